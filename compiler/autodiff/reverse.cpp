@@ -1,0 +1,233 @@
+// The reverse sweep: cotangents flow from the outputs to the inputs, through the vjp rules of the
+// op records. Iterative; the order of additions follows the topological order.
+#include <kroton/error.h>
+#include <kroton/grad.h>
+#include <kroton/ops.h>
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/ops/leaf.h"
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+using NodeSet = std::unordered_set<const Node*>;
+using Cotangents = std::vector<std::pair<Tensor, Tensor>>;  // expression, cotangent
+
+std::string place(const Tensor& tensor) { return "  [" + to_string(tensor.line()) + "]"; }
+
+std::string described(const Tensor& tensor) {
+  return tensor.name() + " is " + to_string(tensor.type());
+}
+
+bool is_variable(const Tensor& tensor) {
+  return &tensor.node().op == &input_op || &tensor.node().op == &shared_op;
+}
+
+NodeSet node_set(std::span<const Tensor> tensors) {
+  NodeSet nodes;
+  for (const Tensor& tensor : tensors) nodes.insert(&tensor.node());
+  return nodes;
+}
+
+// The nodes of `order` whose value changes with one of `wrt`, other than through `constant`.
+NodeSet dependents(const std::vector<Tensor>& order, const NodeSet& wrt, const NodeSet& constant) {
+  NodeSet result;
+  for (const Tensor& tensor : order) {
+    const Node& node = tensor.node();
+    bool depends = wrt.contains(&node);
+    for (std::size_t k = 0; k < node.inputs.size() && !depends; ++k) {
+      depends = !constant.contains(&node) && result.contains(&node.inputs[k].node());
+    }
+    if (depends) result.insert(&node);
+  }
+  return result;
+}
+
+// A rule must give a cotangent of its input's type; sizes may have different forms.
+void check_rule(const Node& node, std::size_t k, const Tensor& cotangent) {
+  const TensorType& expected = node.inputs[k].type();
+  bool fits = cotangent.dtype() == expected.dtype && cotangent.rank() == expected.rank();
+  for (int axis = 0; fits && axis < cotangent.rank(); ++axis) {
+    const Dim& a = cotangent.shape(axis);
+    const Dim& b = expected.shape[static_cast<std::size_t>(axis)];
+    fits = !a.is_constant() || !b.is_constant() || a == b;
+  }
+  if (!fits) {
+    throw InternalError(std::string(node.op.name) + ": the vjp rule gives input " +
+                        std::to_string(k) + " a cotangent " + to_string(cotangent.type()) +
+                        ", expected " + to_string(expected) + "  [" + to_string(node.line) + "]");
+  }
+}
+
+// The cotangents of `wrt`, an empty Tensor where none arrives. Those of `fixed` are given and stay
+// as they are; `seeds` add up with what arrives.
+std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
+                          std::span<const Tensor> wrt, std::span<const Tensor> constants) {
+  std::vector<Tensor> roots;
+  for (const auto& [tensor, cotangent] : seeds) roots.push_back(tensor);
+  for (const auto& [tensor, cotangent] : fixed) roots.push_back(tensor);
+  const std::vector<Tensor> order = topological_order(roots);
+  const NodeSet wanted = node_set(wrt);
+  const NodeSet constant = node_set(constants);
+  const NodeSet depends = dependents(order, wanted, constant);
+
+  std::unordered_map<const Node*, Tensor> arrived;
+  NodeSet settled;
+  for (const auto& [tensor, cotangent] : fixed) {
+    arrived.insert_or_assign(&tensor.node(), cotangent);
+    settled.insert(&tensor.node());
+  }
+  const auto accumulate = [&](const Tensor& tensor, const Tensor& cotangent) {
+    if (settled.contains(&tensor.node())) return;
+    Tensor& sum = arrived[&tensor.node()];
+    sum = sum ? add(sum, cotangent) : cotangent;
+  };
+  for (const auto& [tensor, cotangent] : seeds) {
+    const LineScope scope(tensor.line());
+    accumulate(tensor, cotangent);
+  }
+  for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
+    const Node& node = tensor->node();
+    const auto found = arrived.find(&node);
+    if (found == arrived.end() || node.op.vjp == nullptr || constant.contains(&node) ||
+        !depends.contains(&node)) {
+      continue;
+    }
+    const LineScope scope(node.line);
+    const Tensor cotangent = found->second;
+    // Nothing reads it again, and a long chain of them need not all stay alive.
+    if (!wanted.contains(&node)) arrived.erase(found);
+    const std::vector<Tensor> cotangents = node.op.vjp(*tensor, cotangent);
+    if (cotangents.size() != node.inputs.size()) {
+      throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
+                          std::to_string(cotangents.size()) + " cotangents for " +
+                          std::to_string(node.inputs.size()) + " inputs" + place(*tensor));
+    }
+    for (std::size_t k = 0; k < cotangents.size(); ++k) {
+      const Tensor& input = node.inputs[k];
+      if (!cotangents[k] || !is_float(input.dtype()) || !depends.contains(&input.node())) continue;
+      check_rule(node, k, cotangents[k]);
+      accumulate(input, cotangents[k]);
+    }
+  }
+  std::vector<Tensor> result;
+  for (const Tensor& tensor : wrt) {
+    const auto found = arrived.find(&tensor.node());
+    result.push_back(found == arrived.end() ? Tensor() : found->second);
+  }
+  return result;
+}
+
+Tensor zeros_of(const Tensor& wrt) {
+  const LineScope scope(wrt.line());
+  return zeros_like(wrt);
+}
+
+void check_wrt(const char* op, const std::vector<Tensor>& wrt) {
+  for (const Tensor& tensor : wrt) {
+    if (!tensor) throw ValueError(std::string(op) + ": wrt is an empty Tensor");
+    if (!is_float(tensor.dtype())) {
+      throw TypeError(std::string(op) + ": expected a floating wrt: " + described(tensor) +
+                      place(tensor));
+    }
+  }
+}
+
+// A given cotangent has the type of its expression, as far as sizes are known.
+void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotangent) {
+  const std::string mismatch = std::string(op) + ": expected a cotangent of the type of " +
+                               described(tensor) + ", got " + to_string(cotangent.type()) +
+                               place(tensor);
+  if (!is_float(tensor.dtype()) || tensor.dtype() != cotangent.dtype()) throw TypeError(mismatch);
+  bool fits = tensor.rank() == cotangent.rank();
+  for (int axis = 0; fits && axis < tensor.rank(); ++axis) {
+    const Dim difference = tensor.shape(axis) - cotangent.shape(axis);
+    fits = !difference.is_constant() || difference.is_constant(0);
+  }
+  if (!fits) throw ShapeError(mismatch);
+}
+
+void check_cost(const Tensor& cost) {
+  if (!is_float(cost.dtype())) {
+    throw TypeError("grad: expected a floating cost: " + described(cost) + place(cost));
+  }
+  if (cost.rank() != 0) {
+    throw ShapeError("grad: expected a scalar cost: " + described(cost) + place(cost));
+  }
+}
+
+// Stable forms are differentiated: the derivative of log(softmax(x)) as it is written would divide
+// by the softmax. The leaves stay the user's own.
+Tensor simplified(const Tensor& cost) {
+  Graph graph({}, std::span(&cost, 1), {}, false);
+  run_passes_before_gradient(graph);
+  return graph.export_expressions(graph.outputs).front();
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
+                         const GradOptions& options) {
+  check_wrt("grad", wrt);
+  if (cost) {
+    check_cost(cost);
+  } else if (options.known_grads.empty()) {
+    throw ValueError("grad: the cost is an empty Tensor, and there are no known gradients");
+  }
+  std::vector<Tensor> roots;
+  if (cost) roots.push_back(cost);
+  for (const auto& [tensor, cotangent] : options.known_grads) {
+    check_cotangent("grad", tensor, cotangent);
+    roots.push_back(tensor);
+  }
+  if (!options.allow_unused) {
+    const NodeSet reached = node_set(topological_order(roots));
+    for (const Tensor& tensor : wrt) {
+      if (reached.contains(&tensor.node())) continue;
+      throw ValueError("grad: the cost does not depend on " + tensor.name() + ", " +
+                       to_string(tensor.type()) + place(cost ? cost : tensor));
+    }
+  }
+
+  Cotangents seeds;
+  if (cost) {
+    // Options and a `wrt` that is no variable speak of expressions that simplifying may remove.
+    bool keeps_all = options.known_grads.empty() && options.consider_constant.empty();
+    for (const Tensor& tensor : wrt) keeps_all = keeps_all && is_variable(tensor);
+    const Tensor start = keeps_all ? simplified(cost) : cost;
+    seeds.emplace_back(start, make_literal(1.0, cost.dtype(), cost.line()));
+  }
+  std::vector<Tensor> result = sweep(seeds, options.known_grads, wrt, options.consider_constant);
+  for (std::size_t k = 0; k < wrt.size(); ++k) {
+    if (!result[k]) result[k] = zeros_of(wrt[k]);
+  }
+  return result;
+}
+
+Tensor grad(const Tensor& cost, const Tensor& wrt, const GradOptions& options) {
+  return grad(cost, std::vector<Tensor>{wrt}, options).front();
+}
+
+std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
+                        const std::vector<Tensor>& cotangents) {
+  check_wrt("vjp", wrt);
+  if (outputs.size() != cotangents.size()) {
+    throw ValueError("vjp: expected one cotangent for each of " + std::to_string(outputs.size()) +
+                     " outputs, got " + std::to_string(cotangents.size()));
+  }
+  Cotangents seeds;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    check_cotangent("vjp", outputs[k], cotangents[k]);
+    seeds.emplace_back(outputs[k], cotangents[k]);
+  }
+  std::vector<Tensor> result = sweep(seeds, {}, wrt, {});
+  for (std::size_t k = 0; k < wrt.size(); ++k) {
+    if (!result[k]) result[k] = zeros_of(wrt[k]);
+  }
+  return result;
+}
+
+}  // namespace kroton

@@ -1,0 +1,76 @@
+#include <kroton/error.h>
+#include <kroton/grad.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "compiler/ir/reference.h"
+
+namespace kroton {
+namespace {
+
+std::string position_text(std::size_t offset, const std::vector<std::int64_t>& shape) {
+  std::vector<std::int64_t> position(shape.size());
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    const auto size = static_cast<std::size_t>(shape[axis]);
+    position[axis] = static_cast<std::int64_t>(offset % size);
+    offset /= size;
+  }
+  std::string text;
+  for (const std::int64_t index : position) {
+    text += (text.empty() ? "" : ", ") + std::to_string(index);
+  }
+  return "[" + text + "]";
+}
+
+std::string number(double value) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.9g", value);
+  return buffer;
+}
+
+}  // namespace
+
+void verify_grad(const Tensor& cost, const std::vector<std::pair<Tensor, Array>>& at,
+                 double tolerance) {
+  std::map<const Node*, ReferenceValue> point;
+  std::vector<Tensor> wrt;
+  for (const auto& [variable, value] : at) {
+    if (value.dtype() != variable.dtype()) {
+      throw TypeError("verify_grad: " + variable.name() + " is " + to_string(variable.type()) +
+                      ", got " + std::string(name_of(value.dtype())) + " " +
+                      to_string(value.shape()));
+    }
+    point[&variable.node()] = from_array(value);
+    if (is_float(variable.dtype())) wrt.push_back(variable);
+  }
+  const std::vector<ReferenceValue> analytic =
+      evaluate(grad(cost, wrt, {.allow_unused = true}), point);
+  const auto cost_at = [&] { return evaluate(std::span(&cost, 1), point).front().data.front(); };
+
+  for (std::size_t k = 0; k < wrt.size(); ++k) {
+    ReferenceValue& value = point.at(&wrt[k].node());
+    for (std::size_t i = 0; i < value.data.size(); ++i) {
+      // About the cube root of the precision: the error of the difference quotient, which grows
+      // with the square of the step, and that of the subtraction, which falls with it, balance.
+      const double center = value.data[i];
+      const double step = 6e-6 * std::max(1.0, std::abs(center));
+      value.data[i] = center + step;
+      const double above = cost_at();
+      value.data[i] = center - step;
+      const double below = cost_at();
+      value.data[i] = center;
+      const double numeric = (above - below) / ((center + step) - (center - step));
+      const double difference = std::abs(analytic[k].data[i] - numeric);
+      if (!(difference <= tolerance * std::max(1.0, std::abs(numeric)))) {
+        throw ValueError("verify_grad: the gradient of " + cost.name() + " with respect to " +
+                         wrt[k].name() + position_text(i, value.shape) + " is " +
+                         number(analytic[k].data[i]) + ", by finite differences " +
+                         number(numeric) + "  [" + to_string(cost.line()) + "]");
+      }
+    }
+  }
+}
+
+}  // namespace kroton

@@ -1,0 +1,407 @@
+#include <llvm/IR/Intrinsics.h>
+
+#include <kroton/error.h>
+
+#include "compiler/codegen/llvm/kernel_emitter.h"
+#include "runtime/abi.h"
+
+namespace kroton::codegen {
+namespace {
+
+using loop::Expr;
+using loop::ExprNode;
+using loop::Op;
+
+bool is_constant_number(const Expr& e) {
+  return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
+}
+
+}  // namespace
+
+llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype) {
+  switch (dtype) {
+    case DType::boolean: return llvm::Type::getInt1Ty(context);
+    case DType::i32: return llvm::Type::getInt32Ty(context);
+    case DType::i64: return llvm::Type::getInt64Ty(context);
+    case DType::f32: return llvm::Type::getFloatTy(context);
+    case DType::f64: return llvm::Type::getDoubleTy(context);
+  }
+  throw InternalError("llvm_type: unknown dtype");
+}
+
+llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
+  return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, dtype);
+}
+
+llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const {
+  llvm::Type* i64 = builder.getInt64Ty();
+  if (dim.is_constant()) return builder.getInt64(static_cast<std::uint64_t>(dim.constant()));
+  const auto atom_value = [&](const DimAtom& atom) -> llvm::Value* {
+    if (atom.kind == DimAtom::Kind::variable) {
+      for (std::size_t k = 0; k < variables_.size(); ++k) {
+        if (variables_[k]->identity == atom.identity) {
+          llvm::LoadInst* load = builder.CreateLoad(i64, builder.CreateConstGEP1_64(i64, sizes_, k), atom.name);
+          load->setMetadata(llvm::LLVMContext::MD_invariant_load,
+                            llvm::MDNode::get(builder.getContext(), {}));
+          return load;
+        }
+      }
+      throw InternalError("size variable " + atom.name + " is not among the program's sizes");
+    }
+    llvm::Value* a = emit(builder, atom.operands[0]);
+    llvm::Value* b = emit(builder, atom.operands[1]);
+    switch (atom.kind) {
+      case DimAtom::Kind::minimum: return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
+      case DimAtom::Kind::maximum: return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
+      default: {  // floor division by a positive size
+        llvm::Value* quotient = builder.CreateSDiv(a, b);
+        llvm::Value* remainder = builder.CreateSub(a, builder.CreateMul(quotient, b));
+        llvm::Value* below = builder.CreateICmpSLT(remainder, builder.getInt64(0));
+        return builder.CreateSub(quotient, builder.CreateZExt(below, i64));
+      }
+    }
+  };
+  llvm::Value* sum = nullptr;
+  for (const Dim::Term& term : dim.terms()) {
+    llvm::Value* product = nullptr;
+    for (const DimAtomRef& factor : term.factors) {
+      llvm::Value* value = atom_value(*factor);
+      product = product ? builder.CreateMul(product, value) : value;
+    }
+    llvm::Value* coefficient = builder.getInt64(static_cast<std::uint64_t>(term.coefficient));
+    if (!product) {
+      product = coefficient;
+    } else if (term.coefficient != 1) {
+      product = builder.CreateMul(product, coefficient);
+    }
+    sum = sum ? builder.CreateAdd(sum, product) : product;
+  }
+  return sum ? sum : builder.getInt64(0);
+}
+
+llvm::Type* KernelEmitter::type_of(DType dtype, bool lanes) {
+  llvm::Type* scalar = llvm_type(context_, dtype);
+  return lanes ? llvm::FixedVectorType::get(scalar, static_cast<unsigned>(lanes_->width)) : scalar;
+}
+
+llvm::Align KernelEmitter::alignment(DType dtype) const {
+  return llvm::Align(size_of(dtype));
+}
+
+llvm::Value* KernelEmitter::splat(const Printed& p) {
+  if (p.lanes) return p.value;
+  return builder_.CreateVectorSplat(static_cast<unsigned>(lanes_->width), p.value);
+}
+
+llvm::Value* KernelEmitter::address(const loop::BufferRef& buffer, llvm::Value* index) {
+  const auto found = buffers_.find(buffer->id);
+  if (found == buffers_.end()) {
+    throw InternalError("kernel " + kernel_.name + ": buffer " + buffer->name + " is not declared");
+  }
+  return builder_.CreateGEP(memory_type(context_, buffer->dtype), found->second, index);
+}
+
+KernelEmitter::Nature KernelEmitter::nature_of(const ExprNode& e) {
+  if (const auto it = natures_.find(&e); it != natures_.end()) return it->second;
+  Nature nature;
+  if (e.op == Op::variable) {
+    const auto it = loop_variables_.find(e.variable.id);
+    nature.depth = it != loop_variables_.end() ? it->second.second
+                                               : scalars_.at(e.variable.id).depth;
+  }
+  nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
+  nature.reads_written = e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0;
+  for (const Expr& arg : e.args) {
+    const Nature of_arg = nature_of(*arg);
+    nature.depth = std::max(nature.depth, of_arg.depth);
+    nature.reads_memory |= of_arg.reads_memory;
+    nature.reads_written |= of_arg.reads_written;
+  }
+  natures_[&e] = nature;
+  return nature;
+}
+
+bool KernelEmitter::depends_on_lane(const ExprNode& e) {
+  return lanes_ && nature_of(e).depth >= lanes_->depth;
+}
+
+Printed KernelEmitter::print(const Expr& e) { return print_memoised(e, false); }
+
+llvm::Value* KernelEmitter::print_at_base(const Expr& e) { return print_memoised(e, true).value; }
+
+Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
+  if (e->op == Op::variable || e->op == Op::real || e->op == Op::integer) {
+    return print_node(*e, at_base);
+  }
+  const Nature nature = nature_of(*e);
+  if (!lanes_ || nature.depth < lanes_->depth) at_base = false;  // both meanings are one
+  if (nature.reads_written) {
+    auto& memo = at_base ? passing_at_base_ : passing_;
+    if (const auto it = memo.find(e.get()); it != memo.end()) return it->second;
+    const Printed printed = print_node(*e, at_base);
+    return memo[e.get()] = printed;
+  }
+  const auto memo_at = [&](int depth) -> auto& {
+    Scope& scope = scopes_[static_cast<std::size_t>(depth)];
+    return at_base ? scope.printed_at_base : scope.printed;
+  };
+  const int here = static_cast<int>(scopes_.size()) - 1;
+  int depth = nature.depth;
+  if (const auto it = memo_at(depth).find(e.get()); it != memo_at(depth).end()) return it->second;
+  if (nature.reads_memory) {
+    for (int k = here; k > nature.depth; --k) {
+      if (scopes_[static_cast<std::size_t>(k)].kind != Scope::Kind::branch) continue;
+      depth = k;
+      if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
+      break;
+    }
+  }
+  llvm::Instruction* before = nullptr;
+  for (int k = depth + 1; k <= here && !before; ++k) {
+    before = scopes_[static_cast<std::size_t>(k)].before;
+  }
+  Printed printed;
+  if (before) {
+    // Hoisted: printed in the preheader of the first real loop below its scope, as if only the
+    // scopes down to `depth` were open.
+    llvm::IRBuilder<>::InsertPointGuard guard(builder_);
+    builder_.SetInsertPoint(before);
+    std::vector<Scope> inner(std::make_move_iterator(scopes_.begin() + depth + 1),
+                             std::make_move_iterator(scopes_.end()));
+    scopes_.resize(static_cast<std::size_t>(depth) + 1);
+    const std::optional<Lanes> lanes = lanes_;
+    if (lanes_ && depth < lanes_->depth) lanes_.reset();
+    printed = print_node(*e, at_base);
+    lanes_ = lanes;
+    for (Scope& scope : inner) scopes_.push_back(std::move(scope));
+  } else {
+    printed = print_node(*e, at_base);
+  }
+  return memo_at(depth)[e.get()] = printed;
+}
+
+llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {
+  // Defined for all operands: x / 0 == 0, x mod 0 == 0, and min / -1 == min (negation wraps).
+  llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
+  llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);
+  llvm::Value* by_zero = builder_.CreateICmpEQ(b, zero);
+  llvm::Value* by_minus_one = builder_.CreateICmpEQ(b, llvm::ConstantInt::getSigned(a->getType(), -1));
+  llvm::Value* safe = builder_.CreateSelect(builder_.CreateOr(by_zero, by_minus_one), one, b);
+  llvm::Value* quotient = builder_.CreateSDiv(a, safe);
+  quotient = builder_.CreateSelect(by_minus_one, builder_.CreateNeg(a), quotient);
+  if (op != Op::div) {
+    llvm::Value* remainder = builder_.CreateSub(a, builder_.CreateMul(quotient, b));
+    llvm::Value* signs_differ = builder_.CreateICmpSLT(builder_.CreateXor(remainder, b), zero);
+    llvm::Value* adjust = builder_.CreateAnd(builder_.CreateICmpNE(remainder, zero), signs_differ);
+    if (op == Op::mod) {
+      llvm::Value* shifted = builder_.CreateAdd(remainder, b);
+      return builder_.CreateSelect(by_zero, zero, builder_.CreateSelect(adjust, shifted, remainder));
+    }
+    quotient = builder_.CreateSelect(adjust, builder_.CreateSub(quotient, one), quotient);
+  }
+  return builder_.CreateSelect(by_zero, zero, quotient);
+}
+
+llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
+  if (from == to) return a;
+  llvm::Type* type = llvm_type(context_, to);
+  if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(a->getType())) {
+    type = llvm::FixedVectorType::get(type, vector->getNumElements());
+  }
+  if (to == DType::boolean) {
+    llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
+    return is_float(from) ? builder_.CreateFCmpUNE(a, zero) : builder_.CreateICmpNE(a, zero);
+  }
+  if (from == DType::boolean) {
+    return is_float(to) ? builder_.CreateUIToFP(a, type) : builder_.CreateZExt(a, type);
+  }
+  if (is_float(from)) {
+    if (is_float(to)) return builder_.CreateFPCast(a, type);
+    return builder_.CreateIntrinsic(llvm::Intrinsic::fptosi_sat, {type, a->getType()}, {a});
+  }
+  return is_float(to) ? builder_.CreateSIToFP(a, type) : builder_.CreateSExtOrTrunc(a, type);
+}
+
+llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llvm::Value* b,
+                                         const ExprNode* node) {
+  const bool real = is_float(dtype);
+  switch (op) {
+    case Op::add: return real ? builder_.CreateFAdd(a, b) : builder_.CreateAdd(a, b);
+    case Op::sub: return real ? builder_.CreateFSub(a, b) : builder_.CreateSub(a, b);
+    case Op::mul: return real ? builder_.CreateFMul(a, b) : builder_.CreateMul(a, b);
+    case Op::div: return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
+    case Op::floor_div:
+      if (!real) return print_integer_division(op, a, b);
+      return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
+    case Op::mod: {
+      if (!real) return print_integer_division(op, a, b);
+      llvm::Value* floor =
+          builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
+      return builder_.CreateFSub(a, builder_.CreateFMul(floor, b));
+    }
+    case Op::min:
+    case Op::max: {
+      const bool minimum = op == Op::min;
+      if (dtype == DType::boolean) return minimum ? builder_.CreateAnd(a, b) : builder_.CreateOr(a, b);
+      if (!real) {
+        return builder_.CreateBinaryIntrinsic(
+            minimum ? llvm::Intrinsic::smin : llvm::Intrinsic::smax, a, b);
+      }
+      // x86's min and max return the second operand when either is NaN: with the one operand that
+      // may be NaN second, one instruction does.
+      if (node && is_constant_number(node->args[1])) std::swap(a, b);
+      llvm::Value* less = minimum ? builder_.CreateFCmpOLT(a, b) : builder_.CreateFCmpOGT(a, b);
+      llvm::Value* chosen = builder_.CreateSelect(less, a, b);
+      if (node && (is_constant_number(node->args[0]) || is_constant_number(node->args[1]))) {
+        return chosen;
+      }
+      return builder_.CreateSelect(builder_.CreateFCmpUNO(a, a), a, chosen);
+    }
+    case Op::eq: return real ? builder_.CreateFCmpOEQ(a, b) : builder_.CreateICmpEQ(a, b);
+    case Op::ne: return real ? builder_.CreateFCmpUNE(a, b) : builder_.CreateICmpNE(a, b);
+    case Op::lt:
+      if (dtype == DType::boolean) return builder_.CreateICmpULT(a, b);
+      return real ? builder_.CreateFCmpOLT(a, b) : builder_.CreateICmpSLT(a, b);
+    case Op::le:
+      if (dtype == DType::boolean) return builder_.CreateICmpULE(a, b);
+      return real ? builder_.CreateFCmpOLE(a, b) : builder_.CreateICmpSLE(a, b);
+    case Op::logical_and:
+    case Op::bit_and: return builder_.CreateAnd(a, b);
+    case Op::logical_or:
+    case Op::bit_or: return builder_.CreateOr(a, b);
+    case Op::bit_xor: return builder_.CreateXor(a, b);
+    case Op::shl: return builder_.CreateShl(a, b);
+    case Op::ashr: return builder_.CreateAShr(a, b);
+    case Op::lshr: return builder_.CreateLShr(a, b);
+    default: throw InternalError("kernel " + kernel_.name + ": not a binary operation");
+  }
+}
+
+Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
+  const Expr& index = e.args[0];
+  llvm::Type* element = memory_type(context_, e.dtype);
+  llvm::Value* value = nullptr;
+  bool lanes = false;
+  if (at_base || !lanes_ || !depends_on_lane(*index)) {
+    llvm::Value* where = at_base ? print_at_base(index) : print(index).value;
+    value = builder_.CreateAlignedLoad(element, address(e.buffer, where), alignment(e.dtype));
+  } else {
+    lanes = true;
+    llvm::Type* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes_->width));
+    loop::Variable lane{lanes_->variable, DType::i64, ""};
+    const Expr stride = loop::stride_of(index, lane);
+    std::int64_t step = 0;
+    if (stride && loop::is_integer_constant(stride, step) && step == 1) {
+      llvm::Value* pointer = address(e.buffer, print_at_base(index));
+      value = lanes_->mask
+                  ? builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask,
+                                              llvm::Constant::getNullValue(type))
+                  : static_cast<llvm::Value*>(
+                        builder_.CreateAlignedLoad(type, pointer, alignment(e.dtype)));
+    } else {
+      llvm::Value* pointers = address(e.buffer, splat(print(index)));
+      llvm::Value* mask = lanes_->mask
+                              ? lanes_->mask
+                              : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
+      value = builder_.CreateMaskedGather(type, pointers, alignment(e.dtype), mask,
+                                          llvm::Constant::getNullValue(type));
+    }
+  }
+  if (e.dtype == DType::boolean) {
+    value = builder_.CreateICmpNE(value, llvm::Constant::getNullValue(value->getType()));
+  }
+  return {value, lanes};
+}
+
+Printed KernelEmitter::print_check(const ExprNode& e, bool at_base) {
+  result_.has_checks = true;
+  llvm::Value* size = print(e.args[1]).value;
+  Printed index = at_base ? Printed{print_at_base(e.args[0]), false} : print(e.args[0]);
+  llvm::Value* i = index.value;
+  llvm::Value* n = index.lanes ? splat({size, false}) : size;
+  llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
+  llvm::Value* wrapped = builder_.CreateSelect(builder_.CreateICmpSLT(i, zero),
+                                               builder_.CreateAdd(i, n), i);
+  llvm::Value* bad = builder_.CreateICmpUGE(wrapped, n);
+  if (!index.lanes) {
+    return_error(bad, i, size, static_cast<int>(e.integer));
+    return {wrapped, false};
+  }
+  if (lanes_->mask) bad = builder_.CreateAnd(bad, lanes_->mask);
+  llvm::Value* any = builder_.CreateOrReduce(bad);
+  // The first bad lane's index, for the message.
+  llvm::Type* bits_type = builder_.getIntNTy(static_cast<unsigned>(lanes_->width));
+  llvm::Value* bits = builder_.CreateBitCast(bad, bits_type);
+  llvm::Value* lane = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, builder_.getFalse());
+  lane = builder_.CreateSelect(any, lane, llvm::Constant::getNullValue(bits_type));
+  llvm::Value* which =
+      builder_.CreateExtractElement(i, builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty()));
+  return_error(any, which, size, static_cast<int>(e.integer));
+  return {wrapped, true};
+}
+
+Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
+  switch (e.op) {
+    case Op::real:
+      return {llvm::ConstantFP::get(llvm_type(context_, e.dtype), e.real), false};
+    case Op::integer:
+      return {llvm::ConstantInt::getSigned(llvm_type(context_, e.dtype),
+                                           e.dtype == DType::boolean ? -(e.integer != 0) : e.integer),
+              false};
+    case Op::variable: {
+      if (const auto it = loop_variables_.find(e.variable.id); it != loop_variables_.end()) {
+        if (!lanes_ || lanes_->variable != e.variable.id) return {it->second.first, false};
+        if (at_base) return {lanes_->base, false};
+        std::vector<llvm::Constant*> offsets;
+        for (int k = 0; k < lanes_->width; ++k) {
+          offsets.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
+        }
+        return {builder_.CreateAdd(splat({lanes_->base, false}), llvm::ConstantVector::get(offsets)),
+                true};
+      }
+      const Scalar& scalar = scalars_.at(e.variable.id);
+      return {builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot), scalar.lanes};
+    }
+    case Op::size:
+      return {sizes_->emit(builder_, e.dim), false};
+    case Op::load:
+      return print_load(e, at_base);
+    case Op::check_index:
+      return print_check(e, at_base);
+    default:
+      break;
+  }
+  std::vector<Printed> printed;
+  bool lanes = false;
+  for (const Expr& arg : e.args) {
+    printed.push_back(print_memoised(arg, at_base));
+    lanes = lanes || printed.back().lanes;
+  }
+  std::vector<llvm::Value*> args;
+  for (const Printed& p : printed) args.push_back(lanes ? splat(p) : p.value);
+  const DType from = e.args[0]->dtype;
+  const auto one = [&]() -> llvm::Value* {
+    llvm::Value* a = args[0];
+    switch (e.op) {
+      case Op::neg: return is_float(from) ? builder_.CreateFNeg(a) : builder_.CreateNeg(a);
+      case Op::abs:
+        if (is_float(from)) return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, a);
+        return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, a, builder_.getFalse());
+      case Op::sqrt: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
+      case Op::floor: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, a);
+      case Op::ceil: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::ceil, a);
+      case Op::round_even: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, a);
+      case Op::logical_not: return builder_.CreateNot(a);
+      case Op::cast: return print_cast(a, from, e.dtype);
+      case Op::bitcast: return builder_.CreateBitCast(a, type_of(e.dtype, lanes));
+      case Op::fma:
+        return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()},
+                                        {args[0], args[1], args[2]});
+      case Op::select: return builder_.CreateSelect(args[0], args[1], args[2]);
+      default: return print_binary(e.op, from, args[0], args[1], &e);
+    }
+  };
+  return {one(), lanes};
+}
+
+}  // namespace kroton::codegen

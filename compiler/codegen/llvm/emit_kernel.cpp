@@ -1,0 +1,566 @@
+#include <kroton/error.h>
+#include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/MDBuilder.h>
+
+#include "compiler/codegen/llvm/kernel_emitter.h"
+#include "runtime/abi.h"
+
+namespace kroton::codegen {
+namespace {
+
+using loop::Expr;
+using loop::Op;
+
+// Scalars that the body of a vector loop accumulates into.
+void collect_accumulated(const loop::Block& block, std::vector<const loop::Stmt*>& found) {
+  for (const loop::Stmt& stmt : block) {
+    if (std::holds_alternative<loop::Accumulate>(stmt) ||
+        std::holds_alternative<loop::AccumulateArg>(stmt)) {
+      found.push_back(&stmt);
+    } else if (const auto* inner = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
+      collect_accumulated((*inner)->body, found);
+    } else if (const auto* branch = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
+      collect_accumulated((*branch)->then_body, found);
+      collect_accumulated((*branch)->else_body, found);
+    }
+  }
+}
+
+// void kroton_report(context, index, size, site): notes the call's first error.
+llvm::Function* report_function(llvm::Module& module) {
+  if (llvm::Function* known = module.getFunction("kroton_report")) return known;
+  llvm::LLVMContext& c = module.getContext();
+  llvm::IRBuilder<> b(c);
+  llvm::Type* i64 = b.getInt64Ty();
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy(), i64, i64, b.getInt32Ty()}, false);
+  auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, "kroton_report", module);
+  f->addFnAttr(llvm::Attribute::NoInline);
+  f->addFnAttr(llvm::Attribute::Cold);
+  f->addFnAttr(llvm::Attribute::NoUnwind);
+  b.SetInsertPoint(llvm::BasicBlock::Create(c, "entry", f));
+  const auto field = [&](std::size_t offset) {
+    return b.CreateConstGEP1_64(b.getInt8Ty(), f->getArg(0), offsetof(kroton_context, error) + offset);
+  };
+  // Several workers may fail at once; one of them is reported.
+  llvm::Value* exchange = b.CreateAtomicCmpXchg(
+      field(offsetof(kroton_error, code)), b.getInt32(0), b.getInt32(1), llvm::MaybeAlign(4),
+      llvm::AtomicOrdering::AcquireRelease, llvm::AtomicOrdering::Monotonic);
+  auto* first = llvm::BasicBlock::Create(c, "first", f);
+  auto* done = llvm::BasicBlock::Create(c, "done", f);
+  b.CreateCondBr(b.CreateExtractValue(exchange, 1), first, done);
+  b.SetInsertPoint(first);
+  b.CreateStore(f->getArg(1), field(offsetof(kroton_error, index)));
+  b.CreateStore(f->getArg(2), field(offsetof(kroton_error, size)));
+  b.CreateStore(f->getArg(3), field(offsetof(kroton_error, site)));
+  b.CreateBr(done);
+  b.SetInsertPoint(done);
+  b.CreateRetVoid();
+  return f;
+}
+
+}  // namespace
+
+KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
+                             const loop::Kernel& kernel)
+    : module_(module),
+      context_(module.getContext()),
+      program_(program),
+      kernel_(kernel),
+      builder_(module.getContext()) {}
+
+EmittedKernel KernelEmitter::run() {
+  llvm::Type* pointer = builder_.getPtrTy();
+  llvm::Type* i64 = builder_.getInt64Ty();
+  std::vector<loop::BufferRef> parameters = kernel_.inputs;
+  parameters.insert(parameters.end(), kernel_.outputs.begin(), kernel_.outputs.end());
+  parameters.insert(parameters.end(), kernel_.scratch.begin(), kernel_.scratch.end());
+  std::vector<llvm::Type*> types(parameters.size(), pointer);
+  types.insert(types.end(), {pointer, pointer, i64, i64, i64});
+  function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
+                                     llvm::Function::InternalLinkage, kernel_.name, module_);
+  function_->addFnAttr(llvm::Attribute::NoUnwind);
+  function_->addFnAttr(llvm::Attribute::NoInline);
+  unsigned position = 0;
+  for (const loop::BufferRef& buffer : parameters) {
+    llvm::Argument* argument = function_->getArg(position++);
+    argument->setName(buffer->name);
+    argument->addAttr(llvm::Attribute::NoAlias);
+    argument->addAttr(llvm::Attribute::getWithAlignment(
+        context_, llvm::Align(size_of(buffer->dtype))));
+    buffers_[buffer->id] = argument;
+  }
+  for (const loop::BufferRef& b : kernel_.inputs) {
+    if (program_.placements.count(b->id) == 0) throw InternalError("buffer without a place: " + b->name);
+  }
+  for (const loop::BufferRef& b : kernel_.outputs) mutable_buffers_.insert(b->id);
+  llvm::Argument* sizes = function_->getArg(position++);
+  call_context_ = function_->getArg(position++);
+  llvm::Argument* worker = function_->getArg(position++);
+  sizes_ = std::make_unique<SizeEmitter>(program_.sizes, sizes);
+
+  auto* entry = llvm::BasicBlock::Create(context_, "entry", function_);
+  builder_.SetInsertPoint(entry);
+  auto* body = llvm::BasicBlock::Create(context_, "body", function_);
+  llvm::Instruction* to_body = builder_.CreateBr(body);
+  // Each worker writes to its own part of a scratch buffer.
+  builder_.SetInsertPoint(to_body);
+  for (const loop::BufferRef& buffer : kernel_.scratch) {
+    mutable_buffers_.insert(buffer->id);
+    llvm::Value* stride = sizes_->emit(builder_, program_.placements.at(buffer->id).stride);
+    buffers_[buffer->id] = builder_.CreateGEP(builder_.getInt8Ty(), buffers_[buffer->id],
+                                              builder_.CreateMul(worker, stride));
+  }
+  builder_.SetInsertPoint(body);
+  scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+  print_block(kernel_.body);
+  builder_.CreateRet(builder_.getInt32(0));
+  result_.function = function_;
+  return result_;
+}
+
+llvm::AllocaInst* KernelEmitter::entry_slot(llvm::Type* type, const std::string& name, int align) {
+  llvm::IRBuilder<> b(&function_->getEntryBlock(), function_->getEntryBlock().begin());
+  llvm::AllocaInst* slot = b.CreateAlloca(type, nullptr, name);
+  if (align > 0) slot->setAlignment(llvm::Align(static_cast<std::uint64_t>(align)));
+  return slot;
+}
+
+void KernelEmitter::return_error(llvm::Value* failed, llvm::Value* index, llvm::Value* size,
+                                 int site) {
+  llvm::BasicBlock* block = builder_.GetInsertBlock();
+  llvm::BasicBlock* rest = nullptr;
+  if (builder_.GetInsertPoint() == block->end()) {
+    rest = llvm::BasicBlock::Create(context_, "in_range", function_);
+  } else {
+    rest = block->splitBasicBlock(builder_.GetInsertPoint(), "in_range");
+    block->getTerminator()->eraseFromParent();
+  }
+  auto* fail = llvm::BasicBlock::Create(context_, "out_of_range", function_);
+  builder_.SetInsertPoint(block);
+  builder_.CreateCondBr(failed, fail, rest, llvm::MDBuilder(context_).createBranchWeights(1, 1 << 20));
+  builder_.SetInsertPoint(fail);
+  builder_.CreateCall(report_function(module_),
+                      {call_context_, index, size, builder_.getInt32(static_cast<std::uint32_t>(site))});
+  builder_.CreateRet(builder_.getInt32(1));
+  if (rest->empty()) {
+    builder_.SetInsertPoint(rest);
+  } else {
+    builder_.SetInsertPoint(rest, rest->begin());
+  }
+}
+
+void KernelEmitter::print_block(const loop::Block& block) {
+  for (const loop::Stmt& stmt : block) {
+    passing_.clear();
+    passing_at_base_.clear();
+    if (const auto* d = std::get_if<loop::Declare>(&stmt)) {
+      const Printed init = print(d->init);
+      const bool lanes = lanes_.has_value();
+      declare(d->variable, lanes ? splat(init) : init.value, lanes);
+    } else if (const auto* a = std::get_if<loop::Allocate>(&stmt)) {
+      if (a->buffer->space == loop::Space::registers) {
+        llvm::Type* type = llvm::ArrayType::get(
+            memory_type(context_, a->buffer->dtype),
+            static_cast<std::uint64_t>(a->buffer->size.constant()));
+        buffers_[a->buffer->id] = entry_slot(type, a->buffer->name, 64);
+        mutable_buffers_.insert(a->buffer->id);
+      }
+    } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
+      print_store(*s);
+    } else if (const auto* u = std::get_if<loop::Accumulate>(&stmt)) {
+      print_accumulate(*u);
+    } else if (const auto* g = std::get_if<loop::AccumulateArg>(&stmt)) {
+      print_accumulate(*g);
+    } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
+      print_for(**f);
+    } else {
+      print_if(*std::get<std::shared_ptr<const loop::If>>(stmt));
+    }
+  }
+  passing_.clear();
+  passing_at_base_.clear();
+}
+
+void KernelEmitter::declare(const loop::Variable& variable, llvm::Value* init, bool lanes) {
+  llvm::AllocaInst* slot = entry_slot(init->getType(), variable.name);
+  builder_.CreateStore(init, slot);
+  scalars_[variable.id] = {slot, lanes, static_cast<int>(scopes_.size()) - 1};
+}
+
+void KernelEmitter::print_for(const loop::For& loop) {
+  switch (loop.kind) {
+    case loop::LoopKind::serial: {
+      llvm::Value* extent = print(loop.extent).value;
+      print_counted(loop, builder_.getInt64(0), extent, 1, [&](llvm::Value* i) {
+        loop_variables_[loop.variable.id] = {i, static_cast<int>(scopes_.size()) - 1};
+        print_block(loop.body);
+      });
+      return;
+    }
+    case loop::LoopKind::parallel: {
+      result_.parallel_extent = loop.extent;
+      const auto arguments = function_->arg_size();
+      print_counted(loop, function_->getArg(static_cast<unsigned>(arguments - 2)),
+                    function_->getArg(static_cast<unsigned>(arguments - 1)), 1, [&](llvm::Value* i) {
+                      loop_variables_[loop.variable.id] = {i, static_cast<int>(scopes_.size()) - 1};
+                      print_block(loop.body);
+                    });
+      return;
+    }
+    case loop::LoopKind::unroll: {
+      std::int64_t extent = 0;
+      if (!loop::is_integer_constant(loop.extent, extent)) {
+        throw InternalError("kernel " + kernel_.name + ": unrolled loop without a constant extent");
+      }
+      for (std::int64_t i = 0; i < extent; ++i) {
+        scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+        loop_variables_[loop.variable.id] = {builder_.getInt64(static_cast<std::uint64_t>(i)),
+                                             static_cast<int>(scopes_.size()) - 1};
+        print_block(loop.body);
+        scopes_.pop_back();
+      }
+      return;
+    }
+    case loop::LoopKind::vector:
+      print_vector(loop);
+      return;
+  }
+}
+
+// A loop from begin to end (exclusive) by step. The preheader is entered only when the loop runs
+// at least once, so what is hoisted there would have run anyway.
+void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end,
+                                  std::int64_t step, const std::function<void(llvm::Value*)>& body) {
+  auto* constant_begin = llvm::dyn_cast<llvm::ConstantInt>(begin);
+  auto* constant_end = llvm::dyn_cast<llvm::ConstantInt>(end);
+  const bool known = constant_begin && constant_end;
+  if (known && constant_begin->getSExtValue() >= constant_end->getSExtValue()) return;
+  auto* preheader = llvm::BasicBlock::Create(context_, loop.variable.name + ".pre", function_);
+  auto* header = llvm::BasicBlock::Create(context_, loop.variable.name, function_);
+  auto* exit = llvm::BasicBlock::Create(context_, loop.variable.name + ".end", function_);
+  if (known) {
+    builder_.CreateBr(preheader);
+  } else {
+    builder_.CreateCondBr(builder_.CreateICmpSLT(begin, end), preheader, exit);
+  }
+  builder_.SetInsertPoint(preheader);
+  llvm::Instruction* enter = builder_.CreateBr(header);
+  builder_.SetInsertPoint(header);
+  llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
+  i->addIncoming(begin, preheader);
+  scopes_.push_back({Scope::Kind::loop, enter, {}, {}});
+  body(i);
+  scopes_.pop_back();
+  llvm::Value* next = builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)), "",
+                                         true, true);
+  llvm::BasicBlock* latch = builder_.GetInsertBlock();
+  builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
+  i->addIncoming(next, latch);
+  builder_.SetInsertPoint(exit);
+}
+
+void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask) {
+  scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  loop_variables_[loop.variable.id] = {base, depth};
+  lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask};
+  print_block(loop.body);
+  lanes_.reset();
+  scopes_.pop_back();
+}
+
+void KernelEmitter::print_vector(const loop::For& loop) {
+  const std::int64_t width = loop.width;
+  const std::int64_t copies = std::max(1, loop.interleave);
+  llvm::Value* extent = print(loop.extent).value;
+  auto* constant_extent = llvm::dyn_cast<llvm::ConstantInt>(extent);
+  llvm::Type* i64 = builder_.getInt64Ty();
+
+  // Accumulators declared outside get one slot per lane and copy, starting from the identity.
+  struct Accumulator {
+    const loop::Accumulate* plain = nullptr;
+    const loop::AccumulateArg* arg = nullptr;
+    std::vector<Scalar> copies, positions;
+    Scalar outside, outside_position;
+  };
+  std::vector<const loop::Stmt*> statements;
+  collect_accumulated(loop.body, statements);
+  std::vector<Accumulator> accumulators;
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  const auto lane_slot = [&](llvm::Constant* init, const std::string& name) {
+    auto* value = llvm::ConstantVector::getSplat(
+        llvm::ElementCount::getFixed(static_cast<unsigned>(width)), init);
+    llvm::AllocaInst* slot = entry_slot(value->getType(), name);
+    builder_.CreateStore(value, slot);
+    return Scalar{slot, true, depth};
+  };
+  for (const loop::Stmt* stmt : statements) {
+    Accumulator a;
+    a.plain = std::get_if<loop::Accumulate>(stmt);
+    a.arg = std::get_if<loop::AccumulateArg>(stmt);
+    const loop::Variable& variable = a.plain ? a.plain->variable : a.arg->best;
+    const auto found = scalars_.find(variable.id);
+    if (found == scalars_.end()) continue;  // declared inside the loop: a value per lane anyway
+    a.outside = found->second;
+    for (std::int64_t k = 0; k < copies; ++k) {
+      if (a.plain) {
+        a.copies.push_back(lane_slot(identity(a.plain->op, variable.dtype), variable.name));
+      } else {
+        a.copies.push_back(lane_slot(identity(a.arg->maximum ? Op::max : Op::min, variable.dtype),
+                                     variable.name));
+        a.positions.push_back(lane_slot(
+            llvm::ConstantInt::get(i64, std::numeric_limits<std::int64_t>::max()),
+            a.arg->position.name));
+      }
+    }
+    if (a.arg) a.outside_position = scalars_.at(a.arg->position.id);
+    accumulators.push_back(std::move(a));
+  }
+  const auto body = [&](llvm::Value* base, std::int64_t copy, llvm::Value* mask) {
+    for (const Accumulator& a : accumulators) {
+      const auto k = static_cast<std::size_t>(copy);
+      scalars_[a.plain ? a.plain->variable.id : a.arg->best.id] = a.copies[k];
+      if (a.arg) scalars_[a.arg->position.id] = a.positions[k];
+    }
+    print_lanes(loop, base, mask);
+  };
+  const auto offset = [&](llvm::Value* base, std::int64_t by) {
+    return by == 0 ? base : builder_.CreateAdd(base, builder_.getInt64(static_cast<std::uint64_t>(by)));
+  };
+  const auto tail_mask = [&](llvm::Value* rest) {
+    std::vector<llvm::Constant*> numbers;
+    for (std::int64_t k = 0; k < width; ++k) {
+      numbers.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
+    }
+    llvm::Value* lanes = llvm::ConstantVector::get(numbers);
+    return builder_.CreateICmpULT(lanes, builder_.CreateVectorSplat(static_cast<unsigned>(width), rest));
+  };
+
+  if (loop.unrolled) {
+    if (!constant_extent) throw InternalError("kernel " + kernel_.name + ": unrolled vector loop without a constant extent");
+    const std::int64_t n = constant_extent->getSExtValue();
+    for (std::int64_t i = 0; i < n; i += width) {
+      llvm::Value* base = builder_.getInt64(static_cast<std::uint64_t>(i));
+      llvm::Value* rest = builder_.getInt64(static_cast<std::uint64_t>(n - i));
+      body(base, (i / width) % copies, i + width <= n ? nullptr : tail_mask(rest));
+    }
+  } else {
+    const auto whole = [&](std::int64_t step) {
+      if (step == 1) return extent;
+      auto* s = builder_.getInt64(static_cast<std::uint64_t>(step));
+      return builder_.CreateSub(extent, builder_.CreateURem(extent, s));
+    };
+    llvm::Value* done = builder_.getInt64(0);
+    llvm::Value* end = whole(width * copies);
+    print_counted(loop, done, end, width * copies, [&](llvm::Value* i) {
+      for (std::int64_t k = 0; k < copies; ++k) body(offset(i, k * width), k, nullptr);
+    });
+    done = end;
+    if (copies > 1) {
+      end = whole(width);
+      print_counted(loop, done, end, width, [&](llvm::Value* i) { body(i, 0, nullptr); });
+      done = end;
+    }
+    llvm::Value* rest = builder_.CreateSub(extent, done);
+    auto* constant_rest = llvm::dyn_cast<llvm::ConstantInt>(rest);
+    if (width > 1 && !(constant_rest && constant_rest->isZero())) {
+      llvm::BasicBlock* join = nullptr;
+      Scope scope{Scope::Kind::straight, nullptr, {}, {}};
+      llvm::Value* mask = nullptr;
+      if (constant_rest) {
+        mask = tail_mask(rest);
+      } else {
+        auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
+        join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
+        scope.kind = Scope::Kind::branch;
+        scope.before = builder_.CreateCondBr(
+            builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
+        builder_.SetInsertPoint(tail);
+        mask = tail_mask(rest);
+      }
+      scopes_.push_back(std::move(scope));
+      body(done, 0, mask);
+      scopes_.pop_back();
+      if (join) {
+        builder_.CreateBr(join);
+        builder_.SetInsertPoint(join);
+      }
+    }
+  }
+
+  // The fixed tree: copies first, then halves of the lanes, then the value from before the loop.
+  for (Accumulator& a : accumulators) {
+    const auto take = [&](const Scalar& s) {
+      return builder_.CreateLoad(s.slot->getAllocatedType(), s.slot);
+    };
+    if (a.plain) {
+      const DType dtype = a.plain->variable.dtype;
+      llvm::Value* lanes = take(a.copies[0]);
+      for (std::size_t k = 1; k < a.copies.size(); ++k) {
+        lanes = combine(a.plain->op, dtype, lanes, take(a.copies[k]));
+      }
+      for (std::int64_t half = width / 2; half >= 1; half /= 2) {
+        std::vector<int> low, high;
+        for (std::int64_t k = 0; k < half; ++k) {
+          low.push_back(static_cast<int>(k));
+          high.push_back(static_cast<int>(k + half));
+        }
+        lanes = combine(a.plain->op, dtype, builder_.CreateShuffleVector(lanes, low),
+                        builder_.CreateShuffleVector(lanes, high));
+      }
+      llvm::Value* total = builder_.CreateExtractElement(lanes, std::uint64_t{0});
+      builder_.CreateStore(combine(a.plain->op, dtype, take(a.outside), total), a.outside.slot);
+      scalars_[a.plain->variable.id] = a.outside;
+    } else {
+      scalars_[a.arg->best.id] = a.outside;
+      scalars_[a.arg->position.id] = a.outside_position;
+      for (std::size_t k = 0; k < a.copies.size(); ++k) {
+        llvm::Value* values = take(a.copies[k]);
+        llvm::Value* positions = take(a.positions[k]);
+        for (std::int64_t lane = 0; lane < width; ++lane) {
+          llvm::Value* value = builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
+          llvm::Value* at = builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
+          llvm::Value* best = take(a.outside);
+          llvm::Value* position = take(a.outside_position);
+          llvm::Value* better = arg_better(*a.arg, value, best, at, position);
+          builder_.CreateStore(builder_.CreateSelect(better, value, best), a.outside.slot);
+          builder_.CreateStore(builder_.CreateSelect(better, at, position), a.outside_position.slot);
+        }
+      }
+    }
+  }
+}
+
+void KernelEmitter::print_if(const loop::If& branch) {
+  llvm::Value* condition = print(branch.condition).value;
+  auto* then_block = llvm::BasicBlock::Create(context_, "then", function_);
+  auto* else_block = llvm::BasicBlock::Create(context_, "else", function_);
+  auto* join = llvm::BasicBlock::Create(context_, "join", function_);
+  llvm::Instruction* split = builder_.CreateCondBr(condition, then_block, else_block);
+  const auto side = [&](llvm::BasicBlock* block, const loop::Block& body) {
+    builder_.SetInsertPoint(block);
+    scopes_.push_back({Scope::Kind::branch, split, {}, {}});
+    print_block(body);
+    scopes_.pop_back();
+    builder_.CreateBr(join);
+  };
+  side(then_block, branch.then_body);
+  side(else_block, branch.else_body);
+  builder_.SetInsertPoint(join);
+}
+
+void KernelEmitter::print_store(const loop::Store& store) {
+  const Printed value = print(store.value);
+  const DType dtype = store.buffer->dtype;
+  const auto in_memory = [&](llvm::Value* v) -> llvm::Value* {
+    if (dtype != DType::boolean) return v;
+    llvm::Type* byte = builder_.getInt8Ty();
+    if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(v->getType())) {
+      byte = llvm::FixedVectorType::get(byte, vector->getNumElements());
+    }
+    return builder_.CreateZExt(v, byte);
+  };
+  if (!lanes_) {
+    llvm::Value* pointer = address(store.buffer, print(store.index).value);
+    builder_.CreateAlignedStore(in_memory(value.value), pointer, alignment(dtype));
+    return;
+  }
+  llvm::Value* lanes = in_memory(splat(value));
+  const Expr stride = loop::stride_of(store.index, {lanes_->variable, DType::i64, ""});
+  std::int64_t step = 0;
+  if (stride && loop::is_integer_constant(stride, step) && step == 1) {
+    llvm::Value* pointer = address(store.buffer, print_at_base(store.index));
+    if (lanes_->mask) {
+      builder_.CreateMaskedStore(lanes, pointer, alignment(dtype), lanes_->mask);
+    } else {
+      builder_.CreateAlignedStore(lanes, pointer, alignment(dtype));
+    }
+    return;
+  }
+  llvm::Value* pointers = address(store.buffer, splat(print(store.index)));
+  llvm::Value* mask = lanes_->mask ? lanes_->mask
+                                   : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
+  builder_.CreateMaskedScatter(lanes, pointers, alignment(dtype), mask);
+}
+
+llvm::Constant* KernelEmitter::identity(Op op, DType dtype) {
+  llvm::Type* type = llvm_type(context_, dtype);
+  const bool real = is_float(dtype);
+  const unsigned bits = type->getScalarSizeInBits();
+  switch (op) {
+    case Op::add: return real ? llvm::ConstantFP::getNegativeZero(type) : llvm::Constant::getNullValue(type);
+    case Op::mul: return real ? llvm::ConstantFP::get(type, 1.0) : llvm::ConstantInt::get(type, 1);
+    case Op::min:
+      if (real) return llvm::ConstantFP::getInfinity(type);
+      return llvm::ConstantInt::get(type, dtype == DType::boolean ? llvm::APInt(1, 1)
+                                                                  : llvm::APInt::getSignedMaxValue(bits));
+    case Op::max:
+      if (real) return llvm::ConstantFP::getInfinity(type, true);
+      return llvm::ConstantInt::get(type, dtype == DType::boolean ? llvm::APInt(1, 0)
+                                                                  : llvm::APInt::getSignedMinValue(bits));
+    case Op::logical_and: return llvm::ConstantInt::getTrue(context_);
+    case Op::logical_or: return llvm::ConstantInt::getFalse(context_);
+    default: throw InternalError("kernel " + kernel_.name + ": this operation cannot accumulate");
+  }
+}
+
+llvm::Value* KernelEmitter::combine(Op op, DType dtype, llvm::Value* a, llvm::Value* b) {
+  return print_binary(op, dtype, a, b, nullptr);
+}
+
+void KernelEmitter::print_accumulate(const loop::Accumulate& accumulate) {
+  const Printed value = print(accumulate.value);
+  const Scalar& scalar = scalars_.at(accumulate.variable.id);
+  llvm::Value* v = scalar.lanes ? splat(value) : value.value;
+  if (lanes_ && lanes_->mask) {
+    llvm::Value* neutral = llvm::ConstantVector::getSplat(
+        llvm::ElementCount::getFixed(static_cast<unsigned>(lanes_->width)),
+        identity(accumulate.op, accumulate.variable.dtype));
+    v = builder_.CreateSelect(lanes_->mask, v, neutral);
+  }
+  llvm::Value* old = builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot);
+  builder_.CreateStore(combine(accumulate.op, accumulate.variable.dtype, old, v), scalar.slot);
+}
+
+// Ties keep the lower position; the first NaN wins over everything.
+llvm::Value* KernelEmitter::arg_better(const loop::AccumulateArg& a, llvm::Value* value,
+                                       llvm::Value* best, llvm::Value* at, llvm::Value* position) {
+  llvm::Value* earlier = builder_.CreateICmpSLT(at, position);
+  if (!is_float(a.best.dtype)) {
+    const bool boolean = a.best.dtype == DType::boolean;
+    llvm::Value* beats = a.maximum ? (boolean ? builder_.CreateICmpUGT(value, best)
+                                              : builder_.CreateICmpSGT(value, best))
+                                   : (boolean ? builder_.CreateICmpULT(value, best)
+                                              : builder_.CreateICmpSLT(value, best));
+    return builder_.CreateOr(beats, builder_.CreateAnd(builder_.CreateICmpEQ(value, best), earlier));
+  }
+  llvm::Value* beats = a.maximum ? builder_.CreateFCmpOGT(value, best)
+                                 : builder_.CreateFCmpOLT(value, best);
+  llvm::Value* tie = builder_.CreateAnd(builder_.CreateFCmpOEQ(value, best), earlier);
+  llvm::Value* value_nan = builder_.CreateFCmpUNO(value, value);
+  llvm::Value* best_nan = builder_.CreateFCmpUNO(best, best);
+  llvm::Value* first_nan = builder_.CreateAnd(
+      value_nan, builder_.CreateOr(builder_.CreateNot(best_nan), earlier));
+  return builder_.CreateOr(builder_.CreateOr(beats, tie), first_nan);
+}
+
+void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
+  const Scalar& best = scalars_.at(a.best.id);
+  const Scalar& position = scalars_.at(a.position.id);
+  const auto widened = [&](const Printed& p) { return best.lanes ? splat(p) : p.value; };
+  llvm::Value* value = widened(print(a.value));
+  llvm::Value* at = widened(print(a.at));
+  llvm::Value* old_best = builder_.CreateLoad(best.slot->getAllocatedType(), best.slot);
+  llvm::Value* old_position = builder_.CreateLoad(position.slot->getAllocatedType(), position.slot);
+  llvm::Value* better = arg_better(a, value, old_best, at, old_position);
+  if (lanes_ && lanes_->mask) better = builder_.CreateAnd(better, lanes_->mask);
+  builder_.CreateStore(builder_.CreateSelect(better, value, old_best), best.slot);
+  builder_.CreateStore(builder_.CreateSelect(better, at, old_position), position.slot);
+}
+
+EmittedKernel emit_kernel(llvm::Module& module, const Program& program,
+                          const loop::Kernel& kernel) {
+  return KernelEmitter(module, program, kernel).run();
+}
+
+}  // namespace kroton::codegen

@@ -1,0 +1,40 @@
+// Prints one loop-IR kernel as an LLVM function. All choices (vector width, unrolling, threads)
+// are in the kernel already.
+#pragma once
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <map>
+
+#include "compiler/lower/program.h"
+
+namespace kroton::codegen {
+
+// i32 kernel(ptr noalias buffer..., ptr sizes, ptr context, i64 worker, i64 begin, i64 end).
+// The buffers are those of inputs, outputs, scratch, in this order; [begin, end) is the part of
+// the parallel loop to run (ignored by kernels without one). Returns 0, or the error code after
+// filling context->error.
+struct EmittedKernel {
+  llvm::Function* function = nullptr;
+  loop::Expr parallel_extent;  // null when there is no parallel loop
+  bool has_checks = false;
+};
+
+// Values of Dims from the `sizes` argument, shared by kernels and the program's entry.
+class SizeEmitter {
+ public:
+  SizeEmitter(const std::vector<DimAtomRef>& variables, llvm::Value* sizes)
+      : variables_(variables), sizes_(sizes) {}
+  llvm::Value* emit(llvm::IRBuilder<>& builder, const Dim& dim) const;
+
+ private:
+  const std::vector<DimAtomRef>& variables_;
+  llvm::Value* sizes_;
+};
+
+EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel);
+
+llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
+llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8
+
+}  // namespace kroton::codegen

@@ -1,0 +1,219 @@
+#include "compiler/codegen/llvm/emit_program.h"
+
+#include <kroton/error.h>
+
+#include <cstring>
+
+#include "compiler/codegen/llvm/emit_kernel.h"
+#include "runtime/abi.h"
+
+namespace kroton::codegen {
+namespace {
+
+// Below this many scalar operations a kernel runs on the calling thread: a fork and join costs
+// about as much as the work.
+constexpr std::int64_t parallel_threshold = 1 << 15;
+
+class ProgramEmitter {
+ public:
+  ProgramEmitter(llvm::LLVMContext& context, const Program& program,
+                 const llvm::TargetMachine& machine)
+      : program_(program),
+        module_(std::make_unique<llvm::Module>(program.name, context)),
+        builder_(context) {
+    module_->setDataLayout(machine.createDataLayout());
+    module_->setTargetTriple(machine.getTargetTriple().str());
+  }
+
+  std::unique_ptr<llvm::Module> run() {
+    llvm::Type* pointer = builder_.getPtrTy();
+    auto* type = llvm::FunctionType::get(builder_.getInt32Ty(),
+                                         {pointer, pointer, pointer, pointer}, false);
+    entry_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, program_.name, *module_);
+    entry_->addFnAttr(llvm::Attribute::NoUnwind);
+    const char* names[] = {"args", "sizes", "arena", "context"};
+    for (unsigned k = 0; k < 4; ++k) entry_->getArg(k)->setName(names[k]);
+    sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
+    builder_.SetInsertPoint(llvm::BasicBlock::Create(builder_.getContext(), "entry", entry_));
+    failed_ = llvm::BasicBlock::Create(builder_.getContext(), "failed", entry_);
+    for (const Step& step : program_.steps) call_kernel(std::get<loop::Kernel>(step));
+    builder_.CreateRet(builder_.getInt32(0));
+    builder_.SetInsertPoint(failed_);
+    builder_.CreateRet(builder_.getInt32(1));
+    return std::move(module_);
+  }
+
+ private:
+  // Where a buffer begins. Computed once, in the entry block, which dominates every use.
+  llvm::Value* buffer_address(const loop::BufferRef& buffer) {
+    if (const auto known = addresses_.find(buffer->id); known != addresses_.end()) {
+      return known->second;
+    }
+    llvm::IRBuilder<> b(builder_.getContext());
+    llvm::BasicBlock& entry = entry_->getEntryBlock();
+    if (llvm::Instruction* end = entry.getTerminator()) {
+      b.SetInsertPoint(end);
+    } else {
+      b.SetInsertPoint(&entry);
+    }
+    const Placement& place = program_.placements.at(buffer->id);
+    llvm::Value* address = nullptr;
+    switch (place.kind) {
+      case Placement::Kind::argument:
+        address = b.CreateLoad(b.getPtrTy(),
+                               b.CreateConstGEP1_64(b.getPtrTy(), entry_->getArg(0),
+                                                    static_cast<std::uint64_t>(place.argument)),
+                               buffer->name);
+        break;
+      case Placement::Kind::constant:
+        address = constant_data(program_.constants[static_cast<std::size_t>(place.argument)]);
+        break;
+      case Placement::Kind::arena:
+      case Placement::Kind::worker_scratch:
+        address = b.CreateGEP(b.getInt8Ty(), entry_->getArg(2), sizes_->emit(b, place.offset),
+                              buffer->name);
+        break;
+    }
+    return addresses_[buffer->id] = address;
+  }
+
+  llvm::Value* constant_data(const Array& array) {
+    const auto* bytes = static_cast<const char*>(array.raw());
+    auto* data = llvm::ConstantDataArray::getRaw(
+        llvm::StringRef(bytes, static_cast<std::size_t>(array.nbytes())),
+        static_cast<std::uint64_t>(array.nbytes()), builder_.getInt8Ty());
+    auto* global = new llvm::GlobalVariable(*module_, data->getType(), true,
+                                            llvm::GlobalValue::PrivateLinkage, data, "constant");
+    global->setAlignment(llvm::Align(64));
+    return global;
+  }
+
+  void call_kernel(const loop::Kernel& kernel) {
+    const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
+    std::vector<llvm::Value*> arguments;
+    for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
+      for (const loop::BufferRef& buffer : *list) arguments.push_back(buffer_address(buffer));
+    }
+    arguments.push_back(entry_->getArg(1));
+    arguments.push_back(entry_->getArg(3));
+    llvm::Value* zero = builder_.getInt64(0);
+    if (!emitted.parallel_extent) {
+      arguments.insert(arguments.end(), {zero, zero, zero});
+      return_if_failed(builder_.CreateCall(emitted.function, arguments), emitted);
+      return;
+    }
+    llvm::Value* extent = scalar(emitted.parallel_extent);
+    llvm::Value* work = scalar(kernel.work);
+    llvm::Value* workers = builder_.CreateLoad(
+        builder_.getInt64Ty(), context_field(offsetof(kroton_context, workers)), "workers");
+    llvm::Value* pays = builder_.CreateAnd(
+        builder_.CreateICmpSGT(work, builder_.getInt64(parallel_threshold)),
+        builder_.CreateAnd(builder_.CreateICmpSGT(workers, builder_.getInt64(1)),
+                           builder_.CreateICmpSGT(extent, builder_.getInt64(1))));
+    auto* threads = block("threads");
+    auto* alone = block("alone");
+    auto* join = block("join");
+    builder_.CreateCondBr(pays, threads, alone);
+
+    builder_.SetInsertPoint(alone);
+    std::vector<llvm::Value*> whole = arguments;
+    whole.insert(whole.end(), {zero, zero, extent});
+    llvm::Value* status_alone = builder_.CreateCall(emitted.function, whole);
+    builder_.CreateBr(join);
+
+    builder_.SetInsertPoint(threads);
+    llvm::Type* pointer = builder_.getPtrTy();
+    auto* environment_type = llvm::ArrayType::get(pointer, arguments.size());
+    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
+    llvm::Value* environment = at_entry.CreateAlloca(environment_type, nullptr, "environment");
+    for (std::size_t k = 0; k < arguments.size(); ++k) {
+      builder_.CreateStore(arguments[k], builder_.CreateConstGEP1_64(pointer, environment, k));
+    }
+    llvm::Value* parallel_for =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, parallel_for)));
+    auto* type = llvm::FunctionType::get(
+        builder_.getInt32Ty(), {pointer, pointer, pointer, builder_.getInt64Ty()}, false);
+    llvm::Value* status_threads = builder_.CreateCall(
+        type, parallel_for,
+        {entry_->getArg(3), body_function(emitted.function, arguments.size()), environment, extent});
+    builder_.CreateBr(join);
+
+    builder_.SetInsertPoint(join);
+    llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
+    status->addIncoming(status_alone, alone);
+    status->addIncoming(status_threads, threads);
+    return_if_failed(status, emitted);
+  }
+
+  // The kroton_body that unpacks the environment and runs one worker's share.
+  llvm::Function* body_function(llvm::Function* kernel, std::size_t captured) {
+    llvm::IRBuilder<> b(builder_.getContext());
+    llvm::Type* i64 = b.getInt64Ty();
+    auto* type = llvm::FunctionType::get(b.getInt32Ty(), {b.getPtrTy(), i64, i64, i64}, false);
+    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                                     kernel->getName() + "_share", *module_);
+    f->addFnAttr(llvm::Attribute::NoUnwind);
+    b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
+    std::vector<llvm::Value*> arguments;
+    for (std::size_t k = 0; k < captured; ++k) {
+      arguments.push_back(
+          b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), f->getArg(0), k)));
+    }
+    for (unsigned k = 1; k < 4; ++k) arguments.push_back(f->getArg(k));
+    b.CreateRet(b.CreateCall(kernel, arguments));
+    return f;
+  }
+
+  void return_if_failed(llvm::Value* status, const EmittedKernel& emitted) {
+    if (!emitted.has_checks) return;
+    auto* next = block("next");
+    builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), failed_, next);
+    builder_.SetInsertPoint(next);
+  }
+
+  // A loop extent or a work estimate: arithmetic of constants and sizes.
+  llvm::Value* scalar(const loop::Expr& e) {
+    using loop::Op;
+    if (e->op == Op::integer) return builder_.getInt64(static_cast<std::uint64_t>(e->integer));
+    if (e->op == Op::size) return sizes_->emit(builder_, e->dim);
+    std::vector<llvm::Value*> args;
+    for (const loop::Expr& arg : e->args) args.push_back(scalar(arg));
+    switch (e->op) {
+      case Op::add: return builder_.CreateAdd(args[0], args[1]);
+      case Op::sub: return builder_.CreateSub(args[0], args[1]);
+      case Op::mul: return builder_.CreateMul(args[0], args[1]);
+      case Op::floor_div:  // of non-negative sizes by positive constants
+      case Op::div: return builder_.CreateUDiv(args[0], args[1]);
+      case Op::min: return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
+      case Op::max: return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, args[0], args[1]);
+      default:
+        throw InternalError("emit_program: not the extent of a parallel loop: " +
+                            loop::to_string(e));
+    }
+  }
+
+  llvm::Value* context_field(std::size_t offset) {
+    return builder_.CreateConstGEP1_64(builder_.getInt8Ty(), entry_->getArg(3), offset);
+  }
+
+  llvm::BasicBlock* block(const char* name) {
+    return llvm::BasicBlock::Create(builder_.getContext(), name, entry_);
+  }
+
+  const Program& program_;
+  std::unique_ptr<llvm::Module> module_;
+  llvm::IRBuilder<> builder_;
+  llvm::Function* entry_ = nullptr;
+  llvm::BasicBlock* failed_ = nullptr;
+  std::unique_ptr<SizeEmitter> sizes_;
+  std::map<int, llvm::Value*> addresses_;
+};
+
+}  // namespace
+
+std::unique_ptr<llvm::Module> emit_program(llvm::LLVMContext& context, const Program& program,
+                                           const llvm::TargetMachine& machine) {
+  return ProgramEmitter(context, program, machine).run();
+}
+
+}  // namespace kroton::codegen

@@ -1,0 +1,17 @@
+// A Program as one LLVM module: the entry function and its kernels.
+#pragma once
+#include <llvm/IR/Module.h>
+#include <llvm/Target/TargetMachine.h>
+
+#include <memory>
+
+#include "compiler/lower/program.h"
+
+namespace kroton::codegen {
+
+// The entry is `int32_t <program.name>(void** args, const int64_t* sizes, void* arena,
+// kroton_context*)` (runtime/abi.h); everything else in the module is internal.
+std::unique_ptr<llvm::Module> emit_program(llvm::LLVMContext& context, const Program& program,
+                                           const llvm::TargetMachine& machine);
+
+}  // namespace kroton::codegen

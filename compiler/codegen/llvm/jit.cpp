@@ -1,0 +1,172 @@
+#include "compiler/codegen/llvm/jit.h"
+
+#include <kroton/error.h>
+#include <llvm/Analysis/CGSCCPassManager.h>
+#include <llvm/Analysis/LoopAnalysisManager.h>
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/SmallVectorMemoryBuffer.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/raw_ostream.h>
+#include <llvm/TargetParser/Host.h>
+#include <llvm/Transforms/InstCombine/InstCombine.h>
+#include <llvm/Transforms/Scalar/EarlyCSE.h>
+#include <llvm/Transforms/Scalar/SROA.h>
+#include <llvm/Transforms/Scalar/SimplifyCFG.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <mutex>
+
+#include "compiler/codegen/llvm/emit_program.h"
+
+namespace kroton::codegen {
+namespace {
+
+std::atomic<std::int64_t> compilations{0};
+
+void initialize_llvm() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+  });
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
+  initialize_llvm();
+  const std::string triple = llvm::sys::getProcessTriple();
+  std::string message;
+  const llvm::Target* found = llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!found) throw DeviceError("LLVM has no code generator for " + triple + ": " + message);
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // only the fma that the kernel asks for
+  return std::unique_ptr<llvm::TargetMachine>(
+      found->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+                                 std::nullopt, llvm::CodeGenOptLevel::Default, /*JIT=*/true));
+}
+
+// The emitters already place, hoist and vectorise; what is left is turning slots into registers
+// and folding addresses.
+void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager sccs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::SROAPass(llvm::SROAOptions::PreserveCFG));
+  passes.addPass(llvm::EarlyCSEPass(true));
+  passes.addPass(llvm::InstCombinePass());
+  passes.addPass(llvm::SimplifyCFGPass());
+  llvm::ModulePassManager manager;
+  manager.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(passes)));
+  manager.run(module, modules);
+}
+
+std::unique_ptr<llvm::MemoryBuffer> generate(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream stream(object);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+    throw InternalError("LLVM cannot write object files for this target");
+  }
+  passes.run(module);
+  return std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false);
+}
+
+template <class T>
+T checked(llvm::Expected<T> value, const char* what) {
+  if (value) return std::move(*value);
+  throw InternalError(std::string(what) + ": " + llvm::toString(value.takeError()));
+}
+
+void checked(llvm::Error error, const char* what) {
+  if (error) throw InternalError(std::string(what) + ": " + llvm::toString(std::move(error)));
+}
+
+class JitProgram final : public CompiledProgram {
+ public:
+  JitProgram(std::unique_ptr<llvm::orc::LLJIT> jit, kroton_entry function)
+      : jit_(std::move(jit)), entry_(function) {}
+  kroton_entry entry() const override { return entry_; }
+
+ private:
+  std::unique_ptr<llvm::orc::LLJIT> jit_;
+  kroton_entry entry_;
+};
+
+}  // namespace
+
+CpuTarget host_target() {
+  CpuTarget target;
+  target.cpu = llvm::sys::getHostCPUName().str();
+  const auto features = llvm::sys::getHostCPUFeatures();
+  const auto has = [&](const char* name) {
+    const auto it = features.find(name);
+    return it != features.end() && it->second;
+  };
+  for (const auto& feature : features) {
+    if (!target.features.empty()) target.features += ',';
+    target.features += (feature.second ? "+" : "-") + feature.first().str();
+  }
+  target.vector_bytes = has("avx512f") && has("avx512vl") && has("avx512bw") ? 64 : has("avx2") ? 32 : 16;
+  return target;
+}
+
+std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
+                                         CompileTimes* times) {
+  CompileTimes local;
+  CompileTimes& t = times ? *times : local;
+  auto machine = make_machine(target);
+  auto start = std::chrono::steady_clock::now();
+  llvm::LLVMContext context;
+  auto module = emit_program(context, program, *machine);
+  for (llvm::Function& f : *module) {
+    const std::string width = std::to_string(target.vector_bytes * 8);
+    f.addFnAttr("min-legal-vector-width", width);
+    f.addFnAttr("prefer-vector-width", width);
+    f.addFnAttr("target-cpu", target.cpu);
+    f.addFnAttr("target-features", target.features);
+  }
+  std::string problems;
+  llvm::raw_string_ostream stream(problems);
+  if (llvm::verifyModule(*module, &stream)) {
+    throw InternalError("the emitted LLVM module is not valid: " + stream.str());
+  }
+  t.emit = seconds_since(start);
+  const char* dump = std::getenv("KROTON_DUMP");
+  const bool dump_llvm = dump && std::string(dump).find("llvm") != std::string::npos;
+  start = std::chrono::steady_clock::now();
+  optimize(*module, *machine);
+  t.optimize = seconds_since(start);
+  if (dump_llvm) module->print(llvm::errs(), nullptr);
+  start = std::chrono::steady_clock::now();
+  auto object = generate(*module, *machine);
+  t.generate = seconds_since(start);
+
+  start = std::chrono::steady_clock::now();
+  auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
+  checked(jit->addObjectFile(std::move(object)), "linking the compiled program");
+  const auto symbol = checked(jit->lookup(program.name), "looking up the compiled program");
+  t.link = seconds_since(start);
+  ++compilations;
+  return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
+}
+
+std::int64_t compilation_count() { return compilations.load(); }
+
+}  // namespace kroton::codegen

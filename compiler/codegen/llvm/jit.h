@@ -1,0 +1,37 @@
+// From a Program to machine code in this process. No LLVM header: the rest of the compiler
+// includes this one.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "compiler/lower/program.h"
+#include "runtime/abi.h"
+
+namespace kroton::codegen {
+
+// What a kernel may assume about the processor it runs on.
+struct CpuTarget {
+  std::string cpu;       // LLVM's name: "znver4", "x86-64-v3"
+  std::string features;  // LLVM's feature string
+  int vector_bytes;      // of the widest vector register to use: 64, 32 or 16
+};
+CpuTarget host_target();
+
+// Machine code and its memory; the code lives as long as this does.
+class CompiledProgram {
+ public:
+  virtual ~CompiledProgram() = default;
+  virtual kroton_entry entry() const = 0;
+};
+
+struct CompileTimes {
+  double emit = 0, optimize = 0, generate = 0, link = 0;  // seconds
+};
+
+std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
+                                         CompileTimes* times = nullptr);
+
+// How many programs this process has compiled so far.
+std::int64_t compilation_count();
+
+}  // namespace kroton::codegen

@@ -1,0 +1,111 @@
+// The state of printing one kernel: scopes, vector context, and the memo of printed expressions.
+#pragma once
+#include <functional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/codegen/llvm/emit_kernel.h"
+
+namespace kroton::codegen {
+
+// A printed value: a scalar, or one lane per iteration of the vector loop in progress.
+struct Printed {
+  llvm::Value* value = nullptr;
+  bool lanes = false;
+};
+
+class KernelEmitter {
+ public:
+  KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel);
+  EmittedKernel run();
+
+ private:
+  // A block of the loop nest. Expressions are printed once in the outermost scope that defines
+  // all their variables: before a real loop (in its preheader, which only runs when the loop
+  // does), or at once inside straight-line code.
+  struct Scope {
+    enum class Kind { straight, loop, branch } kind;
+    llvm::Instruction* before = nullptr;  // loop: the terminator of its preheader
+    std::unordered_map<const loop::ExprNode*, Printed> printed;
+    std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
+  };
+  // The vector loop in progress. `base` is the first lane's iteration.
+  struct Lanes {
+    int variable = -1;
+    int width = 1;
+    int depth = 0;                  // of its scope
+    llvm::Value* base = nullptr;
+    llvm::Value* mask = nullptr;    // null: all lanes are active
+  };
+  struct Scalar {  // a declared accumulator
+    llvm::AllocaInst* slot = nullptr;
+    bool lanes = false;
+    int depth = 0;
+  };
+
+  // Expressions (emit_expr.cpp).
+  Printed print(const loop::Expr& e);
+  // The value in lane 0 of the vector loop: for the addresses of contiguous accesses.
+  llvm::Value* print_at_base(const loop::Expr& e);
+  Printed print_memoised(const loop::Expr& e, bool at_base);
+  Printed print_node(const loop::ExprNode& e, bool at_base);
+  Printed print_load(const loop::ExprNode& e, bool at_base);
+  Printed print_check(const loop::ExprNode& e, bool at_base);
+  llvm::Value* print_integer_division(loop::Op op, llvm::Value* a, llvm::Value* b);
+  llvm::Value* print_cast(llvm::Value* a, DType from, DType to);
+  llvm::Value* print_binary(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b,
+                            const loop::ExprNode* node);
+  llvm::Value* splat(const Printed& p);
+  llvm::Type* type_of(DType dtype, bool lanes);
+  // Where an expression belongs, and whether its value may change between statements.
+  struct Nature {
+    int depth = 0;               // of the innermost scope that defines a variable of it
+    bool reads_memory = false;   // a load or a check: must not run ahead of a branch
+    bool reads_written = false;  // loads a buffer that this kernel writes
+  };
+  Nature nature_of(const loop::ExprNode& e);
+  bool depends_on_lane(const loop::ExprNode& e);
+  llvm::Value* address(const loop::BufferRef& buffer, llvm::Value* index);
+  llvm::Align alignment(DType dtype) const;
+
+  // Statements (emit_kernel.cpp).
+  void print_block(const loop::Block& block);
+  void print_for(const loop::For& loop);
+  void print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end, std::int64_t step,
+                     const std::function<void(llvm::Value*)>& body);
+  void print_vector(const loop::For& loop);
+  void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
+  void print_if(const loop::If& branch);
+  void print_store(const loop::Store& store);
+  void print_accumulate(const loop::Accumulate& accumulate);
+  void print_accumulate(const loop::AccumulateArg& accumulate);
+  llvm::Value* combine(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
+  llvm::Constant* identity(loop::Op op, DType dtype);
+  llvm::Value* arg_better(const loop::AccumulateArg& a, llvm::Value* value, llvm::Value* best,
+                          llvm::Value* at, llvm::Value* position);
+  void declare(const loop::Variable& variable, llvm::Value* init, bool lanes);
+  llvm::AllocaInst* entry_slot(llvm::Type* type, const std::string& name, int align = 0);
+  void return_error(llvm::Value* failed, llvm::Value* index, llvm::Value* size, int site);
+
+  llvm::Module& module_;
+  llvm::LLVMContext& context_;
+  const Program& program_;
+  const loop::Kernel& kernel_;
+  llvm::IRBuilder<> builder_;
+  llvm::Function* function_ = nullptr;
+  std::unique_ptr<SizeEmitter> sizes_;
+  llvm::Value* call_context_ = nullptr;
+  std::unordered_map<int, llvm::Value*> buffers_;         // by Buffer::id
+  std::unordered_set<int> mutable_buffers_;               // stored to by this kernel
+  std::unordered_map<int, std::pair<llvm::Value*, int>> loop_variables_;  // value and depth
+  std::unordered_map<int, Scalar> scalars_;
+  std::vector<Scope> scopes_;
+  std::optional<Lanes> lanes_;
+  std::unordered_map<const loop::ExprNode*, Nature> natures_;
+  // Values that hold until the next statement only: they depend on what the kernel writes.
+  std::unordered_map<const loop::ExprNode*, Printed> passing_;
+  std::unordered_map<const loop::ExprNode*, Printed> passing_at_base_;
+  EmittedKernel result_;
+};
+
+}  // namespace kroton::codegen

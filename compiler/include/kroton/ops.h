@@ -1,0 +1,252 @@
+// The operations on tensors. Names and semantics are NumPy's. Every function is elementwise and
+// broadcasts unless it says otherwise.
+//
+// Promotion: operands of different dtypes are converted to the larger in the order
+// boolean < i32 < i64 < f32 < f64 (so i64 with f32 gives f32). A literal takes the dtype of the
+// tensor it meets; an integer literal that meets a boolean tensor is an i64; a floating literal
+// that meets an integer or boolean tensor is a TypeError.
+//
+// Broadcasting: shapes are aligned at their last axes. Only a size known to be 1 when the graph is
+// built is repeated; other sizes must be equal (ShapeError), or are checked at the call if free.
+//
+// Errors name the operation, what it expected, every operand's name and type, and the line.
+#pragma once
+#include <kroton/tensor.h>
+
+#include <initializer_list>
+#include <utility>
+
+namespace kroton {
+
+// A list of axes: an int, a braced list, or (default) all axes. Negative axes count from the end.
+class Axes {
+ public:
+  Axes() = default;  // all
+  Axes(int axis) : all_(false), axes_{axis} {}  // NOLINT
+  Axes(std::initializer_list<int> axes) : all_(false), axes_(axes) {}
+  explicit Axes(std::vector<int> axes) : all_(false), axes_(std::move(axes)) {}
+  // Sorted, non-negative, each once; ValueError naming `op` if one is out of range or repeated.
+  std::vector<int> resolve(int rank, const char* op) const;
+  bool is_all() const { return all_; }
+
+ private:
+  bool all_ = true;
+  std::vector<int> axes_;
+};
+
+// The result of a comparison operator: a boolean tensor that is no condition of an `if`, because
+// its value is not known before a function runs.
+class Mask : public Tensor {
+ public:
+  explicit Mask(Tensor tensor) : Tensor(std::move(tensor)) {}
+  explicit operator bool() const = delete;
+};
+
+// ---- Arithmetic. Integers wrap. Numbers only: a boolean operand is promoted by the other one;
+// ---- two booleans are a TypeError.
+
+Tensor add(const Operand& x, const Operand& y);
+Tensor sub(const Operand& x, const Operand& y);
+Tensor mul(const Operand& x, const Operand& y);
+// True division: integers are converted to f32 first (to f64 when the other operand is f64).
+// IEEE: x/0 is infinite or NaN.
+Tensor div(const Operand& x, const Operand& y);
+// The largest integer not above x/y, in the operands' dtype. Integer division by 0 gives 0.
+// No gradient.
+Tensor floor_div(const Operand& x, const Operand& y);
+// x - floor_div(x, y) * y, with the sign of y. Integers: x mod 0 is 0.
+Tensor mod(const Operand& x, const Operand& y);
+// x to the power y; floating point only (TypeError for two integers). The gradient with respect to
+// y takes log(x) as 0 where x <= 0.
+Tensor pow(const Operand& x, const Operand& y);
+// The larger (smaller) of both; a NaN operand gives NaN. Where both are equal the gradient goes to
+// the first operand.
+Tensor maximum(const Operand& x, const Operand& y);
+Tensor minimum(const Operand& x, const Operand& y);
+// minimum(maximum(x, low), high).
+Tensor clip(const Operand& x, const Operand& low, const Operand& high);
+
+// Numbers only: TypeError for booleans.
+Tensor neg(const Operand& x);
+Tensor abs(const Operand& x);   // gradient 0 at 0
+Tensor sign(const Operand& x);  // -1, 0 or 1; NaN stays NaN; no gradient
+Tensor square(const Operand& x);
+Tensor relu(const Operand& x);  // max(x, 0); gradient 0 at 0
+
+// ---- Elementary functions. Floating point only: an integer or boolean operand is a TypeError.
+// ---- f32 results are within 2 ulp.
+
+Tensor exp(const Operand& x);
+Tensor expm1(const Operand& x);  // exp(x) - 1, accurate near 0
+Tensor log(const Operand& x);    // natural; log(0) = -inf, below 0 NaN
+Tensor log1p(const Operand& x);  // log(1 + x), accurate near 0
+Tensor tanh(const Operand& x);
+Tensor sigmoid(const Operand& x);   // 1 / (1 + exp(-x))
+Tensor softplus(const Operand& x);  // log(1 + exp(x)), without overflow
+Tensor erf(const Operand& x);
+Tensor sqrt(const Operand& x);  // NaN below 0
+Tensor sin(const Operand& x);   // radians
+Tensor cos(const Operand& x);
+Tensor reciprocal(const Operand& x);  // 1 / x
+// Towards minus (plus) infinity. Integers stay as they are. No gradient.
+Tensor floor(const Operand& x);
+Tensor ceil(const Operand& x);
+
+// ---- Comparison and logic. Results are boolean and have no gradient.
+
+// eq and ne take any dtype, the others numbers. Comparisons with a NaN are false, but ne true.
+Tensor eq(const Operand& x, const Operand& y);
+Tensor ne(const Operand& x, const Operand& y);
+Tensor lt(const Operand& x, const Operand& y);
+Tensor le(const Operand& x, const Operand& y);
+Tensor gt(const Operand& x, const Operand& y);
+Tensor ge(const Operand& x, const Operand& y);
+// Boolean operands only (TypeError): compare numbers with 0 first.
+Tensor logical_and(const Operand& x, const Operand& y);
+Tensor logical_or(const Operand& x, const Operand& y);
+Tensor logical_xor(const Operand& x, const Operand& y);
+Tensor logical_not(const Operand& x);
+// x where `condition` (boolean) holds, else y.
+Tensor where(const Operand& condition, const Operand& x, const Operand& y);
+
+// ---- Conversion.
+
+// To another dtype. Floating to integer truncates; what does not fit becomes the nearest end of
+// the range, NaN becomes 0. i64 to i32 keeps the low 32 bits. To boolean: x != 0. The gradient
+// passes between floating dtypes.
+Tensor cast(const Operand& x, DType dtype);
+// x, with a gradient of 0.
+Tensor stop_gradient(const Operand& x);
+
+// ---- Operators. Equality is eq() and ne(): `==` on handles would surprise. `!x` tells, as for a
+// ---- pointer, whether the handle is empty; `&&` and `||` of two tensors do not compile.
+
+inline Tensor operator+(const Operand& x, const Operand& y) { return add(x, y); }
+inline Tensor operator-(const Operand& x, const Operand& y) { return sub(x, y); }
+inline Tensor operator*(const Operand& x, const Operand& y) { return mul(x, y); }
+inline Tensor operator/(const Operand& x, const Operand& y) { return div(x, y); }
+inline Tensor operator%(const Operand& x, const Operand& y) { return mod(x, y); }
+inline Tensor operator-(const Operand& x) { return neg(x); }
+inline Mask operator<(const Operand& x, const Operand& y) { return Mask(lt(x, y)); }
+inline Mask operator<=(const Operand& x, const Operand& y) { return Mask(le(x, y)); }
+inline Mask operator>(const Operand& x, const Operand& y) { return Mask(gt(x, y)); }
+inline Mask operator>=(const Operand& x, const Operand& y) { return Mask(ge(x, y)); }
+inline Mask operator&(const Operand& x, const Operand& y) { return Mask(logical_and(x, y)); }
+inline Mask operator|(const Operand& x, const Operand& y) { return Mask(logical_or(x, y)); }
+inline Mask operator^(const Operand& x, const Operand& y) { return Mask(logical_xor(x, y)); }
+inline Mask operator~(const Operand& x) { return Mask(logical_not(x)); }
+Tensor operator&&(const Tensor& x, const Tensor& y) = delete;  // write x & y
+Tensor operator||(const Tensor& x, const Tensor& y) = delete;  // write x | y
+
+// ---- Reductions over `axes`, which leave the shape unless `keepdims`, which leaves size 1.
+// ---- ValueError for an axis out of range or named twice. The order of additions is fixed: a
+// ---- result does not depend on the number of threads.
+
+// Booleans and i32 are added as i64. Over no elements: 0.
+Tensor sum(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// The product, as sum; over no elements: 1. Gradients are exact with zeros among the factors.
+Tensor prod(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// sum / count. Integers and booleans give f32. Over no elements: NaN.
+Tensor mean(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// The mean squared deviation from the mean (no correction), and its square root.
+Tensor var(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor stddev(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// The largest (smallest) element; a NaN gives NaN. Equal extremes share the gradient evenly.
+// Numbers only. An axis of constant size 0 is a ShapeError; over a free size that is 0 at the call
+// the result is -inf (inf), for integers the lowest (highest) value.
+Tensor max(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor min(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// The position (i64) of the first largest (smallest) element along `axis`, or in the flattened x;
+// the first NaN counts as the extreme. Empty axes as for max; at the call: 0. No gradient.
+Tensor argmax(const Operand& x, std::optional<int> axis = std::nullopt, bool keepdims = false);
+Tensor argmin(const Operand& x, std::optional<int> axis = std::nullopt, bool keepdims = false);
+// log(sum(exp(x))), without overflow. Floating point only.
+Tensor logsumexp(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+// Whether any element is true. Boolean operands only. Over no elements: false.
+Tensor any(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+
+// Whether all elements are true. Boolean operands only. Over no elements: true. As an index,
+// x(kt::all, 0), the bare name stands for the whole axis.
+Tensor all(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+
+// ---- Shape.
+
+// x repeated to `shape`; its axes are aligned at the last. ShapeError unless each size of x is 1 or
+// the target's.
+Tensor broadcast_to(const Operand& x, const Dims& shape);
+// The elements in row-major order under another shape; one size may be -1 and is then worked out.
+// ShapeError when the counts differ.
+Tensor reshape(const Operand& x, const Dims& shape);
+Tensor flatten(const Operand& x);  // reshape to one axis
+// Axes from `start_axis` on merged into one: flatten(x, 1) keeps the batch axis.
+Tensor flatten(const Operand& x, int start_axis);
+// Axis i of the result is axis axes[i] of x; without axes, their order is reversed.
+Tensor transpose(const Operand& x, const std::vector<int>& axes = {});
+Tensor swapaxes(const Operand& x, int axis1, int axis2);
+// A new axis of size 1 at position `axis` of the result.
+Tensor expand_dims(const Operand& x, int axis);
+// Without the given axes, whose size must be known to be 1 (ShapeError); by default all such.
+Tensor squeeze(const Operand& x, const Axes& axes = {});
+// Joined along an existing axis; other sizes must be equal; dtypes are promoted.
+Tensor concatenate(const std::vector<Tensor>& tensors, int axis = 0,
+                   const Operand::Location& location = Operand::Location::current());
+// Joined along a new axis; shapes must be equal.
+Tensor stack(const std::vector<Tensor>& tensors, int axis = 0,
+             const Operand::Location& location = Operand::Location::current());
+// Zeros added: widths[i] = {before, after} along axis i, not negative (ValueError).
+Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths);
+
+// ---- New tensors.
+
+Tensor full(const Dims& shape, const Operand& value);  // a scalar, repeated
+Tensor zeros(const Dims& shape, DType dtype = f32,
+             const Operand::Location& location = Operand::Location::current());
+Tensor ones(const Dims& shape, DType dtype = f32,
+            const Operand::Location& location = Operand::Location::current());
+Tensor full_like(const Operand& x, const Operand& value);  // x's shape and dtype
+Tensor zeros_like(const Operand& x);
+Tensor ones_like(const Operand& x);
+// 0, 1, ... size - 1.
+Tensor arange(const Dim& size, DType dtype = i64,
+              const Operand::Location& location = Operand::Location::current());
+// The index along `axis` at each position of `shape`. Any dtype but boolean.
+Tensor iota(const Dims& shape, int axis, DType dtype = i64,
+            const Operand::Location& location = Operand::Location::current());
+// The value of a size, as a scalar.
+Tensor size_of_dim(const Dim& size, DType dtype = i64,
+                   const Operand::Location& location = Operand::Location::current());
+
+// ---- Products. ShapeError when the inner sizes differ, TypeError for booleans. Integer products
+// ---- wrap.
+
+// Vectors: their inner product; matrices: the product; matrix and vector: the product with the
+// vector as a column (right) or a row (left); a scalar: x * y. ShapeError above rank 2.
+Tensor dot(const Operand& x, const Operand& y);
+// NumPy's @: as dot up to rank 2; above, the product of the last two axes, the others broadcast.
+// ShapeError for scalars.
+Tensor matmul(const Operand& x, const Operand& y);
+// Of two vectors (n,) and (m,): (n, m).
+Tensor outer(const Operand& x, const Operand& y);
+
+// ---- Indexing by tensors. An index outside [-size, size) is an error of the call that names
+// ---- index, axis and size; negative ones count from the end.
+
+// Slices of x along `axis`: shape x.shape[:axis] + indices.shape + x.shape[axis+1:].
+Tensor take(const Operand& x, const Operand& indices, int axis = 0);
+// Zeros of `shape`, with `values` added at `indices` along `axis` (repeated indices add up, in
+// row-major order): the gradient of take. values: shape[:axis] + indices.shape + shape[axis+1:].
+Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& shape, int axis = 0);
+// x[i, labels[i]] for x (n, c) and integer labels (n,): shape (n,).
+Tensor pick(const Operand& x, const Operand& labels);
+// labels.shape + (classes,): 1 where the last index is the label, else 0.
+Tensor one_hot(const Operand& labels, const Dim& classes, DType dtype = f32);
+
+// ---- Probability. Floating point only; computed without overflow.
+
+// exp(x) / sum(exp(x)) along `axis`, and its logarithm.
+Tensor softmax(const Operand& x, int axis = -1);
+Tensor log_softmax(const Operand& x, int axis = -1);
+// -log_softmax(logits)[i, labels[i]] for logits (n, c) and integer labels (n,): shape (n,).
+Tensor softmax_cross_entropy(const Operand& logits, const Operand& labels);
+
+}  // namespace kroton

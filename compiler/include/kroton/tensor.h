@@ -1,0 +1,134 @@
+// Tensor: a symbolic expression. A cheap handle to an immutable, hash-consed node; the same handle
+// serves users, derivative rules and graph rewrites.
+#pragma once
+#include <kroton/array.h>
+#include <kroton/type.h>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace kroton {
+
+class IndexItem;  // <kroton/index.h>
+class Node;
+class Operand;
+struct SharedState;
+
+// A place in the user's program. `file` has static storage.
+struct SourceLine {
+  const char* file = "";
+  std::uint32_t line = 0;
+};
+std::string to_string(const SourceLine& line);  // "model.cpp:17" (the file's last component)
+
+class Tensor {
+ public:
+  Tensor() = default;  // empty: no expression
+  explicit Tensor(std::shared_ptr<const Node> node) : node_(std::move(node)) {}
+
+  explicit operator bool() const { return node_ != nullptr; }
+  const Node& node() const { return *node_; }
+  const std::shared_ptr<const Node>& handle() const { return node_; }
+
+  const TensorType& type() const;
+  DType dtype() const { return type().dtype; }
+  int rank() const { return type().rank(); }
+  const Dims& shape() const { return type().shape; }
+  const Dim& shape(int axis) const { return type().shape[static_cast<std::size_t>(axis)]; }
+  SourceLine line() const;
+  // The user's name for it, else its operation's name.
+  std::string name() const;
+
+  // Row i along the first axis; i: an integer (negative counts from the end) or an integer tensor
+  // (as `take`). Rank falls by one for a scalar index.
+  Tensor operator[](const Operand& index) const;
+  // NumPy's basic and integer-array indexing, one argument per axis, the rest taken whole:
+  // integers, kt::all, kt::slice(...), integer tensors (at most one).
+  Tensor operator()(const IndexItem& i) const;
+  Tensor operator()(const IndexItem& i, const IndexItem& j) const;
+  Tensor operator()(const IndexItem& i, const IndexItem& j, const IndexItem& k) const;
+  Tensor operator()(const IndexItem& i, const IndexItem& j, const IndexItem& k,
+                    const IndexItem& l) const;
+  Tensor operator()(const IndexItem& i, const IndexItem& j, const IndexItem& k, const IndexItem& l,
+                    const IndexItem& m) const;
+
+  // True when both handles are the same expression.
+  friend bool same(const Tensor& a, const Tensor& b) { return a.node_ == b.node_; }
+
+ private:
+  std::shared_ptr<const Node> node_;
+};
+
+// What an operator or a function of tensors accepts: a tensor, a literal, or an Array (a constant).
+// Its implicit constructors note the user's line. A literal takes the dtype of the tensor it meets;
+// a floating literal that meets an integer or boolean tensor is a TypeError.
+class Operand {
+ public:
+  using Location = std::source_location;
+  Operand(const Tensor& tensor, const Location& location = Location::current())  // NOLINT
+      : tensor_(tensor), line_{location.file_name(), location.line()} {}
+  Operand(const Array& constant, const Location& location = Location::current());  // NOLINT
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  Operand(T literal, const Location& location = Location::current())  // NOLINT
+      : is_floating_literal_(std::is_floating_point_v<T>),
+        is_boolean_literal_(std::is_same_v<T, bool>),
+        real_(static_cast<double>(literal)),
+        integer_(static_cast<std::int64_t>(literal)),
+        line_{location.file_name(), location.line()} {}
+
+  bool is_literal() const { return !tensor_; }
+  // The line of the innermost LineScope if there is one, else the line this was written at.
+  SourceLine line() const;
+  // The tensor; a literal becomes a scalar constant of `literal_dtype` (TypeError if it does not
+  // fit: a floating literal for an integer dtype).
+  Tensor tensor(DType literal_dtype) const;
+  // The tensor; a literal takes its natural dtype: f32 for floating, i64 for integers, boolean.
+  Tensor tensor() const;
+
+ private:
+  Tensor tensor_;
+  bool is_floating_literal_ = false;
+  bool is_boolean_literal_ = false;
+  double real_ = 0;
+  std::int64_t integer_ = 0;
+  SourceLine line_;
+};
+
+// While one lives, nodes built on this thread carry its line: derivative rules and rewrites give
+// the nodes they build the line of the user's operation they stand for.
+class LineScope {
+ public:
+  explicit LineScope(SourceLine line);
+  ~LineScope();
+  LineScope(const LineScope&) = delete;
+  LineScope& operator=(const LineScope&) = delete;
+  static std::optional<SourceLine> current();
+
+ private:
+  std::optional<SourceLine> previous_;
+};
+
+// A parameter or state that outlives calls. Its shape and dtype are those of its initial value.
+class Shared : public Tensor {
+ public:
+  Shared(const Array& value, std::string name, SourceLine line);
+  // A copy of the current value. Waits for a running update of it.
+  Array get_value() const;
+  // Replaces the value by a copy. ShapeError or TypeError, naming the variable, unless the shape
+  // and dtype are the initial ones.
+  void set_value(const Array& value);
+  const std::shared_ptr<SharedState>& state() const;
+};
+
+// Creates a shared variable holding a copy of `value`.
+Shared shared(const Array& value, std::string name = "",
+              const std::source_location& location = std::source_location::current());
+
+}  // namespace kroton

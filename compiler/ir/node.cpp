@@ -1,0 +1,276 @@
+// Nodes: attributes, the table that makes equal expressions one node, and the traversals. All of
+// it is iterative: expressions may be chains of hundreds of thousands of nodes.
+#include "compiler/ir/node.h"
+
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/ir/op.h"
+
+namespace kroton {
+namespace {
+
+std::size_t mix(std::size_t seed, std::size_t value) {
+  return (seed ^ (value + 0x9e3779b97f4a7c15ULL + (seed << 6) + (seed >> 2))) *
+         0xff51afd7ed558ccdULL;
+}
+
+bool same_elements(const std::optional<Array>& a, const std::optional<Array>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  return a->raw() == b->raw() && a->dtype() == b->dtype() && a->shape() == b->shape();
+}
+
+template <class T>
+std::string bracketed(const std::vector<T>& values) {
+  std::string text = "[";
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    text += (k == 0 ? "" : ", ") + std::to_string(values[k]);
+  }
+  return text + "]";
+}
+
+std::string shortest(double value) {
+  char buffer[32];
+  for (int digits = 1; digits <= 17; ++digits) {
+    std::snprintf(buffer, sizeof buffer, "%.*g", digits, value);
+    if (std::strtod(buffer, nullptr) == value) break;
+  }
+  return buffer;
+}
+
+std::size_t hash_of(const OpRecord& op, const std::vector<Tensor>& inputs,
+                    const Attributes& attributes) {
+  std::size_t hash = mix(std::hash<std::string_view>()(op.name), attributes.hash());
+  for (const Tensor& input : inputs) {
+    hash = mix(hash, input.node().hash);
+  }
+  return hash;
+}
+
+bool same_inputs(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    if (!same(a[k], b[k])) return false;
+  }
+  return true;
+}
+
+// The nodes alive, by hash. A node leaves the table before its memory is freed, so the pointers in
+// the table are always readable under the lock.
+class NodeTable {
+ public:
+  std::shared_ptr<const Node> find(std::size_t hash, const OpRecord& op,
+                                   const std::vector<Tensor>& inputs,
+                                   const Attributes& attributes) {
+    const std::lock_guard lock(mutex_);
+    return find_locked(hash, op, inputs, attributes);
+  }
+
+  // The given node, or the equal one that another thread has added meanwhile.
+  std::shared_ptr<const Node> add(std::shared_ptr<const Node> node) {
+    const std::lock_guard lock(mutex_);
+    if (auto found = find_locked(node->hash, node->op, node->inputs, node->attributes)) {
+      return found;
+    }
+    entries_.emplace(node->hash, Entry{node.get(), node});
+    return node;
+  }
+
+  void remove(const Node* dead) {
+    const std::lock_guard lock(mutex_);
+    for (auto [entry, end] = entries_.equal_range(dead->hash); entry != end; ++entry) {
+      if (entry->second.node == dead) {
+        entries_.erase(entry);
+        return;
+      }
+    }
+  }
+
+ private:
+  struct Entry {
+    const Node* node;
+    std::weak_ptr<const Node> reference;
+  };
+
+  std::shared_ptr<const Node> find_locked(std::size_t hash, const OpRecord& op,
+                                          const std::vector<Tensor>& inputs,
+                                          const Attributes& attributes) {
+    for (auto [entry, end] = entries_.equal_range(hash); entry != end; ++entry) {
+      const Node& node = *entry->second.node;
+      if (&node.op == &op && same_inputs(node.inputs, inputs) && node.attributes == attributes) {
+        if (auto alive = entry->second.reference.lock()) return alive;
+      }
+    }
+    return nullptr;
+  }
+
+  std::mutex mutex_;
+  std::unordered_multimap<std::size_t, Entry> entries_;
+};
+
+// Never destroyed: tensors in static storage may outlive any order of destruction.
+NodeTable& table() {
+  static NodeTable* nodes = new NodeTable;
+  return *nodes;
+}
+
+// Frees a node. Freeing a node releases its inputs, which may free them: those wait in the list of
+// the outermost call, so that the stack does not grow with the depth of the expression.
+void release(const Node* node) {
+  thread_local std::vector<const Node*>* waiting = nullptr;
+  if (waiting != nullptr) {
+    waiting->push_back(node);
+    return;
+  }
+  std::vector<const Node*> list{node};
+  waiting = &list;
+  while (!list.empty()) {
+    const Node* dead = list.back();
+    list.pop_back();
+    table().remove(dead);
+    delete dead;
+  }
+  waiting = nullptr;
+}
+
+[[noreturn]] void fail_internal(const OpRecord& op, const std::string& what, SourceLine line) {
+  throw InternalError(std::string(op.name) + ": " + what + "  [" + to_string(line) + "]");
+}
+
+}  // namespace
+
+bool Attributes::operator==(const Attributes& other) const {
+  // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
+  return axes == other.axes && dims == other.dims && integers == other.integers &&
+         dtype == other.dtype &&
+         std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
+         name == other.name && identity == other.identity && state == other.state &&
+         same_elements(array, other.array);
+}
+
+std::size_t Attributes::hash() const {
+  std::size_t hash = mix(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
+  for (const int axis : axes) hash = mix(hash, static_cast<std::size_t>(axis));
+  hash = mix(hash, axes.size());
+  for (const Dim& dim : dims) hash = mix(hash, dim.hash());
+  hash = mix(hash, dims.size());
+  for (const std::int64_t value : integers) hash = mix(hash, static_cast<std::size_t>(value));
+  hash = mix(hash, std::hash<std::string>()(name));
+  hash = mix(hash, static_cast<std::size_t>(identity));
+  hash = mix(hash, std::hash<const void*>()(state.get()));
+  return mix(hash, std::hash<const void*>()(array ? array->raw() : nullptr));
+}
+
+std::string Attributes::to_string() const {
+  std::string text;
+  const auto append = [&text](const char* label, const std::string& value) {
+    text += (text.empty() ? "" : " ") + std::string(label) + "=" + value;
+  };
+  if (!name.empty()) append("name", name);
+  if (!axes.empty()) append("axes", bracketed(axes));
+  if (!dims.empty()) append("dims", kroton::to_string(dims));
+  if (!integers.empty()) append("integers", bracketed(integers));
+  if (dtype != DType::f32) append("dtype", std::string(name_of(dtype)));
+  if (std::bit_cast<std::uint64_t>(real) != 0) append("real", shortest(real));
+  if (array) {
+    append("array", std::string(name_of(array->dtype())) + kroton::to_string(array->shape()));
+  }
+  return text;
+}
+
+Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attributes,
+                 SourceLine line) {
+  line = LineScope::current().value_or(line);
+  if (op.arity >= 0 && static_cast<int>(inputs.size()) != op.arity) {
+    fail_internal(op, "expected " + std::to_string(op.arity) + " inputs, got " +
+                          std::to_string(inputs.size()), line);
+  }
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    if (!inputs[k]) {
+      throw ValueError(std::string(op.name) + ": input " + std::to_string(k) +
+                       " is an empty Tensor  [" + to_string(line) + "]");
+    }
+  }
+  const std::size_t hash = hash_of(op, inputs, attributes);
+  if (auto known = table().find(hash, op, inputs, attributes)) {
+    return Tensor(std::move(known));
+  }
+  TypeContext context(op, inputs, attributes, line);
+  TensorType type = op.infer(context);
+  const auto* node = new Node{op,   std::move(attributes), std::move(inputs), std::move(type),
+                              context.take_constraints(), line, hash};
+  return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
+}
+
+std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
+  struct Visit {
+    Tensor tensor;
+    std::size_t next = 0;  // the input to look at next
+  };
+  std::vector<Tensor> order;
+  std::unordered_set<const Node*> seen;
+  std::vector<Visit> stack;
+  for (const Tensor& root : roots) {
+    if (seen.insert(&root.node()).second) stack.push_back({root});
+    while (!stack.empty()) {
+      Visit& top = stack.back();
+      const std::vector<Tensor>& inputs = top.tensor.node().inputs;
+      if (top.next == inputs.size()) {
+        order.push_back(std::move(top.tensor));
+        stack.pop_back();
+        continue;
+      }
+      const Tensor& input = inputs[top.next++];
+      if (seen.insert(&input.node()).second) stack.push_back({input});
+    }
+  }
+  return order;
+}
+
+std::vector<Tensor> substitute(
+    std::span<const Tensor> roots,
+    const std::function<std::optional<Tensor>(const Tensor&)>& replace) {
+  struct Visit {
+    Tensor tensor;
+    std::size_t next = 0;
+  };
+  std::unordered_map<const Node*, Tensor> done;  // empty while the node is on the stack
+  std::vector<Visit> stack;
+  const auto visit = [&](const Tensor& tensor) {
+    if (!done.try_emplace(&tensor.node()).second) return;
+    if (std::optional<Tensor> replacement = replace(tensor)) {
+      done[&tensor.node()] = std::move(*replacement);
+    } else {
+      stack.push_back({tensor});
+    }
+  };
+  std::vector<Tensor> result;
+  for (const Tensor& root : roots) {
+    visit(root);
+    while (!stack.empty()) {
+      Visit& top = stack.back();
+      const Node& node = top.tensor.node();
+      if (top.next < node.inputs.size()) {
+        visit(node.inputs[top.next++]);
+        continue;
+      }
+      std::vector<Tensor> inputs;
+      for (const Tensor& input : node.inputs) inputs.push_back(done.at(&input.node()));
+      Tensor rebuilt = top.tensor;
+      if (!same_inputs(inputs, node.inputs)) {
+        const LineScope scope(node.line);
+        rebuilt = make_node(node.op, std::move(inputs), node.attributes, node.line);
+      }
+      done[&node] = std::move(rebuilt);
+      stack.pop_back();
+    }
+    result.push_back(done.at(&root.node()));
+  }
+  return result;
+}
+
+}  // namespace kroton

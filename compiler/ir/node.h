@@ -1,0 +1,66 @@
+// Node: one use of an op in an expression. Immutable and hash-consed.
+#pragma once
+#include <kroton/tensor.h>
+
+#include <shared_mutex>
+
+namespace kroton {
+
+struct OpRecord;
+
+// The value of a shared variable, and the lock of the calls that use it.
+struct SharedState {
+  std::string name;
+  Array value;
+  std::shared_mutex mutex;  // shared by calls that read, exclusive for calls that update
+};
+
+// What a node needs beyond its inputs. One struct for all ops: each record's comment says which
+// members it uses; the others stay as they are here.
+struct Attributes {
+  std::vector<int> axes;               // axes reduced, permutation, axis mapping of a broadcast
+  Dims dims;                           // target shape, or starts of a slice
+  std::vector<std::int64_t> integers;  // steps of a slice, an integer literal, flags
+  DType dtype = DType::f32;            // cast, iota, literal
+  double real = 0;                     // floating literal
+  std::string name;                    // inputs and shared variables
+  std::uint64_t identity = 0;          // inputs: makes each variable distinct
+  std::shared_ptr<SharedState> state;  // shared variables
+  std::optional<Array> array;          // constant arrays (compared by buffer address)
+
+  bool operator==(const Attributes& other) const;
+  std::size_t hash() const;
+  std::string to_string() const;  // "axes=[0] dims=(batch, 3)", only what is set
+};
+
+// Two sizes that must be equal for a node to be valid; unknown until the call when symbolic.
+struct SizeConstraint {
+  Dim left, right;
+  std::string message;  // "add: sizes differ: x.shape[0] and y.shape[0]"
+};
+
+class Node {
+ public:
+  const OpRecord& op;
+  const Attributes attributes;
+  const std::vector<Tensor> inputs;
+  const TensorType type;
+  const std::vector<SizeConstraint> constraints;
+  const SourceLine line;
+  const std::size_t hash;
+};
+
+// The node of that op on those inputs: its type is inferred (ShapeError or TypeError naming the
+// op, the types and the line when it cannot be), and an equal existing node is returned if there
+// is one. The line is LineScope's or `line`.
+Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attributes,
+                 SourceLine line);
+
+// All nodes that `roots` reach, each once, inputs before users. Iterative.
+std::vector<Tensor> topological_order(std::span<const Tensor> roots);
+
+// `roots` with every node that `replace` maps to a tensor replaced, and users rebuilt.
+std::vector<Tensor> substitute(std::span<const Tensor> roots,
+                               const std::function<std::optional<Tensor>(const Tensor&)>& replace);
+
+}  // namespace kroton

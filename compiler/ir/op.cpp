@@ -1,0 +1,35 @@
+#include "compiler/ir/op.h"
+
+namespace kroton {
+
+std::string TypeContext::describe_inputs() const {
+  std::string text;
+  for (const Tensor& input : inputs_) {
+    text += (text.empty() ? "" : ", ") + input.name() + " is " + to_string(input.type());
+  }
+  return text;
+}
+
+void TypeContext::fail_shape(const std::string& what) const {
+  const std::string inputs = describe_inputs();
+  throw ShapeError(std::string(op_.name) + ": " + what + (inputs.empty() ? "" : ": ") + inputs +
+                   "  [" + to_string(line_) + "]");
+}
+
+void TypeContext::fail_type(const std::string& what) const {
+  const std::string inputs = describe_inputs();
+  throw TypeError(std::string(op_.name) + ": " + what + (inputs.empty() ? "" : ": ") + inputs +
+                  "  [" + to_string(line_) + "]");
+}
+
+Dim TypeContext::equal(const Dim& a, const Dim& b, const std::string& what) {
+  const Dim difference = a - b;
+  if (difference.is_constant(0)) return a;
+  if (difference.is_constant()) fail_shape(what);  // n and n + 1 are never equal either
+  constraints_.push_back({a, b,
+                          std::string(op_.name) + ": " + what + ": " + a.to_string() + " and " +
+                              b.to_string() + "  [" + to_string(line_) + "]"});
+  return b.is_constant() ? b : a;
+}
+
+}  // namespace kroton

@@ -1,0 +1,133 @@
+// OpRecord: everything known about an op, in one place. docs/add_an_op.md walks through one.
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "compiler/ir/node.h"
+#include "compiler/loop/ir.h"
+
+namespace kroton {
+
+// How the compiler treats an op; each kind says which members of the record it needs.
+enum class OpKind : std::uint8_t {
+  leaf,       // input, shared, literal, constant array: no inputs
+  pointwise,  // the value at an index is an expression of the inputs' values at indices: `at`.
+              // Elementwise operations, views (transpose, slice, broadcast), gathers, iota
+  reduce,     // `reduction` over attributes.axes, which leave the shape
+  dot,        // batched matrix product: (b..., m, k) x (b..., k, n)
+  write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  composite   // stands for a composition of other ops until the expand pass: `expand`
+};
+
+enum class Reduction : std::uint8_t { none, sum, prod, max, min, argmax, argmin, all, any };
+
+// What a type rule sees. `fail` throws ShapeError or TypeError: "dot: <what>: x is f32 (batch,
+// 784), w is f32 (512, 10)  [model.cpp:17]" with every input's name and type and the line.
+class TypeContext {
+ public:
+  TypeContext(const OpRecord& op, std::span<const Tensor> inputs, const Attributes& attributes,
+              SourceLine line)
+      : op_(op), inputs_(inputs), attributes_(attributes), line_(line) {}
+  const Attributes& attributes() const { return attributes_; }
+  int count() const { return static_cast<int>(inputs_.size()); }
+  const TensorType& input(int k) const { return inputs_[static_cast<std::size_t>(k)].type(); }
+  [[noreturn]] void fail_shape(const std::string& what) const;
+  [[noreturn]] void fail_type(const std::string& what) const;
+  // The one size that both must be: equal forms pass; two different constants fail with `what`; if
+  // a size is free, the equality is noted, to be checked at the call. A constant is preferred.
+  Dim equal(const Dim& a, const Dim& b, const std::string& what);
+  std::vector<SizeConstraint> take_constraints() { return std::move(constraints_); }
+
+ private:
+  std::string describe_inputs() const;
+  const OpRecord& op_;
+  std::span<const Tensor> inputs_;
+  const Attributes& attributes_;
+  SourceLine line_;
+  std::vector<SizeConstraint> constraints_;
+};
+
+using Index = std::vector<loop::Expr>;  // one i64 expression per axis
+
+// What `at` sees: the node's types and attributes, and its inputs' values at any index.
+class PointContext {
+ public:
+  virtual ~PointContext() = default;
+  virtual const Attributes& attributes() const = 0;
+  virtual const TensorType& type() const = 0;
+  virtual const TensorType& input_type(int k) const = 0;
+  // The k-th input's value at `index` (one expression per axis of that input): its own expression
+  // if it is fused here, a load if it is stored.
+  virtual loop::Expr input(int k, const Index& index) = 0;
+  // `index` checked against [−size, size) at run time, negative ones counted from the end; `axis`
+  // is for the message.
+  virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
+};
+
+// What `write` sees: it emits statements that fill the output completely.
+class WriteContext {
+ public:
+  virtual ~WriteContext() = default;
+  virtual const Attributes& attributes() const = 0;
+  virtual const TensorType& type() const = 0;
+  virtual int input_count() const = 0;
+  virtual const TensorType& input_type(int k) const = 0;
+  virtual loop::Expr input(int k, const Index& index) = 0;  // a load; inputs are stored
+  virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
+  // A fresh loop nest over `extents`; `body` gets the loop variables and returns the innermost
+  // statements, built with store() and accumulate().
+  virtual void nest(const Dims& extents,
+                    const std::function<void(const Index& variables)>& body) = 0;
+  virtual void store(const Index& index, const loop::Expr& value) = 0;  // output[index] = value
+  virtual loop::Expr stored(const Index& index) = 0;                    // output[index] so far
+};
+
+// Host values of the reference interpreter: every dtype as double, row-major.
+struct ReferenceValue {
+  DType dtype = DType::f64;
+  std::vector<std::int64_t> shape;
+  std::vector<double> data;
+};
+
+// What `reference` sees: concrete inputs, and the output's shape already known.
+struct ReferenceContext {
+  const Attributes& attributes;
+  std::vector<const ReferenceValue*> inputs;
+  ReferenceValue& output;  // shape and dtype set, data zero-filled to size
+  std::function<std::int64_t(const Dim&)> size;  // the value of a symbolic size
+};
+
+// One call of the op from which tests are made: values for its inputs, and its attributes.
+struct Sample {
+  std::vector<ReferenceValue> inputs;
+  // Applies the op to the inputs, as a user would.
+  std::function<Tensor(std::span<const Tensor>)> apply;
+  bool differentiable = true;   // false at kinks, or for integer inputs
+};
+
+struct OpRecord {
+  std::string_view name;
+  OpKind kind = OpKind::pointwise;
+  int arity = 1;             // -1: any number
+  int cost = 1;              // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
+  bool is_view = false;      // at() only moves or repeats elements of input 0
+  bool commutative = false;
+  Reduction reduction = Reduction::none;
+
+  TensorType (*infer)(TypeContext& context) = nullptr;
+  // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
+  // input gets none. Null: not differentiable, its cotangents are zero.
+  std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
+  loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;
+  void (*write)(WriteContext& context) = nullptr;
+  // The composition, on the given inputs (of this node's input types).
+  Tensor (*expand)(std::span<const Tensor> inputs, const Attributes& attributes) = nullptr;
+  void (*reference)(ReferenceContext& context) = nullptr;
+  std::vector<Sample> (*samples)() = nullptr;
+};
+
+// All records, in a fixed order. ops/registry.cpp lists the families.
+std::span<const OpRecord* const> all_ops();
+const OpRecord& op_named(std::string_view name);  // InternalError if there is none
+
+}  // namespace kroton

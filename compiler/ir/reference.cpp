@@ -1,0 +1,154 @@
+#include "compiler/ir/reference.h"
+
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "compiler/ops/leaf.h"
+
+namespace kroton {
+namespace {
+
+std::vector<std::int64_t> evaluate_all(const Dims& dims, const SizeBindings& sizes) {
+  std::vector<std::int64_t> values;
+  for (const Dim& dim : dims) values.push_back(evaluate(dim, sizes));
+  return values;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  return to_string(Dims(shape.begin(), shape.end()));
+}
+
+std::size_t count_of(const std::vector<std::int64_t>& shape) {
+  std::size_t count = 1;
+  for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+  return count;
+}
+
+void check_constraints(const Node& node, const SizeBindings& sizes) {
+  for (const SizeConstraint& constraint : node.constraints) {
+    const std::int64_t left = evaluate(constraint.left, sizes);
+    const std::int64_t right = evaluate(constraint.right, sizes);
+    if (left != right) {
+      throw ShapeError(constraint.message + ": " + std::to_string(left) + " and " +
+                       std::to_string(right));
+    }
+  }
+}
+
+// The shape is that of the type, and the data fill it.
+void check_value(const Node& node, const ReferenceValue& value, const SizeBindings& sizes) {
+  const std::vector<std::int64_t> expected = evaluate_all(node.type.shape, sizes);
+  if (value.dtype != node.type.dtype || value.shape != expected ||
+      value.data.size() != count_of(expected)) {
+    throw InternalError(std::string(node.op.name) + ": the value has " +
+                        std::to_string(value.data.size()) + " elements of " +
+                        std::string(name_of(value.dtype)) + " " + shape_text(value.shape) +
+                        ", its type " + to_string(node.type) + " is " + shape_text(expected) +
+                        "  [" + to_string(node.line) + "]");
+  }
+}
+
+template <class T>
+Array convert(const ReferenceValue& value) {
+  Array result = Array::empty(Shape(value.shape), value.dtype);
+  for (std::size_t i = 0; i < value.data.size(); ++i) {
+    result.data<T>()[i] = static_cast<T>(value.data[i]);
+  }
+  return result;
+}
+
+}  // namespace
+
+void bind_sizes(const Node& variable, const std::vector<std::int64_t>& shape,
+                SizeBindings& sizes) {
+  const Dims& dims = variable.type.shape;
+  bool fits = dims.size() == shape.size();
+  for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {
+    if (dims[axis].is_constant()) {
+      fits = dims[axis].is_constant(shape[axis]);
+    } else if (const DimAtomRef atom = dims[axis].as_variable()) {
+      fits = sizes.try_emplace(atom->identity, shape[axis]).first->second == shape[axis];
+    }
+  }
+  if (!fits) {
+    throw ShapeError(variable.attributes.name + ": expected " + to_string(variable.type) +
+                     ", got " + shape_text(shape) + "  [" + to_string(variable.line) + "]");
+  }
+}
+
+std::int64_t evaluate(const Dim& dim, const SizeBindings& sizes) {
+  return dim.evaluate([&](const DimAtom& atom) {
+    const auto found = sizes.find(atom.identity);
+    if (found == sizes.end()) {
+      throw ValueError("size: no input fixes the size " + atom.name);
+    }
+    return found->second;
+  });
+}
+
+std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
+                                     const std::map<const Node*, ReferenceValue>& bindings) {
+  const std::vector<Tensor> order = topological_order(outputs);
+  std::unordered_map<const Node*, ReferenceValue> values;
+  SizeBindings sizes;
+  for (const auto& [node, value] : bindings) {
+    bind_sizes(*node, value.shape, sizes);
+    values.emplace(node, value);
+  }
+  for (const Tensor& tensor : order) {
+    if (values.contains(&tensor.node())) continue;
+    if (&tensor.node().op == &shared_op) {
+      SharedState& state = *tensor.node().attributes.state;
+      const std::shared_lock lock(state.mutex);
+      values.emplace(&tensor.node(), from_array(state.value));
+    }
+  }
+  for (const Tensor& tensor : order) {
+    const Node& node = tensor.node();
+    if (const auto known = values.find(&node); known != values.end()) {
+      check_value(node, known->second, sizes);
+      continue;
+    }
+    check_constraints(node, sizes);
+    if (node.op.reference == nullptr) {
+      throw InternalError(std::string(node.op.name) + ": the record has no reference");
+    }
+    ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}};
+    result.data.assign(count_of(result.shape), 0.0);
+    std::vector<const ReferenceValue*> inputs;
+    for (const Tensor& input : node.inputs) inputs.push_back(&values.at(&input.node()));
+    ReferenceContext context{node.attributes, std::move(inputs), result,
+                             [&](const Dim& dim) { return evaluate(dim, sizes); }};
+    node.op.reference(context);
+    check_value(node, result, sizes);
+    values.emplace(&node, std::move(result));
+  }
+  std::vector<ReferenceValue> results;
+  for (const Tensor& output : outputs) results.push_back(values.at(&output.node()));
+  return results;
+}
+
+ReferenceValue from_array(const Array& array) {
+  const Array wide = array.dtype() == DType::f64 ? array.contiguous() : array.cast(DType::f64);
+  const std::span<const double> data = wide.data<double>();
+  return {array.dtype(), {array.shape().begin(), array.shape().end()}, {data.begin(), data.end()}};
+}
+
+Array to_array(const ReferenceValue& value) {
+  switch (value.dtype) {
+    case DType::boolean:
+      return convert<bool>(value);
+    case DType::i32:
+      return convert<std::int32_t>(value);
+    case DType::i64:
+      return convert<std::int64_t>(value);
+    case DType::f32:
+      return convert<float>(value);
+    case DType::f64:
+      return convert<double>(value);
+  }
+  throw InternalError("to_array: unknown dtype");
+}
+
+}  // namespace kroton

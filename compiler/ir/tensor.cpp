@@ -1,0 +1,108 @@
+#include <kroton/tensor.h>
+
+#include <cstring>
+#include <mutex>
+#include <shared_mutex>
+
+#include "compiler/ops/leaf.h"
+
+namespace kroton {
+
+std::string to_string(const SourceLine& line) {
+  if (*line.file == '\0') return "unknown line";
+  const char* slash = std::strrchr(line.file, '/');
+  return std::string(slash == nullptr ? line.file : slash + 1) + ":" + std::to_string(line.line);
+}
+
+// ---- Tensor.
+
+const TensorType& Tensor::type() const { return node_->type; }
+
+SourceLine Tensor::line() const { return node_->line; }
+
+std::string Tensor::name() const {
+  const std::string& given = node_->attributes.name;
+  return given.empty() ? std::string(node_->op.name) : given;
+}
+
+// ---- Operand.
+
+Operand::Operand(const Array& constant, const Location& location)
+    : line_{location.file_name(), location.line()} {
+  tensor_ = make_constant(constant, line());
+}
+
+SourceLine Operand::line() const { return LineScope::current().value_or(line_); }
+
+Tensor Operand::tensor(DType literal_dtype) const {
+  if (tensor_) return tensor_;
+  if (!is_floating_literal_) return make_literal(integer_, literal_dtype, line());
+  if (!is_float(literal_dtype)) {
+    throw TypeError("literal: expected a value of " + std::string(name_of(literal_dtype)) +
+                    ", got the floating literal " + to_string(Array(real_)) + "  [" +
+                    to_string(line()) + "]");
+  }
+  return make_literal(real_, literal_dtype, line());
+}
+
+Tensor Operand::tensor() const {
+  return tensor(is_floating_literal_  ? DType::f32
+                : is_boolean_literal_ ? DType::boolean
+                                      : DType::i64);
+}
+
+// ---- LineScope.
+
+namespace {
+thread_local std::optional<SourceLine> current_line;
+}  // namespace
+
+LineScope::LineScope(SourceLine line) : previous_(current_line) { current_line = line; }
+LineScope::~LineScope() { current_line = previous_; }
+std::optional<SourceLine> LineScope::current() { return current_line; }
+
+// ---- Shared.
+
+namespace {
+
+Tensor make_shared_variable(const Array& value, std::string name, SourceLine line) {
+  Attributes attributes;
+  attributes.dims.assign(value.shape().begin(), value.shape().end());
+  attributes.dtype = value.dtype();
+  attributes.name = std::move(name);
+  attributes.state = std::make_shared<SharedState>();
+  attributes.state->name = attributes.name;
+  attributes.state->value = value.copy();
+  return make_node(shared_op, {}, std::move(attributes), line);
+}
+
+}  // namespace
+
+Shared::Shared(const Array& value, std::string name, SourceLine line)
+    : Tensor(make_shared_variable(value, name.empty() ? "shared" : std::move(name), line)) {}
+
+const std::shared_ptr<SharedState>& Shared::state() const { return node().attributes.state; }
+
+Array Shared::get_value() const {
+  SharedState& current = *state();
+  const std::shared_lock lock(current.mutex);
+  return current.value.copy();
+}
+
+void Shared::set_value(const Array& value) {
+  SharedState& current = *state();
+  const TensorType given{value.dtype(), Dims(value.shape().begin(), value.shape().end())};
+  const std::string mismatch =
+      "set_value: " + current.name + " is " + to_string(type()) + ", got " + to_string(given);
+  if (given.dtype != dtype()) throw TypeError(mismatch);
+  if (given.shape != shape()) throw ShapeError(mismatch);
+  Array copy = value.copy();
+  const std::unique_lock lock(current.mutex);
+  current.value = std::move(copy);
+}
+
+Shared shared(const Array& value, std::string name, const std::source_location& location) {
+  return Shared(value, std::move(name), {location.file_name(), location.line()});
+}
+
+}  // namespace kroton

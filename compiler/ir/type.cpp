@@ -1,0 +1,25 @@
+#include <kroton/type.h>
+
+namespace kroton {
+
+Dim element_count(const Dims& shape) {
+  Dim count = 1;
+  for (const Dim& size : shape) {
+    count = count * size;
+  }
+  return count;
+}
+
+std::string to_string(const Dims& shape) {
+  std::string text = "(";
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    text += (axis == 0 ? "" : ", ") + shape[axis].to_string();
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string to_string(const TensorType& type) {
+  return std::string(name_of(type.dtype)) + " " + to_string(type.shape);
+}
+
+}  // namespace kroton

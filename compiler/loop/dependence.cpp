@@ -1,0 +1,183 @@
+#include "compiler/loop/dependence.h"
+
+#include <algorithm>
+#include <map>
+
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+// One loop's part of an affine index. The extent is unknown when it is no Dim.
+struct Part {
+  Dim stride;
+  std::optional<Dim> extent;
+};
+
+// Whether different positions of the loops always give different indices: true when the parts can
+// be ordered so that each stride exceeds all that the parts before it reach together.
+bool is_injective(const std::vector<Part>& parts, const Dim& span) {
+  if (parts.empty()) return true;
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    if (!provably_at_least(parts[k].stride, span)) continue;
+    if (parts.size() == 1) return true;
+    if (!parts[k].extent) continue;
+    std::vector<Part> rest = parts;
+    rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(k));
+    if (is_injective(rest, span + parts[k].stride * (*parts[k].extent - 1))) return true;
+  }
+  return false;
+}
+
+constexpr std::size_t max_parts = 6;  // is_injective tries all orders
+
+}  // namespace
+
+LoopFacts::LoopFacts(const For& loop) : loop_(loop) {
+  visit_statements(loop.body, [&](const Stmt& s) {
+    if (const auto* declare = std::get_if<Declare>(&s)) declared_.insert(declare->variable.id);
+  });
+  visit_statements(loop.body, [&](const Stmt& s) {
+    const auto reduce = [&](const Variable& v) {
+      has_accumulation_ = true;
+      if (!declared_.contains(v.id)) reduced_.insert(v.id);
+    };
+    if (const auto* sum = std::get_if<Accumulate>(&s)) {
+      reduce(sum->variable);
+      accumulated_dtypes_.push_back(sum->variable.dtype);
+    }
+    if (const auto* best = std::get_if<AccumulateArg>(&s)) {
+      reduce(best->best);
+      reduce(best->position);
+      accumulated_dtypes_.push_back(best->best.dtype);
+    }
+    has_allocation_ = has_allocation_ || std::holds_alternative<Allocate>(s);
+    if (const For* inner = as_for(s)) {
+      has_inner_loop_ = true;
+      has_vector_loop_ = has_vector_loop_ || inner->kind == LoopKind::vector;
+    }
+  });
+  std::vector<const For*> inner;
+  collect(loop.body, inner);
+}
+
+void LoopFacts::note_expression(const Expr& root, const std::vector<const For*>& inner) {
+  std::unordered_set<const ExprNode*> here;
+  std::vector<Expr> order;
+  append_post_order(root, here, order);
+  for (const Expr& e : order) {
+    if (e->op == Op::load) accesses_.push_back({e->buffer, e->args[0], false, inner});
+    if (!seen_.insert(e.get()).second) continue;
+    nodes_.push_back(e);
+    const bool is_variable = e->op == Op::variable;
+    if (is_variable && reduced_.contains(e->variable.id)) reads_reduced_ = true;
+    const bool varies_itself =
+        is_variable && (e->variable == loop_.variable || declared_.contains(e->variable.id));
+    if (varies_itself ||
+        std::any_of(e->args.begin(), e->args.end(), [&](const Expr& arg) { return varies(arg); })) {
+      varying_.insert(e.get());
+    }
+  }
+}
+
+void LoopFacts::collect(const Block& block, std::vector<const For*>& inner) {
+  for (const Stmt& s : block) {
+    visit_own_expressions(s, [&](const Expr& e) { note_expression(e, inner); });
+    if (const auto* store = std::get_if<Store>(&s)) {
+      accesses_.push_back({store->buffer, store->index, true, inner});
+    } else if (const For* loop = as_for(s)) {
+      has_varying_control_ = has_varying_control_ || varies(loop->extent);
+      inner.push_back(loop);
+      collect(loop->body, inner);
+      inner.pop_back();
+    } else if (const If* branch = as_if(s)) {
+      has_varying_control_ = has_varying_control_ || varies(branch->condition);
+      collect(branch->then_body, inner);
+      collect(branch->else_body, inner);
+    }
+  }
+}
+
+Expr LoopFacts::stride(const Expr& index) const {
+  for (const Expr& e : post_order(std::span(&index, 1))) {
+    if (e->op == Op::variable && declared_.contains(e->variable.id)) return nullptr;
+  }
+  return stride_of(index, loop_.variable);
+}
+
+// All accesses use one index, which no two iterations share.
+bool LoopFacts::has_own_element_per_iteration(const std::vector<const Access*>& accesses) const {
+  const Expr& index = accesses.front()->index;
+  const std::optional<Dim> own = as_dim(stride(index));
+  if (!own) return false;
+  std::map<int, Part> inner;
+  for (const Access* access : accesses) {
+    if (access->index != index) return false;
+    for (const For* loop : access->inner) {
+      if (!depends_on(index, loop->variable)) continue;
+      const std::optional<Dim> step = as_dim(stride_of(index, loop->variable));
+      const std::optional<Dim> extent = as_dim(loop->extent);
+      if (!step) return false;
+      const auto [known, is_new] = inner.try_emplace(loop->variable.id, Part{*step, extent});
+      // Loops that share a variable but not an extent.
+      if (!is_new && known->second.extent != extent) known->second.extent = std::nullopt;
+    }
+  }
+  std::vector<Part> parts{{*own, as_dim(loop_.extent)}};
+  for (const auto& [id, part] : inner) parts.push_back(part);
+  return parts.size() <= max_parts && is_injective(parts, 1);
+}
+
+// Every iteration stays within a window of its own: all accesses move by the same stride, and what
+// the inner loops add stays below it.
+bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& accesses) const {
+  struct Reach {
+    Expr base;
+    Dim low, high;
+  };
+  std::vector<Reach> reaches;
+  const Expr common = stride(accesses.front()->index);
+  const std::optional<Dim> own = as_dim(common);
+  if (!own) return false;
+  for (const Access* access : accesses) {
+    if (stride(access->index) != common) return false;
+    Reach reach;
+    std::vector<std::pair<Variable, Expr>> origin{{loop_.variable, integer(0)}};
+    for (const For* loop : access->inner) {
+      if (!depends_on(access->index, loop->variable)) continue;
+      const std::optional<Dim> step = as_dim(stride_of(access->index, loop->variable));
+      const std::optional<Dim> extent = as_dim(loop->extent);
+      if (!step || !extent || !provably_at_least(*step, 0)) return false;
+      reach.high = reach.high + *step * (*extent - 1);
+      origin.emplace_back(loop->variable, integer(0));
+    }
+    reach.base = substitute(access->index, origin);
+    if (const std::optional<Dim> base = as_dim(reach.base)) {
+      reach.base = nullptr;
+      reach.low = *base;
+      reach.high = reach.high + *base;
+    }
+    reaches.push_back(reach);
+  }
+  return std::any_of(reaches.begin(), reaches.end(), [&](const Reach& lowest) {
+    return std::all_of(reaches.begin(), reaches.end(), [&](const Reach& reach) {
+      return reach.base == lowest.base && provably_at_least(reach.low, lowest.low) &&
+             provably_at_least(*own, reach.high - lowest.low + 1);
+    });
+  });
+}
+
+bool LoopFacts::iterations_are_independent(bool workers_apart) const {
+  std::map<int, std::vector<const Access*>> by_buffer;
+  for (const Access& access : accesses_) by_buffer[access.buffer->id].push_back(&access);
+  return std::all_of(by_buffer.begin(), by_buffer.end(), [&](const auto& entry) {
+    const std::vector<const Access*>& accesses = entry.second;
+    if (workers_apart && accesses.front()->buffer->space == Space::worker) return true;
+    const bool is_written = std::any_of(accesses.begin(), accesses.end(),
+                                        [](const Access* access) { return access->is_store; });
+    return !is_written || has_own_element_per_iteration(accesses) ||
+           has_own_window_per_iteration(accesses);
+  });
+}
+
+}  // namespace kroton::loop

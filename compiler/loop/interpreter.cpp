@@ -1,0 +1,185 @@
+#include "compiler/loop/interpreter.h"
+
+#include <kroton/error.h>
+
+#include <array>
+#include <cmath>
+#include <memory>
+#include <unordered_map>
+
+#include "compiler/loop/scalar.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+// An expression as a list of steps, arguments before users: evaluating it needs no recursion.
+struct Tape {
+  std::vector<Expr> nodes;
+  std::vector<std::vector<std::size_t>> args;
+  std::vector<Scalar> values;
+};
+
+class Interpreter {
+ public:
+  Interpreter(const Kernel& kernel, const Memory& memory) : kernel_(kernel), memory_(memory) {}
+
+  std::optional<IndexFault> run() {
+    for (const auto* list : {&kernel_.inputs, &kernel_.outputs}) {
+      for (const BufferRef& buffer : *list) {
+        const auto found = memory_.buffers.find(buffer->id);
+        if (found == memory_.buffers.end()) fail("buffer '" + buffer->name + "' has no memory");
+        buffers_[buffer->id] = found->second;
+      }
+    }
+    for (const BufferRef& buffer : kernel_.scratch) allocate(buffer);
+    try {
+      run_block(kernel_.body);
+    } catch (const IndexFault& fault) {
+      return fault;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw InternalError("loop IR: kernel '" + kernel_.name + "': " + what + "\n" +
+                        to_string(kernel_));
+  }
+
+  void allocate(const BufferRef& buffer) {
+    const std::int64_t count = buffer->size.evaluate(memory_.size_of);
+    std::vector<std::byte>& storage = owned_[buffer->id];
+    storage.assign(static_cast<std::size_t>(count * size_of(buffer->dtype)), std::byte{0xff});
+    buffers_[buffer->id] = {storage.data(), count};
+  }
+
+  void* element(const BufferRef& buffer, std::int64_t index, const char* access) const {
+    const auto found = buffers_.find(buffer->id);
+    if (found == buffers_.end()) fail("buffer '" + buffer->name + "' has no memory");
+    const BufferMemory& memory = found->second;
+    if (index < 0 || index >= memory.count) {
+      fail(std::string(access) + " outside buffer '" + buffer->name + "': index " +
+           std::to_string(index) + ", size " + std::to_string(memory.count));
+    }
+    return static_cast<std::byte*>(memory.data) + index * size_of(buffer->dtype);
+  }
+
+  Tape& tape_of(const Expr& root) {
+    const auto [found, is_new] = tapes_.try_emplace(root.get());
+    Tape& tape = found->second;
+    if (!is_new) return tape;
+    tape.nodes = post_order(std::span(&root, 1));
+    std::unordered_map<const ExprNode*, std::size_t> places;
+    for (const Expr& e : tape.nodes) {
+      places.emplace(e.get(), places.size());
+      std::vector<std::size_t>& args = tape.args.emplace_back();
+      for (const Expr& arg : e->args) args.push_back(places.at(arg.get()));
+    }
+    tape.values.resize(tape.nodes.size());
+    return tape;
+  }
+
+  Scalar evaluate_node(const ExprNode& e, const Scalar* args) const {
+    switch (e.op) {
+      case Op::real:
+      case Op::integer:
+        return {e.real, e.integer};
+      case Op::variable: {
+        const auto found = variables_.find(e.variable.id);
+        if (found == variables_.end()) fail("'" + e.variable.name + "' has no value");
+        return found->second;
+      }
+      case Op::size:
+        return {0, e.dim.evaluate(memory_.size_of)};
+      case Op::load:
+        return read_element(element(e.buffer, args[0].integer, "load"), e.dtype);
+      case Op::check_index: {
+        const std::int64_t index = args[0].integer;
+        const std::int64_t size = args[1].integer;
+        if (index < -size || index >= size) {
+          throw IndexFault{static_cast<int>(e.integer), index, size};
+        }
+        return {0, index < 0 ? index + size : index};
+      }
+      case Op::select:
+        return loop::evaluate(e.op, e.dtype, e.dtype, args);
+      default:
+        return loop::evaluate(e.op, e.args[0]->dtype, e.dtype, args);
+    }
+  }
+
+  Scalar value(const Expr& root) {
+    Tape& tape = tape_of(root);
+    std::array<Scalar, 3> args;
+    for (std::size_t k = 0; k < tape.nodes.size(); ++k) {
+      for (std::size_t a = 0; a < tape.args[k].size(); ++a) args[a] = tape.values[tape.args[k][a]];
+      tape.values[k] = evaluate_node(*tape.nodes[k], args.data());
+    }
+    return tape.values.back();
+  }
+
+  void run_block(const Block& block) {
+    for (const Stmt& s : block) {
+      std::visit([this](const auto& one) { run(one); }, s);
+    }
+  }
+
+  void run(const Declare& s) { variables_[s.variable.id] = value(s.init); }
+  void run(const Allocate& s) { allocate(s.buffer); }
+  void run(const Store& s) {
+    const std::int64_t index = value(s.index).integer;
+    write_element(element(s.buffer, index, "store"), s.buffer->dtype, value(s.value));
+  }
+  void run(const Accumulate& s) {
+    const DType dtype = s.variable.dtype;
+    const std::array<Scalar, 2> args{variables_[s.variable.id], value(s.value)};
+    variables_[s.variable.id] = loop::evaluate(s.op, dtype, dtype, args.data());
+  }
+  void run(const AccumulateArg& s) {
+    const Scalar candidate = value(s.value);
+    const Scalar at = value(s.at);
+    Scalar& best = variables_[s.best.id];
+    Scalar& position = variables_[s.position.id];
+    if (beats(candidate, best, s.best.dtype, s.maximum) ||
+        (ties(candidate, best, s.best.dtype) && at.integer < position.integer)) {
+      best = candidate;
+      position = at;
+    }
+  }
+  void run(const std::shared_ptr<const For>& s) {
+    const std::int64_t extent = value(s->extent).integer;
+    for (std::int64_t k = 0; k < extent; ++k) {
+      variables_[s->variable.id] = {0, k};
+      run_block(s->body);
+    }
+  }
+  void run(const std::shared_ptr<const If>& s) {
+    run_block(value(s->condition).integer != 0 ? s->then_body : s->else_body);
+  }
+
+  static bool beats(const Scalar& a, const Scalar& b, DType dtype, bool maximum) {
+    if (!is_float(dtype)) return maximum ? a.integer > b.integer : a.integer < b.integer;
+    if (std::isnan(a.real)) return !std::isnan(b.real);
+    return maximum ? a.real > b.real : a.real < b.real;
+  }
+  static bool ties(const Scalar& a, const Scalar& b, DType dtype) {
+    if (!is_float(dtype)) return a.integer == b.integer;
+    return a.real == b.real || (std::isnan(a.real) && std::isnan(b.real));
+  }
+
+  const Kernel& kernel_;
+  const Memory& memory_;
+  std::unordered_map<int, BufferMemory> buffers_;
+  std::unordered_map<int, std::vector<std::byte>> owned_;
+  std::unordered_map<int, Scalar> variables_;
+  std::unordered_map<const ExprNode*, Tape> tapes_;
+};
+
+}  // namespace
+
+std::optional<IndexFault> interpret(const Kernel& kernel, const Memory& memory) {
+  return Interpreter(kernel, memory).run();
+}
+
+}  // namespace kroton::loop

@@ -1,0 +1,428 @@
+// Constructors of expressions: dtype checks, constant folding, identities. Node for node they run
+// in constant time, since lowering builds thousands of expressions per kernel.
+#include "compiler/loop/ir.h"
+
+#include <kroton/error.h>
+
+#include <array>
+#include <bit>
+
+#include "compiler/loop/intern.h"
+#include "compiler/loop/scalar.h"
+
+namespace kroton::loop {
+namespace {
+
+[[noreturn]] void fail(Op op, const std::string& what) {
+  throw InternalError("loop IR: " + std::string(name_of(op)) + ": " + what);
+}
+
+std::string name(DType dtype) { return std::string(name_of(dtype)); }
+
+void require_operand(Op op, const Expr& e) {
+  if (e == nullptr) fail(op, "an operand is null");
+}
+
+void require_dtype(Op op, const Expr& e, DType expected, const char* role) {
+  require_operand(op, e);
+  if (e->dtype != expected) {
+    fail(op, std::string(role) + " is " + name(e->dtype) + ", expected " + name(expected));
+  }
+}
+
+void require_same(Op op, const Expr& a, const Expr& b) {
+  require_operand(op, a);
+  require_operand(op, b);
+  if (a->dtype != b->dtype) {
+    fail(op, "operands differ in dtype: " + name(a->dtype) + " and " + name(b->dtype));
+  }
+}
+
+bool is_constant(const Expr& e) { return e->op == Op::integer || e->op == Op::real; }
+bool is_integer_value(const Expr& e, std::int64_t value) {
+  return e->op == Op::integer && e->integer == value;
+}
+// Compares bits: 0.0 is not -0.0.
+bool is_real_value(const Expr& e, double value) {
+  return e->op == Op::real &&
+         std::bit_cast<std::uint64_t>(e->real) == std::bit_cast<std::uint64_t>(value);
+}
+// Fixed while a kernel runs.
+bool is_fixed(const Expr& e) { return e->op == Op::integer || e->op == Op::size; }
+
+Expr constant(const Scalar& value, DType dtype) {
+  return is_float(dtype) ? real(value.real, dtype) : integer(value.integer, dtype);
+}
+
+Expr make(Op op, DType dtype, std::vector<Expr> args) {
+  ExprNode node{};
+  node.op = op;
+  node.dtype = dtype;
+  node.args = std::move(args);
+  return intern(std::move(node));
+}
+
+// The value of `op` on constants; null when an operand is not one.
+template <class... Args>
+Expr fold(Op op, DType operand, DType result, const Args&... args) {
+  if (!(is_constant(args) && ...)) return nullptr;
+  const std::array<Scalar, sizeof...(Args)> values{Scalar{args->real, args->integer}...};
+  return constant(evaluate(op, operand, result, values.data()), result);
+}
+
+bool is_comparison(Op op) { return op == Op::eq || op == Op::ne || op == Op::lt || op == Op::le; }
+
+bool is_commutative(Op op) {
+  switch (op) {
+    case Op::add:
+    case Op::mul:
+    case Op::min:
+    case Op::max:
+    case Op::bit_and:
+    case Op::bit_or:
+    case Op::bit_xor:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void require_operands(Op op, const Expr& a, const Expr& b) {
+  require_same(op, a, b);
+  bool fits = false;
+  switch (op) {
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::div:
+    case Op::mod:
+      fits = a->dtype != DType::boolean;
+      break;
+    case Op::floor_div:
+    case Op::bit_and:
+    case Op::bit_or:
+    case Op::bit_xor:
+      fits = is_integer(a->dtype);
+      break;
+    case Op::min:
+    case Op::max:
+    case Op::eq:
+    case Op::ne:
+    case Op::lt:
+    case Op::le:
+      fits = true;
+      break;
+    case Op::logical_and:
+    case Op::logical_or:
+      fits = a->dtype == DType::boolean;
+      break;
+    case Op::shl:
+    case Op::ashr:
+    case Op::lshr: {
+      fits = is_integer(a->dtype);
+      const std::int64_t width = size_of(a->dtype) * 8;
+      if (b->op != Op::integer || b->integer < 0 || b->integer >= width) {
+        fail(op, "the shift count is " + to_string(b) + ", expected a constant below " +
+                     std::to_string(width));
+      }
+      break;
+    }
+    default:
+      fail(op, "takes another number of operands than two");
+  }
+  if (!fits) fail(op, "is not defined on " + name(a->dtype) + " and " + name(b->dtype));
+}
+
+// Sums and products of sizes are sizes: strides that are equal become the same expression.
+Expr combine_sizes(Op op, const Expr& a, const Expr& b) {
+  if (!is_fixed(a) || !is_fixed(b) || a->dtype != DType::i64) return nullptr;
+  const Dim left = *as_dim(a);
+  const Dim right = *as_dim(b);
+  try {
+    switch (op) {
+      case Op::add:
+        return size(left + right);
+      case Op::sub:
+        return size(left - right);
+      case Op::mul:
+        return size(left * right);
+      case Op::min:
+        return size(minimum(left, right));
+      case Op::max:
+        return size(maximum(left, right));
+      default:
+        return nullptr;
+    }
+  } catch (const ValueError&) {
+    return nullptr;  // too large for a size; the kernel's own arithmetic wraps
+  }
+}
+
+// Identities that hold for wrapping integers of every value. Null: none applies.
+Expr simplify_integers(Op op, const Expr& a, const Expr& b) {
+  if (Expr combined = combine_sizes(op, a, b)) return combined;
+  const bool zero = is_integer_value(b, 0);
+  const bool one = is_integer_value(b, 1);
+  switch (op) {
+    case Op::add:
+      if (zero) return a;
+      if (is_fixed(b) && a->op == Op::add && is_fixed(a->args[1])) {
+        return binary(Op::add, a->args[0], binary(Op::add, a->args[1], b));
+      }
+      return nullptr;
+    case Op::sub:
+      if (a == b) return integer(0, a->dtype);
+      if (b->op == Op::integer) return binary(Op::add, a, unary(Op::neg, b));
+      return nullptr;
+    case Op::mul:
+      if (zero) return b;
+      if (one) return a;
+      if (is_fixed(b) && a->op == Op::mul && is_fixed(a->args[1])) {
+        return binary(Op::mul, a->args[0], binary(Op::mul, a->args[1], b));
+      }
+      return nullptr;
+    case Op::div:
+      if (one) return a;
+      if (zero || is_integer_value(a, 0)) return integer(0, a->dtype);
+      return nullptr;
+    case Op::floor_div: {
+      if (one) return a;
+      if (zero || is_integer_value(a, 0)) return integer(0, a->dtype);
+      // floor(floor(x/c)/d) == floor(x/(c*d)) for c, d > 0 as long as the product is exact.
+      constexpr std::int64_t limit = 1 << 15;
+      if (b->op == Op::integer && a->op == Op::floor_div && a->args[1]->op == Op::integer) {
+        const std::int64_t c = a->args[1]->integer;
+        const std::int64_t d = b->integer;
+        if (c > 0 && d > 0 && c < limit && d < limit) {
+          return binary(Op::floor_div, a->args[0], integer(c * d, a->dtype));
+        }
+      }
+      return nullptr;
+    }
+    case Op::mod:
+      if (one || zero || is_integer_value(a, 0)) return integer(0, a->dtype);
+      if (a->op == Op::mod && a->args[1] == b) return a;
+      return nullptr;
+    case Op::min:
+    case Op::max:
+      return a == b ? a : nullptr;
+    case Op::eq:
+    case Op::le:
+      return a == b ? boolean_constant(true) : nullptr;
+    case Op::ne:
+    case Op::lt:
+      return a == b ? boolean_constant(false) : nullptr;
+    case Op::shl:
+    case Op::ashr:
+    case Op::lshr:
+      return zero ? a : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+// Identities that keep every bit of the result, NaN, infinities and signed zeros included.
+Expr simplify_reals(Op op, const Expr& a, const Expr& b) {
+  switch (op) {
+    case Op::add:
+      if (is_real_value(b, -0.0)) return a;
+      return is_real_value(a, -0.0) ? b : nullptr;
+    case Op::sub:
+      return is_real_value(b, 0.0) ? a : nullptr;
+    case Op::mul:
+      if (is_real_value(b, 1)) return a;
+      return is_real_value(a, 1) ? b : nullptr;
+    case Op::div:
+      return is_real_value(b, 1) ? a : nullptr;
+    case Op::min:
+    case Op::max:
+      return a == b ? a : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
+  const bool is_and = op == Op::logical_and;
+  if (!is_and && op != Op::logical_or) return nullptr;
+  if (a == b) return a;
+  for (const auto& [one, other] : {std::pair(a, b), std::pair(b, a)}) {
+    if (one->op == Op::integer) return (one->integer != 0) == is_and ? other : one;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string_view name_of(Op op) {
+  constexpr std::array names = std::to_array<std::string_view>(
+      {"real", "integer", "variable",  "size",       "load",       "add",     "sub", "mul",
+       "div",  "mod",     "floor_div", "neg",        "abs",        "min",     "max", "fma",
+       "sqrt", "floor",   "ceil",      "round_even", "eq",         "ne",      "lt",  "le",
+       "and",  "or",      "not",       "bit_and",    "bit_or",     "bit_xor", "shl", "ashr",
+       "lshr", "select",  "cast",      "bitcast",    "check_index"});
+  static_assert(names.size() == static_cast<std::size_t>(Op::check_index) + 1);
+  return names[static_cast<std::size_t>(op)];
+}
+
+Expr real(double value, DType dtype) {
+  if (!is_float(dtype)) fail(Op::real, "the dtype is " + name(dtype) + ", expected f32 or f64");
+  ExprNode node{};
+  node.op = Op::real;
+  node.dtype = dtype;
+  node.real = scalar_from_real(value, dtype).real;
+  return intern(std::move(node));
+}
+
+Expr integer(std::int64_t value, DType dtype) {
+  if (is_float(dtype)) {
+    fail(Op::integer, "the dtype is " + name(dtype) + ", expected i32, i64 or boolean");
+  }
+  ExprNode node{};
+  node.op = Op::integer;
+  node.dtype = dtype;
+  node.integer = scalar_from_integer(value, dtype).integer;
+  return intern(std::move(node));
+}
+
+Expr boolean_constant(bool value) { return integer(value ? 1 : 0, DType::boolean); }
+
+Expr variable(const Variable& variable) {
+  if (variable.id < 0) fail(Op::variable, "'" + variable.name + "' has no id");
+  ExprNode node{};
+  node.op = Op::variable;
+  node.dtype = variable.dtype;
+  node.variable = variable;
+  return intern(std::move(node));
+}
+
+Expr size(const Dim& dim) {
+  if (dim.is_constant()) return integer(dim.constant());
+  ExprNode node{};
+  node.op = Op::size;
+  node.dtype = DType::i64;
+  node.dim = dim;
+  return intern(std::move(node));
+}
+
+Expr load(const BufferRef& buffer, const Expr& index) {
+  if (buffer == nullptr) fail(Op::load, "the buffer is null");
+  require_dtype(Op::load, index, DType::i64, "the index");
+  ExprNode node{};
+  node.op = Op::load;
+  node.dtype = buffer->dtype;
+  node.args = {index};
+  node.buffer = buffer;
+  return intern(std::move(node));
+}
+
+Expr unary(Op op, const Expr& a) {
+  require_operand(op, a);
+  bool fits = false;
+  switch (op) {
+    case Op::neg:
+    case Op::abs:
+      fits = a->dtype != DType::boolean;
+      break;
+    case Op::sqrt:
+    case Op::floor:
+    case Op::ceil:
+    case Op::round_even:
+      fits = is_float(a->dtype);
+      break;
+    case Op::logical_not:
+      fits = a->dtype == DType::boolean;
+      break;
+    default:
+      fail(op, "takes another number of operands than one");
+  }
+  if (!fits) fail(op, "is not defined on " + name(a->dtype));
+  if (Expr folded = fold(op, a->dtype, a->dtype, a)) return folded;
+  if ((op == Op::neg || op == Op::logical_not) && a->op == op) return a->args[0];
+  const bool repeats = op == Op::abs || op == Op::floor || op == Op::ceil || op == Op::round_even;
+  if (repeats && a->op == op) return a;
+  return make(op, a->dtype, {a});
+}
+
+Expr binary(Op op, const Expr& a, const Expr& b) {
+  require_operands(op, a, b);
+  const DType result = is_comparison(op) ? DType::boolean : a->dtype;
+  if (Expr folded = fold(op, a->dtype, result, a, b)) return folded;
+  if (is_float(a->dtype)) {
+    if (Expr simpler = simplify_reals(op, a, b)) return simpler;
+  } else if (is_integer(a->dtype)) {
+    // Constants and sizes stand on the right, so that the identities look there only.
+    if (is_commutative(op) && is_fixed(a) && !is_fixed(b)) return binary(op, b, a);
+    if (Expr simpler = simplify_integers(op, a, b)) return simpler;
+  } else if (Expr simpler = simplify_booleans(op, a, b)) {
+    return simpler;
+  }
+  return make(op, result, {a, b});
+}
+
+Expr fma(const Expr& a, const Expr& b, const Expr& c) {
+  require_same(Op::fma, a, b);
+  require_same(Op::fma, a, c);
+  if (!is_float(a->dtype)) fail(Op::fma, "is not defined on " + name(a->dtype));
+  if (Expr folded = fold(Op::fma, a->dtype, a->dtype, a, b, c)) return folded;
+  if (is_real_value(a, 1)) return b + c;
+  if (is_real_value(b, 1)) return a + c;
+  return make(Op::fma, a->dtype, {a, b, c});
+}
+
+Expr select(const Expr& condition, const Expr& a, const Expr& b) {
+  require_dtype(Op::select, condition, DType::boolean, "the condition");
+  require_same(Op::select, a, b);
+  if (condition->op == Op::integer) return condition->integer != 0 ? a : b;
+  if (a == b) return a;
+  return make(Op::select, a->dtype, {condition, a, b});
+}
+
+Expr cast(const Expr& a, DType to) {
+  require_operand(Op::cast, a);
+  if (a->dtype == to) return a;
+  if (Expr folded = fold(Op::cast, a->dtype, to, a)) return folded;
+  return make(Op::cast, to, {a});
+}
+
+Expr bitcast(const Expr& a, DType to) {
+  require_operand(Op::bitcast, a);
+  if (a->dtype == to) return a;
+  const bool fits =
+      a->dtype != DType::boolean && to != DType::boolean && size_of(a->dtype) == size_of(to);
+  if (!fits) fail(Op::bitcast, "from " + name(a->dtype) + " to " + name(to) + ": sizes differ");
+  if (Expr folded = fold(Op::bitcast, a->dtype, to, a)) return folded;
+  return make(Op::bitcast, to, {a});
+}
+
+Expr check_index(const Expr& index, const Expr& size, int site) {
+  require_dtype(Op::check_index, index, DType::i64, "the index");
+  require_dtype(Op::check_index, size, DType::i64, "the size");
+  std::int64_t at = 0;
+  std::int64_t count = 0;
+  if (is_integer_constant(index, at) && is_integer_constant(size, count) && at >= -count &&
+      at < count) {
+    return integer(at < 0 ? at + count : at);
+  }
+  ExprNode node{};
+  node.op = Op::check_index;
+  node.dtype = DType::i64;
+  node.args = {index, size};
+  node.integer = site;
+  return intern(std::move(node));
+}
+
+bool is_integer_constant(const Expr& e, std::int64_t& value) {
+  if (e == nullptr || e->op != Op::integer) return false;
+  value = e->integer;
+  return true;
+}
+
+std::optional<Dim> as_dim(const Expr& e) {
+  if (e == nullptr || e->dtype != DType::i64) return std::nullopt;
+  if (e->op == Op::integer) return Dim(e->integer);
+  if (e->op == Op::size) return e->dim;
+  return std::nullopt;
+}
+
+}  // namespace kroton::loop

@@ -1,0 +1,211 @@
+// The loop IR: what a kernel is. Docs: docs/loop_ir.md (the grammar on one page).
+//
+// A kernel is a list of statements over buffers. Scalar expressions are an immutable hash-consed
+// DAG; statements are a tree. Indices are i64 and linear (row-major offsets in elements).
+#pragma once
+#include <kroton/dim.h>
+#include <kroton/dtype.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace kroton::loop {
+
+// Scalar operations. Floating and integer forms share a name where the meaning is one; the dtype
+// of the operands decides. Booleans are i1. Comparisons give boolean.
+enum class Op : std::uint8_t {
+  real,      // floating constant: `real`
+  integer,   // integer or boolean constant: `integer`
+  variable,  // loop variable, or a scalar declared by Declare: `variable`
+  size,      // the value of a Dim, i64: `dim`
+  load,      // buffer[args[0]]
+  add,
+  sub,
+  mul,
+  div,        // floating: IEEE. integer: truncated towards zero; x/0 == 0, min/-1 == min
+  mod,        // integer: remainder of floor division (sign of the divisor; x mod 0 == 0);
+              // floating: x - floor(x/y)*y
+  floor_div,  // integer: floor division, x/0 == 0
+  neg,
+  abs,
+  min,
+  max,  // floating: a NaN operand gives NaN
+  fma,  // args[0]*args[1]+args[2], rounded once
+  sqrt,
+  floor,
+  ceil,
+  round_even,
+  eq,
+  ne,
+  lt,
+  le,
+  logical_and,
+  logical_or,
+  logical_not,
+  bit_and,
+  bit_or,
+  bit_xor,
+  shl,
+  ashr,
+  lshr,     // args[1]: a constant shift count below the width
+  select,   // args[0] ? args[1] : args[2]; both sides are evaluated
+  cast,     // to `dtype`; floating to integer truncates and saturates, NaN -> 0; to boolean: != 0
+  bitcast,  // between f32 and i32, f64 and i64
+  check_index,  // args[0] = index, args[1] = size, both i64; gives the index, negative ones counted
+                // from the end; outside [-size, size) the kernel stops with error `site`
+};
+
+// Its name as the printer and messages write it: "floor_div".
+std::string_view name_of(Op op);
+
+struct ExprNode;
+using Expr = std::shared_ptr<const ExprNode>;
+
+struct Variable {  // identity is `id`; the name is for printing
+  int id = -1;
+  DType dtype = DType::i64;
+  std::string name;
+  friend bool operator==(const Variable& a, const Variable& b) { return a.id == b.id; }
+};
+
+enum class Space : std::uint8_t {
+  global,    // an argument, a shared variable, or a slice of the arena
+  worker,    // a slice of the arena per worker: scratch inside one iteration of a parallel loop
+  registers  // constant size, only constant indices after unrolling: held in registers
+};
+
+struct Buffer {
+  int id = -1;  // unique in its kernel's Program
+  std::string name;
+  DType dtype = DType::f32;
+  Dim size;  // elements
+  Space space = Space::global;
+};
+using BufferRef = std::shared_ptr<const Buffer>;
+
+struct ExprNode {
+  Op op;
+  DType dtype;  // of the result
+  std::vector<Expr> args;
+  double real = 0;
+  std::int64_t integer = 0;  // integer constant; check_index: site
+  Variable variable;
+  Dim dim;
+  BufferRef buffer;
+};
+
+// Constructors. They fold constants and drop identities of index arithmetic (x+0, x*1, x*0 for
+// integers only), so that lowering can be written plainly. Sums and products of sizes become one
+// `size` node, so that equal strides are one expression. Operands' dtypes must agree, else
+// InternalError. Equal expressions are one node as long as one of them lives: compare addresses.
+Expr real(double value, DType dtype);
+Expr integer(std::int64_t value, DType dtype = DType::i64);
+Expr boolean_constant(bool value);
+Expr variable(const Variable& variable);
+Expr size(const Dim& dim);  // a constant Dim becomes an integer
+Expr load(const BufferRef& buffer, const Expr& index);
+Expr unary(Op op, const Expr& a);  // neg abs sqrt floor ceil round_even logical_not
+Expr binary(Op op, const Expr& a, const Expr& b);
+Expr fma(const Expr& a, const Expr& b, const Expr& c);
+Expr select(const Expr& condition, const Expr& a, const Expr& b);
+Expr cast(const Expr& a, DType to);
+Expr bitcast(const Expr& a, DType to);
+Expr check_index(const Expr& index, const Expr& size, int site);
+inline Expr operator+(const Expr& a, const Expr& b) { return binary(Op::add, a, b); }
+inline Expr operator-(const Expr& a, const Expr& b) { return binary(Op::sub, a, b); }
+inline Expr operator*(const Expr& a, const Expr& b) { return binary(Op::mul, a, b); }
+// The constant behind an integer expression, if it is one.
+bool is_integer_constant(const Expr& e, std::int64_t& value);
+// The Dim behind an i64 constant or a `size`; nullopt for anything else.
+std::optional<Dim> as_dim(const Expr& e);
+
+// What one step of a loop's variable adds to the expression: e(v+1) - e(v) when that difference
+// does not depend on v; null when e is not affine in v. 0-valued constant when e does not depend.
+Expr stride_of(const Expr& e, const Variable& v);
+bool depends_on(const Expr& e, const Variable& v);
+// e with variables replaced.
+Expr substitute(const Expr& e, const std::vector<std::pair<Variable, Expr>>& replacements);
+
+struct For;
+struct If;
+// A scalar that Accumulate changes; read as a variable after the loop that accumulates it.
+struct Declare {
+  Variable variable;
+  Expr init;
+};
+// A register or worker buffer that lives until the end of the enclosing block.
+struct Allocate {
+  BufferRef buffer;
+};
+struct Store {
+  BufferRef buffer;
+  Expr index;
+  Expr value;
+};
+// variable = op(variable, value); op is associative: add, mul, min, max, logical_and, logical_or.
+// Inside a vector loop lanes accumulate apart and are combined by a fixed tree at its end.
+struct Accumulate {
+  Variable variable;
+  Op op;
+  Expr value;
+};
+// Arg-maximum or arg-minimum: if value beats `best`, both change; ties keep the lower position,
+// the first NaN wins over everything.
+struct AccumulateArg {
+  Variable best;
+  Variable position;
+  bool maximum;
+  Expr value;
+  Expr at;
+};
+using Stmt = std::variant<Declare, Allocate, Store, Accumulate, AccumulateArg,
+                          std::shared_ptr<const For>, std::shared_ptr<const If>>;
+using Block = std::vector<Stmt>;
+
+enum class LoopKind : std::uint8_t {
+  serial,
+  parallel,  // outermost only: iterations are split statically over the workers
+  vector,    // `width` lanes at once, a masked tail; `interleave` independent copies
+  unroll     // constant extent, written out
+};
+
+struct For {
+  Variable variable;  // runs from 0 to extent-1
+  Expr extent;        // i64
+  LoopKind kind = LoopKind::serial;
+  int width = 1;          // vector: lanes
+  int interleave = 1;     // vector: how many vectors per step, each with its own accumulators
+  bool unrolled = false;  // vector: constant extent, written out
+  Block body;
+};
+
+struct If {
+  Expr condition;
+  Block then_body;
+  Block else_body;
+};
+
+struct Kernel {
+  std::string name;
+  std::vector<BufferRef> inputs;   // read only
+  std::vector<BufferRef> outputs;  // written, perhaps read too (in place)
+  std::vector<BufferRef> scratch;  // Space::worker
+  Block body;
+  Expr work;           // an estimate of the scalar operations, i64: decides whether threads pay
+  std::string source;  // the user's lines it comes from, for profiles and dumps
+};
+
+std::string to_string(const Expr& e);
+std::string to_string(const Kernel& kernel);
+// Throws InternalError with the kernel's text around the fault: undeclared variables, dtype
+// mismatches, stores to read-only buffers, parallel loops that are not outermost, non-constant
+// unroll extents, register buffers with non-constant size.
+void verify(const Kernel& kernel);
+
+}  // namespace kroton::loop

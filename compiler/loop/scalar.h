@@ -1,0 +1,28 @@
+// What one scalar operation of the loop IR gives for given operands: the one definition of its
+// arithmetic, which constant folding and the interpreter share.
+#pragma once
+#include "compiler/loop/ir.h"
+
+namespace kroton::loop {
+
+// A value of any dtype: `real` for f32 (rounded to float) and f64, `integer` for the others (i32
+// sign-extended, booleans 0 or 1).
+struct Scalar {
+  double real = 0;
+  std::int64_t integer = 0;
+};
+
+// `value` as a value of `dtype`: rounded to float, wrapped to 32 bits, or 0 and 1.
+Scalar scalar_from_real(double value, DType dtype);
+Scalar scalar_from_integer(std::int64_t value, DType dtype);
+
+// args[0..] combined by `op`. `operand` is the dtype of args[0] (of args[1] for select), `result`
+// that of the value. Every op but those that read something: constants, variable, size, load,
+// check_index (InternalError).
+Scalar evaluate(Op op, DType operand, DType result, const Scalar* args);
+
+// The element of that dtype at `address`, and back.
+Scalar read_element(const void* address, DType dtype);
+void write_element(void* address, DType dtype, const Scalar& value);
+
+}  // namespace kroton::loop

@@ -1,0 +1,165 @@
+#include "compiler/loop/schedule.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "compiler/loop/dependence.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+constexpr std::int64_t least_vector_extent = 4;
+// Iterations of a parallel loop over a one-dimensional kernel: enough elements to outweigh handing
+// them out, few enough to share evenly.
+constexpr std::int64_t chunk_of_elements = 16384;
+// The same where every element has a loop of its own; a multiple of all vector steps.
+constexpr std::int64_t chunk_of_loops = 256;
+
+bool is_one(const Expr& stride) {
+  return stride != nullptr && stride->op == Op::integer && stride->integer == 1;
+}
+
+// Whether loads and stores suit vectors: contiguous stores, and no more gathers than contiguous
+// loads. Loads that all lanes share cost nothing either way.
+bool has_vector_accesses(const LoopFacts& facts) {
+  int contiguous = 0;
+  int gathers = 0;
+  for (const Access& access : facts.accesses()) {
+    const bool in_step = is_one(facts.stride(access.index));
+    if (access.is_store && !in_step) return false;
+    if (access.is_store || !facts.varies(access.index)) continue;
+    ++(in_step ? contiguous : gathers);
+  }
+  return gathers <= contiguous;
+}
+
+// The widest element that lanes hold. Index arithmetic does not count: it is affine, or feeds
+// gathers.
+std::int64_t widest_element(const LoopFacts& facts) {
+  std::int64_t widest = 4;
+  const auto note = [&](DType dtype) { widest = std::max(widest, size_of(dtype)); };
+  for (const Expr& e : facts.nodes()) {
+    if (facts.varies(e) && (is_float(e->dtype) || e->op == Op::load)) note(e->dtype);
+  }
+  for (const Access& access : facts.accesses()) {
+    if (access.is_store) note(access.buffer->dtype);
+  }
+  for (const DType dtype : facts.accumulated_dtypes()) note(dtype);
+  return widest;
+}
+
+// Operations per lane and step, index arithmetic and leaves left out.
+int operation_count(const LoopFacts& facts) {
+  return static_cast<int>(
+      std::count_if(facts.nodes().begin(), facts.nodes().end(), [&](const Expr& e) {
+        const bool is_index = e->dtype == DType::i64 && e->op != Op::load;
+        return facts.varies(e) && !is_index && !e->args.empty();
+      }));
+}
+
+// Several vectors per step hide the latency of accumulations, and spare a tiny body's loop
+// overhead. A body with loops of its own is large enough.
+int copies_for(const LoopFacts& facts) {
+  if (facts.has_inner_loop()) return 1;
+  const int operations = operation_count(facts);
+  if (facts.has_accumulation() && operations <= 12) return 4;
+  return operations <= 4 ? 2 : 1;
+}
+
+// Makes the loop a vector loop if it can be one.
+bool try_vectorize(For& loop, int lanes_bytes) {
+  std::int64_t extent = 0;
+  const bool constant = is_integer_constant(loop.extent, extent);
+  if (loop.kind != LoopKind::serial || (constant && extent < least_vector_extent)) return false;
+  const LoopFacts facts(loop);
+  if (facts.has_vector_loop() || facts.has_allocation() || facts.has_varying_control() ||
+      facts.reads_reduced() || !has_vector_accesses(facts) ||
+      !facts.iterations_are_independent(false)) {
+    return false;
+  }
+  loop.kind = LoopKind::vector;
+  loop.width = static_cast<int>(lanes_bytes / widest_element(facts));
+  loop.interleave = copies_for(facts);
+  if (constant) {
+    // No more lanes than the loop can fill.
+    const auto most = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(extent)));
+    loop.width = static_cast<int>(std::min<std::int64_t>(loop.width, most));
+    while (loop.interleave > 1 && loop.width * loop.interleave > extent) loop.interleave /= 2;
+  }
+  return loop.width > 1;
+}
+
+Block vectorize_block(const Block& block, int lanes_bytes) {
+  Block result;
+  for (const Stmt& s : block) {
+    if (const For* found = as_for(s)) {
+      For loop = *found;
+      loop.body = vectorize_block(loop.body, lanes_bytes);
+      For wide = loop;
+      result.push_back(
+          statement(try_vectorize(wide, lanes_bytes) ? std::move(wide) : std::move(loop)));
+    } else if (const If* branch = as_if(s)) {
+      result.push_back(
+          statement(If{branch->condition, vectorize_block(branch->then_body, lanes_bytes),
+                       vectorize_block(branch->else_body, lanes_bytes)}));
+    } else {
+      result.push_back(s);
+    }
+  }
+  return result;
+}
+
+// The number of chunks that cover `extent`.
+Expr chunk_count(const Expr& extent, std::int64_t chunk) {
+  if (const std::optional<Dim> dim = as_dim(extent)) return size(ceil_div(*dim, chunk));
+  return binary(Op::floor_div, extent + integer(chunk - 1), integer(chunk));
+}
+
+// The loop as a loop over chunks around a loop over each chunk's elements.
+For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
+  const Variable outer{next_id, DType::i64, "chunk"};
+  const Variable inner{next_id + 1, DType::i64, loop.variable.name};
+  const Expr start = variable(outer) * integer(chunk);
+  For elements = loop;
+  elements.variable = inner;
+  elements.extent = binary(Op::min, loop.extent - start, integer(chunk));
+  elements.body = substitute(loop.body, {{loop.variable, start + variable(inner)}});
+  For chunks;
+  chunks.variable = outer;
+  chunks.extent = chunk_count(loop.extent, chunk);
+  chunks.body = {statement(std::move(elements))};
+  return chunks;
+}
+
+}  // namespace
+
+Kernel vectorize(const Kernel& kernel, int lanes_bytes) {
+  Kernel result = kernel;
+  result.body = vectorize_block(kernel.body, lanes_bytes);
+  return result;
+}
+
+Kernel parallelize(const Kernel& kernel) {
+  const For* outermost = kernel.body.empty() ? nullptr : as_for(kernel.body.back());
+  const bool only_scalars_before =
+      std::all_of(kernel.body.begin(), kernel.body.end() - (outermost == nullptr ? 0 : 1),
+                  [](const Stmt& s) { return std::holds_alternative<Declare>(s); });
+  if (outermost == nullptr || !only_scalars_before) return kernel;
+  For loop = *outermost;
+  if (loop.kind != LoopKind::serial && loop.kind != LoopKind::vector) return kernel;
+  const LoopFacts facts(loop);
+  if (facts.reduces() || !facts.iterations_are_independent(true)) return kernel;
+  if (loop.kind == LoopKind::vector || !facts.has_inner_loop()) {
+    const std::int64_t chunk = facts.has_inner_loop() ? chunk_of_loops : chunk_of_elements;
+    std::int64_t extent = 0;
+    if (is_integer_constant(loop.extent, extent) && extent <= chunk) return kernel;
+    loop = strip_mine(loop, chunk, next_variable_id(kernel));
+  }
+  loop.kind = LoopKind::parallel;
+  Kernel result = kernel;
+  result.body.back() = statement(std::move(loop));
+  return result;
+}
+
+}  // namespace kroton::loop

@@ -1,0 +1,288 @@
+#include "compiler/loop/traverse.h"
+
+#include <kroton/error.h>
+
+#include <algorithm>
+
+namespace kroton::loop {
+namespace {
+
+std::function<Expr(const Expr&)> replacing(
+    const std::vector<std::pair<Variable, Expr>>& replacements) {
+  for (const auto& [v, e] : replacements) {
+    if (e == nullptr || e->dtype != v.dtype) {
+      throw InternalError("loop IR: substitute: '" + v.name + "' is " +
+                          std::string(name_of(v.dtype)) + ", its replacement is " +
+                          (e == nullptr ? "null" : std::string(name_of(e->dtype))));
+    }
+  }
+  return [&replacements](const Expr& e) {
+    if (e->op != Op::variable) return e;
+    for (const auto& [v, replacement] : replacements) {
+      if (v == e->variable) return replacement;
+    }
+    return e;
+  };
+}
+
+bool is_zero(const Expr& e) { return e != nullptr && e->op == Op::integer && e->integer == 0; }
+
+// The quotient when every step of `stride` moves `divisor` by a whole number of times; else null.
+// Equal sizes divide even where their value may be 0: nothing runs over an axis of size 0.
+Expr divide_stride(const Expr& stride, const Expr& divisor) {
+  if (stride == divisor) return integer(1, stride->dtype);
+  std::int64_t a = 0;
+  std::int64_t b = 0;
+  if (!is_integer_constant(stride, a) || !is_integer_constant(divisor, b)) return nullptr;
+  return b > 0 && a % b == 0 ? integer(a / b, stride->dtype) : nullptr;
+}
+
+struct Slope {
+  bool depends = false;
+  Expr stride;  // null: not affine
+};
+
+// The rules of stride_of for one node whose arguments are known.
+Expr stride_of_node(const Expr& e, const std::vector<Slope>& args) {
+  const Expr zero = integer(0, is_integer(e->dtype) ? e->dtype : DType::i64);
+  // A value that is the same at every step stays the same under any operation.
+  if (std::all_of(args.begin(), args.end(), [](const Slope& s) { return is_zero(s.stride); })) {
+    return zero;
+  }
+  if (!is_integer(e->dtype)) return nullptr;
+  const auto both = [&] { return args[0].stride != nullptr && args[1].stride != nullptr; };
+  switch (e->op) {
+    case Op::add:
+      return both() ? args[0].stride + args[1].stride : nullptr;
+    case Op::sub:
+      return both() ? args[0].stride - args[1].stride : nullptr;
+    case Op::neg:
+      return args[0].stride == nullptr ? nullptr : unary(Op::neg, args[0].stride);
+    case Op::mul:
+      if (!both()) return nullptr;
+      if (!args[0].depends) return args[1].stride * e->args[0];
+      return args[1].depends ? nullptr : args[0].stride * e->args[1];
+    case Op::floor_div:
+      if (args[1].depends || args[0].stride == nullptr) return nullptr;
+      return divide_stride(args[0].stride, e->args[1]);
+    case Op::mod: {
+      if (args[1].depends || args[0].stride == nullptr) return nullptr;
+      return divide_stride(args[0].stride, e->args[1]) == nullptr ? nullptr : zero;
+    }
+    case Op::select:
+      if (args[0].depends || args[1].stride != args[2].stride) return nullptr;
+      return args[1].stride;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+void append_post_order(const Expr& root, std::unordered_set<const ExprNode*>& seen,
+                       std::vector<Expr>& order) {
+  if (!seen.insert(root.get()).second) return;
+  struct Frame {
+    const Expr* e;
+    std::size_t next;
+  };
+  std::vector<Frame> stack{{&root, 0}};
+  while (!stack.empty()) {
+    Frame& top = stack.back();
+    const std::vector<Expr>& args = (*top.e)->args;
+    if (top.next == args.size()) {
+      order.push_back(*top.e);
+      stack.pop_back();
+      continue;
+    }
+    const Expr& arg = args[top.next++];
+    if (seen.insert(arg.get()).second) stack.push_back({&arg, 0});
+  }
+}
+
+std::vector<Expr> post_order(std::span<const Expr> roots) {
+  std::unordered_set<const ExprNode*> seen;
+  std::vector<Expr> order;
+  for (const Expr& root : roots) append_post_order(root, seen, order);
+  return order;
+}
+
+Expr with_args(const Expr& e, const std::vector<Expr>& args) {
+  switch (e->op) {
+    case Op::real:
+    case Op::integer:
+    case Op::variable:
+    case Op::size:
+      return e;
+    case Op::load:
+      return load(e->buffer, args[0]);
+    case Op::neg:
+    case Op::abs:
+    case Op::sqrt:
+    case Op::floor:
+    case Op::ceil:
+    case Op::round_even:
+    case Op::logical_not:
+      return unary(e->op, args[0]);
+    case Op::fma:
+      return fma(args[0], args[1], args[2]);
+    case Op::select:
+      return select(args[0], args[1], args[2]);
+    case Op::cast:
+      return cast(args[0], e->dtype);
+    case Op::bitcast:
+      return bitcast(args[0], e->dtype);
+    case Op::check_index:
+      return check_index(args[0], args[1], static_cast<int>(e->integer));
+    default:
+      return binary(e->op, args[0], args[1]);
+  }
+}
+
+Expr Rewriter::operator()(const Expr& root) {
+  if (const auto found = results_.find(root.get()); found != results_.end()) return found->second;
+  kept_.push_back(root);
+  for (const Expr& e : post_order(std::span(&root, 1))) {
+    if (results_.contains(e.get())) continue;
+    bool changed = false;
+    std::vector<Expr> args;
+    args.reserve(e->args.size());
+    for (const Expr& arg : e->args) {
+      args.push_back(results_.at(arg.get()));
+      changed = changed || args.back() != arg;
+    }
+    results_.emplace(e.get(), replace_(changed ? with_args(e, args) : e));
+  }
+  return results_.at(root.get());
+}
+
+Block Rewriter::operator()(const Block& block) {
+  Rewriter& self = *this;
+  struct Visitor {
+    Rewriter& self;
+    Stmt operator()(const Declare& s) const { return Declare{s.variable, self(s.init)}; }
+    Stmt operator()(const Allocate& s) const { return s; }
+    Stmt operator()(const Store& s) const { return Store{s.buffer, self(s.index), self(s.value)}; }
+    Stmt operator()(const Accumulate& s) const {
+      return Accumulate{s.variable, s.op, self(s.value)};
+    }
+    Stmt operator()(const AccumulateArg& s) const {
+      return AccumulateArg{s.best, s.position, s.maximum, self(s.value), self(s.at)};
+    }
+    Stmt operator()(const std::shared_ptr<const For>& s) const {
+      For loop = *s;
+      loop.extent = self(s->extent);
+      loop.body = self(s->body);
+      return statement(std::move(loop));
+    }
+    Stmt operator()(const std::shared_ptr<const If>& s) const {
+      return statement(If{self(s->condition), self(s->then_body), self(s->else_body)});
+    }
+  };
+  Block result;
+  result.reserve(block.size());
+  for (const Stmt& s : block) result.push_back(std::visit(Visitor{self}, s));
+  return result;
+}
+
+Expr substitute(const Expr& e, const std::vector<std::pair<Variable, Expr>>& replacements) {
+  return Rewriter(replacing(replacements))(e);
+}
+
+Block substitute(const Block& block, const std::vector<std::pair<Variable, Expr>>& replacements) {
+  return Rewriter(replacing(replacements))(block);
+}
+
+bool depends_on(const Expr& e, const Variable& v) {
+  std::unordered_set<const ExprNode*> seen{e.get()};
+  std::vector<const ExprNode*> stack{e.get()};
+  while (!stack.empty()) {
+    const ExprNode* node = stack.back();
+    stack.pop_back();
+    if (node->op == Op::variable && node->variable == v) return true;
+    for (const Expr& arg : node->args) {
+      if (seen.insert(arg.get()).second) stack.push_back(arg.get());
+    }
+  }
+  return false;
+}
+
+Expr stride_of(const Expr& root, const Variable& v) {
+  std::unordered_map<const ExprNode*, Slope> slopes;
+  std::vector<Slope> args;
+  for (const Expr& e : post_order(std::span(&root, 1))) {
+    Slope slope;
+    if (e->op == Op::variable && e->variable == v) {
+      slope = {true, is_integer(e->dtype) ? integer(1, e->dtype) : nullptr};
+    } else {
+      args.clear();
+      for (const Expr& arg : e->args) {
+        args.push_back(slopes.at(arg.get()));
+        slope.depends = slope.depends || args.back().depends;
+      }
+      slope.stride = stride_of_node(e, args);
+    }
+    slopes[e.get()] = slope;
+  }
+  return slopes.at(root.get()).stride;
+}
+
+void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& visit) {
+  struct Visitor {
+    const std::function<void(const Expr&)>& visit;
+    void operator()(const Declare& s) const { visit(s.init); }
+    void operator()(const Allocate&) const {}
+    void operator()(const Store& s) const {
+      visit(s.index);
+      visit(s.value);
+    }
+    void operator()(const Accumulate& s) const { visit(s.value); }
+    void operator()(const AccumulateArg& s) const {
+      visit(s.value);
+      visit(s.at);
+    }
+    void operator()(const std::shared_ptr<const For>& s) const { visit(s->extent); }
+    void operator()(const std::shared_ptr<const If>& s) const { visit(s->condition); }
+  };
+  std::visit(Visitor{visit}, statement);
+}
+
+void visit_statements(const Block& block, const std::function<void(const Stmt&)>& visit) {
+  for (const Stmt& s : block) {
+    visit(s);
+    if (const For* loop = as_for(s)) visit_statements(loop->body, visit);
+    if (const If* branch = as_if(s)) {
+      visit_statements(branch->then_body, visit);
+      visit_statements(branch->else_body, visit);
+    }
+  }
+}
+
+void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit) {
+  visit_statements(block, [&](const Stmt& s) { visit_own_expressions(s, visit); });
+}
+
+const For* as_for(const Stmt& statement) {
+  const auto* loop = std::get_if<std::shared_ptr<const For>>(&statement);
+  return loop == nullptr ? nullptr : loop->get();
+}
+
+const If* as_if(const Stmt& statement) {
+  const auto* branch = std::get_if<std::shared_ptr<const If>>(&statement);
+  return branch == nullptr ? nullptr : branch->get();
+}
+
+Stmt statement(For loop) { return std::make_shared<const For>(std::move(loop)); }
+Stmt statement(If branch) { return std::make_shared<const If>(std::move(branch)); }
+
+int next_variable_id(const Kernel& kernel) {
+  int highest = -1;
+  const auto note = [&](const Variable& v) { highest = std::max(highest, v.id); };
+  visit_statements(kernel.body, [&](const Stmt& s) {
+    if (const auto* declare = std::get_if<Declare>(&s)) note(declare->variable);
+    if (const For* loop = as_for(s)) note(loop->variable);
+  });
+  return highest + 1;
+}
+
+}  // namespace kroton::loop

@@ -1,0 +1,54 @@
+// Walks over kernels: over expressions (iterative, each shared node once) and over statements.
+#pragma once
+#include <functional>
+#include <span>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/loop/ir.h"
+
+namespace kroton::loop {
+
+// The nodes that `roots` reach, each once, arguments before their users.
+std::vector<Expr> post_order(std::span<const Expr> roots);
+// The same, leaving out what `seen` holds already and adding to it.
+void append_post_order(const Expr& root, std::unordered_set<const ExprNode*>& seen,
+                       std::vector<Expr>& order);
+
+// The operation of `e` on other arguments, through its constructor (so it may fold).
+Expr with_args(const Expr& e, const std::vector<Expr>& args);
+
+// Replaces expressions bottom-up. `replace` sees a node whose arguments are replaced already and
+// returns what stands for it. One Rewriter remembers its results: sharing is kept across calls.
+class Rewriter {
+ public:
+  explicit Rewriter(std::function<Expr(const Expr&)> replace) : replace_(std::move(replace)) {}
+  Expr operator()(const Expr& e);
+  Block operator()(const Block& block);
+
+ private:
+  std::function<Expr(const Expr&)> replace_;
+  std::unordered_map<const ExprNode*, Expr> results_;
+  std::vector<Expr> kept_;  // keeps the addresses in results_ from being used again
+};
+
+// `block` with variables replaced in every expression. Variables that `block` declares stay.
+Block substitute(const Block& block, const std::vector<std::pair<Variable, Expr>>& replacements);
+
+// Calls `visit` for the expressions of the statement itself, not those of nested blocks.
+void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& visit);
+// Calls `visit` for every statement of the block and of those nested in it, outer before inner.
+void visit_statements(const Block& block, const std::function<void(const Stmt&)>& visit);
+// The same for every root expression.
+void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit);
+
+// The loop or branch behind a statement, else null.
+const For* as_for(const Stmt& statement);
+const If* as_if(const Stmt& statement);
+Stmt statement(For loop);
+Stmt statement(If branch);
+
+// One above every variable's id in the kernel.
+int next_variable_id(const Kernel& kernel);
+
+}  // namespace kroton::loop

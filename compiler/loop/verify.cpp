@@ -1,0 +1,298 @@
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <bit>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/loop/ir.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+std::string text(DType dtype) { return std::string(name_of(dtype)); }
+
+class Verifier {
+ public:
+  explicit Verifier(const Kernel& kernel) : kernel_(kernel) {}
+  void run();
+
+ private:
+  // How a variable in sight may be used.
+  struct Known {
+    DType dtype;
+    bool is_loop = false;      // of a For, else of a Declare
+    bool is_unrolled = false;  // of a loop that is written out
+    std::size_t depth = 0;     // how many loops enclose its declaration
+  };
+  struct Enclosing {
+    const For* loop;
+    std::unordered_set<int> accumulated;  // variables from outside that its body accumulates
+  };
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw InternalError("loop IR: kernel '" + kernel_.name + "': " + what + "\n" +
+                        to_string(kernel_));
+  }
+  void require(bool ok, const std::string& what) const {
+    if (!ok) fail(what);
+  }
+
+  void add_buffer(const BufferRef& buffer, Space space, bool writable, const char* role);
+  void check_expression(const Expr& e, const std::string& role);
+  void check_node(const Expr& e, const std::string& role);
+  void check_access(const BufferRef& buffer, const Expr& index, const std::string& role);
+  void check_uniform(const Expr& e, const std::string& role);
+  void check_block(const Block& block);
+  void check(const Declare& s);
+  void check(const Allocate& s);
+  void check(const Store& s);
+  void check(const Accumulate& s);
+  void check(const AccumulateArg& s);
+  void check(const std::shared_ptr<const For>& s);
+  void check(const std::shared_ptr<const If>& s);
+  const Known& accumulator(const Variable& v) const;
+  void declare(const Variable& v, const Known& known);
+
+  const Kernel& kernel_;
+  std::unordered_map<int, Known> variables_;
+  std::unordered_map<int, BufferRef> buffers_;
+  std::unordered_set<int> writable_;
+  std::vector<Enclosing> loops_;
+  std::unordered_set<const ExprNode*> checked_;  // nodes that are right in the current scope
+};
+
+void Verifier::add_buffer(const BufferRef& buffer, Space space, bool writable, const char* role) {
+  require(buffer != nullptr, std::string(role) + " is null");
+  require(buffer->space == space,
+          std::string(role) + " '" + buffer->name + "' is in another space");
+  require(buffers_.emplace(buffer->id, buffer).second,
+          std::string(role) + " '" + buffer->name + "' has the id " + std::to_string(buffer->id) +
+              " of another buffer");
+  if (writable) writable_.insert(buffer->id);
+}
+
+void Verifier::check_node(const Expr& e, const std::string& role) {
+  if (e->op == Op::variable) {
+    const auto found = variables_.find(e->variable.id);
+    require(found != variables_.end(),
+            role + " reads '" + e->variable.name + "', which is not declared here");
+    require(found->second.dtype == e->dtype, role + " reads '" + e->variable.name + "' as " +
+                                                 text(e->dtype) + ", it is declared as " +
+                                                 text(found->second.dtype));
+    for (const Enclosing& enclosing : loops_) {
+      require(!enclosing.accumulated.contains(e->variable.id),
+              role + " reads '" + e->variable.name + "' inside the " +
+                  (enclosing.loop->kind == LoopKind::vector ? "vector" : "parallel") +
+                  " loop that accumulates it");
+    }
+  }
+  if (e->op == Op::load) check_access(e->buffer, e->args[0], role);
+  // The constructors take care of the rest; what they would give shows whether a node was made
+  // without them.
+  if (!e->args.empty()) require(with_args(e, e->args)->dtype == e->dtype, role + ": wrong dtype");
+}
+
+void Verifier::check_expression(const Expr& e, const std::string& role) {
+  require(e != nullptr, role + " is null");
+  std::vector<Expr> order;
+  append_post_order(e, checked_, order);
+  for (const Expr& node : order) check_node(node, role);
+}
+
+void Verifier::check_access(const BufferRef& buffer, const Expr& index, const std::string& role) {
+  require(buffer != nullptr, role + " has no buffer");
+  const auto found = buffers_.find(buffer->id);
+  require(found != buffers_.end(),
+          role + " uses buffer '" + buffer->name + "', which the kernel does not have here");
+  require(found->second->dtype == buffer->dtype && found->second->space == buffer->space,
+          role + " uses buffer '" + buffer->name + "' as " + text(buffer->dtype) +
+              ", the kernel has it as " + text(found->second->dtype));
+  require(index != nullptr && index->dtype == DType::i64,
+          role + ": the index of '" + buffer->name + "' is not i64");
+  if (buffer->space != Space::registers) return;
+  for (const Expr& node : post_order(std::span(&index, 1))) {
+    const bool fixed = node->op != Op::load && node->op != Op::size &&
+                       (node->op != Op::variable || (variables_.contains(node->variable.id) &&
+                                                     variables_.at(node->variable.id).is_unrolled));
+    require(fixed, role + ": the index " + to_string(index) + " of register buffer '" +
+                       buffer->name + "' is not constant after unrolling");
+  }
+}
+
+// Inside a vector loop, control must not differ between lanes.
+void Verifier::check_uniform(const Expr& e, const std::string& role) {
+  for (const Enclosing& enclosing : loops_) {
+    if (enclosing.loop->kind != LoopKind::vector) continue;
+    require(!depends_on(e, enclosing.loop->variable),
+            role + " " + to_string(e) + " differs between the lanes of the vector loop over '" +
+                enclosing.loop->variable.name + "'");
+  }
+}
+
+void Verifier::declare(const Variable& v, const Known& known) {
+  require(v.id >= 0, "variable '" + v.name + "' has no id");
+  require(variables_.emplace(v.id, known).second,
+          "variable '" + v.name + "' is declared where its id is in use");
+}
+
+void Verifier::check_block(const Block& block) {
+  const auto variables = variables_;
+  const auto buffers = buffers_;
+  const auto writable = writable_;
+  const auto checked = checked_;
+  for (const Stmt& s : block) {
+    std::visit([&](const auto& one) { check(one); }, s);
+  }
+  variables_ = variables;
+  buffers_ = buffers;
+  writable_ = writable;
+  checked_ = checked;
+}
+
+void Verifier::check(const Declare& s) {
+  check_expression(s.init, "the initial value of '" + s.variable.name + "'");
+  require(s.init->dtype == s.variable.dtype, "variable '" + s.variable.name + "' is " +
+                                                 text(s.variable.dtype) +
+                                                 ", its initial value is " + text(s.init->dtype));
+  declare(s.variable, {s.variable.dtype, false, false, loops_.size()});
+}
+
+void Verifier::check(const Allocate& s) {
+  require(s.buffer != nullptr, "an allocated buffer is null");
+  require(s.buffer->space != Space::global,
+          "buffer '" + s.buffer->name + "' is allocated in global space");
+  require(s.buffer->space != Space::registers || s.buffer->size.is_constant(),
+          "register buffer '" + s.buffer->name + "' has the size " + s.buffer->size.to_string() +
+              ", which is not constant");
+  add_buffer(s.buffer, s.buffer->space, true, "the allocated buffer");
+}
+
+void Verifier::check(const Store& s) {
+  const std::string role = "the store to '" + (s.buffer == nullptr ? "" : s.buffer->name) + "'";
+  check_expression(s.index, role);
+  check_expression(s.value, role);
+  check_access(s.buffer, s.index, role);
+  require(writable_.contains(s.buffer->id), role + ": the buffer is read-only");
+  require(s.value->dtype == s.buffer->dtype, role + ": the value is " + text(s.value->dtype) +
+                                                 ", the buffer " + text(s.buffer->dtype));
+}
+
+const Verifier::Known& Verifier::accumulator(const Variable& v) const {
+  const auto found = variables_.find(v.id);
+  require(found != variables_.end(), "'" + v.name + "' is accumulated but not declared here");
+  require(!found->second.is_loop, "'" + v.name + "' is accumulated but is a loop's variable");
+  for (std::size_t depth = found->second.depth; depth < loops_.size(); ++depth) {
+    require(loops_[depth].loop->kind != LoopKind::parallel,
+            "'" + v.name + "' is accumulated across the iterations of a parallel loop");
+  }
+  return found->second;
+}
+
+void Verifier::check(const Accumulate& s) {
+  const DType dtype = accumulator(s.variable).dtype;
+  const std::string role = "the accumulation of '" + s.variable.name + "'";
+  check_expression(s.value, role);
+  const bool logical = s.op == Op::logical_and || s.op == Op::logical_or;
+  require(logical || s.op == Op::add || s.op == Op::mul || s.op == Op::min || s.op == Op::max,
+          role + " is by " + std::string(name_of(s.op)) + ", which is not associative");
+  const bool arithmetic = s.op == Op::add || s.op == Op::mul;
+  require(dtype == DType::boolean ? !arithmetic : !logical,
+          role + " by " + std::string(name_of(s.op)) + " is not defined on " + text(dtype));
+  require(s.value->dtype == dtype,
+          role + ": the value is " + text(s.value->dtype) + ", the variable " + text(dtype));
+}
+
+void Verifier::check(const AccumulateArg& s) {
+  const DType best = accumulator(s.best).dtype;
+  const DType position = accumulator(s.position).dtype;
+  const std::string role = "the accumulation of '" + s.best.name + "'";
+  check_expression(s.value, role);
+  check_expression(s.at, role);
+  require(s.value->dtype == best,
+          role + ": the value is " + text(s.value->dtype) + ", the variable " + text(best));
+  require(is_integer(position) && s.at->dtype == position,
+          role + ": the position is " + text(s.at->dtype) + ", its variable " + text(position));
+}
+
+void Verifier::check(const std::shared_ptr<const For>& s) {
+  require(s != nullptr, "a loop is null");
+  const std::string role = "the loop over '" + s->variable.name + "'";
+  check_expression(s->extent, "the extent of " + role);
+  require(s->extent->dtype == DType::i64, role + ": the extent is " + text(s->extent->dtype));
+  require(s->variable.dtype == DType::i64, role + ": the variable is " + text(s->variable.dtype));
+  check_uniform(s->extent, "the extent");
+  const bool constant = s->extent->op == Op::integer;
+  const bool is_vector = s->kind == LoopKind::vector;
+  const bool written_out = s->kind == LoopKind::unroll || (is_vector && s->unrolled);
+  require(!written_out || constant,
+          role + " is unrolled but its extent " + to_string(s->extent) + " is not constant");
+  require(s->kind != LoopKind::parallel || loops_.empty(), role + " is parallel but not outermost");
+  const auto power_of_two = [](int n) { return n > 0 && std::has_single_bit(unsigned(n)); };
+  require(!is_vector || (power_of_two(s->width) && power_of_two(s->interleave)),
+          role + " has " + std::to_string(s->width) + " lanes and " +
+              std::to_string(s->interleave) + " copies; both must be powers of two");
+  for (const Enclosing& enclosing : loops_) {
+    require(!is_vector || enclosing.loop->kind != LoopKind::vector,
+            role + " is a vector loop inside another");
+  }
+  Enclosing enclosing{s.get(), {}};
+  if (is_vector) {
+    std::unordered_set<int> inside;
+    visit_statements(s->body, [&](const Stmt& nested) {
+      if (const auto* one = std::get_if<Declare>(&nested)) inside.insert(one->variable.id);
+      if (const auto* one = std::get_if<Accumulate>(&nested)) {
+        enclosing.accumulated.insert(one->variable.id);
+      }
+      if (const auto* one = std::get_if<AccumulateArg>(&nested)) {
+        enclosing.accumulated.insert(one->best.id);
+        enclosing.accumulated.insert(one->position.id);
+      }
+    });
+    for (const int id : inside) enclosing.accumulated.erase(id);
+  }
+  const auto variables = variables_;
+  const auto checked = checked_;
+  // Nodes found right outside may be wrong inside: they may read what the loop accumulates.
+  if (!enclosing.accumulated.empty()) checked_.clear();
+  loops_.push_back(std::move(enclosing));
+  declare(s->variable, {DType::i64, true, written_out, loops_.size()});
+  check_block(s->body);
+  loops_.pop_back();
+  variables_ = variables;
+  checked_ = checked;
+}
+
+void Verifier::check(const std::shared_ptr<const If>& s) {
+  require(s != nullptr, "a branch is null");
+  check_expression(s->condition, "a condition");
+  require(s->condition->dtype == DType::boolean, "the condition " + to_string(s->condition) +
+                                                     " is " + text(s->condition->dtype) +
+                                                     ", expected boolean");
+  check_uniform(s->condition, "the condition");
+  check_block(s->then_body);
+  check_block(s->else_body);
+}
+
+void Verifier::run() {
+  for (const BufferRef& buffer : kernel_.outputs) {
+    add_buffer(buffer, Space::global, true, "output");
+  }
+  for (const BufferRef& buffer : kernel_.scratch) {
+    add_buffer(buffer, Space::worker, true, "scratch buffer");
+  }
+  for (const BufferRef& buffer : kernel_.inputs) {
+    add_buffer(buffer, Space::global, false, "input");
+  }
+  require(kernel_.work != nullptr, "the work is null");
+  check_expression(kernel_.work, "the work");
+  require(kernel_.work->dtype == DType::i64, "the work is " + text(kernel_.work->dtype));
+  check_block(kernel_.body);
+}
+
+}  // namespace
+
+void verify(const Kernel& kernel) { Verifier(kernel).run(); }
+
+}  // namespace kroton::loop

@@ -1,0 +1,204 @@
+#include "compiler/lower/kernel_context.h"
+
+#include <kroton/error.h>
+
+#include <algorithm>
+
+namespace kroton {
+namespace {
+
+using Vertex = Graph::Vertex;
+
+class VertexPoint final : public PointContext {
+ public:
+  VertexPoint(KernelContext& context, Vertex v)
+      : context_(context), v_(v), operands_(context.graph().operands(v)) {}
+  const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
+  const TensorType& type() const override { return context_.graph()[v_].type; }
+  const TensorType& input_type(int k) const override { return context_.graph()[operand(k)].type; }
+  loop::Expr input(int k, const Index& index) override { return context_.value(operand(k), index); }
+  loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
+    return context_.check_index(v_, index, size, axis);
+  }
+
+ private:
+  Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
+  KernelContext& context_;
+  Vertex v_;
+  std::vector<Vertex> operands_;
+};
+
+std::string buffer_name(const Graph& graph, Vertex v) {
+  const VertexData& data = graph[v];
+  if (data.attributes.state && !data.attributes.state->name.empty()) return data.attributes.state->name;
+  if (!data.attributes.name.empty()) return data.attributes.name;
+  return std::string(data.op->name) + std::to_string(v);
+}
+
+void collect_loads(const loop::Expr& e, std::unordered_set<const loop::ExprNode*>& seen,
+                   std::map<int, loop::BufferRef>& read) {
+  if (!e || !seen.insert(e.get()).second) return;
+  if (e->op == loop::Op::load) read[e->buffer->id] = e->buffer;
+  for (const loop::Expr& arg : e->args) collect_loads(arg, seen, read);
+}
+
+struct BufferUse {
+  std::unordered_set<const loop::ExprNode*> seen;
+  std::map<int, loop::BufferRef> read, written;
+  void visit(const loop::Block& block) {
+    for (const loop::Stmt& stmt : block) {
+      if (const auto* d = std::get_if<loop::Declare>(&stmt)) {
+        collect_loads(d->init, seen, read);
+      } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
+        collect_loads(s->index, seen, read);
+        collect_loads(s->value, seen, read);
+        written[s->buffer->id] = s->buffer;
+      } else if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
+        collect_loads(a->value, seen, read);
+      } else if (const auto* g = std::get_if<loop::AccumulateArg>(&stmt)) {
+        collect_loads(g->value, seen, read);
+        collect_loads(g->at, seen, read);
+      } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
+        collect_loads((*f)->extent, seen, read);
+        visit((*f)->body);
+      } else if (const auto* i = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
+        collect_loads((*i)->condition, seen, read);
+        visit((*i)->then_body);
+        visit((*i)->else_body);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+const loop::BufferRef& BufferTable::of(Vertex v) {
+  loop::BufferRef& buffer = of_[v];
+  if (!buffer) {
+    const TensorType& type = graph_[v].type;
+    buffer = create(buffer_name(graph_, v), type.dtype, element_count(type.shape));
+  }
+  return buffer;
+}
+
+loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const Dim& size,
+                                    loop::Space space) {
+  auto buffer = std::make_shared<loop::Buffer>();
+  buffer->id = next_++;
+  buffer->name = name;
+  buffer->dtype = dtype;
+  buffer->size = size;
+  buffer->space = space;
+  return buffer;
+}
+
+int BufferTable::add_site(const std::string& message) {
+  sites.push_back({message});
+  return static_cast<int>(sites.size()) - 1;
+}
+
+std::size_t KernelContext::KeyHash::operator()(const Key& key) const {
+  std::size_t h = std::hash<std::size_t>{}(key.vertex);
+  for (const loop::Expr& e : key.index) h = h * 1000003 + std::hash<const void*>{}(e.get());
+  return h;
+}
+
+KernelContext::KernelContext(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
+                             BufferTable& buffers)
+    : graph_(graph),
+      fusion_(fusion),
+      cluster_(cluster),
+      buffers_(buffers),
+      members_(cluster.members.begin(), cluster.members.end()) {}
+
+loop::Expr KernelContext::value(Vertex v, const Index& index) {
+  if (const auto it = fixed_.find(v); it != fixed_.end()) return it->second;
+  const VertexData& data = graph_[v];
+  const bool computed = members_.count(v) != 0;
+  if (!computed && fusion_.stored[v]) {
+    return loop::load(buffers_.of(v), linear_index(data.type.shape, index));
+  }
+  if (data.op->name == "reshape") {
+    // Row-major order is what a reshape keeps: a stored operand is read at the same place.
+    const Vertex operand = graph_.operand(v, 0);
+    if (fusion_.stored[operand] && members_.count(operand) == 0) {
+      return loop::load(buffers_.of(operand), linear_index(data.type.shape, index));
+    }
+  }
+  if (data.op->at == nullptr) {
+    throw InternalError("lowering: %" + std::to_string(v) + " (" + std::string(data.op->name) +
+                        ") is neither stored nor computed where it is read\n" + to_string(graph_) +
+                        fusion_.to_string(graph_));
+  }
+  const Key key{v, index};
+  if (const auto it = memo_.find(key); it != memo_.end()) return it->second;
+  VertexPoint point(*this, v);
+  loop::Expr result = data.op->at(point, index);
+  return memo_[key] = result;
+}
+
+loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
+  return loop::Store{buffers_.of(v), linear_index(graph_[v].type.shape, index), value(v, index)};
+}
+
+loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size, int axis) {
+  int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
+  if (site < 0) {
+    const VertexData& data = graph_[v];
+    Vertex source = graph_.operand(v, 0);
+    const std::string of = buffer_name(graph_, source);
+    site = buffers_.add_site(std::string(data.op->name) + ": index %index is out of range for axis " +
+                             std::to_string(axis) + " of " + of + ", whose size is %size  [" +
+                             to_string(data.line) + "]");
+  }
+  return loop::check_index(index, loop::size(size), site);
+}
+
+std::int64_t KernelContext::cost() const {
+  std::int64_t sum = 0;
+  for (Vertex v : cluster_.members) sum += graph_[v].op->cost;
+  return std::max<std::int64_t>(1, sum);
+}
+
+loop::Expr linear_index(const Dims& shape, const Index& index) {
+  loop::Expr linear = loop::integer(0);
+  Dim stride = 1;
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    if (!shape[axis].is_constant(1)) linear = linear + index[axis] * loop::size(stride);
+    stride = stride * shape[axis];
+  }
+  return linear;
+}
+
+void collect_buffers(loop::Kernel& kernel) {
+  BufferUse use;
+  use.visit(kernel.body);
+  kernel.inputs.clear();
+  kernel.outputs.clear();
+  kernel.scratch.clear();
+  for (const auto& [id, buffer] : use.written) {
+    if (buffer->space == loop::Space::global) kernel.outputs.push_back(buffer);
+    if (buffer->space == loop::Space::worker) kernel.scratch.push_back(buffer);
+  }
+  for (const auto& [id, buffer] : use.read) {
+    if (buffer->space == loop::Space::global && use.written.count(id) == 0) {
+      kernel.inputs.push_back(buffer);
+    }
+  }
+}
+
+loop::Stmt make_for(loop::For loop) { return std::make_shared<const loop::For>(std::move(loop)); }
+
+loop::Block nest(const std::vector<loop::Variable>& variables, const Dims& extents,
+                 loop::Block body) {
+  for (std::size_t axis = extents.size(); axis-- > 0;) {
+    loop::For loop;
+    loop.variable = variables[axis];
+    loop.extent = loop::size(extents[axis]);
+    loop.body = std::move(body);
+    body = {make_for(std::move(loop))};
+  }
+  return body;
+}
+
+}  // namespace kroton

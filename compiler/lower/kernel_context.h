@@ -1,0 +1,85 @@
+// What lowering one cluster needs: the graph, the buffers, and values of vertices at indices.
+#pragma once
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/lower/program.h"
+#include "compiler/passes/fusion.h"
+
+namespace kroton {
+
+// The buffers of a Program while it is lowered, and its run-time checks.
+class BufferTable {
+ public:
+  explicit BufferTable(const Graph& graph) : graph_(graph) {}
+  // The buffer that holds a stored vertex; created on first use.
+  const loop::BufferRef& of(Graph::Vertex v);
+  loop::BufferRef create(const std::string& name, DType dtype, const Dim& size,
+                         loop::Space space = loop::Space::global);
+  int add_site(const std::string& message);
+  std::vector<CheckSite> sites;
+
+ private:
+  const Graph& graph_;
+  std::unordered_map<Graph::Vertex, loop::BufferRef> of_;
+  int next_ = 0;
+};
+
+// Evaluates vertices inside the kernel of one cluster.
+class KernelContext {
+ public:
+  KernelContext(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
+                BufferTable& buffers);
+
+  // The value of v at `index`: computed if v belongs to this cluster, loaded if it is stored.
+  loop::Expr value(Graph::Vertex v, const Index& index);
+  // From now on v's value is this expression, at any index: an accumulator, a tile's element.
+  void set_value(Graph::Vertex v, const loop::Expr& value) { fixed_[v] = value; }
+  void forget_values() { memo_.clear(); }
+
+  const Graph& graph() const { return graph_; }
+  const Cluster& cluster() const { return cluster_; }
+  BufferTable& buffers() { return buffers_; }
+  bool computes(Graph::Vertex v) const { return members_.count(v) != 0; }
+  loop::Stmt store_root(Graph::Vertex v, const Index& index);
+  loop::Expr check_index(Graph::Vertex v, const loop::Expr& index, const Dim& size, int axis);
+  // The sum of the members' costs of one element, at least 1.
+  std::int64_t cost() const;
+
+ private:
+  struct Key {
+    Graph::Vertex vertex;
+    Index index;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const;
+  };
+  const Graph& graph_;
+  const Fusion& fusion_;
+  const Cluster& cluster_;
+  BufferTable& buffers_;
+  std::unordered_set<Graph::Vertex> members_;
+  std::unordered_map<Graph::Vertex, loop::Expr> fixed_;
+  std::unordered_map<Key, loop::Expr, KeyHash> memo_;
+  std::map<std::pair<Graph::Vertex, int>, int> check_sites_;
+};
+
+loop::Expr linear_index(const Dims& shape, const Index& index);
+
+// Fills in the kernel's buffer lists from its statements.
+void collect_buffers(loop::Kernel& kernel);
+// Wraps `body` in serial loops over the axes, first axis outermost.
+loop::Block nest(const std::vector<loop::Variable>& variables, const Dims& extents,
+                 loop::Block body);
+loop::Stmt make_for(loop::For loop);
+
+// One per kind of cluster. Kernels come in the order they must run in.
+std::vector<loop::Kernel> lower_loops(KernelContext& context, int vector_bytes);
+std::vector<loop::Kernel> lower_dot(KernelContext& context, int vector_bytes);
+std::vector<loop::Kernel> lower_write(KernelContext& context, int vector_bytes);
+loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to, int vector_bytes);
+// Vector and thread schedules for kernels without a schedule of their own.
+loop::Kernel schedule(loop::Kernel kernel, int vector_bytes);
+
+}  // namespace kroton

@@ -1,0 +1,351 @@
+// Elementwise work and reductions: a loop nest over the axes that stay, and inside it one nest
+// over the reduced axes per stage (a stage needs the results of the one before).
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "compiler/lower/kernel_context.h"
+
+namespace kroton {
+namespace {
+
+using loop::Op;
+using Vertex = Graph::Vertex;
+
+// Partial results of a whole-array reduction cover this many elements each, whatever the number
+// of threads, so that the order of additions is always the same.
+constexpr std::int64_t chunk_elements = 8192;
+// Work of one element from which a value is kept for later stages rather than computed again.
+constexpr int worth_keeping = 8;
+
+struct Accumulator {
+  Vertex vertex;
+  Op op = Op::add;
+  loop::Variable variable;
+  loop::Variable position;  // argmax and argmin
+  bool is_arg = false;
+  bool maximum = false;
+  loop::Expr init;
+};
+
+double infinity(bool negative) {
+  return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+}
+
+loop::Expr extreme(DType dtype, bool lowest) {
+  switch (dtype) {
+    case DType::boolean: return loop::boolean_constant(!lowest);
+    case DType::i32:
+      return loop::integer(lowest ? std::numeric_limits<std::int32_t>::min()
+                                  : std::numeric_limits<std::int32_t>::max(), dtype);
+    case DType::i64:
+      return loop::integer(lowest ? std::numeric_limits<std::int64_t>::min()
+                                  : std::numeric_limits<std::int64_t>::max(), dtype);
+    default: return loop::real(infinity(lowest), dtype);
+  }
+}
+
+loop::Expr number(double value, DType dtype) {
+  return is_float(dtype) ? loop::real(value, dtype)
+                         : loop::integer(static_cast<std::int64_t>(value), dtype);
+}
+
+class LoopsLowering {
+ public:
+  LoopsLowering(KernelContext& context, int vector_bytes)
+      : context_(context),
+        graph_(context.graph()),
+        cluster_(context.cluster()),
+        vector_bytes_(vector_bytes) {}
+
+  std::vector<loop::Kernel> run() {
+    find_stages();
+    if (splits_in_chunks()) return chunked();
+    loop::Kernel kernel;
+    loop::Block body = declarations();
+    for (int stage = 1; stage <= stages_; ++stage) {
+      append(body, reduce_nest(stage_body(stage)));
+    }
+    append(body, results());
+    kernel.body = outer_nest(std::move(body));
+    return {finish(std::move(kernel))};
+  }
+
+ private:
+  // How many stages must have run before each member's value is known.
+  void find_stages() {
+    for (Vertex v : cluster_.members) {
+      int ready = 0;
+      for (Vertex o : graph_.operands(v)) {
+        if (const auto it = ready_.find(o); it != ready_.end()) ready = std::max(ready, it->second);
+      }
+      if (graph_[v].op->kind == OpKind::reduce) {
+        ++ready;
+        accumulators_.push_back(accumulator(v));
+        stages_ = std::max(stages_, ready);
+      }
+      ready_[v] = ready;
+    }
+    for (Vertex v : cluster_.roots) {
+      if (is_full(v)) stages_ = std::max(stages_, ready_[v] + 1);
+    }
+  }
+
+  bool is_full(Vertex v) const {
+    return graph_[v].op->kind != OpKind::reduce &&
+           graph_[v].type.shape.size() == cluster_.domain.size();
+  }
+
+  Accumulator accumulator(Vertex v) const {
+    Accumulator a;
+    a.vertex = v;
+    const DType dtype = graph_[v].type.dtype;
+    const DType operand = graph_[graph_.operand(v, 0)].type.dtype;
+    a.variable = fresh_variable("acc");
+    a.variable.dtype = dtype;
+    switch (graph_[v].op->reduction) {
+      case Reduction::sum: a.op = Op::add; a.init = number(0, dtype); break;
+      case Reduction::prod: a.op = Op::mul; a.init = number(1, dtype); break;
+      case Reduction::max: a.op = Op::max; a.init = extreme(dtype, true); break;
+      case Reduction::min: a.op = Op::min; a.init = extreme(dtype, false); break;
+      case Reduction::all: a.op = Op::logical_and; a.init = loop::boolean_constant(true); break;
+      case Reduction::any: a.op = Op::logical_or; a.init = loop::boolean_constant(false); break;
+      case Reduction::argmax:
+      case Reduction::argmin:
+        a.is_arg = true;
+        a.maximum = graph_[v].op->reduction == Reduction::argmax;
+        a.position = fresh_variable("position");
+        a.variable.dtype = operand;
+        a.init = extreme(operand, a.maximum);
+        break;
+      case Reduction::none: throw InternalError("reduce op without a reduction");
+    }
+    return a;
+  }
+
+  loop::Block declarations() {
+    loop::Block block;
+    for (const Accumulator& a : accumulators_) {
+      block.push_back(loop::Declare{a.variable, a.init});
+      if (a.is_arg) {
+        block.push_back(loop::Declare{
+            a.position, loop::integer(std::numeric_limits<std::int64_t>::max())});
+      }
+    }
+    return block;
+  }
+
+  loop::Block stage_body(int stage) {
+    loop::Block body;
+    keep_for_later(stage, body);
+    for (const Accumulator& a : accumulators_) {
+      if (ready_[a.vertex] != stage) continue;
+      const Vertex operand = graph_.operand(a.vertex, 0);
+      const loop::Expr value = context_.value(operand, cluster_.full_point());
+      if (a.is_arg) {
+        const int axis = graph_[a.vertex].attributes.axes.at(0);
+        const loop::Expr at = loop::variable(cluster_.variables[static_cast<std::size_t>(axis)]);
+        body.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum, value, at});
+      } else {
+        body.push_back(loop::Accumulate{a.variable, a.op, loop::cast(value, a.variable.dtype)});
+      }
+    }
+    for (Vertex v : cluster_.roots) {
+      if (is_full(v) && ready_[v] + 1 == stage) {
+        body.push_back(context_.store_root(v, cluster_.full_point()));
+      }
+    }
+    // From here on this stage's reductions have their values.
+    for (const Accumulator& a : accumulators_) {
+      if (ready_[a.vertex] != stage) continue;
+      context_.set_value(a.vertex, loop::variable(a.is_arg ? a.position : a.variable));
+    }
+    return body;
+  }
+
+  // Costly values that a later stage reads again go to a row of scratch memory.
+  void keep_for_later(int stage, loop::Block& body) {
+    if (stage == stages_) return;
+    const std::set<Vertex> now = evaluated_in(stage);
+    std::set<Vertex> later;
+    for (int s = stage + 1; s <= stages_; ++s) later.merge(evaluated_in(s));
+    for (Vertex v : cluster_.members) {
+      if (!now.count(v) || !later.count(v) || graph_[v].op->cost < worth_keeping) continue;
+      if (graph_[v].type.shape != cluster_.domain || kept_.count(v)) continue;
+      Dims row;
+      Index at;
+      for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+        if (!cluster_.reduced[axis]) continue;
+        row.push_back(cluster_.domain[axis]);
+        at.push_back(loop::variable(cluster_.variables[axis]));
+      }
+      const auto buffer = context_.buffers().create("row", graph_[v].type.dtype, element_count(row),
+                                                    loop::Space::worker);
+      const loop::Expr index = linear_index(row, at);
+      body.push_back(loop::Store{buffer, index, context_.value(v, cluster_.full_point())});
+      pending_.push_back({v, loop::load(buffer, index)});
+      kept_.insert(v);
+    }
+  }
+
+  // The members that a stage's statements evaluate, up to reductions and kept values.
+  std::set<Vertex> evaluated_in(int stage) {
+    std::vector<Vertex> pending;
+    for (const Accumulator& a : accumulators_) {
+      if (ready_[a.vertex] == stage) pending.push_back(graph_.operand(a.vertex, 0));
+    }
+    for (Vertex v : cluster_.roots) {
+      if (is_full(v) && ready_[v] + 1 == stage) pending.push_back(v);
+    }
+    std::set<Vertex> seen;
+    while (!pending.empty()) {
+      const Vertex v = pending.back();
+      pending.pop_back();
+      if (!context_.computes(v) || graph_[v].op->kind == OpKind::reduce || kept_.count(v)) continue;
+      if (!seen.insert(v).second) continue;
+      for (Vertex o : graph_.operands(v)) pending.push_back(o);
+    }
+    return seen;
+  }
+
+  loop::Block reduce_nest(loop::Block body) {
+    for (const auto& [v, load] : pending_) context_.set_value(v, load);
+    if (!pending_.empty()) context_.forget_values();
+    pending_.clear();
+    std::vector<loop::Variable> variables;
+    Dims extents;
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (!cluster_.reduced[axis]) continue;
+      variables.push_back(cluster_.variables[axis]);
+      extents.push_back(cluster_.domain[axis]);
+    }
+    return nest(variables, extents, std::move(body));
+  }
+
+  // Roots over the outer axes.
+  loop::Block results() {
+    loop::Block block;
+    for (Vertex v : cluster_.roots) {
+      if (cluster_.reduces() && !is_full(v)) {
+        block.push_back(context_.store_root(v, cluster_.outer_point()));
+      }
+    }
+    return block;
+  }
+
+  loop::Block outer_nest(loop::Block body) {
+    std::vector<loop::Variable> variables;
+    Dims extents;
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (cluster_.reduced[axis]) continue;
+      variables.push_back(cluster_.variables[axis]);
+      extents.push_back(cluster_.domain[axis]);
+    }
+    return nest(variables, extents, std::move(body));
+  }
+
+  // A reduction of a whole array, with nothing stored per element, can use threads: each chunk
+  // leaves partial results, and a second kernel combines them.
+  bool splits_in_chunks() const {
+    if (!cluster_.reduces() || stages_ != 1) return false;
+    if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) != cluster_.reduced.end()) {
+      return false;
+    }
+    for (const Accumulator& a : accumulators_) {
+      if (a.is_arg) return false;
+    }
+    for (Vertex v : cluster_.roots) {
+      if (is_full(v)) return false;
+    }
+    const Dim count = element_count(cluster_.domain);
+    return !count.is_constant() || count.constant() > chunk_elements;
+  }
+
+  std::vector<loop::Kernel> chunked() {
+    // Chunks are runs of rows along the first axis.
+    const Dim rows = cluster_.domain[0];
+    Dim inner = 1;
+    for (std::size_t axis = 1; axis < cluster_.domain.size(); ++axis) inner = inner * cluster_.domain[axis];
+    const Dim step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
+    const Dim chunks = ceil_div(rows, step);
+    const loop::Variable chunk = fresh_variable("chunk");
+    const loop::Variable row = fresh_variable("row");
+    const loop::Expr first = loop::variable(chunk) * loop::size(step);
+
+    loop::Block sums = stage_body(1);
+    std::vector<loop::Variable> variables(cluster_.variables.begin() + 1, cluster_.variables.end());
+    Dims extents(cluster_.domain.begin() + 1, cluster_.domain.end());
+    sums = nest(variables, extents, std::move(sums));
+    loop::For rows_loop;
+    rows_loop.variable = row;
+    rows_loop.extent = loop::binary(Op::min, loop::size(step), loop::size(rows) - first);
+    rows_loop.body = replaced(sums, cluster_.variables[0], first + loop::variable(row));
+    loop::Block body = declarations();
+    body.push_back(make_for(std::move(rows_loop)));
+    std::vector<loop::BufferRef> partials;
+    for (const Accumulator& a : accumulators_) {
+      partials.push_back(context_.buffers().create("partial", a.variable.dtype, chunks));
+      body.push_back(loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
+    }
+    loop::Kernel first_kernel;
+    first_kernel.body = nest({chunk}, {chunks}, std::move(body));
+
+    loop::Kernel second;
+    loop::Block combine = declarations();
+    loop::Block steps;
+    for (std::size_t k = 0; k < accumulators_.size(); ++k) {
+      steps.push_back(loop::Accumulate{accumulators_[k].variable, accumulators_[k].op,
+                                       loop::load(partials[k], loop::variable(chunk))});
+    }
+    append(combine, nest({chunk}, {chunks}, std::move(steps)));
+    append(combine, results());
+    second.body = std::move(combine);
+    return {finish(std::move(first_kernel)), finish(std::move(second))};
+  }
+
+  static loop::Block replaced(const loop::Block& block, const loop::Variable& from,
+                              const loop::Expr& to) {
+    const auto in = [&](const loop::Expr& e) { return loop::substitute(e, {{from, to}}); };
+    loop::Block result;
+    for (const loop::Stmt& stmt : block) {
+      if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
+        result.push_back(loop::Accumulate{a->variable, a->op, in(a->value)});
+      } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
+        loop::For copy = **f;
+        copy.body = replaced(copy.body, from, to);
+        result.push_back(make_for(std::move(copy)));
+      } else {
+        throw InternalError("chunked reduction: unexpected statement");
+      }
+    }
+    return result;
+  }
+
+  loop::Kernel finish(loop::Kernel kernel) {
+    kernel.work = loop::size(element_count(cluster_.domain) * Dim(context_.cost()));
+    return schedule(std::move(kernel), vector_bytes_);
+  }
+
+  static void append(loop::Block& block, loop::Block more) {
+    for (loop::Stmt& stmt : more) block.push_back(std::move(stmt));
+  }
+
+  KernelContext& context_;
+  const Graph& graph_;
+  const Cluster& cluster_;
+  int vector_bytes_;
+  std::map<Vertex, int> ready_;
+  std::vector<Accumulator> accumulators_;
+  std::set<Vertex> kept_;
+  std::vector<std::pair<Vertex, loop::Expr>> pending_;
+  int stages_ = 0;
+};
+
+}  // namespace
+
+std::vector<loop::Kernel> lower_loops(KernelContext& context, int vector_bytes) {
+  return LoopsLowering(context, vector_bytes).run();
+}
+
+}  // namespace kroton

@@ -1,0 +1,83 @@
+// Ops that write their output by loops of their own, plain copies, and the default schedule.
+#include <kroton/error.h>
+
+#include "compiler/loop/schedule.h"
+#include "compiler/loop/simplify.h"
+#include "compiler/lower/kernel_context.h"
+
+namespace kroton {
+namespace {
+
+using Vertex = Graph::Vertex;
+
+class VertexWrite final : public WriteContext {
+ public:
+  VertexWrite(KernelContext& context, Vertex v)
+      : context_(context), v_(v), operands_(context.graph().operands(v)) {}
+  const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
+  const TensorType& type() const override { return context_.graph()[v_].type; }
+  int input_count() const override { return static_cast<int>(operands_.size()); }
+  const TensorType& input_type(int k) const override { return context_.graph()[operand(k)].type; }
+  loop::Expr input(int k, const Index& index) override { return context_.value(operand(k), index); }
+  loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
+    return context_.check_index(v_, index, size, axis);
+  }
+  void nest(const Dims& extents, const std::function<void(const Index&)>& body) override {
+    std::vector<loop::Variable> variables;
+    Index index;
+    for (std::size_t axis = 0; axis < extents.size(); ++axis) {
+      variables.push_back(fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+      index.push_back(loop::variable(variables.back()));
+    }
+    loop::Block outside = std::move(block_);
+    block_.clear();
+    body(index);
+    loop::Block loops = kroton::nest(variables, extents, std::move(block_));
+    block_ = std::move(outside);
+    for (loop::Stmt& stmt : loops) block_.push_back(std::move(stmt));
+  }
+  void store(const Index& index, const loop::Expr& value) override {
+    block_.push_back(loop::Store{output(), linear_index(type().shape, index), value});
+  }
+  loop::Expr stored(const Index& index) override {
+    return loop::load(output(), linear_index(type().shape, index));
+  }
+  loop::Block take_block() { return std::move(block_); }
+
+ private:
+  Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
+  const loop::BufferRef& output() { return context_.buffers().of(v_); }
+  KernelContext& context_;
+  Vertex v_;
+  std::vector<Vertex> operands_;
+  loop::Block block_;
+};
+
+}  // namespace
+
+std::vector<loop::Kernel> lower_write(KernelContext& context, int vector_bytes) {
+  const Vertex v = context.cluster().hero;
+  VertexWrite write(context, v);
+  context.graph()[v].op->write(write);
+  loop::Kernel kernel;
+  kernel.body = write.take_block();
+  kernel.work = loop::size(element_count(context.graph()[v].type.shape));
+  // Iterations may write the same element (rows added at repeated indices): no threads.
+  return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), vector_bytes)};
+}
+
+loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to, int vector_bytes) {
+  const loop::Variable i = fresh_variable("i");
+  loop::Kernel kernel;
+  kernel.body = nest({i}, {from->size},
+                     {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
+  kernel.work = loop::size(from->size);
+  return schedule(std::move(kernel), vector_bytes);
+}
+
+loop::Kernel schedule(loop::Kernel kernel, int vector_bytes) {
+  return loop::parallelize(
+      loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), vector_bytes));
+}
+
+}  // namespace kroton

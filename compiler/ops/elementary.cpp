@@ -1,0 +1,212 @@
+// Elementary functions: the loop expressions are the polynomials of compiler/loop/math.h.
+#include <cmath>
+
+#include "compiler/loop/math.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+#include "compiler/ops/scalar_builder.h"
+
+namespace kroton {
+
+using ops::Accepts;
+using Tensors = std::vector<Tensor>;
+using ops::ScalarBuilder;
+
+namespace {
+
+namespace math = loop::math;
+
+// The value of a function of math.h at the first operand's element.
+template <loop::Expr (*function)(ScalarBuilder&, loop::Expr)>
+loop::Expr elementary_at(PointContext& context, const Index& index) {
+  ScalarBuilder builder(context.type().dtype);
+  return function(builder, context.input(0, index));
+}
+
+loop::Expr pow_at(PointContext& context, const Index& index) {
+  ScalarBuilder builder(context.type().dtype);
+  return math::pow(builder, context.input(0, index), context.input(1, index));
+}
+
+// dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite.
+// de = dy * y * log(x), taken as 0 where x <= 0.
+Tensors pow_vjp(const Tensor& y, const Tensor& g) {
+  const Tensor& x = y.node().inputs[0];
+  const Tensor& e = y.node().inputs[1];
+  const Tensor is_zero = eq(e, 0);
+  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
+  const Tensor positive = x > 0;
+  return {g * where(is_zero, 0, e * lowered),
+          g * where(positive, y * log(where(positive, x, 1)), 0)};
+}
+
+double softplus_of(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+
+}  // namespace
+
+// y = exp(x), floating point only.   vjp: dx = dy * y
+constinit const OpRecord exp_op = {
+    .name = "exp",
+    .cost = 12,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * y}; },
+    .at = elementary_at<math::exp<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
+    .samples = [] { return ops::unary_samples({.function = exp, .low = -4, .high = 4}); }};
+
+// y = exp(x) - 1, floating point only.   vjp: dx = dy * (y + 1)
+constinit const OpRecord expm1_op = {
+    .name = "expm1",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y + 1)}; },
+    .at = elementary_at<math::expm1<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) {
+      ops::map_unary(c, [](double x) { return std::expm1(x); });
+    },
+    .samples = [] { return ops::unary_samples({.function = expm1, .low = -2, .high = 2}); }};
+
+// y = log(x), floating point only.   vjp: dx = dy / x
+constinit const OpRecord log_op = {
+    .name = "log",
+    .cost = 12,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g / y.node().inputs[0]}; },
+    .at = elementary_at<math::log<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
+    .samples = [] { return ops::unary_samples({.function = log, .low = 0.1, .high = 6}); }};
+
+// y = log(1 + x), floating point only.   vjp: dx = dy / (1 + x)
+constinit const OpRecord log1p_op = {
+    .name = "log1p",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {g / (1 + y.node().inputs[0])};
+    },
+    .at = elementary_at<math::log1p<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) {
+      ops::map_unary(c, [](double x) { return std::log1p(x); });
+    },
+    .samples = [] { return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4}); }};
+
+// y = tanh(x), floating point only.   vjp: dx = dy * (1 - y^2)
+constinit const OpRecord tanh_op = {
+    .name = "tanh",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (1 - y * y)}; },
+    .at = elementary_at<math::tanh<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) {
+      ops::map_unary(c, [](double x) { return std::tanh(x); });
+    },
+    .samples = [] { return ops::unary_samples({.function = tanh, .low = -3, .high = 3}); }};
+
+// y = 1 / (1 + exp(-x)), floating point only.   vjp: dx = dy * y * (1 - y)
+constinit const OpRecord sigmoid_op = {
+    .name = "sigmoid",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y * (1 - y))}; },
+    .at = elementary_at<math::sigmoid<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) {
+      ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
+    },
+    .samples = [] { return ops::unary_samples({.function = sigmoid, .low = -6, .high = 6}); }};
+
+// y = log(1 + exp(x)), floating point only.   vjp: dx = dy * sigmoid(x)
+constinit const OpRecord softplus_op = {
+    .name = "softplus",
+    .cost = 26,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {g * sigmoid(y.node().inputs[0])};
+    },
+    .at = elementary_at<math::softplus<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
+    .samples = [] { return ops::unary_samples({.function = softplus, .low = -6, .high = 6}); }};
+
+// y = erf(x), floating point only.   vjp: dx = dy * 2/sqrt(pi) * exp(-x^2)
+constinit const OpRecord erf_op = {
+    .name = "erf",
+    .cost = 16,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      constexpr double two_over_sqrt_pi = 1.1283791670955126;
+      return {g * (two_over_sqrt_pi * exp(-square(y.node().inputs[0])))};
+    },
+    .at = elementary_at<math::erf<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
+    .samples = [] { return ops::unary_samples({.function = erf, .low = -2, .high = 2}); }};
+
+// y = sin(x), radians, floating point only.   vjp: dx = dy * cos(x)
+constinit const OpRecord sin_op = {
+    .name = "sin",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {g * cos(y.node().inputs[0])};
+    },
+    .at = elementary_at<math::sin<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
+    .samples = [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7}); }};
+
+// y = cos(x), radians, floating point only.   vjp: dx = -dy * sin(x)
+constinit const OpRecord cos_op = {
+    .name = "cos",
+    .cost = 14,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {-(g * sin(y.node().inputs[0]))};
+    },
+    .at = elementary_at<math::cos<ScalarBuilder>>,
+    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
+    .samples = [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7}); }};
+
+// y = x^e, floating point only.   vjp: dx = dy * e * x^(e-1), de = dy * y * log(x)
+constinit const OpRecord pow_op = {
+    .name = "pow",
+    .arity = 2,
+    .cost = 30,
+    .infer = ops::elementwise<Accepts::floating>,
+    .vjp = pow_vjp,
+    .at = pow_at,
+    .reference = [](ReferenceContext& c) {
+      ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
+    },
+    .samples = [] {
+      return ops::binary_samples(
+          {.function = pow, .low_x = 0.2, .high_x = 3, .low_y = -2.5, .high_y = 2.5});
+    }};
+
+Family elementary_family() {
+  static constexpr const OpRecord* family[] = {&exp_op,     &expm1_op,    &log_op, &log1p_op,
+                                               &tanh_op,    &sigmoid_op,  &softplus_op, &erf_op,
+                                               &sin_op,     &cos_op,      &pow_op};
+  return family;
+}
+
+namespace {
+
+Tensor elementary(const OpRecord& op, const Operand& x) {
+  const LineScope scope(x.line());
+  return ops::apply(op, {x.tensor()});
+}
+
+}  // namespace
+
+Tensor exp(const Operand& x) { return elementary(exp_op, x); }
+Tensor expm1(const Operand& x) { return elementary(expm1_op, x); }
+Tensor log(const Operand& x) { return elementary(log_op, x); }
+Tensor log1p(const Operand& x) { return elementary(log1p_op, x); }
+Tensor tanh(const Operand& x) { return elementary(tanh_op, x); }
+Tensor sigmoid(const Operand& x) { return elementary(sigmoid_op, x); }
+Tensor softplus(const Operand& x) { return elementary(softplus_op, x); }
+Tensor erf(const Operand& x) { return elementary(erf_op, x); }
+Tensor sin(const Operand& x) { return elementary(sin_op, x); }
+Tensor cos(const Operand& x) { return elementary(cos_op, x); }
+Tensor pow(const Operand& x, const Operand& y) { return ops::apply_binary(pow_op, x, y); }
+
+}  // namespace kroton

@@ -1,0 +1,443 @@
+// Gathers, scatters, and tensors made of indices.
+#include <algorithm>
+
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+Index slice_of(const Index& index, int first, int count) {
+  return Index(index.begin() + first, index.begin() + first + count);
+}
+
+loop::Expr as_index(const loop::Expr& e) { return loop::cast(e, DType::i64); }
+
+void require_indices(const TypeContext& context, int k) {
+  if (!is_integer(context.input(k).dtype)) {
+    context.fail_type("indices must be integers");
+  }
+}
+
+// ---- take and scatter_add share one walk: `thin` has one position on `axis`, `wide` the indices'
+// axes in its place.
+
+TensorType take_type(TypeContext& context) {
+  const TensorType& x = context.input(0);
+  require_indices(context, 1);
+  return {x.dtype,
+          ops::replace_axis(x.shape, context.attributes().axes[0], context.input(1).shape)};
+}
+
+// The index in x of an element of the wide tensor.
+template <class Context>
+Index gathered(Context& context, const Index& index, const Dims& thin_shape) {
+  const int axis = context.attributes().axes[0];
+  const int count = context.input_type(1).rank();
+  Index result(index.begin(), index.begin() + axis);
+  result.push_back(context.check_index(as_index(context.input(1, slice_of(index, axis, count))),
+                                       thin_shape[at(axis)], axis));
+  result.insert(result.end(), index.begin() + axis + count, index.end());
+  return result;
+}
+
+loop::Expr take_at(PointContext& context, const Index& index) {
+  return context.input(0, gathered(context, index, context.input_type(0).shape));
+}
+
+ops::Position gathered_position(const ReferenceContext& c, const ops::Position& position,
+                                const std::vector<std::int64_t>& thin_shape,
+                                std::string_view op) {
+  const int axis = c.attributes.axes[0];
+  const ReferenceValue& indices = *c.inputs[1];
+  const auto first = position.begin() + axis;
+  const auto last = first + static_cast<std::ptrdiff_t>(indices.shape.size());
+  ops::Position result(position.begin(), first);
+  const auto offset =
+      static_cast<std::size_t>(ops::offset_of(indices.shape, ops::Position(first, last)));
+  result.push_back(ops::checked_index(indices.data[offset], thin_shape[at(axis)], axis, op));
+  result.insert(result.end(), last, position.end());
+  return result;
+}
+
+void take_reference(ReferenceContext& c) {
+  const ReferenceValue& x = *c.inputs[0];
+  std::size_t next = 0;
+  ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
+    const ops::Position source = gathered_position(c, position, x.shape, "take");
+    c.output.data[next++] = x.data[static_cast<std::size_t>(ops::offset_of(x.shape, source))];
+  });
+}
+
+TensorType scatter_type(TypeContext& context) {
+  const TensorType& values = context.input(0);
+  const TensorType& indices = context.input(1);
+  const Attributes& attributes = context.attributes();
+  require_indices(context, 1);
+  const Dims expected = ops::replace_axis(attributes.dims, attributes.axes[0], indices.shape);
+  if (expected.size() != values.shape.size()) {
+    context.fail_shape("values must be " + to_string(expected));
+  }
+  for (std::size_t axis = 0; axis < expected.size(); ++axis) {
+    context.equal(expected[axis], values.shape[axis], "values must be " + to_string(expected));
+  }
+  return {values.dtype, attributes.dims};
+}
+
+void scatter_write(WriteContext& context) {
+  const DType dtype = context.type().dtype;
+  context.nest(context.type().shape, [&](const Index& index) {
+    context.store(index, is_float(dtype) ? loop::real(0, dtype) : loop::integer(0, dtype));
+  });
+  context.nest(context.input_type(0).shape, [&](const Index& index) {
+    const Index target = gathered(context, index, context.type().shape);
+    context.store(target, context.stored(target) + context.input(0, index));
+  });
+}
+
+void scatter_reference(ReferenceContext& c) {
+  const ReferenceValue& values = *c.inputs[0];
+  std::size_t next = 0;
+  ops::for_each_position(values.shape, [&](const ops::Position& position) {
+    const ops::Position target = gathered_position(c, position, c.output.shape, "scatter_add");
+    double& sum = c.output.data[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))];
+    sum = ops::stored_as(c.output.dtype, sum + values.data[next++]);
+  });
+}
+
+std::vector<Sample> take_samples() {
+  std::vector<Sample> samples;
+  const auto rows = [&](const ops::HostShape& x, const ReferenceValue& indices, int axis) {
+    for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::boolean}) {
+      samples.push_back(
+          {{ops::spread(dtype, x, -2, 2), indices},
+           [axis](std::span<const Tensor> in) { return take(in[0], in[1], axis); },
+           is_float(dtype)});
+    }
+  };
+  rows({3}, ops::values(DType::i64, {}, {2}), 0);
+  rows({17, 3}, ops::values(DType::i64, {4}, {16, 0, 3, 0}), 0);
+  rows({17, 3}, ops::values(DType::i32, {2, 2}, {-1, 5, -17, 5}), 0);
+  rows({3, 17}, ops::values(DType::i64, {3}, {1, -2, 1}), -1);
+  rows({2, 3, 5}, ops::values(DType::i64, {1}, {2}), 1);
+  rows({1, 5}, ops::values(DType::i64, {0}, {}), 0);
+  return samples;
+}
+
+std::vector<Sample> scatter_samples() {
+  std::vector<Sample> samples;
+  const auto add = [&](const ops::HostShape& values, const ReferenceValue& indices,
+                       const Dims& shape, int axis) {
+    for (DType dtype : {DType::f32, DType::f64, DType::i64}) {
+      samples.push_back({{ops::spread(dtype, values, -2, 2), indices},
+                         [shape, axis](std::span<const Tensor> in) {
+                           return scatter_add(in[0], in[1], shape, axis);
+                         },
+                         is_float(dtype)});
+    }
+  };
+  add({}, ops::values(DType::i64, {}, {1}), {3}, 0);
+  add({4, 3}, ops::values(DType::i64, {4}, {16, 0, 3, 0}), {17, 3}, 0);
+  add({2, 2, 3}, ops::values(DType::i32, {2, 2}, {-1, 5, -17, 5}), {17, 3}, 0);
+  add({3, 3}, ops::values(DType::i64, {3}, {1, -2, 1}), {3, 17}, 1);
+  add({0, 5}, ops::values(DType::i64, {0}, {}), {1, 5}, 0);
+  return samples;
+}
+
+// ---- pick
+
+TensorType pick_type(TypeContext& context) {
+  const TensorType& x = context.input(0);
+  const TensorType& labels = context.input(1);
+  require_indices(context, 1);
+  if (x.rank() != 2 || labels.rank() != 1) {
+    context.fail_shape("takes a matrix and a vector of labels");
+  }
+  return {x.dtype, {context.equal(x.shape[0], labels.shape[0], "sizes differ on axis 0")}};
+}
+
+std::vector<Sample> pick_samples() {
+  std::vector<Sample> samples;
+  for (DType dtype : {DType::f32, DType::f64, DType::i64}) {
+    for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {0, 3}, {1, 1}, {3, 17}, {17, 3}}) {
+      ReferenceValue labels = ops::spread(DType::i32, {rows}, 0, static_cast<double>(classes - 1));
+      if (rows > 1) {
+        labels.data[1] = -1;
+      }
+      samples.push_back({{ops::spread(dtype, {rows, classes}, -2, 2), labels},
+                         [](std::span<const Tensor> in) { return pick(in[0], in[1]); },
+                         is_float(dtype)});
+    }
+  }
+  return samples;
+}
+
+// ---- one_hot
+
+TensorType one_hot_type(TypeContext& context) {
+  require_indices(context, 0);
+  TensorType type{context.attributes().dtype, context.input(0).shape};
+  type.shape.push_back(context.attributes().dims[0]);
+  return type;
+}
+
+loop::Expr one_hot_at(PointContext& context, const Index& index) {
+  const int axis = static_cast<int>(index.size()) - 1;
+  const loop::Expr label = as_index(context.input(0, slice_of(index, 0, axis)));
+  const loop::Expr checked = context.check_index(label, context.attributes().dims[0], axis);
+  return loop::cast(loop::binary(loop::Op::eq, checked, index[at(axis)]), context.type().dtype);
+}
+
+void one_hot_reference(ReferenceContext& c) {
+  const std::int64_t classes = c.output.shape.back();
+  const int axis = static_cast<int>(c.output.shape.size()) - 1;
+  for (std::size_t i = 0; i < c.inputs[0]->data.size(); ++i) {
+    const std::int64_t label =
+        ops::checked_index(c.inputs[0]->data[i], classes, axis, "one_hot");
+    c.output.data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)] = 1;
+  }
+}
+
+std::vector<Sample> one_hot_samples() {
+  std::vector<Sample> samples;
+  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+    for (const ops::HostShape& shape : {ops::HostShape{}, {0}, {1}, {17}, {3, 5}}) {
+      samples.push_back({{ops::spread(DType::i64, shape, -5, 4)},
+                         [dtype](std::span<const Tensor> x) { return one_hot(x[0], 5, dtype); },
+                         false});
+    }
+  }
+  return samples;
+}
+
+// ---- iota and size: no operands
+
+std::vector<Sample> iota_samples() {
+  std::vector<Sample> samples;
+  for (DType dtype : {DType::i32, DType::i64, DType::f32, DType::f64}) {
+    const auto along = [&](const Dims& shape, int axis) {
+      samples.push_back(
+          {{}, [=](std::span<const Tensor>) { return iota(shape, axis, dtype); }, false});
+    };
+    along({0}, 0);
+    along({1}, 0);
+    along({17}, 0);
+    along({3, 17}, 0);
+    along({3, 17}, -1);
+  }
+  return samples;
+}
+
+// The size of a free axis, seen through a tensor that has it.
+std::vector<Sample> size_samples() {
+  std::vector<Sample> samples;
+  for (DType dtype : {DType::i32, DType::i64, DType::f32, DType::f64}) {
+    samples.push_back(
+        {{}, [dtype](std::span<const Tensor>) { return size_of_dim(17, dtype); }, false});
+    samples.push_back({{ops::spread(dtype, {3, 5}, -2, 2)},
+                       [dtype](std::span<const Tensor> x) {
+                         return x[0] * size_of_dim(element_count(x[0].shape()), dtype);
+                       },
+                       is_float(dtype)});
+  }
+  return samples;
+}
+
+}  // namespace
+
+// y = slices of x at integer indices along attributes.axes[0], any dtype.
+// vjp: dx = scatter_add(dy, indices)
+constinit const OpRecord take_op = {
+    .name = "take",
+    .arity = 2,
+    .infer = take_type,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      const Tensor& x = y.node().inputs[0];
+      return {scatter_add(g, y.node().inputs[1], x.shape(), y.node().attributes.axes[0]),
+              Tensor()};
+    },
+    .at = take_at,
+    .reference = take_reference,
+    .samples = take_samples};
+
+// y = zeros of shape attributes.dims with values added at integer indices along attributes.axes[0],
+// in row-major order of values; numbers.   vjp: dvalues = take(dy, indices)
+constinit const OpRecord scatter_add_op = {
+    .name = "scatter_add",
+    .kind = OpKind::write,
+    .arity = 2,
+    .infer = scatter_type,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {take(g, y.node().inputs[1], y.node().attributes.axes[0]), Tensor()};
+    },
+    .write = scatter_write,
+    .reference = scatter_reference,
+    .samples = scatter_samples};
+
+// y[i] = x[i, labels[i]], any dtype; labels: integers.   vjp: dx = dy[:, None] * one_hot(labels)
+constinit const OpRecord pick_op = {
+    .name = "pick",
+    .arity = 2,
+    .infer = pick_type,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      const Tensor& x = y.node().inputs[0];
+      return {expand_dims(g, 1) * one_hot(y.node().inputs[1], x.shape(1), x.dtype()), Tensor()};
+    },
+    .at = [](PointContext& context, const Index& index) {
+      const loop::Expr label = as_index(context.input(1, index));
+      return context.input(
+          0, {index[0], context.check_index(label, context.input_type(0).shape[1], 1)});
+    },
+    .reference = [](ReferenceContext& c) {
+      const std::int64_t classes = c.inputs[0]->shape[1];
+      for (std::size_t i = 0; i < c.output.data.size(); ++i) {
+        const std::int64_t label = ops::checked_index(c.inputs[1]->data[i], classes, 1, "pick");
+        c.output.data[i] = c.inputs[0]->data[i * static_cast<std::size_t>(classes) +
+                                             static_cast<std::size_t>(label)];
+      }
+    },
+    .samples = pick_samples};
+
+// y[..., c] = 1 where c is the label, else 0, as attributes.dtype; labels: integers; the number of
+// classes is attributes.dims[0].   Not differentiable.
+constinit const OpRecord one_hot_op = {.name = "one_hot",
+                                       .infer = one_hot_type,
+                                       .at = one_hot_at,
+                                       .reference = one_hot_reference,
+                                       .samples = one_hot_samples};
+
+// y = the index along attributes.axes[0], shape attributes.dims, attributes.dtype (a number).
+// No operands.
+constinit const OpRecord iota_op = {
+    .name = "iota",
+    .arity = 0,
+    .infer = [](TypeContext& context) -> TensorType {
+      if (context.attributes().dtype == DType::boolean) {
+        context.fail_type("gives numbers only");
+      }
+      return {context.attributes().dtype, context.attributes().dims};
+    },
+    .at = [](PointContext& context, const Index& index) {
+      return loop::cast(index[at(context.attributes().axes[0])], context.type().dtype);
+    },
+    .reference = [](ReferenceContext& c) {
+      std::size_t next = 0;
+      ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
+        c.output.data[next++] = static_cast<double>(position[at(c.attributes.axes[0])]);
+      });
+    },
+    .samples = iota_samples};
+
+// y = the value of the size attributes.dims[0], a scalar of attributes.dtype. No operands.
+constinit const OpRecord size_op = {
+    .name = "size",
+    .arity = 0,
+    .infer = [](TypeContext& context) -> TensorType { return {context.attributes().dtype, {}}; },
+    .at = [](PointContext& context, const Index&) {
+      return loop::cast(loop::size(context.attributes().dims[0]), context.type().dtype);
+    },
+    .reference = [](ReferenceContext& c) {
+      c.output.data[0] = static_cast<double>(c.size(c.attributes.dims[0]));
+    },
+    .samples = size_samples};
+
+Family index_family() {
+  static constexpr const OpRecord* family[] = {&take_op,    &scatter_add_op, &pick_op,
+                                               &one_hot_op, &iota_op,        &size_op};
+  return family;
+}
+
+Tensor take(const Operand& x, const Operand& indices, int axis) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  Attributes attributes;
+  attributes.axes = {ops::resolve_axis(axis, tensor.rank(), "take")};
+  return ops::apply(take_op, {tensor, indices.tensor()}, std::move(attributes));
+}
+
+Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& shape, int axis) {
+  const LineScope scope(values.line());
+  Attributes attributes;
+  attributes.axes = {ops::resolve_axis(axis, static_cast<int>(shape.size()), "scatter_add")};
+  attributes.dims = shape;
+  return ops::apply(scatter_add_op, {values.tensor(), indices.tensor()}, std::move(attributes));
+}
+
+Tensor pick(const Operand& x, const Operand& labels) {
+  const LineScope scope(x.line());
+  return ops::apply(pick_op, {x.tensor(), labels.tensor()});
+}
+
+Tensor one_hot(const Operand& labels, const Dim& classes, DType dtype) {
+  const LineScope scope(labels.line());
+  Attributes attributes;
+  attributes.dims = {classes};
+  attributes.dtype = dtype;
+  return ops::apply(one_hot_op, {labels.tensor()}, std::move(attributes));
+}
+
+namespace {
+
+SourceLine line_of(const Operand::Location& location) {
+  return LineScope::current().value_or(SourceLine{location.file_name(), location.line()});
+}
+
+}  // namespace
+
+Tensor iota(const Dims& shape, int axis, DType dtype, const Operand::Location& location) {
+  const LineScope scope(line_of(location));
+  Attributes attributes;
+  attributes.axes = {ops::resolve_axis(axis, static_cast<int>(shape.size()), "iota")};
+  attributes.dims = shape;
+  attributes.dtype = dtype;
+  return ops::apply(iota_op, {}, std::move(attributes));
+}
+
+Tensor arange(const Dim& size, DType dtype, const Operand::Location& location) {
+  const LineScope scope(line_of(location));
+  return iota({size}, 0, dtype);
+}
+
+Tensor size_of_dim(const Dim& size, DType dtype, const Operand::Location& location) {
+  const LineScope scope(line_of(location));
+  Attributes attributes;
+  attributes.dims = {size};
+  attributes.dtype = dtype;
+  return ops::apply(size_op, {}, std::move(attributes));
+}
+
+Tensor full(const Dims& shape, const Operand& value) { return broadcast_to(value, shape); }
+
+Tensor zeros(const Dims& shape, DType dtype, const Operand::Location& location) {
+  return full(shape, Operand(0, location).tensor(dtype));
+}
+
+Tensor ones(const Dims& shape, DType dtype, const Operand::Location& location) {
+  return full(shape, Operand(1, location).tensor(dtype));
+}
+
+Tensor full_like(const Operand& x, const Operand& value) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  return full(tensor.shape(), cast(value.tensor(tensor.dtype()), tensor.dtype()));
+}
+
+Tensor zeros_like(const Operand& x) {
+  const LineScope scope(x.line());
+  return full_like(x, 0);
+}
+
+Tensor ones_like(const Operand& x) {
+  const LineScope scope(x.line());
+  return full_like(x, 1);
+}
+
+}  // namespace kroton

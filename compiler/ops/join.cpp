@@ -1,0 +1,269 @@
+// Several operands written into one result, or one operand written into zeros.
+#include <algorithm>
+
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+// ---- concatenate
+
+TensorType concatenate_type(TypeContext& context) {
+  TensorType type = context.input(0);
+  const int axis = context.attributes().axes[0];
+  for (int k = 1; k < context.count(); ++k) {
+    const TensorType& other = context.input(k);
+    if (other.dtype != type.dtype) {
+      context.fail_type("dtypes differ");
+    }
+    if (other.rank() != type.rank()) {
+      context.fail_shape("ranks differ");
+    }
+    for (int i = 0; i < type.rank(); ++i) {
+      Dim& size = type.shape[at(i)];
+      size = i == axis ? size + other.shape[at(i)]
+                       : context.equal(size, other.shape[at(i)], ops::sizes_differ(i, type.rank()));
+    }
+  }
+  return type;
+}
+
+Tensors concatenate_vjp(const Tensor& y, const Tensor& g) {
+  const int axis = y.node().attributes.axes[0];
+  Dims starts(at(y.rank()), Dim(0));
+  Tensors result;
+  for (const Tensor& x : y.node().inputs) {
+    result.push_back(ops::strided_slice(g, starts, x.shape(),
+                                        std::vector<std::int64_t>(at(y.rank()), 1)));
+    starts[at(axis)] = starts[at(axis)] + x.shape(axis);
+  }
+  return result;
+}
+
+void concatenate_write(WriteContext& context) {
+  const std::size_t axis = at(context.attributes().axes[0]);
+  Dim offset = 0;
+  for (int k = 0; k < context.input_count(); ++k) {
+    const Dims& shape = context.input_type(k).shape;
+    context.nest(shape, [&](const Index& index) {
+      Index target = index;
+      target[axis] = index[axis] + loop::size(offset);
+      context.store(target, context.input(k, index));
+    });
+    offset = offset + shape[axis];
+  }
+}
+
+void concatenate_reference(ReferenceContext& c) {
+  const std::size_t axis = at(c.attributes.axes[0]);
+  std::int64_t offset = 0;
+  for (const ReferenceValue* x : c.inputs) {
+    std::size_t next = 0;
+    ops::for_each_position(x->shape, [&](ops::Position position) {
+      position[axis] += offset;
+      c.output.data[static_cast<std::size_t>(ops::offset_of(c.output.shape, position))] =
+          x->data[next++];
+    });
+    offset += x->shape[axis];
+  }
+}
+
+std::vector<Sample> concatenate_samples() {
+  std::vector<Sample> samples;
+  for (DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean}) {
+    const auto join = [&](const std::vector<ops::HostShape>& shapes, int axis) {
+      Sample sample;
+      for (const ops::HostShape& shape : shapes) {
+        sample.inputs.push_back(
+            ops::spread(dtype, shape, -2, 2, static_cast<int>(sample.inputs.size())));
+      }
+      sample.apply = [axis](std::span<const Tensor> in) {
+        return concatenate(Tensors(in.begin(), in.end()), axis);
+      };
+      sample.differentiable = is_float(dtype);
+      samples.push_back(std::move(sample));
+    };
+    join({{3}}, 0);
+    join({{3}, {17}}, 0);
+    join({{1}, {0}, {3}}, 0);
+    join({{3, 17}, {3, 1}}, 1);
+    join({{2, 3, 5}, {2, 1, 5}, {2, 3, 5}}, -2);
+  }
+  return samples;
+}
+
+// ---- unslice
+
+TensorType unslice_type(TypeContext& context) {
+  const TensorType& g = context.input(0);
+  const Attributes& attributes = context.attributes();
+  if (attributes.dims.size() != 2 * at(g.rank()) || attributes.integers.size() != at(g.rank())) {
+    context.fail_shape("the number of bounds is not the rank of x");
+  }
+  return {g.dtype, Dims(attributes.dims.begin() + g.rank(), attributes.dims.end())};
+}
+
+loop::Expr zero_of(DType dtype) {
+  return is_float(dtype) ? loop::real(0, dtype) : loop::integer(0, dtype);
+}
+
+void unslice_write(WriteContext& context) {
+  const Attributes& attributes = context.attributes();
+  context.nest(context.type().shape, [&](const Index& index) {
+    context.store(index, zero_of(context.type().dtype));
+  });
+  context.nest(context.input_type(0).shape, [&](const Index& index) {
+    Index target;
+    for (std::size_t axis = 0; axis < index.size(); ++axis) {
+      target.push_back(loop::size(attributes.dims[axis]) +
+                       index[axis] * loop::integer(attributes.integers[axis]));
+    }
+    context.store(target, context.input(0, index));
+  });
+}
+
+void unslice_reference(ReferenceContext& c) {
+  const ReferenceValue& g = *c.inputs[0];
+  std::size_t next = 0;
+  ops::for_each_position(g.shape, [&](const ops::Position& position) {
+    ops::Position target(position.size());
+    for (std::size_t axis = 0; axis < position.size(); ++axis) {
+      target[axis] =
+          c.size(c.attributes.dims[axis]) + position[axis] * c.attributes.integers[axis];
+    }
+    c.output.data[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))] =
+        g.data[next++];
+  });
+}
+
+Tensor unslice(const Tensor& g, const Dims& starts, const Dims& shape,
+               std::vector<std::int64_t> steps) {
+  Attributes attributes;
+  attributes.dims = starts;
+  attributes.dims.insert(attributes.dims.end(), shape.begin(), shape.end());
+  attributes.integers = std::move(steps);
+  return ops::apply(unslice_op, {g}, std::move(attributes));
+}
+
+std::vector<Sample> unslice_samples() {
+  std::vector<Sample> samples;
+  const auto place = [&](const ops::HostShape& shape, const Dims& starts, const Dims& full_shape,
+                         const std::vector<std::int64_t>& steps) {
+    ops::add_samples(samples, {shape}, [=](std::span<const Tensor> x) {
+      return unslice(x[0], starts, full_shape, steps);
+    });
+  };
+  place({5}, {3}, {17}, {1});
+  place({17}, {16}, {17}, {-1});
+  place({6}, {1}, {17}, {3});
+  place({0}, {0}, {3}, {1});
+  place({1}, {2}, {3}, {1});
+  place({2, 4}, {1, 14}, {3, 17}, {1, -4});
+  ops::add_samples(samples, {{3, 5}},
+                   [](std::span<const Tensor> x) { return pad(x[0], {{1, 0}, {2, 3}}); });
+  return samples;
+}
+
+}  // namespace
+
+// y = the operands joined along attributes.axes[0]; any dtype.   vjp: dx_k = the slice of dy
+constinit const OpRecord concatenate_op = {.name = "concatenate",
+                                           .kind = OpKind::write,
+                                           .arity = -1,
+                                           .infer = concatenate_type,
+                                           .vjp = concatenate_vjp,
+                                           .write = concatenate_write,
+                                           .reference = concatenate_reference,
+                                           .samples = concatenate_samples};
+
+// y[start + i * step] = x[i] per axis, 0 elsewhere; any dtype. attributes.dims: the starts, then the
+// shape of y; attributes.integers: the steps.   vjp: dx = slice(dy)
+constinit const OpRecord unslice_op = {
+    .name = "unslice",
+    .kind = OpKind::write,
+    .infer = unslice_type,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      const Attributes& attributes = y.node().attributes;
+      return {ops::strided_slice(
+          g, Dims(attributes.dims.begin(), attributes.dims.begin() + y.rank()),
+          y.node().inputs[0].shape(), attributes.integers)};
+    },
+    .write = unslice_write,
+    .reference = unslice_reference,
+    .samples = unslice_samples};
+
+Family join_family() {
+  static constexpr const OpRecord* family[] = {&concatenate_op, &unslice_op};
+  return family;
+}
+
+Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
+                   const Operand::Location& location) {
+  const LineScope scope(LineScope::current().value_or(
+      SourceLine{location.file_name(), location.line()}));
+  if (tensors.empty()) {
+    ops::fail_value("concatenate", "there are no tensors");
+  }
+  if (tensors[0].rank() == 0) {
+    ops::fail_shape(concatenate_op, tensors, "scalars cannot be concatenated");
+  }
+  DType dtype = tensors[0].dtype();
+  for (const Tensor& tensor : tensors) {
+    dtype = ops::promote(dtype, tensor.dtype());
+  }
+  Tensors inputs;
+  for (const Tensor& tensor : tensors) {
+    inputs.push_back(cast(tensor, dtype));
+  }
+  Attributes attributes;
+  attributes.axes = {ops::resolve_axis(axis, tensors[0].rank(), "concatenate")};
+  return ops::apply(concatenate_op, std::move(inputs), std::move(attributes));
+}
+
+Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Location& location) {
+  const LineScope scope(LineScope::current().value_or(
+      SourceLine{location.file_name(), location.line()}));
+  if (tensors.empty()) {
+    ops::fail_value("stack", "there are no tensors");
+  }
+  const int position = ops::resolve_axis(axis, tensors[0].rank() + 1, "stack");
+  Tensors inputs;
+  for (const Tensor& tensor : tensors) {
+    if (tensor.rank() != tensors[0].rank()) {
+      ops::fail_shape(OpRecord{.name = "stack"}, tensors, "ranks differ");
+    }
+    inputs.push_back(expand_dims(tensor, position));
+  }
+  return concatenate(inputs, position);
+}
+
+Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (static_cast<int>(widths.size()) != tensor.rank()) {
+    ops::fail_shape(OpRecord{.name = "pad"}, {tensor},
+                    "there are " + std::to_string(widths.size()) + " widths");
+  }
+  Dims starts, shape;
+  for (int axis = 0; axis < tensor.rank(); ++axis) {
+    const auto& [before, after] = widths[at(axis)];
+    for (const Dim& width : {before, after}) {
+      if (width.is_constant() && width.constant() < 0) {
+        ops::fail_value("pad", "a width is negative: " + width.to_string());
+      }
+    }
+    starts.push_back(before);
+    shape.push_back(before + tensor.shape(axis) + after);
+  }
+  return unslice(tensor, starts, shape, std::vector<std::int64_t>(at(tensor.rank()), 1));
+}
+
+}  // namespace kroton

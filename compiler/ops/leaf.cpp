@@ -1,0 +1,202 @@
+#include "compiler/ops/leaf.h"
+
+#include <atomic>
+#include <cmath>
+
+#include "compiler/ir/reference.h"
+
+namespace kroton {
+namespace {
+
+// Every leaf carries its type in its attributes.
+TensorType attributes_type(TypeContext& context) {
+  return {context.attributes().dtype, context.attributes().dims};
+}
+
+double value_of(const Attributes& literal) {
+  return is_float(literal.dtype) ? literal.real : static_cast<double>(literal.integers.at(0));
+}
+
+[[noreturn]] void fail_fit(const std::string& value, DType dtype, SourceLine line) {
+  throw TypeError("literal: " + value + " does not fit " + std::string(name_of(dtype)) + "  [" +
+                  to_string(line) + "]");
+}
+
+bool holds(DType dtype, std::int64_t value) {
+  switch (dtype) {
+    case DType::boolean:
+      return value == 0 || value == 1;
+    case DType::i32:
+      return value >= INT32_MIN && value <= INT32_MAX;
+    default:
+      return true;
+  }
+}
+
+Tensor literal_node(DType dtype, double real, std::int64_t integer, SourceLine line) {
+  Attributes attributes;
+  attributes.dtype = dtype;
+  if (is_float(dtype)) {
+    attributes.real = real;
+  } else {
+    attributes.integers = {integer};
+  }
+  return make_node(literal_op, {}, std::move(attributes), line);
+}
+
+loop::Expr literal_at(PointContext& context, const Index&) {
+  const Attributes& literal = context.attributes();
+  return is_float(literal.dtype) ? loop::real(literal.real, literal.dtype)
+                                 : loop::integer(literal.integers.at(0), literal.dtype);
+}
+
+void literal_reference(ReferenceContext& context) {
+  context.output.data.at(0) = value_of(context.attributes);
+}
+
+void constant_reference(ReferenceContext& context) {
+  context.output.data = from_array(context.attributes.array.value()).data;
+}
+
+// The interpreter gives inputs and shared variables their values itself.
+void bound_reference(ReferenceContext& context) {
+  throw ValueError("input " + context.attributes.name + ": expected a value, got none");
+}
+
+Sample identity_sample(DType dtype, std::vector<std::int64_t> shape, std::vector<double> data) {
+  return {{{dtype, std::move(shape), std::move(data)}},
+          [](std::span<const Tensor> inputs) { return inputs[0]; },
+          is_float(dtype)};
+}
+
+Sample leaf_sample(std::function<Tensor()> make) {
+  return {{}, [make = std::move(make)](std::span<const Tensor>) { return make(); }, false};
+}
+
+std::vector<Sample> input_samples() {
+  return {identity_sample(DType::f32, {3}, {1, -2, 0.5}), identity_sample(DType::f64, {}, {3}),
+          identity_sample(DType::i32, {2, 1}, {1, -1}), identity_sample(DType::f32, {0, 3}, {}),
+          identity_sample(DType::boolean, {1}, {1})};
+}
+
+std::vector<Sample> shared_samples() {
+  return {leaf_sample([] { return shared(Array::from({1.5F, -2.5F, 0.0F}), "state"); }),
+          leaf_sample([] { return shared(Array(2.0), "state"); }),
+          leaf_sample([] { return shared(Array::zeros({0, 3}), "state"); })};
+}
+
+std::vector<Sample> literal_samples() {
+  return {leaf_sample([] { return make_literal(0.1, DType::f32, {}); }),
+          leaf_sample([] { return make_literal(-0.1, DType::f64, {}); }),
+          leaf_sample([] { return make_literal(-7, DType::i32, {}); }),
+          leaf_sample([] { return make_literal(std::int64_t{1} << 40, DType::i64, {}); }),
+          leaf_sample([] { return make_literal(1, DType::boolean, {}); })};
+}
+
+std::vector<Sample> constant_samples() {
+  return {leaf_sample([] { return make_constant(Array::from({1.0F, 2.0F, 3.0F}), {}); }),
+          leaf_sample([] { return make_constant(Array::arange(0, 17, 1, DType::i64), {}); }),
+          leaf_sample([] { return make_constant(Array::from({{1.0, 2.0}, {3.0, 4.0}}), {}); }),
+          leaf_sample([] { return make_constant(Array::from({true, false}), {}); }),
+          leaf_sample([] { return make_constant(Array::zeros({0}), {}); })};
+}
+
+}  // namespace
+
+// A value given at the call. Attributes: dims, dtype, name, identity.
+const OpRecord input_op = {.name = "input",
+                           .kind = OpKind::leaf,
+                           .arity = 0,
+                           .cost = 0,
+                           .infer = attributes_type,
+                           .reference = bound_reference,
+                           .samples = input_samples};
+
+// The current value of a shared variable. Attributes: dims, dtype, name, state.
+const OpRecord shared_op = {.name = "shared",
+                            .kind = OpKind::leaf,
+                            .arity = 0,
+                            .cost = 0,
+                            .infer = attributes_type,
+                            .reference = bound_reference,
+                            .samples = shared_samples};
+
+// A scalar known when the graph is built. Attributes: dtype; real for floating dtypes, else
+// integers[0].
+const OpRecord literal_op = {.name = "literal",
+                             .kind = OpKind::leaf,
+                             .arity = 0,
+                             .cost = 0,
+                             .infer = attributes_type,
+                             .at = literal_at,
+                             .reference = literal_reference,
+                             .samples = literal_samples};
+
+// An array known when the graph is built. Attributes: dims, dtype, array (row-major, not changed
+// by anybody).
+const OpRecord constant_op = {.name = "constant",
+                              .kind = OpKind::leaf,
+                              .arity = 0,
+                              .cost = 0,
+                              .infer = attributes_type,
+                              .reference = constant_reference,
+                              .samples = constant_samples};
+
+std::span<const OpRecord* const> leaf_family() {
+  static const OpRecord* const records[] = {&input_op, &shared_op, &literal_op, &constant_op};
+  return records;
+}
+
+Tensor make_input(std::string name, TensorType type, SourceLine line) {
+  static std::atomic<std::uint64_t> last{0};
+  Attributes attributes;
+  attributes.dims = std::move(type.shape);
+  attributes.dtype = type.dtype;
+  attributes.name = std::move(name);
+  attributes.identity = ++last;
+  return make_node(input_op, {}, std::move(attributes), line);
+}
+
+Tensor make_literal(double value, DType dtype, SourceLine line) {
+  if (is_float(dtype)) {
+    const double rounded =
+        dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value;
+    return literal_node(dtype, rounded, 0, line);
+  }
+  constexpr double limit = 9223372036854775808.0;  // 2^63
+  if (!(value >= -limit && value < limit) || value != std::trunc(value)) {
+    fail_fit(std::to_string(value), dtype, line);
+  }
+  return make_literal(static_cast<std::int64_t>(value), dtype, line);
+}
+
+Tensor make_literal(std::int64_t value, DType dtype, SourceLine line) {
+  if (is_float(dtype)) {
+    return make_literal(static_cast<double>(value), dtype, line);
+  }
+  if (!holds(dtype, value)) {
+    fail_fit(std::to_string(value), dtype, line);
+  }
+  return literal_node(dtype, 0, value, line);
+}
+
+Tensor make_constant(const Array& array, SourceLine line) {
+  if (array.rank() == 0) {
+    return array.dtype() == DType::i64 ? make_literal(array.item<std::int64_t>(), DType::i64, line)
+                                       : make_literal(array.item<double>(), array.dtype(), line);
+  }
+  Attributes attributes;
+  attributes.dims.assign(array.shape().begin(), array.shape().end());
+  attributes.dtype = array.dtype();
+  attributes.array = array.copy();
+  return make_node(constant_op, {}, std::move(attributes), line);
+}
+
+bool literal_value(const Tensor& tensor, double& value) {
+  const Node& node = tensor.node();
+  if (&node.op != &literal_op) return false;
+  value = value_of(node.attributes);
+  return true;
+}
+
+}  // namespace kroton

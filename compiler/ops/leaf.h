@@ -1,0 +1,26 @@
+// The leaves of expressions: a function's inputs, shared variables, literals, constant arrays.
+#pragma once
+#include "compiler/ir/op.h"
+
+namespace kroton {
+
+extern const OpRecord input_op, shared_op, literal_op, constant_op;
+
+// The records above, in that order.
+std::span<const OpRecord* const> leaf_family();
+
+// A new input, different from every other.
+Tensor make_input(std::string name, TensorType type, SourceLine line);
+// A scalar. f32 values are rounded to f32. TypeError when an integer dtype does not hold the value;
+// boolean holds 0 and 1.
+Tensor make_literal(double value, DType dtype, SourceLine line);
+Tensor make_literal(std::int64_t value, DType dtype, SourceLine line);
+inline Tensor make_literal(int value, DType dtype, SourceLine line) {
+  return make_literal(static_cast<std::int64_t>(value), dtype, line);
+}
+// The elements of `array`, copied; rank 0 gives a literal.
+Tensor make_constant(const Array& array, SourceLine line);
+// Whether the tensor is a literal; if so, its value.
+bool literal_value(const Tensor& tensor, double& value);
+
+}  // namespace kroton

@@ -1,0 +1,392 @@
+// Reductions over attributes.axes (increasing), which leave the shape.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using ops::Accepts;
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+template <Accepts accepts>
+TensorType reduced_type(TypeContext& context) {
+  ops::require(context, accepts);
+  TensorType type{context.input(0).dtype, {}};
+  for (int axis : ops::other_axes(context.input(0).rank(), context.attributes().axes)) {
+    type.shape.push_back(context.input(0).shape[at(axis)]);
+  }
+  return type;
+}
+
+void require_elements(const TypeContext& context) {
+  for (int axis : context.attributes().axes) {
+    if (context.input(0).shape[at(axis)].is_constant(0)) {
+      context.fail_shape("axis " + std::to_string(axis) + " is empty");
+    }
+  }
+}
+
+TensorType extreme_type(TypeContext& context) {
+  const TensorType type = reduced_type<Accepts::numbers>(context);
+  require_elements(context);
+  return type;
+}
+
+TensorType position_type(TypeContext& context) {
+  return {DType::i64, extreme_type(context).shape};
+}
+
+// ---- Derivatives
+
+Tensors sum_vjp(const Tensor& y, const Tensor& g) {
+  return {ops::unreduce(g, y.node().inputs[0].shape(), y.node().attributes.axes)};
+}
+
+// The product of the other factors: with one zero among them it reaches only that zero, with two
+// it is 0 everywhere. Nothing is divided by zero.
+Tensors prod_vjp(const Tensor& y, const Tensor& g) {
+  const Tensor& x = y.node().inputs[0];
+  const Axes axes(y.node().attributes.axes);
+  const auto repeated = [&](const Tensor& t) {
+    return ops::unreduce(t, x.shape(), y.node().attributes.axes);
+  };
+  const Tensor is_zero = eq(x, 0);
+  const Tensor safe = where(is_zero, 1, x);
+  const Tensor zeros = repeated(sum(cast(is_zero, x.dtype()), axes));
+  const Tensor rest = repeated(prod(safe, axes));
+  const Tensor others = where(is_zero, where(eq(zeros, 1), rest, 0),
+                              where(eq(zeros, 0), rest / safe, 0));
+  return {repeated(g) * others};
+}
+
+Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
+  const Tensor& x = y.node().inputs[0];
+  const std::vector<int>& axes = y.node().attributes.axes;
+  const Tensor hit = eq(x, ops::unreduce(y, x.shape(), axes));
+  const Tensor share = g / sum(cast(hit, x.dtype()), Axes(axes));
+  return {where(hit, ops::unreduce(share, x.shape(), axes), 0)};
+}
+
+// ---- Reference
+
+// For every position of the output, step(accumulator, element, position along the axes) over the
+// elements reduced into it, in row-major order.
+template <class Step>
+void fold(ReferenceContext& c, Step step) {
+  const ReferenceValue& x = *c.inputs[0];
+  const std::vector<int>& axes = c.attributes.axes;
+  const std::vector<int> kept = ops::other_axes(static_cast<int>(x.shape.size()), axes);
+  std::size_t next = 0;
+  ops::for_each_position(x.shape, [&](const ops::Position& position) {
+    ops::Position target;
+    for (int axis : kept) {
+      target.push_back(position[at(axis)]);
+    }
+    const auto offset = static_cast<std::size_t>(ops::offset_of(c.output.shape, target));
+    step(offset, x.data[next++], axes.empty() ? 0 : position[at(axes[0])]);
+  });
+}
+
+template <class F>
+void reduce_reference(ReferenceContext& c, double initial, F f) {
+  std::fill(c.output.data.begin(), c.output.data.end(), initial);
+  fold(c, [&](std::size_t offset, double element, std::int64_t) {
+    double& result = c.output.data[offset];
+    result = ops::stored_as(c.output.dtype, f(result, element));
+  });
+}
+
+double lowest_of(DType dtype) {
+  return is_float(dtype)       ? -std::numeric_limits<double>::infinity()
+         : dtype == DType::i32 ? -0x1p31
+                               : -0x1p63;
+}
+
+double highest_of(DType dtype) {
+  return is_float(dtype)       ? std::numeric_limits<double>::infinity()
+         : dtype == DType::i32 ? 0x1p31 - 1
+                               : 0x1p63 - 1;
+}
+
+template <class Beats>
+void position_reference(ReferenceContext& c, Beats beats) {
+  std::vector<double> best(c.output.data.size());
+  std::vector<bool> seen(c.output.data.size(), false);
+  fold(c, [&](std::size_t offset, double element, std::int64_t position) {
+    const bool first_nan = std::isnan(element) && !std::isnan(best[offset]);
+    if (!seen[offset] || first_nan || beats(element, best[offset])) {
+      seen[offset] = true;
+      best[offset] = element;
+      c.output.data[offset] = static_cast<double>(position);
+    }
+  });
+}
+
+// ---- Samples
+
+using Reduce = Tensor (*)(const Operand&, const Axes&, bool);
+
+std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dtypes,
+                                   bool may_be_empty, bool differentiable = true) {
+  std::vector<Sample> samples;
+  const auto over = [&](const ops::HostShape& shape, const Axes& axes, bool keepdims = false) {
+    for (DType dtype : dtypes) {
+      samples.push_back({{ops::spread(dtype, shape, -1.5, 2)},
+                         [=](std::span<const Tensor> x) { return function(x[0], axes, keepdims); },
+                         differentiable && is_float(dtype)});
+    }
+  };
+  over({}, {});
+  over({1}, {});
+  over({17}, {});
+  over({3, 17}, {});
+  over({3, 17}, 0);
+  over({17, 3}, -1);
+  over({2, 3, 5}, {0, 2});
+  over({2, 3, 5}, 1, true);
+  over({3, 1, 5}, {-2, 2}, true);
+  over({0, 3}, 1);
+  if (may_be_empty) {
+    over({0}, {});
+    over({3, 0}, 1);
+    over({0, 3}, 0);
+  }
+  return samples;
+}
+
+std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::optional<int>, bool)) {
+  std::vector<Sample> samples;
+  const auto along = [&](const ReferenceValue& x, std::optional<int> axis, bool keepdims = false) {
+    samples.push_back({{x},
+                       [=](std::span<const Tensor> in) { return function(in[0], axis, keepdims); },
+                       false});
+  };
+  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64}) {
+    along(ops::spread(dtype, {1}, -9, 9), 0);
+    along(ops::spread(dtype, {17}, -9, 9), 0);
+    along(ops::spread(dtype, {3, 17}, -9, 9), 1);
+    along(ops::spread(dtype, {17, 3}, -9, 9), 0, true);
+    along(ops::spread(dtype, {0, 3}, -9, 9), -1);
+    along(ops::spread(dtype, {2, 3, 5}, -9, 9), std::nullopt);
+  }
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  along(ops::values(DType::f32, {2, 4}, {1, 3, 3, 1, 2, nan, 7, nan}), 1);
+  return samples;
+}
+
+const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
+const std::vector<DType> booleans = {DType::boolean};
+
+}  // namespace
+
+// y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
+constinit const OpRecord sum_op = {
+    .name = "sum",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::sum,
+    .infer = reduced_type<Accepts::numbers>,
+    .vjp = sum_vjp,
+    .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::plus<double>()); },
+    .samples = [] { return reduce_samples(sum, numbers, true); }};
+
+// y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
+constinit const OpRecord prod_op = {
+    .name = "prod",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::prod,
+    .infer = reduced_type<Accepts::numbers>,
+    .vjp = prod_vjp,
+    .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
+    .samples = [] {
+      std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
+      const auto apply = [](std::span<const Tensor> x) { return prod(x[0], 1); };
+      samples.push_back({{ops::values(DType::f64, {3, 3}, {2, 0, 3, 0, 0, 5, 1, 2, 4})}, apply});
+      samples.push_back({{ops::values(DType::i64, {2, 3}, {2, -3, 4, 1, 0, 5})}, apply, false});
+      return samples;
+    }};
+
+// y = the largest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the largest
+constinit const OpRecord max_op = {
+    .name = "max",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::max,
+    .infer = extreme_type,
+    .vjp = extreme_vjp,
+    .reference = [](ReferenceContext& c) {
+      reduce_reference(c, lowest_of(c.output.dtype), [](double best, double x) {
+        return std::isnan(best) || best > x ? best : x;
+      });
+    },
+    .samples = [] { return reduce_samples(max, numbers, false); }};
+
+// y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
+constinit const OpRecord min_op = {
+    .name = "min",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::min,
+    .infer = extreme_type,
+    .vjp = extreme_vjp,
+    .reference = [](ReferenceContext& c) {
+      reduce_reference(c, highest_of(c.output.dtype), [](double best, double x) {
+        return std::isnan(best) || best < x ? best : x;
+      });
+    },
+    .samples = [] { return reduce_samples(min, numbers, false); }};
+
+// y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
+constinit const OpRecord argmax_op = {
+    .name = "argmax",
+    .kind = OpKind::reduce,
+    .cost = 2,
+    .reduction = Reduction::argmax,
+    .infer = position_type,
+    .reference = [](ReferenceContext& c) { position_reference(c, std::greater<double>()); },
+    .samples = [] { return position_samples(argmax); }};
+
+// y = the position (i64) of the first smallest along axes[0], numbers.   Not differentiable.
+constinit const OpRecord argmin_op = {
+    .name = "argmin",
+    .kind = OpKind::reduce,
+    .cost = 2,
+    .reduction = Reduction::argmin,
+    .infer = position_type,
+    .reference = [](ReferenceContext& c) { position_reference(c, std::less<double>()); },
+    .samples = [] { return position_samples(argmin); }};
+
+// y = whether all over axes are true, booleans.   Not differentiable.
+constinit const OpRecord all_op = {
+    .name = "all",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::all,
+    .infer = reduced_type<Accepts::booleans>,
+    .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::logical_and<double>()); },
+    .samples = [] { return reduce_samples(all, booleans, true, false); }};
+
+// y = whether any over axes is true, booleans.   Not differentiable.
+constinit const OpRecord any_op = {
+    .name = "any",
+    .kind = OpKind::reduce,
+    .reduction = Reduction::any,
+    .infer = reduced_type<Accepts::booleans>,
+    .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::logical_or<double>()); },
+    .samples = [] { return reduce_samples(any, booleans, true, false); }};
+
+Family reduce_family() {
+  static constexpr const OpRecord* family[] = {&sum_op,    &prod_op,   &max_op, &min_op,
+                                               &argmax_op, &argmin_op, &all_op, &any_op};
+  return family;
+}
+
+namespace {
+
+Tensor reduce(const OpRecord& op, const Tensor& x, const std::vector<int>& axes, bool keepdims) {
+  Attributes attributes;
+  attributes.axes = axes;
+  const Tensor result = ops::apply(op, {x}, std::move(attributes));
+  return keepdims ? ops::keep_axes(result, x.shape(), axes) : result;
+}
+
+Tensor reduce(const OpRecord& op, const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  return reduce(op, tensor, axes.resolve(tensor.rank(), op.name.data()), keepdims);
+}
+
+// Sums and products of what is narrower than i64 are i64, as in NumPy.
+Tensor widened(const Operand& x) {
+  const Tensor tensor = x.tensor();
+  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::i64);
+}
+
+Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, bool keepdims) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (axis) {
+    return reduce(op, tensor, {ops::resolve_axis(*axis, tensor.rank(), op.name)}, keepdims);
+  }
+  const Tensor result = reduce(op, flatten(tensor), {0}, false);
+  return keepdims ? reshape(result, Dims(at(tensor.rank()), Dim(1))) : result;
+}
+
+}  // namespace
+
+Tensor sum(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  return reduce(sum_op, widened(x), axes, keepdims);
+}
+
+Tensor prod(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  return reduce(prod_op, widened(x), axes, keepdims);
+}
+
+Tensor mean(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  const Tensor tensor = is_float(x.tensor().dtype()) ? x.tensor() : cast(x, DType::f32);
+  Dim count = 1;
+  for (int axis : axes.resolve(tensor.rank(), "mean")) {
+    count = count * tensor.shape(axis);
+  }
+  const Tensor total = sum(tensor, axes, keepdims);
+  return count.is_constant() ? total / static_cast<double>(count.constant())
+                             : total / size_of_dim(count, tensor.dtype());
+}
+
+Tensor var(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  return mean(square(x.tensor() - mean(x, axes, true)), axes, keepdims);
+}
+
+Tensor stddev(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  return sqrt(var(x, axes, keepdims));
+}
+
+Tensor max(const Operand& x, const Axes& axes, bool keepdims) {
+  return reduce(max_op, x, axes, keepdims);
+}
+Tensor min(const Operand& x, const Axes& axes, bool keepdims) {
+  return reduce(min_op, x, axes, keepdims);
+}
+Tensor argmax(const Operand& x, std::optional<int> axis, bool keepdims) {
+  return position(argmax_op, x, axis, keepdims);
+}
+Tensor argmin(const Operand& x, std::optional<int> axis, bool keepdims) {
+  return position(argmin_op, x, axis, keepdims);
+}
+Tensor all(const Operand& x, const Axes& axes, bool keepdims) {
+  return reduce(all_op, x, axes, keepdims);
+}
+Tensor any(const Operand& x, const Axes& axes, bool keepdims) {
+  return reduce(any_op, x, axes, keepdims);
+}
+
+Tensor logsumexp(const Operand& x, const Axes& axes, bool keepdims) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  const std::vector<int> reduced = axes.resolve(tensor.rank(), "logsumexp");
+  const Tensor largest = stop_gradient(max(tensor, axes, true));
+  // An infinite maximum is not subtracted: infinity minus itself would be NaN.
+  const Tensor shift =
+      where(abs(largest) < std::numeric_limits<double>::infinity(), largest, 0);
+  const Tensor result = log(sum(exp(tensor - shift), axes, true)) + shift;
+  if (keepdims) {
+    return result;
+  }
+  Dims shape;
+  for (int axis : ops::other_axes(tensor.rank(), reduced)) {
+    shape.push_back(tensor.shape(axis));
+  }
+  return reshape(result, shape);
+}
+
+}  // namespace kroton

@@ -1,0 +1,36 @@
+// The list of op families.
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+
+namespace kroton {
+
+namespace {
+
+std::vector<const OpRecord*> collect() {
+  std::vector<const OpRecord*> records;
+  for (const Family family :
+       {leaf_family(), unary_family(), elementary_family(), binary_family(), compare_family(),
+        shape_family(), join_family(), reduce_family(), dot_family(), index_family(),
+        softmax_family()}) {
+    records.insert(records.end(), family.begin(), family.end());
+  }
+  return records;
+}
+
+}  // namespace
+
+std::span<const OpRecord* const> all_ops() {
+  static const std::vector<const OpRecord*> records = collect();
+  return records;
+}
+
+const OpRecord& op_named(std::string_view name) {
+  for (const OpRecord* record : all_ops()) {
+    if (record->name == name) {
+      return *record;
+    }
+  }
+  throw InternalError("op_named: there is no op \"" + std::string(name) + "\"");
+}
+
+}  // namespace kroton

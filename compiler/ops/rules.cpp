@@ -1,0 +1,263 @@
+#include "compiler/ops/rules.h"
+
+#include <algorithm>
+
+#include "compiler/ops/records.h"
+
+namespace kroton {
+
+std::vector<int> Axes::resolve(int rank, const char* op) const {
+  if (all_) {
+    return ops::axes_from(0, rank);
+  }
+  std::vector<int> result;
+  for (int axis : axes_) {
+    result.push_back(ops::resolve_axis(axis, rank, op));
+  }
+  std::sort(result.begin(), result.end());
+  const auto repeated = std::adjacent_find(result.begin(), result.end());
+  if (repeated != result.end()) {
+    ops::fail_value(op, "axis " + std::to_string(*repeated) + " is named twice");
+  }
+  return result;
+}
+
+namespace ops {
+
+namespace {
+
+SourceLine line_in_scope() { return LineScope::current().value_or(SourceLine{}); }
+
+bool accepted(DType dtype, Accepts accepts) {
+  switch (accepts) {
+    case Accepts::floating:
+      return is_float(dtype);
+    case Accepts::numbers:
+      return dtype != DType::boolean;
+    case Accepts::booleans:
+      return dtype == DType::boolean;
+    case Accepts::anything:
+      return true;
+  }
+  return true;
+}
+
+const char* describe(Accepts accepts) {
+  switch (accepts) {
+    case Accepts::floating:
+      return "takes floating point only";
+    case Accepts::numbers:
+      return "takes numbers only";
+    case Accepts::booleans:
+      return "takes booleans only";
+    case Accepts::anything:
+      break;
+  }
+  return "takes any dtype";
+}
+
+}  // namespace
+
+Tensor apply(const OpRecord& op, std::vector<Tensor> inputs, Attributes attributes) {
+  return make_node(op, std::move(inputs), std::move(attributes), line_in_scope());
+}
+
+void require(const TypeContext& context, Accepts accepts) {
+  for (int k = 0; k < context.count(); ++k) {
+    if (!accepted(context.input(k).dtype, accepts)) {
+      context.fail_type(describe(accepts));
+    }
+  }
+}
+
+std::string sizes_differ(int axis, int rank) {
+  return rank <= 1 ? "sizes differ" : "sizes differ on axis " + std::to_string(axis);
+}
+
+Dims equal_shapes(TypeContext& context) {
+  Dims shape = context.input(0).shape;
+  for (int k = 1; k < context.count(); ++k) {
+    const Dims& other = context.input(k).shape;
+    if (other.size() != shape.size()) {
+      context.fail_shape("ranks differ");
+    }
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      shape[axis] = context.equal(shape[axis], other[axis],
+                                  sizes_differ(static_cast<int>(axis), context.input(0).rank()));
+    }
+  }
+  return shape;
+}
+
+TensorType equal_types(TypeContext& context) {
+  for (int k = 1; k < context.count(); ++k) {
+    if (context.input(k).dtype != context.input(0).dtype) {
+      context.fail_type("dtypes differ");
+    }
+  }
+  return {context.input(0).dtype, equal_shapes(context)};
+}
+
+void fail_value(std::string_view op, const std::string& what) {
+  std::string message = std::string(op) + ": " + what;
+  if (const auto line = LineScope::current()) {
+    message += "  [" + to_string(*line) + "]";
+  }
+  throw ValueError(message);
+}
+
+void fail_shape(const OpRecord& op, const std::vector<Tensor>& operands, const std::string& what) {
+  const Attributes attributes;
+  TypeContext(op, operands, attributes, line_in_scope()).fail_shape(what);
+}
+
+void fail_type(const OpRecord& op, const std::vector<Tensor>& operands, const std::string& what) {
+  const Attributes attributes;
+  TypeContext(op, operands, attributes, line_in_scope()).fail_type(what);
+}
+
+int resolve_axis(int axis, int rank, std::string_view op) {
+  if (axis < -rank || axis >= rank) {
+    fail_value(op, "axis " + std::to_string(axis) + " is out of range for rank " +
+                       std::to_string(rank));
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+DType promote(DType a, DType b) {
+  // The enumerators stand in the order of promotion.
+  static_assert(DType::boolean < DType::i32 && DType::i32 < DType::i64 &&
+                DType::i64 < DType::f32 && DType::f32 < DType::f64);
+  return std::max(a, b);
+}
+
+std::vector<Tensor> promoted(const Operand& x, const Operand& y) {
+  Tensor left, right;
+  if (x.is_literal() == y.is_literal()) {
+    left = x.tensor();
+    right = y.tensor();
+  } else {
+    const Tensor tensor = x.is_literal() ? y.tensor() : x.tensor();
+    const Operand& written = x.is_literal() ? x : y;
+    // An integer literal has no place among booleans: it keeps its own dtype, and promotes.
+    const bool widens = tensor.dtype() == DType::boolean && is_integer(written.tensor().dtype());
+    const Tensor literal = widens ? written.tensor() : written.tensor(tensor.dtype());
+    left = x.is_literal() ? literal : tensor;
+    right = x.is_literal() ? tensor : literal;
+  }
+  const DType dtype = promote(left.dtype(), right.dtype());
+  return {cast(left, dtype), cast(right, dtype)};
+}
+
+Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
+                  const std::vector<Dims>& shapes) {
+  std::size_t rank = 0;
+  for (const Dims& shape : shapes) {
+    rank = std::max(rank, shape.size());
+  }
+  Dims result(rank, Dim(1));
+  for (const Dims& shape : shapes) {
+    const std::size_t offset = rank - shape.size();
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      Dim& size = result[axis + offset];
+      if (size.is_constant(1)) {
+        size = shape[axis];
+      } else if (size != shape[axis] && size.is_constant() && shape[axis].is_constant() &&
+                 !shape[axis].is_constant(1)) {
+        fail_shape(op, operands,
+                   sizes_differ(static_cast<int>(axis + offset), static_cast<int>(rank)));
+      }
+    }
+  }
+  return result;
+}
+
+Tensor broadcast_towards(const Tensor& x, const Dims& shape) {
+  const std::size_t offset = shape.size() - x.shape().size();
+  Dims target = shape;
+  for (std::size_t axis = 0; axis < x.shape().size(); ++axis) {
+    if (!x.shape()[axis].is_constant(1)) {
+      target[axis + offset] = x.shape()[axis];
+    }
+  }
+  return broadcast_axes(x, target, axes_from(static_cast<int>(offset), x.rank()));
+}
+
+std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors) {
+  std::vector<Dims> shapes;
+  for (const Tensor& tensor : tensors) {
+    shapes.push_back(tensor.shape());
+  }
+  const Dims shape = common_shape(op, tensors, shapes);
+  for (Tensor& tensor : tensors) {
+    tensor = broadcast_towards(tensor, shape);
+  }
+  return tensors;
+}
+
+Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y) {
+  const LineScope scope(x.line());
+  return apply(op, broadcast(op, promoted(x, y)));
+}
+
+Tensor broadcast_axes(const Tensor& x, const Dims& shape, std::vector<int> axes) {
+  if (x.shape() == shape) {
+    return x;
+  }
+  Attributes attributes;
+  attributes.dims = shape;
+  attributes.axes = std::move(axes);
+  return apply(broadcast_op, {x}, std::move(attributes));
+}
+
+Tensor unreduce(const Tensor& reduced, const Dims& shape, const std::vector<int>& axes) {
+  return broadcast_axes(reduced, shape, other_axes(static_cast<int>(shape.size()), axes));
+}
+
+Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int>& axes) {
+  return reshape(reduced, with_ones(shape, axes));
+}
+
+std::vector<int> other_axes(int rank, const std::vector<int>& axes) {
+  std::vector<int> result;
+  for (int axis = 0; axis < rank; ++axis) {
+    if (std::find(axes.begin(), axes.end(), axis) == axes.end()) {
+      result.push_back(axis);
+    }
+  }
+  return result;
+}
+
+Dims with_ones(Dims shape, const std::vector<int>& axes) {
+  for (int axis : axes) {
+    shape[static_cast<std::size_t>(axis)] = 1;
+  }
+  return shape;
+}
+
+Dims replace_axis(const Dims& shape, int axis, const Dims& sizes) {
+  Dims result(shape.begin(), shape.begin() + axis);
+  result.insert(result.end(), sizes.begin(), sizes.end());
+  result.insert(result.end(), shape.begin() + axis + 1, shape.end());
+  return result;
+}
+
+std::vector<int> axes_from(int first, int count) {
+  std::vector<int> result;
+  for (int k = 0; k < count; ++k) {
+    result.push_back(first + k);
+  }
+  return result;
+}
+
+Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
+                     std::vector<std::int64_t> steps) {
+  Attributes attributes;
+  attributes.dims = starts;
+  attributes.dims.insert(attributes.dims.end(), sizes.begin(), sizes.end());
+  attributes.integers = std::move(steps);
+  return apply(slice_op, {x}, std::move(attributes));
+}
+
+}  // namespace ops
+}  // namespace kroton

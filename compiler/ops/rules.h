@@ -1,0 +1,91 @@
+// What the records and the user's functions share: building nodes, type rules, promotion and
+// broadcasting.
+#pragma once
+#include <kroton/ops.h>
+
+#include "compiler/ir/op.h"
+
+namespace kroton::ops {
+
+// Which dtypes an op takes.
+enum class Accepts : std::uint8_t { floating, numbers, booleans, anything };
+
+// make_node at the line in scope. Every user function opens a LineScope for its operand's line.
+Tensor apply(const OpRecord& op, std::vector<Tensor> inputs, Attributes attributes = {});
+
+// ---- Type rules
+
+// TypeError unless every input's dtype is accepted.
+void require(const TypeContext& context, Accepts accepts);
+// All inputs have one dtype (TypeError) and one shape (ShapeError); that type.
+TensorType equal_types(TypeContext& context);
+// All inputs have one shape; that shape.
+Dims equal_shapes(TypeContext& context);
+
+// Elementwise: inputs of one accepted type; the result has it too.
+template <Accepts accepts>
+TensorType elementwise(TypeContext& context) {
+  require(context, accepts);
+  return equal_types(context);
+}
+
+// Elementwise: inputs of one accepted type; the result is boolean.
+template <Accepts accepts>
+TensorType comparison(TypeContext& context) {
+  require(context, accepts);
+  return {DType::boolean, equal_types(context).shape};
+}
+
+// "sizes differ", and on which axis if there are several.
+std::string sizes_differ(int axis, int rank);
+
+// ---- Errors of arguments that are not tensors
+
+// ValueError "op: what  [file:line]".
+[[noreturn]] void fail_value(std::string_view op, const std::string& what);
+// ShapeError or TypeError with the operands' types, as a type rule gives it.
+[[noreturn]] void fail_shape(const OpRecord& op, const std::vector<Tensor>& operands,
+                             const std::string& what);
+[[noreturn]] void fail_type(const OpRecord& op, const std::vector<Tensor>& operands,
+                            const std::string& what);
+// `axis` counted from the start; ValueError if it is not in [-rank, rank).
+int resolve_axis(int axis, int rank, std::string_view op);
+
+// ---- Promotion and broadcasting
+
+// The larger in the order boolean < i32 < i64 < f32 < f64.
+DType promote(DType a, DType b);
+// Both operands in their common dtype; literals take the dtype of the tensor they meet.
+std::vector<Tensor> promoted(const Operand& x, const Operand& y);
+// The shape that `shapes` broadcast to; ShapeError naming `op` and its operands if there is none.
+Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
+                  const std::vector<Dims>& shapes);
+// x repeated towards `shape`, aligned at the last axes: only sizes that are missing or 1. Other
+// sizes stay, and the type rule of the op that follows decides whether they may meet.
+Tensor broadcast_towards(const Tensor& x, const Dims& shape);
+// Every tensor at the common shape; ShapeError naming `op` if there is none.
+std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors);
+// The node of a binary op on promoted and broadcast operands.
+Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y);
+
+// ---- Shapes
+
+// x repeated to `shape`, where axis i of x is axis axes[i] of the result.
+Tensor broadcast_axes(const Tensor& x, const Dims& shape, std::vector<int> axes);
+// A reduced tensor (axes removed) back at `shape`: repeated along `axes`.
+Tensor unreduce(const Tensor& reduced, const Dims& shape, const std::vector<int>& axes);
+// The axes of a tensor of that rank that are not in `axes`.
+std::vector<int> other_axes(int rank, const std::vector<int>& axes);
+// `shape` with size 1 at `axes`.
+Dims with_ones(Dims shape, const std::vector<int>& axes);
+// `shape` with axis `axis` replaced by `sizes`.
+Dims replace_axis(const Dims& shape, int axis, const Dims& sizes);
+// first, first + 1, ... (count numbers).
+std::vector<int> axes_from(int first, int count);
+// A reduced tensor with its reduced axes back, at size 1.
+Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int>& axes);
+// slice: element i of the result is element starts + i * steps of x, per axis.
+Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
+                     std::vector<std::int64_t> steps);
+
+}  // namespace kroton::ops

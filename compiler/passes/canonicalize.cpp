@@ -1,0 +1,125 @@
+#include <kroton/ops.h>
+
+#include <cmath>
+
+#include "compiler/ops/records.h"
+#include "compiler/passes/match.h"
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+bool all_floats(const Match& m) { return m.is_float(0); }
+
+// Whether a merged factor is far from overflow and underflow, which one of its parts may avoid.
+bool ordinary(double factor) { return std::abs(factor) > 1e-30 && std::abs(factor) < 1e30; }
+
+// Whether converting from `from` to `to` keeps every value.
+bool keeps_every_value(DType from, DType to) {
+  if (from == to || from == DType::boolean) return true;
+  if (from == DType::i32) return to == DType::i64 || to == DType::f64;
+  return from == DType::f32 && to == DType::f64;
+}
+
+std::optional<Vertex> same_cast(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  return graph[x].type == graph[v].type ? std::optional(x) : std::nullopt;
+}
+
+// cast(cast(x)) -> cast(x) when the inner one loses nothing.
+std::optional<Vertex> nested_cast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &cast_op) return std::nullopt;
+  const Vertex x = graph.operand(inner, 0);
+  if (!keeps_every_value(graph[x].type.dtype, graph[inner].type.dtype)) return std::nullopt;
+  return graph.add(*graph[v].op, {x}, graph[v].attributes, graph[v].line);
+}
+
+std::vector<Rule> make_rules() {
+  const Pattern x = term(0);
+  const Pattern y = term(1);
+  const Pattern c = literal(2);
+  const Pattern d = literal(3);
+
+  const auto first = [](const Match& m) -> Tensor { return m[0]; };
+  const auto second = [](const Match& m) -> Tensor { return m[1]; };
+
+  std::vector<Rule> rules = {
+      // Identities.
+      algebra(x * number(1), first),
+      algebra(x / number(1), first),
+      algebra(x + number(0), first),
+      algebra(x - number(0), first),
+      algebra(call("pow", {x, number(1)}), first),
+      algebra(call("maximum", {x, x}), first),
+      algebra(call("minimum", {x, x}), first),
+      algebra(call("where", {y, x, x}), first),
+      algebra(call("where", {number(1), x, y}), first),
+      algebra(call("where", {number(0), x, y}), second),
+      algebra(call("logical_and", {x, x}), first),
+      algebra(call("logical_or", {x, x}), first),
+      algebra(call("logical_and", {x, number(1)}), first),
+      algebra(call("logical_or", {x, number(0)}), first),
+      algebra(call("logical_not", {call("logical_not", {x})}), first),
+      algebra(call("where", {call("logical_not", {term(2)}), x, y}),
+              [](const Match& m) { return where(m[2], m[1], m[0]); }),
+      algebra(call("abs", {-x}), [](const Match& m) { return abs(m[0]); }),
+      algebra(call("abs", {call("abs", {x})}), [](const Match& m) { return abs(m[0]); }),
+      algebra(call("relu", {call("relu", {x})}), [](const Match& m) { return relu(m[0]); }),
+      algebra(call("stop_gradient", {call("stop_gradient", {x})}),
+              [](const Match& m) { return stop_gradient(m[0]); }),
+
+      // Signs move outwards, where they meet and cancel.
+      algebra(-(-x), first),
+      algebra(number(0) - x, [](const Match& m) { return -m[0]; }),
+      algebra(x * number(-1), [](const Match& m) { return -m[0]; }),
+      algebra(x / number(-1), [](const Match& m) { return -m[0]; }),
+      algebra(x - -y, [](const Match& m) { return m[0] + m[1]; }),
+      algebra(x + -y, [](const Match& m) { return m[0] - m[1]; }),
+      algebra(-x - y, [](const Match& m) { return -(m[0] + m[1]); }),
+      algebra(-(x - y), [](const Match& m) { return m[1] - m[0]; }),
+      algebra(-once(x * c), [](const Match& m) { return m[0] * -m.value(2); }, all_floats),
+      algebra(-once(x / c), [](const Match& m) { return m[0] / -m.value(2); }, all_floats),
+      algebra(-x * y, [](const Match& m) { return -(m[0] * m[1]); }),
+      algebra(-x / y, [](const Match& m) { return -(m[0] / m[1]); }),
+      algebra(x / -y, [](const Match& m) { return -(m[0] / m[1]); }),
+      algebra(x - once(y * c), [](const Match& m) { return m[0] + m[1] * -m.value(2); },
+              [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
+      algebra(x + once(y * c), [](const Match& m) { return m[0] - m[1] * -m.value(2); },
+              [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
+
+      // Scalar factors merge. An integer product may wrap, so that its factors stay.
+      algebra((x * c) * d, [](const Match& m) { return m[0] * (m.value(2) * m.value(3)); },
+              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) * m.value(3)); }),
+      algebra((x * c) / d, [](const Match& m) { return m[0] * (m.value(2) / m.value(3)); },
+              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) / m.value(3)); }),
+      algebra((x / c) * d, [](const Match& m) { return m[0] * (m.value(3) / m.value(2)); },
+              [](const Match& m) { return m.is_float(0) && ordinary(m.value(3) / m.value(2)); }),
+      algebra((x / c) / d, [](const Match& m) { return m[0] / (m.value(2) * m.value(3)); },
+              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) * m.value(3)); }),
+
+      // Small powers.
+      algebra(call("pow", {x, number(2)}), [](const Match& m) { return m[0] * m[0]; }),
+      algebra(call("pow", {x, number(3)}), [](const Match& m) { return m[0] * m[0] * m[0]; }),
+      algebra(call("pow", {x, number(0.5)}), [](const Match& m) { return sqrt(m[0]); }),
+      algebra(call("pow", {x, number(-1)}), [](const Match& m) { return 1 / m[0]; }),
+      algebra(call("pow", {x, number(-0.5)}), [](const Match& m) { return 1 / sqrt(m[0]); }),
+      algebra(call("pow", {x, number(-2)}), [](const Match& m) { return 1 / (m[0] * m[0]); }),
+
+      {"cast", same_cast},
+      {"cast", nested_cast},
+  };
+  for (Rule& rule : view_rules()) rules.push_back(std::move(rule));
+  return rules;
+}
+
+}  // namespace
+
+std::span<const Rule> canonical_rules() {
+  static const std::vector<Rule> rules = make_rules();
+  return rules;
+}
+
+bool canonicalize(Graph& graph) { return rewrite(graph, "canonicalize", canonical_rules()); }
+
+}  // namespace kroton

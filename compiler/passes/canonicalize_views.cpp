@@ -1,0 +1,485 @@
+// The part of canonicalize about where elements are, not what is done to them. Views move towards
+// the leaves, past elementwise operations, where they meet and merge; broadcasts move the other
+// way, so that work is done before elements are repeated.
+#include <kroton/ops.h>
+
+#include <algorithm>
+
+#include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
+#include "compiler/passes/match.h"
+
+namespace kroton {
+namespace {
+
+using Result = std::optional<Vertex>;
+
+const Dims& shape(const Graph& graph, Vertex v) { return graph[v].type.shape; }
+const Dim& size_at(const Dims& dims, int axis) { return dims[static_cast<std::size_t>(axis)]; }
+int rank(const Graph& graph, Vertex v) { return graph[v].type.rank(); }
+
+Vertex add_view(Graph& graph, const OpRecord& op, Vertex x, Attributes attributes, SourceLine line) {
+  return graph.add(op, {x}, std::move(attributes), line);
+}
+
+Vertex add_broadcast(Graph& graph, Vertex x, Dims dims, std::vector<int> axes, SourceLine line) {
+  Attributes attributes;
+  attributes.dims = std::move(dims);
+  attributes.axes = std::move(axes);
+  return add_view(graph, broadcast_op, x, std::move(attributes), line);
+}
+
+Vertex add_reshape(Graph& graph, Vertex x, Dims dims, SourceLine line) {
+  if (shape(graph, x) == dims) return x;
+  Attributes attributes;
+  attributes.dims = std::move(dims);
+  return add_view(graph, reshape_op, x, std::move(attributes), line);
+}
+
+Vertex add_transpose(Graph& graph, Vertex x, std::vector<int> axes, SourceLine line) {
+  Attributes attributes;
+  attributes.axes = std::move(axes);
+  return add_view(graph, transpose_op, x, std::move(attributes), line);
+}
+
+// Where each axis of `from` is in `to`, -1 for axes of size 1, if the shapes differ only in axes of
+// size 1.
+std::optional<std::vector<int>> unit_mapping(const Dims& from, const Dims& to) {
+  std::vector<int> mapping(from.size(), -1);
+  std::size_t next = 0;
+  for (std::size_t axis = 0; axis < from.size(); ++axis) {
+    if (from[axis].is_constant(1)) continue;
+    while (next < to.size() && to[next].is_constant(1)) ++next;
+    if (next == to.size() || !(to[next] == from[axis])) return std::nullopt;
+    mapping[axis] = static_cast<int>(next++);
+  }
+  while (next < to.size() && to[next].is_constant(1)) ++next;
+  if (next != to.size()) return std::nullopt;
+  return mapping;
+}
+
+// f(view(a), view(b), ...) for view(f(a, b, ...)).
+template <class View>
+Vertex push_through(Graph& graph, Vertex elementwise, const View& view) {
+  std::vector<Vertex> operands = graph.operands(elementwise);
+  for (Vertex& operand : operands) operand = view(operand);
+  return graph.add(*graph[elementwise].op, operands, graph[elementwise].attributes,
+                   graph[elementwise].line);
+}
+
+// ---- broadcast: attributes.dims is the shape, attributes.axes[i] the result's axis of axis i
+
+Result broadcast_nothing(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  return graph[x].type == graph[v].type ? Result(x) : std::nullopt;
+}
+
+Result broadcast_of_broadcast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &broadcast_op) return std::nullopt;
+  std::vector<int> axes;
+  for (const int axis : graph[inner].attributes.axes) {
+    axes.push_back(graph[v].attributes.axes[static_cast<std::size_t>(axis)]);
+  }
+  return add_broadcast(graph, graph.operand(inner, 0), shape(graph, v), axes, graph[v].line);
+}
+
+// An axis of size 1 that is repeated goes away before.
+Result broadcast_of_unit_axes(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  const std::vector<int>& mapping = graph[v].attributes.axes;
+  Dims kept;
+  std::vector<int> axes;
+  for (std::size_t axis = 0; axis < mapping.size(); ++axis) {
+    const Dim& size = shape(graph, x)[axis];
+    if (size.is_constant(1) && !size_at(shape(graph, v), mapping[axis]).is_constant(1)) continue;
+    kept.push_back(size);
+    axes.push_back(mapping[axis]);
+  }
+  if (axes.size() == mapping.size()) return std::nullopt;
+  const Vertex dropped = add_reshape(graph, x, kept, graph[v].line);
+  return add_broadcast(graph, dropped, shape(graph, v), axes, graph[v].line);
+}
+
+// f(broadcast(a), broadcast(b), literal) -> broadcast(f(a, b, literal)) when a and b are repeated
+// in the same way.
+Result elementwise_of_broadcasts(Graph& graph, Vertex v) {
+  const std::vector<Vertex> operands = graph.operands(v);
+  std::optional<Vertex> model;  // a broadcast operand that is no literal
+  for (const Vertex operand : operands) {
+    if (uniform_literal(graph, operand)) continue;
+    if (graph[operand].op != &broadcast_op) return std::nullopt;
+    if (!model) model = operand;
+    if (graph[operand].attributes.axes != graph[*model].attributes.axes ||
+        shape(graph, graph.operand(operand, 0)) != shape(graph, graph.operand(*model, 0))) {
+      return std::nullopt;
+    }
+  }
+  if (!model) return std::nullopt;
+  const Dims small = shape(graph, graph.operand(*model, 0));
+  std::vector<Vertex> arguments;
+  for (const Vertex operand : operands) {
+    if (const std::optional<Vertex> literal = uniform_literal(graph, operand)) {
+      arguments.push_back(add_repeated(graph, *literal, small, graph[v].line));
+    } else {
+      arguments.push_back(graph.operand(operand, 0));
+    }
+  }
+  const VertexData data = graph[v];
+  const std::vector<int> axes = graph[*model].attributes.axes;
+  const Vertex before = graph.add(*data.op, arguments, data.attributes, data.line);
+  return add_broadcast(graph, before, data.type.shape, axes, data.line);
+}
+
+// ---- reshape: attributes.dims is the shape
+
+Result reshape_nothing(Graph& graph, Vertex v) { return broadcast_nothing(graph, v); }
+
+Result reshape_of_reshape(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &reshape_op) return std::nullopt;
+  return add_reshape(graph, graph.operand(inner, 0), shape(graph, v), graph[v].line);
+}
+
+Result reshape_of_literal(Graph& graph, Vertex v) {
+  const std::optional<Vertex> literal = uniform_literal(graph, graph.operand(v, 0));
+  if (!literal) return std::nullopt;
+  return add_repeated(graph, *literal, shape(graph, v), graph[v].line);
+}
+
+// A reshape that only adds or removes axes of size 1 is done before a broadcast.
+Result reshape_of_broadcast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &broadcast_op) return std::nullopt;
+  const auto mapping = unit_mapping(shape(graph, inner), shape(graph, v));
+  if (!mapping) return std::nullopt;
+  const Vertex x = graph.operand(inner, 0);
+  Dims kept;
+  std::vector<int> axes;
+  for (std::size_t axis = 0; axis < shape(graph, x).size(); ++axis) {
+    const int target = graph[inner].attributes.axes[axis];
+    const int moved = (*mapping)[static_cast<std::size_t>(target)];
+    if (moved < 0) continue;  // size 1 in the broadcast, and so in x
+    kept.push_back(shape(graph, x)[axis]);
+    axes.push_back(moved);
+  }
+  const Vertex reshaped = add_reshape(graph, x, kept, graph[v].line);
+  return add_broadcast(graph, reshaped, shape(graph, v), axes, graph[v].line);
+}
+
+Result reshape_of_elementwise(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (!is_elementwise(*graph[inner].op) || graph.use_count(inner) > 1 ||
+      !unit_mapping(shape(graph, inner), shape(graph, v))) {
+    return std::nullopt;
+  }
+  const Dims target = shape(graph, v);
+  const SourceLine line = graph[v].line;
+  return push_through(graph, inner,
+                      [&](Vertex x) { return add_reshape(graph, x, target, line); });
+}
+
+// ---- transpose: attributes.axes is the permutation
+
+bool swaps_last_two(const std::vector<int>& axes) {
+  const int last = static_cast<int>(axes.size()) - 1;
+  if (last < 1) return false;
+  for (int axis = 0; axis < last - 1; ++axis) {
+    if (axes[static_cast<std::size_t>(axis)] != axis) return false;
+  }
+  return axes[static_cast<std::size_t>(last) - 1] == last &&
+         axes[static_cast<std::size_t>(last)] == last - 1;
+}
+
+// The order of the axes that are not of size 1 stays: a reshape.
+Result transpose_of_unit_axes(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  int previous = -1;
+  for (const int axis : graph[v].attributes.axes) {
+    if (size_at(shape(graph, x), axis).is_constant(1)) continue;
+    if (axis < previous) return std::nullopt;
+    previous = axis;
+  }
+  return add_reshape(graph, x, shape(graph, v), graph[v].line);
+}
+
+Result transpose_of_transpose(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &transpose_op) return std::nullopt;
+  std::vector<int> axes;
+  for (const int axis : graph[v].attributes.axes) {
+    axes.push_back(graph[inner].attributes.axes[static_cast<std::size_t>(axis)]);
+  }
+  return add_transpose(graph, graph.operand(inner, 0), axes, graph[v].line);
+}
+
+Result transpose_of_broadcast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &broadcast_op) return std::nullopt;
+  const std::vector<int>& permutation = graph[v].attributes.axes;
+  std::vector<int> axes;
+  for (const int axis : graph[inner].attributes.axes) {
+    const auto position = std::find(permutation.begin(), permutation.end(), axis);
+    axes.push_back(static_cast<int>(position - permutation.begin()));
+  }
+  if (!std::is_sorted(axes.begin(), axes.end())) return std::nullopt;
+  return add_broadcast(graph, graph.operand(inner, 0), shape(graph, v), axes, graph[v].line);
+}
+
+// ---- dot: attributes.integers says which operands are read transposed
+
+Vertex add_dot(Graph& graph, Vertex x, Vertex y, bool transpose_x, bool transpose_y,
+               SourceLine line) {
+  Attributes attributes;
+  attributes.integers = {transpose_x ? 1 : 0, transpose_y ? 1 : 0};
+  return graph.add(dot_op, {x, y}, std::move(attributes), line);
+}
+
+bool reads_transposed(const Graph& graph, Vertex dot, std::size_t k) {
+  const std::vector<std::int64_t>& flags = graph[dot].attributes.integers;
+  return k < flags.size() && flags[k] != 0;
+}
+
+Result dot_of_transpose(Graph& graph, Vertex v) {
+  std::vector<Vertex> operands = graph.operands(v);
+  std::array<bool, 2> flags{reads_transposed(graph, v, 0), reads_transposed(graph, v, 1)};
+  bool found = false;
+  for (std::size_t k = 0; k < 2; ++k) {
+    if (graph[operands[k]].op != &transpose_op ||
+        !swaps_last_two(graph[operands[k]].attributes.axes)) {
+      continue;
+    }
+    operands[k] = graph.operand(operands[k], 0);
+    flags[k] = !flags[k];
+    found = true;
+  }
+  if (!found) return std::nullopt;
+  return add_dot(graph, operands[0], operands[1], flags[0], flags[1], graph[v].line);
+}
+
+Result transpose_of_dot(Graph& graph, Vertex v) {
+  const Vertex dot = graph.operand(v, 0);
+  if (graph[dot].op != &dot_op || graph.use_count(dot) > 1 ||
+      !swaps_last_two(graph[v].attributes.axes)) {
+    return std::nullopt;
+  }
+  return add_dot(graph, graph.operand(dot, 1), graph.operand(dot, 0),
+                 !reads_transposed(graph, dot, 1), !reads_transposed(graph, dot, 0),
+                 graph[dot].line);
+}
+
+// ---- slice: element i of an axis is element start + i * step of the operand's
+
+Dims starts(const Graph& graph, Vertex slice) {
+  const Dims& dims = graph[slice].attributes.dims;
+  return {dims.begin(), dims.begin() + rank(graph, slice)};
+}
+
+Vertex add_slice(Graph& graph, Vertex x, const Dims& starts, const Dims& sizes,
+                 const std::vector<std::int64_t>& steps, SourceLine line) {
+  return graph.build({x}, line, [&](std::span<const Tensor> operand) {
+    return ops::strided_slice(operand[0], starts, sizes, steps);
+  });
+}
+
+Result slice_of_all(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  if (!(graph[x].type == graph[v].type)) return std::nullopt;
+  const Dims from = starts(graph, v);
+  const std::vector<std::int64_t>& steps = graph[v].attributes.integers;
+  for (std::size_t axis = 0; axis < from.size(); ++axis) {
+    // A step says nothing when there is but one element.
+    const bool one = shape(graph, v)[axis].is_constant(1);
+    if (!from[axis].is_constant(0) || (steps[axis] != 1 && !one)) return std::nullopt;
+  }
+  return x;
+}
+
+Result slice_of_slice(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &slice_op) return std::nullopt;
+  Dims from = starts(graph, inner);
+  std::vector<std::int64_t> steps = graph[inner].attributes.integers;
+  const Dims offsets = starts(graph, v);
+  for (std::size_t axis = 0; axis < from.size(); ++axis) {
+    from[axis] = from[axis] + offsets[axis] * Dim(steps[axis]);
+    steps[axis] *= graph[v].attributes.integers[axis];
+  }
+  return add_slice(graph, graph.operand(inner, 0), from, shape(graph, v), steps, graph[v].line);
+}
+
+Result slice_of_broadcast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &broadcast_op) return std::nullopt;
+  const Vertex x = graph.operand(inner, 0);
+  const std::vector<int> axes = graph[inner].attributes.axes;
+  Dims from;
+  Dims sizes;
+  std::vector<std::int64_t> steps;
+  for (std::size_t k = 0; k < axes.size(); ++k) {
+    const auto axis = static_cast<std::size_t>(axes[k]);
+    if (!(shape(graph, x)[k] == shape(graph, inner)[axis])) return std::nullopt;
+    from.push_back(starts(graph, v)[axis]);
+    sizes.push_back(shape(graph, v)[axis]);
+    steps.push_back(graph[v].attributes.integers[axis]);
+  }
+  const Dims target = shape(graph, v);
+  const SourceLine line = graph[v].line;
+  const Vertex part = axes.empty() ? x : add_slice(graph, x, from, sizes, steps, line);
+  return add_broadcast(graph, part, target, axes, line);
+}
+
+Result slice_of_elementwise(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (!is_elementwise(*graph[inner].op) || graph.use_count(inner) > 1) return std::nullopt;
+  const Attributes attributes = graph[v].attributes;
+  const SourceLine line = graph[v].line;
+  return push_through(graph, inner,
+                      [&](Vertex x) { return add_view(graph, slice_op, x, attributes, line); });
+}
+
+// ---- Reductions over attributes.axes
+
+bool keeps_dtype(const Graph& graph, Vertex v) {
+  return graph[graph.operand(v, 0)].type.dtype == graph[v].type.dtype;
+}
+
+Vertex add_reduction(Graph& graph, const OpRecord& op, Vertex x, std::vector<int> axes,
+                     SourceLine line) {
+  if (axes.empty()) return x;
+  Attributes attributes;
+  attributes.axes = std::move(axes);
+  return graph.add(op, {x}, std::move(attributes), line);
+}
+
+// Axes of size 1 are dropped by a reshape; nothing is left of a reduction over such axes only.
+Result reduction_of_unit_axes(Graph& graph, Vertex v) {
+  if (!keeps_dtype(graph, v)) return std::nullopt;
+  const Vertex x = graph.operand(v, 0);
+  const std::vector<int>& reduced = graph[v].attributes.axes;
+  Dims kept;
+  std::vector<int> axes;
+  for (int axis = 0; axis < rank(graph, x); ++axis) {
+    const bool reduces = std::find(reduced.begin(), reduced.end(), axis) != reduced.end();
+    if (reduces && size_at(shape(graph, x), axis).is_constant(1)) continue;
+    if (reduces) axes.push_back(static_cast<int>(kept.size()));
+    kept.push_back(size_at(shape(graph, x), axis));
+  }
+  if (axes.size() == reduced.size() && !axes.empty()) return std::nullopt;
+  const VertexData data = graph[v];
+  const Vertex dropped = add_reshape(graph, x, kept, data.line);
+  return add_reduction(graph, *data.op, dropped, axes, data.line);
+}
+
+// sum(sum(x, a), b) -> sum(x, a and b)
+Result reduction_of_reduction(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != graph[v].op || graph.use_count(inner) > 1 || !keeps_dtype(graph, inner) ||
+      !keeps_dtype(graph, v)) {
+    return std::nullopt;
+  }
+  const Vertex x = graph.operand(inner, 0);
+  std::vector<int> axes = graph[inner].attributes.axes;
+  std::vector<int> left;  // the axes of x that the inner reduction leaves
+  for (int axis = 0; axis < rank(graph, x); ++axis) {
+    if (std::find(axes.begin(), axes.end(), axis) == axes.end()) left.push_back(axis);
+  }
+  for (const int axis : graph[v].attributes.axes) {
+    axes.push_back(left[static_cast<std::size_t>(axis)]);
+  }
+  std::sort(axes.begin(), axes.end());
+  const OpRecord& op = *graph[v].op;
+  return add_reduction(graph, op, x, axes, graph[v].line);
+}
+
+// A reduction over axes that a broadcast added: a sum is a product with the number of copies; the
+// extreme of copies is the value.
+Result reduction_of_broadcast(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  if (graph[inner].op != &broadcast_op || !keeps_dtype(graph, v)) return std::nullopt;
+  const VertexData data = graph[v];
+  const std::vector<int> reduced = data.attributes.axes;
+  const std::vector<int> mapping = graph[inner].attributes.axes;
+  const auto contains = [](const std::vector<int>& axes, int axis) {
+    return std::find(axes.begin(), axes.end(), axis) != axes.end();
+  };
+  Dim copies = 1;
+  Dims kept;               // the broadcast's shape without the axes it added and v reduces
+  std::vector<int> moved;  // where its axes are then
+  std::vector<int> axes;   // the axes that remain to be reduced
+  for (int axis = 0; axis < rank(graph, inner); ++axis) {
+    moved.push_back(static_cast<int>(kept.size()));
+    const bool reduces = contains(reduced, axis);
+    if (reduces && !contains(mapping, axis)) {
+      copies = copies * size_at(shape(graph, inner), axis);
+      continue;
+    }
+    if (reduces) axes.push_back(static_cast<int>(kept.size()));
+    kept.push_back(size_at(shape(graph, inner), axis));
+  }
+  if (kept.size() == shape(graph, inner).size()) return std::nullopt;
+  const bool sums = data.op->reduction == Reduction::sum;
+  // No copies at all have no extreme.
+  if (!sums && !provably_at_least(copies, 1)) return std::nullopt;
+
+  std::vector<int> target;
+  for (const int axis : mapping) target.push_back(moved[static_cast<std::size_t>(axis)]);
+  const Vertex x = graph.operand(inner, 0);
+  const Vertex once = add_broadcast(graph, x, kept, target, data.line);
+  const Vertex rest = add_reduction(graph, *data.op, once, axes, data.line);
+  if (!sums) return rest;
+  return graph.build({rest}, data.line, [&](std::span<const Tensor> operand) {
+    if (copies.is_constant()) return mul(operand[0], copies.constant());
+    return mul(operand[0], size_of_dim(copies, data.type.dtype));
+  });
+}
+
+// The sign leaves a sum.
+Result sum_of_negated(Graph& graph, Vertex v) {
+  const Vertex negated = graph.operand(v, 0);
+  if (graph[negated].op != &neg_op) return std::nullopt;
+  const VertexData data = graph[v];
+  const Vertex total =
+      graph.add(*data.op, {graph.operand(negated, 0)}, data.attributes, data.line);
+  return graph.add(neg_op, {total}, {}, data.line);
+}
+
+}  // namespace
+
+std::vector<Rule> view_rules() {
+  std::vector<Rule> rules = {
+      {"broadcast", broadcast_nothing},
+      {"broadcast", broadcast_of_broadcast},
+      {"broadcast", broadcast_of_unit_axes},
+      {"reshape", reshape_nothing},
+      {"reshape", reshape_of_reshape},
+      {"reshape", reshape_of_literal},
+      {"reshape", reshape_of_broadcast},
+      {"reshape", reshape_of_elementwise},
+      {"transpose", transpose_of_unit_axes},
+      {"transpose", transpose_of_transpose},
+      {"transpose", transpose_of_broadcast},
+      {"transpose", transpose_of_dot},
+      {"dot", dot_of_transpose},
+      {"slice", slice_of_all},
+      {"slice", slice_of_slice},
+      {"slice", slice_of_broadcast},
+      {"slice", slice_of_elementwise},
+  };
+  for (const char* op : {"sum", "prod", "max", "min", "all", "any"}) {
+    rules.push_back({op, reduction_of_unit_axes});
+    rules.push_back({op, reduction_of_reduction});
+  }
+  for (const char* op : {"sum", "max", "min", "all", "any"}) {
+    rules.push_back({op, reduction_of_broadcast});
+  }
+  rules.push_back({"sum", sum_of_negated});
+  for (const OpRecord* record : all_ops()) {
+    if (is_elementwise(*record) && record->arity > 0) {
+      rules.push_back({record->name, elementwise_of_broadcasts});
+    }
+  }
+  return rules;
+}
+
+}  // namespace kroton

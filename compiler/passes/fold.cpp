@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "compiler/ir/reference.h"
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/passes/match.h"
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+constexpr std::int64_t largest_result = 1024;  // elements
+
+// The interpreter computes in double precision, where integers are exact up to 2^53.
+bool is_exact(const ReferenceValue& value) {
+  if (is_float(value.dtype)) return true;
+  constexpr double limit = 9007199254740992.0;
+  return std::all_of(value.data.begin(), value.data.end(),
+                     [](double x) { return std::abs(x) < limit; });
+}
+
+std::optional<ReferenceValue> evaluate_exactly(const Tensor& expression) {
+  for (const Tensor& operand : expression.node().inputs) {
+    if (is_float(operand.dtype())) continue;
+    if (!is_exact(evaluate(std::span(&operand, 1), {}).front())) return std::nullopt;
+  }
+  ReferenceValue value = evaluate(std::span(&expression, 1), {}).front();
+  return is_exact(value) ? std::optional(std::move(value)) : std::nullopt;
+}
+
+// A vertex of that value and type: a literal, repeated if all elements are equal, or an array.
+Vertex add_value(Graph& graph, const ReferenceValue& value, const Dims& shape, SourceLine line) {
+  const double first = value.data.front();
+  const auto bits = [](double x) { return std::bit_cast<std::uint64_t>(x); };
+  const bool uniform = std::all_of(value.data.begin(), value.data.end(),
+                                   [&](double x) { return bits(x) == bits(first); });
+  const Vertex leaf = graph.build({}, line, [&](std::span<const Tensor>) {
+    return uniform ? make_literal(first, value.dtype, line) : make_constant(to_array(value), line);
+  });
+  return uniform ? add_repeated(graph, leaf, shape, line) : leaf;
+}
+
+// An elementwise op on repeated literals: of any shape, by evaluating one element.
+std::optional<Vertex> fold_uniform(Graph& graph, Vertex v) {
+  std::vector<Vertex> literals;
+  for (const Vertex operand : graph.operands(v)) {
+    const std::optional<Vertex> literal = uniform_literal(graph, operand);
+    if (!literal) return std::nullopt;
+    literals.push_back(*literal);
+  }
+  const VertexData data = graph[v];
+  const std::vector<Tensor> scalars = graph.export_expressions(literals);
+  const auto value =
+      evaluate_exactly(make_node(*data.op, scalars, data.attributes, data.line));
+  if (!value) return std::nullopt;
+  return add_value(graph, *value, data.type.shape, data.line);
+}
+
+bool is_constant(const Graph& graph, Vertex v) {
+  return graph[v].op == &constant_op || uniform_literal(graph, v).has_value();
+}
+
+std::optional<Vertex> fold(Graph& graph, Vertex v) {
+  const VertexData data = graph[v];
+  const std::vector<Vertex> operands = graph.operands(v);
+  const bool all_constant = std::all_of(operands.begin(), operands.end(), [&](Vertex operand) {
+    return is_constant(graph, operand);
+  });
+  if (!all_constant) return std::nullopt;
+  if (is_elementwise(*data.op) && !operands.empty()) {
+    if (const auto uniform = fold_uniform(graph, v)) return uniform;
+  }
+  for (const Vertex part : operands) {
+    const Dim size = element_count(graph[part].type.shape);
+    if (!size.is_constant() || size.constant() > largest_result) return std::nullopt;
+  }
+  const Dim size = element_count(data.type.shape);
+  if (!size.is_constant() || size.is_constant(0) || size.constant() > largest_result) {
+    return std::nullopt;
+  }
+  const Tensor expression = graph.export_expressions(std::span(&v, 1)).front();
+  const auto value = evaluate_exactly(expression);
+  if (!value) return std::nullopt;
+  return add_value(graph, *value, data.type.shape, data.line);
+}
+
+}  // namespace
+
+bool fold_constants(Graph& graph) {
+  bool changed = false;
+  for (const Vertex v : graph.topological_order()) {
+    const VertexData& data = graph[v];
+    // Leaves are folded already, a repeated literal is how a constant looks, and an iota is cheaper
+    // than an array of its values.
+    const bool folded = data.op->kind == OpKind::leaf || uniform_literal(graph, v).has_value();
+    if (folded || data.op == &iota_op) continue;
+    const std::optional<Vertex> value = fold(graph, v);
+    if (!value || !(graph[*value].type == graph[v].type)) continue;
+    graph.replace(v, *value);
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace kroton

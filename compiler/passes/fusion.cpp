@@ -1,0 +1,448 @@
+#include "compiler/passes/fusion.h"
+
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <atomic>
+
+namespace kroton {
+namespace {
+
+using Vertex = Graph::Vertex;
+
+// A kernel's expression grows with its members, and code generation grows faster than that.
+constexpr std::size_t largest_cluster = 160;
+// Work of one element that may be done again for every reader instead of being stored.
+constexpr int cheap = 1;
+// The whole-array normalisations of this many elements run as one serial kernel.
+constexpr std::int64_t small_domain = 4096;
+
+// Answers `at` with stand-ins and notes what is read where.
+class RecordingContext final : public PointContext {
+ public:
+  RecordingContext(const Graph& graph, Vertex v, std::vector<Vertex> operands)
+      : graph_(graph), data_(graph[v]), operands_(std::move(operands)) {}
+  const Attributes& attributes() const override { return data_.attributes; }
+  const TensorType& type() const override { return data_.type; }
+  const TensorType& input_type(int k) const override {
+    return graph_[operands_[static_cast<std::size_t>(k)]].type;
+  }
+  loop::Expr input(int k, const Index& index) override {
+    reads.push_back({k, index});
+    // A value that depends on just what a load would: on the operand and the place.
+    loop::Expr stand_in = loop::variable(
+        {-2 - static_cast<int>(operands_[static_cast<std::size_t>(k)]), DType::i64, "operand"});
+    for (const loop::Expr& i : index) stand_in = stand_in * loop::integer(1000003) + i;
+    return loop::cast(stand_in, input_type(k).dtype);
+  }
+  loop::Expr check_index(const loop::Expr& index, const Dim& size, int) override {
+    return loop::check_index(index, loop::size(size), 0);
+  }
+  std::vector<OperandRead> reads;
+
+ private:
+  const Graph& graph_;
+  const VertexData& data_;
+  std::vector<Vertex> operands_;
+};
+
+// What the clusters ask of one vertex.
+struct Demand {
+  std::vector<Index> points;  // distinct indices at which it is evaluated
+  bool needs_storage = false;  // must lie in memory, perhaps behind views
+  bool needs_order = false;    // must lie in memory itself, in row-major order
+};
+using Demands = std::map<int, Demand>;  // by cluster
+
+void add_point(Demand& demand, const Index& point) {
+  for (const Index& known : demand.points) {
+    if (same_index(known, point)) return;
+  }
+  demand.points.push_back(point);
+}
+
+Dims without_ones(const Dims& shape) {
+  Dims kept;
+  for (const Dim& d : shape) {
+    if (!d.is_constant(1)) kept.push_back(d);
+  }
+  return kept;
+}
+
+class Fuser {
+ public:
+  explicit Fuser(const Graph& graph)
+      : graph_(graph), demands_(graph.size()), computed_(graph.size()), wanted_(graph.size(), false) {
+    result_.stored.assign(graph.size(), false);
+    for (Vertex v : graph.outputs) wanted_[v] = true;
+    for (const Graph::Update& u : graph.updates) wanted_[u.value] = true;
+  }
+
+  Fusion run() {
+    const std::vector<Vertex> order = graph_.topological_order();
+    for (auto it = order.rbegin(); it != order.rend(); ++it) place(*it);
+    for (Vertex v : order) {
+      for (const auto& [cluster, demand] : computed_[v]) {
+        result_.clusters[static_cast<std::size_t>(cluster)].members.push_back(v);
+      }
+    }
+    sort_clusters();
+    return std::move(result_);
+  }
+
+ private:
+  void place(Vertex v) {
+    const OpRecord& op = *graph_[v].op;
+    Demands& demands = demands_[v];
+    switch (op.kind) {
+      case OpKind::leaf:
+        result_.stored[v] = op.at == nullptr;  // literals are written into the code
+        return;
+      case OpKind::pointwise: place_pointwise(v, demands); break;
+      case OpKind::reduce: place_reduce(v, demands); break;
+      case OpKind::dot: place_dot(v, demands); break;
+      case OpKind::write: store(v, new_cluster(v, Cluster::Kind::write, {}), demands); break;
+      case OpKind::composite:
+        throw InternalError("fusion: " + std::string(op.name) + " should have been expanded");
+    }
+    ask_operands(v);
+  }
+
+  bool must_store(Vertex v, const Demands& demands) const {
+    if (wanted_[v]) return true;
+    return std::any_of(demands.begin(), demands.end(),
+                       [](const auto& d) { return d.second.needs_storage; });
+  }
+
+  void place_pointwise(Vertex v, Demands& demands) {
+    const OpRecord& op = *graph_[v].op;
+    const bool needs_order = std::any_of(demands.begin(), demands.end(),
+                                         [](const auto& d) { return d.second.needs_order; });
+    if (op.is_view && !wanted_[v] && !needs_order) {
+      computed_[v] = demands;
+      return;
+    }
+    if (!must_store(v, demands)) {
+      if (demands.size() == 1 && worth_inlining(v, demands.begin()->first, demands.begin()->second)) {
+        computed_[v] = demands;
+        return;
+      }
+      if (demands.size() > 1 && op.cost <= cheap && costly_operands(v) <= 1 &&
+          std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
+            return worth_inlining(v, d.first, d.second);
+          })) {
+        computed_[v] = demands;
+        return;
+      }
+    }
+    for (const auto& [c, demand] : demands) {
+      const Cluster& cluster = at(c);
+      if (cluster.kind == Cluster::Kind::write || size_of_[c] >= largest_cluster) continue;
+      if (demand.points.size() != 1 || demand.needs_storage) continue;
+      const bool full = same_index(demand.points[0], cluster.full_point());
+      const bool outer = same_index(demand.points[0], cluster.outer_point());
+      if ((full || outer) && stays_acyclic(c, demands)) {
+        store(v, c, demands);
+        return;
+      }
+    }
+    const int c = new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape);
+    store(v, c, demands);
+  }
+
+  void place_reduce(Vertex v, Demands& demands) {
+    const TensorType& input = graph_[graph_.operand(v, 0)].type;
+    std::vector<bool> removed(static_cast<std::size_t>(input.rank()), false);
+    for (int axis : graph_[v].attributes.axes) removed[static_cast<std::size_t>(axis)] = true;
+    for (auto& [c, demand] : demands) {
+      if (demand.points.size() != 1 || demand.needs_storage || size_of_[c] >= largest_cluster) continue;
+      if (!stays_acyclic(c, demands)) continue;
+      if (!join_reduction(c, demand.points[0], graph_[v].type.shape, input.shape, removed)) continue;
+      finish(v, c, demands);
+      return;
+    }
+    const int c = new_cluster(v, Cluster::Kind::loops, input.shape);
+    at(c).reduced = removed;
+    store(v, c, demands);
+  }
+
+  // Whether the cluster can compute a reduction that it reads at `point`; reshapes it if so.
+  bool join_reduction(int c, const Index& point, const Dims& shape, const Dims& input,
+                      const std::vector<bool>& removed) {
+    Cluster& cluster = at(c);
+    if (cluster.kind != Cluster::Kind::loops) return false;
+    if (cluster.domain == input && (cluster.reduced == removed || !cluster.reduces())) {
+      // The same rows: read once per row.
+      Cluster probe = cluster;
+      probe.reduced = removed;
+      if (!same_index(point, probe.outer_point())) return false;
+      if (shape.empty() && !cluster.reduces()) {
+        // The elements that read it would have to wait for the whole array on one thread.
+        const Dim count = element_count(input);
+        if (!count.is_constant() || count.constant() > small_domain) return false;
+      }
+      cluster.reduced = removed;
+      return true;
+    }
+    if (!cluster.reduces() && cluster.domain == shape && same_index(point, cluster.full_point())) {
+      // The cluster works on the results: its axes become the outer axes.
+      std::vector<loop::Variable> variables;
+      std::size_t next = 0;
+      for (std::size_t axis = 0; axis < input.size(); ++axis) {
+        variables.push_back(removed[axis] ? fresh_variable("r") : cluster.variables[next++]);
+      }
+      cluster.domain = input;
+      cluster.variables = variables;
+      cluster.reduced = removed;
+      return true;
+    }
+    return false;
+  }
+
+  void place_dot(Vertex v, Demands& demands) {
+    for (auto& [c, demand] : demands) {
+      Cluster& cluster = at(c);
+      if (demand.points.size() != 1 || demand.needs_storage) continue;
+      if (cluster.kind != Cluster::Kind::loops || cluster.reduces()) continue;
+      if (cluster.domain != graph_[v].type.shape) continue;
+      if (!same_index(demand.points[0], cluster.full_point())) continue;
+      if (!stays_acyclic(c, demands)) continue;
+      cluster.kind = Cluster::Kind::dot;
+      cluster.hero = v;
+      finish(v, c, demands);
+      return;
+    }
+    store(v, new_cluster(v, Cluster::Kind::dot, graph_[v].type.shape), demands);
+  }
+
+  // v is computed in cluster c: stored if anyone else reads it.
+  void finish(Vertex v, int c, Demands& demands) {
+    if (must_store(v, demands) || demands.size() > 1) {
+      store(v, c, demands);
+      return;
+    }
+    computed_[v][c] = demands.at(c);
+    ++size_of_[c];
+  }
+
+  void store(Vertex v, int c, const Demands& demands) {
+    Cluster& cluster = at(c);
+    result_.stored[v] = true;
+    cluster.roots.push_back(v);
+    Demand& own = computed_[v][c];
+    if (const auto it = demands.find(c); it != demands.end()) own.points = it->second.points;
+    if (own.points.empty()) {
+      const bool reduces = graph_[v].op->kind == OpKind::reduce;
+      own.points.push_back(reduces ? cluster.outer_point() : cluster.full_point());
+    }
+    ++size_of_[c];
+    for (const auto& [other, demand] : demands) {
+      if (other != c) successors_[c].insert(other);
+    }
+  }
+
+  // Whether evaluating v inside cluster c repeats no costly work.
+  bool worth_inlining(Vertex v, int c, const Demand& demand) {
+    const Cluster& cluster = at(c);
+    if (cluster.kind == Cluster::Kind::write || size_of_[c] >= largest_cluster) return false;
+    const int cost = graph_[v].op->cost;
+    if (cost <= cheap && demand.points.size() <= 4) return true;
+    if (demand.points.size() > 1) return false;
+    // Once per element of its own: the axes it depends on come first, so that it moves out of the
+    // loops over the others.
+    bool missing = false;
+    for (std::size_t axis = 0; axis < cluster.variables.size(); ++axis) {
+      if (cluster.domain[axis].is_constant(1)) continue;
+      bool used = false;
+      for (const loop::Expr& e : demand.points[0]) {
+        used = used || loop::depends_on(e, cluster.variables[axis]);
+      }
+      if (cluster.reduced[axis]) continue;
+      if (used && missing) return false;
+      missing = missing || !used;
+    }
+    return true;
+  }
+
+  int costly_operands(Vertex v) const {
+    int count = 0;
+    for (Vertex o : graph_.operands(v)) {
+      Vertex source = o;
+      while (graph_[source].op->is_view) source = graph_.operand(source, 0);
+      if (!(graph_[source].op->kind == OpKind::leaf && graph_[source].op->at)) ++count;
+    }
+    return count;
+  }
+
+  // A reshape that changes more than axes of size 1: its operand must lie in memory, where the
+  // elements' order is what counts.
+  bool is_regrouping(Vertex v) const {
+    return graph_.is_op(v, "reshape") &&
+           without_ones(graph_[v].type.shape) !=
+               without_ones(graph_[graph_.operand(v, 0)].type.shape);
+  }
+
+  // Adds what v's evaluation reads to its operands' demands.
+  void ask_operands(Vertex v) {
+    const OpRecord& op = *graph_[v].op;
+    const std::vector<Vertex> operands = graph_.operands(v);
+    for (auto& [c, demand] : computed_[v]) {
+      const Cluster& cluster = at(c);
+      const bool regroups = is_regrouping(v);
+      if (op.kind == OpKind::write || op.kind == OpKind::dot || regroups || demand.needs_storage) {
+        for (Vertex o : operands) {
+          Demand& asked = demands_[o][c];
+          asked.needs_storage = true;
+          asked.needs_order = asked.needs_order || regroups;
+        }
+        continue;
+      }
+      for (const Index& point : demand.points) {
+        if (op.kind == OpKind::reduce) {
+          Index full = cluster.full_point();
+          std::size_t next = 0;
+          for (std::size_t axis = 0; axis < full.size(); ++axis) {
+            if (!cluster.reduced[axis]) full[axis] = point[next++];
+          }
+          add_point(demands_[operands[0]][c], full);
+          continue;
+        }
+        for (const OperandRead& read : operand_reads(graph_, v, point)) {
+          add_point(demands_[operands[static_cast<std::size_t>(read.position)]][c], read.index);
+        }
+      }
+    }
+  }
+
+  int new_cluster(Vertex hero, Cluster::Kind kind, const Dims& domain) {
+    Cluster cluster;
+    cluster.kind = kind;
+    cluster.hero = hero;
+    cluster.domain = domain;
+    for (std::size_t axis = 0; axis < domain.size(); ++axis) {
+      cluster.variables.push_back(fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+    }
+    cluster.reduced.assign(domain.size(), false);
+    result_.clusters.push_back(std::move(cluster));
+    size_of_.push_back(0);
+    successors_.emplace_back();
+    return static_cast<int>(result_.clusters.size()) - 1;
+  }
+
+  // With v computed in c, every other reader of v comes after c: none of them may lead back to c.
+  bool stays_acyclic(int c, const Demands& demands) const {
+    std::vector<int> pending;
+    for (const auto& [other, demand] : demands) {
+      if (other != c) pending.push_back(other);
+    }
+    std::set<int> seen(pending.begin(), pending.end());
+    while (!pending.empty()) {
+      const int next = pending.back();
+      pending.pop_back();
+      if (next == c) return false;
+      for (int s : successors_[static_cast<std::size_t>(next)]) {
+        if (seen.insert(s).second) pending.push_back(s);
+      }
+    }
+    return true;
+  }
+
+  void sort_clusters() {
+    const std::size_t n = result_.clusters.size();
+    std::vector<int> waiting(n, 0);
+    for (const auto& set : successors_) {
+      for (int s : set) ++waiting[static_cast<std::size_t>(s)];
+    }
+    // Ready clusters in the order of their first root, which keeps values' lives short.
+    std::set<std::pair<std::size_t, std::size_t>> ready;
+    const auto key = [&](std::size_t c) {
+      return std::pair{static_cast<std::size_t>(result_.clusters[c].members.front()), c};
+    };
+    for (std::size_t c = 0; c < n; ++c) {
+      if (waiting[c] == 0) ready.insert(key(c));
+    }
+    std::vector<Cluster> sorted;
+    while (!ready.empty()) {
+      const std::size_t c = ready.begin()->second;
+      ready.erase(ready.begin());
+      for (int s : successors_[c]) {
+        if (--waiting[static_cast<std::size_t>(s)] == 0) ready.insert(key(static_cast<std::size_t>(s)));
+      }
+      sorted.push_back(std::move(result_.clusters[c]));
+    }
+    if (sorted.size() != n) throw InternalError("fusion: the clusters depend on each other in a circle");
+    result_.clusters = std::move(sorted);
+  }
+
+  Cluster& at(int c) { return result_.clusters[static_cast<std::size_t>(c)]; }
+
+  const Graph& graph_;
+  Fusion result_;
+  std::vector<Demands> demands_;   // by vertex
+  std::vector<Demands> computed_;  // by vertex: where it is evaluated, at which points
+  std::vector<bool> wanted_;       // outputs and updates
+  std::vector<std::size_t> size_of_;      // by cluster: members other than views
+  std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
+};
+
+}  // namespace
+
+bool Cluster::reduces() const {
+  return std::find(reduced.begin(), reduced.end(), true) != reduced.end();
+}
+
+Index Cluster::full_point() const {
+  Index point;
+  for (const loop::Variable& v : variables) point.push_back(loop::variable(v));
+  return point;
+}
+
+Index Cluster::outer_point() const {
+  Index point;
+  for (std::size_t axis = 0; axis < variables.size(); ++axis) {
+    if (!reduced[axis]) point.push_back(loop::variable(variables[axis]));
+  }
+  return point;
+}
+
+bool same_index(const Index& a, const Index& b) {
+  return a == b;  // expressions are hash-consed: equal handles, equal expressions
+}
+
+loop::Variable fresh_variable(const std::string& name) {
+  static std::atomic<int> next{0};
+  return {next++, DType::i64, name};
+}
+
+std::vector<OperandRead> operand_reads(const Graph& graph, Vertex v, const Index& point) {
+  RecordingContext context(graph, v, graph.operands(v));
+  graph[v].op->at(context, point);
+  return std::move(context.reads);
+}
+
+std::string Fusion::to_string(const Graph& graph) const {
+  std::string text;
+  for (std::size_t c = 0; c < clusters.size(); ++c) {
+    const Cluster& cluster = clusters[c];
+    const char* kinds[] = {"loops", "dot", "write"};
+    text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] + " over " +
+            kroton::to_string(cluster.domain);
+    if (cluster.reduces()) {
+      text += " reducing";
+      for (std::size_t axis = 0; axis < cluster.reduced.size(); ++axis) {
+        if (cluster.reduced[axis]) text += " " + std::to_string(axis);
+      }
+    }
+    text += ":";
+    for (Vertex v : cluster.members) {
+      const bool root = std::find(cluster.roots.begin(), cluster.roots.end(), v) != cluster.roots.end();
+      text += " %" + std::to_string(v) + "=" + std::string(graph[v].op->name) + (root ? "*" : "");
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+Fusion fuse(const Graph& graph) { return Fuser(graph).run(); }
+
+}  // namespace kroton

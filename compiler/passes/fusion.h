@@ -1,0 +1,54 @@
+// Fusion: which vertices one kernel computes, and which values are stored.
+// docs/decisions/0003-fusion.md gives the reasons.
+#pragma once
+#include <map>
+#include <set>
+
+#include "compiler/ir/graph.h"
+
+namespace kroton {
+
+// A kernel to be: the vertices it computes over one iteration space.
+struct Cluster {
+  enum class Kind : std::uint8_t {
+    loops,  // elementwise work, with or without reductions over the reduced axes
+    dot,    // one matrix product and the elementwise work on its result
+    write   // one op of kind write
+  };
+  Kind kind = Kind::loops;
+  Dims domain;                             // one size per axis of the iteration space
+  std::vector<loop::Variable> variables;   // one per axis
+  std::vector<bool> reduced;               // axes that reductions of this cluster remove
+  std::vector<Graph::Vertex> members;      // operands before users
+  std::vector<Graph::Vertex> roots;        // the members that are stored
+  Graph::Vertex hero = 0;                  // dot: the product; write: the op
+
+  bool reduces() const;
+  Index full_point() const;   // all variables
+  Index outer_point() const;  // the variables of the axes that are not reduced
+};
+
+struct Fusion {
+  std::vector<Cluster> clusters;  // a cluster comes after those it reads from
+  std::vector<bool> stored;       // by vertex: it has a buffer (leaves, and roots of clusters)
+  std::string to_string(const Graph& graph) const;
+};
+
+// Greedy, users before operands: a vertex joins the cluster of its users when that saves a store
+// and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic.
+Fusion fuse(const Graph& graph);
+
+// The index at which `v` reads its operand at position k when `v` itself is evaluated at `point`:
+// one entry per read. For pointwise vertices.
+struct OperandRead {
+  int position;
+  Index index;
+};
+std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, const Index& point);
+
+bool same_index(const Index& a, const Index& b);
+
+// A loop variable that no other kernel uses.
+loop::Variable fresh_variable(const std::string& name);
+
+}  // namespace kroton

@@ -1,0 +1,81 @@
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+struct Pass {
+  const char* name;
+  bool (*run)(Graph&);
+  const char* reason;           // of its place in the list
+  bool before_gradient = false;  // whether it is worth running on a cost that is differentiated
+};
+
+// The passes on graphs, in the order they run. Fusion comes after them: it is no rewrite.
+constexpr Pass passes[] = {
+    {"canonicalize", canonicalize, "the passes after it look for normal forms", true},
+    {"stabilize", stabilize,
+     "needs logarithms as the user wrote them: before composites are expanded, and before a "
+     "gradient is taken, which would be of the unstable form",
+     true},
+    {"cse", eliminate_common_subexpressions,
+     "merges what the user and the gradient wrote twice, before it is expanded twice", true},
+    {"expand", expand_composites, "the rest sees primitive ops only"},
+    {"small_dots", reduce_small_dots,
+     "before the second canonicalize, which cleans up the axes of size 1 it makes"},
+    {"fold", fold_constants, "its literals are matched by the second canonicalize"},
+    {"canonicalize", canonicalize, "tidies the compositions of expand and small_dots"},
+    {"cse", eliminate_common_subexpressions, "merges what the compositions have in common"},
+    {"dce", eliminate_dead_code, "leaves fusion a graph without dead vertices, numbered in order"},
+};
+
+#ifdef NDEBUG
+constexpr bool debug_build = false;
+#else
+constexpr bool debug_build = true;
+#endif
+
+// Whether KROTON_DUMP asks for the graph after that pass.
+bool dumps(const char* pass) {
+  const char* asked = std::getenv("KROTON_DUMP");
+  if (asked == nullptr) return false;
+  const std::string list = "," + std::string(asked) + ",";
+  return list == ",all," || list.find("," + std::string(pass) + ",") != std::string::npos;
+}
+
+void run(Graph& graph, bool before_gradient) {
+  const bool times = std::getenv("KROTON_TIME") != nullptr;
+  const char* title = before_gradient ? "== before the gradient: " : "== ";
+  if (dumps("input")) std::fprintf(stderr, "%sinput\n%s", title, to_string(graph).c_str());
+  for (const Pass& pass : passes) {
+    if (before_gradient && !pass.before_gradient) continue;
+    const auto start = std::chrono::steady_clock::now();
+    const bool changed = pass.run(graph);
+    const std::chrono::duration<double, std::milli> elapsed =
+        std::chrono::steady_clock::now() - start;
+    if (debug_build || verify_passes) {
+      try {
+        verify(graph);
+      } catch (const InternalError& error) {
+        throw InternalError(std::string(pass.name) + ": " + error.what());
+      }
+    }
+    if (dumps(pass.name)) {
+      std::fprintf(stderr, "%s%s%s\n%s", title, pass.name, changed ? "" : ": unchanged",
+                   changed ? to_string(graph).c_str() : "");
+    }
+    if (times) std::fprintf(stderr, "%-24s %9.3f ms\n", pass.name, elapsed.count());
+  }
+}
+
+}  // namespace
+
+bool verify_passes = false;
+
+void run_passes(Graph& graph) { run(graph, false); }
+void run_passes_before_gradient(Graph& graph) { run(graph, true); }
+
+}  // namespace kroton

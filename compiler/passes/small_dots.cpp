@@ -1,0 +1,40 @@
+#include <kroton/ops.h>
+
+#include "compiler/ops/records.h"
+#include "compiler/passes/match.h"
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+// The product of (b..., m, k) and (b..., k, n) where one of m, n, k is known to be 1: nothing is
+// used twice, so that a tiled product has nothing to gain, and as a reduction it fuses with what
+// makes its operands.
+std::optional<Vertex> reduce_small_dot(Graph& graph, Vertex v) {
+  const VertexData data = graph[v];
+  const std::vector<Vertex> operands = graph.operands(v);
+  const auto rank = data.type.shape.size();
+  const bool transpose_x = data.attributes.integers.at(0) != 0;
+  const bool transpose_y = data.attributes.integers.at(1) != 0;
+  const Dim& m = data.type.shape[rank - 2];
+  const Dim& n = data.type.shape[rank - 1];
+  const Dim k = graph[operands[0]].type.shape[transpose_x ? rank - 2 : rank - 1];
+  if (!m.is_constant(1) && !n.is_constant(1) && !k.is_constant(1)) return std::nullopt;
+
+  return graph.build(operands, data.line, [&](std::span<const Tensor> inputs) {
+    const Tensor x = transpose_x ? swapaxes(inputs[0], -1, -2) : inputs[0];
+    const Tensor y = transpose_y ? swapaxes(inputs[1], -1, -2) : inputs[1];
+    if (k.is_constant(1)) return x * y;
+    if (n.is_constant(1)) return expand_dims(sum(x * swapaxes(y, -1, -2), -1), -1);
+    return expand_dims(sum(swapaxes(x, -1, -2) * y, -2), -2);
+  });
+}
+
+}  // namespace
+
+bool reduce_small_dots(Graph& graph) {
+  static const std::vector<Rule> rules = {{"dot", reduce_small_dot}};
+  return rewrite(graph, "small_dots", rules);
+}
+
+}  // namespace kroton

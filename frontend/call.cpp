@@ -1,0 +1,316 @@
+// Calls of compiled functions: arguments checked, sizes bound, results allocated, code run.
+#include <kroton/error.h>
+
+#include <cstring>
+
+#include "compiler/ir/node.h"
+#include "frontend/function_parts.h"
+#include "runtime/pool.h"
+
+namespace kroton::detail {
+namespace {
+
+std::string dtype_name(DType dtype) { return std::string(name_of(dtype)); }
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  const auto position = text.find(what);
+  return position == std::string::npos ? text : text.replace(position, what.size(), by);
+}
+
+// Locks the shared variables of a call: exclusively those it updates. Always in the order of
+// their addresses, so that two functions cannot wait for each other.
+class StateLocks {
+ public:
+  explicit StateLocks(const std::vector<std::pair<SharedState*, bool>>& locks) : locks_(locks) {
+    for (const auto& [state, exclusive] : locks_) {
+      exclusive ? state->mutex.lock() : state->mutex.lock_shared();
+    }
+  }
+  ~StateLocks() {
+    for (auto it = locks_.rbegin(); it != locks_.rend(); ++it) {
+      it->second ? it->first->mutex.unlock() : it->first->mutex.unlock_shared();
+    }
+  }
+  StateLocks(const StateLocks&) = delete;
+  StateLocks& operator=(const StateLocks&) = delete;
+
+ private:
+  const std::vector<std::pair<SharedState*, bool>>& locks_;
+};
+
+// The frame of a call, given back at its end.
+class FrameLease {
+ public:
+  explicit FrameLease(std::atomic<CallFrame*>& spare)
+      : spare_(spare), frame_(spare.exchange(nullptr, std::memory_order_acquire)) {
+    if (!frame_) frame_ = new CallFrame;
+  }
+  ~FrameLease() { delete spare_.exchange(frame_, std::memory_order_acq_rel); }
+  FrameLease(const FrameLease&) = delete;
+  FrameLease& operator=(const FrameLease&) = delete;
+  CallFrame& operator*() { return *frame_; }
+
+ private:
+  std::atomic<CallFrame*>& spare_;
+  CallFrame* frame_;
+};
+
+bool overlap(const Array& a, const Array& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  // A view with strides reaches from its first element to its last.
+  const auto range = [](const Array& x) {
+    const auto* first = static_cast<const char*>(x.raw());
+    std::ptrdiff_t low = 0, high = 0;
+    const Shape strides = x.strides();
+    for (int axis = 0; axis < x.rank(); ++axis) {
+      const std::ptrdiff_t reach = (x.shape()[axis] - 1) * strides[axis];
+      (reach < 0 ? low : high) += reach;
+    }
+    const auto bytes = static_cast<std::ptrdiff_t>(size_of(x.dtype()));
+    return std::pair{first + low * bytes, first + (high + 1) * bytes};
+  };
+  const auto [a_first, a_last] = range(a);
+  const auto [b_first, b_last] = range(b);
+  return a_first < b_last && b_first < a_last;
+}
+
+// An address for arrays without elements: compiled code may form it but not read it.
+alignas(64) std::byte nothing[64];
+
+void store_number(const Argument& argument, const Tensor& input, const std::string& function,
+                  std::uint64_t& storage) {
+  const DType dtype = input.dtype();
+  if (!is_float(dtype) && argument.is_floating()) {
+    throw TypeError(function + ": " + input.name() + " is " + dtype_name(dtype) +
+                    ", the argument is a floating number");
+  }
+  switch (dtype) {
+    case DType::f32: {
+      const float value = argument.is_floating() ? static_cast<float>(argument.real())
+                                                 : static_cast<float>(argument.integer());
+      std::memcpy(&storage, &value, sizeof value);
+      return;
+    }
+    case DType::f64: {
+      const double value =
+          argument.is_floating() ? argument.real() : static_cast<double>(argument.integer());
+      std::memcpy(&storage, &value, sizeof value);
+      return;
+    }
+    case DType::i32: {
+      const auto value = static_cast<std::int32_t>(argument.integer());
+      if (value != argument.integer()) {
+        throw ValueError(function + ": " + std::to_string(argument.integer()) + " for " +
+                         input.name() + " does not fit i32");
+      }
+      std::memcpy(&storage, &value, sizeof value);
+      return;
+    }
+    case DType::i64: {
+      const std::int64_t value = argument.integer();
+      std::memcpy(&storage, &value, sizeof value);
+      return;
+    }
+    case DType::boolean:
+      storage = argument.integer() != 0 ? 1 : 0;
+      return;
+  }
+}
+
+}  // namespace
+
+std::int64_t FunctionCore::Parts::evaluate(const Dim& dim, const std::vector<std::int64_t>& raw_sizes,
+                                           std::int64_t workers) const {
+  if (dim.is_constant()) return dim.constant();
+  return dim.evaluate([&](const DimAtom& atom) {
+    const auto it = slots.find(atom.identity);
+    return it == slots.end() ? workers : raw_sizes[static_cast<std::size_t>(it->second)];
+  });
+}
+
+void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
+                                      std::vector<Array>& copies) const {
+  if (arguments.size() != inputs.size()) {
+    std::string names;
+    for (const Tensor& input : inputs) names += (names.empty() ? "" : ", ") + input.name();
+    throw ValueError(name + ": takes " + std::to_string(inputs.size()) + " arguments (" + names +
+                     "), got " + std::to_string(arguments.size()));
+  }
+  std::vector<std::int64_t>& sizes = frame.raw_sizes;
+  if (sizes.size() != slots.size()) sizes.assign(slots.size(), -1);
+  frame.numbers.resize(inputs.size());
+  frame.args.resize(inputs.size() + program.states.size() + program.outputs.size());
+  bool has_computed = false;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const Tensor& input = inputs[k];
+    const Array* array = arguments[k].array();
+    if (!array) {
+      if (!rules[k].empty()) {
+        throw ShapeError(name + ": " + input.name() + " is " + to_string(input.type()) +
+                         ", the argument is a number");
+      }
+      store_number(arguments[k], input, name, frame.numbers[k]);
+      frame.args[k] = &frame.numbers[k];
+      continue;
+    }
+    const auto mismatch = [&] {
+      return name + ": " + input.name() + " is " + to_string(input.type()) + ", the argument is " +
+             dtype_name(array->dtype()) + " " + to_string(array->shape());
+    };
+    if (array->dtype() != input.dtype()) throw TypeError(mismatch());
+    const Shape& shape = array->shape();
+    if (shape.rank() != static_cast<int>(rules[k].size())) throw ShapeError(mismatch());
+    for (std::size_t axis = 0; axis < rules[k].size(); ++axis) {
+      const AxisRule& rule = rules[k][axis];
+      const std::int64_t extent = shape[static_cast<int>(axis)];
+      switch (rule.kind) {
+        case AxisRule::Kind::constant:
+          if (extent != rule.constant) throw ShapeError(mismatch());
+          break;
+        case AxisRule::Kind::bind: {
+          std::int64_t& size = sizes[static_cast<std::size_t>(rule.slot)];
+          if (size != extent) {
+            size = extent;
+            frame.valid = false;
+          }
+          break;
+        }
+        case AxisRule::Kind::equal:
+          if (extent != sizes[static_cast<std::size_t>(rule.slot)]) {
+            throw ShapeError(mismatch() + ", but " + slot_names[static_cast<std::size_t>(rule.slot)] +
+                             " is " + std::to_string(sizes[static_cast<std::size_t>(rule.slot)]));
+          }
+          break;
+        case AxisRule::Kind::computed:
+          has_computed = true;
+          break;
+      }
+    }
+    const Array* used = array;
+    if (!array->is_row_major()) {
+      copies.push_back(array->contiguous());
+      used = &copies.back();
+    }
+    // The entry takes one kind of pointer; it only reads inputs.
+    frame.args[k] = used->size() == 0 ? nothing : const_cast<void*>(used->raw());
+  }
+  if (!has_computed) return;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    for (std::size_t axis = 0; axis < rules[k].size(); ++axis) {
+      const AxisRule& rule = rules[k][axis];
+      if (rule.kind != AxisRule::Kind::computed) continue;
+      const std::int64_t want = evaluate(rule.dim, sizes, 1);
+      const std::int64_t have = arguments[k].array()->shape()[static_cast<int>(axis)];
+      if (have != want) {
+        throw ShapeError(name + ": " + inputs[k].name() + " is " + to_string(inputs[k].type()) +
+                         ", where " + rule.dim.to_string() + " is " + std::to_string(want) +
+                         "; the argument is " + to_string(arguments[k].array()->shape()));
+      }
+    }
+  }
+}
+
+// Everything that follows from the sizes.
+void FunctionCore::Parts::prepare(CallFrame& frame) const {
+  const std::int64_t workers = Pool::global().workers();
+  if (frame.valid && frame.workers == workers) return;
+  frame.valid = false;
+  for (const SizeConstraint& c : constraints) {
+    const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
+    const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);
+    if (left != right) {
+      throw ShapeError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
+                       std::to_string(left) + ", " + c.right.to_string() + " is " +
+                       std::to_string(right));
+    }
+  }
+  frame.sizes.clear();
+  for (int slot : size_slots) {
+    frame.sizes.push_back(slot < 0 ? workers : frame.raw_sizes[static_cast<std::size_t>(slot)]);
+  }
+  frame.output_shapes.clear();
+  for (const TensorType& type : program.outputs) {
+    Shape shape;
+    for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
+    frame.output_shapes.push_back(shape);
+  }
+  const std::int64_t bytes = evaluate(program.arena_bytes, frame.raw_sizes, workers);
+  if (bytes > frame.arena_size) {
+    constexpr std::size_t alignment = 64;
+    frame.arena_memory.reset(new std::byte[static_cast<std::size_t>(bytes) + alignment]);
+    const auto address = reinterpret_cast<std::uintptr_t>(frame.arena_memory.get());
+    frame.arena = frame.arena_memory.get() + (alignment - address % alignment) % alignment;
+    frame.arena_size = bytes;
+  }
+  frame.workers = workers;
+  frame.valid = true;
+}
+
+void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
+                                          std::span<Array> results, bool given,
+                                          CallFrame& frame) const {
+  if (results.size() != program.outputs.size()) {
+    throw ValueError(name + ": has " + std::to_string(program.outputs.size()) +
+                     " outputs, got " + std::to_string(results.size()) + " arrays to write into");
+  }
+  const std::size_t first = inputs.size() + program.states.size();
+  for (std::size_t k = 0; k < results.size(); ++k) {
+    const Shape& shape = frame.output_shapes[k];
+    const DType dtype = program.outputs[k].dtype;
+    if (!given) {
+      results[k] = Array::empty(shape, dtype);
+    } else {
+      const std::string which = name + ": output " + std::to_string(k);
+      const std::string mismatch = which + " is " + dtype_name(dtype) + " " + to_string(shape) +
+                                   ", the given array is " + dtype_name(results[k].dtype()) + " " +
+                                   to_string(results[k].shape());
+      if (results[k].dtype() != dtype) throw TypeError(mismatch);
+      if (!(results[k].shape() == shape)) throw ShapeError(mismatch);
+      if (!results[k].is_row_major()) {
+        throw ValueError(which + ": the given array is not row-major");
+      }
+      for (std::size_t i = 0; i < arguments.size(); ++i) {
+        if (arguments[i].array() && overlap(results[k], *arguments[i].array())) {
+          throw ValueError(which + ": the given array overlaps the argument " + inputs[i].name());
+        }
+      }
+      for (std::size_t i = 0; i < k; ++i) {
+        if (overlap(results[k], results[i])) {
+          throw ValueError(which + ": the given array overlaps that of output " + std::to_string(i));
+        }
+      }
+    }
+    frame.args[first + k] = results[k].size() == 0 ? nothing : results[k].raw();
+  }
+}
+
+void FunctionCore::Parts::run(CallFrame& frame) const {
+  const StateLocks held(locks);
+  for (std::size_t k = 0; k < program.states.size(); ++k) {
+    Array& value = program.states[k]->value;
+    frame.args[inputs.size() + k] = value.size() == 0 ? nothing : value.raw();
+  }
+  kroton_context context = make_context(Pool::global());
+  context.workers = frame.workers;
+  const std::int32_t status =
+      code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
+  if (status == 0) return;
+  const std::string& message =
+      program.sites[static_cast<std::size_t>(context.error.site)].message;
+  throw ValueError(name + ": " +
+                   replaced(replaced(message, "%index", std::to_string(context.error.index)),
+                            "%size", std::to_string(context.error.size)));
+}
+
+void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> results,
+                        bool given) const {
+  FrameLease lease(parts_->spare);
+  CallFrame& frame = *lease;
+  std::vector<Array> copies;
+  parts_->bind_inputs(arguments, frame, copies);
+  parts_->prepare(frame);
+  parts_->prepare_results(arguments, results, given, frame);
+  parts_->run(frame);
+}
+
+}  // namespace kroton::detail

@@ -1,0 +1,211 @@
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "compiler/codegen/llvm/jit.h"
+#include "compiler/ir/node.h"
+#include "compiler/ir/op.h"
+#include "frontend/function_parts.h"
+
+namespace kroton {
+
+std::int64_t compilation_count() { return codegen::compilation_count(); }
+
+namespace detail {
+namespace {
+
+std::string at(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
+
+bool is_input(const Tensor& t) { return t && t.node().op.name == "input"; }
+
+std::string identifier(const std::string& name) {
+  if (name.empty()) return "kroton_function";
+  std::string result;
+  for (char c : name) result += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return std::isdigit(static_cast<unsigned char>(result[0])) ? "f" + result : result;
+}
+
+void check_inputs(const std::vector<Tensor>& inputs, const SourceLine& line) {
+  std::set<const Node*> seen;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const std::string which = "function: input " + std::to_string(k);
+    if (!inputs[k]) throw ValueError(which + " is empty" + at(line));
+    if (!is_input(inputs[k])) {
+      throw ValueError(which + " is not a variable but the result of " +
+                       std::string(inputs[k].node().op.name) + at(inputs[k].line()) + at(line));
+    }
+    if (!seen.insert(&inputs[k].node()).second) {
+      throw ValueError(which + ", " + inputs[k].name() + ", appears twice" + at(line));
+    }
+  }
+}
+
+void check_updates(const std::vector<Update>& updates, const SourceLine& line,
+                   std::vector<SizeConstraint>& constraints) {
+  std::set<const SharedState*> seen;
+  for (const Update& update : updates) {
+    const std::string name = update.target.name();
+    if (!update.value) throw ValueError("function: the update of " + name + " is empty" + at(line));
+    if (!seen.insert(update.target.state().get()).second) {
+      throw ValueError("function: two updates of " + name + at(line));
+    }
+    const TensorType& have = update.value.type();
+    const TensorType& want = update.target.type();
+    const std::string message = "function: the update of " + name + " is " + to_string(have) + ", " +
+                                name + " is " + to_string(want) + at(update.value.line());
+    if (have.dtype != want.dtype) throw TypeError(message);
+    if (have.rank() != want.rank()) throw ShapeError(message);
+    for (int axis = 0; axis < have.rank(); ++axis) {
+      const Dim& a = have.shape[static_cast<std::size_t>(axis)];
+      const Dim& b = want.shape[static_cast<std::size_t>(axis)];
+      if (a == b) continue;
+      if (a.is_constant() && b.is_constant()) throw ShapeError(message);
+      constraints.push_back({a, b, message});
+    }
+  }
+}
+
+// The roots with every given variable replaced.
+std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vector<Given>& givens,
+                                const SourceLine& line) {
+  if (givens.empty()) return roots;
+  std::map<const Node*, Tensor> replacements;
+  for (const Given& given : givens) {
+    if (!given.variable || !given.replacement) throw ValueError("function: an empty given" + at(line));
+    const TensorType& have = given.replacement.type();
+    const TensorType& want = given.variable.type();
+    const std::string message = "function: the given of " + given.variable.name() + " is " +
+                                to_string(have) + ", " + given.variable.name() + " is " +
+                                to_string(want) + at(line);
+    if (have.dtype != want.dtype) throw TypeError(message);
+    if (have.rank() != want.rank()) throw ShapeError(message);
+    if (!replacements.emplace(&given.variable.node(), given.replacement).second) {
+      throw ValueError("function: two givens of " + given.variable.name() + at(line));
+    }
+  }
+  return substitute(roots, [&](const Tensor& t) -> std::optional<Tensor> {
+    const auto it = replacements.find(&t.node());
+    return it == replacements.end() ? std::nullopt : std::optional<Tensor>(it->second);
+  });
+}
+
+void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
+                   const FunctionOptions& options, const SourceLine& line) {
+  std::set<const Node*> reached;
+  for (const Tensor& t : topological_order(roots)) {
+    if (is_input(t)) reached.insert(&t.node());
+  }
+  for (const Tensor& input : inputs) {
+    if (reached.erase(&input.node()) == 0 && options.on_unused_input == UnusedInput::error) {
+      throw ValueError("function: input " + input.name() +
+                       " is not used by any output or update (on_unused_input = ignore allows it)" +
+                       at(line));
+    }
+  }
+  if (!reached.empty()) {
+    const Node& missing = **reached.begin();
+    throw ValueError("function: the outputs depend on the variable " + missing.attributes.name +
+                     at(missing.line) + ", which is neither an input nor given" + at(line));
+  }
+}
+
+// Sizes of the inputs: which axis gives which variable its value.
+void plan_sizes(FunctionCore::Parts& parts) {
+  for (const Tensor& input : parts.inputs) {
+    std::vector<AxisRule> rules;
+    for (const Dim& dim : input.shape()) {
+      AxisRule rule;
+      rule.dim = dim;
+      if (dim.is_constant()) {
+        rule.constant = dim.constant();
+      } else if (const DimAtomRef variable = dim.as_variable()) {
+        const auto [it, fresh] =
+            parts.slots.emplace(variable->identity, static_cast<int>(parts.slots.size()));
+        if (fresh) parts.slot_names.push_back(variable->name);
+        rule.kind = fresh ? AxisRule::Kind::bind : AxisRule::Kind::equal;
+        rule.slot = it->second;
+      } else {
+        rule.kind = AxisRule::Kind::computed;
+      }
+      rules.push_back(rule);
+    }
+    parts.rules.push_back(std::move(rules));
+  }
+}
+
+void check_bound(const FunctionCore::Parts& parts, const Dim& dim, const std::string& what) {
+  dim.visit_variables([&](const DimAtomRef& atom) {
+    if (!parts.slots.count(atom->identity)) {
+      throw ValueError("function: the size " + atom->name + " of " + what +
+                       " is not the size of any input's axis" + at(parts.line));
+    }
+  });
+}
+
+}  // namespace
+
+FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                           FunctionOptions options, SourceLine line)
+    : parts_(std::make_unique<Parts>()) {
+  const auto start = std::chrono::steady_clock::now();
+  Parts& parts = *parts_;
+  parts.name = options.name.empty() ? "function" : options.name;
+  parts.line = line;
+  parts.inputs = inputs;
+  check_inputs(inputs, line);
+  for (const Tensor& output : outputs) {
+    if (!output) throw ValueError("function: an output is empty" + at(line));
+  }
+  check_updates(options.updates, line, parts.constraints);
+
+  std::vector<Tensor> roots = outputs;
+  for (const Update& update : options.updates) roots.push_back(update.value);
+  roots = with_givens(roots, options.givens, line);
+  check_reached(roots, inputs, options, line);
+  const std::vector<Tensor> results(roots.begin(),
+                                    roots.begin() + static_cast<std::ptrdiff_t>(outputs.size()));
+  std::vector<std::pair<Shared, Tensor>> updates;
+  for (std::size_t k = 0; k < options.updates.size(); ++k) {
+    updates.emplace_back(options.updates[k].target, roots[outputs.size() + k]);
+  }
+  plan_sizes(parts);
+
+  Graph graph(inputs, results, updates);
+  for (const SizeConstraint& c : graph.constraints) parts.constraints.push_back(c);
+  for (const SizeConstraint& c : parts.constraints) {
+    check_bound(parts, c.left, "an intermediate result");
+    check_bound(parts, c.right, "an intermediate result");
+  }
+  Compilation compiled = compile(graph, identifier(options.name));
+  parts.program = std::move(compiled.program);
+  parts.code = std::move(compiled.code);
+  for (const DimAtomRef& atom : parts.program.sizes) {
+    if (worker_count().as_variable()->identity == atom->identity) {
+      parts.size_slots.push_back(-1);
+      continue;
+    }
+    const auto it = parts.slots.find(atom->identity);
+    if (it == parts.slots.end()) {
+      throw ValueError("function: the size " + atom->name + " is not the size of any input's axis" +
+                       at(line));
+    }
+    parts.size_slots.push_back(it->second);
+  }
+  for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
+    parts.locks.emplace_back(parts.program.states[k].get(), parts.program.state_is_updated[k]);
+  }
+  std::sort(parts.locks.begin(), parts.locks.end());
+  parts.compile_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+FunctionCore::~FunctionCore() = default;
+
+std::size_t FunctionCore::output_count() const { return parts_->program.outputs.size(); }
+const std::string& FunctionCore::name() const { return parts_->name; }
+double FunctionCore::compile_seconds() const { return parts_->compile_seconds; }
+
+}  // namespace detail
+}  // namespace kroton

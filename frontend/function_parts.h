@@ -1,0 +1,67 @@
+// What a compiled function keeps, and the plan of its calls.
+#pragma once
+#include <kroton/function.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "compiler/compile.h"
+
+namespace kroton::detail {
+
+// What one axis of an input says about the sizes.
+struct AxisRule {
+  enum class Kind : std::uint8_t {
+    constant,  // must be `constant`
+    bind,      // gives variable `slot` its value
+    equal,     // must equal variable `slot`, bound by an axis before
+    computed   // must equal `dim`, known once all variables are bound
+  };
+  Kind kind = Kind::constant;
+  std::int64_t constant = 0;
+  int slot = -1;
+  Dim dim;
+};
+
+// What a call needs apart from the Arrays: kept between calls, one per call in progress.
+struct CallFrame {
+  std::vector<std::int64_t> raw_sizes;  // the inputs' size variables, by slot
+  std::vector<std::int64_t> sizes;      // what the entry gets
+  std::vector<Shape> output_shapes;
+  std::vector<void*> args;
+  std::vector<std::uint64_t> numbers;   // storage for arguments given as C++ numbers
+  std::unique_ptr<std::byte[]> arena_memory;
+  std::byte* arena = nullptr;
+  std::int64_t arena_size = 0;
+  std::int64_t workers = 0;
+  bool valid = false;  // sizes, output_shapes and arena belong to raw_sizes and workers
+};
+
+struct FunctionCore::Parts {
+  std::string name;
+  SourceLine line;
+  double compile_seconds = 0;
+  std::vector<Tensor> inputs;
+  std::vector<std::vector<AxisRule>> rules;     // by input and axis
+  std::map<std::uint64_t, int> slots;           // of the inputs' size variables
+  std::vector<std::string> slot_names;
+  std::vector<SizeConstraint> constraints;      // not settled when the graph was built
+  std::vector<int> size_slots;                  // by Program size: slot, or -1 for the workers
+  std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
+  Program program;
+  std::shared_ptr<codegen::CompiledProgram> code;
+  // One frame waits here between calls; further ones are made for calls at the same time.
+  mutable std::atomic<CallFrame*> spare{nullptr};
+
+  ~Parts() { delete spare.load(); }
+  std::int64_t evaluate(const Dim& dim, const std::vector<std::int64_t>& raw_sizes,
+                        std::int64_t workers) const;
+  void bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
+                   std::vector<Array>& copies) const;
+  void prepare(CallFrame& frame) const;
+  void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
+                       CallFrame& frame) const;
+  void run(CallFrame& frame) const;
+};
+
+}  // namespace kroton::detail

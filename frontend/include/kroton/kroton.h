@@ -1,0 +1,12 @@
+// Kroton: symbolic expressions, their gradients, and compiled functions of them. The one header to
+// include; docs/guide.md is the introduction.
+#pragma once
+#include <kroton/array.h>
+#include <kroton/data.h>
+#include <kroton/dtype.h>
+#include <kroton/error.h>
+#include <kroton/function.h>
+#include <kroton/grad.h>
+#include <kroton/ops.h>
+#include <kroton/tensor.h>
+#include <kroton/variables.h>

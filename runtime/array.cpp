@@ -1,0 +1,371 @@
+#include <kroton/array.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <optional>
+
+#include "runtime/visit.h"
+
+namespace kroton {
+
+namespace {
+
+constexpr std::size_t alignment = 64;
+static_assert(sizeof(detail::Block) <= alignment);
+
+// The elements of a block, `alignment` bytes after its head.
+std::byte* elements_of(detail::Block* block) {
+  return reinterpret_cast<std::byte*>(block) + alignment;
+}
+
+// Plain malloc with room to align by hand: unlike aligned_alloc it takes small blocks from the
+// thread's cache, and calloc gets large zeroed ones from the kernel without touching them.
+detail::Block* allocate_block(std::size_t bytes, bool zeroed) {
+  const std::size_t total = bytes + 2 * alignment;
+  void* allocation = zeroed ? std::calloc(total, 1) : std::malloc(total);
+  if (allocation == nullptr) {
+    return nullptr;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(allocation);
+  const std::uintptr_t skip = (alignment - address % alignment) % alignment;
+  void* place = static_cast<std::byte*>(allocation) + skip;
+  return new (place) detail::Block{{1}, allocation};
+}
+
+Shape row_major_strides(const Shape& shape) {
+  Shape strides = shape;
+  std::uint64_t stride = 1;  // unsigned: the strides of an array without elements may wrap around
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    strides[axis] = static_cast<std::int64_t>(stride);
+    stride *= static_cast<std::uint64_t>(std::max<std::int64_t>(shape[axis], 1));
+  }
+  return strides;
+}
+
+// The element count of a shape whose size in bytes fits in 62 bits: room for sums of such sizes.
+std::int64_t checked_size(const Shape& shape, DType dtype) {
+  const std::int64_t size = shape.element_count();
+  if (size > (std::int64_t{1} << 62) / size_of(dtype)) {
+    throw ValueError("array: " + to_string(shape) + " of " + std::string(name_of(dtype)) +
+                     " is larger than any memory");
+  }
+  return size;
+}
+
+// Whether strides visit the elements of a shape in order and without gaps.
+bool visits_in_order(const Shape& shape, const Shape& strides) {
+  const Shape expected = row_major_strides(shape);
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] > 1 && strides[axis] != expected[axis]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Copies `count` elements of a strided view to row-major memory.
+template <class T>
+void gather(T* to, const T* from, std::int64_t count, const Shape& shape, const Shape& strides) {
+  const int last = shape.rank() - 1;  // a view that is not row-major has an axis
+  Shape index = shape;
+  std::fill(&index[0], &index[0] + shape.rank(), 0);
+  for (std::int64_t done = 0; done < count; done += shape[last]) {
+    for (std::int64_t i = 0; i < shape[last]; ++i) {
+      *to++ = from[i * strides[last]];
+    }
+    for (int axis = last - 1; axis >= 0; --axis) {
+      from += strides[axis];
+      if (++index[axis] < shape[axis]) {
+        break;
+      }
+      from -= strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+// A number as an element, or nothing where an integer or boolean element does not hold it.
+template <class T>
+std::optional<T> exactly(detail::Number number) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return number.floating ? static_cast<T>(number.real) : static_cast<T>(number.whole);
+  } else {
+    if (number.floating) {
+      // 2^63 is the first double above int64; a NaN fails both comparisons.
+      if (!(number.real >= -0x1p63 && number.real < 0x1p63) ||
+          number.real != std::trunc(number.real)) {
+        return std::nullopt;
+      }
+      number.whole = static_cast<std::int64_t>(number.real);
+    }
+    if (number.whole < static_cast<std::int64_t>(std::numeric_limits<T>::min()) ||
+        number.whole > static_cast<std::int64_t>(std::numeric_limits<T>::max())) {
+      return std::nullopt;
+    }
+    return static_cast<T>(number.whole);
+  }
+}
+
+std::string text_of(detail::Number number) {
+  return number.floating ? to_string(Array(number.real)) : std::to_string(number.whole);
+}
+
+template <class T>
+T checked_element(detail::Number number, const char* operation) {
+  const std::optional<T> element = exactly<T>(number);
+  if (!element) {
+    throw ValueError(std::string(operation) + ": " + std::string(name_of(dtype_of<T>)) +
+                     " does not hold " + text_of(number));
+  }
+  return *element;
+}
+
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::same_as<To, bool>) {
+    return value != From{0};
+  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    // The ends as From; the upper one is max + 1, a power of two and so exact.
+    constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
+    if (!(value >= low)) {
+      return std::isnan(value) ? To{0} : std::numeric_limits<To>::min();
+    }
+    return value >= -low ? std::numeric_limits<To>::max() : static_cast<To>(value);
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+}  // namespace
+
+void detail::free_block(Block* block) noexcept {
+  void* allocation = block->allocation;
+  block->~Block();
+  std::free(allocation);
+}
+
+void Array::swap(Array& other) noexcept {
+  std::swap(block_, other.block_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(shape_, other.shape_);
+  std::swap(dtype_, other.dtype_);
+  std::swap(read_only_, other.read_only_);
+  std::swap(row_major_, other.row_major_);
+}
+
+Array Array::make(const Shape& shape, DType dtype, bool zeroed) {
+  const std::int64_t size = checked_size(shape, dtype);
+  detail::Block* block = allocate_block(static_cast<std::size_t>(size * size_of(dtype)), zeroed);
+  if (block == nullptr) {
+    throw ValueError("array: no memory for " + to_string(shape) + " of " +
+                     std::string(name_of(dtype)) + ", " + std::to_string(size * size_of(dtype)) +
+                     " bytes");
+  }
+  Array array;
+  array.block_ = block;
+  array.data_ = elements_of(block);
+  array.size_ = size;
+  array.shape_ = shape;
+  array.dtype_ = dtype;
+  return array;
+}
+
+Array Array::empty(const Shape& shape, DType dtype) { return make(shape, dtype, false); }
+
+Array Array::zeros(const Shape& shape, DType dtype) { return make(shape, dtype, true); }
+
+Array Array::ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
+
+Array Array::full(const Shape& shape, detail::Number value, DType dtype) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    const T element = checked_element<T>(value, "full");
+    Array array = empty(shape, dtype);
+    std::ranges::fill(array.data<T>(), element);
+    return array;
+  });
+}
+
+Array Array::arange(double start, double stop, double step, DType dtype) {
+  if (dtype == boolean) {
+    throw TypeError("arange: expected a number dtype, got boolean");
+  }
+  const double count = std::max(std::ceil((stop - start) / step), 0.0);
+  if (!(step != 0 && count < 0x1p53)) {
+    throw ValueError("arange: no such range: start " + text_of(start) + ", stop " + text_of(stop) +
+                     ", step " + text_of(step));
+  }
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    const auto size = static_cast<std::int64_t>(count);
+    Array array = empty({size}, dtype);
+    T* elements = array.data<T>().data();
+    for (std::int64_t i = 0; i < size; ++i) {
+      elements[i] = checked_element<T>(start + static_cast<double>(i) * step, "arange");
+    }
+    return array;
+  });
+}
+
+Array Array::arange(double stop, DType dtype) { return arange(0, stop, 1, dtype); }
+
+Array Array::from_bytes(const void* values, std::int64_t count, const Shape& shape, DType dtype) {
+  if (shape.element_count() != count) {
+    throw ShapeError("from: shape " + to_string(shape) + " has " +
+                     std::to_string(shape.element_count()) + " elements, got " +
+                     std::to_string(count) + " values");
+  }
+  Array array = empty(shape, dtype);
+  if (count != 0) {
+    std::memcpy(array.data_, values, static_cast<std::size_t>(array.nbytes()));
+  }
+  return array;
+}
+
+Array Array::from(const std::vector<bool>& values) {
+  return from(values, Shape{static_cast<std::int64_t>(values.size())});
+}
+
+Array Array::from(const std::vector<bool>& values, const Shape& shape) {
+  const std::vector<unsigned char> bytes(values.begin(), values.end());
+  return from_bytes(bytes.data(), static_cast<std::int64_t>(bytes.size()), shape, boolean);
+}
+
+Array Array::view_of(void* data, DType dtype, const Shape& shape, bool read_only) {
+  Array array;
+  array.size_ = checked_size(shape, dtype);
+  if (data == nullptr && array.size_ != 0) {
+    throw ValueError("view: null pointer to " + to_string(shape) + " of " +
+                     std::string(name_of(dtype)));
+  }
+  array.data_ = static_cast<std::byte*>(data);
+  array.shape_ = shape;
+  array.dtype_ = dtype;
+  array.read_only_ = read_only;
+  return array;
+}
+
+Array Array::view_of(void* data, DType dtype, const Shape& shape, const Shape& strides,
+                     bool read_only) {
+  if (strides.rank() != shape.rank()) {
+    throw ValueError("view: expected one stride per extent, got strides " + to_string(strides) +
+                     " for shape " + to_string(shape));
+  }
+  Array array = view_of(data, dtype, shape, read_only);
+  if (array.size_ != 0 && !visits_in_order(shape, strides)) {
+    array.block_ = allocate_block(sizeof(Shape), false);
+    if (array.block_ == nullptr) {
+      throw std::bad_alloc();
+    }
+    new (elements_of(array.block_)) Shape(strides);
+    array.row_major_ = false;
+  }
+  return array;
+}
+
+Shape Array::strides() const noexcept {
+  return row_major_ ? row_major_strides(shape_)
+                    : *std::launder(reinterpret_cast<const Shape*>(elements_of(block_)));
+}
+
+Array Array::copy() const {
+  Array result = empty(shape_, dtype_);
+  if (size_ == 0) {
+    return result;
+  }
+  if (row_major_) {
+    std::memcpy(result.data_, data_, static_cast<std::size_t>(nbytes()));
+    return result;
+  }
+  visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
+    gather(reinterpret_cast<T*>(result.data_), reinterpret_cast<const T*>(data_), size_, shape_,
+           strides());
+  });
+  return result;
+}
+
+Array Array::contiguous() const { return row_major_ ? *this : copy(); }
+
+Array Array::cast(DType dtype) const {
+  if (dtype == dtype_) {
+    return *this;
+  }
+  const Array source = contiguous();
+  Array result = empty(shape_, dtype);
+  visit_dtype(dtype_, [&]<class From>(std::type_identity<From>) {
+    visit_dtype(dtype, [&]<class To>(std::type_identity<To>) {
+      std::ranges::transform(source.data<From>(), reinterpret_cast<To*>(result.data_),
+                             convert<To, From>);
+    });
+  });
+  return result;
+}
+
+Array Array::reshape(const Shape& shape) const {
+  const auto fail = [&] {
+    throw ShapeError("reshape: cannot make " + to_string(shape) + " of " + to_string(shape_) +
+                     ", which has " + std::to_string(size_) + " elements");
+  };
+  if (!row_major_) {
+    throw ValueError("reshape: the array is a view with strides " + to_string(strides()) +
+                     " for shape " + to_string(shape_) +
+                     ", not row-major; call contiguous() first");
+  }
+  Array result = *this;
+  result.shape_ = shape;
+  const auto* open = std::ranges::find(shape, -1);
+  if (open != shape.end()) {
+    const int axis = static_cast<int>(open - shape.begin());
+    result.shape_[axis] = 1;
+    if (std::ranges::count(shape, -1) != 1) {
+      fail();
+    }
+    const std::int64_t rest = result.shape_.element_count();
+    if (rest == 0 || size_ % rest != 0) {
+      fail();
+    }
+    result.shape_[axis] = size_ / rest;
+  }
+  if (result.shape_.element_count() != size_) {
+    fail();
+  }
+  return result;
+}
+
+double Array::item_as_double() const {
+  check_item(dtype_);
+  return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
+    return static_cast<double>(*reinterpret_cast<const T*>(data_));
+  });
+}
+
+void Array::fail_data(DType dtype) const {
+  if (dtype != dtype_) {
+    throw TypeError("data: the array is " + std::string(name_of(dtype_)) + ", asked for " +
+                    std::string(name_of(dtype)));
+  }
+  throw ValueError("data: the array is a view with strides " + to_string(strides()) +
+                   " for shape " + to_string(shape_) + ", not row-major; call contiguous() first");
+}
+
+void Array::fail_item(DType dtype) const {
+  if (size_ != 1) {
+    throw ValueError("item: expected an array of one element, got shape " + to_string(shape_));
+  }
+  throw TypeError("item: the array is " + std::string(name_of(dtype_)) + ", asked for " +
+                  std::string(name_of(dtype)));
+}
+
+void Array::fail_read_only() {
+  throw ValueError("array: a view of const memory has no mutable elements");
+}
+
+void Array::fail_ragged(std::size_t row, std::size_t length, std::size_t expected) {
+  throw ShapeError("from: row " + std::to_string(row) + " has " + std::to_string(length) +
+                   " values, row 0 has " + std::to_string(expected));
+}
+
+}  // namespace kroton

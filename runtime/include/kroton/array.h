@@ -1,0 +1,324 @@
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <iosfwd>
+#include <ranges>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <kroton/dtype.h>
+#include <kroton/error.h>
+#include <kroton/shape.h>
+
+namespace kroton {
+
+namespace detail {
+
+// The head of a reference-counted buffer; the elements follow 64 bytes after it, in the same
+// allocation, aligned to 64 bytes.
+struct Block {
+  std::atomic<std::int64_t> references;
+  void* allocation;
+};
+
+void free_block(Block* block) noexcept;
+
+// A scalar of any dtype on its way to an element. Integers stay exact.
+struct Number {
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  Number(T value)  // NOLINT(google-explicit-constructor): any number is one
+      : floating(std::is_floating_point_v<T>), real(static_cast<double>(value)), whole(0) {
+    if constexpr (!std::is_floating_point_v<T>) {
+      whole = static_cast<std::int64_t>(value);
+      floating = value > T{0} && whole < 0;  // an unsigned value that int64 does not hold
+    }
+  }
+
+  bool floating;
+  double real;
+  std::int64_t whole;
+};
+
+}  // namespace detail
+
+/// A contiguous range of elements: std::vector, std::array, std::span, a C array.
+template <class R>
+concept ElementRange =
+    std::ranges::contiguous_range<const R> && std::ranges::sized_range<const R> &&
+    Element<std::remove_cv_t<std::ranges::range_value_t<const R>>>;
+
+/// An n-dimensional value in host memory: a dtype, a shape, and elements in row-major order.
+///
+/// An Array is a handle, as in NumPy: a copy is cheap and refers to the same elements, so a write
+/// through one is seen through the other. copy() makes new elements. Constness is that of the
+/// handle: data() and raw() give mutable elements on a non-const Array, read-only ones on a const
+/// one.
+///
+/// Elements are either owned (shared by the handles, freed with the last; aligned to 64 bytes) or,
+/// for a view, the caller's memory, which must outlive every handle.
+///
+/// Handles may be used from several threads as std::shared_ptr is; the elements have no lock.
+class Array {
+ public:
+  /// No elements: shape (0,), f32.
+  Array() noexcept : shape_({0}) {}
+
+  /// A scalar (rank 0) of the type given: `Array(2.0F)`.
+  template <Element T>
+  explicit Array(T value) : Array(empty(Shape(), dtype_of<T>)) {
+    *reinterpret_cast<T*>(data_) = value;
+  }
+
+  Array(const Array& other) noexcept
+      : block_(other.block_),
+        data_(other.data_),
+        size_(other.size_),
+        shape_(other.shape_),
+        dtype_(other.dtype_),
+        read_only_(other.read_only_),
+        row_major_(other.row_major_) {
+    if (block_ != nullptr) {
+      block_->references.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  /// Moving leaves `other` without elements, as Array() is.
+  Array(Array&& other) noexcept : Array() { swap(other); }
+  Array& operator=(const Array& other) noexcept {
+    Array(other).swap(*this);
+    return *this;
+  }
+  Array& operator=(Array&& other) noexcept {
+    Array(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Array() {
+    if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      detail::free_block(block_);
+    }
+  }
+  void swap(Array& other) noexcept;
+
+  // ---- Making arrays. All throw ValueError for a negative extent, for a size that does not fit in
+  // ---- memory, and for a value that an integer dtype does not hold.
+
+  /// Elements with no defined value.
+  [[nodiscard]] static Array empty(const Shape& shape, DType dtype = f32);
+  [[nodiscard]] static Array zeros(const Shape& shape, DType dtype = f32);
+  [[nodiscard]] static Array ones(const Shape& shape, DType dtype = f32);
+  /// Every element is `value`, which an integer dtype must hold exactly.
+  [[nodiscard]] static Array full(const Shape& shape, detail::Number value, DType dtype = f32);
+
+  /// start, start + step, ... up to but not including stop; rank 1. Element i is start + i * step,
+  /// computed in double precision. Throws ValueError for a zero step or an infinite count,
+  /// TypeError for boolean.
+  [[nodiscard]] static Array arange(double start, double stop, double step = 1, DType dtype = f32);
+  /// 0, 1, ... stop - 1.
+  [[nodiscard]] static Array arange(double stop, DType dtype = f32);
+
+  /// Independent normal deviates, by Philox4x32-10 and the Box-Muller transform; a function of the
+  /// arguments alone. Throws TypeError unless dtype is f32 or f64, ValueError for stddev < 0.
+  [[nodiscard]] static Array normal(const Shape& shape, std::uint64_t seed, double mean = 0,
+                                    double stddev = 1, DType dtype = f32);
+  /// Independent uniform deviates in [low, high), by Philox4x32-10; a function of the arguments
+  /// alone. Throws TypeError unless dtype is f32 or f64, ValueError unless low < high in the dtype.
+  [[nodiscard]] static Array uniform(const Shape& shape, std::uint64_t seed, double low = 0,
+                                     double high = 1, DType dtype = f32);
+
+  /// A copy of a range, of rank 1 and of the range's element type.
+  template <ElementRange R>
+  [[nodiscard]] static Array from(const R& values) {
+    const auto count = static_cast<std::int64_t>(std::ranges::size(values));
+    return from_elements(std::ranges::data(values), count, Shape{count});
+  }
+  /// A copy of a range in row-major order. Throws ShapeError when the sizes differ.
+  template <ElementRange R>
+  [[nodiscard]] static Array from(const R& values, const Shape& shape) {
+    return from_elements(std::ranges::data(values),
+                         static_cast<std::int64_t>(std::ranges::size(values)), shape);
+  }
+  /// The same from a vector of bits.
+  [[nodiscard]] static Array from(const std::vector<bool>& values);
+  [[nodiscard]] static Array from(const std::vector<bool>& values, const Shape& shape);
+
+  /// `Array::from({1.0F, 2.0F})`: rank 1.
+  template <Element T>
+  [[nodiscard]] static Array from(std::initializer_list<T> values) {
+    const auto count = static_cast<std::int64_t>(values.size());
+    return from_elements(values.begin(), count, Shape{count});
+  }
+  /// `Array::from({1.0F, 2.0F}, {2, 1})`. Throws ShapeError when the sizes differ.
+  template <Element T>
+  [[nodiscard]] static Array from(std::initializer_list<T> values, const Shape& shape) {
+    return from_elements(values.begin(), static_cast<std::int64_t>(values.size()), shape);
+  }
+  /// `Array::from({{1.0F, 2.0F}, {3.0F, 4.0F}})`: rank 2. Throws ShapeError when the rows differ in
+  /// length.
+  template <Element T>
+  [[nodiscard]] static Array from(std::initializer_list<std::initializer_list<T>> rows) {
+    const std::size_t columns = rows.size() == 0 ? 0 : rows.begin()->size();
+    std::vector<Storage<T>> values;
+    values.reserve(rows.size() * columns);
+    for (const auto& row : rows) {
+      if (row.size() != columns) {
+        fail_ragged(static_cast<std::size_t>(&row - rows.begin()), row.size(), columns);
+      }
+      values.insert(values.end(), row.begin(), row.end());
+    }
+    return from_elements(
+        reinterpret_cast<const T*>(values.data()), static_cast<std::int64_t>(values.size()),
+        Shape{static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns)});
+  }
+
+  /// The caller's memory as an array, not copied. A pointer to const gives a read-only view. Throws
+  /// ValueError for a null pointer to one element or more.
+  template <class T>
+    requires Element<std::remove_const_t<T>>
+  [[nodiscard]] static Array view(T* data, const Shape& shape) {
+    return view_of(const_cast<std::remove_const_t<T>*>(data), dtype_of<std::remove_const_t<T>>,
+                   shape, std::is_const_v<T>);
+  }
+  /// The same with strides, counted in elements: element (i, j) is data[i * strides[0] + j *
+  /// strides[1]]. Strides may be zero or negative. Throws ValueError unless there is one stride per
+  /// extent.
+  template <class T>
+    requires Element<std::remove_const_t<T>>
+  [[nodiscard]] static Array view(T* data, const Shape& shape, const Shape& strides) {
+    return view_of(const_cast<std::remove_const_t<T>*>(data), dtype_of<std::remove_const_t<T>>,
+                   shape, strides, std::is_const_v<T>);
+  }
+
+  // ---- Looking at them.
+
+  [[nodiscard]] DType dtype() const noexcept { return dtype_; }
+  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+  [[nodiscard]] int rank() const noexcept { return shape_.rank(); }
+  /// The number of elements.
+  [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+  /// Bytes of the elements, size() * size_of(dtype()).
+  [[nodiscard]] std::int64_t nbytes() const noexcept { return size_ * size_of(dtype_); }
+  /// Whether the elements lie in row-major order without gaps; only a view with strides may not.
+  [[nodiscard]] bool is_row_major() const noexcept { return row_major_; }
+  /// Whether this is a view of const memory.
+  [[nodiscard]] bool is_read_only() const noexcept { return read_only_; }
+  /// The distance in elements between neighbours along each axis.
+  [[nodiscard]] Shape strides() const noexcept;
+
+  /// The elements in row-major order, valid while a handle to them lives: name a result before a
+  /// loop over its elements. Throws TypeError when T is not the dtype, ValueError when the array is
+  /// not row-major.
+  template <Element T>
+  [[nodiscard]] std::span<const T> data() const {
+    check_data(dtype_of<T>);
+    return {reinterpret_cast<const T*>(data_), static_cast<std::size_t>(size_)};
+  }
+  /// The same, mutable. Throws also ValueError for a read-only view.
+  template <Element T>
+  [[nodiscard]] std::span<T> data() {
+    check_data(dtype_of<T>);
+    check_writable();
+    return {reinterpret_cast<T*>(data_), static_cast<std::size_t>(size_)};
+  }
+  /// The address of the first element, also for a view with strides.
+  [[nodiscard]] const void* raw() const noexcept { return data_; }
+  /// The same, mutable. Throws ValueError for a read-only view.
+  [[nodiscard]] void* raw() {
+    check_writable();
+    return data_;
+  }
+
+  /// The only element. item<double>() converts from any dtype (an i64 above 2^53 is rounded); any
+  /// other T must be the dtype, or TypeError. Throws ValueError unless size() is 1.
+  template <Element T>
+  [[nodiscard]] T item() const {
+    if constexpr (std::same_as<T, double>) {
+      return item_as_double();
+    } else {
+      check_item(dtype_of<T>);
+      return *reinterpret_cast<const T*>(data_);
+    }
+  }
+
+  // ---- Making others of them.
+
+  /// New elements with the same values, in row-major order.
+  [[nodiscard]] Array copy() const;
+  /// This array when it is row-major, otherwise a copy that is.
+  [[nodiscard]] Array contiguous() const;
+  /// The values as another dtype; this array when it has the dtype already. To boolean: whether not
+  /// zero (NaN is true). Float to integer rounds toward zero; NaN gives 0 and values outside the
+  /// range its nearest end. i64 to i32 keeps the low 32 bits.
+  [[nodiscard]] Array cast(DType dtype) const;
+  /// The same elements under another shape. One extent may be -1 and is then worked out. Throws
+  /// ShapeError when the sizes differ, ValueError when the array is not row-major.
+  [[nodiscard]] Array reshape(const Shape& shape) const;
+
+ private:
+  // std::vector<bool> has no bytes to copy from.
+  template <class T>
+  using Storage = std::conditional_t<std::same_as<T, bool>, unsigned char, T>;
+
+  template <Element T>
+  static Array from_elements(const T* values, std::int64_t count, const Shape& shape) {
+    return from_bytes(values, count, shape, dtype_of<T>);
+  }
+  static Array from_bytes(const void* values, std::int64_t count, const Shape& shape, DType dtype);
+  static Array make(const Shape& shape, DType dtype, bool zeroed);
+  static Array view_of(void* data, DType dtype, const Shape& shape, bool read_only);
+  static Array view_of(void* data, DType dtype, const Shape& shape, const Shape& strides,
+                       bool read_only);
+
+  void check_data(DType dtype) const {
+    if (dtype != dtype_ || !row_major_) {
+      fail_data(dtype);
+    }
+  }
+  void check_item(DType dtype) const {
+    if (dtype != dtype_ || size_ != 1) {
+      fail_item(dtype);
+    }
+  }
+  void check_writable() const {
+    if (read_only_) {
+      fail_read_only();
+    }
+  }
+  [[nodiscard]] double item_as_double() const;
+  [[noreturn]] void fail_data(DType dtype) const;
+  [[noreturn]] void fail_item(DType dtype) const;
+  [[noreturn]] static void fail_read_only();
+  [[noreturn]] static void fail_ragged(std::size_t row, std::size_t length, std::size_t expected);
+
+  // The owned elements; for a view with strides, the strides; null for a row-major view.
+  detail::Block* block_ = nullptr;
+  std::byte* data_ = nullptr;
+  std::int64_t size_ = 0;
+  Shape shape_;
+  DType dtype_ = DType::f32;
+  bool read_only_ = false;
+  bool row_major_ = true;
+};
+
+/// Nested brackets with aligned columns as NumPy prints them: up to 8 digits after the point,
+/// scientific notation where magnitudes differ widely; above 1000 elements only the first and last
+/// three along each axis.
+[[nodiscard]] std::string to_string(const Array& array);
+std::ostream& operator<<(std::ostream& stream, const Array& array);
+
+/// Whether dtypes, shapes and all elements are equal. A NaN equals a NaN only if `equal_nan`.
+[[nodiscard]] bool array_equal(const Array& a, const Array& b, bool equal_nan = false);
+
+/// Whether the shapes are equal and |a - b| <= atol + rtol * |b| for all elements, computed in
+/// double precision; the dtypes may differ. Infinities are close to themselves only; a NaN is close
+/// to a NaN only if `equal_nan`.
+[[nodiscard]] bool all_close(const Array& a, const Array& b, double rtol = 1e-5, double atol = 1e-8,
+                             bool equal_nan = false);
+
+}  // namespace kroton

@@ -1,0 +1,179 @@
+#include <doctest/doctest.h>
+#include <kroton/error.h>
+#include <kroton/type.h>
+
+#include <map>
+#include <thread>
+#include <vector>
+
+using kroton::ceil_div;
+using kroton::Dim;
+using kroton::DimAtom;
+using kroton::DimAtomRef;
+using kroton::floor_div;
+using kroton::maximum;
+using kroton::minimum;
+using kroton::provably_at_least;
+
+namespace {
+
+std::int64_t at(const Dim& dim, const std::map<std::string, std::int64_t>& values) {
+  return dim.evaluate([&](const DimAtom& atom) { return values.at(atom.name); });
+}
+
+}  // namespace
+
+TEST_CASE("sizes have one form, however they are written") {
+  const Dim a = Dim::named("a");
+  const Dim b = Dim::named("b");
+  CHECK((a + b) - b == a);
+  CHECK(a + b == b + a);
+  CHECK(a * b == b * a);
+  CHECK((a + 1) * (a - 1) == a * a - 1);
+  CHECK((a + b) * 2 == 2 * a + b * 2);
+  CHECK((a - a).is_constant(0));
+  CHECK((a * 0).is_constant(0));
+  CHECK_FALSE(a == b);
+  CHECK_FALSE(a == a + 1);
+  CHECK_FALSE(a == Dim(1));
+  CHECK_FALSE(Dim(2) == Dim(3));
+  CHECK((a + b).hash() == (b + a).hash());
+  CHECK(Dim(3).hash() == (a + 3 - a).hash());
+}
+
+TEST_CASE("equal names are one size, fresh sizes are their own") {
+  CHECK(Dim::named("batch") == Dim::named("batch"));
+  CHECK_FALSE(Dim::fresh("n") == Dim::fresh("n"));
+  CHECK_FALSE(Dim::named("n") == Dim::fresh("n"));
+  CHECK(Dim::named("n").as_variable()->name == "n");
+  CHECK(Dim(3).as_variable() == nullptr);
+  CHECK((Dim::named("n") + 1).as_variable() == nullptr);
+  CHECK((Dim::named("n") * 2).as_variable() == nullptr);
+  CHECK(floor_div(Dim::named("n"), 2).as_variable() == nullptr);
+}
+
+TEST_CASE("sizes print as polynomials") {
+  const Dim batch = Dim::named("print_batch");
+  const Dim n = Dim::named("print_n");
+  CHECK(Dim(0).to_string() == "0");
+  CHECK(Dim(-3).to_string() == "-3");
+  CHECK((1 + batch * 2).to_string() == "2*print_batch + 1");
+  CHECK((3 - batch).to_string() == "-print_batch + 3");
+  CHECK((n - batch - 1).to_string() == "-print_batch + print_n - 1");
+  CHECK((n + batch * n * 4).to_string() == "4*print_batch*print_n + print_n");
+  CHECK(floor_div(batch + 1, 2).to_string() == "floor_div(print_batch + 1, 2)");
+  CHECK(minimum(batch, 3).to_string() == "min(print_batch, 3)");
+  CHECK(maximum(n, batch).to_string() == "max(print_batch, print_n)");
+  CHECK(kroton::to_string(kroton::Dims{batch, 784}) == "(print_batch, 784)");
+  CHECK(kroton::to_string(kroton::Dims{3}) == "(3,)");
+  CHECK(kroton::to_string(kroton::TensorType{kroton::f64, {}}) == "f64 ()");
+}
+
+TEST_CASE("floor division of sizes is exact where the polynomial divides") {
+  const Dim n = Dim::named("n");
+  const Dim m = Dim::named("m");
+  CHECK(floor_div(7, 2) == Dim(3));
+  CHECK(floor_div(-7, 2) == Dim(-4));
+  CHECK(floor_div(6 * n, 3) == 2 * n);
+  CHECK(floor_div(n * m, n) == m);
+  CHECK(floor_div(n * m + n, n) == m + 1);
+  CHECK(floor_div(n * n - 1, n + 1) == n - 1);
+  CHECK(floor_div((n + m) * (n - m) * 3, n - m) == 3 * n + 3 * m);
+  CHECK(floor_div(2 * n + 1, 2) == n);
+  CHECK(floor_div(2 * n - 1, 2) == n - 1);
+  CHECK(floor_div(n, 1) == n);
+  CHECK(floor_div(3 * n + 5, 2) == n + 2 + floor_div(n + 1, 2));
+  CHECK_FALSE(floor_div(n, 2) == floor_div(n + 1, 2));
+  CHECK(floor_div(n, 2) == floor_div(n, 2));
+  CHECK_THROWS_WITH_AS(floor_div(n, 0),
+                       "floor_div: expected a positive divisor of the size n, got 0",
+                       kroton::ValueError);
+}
+
+TEST_CASE("ceiling division of sizes") {
+  const Dim n = Dim::named("n");
+  const Dim m = Dim::named("m");
+  CHECK(ceil_div(7, 2) == Dim(4));
+  CHECK(ceil_div(0, 2) == Dim(0));
+  CHECK(ceil_div(16 * n, 16) == n);
+  CHECK(ceil_div(n * m, m) == n);
+  CHECK(ceil_div(n, 16) == floor_div(n - 1, 16) + 1);
+  for (const std::int64_t value : {0, 1, 3, 16, 17}) {
+    CHECK(at(ceil_div(n, 16), {{"n", value}}) == (value + 15) / 16);
+    CHECK(at(ceil_div(n, m), {{"n", value}, {"m", 3}}) == (value + 2) / 3);
+  }
+}
+
+TEST_CASE("minimum and maximum of sizes fold where the order is known") {
+  const Dim n = Dim::named("n");
+  const Dim m = Dim::named("m");
+  CHECK(minimum(2, 3) == Dim(2));
+  CHECK(maximum(2, 3) == Dim(3));
+  CHECK(minimum(n, n) == n);
+  CHECK(minimum(n, n + 3) == n);
+  CHECK(maximum(n, n + m) == n + m);
+  CHECK(maximum(n, 0) == n);
+  CHECK(minimum(0, n) == Dim(0));
+  CHECK(minimum(n, m) == minimum(m, n));
+  CHECK_FALSE(minimum(n, m) == n);
+  CHECK_FALSE(minimum(n, m) == maximum(n, m));
+  CHECK(maximum(minimum(n, 3), 0) == minimum(n, 3));
+  CHECK(at(minimum(n, 3), {{"n", 17}}) == 3);
+  CHECK(at(minimum(n, 3), {{"n", 1}}) == 1);
+  CHECK(at(maximum(n, m - 3), {{"n", 1}, {"m", 17}}) == 14);
+}
+
+TEST_CASE("provable order of sizes") {
+  const Dim n = Dim::named("n");
+  const Dim m = Dim::named("m");
+  CHECK(provably_at_least(n, 0));
+  CHECK(provably_at_least(n * m + 1, 1));
+  CHECK(provably_at_least(n, minimum(n, 3)));
+  CHECK(provably_at_least(maximum(n, m), m));
+  CHECK(provably_at_least(floor_div(n, 2), 0));
+  CHECK_FALSE(provably_at_least(n, 1));
+  CHECK_FALSE(provably_at_least(n, m));
+  CHECK_FALSE(provably_at_least(floor_div(n - 1, 2), 0));
+}
+
+TEST_CASE("variables of a size are replaced inside its operations too") {
+  const Dim n = Dim::named("n");
+  const Dim m = Dim::named("m");
+  const DimAtomRef n_atom = n.as_variable();
+  const auto set_n = [&](const Dim& value) {
+    return [&n_atom, value](const DimAtomRef& atom) {
+      return atom == n_atom ? std::optional<Dim>(value) : std::nullopt;
+    };
+  };
+  CHECK((n * n + m).substitute(set_n(3)) == m + 9);
+  CHECK(floor_div(n + 1, 2).substitute(set_n(2 * m + 1)) == m + 1);
+  CHECK(minimum(n, m).substitute(set_n(m + 1)) == m);
+  CHECK((m + 1).substitute(set_n(3)) == m + 1);
+  std::vector<std::string> visited;
+  maximum(floor_div(n, 2), m).visit_variables(
+      [&](const DimAtomRef& atom) { visited.push_back(atom->name); });
+  CHECK(visited.size() == 2);
+}
+
+TEST_CASE("a size that does not fit in 64 bits is an error") {
+  const Dim n = Dim::named("n");
+  CHECK_THROWS_AS(Dim(INT64_MAX) + 1, kroton::ValueError);
+  CHECK_THROWS_AS(Dim(INT64_MAX) * 2, kroton::ValueError);
+  CHECK_THROWS_AS(at(n * n, {{"n", INT64_MAX}}), kroton::ValueError);
+  CHECK_THROWS_AS(at(floor_div(n, Dim::named("m")), {{"n", 3}, {"m", 0}}), kroton::ValueError);
+}
+
+TEST_CASE("sizes are interned from several threads at once") {
+  std::vector<std::thread> threads;
+  std::vector<Dim> results(4);
+  for (std::size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&results, t] {
+      for (int i = 0; i < 1000; ++i) {
+        const Dim n = Dim::named("shared_by_threads");
+        results[t] = floor_div(n + i % 7, 5) * minimum(n, i % 3 + 1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Dim& result : results) CHECK(result == results[0]);
+}

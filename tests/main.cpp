@@ -1,0 +1,24 @@
+// The test program: doctest's options, and --update-golden (see golden.h).
+
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "tests/golden.h"
+
+static bool update_golden = false;
+
+bool kroton_tests_update_golden() { return update_golden; }
+
+int main(int argc, char** argv) {
+  std::vector<char*> args(argv, argv + argc);
+  auto is_switch = [](const char* arg) { return std::strcmp(arg, "--update-golden") == 0; };
+  update_golden = std::erase_if(args, is_switch) > 0;
+
+  doctest::Context context;
+  context.applyCommandLine(static_cast<int>(args.size()), args.data());
+  return context.run();
+}

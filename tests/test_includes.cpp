@@ -1,0 +1,186 @@
+// Who may include whom. The rules are those of the folders: runtime stands alone, compiler knows
+// runtime, frontend knows both, examples know the one public header; LLVM, CUDA and Boost.Graph
+// stay where they are used.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path source_dir = KROTON_SOURCE_DIR;
+
+struct Include {
+  int line;
+  bool quoted;
+  std::string target;
+};
+
+std::vector<Include> includes_of(const std::string& text) {
+  static const std::regex pattern(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
+  std::vector<Include> found;
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    std::smatch match;
+    if (std::regex_search(line, match, pattern)) {
+      found.push_back({number, match[1] == "\"", match[2]});
+    }
+  }
+  return found;
+}
+
+bool starts_with_any(std::string_view text, const std::vector<std::string_view>& prefixes) {
+  return std::ranges::any_of(prefixes, [&](auto prefix) { return text.starts_with(prefix); });
+}
+
+bool is_llvm(std::string_view target) { return starts_with_any(target, {"llvm/", "llvm-c/"}); }
+
+bool is_boost(std::string_view target) { return target.starts_with("boost/"); }
+
+bool is_boost_graph(std::string_view target) { return target.starts_with("boost/graph/"); }
+
+bool is_cuda(std::string_view target) {
+  return starts_with_any(
+      target, {"cuda", "nvrtc", "nvJitLink", "nvml", "cublas", "cudnn", "cusolver", "curand",
+               "cufft", "nccl", "nvtx", "thrust/", "cub/"});
+}
+
+// The folder that has the public header <kroton/...>; empty when none has it.
+std::string owner_of_public_header(const std::string& target) {
+  for (const char* folder : {"runtime", "compiler", "frontend"}) {
+    if (fs::exists(source_dir / folder / "include" / target)) return folder;
+  }
+  return "";
+}
+
+// The folders whose headers a file of `folder` may include.
+std::vector<std::string_view> allowed_folders(std::string_view folder) {
+  if (folder == "runtime") return {"runtime"};
+  if (folder == "compiler") return {"runtime", "compiler"};
+  return {"runtime", "compiler", "frontend"};
+}
+
+// One line for each include of `text`, the contents of `path` (relative to the project), that
+// breaks a rule.
+std::vector<std::string> violations(const std::string& path, const std::string& text) {
+  std::vector<std::string> found;
+  const std::string folder = path.substr(0, path.find('/'));
+  const bool is_public = path.find("/include/kroton/") != std::string::npos;
+  const auto allowed = allowed_folders(folder);
+  for (const Include& include : includes_of(text)) {
+    const std::string& target = include.target;
+    auto check = [&](bool good, const char* rule) {
+      if (!good)
+        found.push_back(path + ':' + std::to_string(include.line) + ": " + target + ": " + rule);
+    };
+
+    check(!is_llvm(target) || path.starts_with("compiler/codegen/llvm/"),
+          "LLVM headers only under compiler/codegen/llvm");
+    check(!is_cuda(target) || starts_with_any(path, {"compiler/codegen/cuda/", "runtime/cuda"}),
+          "CUDA headers only under compiler/codegen/cuda and in runtime's CUDA device");
+    check(!is_boost(target) || folder == "compiler", "Boost headers only under compiler");
+    check(!is_boost_graph(target) || starts_with_any(path, {"compiler/ir/", "compiler/passes/"}),
+          "Boost.Graph headers only under compiler/ir and compiler/passes");
+    check(!is_public || !is_boost(target), "public headers include no Boost header");
+    check(!is_public || !include.quoted, "public headers include no private header");
+
+    if (folder == "examples") {
+      check(!include.quoted, "examples include of ours only <kroton/kroton.h>");
+      check(!target.starts_with("kroton/") || target == "kroton/kroton.h",
+            "examples include of ours only <kroton/kroton.h>");
+    } else if (target.starts_with("kroton/")) {
+      check(!include.quoted, "public headers are included as <kroton/...>");
+      const std::string owner = owner_of_public_header(target);
+      check(!owner.empty(), "there is no such public header");
+      check(owner.empty() || starts_with_any(owner, allowed), "a folder above this one");
+    } else if (include.quoted) {
+      const std::string owner = target.substr(0, target.find('/'));
+      check(std::ranges::find(allowed, owner) != allowed.end(),
+            "private headers are included by their path from the project's root, of this folder or"
+            " one below it");
+    }
+  }
+  return found;
+}
+
+struct Source {
+  std::string path;
+  std::string text;
+};
+
+std::vector<Source> sources() {
+  std::vector<Source> found;
+  for (const char* folder : {"runtime", "compiler", "frontend", "examples"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(source_dir / folder)) {
+      const std::string extension = entry.path().extension().string();
+      if (extension != ".h" && extension != ".cpp" && extension != ".c") continue;
+      std::ostringstream text;
+      text << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+      found.push_back({fs::relative(entry.path(), source_dir).generic_string(), text.str()});
+    }
+  }
+  return found;
+}
+
+bool breaks(const std::string& path, const std::string& text) {
+  return !violations(path, text).empty();
+}
+
+}  // namespace
+
+TEST_CASE("includes: every source keeps the rules") {
+  const auto all = sources();
+  size_t includes = 0;
+  for (const Source& source : all) {
+    includes += includes_of(source.text).size();
+    for (const std::string& violation : violations(source.path, source.text)) {
+      FAIL_CHECK(violation);
+    }
+  }
+  CHECK(all.size() > 20);
+  CHECK(includes > 100);
+}
+
+TEST_CASE("includes: the one public header exists") {
+  CHECK(owner_of_public_header("kroton/kroton.h") == "frontend");
+}
+
+TEST_CASE("includes: the rules catch what they forbid") {
+  CHECK(breaks("runtime/pool.cpp", "#include \"compiler/ir/graph.h\"\n"));
+  CHECK(breaks("runtime/pool.cpp", "#include <kroton/kroton.h>\n"));
+  CHECK(breaks("runtime/pool.cpp", "#include \"pool.h\"\n"));
+  CHECK(breaks("runtime/pool.cpp", "int a;\n  #  include <boost/graph/graph_traits.hpp>\n"));
+  CHECK(breaks("compiler/ir/graph.cpp", "#include \"frontend/tensor.h\"\n"));
+  CHECK(breaks("compiler/ir/graph.cpp", "#include <kroton/kroton.h>\n"));
+  CHECK(breaks("compiler/ir/graph.cpp", "#include <kroton/no_such_header.h>\n"));
+  CHECK(breaks("compiler/ir/graph.cpp", "#include <llvm/IR/IRBuilder.h>\n"));
+  CHECK(breaks("compiler/lower/plan.cpp", "#include <boost/graph/adjacency_list.hpp>\n"));
+  CHECK(breaks("compiler/codegen/llvm/jit.cpp", "#include <cuda.h>\n"));
+  CHECK(breaks("frontend/function.cpp", "#include \"llvm/IR/Module.h\"\n"));
+  CHECK(breaks("frontend/include/kroton/kroton.h", "#include \"compiler/ir/graph.h\"\n"));
+  CHECK(breaks("compiler/include/kroton/type.h", "#include <boost/container/small_vector.hpp>\n"));
+  CHECK(breaks("examples/01_gradient.cpp", "#include \"compiler/ir/graph.h\"\n"));
+  CHECK(breaks("examples/01_gradient.cpp", "#include <kroton/array.h>\n"));
+}
+
+TEST_CASE("includes: the rules allow what they should") {
+  CHECK_FALSE(breaks("runtime/pool.cpp", "#include \"runtime/pool.h\"\n#include <vector>\n"));
+  CHECK_FALSE(breaks("compiler/ir/graph.cpp",
+                     "#include \"runtime/pool.h\"\n#include <boost/graph/adjacency_list.hpp>\n"));
+  CHECK_FALSE(breaks("compiler/passes/fuse.cpp", "#include <boost/graph/dominator_tree.hpp>\n"));
+  CHECK_FALSE(breaks("compiler/codegen/llvm/jit.cpp", "#include <llvm/IR/IRBuilder.h>\n"));
+  CHECK_FALSE(breaks("compiler/codegen/cuda/nvrtc.cpp", "#include <nvrtc.h>\n"));
+  CHECK_FALSE(breaks("frontend/function.cpp", "#include \"compiler/ir/graph.h\"\n"));
+  CHECK_FALSE(
+      breaks("examples/01_gradient.cpp", "#include <kroton/kroton.h>\n#include <cstdio>\n"));
+}

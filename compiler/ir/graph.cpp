@@ -141,7 +141,8 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
 }
 
 Graph::Vertex Graph::append(VertexData data, const std::vector<Vertex>& operands) {
-  const Vertex v = boost::add_vertex(std::move(data), storage_);
+  const Vertex v = boost::add_vertex(storage_);
+  storage_[v] = std::move(data);  // add_vertex would copy it
   uses_.push_back(0);
   dead_.push_back(false);
   for (std::size_t k = 0; k < operands.size(); ++k) {
@@ -200,6 +201,7 @@ std::vector<Graph::Vertex> Graph::topological_order(bool live_only) const {
   auto color_map = boost::make_iterator_property_map(
       colors.begin(), boost::get(boost::vertex_index, storage_));
   const auto visit = [&](Vertex root) {
+    if (root >= size()) throw InternalError("graph: no vertex %" + std::to_string(root));
     if (colors[root] != boost::white_color) return;
     boost::depth_first_visit(operands_of, root, visitor, color_map);
   };

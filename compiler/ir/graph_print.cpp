@@ -41,7 +41,7 @@ std::string to_string(const Graph& graph) {
   std::vector<Graph::Vertex> order;
   try {
     order = graph.topological_order();
-  } catch (const InternalError&) {  // a cycle, whose error shows this text
+  } catch (const InternalError&) {  // a corrupt graph, whose error shows this text
     order.resize(graph.size());
     std::iota(order.begin(), order.end(), Graph::Vertex{0});
   }

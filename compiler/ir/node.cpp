@@ -9,15 +9,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/ir/hash.h"
 #include "compiler/ir/op.h"
 
 namespace kroton {
 namespace {
-
-std::size_t mix(std::size_t seed, std::size_t value) {
-  return (seed ^ (value + 0x9e3779b97f4a7c15ULL + (seed << 6) + (seed >> 2))) *
-         0xff51afd7ed558ccdULL;
-}
 
 bool same_elements(const std::optional<Array>& a, const std::optional<Array>& b) {
   if (!a || !b) return a.has_value() == b.has_value();
@@ -44,9 +40,9 @@ std::string shortest(double value) {
 
 std::size_t hash_of(const OpRecord& op, const std::vector<Tensor>& inputs,
                     const Attributes& attributes) {
-  std::size_t hash = mix(std::hash<std::string_view>()(op.name), attributes.hash());
+  std::size_t hash = hash_combine(std::hash<std::string_view>()(op.name), attributes.hash());
   for (const Tensor& input : inputs) {
-    hash = mix(hash, input.node().hash);
+    hash = hash_combine(hash, input.node().hash);
   }
   return hash;
 }
@@ -153,16 +149,18 @@ bool Attributes::operator==(const Attributes& other) const {
 }
 
 std::size_t Attributes::hash() const {
-  std::size_t hash = mix(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
-  for (const int axis : axes) hash = mix(hash, static_cast<std::size_t>(axis));
-  hash = mix(hash, axes.size());
-  for (const Dim& dim : dims) hash = mix(hash, dim.hash());
-  hash = mix(hash, dims.size());
-  for (const std::int64_t value : integers) hash = mix(hash, static_cast<std::size_t>(value));
-  hash = mix(hash, std::hash<std::string>()(name));
-  hash = mix(hash, static_cast<std::size_t>(identity));
-  hash = mix(hash, std::hash<const void*>()(state.get()));
-  return mix(hash, std::hash<const void*>()(array ? array->raw() : nullptr));
+  std::size_t hash =
+      hash_combine(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
+  for (const int axis : axes) hash = hash_combine(hash, static_cast<std::size_t>(axis));
+  hash = hash_combine(hash, axes.size());
+  for (const Dim& dim : dims) hash = hash_combine(hash, dim.hash());
+  hash = hash_combine(hash, dims.size());
+  for (const std::int64_t value : integers)
+    hash = hash_combine(hash, static_cast<std::size_t>(value));
+  hash = hash_combine(hash, std::hash<std::string>()(name));
+  hash = hash_combine(hash, static_cast<std::size_t>(identity));
+  hash = hash_combine(hash, std::hash<const void*>()(state.get()));
+  return hash_combine(hash, std::hash<const void*>()(array ? array->raw() : nullptr));
 }
 
 std::string Attributes::to_string() const {
@@ -186,8 +184,10 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
                  SourceLine line) {
   line = LineScope::current().value_or(line);
   if (op.arity >= 0 && static_cast<int>(inputs.size()) != op.arity) {
-    fail_internal(op, "expected " + std::to_string(op.arity) + " inputs, got " +
-                          std::to_string(inputs.size()), line);
+    fail_internal(
+        op,
+        "expected " + std::to_string(op.arity) + " inputs, got " + std::to_string(inputs.size()),
+        line);
   }
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     if (!inputs[k]) {
@@ -201,8 +201,13 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
   }
   TypeContext context(op, inputs, attributes, line);
   TensorType type = op.infer(context);
-  const auto* node = new Node{op,   std::move(attributes), std::move(inputs), std::move(type),
-                              context.take_constraints(), line, hash};
+  const auto* node = new Node{op,
+                              std::move(attributes),
+                              std::move(inputs),
+                              std::move(type),
+                              context.take_constraints(),
+                              line,
+                              hash};
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
 }
 
@@ -231,9 +236,8 @@ std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
   return order;
 }
 
-std::vector<Tensor> substitute(
-    std::span<const Tensor> roots,
-    const std::function<std::optional<Tensor>(const Tensor&)>& replace) {
+std::vector<Tensor> substitute(std::span<const Tensor> roots,
+                               const std::function<std::optional<Tensor>(const Tensor&)>& replace) {
   struct Visit {
     Tensor tensor;
     std::size_t next = 0;

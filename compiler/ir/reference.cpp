@@ -60,8 +60,7 @@ Array convert(const ReferenceValue& value) {
 
 }  // namespace
 
-void bind_sizes(const Node& variable, const std::vector<std::int64_t>& shape,
-                SizeBindings& sizes) {
+void bind_sizes(const Node& variable, const std::vector<std::int64_t>& shape, SizeBindings& sizes) {
   const Dims& dims = variable.type.shape;
   bool fits = dims.size() == shape.size();
   for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {

@@ -44,7 +44,7 @@ bool at_least(const Dim& a, const Dim& b) { return provably_at_least(a, b); }
 
 // The quotient when `divisor` divides `dim` without rest.
 std::optional<Dim> divide(const Dim& dim, const Dim& divisor) {
-  const Dim quotient = floor_div(dim, divisor);
+  Dim quotient = floor_div(dim, divisor);
   if (quotient * divisor == dim) return quotient;
   return std::nullopt;
 }
@@ -191,7 +191,7 @@ bool Simplifier::fits(const Form& form, const Dim& divisor) const {
 Expr Simplifier::simplify_quotient(const Expr& numerator, const Expr& divisor) const {
   const std::optional<Dim> dim = as_dim(divisor);
   const Form form = form_of(numerator);
-  const Expr plain = binary(Op::floor_div, numerator, divisor);
+  Expr plain = binary(Op::floor_div, numerator, divisor);
   if (!dim || !at_least(*dim, 0) || dim->is_constant(0) || !is_index(form)) return plain;
   if (fits(form, *dim)) return integer(0);
   Form whole;
@@ -213,7 +213,7 @@ Expr Simplifier::simplify_quotient(const Expr& numerator, const Expr& divisor) c
 Expr Simplifier::simplify_rest(const Expr& numerator, const Expr& divisor) const {
   const std::optional<Dim> dim = as_dim(divisor);
   const Form form = form_of(numerator);
-  const Expr plain = binary(Op::mod, numerator, divisor);
+  Expr plain = binary(Op::mod, numerator, divisor);
   if (!dim || !at_least(*dim, 0) || dim->is_constant(0) || !is_index(form)) return plain;
   if (fits(form, *dim)) return numerator;
   Form whole;

@@ -61,31 +61,23 @@ void destroy(const ExprNode* node) {
   waiting = nullptr;
 }
 
-// Open addressing with linear probing over weak references. A slot whose node is gone is reused by
-// the next insertion that passes it, and all of them are dropped when the table is rebuilt.
+// Open addressing with linear probing over weak references. The slots of nodes that are gone are
+// dropped when the table is rebuilt.
 class Table {
  public:
   Expr find_or_insert(ExprNode&& candidate) {
     const std::size_t hash = hash_of(candidate);
     const std::lock_guard lock(mutex_);
     if (filled_ * 2 >= slots_.size()) rebuild();
-    Slot* target = nullptr;
     std::size_t at = hash & (slots_.size() - 1);
     for (; slots_[at].filled; at = (at + 1) & (slots_.size() - 1)) {
-      Slot& slot = slots_[at];
-      if (slot.hash == hash) {
-        if (Expr found = slot.node.lock(); found != nullptr && equal(*found, candidate)) {
-          return found;
-        }
-      }
-      if (target == nullptr && slot.node.expired()) target = &slot;
-    }
-    if (target == nullptr) {
-      target = &slots_[at];
-      ++filled_;
+      if (slots_[at].hash != hash) continue;
+      Expr found = slots_[at].node.lock();
+      if (found != nullptr && equal(*found, candidate)) return found;
     }
     Expr made(new ExprNode(std::move(candidate)), destroy);
-    *target = Slot{hash, made, true};
+    slots_[at] = Slot{hash, made, true};
+    ++filled_;
     return made;
   }
 

@@ -179,9 +179,10 @@ struct For {
   Variable variable;  // runs from 0 to extent-1
   Expr extent;        // i64
   LoopKind kind = LoopKind::serial;
-  int width = 1;          // vector: lanes
-  int interleave = 1;     // vector: how many vectors per step, each with its own accumulators
-  bool unrolled = false;  // vector: constant extent, written out
+  int width = 1;       // vector: lanes
+  int interleave = 1;  // vector: how many vectors per step, each with its own accumulators
+  int unrolled = 0;    // vector: if not 0, written out for this many iterations, at least the
+                       // extent (which may be symbolic); those past the extent are masked
   Block body;
 };
 

@@ -10,19 +10,19 @@
 //   bool  is_f64()                    the working dtype: f64 (integers are i64) or f32 (i32)
 //   Value real(double c)              float constant, rounded to the working dtype
 //   Value integer(int64_t c)          integer constant of the working width
-//   Value add sub mul div(a, b)  neg sqrt abs round_even(a)  fma(a, b, c)
-//   Value min max(a, b)               compare and select: min is a < b ? a : b, max is a > b ? a :
-//   b Value lt le gt ge eq ne(a, b)     float comparisons; with a NaN all but ne are false Value
-//   select(cond, a, b)  logical_and(a, b)  logical_or(a, b)  logical_not(a) Value bits(x)
-//   from_bits(i)       bit casts between a float and an integer of its width Value iadd isub imul
-//   iand ior ixor(i, j)  shl ashr lshr(i, int n)  ilt ieq(i, j) Value to_int(x)  to_real(i)
-//   conversions; to_int truncates
+//   Value add sub mul div(a, b)  neg abs round_even(a)  fma(a, b, c)
+//   Value min max(a, b)               a is a constant; a NaN b is the result, which both
+//                                     `a < b ? a : b` and a min that propagates NaN give
+//   Value lt gt eq ne(a, b)           float comparisons; with a NaN all but ne are false
+//   Value select(cond, a, b)  logical_and logical_or(a, b)
+//   Value bits(x)  from_bits(i)       bit casts between a float and an integer of its width
+//   Value iadd isub iand ior ixor(i, j)  shl lshr(i, int n)
 // Every float operation rounds once, to nearest-even, with subnormals kept; fma rounds once. B must
 // not contract, reassociate or flush. Integer operations wrap. The functions call B in a fixed
 // order that does not depend on the C++ compiler, so dumps of what they build are stable.
 //
 // All functions: NaN gives NaN, subnormal arguments and results are exact to the same bounds, no
-// result raises a trap. "ulp" is the spacing of the working dtype at the exact result. The bounds
+// call raises a trap. "ulp" is the spacing of the working dtype at the exact result. The bounds
 // below are what tests/loop/test_math.cpp asserts.
 
 namespace kroton::loop::math {
@@ -55,9 +55,9 @@ typename B::Value log(B& b, typename B::Value x);
 template <class B>
 typename B::Value log1p(B& b, typename B::Value x);
 
-/// Sine of x radians; keeps the sign of a zero; NaN for infinities. 2 ulp for |x| <= 2^17 in f32
-/// and |x| <= 2^46 in f64. Beyond that the result still lies in [-1, 1] but its phase is lost, that
-/// is, the absolute error may reach 2: the argument's own spacing nears a period there.
+/// Sine of x radians; keeps the sign of a zero; NaN for infinities. 2 ulp for |x| <= 2^17 (131072)
+/// in f32 and |x| <= 2^46 (7.0e13) in f64. Beyond that the result still lies in [-1, 1], but its
+/// phase is gradually lost: the absolute error may reach 2.
 template <class B>
 typename B::Value sin(B& b, typename B::Value x);
 

@@ -12,16 +12,18 @@ struct WideExpReduction {
 };
 
 /// For results over the whole range, for |x| < 800 (f64) or |x| < 150 (f32); callers clamp. The
-/// wide r costs a degree or two of the polynomial, but e^x = e^r s s, and one shift makes s.
+/// wide r costs a degree or two of the polynomial, but e^x = e^r s s, and one shift makes s. With
+/// `low`, of the size of x's rounding error, it reduces x + low.
 template <class B>
-WideExpReduction<B> reduce_exp_wide(const Format& fmt, Term<B> x) {
+WideExpReduction<B> reduce_exp_wide(const Format& fmt, Term<B> x, const Term<B>* low = nullptr) {
   // The bias rides on the rounding constant, so the low bits of t are the exponent field of s.
   const double round = fmt.to_integer + static_cast<double>(fmt.bias);
   Term<B> t = fma(x, 0x1.71547652b82fep-1, round);  // 1 / (2 ln2)
   Term<B> h = t - round;
-  // 2 ln2 in two parts; the first product is exact.
+  // 2 ln2 in two parts; with the first, product and difference are exact.
+  const double ln2_low = fmt.pick(-0x1.7f7d1cp-19, -0x1.9ef35793c7673p-40);
   Term<B> r = fma(h, fmt.pick(-0x1.62e4p0, -0x1.62e42fefa2p0), x);
-  r = fma(h, fmt.pick(-0x1.7f7d1cp-19, -0x1.9ef35793c7673p-40), r);
+  r = low ? r + fma(h, ln2_low, *low) : fma(h, ln2_low, r);
   return {r, shl(bits(t), fmt.mantissa)};
 }
 

@@ -87,9 +87,7 @@ typename B::Value pow(B& b, typename B::Value xv, typename B::Value yv) {
   t_low = select(abs(t) < fmt.pick(128, 1024), t_low, 0.0);  // inf - inf where t is infinite
 
   Term<B> clamped = at_least(at_most(t, fmt.pick(89, 710)), fmt.pick(-105, -746));
-  WideExpReduction<B> red = reduce_exp_wide(fmt, clamped);
-  red.r = red.r + t_low;
-  Term<B> power = exp_of(fmt, red);
+  Term<B> power = exp_of(fmt, reduce_exp_wide(fmt, clamped, &t_low));
 
   Term<B> is_one = equal(a, 1.0);
   power = select(is_one || equal(y, 0.0), 1.0, power);

@@ -420,7 +420,7 @@ void Printer::write_loop(const For& loop) {
     case LoopKind::vector:
       out_ += "vector<" + std::to_string(loop.width) +
               (copies > 1 ? " x" + std::to_string(copies) : "") +
-              (loop.unrolled ? " unrolled" : "") + "> ";
+              (loop.unrolled > 0 ? " unrolled " + std::to_string(loop.unrolled) : "") + "> ";
       break;
     case LoopKind::unroll:
       out_ += "unroll ";

@@ -44,7 +44,7 @@ struct Slope {
 
 // The rules of stride_of for one node whose arguments are known.
 Expr stride_of_node(const Expr& e, const std::vector<Slope>& args) {
-  const Expr zero = integer(0, is_integer(e->dtype) ? e->dtype : DType::i64);
+  Expr zero = integer(0, is_integer(e->dtype) ? e->dtype : DType::i64);
   // A value that is the same at every step stays the same under any operation.
   if (std::all_of(args.begin(), args.end(), [](const Slope& s) { return is_zero(s.stride); })) {
     return zero;

@@ -225,9 +225,14 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
   check_uniform(s->extent, "the extent");
   const bool constant = s->extent->op == Op::integer;
   const bool is_vector = s->kind == LoopKind::vector;
-  const bool written_out = s->kind == LoopKind::unroll || (is_vector && s->unrolled);
-  require(!written_out || constant,
+  const bool written_out = s->kind == LoopKind::unroll || (is_vector && s->unrolled > 0);
+  require(s->kind != LoopKind::unroll || constant,
           role + " is unrolled but its extent " + to_string(s->extent) + " is not constant");
+  std::int64_t extent = 0;
+  const bool cut = is_vector && s->unrolled > 0 && is_integer_constant(s->extent, extent) &&
+                   extent > s->unrolled;
+  require(!cut, role + " is written out for " + std::to_string(s->unrolled) + " of its " +
+                    std::to_string(extent) + " iterations");
   require(s->kind != LoopKind::parallel || loops_.empty(), role + " is parallel but not outermost");
   const auto power_of_two = [](int n) { return n > 0 && std::has_single_bit(unsigned(n)); };
   require(!is_vector || (power_of_two(s->width) && power_of_two(s->interleave)),

@@ -147,7 +147,7 @@ class DotLowering {
     const loop::Variable k = fresh_variable("k");
     const loop::Variable j = fresh_variable("j");
     const loop::Expr at = loop::variable(k) * loop::integer(tile_.columns) + loop::variable(j);
-    loop::For lanes = vector_loop(j, Dim(tile_.columns), true);
+    loop::For lanes = vector_loop(j, Dim(tile_.columns), tile_.columns);
     loop::For steps;
     steps.variable = k;
     steps.extent = loop::size(inner_);
@@ -155,16 +155,16 @@ class DotLowering {
       lanes.body = {loop::Store{panel_, at, loop::real(0, dtype_)}};
       steps.body = {make_for(lanes)};
       block.push_back(make_for(steps));
-      lanes = vector_loop(j, columns, columns.is_constant());
+      lanes = vector_loop(j, columns, tile_.columns);
     }
     const loop::Expr value = operand(b_, loop::variable(k), first + loop::variable(j), transpose_b_);
     lanes.body = {loop::Store{panel_, at, value}};
     if (transpose_b_) {
       // Along k the operand is contiguous: read whole vectors there.
       lanes.kind = loop::LoopKind::serial;
-      lanes.unrolled = false;
+      lanes.unrolled = 0;
       lanes.width = 1;
-      loop::For run = vector_loop(k, inner_, false);
+      loop::For run = vector_loop(k, inner_, 0);
       run.body = lanes.body;
       lanes.body = {make_for(std::move(run))};
       block.push_back(make_for(std::move(lanes)));
@@ -219,10 +219,10 @@ class DotLowering {
                            : tile_.columns;
     const auto accumulators = context_.buffers().create("tile", dtype_, Dim(rows * padded),
                                                         loop::Space::registers);
-    const auto over_tile = [&](const Dim& extent, bool unrolled, const auto& statement) {
+    const auto over_tile = [&](const Dim& extent, const auto& statement) {
       const loop::Variable i = fresh_variable("i");
       const loop::Variable j = fresh_variable("j");
-      loop::For lanes = vector_loop(j, extent, unrolled);
+      loop::For lanes = vector_loop(j, extent, padded);
       lanes.body = statement(loop::variable(i), loop::variable(j));
       loop::For each;
       each.variable = i;
@@ -235,14 +235,14 @@ class DotLowering {
       return i * loop::integer(padded) + j;
     };
     loop::Block block{loop::Allocate{accumulators}};
-    block.push_back(over_tile(Dim(padded), true, [&](const loop::Expr& i, const loop::Expr& j) {
+    block.push_back(over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
       return loop::Block{loop::Store{accumulators, at(i, j), loop::real(0, dtype_)}};
     }));
     const loop::Variable k = fresh_variable("k");
     loop::For steps;
     steps.variable = k;
     steps.extent = loop::size(inner_);
-    steps.body = {over_tile(Dim(padded), true, [&](const loop::Expr& i, const loop::Expr& j) {
+    steps.body = {over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
       const loop::Expr a = operand(a_, first_row + i, loop::variable(k), transpose_a_);
       const loop::Expr b = loop::load(panel_, loop::variable(k) * loop::integer(tile_.columns) + j);
       const loop::Expr sum = loop::load(accumulators, at(i, j));
@@ -250,19 +250,9 @@ class DotLowering {
     })};
     block.push_back(make_for(std::move(steps)));
 
-    // A tile whose width is only known at the call is read lane by lane: from memory, so that the
-    // accumulators themselves stay in registers.
-    loop::BufferRef results = accumulators;
-    if (!columns.is_constant()) {
-      results = context_.buffers().create("results", dtype_, Dim(rows * padded), loop::Space::registers);
-      block.push_back(loop::Allocate{results});
-      block.push_back(over_tile(Dim(padded), true, [&](const loop::Expr& i, const loop::Expr& j) {
-        return loop::Block{loop::Store{results, at(i, j), loop::load(accumulators, at(i, j))}};
-      }));
-    }
-    block.push_back(over_tile(columns, columns.is_constant(), [&](const loop::Expr& i, const loop::Expr& j) {
+    block.push_back(over_tile(columns, [&](const loop::Expr& i, const loop::Expr& j) {
       context_.forget_values();
-      context_.set_value(dot_, loop::load(results, at(i, j)));
+      context_.set_value(dot_, loop::load(accumulators, at(i, j)));
       Index point = batch_;
       point.push_back(first_row + i);
       point.push_back(first + j);
@@ -293,7 +283,7 @@ class DotLowering {
     return context_.value(v, index);
   }
 
-  loop::For vector_loop(const loop::Variable& variable, const Dim& extent, bool unrolled) const {
+  loop::For vector_loop(const loop::Variable& variable, const Dim& extent, int unrolled) const {
     loop::For loop;
     loop.variable = variable;
     loop.extent = loop::size(extent);

@@ -179,7 +179,8 @@ Tensor matrix_product(const OpRecord& op, const Operand& left, const Operand& ri
   Tensor result;
   if (columns.rank() == 2) {
     // One matrix on the right serves every row on the left: one large product.
-    result = multiply(reshape(rows, {-1, inner}), columns);
+    const Dim count = element_count(row_batch) * rows.shape(rows.rank() - 2);
+    result = multiply(reshape(rows, {count, inner}), columns);
   } else {
     const auto batched = [&](const Tensor& t) {
       Dims target = shape;

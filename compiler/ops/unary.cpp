@@ -68,7 +68,7 @@ std::vector<Sample> cast_samples() {
   std::vector<Sample> samples;
   for (DType from : dtypes) {
     for (DType to : dtypes) {
-      for (const ops::HostShape& shape : {ops::HostShape{}, {0}, {3}, {17}, {3, 5}}) {
+      for (const ops::HostShape& shape : {ops::HostShape{}, {0}, {1}, {17}, {3, 5}}) {
         samples.push_back({{ops::spread(from, shape, -3, 3)},
                            [to](std::span<const Tensor> x) { return cast(x[0], to); },
                            is_float(from) && is_float(to)});

@@ -58,6 +58,23 @@ std::optional<std::vector<int>> unit_mapping(const Dims& from, const Dims& to) {
   return mapping;
 }
 
+// Whether a view of the vertex may move before it: it is elementwise and has no other use, and so
+// have few vertices below it. The limit keeps views of views of long chains from moving through
+// the whole chain each.
+bool lets_views_through(const Graph& graph, Vertex v) {
+  constexpr std::size_t limit = 32;
+  std::vector<Vertex> moved;
+  const auto add = [&](Vertex x) {
+    if (is_elementwise(*graph[x].op) && graph.use_count(x) == 1) moved.push_back(x);
+  };
+  add(v);
+  if (moved.empty()) return false;
+  for (std::size_t next = 0; next < moved.size() && moved.size() <= limit; ++next) {
+    for (const Vertex operand : graph.operands(moved[next])) add(operand);
+  }
+  return moved.size() <= limit;
+}
+
 // f(view(a), view(b), ...) for view(f(a, b, ...)).
 template <class View>
 Vertex push_through(Graph& graph, Vertex elementwise, const View& view) {
@@ -167,10 +184,12 @@ Result reshape_of_broadcast(Graph& graph, Vertex v) {
   return add_broadcast(graph, reshaped, shape(graph, v), axes, graph[v].line);
 }
 
+// Axes of size 1 leave before an elementwise operation; they may have come just before it. Axes that
+// are added stay where they are: a broadcast that repeats them takes them away again.
 Result reshape_of_elementwise(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
-  if (!is_elementwise(*graph[inner].op) || graph.use_count(inner) > 1 ||
-      !unit_mapping(shape(graph, inner), shape(graph, v))) {
+  if (rank(graph, v) >= rank(graph, inner) ||
+      !unit_mapping(shape(graph, inner), shape(graph, v)) || !lets_views_through(graph, inner)) {
     return std::nullopt;
   }
   const Dims target = shape(graph, v);
@@ -331,7 +350,7 @@ Result slice_of_broadcast(Graph& graph, Vertex v) {
 
 Result slice_of_elementwise(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
-  if (!is_elementwise(*graph[inner].op) || graph.use_count(inner) > 1) return std::nullopt;
+  if (!lets_views_through(graph, inner)) return std::nullopt;
   const Attributes attributes = graph[v].attributes;
   const SourceLine line = graph[v].line;
   return push_through(graph, inner,

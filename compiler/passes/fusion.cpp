@@ -31,7 +31,7 @@ class RecordingContext final : public PointContext {
     reads.push_back({k, index});
     // A value that depends on just what a load would: on the operand and the place.
     loop::Expr stand_in = loop::variable(
-        {-2 - static_cast<int>(operands_[static_cast<std::size_t>(k)]), DType::i64, "operand"});
+        {(1 << 30) + static_cast<int>(operands_[static_cast<std::size_t>(k)]), DType::i64, "operand"});
     for (const loop::Expr& i : index) stand_in = stand_in * loop::integer(1000003) + i;
     return loop::cast(stand_in, input_type(k).dtype);
   }

@@ -178,17 +178,22 @@ class Rewriting {
       const std::vector<Vertex> users = graph_.users(v);
       graph_.replace(v, *result);
       waiting_.resize(graph_.size(), false);
-      for (Vertex made = first_new; made < graph_.size(); ++made) enqueue(made);
-      for (const Vertex user : users) enqueue(user);
+      // What was made, then its users, are next: operands are in normal form before their users.
+      for (auto user = users.rbegin(); user != users.rend(); ++user) enqueue(*user, true);
+      for (Vertex made = graph_.size(); made-- > first_new;) enqueue(made, true);
       return true;
     }
     return false;
   }
 
-  void enqueue(Vertex v) {
+  void enqueue(Vertex v, bool next = false) {
     if (waiting_[v]) return;
     waiting_[v] = true;
-    queue_.push_back(v);
+    if (next) {
+      queue_.push_front(v);
+    } else {
+      queue_.push_back(v);
+    }
   }
 
   Graph& graph_;

@@ -150,8 +150,9 @@ TEST_CASE("variables of a size are replaced inside its operations too") {
   CHECK(minimum(n, m).substitute(set_n(m + 1)) == m);
   CHECK((m + 1).substitute(set_n(3)) == m + 1);
   std::vector<std::string> visited;
-  maximum(floor_div(n, 2), m).visit_variables(
-      [&](const DimAtomRef& atom) { visited.push_back(atom->name); });
+  maximum(floor_div(n, 2), m).visit_variables([&](const DimAtomRef& atom) {
+    visited.push_back(atom->name);
+  });
   CHECK(visited.size() == 2);
 }
 

@@ -82,9 +82,10 @@ TEST_CASE("gradients of a logistic regression agree with finite differences") {
   }
   // Far in the tails the stable form is differentiated: neither infinite nor NaN.
   const auto [gw, gb] = kt::grad(loss, w, b);
-  const std::vector<std::pair<Tensor, Array>> tail = {
-      {x, Array::full({1, 3}, 1000.0, kt::f64)}, {y, Array::zeros({1}, kt::f64)},
-      {w, Array::ones({3, 1}, kt::f64)}, {b, Array::zeros({1}, kt::f64)}};
+  const std::vector<std::pair<Tensor, Array>> tail = {{x, Array::full({1, 3}, 1000.0, kt::f64)},
+                                                      {y, Array::zeros({1}, kt::f64)},
+                                                      {w, Array::ones({3, 1}, kt::f64)},
+                                                      {b, Array::zeros({1}, kt::f64)}};
   CHECK(values_at(gb, tail)[0] == doctest::Approx(1));
   CHECK(values_at(gw, tail)[0] == doctest::Approx(1000.02));
 }
@@ -157,18 +158,17 @@ TEST_CASE("products of cotangents and Jacobians") {
   const auto result = kt::vjp({x * x, kt::sum(x)}, {x}, {v, kt::make_literal(3.0, kt::f64, {})});
   CHECK(values_at(result[0], {{x, Array::from({1.0, 2.0})}, {v, Array::from({10.0, 20.0})}}) ==
         std::vector<double>{23, 83});
-  CHECK_THROWS_WITH_AS(kt::vjp({x}, {x}, {}), "vjp: expected one cotangent for each of 1 outputs, got 0",
-                       kt::ValueError);
+  CHECK_THROWS_WITH_AS(kt::vjp({x}, {x}, {}),
+                       "vjp: expected one cotangent for each of 1 outputs, got 0", kt::ValueError);
 }
 
 TEST_CASE("a variable that the cost does not depend on is an error unless allowed") {
   const Tensor x = kt::scalar("x");
   const Tensor unused = kt::vector("unused");
-  CHECK_THROWS_WITH_AS(
-      kt::grad(x * x, unused),
-      doctest::Contains("grad: the cost does not depend on unused, f32 "
-                        "(unused.shape[0],)  [test_grad.cpp:"),
-      kt::ValueError);
+  CHECK_THROWS_WITH_AS(kt::grad(x * x, unused),
+                       doctest::Contains("grad: the cost does not depend on unused, f32 "
+                                         "(unused.shape[0],)  [test_grad.cpp:"),
+                       kt::ValueError);
   const Tensor zeros = kt::grad(x * x, unused, {.allow_unused = true});
   CHECK(zeros.type() == unused.type());
   CHECK(values_at(zeros, {{unused, Array::from({1.0F, 2.0F})}}) == std::vector<double>{0, 0});
@@ -181,9 +181,10 @@ TEST_CASE("cost and wrt must be floating, the cost a scalar") {
                        doctest::Contains("grad: expected a scalar cost: mul is f32 (x.shape[0],)  "
                                          "[test_grad.cpp:"),
                        kt::ShapeError);
-  CHECK_THROWS_WITH_AS(kt::grad(kt::sum(ids), ids),
-                       doctest::Contains("grad: expected a floating wrt: ids is i64 (ids.shape[0],)"),
-                       kt::TypeError);
+  CHECK_THROWS_WITH_AS(
+      kt::grad(kt::sum(ids), ids),
+      doctest::Contains("grad: expected a floating wrt: ids is i64 (ids.shape[0],)"),
+      kt::TypeError);
   CHECK_THROWS_WITH_AS(kt::grad(kt::sum(ids), x),
                        doctest::Contains("grad: expected a floating cost: sum is i64 ()"),
                        kt::TypeError);

@@ -46,9 +46,7 @@ TEST_CASE("a node lives as long as its handles") {
 TEST_CASE("nodes carry the line of the user's code") {
   const Tensor a = kt::vector("a");
   const Tensor b = kt::vector("b");
-  const auto here = [](int offset) {
-    return "test_node.cpp:" + std::to_string(__LINE__ + offset);
-  };
+  const auto here = [](int offset) { return "test_node.cpp:" + std::to_string(__LINE__ + offset); };
   const Tensor sum = a + b;
   CHECK(to_string(sum.line()) == here(2));
   const Tensor log = kt::log(sum);
@@ -100,8 +98,8 @@ TEST_CASE("a chain of 200,000 nodes is built, differentiated and destroyed") {
   const auto values = kt::evaluate(std::vector<Tensor>{chain, gradient}, at);
   CHECK(values[0].data[0] == doctest::Approx(2 * values[1].data[0]));
 
-  const std::vector<Tensor> copy = kt::substitute(
-      std::span(&chain, 1), [&](const Tensor& t) -> std::optional<Tensor> {
+  const std::vector<Tensor> copy =
+      kt::substitute(std::span(&chain, 1), [&](const Tensor& t) -> std::optional<Tensor> {
         if (same(t, x)) return kt::scalar("y", kt::f64);
         return std::nullopt;
       });
@@ -174,8 +172,7 @@ TEST_CASE("literals take only values that their dtype holds") {
   const Tensor ids = kt::vector("ids", kt::i64);
   CHECK_THROWS_WITH_AS(
       ids + 0.5,
-      doctest::Contains(
-          "expected a value of i64, got the floating literal 0.5  [test_node.cpp:"),
+      doctest::Contains("expected a value of i64, got the floating literal 0.5  [test_node.cpp:"),
       kt::TypeError);
   CHECK((ids + 1).dtype() == kt::i64);
 }
@@ -239,8 +236,8 @@ TEST_CASE("a shared variable keeps a copy of its value, type and name") {
   CHECK(w.get_value().data<float>()[0] == 1);
   w.set_value(kt::Array::from({4.0F, 5.0F, 6.0F}));
   CHECK(kt::array_equal(w.get_value(), kt::Array::from({4.0F, 5.0F, 6.0F})));
-  CHECK_THROWS_WITH_AS(w.set_value(kt::Array::zeros({2})),
-                       "set_value: w is f32 (3,), got f32 (2,)", kt::ShapeError);
+  CHECK_THROWS_WITH_AS(w.set_value(kt::Array::zeros({2})), "set_value: w is f32 (3,), got f32 (2,)",
+                       kt::ShapeError);
   CHECK_THROWS_WITH_AS(w.set_value(kt::Array::zeros({3}, kt::f64)),
                        "set_value: w is f32 (3,), got f64 (3,)", kt::TypeError);
   CHECK(kt::array_equal(w.get_value(), kt::Array::from({4.0F, 5.0F, 6.0F})));

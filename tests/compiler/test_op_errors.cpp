@@ -108,7 +108,7 @@ TEST_CASE("errors of dtypes") {
   CHECK(type_error([] { return sigmoid(m); }) ==
         "sigmoid: takes floating point only: m is boolean (3,)");
   CHECK(type_error([] { return pow(i, 2); }) ==
-        "pow: takes floating point only: i is i64 (3,), literal is i64 ()");
+        "pow: takes floating point only: i is i64 (3,), broadcast is i64 (3,)");
   CHECK(type_error([] { return reciprocal(i); }) ==
         "reciprocal: takes floating point only: i is i64 (3,)");
   CHECK(type_error([] { return m + m; }) ==

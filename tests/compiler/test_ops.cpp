@@ -53,9 +53,10 @@ TEST_CASE("every op's samples run, with known and with free sizes") {
   for (const OpRecord* op : all_ops()) {
     CAPTURE(op->name);
     bool used = false;
-    int number = 0;
+    int number = -1;
     for (const Sample& sample : op->samples()) {
-      CAPTURE(number++);
+      ++number;
+      CAPTURE(number);
       const Case known = make_case(sample);
       used = used || uses(known.output, *op);
       const ReferenceValue value = value_of(known.output, known.bindings);
@@ -122,9 +123,10 @@ TEST_CASE("gradients of every op agree with finite differences") {
   for (const OpRecord* op : all_ops()) {
     CAPTURE(op->name);
     int checked = 0;
-    int number = 0;
+    int number = -1;
     for (const Sample& sample : op->samples()) {
-      CAPTURE(number++);
+      ++number;
+      CAPTURE(number);
       const Case c = make_case(sample);
       if (!sample.differentiable || !is_float(c.output.dtype())) {
         continue;
@@ -143,9 +145,10 @@ TEST_CASE("second derivatives of every op agree with finite differences") {
       continue;
     }
     CAPTURE(op->name);
-    int number = 0;
+    int number = -1;
     for (const Sample& sample : op->samples()) {
-      CAPTURE(number++);
+      ++number;
+      CAPTURE(number);
       const Case c = make_case(sample);
       std::int64_t elements = 0;
       std::vector<Tensor> wrt;

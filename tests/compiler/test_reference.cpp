@@ -69,8 +69,7 @@ TEST_CASE("sizes that conflict are errors with the variables' names") {
                        doctest::Contains("x.shape[0] and y.shape[0]"), kt::ShapeError);
   CHECK_THROWS_WITH_AS(value(sum, {{&x.node(), two}, {&y.node(), three}}),
                        doctest::Contains(": 2 and 3"), kt::ShapeError);
-  CHECK_THROWS_WITH_AS(value(sum, {{&x.node(), two}}),
-                       doctest::Contains("y"), kt::ValueError);
+  CHECK_THROWS_WITH_AS(value(sum, {{&x.node(), two}}), doctest::Contains("y"), kt::ValueError);
 
   const Tensor square = kt::tensor("square", {kt::dim("n"), kt::dim("n")});
   CHECK_THROWS_WITH_AS(value(square, {{&square.node(), {kt::f32, {1, 2}, {1, 2}}}}),
@@ -93,9 +92,11 @@ TEST_CASE("sizes are evaluated from the bound shapes") {
 }
 
 TEST_CASE("host values become arrays and back") {
-  const Array arrays[] = {Array::from({1.5F, -2.0F}), Array::from({{1.0, 2.0}, {3.0, 4.0}}),
+  const Array arrays[] = {Array::from({1.5F, -2.0F}),
+                          Array::from({{1.0, 2.0}, {3.0, 4.0}}),
                           Array::from({std::int32_t{-3}, std::int32_t{17}}),
-                          Array(std::int64_t{1} << 40), Array::from({true, false, true}),
+                          Array(std::int64_t{1} << 40),
+                          Array::from({true, false, true}),
                           Array::zeros({0, 3})};
   for (const Array& array : arrays) {
     CHECK(kt::array_equal(kt::to_array(kt::from_array(array)), array));

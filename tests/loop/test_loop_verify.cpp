@@ -52,7 +52,7 @@ TEST_CASE("loop verify: a sound kernel passes") {
   lanes.extent = integer(16);
   lanes.kind = LoopKind::vector;
   lanes.width = 8;
-  lanes.unrolled = true;
+  lanes.unrolled = 16;
   lanes.body = {Store{tile, vj, zero}};
   CHECK(fault(with_body({Allocate{tile}, statement(lanes),
                          loop_of(LoopKind::parallel, size(n),
@@ -117,6 +117,14 @@ TEST_CASE("loop verify: loops") {
                                  {statement(If{binary(Op::lt, vi, integer(3)), {}, {}})})})) ==
         "the condition i < 3 differs between the lanes of the vector loop over 'i'");
   CHECK(fault(with_body({serial(i, zero, {})})) == "the loop over 'i': the extent is f32");
+  For short_of;
+  short_of.variable = i;
+  short_of.extent = integer(16);
+  short_of.kind = LoopKind::vector;
+  short_of.width = 8;
+  short_of.unrolled = 8;
+  CHECK(fault(with_body({statement(short_of)})) ==
+        "the loop over 'i' is written out for 8 of its 16 iterations");
   For odd;
   odd.variable = i;
   odd.extent = size(n);

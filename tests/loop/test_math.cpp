@@ -1,12 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <random>
-#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -189,6 +188,86 @@ void check_both(double low, double high) {
   CHECK(f64.error <= 2 + oracle_slack);
 }
 
+// x near a multiple of pi / 2, where the reduced argument is all cancellation.
+template <class Case, class T>
+Worst<T> worst_error_near_zeros(T limit) {
+  Worst<T> worst;
+  const Wider<T> half_pi = std::acos(Wider<T>{-1}) / 2;
+  const int count = 100'000;
+  const double last = static_cast<double>(limit / half_pi) - 1;
+  for (int i = 0; i < count; ++i) {
+    // The first multiples one by one, then ever sparser up to the limit.
+    const double k = i < 1000 ? i : std::floor(std::pow(last, static_cast<double>(i) / count));
+    T x = static_cast<T>(static_cast<Wider<T>>(k) * half_pi);
+    double error = ulps<T>(Case::template ours<T>(x), Case::template exact<Wider<T>>(x));
+    if (error > worst.error) worst = {error, x};
+  }
+  return worst;
+}
+
+template <class Case, class T>
+void check_trigonometric(T limit, int count, double bound) {
+  CAPTURE(Case::text);
+  for (T range : {T{10}, limit}) {
+    Worst<T> even = worst_error<Case, T>(-range, range, count, limit);
+    INFO(even.error << " ulp at " << even.at);
+    CHECK(even.error <= bound);
+  }
+  Worst<T> near = worst_error_near_zeros<Case, T>(limit);
+  INFO(near.error << " ulp at " << near.at);
+  CHECK(near.error <= bound);
+
+  // Beyond the limit: some value in [-1, 1]. Infinities have no sine.
+  std::mt19937_64 random(3);
+  T largest = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    T x = std::bit_cast<T>(static_cast<typename HostBuilder<T>::Unsigned>(random()));
+    if (std::isfinite(x)) largest = std::max(largest, std::fabs(Case::template ours<T>(x)));
+  }
+  CHECK(largest <= 1);
+  CHECK(largest > T{0.9});
+  CHECK(std::isnan(Case::template ours<T>(std::numeric_limits<T>::infinity())));
+}
+
+template <class T>
+struct WorstPow {
+  double error = 0;
+  T x = 0, y = 0;
+
+  void look(T at_x, T at_y) {
+    double e = ulps<T>(our_pow(at_x, at_y), std::pow(Wider<T>{at_x}, Wider<T>{at_y}));
+    if (e > error) {
+      error = e;
+      x = at_x;
+      y = at_y;
+    }
+  }
+};
+
+template <class T>
+WorstPow<T> worst_pow(int count) {
+  using Bits = typename HostBuilder<T>::Unsigned;
+  WorstPow<T> worst;
+  std::mt19937_64 random(11);
+  std::uniform_real_distribution<T> unit(0, 1);
+  const T log_max = std::log(std::numeric_limits<T>::max());
+  for (int i = 0; i < count; ++i) {
+    T any = std::bit_cast<T>(static_cast<Bits>(random()));
+    worst.look(any, std::bit_cast<T>(static_cast<Bits>(random())));
+    // Results over the whole range, subnormal ones and overflow included, from an x of any size
+    // and from one near 1, where y is large and the logarithm's error counts most.
+    for (T x : {std::fabs(any), T{0.5} + unit(random)}) {
+      if (x > 0 && std::isfinite(x) && x != 1) {
+        worst.look(x, (2 * unit(random) - 1) * T{1.2} * log_max / std::log(x));
+      }
+    }
+    T y = std::nearbyint(20 * unit(random) - 10);
+    worst.look(-10 * unit(random), y);
+    worst.look(10 * unit(random), y / 2);
+  }
+  return worst;
+}
+
 }  // namespace
 
 TEST_CASE("math: exp, expm1, sigmoid, tanh, softplus within 2 ulp") {
@@ -203,4 +282,82 @@ TEST_CASE("math: log, log1p, erf within 2 ulp") {
   check_both<log_case>(0.25, 4);
   check_both<log1p_case>(-1, 4);
   check_both<erf_case>(-6, 6);
+}
+
+TEST_CASE("math: sin and cos within 2 ulp up to their limit") {
+  check_trigonometric<sin_case, float>(0x1p17F, 500'000, 2);
+  check_trigonometric<cos_case, float>(0x1p17F, 500'000, 2);
+  check_trigonometric<sin_case, double>(0x1p46, 100'000, 2 + oracle_slack);
+  check_trigonometric<cos_case, double>(0x1p46, 100'000, 2 + oracle_slack);
+}
+
+TEST_CASE("math: pow within 2 ulp") {
+  WorstPow<float> f32 = worst_pow<float>(200'000);
+  INFO("f32: " << f32.error << " ulp at " << f32.x << ", " << f32.y);
+  CHECK(f32.error <= 2);
+  WorstPow<double> f64 = worst_pow<double>(60'000);
+  INFO("f64: " << f64.error << " ulp at " << f64.x << ", " << f64.y);
+  CHECK(f64.error <= 2 + oracle_slack);
+}
+
+TEST_CASE_TEMPLATE("math: pow's special cases are C's", T, float, double) {
+  std::vector<T> points = special_points<T>();
+  for (double c : {0.5, 1.5, 3.0, 5.0, 8388607.0, 8388609.0, 16777217.0, 4503599627370497.0,
+                   9007199254740993.0}) {
+    points.push_back(static_cast<T>(c));
+    points.push_back(-static_cast<T>(c));
+  }
+  WorstPow<T> worst;
+  for (T x : points) {
+    for (T y : points) worst.look(x, y);
+  }
+  INFO(worst.error << " ulp at " << worst.x << ", " << worst.y);
+  CHECK(worst.error <= 2 + (sizeof(T) == 8 ? oracle_slack : 0));
+}
+
+TEST_CASE_TEMPLATE("math: zeros, infinities, NaN and subnormals", T, float, double) {
+  const T inf = std::numeric_limits<T>::infinity();
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const T tiny = std::numeric_limits<T>::denorm_min();
+  CHECK(exp_case::ours(T{0}) == 1);
+  CHECK(exp_case::ours(-inf) == 0);
+  CHECK(exp_case::ours(inf) == inf);
+  CHECK(expm1_case::ours(-inf) == -1);
+  CHECK(tanh_case::ours(inf) == 1);
+  CHECK(tanh_case::ours(-inf) == -1);
+  CHECK(erf_case::ours(-inf) == -1);
+  CHECK(sigmoid_case::ours(-inf) == 0);
+  CHECK(sigmoid_case::ours(T{0}) == T{0.5});
+  CHECK(sigmoid_case::ours(inf) == 1);
+  CHECK(softplus_case::ours(inf) == inf);
+  CHECK(softplus_case::ours(-inf) == 0);
+  CHECK(log_case::ours(T{0}) == -inf);
+  CHECK(log_case::ours(T{1}) == 0);
+  CHECK(log_case::ours(inf) == inf);
+  CHECK(std::isnan(log_case::ours(T{-1})));
+  CHECK(log1p_case::ours(T{-1}) == -inf);
+  CHECK(std::isnan(log1p_case::ours(T{-2})));
+  for (T x : {T{0}, -T{0}, tiny, -tiny}) {
+    for (T y : {expm1_case::ours(x), tanh_case::ours(x), log1p_case::ours(x), sin_case::ours(x)}) {
+      CHECK(y == x);
+      CHECK(std::signbit(y) == std::signbit(x));
+    }
+  }
+  for (T y : {exp_case::ours(nan), expm1_case::ours(nan), sigmoid_case::ours(nan),
+              tanh_case::ours(nan), softplus_case::ours(nan), log_case::ours(nan),
+              log1p_case::ours(nan), sin_case::ours(nan), cos_case::ours(nan), erf_case::ours(nan),
+              our_pow(nan, T{2}), our_pow(T{2}, nan)}) {
+    CHECK(std::isnan(y));
+  }
+  CHECK(our_pow(nan, T{0}) == 1);
+  CHECK(our_pow(T{1}, nan) == 1);
+}
+
+TEST_CASE("math: gradual underflow") {
+  CHECK(exp_case::ours(-100.0F) == static_cast<float>(std::exp(-100.0)));
+  CHECK(sigmoid_case::ours(-100.0F) == static_cast<float>(std::exp(-100.0)));
+  CHECK(softplus_case::ours(-100.0F) == static_cast<float>(std::exp(-100.0)));
+  CHECK(exp_case::ours(-740.0) == std::exp(-740.0));
+  CHECK(our_pow(2.0F, -149.0F) == 0x1p-149F);
+  CHECK(our_pow(2.0, -1074.0) == 0x1p-1074);
 }

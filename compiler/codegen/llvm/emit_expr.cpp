@@ -141,43 +141,45 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
     const Printed printed = print_node(*e, at_base);
     return memo[e.get()] = printed;
   }
-  const auto memo_at = [&](int depth) -> auto& {
-    Scope& scope = scopes_[static_cast<std::size_t>(depth)];
+  const auto memo_at = [&](int k) -> auto& {
+    Scope& scope = scopes_[static_cast<std::size_t>(k)];
     return at_base ? scope.printed_at_base : scope.printed;
   };
   const int here = static_cast<int>(scopes_.size()) - 1;
-  int depth = nature.depth;
-  if (const auto it = memo_at(depth).find(e.get()); it != memo_at(depth).end()) return it->second;
-  if (nature.reads_memory) {
-    for (int k = here; k > nature.depth; --k) {
-      if (scopes_[static_cast<std::size_t>(k)].kind != Scope::Kind::branch) continue;
-      depth = k;
-      if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
+  for (int k = nature.depth; k <= here; ++k) {
+    if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
+  }
+  int target = nature.depth;               // the scope in which the value stays valid
+  llvm::Instruction* before = nullptr;     // where to print it, if not here
+  int open = here;                         // the scopes that are open at that place
+  for (int k = nature.depth + 1; k <= here; ++k) {
+    const Scope& scope = scopes_[static_cast<std::size_t>(k)];
+    if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop)) continue;
+    if (!nature.reads_memory) {
+      before = scope.outside;
+      open = k - 1;
       break;
     }
-  }
-  llvm::Instruction* before = nullptr;
-  for (int k = depth + 1; k <= here && !before; ++k) {
-    before = scopes_[static_cast<std::size_t>(k)].before;
+    target = k;
+    before = scope.inside;  // none for a branch: it starts afresh there
+    open = before ? k : here;
   }
   Printed printed;
   if (before) {
-    // Hoisted: printed in the preheader of the first real loop below its scope, as if only the
-    // scopes down to `depth` were open.
     llvm::IRBuilder<>::InsertPointGuard guard(builder_);
     builder_.SetInsertPoint(before);
-    std::vector<Scope> inner(std::make_move_iterator(scopes_.begin() + depth + 1),
+    std::vector<Scope> inner(std::make_move_iterator(scopes_.begin() + open + 1),
                              std::make_move_iterator(scopes_.end()));
-    scopes_.resize(static_cast<std::size_t>(depth) + 1);
+    scopes_.resize(static_cast<std::size_t>(open) + 1);
     const std::optional<Lanes> lanes = lanes_;
-    if (lanes_ && depth < lanes_->depth) lanes_.reset();
+    if (lanes_ && open < lanes_->depth) lanes_.reset();
     printed = print_node(*e, at_base);
     lanes_ = lanes;
     for (Scope& scope : inner) scopes_.push_back(std::move(scope));
   } else {
     printed = print_node(*e, at_base);
   }
-  return memo_at(depth)[e.get()] = printed;
+  return memo_at(target)[e.get()] = printed;
 }
 
 llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {

@@ -111,7 +111,7 @@ EmittedKernel KernelEmitter::run() {
                                               builder_.CreateMul(worker, stride));
   }
   builder_.SetInsertPoint(body);
-  scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
   print_block(kernel_.body);
   builder_.CreateRet(builder_.getInt32(0));
   result_.function = function_;
@@ -213,7 +213,7 @@ void KernelEmitter::print_for(const loop::For& loop) {
         throw InternalError("kernel " + kernel_.name + ": unrolled loop without a constant extent");
       }
       for (std::int64_t i = 0; i < extent; ++i) {
-        scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+        scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
         loop_variables_[loop.variable.id] = {builder_.getInt64(static_cast<std::uint64_t>(i)),
                                              static_cast<int>(scopes_.size()) - 1};
         print_block(loop.body);
@@ -238,17 +238,15 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   auto* preheader = llvm::BasicBlock::Create(context_, loop.variable.name + ".pre", function_);
   auto* header = llvm::BasicBlock::Create(context_, loop.variable.name, function_);
   auto* exit = llvm::BasicBlock::Create(context_, loop.variable.name + ".end", function_);
-  if (known) {
-    builder_.CreateBr(preheader);
-  } else {
-    builder_.CreateCondBr(builder_.CreateICmpSLT(begin, end), preheader, exit);
-  }
+  llvm::Instruction* guard =
+      known ? builder_.CreateBr(preheader)
+            : builder_.CreateCondBr(builder_.CreateICmpSLT(begin, end), preheader, exit);
   builder_.SetInsertPoint(preheader);
   llvm::Instruction* enter = builder_.CreateBr(header);
   builder_.SetInsertPoint(header);
   llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
   i->addIncoming(begin, preheader);
-  scopes_.push_back({Scope::Kind::loop, enter, {}, {}});
+  scopes_.push_back({Scope::Kind::loop, guard, enter, {}, {}});
   body(i);
   scopes_.pop_back();
   llvm::Value* next = builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)), "",
@@ -260,7 +258,7 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
 }
 
 void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask) {
-  scopes_.push_back({Scope::Kind::straight, nullptr, {}, {}});
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
   const int depth = static_cast<int>(scopes_.size()) - 1;
   loop_variables_[loop.variable.id] = {base, depth};
   lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask};
@@ -336,13 +334,14 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     return builder_.CreateICmpULT(lanes, builder_.CreateVectorSplat(static_cast<unsigned>(width), rest));
   };
 
-  if (loop.unrolled) {
-    if (!constant_extent) throw InternalError("kernel " + kernel_.name + ": unrolled vector loop without a constant extent");
-    const std::int64_t n = constant_extent->getSExtValue();
-    for (std::int64_t i = 0; i < n; i += width) {
+  if (loop.unrolled > 0) {
+    for (std::int64_t i = 0; i < loop.unrolled; i += width) {
       llvm::Value* base = builder_.getInt64(static_cast<std::uint64_t>(i));
-      llvm::Value* rest = builder_.getInt64(static_cast<std::uint64_t>(n - i));
-      body(base, (i / width) % copies, i + width <= n ? nullptr : tail_mask(rest));
+      const bool whole = constant_extent && i + width <= constant_extent->getSExtValue();
+      // Lanes are compared as signed numbers: a vector past the extent has none left.
+      llvm::Value* rest = builder_.CreateBinaryIntrinsic(
+          llvm::Intrinsic::smax, builder_.CreateSub(extent, base), builder_.getInt64(0));
+      body(base, (i / width) % copies, whole ? nullptr : tail_mask(rest));
     }
   } else {
     const auto whole = [&](std::int64_t step) {
@@ -365,7 +364,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     auto* constant_rest = llvm::dyn_cast<llvm::ConstantInt>(rest);
     if (width > 1 && !(constant_rest && constant_rest->isZero())) {
       llvm::BasicBlock* join = nullptr;
-      Scope scope{Scope::Kind::straight, nullptr, {}, {}};
+      Scope scope{Scope::Kind::straight, nullptr, nullptr, {}, {}};
       llvm::Value* mask = nullptr;
       if (constant_rest) {
         mask = tail_mask(rest);
@@ -373,7 +372,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
         auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
         join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
         scope.kind = Scope::Kind::branch;
-        scope.before = builder_.CreateCondBr(
+        scope.outside = builder_.CreateCondBr(
             builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
         builder_.SetInsertPoint(tail);
         mask = tail_mask(rest);
@@ -439,7 +438,7 @@ void KernelEmitter::print_if(const loop::If& branch) {
   llvm::Instruction* split = builder_.CreateCondBr(condition, then_block, else_block);
   const auto side = [&](llvm::BasicBlock* block, const loop::Block& body) {
     builder_.SetInsertPoint(block);
-    scopes_.push_back({Scope::Kind::branch, split, {}, {}});
+    scopes_.push_back({Scope::Kind::branch, split, nullptr, {}, {}});
     print_block(body);
     scopes_.pop_back();
     builder_.CreateBr(join);

@@ -20,12 +20,13 @@ class KernelEmitter {
   EmittedKernel run();
 
  private:
-  // A block of the loop nest. Expressions are printed once in the outermost scope that defines
-  // all their variables: before a real loop (in its preheader, which only runs when the loop
-  // does), or at once inside straight-line code.
+  // A block of the loop nest. An expression is printed once, as far outside as its variables
+  // allow: arithmetic before the loop or branch; loads and checks just inside it, where they only
+  // run if the program runs them (a loop's preheader is entered when the loop has an iteration).
   struct Scope {
     enum class Kind { straight, loop, branch } kind;
-    llvm::Instruction* before = nullptr;  // loop: the terminator of its preheader
+    llvm::Instruction* outside = nullptr;  // loop, branch: the jump that may enter it
+    llvm::Instruction* inside = nullptr;   // loop: the end of its preheader
     std::unordered_map<const loop::ExprNode*, Printed> printed;
     std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
   };

@@ -28,7 +28,7 @@ using DimAtomRef = std::shared_ptr<const DimAtom>;
 
 class Dim {
  public:
-  Dim() = default;                             // 0
+  Dim() = default;                                     // 0
   Dim(std::int64_t constant) : constant_(constant) {}  // NOLINT: literals are sizes
   Dim(int constant) : constant_(constant) {}           // NOLINT
 

@@ -1,0 +1,196 @@
+// Floor division, minimum and maximum of sizes, and what is known of their order.
+#include <kroton/error.h>
+
+#include <algorithm>
+
+#include "compiler/ir/dim_atoms.h"
+
+namespace kroton {
+namespace {
+
+using Term = Dim::Term;
+
+Dim operation(DimAtom::Kind kind, const Dim& a, const Dim& b) {
+  return from_atom(intern_atom(kind, "", {a, b}));
+}
+
+// numerator / denominator when the coefficient and the factors divide.
+std::optional<Term> divide_term(const Term& numerator, const Term& denominator) {
+  if (numerator.coefficient % denominator.coefficient != 0 ||
+      !std::includes(numerator.factors.begin(), numerator.factors.end(),
+                     denominator.factors.begin(), denominator.factors.end(), by_identity)) {
+    return std::nullopt;
+  }
+  Term quotient{numerator.coefficient / denominator.coefficient, {}};
+  std::set_difference(numerator.factors.begin(), numerator.factors.end(),
+                      denominator.factors.begin(), denominator.factors.end(),
+                      std::back_inserter(quotient.factors), by_identity);
+  return quotient;
+}
+
+// leading term divides the leading term of every remainder on the way.
+std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
+  const std::vector<Term> divisor = b.terms();
+  std::vector<Term> quotient;
+  Dim rest = a;
+  while (!rest.is_constant(0)) {
+    const std::optional<Term> step = divide_term(rest.terms().front(), divisor.front());
+    if (!step) {
+      return std::nullopt;
+    }
+    quotient.push_back(*step);
+    rest = rest - Dim::from_terms({*step}) * b;
+  }
+  return Dim::from_terms(std::move(quotient));
+}
+
+// What is left to divide after the multiples of b went to `quotient`:
+// floor((q*b + r) / b) = q + floor(r / b).
+Dim split_multiples(const Dim& a, const Dim& b, Dim& quotient) {
+  const std::vector<Term> divisor = b.terms();
+  if (divisor.size() != 1) {
+    return a;
+  }
+  std::vector<Term> taken;
+  std::vector<Term> rest;
+  for (Term& term : a.terms()) {
+    if (b.is_constant()) {
+      const std::int64_t whole = term.factors.empty() ? floor_divide(term.coefficient, b.constant())
+                                                      : term.coefficient / b.constant();
+      taken.push_back({whole, term.factors});
+      rest.push_back({term.coefficient - whole * b.constant(), term.factors});
+    } else if (const std::optional<Term> whole = divide_term(term, divisor.front())) {
+      taken.push_back(*whole);
+    } else {
+      rest.push_back(std::move(term));
+    }
+  }
+  quotient = Dim::from_terms(std::move(taken));
+  return Dim::from_terms(std::move(rest));
+}
+
+// ---- Bounds.
+
+bool non_negative(const Dim& dim, int depth);
+
+bool non_negative(const DimAtom& atom, int depth) {
+  switch (atom.kind) {
+    case DimAtom::Kind::variable:
+      return true;
+    case DimAtom::Kind::floor_div:
+      return non_negative(atom.operands[0], depth);
+    case DimAtom::Kind::minimum:
+      return non_negative(atom.operands[0], depth) && non_negative(atom.operands[1], depth);
+    case DimAtom::Kind::maximum:
+      return non_negative(atom.operands[0], depth) || non_negative(atom.operands[1], depth);
+  }
+  return false;
+}
+
+bool non_negative(const Dim& dim, int depth) {
+  if (dim.is_constant()) {
+    return dim.constant() >= 0;
+  }
+  if (depth == 0) {
+    return false;
+  }
+  const std::vector<Term> terms = dim.terms();
+  bool all = true;
+  for (const Term& term : terms) {
+    all = all && term.coefficient > 0;
+    for (const DimAtomRef& factor : term.factors) {
+      all = all && non_negative(*factor, depth - 1);
+    }
+  }
+  if (all) {
+    return true;
+  }
+  // A lone minimum that is subtracted is at most either operand; a lone maximum that is added is
+  // at least either operand.
+  for (const Term& term : terms) {
+    if (term.factors.size() != 1) {
+      continue;
+    }
+    const DimAtom& atom = *term.factors.front();
+    if ((atom.kind == DimAtom::Kind::minimum && term.coefficient < 0) ||
+        (atom.kind == DimAtom::Kind::maximum && term.coefficient > 0)) {
+      for (const Dim& operand : atom.operands) {
+        if (non_negative(dim - Dim::from_terms({term}) + Dim(term.coefficient) * operand,
+                         depth - 1)) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+// A fixed order of the operands of minimum and maximum, which commute.
+bool before(const Dim& a, const Dim& b) {
+  const std::vector<Term> x = a.terms();
+  const std::vector<Term> y = b.terms();
+  return std::lexicographical_compare(
+      x.begin(), x.end(), y.begin(), y.end(), [](const Term& s, const Term& t) {
+        const int order = compare_factors(s.factors, t.factors);
+        return order != 0 ? order < 0 : s.coefficient < t.coefficient;
+      });
+}
+
+}  // namespace
+
+Dim floor_div(const Dim& a, const Dim& b) {
+  if (b.is_constant() && b.constant() <= 0) {
+    throw ValueError("floor_div: expected a positive divisor of the size " + a.to_string() +
+                     ", got " + b.to_string());
+  }
+  if (a.is_constant() && b.is_constant()) {
+    return floor_divide(a.constant(), b.constant());
+  }
+  if (const std::optional<Dim> exact = divide_exactly(a, b)) {
+    return *exact;
+  }
+  Dim quotient;
+  const Dim rest = split_multiples(a, b, quotient);
+  if (rest.is_constant() && b.is_constant()) {
+    return quotient + floor_divide(rest.constant(), b.constant());
+  }
+  return quotient + operation(DimAtom::Kind::floor_div, rest, b);
+}
+
+Dim ceil_div(const Dim& a, const Dim& b) {
+  if (!b.is_constant()) {
+    if (const std::optional<Dim> exact = divide_exactly(a, b)) {
+      return *exact;
+    }
+  }
+  return floor_div(a + b - 1, b);
+}
+
+Dim minimum(const Dim& a, const Dim& b) {
+  if (provably_at_least(b, a)) {
+    return a;
+  }
+  if (provably_at_least(a, b)) {
+    return b;
+  }
+  return before(b, a) ? operation(DimAtom::Kind::minimum, b, a)
+                      : operation(DimAtom::Kind::minimum, a, b);
+}
+
+Dim maximum(const Dim& a, const Dim& b) {
+  if (provably_at_least(a, b)) {
+    return a;
+  }
+  if (provably_at_least(b, a)) {
+    return b;
+  }
+  return before(b, a) ? operation(DimAtom::Kind::maximum, b, a)
+                      : operation(DimAtom::Kind::maximum, a, b);
+}
+
+bool provably_at_least(const Dim& a, const Dim& b) {
+  constexpr int depth = 6;  // of atoms within atoms and of bounds tried; deeper is "not known"
+  return non_negative(a - b, depth);
+}
+
+}  // namespace kroton

@@ -28,6 +28,7 @@ std::optional<Term> divide_term(const Term& numerator, const Term& denominator) 
   return quotient;
 }
 
+// a / b when b divides a as a polynomial. One divisor and a monomial order: if b divides a, its
 // leading term divides the leading term of every remainder on the way.
 std::optional<Dim> divide_exactly(const Dim& a, const Dim& b) {
   const std::vector<Term> divisor = b.terms();

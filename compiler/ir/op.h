@@ -2,6 +2,7 @@
 #pragma once
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "compiler/ir/node.h"
 #include "compiler/loop/ir.h"
@@ -36,7 +37,7 @@ class TypeContext {
   // The one size that both must be: equal forms pass; two different constants fail with `what`; if
   // a size is free, the equality is noted, to be checked at the call. A constant is preferred.
   Dim equal(const Dim& a, const Dim& b, const std::string& what);
-  std::vector<SizeConstraint> take_constraints() { return std::move(constraints_); }
+  std::vector<SizeConstraint> take_constraints() { return std::exchange(constraints_, {}); }
 
  private:
   std::string describe_inputs() const;

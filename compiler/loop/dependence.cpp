@@ -99,6 +99,7 @@ void LoopFacts::collect(const Block& block, std::vector<const For*>& inner) {
 }
 
 Expr LoopFacts::stride(const Expr& index) const {
+  if (declared_.empty()) return stride_of(index, loop_.variable);
   for (const Expr& e : post_order(std::span(&index, 1))) {
     if (e->op == Op::variable && declared_.contains(e->variable.id)) return nullptr;
   }

@@ -83,6 +83,7 @@ struct Format {
   int mantissa;       // stored mantissa bits
   int64_t bias;       // exponent bias
   int64_t sign_bit;   // as a signed integer of the working width
+  double unit;        // 2^mantissa: the spacing from here on is 1
   double to_integer;  // x + to_integer rounds x to an integer, which the low bits then hold
 
   explicit Format(bool is_f64)
@@ -91,7 +92,8 @@ struct Format {
         bias(is_f64 ? 1023 : 127),
         sign_bit(is_f64 ? std::numeric_limits<int64_t>::min()
                         : std::numeric_limits<int32_t>::min()),
-        to_integer(is_f64 ? 0x1.8p52 : 0x1.8p23) {}
+        unit(is_f64 ? 0x1p52 : 0x1p23),
+        to_integer(1.5 * unit) {}
 
   /// One constant per dtype.
   double pick(double c32, double c64) const { return f64 ? c64 : c32; }

@@ -161,6 +161,10 @@ std::int64_t KernelContext::cost() const {
 }
 
 loop::Expr linear_index(const Dims& shape, const Index& index) {
+  if (shape.size() != index.size()) {
+    throw InternalError("lowering: " + std::to_string(index.size()) + " indices for a value of shape " +
+                        to_string(shape));
+  }
   loop::Expr linear = loop::integer(0);
   Dim stride = 1;
   for (std::size_t axis = shape.size(); axis-- > 0;) {

@@ -53,12 +53,17 @@ double smaller(double x, double y) { return std::isnan(x) || x < y ? x : y; }
 // Integer samples hold zeros among their divisors.
 std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Operand&),
                                      bool differentiable) {
-  std::vector<Sample> samples =
-      ops::binary_samples({.function = function,
-                           .low_x = 0.3, .high_x = 9.2, .low_y = -1.9, .high_y = -0.6,
-                           .differentiable = differentiable});
+  std::vector<Sample> samples = ops::binary_samples({.function = function,
+                                                     .low_x = 0.3,
+                                                     .high_x = 9.2,
+                                                     .low_y = -1.9,
+                                                     .high_y = -0.6,
+                                                     .differentiable = differentiable});
   for (Sample& sample : ops::binary_samples({.function = function,
-                                             .low_x = -9, .high_x = 9, .low_y = -4, .high_y = 4,
+                                             .low_x = -9,
+                                             .high_x = 9,
+                                             .low_y = -4,
+                                             .high_y = 4,
                                              .dtypes = {DType::i32, DType::i64}})) {
     samples.push_back(std::move(sample));
   }
@@ -75,9 +80,10 @@ constinit const OpRecord add_op = {
     .infer = ops::elementwise<Accepts::numbers>,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, g}; },
     .at = binary_at<loop::Op::add>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
+        },
     .samples = [] { return ops::binary_samples({.function = add, .dtypes = numbers}); }};
 
 // z = x - y, numbers.   vjp: dx = dz, dy = -dz
@@ -87,9 +93,10 @@ constinit const OpRecord sub_op = {
     .infer = ops::elementwise<Accepts::numbers>,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, -g}; },
     .at = binary_at<loop::Op::sub>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
+        },
     .samples = [] { return ops::binary_samples({.function = sub, .dtypes = numbers}); }};
 
 // z = x * y, numbers.   vjp: dx = dz * y, dy = dz * x
@@ -102,18 +109,20 @@ constinit const OpRecord mul_op = {
       return {g * z.node().inputs[1], g * z.node().inputs[0]};
     },
     .at = binary_at<loop::Op::mul>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
-    },
-    .samples = [] {
-      std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
-      // Products of i32 wrap.
-      samples.push_back({{ops::values(DType::i32, {3}, {65536, 2147483647, -7}),
-                          ops::values(DType::i32, {3}, {65537, 3, 5})},
-                         [](std::span<const Tensor> in) { return in[0] * in[1]; },
-                         false});
-      return samples;
-    }};
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
+        },
+    .samples =
+        [] {
+          std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
+          // Products of i32 wrap.
+          samples.push_back({{ops::values(DType::i32, {3}, {65536, 2147483647, -7}),
+                              ops::values(DType::i32, {3}, {65537, 3, 5})},
+                             [](std::span<const Tensor> in) { return in[0] * in[1]; },
+                             false});
+          return samples;
+        }};
 
 // z = x / y, floating point only.   vjp: dx = dz / y, dy = -dz * z / y
 constinit const OpRecord div_op = {
@@ -136,9 +145,10 @@ constinit const OpRecord floor_div_op = {
     .cost = 8,
     .infer = ops::elementwise<Accepts::numbers>,
     .at = floor_div_at,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, [](double x, double y) { return std::floor(x / y); }, whole_floor_div);
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(c, [](double x, double y) { return std::floor(x / y); }, whole_floor_div);
+        },
     .samples = [] { return division_samples(floor_div, false); }};
 
 // z = x - floor(x / y) * y, numbers; integers: 0 for y = 0.   vjp: dx = dz, dy = -dz * floor(x / y)
@@ -151,9 +161,11 @@ constinit const OpRecord mod_op = {
       return {g, -(g * floor_div(z.node().inputs[0], z.node().inputs[1]))};
     },
     .at = binary_at<loop::Op::mod>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, [](double x, double y) { return x - std::floor(x / y) * y; }, whole_mod);
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(
+              c, [](double x, double y) { return x - std::floor(x / y) * y; }, whole_mod);
+        },
     .samples = [] { return division_samples(mod, true); }};
 
 // z = the larger, numbers; NaN if either is.   vjp: dx = dz where x >= y, else 0; dy = the rest

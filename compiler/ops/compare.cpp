@@ -22,8 +22,10 @@ loop::Expr binary_at(PointContext& context, const Index& index) {
 // Few different values, so that equal ones meet.
 std::vector<Sample> comparison_samples(Tensor (*function)(const Operand&, const Operand&)) {
   std::vector<Sample> samples = ops::binary_samples({.function = function,
-                                                     .low_x = -3, .high_x = 3,
-                                                     .low_y = -3, .high_y = 3,
+                                                     .low_x = -3,
+                                                     .high_x = 3,
+                                                     .low_y = -3,
+                                                     .high_y = 3,
                                                      .dtypes = numbers,
                                                      .differentiable = false});
   for (Sample& sample : samples) {
@@ -58,8 +60,8 @@ std::vector<Sample> where_samples() {
   std::vector<Sample> samples;
   for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
     for (const auto& s : shapes) {
-      samples.push_back({{ops::spread(DType::boolean, s[0], 0, 1), ops::spread(dtype, s[1], -3, 3, 2),
-                          ops::spread(dtype, s[2], -3, 3, 3)},
+      samples.push_back({{ops::spread(DType::boolean, s[0], 0, 1),
+                          ops::spread(dtype, s[1], -3, 3, 2), ops::spread(dtype, s[2], -3, 3, 3)},
                          apply,
                          is_float(dtype)});
     }
@@ -141,14 +143,16 @@ constinit const OpRecord logical_xor_op = {
 constinit const OpRecord logical_not_op = {
     .name = "logical_not",
     .infer = ops::elementwise<Accepts::booleans>,
-    .at = [](PointContext& context, const Index& index) {
-      return loop::unary(loop::Op::logical_not, context.input(0, index));
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          return loop::unary(loop::Op::logical_not, context.input(0, index));
+        },
     .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
-    .samples = [] {
-      return ops::unary_samples(
-          {.function = logical_not, .dtypes = booleans, .differentiable = false});
-    }};
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = logical_not, .dtypes = booleans, .differentiable = false});
+        }};
 
 // z = x where c, else y; any dtype.   vjp: dx = dz where c, else 0; dy = 0 where c, else dz
 constinit const OpRecord where_op = {
@@ -159,21 +163,23 @@ constinit const OpRecord where_op = {
       const Tensor& condition = z.node().inputs[0];
       return {Tensor(), where(condition, g, 0), where(condition, 0, g)};
     },
-    .at = [](PointContext& context, const Index& index) {
-      return loop::select(context.input(0, index), context.input(1, index),
-                          context.input(2, index));
-    },
-    .reference = [](ReferenceContext& c) {
-      for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-        c.output.data[i] = c.inputs[c.inputs[0]->data[i] != 0 ? 1 : 2]->data[i];
-      }
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          return loop::select(context.input(0, index), context.input(1, index),
+                              context.input(2, index));
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          for (std::size_t i = 0; i < c.output.data.size(); ++i) {
+            c.output.data[i] = c.inputs[c.inputs[0]->data[i] != 0 ? 1 : 2]->data[i];
+          }
+        },
     .samples = where_samples};
 
 Family compare_family() {
-  static constexpr const OpRecord* family[] = {
-      &eq_op,          &ne_op,         &lt_op,          &le_op,          &logical_and_op,
-      &logical_or_op, &logical_xor_op, &logical_not_op, &where_op};
+  static constexpr const OpRecord* family[] = {&eq_op,          &ne_op,          &lt_op,
+                                               &le_op,          &logical_and_op, &logical_or_op,
+                                               &logical_xor_op, &logical_not_op, &where_op};
   return family;
 }
 

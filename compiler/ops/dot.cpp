@@ -36,8 +36,8 @@ TensorType dot_type(TypeContext& context) {
   }
   TensorType type{a.dtype, {}};
   for (int axis = 0; axis + 2 < a.rank(); ++axis) {
-    type.shape.push_back(context.equal(a.shape[at(axis)], b.shape[at(axis)],
-                                       ops::sizes_differ(axis, a.rank())));
+    type.shape.push_back(
+        context.equal(a.shape[at(axis)], b.shape[at(axis)], ops::sizes_differ(axis, a.rank())));
   }
   const MatrixSizes left = sizes_of(a, context.attributes().integers[0] != 0);
   const MatrixSizes right = sizes_of(b, context.attributes().integers[1] != 0);
@@ -96,27 +96,41 @@ std::vector<Sample> dot_samples() {
   const ops::Apply with_dot = [](std::span<const Tensor> in) { return dot(in[0], in[1]); };
   const ops::Apply with_matmul = [](std::span<const Tensor> in) { return matmul(in[0], in[1]); };
   for (DType dtype : {DType::f32, DType::f64}) {
-    for (const auto& [x, y] : std::vector<std::pair<ops::HostShape, ops::HostShape>>{
-             {{17}, {17}}, {{0}, {0}}, {{3, 17}, {17}}, {{17}, {17, 3}}, {{1, 1}, {1, 1}},
-             {{3, 17}, {17, 5}}, {{17, 3}, {3, 17}}, {{3, 0}, {0, 5}}, {{0, 3}, {3, 5}},
-             {{3, 4}, {4, 0}}, {{}, {3, 5}}}) {
+    for (const auto& [x, y] :
+         std::vector<std::pair<ops::HostShape, ops::HostShape>>{{{17}, {17}},
+                                                                {{0}, {0}},
+                                                                {{3, 17}, {17}},
+                                                                {{17}, {17, 3}},
+                                                                {{1, 1}, {1, 1}},
+                                                                {{3, 17}, {17, 5}},
+                                                                {{17, 3}, {3, 17}},
+                                                                {{3, 0}, {0, 5}},
+                                                                {{0, 3}, {3, 5}},
+                                                                {{3, 4}, {4, 0}},
+                                                                {{}, {3, 5}}}) {
       pair(x, y, with_dot, dtype);
     }
-    for (const auto& [x, y] : std::vector<std::pair<ops::HostShape, ops::HostShape>>{
-             {{3, 17}, {17, 5}}, {{3}, {3}}, {{2, 3, 5}, {2, 5, 4}}, {{2, 3, 5}, {5, 4}},
-             {{3, 5}, {2, 5, 1}}, {{2, 1, 3, 5}, {3, 5, 4}}, {{5}, {2, 5, 3}}, {{2, 3, 5}, {5}}}) {
+    for (const auto& [x, y] :
+         std::vector<std::pair<ops::HostShape, ops::HostShape>>{{{3, 17}, {17, 5}},
+                                                                {{3}, {3}},
+                                                                {{2, 3, 5}, {2, 5, 4}},
+                                                                {{2, 3, 5}, {5, 4}},
+                                                                {{3, 5}, {2, 5, 1}},
+                                                                {{2, 1, 3, 5}, {3, 5, 4}},
+                                                                {{5}, {2, 5, 3}},
+                                                                {{2, 3, 5}, {5}}}) {
       pair(x, y, with_matmul, dtype);
     }
     // Both flags, as gradients use them.
-    pair({17, 3}, {17, 5}, [](std::span<const Tensor> in) {
-      return product(in[0], in[1], true, false);
-    }, dtype);
-    pair({3, 17}, {5, 17}, [](std::span<const Tensor> in) {
-      return product(in[0], in[1], false, true);
-    }, dtype);
-    pair({2, 17, 3}, {2, 5, 17}, [](std::span<const Tensor> in) {
-      return product(in[0], in[1], true, true);
-    }, dtype);
+    pair(
+        {17, 3}, {17, 5},
+        [](std::span<const Tensor> in) { return product(in[0], in[1], true, false); }, dtype);
+    pair(
+        {3, 17}, {5, 17},
+        [](std::span<const Tensor> in) { return product(in[0], in[1], false, true); }, dtype);
+    pair(
+        {2, 17, 3}, {2, 5, 17},
+        [](std::span<const Tensor> in) { return product(in[0], in[1], true, true); }, dtype);
   }
   for (DType dtype : {DType::i32, DType::i64}) {
     pair({3, 17}, {17, 5}, with_dot, dtype);

@@ -42,7 +42,9 @@ Tensors pow_vjp(const Tensor& y, const Tensor& g) {
           g * where(positive, y * log(where(positive, x, 1)), 0)};
 }
 
-double softplus_of(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+double softplus_of(double x) {
+  return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+}
 
 }  // namespace
 
@@ -53,7 +55,8 @@ constinit const OpRecord exp_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * y}; },
     .at = elementary_at<math::exp<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
     .samples = [] { return ops::unary_samples({.function = exp, .low = -4, .high = 4}); }};
 
 // y = exp(x) - 1, floating point only.   vjp: dx = dy * (y + 1)
@@ -63,9 +66,8 @@ constinit const OpRecord expm1_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y + 1)}; },
     .at = elementary_at<math::expm1<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::expm1(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
     .samples = [] { return ops::unary_samples({.function = expm1, .low = -2, .high = 2}); }};
 
 // y = log(x), floating point only.   vjp: dx = dy / x
@@ -75,7 +77,8 @@ constinit const OpRecord log_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g / y.node().inputs[0]}; },
     .at = elementary_at<math::log<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
     .samples = [] { return ops::unary_samples({.function = log, .low = 0.1, .high = 6}); }};
 
 // y = log(1 + x), floating point only.   vjp: dx = dy / (1 + x)
@@ -87,9 +90,8 @@ constinit const OpRecord log1p_op = {
       return {g / (1 + y.node().inputs[0])};
     },
     .at = elementary_at<math::log1p<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::log1p(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
     .samples = [] { return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4}); }};
 
 // y = tanh(x), floating point only.   vjp: dx = dy * (1 - y^2)
@@ -99,9 +101,8 @@ constinit const OpRecord tanh_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (1 - y * y)}; },
     .at = elementary_at<math::tanh<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::tanh(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
     .samples = [] { return ops::unary_samples({.function = tanh, .low = -3, .high = 3}); }};
 
 // y = 1 / (1 + exp(-x)), floating point only.   vjp: dx = dy * y * (1 - y)
@@ -111,9 +112,10 @@ constinit const OpRecord sigmoid_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y * (1 - y))}; },
     .at = elementary_at<math::sigmoid<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
+        },
     .samples = [] { return ops::unary_samples({.function = sigmoid, .low = -6, .high = 6}); }};
 
 // y = log(1 + exp(x)), floating point only.   vjp: dx = dy * sigmoid(x)
@@ -138,7 +140,8 @@ constinit const OpRecord erf_op = {
       return {g * (two_over_sqrt_pi * exp(-square(y.node().inputs[0])))};
     },
     .at = elementary_at<math::erf<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
     .samples = [] { return ops::unary_samples({.function = erf, .low = -2, .high = 2}); }};
 
 // y = sin(x), radians, floating point only.   vjp: dx = dy * cos(x)
@@ -150,7 +153,8 @@ constinit const OpRecord sin_op = {
       return {g * cos(y.node().inputs[0])};
     },
     .at = elementary_at<math::sin<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
     .samples = [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7}); }};
 
 // y = cos(x), radians, floating point only.   vjp: dx = -dy * sin(x)
@@ -162,7 +166,8 @@ constinit const OpRecord cos_op = {
       return {-(g * sin(y.node().inputs[0]))};
     },
     .at = elementary_at<math::cos<ScalarBuilder>>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
     .samples = [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7}); }};
 
 // y = x^e, floating point only.   vjp: dx = dy * e * x^(e-1), de = dy * y * log(x)
@@ -173,18 +178,20 @@ constinit const OpRecord pow_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = pow_vjp,
     .at = pow_at,
-    .reference = [](ReferenceContext& c) {
-      ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
-    },
-    .samples = [] {
-      return ops::binary_samples(
-          {.function = pow, .low_x = 0.2, .high_x = 3, .low_y = -2.5, .high_y = 2.5});
-    }};
+    .reference =
+        [](ReferenceContext& c) {
+          ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
+        },
+    .samples =
+        [] {
+          return ops::binary_samples(
+              {.function = pow, .low_x = 0.2, .high_x = 3, .low_y = -2.5, .high_y = 2.5});
+        }};
 
 Family elementary_family() {
-  static constexpr const OpRecord* family[] = {&exp_op,     &expm1_op,    &log_op, &log1p_op,
-                                               &tanh_op,    &sigmoid_op,  &softplus_op, &erf_op,
-                                               &sin_op,     &cos_op,      &pow_op};
+  static constexpr const OpRecord* family[] = {&exp_op,  &expm1_op,   &log_op,      &log1p_op,
+                                               &tanh_op, &sigmoid_op, &softplus_op, &erf_op,
+                                               &sin_op,  &cos_op,     &pow_op};
   return family;
 }
 

@@ -53,8 +53,7 @@ loop::Expr take_at(PointContext& context, const Index& index) {
 }
 
 ops::Position gathered_position(const ReferenceContext& c, const ops::Position& position,
-                                const std::vector<std::int64_t>& thin_shape,
-                                std::string_view op) {
+                                const std::vector<std::int64_t>& thin_shape, std::string_view op) {
   const int axis = c.attributes.axes[0];
   const ReferenceValue& indices = *c.inputs[1];
   const auto first = position.begin() + axis;
@@ -116,10 +115,9 @@ std::vector<Sample> take_samples() {
   std::vector<Sample> samples;
   const auto rows = [&](const ops::HostShape& x, const ReferenceValue& indices, int axis) {
     for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::boolean}) {
-      samples.push_back(
-          {{ops::spread(dtype, x, -2, 2), indices},
-           [axis](std::span<const Tensor> in) { return take(in[0], in[1], axis); },
-           is_float(dtype)});
+      samples.push_back({{ops::spread(dtype, x, -2, 2), indices},
+                         [axis](std::span<const Tensor> in) { return take(in[0], in[1], axis); },
+                         is_float(dtype)});
     }
   };
   rows({3}, ops::values(DType::i64, {}, {2}), 0);
@@ -166,8 +164,8 @@ TensorType pick_type(TypeContext& context) {
 std::vector<Sample> pick_samples() {
   std::vector<Sample> samples;
   for (DType dtype : {DType::f32, DType::f64, DType::i64}) {
-    for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-             {0, 3}, {1, 1}, {3, 17}, {17, 3}}) {
+    for (const auto& [rows, classes] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {1, 1}, {3, 17}, {17, 3}}) {
       ReferenceValue labels = ops::spread(DType::i32, {rows}, 0, static_cast<double>(classes - 1));
       if (rows > 1) {
         labels.data[1] = -1;
@@ -200,8 +198,7 @@ void one_hot_reference(ReferenceContext& c) {
   const std::int64_t classes = c.output.shape.back();
   const int axis = static_cast<int>(c.output.shape.size()) - 1;
   for (std::size_t i = 0; i < c.inputs[0]->data.size(); ++i) {
-    const std::int64_t label =
-        ops::checked_index(c.inputs[0]->data[i], classes, axis, "one_hot");
+    const std::int64_t label = ops::checked_index(c.inputs[0]->data[i], classes, axis, "one_hot");
     c.output.data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)] = 1;
   }
 }
@@ -261,8 +258,7 @@ constinit const OpRecord take_op = {
     .infer = take_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
-      return {scatter_add(g, y.node().inputs[1], x.shape(), y.node().attributes.axes[0]),
-              Tensor()};
+      return {scatter_add(g, y.node().inputs[1], x.shape(), y.node().attributes.axes[0]), Tensor()};
     },
     .at = take_at,
     .reference = take_reference,
@@ -291,19 +287,22 @@ constinit const OpRecord pick_op = {
       const Tensor& x = y.node().inputs[0];
       return {expand_dims(g, 1) * one_hot(y.node().inputs[1], x.shape(1), x.dtype()), Tensor()};
     },
-    .at = [](PointContext& context, const Index& index) {
-      const loop::Expr label = as_index(context.input(1, index));
-      return context.input(
-          0, {index[0], context.check_index(label, context.input_type(0).shape[1], 1)});
-    },
-    .reference = [](ReferenceContext& c) {
-      const std::int64_t classes = c.inputs[0]->shape[1];
-      for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-        const std::int64_t label = ops::checked_index(c.inputs[1]->data[i], classes, 1, "pick");
-        c.output.data[i] = c.inputs[0]->data[i * static_cast<std::size_t>(classes) +
-                                             static_cast<std::size_t>(label)];
-      }
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          const loop::Expr label = as_index(context.input(1, index));
+          return context.input(
+              0, {index[0], context.check_index(label, context.input_type(0).shape[1], 1)});
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          const std::int64_t classes = c.inputs[0]->shape[1];
+          for (std::size_t i = 0; i < c.output.data.size(); ++i) {
+            const std::int64_t label = ops::checked_index(c.inputs[1]->data[i], classes, 1, "pick");
+            c.output.data[i] =
+                c.inputs[0]
+                    ->data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)];
+          }
+        },
     .samples = pick_samples};
 
 // y[..., c] = 1 where c is the label, else 0, as attributes.dtype; labels: integers; the number of
@@ -325,15 +324,17 @@ constinit const OpRecord iota_op = {
       }
       return {context.attributes().dtype, context.attributes().dims};
     },
-    .at = [](PointContext& context, const Index& index) {
-      return loop::cast(index[at(context.attributes().axes[0])], context.type().dtype);
-    },
-    .reference = [](ReferenceContext& c) {
-      std::size_t next = 0;
-      ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
-        c.output.data[next++] = static_cast<double>(position[at(c.attributes.axes[0])]);
-      });
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          return loop::cast(index[at(context.attributes().axes[0])], context.type().dtype);
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          std::size_t next = 0;
+          ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
+            c.output.data[next++] = static_cast<double>(position[at(c.attributes.axes[0])]);
+          });
+        },
     .samples = iota_samples};
 
 // y = the value of the size attributes.dims[0], a scalar of attributes.dtype. No operands.
@@ -341,12 +342,14 @@ constinit const OpRecord size_op = {
     .name = "size",
     .arity = 0,
     .infer = [](TypeContext& context) -> TensorType { return {context.attributes().dtype, {}}; },
-    .at = [](PointContext& context, const Index&) {
-      return loop::cast(loop::size(context.attributes().dims[0]), context.type().dtype);
-    },
-    .reference = [](ReferenceContext& c) {
-      c.output.data[0] = static_cast<double>(c.size(c.attributes.dims[0]));
-    },
+    .at =
+        [](PointContext& context, const Index&) {
+          return loop::cast(loop::size(context.attributes().dims[0]), context.type().dtype);
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          c.output.data[0] = static_cast<double>(c.size(c.attributes.dims[0]));
+        },
     .samples = size_samples};
 
 Family index_family() {

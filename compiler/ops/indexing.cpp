@@ -15,9 +15,7 @@ std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 std::string describe(const Tensor& x) { return x.name() + " is " + to_string(x.type()); }
 
-Dim not_negative(const Dim& dim) {
-  return provably_at_least(dim, 0) ? dim : maximum(dim, 0);
-}
+Dim not_negative(const Dim& dim) { return provably_at_least(dim, 0) ? dim : maximum(dim, 0); }
 
 // Start, size and step of one axis of a slice node.
 struct Range {
@@ -100,8 +98,8 @@ Tensor index(const Tensor& x, std::span<const IndexItem> items) {
         removed = true;
       } else if (const auto* tensor = std::get_if<Tensor>(&item)) {
         if (positions) {
-          ops::fail_value("index", "there is more than one tensor among the indices of " +
-                                       describe(x));
+          ops::fail_value("index",
+                          "there is more than one tensor among the indices of " + describe(x));
         }
         if (!is_integer(tensor->dtype())) {
           ops::fail_type(OpRecord{.name = "index"}, {x, *tensor}, "indices must be integers");

@@ -41,8 +41,8 @@ Tensors concatenate_vjp(const Tensor& y, const Tensor& g) {
   Dims starts(at(y.rank()), Dim(0));
   Tensors result;
   for (const Tensor& x : y.node().inputs) {
-    result.push_back(ops::strided_slice(g, starts, x.shape(),
-                                        std::vector<std::int64_t>(at(y.rank()), 1)));
+    result.push_back(
+        ops::strided_slice(g, starts, x.shape(), std::vector<std::int64_t>(at(y.rank()), 1)));
     starts[at(axis)] = starts[at(axis)] + x.shape(axis);
   }
   return result;
@@ -117,9 +117,8 @@ loop::Expr zero_of(DType dtype) {
 
 void unslice_write(WriteContext& context) {
   const Attributes& attributes = context.attributes();
-  context.nest(context.type().shape, [&](const Index& index) {
-    context.store(index, zero_of(context.type().dtype));
-  });
+  context.nest(context.type().shape,
+               [&](const Index& index) { context.store(index, zero_of(context.type().dtype)); });
   context.nest(context.input_type(0).shape, [&](const Index& index) {
     Index target;
     for (std::size_t axis = 0; axis < index.size(); ++axis) {
@@ -136,8 +135,7 @@ void unslice_reference(ReferenceContext& c) {
   ops::for_each_position(g.shape, [&](const ops::Position& position) {
     ops::Position target(position.size());
     for (std::size_t axis = 0; axis < position.size(); ++axis) {
-      target[axis] =
-          c.size(c.attributes.dims[axis]) + position[axis] * c.attributes.integers[axis];
+      target[axis] = c.size(c.attributes.dims[axis]) + position[axis] * c.attributes.integers[axis];
     }
     c.output.data[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))] =
         g.data[next++];
@@ -184,17 +182,17 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
                                            .reference = concatenate_reference,
                                            .samples = concatenate_samples};
 
-// y[start + i * step] = x[i] per axis, 0 elsewhere; any dtype. attributes.dims: the starts, then the
-// shape of y; attributes.integers: the steps.   vjp: dx = slice(dy)
+// y[start + i * step] = x[i] per axis, 0 elsewhere; any dtype. attributes.dims: the starts, then
+// the shape of y; attributes.integers: the steps.   vjp: dx = slice(dy)
 constinit const OpRecord unslice_op = {
     .name = "unslice",
     .kind = OpKind::write,
     .infer = unslice_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Attributes& attributes = y.node().attributes;
-      return {ops::strided_slice(
-          g, Dims(attributes.dims.begin(), attributes.dims.begin() + y.rank()),
-          y.node().inputs[0].shape(), attributes.integers)};
+      return {ops::strided_slice(g,
+                                 Dims(attributes.dims.begin(), attributes.dims.begin() + y.rank()),
+                                 y.node().inputs[0].shape(), attributes.integers)};
     },
     .write = unslice_write,
     .reference = unslice_reference,
@@ -207,8 +205,8 @@ Family join_family() {
 
 Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
                    const Operand::Location& location) {
-  const LineScope scope(LineScope::current().value_or(
-      SourceLine{location.file_name(), location.line()}));
+  const LineScope scope(
+      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
   if (tensors.empty()) {
     ops::fail_value("concatenate", "there are no tensors");
   }
@@ -229,8 +227,8 @@ Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
 }
 
 Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Location& location) {
-  const LineScope scope(LineScope::current().value_or(
-      SourceLine{location.file_name(), location.line()}));
+  const LineScope scope(
+      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
   if (tensors.empty()) {
     ops::fail_value("stack", "there are no tensors");
   }

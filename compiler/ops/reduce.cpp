@@ -41,9 +41,7 @@ TensorType extreme_type(TypeContext& context) {
   return type;
 }
 
-TensorType position_type(TypeContext& context) {
-  return {DType::i64, extreme_type(context).shape};
-}
+TensorType position_type(TypeContext& context) { return {DType::i64, extreme_type(context).shape}; }
 
 // ---- Derivatives
 
@@ -63,8 +61,8 @@ Tensors prod_vjp(const Tensor& y, const Tensor& g) {
   const Tensor safe = where(is_zero, 1, x);
   const Tensor zeros = repeated(sum(cast(is_zero, x.dtype()), axes));
   const Tensor rest = repeated(prod(safe, axes));
-  const Tensor others = where(is_zero, where(eq(zeros, 1), rest, 0),
-                              where(eq(zeros, 0), rest / safe, 0));
+  const Tensor others =
+      where(is_zero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), rest / safe, 0));
   return {repeated(g) * others};
 }
 
@@ -166,9 +164,8 @@ std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dt
 std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::optional<int>, bool)) {
   std::vector<Sample> samples;
   const auto along = [&](const ReferenceValue& x, std::optional<int> axis, bool keepdims = false) {
-    samples.push_back({{x},
-                       [=](std::span<const Tensor> in) { return function(in[0], axis, keepdims); },
-                       false});
+    samples.push_back(
+        {{x}, [=](std::span<const Tensor> in) { return function(in[0], axis, keepdims); }, false});
   };
   for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64}) {
     along(ops::spread(dtype, {1}, -9, 9), 0);
@@ -206,13 +203,15 @@ constinit const OpRecord prod_op = {
     .infer = reduced_type<Accepts::numbers>,
     .vjp = prod_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
-    .samples = [] {
-      std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
-      const auto apply = [](std::span<const Tensor> x) { return prod(x[0], 1); };
-      samples.push_back({{ops::values(DType::f64, {3, 3}, {2, 0, 3, 0, 0, 5, 1, 2, 4})}, apply});
-      samples.push_back({{ops::values(DType::i64, {2, 3}, {2, -3, 4, 1, 0, 5})}, apply, false});
-      return samples;
-    }};
+    .samples =
+        [] {
+          std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
+          const auto apply = [](std::span<const Tensor> x) { return prod(x[0], 1); };
+          samples.push_back(
+              {{ops::values(DType::f64, {3, 3}, {2, 0, 3, 0, 0, 5, 1, 2, 4})}, apply});
+          samples.push_back({{ops::values(DType::i64, {2, 3}, {2, -3, 4, 1, 0, 5})}, apply, false});
+          return samples;
+        }};
 
 // y = the largest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the largest
 constinit const OpRecord max_op = {
@@ -221,11 +220,12 @@ constinit const OpRecord max_op = {
     .reduction = Reduction::max,
     .infer = extreme_type,
     .vjp = extreme_vjp,
-    .reference = [](ReferenceContext& c) {
-      reduce_reference(c, lowest_of(c.output.dtype), [](double best, double x) {
-        return std::isnan(best) || best > x ? best : x;
-      });
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          reduce_reference(c, lowest_of(c.output.dtype), [](double best, double x) {
+            return std::isnan(best) || best > x ? best : x;
+          });
+        },
     .samples = [] { return reduce_samples(max, numbers, false); }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
@@ -235,11 +235,12 @@ constinit const OpRecord min_op = {
     .reduction = Reduction::min,
     .infer = extreme_type,
     .vjp = extreme_vjp,
-    .reference = [](ReferenceContext& c) {
-      reduce_reference(c, highest_of(c.output.dtype), [](double best, double x) {
-        return std::isnan(best) || best < x ? best : x;
-      });
-    },
+    .reference =
+        [](ReferenceContext& c) {
+          reduce_reference(c, highest_of(c.output.dtype), [](double best, double x) {
+            return std::isnan(best) || best < x ? best : x;
+          });
+        },
     .samples = [] { return reduce_samples(min, numbers, false); }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
@@ -376,8 +377,7 @@ Tensor logsumexp(const Operand& x, const Axes& axes, bool keepdims) {
   const std::vector<int> reduced = axes.resolve(tensor.rank(), "logsumexp");
   const Tensor largest = stop_gradient(max(tensor, axes, true));
   // An infinite maximum is not subtracted: infinity minus itself would be NaN.
-  const Tensor shift =
-      where(abs(largest) < std::numeric_limits<double>::infinity(), largest, 0);
+  const Tensor shift = where(abs(largest) < std::numeric_limits<double>::infinity(), largest, 0);
   const Tensor result = log(sum(exp(tensor - shift), axes, true)) + shift;
   if (keepdims) {
     return result;

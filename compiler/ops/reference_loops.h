@@ -29,8 +29,8 @@ void map_unary(ReferenceContext& context, F f) {
 template <class F>
 void map_binary(ReferenceContext& context, F f) {
   for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    context.output.data[i] = stored_as(
-        context.output.dtype, f(context.inputs[0]->data[i], context.inputs[1]->data[i]));
+    context.output.data[i] =
+        stored_as(context.output.dtype, f(context.inputs[0]->data[i], context.inputs[1]->data[i]));
   }
 }
 
@@ -42,8 +42,10 @@ void map_binary(ReferenceContext& context, F f, W whole) {
     return;
   }
   for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    const auto x = static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[0]->data[i]));
-    const auto y = static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[1]->data[i]));
+    const auto x =
+        static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[0]->data[i]));
+    const auto y =
+        static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[1]->data[i]));
     const auto result = static_cast<std::int64_t>(whole(x, y));
     context.output.data[i] = context.output.dtype == DType::i32
                                  ? static_cast<double>(static_cast<std::int32_t>(result))

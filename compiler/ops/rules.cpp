@@ -118,16 +118,16 @@ void fail_type(const OpRecord& op, const std::vector<Tensor>& operands, const st
 
 int resolve_axis(int axis, int rank, std::string_view op) {
   if (axis < -rank || axis >= rank) {
-    fail_value(op, "axis " + std::to_string(axis) + " is out of range for rank " +
-                       std::to_string(rank));
+    fail_value(
+        op, "axis " + std::to_string(axis) + " is out of range for rank " + std::to_string(rank));
   }
   return axis < 0 ? axis + rank : axis;
 }
 
 DType promote(DType a, DType b) {
   // The enumerators stand in the order of promotion.
-  static_assert(DType::boolean < DType::i32 && DType::i32 < DType::i64 &&
-                DType::i64 < DType::f32 && DType::f32 < DType::f64);
+  static_assert(DType::boolean < DType::i32 && DType::i32 < DType::i64 && DType::i64 < DType::f32 &&
+                DType::f32 < DType::f64);
   return std::max(a, b);
 }
 

@@ -24,7 +24,8 @@ ReferenceValue spread(DType dtype, const HostShape& shape, double low, double hi
   ReferenceValue result{dtype, shape, {}};
   for (std::int64_t i = 0; i < count_of(shape); ++i) {
     // Multiples of an irrational number, modulo 1, fill the unit interval evenly.
-    const double position = static_cast<double>(i + 1) * 0.6180339887498949 + seed * 0.7548776662466927;
+    const double position =
+        static_cast<double>(i + 1) * 0.6180339887498949 + seed * 0.7548776662466927;
     double value = low + (high - low) * (position - std::floor(position));
     if (dtype == DType::boolean) {
       value = value > (low + high) / 2 ? 1 : 0;
@@ -53,16 +54,16 @@ std::vector<Sample> unary_samples(const UnarySamples& how) {
 
 std::vector<Sample> binary_samples(const BinarySamples& how) {
   const std::vector<std::pair<HostShape, HostShape>> shapes = {
-      {{}, {}},         {{0}, {0}},          {{1}, {1}},        {{3}, {3}},      {{17}, {17}},
-      {{3, 17}, {17}},  {{17}, {3, 1}},      {{3, 17}, {}},     {{3, 1}, {1, 5}},
-      {{0, 3}, {1, 3}}, {{2, 1, 5}, {3, 1}}, {{1, 17}, {3, 17}}};
+      {{}, {}},         {{0}, {0}},       {{1}, {1}},          {{3}, {3}},
+      {{17}, {17}},     {{3, 17}, {17}},  {{17}, {3, 1}},      {{3, 17}, {}},
+      {{3, 1}, {1, 5}}, {{0, 3}, {1, 3}}, {{2, 1, 5}, {3, 1}}, {{1, 17}, {3, 17}}};
   std::vector<Sample> samples;
   for (DType dtype : how.dtypes) {
     for (const auto& [x, y] : shapes) {
-      samples.push_back({{spread(dtype, x, how.low_x, how.high_x, 1),
-                          spread(dtype, y, how.low_y, how.high_y, 2)},
-                         [f = how.function](std::span<const Tensor> in) { return f(in[0], in[1]); },
-                         how.differentiable && is_float(dtype)});
+      samples.push_back(
+          {{spread(dtype, x, how.low_x, how.high_x, 1), spread(dtype, y, how.low_y, how.high_y, 2)},
+           [f = how.function](std::span<const Tensor> in) { return f(in[0], in[1]); },
+           how.differentiable && is_float(dtype)});
     }
   }
   return samples;

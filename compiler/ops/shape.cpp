@@ -265,8 +265,7 @@ void slice_reference(ReferenceContext& c) {
   ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
     ops::Position source(position.size());
     for (std::size_t axis = 0; axis < position.size(); ++axis) {
-      source[axis] =
-          c.size(c.attributes.dims[axis]) + position[axis] * c.attributes.integers[axis];
+      source[axis] = c.size(c.attributes.dims[axis]) + position[axis] * c.attributes.integers[axis];
     }
     c.output.data[next++] = x.data[static_cast<std::size_t>(ops::offset_of(x.shape, source))];
   });
@@ -314,31 +313,34 @@ constinit const OpRecord reshape_op = {
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {reshape(g, y.node().inputs[0].shape())};
     },
-    .at = [](PointContext& context, const Index& index) {
-      return context.input(0, reindex(context.type().shape, context.input_type(0).shape, index));
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          return context.input(0,
+                               reindex(context.type().shape, context.input_type(0).shape, index));
+        },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .samples = reshape_samples};
 
 // y = x with axis i of y being axis attributes.axes[i] of x; any dtype.
 // vjp: dx = dy transposed by the inverse permutation
-constinit const OpRecord transpose_op = {
-    .name = "transpose",
-    .cost = 0,
-    .is_view = true,
-    .infer = transpose_type,
-    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-      return {transpose(g, inverse(y.node().attributes.axes))};
-    },
-    .at = [](PointContext& context, const Index& index) {
-      Index source(index.size());
-      for (std::size_t i = 0; i < index.size(); ++i) {
-        source[at(context.attributes().axes[i])] = index[i];
-      }
-      return context.input(0, source);
-    },
-    .reference = transpose_reference,
-    .samples = transpose_samples};
+constinit const OpRecord transpose_op = {.name = "transpose",
+                                         .cost = 0,
+                                         .is_view = true,
+                                         .infer = transpose_type,
+                                         .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+                                           return {transpose(g, inverse(y.node().attributes.axes))};
+                                         },
+                                         .at =
+                                             [](PointContext& context, const Index& index) {
+                                               Index source(index.size());
+                                               for (std::size_t i = 0; i < index.size(); ++i) {
+                                                 source[at(context.attributes().axes[i])] =
+                                                     index[i];
+                                               }
+                                               return context.input(0, source);
+                                             },
+                                         .reference = transpose_reference,
+                                         .samples = transpose_samples};
 
 // y[i] = x[start + i * step] per axis; any dtype. attributes.dims: the starts, then the sizes of y;
 // attributes.integers: the steps, not 0.   vjp: dx = unslice(dy)

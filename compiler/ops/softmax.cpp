@@ -130,8 +130,8 @@ std::vector<Sample> cross_entropy_samples() {
   };
   std::vector<Sample> samples;
   for (DType dtype : {DType::f32, DType::f64}) {
-    for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-             {0, 3}, {1, 1}, {3, 17}, {17, 10}}) {
+    for (const auto& [rows, classes] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {1, 1}, {3, 17}, {17, 10}}) {
       for (DType label : {DType::i32, DType::i64}) {
         samples.push_back({{ops::spread(dtype, {rows, classes}, -3, 3),
                             ops::spread(label, {rows}, 0, static_cast<double>(classes - 1))},
@@ -162,9 +162,8 @@ constinit const OpRecord softmax_op = {
       const Tensor e = exp(shifted(inputs[0], attributes.axes[0]));
       return e / sum(e, attributes.axes[0], true);
     },
-    .reference = [](ReferenceContext& c) {
-      for_each_line(c, [](double x) { return std::exp(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { for_each_line(c, [](double x) { return std::exp(x); }); },
     .samples = [] { return softmax_samples(softmax); }};
 
 // y = x - log(sum(exp(x))) along attributes.axes[0], floating point only.

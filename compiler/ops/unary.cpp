@@ -37,9 +37,8 @@ loop::Expr sign_at(PointContext& context, const Index& index) {
   };
   // A NaN falls through every comparison and is its own sign.
   const loop::Expr rest = loop::select(loop::binary(loop::Op::eq, x, zero), zero, x);
-  return loop::select(
-      loop::binary(loop::Op::lt, zero, x), constant(1),
-      loop::select(loop::binary(loop::Op::lt, x, zero), constant(-1), rest));
+  return loop::select(loop::binary(loop::Op::lt, zero, x), constant(1),
+                      loop::select(loop::binary(loop::Op::lt, x, zero), constant(-1), rest));
 }
 
 double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x; }
@@ -119,9 +118,8 @@ constinit const OpRecord abs_op = {
       return {g * sign(y.node().inputs[0])};
     },
     .at = unary_at<loop::Op::abs>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::fabs(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::fabs(x); }); },
     .samples = [] { return samples_without_zero(abs); }};
 
 // y = -1, 0 or 1, numbers; NaN stays NaN.   Not differentiable.
@@ -138,13 +136,13 @@ constinit const OpRecord relu_op = {
     .name = "relu",
     .infer = ops::elementwise<Accepts::numbers>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {where(y > 0, g, 0)}; },
-    .at = [](PointContext& context, const Index& index) {
-      const loop::Expr x = context.input(0, index);
-      return loop::binary(loop::Op::max, x, zero_of(x));
-    },
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; });
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          const loop::Expr x = context.input(0, index);
+          return loop::binary(loop::Op::max, x, zero_of(x));
+        },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; }); },
     .samples = [] { return samples_without_zero(relu); }};
 
 // y = the largest integer <= x, floating point only.   Not differentiable.
@@ -152,24 +150,26 @@ constinit const OpRecord floor_op = {
     .name = "floor",
     .infer = ops::elementwise<Accepts::floating>,
     .at = unary_at<loop::Op::floor>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::floor(x); });
-    },
-    .samples = [] {
-      return ops::unary_samples({.function = floor, .low = -5, .high = 5, .differentiable = false});
-    }};
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::floor(x); }); },
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = floor, .low = -5, .high = 5, .differentiable = false});
+        }};
 
 // y = the smallest integer >= x, floating point only.   Not differentiable.
 constinit const OpRecord ceil_op = {
     .name = "ceil",
     .infer = ops::elementwise<Accepts::floating>,
     .at = unary_at<loop::Op::ceil>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::ceil(x); });
-    },
-    .samples = [] {
-      return ops::unary_samples({.function = ceil, .low = -5, .high = 5, .differentiable = false});
-    }};
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::ceil(x); }); },
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = ceil, .low = -5, .high = 5, .differentiable = false});
+        }};
 
 // y = sqrt(x), floating point only.   vjp: dx = dy / (2 y)
 constinit const OpRecord sqrt_op = {
@@ -178,9 +178,8 @@ constinit const OpRecord sqrt_op = {
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {0.5 * g / y}; },
     .at = unary_at<loop::Op::sqrt>,
-    .reference = [](ReferenceContext& c) {
-      ops::map_unary(c, [](double x) { return std::sqrt(x); });
-    },
+    .reference =
+        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sqrt(x); }); },
     .samples = [] { return ops::unary_samples({.function = sqrt, .low = 0.1, .high = 4}); }};
 
 // y = x as attributes.dtype.   vjp: dx = dy as x's dtype, between floating dtypes; else none
@@ -193,14 +192,16 @@ constinit const OpRecord cast_op = {
       const DType from = y.node().inputs[0].dtype();
       return {is_float(from) && is_float(y.dtype()) ? cast(g, from) : Tensor()};
     },
-    .at = [](PointContext& context, const Index& index) {
-      return loop::cast(context.input(0, index), context.attributes().dtype);
-    },
-    .reference = [](ReferenceContext& c) {
-      for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-        c.output.data[i] = converted(c.inputs[0]->data[i], c.inputs[0]->dtype, c.output.dtype);
-      }
-    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          return loop::cast(context.input(0, index), context.attributes().dtype);
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          for (std::size_t i = 0; i < c.output.data.size(); ++i) {
+            c.output.data[i] = converted(c.inputs[0]->data[i], c.inputs[0]->dtype, c.output.dtype);
+          }
+        },
     .samples = cast_samples};
 
 // y = x.   Not differentiable: the cotangent stops here.
@@ -211,16 +212,17 @@ constinit const OpRecord stop_gradient_op = {
     .infer = ops::elementwise<Accepts::anything>,
     .at = identity_at,
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
-    .samples = [] {
-      return ops::unary_samples({.function = stop_gradient,
-                                 .dtypes = {DType::f32, DType::f64, DType::i64, DType::boolean},
-                                 .differentiable = false});
-    }};
+    .samples =
+        [] {
+          return ops::unary_samples({.function = stop_gradient,
+                                     .dtypes = {DType::f32, DType::f64, DType::i64, DType::boolean},
+                                     .differentiable = false});
+        }};
 
 Family unary_family() {
-  static constexpr const OpRecord* family[] = {&neg_op,   &abs_op,  &sign_op, &relu_op,
-                                               &floor_op, &ceil_op, &sqrt_op, &cast_op,
-                                               &stop_gradient_op};
+  static constexpr const OpRecord* family[] = {&neg_op,  &abs_op,   &sign_op,
+                                               &relu_op, &floor_op, &ceil_op,
+                                               &sqrt_op, &cast_op,  &stop_gradient_op};
   return family;
 }
 

@@ -69,6 +69,9 @@ std::optional<Vertex> fold(Graph& graph, Vertex v) {
     return is_constant(graph, operand);
   });
   if (!all_constant) return std::nullopt;
+  for (const Dim& dim : data.attributes.dims) {
+    if (!dim.is_constant()) return std::nullopt;  // known at the call only
+  }
   if (is_elementwise(*data.op) && !operands.empty()) {
     if (const auto uniform = fold_uniform(graph, v)) return uniform;
   }

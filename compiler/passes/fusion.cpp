@@ -141,6 +141,9 @@ class Fuser {
       if (demand.points.size() != 1 || demand.needs_storage) continue;
       const bool full = same_index(demand.points[0], cluster.full_point());
       const bool outer = same_index(demand.points[0], cluster.outer_point());
+      // Sharing a loop with a reduction saves reading v again; sharing one with the product or the
+      // reduction that v comes from saves storing what is in between.
+      if (cluster.reduces() && full && !outer && feeds_from_elsewhere(v, cluster)) continue;
       if ((full || outer) && stays_acyclic(c, demands)) {
         store(v, c, demands);
         return;
@@ -152,8 +155,7 @@ class Fuser {
 
   void place_reduce(Vertex v, Demands& demands) {
     const TensorType& input = graph_[graph_.operand(v, 0)].type;
-    std::vector<bool> removed(static_cast<std::size_t>(input.rank()), false);
-    for (int axis : graph_[v].attributes.axes) removed[static_cast<std::size_t>(axis)] = true;
+    const std::vector<bool> removed = removed_axes(v);
     for (auto& [c, demand] : demands) {
       if (demand.points.size() != 1 || demand.needs_storage || size_of_[c] >= largest_cluster) continue;
       if (!stays_acyclic(c, demands)) continue;
@@ -262,6 +264,36 @@ class Fuser {
       missing = missing || !used;
     }
     return true;
+  }
+
+  // Whether v's value comes by elementwise steps alone from a product, or from a reduction that
+  // does not run over the cluster's rows.
+  bool feeds_from_elsewhere(Vertex v, const Cluster& cluster) const {
+    constexpr int furthest = 32;
+    std::vector<Vertex> pending{v};
+    std::set<Vertex> seen{v};
+    for (int visited = 0; !pending.empty() && visited < furthest; ++visited) {
+      const Vertex next = pending.back();
+      pending.pop_back();
+      for (Vertex o : graph_.operands(next)) {
+        const OpKind kind = graph_[o].op->kind;
+        if (kind == OpKind::dot || (kind == OpKind::reduce && !reduces_rows(o, cluster))) return true;
+        if (kind == OpKind::pointwise && seen.insert(o).second) pending.push_back(o);
+      }
+    }
+    return false;
+  }
+
+  bool reduces_rows(Vertex v, const Cluster& cluster) const {
+    return graph_[graph_.operand(v, 0)].type.shape == cluster.domain &&
+           removed_axes(v) == cluster.reduced;
+  }
+
+  std::vector<bool> removed_axes(Vertex v) const {
+    const TensorType& input = graph_[graph_.operand(v, 0)].type;
+    std::vector<bool> removed(static_cast<std::size_t>(input.rank()), false);
+    for (int axis : graph_[v].attributes.axes) removed[static_cast<std::size_t>(axis)] = true;
+    return removed;
   }
 
   int costly_operands(Vertex v) const {

@@ -74,18 +74,18 @@ const double oracle_slack =
 
 // Each function twice: ours over the host builder, and the exact one. The exact one runs in double
 // for f32, which is wide enough, and in long double for f64.
-#define KROTON_UNARY(name, formula)                                     \
-  struct name##_case {                                                  \
-    static constexpr const char* text = #name;                          \
-    template <class T>                                                  \
-    static T ours(T x) {                                                \
-      HostBuilder<T> b;                                                 \
-      return b.number(math::name(b, b.of(x)));                          \
-    }                                                                   \
-    template <class E>                                                  \
-    static E exact(E x) {                                               \
-      return formula;                                                   \
-    }                                                                   \
+#define KROTON_UNARY(name, formula)            \
+  struct name##_case {                         \
+    static constexpr const char* text = #name; \
+    template <class T>                         \
+    static T ours(T x) {                       \
+      HostBuilder<T> b;                        \
+      return b.number(math::name(b, b.of(x))); \
+    }                                          \
+    template <class E>                         \
+    static E exact(E x) {                      \
+      return formula;                          \
+    }                                          \
   }
 KROTON_UNARY(exp, std::exp(x));
 KROTON_UNARY(expm1, std::expm1(x));
@@ -132,10 +132,33 @@ template <class T>
 std::vector<T> special_points() {
   using Limits = std::numeric_limits<T>;
   std::vector<T> points;
-  for (double c : {0.0, 0.25, 0.5, 0.7071067811865476, 1.0, 1.4142135623730951, 2.0, 3.0,
-                   0.6931471805599453, 0.34657359027997264, 1.5707963267948966, 3.141592653589793,
-                   9.0, 17.0, 88.0, 88.72283, 87.3365, 103.9, 104.0, 105.0, 709.0, 709.782712893384,
-                   708.4, 744.4, 745.2, 746.0, 1000.0}) {
+  for (double c : {0.0,
+                   0.25,
+                   0.5,
+                   0.7071067811865476,
+                   1.0,
+                   1.4142135623730951,
+                   2.0,
+                   3.0,
+                   0.6931471805599453,
+                   0.34657359027997264,
+                   1.5707963267948966,
+                   3.141592653589793,
+                   9.0,
+                   17.0,
+                   88.0,
+                   88.72283,
+                   87.3365,
+                   103.9,
+                   104.0,
+                   105.0,
+                   709.0,
+                   709.782712893384,
+                   708.4,
+                   744.4,
+                   745.2,
+                   746.0,
+                   1000.0}) {
     points.push_back(static_cast<T>(c));
   }
   for (T c : {Limits::min(), Limits::denorm_min(), Limits::max(), Limits::epsilon(),
@@ -179,8 +202,8 @@ Worst<T> worst_error(T low, T high, int count, T limit = std::numeric_limits<T>:
 template <class Case>
 void check_both(double low, double high) {
   CAPTURE(Case::text);
-  Worst<float> f32 = worst_error<Case, float>(static_cast<float>(low), static_cast<float>(high),
-                                              2'000'000);
+  Worst<float> f32 =
+      worst_error<Case, float>(static_cast<float>(low), static_cast<float>(high), 2'000'000);
   INFO("f32: " << f32.error << " ulp at " << f32.at);
   CHECK(f32.error <= 2);
   Worst<double> f64 = worst_error<Case, double>(low, high, 400'000);
@@ -343,10 +366,10 @@ TEST_CASE_TEMPLATE("math: zeros, infinities, NaN and subnormals", T, float, doub
       CHECK(std::signbit(y) == std::signbit(x));
     }
   }
-  for (T y : {exp_case::ours(nan), expm1_case::ours(nan), sigmoid_case::ours(nan),
-              tanh_case::ours(nan), softplus_case::ours(nan), log_case::ours(nan),
-              log1p_case::ours(nan), sin_case::ours(nan), cos_case::ours(nan), erf_case::ours(nan),
-              our_pow(nan, T{2}), our_pow(T{2}, nan)}) {
+  for (T y :
+       {exp_case::ours(nan), expm1_case::ours(nan), sigmoid_case::ours(nan), tanh_case::ours(nan),
+        softplus_case::ours(nan), log_case::ours(nan), log1p_case::ours(nan), sin_case::ours(nan),
+        cos_case::ours(nan), erf_case::ours(nan), our_pow(nan, T{2}), our_pow(T{2}, nan)}) {
     CHECK(std::isnan(y));
   }
   CHECK(our_pow(nan, T{0}) == 1);

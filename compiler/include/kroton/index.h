@@ -16,7 +16,7 @@ inline constexpr End end;
 // symbolic position (x.shape(0) - 1) counts from its start. Positions outside are clamped.
 class SliceBound {
  public:
-  SliceBound(End) {}                                       // NOLINT
+  SliceBound(End) {}                                        // NOLINT
   SliceBound(const Dim& position) : position_(position) {}  // NOLINT
   template <std::integral T>
   SliceBound(T position) : position_(Dim(static_cast<std::int64_t>(position))) {}  // NOLINT
@@ -53,8 +53,7 @@ class IndexItem {
       : value_(slice), line_{location.file_name(), location.line()} {}
   template <std::integral T>
   IndexItem(T position, const Location& location = Location::current())  // NOLINT
-      : value_(static_cast<std::int64_t>(position)),
-        line_{location.file_name(), location.line()} {}
+      : value_(static_cast<std::int64_t>(position)), line_{location.file_name(), location.line()} {}
   IndexItem(const Tensor& positions, const Location& location = Location::current())  // NOLINT
       : value_(positions), line_{location.file_name(), location.line()} {}
 

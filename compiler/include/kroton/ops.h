@@ -21,7 +21,7 @@ namespace kroton {
 // A list of axes: an int, a braced list, or (default) all axes. Negative axes count from the end.
 class Axes {
  public:
-  Axes() = default;  // all
+  Axes() = default;                             // all
   Axes(int axis) : all_(false), axes_{axis} {}  // NOLINT
   Axes(std::initializer_list<int> axes) : all_(false), axes_(axes) {}
   explicit Axes(std::vector<int> axes) : all_(false), axes_(std::move(axes)) {}

@@ -80,7 +80,7 @@ class Operand {
       : is_floating_literal_(std::is_floating_point_v<T>),
         is_boolean_literal_(std::is_same_v<T, bool>),
         real_(static_cast<double>(literal)),
-        integer_(static_cast<std::int64_t>(literal)),
+        integer_(std::is_floating_point_v<T> ? 0 : static_cast<std::int64_t>(literal)),
         line_{location.file_name(), location.line()} {}
 
   bool is_literal() const { return !tensor_; }

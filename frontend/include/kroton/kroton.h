@@ -7,6 +7,7 @@
 #include <kroton/error.h>
 #include <kroton/function.h>
 #include <kroton/grad.h>
+#include <kroton/index.h>
 #include <kroton/ops.h>
 #include <kroton/tensor.h>
 #include <kroton/variables.h>

@@ -1,0 +1,322 @@
+#include <doctest/doctest.h>
+#include <kroton/error.h>
+#include <kroton/grad.h>
+#include <kroton/index.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <unistd.h>
+
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/rules.h"
+#include "compiler/passes/passes.h"
+#include "tests/compiler/graph_helpers.h"
+
+using namespace kroton;  // NOLINT
+using graph_test::count;
+using graph_test::graph_of;
+using graph_test::text;
+
+namespace {
+
+// The expression after the pass, which must keep its value at several sizes; "unchanged" if the
+// pass says so. f64 inputs make the comparison sharp.
+std::string after(bool (*pass)(Graph&), const Tensor& expression) {
+  const Graph before = graph_of({expression});
+  Graph graph = graph_of({expression});
+  const bool changed = pass(graph);
+  CHECK_NOTHROW(verify(graph));
+  for (const std::int64_t size : {0, 1, 3, 17}) {
+    CAPTURE(size);
+    const auto inputs = graph_test::random_inputs(graph, size, 1 + static_cast<std::uint64_t>(size));
+    graph_test::check_close(graph_test::values(before, inputs), graph_test::values(graph, inputs),
+                            expression.dtype() == f32 ? 1e-5 : 1e-9);
+  }
+  const std::string result = text(graph);
+  if (!changed) CHECK(result == text(before));
+  return changed ? result : "unchanged";
+}
+
+std::string canonical(const Tensor& expression) { return after(canonicalize, expression); }
+std::string stable(const Tensor& expression) { return after(stabilize, expression); }
+
+}  // namespace
+
+TEST_CASE("canonicalize: identities") {
+  const Tensor x = vector("x", f64);
+  const Tensor y = vector("y", f64);
+  const Tensor p = vector("p", boolean);
+  const Tensor q = vector("q", boolean);
+  CHECK(canonical(x * 1) == "x");
+  CHECK(canonical(1 * x) == "x");
+  CHECK(canonical(x / 1) == "x");
+  CHECK(canonical(x + 0) == "x");
+  CHECK(canonical(0 + x) == "x");
+  CHECK(canonical(x - 0) == "x");
+  CHECK(canonical(x * 0) == "unchanged");  // NaN * 0 is NaN
+  CHECK(canonical(x + y) == "unchanged");
+  CHECK(canonical(x - x) == "unchanged");
+  CHECK(canonical(maximum(x, x)) == "x");
+  CHECK(canonical(minimum(x, x)) == "x");
+  CHECK(canonical(where(p, x, x)) == "x");
+  CHECK(canonical(where(ones({x.shape(0)}, boolean), x, y)) == "x");
+  CHECK(canonical(where(zeros({x.shape(0)}, boolean), x, y)) == "y");
+  CHECK(canonical(where(~p, x, y)) == "where(p, y, x)");
+  CHECK(canonical(logical_and(p, true)) == "p");
+  CHECK(canonical(logical_or(p, p)) == "p");
+  CHECK(canonical(~(~p)) == "p");
+  CHECK(canonical(logical_and(p, q)) == "unchanged");
+  CHECK(canonical(abs(-x)) == "abs(x)");
+  CHECK(canonical(abs(abs(x))) == "abs(x)");
+  CHECK(canonical(relu(relu(x))) == "relu(x)");
+  CHECK(canonical(stop_gradient(stop_gradient(x))) == "stop_gradient(x)");
+}
+
+TEST_CASE("canonicalize: signs") {
+  const Tensor x = vector("x", f64);
+  const Tensor y = vector("y", f64);
+  const Tensor i = vector("i", i32);
+  CHECK(canonical(-(-x)) == "x");
+  CHECK(canonical(0 - x) == "neg(x)");
+  CHECK(canonical(x * -1) == "neg(x)");
+  CHECK(canonical(x / -1.0) == "neg(x)");
+  CHECK(canonical(x - -y) == "add(x, y)");
+  CHECK(canonical(x + -y) == "sub(x, y)");
+  CHECK(canonical(-x + y) == "sub(y, x)");
+  CHECK(canonical(-x - y) == "neg(add(x, y))");
+  CHECK(canonical(-(x - y)) == "sub(y, x)");
+  CHECK(canonical(-x * y) == "neg(mul(x, y))");
+  CHECK(canonical(-x * -y) == "mul(x, y)");
+  CHECK(canonical(-x / -y) == "div(x, y)");
+  CHECK(canonical(-(x * 3)) == "mul(x, -3)");
+  CHECK(canonical(-(x / 4.0)) == "div(x, -4)");
+  CHECK(canonical(x - y * -3.0) == "add(x, mul(y, 3))");
+  CHECK(canonical(x + y * -3.0) == "sub(x, mul(y, 3))");
+  CHECK(canonical(x - 0.5 * y) == "unchanged");
+  CHECK(canonical(sum(-x)) == "neg(sum{axes=[0]}(x))");
+  CHECK(canonical(-(i - 2)) == "sub(2, i)");
+}
+
+TEST_CASE("canonicalize: scalar factors and powers") {
+  const Tensor x = vector("x", f64);
+  const Tensor i = vector("i", i32);
+  CHECK(canonical(0.5 * (0.25 * x)) == "mul(x, 0.125)");
+  CHECK(canonical((x * 3) / 4.0) == "mul(x, 0.75)");
+  CHECK(canonical((x / 4.0) * 3) == "mul(x, 0.75)");
+  CHECK(canonical((x / 4.0) / 2.0) == "div(x, 8)");
+  CHECK(canonical(2 * (x / 2.0)) == "x");
+  CHECK(canonical((x * 1e200) * 1e-200) == "x");
+  CHECK(canonical((x * 1e-20) * 1e-20) == "unchanged");  // the product is near f32's underflow
+  CHECK(canonical(3 * (5 * i)) == "unchanged");
+  CHECK(canonical(pow(x, 1)) == "x");
+  CHECK(canonical(pow(x, 2)) == "mul(x, x)");
+  CHECK(canonical(pow(x, 3)) == "mul(mul(x, x), x)");
+  CHECK(canonical(pow(x, 0.5)) == "sqrt(x)");
+  CHECK(canonical(pow(x, -1)) == "div(1, x)");
+  CHECK(canonical(pow(x, -0.5)) == "div(1, sqrt(x))");
+  CHECK(canonical(pow(x, -2)) == "div(1, mul(x, x))");
+  CHECK(canonical(pow(x, 2.5)) == "unchanged");
+}
+
+TEST_CASE("canonicalize: casts") {
+  const Tensor x = vector("x", f32);
+  const Tensor i = vector("i", i32);
+  const Tensor p = vector("p", boolean);
+  CHECK(canonical(cast(cast(x, f64), f32)) == "x");
+  CHECK(canonical(cast(cast(i, f64), i64)) == "cast{dtype=i64}(i)");
+  CHECK(canonical(cast(cast(p, i32), f32)) == "cast(p)");
+  CHECK(canonical(cast(cast(x, i32), f32)) == "unchanged");
+  CHECK(canonical(cast(cast(i, f32), i32)) == "unchanged");  // above 2^24
+}
+
+TEST_CASE("canonicalize: broadcasts, reshapes and transposes merge") {
+  const Tensor x = tensor("x", {dim("n"), 3}, f64);
+  const Tensor b = tensor("b", {3}, f64);
+  const Tensor s = scalar("s", f64);
+  const Dim n = dim("n");
+  CHECK(canonical(transpose(transpose(x))) == "x");
+  CHECK(canonical(transpose(x, {0, 1})) == "x");
+  CHECK(canonical(transpose(expand_dims(x, 0), {1, 0, 2})) == "reshape{dims=(n, 1, 3)}(x)");
+  CHECK(canonical(reshape(reshape(x, {3, n}), {n * 3})) == "reshape{dims=(3*n,)}(x)");
+  CHECK(canonical(reshape(reshape(x, {3, n}), {n, 3})) == "x");
+  CHECK(canonical(squeeze(expand_dims(x, 1))) == "x");
+  CHECK(canonical(broadcast_to(expand_dims(b, 0), {n, 3})) == "broadcast{axes=[1] dims=(n, 3)}(b)");
+  CHECK(canonical(broadcast_to(broadcast_to(s, {3}), {n, 3})) == "broadcast{dims=(n, 3)}(s)");
+  CHECK(canonical(reshape(full({n, 3}, s), {3, n})) == "unchanged");
+  CHECK(canonical(reshape(ones({n, 3}, f64), {3, n}) * 2) == "mul(1, 2)");
+  CHECK(canonical(transpose(broadcast_to(b, {n, 3}))) == "broadcast{axes=[0] dims=(3, n)}(b)");
+  CHECK(canonical(squeeze(expand_dims(broadcast_to(b, {n, 3}), 1))) ==
+        "broadcast{axes=[1] dims=(n, 3)}(b)");
+  // Work is done before elements are repeated.
+  CHECK(canonical(exp(broadcast_to(b, {n, 3})) * 2) ==
+        "broadcast{axes=[1] dims=(n, 3)}(mul(exp(b), 2))");
+  CHECK(canonical(x + exp(broadcast_to(b, {n, 3}))) ==
+        "add(x, broadcast{axes=[1] dims=(n, 3)}(exp(b)))");
+  // Axes of size 1 leave early.
+  CHECK(canonical(squeeze(exp(expand_dims(x, 1)) + 1)) == "add(exp(x), 1)");
+}
+
+TEST_CASE("canonicalize: slices move before elementwise operations") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {17, 3}, f64);
+  const Tensor b = tensor("b", {3}, f64);
+  const Tensor c = tensor("c", {n, 1}, f64);
+  CHECK(canonical(x(slice(0, 17), all)) == "x");
+  CHECK(canonical(squeeze(c(all, slice(0, 1)))) == "reshape{dims=(n,)}(c)");
+  CHECK(canonical(x(slice(2, 15, 2), all)(slice(1, 6, 2), all)) ==
+        "slice{dims=(4, 0, 3, 3) integers=[4, 1]}(x)");
+  CHECK(canonical(exp(x)(slice(1, 4), all)) ==
+        "exp(slice{dims=(1, 0, 3, 3) integers=[1, 1]}(x))");
+  CHECK(canonical((x * 2 + b)(slice(1, 4), slice(0, 2))) ==
+        "add(mul(slice{dims=(1, 0, 3, 2) integers=[1, 1]}(x), 2), "
+        "broadcast{axes=[1] dims=(3, 2)}(slice{dims=(0, 2) integers=[1]}(b)))");
+  CHECK(canonical((c + 1)(all, 0)) == "add(reshape{dims=(n,)}(c), 1)");
+  // Not when the whole is computed anyway.
+  const Tensor e = exp(x);
+  CHECK(count(graph_of({e, e(0)}), "slice") == 1);
+  Graph graph = graph_of({e, e(0)});
+  canonicalize(graph);
+  CHECK(text(graph, 1) == "reshape{dims=(3,)}(slice{dims=(0, 0, 1, 3) integers=[1, 1]}(exp(x)))");
+}
+
+TEST_CASE("canonicalize: reductions") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 3}, f64);
+  const Tensor c = tensor("c", {n, 1}, f64);
+  const Tensor b = tensor("b", {3}, f64);
+  const Tensor u = tensor("u", {1, 1}, f64);
+  CHECK(canonical(sum(c, 1)) == "reshape{dims=(n,)}(c)");
+  CHECK(canonical(max(c, 1)) == "reshape{dims=(n,)}(c)");
+  CHECK(canonical(sum(c)) == "sum{axes=[0]}(reshape{dims=(n,)}(c))");
+  CHECK(canonical(sum(u)) == "reshape(u)");
+  CHECK(canonical(sum(x, Axes(std::vector<int>{}))) == "x");
+  CHECK(canonical(sum(sum(x, 1))) == "sum{axes=[0, 1]}(x)");
+  CHECK(canonical(sum(max(x, 1))) == "unchanged");
+  CHECK(canonical(sum(broadcast_to(b, {n, 3}))) ==
+        "mul(sum{axes=[0]}(b), size_of_dim{dims=(n,) dtype=f64})");
+  CHECK(canonical(sum(broadcast_to(b, {5, 3}), 0)) == "mul(b, 5)");
+  CHECK(canonical(sum(broadcast_to(b, {n, 3}), 1)) ==
+        "broadcast{dims=(n,)}(sum{axes=[0]}(b))");
+  CHECK(canonical(max(broadcast_to(b, {5, 3}), 0)) == "b");
+  CHECK(canonical(max(broadcast_to(b, {n, 3}), 0)) == "unchanged");  // n may be 0
+}
+
+TEST_CASE("canonicalize: transposes become flags of the product") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 3}, f64);
+  const Tensor y = tensor("y", {n, 5}, f64);
+  CHECK(canonical(dot(transpose(x), y)) == "dot{integers=[1, 0]}(x, y)");
+  CHECK(canonical(dot(transpose(y), transpose(transpose(x)))) == "dot{integers=[1, 0]}(y, x)");
+  CHECK(canonical(transpose(dot(transpose(x), y))) == "dot{integers=[1, 0]}(y, x)");
+  CHECK(canonical(dot(transpose(x), transpose(tensor("z", {5, n}, f64)))) ==
+        "dot{integers=[1, 1]}(x, z)");
+  const Tensor batch = tensor("batch", {2, n, 3}, f64);
+  CHECK(canonical(matmul(swapaxes(batch, 1, 2), batch)) == "dot{integers=[1, 0]}(batch, batch)");
+  CHECK(count(graph_of({matmul(transpose(batch, {1, 2, 0}), transpose(batch, {1, 0, 2}))}),
+              "transpose") == 2);
+}
+
+TEST_CASE("stabilize: sigmoid, softplus and their neighbours") {
+  const Tensor x = vector("x", f64);
+  const Tensor y = vector("y", f64);
+  CHECK(stable(1 / (1 + exp(-x))) == "sigmoid(x)");
+  CHECK(stable(1 / (exp(x) + 1)) == "sigmoid(neg(x))");
+  CHECK(stable(1 / (1 + exp(-x - y))) == "sigmoid(add(x, y))");
+  CHECK(stable(exp(x) / (1 + exp(x))) == "sigmoid(x)");
+  CHECK(stable(1 - sigmoid(x)) == "sigmoid(neg(x))");
+  CHECK(stable(log(sigmoid(x))) == "neg(softplus(neg(x)))");
+  CHECK(stable(log(1 - sigmoid(x))) == "neg(softplus(x))");
+  CHECK(stable(log1p(-sigmoid(x))) == "neg(softplus(x))");
+  CHECK(stable(log(1 - 1 / (1 + exp(-x)))) == "neg(softplus(x))");
+  CHECK(stable(log(1 + exp(x))) == "softplus(x)");
+  CHECK(stable(log1p(exp(x))) == "softplus(x)");
+  CHECK(stable(log(1 + x)) == "log1p(x)");
+  CHECK(stable(log(1 - x)) == "log1p(neg(x))");
+  CHECK(stable(exp(x) - 1) == "expm1(x)");
+  CHECK(stable(log(exp(x))) == "x");
+  CHECK(stable(sqrt(square(x))) == "abs(x)");
+  CHECK(stable(2 / (1 + exp(-x))) == "unchanged_");
+}
+
+TEST_CASE("stabilize: softmax") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 5}, f64);
+  const Tensor labels = tensor("labels", {n}, i64);
+  CHECK(stable(log(softmax(x))) == "log_softmax{axes=[1]}(x)");
+  CHECK(stable(log(softmax(x, 0))) == "log_softmax{axes=[0]}(x)");
+  CHECK(stable(exp(x) / sum(exp(x), 1, true)) == "softmax{axes=[1]}(x)");
+  CHECK(stable(exp(x) / sum(exp(x))) == "unchanged");
+  CHECK(stable(-pick(log_softmax(x), labels)) == "softmax_cross_entropy(x, labels)");
+  CHECK(stable(-log(pick(softmax(x), labels))) == "softmax_cross_entropy(x, labels)");
+  CHECK(stable(-mean(log(pick(softmax(x), labels)))) ==
+        "div(sum{axes=[0]}(softmax_cross_entropy(x, labels)), size_of_dim{dims=(n,) dtype=f64})");
+  CHECK(stable(log(softmax(x)(all, 2))) ==
+        "reshape{dims=(n,)}(slice{dims=(0, 2, n, 1) integers=[1, 1]}(log_softmax{axes=[1]}(x)))");
+  CHECK(stable(pick(log_softmax(transpose(x), 0), labels)) != "");
+}
+
+TEST_CASE("stabilize: the logarithm of a sum of exponentials does not overflow") {
+  const Tensor x = tensor("x", {3, 17}, f64);
+  for (const Tensor& expression :
+       {log(sum(exp(x), 1)), log(sum(exp(x), 1, true)), log(sum(exp(x))), log(sum(exp(-x), 0)),
+        logsumexp(x, 1)}) {
+    Graph graph = graph_of({expression});
+    const bool changed = stabilize(graph);
+    CHECK(count(graph, "max") == 1);
+    CHECK(count(graph, "log") == 1);
+    auto inputs = graph_test::random_inputs(graph, 0, 5);
+    graph_test::check_close(graph_test::values(graph_of({expression}), inputs),
+                            graph_test::values(graph, inputs), 1e-9);
+    for (double& value : inputs[0].data) value *= 1000;
+    for (const double value : graph_test::values(graph, inputs)[0].data) {
+      CHECK(std::isfinite(value));
+    }
+    CHECK((changed || graph.size() > 0));
+    CHECK_FALSE(stabilize(graph));
+  }
+}
+
+TEST_CASE("stabilize: the logistic regression of Theano's tutorial ends in softplus") {
+  const Tensor x = matrix("x");
+  const Tensor y = vector("y");
+  const Shared w = shared(Array::full({2, 1}, 1.0), "w");
+  const Shared b = shared(Array::zeros({1}), "b");
+  const Tensor p = 1 / (1 + exp(-dot(x, w) - b));
+  const Tensor q = p(all, 0);
+  const Tensor xent = -y * log(q) - (1 - y) * log(1 - q);
+  const Tensor loss = mean(xent) + 0.01 * sum(square(w));
+
+  SUBCASE("when the prediction is used here only") {
+    Graph graph = graph_of({loss});
+    run_passes_before_gradient(graph);
+    CHECK(count(graph, "log") == 0);
+    CHECK(count(graph, "exp") == 0);
+    CHECK(count(graph, "div") == 1);
+    CHECK(count(graph, "softplus") == 2);
+  }
+  SUBCASE("when the prediction is a result too") {
+    Graph graph = graph_of({loss, p});
+    run_passes_before_gradient(graph);
+    CHECK(count(graph, "log") == 0);
+    CHECK(count(graph, "softplus") == 2);
+  }
+  SUBCASE("the gradient is finite where the prediction is certain and wrong") {
+    const std::vector<Tensor> inputs{x, y};
+    Graph graph(inputs, std::vector<Tensor>{loss}, {}, false);
+    run_passes_before_gradient(graph);
+    const Tensor cost = graph.export_expressions(graph.outputs)[0];
+    const std::vector<Tensor> gradients = grad(cost, {w, b});
+    std::map<const Node*, ReferenceValue> values;
+    values[&x.node()] = {f32, {4, 2}, {100, 100, -100, -100, 100, 100, -100, -100}};
+    values[&y.node()] = {f32, {4}, {0, 1, 1, 0}};
+    const std::vector<Tensor> wanted{cost, gradients[0], gradients[1]};
+    const std::vector<ReferenceValue> results = evaluate(wanted, values);
+    CHECK(results[0].data[0] == doctest::Approx(100.02));  // two of four are wrong by 200
+    CHECK(results[1].data[0] == doctest::Approx(50.02));
+    CHECK(results[1].data[1] == doctest::Approx(50.02));
+    CHECK(results[2].data[0] == doctest::Approx(0));
+    // As written it is not.
+    CHECK_FALSE(std::isfinite(evaluate(grad(loss, std::vector<Tensor>{w}), values)[0].data[0]));
+  }
+}

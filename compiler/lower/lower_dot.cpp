@@ -17,6 +17,9 @@ using Vertex = Graph::Vertex;
 
 // Rows of results that one task computes when the columns are too few to share out.
 constexpr int rows_per_task = 4;  // in tiles
+// Rows of the tiles for what full tiles leave over: enough accumulators to hide the latency of a
+// multiply-add, few enough to waste little.
+constexpr int small_rows = 4;
 // Panels of columns from which on threads share out panels rather than rows.
 constexpr std::int64_t enough_panels = 8;
 
@@ -86,7 +89,7 @@ class DotLowering {
     loop::For loop;
     loop.variable = panel;
     loop.extent = loop::size(ceil_div(columns_, Dim(tile_.columns)));
-    loop.body = one_panel(first, loop::integer(0), rows_);
+    loop.body = one_panel(first, loop::integer(0), loop::size(rows_));
     return {make_for(std::move(loop))};
   }
 
@@ -103,28 +106,18 @@ class DotLowering {
     loop::For tasks;
     tasks.variable = task;
     tasks.extent = loop::size(ceil_div(rows_, Dim(group)));
-    if (rows_.is_constant() && rows_.constant() <= group) {
-      panels.body = one_panel(first_column, loop::integer(0), rows_);
-    } else {
-      // Whole groups, then the rest, which may be empty.
-      const loop::Expr left = loop::size(rows_) - first_row;
-      loop::If choice;
-      choice.condition = loop::binary(Op::le, loop::integer(group), left);
-      choice.then_body = one_panel(first_column, first_row, Dim(group));
-      choice.else_body = one_panel(first_column, first_row, rows_ - Dim(group) * floor_div(rows_, Dim(group)));
-      const bool whole = rows_.is_constant() && rows_.constant() % group == 0;
-      if (whole) {
-        panels.body = choice.then_body;
-      } else {
-        panels.body = {std::make_shared<const loop::If>(std::move(choice))};
-      }
+    loop::Expr rows = loop::integer(group);
+    if (!(rows_.is_constant() && rows_.constant() % group == 0)) {
+      rows = loop::binary(Op::min, rows, loop::size(rows_) - first_row);
     }
+    panels.body = one_panel(first_column, first_row, rows);
     tasks.body = {make_for(std::move(panels))};
     return {make_for(std::move(tasks))};
   }
 
   // Packs the panel that starts at column `first` and computes `rows` rows from `first_row` on.
-  loop::Block one_panel(const loop::Expr& first, const loop::Expr& first_row, const Dim& rows) {
+  loop::Block one_panel(const loop::Expr& first, const loop::Expr& first_row,
+                        const loop::Expr& rows) {
     const Dim whole = floor_div(columns_, Dim(tile_.columns)) * Dim(tile_.columns);
     const Dim rest = columns_ - whole;
     const auto variant = [&](const Dim& columns) {
@@ -175,51 +168,47 @@ class DotLowering {
     return block;
   }
 
+  // Tiles for `rows` rows from first_row on: full ones, and for the rest one exact tile if its
+  // height is known, else small ones of which the last may reach past the end.
   loop::Block row_tiles(const loop::Expr& first, const Dim& columns, const loop::Expr& first_row,
-                        const Dim& rows) {
+                        const loop::Expr& rows) {
     loop::Block block;
-    const Dim whole = floor_div(rows, Dim(tile_.rows));
-    if (!whole.is_constant(0)) {
+    const loop::Expr height = loop::integer(tile_.rows);
+    const loop::Expr whole = loop::binary(Op::floor_div, rows, height);
+    const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from, bool may_pass_end) {
       const loop::Variable t = fresh_variable("tile");
-      loop::For tiles;
-      tiles.variable = t;
-      tiles.extent = loop::size(whole);
-      tiles.body = tile(tile_.rows, first, columns, first_row + loop::variable(t) * loop::integer(tile_.rows));
-      block.push_back(make_for(std::move(tiles)));
-    }
-    const Dim rest = rows - whole * Dim(tile_.rows);
-    if (rest.is_constant()) {
-      if (rest.constant() > 0) {
-        loop::Block last = tile(static_cast<int>(rest.constant()), first, columns,
-                                first_row + loop::size(whole * Dim(tile_.rows)));
-        for (loop::Stmt& stmt : last) block.push_back(std::move(stmt));
-      }
-      return block;
-    }
-    // Rows left over, in tiles of falling powers of two.
-    int largest = 1;
-    while (largest * 2 < tile_.rows) largest *= 2;
-    for (int part = largest; part >= 1; part /= 2) {
-      // rest / part is odd exactly when the binary form of rest has this part.
-      const loop::Expr left = loop::size(rest);
-      const loop::Expr taken = loop::binary(Op::floor_div, left, loop::integer(2 * part)) * loop::integer(2 * part);
-      loop::If branch;
-      branch.condition = loop::binary(Op::le, loop::integer(part), left - taken);
-      branch.then_body = tile(part, first, columns, first_row + loop::size(whole * Dim(tile_.rows)) + taken);
-      block.push_back(std::make_shared<const loop::If>(std::move(branch)));
+      loop::For loop;
+      loop.variable = t;
+      loop.extent = count;
+      loop.body = tile(tile_rows, first, columns,
+                       from + loop::variable(t) * loop::integer(tile_rows), may_pass_end);
+      block.push_back(make_for(std::move(loop)));
+    };
+    std::int64_t known = 0;
+    const bool is_known = loop::is_integer_constant(rows, known);
+    if (!is_known || known >= tile_.rows) tiles(whole, tile_.rows, first_row, false);
+    const loop::Expr rest = rows - whole * height;
+    if (!is_known) {
+      const loop::Expr small = loop::integer(small_rows);
+      tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1), small), small_rows,
+            first_row + whole * height, true);
+    } else if (known % tile_.rows != 0) {
+      tiles(loop::integer(1), static_cast<int>(known % tile_.rows), first_row + whole * height, false);
     }
     return block;
   }
 
   // rows x columns results from (first_row, first) on.
+  // With may_pass_end, rows past the last are computed from the last row's operands, not stored.
   loop::Block tile(int rows, const loop::Expr& first, const Dim& columns,
-                   const loop::Expr& first_row) {
+                   const loop::Expr& first_row, bool may_pass_end) {
     const int padded = columns.is_constant()
                            ? static_cast<int>((columns.constant() + tile_.width - 1) / tile_.width) * tile_.width
                            : tile_.columns;
     const auto accumulators = context_.buffers().create("tile", dtype_, Dim(rows * padded),
                                                         loop::Space::registers);
-    const auto over_tile = [&](const Dim& extent, const auto& statement) {
+    const loop::Expr last = loop::size(rows_ - Dim(1));
+    const auto over_tile = [&](const Dim& extent, const auto& statement, bool only_inside = false) {
       const loop::Variable i = fresh_variable("i");
       const loop::Variable j = fresh_variable("j");
       loop::For lanes = vector_loop(j, extent, padded);
@@ -229,6 +218,12 @@ class DotLowering {
       each.extent = loop::integer(rows);
       each.kind = loop::LoopKind::unroll;
       each.body = {make_for(std::move(lanes))};
+      if (only_inside) {
+        loop::If inside;
+        inside.condition = loop::binary(Op::le, first_row + loop::variable(i), last);
+        inside.then_body = std::move(each.body);
+        each.body = {std::make_shared<const loop::If>(std::move(inside))};
+      }
       return make_for(std::move(each));
     };
     const auto at = [&](const loop::Expr& i, const loop::Expr& j) {
@@ -243,7 +238,9 @@ class DotLowering {
     steps.variable = k;
     steps.extent = loop::size(inner_);
     steps.body = {over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
-      const loop::Expr a = operand(a_, first_row + i, loop::variable(k), transpose_a_);
+      const loop::Expr row = first_row + i;
+      const loop::Expr a = operand(a_, may_pass_end ? loop::binary(Op::min, row, last) : row,
+                                   loop::variable(k), transpose_a_);
       const loop::Expr b = loop::load(panel_, loop::variable(k) * loop::integer(tile_.columns) + j);
       const loop::Expr sum = loop::load(accumulators, at(i, j));
       return loop::Block{loop::Store{accumulators, at(i, j), loop::fma(a, b, sum)}};
@@ -261,7 +258,7 @@ class DotLowering {
         stores.push_back(at_point(context_.store_root(root, cluster_.full_point()), point));
       }
       return stores;
-    }));
+    }, may_pass_end));
     return block;
   }
 

@@ -18,6 +18,10 @@ const Dims& shape(const Graph& graph, Vertex v) { return graph[v].type.shape; }
 const Dim& size_at(const Dims& dims, int axis) { return dims[static_cast<std::size_t>(axis)]; }
 int rank(const Graph& graph, Vertex v) { return graph[v].type.rank(); }
 
+bool contains(const std::vector<int>& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
 Vertex add_view(Graph& graph, const OpRecord& op, Vertex x, Attributes attributes, SourceLine line) {
   return graph.add(op, {x}, std::move(attributes), line);
 }
@@ -379,7 +383,7 @@ Result reduction_of_unit_axes(Graph& graph, Vertex v) {
   Dims kept;
   std::vector<int> axes;
   for (int axis = 0; axis < rank(graph, x); ++axis) {
-    const bool reduces = std::find(reduced.begin(), reduced.end(), axis) != reduced.end();
+    const bool reduces = contains(reduced, axis);
     if (reduces && size_at(shape(graph, x), axis).is_constant(1)) continue;
     if (reduces) axes.push_back(static_cast<int>(kept.size()));
     kept.push_back(size_at(shape(graph, x), axis));
@@ -401,7 +405,7 @@ Result reduction_of_reduction(Graph& graph, Vertex v) {
   std::vector<int> axes = graph[inner].attributes.axes;
   std::vector<int> left;  // the axes of x that the inner reduction leaves
   for (int axis = 0; axis < rank(graph, x); ++axis) {
-    if (std::find(axes.begin(), axes.end(), axis) == axes.end()) left.push_back(axis);
+    if (!contains(axes, axis)) left.push_back(axis);
   }
   for (const int axis : graph[v].attributes.axes) {
     axes.push_back(left[static_cast<std::size_t>(axis)]);
@@ -411,46 +415,78 @@ Result reduction_of_reduction(Graph& graph, Vertex v) {
   return add_reduction(graph, op, x, axes, graph[v].line);
 }
 
-// A reduction over axes that a broadcast added: a sum is a product with the number of copies; the
-// extreme of copies is the value.
+// A reduction of a broadcast reduces what is repeated. Over axes that the broadcast added, a sum is
+// a product with the number of copies, and the extreme of copies is the value.
 Result reduction_of_broadcast(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
   if (graph[inner].op != &broadcast_op || !keeps_dtype(graph, v)) return std::nullopt;
   const VertexData data = graph[v];
-  const std::vector<int> reduced = data.attributes.axes;
+  const Vertex x = graph.operand(inner, 0);
+  const std::vector<int>& reduced = data.attributes.axes;
   const std::vector<int> mapping = graph[inner].attributes.axes;
-  const auto contains = [](const std::vector<int>& axes, int axis) {
-    return std::find(axes.begin(), axes.end(), axis) != axes.end();
-  };
+
+  std::vector<int> position;  // of the broadcast's axes in the result, -1 for reduced ones
   Dim copies = 1;
-  Dims kept;               // the broadcast's shape without the axes it added and v reduces
-  std::vector<int> moved;  // where its axes are then
-  std::vector<int> axes;   // the axes that remain to be reduced
+  int left = 0;
   for (int axis = 0; axis < rank(graph, inner); ++axis) {
-    moved.push_back(static_cast<int>(kept.size()));
     const bool reduces = contains(reduced, axis);
-    if (reduces && !contains(mapping, axis)) {
-      copies = copies * size_at(shape(graph, inner), axis);
-      continue;
-    }
-    if (reduces) axes.push_back(static_cast<int>(kept.size()));
-    kept.push_back(size_at(shape(graph, inner), axis));
+    position.push_back(reduces ? -1 : left++);
+    if (reduces && !contains(mapping, axis)) copies = copies * size_at(shape(graph, inner), axis);
   }
-  if (kept.size() == shape(graph, inner).size()) return std::nullopt;
+  std::vector<int> axes;    // of x that are reduced
+  std::vector<int> target;  // of the result, for those that are not
+  for (std::size_t k = 0; k < mapping.size(); ++k) {
+    const auto axis = static_cast<std::size_t>(mapping[k]);
+    if (!(shape(graph, x)[k] == shape(graph, inner)[axis])) return std::nullopt;
+    if (position[axis] < 0) {
+      axes.push_back(static_cast<int>(k));
+    } else {
+      target.push_back(position[axis]);
+    }
+  }
   const bool sums = data.op->reduction == Reduction::sum;
   // No copies at all have no extreme.
   if (!sums && !provably_at_least(copies, 1)) return std::nullopt;
 
-  std::vector<int> target;
-  for (const int axis : mapping) target.push_back(moved[static_cast<std::size_t>(axis)]);
+  Vertex result = add_reduction(graph, *data.op, x, axes, data.line);
+  if (sums && !copies.is_constant(1)) {
+    result = graph.build({result}, data.line, [&](std::span<const Tensor> operand) {
+      if (copies.is_constant()) return mul(operand[0], copies.constant());
+      return mul(operand[0], size_of_dim(copies, data.type.dtype));
+    });
+  }
+  if (shape(graph, result) == data.type.shape) return result;
+  return add_broadcast(graph, result, data.type.shape, target, data.line);
+}
+
+// reshape(sum(x)) -> sum(reshape(x)), where the reshape drops axes of size 1, on to what x is.
+Result reshape_of_reduction(Graph& graph, Vertex v) {
+  const Vertex inner = graph.operand(v, 0);
+  const OpRecord& op = *graph[inner].op;
+  if (op.kind != OpKind::reduce || graph.use_count(inner) > 1) return std::nullopt;
   const Vertex x = graph.operand(inner, 0);
-  const Vertex once = add_broadcast(graph, x, kept, target, data.line);
-  const Vertex rest = add_reduction(graph, *data.op, once, axes, data.line);
-  if (!sums) return rest;
-  return graph.build({rest}, data.line, [&](std::span<const Tensor> operand) {
-    if (copies.is_constant()) return mul(operand[0], copies.constant());
-    return mul(operand[0], size_of_dim(copies, data.type.dtype));
-  });
+  const std::vector<int>& reduced = graph[inner].attributes.axes;
+  const Dims& target = shape(graph, v);
+  Dims kept;
+  std::vector<int> axes;
+  std::size_t next = 0;  // in the target
+  for (int axis = 0; axis < rank(graph, x); ++axis) {
+    const Dim& size = size_at(shape(graph, x), axis);
+    if (contains(reduced, axis)) {
+      axes.push_back(static_cast<int>(kept.size()));
+    } else if (next < target.size() && target[next] == size) {
+      ++next;
+    } else if (size.is_constant(1)) {
+      continue;
+    } else {
+      return std::nullopt;
+    }
+    kept.push_back(size);
+  }
+  if (next != target.size() || kept.size() == shape(graph, x).size()) return std::nullopt;
+  const SourceLine line = graph[inner].line;
+  const Vertex dropped = add_reshape(graph, x, kept, graph[v].line);
+  return add_reduction(graph, op, dropped, axes, line);
 }
 
 // The sign leaves a sum.
@@ -475,6 +511,7 @@ std::vector<Rule> view_rules() {
       {"reshape", reshape_of_literal},
       {"reshape", reshape_of_broadcast},
       {"reshape", reshape_of_elementwise},
+      {"reshape", reshape_of_reduction},
       {"transpose", transpose_of_unit_axes},
       {"transpose", transpose_of_transpose},
       {"transpose", transpose_of_broadcast},

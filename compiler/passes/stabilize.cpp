@@ -80,15 +80,19 @@ Result pick_of_log_softmax(Graph& graph, Vertex v) {
   return graph.add(neg_op, {loss}, {}, graph[v].line);
 }
 
-// Whether the vertex is x less its maximum already, as logsumexp and the softmaxes write it: the
-// maximum, which takes no part in gradients, is the only use of stop_gradient in a sum.
+// Whether the vertex is x less its maximum already: a sum with a maximum among its terms, perhaps
+// under a stop_gradient. logsumexp and the softmaxes write it so.
 bool is_shifted(const Graph& graph, Vertex v) {
+  const auto is_sum = [](const OpRecord* op) {
+    return op == &add_op || op == &sub_op || op == &neg_op;
+  };
+  if (!is_sum(graph[v].op)) return false;
   constexpr std::size_t limit = 1000;
   std::vector<Vertex> seen{v};
   for (std::size_t next = 0; next < seen.size(); ++next) {
-    if (graph[seen[next]].op == &stop_gradient_op || seen.size() > limit) return true;
-    const OpRecord& op = *graph[seen[next]].op;
-    if (!is_elementwise(op) && !op.is_view) continue;
+    const OpRecord* op = graph[seen[next]].op;
+    if (op == &max_op || op == &stop_gradient_op || seen.size() > limit) return true;
+    if (!is_sum(op) && op != &where_op && !op->is_view) continue;
     for (const Vertex operand : graph.operands(seen[next])) {
       if (std::find(seen.begin(), seen.end(), operand) == seen.end()) seen.push_back(operand);
     }

@@ -32,13 +32,15 @@ Compilation compile(Graph& graph, const std::string& name) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   codegen::CompileTimes times;
-  result.code = codegen::compile(result.program, target, &times);
+  std::string llvm_ir;
+  const bool dump_llvm = dumps("llvm");
+  result.code = codegen::compile(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+  if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
   if (std::getenv("KROTON_TIME")) {
-    std::fprintf(stderr,
-                 "%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n",
-                 "fuse and lower", lower_seconds * 1e3, "emit LLVM IR", times.emit * 1e3,
-                 "optimize LLVM IR", times.optimize * 1e3, "generate code", times.generate * 1e3,
-                 "link", times.link * 1e3);
+    std::fprintf(
+        stderr, "%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n",
+        "fuse and lower", lower_seconds * 1e3, "emit LLVM IR", times.emit * 1e3, "optimize LLVM IR",
+        times.optimize * 1e3, "generate code", times.generate * 1e3, "link", times.link * 1e3);
   }
   return result;
 }

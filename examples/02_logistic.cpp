@@ -25,8 +25,7 @@ int main() {
   auto xent = -y * kt::log(q) - (1 - y) * kt::log(1 - q);
   auto loss = kt::mean(xent) + 0.01 * kt::sum(kt::square(w));
   auto [gw, gb] = kt::grad(loss, w, b);
-  auto train =
-      kt::function({x, y}, loss, {.updates = {{w, w - 0.1 * gw}, {b, b - 0.1 * gb}}});
+  auto train = kt::function({x, y}, loss, {.updates = {{w, w - 0.1 * gw}, {b, b - 0.1 * gb}}});
 
   kt::data::Batches batches(n, 25, /*seed=*/7);
   kt::Array batch_x = kt::Array::empty({25, 2});

@@ -24,7 +24,7 @@ struct Settings {
   std::string data = KROTON_EXAMPLE_DATA "/mnist";
   int epochs = 10;
   int batch = 128;
-  double rate = 0.2;
+  double rate = 0.5;
 };
 
 Settings parse(int argc, char** argv) {
@@ -86,8 +86,9 @@ int run(const Settings& settings, Clock::time_point process_start) {
                                          {w2, w2 - rate * gw2},
                                          {b2, b2 - rate * gb2}},
                              .name = "train"});
-  auto correct = kt::function({x, labels}, kt::sum(kt::cast(kt::eq(kt::argmax(logits, 1), labels), kt::i64)),
-                              {.name = "correct"});
+  auto correct =
+      kt::function({x, labels}, kt::sum(kt::cast(kt::eq(kt::argmax(logits, 1), labels), kt::i64)),
+                   {.name = "correct"});
   std::printf("compiled the training step in %.0f ms, the test in %.0f ms\n",
               1e3 * train.compile_seconds(), 1e3 * correct.compile_seconds());
 

@@ -119,7 +119,8 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
 
 }  // namespace
 
-std::int64_t FunctionCore::Parts::evaluate(const Dim& dim, const std::vector<std::int64_t>& raw_sizes,
+std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
+                                           const std::vector<std::int64_t>& raw_sizes,
                                            std::int64_t workers) const {
   if (dim.is_constant()) return dim.constant();
   return dim.evaluate([&](const DimAtom& atom) {
@@ -177,8 +178,9 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
         }
         case AxisRule::Kind::equal:
           if (extent != sizes[static_cast<std::size_t>(rule.slot)]) {
-            throw ShapeError(mismatch() + ", but " + slot_names[static_cast<std::size_t>(rule.slot)] +
-                             " is " + std::to_string(sizes[static_cast<std::size_t>(rule.slot)]));
+            throw ShapeError(mismatch() + ", but " +
+                             slot_names[static_cast<std::size_t>(rule.slot)] + " is " +
+                             std::to_string(sizes[static_cast<std::size_t>(rule.slot)]));
           }
           break;
         case AxisRule::Kind::computed:
@@ -250,8 +252,8 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
                                           std::span<Array> results, bool given,
                                           CallFrame& frame) const {
   if (results.size() != program.outputs.size()) {
-    throw ValueError(name + ": has " + std::to_string(program.outputs.size()) +
-                     " outputs, got " + std::to_string(results.size()) + " arrays to write into");
+    throw ValueError(name + ": has " + std::to_string(program.outputs.size()) + " outputs, got " +
+                     std::to_string(results.size()) + " arrays to write into");
   }
   const std::size_t first = inputs.size() + program.states.size();
   for (std::size_t k = 0; k < results.size(); ++k) {
@@ -276,7 +278,8 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
       }
       for (std::size_t i = 0; i < k; ++i) {
         if (overlap(results[k], results[i])) {
-          throw ValueError(which + ": the given array overlaps that of output " + std::to_string(i));
+          throw ValueError(which + ": the given array overlaps that of output " +
+                           std::to_string(i));
         }
       }
     }
@@ -295,8 +298,7 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   const std::int32_t status =
       code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
   if (status == 0) return;
-  const std::string& message =
-      program.sites[static_cast<std::size_t>(context.error.site)].message;
+  const std::string& message = program.sites[static_cast<std::size_t>(context.error.site)].message;
   throw ValueError(name + ": " +
                    replaced(replaced(message, "%index", std::to_string(context.error.index)),
                             "%size", std::to_string(context.error.size)));

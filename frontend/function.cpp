@@ -53,8 +53,8 @@ void check_updates(const std::vector<Update>& updates, const SourceLine& line,
     }
     const TensorType& have = update.value.type();
     const TensorType& want = update.target.type();
-    const std::string message = "function: the update of " + name + " is " + to_string(have) + ", " +
-                                name + " is " + to_string(want) + at(update.value.line());
+    const std::string message = "function: the update of " + name + " is " + to_string(have) +
+                                ", " + name + " is " + to_string(want) + at(update.value.line());
     if (have.dtype != want.dtype) throw TypeError(message);
     if (have.rank() != want.rank()) throw ShapeError(message);
     for (int axis = 0; axis < have.rank(); ++axis) {
@@ -73,7 +73,8 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
   if (givens.empty()) return roots;
   std::map<const Node*, Tensor> replacements;
   for (const Given& given : givens) {
-    if (!given.variable || !given.replacement) throw ValueError("function: an empty given" + at(line));
+    if (!given.variable || !given.replacement)
+      throw ValueError("function: an empty given" + at(line));
     const TensorType& have = given.replacement.type();
     const TensorType& want = given.variable.type();
     const std::string message = "function: the given of " + given.variable.name() + " is " +

@@ -29,7 +29,7 @@ struct CallFrame {
   std::vector<std::int64_t> sizes;      // what the entry gets
   std::vector<Shape> output_shapes;
   std::vector<void*> args;
-  std::vector<std::uint64_t> numbers;   // storage for arguments given as C++ numbers
+  std::vector<std::uint64_t> numbers;  // storage for arguments given as C++ numbers
   std::unique_ptr<std::byte[]> arena_memory;
   std::byte* arena = nullptr;
   std::int64_t arena_size = 0;
@@ -42,11 +42,11 @@ struct FunctionCore::Parts {
   SourceLine line;
   double compile_seconds = 0;
   std::vector<Tensor> inputs;
-  std::vector<std::vector<AxisRule>> rules;     // by input and axis
-  std::map<std::uint64_t, int> slots;           // of the inputs' size variables
+  std::vector<std::vector<AxisRule>> rules;  // by input and axis
+  std::map<std::uint64_t, int> slots;        // of the inputs' size variables
   std::vector<std::string> slot_names;
-  std::vector<SizeConstraint> constraints;      // not settled when the graph was built
-  std::vector<int> size_slots;                  // by Program size: slot, or -1 for the workers
+  std::vector<SizeConstraint> constraints;           // not settled when the graph was built
+  std::vector<int> size_slots;                       // by Program size: slot, or -1 for the workers
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;

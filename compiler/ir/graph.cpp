@@ -39,9 +39,8 @@ std::vector<SizeConstraint> collect_constraints(
     for (int axis = 0; axis < value.rank(); ++axis) {
       update_constraints.push_back(
           {shared.shape(axis), value.shape(axis),
-           what + ": axis " + std::to_string(axis) + " must be " +
-               shared.shape(axis).to_string() + ", is " + value.shape(axis).to_string() + "  [" +
-               to_string(value.line()) + "]"});
+           what + ": axis " + std::to_string(axis) + " must be " + shared.shape(axis).to_string() +
+               ", is " + value.shape(axis).to_string() + "  [" + to_string(value.line()) + "]"});
     }
   }
   std::vector<SizeConstraint> result;
@@ -67,8 +66,7 @@ struct FinishOrder : boost::default_dfs_visitor {
   }
   template <class Edge, class G>
   void back_edge(Edge edge, const G& graph) const {
-    throw InternalError("graph: cycle through vertex %" +
-                        std::to_string(target(edge, graph)));
+    throw InternalError("graph: cycle through vertex %" + std::to_string(target(edge, graph)));
   }
 };
 
@@ -155,8 +153,7 @@ Graph::Vertex Graph::append(VertexData data, const std::vector<Vertex>& operands
 std::vector<Graph::Vertex> Graph::operands(Vertex v) const {
   std::vector<Vertex> result(boost::in_degree(v, storage_));
   for (auto [edge, end] = boost::in_edges(v, storage_); edge != end; ++edge) {
-    result.at(static_cast<std::size_t>(storage_[*edge].position)) =
-        boost::source(*edge, storage_);
+    result.at(static_cast<std::size_t>(storage_[*edge].position)) = boost::source(*edge, storage_);
   }
   return result;
 }
@@ -198,8 +195,8 @@ std::vector<Graph::Vertex> Graph::topological_order(bool live_only) const {
   visitor.order = &order;
   const auto operands_of = boost::make_reverse_graph(storage_);
   std::vector<boost::default_color_type> colors(size(), boost::white_color);
-  auto color_map = boost::make_iterator_property_map(
-      colors.begin(), boost::get(boost::vertex_index, storage_));
+  auto color_map =
+      boost::make_iterator_property_map(colors.begin(), boost::get(boost::vertex_index, storage_));
   const auto visit = [&](Vertex root) {
     if (root >= size()) throw InternalError("graph: no vertex %" + std::to_string(root));
     if (colors[root] != boost::white_color) return;

@@ -22,8 +22,8 @@ struct EdgeData {
 
 class Graph {
  public:
-  using Storage = boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS, VertexData,
-                                        EdgeData>;
+  using Storage =
+      boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS, VertexData, EdgeData>;
   using Vertex = Storage::vertex_descriptor;
 
   // The graph of these expressions. Sizes that must be equal are unified first: a free size that

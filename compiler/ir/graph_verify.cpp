@@ -19,8 +19,7 @@ void verify_operands(const Graph& graph, Vertex v) {
   const std::size_t count = boost::in_degree(v, storage);
   const int arity = graph[v].op->arity;
   if (arity >= 0 && count != static_cast<std::size_t>(arity)) {
-    fail(graph, v,
-         "has " + std::to_string(count) + " operands, expected " + std::to_string(arity));
+    fail(graph, v, "has " + std::to_string(count) + " operands, expected " + std::to_string(arity));
   }
   std::vector<bool> seen(count, false);
   for (auto [edge, end] = boost::in_edges(v, storage); edge != end; ++edge) {

@@ -94,7 +94,7 @@ struct ReferenceValue {
 struct ReferenceContext {
   const Attributes& attributes;
   std::vector<const ReferenceValue*> inputs;
-  ReferenceValue& output;  // shape and dtype set, data zero-filled to size
+  ReferenceValue& output;                        // shape and dtype set, data zero-filled to size
   std::function<std::int64_t(const Dim&)> size;  // the value of a symbolic size
 };
 
@@ -103,15 +103,15 @@ struct Sample {
   std::vector<ReferenceValue> inputs;
   // Applies the op to the inputs, as a user would.
   std::function<Tensor(std::span<const Tensor>)> apply;
-  bool differentiable = true;   // false at kinks, or for integer inputs
+  bool differentiable = true;  // false at kinks, or for integer inputs
 };
 
 struct OpRecord {
   std::string_view name;
   OpKind kind = OpKind::pointwise;
-  int arity = 1;             // -1: any number
-  int cost = 1;              // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
-  bool is_view = false;      // at() only moves or repeats elements of input 0
+  int arity = 1;         // -1: any number
+  int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
+  bool is_view = false;  // at() only moves or repeats elements of input 0
   bool commutative = false;
   Reduction reduction = Reduction::none;
 

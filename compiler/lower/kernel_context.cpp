@@ -30,7 +30,8 @@ class VertexPoint final : public PointContext {
 
 std::string buffer_name(const Graph& graph, Vertex v) {
   const VertexData& data = graph[v];
-  if (data.attributes.state && !data.attributes.state->name.empty()) return data.attributes.state->name;
+  if (data.attributes.state && !data.attributes.state->name.empty())
+    return data.attributes.state->name;
   if (!data.attributes.name.empty()) return data.attributes.name;
   return std::string(data.op->name) + std::to_string(v);
 }
@@ -141,15 +142,21 @@ loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
   return loop::Store{buffers_.of(v), linear_index(graph_[v].type.shape, index), value(v, index)};
 }
 
-loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size, int axis) {
+loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
+                                      int axis) {
   int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
   if (site < 0) {
     const VertexData& data = graph_[v];
-    Vertex source = graph_.operand(v, 0);
-    const std::string of = buffer_name(graph_, source);
-    site = buffers_.add_site(std::string(data.op->name) + ": index %index is out of range for axis " +
-                             std::to_string(axis) + " of " + of + ", whose size is %size  [" +
-                             to_string(data.line) + "]");
+    // Gathers index their first operand; scatters and one_hot index their own result.
+    const Vertex source = graph_.operand(v, 0);
+    const Dims& shape = graph_[source].type.shape;
+    const auto at = static_cast<std::size_t>(axis);
+    const bool of_source =
+        data.op->kind == OpKind::pointwise && at < shape.size() && shape[at] == size;
+    site = buffers_.add_site(
+        std::string(data.op->name) + ": index %index is out of range for axis " +
+        std::to_string(axis) + (of_source ? " of " + buffer_name(graph_, source) : "") +
+        ", whose size is %size  [" + to_string(data.line) + "]");
   }
   return loop::check_index(index, loop::size(size), site);
 }
@@ -162,8 +169,8 @@ std::int64_t KernelContext::cost() const {
 
 loop::Expr linear_index(const Dims& shape, const Index& index) {
   if (shape.size() != index.size()) {
-    throw InternalError("lowering: " + std::to_string(index.size()) + " indices for a value of shape " +
-                        to_string(shape));
+    throw InternalError("lowering: " + std::to_string(index.size()) +
+                        " indices for a value of shape " + to_string(shape));
   }
   loop::Expr linear = loop::integer(0);
   Dim stride = 1;

@@ -26,9 +26,8 @@ bool loads_from(const loop::Expr& e, int buffer, const loop::Expr* except,
   if (e->op == loop::Op::load && e->buffer->id == buffer && !(except && e->args[0] == *except)) {
     return true;
   }
-  return std::any_of(e->args.begin(), e->args.end(), [&](const loop::Expr& arg) {
-    return loads_from(arg, buffer, except, seen);
-  });
+  return std::any_of(e->args.begin(), e->args.end(),
+                     [&](const loop::Expr& arg) { return loads_from(arg, buffer, except, seen); });
 }
 
 // Calls `visit` for each statement's expressions in program order: (expression, statement).
@@ -163,14 +162,15 @@ class Lowering {
         place(buffers_.of(v), position++);
         continue;
       }
-      const auto buffer = buffers_.create("output" + std::to_string(k), type.dtype, element_count(type.shape));
+      const auto buffer =
+          buffers_.create("output" + std::to_string(k), type.dtype, element_count(type.shape));
       place(buffer, position++);
       output_copies_.push_back({v, buffer});
     }
     for (Vertex v : graph_.topological_order()) {
       if (!graph_.is_op(v, "constant")) continue;
-      program_.placements[buffers_.of(v)->id] = {Placement::Kind::constant,
-                                                 static_cast<int>(program_.constants.size()), {}, {}};
+      program_.placements[buffers_.of(v)->id] = {
+          Placement::Kind::constant, static_cast<int>(program_.constants.size()), {}, {}};
       program_.constants.push_back(*graph_[v].attributes.array);
     }
   }
@@ -191,15 +191,22 @@ class Lowering {
     KernelContext context(graph_, fusion_, cluster, buffers_);
     Group group;
     switch (cluster.kind) {
-      case Cluster::Kind::loops: group.kernels = lower_loops(context, vector_bytes_); break;
-      case Cluster::Kind::dot: group.kernels = lower_dot(context, vector_bytes_); break;
-      case Cluster::Kind::write: group.kernels = lower_write(context, vector_bytes_); break;
+      case Cluster::Kind::loops:
+        group.kernels = lower_loops(context, vector_bytes_);
+        break;
+      case Cluster::Kind::dot:
+        group.kernels = lower_dot(context, vector_bytes_);
+        break;
+      case Cluster::Kind::write:
+        group.kernels = lower_write(context, vector_bytes_);
+        break;
     }
     std::string ops;
     std::set<std::string> lines;
     for (Vertex v : cluster.members) {
       const OpRecord& op = *graph_[v].op;
-      if (!op.is_view && op.kind != OpKind::leaf && ops.size() < 40) ops += "_" + std::string(op.name);
+      if (!op.is_view && op.kind != OpKind::leaf && ops.size() < 40)
+        ops += "_" + std::string(op.name);
       lines.insert(kroton::to_string(graph_[v].line));
     }
     for (loop::Kernel& kernel : group.kernels) {
@@ -232,7 +239,8 @@ class Lowering {
     if (writer == groups_.end() || read_elsewhere || writer->checks || writer->kernels.empty() ||
         !may_overwrite(writer->kernels.back(), result->id, state->id) ||
         std::any_of(writer->kernels.begin(), writer->kernels.end() - 1, [&](const loop::Kernel& k) {
-          return std::any_of(k.outputs.begin(), k.outputs.end(), [&](const auto& b) { return b->id == result->id; });
+          return std::any_of(k.outputs.begin(), k.outputs.end(),
+                             [&](const auto& b) { return b->id == result->id; });
         })) {
       state_copies_.push_back({v, state});
       return;
@@ -302,7 +310,8 @@ class Lowering {
 
   void order_clusters() {
     const std::vector<std::size_t> order = sorted();
-    if (order.size() != groups_.size()) throw InternalError("lowering: kernels depend on each other in a circle");
+    if (order.size() != groups_.size())
+      throw InternalError("lowering: kernels depend on each other in a circle");
     for (std::size_t g : order) {
       for (loop::Kernel& kernel : groups_[g].kernels) kernels_.push_back(std::move(kernel));
     }
@@ -310,7 +319,8 @@ class Lowering {
 
   void add_copies() {
     std::vector<loop::Kernel> first, last;
-    const auto copy = [&](std::vector<loop::Kernel>& list, const loop::BufferRef& from, const loop::BufferRef& to) {
+    const auto copy = [&](std::vector<loop::Kernel>& list, const loop::BufferRef& from,
+                          const loop::BufferRef& to) {
       list.push_back(copy_kernel(from, to, vector_bytes_));
       list.back().name = "_copy";
       collect_buffers(list.back());
@@ -335,8 +345,9 @@ class Lowering {
       if (graph_[v].op->at) {
         const auto held = buffers_.create("literal", from->dtype, from->size);
         loop::Kernel kernel;
-        kernel.body = {loop::Store{held, loop::integer(0),
-                                   KernelContext(graph_, fusion_, Cluster{}, buffers_).value(v, {})}};
+        kernel.body = {
+            loop::Store{held, loop::integer(0),
+                        KernelContext(graph_, fusion_, Cluster{}, buffers_).value(v, {})}};
         kernel.work = loop::integer(1);
         kernel.name = "_literal";
         collect_buffers(kernel);
@@ -350,8 +361,10 @@ class Lowering {
       }
       copy(last, from, to);
     }
-    kernels_.insert(kernels_.begin(), std::make_move_iterator(first.begin()), std::make_move_iterator(first.end()));
-    kernels_.insert(kernels_.end(), std::make_move_iterator(last.begin()), std::make_move_iterator(last.end()));
+    kernels_.insert(kernels_.begin(), std::make_move_iterator(first.begin()),
+                    std::make_move_iterator(first.end()));
+    kernels_.insert(kernels_.end(), std::make_move_iterator(last.begin()),
+                    std::make_move_iterator(last.end()));
   }
 
   void finish_kernels() {

@@ -71,7 +71,8 @@ class DotLowering {
     kernel.body = share_panels ? panels_outside() : rows_outside();
     const std::size_t rank = cluster_.domain.size();
     if (rank > 2) {
-      std::vector<loop::Variable> variables(cluster_.variables.begin(), cluster_.variables.end() - 2);
+      std::vector<loop::Variable> variables(cluster_.variables.begin(),
+                                            cluster_.variables.end() - 2);
       Dims extents(cluster_.domain.begin(), cluster_.domain.end() - 2);
       kernel.body = nest(variables, extents, std::move(kernel.body));
     }
@@ -122,7 +123,8 @@ class DotLowering {
     const Dim rest = columns_ - whole;
     const auto variant = [&](const Dim& columns) {
       loop::Block block = pack(first, columns);
-      for (loop::Stmt& stmt : row_tiles(first, columns, first_row, rows)) block.push_back(std::move(stmt));
+      for (loop::Stmt& stmt : row_tiles(first, columns, first_row, rows))
+        block.push_back(std::move(stmt));
       return block;
     };
     if (rest.is_constant(0)) return variant(Dim(tile_.columns));
@@ -150,7 +152,8 @@ class DotLowering {
       block.push_back(make_for(steps));
       lanes = vector_loop(j, columns, tile_.columns);
     }
-    const loop::Expr value = operand(b_, loop::variable(k), first + loop::variable(j), transpose_b_);
+    const loop::Expr value =
+        operand(b_, loop::variable(k), first + loop::variable(j), transpose_b_);
     lanes.body = {loop::Store{panel_, at, value}};
     if (transpose_b_) {
       // Along k the operand is contiguous: read whole vectors there.
@@ -175,7 +178,8 @@ class DotLowering {
     loop::Block block;
     const loop::Expr height = loop::integer(tile_.rows);
     const loop::Expr whole = loop::binary(Op::floor_div, rows, height);
-    const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from, bool may_pass_end) {
+    const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
+                           bool may_pass_end) {
       const loop::Variable t = fresh_variable("tile");
       loop::For loop;
       loop.variable = t;
@@ -193,7 +197,8 @@ class DotLowering {
       tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1), small), small_rows,
             first_row + whole * height, true);
     } else if (known % tile_.rows != 0) {
-      tiles(loop::integer(1), static_cast<int>(known % tile_.rows), first_row + whole * height, false);
+      tiles(loop::integer(1), static_cast<int>(known % tile_.rows), first_row + whole * height,
+            false);
     }
     return block;
   }
@@ -202,11 +207,12 @@ class DotLowering {
   // With may_pass_end, rows past the last are computed from the last row's operands, not stored.
   loop::Block tile(int rows, const loop::Expr& first, const Dim& columns,
                    const loop::Expr& first_row, bool may_pass_end) {
-    const int padded = columns.is_constant()
-                           ? static_cast<int>((columns.constant() + tile_.width - 1) / tile_.width) * tile_.width
-                           : tile_.columns;
-    const auto accumulators = context_.buffers().create("tile", dtype_, Dim(rows * padded),
-                                                        loop::Space::registers);
+    const int padded =
+        columns.is_constant()
+            ? static_cast<int>((columns.constant() + tile_.width - 1) / tile_.width) * tile_.width
+            : tile_.columns;
+    const auto accumulators =
+        context_.buffers().create("tile", dtype_, Dim(rows * padded), loop::Space::registers);
     const loop::Expr last = loop::size(rows_ - Dim(1));
     const auto over_tile = [&](const Dim& extent, const auto& statement, bool only_inside = false) {
       const loop::Variable i = fresh_variable("i");
@@ -247,18 +253,21 @@ class DotLowering {
     })};
     block.push_back(make_for(std::move(steps)));
 
-    block.push_back(over_tile(columns, [&](const loop::Expr& i, const loop::Expr& j) {
-      context_.forget_values();
-      context_.set_value(dot_, loop::load(accumulators, at(i, j)));
-      Index point = batch_;
-      point.push_back(first_row + i);
-      point.push_back(first + j);
-      loop::Block stores;
-      for (Vertex root : cluster_.roots) {
-        stores.push_back(at_point(context_.store_root(root, cluster_.full_point()), point));
-      }
-      return stores;
-    }, may_pass_end));
+    block.push_back(over_tile(
+        columns,
+        [&](const loop::Expr& i, const loop::Expr& j) {
+          context_.forget_values();
+          context_.set_value(dot_, loop::load(accumulators, at(i, j)));
+          Index point = batch_;
+          point.push_back(first_row + i);
+          point.push_back(first + j);
+          loop::Block stores;
+          for (Vertex root : cluster_.roots) {
+            stores.push_back(at_point(context_.store_root(root, cluster_.full_point()), point));
+          }
+          return stores;
+        },
+        may_pass_end));
     return block;
   }
 

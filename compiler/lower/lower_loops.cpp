@@ -30,19 +30,24 @@ struct Accumulator {
 };
 
 double infinity(bool negative) {
-  return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  return negative ? -std::numeric_limits<double>::infinity()
+                  : std::numeric_limits<double>::infinity();
 }
 
 loop::Expr extreme(DType dtype, bool lowest) {
   switch (dtype) {
-    case DType::boolean: return loop::boolean_constant(!lowest);
+    case DType::boolean:
+      return loop::boolean_constant(!lowest);
     case DType::i32:
       return loop::integer(lowest ? std::numeric_limits<std::int32_t>::min()
-                                  : std::numeric_limits<std::int32_t>::max(), dtype);
+                                  : std::numeric_limits<std::int32_t>::max(),
+                           dtype);
     case DType::i64:
       return loop::integer(lowest ? std::numeric_limits<std::int64_t>::min()
-                                  : std::numeric_limits<std::int64_t>::max(), dtype);
-    default: return loop::real(infinity(lowest), dtype);
+                                  : std::numeric_limits<std::int64_t>::max(),
+                           dtype);
+    default:
+      return loop::real(infinity(lowest), dtype);
   }
 }
 
@@ -105,12 +110,30 @@ class LoopsLowering {
     a.variable = fresh_variable("acc");
     a.variable.dtype = dtype;
     switch (graph_[v].op->reduction) {
-      case Reduction::sum: a.op = Op::add; a.init = number(0, dtype); break;
-      case Reduction::prod: a.op = Op::mul; a.init = number(1, dtype); break;
-      case Reduction::max: a.op = Op::max; a.init = extreme(dtype, true); break;
-      case Reduction::min: a.op = Op::min; a.init = extreme(dtype, false); break;
-      case Reduction::all: a.op = Op::logical_and; a.init = loop::boolean_constant(true); break;
-      case Reduction::any: a.op = Op::logical_or; a.init = loop::boolean_constant(false); break;
+      case Reduction::sum:
+        a.op = Op::add;
+        a.init = number(0, dtype);
+        break;
+      case Reduction::prod:
+        a.op = Op::mul;
+        a.init = number(1, dtype);
+        break;
+      case Reduction::max:
+        a.op = Op::max;
+        a.init = extreme(dtype, true);
+        break;
+      case Reduction::min:
+        a.op = Op::min;
+        a.init = extreme(dtype, false);
+        break;
+      case Reduction::all:
+        a.op = Op::logical_and;
+        a.init = loop::boolean_constant(true);
+        break;
+      case Reduction::any:
+        a.op = Op::logical_or;
+        a.init = loop::boolean_constant(false);
+        break;
       case Reduction::argmax:
       case Reduction::argmin:
         a.is_arg = true;
@@ -119,7 +142,8 @@ class LoopsLowering {
         a.variable.dtype = operand;
         a.init = extreme(operand, a.maximum);
         break;
-      case Reduction::none: throw InternalError("reduce op without a reduction");
+      case Reduction::none:
+        throw InternalError("reduce op without a reduction");
     }
     return a;
   }
@@ -129,8 +153,8 @@ class LoopsLowering {
     for (const Accumulator& a : accumulators_) {
       block.push_back(loop::Declare{a.variable, a.init});
       if (a.is_arg) {
-        block.push_back(loop::Declare{
-            a.position, loop::integer(std::numeric_limits<std::int64_t>::max())});
+        block.push_back(
+            loop::Declare{a.position, loop::integer(std::numeric_limits<std::int64_t>::max())});
       }
     }
     return block;
@@ -249,7 +273,8 @@ class LoopsLowering {
   // leaves partial results, and a second kernel combines them.
   bool splits_in_chunks() const {
     if (!cluster_.reduces() || stages_ != 1) return false;
-    if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) != cluster_.reduced.end()) {
+    if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) !=
+        cluster_.reduced.end()) {
       return false;
     }
     for (const Accumulator& a : accumulators_) {
@@ -266,7 +291,8 @@ class LoopsLowering {
     // Chunks are runs of rows along the first axis.
     const Dim rows = cluster_.domain[0];
     Dim inner = 1;
-    for (std::size_t axis = 1; axis < cluster_.domain.size(); ++axis) inner = inner * cluster_.domain[axis];
+    for (std::size_t axis = 1; axis < cluster_.domain.size(); ++axis)
+      inner = inner * cluster_.domain[axis];
     const Dim step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
     const Dim chunks = ceil_div(rows, step);
     const loop::Variable chunk = fresh_variable("chunk");
@@ -286,7 +312,8 @@ class LoopsLowering {
     std::vector<loop::BufferRef> partials;
     for (const Accumulator& a : accumulators_) {
       partials.push_back(context_.buffers().create("partial", a.variable.dtype, chunks));
-      body.push_back(loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
+      body.push_back(
+          loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
     }
     loop::Kernel first_kernel;
     first_kernel.body = nest({chunk}, {chunks}, std::move(body));

@@ -91,7 +91,8 @@ void plan_memory(Program& program) {
   for (const Step& step : program.steps) {
     Dim within = 0;
     for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step).scratch) {
-      program.placements[buffer->id] = {Placement::Kind::worker_scratch, 0, offset + within, largest};
+      program.placements[buffer->id] = {Placement::Kind::worker_scratch, 0, offset + within,
+                                        largest};
       within = within + aligned_bytes(buffer);
     }
   }

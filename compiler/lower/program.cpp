@@ -8,7 +8,8 @@ const Dim& worker_count() {
 }
 
 std::string to_string(const Program& program) {
-  std::string text = "program " + program.name + "  arena " + program.arena_bytes.to_string() + " bytes\n";
+  std::string text =
+      "program " + program.name + "  arena " + program.arena_bytes.to_string() + " bytes\n";
   for (const auto& [id, place] : program.placements) {
     if (place.kind != Placement::Kind::arena) continue;
     text += "  buffer " + std::to_string(id) + " at " + place.offset.to_string() + "\n";

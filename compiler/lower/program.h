@@ -34,7 +34,7 @@ struct Program {
   std::vector<bool> state_is_updated;
   std::vector<TensorType> outputs;  // in terms of the size variables
   std::vector<Array> constants;
-  std::vector<DimAtomRef> sizes;    // the variables whose values `sizes` holds, in order
+  std::vector<DimAtomRef> sizes;  // the variables whose values `sizes` holds, in order
   std::vector<Step> steps;
   std::map<int, Placement> placements;  // by Buffer::id
   Dim arena_bytes;

@@ -78,15 +78,19 @@ std::vector<Rule> make_rules() {
       algebra(x + -y, [](const Match& m) { return m[0] - m[1]; }),
       algebra(-x - y, [](const Match& m) { return -(m[0] + m[1]); }),
       algebra(-(x - y), [](const Match& m) { return m[1] - m[0]; }),
-      algebra(-once(x * c), [](const Match& m) { return m[0] * -m.value(2); }, all_floats),
-      algebra(-once(x / c), [](const Match& m) { return m[0] / -m.value(2); }, all_floats),
+      algebra(
+          -once(x * c), [](const Match& m) { return m[0] * -m.value(2); }, all_floats),
+      algebra(
+          -once(x / c), [](const Match& m) { return m[0] / -m.value(2); }, all_floats),
       algebra(-x * y, [](const Match& m) { return -(m[0] * m[1]); }),
       algebra(-x / y, [](const Match& m) { return -(m[0] / m[1]); }),
       algebra(x / -y, [](const Match& m) { return -(m[0] / m[1]); }),
-      algebra(x - once(y * c), [](const Match& m) { return m[0] + m[1] * -m.value(2); },
-              [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
-      algebra(x + once(y * c), [](const Match& m) { return m[0] - m[1] * -m.value(2); },
-              [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
+      algebra(
+          x - once(y * c), [](const Match& m) { return m[0] + m[1] * -m.value(2); },
+          [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
+      algebra(
+          x + once(y * c), [](const Match& m) { return m[0] - m[1] * -m.value(2); },
+          [](const Match& m) { return m.is_float(0) && m.value(2) < 0; }),
 
       // Scalar factors merge. An integer product may wrap, so that its factors stay.
       algebra((x * c) * d, [](const Match& m) { return m[0] * (m.value(2) * m.value(3)); },

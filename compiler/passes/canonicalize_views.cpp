@@ -22,7 +22,8 @@ bool contains(const std::vector<int>& axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
 }
 
-Vertex add_view(Graph& graph, const OpRecord& op, Vertex x, Attributes attributes, SourceLine line) {
+Vertex add_view(Graph& graph, const OpRecord& op, Vertex x, Attributes attributes,
+                SourceLine line) {
   return graph.add(op, {x}, std::move(attributes), line);
 }
 
@@ -188,18 +189,17 @@ Result reshape_of_broadcast(Graph& graph, Vertex v) {
   return add_broadcast(graph, reshaped, shape(graph, v), axes, graph[v].line);
 }
 
-// Axes of size 1 leave before an elementwise operation; they may have come just before it. Axes that
-// are added stay where they are: a broadcast that repeats them takes them away again.
+// Axes of size 1 leave before an elementwise operation; they may have come just before it. Axes
+// that are added stay where they are: a broadcast that repeats them takes them away again.
 Result reshape_of_elementwise(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
-  if (rank(graph, v) >= rank(graph, inner) ||
-      !unit_mapping(shape(graph, inner), shape(graph, v)) || !lets_views_through(graph, inner)) {
+  if (rank(graph, v) >= rank(graph, inner) || !unit_mapping(shape(graph, inner), shape(graph, v)) ||
+      !lets_views_through(graph, inner)) {
     return std::nullopt;
   }
   const Dims target = shape(graph, v);
   const SourceLine line = graph[v].line;
-  return push_through(graph, inner,
-                      [&](Vertex x) { return add_reshape(graph, x, target, line); });
+  return push_through(graph, inner, [&](Vertex x) { return add_reshape(graph, x, target, line); });
 }
 
 // ---- transpose: attributes.axes is the permutation
@@ -494,8 +494,7 @@ Result sum_of_negated(Graph& graph, Vertex v) {
   const Vertex negated = graph.operand(v, 0);
   if (graph[negated].op != &neg_op) return std::nullopt;
   const VertexData data = graph[v];
-  const Vertex total =
-      graph.add(*data.op, {graph.operand(negated, 0)}, data.attributes, data.line);
+  const Vertex total = graph.add(*data.op, {graph.operand(negated, 0)}, data.attributes, data.line);
   return graph.add(neg_op, {total}, {}, data.line);
 }
 

@@ -14,8 +14,8 @@ std::optional<Vertex> expand(Graph& graph, Vertex v) {
 
 std::vector<Rule> make_rules() {
   // Gradients have been taken by now.
-  std::vector<Rule> rules = {algebra(call("stop_gradient", {term(0)}),
-                                     [](const Match& m) -> Tensor { return m[0]; })};
+  std::vector<Rule> rules = {
+      algebra(call("stop_gradient", {term(0)}), [](const Match& m) -> Tensor { return m[0]; })};
   for (const OpRecord* record : all_ops()) {
     if (record->kind == OpKind::composite) rules.push_back({record->name, expand});
   }

@@ -52,8 +52,7 @@ std::optional<Vertex> fold_uniform(Graph& graph, Vertex v) {
   }
   const VertexData data = graph[v];
   const std::vector<Tensor> scalars = graph.export_expressions(literals);
-  const auto value =
-      evaluate_exactly(make_node(*data.op, scalars, data.attributes, data.line));
+  const auto value = evaluate_exactly(make_node(*data.op, scalars, data.attributes, data.line));
   if (!value) return std::nullopt;
   return add_value(graph, *value, data.type.shape, data.line);
 }

@@ -30,8 +30,9 @@ class RecordingContext final : public PointContext {
   loop::Expr input(int k, const Index& index) override {
     reads.push_back({k, index});
     // A value that depends on just what a load would: on the operand and the place.
-    loop::Expr stand_in = loop::variable(
-        {(1 << 30) + static_cast<int>(operands_[static_cast<std::size_t>(k)]), DType::i64, "operand"});
+    loop::Expr stand_in =
+        loop::variable({(1 << 30) + static_cast<int>(operands_[static_cast<std::size_t>(k)]),
+                        DType::i64, "operand"});
     for (const loop::Expr& i : index) stand_in = stand_in * loop::integer(1000003) + i;
     return loop::cast(stand_in, input_type(k).dtype);
   }
@@ -48,7 +49,7 @@ class RecordingContext final : public PointContext {
 
 // What the clusters ask of one vertex.
 struct Demand {
-  std::vector<Index> points;  // distinct indices at which it is evaluated
+  std::vector<Index> points;   // distinct indices at which it is evaluated
   bool needs_storage = false;  // must lie in memory, perhaps behind views
   bool needs_order = false;    // must lie in memory itself, in row-major order
 };
@@ -72,7 +73,10 @@ Dims without_ones(const Dims& shape) {
 class Fuser {
  public:
   explicit Fuser(const Graph& graph)
-      : graph_(graph), demands_(graph.size()), computed_(graph.size()), wanted_(graph.size(), false) {
+      : graph_(graph),
+        demands_(graph.size()),
+        computed_(graph.size()),
+        wanted_(graph.size(), false) {
     result_.stored.assign(graph.size(), false);
     for (Vertex v : graph.outputs) wanted_[v] = true;
     for (const Graph::Update& u : graph.updates) wanted_[u.value] = true;
@@ -98,10 +102,18 @@ class Fuser {
       case OpKind::leaf:
         result_.stored[v] = op.at == nullptr;  // literals are written into the code
         return;
-      case OpKind::pointwise: place_pointwise(v, demands); break;
-      case OpKind::reduce: place_reduce(v, demands); break;
-      case OpKind::dot: place_dot(v, demands); break;
-      case OpKind::write: store(v, new_cluster(v, Cluster::Kind::write, {}), demands); break;
+      case OpKind::pointwise:
+        place_pointwise(v, demands);
+        break;
+      case OpKind::reduce:
+        place_reduce(v, demands);
+        break;
+      case OpKind::dot:
+        place_dot(v, demands);
+        break;
+      case OpKind::write:
+        store(v, new_cluster(v, Cluster::Kind::write, {}), demands);
+        break;
       case OpKind::composite:
         throw InternalError("fusion: " + std::string(op.name) + " should have been expanded");
     }
@@ -123,14 +135,14 @@ class Fuser {
       return;
     }
     if (!must_store(v, demands)) {
-      if (demands.size() == 1 && worth_inlining(v, demands.begin()->first, demands.begin()->second)) {
+      if (demands.size() == 1 &&
+          worth_inlining(v, demands.begin()->first, demands.begin()->second)) {
         computed_[v] = demands;
         return;
       }
       if (demands.size() > 1 && op.cost <= cheap && costly_operands(v) <= 1 &&
-          std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
-            return worth_inlining(v, d.first, d.second);
-          })) {
+          std::all_of(demands.begin(), demands.end(),
+                      [&](const auto& d) { return worth_inlining(v, d.first, d.second); })) {
         computed_[v] = demands;
         return;
       }
@@ -157,9 +169,11 @@ class Fuser {
     const TensorType& input = graph_[graph_.operand(v, 0)].type;
     const std::vector<bool> removed = removed_axes(v);
     for (auto& [c, demand] : demands) {
-      if (demand.points.size() != 1 || demand.needs_storage || size_of_[c] >= largest_cluster) continue;
+      if (demand.points.size() != 1 || demand.needs_storage || size_of_[c] >= largest_cluster)
+        continue;
       if (!stays_acyclic(c, demands)) continue;
-      if (!join_reduction(c, demand.points[0], graph_[v].type.shape, input.shape, removed)) continue;
+      if (!join_reduction(c, demand.points[0], graph_[v].type.shape, input.shape, removed))
+        continue;
       finish(v, c, demands);
       return;
     }
@@ -266,22 +280,24 @@ class Fuser {
     return true;
   }
 
-  // Whether v's value comes by elementwise steps alone from a product, or from a reduction that
-  // does not run over the cluster's rows.
+  // Whether v's value comes by elementwise steps from a product or a reduction, and from none that
+  // runs over the cluster's own rows.
   bool feeds_from_elsewhere(Vertex v, const Cluster& cluster) const {
     constexpr int furthest = 32;
     std::vector<Vertex> pending{v};
     std::set<Vertex> seen{v};
+    bool elsewhere = false;
     for (int visited = 0; !pending.empty() && visited < furthest; ++visited) {
       const Vertex next = pending.back();
       pending.pop_back();
       for (Vertex o : graph_.operands(next)) {
         const OpKind kind = graph_[o].op->kind;
-        if (kind == OpKind::dot || (kind == OpKind::reduce && !reduces_rows(o, cluster))) return true;
+        if (kind == OpKind::reduce && reduces_rows(o, cluster)) return false;
+        elsewhere = elsewhere || kind == OpKind::dot || kind == OpKind::reduce;
         if (kind == OpKind::pointwise && seen.insert(o).second) pending.push_back(o);
       }
     }
-    return false;
+    return elsewhere;
   }
 
   bool reduces_rows(Vertex v, const Cluster& cluster) const {
@@ -309,9 +325,8 @@ class Fuser {
   // A reshape that changes more than axes of size 1: its operand must lie in memory, where the
   // elements' order is what counts.
   bool is_regrouping(Vertex v) const {
-    return graph_.is_op(v, "reshape") &&
-           without_ones(graph_[v].type.shape) !=
-               without_ones(graph_[graph_.operand(v, 0)].type.shape);
+    return graph_.is_op(v, "reshape") && without_ones(graph_[v].type.shape) !=
+                                             without_ones(graph_[graph_.operand(v, 0)].type.shape);
   }
 
   // Adds what v's evaluation reads to its operands' demands.
@@ -352,7 +367,8 @@ class Fuser {
     cluster.hero = hero;
     cluster.domain = domain;
     for (std::size_t axis = 0; axis < domain.size(); ++axis) {
-      cluster.variables.push_back(fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+      cluster.variables.push_back(
+          fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
     }
     cluster.reduced.assign(domain.size(), false);
     result_.clusters.push_back(std::move(cluster));
@@ -398,11 +414,13 @@ class Fuser {
       const std::size_t c = ready.begin()->second;
       ready.erase(ready.begin());
       for (int s : successors_[c]) {
-        if (--waiting[static_cast<std::size_t>(s)] == 0) ready.insert(key(static_cast<std::size_t>(s)));
+        if (--waiting[static_cast<std::size_t>(s)] == 0)
+          ready.insert(key(static_cast<std::size_t>(s)));
       }
       sorted.push_back(std::move(result_.clusters[c]));
     }
-    if (sorted.size() != n) throw InternalError("fusion: the clusters depend on each other in a circle");
+    if (sorted.size() != n)
+      throw InternalError("fusion: the clusters depend on each other in a circle");
     result_.clusters = std::move(sorted);
   }
 
@@ -410,10 +428,10 @@ class Fuser {
 
   const Graph& graph_;
   Fusion result_;
-  std::vector<Demands> demands_;   // by vertex
-  std::vector<Demands> computed_;  // by vertex: where it is evaluated, at which points
-  std::vector<bool> wanted_;       // outputs and updates
-  std::vector<std::size_t> size_of_;      // by cluster: members other than views
+  std::vector<Demands> demands_;           // by vertex
+  std::vector<Demands> computed_;          // by vertex: where it is evaluated, at which points
+  std::vector<bool> wanted_;               // outputs and updates
+  std::vector<std::size_t> size_of_;       // by cluster: members other than views
   std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
 };
 
@@ -457,8 +475,8 @@ std::string Fusion::to_string(const Graph& graph) const {
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
     const char* kinds[] = {"loops", "dot", "write"};
-    text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] + " over " +
-            kroton::to_string(cluster.domain);
+    text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
+            " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {
       text += " reducing";
       for (std::size_t axis = 0; axis < cluster.reduced.size(); ++axis) {
@@ -467,7 +485,8 @@ std::string Fusion::to_string(const Graph& graph) const {
     }
     text += ":";
     for (Vertex v : cluster.members) {
-      const bool root = std::find(cluster.roots.begin(), cluster.roots.end(), v) != cluster.roots.end();
+      const bool root =
+          std::find(cluster.roots.begin(), cluster.roots.end(), v) != cluster.roots.end();
       text += " %" + std::to_string(v) + "=" + std::string(graph[v].op->name) + (root ? "*" : "");
     }
     text += "\n";

@@ -16,12 +16,12 @@ struct Cluster {
     write   // one op of kind write
   };
   Kind kind = Kind::loops;
-  Dims domain;                             // one size per axis of the iteration space
-  std::vector<loop::Variable> variables;   // one per axis
-  std::vector<bool> reduced;               // axes that reductions of this cluster remove
-  std::vector<Graph::Vertex> members;      // operands before users
-  std::vector<Graph::Vertex> roots;        // the members that are stored
-  Graph::Vertex hero = 0;                  // dot: the product; write: the op
+  Dims domain;                            // one size per axis of the iteration space
+  std::vector<loop::Variable> variables;  // one per axis
+  std::vector<bool> reduced;              // axes that reductions of this cluster remove
+  std::vector<Graph::Vertex> members;     // operands before users
+  std::vector<Graph::Vertex> roots;       // the members that are stored
+  Graph::Vertex hero = 0;                 // dot: the product; write: the op
 
   bool reduces() const;
   Index full_point() const;   // all variables

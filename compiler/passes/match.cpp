@@ -107,22 +107,21 @@ Vertex Match::build(Graph& graph, SourceLine line, Tensor (*write)(const Match&)
   for (const auto& vertex : vertices_) {
     if (vertex) operands.push_back(*vertex);
   }
-  const Vertex result =
-      graph.build(operands, line, [&](std::span<const Tensor> tensors) {
-        std::size_t next = 0;
-        for (std::size_t slot = 0; slot < vertices_.size(); ++slot) {
-          if (vertices_[slot]) tensors_[slot] = tensors[next++];
-        }
-        return write(*this);
-      });
+  const Vertex result = graph.build(operands, line, [&](std::span<const Tensor> tensors) {
+    std::size_t next = 0;
+    for (std::size_t slot = 0; slot < vertices_.size(); ++slot) {
+      if (vertices_[slot]) tensors_[slot] = tensors[next++];
+    }
+    return write(*this);
+  });
   tensors_.fill(Tensor());
   return result;
 }
 
 Rule algebra(Pattern from, Tensor (*to)(const Match&), bool (*when)(const Match&)) {
   const std::string_view root = from.op->name;
-  return {root, [from = std::move(from), to, when](Graph& graph,
-                                                   Vertex v) -> std::optional<Vertex> {
+  return {root,
+          [from = std::move(from), to, when](Graph& graph, Vertex v) -> std::optional<Vertex> {
             Match match;
             if (!match.matches(graph, from, v) || (when != nullptr && !when(match))) {
               return std::nullopt;

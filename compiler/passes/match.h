@@ -31,14 +31,14 @@ class Pattern {
   enum class Kind : std::uint8_t { any, literal, number, op };
 
   Kind kind = Kind::any;
-  int slot = 0;              // any, literal
-  double value = 0;          // number
-  bool single_use = false;   // op: only one operand position uses it
+  int slot = 0;             // any, literal
+  double value = 0;         // number
+  bool single_use = false;  // op: only one operand position uses it
   const OpRecord* op = nullptr;
   std::vector<Pattern> operands = {};
 };
 
-Pattern term(int slot);         // any vertex; the same one wherever the slot appears
+Pattern term(int slot);        // any vertex; the same one wherever the slot appears
 Pattern literal(int slot);     // a uniform constant; its value is kept
 Pattern number(double value);  // a uniform constant of that value
 Pattern call(std::string_view op, std::vector<Pattern> operands);

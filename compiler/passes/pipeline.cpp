@@ -10,7 +10,7 @@ namespace {
 struct Pass {
   const char* name;
   bool (*run)(Graph&);
-  const char* reason;           // of its place in the list
+  const char* reason;            // of its place in the list
   bool before_gradient = false;  // whether it is worth running on a cost that is differentiated
 };
 

@@ -69,6 +69,20 @@ Result quotient_of_exponentials(Graph& graph, Vertex v) {
   return graph.add(softmax_op, {graph.operand(exp, 0)}, std::move(attributes), graph[v].line);
 }
 
+// softmax(x - m) -> softmax(x) where m is the same along the axis, as in a softmax that a user
+// wrote with its maximum subtracted; and the same for log_softmax.
+Result shifted_softmax(Graph& graph, Vertex v) {
+  const Vertex shifted = graph.operand(v, 0);
+  if (graph[shifted].op != &sub_op) return std::nullopt;
+  const Vertex shift = graph.operand(shifted, 1);
+  if (graph[shift].op != &broadcast_op) return std::nullopt;
+  const std::vector<int>& axes = graph[shift].attributes.axes;
+  if (std::find(axes.begin(), axes.end(), graph[v].attributes.axes[0]) != axes.end()) {
+    return std::nullopt;
+  }
+  return graph.add(*graph[v].op, {graph.operand(shifted, 0)}, graph[v].attributes, graph[v].line);
+}
+
 // pick(log_softmax(x), labels) -> -softmax_cross_entropy(x, labels)
 Result pick_of_log_softmax(Graph& graph, Vertex v) {
   const Vertex log_softmax = graph.operand(v, 0);
@@ -146,6 +160,8 @@ std::vector<Rule> make_rules() {
 
       // Softmax.
       {"div", quotient_of_exponentials},
+      {"softmax", shifted_softmax},
+      {"log_softmax", shifted_softmax},
       {"log", log_of_softmax},
       {"pick", pick_of_log_softmax},
       {"log", log_of_sum_of_exp},

@@ -23,8 +23,8 @@ Graph graph_of(const std::vector<Tensor>& outputs, bool unify) {
 
 int count(const Graph& graph, std::string_view op) {
   const auto order = graph.topological_order();
-  return static_cast<int>(std::count_if(
-      order.begin(), order.end(), [&](Graph::Vertex v) { return graph.is_op(v, op); }));
+  return static_cast<int>(std::count_if(order.begin(), order.end(),
+                                        [&](Graph::Vertex v) { return graph.is_op(v, op); }));
 }
 
 namespace {
@@ -109,8 +109,8 @@ std::vector<ReferenceValue> values(const Graph& graph, const std::vector<Referen
   return kroton::evaluate(std::span(exported).subspan(inputs.size()), bindings);
 }
 
-void check_close(const std::vector<ReferenceValue>& before, const std::vector<ReferenceValue>& after,
-                 double tolerance) {
+void check_close(const std::vector<ReferenceValue>& before,
+                 const std::vector<ReferenceValue>& after, double tolerance) {
   REQUIRE(before.size() == after.size());
   for (std::size_t k = 0; k < before.size(); ++k) {
     CHECK(before[k].dtype == after[k].dtype);

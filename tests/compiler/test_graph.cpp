@@ -128,8 +128,7 @@ TEST_CASE("graph: an update has its variable's type") {
   CHECK_THROWS_AS(Graph(inputs, {}, Updates{{w, cast(x, f64)}}), TypeError);
   CHECK_THROWS_AS(Graph(inputs, {}, Updates{{w, sum(x)}}), ShapeError);
   const Tensor five = tensor("five", {5});
-  const std::string message =
-      message_of([&] { Graph({}, {}, Updates{{w, five}}); });
+  const std::string message = message_of([&] { Graph({}, {}, Updates{{w, five}}); });
   CHECK(contains(message, "update of w: axis 0 must be 3, is 5"));
 }
 
@@ -163,7 +162,8 @@ TEST_CASE("graph: replace, dead vertices and their removal") {
   CHECK(graph.remove_dead() == 0);
   verify(graph);
 
-  const Vertex scalar = graph.build({0}, {}, [](std::span<const Tensor> v) { return kroton::sum(v[0]); });
+  const Vertex scalar =
+      graph.build({0}, {}, [](std::span<const Tensor> v) { return kroton::sum(v[0]); });
   CHECK_THROWS_AS(graph.replace(graph.outputs[0], scalar), InternalError);
 }
 

@@ -18,8 +18,8 @@ class Generator {
  public:
   explicit Generator(std::uint64_t seed) : engine_(seed) {
     const Dim n = dim("n");
-    pool_ = {tensor("x", {n, 3}, f64),   tensor("y", {n, 3}, f64), tensor("b", {3}, f64),
-             tensor("c", {n, 1}, f64),   tensor("s", {}, f64),     tensor("w", {3, 3}, f64),
+    pool_ = {tensor("x", {n, 3}, f64),     tensor("y", {n, 3}, f64), tensor("b", {3}, f64),
+             tensor("c", {n, 1}, f64),     tensor("s", {}, f64),     tensor("w", {3, 3}, f64),
              tensor("p", {n, 3}, boolean), tensor("i", {n}, i64)};
   }
 
@@ -82,18 +82,30 @@ class Generator {
   Tensor unary() {
     const Tensor x = real();
     switch (pick_below(12)) {
-      case 0: return -x;
-      case 1: return exp(-abs(x));
-      case 2: return tanh(x);
-      case 3: return sigmoid(x);
-      case 4: return relu(x);
-      case 5: return sqrt(abs(x));
-      case 6: return abs(x);
-      case 7: return sin(x);
-      case 8: return stop_gradient(x);
-      case 9: return log1p(abs(x));
-      case 10: return cast(cast(x > 0, i32), f64);
-      default: return softplus(x);
+      case 0:
+        return -x;
+      case 1:
+        return exp(-abs(x));
+      case 2:
+        return tanh(x);
+      case 3:
+        return sigmoid(x);
+      case 4:
+        return relu(x);
+      case 5:
+        return sqrt(abs(x));
+      case 6:
+        return abs(x);
+      case 7:
+        return sin(x);
+      case 8:
+        return stop_gradient(x);
+      case 9:
+        return log1p(abs(x));
+      case 10:
+        return cast(cast(x > 0, i32), f64);
+      default:
+        return softplus(x);
     }
   }
 
@@ -102,13 +114,20 @@ class Generator {
     const Tensor y = real();
     try {
       switch (pick_below(7)) {
-        case 0: return tanh(x + y);
-        case 1: return x - y;
-        case 2: return tanh(x * y);
-        case 3: return x / (1 + abs(y));
-        case 4: return maximum(x, y);
-        case 5: return where(pool_[6], x, y);
-        default: return x + -y;
+        case 0:
+          return tanh(x + y);
+        case 1:
+          return x - y;
+        case 2:
+          return tanh(x * y);
+        case 3:
+          return x / (1 + abs(y));
+        case 4:
+          return maximum(x, y);
+        case 5:
+          return where(pool_[6], x, y);
+        default:
+          return x + -y;
       }
     } catch (const ShapeError&) {
       return std::nullopt;
@@ -118,13 +137,20 @@ class Generator {
   Tensor with_literal() {
     const Tensor x = real();
     switch (pick_below(7)) {
-      case 0: return x * literal();
-      case 1: return x + literal();
-      case 2: return literal() - x;
-      case 3: return x / 4.0;
-      case 4: return tanh(pow(x, 2));
-      case 5: return pow(abs(x) + 1, 0.5);
-      default: return literal() * (x * literal());
+      case 0:
+        return x * literal();
+      case 1:
+        return x + literal();
+      case 2:
+        return literal() - x;
+      case 3:
+        return x / 4.0;
+      case 4:
+        return tanh(pow(x, 2));
+      case 5:
+        return pow(abs(x) + 1, 0.5);
+      default:
+        return literal() * (x * literal());
     }
   }
 
@@ -133,14 +159,22 @@ class Generator {
     if (x.rank() == 0) return broadcast_to(x, {dim("n"), 3});
     const int axis = axis_of(x);
     switch (pick_below(8)) {
-      case 0: return transpose(x);
-      case 1: return x.rank() < 4 ? expand_dims(x, axis) : x;
-      case 2: return squeeze(x);
-      case 3: return flatten(x);
-      case 4: return x.rank() < 4 ? broadcast_to(x, with_front(x.shape())) : x;
-      case 5: return x.shape(x.rank() - 1).is_constant(3) ? last(x, slice(1, end)) : x;
-      case 6: return x.shape(x.rank() - 1).is_constant(3) ? last(x, slice(end, end, -1)) : x;
-      default: return concatenate({x, x}, axis);
+      case 0:
+        return transpose(x);
+      case 1:
+        return x.rank() < 4 ? expand_dims(x, axis) : x;
+      case 2:
+        return squeeze(x);
+      case 3:
+        return flatten(x);
+      case 4:
+        return x.rank() < 4 ? broadcast_to(x, with_front(x.shape())) : x;
+      case 5:
+        return x.shape(x.rank() - 1).is_constant(3) ? last(x, slice(1, end)) : x;
+      case 6:
+        return x.shape(x.rank() - 1).is_constant(3) ? last(x, slice(end, end, -1)) : x;
+      default:
+        return concatenate({x, x}, axis);
     }
   }
   static Dims with_front(Dims shape) {
@@ -159,25 +193,38 @@ class Generator {
     const int axis = axis_of(x);
     const bool keepdims = pick_below(2) == 0;
     switch (pick_below(4)) {
-      case 0: return tanh(sum(x, axis, keepdims));
-      case 1: return x.shape(axis).is_constant(0) ? x : max(x, axis, keepdims);
-      case 2: return mean(x);
-      default: return tanh(sum(sum(x, axis, keepdims)));
+      case 0:
+        return tanh(sum(x, axis, keepdims));
+      case 1:
+        return x.shape(axis).is_constant(0) ? x : max(x, axis, keepdims);
+      case 2:
+        return mean(x);
+      default:
+        return tanh(sum(sum(x, axis, keepdims)));
     }
   }
 
   std::optional<Tensor> unstable() {
     const Tensor x = real();
     switch (pick_below(9)) {
-      case 0: return 1 / (1 + exp(-x));
-      case 1: return log(1 + exp(x));
-      case 2: return log(sigmoid(x));
-      case 3: return 1 - sigmoid(x);
-      case 4: return sqrt(square(x));
-      case 5: return x.rank() > 0 ? std::optional(log(sum(exp(x), axis_of(x), true) + 1)) : x;
-      case 6: return x.rank() > 0 ? std::optional(softmax(x, axis_of(x))) : x;
-      case 7: return x.rank() > 0 ? std::optional(log(softmax(x, axis_of(x)))) : x;
-      default: return tanh(exp(x) - 1);
+      case 0:
+        return 1 / (1 + exp(-x));
+      case 1:
+        return log(1 + exp(x));
+      case 2:
+        return log(sigmoid(x));
+      case 3:
+        return 1 - sigmoid(x);
+      case 4:
+        return sqrt(square(x));
+      case 5:
+        return x.rank() > 0 ? std::optional(log(sum(exp(x), axis_of(x), true) + 1)) : x;
+      case 6:
+        return x.rank() > 0 ? std::optional(softmax(x, axis_of(x))) : x;
+      case 7:
+        return x.rank() > 0 ? std::optional(log(softmax(x, axis_of(x)))) : x;
+      default:
+        return tanh(exp(x) - 1);
     }
   }
 
@@ -186,11 +233,16 @@ class Generator {
     if (!x) return std::nullopt;
     try {
       switch (pick_below(5)) {
-        case 0: return tanh(dot(*x, pool_[5]));
-        case 1: return tanh(dot(transpose(*x), *x));
-        case 2: return tanh(dot(*x, transpose(*x)));
-        case 3: return tanh(dot(*x, pool_[2]));
-        default: return transpose(dot(transpose(*x), pool_[3]));
+        case 0:
+          return tanh(dot(*x, pool_[5]));
+        case 1:
+          return tanh(dot(transpose(*x), *x));
+        case 2:
+          return tanh(dot(*x, transpose(*x)));
+        case 3:
+          return tanh(dot(*x, pool_[2]));
+        default:
+          return transpose(dot(transpose(*x), pool_[3]));
       }
     } catch (const ShapeError&) {
       return std::nullopt;
@@ -231,7 +283,12 @@ TEST_CASE("passes: random graphs keep their values") {
     for (const std::int64_t size : {0, 1, 3, 17}) {
       CAPTURE(size);
       const auto inputs = graph_test::random_inputs(graph, size, seed);
-      const auto expected = graph_test::values(before, inputs);
+      std::vector<ReferenceValue> expected;
+      try {
+        expected = graph_test::values(before, inputs);
+      } catch (const ShapeError&) {
+        continue;  // not a size for this graph
+      }
       graph_test::check_close(expected, graph_test::values(graph, inputs), 1e-7);
       graph_test::check_close(expected, graph_test::values(stable, inputs), 1e-7);
     }

@@ -20,11 +20,16 @@ bool is_constant_number(const Expr& e) {
 
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype) {
   switch (dtype) {
-    case DType::boolean: return llvm::Type::getInt1Ty(context);
-    case DType::i32: return llvm::Type::getInt32Ty(context);
-    case DType::i64: return llvm::Type::getInt64Ty(context);
-    case DType::f32: return llvm::Type::getFloatTy(context);
-    case DType::f64: return llvm::Type::getDoubleTy(context);
+    case DType::boolean:
+      return llvm::Type::getInt1Ty(context);
+    case DType::i32:
+      return llvm::Type::getInt32Ty(context);
+    case DType::i64:
+      return llvm::Type::getInt64Ty(context);
+    case DType::f32:
+      return llvm::Type::getFloatTy(context);
+    case DType::f64:
+      return llvm::Type::getDoubleTy(context);
   }
   throw InternalError("llvm_type: unknown dtype");
 }
@@ -40,7 +45,8 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
     if (atom.kind == DimAtom::Kind::variable) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) {
-          llvm::LoadInst* load = builder.CreateLoad(i64, builder.CreateConstGEP1_64(i64, sizes_, k), atom.name);
+          llvm::LoadInst* load =
+              builder.CreateLoad(i64, builder.CreateConstGEP1_64(i64, sizes_, k), atom.name);
           load->setMetadata(llvm::LLVMContext::MD_invariant_load,
                             llvm::MDNode::get(builder.getContext(), {}));
           return load;
@@ -51,8 +57,10 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
     llvm::Value* a = emit(builder, atom.operands[0]);
     llvm::Value* b = emit(builder, atom.operands[1]);
     switch (atom.kind) {
-      case DimAtom::Kind::minimum: return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
-      case DimAtom::Kind::maximum: return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
+      case DimAtom::Kind::minimum:
+        return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
+      case DimAtom::Kind::maximum:
+        return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
       default: {  // floor division by a positive size
         llvm::Value* quotient = builder.CreateSDiv(a, b);
         llvm::Value* remainder = builder.CreateSub(a, builder.CreateMul(quotient, b));
@@ -84,9 +92,7 @@ llvm::Type* KernelEmitter::type_of(DType dtype, bool lanes) {
   return lanes ? llvm::FixedVectorType::get(scalar, static_cast<unsigned>(lanes_->width)) : scalar;
 }
 
-llvm::Align KernelEmitter::alignment(DType dtype) const {
-  return llvm::Align(size_of(dtype));
-}
+llvm::Align KernelEmitter::alignment(DType dtype) const { return llvm::Align(size_of(dtype)); }
 
 llvm::Value* KernelEmitter::splat(const Printed& p) {
   if (p.lanes) return p.value;
@@ -106,8 +112,8 @@ KernelEmitter::Nature KernelEmitter::nature_of(const ExprNode& e) {
   Nature nature;
   if (e.op == Op::variable) {
     const auto it = loop_variables_.find(e.variable.id);
-    nature.depth = it != loop_variables_.end() ? it->second.second
-                                               : scalars_.at(e.variable.id).depth;
+    nature.depth =
+        it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
   nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
   nature.reads_written = e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0;
@@ -149,12 +155,13 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   for (int k = nature.depth; k <= here; ++k) {
     if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
   }
-  int target = nature.depth;               // the scope in which the value stays valid
-  llvm::Instruction* before = nullptr;     // where to print it, if not here
-  int open = here;                         // the scopes that are open at that place
+  int target = nature.depth;            // the scope in which the value stays valid
+  llvm::Instruction* before = nullptr;  // where to print it, if not here
+  int open = here;                      // the scopes that are open at that place
   for (int k = nature.depth + 1; k <= here; ++k) {
     const Scope& scope = scopes_[static_cast<std::size_t>(k)];
-    if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop)) continue;
+    if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop))
+      continue;
     if (!nature.reads_memory) {
       before = scope.outside;
       open = k - 1;
@@ -187,7 +194,8 @@ llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::
   llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
   llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);
   llvm::Value* by_zero = builder_.CreateICmpEQ(b, zero);
-  llvm::Value* by_minus_one = builder_.CreateICmpEQ(b, llvm::ConstantInt::getSigned(a->getType(), -1));
+  llvm::Value* by_minus_one =
+      builder_.CreateICmpEQ(b, llvm::ConstantInt::getSigned(a->getType(), -1));
   llvm::Value* safe = builder_.CreateSelect(builder_.CreateOr(by_zero, by_minus_one), one, b);
   llvm::Value* quotient = builder_.CreateSDiv(a, safe);
   quotient = builder_.CreateSelect(by_minus_one, builder_.CreateNeg(a), quotient);
@@ -197,7 +205,8 @@ llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::
     llvm::Value* adjust = builder_.CreateAnd(builder_.CreateICmpNE(remainder, zero), signs_differ);
     if (op == Op::mod) {
       llvm::Value* shifted = builder_.CreateAdd(remainder, b);
-      return builder_.CreateSelect(by_zero, zero, builder_.CreateSelect(adjust, shifted, remainder));
+      return builder_.CreateSelect(by_zero, zero,
+                                   builder_.CreateSelect(adjust, shifted, remainder));
     }
     quotient = builder_.CreateSelect(adjust, builder_.CreateSub(quotient, one), quotient);
   }
@@ -228,10 +237,14 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
                                          const ExprNode* node) {
   const bool real = is_float(dtype);
   switch (op) {
-    case Op::add: return real ? builder_.CreateFAdd(a, b) : builder_.CreateAdd(a, b);
-    case Op::sub: return real ? builder_.CreateFSub(a, b) : builder_.CreateSub(a, b);
-    case Op::mul: return real ? builder_.CreateFMul(a, b) : builder_.CreateMul(a, b);
-    case Op::div: return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
+    case Op::add:
+      return real ? builder_.CreateFAdd(a, b) : builder_.CreateAdd(a, b);
+    case Op::sub:
+      return real ? builder_.CreateFSub(a, b) : builder_.CreateSub(a, b);
+    case Op::mul:
+      return real ? builder_.CreateFMul(a, b) : builder_.CreateMul(a, b);
+    case Op::div:
+      return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
     case Op::floor_div:
       if (!real) return print_integer_division(op, a, b);
       return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
@@ -244,7 +257,8 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::min:
     case Op::max: {
       const bool minimum = op == Op::min;
-      if (dtype == DType::boolean) return minimum ? builder_.CreateAnd(a, b) : builder_.CreateOr(a, b);
+      if (dtype == DType::boolean)
+        return minimum ? builder_.CreateAnd(a, b) : builder_.CreateOr(a, b);
       if (!real) {
         return builder_.CreateBinaryIntrinsic(
             minimum ? llvm::Intrinsic::smin : llvm::Intrinsic::smax, a, b);
@@ -259,8 +273,10 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
       }
       return builder_.CreateSelect(builder_.CreateFCmpUNO(a, a), a, chosen);
     }
-    case Op::eq: return real ? builder_.CreateFCmpOEQ(a, b) : builder_.CreateICmpEQ(a, b);
-    case Op::ne: return real ? builder_.CreateFCmpUNE(a, b) : builder_.CreateICmpNE(a, b);
+    case Op::eq:
+      return real ? builder_.CreateFCmpOEQ(a, b) : builder_.CreateICmpEQ(a, b);
+    case Op::ne:
+      return real ? builder_.CreateFCmpUNE(a, b) : builder_.CreateICmpNE(a, b);
     case Op::lt:
       if (dtype == DType::boolean) return builder_.CreateICmpULT(a, b);
       return real ? builder_.CreateFCmpOLT(a, b) : builder_.CreateICmpSLT(a, b);
@@ -268,14 +284,21 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
       if (dtype == DType::boolean) return builder_.CreateICmpULE(a, b);
       return real ? builder_.CreateFCmpOLE(a, b) : builder_.CreateICmpSLE(a, b);
     case Op::logical_and:
-    case Op::bit_and: return builder_.CreateAnd(a, b);
+    case Op::bit_and:
+      return builder_.CreateAnd(a, b);
     case Op::logical_or:
-    case Op::bit_or: return builder_.CreateOr(a, b);
-    case Op::bit_xor: return builder_.CreateXor(a, b);
-    case Op::shl: return builder_.CreateShl(a, b);
-    case Op::ashr: return builder_.CreateAShr(a, b);
-    case Op::lshr: return builder_.CreateLShr(a, b);
-    default: throw InternalError("kernel " + kernel_.name + ": not a binary operation");
+    case Op::bit_or:
+      return builder_.CreateOr(a, b);
+    case Op::bit_xor:
+      return builder_.CreateXor(a, b);
+    case Op::shl:
+      return builder_.CreateShl(a, b);
+    case Op::ashr:
+      return builder_.CreateAShr(a, b);
+    case Op::lshr:
+      return builder_.CreateLShr(a, b);
+    default:
+      throw InternalError("kernel " + kernel_.name + ": not a binary operation");
   }
 }
 
@@ -322,8 +345,8 @@ Printed KernelEmitter::print_check(const ExprNode& e, bool at_base) {
   llvm::Value* i = index.value;
   llvm::Value* n = index.lanes ? splat({size, false}) : size;
   llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
-  llvm::Value* wrapped = builder_.CreateSelect(builder_.CreateICmpSLT(i, zero),
-                                               builder_.CreateAdd(i, n), i);
+  llvm::Value* wrapped =
+      builder_.CreateSelect(builder_.CreateICmpSLT(i, zero), builder_.CreateAdd(i, n), i);
   llvm::Value* bad = builder_.CreateICmpUGE(wrapped, n);
   if (!index.lanes) {
     return_error(bad, i, size, static_cast<int>(e.integer));
@@ -334,7 +357,8 @@ Printed KernelEmitter::print_check(const ExprNode& e, bool at_base) {
   // The first bad lane's index, for the message.
   llvm::Type* bits_type = builder_.getIntNTy(static_cast<unsigned>(lanes_->width));
   llvm::Value* bits = builder_.CreateBitCast(bad, bits_type);
-  llvm::Value* lane = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, builder_.getFalse());
+  llvm::Value* lane =
+      builder_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, builder_.getFalse());
   lane = builder_.CreateSelect(any, lane, llvm::Constant::getNullValue(bits_type));
   llvm::Value* which =
       builder_.CreateExtractElement(i, builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty()));
@@ -347,9 +371,10 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
     case Op::real:
       return {llvm::ConstantFP::get(llvm_type(context_, e.dtype), e.real), false};
     case Op::integer:
-      return {llvm::ConstantInt::getSigned(llvm_type(context_, e.dtype),
-                                           e.dtype == DType::boolean ? -(e.integer != 0) : e.integer),
-              false};
+      return {
+          llvm::ConstantInt::getSigned(llvm_type(context_, e.dtype),
+                                       e.dtype == DType::boolean ? -(e.integer != 0) : e.integer),
+          false};
     case Op::variable: {
       if (const auto it = loop_variables_.find(e.variable.id); it != loop_variables_.end()) {
         if (!lanes_ || lanes_->variable != e.variable.id) return {it->second.first, false};
@@ -358,8 +383,9 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
         for (int k = 0; k < lanes_->width; ++k) {
           offsets.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
         }
-        return {builder_.CreateAdd(splat({lanes_->base, false}), llvm::ConstantVector::get(offsets)),
-                true};
+        return {
+            builder_.CreateAdd(splat({lanes_->base, false}), llvm::ConstantVector::get(offsets)),
+            true};
       }
       const Scalar& scalar = scalars_.at(e.variable.id);
       return {builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot), scalar.lanes};
@@ -385,22 +411,32 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   const auto one = [&]() -> llvm::Value* {
     llvm::Value* a = args[0];
     switch (e.op) {
-      case Op::neg: return is_float(from) ? builder_.CreateFNeg(a) : builder_.CreateNeg(a);
+      case Op::neg:
+        return is_float(from) ? builder_.CreateFNeg(a) : builder_.CreateNeg(a);
       case Op::abs:
         if (is_float(from)) return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, a);
         return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, a, builder_.getFalse());
-      case Op::sqrt: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
-      case Op::floor: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, a);
-      case Op::ceil: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::ceil, a);
-      case Op::round_even: return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, a);
-      case Op::logical_not: return builder_.CreateNot(a);
-      case Op::cast: return print_cast(a, from, e.dtype);
-      case Op::bitcast: return builder_.CreateBitCast(a, type_of(e.dtype, lanes));
+      case Op::sqrt:
+        return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
+      case Op::floor:
+        return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, a);
+      case Op::ceil:
+        return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::ceil, a);
+      case Op::round_even:
+        return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::roundeven, a);
+      case Op::logical_not:
+        return builder_.CreateNot(a);
+      case Op::cast:
+        return print_cast(a, from, e.dtype);
+      case Op::bitcast:
+        return builder_.CreateBitCast(a, type_of(e.dtype, lanes));
       case Op::fma:
         return builder_.CreateIntrinsic(llvm::Intrinsic::fma, {a->getType()},
                                         {args[0], args[1], args[2]});
-      case Op::select: return builder_.CreateSelect(args[0], args[1], args[2]);
-      default: return print_binary(e.op, from, args[0], args[1], &e);
+      case Op::select:
+        return builder_.CreateSelect(args[0], args[1], args[2]);
+      default:
+        return print_binary(e.op, from, args[0], args[1], &e);
     }
   };
   return {one(), lanes};

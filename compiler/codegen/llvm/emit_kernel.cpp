@@ -32,14 +32,16 @@ llvm::Function* report_function(llvm::Module& module) {
   llvm::LLVMContext& c = module.getContext();
   llvm::IRBuilder<> b(c);
   llvm::Type* i64 = b.getInt64Ty();
-  auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy(), i64, i64, b.getInt32Ty()}, false);
+  auto* type =
+      llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy(), i64, i64, b.getInt32Ty()}, false);
   auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, "kroton_report", module);
   f->addFnAttr(llvm::Attribute::NoInline);
   f->addFnAttr(llvm::Attribute::Cold);
   f->addFnAttr(llvm::Attribute::NoUnwind);
   b.SetInsertPoint(llvm::BasicBlock::Create(c, "entry", f));
   const auto field = [&](std::size_t offset) {
-    return b.CreateConstGEP1_64(b.getInt8Ty(), f->getArg(0), offsetof(kroton_context, error) + offset);
+    return b.CreateConstGEP1_64(b.getInt8Ty(), f->getArg(0),
+                                offsetof(kroton_context, error) + offset);
   };
   // Several workers may fail at once; one of them is reported.
   llvm::Value* exchange = b.CreateAtomicCmpXchg(
@@ -85,12 +87,13 @@ EmittedKernel KernelEmitter::run() {
     llvm::Argument* argument = function_->getArg(position++);
     argument->setName(buffer->name);
     argument->addAttr(llvm::Attribute::NoAlias);
-    argument->addAttr(llvm::Attribute::getWithAlignment(
-        context_, llvm::Align(size_of(buffer->dtype))));
+    argument->addAttr(
+        llvm::Attribute::getWithAlignment(context_, llvm::Align(size_of(buffer->dtype))));
     buffers_[buffer->id] = argument;
   }
   for (const loop::BufferRef& b : kernel_.inputs) {
-    if (program_.placements.count(b->id) == 0) throw InternalError("buffer without a place: " + b->name);
+    if (program_.placements.count(b->id) == 0)
+      throw InternalError("buffer without a place: " + b->name);
   }
   for (const loop::BufferRef& b : kernel_.outputs) mutable_buffers_.insert(b->id);
   llvm::Argument* sizes = function_->getArg(position++);
@@ -137,10 +140,12 @@ void KernelEmitter::return_error(llvm::Value* failed, llvm::Value* index, llvm::
   }
   auto* fail = llvm::BasicBlock::Create(context_, "out_of_range", function_);
   builder_.SetInsertPoint(block);
-  builder_.CreateCondBr(failed, fail, rest, llvm::MDBuilder(context_).createBranchWeights(1, 1 << 20));
+  builder_.CreateCondBr(failed, fail, rest,
+                        llvm::MDBuilder(context_).createBranchWeights(1, 1 << 20));
   builder_.SetInsertPoint(fail);
-  builder_.CreateCall(report_function(module_),
-                      {call_context_, index, size, builder_.getInt32(static_cast<std::uint32_t>(site))});
+  builder_.CreateCall(
+      report_function(module_),
+      {call_context_, index, size, builder_.getInt32(static_cast<std::uint32_t>(site))});
   builder_.CreateRet(builder_.getInt32(1));
   if (rest->empty()) {
     builder_.SetInsertPoint(rest);
@@ -159,9 +164,9 @@ void KernelEmitter::print_block(const loop::Block& block) {
       declare(d->variable, lanes ? splat(init) : init.value, lanes);
     } else if (const auto* a = std::get_if<loop::Allocate>(&stmt)) {
       if (a->buffer->space == loop::Space::registers) {
-        llvm::Type* type = llvm::ArrayType::get(
-            memory_type(context_, a->buffer->dtype),
-            static_cast<std::uint64_t>(a->buffer->size.constant()));
+        llvm::Type* type =
+            llvm::ArrayType::get(memory_type(context_, a->buffer->dtype),
+                                 static_cast<std::uint64_t>(a->buffer->size.constant()));
         buffers_[a->buffer->id] = entry_slot(type, a->buffer->name, 64);
         mutable_buffers_.insert(a->buffer->id);
       }
@@ -201,7 +206,8 @@ void KernelEmitter::print_for(const loop::For& loop) {
       result_.parallel_extent = loop.extent;
       const auto arguments = function_->arg_size();
       print_counted(loop, function_->getArg(static_cast<unsigned>(arguments - 2)),
-                    function_->getArg(static_cast<unsigned>(arguments - 1)), 1, [&](llvm::Value* i) {
+                    function_->getArg(static_cast<unsigned>(arguments - 1)), 1,
+                    [&](llvm::Value* i) {
                       loop_variables_[loop.variable.id] = {i, static_cast<int>(scopes_.size()) - 1};
                       print_block(loop.body);
                     });
@@ -230,7 +236,8 @@ void KernelEmitter::print_for(const loop::For& loop) {
 // A loop from begin to end (exclusive) by step. The preheader is entered only when the loop runs
 // at least once, so what is hoisted there would have run anyway.
 void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end,
-                                  std::int64_t step, const std::function<void(llvm::Value*)>& body) {
+                                  std::int64_t step,
+                                  const std::function<void(llvm::Value*)>& body) {
   auto* constant_begin = llvm::dyn_cast<llvm::ConstantInt>(begin);
   auto* constant_end = llvm::dyn_cast<llvm::ConstantInt>(end);
   const bool known = constant_begin && constant_end;
@@ -249,8 +256,8 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   scopes_.push_back({Scope::Kind::loop, guard, enter, {}, {}});
   body(i);
   scopes_.pop_back();
-  llvm::Value* next = builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)), "",
-                                         true, true);
+  llvm::Value* next =
+      builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)), "", true, true);
   llvm::BasicBlock* latch = builder_.GetInsertBlock();
   builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
   i->addIncoming(next, latch);
@@ -304,11 +311,11 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       if (a.plain) {
         a.copies.push_back(lane_slot(identity(a.plain->op, variable.dtype), variable.name));
       } else {
-        a.copies.push_back(lane_slot(identity(a.arg->maximum ? Op::max : Op::min, variable.dtype),
-                                     variable.name));
-        a.positions.push_back(lane_slot(
-            llvm::ConstantInt::get(i64, std::numeric_limits<std::int64_t>::max()),
-            a.arg->position.name));
+        a.copies.push_back(
+            lane_slot(identity(a.arg->maximum ? Op::max : Op::min, variable.dtype), variable.name));
+        a.positions.push_back(
+            lane_slot(llvm::ConstantInt::get(i64, std::numeric_limits<std::int64_t>::max()),
+                      a.arg->position.name));
       }
     }
     if (a.arg) a.outside_position = scalars_.at(a.arg->position.id);
@@ -323,7 +330,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     print_lanes(loop, base, mask);
   };
   const auto offset = [&](llvm::Value* base, std::int64_t by) {
-    return by == 0 ? base : builder_.CreateAdd(base, builder_.getInt64(static_cast<std::uint64_t>(by)));
+    return by == 0 ? base
+                   : builder_.CreateAdd(base, builder_.getInt64(static_cast<std::uint64_t>(by)));
   };
   const auto tail_mask = [&](llvm::Value* rest) {
     std::vector<llvm::Constant*> numbers;
@@ -331,7 +339,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       numbers.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
     }
     llvm::Value* lanes = llvm::ConstantVector::get(numbers);
-    return builder_.CreateICmpULT(lanes, builder_.CreateVectorSplat(static_cast<unsigned>(width), rest));
+    return builder_.CreateICmpULT(lanes,
+                                  builder_.CreateVectorSplat(static_cast<unsigned>(width), rest));
   };
 
   if (loop.unrolled > 0) {
@@ -372,8 +381,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
         auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
         join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
         scope.kind = Scope::Kind::branch;
-        scope.outside = builder_.CreateCondBr(
-            builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
+        scope.outside =
+            builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
         builder_.SetInsertPoint(tail);
         mask = tail_mask(rest);
       }
@@ -417,13 +426,16 @@ void KernelEmitter::print_vector(const loop::For& loop) {
         llvm::Value* values = take(a.copies[k]);
         llvm::Value* positions = take(a.positions[k]);
         for (std::int64_t lane = 0; lane < width; ++lane) {
-          llvm::Value* value = builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
-          llvm::Value* at = builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
+          llvm::Value* value =
+              builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
+          llvm::Value* at =
+              builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
           llvm::Value* best = take(a.outside);
           llvm::Value* position = take(a.outside_position);
           llvm::Value* better = arg_better(*a.arg, value, best, at, position);
           builder_.CreateStore(builder_.CreateSelect(better, value, best), a.outside.slot);
-          builder_.CreateStore(builder_.CreateSelect(better, at, position), a.outside_position.slot);
+          builder_.CreateStore(builder_.CreateSelect(better, at, position),
+                               a.outside_position.slot);
         }
       }
     }
@@ -477,8 +489,8 @@ void KernelEmitter::print_store(const loop::Store& store) {
     return;
   }
   llvm::Value* pointers = address(store.buffer, splat(print(store.index)));
-  llvm::Value* mask = lanes_->mask ? lanes_->mask
-                                   : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
+  llvm::Value* mask =
+      lanes_->mask ? lanes_->mask : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
   builder_.CreateMaskedScatter(lanes, pointers, alignment(dtype), mask);
 }
 
@@ -487,19 +499,24 @@ llvm::Constant* KernelEmitter::identity(Op op, DType dtype) {
   const bool real = is_float(dtype);
   const unsigned bits = type->getScalarSizeInBits();
   switch (op) {
-    case Op::add: return real ? llvm::ConstantFP::getNegativeZero(type) : llvm::Constant::getNullValue(type);
-    case Op::mul: return real ? llvm::ConstantFP::get(type, 1.0) : llvm::ConstantInt::get(type, 1);
+    case Op::add:
+      return real ? llvm::ConstantFP::getNegativeZero(type) : llvm::Constant::getNullValue(type);
+    case Op::mul:
+      return real ? llvm::ConstantFP::get(type, 1.0) : llvm::ConstantInt::get(type, 1);
     case Op::min:
       if (real) return llvm::ConstantFP::getInfinity(type);
-      return llvm::ConstantInt::get(type, dtype == DType::boolean ? llvm::APInt(1, 1)
-                                                                  : llvm::APInt::getSignedMaxValue(bits));
+      return llvm::ConstantInt::get(
+          type, dtype == DType::boolean ? llvm::APInt(1, 1) : llvm::APInt::getSignedMaxValue(bits));
     case Op::max:
       if (real) return llvm::ConstantFP::getInfinity(type, true);
-      return llvm::ConstantInt::get(type, dtype == DType::boolean ? llvm::APInt(1, 0)
-                                                                  : llvm::APInt::getSignedMinValue(bits));
-    case Op::logical_and: return llvm::ConstantInt::getTrue(context_);
-    case Op::logical_or: return llvm::ConstantInt::getFalse(context_);
-    default: throw InternalError("kernel " + kernel_.name + ": this operation cannot accumulate");
+      return llvm::ConstantInt::get(
+          type, dtype == DType::boolean ? llvm::APInt(1, 0) : llvm::APInt::getSignedMinValue(bits));
+    case Op::logical_and:
+      return llvm::ConstantInt::getTrue(context_);
+    case Op::logical_or:
+      return llvm::ConstantInt::getFalse(context_);
+    default:
+      throw InternalError("kernel " + kernel_.name + ": this operation cannot accumulate");
   }
 }
 
@@ -527,19 +544,20 @@ llvm::Value* KernelEmitter::arg_better(const loop::AccumulateArg& a, llvm::Value
   llvm::Value* earlier = builder_.CreateICmpSLT(at, position);
   if (!is_float(a.best.dtype)) {
     const bool boolean = a.best.dtype == DType::boolean;
-    llvm::Value* beats = a.maximum ? (boolean ? builder_.CreateICmpUGT(value, best)
-                                              : builder_.CreateICmpSGT(value, best))
-                                   : (boolean ? builder_.CreateICmpULT(value, best)
-                                              : builder_.CreateICmpSLT(value, best));
-    return builder_.CreateOr(beats, builder_.CreateAnd(builder_.CreateICmpEQ(value, best), earlier));
+    llvm::Value* beats =
+        a.maximum
+            ? (boolean ? builder_.CreateICmpUGT(value, best) : builder_.CreateICmpSGT(value, best))
+            : (boolean ? builder_.CreateICmpULT(value, best) : builder_.CreateICmpSLT(value, best));
+    return builder_.CreateOr(beats,
+                             builder_.CreateAnd(builder_.CreateICmpEQ(value, best), earlier));
   }
-  llvm::Value* beats = a.maximum ? builder_.CreateFCmpOGT(value, best)
-                                 : builder_.CreateFCmpOLT(value, best);
+  llvm::Value* beats =
+      a.maximum ? builder_.CreateFCmpOGT(value, best) : builder_.CreateFCmpOLT(value, best);
   llvm::Value* tie = builder_.CreateAnd(builder_.CreateFCmpOEQ(value, best), earlier);
   llvm::Value* value_nan = builder_.CreateFCmpUNO(value, value);
   llvm::Value* best_nan = builder_.CreateFCmpUNO(best, best);
-  llvm::Value* first_nan = builder_.CreateAnd(
-      value_nan, builder_.CreateOr(builder_.CreateNot(best_nan), earlier));
+  llvm::Value* first_nan =
+      builder_.CreateAnd(value_nan, builder_.CreateOr(builder_.CreateNot(best_nan), earlier));
   return builder_.CreateOr(builder_.CreateOr(beats, tie), first_nan);
 }
 

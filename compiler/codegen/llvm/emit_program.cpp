@@ -27,8 +27,8 @@ class ProgramEmitter {
 
   std::unique_ptr<llvm::Module> run() {
     llvm::Type* pointer = builder_.getPtrTy();
-    auto* type = llvm::FunctionType::get(builder_.getInt32Ty(),
-                                         {pointer, pointer, pointer, pointer}, false);
+    auto* type =
+        llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer, pointer, pointer}, false);
     entry_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, program_.name, *module_);
     entry_->addFnAttr(llvm::Attribute::NoUnwind);
     const char* names[] = {"args", "sizes", "arena", "context"};
@@ -131,11 +131,12 @@ class ProgramEmitter {
     }
     llvm::Value* parallel_for =
         builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, parallel_for)));
-    auto* type = llvm::FunctionType::get(
-        builder_.getInt32Ty(), {pointer, pointer, pointer, builder_.getInt64Ty()}, false);
-    llvm::Value* status_threads = builder_.CreateCall(
-        type, parallel_for,
-        {entry_->getArg(3), body_function(emitted.function, arguments.size()), environment, extent});
+    auto* type = llvm::FunctionType::get(builder_.getInt32Ty(),
+                                         {pointer, pointer, pointer, builder_.getInt64Ty()}, false);
+    llvm::Value* status_threads =
+        builder_.CreateCall(type, parallel_for,
+                            {entry_->getArg(3), body_function(emitted.function, arguments.size()),
+                             environment, extent});
     builder_.CreateBr(join);
 
     builder_.SetInsertPoint(join);
@@ -179,13 +180,19 @@ class ProgramEmitter {
     std::vector<llvm::Value*> args;
     for (const loop::Expr& arg : e->args) args.push_back(scalar(arg));
     switch (e->op) {
-      case Op::add: return builder_.CreateAdd(args[0], args[1]);
-      case Op::sub: return builder_.CreateSub(args[0], args[1]);
-      case Op::mul: return builder_.CreateMul(args[0], args[1]);
+      case Op::add:
+        return builder_.CreateAdd(args[0], args[1]);
+      case Op::sub:
+        return builder_.CreateSub(args[0], args[1]);
+      case Op::mul:
+        return builder_.CreateMul(args[0], args[1]);
       case Op::floor_div:  // of non-negative sizes by positive constants
-      case Op::div: return builder_.CreateUDiv(args[0], args[1]);
-      case Op::min: return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
-      case Op::max: return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, args[0], args[1]);
+      case Op::div:
+        return builder_.CreateUDiv(args[0], args[1]);
+      case Op::min:
+        return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
+      case Op::max:
+        return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, args[0], args[1]);
       default:
         throw InternalError("emit_program: not the extent of a parallel loop: " +
                             loop::to_string(e));

@@ -19,7 +19,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <mutex>
 
 #include "compiler/codegen/llvm/emit_program.h"
@@ -123,12 +122,14 @@ CpuTarget host_target() {
     if (!target.features.empty()) target.features += ',';
     target.features += (feature.second ? "+" : "-") + feature.first().str();
   }
-  target.vector_bytes = has("avx512f") && has("avx512vl") && has("avx512bw") ? 64 : has("avx2") ? 32 : 16;
+  target.vector_bytes = has("avx512f") && has("avx512vl") && has("avx512bw") ? 64
+                        : has("avx2")                                        ? 32
+                                                                             : 16;
   return target;
 }
 
 std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
-                                         CompileTimes* times) {
+                                         CompileTimes* times, std::string* llvm_ir) {
   CompileTimes local;
   CompileTimes& t = times ? *times : local;
   auto machine = make_machine(target);
@@ -148,12 +149,13 @@ std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget
     throw InternalError("the emitted LLVM module is not valid: " + stream.str());
   }
   t.emit = seconds_since(start);
-  const char* dump = std::getenv("KROTON_DUMP");
-  const bool dump_llvm = dump && std::string(dump).find("llvm") != std::string::npos;
   start = std::chrono::steady_clock::now();
   optimize(*module, *machine);
   t.optimize = seconds_since(start);
-  if (dump_llvm) module->print(llvm::errs(), nullptr);
+  if (llvm_ir) {
+    llvm::raw_string_ostream text(*llvm_ir);
+    module->print(text, nullptr);
+  }
   start = std::chrono::steady_clock::now();
   auto object = generate(*module, *machine);
   t.generate = seconds_since(start);

@@ -28,8 +28,10 @@ struct CompileTimes {
   double emit = 0, optimize = 0, generate = 0, link = 0;  // seconds
 };
 
+// `llvm_ir`, if given, receives the text of the module that code is generated from.
 std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
-                                         CompileTimes* times = nullptr);
+                                         CompileTimes* times = nullptr,
+                                         std::string* llvm_ir = nullptr);
 
 // How many programs this process has compiled so far.
 std::int64_t compilation_count();

@@ -34,9 +34,9 @@ class KernelEmitter {
   struct Lanes {
     int variable = -1;
     int width = 1;
-    int depth = 0;                  // of its scope
+    int depth = 0;  // of its scope
     llvm::Value* base = nullptr;
-    llvm::Value* mask = nullptr;    // null: all lanes are active
+    llvm::Value* mask = nullptr;  // null: all lanes are active
   };
   struct Scalar {  // a declared accumulator
     llvm::AllocaInst* slot = nullptr;
@@ -96,8 +96,8 @@ class KernelEmitter {
   llvm::Function* function_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   llvm::Value* call_context_ = nullptr;
-  std::unordered_map<int, llvm::Value*> buffers_;         // by Buffer::id
-  std::unordered_set<int> mutable_buffers_;               // stored to by this kernel
+  std::unordered_map<int, llvm::Value*> buffers_;  // by Buffer::id
+  std::unordered_set<int> mutable_buffers_;        // stored to by this kernel
   std::unordered_map<int, std::pair<llvm::Value*, int>> loop_variables_;  // value and depth
   std::unordered_map<int, Scalar> scalars_;
   std::vector<Scope> scopes_;

@@ -145,9 +145,9 @@ class Function {
 inline Function<1> function(const std::vector<Tensor>& inputs, const Tensor& output,
                             FunctionOptions options = {},
                             const std::source_location& at = std::source_location::current()) {
-  return Function<1>(std::make_shared<detail::FunctionCore>(
-      inputs, std::vector<Tensor>{output}, std::move(options),
-      SourceLine{at.file_name(), at.line()}));
+  return Function<1>(std::make_shared<detail::FunctionCore>(inputs, std::vector<Tensor>{output},
+                                                            std::move(options),
+                                                            SourceLine{at.file_name(), at.line()}));
 }
 template <std::size_t N>
 Function<static_cast<int>(N)> function(

@@ -95,7 +95,8 @@ class Graph {
 };
 
 // One line a vertex: "%3 = add(%1, %2) : f32 (n,)  [a.cpp:7]", attributes in braces after the
-// operands; a first line names the inputs, last lines the outputs and updates.
+// operands, a literal as "literal(0.1)"; a first line names the inputs, last lines the outputs and
+// updates.
 std::string to_string(const Graph& graph);
 // Throws InternalError with the graph's text unless operand counts, positions, inferred types and
 // acyclicity hold.

@@ -1,11 +1,27 @@
+#include <charconv>
 #include <numeric>
 
 #include "compiler/ir/graph.h"
+#include "compiler/ops/leaf.h"
 
 namespace kroton {
 namespace {
 
 std::string number(Graph::Vertex v) { return "%" + std::to_string(v); }
+
+// The shortest digits that give the literal in its dtype.
+std::string value_text(const Attributes& literal) {
+  char digits[32];
+  std::to_chars_result end{};
+  if (literal.dtype == DType::f32) {
+    end = std::to_chars(digits, digits + sizeof digits, static_cast<float>(literal.real));
+  } else if (literal.dtype == DType::f64) {
+    end = std::to_chars(digits, digits + sizeof digits, literal.real);
+  } else {
+    end = std::to_chars(digits, digits + sizeof digits, literal.integers.at(0));
+  }
+  return {digits, end.ptr};
+}
 
 void append_vertex(std::string& text, const Graph& graph, Graph::Vertex v) {
   const VertexData& data = graph[v];
@@ -21,8 +37,9 @@ void append_vertex(std::string& text, const Graph& graph, Graph::Vertex v) {
     text += separator + number(operand);
     separator = ", ";
   }
+  if (data.op == &literal_op) text += value_text(data.attributes);
   text += ")";
-  const std::string attributes = data.attributes.to_string();
+  const std::string attributes = data.op == &literal_op ? "" : data.attributes.to_string();
   if (!attributes.empty()) text += " {" + attributes + "}";
   text += " : " + to_string(data.type);
   if (data.line.line != 0) text += "  [" + to_string(data.line) + "]";

@@ -153,10 +153,10 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
     const auto at = static_cast<std::size_t>(axis);
     const bool of_source =
         data.op->kind == OpKind::pointwise && at < shape.size() && shape[at] == size;
-    site = buffers_.add_site(
-        std::string(data.op->name) + ": index %index is out of range for axis " +
-        std::to_string(axis) + (of_source ? " of " + buffer_name(graph_, source) : "") +
-        ", whose size is %size  [" + to_string(data.line) + "]");
+    site = buffers_.add_site(std::string(data.op->name) +
+                             ": index %index is out of range for axis " + std::to_string(axis) +
+                             (of_source ? " of " + buffer_name(graph_, source) : "") +
+                             ", whose size is %size  [" + to_string(data.line) + "]");
   }
   return loop::check_index(index, loop::size(size), site);
 }

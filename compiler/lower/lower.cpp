@@ -246,8 +246,7 @@ class Lowering {
       return;
     }
     // Readers of the old value and everything that may fail come first.
-    const Group before = *writer;
-    const bool overwrote = writer->overwrites_state;
+    Group before = *writer;
     loop::Kernel& kernel = writer->kernels.back();
     kernel.body = with_stores_to(kernel.body, result->id, state);
     collect_buffers(kernel);
@@ -255,8 +254,7 @@ class Lowering {
     writer->written.insert(state->id);
     writer->overwrites_state = true;
     if (sorted().empty() && !groups_.empty()) {
-      *writer = before;
-      writer->overwrites_state = overwrote;
+      *writer = std::move(before);
       state_copies_.push_back({v, state});
     }
   }

@@ -52,7 +52,7 @@ class DotLowering {
     a_ = graph_.operand(dot_, 0);
     b_ = graph_.operand(dot_, 1);
     const auto& flags = graph_[dot_].attributes.integers;
-    transpose_a_ = flags.size() > 0 && flags[0] != 0;
+    transpose_a_ = !flags.empty() && flags[0] != 0;
     transpose_b_ = flags.size() > 1 && flags[1] != 0;
     const Dims& a_shape = graph_[a_].type.shape;
     inner_ = a_shape[a_shape.size() - (transpose_a_ ? 2 : 1)];

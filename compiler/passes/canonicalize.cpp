@@ -114,6 +114,7 @@ std::vector<Rule> make_rules() {
       {"cast", nested_cast},
   };
   for (Rule& rule : view_rules()) rules.push_back(std::move(rule));
+  for (Rule& rule : reduction_rules()) rules.push_back(std::move(rule));
   return rules;
 }
 

@@ -99,10 +99,11 @@ Rule algebra(Pattern from, Tensor (*to)(const Match&), bool (*when)(const Match&
 bool rewrite(Graph& graph, std::string_view pass, std::span<const Rule> rules);
 
 // The rules of canonicalize, for passes whose patterns are written on normal forms: those of
-// canonicalize.cpp, then those of canonicalize_views.cpp.
+// canonicalize.cpp, then those of the files below.
 std::span<const Rule> canonical_rules();
-// Rules for what only moves, repeats or adds up elements: broadcast, reshape, transpose, slice,
-// reductions, and the transposed operands of dot.
+// canonicalize_views.cpp: broadcast, reshape, transpose, slice, and the transposed operands of dot.
 std::vector<Rule> view_rules();
+// canonicalize_reductions.cpp
+std::vector<Rule> reduction_rules();
 
 }  // namespace kroton

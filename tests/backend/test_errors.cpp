@@ -316,7 +316,7 @@ TEST_CASE("call error: arrays to write results into") {
 }
 
 TEST_CASE("call error: a shared variable is given another type") {
-  const Shared w = shared(Array::zeros({3}), "w");
+  Shared w = shared(Array::zeros({3}), "w");
   CHECK(shape_error([&] { w.set_value(Array::zeros({4})); }) ==
         "set_value: w is f32 (3,), got f32 (4,)");
   CHECK(type_error([&] { w.set_value(Array::zeros({3}, f64)); }) ==

@@ -231,9 +231,9 @@ TEST_CASE("results do not depend on the number of threads, to the bit") {
   const Tensor x = matrix("x");
   const Tensor labels = vector("labels", i64);
   const Tensor v = vector("v");
-  const Shared w1 = shared(Array::zeros({784, 64}), "w1");
-  const Shared b1 = shared(Array::zeros({64}), "b1");
-  const Shared w2 = shared(Array::zeros({64, 10}), "w2");
+  Shared w1 = shared(Array::zeros({784, 64}), "w1");
+  Shared b1 = shared(Array::zeros({64}), "b1");
+  Shared w2 = shared(Array::zeros({64, 10}), "w2");
   const Tensor hidden = relu(dot(x, w1) + b1);
   const Tensor loss = mean(softmax_cross_entropy(dot(hidden, w2), labels));
   const auto [g1, gb, g2] = grad(loss, w1, b1, w2);

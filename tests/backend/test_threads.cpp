@@ -95,7 +95,7 @@ TEST_CASE("threads: functions that share variables in different order do not dea
 }
 
 TEST_CASE("threads: values are read and replaced during calls") {
-  const Shared a = shared(Array::zeros({1000}, i64), "a");
+  Shared a = shared(Array::zeros({1000}, i64), "a");
   const Shared b = shared(Array::zeros({1000}, i64), "b");
   const auto step = function({}, {.updates = {{a, a + 1}, {b, a + 1}}});
   const auto look = function({}, {a, b, sum(a - b)});

@@ -205,7 +205,7 @@ TEST_CASE("graph: the printer") {
         "%5 = sum(%4) {axes=[1]} : f32 (n,)  [model.cpp:7]\n"
         "%1 = input() {name=y dims=(n,)} : f32 (n,)  [model.cpp:7]\n"
         "%6 = sub(%5, %1) : f32 (n,)  [model.cpp:7]\n"
-        "%7 = literal() {real=0.5} : f32 ()  [model.cpp:7]\n"
+        "%7 = literal(0.5) : f32 ()  [model.cpp:7]\n"
         "%8 = broadcast(%7) {dims=(3,)} : f32 (3,)  [model.cpp:7]\n"
         "%9 = mul(%2, %8) : f32 (3,)  [model.cpp:7]\n"
         "outputs: %6, %0\n"

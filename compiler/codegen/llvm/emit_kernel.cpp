@@ -11,17 +11,20 @@ namespace {
 using loop::Expr;
 using loop::Op;
 
-// Scalars that the body of a vector loop accumulates into.
-void collect_accumulated(const loop::Block& block, std::vector<const loop::Stmt*>& found) {
+// The accumulating statements of a vector loop's body, and the scalars it declares itself.
+void collect_accumulated(const loop::Block& block, std::vector<const loop::Stmt*>& found,
+                         std::unordered_set<int>& declared) {
   for (const loop::Stmt& stmt : block) {
-    if (std::holds_alternative<loop::Accumulate>(stmt) ||
-        std::holds_alternative<loop::AccumulateArg>(stmt)) {
+    if (const auto* own = std::get_if<loop::Declare>(&stmt)) {
+      declared.insert(own->variable.id);
+    } else if (std::holds_alternative<loop::Accumulate>(stmt) ||
+               std::holds_alternative<loop::AccumulateArg>(stmt)) {
       found.push_back(&stmt);
     } else if (const auto* inner = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-      collect_accumulated((*inner)->body, found);
+      collect_accumulated((*inner)->body, found, declared);
     } else if (const auto* branch = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
-      collect_accumulated((*branch)->then_body, found);
-      collect_accumulated((*branch)->else_body, found);
+      collect_accumulated((*branch)->then_body, found, declared);
+      collect_accumulated((*branch)->else_body, found, declared);
     }
   }
 }
@@ -289,7 +292,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     Scalar outside, outside_position;
   };
   std::vector<const loop::Stmt*> statements;
-  collect_accumulated(loop.body, statements);
+  std::unordered_set<int> declared;
+  collect_accumulated(loop.body, statements, declared);
   std::vector<Accumulator> accumulators;
   const int depth = static_cast<int>(scopes_.size()) - 1;
   const auto lane_slot = [&](llvm::Constant* init, const std::string& name) {
@@ -303,10 +307,10 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     Accumulator a;
     a.plain = std::get_if<loop::Accumulate>(stmt);
     a.arg = std::get_if<loop::AccumulateArg>(stmt);
+    if (!a.plain && !a.arg) continue;
     const loop::Variable& variable = a.plain ? a.plain->variable : a.arg->best;
-    const auto found = scalars_.find(variable.id);
-    if (found == scalars_.end()) continue;  // declared inside the loop: a value per lane anyway
-    a.outside = found->second;
+    if (declared.count(variable.id)) continue;  // a value per lane anyway
+    a.outside = scalars_.at(variable.id);
     for (std::int64_t k = 0; k < copies; ++k) {
       if (a.plain) {
         a.copies.push_back(lane_slot(identity(a.plain->op, variable.dtype), variable.name));

@@ -27,9 +27,9 @@ struct Given {
 enum class UnusedInput : std::uint8_t { error, ignore };
 
 struct FunctionOptions {
-  std::vector<Update> updates;
-  std::vector<Given> givens;
-  std::string name;  // for messages and dumps; letters, digits and underscores
+  std::vector<Update> updates = {};
+  std::vector<Given> givens = {};
+  std::string name = {};  // for messages and dumps; letters, digits and underscores
   UnusedInput on_unused_input = UnusedInput::error;
 };
 

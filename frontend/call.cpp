@@ -138,7 +138,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
                      "), got " + std::to_string(arguments.size()));
   }
   std::vector<std::int64_t>& sizes = frame.raw_sizes;
-  if (sizes.size() != slots.size()) sizes.assign(slots.size(), -1);
+  if (sizes.size() != slot_names.size()) sizes.assign(slot_names.size(), -1);
   frame.numbers.resize(inputs.size());
   frame.args.resize(inputs.size() + program.states.size() + program.outputs.size());
   bool has_computed = false;

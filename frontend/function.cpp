@@ -67,9 +67,10 @@ void check_updates(const std::vector<Update>& updates, const SourceLine& line,
   }
 }
 
-// The roots with every given variable replaced.
+// The roots with every given variable replaced. The variable's sizes are its replacement's:
+// expressions built on the variable may mention them.
 std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vector<Given>& givens,
-                                const SourceLine& line) {
+                                const SourceLine& line, std::vector<SizeConstraint>& equalities) {
   if (givens.empty()) return roots;
   std::map<const Node*, Tensor> replacements;
   for (const Given& given : givens) {
@@ -84,6 +85,12 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
     if (have.rank() != want.rank()) throw ShapeError(message);
     if (!replacements.emplace(&given.variable.node(), given.replacement).second) {
       throw ValueError("function: two givens of " + given.variable.name() + at(line));
+    }
+    for (int axis = 0; axis < have.rank(); ++axis) {
+      if (want.shape[static_cast<std::size_t>(axis)] == have.shape[static_cast<std::size_t>(axis)])
+        continue;
+      equalities.push_back({want.shape[static_cast<std::size_t>(axis)],
+                            have.shape[static_cast<std::size_t>(axis)], message});
     }
   }
   return substitute(roots, [&](const Tensor& t) -> std::optional<Tensor> {
@@ -136,13 +143,37 @@ void plan_sizes(FunctionCore::Parts& parts) {
   }
 }
 
-void check_bound(const FunctionCore::Parts& parts, const Dim& dim, const std::string& what) {
-  dim.visit_variables([&](const DimAtomRef& atom) {
-    if (!parts.slots.count(atom->identity)) {
-      throw ValueError("function: the size " + atom->name + " of " + what +
+// Expresses every constraint by the inputs' sizes. Other variables are those of givens, which
+// unification has replaced or made the representatives of an input's.
+void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
+  for (const Tensor& input : parts.inputs) {
+    for (const Dim& dim : input.shape()) {
+      const DimAtomRef variable = dim.as_variable();
+      if (!variable) continue;
+      if (const DimAtomRef representative = graph.unified(dim).as_variable()) {
+        parts.slots.emplace(representative->identity, parts.slots.at(variable->identity));
+      }
+    }
+  }
+  const auto is_bound = [&](const Dim& dim) {
+    bool bound = true;
+    dim.visit_variables(
+        [&](const DimAtomRef& atom) { bound = bound && parts.slots.count(atom->identity) != 0; });
+    return bound;
+  };
+  std::vector<SizeConstraint> resolved;
+  for (SizeConstraint c : parts.constraints) {
+    if (!is_bound(c.left)) c.left = graph.unified(c.left);
+    if (!is_bound(c.right)) c.right = graph.unified(c.right);
+    if (c.left == c.right) continue;
+    if (!is_bound(c.left) || !is_bound(c.right)) {
+      throw ValueError("function: " + c.message + ": " +
+                       (is_bound(c.left) ? c.right : c.left).to_string() +
                        " is not the size of any input's axis" + at(parts.line));
     }
-  });
+    resolved.push_back(std::move(c));
+  }
+  parts.constraints = std::move(resolved);
 }
 
 }  // namespace
@@ -163,7 +194,8 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
 
   std::vector<Tensor> roots = outputs;
   for (const Update& update : options.updates) roots.push_back(update.value);
-  roots = with_givens(roots, options.givens, line);
+  std::vector<SizeConstraint> given_sizes;
+  roots = with_givens(roots, options.givens, line, given_sizes);
   check_reached(roots, inputs, options, line);
   const std::vector<Tensor> results(roots.begin(),
                                     roots.begin() + static_cast<std::ptrdiff_t>(outputs.size()));
@@ -173,12 +205,9 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   }
   plan_sizes(parts);
 
-  Graph graph(inputs, results, updates);
+  Graph graph(inputs, results, updates, true, given_sizes);
   for (const SizeConstraint& c : graph.constraints) parts.constraints.push_back(c);
-  for (const SizeConstraint& c : parts.constraints) {
-    check_bound(parts, c.left, "an intermediate result");
-    check_bound(parts, c.right, "an intermediate result");
-  }
+  resolve_sizes(parts, graph);
   Compilation compiled = compile(graph, identifier(options.name));
   parts.program = std::move(compiled.program);
   parts.code = std::move(compiled.code);

@@ -73,7 +73,8 @@ struct FinishOrder : boost::default_dfs_visitor {
 }  // namespace
 
 Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results,
-             std::span<const std::pair<Shared, Tensor>> new_values, bool unify)
+             std::span<const std::pair<Shared, Tensor>> new_values, bool unify,
+             std::span<const SizeConstraint> equalities)
     : input_tensors(parameters.begin(), parameters.end()) {
   std::vector<Tensor> roots(parameters.begin(), parameters.end());
   roots.insert(roots.end(), results.begin(), results.end());
@@ -81,6 +82,7 @@ Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results
 
   const std::vector<Tensor> order = kroton::topological_order(roots);
   constraints = collect_constraints(order, new_values);
+  constraints.insert(constraints.end(), equalities.begin(), equalities.end());
   if (unify) unified_ = unify_sizes(constraints);
   Known known;
   import(order, known);
@@ -293,15 +295,17 @@ std::size_t Graph::remove_dead() {
   for (std::size_t k = 0; k < keep.size(); ++k) renumbered[keep[k]] = k;
 
   const std::size_t dropped = size() - keep.size();
-  Graph compact({}, {}, {}, false);
+  std::vector<std::pair<VertexData, std::vector<Vertex>>> kept;
+  kept.reserve(keep.size());
   for (const Vertex v : keep) {
     std::vector<Vertex> mapped = operands(v);
     for (Vertex& operand : mapped) operand = renumbered[operand];
-    compact.append(std::move(storage_[v]), mapped);
+    kept.emplace_back(std::move(storage_[v]), std::move(mapped));
   }
-  storage_ = std::move(compact.storage_);
-  uses_ = std::move(compact.uses_);
-  dead_ = std::move(compact.dead_);
+  storage_.clear();  // an adjacency_list cannot be moved, and copying it is slow
+  uses_.clear();
+  dead_.clear();
+  for (auto& [data, mapped] : kept) append(std::move(data), mapped);
   for (Vertex& input : inputs) input = renumbered[input];
   for (Vertex& output : outputs) output = renumbered[output];
   for (Update& update : updates) update.value = renumbered[update.value];

@@ -29,10 +29,12 @@ class Graph {
   // The graph of these expressions. Sizes that must be equal are unified first: a free size that
   // meets a constant or another size is replaced by it everywhere (so kernels see one size), and
   // every constraint is kept in `constraints` for the check at the call. ShapeError if two
-  // constants must be equal and are not. Without `unify` every type stays as the user's nodes have
+  // constants must be equal and are not. `equalities` are further sizes that must be equal. Without
+  // `unify` every type stays as the user's nodes have
   // it, so that export_expressions gives back the user's own leaves.
   Graph(std::span<const Tensor> parameters, std::span<const Tensor> results,
-        std::span<const std::pair<Shared, Tensor>> new_values, bool unify = true);
+        std::span<const std::pair<Shared, Tensor>> new_values, bool unify = true,
+        std::span<const SizeConstraint> equalities = {});
 
   const Storage& storage() const { return storage_; }
   const VertexData& operator[](Vertex v) const { return storage_[v]; }

@@ -325,7 +325,7 @@ class Lowering {
     };
     for (const auto& [v, to] : output_copies_) {
       // A literal or another leaf; old values of shared variables, so before any update.
-      if (graph_[v].op->at) {
+      if (graph_.is_op(v, "literal")) {
         loop::Kernel kernel;
         Cluster none;
         KernelContext context(graph_, fusion_, none, buffers_);
@@ -340,7 +340,7 @@ class Lowering {
     }
     for (const auto& [v, to] : state_copies_) {
       loop::BufferRef from = buffers_.of(v);
-      if (graph_[v].op->at) {
+      if (graph_.is_op(v, "literal")) {
         const auto held = buffers_.create("literal", from->dtype, from->size);
         loop::Kernel kernel;
         kernel.body = {

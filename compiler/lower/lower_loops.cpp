@@ -183,9 +183,17 @@ class LoopsLowering {
     // From here on this stage's reductions have their values.
     for (const Accumulator& a : accumulators_) {
       if (ready_[a.vertex] != stage) continue;
-      context_.set_value(a.vertex, loop::variable(a.is_arg ? a.position : a.variable));
+      context_.set_value(a.vertex, result(a));
     }
     return body;
+  }
+
+  static loop::Expr result(const Accumulator& a) {
+    if (!a.is_arg) return loop::variable(a.variable);
+    // No element at all: position 0.
+    const loop::Expr position = loop::variable(a.position);
+    const loop::Expr none = loop::integer(std::numeric_limits<std::int64_t>::max());
+    return loop::select(loop::binary(Op::eq, position, none), loop::integer(0), position);
   }
 
   // Costly values that a later stage reads again go to a row of scratch memory.

@@ -185,13 +185,15 @@ TEST_CASE("call error: two free sizes that must be equal and differ") {
   const Tensor p = vector("p");
   const Tensor q = vector("q");
   const auto f = function({p, q}, p + q, {.name = "f"});
-  CHECK(shape_error([&] { f(Array::zeros({3}), Array::zeros({2})); }) ==
-        "f: add: sizes differ: p.shape[0] and q.shape[0]: p.shape[0] is 3, q.shape[0] is 2");
+  CHECK(
+      shape_error([&] { f(Array::zeros({3}), Array::zeros({2})); }) ==
+      "f: add: sizes differ: p.shape[0] and q.shape[0]  [here]: p.shape[0] is 3, q.shape[0] is 2");
   const Tensor a = matrix("a");
   const Tensor b = matrix("b");
   const auto g = function({a, b}, dot(a, b), {.name = "g"});
   CHECK(shape_error([&] { g(Array::zeros({3, 4}), Array::zeros({5, 6})); }) ==
-        "g: dot: inner sizes differ: a.shape[1] and b.shape[0]: a.shape[1] is 4, b.shape[0] is 5");
+        "g: dot: inner sizes differ: a.shape[1] and b.shape[0]  [here]: a.shape[1] is 4, "
+        "b.shape[0] is 5");
   CHECK(g(Array::zeros({3, 4}), Array::zeros({4, 6})).size() == 18);
 }
 

@@ -17,14 +17,20 @@ namespace {
 void on_threads(int count, const std::function<void(int)>& body) {
   std::atomic<int> waiting{count};
   std::vector<std::thread> threads;
+  std::vector<std::string> errors(static_cast<std::size_t>(count));
   for (int k = 0; k < count; ++k) {
     threads.emplace_back([&, k] {
       --waiting;
       while (waiting > 0) std::this_thread::yield();
-      body(k);
+      try {
+        body(k);
+      } catch (const std::exception& error) {
+        errors[static_cast<std::size_t>(k)] = error.what();
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
+  for (const std::string& error : errors) CHECK(error == "");
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include "tests/compiler/graph_helpers.h"
 
 using namespace kroton;  // NOLINT
-using graph_test::count;
 using graph_test::graph_of;
 using graph_test::text;
 using Vertex = Graph::Vertex;

@@ -474,7 +474,7 @@ TEST_CASE("passes: the environment asks for dumps and times") {
     unsetenv("KROTON_DUMP");
     unsetenv("KROTON_TIME");
     std::string result;
-    std::rewind(file);
+    std::fseek(file, 0, SEEK_SET);
     for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) result += static_cast<char>(c);
     std::fclose(file);
     return result;

@@ -28,7 +28,7 @@ class Generator {
     for (int k = 0; k < steps; ++k) {
       if (std::optional<Tensor> made = step()) pool_.push_back(*made);
     }
-    const auto count = static_cast<std::ptrdiff_t>(1 + pick_below(3));
+    const std::ptrdiff_t count = 1 + std::ptrdiff_t{pick_below(3)};
     std::vector<Tensor> result(pool_.end() - count, pool_.end());
     result.push_back(pool_[0]);  // gives n its value
     return result;
@@ -53,7 +53,7 @@ class Generator {
   }
   std::optional<Tensor> real_of_rank(int rank) {
     for (int tries = 0; tries < 30; ++tries) {
-      if (const Tensor x = real(); x.rank() == rank) return x;
+      if (Tensor x = real(); x.rank() == rank) return x;
     }
     return std::nullopt;
   }

@@ -200,7 +200,7 @@ void KernelEmitter::print_for(const loop::For& loop) {
     case loop::LoopKind::serial: {
       llvm::Value* extent = print(loop.extent).value;
       print_counted(loop, builder_.getInt64(0), extent, 1, [&](llvm::Value* i) {
-        loop_variables_[loop.variable.id] = {i, static_cast<int>(scopes_.size()) - 1};
+        bind(loop.variable, i);
         print_block(loop.body);
       });
       return;
@@ -211,7 +211,7 @@ void KernelEmitter::print_for(const loop::For& loop) {
       print_counted(loop, function_->getArg(static_cast<unsigned>(arguments - 2)),
                     function_->getArg(static_cast<unsigned>(arguments - 1)), 1,
                     [&](llvm::Value* i) {
-                      loop_variables_[loop.variable.id] = {i, static_cast<int>(scopes_.size()) - 1};
+                      bind(loop.variable, i);
                       print_block(loop.body);
                     });
       return;
@@ -223,8 +223,7 @@ void KernelEmitter::print_for(const loop::For& loop) {
       }
       for (std::int64_t i = 0; i < extent; ++i) {
         scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
-        loop_variables_[loop.variable.id] = {builder_.getInt64(static_cast<std::uint64_t>(i)),
-                                             static_cast<int>(scopes_.size()) - 1};
+        bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
         print_block(loop.body);
         scopes_.pop_back();
       }
@@ -234,6 +233,15 @@ void KernelEmitter::print_for(const loop::For& loop) {
       print_vector(loop);
       return;
   }
+}
+
+void KernelEmitter::bind(const loop::Variable& variable, llvm::Value* value) {
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  const auto [it, first] = loop_variables_.try_emplace(variable.id, value, depth);
+  if (first) return;
+  // Two loops may share a variable, one after the other, at different depths.
+  if (it->second.second != depth) natures_.clear();
+  it->second = {value, depth};
 }
 
 // A loop from begin to end (exclusive) by step. The preheader is entered only when the loop runs
@@ -270,7 +278,7 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
 void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask) {
   scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
   const int depth = static_cast<int>(scopes_.size()) - 1;
-  loop_variables_[loop.variable.id] = {base, depth};
+  bind(loop.variable, base);
   lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask};
   print_block(loop.body);
   lanes_.reset();

@@ -74,6 +74,7 @@ class KernelEmitter {
   void print_for(const loop::For& loop);
   void print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end, std::int64_t step,
                      const std::function<void(llvm::Value*)>& body);
+  void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);
   void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
   void print_if(const loop::If& branch);

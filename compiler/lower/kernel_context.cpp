@@ -147,15 +147,15 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
   int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
   if (site < 0) {
     const VertexData& data = graph_[v];
-    // Gathers index their first operand; scatters and one_hot index their own result.
-    const Vertex source = graph_.operand(v, 0);
-    const Dims& shape = graph_[source].type.shape;
+    // Gathers index their first operand; scatters and one_hot index their own result. What has no
+    // name of the user's goes without one.
+    const VertexData& source = graph_[graph_.operand(v, 0)];
     const auto at = static_cast<std::size_t>(axis);
-    const bool of_source =
-        data.op->kind == OpKind::pointwise && at < shape.size() && shape[at] == size;
+    const bool of_source = source.op->kind == OpKind::leaf && data.op->kind == OpKind::pointwise &&
+                           at < source.type.shape.size() && source.type.shape[at] == size;
     site = buffers_.add_site(std::string(data.op->name) +
                              ": index %index is out of range for axis " + std::to_string(axis) +
-                             (of_source ? " of " + buffer_name(graph_, source) : "") +
+                             (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
                              ", whose size is %size  [" + to_string(data.line) + "]");
   }
   return loop::check_index(index, loop::size(size), site);

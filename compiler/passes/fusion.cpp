@@ -12,6 +12,7 @@ using Vertex = Graph::Vertex;
 
 // A kernel's expression grows with its members, and code generation grows faster than that.
 constexpr std::size_t largest_cluster = 160;
+constexpr std::size_t most_views = 4 * largest_cluster;
 // Work of one element that may be done again for every reader instead of being stored.
 constexpr int cheap = 1;
 // The whole-array normalisations of this many elements run as one serial kernel.
@@ -130,20 +131,23 @@ class Fuser {
     const OpRecord& op = *graph_[v].op;
     const bool needs_order = std::any_of(demands.begin(), demands.end(),
                                          [](const auto& d) { return d.second.needs_order; });
-    if (op.is_view && !wanted_[v] && !needs_order) {
-      computed_[v] = demands;
+    const bool has_room = std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
+      return views_of_[d.first] < most_views;
+    });
+    if (op.is_view && !wanted_[v] && !needs_order && has_room) {
+      inline_into(v, demands);
       return;
     }
-    if (!must_store(v, demands)) {
+    if (!must_store(v, demands) && has_room) {
       if (demands.size() == 1 &&
           worth_inlining(v, demands.begin()->first, demands.begin()->second)) {
-        computed_[v] = demands;
+        inline_into(v, demands);
         return;
       }
       if (demands.size() > 1 && op.cost <= cheap && costly_operands(v) <= 1 &&
           std::all_of(demands.begin(), demands.end(),
                       [&](const auto& d) { return worth_inlining(v, d.first, d.second); })) {
-        computed_[v] = demands;
+        inline_into(v, demands);
         return;
       }
     }
@@ -163,6 +167,12 @@ class Fuser {
     }
     const int c = new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape);
     store(v, c, demands);
+  }
+
+  // v is computed wherever it is read.
+  void inline_into(Vertex v, const Demands& demands) {
+    computed_[v] = demands;
+    for (const auto& [c, demand] : demands) ++(graph_[v].op->is_view ? views_of_ : size_of_)[c];
   }
 
   void place_reduce(Vertex v, Demands& demands) {
@@ -373,6 +383,7 @@ class Fuser {
     cluster.reduced.assign(domain.size(), false);
     result_.clusters.push_back(std::move(cluster));
     size_of_.push_back(0);
+    views_of_.push_back(0);
     successors_.emplace_back();
     return static_cast<int>(result_.clusters.size()) - 1;
   }
@@ -432,6 +443,7 @@ class Fuser {
   std::vector<Demands> computed_;          // by vertex: where it is evaluated, at which points
   std::vector<bool> wanted_;               // outputs and updates
   std::vector<std::size_t> size_of_;       // by cluster: members other than views
+  std::vector<std::size_t> views_of_;      // by cluster: views among the members
   std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
 };
 

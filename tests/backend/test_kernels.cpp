@@ -76,11 +76,11 @@ TEST_CASE("sums over rows, columns, everything and middle axes") {
 TEST_CASE("sums of many elements are accurate") {
   const Tensor x = vector("x");
   const auto f = function({x}, {sum(x), mean(x), sum(x * x)});
-  // One tenth, ten million times, is far off when it is added one by one in f32.
+  // One tenth, ten million times, is a tenth off when it is added one by one in f32.
   const auto [total, average, squares] = f(Array::full({10000000}, 0.1));
-  CHECK(total.item<float>() == doctest::Approx(1e6).epsilon(1e-6));
-  CHECK(average.item<float>() == doctest::Approx(0.1).epsilon(1e-6));
-  CHECK(squares.item<float>() == doctest::Approx(1e5).epsilon(1e-6));
+  CHECK(total.item<float>() == doctest::Approx(1e6).epsilon(1e-5));
+  CHECK(average.item<float>() == doctest::Approx(0.1).epsilon(1e-5));
+  CHECK(squares.item<float>() == doctest::Approx(1e5).epsilon(1e-5));
 }
 
 TEST_CASE("reductions over no elements, of a free size") {
@@ -217,6 +217,19 @@ TEST_CASE("long chains compile and agree") {
     CHECK(difference(expected(y, {{x, value}}), f(value)) == "");
     CHECK(f(value).data<float>()[16] == doctest::Approx(want));
   }
+}
+
+TEST_CASE("long chains of elementary functions, views and sums compile and agree") {
+  const Tensor x = vector("x");
+  Tensor y = x;
+  Tensor z = x;
+  Tensor total = x;
+  for (int k = 0; k < 2000; ++k) {
+    y = tanh(y + 0.25);
+    z = (z * 0.75)(slice(end, end, -1));
+    total = total + x * (0.001 * k);
+  }
+  check_shapes(x, {y, z, total, grad(sum(total * x), x)}, {{1}, {3}, {17}}, {2e-5, 1e-12});
 }
 
 TEST_CASE("a chain of reductions and broadcasts, and its gradient") {

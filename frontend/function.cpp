@@ -102,20 +102,38 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
 void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
                    const FunctionOptions& options, const SourceLine& line) {
   std::set<const Node*> reached;
-  for (const Tensor& t : topological_order(roots)) {
-    if (is_input(t)) reached.insert(&t.node());
+  std::set<std::uint64_t> sizes;  // size variables that are used and no reached input fixes
+  const auto for_each_size = [](const Dims& dims, const auto& visit) {
+    for (const Dim& dim : dims) {
+      dim.visit_variables([&](const DimAtomRef& atom) { visit(atom->identity); });
+    }
+  };
+  const std::vector<Tensor> order = topological_order(roots);
+  for (const Tensor& t : order) {
+    for (const Dims* dims : {&t.shape(), &t.node().attributes.dims}) {
+      for_each_size(*dims, [&](std::uint64_t identity) { sizes.insert(identity); });
+    }
+  }
+  for (const Tensor& t : order) {
+    if (!is_input(t)) continue;
+    reached.insert(&t.node());
+    for_each_size(t.shape(), [&](std::uint64_t identity) { sizes.erase(identity); });
   }
   for (const Tensor& input : inputs) {
-    if (reached.erase(&input.node()) == 0 && options.on_unused_input == UnusedInput::error) {
+    // An input may be there for its sizes only.
+    bool used = reached.erase(&input.node()) != 0;
+    for_each_size(input.shape(),
+                  [&](std::uint64_t identity) { used |= sizes.count(identity) != 0; });
+    if (!used && options.on_unused_input == UnusedInput::error) {
       throw ValueError("function: input " + input.name() +
                        " is not used by any output or update (on_unused_input = ignore allows it)" +
                        at(line));
     }
   }
-  if (!reached.empty()) {
-    const Node& missing = **reached.begin();
-    throw ValueError("function: the outputs depend on the variable " + missing.attributes.name +
-                     at(missing.line) + ", which is neither an input nor given" + at(line));
+  for (const Tensor& t : order) {
+    if (!reached.count(&t.node())) continue;
+    throw ValueError("function: the outputs depend on the variable " + t.name() + at(t.line()) +
+                     ", which is neither an input nor given" + at(line));
   }
 }
 
@@ -174,6 +192,17 @@ void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
     resolved.push_back(std::move(c));
   }
   parts.constraints = std::move(resolved);
+  for (Graph::Vertex v : graph.topological_order()) {
+    const VertexData& data = graph[v];
+    for (const Dims* dims : {&data.type.shape, &data.attributes.dims}) {
+      for (const Dim& dim : *dims) {
+        if (is_bound(dim)) continue;
+        throw ValueError("function: the size " + dim.to_string() + " of " +
+                         std::string(data.op->name) + at(data.line) +
+                         " is not the size of any input's axis" + at(parts.line));
+      }
+    }
+  }
 }
 
 }  // namespace

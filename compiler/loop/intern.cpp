@@ -61,8 +61,9 @@ void destroy(const ExprNode* node) {
   waiting = nullptr;
 }
 
-// Open addressing with linear probing over weak references. The slots of nodes that are gone are
-// dropped when the table is rebuilt.
+// Open addressing with linear probing over weak references. The slot of a node that is gone is used
+// again for the next one of the same hash, so that making one expression many times fills one slot;
+// the others are dropped when the table is rebuilt.
 class Table {
  public:
   Expr find_or_insert(ExprNode&& candidate) {
@@ -70,14 +71,23 @@ class Table {
     const std::lock_guard lock(mutex_);
     if (filled_ * 2 >= slots_.size()) rebuild();
     std::size_t at = hash & (slots_.size() - 1);
+    std::size_t abandoned = slots_.size();
     for (; slots_[at].filled; at = (at + 1) & (slots_.size() - 1)) {
       if (slots_[at].hash != hash) continue;
       Expr found = slots_[at].node.lock();
-      if (found != nullptr && equal(*found, candidate)) return found;
+      if (found == nullptr) {
+        abandoned = at;
+      } else if (equal(*found, candidate)) {
+        return found;
+      }
     }
     Expr made(new ExprNode(std::move(candidate)), destroy);
-    slots_[at] = Slot{hash, made, true};
-    ++filled_;
+    if (abandoned == slots_.size()) {
+      slots_[at] = Slot{hash, made, true};
+      ++filled_;
+    } else {
+      slots_[abandoned].node = made;
+    }
     return made;
   }
 

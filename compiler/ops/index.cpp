@@ -420,11 +420,13 @@ Tensor size_of_dim(const Dim& size, DType dtype, const Operand::Location& locati
 Tensor full(const Dims& shape, const Operand& value) { return broadcast_to(value, shape); }
 
 Tensor zeros(const Dims& shape, DType dtype, const Operand::Location& location) {
-  return full(shape, Operand(0, location).tensor(dtype));
+  const LineScope scope(line_of(location));
+  return full(shape, Operand(0).tensor(dtype));
 }
 
 Tensor ones(const Dims& shape, DType dtype, const Operand::Location& location) {
-  return full(shape, Operand(1, location).tensor(dtype));
+  const LineScope scope(line_of(location));
+  return full(shape, Operand(1).tensor(dtype));
 }
 
 Tensor full_like(const Operand& x, const Operand& value) {

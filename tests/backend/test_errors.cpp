@@ -126,10 +126,12 @@ TEST_CASE("function error: a given of another type") {
 
 TEST_CASE("function error: a size that no input fixes") {
   const Tensor x = vector("x");
-  CHECK(value_error([&] { function({}, zeros({dim("nobody")})); }) ==
-        "function: the size nobody is not the size of any input's axis  [here]");
-  CHECK(value_error([&] { function({x}, sum(zeros({dim("nobody")})) + sum(x)); }) ==
-        "function: the size nobody is not the size of any input's axis  [here]");
+  const std::string text =
+      "function: the size nobody of broadcast  [here] is not the size of any input's axis  [here]";
+  CHECK(value_error([&] { function({}, zeros({dim("nobody")})); }) == text);
+  CHECK(value_error([&] { function({x}, sum(zeros({dim("nobody")})) + sum(x)); }) == text);
+  CHECK(value_error([&] { function({x}, size_of_dim(dim("nobody")) + sum(x)); }) ==
+        "function: the size nobody of size  [here] is not the size of any input's axis  [here]");
 }
 
 TEST_CASE("an error names the line in the user's file") {

@@ -461,6 +461,8 @@ TEST_CASE("passes: the environment asks for dumps and times") {
   const auto captured = [](const char* dump, const char* time) {
     const Tensor x = vector("x");
     Graph graph = graph_of({exp(x) * 1});
+    unsetenv("KROTON_DUMP");
+    unsetenv("KROTON_TIME");
     if (dump != nullptr) setenv("KROTON_DUMP", dump, 1);
     if (time != nullptr) setenv("KROTON_TIME", time, 1);
     std::FILE* file = std::tmpfile();

@@ -30,7 +30,7 @@ inline Stmt serial(const Variable& v, const Expr& extent, Block body) {
 
 inline Kernel kernel(std::vector<BufferRef> inputs, std::vector<BufferRef> outputs, Block body) {
   Kernel result;
-  result.name = "k";
+  result.name = std::string("k");  // assigning the literal trips a false warning of GCC 12
   result.inputs = std::move(inputs);
   result.outputs = std::move(outputs);
   result.body = std::move(body);

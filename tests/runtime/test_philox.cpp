@@ -24,7 +24,7 @@ TEST_CASE("philox: seed, stream and block fill key and counter from the low word
         Philox::words({5, 6, 3, 4}, {1, 2}));
 }
 
-TEST_CASE("philox: words as numbers in [0, 1)") {
+TEST_CASE("philox: words as numbers from 0 to below 1") {
   CHECK(unit_float(0) == 0.0F);
   CHECK(unit_float(0xffffffff) == 1.0F - 0x1p-24F);
   CHECK(unit_double(0, 0) == 0.0);

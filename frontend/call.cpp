@@ -221,9 +221,12 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
     const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);
     if (left != right) {
-      throw ShapeError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
-                       std::to_string(left) + ", " + c.right.to_string() + " is " +
-                       std::to_string(right));
+      std::string values;
+      for (const auto& [dim, value] : {std::pair(&c.left, left), std::pair(&c.right, right)}) {
+        if (dim->is_constant()) continue;
+        values += (values.empty() ? "" : ", ") + dim->to_string() + " is " + std::to_string(value);
+      }
+      throw ShapeError(name + ": " + c.message + ": " + values);
     }
   }
   frame.sizes.clear();

@@ -42,27 +42,14 @@ void check_inputs(const std::vector<Tensor>& inputs, const SourceLine& line) {
   }
 }
 
-void check_updates(const std::vector<Update>& updates, const SourceLine& line,
-                   std::vector<SizeConstraint>& constraints) {
+// The types of updates are checked when the graph is built.
+void check_updates(const std::vector<Update>& updates, const SourceLine& line) {
   std::set<const SharedState*> seen;
   for (const Update& update : updates) {
     const std::string name = update.target.name();
     if (!update.value) throw ValueError("function: the update of " + name + " is empty" + at(line));
     if (!seen.insert(update.target.state().get()).second) {
       throw ValueError("function: two updates of " + name + at(line));
-    }
-    const TensorType& have = update.value.type();
-    const TensorType& want = update.target.type();
-    const std::string message = "function: the update of " + name + " is " + to_string(have) +
-                                ", " + name + " is " + to_string(want) + at(update.value.line());
-    if (have.dtype != want.dtype) throw TypeError(message);
-    if (have.rank() != want.rank()) throw ShapeError(message);
-    for (int axis = 0; axis < have.rank(); ++axis) {
-      const Dim& a = have.shape[static_cast<std::size_t>(axis)];
-      const Dim& b = want.shape[static_cast<std::size_t>(axis)];
-      if (a == b) continue;
-      if (a.is_constant() && b.is_constant()) throw ShapeError(message);
-      constraints.push_back({a, b, message});
     }
   }
 }
@@ -219,7 +206,7 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   for (const Tensor& output : outputs) {
     if (!output) throw ValueError("function: an output is empty" + at(line));
   }
-  check_updates(options.updates, line, parts.constraints);
+  check_updates(options.updates, line);
 
   std::vector<Tensor> roots = outputs;
   for (const Update& update : options.updates) roots.push_back(update.value);
@@ -235,7 +222,7 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   plan_sizes(parts);
 
   Graph graph(inputs, results, updates, true, given_sizes);
-  for (const SizeConstraint& c : graph.constraints) parts.constraints.push_back(c);
+  parts.constraints = graph.constraints;
   resolve_sizes(parts, graph);
   Compilation compiled = compile(graph, identifier(options.name));
   parts.program = std::move(compiled.program);

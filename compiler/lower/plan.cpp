@@ -45,8 +45,9 @@ void plan_memory(Program& program) {
     life.bytes = aligned_bytes(life.buffer);
     order.push_back(life);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [](const Life& a, const Life& b) { return a.first < b.first; });
+  std::sort(order.begin(), order.end(), [](const Life& a, const Life& b) {
+    return std::pair(a.first, a.buffer->id) < std::pair(b.first, b.buffer->id);
+  });
   std::vector<Slot> slots;
   for (const Life& life : order) {
     // The free slot that fits with the least to spare, as far as sizes can be compared.

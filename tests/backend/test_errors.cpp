@@ -94,18 +94,17 @@ TEST_CASE("function error: an update of another dtype or shape") {
   const Shared w = shared(Array::zeros({3}), "w");
   const Tensor x = matrix("x");
   CHECK(type_error([&] { function({}, {.updates = {{w, cast(w, f64)}}}); }) ==
-        "function: the update of w is f64 (3,), w is f32 (3,)  [here]");
+        "update of w: expected f32 (3,), got f64 (3,)  [here]");
   CHECK(shape_error([&] { function({x}, {.updates = {{w, x + 1}}}); }) ==
-        "function: the update of w is f32 (x.shape[0], x.shape[1]), w is f32 (3,)  [here]");
+        "update of w: expected f32 (3,), got f32 (x.shape[0], x.shape[1])  [here]");
   CHECK(shape_error([&] { function({}, {.updates = {{w, concatenate({w, w})}}}); }) ==
-        "function: the update of w is f32 (6,), w is f32 (3,)  [here]");
+        "update of w: axis 0 must be 3, is 6  [here]");
   // A free size may fit or not: the call tells.
   const auto set = function({x}, {.updates = {{w, x[0] * 2}}});
   set(Array::ones({1, 3}));
   CHECK(array_equal(w.get_value(), Array::full({3}, 2)));
   CHECK(shape_error([&] { set(Array::ones({1, 4})); }) ==
-        "function: function: the update of w is f32 (x.shape[1],), w is f32 (3,)  [here]: "
-        "x.shape[1] is 4, 3 is 3");
+        "function: update of w: axis 0 must be 3, is x.shape[1]  [here]: x.shape[1] is 4");
   CHECK(array_equal(w.get_value(), Array::full({3}, 2)));
 }
 

@@ -98,7 +98,7 @@ TEST_CASE("function error: an update of another dtype or shape") {
   CHECK(shape_error([&] { function({x}, {.updates = {{w, x + 1}}}); }) ==
         "update of w: expected f32 (3,), got f32 (x.shape[0], x.shape[1])  [here]");
   CHECK(shape_error([&] { function({}, {.updates = {{w, concatenate({w, w})}}}); }) ==
-        "update of w: axis 0 must be 3, is 6  [here]");
+        "update of w: axis 0 must be 3, is 6  [here] (3 and 6)");
   // A free size may fit or not: the call tells.
   const auto set = function({x}, {.updates = {{w, x[0] * 2}}});
   set(Array::ones({1, 3}));

@@ -18,8 +18,8 @@ struct TensorType {
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };
 
-Dim element_count(const Dims& shape);          // the product; 1 for rank 0
-std::string to_string(const Dims& shape);      // "(batch, 784)", "(3,)", "()"
+Dim element_count(const Dims& shape);           // the product; 1 for rank 0
+std::string to_string(const Dims& shape);       // "(batch, 784)", "(3,)", "()"
 std::string to_string(const TensorType& type);  // "f32 (batch, 784)"
 
 }  // namespace kroton

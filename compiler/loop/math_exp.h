@@ -2,6 +2,8 @@
 
 #include "compiler/loop/math_term.h"
 
+// Terms are passed by value, as numbers are: formulas read best so.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 namespace kroton::loop::math {
 
 /// x = 2 h ln2 + r with an integer h and |r| <= ln2 (and a rounding error more). s = 2^h.
@@ -161,3 +163,4 @@ typename B::Value tanh(B& b, typename B::Value xv) {
 }
 
 }  // namespace kroton::loop::math
+// NOLINTEND(performance-unnecessary-value-param)

@@ -3,6 +3,8 @@
 #include "compiler/loop/math_exp.h"
 #include "compiler/loop/math_term.h"
 
+// Terms are passed by value, as numbers are: formulas read best so.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 namespace kroton::loop::math {
 
 /// x = m 2^k with sqrt(1/2) <= m < sqrt(2).
@@ -145,3 +147,4 @@ typename B::Value softplus(B& b, typename B::Value xv) {
 }
 
 }  // namespace kroton::loop::math
+// NOLINTEND(performance-unnecessary-value-param)

@@ -3,6 +3,8 @@
 #include "compiler/loop/math_exp.h"
 #include "compiler/loop/math_log.h"
 
+// Terms are passed by value, as numbers are: formulas read best so.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 namespace kroton::loop::math {
 
 /// An unevaluated sum: low is at most a few ulps of high.
@@ -103,3 +105,4 @@ typename B::Value pow(B& b, typename B::Value xv, typename B::Value yv) {
 }
 
 }  // namespace kroton::loop::math
+// NOLINTEND(performance-unnecessary-value-param)

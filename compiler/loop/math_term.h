@@ -11,6 +11,8 @@
 // Each operator makes its calls to the builder in order, but C++ leaves the order of two operands
 // open. Hence the rule in these files: no expression has two operands that both call the builder.
 
+// Terms are passed by value, as numbers are: formulas read best so.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 namespace kroton::loop::math {
 
 template <class B>
@@ -124,3 +126,4 @@ Term<B> with_sign_of(const Format& fmt, Term<B> magnitude, Term<B> x) {
 }
 
 }  // namespace kroton::loop::math
+// NOLINTEND(performance-unnecessary-value-param)

@@ -2,6 +2,8 @@
 
 #include "compiler/loop/math_term.h"
 
+// Terms are passed by value, as numbers are: formulas read best so.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 namespace kroton::loop::math {
 
 /// x - n pi for an integer or half-integer n, with pi in three parts. The first product and
@@ -63,3 +65,4 @@ typename B::Value cos(B& b, typename B::Value xv) {
 }
 
 }  // namespace kroton::loop::math
+// NOLINTEND(performance-unnecessary-value-param)

@@ -80,6 +80,6 @@ std::vector<loop::Kernel> lower_dot(KernelContext& context, int vector_bytes);
 std::vector<loop::Kernel> lower_write(KernelContext& context, int vector_bytes);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to, int vector_bytes);
 // Vector and thread schedules for kernels without a schedule of their own.
-loop::Kernel schedule(loop::Kernel kernel, int vector_bytes);
+loop::Kernel schedule(const loop::Kernel& kernel, int vector_bytes);
 
 }  // namespace kroton

@@ -357,9 +357,9 @@ class LoopsLowering {
     return result;
   }
 
-  loop::Kernel finish(loop::Kernel kernel) {
+  loop::Kernel finish(loop::Kernel kernel) const {
     kernel.work = loop::size(element_count(cluster_.domain) * Dim(context_.cost()));
-    return schedule(std::move(kernel), vector_bytes_);
+    return schedule(kernel, vector_bytes_);
   }
 
   static void append(loop::Block& block, loop::Block more) {

@@ -72,10 +72,10 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
   kernel.body = nest({i}, {from->size},
                      {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
   kernel.work = loop::size(from->size);
-  return schedule(std::move(kernel), vector_bytes);
+  return schedule(kernel, vector_bytes);
 }
 
-loop::Kernel schedule(loop::Kernel kernel, int vector_bytes) {
+loop::Kernel schedule(const loop::Kernel& kernel, int vector_bytes) {
   return loop::parallelize(
       loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), vector_bytes));
 }

@@ -299,7 +299,7 @@ Tensor reduce(const OpRecord& op, const Tensor& x, const std::vector<int>& axes,
 Tensor reduce(const OpRecord& op, const Operand& x, const Axes& axes, bool keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
-  return reduce(op, tensor, axes.resolve(tensor.rank(), op.name.data()), keepdims);
+  return reduce(op, tensor, axes.resolve(tensor.rank(), std::string(op.name).c_str()), keepdims);
 }
 
 // Sums and products of what is narrower than i64 are i64, as in NumPy.
@@ -378,7 +378,7 @@ Tensor logsumexp(const Operand& x, const Axes& axes, bool keepdims) {
   const Tensor largest = stop_gradient(max(tensor, axes, true));
   // An infinite maximum is not subtracted: infinity minus itself would be NaN.
   const Tensor shift = where(abs(largest) < std::numeric_limits<double>::infinity(), largest, 0);
-  const Tensor result = log(sum(exp(tensor - shift), axes, true)) + shift;
+  Tensor result = log(sum(exp(tensor - shift), axes, true)) + shift;
   if (keepdims) {
     return result;
   }

@@ -368,7 +368,7 @@ Tensor broadcast_to(const Operand& x, const Dims& shape) {
 
 Tensor reshape(const Operand& x, const Dims& shape) {
   const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
+  Tensor tensor = x.tensor();
   Dims target = shape;
   const auto unknown = std::find(target.begin(), target.end(), Dim(-1));
   if (unknown != target.end()) {

@@ -253,7 +253,7 @@ Tensor ceil(const Operand& x) {
 
 Tensor cast(const Operand& x, DType dtype) {
   const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
+  Tensor tensor = x.tensor();
   if (tensor.dtype() == dtype) {
     return tensor;
   }

@@ -27,14 +27,16 @@ Compilation compile(Graph& graph, const std::string& name) {
   const codegen::CpuTarget target = codegen::host_target();
   const auto start = std::chrono::steady_clock::now();
   Compilation result;
-  result.program = lower(graph, name, target.vector_bytes);
+  result.program = lower(graph, name, {target.vector_bytes});
   const double lower_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   codegen::CompileTimes times;
   std::string llvm_ir;
   const bool dump_llvm = dumps("llvm");
-  result.code = codegen::compile(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+  const std::string object =
+      codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+  result.code = codegen::link_object(object, result.program.name, &times);
   if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
   if (std::getenv("KROTON_TIME")) {
     std::fprintf(

@@ -105,8 +105,8 @@ loop::Block with_stores_to(const loop::Block& block, int from, const loop::Buffe
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const std::string& name, int vector_bytes)
-      : graph_(graph), vector_bytes_(vector_bytes), fusion_(fuse(graph)), buffers_(graph) {
+  Lowering(const Graph& graph, const std::string& name, const Machine& machine)
+      : graph_(graph), machine_(machine), fusion_(fuse(graph)), buffers_(graph) {
     program_.name = name;
   }
 
@@ -192,13 +192,13 @@ class Lowering {
     Group group;
     switch (cluster.kind) {
       case Cluster::Kind::loops:
-        group.kernels = lower_loops(context, vector_bytes_);
+        group.kernels = lower_loops(context, machine_.vector_bytes);
         break;
       case Cluster::Kind::dot:
-        group.kernels = lower_dot(context, vector_bytes_);
+        group.kernels = lower_dot(context, machine_.vector_bytes);
         break;
       case Cluster::Kind::write:
-        group.kernels = lower_write(context, vector_bytes_);
+        group.kernels = lower_write(context, machine_.vector_bytes);
         break;
     }
     std::string ops;
@@ -319,7 +319,7 @@ class Lowering {
     std::vector<loop::Kernel> first, last;
     const auto copy = [&](std::vector<loop::Kernel>& list, const loop::BufferRef& from,
                           const loop::BufferRef& to) {
-      list.push_back(copy_kernel(from, to, vector_bytes_));
+      list.push_back(copy_kernel(from, to, machine_.vector_bytes));
       list.back().name = "_copy";
       collect_buffers(list.back());
     };
@@ -370,7 +370,7 @@ class Lowering {
     for (loop::Kernel& kernel : kernels_) {
       kernel.name = "k" + std::to_string(number++) + kernel.name;
       loop::verify(kernel);
-      program_.steps.push_back(std::move(kernel));
+      program_.steps.emplace_back().kind = std::move(kernel);
     }
   }
 
@@ -387,7 +387,7 @@ class Lowering {
   }
 
   const Graph& graph_;
-  int vector_bytes_;
+  Machine machine_;
   Fusion fusion_;
   BufferTable buffers_;
   Program program_;
@@ -399,8 +399,8 @@ class Lowering {
 
 }  // namespace
 
-Program lower(const Graph& graph, const std::string& name, int vector_bytes) {
-  return Lowering(graph, name, vector_bytes).run();
+Program lower(const Graph& graph, const std::string& name, const Machine& machine) {
+  return Lowering(graph, name, machine).run();
 }
 
 }  // namespace kroton

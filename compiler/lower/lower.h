@@ -5,7 +5,12 @@
 
 namespace kroton {
 
-// `name` becomes the entry's symbol; `vector_bytes` is the widest vector register to use.
-Program lower(const Graph& graph, const std::string& name, int vector_bytes);
+// What lowering needs to know of the machine that the Program is for.
+struct Machine {
+  int vector_bytes = 16;  // of the widest vector register to use
+};
+
+// `name` becomes the entry's symbol.
+Program lower(const Graph& graph, const std::string& name, const Machine& machine);
 
 }  // namespace kroton

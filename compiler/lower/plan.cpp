@@ -30,7 +30,7 @@ void plan_memory(Program& program) {
   std::map<int, Life> lives;
   std::map<int, loop::BufferRef> scratch;
   for (std::size_t step = 0; step < program.steps.size(); ++step) {
-    const auto& kernel = std::get<loop::Kernel>(program.steps[step]);
+    const auto& kernel = std::get<loop::Kernel>(program.steps[step].kind);
     for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
       for (const loop::BufferRef& buffer : *list) {
         if (program.placements.count(buffer->id)) continue;
@@ -80,7 +80,7 @@ void plan_memory(Program& program) {
   Dim largest = 0;
   for (const Step& step : program.steps) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step).scratch) {
+    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step.kind).scratch) {
       within = within + aligned_bytes(buffer);
     }
     if (provably_at_least(within, largest)) {
@@ -91,7 +91,7 @@ void plan_memory(Program& program) {
   }
   for (const Step& step : program.steps) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step).scratch) {
+    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step.kind).scratch) {
       program.placements[buffer->id] = {Placement::Kind::worker_scratch, 0, offset + within,
                                         largest};
       within = within + aligned_bytes(buffer);

@@ -2,6 +2,7 @@
 #pragma once
 #include <kroton/array.h>
 
+#include <functional>
 #include <map>
 #include <variant>
 
@@ -12,19 +13,57 @@ namespace kroton {
 
 // Where a buffer of the Program lives.
 struct Placement {
-  enum class Kind : std::uint8_t { argument, arena, worker_scratch, constant };
+  enum class Kind : std::uint8_t { argument, arena, worker_scratch, constant, part };
   Kind kind = Kind::arena;
   int argument = 0;  // argument: position in args; constant: position in Program::constants
   Dim offset;        // arena and worker_scratch: bytes from the arena's start, a multiple of 64
   Dim stride;        // worker_scratch: bytes from one worker's part to the next's
+  // part: it begins at element `start` of the buffer `of`, which is not a part itself. `start` is
+  // arithmetic (add, sub, mul, min, max, mod and floor_div by positive values) of constants, sizes
+  // and the variables of the loops that the step is in: the row of a sequence that this iteration
+  // reads, the one of a stack that it writes.
+  loop::BufferRef of = nullptr;
+  loop::Expr start = nullptr;
 };
 
 struct CheckSite {
   std::string message;  // "take: index out of range for axis 0 of U"
 };
 
-// One entry of Program::steps. Loops (scan) and branches (ifelse) are further alternatives.
-using Step = std::variant<loop::Kernel>;
+struct Step;
+
+// A scan: the steps run `extent` times in order, with `variable` running from 0 to extent-1. What
+// moves with the iteration are the starts of buffers placed as parts.
+struct Loop {
+  loop::Variable variable;
+  Dim extent;
+  std::vector<Step> steps;
+  std::string name;    // "s0_scan"
+  std::string source;  // the user's line
+};
+
+// An ifelse: one of the two lists runs.
+struct Branch {
+  loop::BufferRef condition;  // one boolean
+  std::vector<Step> then_steps;
+  std::vector<Step> else_steps;
+  std::string source;
+};
+
+// kt::print: shows a value and its message when the Program comes by.
+struct Print {
+  std::string message;
+  loop::BufferRef value;
+  TensorType type;
+  std::string source;
+};
+
+// One entry of Program::steps.
+struct Step {
+  std::variant<loop::Kernel, std::shared_ptr<const Loop>, std::shared_ptr<const Branch>,
+               std::shared_ptr<const Print>>
+      kind;
+};
 
 struct Program {
   std::string name;  // a C identifier
@@ -40,6 +79,10 @@ struct Program {
   Dim arena_bytes;
   std::vector<CheckSite> sites;
 };
+
+// Calls `visit` for every kernel, loops and branches entered, in program order.
+void for_each_kernel(const std::vector<Step>& steps,
+                     const std::function<void(const loop::Kernel&)>& visit);
 
 // The size variable that stands for the number of workers a call may use.
 const Dim& worker_count();

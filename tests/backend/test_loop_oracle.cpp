@@ -38,7 +38,7 @@ class Call {
 
   void interpret() {
     for (const Step& step : program_.steps) {
-      const auto& kernel = std::get<loop::Kernel>(step);
+      const auto& kernel = std::get<loop::Kernel>(step.kind);
       loop::Memory memory;
       memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
       for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
@@ -95,8 +95,8 @@ void check(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
   const codegen::CpuTarget target = codegen::host_target();
-  const Program program = lower(graph, "oracle", target.vector_bytes);
-  const auto code = codegen::compile(program, target);
+  const Program program = lower(graph, "oracle", {target.vector_bytes});
+  const auto code = codegen::link_object(codegen::generate_object(program, target), program.name);
   for (const std::vector<Array>& values : calls) {
     Call by_loops(program, values);
     Call by_code(program, values);

@@ -36,7 +36,7 @@ class ProgramEmitter {
     sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
     builder_.SetInsertPoint(llvm::BasicBlock::Create(builder_.getContext(), "entry", entry_));
     failed_ = llvm::BasicBlock::Create(builder_.getContext(), "failed", entry_);
-    for (const Step& step : program_.steps) call_kernel(std::get<loop::Kernel>(step));
+    for (const Step& step : program_.steps) call_kernel(std::get<loop::Kernel>(step.kind));
     builder_.CreateRet(builder_.getInt32(0));
     builder_.SetInsertPoint(failed_);
     builder_.CreateRet(builder_.getInt32(1));
@@ -73,6 +73,8 @@ class ProgramEmitter {
         address = b.CreateGEP(b.getInt8Ty(), entry_->getArg(2), sizes_->emit(b, place.offset),
                               buffer->name);
         break;
+      case Placement::Kind::part:
+        throw InternalError("emit_program: a part outside a loop");
     }
     return addresses_[buffer->id] = address;
   }

@@ -8,7 +8,7 @@
 #include <llvm/IR/Verifier.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Passes/PassBuilder.h>
-#include <llvm/Support/SmallVectorMemoryBuffer.h>
+#include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/TargetParser/Host.h>
@@ -76,7 +76,7 @@ void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
   manager.run(module, modules);
 }
 
-std::unique_ptr<llvm::MemoryBuffer> generate(llvm::Module& module, llvm::TargetMachine& machine) {
+std::string generate(llvm::Module& module, llvm::TargetMachine& machine) {
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager passes;
@@ -84,7 +84,7 @@ std::unique_ptr<llvm::MemoryBuffer> generate(llvm::Module& module, llvm::TargetM
     throw InternalError("LLVM cannot write object files for this target");
   }
   passes.run(module);
-  return std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false);
+  return std::string(object.data(), object.size());
 }
 
 template <class T>
@@ -128,8 +128,8 @@ CpuTarget host_target() {
   return target;
 }
 
-std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
-                                         CompileTimes* times, std::string* llvm_ir) {
+std::string generate_object(const Program& program, const CpuTarget& target, CompileTimes* times,
+                            std::string* llvm_ir) {
   CompileTimes local;
   CompileTimes& t = times ? *times : local;
   auto machine = make_machine(target);
@@ -157,15 +157,20 @@ std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget
     module->print(text, nullptr);
   }
   start = std::chrono::steady_clock::now();
-  auto object = generate(*module, *machine);
+  std::string object = generate(*module, *machine);
   t.generate = seconds_since(start);
-
-  start = std::chrono::steady_clock::now();
-  auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
-  checked(jit->addObjectFile(std::move(object)), "linking the compiled program");
-  const auto symbol = checked(jit->lookup(program.name), "looking up the compiled program");
-  t.link = seconds_since(start);
   ++compilations;
+  return object;
+}
+
+std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
+                                             CompileTimes* times) {
+  initialize_llvm();
+  const auto start = std::chrono::steady_clock::now();
+  auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
+  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)), "linking the compiled program");
+  const auto symbol = checked(jit->lookup(entry), "looking up the compiled program");
+  if (times) times->link = seconds_since(start);
   return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
 }
 

@@ -28,10 +28,13 @@ struct CompileTimes {
   double emit = 0, optimize = 0, generate = 0, link = 0;  // seconds
 };
 
-// `llvm_ir`, if given, receives the text of the module that code is generated from.
-std::shared_ptr<CompiledProgram> compile(const Program& program, const CpuTarget& target,
-                                         CompileTimes* times = nullptr,
-                                         std::string* llvm_ir = nullptr);
+// The bytes of an object file that defines the Program's entry. `llvm_ir`, if given, receives the
+// text of the module that code is generated from.
+std::string generate_object(const Program& program, const CpuTarget& target,
+                            CompileTimes* times = nullptr, std::string* llvm_ir = nullptr);
+// That object in this process; `entry` is the name of the Program it was made from.
+std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
+                                             CompileTimes* times = nullptr);
 
 // How many programs this process has compiled so far.
 std::int64_t compilation_count();

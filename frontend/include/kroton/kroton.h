@@ -9,5 +9,6 @@
 #include <kroton/grad.h>
 #include <kroton/index.h>
 #include <kroton/ops.h>
+#include <kroton/scan.h>
 #include <kroton/tensor.h>
 #include <kroton/variables.h>

@@ -1,0 +1,198 @@
+// Loops: a step written once as a C++ function of tensors, run as one real loop inside the compiled
+// function. Its gradient is itself a loop. After Theano's scan; docs/scan.md is the guide.
+#pragma once
+#include <kroton/ops.h>
+#include <kroton/tensor.h>
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace kroton {
+
+// A tensor whose rows the steps read: step t gets row t + tap for every tap, in the order of
+// `taps`. With taps the rows start so that the earliest tap reads row 0: a sequence of n rows with
+// taps {-1, 0, 2} has n - 3 steps.
+struct Sequence {
+  Sequence(Tensor all_rows, std::vector<int> offsets = {0})  // NOLINT: a Tensor is a sequence
+      : rows(std::move(all_rows)), taps(std::move(offsets)) {}
+  Tensor rows;
+  std::vector<int> taps;
+};
+
+struct NoInitial {};
+// For an output that no step reads back.
+inline constexpr NoInitial none{};
+
+// An output of the step. With an initial value it is a state: the step also gets its earlier
+// values, one argument per tap, -1 for the value before. With taps other than {-1} the initial
+// value has a leading axis: row k is the value at step k - n, n = the earliest tap's distance.
+struct State {
+  State(NoInitial) {}                                   // NOLINT
+  State(Tensor value, std::vector<int> offsets = {-1})  // NOLINT: a Tensor is an initial value
+      : initial(std::move(value)), taps(std::move(offsets)) {}
+  Tensor initial;  // empty: not read back
+  std::vector<int> taps;
+};
+
+// How many steps: a size, a number, or an integer scalar computed by + - * from integer scalar
+// inputs and numbers (its value is read at the call, ValueError if it is negative).
+class Steps {
+ public:
+  Steps(const Dim& count) : dim_(count) {}            // NOLINT
+  Steps(std::int64_t count) : dim_(count) {}          // NOLINT
+  Steps(int count) : dim_(count) {}                   // NOLINT
+  Steps(Tensor count) : tensor_(std::move(count)) {}  // NOLINT
+  const Dim& dim() const { return dim_; }
+  const Tensor& tensor() const { return tensor_; }  // empty when a Dim was given
+
+ private:
+  Dim dim_;
+  Tensor tensor_;
+};
+
+struct ScanOptions {
+  std::vector<Sequence> sequences = {};
+  std::vector<State> outputs_info =
+      {};  // one per output, in order; may be left out if all are none
+  std::vector<Tensor> non_sequences = {};
+  std::optional<Steps> n_steps = {};  // default: what the shortest sequence gives
+  bool go_backwards = false;          // sequences are read from their last row to their first
+  // The gradient flows through this many last steps; -1: through all.
+  std::int64_t truncate_gradient = -1;
+  // The step may use only its arguments, not tensors captured by the lambda (ValueError).
+  bool strict = false;
+  std::string name = {};  // for messages and dumps
+};
+
+namespace detail {
+
+using StepFunction = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
+
+// One stacked result per output of the step: (steps, ...) each.
+std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
+                         SourceLine line);
+
+template <class F, class Sequence>
+struct takes_impl;
+template <class F, std::size_t... I>
+struct takes_impl<F, std::index_sequence<I...>>
+    : std::is_invocable<F, decltype((static_cast<void>(I), std::declval<Tensor>()))...> {};
+// Whether F can be called with N tensors.
+template <class F, std::size_t N>
+inline constexpr bool takes = takes_impl<F, std::make_index_sequence<N>>::value;
+template <class F>
+inline constexpr bool takes_span =
+    std::is_invocable_v<F, std::span<const Tensor>> && !takes<F, 1>;  // not a generic lambda
+inline constexpr std::size_t most_arguments = 32;
+// The number of tensors F takes: its own if there is one number only, most_arguments + 1 if none.
+template <class F, std::size_t N = 1>
+constexpr std::size_t arity_of() {
+  if constexpr (N > most_arguments || takes<F, N>) {
+    return N;
+  } else {
+    return arity_of<F, N + 1>();
+  }
+}
+
+template <class F, std::size_t... I>
+auto call_step(F& f, std::span<const Tensor> arguments, std::index_sequence<I...>) {
+  return f(arguments[I]...);
+}
+template <class F>
+auto call_step(F& f, std::span<const Tensor> arguments) {
+  if constexpr (takes_span<F>) {
+    return f(arguments);
+  } else {
+    static_assert(arity_of<F>() <= most_arguments,
+                  "the step must be callable with tensors, or with a std::span<const Tensor>");
+    return call_step(f, arguments, std::make_index_sequence<arity_of<F>()>());
+  }
+}
+template <class F>
+using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tensor>()));
+
+inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
+inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
+template <class Tuple>
+std::vector<Tensor> as_list(const Tuple& results) {
+  return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
+}
+
+}  // namespace detail
+
+// Runs `step` n_steps times. Its arguments are, in this order: for each sequence the rows of its
+// taps, for each state its earlier values by tap, the non-sequences. It returns the new value of
+// each output: a Tensor, a pair, tuple or array of Tensors, or a vector of them. Tensors that the
+// lambda captures are non-sequences too, unless `strict`.
+//
+// Returns the outputs of all steps, stacked along a new first axis, in the order of the steps: a
+// Tensor, a std::array of Tensors (for structured bindings), or a vector, like what `step` returns.
+// y[-1] is the last one; an output of which only that is used is not stored.
+//
+// The step is called once, when the graph is built. Errors: TypeError or ShapeError when a state
+// changes its type (named with its type outside and inside the loop), ValueError for a wrong number
+// of arguments or outputs, for taps that are not earlier values, and when neither a sequence nor
+// n_steps sets the number of steps; at the call ShapeError when a sequence is shorter than n_steps.
+template <class F>
+auto scan(F step, const ScanOptions& options,
+          const std::source_location& at = std::source_location::current()) {
+  using Result = detail::step_result<F>;
+  const int arity = detail::takes_span<F> ? -1 : static_cast<int>(detail::arity_of<F>());
+  const std::vector<Tensor> outputs = detail::scan(
+      [&](std::span<const Tensor> arguments) {
+        return detail::as_list(detail::call_step(step, arguments));
+      },
+      arity, options, SourceLine{at.file_name(), at.line()});
+  if constexpr (std::is_same_v<Result, Tensor>) {
+    return outputs[0];
+  } else if constexpr (std::is_same_v<Result, std::vector<Tensor>>) {
+    return outputs;
+  } else {
+    std::array<Tensor, std::tuple_size_v<Result>> result;
+    for (std::size_t k = 0; k < result.size(); ++k) result[k] = outputs[k];
+    return result;
+  }
+}
+
+// step(row..., non_sequences...) for each row of the sequences.
+template <class F>
+auto map(F step, std::vector<Sequence> sequences, std::vector<Tensor> non_sequences = {},
+         const std::source_location& at = std::source_location::current()) {
+  return scan(std::move(step),
+              {.sequences = std::move(sequences), .non_sequences = std::move(non_sequences)}, at);
+}
+
+// The last value of a single state: step(row, state) from the first row on (foldl), or from the
+// last row on (foldr).
+template <class F>
+Tensor foldl(F step, std::vector<Sequence> sequences, Tensor initial,
+             std::vector<Tensor> non_sequences = {},
+             const std::source_location& at = std::source_location::current()) {
+  const Tensor all = scan(std::move(step),
+                          {.sequences = std::move(sequences),
+                           .outputs_info = {std::move(initial)},
+                           .non_sequences = std::move(non_sequences)},
+                          at);
+  return all[-1];
+}
+template <class F>
+Tensor foldr(F step, std::vector<Sequence> sequences, Tensor initial,
+             std::vector<Tensor> non_sequences = {},
+             const std::source_location& at = std::source_location::current()) {
+  const Tensor all = scan(std::move(step),
+                          {.sequences = std::move(sequences),
+                           .outputs_info = {std::move(initial)},
+                           .non_sequences = std::move(non_sequences),
+                           .go_backwards = true},
+                          at);
+  return all[-1];
+}
+
+}  // namespace kroton

@@ -27,7 +27,7 @@ Compilation compile(Graph& graph, const std::string& name) {
   const codegen::CpuTarget target = codegen::host_target();
   const auto start = std::chrono::steady_clock::now();
   Compilation result;
-  result.program = lower(graph, name, {target.vector_bytes});
+  result.program = lower(graph, name, {false, target.vector_bytes});
   const double lower_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());

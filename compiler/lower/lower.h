@@ -7,7 +7,8 @@ namespace kroton {
 
 // What lowering needs to know of the machine that the Program is for.
 struct Machine {
-  int vector_bytes = 16;  // of the widest vector register to use
+  bool gpu = false;       // kernels are scheduled for blocks of threads
+  int vector_bytes = 16;  // CPU: of the widest vector register to use
 };
 
 // `name` becomes the entry's symbol.

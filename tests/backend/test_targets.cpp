@@ -23,7 +23,7 @@ void check_target(const kt::codegen::CpuTarget& target) {
   const std::vector<kt::Tensor> outputs{y, kt::softmax(y, 1), kt::sum(kt::tanh(y), 0)};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
-  const kt::Program program = kt::lower(graph, "f", {target.vector_bytes});
+  const kt::Program program = kt::lower(graph, "f", {false, target.vector_bytes});
   const auto code = kt::codegen::link_object(kt::codegen::generate_object(program, target), program.name);
 
   const kt::Array xs = kt::Array::normal({17, 19}, 1);

@@ -1,0 +1,31 @@
+// A Program as one CUDA C++ translation unit: its kernels, for NVRTC, for the emulator of the
+// tests. No CUDA header: the text needs none either.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "compiler/lower/program.h"
+
+namespace kroton::codegen {
+
+// How the host starts one kernel of the Program. The kernel is
+//   extern "C" __global__ void NAME(T* buffer..., long long size..., kroton_error* error)
+// with one pointer per entry of `buffers`, and the values of Program::sizes in their order. `error`
+// is device memory laid out as in runtime/abi.h; the first error wins by a compare-and-swap of code.
+struct CudaKernel {
+  std::string name;
+  std::vector<loop::BufferRef> buffers;
+  loop::Expr blocks;  // of the grid, i64 arithmetic of sizes; 0: nothing to start
+  int threads = 1;    // of a block
+};
+
+struct CudaProgram {
+  std::string source;
+  std::vector<CudaKernel> kernels;  // in the order of for_each_kernel
+};
+
+// The Program must have been lowered for a GPU. Helper functions that the kernels need are in the
+// text, so that it compiles without any include.
+CudaProgram emit_cuda(const Program& program);
+
+}  // namespace kroton::codegen

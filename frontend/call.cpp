@@ -129,6 +129,26 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
   });
 }
 
+void FunctionCore::Parts::bind_value(std::size_t input, const void* value,
+                                     CallFrame& frame) const {
+  std::int64_t count = 0;
+  if (inputs[input].dtype() == DType::i32) {
+    std::int32_t narrow = 0;
+    std::memcpy(&narrow, value, sizeof narrow);
+    count = narrow;
+  } else {
+    std::memcpy(&count, value, sizeof count);
+  }
+  if (count < 0) {
+    throw ValueError(name + ": " + inputs[input].name() + " is a number of steps, the argument is " +
+                     std::to_string(count));
+  }
+  std::int64_t& size = frame.raw_sizes[static_cast<std::size_t>(value_slots[input])];
+  if (size == count) return;
+  size = count;
+  frame.valid = false;
+}
+
 void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
                                       std::vector<Array>& copies) const {
   if (arguments.size() != inputs.size()) {
@@ -152,6 +172,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
       }
       store_number(arguments[k], input, name, frame.numbers[k]);
       frame.args[k] = &frame.numbers[k];
+      if (value_slots[k] >= 0) bind_value(k, &frame.numbers[k], frame);
       continue;
     }
     const auto mismatch = [&] {
@@ -195,6 +216,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
     }
     // The entry takes one kind of pointer; it only reads inputs.
     frame.args[k] = used->size() == 0 ? nothing : const_cast<void*>(used->raw());
+    if (value_slots[k] >= 0) bind_value(k, used->raw(), frame);
   }
   if (!has_computed) return;
   for (std::size_t k = 0; k < inputs.size(); ++k) {

@@ -7,6 +7,7 @@
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
+#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 
 namespace kroton {
@@ -109,7 +110,7 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   for (const Tensor& input : inputs) {
     // An input may be there for its sizes only.
     bool used = reached.erase(&input.node()) != 0;
-    for_each_size(input.shape(),
+    for_each_size(sizes_fixed_by(input),
                   [&](std::uint64_t identity) { used |= sizes.count(identity) != 0; });
     if (!used && options.on_unused_input == UnusedInput::error) {
       throw ValueError("function: input " + input.name() +
@@ -145,14 +146,29 @@ void plan_sizes(FunctionCore::Parts& parts) {
       rules.push_back(rule);
     }
     parts.rules.push_back(std::move(rules));
+    // A count of steps: the value of the input is a size.
+    int slot = -1;
+    if (const std::optional<Dim> given = size_given_by(input)) {
+      slot = static_cast<int>(parts.slots.size());
+      parts.slots.emplace(given->as_variable()->identity, slot);
+      parts.slot_names.push_back(input.name());
+    }
+    parts.value_slots.push_back(slot);
   }
+}
+
+// The size variables that an input fixes: those of its axes, and the one that its value is.
+Dims sizes_fixed_by(const Tensor& input) {
+  Dims result = input.shape();
+  if (const std::optional<Dim> given = size_given_by(input)) result.push_back(*given);
+  return result;
 }
 
 // Expresses every constraint by the inputs' sizes. Other variables are those of givens, which
 // unification has replaced or made the representatives of an input's.
 void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
   for (const Tensor& input : parts.inputs) {
-    for (const Dim& dim : input.shape()) {
+    for (const Dim& dim : sizes_fixed_by(input)) {
       const DimAtomRef variable = dim.as_variable();
       if (!variable) continue;
       if (const DimAtomRef representative = graph.unified(dim).as_variable()) {

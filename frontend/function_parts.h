@@ -44,6 +44,7 @@ struct FunctionCore::Parts {
   std::vector<Tensor> inputs;
   std::vector<std::vector<AxisRule>> rules;  // by input and axis
   std::map<std::uint64_t, int> slots;        // of the inputs' size variables
+  std::vector<int> value_slots;              // by input: the slot that its value fills, or -1
   std::vector<std::string> slot_names;
   std::vector<SizeConstraint> constraints;           // not settled when the graph was built
   std::vector<int> size_slots;                       // by Program size: slot, or -1 for the workers
@@ -58,6 +59,8 @@ struct FunctionCore::Parts {
                         std::int64_t workers) const;
   void bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
                    std::vector<Array>& copies) const;
+  // The value of an input that is a number of steps.
+  void bind_value(std::size_t input, const void* value, CallFrame& frame) const;
   void prepare(CallFrame& frame) const;
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;

@@ -89,9 +89,39 @@ std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
     const LineScope scope(tensor.line());
     accumulate(tensor, cotangent);
   }
+  // The cotangents of a loop's results wait until all have been seen.
+  std::unordered_map<const Node*, Cotangents> of_results;
+  const auto distribute = [&](const Node& node, const std::vector<Tensor>& cotangents) {
+    if (cotangents.size() != node.inputs.size()) {
+      throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
+                          std::to_string(cotangents.size()) + " cotangents for " +
+                          std::to_string(node.inputs.size()) + " inputs  [" +
+                          to_string(node.line) + "]");
+    }
+    for (std::size_t k = 0; k < cotangents.size(); ++k) {
+      const Tensor& input = node.inputs[k];
+      if (!cotangents[k] || !is_float(input.dtype()) || !depends.contains(&input.node())) continue;
+      check_rule(node, k, cotangents[k]);
+      accumulate(input, cotangents[k]);
+    }
+  };
   for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
     const Node& node = tensor->node();
+    if (node.op.kind == OpKind::loop) {
+      const auto results = of_results.find(&node);
+      if (results == of_results.end()) continue;
+      const LineScope scope(node.line);
+      std::vector<bool> asked;
+      for (const Tensor& input : node.inputs) asked.push_back(depends.contains(&input.node()));
+      distribute(node, node.op.vjp_results(*tensor, results->second, asked));
+      continue;
+    }
     const auto found = arrived.find(&node);
+    if (found != arrived.end() && node.op.kind == OpKind::result && !constant.contains(&node) &&
+        depends.contains(&node)) {
+      of_results[&node.inputs[0].node()].emplace_back(*tensor, found->second);
+      continue;
+    }
     if (found == arrived.end() || node.op.vjp == nullptr || constant.contains(&node) ||
         !depends.contains(&node)) {
       continue;
@@ -100,18 +130,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
     const Tensor cotangent = found->second;
     // Nothing reads it again, and a long chain of them need not all stay alive.
     if (!wanted.contains(&node)) arrived.erase(found);
-    const std::vector<Tensor> cotangents = node.op.vjp(*tensor, cotangent);
-    if (cotangents.size() != node.inputs.size()) {
-      throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
-                          std::to_string(cotangents.size()) + " cotangents for " +
-                          std::to_string(node.inputs.size()) + " inputs" + place(*tensor));
-    }
-    for (std::size_t k = 0; k < cotangents.size(); ++k) {
-      const Tensor& input = node.inputs[k];
-      if (!cotangents[k] || !is_float(input.dtype()) || !depends.contains(&input.node())) continue;
-      check_rule(node, k, cotangents[k]);
-      accumulate(input, cotangents[k]);
-    }
+    distribute(node, node.op.vjp(*tensor, cotangent));
   }
   std::vector<Tensor> result;
   for (const Tensor& tensor : wrt) {

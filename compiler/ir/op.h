@@ -17,6 +17,8 @@ enum class OpKind : std::uint8_t {
   reduce,     // `reduction` over attributes.axes, which leave the shape
   dot,        // batched matrix product: (b..., m, k) x (b..., k, n)
   write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  loop,       // runs attributes.body for each step; has no value of its own
+  result,     // a value that its operand, a loop, computes
   composite   // stands for a composition of other ops until the expand pass: `expand`
 };
 
@@ -88,6 +90,8 @@ struct ReferenceValue {
   DType dtype = DType::f64;
   std::vector<std::int64_t> shape;
   std::vector<double> data;
+  // Of a loop: its parameters' values in each step, then its states after the last.
+  std::vector<ReferenceValue> trace = {};
 };
 
 // What `reference` sees: concrete inputs, and the output's shape already known.
@@ -119,6 +123,11 @@ struct OpRecord {
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
   // input gets none. Null: not differentiable, its cotangents are zero.
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
+  // Loops instead of vjp: the cotangents of the inputs given those of some results; an empty Tensor
+  // for inputs that are not wanted.
+  std::vector<Tensor> (*vjp_results)(const Tensor& loop,
+                                     std::span<const std::pair<Tensor, Tensor>> results,
+                                     const std::vector<bool>& wanted) = nullptr;
   loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;
   void (*write)(WriteContext& context) = nullptr;
   // The composition, on the given inputs (of this node's input types).

@@ -87,10 +87,10 @@ std::int64_t evaluate(const Dim& dim, const SizeBindings& sizes) {
 }
 
 std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
-                                     const std::map<const Node*, ReferenceValue>& bindings) {
+                                     const std::map<const Node*, ReferenceValue>& bindings,
+                                     SizeBindings sizes) {
   const std::vector<Tensor> order = topological_order(outputs);
   std::unordered_map<const Node*, ReferenceValue> values;
-  SizeBindings sizes;
   for (const auto& [node, value] : bindings) {
     bind_sizes(*node, value.shape, sizes);
     values.emplace(node, value);
@@ -113,7 +113,7 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
     if (node.op.reference == nullptr) {
       throw InternalError(std::string(node.op.name) + ": the record has no reference");
     }
-    ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}};
+    ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}, {}};
     result.data.assign(count_of(result.shape), 0.0);
     std::vector<const ReferenceValue*> inputs;
     for (const Tensor& input : node.inputs) inputs.push_back(&values.at(&input.node()));

@@ -85,7 +85,7 @@ const loop::BufferRef& BufferTable::of(Vertex v) {
 loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const Dim& size,
                                     loop::Space space) {
   auto buffer = std::make_shared<loop::Buffer>();
-  buffer->id = next_++;
+  buffer->id = common_.next++;
   buffer->name = name;
   buffer->dtype = dtype;
   buffer->size = size;
@@ -94,8 +94,8 @@ loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const 
 }
 
 int BufferTable::add_site(const std::string& message) {
-  sites.push_back({message});
-  return static_cast<int>(sites.size()) - 1;
+  common_.sites.push_back({message});
+  return static_cast<int>(common_.sites.size()) - 1;
 }
 
 std::size_t KernelContext::KeyHash::operator()(const Key& key) const {

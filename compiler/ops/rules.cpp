@@ -98,6 +98,22 @@ TensorType equal_types(TypeContext& context) {
   return {context.input(0).dtype, equal_shapes(context)};
 }
 
+void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count, const Dim& size) {
+  if (count.is_constant(0)) return;
+  const Dim last = first + Dim(step) * (count - Dim(1));
+  const Dim& low = step > 0 ? first : last;
+  const Dim above = (step > 0 ? last : first) + Dim(1);
+  const std::string where = " on axis " + std::to_string(axis) + " of size " + size.to_string();
+  if (!provably_at_least(size, above)) {
+    context.equal(minimum(size, above), above,
+                  "there is no position " + (above - Dim(1)).to_string() + where);
+  }
+  if (!provably_at_least(low, 0)) {
+    context.equal(minimum(low, 0), 0, "the position " + low.to_string() + " is below 0" + where);
+  }
+}
+
 void fail_value(std::string_view op, const std::string& what) {
   std::string message = std::string(op) + ": " + what;
   if (const auto line = LineScope::current()) {

@@ -39,6 +39,11 @@ TensorType comparison(TypeContext& context) {
 // "sizes differ", and on which axis if there are several.
 std::string sizes_differ(int axis, int rank);
 
+// The positions first, first + step, ... (count of them) lie in [0, size): checked at the call
+// where that is not known.
+void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count, const Dim& size);
+
 // ---- Errors of arguments that are not tensors
 
 // ValueError "op: what  [file:line]".

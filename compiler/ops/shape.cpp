@@ -229,6 +229,8 @@ TensorType slice_type(TypeContext& context) {
     const Dim& start = attributes.dims[at(axis)];
     const Dim from_end = size - start;
     if (!type.shape[at(axis)].is_constant(1)) {
+      ops::check_range(context, axis, start, attributes.integers[at(axis)], type.shape[at(axis)],
+                       size);
       continue;
     }
     const std::string place = " is out of range on axis " + std::to_string(axis);

@@ -115,10 +115,27 @@ class Fuser {
       case OpKind::write:
         store(v, new_cluster(v, Cluster::Kind::write, {}), demands);
         break;
+      case OpKind::result:
+        result_.stored[v] = true;  // by the loop's cluster
+        return;
+      case OpKind::loop:
+        place_loop(v);
+        break;
       case OpKind::composite:
         throw InternalError("fusion: " + std::string(op.name) + " should have been expanded");
     }
     ask_operands(v);
+  }
+
+  // A loop is a cluster with its results, whose readers have been placed before.
+  void place_loop(Vertex v) {
+    const int c = new_cluster(v, Cluster::Kind::loop, {});
+    computed_[v][c];
+    for (Vertex result : graph_.users(v)) {
+      computed_[result][c];
+      at(c).roots.push_back(result);
+      for (const auto& [reader, demand] : demands_[result]) successors_[c].insert(reader);
+    }
   }
 
   bool must_store(Vertex v, const Demands& demands) const {
@@ -346,7 +363,8 @@ class Fuser {
     for (auto& [c, demand] : computed_[v]) {
       const Cluster& cluster = at(c);
       const bool regroups = is_regrouping(v);
-      if (op.kind == OpKind::write || op.kind == OpKind::dot || regroups || demand.needs_storage) {
+      if (op.kind == OpKind::write || op.kind == OpKind::dot || op.kind == OpKind::loop ||
+          regroups || demand.needs_storage) {
         for (Vertex o : operands) {
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
@@ -486,7 +504,7 @@ std::string Fusion::to_string(const Graph& graph) const {
   std::string text;
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "dot", "write"};
+    const char* kinds[] = {"loops", "dot", "write", "loop"};
     text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
             " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {

@@ -13,7 +13,8 @@ struct Cluster {
   enum class Kind : std::uint8_t {
     loops,  // elementwise work, with or without reductions over the reduced axes
     dot,    // one matrix product and the elementwise work on its result
-    write   // one op of kind write
+    write,  // one op of kind write
+    loop    // a loop and its results
   };
   Kind kind = Kind::loops;
   Dims domain;                            // one size per axis of the iteration space
@@ -21,7 +22,7 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // dot: the product; write: the op
+  Graph::Vertex hero = 0;                 // dot: the product; write, loop: the op
 
   bool reduces() const;
   Index full_point() const;   // all variables

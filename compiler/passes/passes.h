@@ -27,6 +27,9 @@ bool expand_composites(Graph& graph);
 // operand, one row or one column) into sum(a * b).
 bool reduce_small_dots(Graph& graph);
 
+// Runs the passes on the bodies of loops; states, rows and operands that no result needs leave.
+bool optimize_loops(Graph& graph);
+
 // Whether the verifier runs after each pass; in debug builds it does anyway. Tests set it.
 extern bool verify_passes;
 

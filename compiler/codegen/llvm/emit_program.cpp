@@ -36,7 +36,7 @@ class ProgramEmitter {
     sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
     builder_.SetInsertPoint(llvm::BasicBlock::Create(builder_.getContext(), "entry", entry_));
     failed_ = llvm::BasicBlock::Create(builder_.getContext(), "failed", entry_);
-    for (const Step& step : program_.steps) call_kernel(std::get<loop::Kernel>(step.kind));
+    run_steps(program_.steps);
     builder_.CreateRet(builder_.getInt32(0));
     builder_.SetInsertPoint(failed_);
     builder_.CreateRet(builder_.getInt32(1));
@@ -44,8 +44,46 @@ class ProgramEmitter {
   }
 
  private:
-  // Where a buffer begins. Computed once, in the entry block, which dominates every use.
+  void run_steps(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        call_kernel(*kernel);
+      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        run_loop(**loop);
+      } else {
+        throw InternalError("emit_program: a step that the CPU has no code for");
+      }
+    }
+  }
+
+  void run_loop(const Loop& loop) {
+    llvm::Type* i64 = builder_.getInt64Ty();
+    llvm::Value* extent = sizes_->emit(builder_, loop.extent);
+    llvm::BasicBlock* before = builder_.GetInsertBlock();
+    auto* head = block(loop.name.c_str());
+    auto* body = block("step");
+    auto* done = block("done");
+    builder_.CreateBr(head);
+    builder_.SetInsertPoint(head);
+    llvm::PHINode* step = builder_.CreatePHI(i64, 2, "step");
+    step->addIncoming(builder_.getInt64(0), before);
+    builder_.CreateCondBr(builder_.CreateICmpSLT(step, extent), body, done);
+    builder_.SetInsertPoint(body);
+    steps_[loop.variable.id] = step;
+    run_steps(loop.steps);
+    step->addIncoming(builder_.CreateNSWAdd(step, builder_.getInt64(1)), builder_.GetInsertBlock());
+    builder_.CreateBr(head);
+    builder_.SetInsertPoint(done);
+  }
+
+  // Where a buffer begins. Parts move with the loops they are in; all else is computed once, in the
+  // entry block, which dominates every use.
   llvm::Value* buffer_address(const loop::BufferRef& buffer) {
+    const Placement& placed = program_.placements.at(buffer->id);
+    if (placed.kind == Placement::Kind::part) {
+      return builder_.CreateGEP(memory_type(builder_.getContext(), buffer->dtype),
+                                buffer_address(placed.of), scalar(placed.start), buffer->name);
+    }
     if (const auto known = addresses_.find(buffer->id); known != addresses_.end()) {
       return known->second;
     }
@@ -74,7 +112,7 @@ class ProgramEmitter {
                               buffer->name);
         break;
       case Placement::Kind::part:
-        throw InternalError("emit_program: a part outside a loop");
+        break;
     }
     return addresses_[buffer->id] = address;
   }
@@ -174,11 +212,13 @@ class ProgramEmitter {
     builder_.SetInsertPoint(next);
   }
 
-  // A loop extent or a work estimate: arithmetic of constants and sizes.
+  // A loop extent, a work estimate or the start of a part: arithmetic of constants, sizes and the
+  // numbers of steps.
   llvm::Value* scalar(const loop::Expr& e) {
     using loop::Op;
     if (e->op == Op::integer) return builder_.getInt64(static_cast<std::uint64_t>(e->integer));
     if (e->op == Op::size) return sizes_->emit(builder_, e->dim);
+    if (e->op == Op::variable) return steps_.at(e->variable.id);
     std::vector<llvm::Value*> args;
     for (const loop::Expr& arg : e->args) args.push_back(scalar(arg));
     switch (e->op) {
@@ -191,6 +231,8 @@ class ProgramEmitter {
       case Op::floor_div:  // of non-negative sizes by positive constants
       case Op::div:
         return builder_.CreateUDiv(args[0], args[1]);
+      case Op::mod:  // as floor_div
+        return builder_.CreateURem(args[0], args[1]);
       case Op::min:
         return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
       case Op::max:
@@ -216,6 +258,7 @@ class ProgramEmitter {
   llvm::BasicBlock* failed_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
+  std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
 };
 
 }  // namespace

@@ -124,6 +124,11 @@ struct OpRecord {
   // The composition, on the given inputs (of this node's input types).
   Tensor (*expand)(std::span<const Tensor> inputs, const Attributes& attributes) = nullptr;
   void (*reference)(ReferenceContext& context) = nullptr;
+  // The op on operands of which the `mapped` ones carry an extra first axis of size `count`; the
+  // result carries it too: row i is the op on the rows i. At least one is mapped. Null, or an empty
+  // result: no rule for these operands (a composite is expanded, another op stays inside loops).
+  Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                  const Attributes& attributes, const Dim& count) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
 };
 

@@ -1,6 +1,7 @@
 #include "compiler/scan/batch.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -96,24 +97,34 @@ class Batcher {
     Tensor expansion = {};  // what gives the result of a composite that has no rule
   };
 
-  // The operands whose sums over the rows give the node's, by the op itself; none if none do.
+  // The operands whose sums over the rows give the node's, by the op itself, with less work than
+  // adding its rows up; none if there are none.
   std::vector<std::size_t> summed_operands(const Node& node) const {
-    if (&node.op == &add_op || &node.op == &sub_op) return {0, 1};
     std::vector<std::size_t> varying;
+    bool gains = false;
     for (std::size_t k = 0; k < node.inputs.size(); ++k) {
-      if (done_.at(&node.inputs[k].node())->mapped) varying.push_back(k);
+      const Node* input = &node.inputs[k].node();
+      if (done_.at(input)->mapped) varying.push_back(k);
+      gains = gains || gains_.contains(input);
     }
-    return varying.size() == 1 && is_linear(node.op, varying[0]) ? varying
-                                                                 : std::vector<std::size_t>();
+    const OpRecord* op = &node.op;
+    if (gains && (op == &add_op || op == &sub_op)) return {0, 1};
+    if (varying.size() != 1) return {};
+    const bool linear = op == &neg_op || op == &sum_op || op == &reshape_op ||
+                        op == &transpose_op || op == &slice_op ||
+                        (op == &take_op && varying[0] == 0);
+    return enlarges(*op, varying[0]) || (gains && linear) ? varying : std::vector<std::size_t>();
   }
 
-  // Ops that add nothing to their operand k when it is 0 and keep sums of it.
-  static bool is_linear(const OpRecord& op, std::size_t k) {
-    if (&op == &dot_op) return true;
-    static const OpRecord* const first[] = {&neg_op,     &sum_op,       &broadcast_op,
-                                            &reshape_op, &transpose_op, &slice_op,
-                                            &unslice_op, &take_op,      &scatter_add_op};
-    return k == 0 && std::find(std::begin(first), std::end(first), &op) != std::end(first);
+  // Linear in operand k, which is smaller than the result or less work to add up.
+  static bool enlarges(const OpRecord& op, std::size_t k) {
+    return &op == &dot_op || &op == &broadcast_op || &op == &unslice_op ||
+           (&op == &scatter_add_op && k == 0);
+  }
+
+  // Whether adding up the rows of what the node is made of is less work than adding up its own.
+  bool has_cheaper_sum(const Node& node) const {
+    return &node.op == &dot_op || &node.op == &scatter_add_op || !summed_operands(node).empty();
   }
 
   Tensor sum_of(const Tensor& expression, const Batched& batched) const {
@@ -142,7 +153,9 @@ class Batcher {
   }
 
   void finish(std::optional<Batched> result) {
-    done_.insert_or_assign(&stack_.back().tensor.node(), std::move(result));
+    const Node& node = stack_.back().tensor.node();
+    if (result && result->mapped && has_cheaper_sum(node)) gains_.insert(&node);
+    done_.insert_or_assign(&node, std::move(result));
     stack_.pop_back();
   }
 
@@ -174,6 +187,7 @@ class Batcher {
   const Mapped& mapped_;
   const Dim& count_;
   std::unordered_map<const Node*, std::optional<Batched>> done_;
+  std::unordered_set<const Node*> gains_;  // mapped, and has_cheaper_sum
   std::vector<Visit> stack_;
   std::vector<Tensor> expansions_;  // alive as long as done_ knows their nodes
 };

@@ -275,5 +275,43 @@ Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
   return apply(slice_op, {x}, std::move(attributes));
 }
 
+Dims with_rows(const Dim& count, const Dims& shape) {
+  Dims result = {count};
+  result.insert(result.end(), shape.begin(), shape.end());
+  return result;
+}
+
+std::vector<Tensor> with_rows(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                              const Dim& count) {
+  std::vector<Tensor> result;
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    const Tensor& x = operands[k];
+    result.push_back(
+        mapped[k] ? x : broadcast_axes(x, with_rows(count, x.shape()), axes_from(1, x.rank())));
+  }
+  return result;
+}
+
+std::vector<int> axes_behind_rows(std::vector<int> axes) {
+  for (int& axis : axes) {
+    ++axis;
+  }
+  return axes;
+}
+
+Attributes bounds_behind_rows(Attributes attributes, const Dim& count) {
+  const auto rank = static_cast<std::ptrdiff_t>(attributes.integers.size());
+  attributes.dims.insert(attributes.dims.begin() + rank, count);
+  attributes.dims.insert(attributes.dims.begin(), Dim(0));
+  attributes.integers.insert(attributes.integers.begin(), 1);
+  return attributes;
+}
+
+Tensor move_axis(const Tensor& x, int from, int to) {
+  std::vector<int> axes = other_axes(x.rank(), {from});
+  axes.insert(axes.begin() + to, from);
+  return axes.empty() ? x : transpose(x, axes);
+}
+
 }  // namespace ops
 }  // namespace kroton

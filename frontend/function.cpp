@@ -87,6 +87,13 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
   });
 }
 
+// The size variables that an input fixes: those of its axes, and the one that its value is.
+Dims sizes_fixed_by(const Tensor& input) {
+  Dims result = input.shape();
+  if (const std::optional<Dim> given = size_given_by(input)) result.push_back(*given);
+  return result;
+}
+
 void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
                    const FunctionOptions& options, const SourceLine& line) {
   std::set<const Node*> reached;
@@ -155,13 +162,6 @@ void plan_sizes(FunctionCore::Parts& parts) {
     }
     parts.value_slots.push_back(slot);
   }
-}
-
-// The size variables that an input fixes: those of its axes, and the one that its value is.
-Dims sizes_fixed_by(const Tensor& input) {
-  Dims result = input.shape();
-  if (const std::optional<Dim> given = size_given_by(input)) result.push_back(*given);
-  return result;
 }
 
 // Expresses every constraint by the inputs' sizes. Other variables are those of givens, which

@@ -88,8 +88,10 @@ class ScanBuilder {
 
   void check_initial_rows(const State& state, const std::string& which) const {
     if (state.initial.rank() == 0) {
-      fail<ShapeError>(which + ", is a scalar: with taps the initial value has one row for each of "
-                               "the " + std::to_string(lags(state)) + " earlier values");
+      fail<ShapeError>(which +
+                       ", is a scalar: with taps the initial value has one row for each of "
+                       "the " +
+                       std::to_string(lags(state)) + " earlier values");
     }
     const Dim& rows = state.initial.shape(0);
     if (rows.is_constant() && rows.constant() != lags(state)) {
@@ -144,8 +146,7 @@ class ScanBuilder {
       type.shape.erase(type.shape.begin());
       for (const int tap : sequence.taps) {
         const Dim ahead = first + tap;
-        const Dim row =
-            options_.go_backwards ? sequence.rows.shape(0) - Dim(1) - ahead : ahead;
+        const Dim row = options_.go_backwards ? sequence.rows.shape(0) - Dim(1) - ahead : ahead;
         const Tensor value = parameter(
             sequence.rows.name() + (tap == 0 ? "" : "[" + std::to_string(tap) + "]"), type);
         loop_.rows.push_back({value, sequence.rows, row, options_.go_backwards ? -1 : 1});
@@ -163,13 +164,12 @@ class ScanBuilder {
       for (int lag = 1; lag <= lags(state); ++lag) {
         const std::string name =
             state.initial.name() + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
-        const Tensor initial =
-            has_rows(state) ? state.initial[lags(state) - lag] : state.initial;
+        const Tensor initial = has_rows(state) ? state.initial[lags(state) - lag] : state.initial;
         loop_.states.push_back({make_input(name, type, line_), initial, {}});
       }
       for (const int tap : state.taps) {
-        arguments_.push_back(loop_.states[first_.back() + static_cast<std::size_t>(-tap - 1)]
-                                 .parameter);
+        arguments_.push_back(
+            loop_.states[first_.back() + static_cast<std::size_t>(-tap - 1)].parameter);
       }
     }
   }

@@ -95,8 +95,8 @@ std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
     if (cotangents.size() != node.inputs.size()) {
       throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
                           std::to_string(cotangents.size()) + " cotangents for " +
-                          std::to_string(node.inputs.size()) + " inputs  [" +
-                          to_string(node.line) + "]");
+                          std::to_string(node.inputs.size()) + " inputs  [" + to_string(node.line) +
+                          "]");
     }
     for (std::size_t k = 0; k < cotangents.size(); ++k) {
       const Tensor& input = node.inputs[k];

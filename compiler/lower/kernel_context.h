@@ -13,7 +13,8 @@ class BufferTable {
  public:
   explicit BufferTable(const Graph& graph) : graph_(graph), own_(), common_(own_) {}
   // Those of a loop's body, in the Program of `outer`, which must outlive them.
-  BufferTable(const Graph& body, BufferTable& outer) : graph_(body), own_(), common_(outer.common_) {}
+  BufferTable(const Graph& body, BufferTable& outer)
+      : graph_(body), own_(), common_(outer.common_) {}
   BufferTable(const BufferTable&) = delete;
   BufferTable& operator=(const BufferTable&) = delete;
   // The buffer that holds a stored vertex; created on first use.

@@ -229,9 +229,8 @@ class Lowering {
     bool history = false, backwards = false;
   };
   loop::Expr row_start(const StateRows& state, const Dim& count, const loop::Expr& step) const {
-    const loop::Expr number =
-        state.history ? (state.backwards ? loop::size(count) - step : step)
-                      : loop::binary(loop::Op::mod, step, loop::integer(2));
+    const loop::Expr number = state.history ? (state.backwards ? loop::size(count) - step : step)
+                                            : loop::binary(loop::Op::mod, step, loop::integer(2));
     return number * loop::size(state.row);
   }
 
@@ -285,8 +284,7 @@ class Lowering {
                           state.row * (state.history ? view.count + Dim(1) : Dim(2)));
       group.written.insert(state.buffer->id);
       add_copy(group.steps, given[k],
-               make_part(state.buffer, state.row,
-                         row_start(state, view.count, loop::integer(0))));
+               make_part(state.buffer, state.row, row_start(state, view.count, loop::integer(0))));
       steps.place_part(steps.buffers_.of(parameter), state.buffer,
                        row_start(state, view.count, now));
     }
@@ -336,8 +334,7 @@ class Lowering {
       }
       const Vertex value = inside.outputs[states.size() + k];
       const Dim row = element_count(inside[value].type.shape);
-      const loop::Expr number =
-          backwards ? loop::size(view.count - Dim(1)) - now : now;
+      const loop::Expr number = backwards ? loop::size(view.count - Dim(1)) - now : now;
       send(value, buffer, row, number * loop::size(row));
     }
     for (Vertex v : cluster.roots) {
@@ -388,8 +385,9 @@ class Lowering {
     int writers = 0;
     if (last) {
       for_each_kernel(writer->steps, [&](const loop::Kernel& k) {
-        writers += static_cast<int>(std::count_if(
-            k.outputs.begin(), k.outputs.end(), [&](const auto& b) { return b->id == result->id; }));
+        writers +=
+            static_cast<int>(std::count_if(k.outputs.begin(), k.outputs.end(),
+                                           [&](const auto& b) { return b->id == result->id; }));
       });
     }
     if (!last || read_elsewhere || writer->checks || writers != 1 ||
@@ -518,6 +516,10 @@ class Lowering {
       for (const TensorType& type : *types) {
         for (const Dim& d : type.shape) d.visit_variables(note);
       }
+    }
+    for (Vertex v : graph_.topological_order()) {  // numbers of steps come from values
+      if (graph_[v].op->kind != OpKind::loop) continue;
+      for (const Dim& d : graph_[v].attributes.dims) d.visit_variables(note);
     }
     worker_count().visit_variables(note);
     for (const auto& [identity, atom] : variables) program_.sizes.push_back(atom);

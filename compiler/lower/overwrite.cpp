@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "compiler/lower/kernel_context.h"
+
 namespace kroton {
 namespace {
 

@@ -138,8 +138,8 @@ std::vector<Sample> loop_samples() {
                              loop.count = in[0].shape(0);
                              loop.states = {{state, in[1], next}};
                              loop.rows = {{row, in[0], 0, 1}};
-                             const LoopResult wanted{
-                                 collect == Collect::last ? state : next * row, collect};
+                             const LoopResult wanted{collect == Collect::last ? state : next * row,
+                                                     collect};
                              return make_loop(loop, {&wanted, 1}).front();
                            },
                            true});
@@ -155,7 +155,8 @@ std::vector<Sample> loop_samples() {
 // sequences, then values that stay. body: one parameter for each operand (a state, a row, the value
 // itself); results: the states' next values. dims[1 + k], integers[3 + k]: the row of sequence k
 // that the first step gets, and how far the next step's is from it. integers[0], [1]: the number of
-// states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a loop backwards (compiler/scan/gradient.cpp)
+// states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a
+// loop backwards (compiler/scan/gradient.cpp)
 constinit const OpRecord loop_op = {.name = "loop",
                                     .kind = OpKind::loop,
                                     .arity = -1,

@@ -317,11 +317,14 @@ Result last_of_stack(Graph& graph, Vertex v) {
   const Vertex value = graph.add(loop_last_op, {loop}, std::move(last), line);
   Dims from = starts(graph, v), sizes = shape(graph, v);
   from[0] = 0;
-  const Vertex row = add_reshape(graph, value, [&] {
-    Dims with_step = shape(graph, stack);
-    with_step[0] = 1;
-    return with_step;
-  }(), line);
+  const Vertex row = add_reshape(
+      graph, value,
+      [&] {
+        Dims with_step = shape(graph, stack);
+        with_step[0] = 1;
+        return with_step;
+      }(),
+      line);
   return add_slice(graph, row, from, sizes, graph[v].attributes.integers, line);
 }
 

@@ -368,7 +368,7 @@ class Fuser {
         for (Vertex o : operands) {
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
-          asked.needs_order = asked.needs_order || regroups;
+          asked.needs_order = asked.needs_order || regroups || op.kind == OpKind::loop;
         }
         continue;
       }

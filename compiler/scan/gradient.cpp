@@ -170,8 +170,8 @@ class LoopGradient {
         return known->second;
       }
       if (of_states.contains(&node)) {
-        const bool again = node.op.is_view || (node.op.kind == OpKind::pointwise &&
-                                               node.op.cost <= cheap);
+        const bool again =
+            node.op.is_view || (node.op.kind == OpKind::pointwise && node.op.cost <= cheap);
         if (again) return std::nullopt;
         const LineScope scope(node.line);
         return replacement[&node] =
@@ -180,8 +180,7 @@ class LoopGradient {
       for (int k = 0; k < view_.rows; ++k) {
         const auto at = static_cast<std::size_t>(view_.states + k);
         if (&parameter(at).node() != &node) continue;
-        const Dim last =
-            view_.offset(k) + Dim(view_.stride(k)) * (view_.count - Dim(1));
+        const Dim last = view_.offset(k) + Dim(view_.stride(k)) * (view_.count - Dim(1));
         return replacement[&node] = row(node_.inputs[at], t.type(), last, -view_.stride(k));
       }
       return std::nullopt;

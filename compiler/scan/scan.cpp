@@ -207,8 +207,7 @@ class LoopMaker {
       }
     }
     const TensorType type{expression.dtype(), stacked_shape(loop_.count, expression.shape())};
-    promises_.push_back(
-        {make_input("stack", type, expression.line()), -1, expression, backwards});
+    promises_.push_back({make_input("stack", type, expression.line()), -1, expression, backwards});
     return promises_.back().stand_in;
   }
 
@@ -457,8 +456,8 @@ Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards) 
   attributes.dtype = expression.dtype();
   attributes.dims = stacked_shape(LoopView(node.attributes).count, expression.shape());
   attributes.integers = {backwards ? 1 : 0};
-  attributes.body = std::make_shared<const Body>(
-      Body{node.attributes.body->parameters, {expression}});
+  attributes.body =
+      std::make_shared<const Body>(Body{node.attributes.body->parameters, {expression}});
   return make_node(loop_stack_op, {loop}, std::move(attributes), node.line);
 }
 

@@ -21,10 +21,9 @@ ValueSizes& value_sizes() {
 }
 
 [[noreturn]] void fail(const Tensor& count, const Tensor& at, SourceLine line) {
-  throw ValueError("n_steps: " + count.name() + " is computed by " +
-                   std::string(at.node().op.name) +
-                   ": expected integer scalar inputs, numbers, sizes, +, - and *  [" +
-                   to_string(line) + "]");
+  throw ValueError(
+      "n_steps: " + count.name() + " is computed by " + std::string(at.node().op.name) +
+      ": expected integer scalar inputs, numbers, sizes, +, - and *  [" + to_string(line) + "]");
 }
 
 }  // namespace

@@ -87,9 +87,11 @@ struct takes_impl<F, std::index_sequence<I...>>
 // Whether F can be called with N tensors.
 template <class F, std::size_t N>
 inline constexpr bool takes = takes_impl<F, std::make_index_sequence<N>>::value;
+// Lazy: a generic lambda that takes a tensor is not tried with a span.
 template <class F>
 inline constexpr bool takes_span =
-    std::is_invocable_v<F, std::span<const Tensor>> && !takes<F, 1>;  // not a generic lambda
+    std::conjunction_v<std::bool_constant<!takes<F, 1>>,
+                       std::is_invocable<F, std::span<const Tensor>>>;
 inline constexpr std::size_t most_arguments = 32;
 // The number of tensors F takes: its own if there is one number only, most_arguments + 1 if none.
 template <class F, std::size_t N = 1>

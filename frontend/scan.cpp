@@ -184,6 +184,7 @@ class ScanBuilder {
 
   void check_outputs(std::vector<Tensor>& outputs) {
     const auto& states = options_.outputs_info;
+    if (outputs.empty()) fail<ValueError>("the step returns no outputs");
     if (!states.empty() && outputs.size() != states.size()) {
       fail<ValueError>("the step returns " + std::to_string(outputs.size()) +
                        " outputs, outputs_info has " + std::to_string(states.size()));
@@ -239,7 +240,20 @@ class ScanBuilder {
     const LineScope scope(line_);
     std::vector<LoopResult> wanted;
     for (const Tensor& output : outputs) wanted.push_back({output, Collect::stack});
-    return make_loop(loop_, wanted);
+    std::vector<Tensor> stacks = make_loop(loop_, wanted);
+    if (loop_.truncate >= 0) {
+      for (Tensor& stack : stacks) stack = cut_off(stack);
+    }
+    return stacks;
+  }
+
+  // The gradient stops at the steps before the last ones, whether their work is done in the loop or
+  // outside it.
+  Tensor cut_off(const Tensor& stack) const {
+    if (!is_float(stack.dtype())) return stack;
+    const Dim first = maximum(loop_.count - Dim(loop_.truncate), 0);
+    const Tensor before = lt(arange(loop_.count), size(first));
+    return where(ops::broadcast_axes(before, stack.shape(), {0}), stop_gradient(stack), stack);
   }
 
   const ScanOptions& options_;

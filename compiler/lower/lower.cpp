@@ -238,7 +238,8 @@ class Lowering {
     const Vertex loop = cluster.hero;
     const VertexData& data = graph_[loop];
     const LoopView view(data.attributes);
-    const std::vector<Vertex> operands = graph_.operands(loop);
+    std::vector<Vertex> operands = graph_.operands(loop);
+    for (Vertex& v : operands) v = stored_source(graph_, v);
     std::vector<Vertex> stacks;
     Body body = *data.attributes.body;
     for (Vertex v : cluster.roots) {
@@ -283,8 +284,12 @@ class Lowering {
           buffers_.create(inside[parameter].attributes.name, inside[parameter].type.dtype,
                           state.row * (state.history ? view.count + Dim(1) : Dim(2)));
       group.written.insert(state.buffer->id);
-      add_copy(group.steps, given[k],
-               make_part(state.buffer, state.row, row_start(state, view.count, loop::integer(0))));
+      const loop::Expr first = row_start(state, view.count, loop::integer(0));
+      if (computed_for(operands[k], loop, given[k])) {
+        place_part(given[k], state.buffer, first);
+      } else {
+        add_copy(group.steps, given[k], make_part(state.buffer, state.row, first));
+      }
       steps.place_part(steps.buffers_.of(parameter), state.buffer,
                        row_start(state, view.count, now));
     }
@@ -355,6 +360,13 @@ class Lowering {
     });
     group.steps.emplace_back().kind = std::shared_ptr<const Loop>(std::move(made));
     return group;
+  }
+
+  // Whether only this loop reads the value, and a kernel of its own computes it.
+  bool computed_for(Vertex v, Vertex loop, const loop::BufferRef& buffer) const {
+    const OpKind kind = graph_[v].op->kind;
+    return kind != OpKind::leaf && kind != OpKind::result && graph_.use_count(v) == 1 &&
+           graph_.users(v).front() == loop && program_.placements.count(buffer->id) == 0;
   }
 
   std::vector<Step> body_steps(const std::vector<std::pair<Vertex, loop::BufferRef>>& copies) {

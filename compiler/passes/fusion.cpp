@@ -366,6 +366,7 @@ class Fuser {
       if (op.kind == OpKind::write || op.kind == OpKind::dot || op.kind == OpKind::loop ||
           regroups || demand.needs_storage) {
         for (Vertex o : operands) {
+          if (op.kind == OpKind::loop) o = stored_source(graph_, o);
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
           asked.needs_order = asked.needs_order || regroups || op.kind == OpKind::loop;
@@ -483,6 +484,11 @@ Index Cluster::outer_point() const {
     if (!reduced[axis]) point.push_back(loop::variable(variables[axis]));
   }
   return point;
+}
+
+Vertex stored_source(const Graph& graph, Vertex v) {
+  while (graph.is_op(v, "reshape")) v = graph.operand(v, 0);
+  return v;
 }
 
 bool same_index(const Index& a, const Index& b) {

@@ -39,6 +39,9 @@ struct Fusion {
 // and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic.
 Fusion fuse(const Graph& graph);
 
+// Whose memory holds the elements of a loop's operand: its own, or that of what it regroups.
+Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);
+
 // The index at which `v` reads its operand at position k when `v` itself is evaluated at `point`:
 // one entry per read. For pointwise vertices.
 struct OperandRead {

@@ -43,7 +43,10 @@ Tensor node_like(const Tensor& original, std::vector<Tensor> operands) {
 class LoopMaker {
  public:
   LoopMaker(LoopDefinition loop, std::span<const LoopResult> wanted)
-      : loop_(std::move(loop)), wanted_(wanted.begin(), wanted.end()) {}
+      : loop_(std::move(loop)), wanted_(wanted.begin(), wanted.end()) {
+    // In a sum over the steps their order is free: that in which rows are read forwards.
+    for (const LoopRows& row : loop_.rows) sum_backwards_ = sum_backwards_ || row.stride < 0;
+  }
 
   std::vector<Tensor> run() {
     classify();
@@ -169,8 +172,11 @@ class LoopMaker {
     for (std::size_t k = 0; k < needed.size(); ++k) {
       if (needed[k]) next.push_back(loop_.states[k].next);
     }
+    // A view is taken of the stack of what it views.
     for (const Tensor& tensor : topological_order(next)) {
-      if (varies(tensor) & with_states) feedback_.insert(&tensor.node());
+      if ((varies(tensor) & with_states) && !tensor.node().op.is_view) {
+        feedback_.insert(&tensor.node());
+      }
     }
     for (const LoopState& state : loop_.states) feedback_.insert(&state.parameter.node());
   }
@@ -295,7 +301,7 @@ class LoopMaker {
     }
     const Cone cone = cone_of(expression);
     if (outside_pays(cone)) {
-      if (Tensor all = batched(expression, cone, false)) return sum(all, 0);
+      if (Tensor all = batched(expression, cone, sum_backwards_)) return sum(all, 0);
     }
     return accumulated(expression);
   }
@@ -304,7 +310,7 @@ class LoopMaker {
   Tensor summed_product(const Node& node) {
     const auto inner_first = [&](int k, bool transposed) {
       const Tensor& operand = node.inputs[static_cast<std::size_t>(k)];
-      Tensor all = stacked(operand, false);  // (t, inner, outer) or (t, outer, inner)
+      Tensor all = stacked(operand, sum_backwards_);  // (t, inner, outer) or (t, outer, inner)
       const Dim inner = all.shape(transposed ? 2 : 1);
       const Dim outer = all.shape(transposed ? 1 : 2);
       if (transposed && !inner.is_constant(1)) all = transpose(all, {0, 2, 1});
@@ -319,8 +325,8 @@ class LoopMaker {
 
   // Values of all steps added at the indices of all steps.
   Tensor summed_scatter(const Node& node) {
-    const Tensor values = stacked(node.inputs[0], false);
-    const Tensor indices = stacked(node.inputs[1], false);
+    const Tensor values = stacked(node.inputs[0], sum_backwards_);
+    const Tensor indices = stacked(node.inputs[1], sum_backwards_);
     const int axis = node.attributes.axes[0];
     std::vector<int> order = ops::axes_from(1, axis);
     order.push_back(0);
@@ -415,6 +421,7 @@ class LoopMaker {
   std::unordered_map<const Node*, unsigned> varies_;
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by
   std::vector<Promise> promises_;
+  bool sum_backwards_ = false;
 };
 
 }  // namespace

@@ -252,7 +252,7 @@ class ScanBuilder {
   Tensor cut_off(const Tensor& stack) const {
     if (!is_float(stack.dtype())) return stack;
     const Dim first = maximum(loop_.count - Dim(loop_.truncate), 0);
-    const Tensor before = lt(arange(loop_.count), size(first));
+    const Tensor before = lt(arange(loop_.count), size_of_dim(first));
     return where(ops::broadcast_axes(before, stack.shape(), {0}), stop_gradient(stack), stack);
   }
 

@@ -25,11 +25,4 @@ std::vector<std::optional<Batched>> batch(std::span<const Tensor> expressions,
                                           const std::unordered_map<const Node*, Tensor>& mapped,
                                           const Dim& count);
 
-// The sum of `expression` over all rows. What does not vary from row to row multiplies the sum
-// instead of every row, and rows scattered into one shape add up there, so that no tensor of count
-// such shapes is made. nullopt when an op on the way has no rule.
-std::optional<Tensor> sum_rows(const Tensor& expression,
-                               const std::unordered_map<const Node*, Tensor>& mapped,
-                               const Dim& count);
-
 }  // namespace kroton

@@ -205,7 +205,7 @@ TEST_CASE("scan error: a sequence without rows to step over") {
   const Tensor s = scalar("s");
   const std::string message =
       shape_error([&] { scan([](Tensor row) { return row; }, {.sequences = {s}}); });
-  CHECK(has(message, "s is f32 ()"));
+  CHECK(has(message, "sequence 0, s, is f32 ()"));
   CHECK(has(message, "[here]"));
   CHECK(has(value_error([&] { scan([](Tensor row) { return row; }, {.sequences = {Tensor()}}); }),
             "[here]"));
@@ -253,7 +253,7 @@ TEST_CASE("scan call error: a sequence shorter than n_steps") {
   CHECK(has(shape_error([&] {
               scan([](Tensor row) { return row; }, {.sequences = {three}, .n_steps = 4});
             }),
-            "three"));
+            "the sequences give 3 steps, n_steps is 4  [here]"));
   // After an error the function works as before.
   check_values(f(array_of({1, 2, 3}), 2), {1, 3}, 0);
 }

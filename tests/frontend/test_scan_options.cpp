@@ -99,7 +99,20 @@ TEST_CASE("scan: taps of a sequence before and after the step") {
   check_values(function({x}, z)(array_of({1, 2, 3})), {212, 323}, 0);
   // Only earlier rows.
   const Tensor lag = scan([](Tensor a, Tensor b) { return a - b; }, {.sequences = {{x, {-2, -1}}}});
-  check_values(function({x}, lag)(array_of({5, 3, 9, 1})), {2, -6, 8}, 0);
+  check_values(function({x}, lag)(array_of({5, 3, 9, 1})), {2, -6}, 0);
+  // Only later ones: the rows do not start anew.
+  const Tensor ahead = scan([](Tensor e) { return 2 * e; }, {.sequences = {{x, {1}}}});
+  check_values(function({x}, ahead)(array_of({5, 3, 9})), {6, 18}, 0);
+}
+
+TEST_CASE("scan: taps of a sequence that is read backwards") {
+  const Tensor x = vector("x");
+  const Tensor y = scan([](Tensor before, Tensor now) { return before * 10 + now; },
+                        {.sequences = {{x, {-1, 0}}}, .go_backwards = true});
+  check_values(function({x}, y)(array_of({1, 2, 3, 4})), {43, 32, 21}, 0);
+  const Tensor z = scan([](Tensor now, Tensor next) { return next * 10 + now; },
+                        {.sequences = {{x, {0, 1}}}, .go_backwards = true});
+  check_values(function({x}, z)(array_of({1, 2, 3, 4})), {34, 23, 12}, 0);
 }
 
 TEST_CASE("scan: taps of rows that are vectors, with a state") {

@@ -5,6 +5,7 @@
 #include <kroton/tensor.h>
 
 #include <array>
+#include <concepts>
 #include <functional>
 #include <optional>
 #include <span>
@@ -17,8 +18,9 @@
 namespace kroton {
 
 // A tensor whose rows the steps read: step t gets row t + tap for every tap, in the order of
-// `taps`. With taps the rows start so that the earliest tap reads row 0: a sequence of n rows with
-// taps {-1, 0, 2} has n - 3 steps.
+// `taps`. Where a tap is negative the rows start so that the earliest tap reads row 0: a sequence
+// of n rows with taps {-1, 0, 2} has n - 3 steps, and the first reads rows 0, 1 and 3. With
+// go_backwards rows and taps count from the last row.
 struct Sequence {
   Sequence(Tensor all_rows, std::vector<int> offsets = {0})  // NOLINT: a Tensor is a sequence
       : rows(std::move(all_rows)), taps(std::move(offsets)) {}
@@ -123,7 +125,7 @@ using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tenso
 inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
 inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
 template <class Tuple>
-std::vector<Tensor> as_list(const Tuple& results) {
+requires(!std::derived_from<Tuple, Tensor>) std::vector<Tensor> as_list(const Tuple& results) {
   return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
 }
 
@@ -152,7 +154,7 @@ auto scan(F step, const ScanOptions& options,
         return detail::as_list(detail::call_step(step, arguments));
       },
       arity, options, SourceLine{at.file_name(), at.line()});
-  if constexpr (std::is_same_v<Result, Tensor>) {
+  if constexpr (std::derived_from<Result, Tensor>) {  // x < y is a Mask
     return outputs[0];
   } else if constexpr (std::is_same_v<Result, std::vector<Tensor>>) {
     return outputs;

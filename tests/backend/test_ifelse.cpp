@@ -4,6 +4,8 @@
 #include <kroton/kroton.h>
 
 #include <cmath>
+#include <random>
+#include <set>
 
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
@@ -62,6 +64,89 @@ void check_gradients(const Tensor& cost, const Tensor& c, const Tensor& x, const
     CHECK_NOTHROW(verify_grad(cost, {{c, truth(taken)}, {x, at}}));
     check_agrees({{c, x}, {cost, grad(cost, x)}, {truth(taken), at}});
   }
+}
+
+// Vectors computed from each other, some by lookups with indices of their own, some by an ifelse of
+// one of three flags; the cost is the sum of the last two.
+class RandomGraph {
+ public:
+  explicit RandomGraph(std::uint64_t seed) : random_(seed) {
+    const Tensor flags[] = {flag("c0"), flag("c1"), flag("c2")};
+    inputs.assign(flags, flags + 3);
+    inputs.push_back(x);
+    std::vector<Tensor> values{x};
+    steps_.push_back({});
+    while (values.size() < 14) {
+      Step step{pick(8), {}, 0};
+      for (std::size_t& operand : step.operands) {
+        operand = values.size() - 1 - pick(std::min<std::size_t>(values.size(), 5));
+      }
+      const Tensor& a = values[step.operands[0]];
+      const Tensor& b = values[step.operands[1]];
+      if (step.kind < 2) {
+        values.push_back(step.kind == 0 ? tanh(a) : a * 0.5 + b);
+      } else if (step.kind == 2) {
+        values.push_back(a * b + sum(b) * 0.1);
+      } else if (step.kind < 5) {
+        step.which = lookups++;
+        inputs.push_back(tensor("ids" + std::to_string(step.which), {3}, i64));
+        values.push_back(take(a, inputs.back()));
+      } else {
+        step.which = pick(3);
+        values.push_back(ifelse(flags[step.which], a, b));
+      }
+      steps_.push_back(step);
+    }
+    cost = sum(values.back()) + sum(values[values.size() - 2]) + sum(x);
+  }
+
+  // Which lookups the cost needs with these flags.
+  std::set<std::size_t> needed_lookups(unsigned flags) const {
+    std::set<std::size_t> result;
+    std::vector<bool> needed(steps_.size(), false);
+    needed[steps_.size() - 1] = needed[steps_.size() - 2] = true;
+    for (std::size_t k = steps_.size(); k-- > 1;) {
+      if (!needed[k]) continue;
+      const Step& step = steps_[k];
+      const bool branch = step.kind >= 5;
+      const bool lookup = step.kind >= 3 && !branch;
+      if (lookup) result.insert(step.which);
+      const bool taken = (flags >> step.which & 1) != 0;
+      if (!branch || taken) needed[step.operands[0]] = true;
+      if (branch ? !taken : step.kind == 1 || step.kind == 2) needed[step.operands[1]] = true;
+    }
+    return result;
+  }
+
+  std::vector<Array> values(unsigned flags, const std::set<std::size_t>& bad) const {
+    std::vector<Array> result;
+    for (unsigned k = 0; k < 3; ++k) result.push_back(truth((flags >> k & 1) != 0));
+    result.push_back(Array::from({0.5F, -1.25F, 0.75F}));
+    for (std::size_t k = 0; k < lookups; ++k) {
+      const std::int64_t last = bad.contains(k) ? 3 : static_cast<std::int64_t>(k % 3);
+      result.push_back(Array::from({std::int64_t{2}, std::int64_t{0}, last}));
+    }
+    return result;
+  }
+
+  Tensor x = tensor("x", {3});
+  std::vector<Tensor> inputs;
+  Tensor cost;
+  std::size_t lookups = 0;
+
+ private:
+  struct Step {
+    std::size_t kind = 0;  // 0: tanh, 1 and 2: of two, 3 and 4: a lookup, above: an ifelse
+    std::size_t operands[2] = {0, 0};
+    std::size_t which = 0;  // lookup or flag
+  };
+  std::size_t pick(std::size_t count) { return random_() % count; }
+  std::mt19937_64 random_;
+  std::vector<Step> steps_;
+};
+
+std::vector<Argument> arguments(const std::vector<Array>& values) {
+  return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -299,7 +384,36 @@ TEST_CASE("ifelse: several of one condition share a branch, and results are writ
   const std::string text = to_string(program);
   CHECK(text.find("if c") != std::string::npos);
   // Only x must be copied: all else is computed where the result lies.
-  CHECK(text.find("_ifelse") == text.rfind("_ifelse"));
+  CHECK(text.find("_ifelse(in x: ") != std::string::npos);
+  CHECK(text.find("_ifelse(") == text.rfind("_ifelse("));
+}
+
+TEST_CASE("ifelse: random graphs evaluate what they need, and nothing else that may fail") {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    CAPTURE(seed);
+    const RandomGraph graph(seed);
+    const auto f = function(graph.inputs, {graph.cost, grad(graph.cost, graph.x)},
+                            {.on_unused_input = UnusedInput::ignore});
+    for (unsigned flags = 0; flags < 8; ++flags) {
+      CAPTURE(flags);
+      const std::set<std::size_t> needed = graph.needed_lookups(flags);
+      const std::vector<Array> good = graph.values(flags, {});
+      check_agrees({graph.inputs, {graph.cost, grad(graph.cost, graph.x)}, good});
+      const auto results = f.call(arguments(good));
+      // All the others out of range.
+      std::set<std::size_t> others;
+      for (std::size_t k = 0; k < graph.lookups; ++k) {
+        if (!needed.contains(k)) others.insert(k);
+      }
+      const auto again = f.call(arguments(graph.values(flags, others)));
+      CHECK(floats(again[0]) == floats(results[0]));
+      CHECK(floats(again[1]) == floats(results[1]));
+      for (const std::size_t k : needed) {
+        CAPTURE(k);
+        CHECK_THROWS_AS(f.call(arguments(graph.values(flags, {k}))), ValueError);
+      }
+    }
+  }
 }
 
 TEST_CASE("ifelse: errors of building it") {

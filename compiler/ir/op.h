@@ -98,7 +98,7 @@ struct ReferenceValue {
 // What `reference` sees: concrete inputs, and the output's shape already known.
 struct ReferenceContext {
   const Attributes& attributes;
-  std::vector<const ReferenceValue*> inputs;
+  std::vector<const ReferenceValue*> inputs;     // null: not evaluated, the value of a branch
   ReferenceValue& output;                        // shape and dtype set, data zero-filled to size
   std::function<std::int64_t(const Dim&)> size;  // the value of a symbolic size
 };

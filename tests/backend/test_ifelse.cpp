@@ -293,6 +293,9 @@ TEST_CASE("ifelse: the gradient of the side not taken is not evaluated") {
   CHECK(floats(f(false, t.table, t.good)[1]) == Floats{3, 12, 48});
   CHECK(floats(f(false, t.table, t.bad)[1]) == Floats{3, 12, 48});
   CHECK_THROWS_AS(f(true, t.table, t.bad), ValueError);
+  CHECK_NOTHROW(verify_grad(cost, {{t.c, truth(false)}, {t.x, t.table}, {t.ids, t.bad}}));
+  CHECK_THROWS_AS(verify_grad(cost, {{t.c, truth(true)}, {t.x, t.table}, {t.ids, t.bad}}),
+                  ValueError);
   // The gradient alone, and one that no value of the lookup is needed for.
   const Tensor linear = ifelse(t.c, sum(t.rows), sum(t.x));
   const auto g = function({t.c, t.x, t.ids}, grad(linear, t.x));

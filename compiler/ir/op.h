@@ -19,6 +19,7 @@ enum class OpKind : std::uint8_t {
   write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
   loop,       // runs attributes.body for each step; has no value of its own
   result,     // a value that its operand, a loop, computes
+  branch,     // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
   composite   // stands for a composition of other ops until the expand pass: `expand`
 };
 
@@ -97,7 +98,7 @@ struct ReferenceValue {
 // What `reference` sees: concrete inputs, and the output's shape already known.
 struct ReferenceContext {
   const Attributes& attributes;
-  std::vector<const ReferenceValue*> inputs;
+  std::vector<const ReferenceValue*> inputs;     // null: not evaluated, the value of a branch
   ReferenceValue& output;                        // shape and dtype set, data zero-filled to size
   std::function<std::int64_t(const Dim&)> size;  // the value of a symbolic size
 };
@@ -117,6 +118,9 @@ struct OpRecord {
   int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
   bool is_view = false;  // at() only moves or repeats elements of input 0
   bool commutative = false;
+  // Its evaluation may end the call with an error: it checks indices. What may fail is evaluated
+  // only if an output or update really needs it.
+  bool may_fail = false;
   Reduction reduction = Reduction::absent;
 
   TensorType (*infer)(TypeContext& context) = nullptr;

@@ -144,6 +144,10 @@ loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
 
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
                                       int axis) {
+  if (!graph_[v].op->may_fail) {
+    throw InternalError(std::string(graph_[v].op->name) +
+                        ": checks an index, but its record does not say that it may fail");
+  }
   int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
   if (site < 0) {
     const VertexData& data = graph_[v];

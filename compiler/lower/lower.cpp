@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "compiler/lower/branches.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
@@ -49,12 +50,14 @@ class Lowering {
   void run() {
     place_arguments();
     place_constants();
+    for (const Graph::Update& update : graph_.updates) collect_update(update);
+    share_results();
     for (const Cluster& cluster : fusion_.clusters) lower_cluster(cluster);
-    for (const Graph::Update& update : graph_.updates) update_in_place(update);
+    for (const Update& update : updates_) update_in_place(update);
     order_clusters();
     add_copies();
     int kernels = 0, loops = 0;
-    program_.steps = finished(steps_, kernels, loops);
+    program_.steps = finished(branched_steps(), kernels, loops);
     collect_sizes();
     plan_memory(program_);
     program_.sites = buffers_.sites();
@@ -64,9 +67,16 @@ class Lowering {
   // The kernels of one cluster, and what decides when they may run.
   struct Group {
     std::vector<Step> steps;
+    Guard guard;
     std::set<int> read, written;  // buffers
     bool checks = false;
     bool overwrites_state = false;
+  };
+  // What a shared variable becomes where the guard holds.
+  struct Update {
+    std::shared_ptr<SharedState> state;
+    Vertex value;
+    Guard guard;
   };
 
   void place_arguments() {
@@ -157,6 +167,87 @@ class Lowering {
     place(buffer, position);
   }
 
+  // An update by an ifelse that nothing else reads is two updates under its condition, and none
+  // where the old value stays.
+  void collect_update(const Graph::Update& update) {
+    std::vector<Update> pending{{update.state, update.value, {}}};
+    while (!pending.empty()) {
+      const Update next = std::move(pending.back());
+      pending.pop_back();
+      const VertexData& data = graph_[next.value];
+      if (data.op->kind == OpKind::branch && graph_.use_count(next.value) == 1) {
+        dissolved_.insert(next.value);
+        const std::vector<Vertex> operands = graph_.operands(next.value);
+        for (const bool holds : {false, true}) {
+          pending.push_back(
+              {next.state, operands[holds ? 1 : 2], extended(next.guard, {operands[0], holds})});
+        }
+      } else if (data.op->kind != OpKind::leaf || data.attributes.state != next.state) {
+        updates_.push_back(next);
+      }
+    }
+  }
+
+  // What is computed for one side of an ifelse only is stored where the result lies.
+  void share_results() {
+    std::map<Vertex, const Cluster*> stored_by;
+    for (const Cluster& cluster : fusion_.clusters) {
+      if (cluster.kind == Cluster::Kind::loop) continue;  // places its results itself
+      for (Vertex v : cluster.roots) stored_by[v] = &cluster;
+      if (cluster.kind != Cluster::Kind::branch) continue;
+      ifelse_lines_.try_emplace(graph_.operand(cluster.hero, 0),
+                                kroton::to_string(graph_[cluster.hero].line));
+    }
+    for (auto it = fusion_.clusters.rbegin(); it != fusion_.clusters.rend(); ++it) {
+      if (it->kind != Cluster::Kind::branch || dissolved_.count(it->hero)) continue;
+      const std::vector<Vertex> operands = graph_.operands(it->hero);
+      for (const bool holds : {true, false}) {
+        const Vertex v = operands[holds ? 1 : 2];
+        const auto writer = stored_by.find(v);
+        if (writer == stored_by.end() || graph_.use_count(v) != 1) continue;
+        if (writer->second->guard != extended(it->guard, {operands[0], holds})) continue;
+        if (!(graph_[v].type == graph_[it->hero].type)) continue;
+        buffers_.set(v, buffers_.of(it->hero));
+      }
+    }
+  }
+
+  void lower_branch(const Cluster& cluster) {
+    if (dissolved_.count(cluster.hero)) return;
+    const std::vector<Vertex> operands = graph_.operands(cluster.hero);
+    const loop::BufferRef& to = buffers_.of(cluster.hero);
+    for (const bool holds : {true, false}) {
+      const Vertex v = operands[holds ? 1 : 2];
+      if (fusion_.stored[v] && buffers_.of(v) == to) continue;
+      Group group;
+      add_copy(group.steps, v, to, "_ifelse");
+      std::get<loop::Kernel>(group.steps.back().kind).source =
+          kroton::to_string(graph_[cluster.hero].line);
+      if (fusion_.stored[v]) group.read.insert(buffers_.of(v)->id);
+      group.written.insert(to->id);
+      group.guard = extended(cluster.guard, {operands[0], holds});
+      add_group(std::move(group));
+    }
+  }
+
+  void add_group(Group group) {
+    for (const auto& step : group.guard) group.read.insert(condition(step.condition)->id);
+    groups_.push_back(std::move(group));
+  }
+
+  // Where the condition of an ifelse lies during the whole call.
+  const loop::BufferRef& condition(Vertex v) {
+    loop::BufferRef& buffer = conditions_[v];
+    if (buffer) return buffer;
+    const bool updated =
+        std::any_of(graph_.updates.begin(), graph_.updates.end(),
+                    [&](const auto& update) { return update.state == graph_[v].attributes.state; });
+    if (!updated && !graph_.is_op(v, "literal")) return buffer = buffers_.of(v);
+    buffer = buffers_.create("held", DType::boolean, 1);
+    add_copy(first_, v, buffer);
+    return buffer;
+  }
+
   void lower_cluster(const Cluster& cluster) {
     KernelContext context(graph_, fusion_, cluster, buffers_);
     Group group;
@@ -172,9 +263,13 @@ class Lowering {
         kernels = lower_write(context, machine_.vector_bytes);
         break;
       case Cluster::Kind::loop:
-        groups_.push_back(lower_loop(cluster));
+        add_group(lower_loop(cluster));
+        return;
+      case Cluster::Kind::branch:
+        lower_branch(cluster);
         return;
     }
+    group.guard = cluster.guard;
     std::string ops;
     std::set<std::string> lines;
     for (Vertex v : cluster.members) {
@@ -195,7 +290,7 @@ class Lowering {
       for (const loop::BufferRef& b : kernel.outputs) group.written.insert(b->id);
       group.steps.emplace_back().kind = std::move(kernel);
     }
-    groups_.push_back(std::move(group));
+    add_group(std::move(group));
   }
 
   void add_kernel(std::vector<Step>& steps, loop::Kernel kernel, const char* name) const {
@@ -203,13 +298,15 @@ class Lowering {
     collect_buffers(kernel);
     steps.emplace_back().kind = std::move(kernel);
   }
-  void add_copy(std::vector<Step>& steps, const loop::BufferRef& from, const loop::BufferRef& to) {
-    add_kernel(steps, copy_kernel(from, to, machine_.vector_bytes), "_copy");
+  void add_copy(std::vector<Step>& steps, const loop::BufferRef& from, const loop::BufferRef& to,
+                const char* name = "_copy") const {
+    add_kernel(steps, copy_kernel(from, to, machine_.vector_bytes), name);
   }
   // The value of a vertex into `to`: a literal is written, anything else copied.
-  void add_copy(std::vector<Step>& steps, Vertex v, const loop::BufferRef& to) {
+  void add_copy(std::vector<Step>& steps, Vertex v, const loop::BufferRef& to,
+                const char* name = "_copy") {
     if (!graph_.is_op(v, "literal")) {
-      add_copy(steps, buffers_.of(v), to);
+      add_copy(steps, buffers_.of(v), to, name);
       return;
     }
     loop::Kernel kernel;
@@ -250,6 +347,7 @@ class Lowering {
     Graph inside(body.parameters, body.results, {}, false);
     Lowering steps(inside, *this);
     Group group;
+    group.guard = cluster.guard;
     const loop::Variable step = fresh_variable("step");
     const loop::Expr now = loop::variable(step);
     const loop::Expr after = now + loop::integer(1);
@@ -371,25 +469,23 @@ class Lowering {
 
   std::vector<Step> body_steps(const std::vector<std::pair<Vertex, loop::BufferRef>>& copies) {
     place_constants();
+    share_results();
     for (const Cluster& cluster : fusion_.clusters) lower_cluster(cluster);
     order_clusters();
-    for (const auto& [v, to] : copies) add_copy(steps_, v, to);
-    return std::move(steps_);
+    for (const auto& [v, to] : copies) add_copy(last_, v, to);
+    return branched_steps();
   }
 
   // Stores an update's value straight over the old one where nobody needs the old one any more;
   // otherwise it is copied after everything else has run.
-  void update_in_place(const Graph::Update& update) {
+  void update_in_place(const Update& update) {
     const Vertex v = update.value;
     const loop::BufferRef state = state_buffer_.at(update.state.get());
     const loop::BufferRef result = buffers_.of(v);
-    const auto writer = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) {
-      return g.written.count(result->id) != 0;
-    });
+    const auto writes = [&](const Group& g) { return g.written.count(result->id) != 0; };
+    const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
     const bool read_elsewhere =
-        program_.placements.count(result->id) != 0 || !graph_.users(v).empty() ||
-        std::count_if(graph_.updates.begin(), graph_.updates.end(),
-                      [&](const Graph::Update& u) { return u.value == v; }) > 1;
+        program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
     // The last kernel of the group writes it, and it alone.
     const auto* last = writer == groups_.end() || writer->steps.empty()
                            ? nullptr
@@ -402,9 +498,10 @@ class Lowering {
                                            [&](const auto& b) { return b->id == result->id; }));
       });
     }
-    if (!last || read_elsewhere || writer->checks || writers != 1 ||
+    if (!last || read_elsewhere || writer->guard != update.guard || writer->checks ||
+        writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
         !may_overwrite(*last, result->id, state->id)) {
-      state_copies_.push_back({v, state});
+      state_copies_.push_back(update);
       return;
     }
     // Readers of the old value and everything that may fail come first.
@@ -417,7 +514,7 @@ class Lowering {
     writer->overwrites_state = true;
     if (sorted().empty() && !groups_.empty()) {
       *writer = std::move(before);
-      state_copies_.push_back({v, state});
+      state_copies_.push_back(update);
     }
   }
 
@@ -426,25 +523,29 @@ class Lowering {
   std::vector<std::size_t> sorted() const {
     const std::size_t n = groups_.size();
     std::vector<std::set<std::size_t>> after(n);
-    std::map<int, std::size_t> writer;
+    std::map<int, std::vector<std::size_t>> writers;
     for (std::size_t g = 0; g < n; ++g) {
-      for (int b : groups_[g].written) writer[b] = g;
+      for (int b : groups_[g].written) writers[b].push_back(g);
     }
     std::set<int> states;
     for (const auto& [state, buffer] : state_buffer_) states.insert(buffer->id);
     for (std::size_t g = 0; g < n; ++g) {
       for (int b : groups_[g].read) {
-        const auto it = writer.find(b);
-        if (it == writer.end() || it->second == g) continue;
-        if (states.count(b)) {
-          after[g].insert(it->second);  // the old value is read before it is overwritten
-        } else {
-          after[it->second].insert(g);
+        const auto it = writers.find(b);
+        if (it == writers.end()) continue;
+        for (std::size_t w : it->second) {
+          if (w == g || exclusive(groups_[w].guard, groups_[g].guard)) continue;
+          if (states.count(b)) {
+            after[g].insert(w);  // the old value is read before it is overwritten
+          } else {
+            after[w].insert(g);
+          }
         }
       }
       if (!groups_[g].checks) continue;
       for (std::size_t h = 0; h < n; ++h) {
-        if (h != g && groups_[h].overwrites_state) after[g].insert(h);
+        if (h == g || !groups_[h].overwrites_state) continue;
+        if (!exclusive(groups_[g].guard, groups_[h].guard)) after[g].insert(h);
       }
     }
     std::vector<int> waiting(n, 0);
@@ -455,10 +556,25 @@ class Lowering {
     for (std::size_t g = 0; g < n; ++g) {
       if (waiting[g] == 0) ready.insert(g);
     }
+    // The first in the order of fusion; with branches, what keeps their number small: all that no
+    // further condition guards before the next branch begins, and a branch to its end.
+    const bool branches = std::any_of(groups_.begin(), groups_.end(),
+                                      [](const Group& g) { return !g.guard.empty(); });
+    const Guard always;
     std::vector<std::size_t> order;
     while (!ready.empty()) {
-      const std::size_t g = *ready.begin();
-      ready.erase(ready.begin());
+      auto next = ready.begin();
+      if (branches) {
+        const Guard& last = order.empty() ? always : groups_[order.back()].guard;
+        const auto key = [&](std::size_t g) {
+          const Guard& guard = groups_[g].guard;
+          return std::tuple(-affinity(last, guard), guard.size(), g);
+        };
+        next = std::min_element(ready.begin(), ready.end(),
+                                [&](auto a, auto b) { return key(a) < key(b); });
+      }
+      const std::size_t g = *next;
+      ready.erase(next);
       order.push_back(g);
       for (std::size_t h : after[g]) {
         if (--waiting[h] == 0) ready.insert(h);
@@ -473,30 +589,44 @@ class Lowering {
     if (order.size() != groups_.size())
       throw InternalError("lowering: kernels depend on each other in a circle");
     for (std::size_t g : order) {
-      for (Step& step : groups_[g].steps) steps_.push_back(std::move(step));
+      for (Step& step : groups_[g].steps) add_step(groups_[g].guard, std::move(step));
     }
   }
 
+  void add_step(const Guard& guard, Step step) {
+    GuardedStep& added = steps_.emplace_back();
+    for (const auto& [v, holds] : guard) {
+      added.guard.push_back({condition(v), holds, ifelse_lines_.at(v)});
+    }
+    added.step = std::move(step);
+  }
+
   void add_copies() {
-    std::vector<Step> first, last;
     for (const auto& [v, to] : output_copies_) {
       // Old values of shared variables, so before any update.
-      add_copy(graph_[v].op->kind == OpKind::leaf ? first : last, v, to);
+      add_copy(graph_[v].op->kind == OpKind::leaf ? first_ : last_, v, to);
     }
-    for (const auto& [v, to] : state_copies_) {
-      if (graph_[v].op->kind != OpKind::leaf) {
-        add_copy(last, v, to);
-        continue;
+    for (const Update& update : state_copies_) {
+      const loop::BufferRef to = state_buffer_.at(update.state.get());
+      std::vector<Step> copy;
+      if (graph_[update.value].op->kind != OpKind::leaf) {
+        add_copy(copy, update.value, to);
+      } else {
+        // Another shared variable's old value, kept before anything changes it.
+        const auto held = buffers_.create("held", to->dtype, to->size);
+        add_copy(first_, update.value, held);
+        add_copy(copy, held, to);
       }
-      // Another shared variable's old value, kept before anything changes it.
-      const auto held = buffers_.create("held", to->dtype, to->size);
-      add_copy(first, v, held);
-      add_copy(last, held, to);
+      add_step(update.guard, std::move(copy.front()));
     }
-    steps_.insert(steps_.begin(), std::make_move_iterator(first.begin()),
-                  std::make_move_iterator(first.end()));
-    steps_.insert(steps_.end(), std::make_move_iterator(last.begin()),
-                  std::make_move_iterator(last.end()));
+  }
+
+  // All steps, in nested branches.
+  std::vector<Step> branched_steps() {
+    std::vector<Step> steps = std::move(first_);
+    for (Step& step : nest_branches(steps_)) steps.push_back(std::move(step));
+    for (Step& step : last_) steps.push_back(std::move(step));
+    return steps;
   }
 
   // The steps with every kernel and loop numbered and verified.
@@ -509,6 +639,11 @@ class Lowering {
         named->name = "loop" + std::to_string(loops++);
         named->steps = finished((*loop)->steps, kernels, loops);
         copy.kind = std::shared_ptr<const Loop>(std::move(named));
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        auto named = std::make_shared<Branch>(**branch);
+        named->then_steps = finished((*branch)->then_steps, kernels, loops);
+        named->else_steps = finished((*branch)->else_steps, kernels, loops);
+        copy.kind = std::shared_ptr<const Branch>(std::move(named));
       } else if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
         loop::Kernel named = *kernel;
         named.name = "k" + std::to_string(kernels++) + named.name;
@@ -543,9 +678,14 @@ class Lowering {
   BufferTable buffers_;
   Program& program_;
   std::vector<Group> groups_;
-  std::vector<Step> steps_;
+  std::vector<GuardedStep> steps_;
+  std::vector<Step> first_, last_;  // before and after all others
   std::map<const SharedState*, loop::BufferRef> state_buffer_;
-  std::vector<std::pair<Vertex, loop::BufferRef>> output_copies_, state_copies_;
+  std::vector<std::pair<Vertex, loop::BufferRef>> output_copies_;
+  std::vector<Update> updates_, state_copies_;
+  std::set<Vertex> dissolved_;                    // ifelse that are updates under a condition
+  std::map<Vertex, loop::BufferRef> conditions_;  // by the condition
+  std::map<Vertex, std::string> ifelse_lines_;    // by the condition: of one of its ifelse
 };
 
 }  // namespace

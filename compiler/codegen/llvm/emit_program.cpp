@@ -50,10 +50,29 @@ class ProgramEmitter {
         call_kernel(*kernel);
       } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
         run_loop(**loop);
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        run_branch(**branch);
       } else {
         throw InternalError("emit_program: a step that the CPU has no code for");
       }
     }
+  }
+
+  void run_branch(const Branch& branch) {
+    llvm::Value* condition = builder_.CreateICmpNE(
+        builder_.CreateLoad(builder_.getInt8Ty(), buffer_address(branch.condition)),
+        builder_.getInt8(0), branch.condition->name);
+    auto* then_block = block("then");
+    auto* else_block = block("else");
+    auto* join = block("join");
+    builder_.CreateCondBr(condition, then_block, else_block);
+    builder_.SetInsertPoint(then_block);
+    run_steps(branch.then_steps);
+    builder_.CreateBr(join);
+    builder_.SetInsertPoint(else_block);
+    run_steps(branch.else_steps);
+    builder_.CreateBr(join);
+    builder_.SetInsertPoint(join);
   }
 
   void run_loop(const Loop& loop) {

@@ -108,6 +108,13 @@ Tensor logical_xor(const Operand& x, const Operand& y);
 Tensor logical_not(const Operand& x);
 // x where `condition` (boolean) holds, else y.
 Tensor where(const Operand& condition, const Operand& x, const Operand& y);
+// `then_value` if `condition` holds, else `else_value`, and only that one is evaluated: what the
+// other needs and nothing else does is not computed, and an index out of range in it is no error.
+// The same holds for gradients through it. The condition is a boolean scalar (TypeError,
+// ShapeError); the values have one shape, no broadcasting (ShapeError); free sizes that meet must
+// be equal, also at a call that takes neither. dtypes are promoted; a literal takes the dtype and
+// shape of the value it meets.
+Tensor ifelse(const Operand& condition, const Operand& then_value, const Operand& else_value);
 
 // ---- Conversion.
 

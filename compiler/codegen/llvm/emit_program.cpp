@@ -129,6 +129,8 @@ class ProgramEmitter {
   }
 
   void call_kernel(const loop::Kernel& kernel) {
+    const int number = kernels_++;
+    profile(number, true);
     const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
     std::vector<llvm::Value*> arguments;
     for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
@@ -139,7 +141,9 @@ class ProgramEmitter {
     llvm::Value* zero = builder_.getInt64(0);
     if (!emitted.parallel_extent) {
       arguments.insert(arguments.end(), {zero, zero, zero});
-      return_if_failed(builder_.CreateCall(emitted.function, arguments), emitted);
+      llvm::Value* status = builder_.CreateCall(emitted.function, arguments);
+      profile(number, false);
+      return_if_failed(status, emitted);
       return;
     }
     llvm::Value* extent = scalar(emitted.parallel_extent);
@@ -183,7 +187,21 @@ class ProgramEmitter {
     llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
     status->addIncoming(status_alone, alone);
     status->addIncoming(status_threads, threads);
+    profile(number, false);
     return_if_failed(status, emitted);
+  }
+
+  // Tells the context that the kernel begins or ends, if the Program is to be profiled.
+  void profile(int kernel, bool begins) {
+    if (!program_.profile) return;
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {pointer, i32, i32}, false);
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, profile)));
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.getInt32(static_cast<std::uint32_t>(kernel)),
+                         builder_.getInt32(begins ? 1 : 0)});
   }
 
   // The kroton_body that unpacks the environment and runs one worker's share.
@@ -259,6 +277,7 @@ class ProgramEmitter {
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
+  int kernels_ = 0;  // emitted so far
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What a compiled function shows of itself: f.print(), f.dot(), f.profile().
 #include <kroton/error.h>
 
+#include <algorithm>
 #include <iostream>
 #include <unordered_set>
 
@@ -10,8 +11,6 @@
 
 namespace kroton::detail {
 namespace {
-
-std::string type_text(const TensorType& type) { return to_string(type); }
 
 std::string lines_of(const std::string& source) {
   return source.empty() ? "" : "  [" + source + "]";
@@ -23,7 +22,7 @@ class ProgramText {
     text_ = "function " + parts.name + "  [" + to_string(parts.line) + "]\n";
     for (std::size_t k = 0; k < program_.inputs.size(); ++k) {
       arguments_.push_back("input " + parts.inputs[k].name());
-      text_ += "  " + arguments_.back() + " : " + type_text(program_.inputs[k]) + "\n";
+      text_ += "  " + arguments_.back() + " : " + to_string(program_.inputs[k]) + "\n";
     }
     for (std::size_t k = 0; k < program_.states.size(); ++k) {
       const SharedState& state = *program_.states[k];
@@ -34,14 +33,30 @@ class ProgramText {
     }
     for (std::size_t k = 0; k < program_.outputs.size(); ++k) {
       arguments_.push_back("output " + std::to_string(k));
-      text_ += "  " + arguments_.back() + " : " + type_text(program_.outputs[k]) + "\n";
+      text_ += "  " + arguments_.back() + " : " + to_string(program_.outputs[k]) + "\n";
     }
     text_ += "  arena : " + program_.arena_bytes.to_string() + " bytes\n";
+    name_slots();
     steps(program_.steps, "");
   }
   const std::string& text() const { return text_; }
 
  private:
+  // Buffers that begin at the same place share a slot of the arena.
+  void name_slots() {
+    std::vector<Dim> offsets;
+    for (const auto& [id, place] : program_.placements) {
+      if (place.kind != Placement::Kind::arena) continue;
+      auto found = std::find(offsets.begin(), offsets.end(), place.offset);
+      if (found == offsets.end()) {
+        text_ += "  slot " + std::to_string(offsets.size()) + " : arena from byte " +
+                 place.offset.to_string() + "\n";
+        found = offsets.insert(offsets.end(), place.offset);
+      }
+      slots_[id] = found - offsets.begin();
+    }
+  }
+
   void steps(const std::vector<Step>& list, const std::string& indent) {
     for (const Step& step : list) {
       std::visit([&](const auto& what) { add(what, indent); }, step.kind);
@@ -52,7 +67,7 @@ class ProgramText {
     text_ += indent + kernel.name + lines_of(kernel.source) + "\n";
     buffers("in", kernel.inputs, indent);
     buffers("out", kernel.outputs, indent);
-    buffers("worker", kernel.scratch, indent);
+    buffers("scratch", kernel.scratch, indent);
   }
   void add(const std::shared_ptr<const Loop>& loop, const std::string& indent) {
     text_ += indent + "loop " + loop->name + ", " + loop->extent.to_string() + " times" +
@@ -101,6 +116,7 @@ class ProgramText {
 
   const Program& program_;
   std::vector<std::string> arguments_;
+  std::map<int, std::ptrdiff_t> slots_;  // by buffer
   std::string text_;
 };
 
@@ -161,7 +177,7 @@ class DotText {
     std::string label = std::string(data.op->name);
     if (leaf && !data.attributes.name.empty()) label += " " + data.attributes.name;
     if (leaf && data.attributes.state) label += " " + data.attributes.state->name;
-    label += "\n" + type_text(data.type);
+    label += "\n" + to_string(data.type);
     if (data.line.line != 0) label += "\n" + to_string(data.line);
     text_ += indent + id(v) + " [label=" + quoted(label);
     if (leaf) text_ += ", style=filled, fillcolor=lightgray";

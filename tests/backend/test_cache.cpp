@@ -38,13 +38,14 @@ struct Model {
 
 kt::Program program_of(const kt::Tensor& input, const kt::Tensor& output,
                        const std::string& name = "f") {
-  kt::Graph graph({input}, {output}, {});
+  const std::vector<kt::Tensor> inputs{input}, outputs{output};
+  kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   return kt::lower(graph, name, {false, 32});
 }
 
 std::string key_of(const kt::Program& program, const std::vector<std::string>& target = {"cpu"}) {
-  return to_hex(cache_key(program, target));
+  return kt::to_hex(kt::cache_key(program, target));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ using cache_test::Setting;
 using kroton::Cache;
 using kroton::Digest;
 using kroton::sha256;
+using kroton::to_hex;
 namespace fs = std::filesystem;
 
 namespace {

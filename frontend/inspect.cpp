@@ -104,10 +104,9 @@ class ProgramText {
       case Placement::Kind::constant:
         return ", constant " + std::to_string(place.argument);
       case Placement::Kind::arena:
-        return ", arena at " + place.offset.to_string();
+        return ", slot " + std::to_string(slots_.at(buffer->id));
       case Placement::Kind::worker_scratch:
-        return ", arena at " + place.offset.to_string() + ", one each " + place.stride.to_string() +
-               " bytes";
+        return ", one per worker";
       case Placement::Kind::part:
         return ", in " + place.of->name + " from element " + loop::to_string(place.start);
     }

@@ -107,6 +107,7 @@ TEST_CASE("cache: a directory that cannot be used is an IoError when a function 
 // The same test case plays both processes: the environment tells the second one that it is it.
 TEST_CASE("cache: another process finds what this one compiled") {
   if (const char* compilations = std::getenv("KROTON_TEST_EXPECTED_COMPILATIONS")) {
+    const Setting cache("KROTON_CACHE", std::getenv("KROTON_TEST_CACHE"));
     const std::int64_t before = kt::compilation_count();
     Model model;
     CHECK(kt::compilation_count() - before == std::atoi(compilations));
@@ -114,8 +115,9 @@ TEST_CASE("cache: another process finds what this one compiled") {
   }
   const Directory directory;
   const Setting cache("KROTON_CACHE", directory.path());
-  const auto run_another = [](const char* expected) {
+  const auto run_another = [&](const char* expected) {
     const Setting role("KROTON_TEST_EXPECTED_COMPILATIONS", expected);
+    const Setting where("KROTON_TEST_CACHE", directory.path());
     const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
     return std::system(("'" + self + "' -m -tc='cache: another process finds*' >&2").c_str());
   };

@@ -51,8 +51,10 @@ extern "C" void kroton_print_value(kroton_context*, const char* message, std::in
       value = view(static_cast<double*>(nullptr));
       break;
   }
-  const std::string text = std::string(message) + " " + std::string(name_of(value.dtype())) + " " +
-                           to_string(value.shape()) + "\n" + to_string(value) + "\n";
+  std::string text = message;
+  if (!text.empty()) text += ' ';
+  text += std::string(name_of(value.dtype())) + " " + to_string(value.shape()) + "\n" +
+          to_string(value) + "\n";
   const std::lock_guard lock(output().mutex);
   *output().stream << text << std::flush;
 }

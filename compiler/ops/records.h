@@ -28,6 +28,8 @@ extern const OpRecord dot_op;
 extern const OpRecord take_op, scatter_add_op, pick_op, one_hot_op, iota_op, size_op;
 // loop.cpp
 extern const OpRecord loop_op, loop_last_op, loop_stack_op;
+// print.cpp
+extern const OpRecord print_op;
 // softmax.cpp
 extern const OpRecord softmax_op, log_softmax_op, softmax_cross_entropy_op;
 
@@ -44,5 +46,6 @@ Family dot_family();
 Family index_family();
 Family softmax_family();
 Family loop_family();
+Family print_family();
 
 }  // namespace kroton

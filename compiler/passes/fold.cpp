@@ -94,10 +94,10 @@ bool fold_constants(Graph& graph) {
   bool changed = false;
   for (const Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
-    // Leaves are folded already, a repeated literal is how a constant looks, and an iota is cheaper
-    // than an array of its values.
+    // Leaves are folded already, a repeated literal is how a constant looks, an iota is cheaper
+    // than an array of its values, and a print is wanted for what it does.
     const bool folded = data.op->kind == OpKind::leaf || uniform_literal(graph, v).has_value();
-    if (folded || data.op == &iota_op) continue;
+    if (folded || data.op == &iota_op || data.op == &print_op) continue;
     const std::optional<Vertex> value = fold(graph, v);
     if (!value || !(graph[*value].type == graph[v].type)) continue;
     graph.replace(v, *value);

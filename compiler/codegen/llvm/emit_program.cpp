@@ -50,6 +50,8 @@ class ProgramEmitter {
         call_kernel(*kernel);
       } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
         run_loop(**loop);
+      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+        show(**shown);
       } else {
         throw InternalError("emit_program: a step that the CPU has no code for");
       }
@@ -74,6 +76,36 @@ class ProgramEmitter {
     step->addIncoming(builder_.CreateNSWAdd(step, builder_.getInt64(1)), builder_.GetInsertBlock());
     builder_.CreateBr(head);
     builder_.SetInsertPoint(done);
+  }
+
+  // Hands a value to the context, if it wants to show any.
+  void show(const Print& shown) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    llvm::Type* i64 = builder_.getInt64Ty();
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, print)));
+    auto* wanted = block("print");
+    auto* next = block("next");
+    builder_.CreateCondBr(builder_.CreateIsNotNull(hook), wanted, next);
+    builder_.SetInsertPoint(wanted);
+    const Dims& sizes = shown.type.shape;
+    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
+    llvm::Value* shape =
+        at_entry.CreateAlloca(llvm::ArrayType::get(i64, sizes.size()), nullptr, "shape");
+    for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+      builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
+                           builder_.CreateConstGEP1_64(i64, shape, axis));
+    }
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(),
+                                         {pointer, pointer, i32, i32, pointer, pointer}, false);
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
+                         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+                         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
+                         buffer_address(shown.value)});
+    builder_.CreateBr(next);
+    builder_.SetInsertPoint(next);
   }
 
   // Where a buffer begins. Parts move with the loops they are in; all else is computed once, in the
@@ -277,7 +309,7 @@ class ProgramEmitter {
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
-  int kernels_ = 0;  // emitted so far
+  int kernels_ = 0;                    // emitted so far
 };
 
 }  // namespace

@@ -1,11 +1,9 @@
-// What a compiled function shows of itself: f.print(), f.dot(), f.profile().
+// What a compiled function shows of its program: f.print(), f.profile().
 #include <kroton/error.h>
 
 #include <algorithm>
 #include <iostream>
-#include <unordered_set>
 
-#include "compiler/passes/fusion.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 
@@ -119,90 +117,11 @@ class ProgramText {
   std::string text_;
 };
 
-// As a string in Graphviz's language; "\n" in it begins a new line of the label.
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    if (c == '\n') {
-      result += "\\n";
-    } else {
-      result += c;
-    }
-  }
-  return result + "\"";
-}
-
-class DotText {
- public:
-  DotText(const Graph& graph, const std::string& name) : graph_(graph), fusion_(fuse(graph)) {
-    text_ = "digraph " + quoted(name) +
-            " {\n  node [shape=box, style=rounded, fontname=Helvetica, fontsize=10];\n";
-    for (std::size_t k = 0; k < fusion_.clusters.size(); ++k) {
-      const Cluster& cluster = fusion_.clusters[k];
-      std::string sizes;
-      for (const Dim& d : cluster.domain) sizes += (sizes.empty() ? "" : ", ") + d.to_string();
-      text_ += "  subgraph cluster_" + std::to_string(k) +
-               " {\n    label=" + quoted("kernel over (" + sizes + ")") + ";\n    color=gray;\n";
-      for (const Graph::Vertex v : cluster.members) {
-        node(v, "    ");
-        clustered_.insert(v);
-      }
-      text_ += "  }\n";
-    }
-    for (const Graph::Vertex v : graph.topological_order()) {
-      if (!clustered_.contains(v)) node(v, "  ");
-      for (const Graph::Vertex operand : graph.operands(v)) {
-        text_ += "  " + id(operand) + " -> " + id(v) + ";\n";
-      }
-    }
-    for (std::size_t k = 0; k < graph.outputs.size(); ++k) {
-      result("output" + std::to_string(k), "output " + std::to_string(k), graph.outputs[k]);
-    }
-    for (std::size_t k = 0; k < graph.updates.size(); ++k) {
-      result("update" + std::to_string(k), "new " + graph.updates[k].state->name,
-             graph.updates[k].value);
-    }
-    text_ += "}\n";
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  static std::string id(Graph::Vertex v) { return "v" + std::to_string(v); }
-
-  void node(Graph::Vertex v, const std::string& indent) {
-    const VertexData& data = graph_[v];
-    const bool leaf = data.op->kind == OpKind::leaf;
-    std::string label = std::string(data.op->name);
-    if (leaf && !data.attributes.name.empty()) label += " " + data.attributes.name;
-    if (leaf && data.attributes.state) label += " " + data.attributes.state->name;
-    label += "\n" + to_string(data.type);
-    if (data.line.line != 0) label += "\n" + to_string(data.line);
-    text_ += indent + id(v) + " [label=" + quoted(label);
-    if (leaf) text_ += ", style=filled, fillcolor=lightgray";
-    // What is stored; all else exists only inside its kernel.
-    if (!leaf && fusion_.stored[v]) text_ += ", penwidth=2";
-    text_ += "];\n";
-  }
-
-  void result(const std::string& name, const std::string& label, Graph::Vertex v) {
-    text_ += "  " + name + " [label=" + quoted(label) + ", shape=ellipse];\n  " + id(v) + " -> " +
-             name + ";\n";
-  }
-
-  const Graph& graph_;
-  Fusion fusion_;
-  std::unordered_set<Graph::Vertex> clustered_;
-  std::string text_;
-};
-
 }  // namespace
 
 void FunctionCore::print(std::ostream* stream) const {
   (stream != nullptr ? *stream : std::cout) << ProgramText(*parts_).text() << std::flush;
 }
-
-std::string FunctionCore::dot() const { return DotText(*parts_->graph, parts_->name).text(); }
 
 Profile FunctionCore::profile() const {
   if (!parts_->profiler) {

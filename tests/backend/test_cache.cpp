@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 
 #include "compiler/cache_key.h"
 #include "compiler/ir/graph.h"
@@ -127,6 +128,38 @@ TEST_CASE("cache: another process finds what this one compiled") {
   const std::int64_t before = kt::compilation_count();
   Model model;
   CHECK(kt::compilation_count() == before);
+}
+
+TEST_CASE("cache key: every change of the compiler's sources changes the compiler's id") {
+  const Directory directory;
+  const std::string root = directory.path();
+  std::filesystem::create_directories(root + "/compiler/codegen");
+  std::filesystem::create_directories(root + "/runtime");
+  const auto write = [&](const std::string& file, const std::string& text) {
+    std::ofstream(root + "/" + file) << text;
+  };
+  const auto id = [&] {
+    const std::string command = "cmake -D ROOT='" + root + "' -D VERSION=1.2.3 -D OUTPUT='" + root +
+                                "/id.cpp' -P '" KROTON_SOURCE_DIR "/compiler/compiler_id.cmake'";
+    REQUIRE(std::system(command.c_str()) == 0);
+    std::ifstream file(root + "/id.cpp");
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  write("compiler/codegen/emit.cpp", "int a;");
+  write("runtime/abi.h", "struct s;");
+  const std::string first = id();
+  CHECK(first.find("return \"1.2.3 ") != std::string::npos);
+  write("compiler/codegen/emit.cpp", "int b;");
+  const std::string changed = id();
+  CHECK(changed != first);
+  write("compiler/codegen/emit.cpp", "int a;");
+  CHECK(id() == first);
+  write("runtime/abi.h", "struct t;");
+  CHECK(id() != first);
+  write("runtime/abi.h", "struct s;");
+  write("compiler/codegen/more.h", "");
+  CHECK(id() != first);
+  CHECK(std::string(kt::compiler_id()).size() > 64);
 }
 
 TEST_CASE("cache key: names, lines and numbers of variables do not matter") {

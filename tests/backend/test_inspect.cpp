@@ -129,6 +129,41 @@ TEST_CASE("profile: calls, time, operations and bytes of every kernel") {
   CHECK(count(table.str(), "between kernels\n") == 1);
 }
 
+TEST_CASE("print, dot and profile of a loop") {
+  auto x = kt::matrix("x");
+  auto w = kt::shared(kt::Array::normal({5, 5}, 1), "w");
+  const kt::Tensor h =
+      kt::scan([&](const kt::Tensor& row,
+                   const kt::Tensor& before) { return kt::tanh(row + kt::dot(before, w)); },
+               {.sequences = {x}, .outputs_info = {kt::Tensor(kt::sum(x, 0) * 0)}});
+  const auto f = kt::function({x}, h[-1], {.profile = true});
+  f(kt::Array::ones({7, 5}));
+  f(kt::Array::ones({1, 5}));
+  const kt::Profile profile = f.profile();
+  int inside = 0;
+  for (const kt::KernelProfile& row : profile.kernels) {
+    CAPTURE(row.name);
+    if (row.depth == 0) {
+      CHECK(row.calls == 2);
+      continue;
+    }
+    ++inside;
+    CHECK(row.depth == 1);
+    CHECK(row.calls == 7 + 1);
+    CHECK(row.source.starts_with("test_inspect.cpp:"));
+  }
+  CHECK(inside >= 1);
+  std::ostringstream stream;
+  f.print(stream);
+  CAPTURE(stream.str());
+  CHECK(count(stream.str(), "loop ") == 1);
+  CHECK(count(stream.str(), " times  [test_inspect.cpp:") == 1);
+  CHECK(count(stream.str(), " from element ") >= 1);
+  const std::string graph = f.dot();
+  CAPTURE(graph);
+  CHECK(count(graph, "tanh") == 1);  // the loop's own graph is in its frame
+}
+
 TEST_CASE("profile: only of functions made for it") {
   Layer layer;
   const auto f = layer.make(false);

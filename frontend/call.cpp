@@ -5,7 +5,9 @@
 
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
+#include "frontend/profiler.h"
 #include "runtime/pool.h"
+#include "runtime/print.h"
 
 namespace kroton::detail {
 namespace {
@@ -320,8 +322,10 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   }
   kroton_context context = make_context(Pool::global());
   context.workers = frame.workers;
+  context.print = kroton_print_value;
   const std::int32_t status =
-      code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
+      profiler ? profiler->run(*this, frame, context)
+               : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
   if (status == 0) return;
   const std::string& message = program.sites[static_cast<std::size_t>(context.error.site)].message;
   throw ValueError(name + ": " +

@@ -9,6 +9,7 @@
 #include "compiler/ir/op.h"
 #include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
+#include "frontend/profiler.h"
 
 namespace kroton {
 
@@ -237,12 +238,14 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   }
   plan_sizes(parts);
 
-  Graph graph(inputs, results, updates, true, given_sizes);
+  parts.graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
+  Graph& graph = *parts.graph;
   parts.constraints = graph.constraints;
   resolve_sizes(parts, graph);
-  Compilation compiled = compile(graph, identifier(options.name));
+  Compilation compiled = compile(graph, identifier(options.name), options.profile);
   parts.program = std::move(compiled.program);
   parts.code = std::move(compiled.code);
+  if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   for (const DimAtomRef& atom : parts.program.sizes) {
     if (worker_count().as_variable()->identity == atom->identity) {
       parts.size_slots.push_back(-1);
@@ -264,6 +267,8 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
 }
 
 FunctionCore::~FunctionCore() = default;
+FunctionCore::Parts::Parts() = default;
+FunctionCore::Parts::~Parts() { delete spare.load(); }
 
 std::size_t FunctionCore::output_count() const { return parts_->program.outputs.size(); }
 const std::string& FunctionCore::name() const { return parts_->name; }

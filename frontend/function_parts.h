@@ -37,6 +37,8 @@ struct CallFrame {
   bool valid = false;  // sizes, output_shapes and arena belong to raw_sizes and workers
 };
 
+class Profiler;
+
 struct FunctionCore::Parts {
   std::string name;
   SourceLine line;
@@ -51,10 +53,13 @@ struct FunctionCore::Parts {
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;
+  std::unique_ptr<Graph> graph;        // optimised
+  std::unique_ptr<Profiler> profiler;  // of functions made for profiling only
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
 
-  ~Parts() { delete spare.load(); }
+  Parts();
+  ~Parts();
   std::int64_t evaluate(const Dim& dim, const std::vector<std::int64_t>& raw_sizes,
                         std::int64_t workers) const;
   void bind_inputs(std::span<const Argument> arguments, CallFrame& frame,

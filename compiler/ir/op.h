@@ -118,9 +118,9 @@ struct OpRecord {
   int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
   bool is_view = false;  // at() only moves or repeats elements of input 0
   bool commutative = false;
-  // Its evaluation may end the call with an error: it checks indices. What may fail is evaluated
-  // only if an output or update really needs it.
-  bool may_fail = false;
+  // It shows that the op is evaluated: it may end the call with an error, or it prints. Then it is
+  // evaluated only if an output or update really needs it.
+  bool observable = false;
   Reduction reduction = Reduction::absent;
 
   TensorType (*infer)(TypeContext& context) = nullptr;

@@ -144,7 +144,7 @@ loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
 
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
                                       int axis) {
-  if (!graph_[v].op->may_fail) {
+  if (!graph_[v].op->observable) {
     throw InternalError(std::string(graph_[v].op->name) +
                         ": checks an index, but its record does not say that it may fail");
   }

@@ -290,6 +290,12 @@ class Lowering {
       for (const loop::BufferRef& b : kernel.outputs) group.written.insert(b->id);
       group.steps.emplace_back().kind = std::move(kernel);
     }
+    if (graph_.is_op(cluster.members.back(), "print")) {
+      const Vertex v = cluster.members.back();
+      const VertexData& data = graph_[v];
+      group.steps.emplace_back().kind = std::make_shared<const Print>(
+          Print{data.attributes.name, buffers_.of(v), data.type, kroton::to_string(data.line)});
+    }
     add_group(std::move(group));
   }
 

@@ -307,7 +307,7 @@ std::vector<Sample> size_samples() {
 constinit const OpRecord take_op = {
     .name = "take",
     .arity = 2,
-    .may_fail = true,
+    .observable = true,
     .infer = take_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -324,7 +324,7 @@ constinit const OpRecord scatter_add_op = {
     .name = "scatter_add",
     .kind = OpKind::write,
     .arity = 2,
-    .may_fail = true,
+    .observable = true,
     .infer = scatter_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {take(g, y.node().inputs[1], y.node().attributes.axes[0]), Tensor()};
@@ -338,7 +338,7 @@ constinit const OpRecord scatter_add_op = {
 constinit const OpRecord pick_op = {
     .name = "pick",
     .arity = 2,
-    .may_fail = true,
+    .observable = true,
     .infer = pick_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -366,7 +366,7 @@ constinit const OpRecord pick_op = {
 // y[..., c] = 1 where c is the label, else 0, as attributes.dtype; labels: integers; the number of
 // classes is attributes.dims[0].   Not differentiable.
 constinit const OpRecord one_hot_op = {.name = "one_hot",
-                                       .may_fail = true,
+                                       .observable = true,
                                        .infer = one_hot_type,
                                        .at = one_hot_at,
                                        .reference = one_hot_reference,

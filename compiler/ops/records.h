@@ -30,6 +30,8 @@ extern const OpRecord take_op, scatter_add_op, pick_op, one_hot_op, iota_op, siz
 extern const OpRecord loop_op, loop_last_op, loop_stack_op;
 // branch.cpp: one of two values, the other not evaluated.
 extern const OpRecord ifelse_op;
+// print.cpp
+extern const OpRecord print_op;
 // softmax.cpp
 extern const OpRecord softmax_op, log_softmax_op, softmax_cross_entropy_op;
 
@@ -47,5 +49,6 @@ Family index_family();
 Family branch_family();
 Family softmax_family();
 Family loop_family();
+Family print_family();
 
 }  // namespace kroton

@@ -53,7 +53,7 @@ class Needs {
 
 // Whether the op itself may, or something in its loop's body.
 bool may_fail(const OpRecord& op, const Attributes& attributes) {
-  if (op.may_fail || !attributes.body) return op.may_fail;
+  if (op.observable || !attributes.body) return op.observable;
   const std::vector<Tensor> inside = topological_order(attributes.body->results);
   return std::any_of(inside.begin(), inside.end(),
                      [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });

@@ -52,8 +52,8 @@ class ProgramEmitter {
         run_loop(**loop);
       } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
         run_branch(**branch);
-      } else {
-        throw InternalError("emit_program: a step that the CPU has no code for");
+      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+        show(**shown);
       }
     }
   }
@@ -93,6 +93,36 @@ class ProgramEmitter {
     step->addIncoming(builder_.CreateNSWAdd(step, builder_.getInt64(1)), builder_.GetInsertBlock());
     builder_.CreateBr(head);
     builder_.SetInsertPoint(done);
+  }
+
+  // Hands a value to the context, if it wants to show any.
+  void show(const Print& shown) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    llvm::Type* i64 = builder_.getInt64Ty();
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, print)));
+    auto* wanted = block("print");
+    auto* next = block("next");
+    builder_.CreateCondBr(builder_.CreateIsNotNull(hook), wanted, next);
+    builder_.SetInsertPoint(wanted);
+    const Dims& sizes = shown.type.shape;
+    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
+    llvm::Value* shape =
+        at_entry.CreateAlloca(llvm::ArrayType::get(i64, sizes.size()), nullptr, "shape");
+    for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+      builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
+                           builder_.CreateConstGEP1_64(i64, shape, axis));
+    }
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(),
+                                         {pointer, pointer, i32, i32, pointer, pointer}, false);
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
+                         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+                         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
+                         buffer_address(shown.value)});
+    builder_.CreateBr(next);
+    builder_.SetInsertPoint(next);
   }
 
   // Where a buffer begins. Parts move with the loops they are in; all else is computed once, in the
@@ -148,6 +178,8 @@ class ProgramEmitter {
   }
 
   void call_kernel(const loop::Kernel& kernel) {
+    const int number = kernels_++;
+    profile(number, true);
     const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
     std::vector<llvm::Value*> arguments;
     for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
@@ -158,7 +190,9 @@ class ProgramEmitter {
     llvm::Value* zero = builder_.getInt64(0);
     if (!emitted.parallel_extent) {
       arguments.insert(arguments.end(), {zero, zero, zero});
-      return_if_failed(builder_.CreateCall(emitted.function, arguments), emitted);
+      llvm::Value* status = builder_.CreateCall(emitted.function, arguments);
+      profile(number, false);
+      return_if_failed(status, emitted);
       return;
     }
     llvm::Value* extent = scalar(emitted.parallel_extent);
@@ -202,7 +236,21 @@ class ProgramEmitter {
     llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
     status->addIncoming(status_alone, alone);
     status->addIncoming(status_threads, threads);
+    profile(number, false);
     return_if_failed(status, emitted);
+  }
+
+  // Tells the context that the kernel begins or ends, if the Program is to be profiled.
+  void profile(int kernel, bool begins) {
+    if (!program_.profile) return;
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {pointer, i32, i32}, false);
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, profile)));
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.getInt32(static_cast<std::uint32_t>(kernel)),
+                         builder_.getInt32(begins ? 1 : 0)});
   }
 
   // The kroton_body that unpacks the environment and runs one worker's share.
@@ -278,6 +326,7 @@ class ProgramEmitter {
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
+  int kernels_ = 0;                    // emitted so far
 };
 
 }  // namespace

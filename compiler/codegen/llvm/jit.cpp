@@ -1,6 +1,7 @@
 #include "compiler/codegen/llvm/jit.h"
 
 #include <kroton/error.h>
+#include <llvm-c/Core.h>
 #include <llvm/Analysis/CGSCCPassManager.h>
 #include <llvm/Analysis/LoopAnalysisManager.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
@@ -168,12 +169,19 @@ std::shared_ptr<CompiledProgram> link_object(const std::string& object, const st
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
   auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
-  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)), "linking the compiled program");
+  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)),
+          "linking the compiled program");
   const auto symbol = checked(jit->lookup(entry), "looking up the compiled program");
   if (times) times->link = seconds_since(start);
   return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
 }
 
 std::int64_t compilation_count() { return compilations.load(); }
+
+std::string llvm_version() {
+  unsigned major = 0, minor = 0, patch = 0;
+  LLVMGetVersion(&major, &minor, &patch);
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+}
 
 }  // namespace kroton::codegen

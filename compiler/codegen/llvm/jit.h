@@ -36,7 +36,9 @@ std::string generate_object(const Program& program, const CpuTarget& target,
 std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
                                              CompileTimes* times = nullptr);
 
-// How many programs this process has compiled so far.
+// For how many programs this process has generated code so far.
 std::int64_t compilation_count();
+// Of the LLVM library that this process runs with: "19.1.7".
+std::string llvm_version();
 
 }  // namespace kroton::codegen

@@ -124,6 +124,10 @@ Tensor ifelse(const Operand& condition, const Operand& then_value, const Operand
 Tensor cast(const Operand& x, DType dtype);
 // x, with a gradient of 0.
 Tensor stop_gradient(const Operand& x);
+// x, and shows it each time it is computed: the message (or else x's name), dtype and shape, and
+// the values. The gradient passes through. A print whose result nothing uses shows nothing; one in
+// a scan whose value no step changes shows it once. Where it is shown: set_print_stream (print.h).
+Tensor print(const Operand& x, const std::string& message = "");
 
 // ---- Operators. Equality is eq() and ne(): `==` on handles would surprise. `!x` tells, as for a
 // ---- pointer, whether the handle is empty; `&&` and `||` of two tensors do not compile.

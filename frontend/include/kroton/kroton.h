@@ -9,6 +9,8 @@
 #include <kroton/grad.h>
 #include <kroton/index.h>
 #include <kroton/ops.h>
+#include <kroton/print.h>
+#include <kroton/profile.h>
 #include <kroton/scan.h>
 #include <kroton/tensor.h>
 #include <kroton/variables.h>

@@ -21,16 +21,24 @@ bool dumps(const char* stage) {
 
 }  // namespace
 
-Compilation compile(Graph& graph, const std::string& name) {
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target) {
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
-  const codegen::CpuTarget target = codegen::host_target();
   const auto start = std::chrono::steady_clock::now();
-  Compilation result;
-  result.program = lower(graph, name, {false, target.vector_bytes});
+  Program program = lower(graph, name, {false, target.vector_bytes});
   const double lower_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
+  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
+  if (std::getenv("KROTON_TIME")) {
+    std::fprintf(stderr, "%-24s %9.3f ms\n", "fuse and lower", lower_seconds * 1e3);
+  }
+  return program;
+}
+
+Compilation compile(Graph& graph, const std::string& name) {
+  const codegen::CpuTarget target = codegen::host_target();
+  Compilation result;
+  result.program = make_program(graph, name, target);
   codegen::CompileTimes times;
   std::string llvm_ir;
   const bool dump_llvm = dumps("llvm");
@@ -39,10 +47,9 @@ Compilation compile(Graph& graph, const std::string& name) {
   result.code = codegen::link_object(object, result.program.name, &times);
   if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
   if (std::getenv("KROTON_TIME")) {
-    std::fprintf(
-        stderr, "%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n",
-        "fuse and lower", lower_seconds * 1e3, "emit LLVM IR", times.emit * 1e3, "optimize LLVM IR",
-        times.optimize * 1e3, "generate code", times.generate * 1e3, "link", times.link * 1e3);
+    std::fprintf(stderr, "%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n",
+                 "emit LLVM IR", times.emit * 1e3, "optimize LLVM IR", times.optimize * 1e3,
+                 "generate code", times.generate * 1e3, "link", times.link * 1e3);
   }
   return result;
 }

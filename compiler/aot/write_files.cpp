@@ -57,6 +57,9 @@ void write_files(const std::string& directory,
   if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
     fail("cannot make the directory", directory);
   }
+  struct stat where{};
+  if (::stat(directory.c_str(), &where) != 0) fail("cannot use the directory", directory);
+  if (!S_ISDIR(where.st_mode)) throw IoError("aot::write: " + directory + " is not a directory");
   Leftovers temporary;
   Leftovers renamed;
   for (const auto& [path, contents] : files) {

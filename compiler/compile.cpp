@@ -41,16 +41,22 @@ class Timer {
 
 }  // namespace
 
-Compilation compile(Graph& graph, const std::string& name, bool profile) {
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target) {
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   Timer timer;
+  Program program = lower(graph, name, {false, target.vector_bytes});
+  timer.show("fuse and lower");
+  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
+  return program;
+}
+
+Compilation compile(Graph& graph, const std::string& name, bool profile) {
   const codegen::CpuTarget target = codegen::host_target();
   Compilation result;
-  result.program = lower(graph, name, {false, target.vector_bytes});
+  result.program = make_program(graph, name, target);
   result.program.profile = profile;
-  timer.show("fuse and lower");
-  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
+  Timer timer;
   const bool dump_llvm = dumps("llvm");
   std::optional<std::string> object;
   Digest key{};

@@ -15,4 +15,7 @@ struct Compilation {
 // times go to stderr as KROTON_DUMP and KROTON_TIME ask (docs/pipeline.md).
 Compilation compile(Graph& graph, const std::string& name, bool profile = false);
 
+// The first part of that: the graph passes and lowering, for any processor.
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target);
+
 }  // namespace kroton

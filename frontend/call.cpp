@@ -160,7 +160,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
                      "), got " + std::to_string(arguments.size()));
   }
   std::vector<std::int64_t>& sizes = frame.raw_sizes;
-  if (sizes.size() != slot_names.size()) sizes.assign(slot_names.size(), -1);
+  if (sizes.size() != slot_variables.size()) sizes.assign(slot_variables.size(), -1);
   frame.numbers.resize(inputs.size());
   frame.args.resize(inputs.size() + program.states.size() + program.outputs.size());
   bool has_computed = false;
@@ -202,7 +202,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
         case AxisRule::Kind::equal:
           if (extent != sizes[static_cast<std::size_t>(rule.slot)]) {
             throw ShapeError(mismatch() + ", but " +
-                             slot_names[static_cast<std::size_t>(rule.slot)] + " is " +
+                             slot_variables[static_cast<std::size_t>(rule.slot)]->name + " is " +
                              std::to_string(sizes[static_cast<std::size_t>(rule.slot)]));
           }
           break;

@@ -1,6 +1,7 @@
 // Kroton: symbolic expressions, their gradients, and compiled functions of them. The one header to
 // include; docs/guide.md is the introduction.
 #pragma once
+#include <kroton/aot.h>
 #include <kroton/array.h>
 #include <kroton/data.h>
 #include <kroton/dtype.h>

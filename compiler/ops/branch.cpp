@@ -33,6 +33,16 @@ TensorType ifelse_type(TypeContext& context) {
   return {a.dtype, shape};
 }
 
+// A condition of each row's own would have both sides computed for all rows: no rule.
+Tensor ifelse_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                    const Attributes&, const Dim& count) {
+  if (mapped[0]) {
+    return Tensor();
+  }
+  const Tensors sides = ops::with_rows(operands.subspan(1), {mapped[1], mapped[2]}, count);
+  return ops::apply(ifelse_op, {operands[0], sides[0], sides[1]});
+}
+
 std::vector<Sample> ifelse_samples() {
   const ops::Apply apply = [](std::span<const Tensor> in) { return ifelse(in[0], in[1], in[2]); };
   std::vector<Sample> samples;
@@ -64,6 +74,7 @@ constinit const OpRecord ifelse_op = {.name = "ifelse",
                                             c.output.data =
                                                 c.inputs[c.inputs[0]->data[0] != 0 ? 1 : 2]->data;
                                           },
+                                      .batch = ifelse_batch,
                                       .samples = ifelse_samples};
 
 Family branch_family() {

@@ -192,13 +192,13 @@ class Lowering {
     Group group;
     switch (cluster.kind) {
       case Cluster::Kind::loops:
-        group.kernels = lower_loops(context, machine_.vector_bytes);
+        group.kernels = lower_loops(context, machine_);
         break;
       case Cluster::Kind::dot:
-        group.kernels = lower_dot(context, machine_.vector_bytes);
+        group.kernels = lower_dot(context, machine_);
         break;
       case Cluster::Kind::write:
-        group.kernels = lower_write(context, machine_.vector_bytes);
+        group.kernels = lower_write(context, machine_);
         break;
     }
     std::string ops;
@@ -319,7 +319,7 @@ class Lowering {
     std::vector<loop::Kernel> first, last;
     const auto copy = [&](std::vector<loop::Kernel>& list, const loop::BufferRef& from,
                           const loop::BufferRef& to) {
-      list.push_back(copy_kernel(from, to, machine_.vector_bytes));
+      list.push_back(copy_kernel(from, to, machine_));
       list.back().name = "_copy";
       collect_buffers(list.back());
     };
@@ -331,6 +331,7 @@ class Lowering {
         KernelContext context(graph_, fusion_, none, buffers_);
         kernel.body = {loop::Store{to, loop::integer(0), context.value(v, {})}};
         kernel.work = loop::integer(1);
+        kernel = schedule(kernel, machine_);
         kernel.name = "_literal";
         collect_buffers(kernel);
         first.push_back(std::move(kernel));
@@ -347,6 +348,7 @@ class Lowering {
             loop::Store{held, loop::integer(0),
                         KernelContext(graph_, fusion_, Cluster{}, buffers_).value(v, {})}};
         kernel.work = loop::integer(1);
+        kernel = schedule(kernel, machine_);
         kernel.name = "_literal";
         collect_buffers(kernel);
         first.push_back(std::move(kernel));

@@ -20,7 +20,7 @@ enum class OpKind : std::uint8_t {
   composite   // stands for a composition of other ops until the expand pass: `expand`
 };
 
-enum class Reduction : std::uint8_t { none, sum, prod, max, min, argmax, argmin, all, any };
+enum class Reduction : std::uint8_t { absent, sum, prod, max, min, argmax, argmin, all, any };
 
 // What a type rule sees. `fail` throws ShapeError or TypeError: "dot: <what>: x is f32 (batch,
 // 784), w is f32 (512, 10)  [model.cpp:17]" with every input's name and type and the line.
@@ -113,7 +113,7 @@ struct OpRecord {
   int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
   bool is_view = false;  // at() only moves or repeats elements of input 0
   bool commutative = false;
-  Reduction reduction = Reduction::none;
+  Reduction reduction = Reduction::absent;
 
   TensorType (*infer)(TypeContext& context) = nullptr;
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an

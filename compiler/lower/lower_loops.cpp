@@ -146,7 +146,7 @@ class LoopsLowering {
         a.variable.dtype = operand;
         a.init = extreme(operand, a.maximum);
         break;
-      case Reduction::none:
+      case Reduction::absent:
         throw InternalError("reduce op without a reduction");
     }
     return a;

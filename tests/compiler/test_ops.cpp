@@ -52,7 +52,7 @@ TEST_CASE("every op record is complete") {
     CHECK((op->at != nullptr) == (op->kind == OpKind::pointwise || op->name == "literal"));
     CHECK((op->write != nullptr) == (op->kind == OpKind::write));
     CHECK((op->expand != nullptr) == (op->kind == OpKind::composite));
-    CHECK((op->reduction != Reduction::none) == (op->kind == OpKind::reduce));
+    CHECK((op->reduction != Reduction::absent) == (op->kind == OpKind::reduce));
     CHECK((!op->is_view || op->kind == OpKind::pointwise));
   }
   CHECK(names.size() > 60);

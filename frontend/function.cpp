@@ -124,6 +124,17 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   }
 }
 
+// Null for the CPU.
+std::shared_ptr<Device> device_of(const FunctionOptions& options, const SourceLine& line) {
+  if (options.target.kind == Target::Kind::cpu) return nullptr;
+  try {
+    return cuda_device(options.target.device);
+  } catch (const DeviceError& error) {
+    throw DeviceError((options.name.empty() ? "function" : options.name) + ": " + error.what() +
+                      at(line));
+  }
+}
+
 // Sizes of the inputs: which axis gives which variable its value.
 void plan_sizes(FunctionCore::Parts& parts) {
   for (const Tensor& input : parts.inputs) {
@@ -198,6 +209,7 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
                            FunctionOptions options, SourceLine line)
     : parts_(std::make_unique<Parts>()) {
   const auto start = std::chrono::steady_clock::now();
+  const std::shared_ptr<Device> device = device_of(options, line);
   Parts& parts = *parts_;
   parts.name = options.name.empty() ? "function" : options.name;
   parts.line = line;
@@ -224,9 +236,16 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   Graph graph(inputs, results, updates, true, given_sizes);
   parts.constraints = graph.constraints;
   resolve_sizes(parts, graph);
-  Compilation compiled = compile(graph, identifier(options.name));
-  parts.program = std::move(compiled.program);
-  parts.code = std::move(compiled.code);
+  if (device) {
+    CudaCompilation compiled = compile_for_cuda(graph, identifier(options.name));
+    parts.program = std::move(compiled.program);
+    parts.device_code = std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels,
+                                                                 device, options.target.graphs);
+  } else {
+    Compilation compiled = compile(graph, identifier(options.name));
+    parts.program = std::move(compiled.program);
+    parts.code = std::move(compiled.code);
+  }
   for (const DimAtomRef& atom : parts.program.sizes) {
     if (worker_count().as_variable()->identity == atom->identity) {
       parts.size_slots.push_back(-1);
@@ -240,7 +259,10 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
     parts.size_slots.push_back(it->second);
   }
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
-    parts.locks.emplace_back(parts.program.states[k].get(), parts.program.state_is_updated[k]);
+    // What a device does to a variable that it only reads, bringing its copy up to date, needs the
+    // variable for itself too.
+    parts.locks.emplace_back(parts.program.states[k].get(),
+                             device || parts.program.state_is_updated[k]);
   }
   std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =

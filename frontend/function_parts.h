@@ -5,6 +5,7 @@
 #include <atomic>
 #include <mutex>
 
+#include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
 
 namespace kroton::detail {
@@ -49,7 +50,8 @@ struct FunctionCore::Parts {
   std::vector<int> size_slots;                       // by Program size: slot, or -1 for the workers
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
   Program program;
-  std::shared_ptr<codegen::CompiledProgram> code;
+  std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
+  std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
 
@@ -62,6 +64,9 @@ struct FunctionCore::Parts {
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;
   void run(CallFrame& frame) const;
+  void run_on_device(std::span<const Argument> arguments, std::span<const Array> results,
+                     CallFrame& frame) const;
+  [[noreturn]] void fail(const kroton_error& error) const;
 };
 
 }  // namespace kroton::detail

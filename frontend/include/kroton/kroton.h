@@ -10,5 +10,6 @@
 #include <kroton/index.h>
 #include <kroton/ops.h>
 #include <kroton/scan.h>
+#include <kroton/target.h>
 #include <kroton/tensor.h>
 #include <kroton/variables.h>

@@ -5,6 +5,7 @@
 #include <kroton/tensor.h>
 
 #include <array>
+#include <concepts>
 #include <functional>
 #include <optional>
 #include <span>
@@ -121,6 +122,7 @@ using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tenso
 inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
 inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
 template <class Tuple>
+  requires(!std::derived_from<Tuple, Tensor>)
 std::vector<Tensor> as_list(const Tuple& results) {
   return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
 }
@@ -150,7 +152,7 @@ auto scan(F step, const ScanOptions& options,
         return detail::as_list(detail::call_step(step, arguments));
       },
       arity, options, SourceLine{at.file_name(), at.line()});
-  if constexpr (std::is_same_v<Result, Tensor>) {
+  if constexpr (std::derived_from<Result, Tensor>) {  // x < y is a Mask
     return outputs[0];
   } else if constexpr (std::is_same_v<Result, std::vector<Tensor>>) {
     return outputs;

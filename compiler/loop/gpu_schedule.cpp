@@ -259,7 +259,8 @@ class Scheduler {
       std::int64_t count = 0;
       const bool known = is_integer_constant(product(extents_of(loops)), count);
       longest = !known || longest < 0 ? -1 : std::max(longest, count);
-      for (const Access& access : LoopFacts(*loop).accesses()) {
+      const LoopFacts facts(*loop);
+      for (const Access& access : facts.accesses()) {
         if (access.buffer->space != Space::global) continue;
         if (is_step(access.index, loops.back()->variable)) ++along_rows;
         if (!outer.empty() && is_step(access.index, outer.back()->variable)) ++along_columns;

@@ -39,7 +39,7 @@ class KernelPrinter {
   std::string arithmetic(const loop::Expr& e, Place place, int outer);
   std::string conversion(const loop::Expr& e, int outer);
   std::string size_text(const Dim& dim, int outer);
-  std::string atom_text(const DimAtom& atom);
+  std::string atom_text(const DimAtom& size);
   static std::string real_text(double value, DType dtype);
   // Whether it is made of loop variables, sizes and constants by sums and products only.
   bool is_plain(const loop::Expr& e);

@@ -285,24 +285,24 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::check_index:
       break;
   }
-  throw InternalError("kernel " + kernel_.name + ": " + std::string(name_of(e->op)) +
+  throw InternalError("kernel " + kernel_.name + ": " + std::string(loop::name_of(e->op)) +
                       " is not made by its statement");
 }
 
-std::string KernelPrinter::atom_text(const DimAtom& atom) {
-  if (atom.kind == DimAtom::Kind::variable) {
-    const auto found = sizes_.find(atom.identity);
+std::string KernelPrinter::atom_text(const DimAtom& size) {
+  if (size.kind == DimAtom::Kind::variable) {
+    const auto found = sizes_.find(size.identity);
     if (found != sizes_.end()) return found->second;
-    throw InternalError("size variable " + atom.name + " is not among the program's sizes");
+    throw InternalError("size variable " + size.name + " is not among the program's sizes");
   }
   const auto operand = [&](const Dim& dim) {
     return dim.is_constant() ? std::to_string(dim.constant()) + "LL" : size_text(dim, any);
   };
-  const char* function = atom.kind == DimAtom::Kind::minimum   ? "kt_min"
-                         : atom.kind == DimAtom::Kind::maximum ? "kt_max"
+  const char* function = size.kind == DimAtom::Kind::minimum   ? "kt_min"
+                         : size.kind == DimAtom::Kind::maximum ? "kt_max"
                                                                : "kt_floor_div";
-  return std::string(function) + "(" + operand(atom.operands[0]) + ", " +
-         operand(atom.operands[1]) + ")";
+  return std::string(function) + "(" + operand(size.operands[0]) + ", " +
+         operand(size.operands[1]) + ")";
 }
 
 std::string KernelPrinter::size_text(const Dim& dim, int outer) {

@@ -187,7 +187,7 @@ void KernelPrinter::print_statement(const loop::Stmt& stmt) {
   if (const auto* declare = std::get_if<loop::Declare>(&stmt)) return print_declare(*declare);
   if (const auto* allocate = std::get_if<loop::Allocate>(&stmt)) return print_allocate(*allocate);
   if (const auto* store = std::get_if<loop::Store>(&stmt)) return print_store(*store);
-  if (const auto* sum = std::get_if<loop::Accumulate>(&stmt)) return print_accumulate(*sum);
+  if (const auto* one = std::get_if<loop::Accumulate>(&stmt)) return print_accumulate(*one);
   if (const auto* best = std::get_if<loop::AccumulateArg>(&stmt)) return print_accumulate(*best);
   if (std::holds_alternative<loop::Barrier>(stmt)) return line("__syncthreads();");
   if (const loop::For* loop = loop::as_for(stmt)) return print_for(*loop);
@@ -284,7 +284,7 @@ std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& 
   const std::string type(memory_type(dtype));
   std::string& name = combining_names_[type + role];
   if (name.empty()) {
-    name = distinct("combining_" + std::string(name_of(dtype)) + role);
+    name = distinct("combining_" + std::string(kroton::name_of(dtype)) + role);
     combining_ += "  KROTON_SHARED(" + type + ", " + name + ", " +
                   std::to_string(threads_ / warp) + ");\n";
   }

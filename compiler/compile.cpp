@@ -90,4 +90,15 @@ Compilation compile(Graph& graph, const std::string& name, bool profile) {
   return result;
 }
 
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name) {
+  run_passes(graph);
+  if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
+  CudaCompilation result;
+  result.program = lower(graph, name, {.gpu = true});
+  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
+  result.kernels = codegen::emit_cuda(result.program);
+  if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
+  return result;
+}
+
 }  // namespace kroton

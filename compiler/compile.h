@@ -1,5 +1,6 @@
 // The whole way of a function from graph to machine code.
 #pragma once
+#include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/ir/graph.h"
 
@@ -17,5 +18,13 @@ Compilation compile(Graph& graph, const std::string& name, bool profile = false)
 
 // The first part of that: the graph passes and lowering, for any processor.
 Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target);
+
+struct CudaCompilation {
+  Program program;
+  codegen::CudaProgram kernels;
+};
+
+// The same for CUDA, as far as the text of its kernels.
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name);
 
 }  // namespace kroton

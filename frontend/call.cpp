@@ -238,7 +238,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
 
 // Everything that follows from the sizes.
 void FunctionCore::Parts::prepare(CallFrame& frame) const {
-  const std::int64_t workers = Pool::global().workers();
+  const std::int64_t workers = device_code ? 1 : Pool::global().workers();
   if (frame.valid && frame.workers == workers) return;
   frame.valid = false;
   for (const SizeConstraint& c : constraints) {
@@ -263,7 +263,8 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
     frame.output_shapes.push_back(shape);
   }
-  const std::int64_t bytes = evaluate(program.arena_bytes, frame.raw_sizes, workers);
+  const std::int64_t bytes =
+      device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
   if (bytes > frame.arena_size) {
     constexpr std::size_t alignment = 64;
     frame.arena_memory.reset(new std::byte[static_cast<std::size_t>(bytes) + alignment]);
@@ -317,7 +318,12 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
 void FunctionCore::Parts::run(CallFrame& frame) const {
   const StateLocks held(locks);
   for (std::size_t k = 0; k < program.states.size(); ++k) {
-    Array& value = program.states[k]->value;
+    SharedState& state = *program.states[k];
+    if (state.copy) {
+      state.bring_to_host();
+      if (program.state_is_updated[k]) state.copy->written_on_host();
+    }
+    Array& value = state.value;
     frame.args[inputs.size() + k] = value.size() == 0 ? nothing : value.raw();
   }
   kroton_context context = make_context(Pool::global());
@@ -326,11 +332,32 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   const std::int32_t status =
       profiler ? profiler->run(*this, frame, context)
                : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
-  if (status == 0) return;
-  const std::string& message = program.sites[static_cast<std::size_t>(context.error.site)].message;
+  if (status != 0) fail(context.error);
+}
+
+void FunctionCore::Parts::run_on_device(std::span<const Argument> arguments,
+                                        std::span<const Array> results, CallFrame& frame) const {
+  std::vector<codegen::HostMemory> given, wanted;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const Array* array = arguments[k].array();
+    const auto bytes = static_cast<std::int64_t>(size_of(inputs[k].dtype()));
+    given.push_back({frame.args[k], array ? array->size() * bytes : bytes});
+  }
+  const std::size_t first = inputs.size() + program.states.size();
+  for (std::size_t k = 0; k < results.size(); ++k) {
+    wanted.push_back({frame.args[first + k],
+                      results[k].size() * static_cast<std::int64_t>(size_of(results[k].dtype()))});
+  }
+  const StateLocks held(locks);
+  const kroton_error error = device_code->run(given, wanted, frame.sizes);
+  if (error.code != KROTON_OK) fail(error);
+}
+
+void FunctionCore::Parts::fail(const kroton_error& error) const {
+  const std::string& message = program.sites[static_cast<std::size_t>(error.site)].message;
   throw ValueError(name + ": " +
-                   replaced(replaced(message, "%index", std::to_string(context.error.index)),
-                            "%size", std::to_string(context.error.size)));
+                   replaced(replaced(message, "%index", std::to_string(error.index)), "%size",
+                            std::to_string(error.size)));
 }
 
 void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> results,
@@ -341,7 +368,11 @@ void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> re
   parts_->bind_inputs(arguments, frame, copies);
   parts_->prepare(frame);
   parts_->prepare_results(arguments, results, given, frame);
-  parts_->run(frame);
+  if (parts_->device_code) {
+    parts_->run_on_device(arguments, results, frame);
+  } else {
+    parts_->run(frame);
+  }
 }
 
 }  // namespace kroton::detail

@@ -133,6 +133,17 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   }
 }
 
+// Null for the CPU.
+std::shared_ptr<Device> device_of(const FunctionOptions& options, const SourceLine& line) {
+  if (options.target.kind == Target::Kind::cpu) return nullptr;
+  try {
+    return cuda_device(options.target.device);
+  } catch (const DeviceError& error) {
+    throw DeviceError((options.name.empty() ? "function" : options.name) + ": " + error.what() +
+                      at(line));
+  }
+}
+
 // Sizes of the inputs: which axis gives which variable its value.
 void plan_sizes(FunctionPlan& plan) {
   for (const Tensor& input : plan.inputs) {
@@ -259,17 +270,32 @@ std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) co
 FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
                            FunctionOptions options, SourceLine line) {
   const auto start = std::chrono::steady_clock::now();
+  const std::shared_ptr<Device> device = device_of(options, line);
   std::unique_ptr<Graph> graph;
   parts_ = std::make_unique<Parts>(inputs, outputs, options, line, graph);
   Parts& parts = *parts_;
-  Compilation compiled = compile(*graph, identifier(options.name), options.profile);
+  if (device) {
+    if (options.profile) {
+      throw ValueError("function: profile measures functions on the CPU, the target of " +
+                       parts.name + " is a CUDA device" + at(line));
+    }
+    CudaCompilation compiled = compile_for_cuda(*graph, identifier(options.name));
+    parts.program = std::move(compiled.program);
+    parts.device_code = std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels,
+                                                                 device, options.target.graphs);
+  } else {
+    Compilation compiled = compile(*graph, identifier(options.name), options.profile);
+    parts.program = std::move(compiled.program);
+    parts.code = std::move(compiled.code);
+  }
   parts.graph = std::move(graph);
-  parts.program = std::move(compiled.program);
-  parts.code = std::move(compiled.code);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   parts.size_slots = parts.slots_of(parts.program.sizes);
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
-    parts.locks.emplace_back(parts.program.states[k].get(), parts.program.state_is_updated[k]);
+    // What a device does to a variable that it only reads, bringing its copy up to date, needs the
+    // variable for itself too.
+    parts.locks.emplace_back(parts.program.states[k].get(),
+                             device || parts.program.state_is_updated[k]);
   }
   std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =

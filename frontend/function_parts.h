@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
 
 namespace kroton::detail {
@@ -64,8 +65,9 @@ struct FunctionCore::Parts : FunctionPlan {
   std::vector<int> size_slots;                       // slots_of the Program's sizes
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
   Program program;
-  std::shared_ptr<codegen::CompiledProgram> code;
-  std::unique_ptr<Graph> graph;        // optimised
+  std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
+  std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
+  std::unique_ptr<Graph> graph;                         // optimised
   std::unique_ptr<Profiler> profiler;  // of functions made for profiling only
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
@@ -81,6 +83,9 @@ struct FunctionCore::Parts : FunctionPlan {
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;
   void run(CallFrame& frame) const;
+  void run_on_device(std::span<const Argument> arguments, std::span<const Array> results,
+                     CallFrame& frame) const;
+  [[noreturn]] void fail(const kroton_error& error) const;
 };
 
 }  // namespace kroton::detail

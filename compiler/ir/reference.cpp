@@ -101,6 +101,7 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
     if (&tensor.node().op == &shared_op) {
       SharedState& state = *tensor.node().attributes.state;
       const std::shared_lock lock(state.mutex);
+      state.bring_to_host();
       values.emplace(&tensor.node(), from_array(state.value));
     }
   }

@@ -83,9 +83,18 @@ Shared::Shared(const Array& value, std::string name, SourceLine line)
 
 const std::shared_ptr<SharedState>& Shared::state() const { return node().attributes.state; }
 
+DeviceCopy& SharedState::on_device(const std::shared_ptr<Device>& device) {
+  if (!copy || copy->device() != device) {
+    bring_to_host();
+    copy = std::make_unique<DeviceCopy>(device, value);
+  }
+  return *copy;
+}
+
 Array Shared::get_value() const {
   SharedState& current = *state();
   const std::shared_lock lock(current.mutex);
+  current.bring_to_host();
   return current.value.copy();
 }
 
@@ -99,6 +108,7 @@ void Shared::set_value(const Array& value) {
   Array copy = value.copy();
   const std::unique_lock lock(current.mutex);
   current.value = std::move(copy);
+  if (current.copy) current.copy->written_on_host();
 }
 
 Shared shared(const Array& value, std::string name, const std::source_location& location) {

@@ -173,7 +173,8 @@ bool LoopFacts::iterations_are_independent(bool workers_apart) const {
   for (const Access& access : accesses_) by_buffer[access.buffer->id].push_back(&access);
   return std::all_of(by_buffer.begin(), by_buffer.end(), [&](const auto& entry) {
     const std::vector<const Access*>& accesses = entry.second;
-    if (workers_apart && accesses.front()->buffer->space == Space::worker) return true;
+    const Space space = accesses.front()->buffer->space;
+    if (workers_apart && (space == Space::worker || space == Space::shared)) return true;
     const bool is_written = std::any_of(accesses.begin(), accesses.end(),
                                         [](const Access* access) { return access->is_store; });
     return !is_written || has_own_element_per_iteration(accesses) ||

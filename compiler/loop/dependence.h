@@ -40,8 +40,9 @@ class LoopFacts {
   // stride_of in the loop's variable; null too if scalars of the body are involved.
   Expr stride(const Expr& index) const;
 
-  // No iteration touches an element that another one writes. Accesses to Space::worker are left
-  // out if `workers_apart`: every worker has its own, and fills it in each iteration.
+  // No iteration touches an element that another one writes. Accesses to Space::worker and
+  // Space::shared are left out if `workers_apart`: every worker or block has its own, and fills it
+  // in each iteration.
   bool iterations_are_independent(bool workers_apart) const;
 
  private:

@@ -49,8 +49,10 @@ class Interpreter {
 
   void allocate(const BufferRef& buffer) {
     const std::int64_t count = buffer->size.evaluate(memory_.size_of);
+    const std::int64_t copies = buffer->space == Space::registers ? threads_ : 1;
     std::vector<std::byte>& storage = owned_[buffer->id];
-    storage.assign(static_cast<std::size_t>(count * size_of(buffer->dtype)), std::byte{0xff});
+    storage.assign(static_cast<std::size_t>(count * copies * size_of(buffer->dtype)),
+                   std::byte{0xff});
     buffers_[buffer->id] = {storage.data(), count};
   }
 
@@ -62,6 +64,7 @@ class Interpreter {
       fail(std::string(access) + " outside buffer '" + buffer->name + "': index " +
            std::to_string(index) + ", size " + std::to_string(memory.count));
     }
+    if (buffer->space == Space::registers) index += thread_ * memory.count;
     return static_cast<std::byte*>(memory.data) + index * size_of(buffer->dtype);
   }
 
@@ -147,13 +150,19 @@ class Interpreter {
       position = at;
     }
   }
+  // One iteration after the other, whatever the kind: the threads of a block too, so that barriers
+  // have nothing to do.
   void run(const std::shared_ptr<const For>& s) {
     const std::int64_t extent = value(s->extent).integer;
+    if (s->kind == LoopKind::block) threads_ = s->width;
     for (std::int64_t k = 0; k < extent; ++k) {
       variables_[s->variable.id] = {0, k};
+      if (s->kind == LoopKind::thread) thread_ = k % threads_;
       run_block(s->body);
     }
+    if (s->kind == LoopKind::thread) thread_ = 0;
   }
+  void run(const Barrier&) {}
   void run(const std::shared_ptr<const If>& s) {
     run_block(value(s->condition).integer != 0 ? s->then_body : s->else_body);
   }
@@ -174,6 +183,8 @@ class Interpreter {
   std::unordered_map<int, std::vector<std::byte>> owned_;
   std::unordered_map<int, Scalar> variables_;
   std::unordered_map<const ExprNode*, Tape> tapes_;
+  std::int64_t threads_ = 1;  // of a block
+  std::int64_t thread_ = 0;   // which of them runs
 };
 
 }  // namespace

@@ -77,7 +77,9 @@ struct Variable {  // identity is `id`; the name is for printing
 enum class Space : std::uint8_t {
   global,    // an argument, a shared variable, or a slice of the arena
   worker,    // a slice of the arena per worker: scratch inside one iteration of a parallel loop
-  registers  // constant size, only constant indices after unrolling: held in registers
+  registers,  // constant size, only constant indices after unrolling: held in registers; inside a
+              // block loop every thread has its own
+  shared      // GPU: constant size, one copy per block
 };
 
 struct Buffer {
@@ -134,12 +136,14 @@ Expr substitute(const Expr& e, const std::vector<std::pair<Variable, Expr>>& rep
 
 struct For;
 struct If;
+// GPU: the threads of a block wait for each other, and see what the others have stored.
+struct Barrier {};
 // A scalar that Accumulate changes; read as a variable after the loop that accumulates it.
 struct Declare {
   Variable variable;
   Expr init;
 };
-// A register or worker buffer that lives until the end of the enclosing block.
+// A register, worker or shared buffer that lives until the end of the enclosing block.
 struct Allocate {
   BufferRef buffer;
 };
@@ -149,7 +153,8 @@ struct Store {
   Expr value;
 };
 // variable = op(variable, value); op is associative: add, mul, min, max, logical_and, logical_or.
-// Inside a vector loop lanes accumulate apart and are combined by a fixed tree at its end.
+// Inside a vector or thread loop lanes accumulate apart and are combined by a fixed tree at its
+// end.
 struct Accumulate {
   Variable variable;
   Op op;
@@ -164,7 +169,7 @@ struct AccumulateArg {
   Expr value;
   Expr at;
 };
-using Stmt = std::variant<Declare, Allocate, Store, Accumulate, AccumulateArg,
+using Stmt = std::variant<Declare, Allocate, Store, Accumulate, AccumulateArg, Barrier,
                           std::shared_ptr<const For>, std::shared_ptr<const If>>;
 using Block = std::vector<Stmt>;
 
@@ -172,14 +177,16 @@ enum class LoopKind : std::uint8_t {
   serial,
   parallel,  // outermost only: iterations are split statically over the workers
   vector,    // `width` lanes at once, a masked tail; `interleave` independent copies
-  unroll     // constant extent, written out
+  unroll,    // constant extent, written out
+  block,     // GPU, outermost only: one iteration per block of `width` threads
+  thread     // GPU: thread t of the block runs the iterations t, t + width, t + 2*width ...
 };
 
 struct For {
   Variable variable;  // runs from 0 to extent-1
   Expr extent;        // i64
   LoopKind kind = LoopKind::serial;
-  int width = 1;       // vector: lanes
+  int width = 1;       // vector: lanes; block: threads
   int interleave = 1;  // vector: how many vectors per step, each with its own accumulators
   int unrolled = 0;    // vector: if not 0, written out for this many iterations, at least the
                        // extent (which may be symbolic); those past the extent are masked

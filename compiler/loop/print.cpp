@@ -425,6 +425,12 @@ void Printer::write_loop(const For& loop) {
     case LoopKind::unroll:
       out_ += "unroll ";
       break;
+    case LoopKind::block:
+      out_ += "block<" + std::to_string(loop.width) + "> ";
+      break;
+    case LoopKind::thread:
+      out_ += "thread ";
+      break;
   }
   out_ += "for " + name_of_variable(loop.variable) + " in 0..";
   write(loop.extent, atom);
@@ -448,6 +454,11 @@ void Printer::write_branch(const If& branch) {
   }
   line();
   out_ += "}\n";
+}
+
+std::string_view role_of(const BufferRef& buffer) {
+  if (buffer != nullptr && buffer->space == Space::registers) return "registers ";
+  return buffer != nullptr && buffer->space == Space::shared ? "shared " : "worker ";
 }
 
 std::string_view accumulation(Op op) {
@@ -477,10 +488,8 @@ void Printer::write_statement(const Stmt& s) {
     write(declare->init, any);
     scope_.push_back(declare->variable.id);
   } else if (const auto* allocate = std::get_if<Allocate>(&s)) {
-    const bool registers =
-        allocate->buffer != nullptr && allocate->buffer->space == Space::registers;
     bool first = true;
-    write_buffers(registers ? "registers " : "worker ", {allocate->buffer}, first);
+    write_buffers(role_of(allocate->buffer), {allocate->buffer}, first);
   } else if (const auto* store = std::get_if<Store>(&s)) {
     out_ += (store->buffer == nullptr ? "<null>" : name_of_buffer(store->buffer)) + "[";
     write(store->index, any);
@@ -497,6 +506,8 @@ void Printer::write_statement(const Stmt& s) {
     out_ += ", ";
     write(best->at, any);
     out_ += ')';
+  } else if (std::holds_alternative<Barrier>(s)) {
+    out_ += "barrier";
   } else if (const For* loop = as_for(s)) {
     return write_loop(*loop);
   } else if (const If* branch = as_if(s)) {

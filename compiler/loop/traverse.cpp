@@ -169,6 +169,7 @@ Block Rewriter::operator()(const Block& block) {
     Stmt operator()(const AccumulateArg& s) const {
       return AccumulateArg{s.best, s.position, s.maximum, self(s.value), self(s.at)};
     }
+    Stmt operator()(const Barrier& s) const { return s; }
     Stmt operator()(const std::shared_ptr<const For>& s) const {
       For loop = *s;
       loop.extent = self(s->extent);
@@ -241,6 +242,7 @@ void visit_own_expressions(const Stmt& statement, const std::function<void(const
       visit(s.value);
       visit(s.at);
     }
+    void operator()(const Barrier&) const {}
     void operator()(const std::shared_ptr<const For>& s) const { visit(s->extent); }
     void operator()(const std::shared_ptr<const If>& s) const { visit(s->condition); }
   };

@@ -50,8 +50,14 @@ class Verifier {
   void check(const Store& s);
   void check(const Accumulate& s);
   void check(const AccumulateArg& s);
+  void check(const Barrier& s);
   void check(const std::shared_ptr<const For>& s);
   void check(const std::shared_ptr<const If>& s);
+  void check_gpu_loop(const For& loop, const std::string& role) const;
+  bool is_inside(LoopKind kind) const {
+    return std::any_of(loops_.begin(), loops_.end(),
+                       [&](const Enclosing& enclosing) { return enclosing.loop->kind == kind; });
+  }
   const Known& accumulator(const Variable& v) const;
   void declare(const Variable& v, const Known& known);
 
@@ -84,7 +90,7 @@ void Verifier::check_node(const Expr& e, const std::string& role) {
     for (const Enclosing& enclosing : loops_) {
       require(!enclosing.accumulated.contains(e->variable.id),
               role + " reads '" + e->variable.name + "' inside the " +
-                  (enclosing.loop->kind == LoopKind::vector ? "vector" : "parallel") +
+                  (enclosing.loop->kind == LoopKind::vector ? "vector" : "thread") +
                   " loop that accumulates it");
     }
   }
@@ -112,6 +118,8 @@ void Verifier::check_access(const BufferRef& buffer, const Expr& index, const st
   require(index != nullptr && index->dtype == DType::i64,
           role + ": the index of '" + buffer->name + "' is not i64");
   if (buffer->space != Space::registers) return;
+  require(!is_inside(LoopKind::block) || is_inside(LoopKind::thread),
+          role + ": register buffer '" + buffer->name + "' is used outside a thread loop");
   for (const Expr& node : post_order(std::span(&index, 1))) {
     const bool fixed = node->op != Op::load && node->op != Op::size &&
                        (node->op != Op::variable || (variables_.contains(node->variable.id) &&
@@ -163,9 +171,17 @@ void Verifier::check(const Allocate& s) {
   require(s.buffer != nullptr, "an allocated buffer is null");
   require(s.buffer->space != Space::global,
           "buffer '" + s.buffer->name + "' is allocated in global space");
-  require(s.buffer->space != Space::registers || s.buffer->size.is_constant(),
-          "register buffer '" + s.buffer->name + "' has the size " + s.buffer->size.to_string() +
+  const bool is_scratch = s.buffer->space == Space::worker;
+  require(is_scratch || s.buffer->size.is_constant(),
+          std::string(s.buffer->space == Space::shared ? "shared" : "register") + " buffer '" +
+              s.buffer->name + "' has the size " + s.buffer->size.to_string() +
               ", which is not constant");
+  require(!is_scratch || !is_inside(LoopKind::block),
+          "buffer '" + s.buffer->name + "' is a worker's, allocated inside a block loop");
+  require(s.buffer->space != Space::shared ||
+              (is_inside(LoopKind::block) && !is_inside(LoopKind::thread)),
+          "shared buffer '" + s.buffer->name +
+              "' is allocated outside a block loop or inside a thread loop");
   add_buffer(s.buffer, s.buffer->space, true, "the allocated buffer");
 }
 
@@ -184,8 +200,10 @@ const Verifier::Known& Verifier::accumulator(const Variable& v) const {
   require(found != variables_.end(), "'" + v.name + "' is accumulated but not declared here");
   require(!found->second.is_loop, "'" + v.name + "' is accumulated but is a loop's variable");
   for (std::size_t depth = found->second.depth; depth < loops_.size(); ++depth) {
-    require(loops_[depth].loop->kind != LoopKind::parallel,
-            "'" + v.name + "' is accumulated across the iterations of a parallel loop");
+    const LoopKind kind = loops_[depth].loop->kind;
+    require(kind != LoopKind::parallel && kind != LoopKind::block,
+            "'" + v.name + "' is accumulated across the iterations of a " +
+                (kind == LoopKind::parallel ? "parallel" : "block") + " loop");
   }
   return found->second;
 }
@@ -216,6 +234,27 @@ void Verifier::check(const AccumulateArg& s) {
           role + ": the position is " + text(s.at->dtype) + ", its variable " + text(position));
 }
 
+void Verifier::check(const Barrier&) {
+  require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
+          "a barrier is outside a block loop or inside a thread loop");
+}
+
+void Verifier::check_gpu_loop(const For& loop, const std::string& role) const {
+  if (loop.kind == LoopKind::block) {
+    require(loops_.empty() && kernel_.body.size() == 1,
+            role + " is a block loop but not all of the kernel");
+    constexpr int warp = 32;
+    require(loop.width > 0 && loop.width % warp == 0 && loop.width <= 1024,
+            role + " has " + std::to_string(loop.width) +
+                " threads; expected a multiple of 32 up to 1024");
+  } else if (loop.kind == LoopKind::thread) {
+    require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
+            role + " is a thread loop outside a block loop or inside another");
+  } else if (loop.kind == LoopKind::vector) {
+    require(!is_inside(LoopKind::block), role + " is a vector loop inside a block loop");
+  }
+}
+
 void Verifier::check(const std::shared_ptr<const For>& s) {
   require(s != nullptr, "a loop is null");
   const std::string role = "the loop over '" + s->variable.name + "'";
@@ -234,6 +273,7 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
   require(!cut, role + " is written out for " + std::to_string(s->unrolled) + " of its " +
                     std::to_string(extent) + " iterations");
   require(s->kind != LoopKind::parallel || loops_.empty(), role + " is parallel but not outermost");
+  check_gpu_loop(*s, role);
   const auto power_of_two = [](int n) { return n > 0 && std::has_single_bit(unsigned(n)); };
   require(!is_vector || (power_of_two(s->width) && power_of_two(s->interleave)),
           role + " has " + std::to_string(s->width) + " lanes and " +
@@ -243,7 +283,7 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
             role + " is a vector loop inside another");
   }
   Enclosing enclosing{s.get(), {}};
-  if (is_vector) {
+  if (is_vector || s->kind == LoopKind::thread) {
     std::unordered_set<int> inside;
     visit_statements(s->body, [&](const Stmt& nested) {
       if (const auto* one = std::get_if<Declare>(&nested)) inside.insert(one->variable.id);

@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/lower/lower.h"
 #include "compiler/lower/program.h"
 #include "compiler/passes/fusion.h"
 
@@ -87,11 +88,14 @@ loop::Block nest(const std::vector<loop::Variable>& variables, const Dims& exten
 loop::Stmt make_for(loop::For loop);
 
 // One per kind of cluster. Kernels come in the order they must run in.
-std::vector<loop::Kernel> lower_loops(KernelContext& context, int vector_bytes);
-std::vector<loop::Kernel> lower_dot(KernelContext& context, int vector_bytes);
-std::vector<loop::Kernel> lower_write(KernelContext& context, int vector_bytes);
-loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to, int vector_bytes);
-// Vector and thread schedules for kernels without a schedule of their own.
-loop::Kernel schedule(const loop::Kernel& kernel, int vector_bytes);
+std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine);
+std::vector<loop::Kernel> lower_dot(KernelContext& context, const Machine& machine);
+std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
+// The matrix product for GPUs: what lower_dot gives there.
+std::vector<loop::Kernel> lower_gpu_dot(KernelContext& context);
+loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
+                         const Machine& machine);
+// Schedules for kernels without one of their own: vectors and threads, or blocks of threads.
+loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine);
 
 }  // namespace kroton

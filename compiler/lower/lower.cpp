@@ -254,13 +254,13 @@ class Lowering {
     std::vector<loop::Kernel> kernels;
     switch (cluster.kind) {
       case Cluster::Kind::loops:
-        kernels = lower_loops(context, machine_.vector_bytes);
+        kernels = lower_loops(context, machine_);
         break;
       case Cluster::Kind::dot:
-        kernels = lower_dot(context, machine_.vector_bytes);
+        kernels = lower_dot(context, machine_);
         break;
       case Cluster::Kind::write:
-        kernels = lower_write(context, machine_.vector_bytes);
+        kernels = lower_write(context, machine_);
         break;
       case Cluster::Kind::loop:
         add_group(lower_loop(cluster));
@@ -306,7 +306,7 @@ class Lowering {
   }
   void add_copy(std::vector<Step>& steps, const loop::BufferRef& from, const loop::BufferRef& to,
                 const char* name = "_copy") const {
-    add_kernel(steps, copy_kernel(from, to, machine_.vector_bytes), name);
+    add_kernel(steps, copy_kernel(from, to, machine_), name);
   }
   // The value of a vertex into `to`: a literal is written, anything else copied.
   void add_copy(std::vector<Step>& steps, Vertex v, const loop::BufferRef& to,
@@ -320,6 +320,7 @@ class Lowering {
     KernelContext context(graph_, fusion_, none, buffers_);
     kernel.body = {loop::Store{to, loop::integer(0), context.value(v, {})}};
     kernel.work = loop::integer(1);
+    kernel = schedule(kernel, machine_);
     add_kernel(steps, std::move(kernel), "_literal");
   }
 

@@ -321,8 +321,9 @@ class DotLowering {
 
 }  // namespace
 
-std::vector<loop::Kernel> lower_dot(KernelContext& context, int vector_bytes) {
-  return DotLowering(context, vector_bytes).run();
+std::vector<loop::Kernel> lower_dot(KernelContext& context, const Machine& machine) {
+  if (machine.gpu) return lower_gpu_dot(context);
+  return DotLowering(context, machine.vector_bytes).run();
 }
 
 }  // namespace kroton

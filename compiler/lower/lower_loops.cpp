@@ -18,6 +18,10 @@ using Vertex = Graph::Vertex;
 constexpr std::int64_t chunk_elements = 8192;
 // Work of one element from which a value is kept for later stages rather than computed again.
 constexpr int worth_keeping = 8;
+// On a GPU rows are kept in shared memory: those longer than what one thread does alone, as long as
+// all of a kernel's leave room for several blocks on a processor.
+constexpr std::int64_t least_shared_row = 17;         // elements
+constexpr std::int64_t most_shared_bytes = 16 * 1024;  // of a kernel
 
 struct Accumulator {
   Vertex vertex;
@@ -58,11 +62,11 @@ loop::Expr number(double value, DType dtype) {
 
 class LoopsLowering {
  public:
-  LoopsLowering(KernelContext& context, int vector_bytes)
+  LoopsLowering(KernelContext& context, const Machine& machine)
       : context_(context),
         graph_(context.graph()),
         cluster_(context.cluster()),
-        vector_bytes_(vector_bytes) {}
+        machine_(machine) {}
 
   std::vector<loop::Kernel> run() {
     find_stages();
@@ -196,6 +200,14 @@ class LoopsLowering {
     return loop::select(loop::binary(Op::eq, position, none), loop::integer(0), position);
   }
 
+  bool fits_shared(const Dim& count, DType dtype) {
+    if (!count.is_constant() || count.constant() < least_shared_row) return false;
+    const std::int64_t bytes = count.constant() * size_of(dtype);
+    if (shared_bytes_ + bytes > most_shared_bytes) return false;
+    shared_bytes_ += bytes;
+    return true;
+  }
+
   // Costly values that a later stage reads again go to a row of scratch memory.
   void keep_for_later(int stage, loop::Block& body) {
     if (stage == stages_) return;
@@ -212,8 +224,12 @@ class LoopsLowering {
         row.push_back(cluster_.domain[axis]);
         at.push_back(loop::variable(cluster_.variables[axis]));
       }
-      const auto buffer = context_.buffers().create("row", graph_[v].type.dtype, element_count(row),
-                                                    loop::Space::worker);
+      const DType dtype = graph_[v].type.dtype;
+      const Dim count = element_count(row);
+      if (machine_.gpu && !fits_shared(count, dtype)) continue;
+      const auto buffer =
+          context_.buffers().create("row", dtype, count,
+                                    machine_.gpu ? loop::Space::shared : loop::Space::worker);
       const loop::Expr index = linear_index(row, at);
       body.push_back(loop::Store{buffer, index, context_.value(v, cluster_.full_point())});
       pending_.push_back({v, loop::load(buffer, index)});
@@ -359,7 +375,7 @@ class LoopsLowering {
 
   loop::Kernel finish(loop::Kernel kernel) const {
     kernel.work = loop::size(element_count(cluster_.domain) * Dim(context_.cost()));
-    return schedule(kernel, vector_bytes_);
+    return schedule(kernel, machine_);
   }
 
   static void append(loop::Block& block, loop::Block more) {
@@ -369,18 +385,19 @@ class LoopsLowering {
   KernelContext& context_;
   const Graph& graph_;
   const Cluster& cluster_;
-  int vector_bytes_;
+  Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
   std::set<Vertex> kept_;
   std::vector<std::pair<Vertex, loop::Expr>> pending_;
   int stages_ = 0;
+  std::int64_t shared_bytes_ = 0;
 };
 
 }  // namespace
 
-std::vector<loop::Kernel> lower_loops(KernelContext& context, int vector_bytes) {
-  return LoopsLowering(context, vector_bytes).run();
+std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine) {
+  return LoopsLowering(context, machine).run();
 }
 
 }  // namespace kroton

@@ -1,6 +1,7 @@
 // Ops that write their output by loops of their own, plain copies, and the default schedule.
 #include <kroton/error.h>
 
+#include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
 #include "compiler/lower/kernel_context.h"
@@ -55,29 +56,41 @@ class VertexWrite final : public WriteContext {
 
 }  // namespace
 
-std::vector<loop::Kernel> lower_write(KernelContext& context, int vector_bytes) {
+std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine) {
   const Vertex v = context.cluster().hero;
   VertexWrite write(context, v);
   context.graph()[v].op->write(write);
   loop::Kernel kernel;
   kernel.body = write.take_block();
   kernel.work = loop::size(element_count(context.graph()[v].type.shape));
+  if (machine.gpu) {
+    // Blocks cannot wait for each other: one kernel for each loop nest.
+    std::vector<loop::Kernel> kernels;
+    for (const loop::Stmt& nest : kernel.body) {
+      kernels.push_back(kernel);
+      kernels.back().body = {nest};
+      kernels.back() = schedule(kernels.back(), machine);
+    }
+    return kernels;
+  }
   // Iterations may write the same element (rows added at repeated indices): no threads.
-  return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), vector_bytes)};
+  return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), machine.vector_bytes)};
 }
 
-loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to, int vector_bytes) {
+loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
+                         const Machine& machine) {
   const loop::Variable i = fresh_variable("i");
   loop::Kernel kernel;
   kernel.body = nest({i}, {from->size},
                      {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
   kernel.work = loop::size(from->size);
-  return schedule(kernel, vector_bytes);
+  return schedule(kernel, machine);
 }
 
-loop::Kernel schedule(const loop::Kernel& kernel, int vector_bytes) {
-  return loop::parallelize(
-      loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), vector_bytes));
+loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine) {
+  const loop::Kernel simpler = loop::collapse_loops(loop::simplify(kernel));
+  if (machine.gpu) return loop::schedule_for_gpu(simpler);
+  return loop::parallelize(loop::vectorize(simpler, machine.vector_bytes));
 }
 
 }  // namespace kroton

@@ -17,9 +17,10 @@ using kroton::Tensor;
 
 namespace backend_test {
 
-std::vector<Array> compiled(const Problem& problem) {
-  const auto f = kroton::function(problem.inputs, problem.outputs,
-                                  {.on_unused_input = kroton::UnusedInput::ignore});
+std::vector<Array> compiled(const Problem& problem, const kroton::Target& target) {
+  const auto f =
+      kroton::function(problem.inputs, problem.outputs,
+                       {.target = target, .on_unused_input = kroton::UnusedInput::ignore});
   const std::vector<kroton::Argument> arguments(problem.values.begin(), problem.values.end());
   return f.call(arguments);
 }
@@ -88,9 +89,10 @@ std::string difference(const ReferenceValue& expected, const Array& actual,
          " of " + std::to_string(values.size()) + " differ, largest " + number(largest) + ")";
 }
 
-void check_agrees(const Problem& problem, const Tolerance& tolerance) {
+void check_agrees(const Problem& problem, const Tolerance& tolerance,
+                  const kroton::Target& target) {
   const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = compiled(problem);
+  const std::vector<Array> have = compiled(problem, target);
   REQUIRE(have.size() == want.size());
   for (std::size_t k = 0; k < want.size(); ++k) {
     const std::string different = difference(want[k], have[k], tolerance);

@@ -23,7 +23,8 @@ struct Tolerance {
   double magnitude = 0;  // of the intermediate results
 };
 
-std::vector<kroton::Array> compiled(const Problem& problem);
+std::vector<kroton::Array> compiled(const Problem& problem,
+                                    const kroton::Target& target = kroton::cpu());
 std::vector<kroton::ReferenceValue> expected(const Problem& problem);
 // The value of one expression by the reference interpreter.
 kroton::ReferenceValue expected(
@@ -35,7 +36,8 @@ std::string difference(const kroton::ReferenceValue& expected, const kroton::Arr
                        const Tolerance& tolerance = {});
 
 // Compiles and runs the problem; checks that every output agrees with the reference interpreter.
-void check_agrees(const Problem& problem, const Tolerance& tolerance = {});
+void check_agrees(const Problem& problem, const Tolerance& tolerance = {},
+                  const kroton::Target& target = kroton::cpu());
 
 // The expression as text, one line per node, operands first: "%2 = add(%0, %1) : f32 (3,)".
 std::string describe(std::span<const kroton::Tensor> outputs);

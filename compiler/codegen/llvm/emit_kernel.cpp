@@ -3,6 +3,7 @@
 #include <llvm/IR/MDBuilder.h>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {
@@ -181,8 +182,10 @@ void KernelEmitter::print_block(const loop::Block& block) {
       print_accumulate(*g);
     } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
       print_for(**f);
+    } else if (const loop::If* branch = loop::as_if(stmt)) {
+      print_if(*branch);
     } else {
-      print_if(*std::get<std::shared_ptr<const loop::If>>(stmt));
+      throw InternalError("kernel " + kernel_.name + " is scheduled for a GPU");
     }
   }
   passing_.clear();
@@ -232,6 +235,9 @@ void KernelEmitter::print_for(const loop::For& loop) {
     case loop::LoopKind::vector:
       print_vector(loop);
       return;
+    case loop::LoopKind::block:
+    case loop::LoopKind::thread:
+      throw InternalError("kernel " + kernel_.name + " is scheduled for a GPU");
   }
 }
 

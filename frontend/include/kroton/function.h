@@ -2,6 +2,7 @@
 #pragma once
 #include <kroton/ops.h>
 #include <kroton/profile.h>
+#include <kroton/target.h>
 #include <kroton/tensor.h>
 
 #include <array>
@@ -32,6 +33,7 @@ struct FunctionOptions {
   std::vector<Update> updates = {};
   std::vector<Given> givens = {};
   std::string name = {};  // for messages and dumps; letters, digits and underscores
+  Target target = cpu();  // where it runs, and where the shared variables live meanwhile
   UnusedInput on_unused_input = UnusedInput::error;
   bool profile = false;  // measure every kernel of every call, for Function::profile()
 };
@@ -158,7 +160,8 @@ class Function {
 // Compiles a function of `inputs` (variables, each once). Errors when it is built: ValueError for
 // an input that is no variable, appears twice or is not used, for a variable that the outputs need
 // and that is neither an input nor given, and for two updates of one shared variable; TypeError or
-// ShapeError for an update or a given of another type than what it replaces.
+// ShapeError for an update or a given of another type than what it replaces; DeviceError for a
+// target that this machine does not have.
 inline Function<1> function(const std::vector<Tensor>& inputs, const Tensor& output,
                             FunctionOptions options = {},
                             const std::source_location& at = std::source_location::current()) {

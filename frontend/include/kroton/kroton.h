@@ -13,5 +13,6 @@
 #include <kroton/print.h>
 #include <kroton/profile.h>
 #include <kroton/scan.h>
+#include <kroton/target.h>
 #include <kroton/tensor.h>
 #include <kroton/variables.h>

@@ -1,0 +1,95 @@
+// The state of printing one kernel as CUDA C++: names, and the temporaries of one statement.
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "compiler/codegen/cuda/emit_cuda.h"
+
+namespace kroton::codegen {
+
+class KernelPrinter {
+ public:
+  KernelPrinter(const Program& program, const loop::Kernel& kernel);
+  // Appends the kernel's text to `source`.
+  CudaKernel run(std::string& source);
+
+ private:
+  // How tightly an expression's text binds.
+  enum Level { any, choice, disjunction, conjunction, bits, comparison, sum, product, prefix, atom };
+  // Where it stands: indices are sums and products of loop variables and sizes that cannot
+  // overflow, written with the plain operators; values wrap.
+  enum class Place { value, index };
+
+  // Names.
+  std::string distinct(const std::string& wish);
+  const std::string& name_of(const loop::Variable& variable);
+  const std::string& name_of(const loop::BufferRef& buffer);
+  void declare_parameters();
+
+  // Expressions (print_expr.cpp).
+  std::string text(const loop::Expr& e, Place place, int outer = any);
+  std::string node_text(const loop::Expr& e, Place place, int outer);
+  std::string infix(const loop::Expr& e, const char* op, int level, Place place, int outer);
+  std::string call(const char* function, const loop::Expr& e, Place place);
+  std::string arithmetic(const loop::Expr& e, Place place, int outer);
+  std::string conversion(const loop::Expr& e, int outer);
+  std::string size_text(const Dim& dim, int outer);
+  std::string atom_text(const DimAtom& size);
+  static std::string real_text(double value, DType dtype);
+  // Whether it is made of loop variables, sizes and constants by sums and products only.
+  bool is_plain(const loop::Expr& e);
+  bool is_not_negative(const loop::Expr& e);
+  // Names what the statement uses more than once or what nests too deeply, and makes its checks.
+  void bind(const std::vector<std::pair<loop::Expr, Place>>& roots);
+  void print_check(const loop::Expr& e, const std::string& name);
+
+  // Statements (print_kernel.cpp).
+  void line(const std::string& text);
+  void open(const std::string& text);
+  void close(const std::string& text = "}");
+  void print_block(const loop::Block& block);
+  void print_statement(const loop::Stmt& stmt);
+  void print_declare(const loop::Declare& s);
+  void print_allocate(const loop::Allocate& s);
+  void print_store(const loop::Store& s);
+  void print_accumulate(const loop::Accumulate& s);
+  void print_accumulate(const loop::AccumulateArg& s);
+  void print_for(const loop::For& loop);
+  void print_threads(const loop::For& loop);
+  void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
+  std::string shared_for_combining(DType dtype, const std::string& role);
+  static std::string identity(loop::Op op, DType dtype);
+  static std::string combined(loop::Op op, DType dtype, const std::string& a, const std::string& b);
+
+  const Program& program_;
+  const loop::Kernel& kernel_;
+  std::string body_;
+  int indent_ = 1;
+  int threads_ = 1;
+  bool in_thread_loop_ = false;
+  bool has_checks_ = false;
+  bool has_barriers_ = false;
+  std::string failed_;  // the label behind the thread loop, empty where a failed check returns
+  bool uses_label_ = false;
+  int temporaries_ = 0;
+  int labels_ = 0;
+  std::unordered_set<std::string> taken_;
+  std::unordered_map<int, std::string> variables_;
+  std::unordered_map<int, std::string> buffers_;
+  std::unordered_map<std::uint64_t, std::string> sizes_;  // by DimAtom::identity
+  std::unordered_map<const loop::ExprNode*, std::string> bound_;
+  std::unordered_map<const loop::ExprNode*, bool> plain_;
+  std::unordered_set<int> loop_variables_;
+  std::string combining_;  // declarations of the shared memory for combining
+  std::unordered_map<std::string, std::string> combining_names_;
+};
+
+std::string_view cuda_type(DType dtype);    // of a value
+std::string_view memory_type(DType dtype);  // of an element in memory
+
+}  // namespace kroton::codegen

@@ -1,0 +1,164 @@
+#include "compiler/codegen/cuda/prelude.h"
+
+namespace kroton::codegen {
+
+// Integers wrap: sums and products are computed unsigned. A block's threads combine what they have
+// accumulated in a fixed order: the lanes of a warp by a butterfly, then the warps one after the
+// other; every thread has the result.
+const std::string_view cuda_prelude = R"cuda(#ifndef KROTON_SHARED
+#define KROTON_SHARED(type, name, count) __shared__ __align__(16) type name[count]
+#endif
+#ifndef KROTON_GLOBAL
+#define KROTON_GLOBAL(type) type* __restrict__
+#endif
+
+struct kroton_error {
+  int code;
+  int site;
+  long long index;
+  long long size;
+};
+
+__device__ inline void kt_fail(kroton_error* error, int site, long long index, long long size) {
+  if (atomicCAS(&error->code, 0, 1) != 0) return;
+  error->site = site;
+  error->index = index;
+  error->size = size;
+}
+
+__device__ inline int kt_add(int a, int b) { return (int)((unsigned)a + (unsigned)b); }
+__device__ inline int kt_sub(int a, int b) { return (int)((unsigned)a - (unsigned)b); }
+__device__ inline int kt_mul(int a, int b) { return (int)((unsigned)a * (unsigned)b); }
+__device__ inline long long kt_add(long long a, long long b) {
+  return (long long)((unsigned long long)a + (unsigned long long)b);
+}
+__device__ inline long long kt_sub(long long a, long long b) {
+  return (long long)((unsigned long long)a - (unsigned long long)b);
+}
+__device__ inline long long kt_mul(long long a, long long b) {
+  return (long long)((unsigned long long)a * (unsigned long long)b);
+}
+__device__ inline float kt_add(float a, float b) { return a + b; }
+__device__ inline float kt_mul(float a, float b) { return a * b; }
+__device__ inline double kt_add(double a, double b) { return a + b; }
+__device__ inline double kt_mul(double a, double b) { return a * b; }
+template <class T> __device__ inline T kt_neg(T a) { return kt_sub((T)0, a); }
+template <class T> __device__ inline T kt_abs(T a) { return a < 0 ? kt_neg(a) : a; }
+template <class T> __device__ inline T kt_div(T a, T b) {
+  if (b == 0) return 0;
+  return b == -1 ? kt_neg(a) : a / b;
+}
+template <class T> __device__ inline T kt_floor_div(T a, T b) {
+  if (b == 0) return 0;
+  if (b == -1) return kt_neg(a);
+  const T quotient = a / b;
+  return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient;
+}
+template <class T> __device__ inline T kt_mod(T a, T b) {
+  if (b == 0 || b == -1) return 0;
+  const T rest = a % b;
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+__device__ inline float kt_mod(float a, float b) { return a - floorf(a / b) * b; }
+__device__ inline double kt_mod(double a, double b) { return a - floor(a / b) * b; }
+__device__ inline float kt_floor_div(float a, float b) { return floorf(a / b); }
+__device__ inline double kt_floor_div(double a, double b) { return floor(a / b); }
+template <class T> __device__ inline T kt_min(T a, T b) { return a != a || a < b ? a : b; }
+template <class T> __device__ inline T kt_max(T a, T b) { return a != a || a > b ? a : b; }
+__device__ inline int kt_shl(int a, int n) { return (int)((unsigned)a << n); }
+__device__ inline int kt_lshr(int a, int n) { return (int)((unsigned)a >> n); }
+__device__ inline long long kt_shl(long long a, long long n) {
+  return (long long)((unsigned long long)a << n);
+}
+__device__ inline long long kt_lshr(long long a, long long n) {
+  return (long long)((unsigned long long)a >> n);
+}
+template <class T> __device__ inline int kt_i32(T a) {
+  if (a != a) return 0;
+  if (a >= (T)2147483648.0) return 2147483647;
+  return a < (T)-2147483648.0 ? -2147483647 - 1 : (int)a;
+}
+template <class T> __device__ inline long long kt_i64(T a) {
+  if (a != a) return 0;
+  if (a >= (T)9223372036854775808.0) return 9223372036854775807LL;
+  return a < (T)-9223372036854775808.0 ? -9223372036854775807LL - 1 : (long long)a;
+}
+
+struct KtAdd {
+  template <class T> __device__ static T apply(T a, T b) { return kt_add(a, b); }
+};
+struct KtMul {
+  template <class T> __device__ static T apply(T a, T b) { return kt_mul(a, b); }
+};
+struct KtMin {
+  template <class T> __device__ static T apply(T a, T b) { return kt_min(a, b); }
+};
+struct KtMax {
+  template <class T> __device__ static T apply(T a, T b) { return kt_max(a, b); }
+};
+struct KtAnd {
+  __device__ static bool apply(bool a, bool b) { return a && b; }
+};
+struct KtOr {
+  __device__ static bool apply(bool a, bool b) { return a || b; }
+};
+template <class T> __device__ inline T kt_exchange(T a, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, a, lanes);
+}
+__device__ inline bool kt_exchange(bool a, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, (int)a, lanes) != 0;
+}
+template <class Op, class T> __device__ inline T kt_combine(T value) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) value = Op::apply(value, kt_exchange(value, lanes));
+  return value;
+}
+template <class Op, class T, class Shared>
+__device__ inline T kt_combine(T value, Shared& shared) {
+  value = kt_combine<Op>(value);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = shared[0];
+  for (int warp = 1; warp < (int)blockDim.x / 32; ++warp) value = Op::apply(value, (T)shared[warp]);
+  __syncthreads();
+  return value;
+}
+
+// Ties keep the lower position; the first NaN beats everything.
+template <bool maximum, class T, class P>
+__device__ inline bool kt_beats(T value, P at, T best, P position) {
+  if (maximum ? value > best : value < best) return true;
+  if (value == best) return at < position;
+  return value != value && (best == best || at < position);
+}
+template <bool maximum, class T, class P>
+__device__ inline void kt_combine_arg(T& best, P& position) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const T value = kt_exchange(best, lanes);
+    const P at = kt_exchange(position, lanes);
+    if (kt_beats<maximum>(value, at, best, position)) {
+      best = value;
+      position = at;
+    }
+  }
+}
+template <bool maximum, class T, class P, class Values, class Positions>
+__device__ inline void kt_combine_arg(T& best, P& position, Values& values, Positions& positions) {
+  kt_combine_arg<maximum>(best, position);
+  if (threadIdx.x % 32 == 0) {
+    values[threadIdx.x / 32] = best;
+    positions[threadIdx.x / 32] = position;
+  }
+  __syncthreads();
+  for (int warp = 0; warp < (int)blockDim.x / 32; ++warp) {
+    const T value = values[warp];
+    const P at = positions[warp];
+    if (kt_beats<maximum>(value, at, best, position)) {
+      best = value;
+      position = at;
+    }
+  }
+  __syncthreads();
+}
+)cuda";
+
+}  // namespace kroton::codegen

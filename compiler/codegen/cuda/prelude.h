@@ -1,0 +1,11 @@
+// What every CUDA translation unit begins with.
+#pragma once
+#include <string_view>
+
+namespace kroton::codegen {
+
+// Types, and the loop IR's operations that C++ has not or defines otherwise. Needs no include, and
+// means the same to NVRTC and to a host compiler that has the few CUDA names it uses.
+extern const std::string_view cuda_prelude;
+
+}  // namespace kroton::codegen

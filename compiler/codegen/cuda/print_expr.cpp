@@ -1,0 +1,391 @@
+// Scalar expressions as CUDA C++.
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::codegen {
+namespace {
+
+using loop::Expr;
+using loop::ExprNode;
+using loop::Op;
+
+constexpr int inline_depth = 10;               // nesting from which an expression gets a name
+constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmetic stay below
+
+std::string integer_text(std::int64_t value, DType dtype) {
+  if (dtype == DType::boolean) return value != 0 ? "true" : "false";
+  if (dtype == DType::i32) {
+    return value == INT32_MIN ? "(-2147483647 - 1)" : std::to_string(value);
+  }
+  return value == INT64_MIN ? "(-9223372036854775807LL - 1)" : std::to_string(value) + "LL";
+}
+
+}  // namespace
+
+std::string_view cuda_type(DType dtype) {
+  switch (dtype) {
+    case DType::boolean:
+      return "bool";
+    case DType::i32:
+      return "int";
+    case DType::i64:
+      return "long long";
+    case DType::f32:
+      return "float";
+    case DType::f64:
+      return "double";
+  }
+  throw InternalError("cuda_type: unknown dtype");
+}
+
+std::string_view memory_type(DType dtype) {
+  return dtype == DType::boolean ? "unsigned char" : cuda_type(dtype);
+}
+
+std::string KernelPrinter::real_text(double value, DType dtype) {
+  const bool single = dtype == DType::f32;
+  if (std::isnan(value)) {
+    return single ? "__int_as_float(0x7fc00000)" : "__longlong_as_double(0x7ff8000000000000LL)";
+  }
+  if (std::isinf(value)) {
+    const std::string infinity =
+        single ? "__int_as_float(0x7f800000)" : "__longlong_as_double(0x7ff0000000000000LL)";
+    return value < 0 ? "(-" + infinity + ")" : infinity;
+  }
+  std::array<char, 40> digits{};
+  const auto end = single ? std::to_chars(digits.begin(), digits.end(), static_cast<float>(value))
+                          : std::to_chars(digits.begin(), digits.end(), value);
+  std::string text(digits.begin(), end.ptr);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  if (single) text += "f";
+  return std::signbit(value) ? "(" + text + ")" : text;
+}
+
+bool KernelPrinter::is_plain(const Expr& e) {
+  if (const auto found = plain_.find(e.get()); found != plain_.end()) return found->second;
+  bool plain = e->dtype == DType::i64;
+  switch (e->op) {
+    case Op::integer:
+      plain = plain && std::abs(e->integer) <= plain_constant;
+      break;
+    case Op::variable:
+      plain = plain && loop_variables_.contains(e->variable.id);
+      break;
+    case Op::size:
+      break;
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::min:
+    case Op::max:
+    case Op::floor_div:
+    case Op::mod:
+      plain = plain && is_plain(e->args[0]) && is_plain(e->args[1]);
+      break;
+    default:
+      plain = false;
+  }
+  return plain_[e.get()] = plain;
+}
+
+bool KernelPrinter::is_not_negative(const Expr& e) {
+  switch (e->op) {
+    case Op::integer:
+      return e->integer >= 0;
+    case Op::variable:
+      return loop_variables_.contains(e->variable.id);
+    case Op::size:
+      return provably_at_least(e->dim, 0);
+    case Op::add:
+    case Op::mul:
+    case Op::min:
+    case Op::floor_div:
+    case Op::mod:
+      return is_plain(e) && is_not_negative(e->args[0]) && is_not_negative(e->args[1]);
+    default:
+      return false;
+  }
+}
+
+std::string KernelPrinter::text(const Expr& e, Place place, int outer) {
+  if (const auto found = bound_.find(e.get()); found != bound_.end()) return found->second;
+  return node_text(e, place, outer);
+}
+
+std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place place,
+                                 int outer) {
+  // Among the operands of a plain operator an index constant needs no suffix.
+  const auto operand = [&](const Expr& arg, int at) {
+    const bool bare = place == Place::index && arg->op == Op::integer && arg->dtype == DType::i64 &&
+                      is_plain(arg) && arg->integer >= 0;
+    return bare ? std::to_string(arg->integer) : text(arg, place, at);
+  };
+  const std::string result =
+      operand(e->args[0], level) + " " + op + " " + operand(e->args[1], level + 1);
+  return level < outer ? "(" + result + ")" : result;
+}
+
+std::string KernelPrinter::call(const char* function, const Expr& e, Place place) {
+  std::string result = std::string(function) + "(";
+  for (std::size_t k = 0; k < e->args.size(); ++k) {
+    result += (k == 0 ? "" : ", ") + text(e->args[k], place);
+  }
+  return result + ")";
+}
+
+std::string KernelPrinter::arithmetic(const Expr& e, Place place, int outer) {
+  const bool real = is_float(e->dtype);
+  const bool plain = place == Place::index && is_plain(e);
+  switch (e->op) {
+    case Op::add:
+      return real || plain ? infix(e, "+", sum, place, outer) : call("kt_add", e, place);
+    case Op::sub:
+      return real || plain ? infix(e, "-", sum, place, outer) : call("kt_sub", e, place);
+    case Op::mul:
+      return real || plain ? infix(e, "*", product, place, outer) : call("kt_mul", e, place);
+    case Op::div:
+      return real ? infix(e, "/", product, place, outer) : call("kt_div", e, place);
+    case Op::mod:
+    case Op::floor_div: {
+      // Over an axis of size 0 nothing runs, so an index's divisor is positive.
+      const bool is_mod = e->op == Op::mod;
+      if (plain && is_not_negative(e->args[0]) && is_not_negative(e->args[1])) {
+        return infix(e, is_mod ? "%" : "/", product, place, outer);
+      }
+      return call(is_mod ? "kt_mod" : "kt_floor_div", e, place);
+    }
+    case Op::min:
+    case Op::max: {
+      const bool minimum = e->op == Op::min;
+      if (e->dtype == DType::boolean) {
+        return infix(e, minimum ? "&&" : "||", minimum ? conjunction : disjunction, place, outer);
+      }
+      return call(minimum ? "kt_min" : "kt_max", e, place);
+    }
+    case Op::neg:
+      if (!real) return call("kt_neg", e, place);
+      return (prefix < outer ? "(-" : "-") + text(e->args[0], place, atom) +
+             (prefix < outer ? ")" : "");
+    case Op::abs:
+      if (!real) return call("kt_abs", e, place);
+      return call(e->dtype == DType::f32 ? "fabsf" : "fabs", e, place);
+    default:
+      throw InternalError("kernel " + kernel_.name + ": no arithmetic");
+  }
+}
+
+std::string KernelPrinter::conversion(const Expr& e, int outer) {
+  const Expr& from = e->args[0];
+  if (e->op == Op::bitcast) {
+    switch (e->dtype) {
+      case DType::f32:
+        return call("__int_as_float", e, Place::value);
+      case DType::f64:
+        return call("__longlong_as_double", e, Place::value);
+      case DType::i32:
+        return call("__float_as_int", e, Place::value);
+      default:
+        return call("__double_as_longlong", e, Place::value);
+    }
+  }
+  if (e->dtype == DType::boolean) {
+    const std::string test = text(from, Place::value, comparison + 1) + " != 0";
+    return comparison < outer ? "(" + test + ")" : test;
+  }
+  if (is_float(from->dtype) && is_integer(e->dtype)) {
+    return call(e->dtype == DType::i32 ? "kt_i32" : "kt_i64", e, Place::value);
+  }
+  const std::string cast =
+      "(" + std::string(cuda_type(e->dtype)) + ")" + text(from, Place::value, prefix);
+  return prefix < outer ? "(" + cast + ")" : cast;
+}
+
+std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
+  const bool single = e->dtype == DType::f32;
+  switch (e->op) {
+    case Op::real:
+      return real_text(e->real, e->dtype);
+    case Op::integer: {
+      const std::string number = integer_text(e->integer, e->dtype);
+      return e->integer < 0 && outer > any ? "(" + number + ")" : number;
+    }
+    case Op::variable:
+      return name_of(e->variable);
+    case Op::size:
+      return size_text(e->dim, outer);
+    case Op::load: {
+      const std::string element =
+          name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
+      if (e->dtype != DType::boolean) return element;
+      return comparison < outer ? "(" + element + " != 0)" : element + " != 0";
+    }
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::div:
+    case Op::mod:
+    case Op::floor_div:
+    case Op::neg:
+    case Op::abs:
+    case Op::min:
+    case Op::max:
+      return arithmetic(e, place, outer);
+    case Op::fma:
+      return call(single ? "fmaf" : "fma", e, place);
+    case Op::sqrt:
+      return call(single ? "sqrtf" : "sqrt", e, place);
+    case Op::floor:
+      return call(single ? "floorf" : "floor", e, place);
+    case Op::ceil:
+      return call(single ? "ceilf" : "ceil", e, place);
+    case Op::round_even:
+      return call(single ? "rintf" : "rint", e, place);
+    case Op::eq:
+      return infix(e, "==", comparison, place, outer);
+    case Op::ne:
+      return infix(e, "!=", comparison, place, outer);
+    case Op::lt:
+      return infix(e, "<", comparison, place, outer);
+    case Op::le:
+      return infix(e, "<=", comparison, place, outer);
+    case Op::logical_and:
+      return infix(e, "&&", conjunction, place, outer);
+    case Op::logical_or:
+      return infix(e, "||", disjunction, place, outer);
+    case Op::logical_not:
+      return "!" + text(e->args[0], place, atom);
+    case Op::bit_and:
+      return infix(e, "&", bits, place, std::max<int>(outer, bits + 1));
+    case Op::bit_or:
+      return infix(e, "|", bits, place, std::max<int>(outer, bits + 1));
+    case Op::bit_xor:
+      return infix(e, "^", bits, place, std::max<int>(outer, bits + 1));
+    case Op::shl:
+      return call("kt_shl", e, place);
+    case Op::ashr:
+      return "(" + text(e->args[0], place, atom) + " >> " + text(e->args[1], place, atom) + ")";
+    case Op::lshr:
+      return call("kt_lshr", e, place);
+    case Op::select: {
+      const std::string chosen = text(e->args[0], place, choice + 1) + " ? " +
+                                 text(e->args[1], place, choice + 1) + " : " +
+                                 text(e->args[2], place, choice + 1);
+      return choice < outer ? "(" + chosen + ")" : chosen;
+    }
+    case Op::cast:
+    case Op::bitcast:
+      return conversion(e, outer);
+    case Op::check_index:
+      break;
+  }
+  throw InternalError("kernel " + kernel_.name + ": " + std::string(loop::name_of(e->op)) +
+                      " is not made by its statement");
+}
+
+std::string KernelPrinter::atom_text(const DimAtom& size) {
+  if (size.kind == DimAtom::Kind::variable) {
+    const auto found = sizes_.find(size.identity);
+    if (found != sizes_.end()) return found->second;
+    throw InternalError("size variable " + size.name + " is not among the program's sizes");
+  }
+  const auto operand = [&](const Dim& dim) {
+    return dim.is_constant() ? std::to_string(dim.constant()) + "LL" : size_text(dim, any);
+  };
+  const char* function = size.kind == DimAtom::Kind::minimum   ? "kt_min"
+                         : size.kind == DimAtom::Kind::maximum ? "kt_max"
+                                                               : "kt_floor_div";
+  return std::string(function) + "(" + operand(size.operands[0]) + ", " +
+         operand(size.operands[1]) + ")";
+}
+
+std::string KernelPrinter::size_text(const Dim& dim, int outer) {
+  if (dim.is_constant()) return integer_text(dim.constant(), DType::i64);
+  const std::vector<Dim::Term> terms = dim.terms();
+  std::string result;
+  for (const Dim::Term& term : terms) {
+    const bool negative = term.coefficient < 0 && term.coefficient != INT64_MIN;
+    const std::int64_t coefficient = negative ? -term.coefficient : term.coefficient;
+    std::string factors;
+    for (const DimAtomRef& factor : term.factors) {
+      factors += (factors.empty() ? "" : " * ") + atom_text(*factor);
+    }
+    if (factors.empty()) {
+      factors = integer_text(coefficient, DType::i64);
+    } else if (coefficient != 1) {
+      factors += " * " + integer_text(coefficient, DType::i64);
+    }
+    if (result.empty()) {
+      result = (negative ? "-" : "") + factors;
+    } else {
+      result += (negative ? " - " : " + ") + factors;
+    }
+  }
+  const int level = terms.size() > 1 ? sum : product;
+  const bool bare = dim.as_variable() != nullptr;
+  return !bare && level < outer ? "(" + result + ")" : result;
+}
+
+void KernelPrinter::bind(const std::vector<std::pair<Expr, Place>>& roots) {
+  std::unordered_map<const ExprNode*, int> uses;
+  std::unordered_set<const ExprNode*> seen;
+  std::unordered_set<const ExprNode*> as_index;
+  std::vector<Expr> order;
+  for (const auto& [root, place] : roots) {
+    ++uses[root.get()];
+    if (place == Place::index) as_index.insert(root.get());
+    loop::append_post_order(root, seen, order);
+  }
+  for (const Expr& e : order) {
+    for (const Expr& arg : e->args) ++uses[arg.get()];
+  }
+  // Users come after their operands: backwards, every node is settled before its operands.
+  for (auto it = order.rbegin(); it != order.rend(); ++it) {
+    const bool passes_on = (*it)->op == Op::load || as_index.contains(it->get());
+    for (const Expr& arg : (*it)->args) {
+      if (passes_on) as_index.insert(arg.get());
+    }
+  }
+  std::unordered_map<const ExprNode*, int> depths;
+  for (const Expr& e : order) {
+    int depth = 0;
+    for (const Expr& arg : e->args) depth = std::max(depth, depths[arg.get()]);
+    const bool small = is_plain(e) && depth < 2;
+    depth = e->args.empty() ? 0 : depth + 1;
+    const bool is_check = e->op == Op::check_index;
+    const bool named =
+        is_check || depth > inline_depth || (uses[e.get()] > 1 && depth > 0 && !small);
+    depths[e.get()] = named ? 0 : depth;
+    if (!named) continue;
+    const std::string name = distinct("t" + std::to_string(++temporaries_));
+    if (is_check) {
+      print_check(e, name);
+    } else {
+      const Place place = as_index.contains(e.get()) ? Place::index : Place::value;
+      line("const " + std::string(cuda_type(e->dtype)) + " " + name + " = " +
+           node_text(e, place, any) + ";");
+    }
+    bound_[e.get()] = name;
+  }
+}
+
+void KernelPrinter::print_check(const Expr& e, const std::string& name) {
+  const std::string index = distinct(name + "_given");
+  const std::string size = text(e->args[1], Place::index, prefix);
+  line("const long long " + index + " = " + text(e->args[0], Place::value) + ";");
+  open("if (" + index + " < -" + size + " || " + index + " >= " + size + ") {");
+  line("kt_fail(error, " + std::to_string(e->integer) + ", " + index + ", " + size + ");");
+  line(failed_.empty() ? "return;" : "goto " + failed_ + ";");
+  uses_label_ = uses_label_ || !failed_.empty();
+  close();
+  line("const long long " + name + " = " + index + " < 0 ? " + index + " + " + size + " : " +
+       index + ";");
+}
+
+}  // namespace kroton::codegen

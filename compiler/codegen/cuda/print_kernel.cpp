@@ -1,0 +1,434 @@
+// Statements and loops as CUDA C++.
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <limits>
+
+#include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::codegen {
+namespace {
+
+using loop::Expr;
+using loop::Op;
+
+constexpr int warp = 32;
+
+// What a user's name must not be: words of C++ and CUDA, and macros that compilers define.
+constexpr auto reserved = std::to_array<std::string_view>(
+    {"alignas",  "alignof",   "and",          "asm",        "auto",      "bitand",   "bitor",
+     "bool",     "break",     "case",         "catch",      "char",      "class",    "compl",
+     "concept",  "const",     "constexpr",    "continue",   "decltype",  "default",  "delete",
+     "do",       "double",    "else",         "enum",       "error",     "explicit", "export",
+     "extern",   "false",     "float",        "for",        "friend",    "goto",     "if",
+     "inline",   "int",       "long",         "mutable",    "namespace", "new",      "noexcept",
+     "not",      "nullptr",   "operator",     "or",         "private",   "protected", "public",
+     "register", "requires",  "return",       "short",      "signed",    "sizeof",   "static",
+     "struct",   "switch",    "template",     "this",       "throw",     "true",     "try",
+     "typedef",  "typeid",    "typename",     "union",      "unsigned",  "using",    "virtual",
+     "void",     "volatile",  "while",        "xor",        "linux",     "unix",     "i386",
+     "NULL",     "EOF",       "INFINITY",     "NAN",        "assert",    "threadIdx", "blockIdx",
+     "blockDim", "gridDim",   "warpSize",     "fma",        "fmaf",      "sqrt",     "sqrtf",
+     "floor",    "floorf",    "ceil",         "ceilf",      "rint",      "rintf",    "fabs",
+     "fabsf",    "atomicCAS", "kroton_error", "not_eq",     "and_eq",    "or_eq",    "xor_eq"});
+
+// A name of letters, digits and single underscores that begins with a letter.
+std::string identifier(const std::string& wish) {
+  std::string name;
+  for (const char c : wish) {
+    const bool fits = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    if (fits) name += c;
+    if (!fits && !name.empty() && name.back() != '_') name += '_';
+  }
+  while (!name.empty() && name.back() == '_') name.pop_back();
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name.front())) != 0 ||
+      name.starts_with("kt_") || name.starts_with("Kt") || name.starts_with("KROTON")) {
+    name.insert(0, "v_");
+  }
+  return name;
+}
+
+std::string_view functor(Op op) {
+  switch (op) {
+    case Op::add:
+      return "KtAdd";
+    case Op::mul:
+      return "KtMul";
+    case Op::min:
+      return "KtMin";
+    case Op::max:
+      return "KtMax";
+    case Op::logical_and:
+      return "KtAnd";
+    case Op::logical_or:
+      return "KtOr";
+    default:
+      throw InternalError("CUDA: " + std::string(name_of(op)) + " does not accumulate");
+  }
+}
+
+// What a loop accumulates of scalars from outside it.
+struct Accumulated {
+  std::vector<loop::Accumulate> plain;  // each variable once
+  std::vector<loop::AccumulateArg> args;
+};
+
+Accumulated accumulated_in(const loop::For& loop) {
+  std::unordered_set<int> known;
+  loop::visit_statements(loop.body, [&](const loop::Stmt& s) {
+    if (const auto* declare = std::get_if<loop::Declare>(&s)) known.insert(declare->variable.id);
+  });
+  Accumulated result;
+  loop::visit_statements(loop.body, [&](const loop::Stmt& s) {
+    if (const auto* one = std::get_if<loop::Accumulate>(&s)) {
+      if (known.insert(one->variable.id).second) result.plain.push_back(*one);
+    } else if (const auto* arg = std::get_if<loop::AccumulateArg>(&s)) {
+      if (known.insert(arg->best.id).second) result.args.push_back(*arg);
+    }
+  });
+  return result;
+}
+
+}  // namespace
+
+KernelPrinter::KernelPrinter(const Program& program, const loop::Kernel& kernel)
+    : program_(program), kernel_(kernel) {
+  for (const std::string_view word : reserved) taken_.emplace(word);
+  taken_.insert(kernel.name);
+}
+
+std::string KernelPrinter::distinct(const std::string& wish) {
+  const std::string base = identifier(wish);
+  std::string name = base;
+  for (int k = 1; !taken_.insert(name).second; ++k) name = base + "_" + std::to_string(k);
+  return name;
+}
+
+const std::string& KernelPrinter::name_of(const loop::Variable& variable) {
+  const auto found = variables_.find(variable.id);
+  if (found != variables_.end()) return found->second;
+  return variables_.emplace(variable.id, distinct(variable.name)).first->second;
+}
+
+const std::string& KernelPrinter::name_of(const loop::BufferRef& buffer) {
+  const auto found = buffers_.find(buffer->id);
+  if (found != buffers_.end()) return found->second;
+  return buffers_.emplace(buffer->id, distinct(buffer->name)).first->second;
+}
+
+void KernelPrinter::line(const std::string& text) {
+  body_.append(static_cast<std::size_t>(indent_) * 2, ' ');
+  body_ += text + "\n";
+}
+
+void KernelPrinter::open(const std::string& text) {
+  line(text);
+  ++indent_;
+}
+
+void KernelPrinter::close(const std::string& text) {
+  --indent_;
+  line(text);
+}
+
+std::string KernelPrinter::identity(Op op, DType dtype) {
+  const bool real = is_float(dtype);
+  const auto extreme = [&](bool lowest) -> std::string {
+    if (dtype == DType::boolean) return lowest ? "false" : "true";
+    if (real) {
+      const double infinity = std::numeric_limits<double>::infinity();
+      return real_text(lowest ? -infinity : infinity, dtype);
+    }
+    if (dtype == DType::i32) return lowest ? "(-2147483647 - 1)" : "2147483647";
+    return lowest ? "(-9223372036854775807LL - 1)" : "9223372036854775807LL";
+  };
+  switch (op) {
+    case Op::add:
+      return real ? real_text(-0.0, dtype) : "0";
+    case Op::mul:
+      return real ? real_text(1, dtype) : "1";
+    case Op::min:
+      return extreme(false);
+    case Op::max:
+      return extreme(true);
+    default:
+      return op == Op::logical_and ? "true" : "false";
+  }
+}
+
+std::string KernelPrinter::combined(Op op, DType dtype, const std::string& a,
+                                    const std::string& b) {
+  const bool boolean = dtype == DType::boolean;
+  switch (op) {
+    case Op::add:
+      return is_float(dtype) ? a + " + " + b : "kt_add(" + a + ", " + b + ")";
+    case Op::mul:
+      return is_float(dtype) ? a + " * " + b : "kt_mul(" + a + ", " + b + ")";
+    case Op::min:
+      return boolean ? a + " && " + b : "kt_min(" + a + ", " + b + ")";
+    case Op::max:
+      return boolean ? a + " || " + b : "kt_max(" + a + ", " + b + ")";
+    default:
+      return a + (op == Op::logical_and ? " && " : " || ") + b;
+  }
+}
+
+void KernelPrinter::print_block(const loop::Block& block) {
+  for (const loop::Stmt& stmt : block) {
+    print_statement(stmt);
+    bound_.clear();
+  }
+}
+
+void KernelPrinter::print_statement(const loop::Stmt& stmt) {
+  if (const auto* declare = std::get_if<loop::Declare>(&stmt)) return print_declare(*declare);
+  if (const auto* allocate = std::get_if<loop::Allocate>(&stmt)) return print_allocate(*allocate);
+  if (const auto* store = std::get_if<loop::Store>(&stmt)) return print_store(*store);
+  if (const auto* one = std::get_if<loop::Accumulate>(&stmt)) return print_accumulate(*one);
+  if (const auto* best = std::get_if<loop::AccumulateArg>(&stmt)) return print_accumulate(*best);
+  if (std::holds_alternative<loop::Barrier>(stmt)) return line("__syncthreads();");
+  if (const loop::For* loop = loop::as_for(stmt)) return print_for(*loop);
+  const loop::If& branch = *loop::as_if(stmt);
+  bind({{branch.condition, Place::index}});
+  open("if (" + text(branch.condition, Place::index) + ") {");
+  bound_.clear();
+  print_block(branch.then_body);
+  if (!branch.else_body.empty()) {
+    --indent_;
+    open("} else {");
+    print_block(branch.else_body);
+  }
+  close();
+}
+
+void KernelPrinter::print_declare(const loop::Declare& s) {
+  bind({{s.init, Place::value}});
+  line(std::string(cuda_type(s.variable.dtype)) + " " + name_of(s.variable) + " = " +
+       text(s.init, Place::value) + ";");
+}
+
+void KernelPrinter::print_allocate(const loop::Allocate& s) {
+  const std::string type(memory_type(s.buffer->dtype));
+  const std::string count = std::to_string(std::max<std::int64_t>(1, s.buffer->size.constant()));
+  if (s.buffer->space == loop::Space::shared) {
+    line("KROTON_SHARED(" + type + ", " + name_of(s.buffer) + ", " + count + ");");
+  } else {
+    line(type + " " + name_of(s.buffer) + "[" + count + "];");
+  }
+}
+
+// Outside thread loops all threads are at the same place: one of them stores.
+void KernelPrinter::print_store(const loop::Store& s) {
+  bind({{s.index, Place::index}, {s.value, Place::value}});
+  const std::string text_of_store = name_of(s.buffer) + "[" + text(s.index, Place::index) +
+                                    "] = " + text(s.value, Place::value) + ";";
+  line((in_thread_loop_ ? "" : "if (threadIdx.x == 0) ") + text_of_store);
+}
+
+void KernelPrinter::print_accumulate(const loop::Accumulate& s) {
+  bind({{s.value, Place::value}});
+  const std::string& name = name_of(s.variable);
+  line(name + " = " +
+       combined(s.op, s.variable.dtype, name, text(s.value, Place::value, product + 1)) + ";");
+}
+
+void KernelPrinter::print_accumulate(const loop::AccumulateArg& s) {
+  bind({{s.value, Place::value}, {s.at, Place::value}});
+  const std::string value = distinct("value");
+  const std::string at = distinct("at");
+  line("const " + std::string(cuda_type(s.best.dtype)) + " " + value + " = " +
+       text(s.value, Place::value) + ";");
+  line("const " + std::string(cuda_type(s.position.dtype)) + " " + at + " = " +
+       text(s.at, Place::value) + ";");
+  open("if (kt_beats<" + std::string(s.maximum ? "true" : "false") + ">(" + value + ", " + at +
+       ", " + name_of(s.best) + ", " + name_of(s.position) + ")) {");
+  line(name_of(s.best) + " = " + value + ";");
+  line(name_of(s.position) + " = " + at + ";");
+  close();
+}
+
+void KernelPrinter::print_for(const loop::For& loop) {
+  loop_variables_.insert(loop.variable.id);
+  switch (loop.kind) {
+    case loop::LoopKind::block:
+      line("const long long " + name_of(loop.variable) + " = blockIdx.x;");
+      print_block(loop.body);
+      return;
+    case loop::LoopKind::thread:
+      print_threads(loop);
+      return;
+    case loop::LoopKind::serial:
+    case loop::LoopKind::unroll: {
+      bind({{loop.extent, Place::index}});
+      const std::string& i = name_of(loop.variable);
+      if (loop.kind == loop::LoopKind::unroll) line("#pragma unroll");
+      const std::string extent = loop.extent->op == Op::integer
+                                     ? std::to_string(loop.extent->integer)
+                                     : text(loop.extent, Place::index, sum);
+      open("for (long long " + i + " = 0; " + i + " < " + extent + "; ++" + i + ") {");
+      bound_.clear();
+      print_block(loop.body);
+      close();
+      return;
+    }
+    default:
+      throw InternalError("kernel " + kernel_.name + " is scheduled for a CPU\n" +
+                          to_string(kernel_));
+  }
+}
+
+std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& role) {
+  const std::string type(memory_type(dtype));
+  std::string& name = combining_names_[type + role];
+  if (name.empty()) {
+    name = distinct("combining_" + std::string(kroton::name_of(dtype)) + role);
+    combining_ += "  KROTON_SHARED(" + type + ", " + name + ", " +
+                  std::to_string(threads_ / warp) + ");\n";
+  }
+  return name;
+}
+
+// The iterations that are this thread's.
+void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function<void()>& body) {
+  bind({{loop.extent, Place::index}});
+  const std::string& t = name_of(loop.variable);
+  std::int64_t count = 0;
+  const bool known = loop::is_integer_constant(loop.extent, count);
+  std::int64_t bound = 0;
+  const bool at_most_one =
+      (known && count <= threads_) ||
+      (loop.extent->op == Op::min && (loop::is_integer_constant(loop.extent->args[0], bound) ||
+                                      loop::is_integer_constant(loop.extent->args[1], bound)) &&
+       bound <= threads_);
+  std::string extent = known ? std::to_string(count) : text(loop.extent, Place::index, sum);
+  if (at_most_one) {
+    // min(threads, rest): being one of the threads is true already.
+    if (!known && bound == threads_) {
+      const bool first = loop.extent->args[0]->op == Op::integer;
+      extent = text(loop.extent->args[first ? 1 : 0], Place::index, sum);
+    }
+    open("{");
+    line("const long long " + t + " = threadIdx.x;");
+    const bool all = known && count == threads_;
+    if (!all) open("if (" + t + " < " + extent + ") {");
+    bound_.clear();
+    body();
+    if (!all) close();
+    close();
+    return;
+  }
+  if (known && count <= 16 * threads_) line("#pragma unroll");
+  open("for (long long " + t + " = threadIdx.x; " + t + " < " + extent + "; " + t +
+       " += " + std::to_string(threads_) + ") {");
+  bound_.clear();
+  body();
+  close();
+}
+
+void KernelPrinter::print_threads(const loop::For& loop) {
+  const Accumulated accumulated = accumulated_in(loop);
+  // Each thread accumulates into scalars of its own under the same variables.
+  std::unordered_map<int, std::string> outside;
+  const auto own = [&](const loop::Variable& v, const std::string& init) {
+    outside[v.id] = name_of(v);
+    const std::string name = distinct(v.name + "_own");
+    line(std::string(cuda_type(v.dtype)) + " " + name + " = " + init + ";");
+    variables_[v.id] = name;
+  };
+  for (const loop::Accumulate& a : accumulated.plain) {
+    own(a.variable, identity(a.op, a.variable.dtype));
+  }
+  for (const loop::AccumulateArg& a : accumulated.args) {
+    own(a.best, name_of(a.best));
+    own(a.position, name_of(a.position));
+  }
+  if (has_barriers_) failed_ = "failed_" + std::to_string(++labels_);
+  uses_label_ = false;
+  print_thread_loop(loop, [&] {
+    in_thread_loop_ = true;
+    print_block(loop.body);
+    in_thread_loop_ = false;
+  });
+  if (uses_label_) line(failed_ + ":;");
+  failed_.clear();
+  for (const loop::Accumulate& a : accumulated.plain) {
+    const std::string mine = variables_.at(a.variable.id);
+    const DType dtype = a.variable.dtype;
+    std::string total = "kt_combine<" + std::string(functor(a.op)) + ">(" + mine;
+    if (threads_ > warp) total += ", " + shared_for_combining(dtype, "");
+    const std::string& name = outside.at(a.variable.id);
+    line(name + " = " + combined(a.op, dtype, name, total + ")") + ";");
+    variables_[a.variable.id] = name;
+  }
+  for (const loop::AccumulateArg& a : accumulated.args) {
+    std::string call = std::string("kt_combine_arg<") + (a.maximum ? "true" : "false") + ">(" +
+                       variables_.at(a.best.id) + ", " + variables_.at(a.position.id);
+    if (threads_ > warp) {
+      call += ", " + shared_for_combining(a.best.dtype, "_best") + ", " +
+              shared_for_combining(a.position.dtype, "_position");
+    }
+    line(call + ");");
+    for (const loop::Variable& v : {a.best, a.position}) {
+      line(outside.at(v.id) + " = " + variables_.at(v.id) + ";");
+      variables_[v.id] = outside.at(v.id);
+    }
+  }
+}
+
+CudaKernel KernelPrinter::run(std::string& source) {
+  const loop::For* blocks = kernel_.body.size() == 1 ? loop::as_for(kernel_.body[0]) : nullptr;
+  if (blocks == nullptr || blocks->kind != loop::LoopKind::block) {
+    throw InternalError("kernel " + kernel_.name + " has no schedule for a GPU\n" +
+                        to_string(kernel_));
+  }
+  threads_ = blocks->width;
+  CudaKernel result;
+  result.name = kernel_.name;
+  result.blocks = blocks->extent;
+  result.threads = threads_;
+  std::unordered_set<const loop::ExprNode*> seen;
+  std::vector<Expr> nodes;
+  loop::visit_expressions(kernel_.body, [&](const Expr& e) {
+    loop::append_post_order(e, seen, nodes);
+  });
+  has_checks_ = std::any_of(nodes.begin(), nodes.end(),
+                            [](const Expr& e) { return e->op == Op::check_index; });
+  loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
+    has_barriers_ = has_barriers_ || std::holds_alternative<loop::Barrier>(s);
+    if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {
+      const Accumulated accumulated = accumulated_in(*loop);
+      has_barriers_ = has_barriers_ || !accumulated.plain.empty() || !accumulated.args.empty();
+    }
+  });
+
+  std::string parameters;
+  const auto parameter = [&](const std::string& text) {
+    parameters += (parameters.empty() ? "\n    " : ",\n    ") + text;
+  };
+  for (const auto* list : {&kernel_.inputs, &kernel_.outputs}) {
+    for (const loop::BufferRef& buffer : *list) {
+      const std::string type(memory_type(buffer->dtype));
+      parameter("KROTON_GLOBAL(" + std::string(list == &kernel_.inputs ? "const " : "") + type +
+                ") " + name_of(buffer));
+      result.buffers.push_back(buffer);
+    }
+  }
+  for (const DimAtomRef& size : program_.sizes) {
+    parameter("long long " + (sizes_[size->identity] = distinct(size->name)));
+  }
+  parameter("kroton_error* error");
+
+  print_block(kernel_.body);
+  source += "\n";
+  if (!kernel_.source.empty()) source += "// " + kernel_.source + "\n";
+  source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads_) + ") " +
+            kernel_.name + "(" + parameters + ") {\n";
+  if (!has_checks_ && !program_.sites.empty()) source += "  if (error->code != 0) return;\n";
+  source += combining_ + body_ + "}\n";
+  return result;
+}
+
+}  // namespace kroton::codegen

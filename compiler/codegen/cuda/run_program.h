@@ -1,0 +1,95 @@
+// Programs on a device: buffers placed in its memory, kernels started, loops and branches run by
+// the host.
+#pragma once
+#include <map>
+#include <span>
+#include <unordered_map>
+
+#include "compiler/codegen/cuda/emit_cuda.h"
+#include "runtime/abi.h"
+#include "runtime/device.h"
+
+namespace kroton::codegen {
+
+// Host memory of one input or output: row-major elements.
+struct HostMemory {
+  void* data = nullptr;
+  std::int64_t bytes = 0;
+};
+
+// One Program on one device. Calls on a device run one after the other: each holds its lock.
+class DeviceProgram {
+ public:
+  // Compiles the kernels and uploads the constants. `program` must live as long. With `graphs`, a
+  // program whose launches depend on the sizes only is captured as a graph when sizes and
+  // addresses are those of an earlier call, and replayed from then on. DeviceError where the
+  // device fails, InternalError for a buffer that has no place on a device.
+  DeviceProgram(const Program& program, const CudaProgram& emitted, std::shared_ptr<Device> device,
+                bool graphs);
+
+  // One call: `sizes` are the values of Program::sizes (one worker), the sizes of the host memory
+  // those that follow from them. Shared variables are used where they are newest and stay on the
+  // device; their locks must be held exclusively. Returns the first failed check, code KROTON_OK if
+  // none failed; outputs and shared variables are then as before.
+  kroton_error run(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
+                   std::span<const std::int64_t> sizes);
+
+  const std::shared_ptr<Device>& device() const { return device_; }
+
+ private:
+  struct PlacedBuffer {
+    loop::BufferRef buffer;
+    Placement place;
+    int of = -1;              // part: the position of the buffer it is in
+    DeviceAddress start = 0;  // for the sizes of this call; part: of the whole
+    std::int64_t bytes = 0;
+  };
+  struct LoadedKernel {
+    const CudaKernel* emitted = nullptr;
+    DeviceModule::Kernel handle = nullptr;
+    std::vector<int> buffers;  // positions in buffers_
+    std::int64_t blocks = 0;   // for the sizes of this call
+  };
+  struct Captured {
+    std::vector<std::int64_t> key;  // sizes and addresses
+    std::unique_ptr<DeviceGraph> graph;
+  };
+
+  int position_of(const loop::BufferRef& buffer);
+  void place_buffers(const std::vector<Step>& steps);
+  std::int64_t evaluate(const Dim& dim) const;
+  std::int64_t evaluate(const loop::Expr& e) const;
+  void bind(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
+            std::span<const std::int64_t> sizes);
+  DeviceAddress address_of(const PlacedBuffer& placed) const;
+  void run_all();
+  void run_steps(const std::vector<Step>& steps);
+  void launch(const LoadedKernel& kernel);
+  std::int64_t launches_of(const std::vector<Step>& steps) const;
+  void run_replayed();
+
+  const Program& program_;
+  CudaProgram emitted_;
+  std::shared_ptr<Device> device_;
+  bool graphs_;
+  std::unique_ptr<DeviceModule> module_;
+  std::vector<DeviceMemory> constants_;
+  std::vector<DeviceMemory> arguments_;  // inputs and outputs; unused for shared variables
+  std::vector<DeviceAddress> argument_addresses_;
+  DeviceMemory arena_, error_;
+  std::vector<PlacedBuffer> buffers_;
+  std::map<int, int> positions_;  // in buffers_, by Buffer::id
+  std::vector<LoadedKernel> kernels_;
+  std::unordered_map<const loop::Kernel*, int> kernel_numbers_;
+
+  // Of the call in progress.
+  std::vector<std::int64_t> sizes_;
+  std::map<std::uint64_t, std::int64_t> size_values_;  // by the variable's identity
+  std::map<int, std::int64_t> variables_;              // of the loops around, by id
+  std::vector<KernelArgument> launch_arguments_;
+
+  std::vector<std::int64_t> last_key_;
+  std::vector<Captured> captured_;
+};
+
+}  // namespace kroton::codegen

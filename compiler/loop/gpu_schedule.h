@@ -1,0 +1,19 @@
+// Schedules for GPUs: which iterations become blocks, which threads.
+#pragma once
+#include "compiler/loop/ir.h"
+
+namespace kroton::loop {
+
+// Turns a kernel of serial loops into one block loop with thread loops in it. The outermost
+// independent loops are either spread over all threads of the grid (elementwise work, short rows,
+// column sums) or one iteration a block, whose threads then share the loops inside (rows, chunks).
+// What depends on its order runs in one thread, or in one thread per column where columns do not
+// meet. The order of accumulations depends on the kernel alone, not on the device.
+Kernel schedule_for_gpu(const Kernel& kernel);
+
+// The iteration of each of the nested loops, first outermost, that position `at` of their product
+// stands for: the last runs fastest.
+std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,
+                                                 const std::vector<Expr>& extents, const Expr& at);
+
+}  // namespace kroton::loop

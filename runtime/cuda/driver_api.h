@@ -1,0 +1,91 @@
+// The part of the CUDA driver that is used, declared as in its documentation (64-bit, CUDA 11 on).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/cuda/library.h"
+
+namespace kroton::cuda {
+
+using CUresult = int;  // 0: success
+using CUdevice = int;
+using CUdeviceptr = std::uint64_t;
+using CUcontext = struct CUctx_st*;
+using CUstream = struct CUstream_st*;
+using CUmodule = struct CUmod_st*;
+using CUfunction = struct CUfunc_st*;
+using CUgraph = struct CUgraph_st*;
+using CUgraphExec = struct CUgraphExec_st*;
+
+constexpr int attribute_capability_major = 75;
+constexpr int attribute_capability_minor = 76;
+constexpr unsigned stream_non_blocking = 1;
+constexpr int capture_mode_relaxed = 2;
+
+struct DriverApi {
+  Library library{"the CUDA driver (libcuda)", {"libcuda.so.1", "libcuda.so"}};
+
+  CUresult (*cuInit)(unsigned flags) = nullptr;
+  CUresult (*cuGetErrorName)(CUresult, const char**) = nullptr;
+  CUresult (*cuGetErrorString)(CUresult, const char**) = nullptr;
+  CUresult (*cuDeviceGetCount)(int*) = nullptr;
+  CUresult (*cuDeviceGet)(CUdevice*, int number) = nullptr;
+  CUresult (*cuDeviceGetName)(char*, int length, CUdevice) = nullptr;
+  CUresult (*cuDeviceGetAttribute)(int*, int attribute, CUdevice) = nullptr;
+  CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice) = nullptr;
+  CUresult (*cuCtxSetCurrent)(CUcontext) = nullptr;
+  CUresult (*cuStreamCreate)(CUstream*, unsigned flags) = nullptr;
+  CUresult (*cuStreamSynchronize)(CUstream) = nullptr;
+  CUresult (*cuMemAlloc)(CUdeviceptr*, std::size_t) = nullptr;
+  CUresult (*cuMemFree)(CUdeviceptr) = nullptr;
+  CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr, const void*, std::size_t, CUstream) = nullptr;
+  CUresult (*cuMemcpyDtoHAsync)(void*, CUdeviceptr, std::size_t, CUstream) = nullptr;
+  CUresult (*cuMemsetD8Async)(CUdeviceptr, unsigned char, std::size_t, CUstream) = nullptr;
+  CUresult (*cuModuleLoadData)(CUmodule*, const void* image) = nullptr;
+  CUresult (*cuModuleUnload)(CUmodule) = nullptr;
+  CUresult (*cuModuleGetFunction)(CUfunction*, CUmodule, const char* name) = nullptr;
+  CUresult (*cuLaunchKernel)(CUfunction, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                             unsigned block_x, unsigned block_y, unsigned block_z,
+                             unsigned shared_bytes, CUstream, void** parameters,
+                             void** extra) = nullptr;
+  CUresult (*cuStreamBeginCapture)(CUstream, int mode) = nullptr;
+  CUresult (*cuStreamEndCapture)(CUstream, CUgraph*) = nullptr;
+  CUresult (*cuGraphInstantiate)(CUgraphExec*, CUgraph, unsigned long long flags) = nullptr;
+  CUresult (*cuGraphDestroy)(CUgraph) = nullptr;
+  CUresult (*cuGraphLaunch)(CUgraphExec, CUstream) = nullptr;
+  CUresult (*cuGraphExecDestroy)(CUgraphExec) = nullptr;
+
+  DriverApi() {
+    library.find(cuInit, "cuInit");
+    library.find(cuGetErrorName, "cuGetErrorName");
+    library.find(cuGetErrorString, "cuGetErrorString");
+    library.find(cuDeviceGetCount, "cuDeviceGetCount");
+    library.find(cuDeviceGet, "cuDeviceGet");
+    library.find(cuDeviceGetName, "cuDeviceGetName");
+    library.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+    library.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
+    library.find(cuCtxSetCurrent, "cuCtxSetCurrent");
+    library.find(cuStreamCreate, "cuStreamCreate");
+    library.find(cuStreamSynchronize, "cuStreamSynchronize");
+    library.find(cuMemAlloc, "cuMemAlloc_v2");
+    library.find(cuMemFree, "cuMemFree_v2");
+    library.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
+    library.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+    library.find(cuMemsetD8Async, "cuMemsetD8Async");
+    library.find(cuModuleLoadData, "cuModuleLoadData");
+    library.find(cuModuleUnload, "cuModuleUnload");
+    library.find(cuModuleGetFunction, "cuModuleGetFunction");
+    library.find(cuLaunchKernel, "cuLaunchKernel");
+    library.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
+    library.find(cuStreamEndCapture, "cuStreamEndCapture");
+    library.find(cuGraphInstantiate, "cuGraphInstantiateWithFlags");
+    library.find(cuGraphDestroy, "cuGraphDestroy");
+    library.find(cuGraphLaunch, "cuGraphLaunch");
+    library.find(cuGraphExecDestroy, "cuGraphExecDestroy");
+  }
+};
+
+// Loaded at the first call; DeviceError if it is not there.
+const DriverApi& driver();
+
+}  // namespace kroton::cuda

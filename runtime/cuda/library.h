@@ -1,0 +1,31 @@
+// A shared library that is found when it is needed, or not at all.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace kroton::cuda {
+
+class Library {
+ public:
+  // Tries `names` where the system's loader looks, then in the lib64 folders of $CUDA_HOME,
+  // $CUDA_PATH and /usr/local/cuda. DeviceError that begins with `what` ("the CUDA driver") and
+  // lists what was tried if none can be loaded. Libraries stay loaded until the process ends.
+  Library(std::string what, const std::vector<std::string>& names);
+
+  // The function of that name. DeviceError that names library and function if there is none.
+  template <class F>
+  void find(F*& function, const char* name) const {
+    function = reinterpret_cast<F*>(symbol(name));
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  void* symbol(const char* name) const;
+
+  std::string what_;
+  std::string path_;
+  void* handle_ = nullptr;
+};
+
+}  // namespace kroton::cuda

@@ -1,0 +1,98 @@
+#include "runtime/cuda/nvrtc.h"
+
+#include <kroton/error.h>
+
+#include <algorithm>
+
+#include "runtime/cuda/library.h"
+#include "runtime/cuda/nvrtc_api.h"
+
+namespace kroton::cuda {
+namespace {
+
+const NvrtcApi& api() {
+  static const NvrtcApi loaded;
+  return loaded;
+}
+
+void check(nvrtcResult result, const char* what) {
+  if (result == 0) return;
+  throw DeviceError("NVRTC (" + api().library.path() + "): " + what + ": " +
+                    api().nvrtcGetErrorString(result));
+}
+
+// Numbers of lines, for the log to refer to.
+std::string numbered(const std::string& text) {
+  std::string result;
+  int number = 1;
+  for (std::size_t at = 0; at < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', at), text.size() - 1);
+    result += std::to_string(number) + "  " + text.substr(at, end + 1 - at);
+    at = end + 1;
+  }
+  return result;
+}
+
+}  // namespace
+
+const Nvrtc& Nvrtc::get() {
+  static const Nvrtc loaded;
+  return loaded;
+}
+
+Nvrtc::Nvrtc() {
+  int major = 0, minor = 0, count = 0;
+  check(api().nvrtcVersion(&major, &minor), "nvrtcVersion");
+  version_ = std::to_string(major) + "." + std::to_string(minor);
+  check(api().nvrtcGetNumSupportedArchs(&count), "nvrtcGetNumSupportedArchs");
+  architectures_.resize(static_cast<std::size_t>(count));
+  check(api().nvrtcGetSupportedArchs(architectures_.data()), "nvrtcGetSupportedArchs");
+  std::sort(architectures_.begin(), architectures_.end());
+}
+
+const std::string& Nvrtc::path() const { return api().library.path(); }
+
+std::string Nvrtc::compile(const std::string& source, const std::string& name,
+                           int capability) const {
+  const auto above = std::upper_bound(architectures_.begin(), architectures_.end(), capability);
+  if (above == architectures_.begin()) {
+    throw DeviceError("NVRTC " + version_ + " (" + path() +
+                      ") generates no code for compute capability " +
+                      std::to_string(capability / 10) + "." + std::to_string(capability % 10));
+  }
+  const int known = *(above - 1);
+  const bool exact = known == capability;
+  const std::string architecture =
+      (exact ? "--gpu-architecture=sm_" : "--gpu-architecture=compute_") + std::to_string(known);
+
+  struct Holder {
+    nvrtcProgram program = nullptr;
+    ~Holder() {
+      if (program) api().nvrtcDestroyProgram(&program);
+    }
+  } holder;
+  check(api().nvrtcCreateProgram(&holder.program, source.c_str(), (name + ".cu").c_str(), 0,
+                                 nullptr, nullptr),
+        "nvrtcCreateProgram");
+  const char* options[] = {architecture.c_str(), "--std=c++17", "--fmad=false"};
+  const nvrtcResult result = api().nvrtcCompileProgram(holder.program, 3, options);
+  if (result != 0) {
+    std::size_t length = 0;
+    check(api().nvrtcGetProgramLogSize(holder.program, &length), "nvrtcGetProgramLogSize");
+    std::string log(length, '\0');
+    check(api().nvrtcGetProgramLog(holder.program, log.data()), "nvrtcGetProgramLog");
+    throw InternalError("NVRTC " + version_ + ": " + name + " does not compile (" +
+                        api().nvrtcGetErrorString(result) + ")\n" + log.c_str() + numbered(source));
+  }
+  std::size_t bytes = 0;
+  check(exact ? api().nvrtcGetCUBINSize(holder.program, &bytes)
+              : api().nvrtcGetPTXSize(holder.program, &bytes),
+        "size of the code");
+  std::string image(bytes, '\0');
+  check(exact ? api().nvrtcGetCUBIN(holder.program, image.data())
+              : api().nvrtcGetPTX(holder.program, image.data()),
+        "the code");
+  return image;
+}
+
+}  // namespace kroton::cuda

@@ -1,0 +1,107 @@
+// A processor with memory of its own that runs kernels given as CUDA C++. The real one is in
+// runtime/cuda; the tests have one that emulates it on the CPU.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+
+namespace kroton {
+
+using DeviceAddress = std::uint64_t;  // 0: no memory
+
+// One argument of a kernel: an address or an integer. For an address, `bytes` is how much memory
+// the kernel may touch from there on: what a checking device holds it to.
+struct KernelArgument {
+  static constexpr std::int64_t number = -1;
+  std::uint64_t value = 0;
+  std::int64_t bytes = number;
+};
+
+// The kernels of one source text, compiled for one device.
+class DeviceModule {
+ public:
+  using Kernel = void*;
+  virtual ~DeviceModule() = default;
+  // DeviceError when the source has no kernel of that name. Valid as long as the module.
+  virtual Kernel kernel(const std::string& name) = 0;
+};
+
+// Launches noted once, to be run again as a whole with the same arguments.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+};
+
+// Work is done in the order in which it is asked for. Every function may be called from any
+// thread; who needs a sequence of calls undisturbed holds `mutex` meanwhile. What fails is a
+// DeviceError that names the device and the operation.
+class Device {
+ public:
+  virtual ~Device() = default;
+  // "cuda:0 (NVIDIA H200)"
+  virtual const std::string& name() const = 0;
+
+  virtual DeviceAddress allocate(std::int64_t bytes) = 0;  // aligned to 256 bytes, not cleared
+  virtual void free(DeviceAddress address) noexcept = 0;   // waits for work that may use it
+  // `from` may be changed when upload returns; `to` holds the bytes when download returns.
+  virtual void upload(DeviceAddress to, const void* from, std::int64_t bytes) = 0;
+  virtual void download(void* to, DeviceAddress from, std::int64_t bytes) = 0;
+  virtual void clear(DeviceAddress to, std::int64_t bytes) = 0;  // to zero
+
+  // `name` is for messages. A source that does not compile is an InternalError with the
+  // compiler's log and the text.
+  virtual std::unique_ptr<DeviceModule> compile(const std::string& source,
+                                                const std::string& name) = 0;
+  // Starts blocks*threads threads; both at least 1, threads at most 1024. Does not wait.
+  virtual void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                      std::span<const KernelArgument> arguments) = 0;
+  virtual void synchronize() = 0;
+
+  // Between the two, launch and clear are noted instead of run, and nothing else may be called.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<DeviceGraph> end_capture() = 0;
+  virtual void launch(DeviceGraph& graph) = 0;
+
+  std::recursive_mutex mutex;
+};
+
+// Memory on a device, freed at the end of its life.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(std::shared_ptr<Device> device, std::int64_t bytes)
+      : device_(std::move(device)),
+        address_(bytes > 0 ? device_->allocate(bytes) : 0),
+        bytes_(bytes) {}
+  DeviceMemory(DeviceMemory&& other) noexcept { *this = std::move(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(address_, other.address_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~DeviceMemory() {
+    if (address_ != 0) device_->free(address_);
+  }
+
+  DeviceAddress address() const { return address_; }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  DeviceAddress address_ = 0;
+  std::int64_t bytes_ = 0;
+};
+
+// The CUDA device of that number, opened at first use and shared from then on. DeviceError that
+// says what is missing and where it was looked for: the driver, NVRTC, or the device.
+std::shared_ptr<Device> cuda_device(int number);
+
+// From now on cuda_device gives what `open` gives; with an empty function, real devices again. The
+// tests put their emulator here.
+void replace_cuda_devices(std::function<std::shared_ptr<Device>(int number)> open);
+
+}  // namespace kroton

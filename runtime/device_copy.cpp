@@ -1,0 +1,29 @@
+#include "runtime/device_copy.h"
+
+namespace kroton {
+namespace {
+
+std::int64_t bytes_of(const Array& value) {
+  return value.size() * static_cast<std::int64_t>(size_of(value.dtype()));
+}
+
+}  // namespace
+
+DeviceCopy::DeviceCopy(std::shared_ptr<Device> device, const Array& value)
+    : device_(std::move(device)), memory_(device_, bytes_of(value)) {}
+
+DeviceAddress DeviceCopy::bring_to_device(const Array& value) {
+  if (device_is_old_) device_->upload(memory_.address(), value.raw(), memory_.bytes());
+  device_is_old_ = false;
+  return memory_.address();
+}
+
+void DeviceCopy::bring_to_host(Array& value) {
+  if (!host_is_old_.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock(downloading_);
+  if (!host_is_old_.load(std::memory_order_acquire)) return;
+  device_->download(value.raw(), memory_.address(), memory_.bytes());
+  host_is_old_.store(false, std::memory_order_release);
+}
+
+}  // namespace kroton

@@ -1,0 +1,36 @@
+// The copy of a shared variable's value on a device.
+#pragma once
+#include <kroton/array.h>
+
+#include <atomic>
+
+#include "runtime/device.h"
+
+namespace kroton {
+
+// Two places, the host's Array and the device's memory, and which of them hold the newest value:
+// at least one always does. Whoever writes in one place makes the other old; whoever reads the
+// other brings it up to date first. Apart from bring_to_host, which readers may call at the same
+// time, calls exclude each other by the variable's lock.
+class DeviceCopy {
+ public:
+  // Room for the value; the host's is the newest.
+  DeviceCopy(std::shared_ptr<Device> device, const Array& value);
+
+  const std::shared_ptr<Device>& device() const { return device_; }
+  // The device's memory, holding the newest value.
+  DeviceAddress bring_to_device(const Array& value);
+  // `value` holds the newest afterwards.
+  void bring_to_host(Array& value);
+  void written_on_device() { host_is_old_.store(true, std::memory_order_release); }
+  void written_on_host() { device_is_old_ = true; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  DeviceMemory memory_;
+  bool device_is_old_ = true;
+  std::atomic<bool> host_is_old_{false};
+  std::mutex downloading_;
+};
+
+}  // namespace kroton

@@ -1,0 +1,353 @@
+#include "tests/gpu_emulator/emulated_device.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <regex>
+#include <vector>
+
+namespace gpu_emulator {
+namespace {
+
+namespace fs = std::filesystem;
+using kroton::Device;
+using kroton::DeviceAddress;
+using kroton::DeviceError;
+using kroton::DeviceGraph;
+using kroton::DeviceModule;
+using kroton::InternalError;
+using kroton::KernelArgument;
+
+Counts& all_counts() {
+  static Counts counts;
+  return counts;
+}
+
+// As in shim.h.
+struct Launch {
+  std::int64_t blocks;
+  std::int64_t threads;
+  std::int64_t argument_count;
+  const std::uint64_t* values;
+  const std::int64_t* bytes;
+  void* const* shadows;
+  char* message;
+  std::int64_t message_size;
+};
+using Entry = int (*)(const Launch*);
+constexpr std::size_t log_bytes = 48;  // sizeof(emulator::Log), checked when a source is compiled
+
+struct EmulatedKernel {
+  std::string name;
+  Entry entry;
+};
+
+class Module : public DeviceModule {
+ public:
+  explicit Module(std::map<std::string, EmulatedKernel>& kernels) : kernels_(kernels) {}
+  Kernel kernel(const std::string& name) override {
+    const auto it = kernels_.find(name);
+    if (it == kernels_.end()) throw DeviceError("emulator: the source has no kernel " + name);
+    return &it->second;
+  }
+
+ private:
+  std::map<std::string, EmulatedKernel>& kernels_;
+};
+
+std::string run_compiler(const std::string& command) {
+  std::string output;
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) throw DeviceError("emulator: cannot run " + command);
+  std::array<char, 4096> part{};
+  while (const std::size_t n = fread(part.data(), 1, part.size(), pipe)) {
+    output.append(part.data(), n);
+  }
+  return pclose(pipe) == 0 ? "" : "failed: " + command + "\n" + output;
+}
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A folder of this process that goes with it.
+class Workplace {
+ public:
+  Workplace() {
+    std::string pattern = (fs::temp_directory_path() / "kroton-emulator-XXXXXX").string();
+    if (!mkdtemp(pattern.data())) throw DeviceError("emulator: no temporary folder");
+    folder_ = pattern;
+  }
+  ~Workplace() {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+  const fs::path& folder() const { return folder_; }
+
+ private:
+  fs::path folder_;
+};
+
+// Every source compiled so far, by its text. Loaded code stays.
+std::map<std::string, EmulatedKernel>& compiled(const std::string& source,
+                                                const std::string& name) {
+  static const Workplace workplace;
+  static std::map<std::string, std::map<std::string, EmulatedKernel>> sources;
+  const auto known = sources.find(source);
+  if (known != sources.end()) return known->second;
+
+  std::vector<std::string> names;
+  static const std::regex pattern(
+      R"(__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\()");
+  for (std::sregex_iterator it(source.begin(), source.end(), pattern), end; it != end; ++it) {
+    names.push_back((*it)[1]);
+  }
+  const int number = ++all_counts().compilations;
+  const fs::path base = workplace.folder() / ("source" + std::to_string(number));
+  const fs::path text = base.string() + ".cpp";
+  const fs::path object = base.string() + ".so";
+  {
+    std::ofstream file(text, std::ios::binary);
+    file << text_of(fs::path(KROTON_SOURCE_DIR) / "tests/gpu_emulator/shim.h")
+         << "static_assert(sizeof(emulator::Log) == " << log_bytes << ");\n#line 1 \"" << name
+         << ".cu\"\n"
+         << source;
+    for (const std::string& kernel : names) {
+      file << "extern \"C\" int emulated_" << kernel
+           << "(const emulator::Launch* launch) { return emulator::run(&" << kernel
+           << ", launch); }\n";
+    }
+    if (!file.flush()) throw DeviceError("emulator: cannot write " + text.string());
+  }
+  const std::string failure = run_compiler(
+      "c++ -std=gnu++17 -O1 -w -fPIC -shared -ffp-contract=off -fno-strict-aliasing -o " +
+      object.string() + " " + text.string() + " -lm");
+  if (!failure.empty()) throw InternalError("emulator: " + failure + source);
+  void* handle = dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw DeviceError(std::string("emulator: ") + dlerror());
+  auto& kernels = sources[source];
+  for (const std::string& kernel : names) {
+    kernels[kernel] = {kernel,
+                       reinterpret_cast<Entry>(dlsym(handle, ("emulated_" + kernel).c_str()))};
+  }
+  return kernels;
+}
+
+class Graph : public DeviceGraph {
+ public:
+  std::vector<std::function<void()>> steps;
+};
+
+class EmulatedDevice : public Device {
+ public:
+  EmulatedDevice() = default;
+  ~EmulatedDevice() override {
+    for (auto& [address, allocation] : allocations_) release(allocation);
+  }
+  EmulatedDevice(const EmulatedDevice&) = delete;
+  EmulatedDevice& operator=(const EmulatedDevice&) = delete;
+
+  const std::string& name() const override { return name_; }
+
+  DeviceAddress allocate(std::int64_t bytes) override {
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("allocate");
+    constexpr std::size_t alignment = 256;
+    const auto size = (static_cast<std::size_t>(bytes) + alignment - 1) / alignment * alignment;
+    Allocation allocation{bytes, std::aligned_alloc(alignment, size), nullptr};
+    allocation.shadow = std::calloc(size, log_bytes);
+    if (!allocation.data || !allocation.shadow) {
+      release(allocation);
+      throw DeviceError(name_ + ": allocating " + std::to_string(bytes) + " bytes");
+    }
+    std::memset(allocation.data, 0xa5, size);  // what was there before means nothing
+    const auto address = reinterpret_cast<DeviceAddress>(allocation.data);
+    allocations_[address] = allocation;
+    ++all_counts().allocations;
+    return address;
+  }
+
+  void free(DeviceAddress address) noexcept override {
+    const std::lock_guard lock(mutex);
+    const auto found = allocations_.find(address);
+    if (found == allocations_.end()) std::abort();
+    release(found->second);
+    allocations_.erase(found);
+    --all_counts().allocations;
+  }
+
+  void upload(DeviceAddress to, const void* from, std::int64_t bytes) override {
+    if (bytes == 0) return;
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("upload");
+    std::memcpy(memory(to, bytes), from, static_cast<std::size_t>(bytes));
+    ++all_counts().uploads;
+  }
+
+  void download(void* to, DeviceAddress from, std::int64_t bytes) override {
+    if (bytes == 0) return;
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("download");
+    std::memcpy(to, memory(from, bytes), static_cast<std::size_t>(bytes));
+    ++all_counts().downloads;
+  }
+
+  void clear(DeviceAddress to, std::int64_t bytes) override {
+    if (bytes == 0) return;
+    const std::lock_guard lock(mutex);
+    void* data = memory(to, bytes);
+    run_or_note([=] { std::memset(data, 0, static_cast<std::size_t>(bytes)); });
+  }
+
+  std::unique_ptr<DeviceModule> compile(const std::string& source,
+                                        const std::string& name) override {
+    const std::lock_guard lock(mutex);
+    return std::make_unique<Module>(compiled(source, name));
+  }
+
+  void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+              std::span<const KernelArgument> arguments) override {
+    const std::lock_guard lock(mutex);
+    auto& called = *static_cast<EmulatedKernel*>(kernel);
+    if (blocks < 1 || blocks > 0x7fffffff || threads < 1 || threads > 1024) {
+      throw DeviceError(name_ + ": " + called.name + ": a launch of " + std::to_string(blocks) +
+                        " blocks of " + std::to_string(threads) + " threads");
+    }
+    run_or_note([this, &called, blocks, threads,
+                 list = std::vector<KernelArgument>(arguments.begin(), arguments.end())] {
+      run(called, blocks, threads, list);
+    });
+  }
+
+  void synchronize() override { forbid_in_capture("synchronize"); }
+
+  void begin_capture() override {
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("begin_capture");
+    capture_ = std::make_unique<Graph>();
+  }
+
+  std::unique_ptr<DeviceGraph> end_capture() override {
+    const std::lock_guard lock(mutex);
+    if (!capture_) throw DeviceError(name_ + ": end_capture: nothing is being captured");
+    ++all_counts().graphs;
+    return std::move(capture_);
+  }
+
+  void launch(DeviceGraph& graph) override {
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("launch of a graph");
+    ++all_counts().graph_launches;
+    for (const auto& step : static_cast<Graph&>(graph).steps) step();
+  }
+
+ private:
+  struct Allocation {
+    std::int64_t bytes;
+    void* data;
+    void* shadow;
+  };
+
+  static void release(Allocation& allocation) {
+    std::free(allocation.data);
+    std::free(allocation.shadow);
+  }
+
+  void forbid_in_capture(const char* what) const {
+    if (capture_) throw DeviceError(name_ + ": " + what + " while a graph is captured");
+  }
+
+  template <class F>
+  void run_or_note(F step) {
+    if (capture_) {
+      capture_->steps.emplace_back(std::move(step));
+    } else {
+      step();
+    }
+  }
+
+  // The allocation that holds these bytes.
+  const Allocation& holder(DeviceAddress address, std::int64_t bytes) const {
+    auto after = allocations_.upper_bound(address);
+    if (after != allocations_.begin()) {
+      const auto& [start, allocation] = *--after;
+      if (address + static_cast<DeviceAddress>(bytes) <=
+          start + static_cast<DeviceAddress>(allocation.bytes)) {
+        return allocation;
+      }
+    }
+    throw DeviceError(name_ + ": " + std::to_string(bytes) + " bytes at " +
+                      std::to_string(address) + " are not inside one allocation");
+  }
+
+  void* memory(DeviceAddress address, std::int64_t bytes) const {
+    const Allocation& allocation = holder(address, bytes);
+    return static_cast<char*>(allocation.data) +
+           (address - reinterpret_cast<DeviceAddress>(allocation.data));
+  }
+
+  void run(const EmulatedKernel& kernel, std::int64_t blocks, int threads,
+           const std::vector<KernelArgument>& arguments) {
+    std::vector<std::uint64_t> values;
+    std::vector<std::int64_t> bytes;
+    std::vector<void*> shadows;
+    for (const KernelArgument& argument : arguments) {
+      values.push_back(argument.value);
+      bytes.push_back(argument.bytes);
+      shadows.push_back(nullptr);
+      if (argument.bytes <= 0) continue;
+      const Allocation& allocation = holder(argument.value, argument.bytes);
+      shadows.back() =
+          static_cast<char*>(allocation.shadow) +
+          (argument.value - reinterpret_cast<DeviceAddress>(allocation.data)) * log_bytes;
+    }
+    std::array<char, 1024> message{};
+    const Launch launch{blocks,
+                        threads,
+                        static_cast<std::int64_t>(values.size()),
+                        values.data(),
+                        bytes.data(),
+                        shadows.data(),
+                        message.data(),
+                        static_cast<std::int64_t>(message.size())};
+    ++all_counts().launches;
+    if (kernel.entry(&launch) != 0) {
+      throw DeviceError(name_ + ": kernel " + kernel.name + ": " + message.data());
+    }
+  }
+
+  std::string name_ = "cuda:0 (emulated)";
+  std::map<DeviceAddress, Allocation> allocations_;
+  std::unique_ptr<Graph> capture_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> make_device() { return std::make_shared<EmulatedDevice>(); }
+
+TestCuda::TestCuda() : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
+  if (!emulated_) return;
+  kroton::replace_cuda_devices([device = make_device()](int number) -> std::shared_ptr<Device> {
+    if (number != 0) {
+      throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
+    }
+    return device;
+  });
+}
+
+TestCuda::~TestCuda() { kroton::replace_cuda_devices({}); }
+
+const Counts& counts() { return all_counts(); }
+
+}  // namespace gpu_emulator

@@ -1,0 +1,40 @@
+// A Device that runs CUDA C++ on the CPU, for tests: the source is compiled by the system's C++
+// compiler behind the text of shim.h. Races, divergent barriers and accesses outside a buffer are
+// DeviceErrors that name the kernel.
+#pragma once
+#include <kroton/error.h>
+
+#include "runtime/device.h"
+
+namespace gpu_emulator {
+
+// One device of its own.
+std::shared_ptr<kroton::Device> make_device();
+
+// While one lives, kt::cuda() is an emulated device; this machine's own where the environment has
+// KROTON_TEST_GPU, as tests/gpu/run sets it.
+class TestCuda {
+ public:
+  TestCuda();
+  ~TestCuda();
+  TestCuda(const TestCuda&) = delete;
+  TestCuda& operator=(const TestCuda&) = delete;
+  bool is_emulated() const { return emulated_; }
+
+ private:
+  bool emulated_;
+};
+
+// What the emulated devices of this process have done so far.
+struct Counts {
+  int compilations = 0;  // runs of the compiler; a text compiled before is used again
+  int launches = 0;      // of kernels, those of graphs included
+  int graphs = 0;        // captured
+  int graph_launches = 0;
+  int uploads = 0;
+  int downloads = 0;
+  int allocations = 0;  // alive
+};
+const Counts& counts();
+
+}  // namespace gpu_emulator

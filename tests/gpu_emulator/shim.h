@@ -1,0 +1,711 @@
+// What CUDA C++ source needs to run on the CPU. The emulator puts this text before the source and
+// compiles both as a shared object; nothing else includes it.
+//
+// Blocks run one after the other; every thread of a block is a fiber that runs until it waits or
+// returns. Memory is watched per element: two threads that touch one element without a barrier
+// between them, one of them writing, are an error even where the order of this run hides it.
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern "C" {
+float fmaf(float, float, float) noexcept;
+double fma(double, double, double) noexcept;
+float sqrtf(float) noexcept;
+double sqrt(double) noexcept;
+float floorf(float) noexcept;
+double floor(double) noexcept;
+float ceilf(float) noexcept;
+double ceil(double) noexcept;
+float rintf(float) noexcept;
+double rint(double) noexcept;
+float truncf(float) noexcept;
+double trunc(double) noexcept;
+float fabsf(float) noexcept;
+double fabs(double) noexcept;
+float fminf(float, float) noexcept;
+double fmin(double, double) noexcept;
+float fmaxf(float, float) noexcept;
+double fmax(double, double) noexcept;
+float copysignf(float, float) noexcept;
+double copysign(double, double) noexcept;
+}
+
+// void kroton_emulator_switch(void** save, void* load): the fiber's registers go on its own stack.
+extern "C" void kroton_emulator_switch(void** save, void* load)
+    __attribute__((visibility("hidden")));
+#if defined(__x86_64__)
+asm(R"(
+.text
+.hidden kroton_emulator_switch
+.globl kroton_emulator_switch
+.type kroton_emulator_switch,@function
+kroton_emulator_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size kroton_emulator_switch, .-kroton_emulator_switch
+)");
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.hidden kroton_emulator_switch
+.globl kroton_emulator_switch
+.type kroton_emulator_switch,@function
+kroton_emulator_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+.size kroton_emulator_switch, .-kroton_emulator_switch
+)");
+#else
+#error "the emulator switches fibers on x86-64 and aarch64"
+#endif
+
+namespace emulator {
+
+struct Index {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+// What the host passes for one launch; laid out alike in device.cpp.
+struct Launch {
+  int64_t blocks;
+  int64_t threads;
+  int64_t argument_count;
+  const uint64_t* values;
+  const int64_t* bytes;  // of the memory behind an address; -1: a number
+  void* const* shadows;  // per argument: the log of its first byte
+  char* message;         // of message_size bytes: what went wrong
+  int64_t message_size;
+};
+
+// Who touched an element last, or several threads since the last barrier.
+struct Access {
+  uint32_t launch = 0;  // 0: nobody
+  uint32_t block = 0;
+  uint32_t barrier = 0;
+  uint32_t warp_barrier = 0;
+  uint16_t thread = 0;
+  bool many = false;        // more than this thread
+  bool many_warps = false;  // of more than this warp
+  bool atomic = false;
+};
+struct Log {
+  Access write, read;
+};
+
+enum class State : uint8_t { ready, at_barrier, at_warp, done };
+enum class WarpOp : uint8_t { barrier, index, up, down, exclusive_or, ballot };
+
+struct Thread {
+  void* stack_pointer = nullptr;
+  char* stack = nullptr;
+  State state = State::ready;
+  int line = 0;  // where it waits
+  WarpOp op = WarpOp::barrier;
+  uint32_t mask = 0;
+  int operand = 0;
+  int width = 32;
+  uint64_t value = 0;  // given to the warp, then got from it
+  Index index;
+};
+
+constexpr int most_threads = 1024;
+constexpr size_t stack_bytes = 64 * 1024;
+
+struct Machine {
+  Thread threads[most_threads];
+  uint32_t warp_barriers[most_threads / 32] = {};
+  Thread* current = nullptr;
+  void* scheduler = nullptr;
+  char* free_stacks[most_threads] = {};
+  int free_count = 0;
+  Index block, block_count, block_size;
+  uint32_t launch = 0;   // counts launches
+  uint32_t serial = 0;   // counts blocks of all launches
+  uint32_t barrier = 1;  // counts barriers of the block
+  void (*body)(void*) = nullptr;
+  void* environment = nullptr;
+  const Launch* request = nullptr;
+  bool failed = false;
+};
+static Machine machine;
+
+inline unsigned thread_number() { return machine.current->index.x; }
+
+// Notes the first thing that goes wrong. The block is given up: no fiber runs on.
+template <class... A>
+inline void note_failure(const char* format, A... arguments) {
+  if (machine.failed) return;
+  machine.failed = true;
+  snprintf(machine.request->message, static_cast<size_t>(machine.request->message_size), format,
+           arguments...);
+}
+
+// The same, from inside a thread.
+template <class... A>
+[[noreturn]] inline void fail(const char* format, A... arguments) {
+  note_failure(format, arguments...);
+  for (;;) kroton_emulator_switch(&machine.current->stack_pointer, machine.scheduler);
+}
+
+inline void wait(State state, int line) {
+  Thread& self = *machine.current;
+  self.state = state;
+  self.line = line;
+  kroton_emulator_switch(&self.stack_pointer, machine.scheduler);
+}
+
+// ---- What threads do to an element, and whether that may be.
+
+// The access happened before what the current thread does now, whatever the order of threads.
+inline bool is_before(const Access& access) {
+  if (access.block != machine.block.x) return false;
+  if (access.barrier != machine.barrier) return true;
+  const unsigned warp = thread_number() / 32;
+  return !access.many_warps && access.thread / 32 == warp &&
+         access.warp_barrier != machine.warp_barriers[warp];
+}
+
+inline bool conflicts(const Access& access, bool atomic) {
+  if (access.launch != machine.launch) return false;
+  if (access.block == machine.block.x && !access.many && access.thread == thread_number()) {
+    return false;
+  }
+  if (atomic && access.atomic) return false;
+  return !is_before(access);
+}
+
+inline void note(Access& access, bool atomic) {
+  const unsigned self = thread_number();
+  const bool same =
+      access.launch == machine.launch && access.block == machine.block.x && !is_before(access);
+  const bool other = same && (access.many || access.thread != self);
+  access.many_warps = other && (access.many_warps || access.thread / 32 != self / 32);
+  access.many = other;
+  access.atomic = atomic;
+  access.launch = machine.launch;
+  access.block = machine.block.x;
+  access.barrier = machine.barrier;
+  access.warp_barrier = machine.warp_barriers[self / 32];
+  access.thread = static_cast<uint16_t>(self);
+}
+
+inline void check(const Access& access, bool atomic, const char* before, const char* now,
+                  const char* what, long long number, long long index) {
+  if (!conflicts(access, atomic)) return;
+  fail(
+      "race: thread %u of block %u %s element %lld of %s %lld, which thread %d of block %u %s "
+      "with no barrier between",
+      thread_number(), machine.block.x, now, index, what, number, int(access.thread), access.block,
+      before);
+}
+
+inline void note_read(Log& log, const char* what, long long number, long long index) {
+  check(log.write, false, "writes", "reads", what, number, index);
+  note(log.read, false);
+}
+
+inline void note_write(Log& log, const char* what, long long number, long long index,
+                       bool atomic = false) {
+  check(log.write, atomic, "writes", "writes", what, number, index);
+  check(log.read, false, "reads", "writes", what, number, index);
+  note(log.write, atomic);
+}
+
+// ---- Memory that is watched.
+
+template <class T>
+struct Plain {
+  using Type = T;
+};
+template <class T>
+struct Plain<const T> {
+  using Type = T;
+};
+
+// One element, as x[i] gives it.
+template <class T>
+struct Element {
+  using Value = typename Plain<T>::Type;
+  T* place;
+  Log* log;
+  const char* what;
+  long long number, index;
+
+  operator Value() const {
+    note_read(*log, what, number, index);
+    return *place;
+  }
+  Value operator=(Value value) const {
+    note_write(*log, what, number, index);
+    *place = value;
+    return value;
+  }
+  Value operator=(const Element& other) const { return *this = static_cast<Value>(other); }
+  Value operator+=(Value value) const { return *this = static_cast<Value>(*this) + value; }
+  Value operator-=(Value value) const { return *this = static_cast<Value>(*this) - value; }
+  Value operator*=(Value value) const { return *this = static_cast<Value>(*this) * value; }
+  // For atomic operations, on which several threads may meet.
+  T* atomically() const {
+    note_write(*log, what, number, index, true);
+    return place;
+  }
+};
+
+// A pointer parameter of a kernel.
+template <class T>
+struct Global {
+  T* data;
+  long long count;
+  Log* logs;  // of bytes
+  long long number;
+
+  Element<T> operator[](long long i) const {
+    if (i < 0 || i >= count) {
+      fail("thread %u of block %u: element %lld of argument %lld, which has %lld elements",
+           thread_number(), machine.block.x, i, number, count);
+    }
+    return {data + i, logs + i * static_cast<long long>(sizeof(T)), "argument", number, i};
+  }
+};
+
+// An array in the shared memory of a block. Every block finds it without values.
+template <class T, int N>
+struct Shared {
+  T data[N];
+  Log logs[N];
+  uint32_t written[N];  // the serial number of the block that wrote it
+  int line;
+
+  explicit Shared(int at) : line(at) { memset(written, 0, sizeof written); }
+  struct Place {
+    Shared& array;
+    long long i;
+    Element<T> element() const {
+      return {array.data + i, array.logs + i, "the shared array of line", array.line, i};
+    }
+    operator T() const {
+      if (array.written[i] != machine.serial) {
+        fail(
+            "thread %u of block %u reads element %lld of the shared array of line %d, which no "
+            "thread of the block has written",
+            thread_number(), machine.block.x, i, array.line);
+      }
+      return element();
+    }
+    T operator=(T value) const {
+      array.written[i] = machine.serial;
+      return element() = value;
+    }
+    T operator=(const Place& other) const { return *this = static_cast<T>(other); }
+    T operator+=(T value) const { return *this = static_cast<T>(*this) + value; }
+    T operator-=(T value) const { return *this = static_cast<T>(*this) - value; }
+    T operator*=(T value) const { return *this = static_cast<T>(*this) * value; }
+    T* atomically() const { return element().atomically(); }
+  };
+  Place operator[](long long i) {
+    if (i < 0 || i >= N) {
+      fail(
+          "thread %u of block %u: element %lld of the shared array of line %d, which has %d "
+          "elements",
+          thread_number(), machine.block.x, i, line, N);
+    }
+    return {*this, i};
+  }
+};
+
+// ---- Barriers and warps.
+
+inline void block_barrier(int line) { wait(State::at_barrier, line); }
+
+inline uint64_t warp_operation(int line, WarpOp op, uint32_t mask, uint64_t value, int operand,
+                               int width) {
+  Thread& self = *machine.current;
+  self.op = op;
+  self.mask = mask;
+  self.value = value;
+  self.operand = operand;
+  self.width = width;
+  if (!(mask >> (self.index.x % 32) & 1u)) {
+    fail("thread %u of block %u: line %d: a warp operation whose mask %08x leaves the thread out",
+         self.index.x, machine.block.x, line, mask);
+  }
+  wait(State::at_warp, line);
+  return self.value;
+}
+
+inline void warp_barrier(int line, uint32_t mask = 0xffffffffu) {
+  warp_operation(line, WarpOp::barrier, mask, 0, 0, 32);
+}
+
+template <class T>
+inline T shuffle(int line, WarpOp op, uint32_t mask, T value, int operand, int width = 32) {
+  uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof value);
+  bits = warp_operation(line, op, mask, bits, operand, width);
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <class T>
+inline typename Plain<T>::Type shuffle(int line, WarpOp op, uint32_t mask, const Element<T>& value,
+                                       int operand, int width = 32) {
+  return shuffle(line, op, mask, static_cast<typename Plain<T>::Type>(value), operand, width);
+}
+
+inline unsigned ballot(int line, uint32_t mask, bool value) {
+  return static_cast<unsigned>(warp_operation(line, WarpOp::ballot, mask, value, 0, 32));
+}
+
+// Lets a warp go on whose masked threads all wait at one operation. False if it may not.
+inline bool release_warp(int warp, int threads) {
+  Thread* lanes = machine.threads + warp * 32;
+  const int count = threads - warp * 32 < 32 ? threads - warp * 32 : 32;
+  bool released = false;
+  for (int first = 0; first < count; ++first) {
+    const Thread& leader = lanes[first];
+    if (leader.state != State::at_warp) continue;
+    bool complete = true;
+    for (int lane = 0; lane < 32 && complete; ++lane) {
+      if (!(leader.mask >> lane & 1u)) continue;
+      complete = lane < count && lanes[lane].state == State::at_warp &&
+                 lanes[lane].line == leader.line && lanes[lane].op == leader.op &&
+                 lanes[lane].mask == leader.mask;
+    }
+    if (!complete) continue;
+    const uint32_t mask = leader.mask;
+    uint64_t given[32] = {}, got[32] = {};
+    uint64_t votes = 0;
+    for (int lane = 0; lane < count; ++lane) {
+      given[lane] = lanes[lane].value;
+      if ((mask >> lane & 1u) && lanes[lane].value) votes |= uint64_t(1) << lane;
+    }
+    for (int lane = 0; lane < count; ++lane) {
+      if (!(mask >> lane & 1u)) continue;
+      const Thread& self = lanes[lane];
+      const int group = lane / self.width * self.width;
+      int from = lane;
+      switch (self.op) {
+        case WarpOp::barrier:
+        case WarpOp::ballot:
+          break;
+        case WarpOp::index:
+          from = group + (self.operand & (self.width - 1));
+          break;
+        case WarpOp::up:
+          from = lane - self.operand >= group ? lane - self.operand : lane;
+          break;
+        case WarpOp::down:
+          from = lane + self.operand < group + self.width ? lane + self.operand : lane;
+          break;
+        case WarpOp::exclusive_or:
+          from = (lane ^ self.operand) < group + self.width ? lane ^ self.operand : lane;
+          break;
+      }
+      if (!(mask >> from & 1u)) {
+        note_failure("line %d: lane %d takes the value of lane %d, which is not in the mask %08x",
+                     self.line, lane, from, mask);
+        return false;
+      }
+      got[lane] = self.op == WarpOp::ballot ? votes : given[from];
+    }
+    if (leader.op == WarpOp::barrier && mask == 0xffffffffu) ++machine.warp_barriers[warp];
+    for (int lane = 0; lane < count; ++lane) {
+      if (!(mask >> lane & 1u)) continue;
+      lanes[lane].value = got[lane];
+      lanes[lane].state = State::ready;
+    }
+    released = true;
+  }
+  return released;
+}
+
+inline const char* name_of(State state) {
+  return state == State::at_barrier ? "waits at __syncthreads"
+         : state == State::at_warp  ? "waits at a warp operation"
+                                    : "has returned";
+}
+
+// Lets the block go on when all its threads wait at one barrier.
+inline bool release_block(int threads) {
+  const Thread& first = machine.threads[0];
+  for (int t = 0; t < threads; ++t) {
+    const Thread& other = machine.threads[t];
+    if (first.state == State::at_barrier && other.state == first.state &&
+        other.line == first.line) {
+      continue;
+    }
+    // Two that differ, or thread 0 alone at a warp operation that cannot be completed.
+    note_failure("divergent barrier in block %u: thread 0 %s (line %d), thread %d %s (line %d)",
+                 machine.block.x, name_of(first.state), first.line, t, name_of(other.state),
+                 other.line);
+    return false;
+  }
+  ++machine.barrier;
+  for (int t = 0; t < threads; ++t) machine.threads[t].state = State::ready;
+  return true;
+}
+
+inline void fiber_main() {
+  machine.body(machine.environment);
+  machine.current->state = State::done;
+  for (;;) kroton_emulator_switch(&machine.current->stack_pointer, machine.scheduler);
+}
+
+inline void start(Thread& thread) {
+  if (machine.free_count > 0) {
+    thread.stack = machine.free_stacks[--machine.free_count];
+  } else {
+    thread.stack = static_cast<char*>(aligned_alloc(64, stack_bytes));
+  }
+  char* top = thread.stack + stack_bytes;
+#if defined(__x86_64__)
+  // The return address of a call: the stack is off 16 bytes by 8 then.
+  void** slot = reinterpret_cast<void**>(top - 16);
+  slot[0] = reinterpret_cast<void*>(&fiber_main);
+  slot[1] = nullptr;
+  thread.stack_pointer = slot - 6;
+  memset(thread.stack_pointer, 0, 6 * sizeof(void*));
+#else
+  void** slot = reinterpret_cast<void**>(top - 160);
+  memset(slot, 0, 160);
+  slot[11] = reinterpret_cast<void*>(&fiber_main);  // x30
+  thread.stack_pointer = slot;
+#endif
+}
+
+inline void run_block(int threads) {
+  ++machine.serial;
+  machine.barrier = 1;
+  for (uint32_t& count : machine.warp_barriers) count = 1;
+  for (int t = 0; t < threads; ++t) {
+    Thread& thread = machine.threads[t];
+    thread.stack = nullptr;
+    thread.state = State::ready;
+    thread.line = 0;
+    thread.index.x = static_cast<unsigned>(t);
+  }
+  for (;;) {
+    int done = 0;
+    for (int t = 0; t < threads; ++t) {
+      Thread& thread = machine.threads[t];
+      if (thread.state == State::ready) {
+        if (!thread.stack) start(thread);
+        machine.current = &thread;
+        kroton_emulator_switch(&machine.scheduler, thread.stack_pointer);
+        if (machine.failed) return;
+        if (thread.state == State::done) machine.free_stacks[machine.free_count++] = thread.stack;
+      }
+      done += thread.state == State::done;
+    }
+    if (done == threads) return;
+    bool released = false;
+    for (int warp = 0; warp * 32 < threads; ++warp) released |= release_warp(warp, threads);
+    if (machine.failed) return;
+    if (!released && !release_block(threads)) return;
+  }
+}
+
+// ---- A kernel's arguments from the host's.
+
+template <class T>
+struct Argument {
+  static T make(const Launch& launch, int k) { return static_cast<T>(launch.values[k]); }
+};
+template <class T>
+struct Argument<T*> {
+  static T* make(const Launch& launch, int k) { return reinterpret_cast<T*>(launch.values[k]); }
+};
+template <class T>
+struct Argument<Global<T>> {
+  static Global<T> make(const Launch& launch, int k) {
+    return {reinterpret_cast<T*>(launch.values[k]),
+            static_cast<long long>(launch.bytes[k] / static_cast<int64_t>(sizeof(T))),
+            static_cast<Log*>(launch.shadows[k]), k};
+  }
+};
+
+template <int... K>
+struct Numbers {};
+template <int N, int... K>
+struct MakeNumbers : MakeNumbers<N - 1, N - 1, K...> {};
+template <int... K>
+struct MakeNumbers<0, K...> {
+  using Type = Numbers<K...>;
+};
+
+template <class... A>
+struct Call {
+  void (*kernel)(A...);
+  const Launch* launch;
+  static void run(void* environment) {
+    static_cast<Call*>(environment)->apply(typename MakeNumbers<sizeof...(A)>::Type());
+  }
+  template <int... K>
+  void apply(Numbers<K...>) {
+    kernel(Argument<A>::make(*launch, K)...);
+  }
+};
+
+// 0, or 1 with a message.
+template <class... A>
+inline int run(void (*kernel)(A...), const Launch* launch) {
+  machine.request = launch;
+  machine.failed = false;
+  if (launch->argument_count != static_cast<int64_t>(sizeof...(A))) {
+    note_failure("the kernel takes %d arguments, the launch gives %d", int(sizeof...(A)),
+                 int(launch->argument_count));
+    return 1;
+  }
+  Call<A...> call{kernel, launch};
+  machine.body = &Call<A...>::run;
+  machine.environment = &call;
+  ++machine.launch;
+  machine.block_count.x = static_cast<unsigned>(launch->blocks);
+  machine.block_size.x = static_cast<unsigned>(launch->threads);
+  for (int64_t block = 0; block < launch->blocks && !machine.failed; ++block) {
+    machine.block.x = static_cast<unsigned>(block);
+    run_block(static_cast<int>(launch->threads));
+  }
+  return machine.failed ? 1 : 0;
+}
+
+// ---- Atomic operations: threads do not run at the same time.
+
+template <class T>
+inline T exchange(T* place, T value) {
+  const T old = *place;
+  *place = value;
+  return old;
+}
+
+}  // namespace emulator
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__
+#define __forceinline__ inline
+#define __noinline__
+#define __launch_bounds__(...)
+#define threadIdx (emulator::machine.current->index)
+#define blockIdx (emulator::machine.block)
+#define blockDim (emulator::machine.block_size)
+#define gridDim (emulator::machine.block_count)
+#define KROTON_SHARED(type, name, count) static emulator::Shared<type, (count)> name(__LINE__)
+#define KROTON_GLOBAL(type) emulator::Global<type>
+#define KROTON_ATOMIC_ADD(x, i, v) atomicAdd((x)[i].atomically(), v)
+#define __syncthreads() emulator::block_barrier(__LINE__)
+#define __syncwarp(...) emulator::warp_barrier(__LINE__, ##__VA_ARGS__)
+#define __shfl_sync(mask, ...) \
+  emulator::shuffle(__LINE__, emulator::WarpOp::index, mask, __VA_ARGS__)
+#define __shfl_up_sync(mask, ...) \
+  emulator::shuffle(__LINE__, emulator::WarpOp::up, mask, __VA_ARGS__)
+#define __shfl_down_sync(mask, ...) \
+  emulator::shuffle(__LINE__, emulator::WarpOp::down, mask, __VA_ARGS__)
+#define __shfl_xor_sync(mask, ...) \
+  emulator::shuffle(__LINE__, emulator::WarpOp::exclusive_or, mask, __VA_ARGS__)
+#define __ballot_sync(mask, value) emulator::ballot(__LINE__, mask, value)
+#define __any_sync(mask, value) (emulator::ballot(__LINE__, mask, value) != 0u)
+#define __all_sync(mask, value) (emulator::ballot(__LINE__, mask, value) == (mask))
+#define __threadfence()
+
+inline int __float_as_int(float x) {
+  int r;
+  memcpy(&r, &x, 4);
+  return r;
+}
+inline float __int_as_float(int x) {
+  float r;
+  memcpy(&r, &x, 4);
+  return r;
+}
+inline unsigned __float_as_uint(float x) {
+  unsigned r;
+  memcpy(&r, &x, 4);
+  return r;
+}
+inline float __uint_as_float(unsigned x) {
+  float r;
+  memcpy(&r, &x, 4);
+  return r;
+}
+inline long long __double_as_longlong(double x) {
+  long long r;
+  memcpy(&r, &x, 8);
+  return r;
+}
+inline double __longlong_as_double(long long x) {
+  double r;
+  memcpy(&r, &x, 8);
+  return r;
+}
+inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+inline float __fsqrt_rn(float x) { return sqrtf(x); }
+inline double __dsqrt_rn(double x) { return sqrt(x); }
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a < b ? b : a; }
+inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+inline unsigned max(unsigned a, unsigned b) { return a < b ? b : a; }
+inline long long min(long long a, long long b) { return a < b ? a : b; }
+inline long long max(long long a, long long b) { return a < b ? b : a; }
+
+inline int atomicCAS(int* place, int expected, int value) {
+  return *place == expected ? emulator::exchange(place, value) : *place;
+}
+inline unsigned atomicCAS(unsigned* place, unsigned expected, unsigned value) {
+  return *place == expected ? emulator::exchange(place, value) : *place;
+}
+inline unsigned long long atomicCAS(unsigned long long* place, unsigned long long expected,
+                                    unsigned long long value) {
+  return *place == expected ? emulator::exchange(place, value) : *place;
+}
+inline int atomicExch(int* place, int value) { return emulator::exchange(place, value); }
+inline float atomicAdd(float* x, float v) { return emulator::exchange(x, *x + v); }
+inline double atomicAdd(double* x, double v) { return emulator::exchange(x, *x + v); }
+inline int atomicAdd(int* x, int v) { return emulator::exchange(x, *x + v); }
+inline unsigned atomicAdd(unsigned* x, unsigned v) { return emulator::exchange(x, *x + v); }
+inline unsigned long long atomicAdd(unsigned long long* x, unsigned long long v) {
+  return emulator::exchange(x, *x + v);
+}
+inline int atomicMin(int* x, int v) { return emulator::exchange(x, min(*x, v)); }
+inline int atomicMax(int* x, int v) { return emulator::exchange(x, max(*x, v)); }

@@ -1,0 +1,76 @@
+// The CUDA driver and NVRTC, found at run time or not.
+#include <doctest/doctest.h>
+#include <kroton/error.h>
+
+#include "runtime/cuda/library.h"
+#include "runtime/cuda/nvrtc.h"
+#include "runtime/device.h"
+
+namespace kt = kroton;
+
+namespace {
+
+template <class F>
+std::string device_error(const F& f) {
+  try {
+    f();
+  } catch (const kt::DeviceError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a missing library is an error that says what was tried") {
+  const std::string message = device_error(
+      [] { kt::cuda::Library("the library of dreams", {"libdreams.so.3", "libdreams.so"}); });
+  CHECK(message.starts_with("the library of dreams is not on this machine; tried:"));
+  CHECK(contains(message, "libdreams.so.3"));
+  CHECK(contains(message, "/usr/local/cuda/lib64/libdreams.so"));
+}
+
+TEST_CASE("a library without a function is an error that names both") {
+  const kt::cuda::Library library("the C library", {"libc.so.6"});
+  void (*missing)() = nullptr;
+  CHECK(device_error([&] { library.find(missing, "kroton_no_such_function"); }) ==
+        "the C library (libc.so.6) has no function kroton_no_such_function");
+}
+
+TEST_CASE("a CUDA device that is not there is an error that says what is missing") {
+  // No machine has this many, with a driver or without.
+  const std::string message = device_error([] { kt::cuda_device(1000); });
+  CHECK(message.starts_with("cuda(1000): "));
+  CHECK((contains(message, "libcuda.so.1") || contains(message, "finds no device") ||
+         contains(message, "there is no CUDA device 1000")));
+}
+
+TEST_CASE("NVRTC compiles, and reports what does not compile") {
+  const std::string missing = device_error([] { kt::cuda::Nvrtc::get(); });
+  if (!missing.empty()) {
+    MESSAGE("NVRTC is not on this machine: nothing compiled");
+    return;
+  }
+  const kt::cuda::Nvrtc& nvrtc = kt::cuda::Nvrtc::get();
+  REQUIRE(!nvrtc.architectures().empty());
+  const std::string source =
+      "extern \"C\" __global__ void twice(float* x) { x[threadIdx.x] *= 2.0f; }\n";
+  CHECK(nvrtc.compile(source, "good", nvrtc.architectures().front()).size() > 100);
+  // Newer than the library knows: PTX, a text.
+  CHECK(contains(nvrtc.compile(source, "good", 9999), ".visible .entry twice"));
+  CHECK(contains(device_error([&] { nvrtc.compile(source, "good", 10); }),
+                 "generates no code for compute capability 1.0"));
+  try {
+    nvrtc.compile("int a;\nextern \"C\" __global__ void bad(float* x) { *x = y; }\n", "wrong", 90);
+    FAIL_CHECK("compiled");
+  } catch (const kt::InternalError& error) {
+    const std::string text = error.what();
+    CHECK(contains(text, "wrong does not compile"));
+    CHECK(contains(text, "identifier \"y\" is undefined"));
+    CHECK(contains(text, "2  extern"));
+  }
+}

@@ -87,13 +87,34 @@ class LoopMaker {
     varies_.try_emplace(&tensor.node(), result);
   }
 
+  // The nodes that every step evaluates: not those that only a value of an ifelse needs, which must
+  // stay where its condition is known.
+  static std::unordered_set<const Node*> always_evaluated(const std::vector<Tensor>& roots) {
+    std::unordered_set<const Node*> seen;
+    std::vector<Tensor> pending;
+    const auto visit = [&](const Tensor& tensor) {
+      if (seen.insert(&tensor.node()).second) pending.push_back(tensor);
+    };
+    for (const Tensor& root : roots) visit(root);
+    while (!pending.empty()) {
+      const Tensor tensor = pending.back();
+      pending.pop_back();
+      const Node& node = tensor.node();
+      const std::size_t used = &node.op == &ifelse_op ? 1 : node.inputs.size();
+      for (std::size_t k = 0; k < used; ++k) visit(node.inputs[k]);
+    }
+    return seen;
+  }
+
   // Costly work on rows alone is done for all rows before the loop, which gets its rows instead.
   void take_rows_out() {
     std::unordered_set<const Node*> heavy, seen;
+    const std::unordered_set<const Node*> always = always_evaluated(roots());
     std::vector<Tensor> candidates;
     const auto consider = [&](Tensor tensor) {
       while (tensor.node().op.is_view) tensor = tensor.node().inputs[0];
       if (varies(tensor) != with_rows || !heavy.contains(&tensor.node())) return;
+      if (!always.contains(&tensor.node())) return;
       if (seen.insert(&tensor.node()).second) candidates.push_back(tensor);
     };
     for (const Tensor& tensor : topological_order(roots())) {
@@ -385,10 +406,12 @@ class LoopMaker {
     }
     // What stays the same comes in from outside; views of it are made inside, where they cost
     // nothing.
+    const std::unordered_set<const Node*> always = always_evaluated(inside);
     NodeMap constants;
     inside = substitute(inside, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
       if (varies(t) != never || node.op.is_view || &node.op == &literal_op) return std::nullopt;
+      if (node.op.kind != OpKind::leaf && !always.contains(&node)) return std::nullopt;
       if (node.op.kind == OpKind::pointwise && node.inputs.empty()) return std::nullopt;
       const auto [found, fresh] = constants.try_emplace(&node);
       if (fresh) {

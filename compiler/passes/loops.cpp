@@ -33,7 +33,7 @@ class LoopOptimizer {
     const std::size_t states = roots.size();
     for (const Vertex v : stacks_) roots.push_back(graph_[v].attributes.body->results[0]);
     Graph inside(old.parameters, roots, {}, false);
-    run_passes(inside);
+    run_passes_in_loop(inside);
     std::vector<Tensor> now = inside.export_expressions(inside.outputs);
 
     // The parameters that are left, with their operands.

@@ -40,6 +40,8 @@ extern bool verify_passes;
 // names separated by commas; "input" is the graph before the first pass) prints the graph after
 // each pass, KROTON_TIME the time of each.
 void run_passes(Graph& graph);
+// The same on the body of a loop, with its dumps titled so.
+void run_passes_in_loop(Graph& body);
 // The part of the table that is worth running on a cost before it is differentiated:
 // canonicalize, stabilize, cse. Keeps composites.
 void run_passes_before_gradient(Graph& graph);

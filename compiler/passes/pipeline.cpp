@@ -49,9 +49,8 @@ bool dumps(const char* pass) {
   return list == ",all," || list.find("," + std::string(pass) + ",") != std::string::npos;
 }
 
-void run(Graph& graph, bool before_gradient) {
+void run(Graph& graph, const char* title, bool before_gradient) {
   const bool times = std::getenv("KROTON_TIME") != nullptr;
-  const char* title = before_gradient ? "== before the gradient: " : "== ";
   if (dumps("input")) std::fprintf(stderr, "%sinput\n%s", title, to_string(graph).c_str());
   for (const Pass& pass : passes) {
     if (before_gradient && !pass.before_gradient) continue;
@@ -78,7 +77,8 @@ void run(Graph& graph, bool before_gradient) {
 
 bool verify_passes = false;
 
-void run_passes(Graph& graph) { run(graph, false); }
-void run_passes_before_gradient(Graph& graph) { run(graph, true); }
+void run_passes(Graph& graph) { run(graph, "== ", false); }
+void run_passes_in_loop(Graph& body) { run(body, "== in a loop: ", false); }
+void run_passes_before_gradient(Graph& graph) { run(graph, "== before the gradient: ", true); }
 
 }  // namespace kroton

@@ -177,8 +177,12 @@ class Fuser {
       if (!takes_members(cluster) || size_of_[c] >= largest_cluster) continue;
       if (cluster.guard != guards_[v]) continue;
       if (demand.points.size() != 1 || demand.needs_storage) continue;
-      const bool full = same_index(demand.points[0], cluster.full_point());
-      const bool outer = same_index(demand.points[0], cluster.outer_point());
+      // A slice from the start is read at the same points, but is not the whole.
+      const Dims& shape = graph_[v].type.shape;
+      const bool full =
+          shape == cluster.domain && same_index(demand.points[0], cluster.full_point());
+      const bool outer =
+          shape == cluster.outer_domain() && same_index(demand.points[0], cluster.outer_point());
       // Sharing a loop with a reduction saves reading v again; sharing one with the product or the
       // reduction that v comes from saves storing what is in between.
       if (cluster.reduces() && full && !outer && feeds_from_elsewhere(v, cluster)) continue;
@@ -497,6 +501,14 @@ Index Cluster::outer_point() const {
     if (!reduced[axis]) point.push_back(loop::variable(variables[axis]));
   }
   return point;
+}
+
+Dims Cluster::outer_domain() const {
+  Dims shape;
+  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
+    if (!reduced[axis]) shape.push_back(domain[axis]);
+  }
+  return shape;
 }
 
 Vertex stored_source(const Graph& graph, Vertex v) {

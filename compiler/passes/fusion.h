@@ -29,6 +29,7 @@ struct Cluster {
   bool reduces() const;
   Index full_point() const;   // all variables
   Index outer_point() const;  // the variables of the axes that are not reduced
+  Dims outer_domain() const;  // the sizes of those axes
 };
 
 struct Fusion {

@@ -4,9 +4,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/autodiff/branch_paths.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
+#include "compiler/passes/guards.h"
 #include "compiler/scan/batch.h"
 
 namespace kroton {
@@ -91,12 +93,15 @@ class LoopMaker {
   void take_rows_out() {
     std::unordered_set<const Node*> heavy, seen;
     std::vector<Tensor> candidates;
+    const std::vector<Tensor> order = topological_order(roots());
+    const BranchPaths paths(order, roots());
     const auto consider = [&](Tensor tensor) {
       while (tensor.node().op.is_view) tensor = tensor.node().inputs[0];
       if (varies(tensor) != with_rows || !heavy.contains(&tensor.node())) return;
+      if (!paths.of(tensor.node()).empty()) return;  // some steps do not need it
       if (seen.insert(&tensor.node()).second) candidates.push_back(tensor);
     };
-    for (const Tensor& tensor : topological_order(roots())) {
+    for (const Tensor& tensor : order) {
       if (varies(tensor) == with_rows) {
         bool is = is_heavy(tensor.node());
         for (const Tensor& input : tensor.node().inputs) is |= heavy.contains(&input.node());
@@ -384,10 +389,22 @@ class LoopMaker {
       ++attributes.integers[1];
     }
     // What stays the same comes in from outside; views of it are made inside, where they cost
-    // nothing.
+    // nothing. What may fail and only a branch needs stays in the branch.
     NodeMap constants;
+    const std::vector<Tensor> order = topological_order(inside);
+    const BranchPaths paths(order, inside);
+    std::unordered_set<const Node*> fails;
+    for (const Tensor& tensor : order) {
+      const Node& node = tensor.node();
+      if (may_fail(node.op, node.attributes) ||
+          std::any_of(node.inputs.begin(), node.inputs.end(),
+                      [&](const Tensor& input) { return fails.contains(&input.node()); })) {
+        fails.insert(&node);
+      }
+    }
     inside = substitute(inside, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
+      if (fails.contains(&node) && !paths.of(node).empty()) return std::nullopt;
       if (varies(t) != never || node.op.is_view || &node.op == &literal_op) return std::nullopt;
       if (node.op.kind == OpKind::pointwise && node.inputs.empty()) return std::nullopt;
       const auto [found, fresh] = constants.try_emplace(&node);

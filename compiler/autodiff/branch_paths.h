@@ -29,6 +29,8 @@ class BranchPaths {
   Path of_value(const Node& ifelse, bool first) const;
   // The sum of what arrives at the node, valid under its path.
   Tensor sum(const Node& node, const std::vector<BranchCotangent>& arrived) const;
+  // A node, or 0 where its path does not hold: what may be read in any case.
+  Tensor confined(const Tensor& tensor) const { return sum({{of(tensor.node()), tensor}}, 0); }
   // The sum, valid everywhere: 0 where none of the branches is taken.
   Tensor sum(const std::vector<BranchCotangent>& arrived) const { return sum(arrived, 0); }
 

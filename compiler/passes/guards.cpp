@@ -51,14 +51,6 @@ class Needs {
   std::vector<std::vector<Guard>> paths_;
 };
 
-// Whether the op itself may, or something in its loop's body.
-bool may_fail(const OpRecord& op, const Attributes& attributes) {
-  if (op.observable || !attributes.body) return op.observable;
-  const std::vector<Tensor> inside = topological_order(attributes.body->results);
-  return std::any_of(inside.begin(), inside.end(),
-                     [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });
-}
-
 // By vertex: it or something that it is computed from may fail.
 std::vector<bool> failing(const Graph& graph, const std::vector<Vertex>& order) {
   std::vector<bool> result(graph.size(), false);
@@ -115,6 +107,13 @@ Vertex confine(Graph& graph, Vertex v, Vertex needed) {
 }
 
 }  // namespace
+
+bool may_fail(const OpRecord& op, const Attributes& attributes) {
+  if (op.observable || !attributes.body) return op.observable;
+  const std::vector<Tensor> inside = topological_order(attributes.body->results);
+  return std::any_of(inside.begin(), inside.end(),
+                     [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });
+}
 
 std::vector<Guard> find_guards(const Graph& graph) {
   std::vector<Guard> guards(graph.size());

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/autodiff/branch_paths.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/scan/scan.h"
@@ -163,6 +164,8 @@ class LoopGradient {
         if (of_states.contains(&input.node())) of_states.insert(node);
       }
     }
+    // What only a branch of the reverse step reads is only kept where the branch is taken.
+    const BranchPaths paths(topological_order(flows), flows);
     return substitute(flows, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
       if (backwards.contains(&node)) return std::nullopt;
@@ -175,7 +178,7 @@ class LoopGradient {
         if (again) return std::nullopt;
         const LineScope scope(node.line);
         return replacement[&node] =
-                   row(loop_stack(loop_, t, false), t.type(), view_.count - Dim(1), -1);
+                   row(loop_stack(loop_, paths.confined(t), false), t.type(), view_.count - Dim(1), -1);
       }
       for (int k = 0; k < view_.rows; ++k) {
         const auto at = static_cast<std::size_t>(view_.states + k);

@@ -4,9 +4,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/autodiff/branch_paths.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
+#include "compiler/passes/guards.h"
 #include "compiler/scan/batch.h"
 
 namespace kroton {
@@ -87,37 +89,19 @@ class LoopMaker {
     varies_.try_emplace(&tensor.node(), result);
   }
 
-  // The nodes that every step evaluates: not those that only a value of an ifelse needs, which must
-  // stay where its condition is known.
-  static std::unordered_set<const Node*> always_evaluated(const std::vector<Tensor>& roots) {
-    std::unordered_set<const Node*> seen;
-    std::vector<Tensor> pending;
-    const auto visit = [&](const Tensor& tensor) {
-      if (seen.insert(&tensor.node()).second) pending.push_back(tensor);
-    };
-    for (const Tensor& root : roots) visit(root);
-    while (!pending.empty()) {
-      const Tensor tensor = pending.back();
-      pending.pop_back();
-      const Node& node = tensor.node();
-      const std::size_t used = &node.op == &ifelse_op ? 1 : node.inputs.size();
-      for (std::size_t k = 0; k < used; ++k) visit(node.inputs[k]);
-    }
-    return seen;
-  }
-
   // Costly work on rows alone is done for all rows before the loop, which gets its rows instead.
   void take_rows_out() {
     std::unordered_set<const Node*> heavy, seen;
-    const std::unordered_set<const Node*> always = always_evaluated(roots());
     std::vector<Tensor> candidates;
+    const std::vector<Tensor> order = topological_order(roots());
+    const BranchPaths paths(order, roots());
     const auto consider = [&](Tensor tensor) {
       while (tensor.node().op.is_view) tensor = tensor.node().inputs[0];
       if (varies(tensor) != with_rows || !heavy.contains(&tensor.node())) return;
-      if (!always.contains(&tensor.node())) return;
+      if (!paths.of(tensor.node()).empty()) return;  // some steps do not need it
       if (seen.insert(&tensor.node()).second) candidates.push_back(tensor);
     };
-    for (const Tensor& tensor : topological_order(roots())) {
+    for (const Tensor& tensor : order) {
       if (varies(tensor) == with_rows) {
         bool is = is_heavy(tensor.node());
         for (const Tensor& input : tensor.node().inputs) is |= heavy.contains(&input.node());
@@ -405,13 +389,23 @@ class LoopMaker {
       ++attributes.integers[1];
     }
     // What stays the same comes in from outside; views of it are made inside, where they cost
-    // nothing.
-    const std::unordered_set<const Node*> always = always_evaluated(inside);
+    // nothing. What may fail and only a branch needs stays in the branch.
     NodeMap constants;
+    const std::vector<Tensor> order = topological_order(inside);
+    const BranchPaths paths(order, inside);
+    std::unordered_set<const Node*> fails;
+    for (const Tensor& tensor : order) {
+      const Node& node = tensor.node();
+      if (may_fail(node.op, node.attributes) ||
+          std::any_of(node.inputs.begin(), node.inputs.end(),
+                      [&](const Tensor& input) { return fails.contains(&input.node()); })) {
+        fails.insert(&node);
+      }
+    }
     inside = substitute(inside, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
+      if (fails.contains(&node) && !paths.of(node).empty()) return std::nullopt;
       if (varies(t) != never || node.op.is_view || &node.op == &literal_op) return std::nullopt;
-      if (node.op.kind != OpKind::leaf && !always.contains(&node)) return std::nullopt;
       if (node.op.kind == OpKind::pointwise && node.inputs.empty()) return std::nullopt;
       const auto [found, fresh] = constants.try_emplace(&node);
       if (fresh) {

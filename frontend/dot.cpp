@@ -50,9 +50,10 @@ class DotText {
     for (const Cluster& cluster : fusion.clusters) {
       framed.insert(cluster.members.begin(), cluster.members.end());
       const bool loop = cluster.kind == Cluster::Kind::loop;
-      std::string label;
-      for (const Dim& d : cluster.domain) label += (label.empty() ? "" : ", ") + d.to_string();
-      label = "kernel over (" + label + ")";
+      // A kernel of an op with loops of its own has no domain but its result's.
+      const bool write = cluster.kind == Cluster::Kind::write;
+      const Dims& domain = write ? graph[cluster.hero].type.shape : cluster.domain;
+      std::string label = "kernel over " + to_string(domain);
       if (loop) {
         label = "loop, " + LoopView(graph[cluster.hero].attributes).count.to_string() + " times";
         loops.insert(cluster.hero);

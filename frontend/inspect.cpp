@@ -106,7 +106,7 @@ class ProgramText {
       case Placement::Kind::worker_scratch:
         return ", one per worker";
       case Placement::Kind::part:
-        return ", in " + place.of->name + " from element " + loop::to_string(place.start);
+        return place_of(place.of) + " from element " + loop::to_string(place.start);
     }
     return "";
   }

@@ -143,8 +143,9 @@ std::string to_string(const Profile& profile) {
       "GB/s", "peak", "kernel");
   std::vector<const KernelProfile*> order;
   for (const KernelProfile& row : profile.kernels) order.push_back(&row);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return a->seconds > b->seconds; });
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return a->seconds != b->seconds ? a->seconds > b->seconds : a < b;  // ties in program order
+  });
   double measured = 0;
   for (const KernelProfile* row : order) {
     measured += row->seconds;

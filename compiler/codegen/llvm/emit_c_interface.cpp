@@ -447,6 +447,7 @@ class InterfaceEmitter {
 
   static Array snapshot(SharedState& state) {
     const std::shared_lock<std::shared_mutex> held(state.mutex);
+    state.bring_to_host();
     return state.value.copy();
   }
 

@@ -14,29 +14,47 @@ namespace {
 
 std::string at(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
 
+bool is_place(const std::string& name) { return name.find('.') != std::string::npos; }
+
 // The variables that the inputs' sizes are made of once equal ones are unified, in the inputs'
-// order: what the C caller passes.
+// order: what the C caller passes. An input whose value is a size, but one that others determine
+// too, goes to `values` with that size.
 std::vector<CInterface::Size> sizes_of(const detail::FunctionPlan& plan, const Graph& graph,
-                                       CNames& names) {
+                                       const std::vector<CInterface::Array>& inputs, CNames& names,
+                                       std::vector<std::pair<int, Dim>>& values) {
   std::vector<CInterface::Size> sizes;
-  for (const DimAtomRef& slot : plan.slot_variables) {
-    const Dim dim = graph.unified(Dim::from_terms({{1, {slot}}}));
+  const auto find = [&](const DimAtomRef& variable) {
+    return std::find_if(sizes.begin(), sizes.end(), [&](const CInterface::Size& size) {
+      return size.variable->identity == variable->identity;
+    });
+  };
+  for (std::size_t slot = 0; slot < plan.slot_variables.size(); ++slot) {
+    const DimAtomRef& own = plan.slot_variables[slot];
+    const Dim dim = graph.unified(Dim::from_terms({{1, {own}}}));
+    const DimAtomRef bare = dim.as_variable();
     dim.visit_variables([&](const DimAtomRef& variable) {
-      const auto known = std::find_if(sizes.begin(), sizes.end(), [&](const auto& size) {
-        return size.variable->identity == variable->identity;
-      });
-      // A name that the user gave ("batch") is better than a place ("x.shape[0]").
-      const DimAtomRef bare = dim.as_variable();
-      const std::string& name = bare ? slot->name : variable->name;
+      const std::string& name = bare ? own->name : variable->name;
+      const auto known = find(variable);
       if (known == sizes.end()) {
         sizes.push_back({"", name, variable});
-      } else if (known->shown.find('.') != std::string::npos &&
-                 name.find('.') == std::string::npos) {
-        known->shown = name;
+      } else if (is_place(known->shown) && !is_place(name)) {
+        known->shown = name;  // "batch" says more than "x.shape[0]"
       }
     });
+    const auto input =
+        std::find(plan.value_slots.begin(), plan.value_slots.end(), static_cast<int>(slot));
+    if (input == plan.value_slots.end()) continue;
+    const auto position = static_cast<int>(input - plan.value_slots.begin());
+    if (bare && find(bare)->input < 0) {
+      find(bare)->input = position;
+    } else {
+      values.emplace_back(position, dim);
+    }
   }
-  for (CInterface::Size& size : sizes) size.name = names.add(size.shown, "size");
+  for (CInterface::Size& size : sizes) {
+    size.name = size.input < 0 ? names.add(size.shown, "size")
+                               : inputs[static_cast<std::size_t>(size.input)].name;
+  }
   return sizes;
 }
 
@@ -67,7 +85,8 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
     c.outputs.push_back({names.add(name, "output" + number),
                          outputs[k].name() + at(outputs[k].line()), program.outputs[k]});
   }
-  c.sizes = sizes_of(plan, graph, names);
+  std::vector<std::pair<int, Dim>> values;
+  c.sizes = sizes_of(plan, graph, c.inputs, names, values);
   CNames fields({});
   for (std::size_t k = 0; k < program.states.size(); ++k) {
     SharedState& state = *program.states[k];
@@ -80,12 +99,11 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
   }
   std::vector<SizeConstraint> constraints;
   for (const SizeConstraint& constraint : plan.constraints) {
-    SizeConstraint left = constraint;
-    left.left = graph.unified(constraint.left);
-    left.right = graph.unified(constraint.right);
-    if (!(left.left == left.right)) constraints.push_back(std::move(left));
+    const Dim left = graph.unified(constraint.left);
+    const Dim right = graph.unified(constraint.right);
+    if (!(left == right)) constraints.push_back({left, right, constraint.message});
   }
-  complete(c, program, constraints);
+  complete(c, program, constraints, values);
   return c;
 }
 

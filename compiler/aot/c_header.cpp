@@ -174,6 +174,7 @@ class HeaderWriter {
     };
     if (c_.threads) add("struct kroton_context* ", "context", "its threads; one call at a time");
     for (const CInterface::Size& size : c_.sizes) {
+      if (size.input >= 0) continue;
       add("int64_t ", size.name,
           "size" + (size.shown == size.name ? "" : " (" + in_comment(size.shown) + ")") +
               ", not below 0");

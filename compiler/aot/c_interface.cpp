@@ -34,6 +34,20 @@ std::string without(std::string text, const std::string& what, const std::string
   return at == std::string::npos ? text : text.replace(at, what.size(), by);
 }
 
+// The numbers of steps of loops, outer before inner.
+void collect_extents(const std::vector<Step>& steps,
+                     std::vector<std::pair<Dim, std::string>>& all) {
+  for (const Step& step : steps) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      all.emplace_back((*loop)->extent, (*loop)->source);
+      collect_extents((*loop)->steps, all);
+    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      collect_extents((*branch)->then_steps, all);
+      collect_extents((*branch)->else_steps, all);
+    }
+  }
+}
+
 }  // namespace
 
 bool is_c_identifier(const std::string& name) {
@@ -66,7 +80,8 @@ std::string CNames::add(const std::string& wanted, const std::string& otherwise)
 }
 
 void complete(CInterface& interface, const Program& program,
-              const std::vector<SizeConstraint>& constraints) {
+              const std::vector<SizeConstraint>& constraints,
+              const std::vector<std::pair<int, Dim>>& values) {
   using Kind = Check::Kind;
   for (const CInterface::Array& state : interface.states) {
     interface.state_offsets.push_back(interface.state_bytes);
@@ -101,8 +116,29 @@ void complete(CInterface& interface, const Program& program,
       }
     }
   }
+  std::vector<std::pair<Dim, std::string>> loops;
+  collect_extents(program.steps, loops);
+  for (const auto& [dim, source] : loops) {
+    if (provably_at_least(dim, 0)) continue;
+    if (std::find(extents.begin(), extents.end(), dim) != extents.end()) continue;
+    extents.push_back(dim);
+    checks.push_back(
+        {Kind::extent_below_zero,
+         0,
+         dim,
+         {},
+         "the number of steps " + dim.to_string() + " is below zero  [" + source + "]"});
+  }
   for (const SizeConstraint& c : constraints) {
     checks.push_back({Kind::sizes_differ, 0, c.left, c.right, c.message});
+  }
+  for (const auto& [input, dim] : values) {
+    checks.push_back({Kind::value_differs,
+                      input,
+                      dim,
+                      {},
+                      interface.inputs[static_cast<std::size_t>(input)].name +
+                          " is not the number of steps, " + dim.to_string()});
   }
   const auto add_null_checks = [&](Kind kind, const std::vector<CInterface::Array>& arrays,
                                    const std::string& prefix) {

@@ -14,6 +14,7 @@ struct Check {
     sizes_impossible,   // an element count or the arena's size does not fit in 64 bits
     extent_below_zero,  // left: the extent of an axis
     sizes_differ,       // left and right must be equal
+    value_differs,      // the value of input `subject` must be `left`
     null_input,         // subject: position in inputs
     null_state,         // the structure itself
     null_state_field,   // subject: position in states
@@ -32,11 +33,12 @@ struct Check {
 };
 
 struct CInterface {
-  // A size that the caller passes, as int64_t.
+  // A size that the caller passes, as int64_t, or that is the value of an input (a count of steps).
   struct Size {
     std::string name;     // in C
     std::string shown;    // as the user's program has it
     DimAtomRef variable;  // what all Dims here, and Program::sizes, are made of
+    int input = -1;       // position of the input whose value it is; -1: it is passed by itself
   };
   // An input, a shared variable or an output. Inputs of rank 0 are passed by value.
   struct Array {
@@ -73,9 +75,11 @@ class CNames {
 };
 
 // Fills in the layout of the state, and the checks; the rest is given. `constraints` are those that
-// the sizes do not fulfil by themselves.
+// the sizes do not fulfil by themselves, `values` the inputs (by position) whose value must be that
+// size.
 void complete(CInterface& interface, const Program& program,
-              const std::vector<SizeConstraint>& constraints);
+              const std::vector<SizeConstraint>& constraints,
+              const std::vector<std::pair<int, Dim>>& values);
 
 // The alignment in bytes of the arena, the state's memory, and the arrays in it.
 inline constexpr std::int64_t memory_alignment = 64;

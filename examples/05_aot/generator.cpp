@@ -1,5 +1,7 @@
-// Writes the training step and the prediction of a digit classifier as C functions. Runs when the
-// example is built.
+// A digit classifier compiled ahead of time, trained by a plain C program.
+//   aot [DIR]      DIR holds the MNIST files, unpacked
+// This part runs when the example is built: it writes the training step and the prediction as C
+// functions. The program is digits.c.
 #include <kroton/kroton.h>
 namespace kt = kroton;
 

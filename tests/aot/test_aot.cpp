@@ -90,7 +90,7 @@ TEST_CASE("aot: the bits of the function compiled in the process, at any size") 
   CHECK(contains(header,
                  "int mixed(int64_t n, const float* x, const float* y, float scale, const uint8_t* "
                  "keep,\n          int64_t shift, float* gram, float* kept, int64_t* output2, "
-                 "float* output3,\n          void* arena, size_t arena_bytes);"));
+                 "float* output3, void* arena,\n          size_t arena_bytes);"));
   CHECK_FALSE(contains(header, "mixed_state"));
   const Linked linked(files.object);
   auto* const mixed =

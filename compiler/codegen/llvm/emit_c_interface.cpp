@@ -186,14 +186,11 @@ class InterfaceEmitter {
     b_.CreateRet(b_.getInt32(0));
   }
 
-  // Calls that function with this function's sizes, which begin at parameter `first`. Returns its
-  // result and where the arena's size is.
-  std::pair<llvm::Value*, llvm::Value*> call_size_checks(unsigned first, llvm::Value* workers) {
+  // Calls that function. Returns its result and where the arena's size is.
+  std::pair<llvm::Value*, llvm::Value*> call_size_checks(const std::vector<llvm::Value*>& sizes,
+                                                         llvm::Value* workers) {
     llvm::Value* bytes = slot(b_.getInt64Ty());
-    std::vector<llvm::Value*> arguments;
-    for (unsigned k = 0; k < c_.sizes.size(); ++k) {
-      arguments.push_back(function_->getArg(first + k));
-    }
+    std::vector<llvm::Value*> arguments = sizes;
     arguments.push_back(workers);
     arguments.push_back(bytes);
     return {b_.CreateCall(check_sizes_, arguments), bytes};
@@ -220,7 +217,10 @@ class InterfaceEmitter {
     llvm::Type* i64 = b_.getInt64Ty();
     std::vector<llvm::Type*> types;
     if (c_.threads) types.push_back(pointer);
-    types.insert(types.end(), c_.sizes.size(), i64);
+    for (const CInterface::Size& size : c_.sizes) {
+      if (size.input < 0) types.push_back(i64);
+    }
+    const auto first_input = static_cast<unsigned>(types.size());
     for (const CInterface::Array& input : c_.inputs) {
       types.push_back(input.type.rank() == 0 ? memory_type(b_.getContext(), input.type.dtype)
                                              : pointer);
@@ -235,12 +235,22 @@ class InterfaceEmitter {
     llvm::Value* context = c_.threads ? function_->getArg(next++) : nullptr;
     if (context) return_if(b_.CreateIsNull(context), code_of(Kind::null_context));
     llvm::Value* workers = context ? workers_of(context) : b_.getInt64(1);
-    const auto [code, bytes_slot] = call_size_checks(next, workers);
-    return_if(b_.CreateICmpNE(code, b_.getInt32(0)), code);
+    const auto value_of_input = [&](int k) {
+      return b_.CreateSExt(function_->getArg(first_input + static_cast<unsigned>(k)), i64);
+    };
     std::vector<llvm::Value*> values;
-    for (std::size_t k = 0; k < c_.sizes.size(); ++k) values.push_back(function_->getArg(next++));
+    for (const CInterface::Size& size : c_.sizes) {
+      values.push_back(size.input < 0 ? function_->getArg(next++) : value_of_input(size.input));
+    }
+    const auto [code, bytes_slot] = call_size_checks(values, workers);
+    return_if(b_.CreateICmpNE(code, b_.getInt32(0)), code);
     values.push_back(workers);
     CheckedDims dims(b_, variables_, values);
+    for (const Check& check : c_.checks) {
+      if (check.kind != Kind::value_differs) continue;
+      return_if(b_.CreateICmpNE(value_of_input(check.subject), dims.emit(check.left)),
+                code_of(check.kind, check.subject));
+    }
 
     std::vector<llvm::Value*> args;
     for (std::size_t k = 0; k < c_.inputs.size(); ++k) {
@@ -342,7 +352,11 @@ class InterfaceEmitter {
       return_if(b_.CreateIsNull(function_->getArg(0)), b_.getInt64(0));
       workers = workers_of(function_->getArg(0));
     }
-    const auto [code, bytes] = call_size_checks(c_.threads ? 1 : 0, workers);
+    std::vector<llvm::Value*> sizes;
+    for (unsigned k = 0; k < c_.sizes.size(); ++k) {
+      sizes.push_back(function_->getArg((c_.threads ? 1 : 0) + k));
+    }
+    const auto [code, bytes] = call_size_checks(sizes, workers);
     return_if(b_.CreateICmpNE(code, b_.getInt32(0)), b_.getInt64(0));
     b_.CreateRet(b_.CreateLoad(b_.getInt64Ty(), bytes));
   }
@@ -433,6 +447,7 @@ class InterfaceEmitter {
 
   static Array snapshot(SharedState& state) {
     const std::shared_lock<std::shared_mutex> held(state.mutex);
+    state.bring_to_host();
     return state.value.copy();
   }
 

@@ -25,6 +25,12 @@ struct SharedState {
   DeviceCopy& on_device(const std::shared_ptr<Device>& device);
 };
 
+// What a loop does in each step: results as expressions of parameters (inputs), and of nothing else.
+struct Body {
+  std::vector<Tensor> parameters;
+  std::vector<Tensor> results;
+};
+
 // What a node needs beyond its inputs. One struct for all ops: each record's comment says which
 // members it uses; the others stay as they are here.
 struct Attributes {
@@ -37,6 +43,7 @@ struct Attributes {
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
   std::optional<Array> array;          // constant arrays (compared by buffer address)
+  std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
 
   bool operator==(const Attributes& other) const;
   std::size_t hash() const;

@@ -36,20 +36,7 @@ class Call {
     arena_ = Array::zeros({value(program.arena_bytes) / 8 + 8}, i64);
   }
 
-  void interpret() {
-    for (const Step& step : program_.steps) {
-      const auto& kernel = std::get<loop::Kernel>(step.kind);
-      loop::Memory memory;
-      memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
-      for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
-        for (const loop::BufferRef& buffer : *list) {
-          memory.buffers[buffer->id] = {address(program_.placements.at(buffer->id)),
-                                        value(buffer->size)};
-        }
-      }
-      REQUIRE(!loop::interpret(kernel, memory));
-    }
-  }
+  void interpret() { interpret(program_.steps); }
 
   void run(const codegen::CompiledProgram& code) {
     std::vector<void*> args;
@@ -64,6 +51,27 @@ class Call {
   const std::vector<Array>& arrays() const { return arrays_; }
 
  private:
+  void interpret(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        const auto* taken = static_cast<const std::uint8_t*>(
+            address(program_.placements.at((*branch)->condition->id)));
+        interpret(*taken != 0 ? (*branch)->then_steps : (*branch)->else_steps);
+        continue;
+      }
+      const auto& kernel = std::get<loop::Kernel>(step.kind);
+      loop::Memory memory;
+      memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
+      for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
+        for (const loop::BufferRef& buffer : *list) {
+          memory.buffers[buffer->id] = {address(program_.placements.at(buffer->id)),
+                                        value(buffer->size)};
+        }
+      }
+      REQUIRE(!loop::interpret(kernel, memory));
+    }
+  }
+
   std::int64_t value(const Dim& dim) const {
     return dim.evaluate([this](const DimAtom& atom) { return values_.at(atom.identity); });
   }

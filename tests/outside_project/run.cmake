@@ -6,6 +6,7 @@
 set(prefix "${WORK_DIR}/prefix")
 set(build "${WORK_DIR}/build")
 file(REMOVE_RECURSE "${WORK_DIR}")
+set(ENV{KROTON_CACHE} off)
 
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE result)

@@ -336,7 +336,8 @@ class EmulatedDevice : public Device {
 
 std::shared_ptr<Device> make_device() { return std::make_shared<EmulatedDevice>(); }
 
-EmulatedCuda::EmulatedCuda() {
+TestCuda::TestCuda() : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
+  if (!emulated_) return;
   kroton::replace_cuda_devices([device = make_device()](int number) -> std::shared_ptr<Device> {
     if (number != 0) {
       throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
@@ -345,7 +346,7 @@ EmulatedCuda::EmulatedCuda() {
   });
 }
 
-EmulatedCuda::~EmulatedCuda() { kroton::replace_cuda_devices({}); }
+TestCuda::~TestCuda() { kroton::replace_cuda_devices({}); }
 
 const Counts& counts() { return all_counts(); }
 

@@ -11,16 +11,21 @@ namespace gpu_emulator {
 // One device of its own.
 std::shared_ptr<kroton::Device> make_device();
 
-// While one lives, kt::cuda() is an emulated device.
-class EmulatedCuda {
+// While one lives, kt::cuda() is an emulated device; this machine's own where the environment has
+// KROTON_TEST_GPU, as tests/gpu/run sets it.
+class TestCuda {
  public:
-  EmulatedCuda();
-  ~EmulatedCuda();
-  EmulatedCuda(const EmulatedCuda&) = delete;
-  EmulatedCuda& operator=(const EmulatedCuda&) = delete;
+  TestCuda();
+  ~TestCuda();
+  TestCuda(const TestCuda&) = delete;
+  TestCuda& operator=(const TestCuda&) = delete;
+  bool is_emulated() const { return emulated_; }
+
+ private:
+  bool emulated_;
 };
 
-// What the devices of this process have done so far.
+// What the emulated devices of this process have done so far.
 struct Counts {
   int compilations = 0;  // runs of the compiler; a text compiled before is used again
   int launches = 0;      // of kernels, those of graphs included

@@ -75,8 +75,8 @@ struct Variable {  // identity is `id`; the name is for printing
 };
 
 enum class Space : std::uint8_t {
-  global,    // an argument, a shared variable, or a slice of the arena
-  worker,    // a slice of the arena per worker: scratch inside one iteration of a parallel loop
+  global,     // an argument, a shared variable, or a slice of the arena
+  worker,     // a slice of the arena per worker: scratch inside one iteration of a parallel loop
   registers,  // constant size, only constant indices after unrolling: held in registers; inside a
               // block loop every thread has its own
   shared      // GPU: constant size, one copy per block

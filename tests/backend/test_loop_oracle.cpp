@@ -3,17 +3,18 @@
 #include <doctest/doctest.h>
 
 #include "compiler/codegen/llvm/jit.h"
-#include "compiler/loop/interpreter.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "runtime/pool.h"
 #include "tests/backend/backend_tools.h"
+#include "tests/backend/program_call.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace backend_test;  // NOLINT: tests
 
 namespace {
 
+<<<<<<< HEAD
 // A Program, and the memory of one call of it.
 class Call {
  public:
@@ -94,6 +95,14 @@ class Call {
   std::vector<Array> arrays_;
   Array arena_;
 };
+=======
+void run(ProgramCall& call, const codegen::CompiledProgram& code) {
+  std::vector<void*> args = call.args();
+  const std::vector<std::int64_t> sizes = call.sizes();
+  kroton_context context = make_serial_context();
+  REQUIRE(code.entry()(args.data(), sizes.data(), call.arena(), &context) == 0);
+}
+>>>>>>> cuda
 
 // Elementwise results are the same bits; sums are added up in another order by the interpreter,
 // which runs vector loops one lane after the other.
@@ -106,10 +115,10 @@ void check(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs
   const Program program = lower(graph, "oracle", {false, target.vector_bytes});
   const auto code = codegen::link_object(codegen::generate_object(program, target), program.name);
   for (const std::vector<Array>& values : calls) {
-    Call by_loops(program, values);
-    Call by_code(program, values);
-    by_loops.interpret();
-    by_code.run(*code);
+    ProgramCall by_loops(program, values);
+    ProgramCall by_code(program, values);
+    REQUIRE(!by_loops.interpret());
+    run(by_code, *code);
     for (std::size_t k = 0; k < by_code.arrays().size(); ++k) {
       const Array& want = by_loops.arrays()[k];
       const Array& have = by_code.arrays()[k];

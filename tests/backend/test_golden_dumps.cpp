@@ -68,7 +68,6 @@ TEST_CASE("golden: softmax of rows") {
   check_golden("softmax", dump({x}, {softmax(x)}));
 }
 
-<<<<<<< HEAD
 TEST_CASE("golden: ifelse with a gradient and an update") {
   const Tensor c = scalar("c", boolean);
   const Tensor x = tensor("x", {17});
@@ -76,7 +75,8 @@ TEST_CASE("golden: ifelse with a gradient and an update") {
   const Shared w = shared(Array::zeros({17}), "w");
   const Tensor loss = ifelse(c, sum(take(tanh(x * w), ids)), sum(w * w));
   check_golden("ifelse", dump({c, x, ids}, {loss}, {{w, ifelse(c, w - 0.1 * grad(loss, w), w)}}));
-=======
+}
+
 TEST_CASE("golden: kernels for a GPU") {
   const Tensor x = matrix("x");
   const Tensor b = vector("b");
@@ -85,7 +85,6 @@ TEST_CASE("golden: kernels for a GPU") {
   check_golden("cuda_softmax", gpu_dump({rows}, {softmax(rows)}));
   const Tensor w = matrix("w");
   check_golden("cuda_product", gpu_dump({x, w, b}, {relu(dot(x, w) + b)}));
->>>>>>> cuda
 }
 
 TEST_CASE("golden: a dump is the same every time") {

@@ -142,6 +142,7 @@ class KeyWriter {
       std::visit([&](const auto& statement) { write(statement); }, s);
     }
   }
+  void write(const loop::Barrier&) {}
   void write(const loop::Declare& s) {
     const auto& [declared, init] = s;
     variable(declared);

@@ -104,7 +104,7 @@ MachinePeak measure(std::int64_t workers) {
     Array to = Array::full({copied}, 1);  // its pages are there
     Program program;
     loop::Kernel kernel =
-        copy_kernel(buffer(0, "x", Dim(copied)), buffer(2, "y", Dim(copied)), vector_bytes);
+        copy_kernel(buffer(0, "x", Dim(copied)), buffer(2, "y", Dim(copied)), Machine{false, vector_bytes});
     kernel.name = "copy";
     collect_buffers(kernel);
     program.steps.emplace_back().kind = std::move(kernel);

@@ -6,6 +6,7 @@
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
+#include "runtime/device_copy.h"
 #include "runtime/pool.h"
 #include "runtime/print.h"
 
@@ -131,8 +132,7 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
   });
 }
 
-void FunctionCore::Parts::bind_value(std::size_t input, const void* value,
-                                     CallFrame& frame) const {
+void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallFrame& frame) const {
   std::int64_t count = 0;
   if (inputs[input].dtype() == DType::i32) {
     std::int32_t narrow = 0;
@@ -142,8 +142,8 @@ void FunctionCore::Parts::bind_value(std::size_t input, const void* value,
     std::memcpy(&count, value, sizeof count);
   }
   if (count < 0) {
-    throw ValueError(name + ": " + inputs[input].name() + " is a number of steps, the argument is " +
-                     std::to_string(count));
+    throw ValueError(name + ": " + inputs[input].name() +
+                     " is a number of steps, the argument is " + std::to_string(count));
   }
   std::int64_t& size = frame.raw_sizes[static_cast<std::size_t>(value_slots[input])];
   if (size == count) return;

@@ -281,8 +281,9 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
     }
     CudaCompilation compiled = compile_for_cuda(*graph, identifier(options.name));
     parts.program = std::move(compiled.program);
-    parts.device_code = std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels,
-                                                                 device, options.target.graphs);
+    const codegen::DeviceProgram::How how{options.target.graphs, options.target.products};
+    parts.device_code =
+        std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels, device, how);
   } else {
     Compilation compiled = compile(*graph, identifier(options.name), options.profile);
     parts.program = std::move(compiled.program);

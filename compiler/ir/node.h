@@ -4,28 +4,27 @@
 
 #include <shared_mutex>
 
-#include "runtime/device_copy.h"
-
 namespace kroton {
 
 struct OpRecord;
+class Device;
+class DeviceCopy;
 
 // The value of a shared variable, and the lock of the calls that use it.
 struct SharedState {
   std::string name;
   Array value;              // on the host; older than the device's copy while a device is at work
   std::shared_mutex mutex;  // shared by calls that read, exclusive for calls that update
-  std::unique_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
+  std::shared_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
 
   // Makes `value` the newest. With the mutex held, shared or exclusively.
-  void bring_to_host() {
-    if (copy) copy->bring_to_host(value);
-  }
+  void bring_to_host();
   // The copy on that device, made there if need be. With the mutex held exclusively.
   DeviceCopy& on_device(const std::shared_ptr<Device>& device);
 };
 
-// What a loop does in each step: results as expressions of parameters (inputs), and of nothing else.
+// What a loop does in each step: results as expressions of parameters (inputs), and of nothing
+// else.
 struct Body {
   std::vector<Tensor> parameters;
   std::vector<Tensor> results;

@@ -127,10 +127,13 @@ Block with_barriers(const Block& block) {
 
 class Scheduler {
  public:
-  explicit Scheduler(const Kernel& kernel)
-      : kernel_(kernel), next_id_(next_variable_id(kernel)) {}
+  explicit Scheduler(const Kernel& kernel) : kernel_(kernel), next_id_(next_variable_id(kernel)) {}
 
   Kernel run() {
+    if (kernel_.body.empty()) {
+      block_count_ = integer(0);
+      return finish({}, warp);
+    }
     const Block* core = nullptr;
     std::vector<const For*> outer = perfect_nest(kernel_.body, is_independent, core);
     if (has_loop(*core) && can_share(*core) && !suits_threads(outer, *core)) {
@@ -181,7 +184,10 @@ class Scheduler {
     const Expr count = product(extents);
     const Expr width = integer(threads);
     const Variable t = fresh("t");
-    const Expr first = variable(block_) * width;
+    std::int64_t known = 0;
+    const bool constant = is_integer_constant(count, known);
+    const bool one_block = constant && known <= threads;
+    const Expr first = one_block ? integer(0) : variable(block_) * width;
     if (const std::optional<Dim> dim = as_dim(count)) {
       block_count_ = size(ceil_div(*dim, threads));
     } else {
@@ -190,9 +196,9 @@ class Scheduler {
     For loop;
     loop.kind = LoopKind::thread;
     loop.variable = t;
-    std::int64_t known = 0;
-    const bool whole = is_integer_constant(count, known) && known % threads == 0;
-    loop.extent = whole ? width : binary(Op::min, count - first, width);
+    loop.extent = binary(Op::min, count - first, width);
+    if (constant && known % threads == 0) loop.extent = width;
+    if (one_block) loop.extent = count;
     loop.body = substitute(core, unflatten(variables_of(loops), extents, first + variable(t)));
     return {statement(std::move(loop))};
   }
@@ -201,8 +207,7 @@ class Scheduler {
   Block rows(const std::vector<const For*>& loops, const Block& core) {
     const std::vector<Expr> extents = extents_of(loops);
     block_count_ = product(extents);
-    const Block own =
-        substitute(core, unflatten(variables_of(loops), extents, variable(block_)));
+    const Block own = substitute(core, unflatten(variables_of(loops), extents, variable(block_)));
     Block result;
     for (const Stmt& s : own) {
       const For* loop = as_for(s);

@@ -8,6 +8,7 @@
 #include "compiler/loop/simplify.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/product.h"
 
 namespace kroton {
 namespace {
@@ -83,6 +84,7 @@ class GpuDotLowering {
     blocks.width = tile_.threads();
     blocks.body = loop::substitute(tile(), at);
     loop::Kernel kernel;
+    kernel.product = library_product(context_);
     kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
     kernel.work = loop::size(element_count(cluster_.domain) * inner_ * Dim(2) +
                              element_count(cluster_.domain) * Dim(context_.cost()));
@@ -117,8 +119,7 @@ class GpuDotLowering {
         [&](const Place& p) {
           const auto a = loop::load(a_slice, p.k * loop::integer(a_stride) + p.row);
           const auto b = loop::load(b_slice, p.k * loop::integer(b_stride) + p.column);
-          return loop::Block{
-              loop::Store{sums, p.sum, loop::fma(a, b, loop::load(sums, p.sum))}};
+          return loop::Block{loop::Store{sums, p.sum, loop::fma(a, b, loop::load(sums, p.sum))}};
         },
         tile_.depth));
     steps.body.push_back(loop::Barrier{});
@@ -134,8 +135,8 @@ class GpuDotLowering {
       for (Vertex root : cluster_.roots) {
         stores.push_back(context_.store_root(root, cluster_.full_point()));
       }
-      stores = loop::substitute(stores, {{cluster_.variables[rank - 2], row},
-                                         {cluster_.variables[rank - 1], column}});
+      stores = loop::substitute(
+          stores, {{cluster_.variables[rank - 2], row}, {cluster_.variables[rank - 1], column}});
       return inside(row, rows_, tile_.rows, inside(column, columns_, tile_.columns, stores));
     }));
     return block;
@@ -197,8 +198,8 @@ class GpuDotLowering {
   static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body,
                             loop::Block otherwise = {}) {
     if ((size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0)) return body;
-    return {loop::statement(loop::If{loop::binary(Op::lt, index, loop::size(size)),
-                                     std::move(body), std::move(otherwise)})};
+    return {loop::statement(loop::If{loop::binary(Op::lt, index, loop::size(size)), std::move(body),
+                                     std::move(otherwise)})};
   }
 
   static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body) {

@@ -9,6 +9,7 @@
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
+#include "compiler/lower/product.h"
 #include "compiler/scan/scan.h"
 
 namespace kroton {
@@ -515,6 +516,7 @@ class Lowering {
     Group before = *writer;
     auto& kernel = std::get<loop::Kernel>(writer->steps.back().kind);
     kernel.body = with_stores_to(kernel.body, result->id, state);
+    if (kernel.product) kernel.product = with_result(*kernel.product, state);
     collect_buffers(kernel);
     writer->written.erase(result->id);
     writer->written.insert(state->id);

@@ -20,7 +20,7 @@ constexpr std::int64_t chunk_elements = 8192;
 constexpr int worth_keeping = 8;
 // On a GPU rows are kept in shared memory: those longer than what one thread does alone, as long as
 // all of a kernel's leave room for several blocks on a processor.
-constexpr std::int64_t least_shared_row = 17;         // elements
+constexpr std::int64_t least_shared_row = 17;          // elements
 constexpr std::int64_t most_shared_bytes = 16 * 1024;  // of a kernel
 
 struct Accumulator {
@@ -227,9 +227,8 @@ class LoopsLowering {
       const DType dtype = graph_[v].type.dtype;
       const Dim count = element_count(row);
       if (machine_.gpu && !fits_shared(count, dtype)) continue;
-      const auto buffer =
-          context_.buffers().create("row", dtype, count,
-                                    machine_.gpu ? loop::Space::shared : loop::Space::worker);
+      const auto buffer = context_.buffers().create(
+          "row", dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
       const loop::Expr index = linear_index(row, at);
       body.push_back(loop::Store{buffer, index, context_.value(v, cluster_.full_point())});
       pending_.push_back({v, loop::load(buffer, index)});

@@ -3,97 +3,23 @@
 #include <doctest/doctest.h>
 
 #include "compiler/codegen/llvm/jit.h"
-#include "compiler/loop/interpreter.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "runtime/pool.h"
 #include "tests/backend/backend_tools.h"
+#include "tests/backend/program_call.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace backend_test;  // NOLINT: tests
 
 namespace {
 
-// A Program, and the memory of one call of it.
-class Call {
- public:
-  Call(const Program& program, const std::vector<Array>& inputs) : program_(program) {
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-      arrays_.push_back(inputs[k].copy());
-      const Dims& dims = program.inputs[k].shape;
-      for (std::size_t axis = 0; axis < dims.size(); ++axis) {
-        const DimAtomRef atom = dims[axis].as_variable();
-        if (atom) values_[atom->identity] = inputs[k].shape()[static_cast<int>(axis)];
-      }
-    }
-    values_[worker_count().as_variable()->identity] = 1;
-    for (const auto& state : program.states) arrays_.push_back(state->value.copy());
-    for (const TensorType& type : program.outputs) {
-      Shape shape;
-      for (const Dim& dim : type.shape) shape.push_back(value(dim));
-      arrays_.push_back(Array::zeros(shape, type.dtype));
-    }
-    arena_ = Array::zeros({value(program.arena_bytes) / 8 + 8}, i64);
-  }
-
-  void interpret() { interpret(program_.steps); }
-
-  void run(const codegen::CompiledProgram& code) {
-    std::vector<void*> args;
-    for (Array& array : arrays_) args.push_back(array.raw());
-    std::vector<std::int64_t> sizes;
-    for (const DimAtomRef& atom : program_.sizes) sizes.push_back(values_.at(atom->identity));
-    kroton_context context = make_serial_context();
-    REQUIRE(code.entry()(args.data(), sizes.data(), arena_.raw(), &context) == 0);
-  }
-
-  // Inputs, shared variables, outputs.
-  const std::vector<Array>& arrays() const { return arrays_; }
-
- private:
-  void interpret(const std::vector<Step>& steps) {
-    for (const Step& step : steps) {
-      if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        const auto* taken = static_cast<const std::uint8_t*>(
-            address(program_.placements.at((*branch)->condition->id)));
-        interpret(*taken != 0 ? (*branch)->then_steps : (*branch)->else_steps);
-        continue;
-      }
-      const auto& kernel = std::get<loop::Kernel>(step.kind);
-      loop::Memory memory;
-      memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
-      for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
-        for (const loop::BufferRef& buffer : *list) {
-          memory.buffers[buffer->id] = {address(program_.placements.at(buffer->id)),
-                                        value(buffer->size)};
-        }
-      }
-      REQUIRE(!loop::interpret(kernel, memory));
-    }
-  }
-
-  std::int64_t value(const Dim& dim) const {
-    return dim.evaluate([this](const DimAtom& atom) { return values_.at(atom.identity); });
-  }
-
-  void* address(const Placement& place) {
-    switch (place.kind) {
-      case Placement::Kind::argument:
-        return arrays_.at(static_cast<std::size_t>(place.argument)).raw();
-      case Placement::Kind::constant:
-        // The interpreter only reads it.
-        return const_cast<void*>(
-            program_.constants.at(static_cast<std::size_t>(place.argument)).raw());
-      default:
-        return static_cast<std::byte*>(arena_.raw()) + value(place.offset);
-    }
-  }
-
-  const Program& program_;
-  std::map<std::uint64_t, std::int64_t> values_;
-  std::vector<Array> arrays_;
-  Array arena_;
-};
+void run(ProgramCall& call, const codegen::CompiledProgram& code) {
+  std::vector<void*> args = call.args();
+  const std::vector<std::int64_t> sizes = call.sizes();
+  kroton_context context = make_serial_context();
+  REQUIRE(code.entry()(args.data(), sizes.data(), call.arena(), &context) == 0);
+}
 
 // Elementwise results are the same bits; sums are added up in another order by the interpreter,
 // which runs vector loops one lane after the other.
@@ -106,10 +32,10 @@ void check(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs
   const Program program = lower(graph, "oracle", {false, target.vector_bytes});
   const auto code = codegen::link_object(codegen::generate_object(program, target), program.name);
   for (const std::vector<Array>& values : calls) {
-    Call by_loops(program, values);
-    Call by_code(program, values);
-    by_loops.interpret();
-    by_code.run(*code);
+    ProgramCall by_loops(program, values);
+    ProgramCall by_code(program, values);
+    REQUIRE(!by_loops.interpret());
+    run(by_code, *code);
     for (std::size_t k = 0; k < by_code.arrays().size(); ++k) {
       const Array& want = by_loops.arrays()[k];
       const Array& have = by_code.arrays()[k];

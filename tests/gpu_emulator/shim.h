@@ -312,14 +312,20 @@ template <class T, int N>
 struct Shared {
   T data[N];
   Log logs[N];
-  uint32_t written[N];  // the serial number of the block that wrote it
+  uint32_t logged[N];   // the serial number of the block that the log is of
+  uint32_t written[N];  // that of the block that wrote it last
   int line;
 
-  explicit Shared(int at) : line(at) { memset(written, 0, sizeof written); }
+  explicit Shared(int at) : line(at) {
+    memset(logged, 0, sizeof logged);
+    memset(written, 0, sizeof written);
+  }
   struct Place {
     Shared& array;
     long long i;
     Element<T> element() const {
+      if (array.logged[i] != machine.serial) array.logs[i] = Log();
+      array.logged[i] = machine.serial;
       return {array.data + i, array.logs + i, "the shared array of line", array.line, i};
     }
     operator T() const {

@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(64) block_sum(KROTON_GLOBAL(const f
     if (t < half) part[t] += part[t + half];
     __syncthreads();
   }
-  if (t == 0) y[0] = part[0];
+  if (t == 0) y[blockIdx.x] = part[0];
 }
 extern "C" __global__ void warp_sum(KROTON_GLOBAL(const float) x, KROTON_GLOBAL(float) y) {
   float sum = x[threadIdx.x];
@@ -167,10 +167,10 @@ TEST_CASE("gpu emulator: kernels compute what they should") {
     for (int i = 0; i < n; ++i) {
       CHECK(result[static_cast<std::size_t>(i)] == static_cast<float>(3 * (i + 1)));
     }
-    const Buffer sum(device, {0});
+    const Buffer sum(device, {0, 0, 0});
     const std::vector<kt::KernelArgument> more{x, sum, number(n)};
-    device->launch(module->kernel("block_sum"), 1, 64, more);
-    CHECK(sum.get()[0] == static_cast<float>(n * (n + 1) / 2));
+    device->launch(module->kernel("block_sum"), 3, 64, more);
+    CHECK(sum.get() == std::vector<float>(3, static_cast<float>(n * (n + 1) / 2)));
   }
 
   const Buffer lanes(device, counting(32)), out(device, std::vector<float>(32));

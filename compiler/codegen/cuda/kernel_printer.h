@@ -20,7 +20,18 @@ class KernelPrinter {
 
  private:
   // How tightly an expression's text binds.
-  enum Level { any, choice, disjunction, conjunction, bits, comparison, sum, product, prefix, atom };
+  enum Level {
+    any,
+    choice,
+    disjunction,
+    conjunction,
+    bits,
+    comparison,
+    sum,
+    product,
+    prefix,
+    atom
+  };
   // Where it stands: indices are sums and products of loop variables and sizes that cannot
   // overflow, written with the plain operators; values wrap.
   enum class Place { value, index };

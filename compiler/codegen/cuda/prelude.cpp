@@ -42,29 +42,49 @@ __device__ inline float kt_add(float a, float b) { return a + b; }
 __device__ inline float kt_mul(float a, float b) { return a * b; }
 __device__ inline double kt_add(double a, double b) { return a + b; }
 __device__ inline double kt_mul(double a, double b) { return a * b; }
-template <class T> __device__ inline T kt_neg(T a) { return kt_sub((T)0, a); }
-template <class T> __device__ inline T kt_abs(T a) { return a < 0 ? kt_neg(a) : a; }
-template <class T> __device__ inline T kt_div(T a, T b) {
-  if (b == 0) return 0;
-  return b == -1 ? kt_neg(a) : a / b;
-}
-template <class T> __device__ inline T kt_floor_div(T a, T b) {
-  if (b == 0) return 0;
-  if (b == -1) return kt_neg(a);
-  const T quotient = a / b;
-  return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient;
-}
-template <class T> __device__ inline T kt_mod(T a, T b) {
-  if (b == 0 || b == -1) return 0;
-  const T rest = a % b;
-  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-__device__ inline float kt_mod(float a, float b) { return a - floorf(a / b) * b; }
-__device__ inline double kt_mod(double a, double b) { return a - floor(a / b) * b; }
-__device__ inline float kt_floor_div(float a, float b) { return floorf(a / b); }
-__device__ inline double kt_floor_div(double a, double b) { return floor(a / b); }
-template <class T> __device__ inline T kt_min(T a, T b) { return a != a || a < b ? a : b; }
-template <class T> __device__ inline T kt_max(T a, T b) { return a != a || a > b ? a : b; }
+// Overloads rather than templates: an element of a buffer may be of a type that converts.
+#define KT_INTEGER(T)                                                                      \
+  __device__ inline T kt_neg(T a) { return kt_sub((T)0, a); }                              \
+  __device__ inline T kt_abs(T a) { return a < 0 ? kt_neg(a) : a; }                        \
+  __device__ inline T kt_div(T a, T b) {                                                   \
+    if (b == 0) return 0;                                                                  \
+    return b == -1 ? kt_neg(a) : a / b;                                                    \
+  }                                                                                        \
+  __device__ inline T kt_floor_div(T a, T b) {                                             \
+    if (b == 0) return 0;                                                                  \
+    if (b == -1) return kt_neg(a);                                                         \
+    const T quotient = a / b;                                                              \
+    return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient;                     \
+  }                                                                                        \
+  __device__ inline T kt_mod(T a, T b) {                                                   \
+    if (b == 0 || b == -1) return 0;                                                       \
+    const T rest = a % b;                                                                  \
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;                           \
+  }
+#define KT_ORDERED(T)                                                                      \
+  __device__ inline T kt_min(T a, T b) { return a != a || a < b ? a : b; }                 \
+  __device__ inline T kt_max(T a, T b) { return a != a || a > b ? a : b; }
+#define KT_REAL(T, kt_rounded_down)                                                        \
+  __device__ inline T kt_mod(T a, T b) { return a - kt_rounded_down(a / b) * b; }          \
+  __device__ inline T kt_floor_div(T a, T b) { return kt_rounded_down(a / b); }            \
+  __device__ inline int kt_i32(T a) {                                                      \
+    if (a != a) return 0;                                                                  \
+    if (a >= (T)2147483648.0) return 2147483647;                                           \
+    return a < (T)-2147483648.0 ? -2147483647 - 1 : (int)a;                                \
+  }                                                                                        \
+  __device__ inline long long kt_i64(T a) {                                                \
+    if (a != a) return 0;                                                                  \
+    if (a >= (T)9223372036854775808.0) return 9223372036854775807LL;                       \
+    return a < (T)-9223372036854775808.0 ? -9223372036854775807LL - 1 : (long long)a;      \
+  }
+KT_INTEGER(int)
+KT_INTEGER(long long)
+KT_ORDERED(int)
+KT_ORDERED(long long)
+KT_ORDERED(float)
+KT_ORDERED(double)
+KT_REAL(float, floorf)
+KT_REAL(double, floor)
 __device__ inline int kt_shl(int a, int n) { return (int)((unsigned)a << n); }
 __device__ inline int kt_lshr(int a, int n) { return (int)((unsigned)a >> n); }
 __device__ inline long long kt_shl(long long a, long long n) {
@@ -72,16 +92,6 @@ __device__ inline long long kt_shl(long long a, long long n) {
 }
 __device__ inline long long kt_lshr(long long a, long long n) {
   return (long long)((unsigned long long)a >> n);
-}
-template <class T> __device__ inline int kt_i32(T a) {
-  if (a != a) return 0;
-  if (a >= (T)2147483648.0) return 2147483647;
-  return a < (T)-2147483648.0 ? -2147483647 - 1 : (int)a;
-}
-template <class T> __device__ inline long long kt_i64(T a) {
-  if (a != a) return 0;
-  if (a >= (T)9223372036854775808.0) return 9223372036854775807LL;
-  return a < (T)-9223372036854775808.0 ? -9223372036854775807LL - 1 : (long long)a;
 }
 
 struct KtAdd {

@@ -16,7 +16,7 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
-constexpr int inline_depth = 10;               // nesting from which an expression gets a name
+constexpr int inline_depth = 10;                  // nesting from which an expression gets a name
 constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmetic stay below
 
 std::string integer_text(std::int64_t value, DType dtype) {
@@ -119,8 +119,7 @@ std::string KernelPrinter::text(const Expr& e, Place place, int outer) {
   return node_text(e, place, outer);
 }
 
-std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place place,
-                                 int outer) {
+std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place place, int outer) {
   // Among the operands of a plain operator an index constant needs no suffix.
   const auto operand = [&](const Expr& arg, int at) {
     const bool bare = place == Place::index && arg->op == Op::integer && arg->dtype == DType::i64 &&
@@ -221,8 +220,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::size:
       return size_text(e->dim, outer);
     case Op::load: {
-      const std::string element =
-          name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
+      const std::string element = name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
       if (e->dtype != DType::boolean) return element;
       return comparison < outer ? "(" + element + " != 0)" : element + " != 0";
     }

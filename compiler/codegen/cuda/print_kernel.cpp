@@ -19,21 +19,21 @@ constexpr int warp = 32;
 
 // What a user's name must not be: words of C++ and CUDA, and macros that compilers define.
 constexpr auto reserved = std::to_array<std::string_view>(
-    {"alignas",  "alignof",   "and",          "asm",        "auto",      "bitand",   "bitor",
-     "bool",     "break",     "case",         "catch",      "char",      "class",    "compl",
-     "concept",  "const",     "constexpr",    "continue",   "decltype",  "default",  "delete",
-     "do",       "double",    "else",         "enum",       "error",     "explicit", "export",
-     "extern",   "false",     "float",        "for",        "friend",    "goto",     "if",
-     "inline",   "int",       "long",         "mutable",    "namespace", "new",      "noexcept",
-     "not",      "nullptr",   "operator",     "or",         "private",   "protected", "public",
-     "register", "requires",  "return",       "short",      "signed",    "sizeof",   "static",
-     "struct",   "switch",    "template",     "this",       "throw",     "true",     "try",
-     "typedef",  "typeid",    "typename",     "union",      "unsigned",  "using",    "virtual",
-     "void",     "volatile",  "while",        "xor",        "linux",     "unix",     "i386",
-     "NULL",     "EOF",       "INFINITY",     "NAN",        "assert",    "threadIdx", "blockIdx",
-     "blockDim", "gridDim",   "warpSize",     "fma",        "fmaf",      "sqrt",     "sqrtf",
-     "floor",    "floorf",    "ceil",         "ceilf",      "rint",      "rintf",    "fabs",
-     "fabsf",    "atomicCAS", "kroton_error", "not_eq",     "and_eq",    "or_eq",    "xor_eq"});
+    {"alignas",  "alignof",   "and",          "asm",      "auto",      "bitand",    "bitor",
+     "bool",     "break",     "case",         "catch",    "char",      "class",     "compl",
+     "concept",  "const",     "constexpr",    "continue", "decltype",  "default",   "delete",
+     "do",       "double",    "else",         "enum",     "error",     "explicit",  "export",
+     "extern",   "false",     "float",        "for",      "friend",    "goto",      "if",
+     "inline",   "int",       "long",         "mutable",  "namespace", "new",       "noexcept",
+     "not",      "nullptr",   "operator",     "or",       "private",   "protected", "public",
+     "register", "requires",  "return",       "short",    "signed",    "sizeof",    "static",
+     "struct",   "switch",    "template",     "this",     "throw",     "true",      "try",
+     "typedef",  "typeid",    "typename",     "union",    "unsigned",  "using",     "virtual",
+     "void",     "volatile",  "while",        "xor",      "linux",     "unix",      "i386",
+     "NULL",     "EOF",       "INFINITY",     "NAN",      "assert",    "threadIdx", "blockIdx",
+     "blockDim", "gridDim",   "warpSize",     "fma",      "fmaf",      "sqrt",      "sqrtf",
+     "floor",    "floorf",    "ceil",         "ceilf",    "rint",      "rintf",     "fabs",
+     "fabsf",    "atomicCAS", "kroton_error", "not_eq",   "and_eq",    "or_eq",     "xor_eq"});
 
 // A name of letters, digits and single underscores that begins with a letter.
 std::string identifier(const std::string& wish) {
@@ -90,6 +90,13 @@ Accumulated accumulated_in(const loop::For& loop) {
     }
   });
   return result;
+}
+
+bool reads(const loop::Block& block, const loop::Variable& variable) {
+  bool found = false;
+  loop::visit_expressions(block,
+                          [&](const Expr& e) { found = found || loop::depends_on(e, variable); });
+  return found;
 }
 
 }  // namespace
@@ -254,7 +261,9 @@ void KernelPrinter::print_for(const loop::For& loop) {
   loop_variables_.insert(loop.variable.id);
   switch (loop.kind) {
     case loop::LoopKind::block:
-      line("const long long " + name_of(loop.variable) + " = blockIdx.x;");
+      if (reads(loop.body, loop.variable)) {
+        line("const long long " + name_of(loop.variable) + " = blockIdx.x;");
+      }
       print_block(loop.body);
       return;
     case loop::LoopKind::thread:
@@ -285,8 +294,8 @@ std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& 
   std::string& name = combining_names_[type + role];
   if (name.empty()) {
     name = distinct("combining_" + std::string(kroton::name_of(dtype)) + role);
-    combining_ += "  KROTON_SHARED(" + type + ", " + name + ", " +
-                  std::to_string(threads_ / warp) + ");\n";
+    combining_ +=
+        "  KROTON_SHARED(" + type + ", " + name + ", " + std::to_string(threads_ / warp) + ");\n";
   }
   return name;
 }
@@ -299,10 +308,10 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
   const bool known = loop::is_integer_constant(loop.extent, count);
   std::int64_t bound = 0;
   const bool at_most_one =
-      (known && count <= threads_) ||
-      (loop.extent->op == Op::min && (loop::is_integer_constant(loop.extent->args[0], bound) ||
-                                      loop::is_integer_constant(loop.extent->args[1], bound)) &&
-       bound <= threads_);
+      (known && count <= threads_) || (loop.extent->op == Op::min &&
+                                       (loop::is_integer_constant(loop.extent->args[0], bound) ||
+                                        loop::is_integer_constant(loop.extent->args[1], bound)) &&
+                                       bound <= threads_);
   std::string extent = known ? std::to_string(count) : text(loop.extent, Place::index, sum);
   if (at_most_one) {
     // min(threads, rest): being one of the threads is true already.
@@ -310,13 +319,11 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
       const bool first = loop.extent->args[0]->op == Op::integer;
       extent = text(loop.extent->args[first ? 1 : 0], Place::index, sum);
     }
-    open("{");
-    line("const long long " + t + " = threadIdx.x;");
     const bool all = known && count == threads_;
-    if (!all) open("if (" + t + " < " + extent + ") {");
+    open(all ? "{" : "if (threadIdx.x < " + extent + ") {");
+    if (reads(loop.body, loop.variable)) line("const long long " + t + " = threadIdx.x;");
     bound_.clear();
     body();
-    if (!all) close();
     close();
     return;
   }
@@ -391,9 +398,8 @@ CudaKernel KernelPrinter::run(std::string& source) {
   result.threads = threads_;
   std::unordered_set<const loop::ExprNode*> seen;
   std::vector<Expr> nodes;
-  loop::visit_expressions(kernel_.body, [&](const Expr& e) {
-    loop::append_post_order(e, seen, nodes);
-  });
+  loop::visit_expressions(kernel_.body,
+                          [&](const Expr& e) { loop::append_post_order(e, seen, nodes); });
   has_checks_ = std::any_of(nodes.begin(), nodes.end(),
                             [](const Expr& e) { return e->op == Op::check_index; });
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {

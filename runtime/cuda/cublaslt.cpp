@@ -1,0 +1,123 @@
+#include "runtime/cuda/cublaslt.h"
+
+#include <kroton/error.h>
+
+namespace kroton::cuda {
+namespace {
+
+void check(const CublasLtApi& api, cublasStatus status, const char* what) {
+  if (status == 0) return;
+  throw DeviceError("cuBLASLt (" + api.library.path() + "): " + what + ": " +
+                    api.cublasLtGetStatusString(status));
+}
+
+const void* pointer(std::uint64_t address) {
+  return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address));
+}
+
+}  // namespace
+
+CublasLtPlan::CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product) : api_(api) {
+  const bool single = product.dtype == DType::f32;
+  const int type = single ? type_f32 : type_f64;
+  check(api, api.cublasLtMatmulDescCreate(&operation, single ? compute_f32 : compute_f64, type),
+        "cublasLtMatmulDescCreate");
+  const auto set = [&](int attribute, const auto& value) {
+    check(api, api.cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value),
+          "cublasLtMatmulDescSetAttribute");
+  };
+  if (product.b.transposed) set(desc_transpose_a, operation_transpose);
+  if (product.a.transposed) set(desc_transpose_b, operation_transpose);
+  if (product.bias != 0) {
+    set(desc_epilogue, epilogue_bias);
+    set(desc_bias, pointer(product.bias));
+  }
+  // Row-major (rows, columns) is column-major (columns, rows).
+  const auto layout = [&](cublasLtMatrixLayout& made, const DeviceProduct::Matrix& m,
+                          std::int64_t rows, std::int64_t columns) {
+    if (m.transposed) std::swap(rows, columns);
+    check(api,
+          api.cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(columns),
+                                         static_cast<std::uint64_t>(rows), m.leading),
+          "cublasLtMatrixLayoutCreate");
+    if (product.batch == 1) return;
+    const auto count = static_cast<std::int32_t>(product.batch);
+    check(api, api.cublasLtMatrixLayoutSetAttribute(made, layout_batch_count, &count, sizeof count),
+          "batch count");
+    check(api,
+          api.cublasLtMatrixLayoutSetAttribute(made, layout_batch_stride, &m.batch_stride,
+                                               sizeof m.batch_stride),
+          "batch stride");
+  };
+  layout(first, product.b, product.inner, product.columns);
+  layout(second, product.a, product.rows, product.inner);
+  layout(c, product.beta != 0 ? product.c : product.d, product.rows, product.columns);
+  layout(d, product.d, product.rows, product.columns);
+}
+
+CublasLtPlan::~CublasLtPlan() {
+  for (cublasLtMatrixLayout layout : {first, second, c, d}) {
+    if (layout) api_.cublasLtMatrixLayoutDestroy(layout);
+  }
+  if (operation) api_.cublasLtMatmulDescDestroy(operation);
+}
+
+CublasLt::CublasLt() : api_(std::make_shared<const CublasLtApi>()) {
+  check(*api_, api_->cublasLtCreate(&handle_), "cublasLtCreate");
+}
+
+const CublasLtPlan& CublasLt::plan_of(const DeviceProduct& p) {
+  const Key key{p.dtype,
+                p.rows,
+                p.columns,
+                p.inner,
+                p.batch,
+                {p.a.leading, p.b.leading, p.c.leading, p.d.leading, p.a.batch_stride,
+                 p.b.batch_stride, p.c.batch_stride, p.d.batch_stride},
+                {p.a.transposed, p.b.transposed, p.bias != 0}};
+  std::unique_ptr<CublasLtPlan>& plan = plans_[key];
+  if (plan) return *plan;
+  auto made = std::make_unique<CublasLtPlan>(*api_, p);
+  cublasLtMatmulPreference preference = nullptr;
+  check(*api_, api_->cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
+  const std::uint64_t bytes = workspace_bytes;
+  api_->cublasLtMatmulPreferenceSetAttribute(preference, preference_workspace, &bytes,
+                                             sizeof bytes);
+  api_->cublasLtMatmulPreferenceSetAttribute(preference, preference_reductions,
+                                             &reductions_in_order, sizeof reductions_in_order);
+  cublasLtMatmulHeuristicResult found{};
+  int count = 0;
+  const cublasStatus status =
+      api_->cublasLtMatmulAlgoGetHeuristic(handle_, made->operation, made->first, made->second,
+                                           made->c, made->d, preference, 1, &found, &count);
+  api_->cublasLtMatmulPreferenceDestroy(preference);
+  check(*api_, status, "cublasLtMatmulAlgoGetHeuristic");
+  if (count == 0) throw DeviceError("cuBLASLt (" + api_->library.path() + "): no algorithm fits");
+  made->algorithm = found.algo;
+  plan = std::move(made);
+  return *plan;
+}
+
+void CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream stream) {
+  const CublasLtPlan& plan = plan_of(p);
+  if (p.bias != 0) {
+    const void* bias = pointer(p.bias);
+    check(*api_,
+          api_->cublasLtMatmulDescSetAttribute(plan.operation, desc_bias, &bias, sizeof bias),
+          "bias");
+  }
+  const auto single_alpha = static_cast<float>(p.alpha);
+  const auto single_beta = static_cast<float>(p.beta);
+  const bool single = p.dtype == DType::f32;
+  const void* alpha = single ? static_cast<const void*>(&single_alpha) : &p.alpha;
+  const void* beta = single ? static_cast<const void*>(&single_beta) : &p.beta;
+  const std::uint64_t c = p.beta != 0 ? p.c.address : p.d.address;
+  check(*api_,
+        api_->cublasLtMatmul(handle_, plan.operation, alpha, pointer(p.b.address), plan.first,
+                             pointer(p.a.address), plan.second, beta, pointer(c), plan.c,
+                             const_cast<void*>(pointer(p.d.address)), plan.d, &plan.algorithm,
+                             const_cast<void*>(pointer(workspace)), workspace_bytes, stream),
+        "cublasLtMatmul");
+}
+
+}  // namespace kroton::cuda

@@ -1,0 +1,51 @@
+// Matrix products by cuBLASLt, loaded at run time.
+#pragma once
+#include <array>
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "runtime/cuda/cublaslt_api.h"
+#include "runtime/device_product.h"
+
+namespace kroton::cuda {
+
+// What cuBLASLt needs to know of one product beyond its addresses. The library is column-major, so
+// it is told to compute dᵀ = bᵀ·aᵀ: our rows are its columns. No device is needed to make one.
+class CublasLtPlan {
+ public:
+  CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product);
+  ~CublasLtPlan();
+  CublasLtPlan(const CublasLtPlan&) = delete;
+  CublasLtPlan& operator=(const CublasLtPlan&) = delete;
+
+  cublasLtMatmulDesc operation = nullptr;
+  cublasLtMatrixLayout first = nullptr, second = nullptr;  // of b and a
+  cublasLtMatrixLayout c = nullptr, d = nullptr;
+  cublasLtMatmulAlgo algorithm{};
+
+ private:
+  const CublasLtApi& api_;
+};
+
+// Products on one device, whose context is current during every call.
+class CublasLt {
+ public:
+  static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
+
+  // DeviceError if the library is not there or does not start.
+  CublasLt();
+  // Queues the product. `workspace`: memory of workspace_bytes on the device.
+  void product(const DeviceProduct& product, CUdeviceptr workspace, CUstream stream);
+
+ private:
+  using Key = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                         std::array<std::int64_t, 8>, std::array<bool, 3>>;
+  const CublasLtPlan& plan_of(const DeviceProduct& product);
+
+  std::shared_ptr<const CublasLtApi> api_;
+  cublasLtHandle handle_ = nullptr;
+  std::map<Key, std::unique_ptr<CublasLtPlan>> plans_;
+};
+
+}  // namespace kroton::cuda

@@ -261,16 +261,16 @@ Devices& devices() {
 }  // namespace cuda
 
 std::shared_ptr<Device> cuda_device(int number) {
-  cuda::Devices& all = cuda::devices();
+  nvidia::Devices& all = nvidia::devices();
   const std::lock_guard lock(all.mutex);
   if (all.replacement) return all.replacement(number);
   const auto found = all.opened.find(number);
   if (found != all.opened.end()) return found->second;
-  return all.opened.emplace(number, cuda::open_device(number)).first->second;
+  return all.opened.emplace(number, nvidia::open_device(number)).first->second;
 }
 
 void replace_cuda_devices(std::function<std::shared_ptr<Device>(int number)> open) {
-  cuda::Devices& all = cuda::devices();
+  nvidia::Devices& all = nvidia::devices();
   const std::lock_guard lock(all.mutex);
   all.replacement = std::move(open);
 }

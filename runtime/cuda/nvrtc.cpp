@@ -10,7 +10,7 @@
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc_api.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 namespace {
 
 const NvrtcApi& api() {
@@ -108,4 +108,4 @@ std::string Nvrtc::compile(const std::string& source, const std::string& name,
   return image;
 }
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 class Nvrtc {
  public:
@@ -30,4 +30,4 @@ class Nvrtc {
   std::vector<int> architectures_;
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

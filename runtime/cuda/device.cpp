@@ -11,7 +11,7 @@
 #include "runtime/cuda/nvrtc.h"
 
 namespace kroton {
-namespace cuda {
+namespace nvidia {
 
 const DriverApi& driver() {
   static const DriverApi loaded;
@@ -258,7 +258,7 @@ Devices& devices() {
 }
 
 }  // namespace
-}  // namespace cuda
+}  // namespace nvidia
 
 std::shared_ptr<Device> cuda_device(int number) {
   nvidia::Devices& all = nvidia::devices();

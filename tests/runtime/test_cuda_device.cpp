@@ -30,14 +30,14 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST_CASE("a missing library is an error that says what was tried") {
   const std::string message = device_error(
-      [] { kt::cuda::Library("the library of dreams", {"libdreams.so.3", "libdreams.so"}); });
+      [] { kt::nvidia::Library("the library of dreams", {"libdreams.so.3", "libdreams.so"}); });
   CHECK(message.starts_with("the library of dreams is not on this machine; tried:"));
   CHECK(contains(message, "libdreams.so.3"));
   CHECK(contains(message, "/usr/local/cuda/lib64/libdreams.so"));
 }
 
 TEST_CASE("a library without a function is an error that names both") {
-  const kt::cuda::Library library("the C library", {"libc.so.6"});
+  const kt::nvidia::Library library("the C library", {"libc.so.6"});
   void (*missing)() = nullptr;
   CHECK(device_error([&] { library.find(missing, "kroton_no_such_function"); }) ==
         "the C library (libc.so.6) has no function kroton_no_such_function");
@@ -52,12 +52,12 @@ TEST_CASE("a CUDA device that is not there is an error that says what is missing
 }
 
 TEST_CASE("NVRTC compiles, and reports what does not compile") {
-  const std::string missing = device_error([] { kt::cuda::Nvrtc::get(); });
+  const std::string missing = device_error([] { kt::nvidia::Nvrtc::get(); });
   if (!missing.empty()) {
     leave_out("NVRTC compiles", missing);
     return;
   }
-  const kt::cuda::Nvrtc& nvrtc = kt::cuda::Nvrtc::get();
+  const kt::nvidia::Nvrtc& nvrtc = kt::nvidia::Nvrtc::get();
   REQUIRE(!nvrtc.architectures().empty());
   const std::string source =
       "extern \"C\" __global__ void twice(float* x) { x[threadIdx.x] *= 2.0f; }\n";
@@ -78,9 +78,9 @@ TEST_CASE("NVRTC compiles, and reports what does not compile") {
 }
 
 TEST_CASE("cuBLASLt takes the description of a product, also without a device") {
-  std::unique_ptr<kt::cuda::CublasLtApi> api;
+  std::unique_ptr<kt::nvidia::CublasLtApi> api;
   const std::string missing =
-      device_error([&] { api = std::make_unique<kt::cuda::CublasLtApi>(); });
+      device_error([&] { api = std::make_unique<kt::nvidia::CublasLtApi>(); });
   if (!missing.empty()) {
     leave_out("cuBLASLt takes the description of a product", missing);
     return;
@@ -98,7 +98,7 @@ TEST_CASE("cuBLASLt takes the description of a product, also without a device") 
       product.batch = batch;
       for (const std::uint64_t bias : {0, 512}) {
         product.bias = bias;
-        CHECK(device_error([&] { kt::cuda::CublasLtPlan(*api, product); }) == "");
+        CHECK(device_error([&] { kt::nvidia::CublasLtPlan(*api, product); }) == "");
       }
     }
   }

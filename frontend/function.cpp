@@ -105,11 +105,7 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
     }
   };
   const std::vector<Tensor> order = topological_order(roots);
-  for (const Tensor& t : order) {
-    for (const Dims* dims : {&t.shape(), &t.node().attributes.dims}) {
-      for_each_size(*dims, [&](std::uint64_t identity) { sizes.insert(identity); });
-    }
-  }
+  visit_sizes(roots, [&](const DimAtomRef& atom) { sizes.insert(atom->identity); });
   for (const Tensor& t : order) {
     if (!is_input(t)) continue;
     reached.insert(&t.node());

@@ -248,6 +248,21 @@ std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
   return order;
 }
 
+void visit_sizes(std::span<const Tensor> roots,
+                 const std::function<void(const DimAtomRef&)>& visit) {
+  std::vector<std::vector<Tensor>> pending{{roots.begin(), roots.end()}};
+  while (!pending.empty()) {
+    const std::vector<Tensor> order = topological_order(pending.back());
+    pending.pop_back();
+    for (const Tensor& tensor : order) {
+      const Attributes& attributes = tensor.node().attributes;
+      for (const Dim& dim : tensor.shape()) dim.visit_variables(visit);
+      for (const Dim& dim : attributes.dims) dim.visit_variables(visit);
+      if (attributes.body) pending.push_back(attributes.body->results);
+    }
+  }
+}
+
 std::vector<Tensor> substitute(std::span<const Tensor> roots,
                                const std::function<std::optional<Tensor>(const Tensor&)>& replace) {
   struct Visit {

@@ -678,8 +678,9 @@ class Lowering {
       }
     }
     for (Vertex v : graph_.topological_order()) {  // numbers of steps come from values
-      if (graph_[v].op->kind != OpKind::loop) continue;
+      if (!graph_[v].attributes.body) continue;
       for (const Dim& d : graph_[v].attributes.dims) d.visit_variables(note);
+      visit_sizes(graph_[v].attributes.body->results, note);
     }
     worker_count().visit_variables(note);
   }

@@ -59,13 +59,9 @@ ReferenceValue row_of(const ReferenceValue& all, std::int64_t row) {
 // The values of all sizes that the body mentions.
 SizeBindings sizes_in(const Body& body, const std::function<std::int64_t(const Dim&)>& size) {
   SizeBindings bindings;
-  const auto note = [&](const DimAtomRef& atom) {
+  visit_sizes(body.results, [&](const DimAtomRef& atom) {
     bindings.emplace(atom->identity, size(Dim::from_terms({{1, {atom}}})));
-  };
-  for (const Tensor& tensor : topological_order(body.results)) {
-    for (const Dim& dim : tensor.shape()) dim.visit_variables(note);
-    for (const Dim& dim : tensor.node().attributes.dims) dim.visit_variables(note);
-  }
+  });
   return bindings;
 }
 

@@ -190,7 +190,8 @@ void resolve_sizes(FunctionPlan& plan, const Graph& graph) {
         [&](const DimAtomRef& atom) { bound = bound && plan.slots.count(atom->identity) != 0; });
     return bound;
   };
-  std::vector<SizeConstraint> resolved;
+  // Numbers of steps first: what else is wrong follows from them.
+  std::vector<SizeConstraint> counts, resolved;
   for (SizeConstraint c : plan.constraints) {
     if (!is_bound(c.left)) c.left = graph.unified(c.left);
     if (!is_bound(c.right)) c.right = graph.unified(c.right);
@@ -200,9 +201,10 @@ void resolve_sizes(FunctionPlan& plan, const Graph& graph) {
                        (is_bound(c.left) ? c.right : c.left).to_string() +
                        " is not the size of any input's axis" + at(plan.line));
     }
-    resolved.push_back(std::move(c));
+    (is_clamped_count(c.right) ? counts : resolved).push_back(std::move(c));
   }
-  plan.constraints = std::move(resolved);
+  counts.insert(counts.end(), resolved.begin(), resolved.end());
+  plan.constraints = std::move(counts);
   for (Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
     for (const Dims* dims : {&data.type.shape, &data.attributes.dims}) {

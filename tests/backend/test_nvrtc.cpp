@@ -78,7 +78,7 @@ Unit unit_of_training_step() {
 }
 
 void compile_all(const std::vector<Unit>& units, const std::vector<int>& capabilities) {
-  const cuda::Nvrtc& nvrtc = cuda::Nvrtc::get();
+  const nvidia::Nvrtc& nvrtc = nvidia::Nvrtc::get();
   std::vector<std::pair<const Unit*, int>> jobs;
   for (const Unit& unit : units) {
     for (const int capability : capabilities) jobs.emplace_back(&unit, capability);
@@ -109,7 +109,7 @@ void compile_all(const std::vector<Unit>& units, const std::vector<int>& capabil
 
 bool has_nvrtc(const std::string& test) {
   try {
-    cuda::Nvrtc::get();
+    nvidia::Nvrtc::get();
     return true;
   } catch (const DeviceError& error) {
     leave_out(test, error.what());

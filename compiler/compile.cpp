@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <optional>
 
+#include "compiler/cache_key.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
+#include "runtime/cache.h"
 
 namespace kroton {
 namespace {
@@ -19,31 +21,72 @@ bool dumps(const char* stage) {
   return list == ",all," || list.find("," + std::string(stage) + ",") != std::string::npos;
 }
 
+// Shows the times of the steps where KROTON_TIME asks for them.
+class Timer {
+ public:
+  void restart() { start_ = std::chrono::steady_clock::now(); }
+  // The time since the last one shown, or the last restart.
+  void show(const char* step) {
+    show(step, std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
+    restart();
+  }
+  void show(const char* step, double seconds) const {
+    if (shown_) std::fprintf(stderr, "%-24s %9.3f ms\n", step, seconds * 1e3);
+  }
+
+ private:
+  bool shown_ = std::getenv("KROTON_TIME") != nullptr;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
-Compilation compile(Graph& graph, const std::string& name) {
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target) {
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
+  Timer timer;
+  Program program = lower(graph, name, {false, target.vector_bytes});
+  timer.show("fuse and lower");
+  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
+  return program;
+}
+
+Compilation compile(Graph& graph, const std::string& name, bool profile) {
   const codegen::CpuTarget target = codegen::host_target();
-  const auto start = std::chrono::steady_clock::now();
   Compilation result;
-  result.program = lower(graph, name, {false, target.vector_bytes});
-  const double lower_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
-  codegen::CompileTimes times;
-  std::string llvm_ir;
+  result.program = make_program(graph, name, target);
+  result.program.profile = profile;
+  Timer timer;
   const bool dump_llvm = dumps("llvm");
-  const std::string object =
-      codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
-  result.code = codegen::link_object(object, result.program.name, &times);
-  if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
-  if (std::getenv("KROTON_TIME")) {
-    std::fprintf(
-        stderr, "%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n%-24s %9.3f ms\n",
-        "fuse and lower", lower_seconds * 1e3, "emit LLVM IR", times.emit * 1e3, "optimize LLVM IR",
-        times.optimize * 1e3, "generate code", times.generate * 1e3, "link", times.link * 1e3);
+  std::optional<std::string> object;
+  Digest key{};
+  timer.restart();
+  const Cache cache = Cache::from_environment();
+  if (cache.enabled()) {
+    key = cache_key(result.program, {"cpu", target.cpu, target.features,
+                                     std::to_string(target.vector_bytes), codegen::llvm_version()});
+    timer.show("cache: key");
+    // There is no LLVM IR to show for an object that is there already.
+    if (!dump_llvm) object = cache.load(key);
+    timer.show(object ? "cache: hit" : "cache: miss");
   }
+  codegen::CompileTimes times;
+  if (!object) {
+    std::string llvm_ir;
+    object =
+        codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+    if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
+    timer.show("emit LLVM IR", times.emit);
+    timer.show("optimize LLVM IR", times.optimize);
+    timer.show("generate code", times.generate);
+    if (cache.enabled()) {
+      timer.restart();
+      const bool kept = cache.store(key, *object);
+      timer.show(kept ? "cache: store" : "cache: not stored");
+    }
+  }
+  result.code = codegen::link_object(*object, result.program.name, &times);
+  timer.show("link", times.link);
   return result;
 }
 

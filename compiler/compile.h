@@ -11,9 +11,13 @@ struct Compilation {
   std::shared_ptr<codegen::CompiledProgram> code;
 };
 
-// Runs the graph passes, lowers, emits and links. `name` becomes the entry's symbol. Dumps and
+// Runs the graph passes, lowers, and emits, or takes the object from the on-disk cache, and links.
+// `name` becomes the entry's symbol; with `profile` the entry calls context->profile. Dumps and
 // times go to stderr as KROTON_DUMP and KROTON_TIME ask (docs/pipeline.md).
-Compilation compile(Graph& graph, const std::string& name);
+Compilation compile(Graph& graph, const std::string& name, bool profile = false);
+
+// The first part of that: the graph passes and lowering, for any processor.
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target);
 
 struct CudaCompilation {
   Program program;

@@ -4,8 +4,12 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
+#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
+#include "frontend/profiler.h"
+#include "runtime/device_copy.h"
 #include "runtime/pool.h"
+#include "runtime/print.h"
 
 namespace kroton::detail {
 namespace {
@@ -129,6 +133,26 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
   });
 }
 
+void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallFrame& frame) const {
+  std::int64_t count = 0;
+  if (inputs[input].dtype() == DType::i32) {
+    std::int32_t narrow = 0;
+    std::memcpy(&narrow, value, sizeof narrow);
+    count = narrow;
+  } else {
+    std::memcpy(&count, value, sizeof count);
+  }
+  if (count < 0) {
+    throw ValueError(name + ": " + inputs[input].name() +
+                     " sets a number of steps and cannot be negative, the argument is " +
+                     std::to_string(count));
+  }
+  std::int64_t& size = frame.raw_sizes[static_cast<std::size_t>(value_slots[input])];
+  if (size == count) return;
+  size = count;
+  frame.valid = false;
+}
+
 void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
                                       std::vector<Array>& copies) const {
   if (arguments.size() != inputs.size()) {
@@ -138,7 +162,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
                      "), got " + std::to_string(arguments.size()));
   }
   std::vector<std::int64_t>& sizes = frame.raw_sizes;
-  if (sizes.size() != slot_names.size()) sizes.assign(slot_names.size(), -1);
+  if (sizes.size() != slot_variables.size()) sizes.assign(slot_variables.size(), -1);
   frame.numbers.resize(inputs.size());
   frame.args.resize(inputs.size() + program.states.size() + program.outputs.size());
   bool has_computed = false;
@@ -152,6 +176,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
       }
       store_number(arguments[k], input, name, frame.numbers[k]);
       frame.args[k] = &frame.numbers[k];
+      if (value_slots[k] >= 0) bind_value(k, &frame.numbers[k], frame);
       continue;
     }
     const auto mismatch = [&] {
@@ -179,7 +204,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
         case AxisRule::Kind::equal:
           if (extent != sizes[static_cast<std::size_t>(rule.slot)]) {
             throw ShapeError(mismatch() + ", but " +
-                             slot_names[static_cast<std::size_t>(rule.slot)] + " is " +
+                             slot_variables[static_cast<std::size_t>(rule.slot)]->name + " is " +
                              std::to_string(sizes[static_cast<std::size_t>(rule.slot)]));
           }
           break;
@@ -195,6 +220,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
     }
     // The entry takes one kind of pointer; it only reads inputs.
     frame.args[k] = used->size() == 0 ? nothing : const_cast<void*>(used->raw());
+    if (value_slots[k] >= 0) bind_value(k, used->raw(), frame);
   }
   if (!has_computed) return;
   for (std::size_t k = 0; k < inputs.size(); ++k) {
@@ -225,6 +251,10 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
       for (const auto& [dim, value] : {std::pair(&c.left, left), std::pair(&c.right, right)}) {
         if (dim->is_constant()) continue;
         values += (values.empty() ? "" : ", ") + dim->to_string() + " is " + std::to_string(value);
+      }
+      if (is_clamped_count(c.right)) {
+        throw ValueError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
+                         std::to_string(left));
       }
       throw ShapeError(name + ": " + c.message + ": " + values);
     }
@@ -304,8 +334,10 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   }
   kroton_context context = make_context(Pool::global());
   context.workers = frame.workers;
+  context.print = kroton_print_value;
   const std::int32_t status =
-      code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
+      profiler ? profiler->run(*this, frame, context)
+               : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
   if (status != 0) fail(context.error);
 }
 

@@ -7,7 +7,9 @@
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
+#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
+#include "frontend/profiler.h"
 
 namespace kroton {
 
@@ -86,6 +88,13 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
   });
 }
 
+// The size variables that an input fixes: those of its axes, and the one that its value is.
+Dims sizes_fixed_by(const Tensor& input) {
+  Dims result = input.shape();
+  if (const std::optional<Dim> given = size_given_by(input)) result.push_back(*given);
+  return result;
+}
+
 void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
                    const FunctionOptions& options, const SourceLine& line) {
   std::set<const Node*> reached;
@@ -109,7 +118,7 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   for (const Tensor& input : inputs) {
     // An input may be there for its sizes only.
     bool used = reached.erase(&input.node()) != 0;
-    for_each_size(input.shape(),
+    for_each_size(sizes_fixed_by(input),
                   [&](std::uint64_t identity) { used |= sizes.count(identity) != 0; });
     if (!used && options.on_unused_input == UnusedInput::error) {
       throw ValueError("function: input " + input.name() +
@@ -136,8 +145,8 @@ std::shared_ptr<Device> device_of(const FunctionOptions& options, const SourceLi
 }
 
 // Sizes of the inputs: which axis gives which variable its value.
-void plan_sizes(FunctionCore::Parts& parts) {
-  for (const Tensor& input : parts.inputs) {
+void plan_sizes(FunctionPlan& plan) {
+  for (const Tensor& input : plan.inputs) {
     std::vector<AxisRule> rules;
     for (const Dim& dim : input.shape()) {
       AxisRule rule;
@@ -146,8 +155,8 @@ void plan_sizes(FunctionCore::Parts& parts) {
         rule.constant = dim.constant();
       } else if (const DimAtomRef variable = dim.as_variable()) {
         const auto [it, fresh] =
-            parts.slots.emplace(variable->identity, static_cast<int>(parts.slots.size()));
-        if (fresh) parts.slot_names.push_back(variable->name);
+            plan.slots.emplace(variable->identity, static_cast<int>(plan.slots.size()));
+        if (fresh) plan.slot_variables.push_back(variable);
         rule.kind = fresh ? AxisRule::Kind::bind : AxisRule::Kind::equal;
         rule.slot = it->second;
       } else {
@@ -155,41 +164,49 @@ void plan_sizes(FunctionCore::Parts& parts) {
       }
       rules.push_back(rule);
     }
-    parts.rules.push_back(std::move(rules));
+    plan.rules.push_back(std::move(rules));
+    // A count of steps: the value of the input is a size.
+    int slot = -1;
+    if (const std::optional<Dim> given = size_given_by(input)) {
+      slot = static_cast<int>(plan.slots.size());
+      plan.slots.emplace(given->as_variable()->identity, slot);
+      plan.slot_variables.push_back(given->as_variable());
+    }
+    plan.value_slots.push_back(slot);
   }
 }
 
 // Expresses every constraint by the inputs' sizes. Other variables are those of givens, which
 // unification has replaced or made the representatives of an input's.
-void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
-  for (const Tensor& input : parts.inputs) {
-    for (const Dim& dim : input.shape()) {
+void resolve_sizes(FunctionPlan& plan, const Graph& graph) {
+  for (const Tensor& input : plan.inputs) {
+    for (const Dim& dim : sizes_fixed_by(input)) {
       const DimAtomRef variable = dim.as_variable();
       if (!variable) continue;
       if (const DimAtomRef representative = graph.unified(dim).as_variable()) {
-        parts.slots.emplace(representative->identity, parts.slots.at(variable->identity));
+        plan.slots.emplace(representative->identity, plan.slots.at(variable->identity));
       }
     }
   }
   const auto is_bound = [&](const Dim& dim) {
     bool bound = true;
     dim.visit_variables(
-        [&](const DimAtomRef& atom) { bound = bound && parts.slots.count(atom->identity) != 0; });
+        [&](const DimAtomRef& atom) { bound = bound && plan.slots.count(atom->identity) != 0; });
     return bound;
   };
   std::vector<SizeConstraint> resolved;
-  for (SizeConstraint c : parts.constraints) {
+  for (SizeConstraint c : plan.constraints) {
     if (!is_bound(c.left)) c.left = graph.unified(c.left);
     if (!is_bound(c.right)) c.right = graph.unified(c.right);
     if (c.left == c.right) continue;
     if (!is_bound(c.left) || !is_bound(c.right)) {
       throw ValueError("function: " + c.message + ": " +
                        (is_bound(c.left) ? c.right : c.left).to_string() +
-                       " is not the size of any input's axis" + at(parts.line));
+                       " is not the size of any input's axis" + at(plan.line));
     }
     resolved.push_back(std::move(c));
   }
-  parts.constraints = std::move(resolved);
+  plan.constraints = std::move(resolved);
   for (Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
     for (const Dims* dims : {&data.type.shape, &data.attributes.dims}) {
@@ -197,7 +214,7 @@ void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
         if (is_bound(dim)) continue;
         throw ValueError("function: the size " + dim.to_string() + " of " +
                          std::string(data.op->name) + at(data.line) +
-                         " is not the size of any input's axis" + at(parts.line));
+                         " is not the size of any input's axis" + at(plan.line));
       }
     }
   }
@@ -205,15 +222,10 @@ void resolve_sizes(FunctionCore::Parts& parts, const Graph& graph) {
 
 }  // namespace
 
-FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
-                           FunctionOptions options, SourceLine line)
-    : parts_(std::make_unique<Parts>()) {
-  const auto start = std::chrono::steady_clock::now();
-  const std::shared_ptr<Device> device = device_of(options, line);
-  Parts& parts = *parts_;
-  parts.name = options.name.empty() ? "function" : options.name;
-  parts.line = line;
-  parts.inputs = inputs;
+FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
+                           const std::vector<Tensor>& outputs, const FunctionOptions& options,
+                           SourceLine at_line, std::unique_ptr<Graph>& graph)
+    : name(options.name.empty() ? "function" : options.name), line(at_line), inputs(parameters) {
   check_inputs(inputs, line);
   for (const Tensor& output : outputs) {
     if (!output) throw ValueError("function: an output is empty" + at(line));
@@ -231,33 +243,56 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   for (std::size_t k = 0; k < options.updates.size(); ++k) {
     updates.emplace_back(options.updates[k].target, roots[outputs.size() + k]);
   }
-  plan_sizes(parts);
+  plan_sizes(*this);
+  for (SizeConstraint& c : constraints_on_counts(roots)) given_sizes.push_back(std::move(c));
 
-  Graph graph(inputs, results, updates, true, given_sizes);
-  parts.constraints = graph.constraints;
-  resolve_sizes(parts, graph);
-  if (device) {
-    CudaCompilation compiled = compile_for_cuda(graph, identifier(options.name));
-    parts.program = std::move(compiled.program);
-    parts.device_code = std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels,
-                                                                 device, options.target.graphs);
-  } else {
-    Compilation compiled = compile(graph, identifier(options.name));
-    parts.program = std::move(compiled.program);
-    parts.code = std::move(compiled.code);
-  }
-  for (const DimAtomRef& atom : parts.program.sizes) {
+  graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
+  constraints = graph->constraints;
+  resolve_sizes(*this, *graph);
+}
+
+std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) const {
+  std::vector<int> result;
+  for (const DimAtomRef& atom : sizes) {
     if (worker_count().as_variable()->identity == atom->identity) {
-      parts.size_slots.push_back(-1);
+      result.push_back(-1);
       continue;
     }
-    const auto it = parts.slots.find(atom->identity);
-    if (it == parts.slots.end()) {
+    const auto it = slots.find(atom->identity);
+    if (it == slots.end()) {
       throw ValueError("function: the size " + atom->name + " is not the size of any input's axis" +
                        at(line));
     }
-    parts.size_slots.push_back(it->second);
+    result.push_back(it->second);
   }
+  return result;
+}
+
+FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                           FunctionOptions options, SourceLine line) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::shared_ptr<Device> device = device_of(options, line);
+  std::unique_ptr<Graph> graph;
+  parts_ = std::make_unique<Parts>(inputs, outputs, options, line, graph);
+  Parts& parts = *parts_;
+  if (device) {
+    if (options.profile) {
+      throw ValueError("function: profile measures functions on the CPU, the target of " +
+                       parts.name + " is a CUDA device" + at(line));
+    }
+    CudaCompilation compiled = compile_for_cuda(*graph, identifier(options.name));
+    parts.program = std::move(compiled.program);
+    const codegen::DeviceProgram::How how{options.target.graphs, options.target.products};
+    parts.device_code =
+        std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels, device, how);
+  } else {
+    Compilation compiled = compile(*graph, identifier(options.name), options.profile);
+    parts.program = std::move(compiled.program);
+    parts.code = std::move(compiled.code);
+  }
+  parts.graph = std::move(graph);
+  if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
+  parts.size_slots = parts.slots_of(parts.program.sizes);
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
     // What a device does to a variable that it only reads, bringing its copy up to date, needs the
     // variable for itself too.
@@ -270,6 +305,7 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
 }
 
 FunctionCore::~FunctionCore() = default;
+FunctionCore::Parts::~Parts() { delete spare.load(); }
 
 std::size_t FunctionCore::output_count() const { return parts_->program.outputs.size(); }
 const std::string& FunctionCore::name() const { return parts_->name; }

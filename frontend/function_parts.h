@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 
 #include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
@@ -38,28 +39,46 @@ struct CallFrame {
   bool valid = false;  // sizes, output_shapes and arena belong to raw_sizes and workers
 };
 
-struct FunctionCore::Parts {
-  std::string name;
+class Profiler;
+
+// What is known of a function before it is lowered, whether it is then run or written to a file.
+struct FunctionPlan {
+  std::string name;  // for messages
   SourceLine line;
-  double compile_seconds = 0;
   std::vector<Tensor> inputs;
   std::vector<std::vector<AxisRule>> rules;  // by input and axis
   std::map<std::uint64_t, int> slots;        // of the inputs' size variables
-  std::vector<std::string> slot_names;
-  std::vector<SizeConstraint> constraints;           // not settled when the graph was built
-  std::vector<int> size_slots;                       // by Program size: slot, or -1 for the workers
+  std::vector<int> value_slots;              // by input: the slot that its value fills, or -1
+  std::vector<DimAtomRef> slot_variables;    // by slot: the variable as the inputs' types have it
+  std::vector<SizeConstraint> constraints;   // not settled when the graph was built
+
+  // Checks what the user asks for and plans the sizes; the graph of it is put into `graph`.
+  FunctionPlan(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+               const FunctionOptions& options, SourceLine line, std::unique_ptr<Graph>& graph);
+  // By Program size: its slot, or -1 for the number of workers.
+  std::vector<int> slots_of(const std::vector<DimAtomRef>& sizes) const;
+};
+
+struct FunctionCore::Parts : FunctionPlan {
+  using FunctionPlan::FunctionPlan;
+  double compile_seconds = 0;
+  std::vector<int> size_slots;                       // slots_of the Program's sizes
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
   std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
+  std::unique_ptr<Graph> graph;                         // optimised
+  std::unique_ptr<Profiler> profiler;  // of functions made for profiling only
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
 
-  ~Parts() { delete spare.load(); }
+  ~Parts();
   std::int64_t evaluate(const Dim& dim, const std::vector<std::int64_t>& raw_sizes,
                         std::int64_t workers) const;
   void bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
                    std::vector<Array>& copies) const;
+  // The value of an input that is a number of steps.
+  void bind_value(std::size_t input, const void* value, CallFrame& frame) const;
   void prepare(CallFrame& frame) const;
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;

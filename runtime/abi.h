@@ -10,6 +10,15 @@
 extern "C" {
 #endif
 
+/* Element types. A boolean is one byte, 0 or 1. */
+typedef enum kroton_dtype {
+  KROTON_BOOLEAN = 0,
+  KROTON_I32 = 1,
+  KROTON_I64 = 2,
+  KROTON_F32 = 3,
+  KROTON_F64 = 4
+} kroton_dtype;
+
 enum { KROTON_OK = 0, KROTON_INDEX_OUT_OF_RANGE = 1 };
 
 /* The first error of a call. Workers that run into an error at the same time agree on one by a
@@ -35,6 +44,14 @@ typedef struct kroton_context {
   int64_t workers;    /* how many workers parallel_for splits a loop over, >= 1 */
   kroton_error error; /* all zero before a call */
   void* pool;         /* belongs to parallel_for */
+  /* Shows a value that the function prints (kt::print): `message`, then `rank` sizes and the
+     row-major elements of the type numbered `dtype` (kroton_dtype). May be null: nothing is shown.
+     What it gets is gone after it returns. */
+  void (*print)(struct kroton_context* context, const char* message, int32_t dtype, int32_t rank,
+                const int64_t* shape, const void* data);
+  /* Called before (begin = 1) and after (begin = 0) the kernel of that number, by functions that
+     are compiled for profiling; others never read it. */
+  void (*profile)(struct kroton_context* context, int32_t kernel, int32_t begin);
 } kroton_context;
 
 /* A compiled function: one pointer per argument, the values of the symbolic sizes, the scratch

@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "runtime/device_product.h"
+
 namespace kroton {
 
 using DeviceAddress = std::uint64_t;  // 0: no memory
@@ -58,9 +60,13 @@ class Device {
   // Starts blocks*threads threads; both at least 1, threads at most 1024. Does not wait.
   virtual void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
                       std::span<const KernelArgument> arguments) = 0;
+  // Whether the device has a library of matrix products, and one product by it.
+  virtual bool has_products() = 0;
+  virtual void product(const DeviceProduct& product) = 0;
   virtual void synchronize() = 0;
 
-  // Between the two, launch and clear are noted instead of run, and nothing else may be called.
+  // Between the two, launch, product and clear are noted instead of run, and nothing else may be
+  // called.
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<DeviceGraph> end_capture() = 0;
   virtual void launch(DeviceGraph& graph) = 0;

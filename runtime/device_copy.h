@@ -23,7 +23,10 @@ class DeviceCopy {
   // `value` holds the newest afterwards.
   void bring_to_host(Array& value);
   void written_on_device() { host_is_old_.store(true, std::memory_order_release); }
-  void written_on_host() { device_is_old_ = true; }
+  void written_on_host() {
+    device_is_old_ = true;
+    host_is_old_.store(false, std::memory_order_release);
+  }
 
  private:
   std::shared_ptr<Device> device_;

@@ -422,11 +422,11 @@ void Pool::set_threads(std::int64_t count) {
 }
 
 kroton_context make_context(Pool& pool) noexcept {
-  return {kroton_pool_parallel_for, pool.workers(), {0, 0, 0, 0}, &pool};
+  return {kroton_pool_parallel_for, pool.workers(), {0, 0, 0, 0}, &pool, nullptr, nullptr};
 }
 
 kroton_context make_serial_context() noexcept {
-  return {kroton_serial_parallel_for, 1, {0, 0, 0, 0}, nullptr};
+  return {kroton_serial_parallel_for, 1, {0, 0, 0, 0}, nullptr, nullptr, nullptr};
 }
 
 std::int32_t kroton_pool_parallel_for(kroton_context* context, kroton_body body, void* env,

@@ -1,5 +1,6 @@
 // The reverse sweep: cotangents flow from the outputs to the inputs, through the vjp rules of the
-// op records. Iterative; the order of additions follows the topological order.
+// op records. Iterative; the order of additions follows the topological order. What is computed for
+// one branch of an ifelse only is used under its condition only, as the branch itself.
 #include <kroton/error.h>
 #include <kroton/grad.h>
 #include <kroton/ops.h>
@@ -7,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/autodiff/branch_paths.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/passes/passes.h"
 
@@ -74,49 +76,90 @@ std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
   const NodeSet constant = node_set(constants);
   const NodeSet depends = dependents(order, wanted, constant);
 
-  std::unordered_map<const Node*, Tensor> arrived;
+  const BranchPaths paths(order, roots);
+
+  std::unordered_map<const Node*, std::vector<BranchCotangent>> arrived;
   NodeSet settled;
   for (const auto& [tensor, cotangent] : fixed) {
-    arrived.insert_or_assign(&tensor.node(), cotangent);
+    arrived[&tensor.node()] = {{{}, cotangent}};
     settled.insert(&tensor.node());
   }
-  const auto accumulate = [&](const Tensor& tensor, const Tensor& cotangent) {
+  const auto accumulate = [&](const Tensor& tensor, const BranchPaths::Path& path,
+                              const Tensor& cotangent) {
     if (settled.contains(&tensor.node())) return;
-    Tensor& sum = arrived[&tensor.node()];
-    sum = sum ? add(sum, cotangent) : cotangent;
+    std::vector<BranchCotangent>& list = arrived[&tensor.node()];
+    const auto known = std::find_if(list.begin(), list.end(),
+                                    [&](const BranchCotangent& c) { return c.path == path; });
+    if (known == list.end()) {
+      list.push_back({path, cotangent});
+    } else {
+      known->value = add(known->value, cotangent);
+    }
   };
   for (const auto& [tensor, cotangent] : seeds) {
     const LineScope scope(tensor.line());
-    accumulate(tensor, cotangent);
+    accumulate(tensor, {}, cotangent);
   }
-  for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
-    const Node& node = tensor->node();
-    const auto found = arrived.find(&node);
-    if (found == arrived.end() || node.op.vjp == nullptr || constant.contains(&node) ||
-        !depends.contains(&node)) {
-      continue;
-    }
-    const LineScope scope(node.line);
-    const Tensor cotangent = found->second;
-    // Nothing reads it again, and a long chain of them need not all stay alive.
-    if (!wanted.contains(&node)) arrived.erase(found);
-    const std::vector<Tensor> cotangents = node.op.vjp(*tensor, cotangent);
+  // The cotangents of a loop's results wait until all have been seen.
+  std::unordered_map<const Node*, Cotangents> of_results;
+  const auto distribute = [&](const Node& node, const std::vector<Tensor>& cotangents) {
     if (cotangents.size() != node.inputs.size()) {
       throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
                           std::to_string(cotangents.size()) + " cotangents for " +
-                          std::to_string(node.inputs.size()) + " inputs" + place(*tensor));
+                          std::to_string(node.inputs.size()) + " inputs  [" + to_string(node.line) +
+                          "]");
     }
     for (std::size_t k = 0; k < cotangents.size(); ++k) {
       const Tensor& input = node.inputs[k];
       if (!cotangents[k] || !is_float(input.dtype()) || !depends.contains(&input.node())) continue;
       check_rule(node, k, cotangents[k]);
-      accumulate(input, cotangents[k]);
+      accumulate(input, paths.of(node), cotangents[k]);
     }
+  };
+  for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
+    const Node& node = tensor->node();
+    if (node.op.kind == OpKind::loop) {
+      const auto results = of_results.find(&node);
+      if (results == of_results.end()) continue;
+      const LineScope scope(node.line);
+      std::vector<bool> asked;
+      for (const Tensor& input : node.inputs) asked.push_back(depends.contains(&input.node()));
+      distribute(node, node.op.vjp_results(*tensor, results->second, asked));
+      continue;
+    }
+    const auto found = arrived.find(&node);
+    if (found != arrived.end() && node.op.kind == OpKind::result && !constant.contains(&node) &&
+        depends.contains(&node)) {
+      const LineScope scope(node.line);
+      of_results[&node.inputs[0].node()].emplace_back(
+          *tensor,
+          paths.sum(node.inputs[0].node(), {{paths.of(node), paths.sum(node, found->second)}}));
+      continue;
+    }
+    const bool branches = node.op.kind == OpKind::branch;
+    if (found == arrived.end() || (node.op.vjp == nullptr && !branches) ||
+        constant.contains(&node) || !depends.contains(&node)) {
+      continue;
+    }
+    const LineScope scope(node.line);
+    const Tensor cotangent = paths.sum(node, found->second);
+    // Nothing reads it again, and a long chain of them need not all stay alive.
+    if (!wanted.contains(&node)) arrived.erase(found);
+    if (branches) {
+      for (const std::size_t k : {std::size_t{1}, std::size_t{2}}) {
+        const Tensor& value = node.inputs[k];
+        if (!depends.contains(&value.node()) || !is_float(value.dtype())) continue;
+        accumulate(value, paths.of_value(node, k == 1), cotangent);
+      }
+      continue;
+    }
+    distribute(node, node.op.vjp(*tensor, cotangent));
   }
   std::vector<Tensor> result;
   for (const Tensor& tensor : wrt) {
     const auto found = arrived.find(&tensor.node());
-    result.push_back(found == arrived.end() ? Tensor() : found->second);
+    const LineScope scope(tensor.line());
+    result.push_back(found == arrived.end() ? Tensor() : paths.sum(found->second));
   }
   return result;
 }

@@ -51,7 +51,18 @@ std::vector<SizeConstraint> collect_constraints(
       result.push_back(constraint);
     }
   };
-  for (const Tensor& tensor : order) collect(tensor.node().constraints);
+  std::vector<std::shared_ptr<const Body>> bodies;
+  const auto collect_nodes = [&](const std::vector<Tensor>& nodes) {
+    for (const Tensor& tensor : nodes) {
+      collect(tensor.node().constraints);
+      if (tensor.node().attributes.body) bodies.push_back(tensor.node().attributes.body);
+    }
+  };
+  collect_nodes(order);
+  // Sizes inside a loop are those outside: its steps are checked before the call runs.
+  for (std::size_t k = 0; k < bodies.size(); ++k) {
+    collect_nodes(kroton::topological_order(bodies[k]->results));
+  }
   collect(update_constraints);
   return result;
 }
@@ -102,6 +113,27 @@ Dim Graph::unified(const Dim& dim) const {
   });
 }
 
+std::shared_ptr<const Body> Graph::unified(const std::shared_ptr<const Body>& body) const {
+  std::unordered_map<const Node*, Tensor> rebuilt;
+  std::vector<Tensor> roots = body->parameters;
+  roots.insert(roots.end(), body->results.begin(), body->results.end());
+  for (const Tensor& tensor : kroton::topological_order(roots)) {
+    const Node& node = tensor.node();
+    Attributes attributes = node.attributes;
+    for (Dim& dim : attributes.dims) dim = unified(dim);
+    if (attributes.body) attributes.body = unified(attributes.body);
+    std::vector<Tensor> operands;
+    for (const Tensor& input : node.inputs) operands.push_back(rebuilt.at(&input.node()));
+    const LineScope scope(node.line);
+    rebuilt.emplace(&node,
+                    make_node(node.op, std::move(operands), std::move(attributes), node.line));
+  }
+  Body result;
+  for (const Tensor& t : body->parameters) result.parameters.push_back(rebuilt.at(&t.node()));
+  for (const Tensor& t : body->results) result.results.push_back(rebuilt.at(&t.node()));
+  return std::make_shared<const Body>(std::move(result));
+}
+
 // Vertices for the nodes of `order` that are not known. A node's type holds unless unification
 // changed its attributes or the type of an operand.
 void Graph::import(const std::vector<Tensor>& order, Known& known) {
@@ -120,6 +152,10 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
         Dim now = unified(dim);
         changed = changed || !(now == dim);
         dim = std::move(now);
+      }
+      if (data.attributes.body) {
+        data.attributes.body = unified(data.attributes.body);
+        changed = true;
       }
       for (std::size_t k = 0; k < operands.size(); ++k) {
         changed = changed || !(storage_[operands[k]].type == node.inputs[k].type());

@@ -84,6 +84,8 @@ class Graph {
   Dim unified(const Dim& dim) const;
 
  private:
+  // The body in unified sizes. Equal parameters stay equal: they are hash-consed.
+  std::shared_ptr<const Body> unified(const std::shared_ptr<const Body>& body) const;
   using Known = std::unordered_map<const Node*, Vertex>;
   Vertex append(VertexData data, const std::vector<Vertex>& operands);
   void import(const std::vector<Tensor>& order, Known& known);

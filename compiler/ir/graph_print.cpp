@@ -1,5 +1,6 @@
 #include <charconv>
 #include <numeric>
+#include <sstream>
 
 #include "compiler/ir/graph.h"
 #include "compiler/ops/leaf.h"
@@ -44,6 +45,10 @@ void append_vertex(std::string& text, const Graph& graph, Graph::Vertex v) {
   text += " : " + to_string(data.type);
   if (data.line.line != 0) text += "  [" + to_string(data.line) + "]";
   text += "\n";
+  if (!data.attributes.body) return;
+  const Body& body = *data.attributes.body;
+  std::istringstream lines(to_string(Graph(body.parameters, body.results, {}, false)));
+  for (std::string line; std::getline(lines, line);) text += "  | " + line + "\n";
 }
 
 }  // namespace

@@ -139,13 +139,22 @@ void release(const Node* node) {
 
 }  // namespace
 
+namespace {
+
+bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<const Body>& b) {
+  if (a == b || !a || !b) return a == b;
+  return same_inputs(a->parameters, b->parameters) && same_inputs(a->results, b->results);
+}
+
+}  // namespace
+
 bool Attributes::operator==(const Attributes& other) const {
   // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
   return axes == other.axes && dims == other.dims && integers == other.integers &&
          dtype == other.dtype &&
          std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
          name == other.name && identity == other.identity && state == other.state &&
-         same_elements(array, other.array);
+         same_elements(array, other.array) && same_bodies(body, other.body);
 }
 
 std::size_t Attributes::hash() const {
@@ -160,6 +169,9 @@ std::size_t Attributes::hash() const {
   hash = hash_combine(hash, std::hash<std::string>()(name));
   hash = hash_combine(hash, static_cast<std::size_t>(identity));
   hash = hash_combine(hash, std::hash<const void*>()(state.get()));
+  if (body) {
+    for (const Tensor& result : body->results) hash = hash_combine(hash, result.node().hash);
+  }
   return hash_combine(hash, std::hash<const void*>()(array ? array->raw() : nullptr));
 }
 

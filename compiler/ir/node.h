@@ -4,25 +4,30 @@
 
 #include <shared_mutex>
 
-#include "runtime/device_copy.h"
-
 namespace kroton {
 
 struct OpRecord;
+class Device;
+class DeviceCopy;
 
 // The value of a shared variable, and the lock of the calls that use it.
 struct SharedState {
   std::string name;
   Array value;              // on the host; older than the device's copy while a device is at work
   std::shared_mutex mutex;  // shared by calls that read, exclusive for calls that update
-  std::unique_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
+  std::shared_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
 
   // Makes `value` the newest. With the mutex held, shared or exclusively.
-  void bring_to_host() {
-    if (copy) copy->bring_to_host(value);
-  }
+  void bring_to_host();
   // The copy on that device, made there if need be. With the mutex held exclusively.
   DeviceCopy& on_device(const std::shared_ptr<Device>& device);
+};
+
+// What a loop does in each step: results as expressions of parameters (inputs), and of nothing
+// else.
+struct Body {
+  std::vector<Tensor> parameters;
+  std::vector<Tensor> results;
 };
 
 // What a node needs beyond its inputs. One struct for all ops: each record's comment says which
@@ -37,6 +42,7 @@ struct Attributes {
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
   std::optional<Array> array;          // constant arrays (compared by buffer address)
+  std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
 
   bool operator==(const Attributes& other) const;
   std::size_t hash() const;

@@ -17,6 +17,9 @@ enum class OpKind : std::uint8_t {
   reduce,     // `reduction` over attributes.axes, which leave the shape
   dot,        // batched matrix product: (b..., m, k) x (b..., k, n)
   write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  loop,       // runs attributes.body for each step; has no value of its own
+  result,     // a value that its operand, a loop, computes
+  branch,     // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
   composite   // stands for a composition of other ops until the expand pass: `expand`
 };
 
@@ -88,12 +91,14 @@ struct ReferenceValue {
   DType dtype = DType::f64;
   std::vector<std::int64_t> shape;
   std::vector<double> data;
+  // Of a loop: its parameters' values in each step, then its states after the last.
+  std::vector<ReferenceValue> trace = {};
 };
 
 // What `reference` sees: concrete inputs, and the output's shape already known.
 struct ReferenceContext {
   const Attributes& attributes;
-  std::vector<const ReferenceValue*> inputs;
+  std::vector<const ReferenceValue*> inputs;     // null: not evaluated, the value of a branch
   ReferenceValue& output;                        // shape and dtype set, data zero-filled to size
   std::function<std::int64_t(const Dim&)> size;  // the value of a symbolic size
 };
@@ -113,17 +118,30 @@ struct OpRecord {
   int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
   bool is_view = false;  // at() only moves or repeats elements of input 0
   bool commutative = false;
+  // It shows that the op is evaluated: it may end the call with an error, or it prints. Then it is
+  // evaluated only if an output or update really needs it.
+  bool observable = false;
   Reduction reduction = Reduction::absent;
 
   TensorType (*infer)(TypeContext& context) = nullptr;
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
   // input gets none. Null: not differentiable, its cotangents are zero.
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
+  // Loops instead of vjp: the cotangents of the inputs given those of some results; an empty Tensor
+  // for inputs that are not wanted.
+  std::vector<Tensor> (*vjp_results)(const Tensor& loop,
+                                     std::span<const std::pair<Tensor, Tensor>> results,
+                                     const std::vector<bool>& wanted) = nullptr;
   loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;
   void (*write)(WriteContext& context) = nullptr;
   // The composition, on the given inputs (of this node's input types).
   Tensor (*expand)(std::span<const Tensor> inputs, const Attributes& attributes) = nullptr;
   void (*reference)(ReferenceContext& context) = nullptr;
+  // The op on operands of which the `mapped` ones carry an extra first axis of size `count`; the
+  // result carries it too: row i is the op on the rows i. At least one is mapped. Null, or an empty
+  // result: no rule for these operands (a composite is expanded, another op stays inside loops).
+  Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                  const Attributes& attributes, const Dim& count) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
 };
 

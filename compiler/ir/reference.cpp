@@ -3,6 +3,7 @@
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "compiler/ops/leaf.h"
 
@@ -87,10 +88,10 @@ std::int64_t evaluate(const Dim& dim, const SizeBindings& sizes) {
 }
 
 std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
-                                     const std::map<const Node*, ReferenceValue>& bindings) {
+                                     const std::map<const Node*, ReferenceValue>& bindings,
+                                     SizeBindings sizes) {
   const std::vector<Tensor> order = topological_order(outputs);
   std::unordered_map<const Node*, ReferenceValue> values;
-  SizeBindings sizes;
   for (const auto& [node, value] : bindings) {
     bind_sizes(*node, value.shape, sizes);
     values.emplace(node, value);
@@ -104,24 +105,44 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
       values.emplace(&tensor.node(), from_array(state.value));
     }
   }
-  for (const Tensor& tensor : order) {
-    const Node& node = tensor.node();
-    if (const auto known = values.find(&node); known != values.end()) {
-      check_value(node, known->second, sizes);
+  // Operands first; of an ifelse the condition, then the value taken, and the other one not at all.
+  std::unordered_set<const Node*> done;
+  std::vector<const Node*> pending;
+  for (const Tensor& output : outputs) pending.push_back(&output.node());
+  while (!pending.empty()) {
+    const Node& node = *pending.back();
+    if (done.contains(&node)) {
+      pending.pop_back();
       continue;
     }
+    if (const auto known = values.find(&node); known != values.end()) {
+      check_value(node, known->second, sizes);
+      done.insert(&node);
+      continue;
+    }
+    const std::size_t before = pending.size();
+    std::vector<const ReferenceValue*> inputs(node.inputs.size(), nullptr);
+    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+      if (node.op.kind == OpKind::branch && k > 0) {
+        if (inputs[0] == nullptr || k != (inputs[0]->data[0] != 0 ? 1U : 2U)) continue;
+      }
+      const Node* input = &node.inputs[k].node();
+      if (done.contains(input)) {
+        inputs[k] = &values.at(input);
+      } else {
+        pending.push_back(input);
+      }
+    }
+    if (pending.size() != before) continue;
     check_constraints(node, sizes);
     if (node.op.reference == nullptr) {
       throw InternalError(std::string(node.op.name) + ": the record has no reference");
     }
-    ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}};
+    ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}, {}};
     result.data.assign(count_of(result.shape), 0.0);
-    std::vector<const ReferenceValue*> inputs;
-    for (const Tensor& input : node.inputs) inputs.push_back(&values.at(&input.node()));
     ReferenceContext context{node.attributes, std::move(inputs), result,
                              [&](const Dim& dim) { return evaluate(dim, sizes); }};
     node.op.reference(context);
-    check_value(node, result, sizes);
     values.emplace(&node, std::move(result));
   }
   std::vector<ReferenceValue> results;

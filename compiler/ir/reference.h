@@ -17,9 +17,10 @@ std::int64_t evaluate(const Dim& dim, const SizeBindings& sizes);
 
 // The values of `outputs`. `bindings` gives the inputs' values (each input that the outputs reach
 // needs one: ValueError) and may replace the current values of shared variables. Free sizes follow
-// from all bound values; ShapeError when sizes that must be equal are not.
+// from all bound values and from `sizes`; ShapeError when sizes that must be equal are not.
 std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
-                                     const std::map<const Node*, ReferenceValue>& bindings);
+                                     const std::map<const Node*, ReferenceValue>& bindings,
+                                     SizeBindings sizes = {});
 
 ReferenceValue from_array(const Array& array);
 // The values in the dtype: floating ones rounded, integers exact up to 2^53.

@@ -5,6 +5,7 @@
 #include <shared_mutex>
 
 #include "compiler/ops/leaf.h"
+#include "runtime/device_copy.h"
 
 namespace kroton {
 
@@ -83,10 +84,14 @@ Shared::Shared(const Array& value, std::string name, SourceLine line)
 
 const std::shared_ptr<SharedState>& Shared::state() const { return node().attributes.state; }
 
+void SharedState::bring_to_host() {
+  if (copy) copy->bring_to_host(value);
+}
+
 DeviceCopy& SharedState::on_device(const std::shared_ptr<Device>& device) {
   if (!copy || copy->device() != device) {
     bring_to_host();
-    copy = std::make_unique<DeviceCopy>(device, value);
+    copy = std::make_shared<DeviceCopy>(device, value);
   }
   return *copy;
 }

@@ -20,9 +20,12 @@ bool is_one(const Expr& stride) {
   return stride != nullptr && stride->op == Op::integer && stride->integer == 1;
 }
 
+// Which of the loops of a nest is wanted for the lanes: one without gathers before any with some.
+enum class Gathers : std::uint8_t { none, some };
+
 // Whether loads and stores suit vectors: contiguous stores, and no more gathers than contiguous
 // loads. Loads that all lanes share cost nothing either way.
-bool has_vector_accesses(const LoopFacts& facts) {
+bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
   int contiguous = 0;
   int gathers = 0;
   for (const Access& access : facts.accesses()) {
@@ -31,7 +34,7 @@ bool has_vector_accesses(const LoopFacts& facts) {
     if (access.is_store || !facts.varies(access.index)) continue;
     ++(in_step ? contiguous : gathers);
   }
-  return gathers <= contiguous;
+  return gathers <= (allowed == Gathers::some ? contiguous : 0);
 }
 
 // The widest element that lanes hold. Index arithmetic does not count: it is affine, or feeds
@@ -68,13 +71,13 @@ int copies_for(const LoopFacts& facts) {
 }
 
 // Makes the loop a vector loop if it can be one.
-bool try_vectorize(For& loop, int lanes_bytes) {
+bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
   std::int64_t extent = 0;
   const bool constant = is_integer_constant(loop.extent, extent);
   if (loop.kind != LoopKind::serial || (constant && extent < least_vector_extent)) return false;
   const LoopFacts facts(loop);
   if (facts.has_vector_loop() || facts.has_allocation() || facts.has_varying_control() ||
-      facts.reads_reduced() || !has_vector_accesses(facts) ||
+      facts.reads_reduced() || !has_vector_accesses(facts, allowed) ||
       !facts.iterations_are_independent(false)) {
     return false;
   }
@@ -90,19 +93,19 @@ bool try_vectorize(For& loop, int lanes_bytes) {
   return loop.width > 1;
 }
 
-Block vectorize_block(const Block& block, int lanes_bytes) {
+Block vectorize_block(const Block& block, int lanes_bytes, Gathers allowed) {
   Block result;
   for (const Stmt& s : block) {
-    if (const For* found = as_for(s)) {
+    if (const For* found = as_for(s); found != nullptr && found->kind != LoopKind::vector) {
       For loop = *found;
-      loop.body = vectorize_block(loop.body, lanes_bytes);
+      loop.body = vectorize_block(loop.body, lanes_bytes, allowed);
       For wide = loop;
       result.push_back(
-          statement(try_vectorize(wide, lanes_bytes) ? std::move(wide) : std::move(loop)));
+          statement(try_vectorize(wide, lanes_bytes, allowed) ? std::move(wide) : std::move(loop)));
     } else if (const If* branch = as_if(s)) {
       result.push_back(
-          statement(If{branch->condition, vectorize_block(branch->then_body, lanes_bytes),
-                       vectorize_block(branch->else_body, lanes_bytes)}));
+          statement(If{branch->condition, vectorize_block(branch->then_body, lanes_bytes, allowed),
+                       vectorize_block(branch->else_body, lanes_bytes, allowed)}));
     } else {
       result.push_back(s);
     }
@@ -136,7 +139,9 @@ For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
 
 Kernel vectorize(const Kernel& kernel, int lanes_bytes) {
   Kernel result = kernel;
-  result.body = vectorize_block(kernel.body, lanes_bytes);
+  for (const Gathers allowed : {Gathers::none, Gathers::some}) {
+    result.body = vectorize_block(result.body, lanes_bytes, allowed);
+  }
   return result;
 }
 

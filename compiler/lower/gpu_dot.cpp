@@ -8,6 +8,7 @@
 #include "compiler/loop/simplify.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/product.h"
 
 namespace kroton {
 namespace {
@@ -86,6 +87,7 @@ class GpuDotLowering {
     blocks.width = tile_.threads();
     blocks.body = loop::substitute(tile(), at);
     loop::Kernel kernel;
+    kernel.product = library_product(context_);
     kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
     kernel.work = loop::size(element_count(cluster_.domain) * inner_ * Dim(2) +
                              element_count(cluster_.domain) * Dim(context_.cost()));

@@ -85,7 +85,7 @@ const loop::BufferRef& BufferTable::of(Vertex v) {
 loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const Dim& size,
                                     loop::Space space) {
   auto buffer = std::make_shared<loop::Buffer>();
-  buffer->id = next_++;
+  buffer->id = common_.next++;
   buffer->name = name;
   buffer->dtype = dtype;
   buffer->size = size;
@@ -94,8 +94,8 @@ loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const 
 }
 
 int BufferTable::add_site(const std::string& message) {
-  sites.push_back({message});
-  return static_cast<int>(sites.size()) - 1;
+  common_.sites.push_back({message});
+  return static_cast<int>(common_.sites.size()) - 1;
 }
 
 std::size_t KernelContext::KeyHash::operator()(const Key& key) const {
@@ -144,6 +144,10 @@ loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
 
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
                                       int axis) {
+  if (!graph_[v].op->observable) {
+    throw InternalError(std::string(graph_[v].op->name) +
+                        ": checks an index, but its record does not say that it may fail");
+  }
   int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
   if (site < 0) {
     const VertexData& data = graph_[v];

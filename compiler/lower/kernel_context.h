@@ -12,18 +12,30 @@ namespace kroton {
 // The buffers of a Program while it is lowered, and its run-time checks.
 class BufferTable {
  public:
-  explicit BufferTable(const Graph& graph) : graph_(graph) {}
+  explicit BufferTable(const Graph& graph) : graph_(graph), own_(), common_(own_) {}
+  // Those of a loop's body, in the Program of `outer`, which must outlive them.
+  BufferTable(const Graph& body, BufferTable& outer)
+      : graph_(body), own_(), common_(outer.common_) {}
+  BufferTable(const BufferTable&) = delete;
+  BufferTable& operator=(const BufferTable&) = delete;
   // The buffer that holds a stored vertex; created on first use.
   const loop::BufferRef& of(Graph::Vertex v);
+  // From now on that buffer holds the vertex.
+  void set(Graph::Vertex v, const loop::BufferRef& buffer) { of_[v] = buffer; }
   loop::BufferRef create(const std::string& name, DType dtype, const Dim& size,
                          loop::Space space = loop::Space::global);
   int add_site(const std::string& message);
-  std::vector<CheckSite> sites;
+  const std::vector<CheckSite>& sites() const { return common_.sites; }
 
  private:
+  struct Common {
+    int next = 0;
+    std::vector<CheckSite> sites;
+  };
   const Graph& graph_;
   std::unordered_map<Graph::Vertex, loop::BufferRef> of_;
-  int next_ = 0;
+  Common own_;
+  Common& common_;
 };
 
 // Evaluates vertices inside the kernel of one cluster.

@@ -1,6 +1,7 @@
 #include "compiler/lower/plan.h"
 
 #include <algorithm>
+#include <set>
 
 namespace kroton {
 namespace {
@@ -24,30 +25,81 @@ struct Slot {
   std::vector<int> buffers;
 };
 
+// When buffers are in use, by the positions of kernels in program order.
+class Lives {
+ public:
+  explicit Lives(const Program& program) : program_(program) {
+    visit(program.steps);
+    // What a loop uses and others use too lives through all its iterations, as do the buffers whose
+    // parts its iterations use.
+    for (const auto& [begin, end] : loops_) {
+      for (auto& [id, life] : lives_) {
+        if (life.last < begin || life.first > end) continue;
+        if (life.first >= begin && life.last <= end && !in_parts_.count(id)) continue;
+        life.first = std::min(life.first, begin);
+        life.last = std::max(life.last, end);
+      }
+    }
+  }
+
+  std::vector<Life> in_order() const {
+    std::vector<Life> order;
+    for (const auto& [id, life] : lives_) order.push_back(life);
+    std::sort(order.begin(), order.end(), [](const Life& a, const Life& b) {
+      return std::pair(a.first, a.buffer->id) < std::pair(b.first, b.buffer->id);
+    });
+    return order;
+  }
+
+ private:
+  void visit(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
+          for (const loop::BufferRef& buffer : *list) use(buffer);
+        }
+        ++position_;
+      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        const std::size_t begin = position_;
+        visit((*loop)->steps);
+        if (position_ > begin) loops_.emplace_back(begin, position_ - 1);
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        use((*branch)->condition);
+        ++position_;
+        visit((*branch)->then_steps);
+        visit((*branch)->else_steps);
+      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+        use((*shown)->value);
+        ++position_;
+      }
+    }
+  }
+
+  void use(loop::BufferRef buffer) {
+    const auto placed = program_.placements.find(buffer->id);
+    if (placed != program_.placements.end()) {
+      if (placed->second.kind != Placement::Kind::part) return;
+      buffer = placed->second.of;
+      if (program_.placements.count(buffer->id)) return;
+      in_parts_.insert(buffer->id);
+    }
+    Life& life =
+        lives_.try_emplace(buffer->id, Life{buffer, position_, position_, aligned_bytes(buffer)})
+            .first->second;
+    life.last = position_;
+  }
+
+  const Program& program_;
+  std::size_t position_ = 0;
+  std::map<int, Life> lives_;
+  std::set<int> in_parts_;
+  std::vector<std::pair<std::size_t, std::size_t>> loops_;  // inner ones first
+};
+
 }  // namespace
 
 void plan_memory(Program& program) {
-  std::map<int, Life> lives;
-  std::map<int, loop::BufferRef> scratch;
-  for (std::size_t step = 0; step < program.steps.size(); ++step) {
-    const auto& kernel = std::get<loop::Kernel>(program.steps[step].kind);
-    for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
-      for (const loop::BufferRef& buffer : *list) {
-        if (program.placements.count(buffer->id)) continue;
-        Life& life = lives.try_emplace(buffer->id, Life{buffer, step, step, {}}).first->second;
-        life.last = step;
-      }
-    }
-    for (const loop::BufferRef& buffer : kernel.scratch) scratch[buffer->id] = buffer;
-  }
-  std::vector<Life> order;
-  for (auto& [id, life] : lives) {
-    life.bytes = aligned_bytes(life.buffer);
-    order.push_back(life);
-  }
-  std::sort(order.begin(), order.end(), [](const Life& a, const Life& b) {
-    return std::pair(a.first, a.buffer->id) < std::pair(b.first, b.buffer->id);
-  });
+  const std::vector<Life> order = Lives(program).in_order();
   std::vector<Slot> slots;
   for (const Life& life : order) {
     // The free slot that fits with the least to spare, as far as sizes can be compared.
@@ -73,30 +125,30 @@ void plan_memory(Program& program) {
   }
   Dim offset = 0;
   for (const Slot& slot : slots) {
-    for (int id : slot.buffers) program.placements[id] = {Placement::Kind::arena, 0, offset, {}};
+    for (int id : slot.buffers) program.placements[id].offset = offset;
     offset = offset + slot.bytes;
   }
   // Scratch lives inside one step: all steps share one region.
   Dim largest = 0;
-  for (const Step& step : program.steps) {
+  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step.kind).scratch) {
-      within = within + aligned_bytes(buffer);
-    }
+    for (const loop::BufferRef& buffer : kernel.scratch) within = within + aligned_bytes(buffer);
     if (provably_at_least(within, largest)) {
       largest = within;
     } else if (!provably_at_least(largest, within)) {
       largest = maximum(largest, within);
     }
-  }
-  for (const Step& step : program.steps) {
+  });
+  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : std::get<loop::Kernel>(step.kind).scratch) {
-      program.placements[buffer->id] = {Placement::Kind::worker_scratch, 0, offset + within,
-                                        largest};
+    for (const loop::BufferRef& buffer : kernel.scratch) {
+      Placement& place = program.placements[buffer->id];
+      place.kind = Placement::Kind::worker_scratch;
+      place.offset = offset + within;
+      place.stride = largest;
       within = within + aligned_bytes(buffer);
     }
-  }
+  });
   program.arena_bytes = largest.is_constant(0) ? offset : offset + largest * worker_count();
 }
 

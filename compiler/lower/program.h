@@ -78,6 +78,7 @@ struct Program {
   std::map<int, Placement> placements;  // by Buffer::id
   Dim arena_bytes;
   std::vector<CheckSite> sites;
+  bool profile = false;  // the entry calls context->profile around every kernel
 };
 
 // Calls `visit` for every kernel, loops and branches entered, in program order.

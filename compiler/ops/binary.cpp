@@ -84,6 +84,7 @@ constinit const OpRecord add_op = {
         [](ReferenceContext& c) {
           ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
         },
+    .batch = ops::batch_elementwise<add_op>,
     .samples = [] { return ops::binary_samples({.function = add, .dtypes = numbers}); }};
 
 // z = x - y, numbers.   vjp: dx = dz, dy = -dz
@@ -97,6 +98,7 @@ constinit const OpRecord sub_op = {
         [](ReferenceContext& c) {
           ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
         },
+    .batch = ops::batch_elementwise<sub_op>,
     .samples = [] { return ops::binary_samples({.function = sub, .dtypes = numbers}); }};
 
 // z = x * y, numbers.   vjp: dx = dz * y, dy = dz * x
@@ -113,6 +115,7 @@ constinit const OpRecord mul_op = {
         [](ReferenceContext& c) {
           ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
         },
+    .batch = ops::batch_elementwise<mul_op>,
     .samples =
         [] {
           std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
@@ -136,6 +139,7 @@ constinit const OpRecord div_op = {
     },
     .at = binary_at<loop::Op::div>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::divides<double>()); },
+    .batch = ops::batch_elementwise<div_op>,
     .samples = [] { return division_samples(div, true); }};
 
 // z = floor(x / y), numbers; integers: 0 for y = 0.   Not differentiable.
@@ -149,6 +153,7 @@ constinit const OpRecord floor_div_op = {
         [](ReferenceContext& c) {
           ops::map_binary(c, [](double x, double y) { return std::floor(x / y); }, whole_floor_div);
         },
+    .batch = ops::batch_elementwise<floor_div_op>,
     .samples = [] { return division_samples(floor_div, false); }};
 
 // z = x - floor(x / y) * y, numbers; integers: 0 for y = 0.   vjp: dx = dz, dy = -dz * floor(x / y)
@@ -166,6 +171,7 @@ constinit const OpRecord mod_op = {
           ops::map_binary(
               c, [](double x, double y) { return x - std::floor(x / y) * y; }, whole_mod);
         },
+    .batch = ops::batch_elementwise<mod_op>,
     .samples = [] { return division_samples(mod, true); }};
 
 // z = the larger, numbers; NaN if either is.   vjp: dx = dz where x >= y, else 0; dy = the rest
@@ -179,6 +185,7 @@ constinit const OpRecord maximum_op = {
     },
     .at = binary_at<loop::Op::max>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, larger); },
+    .batch = ops::batch_elementwise<maximum_op>,
     .samples = [] { return ops::binary_samples({.function = maximum, .dtypes = numbers}); }};
 
 // z = the smaller, numbers; NaN if either is.   vjp: dx = dz where x <= y, else 0; dy = the rest
@@ -192,6 +199,7 @@ constinit const OpRecord minimum_op = {
     },
     .at = binary_at<loop::Op::min>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, smaller); },
+    .batch = ops::batch_elementwise<minimum_op>,
     .samples = [] { return ops::binary_samples({.function = minimum, .dtypes = numbers}); }};
 
 Family binary_family() {

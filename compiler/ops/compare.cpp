@@ -79,6 +79,7 @@ constinit const OpRecord eq_op = {
     .infer = ops::comparison<Accepts::anything>,
     .at = binary_at<loop::Op::eq>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::equal_to<double>()); },
+    .batch = ops::batch_elementwise<eq_op>,
     .samples = [] { return comparison_samples(eq); }};
 
 // z = x != y, any dtype.   Not differentiable.
@@ -89,6 +90,7 @@ constinit const OpRecord ne_op = {
     .infer = ops::comparison<Accepts::anything>,
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
+    .batch = ops::batch_elementwise<ne_op>,
     .samples = [] { return comparison_samples(ne); }};
 
 // z = x < y, numbers.   Not differentiable.
@@ -98,6 +100,7 @@ constinit const OpRecord lt_op = {
     .infer = ops::comparison<Accepts::numbers>,
     .at = binary_at<loop::Op::lt>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less<double>()); },
+    .batch = ops::batch_elementwise<lt_op>,
     .samples = [] { return comparison_samples(lt); }};
 
 // z = x <= y, numbers.   Not differentiable.
@@ -107,6 +110,7 @@ constinit const OpRecord le_op = {
     .infer = ops::comparison<Accepts::numbers>,
     .at = binary_at<loop::Op::le>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less_equal<double>()); },
+    .batch = ops::batch_elementwise<le_op>,
     .samples = [] { return comparison_samples(le); }};
 
 // z = x and y, booleans.   Not differentiable.
@@ -117,6 +121,7 @@ constinit const OpRecord logical_and_op = {
     .infer = ops::elementwise<Accepts::booleans>,
     .at = binary_at<loop::Op::logical_and>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_and<double>()); },
+    .batch = ops::batch_elementwise<logical_and_op>,
     .samples = [] { return logical_samples(logical_and); }};
 
 // z = x or y, booleans.   Not differentiable.
@@ -127,6 +132,7 @@ constinit const OpRecord logical_or_op = {
     .infer = ops::elementwise<Accepts::booleans>,
     .at = binary_at<loop::Op::logical_or>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_or<double>()); },
+    .batch = ops::batch_elementwise<logical_or_op>,
     .samples = [] { return logical_samples(logical_or); }};
 
 // z = x or y, but not both; booleans.   Not differentiable.
@@ -137,6 +143,7 @@ constinit const OpRecord logical_xor_op = {
     .infer = ops::elementwise<Accepts::booleans>,
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
+    .batch = ops::batch_elementwise<logical_xor_op>,
     .samples = [] { return logical_samples(logical_xor); }};
 
 // y = not x, booleans.   Not differentiable.
@@ -148,6 +155,7 @@ constinit const OpRecord logical_not_op = {
           return loop::unary(loop::Op::logical_not, context.input(0, index));
         },
     .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
+    .batch = ops::batch_elementwise<logical_not_op>,
     .samples =
         [] {
           return ops::unary_samples(
@@ -174,6 +182,7 @@ constinit const OpRecord where_op = {
             c.output.data[i] = c.inputs[c.inputs[0]->data[i] != 0 ? 1 : 2]->data[i];
           }
         },
+    .batch = ops::batch_elementwise<where_op>,
     .samples = where_samples};
 
 Family compare_family() {

@@ -85,6 +85,38 @@ void dot_reference(ReferenceContext& c) {
   });
 }
 
+// (count, r, c) -> (count, c, r): no element moves when one of the two is 1.
+Tensor swap_matrix_axes(const Tensor& x) {
+  const bool moves = !x.shape(1).is_constant(1) && !x.shape(2).is_constant(1);
+  return moves ? swapaxes(x, 1, 2) : reshape(x, {x.shape(0), x.shape(2), x.shape(1)});
+}
+
+// Matrices of which one is the same for all rows give one product: the other's rows are merged into
+// the axis that the product keeps, (count, m, k) x (k, n) = (count * m, k) x (k, n). Only where
+// that would transpose whole matrices for the sake of a vector are they left in place.
+Tensor dot_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                 const Attributes& attributes, const Dim& count) {
+  const std::size_t varying = mapped[0] ? 0 : 1;
+  const Tensor& matrices = operands[varying];
+  const Tensor& fixed = operands[1 - varying];
+  // As merging wants it, the inner axis is the last of `matrices` and the first of `fixed`.
+  const bool matrices_swapped = (attributes.integers[varying] != 0) == (varying == 0);
+  const bool fixed_swapped = (attributes.integers[1 - varying] != 0) == (varying == 0);
+  const bool both = mapped[0] && mapped[1];
+  if (both || matrices.rank() != 3) {
+    return ops::apply(dot_op, ops::with_rows(operands, mapped, count), attributes);
+  }
+  const Dim& kept = matrices.shape(matrices_swapped ? 2 : 1);
+  const Dim& result = fixed.shape(fixed_swapped ? 0 : 1);
+  if (matrices_swapped && !kept.is_constant(1) && result.is_constant(1)) {
+    return ops::apply(dot_op, ops::with_rows(operands, mapped, count), attributes);
+  }
+  const Tensor rows = matrices_swapped ? swap_matrix_axes(matrices) : matrices;
+  const Tensor merged = reshape(rows, {count * kept, rows.shape(2)});
+  const Tensor y = reshape(product(merged, fixed, false, fixed_swapped), {count, kept, result});
+  return varying == 0 ? y : swap_matrix_axes(y);
+}
+
 std::vector<Sample> dot_samples() {
   std::vector<Sample> samples;
   const auto pair = [&](const ops::HostShape& x, const ops::HostShape& y, const ops::Apply& apply,
@@ -150,6 +182,7 @@ constinit const OpRecord dot_op = {.name = "dot",
                                    .infer = dot_type,
                                    .vjp = dot_vjp,
                                    .reference = dot_reference,
+                                   .batch = dot_batch,
                                    .samples = dot_samples};
 
 Family dot_family() {

@@ -57,6 +57,7 @@ constinit const OpRecord exp_op = {
     .at = elementary_at<math::exp<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
+    .batch = ops::batch_elementwise<exp_op>,
     .samples = [] { return ops::unary_samples({.function = exp, .low = -4, .high = 4}); }};
 
 // y = exp(x) - 1, floating point only.   vjp: dx = dy * (y + 1)
@@ -68,6 +69,7 @@ constinit const OpRecord expm1_op = {
     .at = elementary_at<math::expm1<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
+    .batch = ops::batch_elementwise<expm1_op>,
     .samples = [] { return ops::unary_samples({.function = expm1, .low = -2, .high = 2}); }};
 
 // y = log(x), floating point only.   vjp: dx = dy / x
@@ -79,6 +81,7 @@ constinit const OpRecord log_op = {
     .at = elementary_at<math::log<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
+    .batch = ops::batch_elementwise<log_op>,
     .samples = [] { return ops::unary_samples({.function = log, .low = 0.1, .high = 6}); }};
 
 // y = log(1 + x), floating point only.   vjp: dx = dy / (1 + x)
@@ -92,6 +95,7 @@ constinit const OpRecord log1p_op = {
     .at = elementary_at<math::log1p<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
+    .batch = ops::batch_elementwise<log1p_op>,
     .samples = [] { return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4}); }};
 
 // y = tanh(x), floating point only.   vjp: dx = dy * (1 - y^2)
@@ -103,6 +107,7 @@ constinit const OpRecord tanh_op = {
     .at = elementary_at<math::tanh<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
+    .batch = ops::batch_elementwise<tanh_op>,
     .samples = [] { return ops::unary_samples({.function = tanh, .low = -3, .high = 3}); }};
 
 // y = 1 / (1 + exp(-x)), floating point only.   vjp: dx = dy * y * (1 - y)
@@ -116,6 +121,7 @@ constinit const OpRecord sigmoid_op = {
         [](ReferenceContext& c) {
           ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
         },
+    .batch = ops::batch_elementwise<sigmoid_op>,
     .samples = [] { return ops::unary_samples({.function = sigmoid, .low = -6, .high = 6}); }};
 
 // y = log(1 + exp(x)), floating point only.   vjp: dx = dy * sigmoid(x)
@@ -128,6 +134,7 @@ constinit const OpRecord softplus_op = {
     },
     .at = elementary_at<math::softplus<ScalarBuilder>>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
+    .batch = ops::batch_elementwise<softplus_op>,
     .samples = [] { return ops::unary_samples({.function = softplus, .low = -6, .high = 6}); }};
 
 // y = erf(x), floating point only.   vjp: dx = dy * 2/sqrt(pi) * exp(-x^2)
@@ -142,6 +149,7 @@ constinit const OpRecord erf_op = {
     .at = elementary_at<math::erf<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
+    .batch = ops::batch_elementwise<erf_op>,
     .samples = [] { return ops::unary_samples({.function = erf, .low = -2, .high = 2}); }};
 
 // y = sin(x), radians, floating point only.   vjp: dx = dy * cos(x)
@@ -155,6 +163,7 @@ constinit const OpRecord sin_op = {
     .at = elementary_at<math::sin<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
+    .batch = ops::batch_elementwise<sin_op>,
     .samples = [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7}); }};
 
 // y = cos(x), radians, floating point only.   vjp: dx = -dy * sin(x)
@@ -168,6 +177,7 @@ constinit const OpRecord cos_op = {
     .at = elementary_at<math::cos<ScalarBuilder>>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
+    .batch = ops::batch_elementwise<cos_op>,
     .samples = [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7}); }};
 
 // y = x^e, floating point only.   vjp: dx = dy * e * x^(e-1), de = dy * y * log(x)
@@ -182,6 +192,7 @@ constinit const OpRecord pow_op = {
         [](ReferenceContext& c) {
           ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
         },
+    .batch = ops::batch_elementwise<pow_op>,
     .samples =
         [] {
           return ops::binary_samples(

@@ -111,6 +111,58 @@ void scatter_reference(ReferenceContext& c) {
   });
 }
 
+// Indices (count, i...) into an axis of `size` of each row's own, as indices into count * size
+// rows. Going through take, they are checked against `size` and counted from the end as before.
+Tensor merged_indices(const Tensor& indices, const Dim& size) {
+  const Tensor checked = take(arange(size), indices);
+  return checked + iota(checked.shape(), 0) * size_of_dim(size);
+}
+
+Tensor take_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                  const Attributes& attributes, const Dim& count) {
+  const Tensor& x = operands[0];
+  const Tensor& indices = operands[1];
+  const int axis = attributes.axes[0];
+  if (!mapped[1]) {
+    return take(x, indices, axis + 1);
+  }
+  if (!mapped[0]) {
+    return ops::move_axis(take(x, indices, axis), axis, 0);
+  }
+  const Tensor slices = ops::move_axis(x, axis + 1, 1);
+  const Dim& size = slices.shape(1);
+  Dims merged(slices.shape().begin() + 1, slices.shape().end());
+  merged[0] = count * size;
+  const Tensor y = take(reshape(slices, merged), merged_indices(indices, size));
+  // (count, i..., axes before, axes behind) -> (count, axes before, i..., axes behind)
+  const int index_axes = indices.rank() - 1;
+  std::vector<int> axes = ops::axes_from(0, y.rank());
+  std::rotate(axes.begin() + 1, axes.begin() + 1 + index_axes,
+              axes.begin() + 1 + index_axes + axis);
+  return transpose(y, axes);
+}
+
+Tensor scatter_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                     const Attributes& attributes, const Dim& count) {
+  const Tensor& indices = operands[1];
+  const int axis = attributes.axes[0];
+  if (!mapped[1]) {
+    return scatter_add(operands[0], indices, ops::with_rows(count, attributes.dims), axis + 1);
+  }
+  // (count, axes before, i..., axes behind) -> (count, i..., axes before, axes behind)
+  const Tensor values = ops::with_rows(operands, mapped, count)[0];
+  const int index_axes = indices.rank() - 1;
+  std::vector<int> axes = ops::axes_from(0, values.rank());
+  std::rotate(axes.begin() + 1, axes.begin() + 1 + axis, axes.begin() + 1 + axis + index_axes);
+  const Dim& size = attributes.dims[at(axis)];
+  Dims split = ops::replace_axis(attributes.dims, axis, {});
+  split.insert(split.begin(), {count, size});
+  Dims merged(split.begin() + 1, split.end());
+  merged[0] = count * size;
+  const Tensor y = scatter_add(transpose(values, axes), merged_indices(indices, size), merged);
+  return ops::move_axis(reshape(y, split), 1, axis + 1);
+}
+
 std::vector<Sample> take_samples() {
   std::vector<Sample> samples;
   const auto rows = [&](const ops::HostShape& x, const ReferenceValue& indices, int axis) {
@@ -255,6 +307,7 @@ std::vector<Sample> size_samples() {
 constinit const OpRecord take_op = {
     .name = "take",
     .arity = 2,
+    .observable = true,
     .infer = take_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -262,6 +315,7 @@ constinit const OpRecord take_op = {
     },
     .at = take_at,
     .reference = take_reference,
+    .batch = take_batch,
     .samples = take_samples};
 
 // y = zeros of shape attributes.dims with values added at integer indices along attributes.axes[0],
@@ -270,18 +324,21 @@ constinit const OpRecord scatter_add_op = {
     .name = "scatter_add",
     .kind = OpKind::write,
     .arity = 2,
+    .observable = true,
     .infer = scatter_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {take(g, y.node().inputs[1], y.node().attributes.axes[0]), Tensor()};
     },
     .write = scatter_write,
     .reference = scatter_reference,
+    .batch = scatter_batch,
     .samples = scatter_samples};
 
 // y[i] = x[i, labels[i]], any dtype; labels: integers.   vjp: dx = dy[:, None] * one_hot(labels)
 constinit const OpRecord pick_op = {
     .name = "pick",
     .arity = 2,
+    .observable = true,
     .infer = pick_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -303,14 +360,17 @@ constinit const OpRecord pick_op = {
                     ->data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)];
           }
         },
+    .batch = ops::batch_rows<pick_op>,
     .samples = pick_samples};
 
 // y[..., c] = 1 where c is the label, else 0, as attributes.dtype; labels: integers; the number of
 // classes is attributes.dims[0].   Not differentiable.
 constinit const OpRecord one_hot_op = {.name = "one_hot",
+                                       .observable = true,
                                        .infer = one_hot_type,
                                        .at = one_hot_at,
                                        .reference = one_hot_reference,
+                                       .batch = ops::batch_elementwise<one_hot_op>,
                                        .samples = one_hot_samples};
 
 // y = the index along attributes.axes[0], shape attributes.dims, attributes.dtype (a number).

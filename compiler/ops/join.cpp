@@ -142,6 +142,11 @@ void unslice_reference(ReferenceContext& c) {
   });
 }
 
+Tensor unslice_batch(std::span<const Tensor> operands, const std::vector<bool>&,
+                     const Attributes& attributes, const Dim& count) {
+  return ops::apply(unslice_op, {operands[0]}, ops::bounds_behind_rows(attributes, count));
+}
+
 Tensor unslice(const Tensor& g, const Dims& starts, const Dims& shape,
                std::vector<std::int64_t> steps) {
   Attributes attributes;
@@ -180,6 +185,7 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
                                            .vjp = concatenate_vjp,
                                            .write = concatenate_write,
                                            .reference = concatenate_reference,
+                                           .batch = ops::batch_along_axes<concatenate_op>,
                                            .samples = concatenate_samples};
 
 // y[start + i * step] = x[i] per axis, 0 elsewhere; any dtype. attributes.dims: the starts, then
@@ -196,6 +202,7 @@ constinit const OpRecord unslice_op = {
     },
     .write = unslice_write,
     .reference = unslice_reference,
+    .batch = unslice_batch,
     .samples = unslice_samples};
 
 Family join_family() {

@@ -26,6 +26,12 @@ extern const OpRecord sum_op, prod_op, max_op, min_op, argmax_op, argmin_op, all
 extern const OpRecord dot_op;
 // index.cpp: gathers, scatters, and tensors made of indices.
 extern const OpRecord take_op, scatter_add_op, pick_op, one_hot_op, iota_op, size_op;
+// loop.cpp
+extern const OpRecord loop_op, loop_last_op, loop_stack_op;
+// branch.cpp: one of two values, the other not evaluated.
+extern const OpRecord ifelse_op;
+// print.cpp
+extern const OpRecord print_op;
 // softmax.cpp
 extern const OpRecord softmax_op, log_softmax_op, softmax_cross_entropy_op;
 
@@ -40,6 +46,9 @@ Family join_family();
 Family reduce_family();
 Family dot_family();
 Family index_family();
+Family branch_family();
 Family softmax_family();
+Family loop_family();
+Family print_family();
 
 }  // namespace kroton

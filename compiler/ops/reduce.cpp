@@ -193,6 +193,7 @@ constinit const OpRecord sum_op = {
     .infer = reduced_type<Accepts::numbers>,
     .vjp = sum_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::plus<double>()); },
+    .batch = ops::batch_along_axes<sum_op>,
     .samples = [] { return reduce_samples(sum, numbers, true); }};
 
 // y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
@@ -203,6 +204,7 @@ constinit const OpRecord prod_op = {
     .infer = reduced_type<Accepts::numbers>,
     .vjp = prod_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
+    .batch = ops::batch_along_axes<prod_op>,
     .samples =
         [] {
           std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
@@ -226,6 +228,7 @@ constinit const OpRecord max_op = {
             return std::isnan(best) || best > x ? best : x;
           });
         },
+    .batch = ops::batch_along_axes<max_op>,
     .samples = [] { return reduce_samples(max, numbers, false); }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
@@ -241,6 +244,7 @@ constinit const OpRecord min_op = {
             return std::isnan(best) || best < x ? best : x;
           });
         },
+    .batch = ops::batch_along_axes<min_op>,
     .samples = [] { return reduce_samples(min, numbers, false); }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
@@ -251,6 +255,7 @@ constinit const OpRecord argmax_op = {
     .reduction = Reduction::argmax,
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::greater<double>()); },
+    .batch = ops::batch_along_axes<argmax_op>,
     .samples = [] { return position_samples(argmax); }};
 
 // y = the position (i64) of the first smallest along axes[0], numbers.   Not differentiable.
@@ -261,6 +266,7 @@ constinit const OpRecord argmin_op = {
     .reduction = Reduction::argmin,
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::less<double>()); },
+    .batch = ops::batch_along_axes<argmin_op>,
     .samples = [] { return position_samples(argmin); }};
 
 // y = whether all over axes are true, booleans.   Not differentiable.
@@ -270,6 +276,7 @@ constinit const OpRecord all_op = {
     .reduction = Reduction::all,
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::logical_and<double>()); },
+    .batch = ops::batch_along_axes<all_op>,
     .samples = [] { return reduce_samples(all, booleans, true, false); }};
 
 // y = whether any over axes is true, booleans.   Not differentiable.
@@ -279,6 +286,7 @@ constinit const OpRecord any_op = {
     .reduction = Reduction::any,
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::logical_or<double>()); },
+    .batch = ops::batch_along_axes<any_op>,
     .samples = [] { return reduce_samples(any, booleans, true, false); }};
 
 Family reduce_family() {

@@ -98,6 +98,22 @@ TensorType equal_types(TypeContext& context) {
   return {context.input(0).dtype, equal_shapes(context)};
 }
 
+void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count, const Dim& size) {
+  if (count.is_constant(0)) return;
+  const Dim last = first + Dim(step) * (count - Dim(1));
+  const Dim& low = step > 0 ? first : last;
+  const Dim above = (step > 0 ? last : first) + Dim(1);
+  const std::string where = " on axis " + std::to_string(axis) + " of size " + size.to_string();
+  if (!provably_at_least(size, above)) {
+    context.equal(minimum(size, above), above,
+                  "there is no position " + (above - Dim(1)).to_string() + where);
+  }
+  if (!provably_at_least(low, 0)) {
+    context.equal(minimum(low, 0), 0, "the position " + low.to_string() + " is below 0" + where);
+  }
+}
+
 void fail_value(std::string_view op, const std::string& what) {
   std::string message = std::string(op) + ": " + what;
   if (const auto line = LineScope::current()) {
@@ -257,6 +273,44 @@ Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
   attributes.dims.insert(attributes.dims.end(), sizes.begin(), sizes.end());
   attributes.integers = std::move(steps);
   return apply(slice_op, {x}, std::move(attributes));
+}
+
+Dims with_rows(const Dim& count, const Dims& shape) {
+  Dims result = {count};
+  result.insert(result.end(), shape.begin(), shape.end());
+  return result;
+}
+
+std::vector<Tensor> with_rows(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                              const Dim& count) {
+  std::vector<Tensor> result;
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    const Tensor& x = operands[k];
+    result.push_back(
+        mapped[k] ? x : broadcast_axes(x, with_rows(count, x.shape()), axes_from(1, x.rank())));
+  }
+  return result;
+}
+
+std::vector<int> axes_behind_rows(std::vector<int> axes) {
+  for (int& axis : axes) {
+    ++axis;
+  }
+  return axes;
+}
+
+Attributes bounds_behind_rows(Attributes attributes, const Dim& count) {
+  const auto rank = static_cast<std::ptrdiff_t>(attributes.integers.size());
+  attributes.dims.insert(attributes.dims.begin() + rank, count);
+  attributes.dims.insert(attributes.dims.begin(), Dim(0));
+  attributes.integers.insert(attributes.integers.begin(), 1);
+  return attributes;
+}
+
+Tensor move_axis(const Tensor& x, int from, int to) {
+  std::vector<int> axes = other_axes(x.rank(), {from});
+  axes.insert(axes.begin() + to, from);
+  return axes.empty() ? x : transpose(x, axes);
 }
 
 }  // namespace ops

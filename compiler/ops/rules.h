@@ -39,6 +39,11 @@ TensorType comparison(TypeContext& context) {
 // "sizes differ", and on which axis if there are several.
 std::string sizes_differ(int axis, int rank);
 
+// The positions first, first + step, ... (count of them) lie in [0, size): checked at the call
+// where that is not known.
+void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count, const Dim& size);
+
 // ---- Errors of arguments that are not tensors
 
 // ValueError "op: what  [file:line]".
@@ -87,5 +92,52 @@ Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int
 // slice: element i of the result is element starts + i * steps of x, per axis.
 Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
                      std::vector<std::int64_t> steps);
+
+// ---- Batch rules: operands of which some carry an extra first axis, the axis of the rows
+
+// (count,) + shape.
+Dims with_rows(const Dim& count, const Dims& shape);
+// Every operand with the axis of the rows: those that are not mapped are repeated along it.
+std::vector<Tensor> with_rows(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                              const Dim& count);
+// Each axis, one further back.
+std::vector<int> axes_behind_rows(std::vector<int> axes);
+// The attributes of a slice or unslice that leaves the rows whole.
+Attributes bounds_behind_rows(Attributes attributes, const Dim& count);
+// x with axis `from` at position `to`, the others in their order.
+Tensor move_axis(const Tensor& x, int from, int to);
+
+// Elementwise, or along the last axes whatever stands before them.
+template <const OpRecord& op>
+Tensor batch_elementwise(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                         const Attributes& attributes, const Dim& count) {
+  return apply(op, with_rows(operands, mapped, count), attributes);
+}
+
+// Along attributes.axes of the operands.
+template <const OpRecord& op>
+Tensor batch_along_axes(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                        const Attributes& attributes, const Dim& count) {
+  Attributes shifted = attributes;
+  shifted.axes = axes_behind_rows(std::move(shifted.axes));
+  return apply(op, with_rows(operands, mapped, count), std::move(shifted));
+}
+
+// Row by row along the first axis of every operand and of the result: more of those rows.
+template <const OpRecord& op>
+Tensor batch_rows(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                  const Attributes& attributes, const Dim& count) {
+  std::vector<Tensor> merged = with_rows(operands, mapped, count);
+  const Dim rows = merged[0].shape(1);
+  for (Tensor& operand : merged) {
+    Dims shape(operand.shape().begin() + 1, operand.shape().end());
+    shape[0] = count * rows;
+    operand = reshape(operand, shape);
+  }
+  const Tensor result = apply(op, std::move(merged), attributes);
+  Dims shape = with_rows(count, result.shape());
+  shape[1] = rows;
+  return reshape(result, shape);
+}
 
 }  // namespace kroton::ops

@@ -70,6 +70,13 @@ void broadcast_reference(ReferenceContext& c) {
   });
 }
 
+Tensor broadcast_batch(std::span<const Tensor> operands, const std::vector<bool>&,
+                       const Attributes& attributes, const Dim& count) {
+  std::vector<int> axes = ops::axes_behind_rows(attributes.axes);
+  axes.insert(axes.begin(), 0);
+  return ops::broadcast_axes(operands[0], ops::with_rows(count, attributes.dims), std::move(axes));
+}
+
 std::vector<Sample> broadcast_samples() {
   std::vector<Sample> samples;
   const auto to = [&](const ops::HostShape& shape, const Dims& target) {
@@ -147,6 +154,11 @@ Index reindex(const Dims& from, const Dims& to, const Index& index) {
   return result;
 }
 
+Tensor reshape_batch(std::span<const Tensor> operands, const std::vector<bool>&,
+                     const Attributes& attributes, const Dim& count) {
+  return reshape(operands[0], ops::with_rows(count, attributes.dims));
+}
+
 std::vector<Sample> reshape_samples() {
   std::vector<Sample> samples;
   const auto to = [&](const ops::HostShape& shape, const Dims& target) {
@@ -201,6 +213,13 @@ void transpose_reference(ReferenceContext& c) {
   });
 }
 
+Tensor transpose_batch(std::span<const Tensor> operands, const std::vector<bool>&,
+                       const Attributes& attributes, const Dim&) {
+  std::vector<int> axes = ops::axes_behind_rows(attributes.axes);
+  axes.insert(axes.begin(), 0);
+  return transpose(operands[0], axes);
+}
+
 std::vector<Sample> transpose_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {3}, {3, 17}, {0, 3}, {1, 17}, {2, 3, 5}},
@@ -229,6 +248,8 @@ TensorType slice_type(TypeContext& context) {
     const Dim& start = attributes.dims[at(axis)];
     const Dim from_end = size - start;
     if (!type.shape[at(axis)].is_constant(1)) {
+      ops::check_range(context, axis, start, attributes.integers[at(axis)], type.shape[at(axis)],
+                       size);
       continue;
     }
     const std::string place = " is out of range on axis " + std::to_string(axis);
@@ -271,6 +292,11 @@ void slice_reference(ReferenceContext& c) {
   });
 }
 
+Tensor slice_batch(std::span<const Tensor> operands, const std::vector<bool>&,
+                   const Attributes& attributes, const Dim& count) {
+  return ops::apply(slice_op, {operands[0]}, ops::bounds_behind_rows(attributes, count));
+}
+
 std::vector<Sample> slice_samples() {
   std::vector<Sample> samples;
   const auto cut = [&](const ops::HostShape& shape, const Dims& starts, const Dims& sizes,
@@ -301,6 +327,7 @@ constinit const OpRecord broadcast_op = {.name = "broadcast",
                                          .vjp = broadcast_vjp,
                                          .at = broadcast_at,
                                          .reference = broadcast_reference,
+                                         .batch = broadcast_batch,
                                          .samples = broadcast_samples};
 
 // y = the elements of x, in row-major order, under shape attributes.dims; any dtype.
@@ -319,6 +346,7 @@ constinit const OpRecord reshape_op = {
                                reindex(context.type().shape, context.input_type(0).shape, index));
         },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .batch = reshape_batch,
     .samples = reshape_samples};
 
 // y = x with axis i of y being axis attributes.axes[i] of x; any dtype.
@@ -340,6 +368,7 @@ constinit const OpRecord transpose_op = {.name = "transpose",
                                                return context.input(0, source);
                                              },
                                          .reference = transpose_reference,
+                                         .batch = transpose_batch,
                                          .samples = transpose_samples};
 
 // y[i] = x[start + i * step] per axis; any dtype. attributes.dims: the starts, then the sizes of y;
@@ -351,6 +380,7 @@ constinit const OpRecord slice_op = {.name = "slice",
                                      .vjp = slice_vjp,
                                      .at = slice_at,
                                      .reference = slice_reference,
+                                     .batch = slice_batch,
                                      .samples = slice_samples};
 
 Family shape_family() {

@@ -112,6 +112,13 @@ Tensor cross_entropy_expand(std::span<const Tensor> inputs, const Attributes&) {
   return log(sum(exp(x), 1)) - pick(x, inputs[1]);
 }
 
+// The same logits for all rows: expanded, their normalisation is computed once.
+Tensor cross_entropy_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                           const Attributes& attributes, const Dim& count) {
+  return mapped[0] ? ops::batch_rows<softmax_cross_entropy_op>(operands, mapped, attributes, count)
+                   : Tensor();
+}
+
 void cross_entropy_reference(ReferenceContext& c) {
   const ReferenceValue& logits = *c.inputs[0];
   const auto classes = static_cast<std::size_t>(logits.shape[1]);
@@ -164,6 +171,7 @@ constinit const OpRecord softmax_op = {
     },
     .reference =
         [](ReferenceContext& c) { for_each_line(c, [](double x) { return std::exp(x); }); },
+    .batch = ops::batch_along_axes<softmax_op>,
     .samples = [] { return softmax_samples(softmax); }};
 
 // y = x - log(sum(exp(x))) along attributes.axes[0], floating point only.
@@ -181,6 +189,7 @@ constinit const OpRecord log_softmax_op = {
       return x - log(sum(exp(x), attributes.axes[0], true));
     },
     .reference = [](ReferenceContext& c) { for_each_line(c, [](double x) { return x; }); },
+    .batch = ops::batch_along_axes<log_softmax_op>,
     .samples = [] { return softmax_samples(log_softmax); }};
 
 // y[i] = -log_softmax(logits)[i, labels[i]], floating point logits (n, c), integer labels (n,).
@@ -193,6 +202,7 @@ constinit const OpRecord softmax_cross_entropy_op = {.name = "softmax_cross_entr
                                                      .vjp = cross_entropy_vjp,
                                                      .expand = cross_entropy_expand,
                                                      .reference = cross_entropy_reference,
+                                                     .batch = cross_entropy_batch,
                                                      .samples = cross_entropy_samples};
 
 Family softmax_family() {

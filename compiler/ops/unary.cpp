@@ -108,6 +108,7 @@ constinit const OpRecord neg_op = {
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {neg(g)}; },
     .at = unary_at<loop::Op::neg>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return -x; }); },
+    .batch = ops::batch_elementwise<neg_op>,
     .samples = [] { return ops::unary_samples({.function = neg, .dtypes = numbers}); }};
 
 // y = |x|, numbers.   vjp: dx = dy * sign(x)
@@ -120,6 +121,7 @@ constinit const OpRecord abs_op = {
     .at = unary_at<loop::Op::abs>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::fabs(x); }); },
+    .batch = ops::batch_elementwise<abs_op>,
     .samples = [] { return samples_without_zero(abs); }};
 
 // y = -1, 0 or 1, numbers; NaN stays NaN.   Not differentiable.
@@ -129,6 +131,7 @@ constinit const OpRecord sign_op = {
     .infer = ops::elementwise<Accepts::numbers>,
     .at = sign_at,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, sign_of); },
+    .batch = ops::batch_elementwise<sign_op>,
     .samples = [] { return samples_without_zero(sign); }};
 
 // y = max(x, 0), numbers.   vjp: dx = dy where y > 0, else 0
@@ -143,6 +146,7 @@ constinit const OpRecord relu_op = {
         },
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; }); },
+    .batch = ops::batch_elementwise<relu_op>,
     .samples = [] { return samples_without_zero(relu); }};
 
 // y = the largest integer <= x, floating point only.   Not differentiable.
@@ -152,6 +156,7 @@ constinit const OpRecord floor_op = {
     .at = unary_at<loop::Op::floor>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::floor(x); }); },
+    .batch = ops::batch_elementwise<floor_op>,
     .samples =
         [] {
           return ops::unary_samples(
@@ -165,6 +170,7 @@ constinit const OpRecord ceil_op = {
     .at = unary_at<loop::Op::ceil>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::ceil(x); }); },
+    .batch = ops::batch_elementwise<ceil_op>,
     .samples =
         [] {
           return ops::unary_samples(
@@ -180,6 +186,7 @@ constinit const OpRecord sqrt_op = {
     .at = unary_at<loop::Op::sqrt>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sqrt(x); }); },
+    .batch = ops::batch_elementwise<sqrt_op>,
     .samples = [] { return ops::unary_samples({.function = sqrt, .low = 0.1, .high = 4}); }};
 
 // y = x as attributes.dtype.   vjp: dx = dy as x's dtype, between floating dtypes; else none
@@ -202,6 +209,7 @@ constinit const OpRecord cast_op = {
             c.output.data[i] = converted(c.inputs[0]->data[i], c.inputs[0]->dtype, c.output.dtype);
           }
         },
+    .batch = ops::batch_elementwise<cast_op>,
     .samples = cast_samples};
 
 // y = x.   Not differentiable: the cotangent stops here.
@@ -212,6 +220,7 @@ constinit const OpRecord stop_gradient_op = {
     .infer = ops::elementwise<Accepts::anything>,
     .at = identity_at,
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .batch = ops::batch_elementwise<stop_gradient_op>,
     .samples =
         [] {
           return ops::unary_samples({.function = stop_gradient,

@@ -63,6 +63,17 @@ std::vector<Rule> make_rules() {
       algebra(call("logical_not", {call("logical_not", {x})}), first),
       algebra(call("where", {call("logical_not", {term(2)}), x, y}),
               [](const Match& m) { return where(m[2], m[1], m[0]); }),
+      // Branches of ifelse.
+      algebra(call("ifelse", {y, x, x}), first),
+      algebra(call("ifelse", {number(1), x, y}), first),
+      algebra(call("ifelse", {number(0), x, y}), second),
+      algebra(call("ifelse", {call("logical_not", {term(2)}), x, y}),
+              [](const Match& m) { return ifelse(m[2], m[1], m[0]); }),
+      algebra(call("ifelse", {term(2), call("ifelse", {term(2), x, term(3)}), y}),
+              [](const Match& m) { return ifelse(m[2], m[0], m[1]); }),
+      algebra(call("ifelse", {term(2), x, call("ifelse", {term(2), term(3), y})}),
+              [](const Match& m) { return ifelse(m[2], m[0], m[1]); }),
+
       algebra(call("abs", {-x}), [](const Match& m) { return abs(m[0]); }),
       algebra(call("abs", {call("abs", {x})}), [](const Match& m) { return abs(m[0]); }),
       algebra(call("relu", {call("relu", {x})}), [](const Match& m) { return relu(m[0]); }),

@@ -1,6 +1,7 @@
 // The part of canonicalize about reductions: over axes of size 1, of reductions, of broadcasts.
 #include <kroton/ops.h>
 
+#include "compiler/ops/rules.h"
 #include "compiler/passes/views.h"
 
 namespace kroton {
@@ -134,6 +135,30 @@ Result reshape_of_reduction(Graph& graph, Vertex v) {
   return add_reduction(graph, op, dropped, axes, line);
 }
 
+// The sum of products over the axes before the matrices is one product: those axes are merged into
+// the inner one. The gradient of a parameter that every step of a loop multiplies with is such a
+// sum.
+Result sum_of_products(Graph& graph, Vertex v) {
+  const Vertex dot = graph.operand(v, 0);
+  if (graph[dot].op != &dot_op || graph.use_count(dot) > 1) return std::nullopt;
+  const int matrices = rank(graph, dot) - 2;  // the axis they begin at
+  if (matrices == 0 || graph[v].attributes.axes != ops::axes_from(0, matrices)) return std::nullopt;
+  const std::vector<std::int64_t> flags = graph[dot].attributes.integers;
+  return graph.build(graph.operands(dot), graph[dot].line, [&](std::span<const Tensor> operands) {
+    // (b..., inner, kept) -> (b * inner, kept)
+    const auto merged = [&](const Tensor& x, bool inner_first) {
+      const Tensor y = inner_first ? x : swapaxes(x, -1, -2);
+      const Dim& kept = y.shape(matrices + 1);
+      return reshape(y, {element_count({y.shape().begin(), y.shape().end() - 1}), kept});
+    };
+    Attributes attributes;
+    attributes.integers = {1, 0};
+    return ops::apply(dot_op,
+                      {merged(operands[0], flags[0] != 0), merged(operands[1], flags[1] == 0)},
+                      std::move(attributes));
+  });
+}
+
 // The sign leaves a sum.
 Result sum_of_negated(Graph& graph, Vertex v) {
   const Vertex negated = graph.operand(v, 0);
@@ -155,6 +180,7 @@ std::vector<Rule> reduction_rules() {
     rules.push_back({op, reduction_of_broadcast});
   }
   rules.push_back({"sum", sum_of_negated});
+  rules.push_back({"sum", sum_of_products});
   return rules;
 }
 

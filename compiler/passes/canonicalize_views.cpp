@@ -8,6 +8,7 @@
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/views.h"
+#include "compiler/scan/scan.h"
 
 namespace kroton {
 namespace {
@@ -289,6 +290,44 @@ Result slice_of_all(Graph& graph, Vertex v) {
   return x;
 }
 
+// The last row of the states of all steps: the state after the last step. With it alone wanted, the
+// others are not stored.
+Result last_of_stack(Graph& graph, Vertex v) {
+  const Vertex stack = graph.operand(v, 0);
+  if (graph[stack].op != &loop_stack_op) return std::nullopt;
+  const Attributes& attributes = graph[stack].attributes;
+  const Vertex loop = graph.operand(stack, 0);
+  const LoopView view(graph[loop].attributes);
+  const std::vector<Tensor>& next = graph[loop].attributes.body->results;
+  const bool backwards = attributes.integers[0] != 0;
+  if (!shape(graph, v)[0].is_constant(1) ||
+      !(starts(graph, v)[0] == (backwards ? Dim(0) : view.count - Dim(1)))) {
+    return std::nullopt;
+  }
+  const auto state = std::find_if(next.begin(), next.end(), [&](const Tensor& t) {
+    return same(t, attributes.body->results[0]);
+  });
+  if (state == next.end()) return std::nullopt;
+  const int number = static_cast<int>(state - next.begin());
+  Attributes last;
+  last.dtype = attributes.dtype;
+  last.dims.assign(attributes.dims.begin() + 1, attributes.dims.end());
+  last.integers = {number, view.states - number};
+  const SourceLine line = graph[v].line;
+  const Vertex value = graph.add(loop_last_op, {loop}, std::move(last), line);
+  Dims from = starts(graph, v), sizes = shape(graph, v);
+  from[0] = 0;
+  const Vertex row = add_reshape(
+      graph, value,
+      [&] {
+        Dims with_step = shape(graph, stack);
+        with_step[0] = 1;
+        return with_step;
+      }(),
+      line);
+  return add_slice(graph, row, from, sizes, graph[v].attributes.integers, line);
+}
+
 Result slice_of_slice(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
   if (graph[inner].op != &slice_op) return std::nullopt;
@@ -350,6 +389,7 @@ std::vector<Rule> view_rules() {
       {"transpose", transpose_of_dot},
       {"dot", dot_of_transpose},
       {"slice", slice_of_all},
+      {"slice", last_of_stack},
       {"slice", slice_of_slice},
       {"slice", slice_of_broadcast},
       {"slice", slice_of_elementwise},

@@ -97,7 +97,8 @@ bool fold_constants(Graph& graph) {
     // Leaves are folded already, a repeated literal is how a constant looks, and an iota is cheaper
     // than an array of its values.
     const bool folded = data.op->kind == OpKind::leaf || uniform_literal(graph, v).has_value();
-    if (folded || data.op == &iota_op) continue;
+    // What fails or prints does so at the call, and only if it is needed there.
+    if (folded || data.op == &iota_op || data.op->observable) continue;
     const std::optional<Vertex> value = fold(graph, v);
     if (!value || !(graph[*value].type == graph[v].type)) continue;
     graph.replace(v, *value);

@@ -75,6 +75,7 @@ class Fuser {
  public:
   explicit Fuser(const Graph& graph)
       : graph_(graph),
+        guards_(find_guards(graph)),
         demands_(graph.size()),
         computed_(graph.size()),
         wanted_(graph.size(), false) {
@@ -115,10 +116,30 @@ class Fuser {
       case OpKind::write:
         store(v, new_cluster(v, Cluster::Kind::write, {}), demands);
         break;
+      case OpKind::result:
+        result_.stored[v] = true;  // by the loop's cluster
+        return;
+      case OpKind::loop:
+        place_loop(v);
+        break;
+      case OpKind::branch:
+        store(v, new_cluster(v, Cluster::Kind::branch, {}), demands);
+        break;
       case OpKind::composite:
         throw InternalError("fusion: " + std::string(op.name) + " should have been expanded");
     }
     ask_operands(v);
+  }
+
+  // A loop is a cluster with its results, whose readers have been placed before.
+  void place_loop(Vertex v) {
+    const int c = new_cluster(v, Cluster::Kind::loop, {});
+    computed_[v][c];
+    for (Vertex result : graph_.users(v)) {
+      computed_[result][c];
+      at(c).roots.push_back(result);
+      for (const auto& [reader, demand] : demands_[result]) successors_[c].insert(reader);
+    }
   }
 
   bool must_store(Vertex v, const Demands& demands) const {
@@ -153,10 +174,15 @@ class Fuser {
     }
     for (const auto& [c, demand] : demands) {
       const Cluster& cluster = at(c);
-      if (cluster.kind == Cluster::Kind::write || size_of_[c] >= largest_cluster) continue;
+      if (!takes_members(cluster) || size_of_[c] >= largest_cluster) continue;
+      if (cluster.guard != guards_[v]) continue;
       if (demand.points.size() != 1 || demand.needs_storage) continue;
-      const bool full = same_index(demand.points[0], cluster.full_point());
-      const bool outer = same_index(demand.points[0], cluster.outer_point());
+      // A slice from the start is read at the same points, but is not the whole.
+      const Dims& shape = graph_[v].type.shape;
+      const bool full =
+          shape == cluster.domain && same_index(demand.points[0], cluster.full_point());
+      const bool outer =
+          shape == cluster.outer_domain() && same_index(demand.points[0], cluster.outer_point());
       // Sharing a loop with a reduction saves reading v again; sharing one with the product or the
       // reduction that v comes from saves storing what is in between.
       if (cluster.reduces() && full && !outer && feeds_from_elsewhere(v, cluster)) continue;
@@ -181,7 +207,7 @@ class Fuser {
     for (auto& [c, demand] : demands) {
       if (demand.points.size() != 1 || demand.needs_storage || size_of_[c] >= largest_cluster)
         continue;
-      if (!stays_acyclic(c, demands)) continue;
+      if (at(c).guard != guards_[v] || !stays_acyclic(c, demands)) continue;
       if (!join_reduction(c, demand.points[0], graph_[v].type.shape, input.shape, removed))
         continue;
       finish(v, c, demands);
@@ -230,7 +256,7 @@ class Fuser {
       Cluster& cluster = at(c);
       if (demand.points.size() != 1 || demand.needs_storage) continue;
       if (cluster.kind != Cluster::Kind::loops || cluster.reduces()) continue;
-      if (cluster.domain != graph_[v].type.shape) continue;
+      if (cluster.guard != guards_[v] || cluster.domain != graph_[v].type.shape) continue;
       if (!same_index(demand.points[0], cluster.full_point())) continue;
       if (!stays_acyclic(c, demands)) continue;
       cluster.kind = Cluster::Kind::dot;
@@ -267,10 +293,15 @@ class Fuser {
     }
   }
 
+  // Those of write and branch are one op by itself.
+  static bool takes_members(const Cluster& cluster) {
+    return cluster.kind == Cluster::Kind::loops || cluster.kind == Cluster::Kind::dot;
+  }
+
   // Whether evaluating v inside cluster c repeats no costly work.
   bool worth_inlining(Vertex v, int c, const Demand& demand) {
     const Cluster& cluster = at(c);
-    if (cluster.kind == Cluster::Kind::write || size_of_[c] >= largest_cluster) return false;
+    if (!takes_members(cluster) || size_of_[c] >= largest_cluster) return false;
     const int cost = graph_[v].op->cost;
     if (cost <= cheap && demand.points.size() <= 4) return true;
     if (demand.points.size() > 1) return false;
@@ -346,11 +377,14 @@ class Fuser {
     for (auto& [c, demand] : computed_[v]) {
       const Cluster& cluster = at(c);
       const bool regroups = is_regrouping(v);
-      if (op.kind == OpKind::write || op.kind == OpKind::dot || regroups || demand.needs_storage) {
+      const bool copies = op.kind == OpKind::branch;
+      if (op.kind == OpKind::write || op.kind == OpKind::dot || op.kind == OpKind::loop || copies ||
+          regroups || demand.needs_storage) {
         for (Vertex o : operands) {
+          if (op.kind == OpKind::loop) o = stored_source(graph_, o);
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
-          asked.needs_order = asked.needs_order || regroups;
+          asked.needs_order = asked.needs_order || regroups || copies || op.kind == OpKind::loop;
         }
         continue;
       }
@@ -375,6 +409,7 @@ class Fuser {
     Cluster cluster;
     cluster.kind = kind;
     cluster.hero = hero;
+    cluster.guard = guards_[hero];
     cluster.domain = domain;
     for (std::size_t axis = 0; axis < domain.size(); ++axis) {
       cluster.variables.push_back(
@@ -438,6 +473,7 @@ class Fuser {
   Cluster& at(int c) { return result_.clusters[static_cast<std::size_t>(c)]; }
 
   const Graph& graph_;
+  std::vector<Guard> guards_;  // by vertex
   Fusion result_;
   std::vector<Demands> demands_;           // by vertex
   std::vector<Demands> computed_;          // by vertex: where it is evaluated, at which points
@@ -467,6 +503,19 @@ Index Cluster::outer_point() const {
   return point;
 }
 
+Dims Cluster::outer_domain() const {
+  Dims shape;
+  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
+    if (!reduced[axis]) shape.push_back(domain[axis]);
+  }
+  return shape;
+}
+
+Vertex stored_source(const Graph& graph, Vertex v) {
+  while (graph.is_op(v, "reshape")) v = graph.operand(v, 0);
+  return v;
+}
+
 bool same_index(const Index& a, const Index& b) {
   return a == b;  // expressions are hash-consed: equal handles, equal expressions
 }
@@ -486,7 +535,7 @@ std::string Fusion::to_string(const Graph& graph) const {
   std::string text;
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "dot", "write"};
+    const char* kinds[] = {"loops", "dot", "write", "loop", "branch"};
     text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
             " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {
@@ -494,6 +543,9 @@ std::string Fusion::to_string(const Graph& graph) const {
       for (std::size_t axis = 0; axis < cluster.reduced.size(); ++axis) {
         if (cluster.reduced[axis]) text += " " + std::to_string(axis);
       }
+    }
+    for (const auto& [condition, holds] : cluster.guard) {
+      text += (holds ? " if %" : " unless %") + std::to_string(condition);
     }
     text += ":";
     for (Vertex v : cluster.members) {

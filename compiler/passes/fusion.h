@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "compiler/ir/graph.h"
+#include "compiler/passes/guards.h"
 
 namespace kroton {
 
@@ -13,7 +13,9 @@ struct Cluster {
   enum class Kind : std::uint8_t {
     loops,  // elementwise work, with or without reductions over the reduced axes
     dot,    // one matrix product and the elementwise work on its result
-    write   // one op of kind write
+    write,  // one op of kind write
+    loop,   // a loop and its results
+    branch  // one ifelse
   };
   Kind kind = Kind::loops;
   Dims domain;                            // one size per axis of the iteration space
@@ -21,11 +23,13 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // dot: the product; write: the op
+  Graph::Vertex hero = 0;                 // dot: the product; write, loop, branch: the op
+  Guard guard;                            // when it is needed
 
   bool reduces() const;
   Index full_point() const;   // all variables
   Index outer_point() const;  // the variables of the axes that are not reduced
+  Dims outer_domain() const;  // the sizes of those axes
 };
 
 struct Fusion {
@@ -35,8 +39,12 @@ struct Fusion {
 };
 
 // Greedy, users before operands: a vertex joins the cluster of its users when that saves a store
-// and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic.
+// and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic. What a
+// cluster stores is all needed under the same guard, which is the cluster's.
 Fusion fuse(const Graph& graph);
+
+// Whose memory holds the elements of a loop's operand: its own, or that of what it regroups.
+Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);
 
 // The index at which `v` reads its operand at position k when `v` itself is evaluated at `point`:
 // one entry per read. For pointwise vertices.

@@ -19,6 +19,9 @@ bool eliminate_common_subexpressions(Graph& graph);
 // Evaluates vertices whose operands are constants (by the reference interpreter, results of at
 // most 1024 elements).
 bool fold_constants(Graph& graph);
+// What may fail and is needed in several branches of ifelse, but not always, gets a condition of
+// its own: v becomes ifelse(one of these branches is taken, v, 0). Nothing may merge them again.
+bool confine_failures(Graph& graph);
 // Drops what no output or update needs.
 bool eliminate_dead_code(Graph& graph);
 // Replaces composite ops (softmax, mean, ...) by their compositions.
@@ -27,6 +30,9 @@ bool expand_composites(Graph& graph);
 // operand, one row or one column) into sum(a * b).
 bool reduce_small_dots(Graph& graph);
 
+// Runs the passes on the bodies of loops; states, rows and operands that no result needs leave.
+bool optimize_loops(Graph& graph);
+
 // Whether the verifier runs after each pass; in debug builds it does anyway. Tests set it.
 extern bool verify_passes;
 
@@ -34,6 +40,8 @@ extern bool verify_passes;
 // names separated by commas; "input" is the graph before the first pass) prints the graph after
 // each pass, KROTON_TIME the time of each.
 void run_passes(Graph& graph);
+// The same on the body of a loop, with its dumps titled so.
+void run_passes_in_loop(Graph& body);
 // The part of the table that is worth running on a cost before it is differentiated:
 // canonicalize, stabilize, cse. Keeps composites.
 void run_passes_before_gradient(Graph& graph);

@@ -29,6 +29,9 @@ constexpr Pass passes[] = {
     {"fold", fold_constants, "its literals are matched by the second canonicalize"},
     {"canonicalize", canonicalize, "tidies the compositions of expand and small_dots"},
     {"cse", eliminate_common_subexpressions, "merges what the compositions have in common"},
+    {"loops", optimize_loops, "when all that is left of a loop's results is known to be wanted"},
+    {"confine_failures", confine_failures,
+     "after all that may merge what different branches need, or find a branch useless"},
     {"dce", eliminate_dead_code, "leaves fusion a graph without dead vertices, numbered in order"},
 };
 
@@ -46,9 +49,8 @@ bool dumps(const char* pass) {
   return list == ",all," || list.find("," + std::string(pass) + ",") != std::string::npos;
 }
 
-void run(Graph& graph, bool before_gradient) {
+void run(Graph& graph, const char* title, bool before_gradient) {
   const bool times = std::getenv("KROTON_TIME") != nullptr;
-  const char* title = before_gradient ? "== before the gradient: " : "== ";
   if (dumps("input")) std::fprintf(stderr, "%sinput\n%s", title, to_string(graph).c_str());
   for (const Pass& pass : passes) {
     if (before_gradient && !pass.before_gradient) continue;
@@ -75,7 +77,8 @@ void run(Graph& graph, bool before_gradient) {
 
 bool verify_passes = false;
 
-void run_passes(Graph& graph) { run(graph, false); }
-void run_passes_before_gradient(Graph& graph) { run(graph, true); }
+void run_passes(Graph& graph) { run(graph, "== ", false); }
+void run_passes_in_loop(Graph& body) { run(body, "== in a loop: ", false); }
+void run_passes_before_gradient(Graph& graph) { run(graph, "== before the gradient: ", true); }
 
 }  // namespace kroton

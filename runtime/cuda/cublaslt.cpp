@@ -2,7 +2,7 @@
 
 #include <kroton/error.h>
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 namespace {
 
 void check(const CublasLtApi& api, cublasStatus status, const char* what) {
@@ -120,4 +120,4 @@ void CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream s
         "cublasLtMatmul");
 }
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

@@ -8,7 +8,7 @@
 #include "runtime/cuda/cublaslt_api.h"
 #include "runtime/device_product.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 // What cuBLASLt needs to know of one product beyond its addresses. The library is column-major, so
 // it is told to compute dᵀ = bᵀ·aᵀ: our rows are its columns. No device is needed to make one.
@@ -48,4 +48,4 @@ class CublasLt {
   std::map<Key, std::unique_ptr<CublasLtPlan>> plans_;
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

@@ -6,7 +6,7 @@
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/library.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 using cublasStatus = int;  // 0: success
 using cublasLtHandle = struct cublasLtContext*;
@@ -84,4 +84,4 @@ struct CublasLtApi {
   }
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

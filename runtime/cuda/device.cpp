@@ -6,11 +6,12 @@
 #include <map>
 #include <vector>
 
+#include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/nvrtc.h"
 
 namespace kroton {
-namespace cuda {
+namespace nvidia {
 
 const DriverApi& driver() {
   static const DriverApi loaded;
@@ -146,6 +147,25 @@ class CudaDevice : public Device {
           "cuLaunchKernel");
   }
 
+  bool has_products() override {
+    const Use use(*this);
+    if (!looked_for_products_) {
+      looked_for_products_ = true;
+      try {
+        products_ = std::make_unique<CublasLt>();
+        workspace_ = allocate(CublasLt::workspace_bytes);
+      } catch (const DeviceError&) {
+        products_.reset();  // without it, kernels compute products
+      }
+    }
+    return products_ != nullptr;
+  }
+
+  void product(const DeviceProduct& product) override {
+    const Use use(*this);
+    products_->product(product, workspace_, stream_);
+  }
+
   void synchronize() override {
     const Use use(*this);
     check(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize");
@@ -193,6 +213,9 @@ class CudaDevice : public Device {
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   std::vector<void*> parameters_;
+  bool looked_for_products_ = false;
+  std::unique_ptr<CublasLt> products_;
+  DeviceAddress workspace_ = 0;
 };
 
 std::shared_ptr<Device> open_device(int number) {
@@ -235,19 +258,19 @@ Devices& devices() {
 }
 
 }  // namespace
-}  // namespace cuda
+}  // namespace nvidia
 
 std::shared_ptr<Device> cuda_device(int number) {
-  cuda::Devices& all = cuda::devices();
+  nvidia::Devices& all = nvidia::devices();
   const std::lock_guard lock(all.mutex);
   if (all.replacement) return all.replacement(number);
   const auto found = all.opened.find(number);
   if (found != all.opened.end()) return found->second;
-  return all.opened.emplace(number, cuda::open_device(number)).first->second;
+  return all.opened.emplace(number, nvidia::open_device(number)).first->second;
 }
 
 void replace_cuda_devices(std::function<std::shared_ptr<Device>(int number)> open) {
-  cuda::Devices& all = cuda::devices();
+  nvidia::Devices& all = nvidia::devices();
   const std::lock_guard lock(all.mutex);
   all.replacement = std::move(open);
 }

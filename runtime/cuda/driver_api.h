@@ -5,7 +5,7 @@
 
 #include "runtime/cuda/library.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 using CUresult = int;  // 0: success
 using CUdevice = int;
@@ -88,4 +88,4 @@ struct DriverApi {
 // Loaded at the first call; DeviceError if it is not there.
 const DriverApi& driver();
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

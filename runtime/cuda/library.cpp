@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <set>
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 Library::Library(std::string what, const std::vector<std::string>& names) : what_(std::move(what)) {
   std::vector<std::string> paths = names;
@@ -37,4 +37,4 @@ void* Library::symbol(const char* name) const {
   return address;
 }
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

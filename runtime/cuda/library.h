@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 class Library {
  public:
@@ -28,4 +28,4 @@ class Library {
   void* handle_ = nullptr;
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

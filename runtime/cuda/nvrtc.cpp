@@ -3,11 +3,14 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
 
+#include "runtime/cache.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc_api.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 namespace {
 
 const NvrtcApi& api() {
@@ -64,6 +67,16 @@ std::string Nvrtc::compile(const std::string& source, const std::string& name,
   const bool exact = known == capability;
   const std::string architecture =
       (exact ? "--gpu-architecture=sm_" : "--gpu-architecture=compute_") + std::to_string(known);
+  const char* options[] = {architecture.c_str(), "--std=c++17", "--fmad=false"};
+
+  std::string identity = "NVRTC " + version_;
+  for (const std::string_view part : {options[0], options[1], options[2], name.c_str()}) {
+    identity += '\n';
+    identity += part;
+  }
+  const Digest key = sha256(identity + '\n' + source);
+  const Cache cache = Cache::from_environment();
+  if (std::optional<std::string> kept = cache.load(key)) return std::move(*kept);
 
   struct Holder {
     nvrtcProgram program = nullptr;
@@ -74,7 +87,6 @@ std::string Nvrtc::compile(const std::string& source, const std::string& name,
   check(api().nvrtcCreateProgram(&holder.program, source.c_str(), (name + ".cu").c_str(), 0,
                                  nullptr, nullptr),
         "nvrtcCreateProgram");
-  const char* options[] = {architecture.c_str(), "--std=c++17", "--fmad=false"};
   const nvrtcResult result = api().nvrtcCompileProgram(holder.program, 3, options);
   if (result != 0) {
     std::size_t length = 0;
@@ -92,7 +104,8 @@ std::string Nvrtc::compile(const std::string& source, const std::string& name,
   check(exact ? api().nvrtcGetCUBIN(holder.program, image.data())
               : api().nvrtcGetPTX(holder.program, image.data()),
         "the code");
+  cache.store(key, image);
   return image;
 }
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

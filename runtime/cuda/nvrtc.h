@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 class Nvrtc {
  public:
@@ -20,6 +20,7 @@ class Nvrtc {
   // newest it does know, which the driver finishes. Arithmetic is done as written: no product and
   // sum become one operation unless the text says so. InternalError with the compiler's log when
   // the text does not compile; DeviceError when the capability is older than the library knows.
+  // What was compiled before comes from the on-disk cache.
   std::string compile(const std::string& source, const std::string& name, int capability) const;
 
  private:
@@ -29,4 +30,4 @@ class Nvrtc {
   std::vector<int> architectures_;
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

@@ -4,7 +4,7 @@
 
 #include "runtime/cuda/library.h"
 
-namespace kroton::cuda {
+namespace kroton::nvidia {
 
 using nvrtcResult = int;  // 0: success
 using nvrtcProgram = struct nvrtcProgramHandle*;
@@ -46,4 +46,4 @@ struct NvrtcApi {
   }
 };
 
-}  // namespace kroton::cuda
+}  // namespace kroton::nvidia

@@ -24,8 +24,16 @@ ProgramCall::ProgramCall(const Program& program, const std::vector<Array>& input
   arena_ = Array::zeros({value(program.arena_bytes) / 8 + 8}, i64);
 }
 
-std::optional<loop::IndexFault> ProgramCall::interpret() {
-  for (const Step& step : program_.steps) {
+std::optional<loop::IndexFault> ProgramCall::interpret() { return interpret(program_.steps); }
+
+std::optional<loop::IndexFault> ProgramCall::interpret(const std::vector<Step>& steps) {
+  for (const Step& step : steps) {
+    if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      const auto* taken = static_cast<const std::uint8_t*>(address((*branch)->condition));
+      const auto fault = interpret(*taken != 0 ? (*branch)->then_steps : (*branch)->else_steps);
+      if (fault) return fault;
+      continue;
+    }
     const auto& kernel = std::get<loop::Kernel>(step.kind);
     loop::Memory memory;
     memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };

@@ -15,7 +15,7 @@ class ProgramCall {
  public:
   ProgramCall(const kroton::Program& program, const std::vector<kroton::Array>& inputs);
 
-  // Runs the steps, which must be kernels, by the interpreter of the loop IR, until one fails.
+  // Runs the steps, which must be kernels or branches, by the interpreter of the loop IR, until one fails.
   std::optional<kroton::loop::IndexFault> interpret();
 
   // Inputs, shared variables, outputs.
@@ -28,6 +28,7 @@ class ProgramCall {
   std::int64_t value(const kroton::Dim& dim) const;
 
  private:
+  std::optional<kroton::loop::IndexFault> interpret(const std::vector<kroton::Step>& steps);
   const kroton::Program& program_;
   std::map<std::uint64_t, std::int64_t> values_;
   std::vector<kroton::Array> arrays_;

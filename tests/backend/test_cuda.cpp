@@ -125,7 +125,9 @@ TEST_CASE("cuda: training steps agree with the CPU's, with and without graphs") 
   const Classifier on_cpu, on_cuda, plain;
   const auto cpu_step = on_cpu.step(kt::cpu());
   const auto cuda_step = on_cuda.step(kt::cuda());
-  const auto plain_step = plain.step(kt::cuda(0, false));
+  kt::Target without_graphs = kt::cuda();
+  without_graphs.graphs = false;
+  const auto plain_step = plain.step(without_graphs);
   const int graphs = gpu_emulator::counts().graphs;
   for (int i = 0; i < 6; ++i) {
     const std::int64_t n = i == 4 ? 3 : 17;

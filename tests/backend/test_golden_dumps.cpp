@@ -51,6 +51,15 @@ TEST_CASE("golden: softmax of rows") {
   check_golden("softmax", dump({x}, {softmax(x)}));
 }
 
+TEST_CASE("golden: ifelse with a gradient and an update") {
+  const Tensor c = scalar("c", boolean);
+  const Tensor x = tensor("x", {17});
+  const Tensor ids = tensor("ids", {3}, i64);
+  const Shared w = shared(Array::zeros({17}), "w");
+  const Tensor loss = ifelse(c, sum(take(tanh(x * w), ids)), sum(w * w));
+  check_golden("ifelse", dump({c, x, ids}, {loss}, {{w, ifelse(c, w - 0.1 * grad(loss, w), w)}}));
+}
+
 TEST_CASE("golden: a dump is the same every time") {
   const auto once = [] {
     const Tensor x = matrix("x");

@@ -196,6 +196,21 @@ TEST_CASE("concatenate, stack, pad, reshape, transpose and slices") {
                {5e-6, 1e-13});
 }
 
+TEST_CASE("the front of a value and its rest, in kernels of their own") {
+  // The front is read at the same indices as the whole; the loop over it computes no more.
+  const Tensor x = vector("x", f64);
+  const Tensor total = x + exp(x);
+  const Tensor front = total(slice(0, 2)) + sum(x);
+  const Tensor rest = total(slice(2, end)) * cos(x(slice(2, end)));
+  check_shapes(x, {front, rest}, {{2}, {3}, {17}});
+  check_shapes(x, {x(slice(0, 2)) + total(slice(0, 2)), rest}, {{2}, {3}, {17}});
+  const Tensor m = matrix("m", f64);
+  const Tensor grown = m * exp(m);
+  const Tensor column = sum(grown(all, slice(0, 2)), 1);
+  check_shapes(m, {column, grown(all, slice(1, end)) + m(all, slice(1, end))},
+               {{1, 2}, {3, 3}, {17, 5}});
+}
+
 TEST_CASE("long chains compile and agree") {
   const Tensor x = vector("x");
   const Array value = Array::uniform({17}, 4, -1, 1);

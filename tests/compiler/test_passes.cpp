@@ -383,6 +383,25 @@ TEST_CASE("expand: composites and stop_gradient") {
   CHECK(after(expand_composites, exp(x)) == "unchanged");
 }
 
+TEST_CASE("canonicalize: the sum of products is one product") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 5, 3}, f64);
+  const Tensor y = tensor("y", {n, 5, 4}, f64);
+  const Tensor outer_x = tensor("outer_x", {n, 3}, f64);
+  const Tensor outer_y = tensor("outer_y", {n, 4}, f64);
+  CHECK(canonical(sum(matmul(swapaxes(x, 1, 2), y), 0)) ==
+        "dot{integers=[1, 0]}(reshape{dims=(5*n, 3)}(x), reshape{dims=(5*n, 4)}(y))");
+  CHECK(canonical(sum(matmul(expand_dims(outer_x, 2), expand_dims(outer_y, 1)), 0)) ==
+        "dot{integers=[1, 0]}(outer_x, outer_y)");
+  const Tensor rows = tensor("rows", {n, 4, 5}, f64);
+  CHECK(canonical(sum(matmul(rows, y), 0)) ==
+        "dot{integers=[1, 0]}(reshape{dims=(5*n, 4)}(transpose{axes=[0, 2, 1]}(rows)), "
+        "reshape{dims=(5*n, 4)}(y))");
+  // A sum over rows of the product, or over some of the axes before it, is another thing.
+  CHECK(canonical(sum(matmul(swapaxes(x, 1, 2), y), 1)) ==
+        "sum{axes=[1]}(dot{integers=[1, 0]}(x, y))");
+}
+
 TEST_CASE("small_dots: products with a unit size become reductions") {
   const Dim n = dim("n");
   const auto small = [](const Tensor& expression) {

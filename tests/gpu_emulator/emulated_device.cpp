@@ -23,6 +23,7 @@ using kroton::DeviceAddress;
 using kroton::DeviceError;
 using kroton::DeviceGraph;
 using kroton::DeviceModule;
+using kroton::DeviceProduct;
 using kroton::InternalError;
 using kroton::KernelArgument;
 
@@ -151,7 +152,7 @@ class Graph : public DeviceGraph {
 
 class EmulatedDevice : public Device {
  public:
-  EmulatedDevice() = default;
+  explicit EmulatedDevice(bool products) : products_(products) {}
   ~EmulatedDevice() override {
     for (auto& [address, allocation] : allocations_) release(allocation);
   }
@@ -227,6 +228,20 @@ class EmulatedDevice : public Device {
     run_or_note([this, &called, blocks, threads,
                  list = std::vector<KernelArgument>(arguments.begin(), arguments.end())] {
       run(called, blocks, threads, list);
+    });
+  }
+
+  bool has_products() override { return products_; }
+
+  void product(const DeviceProduct& p) override {
+    const std::lock_guard lock(mutex);
+    run_or_note([this, p] {
+      ++all_counts().products;
+      if (p.dtype == kroton::DType::f32) {
+        multiply<float>(p);
+      } else {
+        multiply<double>(p);
+      }
     });
   }
 
@@ -327,23 +342,52 @@ class EmulatedDevice : public Device {
     }
   }
 
+  template <class T>
+  void multiply(const DeviceProduct& p) {
+    const auto element = [&](const DeviceProduct::Matrix& m, std::int64_t batch, std::int64_t row,
+                             std::int64_t column) {
+      const std::int64_t at = batch * m.batch_stride + (m.transposed ? column : row) * m.leading +
+                              (m.transposed ? row : column);
+      return static_cast<T*>(memory(m.address + static_cast<DeviceAddress>(at) * sizeof(T),
+                                    static_cast<std::int64_t>(sizeof(T))));
+    };
+    for (std::int64_t n = 0; n < p.batch; ++n) {
+      for (std::int64_t i = 0; i < p.rows; ++i) {
+        for (std::int64_t j = 0; j < p.columns; ++j) {
+          double sum = 0;
+          for (std::int64_t k = 0; k < p.inner; ++k) {
+            sum += static_cast<double>(*element(p.a, n, i, k)) * *element(p.b, n, k, j);
+          }
+          sum *= p.alpha;
+          if (p.beta != 0) sum += p.beta * *element(p.c, n, i, j);
+          if (p.bias != 0) sum += *element({p.bias, 0, 0, false}, 0, 0, j);
+          *element(p.d, n, i, j) = static_cast<T>(sum);
+        }
+      }
+    }
+  }
+
   std::string name_ = "cuda:0 (emulated)";
+  bool products_;
   std::map<DeviceAddress, Allocation> allocations_;
   std::unique_ptr<Graph> capture_;
 };
 
 }  // namespace
 
-std::shared_ptr<Device> make_device() { return std::make_shared<EmulatedDevice>(); }
+std::shared_ptr<Device> make_device(bool products) {
+  return std::make_shared<EmulatedDevice>(products);
+}
 
-TestCuda::TestCuda() : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
+TestCuda::TestCuda(bool products) : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
   if (!emulated_) return;
-  kroton::replace_cuda_devices([device = make_device()](int number) -> std::shared_ptr<Device> {
-    if (number != 0) {
-      throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
-    }
-    return device;
-  });
+  kroton::replace_cuda_devices(
+      [device = make_device(products)](int number) -> std::shared_ptr<Device> {
+        if (number != 0) {
+          throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
+        }
+        return device;
+      });
 }
 
 TestCuda::~TestCuda() { kroton::replace_cuda_devices({}); }

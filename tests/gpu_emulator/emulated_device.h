@@ -8,14 +8,14 @@
 
 namespace gpu_emulator {
 
-// One device of its own.
-std::shared_ptr<kroton::Device> make_device();
+// One device of its own; with `products`, it has a library of matrix products.
+std::shared_ptr<kroton::Device> make_device(bool products = false);
 
 // While one lives, kt::cuda() is an emulated device; this machine's own where the environment has
 // KROTON_TEST_GPU, as tests/gpu/run sets it.
 class TestCuda {
  public:
-  TestCuda();
+  explicit TestCuda(bool products = false);
   ~TestCuda();
   TestCuda(const TestCuda&) = delete;
   TestCuda& operator=(const TestCuda&) = delete;
@@ -31,6 +31,7 @@ struct Counts {
   int launches = 0;      // of kernels, those of graphs included
   int graphs = 0;        // captured
   int graph_launches = 0;
+  int products = 0;  // by the library
   int uploads = 0;
   int downloads = 0;
   int allocations = 0;  // alive

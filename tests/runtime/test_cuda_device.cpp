@@ -2,9 +2,11 @@
 #include <doctest/doctest.h>
 #include <kroton/error.h>
 
+#include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
 #include "runtime/device.h"
+#include "tests/left_out.h"
 
 namespace kt = kroton;
 
@@ -28,14 +30,14 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST_CASE("a missing library is an error that says what was tried") {
   const std::string message = device_error(
-      [] { kt::cuda::Library("the library of dreams", {"libdreams.so.3", "libdreams.so"}); });
+      [] { kt::nvidia::Library("the library of dreams", {"libdreams.so.3", "libdreams.so"}); });
   CHECK(message.starts_with("the library of dreams is not on this machine; tried:"));
   CHECK(contains(message, "libdreams.so.3"));
   CHECK(contains(message, "/usr/local/cuda/lib64/libdreams.so"));
 }
 
 TEST_CASE("a library without a function is an error that names both") {
-  const kt::cuda::Library library("the C library", {"libc.so.6"});
+  const kt::nvidia::Library library("the C library", {"libc.so.6"});
   void (*missing)() = nullptr;
   CHECK(device_error([&] { library.find(missing, "kroton_no_such_function"); }) ==
         "the C library (libc.so.6) has no function kroton_no_such_function");
@@ -50,12 +52,12 @@ TEST_CASE("a CUDA device that is not there is an error that says what is missing
 }
 
 TEST_CASE("NVRTC compiles, and reports what does not compile") {
-  const std::string missing = device_error([] { kt::cuda::Nvrtc::get(); });
+  const std::string missing = device_error([] { kt::nvidia::Nvrtc::get(); });
   if (!missing.empty()) {
-    MESSAGE("NVRTC is not on this machine: nothing compiled");
+    leave_out("NVRTC compiles", missing);
     return;
   }
-  const kt::cuda::Nvrtc& nvrtc = kt::cuda::Nvrtc::get();
+  const kt::nvidia::Nvrtc& nvrtc = kt::nvidia::Nvrtc::get();
   REQUIRE(!nvrtc.architectures().empty());
   const std::string source =
       "extern \"C\" __global__ void twice(float* x) { x[threadIdx.x] *= 2.0f; }\n";
@@ -72,5 +74,32 @@ TEST_CASE("NVRTC compiles, and reports what does not compile") {
     CHECK(contains(text, "wrong does not compile"));
     CHECK(contains(text, "identifier \"y\" is undefined"));
     CHECK(contains(text, "2  extern"));
+  }
+}
+
+TEST_CASE("cuBLASLt takes the description of a product, also without a device") {
+  std::unique_ptr<kt::nvidia::CublasLtApi> api;
+  const std::string missing =
+      device_error([&] { api = std::make_unique<kt::nvidia::CublasLtApi>(); });
+  if (!missing.empty()) {
+    leave_out("cuBLASLt takes the description of a product", missing);
+    return;
+  }
+  kt::DeviceProduct product;
+  product.rows = 3;
+  product.columns = 5;
+  product.inner = 7;
+  product.a = {1024, 7, 21, false};
+  product.b = {2048, 7, 35, true};
+  product.d = {4096, 5, 15, false};
+  for (const kt::DType dtype : {kt::f32, kt::f64}) {
+    product.dtype = dtype;
+    for (const std::int64_t batch : {1, 2}) {
+      product.batch = batch;
+      for (const std::uint64_t bias : {0, 512}) {
+        product.bias = bias;
+        CHECK(device_error([&] { kt::nvidia::CublasLtPlan(*api, product); }) == "");
+      }
+    }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "compiler/ir/node.h"
 #include "runtime/device_copy.h"
+#include "runtime/print.h"
 
 namespace kroton::codegen {
 namespace {
@@ -29,11 +30,12 @@ bool depends_on_values(const std::vector<Step>& steps) {
 }  // namespace
 
 DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
-                             std::shared_ptr<Device> device, bool graphs)
+                             std::shared_ptr<Device> device, const How& how)
     : program_(program),
       emitted_(emitted),
       device_(std::move(device)),
-      graphs_(graphs && !depends_on_values(program.steps)),
+      how_{how.graphs && !depends_on_values(program.steps),
+           how.products && device_->has_products()},
       module_(device_->compile(emitted_.source, program.name)),
       error_(device_, sizeof(kroton_error)) {
   for (const Array& constant : program_.constants) {
@@ -55,8 +57,18 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     }
   }
   int number = 0;
-  for_each_kernel(program_.steps,
-                  [&](const loop::Kernel& kernel) { kernel_numbers_[&kernel] = number++; });
+  for_each_kernel(program_.steps, [&](const loop::Kernel& kernel) {
+    if (how_.products && kernel.product) {
+      const loop::Product& p = *kernel.product;
+      kernels_[static_cast<std::size_t>(number)].product = {&p,
+                                                            position_of(p.a.buffer),
+                                                            position_of(p.b.buffer),
+                                                            position_of(p.result.buffer),
+                                                            p.c ? position_of(p.c) : -1,
+                                                            p.bias ? position_of(p.bias) : -1};
+    }
+    kernel_numbers_[&kernel] = number++;
+  });
   if (kernels_.size() != kernel_numbers_.size()) {
     throw InternalError("cuda: " + program_.name + " has " +
                         std::to_string(kernel_numbers_.size()) + " kernels, " +
@@ -200,8 +212,39 @@ DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
          static_cast<DeviceAddress>(evaluate(placed.place.start)) * size_of(placed.buffer->dtype);
 }
 
+// False for a product of nothing: libraries take sizes from 1 on.
+bool DeviceProgram::run_product(const PlacedProduct& placed) {
+  const loop::Product& p = *placed.product;
+  DeviceProduct call;
+  call.dtype = p.result.buffer->dtype;
+  call.rows = evaluate(p.rows);
+  call.columns = evaluate(p.columns);
+  call.inner = evaluate(p.inner);
+  call.batch = evaluate(p.batch);
+  if (std::min({call.rows, call.columns, call.inner, call.batch}) == 0) return false;
+  const auto address = [&](int position) {
+    return address_of(buffers_[static_cast<std::size_t>(position)]);
+  };
+  const auto matrix = [&](const loop::Product::Matrix& m, int position) -> DeviceProduct::Matrix {
+    return {address(position), evaluate(m.leading), evaluate(m.batch_stride), m.transposed};
+  };
+  call.a = matrix(p.a, placed.a);
+  call.b = matrix(p.b, placed.b);
+  call.d = matrix(p.result, placed.result);
+  if (placed.c >= 0) {
+    call.c = call.d;
+    call.c.address = address(placed.c);
+  }
+  if (placed.bias >= 0) call.bias = address(placed.bias);
+  call.alpha = p.alpha;
+  call.beta = p.beta;
+  device_->product(call);
+  return true;
+}
+
 void DeviceProgram::launch(const LoadedKernel& kernel) {
   if (kernel.blocks == 0) return;
+  if (kernel.product.product && run_product(kernel.product)) return;
   launch_arguments_.clear();
   for (int position : kernel.buffers) {
     const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(position)];
@@ -228,10 +271,22 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
       const int position = positions_.at((*branch)->condition->id);
       device_->download(&condition, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
       run_steps(condition != 0 ? (*branch)->then_steps : (*branch)->else_steps);
-    } else {
-      throw InternalError("cuda: " + program_.name + " has a step of an unknown kind");
+    } else if (const auto* print = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+      show(**print);
     }
   }
+}
+
+// By the way that printing takes on the CPU.
+void DeviceProgram::show(const Print& print) {
+  const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(positions_.at(print.value->id))];
+  std::vector<std::byte> data(static_cast<std::size_t>(placed.bytes));
+  device_->download(data.data(), address_of(placed), placed.bytes);
+  std::vector<std::int64_t> shape;
+  for (const Dim& dim : print.type.shape) shape.push_back(evaluate(dim));
+  kroton_context context{};
+  kroton_print_value(&context, print.message.c_str(), static_cast<std::int32_t>(print.type.dtype),
+                     static_cast<std::int32_t>(shape.size()), shape.data(), data.data());
 }
 
 void DeviceProgram::run_all() {
@@ -286,7 +341,7 @@ kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     device_->upload(argument_addresses_[k], inputs[k].data, inputs[k].bytes);
   }
-  if (graphs_) {
+  if (how_.graphs) {
     run_replayed();
   } else {
     run_all();

@@ -20,12 +20,18 @@ struct HostMemory {
 // One Program on one device. Calls on a device run one after the other: each holds its lock.
 class DeviceProgram {
  public:
-  // Compiles the kernels and uploads the constants. `program` must live as long. With `graphs`, a
-  // program whose launches depend on the sizes only is captured as a graph when sizes and
-  // addresses are those of an earlier call, and replayed from then on. DeviceError where the
-  // device fails, InternalError for a buffer that has no place on a device.
+  struct How {
+    // A program whose launches depend on the sizes only is captured as a graph when sizes and
+    // addresses are those of an earlier call, and replayed from then on.
+    bool graphs = true;
+    // Kernels that are a product are left to the device's library if it has one.
+    bool products = true;
+  };
+
+  // Compiles the kernels and uploads the constants. `program` must live as long. DeviceError where
+  // the device fails, InternalError for a buffer that has no place on a device.
   DeviceProgram(const Program& program, const CudaProgram& emitted, std::shared_ptr<Device> device,
-                bool graphs);
+                const How& how);
 
   // One call: `sizes` are the values of Program::sizes (one worker), the sizes of the host memory
   // those that follow from them. Shared variables are used where they are newest and stay on the
@@ -44,11 +50,17 @@ class DeviceProgram {
     DeviceAddress start = 0;  // for the sizes of this call; part: of the whole
     std::int64_t bytes = 0;
   };
+  struct PlacedProduct {
+    const loop::Product* product = nullptr;
+    int a = -1, b = -1, result = -1;  // positions in buffers_
+    int c = -1, bias = -1;            // or none
+  };
   struct LoadedKernel {
     const CudaKernel* emitted = nullptr;
     DeviceModule::Kernel handle = nullptr;
     std::vector<int> buffers;  // positions in buffers_
     std::int64_t blocks = 0;   // for the sizes of this call
+    PlacedProduct product;     // if the device's library computes it
   };
   struct Captured {
     std::vector<std::int64_t> key;  // sizes and addresses
@@ -62,16 +74,18 @@ class DeviceProgram {
   void bind(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
             std::span<const std::int64_t> sizes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
+  void show(const Print& print);
   void run_all();
   void run_steps(const std::vector<Step>& steps);
   void launch(const LoadedKernel& kernel);
+  bool run_product(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;
   void run_replayed();
 
   const Program& program_;
   CudaProgram emitted_;
   std::shared_ptr<Device> device_;
-  bool graphs_;
+  How how_;
   std::unique_ptr<DeviceModule> module_;
   std::vector<DeviceMemory> constants_;
   std::vector<DeviceMemory> arguments_;  // inputs and outputs; unused for shared variables

@@ -36,7 +36,7 @@ class ProgramEmitter {
     sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
     builder_.SetInsertPoint(llvm::BasicBlock::Create(builder_.getContext(), "entry", entry_));
     failed_ = llvm::BasicBlock::Create(builder_.getContext(), "failed", entry_);
-    for (const Step& step : program_.steps) call_kernel(std::get<loop::Kernel>(step.kind));
+    run_steps(program_.steps);
     builder_.CreateRet(builder_.getInt32(0));
     builder_.SetInsertPoint(failed_);
     builder_.CreateRet(builder_.getInt32(1));
@@ -44,8 +44,95 @@ class ProgramEmitter {
   }
 
  private:
-  // Where a buffer begins. Computed once, in the entry block, which dominates every use.
+  void run_steps(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        call_kernel(*kernel);
+      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        run_loop(**loop);
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        run_branch(**branch);
+      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+        show(**shown);
+      }
+    }
+  }
+
+  void run_branch(const Branch& branch) {
+    llvm::Value* condition = builder_.CreateICmpNE(
+        builder_.CreateLoad(builder_.getInt8Ty(), buffer_address(branch.condition)),
+        builder_.getInt8(0), branch.condition->name);
+    auto* then_block = block("then");
+    auto* else_block = block("else");
+    auto* join = block("join");
+    builder_.CreateCondBr(condition, then_block, else_block);
+    builder_.SetInsertPoint(then_block);
+    run_steps(branch.then_steps);
+    builder_.CreateBr(join);
+    builder_.SetInsertPoint(else_block);
+    run_steps(branch.else_steps);
+    builder_.CreateBr(join);
+    builder_.SetInsertPoint(join);
+  }
+
+  void run_loop(const Loop& loop) {
+    llvm::Type* i64 = builder_.getInt64Ty();
+    llvm::Value* extent = sizes_->emit(builder_, loop.extent);
+    llvm::BasicBlock* before = builder_.GetInsertBlock();
+    auto* head = block(loop.name.c_str());
+    auto* body = block("step");
+    auto* done = block("done");
+    builder_.CreateBr(head);
+    builder_.SetInsertPoint(head);
+    llvm::PHINode* step = builder_.CreatePHI(i64, 2, "step");
+    step->addIncoming(builder_.getInt64(0), before);
+    builder_.CreateCondBr(builder_.CreateICmpSLT(step, extent), body, done);
+    builder_.SetInsertPoint(body);
+    steps_[loop.variable.id] = step;
+    run_steps(loop.steps);
+    step->addIncoming(builder_.CreateNSWAdd(step, builder_.getInt64(1)), builder_.GetInsertBlock());
+    builder_.CreateBr(head);
+    builder_.SetInsertPoint(done);
+  }
+
+  // Hands a value to the context, if it wants to show any.
+  void show(const Print& shown) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    llvm::Type* i64 = builder_.getInt64Ty();
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, print)));
+    auto* wanted = block("print");
+    auto* next = block("next");
+    builder_.CreateCondBr(builder_.CreateIsNotNull(hook), wanted, next);
+    builder_.SetInsertPoint(wanted);
+    const Dims& sizes = shown.type.shape;
+    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
+    llvm::Value* shape =
+        at_entry.CreateAlloca(llvm::ArrayType::get(i64, sizes.size()), nullptr, "shape");
+    for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+      builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
+                           builder_.CreateConstGEP1_64(i64, shape, axis));
+    }
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(),
+                                         {pointer, pointer, i32, i32, pointer, pointer}, false);
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
+                         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+                         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
+                         buffer_address(shown.value)});
+    builder_.CreateBr(next);
+    builder_.SetInsertPoint(next);
+  }
+
+  // Where a buffer begins. Parts move with the loops they are in; all else is computed once, in the
+  // entry block, which dominates every use.
   llvm::Value* buffer_address(const loop::BufferRef& buffer) {
+    const Placement& placed = program_.placements.at(buffer->id);
+    if (placed.kind == Placement::Kind::part) {
+      return builder_.CreateGEP(memory_type(builder_.getContext(), buffer->dtype),
+                                buffer_address(placed.of), scalar(placed.start), buffer->name);
+    }
     if (const auto known = addresses_.find(buffer->id); known != addresses_.end()) {
       return known->second;
     }
@@ -74,7 +161,7 @@ class ProgramEmitter {
                               buffer->name);
         break;
       case Placement::Kind::part:
-        throw InternalError("emit_program: a part outside a loop");
+        break;
     }
     return addresses_[buffer->id] = address;
   }
@@ -91,6 +178,8 @@ class ProgramEmitter {
   }
 
   void call_kernel(const loop::Kernel& kernel) {
+    const int number = kernels_++;
+    profile(number, true);
     const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
     std::vector<llvm::Value*> arguments;
     for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
@@ -101,7 +190,9 @@ class ProgramEmitter {
     llvm::Value* zero = builder_.getInt64(0);
     if (!emitted.parallel_extent) {
       arguments.insert(arguments.end(), {zero, zero, zero});
-      return_if_failed(builder_.CreateCall(emitted.function, arguments), emitted);
+      llvm::Value* status = builder_.CreateCall(emitted.function, arguments);
+      profile(number, false);
+      return_if_failed(status, emitted);
       return;
     }
     llvm::Value* extent = scalar(emitted.parallel_extent);
@@ -145,7 +236,21 @@ class ProgramEmitter {
     llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
     status->addIncoming(status_alone, alone);
     status->addIncoming(status_threads, threads);
+    profile(number, false);
     return_if_failed(status, emitted);
+  }
+
+  // Tells the context that the kernel begins or ends, if the Program is to be profiled.
+  void profile(int kernel, bool begins) {
+    if (!program_.profile) return;
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i32 = builder_.getInt32Ty();
+    auto* type = llvm::FunctionType::get(builder_.getVoidTy(), {pointer, i32, i32}, false);
+    llvm::Value* hook =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, profile)));
+    builder_.CreateCall(type, hook,
+                        {entry_->getArg(3), builder_.getInt32(static_cast<std::uint32_t>(kernel)),
+                         builder_.getInt32(begins ? 1 : 0)});
   }
 
   // The kroton_body that unpacks the environment and runs one worker's share.
@@ -174,11 +279,13 @@ class ProgramEmitter {
     builder_.SetInsertPoint(next);
   }
 
-  // A loop extent or a work estimate: arithmetic of constants and sizes.
+  // A loop extent, a work estimate or the start of a part: arithmetic of constants, sizes and the
+  // numbers of steps.
   llvm::Value* scalar(const loop::Expr& e) {
     using loop::Op;
     if (e->op == Op::integer) return builder_.getInt64(static_cast<std::uint64_t>(e->integer));
     if (e->op == Op::size) return sizes_->emit(builder_, e->dim);
+    if (e->op == Op::variable) return steps_.at(e->variable.id);
     std::vector<llvm::Value*> args;
     for (const loop::Expr& arg : e->args) args.push_back(scalar(arg));
     switch (e->op) {
@@ -191,6 +298,8 @@ class ProgramEmitter {
       case Op::floor_div:  // of non-negative sizes by positive constants
       case Op::div:
         return builder_.CreateUDiv(args[0], args[1]);
+      case Op::mod:  // as floor_div
+        return builder_.CreateURem(args[0], args[1]);
       case Op::min:
         return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
       case Op::max:
@@ -216,6 +325,8 @@ class ProgramEmitter {
   llvm::BasicBlock* failed_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
+  std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
+  int kernels_ = 0;                    // emitted so far
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "compiler/codegen/llvm/jit.h"
 
 #include <kroton/error.h>
+#include <llvm-c/Core.h>
 #include <llvm/Analysis/CGSCCPassManager.h>
 #include <llvm/Analysis/LoopAnalysisManager.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
@@ -21,6 +22,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "compiler/codegen/llvm/emit_c_interface.h"
 #include "compiler/codegen/llvm/emit_program.h"
 
 namespace kroton::codegen {
@@ -36,21 +38,43 @@ void initialize_llvm() {
   });
 }
 
+// Code generators for processors other than the host's.
+void initialize_foreign_targets() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+  });
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
+// What an object file is for: to be linked into this process, or by the user's linker.
+enum class Purpose : std::uint8_t { jit, file };
+
+std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target, Purpose purpose) {
   initialize_llvm();
-  const std::string triple = llvm::sys::getProcessTriple();
+  std::string triple = target.triple;
+  if (triple.empty()) {
+    triple = llvm::sys::getProcessTriple();
+  } else {
+    initialize_foreign_targets();
+  }
   std::string message;
   const llvm::Target* found = llvm::TargetRegistry::lookupTarget(triple, message);
   if (!found) throw DeviceError("LLVM has no code generator for " + triple + ": " + message);
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // only the fma that the kernel asks for
-  return std::unique_ptr<llvm::TargetMachine>(
-      found->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                 std::nullopt, llvm::CodeGenOptLevel::Default, /*JIT=*/true));
+  // A linker can then drop what a program does not use, such as initial values.
+  options.FunctionSections = purpose == Purpose::file;
+  options.DataSections = purpose == Purpose::file;
+  return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
+      triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Default, /*JIT=*/purpose == Purpose::jit));
 }
 
 // The emitters already place, hoist and vectorise; what is left is turning slots into registers
@@ -76,7 +100,30 @@ void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
   manager.run(module, modules);
 }
 
-std::string generate(llvm::Module& module, llvm::TargetMachine& machine) {
+std::string generate(llvm::Module& module, const CpuTarget& target, llvm::TargetMachine& machine,
+                     CompileTimes& times, std::string* llvm_ir) {
+  auto start = std::chrono::steady_clock::now();
+  for (llvm::Function& f : module) {
+    const std::string width = std::to_string(target.vector_bytes * 8);
+    f.addFnAttr("min-legal-vector-width", width);
+    f.addFnAttr("prefer-vector-width", width);
+    f.addFnAttr("target-cpu", target.cpu);
+    f.addFnAttr("target-features", target.features);
+  }
+  std::string problems;
+  llvm::raw_string_ostream problem_stream(problems);
+  if (llvm::verifyModule(module, &problem_stream)) {
+    throw InternalError("the emitted LLVM module is not valid: " + problem_stream.str());
+  }
+  times.emit += seconds_since(start);
+  start = std::chrono::steady_clock::now();
+  optimize(module, machine);
+  times.optimize = seconds_since(start);
+  if (llvm_ir) {
+    llvm::raw_string_ostream text(*llvm_ir);
+    module.print(text, nullptr);
+  }
+  start = std::chrono::steady_clock::now();
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager passes;
@@ -84,6 +131,8 @@ std::string generate(llvm::Module& module, llvm::TargetMachine& machine) {
     throw InternalError("LLVM cannot write object files for this target");
   }
   passes.run(module);
+  times.generate = seconds_since(start);
+  ++compilations;
   return std::string(object.data(), object.size());
 }
 
@@ -128,39 +177,37 @@ CpuTarget host_target() {
   return target;
 }
 
+CpuTarget named_target(const std::string& name) {
+  const std::string x86 = "x86_64-unknown-linux-gnu";
+  if (name == "native") return host_target();
+  if (name == "x86-64-v2") return {name, "", 16, x86};
+  if (name == "x86-64-v3") return {name, "", 32, x86};
+  if (name == "x86-64-v4") return {name, "", 64, x86};
+  if (name == "aarch64") return {"generic", "+neon", 16, "aarch64-unknown-linux-gnu"};
+  throw DeviceError("there is no target \"" + name +
+                    "\"; the targets are native, x86-64-v2, x86-64-v3, x86-64-v4 and aarch64");
+}
+
 std::string generate_object(const Program& program, const CpuTarget& target, CompileTimes* times,
                             std::string* llvm_ir) {
   CompileTimes local;
   CompileTimes& t = times ? *times : local;
-  auto machine = make_machine(target);
-  auto start = std::chrono::steady_clock::now();
+  auto machine = make_machine(target, Purpose::jit);
+  const auto start = std::chrono::steady_clock::now();
   llvm::LLVMContext context;
   auto module = emit_program(context, program, *machine);
-  for (llvm::Function& f : *module) {
-    const std::string width = std::to_string(target.vector_bytes * 8);
-    f.addFnAttr("min-legal-vector-width", width);
-    f.addFnAttr("prefer-vector-width", width);
-    f.addFnAttr("target-cpu", target.cpu);
-    f.addFnAttr("target-features", target.features);
-  }
-  std::string problems;
-  llvm::raw_string_ostream stream(problems);
-  if (llvm::verifyModule(*module, &stream)) {
-    throw InternalError("the emitted LLVM module is not valid: " + stream.str());
-  }
   t.emit = seconds_since(start);
-  start = std::chrono::steady_clock::now();
-  optimize(*module, *machine);
-  t.optimize = seconds_since(start);
-  if (llvm_ir) {
-    llvm::raw_string_ostream text(*llvm_ir);
-    module->print(text, nullptr);
-  }
-  start = std::chrono::steady_clock::now();
-  std::string object = generate(*module, *machine);
-  t.generate = seconds_since(start);
-  ++compilations;
-  return object;
+  return generate(*module, target, *machine, t, llvm_ir);
+}
+
+std::string generate_c_object(const Program& program, const aot::CInterface& interface,
+                              const CpuTarget& target) {
+  auto machine = make_machine(target, Purpose::file);
+  llvm::LLVMContext context;
+  auto module = emit_program(context, program, *machine);
+  emit_c_interface(*module, program, interface);
+  CompileTimes times;
+  return generate(*module, target, *machine, times, nullptr);
 }
 
 std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
@@ -168,12 +215,19 @@ std::shared_ptr<CompiledProgram> link_object(const std::string& object, const st
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
   auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
-  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)), "linking the compiled program");
+  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)),
+          "linking the compiled program");
   const auto symbol = checked(jit->lookup(entry), "looking up the compiled program");
   if (times) times->link = seconds_since(start);
   return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
 }
 
 std::int64_t compilation_count() { return compilations.load(); }
+
+std::string llvm_version() {
+  unsigned major = 0, minor = 0, patch = 0;
+  LLVMGetVersion(&major, &minor, &patch);
+  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+}
 
 }  // namespace kroton::codegen

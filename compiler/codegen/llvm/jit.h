@@ -7,15 +7,23 @@
 #include "compiler/lower/program.h"
 #include "runtime/abi.h"
 
+namespace kroton::aot {
+struct CInterface;
+}
+
 namespace kroton::codegen {
 
 // What a kernel may assume about the processor it runs on.
 struct CpuTarget {
-  std::string cpu;       // LLVM's name: "znver4", "x86-64-v3"
-  std::string features;  // LLVM's feature string
-  int vector_bytes;      // of the widest vector register to use: 64, 32 or 16
+  std::string cpu;          // LLVM's name: "znver4", "x86-64-v3"
+  std::string features;     // LLVM's feature string
+  int vector_bytes;         // of the widest vector register to use: 64, 32 or 16
+  std::string triple = {};  // LLVM's name of processor family and system; empty: this process's
 };
 CpuTarget host_target();
+// "native" (the host), "x86-64-v2", "x86-64-v3", "x86-64-v4" or "aarch64": Linux on that processor.
+// DeviceError, naming the ones there are, for another name.
+CpuTarget named_target(const std::string& name);
 
 // Machine code and its memory; the code lives as long as this does.
 class CompiledProgram {
@@ -32,11 +40,17 @@ struct CompileTimes {
 // text of the module that code is generated from.
 std::string generate_object(const Program& program, const CpuTarget& target,
                             CompileTimes* times = nullptr, std::string* llvm_ir = nullptr);
+// The bytes of an object file with the C functions of `interface` (compiler/aot/c_interface.h),
+// which check their arguments and then run the Program.
+std::string generate_c_object(const Program& program, const aot::CInterface& interface,
+                              const CpuTarget& target);
 // That object in this process; `entry` is the name of the Program it was made from.
 std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
                                              CompileTimes* times = nullptr);
 
-// How many programs this process has compiled so far.
+// For how many programs this process has generated code so far.
 std::int64_t compilation_count();
+// Of the LLVM library that this process runs with: "19.1.7".
+std::string llvm_version();
 
 }  // namespace kroton::codegen

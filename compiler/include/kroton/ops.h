@@ -108,6 +108,13 @@ Tensor logical_xor(const Operand& x, const Operand& y);
 Tensor logical_not(const Operand& x);
 // x where `condition` (boolean) holds, else y.
 Tensor where(const Operand& condition, const Operand& x, const Operand& y);
+// `then_value` if `condition` holds, else `else_value`, and only that one is evaluated: what the
+// other needs and nothing else does is not computed, and an index out of range in it is no error.
+// The same holds for gradients through it. The condition is a boolean scalar (TypeError,
+// ShapeError); the values have one shape, no broadcasting (ShapeError); free sizes that meet must
+// be equal, also at a call that takes neither. dtypes are promoted; a literal takes the dtype and
+// shape of the value it meets.
+Tensor ifelse(const Operand& condition, const Operand& then_value, const Operand& else_value);
 
 // ---- Conversion.
 
@@ -117,6 +124,10 @@ Tensor where(const Operand& condition, const Operand& x, const Operand& y);
 Tensor cast(const Operand& x, DType dtype);
 // x, with a gradient of 0.
 Tensor stop_gradient(const Operand& x);
+// x, and shows it each time it is computed: the message (or else x's name), dtype and shape, and
+// the values. The gradient passes through. A print whose result nothing uses shows nothing; one in
+// a scan whose value no step changes shows it once. Where it is shown: set_print_stream (print.h).
+Tensor print(const Operand& x, const std::string& message = "");
 
 // ---- Operators. Equality is eq() and ne(): `==` on handles would surprise. `!x` tells, as for a
 // ---- pointer, whether the handle is empty; `&&` and `||` of two tensors do not compile.

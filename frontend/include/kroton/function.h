@@ -1,10 +1,12 @@
 // Compiled functions of tensors.
 #pragma once
 #include <kroton/ops.h>
+#include <kroton/profile.h>
 #include <kroton/target.h>
 #include <kroton/tensor.h>
 
 #include <array>
+#include <iosfwd>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,6 +35,7 @@ struct FunctionOptions {
   std::string name = {};  // for messages and dumps; letters, digits and underscores
   Target target = cpu();  // where it runs, and where the shared variables live meanwhile
   UnusedInput on_unused_input = UnusedInput::error;
+  bool profile = false;  // measure every kernel of every call, for Function::profile()
 };
 
 // One argument of a call: an Array or a view of the caller's memory, or a C++ number for a scalar
@@ -75,6 +78,9 @@ class FunctionCore {
   std::size_t output_count() const;
   const std::string& name() const;
   double compile_seconds() const;
+  void print(std::ostream* stream) const;  // null: std::cout
+  std::string dot() const;
+  Profile profile() const;
 
   struct Parts;
 
@@ -136,6 +142,17 @@ class Function {
   // How long compiling took, in seconds.
   double compile_seconds() const { return core_->compile_seconds(); }
 
+  // The optimised program: kernels in the order they run in, loops and branches with what is in
+  // them, the user's lines each one computes, its buffers with their sizes and where they lie.
+  void print() const { core_->print(nullptr); }  // to std::cout
+  void print(std::ostream& stream) const { core_->print(&stream); }
+  // The optimised graph in Graphviz's language, one box per kernel: `dot -Tsvg`.
+  std::string dot() const { return core_->dot(); }
+  // Where the time of the calls so far went. ValueError unless the function was made with
+  // `.profile = true`. The first use in a process takes a fraction of a second to measure the
+  // machine's peak.
+  Profile profile() const { return core_->profile(); }
+
  private:
   std::shared_ptr<const detail::FunctionCore> core_;
 };
@@ -175,7 +192,8 @@ inline Function<0> function(const std::vector<Tensor>& inputs, FunctionOptions o
       inputs, std::vector<Tensor>{}, std::move(options), SourceLine{at.file_name(), at.line()}));
 }
 
-// How many functions this process has compiled: a new size does not count, a new function does.
+// For how many functions this process has generated machine code: a new size does not count, a new
+// function does, unless its code was found in the on-disk cache.
 std::int64_t compilation_count();
 
 }  // namespace kroton

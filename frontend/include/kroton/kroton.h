@@ -1,6 +1,7 @@
 // Kroton: symbolic expressions, their gradients, and compiled functions of them. The one header to
 // include; docs/guide.md is the introduction.
 #pragma once
+#include <kroton/aot.h>
 #include <kroton/array.h>
 #include <kroton/data.h>
 #include <kroton/dtype.h>
@@ -9,6 +10,8 @@
 #include <kroton/grad.h>
 #include <kroton/index.h>
 #include <kroton/ops.h>
+#include <kroton/print.h>
+#include <kroton/profile.h>
 #include <kroton/scan.h>
 #include <kroton/target.h>
 #include <kroton/tensor.h>

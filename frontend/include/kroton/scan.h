@@ -18,8 +18,9 @@
 namespace kroton {
 
 // A tensor whose rows the steps read: step t gets row t + tap for every tap, in the order of
-// `taps`. With taps the rows start so that the earliest tap reads row 0: a sequence of n rows with
-// taps {-1, 0, 2} has n - 3 steps.
+// `taps`. Where a tap is negative the rows start so that the earliest tap reads row 0: a sequence
+// of n rows with taps {-1, 0, 2} has n - 3 steps, and the first reads rows 0, 1 and 3. With
+// go_backwards rows and taps count from the last row.
 struct Sequence {
   Sequence(Tensor all_rows, std::vector<int> offsets = {0})  // NOLINT: a Tensor is a sequence
       : rows(std::move(all_rows)), taps(std::move(offsets)) {}
@@ -88,9 +89,11 @@ struct takes_impl<F, std::index_sequence<I...>>
 // Whether F can be called with N tensors.
 template <class F, std::size_t N>
 inline constexpr bool takes = takes_impl<F, std::make_index_sequence<N>>::value;
+// Lazy: a generic lambda that takes a tensor is not tried with a span.
 template <class F>
 inline constexpr bool takes_span =
-    std::is_invocable_v<F, std::span<const Tensor>> && !takes<F, 1>;  // not a generic lambda
+    std::conjunction_v<std::bool_constant<!takes<F, 1>>,
+                       std::is_invocable<F, std::span<const Tensor>>>;
 inline constexpr std::size_t most_arguments = 32;
 // The number of tensors F takes: its own if there is one number only, most_arguments + 1 if none.
 template <class F, std::size_t N = 1>

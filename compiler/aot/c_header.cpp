@@ -1,0 +1,255 @@
+#include "compiler/aot/c_header.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace kroton::aot {
+namespace {
+
+std::string upper(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// Text of the user's that is to stand in a comment.
+std::string in_comment(std::string text) {
+  for (std::size_t at = 0; (at = text.find("*/", at)) != std::string::npos;) text[at + 1] = ' ';
+  for (char& c : text) {
+    if (std::iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  }
+  return text;
+}
+
+class HeaderWriter {
+ public:
+  HeaderWriter(const CInterface& interface, const Program& program)
+      : c_(interface), program_(program) {}
+
+  std::string run() {
+    const std::string guard = "KROTON_AOT_" + upper(c_.name) + "_H";
+    opening_comment();
+    line("#ifndef " + guard);
+    line("#define " + guard);
+    line();
+    line("#include <stddef.h>");
+    line("#include <stdint.h>");
+    line();
+    line("#ifdef __cplusplus");
+    line("extern \"C\" {");
+    line("#endif");
+    line();
+    if (c_.threads) {
+      line("/* Made by kroton_context_create() of <kroton/aot_runtime.h>. */");
+      line("struct kroton_context;");
+      line();
+    }
+    if (!c_.states.empty()) state();
+    arena();
+    call();
+    error();
+    line("#ifdef __cplusplus");
+    line("}");
+    line("#endif");
+    line();
+    line("#endif /* " + guard + " */");
+    return text_;
+  }
+
+ private:
+  void line(const std::string& text = "") { text_ += text + "\n"; }
+
+  void opening_comment() {
+    line("/* " + c_.name + ": written by Kroton for " + c_.target + "  [" + in_comment(c_.source) +
+         "]");
+    line();
+    line("   Link " + c_.name + ".o" +
+         (c_.threads ? ", the library kroton_aot_runtime, libm and the system's threads."
+                     : " and libm."));
+    line(
+        "   Arrays are row-major and dense; an uint8_t holds 0 or 1. The result of a function is "
+        "0, or");
+    line("   the number of an error, whose text " + c_.name + "_error() gives.");
+    line();
+    line(
+        "   Memory: everything belongs to the caller. A call allocates nothing and keeps no "
+        "pointer.");
+    line(
+        "   Outputs, states and the arena must not overlap one another or an input. A pointer to "
+        "an");
+    line("   array without elements may be null.");
+    line();
+    line("   Threads: calls may run at the same time if they share no arena" +
+         std::string(c_.threads ? ", no context" : "") + ", no output");
+    line("   and no state that one of them updates. */");
+  }
+
+  std::string type_text(const TensorType& type) const {
+    if (type.rank() == 0) return std::string(c_type(type.dtype)) + ", one number";
+    std::string text;
+    for (const Dim& dim : type.shape) text += (text.empty() ? "" : ", ") + shown(dim);
+    return std::string(c_type(type.dtype)) + " (" + text + ")";
+  }
+
+  // With the sizes under their names in C.
+  std::string shown(const Dim& dim) const {
+    std::string text = dim.to_string();
+    for (const CInterface::Size& size : c_.sizes) {
+      if (size.variable->name == size.name) continue;
+      for (std::size_t at = 0; (at = text.find(size.variable->name, at)) != std::string::npos;) {
+        text.replace(at, size.variable->name.size(), size.name);
+        at += size.name.size();
+      }
+    }
+    return in_comment(text);
+  }
+
+  static std::string count_of(const TensorType& type) {
+    std::int64_t count = 1;
+    for (const Dim& dim : type.shape) count *= dim.constant();
+    return std::to_string(std::max<std::int64_t>(count, 1));
+  }
+
+  void state() {
+    const std::string type = "struct " + c_.name + "_state";
+    line(
+        "/* The shared variables, in memory of the caller's that outlives the calls. Functions "
+        "that");
+    line("   are given the same pointers share them. Fields that a call only reads are const. */");
+    line("typedef " + type + " {");
+    for (std::size_t k = 0; k < c_.states.size(); ++k) {
+      const CInterface::Array& s = c_.states[k];
+      const bool updated = program_.state_is_updated[k];
+      line("  " + std::string(updated ? "" : "const ") + c_type(s.type.dtype) + "* " + s.name +
+           "; /* " + type_text(s.type) + ", " + (updated ? "updated" : "read") + "; " +
+           in_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
+    }
+    line("} " + c_.name + "_state;");
+    line();
+    line(
+        "/* Bytes of one block of memory for all of them; they begin at the bytes named above. */");
+    line("#define " + upper(c_.name) + "_STATE_BYTES " + std::to_string(c_.state_bytes));
+    line();
+    line("/* Points the fields into such a block, aligned to 64 bytes. Does not write to it. */");
+    line("int " + c_.name + "_state_place(" + c_.name + "_state* state, void* memory);");
+    line();
+    if (!c_.initial_values) return;
+    line(
+        "/* The same, and fills the block with the values that the variables had when this file "
+        "was");
+    line("   written. */");
+    line("int " + c_.name + "_state_init(" + c_.name + "_state* state, void* memory);");
+    line();
+    line("/* Those values. A field that is only read may point here. */");
+    for (const CInterface::Array& s : c_.states) {
+      line("extern const " + std::string(c_type(s.type.dtype)) + " " + c_.name + "_initial_" +
+           s.name + "[" + count_of(s.type) + "];");
+    }
+    line();
+  }
+
+  std::string size_parameters() const {
+    std::string text = c_.threads ? "const struct kroton_context* context" : "";
+    for (const CInterface::Size& size : c_.sizes) {
+      text += (text.empty() ? "" : ", ") + ("int64_t " + size.name);
+    }
+    return text.empty() ? "void" : text;
+  }
+
+  void arena() {
+    line(
+        "/* Bytes of scratch memory that a call at these sizes needs; 0 where the call would "
+        "refuse");
+    line("   the sizes. A larger arena does as well. */");
+    line("size_t " + c_.name + "_arena_bytes(" + size_parameters() + ");");
+    line();
+  }
+
+  void call() {
+    std::vector<std::string> parameters;
+    std::vector<std::pair<std::string, std::string>> notes;
+    const auto add = [&](const std::string& type, const std::string& name,
+                         const std::string& note) {
+      parameters.push_back(type + name);
+      notes.emplace_back(name, note);
+    };
+    if (c_.threads) add("struct kroton_context* ", "context", "its threads; one call at a time");
+    for (const CInterface::Size& size : c_.sizes) {
+      if (size.input >= 0) continue;
+      add("int64_t ", size.name,
+          "size" + (size.shown == size.name ? "" : " (" + in_comment(size.shown) + ")") +
+              ", not below 0");
+    }
+    for (const CInterface::Array& input : c_.inputs) {
+      const std::string note = "in: " + type_text(input.type) + "; " + in_comment(input.source);
+      if (input.type.rank() == 0) {
+        add(std::string(c_type(input.type.dtype)) + " ", input.name, note);
+      } else {
+        add("const " + std::string(c_type(input.type.dtype)) + "* ", input.name, note);
+      }
+    }
+    if (!c_.states.empty()) {
+      add("const " + c_.name + "_state* ", "state", "the shared variables");
+    }
+    for (const CInterface::Array& output : c_.outputs) {
+      add(std::string(c_type(output.type.dtype)) + "* ", output.name,
+          "out: " + type_text(output.type) + "; " + in_comment(output.source));
+    }
+    add("void* ", "arena", "scratch memory, aligned to 64 bytes");
+    add("size_t ", "arena_bytes", "its size, at least " + c_.name + "_arena_bytes()");
+
+    std::size_t width = 0;
+    for (const auto& [name, note] : notes) width = std::max(width, name.size());
+    line("/* One call." + std::string(c_.states.empty()
+                                          ? ""
+                                          : " All outputs and updates are computed from the states'"
+                                            " old values; after an"));
+    if (!c_.states.empty()) line("   error the states are as before the call.");
+    line();
+    for (const auto& [name, note] : notes) {
+      line("     " + name + std::string(width + 2 - name.size(), ' ') + note);
+    }
+    line("*/");
+    std::string text = "int " + c_.name + "(";
+    std::size_t column = text.size();
+    const std::string indent(column, ' ');
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+      const std::string part = parameters[k] + (k + 1 < parameters.size() ? "," : ");");
+      if (k != 0 && column + 1 + part.size() > 100) {
+        text += "\n" + indent;
+        column = indent.size();
+      } else if (k != 0) {
+        text += " ";
+        ++column;
+      }
+      text += part;
+      column += part.size();
+    }
+    line(text);
+    line();
+  }
+
+  void error() {
+    line("/* The text of a code that a function of this file returned; static memory. The codes:");
+    line();
+    for (std::size_t k = 0; k < c_.checks.size(); ++k) {
+      const std::string number = std::to_string(k + 1);
+      line("     " + std::string(number.size() < 3 ? 3 - number.size() : 0, ' ') + number + "  " +
+           in_comment(c_.checks[k].message));
+    }
+    line("*/");
+    line("const char* " + c_.name + "_error(int code);");
+    line();
+  }
+
+  const CInterface& c_;
+  const Program& program_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::string c_header(const CInterface& interface, const Program& program) {
+  return HeaderWriter(interface, program).run();
+}
+
+}  // namespace kroton::aot

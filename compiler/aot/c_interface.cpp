@@ -1,0 +1,184 @@
+#include "compiler/aot/c_interface.h"
+
+#include <algorithm>
+#include <cctype>
+#include <string_view>
+
+namespace kroton::aot {
+namespace {
+
+// Reserved words of C and C++, names that their headers and compilers define as macros, and names
+// of functions that every program has.
+constexpr std::string_view reserved =
+    " "
+    "NULL alignas alignof and and_eq asm assert auto bitand bitor bool break case catch char "
+    "char16_t char32_t char8_t class co_await co_return co_yield compl complex concept const "
+    "const_cast consteval constexpr constinit continue decltype default delete do double "
+    "dynamic_cast else enum errno explicit export extern false float for friend goto if "
+    "imaginary inline int linux long main memcpy memmove memset mutable namespace new "
+    "noexcept not not_eq nullptr operator or or_eq private protected public register "
+    "reinterpret_cast requires restrict return short signed sizeof static static_assert "
+    "static_cast stderr stdin stdout struct switch template this thread_local throw true try "
+    "typedef typeid typename typeof typeof_unqual union unix unsigned using virtual void "
+    "volatile wchar_t while xor xor_eq ";
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+bool is_reserved(const std::string& name) {
+  return reserved.find(" " + name + " ") != std::string_view::npos;
+}
+
+std::string without(std::string text, const std::string& what, const std::string& by) {
+  const auto at = text.find(what);
+  return at == std::string::npos ? text : text.replace(at, what.size(), by);
+}
+
+// The numbers of steps of loops, outer before inner.
+void collect_extents(const std::vector<Step>& steps,
+                     std::vector<std::pair<Dim, std::string>>& all) {
+  for (const Step& step : steps) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      all.emplace_back((*loop)->extent, (*loop)->source);
+      collect_extents((*loop)->steps, all);
+    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      collect_extents((*branch)->then_steps, all);
+      collect_extents((*branch)->else_steps, all);
+    }
+  }
+}
+
+}  // namespace
+
+bool is_c_identifier(const std::string& name) {
+  if (name.empty() || is_digit(name[0]) || is_reserved(name)) return false;
+  // Both languages keep these for themselves.
+  if (name[0] == '_' || name.find("__") != std::string::npos) return false;
+  return std::all_of(name.begin(), name.end(),
+                     [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });
+}
+
+std::string CNames::add(const std::string& wanted, const std::string& otherwise) {
+  std::string name;
+  for (char c : wanted) {
+    if (is_letter(c) || is_digit(c)) {
+      name += c;
+    } else if (!name.empty() && name.back() != '_') {
+      name += '_';
+    }
+  }
+  while (!name.empty() && name.back() == '_') name.pop_back();
+  if (name.empty()) name = otherwise;
+  if (is_digit(name[0])) name = otherwise + "_" + name;
+  if (is_reserved(name)) name += "_";
+  std::string unique = name;
+  for (int k = 2; std::find(taken_.begin(), taken_.end(), unique) != taken_.end(); ++k) {
+    unique = name + (name.back() == '_' ? "" : "_") + std::to_string(k);
+  }
+  taken_.push_back(unique);
+  return unique;
+}
+
+void complete(CInterface& interface, const Program& program,
+              const std::vector<SizeConstraint>& constraints,
+              const std::vector<std::pair<int, Dim>>& values) {
+  using Kind = Check::Kind;
+  for (const CInterface::Array& state : interface.states) {
+    interface.state_offsets.push_back(interface.state_bytes);
+    std::int64_t bytes = size_of(state.type.dtype);
+    for (const Dim& dim : state.type.shape) bytes *= dim.constant();
+    interface.state_bytes += (bytes + memory_alignment - 1) / memory_alignment * memory_alignment;
+  }
+
+  std::vector<Check>& checks = interface.checks;
+  const auto add = [&](Kind kind, int subject, const std::string& message) {
+    checks.push_back({kind, subject, {}, {}, message});
+  };
+  if (interface.threads) add(Kind::null_context, 0, "context is a null pointer");
+  for (std::size_t k = 0; k < interface.sizes.size(); ++k) {
+    add(Kind::size_below_zero, static_cast<int>(k), interface.sizes[k].name + " is below zero");
+  }
+  if (!interface.sizes.empty()) {
+    add(Kind::sizes_impossible, 0, "no array of these sizes fits in memory");
+  }
+  std::vector<Dim> extents;
+  for (const auto* list : {&interface.inputs, &interface.outputs}) {
+    for (const CInterface::Array& array : *list) {
+      for (const Dim& dim : array.type.shape) {
+        if (provably_at_least(dim, 0)) continue;
+        if (std::find(extents.begin(), extents.end(), dim) != extents.end()) continue;
+        extents.push_back(dim);
+        checks.push_back({Kind::extent_below_zero,
+                          0,
+                          dim,
+                          {},
+                          "the size " + dim.to_string() + " of " + array.name + " is below zero"});
+      }
+    }
+  }
+  std::vector<std::pair<Dim, std::string>> loops;
+  collect_extents(program.steps, loops);
+  for (const auto& [dim, source] : loops) {
+    if (provably_at_least(dim, 0)) continue;
+    if (std::find(extents.begin(), extents.end(), dim) != extents.end()) continue;
+    extents.push_back(dim);
+    checks.push_back(
+        {Kind::extent_below_zero,
+         0,
+         dim,
+         {},
+         "the number of steps " + dim.to_string() + " is below zero  [" + source + "]"});
+  }
+  for (const SizeConstraint& c : constraints) {
+    checks.push_back({Kind::sizes_differ, 0, c.left, c.right, c.message});
+  }
+  for (const auto& [input, dim] : values) {
+    checks.push_back({Kind::value_differs,
+                      input,
+                      dim,
+                      {},
+                      interface.inputs[static_cast<std::size_t>(input)].name +
+                          " is not the number of steps, " + dim.to_string()});
+  }
+  const auto add_null_checks = [&](Kind kind, const std::vector<CInterface::Array>& arrays,
+                                   const std::string& prefix) {
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      if (kind == Kind::null_input && arrays[k].type.rank() == 0) continue;
+      add(kind, static_cast<int>(k), prefix + arrays[k].name + " is a null pointer");
+    }
+  };
+  add_null_checks(Kind::null_input, interface.inputs, "");
+  if (!interface.states.empty()) add(Kind::null_state, 0, "state is a null pointer");
+  add_null_checks(Kind::null_state_field, interface.states, "state->");
+  add_null_checks(Kind::null_output, interface.outputs, "");
+  add(Kind::null_arena, 0, "arena is a null pointer");
+  add(Kind::arena_misaligned, 0, "the arena is not aligned to 64 bytes");
+  add(Kind::arena_too_small, 0, "the arena is smaller than " + interface.name + "_arena_bytes()");
+  for (std::size_t k = 0; k < program.sites.size(); ++k) {
+    add(Kind::site, static_cast<int>(k),
+        without(without(program.sites[k].message, "index %index", "an index"),
+                ", whose size is %size", ""));
+  }
+  if (!interface.states.empty()) {
+    add(Kind::null_memory, 0, "memory is a null pointer");
+    add(Kind::memory_misaligned, 0, "memory is not aligned to 64 bytes");
+  }
+}
+
+const char* c_type(DType dtype) {
+  switch (dtype) {
+    case DType::boolean:
+      return "uint8_t";
+    case DType::i32:
+      return "int32_t";
+    case DType::i64:
+      return "int64_t";
+    case DType::f32:
+      return "float";
+    case DType::f64:
+      return "double";
+  }
+  return "void";
+}
+
+}  // namespace kroton::aot

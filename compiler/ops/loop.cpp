@@ -1,0 +1,189 @@
+// Loops as nodes. A `loop` node stands for the run of its steps and has no value of its own; what
+// is wanted of the run are nodes on it: `loop_last`, a state after the last step, and `loop_stack`,
+// an expression of the body in every step. Asking for more therefore never changes the loop, and
+// what nobody asks for is not stored. compiler/scan builds and differentiates them.
+#include "compiler/ir/reference.h"
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+#include "compiler/scan/scan.h"
+
+namespace kroton {
+namespace {
+
+TensorType result_type(TypeContext& context) {
+  return {context.attributes().dtype, context.attributes().dims};
+}
+
+void equal_types(TypeContext& context, const TensorType& a, const TensorType& b,
+                 const std::string& what) {
+  if (a.dtype != b.dtype) context.fail_type(what + ": " + to_string(a) + " and " + to_string(b));
+  if (a.rank() != b.rank()) context.fail_shape(what + ": " + to_string(a) + " and " + to_string(b));
+  for (std::size_t axis = 0; axis < a.shape.size(); ++axis) {
+    context.equal(a.shape[axis], b.shape[axis], what);
+  }
+}
+
+TensorType loop_type(TypeContext& context) {
+  const LoopView loop(context.attributes());
+  const Body& body = *context.attributes().body;
+  for (int k = 0; k < context.count(); ++k) {
+    const Tensor& parameter = body.parameters[static_cast<std::size_t>(k)];
+    TensorType given = context.input(k);
+    if (k >= loop.states && k < loop.states + loop.rows) {
+      if (given.rank() == 0) context.fail_shape("a sequence has no axis");
+      const int row = k - loop.states;
+      ops::check_range(context, 0, loop.offset(row), loop.stride(row), loop.count, given.shape[0]);
+      given.shape.erase(given.shape.begin());
+    }
+    equal_types(context, given, parameter.type(), "the type of " + parameter.name() + " differs");
+  }
+  for (int k = 0; k < loop.states; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    equal_types(context, body.parameters[at].type(), body.results[at].type(),
+                "the state " + body.parameters[at].name() + " changes its type");
+  }
+  return {DType::boolean, {0}};
+}
+
+ReferenceValue row_of(const ReferenceValue& all, std::int64_t row) {
+  ReferenceValue result{all.dtype, {all.shape.begin() + 1, all.shape.end()}, {}, {}};
+  std::int64_t count = 1;
+  for (const std::int64_t size : result.shape) count *= size;
+  const auto first = all.data.begin() + row * count;
+  result.data.assign(first, first + count);
+  return result;
+}
+
+// The values of all sizes that the body mentions.
+SizeBindings sizes_in(const Body& body, const std::function<std::int64_t(const Dim&)>& size) {
+  SizeBindings bindings;
+  const auto note = [&](const DimAtomRef& atom) {
+    bindings.emplace(atom->identity, size(Dim::from_terms({{1, {atom}}})));
+  };
+  for (const Tensor& tensor : topological_order(body.results)) {
+    for (const Dim& dim : tensor.shape()) dim.visit_variables(note);
+    for (const Dim& dim : tensor.node().attributes.dims) dim.visit_variables(note);
+  }
+  return bindings;
+}
+
+void loop_reference(ReferenceContext& context) {
+  const LoopView loop(context.attributes);
+  const Body& body = *context.attributes.body;
+  const SizeBindings sizes = sizes_in(body, context.size);
+  std::vector<ReferenceValue> states;
+  for (int k = 0; k < loop.states; ++k) {
+    states.push_back(*context.inputs[static_cast<std::size_t>(k)]);
+  }
+  std::vector<ReferenceValue>& trace = context.output.trace;
+  const std::int64_t count = context.size(loop.count);
+  for (std::int64_t step = 0; step < count; ++step) {
+    std::map<const Node*, ReferenceValue> values;
+    for (int k = 0; k < static_cast<int>(context.inputs.size()); ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      const int row = k - loop.states;
+      trace.push_back(k < loop.states ? states[at]
+                      : row < loop.rows
+                          ? row_of(*context.inputs[at],
+                                   context.size(loop.offset(row)) + loop.stride(row) * step)
+                          : *context.inputs[at]);
+      values.emplace(&body.parameters[at].node(), trace.back());
+    }
+    states = evaluate(std::span(body.results).first(states.size()), values, sizes);
+  }
+  trace.insert(trace.end(), states.begin(), states.end());
+}
+
+void last_reference(ReferenceContext& context) {
+  const auto& trace = context.inputs[0]->trace;
+  const auto from_end = static_cast<std::size_t>(context.attributes.integers[1]);
+  context.output.data = trace[trace.size() - from_end].data;
+}
+
+void stack_reference(ReferenceContext& context) {
+  const Body& body = *context.attributes.body;
+  const SizeBindings sizes = sizes_in(body, context.size);
+  const auto& trace = context.inputs[0]->trace;
+  const std::int64_t count = context.output.shape[0];
+  const bool backwards = context.attributes.integers[0] != 0;
+  std::vector<double> data;
+  for (std::int64_t row = 0; row < count; ++row) {
+    const std::int64_t step = backwards ? count - 1 - row : row;
+    std::map<const Node*, ReferenceValue> values;
+    for (std::size_t k = 0; k < body.parameters.size(); ++k) {
+      values.emplace(&body.parameters[k].node(),
+                     trace[static_cast<std::size_t>(step) * body.parameters.size() + k]);
+    }
+    const auto value = evaluate(body.results, values, sizes);
+    data.insert(data.end(), value[0].data.begin(), value[0].data.end());
+  }
+  context.output.data = std::move(data);
+}
+
+// Running products, sums of rows, and both at once, over sequences of 0, 1, 3 and 17 rows.
+std::vector<Sample> loop_samples() {
+  std::vector<Sample> samples;
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const std::int64_t count : {0, 1, 3, 17}) {
+      for (const Collect collect : {Collect::last, Collect::stack, Collect::stack_backwards}) {
+        samples.push_back({{ops::spread(dtype, {count, 3}, -1, 1, 1),
+                            ops::spread(dtype, {3}, -1, 1, 2), ops::spread(dtype, {3}, -1, 1, 3)},
+                           [collect](std::span<const Tensor> in) {
+                             const Tensor state = make_input("state", in[1].type(), in[1].line());
+                             const Tensor row = make_input("row", in[1].type(), in[1].line());
+                             const Tensor next = tanh(state * in[2] + row);
+                             LoopDefinition loop;
+                             loop.count = in[0].shape(0);
+                             loop.states = {{state, in[1], next}};
+                             loop.rows = {{row, in[0], 0, 1}};
+                             const LoopResult wanted{collect == Collect::last ? state : next * row,
+                                                     collect};
+                             return make_loop(loop, {&wanted, 1}).front();
+                           },
+                           true});
+      }
+    }
+  }
+  return samples;
+}
+
+}  // namespace
+
+// Runs attributes.body, attributes.dims[0] times. Operands: the states' initial values, then whole
+// sequences, then values that stay. body: one parameter for each operand (a state, a row, the value
+// itself); results: the states' next values. dims[1 + k], integers[3 + k]: the row of sequence k
+// that the first step gets, and how far the next step's is from it. integers[0], [1]: the number of
+// states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a
+// loop backwards (compiler/scan/gradient.cpp)
+constinit const OpRecord loop_op = {.name = "loop",
+                                    .kind = OpKind::loop,
+                                    .arity = -1,
+                                    .infer = loop_type,
+                                    .vjp_results = differentiate_loop,
+                                    .reference = loop_reference,
+                                    .samples = loop_samples};
+
+// The state integers[0] of a loop after its last step: its initial value when there is no step.
+// integers[1]: the states from this one to the last. dims, dtype: the type.
+constinit const OpRecord loop_last_op = {.name = "loop_last",
+                                         .kind = OpKind::result,
+                                         .infer = result_type,
+                                         .reference = last_reference,
+                                         .samples = loop_samples};
+
+// body.results[0] in every step of the loop, in the body's parameters: (steps, ...), the first
+// step's in the last row if integers[0] is 1. dims, dtype: the type.
+constinit const OpRecord loop_stack_op = {.name = "loop_stack",
+                                          .kind = OpKind::result,
+                                          .infer = result_type,
+                                          .reference = stack_reference,
+                                          .samples = loop_samples};
+
+Family loop_family() {
+  static constexpr const OpRecord* family[] = {&loop_op, &loop_last_op, &loop_stack_op};
+  return family;
+}
+
+}  // namespace kroton

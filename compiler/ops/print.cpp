@@ -1,0 +1,56 @@
+// kt::print: a value that is shown when it is computed.
+#include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+void print_write(WriteContext& context) {
+  context.nest(context.type().shape,
+               [&](const Index& index) { context.store(index, context.input(0, index)); });
+}
+
+std::vector<Sample> print_samples() {
+  std::vector<Sample> samples;
+  ops::add_samples(samples, {{}, {0}, {3}, {3, 1, 17}},
+                   [](std::span<const Tensor> in) { return print(in[0], "x"); });
+  for (const DType dtype : {DType::i32, DType::i64, DType::boolean}) {
+    samples.push_back({{ops::spread(dtype, {17}, -2, 2)},
+                       [](std::span<const Tensor> in) { return print(in[0]); },
+                       false});
+  }
+  return samples;
+}
+
+}  // namespace
+
+// y = x, in memory of its own; lowering shows it, after the message, when it is there.
+// vjp: dx = dy. Attributes: name (the message).
+constinit const OpRecord print_op = {
+    .name = "print",
+    .kind = OpKind::write,
+    .observable = true,
+    .infer = ops::elementwise<ops::Accepts::anything>,
+    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
+    .write = print_write,
+    .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .samples = print_samples};
+
+Family print_family() {
+  static constexpr const OpRecord* family[] = {&print_op};
+  return family;
+}
+
+Tensor print(const Operand& x, const std::string& message) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  Attributes attributes;
+  attributes.name = message.empty() ? tensor.name() : message;
+  return ops::apply(print_op, {tensor}, std::move(attributes));
+}
+
+}  // namespace kroton

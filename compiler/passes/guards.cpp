@@ -1,0 +1,162 @@
+#include "compiler/passes/guards.h"
+
+#include <set>
+
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/passes/match.h"
+#include "compiler/passes/passes.h"
+
+namespace kroton {
+namespace {
+
+bool branches(const Graph& graph, const std::vector<Vertex>& order) {
+  return std::any_of(order.begin(), order.end(),
+                     [&](Vertex v) { return graph[v].op->kind == OpKind::branch; });
+}
+
+// The paths under which each vertex is needed, where what is needed under several counts as needed
+// under what they have in common.
+class Needs {
+ public:
+  explicit Needs(const Graph& graph)
+      : graph_(graph), order_(graph.topological_order()), paths_(graph.size()) {
+    for (const Vertex v : graph.outputs) paths_[v] = {Guard()};
+    for (const Graph::Update& update : graph.updates) paths_[update.value] = {Guard()};
+    for (auto v = order_.rbegin(); v != order_.rend(); ++v) {
+      paths_[*v] = reduced(paths_[*v]);
+      const Guard guard = guard_of(*v);
+      const std::vector<Vertex> operands = graph.operands(*v);
+      const bool branch = graph[*v].op->kind == OpKind::branch;
+      for (std::size_t k = 0; k < operands.size(); ++k) {
+        add(operands[k], branch && k > 0 ? extended(guard, {operands[0], k == 1}) : guard);
+      }
+    }
+  }
+
+  const std::vector<Vertex>& order() const { return order_; }
+  const std::vector<Guard>& operator[](Vertex v) const { return paths_[v]; }
+  Guard guard_of(Vertex v) const {
+    Guard guard = common_prefix(paths_[v]);
+    const VertexData& data = graph_[v];
+    if (data.op == &ifelse_op && !data.attributes.integers.empty()) {
+      const auto most = static_cast<std::size_t>(data.attributes.integers[0]);
+      if (guard.size() > most)
+        guard.erase(guard.begin() + data.attributes.integers[0], guard.end());
+    }
+    return guard;
+  }
+
+ private:
+  void add(Vertex v, Guard guard) {
+    std::vector<Guard>& paths = paths_[v];
+    if (paths.size() == 1 && paths[0].empty()) return;
+    if (std::find(paths.begin(), paths.end(), guard) != paths.end()) return;
+    if (guard.empty()) paths.clear();
+    paths.push_back(std::move(guard));
+  }
+
+  const Graph& graph_;
+  std::vector<Vertex> order_;
+  std::vector<std::vector<Guard>> paths_;
+};
+
+// By vertex: it or something that it is computed from may fail.
+std::vector<bool> failing(const Graph& graph, const std::vector<Vertex>& order) {
+  std::vector<bool> result(graph.size(), false);
+  for (const Vertex v : order) {
+    const std::vector<Vertex> operands = graph.operands(v);
+    result[v] = may_fail(*graph[v].op, graph[v].attributes) ||
+                std::any_of(operands.begin(), operands.end(), [&](Vertex o) { return result[o]; });
+  }
+  return result;
+}
+
+// A boolean: whether the path holds from its step `first` on. Conditions behind others are only
+// evaluated under them.
+Vertex holds(Graph& graph, const Guard& path, std::size_t first, SourceLine line) {
+  Vertex result = 0;
+  for (std::size_t k = path.size(); k-- > first;) {
+    const Vertex condition = path[k].condition;
+    const bool last = k + 1 == path.size();
+    if (last) {
+      result = path[k].holds ? condition : graph.add(logical_not_op, {condition}, {}, line);
+      continue;
+    }
+    const Vertex no = graph.build(
+        {}, line, [&](std::span<const Tensor>) { return make_literal(0.0, DType::boolean, line); });
+    result = graph.add(
+        ifelse_op,
+        path[k].holds ? std::vector{condition, result, no} : std::vector{condition, no, result}, {},
+        line);
+  }
+  return result;
+}
+
+// A boolean: whether one of the paths holds, where what they have in common does.
+Vertex one_holds(Graph& graph, const std::vector<Guard>& paths, SourceLine line) {
+  const std::size_t shared = common_prefix(paths).size();
+  Vertex result = holds(graph, paths[0], shared, line);
+  for (std::size_t k = 1; k < paths.size(); ++k) {
+    result = graph.add(logical_or_op, {result, holds(graph, paths[k], shared, line)}, {}, line);
+  }
+  return result;
+}
+
+// ifelse(needed, v, 0) in the place of v, guarded by no more than the first `shared` conditions.
+Vertex confine(Graph& graph, Vertex v, Vertex needed, std::size_t shared) {
+  const VertexData data = graph[v];
+  const Vertex copy = graph.add(*data.op, graph.operands(v), data.attributes, data.line);
+  const Vertex zero = graph.build({}, data.line, [&](std::span<const Tensor>) {
+    return make_literal(0.0, data.type.dtype, data.line);
+  });
+  const Vertex zeros = add_repeated(graph, zero, data.type.shape, data.line);
+  Attributes attributes;
+  attributes.integers = {static_cast<std::int64_t>(shared)};
+  const Vertex confined = graph.add(ifelse_op, {needed, copy, zeros}, attributes, data.line);
+  graph.replace(v, confined);
+  return confined;
+}
+
+}  // namespace
+
+bool may_fail(const OpRecord& op, const Attributes& attributes) {
+  if (op.observable || !attributes.body) return op.observable;
+  const std::vector<Tensor> inside = topological_order(attributes.body->results);
+  return std::any_of(inside.begin(), inside.end(),
+                     [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });
+}
+
+std::vector<Guard> find_guards(const Graph& graph) {
+  std::vector<Guard> guards(graph.size());
+  if (!branches(graph, graph.topological_order())) return guards;
+  const Needs needs(graph);
+  for (const Vertex v : needs.order()) guards[v] = needs.guard_of(v);
+  return guards;
+}
+
+bool confine_failures(Graph& graph) {
+  if (!branches(graph, graph.topological_order())) return false;
+  std::set<Vertex> confined;
+  for (bool changed = true; changed;) {
+    changed = false;
+    const Needs needs(graph);
+    const std::vector<bool> fails = failing(graph, needs.order());
+    for (auto v = needs.order().rbegin(); v != needs.order().rend() && !changed; ++v) {
+      if (needs[*v].size() == 1 || !fails[*v] || confined.contains(*v)) continue;
+      // A loop has no value of its own: its results are confined, all by one condition and under
+      // one guard, which becomes the loop's.
+      if (graph[*v].op->kind == OpKind::result) continue;
+      const bool loop = graph[*v].op->kind == OpKind::loop;
+      const std::size_t shared = common_prefix(needs[*v]).size();
+      const Vertex needed = one_holds(graph, needs[*v], graph[*v].line);
+      for (const Vertex value : loop ? graph.users(*v) : std::vector{*v}) {
+        confined.insert(confine(graph, value, needed, shared));
+      }
+      changed = true;
+    }
+  }
+  return !confined.empty();
+}
+
+}  // namespace kroton

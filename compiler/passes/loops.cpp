@@ -1,0 +1,131 @@
+#include <unordered_set>
+
+#include "compiler/ops/records.h"
+#include "compiler/passes/match.h"
+#include "compiler/passes/passes.h"
+#include "compiler/passes/views.h"
+#include "compiler/scan/scan.h"
+
+namespace kroton {
+namespace {
+
+using NodeSet = std::unordered_set<const Node*>;
+
+NodeSet reached_from(const std::vector<Tensor>& roots) {
+  NodeSet reached;
+  for (const Tensor& tensor : topological_order(roots)) reached.insert(&tensor.node());
+  return reached;
+}
+
+// A loop with all that is wanted of it.
+class LoopOptimizer {
+ public:
+  LoopOptimizer(Graph& graph, Vertex loop)
+      : graph_(graph), loop_(loop), data_(graph[loop]), view_(data_.attributes) {}
+
+  bool run() {
+    find_needed();
+    const Body& old = *data_.attributes.body;
+    std::vector<Tensor> roots;
+    for (std::size_t k = 0; k < needed_.size(); ++k) {
+      if (needed_[k]) roots.push_back(old.results[k]);
+    }
+    const std::size_t states = roots.size();
+    for (const Vertex v : stacks_) roots.push_back(graph_[v].attributes.body->results[0]);
+    Graph inside(old.parameters, roots, {}, false);
+    run_passes_in_loop(inside);
+    std::vector<Tensor> now = inside.export_expressions(inside.outputs);
+
+    // The parameters that are left, with their operands.
+    const NodeSet used = reached_from(now);
+    const std::vector<Vertex> operands = graph_.operands(loop_);
+    Attributes attributes = data_.attributes;
+    attributes.dims.resize(1);
+    attributes.integers = {static_cast<std::int64_t>(states), 0, view_.truncate()};
+    Body body;
+    std::vector<Vertex> kept;
+    std::vector<int> position(needed_.size(), -1);
+    for (int k = 0; k < static_cast<int>(operands.size()); ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      const bool is_state = k < view_.states;
+      if (is_state ? !needed_[at] : !used.contains(&old.parameters[at].node())) continue;
+      if (is_state) {
+        position[at] = static_cast<int>(kept.size());
+      } else if (const int row = k - view_.states; row < view_.rows) {
+        attributes.dims.push_back(view_.offset(row));
+        attributes.integers.push_back(view_.stride(row));
+        ++attributes.integers[1];
+      }
+      kept.push_back(operands[at]);
+      body.parameters.push_back(old.parameters[at]);
+    }
+    body.results.assign(now.begin(), now.begin() + static_cast<std::ptrdiff_t>(states));
+    attributes.body = std::make_shared<const Body>(body);
+    bool changed = !(attributes == data_.attributes);
+    for (std::size_t k = 0; k < stacks_.size(); ++k) {
+      changed = changed || !same(now[states + k], roots[states + k]);
+    }
+    if (!changed) return false;
+
+    const Vertex made = graph_.add(loop_op, kept, attributes, data_.line);
+    for (const Vertex v : lasts_) {
+      Attributes last = graph_[v].attributes;
+      const int state = position[static_cast<std::size_t>(last.integers[0])];
+      last.integers = {state, static_cast<std::int64_t>(states) - state};
+      graph_.replace(v, graph_.add(loop_last_op, {made}, std::move(last), graph_[v].line));
+    }
+    for (std::size_t k = 0; k < stacks_.size(); ++k) {
+      const Vertex v = stacks_[k];
+      Attributes stack = graph_[v].attributes;
+      stack.body = std::make_shared<const Body>(Body{body.parameters, {now[states + k]}});
+      graph_.replace(v, graph_.add(loop_stack_op, {made}, std::move(stack), graph_[v].line));
+    }
+    return true;
+  }
+
+ private:
+  // The states that some result depends on.
+  void find_needed() {
+    const Body& body = *data_.attributes.body;
+    needed_.assign(static_cast<std::size_t>(view_.states), false);
+    std::vector<Tensor> pending;
+    for (const Vertex v : graph_.users(loop_)) {
+      if (graph_[v].op == &loop_last_op) {
+        lasts_.push_back(v);
+        pending.push_back(
+            body.parameters[static_cast<std::size_t>(graph_[v].attributes.integers[0])]);
+      } else {
+        stacks_.push_back(v);
+        pending.push_back(graph_[v].attributes.body->results[0]);
+      }
+    }
+    for (bool more = true; more;) {
+      more = false;
+      const NodeSet reached = reached_from(pending);
+      for (std::size_t k = 0; k < needed_.size(); ++k) {
+        if (needed_[k] || !reached.contains(&body.parameters[k].node())) continue;
+        needed_[k] = more = true;
+        pending.push_back(body.results[k]);
+      }
+    }
+  }
+
+  Graph& graph_;
+  Vertex loop_;
+  const VertexData data_;
+  const LoopView view_;
+  std::vector<Vertex> lasts_, stacks_;
+  std::vector<bool> needed_;  // by state
+};
+
+}  // namespace
+
+bool optimize_loops(Graph& graph) {
+  bool changed = false;
+  for (const Vertex v : graph.topological_order()) {
+    if (graph[v].op == &loop_op && !graph.is_dead(v)) changed |= LoopOptimizer(graph, v).run();
+  }
+  return changed;
+}
+
+}  // namespace kroton

@@ -1,0 +1,233 @@
+// The gradient of a loop: a loop from the last step to the first, whose states are the cotangents
+// of the loop's states. Of the values of the steps it reads those that are costly to compute again
+// as further results of the loop, and computes the cheap ones anew.
+#include <kroton/error.h>
+#include <kroton/grad.h>
+#include <kroton/ops.h>
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "compiler/autodiff/branch_paths.h"
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/scan/scan.h"
+
+namespace kroton {
+namespace {
+
+// Work of one element up to which a value is computed again instead of being kept.
+constexpr int cheap = 4;
+
+class LoopGradient {
+ public:
+  LoopGradient(const Tensor& loop, std::span<const std::pair<Tensor, Tensor>> results,
+               const std::vector<bool>& wanted)
+      : loop_(loop), node_(loop.node()), view_(node_.attributes), wanted_(wanted) {
+    const Dim& count = view_.count;
+    // All steps but those that the gradient is cut off from.
+    count_ = view_.truncate() < 0 ? count : minimum(count, view_.truncate());
+    find_active_states();
+    seed(results);
+  }
+
+  std::vector<Tensor> run() {
+    std::vector<Tensor> gradients(node_.inputs.size());
+    if (outputs_.empty()) return gradients;
+    std::vector<Tensor> wrt;
+    std::vector<std::size_t> positions;
+    for (std::size_t k = 0; k < node_.inputs.size(); ++k) {
+      const bool state = k < static_cast<std::size_t>(view_.states);
+      if (state ? !active_[k] : !wanted_[k] || !is_float(node_.inputs[k].dtype())) continue;
+      wrt.push_back(parameter(k));
+      positions.push_back(k);
+    }
+    if (wrt.empty()) return gradients;
+    std::vector<Tensor> flows = vjp(outputs_, wrt, cotangents_);
+    flows = in_reverse(flows);
+
+    LoopDefinition reverse;
+    reverse.count = count_;
+    reverse.rows = rows_;
+    std::vector<LoopResult> results;
+    for (std::size_t n = 0; n < wrt.size(); ++n) {
+      const std::size_t k = positions[n];
+      if (k < static_cast<std::size_t>(view_.states)) {
+        reverse.states.push_back({arriving_[k], initial_[k], flows[n]});
+        results.push_back({arriving_[k], Collect::last});
+      } else if (k < static_cast<std::size_t>(view_.states + view_.rows)) {
+        results.push_back({flows[n], Collect::stack_backwards});
+      } else {
+        results.push_back({flows[n], Collect::sum});
+      }
+    }
+    const std::vector<Tensor> collected = make_loop(reverse, results);
+    for (std::size_t n = 0; n < wrt.size(); ++n) {
+      const std::size_t k = positions[n];
+      if (k < static_cast<std::size_t>(view_.states)) {
+        if (wanted_[k]) gradients[k] = of_initial(collected[n]);
+      } else if (k < static_cast<std::size_t>(view_.states + view_.rows)) {
+        gradients[k] = of_rows(k, collected[n]);
+      } else {
+        gradients[k] = collected[n];
+      }
+    }
+    return gradients;
+  }
+
+ private:
+  const Tensor& parameter(std::size_t k) const { return node_.attributes.body->parameters[k]; }
+  const Tensor& next(std::size_t k) const { return node_.attributes.body->results[k]; }
+
+  // States that change with a wanted operand, directly or through other states.
+  void find_active_states() {
+    const auto states = static_cast<std::size_t>(view_.states);
+    active_.assign(states, false);
+    std::unordered_set<const Node*> sources;
+    for (std::size_t k = 0; k < node_.inputs.size(); ++k) {
+      if (wanted_[k] && is_float(node_.inputs[k].dtype())) sources.insert(&parameter(k).node());
+    }
+    for (bool more = true; more;) {
+      more = false;
+      std::unordered_set<const Node*> moved = sources;
+      for (const Tensor& tensor : topological_order(node_.attributes.body->results)) {
+        for (const Tensor& input : tensor.node().inputs) {
+          if (moved.contains(&input.node())) moved.insert(&tensor.node());
+        }
+      }
+      for (std::size_t k = 0; k < states; ++k) {
+        if (active_[k] || !is_float(parameter(k).dtype())) continue;
+        if (!moved.contains(&next(k).node()) && !sources.contains(&parameter(k).node())) continue;
+        active_[k] = more = true;
+        sources.insert(&parameter(k).node());
+      }
+    }
+  }
+
+  // The outputs of a step and their cotangents: the states' next values, whose cotangents are the
+  // states of the reverse loop, and the stacked expressions, whose cotangents are its rows.
+  void seed(std::span<const std::pair<Tensor, Tensor>> results) {
+    const auto states = static_cast<std::size_t>(view_.states);
+    arriving_.resize(states);
+    initial_.resize(states);
+    for (std::size_t k = 0; k < states; ++k) {
+      if (!active_[k]) continue;
+      const LineScope scope(next(k).line());
+      arriving_[k] = make_input("d_" + parameter(k).name(), parameter(k).type(), next(k).line());
+      initial_[k] = zeros_like(node_.inputs[k]);
+      outputs_.push_back(next(k));
+      cotangents_.push_back(arriving_[k]);
+    }
+    for (const auto& [result, cotangent] : results) {
+      const Attributes& attributes = result.node().attributes;
+      if (&result.node().op == &loop_last_op) {
+        const auto k = static_cast<std::size_t>(attributes.integers[0]);
+        if (active_[k]) initial_[k] = cotangent;
+        continue;
+      }
+      const Tensor& expression = attributes.body->results[0];
+      if (!is_float(expression.dtype())) continue;
+      outputs_.push_back(expression);
+      cotangents_.push_back(row(cotangent, expression.type(),
+                                attributes.integers[0] != 0 ? Dim(0) : view_.count - Dim(1),
+                                attributes.integers[0] != 0 ? 1 : -1));
+    }
+  }
+
+  Tensor row(const Tensor& all, const TensorType& type, const Dim& offset, std::int64_t stride) {
+    const Tensor parameter = make_input(all.name(), type, all.line());
+    rows_.push_back({parameter, all, offset, stride});
+    reverse_.insert(&parameter.node());
+    return parameter;
+  }
+
+  // The expressions of a step on the parameters of the reverse loop: values that change with the
+  // loop's states are kept from its run if they are costly.
+  std::vector<Tensor> in_reverse(const std::vector<Tensor>& flows) {
+    std::unordered_map<const Node*, Tensor> replacement;
+    std::unordered_set<const Node*> of_states, backwards = reverse_;
+    for (const Tensor& arriving : arriving_) {
+      if (arriving) backwards.insert(&arriving.node());
+    }
+    for (int k = 0; k < static_cast<int>(node_.inputs.size()); ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      if (k < view_.states) {
+        of_states.insert(&parameter(at).node());
+      } else if (k >= view_.states + view_.rows) {
+        replacement[&parameter(at).node()] = node_.inputs[at];
+      }
+    }
+    for (const Tensor& tensor : topological_order(flows)) {
+      const Node* node = &tensor.node();
+      for (const Tensor& input : node->inputs) {
+        if (backwards.contains(&input.node())) backwards.insert(node);
+        if (of_states.contains(&input.node())) of_states.insert(node);
+      }
+    }
+    // What only a branch of the reverse step reads is only kept where the branch is taken.
+    const BranchPaths paths(topological_order(flows), flows);
+    return substitute(flows, [&](const Tensor& t) -> std::optional<Tensor> {
+      const Node& node = t.node();
+      if (backwards.contains(&node)) return std::nullopt;
+      if (const auto known = replacement.find(&node); known != replacement.end()) {
+        return known->second;
+      }
+      if (of_states.contains(&node)) {
+        const bool again =
+            node.op.is_view || (node.op.kind == OpKind::pointwise && node.op.cost <= cheap);
+        if (again) return std::nullopt;
+        const LineScope scope(node.line);
+        return replacement[&node] =
+                   row(loop_stack(loop_, paths.confined(t), false), t.type(), view_.count - Dim(1), -1);
+      }
+      for (int k = 0; k < view_.rows; ++k) {
+        const auto at = static_cast<std::size_t>(view_.states + k);
+        if (&parameter(at).node() != &node) continue;
+        const Dim last = view_.offset(k) + Dim(view_.stride(k)) * (view_.count - Dim(1));
+        return replacement[&node] = row(node_.inputs[at], t.type(), last, -view_.stride(k));
+      }
+      return std::nullopt;
+    });
+  }
+
+  // Nothing arrives at the initial state when the gradient is cut off before the first step.
+  Tensor of_initial(const Tensor& gradient) const {
+    if (count_ == view_.count) return gradient;
+    Attributes attributes;
+    attributes.dtype = DType::i64;
+    attributes.dims = {view_.count - count_};
+    const Tensor cut = make_node(size_op, {}, std::move(attributes), node_.line);
+    return where(eq(cut, 0), gradient, zeros_like(gradient));
+  }
+
+  // The rows of the steps at their places in the whole sequence, zeros elsewhere.
+  Tensor of_rows(std::size_t k, Tensor gradient) const {
+    const Tensor& all = node_.inputs[k];
+    const int number = static_cast<int>(k) - view_.states;
+    const Dim skipped = view_.count - count_;
+    const Tensor used = rows_of(all, view_.offset(number) + Dim(view_.stride(number)) * skipped,
+                                view_.stride(number), count_);
+    return same(used, all) ? gradient : slice_op.vjp(used, gradient).front();
+  }
+
+  const Tensor& loop_;
+  const Node& node_;
+  const LoopView view_;
+  const std::vector<bool>& wanted_;
+  Dim count_;  // of steps that the gradient flows through
+  std::vector<bool> active_;
+  std::vector<Tensor> arriving_, initial_;  // by state: the reverse loop's state
+  std::vector<Tensor> outputs_, cotangents_;
+  std::vector<LoopRows> rows_;
+  std::unordered_set<const Node*> reverse_;  // the parameters of rows_
+};
+
+}  // namespace
+
+std::vector<Tensor> differentiate_loop(const Tensor& loop,
+                                       std::span<const std::pair<Tensor, Tensor>> results,
+                                       const std::vector<bool>& wanted) {
+  return LoopGradient(loop, results, wanted).run();
+}
+
+}  // namespace kroton

@@ -1,0 +1,76 @@
+// Loops as expressions: what kt::scan and the gradients of loops are built with.
+//
+// A loop keeps only the work that feeds back. Whatever does not depend on a state is done before
+// it for all steps at once (a product with every row of a sequence is one product), what no state
+// depends on is done after it, from the states of all steps, and sums over the steps of products,
+// which gradients of weights are, become one product. docs/decisions/0010-scan.md gives the
+// reasons.
+#pragma once
+#include "compiler/ir/node.h"
+
+namespace kroton {
+
+// One value that each step computes from the one before.
+struct LoopState {
+  Tensor parameter;  // stands for the value before the step
+  Tensor initial;
+  Tensor next;  // its value after the step
+};
+
+// One row of `all` for each step: row offset + stride * step.
+struct LoopRows {
+  Tensor parameter;  // stands for the row
+  Tensor all;
+  Dim offset = 0;
+  std::int64_t stride = 1;
+};
+
+// Expressions are written on the parameters; every other tensor in them is the same in all steps.
+struct LoopDefinition {
+  Dim count;  // of steps
+  std::vector<LoopState> states;
+  std::vector<LoopRows> rows;
+  std::int64_t truncate = -1;  // the gradient flows through this many last steps; -1: through all
+};
+
+enum class Collect : std::uint8_t {
+  last,             // of a state's parameter: its value after the last step
+  stack,            // the values in all steps along a new first axis, (count, ...)
+  stack_backwards,  // the same, the last step's value first
+  sum               // of the values in all steps
+};
+
+struct LoopResult {
+  Tensor expression;
+  Collect collect = Collect::stack;
+};
+
+// The tensors wanted of the loop's run, in order.
+std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted);
+
+// The cotangents of a loop node's operands given those of some of its results; empty where they
+// are not wanted or zero. The gradient of a loop is a loop from the last step to the first.
+std::vector<Tensor> differentiate_loop(const Tensor& loop,
+                                       std::span<const std::pair<Tensor, Tensor>> results,
+                                       const std::vector<bool>& wanted);
+
+// The attributes of a loop node by name.
+struct LoopView {
+  explicit LoopView(const Attributes& attributes);
+  int states, rows;  // operands: states, then rows, then values that stay
+  Dim count;
+  const Dim& offset(int row) const { return attributes.dims[static_cast<std::size_t>(1 + row)]; }
+  std::int64_t stride(int row) const {
+    return attributes.integers[static_cast<std::size_t>(3 + row)];
+  }
+  std::int64_t truncate() const { return attributes.integers[2]; }
+  const Attributes& attributes;
+};
+
+// `count` rows of `all`, in the order of the steps.
+Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const Dim& count);
+// A node on a loop: its state k after the last step; an expression of its body in all steps.
+Tensor loop_last(const Tensor& loop, int state);
+Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards);
+
+}  // namespace kroton

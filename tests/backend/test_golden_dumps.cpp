@@ -1,10 +1,8 @@
-// Golden dumps of functions on their way: graph after the passes, fusion, loop IR for vectors of 64
-// bytes; and for GPUs loop IR and CUDA C++. `bash tests/run --update-golden` rewrites them.
+// Golden dumps of three functions on their way: graph after the passes, fusion, loop IR for vectors
+// of 64 bytes. `bash tests/run --update-golden` rewrites them.
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
-#include "compiler/codegen/cuda/emit_cuda.h"
-#include "compiler/codegen/cuda/prelude.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
@@ -20,21 +18,6 @@ std::string dump(const std::vector<Tensor>& inputs, const std::vector<Tensor>& o
   run_passes(graph);
   return "== graph\n" + to_string(graph) + "== fusion\n" + fuse(graph).to_string(graph) +
          "== loop\n" + to_string(lower(graph, "golden", {false, 64}));
-}
-
-std::string gpu_dump(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
-  Graph graph(inputs, outputs, {});
-  run_passes(graph);
-  const Program program = lower(graph, "golden", {.gpu = true});
-  std::string text = "== loop\n" + to_string(program);
-  const codegen::CudaProgram cuda = codegen::emit_cuda(program);
-  for (const codegen::CudaKernel& kernel : cuda.kernels) {
-    text += "== " + kernel.name + ": " + to_string(kernel.blocks) + " blocks of " +
-            std::to_string(kernel.threads) + " threads\n";
-  }
-  const std::size_t kernels =
-      cuda.source.find(codegen::cuda_prelude) + codegen::cuda_prelude.size();
-  return text + cuda.source.substr(kernels);
 }
 
 // Sizes are written in the order of their variables' creation: this one comes first, also when no
@@ -75,16 +58,6 @@ TEST_CASE("golden: ifelse with a gradient and an update") {
   const Shared w = shared(Array::zeros({17}), "w");
   const Tensor loss = ifelse(c, sum(take(tanh(x * w), ids)), sum(w * w));
   check_golden("ifelse", dump({c, x, ids}, {loss}, {{w, ifelse(c, w - 0.1 * grad(loss, w), w)}}));
-}
-
-TEST_CASE("golden: kernels for a GPU") {
-  const Tensor x = matrix("x");
-  const Tensor b = vector("b");
-  check_golden("cuda_elementwise", gpu_dump({x, b}, {relu(x + b) * 2}));
-  const Tensor rows = tensor("rows", {dim("n"), 100});
-  check_golden("cuda_softmax", gpu_dump({rows}, {softmax(rows)}));
-  const Tensor w = matrix("w");
-  check_golden("cuda_product", gpu_dump({x, w, b}, {relu(dot(x, w) + b)}));
 }
 
 TEST_CASE("golden: a dump is the same every time") {

@@ -1,5 +1,6 @@
 #include "compiler/cache_key.h"
 
+#include <algorithm>
 #include <bit>
 #include <unordered_map>
 
@@ -7,6 +8,32 @@
 
 namespace kroton {
 namespace {
+
+// Seven bits a byte, the last one below 128.
+void append(std::string& bytes, std::uint64_t value) {
+  for (; value >= 128; value >>= 7) bytes += static_cast<char>(value | 128);
+  bytes += static_cast<char>(value);
+}
+
+// Small magnitudes become small numbers.
+std::uint64_t folded(std::int64_t value) {
+  return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string bytes;
+  append(bytes, parts.size());
+  for (const std::string& part : parts) {
+    append(bytes, part.size());
+    bytes += part;
+  }
+  return bytes;
+}
+
+std::string sorted(std::vector<std::string> parts) {
+  std::sort(parts.begin(), parts.end());
+  return joined(parts);
+}
 
 // The structures are taken apart by structured bindings, which no longer compile when a member is
 // added: whoever adds one decides here whether the object depends on it.
@@ -46,8 +73,7 @@ class KeyWriter {
 
  private:
   void number(std::uint64_t value) {
-    for (; value >= 128; value >>= 7) bytes_ += static_cast<char>(value | 128);
-    bytes_ += static_cast<char>(value);
+    append(bytes_, value);
     if (bytes_.size() > 1 << 16) flush();
   }
   template <class Enum>
@@ -55,9 +81,7 @@ class KeyWriter {
   void tag(Enum value) {
     number(static_cast<std::uint64_t>(value));
   }
-  void integer(std::int64_t value) {  // small magnitudes are short
-    number((static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63));
-  }
+  void integer(std::int64_t value) { number(folded(value)); }
   void text(const std::string& value) {
     number(value.size());
     bytes_ += value;
@@ -67,23 +91,33 @@ class KeyWriter {
     bytes_.clear();
   }
 
-  void dim(const Dim& value) {
-    const std::vector<Dim::Term> terms = value.terms();
-    number(terms.size());
-    for (const auto& [coefficient, factors] : terms) {
-      integer(coefficient);
-      number(factors.size());
-      for (const DimAtomRef& factor : factors) {
-        const auto& [kind, identity, name, operands] = *factor;
-        tag(kind);
-        if (kind == DimAtom::Kind::variable) {
-          number(atoms_.emplace(identity, atoms_.size()).first->second);
-        } else {
-          number(operands.size());
-          for (const Dim& operand : operands) dim(operand);
-        }
-      }
+  void dim(const Dim& value) { bytes_ += dim_bytes(value); }
+
+  // Terms, factors and the operands of minimum and maximum in an order of their own: a Dim has them
+  // in the order in which the process made the variables.
+  std::string dim_bytes(const Dim& value) {
+    std::vector<std::string> terms;
+    for (const auto& [coefficient, factors] : value.terms()) {
+      std::vector<std::string> atoms;
+      for (const DimAtomRef& factor : factors) atoms.push_back(atom_bytes(*factor));
+      std::string& term = terms.emplace_back();
+      append(term, folded(coefficient));
+      term += sorted(std::move(atoms));
     }
+    return sorted(std::move(terms));
+  }
+
+  std::string atom_bytes(const DimAtom& atom) {
+    const auto& [kind, identity, name, operands] = atom;
+    std::string bytes;
+    append(bytes, static_cast<std::uint64_t>(kind));
+    if (kind == DimAtom::Kind::variable) {
+      append(bytes, atoms_.emplace(identity, atoms_.size()).first->second);
+      return bytes;
+    }
+    std::vector<std::string> parts;
+    for (const Dim& operand : operands) parts.push_back(dim_bytes(operand));
+    return bytes + (kind == DimAtom::Kind::floor_div ? joined(parts) : sorted(std::move(parts)));
   }
 
   void variable(const loop::Variable& value) {

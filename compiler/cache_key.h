@@ -11,9 +11,10 @@ namespace kroton {
 // The digest of the Program, of Kroton's own version and of `target`: what kind of object is made
 // ("cpu", "cuda"), for which processor, by which version of which code generator.
 //
-// Equal Programs have equal keys in every process: buffers, variables and sizes count by the order
-// in which they appear, not by their ids. What does not change the object is left out: the names of
-// buffers and variables, the user's source lines, the messages of the checks.
+// Equal Programs have equal keys in every process, whatever it has made before: buffers, variables
+// and sizes count by the order in which they appear, not by their ids. What does not change the
+// object is left out: the names of buffers and variables, the user's source lines, the messages of
+// the checks.
 Digest cache_key(const Program& program, const std::vector<std::string>& target);
 
 // Changes with every change of the compiler's sources, so that an object made by another compiler

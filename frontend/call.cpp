@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
+#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 #include "runtime/device_copy.h"
@@ -143,7 +144,8 @@ void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallF
   }
   if (count < 0) {
     throw ValueError(name + ": " + inputs[input].name() +
-                     " is a number of steps, the argument is " + std::to_string(count));
+                     " sets a number of steps and cannot be negative, the argument is " +
+                     std::to_string(count));
   }
   std::int64_t& size = frame.raw_sizes[static_cast<std::size_t>(value_slots[input])];
   if (size == count) return;
@@ -249,6 +251,10 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
       for (const auto& [dim, value] : {std::pair(&c.left, left), std::pair(&c.right, right)}) {
         if (dim->is_constant()) continue;
         values += (values.empty() ? "" : ", ") + dim->to_string() + " is " + std::to_string(value);
+      }
+      if (is_clamped_count(c.right)) {
+        throw ValueError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
+                         std::to_string(left));
       }
       throw ShapeError(name + ": " + c.message + ": " + values);
     }

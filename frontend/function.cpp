@@ -244,6 +244,7 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
     updates.emplace_back(options.updates[k].target, roots[outputs.size() + k]);
   }
   plan_sizes(*this);
+  for (SizeConstraint& c : constraints_on_counts(roots)) given_sizes.push_back(std::move(c));
 
   graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
   constraints = graph->constraints;

@@ -156,15 +156,22 @@ class ScanBuilder {
 
   // A state of which values further back are read is a row of states, each the one before.
   void add_states() {
+    const LineScope scope(line_);
     for (const State& state : options_.outputs_info) {
       first_.push_back(loop_.states.size());
       if (!state.initial) continue;
       TensorType type = state.initial.type();
-      if (has_rows(state)) type.shape.erase(type.shape.begin());
+      Tensor rows;
+      if (has_rows(state)) {
+        // Of a free size: the call checks that it is this one.
+        type.shape[0] = lags(state);
+        rows = broadcast_to(state.initial, type.shape);
+        type.shape.erase(type.shape.begin());
+      }
       for (int lag = 1; lag <= lags(state); ++lag) {
         const std::string name =
             state.initial.name() + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
-        const Tensor initial = has_rows(state) ? state.initial[lags(state) - lag] : state.initial;
+        const Tensor initial = rows ? rows[lags(state) - lag] : state.initial;
         loop_.states.push_back({make_input(name, type, line_), initial, {}});
       }
       for (const int tap : state.taps) {

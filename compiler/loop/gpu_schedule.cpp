@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <limits>
 #include <unordered_set>
 
 #include "compiler/loop/dependence.h"
@@ -21,6 +22,12 @@ constexpr int threads_of_loops = 64;
 constexpr std::int64_t warp_row = 512;
 constexpr std::int64_t short_row = 16;  // up to here a row is one thread's
 constexpr int threads_of_rows = 256;
+// Column sums: the groups of threads that share the rows, and how many rows it takes to pay.
+constexpr int groups = 8;
+constexpr std::int64_t least_grouped_rows = 64;
+// Into how many shares the rows or elements are dealt that loops bound to their order store to.
+constexpr int shares_of_rows = 32;
+constexpr int shares_of_elements = 1024;
 
 std::vector<Variable> variables_of(const std::vector<const For*>& loops) {
   std::vector<Variable> result;
@@ -74,6 +81,37 @@ bool has_loop(const Block& block) {
   return found;
 }
 
+// What an accumulation begins with.
+Expr identity(Op op, DType dtype) {
+  const bool boolean = dtype == DType::boolean;
+  const auto extreme = [&](bool lowest) {
+    if (boolean) return boolean_constant(!lowest);
+    if (dtype == DType::i32) {
+      return integer(lowest ? std::numeric_limits<std::int32_t>::min()
+                            : std::numeric_limits<std::int32_t>::max(),
+                     dtype);
+    }
+    if (dtype == DType::i64) {
+      return integer(lowest ? std::numeric_limits<std::int64_t>::min()
+                            : std::numeric_limits<std::int64_t>::max());
+    }
+    const double infinity = std::numeric_limits<double>::infinity();
+    return real(lowest ? -infinity : infinity, dtype);
+  };
+  switch (op) {
+    case Op::add:
+    case Op::mul: {
+      const int value = op == Op::mul ? 1 : 0;
+      return is_float(dtype) ? real(value, dtype) : integer(value, dtype);
+    }
+    case Op::min:
+    case Op::max:
+      return extreme(op == Op::max);
+    default:
+      return boolean_constant(op == Op::logical_and);
+  }
+}
+
 bool uses_shared(const Block& block) {
   bool found = false;
   visit_statements(block, [&](const Stmt& s) {
@@ -83,20 +121,20 @@ bool uses_shared(const Block& block) {
   return found;
 }
 
-// What a statement reads and writes of memory that threads share.
+// What statements read and write of memory that threads share.
 struct Use {
   std::unordered_set<int> read, written;
 };
 
-Use use_of(const Stmt& stmt) {
+Use use_of(const Block& block) {
   Use use;
   std::unordered_set<const ExprNode*> seen;
   std::vector<Expr> nodes;
-  visit_expressions({stmt}, [&](const Expr& e) { append_post_order(e, seen, nodes); });
+  visit_expressions(block, [&](const Expr& e) { append_post_order(e, seen, nodes); });
   for (const Expr& e : nodes) {
     if (e->op == Op::load) use.read.insert(e->buffer->id);
   }
-  visit_statements({stmt}, [&](const Stmt& s) {
+  visit_statements(block, [&](const Stmt& s) {
     if (const auto* store = std::get_if<Store>(&s)) use.written.insert(store->buffer->id);
   });
   return use;
@@ -112,7 +150,7 @@ Block with_barriers(const Block& block) {
   Block result;
   Use since;
   for (const Stmt& s : block) {
-    const Use use = use_of(s);
+    const Use use = use_of({s});
     if (meet(use.read, since.written) || meet(use.written, since.written) ||
         meet(use.written, since.read)) {
       result.push_back(Barrier{});
@@ -127,7 +165,12 @@ Block with_barriers(const Block& block) {
 
 class Scheduler {
  public:
-  explicit Scheduler(const Kernel& kernel) : kernel_(kernel), next_id_(next_variable_id(kernel)) {}
+  explicit Scheduler(const Kernel& kernel) : kernel_(kernel), next_id_(next_variable_id(kernel)) {
+    const Use use = use_of(kernel.body);
+    for (const auto* ids : {&use.read, &use.written}) {
+      for (const int id : *ids) next_buffer_id_ = std::max(next_buffer_id_, id + 1);
+    }
+  }
 
   Kernel run() {
     if (kernel_.body.empty()) {
@@ -144,12 +187,15 @@ class Scheduler {
                           " keeps rows in shared memory, but blocks cannot share its rows\n" +
                           to_string(kernel_));
     }
+    if (Block columns = grouped_columns(outer, *core); !columns.empty()) {
+      return finish(std::move(columns), groups * warp);
+    }
     if (!outer.empty()) {
       const int threads = has_loop(*core) ? threads_of_loops : threads_of_elements;
       return finish(elements(outer, *core, threads), threads);
     }
-    Block columns = columns_outside();
-    if (!columns.empty()) return finish(std::move(columns), threads_of_loops);
+    Block in_order = ordered();
+    if (!in_order.empty()) return finish(std::move(in_order), threads_of_loops);
     return finish(one_thread(), warp);
   }
 
@@ -178,6 +224,11 @@ class Scheduler {
     return result;
   }
 
+  static Expr blocks_for(const Expr& count, int per_block) {
+    if (const std::optional<Dim> dim = as_dim(count)) return size(ceil_div(*dim, per_block));
+    return binary(Op::floor_div, count + integer(per_block - 1), integer(per_block));
+  }
+
   // One iteration of the loops a thread.
   Block elements(const std::vector<const For*>& loops, const Block& core, int threads) {
     const std::vector<Expr> extents = extents_of(loops);
@@ -188,19 +239,12 @@ class Scheduler {
     const bool constant = is_integer_constant(count, known);
     const bool one_block = constant && known <= threads;
     const Expr first = one_block ? integer(0) : variable(block_) * width;
-    if (const std::optional<Dim> dim = as_dim(count)) {
-      block_count_ = size(ceil_div(*dim, threads));
-    } else {
-      block_count_ = binary(Op::floor_div, count + integer(threads - 1), width);
-    }
-    For loop;
-    loop.kind = LoopKind::thread;
-    loop.variable = t;
-    loop.extent = binary(Op::min, count - first, width);
-    if (constant && known % threads == 0) loop.extent = width;
-    if (one_block) loop.extent = count;
-    loop.body = substitute(core, unflatten(variables_of(loops), extents, first + variable(t)));
-    return {statement(std::move(loop))};
+    block_count_ = blocks_for(count, threads);
+    Expr extent = binary(Op::min, count - first, width);
+    if (constant && known % threads == 0) extent = width;
+    if (one_block) extent = count;
+    return {Scheduler::threads(
+        t, extent, substitute(core, unflatten(variables_of(loops), extents, first + variable(t))))};
   }
 
   // One iteration of the loops a block, whose threads share the loops of the core.
@@ -236,12 +280,8 @@ class Scheduler {
     const std::vector<const For*> loops = perfect_nest(whole, may_share, core);
     const Variable t = fresh(loops.size() == 1 ? loop.variable.name : "t");
     const std::vector<Expr> extents = extents_of(loops);
-    For result;
-    result.kind = LoopKind::thread;
-    result.variable = t;
-    result.extent = product(extents);
-    result.body = substitute(*core, unflatten(variables_of(loops), extents, variable(t)));
-    return statement(std::move(result));
+    return threads(t, product(extents),
+                   substitute(*core, unflatten(variables_of(loops), extents, variable(t))));
   }
 
   // Whether the core is better run by one thread for each iteration of the loops around it: its
@@ -276,31 +316,169 @@ class Scheduler {
     return (longest >= 0 && longest <= short_row) || along_columns > along_rows;
   }
 
-  // Serial loops around independent columns, in which all that is written is apart: one thread a
-  // column, which keeps the order. Empty if the kernel is no such nest.
-  Block columns_outside() {
+  // Column sums: 32 neighbouring columns a block, whose rows groups of threads share out; then one
+  // thread a column adds up what the groups have. Empty if the core is more than that.
+  Block grouped_columns(const std::vector<const For*>& outer, const Block& core) {
+    std::vector<Declare> sums;
+    Block after;
+    const For* loop = nullptr;
+    for (const Stmt& s : core) {
+      const auto* declare = std::get_if<Declare>(&s);
+      if (as_if(s) != nullptr || (loop != nullptr && as_for(s) != nullptr)) return {};
+      if (as_for(s) != nullptr) {
+        loop = as_for(s);
+      } else if (declare != nullptr && loop == nullptr) {
+        sums.push_back(*declare);
+      } else {
+        after.push_back(s);
+      }
+    }
+    if (outer.empty() || loop == nullptr) return {};
+    const Block* body = nullptr;
+    const Block whole{statement(*loop)};
+    const std::vector<const For*> loops = perfect_nest(whole, may_share, body);
+    const std::vector<Expr> extents = extents_of(loops);
+    const Expr rows = product(extents);
+    std::int64_t known = 0;
+    if (is_integer_constant(rows, known) && known < least_grouped_rows) return {};
+    std::vector<const Accumulate*> accumulations;
+    for (const Stmt& s : *body) {
+      const auto* sum = std::get_if<Accumulate>(&s);
+      const auto declared = std::find_if(sums.begin(), sums.end(), [&](const Declare& d) {
+        return sum != nullptr && d.variable == sum->variable &&
+               d.init == identity(sum->op, sum->variable.dtype);
+      });
+      if (declared == sums.end()) return {};
+      accumulations.push_back(sum);
+    }
+    if (accumulations.size() != sums.size() || sums.empty()) return {};
+
+    const Expr count = product(extents_of(outer));
+    const Expr width = integer(warp);
+    const Expr first = variable(block_) * width;
+    block_count_ = blocks_for(count, warp);
+    const auto columns = [&](const Block& block, const Expr& column) {
+      return substitute(block, unflatten(variables_of(outer), extents_of(outer), column));
+    };
+    const Variable t = fresh("t");
+    const Variable k = fresh("k");
+    const Variable c = fresh("c");
+    const Variable g = fresh("g");
+    const Expr group = binary(Op::floor_div, variable(t), width);
+    const Expr column = first + binary(Op::mod, variable(t), width);
+    For share;
+    share.variable = k;
+    share.extent = binary(Op::floor_div, rows + integer(groups - 1) - group, integer(groups));
+    share.body = substitute(
+        *body, unflatten(variables_of(loops), extents, variable(k) * integer(groups) + group));
+    Block own(sums.begin(), sums.end());
+    own.push_back(statement(std::move(share)));
+    Block total(sums.begin(), sums.end());
+    Block combine;
+    for (const Accumulate* sum : accumulations) {
+      const BufferRef partial = shared_buffer(sum->variable.dtype, groups * warp);
+      own.push_back(Store{partial, variable(t), variable(sum->variable)});
+      combine.push_back(
+          Accumulate{sum->variable, sum->op, load(partial, variable(g) * width + variable(c))});
+    }
+    For add;
+    add.kind = LoopKind::unroll;
+    add.variable = g;
+    add.extent = integer(groups);
+    add.body = std::move(combine);
+    total.push_back(statement(std::move(add)));
+    total.insert(total.end(), after.begin(), after.end());
+    const Stmt inside = statement(If{binary(Op::lt, column, count), columns(own, column), {}});
+    return {threads(t, integer(groups * warp), {inside}), Barrier{},
+            threads(c, binary(Op::min, count - first, width), columns(total, first + variable(c)))};
+  }
+
+  BufferRef shared_buffer(DType dtype, std::int64_t size) {
+    Buffer buffer;
+    buffer.id = next_buffer_id_++;
+    buffer.name = "partial";
+    buffer.dtype = dtype;
+    buffer.size = Dim(size);
+    buffer.space = Space::shared;
+    return std::make_shared<const Buffer>(std::move(buffer));
+  }
+
+  static Stmt threads(const Variable& t, const Expr& extent, Block body) {
+    For loop;
+    loop.kind = LoopKind::thread;
+    loop.variable = t;
+    loop.extent = extent;
+    loop.body = std::move(body);
+    return statement(std::move(loop));
+  }
+
+  // Loops whose iterations may meet. Columns that cannot meet get a thread each. And where all that
+  // is stored is one element, the elements are dealt out: each thread goes over all iterations and
+  // runs those that store to its share, in order. Empty if neither is possible.
+  Block ordered() {
     const Block* core = nullptr;
     std::vector<const For*> loops =
         perfect_nest(kernel_.body, [](const For&) { return true; }, core);
-    if (loops.size() < 2 || has_loop(*core)) return {};
-    const For& column = *loops.back();
-    const LoopFacts facts(column);
-    std::unordered_set<int> written;
-    for (const Access& access : facts.accesses()) {
-      if (access.is_store) written.insert(access.buffer->id);
-    }
-    for (const Access& access : facts.accesses()) {
-      if (written.contains(access.buffer->id) && !keeps_to_column(access.index, column)) return {};
-    }
-    if (facts.reduces()) return {};
-    loops.pop_back();
+    if (loops.empty() || has_loop(*core)) return {};
+    std::vector<const For*> spread;
+    const For* column = loops.size() > 1 ? loops.back() : nullptr;
+    if (column != nullptr && !columns_are_apart(*column)) column = nullptr;
+    if (column != nullptr) loops.pop_back();
     Block inside = *core;
+    For shares;
+    if (const Expr place = only_place(loops.front()->body, column)) {
+      shares.variable = fresh("share");
+      shares.extent = integer(column != nullptr ? shares_of_rows : shares_of_elements);
+      const Expr mine =
+          binary(Op::eq, binary(Op::mod, place, shares.extent), variable(shares.variable));
+      inside = {statement(If{mine, std::move(inside), {}})};
+      spread.push_back(&shares);
+    }
+    if (column != nullptr) spread.push_back(column);
+    if (spread.empty()) return {};
     for (auto it = loops.rbegin(); it != loops.rend(); ++it) {
       For loop = **it;
       loop.body = std::move(inside);
       inside = {statement(std::move(loop))};
     }
-    return elements({&column}, inside, threads_of_loops);
+    return elements(spread, inside, threads_of_loops);
+  }
+
+  // Where the only store of the block goes: the row of the columns, or the element itself. Null if
+  // there are several stores, or what it stores to is read elsewhere.
+  static Expr only_place(const Block& block, const For* column) {
+    const Store* store = nullptr;
+    bool only = true;
+    std::vector<Expr> nodes;
+    std::unordered_set<const ExprNode*> seen;
+    visit_statements(block, [&](const Stmt& s) {
+      const auto* one = std::get_if<Store>(&s);
+      only = only && (as_for(s) != nullptr || (one != nullptr && store == nullptr));
+      if (one != nullptr) store = one;
+      visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
+    });
+    if (!only || store == nullptr) return nullptr;
+    for (const Expr& e : nodes) {
+      if (e->op == Op::load && e->buffer->id == store->buffer->id && e->args[0] != store->index) {
+        return nullptr;
+      }
+    }
+    if (column == nullptr) return store->index;
+    const Expr row = substitute(store->index, {{column->variable, integer(0)}});
+    if (row->op == Op::mul && row->args[1] == column->extent) return row->args[0];
+    return binary(Op::floor_div, row, column->extent);
+  }
+
+  static bool columns_are_apart(const For& column) {
+    const LoopFacts facts(column);
+    std::unordered_set<int> written;
+    for (const Access& access : facts.accesses()) {
+      if (access.is_store) written.insert(access.buffer->id);
+    }
+    return !facts.reduces() &&
+           std::all_of(facts.accesses().begin(), facts.accesses().end(), [&](const Access& access) {
+             return !written.contains(access.buffer->id) || keeps_to_column(access.index, column);
+           });
   }
 
   // Whether index == column + a multiple of the columns' number.
@@ -330,17 +508,11 @@ class Scheduler {
   }
 
   // All of the kernel in its order.
-  Block one_thread() {
-    For loop;
-    loop.kind = LoopKind::thread;
-    loop.variable = fresh("t");
-    loop.extent = integer(1);
-    loop.body = kernel_.body;
-    return {statement(std::move(loop))};
-  }
+  Block one_thread() { return {threads(fresh("t"), integer(1), kernel_.body)}; }
 
   const Kernel& kernel_;
   int next_id_;
+  int next_buffer_id_ = 0;  // above those of the kernel
   Variable block_ = fresh("b");
   Expr block_count_ = integer(1);
   int row_threads_ = threads_of_rows;

@@ -48,6 +48,9 @@ class GpuDotLowering {
     transpose_b_ = flags.size() > 1 && flags[1] != 0;
     const Dims& a_shape = graph_[graph_.operand(dot_, 0)].type.shape;
     inner_ = a_shape[a_shape.size() - (transpose_a_ ? 2 : 1)];
+    if (inner_.is_constant() && inner_.constant() > 0 && inner_.constant() < tile_.depth) {
+      tile_.depth = static_cast<int>(inner_.constant());
+    }
     if (rows_.is_constant() && rows_.constant() <= few) {
       tile_.rows = few;
       tile_.thread_rows = 1;

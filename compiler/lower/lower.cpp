@@ -665,9 +665,13 @@ class Lowering {
     return result;
   }
 
+  // In the order in which the inputs and outputs mention them: the same for equal functions, whatever
+  // the process has made before.
   void collect_sizes() {
-    std::map<std::uint64_t, DimAtomRef> variables;
-    const auto note = [&](const DimAtomRef& atom) { variables.emplace(atom->identity, atom); };
+    std::set<std::uint64_t> seen;
+    const auto note = [&](const DimAtomRef& atom) {
+      if (seen.insert(atom->identity).second) program_.sizes.push_back(atom);
+    };
     for (const auto* types : {&program_.inputs, &program_.outputs}) {
       for (const TensorType& type : *types) {
         for (const Dim& d : type.shape) d.visit_variables(note);
@@ -678,7 +682,6 @@ class Lowering {
       for (const Dim& d : graph_[v].attributes.dims) d.visit_variables(note);
     }
     worker_count().visit_variables(note);
-    for (const auto& [identity, atom] : variables) program_.sizes.push_back(atom);
   }
 
   const Graph& graph_;

@@ -24,9 +24,8 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
     if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
       text += indented(loop::to_string(*kernel), indent);
     } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      text += indent + "loop " + (*loop)->name + " " + (*loop)->variable.name + "_" +
-              std::to_string((*loop)->variable.id) + " < " + (*loop)->extent.to_string() +
-              lines_of((*loop)->source) + "\n";
+      text += indent + "loop " + (*loop)->name + " " + (*loop)->variable.name + " < " +
+              (*loop)->extent.to_string() + lines_of((*loop)->source) + "\n";
       print((*loop)->steps, indent + "  ", text);
     } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
       text += indent + "if " + (*branch)->condition->name + lines_of((*branch)->source) + "\n";

@@ -64,7 +64,8 @@ std::vector<Sample> ifelse_samples() {
 
 // y = a if c, else b; c a boolean scalar, a and b of one type. Only the one taken is evaluated,
 // which is what guards.h, fusion and lowering see to. No rule of a gradient: the sweep follows
-// both sides, each under its condition.
+// both sides, each under its condition. integers[0], if there: it is evaluated under this many of
+// the conditions that its users have in common (passes/guards.h), not under more.
 constinit const OpRecord ifelse_op = {.name = "ifelse",
                                       .kind = OpKind::branch,
                                       .arity = 3,

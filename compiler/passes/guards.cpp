@@ -25,7 +25,7 @@ class Needs {
     for (const Graph::Update& update : graph.updates) paths_[update.value] = {Guard()};
     for (auto v = order_.rbegin(); v != order_.rend(); ++v) {
       paths_[*v] = reduced(paths_[*v]);
-      const Guard guard = common_prefix(paths_[*v]);
+      const Guard guard = guard_of(*v);
       const std::vector<Vertex> operands = graph.operands(*v);
       const bool branch = graph[*v].op->kind == OpKind::branch;
       for (std::size_t k = 0; k < operands.size(); ++k) {
@@ -36,6 +36,16 @@ class Needs {
 
   const std::vector<Vertex>& order() const { return order_; }
   const std::vector<Guard>& operator[](Vertex v) const { return paths_[v]; }
+  Guard guard_of(Vertex v) const {
+    Guard guard = common_prefix(paths_[v]);
+    const VertexData& data = graph_[v];
+    if (data.op == &ifelse_op && !data.attributes.integers.empty()) {
+      const auto most = static_cast<std::size_t>(data.attributes.integers[0]);
+      if (guard.size() > most)
+        guard.erase(guard.begin() + data.attributes.integers[0], guard.end());
+    }
+    return guard;
+  }
 
  private:
   void add(Vertex v, Guard guard) {
@@ -93,15 +103,17 @@ Vertex one_holds(Graph& graph, const std::vector<Guard>& paths, SourceLine line)
   return result;
 }
 
-// ifelse(needed, v, 0) in the place of v.
-Vertex confine(Graph& graph, Vertex v, Vertex needed) {
+// ifelse(needed, v, 0) in the place of v, guarded by no more than the first `shared` conditions.
+Vertex confine(Graph& graph, Vertex v, Vertex needed, std::size_t shared) {
   const VertexData data = graph[v];
   const Vertex copy = graph.add(*data.op, graph.operands(v), data.attributes, data.line);
   const Vertex zero = graph.build({}, data.line, [&](std::span<const Tensor>) {
     return make_literal(0.0, data.type.dtype, data.line);
   });
   const Vertex zeros = add_repeated(graph, zero, data.type.shape, data.line);
-  const Vertex confined = graph.add(ifelse_op, {needed, copy, zeros}, {}, data.line);
+  Attributes attributes;
+  attributes.integers = {static_cast<std::int64_t>(shared)};
+  const Vertex confined = graph.add(ifelse_op, {needed, copy, zeros}, attributes, data.line);
   graph.replace(v, confined);
   return confined;
 }
@@ -119,7 +131,7 @@ std::vector<Guard> find_guards(const Graph& graph) {
   std::vector<Guard> guards(graph.size());
   if (!branches(graph, graph.topological_order())) return guards;
   const Needs needs(graph);
-  for (const Vertex v : needs.order()) guards[v] = common_prefix(needs[v]);
+  for (const Vertex v : needs.order()) guards[v] = needs.guard_of(v);
   return guards;
 }
 
@@ -132,12 +144,14 @@ bool confine_failures(Graph& graph) {
     const std::vector<bool> fails = failing(graph, needs.order());
     for (auto v = needs.order().rbegin(); v != needs.order().rend() && !changed; ++v) {
       if (needs[*v].size() == 1 || !fails[*v] || confined.contains(*v)) continue;
-      // A loop has no value of its own: its results are confined, all by one condition.
+      // A loop has no value of its own: its results are confined, all by one condition and under
+      // one guard, which becomes the loop's.
       if (graph[*v].op->kind == OpKind::result) continue;
       const bool loop = graph[*v].op->kind == OpKind::loop;
+      const std::size_t shared = common_prefix(needs[*v]).size();
       const Vertex needed = one_holds(graph, needs[*v], graph[*v].line);
       for (const Vertex value : loop ? graph.users(*v) : std::vector{*v}) {
-        confined.insert(confine(graph, value, needed));
+        confined.insert(confine(graph, value, needed, shared));
       }
       changed = true;
     }

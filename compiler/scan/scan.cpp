@@ -274,10 +274,49 @@ class LoopMaker {
     return promised(expression, backwards);
   }
 
-  // The sum over the steps. Linear steps are done once, on the sum; what is left at their end is
-  // a product, whose sum is one product over all steps, or is summed by a reduction of all values,
-  // or by a state of its own.
+  // The inputs of which the sum over the steps is enough, since the node is linear in them.
+  std::vector<std::size_t> linear_inputs(const Tensor& tensor) const {
+    const Node& node = tensor.node();
+    if (varies(tensor) == never || feedback_.contains(&node)) return {};
+    if (&node.op == &add_op || &node.op == &sub_op) return {0, 1};
+    if (&node.op == &neg_op || &node.op == &transpose_op || &node.op == &reshape_op ||
+        &node.op == &broadcast_op || &node.op == &slice_op || &node.op == &unslice_op ||
+        &node.op == &sum_op) {
+      return {0};
+    }
+    if (&node.op == &mul_op || &node.op == &dot_op) {
+      if (varies(node.inputs[0]) == never) return {1};
+      if (varies(node.inputs[1]) == never) return {0};
+    }
+    return {};
+  }
+
+  // The sum over the steps. Linear steps are done once, on the sums of their inputs.
   Tensor summed(const Tensor& expression) {
+    std::vector<Tensor> stack{expression};
+    while (!stack.empty()) {
+      const Tensor tensor = stack.back();
+      const Node& node = tensor.node();
+      const std::vector<std::size_t> linear = linear_inputs(tensor);
+      bool ready = true;
+      for (const std::size_t k : linear) {
+        if (sums_.contains(&node.inputs[k].node())) continue;
+        stack.push_back(node.inputs[k]);
+        ready = false;
+      }
+      if (!ready) continue;
+      stack.pop_back();
+      if (sums_.contains(&node)) continue;
+      std::vector<Tensor> operands = node.inputs;
+      for (const std::size_t k : linear) operands[k] = sums_.at(&operands[k].node());
+      sums_[&node] = linear.empty() ? summed_steps(tensor) : node_like(tensor, std::move(operands));
+    }
+    return sums_.at(&expression.node());
+  }
+
+  // What is left: a product, whose sum is one product over all steps, a value summed by a reduction
+  // of all its values, or by a state of its own.
+  Tensor summed_steps(const Tensor& expression) {
     const Node& node = expression.node();
     const LineScope scope(node.line);
     if (varies(expression) == never) {
@@ -286,22 +325,10 @@ class LoopMaker {
       attributes.dtype = expression.dtype();
       return expression * make_node(size_op, {}, std::move(attributes), node.line);
     }
-    const auto& in = node.inputs;
     if (!feedback_.contains(&node)) {
-      if (&node.op == &add_op || &node.op == &sub_op) {
-        return node_like(expression, {summed(in[0]), summed(in[1])});
-      }
-      const bool linear = &node.op == &neg_op || &node.op == &transpose_op ||
-                          &node.op == &reshape_op || &node.op == &broadcast_op ||
-                          &node.op == &slice_op || &node.op == &unslice_op || &node.op == &sum_op;
-      if (linear) return node_like(expression, {summed(in[0])});
-      if (&node.op == &mul_op || &node.op == &dot_op) {
-        if (varies(in[0]) == never) return node_like(expression, {in[0], summed(in[1])});
-        if (varies(in[1]) == never) return node_like(expression, {summed(in[0]), in[1]});
-      }
       if (&node.op == &dot_op && expression.rank() == 2) return summed_product(node);
-      if (&node.op == &scatter_add_op && varies(in[1]) != never) {
-        if (Tensor result = summed_scatter(node)) return result;
+      if (&node.op == &scatter_add_op && varies(node.inputs[1]) != never) {
+        return summed_scatter(node);
       }
     }
     const Cone cone = cone_of(expression);
@@ -439,6 +466,7 @@ class LoopMaker {
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by
   std::vector<Promise> promises_;
   bool sum_backwards_ = false;
+  NodeMap sums_;  // over the steps, of what has been summed
 };
 
 }  // namespace

@@ -2,8 +2,11 @@
 
 #include <kroton/error.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
@@ -11,13 +14,31 @@
 namespace kroton {
 namespace {
 
+// A count of steps: max(value, 0).
+struct Count {
+  Dim clamped, value;
+  SourceLine line;
+};
+
 struct ValueSizes {
   std::mutex mutex;
-  std::map<std::uint64_t, Dim> by_input;  // by the identity of the input's node
+  std::map<std::uint64_t, Dim> by_input;               // by the identity of the input's node
+  std::unordered_multimap<std::size_t, Count> counts;  // by the hash of `clamped`
 };
 ValueSizes& value_sizes() {
   static ValueSizes* sizes = new ValueSizes;
   return *sizes;
+}
+
+std::optional<Count> count_behind(const Dim& size) {
+  if (size.is_constant() || size.as_variable()) return std::nullopt;
+  ValueSizes& sizes = value_sizes();
+  const std::lock_guard lock(sizes.mutex);
+  const auto [first, last] = sizes.counts.equal_range(size.hash());
+  for (auto it = first; it != last; ++it) {
+    if (it->second.clamped == size) return it->second;
+  }
+  return std::nullopt;
 }
 
 [[noreturn]] void fail(const Tensor& count, const Tensor& at, SourceLine line) {
@@ -62,8 +83,47 @@ Dim count_of_steps(const Tensor& count, SourceLine line) {
       fail(count, tensor, line);
     }
   }
-  return maximum(values.at(&count.node()), 0);
+  const Dim& value = values.at(&count.node());
+  const Dim clamped = maximum(value, 0);
+  if (!clamped.is_constant() && clamped != value && !count_behind(clamped)) {
+    ValueSizes& sizes = value_sizes();
+    const std::lock_guard lock(sizes.mutex);
+    sizes.counts.emplace(clamped.hash(), Count{clamped, value, line});
+  }
+  return clamped;
 }
+
+std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> outputs) {
+  std::vector<SizeConstraint> result;
+  std::unordered_set<const Node*> seen;
+  const auto note = [&](const Dims& dims) {
+    for (const Dim& dim : dims) {
+      const std::optional<Count> count = count_behind(dim);
+      if (!count) continue;
+      const bool known = std::any_of(result.begin(), result.end(), [&](const SizeConstraint& c) {
+        return c.right == count->clamped;
+      });
+      if (known) continue;
+      result.push_back(
+          {count->value, count->clamped, "n_steps is negative  [" + to_string(count->line) + "]"});
+    }
+  };
+  std::vector<std::vector<Tensor>> pending{{outputs.begin(), outputs.end()}};
+  while (!pending.empty()) {
+    const std::vector<Tensor> roots = std::move(pending.back());
+    pending.pop_back();
+    for (const Tensor& tensor : topological_order(roots)) {
+      const Node& node = tensor.node();
+      if (!seen.insert(&node).second) continue;
+      note(node.type.shape);
+      note(node.attributes.dims);
+      if (node.attributes.body) pending.push_back(node.attributes.body->results);
+    }
+  }
+  return result;
+}
+
+bool is_clamped_count(const Dim& size) { return count_behind(size).has_value(); }
 
 std::optional<Dim> size_given_by(const Tensor& input) {
   ValueSizes& sizes = value_sizes();

@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
                    &labels[k]);
       }
       float loss;
-      check(train_step(count, images, labels, 0.5f, &state, &loss, arena, arena_bytes),
+      check(train_step(count, images, labels, 0.2f, &state, &loss, arena, arena_bytes),
             train_step_error);
       sum += loss * (double)count;
     }

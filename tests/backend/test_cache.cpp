@@ -174,6 +174,19 @@ TEST_CASE("cache key: names, lines and numbers of variables do not matter") {
   CHECK(key_of(program_of(z, kt::softmax(kt::relu(product), 1))) == key);
 }
 
+TEST_CASE("cache key: sizes made in another order before do not matter") {
+  const auto make = [](const kt::Dim& a, const kt::Dim& b) {
+    const kt::Tensor x = kt::tensor("x", {a, b});
+    return key_of(program_of(x, kt::concatenate({x, x}, 0) * 2));
+  };
+  const kt::Dim first = kt::Dim::fresh("first"), second = kt::Dim::fresh("second");
+  const std::string key = make(first, second);
+  CHECK(make(second, first) == key);
+  // And before any function was compiled, when the number of workers is no size yet.
+  CHECK(make(kt::Dim::fresh("third"), kt::Dim::fresh("fourth")) == key);
+  CHECK(make(first, first) != key);
+}
+
 TEST_CASE("cache key: what the object depends on matters") {
   const kt::Tensor x = kt::matrix("x");
   const kt::Array ones = kt::Array::ones({3});

@@ -392,17 +392,20 @@ TEST_CASE("ifelse: several of one condition share a branch, and results are writ
 }
 
 TEST_CASE("ifelse: random graphs evaluate what they need, and nothing else that may fail") {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     const RandomGraph graph(seed);
-    const auto f = function(graph.inputs, {graph.cost, grad(graph.cost, graph.x)},
-                            {.on_unused_input = UnusedInput::ignore});
+    const Tensor slope = grad(graph.cost, graph.x);
+    const auto f =
+        function(graph.inputs, {graph.cost, slope}, {.on_unused_input = UnusedInput::ignore});
     for (unsigned flags = 0; flags < 8; ++flags) {
       CAPTURE(flags);
       const std::set<std::size_t> needed = graph.needed_lookups(flags);
       const std::vector<Array> good = graph.values(flags, {});
-      check_agrees({graph.inputs, {graph.cost, grad(graph.cost, graph.x)}, good});
       const auto results = f.call(arguments(good));
+      const auto want = expected({graph.inputs, {graph.cost, slope}, good});
+      CHECK(difference(want[0], results[0]) == "");
+      CHECK(difference(want[1], results[1], {1e-5}) == "");
       // All the others out of range.
       std::set<std::size_t> others;
       for (std::size_t k = 0; k < graph.lookups; ++k) {

@@ -266,10 +266,30 @@ TEST_CASE("scan call error: a negative number of steps") {
   CHECK(f(2).shape() == Shape{0});
   const std::string message = value_error([&] { f(1); });
   CHECK(has(message, "f: "));
-  CHECK(has(message, "-1"));
-  CHECK(has(message, "[here]"));
-  CHECK(has(value_error([&] { f(-5); }), "-7"));
+  CHECK(message == "f: n_steps is negative  [here]: n - 2 is -1");
+  CHECK(value_error([&] { f(-5); }) ==
+        "f: n sets a number of steps and cannot be negative, the argument is -5");
   check_values(f(4), {2, 4}, 0);
+  // Also where no loop is left, and where only the last value is used, and inside another loop.
+  const Tensor x = vector("x");
+  const Tensor mapped =
+      scan([](Tensor row) { return row * 2; }, {.sequences = {x}, .n_steps = n - 3});
+  const auto g = function({x, n}, mapped, {.name = "g"});
+  check_values(g(array_of({1, 2}), 4), {2}, 0);
+  CHECK(value_error([&] {
+          g(array_of({1, 2}), 2);
+        }) == "g: n_steps is negative  [here]: n - 3 is -1");
+  const Tensor inner = map(
+      [&](Tensor row) {
+        return scan([&](Tensor s) { return sin(s) + row; },
+                    {.outputs_info = {ones({})}, .n_steps = 2 * n - 6})[-1];
+      },
+      {x});
+  const auto h = function({x, n}, inner, {.name = "h"});
+  CHECK(h(array_of({1, 2}), 4).size() == 2);
+  CHECK(value_error([&] {
+          h(array_of({1, 2}), 1);
+        }) == "h: n_steps is negative  [here]: 2*n - 6 is -4");
 }
 
 TEST_CASE("scan call error: the last of no steps") {

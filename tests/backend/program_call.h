@@ -15,7 +15,7 @@ class ProgramCall {
  public:
   ProgramCall(const kroton::Program& program, const std::vector<kroton::Array>& inputs);
 
-  // Runs the steps, which must be kernels or branches, by the interpreter of the loop IR, until one fails.
+  // Runs the steps by the interpreter of the loop IR, until one fails. Prints show nothing.
   std::optional<kroton::loop::IndexFault> interpret();
 
   // Inputs, shared variables, outputs.
@@ -29,8 +29,10 @@ class ProgramCall {
 
  private:
   std::optional<kroton::loop::IndexFault> interpret(const std::vector<kroton::Step>& steps);
+  std::int64_t number(const kroton::loop::Expr& e) const;
   const kroton::Program& program_;
   std::map<std::uint64_t, std::int64_t> values_;
+  std::map<int, std::int64_t> steps_;  // of the loops in progress, by variable
   std::vector<kroton::Array> arrays_;
   kroton::Array arena_;
 };

@@ -34,11 +34,12 @@ function(kroton_add_function target)
   if(arg_THREADS)
     set(threads --threads)
   endif()
+  list(JOIN arg_FUNCTIONS " and " names)
   add_custom_command(OUTPUT ${objects} ${headers}
     COMMAND ${generator} --directory "${directory}" --target "${arg_TARGET}" ${threads}
       --functions ${arg_FUNCTIONS}
     DEPENDS ${generator}
-    COMMENT "Compiling ${arg_FUNCTIONS} ahead of time for ${arg_TARGET}"
+    COMMENT "Compiling ${names} ahead of time for ${arg_TARGET}"
     VERBATIM)
 
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)

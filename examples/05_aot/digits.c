@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   int64_t labels[batch];
   const double start = seconds();
   for (int epoch = 1; epoch <= epochs; ++epoch) {
+    const float rate = 0.5f * (float)(epochs + 1 - epoch) / epochs;
     double sum = 0;
     for (int64_t first = 0; first < train.count; first += batch) {
       const int64_t count = train.count - first < batch ? train.count - first : batch;
@@ -70,7 +71,7 @@ int main(int argc, char** argv) {
                    &labels[k]);
       }
       float loss;
-      check(train_step(count, images, labels, 0.2f, &state, &loss, arena, arena_bytes),
+      check(train_step(count, images, labels, rate, &state, &loss, arena, arena_bytes),
             train_step_error);
       sum += loss * (double)count;
     }

@@ -3,7 +3,7 @@
 // A loop keeps only the work that feeds back. Whatever does not depend on a state is done before
 // it for all steps at once (a product with every row of a sequence is one product), what no state
 // depends on is done after it, from the states of all steps, and sums over the steps of products,
-// which gradients of weights are, become one product. docs/decisions/0010-scan.md gives the
+// which gradients of weights are, become one product. docs/decisions/0015-scan.md gives the
 // reasons.
 #pragma once
 #include "compiler/ir/node.h"

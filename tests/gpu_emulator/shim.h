@@ -611,7 +611,14 @@ inline int run(void (*kernel)(A...), const Launch* launch) {
     machine.block.x = static_cast<unsigned>(block);
     run_block(static_cast<int>(launch->threads));
   }
-  return machine.failed ? 1 : 0;
+  if (!machine.failed) return 0;
+  for (int t = 0; t < launch->threads; ++t) {
+    const Thread& thread = machine.threads[t];
+    if (thread.stack && thread.state != State::done) {
+      machine.free_stacks[machine.free_count++] = thread.stack;
+    }
+  }
+  return 1;
 }
 
 // ---- Atomic operations: threads do not run at the same time.

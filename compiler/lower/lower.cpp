@@ -11,6 +11,7 @@
 #include "compiler/lower/plan.h"
 #include "compiler/lower/product.h"
 #include "compiler/scan/scan.h"
+#include "compiler/scan/steps.h"
 
 namespace kroton {
 namespace {
@@ -665,8 +666,8 @@ class Lowering {
     return result;
   }
 
-  // In the order in which the inputs and outputs mention them: the same for equal functions, whatever
-  // the process has made before.
+  // In the order in which the inputs and outputs mention them: the same for equal functions,
+  // whatever the process has made before.
   void collect_sizes() {
     std::set<std::uint64_t> seen;
     const auto note = [&](const DimAtomRef& atom) {
@@ -677,10 +678,12 @@ class Lowering {
         for (const Dim& d : type.shape) d.visit_variables(note);
       }
     }
-    for (Vertex v : graph_.topological_order()) {  // numbers of steps come from values
-      if (!graph_[v].attributes.body) continue;
-      for (const Dim& d : graph_[v].attributes.dims) d.visit_variables(note);
-      visit_sizes(graph_[v].attributes.body->results, note);
+    // Numbers of steps come from values: they may be inside only.
+    for (Vertex v : graph_.topological_order()) {
+      for (const Dims* dims : {&graph_[v].type.shape, &graph_[v].attributes.dims}) {
+        for (const Dim& d : *dims) d.visit_variables(note);
+      }
+      if (graph_[v].attributes.body) visit_sizes(graph_[v].attributes.body->results, note);
     }
     worker_count().visit_variables(note);
   }

@@ -95,7 +95,6 @@ Dim count_of_steps(const Tensor& count, SourceLine line) {
 
 std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> outputs) {
   std::vector<SizeConstraint> result;
-  std::unordered_set<const Node*> seen;
   const auto note = [&](const Dims& dims) {
     for (const Dim& dim : dims) {
       const std::optional<Count> count = count_behind(dim);
@@ -108,6 +107,7 @@ std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> output
           {count->value, count->clamped, "n_steps is negative  [" + to_string(count->line) + "]"});
     }
   };
+  std::unordered_set<const Node*> seen;
   std::vector<std::vector<Tensor>> pending{{outputs.begin(), outputs.end()}};
   while (!pending.empty()) {
     const std::vector<Tensor> roots = std::move(pending.back());

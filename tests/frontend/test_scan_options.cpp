@@ -183,6 +183,23 @@ TEST_CASE("scan: n_steps as a number, a size, an input and an expression") {
   CHECK(count({s0, n}, n - 4, {value, 4}) == 0);
 }
 
+TEST_CASE("scan: n_steps that shows in nothing outside") {
+  const Tensor x = vector("x");
+  const Tensor n = scalar("n", i64);
+  // A loop that dissolves, and one inside another.
+  const Tensor total = sum(scan([](Tensor e) { return e * e; }, {.sequences = {x}, .n_steps = n}));
+  check_values(function({x, n}, total)(array_of({1, 2, 3}), 2), {5}, 0);
+  const Tensor doubled = scan(
+      [&](Tensor e, Tensor s) {
+        return s +
+               scan([](Tensor p) { return p + p; }, {.outputs_info = {e}, .n_steps = n + 1})[-1];
+      },
+      {.sequences = {x}, .outputs_info = {zeros({})}});
+  const auto f = function({x, n}, doubled[-1]);
+  check_values(f(array_of({1, 2, 3}), 2), {48}, 0);
+  check_values(f(array_of({1, 2, 3}), 0), {12}, 0);
+}
+
 TEST_CASE("scan: n_steps with longer sequences") {
   const Tensor x = vector("x");
   const Tensor n = scalar("n", i64);

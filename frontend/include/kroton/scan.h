@@ -44,7 +44,8 @@ struct State {
 };
 
 // How many steps: a size, a number, or an integer scalar computed by + - * from integer scalar
-// inputs and numbers (its value is read at the call, ValueError if it is negative).
+// inputs and numbers (its value is read at the call; ValueError if it, or one of those inputs, is
+// negative).
 class Steps {
  public:
   Steps(const Dim& count) : dim_(count) {}            // NOLINT
@@ -125,8 +126,7 @@ using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tenso
 inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
 inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
 template <class Tuple>
-  requires(!std::derived_from<Tuple, Tensor>)
-std::vector<Tensor> as_list(const Tuple& results) {
+requires(!std::derived_from<Tuple, Tensor>) std::vector<Tensor> as_list(const Tuple& results) {
   return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
 }
 

@@ -170,7 +170,7 @@ class ScanBuilder {
       }
       for (int lag = 1; lag <= lags(state); ++lag) {
         const std::string name =
-            state.initial.name() + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
+            state_name(state) + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
         const Tensor initial = rows ? rows[lags(state) - lag] : state.initial;
         loop_.states.push_back({make_input(name, type, line_), initial, {}});
       }
@@ -179,6 +179,14 @@ class ScanBuilder {
             loop_.states[first_.back() + static_cast<std::size_t>(-tap - 1)].parameter);
       }
     }
+  }
+
+  // That of the variable it starts from, or "state" and the number of its output.
+  std::string state_name(const State& state) const {
+    const OpRecord& op = state.initial.node().op;
+    return &op == &input_op || &op == &shared_op
+               ? state.initial.name()
+               : "state" + std::to_string(&state - options_.outputs_info.data());
   }
 
   std::string describe_arguments() const {

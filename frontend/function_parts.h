@@ -68,7 +68,7 @@ struct FunctionCore::Parts : FunctionPlan {
   std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
   std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
   std::unique_ptr<Graph> graph;                         // optimised
-  std::unique_ptr<Profiler> profiler;  // of functions made for profiling only
+  std::unique_ptr<Profiler> profiler;                   // of functions made for profiling only
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
 

@@ -177,8 +177,8 @@ class LoopGradient {
             node.op.is_view || (node.op.kind == OpKind::pointwise && node.op.cost <= cheap);
         if (again) return std::nullopt;
         const LineScope scope(node.line);
-        return replacement[&node] =
-                   row(loop_stack(loop_, paths.confined(t), false), t.type(), view_.count - Dim(1), -1);
+        return replacement[&node] = row(loop_stack(loop_, paths.confined(t), false), t.type(),
+                                        view_.count - Dim(1), -1);
       }
       for (int k = 0; k < view_.rows; ++k) {
         const auto at = static_cast<std::size_t>(view_.states + k);

@@ -24,7 +24,8 @@ void check_target(const kt::codegen::CpuTarget& target) {
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", {false, target.vector_bytes});
-  const auto code = kt::codegen::link_object(kt::codegen::generate_object(program, target), program.name);
+  const auto code =
+      kt::codegen::link_object(kt::codegen::generate_object(program, target), program.name);
 
   const kt::Array xs = kt::Array::normal({17, 19}, 1);
   const kt::Array ws = kt::Array::normal({19, 21}, 2);

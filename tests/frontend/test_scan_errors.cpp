@@ -57,33 +57,24 @@ TEST_CASE("scan error: a state that changes its dtype") {
 TEST_CASE("scan error: a state that changes its rank or its size") {
   const Tensor x = tensor("x", {dim("steps"), 5});
   const std::string rank = shape_error([&] {
-    scan(
-        [](Tensor row, Tensor, Tensor s) {
-          return std::pair{row, s + row};
-        },
-        {.sequences = {x}, .outputs_info = {zeros({5}), zeros({})}});
+    scan([](Tensor row, Tensor, Tensor s) { return std::pair{row, s + row}; },
+         {.sequences = {x}, .outputs_info = {zeros({5}), zeros({})}});
   });
   CHECK(has(rank, "state 1"));
   CHECK(has(rank, "f32 ()"));
   CHECK(has(rank, "f32 (5,)"));
   CHECK(has(rank, "[here]"));
   const std::string size = shape_error([&] {
-    scan(
-        [](Tensor s) {
-          return concatenate({s, s});
-        },
-        {.outputs_info = {zeros({3})}, .n_steps = 4});
+    scan([](Tensor s) { return concatenate({s, s}); },
+         {.outputs_info = {zeros({3})}, .n_steps = 4});
   });
   CHECK(has(size, "state 0"));
   CHECK(has(size, "f32 (3,)"));
   CHECK(has(size, "f32 (6,)"));
   const Tensor s0 = tensor("s0", {2, 3});
   const std::string tapped = shape_error([&] {
-    scan(
-        [](Tensor a, Tensor b) {
-          return concatenate({a, b});
-        },
-        {.outputs_info = {{s0, {-2, -1}}}, .n_steps = 4});
+    scan([](Tensor a, Tensor b) { return concatenate({a, b}); },
+         {.outputs_info = {{s0, {-2, -1}}}, .n_steps = 4});
   });
   CHECK(has(tapped, "state 0"));
   CHECK(has(tapped, "f32 (3,)"));
@@ -112,20 +103,16 @@ TEST_CASE("scan error: a wrong number of arguments") {
   CHECK(has(message, "3"));
   CHECK(has(message, "2"));
   CHECK(has(message, "[here]"));
-  CHECK(has(value_error([&] {
-              scan([](Tensor row) { return row; }, {.sequences = {{x, {-1, 0, 1}}}});
-            }),
-            "[here]"));
+  CHECK(has(
+      value_error([&] { scan([](Tensor row) { return row; }, {.sequences = {{x, {-1, 0, 1}}}}); }),
+      "[here]"));
 }
 
 TEST_CASE("scan error: a wrong number of outputs") {
   const Tensor x = vector("x");
   const std::string message = value_error([&] {
-    scan(
-        [](Tensor row, Tensor s) {
-          return std::pair{s + row, s};
-        },
-        {.sequences = {x}, .outputs_info = {zeros({})}});
+    scan([](Tensor row, Tensor s) { return std::pair{s + row, s}; },
+         {.sequences = {x}, .outputs_info = {zeros({})}});
   });
   CHECK(has(message, "2"));
   CHECK(has(message, "1"));
@@ -276,9 +263,8 @@ TEST_CASE("scan call error: a negative number of steps") {
       scan([](Tensor row) { return row * 2; }, {.sequences = {x}, .n_steps = n - 3});
   const auto g = function({x, n}, mapped, {.name = "g"});
   check_values(g(array_of({1, 2}), 4), {2}, 0);
-  CHECK(value_error([&] {
-          g(array_of({1, 2}), 2);
-        }) == "g: n_steps is negative  [here]: n - 3 is -1");
+  CHECK(value_error([&] { g(array_of({1, 2}), 2); }) ==
+        "g: n_steps is negative  [here]: n - 3 is -1");
   const Tensor inner = map(
       [&](Tensor row) {
         return scan([&](Tensor s) { return sin(s) + row; },
@@ -287,9 +273,8 @@ TEST_CASE("scan call error: a negative number of steps") {
       {x});
   const auto h = function({x, n}, inner, {.name = "h"});
   CHECK(h(array_of({1, 2}), 4).size() == 2);
-  CHECK(value_error([&] {
-          h(array_of({1, 2}), 1);
-        }) == "h: n_steps is negative  [here]: 2*n - 6 is -4");
+  CHECK(value_error([&] { h(array_of({1, 2}), 1); }) ==
+        "h: n_steps is negative  [here]: 2*n - 6 is -4");
 }
 
 TEST_CASE("scan call error: the last of no steps") {

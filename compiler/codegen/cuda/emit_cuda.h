@@ -11,7 +11,8 @@ namespace kroton::codegen {
 // How the host starts one kernel of the Program. The kernel is
 //   extern "C" __global__ void NAME(T* buffer..., long long size..., kroton_error* error)
 // with one pointer per entry of `buffers`, and the values of Program::sizes in their order. `error`
-// is device memory laid out as in runtime/abi.h; the first error wins by a compare-and-swap of code.
+// is device memory laid out as in runtime/abi.h; the first error wins by a compare-and-swap of
+// code.
 struct CudaKernel {
   std::string name;
   std::vector<loop::BufferRef> buffers;

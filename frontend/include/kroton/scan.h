@@ -126,7 +126,8 @@ using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tenso
 inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
 inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
 template <class Tuple>
-requires(!std::derived_from<Tuple, Tensor>) std::vector<Tensor> as_list(const Tuple& results) {
+  requires(!std::derived_from<Tuple, Tensor>)
+std::vector<Tensor> as_list(const Tuple& results) {
   return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
 }
 

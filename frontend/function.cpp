@@ -247,9 +247,6 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
   constraints = graph->constraints;
   resolve_sizes(*this, *graph);
-  // A negative count may break others too; it is what the message is to name.
-  std::stable_partition(constraints.begin(), constraints.end(),
-                        [](const SizeConstraint& c) { return is_clamped_count(c.right); });
 }
 
 std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) const {

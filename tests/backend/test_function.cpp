@@ -90,8 +90,8 @@ TEST_CASE("logistic regression: training lowers the loss") {
 TEST_CASE("a minibatch of no rows") {
   const Logistic model;
   const Function<1> train = model.train();
-  const Array none = Array::zeros({0, 2});
-  CHECK(std::isnan(train(none, Array::zeros({0})).item<float>()));  // the mean of nothing
+  const Array no_rows = Array::zeros({0, 2});
+  CHECK(std::isnan(train(no_rows, Array::zeros({0})).item<float>()));  // the mean of nothing
   const Tensor x = matrix("x");
   const auto f = function({x}, {sum(x, 0), 2 * x, sum(x)});
   const auto [columns, twice, total] = f(Array::zeros({0, 17}));
@@ -104,7 +104,7 @@ TEST_CASE("a minibatch of no rows") {
   CHECK(total3.item<float>() == 51);
 }
 
-TEST_CASE("one output, several, as many as a vector holds, none") {
+TEST_CASE("one output, several, as many as a vector holds, no_rows") {
   const Tensor x = vector("x");
   const Array value = Array::from({1.0F, 2.0F, 3.0F});
   const Array one = function({x}, x + 1)(value);

@@ -16,7 +16,7 @@ bool contains(const std::string& text, const std::string& part) {
 }
 
 bool same_bits(const kt::Array& a, const void* b) {
-  return std::memcmp(a.raw(), b, static_cast<std::size_t>(a.nbytes())) == 0;
+  return a.size() == 0 || std::memcmp(a.raw(), b, static_cast<std::size_t>(a.nbytes())) == 0;
 }
 
 // The symbols that an object file leaves to others.

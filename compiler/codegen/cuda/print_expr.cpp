@@ -73,7 +73,7 @@ bool KernelPrinter::is_plain(const Expr& e) {
   bool plain = e->dtype == DType::i64;
   switch (e->op) {
     case Op::integer:
-      plain = plain && std::abs(e->integer) <= plain_constant;
+      plain = plain && -plain_constant <= e->integer && e->integer <= plain_constant;
       break;
     case Op::variable:
       plain = plain && loop_variables_.contains(e->variable.id);

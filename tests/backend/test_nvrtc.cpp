@@ -80,6 +80,54 @@ Unit unit_of_training_step() {
       {{table, table - 0.1 * gt}, {w, w - 0.1 * gw}, {b, b - 0.1 * gb}, {v, v - 0.1 * gv}});
 }
 
+// The training steps of the examples, with their gradients and updates.
+Unit unit_of_logistic() {
+  const Tensor x = matrix("x");
+  const Tensor y = vector("y");
+  const Shared w = shared(Array::zeros({2, 1}), "w");
+  const Shared b = shared(Array::zeros({1}), "b");
+  const Tensor p = 1 / (1 + exp(-dot(x, w) - b));
+  const Tensor q = p(all, 0);
+  const Tensor loss = mean(-y * log(q) - (1 - y) * log(1 - q)) + 0.01 * sum(square(w));
+  const auto [gw, gb] = grad(loss, w, b);
+  return unit_of("logistic", {x, y}, {loss}, {{w, w - 0.1 * gw}, {b, b - 0.1 * gb}});
+}
+
+Unit unit_of_digits() {
+  const Tensor images = tensor("images", {dim("batch"), 784});
+  const Tensor labels = tensor("labels", {dim("batch")}, i64);
+  const Shared w1 = shared(Array::zeros({784, 512}), "w1");
+  const Shared b1 = shared(Array::zeros({512}), "b1");
+  const Shared w2 = shared(Array::zeros({512, 10}), "w2");
+  const Shared b2 = shared(Array::zeros({10}), "b2");
+  const Tensor scores = dot(relu(dot(images, w1) + b1), w2) + b2;
+  const Tensor loss = mean(softmax_cross_entropy(scores, labels));
+  const auto [g1, h1, g2, h2] = grad(loss, w1, b1, w2, b2);
+  return unit_of(
+      "digits", {images, labels}, {loss, mean(cast(eq(argmax(scores, 1), labels), f32))},
+      {{w1, w1 - 0.5 * g1}, {b1, b1 - 0.5 * h1}, {w2, w2 - 0.5 * g2}, {b2, b2 - 0.5 * h2}});
+}
+
+Unit unit_of_words() {
+  const Tensor x = tensor("x", {dim("words")}, i64);
+  const Tensor y = tensor("y", {dim("words")}, i64);
+  const Shared u = shared(Array::zeros({100, 8000}), "u");
+  const Shared v = shared(Array::zeros({8000, 100}), "v");
+  const Shared w = shared(Array::zeros({100, 100}), "w");
+  const auto [o, s] = scan(
+      [&](Tensor word, Tensor before) {
+        const Tensor state = tanh(u(all, word) + dot(w, before));
+        return std::pair{softmax(dot(v, state)), state};
+      },
+      {.sequences = {x}, .outputs_info = {none, zeros({100})}});
+  const Tensor loss = -sum(log(pick(o, y)));
+  const auto [gu, gv, gw] = grad(loss, u, v, w);
+  return unit_of("words", {x, y}, {loss, o[-1]},
+                 {{u, u - 0.005 * gu}, {v, v - 0.005 * gv}, {w, w - 0.005 * gw}});
+}
+
+const std::vector<int> generations = {75, 80, 90, 100};
+
 void compile_all(const std::vector<Unit>& units, const std::vector<int>& capabilities) {
   const nvidia::Nvrtc& nvrtc = nvidia::Nvrtc::get();
   std::vector<std::pair<const Unit*, int>> jobs;
@@ -120,19 +168,40 @@ bool has_nvrtc(const std::string& test) {
   }
 }
 
+void compile_samples(const std::string& what, bool free_sizes, int capability) {
+  if (!has_nvrtc("NVRTC compiles " + what + ", sm_" + std::to_string(capability))) return;
+  compile_all(units_of_samples(free_sizes), {capability});
+}
+
 }  // namespace
 
-TEST_CASE("NVRTC compiles a training step for every generation") {
-  if (!has_nvrtc("NVRTC compiles a training step for every generation")) return;
-  compile_all({unit_of_training_step()}, {75, 80, 90, 100});
+TEST_CASE("NVRTC compiles the examples for every generation") {
+  if (!has_nvrtc("NVRTC compiles the examples for every generation")) return;
+  compile_all({unit_of_training_step(), unit_of_logistic(), unit_of_digits(), unit_of_words()},
+              generations);
 }
 
-TEST_CASE("NVRTC compiles the samples of every op and their gradients, sizes known") {
-  if (!has_nvrtc("NVRTC compiles the samples of every op and their gradients, sizes known")) return;
-  compile_all(units_of_samples(false), {80});
+TEST_CASE("NVRTC compiles the samples of every op and their gradients, sizes known, sm_75") {
+  compile_samples("the samples of every op and their gradients, sizes known", false, 75);
 }
-
-TEST_CASE("NVRTC compiles the samples of every op, sizes free") {
-  if (!has_nvrtc("NVRTC compiles the samples of every op, sizes free")) return;
-  compile_all(units_of_samples(true), {90});
+TEST_CASE("NVRTC compiles the samples of every op and their gradients, sizes known, sm_80") {
+  compile_samples("the samples of every op and their gradients, sizes known", false, 80);
+}
+TEST_CASE("NVRTC compiles the samples of every op and their gradients, sizes known, sm_90") {
+  compile_samples("the samples of every op and their gradients, sizes known", false, 90);
+}
+TEST_CASE("NVRTC compiles the samples of every op and their gradients, sizes known, sm_100") {
+  compile_samples("the samples of every op and their gradients, sizes known", false, 100);
+}
+TEST_CASE("NVRTC compiles the samples of every op, sizes free, sm_75") {
+  compile_samples("the samples of every op, sizes free", true, 75);
+}
+TEST_CASE("NVRTC compiles the samples of every op, sizes free, sm_80") {
+  compile_samples("the samples of every op, sizes free", true, 80);
+}
+TEST_CASE("NVRTC compiles the samples of every op, sizes free, sm_90") {
+  compile_samples("the samples of every op, sizes free", true, 90);
+}
+TEST_CASE("NVRTC compiles the samples of every op, sizes free, sm_100") {
+  compile_samples("the samples of every op, sizes free", true, 100);
 }

@@ -1,6 +1,7 @@
+#include <kroton/error.h>
 #include <llvm/IR/Intrinsics.h>
 
-#include <kroton/error.h>
+#include <algorithm>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "runtime/abi.h"
@@ -129,6 +130,16 @@ KernelEmitter::Nature KernelEmitter::nature_of(const ExprNode& e) {
 
 bool KernelEmitter::depends_on_lane(const ExprNode& e) {
   return lanes_ && nature_of(e).depth >= lanes_->depth;
+}
+
+// Inside the vector loop too: an index of the serial loops in it.
+bool KernelEmitter::same_for_all_lanes(const ExprNode& e) {
+  if (e.op == Op::variable) {
+    const auto scalar = scalars_.find(e.variable.id);
+    return e.variable.id != lanes_->variable && (scalar == scalars_.end() || !scalar->second.lanes);
+  }
+  return std::all_of(e.args.begin(), e.args.end(),
+                     [this](const Expr& arg) { return same_for_all_lanes(*arg); });
 }
 
 Printed KernelEmitter::print(const Expr& e) { return print_memoised(e, false); }
@@ -307,7 +318,7 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   llvm::Type* element = memory_type(context_, e.dtype);
   llvm::Value* value = nullptr;
   bool lanes = false;
-  if (at_base || !lanes_ || !depends_on_lane(*index)) {
+  if (at_base || !lanes_ || !depends_on_lane(*index) || same_for_all_lanes(*index)) {
     llvm::Value* where = at_base ? print_at_base(index) : print(index).value;
     value = builder_.CreateAlignedLoad(element, address(e.buffer, where), alignment(e.dtype));
   } else {

@@ -66,6 +66,7 @@ class KernelEmitter {
   };
   Nature nature_of(const loop::ExprNode& e);
   bool depends_on_lane(const loop::ExprNode& e);
+  bool same_for_all_lanes(const loop::ExprNode& e);
   llvm::Value* address(const loop::BufferRef& buffer, llvm::Value* index);
   llvm::Align alignment(DType dtype) const;
 

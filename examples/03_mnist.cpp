@@ -1,5 +1,5 @@
 // Trains a 784-512-10 network on real MNIST digits and tests it.
-//   mnist [--data DIR] [--epochs N] [--batch N] [--rate R]
+//   mnist [--data DIR] [--epochs N] [--batch N] [--rate R] [--target cpu|cuda]
 // DIR holds the official files, gzipped or not; a sample of them ships with the repository.
 #include <kroton/kroton.h>
 #include <sys/resource.h>
@@ -25,6 +25,7 @@ struct Settings {
   int epochs = 10;
   int batch = 128;
   double rate = 0.5;
+  kt::Target target = kt::cpu();
 };
 
 Settings parse(int argc, char** argv) {
@@ -40,6 +41,9 @@ Settings parse(int argc, char** argv) {
       settings.batch = std::atoi(value);
     } else if (flag == "--rate") {
       settings.rate = std::atof(value);
+    } else if (flag == "--target" &&
+               (value == std::string("cpu") || value == std::string("cuda"))) {
+      settings.target = value == std::string("cpu") ? kt::cpu() : kt::cuda();
     } else {
       throw kt::ValueError("mnist: unknown option " + flag);
     }
@@ -85,10 +89,11 @@ int run(const Settings& settings, Clock::time_point process_start) {
                                          {b1, b1 - rate * gb1},
                                          {w2, w2 - rate * gw2},
                                          {b2, b2 - rate * gb2}},
-                             .name = "train"});
+                             .name = "train",
+                             .target = settings.target});
   auto correct =
       kt::function({x, labels}, kt::sum(kt::cast(kt::eq(kt::argmax(logits, 1), labels), kt::i64)),
-                   {.name = "correct"});
+                   {.name = "correct", .target = settings.target});
   std::printf("compiled the training step in %.0f ms, the test in %.0f ms\n",
               1e3 * train.compile_seconds(), 1e3 * correct.compile_seconds());
 

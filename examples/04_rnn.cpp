@@ -1,6 +1,6 @@
 // Trains a recurrent network to predict the next word of a sentence, and lets it write some.
 //   rnn [--data FILE] [--epochs N] [--sentences N] [--hidden N] [--vocabulary N] [--rate R]
-//       [--truncate N]
+//       [--truncate N] [--target cpu|cuda]
 // FILE is any plain text; a sample of Shakespeare ships with the repository. --truncate lets the
 // gradient flow through that many last steps of a sentence only.
 #include <kroton/kroton.h>
@@ -37,6 +37,7 @@ struct Settings {
   int vocabulary = 8000;
   double rate = 0.005;
   int truncate = -1;
+  kt::Target target = kt::cpu();
 };
 
 Settings parse(int argc, char** argv) {
@@ -55,6 +56,9 @@ Settings parse(int argc, char** argv) {
       settings.data = value;
     } else if (flag == "--rate") {
       settings.rate = std::atof(value);
+    } else if (flag == "--target" &&
+               (value == std::string("cpu") || value == std::string("cuda"))) {
+      settings.target = value == std::string("cpu") ? kt::cpu() : kt::cuda();
     } else {
       throw kt::ValueError("rnn: unknown option " + flag);
     }
@@ -159,7 +163,8 @@ class Network {
         v_(uniform({vocabulary, settings.hidden}, settings.hidden, 2, "V")),
         w_(uniform({settings.hidden, settings.hidden}, settings.hidden, 3, "W")),
         x_(kt::tensor("x", {kt::dim("words")}, kt::i64)),
-        y_(kt::tensor("y", {kt::dim("words")}, kt::i64)) {
+        y_(kt::tensor("y", {kt::dim("words")}, kt::i64)),
+        target_(settings.target) {
     const auto [o, s] = kt::scan(
         [](kt::Tensor x_t, kt::Tensor s_before, kt::Tensor u, kt::Tensor v, kt::Tensor w) {
           const kt::Tensor s_t = kt::tanh(u(kt::all, x_t) + kt::dot(w, s_before));
@@ -181,11 +186,12 @@ class Network {
     return kt::function(
         {x_, y_}, loss_,
         {.updates = {{u_, u_ - rate * gu}, {v_, v_ - rate * gv}, {w_, w_ - rate * gw}},
-         .name = "train"});
+         .name = "train",
+         .target = target_});
   }
-  auto loss() const { return kt::function({x_, y_}, loss_, {.name = "loss"}); }
+  auto loss() const { return kt::function({x_, y_}, loss_, {.name = "loss", .target = target_}); }
   // The probability of each word to come after these.
-  auto next() const { return kt::function({x_}, o_[-1], {.name = "next"}); }
+  auto next() const { return kt::function({x_}, o_[-1], {.name = "next", .target = target_}); }
 
  private:
   // Between -1/sqrt(inputs) and 1/sqrt(inputs).
@@ -197,6 +203,7 @@ class Network {
 
   kt::Shared u_, v_, w_;
   kt::Tensor x_, y_, o_, loss_;
+  kt::Target target_;
 };
 
 // Each word but the last, and the word after each.

@@ -116,7 +116,7 @@ class Contender:
             self.lines.put(line)
         self.lines.put("")
 
-    def ask(self, command, timeout=180):
+    def ask(self, command, timeout=300):
         try:
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()

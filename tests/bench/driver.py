@@ -2,7 +2,6 @@
 import argparse
 import json
 import os
-import statistics
 import sys
 import time
 
@@ -44,9 +43,8 @@ class Session:
     """The contenders' processes with one number of threads."""
 
     def __init__(self, commands, threads, log):
-        self.threads, self.log, self.commands = threads, log, commands
+        self.threads, self.log, self.commands = threads, log, dict(commands)
         self.running = {}
-        self.left_out = {}
 
     def contender(self, name):
         if name not in self.running or not self.running[name].alive():
@@ -54,9 +52,13 @@ class Session:
         return self.running[name]
 
     def fail(self, name, case, why):
-        if not why.startswith(("not measured", "NotMeasured")):
-            self.left_out[name] = why
-            print(f"bench: {case.name}: {name} left out: {why}", file=sys.stderr)
+        if why.startswith(("not measured", "NotMeasured")):
+            return
+        print(f"bench: {case.name}: {name} left out: {why}", file=sys.stderr, flush=True)
+        # A peer that does not even run would cost its start again for each case.
+        if name != "ours" and name in self.running and not self.running[name].alive():
+            print(f"bench: {name} is left out from here on", file=sys.stderr, flush=True)
+            self.commands.pop(name, None)
 
     def close(self):
         for contender in self.running.values():
@@ -66,7 +68,7 @@ class Session:
 def prepare(session, case):
     """Those that are ready and agree with our values, ours first; without ours none."""
     ready, expected = [], None
-    for name in session.commands:
+    for name in list(session.commands):
         if name == "floor":
             continue
         try:
@@ -137,16 +139,16 @@ def best(case, values):
 
 
 def record(case, threads, values):
-    """The line of JSON. A value is the median of the rounds; a floor is the best of them."""
-    middle = {name: statistics.median(v) for name, v in values.items() if name != "floor" and v}
-    ours = middle.pop("ours")
-    floor = best(case, values["floor"]) if values.get("floor") else None
+    """The line of JSON. Each number is the best of the rounds: the one least disturbed by what else
+    the machine does. The spread is that of our rounds."""
+    peers = {name: best(case, v) for name, v in values.items() if v}
+    ours, floor = peers.pop("ours"), peers.pop("floor", None)
     ahead = (lambda other: ours / other) if case.higher else (lambda other: other / ours)
     own = values["ours"]
     return {
         "bench": case.bench, "case": case.case, "threads": threads, "unit": case.unit,
-        "better": "higher" if case.higher else "lower", "ours": ours, "peers": middle,
-        "floor": floor, "vs_best_peer": ahead(best(case, middle.values())) if middle else None,
+        "better": "higher" if case.higher else "lower", "ours": ours, "peers": peers,
+        "floor": floor, "vs_best_peer": ahead(best(case, peers.values())) if peers else None,
         "of_floor": ahead(floor) if floor else None, "spread": (max(own) - min(own)) / ours,
     }
 

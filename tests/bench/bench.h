@@ -1,6 +1,7 @@
 // One benchmark contender: a program that the driver, tests/bench/driver.py, feeds with commands.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>

@@ -1,0 +1,142 @@
+"""Installs the peers below the build folder, and talks with the contenders' programs."""
+import glob
+import json
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = HERE.parent.parent / "build"
+PROGRAMS = BUILD / "default" / "tests" / "bench"
+INSTALLED = BUILD / "bench"
+ENVIRONMENT = INSTALLED / "peers"
+DEBIAN = INSTALLED / "debian"
+
+# Name, Python package, module, program with its arguments.
+PYTHON_PEERS = {
+    "jax": ("jax[cpu]", "jax", ["jax_peer.py"]),
+    "torch": ("torch", "torch", ["torch_peer.py"]),
+    "torch_compiled": ("torch", "torch", ["torch_peer.py", "compiled"]),
+    "tensorflow": ("tensorflow-cpu", "tensorflow", ["tensorflow_peer.py"]),
+    "pytensor": ("pytensor", "pytensor", ["pytensor_peer.py"]),
+}
+# Name, library, Debian packages that hold it.
+LIBRARY_PEERS = {
+    "openblas": ("libopenblas.so.0", ["libopenblas0-pthread"]),
+    "onednn": ("libdnnl.so.2", ["libdnnl2", "ocl-icd-libopencl1"]),
+}
+PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS]
+
+
+class Failure(Exception):
+    pass
+
+
+def quiet(command, **options):
+    """Runs it; Failure with the last line it printed if it fails."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", **options)
+    except OSError as error:
+        raise Failure(str(error)) from error
+    if done.returncode != 0:
+        lines = done.stdout.strip().splitlines()
+        raise Failure(lines[-1] if lines else f"{command[0]} failed")
+
+
+def find_library(name):
+    places = [DEBIAN / "usr/lib" / "*", DEBIAN / "usr/lib" / "*" / "*", "/usr/lib/*", "/usr/lib/*/*"]
+    for place in places:
+        found = glob.glob(str(pathlib.Path(place) / name))
+        if found:
+            return found[0]
+    return None
+
+
+def python():
+    return str(ENVIRONMENT / "bin" / "python")
+
+
+def install(name):
+    """The command that starts a peer, installed if it is not; Failure says why it cannot be."""
+    if name in LIBRARY_PEERS:
+        library, packages = LIBRARY_PEERS[name]
+        if find_library(library) is None:
+            # Unpacked here instead of installed: which BLAS the system uses stays as it is.
+            print(f"bench: fetching {name}", file=sys.stderr)
+            DEBIAN.mkdir(parents=True, exist_ok=True)
+            quiet(["apt-get", "download", *packages], cwd=DEBIAN)
+            for file in DEBIAN.glob("*.deb"):
+                quiet(["dpkg", "-x", str(file), str(DEBIAN)])
+        found = find_library(library)
+        if found is None:
+            raise Failure(f"no {library} in {', '.join(packages)}")
+        return [str(PROGRAMS / "kroton_bench_blas"), found]
+    package, module, program = PYTHON_PEERS[name]
+    if not os.path.exists(python()):
+        print("bench: making a Python environment", file=sys.stderr)
+        quiet([sys.executable, "-m", "venv", str(ENVIRONMENT)])
+    find = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    if subprocess.run([python(), "-c", find, module], check=False).returncode != 0:
+        print(f"bench: installing {name}", file=sys.stderr)
+        quiet([python(), "-m", "pip", "install", "-q", package])
+    return [python(), str(HERE / "peers" / program[0]), *program[1:]]
+
+
+class Contender:
+    """A program that answers each command with a line of JSON."""
+
+    def __init__(self, name, command, threads, log):
+        self.name = name
+        environment = dict(os.environ)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a slow start each time
+        for variable in ("KROTON_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                         "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            environment[variable] = str(threads)
+        environment["KROTON_CACHE"] = "off"
+        environment["JAX_PLATFORMS"] = "cpu"
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+        environment["PYTHONPATH"] = str(HERE / "peers")
+        libraries = [str(path) for path in DEBIAN.glob("usr/lib/*") if path.is_dir()]
+        if command[0].endswith("_blas"):
+            environment["LD_LIBRARY_PATH"] = ":".join(libraries)
+        # XLA takes as many threads as the process may use processors.
+        processors = sorted(os.sched_getaffinity(0))[-threads:]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env=environment, preexec_fn=lambda: os.sched_setaffinity(0, processors))
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def ask(self, command, timeout=300):
+        try:
+            self.process.stdin.write(command + "\n")
+            self.process.stdin.flush()
+            line = self.lines.get(timeout=timeout)
+        except queue.Empty:
+            self.close()
+            raise Failure(f"no answer in {timeout} s") from None
+        except OSError:
+            line = ""
+        if not line:
+            self.close()
+            raise Failure(f"ended with status {self.process.poll()}")
+        reply = json.loads(line)
+        if isinstance(reply, dict):
+            raise Failure(reply["error"])
+        return reply
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

@@ -63,9 +63,7 @@ class ScanBuilder {
                            ": expected earlier values, -1 for the one before");
         }
       }
-      if (lags(state) > 1 || state.taps != std::vector<int>{-1}) {
-        check_initial_rows(state, which);
-      }
+      if (has_rows(state)) check_initial_rows(state, which);
     }
     for (std::size_t k = 0; k < options_.non_sequences.size(); ++k) {
       if (!options_.non_sequences[k]) {

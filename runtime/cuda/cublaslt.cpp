@@ -7,7 +7,7 @@ namespace {
 
 void check(const CublasLtApi& api, cublasStatus status, const char* what) {
   if (status == 0) return;
-  throw DeviceError("cuBLASLt (" + api.library.path() + "): " + what + ": " +
+  throw DeviceError("cuBLASLt (" + api.loaded.path() + "): " + what + ": " +
                     api.cublasLtGetStatusString(status));
 }
 
@@ -92,7 +92,7 @@ const CublasLtPlan& CublasLt::plan_of(const DeviceProduct& p) {
                                            made->c, made->d, preference, 1, &found, &count);
   api_->cublasLtMatmulPreferenceDestroy(preference);
   check(*api_, status, "cublasLtMatmulAlgoGetHeuristic");
-  if (count == 0) throw DeviceError("cuBLASLt (" + api_->library.path() + "): no algorithm fits");
+  if (count == 0) throw DeviceError("cuBLASLt (" + api_->loaded.path() + "): no algorithm fits");
   made->algorithm = found.algo;
   plan = std::move(made);
   return *plan;

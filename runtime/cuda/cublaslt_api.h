@@ -35,7 +35,7 @@ constexpr int preference_workspace = 1, preference_reductions = 3;
 constexpr std::uint32_t reductions_in_order = 2 | 4;  // partial sums added in a fixed order
 
 struct CublasLtApi {
-  Library library{
+  Library loaded{
       "cuBLASLt, NVIDIA's library of products (libcublasLt),",
       {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"}};
 
@@ -68,19 +68,19 @@ struct CublasLtApi {
                                  std::size_t workspace_bytes, CUstream) = nullptr;
 
   CublasLtApi() {
-    library.find(cublasLtGetStatusString, "cublasLtGetStatusString");
-    library.find(cublasLtCreate, "cublasLtCreate");
-    library.find(cublasLtMatmulDescCreate, "cublasLtMatmulDescCreate");
-    library.find(cublasLtMatmulDescDestroy, "cublasLtMatmulDescDestroy");
-    library.find(cublasLtMatmulDescSetAttribute, "cublasLtMatmulDescSetAttribute");
-    library.find(cublasLtMatrixLayoutCreate, "cublasLtMatrixLayoutCreate");
-    library.find(cublasLtMatrixLayoutDestroy, "cublasLtMatrixLayoutDestroy");
-    library.find(cublasLtMatrixLayoutSetAttribute, "cublasLtMatrixLayoutSetAttribute");
-    library.find(cublasLtMatmulPreferenceCreate, "cublasLtMatmulPreferenceCreate");
-    library.find(cublasLtMatmulPreferenceDestroy, "cublasLtMatmulPreferenceDestroy");
-    library.find(cublasLtMatmulPreferenceSetAttribute, "cublasLtMatmulPreferenceSetAttribute");
-    library.find(cublasLtMatmulAlgoGetHeuristic, "cublasLtMatmulAlgoGetHeuristic");
-    library.find(cublasLtMatmul, "cublasLtMatmul");
+    loaded.find(cublasLtGetStatusString, "cublasLtGetStatusString");
+    loaded.find(cublasLtCreate, "cublasLtCreate");
+    loaded.find(cublasLtMatmulDescCreate, "cublasLtMatmulDescCreate");
+    loaded.find(cublasLtMatmulDescDestroy, "cublasLtMatmulDescDestroy");
+    loaded.find(cublasLtMatmulDescSetAttribute, "cublasLtMatmulDescSetAttribute");
+    loaded.find(cublasLtMatrixLayoutCreate, "cublasLtMatrixLayoutCreate");
+    loaded.find(cublasLtMatrixLayoutDestroy, "cublasLtMatrixLayoutDestroy");
+    loaded.find(cublasLtMatrixLayoutSetAttribute, "cublasLtMatrixLayoutSetAttribute");
+    loaded.find(cublasLtMatmulPreferenceCreate, "cublasLtMatmulPreferenceCreate");
+    loaded.find(cublasLtMatmulPreferenceDestroy, "cublasLtMatmulPreferenceDestroy");
+    loaded.find(cublasLtMatmulPreferenceSetAttribute, "cublasLtMatmulPreferenceSetAttribute");
+    loaded.find(cublasLtMatmulAlgoGetHeuristic, "cublasLtMatmulAlgoGetHeuristic");
+    loaded.find(cublasLtMatmul, "cublasLtMatmul");
   }
 };
 

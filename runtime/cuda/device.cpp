@@ -224,7 +224,7 @@ std::shared_ptr<Device> open_device(int number) {
     const DriverApi& api = driver();
     const CUresult started = api.cuInit(0);
     if (started != 0) {
-      throw DeviceError("the CUDA driver (" + api.library.path() +
+      throw DeviceError("the CUDA driver (" + api.loaded.path() +
                         ") finds no device it can use: " + error_text(started));
     }
     int count = 0;

@@ -23,7 +23,7 @@ constexpr unsigned stream_non_blocking = 1;
 constexpr int capture_mode_relaxed = 2;
 
 struct DriverApi {
-  Library library{"the CUDA driver (libcuda)", {"libcuda.so.1", "libcuda.so"}};
+  Library loaded{"the CUDA driver (libcuda)", {"libcuda.so.1", "libcuda.so"}};
 
   CUresult (*cuInit)(unsigned flags) = nullptr;
   CUresult (*cuGetErrorName)(CUresult, const char**) = nullptr;
@@ -56,32 +56,32 @@ struct DriverApi {
   CUresult (*cuGraphExecDestroy)(CUgraphExec) = nullptr;
 
   DriverApi() {
-    library.find(cuInit, "cuInit");
-    library.find(cuGetErrorName, "cuGetErrorName");
-    library.find(cuGetErrorString, "cuGetErrorString");
-    library.find(cuDeviceGetCount, "cuDeviceGetCount");
-    library.find(cuDeviceGet, "cuDeviceGet");
-    library.find(cuDeviceGetName, "cuDeviceGetName");
-    library.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
-    library.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
-    library.find(cuCtxSetCurrent, "cuCtxSetCurrent");
-    library.find(cuStreamCreate, "cuStreamCreate");
-    library.find(cuStreamSynchronize, "cuStreamSynchronize");
-    library.find(cuMemAlloc, "cuMemAlloc_v2");
-    library.find(cuMemFree, "cuMemFree_v2");
-    library.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
-    library.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
-    library.find(cuMemsetD8Async, "cuMemsetD8Async");
-    library.find(cuModuleLoadData, "cuModuleLoadData");
-    library.find(cuModuleUnload, "cuModuleUnload");
-    library.find(cuModuleGetFunction, "cuModuleGetFunction");
-    library.find(cuLaunchKernel, "cuLaunchKernel");
-    library.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
-    library.find(cuStreamEndCapture, "cuStreamEndCapture");
-    library.find(cuGraphInstantiate, "cuGraphInstantiateWithFlags");
-    library.find(cuGraphDestroy, "cuGraphDestroy");
-    library.find(cuGraphLaunch, "cuGraphLaunch");
-    library.find(cuGraphExecDestroy, "cuGraphExecDestroy");
+    loaded.find(cuInit, "cuInit");
+    loaded.find(cuGetErrorName, "cuGetErrorName");
+    loaded.find(cuGetErrorString, "cuGetErrorString");
+    loaded.find(cuDeviceGetCount, "cuDeviceGetCount");
+    loaded.find(cuDeviceGet, "cuDeviceGet");
+    loaded.find(cuDeviceGetName, "cuDeviceGetName");
+    loaded.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+    loaded.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
+    loaded.find(cuCtxSetCurrent, "cuCtxSetCurrent");
+    loaded.find(cuStreamCreate, "cuStreamCreate");
+    loaded.find(cuStreamSynchronize, "cuStreamSynchronize");
+    loaded.find(cuMemAlloc, "cuMemAlloc_v2");
+    loaded.find(cuMemFree, "cuMemFree_v2");
+    loaded.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
+    loaded.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+    loaded.find(cuMemsetD8Async, "cuMemsetD8Async");
+    loaded.find(cuModuleLoadData, "cuModuleLoadData");
+    loaded.find(cuModuleUnload, "cuModuleUnload");
+    loaded.find(cuModuleGetFunction, "cuModuleGetFunction");
+    loaded.find(cuLaunchKernel, "cuLaunchKernel");
+    loaded.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
+    loaded.find(cuStreamEndCapture, "cuStreamEndCapture");
+    loaded.find(cuGraphInstantiate, "cuGraphInstantiateWithFlags");
+    loaded.find(cuGraphDestroy, "cuGraphDestroy");
+    loaded.find(cuGraphLaunch, "cuGraphLaunch");
+    loaded.find(cuGraphExecDestroy, "cuGraphExecDestroy");
   }
 };
 

@@ -20,7 +20,7 @@ const NvrtcApi& api() {
 
 void check(nvrtcResult result, const char* what) {
   if (result == 0) return;
-  throw DeviceError("NVRTC (" + api().library.path() + "): " + what + ": " +
+  throw DeviceError("NVRTC (" + api().loaded.path() + "): " + what + ": " +
                     api().nvrtcGetErrorString(result));
 }
 
@@ -53,7 +53,7 @@ Nvrtc::Nvrtc() {
   std::sort(architectures_.begin(), architectures_.end());
 }
 
-const std::string& Nvrtc::path() const { return api().library.path(); }
+const std::string& Nvrtc::path() const { return api().loaded.path(); }
 
 std::string Nvrtc::compile(const std::string& source, const std::string& name,
                            int capability) const {

@@ -10,7 +10,7 @@ using nvrtcResult = int;  // 0: success
 using nvrtcProgram = struct nvrtcProgramHandle*;
 
 struct NvrtcApi {
-  Library library{"NVRTC, the compiler of CUDA C++ (libnvrtc),",
+  Library loaded{"NVRTC, the compiler of CUDA C++ (libnvrtc),",
                   {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"}};
 
   const char* (*nvrtcGetErrorString)(nvrtcResult) = nullptr;
@@ -30,19 +30,19 @@ struct NvrtcApi {
   nvrtcResult (*nvrtcGetPTX)(nvrtcProgram, char*) = nullptr;
 
   NvrtcApi() {
-    library.find(nvrtcGetErrorString, "nvrtcGetErrorString");
-    library.find(nvrtcVersion, "nvrtcVersion");
-    library.find(nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs");
-    library.find(nvrtcGetSupportedArchs, "nvrtcGetSupportedArchs");
-    library.find(nvrtcCreateProgram, "nvrtcCreateProgram");
-    library.find(nvrtcDestroyProgram, "nvrtcDestroyProgram");
-    library.find(nvrtcCompileProgram, "nvrtcCompileProgram");
-    library.find(nvrtcGetProgramLogSize, "nvrtcGetProgramLogSize");
-    library.find(nvrtcGetProgramLog, "nvrtcGetProgramLog");
-    library.find(nvrtcGetCUBINSize, "nvrtcGetCUBINSize");
-    library.find(nvrtcGetCUBIN, "nvrtcGetCUBIN");
-    library.find(nvrtcGetPTXSize, "nvrtcGetPTXSize");
-    library.find(nvrtcGetPTX, "nvrtcGetPTX");
+    loaded.find(nvrtcGetErrorString, "nvrtcGetErrorString");
+    loaded.find(nvrtcVersion, "nvrtcVersion");
+    loaded.find(nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs");
+    loaded.find(nvrtcGetSupportedArchs, "nvrtcGetSupportedArchs");
+    loaded.find(nvrtcCreateProgram, "nvrtcCreateProgram");
+    loaded.find(nvrtcDestroyProgram, "nvrtcDestroyProgram");
+    loaded.find(nvrtcCompileProgram, "nvrtcCompileProgram");
+    loaded.find(nvrtcGetProgramLogSize, "nvrtcGetProgramLogSize");
+    loaded.find(nvrtcGetProgramLog, "nvrtcGetProgramLog");
+    loaded.find(nvrtcGetCUBINSize, "nvrtcGetCUBINSize");
+    loaded.find(nvrtcGetCUBIN, "nvrtcGetCUBIN");
+    loaded.find(nvrtcGetPTXSize, "nvrtcGetPTXSize");
+    loaded.find(nvrtcGetPTX, "nvrtcGetPTX");
   }
 };
 

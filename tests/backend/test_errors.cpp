@@ -3,38 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <regex>
 
 #include "tests/backend/backend_tools.h"
+#include "tests/error_text.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace backend_test;  // NOLINT: tests
+using namespace error_text;    // NOLINT: tests
 
 namespace {
-
-// The message, with places in this file as "[here]".
-template <class Error, class Body>
-std::string message_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return std::regex_replace(std::string(error.what()), std::regex(R"(\[test_errors\.cpp:\d+\])"),
-                              "[here]");
-  }
-  return "no error";
-}
-template <class Body>
-std::string value_error(const Body& body) {
-  return message_of<ValueError>(body);
-}
-template <class Body>
-std::string type_error(const Body& body) {
-  return message_of<TypeError>(body);
-}
-template <class Body>
-std::string shape_error(const Body& body) {
-  return message_of<ShapeError>(body);
-}
 
 Array ids_of(std::int64_t count, std::int64_t value = 3) {
   return Array::full({count}, value, i64);

@@ -1,38 +1,15 @@
 // The errors of scans: when one is built, and at a call.
 #include <doctest/doctest.h>
 
-#include <regex>
-
+#include "tests/error_text.h"
 #include "tests/frontend/scan_tools.h"
 
-using namespace kroton;     // NOLINT: tests
-using namespace scan_test;  // NOLINT: tests
+using namespace kroton;      // NOLINT: tests
+using namespace scan_test;   // NOLINT: tests
+using namespace error_text;  // NOLINT: tests
 
 namespace {
 
-// The message, with places in this file as "[here]".
-template <class Error, class Body>
-std::string message_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return std::regex_replace(std::string(error.what()),
-                              std::regex(R"(\[test_scan_errors\.cpp:\d+\])"), "[here]");
-  }
-  return "no error";
-}
-template <class Body>
-std::string value_error(const Body& body) {
-  return message_of<ValueError>(body);
-}
-template <class Body>
-std::string type_error(const Body& body) {
-  return message_of<TypeError>(body);
-}
-template <class Body>
-std::string shape_error(const Body& body) {
-  return message_of<ShapeError>(body);
-}
 bool has(const std::string& message, std::string_view part) {
   const bool found = message.find(part) != std::string::npos;
   if (!found) MESSAGE(message << "\nhas not: " << std::string(part));

@@ -1,0 +1,34 @@
+// What an error says, for tests that compare its text.
+#pragma once
+#include <kroton/error.h>
+
+#include <regex>
+#include <string>
+
+namespace error_text {
+
+// The message of the error that `body` throws, with places in the tests as "[here]".
+template <class Error, class Body>
+std::string message_of(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return std::regex_replace(std::string(error.what()), std::regex(R"(\[test_\w+\.cpp:\d+\])"),
+                              "[here]");
+  }
+  return "no error";
+}
+template <class Body>
+std::string value_error(const Body& body) {
+  return message_of<kroton::ValueError>(body);
+}
+template <class Body>
+std::string type_error(const Body& body) {
+  return message_of<kroton::TypeError>(body);
+}
+template <class Body>
+std::string shape_error(const Body& body) {
+  return message_of<kroton::ShapeError>(body);
+}
+
+}  // namespace error_text

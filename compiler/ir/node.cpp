@@ -248,19 +248,23 @@ std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
   return order;
 }
 
-void visit_sizes(std::span<const Tensor> roots,
-                 const std::function<void(const DimAtomRef&)>& visit) {
+void visit_dims(std::span<const Tensor> roots, const std::function<void(const Dim&)>& visit) {
   std::vector<std::vector<Tensor>> pending{{roots.begin(), roots.end()}};
   while (!pending.empty()) {
     const std::vector<Tensor> order = topological_order(pending.back());
     pending.pop_back();
     for (const Tensor& tensor : order) {
       const Attributes& attributes = tensor.node().attributes;
-      for (const Dim& dim : tensor.shape()) dim.visit_variables(visit);
-      for (const Dim& dim : attributes.dims) dim.visit_variables(visit);
+      for (const Dim& dim : tensor.shape()) visit(dim);
+      for (const Dim& dim : attributes.dims) visit(dim);
       if (attributes.body) pending.push_back(attributes.body->results);
     }
   }
+}
+
+void visit_sizes(std::span<const Tensor> roots,
+                 const std::function<void(const DimAtomRef&)>& visit) {
+  visit_dims(roots, [&](const Dim& dim) { dim.visit_variables(visit); });
 }
 
 std::vector<Tensor> substitute(std::span<const Tensor> roots,

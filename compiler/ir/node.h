@@ -75,8 +75,10 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
 // All nodes that `roots` reach, each once, inputs before users. Iterative.
 std::vector<Tensor> topological_order(std::span<const Tensor> roots);
 
-// Calls `visit` for the size variables in the types and attributes of all nodes that `roots` reach,
-// those in the bodies of loops included; each possibly more than once.
+// Calls `visit` for the sizes in the types and attributes of all nodes that `roots` reach, those in
+// the bodies of loops included; each possibly more than once.
+void visit_dims(std::span<const Tensor> roots, const std::function<void(const Dim&)>& visit);
+// The same for the size variables in them.
 void visit_sizes(std::span<const Tensor> roots,
                  const std::function<void(const DimAtomRef&)>& visit);
 

@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
@@ -95,31 +94,16 @@ Dim count_of_steps(const Tensor& count, SourceLine line) {
 
 std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> outputs) {
   std::vector<SizeConstraint> result;
-  const auto note = [&](const Dims& dims) {
-    for (const Dim& dim : dims) {
-      const std::optional<Count> count = count_behind(dim);
-      if (!count) continue;
-      const bool known = std::any_of(result.begin(), result.end(), [&](const SizeConstraint& c) {
-        return c.right == count->clamped;
-      });
-      if (known) continue;
-      result.push_back(
-          {count->value, count->clamped, "n_steps is negative  [" + to_string(count->line) + "]"});
-    }
-  };
-  std::unordered_set<const Node*> seen;
-  std::vector<std::vector<Tensor>> pending{{outputs.begin(), outputs.end()}};
-  while (!pending.empty()) {
-    const std::vector<Tensor> roots = std::move(pending.back());
-    pending.pop_back();
-    for (const Tensor& tensor : topological_order(roots)) {
-      const Node& node = tensor.node();
-      if (!seen.insert(&node).second) continue;
-      note(node.type.shape);
-      note(node.attributes.dims);
-      if (node.attributes.body) pending.push_back(node.attributes.body->results);
-    }
-  }
+  visit_dims(outputs, [&](const Dim& dim) {
+    const std::optional<Count> count = count_behind(dim);
+    if (!count) return;
+    const bool known = std::any_of(result.begin(), result.end(), [&](const SizeConstraint& c) {
+      return c.right == count->clamped;
+    });
+    if (known) return;
+    result.push_back(
+        {count->value, count->clamped, "n_steps is negative  [" + to_string(count->line) + "]"});
+  });
   return result;
 }
 

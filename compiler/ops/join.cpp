@@ -48,18 +48,24 @@ Tensors concatenate_vjp(const Tensor& y, const Tensor& g) {
   return result;
 }
 
+// Row by row, so that the result is written in the order in which it lies in memory.
 void concatenate_write(WriteContext& context) {
-  const std::size_t axis = at(context.attributes().axes[0]);
-  Dim offset = 0;
-  for (int k = 0; k < context.input_count(); ++k) {
-    const Dims& shape = context.input_type(k).shape;
-    context.nest(shape, [&](const Index& index) {
-      Index target = index;
-      target[axis] = index[axis] + loop::size(offset);
-      context.store(target, context.input(k, index));
-    });
-    offset = offset + shape[axis];
-  }
+  const int axis = context.attributes().axes[0];
+  const Dims& all = context.type().shape;
+  context.nest(Dims(all.begin(), all.begin() + axis), [&](const Index& row) {
+    Dim offset = 0;
+    for (int k = 0; k < context.input_count(); ++k) {
+      const Dims& shape = context.input_type(k).shape;
+      context.nest(Dims(shape.begin() + axis, shape.end()), [&](const Index& inside) {
+        Index source = row;
+        source.insert(source.end(), inside.begin(), inside.end());
+        Index target = source;
+        target[at(axis)] = target[at(axis)] + loop::size(offset);
+        context.store(target, context.input(k, source));
+      });
+      offset = offset + shape[at(axis)];
+    }
+  });
 }
 
 void concatenate_reference(ReferenceContext& c) {
@@ -170,8 +176,9 @@ std::vector<Sample> unslice_samples() {
   place({0}, {0}, {3}, {1});
   place({1}, {2}, {3}, {1});
   place({2, 4}, {1, 14}, {3, 17}, {1, -4});
-  ops::add_samples(samples, {{3, 5}},
-                   [](std::span<const Tensor> x) { return pad(x[0], {{1, 0}, {2, 3}}); });
+  ops::add_samples(samples, {{3, 5}}, [](std::span<const Tensor> x) {
+    return pad(x[0], {{1, 0}, {2, 3}});
+  });
   return samples;
 }
 

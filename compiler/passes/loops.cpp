@@ -1,3 +1,6 @@
+#include <kroton/ops.h>
+
+#include <unordered_map>
 #include <unordered_set>
 
 #include "compiler/ops/records.h"
@@ -17,6 +20,57 @@ NodeSet reached_from(const std::vector<Tensor>& roots) {
   return reached;
 }
 
+// Products in a loop that read a matrix transposed which is the same in all steps: the kernel of a
+// product reads its right operand row by row, so that is transposed once, before the loop.
+class TransposesOnce {
+ public:
+  // Those from `first` on are the same in all steps.
+  TransposesOnce(std::span<const Tensor> parameters, std::size_t first) {
+    for (std::size_t k = first; k < parameters.size(); ++k) {
+      positions_[&parameters[k].node()] = k;
+    }
+  }
+
+  // A new parameter, and the position of the one that it is the transpose of.
+  struct Added {
+    Tensor parameter;
+    std::size_t original = 0;
+  };
+
+  // Rewrites `roots` to read the new parameters.
+  std::vector<Added> run(std::vector<Tensor>& roots) {
+    // What is replaced is not looked into: products of products take further rounds.
+    do {
+      replaced_ = false;
+      roots = substitute(roots, [&](const Tensor& tensor) { return replace(tensor); });
+    } while (replaced_);
+    return std::move(added_);
+  }
+
+ private:
+  std::optional<Tensor> replace(const Tensor& tensor) {
+    const Node& node = tensor.node();
+    if (&node.op != &dot_op || node.attributes.integers[1] == 0) return std::nullopt;
+    const auto found = positions_.find(&node.inputs[1].node());
+    if (found == positions_.end()) return std::nullopt;
+    replaced_ = true;
+    const auto [known, is_new] = of_.try_emplace(found->second, added_.size());
+    if (is_new) {
+      const Tensor& matrix = node.inputs[1];
+      added_.push_back({stand_in(swapaxes(matrix, -1, -2).type(), matrix.line()), found->second});
+    }
+    Attributes attributes = node.attributes;
+    attributes.integers[1] = 0;
+    return make_node(dot_op, {node.inputs[0], added_[known->second].parameter},
+                     std::move(attributes), node.line);
+  }
+
+  std::unordered_map<const Node*, std::size_t> positions_;
+  std::unordered_map<std::size_t, std::size_t> of_;  // in added_, by position
+  std::vector<Added> added_;
+  bool replaced_ = false;
+};
+
 // A loop with all that is wanted of it.
 class LoopOptimizer {
  public:
@@ -35,10 +89,17 @@ class LoopOptimizer {
     Graph inside(old.parameters, roots, {}, false);
     run_passes_in_loop(inside);
     std::vector<Tensor> now = inside.export_expressions(inside.outputs);
+    std::vector<Vertex> operands = graph_.operands(loop_);
+    std::vector<Tensor> parameters = old.parameters;
+    const auto first_fixed = static_cast<std::size_t>(view_.states + view_.rows);
+    for (const auto& added : TransposesOnce(parameters, first_fixed).run(now)) {
+      operands.push_back(graph_.build({operands[added.original]}, data_.line,
+                                      [](auto value) { return swapaxes(value[0], -1, -2); }));
+      parameters.push_back(added.parameter);
+    }
 
     // The parameters that are left, with their operands.
     const NodeSet used = reached_from(now);
-    const std::vector<Vertex> operands = graph_.operands(loop_);
     Attributes attributes = data_.attributes;
     attributes.dims.resize(1);
     attributes.integers = {static_cast<std::int64_t>(states), 0, view_.truncate()};
@@ -48,7 +109,7 @@ class LoopOptimizer {
     for (int k = 0; k < static_cast<int>(operands.size()); ++k) {
       const auto at = static_cast<std::size_t>(k);
       const bool is_state = k < view_.states;
-      if (is_state ? !needed_[at] : !used.contains(&old.parameters[at].node())) continue;
+      if (is_state ? !needed_[at] : !used.contains(&parameters[at].node())) continue;
       if (is_state) {
         position[at] = static_cast<int>(kept.size());
       } else if (const int row = k - view_.states; row < view_.rows) {
@@ -57,7 +118,7 @@ class LoopOptimizer {
         ++attributes.integers[1];
       }
       kept.push_back(operands[at]);
-      body.parameters.push_back(old.parameters[at]);
+      body.parameters.push_back(parameters[at]);
     }
     body.results.assign(now.begin(), now.begin() + static_cast<std::ptrdiff_t>(states));
     attributes.body = std::make_shared<const Body>(body);

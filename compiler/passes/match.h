@@ -105,5 +105,7 @@ std::span<const Rule> canonical_rules();
 std::vector<Rule> view_rules();
 // canonicalize_reductions.cpp
 std::vector<Rule> reduction_rules();
+// canonicalize_joins.cpp: sums of parts of one tensor.
+std::vector<Rule> join_rules();
 
 }  // namespace kroton

@@ -31,6 +31,7 @@ bool expand_composites(Graph& graph);
 bool reduce_small_dots(Graph& graph);
 
 // Runs the passes on the bodies of loops; states, rows and operands that no result needs leave.
+// Matrices that products in a body read transposed in each step are transposed before the loop.
 bool optimize_loops(Graph& graph);
 
 // Whether the verifier runs after each pass; in debug builds it does anyway. Tests set it.

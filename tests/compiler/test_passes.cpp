@@ -183,6 +183,35 @@ TEST_CASE("canonicalize: slices move before elementwise operations") {
   CHECK(text(graph, 1) == "reshape{dims=(3,)}(slice{dims=(0, 0, 1, 3) integers=[1, 1]}(exp(x)))");
 }
 
+TEST_CASE("canonicalize: parts of one tensor are joined") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 3}, f64);
+  const Tensor y = tensor("y", {n, 2}, f64);
+  const Tensor z = tensor("z", {n, 5}, f64);
+  const auto columns = [](const Tensor& part, int before, int after) {
+    return pad(part, {{0, 0}, {before, after}});
+  };
+  CHECK(canonical(columns(y, 3, 0) + columns(x, 0, 2)) == "concatenate{axes=[1]}(x, y)");
+  CHECK(canonical(columns(x, 0, 2) + z + columns(y, 3, 0)) ==
+        "add(z, concatenate{axes=[1]}(x, y))");
+  // What no part covers stays zero.
+  CHECK(canonical(columns(y, 4, 1) + columns(x, 1, 3)) ==
+        "unslice{dims=(0, 1, n, 7) integers=[1, 1]}(concatenate{axes=[1]}(x, y))");
+  // The order of the additions does not matter.
+  const Tensor w = tensor("w", {n, 4}, f64);
+  CHECK(canonical(columns(x, 0, 6) + columns(w, 5, 0) + columns(y, 3, 4)) ==
+        "concatenate{axes=[1]}(x, y, w)");
+  // Neither parts that overlap nor rows beside columns, nor what something else needs.
+  CHECK(canonical(columns(x, 0, 2) + columns(x, 2, 0)) == "unchanged");
+  CHECK(canonical(columns(y, 0, 3) + columns(y, 3, 0)) == "unchanged");
+  CHECK(canonical(pad(tensor("r", {3, 5}, f64), {{0, 2}, {0, 0}}) +
+                  pad(tensor("s", {5, 2}, f64), {{0, 0}, {3, 0}})) == "unchanged");
+  const Tensor padded = columns(x, 0, 2);
+  Graph graph = graph_of({padded + columns(y, 3, 0), padded});
+  canonicalize(graph);
+  CHECK(count(graph, "concatenate") == 0);
+}
+
 TEST_CASE("canonicalize: reductions") {
   const Dim n = dim("n");
   const Tensor x = tensor("x", {n, 3}, f64);

@@ -126,6 +126,26 @@ TEST_CASE("scan structure: products of sequences leave the loop as one") {
   CHECK(reads_argument(program, *loops[0], 2));        // v
 }
 
+TEST_CASE("scan structure: a matrix that products read transposed is transposed before the loop") {
+  const Tensor x = tensor("x", {dim("steps"), 3, 7});
+  const Tensor w = tensor("w", {7, 7});
+  const auto states = [&](bool transposed) {
+    const auto step = [&](Tensor row, Tensor s) {
+      const Tensor matrix = transposed ? transpose(w) : w;
+      return tanh(row + dot(tanh(dot(s, matrix)), matrix));
+    };
+    return scan(step, {.sequences = {x}, .outputs_info = {zeros({3, 7})}});
+  };
+  const Program direct = program_of({x, w}, {states(false)});
+  REQUIRE(loops_of(direct).size() == 1);
+  CHECK(reads_argument(direct, *loops_of(direct)[0], 1));
+  const Program program = program_of({x, w}, {states(true)});
+  REQUIRE(loops_of(program).size() == 1);
+  CHECK_FALSE(reads_argument(program, *loops_of(program)[0], 1));
+  CHECK(kernel_count(loops_of(program)[0]->steps) == kernel_count(loops_of(direct)[0]->steps));
+  CHECK(kernel_count(program.steps) == kernel_count(direct.steps) + 1);
+}
+
 TEST_CASE("scan structure: chosen columns of a matrix leave the loop as one") {
   const Tensor x = tensor("x", {dim("steps")}, i64);
   const Tensor u = tensor("u", {7, 11});

@@ -133,7 +133,6 @@ class Contender:
 
     def __init__(self, name, command, threads, log):
         self.name = name
-        self.answered = False  # anything at all
         environment = dict(os.environ)
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a slow start each time
         for variable in ("KROTON_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
@@ -175,7 +174,6 @@ class Contender:
         if not line:
             self.close()
             raise Failure(f"ended with status {self.process.poll()}")
-        self.answered = True
         reply = json.loads(line)
         if isinstance(reply, dict):
             raise Failure(reply["error"])

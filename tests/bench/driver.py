@@ -10,6 +10,8 @@ import report
 from contenders import (BUILD, INSTALLED, PEERS, PROGRAMS, SHIPPED, Contender, Failure, TooSlow,
                         competes, install, shipped_bytes, stripped_bytes)
 
+START_LIMIT = 120  # seconds; the first start of a framework reads gigabytes
+OWN_LIMIT = 600
 OURS = [str(PROGRAMS / "kroton_bench")]
 TRAINING_PROGRAM = BUILD / "default" / "examples" / "aot"
 
@@ -58,37 +60,50 @@ def differ(ours, theirs, tolerance):
 
 
 class Session:
-    """The contenders' processes with one number of threads, and who is left out of which case."""
+    """The contenders' processes with one number of threads, and who is left out of which case.
 
-    def __init__(self, commands, threads, options, log, slow):
-        self.threads, self.options, self.log, self.commands = threads, options, log, dict(commands)
+    `absent` tells why a peer does not run at all, `slow` (by peer and case) why it is not asked
+    again: both are those of all sessions."""
+
+    def __init__(self, commands, absent, slow, threads, options, log):
+        self.commands, self.absent, self.slow = dict(commands), absent, slow
+        self.threads, self.options, self.log = threads, options, log
         self.running = {}
         self.left_out = {}  # of the case at hand: name to reason
-        self.slow = slow    # by contender and case: it took too long, with fewer threads too
 
     def contender(self, name):
         if name not in self.running or not self.running[name].alive():
-            self.running[name] = Contender(name, self.commands[name], self.threads, self.log)
+            self.running[name] = self.started(name)
         return self.running[name]
 
-    def ask(self, name, command):
+    def started(self, name):
+        """A new process. Who does not start once is left out from then on."""
+        contender = Contender(name, self.commands[name], self.threads, self.log)
+        try:
+            contender.ask("peak", max(self.options.limit, START_LIMIT))
+        except Failure as failure:
+            print(f"bench: {name} does not start and is left out: {failure}; see {self.log.name}",
+                  file=sys.stderr, flush=True)
+            self.absent[name] = f"does not start: {failure}"
+            self.commands.pop(name)
+            raise
+        return contender
+
+    def limit(self, name):
         # Our own programs are waited for, to see how long they take.
-        limit = 600 if name in ("ours", "floor") else self.options.limit
-        return self.contender(name).ask(command, limit)
+        return OWN_LIMIT if name in ("ours", "floor") else self.options.limit
+
+    def ask(self, name, command):
+        return self.contender(name).ask(command, self.limit(name))
 
     def fail(self, name, case, failure):
+        if name in self.absent:
+            return
         self.left_out[name] = str(failure)
         if name in ("ours", "floor"):
             print(f"bench: {case.name}: {name} failed: {failure}", file=sys.stderr, flush=True)
-            return
-        if isinstance(failure, TooSlow):
+        elif isinstance(failure, TooSlow):
             self.slow[name, case.name] = str(failure)
-        # A peer that does not even start would cost its start again for each case.
-        running = self.running.get(name)
-        if running and not running.alive() and not running.answered:
-            print(f"bench: {name} does not start and is left out: {failure}; see "
-                  f"{self.log.name}", file=sys.stderr, flush=True)
-            self.commands.pop(name, None)
 
     def known_slow(self, name, case):
         """Why `name` is not asked for this case."""
@@ -168,21 +183,22 @@ def measure_time(session, case):
 def measure_peak(session, case):
     """The peaks of processes that have run nothing but the classifier's step."""
     values, expected = {}, None
-    for name, command in session.commands.items():
+    for name in list(session.commands):
         if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
-        limit = session.options.limit
-        contender = Contender(name, command, session.threads, session.log)
+        contender = None
         try:
-            contender.ask("prepare mlp/128", limit)
-            found = contender.ask("values", limit)
+            contender = session.started(name)
+            contender.ask("prepare mlp/128", session.limit(name))
+            found = contender.ask("values", session.limit(name))
             expected = expected or found
-            if difference := differ(expected, found, 2e-3):
+            if difference := differ(expected, found, case.tolerance):
                 raise Failure("other values: " + difference)
-            values[name] = [contender.ask("peak", limit) * case.scale]
+            values[name] = [contender.ask("peak", session.limit(name)) * case.scale]
         except Failure as failure:
             session.fail(name, case, failure)
-        contender.close()
+        if contender:
+            contender.close()
     return values, {}
 
 
@@ -237,7 +253,8 @@ def main():
     results, slow, missed = [], {}, 0
     with open(INSTALLED / "contenders.log", "w") as log:
         for threads in options.threads:
-            session = Session(commands, threads, options, log, slow)
+            there = {name: command for name, command in commands.items() if name not in absent}
+            session = Session(there, absent, slow, threads, options, log)
             for case in cases.selected(options.names):
                 if case.kind == "size" and threads != options.threads[0]:
                     continue  # has no threads

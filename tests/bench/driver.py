@@ -19,7 +19,7 @@ TRAINING_PROGRAM = BUILD / "default" / "examples" / "aot"
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--threads")
     parser.add_argument("--json")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--rounds", type=int)
@@ -37,11 +37,12 @@ def arguments():
     for name in chosen.names:
         if not cases.selected([name]):
             parser.error(f"nothing has the name {name}")
+    available = len(os.sched_getaffinity(0))
     try:
-        chosen.threads = [int(count) for count in chosen.threads.split(",")]
+        chosen.threads = ([int(count) for count in chosen.threads.split(",")] if chosen.threads
+                          else [1, 2][:available])
     except ValueError:
         parser.error("--threads: numbers with commas between them")
-    available = len(os.sched_getaffinity(0))
     if not all(1 <= count <= available for count in chosen.threads):
         parser.error(f"--threads: from 1 to {available}, the processors that this process may use")
     return chosen

@@ -1,8 +1,10 @@
-// What a compiled function shows of its program: f.print(), f.profile().
+// What a compiled function shows of its program: f.print(), f.memory(), f.profile().
 #include <kroton/error.h>
 
 #include <algorithm>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
@@ -121,6 +123,55 @@ class ProgramText {
 
 void FunctionCore::print(std::ostream* stream) const {
   (stream != nullptr ? *stream : std::cout) << ProgramText(*parts_).text() << std::flush;
+}
+
+MemoryUse FunctionCore::memory(std::span<const Argument> arguments) const {
+  const Program& program = parts_->program;
+  CallFrame frame;
+  std::vector<Array> copies;
+  parts_->bind_inputs(arguments, frame, copies);
+  parts_->prepare(frame);
+  const auto value = [&](const Dim& dim) {
+    return parts_->evaluate(dim, frame.raw_sizes, frame.workers);
+  };
+  MemoryUse use;
+  use.arena = value(program.arena_bytes);
+
+  std::map<int, Dim> stored;  // bytes by buffer
+  Dim scratch = 0;            // of one worker: all kernels share it
+  const auto add = [&](loop::BufferRef buffer) {
+    const Placement* place = &program.placements.at(buffer->id);
+    if (place->kind == Placement::Kind::part) {
+      buffer = place->of;
+      place = &program.placements.at(buffer->id);
+    }
+    if (place->kind == Placement::Kind::worker_scratch) scratch = place->stride;
+    if (place->kind != Placement::Kind::arena) return;
+    stored[buffer->id] = buffer->size * Dim(static_cast<std::int64_t>(size_of(buffer->dtype)));
+  };
+  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
+    for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
+      for (const loop::BufferRef& buffer : *list) add(buffer);
+    }
+  });
+  use.without_reuse = value(scratch) * frame.workers;
+  for (const auto& [id, bytes] : stored) use.without_reuse += value(bytes);
+
+  const Graph& graph = *parts_->graph;
+  std::set<Graph::Vertex> results(graph.outputs.begin(), graph.outputs.end());
+  for (const Graph::Update& update : graph.updates) results.insert(update.value);
+  for (const Graph::Vertex v : graph.topological_order()) {
+    const VertexData& data = graph[v];
+    // A loop has no value of its own; what moves elements only could be a view.
+    if (data.op->kind == OpKind::leaf || data.op->kind == OpKind::loop || data.op->is_view ||
+        results.contains(v)) {
+      continue;
+    }
+    auto bytes = static_cast<std::int64_t>(size_of(data.type.dtype));
+    for (const Dim& dim : data.type.shape) bytes *= value(dim);
+    use.without_fusion += bytes;
+  }
+  return use;
 }
 
 Profile FunctionCore::profile() const {

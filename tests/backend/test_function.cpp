@@ -329,6 +329,28 @@ TEST_CASE("sizes that are named, computed, or fixed") {
   CHECK(g(Array::ones({7}), Array::ones({3, 3})).item<float>() == 16);
 }
 
+TEST_CASE("the memory of a call, with and without reuse and fusion") {
+  const auto x = matrix("x"), w = tensor("w", {16, 16});
+  Tensor h = x;
+  for (int k = 0; k < 4; ++k) h = dot(h, w);
+  const auto products = function({x, w}, h);
+  const Array weights = Array::zeros({16, 16});
+  for (const std::int64_t rows : {0, 1, 17, 64}) {
+    CAPTURE(rows);
+    const std::int64_t result = rows * 16 * 4;
+    const MemoryUse use = products.memory(Array::zeros({rows, 16}), weights);
+    // The third product takes the place of the first.
+    CHECK(use.without_reuse - use.arena == result);
+    CHECK(use.without_fusion == 3 * result);
+  }
+  CHECK_THROWS_AS(products.memory(weights), ValueError);
+
+  const auto fused = function({x}, sum(exp(x) * 2));
+  const MemoryUse use = fused.memory(Array::zeros({3, 5}));
+  CHECK(use.arena <= use.without_reuse);
+  CHECK(use.without_fusion == 2 * 15 * 4);
+}
+
 TEST_CASE("copies of a function share its code") {
   const Tensor x = vector("x");
   const std::int64_t before = compilation_count();

@@ -1,7 +1,11 @@
-// A contender for products: OpenBLAS or oneDNN, loaded when it runs.
+// A contender for products: OpenBLAS, or the faster of oneDNN's two ways to multiply. The library
+// is loaded when it runs.
 //   kroton_bench_blas LIBRARY     a path of libopenblas.so.0 or libdnnl.so.2
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -28,6 +32,113 @@ struct Operands {
   int m, n, k;
   std::vector<T> a, b, c;
 };
+
+template <class Function>
+Function found(const char* name) {
+  const auto function = reinterpret_cast<Function>(dlsym(library, name));
+  if (function == nullptr) throw std::runtime_error(std::string("the library has no ") + name);
+  return function;
+}
+
+// The matmul primitive of oneDNN 2, by what dnnl_types.h says of its types.
+namespace dnnl {
+
+using Handle = void*;
+// Filled by the library and passed back to it; larger than any of its structures.
+struct alignas(64) Descriptor {
+  std::array<std::byte, 16384> bytes{};
+};
+struct Argument {
+  int position;
+  Handle memory;
+};
+constexpr int cpu = 1, f32 = 3, in_order = 1, source = 1, weights = 33, destination = 17;
+
+template <class... Arguments>
+void call(const char* name, Arguments... arguments) {
+  const int status = found<int (*)(Arguments...)>(name)(arguments...);
+  if (status != 0) {
+    throw std::runtime_error(std::string(name) + " fails with " + std::to_string(status));
+  }
+}
+
+Handle engine() {
+  Handle result = nullptr;
+  call("dnnl_engine_create", &result, cpu, std::size_t{0});
+  return result;
+}
+
+// A row-major matrix of `leading` elements a row, or one stored transposed.
+Descriptor matrix(int rows, int columns, int leading, bool turned) {
+  Descriptor result;
+  const std::array<std::int64_t, 2> sizes{rows, columns};
+  const std::array<std::int64_t, 2> strides{turned ? 1 : leading, turned ? leading : 1};
+  call("dnnl_memory_desc_init_by_strides", &result, 2, sizes.data(), f32, strides.data());
+  return result;
+}
+
+std::function<void()> matmul(Operands<float>& o, int lda, int ldb) {
+  static const Handle processor = engine();
+  const Descriptor a = matrix(o.m, o.k, lda, o.turned_a), b = matrix(o.k, o.n, ldb, o.turned_b),
+                   c = matrix(o.m, o.n, o.n, false);
+  Descriptor operation;
+  call<Descriptor*, const Descriptor*, const Descriptor*, const Descriptor*, const Descriptor*>(
+      "dnnl_matmul_desc_init", &operation, &a, &b, nullptr, &c);
+  Handle description = nullptr, primitive = nullptr, stream = nullptr;
+  call<Handle*, const Descriptor*, Handle, Handle, Handle>(
+      "dnnl_primitive_desc_create", &description, &operation, nullptr, processor, nullptr);
+  call("dnnl_primitive_create", &primitive, description);
+  call("dnnl_stream_create", &stream, processor, in_order);
+  std::array<Argument, 3> arguments{
+      {{source, nullptr}, {weights, nullptr}, {destination, nullptr}}};
+  const auto memory = [](const Descriptor& of, float* data) {
+    Handle result = nullptr;
+    call<Handle*, const Descriptor*, Handle, void*>("dnnl_memory_create", &result, &of, processor,
+                                                    data);
+    return result;
+  };
+  arguments[0].memory = memory(a, o.a.data());
+  arguments[1].memory = memory(b, o.b.data());
+  arguments[2].memory = memory(c, o.c.data());
+  // Held until the case is gone.
+  const auto held = std::shared_ptr<void>(nullptr, [=](void*) {
+    for (const Argument& argument : arguments) call("dnnl_memory_destroy", argument.memory);
+    call("dnnl_stream_destroy", stream);
+    call("dnnl_primitive_destroy", primitive);
+    call("dnnl_primitive_desc_destroy", description);
+  });
+  using Execute = int (*)(Handle, Handle, int, const Argument*);
+  const auto execute = found<Execute>("dnnl_primitive_execute");
+  const auto wait = found<int (*)(Handle)>("dnnl_stream_wait");
+  return [=] {
+    static_cast<void>(held);
+    execute(primitive, stream, 3, arguments.data());
+    wait(stream);
+  };
+}
+
+}  // namespace dnnl
+
+double seconds(const std::function<void()>& run) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  run();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// In turns, for a twentieth of a second or three calls; the first calls do not count.
+std::function<void()> faster(const std::function<void()>& a, const std::function<void()>& b) {
+  a();
+  b();
+  double best_a = 1e9, best_b = 1e9, total = 0;
+  for (int i = 0; i < 3 || total < 0.05; ++i) {
+    const double of_a = seconds(a), of_b = seconds(b);
+    best_a = std::min(best_a, of_a);
+    best_b = std::min(best_b, of_b);
+    total += of_a + of_b;
+  }
+  return best_a <= best_b ? a : b;
+}
 
 template <class T>
 bench::Case gemm(const bench::Parts& parts) {
@@ -58,14 +169,15 @@ bench::Case gemm(const bench::Parts& parts) {
             o->n, o->k, 1, o->a.data(), lda, o->b.data(), ldb, 0, o->c.data(), o->n);
     };
   } else if constexpr (single) {
-    const auto dnnl = reinterpret_cast<DnnlGemm>(dlsym(library, "dnnl_sgemm"));
-    if (dnnl == nullptr) throw std::runtime_error("the library has no product that is known here");
-    run = [=] {
-      dnnl(o->turned_a ? 'T' : 'N', o->turned_b ? 'T' : 'N', o->m, o->n, o->k, 1, o->a.data(), lda,
-           o->b.data(), ldb, 0, o->c.data(), o->n);
-    };
+    const auto sgemm = found<DnnlGemm>("dnnl_sgemm");
+    run = faster(
+        [=] {
+          sgemm(o->turned_a ? 'T' : 'N', o->turned_b ? 'T' : 'N', o->m, o->n, o->k, 1, o->a.data(),
+                lda, o->b.data(), ldb, 0, o->c.data(), o->n);
+        },
+        dnnl::matmul(*o, lda, ldb));
   } else {
-    throw std::runtime_error("not measured: no product of f64");
+    throw std::runtime_error("has no product of f64");
   }
   return {run, [o, run] {
             run();
@@ -83,7 +195,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   return bench::serve([](const bench::Parts& parts) {
-    if (parts.at(0) != "gemm") throw std::runtime_error("not measured: " + parts.at(0));
+    if (parts.at(0) != "gemm") throw std::runtime_error("has no " + parts.at(0));
     return parts.at(1) == "f64" ? gemm<double>(parts) : gemm<float>(parts);
   });
 }

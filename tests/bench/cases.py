@@ -1,26 +1,62 @@
-"""What is measured: names, the work of one call, units, floors."""
+"""What is measured: names, the work of one call, units, floors, targets."""
 
 
 class Case:
     """One line of the table. `work` is done by one call; `unit` is work a second over `scale`, or
-    seconds a unit of work times `scale` where lower is better."""
+    seconds a unit of work times `scale` where lower is better. `target`: all of these conditions,
+    and of a list in it one: (what, at least) with `what` one of
 
-    def __init__(self, name, work, unit, scale, floor, higher=True, tolerance=2e-3):
+      best     ahead of the best peer by that factor
+      NAME     ahead of that peer
+      floor    that part of the floor
+      ours     our value, at most that where lower is better
+    """
+
+    def __init__(self, name, work, unit, scale, floor=None, higher=True, tolerance=2e-3, target=(),
+                 kind="time"):
         self.name = name
         self.bench, self.case = name.split("/", 1)
         self.work, self.unit, self.scale, self.floor = work, unit, scale, floor
-        self.higher, self.tolerance = higher, tolerance
+        self.higher, self.tolerance, self.target = higher, tolerance, target
+        self.kind = kind  # how it is measured: time, peak, arena, size
 
     def value(self, seconds):
         return (self.work / seconds if self.higher else seconds / self.work) * self.scale
 
     def floor_value(self, rate):
         """Of a floor in FLOP/s, B/s or additions/s."""
-        if self.floor is None:
-            return None
         kind, work = self.floor
         return self.value(work / rate)
 
+    def ahead(self, ours, other):
+        return ours / other if self.higher else other / ours
+
+    def reached(self, result):
+        """How far the target is reached, 1 and more if it is met; None if there is none, or not
+        all that it needs was measured."""
+
+        def part(what, least):
+            if what == "ours":
+                return result["ours"] / least if self.higher else least / result["ours"]
+            if what in ("best", "floor"):
+                factor = result["vs_best_peer" if what == "best" else "of_floor"]
+            else:
+                other = result["peers"].get(what)
+                factor = self.ahead(result["ours"], other) if other else None
+            return None if factor is None else factor / least
+
+        parts = []
+        for condition in self.target:
+            if isinstance(condition, list):
+                known = [p for p in (part(*c) for c in condition) if p is not None]
+                parts.append(max(known, default=None))
+            else:
+                parts.append(part(*condition))
+        return min(parts) if parts and None not in parts else None
+
+
+# Of a whole bench, where not all of its cases have to meet the target: most of them, and none below.
+NEVER_UNDER = {"gemm": ("best", 0.85)}
 
 # M x N x K: squares, the classifier's products, an LSTM's step and its weights' gradient, others.
 PRODUCTS = [(64, 64, 64), (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (128, 512, 784),
@@ -34,37 +70,39 @@ def gemm():
             for turned in ("NN", "NT", "TN", "TT"):
                 flops = 2.0 * m * n * k
                 yield Case(f"gemm/{dtype}/{turned}/{m}x{n}x{k}", flops, "GFLOP/s", 1e-9,
-                           (dtype, flops))
+                           (dtype, flops), target=[("best", 0.95)])
 
 
 def mlp():
     for batch in (128, 1, 16, 1024):
         # Forward, both gradients of weights, one gradient of a hidden layer.
         flops = 2.0 * batch * (2 * 784 * 512 + 3 * 512 * 10)
-        yield Case(f"mlp/{batch}", batch, "images/s", 1, ("f32", flops))
+        target = [("best", 1.2), ("floor", 0.75)] if batch == 128 else [("best", 1.2)]
+        yield Case(f"mlp/{batch}", batch, "images/s", 1, ("f32", flops), target=target)
 
 
 def call():
-    yield Case("call/add", 1, "ns", 1e9, None, higher=False)
-    yield Case("call/logistic25", 1, "us", 1e6, None, higher=False)
+    yield Case("call/add", 1, "ns", 1e9, higher=False, target=[("ours", 100), ("best", 1)])
+    yield Case("call/logistic25", 1, "us", 1e6, higher=False, target=[("ours", 5), ("best", 1)])
 
 
 def elementwise():
     for kind, size in (("mix", 12.0), ("polynomial", 8.0)):
         for count in (1000, 100000, 10000000):
             for result in ("given", "fresh"):
-                work = size * count
+                work, large = size * count, count == 10000000
+                target = [("best", 3 if large else 1)]
+                if large and result == "given":
+                    target.append(("floor", 0.75))
                 yield Case(f"elementwise/{kind}/{count}/{result}", work, "GB/s", 1e-9,
-                           ("triad", work) if count == 10000000 else None)
+                           ("triad", work) if large else None, target=target)
 
 
 def rows(name, parts, written):
     for shape in ((1000, 1000), (8, 1000000)):
-        size = shape[0] * shape[1]
-        work = 4.0 * size * (2 if written else 1)
-        # A megabyte or four stay in a cache.
-        yield Case(f"{name}/{parts}{shape[0]}x{shape[1]}", work, "GB/s", 1e-9,
-                   ("triad", work) if size > 4000000 else None)
+        work = 4.0 * shape[0] * shape[1] * (2 if written else 1)
+        yield Case(f"{name}/{parts}{shape[0]}x{shape[1]}", work, "GB/s", 1e-9, ("triad", work),
+                   target=[[("floor", 0.8), ("best", 1.5)]])
 
 
 def softmax():
@@ -81,35 +119,53 @@ def sums():
 
 
 def scan():
-    for kind, steps, floor in (("sum", 100000, ("add", 100000)), ("pendulum", 100000, None),
-                               ("vector64", 1000, ("f32", 1000 * 2.0 * 64 * 64))):
-        for what in ("forward", "gradient"):
-            if kind == "vector64" and what == "gradient":
-                floor = ("f32", 3 * 1000 * 2.0 * 64 * 64)
+    flops = 1000 * 2.0 * 64 * 64
+    for kind, steps, floors, target in (
+            ("sum", 100000, [("add", 100000), None], ("jax", 1)),
+            ("pendulum", 100000, [None, None], ("jax", 1)),
+            ("vector64", 1000, [("f32", flops), ("f32", 3 * flops)], ("best", 1.5))):
+        for what, floor in zip(("forward", "gradient"), floors):
             yield Case(f"scan/{kind}/{what}", steps, "ns/step", 1e9, floor, higher=False,
-                       tolerance=2e-2)
+                       tolerance=2e-2, target=[target])
 
 
 def lstm():
     flops = 3 * 100 * 2.0 * 2 * 64 * 256
-    yield Case("lstm/h64", 100, "us/step", 1e6, ("f32", flops), higher=False)
+    yield Case("lstm/h64", 100, "us/step", 1e6, ("f32", flops), higher=False,
+               target=[("ours", 4), ("best", 1)])
     for v, h, b, t in ((65, 128, 50, 50), (65, 256, 32, 50)):
         flops = 3 * b * t * 2.0 * (h * 4 * h + h * v)
-        yield Case(f"lstm/{v}x{h}x{b}x{t}", b * t, "tokens/s", 1, ("f32", flops))
+        yield Case(f"lstm/{v}x{h}x{b}x{t}", b * t, "tokens/s", 1, ("f32", flops),
+                   target=[("best", 1.2)])
+
+
+# From short to long: who is too slow for one is not asked for the longer ones.
+CHAINS = (128, 1000, 3000, 10000)
 
 
 def compile_times():
-    for what in ("logistic", "mlp", "lstm", "chain128", "chain1000"):
+    most = {"logistic": 40, "mlp": 120, "lstm": 200, "chain128": 60, "chain1000": 350}
+    for what in ("logistic", "mlp", "lstm", *(f"chain{count}" for count in CHAINS)):
         # Values of a long chain of sines differ in the last digits.
-        yield Case(f"compile/{what}", 1, "ms", 1e3, None, higher=False)
+        yield Case(f"compile/{what}", 1, "ms", 1e3, higher=False,
+                   target=[("ours", most[what]), ("jax", 2)] if what in most else [("jax", 2)])
 
 
 def memory():
-    # Not a time: the peak of a process that has run the case.
-    yield Case("memory/mlp", 1, "MiB", 2.0**-20, None, higher=False)
+    yield Case("memory/mlp", 1, "MiB", 2.0**-20, higher=False, kind="peak", target=[("best", 2)])
+    yield Case("memory/mlp/arena", 1, "KiB", 2.0**-10, higher=False, kind="arena")
 
 
-GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, compile_times, memory)
+def size():
+    yield Case("size/training", 1, "KiB", 2.0**-10, higher=False, kind="size")
+
+
+GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, compile_times, memory,
+          size)
+# One of each kind, for a first look.
+QUICK = ("gemm/f32/NN", "gemm/f32/TN/128x256x1024", "gemm/f64/NN/512x512x512", "mlp", "call",
+         "elementwise/mix", "softmax", "layernorm", "sum", "scan", "lstm", "compile/logistic",
+         "compile/mlp", "compile/lstm", "compile/chain1000", "memory", "size")
 
 
 def selected(names):

@@ -15,13 +15,17 @@ INSTALLED = BUILD / "bench"
 ENVIRONMENT = INSTALLED / "peers"
 DEBIAN = INSTALLED / "debian"
 
-# Name, Python package, module, program with its arguments.
+# Where peers keep what they compiled between runs; `compile` cases use no cache.
+CACHES = INSTALLED / "caches"
+
+# Name, Python package with its extras, program with its arguments.
 PYTHON_PEERS = {
-    "jax": ("jax[cpu]", "jax", ["jax_peer.py"]),
-    "torch": ("torch", "torch", ["torch_peer.py"]),
-    "torch_compiled": ("torch", "torch", ["torch_peer.py", "compiled"]),
-    "tensorflow": ("tensorflow-cpu", "tensorflow", ["tensorflow_peer.py"]),
-    "pytensor": ("pytensor", "pytensor", ["pytensor_peer.py"]),
+    "jax": ("jax[cpu]", ["jax_peer.py"]),
+    "torch": ("torch", ["torch_peer.py"]),
+    "torch_compiled": ("torch", ["torch_peer.py", "compiled"]),
+    "tensorflow": ("tensorflow-cpu", ["tensorflow_peer.py"]),
+    "tensorflow_xla": ("tensorflow-cpu", ["tensorflow_peer.py", "xla"]),
+    "pytensor": ("pytensor", ["pytensor_peer.py"]),
 }
 # Name, library, Debian packages that hold it.
 LIBRARY_PEERS = {
@@ -31,8 +35,17 @@ LIBRARY_PEERS = {
 PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS]
 
 
+def competes(name, bench):
+    """The libraries are there for products, the Python peers for everything else."""
+    return (bench == "gemm") == (name in LIBRARY_PEERS)
+
+
 class Failure(Exception):
-    pass
+    """Why a contender gave no answer."""
+
+
+class TooSlow(Failure):
+    """It gave none in time."""
 
 
 def quiet(command, **options):
@@ -75,15 +88,44 @@ def install(name):
         if found is None:
             raise Failure(f"no {library} in {', '.join(packages)}")
         return [str(PROGRAMS / "kroton_bench_blas"), found]
-    package, module, program = PYTHON_PEERS[name]
+    package, program = PYTHON_PEERS[name]
     if not os.path.exists(python()):
         print("bench: making a Python environment", file=sys.stderr)
         quiet([sys.executable, "-m", "venv", str(ENVIRONMENT)])
-    find = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-    if subprocess.run([python(), "-c", find, module], check=False).returncode != 0:
-        print(f"bench: installing {name}", file=sys.stderr)
+    # A package is recorded once it and all it needs are there.
+    find = "import importlib.metadata, sys; importlib.metadata.distribution(sys.argv[1])"
+    found = subprocess.run([python(), "-c", find, package.split("[")[0]], check=False,
+                           stderr=subprocess.DEVNULL)
+    if found.returncode != 0:
+        print(f"bench: installing {package}", file=sys.stderr)
         quiet([python(), "-m", "pip", "install", "-q", package])
     return [python(), str(HERE / "peers" / program[0]), *program[1:]]
+
+
+# The shared libraries that a program which trains on a CPU needs of a peer.
+SHIPPED = {
+    "torch": ("torch/lib", ("libtorch_cpu.so", "libtorch.so", "libc10.so", "libgomp*.so*")),
+    "tensorflow": ("tensorflow", ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")),
+}
+
+
+def shipped_bytes(name):
+    """Of the libraries that go with a program of that peer; Failure if they are not there."""
+    folder, libraries = SHIPPED[name]
+    total = 0
+    for library in libraries:
+        found = list(ENVIRONMENT.glob(f"lib/python3*/site-packages/{folder}/{library}"))
+        if not found and "*" not in library:
+            raise Failure(f"there is no {folder}/{library}")
+        total += sum(path.stat().st_size for path in found)
+    return total
+
+
+def stripped_bytes(program):
+    """Of a copy of `program` without symbols."""
+    copy = INSTALLED / program.name
+    quiet(["strip", "-o", str(copy), str(program)])
+    return copy.stat().st_size
 
 
 class Contender:
@@ -100,6 +142,8 @@ class Contender:
         environment["JAX_PLATFORMS"] = "cpu"
         environment["CUDA_VISIBLE_DEVICES"] = ""
         environment["PYTHONPATH"] = str(HERE / "peers")
+        environment["TORCHINDUCTOR_CACHE_DIR"] = str(CACHES / "torch")
+        environment["PYTENSOR_FLAGS"] = f"base_compiledir={CACHES / 'pytensor'}"
         libraries = [str(path) for path in DEBIAN.glob("usr/lib/*") if path.is_dir()]
         if command[0].endswith("_blas"):
             environment["LD_LIBRARY_PATH"] = ":".join(libraries)
@@ -116,14 +160,15 @@ class Contender:
             self.lines.put(line)
         self.lines.put("")
 
-    def ask(self, command, timeout=300):
+    def ask(self, command, limit):
+        """The answer, unless it takes more than `limit` seconds."""
         try:
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
-            line = self.lines.get(timeout=timeout)
+            line = self.lines.get(timeout=limit)
         except queue.Empty:
             self.close()
-            raise Failure(f"no answer in {timeout} s") from None
+            raise TooSlow(f"no answer in {limit:.0f} s") from None
         except OSError:
             line = ""
         if not line:
@@ -133,6 +178,11 @@ class Contender:
         if isinstance(reply, dict):
             raise Failure(reply["error"])
         return reply
+
+    def processor_seconds(self):
+        """Of all its threads so far."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def alive(self):
         return self.process.poll() is None

@@ -6,25 +6,45 @@ import sys
 import time
 
 import cases
-from contenders import INSTALLED, PEERS, PROGRAMS, Contender, Failure, install
+import report
+from contenders import (BUILD, INSTALLED, PEERS, PROGRAMS, SHIPPED, Contender, Failure, TooSlow,
+                        competes, install, shipped_bytes, stripped_bytes)
 
+START_LIMIT = 120  # seconds; the first start of a framework reads gigabytes
+OWN_LIMIT = 600
 OURS = [str(PROGRAMS / "kroton_bench")]
+TRAINING_PROGRAM = BUILD / "default" / "examples" / "aot"
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--threads")
     parser.add_argument("--json")
-    parser.add_argument("--seconds", type=float, default=0.2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--limit", type=float, default=60)
     parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args()
-    for peer in filter(None, chosen.peers.split(",")):
+    chosen.names = chosen.names or (cases.QUICK if chosen.quick else ())
+    chosen.seconds = chosen.seconds or (0.05 if chosen.quick else 0.1)
+    chosen.rounds = chosen.rounds or (2 if chosen.quick else 3)
+    chosen.peers = [peer for peer in chosen.peers.split(",") if peer]
+    for peer in chosen.peers:
         if peer not in PEERS:
             parser.error(f"no peer {peer}; there are {', '.join(PEERS)}")
-    if not cases.selected(chosen.names):
-        parser.error("nothing has such a name: " + " ".join(chosen.names))
+    for name in chosen.names:
+        if not cases.selected([name]):
+            parser.error(f"nothing has the name {name}")
+    available = len(os.sched_getaffinity(0))
+    try:
+        chosen.threads = ([int(count) for count in chosen.threads.split(",")] if chosen.threads
+                          else [1, 2][:available])
+    except ValueError:
+        parser.error("--threads: numbers with commas between them")
+    if not all(1 <= count <= available for count in chosen.threads):
+        parser.error(f"--threads: from 1 to {available}, the processors that this process may use")
     return chosen
 
 
@@ -34,31 +54,68 @@ def differ(ours, theirs, tolerance):
         return f"{len(ours)} values, {len(theirs)} expected"
     scale = max([abs(v) for v in ours if v is not None], default=0)
     for a, b in zip(ours, theirs):
-        if a is None or b is None or abs(a - b) > tolerance * max(scale, 1e-6):
+        # Also where b is no number.
+        if a is None or b is None or not abs(a - b) <= tolerance * max(scale, 1e-6):
             return f"{b} instead of {a}"
     return None
 
 
 class Session:
-    """The contenders' processes with one number of threads."""
+    """The contenders' processes with one number of threads, and who is left out of which case.
 
-    def __init__(self, commands, threads, log):
-        self.threads, self.log, self.commands = threads, log, dict(commands)
+    `absent` tells why a peer does not run at all, `slow` (by peer and case) why it is not asked
+    again: both are those of all sessions."""
+
+    def __init__(self, commands, absent, slow, threads, options, log):
+        self.commands, self.absent, self.slow = dict(commands), absent, slow
+        self.threads, self.options, self.log = threads, options, log
         self.running = {}
+        self.left_out = {}  # of the case at hand: name to reason
 
     def contender(self, name):
         if name not in self.running or not self.running[name].alive():
-            self.running[name] = Contender(name, self.commands[name], self.threads, self.log)
+            self.running[name] = self.started(name)
         return self.running[name]
 
-    def fail(self, name, case, why):
-        if why.startswith(("not measured", "NotMeasured")):
+    def started(self, name):
+        """A new process. Who does not start once is left out from then on."""
+        contender = Contender(name, self.commands[name], self.threads, self.log)
+        try:
+            contender.ask("peak", max(self.options.limit, START_LIMIT))
+        except Failure as failure:
+            print(f"bench: {name} does not start and is left out: {failure}; see {self.log.name}",
+                  file=sys.stderr, flush=True)
+            self.absent[name] = f"does not start: {failure}"
+            self.commands.pop(name)
+            raise
+        return contender
+
+    def limit(self, name):
+        # Our own programs are waited for, to see how long they take.
+        return OWN_LIMIT if name in ("ours", "floor") else self.options.limit
+
+    def ask(self, name, command):
+        return self.contender(name).ask(command, self.limit(name))
+
+    def fail(self, name, case, failure):
+        if name in self.absent:
             return
-        print(f"bench: {case.name}: {name} left out: {why}", file=sys.stderr, flush=True)
-        # A peer that does not even run would cost its start again for each case.
-        if name != "ours" and name in self.running and not self.running[name].alive():
-            print(f"bench: {name} is left out from here on", file=sys.stderr, flush=True)
-            self.commands.pop(name, None)
+        self.left_out[name] = str(failure)
+        if name in ("ours", "floor"):
+            print(f"bench: {case.name}: {name} failed: {failure}", file=sys.stderr, flush=True)
+        elif isinstance(failure, TooSlow):
+            self.slow[name, case.name] = str(failure)
+
+    def known_slow(self, name, case):
+        """Why `name` is not asked for this case."""
+        if (name, case.name) in self.slow:
+            return self.slow[name, case.name] + " before"
+        for count in cases.CHAINS:
+            if case.name == f"compile/chain{count}":
+                return None
+            if (name, f"compile/chain{count}") in self.slow and case.name.startswith("compile/chain"):
+                return f"no answer in time for chain{count}"
+        return None
 
     def close(self):
         for contender in self.running.values():
@@ -69,135 +126,155 @@ def prepare(session, case):
     """Those that are ready and agree with our values, ours first; without ours none."""
     ready, expected = [], None
     for name in list(session.commands):
-        if name == "floor":
+        if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
         try:
-            contender = session.contender(name)
-            contender.ask("prepare " + case.name)
-            values = contender.ask("values")
+            if session.known_slow(name, case):
+                raise Failure(session.known_slow(name, case))
+            session.ask(name, "prepare " + case.name)
+            values = session.ask(name, "values")
             if name == "ours":
                 expected = values
                 if not values or any(v is None for v in values):
                     raise Failure(f"values are {values}")
-            else:
-                difference = differ(expected, values, case.tolerance)
-                if difference:
-                    raise Failure("other values: " + difference)
+            elif difference := differ(expected, values, case.tolerance):
+                raise Failure("other values: " + difference)
             ready.append(name)
         except Failure as failure:
-            session.fail(name, case, str(failure))
+            session.fail(name, case, failure)
             if name == "ours":
                 return []
     return ready
 
 
-def measure(session, case, options):
-    """Measured values of each contender and of the floor, by rounds."""
+def measure_time(session, case):
+    """Measured values of each contender and of the floor, by rounds; processors they used."""
     names = prepare(session, case)
     if not names:
-        return None
-    work = 1.0
+        return None, {}
+    options, work = session.options, 1.0
     if case.floor:
-        floor = session.contender("floor")
-        floor.ask("prepare floor/" + case.floor[0])
-        work = floor.ask("values")[0]
+        session.ask("floor", "prepare floor/" + case.floor[0])
+        work = session.ask("floor", "values")[0]
         names.append("floor")
     values = {name: [] for name in names}
+    taken = {name: [0.0, 0.0] for name in names}  # seconds, processor seconds
     for _ in range(options.rounds):
         for name in list(values):
+            # One round of a peer that takes so long says enough.
+            if name != "ours" and taken[name][0] > 20 * options.seconds:
+                continue
             try:
-                seconds = session.contender(name).ask(f"time {options.seconds}")
+                contender = session.contender(name)
+                start, before = time.perf_counter(), contender.processor_seconds()
+                seconds = session.ask(name, f"time {options.seconds}")
+                taken[name][0] += time.perf_counter() - start
+                taken[name][1] += contender.processor_seconds() - before
             except Failure as failure:
-                session.fail(name, case, str(failure))
+                session.fail(name, case, failure)
                 del values[name]
                 continue
             values[name].append(case.floor_value(work / seconds) if name == "floor"
                                 else case.value(seconds))
             time.sleep(0.002)  # threads that still spin go to sleep
-    return values if "ours" in values else None
+    processors = {name: used / passed for name, (passed, used) in taken.items() if name in values}
+    return values, processors
 
 
-def measure_memory(session, case):
+def measure_peak(session, case):
     """The peaks of processes that have run nothing but the classifier's step."""
-    values = {}
-    for name, command in session.commands.items():
-        if name == "floor":
+    values, expected = {}, None
+    for name in list(session.commands):
+        if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
-        contender = Contender(name, command, session.threads, session.log)
+        contender = None
         try:
-            contender.ask("prepare mlp/128")
-            contender.ask("values")
-            values[name] = [contender.ask("peak") * case.scale]
+            contender = session.started(name)
+            contender.ask("prepare mlp/128", session.limit(name))
+            found = contender.ask("values", session.limit(name))
+            expected = expected or found
+            if difference := differ(expected, found, case.tolerance):
+                raise Failure("other values: " + difference)
+            values[name] = [contender.ask("peak", session.limit(name)) * case.scale]
         except Failure as failure:
-            session.fail(name, case, str(failure))
-        contender.close()
-    return values if "ours" in values else None
+            session.fail(name, case, failure)
+        if contender:
+            contender.close()
+    return values, {}
 
 
-def best(case, values):
-    return max(values) if case.higher else min(values)
+def measure_arena(session, case):
+    """Not against peers, but the sum of all intermediates."""
+    try:
+        session.ask("ours", "prepare " + case.name)
+        arena, intermediates = session.ask("ours", "values")
+        return {"ours": [arena * case.scale], "intermediates": [intermediates * case.scale]}, {}
+    except Failure as failure:
+        session.fail("ours", case, failure)
+        return None, {}
 
 
-def record(case, threads, values):
-    """The line of JSON. Each number is the best of the rounds: the one least disturbed by what else
-    the machine does. The spread is that of our rounds."""
-    peers = {name: best(case, v) for name, v in values.items() if v}
-    ours, floor = peers.pop("ours"), peers.pop("floor", None)
-    ahead = (lambda other: ours / other) if case.higher else (lambda other: other / ours)
-    own = values["ours"]
-    return {
-        "bench": case.bench, "case": case.case, "threads": threads, "unit": case.unit,
-        "better": "higher" if case.higher else "lower", "ours": ours, "peers": peers,
-        "floor": floor, "vs_best_peer": ahead(best(case, peers.values())) if peers else None,
-        "of_floor": ahead(floor) if floor else None, "spread": (max(own) - min(own)) / ours,
-    }
+def measure_size(session, case):
+    """A program that trains, against the libraries that one of a peer brings along."""
+    values = {}
+    try:
+        values["ours"] = [stripped_bytes(TRAINING_PROGRAM) * case.scale]
+    except (Failure, OSError) as failure:
+        session.fail("ours", case, failure)
+    for name in session.commands:
+        try:
+            if name in SHIPPED:
+                values[name] = [shipped_bytes(name) * case.scale]
+        except Failure as failure:
+            session.fail(name, case, failure)
+    return values, {}
 
 
-def short(value):
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def row(result):
-    peers = sorted(result["peers"].items(), key=lambda p: p[1], reverse=result["better"] == "higher")
-    return (f"{result['bench'] + '/' + result['case']:38} {result['threads']} {short(result['ours']):>8} "
-            f"{result['unit']:9} {short(result['vs_best_peer']):>6} {short(result['of_floor']):>6} "
-            f"{100 * result['spread']:5.0f}%  "
-            + ", ".join(f"{name} {short(value)}" for name, value in peers))
+MEASURES = {"time": measure_time, "peak": measure_peak, "arena": measure_arena,
+            "size": measure_size}
 
 
 def main():
     options = arguments()
-    commands = {"ours": OURS}
-    for peer in filter(None, options.peers.split(",")):
+    start = time.monotonic()
+    commands, absent = {"ours": OURS}, {}
+    for peer in options.peers:
         try:
             commands[peer] = install(peer)
         except Failure as failure:
-            print(f"bench: {peer} is left out: cannot be installed: {failure}")
+            absent[peer] = f"cannot be installed: {failure}"
+            print(f"bench: {peer} is left out: {absent[peer]}", file=sys.stderr, flush=True)
     commands["floor"] = OURS
 
     INSTALLED.mkdir(parents=True, exist_ok=True)
     output = open(options.json, "w") if options.json else None
     print(f"load at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; "
           f"{options.rounds} rounds of {options.seconds} s")
-    print(f"{'case':38} T {'ours':>8} {'':9} {'x peer':>6} {'floor':>6} spread  peers, best first")
-    missed = 0
+    print(report.HEADER)
+    results, slow, missed = [], {}, 0
     with open(INSTALLED / "contenders.log", "w") as log:
-        for threads in (int(count) for count in options.threads.split(",")):
-            session = Session(commands, threads, log)
+        for threads in options.threads:
+            there = {name: command for name, command in commands.items() if name not in absent}
+            session = Session(there, absent, slow, threads, options, log)
             for case in cases.selected(options.names):
-                values = (measure_memory(session, case) if case.bench == "memory"
-                          else measure(session, case, options))
-                if values is None:
+                if case.kind == "size" and threads != options.threads[0]:
+                    continue  # has no threads
+                session.left_out = {}
+                values, processors = MEASURES[case.kind](session, case)
+                session.left_out.update((name, why) for name, why in absent.items()
+                                        if competes(name, case.bench))
+                if not values or "ours" not in values:
                     missed += 1
                     print(f"{case.name:38} {threads} failed")
                     continue
-                result = record(case, threads, values)
-                print(row(result), flush=True)
+                result = report.record(case, threads, values, processors, session.left_out)
+                results.append((case, result))
+                print(report.row(case, result), flush=True)
                 if output:
                     print(json.dumps(result), file=output, flush=True)
             session.close()
+    report.summary(results)
+    print(f"this took {(time.monotonic() - start) / 60:.0f} minutes")
     return 1 if missed else 0
 
 

@@ -16,6 +16,7 @@ int main() {
     if (name == "scan") return bench::scan_case(parts);
     if (name == "lstm") return bench::lstm_case(parts);
     if (name == "compile") return bench::compile_case(parts);
+    if (name == "memory") return bench::memory_case(parts);
     throw std::runtime_error("not measured: " + name);
   });
 }

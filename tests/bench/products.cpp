@@ -51,6 +51,19 @@ Step mlp_step(std::int64_t batch) {
 
 Case mlp_case(const Parts& parts) { return training_case(mlp_step(std::stol(parts.at(1)))); }
 
+// Not timed: the bytes that a call takes, and those of all its intermediates.
+Case memory_case(const Parts& parts) {
+  if (parts.at(1) != "mlp") throw std::runtime_error("no such memory: " + parts.at(1));
+  Step step = mlp_step(128);
+  const auto f = kt::function(step.inputs, step.loss, std::move(step.options));
+  const kt::MemoryUse use = f.memory(step.arguments[0], step.arguments[1]);
+  return {[] {},
+          [use] {
+            return std::vector<double>{static_cast<double>(use.arena),
+                                       static_cast<double>(use.without_fusion)};
+          }};
+}
+
 Step logistic_step() {
   const auto x = kt::tensor("x", {kt::dim("batch"), 2});
   const auto y = kt::tensor("y", {kt::dim("batch")});

@@ -62,6 +62,14 @@ class Argument {
   std::int64_t integer_ = 0;
 };
 
+// The memory of a call beside its arguments, shared variables and results, in bytes.
+struct MemoryUse {
+  std::int64_t arena = 0;           // what the call takes
+  std::int64_t without_reuse = 0;   // with a place of its own for every intermediate it stores
+  std::int64_t without_fusion = 0;  // with the result of every operation stored, those inside of
+                                    // loops left out
+};
+
 namespace detail {
 
 // A compiled function, whatever its number of outputs.
@@ -81,6 +89,7 @@ class FunctionCore {
   void print(std::ostream* stream) const;  // null: std::cout
   std::string dot() const;
   Profile profile() const;
+  MemoryUse memory(std::span<const Argument> arguments) const;
 
   struct Parts;
 
@@ -152,6 +161,12 @@ class Function {
   // `.profile = true`. The first use in a process takes a fraction of a second to measure the
   // machine's peak.
   Profile profile() const { return core_->profile(); }
+  // What a call with such arguments needs. Their sizes count; nothing is computed.
+  template <class... Arguments>
+  MemoryUse memory(const Arguments&... arguments) const {
+    const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
+    return core_->memory(list);
+  }
 
  private:
   std::shared_ptr<const detail::FunctionCore> core_;

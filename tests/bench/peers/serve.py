@@ -5,33 +5,9 @@ import resource
 import sys
 import time
 
-import numpy as np
+from workloads import CannotMeasure
 
 THREADS = int(os.environ.get("KROTON_THREADS", "1"))
-
-
-def filled(shape, seed, scale=1.0, dtype=np.float32):
-    """The elements of bench.h's element()."""
-    size = int(np.prod(shape))
-    i = np.arange(size, dtype=np.uint64)
-    mixed = (i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)) & np.uint64(0xFFFFFFFF)
-    return ((mixed.astype(np.float64) / 4294967296.0 - 0.5) * scale).astype(dtype).reshape(shape)
-
-
-def class_numbers(shape, classes):
-    return (np.arange(int(np.prod(shape))) * 7 % classes).reshape(shape)
-
-
-def sample(values):
-    """Up to 16 elements, evenly spaced, the first and the last among them."""
-    values = np.asarray(values).reshape(-1)
-    count = min(16, values.size)
-    last = count - 1 if count > 1 else 1
-    return [float(values[k * (values.size - 1) // last]) for k in range(count)]
-
-
-class NotMeasured(Exception):
-    pass
 
 
 def seconds_of(run, count):
@@ -59,8 +35,8 @@ def time_of(run, seconds):
     return best
 
 
-def serve(make):
-    """`make(parts)` makes a case ready: it returns what is timed and what gives the values."""
+def serve(framework):
+    """`framework` is a Framework of workloads.py."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print is no answer
     case = None
@@ -70,7 +46,7 @@ def serve(make):
             reply = None
             if command == "prepare":
                 case = None
-                case = make(arguments[0].split("/"))
+                case = framework.make(arguments[0].split("/"))
             elif command == "peak":
                 reply = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             elif command == "values":
@@ -79,6 +55,9 @@ def serve(make):
                 reply = time_of(case[0], float(arguments[0]))
             else:
                 raise ValueError(f"unknown command {command}")
+        except CannotMeasure as error:
+            reply = {"error": str(error)}
         except Exception as error:  # the driver says which case failed, and goes on
-            reply = {"error": f"{type(error).__name__}: {error}"[:400]}
+            text = " ".join(str(error).split())
+            reply = {"error": f"{type(error).__name__}: {text}"[:400]}
         print(json.dumps(reply), file=answers, flush=True)

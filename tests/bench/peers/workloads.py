@@ -1,0 +1,212 @@
+"""The cases of the Python peers, written once. What differs between frameworks is a Framework."""
+import functools
+
+import numpy as np
+
+
+class CannotMeasure(Exception):
+    """Why a framework has no such case."""
+
+
+@functools.lru_cache(maxsize=8)
+def filled(shape, seed, scale=1.0):
+    """The elements of bench.h's element()."""
+    i = np.arange(int(np.prod(shape)), dtype=np.uint64)
+    mixed = (i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)) & np.uint64(0xFFFFFFFF)
+    numbers = (mixed.astype(np.float64) / 4294967296.0 - 0.5) * scale
+    return numbers.astype(np.float32).reshape(shape)
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def number(value):
+    return np.array(value, np.float32)
+
+
+def class_numbers(shape, classes):
+    return (np.arange(int(np.prod(shape))) * 7 % classes).reshape(shape)
+
+
+def sample(values):
+    """Up to 16 elements, evenly spaced, the first and the last among them."""
+    values = np.asarray(values).reshape(-1)
+    count = min(16, values.size)
+    last = count - 1 if count > 1 else 1
+    return [float(values[k * (values.size - 1) // last]) for k in range(count)]
+
+
+class Framework:
+    """A peer. It has the operations exp, log, sin, sqrt, tanh, sigmoid, relu, maximum, dot, softmax,
+    sum and mean by axis (mean keeps it), cross_entropy, reshape, take, constant; and
+
+      function(f, *arrays)      what calls f, compiled, and gives a tensor or several
+      gradient(f)               a function: the gradients of f by all its arguments
+      training(loss, parameters, rate, *data)
+                                what makes a step of gradient descent and gives the loss
+      scan(step, states, rows)  all first states; step(states, row) gives the states after it
+      forget()                  drops what is kept of compiled functions
+    """
+
+    def forget(self):
+        raise CannotMeasure("compiles nothing")
+
+    def layernorm(self, m):
+        centered = m - self.mean(m, 1)
+        return centered / self.sqrt(self.mean(centered * centered, 1) + 1e-5)
+
+    def running_sum(self, x):
+        return self.scan(lambda states, row: (states[0] + row,), (number(0),), x)
+
+    def pendulum(self, u):
+        def step(states, push):
+            angle, speed = states
+            force = push - 9.81 * self.sin(angle) - 0.1 * speed
+            speed = speed + 0.01 * force
+            return angle + 0.01 * speed, speed
+
+        return self.scan(step, (number(1), number(0)), u)
+
+    def vector_states(self, w, x):
+        return self.scan(lambda states, row: (self.tanh(self.dot(w, states[0]) + row),),
+                         (zeros(64),), x)
+
+    def lstm_states(self, rows, wh, shape):
+        hidden = shape[-1]
+
+        def step(states, row):
+            h, c = states
+            gates = row + self.dot(h, wh)
+            i, f, g, o = [gates[..., k * hidden:(k + 1) * hidden] for k in range(4)]
+            c = self.sigmoid(f) * c + self.sigmoid(i) * self.tanh(g)
+            return self.sigmoid(o) * self.tanh(c), c
+
+        return self.scan(step, (zeros(*shape), zeros(*shape)), rows)
+
+    def lstm(self):
+        def loss(p, x):
+            wx, wh, b = p
+            states = self.lstm_states(self.dot(x, wx) + b, wh, (64,))
+            return self.mean(states * states)
+
+        return self.training(
+            loss, (filled((64, 256), 1, 0.2), filled((64, 256), 2, 0.2), zeros(256)), 0.01,
+            filled((100, 64), 3))
+
+    def characters(self, vocabulary, hidden, batch, steps):
+        def loss(p, ids, after):
+            wx, wh, b, wy, by = p
+            states = self.lstm_states(self.take(wx, ids) + b, wh, (batch, hidden))
+            logits = self.dot(self.reshape(states, (-1, hidden)), wy) + by
+            return self.cross_entropy(logits, self.reshape(after, (-1,)))
+
+        parameters = (filled((vocabulary, 4 * hidden), 1, 0.2), filled((hidden, 4 * hidden), 2, 0.2),
+                      zeros(4 * hidden), filled((hidden, vocabulary), 3, 0.2), zeros(vocabulary))
+        return self.training(loss, parameters, 0.01, class_numbers((steps, batch), vocabulary),
+                             class_numbers((steps, batch), vocabulary - 1))
+
+    def mlp(self, batch):
+        def loss(p, x, labels):
+            w1, b1, w2, b2 = p
+            hidden = self.relu(self.dot(x, w1) + b1)
+            return self.cross_entropy(self.dot(hidden, w2) + b2, labels)
+
+        return self.training(
+            loss, (filled((784, 512), 1, 0.1), zeros(512), filled((512, 10), 2, 0.1), zeros(10)),
+            0.01, filled((batch, 784), 3), class_numbers((batch,), 10))
+
+    def logistic(self):
+        def loss(p, x, y):
+            w, b = p
+            q = 1 / (1 + self.exp(-self.dot(x, w) - b))
+            terms = -y * self.log(q) - (1 - y) * self.log(1 - q)
+            return self.mean(terms) + 0.01 * self.sum(w * w)
+
+        return self.training(loss, (filled((2,), 1), zeros()), 0.1, filled((25, 2), 3),
+                             class_numbers((25,), 2).astype(np.float32))
+
+    def elementwise(self, what, count):
+        x, y = filled((count,), 0, 2.0), filled((count,), 1, 2.0)
+        if what == "mix":
+            return self.function(
+                lambda x, y: self.tanh(x * y + 1) * self.exp(-(x * x)) + y / 2
+                - x * self.maximum(y, 0), x, y)
+        return self.function(
+            lambda x: ((((0.5 * x + 0.25) * x + 1.5) * x + 0.75) * x + 1.25) * x + 2.0, x)
+
+    def rows(self, kind, parts):
+        m = filled(tuple(int(size) for size in parts[-1].split("x")), 0)
+        if kind == "sum":
+            return self.function(lambda m: self.sum(m, 1 if parts[1] == "rows" else 0), m)
+        return self.function(self.softmax if kind == "softmax" else self.layernorm, m)
+
+    def loop(self, what, gradient):
+        f, arguments = {
+            "sum": (self.running_sum, [filled((100000,), 0)]),
+            "pendulum": (self.pendulum, [filled((100000,), 0)]),
+            "vector64": (self.vector_states, [filled((64, 64), 0, 0.3), filled((1000, 64), 1)]),
+        }[what]
+
+        def squares(*tensors):
+            states = f(*tensors)
+            return states * states
+
+        if gradient:
+            return self.function(self.gradient(lambda *t: self.sum(squares(*t))), *arguments)
+        return self.function(squares if what == "pendulum" else f, *arguments)
+
+    def chain(self, count):
+        def f(x):
+            y = x
+            for k in range(count):
+                y = [lambda: y + x, lambda: self.sin(y), lambda: y * 0.5,
+                     lambda: self.maximum(y, x)][k % 4]()
+            return y
+
+        return self.function(f, filled((16,), 0))
+
+    def compilation(self, what):
+        """Building and compiling, each time anew."""
+        self.forget()
+
+        def run():
+            self.forget()
+            if what.startswith("chain"):
+                return self.chain(int(what[5:]))()
+            return {"logistic": self.logistic, "mlp": lambda: self.mlp(128),
+                    "lstm": self.lstm}[what]()()
+
+        return run
+
+    def make(self, parts):
+        """What is timed, and what gives values to compare."""
+        kind = parts[0]
+        if kind in ("mlp", "lstm") or parts == ["call", "logistic25"]:
+            if kind == "mlp":
+                run = self.mlp(int(parts[1]))
+            elif kind == "call":
+                run = self.logistic()
+            elif parts[1] == "h64":
+                run = self.lstm()
+            else:
+                run = self.characters(*[int(size) for size in parts[1].split("x")])
+            return run, lambda: [run(), run(), run()]
+        if kind == "call":
+            run = self.function(lambda a, b: a + b, number(1.5), number(2.25))
+        elif kind == "elementwise":
+            run = self.elementwise(parts[1], int(parts[2]))
+        elif kind in ("softmax", "layernorm", "sum"):
+            run = self.rows(kind, parts)
+        elif kind == "scan":
+            run = self.loop(parts[1], parts[2] == "gradient")
+        elif kind == "compile":
+            run = self.compilation(parts[1])
+        else:
+            raise CannotMeasure(f"has no {kind}")
+
+        def values():
+            result = run()
+            return sample(result[0] if isinstance(result, (list, tuple)) else result)
+
+        return run, values

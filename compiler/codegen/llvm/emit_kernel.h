@@ -32,7 +32,9 @@ class SizeEmitter {
   llvm::Value* sizes_;
 };
 
-EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel);
+// `masks`: the processor's masked loads and stores cost no more than others.
+EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
+                          bool masks);
 
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8

@@ -1,6 +1,7 @@
 #include "compiler/codegen/llvm/emit_program.h"
 
 #include <kroton/error.h>
+#include <llvm/MC/MCSubtargetInfo.h>
 
 #include <cstring>
 
@@ -14,11 +15,17 @@ namespace {
 // about as much as the work.
 constexpr std::int64_t parallel_threshold = 1 << 15;
 
+bool has_mask_registers(const llvm::TargetMachine& machine) {
+  return machine.getTargetTriple().isX86() &&
+         machine.getMCSubtargetInfo()->checkFeatures("+avx512bw,+avx512vl");
+}
+
 class ProgramEmitter {
  public:
   ProgramEmitter(llvm::LLVMContext& context, const Program& program,
                  const llvm::TargetMachine& machine)
       : program_(program),
+        masks_(has_mask_registers(machine)),
         module_(std::make_unique<llvm::Module>(program.name, context)),
         builder_(context) {
     module_->setDataLayout(machine.createDataLayout());
@@ -180,7 +187,7 @@ class ProgramEmitter {
   void call_kernel(const loop::Kernel& kernel) {
     const int number = kernels_++;
     profile(number, true);
-    const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
+    const EmittedKernel emitted = emit_kernel(*module_, program_, kernel, masks_);
     std::vector<llvm::Value*> arguments;
     for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
       for (const loop::BufferRef& buffer : *list) arguments.push_back(buffer_address(buffer));
@@ -319,6 +326,7 @@ class ProgramEmitter {
   }
 
   const Program& program_;
+  const bool masks_;
   std::unique_ptr<llvm::Module> module_;
   llvm::IRBuilder<> builder_;
   llvm::Function* entry_ = nullptr;

@@ -41,6 +41,15 @@ class KeyWriter {
  public:
   explicit KeyWriter(const Program& program) : program_(program) {}
 
+  Digest kernel(const loop::Kernel& kernel) {
+    of_kernel_ = true;
+    number_sizes();
+    write(kernel);
+    for (const loop::BufferRef& b : kernel.scratch) dim(program_.placements.at(b->id).stride);
+    flush();
+    return hash_.finish();
+  }
+
   Digest run(const std::vector<std::string>& target) {
     text(compiler_id());
     number(target.size());
@@ -52,9 +61,8 @@ class KeyWriter {
     number(states.size());
     number(outputs.size());
     number(updated.size());
-    // The positions of the sizes in the entry's `sizes`.
     number(sizes.size());
-    for (const DimAtomRef& atom : sizes) atoms_.emplace(atom->identity, atoms_.size());
+    number_sizes();
     steps(all_steps);
     number(constants.size());
     for (const Array& constant : constants) {
@@ -72,6 +80,11 @@ class KeyWriter {
   }
 
  private:
+  // By their positions in the entry's `sizes`.
+  void number_sizes() {
+    for (const DimAtomRef& atom : program_.sizes) atoms_.emplace(atom->identity, atoms_.size());
+  }
+
   void number(std::uint64_t value) {
     append(bytes_, value);
     if (bytes_.size() > 1 << 16) flush();
@@ -134,6 +147,7 @@ class KeyWriter {
     tag(dtype);
     dim(size);
     tag(space);
+    if (of_kernel_) return;
     const auto place = program_.placements.find(id);
     number(place != program_.placements.end() ? 1 : 0);
     if (place == program_.placements.end()) return;
@@ -234,7 +248,7 @@ class KeyWriter {
   void write(const loop::Kernel& kernel) {
     // The product only says what a device's library may do: it is not in the code.
     const auto& [name, inputs, outputs, scratch, body, work, source, product] = kernel;
-    text(name);
+    if (!of_kernel_) text(name);
     for (const auto* list : {&inputs, &outputs, &scratch}) {
       number(list->size());
       for (const loop::BufferRef& b : *list) buffer(b);
@@ -265,6 +279,7 @@ class KeyWriter {
   }
 
   const Program& program_;
+  bool of_kernel_ = false;  // names and places are the caller's
   Sha256 hash_;
   std::string bytes_;  // not hashed yet
   std::unordered_map<std::uint64_t, std::size_t> atoms_;
@@ -274,6 +289,10 @@ class KeyWriter {
 };
 
 }  // namespace
+
+Digest kernel_key(const Program& program, const loop::Kernel& kernel) {
+  return KeyWriter(program).kernel(kernel);
+}
 
 Digest cache_key(const Program& program, const std::vector<std::string>& target) {
   return KeyWriter(program).run(target);

@@ -17,6 +17,9 @@ namespace kroton {
 // the checks.
 Digest cache_key(const Program& program, const std::vector<std::string>& target);
 
+// Equal for kernels of one Program that do the same with other buffers: one function serves them.
+Digest kernel_key(const Program& program, const loop::Kernel& kernel);
+
 // Changes with every change of the compiler's sources, so that an object made by another compiler
 // is never found.
 const char* compiler_id();

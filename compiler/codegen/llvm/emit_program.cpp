@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "compiler/cache_key.h"
 #include "compiler/codegen/llvm/emit_kernel.h"
 #include "runtime/abi.h"
 
@@ -187,7 +188,8 @@ class ProgramEmitter {
   void call_kernel(const loop::Kernel& kernel) {
     const int number = kernels_++;
     profile(number, true);
-    const EmittedKernel emitted = emit_kernel(*module_, program_, kernel, masks_);
+    EmittedKernel& emitted = emitted_[kernel_key(program_, kernel)];
+    if (!emitted.function) emitted = emit_kernel(*module_, program_, kernel, masks_);
     std::vector<llvm::Value*> arguments;
     for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
       for (const loop::BufferRef& buffer : *list) arguments.push_back(buffer_address(buffer));
@@ -262,11 +264,12 @@ class ProgramEmitter {
 
   // The kroton_body that unpacks the environment and runs one worker's share.
   llvm::Function* body_function(llvm::Function* kernel, std::size_t captured) {
+    const std::string name = kernel->getName().str() + "_share";
+    if (llvm::Function* known = module_->getFunction(name)) return known;
     llvm::IRBuilder<> b(builder_.getContext());
     llvm::Type* i64 = b.getInt64Ty();
     auto* type = llvm::FunctionType::get(b.getInt32Ty(), {b.getPtrTy(), i64, i64, i64}, false);
-    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                                     kernel->getName() + "_share", *module_);
+    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, *module_);
     f->addFnAttr(llvm::Attribute::NoUnwind);
     b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
     std::vector<llvm::Value*> arguments;
@@ -332,6 +335,7 @@ class ProgramEmitter {
   llvm::Function* entry_ = nullptr;
   llvm::BasicBlock* failed_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
+  std::map<Digest, EmittedKernel> emitted_;  // by kernel_key
   std::map<int, llvm::Value*> addresses_;
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
   int kernels_ = 0;                    // emitted so far

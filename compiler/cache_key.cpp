@@ -41,13 +41,16 @@ class KeyWriter {
  public:
   explicit KeyWriter(const Program& program) : program_(program) {}
 
-  Digest kernel(const loop::Kernel& kernel) {
-    of_kernel_ = true;
+  KernelForm form(const loop::Kernel& kernel) {
+    is_form_ = true;
     number_sizes();
-    write(kernel);
-    for (const loop::BufferRef& b : kernel.scratch) dim(program_.placements.at(b->id).stride);
+    block(kernel.body);
+    expression(kernel.work);
+    for (const loop::BufferRef& b : parameters_) {
+      if (b->space == loop::Space::worker) dim(program_.placements.at(b->id).stride);
+    }
     flush();
-    return hash_.finish();
+    return {hash_.finish(), std::move(parameters_)};
   }
 
   Digest run(const std::vector<std::string>& target) {
@@ -147,7 +150,11 @@ class KeyWriter {
     tag(dtype);
     dim(size);
     tag(space);
-    if (of_kernel_) return;
+    if (is_form_) {
+      if (space == loop::Space::global || space == loop::Space::worker)
+        parameters_.push_back(value);
+      return;
+    }
     const auto place = program_.placements.find(id);
     number(place != program_.placements.end() ? 1 : 0);
     if (place == program_.placements.end()) return;
@@ -248,7 +255,7 @@ class KeyWriter {
   void write(const loop::Kernel& kernel) {
     // The product only says what a device's library may do: it is not in the code.
     const auto& [name, inputs, outputs, scratch, body, work, source, product] = kernel;
-    if (!of_kernel_) text(name);
+    text(name);
     for (const auto* list : {&inputs, &outputs, &scratch}) {
       number(list->size());
       for (const loop::BufferRef& b : *list) buffer(b);
@@ -279,7 +286,8 @@ class KeyWriter {
   }
 
   const Program& program_;
-  bool of_kernel_ = false;  // names and places are the caller's
+  bool is_form_ = false;                     // of one kernel, whose buffers may lie anywhere
+  std::vector<loop::BufferRef> parameters_;  // of that kernel
   Sha256 hash_;
   std::string bytes_;  // not hashed yet
   std::unordered_map<std::uint64_t, std::size_t> atoms_;
@@ -290,8 +298,8 @@ class KeyWriter {
 
 }  // namespace
 
-Digest kernel_key(const Program& program, const loop::Kernel& kernel) {
-  return KeyWriter(program).kernel(kernel);
+KernelForm form_of(const Program& program, const loop::Kernel& kernel) {
+  return KeyWriter(program).form(kernel);
 }
 
 Digest cache_key(const Program& program, const std::vector<std::string>& target) {

@@ -14,6 +14,9 @@ namespace {
 using loop::Expr;
 using loop::Op;
 
+// The parameters before it are sizes, context, worker, begin and end.
+constexpr unsigned first_buffer = 5;
+
 // Operations of a vector loop's body that is written only once, with masks.
 constexpr std::int64_t large_body = 256;
 
@@ -96,20 +99,19 @@ KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
       masks_(masks),
       builder_(module.getContext()) {}
 
-EmittedKernel KernelEmitter::run() {
+EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
-  std::vector<loop::BufferRef> parameters = kernel_.inputs;
-  parameters.insert(parameters.end(), kernel_.outputs.begin(), kernel_.outputs.end());
-  parameters.insert(parameters.end(), kernel_.scratch.begin(), kernel_.scratch.end());
-  std::vector<llvm::Type*> types(parameters.size(), pointer);
-  types.insert(types.end(), {pointer, pointer, i64, i64, i64});
+  std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
+  types.resize(types.size() + buffers.size(), pointer);
   function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
                                      llvm::Function::InternalLinkage, kernel_.name, module_);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
   function_->addFnAttr(llvm::Attribute::NoInline);
-  unsigned position = 0;
-  for (const loop::BufferRef& buffer : parameters) {
+  const char* names[first_buffer] = {"sizes", "context", "worker", "begin", "end"};
+  for (unsigned k = 0; k < first_buffer; ++k) function_->getArg(k)->setName(names[k]);
+  unsigned position = first_buffer;
+  for (const loop::BufferRef& buffer : buffers) {
     llvm::Argument* argument = function_->getArg(position++);
     argument->setName(buffer->name);
     argument->addAttr(llvm::Attribute::NoAlias);
@@ -122,9 +124,9 @@ EmittedKernel KernelEmitter::run() {
       throw InternalError("buffer without a place: " + b->name);
   }
   for (const loop::BufferRef& b : kernel_.outputs) mutable_buffers_.insert(b->id);
-  llvm::Argument* sizes = function_->getArg(position++);
-  call_context_ = function_->getArg(position++);
-  llvm::Argument* worker = function_->getArg(position++);
+  llvm::Argument* sizes = function_->getArg(0);
+  call_context_ = function_->getArg(1);
+  llvm::Argument* worker = function_->getArg(2);
   sizes_ = std::make_unique<SizeEmitter>(program_.sizes, sizes);
 
   auto* entry = llvm::BasicBlock::Create(context_, "entry", function_);
@@ -232,13 +234,10 @@ void KernelEmitter::print_for(const loop::For& loop) {
     }
     case loop::LoopKind::parallel: {
       result_.parallel_extent = loop.extent;
-      const auto arguments = function_->arg_size();
-      print_counted(loop, function_->getArg(static_cast<unsigned>(arguments - 2)),
-                    function_->getArg(static_cast<unsigned>(arguments - 1)), 1,
-                    [&](llvm::Value* i) {
-                      bind(loop.variable, i);
-                      print_block(loop.body);
-                    });
+      print_counted(loop, function_->getArg(3), function_->getArg(4), 1, [&](llvm::Value* i) {
+        bind(loop.variable, i);
+        print_block(loop.body);
+      });
       return;
     }
     case loop::LoopKind::unroll: {
@@ -642,8 +641,8 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
 }
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
-                          bool masks) {
-  return KernelEmitter(module, program, kernel, masks).run();
+                          const std::vector<loop::BufferRef>& buffers, bool masks) {
+  return KernelEmitter(module, program, kernel, masks).run(buffers);
 }
 
 }  // namespace kroton::codegen

@@ -18,7 +18,7 @@ class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                 bool masks);
-  EmittedKernel run();
+  EmittedKernel run(const std::vector<loop::BufferRef>& buffers);
 
  private:
   // A block of the loop nest. An expression is printed once, as far outside as its variables

@@ -41,6 +41,18 @@ class KeyWriter {
  public:
   explicit KeyWriter(const Program& program) : program_(program) {}
 
+  KernelForm form(const loop::Kernel& kernel) {
+    is_form_ = true;
+    number_sizes();
+    block(kernel.body);
+    expression(kernel.work);
+    for (const loop::BufferRef& b : parameters_) {
+      if (b->space == loop::Space::worker) dim(program_.placements.at(b->id).stride);
+    }
+    flush();
+    return {hash_.finish(), std::move(parameters_)};
+  }
+
   Digest run(const std::vector<std::string>& target) {
     text(compiler_id());
     number(target.size());
@@ -52,9 +64,8 @@ class KeyWriter {
     number(states.size());
     number(outputs.size());
     number(updated.size());
-    // The positions of the sizes in the entry's `sizes`.
     number(sizes.size());
-    for (const DimAtomRef& atom : sizes) atoms_.emplace(atom->identity, atoms_.size());
+    number_sizes();
     steps(all_steps);
     number(constants.size());
     for (const Array& constant : constants) {
@@ -72,6 +83,11 @@ class KeyWriter {
   }
 
  private:
+  // By their positions in the entry's `sizes`.
+  void number_sizes() {
+    for (const DimAtomRef& atom : program_.sizes) atoms_.emplace(atom->identity, atoms_.size());
+  }
+
   void number(std::uint64_t value) {
     append(bytes_, value);
     if (bytes_.size() > 1 << 16) flush();
@@ -134,6 +150,11 @@ class KeyWriter {
     tag(dtype);
     dim(size);
     tag(space);
+    if (is_form_) {
+      if (space == loop::Space::global || space == loop::Space::worker)
+        parameters_.push_back(value);
+      return;
+    }
     const auto place = program_.placements.find(id);
     number(place != program_.placements.end() ? 1 : 0);
     if (place == program_.placements.end()) return;
@@ -265,6 +286,8 @@ class KeyWriter {
   }
 
   const Program& program_;
+  bool is_form_ = false;                     // of one kernel, whose buffers may lie anywhere
+  std::vector<loop::BufferRef> parameters_;  // of that kernel
   Sha256 hash_;
   std::string bytes_;  // not hashed yet
   std::unordered_map<std::uint64_t, std::size_t> atoms_;
@@ -274,6 +297,10 @@ class KeyWriter {
 };
 
 }  // namespace
+
+KernelForm form_of(const Program& program, const loop::Kernel& kernel) {
+  return KeyWriter(program).form(kernel);
+}
 
 Digest cache_key(const Program& program, const std::vector<std::string>& target) {
   return KeyWriter(program).run(target);

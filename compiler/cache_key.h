@@ -17,6 +17,15 @@ namespace kroton {
 // the checks.
 Digest cache_key(const Program& program, const std::vector<std::string>& target);
 
+// A kernel apart from the buffers it works on. Kernels of one Program with equal digests do the
+// same with their buffers, which are listed as they appear in the kernel: one function serves them
+// all.
+struct KernelForm {
+  Digest digest;
+  std::vector<loop::BufferRef> buffers;  // inputs, outputs and scratch
+};
+KernelForm form_of(const Program& program, const loop::Kernel& kernel);
+
 // Changes with every change of the compiler's sources, so that an object made by another compiler
 // is never found.
 const char* compiler_id();

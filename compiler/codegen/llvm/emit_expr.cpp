@@ -63,6 +63,10 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
       case DimAtom::Kind::maximum:
         return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, a, b);
       default: {  // floor division by a positive size
+        const auto* divisor = llvm::dyn_cast<llvm::ConstantInt>(b);
+        if (divisor && divisor->getValue().isPowerOf2()) {
+          return builder.CreateAShr(a, divisor->getValue().logBase2());
+        }
         llvm::Value* quotient = builder.CreateSDiv(a, b);
         llvm::Value* remainder = builder.CreateSub(a, builder.CreateMul(quotient, b));
         llvm::Value* below = builder.CreateICmpSLT(remainder, builder.getInt64(0));

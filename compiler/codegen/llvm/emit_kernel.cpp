@@ -2,6 +2,8 @@
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/MDBuilder.h>
 
+#include <algorithm>
+
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -11,6 +13,12 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
+
+// The parameters before it are sizes, context, worker, begin and end.
+constexpr unsigned first_buffer = 5;
+
+// Operations of a vector loop's body that is written only once, with masks.
+constexpr std::int64_t large_body = 256;
 
 // The accumulating statements of a vector loop's body, and the scalars it declares itself.
 void collect_accumulated(const loop::Block& block, std::vector<const loop::Stmt*>& found,
@@ -28,6 +36,22 @@ void collect_accumulated(const loop::Block& block, std::vector<const loop::Stmt*
       collect_accumulated((*branch)->else_body, found, declared);
     }
   }
+}
+
+bool has_inner_loop(const loop::Block& block) {
+  bool found = false;
+  loop::visit_statements(block,
+                         [&](const loop::Stmt& stmt) { found |= loop::as_for(stmt) != nullptr; });
+  return found;
+}
+
+// Distinct operations in the block's expressions.
+std::int64_t operation_count(const loop::Block& block) {
+  std::unordered_set<const loop::ExprNode*> seen;
+  std::vector<Expr> nodes;
+  loop::visit_expressions(block,
+                          [&](const Expr& root) { loop::append_post_order(root, seen, nodes); });
+  return std::count_if(nodes.begin(), nodes.end(), [](const Expr& e) { return !e->args.empty(); });
 }
 
 // void kroton_report(context, index, size, site): notes the call's first error.
@@ -67,27 +91,27 @@ llvm::Function* report_function(llvm::Module& module) {
 }  // namespace
 
 KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
-                             const loop::Kernel& kernel)
+                             const loop::Kernel& kernel, bool masks)
     : module_(module),
       context_(module.getContext()),
       program_(program),
       kernel_(kernel),
+      masks_(masks),
       builder_(module.getContext()) {}
 
-EmittedKernel KernelEmitter::run() {
+EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
-  std::vector<loop::BufferRef> parameters = kernel_.inputs;
-  parameters.insert(parameters.end(), kernel_.outputs.begin(), kernel_.outputs.end());
-  parameters.insert(parameters.end(), kernel_.scratch.begin(), kernel_.scratch.end());
-  std::vector<llvm::Type*> types(parameters.size(), pointer);
-  types.insert(types.end(), {pointer, pointer, i64, i64, i64});
+  std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
+  types.resize(types.size() + buffers.size(), pointer);
   function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
                                      llvm::Function::InternalLinkage, kernel_.name, module_);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
   function_->addFnAttr(llvm::Attribute::NoInline);
-  unsigned position = 0;
-  for (const loop::BufferRef& buffer : parameters) {
+  const char* names[first_buffer] = {"sizes", "context", "worker", "begin", "end"};
+  for (unsigned k = 0; k < first_buffer; ++k) function_->getArg(k)->setName(names[k]);
+  unsigned position = first_buffer;
+  for (const loop::BufferRef& buffer : buffers) {
     llvm::Argument* argument = function_->getArg(position++);
     argument->setName(buffer->name);
     argument->addAttr(llvm::Attribute::NoAlias);
@@ -100,9 +124,9 @@ EmittedKernel KernelEmitter::run() {
       throw InternalError("buffer without a place: " + b->name);
   }
   for (const loop::BufferRef& b : kernel_.outputs) mutable_buffers_.insert(b->id);
-  llvm::Argument* sizes = function_->getArg(position++);
-  call_context_ = function_->getArg(position++);
-  llvm::Argument* worker = function_->getArg(position++);
+  llvm::Argument* sizes = function_->getArg(0);
+  call_context_ = function_->getArg(1);
+  llvm::Argument* worker = function_->getArg(2);
   sizes_ = std::make_unique<SizeEmitter>(program_.sizes, sizes);
 
   auto* entry = llvm::BasicBlock::Create(context_, "entry", function_);
@@ -210,13 +234,10 @@ void KernelEmitter::print_for(const loop::For& loop) {
     }
     case loop::LoopKind::parallel: {
       result_.parallel_extent = loop.extent;
-      const auto arguments = function_->arg_size();
-      print_counted(loop, function_->getArg(static_cast<unsigned>(arguments - 2)),
-                    function_->getArg(static_cast<unsigned>(arguments - 1)), 1,
-                    [&](llvm::Value* i) {
-                      bind(loop.variable, i);
-                      print_block(loop.body);
-                    });
+      print_counted(loop, function_->getArg(3), function_->getArg(4), 1, [&](llvm::Value* i) {
+        bind(loop.variable, i);
+        print_block(loop.body);
+      });
       return;
     }
     case loop::LoopKind::unroll: {
@@ -259,6 +280,12 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   auto* constant_end = llvm::dyn_cast<llvm::ConstantInt>(end);
   const bool known = constant_begin && constant_end;
   if (known && constant_begin->getSExtValue() >= constant_end->getSExtValue()) return;
+  if (known && constant_begin->getSExtValue() + step >= constant_end->getSExtValue()) {
+    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+    body(begin);
+    scopes_.pop_back();
+    return;
+  }
   auto* preheader = llvm::BasicBlock::Create(context_, loop.variable.name + ".pre", function_);
   auto* header = llvm::BasicBlock::Create(context_, loop.variable.name, function_);
   auto* exit = llvm::BasicBlock::Create(context_, loop.variable.name + ".end", function_);
@@ -351,14 +378,17 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     return by == 0 ? base
                    : builder_.CreateAdd(base, builder_.getInt64(static_cast<std::uint64_t>(by)));
   };
+  // The first `rest` lanes, or all: narrow numbers make narrow comparisons.
   const auto tail_mask = [&](llvm::Value* rest) {
+    llvm::Value* most = builder_.getInt64(static_cast<std::uint64_t>(width));
+    llvm::Value* active = builder_.CreateTrunc(
+        builder_.CreateBinaryIntrinsic(llvm::Intrinsic::umin, rest, most), builder_.getInt32Ty());
     std::vector<llvm::Constant*> numbers;
     for (std::int64_t k = 0; k < width; ++k) {
-      numbers.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
+      numbers.push_back(builder_.getInt32(static_cast<std::uint32_t>(k)));
     }
-    llvm::Value* lanes = llvm::ConstantVector::get(numbers);
-    return builder_.CreateICmpULT(lanes,
-                                  builder_.CreateVectorSplat(static_cast<unsigned>(width), rest));
+    return builder_.CreateICmpULT(llvm::ConstantVector::get(numbers),
+                                  builder_.CreateVectorSplat(static_cast<unsigned>(width), active));
   };
 
   if (loop.unrolled > 0) {
@@ -376,40 +406,31 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       auto* s = builder_.getInt64(static_cast<std::uint64_t>(step));
       return builder_.CreateSub(extent, builder_.CreateURem(extent, s));
     };
+    // Where masks cost nothing, a masked loop takes what the main loop leaves, and all of a body so
+    // large that writing it twice would cost more time to compile than masks cost to run.
+    const bool masked = masks_ && width > 1 && !has_inner_loop(loop.body) &&
+                        !(constant_extent && constant_extent->getSExtValue() % width == 0);
+    const bool once = masked && copies == 1 && operation_count(loop.body) >= large_body;
     llvm::Value* done = builder_.getInt64(0);
-    llvm::Value* end = whole(width * copies);
-    print_counted(loop, done, end, width * copies, [&](llvm::Value* i) {
-      for (std::int64_t k = 0; k < copies; ++k) body(offset(i, k * width), k, nullptr);
-    });
-    done = end;
-    if (copies > 1) {
-      end = whole(width);
-      print_counted(loop, done, end, width, [&](llvm::Value* i) { body(i, 0, nullptr); });
+    if (!once) {
+      llvm::Value* end = whole(width * copies);
+      print_counted(loop, done, end, width * copies, [&](llvm::Value* i) {
+        for (std::int64_t k = 0; k < copies; ++k) body(offset(i, k * width), k, nullptr);
+      });
       done = end;
     }
-    llvm::Value* rest = builder_.CreateSub(extent, done);
-    auto* constant_rest = llvm::dyn_cast<llvm::ConstantInt>(rest);
-    if (width > 1 && !(constant_rest && constant_rest->isZero())) {
-      llvm::BasicBlock* join = nullptr;
-      Scope scope{Scope::Kind::straight, nullptr, nullptr, {}, {}};
-      llvm::Value* mask = nullptr;
-      if (constant_rest) {
-        mask = tail_mask(rest);
-      } else {
-        auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
-        join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
-        scope.kind = Scope::Kind::branch;
-        scope.outside =
-            builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
-        builder_.SetInsertPoint(tail);
-        mask = tail_mask(rest);
+    if (once || (masked && copies > 1)) {
+      print_counted(loop, done, extent, width,
+                    [&](llvm::Value* i) { body(i, 0, tail_mask(builder_.CreateSub(extent, i))); });
+    } else {
+      if (copies > 1) {
+        llvm::Value* end = whole(width);
+        print_counted(loop, done, end, width, [&](llvm::Value* i) { body(i, 0, nullptr); });
+        done = end;
       }
-      scopes_.push_back(std::move(scope));
-      body(done, 0, mask);
-      scopes_.pop_back();
-      if (join) {
-        builder_.CreateBr(join);
-        builder_.SetInsertPoint(join);
+      if (width > 1) {
+        print_rest(builder_.CreateSub(extent, done), loop.variable.name,
+                   [&](llvm::Value* rest) { body(done, 0, tail_mask(rest)); });
       }
     }
   }
@@ -425,11 +446,14 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       for (std::size_t k = 1; k < a.copies.size(); ++k) {
         lanes = combine(a.plain->op, dtype, lanes, take(a.copies[k]));
       }
+      // Vectors narrower than a register would be widened again: there the upper half idles.
+      const std::int64_t fewest = 16 / size_of(dtype);
       for (std::int64_t half = width / 2; half >= 1; half /= 2) {
+        const std::int64_t kept = std::min(width, std::max(half, fewest));
         std::vector<int> low, high;
-        for (std::int64_t k = 0; k < half; ++k) {
+        for (std::int64_t k = 0; k < kept; ++k) {
           low.push_back(static_cast<int>(k));
-          high.push_back(static_cast<int>(k + half));
+          high.push_back(k < half ? static_cast<int>(k + half) : llvm::PoisonMaskElem);
         }
         lanes = combine(a.plain->op, dtype, builder_.CreateShuffleVector(lanes, low),
                         builder_.CreateShuffleVector(lanes, high));
@@ -458,6 +482,29 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       }
     }
   }
+}
+
+// Runs the body if `rest` is not 0.
+void KernelEmitter::print_rest(llvm::Value* rest, const std::string& name,
+                               const std::function<void(llvm::Value*)>& body) {
+  auto* constant = llvm::dyn_cast<llvm::ConstantInt>(rest);
+  if (constant && constant->isZero()) return;
+  llvm::BasicBlock* join = nullptr;
+  Scope scope{Scope::Kind::straight, nullptr, nullptr, {}, {}};
+  if (!constant) {
+    auto* tail = llvm::BasicBlock::Create(context_, name + ".tail", function_);
+    join = llvm::BasicBlock::Create(context_, name + ".done", function_);
+    scope.kind = Scope::Kind::branch;
+    scope.outside =
+        builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
+    builder_.SetInsertPoint(tail);
+  }
+  scopes_.push_back(std::move(scope));
+  body(rest);
+  scopes_.pop_back();
+  if (!join) return;
+  builder_.CreateBr(join);
+  builder_.SetInsertPoint(join);
 }
 
 void KernelEmitter::print_if(const loop::If& branch) {
@@ -593,9 +640,9 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
   builder_.CreateStore(builder_.CreateSelect(better, at, old_position), position.slot);
 }
 
-EmittedKernel emit_kernel(llvm::Module& module, const Program& program,
-                          const loop::Kernel& kernel) {
-  return KernelEmitter(module, program, kernel).run();
+EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
+                          const std::vector<loop::BufferRef>& buffers, bool masks) {
+  return KernelEmitter(module, program, kernel, masks).run(buffers);
 }
 
 }  // namespace kroton::codegen

@@ -10,10 +10,9 @@
 
 namespace kroton::codegen {
 
-// i32 kernel(ptr noalias buffer..., ptr sizes, ptr context, i64 worker, i64 begin, i64 end).
-// The buffers are those of inputs, outputs, scratch, in this order; [begin, end) is the part of
-// the parallel loop to run (ignored by kernels without one). Returns 0, or the error code after
-// filling context->error.
+// i32 kernel(ptr sizes, ptr context, i64 worker, i64 begin, i64 end, ptr noalias buffer...).
+// [begin, end) is the part of the parallel loop to run (ignored by kernels without one). Returns 0,
+// or the error code after filling context->error.
 struct EmittedKernel {
   llvm::Function* function = nullptr;
   loop::Expr parallel_extent;  // null when there is no parallel loop
@@ -32,7 +31,10 @@ class SizeEmitter {
   llvm::Value* sizes_;
 };
 
-EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel);
+// `buffers`: those of inputs, outputs and scratch, in the order of the parameters. `masks`: the
+// processor's masked loads and stores cost no more than others.
+EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
+                          const std::vector<loop::BufferRef>& buffers, bool masks);
 
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8

@@ -1,9 +1,13 @@
 #include "compiler/codegen/llvm/emit_program.h"
 
 #include <kroton/error.h>
+#include <llvm/MC/MCSubtargetInfo.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
+#include "compiler/cache_key.h"
 #include "compiler/codegen/llvm/emit_kernel.h"
 #include "runtime/abi.h"
 
@@ -14,11 +18,19 @@ namespace {
 // about as much as the work.
 constexpr std::int64_t parallel_threshold = 1 << 15;
 
+constexpr std::size_t most_steps = 32;  // of one function
+
+bool has_mask_registers(const llvm::TargetMachine& machine) {
+  return machine.getTargetTriple().isX86() &&
+         machine.getMCSubtargetInfo()->checkFeatures("+avx512bw,+avx512vl");
+}
+
 class ProgramEmitter {
  public:
   ProgramEmitter(llvm::LLVMContext& context, const Program& program,
                  const llvm::TargetMachine& machine)
       : program_(program),
+        masks_(has_mask_registers(machine)),
         module_(std::make_unique<llvm::Module>(program.name, context)),
         builder_(context) {
     module_->setDataLayout(machine.createDataLayout());
@@ -26,25 +38,48 @@ class ProgramEmitter {
   }
 
   std::unique_ptr<llvm::Module> run() {
-    llvm::Type* pointer = builder_.getPtrTy();
-    auto* type =
-        llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer, pointer, pointer}, false);
-    entry_ = llvm::Function::Create(type, llvm::Function::ExternalLinkage, program_.name, *module_);
-    entry_->addFnAttr(llvm::Attribute::NoUnwind);
-    const char* names[] = {"args", "sizes", "arena", "context"};
-    for (unsigned k = 0; k < 4; ++k) entry_->getArg(k)->setName(names[k]);
-    sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
-    builder_.SetInsertPoint(llvm::BasicBlock::Create(builder_.getContext(), "entry", entry_));
-    failed_ = llvm::BasicBlock::Create(builder_.getContext(), "failed", entry_);
-    run_steps(program_.steps);
-    builder_.CreateRet(builder_.getInt32(0));
-    builder_.SetInsertPoint(failed_);
-    builder_.CreateRet(builder_.getInt32(1));
+    emit_function(program_.name, llvm::Function::ExternalLinkage, program_.steps);
     return std::move(module_);
   }
 
  private:
-  void run_steps(const std::vector<Step>& steps) {
+  // A function with the entry's parameters that runs the steps. Many are divided among functions of
+  // their own: what it costs to hold addresses in registers across calls grows with their square.
+  llvm::Function* emit_function(const std::string& name, llvm::Function::LinkageTypes linkage,
+                                std::span<const Step> steps) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    auto* type =
+        llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer, pointer, pointer}, false);
+    auto* function = llvm::Function::Create(type, linkage, name, *module_);
+    function->addFnAttr(llvm::Attribute::NoUnwind);
+    const char* names[] = {"args", "sizes", "arena", "context"};
+    for (unsigned k = 0; k < 4; ++k) function->getArg(k)->setName(names[k]);
+    std::vector<llvm::Function*> parts;
+    for (std::span<const Step> rest = steps; steps.size() > most_steps && !rest.empty();) {
+      const std::size_t count = std::min(rest.size(), most_steps);
+      parts.push_back(emit_function(name + "_part" + std::to_string(parts.size()),
+                                    llvm::Function::InternalLinkage, rest.first(count)));
+      rest = rest.subspan(count);
+    }
+
+    entry_ = function;
+    addresses_.clear();
+    sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
+    builder_.SetInsertPoint(block("entry"));
+    failed_ = block("failed");
+    for (llvm::Function* part : parts) {
+      part->addFnAttr(llvm::Attribute::NoInline);
+      return_if_failed(builder_.CreateCall(
+          part, {entry_->getArg(0), entry_->getArg(1), entry_->getArg(2), entry_->getArg(3)}));
+    }
+    if (parts.empty()) run_steps(steps);
+    builder_.CreateRet(builder_.getInt32(0));
+    builder_.SetInsertPoint(failed_);
+    builder_.CreateRet(builder_.getInt32(1));
+    return function;
+  }
+
+  void run_steps(std::span<const Step> steps) {
     for (const Step& step : steps) {
       if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
         call_kernel(*kernel);
@@ -180,64 +215,102 @@ class ProgramEmitter {
   void call_kernel(const loop::Kernel& kernel) {
     const int number = kernels_++;
     profile(number, true);
-    const EmittedKernel emitted = emit_kernel(*module_, program_, kernel);
-    std::vector<llvm::Value*> arguments;
-    for (const auto* list : {&kernel.inputs, &kernel.outputs, &kernel.scratch}) {
-      for (const loop::BufferRef& buffer : *list) arguments.push_back(buffer_address(buffer));
-    }
-    arguments.push_back(entry_->getArg(1));
-    arguments.push_back(entry_->getArg(3));
+    const KernelForm form = form_of(program_, kernel);
+    EmittedKernel& emitted = emitted_[form.digest];
+    if (!emitted.function) emitted = emit_kernel(*module_, program_, kernel, form.buffers, masks_);
+    llvm::Function* function = emitted.function;
     llvm::Value* zero = builder_.getInt64(0);
-    if (!emitted.parallel_extent) {
-      arguments.insert(arguments.end(), {zero, zero, zero});
-      llvm::Value* status = builder_.CreateCall(emitted.function, arguments);
-      profile(number, false);
-      return_if_failed(status, emitted);
-      return;
+    std::vector<llvm::Value*> arguments{entry_->getArg(1), entry_->getArg(3), zero, zero, zero};
+    if (emitted.parallel_extent) {
+      llvm::Value* extent = scalar(emitted.parallel_extent);
+      llvm::Value* work = scalar(kernel.work);
+      arguments[4] = extent;
+      if (!is_at_most(work, parallel_threshold) && !is_at_most(extent, 1)) {
+        function = start_function(function);
+        arguments[2] = work;
+      }
     }
-    llvm::Value* extent = scalar(emitted.parallel_extent);
-    llvm::Value* work = scalar(kernel.work);
-    llvm::Value* workers = builder_.CreateLoad(
-        builder_.getInt64Ty(), context_field(offsetof(kroton_context, workers)), "workers");
-    llvm::Value* pays = builder_.CreateAnd(
-        builder_.CreateICmpSGT(work, builder_.getInt64(parallel_threshold)),
-        builder_.CreateAnd(builder_.CreateICmpSGT(workers, builder_.getInt64(1)),
-                           builder_.CreateICmpSGT(extent, builder_.getInt64(1))));
-    auto* threads = block("threads");
-    auto* alone = block("alone");
-    auto* join = block("join");
-    builder_.CreateCondBr(pays, threads, alone);
+    for (const loop::BufferRef& buffer : form.buffers) arguments.push_back(buffer_address(buffer));
+    llvm::Value* status = builder_.CreateCall(function, arguments);
+    profile(number, false);
+    if (emitted.has_checks) return_if_failed(status);
+  }
 
-    builder_.SetInsertPoint(alone);
-    std::vector<llvm::Value*> whole = arguments;
-    whole.insert(whole.end(), {zero, zero, extent});
-    llvm::Value* status_alone = builder_.CreateCall(emitted.function, whole);
-    builder_.CreateBr(join);
+  static bool is_at_most(llvm::Value* value, std::int64_t bound) {
+    const auto* constant = llvm::dyn_cast<llvm::ConstantInt>(value);
+    return constant && constant->getSExtValue() <= bound;
+  }
 
-    builder_.SetInsertPoint(threads);
-    llvm::Type* pointer = builder_.getPtrTy();
-    auto* environment_type = llvm::ArrayType::get(pointer, arguments.size());
-    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
-    llvm::Value* environment = at_entry.CreateAlloca(environment_type, nullptr, "environment");
-    for (std::size_t k = 0; k < arguments.size(); ++k) {
-      builder_.CreateStore(arguments[k], builder_.CreateConstGEP1_64(pointer, environment, k));
+  // The function that runs a kernel on the calling thread or on all workers: with the parameters of
+  // the kernel, but its work in the place of the worker. The kernel finds all other arguments where
+  // they are.
+  llvm::Function* start_function(llvm::Function* kernel) {
+    const std::string name = kernel->getName().str() + "_start";
+    if (llvm::Function* known = module_->getFunction(name)) return known;
+    auto* f = llvm::Function::Create(kernel->getFunctionType(), llvm::Function::InternalLinkage,
+                                     name, *module_);
+    f->addFnAttr(llvm::Attribute::NoUnwind);
+    f->addFnAttr(llvm::Attribute::NoInline);
+    llvm::IRBuilder<> b(llvm::BasicBlock::Create(builder_.getContext(), "entry", f));
+    auto* threads = llvm::BasicBlock::Create(builder_.getContext(), "threads", f);
+    auto* alone = llvm::BasicBlock::Create(builder_.getContext(), "alone", f);
+    llvm::Type* pointer = b.getPtrTy();
+    llvm::Type* i64 = b.getInt64Ty();
+    llvm::Value* context = f->getArg(1);
+    llvm::Value* extent = f->getArg(4);
+    const auto field = [&](std::size_t offset) {
+      return b.CreateConstGEP1_64(b.getInt8Ty(), context, offset);
+    };
+    llvm::Value* workers = b.CreateLoad(i64, field(offsetof(kroton_context, workers)), "workers");
+    llvm::Value* pays = b.CreateAnd(b.CreateICmpSGT(f->getArg(2), b.getInt64(parallel_threshold)),
+                                    b.CreateAnd(b.CreateICmpSGT(workers, b.getInt64(1)),
+                                                b.CreateICmpSGT(extent, b.getInt64(1))));
+    b.CreateCondBr(pays, threads, alone);
+
+    b.SetInsertPoint(alone);
+    std::vector<llvm::Value*> arguments;
+    for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
+    arguments[2] = b.getInt64(0);
+    llvm::CallInst* run = b.CreateCall(kernel, arguments);
+    run->setTailCall();
+    b.CreateRet(run);
+
+    // What all workers share; the rest is each one's own.
+    b.SetInsertPoint(threads);
+    std::vector<llvm::Value*> shared{f->getArg(0), context};
+    shared.insert(shared.end(), arguments.begin() + 5, arguments.end());
+    llvm::IRBuilder<> at_entry(&f->getEntryBlock(), f->getEntryBlock().begin());
+    llvm::Value* environment =
+        at_entry.CreateAlloca(llvm::ArrayType::get(pointer, shared.size()), nullptr, "environment");
+    for (std::size_t k = 0; k < shared.size(); ++k) {
+      b.CreateStore(shared[k], b.CreateConstGEP1_64(pointer, environment, k));
     }
     llvm::Value* parallel_for =
-        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, parallel_for)));
-    auto* type = llvm::FunctionType::get(builder_.getInt32Ty(),
-                                         {pointer, pointer, pointer, builder_.getInt64Ty()}, false);
-    llvm::Value* status_threads =
-        builder_.CreateCall(type, parallel_for,
-                            {entry_->getArg(3), body_function(emitted.function, arguments.size()),
-                             environment, extent});
-    builder_.CreateBr(join);
+        b.CreateLoad(pointer, field(offsetof(kroton_context, parallel_for)));
+    auto* type = llvm::FunctionType::get(b.getInt32Ty(), {pointer, pointer, pointer, i64}, false);
+    b.CreateRet(
+        b.CreateCall(type, parallel_for, {context, share_function(kernel), environment, extent}));
+    return f;
+  }
 
-    builder_.SetInsertPoint(join);
-    llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
-    status->addIncoming(status_alone, alone);
-    status->addIncoming(status_threads, threads);
-    profile(number, false);
-    return_if_failed(status, emitted);
+  // The kroton_body that unpacks the environment and runs one worker's share.
+  llvm::Function* share_function(llvm::Function* kernel) {
+    llvm::IRBuilder<> b(builder_.getContext());
+    llvm::Type* pointer = b.getPtrTy();
+    llvm::Type* i64 = b.getInt64Ty();
+    auto* type = llvm::FunctionType::get(b.getInt32Ty(), {pointer, i64, i64, i64}, false);
+    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                                     kernel->getName() + "_share", *module_);
+    f->addFnAttr(llvm::Attribute::NoUnwind);
+    b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
+    const auto shared = [&](std::size_t k) {
+      return b.CreateLoad(pointer, b.CreateConstGEP1_64(pointer, f->getArg(0), k));
+    };
+    std::vector<llvm::Value*> arguments{shared(0), shared(1), f->getArg(1), f->getArg(2),
+                                        f->getArg(3)};
+    for (std::size_t k = 5; k < kernel->arg_size(); ++k) arguments.push_back(shared(k - 3));
+    b.CreateRet(b.CreateCall(kernel, arguments));
+    return f;
   }
 
   // Tells the context that the kernel begins or ends, if the Program is to be profiled.
@@ -253,27 +326,7 @@ class ProgramEmitter {
                          builder_.getInt32(begins ? 1 : 0)});
   }
 
-  // The kroton_body that unpacks the environment and runs one worker's share.
-  llvm::Function* body_function(llvm::Function* kernel, std::size_t captured) {
-    llvm::IRBuilder<> b(builder_.getContext());
-    llvm::Type* i64 = b.getInt64Ty();
-    auto* type = llvm::FunctionType::get(b.getInt32Ty(), {b.getPtrTy(), i64, i64, i64}, false);
-    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                                     kernel->getName() + "_share", *module_);
-    f->addFnAttr(llvm::Attribute::NoUnwind);
-    b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
-    std::vector<llvm::Value*> arguments;
-    for (std::size_t k = 0; k < captured; ++k) {
-      arguments.push_back(
-          b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), f->getArg(0), k)));
-    }
-    for (unsigned k = 1; k < 4; ++k) arguments.push_back(f->getArg(k));
-    b.CreateRet(b.CreateCall(kernel, arguments));
-    return f;
-  }
-
-  void return_if_failed(llvm::Value* status, const EmittedKernel& emitted) {
-    if (!emitted.has_checks) return;
+  void return_if_failed(llvm::Value* status) {
     auto* next = block("next");
     builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), failed_, next);
     builder_.SetInsertPoint(next);
@@ -319,14 +372,17 @@ class ProgramEmitter {
   }
 
   const Program& program_;
+  const bool masks_;
   std::unique_ptr<llvm::Module> module_;
   llvm::IRBuilder<> builder_;
+  std::map<Digest, EmittedKernel> emitted_;  // by the forms of the kernels
+  int kernels_ = 0;                          // called so far
+  // The function in progress.
   llvm::Function* entry_ = nullptr;
   llvm::BasicBlock* failed_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
-  int kernels_ = 0;                    // emitted so far
 };
 
 }  // namespace

@@ -74,7 +74,7 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target, Purpo
   options.DataSections = purpose == Purpose::file;
   return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
       triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt,
-      llvm::CodeGenOptLevel::Default, /*JIT=*/purpose == Purpose::jit));
+      llvm::CodeGenOptLevel::Less, /*JIT=*/purpose == Purpose::jit));
 }
 
 // The emitters already place, hoist and vectorise; what is left is turning slots into registers

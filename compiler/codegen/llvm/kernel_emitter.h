@@ -16,8 +16,9 @@ struct Printed {
 
 class KernelEmitter {
  public:
-  KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel);
-  EmittedKernel run();
+  KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
+                bool masks);
+  EmittedKernel run(const std::vector<loop::BufferRef>& buffers);
 
  private:
   // A block of the loop nest. An expression is printed once, as far outside as its variables
@@ -75,6 +76,8 @@ class KernelEmitter {
   void print_for(const loop::For& loop);
   void print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end, std::int64_t step,
                      const std::function<void(llvm::Value*)>& body);
+  void print_rest(llvm::Value* rest, const std::string& name,
+                  const std::function<void(llvm::Value*)>& body);
   void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);
   void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
@@ -94,6 +97,7 @@ class KernelEmitter {
   llvm::LLVMContext& context_;
   const Program& program_;
   const loop::Kernel& kernel_;
+  const bool masks_;  // masked loads and stores cost no more than others
   llvm::IRBuilder<> builder_;
   llvm::Function* function_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;

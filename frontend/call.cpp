@@ -271,12 +271,9 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
   }
   const std::int64_t bytes =
       device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
-  if (bytes > frame.arena_size) {
-    constexpr std::size_t alignment = 64;
-    frame.arena_memory.reset(new std::byte[static_cast<std::size_t>(bytes) + alignment]);
-    const auto address = reinterpret_cast<std::uintptr_t>(frame.arena_memory.get());
-    frame.arena = frame.arena_memory.get() + (alignment - address % alignment) % alignment;
-    frame.arena_size = bytes;
+  if (bytes > frame.arena.nbytes()) {
+    frame.arena = Array();  // before its successor is made
+    frame.arena = Array::empty({bytes}, boolean);
   }
   frame.workers = workers;
   frame.valid = true;
@@ -337,7 +334,7 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   context.print = kroton_print_value;
   const std::int32_t status =
       profiler ? profiler->run(*this, frame, context)
-               : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena, &context);
+               : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena.raw(), &context);
   if (status != 0) fail(context.error);
 }
 

@@ -32,9 +32,7 @@ struct CallFrame {
   std::vector<Shape> output_shapes;
   std::vector<void*> args;
   std::vector<std::uint64_t> numbers;  // storage for arguments given as C++ numbers
-  std::unique_ptr<std::byte[]> arena_memory;
-  std::byte* arena = nullptr;
-  std::int64_t arena_size = 0;
+  Array arena;                         // bytes
   std::int64_t workers = 0;
   bool valid = false;  // sizes, output_shapes and arena belong to raw_sizes and workers
 };

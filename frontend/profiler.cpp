@@ -76,8 +76,9 @@ std::int32_t Profiler::run(const FunctionCore::Parts& parts, const CallFrame& fr
   MeasuredContext measured{context, times.data(), {}};
   measured.context.profile = kroton_measure;
   const Clock::time_point start = Clock::now();
-  const std::int32_t status = parts.code->entry()(
-      const_cast<void**>(frame.args.data()), frame.sizes.data(), frame.arena, &measured.context);
+  const std::int32_t status =
+      parts.code->entry()(const_cast<void**>(frame.args.data()), frame.sizes.data(),
+                          const_cast<void*>(frame.arena.raw()), &measured.context);
   const double seconds = seconds_since(start);
   context.error = measured.context.error;
 

@@ -8,6 +8,7 @@
 #include <new>
 #include <optional>
 
+#include "runtime/large_memory.h"
 #include "runtime/visit.h"
 
 namespace kroton {
@@ -22,18 +23,23 @@ std::byte* elements_of(detail::Block* block) {
   return reinterpret_cast<std::byte*>(block) + alignment;
 }
 
-// Plain malloc with room to align by hand: unlike aligned_alloc it takes small blocks from the
-// thread's cache, and calloc gets large zeroed ones from the kernel without touching them.
+// Where they are not large: plain malloc with room to align by hand, which unlike aligned_alloc
+// takes small blocks from the thread's cache.
 detail::Block* allocate_block(std::size_t bytes, bool zeroed) {
   const std::size_t total = bytes + 2 * alignment;
-  void* allocation = zeroed ? std::calloc(total, 1) : std::malloc(total);
-  if (allocation == nullptr) {
+  LargeBlock allocation;
+  if (total >= least_large_bytes) {
+    allocation = allocate_large(total, zeroed);
+  } else {
+    allocation.address = zeroed ? std::calloc(total, 1) : std::malloc(total);
+  }
+  if (allocation.address == nullptr) {
     return nullptr;
   }
-  const auto address = reinterpret_cast<std::uintptr_t>(allocation);
+  const auto address = reinterpret_cast<std::uintptr_t>(allocation.address);
   const std::uintptr_t skip = (alignment - address % alignment) % alignment;
-  void* place = static_cast<std::byte*>(allocation) + skip;
-  return new (place) detail::Block{{1}, allocation};
+  void* place = static_cast<std::byte*>(allocation.address) + skip;
+  return new (place) detail::Block{{1}, allocation.address, allocation.bytes};
 }
 
 Shape row_major_strides(const Shape& shape) {
@@ -143,9 +149,13 @@ To convert(From value) {
 }  // namespace
 
 void detail::free_block(Block* block) noexcept {
-  void* allocation = block->allocation;
+  const LargeBlock allocation{block->allocation, block->large_bytes};
   block->~Block();
-  std::free(allocation);
+  if (allocation.bytes != 0) {
+    free_large(allocation);
+  } else {
+    std::free(allocation.address);
+  }
 }
 
 void Array::swap(Array& other) noexcept {

@@ -48,10 +48,11 @@ template <class B>
 Term<B> exp_of(const Format& fmt, const WideExpReduction<B>& red) {
   Term<B> p = exp_tail_wide(fmt, red.r);
   p = fma(p, red.r, 1.0);
-  p = fma(p, red.r, 1.0);
+  // e^r s in one step: the product with the power of two is exact and does not wait for p. Only a
+  // subnormal result rounds in the last product.
   Term<B> s = from_bits(red.s_bits);
-  // The first product is exact; only a subnormal result rounds in the second.
-  return p * s * s;
+  Term<B> rs = red.r * s;
+  return fma(p, rs, s) * s;
 }
 
 /// e^x = e^r 2^n with |r| <= ln2 / 2 (and a rounding error more).
@@ -143,23 +144,31 @@ template <class B>
 typename B::Value tanh(B& b, typename B::Value xv) {
   const Format fmt(b.is_f64());
   Term<B> x = term(b, xv);
-  // Where tanh is above 1/2, 1 - 2 / (e^(2a) + 1) halves the error of the fraction at least.
-  Term<B> a = abs(x);
-  Term<B> y = at_most(a, fmt.pick(9.5, 20));
-  ExpReduction<B> red = reduce_exp(fmt, y + y, 0);
-  Term<B> den = fma(exp_reduced(fmt, red.r), red.power, 1.0);
-  Term<B> large = 1.0 - 2.0 / den;
-  // Below, a + a^3 w(a^2), relative error 3.9e-8 (f32, w of degree 3), 2.0e-17 (f64, degree 9).
-  Term<B> z = a * a;
+  Term<B> y = at_most(abs(x), fmt.pick(9.5, 20));
+  // 2 y = n ln2 + 2 r with -ln2 / 16 <= r <= 7/16 ln2: t has two bits below the integer, which are
+  // cut off. A larger range for n = 0, where nothing is lost below, makes that worth the longer
+  // polynomial. One part of ln2 is enough, since its error counts for less the larger n is.
+  const double round = fmt.to_integer / 4 + static_cast<double>(fmt.bias - 1);
+  Term<B> t = iand(bits(fma(y, 0x1.71547652b82fep1, round)), ~int64_t{3});  // 2 / ln2
+  Term<B> n = from_bits(t) - round;
+  Term<B> r = fma(n, -0x1.62e42fefa39efp-2, y);
+  // u = tanh(r), relative error 1.4e-8 (f32) and 7.9e-19 (f64).
+  Term<B> z = r * r;
   Term<B> w = fmt.f64
-                  ? horner(z, {-0.3333333333333231, 0.13333333333168201, -0.05396825387582975,
-                               0.021869485968819873, -0.0088631944232501706, 0.0035917190400879579,
-                               -0.0014532134742730048, 0.00057912717148664718,
-                               -0.0002102861333390816, 5.1010101332368787e-05})
-                  : horner(z, {-0.333329469, 0.133207127, -0.052670978, 0.0164359417});
-  Term<B> a3 = z * a;
-  Term<B> small = fma(w, a3, a);
-  return with_sign_of(fmt, select(a < 0.55, small, large), x).v;
+                  ? horner(z, {-0.33333333333333248, 0.13333333333302366, -0.053968253930891795,
+                               0.02186948635335487, -0.0088631648421178301, 0.003590789627985739,
+                               -0.0014410373844197079, 0.00050062847774242595})
+                  : horner(z, {-0.333330423, 0.133140013, -0.0502875485});
+  Term<B> r3 = z * r;
+  Term<B> u = fma(w, r3, r);
+  // By addition of tanh(n ln2 / 2) = (s - 1/2) / (s + 1/2) with s = 2^(n - 1). The denominator is
+  // made of the numerator, whose error then counts for little where both are nearly equal.
+  Term<B> s = from_bits(shl(t, fmt.mantissa - 2));
+  Term<B> less = s - 0.5;
+  Term<B> more = s + 0.5;
+  Term<B> num = fma(u, more, less);
+  Term<B> rest = 1.0 - u;
+  return with_sign_of(fmt, num / (num + rest), x).v;
 }
 
 }  // namespace kroton::loop::math

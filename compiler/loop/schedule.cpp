@@ -61,13 +61,14 @@ int operation_count(const LoopFacts& facts) {
       }));
 }
 
-// Several vectors per step hide the latency of accumulations, and spare a tiny body's loop
-// overhead. A body with loops of its own is large enough.
+// Several vectors per step hide the latency of accumulations; two let the processor overlap more of
+// a long chain of operations than its window holds of one after the other. A body with loops of its
+// own is large enough, and a very long one not worth the code.
 int copies_for(const LoopFacts& facts) {
   if (facts.has_inner_loop()) return 1;
   const int operations = operation_count(facts);
   if (facts.has_accumulation() && operations <= 12) return 4;
-  return operations <= 4 ? 2 : 1;
+  return operations <= 80 ? 2 : 1;
 }
 
 // Makes the loop a vector loop if it can be one.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "compiler/lower/kernel_context.h"
 
@@ -208,7 +209,9 @@ class LoopsLowering {
     return true;
   }
 
-  // Costly values that a later stage reads again go to a row of scratch memory.
+  // Costly values that a later stage reads again are kept, and read from there at once: on a CPU
+  // where the result goes in the end, if its last stage reads them there, else in a row of scratch
+  // memory.
   void keep_for_later(int stage, loop::Block& body) {
     if (stage == stages_) return;
     const std::set<Vertex> now = evaluated_in(stage);
@@ -217,23 +220,44 @@ class LoopsLowering {
     for (Vertex v : cluster_.members) {
       if (!now.count(v) || !later.count(v) || graph_[v].op->cost < worth_keeping) continue;
       if (graph_[v].type.shape != cluster_.domain || kept_.count(v)) continue;
-      Dims row;
-      Index at;
-      for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-        if (!cluster_.reduced[axis]) continue;
-        row.push_back(cluster_.domain[axis]);
-        at.push_back(loop::variable(cluster_.variables[axis]));
+      const loop::Expr value = context_.value(v, cluster_.full_point());
+      loop::BufferRef buffer;
+      loop::Expr index;
+      if (const std::optional<Vertex> result = lend_result(graph_[v].type.dtype)) {
+        buffer = context_.buffers().of(*result);
+        index = linear_index(cluster_.domain, cluster_.full_point());
+      } else {
+        Dims row;
+        Index at;
+        for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+          if (!cluster_.reduced[axis]) continue;
+          row.push_back(cluster_.domain[axis]);
+          at.push_back(loop::variable(cluster_.variables[axis]));
+        }
+        const DType dtype = graph_[v].type.dtype;
+        const Dim count = element_count(row);
+        if (machine_.gpu && !fits_shared(count, dtype)) continue;
+        buffer = context_.buffers().create(
+            "row", dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
+        index = linear_index(row, at);
       }
-      const DType dtype = graph_[v].type.dtype;
-      const Dim count = element_count(row);
-      if (machine_.gpu && !fits_shared(count, dtype)) continue;
-      const auto buffer = context_.buffers().create(
-          "row", dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
-      const loop::Expr index = linear_index(row, at);
-      body.push_back(loop::Store{buffer, index, context_.value(v, cluster_.full_point())});
-      pending_.push_back({v, loop::load(buffer, index)});
+      body.push_back(loop::Store{buffer, index, value});
+      context_.set_value(v, loop::load(buffer, index));
+      context_.forget_values();
       kept_.insert(v);
     }
+  }
+
+  // The result whose memory can hold a value of this dtype until the last stage replaces it,
+  // element by element: the one that is stored last, once. On a GPU shared memory is nearer.
+  std::optional<Vertex> lend_result(DType dtype) {
+    std::optional<Vertex> last;
+    for (Vertex v : cluster_.roots) {
+      if (is_full(v) && ready_.at(v) + 1 == stages_) last = v;
+    }
+    if (machine_.gpu || lent_ || !last || graph_[*last].type.dtype != dtype) return std::nullopt;
+    lent_ = true;
+    return last;
   }
 
   // The members that a stage's statements evaluate, up to reductions and kept values.
@@ -257,9 +281,6 @@ class LoopsLowering {
   }
 
   loop::Block reduce_nest(loop::Block body) {
-    for (const auto& [v, load] : pending_) context_.set_value(v, load);
-    if (!pending_.empty()) context_.forget_values();
-    pending_.clear();
     std::vector<loop::Variable> variables;
     Dims extents;
     for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
@@ -388,7 +409,7 @@ class LoopsLowering {
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
   std::set<Vertex> kept_;
-  std::vector<std::pair<Vertex, loop::Expr>> pending_;
+  bool lent_ = false;  // a result's memory keeps another value until the last stage
   int stages_ = 0;
   std::int64_t shared_bytes_ = 0;
 };

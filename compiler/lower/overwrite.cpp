@@ -62,13 +62,15 @@ bool has_checks(const loop::Kernel& kernel) {
 }
 
 // Whether `result` may be stored over `state`: every element of the old value is read, if at all,
-// by the statement that replaces it.
+// by the statement that replaces it, and nothing reads the result.
 bool may_overwrite(const loop::Kernel& kernel, int result, int state) {
   bool safe = true;
   bool stored = false;
   for_each_expression(kernel.body, [&](const loop::Expr& e, const loop::Stmt& stmt) {
     const auto* store = std::get_if<loop::Store>(&stmt);
     std::unordered_set<const loop::ExprNode*> seen;
+    safe = safe && !loads_from(e, result, nullptr, seen);
+    seen.clear();
     if (store && store->buffer->id == result) {
       safe = safe && !loads_from(e, state, &store->index, seen);
       stored = stored || e == store->value;

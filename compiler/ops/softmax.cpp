@@ -166,8 +166,9 @@ constinit const OpRecord softmax_op = {
       return {y * (g - sum(g * y, axis_of(y), true))};
     },
     .expand = [](std::span<const Tensor> inputs, const Attributes& attributes) -> Tensor {
+      // The sum lies between 1 and the number of terms, so its reciprocal is harmless.
       const Tensor e = exp(shifted(inputs[0], attributes.axes[0]));
-      return e / sum(e, attributes.axes[0], true);
+      return e * (1 / sum(e, attributes.axes[0], true));
     },
     .reference =
         [](ReferenceContext& c) { for_each_line(c, [](double x) { return std::exp(x); }); },

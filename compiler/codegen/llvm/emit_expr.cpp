@@ -279,14 +279,16 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
             minimum ? llvm::Intrinsic::smin : llvm::Intrinsic::smax, a, b);
       }
       // x86's min and max return the second operand when either is NaN: with the one operand that
-      // may be NaN second, one instruction does.
-      if (node && is_constant_number(node->args[1])) std::swap(a, b);
-      llvm::Value* less = minimum ? builder_.CreateFCmpOLT(a, b) : builder_.CreateFCmpOGT(a, b);
-      llvm::Value* chosen = builder_.CreateSelect(less, a, b);
-      if (node && (is_constant_number(node->args[0]) || is_constant_number(node->args[1]))) {
-        return chosen;
-      }
-      return builder_.CreateSelect(builder_.CreateFCmpUNO(a, a), a, chosen);
+      // may be NaN second, one instruction does. Otherwise the second is tested as well, which an
+      // accumulation, whose first operand is the value so far, need not wait for.
+      const auto first_if_better = [&](llvm::Value* x, llvm::Value* y) {
+        llvm::Value* better = minimum ? builder_.CreateFCmpOLT(x, y) : builder_.CreateFCmpOGT(x, y);
+        return builder_.CreateSelect(better, x, y);
+      };
+      if (node && is_constant_number(node->args[0])) return first_if_better(a, b);
+      if (node && is_constant_number(node->args[1])) return first_if_better(b, a);
+      return builder_.CreateSelect(builder_.CreateFCmpUNO(b, b),
+                                   llvm::ConstantFP::getNaN(b->getType()), first_if_better(b, a));
     }
     case Op::eq:
       return real ? builder_.CreateFCmpOEQ(a, b) : builder_.CreateICmpEQ(a, b);

@@ -26,6 +26,7 @@ namespace detail {
 struct Block {
   std::atomic<std::int64_t> references;
   void* allocation;
+  std::size_t large_bytes;  // of the allocation where it is a large one, else 0
 };
 
 void free_block(Block* block) noexcept;

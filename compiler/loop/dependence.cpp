@@ -8,7 +8,16 @@
 namespace kroton::loop {
 namespace {
 
-// One loop's part of an affine index. The extent is unknown when it is no Dim.
+// A Dim that the extent does not exceed.
+std::optional<Dim> most_iterations(const Expr& extent) {
+  if (extent->op != Op::min) return as_dim(extent);
+  for (const Expr& bound : extent->args) {
+    if (const std::optional<Dim> dim = as_dim(bound)) return dim;
+  }
+  return std::nullopt;
+}
+
+// One loop's part of an affine index. The extent, or a bound of it, may be unknown.
 struct Part {
   Dim stride;
   std::optional<Dim> extent;
@@ -51,7 +60,7 @@ LoopFacts::LoopFacts(const For& loop) : loop_(loop) {
       reduce(best->position);
       accumulated_dtypes_.push_back(best->best.dtype);
     }
-    has_allocation_ = has_allocation_ || std::holds_alternative<Allocate>(s);
+    if (const auto* own = std::get_if<Allocate>(&s)) allocated_.insert(own->buffer->id);
     if (const For* inner = as_for(s)) {
       has_inner_loop_ = true;
       has_vector_loop_ = has_vector_loop_ || inner->kind == LoopKind::vector;
@@ -117,7 +126,7 @@ bool LoopFacts::has_own_element_per_iteration(const std::vector<const Access*>& 
     for (const For* loop : access->inner) {
       if (!depends_on(index, loop->variable)) continue;
       const std::optional<Dim> step = as_dim(stride_of(index, loop->variable));
-      const std::optional<Dim> extent = as_dim(loop->extent);
+      const std::optional<Dim> extent = most_iterations(loop->extent);
       if (!step) return false;
       const auto [known, is_new] = inner.try_emplace(loop->variable.id, Part{*step, extent});
       // Loops that share a variable but not an extent.
@@ -147,7 +156,7 @@ bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& a
     for (const For* loop : access->inner) {
       if (!depends_on(access->index, loop->variable)) continue;
       const std::optional<Dim> step = as_dim(stride_of(access->index, loop->variable));
-      const std::optional<Dim> extent = as_dim(loop->extent);
+      const std::optional<Dim> extent = most_iterations(loop->extent);
       if (!step || !extent || !provably_at_least(*step, 0)) return false;
       reach.high = reach.high + *step * (*extent - 1);
       origin.emplace_back(loop->variable, integer(0));
@@ -174,6 +183,7 @@ bool LoopFacts::iterations_are_independent(bool workers_apart) const {
   return std::all_of(by_buffer.begin(), by_buffer.end(), [&](const auto& entry) {
     const std::vector<const Access*>& accesses = entry.second;
     const Space space = accesses.front()->buffer->space;
+    if (allocated_.contains(entry.first)) return true;
     if (workers_apart && (space == Space::worker || space == Space::shared)) return true;
     const bool is_written = std::any_of(accesses.begin(), accesses.end(),
                                         [](const Access* access) { return access->is_store; });

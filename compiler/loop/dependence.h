@@ -24,7 +24,7 @@ class LoopFacts {
   const std::vector<Expr>& nodes() const { return nodes_; }
   bool has_inner_loop() const { return has_inner_loop_; }
   bool has_vector_loop() const { return has_vector_loop_; }
-  bool has_allocation() const { return has_allocation_; }
+  bool has_allocation() const { return !allocated_.empty(); }
   bool has_accumulation() const { return has_accumulation_; }
   // Some inner extent or branch condition may differ between iterations.
   bool has_varying_control() const { return has_varying_control_; }
@@ -40,9 +40,9 @@ class LoopFacts {
   // stride_of in the loop's variable; null too if scalars of the body are involved.
   Expr stride(const Expr& index) const;
 
-  // No iteration touches an element that another one writes. Accesses to Space::worker and
-  // Space::shared are left out if `workers_apart`: every worker or block has its own, and fills it
-  // in each iteration.
+  // No iteration touches an element that another one writes. Buffers that the body allocates are
+  // each iteration's own. Accesses to Space::worker and Space::shared are left out if
+  // `workers_apart`: every worker or block has its own, and fills it in each iteration.
   bool iterations_are_independent(bool workers_apart) const;
 
  private:
@@ -56,12 +56,12 @@ class LoopFacts {
   std::vector<Expr> nodes_;
   std::unordered_set<const ExprNode*> seen_;
   std::unordered_set<const ExprNode*> varying_;
-  std::unordered_set<int> declared_;  // scalars of the body
+  std::unordered_set<int> declared_;   // scalars of the body
+  std::unordered_set<int> allocated_;  // its buffers
   std::unordered_set<int> reduced_;
   std::vector<DType> accumulated_dtypes_;
   bool has_inner_loop_ = false;
   bool has_vector_loop_ = false;
-  bool has_allocation_ = false;
   bool has_accumulation_ = false;
   bool has_varying_control_ = false;
   bool reads_reduced_ = false;

@@ -79,6 +79,7 @@ enum class Space : std::uint8_t {
   worker,     // a slice of the arena per worker: scratch inside one iteration of a parallel loop
   registers,  // constant size, only constant indices after unrolling: held in registers; inside a
               // block loop every thread has its own
+  stack,      // constant size, a few KB of the thread's stack
   shared      // GPU: constant size, one copy per block
 };
 
@@ -143,7 +144,7 @@ struct Declare {
   Variable variable;
   Expr init;
 };
-// A register, worker or shared buffer that lives until the end of the enclosing block.
+// A register, stack, worker or shared buffer that lives until the end of the enclosing block.
 struct Allocate {
   BufferRef buffer;
 };

@@ -458,6 +458,7 @@ void Printer::write_branch(const If& branch) {
 
 std::string_view role_of(const BufferRef& buffer) {
   if (buffer != nullptr && buffer->space == Space::registers) return "registers ";
+  if (buffer != nullptr && buffer->space == Space::stack) return "stack ";
   return buffer != nullptr && buffer->space == Space::shared ? "shared " : "worker ";
 }
 

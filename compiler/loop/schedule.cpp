@@ -138,6 +138,16 @@ For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
 
 }  // namespace
 
+bool vectorize_loop(For& loop, int lanes_bytes) {
+  for (const Gathers allowed : {Gathers::none, Gathers::some}) {
+    For wide = loop;
+    if (!try_vectorize(wide, lanes_bytes, allowed)) continue;
+    loop = std::move(wide);
+    return true;
+  }
+  return false;
+}
+
 Kernel vectorize(const Kernel& kernel, int lanes_bytes) {
   Kernel result = kernel;
   for (const Gathers allowed : {Gathers::none, Gathers::some}) {

@@ -1,6 +1,8 @@
 // Schedules: loop-to-loop passes that decide how a kernel's loops run. They keep what it computes,
 // up to the order of floating accumulations, which they fix.
 #pragma once
+#include <functional>
+
 #include "compiler/loop/ir.h"
 
 namespace kroton::loop {
@@ -12,6 +14,17 @@ namespace kroton::loop {
 // Lanes: `lanes_bytes` over the widest element computed with. Loops of constant extent below 4
 // stay.
 Kernel vectorize(const Kernel& kernel, int lanes_bytes);
+
+// The same for one loop; false if it stays as it is.
+bool vectorize_loop(For& loop, int lanes_bytes);
+
+// Creates a buffer whose id is new in the Program.
+using NewBuffer = std::function<BufferRef(const std::string& name, DType, const Dim& size, Space)>;
+
+// Runs loops around reductions (products of a matrix and a vector, sums along columns or rows) in
+// blocks, after `vectorize`: a reduction along columns reads memory row by row into an array of
+// sums, one along rows takes several rows at once. See block_reductions.cpp.
+Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer);
 
 // Makes the kernel's outermost loop parallel if its iterations are independent of each other. A
 // one-dimensional loop is cut into chunks of a fixed size first, so that nothing depends on the

@@ -172,12 +172,16 @@ void Verifier::check(const Allocate& s) {
   require(s.buffer->space != Space::global,
           "buffer '" + s.buffer->name + "' is allocated in global space");
   const bool is_scratch = s.buffer->space == Space::worker;
+  const bool is_stack = s.buffer->space == Space::stack;
   require(is_scratch || s.buffer->size.is_constant(),
-          std::string(s.buffer->space == Space::shared ? "shared" : "register") + " buffer '" +
-              s.buffer->name + "' has the size " + s.buffer->size.to_string() +
+          std::string(is_stack                           ? "stack"
+                      : s.buffer->space == Space::shared ? "shared"
+                                                         : "register") +
+              " buffer '" + s.buffer->name + "' has the size " + s.buffer->size.to_string() +
               ", which is not constant");
-  require(!is_scratch || !is_inside(LoopKind::block),
-          "buffer '" + s.buffer->name + "' is a worker's, allocated inside a block loop");
+  require((!is_scratch && !is_stack) || !is_inside(LoopKind::block),
+          "buffer '" + s.buffer->name + "' is a " + (is_stack ? "thread" : "worker") +
+              "'s, allocated inside a block loop");
   require(s.buffer->space != Space::shared ||
               (is_inside(LoopKind::block) && !is_inside(LoopKind::thread)),
           "shared buffer '" + s.buffer->name +

@@ -95,7 +95,9 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
 std::vector<loop::Kernel> lower_gpu_dot(KernelContext& context);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);
-// Schedules for kernels without one of their own: vectors and threads, or blocks of threads.
-loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine);
+// Schedules for kernels without one of their own: vectors and threads, or blocks of threads. Given
+// a table for the buffers it makes, it runs loops around reductions in blocks.
+loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine,
+                      BufferTable* buffers = nullptr);
 
 }  // namespace kroton

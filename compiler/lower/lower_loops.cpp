@@ -395,7 +395,7 @@ class LoopsLowering {
 
   loop::Kernel finish(loop::Kernel kernel) const {
     kernel.work = loop::size(element_count(cluster_.domain) * Dim(context_.cost()));
-    return schedule(kernel, machine_);
+    return schedule(kernel, machine_, &context_.buffers());
   }
 
   static void append(loop::Block& block, loop::Block more) {

@@ -87,10 +87,18 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
   return schedule(kernel, machine);
 }
 
-loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine) {
+loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, BufferTable* buffers) {
   const loop::Kernel simpler = loop::collapse_loops(loop::simplify(kernel));
   if (machine.gpu) return loop::schedule_for_gpu(simpler);
-  return loop::parallelize(loop::vectorize(simpler, machine.vector_bytes));
+  loop::Kernel wide = loop::vectorize(simpler, machine.vector_bytes);
+  if (buffers != nullptr) {
+    wide = loop::block_reductions(
+        wide, machine.vector_bytes,
+        [&](const std::string& name, DType dtype, const Dim& size, loop::Space space) {
+          return buffers->create(name, dtype, size, space);
+        });
+  }
+  return loop::parallelize(wide);
 }
 
 }  // namespace kroton

@@ -103,6 +103,36 @@ inline Contents outcome(const Kernel& kernel, const Sizes& sizes, const Contents
   return contents;
 }
 
+// Vector and parallel loops backwards: whatever order their iterations take, the result must be
+// the same.
+inline Block backwards(const Block& block) {
+  Block result;
+  for (const Stmt& s : block) {
+    const For* found = as_for(s);
+    if (found == nullptr) {
+      result.push_back(s);
+      continue;
+    }
+    For loop = *found;
+    loop.body = backwards(loop.body);
+    if (loop.kind == LoopKind::vector || loop.kind == LoopKind::parallel) {
+      loop.kind = LoopKind::serial;
+      const Variable turned{loop.variable.id + 1000, DType::i64, loop.variable.name};
+      loop.body =
+          substitute(loop.body, {{loop.variable, loop.extent - integer(1) - variable(turned)}});
+      loop.variable = turned;
+    }
+    result.push_back(statement(std::move(loop)));
+  }
+  return result;
+}
+
+inline Kernel backwards(const Kernel& kernel) {
+  Kernel result = kernel;
+  result.body = backwards(kernel.body);
+  return result;
+}
+
 // A random kernel over rank 1 to 3 with constant and symbolic sizes: elementwise chains,
 // broadcasts, transposed and reshaped reads, reductions over the last or the first axis, selects.
 class RandomKernel {

@@ -56,30 +56,6 @@ Block map_1d(const Expr& value, const Expr& extent = size(n)) {
   return {serial(i, extent, {Store{y, vi, value}})};
 }
 
-// Vector and parallel loops backwards: whatever order their iterations take, the result must be
-// the same.
-Block backwards(const Block& block) {
-  Block result;
-  for (const Stmt& s : block) {
-    const For* found = as_for(s);
-    if (found == nullptr) {
-      result.push_back(s);
-      continue;
-    }
-    For loop = *found;
-    loop.body = backwards(loop.body);
-    if (loop.kind == LoopKind::vector || loop.kind == LoopKind::parallel) {
-      loop.kind = LoopKind::serial;
-      const Variable turned{loop.variable.id + 1000, DType::i64, loop.variable.name};
-      loop.body =
-          substitute(loop.body, {{loop.variable, loop.extent - integer(1) - variable(turned)}});
-      loop.variable = turned;
-    }
-    result.push_back(statement(std::move(loop)));
-  }
-  return result;
-}
-
 }  // namespace
 
 TEST_CASE("vectorize: elementwise loops take the target's width") {
@@ -260,8 +236,7 @@ TEST_CASE("schedules keep what random kernels compute, in any order of the itera
     const std::string text = loops(after);
     vector_loops += text.find("vector") != std::string::npos ? 1 : 0;
     parallel_loops += text.find("parallel") != std::string::npos ? 1 : 0;
-    Kernel turned = after;
-    turned.body = backwards(after.body);
+    const Kernel turned = backwards(after);
     const std::int64_t choices[] = {0, 1, 3, 17};
     for (unsigned round = 0; round < 2; ++round) {
       const Sizes sizes{{"m", choices[(seed + round) % 4]},

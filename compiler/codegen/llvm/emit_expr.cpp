@@ -335,7 +335,9 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
     std::int64_t step = 0;
     if (stride && loop::is_integer_constant(stride, step) && step == 1) {
       llvm::Value* pointer = address(e.buffer, print_at_base(index));
-      value = lanes_->mask
+      // What an allocated buffer holds past the last lane is never used, but may be read: a plain
+      // load can become a register.
+      value = lanes_->mask && !is_on_stack(e.buffer)
                   ? builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask,
                                               llvm::Constant::getNullValue(type))
                   : static_cast<llvm::Value*>(

@@ -191,10 +191,11 @@ void KernelEmitter::print_block(const loop::Block& block) {
       const bool lanes = lanes_.has_value();
       declare(d->variable, lanes ? splat(init) : init.value, lanes);
     } else if (const auto* a = std::get_if<loop::Allocate>(&stmt)) {
-      if (a->buffer->space == loop::Space::registers) {
-        llvm::Type* type =
-            llvm::ArrayType::get(memory_type(context_, a->buffer->dtype),
-                                 static_cast<std::uint64_t>(a->buffer->size.constant()));
+      if (is_on_stack(a->buffer)) {
+        // With room for a whole vector at its end, see print_load.
+        llvm::Type* type = llvm::ArrayType::get(
+            memory_type(context_, a->buffer->dtype),
+            static_cast<std::uint64_t>(a->buffer->size.constant() + most_lanes));
         buffers_[a->buffer->id] = entry_slot(type, a->buffer->name, 64);
         mutable_buffers_.insert(a->buffer->id);
       }
@@ -436,52 +437,134 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   }
 
   // The fixed tree: copies first, then halves of the lanes, then the value from before the loop.
-  for (Accumulator& a : accumulators) {
-    const auto take = [&](const Scalar& s) {
-      return builder_.CreateLoad(s.slot->getAllocatedType(), s.slot);
-    };
+  // Those with the same operation share its steps.
+  const auto take = [&](const Scalar& s) {
+    return builder_.CreateLoad(s.slot->getAllocatedType(), s.slot);
+  };
+  std::map<std::pair<Op, DType>, std::vector<const Accumulator*>> alike;
+  for (const Accumulator& a : accumulators) {
     if (a.plain) {
-      const DType dtype = a.plain->variable.dtype;
-      llvm::Value* lanes = take(a.copies[0]);
-      for (std::size_t k = 1; k < a.copies.size(); ++k) {
-        lanes = combine(a.plain->op, dtype, lanes, take(a.copies[k]));
-      }
-      // Vectors narrower than a register would be widened again: there the upper half idles.
-      const std::int64_t fewest = 16 / size_of(dtype);
-      for (std::int64_t half = width / 2; half >= 1; half /= 2) {
-        const std::int64_t kept = std::min(width, std::max(half, fewest));
-        std::vector<int> low, high;
-        for (std::int64_t k = 0; k < kept; ++k) {
-          low.push_back(static_cast<int>(k));
-          high.push_back(k < half ? static_cast<int>(k + half) : llvm::PoisonMaskElem);
-        }
-        lanes = combine(a.plain->op, dtype, builder_.CreateShuffleVector(lanes, low),
-                        builder_.CreateShuffleVector(lanes, high));
-      }
-      llvm::Value* total = builder_.CreateExtractElement(lanes, std::uint64_t{0});
-      builder_.CreateStore(combine(a.plain->op, dtype, take(a.outside), total), a.outside.slot);
-      scalars_[a.plain->variable.id] = a.outside;
-    } else {
-      scalars_[a.arg->best.id] = a.outside;
-      scalars_[a.arg->position.id] = a.outside_position;
-      for (std::size_t k = 0; k < a.copies.size(); ++k) {
-        llvm::Value* values = take(a.copies[k]);
-        llvm::Value* positions = take(a.positions[k]);
-        for (std::int64_t lane = 0; lane < width; ++lane) {
-          llvm::Value* value =
-              builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
-          llvm::Value* at =
-              builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
-          llvm::Value* best = take(a.outside);
-          llvm::Value* position = take(a.outside_position);
-          llvm::Value* better = arg_better(*a.arg, value, best, at, position);
-          builder_.CreateStore(builder_.CreateSelect(better, value, best), a.outside.slot);
-          builder_.CreateStore(builder_.CreateSelect(better, at, position),
-                               a.outside_position.slot);
-        }
+      alike[{a.plain->op, a.plain->variable.dtype}].push_back(&a);
+      continue;
+    }
+    scalars_[a.arg->best.id] = a.outside;
+    scalars_[a.arg->position.id] = a.outside_position;
+    for (std::size_t k = 0; k < a.copies.size(); ++k) {
+      llvm::Value* values = take(a.copies[k]);
+      llvm::Value* positions = take(a.positions[k]);
+      for (std::int64_t lane = 0; lane < width; ++lane) {
+        llvm::Value* value =
+            builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
+        llvm::Value* at =
+            builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
+        llvm::Value* best = take(a.outside);
+        llvm::Value* position = take(a.outside_position);
+        llvm::Value* better = arg_better(*a.arg, value, best, at, position);
+        builder_.CreateStore(builder_.CreateSelect(better, value, best), a.outside.slot);
+        builder_.CreateStore(builder_.CreateSelect(better, at, position), a.outside_position.slot);
       }
     }
   }
+  for (const auto& [kind, members] : alike) {
+    const auto [op, dtype] = kind;
+    std::vector<llvm::Value*> lanes, before;
+    for (const Accumulator* a : members) {
+      lanes.push_back(take(a->copies[0]));
+      for (std::size_t k = 1; k < a->copies.size(); ++k) {
+        lanes.back() = combine(op, dtype, lanes.back(), take(a->copies[k]));
+      }
+      before.push_back(take(a->outside));
+    }
+    const std::vector<llvm::Value*> totals = combine_lanes(op, dtype, lanes, before);
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      builder_.CreateStore(totals[k], members[k]->outside.slot);
+      scalars_[members[k]->plain->variable.id] = members[k]->outside;
+    }
+  }
+}
+
+// Combines the lanes of each vector by halves, and the value from before with the result. Pairs of
+// vectors are packed into one on the way, each to its own block of lanes, so that a step costs for
+// all of them little more than for one.
+std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
+                                                       const std::vector<llvm::Value*>& lanes,
+                                                       const std::vector<llvm::Value*>& before) {
+  const auto width = static_cast<int>(
+      llvm::cast<llvm::FixedVectorType>(lanes.front()->getType())->getNumElements());
+  constexpr int nothing = -1;
+  struct Packed {
+    llvm::Value* lanes = nullptr;
+    std::vector<int> members;  // by block of lanes
+  };
+  std::vector<Packed> packed;
+  for (llvm::Value* v : lanes) packed.push_back({v, {static_cast<int>(packed.size())}});
+  int block = width;  // lanes that belong to one result
+  for (; block > 1 && packed.size() > 1; block /= 2) {
+    const int half = block / 2;
+    // Blocks of 16 bytes alternate: then no lane leaves its 16 bytes, which is cheap.
+    const bool alternate = block * size_of(dtype) == 16;
+    if (packed.size() % 2 == 1) {
+      packed.push_back({llvm::PoisonValue::get(lanes.front()->getType()),
+                        std::vector<int>(packed.back().members.size(), nothing)});
+    }
+    std::vector<Packed> next;
+    for (std::size_t k = 0; k < packed.size(); k += 2) {
+      const auto count = static_cast<int>(packed[k].members.size());
+      Packed both;
+      std::vector<int> low, high;
+      for (int at = 0; at < 2 * count; ++at) {
+        const int of = alternate ? at % 2 : at / count;
+        const int from = alternate ? at / 2 : at % count;
+        both.members.push_back(
+            packed[k + static_cast<std::size_t>(of)].members[static_cast<std::size_t>(from)]);
+        for (int l = 0; l < half; ++l) {
+          low.push_back(of * width + from * block + l);
+          high.push_back(low.back() + half);
+        }
+      }
+      both.lanes = combine(
+          op, dtype, builder_.CreateShuffleVector(packed[k].lanes, packed[k + 1].lanes, low),
+          builder_.CreateShuffleVector(packed[k].lanes, packed[k + 1].lanes, high));
+      next.push_back(std::move(both));
+    }
+    packed = std::move(next);
+  }
+  std::vector<llvm::Value*> totals(lanes.size());
+  for (Packed& p : packed) {
+    const auto count = static_cast<int>(p.members.size());
+    // One block shrinks as it is halved, but to no less than a register, to which it would be
+    // widened again; several stay where they are, and are picked at the end.
+    const int fewest = std::min(width, static_cast<int>(16 / size_of(dtype)));
+    for (int half = block / 2; half >= 1; half /= 2) {
+      std::vector<int> low, high;
+      const int all = count == 1 ? std::max(half, fewest) : width;
+      for (int l = 0; l < all; ++l) {
+        low.push_back(l);
+        high.push_back(l % block < half ? l + half : nothing);
+      }
+      llvm::Value* upper = builder_.CreateShuffleVector(p.lanes, high);
+      if (count == 1) p.lanes = builder_.CreateShuffleVector(p.lanes, low);
+      p.lanes = combine(op, dtype, p.lanes, upper);
+    }
+    std::vector<int> firsts;
+    for (int at = 0; at < count; ++at) firsts.push_back(at * block);
+    if (block > 1) p.lanes = builder_.CreateShuffleVector(p.lanes, firsts);
+    llvm::Value* earlier = llvm::PoisonValue::get(p.lanes->getType());
+    for (int at = 0; at < count; ++at) {
+      const int member = p.members[static_cast<std::size_t>(at)];
+      if (member == nothing) continue;
+      earlier = builder_.CreateInsertElement(earlier, before[static_cast<std::size_t>(member)],
+                                             static_cast<std::uint64_t>(at));
+    }
+    p.lanes = combine(op, dtype, earlier, p.lanes);
+    for (int at = 0; at < count; ++at) {
+      const int member = p.members[static_cast<std::size_t>(at)];
+      if (member == nothing) continue;
+      totals[static_cast<std::size_t>(member)] =
+          builder_.CreateExtractElement(p.lanes, static_cast<std::uint64_t>(at));
+    }
+  }
+  return totals;
 }
 
 // Runs the body if `rest` is not 0.
@@ -546,7 +629,11 @@ void KernelEmitter::print_store(const loop::Store& store) {
   std::int64_t step = 0;
   if (stride && loop::is_integer_constant(stride, step) && step == 1) {
     llvm::Value* pointer = address(store.buffer, print_at_base(store.index));
-    if (lanes_->mask) {
+    if (lanes_->mask && is_on_stack(store.buffer)) {
+      llvm::Value* old = builder_.CreateAlignedLoad(lanes->getType(), pointer, alignment(dtype));
+      builder_.CreateAlignedStore(builder_.CreateSelect(lanes_->mask, lanes, old), pointer,
+                                  alignment(dtype));
+    } else if (lanes_->mask) {
       builder_.CreateMaskedStore(lanes, pointer, alignment(dtype), lanes_->mask);
     } else {
       builder_.CreateAlignedStore(lanes, pointer, alignment(dtype));

@@ -14,6 +14,13 @@ struct Printed {
   bool lanes = false;
 };
 
+// Of the widest vectors, 64 bytes of f32.
+constexpr std::int64_t most_lanes = 16;
+
+inline bool is_on_stack(const loop::BufferRef& buffer) {
+  return buffer->space == loop::Space::registers || buffer->space == loop::Space::stack;
+}
+
 class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
@@ -86,6 +93,9 @@ class KernelEmitter {
   void print_accumulate(const loop::Accumulate& accumulate);
   void print_accumulate(const loop::AccumulateArg& accumulate);
   llvm::Value* combine(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
+  std::vector<llvm::Value*> combine_lanes(loop::Op op, DType dtype,
+                                          const std::vector<llvm::Value*>& lanes,
+                                          const std::vector<llvm::Value*>& before);
   llvm::Constant* identity(loop::Op op, DType dtype);
   llvm::Value* arg_better(const loop::AccumulateArg& a, llvm::Value* value, llvm::Value* best,
                           llvm::Value* at, llvm::Value* position);

@@ -1,0 +1,474 @@
+// Loops around reductions, a block of their results at a time. Such a loop,
+//
+//   for i { var sum = 0   for k { sum += value(i, k) }   y[i] = f(sum) }
+//
+// becomes three, with the sums of a block of i in an array: one that starts the sums, the
+// reduction, and one that uses them. The first and the last are vector loops over i. The reduction
+// runs either by columns, the vectors over i inside k, so that memory is read row by row; or, where
+// k is the contiguous axis, by rows: vectors over k, several i at once, which share what does not
+// depend on i and whose lanes are combined together.
+#include <algorithm>
+#include <bit>
+
+#include "compiler/loop/dependence.h"
+#include "compiler/loop/schedule.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+// By columns: that many vectors of sums stay in registers; more are an array of that many bytes,
+// to which that many steps of k are added at a time. Both fit the first cache, and the array is
+// wide enough for memory to be read in long runs.
+constexpr std::int64_t most_register_vectors = 8;
+constexpr std::int64_t array_bytes = 4096;
+constexpr int steps_together = 4;
+// A reduction of no more known steps is left as it is, all of it in registers.
+constexpr std::int64_t few_steps = 32;
+
+// By rows: rows at once, and vectors of each. Together they hide the latency of an addition.
+constexpr int rows_together = 4;
+constexpr int vectors_together = 8;
+// The elements of a block of rows, as many as are handed to a thread at least; a longer row alone
+// keeps it busy.
+constexpr std::int64_t block_elements = 16384;
+constexpr std::int64_t most_block_rows = 256;
+// Operations and loads of one step; more of them are not worth several copies.
+constexpr int most_operations = 8;
+
+Expr quotient(const Expr& extent, std::int64_t by) {
+  if (const std::optional<Dim> dim = as_dim(extent)) return size(floor_div(*dim, by));
+  return binary(Op::floor_div, extent, integer(by));
+}
+
+// The product of the extents of the loops in the nest where it is known.
+std::optional<std::int64_t> known_steps(const For& nest) {
+  std::int64_t steps = 0;
+  if (!is_integer_constant(nest.extent, steps)) return std::nullopt;
+  std::int64_t inner = 1;
+  for (const Stmt& s : nest.body) {
+    const For* loop = as_for(s);
+    if (loop == nullptr) continue;
+    const std::optional<std::int64_t> known = known_steps(*loop);
+    if (!known) return std::nullopt;
+    inner = std::max(inner, *known);
+  }
+  return steps * inner;
+}
+
+int operations(const For& nest) {
+  const LoopFacts facts(nest);
+  return static_cast<int>(
+      std::count_if(facts.nodes().begin(), facts.nodes().end(), [](const Expr& e) {
+        return !e->args.empty() && (e->op == Op::load || e->dtype != DType::i64);
+      }));
+}
+
+// A loop around reductions, as this pass understands it.
+struct Candidate {
+  std::vector<Variable> sums;
+  std::vector<const For*> reductions;
+  bool stores = false;  // inside a reduction
+  int widest = 4;       // bytes of a sum
+};
+
+class Blocker {
+ public:
+  Blocker(int next_id, int lanes_bytes, const NewBuffer& new_buffer)
+      : next_id_(next_id), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
+
+  Block operator()(const Block& block) {
+    Block result;
+    for (const Stmt& s : block) {
+      if (const For* loop = as_for(s)) {
+        add_loop(*loop, result);
+      } else if (const If* branch = as_if(s)) {
+        result.push_back(statement(
+            If{branch->condition, (*this)(branch->then_body), (*this)(branch->else_body)}));
+      } else {
+        result.push_back(s);
+      }
+    }
+    return result;
+  }
+
+ private:
+  // A block of the loop's iterations, from `start` on.
+  struct Part {
+    const For* loop = nullptr;
+    Expr start, extent;
+    bool by_columns = false;
+    bool in_registers = false;
+    int rows = 1;           // at once
+    int copies = 1;         // vectors of each
+    std::int64_t size = 0;  // of the arrays
+    std::vector<std::pair<Variable, BufferRef>> arrays;
+  };
+
+  void add_loop(const For& loop, Block& result) {
+    const std::optional<Candidate> candidate = find(loop);
+    if (candidate && loop.kind == LoopKind::vector && add_by_columns(loop, *candidate, result)) {
+      return;
+    }
+    if (candidate && loop.kind == LoopKind::serial && add_by_rows(loop, *candidate, result)) return;
+    For kept = loop;
+    if (loop.kind == LoopKind::serial) kept.body = (*this)(loop.body);
+    result.push_back(statement(std::move(kept)));
+  }
+
+  // What a nest of loops inside may do: accumulate into `sums`, and store.
+  static bool note_reduction(const For& nest, Candidate& found) {
+    for (const Stmt& s : nest.body) {
+      if (const For* inner = as_for(s)) {
+        if (!note_reduction(*inner, found)) return false;
+      } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
+        if (std::find(found.sums.begin(), found.sums.end(), sum->variable) == found.sums.end()) {
+          return false;
+        }
+      } else if (std::holds_alternative<Store>(s)) {
+        found.stores = true;
+      } else {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  static std::optional<Candidate> find(const For& loop) {
+    if (loop.unrolled > 0) return std::nullopt;
+    Candidate found;
+    for (const Stmt& s : loop.body) {
+      if (const auto* declare = std::get_if<Declare>(&s)) {
+        found.sums.push_back(declare->variable);
+        found.widest = std::max(found.widest, static_cast<int>(size_of(declare->variable.dtype)));
+      } else if (const For* inner = as_for(s)) {
+        found.reductions.push_back(inner);
+        if (!note_reduction(*inner, found)) return std::nullopt;
+      } else if (!std::holds_alternative<Store>(s)) {
+        return std::nullopt;
+      }
+    }
+    if (found.sums.empty() || found.reductions.empty()) return std::nullopt;
+    return found;
+  }
+
+  bool add_by_columns(const For& loop, const Candidate& candidate, Block& result) {
+    const LoopFacts facts(loop);
+    if (facts.reduces() || facts.has_vector_loop()) return false;
+    const bool few =
+        std::all_of(candidate.reductions.begin(), candidate.reductions.end(), [](const For* nest) {
+          const std::optional<std::int64_t> steps = known_steps(*nest);
+          return steps && *steps <= few_steps;
+        });
+    if (few) return false;
+    Part part;
+    part.loop = &loop;
+    part.by_columns = true;
+    part.size = array_bytes / candidate.widest;
+    std::int64_t extent = 0;
+    if (is_integer_constant(loop.extent, extent)) {
+      const std::int64_t vectors = (extent + loop.width - 1) / loop.width;
+      part.in_registers =
+          vectors * static_cast<std::int64_t>(candidate.sums.size()) <= most_register_vectors;
+      if (part.in_registers || extent < part.size) part.size = vectors * loop.width;
+    }
+    add_blocks(part, candidate, result);
+    return true;
+  }
+
+  bool add_by_rows(const For& loop, const Candidate& candidate, Block& result) {
+    const LoopFacts facts(loop);
+    if (candidate.stores || !facts.has_vector_loop() || facts.reduces() || facts.reads_reduced() ||
+        facts.has_varying_control() || !facts.iterations_are_independent(false)) {
+      return false;
+    }
+    std::int64_t longest = 0;
+    bool all_known = true;
+    for (const For* nest : candidate.reductions) {
+      if (operations(*nest) > most_operations) return false;
+      const std::optional<std::int64_t> steps = known_steps(*nest);
+      all_known = all_known && steps;
+      longest = std::max(longest, steps.value_or(0));
+    }
+    if (longest >= block_elements) return false;
+    Part part;
+    part.loop = &loop;
+    part.size = rows_together;
+    if (all_known) {
+      const auto fitting = std::bit_floor(
+          static_cast<std::uint64_t>(block_elements / std::max<std::int64_t>(longest, 1)));
+      part.size = std::clamp(static_cast<std::int64_t>(fitting), part.size, most_block_rows);
+    }
+    part.rows = rows_together;
+    std::int64_t extent = 0;
+    if (is_integer_constant(loop.extent, extent)) {
+      part.size = std::min(part.size, extent);
+      part.rows = static_cast<int>(std::min<std::int64_t>(part.rows, extent));
+    }
+    const auto sums = static_cast<int>(candidate.sums.size());
+    part.copies = std::max(1, vectors_together / (part.rows * sums));
+    add_blocks(part, candidate, result);
+    return true;
+  }
+
+  Variable fresh(const std::string& name, DType dtype = DType::i64) {
+    return {next_id_++, dtype, name};
+  }
+
+  For loop_over(const std::string& name, const Expr& extent) {
+    For loop;
+    loop.variable = fresh(name);
+    loop.extent = extent;
+    return loop;
+  }
+
+  void add_blocks(Part& part, const Candidate& candidate, Block& result) {
+    const For& loop = *part.loop;
+    for (const Variable& sum : candidate.sums) {
+      part.arrays.emplace_back(sum,
+                               new_buffer_(sum.name + "s", sum.dtype, Dim(part.size),
+                                           part.in_registers ? Space::registers : Space::stack));
+    }
+    std::int64_t extent = 0;
+    if (is_integer_constant(loop.extent, extent) && extent <= part.size) {
+      part.start = integer(0);
+      part.extent = loop.extent;
+      add_part(part, result);
+      return;
+    }
+    For blocks = loop_over(loop.variable.name + "_block", integer(0));
+    const std::optional<Dim> dim = as_dim(loop.extent);
+    blocks.extent = dim ? size(ceil_div(*dim, part.size))
+                        : quotient(loop.extent + integer(part.size - 1), part.size);
+    part.start = variable(blocks.variable) * integer(part.size);
+    part.extent = binary(Op::min, loop.extent - part.start, integer(part.size));
+    add_part(part, blocks.body);
+    result.push_back(statement(std::move(blocks)));
+  }
+
+  void add_part(const Part& part, Block& result) {
+    for (const auto& [sum, array] : part.arrays) result.push_back(Allocate{array});
+    Block straight;
+    for (const Stmt& s : part.loop->body) {
+      const For* nest = as_for(s);
+      if (nest == nullptr) {
+        straight.push_back(s);
+        continue;
+      }
+      add_straight(part, straight, result);
+      straight.clear();
+      if (part.by_columns) {
+        add_columns(part, *nest, result);
+      } else {
+        add_rows(part, *nest, result);
+      }
+    }
+    add_straight(part, straight, result);
+  }
+
+  // What a reduction's or a straight statement's variables are at the block's iteration `at`.
+  static std::vector<std::pair<Variable, Expr>> values_at(const Part& part, const Expr& at) {
+    std::vector<std::pair<Variable, Expr>> values{{part.loop->variable, part.start + at}};
+    for (const auto& [sum, array] : part.arrays) values.emplace_back(sum, load(array, at));
+    return values;
+  }
+
+  // The statements for that iteration, with the sums in their arrays.
+  static Block with_arrays(const Part& part, const Block& block, const Expr& at) {
+    Block result = substitute(block, values_at(part, at));
+    for (Stmt& s : result) {
+      if (const auto* declare = std::get_if<Declare>(&s)) {
+        s = Store{array_of(part, declare->variable), at, declare->init};
+      } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
+        const BufferRef& array = array_of(part, sum->variable);
+        s = Store{array, at, binary(sum->op, load(array, at), sum->value)};
+      }
+    }
+    return result;
+  }
+
+  static const BufferRef& array_of(const Part& part, const Variable& sum) {
+    return std::find_if(part.arrays.begin(), part.arrays.end(),
+                        [&](const auto& entry) { return entry.first == sum; })
+        ->second;
+  }
+
+  void add_straight(const Part& part, const Block& block, Block& result) {
+    if (block.empty()) return;
+    For lanes = loop_over(part.loop->variable.name, part.extent);
+    lanes.body = with_arrays(part, block, variable(lanes.variable));
+    if (part.by_columns) {
+      make_lanes(part, lanes);
+    } else {
+      vectorize_loop(lanes, lanes_bytes_);
+    }
+    result.push_back(statement(std::move(lanes)));
+  }
+
+  static void make_lanes(const Part& part, For& lanes) {
+    lanes.kind = LoopKind::vector;
+    lanes.width = part.loop->width;
+    if (part.in_registers) lanes.unrolled = static_cast<int>(part.size);
+  }
+
+  // By columns: the vectors over the block's iterations innermost.
+  void add_columns(const Part& part, const For& nest, Block& result) {
+    const bool only_sums = std::all_of(nest.body.begin(), nest.body.end(), [](const Stmt& s) {
+      return std::holds_alternative<Accumulate>(s);
+    });
+    std::int64_t extent = 0;
+    const bool is_short = is_integer_constant(nest.extent, extent) && extent < steps_together;
+    if (!only_sums || part.in_registers || is_short) {
+      For steps = nest;
+      steps.body = lanes_over(part, nest.body);
+      result.push_back(statement(std::move(steps)));
+      return;
+    }
+    const Expr whole = quotient(nest.extent, steps_together);
+    For steps = loop_over(nest.variable.name, whole);
+    const Expr first = variable(steps.variable) * integer(steps_together);
+    For lanes = loop_over(part.loop->variable.name, part.extent);
+    make_lanes(part, lanes);
+    lanes.body = added_together(part, nest, first, variable(lanes.variable));
+    steps.body = {statement(std::move(lanes))};
+    result.push_back(statement(std::move(steps)));
+
+    const Expr done = whole * integer(steps_together);
+    For rest = loop_over(nest.variable.name, nest.extent - done);
+    rest.body =
+        lanes_over(part, substitute(nest.body, {{nest.variable, done + variable(rest.variable)}}));
+    if (is_integer_constant(rest.extent, extent) && extent == 0) return;
+    result.push_back(statement(std::move(rest)));
+  }
+
+  // The body of a nest: a vector loop for the statements between inner loops, and inside those.
+  Block lanes_over(const Part& part, const Block& body) {
+    Block result;
+    Block straight;
+    for (const Stmt& s : body) {
+      const For* inner = as_for(s);
+      if (inner == nullptr) {
+        straight.push_back(s);
+        continue;
+      }
+      add_straight(part, straight, result);
+      straight.clear();
+      add_columns(part, *inner, result);
+    }
+    add_straight(part, straight, result);
+    return result;
+  }
+
+  // sum = ((sum + value(first)) + value(first + 1)) + ... for each sum of the nest's body.
+  static Block added_together(const Part& part, const For& nest, const Expr& first,
+                              const Expr& at) {
+    Block result;
+    auto values = values_at(part, at);
+    values.emplace_back(nest.variable, first);
+    for (const Stmt& s : nest.body) {
+      const auto& sum = std::get<Accumulate>(s);
+      const BufferRef& array = array_of(part, sum.variable);
+      Expr total = load(array, at);
+      for (int k = 0; k < steps_together; ++k) {
+        values.back().second = first + integer(k);
+        total = binary(sum.op, total, substitute(sum.value, values));
+      }
+      result.push_back(Store{array, at, total});
+    }
+    return result;
+  }
+
+  // By rows: several of the block's iterations at a time, then those left over.
+  void add_rows(const Part& part, const For& nest, Block& result) {
+    const Expr whole = quotient(part.extent, part.rows);
+    const Expr done = whole * integer(part.rows);
+    const Expr left = part.extent - done;
+    std::int64_t known = 0;
+    if (!is_integer_constant(whole, known) || known > 0) {
+      For groups = loop_over(part.loop->variable.name, whole);
+      groups.body = rows_at(part, nest, variable(groups.variable) * integer(part.rows), part.rows);
+      result.push_back(statement(std::move(groups)));
+    }
+    if (!is_integer_constant(left, known)) {
+      For rest = loop_over(part.loop->variable.name, left);
+      rest.body = rows_at(part, nest, done + variable(rest.variable), 1);
+      result.push_back(statement(std::move(rest)));
+    } else if (known > 0) {
+      For rest = loop_over(part.loop->variable.name, integer(1));
+      rest.body = rows_at(part, nest, done + variable(rest.variable), static_cast<int>(known));
+      result.push_back(statement(std::move(rest)));
+    }
+  }
+
+  // One row of several: what stands for the block's iteration, and for its sums.
+  struct Row {
+    Expr at;
+    std::vector<std::pair<Variable, Variable>> sums;
+  };
+
+  Block rows_at(const Part& part, const For& nest, const Expr& first, int count) {
+    std::vector<Row> rows;
+    Block result;
+    for (int r = 0; r < count; ++r) {
+      Row row{first + integer(r), {}};
+      for (const auto& [sum, array] : part.arrays) {
+        if (!accumulates(nest, sum)) continue;
+        row.sums.emplace_back(sum, fresh(sum.name, sum.dtype));
+        result.push_back(Declare{row.sums.back().second, load(array, row.at)});
+      }
+      rows.push_back(std::move(row));
+    }
+    result.push_back(statement(jammed(part, nest, rows)));
+    for (const Row& row : rows) {
+      for (const auto& [sum, own] : row.sums) {
+        result.push_back(Store{array_of(part, sum), row.at, variable(own)});
+      }
+    }
+    return result;
+  }
+
+  static bool accumulates(const For& nest, const Variable& sum) {
+    bool found = false;
+    visit_statements(nest.body, [&](const Stmt& s) {
+      const auto* accumulate = std::get_if<Accumulate>(&s);
+      found = found || (accumulate != nullptr && accumulate->variable == sum);
+    });
+    return found;
+  }
+
+  // The nest with every statement once per row.
+  static For jammed(const Part& part, const For& nest, const std::vector<Row>& rows) {
+    For result = nest;
+    result.body.clear();
+    result.interleave = std::min(result.interleave, part.copies);
+    for (const Stmt& s : nest.body) {
+      if (const For* inner = as_for(s)) {
+        result.body.push_back(statement(jammed(part, *inner, rows)));
+        continue;
+      }
+      const auto& accumulate = std::get<Accumulate>(s);
+      for (const Row& row : rows) {
+        const auto own = std::find_if(row.sums.begin(), row.sums.end(), [&](const auto& entry) {
+          return entry.first == accumulate.variable;
+        });
+        result.body.push_back(Accumulate{own->second, accumulate.op,
+                                         substitute(accumulate.value, values_at(part, row.at))});
+      }
+    }
+    return result;
+  }
+
+  int next_id_;
+  int lanes_bytes_;
+  const NewBuffer& new_buffer_;
+};
+
+}  // namespace
+
+Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer) {
+  Kernel result = kernel;
+  result.body = Blocker(next_variable_id(kernel), lanes_bytes, new_buffer)(kernel.body);
+  return result;
+}
+
+}  // namespace kroton::loop

@@ -155,7 +155,8 @@ MemoryUse FunctionCore::memory(std::span<const Argument> arguments) const {
     }
   });
   use.without_reuse = value(scratch) * frame.workers;
-  for (const auto& [id, bytes] : stored) use.without_reuse += value(bytes);
+  // As in the arena, each begins on a cache line.
+  for (const auto& [id, bytes] : stored) use.without_reuse += (value(bytes) + 63) / 64 * 64;
 
   const Graph& graph = *parts_->graph;
   std::set<Graph::Vertex> results(graph.outputs.begin(), graph.outputs.end());

@@ -106,16 +106,13 @@ class Session:
         elif isinstance(failure, TooSlow):
             self.slow[name, case.name] = str(failure)
 
-    def known_slow(self, name, case):
-        """Why `name` is not asked for this case."""
+    def refuse(self, name, case):
+        """Fails where it is known that this would take too long."""
         if (name, case.name) in self.slow:
-            return self.slow[name, case.name] + " before"
-        for count in cases.CHAINS:
-            if case.name == f"compile/chain{count}":
-                return None
-            if (name, f"compile/chain{count}") in self.slow and case.name.startswith("compile/chain"):
-                return f"no answer in time for chain{count}"
-        return None
+            raise Failure(self.slow[name, case.name] + " before")
+        if (name, case.shorter) in self.slow:
+            self.slow[name, case.name] = f"too slow for {case.shorter}"
+            raise Failure(self.slow[name, case.name])
 
     def close(self):
         for contender in self.running.values():
@@ -129,8 +126,7 @@ def prepare(session, case):
         if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
         try:
-            if session.known_slow(name, case):
-                raise Failure(session.known_slow(name, case))
+            session.refuse(name, case)
             session.ask(name, "prepare " + case.name)
             values = session.ask(name, "values")
             if name == "ours":
@@ -154,9 +150,12 @@ def measure_time(session, case):
         return None, {}
     options, work = session.options, 1.0
     if case.floor:
-        session.ask("floor", "prepare floor/" + case.floor[0])
-        work = session.ask("floor", "values")[0]
-        names.append("floor")
+        try:
+            session.ask("floor", "prepare floor/" + case.floor[0])
+            work = session.ask("floor", "values")[0]
+            names.append("floor")
+        except Failure as failure:
+            session.fail("floor", case, failure)
     values = {name: [] for name in names}
     taken = {name: [0.0, 0.0] for name in names}  # seconds, processor seconds
     for _ in range(options.rounds):

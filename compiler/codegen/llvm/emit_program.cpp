@@ -188,7 +188,7 @@ class ProgramEmitter {
                                buffer->name);
         break;
       case Placement::Kind::constant:
-        address = constant_data(program_.constants[static_cast<std::size_t>(place.argument)]);
+        address = constant_data(place.argument);
         break;
       case Placement::Kind::arena:
       case Placement::Kind::worker_scratch:
@@ -201,13 +201,16 @@ class ProgramEmitter {
     return addresses_[buffer->id] = address;
   }
 
-  llvm::Value* constant_data(const Array& array) {
+  llvm::GlobalVariable* constant_data(int number) {
+    llvm::GlobalVariable*& global = constants_[number];
+    if (global) return global;
+    const Array& array = program_.constants[static_cast<std::size_t>(number)];
     const auto* bytes = static_cast<const char*>(array.raw());
     auto* data = llvm::ConstantDataArray::getRaw(
         llvm::StringRef(bytes, static_cast<std::size_t>(array.nbytes())),
         static_cast<std::uint64_t>(array.nbytes()), builder_.getInt8Ty());
-    auto* global = new llvm::GlobalVariable(*module_, data->getType(), true,
-                                            llvm::GlobalValue::PrivateLinkage, data, "constant");
+    global = new llvm::GlobalVariable(*module_, data->getType(), true,
+                                      llvm::GlobalValue::PrivateLinkage, data, "constant");
     global->setAlignment(llvm::Align(64));
     return global;
   }
@@ -226,8 +229,9 @@ class ProgramEmitter {
       llvm::Value* work = scalar(kernel.work);
       arguments[4] = extent;
       if (!is_at_most(work, parallel_threshold) && !is_at_most(extent, 1)) {
-        function = start_function(function);
         arguments[2] = work;
+        arguments[3] = function;
+        function = start_function(function->getFunctionType());
       }
     }
     for (const loop::BufferRef& buffer : form.buffers) arguments.push_back(buffer_address(buffer));
@@ -241,75 +245,79 @@ class ProgramEmitter {
     return constant && constant->getSExtValue() <= bound;
   }
 
-  // The function that runs a kernel on the calling thread or on all workers: with the parameters of
-  // the kernel, but its work in the place of the worker. The kernel finds all other arguments where
-  // they are.
-  llvm::Function* start_function(llvm::Function* kernel) {
-    const std::string name = kernel->getName().str() + "_start";
-    if (llvm::Function* known = module_->getFunction(name)) return known;
-    auto* f = llvm::Function::Create(kernel->getFunctionType(), llvm::Function::InternalLinkage,
-                                     name, *module_);
+  // The function that runs a kernel of this type on the calling thread or on all workers. It has
+  // the parameters of the kernel, but its work in the place of the worker and the kernel in that of
+  // the begin: the kernel finds all others where they are.
+  llvm::Function* start_function(llvm::FunctionType* kernel) {
+    llvm::Function*& f = starts_[kernel];
+    if (f) return f;
+    std::vector<llvm::Type*> types = kernel->params();
+    llvm::Type* pointer = builder_.getPtrTy();
+    types[3] = pointer;
+    f = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
+                               llvm::Function::InternalLinkage, "start", *module_);
     f->addFnAttr(llvm::Attribute::NoUnwind);
     f->addFnAttr(llvm::Attribute::NoInline);
+    const char* names[] = {"sizes", "context", "work", "kernel", "extent"};
+    for (unsigned k = 0; k < 5; ++k) f->getArg(k)->setName(names[k]);
+    llvm::Value* context = f->getArg(1);
+    llvm::Value* extent = f->getArg(4);
     llvm::IRBuilder<> b(llvm::BasicBlock::Create(builder_.getContext(), "entry", f));
     auto* threads = llvm::BasicBlock::Create(builder_.getContext(), "threads", f);
     auto* alone = llvm::BasicBlock::Create(builder_.getContext(), "alone", f);
-    llvm::Type* pointer = b.getPtrTy();
-    llvm::Type* i64 = b.getInt64Ty();
-    llvm::Value* context = f->getArg(1);
-    llvm::Value* extent = f->getArg(4);
     const auto field = [&](std::size_t offset) {
       return b.CreateConstGEP1_64(b.getInt8Ty(), context, offset);
     };
-    llvm::Value* workers = b.CreateLoad(i64, field(offsetof(kroton_context, workers)), "workers");
+    // What all workers share: the kernel, sizes, the context and the buffers.
+    std::vector<llvm::Value*> shared{f->getArg(3), f->getArg(0), context};
+    for (unsigned k = 5; k < f->arg_size(); ++k) shared.push_back(f->getArg(k));
+    llvm::Value* environment =
+        b.CreateAlloca(llvm::ArrayType::get(pointer, shared.size()), nullptr, "environment");
+    llvm::Value* workers =
+        b.CreateLoad(b.getInt64Ty(), field(offsetof(kroton_context, workers)), "workers");
     llvm::Value* pays = b.CreateAnd(b.CreateICmpSGT(f->getArg(2), b.getInt64(parallel_threshold)),
                                     b.CreateAnd(b.CreateICmpSGT(workers, b.getInt64(1)),
                                                 b.CreateICmpSGT(extent, b.getInt64(1))));
     b.CreateCondBr(pays, threads, alone);
 
     b.SetInsertPoint(alone);
-    std::vector<llvm::Value*> arguments;
-    for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
-    arguments[2] = b.getInt64(0);
-    llvm::CallInst* run = b.CreateCall(kernel, arguments);
+    llvm::Value* zero = b.getInt64(0);
+    std::vector<llvm::Value*> arguments{f->getArg(0), context, zero, zero, extent};
+    arguments.insert(arguments.end(), shared.begin() + 3, shared.end());
+    llvm::CallInst* run = b.CreateCall(kernel, f->getArg(3), arguments);
     run->setTailCall();
     b.CreateRet(run);
 
-    // What all workers share; the rest is each one's own.
     b.SetInsertPoint(threads);
-    std::vector<llvm::Value*> shared{f->getArg(0), context};
-    shared.insert(shared.end(), arguments.begin() + 5, arguments.end());
-    llvm::IRBuilder<> at_entry(&f->getEntryBlock(), f->getEntryBlock().begin());
-    llvm::Value* environment =
-        at_entry.CreateAlloca(llvm::ArrayType::get(pointer, shared.size()), nullptr, "environment");
     for (std::size_t k = 0; k < shared.size(); ++k) {
       b.CreateStore(shared[k], b.CreateConstGEP1_64(pointer, environment, k));
     }
     llvm::Value* parallel_for =
-        b.CreateLoad(pointer, field(offsetof(kroton_context, parallel_for)));
-    auto* type = llvm::FunctionType::get(b.getInt32Ty(), {pointer, pointer, pointer, i64}, false);
+        b.CreateLoad(pointer, field(offsetof(kroton_context, parallel_for)), "parallel_for");
+    auto* type =
+        llvm::FunctionType::get(b.getInt32Ty(), {pointer, pointer, pointer, b.getInt64Ty()}, false);
     b.CreateRet(
         b.CreateCall(type, parallel_for, {context, share_function(kernel), environment, extent}));
     return f;
   }
 
-  // The kroton_body that unpacks the environment and runs one worker's share.
-  llvm::Function* share_function(llvm::Function* kernel) {
+  // The kroton_body that unpacks the environment and runs one worker's share of such a kernel.
+  llvm::Function* share_function(llvm::FunctionType* kernel) {
     llvm::IRBuilder<> b(builder_.getContext());
     llvm::Type* pointer = b.getPtrTy();
     llvm::Type* i64 = b.getInt64Ty();
     auto* type = llvm::FunctionType::get(b.getInt32Ty(), {pointer, i64, i64, i64}, false);
-    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                                     kernel->getName() + "_share", *module_);
+    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, "share", *module_);
     f->addFnAttr(llvm::Attribute::NoUnwind);
     b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
     const auto shared = [&](std::size_t k) {
       return b.CreateLoad(pointer, b.CreateConstGEP1_64(pointer, f->getArg(0), k));
     };
-    std::vector<llvm::Value*> arguments{shared(0), shared(1), f->getArg(1), f->getArg(2),
+    llvm::Value* function = shared(0);
+    std::vector<llvm::Value*> arguments{shared(1), shared(2), f->getArg(1), f->getArg(2),
                                         f->getArg(3)};
-    for (std::size_t k = 5; k < kernel->arg_size(); ++k) arguments.push_back(shared(k - 3));
-    b.CreateRet(b.CreateCall(kernel, arguments));
+    for (unsigned k = 5; k < kernel->getNumParams(); ++k) arguments.push_back(shared(k - 2));
+    b.CreateRet(b.CreateCall(kernel, function, arguments));
     return f;
   }
 
@@ -375,8 +383,10 @@ class ProgramEmitter {
   const bool masks_;
   std::unique_ptr<llvm::Module> module_;
   llvm::IRBuilder<> builder_;
-  std::map<Digest, EmittedKernel> emitted_;  // by the forms of the kernels
-  int kernels_ = 0;                          // called so far
+  std::map<Digest, EmittedKernel> emitted_;                // by the forms of the kernels
+  std::map<llvm::FunctionType*, llvm::Function*> starts_;  // by the type of the kernel
+  std::map<int, llvm::GlobalVariable*> constants_;         // by position in Program::constants
+  int kernels_ = 0;                                        // called so far
   // The function in progress.
   llvm::Function* entry_ = nullptr;
   llvm::BasicBlock* failed_ = nullptr;

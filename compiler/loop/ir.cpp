@@ -221,6 +221,32 @@ Expr simplify_integers(Op op, const Expr& a, const Expr& b) {
   }
 }
 
+// Whether a float is NaN or has this sign (1 or -1) or is a zero, as far as a look at a few
+// operations tells.
+bool has_sign(const Expr& e, int sign, int depth = 4) {
+  if (depth == 0) return false;
+  const auto arg = [&](std::size_t k, int s) { return has_sign(e->args[k], s, depth - 1); };
+  switch (e->op) {
+    case Op::real:
+      return e->real == 0 || (e->real > 0) == (sign > 0);
+    case Op::abs:
+    case Op::sqrt:
+      return sign > 0;
+    case Op::neg:
+      return arg(0, -sign);
+    case Op::add:
+      return arg(0, sign) && arg(1, sign);
+    case Op::mul:
+      if (e->args[0] == e->args[1]) return sign > 0;
+      return (arg(0, 1) && arg(1, sign)) || (arg(0, -1) && arg(1, -sign));
+    case Op::div:  // by another constant than a zero, whose sign counts
+      if (e->args[1]->op != Op::real || e->args[1]->real == 0) return false;
+      return arg(0, e->args[1]->real > 0 ? sign : -sign);
+    default:
+      return false;
+  }
+}
+
 // Identities that keep every bit of the result, NaN, infinities and signed zeros included.
 Expr simplify_reals(Op op, const Expr& a, const Expr& b) {
   switch (op) {
@@ -237,6 +263,12 @@ Expr simplify_reals(Op op, const Expr& a, const Expr& b) {
     case Op::min:
     case Op::max:
       return a == b ? a : nullptr;
+    case Op::lt:  // a clamp that e^(-x^2), for example, does not need
+      if ((a->op == Op::real && a->real >= 0 && has_sign(b, -1)) ||
+          (b->op == Op::real && b->real <= 0 && has_sign(a, 1))) {
+        return boolean_constant(false);
+      }
+      return nullptr;
     default:
       return nullptr;
   }

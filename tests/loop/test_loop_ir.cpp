@@ -139,6 +139,19 @@ TEST_CASE("loop ir: floating identities keep every bit") {
   CHECK(fma(vx, f32_value(1), vx) == vx + vx);
 }
 
+TEST_CASE("loop ir: comparisons that the sign of an operand decides") {
+  const Expr square = vx * vx;
+  const auto is_false = [](const Expr& e) { return e == boolean_constant(false); };
+  CHECK(is_false(binary(Op::lt, f32_value(89), unary(Op::neg, square))));
+  CHECK(is_false(
+      binary(Op::lt, f32_value(0), binary(Op::div, unary(Op::neg, square), f32_value(2)))));
+  CHECK(is_false(binary(Op::lt, unary(Op::abs, vx) * square + square, f32_value(-1))));
+  CHECK_FALSE(is_false(binary(Op::lt, f32_value(-1), unary(Op::neg, square))));
+  CHECK_FALSE(is_false(binary(Op::lt, f32_value(89), square)));
+  CHECK_FALSE(is_false(binary(Op::lt, f32_value(89), binary(Op::div, square, f32_value(-0.0)))));
+  CHECK_FALSE(is_false(binary(Op::lt, f32_value(0), vx + square)));
+}
+
 TEST_CASE("loop ir: constants fold in their own precision") {
   CHECK((f32_value(1) + f32_value(1e-9))->real == 1.0);
   CHECK((real(1, DType::f64) + real(1e-9, DType::f64))->real == 1.0 + 1e-9);

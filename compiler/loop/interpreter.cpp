@@ -106,6 +106,7 @@ class Interpreter {
         return {0, index < 0 ? index + size : index};
       }
       case Op::select:
+      case Op::shortcut:
         return loop::evaluate(e.op, e.dtype, e.dtype, args);
       default:
         return loop::evaluate(e.op, e.args[0]->dtype, e.dtype, args);

@@ -288,11 +288,11 @@ Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
 
 std::string_view name_of(Op op) {
   constexpr std::array names = std::to_array<std::string_view>(
-      {"real", "integer", "variable",  "size",       "load",       "add",     "sub", "mul",
-       "div",  "mod",     "floor_div", "neg",        "abs",        "min",     "max", "fma",
-       "sqrt", "floor",   "ceil",      "round_even", "eq",         "ne",      "lt",  "le",
-       "and",  "or",      "not",       "bit_and",    "bit_or",     "bit_xor", "shl", "ashr",
-       "lshr", "select",  "cast",      "bitcast",    "check_index"});
+      {"real", "integer", "variable",  "size",       "load",    "add",        "sub", "mul",
+       "div",  "mod",     "floor_div", "neg",        "abs",     "min",        "max", "fma",
+       "sqrt", "floor",   "ceil",      "round_even", "eq",      "ne",         "lt",  "le",
+       "and",  "or",      "not",       "bit_and",    "bit_or",  "bit_xor",    "shl", "ashr",
+       "lshr", "select",  "shortcut",  "cast",       "bitcast", "check_index"});
   static_assert(names.size() == static_cast<std::size_t>(Op::check_index) + 1);
   return names[static_cast<std::size_t>(op)];
 }
@@ -408,6 +408,14 @@ Expr select(const Expr& condition, const Expr& a, const Expr& b) {
   if (condition->op == Op::integer) return condition->integer != 0 ? a : b;
   if (a == b) return a;
   return make(Op::select, a->dtype, {condition, a, b});
+}
+
+Expr shortcut(const Expr& condition, const Expr& quick, const Expr& full) {
+  require_dtype(Op::shortcut, condition, DType::boolean, "the condition");
+  require_same(Op::shortcut, quick, full);
+  if (quick == full || full->args.empty()) return full;
+  if (condition->op == Op::integer) return condition->integer != 0 ? quick : full;
+  return make(Op::shortcut, full->dtype, {condition, quick, full});
 }
 
 Expr cast(const Expr& a, DType to) {

@@ -53,10 +53,12 @@ enum class Op : std::uint8_t {
   bit_xor,
   shl,
   ashr,
-  lshr,     // args[1]: a constant shift count below the width
-  select,   // args[0] ? args[1] : args[2]; both sides are evaluated
-  cast,     // to `dtype`; floating to integer truncates and saturates, NaN -> 0; to boolean: != 0
-  bitcast,  // between f32 and i32, f64 and i64
+  lshr,      // args[1]: a constant shift count below the width
+  select,    // args[0] ? args[1] : args[2]; both sides are evaluated
+  shortcut,  // args[2], which is equal to args[1] where args[0] holds; a scalar that need not wait
+             // for args[2] then does not, as a branch that is predicted
+  cast,      // to `dtype`; floating to integer truncates and saturates, NaN -> 0; to boolean: != 0
+  bitcast,   // between f32 and i32, f64 and i64
   check_index,  // args[0] = index, args[1] = size, both i64; gives the index, negative ones counted
                 // from the end; outside [-size, size) the kernel stops with error `site`
 };
@@ -117,6 +119,7 @@ Expr unary(Op op, const Expr& a);  // neg abs sqrt floor ceil round_even logical
 Expr binary(Op op, const Expr& a, const Expr& b);
 Expr fma(const Expr& a, const Expr& b, const Expr& c);
 Expr select(const Expr& condition, const Expr& a, const Expr& b);
+Expr shortcut(const Expr& condition, const Expr& quick, const Expr& full);
 Expr cast(const Expr& a, DType to);
 Expr bitcast(const Expr& a, DType to);
 Expr check_index(const Expr& index, const Expr& size, int site);

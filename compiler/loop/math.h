@@ -15,6 +15,8 @@
 //                                     `a < b ? a : b` and a min that propagates NaN give
 //   Value lt gt eq ne(a, b)           float comparisons; with a NaN all but ne are false
 //   Value select(cond, a, b)  logical_and logical_or(a, b)
+//   Value shortcut(cond, quick, full)   full, which is equal to quick where cond holds: a hint that
+//                                       it often does
 //   Value bits(x)  from_bits(i)       bit casts between a float and an integer of its width
 //   Value iadd isub iand ior ixor(i, j)  shl lshr(i, int n)
 // Every float operation rounds once, to nearest-even, with subnormals kept; fma rounds once. B must

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <utility>
+#include <vector>
 
 // The notation in which the elementary functions are written: a Term is a B::Value that knows its
 // builder, so formulas read as formulas. A double operand becomes a constant of the working dtype.
@@ -61,6 +63,10 @@ struct Term {
     return {cond.b, cond.b->select(cond.v, yv, nv)};
   }
 
+  friend Term shortcut(Term cond, Term quick, Term full) {
+    return {cond.b, cond.b->shortcut(cond.v, quick.v, full.v)};
+  }
+
   friend Term bits(Term a) { return {a.b, a.b->bits(a.v)}; }
   friend Term from_bits(Term i) { return {i.b, i.b->from_bits(i.v)}; }
   friend Term iadd(Term i, Term j) { return {i.b, i.b->iadd(i.v, j.v)}; }
@@ -115,6 +121,28 @@ Term<B> horner(Term<B> x, std::initializer_list<double> low_to_high) {
     sum = fma(sum, x, *--c);
   }
   return sum;
+}
+
+/// The same sum by halves (Estrin's scheme): a multiplication more for each halving, but a chain of
+/// few operations instead of one for each coefficient.
+template <class B>
+Term<B> estrin(Term<B> x, std::initializer_list<double> low_to_high) {
+  std::vector<Term<B>> sums;
+  for (const double* c = low_to_high.begin(); c != low_to_high.end(); c += 2) {
+    const bool last = c + 1 == low_to_high.end();
+    sums.push_back(last ? Term<B>{x.b, x.b->real(*c)} : fma(Term<B>{x.b, x.b->real(c[1])}, x, *c));
+    if (last) break;
+  }
+  for (Term<B> power = x; sums.size() > 1;) {
+    power = power * power;
+    std::vector<Term<B>> halves;
+    for (std::size_t k = 0; k + 1 < sums.size(); k += 2) {
+      halves.push_back(fma(sums[k + 1], power, sums[k]));
+    }
+    if (sums.size() % 2 == 1) halves.push_back(sums.back());
+    sums = std::move(halves);
+  }
+  return sums.front();
 }
 
 /// `magnitude` (not negative) with the sign of `x`.

@@ -20,17 +20,20 @@ Term<B> subtract_pi(const Format& fmt, Term<B> n, Term<B> x) {
 /// sin(r) for |r| <= 1.585, a little past pi/2. Working modulo pi rather than pi/2 needs one
 /// polynomial instead of two and a select. Relative error 2.2e-8 (f32, degree 9) and 3.0e-17 (f64,
 /// degree 17, its first coefficient's own rounding). The f32 coefficients are not minimax: they are
-/// searched for the least error of the computed sine, roundings included, where it lies near 1.
+/// searched for the least error of the computed sine, roundings included, where it lies near 1. The
+/// sum of the first two terms does not wait for the rest.
 template <class B>
 Term<B> sin_reduced(const Format& fmt, Term<B> r) {
   Term<B> z = r * r;
-  Term<B> p =
-      fmt.f64 ? horner(z, {-0.16666666666666666, 0.0083333333333331181, -0.00019841269841181566,
-                           2.7557319206424858e-06, -2.5052106444423853e-08, 1.6058918356336241e-10,
-                           -7.6424412730962554e-13, 2.7154433577178128e-15})
-              : horner(z, {-0.166666627, 0.00833307765, -0.000198084279, 2.60104207e-06});
   Term<B> r3 = z * r;
-  return fma(p, r3, r);
+  Term<B> first = fma(r3, fmt.pick(-0.166666657, -0.16666666666666666), r);
+  Term<B> p =
+      fmt.f64 ? estrin(z, {0.0083333333333331181, -0.00019841269841181566, 2.7557319206424858e-06,
+                           -2.5052106444423853e-08, 1.6058918356336241e-10, -7.6424412730962554e-13,
+                           2.7154433577178128e-15})
+              : horner(z, {0.00833310653, -0.000198088645, 2.60008824e-06});
+  Term<B> r5 = r3 * z;
+  return fma(p, r5, first);
 }
 
 /// y times -1 to the power of the lowest bit of `parity`.
@@ -47,8 +50,9 @@ typename B::Value sin(B& b, typename B::Value xv) {
   Term<B> x = term(b, xv);
   Term<B> t = fma(x, 0x1.45f306dc9c883p-2, fmt.to_integer);
   Term<B> n = t - fmt.to_integer;
-  Term<B> y = sin_reduced(fmt, subtract_pi(fmt, n, x));
-  y = flip_if_odd(fmt, y, bits(t));
+  Term<B> r = flip_if_odd(fmt, subtract_pi(fmt, n, x), bits(t));
+  Term<B> size = abs(x);
+  Term<B> y = sin_reduced(fmt, shortcut(size < 1.57, x, r));
   return select(equal(x, 0.0), x, y).v;
 }
 

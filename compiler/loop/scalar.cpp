@@ -226,6 +226,8 @@ Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
       fail(op, operand);
     case Op::select:
       return args[0].integer != 0 ? args[1] : args[2];
+    case Op::shortcut:
+      return args[2];
     case Op::cast:
       return convert(args[0], operand, result);
     case Op::bitcast:

@@ -128,6 +128,8 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
       return fma(args[0], args[1], args[2]);
     case Op::select:
       return select(args[0], args[1], args[2]);
+    case Op::shortcut:
+      return shortcut(args[0], args[1], args[2]);
     case Op::cast:
       return cast(args[0], e->dtype);
     case Op::bitcast:

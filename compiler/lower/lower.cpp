@@ -7,6 +7,7 @@
 
 #include "compiler/lower/branches.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/merge_loops.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
 #include "compiler/lower/product.h"
@@ -59,7 +60,9 @@ class Lowering {
     order_clusters();
     add_copies();
     int kernels = 0, loops = 0;
-    program_.steps = finished(branched_steps(), kernels, loops);
+    std::vector<Step> steps = branched_steps();
+    if (!machine_.gpu) steps = merge_loops(steps, program_, buffers_);
+    program_.steps = finished(steps, kernels, loops);
     collect_sizes();
     plan_memory(program_);
     program_.sites = buffers_.sites();

@@ -81,6 +81,10 @@ struct Program {
   bool profile = false;  // the entry calls context->profile around every kernel
 };
 
+// Kernels of at most this many scalar operations run on the calling thread: a fork and join costs
+// about as much as the work.
+constexpr std::int64_t most_work_on_one_thread = 1 << 15;
+
 // Calls `visit` for every kernel, loops and branches entered, in program order.
 void for_each_kernel(const std::vector<Step>& steps,
                      const std::function<void(const loop::Kernel&)>& visit);

@@ -39,6 +39,9 @@ class ScalarBuilder {
   Value select(const Value& condition, const Value& a, const Value& b) const {
     return loop::select(condition, a, b);
   }
+  Value shortcut(const Value& condition, const Value& quick, const Value& full) const {
+    return loop::shortcut(condition, quick, full);
+  }
   Value logical_and(const Value& a, const Value& b) const { return binary(Op::logical_and, a, b); }
   Value logical_or(const Value& a, const Value& b) const { return binary(Op::logical_or, a, b); }
   Value logical_not(const Value& a) const { return unary(Op::logical_not, a); }

@@ -1,16 +1,19 @@
 // The gradient of a loop: a loop from the last step to the first, whose states are the cotangents
-// of the loop's states. Of the values of the steps it reads those that are costly to compute again
-// as further results of the loop, and computes the cheap ones anew.
+// of the loop's states. Of the values of the steps it reads those that are costly to compute again,
+// as further results of the loop or computed from those for all steps at once, and computes the
+// cheap ones anew.
 #include <kroton/error.h>
 #include <kroton/grad.h>
 #include <kroton/ops.h>
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
+#include "compiler/scan/batch.h"
 #include "compiler/scan/scan.h"
 
 namespace kroton {
@@ -27,6 +30,9 @@ class LoopGradient {
     const Dim& count = view_.count;
     // All steps but those that the gradient is cut off from.
     count_ = view_.truncate() < 0 ? count : minimum(count, view_.truncate());
+    for (const Tensor& tensor : topological_order(node_.attributes.body->results)) {
+      feedback_.insert(&tensor.node());
+    }
     find_active_states();
     seed(results);
   }
@@ -176,9 +182,7 @@ class LoopGradient {
         const bool again =
             node.op.is_view || (node.op.kind == OpKind::pointwise && node.op.cost <= cheap);
         if (again) return std::nullopt;
-        const LineScope scope(node.line);
-        return replacement[&node] = row(loop_stack(loop_, paths.confined(t), false), t.type(),
-                                        view_.count - Dim(1), -1);
+        return replacement[&node] = row(in_all_steps(t, paths), t.type(), view_.count - Dim(1), -1);
       }
       for (int k = 0; k < view_.rows; ++k) {
         const auto at = static_cast<std::size_t>(view_.states + k);
@@ -188,6 +192,42 @@ class LoopGradient {
       }
       return std::nullopt;
     });
+  }
+
+  // The values of all steps. Where no next state needs the value, and it is computed from one value
+  // that a step keeps, the loop gives only that one.
+  Tensor in_all_steps(const Tensor& tensor, const BranchPaths& paths) const {
+    const LineScope scope(tensor.line());
+    if (!feedback_.contains(&tensor.node()) && paths.of(tensor.node()).empty()) {
+      std::vector<Tensor> values;
+      std::unordered_map<const Node*, Tensor> rows;
+      const auto mapped = [&](const Tensor& value, const Tensor& all) {
+        values.push_back(make_input(value.name(), value.type(), value.line()));
+        rows.emplace(&values.back().node(), all);
+        return values.back();
+      };
+      const Tensor one[] = {tensor};
+      const std::vector<Tensor> expression =
+          substitute(one, [&](const Tensor& t) -> std::optional<Tensor> {
+            const auto& parameters = node_.attributes.body->parameters;
+            const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                            [&](const Tensor& p) { return same(p, t); });
+            const auto k = static_cast<int>(found - parameters.begin());
+            if (found == parameters.end() || k < view_.states) {
+              if (found == parameters.end() && !feedback_.contains(&t.node())) return std::nullopt;
+              return mapped(t, loop_stack(loop_, t, false));
+            }
+            const Tensor& operand = node_.inputs[static_cast<std::size_t>(k)];
+            const int row = k - view_.states;
+            if (row >= view_.rows) return operand;
+            return mapped(t, rows_of(operand, view_.offset(row), view_.stride(row), view_.count));
+          });
+      if (rows.size() == 1) {
+        const std::optional<Batched> all = batch(expression.front(), rows, view_.count);
+        if (all) return all->value;
+      }
+    }
+    return loop_stack(loop_, paths.confined(tensor), false);
   }
 
   // Nothing arrives at the initial state when the gradient is cut off before the first step.
@@ -219,7 +259,8 @@ class LoopGradient {
   std::vector<Tensor> arriving_, initial_;  // by state: the reverse loop's state
   std::vector<Tensor> outputs_, cotangents_;
   std::vector<LoopRows> rows_;
-  std::unordered_set<const Node*> reverse_;  // the parameters of rows_
+  std::unordered_set<const Node*> reverse_;   // the parameters of rows_
+  std::unordered_set<const Node*> feedback_;  // what next values of states are computed by
 };
 
 }  // namespace

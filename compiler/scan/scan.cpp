@@ -19,12 +19,22 @@ using NodeMap = std::unordered_map<const Node*, Tensor>;
 // What the value of a node changes with.
 enum Varies : unsigned { never = 0, with_rows = 1, with_states = 2 };
 
+// A function of one number costs as much as that of a vector of them.
+constexpr int costly_alone = 8;  // work of one element
+constexpr int few = 8;           // elements of a step
+
+bool fills_no_vector(const Node& node) {
+  const Dim count = element_count(node.type.shape);
+  return count.is_constant() && count.constant() < few;
+}
+
 bool is_heavy(const Node& node) {
   switch (node.op.kind) {
     case OpKind::leaf:
       return false;
     case OpKind::pointwise:
-      return &node.op == &take_op || &node.op == &pick_op;
+      return &node.op == &take_op || &node.op == &pick_op ||
+             (node.op.cost >= costly_alone && fills_no_vector(node));
     default:
       return true;
   }

@@ -277,6 +277,8 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
                                  text(e->args[2], place, choice + 1);
       return choice < outer ? "(" + chosen + ")" : chosen;
     }
+    case Op::shortcut:  // threads that go different ways wait for each other
+      return text(e->args[2], place, outer);
     case Op::cast:
     case Op::bitcast:
       return conversion(e, outer);

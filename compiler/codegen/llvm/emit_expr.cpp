@@ -1,9 +1,11 @@
 #include <kroton/error.h>
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/MDBuilder.h>
 
 #include <algorithm>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {
@@ -112,7 +114,7 @@ llvm::Value* KernelEmitter::address(const loop::BufferRef& buffer, llvm::Value* 
   return builder_.CreateGEP(memory_type(context_, buffer->dtype), found->second, index);
 }
 
-KernelEmitter::Nature KernelEmitter::nature_of(const ExprNode& e) {
+const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
   if (const auto it = natures_.find(&e); it != natures_.end()) return it->second;
   Nature nature;
   if (e.op == Op::variable) {
@@ -121,15 +123,39 @@ KernelEmitter::Nature KernelEmitter::nature_of(const ExprNode& e) {
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
   nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
-  nature.reads_written = e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0;
+  if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
+    nature.mutable_buffers.push_back(e.buffer->id);
+  }
   for (const Expr& arg : e.args) {
-    const Nature of_arg = nature_of(*arg);
+    const Nature& of_arg = nature_of(*arg);
     nature.depth = std::max(nature.depth, of_arg.depth);
     nature.reads_memory |= of_arg.reads_memory;
-    nature.reads_written |= of_arg.reads_written;
+    for (const int id : of_arg.mutable_buffers) {
+      auto& all = nature.mutable_buffers;
+      if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
+    }
   }
-  natures_[&e] = nature;
-  return nature;
+  return natures_[&e] = std::move(nature);
+}
+
+int KernelEmitter::innermost_writer(const std::vector<int>& buffers) {
+  for (std::size_t k = scopes_.size() - 1; k > 0; --k) {
+    const std::unordered_set<int>& stored = stored_in(*scopes_[k].body);
+    if (std::any_of(buffers.begin(), buffers.end(), [&](int id) { return stored.contains(id); })) {
+      return static_cast<int>(k);
+    }
+  }
+  return 0;
+}
+
+const std::unordered_set<int>& KernelEmitter::stored_in(const loop::Block& block) {
+  const auto [found, first] = stored_in_.try_emplace(&block);
+  if (first) {
+    loop::visit_statements(block, [&](const loop::Stmt& s) {
+      if (const auto* store = std::get_if<loop::Store>(&s)) found->second.insert(store->buffer->id);
+    });
+  }
+  return found->second;
 }
 
 bool KernelEmitter::depends_on_lane(const ExprNode& e) {
@@ -154,30 +180,37 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   if (e->op == Op::variable || e->op == Op::real || e->op == Op::integer) {
     return print_node(*e, at_base);
   }
-  const Nature nature = nature_of(*e);
+  const Nature& nature = nature_of(*e);
   if (!lanes_ || nature.depth < lanes_->depth) at_base = false;  // both meanings are one
-  if (nature.reads_written) {
-    auto& memo = at_base ? passing_at_base_ : passing_;
-    if (const auto it = memo.find(e.get()); it != memo.end()) return it->second;
-    const Printed printed = print_node(*e, at_base);
-    return memo[e.get()] = printed;
+  const int here = static_cast<int>(scopes_.size()) - 1;
+  int depth = nature.depth;   // of the innermost scope in which the value may change
+  int target = nature.depth;  // the scope in which the value stays valid
+  if (!nature.mutable_buffers.empty()) {
+    const int writer = innermost_writer(nature.mutable_buffers);
+    if (writer == here) {
+      auto& memo = at_base ? passing_at_base_ : passing_;
+      if (const auto it = memo.find(e.get()); it != memo.end()) return it->second;
+      const Printed printed = print_node(*e, at_base);
+      return memo[e.get()] = printed;
+    }
+    depth = std::max(depth, writer);
+    target = std::max(target, writer + 1);
   }
   const auto memo_at = [&](int k) -> auto& {
     Scope& scope = scopes_[static_cast<std::size_t>(k)];
     return at_base ? scope.printed_at_base : scope.printed;
   };
-  const int here = static_cast<int>(scopes_.size()) - 1;
-  for (int k = nature.depth; k <= here; ++k) {
+  for (int k = target; k <= here; ++k) {
     if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
   }
-  int target = nature.depth;            // the scope in which the value stays valid
   llvm::Instruction* before = nullptr;  // where to print it, if not here
   int open = here;                      // the scopes that are open at that place
-  for (int k = nature.depth + 1; k <= here; ++k) {
+  const bool reads_memory = nature.reads_memory;
+  for (int k = depth + 1; k <= here; ++k) {
     const Scope& scope = scopes_[static_cast<std::size_t>(k)];
     if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop))
       continue;
-    if (!nature.reads_memory) {
+    if (!reads_memory) {
       before = scope.outside;
       open = k - 1;
       break;
@@ -418,6 +451,7 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
     default:
       break;
   }
+  if (e.op == Op::shortcut && depends_on_lane(e)) return print_memoised(e.args[2], at_base);
   std::vector<Printed> printed;
   bool lanes = false;
   for (const Expr& arg : e.args) {
@@ -454,6 +488,14 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
                                         {args[0], args[1], args[2]});
       case Op::select:
         return builder_.CreateSelect(args[0], args[1], args[2]);
+      case Op::shortcut: {
+        llvm::MDNode* often = llvm::MDBuilder(context_).createBranchWeights(1 << 20, 1);
+        llvm::Value* value = builder_.CreateSelect(args[0], args[1], args[2]);
+        if (auto* chosen = llvm::dyn_cast<llvm::SelectInst>(value)) {
+          chosen->setMetadata(llvm::LLVMContext::MD_prof, often);
+        }
+        return value;
+      }
       default:
         return print_binary(e.op, from, args[0], args[1], &e);
     }

@@ -142,7 +142,7 @@ EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
                                               builder_.CreateMul(worker, stride));
   }
   builder_.SetInsertPoint(body);
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &kernel_.body, {}, {}});
   print_block(kernel_.body);
   builder_.CreateRet(builder_.getInt32(0));
   result_.function = function_;
@@ -247,7 +247,7 @@ void KernelEmitter::print_for(const loop::For& loop) {
         throw InternalError("kernel " + kernel_.name + ": unrolled loop without a constant extent");
       }
       for (std::int64_t i = 0; i < extent; ++i) {
-        scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+        scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
         bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
         print_block(loop.body);
         scopes_.pop_back();
@@ -282,7 +282,7 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   const bool known = constant_begin && constant_end;
   if (known && constant_begin->getSExtValue() >= constant_end->getSExtValue()) return;
   if (known && constant_begin->getSExtValue() + step >= constant_end->getSExtValue()) {
-    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
     body(begin);
     scopes_.pop_back();
     return;
@@ -298,7 +298,7 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   builder_.SetInsertPoint(header);
   llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
   i->addIncoming(begin, preheader);
-  scopes_.push_back({Scope::Kind::loop, guard, enter, {}, {}});
+  scopes_.push_back({Scope::Kind::loop, guard, enter, &loop.body, {}, {}});
   body(i);
   scopes_.pop_back();
   llvm::Value* next =
@@ -310,7 +310,7 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
 }
 
 void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask) {
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
   const int depth = static_cast<int>(scopes_.size()) - 1;
   bind(loop.variable, base);
   lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask};
@@ -573,7 +573,7 @@ void KernelEmitter::print_rest(llvm::Value* rest, const std::string& name,
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(rest);
   if (constant && constant->isZero()) return;
   llvm::BasicBlock* join = nullptr;
-  Scope scope{Scope::Kind::straight, nullptr, nullptr, {}, {}};
+  Scope scope{Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}};
   if (!constant) {
     auto* tail = llvm::BasicBlock::Create(context_, name + ".tail", function_);
     join = llvm::BasicBlock::Create(context_, name + ".done", function_);
@@ -598,7 +598,7 @@ void KernelEmitter::print_if(const loop::If& branch) {
   llvm::Instruction* split = builder_.CreateCondBr(condition, then_block, else_block);
   const auto side = [&](llvm::BasicBlock* block, const loop::Block& body) {
     builder_.SetInsertPoint(block);
-    scopes_.push_back({Scope::Kind::branch, split, nullptr, {}, {}});
+    scopes_.push_back({Scope::Kind::branch, split, nullptr, &body, {}, {}});
     print_block(body);
     scopes_.pop_back();
     builder_.CreateBr(join);

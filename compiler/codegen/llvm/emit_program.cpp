@@ -14,10 +14,6 @@
 namespace kroton::codegen {
 namespace {
 
-// Below this many scalar operations a kernel runs on the calling thread: a fork and join costs
-// about as much as the work.
-constexpr std::int64_t parallel_threshold = 1 << 15;
-
 constexpr std::size_t most_steps = 32;  // of one function
 
 bool has_mask_registers(const llvm::TargetMachine& machine) {
@@ -228,7 +224,7 @@ class ProgramEmitter {
       llvm::Value* extent = scalar(emitted.parallel_extent);
       llvm::Value* work = scalar(kernel.work);
       arguments[4] = extent;
-      if (!is_at_most(work, parallel_threshold) && !is_at_most(extent, 1)) {
+      if (!is_at_most(work, most_work_on_one_thread) && !is_at_most(extent, 1)) {
         arguments[2] = work;
         arguments[3] = function;
         function = start_function(function->getFunctionType());
@@ -275,9 +271,10 @@ class ProgramEmitter {
         b.CreateAlloca(llvm::ArrayType::get(pointer, shared.size()), nullptr, "environment");
     llvm::Value* workers =
         b.CreateLoad(b.getInt64Ty(), field(offsetof(kroton_context, workers)), "workers");
-    llvm::Value* pays = b.CreateAnd(b.CreateICmpSGT(f->getArg(2), b.getInt64(parallel_threshold)),
-                                    b.CreateAnd(b.CreateICmpSGT(workers, b.getInt64(1)),
-                                                b.CreateICmpSGT(extent, b.getInt64(1))));
+    llvm::Value* pays =
+        b.CreateAnd(b.CreateICmpSGT(f->getArg(2), b.getInt64(most_work_on_one_thread)),
+                    b.CreateAnd(b.CreateICmpSGT(workers, b.getInt64(1)),
+                                b.CreateICmpSGT(extent, b.getInt64(1))));
     b.CreateCondBr(pays, threads, alone);
 
     b.SetInsertPoint(alone);

@@ -35,6 +35,7 @@ class KernelEmitter {
     enum class Kind { straight, loop, branch } kind;
     llvm::Instruction* outside = nullptr;  // loop, branch: the jump that may enter it
     llvm::Instruction* inside = nullptr;   // loop: the end of its preheader
+    const loop::Block* body = nullptr;     // its statements
     std::unordered_map<const loop::ExprNode*, Printed> printed;
     std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
   };
@@ -68,11 +69,14 @@ class KernelEmitter {
   llvm::Type* type_of(DType dtype, bool lanes);
   // Where an expression belongs, and whether its value may change between statements.
   struct Nature {
-    int depth = 0;               // of the innermost scope that defines a variable of it
-    bool reads_memory = false;   // a load or a check: must not run ahead of a branch
-    bool reads_written = false;  // loads a buffer that this kernel writes
+    int depth = 0;                     // of the innermost scope that defines a variable of it
+    bool reads_memory = false;         // a load or a check: must not run ahead of a branch
+    std::vector<int> mutable_buffers;  // that it loads: those that this kernel stores to
   };
-  Nature nature_of(const loop::ExprNode& e);
+  const Nature& nature_of(const loop::ExprNode& e);
+  // The innermost open scope that stores to one of the buffers.
+  int innermost_writer(const std::vector<int>& buffers);
+  const std::unordered_set<int>& stored_in(const loop::Block& block);
   bool depends_on_lane(const loop::ExprNode& e);
   bool same_for_all_lanes(const loop::ExprNode& e);
   llvm::Value* address(const loop::BufferRef& buffer, llvm::Value* index);
@@ -119,6 +123,7 @@ class KernelEmitter {
   std::vector<Scope> scopes_;
   std::optional<Lanes> lanes_;
   std::unordered_map<const loop::ExprNode*, Nature> natures_;
+  std::unordered_map<const loop::Block*, std::unordered_set<int>> stored_in_;
   // Values that hold until the next statement only: they depend on what the kernel writes.
   std::unordered_map<const loop::ExprNode*, Printed> passing_;
   std::unordered_map<const loop::ExprNode*, Printed> passing_at_base_;

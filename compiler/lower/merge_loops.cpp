@@ -1,0 +1,421 @@
+#include "compiler/lower/merge_loops.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "compiler/loop/traverse.h"
+#include "compiler/passes/fusion.h"
+
+namespace kroton {
+namespace {
+
+// How often steps mention buffers, by Buffer::id.
+using Mentions = std::map<int, int>;
+
+void count_mentions(const std::vector<Step>& steps, Mentions& mentions) {
+  for (const Step& step : steps) {
+    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+      for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
+        for (const loop::BufferRef& buffer : *list) ++mentions[buffer->id];
+      }
+    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      count_mentions((*loop)->steps, mentions);
+    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      ++mentions[(*branch)->condition->id];
+      count_mentions((*branch)->then_steps, mentions);
+      count_mentions((*branch)->else_steps, mentions);
+    } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+      ++mentions[(*shown)->value->id];
+    }
+  }
+}
+
+bool is_parallel(const loop::Kernel& kernel) {
+  return std::any_of(kernel.body.begin(), kernel.body.end(), [](const loop::Stmt& s) {
+    const loop::For* found = loop::as_for(s);
+    return found != nullptr && found->kind == loop::LoopKind::parallel;
+  });
+}
+
+// Whether all of it would run on the calling thread, and nothing needs the runtime.
+bool may_merge(const std::vector<Step>& steps) {
+  return std::all_of(steps.begin(), steps.end(), [](const Step& step) {
+    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+      std::int64_t work = 0;
+      return !is_parallel(*kernel) ||
+             (loop::is_integer_constant(kernel->work, work) && work <= most_work_on_one_thread);
+    }
+    const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind);
+    return branch != nullptr && may_merge((*branch)->then_steps) &&
+           may_merge((*branch)->else_steps);
+  });
+}
+
+void collect_terms(const loop::Expr& sum, std::vector<loop::Expr>& terms) {
+  if (sum->op != loop::Op::add) {
+    terms.push_back(sum);
+    return;
+  }
+  for (const loop::Expr& arg : sum->args) collect_terms(arg, terms);
+}
+
+bool has_op(const loop::Expr& e, loop::Op op) {
+  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&e, 1));
+  return std::any_of(nodes.begin(), nodes.end(), [&](const auto& node) { return node->op == op; });
+}
+
+// Steps of loops are not negative: rows by turns are told by the last bit.
+loop::Expr with_bits(const loop::Expr& e) {
+  loop::Rewriter rewrite([](const loop::Expr& node) {
+    std::int64_t divisor = 0;
+    if (node->op != loop::Op::mod || !loop::is_integer_constant(node->args[1], divisor) ||
+        divisor != 2) {
+      return node;
+    }
+    return loop::binary(loop::Op::bit_and, node->args[0], loop::integer(1));
+  });
+  return rewrite(e);
+}
+
+// One loop whose steps become one kernel.
+class Merger {
+ public:
+  Merger(const Loop& loop, Program& program, BufferTable& buffers)
+      : loop_(loop),
+        program_(program),
+        buffers_(buffers),
+        step_(fresh_variable(loop.variable.name)) {}
+
+  // `own`: buffers that nothing outside the loop mentions. Nothing if the places of some buffer
+  // cannot be told from those of others.
+  std::optional<loop::Kernel> run(const std::set<int>& own) {
+    collect_uses(loop_.steps);
+    if (!place_in_wholes()) return std::nullopt;
+    hold_scalars(own);
+
+    const loop::Expr zero = loop::integer(0);
+    loop::Kernel kernel;
+    loop::For steps;
+    steps.variable = step_;
+    steps.extent = loop::size(loop_.extent);
+    for (const State& state : states_) {
+      steps.body.push_back(loop::Declare{state.value, loop::load(state.held, zero)});
+    }
+    for (const loop::BufferRef& buffer : passing_) steps.body.push_back(loop::Allocate{buffer});
+    add_steps(loop_.steps, steps.body);
+    for (const Row& row : rows_) {
+      steps.body.push_back(loop::Store{row.whole, row.start, loop::load(row.held, zero)});
+    }
+    for (const State& state : states_) {
+      steps.body.push_back(loop::Store{state.held, zero, loop::load(state.next, zero)});
+      if (state.all_rows) {
+        steps.body.push_back(
+            loop::Store{state.whole, start_after(state), loop::load(state.next, zero)});
+      }
+    }
+    for (const State& state : states_) {
+      const loop::Expr first = loop::substitute(state.start, {{step_, loop::integer(0)}});
+      kernel.body.push_back(loop::Allocate{state.held});
+      kernel.body.push_back(loop::Store{state.held, zero, loop::load(state.whole, first)});
+    }
+    kernel.body.push_back(make_for(std::move(steps)));
+    for (const State& state : states_) {
+      if (state.all_rows) continue;
+      const loop::Expr last = loop::substitute(state.start, {{step_, loop::size(loop_.extent)}});
+      kernel.body.push_back(loop::Store{state.whole, last, loop::load(state.held, zero)});
+    }
+    kernel.name = "_loop" + name_;
+    kernel.source = loop_.source;
+    for (const std::string& line : lines_) kernel.source += " " + line;
+    kernel.work = loop::size(loop_.extent) * work_;
+    collect_buffers(kernel);
+    forget_moving_parts();
+    return kernel;
+  }
+
+ private:
+  struct Use {
+    loop::BufferRef buffer;
+    bool read = false, written = false;
+  };
+  // Where a buffer of the steps is found in the new kernel.
+  struct Home {
+    loop::BufferRef buffer;
+    loop::Expr start;            // in terms of step_
+    loop::Expr value = nullptr;  // the only element, where that does not change during a step
+  };
+  // A scalar that each step adds to a stack.
+  struct Row {
+    loop::BufferRef whole;
+    loop::Expr start;
+    loop::BufferRef held;
+  };
+  // A scalar that each step reads from the one before.
+  struct State {
+    loop::BufferRef whole, held, next;  // in memory; before and after the step
+    loop::Variable value;               // before the step
+    loop::Expr start;                   // of the row before the step
+    bool all_rows = false;              // else two by turns, of which the last one counts
+  };
+
+  void collect_uses(const std::vector<Step>& steps) {
+    const auto use = [&](const loop::BufferRef& buffer) -> Use& {
+      Use& found = uses_[buffer->id];
+      found.buffer = buffer;
+      return found;
+    };
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        for (const loop::BufferRef& b : kernel->inputs) use(b).read = true;
+        for (const loop::BufferRef& b : kernel->outputs) use(b).written = true;
+      } else {
+        const auto& branch = std::get<std::shared_ptr<const Branch>>(step.kind);
+        use(branch->condition).read = true;
+        collect_uses(branch->then_steps);
+        collect_uses(branch->else_steps);
+      }
+    }
+  }
+
+  // Parts of one buffer overlap from step to step, so the kernel has the whole buffer; inside
+  // another loop, the part of it that this one works on.
+  bool place_in_wholes() {
+    std::map<int, std::pair<std::vector<loop::Expr>, loop::BufferRef>> wholes;
+    for (const auto& [id, use] : uses_) {
+      const auto placed = program_.placements.find(id);
+      const bool part =
+          placed != program_.placements.end() && placed->second.kind == Placement::Kind::part;
+      const loop::BufferRef whole = part ? placed->second.of : use.buffer;
+      std::vector<loop::Expr> terms, outer;
+      if (part) collect_terms(placed->second.start, terms);
+      loop::Expr start = loop::integer(0);
+      for (const loop::Expr& term : terms) {
+        const loop::Expr inner = loop::substitute(term, {{loop_.variable, loop::variable(step_)}});
+        const loop::Expr fixed = loop::substitute(term, {{loop_.variable, loop::integer(0)}});
+        if (!has_op(fixed, loop::Op::variable)) {
+          start = start + inner;
+        } else if (inner == term) {
+          outer.push_back(term);
+        } else {
+          return false;
+        }
+      }
+      const auto [known, first] = wholes.try_emplace(whole->id, outer, whole);
+      if (!first && known->second.first != outer) return false;
+      if (first && !outer.empty()) {
+        Placement place;
+        place.kind = Placement::Kind::part;
+        place.of = whole;
+        place.start = outer[0];
+        for (std::size_t k = 1; k < outer.size(); ++k) place.start = place.start + outer[k];
+        known->second.second = buffers_.create(whole->name, whole->dtype, whole->size);
+        program_.placements[known->second.second->id] = std::move(place);
+      }
+      homes_[id] = {known->second.second, start};
+    }
+    return true;
+  }
+
+  // Scalars go from kernel to kernel, and from step to step, in registers.
+  void hold_scalars(const std::set<int>& own) {
+    std::map<int, std::vector<const Use*>> users;  // by the whole buffer
+    for (const auto& [id, use] : uses_) users[homes_.at(id).buffer->id].push_back(&use);
+    for (const auto& [id, parts] : users) {
+      if (!std::all_of(parts.begin(), parts.end(),
+                       [](const Use* use) { return use->buffer->size.is_constant(1); })) {
+        continue;
+      }
+      if (parts.size() == 1 && parts[0]->buffer->id == id && own.contains(id) &&
+          !program_.placements.contains(id)) {
+        homes_[id] = {passing(parts[0]->buffer), loop::integer(0)};
+        continue;
+      }
+      if (parts.size() == 1) hold_row(*parts[0]);
+      if (parts.size() != 2) continue;
+      const auto [before, after] =
+          parts[0]->written ? std::pair(parts[1], parts[0]) : std::pair(parts[0], parts[1]);
+      if (before->written || !after->written) continue;
+      State state;
+      state.whole = homes_.at(before->buffer->id).buffer;
+      state.start = homes_.at(before->buffer->id).start;
+      if (homes_.at(after->buffer->id).start != start_after(state)) continue;
+      state.all_rows = !has_op(state.start, loop::Op::mod);
+      state.held =
+          buffers_.create(before->buffer->name, before->buffer->dtype, 1, loop::Space::registers);
+      state.next = passing(after->buffer);
+      state.value = {fresh_variable(before->buffer->name).id, before->buffer->dtype,
+                     before->buffer->name};
+      homes_[before->buffer->id] = {state.held, loop::integer(0), loop::variable(state.value)};
+      homes_[after->buffer->id] = {state.next, loop::integer(0)};
+      states_.push_back(std::move(state));
+    }
+    for (auto& [id, home] : homes_) home.start = with_bits(home.start);
+  }
+
+  // A row of a stack that the step itself reads as well is stored at its end.
+  void hold_row(const Use& use) {
+    Home& home = homes_.at(use.buffer->id);
+    if (!use.read || !use.written || !loop::depends_on(home.start, step_)) return;
+    const loop::BufferRef held = passing(use.buffer);
+    rows_.push_back({home.buffer, home.start, held});
+    home = {held, loop::integer(0)};
+  }
+
+  loop::BufferRef passing(const loop::BufferRef& buffer) {
+    return passing_.emplace_back(
+        buffers_.create(buffer->name, buffer->dtype, 1, loop::Space::registers));
+  }
+
+  loop::Expr start_after(const State& state) const {
+    return loop::substitute(state.start, {{step_, loop::variable(step_) + loop::integer(1)}});
+  }
+
+  // What moved with the steps has no place of its own any more.
+  void forget_moving_parts() {
+    for (const auto& [id, use] : uses_) {
+      const auto placed = program_.placements.find(id);
+      if (placed != program_.placements.end() && placed->second.kind == Placement::Kind::part &&
+          loop::depends_on(placed->second.start, loop_.variable)) {
+        program_.placements.erase(placed);
+      }
+    }
+  }
+
+  void add_steps(const std::vector<Step>& steps, loop::Block& block) {
+    for (const Step& step : steps) {
+      if (const auto* body = std::get_if<loop::Kernel>(&step.kind)) {
+        variables_.clear();
+        loop::Rewriter rewrite([this](const loop::Expr& e) { return rewritten(e); });
+        for (loop::Stmt& s : rewritten(rewrite(body->body))) block.push_back(std::move(s));
+        work_ = work_ + body->work;
+        if (name_.size() < 40) name_ += body->name;
+        if (body->source != loop_.source) lines_.insert(body->source);
+      } else {
+        const auto& branch = std::get<std::shared_ptr<const Branch>>(step.kind);
+        loop::If sides;
+        sides.condition = rewritten(loop::load(branch->condition, loop::integer(0)));
+        add_steps(branch->then_steps, sides.then_body);
+        add_steps(branch->else_steps, sides.else_body);
+        block.push_back(loop::statement(std::move(sides)));
+      }
+    }
+  }
+
+  // A load from where the buffer is now. Variables of different kernels may have the same id.
+  loop::Expr rewritten(const loop::Expr& e) {
+    if (e->op == loop::Op::variable) return loop::variable(renamed(e->variable));
+    if (e->op != loop::Op::load) return e;
+    const auto home = homes_.find(e->buffer->id);
+    if (home == homes_.end()) return e;
+    if (home->second.value) return home->second.value;
+    return loop::load(home->second.buffer, home->second.start + e->args[0]);
+  }
+
+  loop::Variable renamed(const loop::Variable& v) {
+    const auto [found, first] = variables_.try_emplace(v.id);
+    if (first) found->second = {fresh_variable(v.name).id, v.dtype, v.name};
+    return found->second;
+  }
+
+  // The statements, whose expressions are rewritten already.
+  loop::Block rewritten(const loop::Block& block) {
+    loop::Block result;
+    for (const loop::Stmt& s : block) {
+      if (const auto* declare = std::get_if<loop::Declare>(&s)) {
+        result.push_back(loop::Declare{renamed(declare->variable), declare->init});
+      } else if (const auto* store = std::get_if<loop::Store>(&s)) {
+        const auto home = homes_.find(store->buffer->id);
+        result.push_back(home == homes_.end()
+                             ? *store
+                             : loop::Store{home->second.buffer, home->second.start + store->index,
+                                           store->value});
+      } else if (const auto* sum = std::get_if<loop::Accumulate>(&s)) {
+        result.push_back(loop::Accumulate{renamed(sum->variable), sum->op, sum->value});
+      } else if (const auto* best = std::get_if<loop::AccumulateArg>(&s)) {
+        result.push_back(loop::AccumulateArg{renamed(best->best), renamed(best->position),
+                                             best->maximum, best->value, best->at});
+      } else if (const loop::For* found = loop::as_for(s)) {
+        loop::For inner = *found;
+        inner.variable = renamed(inner.variable);
+        if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
+        inner.body = rewritten(inner.body);
+        result.push_back(make_for(std::move(inner)));
+      } else if (const loop::If* branch = loop::as_if(s)) {
+        result.push_back(loop::statement(loop::If{branch->condition, rewritten(branch->then_body),
+                                                  rewritten(branch->else_body)}));
+      } else {
+        result.push_back(s);
+      }
+    }
+    return result;
+  }
+
+  const Loop& loop_;
+  Program& program_;
+  BufferTable& buffers_;
+  const loop::Variable step_;
+  std::map<int, Use> uses_;    // by Buffer::id
+  std::map<int, Home> homes_;  // the same
+  std::vector<loop::BufferRef> passing_;
+  std::vector<State> states_;
+  std::vector<Row> rows_;
+  std::map<int, loop::Variable> variables_;  // of the kernel in progress, by their ids there
+  loop::Expr work_ = loop::integer(0);
+  std::string name_;
+  std::set<std::string> lines_;
+};
+
+class LoopMerger {
+ public:
+  LoopMerger(const std::vector<Step>& steps, Program& program, BufferTable& buffers)
+      : program_(program), buffers_(buffers) {
+    count_mentions(steps, all_);
+  }
+
+  std::vector<Step> run(const std::vector<Step>& steps) {
+    std::vector<Step> result;
+    for (const Step& step : steps) {
+      if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        result.push_back(merged(**loop));
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        auto copy = std::make_shared<Branch>(**branch);
+        copy->then_steps = run((*branch)->then_steps);
+        copy->else_steps = run((*branch)->else_steps);
+        result.push_back({std::shared_ptr<const Branch>(std::move(copy))});
+      } else {
+        result.push_back(step);
+      }
+    }
+    return result;
+  }
+
+ private:
+  Step merged(const Loop& loop) {
+    Mentions inside;
+    count_mentions(loop.steps, inside);
+    auto copy = std::make_shared<Loop>(loop);
+    copy->steps = run(loop.steps);
+    if (!copy->steps.empty() && may_merge(copy->steps)) {
+      std::set<int> own;
+      for (const auto& [id, count] : inside) {
+        if (all_.at(id) == count) own.insert(id);
+      }
+      if (auto kernel = Merger(*copy, program_, buffers_).run(own)) return {std::move(*kernel)};
+    }
+    return {std::shared_ptr<const Loop>(std::move(copy))};
+  }
+
+  Program& program_;
+  BufferTable& buffers_;
+  Mentions all_;
+};
+
+}  // namespace
+
+std::vector<Step> merge_loops(const std::vector<Step>& steps, Program& program,
+                              BufferTable& buffers) {
+  return LoopMerger(steps, program, buffers).run(steps);
+}
+
+}  // namespace kroton

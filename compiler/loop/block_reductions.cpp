@@ -29,6 +29,9 @@ constexpr std::int64_t few_steps = 32;
 // By rows: rows at once, and vectors of each. Together they hide the latency of an addition.
 constexpr int rows_together = 4;
 constexpr int vectors_together = 8;
+// Rows of no more known vectors are written out, as many at once as a vector holds sums: these stay
+// in registers.
+constexpr std::int64_t most_written_out = 8;
 // The elements of a block of rows, as many as are handed to a thread at least; a longer row alone
 // keeps it busy.
 constexpr std::int64_t block_elements = 16384;
@@ -99,10 +102,12 @@ class Blocker {
     Expr start, extent;
     bool by_columns = false;
     bool in_registers = false;
-    int rows = 1;           // at once
-    int copies = 1;         // vectors of each
     std::int64_t size = 0;  // of the arrays
     std::vector<std::pair<Variable, BufferRef>> arrays;
+    // By rows.
+    int rows = 1;              // at once
+    int copies = 1;            // vectors of each
+    bool written_out = false;  // the vectors of each
   };
 
   void add_loop(const For& loop, Block& result) {
@@ -184,15 +189,18 @@ class Blocker {
     }
     std::int64_t longest = 0;
     bool all_known = true;
+    Part part;
+    part.loop = &loop;
+    part.written_out = true;
     for (const For* nest : candidate.reductions) {
       if (operations(*nest) > most_operations) return false;
       const std::optional<std::int64_t> steps = known_steps(*nest);
       all_known = all_known && steps;
       longest = std::max(longest, steps.value_or(0));
+      part.written_out = part.written_out && steps && nest->kind == LoopKind::vector &&
+                         *steps <= most_written_out * nest->width;
     }
     if (longest >= block_elements) return false;
-    Part part;
-    part.loop = &loop;
     part.size = rows_together;
     if (all_known) {
       const auto fitting = std::bit_floor(
@@ -202,11 +210,13 @@ class Blocker {
     part.rows = rows_together;
     std::int64_t extent = 0;
     if (is_integer_constant(loop.extent, extent)) {
+      // A few rows that may be long: better a thread for each.
+      if (!all_known && extent <= rows_together) return false;
       part.size = std::min(part.size, extent);
       part.rows = static_cast<int>(std::min<std::int64_t>(part.rows, extent));
     }
     const auto sums = static_cast<int>(candidate.sums.size());
-    part.copies = std::max(1, vectors_together / (part.rows * sums));
+    part.copies = part.written_out ? 1 : std::max(1, vectors_together / (part.rows * sums));
     add_blocks(part, candidate, result);
     return true;
   }
@@ -224,16 +234,11 @@ class Blocker {
 
   void add_blocks(Part& part, const Candidate& candidate, Block& result) {
     const For& loop = *part.loop;
-    for (const Variable& sum : candidate.sums) {
-      part.arrays.emplace_back(sum,
-                               new_buffer_(sum.name + "s", sum.dtype, Dim(part.size),
-                                           part.in_registers ? Space::registers : Space::stack));
-    }
     std::int64_t extent = 0;
     if (is_integer_constant(loop.extent, extent) && extent <= part.size) {
       part.start = integer(0);
       part.extent = loop.extent;
-      add_part(part, result);
+      add_block(part, candidate, result);
       return;
     }
     For blocks = loop_over(loop.variable.name + "_block", integer(0));
@@ -242,12 +247,47 @@ class Blocker {
                         : quotient(loop.extent + integer(part.size - 1), part.size);
     part.start = variable(blocks.variable) * integer(part.size);
     part.extent = binary(Op::min, loop.extent - part.start, integer(part.size));
-    add_part(part, blocks.body);
+    add_block(part, candidate, blocks.body);
     result.push_back(statement(std::move(blocks)));
   }
 
-  void add_part(const Part& part, Block& result) {
-    for (const auto& [sum, array] : part.arrays) result.push_back(Allocate{array});
+  void add_block(const Part& part, const Candidate& candidate, Block& result) {
+    if (!part.written_out) {
+      add_part(part, candidate, result);
+      return;
+    }
+    // As many rows as a vector has lanes, again and again; then those left over.
+    Part whole = part;
+    whole.in_registers = true;
+    whole.rows = lanes_bytes_ / candidate.widest;
+    whole.size = whole.rows;
+    whole.extent = integer(whole.rows);
+    const Expr count = quotient(part.extent, whole.size);
+    add_times(part.loop->variable.name + "_group", count, result, [&](const Expr& group) {
+      whole.start = part.start + group * integer(whole.size);
+      Block body;
+      add_part(whole, candidate, body);
+      return body;
+    });
+    Part rest = part;
+    rest.start = part.start + count * integer(whole.size);
+    rest.extent = part.extent - count * integer(whole.size);
+    rest.size = std::min<std::int64_t>(part.size, whole.size);
+    std::int64_t known = 0;
+    if (is_integer_constant(rest.extent, known)) {
+      if (known == 0) return;
+      rest.rows = static_cast<int>(std::min<std::int64_t>(rest.rows, known));
+    }
+    add_part(rest, candidate, result);
+  }
+
+  void add_part(Part part, const Candidate& candidate, Block& result) {
+    for (const Variable& sum : candidate.sums) {
+      part.arrays.emplace_back(sum,
+                               new_buffer_(sum.name + "s", sum.dtype, Dim(part.size),
+                                           part.in_registers ? Space::registers : Space::stack));
+      result.push_back(Allocate{part.arrays.back().second});
+    }
     Block straight;
     for (const Stmt& s : part.loop->body) {
       const For* nest = as_for(s);
@@ -299,8 +339,10 @@ class Blocker {
     lanes.body = with_arrays(part, block, variable(lanes.variable));
     if (part.by_columns) {
       make_lanes(part, lanes);
-    } else {
-      vectorize_loop(lanes, lanes_bytes_);
+    } else if (vectorize_loop(lanes, lanes_bytes_)) {
+      if (part.in_registers) lanes.unrolled = static_cast<int>(part.size);
+    } else if (part.in_registers) {
+      lanes.kind = LoopKind::unroll;
     }
     result.push_back(statement(std::move(lanes)));
   }
@@ -380,24 +422,36 @@ class Blocker {
 
   // By rows: several of the block's iterations at a time, then those left over.
   void add_rows(const Part& part, const For& nest, Block& result) {
-    const Expr whole = quotient(part.extent, part.rows);
-    const Expr done = whole * integer(part.rows);
+    const Expr groups = quotient(part.extent, part.rows);
+    const Expr done = groups * integer(part.rows);
     const Expr left = part.extent - done;
+    add_times(part.loop->variable.name, groups, result, [&](const Expr& group) {
+      return rows_at(part, nest, group * integer(part.rows), part.rows);
+    });
     std::int64_t known = 0;
-    if (!is_integer_constant(whole, known) || known > 0) {
-      For groups = loop_over(part.loop->variable.name, whole);
-      groups.body = rows_at(part, nest, variable(groups.variable) * integer(part.rows), part.rows);
-      result.push_back(statement(std::move(groups)));
+    if (is_integer_constant(left, known)) {
+      if (known > 0) append(result, rows_at(part, nest, done, static_cast<int>(known)));
+      return;
     }
-    if (!is_integer_constant(left, known)) {
-      For rest = loop_over(part.loop->variable.name, left);
-      rest.body = rows_at(part, nest, done + variable(rest.variable), 1);
-      result.push_back(statement(std::move(rest)));
-    } else if (known > 0) {
-      For rest = loop_over(part.loop->variable.name, integer(1));
-      rest.body = rows_at(part, nest, done + variable(rest.variable), static_cast<int>(known));
-      result.push_back(statement(std::move(rest)));
+    add_times(part.loop->variable.name, left, result,
+              [&](const Expr& row) { return rows_at(part, nest, done + row, 1); });
+  }
+
+  // What `body` gives for each of `count` numbers: no loop for none or one.
+  void add_times(const std::string& name, const Expr& count, Block& result,
+                 const std::function<Block(const Expr&)>& body) {
+    std::int64_t known = 0;
+    if (is_integer_constant(count, known) && known <= 1) {
+      if (known == 1) append(result, body(integer(0)));
+      return;
     }
+    For loop = loop_over(name, count);
+    loop.body = body(variable(loop.variable));
+    result.push_back(statement(std::move(loop)));
+  }
+
+  static void append(Block& block, Block more) {
+    for (Stmt& s : more) block.push_back(std::move(s));
   }
 
   // One row of several: what stands for the block's iteration, and for its sums.
@@ -441,6 +495,10 @@ class Blocker {
     For result = nest;
     result.body.clear();
     result.interleave = std::min(result.interleave, part.copies);
+    if (part.written_out) {
+      const auto steps = static_cast<int>(*known_steps(nest));
+      result.unrolled = (steps + nest.width - 1) / nest.width * nest.width;
+    }
     for (const Stmt& s : nest.body) {
       if (const For* inner = as_for(s)) {
         result.body.push_back(statement(jammed(part, *inner, rows)));

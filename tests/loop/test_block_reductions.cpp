@@ -94,15 +94,28 @@ TEST_CASE("block_reductions: many columns are summed in an array, four rows at a
 }
 
 TEST_CASE("block_reductions: four rows share one loop") {
-  const std::string rows = text({Along::rows, 64, 64});
+  const std::string rows = text({Along::rows, 64, 200});
   CHECK(contains(rows, "stack sums: f32[64]"));
   CHECK(contains(rows, "for i_1 in 0..16 {"));
-  CHECK(contains(rows, "vector<16 x2> for k in 0..64"));
+  CHECK(contains(rows, "vector<16 x2> for k in 0..200"));
   CHECK(contains(rows, "sum_3 += "));
   // What follows the reduction is a vector loop over the rows.
   CHECK(contains(rows, "vector<16 x2> for i_2 in 0..64"));
   // Unknown rows: few for each thread.
   CHECK(contains(text({Along::rows, n, m}), "parallel for i_block in 0..(floor_div(n + 3, 4))"));
+}
+
+TEST_CASE("block_reductions: a vector of short rows is written out") {
+  const std::string rows = text({Along::rows, 64, 50});
+  CHECK(contains(rows, "for i_group in 0..4"));
+  CHECK(contains(rows, "registers sums: f32[16]"));
+  CHECK(contains(rows, "vector<16 unrolled 64> for k in 0..50"));
+  CHECK(contains(rows, "sum_15 += "));
+  CHECK(!contains(rows, "stack"));
+  // Those left over.
+  const std::string odd = text({Along::rows, 67, 50});
+  CHECK(contains(odd, "stack sums_1: f32[16]"));
+  CHECK(contains(text({Along::rows, n, 50}), "stack sums_1: f32[16]"));
 }
 
 TEST_CASE("block_reductions: what gains nothing stays") {

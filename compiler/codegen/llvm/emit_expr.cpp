@@ -1,6 +1,7 @@
 #include <kroton/error.h>
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/MDBuilder.h>
+#include <llvm/IR/PatternMatch.h>
 
 #include <algorithm>
 
@@ -111,7 +112,16 @@ llvm::Value* KernelEmitter::address(const loop::BufferRef& buffer, llvm::Value* 
   if (found == buffers_.end()) {
     throw InternalError("kernel " + kernel_.name + ": buffer " + buffer->name + " is not declared");
   }
-  return builder_.CreateGEP(memory_type(context_, buffer->dtype), found->second, index);
+  llvm::Type* element = memory_type(context_, buffer->dtype);
+  // A constant term is an offset of its own: neighbouring addresses then share the rest.
+  llvm::Value* rest = nullptr;
+  llvm::ConstantInt* term = nullptr;
+  if (llvm::PatternMatch::match(
+          index, llvm::PatternMatch::m_Add(llvm::PatternMatch::m_Value(rest),
+                                           llvm::PatternMatch::m_ConstantInt(term)))) {
+    return builder_.CreateGEP(element, builder_.CreateGEP(element, found->second, rest), term);
+  }
+  return builder_.CreateGEP(element, found->second, index);
 }
 
 const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {

@@ -1,8 +1,8 @@
 // The matrix product as a scheduled loop nest. docs/matmul.md explains the choices.
 //
-// A tile of mr x nr results lives in registers while k runs; the nr columns of B for it are packed
-// once into a panel that the tiles of all rows share. Elementwise work on the product (bias,
-// activation, parameter update) is done on the tile before it is stored.
+// A tile of mr x nr results lives in registers while k runs. Columns of B that do not lie in memory
+// as a tile reads them are packed once into a panel that the tiles of many rows share. Elementwise
+// work on the product (bias, activation, parameter update) is done on the tile before it is stored.
 #include <kroton/error.h>
 
 #include <algorithm>
@@ -15,26 +15,41 @@ namespace {
 using loop::Op;
 using Vertex = Graph::Vertex;
 
-// Rows of results that one task computes when the columns are too few to share out.
-constexpr int rows_per_task = 4;  // in tiles
-// Rows of the tiles for what full tiles leave over: enough accumulators to hide the latency of a
-// multiply-add, few enough to waste little.
-constexpr int small_rows = 4;
-// Panels of columns from which on threads share out panels rather than rows.
+// Panels of columns from which on a task is a panel with all rows, and how many tasks there should
+// be where rows are shared out too.
 constexpr std::int64_t enough_panels = 8;
+constexpr std::int64_t enough_tasks = 16;
+// Rows of a task: at least so many tiles, and so many rows to pay for packing.
+constexpr int fewest_tiles = 4;
+constexpr std::int64_t rows_to_pack_for = 96;
+// Rows of B from which on a panel read in place would lie on too many pages and sets of the cache,
+// and rows of the product from which on that outweighs packing.
+constexpr std::int64_t longest_in_place = 1024;
+constexpr std::int64_t few_rows = 48;
+// A transposed A is packed, so many rows of the product at a time, when its rows in memory are so
+// long and all of it is so large that a strip of it does not stay in the cache.
+constexpr std::int64_t bytes_of_far_rows = 2048;
+constexpr std::int64_t bytes_of_large_a = 2 << 20;
+constexpr std::int64_t rows_of_block = 48;
 
-struct Tile {
-  int rows;     // mr
-  int columns;  // nr, whole vectors
-  int width;    // lanes of one vector
+constexpr int enough_accumulators = 8;
+constexpr int most_small_rows = 4;
+
+// What fits the register file: accumulators, a vector of B for each vector of columns and a
+// broadcast of A. 32 registers with AVX-512, 16 before.
+struct Registers {
+  int accumulators;
+  int vectors;  // of columns in a tile
+  int rows;     // of a tile at most
+  bool masks;   // loads of parts of a vector are single instructions
 };
 
-// The largest tile whose accumulators, one vector of B per column vector and a broadcast of A fit
-// the register file: 32 registers with AVX-512, 16 before.
-Tile tile_for(int vector_bytes, DType dtype) {
-  const int width = vector_bytes / static_cast<int>(size_of(dtype));
-  const int rows = vector_bytes == 64 ? 12 : vector_bytes == 32 ? 6 : 4;
-  return {rows, 2 * width, width};
+// AVX-512: the rows of a tile read lines of A that may all lie in one set of the cache, which has
+// eight ways.
+Registers registers_for(int vector_bytes) {
+  if (vector_bytes == 64) return {24, 4, 8, true};
+  if (vector_bytes == 32) return {12, 2, 6, true};
+  return {8, 2, 4, false};
 }
 
 class DotLowering {
@@ -45,7 +60,9 @@ class DotLowering {
         cluster_(context.cluster()),
         dot_(cluster_.hero),
         dtype_(graph_[dot_].type.dtype),
-        tile_(tile_for(vector_bytes, dtype_)) {
+        registers_(registers_for(vector_bytes)),
+        width_(vector_bytes / static_cast<int>(size_of(dtype_))),
+        panel_columns_(registers_.vectors * width_) {
     const std::size_t rank = cluster_.domain.size();
     rows_ = cluster_.domain[rank - 2];
     columns_ = cluster_.domain[rank - 1];
@@ -62,13 +79,23 @@ class DotLowering {
   }
 
   std::vector<loop::Kernel> run() {
-    if (columns_.is_constant() && columns_.constant() <= tile_.width) tile_.columns = tile_.width;
-    panel_ = context_.buffers().create("panel", dtype_, inner_ * Dim(tile_.columns),
-                                       loop::Space::worker);
-    const bool share_panels =
-        !columns_.is_constant() || columns_.constant() >= enough_panels * tile_.columns;
+    if (columns_.is_constant()) {
+      panel_columns_ = width_ * vectors_of(columns_);
+    }
+    in_place_ = reads_in_place();
+    packs_a_ = packs_a();
+    if (packs_a_) panels_per_task_ = panels_for_block();
+    if (!in_place_ || (!registers_.masks && !columns_.is_constant(panel_columns_))) {
+      panel_ = context_.buffers().create(
+          "panel", dtype_, inner_ * Dim(panel_columns_) * (in_place_ ? Dim(1) : panels_per_task_),
+          loop::Space::worker);
+    }
+    if (packs_a_) {
+      block_ = context_.buffers().create("block", dtype_, inner_ * Dim(rows_of_block),
+                                         loop::Space::worker);
+    }
     loop::Kernel kernel;
-    kernel.body = share_panels ? panels_outside() : rows_outside();
+    kernel.body = tasks();
     const std::size_t rank = cluster_.domain.size();
     if (rank > 2) {
       std::vector<loop::Variable> variables(cluster_.variables.begin(),
@@ -83,134 +110,318 @@ class DotLowering {
   }
 
  private:
-  // parallel panel { pack; row tiles }
-  loop::Block panels_outside() {
-    const loop::Variable panel = fresh_variable("panel");
-    const loop::Expr first = loop::variable(panel) * loop::integer(tile_.columns);
+  int vectors_of(const Dim& columns) const {
+    const std::int64_t vectors = (columns.constant() + width_ - 1) / width_;
+    return static_cast<int>(std::clamp<std::int64_t>(vectors, 1, registers_.vectors));
+  }
+  // Rows of a full tile.
+  int height(int vectors) const {
+    return std::min(registers_.rows, registers_.accumulators / vectors);
+  }
+  // Rows of the tiles for what full tiles leave over: enough accumulators to hide the latency of a
+  // multiply-add, few enough to waste little.
+  int small_height(int vectors) const {
+    return std::min({enough_accumulators / vectors, most_small_rows, height(vectors)});
+  }
+
+  // Whether the operand's elements are neighbours in memory along its rows' (0) or columns' (1)
+  // index.
+  bool is_contiguous(Vertex v, bool transposed, int axis) {
+    const loop::Variable row = fresh_variable("row");
+    const loop::Variable column = fresh_variable("column");
+    const loop::Expr read = operand(v, loop::variable(row), loop::variable(column), transposed);
+    if (read->op != Op::load) return false;
+    const loop::Expr stride = loop::stride_of(read->args[0], axis == 0 ? row : column);
+    std::int64_t step = 0;
+    return stride && loop::is_integer_constant(stride, step) && step == 1;
+  }
+
+  // Whole panels of a B whose rows are contiguous need no packing, unless they are long.
+  bool reads_in_place() {
+    if (!is_contiguous(b_, transpose_b_, 1)) return false;
+    if (rows_.is_constant() && rows_.constant() <= few_rows) return true;
+    if (columns_.is_constant() && columns_.constant() <= panel_columns_) return true;
+    if (inner_.is_constant()) return inner_.constant() <= longest_in_place;
+    return rows_.is_constant() || columns_.is_constant();
+  }
+
+  bool packs_a() {
+    if (!rows_.is_constant() || !columns_.is_constant()) return false;
+    const std::int64_t row = rows_.constant() * static_cast<std::int64_t>(size_of(dtype_));
+    const bool large = inner_.is_constant() ? row * inner_.constant() > bytes_of_large_a
+                                            : row > 2 * bytes_of_far_rows;
+    return row >= bytes_of_far_rows && large && is_contiguous(a_, transpose_a_, 0) &&
+           !is_contiguous(a_, transpose_a_, 1);
+  }
+
+  // A packed block of A serves as many panels as can be had: all where B is read in place, else as
+  // many as leave enough tasks.
+  Dim panels_for_block() const {
+    const Dim panels = ceil_div(columns_, Dim(panel_columns_));
+    return in_place_ ? panels : Dim(std::max<std::int64_t>(1, panels.constant() / enough_panels));
+  }
+
+  // parallel task { some panels of columns with all rows, or with a group of them }
+  loop::Block tasks() {
+    const Dim panels = ceil_div(columns_, Dim(panel_columns_));
+    const Dim groups = ceil_div(panels, panels_per_task_);
+    const loop::Variable task = fresh_variable("task");
+    loop::Expr group = loop::variable(task), part = loop::integer(0);
+    loop::Expr rows = loop::size(rows_);
     loop::For loop;
-    loop.variable = panel;
-    loop.extent = loop::size(ceil_div(columns_, Dim(tile_.columns)));
-    loop.body = one_panel(first, loop::integer(0), loop::size(rows_));
+    loop.variable = task;
+    loop.extent = loop::size(groups);
+    if (groups.is_constant() && groups.constant() < enough_panels) {
+      const std::int64_t height = rows_of_task(groups.constant());
+      const Dim parts = ceil_div(rows_, Dim(height));
+      loop.extent = loop::size(groups * parts);
+      part = group;
+      group = groups.is_constant(1) ? loop::integer(0)
+                                    : loop::binary(Op::floor_div, part, loop::size(parts));
+      part = (part - group * loop::size(parts)) * loop::integer(height);
+      rows = loop::integer(height);
+      if (!(rows_.is_constant() && rows_.constant() % height == 0)) {
+        rows = loop::binary(Op::min, rows, loop::size(rows_) - part);
+      }
+    }
+    const loop::Expr first = group * loop::size(panels_per_task_);
+    loop::Expr count = loop::size(panels_per_task_);
+    if (!(panels - floor_div(panels, panels_per_task_) * panels_per_task_).is_constant(0)) {
+      count = loop::binary(Op::min, count, loop::size(panels) - first);
+    }
+    loop.body = pack_panels(first, count);
+    for (loop::Stmt& stmt :
+         packs_a_ ? row_blocks(first, count, part, rows) : panel_tiles(first, count, part, rows)) {
+      loop.body.push_back(std::move(stmt));
+    }
     return {make_for(std::move(loop))};
   }
 
-  // parallel group of rows { panel { pack; row tiles of the group } }
-  loop::Block rows_outside() {
-    const std::int64_t group = std::int64_t{rows_per_task} * tile_.rows;
-    const loop::Variable task = fresh_variable("rows");
-    const loop::Variable panel = fresh_variable("panel");
-    const loop::Expr first_row = loop::variable(task) * loop::integer(group);
-    const loop::Expr first_column = loop::variable(panel) * loop::integer(tile_.columns);
-    loop::For panels;
-    panels.variable = panel;
-    panels.extent = loop::size(ceil_div(columns_, Dim(tile_.columns)));
-    loop::For tasks;
-    tasks.variable = task;
-    tasks.extent = loop::size(ceil_div(rows_, Dim(group)));
-    loop::Expr rows = loop::integer(group);
-    if (!(rows_.is_constant() && rows_.constant() % group == 0)) {
-      rows = loop::binary(Op::min, rows, loop::size(rows_) - first_row);
+  // Rows that a task computes where groups of panels alone are too few tasks: a divisor of a known
+  // number of rows if there is one.
+  std::int64_t rows_of_task(std::int64_t groups) const {
+    const int tile = height(panel_columns_ / width_);
+    if (!rows_.is_constant()) return std::int64_t{2 * fewest_tiles} * tile;
+    if (rows_.is_constant(0)) return 1;
+    const std::int64_t parts = (enough_tasks + groups - 1) / groups;
+    const std::int64_t share = (rows_.constant() + parts - 1) / parts;
+    if (packs_a_) return (share + rows_of_block - 1) / rows_of_block * rows_of_block;
+    const std::int64_t fewest =
+        std::max(share, in_place_ ? std::int64_t{fewest_tiles} * tile : rows_to_pack_for);
+    for (std::int64_t rows = fewest; rows < 2 * fewest; ++rows) {
+      if (rows_.constant() % rows == 0) return rows;
     }
-    panels.body = one_panel(first_column, first_row, rows);
-    tasks.body = {make_for(std::move(panels))};
-    return {make_for(std::move(tasks))};
+    return std::min((fewest + tile - 1) / tile * tile, rows_.constant());
   }
 
-  // Packs the panel that starts at column `first` and computes `rows` rows from `first_row` on.
-  loop::Block one_panel(const loop::Expr& first, const loop::Expr& first_row,
-                        const loop::Expr& rows) {
-    const Dim whole = floor_div(columns_, Dim(tile_.columns)) * Dim(tile_.columns);
+  // The body for each of `count` panels from `first` on, given the panel's number within the task,
+  // its first column and its columns: code of its own for what is left over at the end. None where
+  // `body` gives none.
+  template <class Body>
+  loop::Block each_panel(const loop::Expr& first, const loop::Expr& count, const Body& body) {
+    const Dim whole = floor_div(columns_, Dim(panel_columns_)) * Dim(panel_columns_);
     const Dim rest = columns_ - whole;
-    const auto variant = [&](const Dim& columns) {
-      loop::Block block = pack(first, columns);
-      for (loop::Stmt& stmt : row_tiles(first, columns, first_row, rows))
-        block.push_back(std::move(stmt));
-      return block;
-    };
-    if (rest.is_constant(0)) return variant(Dim(tile_.columns));
-    if (whole.is_constant(0)) return variant(rest);
-    loop::If choice;
-    choice.condition = loop::binary(Op::lt, first, loop::size(whole));
-    choice.then_body = variant(Dim(tile_.columns));
-    choice.else_body = variant(rest);
-    return {std::make_shared<const loop::If>(std::move(choice))};
+    const loop::Variable panel = fresh_variable("panel");
+    const bool one = panels_per_task_.is_constant(1);
+    const loop::Expr number = one ? loop::integer(0) : loop::variable(panel);
+    const loop::Expr column = (first + number) * loop::integer(panel_columns_);
+    loop::Block block;
+    if (rest.is_constant(0)) {
+      block = body(number, column, Dim(panel_columns_));
+    } else if (whole.is_constant(0)) {
+      block = body(number, column, rest);
+    } else {
+      loop::If choice;
+      choice.condition = loop::binary(Op::lt, column, loop::size(whole));
+      choice.then_body = body(number, column, Dim(panel_columns_));
+      choice.else_body = body(number, column, rest);
+      if (choice.then_body.empty() && choice.else_body.empty()) return {};
+      block = {std::make_shared<const loop::If>(std::move(choice))};
+    }
+    if (one || block.empty()) return block;
+    loop::For loop;
+    loop.variable = panel;
+    loop.extent = count;
+    loop.body = std::move(block);
+    return {make_for(std::move(loop))};
   }
 
-  // panel[k, j] = B[k, first + j], zero where j is past the last column.
-  loop::Block pack(const loop::Expr& first, const Dim& columns) {
+  loop::Block pack_panels(const loop::Expr& first, const loop::Expr& count) {
+    return each_panel(first, count,
+                      [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
+                        return is_packed(columns) ? pack(number, column, columns) : loop::Block{};
+                      });
+  }
+
+  loop::Block panel_tiles(const loop::Expr& first, const loop::Expr& count,
+                          const loop::Expr& first_row, const loop::Expr& rows) {
+    return each_panel(first, count,
+                      [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
+                        number_ = number;
+                        return row_tiles(column, columns, first_row, rows);
+                      });
+  }
+
+  bool is_packed(const Dim& columns) const {
+    return !in_place_ || (!registers_.masks && !columns.is_constant(panel_columns_));
+  }
+
+  // An element of the panel with a number. Where B is read in place only the last one is packed.
+  loop::Expr panel_index(const loop::Expr& number, const loop::Expr& k, const loop::Expr& j) const {
+    const loop::Expr row = in_place_ ? k : number * loop::size(inner_) + k;
+    return row * loop::integer(panel_columns_) + j;
+  }
+
+  // panel[k, j] = B[k, first + j], anything where j is past the last column.
+  loop::Block pack(const loop::Expr& number, const loop::Expr& first, const Dim& columns) {
+    if (is_contiguous(b_, transpose_b_, 0)) return pack_transposed(number, first, columns);
     loop::Block block;
     const loop::Variable k = fresh_variable("k");
     const loop::Variable j = fresh_variable("j");
-    const loop::Expr at = loop::variable(k) * loop::integer(tile_.columns) + loop::variable(j);
-    loop::For lanes = vector_loop(j, Dim(tile_.columns), tile_.columns);
+    const loop::Expr at = panel_index(number, loop::variable(k), loop::variable(j));
+    loop::For lanes = vector_loop(j, Dim(panel_columns_), panel_columns_);
     loop::For steps;
     steps.variable = k;
     steps.extent = loop::size(inner_);
-    if (!columns.is_constant(tile_.columns)) {
+    if (!columns.is_constant(panel_columns_)) {
       lanes.body = {loop::Store{panel_, at, loop::real(0, dtype_)}};
       steps.body = {make_for(lanes)};
       block.push_back(make_for(steps));
-      lanes = vector_loop(j, columns, tile_.columns);
+      lanes = vector_loop(j, columns, panel_columns_);
     }
-    const loop::Expr value =
-        operand(b_, loop::variable(k), first + loop::variable(j), transpose_b_);
-    lanes.body = {loop::Store{panel_, at, value}};
-    if (transpose_b_) {
-      // Along k the operand is contiguous: read whole vectors there.
-      lanes.kind = loop::LoopKind::serial;
-      lanes.unrolled = 0;
-      lanes.width = 1;
-      loop::For run = vector_loop(k, inner_, 0);
-      run.body = lanes.body;
-      lanes.body = {make_for(std::move(run))};
-      block.push_back(make_for(std::move(lanes)));
-    } else {
-      steps.body = {make_for(std::move(lanes))};
-      block.push_back(make_for(std::move(steps)));
+    lanes.body = {loop::Store{
+        panel_, at, operand(b_, loop::variable(k), first + loop::variable(j), transpose_b_)}};
+    steps.body = {make_for(std::move(lanes))};
+    block.push_back(make_for(std::move(steps)));
+    return block;
+  }
+
+  // The same where B is contiguous along k: squares of W x W elements, which the emitter transposes
+  // in registers, then what is left of k. Past the last column its elements are read again.
+  loop::Block pack_transposed(const loop::Expr& number, const loop::Expr& first,
+                              const Dim& columns) {
+    const int vectors = columns.is_constant() ? vectors_of(columns) : registers_.vectors;
+    const loop::Variable square = fresh_variable("square");
+    const loop::Variable strip = fresh_variable("strip");
+    const loop::Variable k = fresh_variable("k");
+    const loop::Variable j = fresh_variable("j");
+    const auto copy = [&](const loop::Expr& row, const loop::Expr& column) {
+      loop::Expr from = first + column;
+      if (!columns.is_constant(vectors * width_)) {
+        from = loop::binary(Op::min, from, loop::size(columns_ - Dim(1)));
+      }
+      return loop::Block{loop::Store{panel_, panel_index(number, row, column),
+                                     operand(b_, row, from, transpose_b_)}};
+    };
+    const auto serial = [](const loop::Variable& variable, const Dim& extent, loop::Block body) {
+      loop::For loop;
+      loop.variable = variable;
+      loop.extent = loop::size(extent);
+      loop.body = std::move(body);
+      return make_for(std::move(loop));
+    };
+    const Dim squares = floor_div(inner_, Dim(width_));
+    const loop::Expr whole = loop::size(squares * Dim(width_));
+    loop::For columns_of_square;
+    columns_of_square.variable = j;
+    columns_of_square.extent = loop::integer(width_);
+    columns_of_square.kind = loop::LoopKind::unroll;
+    columns_of_square.body =
+        copy(loop::variable(square) * loop::integer(width_) + loop::variable(k),
+             loop::variable(strip) * loop::integer(width_) + loop::variable(j));
+    loop::For lanes = vector_loop(k, Dim(width_), width_);
+    lanes.body = {make_for(std::move(columns_of_square))};
+    loop::Block block{
+        serial(square, squares, {serial(strip, Dim(vectors), {make_for(std::move(lanes))})})};
+    const Dim rest = inner_ - squares * Dim(width_);
+    if (!rest.is_constant(0)) {
+      block.push_back(
+          serial(j, Dim(vectors * width_),
+                 {serial(k, rest, copy(whole + loop::variable(k), loop::variable(j)))}));
     }
     return block;
+  }
+
+  // Blocks of rows, each with its part of A packed: block[k, i] = A[row + i, k].
+  loop::Block row_blocks(const loop::Expr& first, const loop::Expr& count,
+                         const loop::Expr& first_row, const loop::Expr& rows) {
+    const loop::Variable b = fresh_variable("block");
+    const loop::Expr height = loop::integer(rows_of_block);
+    const loop::Expr done = loop::variable(b) * height;
+    loop::Expr inside = height;
+    if (std::int64_t known = 0;
+        !loop::is_integer_constant(rows, known) || known % rows_of_block != 0) {
+      inside = loop::binary(Op::min, height, rows - done);
+    }
+    const loop::Variable k = fresh_variable("k");
+    const loop::Variable i = fresh_variable("i");
+    const auto copy = [&](loop::For lanes) {
+      const loop::Expr at = loop::variable(k) * height + loop::variable(i);
+      lanes.body = {loop::Store{
+          block_, at,
+          operand(a_, first_row + done + loop::variable(i), loop::variable(k), transpose_a_)}};
+      loop::For steps;
+      steps.variable = k;
+      steps.extent = loop::size(inner_);
+      steps.body = {make_for(std::move(lanes))};
+      return make_for(std::move(steps));
+    };
+    loop::For part = vector_loop(i, Dim(rows_of_block), 0);
+    part.extent = inside;
+    loop::If choice;
+    choice.condition = loop::binary(Op::eq, inside, height);
+    choice.then_body = {copy(vector_loop(i, Dim(rows_of_block), rows_of_block))};
+    choice.else_body = {copy(std::move(part))};
+    loop::For blocks;
+    blocks.variable = b;
+    blocks.extent = loop::binary(Op::floor_div, rows + loop::integer(rows_of_block - 1), height);
+    blocks.body = {std::make_shared<const loop::If>(std::move(choice))};
+    first_of_block_ = first_row + done;
+    for (loop::Stmt& stmt : panel_tiles(first, count, first_row + done, inside)) {
+      blocks.body.push_back(std::move(stmt));
+    }
+    return {make_for(std::move(blocks))};
   }
 
   // Tiles for `rows` rows from first_row on: full ones, and for the rest one exact tile if its
   // height is known, else small ones of which the last may reach past the end.
   loop::Block row_tiles(const loop::Expr& first, const Dim& columns, const loop::Expr& first_row,
                         const loop::Expr& rows) {
+    const int vectors = columns.is_constant() ? vectors_of(columns) : panel_columns_ / width_;
+    const int full_rows = height(vectors);
+    const int small_rows = small_height(vectors);
     loop::Block block;
-    const loop::Expr height = loop::integer(tile_.rows);
-    const loop::Expr whole = loop::binary(Op::floor_div, rows, height);
+    const loop::Expr whole = loop::binary(Op::floor_div, rows, loop::integer(full_rows));
     const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
                            bool may_pass_end) {
       const loop::Variable t = fresh_variable("tile");
       loop::For loop;
       loop.variable = t;
       loop.extent = count;
-      loop.body = tile(tile_rows, first, columns,
+      loop.body = tile(tile_rows, vectors, first, columns,
                        from + loop::variable(t) * loop::integer(tile_rows), may_pass_end);
       block.push_back(make_for(std::move(loop)));
     };
     std::int64_t known = 0;
     const bool is_known = loop::is_integer_constant(rows, known);
-    if (!is_known || known >= tile_.rows) tiles(whole, tile_.rows, first_row, false);
-    const loop::Expr rest = rows - whole * height;
+    if (!is_known || known >= full_rows) tiles(whole, full_rows, first_row, false);
+    const loop::Expr rest = rows - whole * loop::integer(full_rows);
+    const loop::Expr first_of_rest = first_row + whole * loop::integer(full_rows);
     if (!is_known) {
-      const loop::Expr small = loop::integer(small_rows);
-      tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1), small), small_rows,
-            first_row + whole * height, true);
-    } else if (known % tile_.rows != 0) {
-      tiles(loop::integer(1), static_cast<int>(known % tile_.rows), first_row + whole * height,
-            false);
+      tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1),
+                         loop::integer(small_rows)),
+            small_rows, first_of_rest, small_rows > 1);
+    } else if (known % full_rows != 0) {
+      tiles(loop::integer(1), static_cast<int>(known % full_rows), first_of_rest, false);
     }
     return block;
   }
 
   // rows x columns results from (first_row, first) on.
   // With may_pass_end, rows past the last are computed from the last row's operands, not stored.
-  loop::Block tile(int rows, const loop::Expr& first, const Dim& columns,
+  loop::Block tile(int rows, int vectors, const loop::Expr& first, const Dim& columns,
                    const loop::Expr& first_row, bool may_pass_end) {
-    const int padded =
-        columns.is_constant()
-            ? static_cast<int>((columns.constant() + tile_.width - 1) / tile_.width) * tile_.width
-            : tile_.columns;
+    const int padded = vectors * width_;
     const auto accumulators =
         context_.buffers().create("tile", dtype_, Dim(rows * padded), loop::Space::registers);
     const loop::Expr last = loop::size(rows_ - Dim(1));
@@ -243,14 +454,38 @@ class DotLowering {
     loop::For steps;
     steps.variable = k;
     steps.extent = loop::size(inner_);
-    steps.body = {over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
-      const loop::Expr row = first_row + i;
-      const loop::Expr a = operand(a_, may_pass_end ? loop::binary(Op::min, row, last) : row,
-                                   loop::variable(k), transpose_a_);
-      const loop::Expr b = loop::load(panel_, loop::variable(k) * loop::integer(tile_.columns) + j);
+    // B's elements in place; a part of a vector by way of a row of zeros.
+    const auto in_place = [&](const loop::Expr& j) {
+      return operand(b_, loop::variable(k), first + j, transpose_b_);
+    };
+    loop::BufferRef row_of_b;
+    if (!is_packed(columns) && !columns.is_constant(padded)) {
+      row_of_b = context_.buffers().create("row", dtype_, Dim(padded), loop::Space::registers);
+      block.push_back(loop::Allocate{row_of_b});
+      const auto fill = [&](const Dim& extent, const auto& value) {
+        const loop::Variable j = fresh_variable("j");
+        loop::For lanes = vector_loop(j, extent, padded);
+        lanes.body = {loop::Store{row_of_b, loop::variable(j), value(loop::variable(j))}};
+        return make_for(std::move(lanes));
+      };
+      steps.body.push_back(
+          fill(Dim(padded), [&](const loop::Expr&) { return loop::real(0, dtype_); }));
+      steps.body.push_back(fill(columns, in_place));
+    }
+    steps.body.push_back(over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
+      loop::Expr row = first_row + i;
+      if (may_pass_end) row = loop::binary(Op::min, row, last);
+      const loop::Expr a =
+          packs_a_ ? loop::load(block_, loop::variable(k) * loop::integer(rows_of_block) +
+                                            (row - first_of_block_))
+                   : operand(a_, row, loop::variable(k), transpose_a_);
+      const loop::Expr b = is_packed(columns)
+                               ? loop::load(panel_, panel_index(number_, loop::variable(k), j))
+                           : row_of_b ? loop::load(row_of_b, j)
+                                      : in_place(j);
       const loop::Expr sum = loop::load(accumulators, at(i, j));
       return loop::Block{loop::Store{accumulators, at(i, j), loop::fma(a, b, sum)}};
-    })};
+    }));
     block.push_back(make_for(std::move(steps)));
 
     block.push_back(over_tile(
@@ -294,7 +529,7 @@ class DotLowering {
     loop.variable = variable;
     loop.extent = loop::size(extent);
     loop.kind = loop::LoopKind::vector;
-    loop.width = tile_.width;
+    loop.width = width_;
     loop.unrolled = unrolled;
     return loop;
   }
@@ -311,12 +546,19 @@ class DotLowering {
   const Cluster& cluster_;
   Vertex dot_;
   DType dtype_;
-  Tile tile_;
+  Registers registers_;
+  int width_;          // lanes of one vector
+  int panel_columns_;  // nr, whole vectors
   Dim rows_, columns_, inner_;
   Vertex a_ = 0, b_ = 0;
   bool transpose_a_ = false, transpose_b_ = false;
   Index batch_;
-  loop::BufferRef panel_;
+  bool in_place_ = false;  // whole panels of B are not packed
+  bool packs_a_ = false;   // A is packed in blocks of rows
+  Dim panels_per_task_ = 1;
+  loop::BufferRef panel_, block_;
+  // Of the tiles that are being made: their panel's number in the task, the first row of the block.
+  loop::Expr number_, first_of_block_;
 };
 
 }  // namespace

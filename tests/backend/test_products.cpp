@@ -127,6 +127,50 @@ TEST_CASE("matrix products, sizes known") {
   }
 }
 
+// Sizes at which the schedule packs B or A, or shares out rows among tasks, and leaves rows,
+// columns and steps over.
+TEST_CASE("matrix products, large known sizes") {
+  const std::int64_t sizes[][3] = {{70, 65, 1030},   {600, 65, 1100}, {1037, 70, 530},
+                                   {530, 700, 1040}, {101, 10, 1030}, {3, 300, 1030}};
+  for (const Variant& v : variants) {
+    SUBCASE(name_of_variant(v).c_str()) {
+      std::string failures;
+      for (const auto& [m, n, k] : sizes) {
+        const Tensor a = tensor("a", v.transpose_a ? Dims{k, m} : Dims{m, k}, v.dtype);
+        const Tensor b = tensor("b", v.transpose_b ? Dims{n, k} : Dims{k, n}, v.dtype);
+        failures += try_sizes(v, function({a, b}, product(v, a, b)), m, n, k);
+      }
+      CHECK(failures == "");
+    }
+  }
+}
+
+TEST_CASE("matrix products with one known size") {
+  for (const Variant& v : variants) {
+    SUBCASE(name_of_variant(v).c_str()) {
+      std::string failures;
+      for (int known = 0; known < 3; ++known) {
+        const std::int64_t size = known == 2 ? 33 : 530;
+        const Dim m = known == 0 ? Dim(size) : dim("m");
+        const Dim n = known == 1 ? Dim(size) : dim("n");
+        const Dim k = known == 2 ? Dim(size) : dim("k");
+        const Tensor a = tensor("a", v.transpose_a ? Dims{k, m} : Dims{m, k}, v.dtype);
+        const Tensor b = tensor("b", v.transpose_b ? Dims{n, k} : Dims{k, n}, v.dtype);
+        const auto f = function({a, b}, product(v, a, b));
+        for (const std::int64_t free : {0, 1, 3, 17, 70}) {
+          failures += try_sizes(v, f, known == 0 ? size : free, known == 1 ? size : 13,
+                                known == 2 ? size : 31);
+          failures += try_sizes(v, f, known == 0 ? size : 13, known == 1 ? size : free,
+                                known == 2 ? size : 16);
+          failures += try_sizes(v, f, known == 0 ? size : 14, known == 1 ? size : 65,
+                                known == 2 ? size : free);
+        }
+      }
+      CHECK(failures == "");
+    }
+  }
+}
+
 TEST_CASE("matrix products with one side of known sizes, bias and activation") {
   const Tensor x = matrix("x");
   const Shared w = shared(Array::normal({100, 33}, 1), "w");

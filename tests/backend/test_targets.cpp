@@ -13,14 +13,16 @@ namespace kt = kroton;
 
 namespace {
 
-// y = relu(x·w + b) and the softmax of its rows, for x of 17 rows, compiled for `target`.
+// y = relu(x·w + b), the softmax of its rows and products of y, for x of 17 rows, compiled for
+// `target`.
 void check_target(const kt::codegen::CpuTarget& target) {
   const auto x = kt::tensor("x", {kt::dim("rows"), 19});
   const auto w = kt::tensor("w", {19, 21});
   const auto b = kt::tensor("b", {21});
   const std::vector<kt::Tensor> inputs{x, w, b};
   const kt::Tensor y = kt::relu(kt::dot(x, w) + b);
-  const std::vector<kt::Tensor> outputs{y, kt::softmax(y, 1), kt::sum(kt::tanh(y), 0)};
+  const std::vector<kt::Tensor> outputs{y, kt::softmax(y, 1), kt::sum(kt::tanh(y), 0),
+                                        kt::dot(y, kt::transpose(w)), kt::dot(kt::transpose(y), x)};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", {false, target.vector_bytes});
@@ -31,7 +33,8 @@ void check_target(const kt::codegen::CpuTarget& target) {
   const kt::Array ws = kt::Array::normal({19, 21}, 2);
   const kt::Array bs = kt::Array::normal({21}, 3);
   std::vector<kt::Array> results{kt::Array::empty({17, 21}), kt::Array::empty({17, 21}),
-                                 kt::Array::empty({21})};
+                                 kt::Array::empty({21}), kt::Array::empty({17, 19}),
+                                 kt::Array::empty({21, 19})};
   kroton_context context = kt::make_serial_context();
   std::vector<std::int64_t> sizes;
   const auto value_of = [](const kt::DimAtom& atom) -> std::int64_t {

@@ -92,6 +92,7 @@ class KernelEmitter {
   void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);
   void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
+  bool print_transposed(const loop::For& loop);
   void print_if(const loop::If& branch);
   void print_store(const loop::Store& store);
   void print_accumulate(const loop::Accumulate& accumulate);

@@ -284,7 +284,7 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
   }
   std::vector<llvm::Value*> rows;
   for (std::int64_t i = 0; i < extent; ++i) {
-    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
     bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
     passing_.clear();
     passing_at_base_.clear();
@@ -308,7 +308,7 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
       b = exchanged;
     }
   }
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, {}, {}});
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
   bind(loop.variable, builder_.getInt64(0));
   llvm::Value* pointer = address(store->buffer, print_at_base(store->index));
   llvm::Value* stride = print(across).value;
@@ -490,7 +490,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
         done = end;
       }
       if (width > 1) {
-        print_rest(builder_.CreateSub(extent, done), loop.variable.name,
+        print_rest(builder_.CreateSub(extent, done), loop,
                    [&](llvm::Value* rest) { body(done, 0, tail_mask(rest)); });
       }
     }
@@ -628,15 +628,15 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
 }
 
 // Runs the body if `rest` is not 0.
-void KernelEmitter::print_rest(llvm::Value* rest, const std::string& name,
+void KernelEmitter::print_rest(llvm::Value* rest, const loop::For& loop,
                                const std::function<void(llvm::Value*)>& body) {
   auto* constant = llvm::dyn_cast<llvm::ConstantInt>(rest);
   if (constant && constant->isZero()) return;
   llvm::BasicBlock* join = nullptr;
   Scope scope{Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}};
   if (!constant) {
-    auto* tail = llvm::BasicBlock::Create(context_, name + ".tail", function_);
-    join = llvm::BasicBlock::Create(context_, name + ".done", function_);
+    auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
+    join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
     scope.kind = Scope::Kind::branch;
     scope.outside =
         builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);

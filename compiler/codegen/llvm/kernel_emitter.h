@@ -87,7 +87,7 @@ class KernelEmitter {
   void print_for(const loop::For& loop);
   void print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end, std::int64_t step,
                      const std::function<void(llvm::Value*)>& body);
-  void print_rest(llvm::Value* rest, const std::string& name,
+  void print_rest(llvm::Value* rest, const loop::For& loop,
                   const std::function<void(llvm::Value*)>& body);
   void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);

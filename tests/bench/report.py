@@ -1,5 +1,6 @@
 """What the driver shows of what it measured: the table, who was left out, the targets."""
 import collections
+import json
 
 import cases
 
@@ -105,6 +106,25 @@ def growth(results):
             if len(values) > 1:
                 print(f"  {name:12} {threads} " + ", ".join(
                     f"{count}: {short(value and value / count)}" for count, value in values))
+
+
+def show(files, wanted):
+    """What was measured before, as a table; what a later file has replaces that of an earlier."""
+    found = {}
+    for file in files:
+        with open(file) as lines:
+            for result in map(json.loads, lines):
+                found[result["bench"] + "/" + result["case"], result["threads"]] = result
+    results = []
+    for threads in sorted({threads for _, threads in found}):
+        for case in wanted:
+            if result := found.get((case.name, threads)):
+                result["target"] = case.reached(result)
+                results.append((case, result))
+    print(HEADER)
+    for case, result in results:
+        print(row(case, result))
+    summary(results)
 
 
 def summary(results):

@@ -62,7 +62,7 @@ def quiet(command, **options):
 
 
 def find_library(name):
-    places = [DEBIAN / "usr/lib" / "*", DEBIAN / "usr/lib" / "*" / "*", "/usr/lib/*", "/usr/lib/*/*"]
+    places = [DEBIAN / "usr/lib/*", DEBIAN / "usr/lib/*/*", "/usr/lib/*", "/usr/lib/*/*"]
     for place in places:
         found = glob.glob(str(pathlib.Path(place) / name))
         if found:

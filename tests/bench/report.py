@@ -81,15 +81,16 @@ def targets(results):
             benches[case.bench, result["threads"]].append((case, result))
     for (bench, threads), found in sorted(benches.items(), key=lambda b: b[0][1]):
         met = [case for case, result in found if (result["target"] or 0) >= 1]
-        text = f"  {bench:12} {threads} {'met' if len(met) == len(found) else f'{len(met)} of {len(found)}'}"
+        text = f"  {bench:12} {threads} "
+        text += "met" if len(met) == len(found) else f"{len(met)} of {len(found)}"
         shown = [(case, result) for case, result in found if (result["target"] or 0) < 1]
         if bench in cases.NEVER_UNDER:
             # Most must meet their target; the rest may come close to it.
             what, least = cases.NEVER_UNDER[bench]
             shown = [(case, result) for case, result in shown
                      if result["vs_best_peer"] is None or result["vs_best_peer"] < least]
-            text += (f", so {'met' if 2 * len(met) > len(found) and not shown else 'missed'}: most, "
-                     f"and none under {least} of the best peer")
+            verdict = "met" if 2 * len(met) > len(found) and not shown else "missed"
+            text += f", so {verdict}: most, and none under {least} of the best peer"
         for case, result in shown:
             text += f"\n                   {case.name} {target(case, result)}"
         print(text)

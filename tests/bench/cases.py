@@ -56,7 +56,7 @@ class Case:
         return min(parts) if parts and None not in parts else None
 
 
-# Of a whole bench, where not all of its cases have to meet the target: most of them, and none below.
+# Where not all cases of a bench have to meet their target: most have to, and none may be below.
 NEVER_UNDER = {"gemm": ("best", 0.85)}
 
 # M x N x K: squares, the classifier's products, an LSTM's step and its weights' gradient, others.

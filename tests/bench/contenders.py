@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parent.parent / "build"
@@ -61,7 +62,7 @@ def quiet(command, **options):
 
 
 def find_library(name):
-    places = [DEBIAN / "usr/lib" / "*", DEBIAN / "usr/lib" / "*" / "*", "/usr/lib/*", "/usr/lib/*/*"]
+    places = [DEBIAN / "usr/lib/*", DEBIAN / "usr/lib/*/*", "/usr/lib/*", "/usr/lib/*/*"]
     for place in places:
         found = glob.glob(str(pathlib.Path(place) / name))
         if found:
@@ -181,8 +182,8 @@ class Contender:
 
     def processor_seconds(self):
         """Of all its threads so far."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # What clock_getcpuclockid(3) gives on Linux.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def alive(self):
         return self.process.poll() is None

@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--limit", type=float, default=60)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--show", nargs="+", metavar="FILE")
     chosen = parser.parse_args()
     chosen.names = chosen.names or (cases.QUICK if chosen.quick else ())
     chosen.seconds = chosen.seconds or (0.05 if chosen.quick else 0.1)
@@ -235,6 +236,9 @@ MEASURES = {"time": measure_time, "peak": measure_peak, "arena": measure_arena,
 
 def main():
     options = arguments()
+    if options.show:
+        report.show(options.show, cases.selected(options.names))
+        return 0
     start = time.monotonic()
     commands, absent = {"ours": OURS}, {}
     for peer in options.peers:

@@ -1,5 +1,6 @@
 """What the driver shows of what it measured: the table, who was left out, the targets."""
 import collections
+import json
 
 import cases
 
@@ -80,15 +81,16 @@ def targets(results):
             benches[case.bench, result["threads"]].append((case, result))
     for (bench, threads), found in sorted(benches.items(), key=lambda b: b[0][1]):
         met = [case for case, result in found if (result["target"] or 0) >= 1]
-        text = f"  {bench:12} {threads} {'met' if len(met) == len(found) else f'{len(met)} of {len(found)}'}"
+        text = f"  {bench:12} {threads} "
+        text += "met" if len(met) == len(found) else f"{len(met)} of {len(found)}"
         shown = [(case, result) for case, result in found if (result["target"] or 0) < 1]
         if bench in cases.NEVER_UNDER:
             # Most must meet their target; the rest may come close to it.
             what, least = cases.NEVER_UNDER[bench]
             shown = [(case, result) for case, result in shown
                      if result["vs_best_peer"] is None or result["vs_best_peer"] < least]
-            text += (f", so {'met' if 2 * len(met) > len(found) and not shown else 'missed'}: most, "
-                     f"and none under {least} of the best peer")
+            verdict = "met" if 2 * len(met) > len(found) and not shown else "missed"
+            text += f", so {verdict}: most, and none under {least} of the best peer"
         for case, result in shown:
             text += f"\n                   {case.name} {target(case, result)}"
         print(text)
@@ -105,6 +107,25 @@ def growth(results):
             if len(values) > 1:
                 print(f"  {name:12} {threads} " + ", ".join(
                     f"{count}: {short(value and value / count)}" for count, value in values))
+
+
+def show(files, wanted):
+    """What was measured before, as a table; what a later file has replaces that of an earlier."""
+    found = {}
+    for file in files:
+        with open(file) as lines:
+            for result in map(json.loads, lines):
+                found[result["bench"] + "/" + result["case"], result["threads"]] = result
+    results = []
+    for threads in sorted({threads for _, threads in found}):
+        for case in wanted:
+            if result := found.get((case.name, threads)):
+                result["target"] = case.reached(result)
+                results.append((case, result))
+    print(HEADER)
+    for case, result in results:
+        print(row(case, result))
+    summary(results)
 
 
 def summary(results):

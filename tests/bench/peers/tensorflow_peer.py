@@ -1,4 +1,4 @@
-"""TensorFlow on the CPU, through tf.function, as a contender; with the argument "xla" through XLA."""
+"""TensorFlow on the CPU through tf.function as a contender; with the argument "xla" through XLA."""
 import os
 import sys
 

@@ -152,7 +152,7 @@ class CompiledTorch(Torch):
 
     def scan(self, step, states, rows):
         if rows.shape[0] > 10000:
-            raise CannotMeasure("torch.compile unrolls a loop, 100,000 steps never end")
+            raise CannotMeasure("unrolls loops, 100,000 steps are too many; its scan fails")
         return super().scan(step, states, rows)
 
     def forget(self):

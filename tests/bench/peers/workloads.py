@@ -38,8 +38,8 @@ def sample(values):
 
 
 class Framework:
-    """A peer. It has the operations exp, log, sin, sqrt, tanh, sigmoid, relu, maximum, dot, softmax,
-    sum and mean by axis (mean keeps it), cross_entropy, reshape, take, constant; and
+    """A peer. It has the operations exp, log, sin, sqrt, tanh, sigmoid, relu, maximum, dot,
+    softmax, sum and mean by axis (mean keeps it), cross_entropy, reshape, take; and
 
       function(f, *arrays)      what calls f, compiled, and gives a tensor or several
       gradient(f)               a function: the gradients of f by all its arguments
@@ -101,8 +101,9 @@ class Framework:
             logits = self.dot(self.reshape(states, (-1, hidden)), wy) + by
             return self.cross_entropy(logits, self.reshape(after, (-1,)))
 
-        parameters = (filled((vocabulary, 4 * hidden), 1, 0.2), filled((hidden, 4 * hidden), 2, 0.2),
-                      zeros(4 * hidden), filled((hidden, vocabulary), 3, 0.2), zeros(vocabulary))
+        parameters = (
+            filled((vocabulary, 4 * hidden), 1, 0.2), filled((hidden, 4 * hidden), 2, 0.2),
+            zeros(4 * hidden), filled((hidden, vocabulary), 3, 0.2), zeros(vocabulary))
         return self.training(loss, parameters, 0.01, class_numbers((steps, batch), vocabulary),
                              class_numbers((steps, batch), vocabulary - 1))
 

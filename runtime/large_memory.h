@@ -22,8 +22,8 @@ struct LargeBlock {
   std::size_t bytes = 0;
 };
 
-/// At least `bytes` bytes, aligned to 2 MB where they are fresh or were; the address is null where
-/// there is no memory. Any thread.
+/// At least `bytes` bytes, aligned to 2 MB; the address is null where there is no memory. Any
+/// thread.
 LargeBlock allocate_large(std::size_t bytes, bool zeroed) noexcept;
 
 void free_large(LargeBlock block) noexcept;

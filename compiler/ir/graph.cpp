@@ -6,6 +6,7 @@
 #include <boost/graph/reverse_graph.hpp>
 #include <unordered_set>
 
+#include "compiler/ir/graph_storage.h"
 #include "compiler/ir/unify.h"
 
 namespace kroton {
@@ -86,7 +87,7 @@ struct FinishOrder : boost::default_dfs_visitor {
 Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results,
              std::span<const std::pair<Shared, Tensor>> new_values, bool unify,
              std::span<const SizeConstraint> equalities)
-    : input_tensors(parameters.begin(), parameters.end()) {
+    : input_tensors(parameters.begin(), parameters.end()), storage_(std::make_unique<Storage>()) {
   std::vector<Tensor> roots(parameters.begin(), parameters.end());
   roots.insert(roots.end(), results.begin(), results.end());
   for (const auto& [shared, value] : new_values) roots.push_back(value);
@@ -104,6 +105,14 @@ Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results
     updates.push_back({shared.state(), known.at(&value.node())});
   }
 }
+
+Graph::Graph(Graph&&) noexcept = default;
+Graph& Graph::operator=(Graph&&) noexcept = default;
+Graph::~Graph() = default;
+
+const VertexData& Graph::operator[](Vertex v) const { return (*storage_)[v]; }
+
+std::size_t Graph::size() const { return boost::num_vertices(*storage_); }
 
 Dim Graph::unified(const Dim& dim) const {
   if (dim.is_constant() || unified_.empty()) return dim;
@@ -158,7 +167,7 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
         changed = true;
       }
       for (std::size_t k = 0; k < operands.size(); ++k) {
-        changed = changed || !(storage_[operands[k]].type == node.inputs[k].type());
+        changed = changed || !((*storage_)[operands[k]].type == node.inputs[k].type());
       }
       if (node.op.kind == OpKind::leaf) {
         for (Dim& dim : data.type.shape) dim = unified(dim);
@@ -166,7 +175,7 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
         std::vector<Tensor> arguments;
         for (const Vertex operand : operands) {
           Tensor& argument = stand_ins[operand];
-          if (!argument) argument = stand_in(storage_[operand].type, storage_[operand].line);
+          if (!argument) argument = stand_in((*storage_)[operand].type, (*storage_)[operand].line);
           arguments.push_back(argument);
         }
         data.type = infer_type(node.op, arguments, data.attributes, node.line);
@@ -177,28 +186,29 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
 }
 
 Graph::Vertex Graph::append(VertexData data, const std::vector<Vertex>& operands) {
-  const Vertex v = boost::add_vertex(storage_);
-  storage_[v] = std::move(data);  // add_vertex would copy it
+  const Vertex v = boost::add_vertex(*storage_);
+  (*storage_)[v] = std::move(data);  // add_vertex would copy it
   uses_.push_back(0);
   dead_.push_back(false);
   for (std::size_t k = 0; k < operands.size(); ++k) {
-    boost::add_edge(operands[k], v, EdgeData{static_cast<int>(k)}, storage_);
+    boost::add_edge(operands[k], v, EdgeData{static_cast<int>(k)}, *storage_);
     ++uses_[operands[k]];
   }
   return v;
 }
 
 std::vector<Graph::Vertex> Graph::operands(Vertex v) const {
-  std::vector<Vertex> result(boost::in_degree(v, storage_));
-  for (auto [edge, end] = boost::in_edges(v, storage_); edge != end; ++edge) {
-    result.at(static_cast<std::size_t>(storage_[*edge].position)) = boost::source(*edge, storage_);
+  std::vector<Vertex> result(boost::in_degree(v, *storage_));
+  for (auto [edge, end] = boost::in_edges(v, *storage_); edge != end; ++edge) {
+    result.at(static_cast<std::size_t>((*storage_)[*edge].position)) =
+        boost::source(*edge, *storage_);
   }
   return result;
 }
 
 Graph::Vertex Graph::operand(Vertex v, int k) const {
-  for (auto [edge, end] = boost::in_edges(v, storage_); edge != end; ++edge) {
-    if (storage_[*edge].position == k) return boost::source(*edge, storage_);
+  for (auto [edge, end] = boost::in_edges(v, *storage_); edge != end; ++edge) {
+    if ((*storage_)[*edge].position == k) return boost::source(*edge, *storage_);
   }
   throw InternalError("graph: vertex %" + std::to_string(v) + " has no operand " +
                       std::to_string(k));
@@ -206,8 +216,8 @@ Graph::Vertex Graph::operand(Vertex v, int k) const {
 
 std::vector<Graph::Vertex> Graph::users(Vertex v) const {
   std::vector<Vertex> result;
-  for (auto [edge, end] = boost::out_edges(v, storage_); edge != end; ++edge) {
-    const Vertex user = boost::target(*edge, storage_);
+  for (auto [edge, end] = boost::out_edges(v, *storage_); edge != end; ++edge) {
+    const Vertex user = boost::target(*edge, *storage_);
     if (!dead_[user]) result.push_back(user);
   }
   std::sort(result.begin(), result.end());
@@ -231,10 +241,10 @@ std::vector<Graph::Vertex> Graph::topological_order(bool live_only) const {
   std::vector<Vertex> order;
   FinishOrder visitor;
   visitor.order = &order;
-  const auto operands_of = boost::make_reverse_graph(storage_);
+  const auto operands_of = boost::make_reverse_graph(*storage_);
   std::vector<boost::default_color_type> colors(size(), boost::white_color);
   auto color_map =
-      boost::make_iterator_property_map(colors.begin(), boost::get(boost::vertex_index, storage_));
+      boost::make_iterator_property_map(colors.begin(), boost::get(boost::vertex_index, *storage_));
   const auto visit = [&](Vertex root) {
     if (root >= size()) throw InternalError("graph: no vertex %" + std::to_string(root));
     if (colors[root] != boost::white_color) return;
@@ -252,7 +262,8 @@ Graph::Vertex Graph::add(const OpRecord& op, const std::vector<Vertex>& operands
                          Attributes attributes, SourceLine line) {
   std::vector<Tensor> arguments;
   arguments.reserve(operands.size());
-  for (const Vertex operand : operands) arguments.push_back(stand_in(storage_[operand].type, line));
+  for (const Vertex operand : operands)
+    arguments.push_back(stand_in((*storage_)[operand].type, line));
   TensorType type = infer_type(op, arguments, attributes, line);
   return append({&op, std::move(attributes), std::move(type), line}, operands);
 }
@@ -263,7 +274,7 @@ Graph::Vertex Graph::build(const std::vector<Vertex>& operands, SourceLine line,
   std::vector<Tensor> arguments;
   arguments.reserve(operands.size());
   for (const Vertex operand : operands) {
-    arguments.push_back(stand_in(storage_[operand].type, storage_[operand].line));
+    arguments.push_back(stand_in((*storage_)[operand].type, (*storage_)[operand].line));
     known.emplace(&arguments.back().node(), operand);
   }
   const LineScope scope(line);
@@ -281,20 +292,20 @@ Graph::Vertex Graph::build(const std::vector<Vertex>& operands, SourceLine line,
 
 void Graph::replace(Vertex from, Vertex to) {
   if (from == to) return;
-  if (!(storage_[from].type == storage_[to].type)) {
+  if (!((*storage_)[from].type == (*storage_)[to].type)) {
     throw InternalError("graph: replacing %" + std::to_string(from) + " (" +
-                        std::string(storage_[from].op->name) + "), a " +
-                        to_string(storage_[from].type) + ", by %" + std::to_string(to) + " (" +
-                        std::string(storage_[to].op->name) + "), a " +
-                        to_string(storage_[to].type) + "\n" + to_string(*this));
+                        std::string((*storage_)[from].op->name) + "), a " +
+                        to_string((*storage_)[from].type) + ", by %" + std::to_string(to) + " (" +
+                        std::string((*storage_)[to].op->name) + "), a " +
+                        to_string((*storage_)[to].type) + "\n" + to_string(*this));
   }
   std::vector<std::pair<Vertex, EdgeData>> uses;
-  for (auto [edge, end] = boost::out_edges(from, storage_); edge != end; ++edge) {
-    uses.emplace_back(boost::target(*edge, storage_), storage_[*edge]);
+  for (auto [edge, end] = boost::out_edges(from, *storage_); edge != end; ++edge) {
+    uses.emplace_back(boost::target(*edge, *storage_), (*storage_)[*edge]);
   }
-  boost::clear_out_edges(from, storage_);
+  boost::clear_out_edges(from, *storage_);
   for (const auto& [user, edge] : uses) {
-    boost::add_edge(to, user, edge, storage_);
+    boost::add_edge(to, user, edge, *storage_);
     if (!dead_[user]) ++uses_[to];
   }
   uses_[from] = 0;
@@ -311,8 +322,8 @@ void Graph::kill(Vertex v) {
     const Vertex dying = stack.back();
     stack.pop_back();
     dead_[dying] = true;
-    for (auto [edge, end] = boost::in_edges(dying, storage_); edge != end; ++edge) {
-      const Vertex operand = boost::source(*edge, storage_);
+    for (auto [edge, end] = boost::in_edges(dying, *storage_); edge != end; ++edge) {
+      const Vertex operand = boost::source(*edge, *storage_);
       if (--uses_[operand] == 0 && !is_root(operand)) stack.push_back(operand);
     }
   }
@@ -336,9 +347,9 @@ std::size_t Graph::remove_dead() {
   for (const Vertex v : keep) {
     std::vector<Vertex> mapped = operands(v);
     for (Vertex& operand : mapped) operand = renumbered[operand];
-    kept.emplace_back(std::move(storage_[v]), std::move(mapped));
+    kept.emplace_back(std::move((*storage_)[v]), std::move(mapped));
   }
-  storage_.clear();  // an adjacency_list cannot be moved, and copying it is slow
+  storage_ = std::make_unique<Storage>();
   uses_.clear();
   dead_.clear();
   for (auto& [data, mapped] : kept) append(std::move(data), mapped);
@@ -371,7 +382,7 @@ std::vector<Tensor> Graph::export_expressions(std::span<const Vertex> roots) con
     std::vector<Tensor> arguments;
     arguments.reserve(operands_of_v.size());
     for (const Vertex operand : operands_of_v) arguments.push_back(exported.at(operand));
-    const VertexData& data = storage_[v];
+    const VertexData& data = (*storage_)[v];
     const LineScope scope(data.line);
     exported.emplace(v, make_node(*data.op, std::move(arguments), data.attributes, data.line));
   }

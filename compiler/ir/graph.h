@@ -1,9 +1,9 @@
 // Graph: the unit of compilation. Vertices are nodes, edges run from operand to user and carry the
 // operand's position. Passes rewrite it.
 #pragma once
-#include <boost/graph/adjacency_list.hpp>
 #include <functional>
 #include <map>
+#include <memory>
 #include <unordered_map>
 
 #include "compiler/ir/op.h"
@@ -16,15 +16,11 @@ struct VertexData {
   TensorType type;
   SourceLine line;
 };
-struct EdgeData {
-  int position = 0;  // which operand of the target
-};
 
 class Graph {
  public:
-  using Storage =
-      boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS, VertexData, EdgeData>;
-  using Vertex = Storage::vertex_descriptor;
+  struct Storage;  // an adjacency list: graph_storage.h
+  using Vertex = std::size_t;
 
   // The graph of these expressions. Sizes that must be equal are unified first: a free size that
   // meets a constant or another size is replaced by it everywhere (so kernels see one size), and
@@ -35,10 +31,13 @@ class Graph {
   Graph(std::span<const Tensor> parameters, std::span<const Tensor> results,
         std::span<const std::pair<Shared, Tensor>> new_values, bool unify = true,
         std::span<const SizeConstraint> equalities = {});
+  Graph(Graph&&) noexcept;
+  Graph& operator=(Graph&&) noexcept;
+  ~Graph();
 
-  const Storage& storage() const { return storage_; }
-  const VertexData& operator[](Vertex v) const { return storage_[v]; }
-  std::size_t size() const { return boost::num_vertices(storage_); }
+  const Storage& storage() const { return *storage_; }
+  const VertexData& operator[](Vertex v) const;
+  std::size_t size() const;
 
   std::vector<Vertex> operands(Vertex v) const;  // in order
   Vertex operand(Vertex v, int k) const;
@@ -47,7 +46,7 @@ class Graph {
   int use_count(Vertex v) const;
   // Whether `replace` took the last use of the vertex away.
   bool is_dead(Vertex v) const { return dead_[v]; }
-  bool is_op(Vertex v, std::string_view name) const { return storage_[v].op->name == name; }
+  bool is_op(Vertex v, std::string_view name) const { return (*this)[v].op->name == name; }
   // Operands before users, in depth-first order from the outputs and updates: deterministic, and a
   // value comes shortly before its first use. Only vertices that an output or update reaches when
   // `live_only`. InternalError if there is a cycle.
@@ -92,7 +91,7 @@ class Graph {
   void kill(Vertex v);
   bool is_root(Vertex v) const;
 
-  Storage storage_;
+  std::unique_ptr<Storage> storage_;
   std::vector<int> uses_;   // by vertex: operand positions of vertices that are not dead
   std::vector<bool> dead_;  // by vertex
   std::map<std::uint64_t, Dim> unified_;  // by the identity of the size variable

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "compiler/ir/graph.h"
+#include "compiler/ir/graph_storage.h"
 #include "compiler/ops/leaf.h"
 
 namespace kroton {

@@ -1,4 +1,5 @@
 #include "compiler/ir/graph.h"
+#include "compiler/ir/graph_storage.h"
 
 namespace kroton {
 namespace {

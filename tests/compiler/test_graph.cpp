@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <kroton/error.h>
 
+#include "compiler/ir/graph_storage.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/passes/passes.h"
 #include "tests/compiler/graph_helpers.h"

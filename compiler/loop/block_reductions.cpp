@@ -314,10 +314,11 @@ class Blocker {
     rest.start = part.start + count * integer(whole.size);
     rest.extent = part.extent - count * integer(whole.size);
     rest.size = std::min<std::int64_t>(part.size, whole.size);
+    rest.rows = 1;
     std::int64_t known = 0;
     if (is_integer_constant(rest.extent, known)) {
       if (known == 0) return;
-      rest.rows = static_cast<int>(std::min<std::int64_t>(rest.rows, known));
+      rest.rows = static_cast<int>(std::min<std::int64_t>(part.rows, known));
     }
     add_part(rest, candidate, result);
   }
@@ -381,7 +382,13 @@ class Blocker {
     if (part.by_columns) {
       make_lanes(part, lanes);
     } else if (vectorize_loop(lanes, lanes_bytes_)) {
-      if (part.in_registers) lanes.unrolled = static_cast<int>(part.size);
+      // No more than one vector: no loop then.
+      const auto most = static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(part.size)));
+      if (part.in_registers || most <= lanes.width) {
+        lanes.width = std::min(lanes.width, most);
+        lanes.interleave = 1;
+        lanes.unrolled = most;
+      }
     } else if (part.in_registers) {
       lanes.kind = LoopKind::unroll;
     }
@@ -463,6 +470,11 @@ class Blocker {
 
   // By rows: several of the block's iterations at a time, then those left over.
   void add_rows(const Part& part, const For& nest, Block& result) {
+    if (part.rows == 1) {
+      add_times(part.loop->variable.name, part.extent, result,
+                [&](const Expr& row) { return rows_at(part, nest, row, 1); });
+      return;
+    }
     const Expr groups = quotient(part.extent, part.rows);
     const Expr done = groups * integer(part.rows);
     const Expr left = part.extent - done;

@@ -23,8 +23,8 @@ namespace {
 constexpr std::int64_t most_register_vectors = 8;
 constexpr std::int64_t array_bytes = 4096;
 constexpr int steps_together = 4;
-// A reduction of no more known steps is left as it is, all of it in registers.
-constexpr std::int64_t few_steps = 32;
+// A reduction of no more steps is best as it is, all of it in registers.
+constexpr std::int64_t few_steps = 16;
 
 // By rows: rows at once, and vectors of each. Together they hide the latency of an addition.
 constexpr int rows_together = 4;
@@ -189,6 +189,7 @@ class Blocker {
     }
     std::int64_t longest = 0;
     bool all_known = true;
+    bool shares = false;
     Part part;
     part.loop = &loop;
     part.written_out = true;
@@ -197,10 +198,11 @@ class Blocker {
       const std::optional<std::int64_t> steps = known_steps(*nest);
       all_known = all_known && steps;
       longest = std::max(longest, steps.value_or(0));
+      shares = shares || has_common_load(facts, *nest);
       part.written_out = part.written_out && steps && nest->kind == LoopKind::vector &&
                          *steps <= most_written_out * nest->width;
     }
-    if (longest >= block_elements) return false;
+    if (longest >= block_elements || !(shares || part.written_out)) return false;
     part.size = rows_together;
     if (all_known) {
       const auto fitting = std::bit_floor(
@@ -219,6 +221,14 @@ class Blocker {
     part.copies = part.written_out ? 1 : std::max(1, vectors_together / (part.rows * sums));
     add_blocks(part, candidate, result);
     return true;
+  }
+
+  // Whether a load in the nest is the same for all iterations of the loop around.
+  static bool has_common_load(const LoopFacts& around, const For& nest) {
+    const LoopFacts facts(nest);
+    return std::any_of(facts.nodes().begin(), facts.nodes().end(), [&](const Expr& e) {
+      return e->op == Op::load && facts.varies(e) && !around.varies(e);
+    });
   }
 
   Variable fresh(const std::string& name, DType dtype = DType::i64) {
@@ -251,7 +261,38 @@ class Blocker {
     result.push_back(statement(std::move(blocks)));
   }
 
+  // Whether, at run time, the reductions by columns are better as they are: few steps, whose rows
+  // are read as so many streams, or sums for one vector only. Null where it is known that not.
+  static Expr is_best_as_is(const Part& part, const Candidate& candidate) {
+    if (!part.by_columns || part.in_registers) return nullptr;
+    Expr few;
+    for (const For* nest : candidate.reductions) {
+      if (const std::optional<std::int64_t> steps = known_steps(*nest)) {
+        if (*steps <= few_steps) continue;
+        few = nullptr;
+        break;
+      }
+      const Expr small = binary(Op::le, nest->extent, integer(few_steps));
+      few = few == nullptr ? small : binary(Op::logical_and, few, small);
+    }
+    std::int64_t known = 0;
+    if (is_integer_constant(part.loop->extent, known)) return few;
+    const Expr narrow = binary(Op::le, part.extent, integer(part.loop->width));
+    return few == nullptr ? narrow : binary(Op::logical_or, few, narrow);
+  }
+
   void add_block(const Part& part, const Candidate& candidate, Block& result) {
+    if (const Expr as_is = is_best_as_is(part, candidate)) {
+      For same = *part.loop;
+      same.variable = fresh(part.loop->variable.name);
+      same.extent = part.extent;
+      same.body = substitute(part.loop->body,
+                             {{part.loop->variable, part.start + variable(same.variable)}});
+      If branch{as_is, {statement(std::move(same))}, {}};
+      add_part(part, candidate, branch.else_body);
+      result.push_back(statement(std::move(branch)));
+      return;
+    }
     if (!part.written_out) {
       add_part(part, candidate, result);
       return;
@@ -273,10 +314,11 @@ class Blocker {
     rest.start = part.start + count * integer(whole.size);
     rest.extent = part.extent - count * integer(whole.size);
     rest.size = std::min<std::int64_t>(part.size, whole.size);
+    rest.rows = 1;
     std::int64_t known = 0;
     if (is_integer_constant(rest.extent, known)) {
       if (known == 0) return;
-      rest.rows = static_cast<int>(std::min<std::int64_t>(rest.rows, known));
+      rest.rows = static_cast<int>(std::min<std::int64_t>(part.rows, known));
     }
     add_part(rest, candidate, result);
   }
@@ -340,7 +382,13 @@ class Blocker {
     if (part.by_columns) {
       make_lanes(part, lanes);
     } else if (vectorize_loop(lanes, lanes_bytes_)) {
-      if (part.in_registers) lanes.unrolled = static_cast<int>(part.size);
+      // No more than one vector: no loop then.
+      const auto most = static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(part.size)));
+      if (part.in_registers || most <= lanes.width) {
+        lanes.width = std::min(lanes.width, most);
+        lanes.interleave = 1;
+        lanes.unrolled = most;
+      }
     } else if (part.in_registers) {
       lanes.kind = LoopKind::unroll;
     }
@@ -422,6 +470,11 @@ class Blocker {
 
   // By rows: several of the block's iterations at a time, then those left over.
   void add_rows(const Part& part, const For& nest, Block& result) {
+    if (part.rows == 1) {
+      add_times(part.loop->variable.name, part.extent, result,
+                [&](const Expr& row) { return rows_at(part, nest, row, 1); });
+      return;
+    }
     const Expr groups = quotient(part.extent, part.rows);
     const Expr done = groups * integer(part.rows);
     const Expr left = part.extent - done;

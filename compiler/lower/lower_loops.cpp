@@ -394,8 +394,20 @@ class LoopsLowering {
   }
 
   loop::Kernel finish(loop::Kernel kernel) const {
-    kernel.work = loop::size(element_count(cluster_.domain) * Dim(context_.cost()));
+    kernel.work = loop::size(work());
     return schedule(kernel, machine_, &context_.buffers());
+  }
+
+  // Every element is visited; each member costs what it does for its own elements, a reduction for
+  // those it reads.
+  Dim work() const {
+    Dim sum = element_count(cluster_.domain);
+    for (Vertex v : cluster_.members) {
+      const bool reduces = graph_[v].op->kind == OpKind::reduce;
+      const Dims& shape = graph_[reduces ? graph_.operand(v, 0) : v].type.shape;
+      sum = sum + element_count(shape) * Dim(graph_[v].op->cost);
+    }
+    return sum;
   }
 
   static void append(loop::Block& block, loop::Block more) {

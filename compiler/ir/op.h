@@ -78,8 +78,8 @@ class WriteContext {
   virtual const TensorType& input_type(int k) const = 0;
   virtual loop::Expr input(int k, const Index& index) = 0;  // a load; inputs are stored
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
-  // A fresh loop nest over `extents`; `body` gets the loop variables and returns the innermost
-  // statements, built with store() and accumulate().
+  // A fresh loop nest over `extents`, inside the one in progress if there is one; `body` gets the
+  // loop variables and makes what is inside, by store() and further nests.
   virtual void nest(const Dims& extents,
                     const std::function<void(const Index& variables)>& body) = 0;
   virtual void store(const Index& index, const loop::Expr& value) = 0;  // output[index] = value

@@ -22,9 +22,9 @@ constexpr std::int64_t enough_tasks = 16;
 // Rows of a task: at least so many tiles, and so many rows to pay for packing.
 constexpr int fewest_tiles = 4;
 constexpr std::int64_t rows_to_pack_for = 96;
-// Rows of B from which on a panel read in place would lie on too many pages and sets of the cache,
-// and rows of the product from which on that outweighs packing.
-constexpr std::int64_t longest_in_place = 1024;
+// A larger B has more pages than the processor keeps at hand when a panel goes through its rows; it
+// is packed if the product has more than a few rows.
+constexpr std::int64_t bytes_in_place = 8 << 20;
 constexpr std::int64_t few_rows = 48;
 // A transposed A is packed, so many rows of the product at a time, when its rows in memory are so
 // long and all of it is so large that a strip of it does not stay in the cache.
@@ -136,12 +136,13 @@ class DotLowering {
     return stride && loop::is_integer_constant(stride, step) && step == 1;
   }
 
-  // Whole panels of a B whose rows are contiguous need no packing, unless they are long.
+  // Whole panels of a B whose rows are contiguous need no packing, unless it is large.
   bool reads_in_place() {
     if (!is_contiguous(b_, transpose_b_, 1)) return false;
     if (rows_.is_constant() && rows_.constant() <= few_rows) return true;
     if (columns_.is_constant() && columns_.constant() <= panel_columns_) return true;
-    if (inner_.is_constant()) return inner_.constant() <= longest_in_place;
+    const Dim bytes = inner_ * columns_ * Dim(static_cast<std::int64_t>(size_of(dtype_)));
+    if (bytes.is_constant()) return bytes.constant() <= bytes_in_place;
     return rows_.is_constant() || columns_.is_constant();
   }
 

@@ -130,8 +130,9 @@ TEST_CASE("matrix products, sizes known") {
 // Sizes at which the schedule packs B or A, or shares out rows among tasks, and leaves rows,
 // columns and steps over.
 TEST_CASE("matrix products, large known sizes") {
-  const std::int64_t sizes[][3] = {{70, 65, 1030},   {600, 65, 1100}, {1037, 70, 530},
-                                   {530, 700, 1040}, {101, 10, 1030}, {3, 300, 1030}};
+  const std::int64_t sizes[][3] = {{70, 65, 1030},  {600, 65, 1100},   {1037, 70, 530},
+                                   {101, 10, 1030}, {530, 1030, 1040}, {50, 1300, 1700},
+                                   {3, 300, 1030}};
   for (const Variant& v : variants) {
     SUBCASE(name_of_variant(v).c_str()) {
       std::string failures;

@@ -5,6 +5,7 @@
 #include <kroton/variables.h>
 
 #include <cmath>
+#include <utility>
 
 #include "compiler/loop/interpreter.h"
 #include "compiler/loop/traverse.h"
@@ -51,8 +52,9 @@ class OneNode {
       index.push_back(loop::variable(variables.back()));
     }
     loop::Block block;
-    current_ = &block;
+    loop::Block* const outside = std::exchange(current_, &block);
     body(index);
+    current_ = outside;
     for (std::size_t axis = extents.size(); axis-- > 0;) {
       loop::For loop;
       loop.variable = variables[axis];
@@ -60,7 +62,7 @@ class OneNode {
       loop.body = std::move(block);
       block = {loop::statement(std::move(loop))};
     }
-    kernel_.body.insert(kernel_.body.end(), block.begin(), block.end());
+    current_->insert(current_->end(), block.begin(), block.end());
   }
 
   // The output for these inputs.
@@ -102,7 +104,7 @@ class OneNode {
 
   const Node& node_;
   loop::Kernel kernel_;
-  loop::Block* current_ = nullptr;
+  loop::Block* current_ = &kernel_.body;
   int next_buffer_ = 0;
   int next_variable_ = 0;
 };

@@ -1,0 +1,65 @@
+#include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::codegen {
+
+// Inside a vector loop of W lanes, W iterations that store along their own variable: the values,
+// one vector for each iteration, are a square that is transposed in registers and then stored in
+// vectors too. Says whether it has printed the loop so.
+bool KernelEmitter::print_transposed(const loop::For& loop) {
+  std::int64_t extent = 0, step = 0;
+  if (!lanes_ || lanes_->mask || loop.body.size() != 1) return false;
+  const int width = lanes_->width;
+  const auto* store = std::get_if<loop::Store>(&loop.body.front());
+  if (store == nullptr || is_on_stack(store->buffer)) return false;
+  if (store->buffer->dtype == DType::boolean) return false;
+  if (!loop::is_integer_constant(loop.extent, extent) || extent != width) return false;
+  const loop::Expr along = loop::stride_of(store->index, loop.variable);
+  const loop::Expr across = loop::stride_of(store->index, {lanes_->variable, DType::i64, ""});
+  if (!along || !loop::is_integer_constant(along, step) || step != 1) return false;
+  if (!across || (loop::is_integer_constant(across, step) && step == 1)) return false;
+  for (const loop::Expr& e : loop::post_order(std::span(&store->value, 1))) {
+    if (e->op == loop::Op::load && e->buffer->id == store->buffer->id) return false;
+  }
+  std::vector<llvm::Value*> rows;
+  for (std::int64_t i = 0; i < extent; ++i) {
+    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
+    bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
+    passing_.clear();
+    passing_at_base_.clear();
+    rows.push_back(splat(print(store->value)));
+    scopes_.pop_back();
+  }
+  // Squares of half the size change places, then those within them.
+  for (int half = width / 2; half >= 1; half /= 2) {
+    std::vector<int> low, high;
+    for (int lane = 0; lane < width; ++lane) {
+      const bool second = (lane & half) != 0;
+      low.push_back(second ? lane - half + width : lane);
+      high.push_back(second ? lane + width : lane + half);
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if ((i & static_cast<std::size_t>(half)) != 0) continue;
+      llvm::Value*& a = rows[i];
+      llvm::Value*& b = rows[i + static_cast<std::size_t>(half)];
+      llvm::Value* exchanged = builder_.CreateShuffleVector(a, b, high);
+      a = builder_.CreateShuffleVector(a, b, low);
+      b = exchanged;
+    }
+  }
+  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
+  bind(loop.variable, builder_.getInt64(0));
+  llvm::Value* pointer = address(store->buffer, print_at_base(store->index));
+  llvm::Value* stride = print(across).value;
+  for (std::size_t lane = 0; lane < rows.size(); ++lane) {
+    llvm::Value* distance = builder_.CreateMul(stride, builder_.getInt64(lane));
+    builder_.CreateAlignedStore(
+        rows[lane],
+        builder_.CreateGEP(memory_type(context_, store->buffer->dtype), pointer, distance),
+        alignment(store->buffer->dtype));
+  }
+  scopes_.pop_back();
+  return true;
+}
+
+}  // namespace kroton::codegen

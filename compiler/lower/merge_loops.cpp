@@ -1,10 +1,12 @@
 #include "compiler/lower/merge_loops.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <set>
 
 #include "compiler/loop/traverse.h"
+#include "compiler/lower/index_loops.h"
 #include "compiler/passes/fusion.h"
 
 namespace kroton {
@@ -92,7 +94,7 @@ class Merger {
   std::optional<loop::Kernel> run(const std::set<int>& own) {
     collect_uses(loop_.steps);
     if (!place_in_wholes()) return std::nullopt;
-    hold_scalars(own);
+    hold_in_registers(own);
 
     const loop::Expr zero = loop::integer(0);
     loop::Kernel kernel;
@@ -100,30 +102,30 @@ class Merger {
     steps.variable = step_;
     steps.extent = loop::size(loop_.extent);
     for (const State& state : states_) {
+      if (!state.held->size.is_constant(1)) continue;
       steps.body.push_back(loop::Declare{state.value, loop::load(state.held, zero)});
     }
     for (const loop::BufferRef& buffer : passing_) steps.body.push_back(loop::Allocate{buffer});
     add_steps(loop_.steps, steps.body);
     for (const Row& row : rows_) {
-      steps.body.push_back(loop::Store{row.whole, row.start, loop::load(row.held, zero)});
+      steps.body.push_back(copy({row.held, zero}, {row.whole, row.start}, row.held->size));
     }
     for (const State& state : states_) {
-      steps.body.push_back(loop::Store{state.held, zero, loop::load(state.next, zero)});
-      if (state.all_rows) {
-        steps.body.push_back(
-            loop::Store{state.whole, start_after(state), loop::load(state.next, zero)});
-      }
+      const Dim& size = state.held->size;
+      steps.body.push_back(copy({state.next, zero}, {state.held, zero}, size));
+      if (!state.all_rows) continue;
+      steps.body.push_back(copy({state.next, zero}, {state.whole, start_after(state)}, size));
     }
     for (const State& state : states_) {
-      const loop::Expr first = loop::substitute(state.start, {{step_, loop::integer(0)}});
+      const loop::Expr first = loop::substitute(state.start, {{step_, zero}});
       kernel.body.push_back(loop::Allocate{state.held});
-      kernel.body.push_back(loop::Store{state.held, zero, loop::load(state.whole, first)});
+      kernel.body.push_back(copy({state.whole, first}, {state.held, zero}, state.held->size));
     }
     kernel.body.push_back(make_for(std::move(steps)));
     for (const State& state : states_) {
       if (state.all_rows) continue;
       const loop::Expr last = loop::substitute(state.start, {{step_, loop::size(loop_.extent)}});
-      kernel.body.push_back(loop::Store{state.whole, last, loop::load(state.held, zero)});
+      kernel.body.push_back(copy({state.held, zero}, {state.whole, last}, state.held->size));
     }
     kernel.name = "_loop" + name_;
     kernel.source = loop_.source;
@@ -145,16 +147,16 @@ class Merger {
     loop::Expr start;            // in terms of step_
     loop::Expr value = nullptr;  // the only element, where that does not change during a step
   };
-  // A scalar that each step adds to a stack.
+  // A row that each step adds to a stack.
   struct Row {
     loop::BufferRef whole;
     loop::Expr start;
     loop::BufferRef held;
   };
-  // A scalar that each step reads from the one before.
+  // What each step reads from the one before.
   struct State {
     loop::BufferRef whole, held, next;  // in memory; before and after the step
-    loop::Variable value;               // before the step
+    loop::Variable value;               // of a scalar, before the step
     loop::Expr start;                   // of the row before the step
     bool all_rows = false;              // else two by turns, of which the last one counts
   };
@@ -217,54 +219,101 @@ class Merger {
     return true;
   }
 
-  // Scalars go from kernel to kernel, and from step to step, in registers.
-  void hold_scalars(const std::set<int>& own) {
+  // Few elements go from kernel to kernel, and from step to step, in registers.
+  void hold_in_registers(const std::set<int>& own) {
     std::map<int, std::vector<const Use*>> users;  // by the whole buffer
     for (const auto& [id, use] : uses_) users[homes_.at(id).buffer->id].push_back(&use);
     for (const auto& [id, parts] : users) {
-      if (!std::all_of(parts.begin(), parts.end(),
-                       [](const Use* use) { return use->buffer->size.is_constant(1); })) {
-        continue;
+      if (parts.size() == 1) {
+        const bool passes_on =
+            parts[0]->buffer->id == id && own.contains(id) && !program_.placements.contains(id);
+        if (passes_on && write_out_loops({parts[0]})) {
+          homes_[id] = {passing(parts[0]->buffer), loop::integer(0)};
+        } else {
+          hold_row(*parts[0]);
+        }
+      } else if (parts.size() == 2) {
+        const bool swapped = parts[0]->written;
+        hold_state(*parts[swapped ? 1 : 0], *parts[swapped ? 0 : 1]);
       }
-      if (parts.size() == 1 && parts[0]->buffer->id == id && own.contains(id) &&
-          !program_.placements.contains(id)) {
-        homes_[id] = {passing(parts[0]->buffer), loop::integer(0)};
-        continue;
-      }
-      if (parts.size() == 1) hold_row(*parts[0]);
-      if (parts.size() != 2) continue;
-      const auto [before, after] =
-          parts[0]->written ? std::pair(parts[1], parts[0]) : std::pair(parts[0], parts[1]);
-      if (before->written || !after->written) continue;
-      State state;
-      state.whole = homes_.at(before->buffer->id).buffer;
-      state.start = homes_.at(before->buffer->id).start;
-      if (homes_.at(after->buffer->id).start != start_after(state)) continue;
-      state.all_rows = !has_op(state.start, loop::Op::mod);
-      state.held =
-          buffers_.create(before->buffer->name, before->buffer->dtype, 1, loop::Space::registers);
-      state.next = passing(after->buffer);
-      state.value = {fresh_variable(before->buffer->name).id, before->buffer->dtype,
-                     before->buffer->name};
-      homes_[before->buffer->id] = {state.held, loop::integer(0), loop::variable(state.value)};
-      homes_[after->buffer->id] = {state.next, loop::integer(0)};
-      states_.push_back(std::move(state));
     }
     for (auto& [id, home] : homes_) home.start = with_bits(home.start);
+  }
+
+  void hold_state(const Use& before, const Use& after) {
+    if (before.written || !after.written) return;
+    State state;
+    state.whole = homes_.at(before.buffer->id).buffer;
+    state.start = homes_.at(before.buffer->id).start;
+    if (homes_.at(after.buffer->id).start != start_after(state)) return;
+    if (!write_out_loops({&before, &after})) return;
+    state.all_rows = !has_op(state.start, loop::Op::mod);
+    state.held = in_registers(before.buffer);
+    state.next = passing(after.buffer);
+    Home& home = homes_[before.buffer->id] = {state.held, loop::integer(0)};
+    if (state.held->size.is_constant(1)) {
+      state.value = {fresh_variable(before.buffer->name).id, before.buffer->dtype,
+                     before.buffer->name};
+      home.value = loop::variable(state.value);
+    }
+    homes_[after.buffer->id] = {state.next, loop::integer(0)};
+    states_.push_back(std::move(state));
   }
 
   // A row of a stack that the step itself reads as well is stored at its end.
   void hold_row(const Use& use) {
     Home& home = homes_.at(use.buffer->id);
     if (!use.read || !use.written || !loop::depends_on(home.start, step_)) return;
+    if (!write_out_loops({&use})) return;
     const loop::BufferRef held = passing(use.buffer);
     rows_.push_back({home.buffer, home.start, held});
     home = {held, loop::integer(0)};
   }
 
+  loop::BufferRef in_registers(const loop::BufferRef& buffer) {
+    return buffers_.create(buffer->name, buffer->dtype, buffer->size, loop::Space::registers);
+  }
   loop::BufferRef passing(const loop::BufferRef& buffer) {
-    return passing_.emplace_back(
-        buffers_.create(buffer->name, buffer->dtype, 1, loop::Space::registers));
+    return passing_.emplace_back(in_registers(buffer));
+  }
+
+  // Whether the buffers are small, and all accesses to them at constant indices once loops of few
+  // iterations are written out. If so, those will be.
+  bool write_out_loops(const std::vector<const Use*>& uses) {
+    std::set<int> ids;
+    for (const Use* use : uses) {
+      const Dim& size = use->buffer->size;
+      if (!size.is_constant() || size.constant() < 1 || size.constant() > most_held) return false;
+      ids.insert(use->buffer->id);
+    }
+    KernelLoops found;
+    if (!find_index_loops(loop_.steps, ids, found)) return false;
+    for (const auto& [kernel, variables] : found) {
+      written_out_[kernel].insert(variables.begin(), variables.end());
+    }
+    return true;
+  }
+
+  struct Place {
+    loop::BufferRef buffer;
+    loop::Expr start;
+  };
+  static loop::Stmt copy(const Place& from, const Place& to, const Dim& size) {
+    if (size.is_constant(1)) {
+      return loop::Store{to.buffer, to.start, loop::load(from.buffer, from.start)};
+    }
+    loop::For elements;
+    elements.variable = fresh_variable("e");
+    elements.extent = loop::size(size);
+    // So few are numbers of their own rather than a vector, as in the kernels of the steps.
+    elements.kind = size.constant() < 4 ? loop::LoopKind::unroll : loop::LoopKind::vector;
+    if (elements.kind == loop::LoopKind::vector) {
+      elements.width = static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(size.constant())));
+      elements.unrolled = elements.width;
+    }
+    const loop::Expr e = loop::variable(elements.variable);
+    elements.body = {loop::Store{to.buffer, to.start + e, loop::load(from.buffer, from.start + e)}};
+    return make_for(std::move(elements));
   }
 
   loop::Expr start_after(const State& state) const {
@@ -286,6 +335,7 @@ class Merger {
     for (const Step& step : steps) {
       if (const auto* body = std::get_if<loop::Kernel>(&step.kind)) {
         variables_.clear();
+        body_ = body;
         loop::Rewriter rewrite([this](const loop::Expr& e) { return rewritten(e); });
         for (loop::Stmt& s : rewritten(rewrite(body->body))) block.push_back(std::move(s));
         work_ = work_ + body->work;
@@ -339,6 +389,12 @@ class Merger {
         loop::For inner = *found;
         inner.variable = renamed(inner.variable);
         if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
+        if (is_short(inner) && written_out_[body_].contains(found->variable.id)) {
+          if (inner.kind == loop::LoopKind::serial) inner.kind = loop::LoopKind::unroll;
+          if (inner.kind == loop::LoopKind::vector) {
+            inner.unrolled = static_cast<int>(inner.extent->integer);
+          }
+        }
         inner.body = rewritten(inner.body);
         result.push_back(make_for(std::move(inner)));
       } else if (const loop::If* branch = loop::as_if(s)) {
@@ -360,7 +416,9 @@ class Merger {
   std::vector<loop::BufferRef> passing_;
   std::vector<State> states_;
   std::vector<Row> rows_;
-  std::map<int, loop::Variable> variables_;  // of the kernel in progress, by their ids there
+  KernelLoops written_out_;
+  const loop::Kernel* body_ = nullptr;       // the kernel in progress
+  std::map<int, loop::Variable> variables_;  // its own, by their ids there
   loop::Expr work_ = loop::integer(0);
   std::string name_;
   std::set<std::string> lines_;

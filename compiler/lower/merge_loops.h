@@ -5,7 +5,7 @@
 namespace kroton {
 
 // The steps with every Loop whose kernels run on one thread anyway replaced by one kernel: a serial
-// loop over the bodies, with states that are scalars held in registers. For CPUs. Parts of buffers
+// loop over the bodies, with states of few elements held in registers. For CPUs. Parts of buffers
 // must be placed; the parts that the new kernels need are added to the Program.
 std::vector<Step> merge_loops(const std::vector<Step>& steps, Program& program,
                               BufferTable& buffers);

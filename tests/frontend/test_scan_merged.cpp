@@ -210,6 +210,63 @@ TEST_CASE("scan merged: a step of many kernels, its states vectors and scalars")
   }
 }
 
+TEST_CASE("scan merged: states of few elements are in registers") {
+  for (const DType dtype : {f32, f64, i32}) {
+    for (const std::int64_t size : {2, 3, 4, 5, 8, 13, 16, 17}) {
+      CAPTURE(size);
+      CAPTURE(static_cast<int>(dtype));
+      const Tensor x = tensor("x", {dim("steps"), size}, dtype);
+      const Tensor w = tensor("w", {size, size}, dtype);
+      const auto [a, b] = scan(
+          [&](Tensor row, Tensor first, Tensor second) {
+            const Tensor turned = first(slice(end, end, -1));
+            return std::pair{cast(dot(second, w), dtype) + row,
+                             turned - second * cast(sum(row), dtype)};
+          },
+          {.sequences = {x}, .outputs_info = {zeros({size}, dtype), ones({size}, dtype)}});
+      const Program program = program_of({x, w}, {a, b[-1]});
+      CHECK(loop_count(program.steps) == 0);
+      REQUIRE(merged_loops(program).size() == 1);
+      CHECK((register_count(merged_loops(program)[0]) >= 4) == (size <= 16));
+      const auto f = function({x, w}, {a, b[-1]});
+      for (const std::int64_t n : {1, 3, 17}) {
+        CAPTURE(n);
+        std::vector<double> rows = some_numbers(n * size), weights = some_numbers(size * size, 2);
+        for (double& value : rows) value = dtype == i32 ? std::round(4 * value) : value;
+        for (double& value : weights) value = dtype == i32 ? std::round(2 * value) : value / 4;
+        const std::vector<Array> values = {array_of(rows, dtype).reshape({n, size}),
+                                           array_of(weights, dtype).reshape({size, size})};
+        backend_test::ProgramCall call(program, values);
+        REQUIRE_FALSE(call.interpret().has_value());
+        const auto have = f(values[0], values[1]);
+        const std::vector<Array> interpreted = call.outputs();
+        const double tolerance = dtype == f32 ? 1e-4 : 1e-12;  // sums are in another order
+        check_values(have[0], numbers(interpreted[0]), tolerance);
+        check_values(have[1], numbers(interpreted[1]), tolerance);
+        if (dtype != f64) continue;
+        const auto width = static_cast<std::size_t>(size);
+        std::vector<double> first(width, 0.0), second(width, 1.0), want;
+        for (std::size_t t = 0; t < static_cast<std::size_t>(n); ++t) {
+          std::vector<double> next(rows.begin() + static_cast<std::ptrdiff_t>(t * width),
+                                   rows.begin() + static_cast<std::ptrdiff_t>((t + 1) * width));
+          double total = 0;
+          for (const double value : next) total += value;
+          std::vector<double> other(width);
+          for (std::size_t i = 0; i < width; ++i) {
+            for (std::size_t k = 0; k < width; ++k) next[i] += second[k] * weights[k * width + i];
+            other[i] = first[width - 1 - i] - second[i] * total;
+          }
+          first = next;
+          second = other;
+          want.insert(want.end(), first.begin(), first.end());
+        }
+        check_values(have[0], want, 1e-12);
+        check_values(have[1], second, 1e-12);
+      }
+    }
+  }
+}
+
 TEST_CASE("scan merged: backwards, and taps of a state") {
   const Tensor x = vector("x", f64);
   const Tensor start = vector("start", f64);

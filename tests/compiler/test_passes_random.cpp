@@ -276,9 +276,9 @@ TEST_CASE("passes: random graphs keep their values") {
     const Graph& before = *imported;
     CAPTURE(seed);
     CAPTURE(to_string(before));
-    Graph graph = before;
+    Graph graph = graph_test::graph_of(outputs);
     REQUIRE_NOTHROW(run_passes(graph));
-    Graph stable = before;
+    Graph stable = graph_test::graph_of(outputs);
     REQUIRE_NOTHROW(run_passes_before_gradient(stable));
     for (const std::int64_t size : {0, 1, 3, 17}) {
       CAPTURE(size);
@@ -292,9 +292,9 @@ TEST_CASE("passes: random graphs keep their values") {
       graph_test::check_close(expected, graph_test::values(graph, inputs), 1e-7);
       graph_test::check_close(expected, graph_test::values(stable, inputs), 1e-7);
     }
-    Graph again = graph;
-    REQUIRE_NOTHROW(run_passes(again));
-    CHECK(again.size() <= graph.size());
+    const std::size_t size_after_passes = graph.size();
+    REQUIRE_NOTHROW(run_passes(graph));
+    CHECK(graph.size() <= size_after_passes);
   }
   CHECK(tested > 150);
 }

@@ -132,14 +132,14 @@ TEST_CASE("profile: calls, time, operations and bytes of every kernel") {
 TEST_CASE("print, dot and profile of a loop") {
   auto x = kt::matrix("x");
   // Large enough that a step stays a step.
-  auto w = kt::shared(kt::Array::normal({300, 300}, 1), "w");
+  auto w = kt::shared(kt::Array::normal({1000, 1000}, 1), "w");
   const kt::Tensor h =
       kt::scan([&](const kt::Tensor& row,
-                   const kt::Tensor& before) { return kt::tanh(row + kt::dot(before, w)); },
+                   const kt::Tensor& before) { return kt::tanh(row + kt::dot(w, before)); },
                {.sequences = {x}, .outputs_info = {kt::Tensor(kt::sum(x, 0) * 0)}});
   const auto f = kt::function({x}, h[-1], {.profile = true});
-  f(kt::Array::ones({7, 300}));
-  f(kt::Array::ones({1, 300}));
+  f(kt::Array::ones({7, 1000}));
+  f(kt::Array::ones({1, 1000}));
   const kt::Profile profile = f.profile();
   int inside = 0;
   for (const kt::KernelProfile& row : profile.kernels) {

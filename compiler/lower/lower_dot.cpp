@@ -172,7 +172,7 @@ class DotLowering {
     loop::For loop;
     loop.variable = task;
     loop.extent = loop::size(groups);
-    if (groups.is_constant() && groups.constant() < enough_panels) {
+    if (groups.is_constant() && !groups.is_constant(0) && groups.constant() < enough_panels) {
       const std::int64_t height = rows_of_task(groups.constant());
       const Dim parts = ceil_div(rows_, Dim(height));
       loop.extent = loop::size(groups * parts);

@@ -10,14 +10,17 @@
 namespace kroton::loop {
 namespace {
 
-// The body of a loop, or of the kernel: what one iteration does apart from the loops in it.
+// The body of a loop, of a side of a branch, or of the kernel: what one iteration does apart from
+// the regions in it.
 struct Region {
-  const For* loop = nullptr;  // null: the kernel
+  const For* loop = nullptr;
+  const If* branch = nullptr;
+  bool side = true;  // of the branch: where its condition is this
   int depth = 0;
-  Work own;
-  std::vector<std::unique_ptr<Region>> loops;
-  std::vector<const ExprNode*> placed;  // computed here, once per iteration
-  std::unordered_set<int> read;         // variables that the extents in it depend on
+  Work own = {};
+  std::vector<std::unique_ptr<Region>> inner = {};
+  std::vector<const ExprNode*> placed = {};  // computed here, once per iteration
+  std::unordered_set<int> read = {};         // variables that decide extents and conditions in it
 };
 
 double flops_of(Op op) {
@@ -67,26 +70,46 @@ class Counter {
       } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
         if (is_float(sum->variable.dtype)) here.own.flops += 1;
       } else if (const If* branch = as_if(s)) {
-        block(branch->then_body);
-        block(branch->else_body);
+        if (is_decided_by_loops(branch->condition)) {
+          note_reads(branch->condition);
+          inside({.branch = branch, .side = true}, branch->then_body);
+          inside({.branch = branch, .side = false}, branch->else_body);
+        } else {
+          block(branch->then_body);
+          block(branch->else_body);
+        }
       } else if (const For* loop = as_for(s)) {
         note_reads(loop->extent);
-        auto region = std::make_unique<Region>();
-        region->loop = loop;
-        region->depth = here.depth + 1;
-        declared_[loop->variable.id] = region->depth;
-        path_.push_back(region.get());
-        block(loop->body);
-        path_.pop_back();
-        // The next loop may be over the same variable: it computes these anew.
-        for (const ExprNode* e : region->placed) depths_.erase(e);
-        here.loops.push_back(std::move(region));
+        declared_[loop->variable.id] = here.depth + 1;
+        loop_variables_.insert(loop->variable.id);
+        inside({.loop = loop}, loop->body);
       }
     }
   }
 
-  void note_reads(const Expr& extent) {
-    for (const Expr& e : post_order(std::vector<Expr>{extent})) {
+  // The statements as a region of the current one.
+  void inside(Region made, const Block& statements) {
+    Region& here = *path_.back();
+    auto region = std::make_unique<Region>(std::move(made));
+    region->depth = here.depth + 1;
+    path_.push_back(region.get());
+    block(statements);
+    path_.pop_back();
+    // The next loop may be over the same variable: it computes these anew.
+    for (const ExprNode* e : region->placed) depths_.erase(e);
+    here.inner.push_back(std::move(region));
+  }
+
+  bool is_decided_by_loops(const Expr& condition) const {
+    const std::vector<Expr> nodes = post_order(std::vector<Expr>{condition});
+    return std::all_of(nodes.begin(), nodes.end(), [&](const Expr& e) {
+      if (e->op == Op::variable) return loop_variables_.contains(e->variable.id);
+      return !is_float(e->dtype) && e->op != Op::load && e->op != Op::check_index;
+    });
+  }
+
+  void note_reads(const Expr& decisive) {
+    for (const Expr& e : post_order(std::vector<Expr>{decisive})) {
       if (e->op != Op::variable) continue;
       for (Region* region : path_) region->read.insert(e->variable.id);
     }
@@ -130,7 +153,11 @@ class Counter {
 
   Work total(const Region& region) {
     Work sum = region.own;
-    for (const auto& inner : region.loops) {
+    for (const auto& inner : region.inner) {
+      if (inner->branch != nullptr) {
+        if ((value_of(inner->branch->condition) != 0) == inner->side) add(sum, total(*inner), 1);
+        continue;
+      }
       const int variable = inner->loop->variable.id;
       const std::int64_t extent = value_of(inner->loop->extent);
       if (extent <= 0) continue;
@@ -146,7 +173,8 @@ class Counter {
     return sum;
   }
 
-  // Of an extent: integer arithmetic of constants, sizes and the variables of outer loops.
+  // Of an extent or a condition: integer arithmetic and comparisons of constants, sizes and the
+  // variables of outer loops.
   std::int64_t value_of(const Expr& e) {
     switch (e->op) {
       case Op::integer:
@@ -160,8 +188,8 @@ class Counter {
     }
     std::vector<Scalar> args;
     for (const Expr& arg : e->args) args.push_back({0, value_of(arg)});
-    if (args.empty() || !is_integer(e->dtype)) {
-      throw InternalError("count_work: not the extent of a loop: " + to_string(e));
+    if (args.empty() || is_float(e->dtype)) {
+      throw InternalError("count_work: not for sizes alone to decide: " + to_string(e));
     }
     return evaluate(e->op, e->args[e->op == Op::select ? 1 : 0]->dtype, e->dtype, args.data())
         .integer;
@@ -170,7 +198,8 @@ class Counter {
   const std::function<std::int64_t(const DimAtom&)>& value_of_size_;
   Region root_;
   std::vector<Region*> path_;
-  std::unordered_set<int> written_;                  // buffers
+  std::unordered_set<int> written_;  // buffers
+  std::unordered_set<int> loop_variables_;
   std::unordered_map<int, int> declared_;            // variables: the depth of their region
   std::unordered_map<const ExprNode*, int> depths_;  // of what is counted and may be shared
   std::unordered_map<int, std::int64_t> variables_;

@@ -203,6 +203,13 @@ TEST_CASE("profile: the counts of simple kernels are exact") {
   const kt::Tensor table = kt::tensor("table", {1000, kt::dim("n")});
   CHECK(work_of(table, table[7], 5, &bytes).flops == 0);
   CHECK(bytes == 2 * 4 * 5);
+  // Of a product's code for whole and for partial panels, each panel runs one; lanes past its end
+  // are work too.
+  const kt::Tensor rows = kt::tensor("rows", {kt::dim("n"), 131});
+  const double exact = 2.0 * 131 * 131 * 16;
+  const double counted = work_of(rows, kt::dot(kt::transpose(rows), rows), 16, &bytes).flops;
+  CHECK(counted >= exact);
+  CHECK(counted < 1.2 * exact);
 }
 
 TEST_CASE("machine peak: measured once") {

@@ -61,11 +61,11 @@ def differ(ours, theirs, tolerance):
     return None
 
 
-class Session:
+class Contest:
     """The contenders' processes with one number of threads, and who is left out of which case.
 
     `absent` tells why a peer does not run at all, `slow` (by peer and case) why it is not asked
-    again: both are those of all sessions."""
+    again: both are those of all contests."""
 
     def __init__(self, commands, absent, slow, threads, options, log):
         self.commands, self.absent, self.slow = dict(commands), absent, slow
@@ -120,16 +120,16 @@ class Session:
             contender.close()
 
 
-def prepare(session, case):
+def prepare(contest, case):
     """Those that are ready and agree with our values, ours first; without ours none."""
     ready, expected = [], None
-    for name in list(session.commands):
+    for name in list(contest.commands):
         if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
         try:
-            session.refuse(name, case)
-            session.ask(name, "prepare " + case.name)
-            values = session.ask(name, "values")
+            contest.refuse(name, case)
+            contest.ask(name, "prepare " + case.name)
+            values = contest.ask(name, "values")
             if name == "ours":
                 expected = values
                 if not values or any(v is None for v in values):
@@ -138,25 +138,25 @@ def prepare(session, case):
                 raise Failure("other values: " + difference)
             ready.append(name)
         except Failure as failure:
-            session.fail(name, case, failure)
+            contest.fail(name, case, failure)
             if name == "ours":
                 return []
     return ready
 
 
-def measure_time(session, case):
+def measure_time(contest, case):
     """Measured values of each contender and of the floor, by rounds; processors they used."""
-    names = prepare(session, case)
+    names = prepare(contest, case)
     if not names:
         return None, {}
-    options, work = session.options, 1.0
+    options, work = contest.options, 1.0
     if case.floor:
         try:
-            session.ask("floor", "prepare floor/" + case.floor[0])
-            work = session.ask("floor", "values")[0]
+            contest.ask("floor", "prepare floor/" + case.floor[0])
+            work = contest.ask("floor", "values")[0]
             names.append("floor")
         except Failure as failure:
-            session.fail("floor", case, failure)
+            contest.fail("floor", case, failure)
     values = {name: [] for name in names}
     taken = {name: [0.0, 0.0] for name in names}  # seconds, processor seconds
     for _ in range(options.rounds):
@@ -165,13 +165,13 @@ def measure_time(session, case):
             if name != "ours" and taken[name][0] > 20 * options.seconds:
                 continue
             try:
-                contender = session.contender(name)
+                contender = contest.contender(name)
                 start, before = time.perf_counter(), contender.processor_seconds()
-                seconds = session.ask(name, f"time {options.seconds}")
+                seconds = contest.ask(name, f"time {options.seconds}")
                 taken[name][0] += time.perf_counter() - start
                 taken[name][1] += contender.processor_seconds() - before
             except Failure as failure:
-                session.fail(name, case, failure)
+                contest.fail(name, case, failure)
                 del values[name]
                 continue
             values[name].append(case.floor_value(work / seconds) if name == "floor"
@@ -181,52 +181,52 @@ def measure_time(session, case):
     return values, processors
 
 
-def measure_peak(session, case):
+def measure_peak(contest, case):
     """The peaks of processes that have run nothing but the classifier's step."""
     values, expected = {}, None
-    for name in list(session.commands):
+    for name in list(contest.commands):
         if name == "floor" or name != "ours" and not competes(name, case.bench):
             continue
         contender = None
         try:
-            contender = session.started(name)
-            contender.ask("prepare mlp/128", session.limit(name))
-            found = contender.ask("values", session.limit(name))
+            contender = contest.started(name)
+            contender.ask("prepare mlp/128", contest.limit(name))
+            found = contender.ask("values", contest.limit(name))
             expected = expected or found
             if difference := differ(expected, found, case.tolerance):
                 raise Failure("other values: " + difference)
-            values[name] = [contender.ask("peak", session.limit(name)) * case.scale]
+            values[name] = [contender.ask("peak", contest.limit(name)) * case.scale]
         except Failure as failure:
-            session.fail(name, case, failure)
+            contest.fail(name, case, failure)
         if contender:
             contender.close()
     return values, {}
 
 
-def measure_arena(session, case):
+def measure_arena(contest, case):
     """Not against peers, but the sum of all intermediates."""
     try:
-        session.ask("ours", "prepare " + case.name)
-        arena, intermediates = session.ask("ours", "values")
+        contest.ask("ours", "prepare " + case.name)
+        arena, intermediates = contest.ask("ours", "values")
         return {"ours": [arena * case.scale], "intermediates": [intermediates * case.scale]}, {}
     except Failure as failure:
-        session.fail("ours", case, failure)
+        contest.fail("ours", case, failure)
         return None, {}
 
 
-def measure_size(session, case):
+def measure_size(contest, case):
     """A program that trains, against the libraries that one of a peer brings along."""
     values = {}
     try:
         values["ours"] = [stripped_bytes(TRAINING_PROGRAM) * case.scale]
     except (Failure, OSError) as failure:
-        session.fail("ours", case, failure)
-    for name in session.commands:
+        contest.fail("ours", case, failure)
+    for name in contest.commands:
         try:
             if name in SHIPPED:
                 values[name] = [shipped_bytes(name) * case.scale]
         except Failure as failure:
-            session.fail(name, case, failure)
+            contest.fail(name, case, failure)
     return values, {}
 
 
@@ -258,24 +258,24 @@ def main():
     with open(INSTALLED / "contenders.log", "w") as log:
         for threads in options.threads:
             there = {name: command for name, command in commands.items() if name not in absent}
-            session = Session(there, absent, slow, threads, options, log)
+            contest = Contest(there, absent, slow, threads, options, log)
             for case in cases.selected(options.names):
                 if case.kind == "size" and threads != options.threads[0]:
                     continue  # has no threads
-                session.left_out = {}
-                values, processors = MEASURES[case.kind](session, case)
-                session.left_out.update((name, why) for name, why in absent.items()
+                contest.left_out = {}
+                values, processors = MEASURES[case.kind](contest, case)
+                contest.left_out.update((name, why) for name, why in absent.items()
                                         if competes(name, case.bench))
                 if not values or "ours" not in values:
                     missed += 1
                     print(f"{case.name:38} {threads} failed")
                     continue
-                result = report.record(case, threads, values, processors, session.left_out)
+                result = report.record(case, threads, values, processors, contest.left_out)
                 results.append((case, result))
                 print(report.row(case, result), flush=True)
                 if output:
                     print(json.dumps(result), file=output, flush=True)
-            session.close()
+            contest.close()
     report.summary(results)
     print(f"this took {(time.monotonic() - start) / 60:.0f} minutes")
     return 1 if missed else 0

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -130,7 +131,8 @@ def stripped_bytes(program):
 
 
 class Contender:
-    """A program that answers each command with a line of JSON."""
+    """A program that answers each command with a line of JSON. It is stopped while it has nothing
+    to answer: the idle threads of some wait by spinning, on processors that others then lack."""
 
     def __init__(self, name, command, threads, log):
         self.name = name
@@ -150,9 +152,14 @@ class Contender:
             environment["LD_LIBRARY_PATH"] = ":".join(libraries)
         # XLA takes as many threads as the process may use processors.
         processors = sorted(os.sched_getaffinity(0))[-threads:]
+
+        def before_start():
+            os.setpgrp()  # a group with the processes that it starts
+            os.sched_setaffinity(0, processors)
+
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-            env=environment, preexec_fn=lambda: os.sched_setaffinity(0, processors))
+            env=environment, preexec_fn=before_start)
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -163,6 +170,19 @@ class Contender:
 
     def ask(self, command, limit):
         """The answer, unless it takes more than `limit` seconds."""
+        self._signal(signal.SIGCONT)
+        try:
+            return self._answer(command, limit)
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _signal(self, number):
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass  # it has ended
+
+    def _answer(self, command, limit):
         try:
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
@@ -189,5 +209,5 @@ class Contender:
         return self.process.poll() is None
 
     def close(self):
-        self.process.kill()
+        self._signal(signal.SIGKILL)
         self.process.wait()

@@ -86,6 +86,12 @@ Vertex place(Graph& graph, const Part& part, const Dims& shape_of_all, SourceLin
 
 // unslice(a) + unslice(b) + x -> concatenate(a, b) + x where the parts are next to each other.
 Result sum_of_parts(Graph& graph, Vertex v) {
+  // A term of a larger sum: that one sees all the terms, and only it, so that long sums take linear
+  // time.
+  const std::vector<Vertex> users = graph.users(v);
+  if (graph.use_count(v) == 1 && users.size() == 1 && graph[users[0]].op == &add_op) {
+    return std::nullopt;
+  }
   std::vector<Vertex> terms;
   std::vector<Part> parts;
   for (const Vertex term : terms_of(graph, v)) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "tests/backend/backend_tools.h"
 
@@ -84,6 +85,21 @@ std::string try_sizes(const Variant& v, const F& f, std::int64_t m, std::int64_t
          std::to_string(n) + "): " + text + "\n";
 }
 
+// Each m, n, k, in a function of its own for every variant.
+void check_known_sizes(std::span<const std::int64_t[3]> all) {
+  for (const Variant& v : variants) {
+    SUBCASE(name_of_variant(v).c_str()) {
+      std::string failures;
+      for (const auto& [m, n, k] : all) {
+        const Tensor a = tensor("a", v.transpose_a ? Dims{k, m} : Dims{m, k}, v.dtype);
+        const Tensor b = tensor("b", v.transpose_b ? Dims{n, k} : Dims{k, n}, v.dtype);
+        failures += try_sizes(v, function({a, b}, product(v, a, b)), m, n, k);
+      }
+      CHECK(failures == "");
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("matrix products, sizes free") {
@@ -114,17 +130,7 @@ TEST_CASE("matrix products, sizes known") {
   const std::int64_t sizes[][3] = {{1, 1, 1},    {1, 17, 3},   {17, 1, 33},   {3, 5, 1},
                                    {2, 16, 100}, {5, 13, 12},  {12, 33, 17},  {13, 31, 2},
                                    {48, 48, 48}, {100, 3, 31}, {33, 100, 16}, {31, 12, 13}};
-  for (const Variant& v : variants) {
-    SUBCASE(name_of_variant(v).c_str()) {
-      std::string failures;
-      for (const auto& [m, n, k] : sizes) {
-        const Tensor a = tensor("a", v.transpose_a ? Dims{k, m} : Dims{m, k}, v.dtype);
-        const Tensor b = tensor("b", v.transpose_b ? Dims{n, k} : Dims{k, n}, v.dtype);
-        failures += try_sizes(v, function({a, b}, product(v, a, b)), m, n, k);
-      }
-      CHECK(failures == "");
-    }
-  }
+  check_known_sizes(sizes);
 }
 
 // Sizes at which the schedule packs B or A, or shares out rows among tasks, and leaves rows,
@@ -133,17 +139,7 @@ TEST_CASE("matrix products, large known sizes") {
   const std::int64_t sizes[][3] = {{70, 65, 1030},  {600, 65, 1100},   {1037, 70, 530},
                                    {101, 10, 1030}, {530, 1030, 1040}, {50, 1300, 1700},
                                    {3, 300, 1030}};
-  for (const Variant& v : variants) {
-    SUBCASE(name_of_variant(v).c_str()) {
-      std::string failures;
-      for (const auto& [m, n, k] : sizes) {
-        const Tensor a = tensor("a", v.transpose_a ? Dims{k, m} : Dims{m, k}, v.dtype);
-        const Tensor b = tensor("b", v.transpose_b ? Dims{n, k} : Dims{k, n}, v.dtype);
-        failures += try_sizes(v, function({a, b}, product(v, a, b)), m, n, k);
-      }
-      CHECK(failures == "");
-    }
-  }
+  check_known_sizes(sizes);
 }
 
 TEST_CASE("matrix products with one known size") {

@@ -491,6 +491,13 @@ TEST_CASE("passes: long chains take no recursion and linear time") {
   run_passes(ones);
   CHECK(ones.size() == 1);
 
+  // Each addition is the sum of all that is before it.
+  y = x;
+  for (int k = 0; k < 100000; ++k) y = y + x;
+  Graph sums = graph_of({y});
+  run_passes(sums);
+  CHECK(sums.size() == 100001);
+
   y = x;
   for (int k = 0; k < 10000; ++k) y = squeeze(exp(-(-expand_dims(y, 0))))(slice(0, x.shape(0)));
   Graph views = graph_of({y});

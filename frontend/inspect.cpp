@@ -141,7 +141,7 @@ MemoryUse FunctionCore::memory(std::span<const Argument> arguments) const {
   Dim scratch = 0;            // of one worker: all kernels share it
   const auto add = [&](loop::BufferRef buffer) {
     const Placement* place = &program.placements.at(buffer->id);
-    if (place->kind == Placement::Kind::part) {
+    while (place->kind == Placement::Kind::part) {
       buffer = place->of;
       place = &program.placements.at(buffer->id);
     }

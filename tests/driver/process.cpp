@@ -1,0 +1,58 @@
+#include "tests/driver/process.h"
+
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+namespace fake_driver {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What the environment tells the test's own process.
+constexpr const char* variable = "KROTON_FAKE_DRIVER";
+
+std::string quoted(const std::string& word) { return "'" + word + "'"; }
+
+}  // namespace
+
+std::string failures_of(const std::string& filter, const std::string& environment) {
+  const fs::path program = fs::read_symlink("/proc/self/exe");
+  const std::string libraries = (program.parent_path() / "fake_driver").string();
+  std::string command = "env LD_LIBRARY_PATH=" + quoted(libraries) + " " + environment + " " +
+                        quoted(program.string()) + " -tc=" + quoted(filter) + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe);
+  std::string output;
+  std::array<char, 4096> part{};
+  while (const std::size_t n = fread(part.data(), 1, part.size(), pipe)) {
+    output.append(part.data(), n);
+  }
+  const bool failed = pclose(pipe) != 0 || output.find(" 0 passed") != std::string::npos;
+  return failed ? output : "";
+}
+
+Process::Process(const std::string& settings) {
+  if (!std::getenv(variable)) {
+    const std::string name = doctest::getContextOptions()->currentTest->m_name;
+    const std::string environment = variable + ("=" + quoted(settings));
+    const std::string output = failures_of(name, environment);
+    CHECK_MESSAGE(output.empty(), output);
+    return;
+  }
+  void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  REQUIRE_MESSAGE(library != nullptr, dlerror());
+  void* const control = dlsym(library, "fake_driver_control");
+  REQUIRE(control != nullptr);
+  control_ = reinterpret_cast<decltype(&fake_driver_control)>(control)();
+}
+
+Process::~Process() {
+  if (control_) CHECK(control_->violations() == "");
+}
+
+}  // namespace fake_driver

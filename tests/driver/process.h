@@ -1,0 +1,35 @@
+// Tests that run on the driver of the tests (tests/fake_driver) instead of this machine's.
+#pragma once
+#include <string>
+
+#include "tests/fake_driver/control.h"
+
+namespace fake_driver {
+
+// A test case that begins with
+//   const fake_driver::Process process("devices=2");
+//   if (!process) return;
+// goes on in a process of its own whose CUDA driver, NVRTC and cuBLASLt are those of the tests, on
+// the machine that the settings describe (control.h). At the end of the test in that process the
+// driver must have nothing to complain about.
+class Process {
+ public:
+  explicit Process(const std::string& settings = "");
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Whether this is the test's own process.
+  explicit operator bool() const { return control_ != nullptr; }
+  const Control* operator->() const { return control_; }
+
+ private:
+  const Control* control_ = nullptr;
+};
+
+// Runs test cases of this program on the driver of the tests: those that `filter` (doctest's -tc)
+// selects. What they print, if one of them fails or none is selected; with nothing else in the
+// environment than `environment` ("A=1 B=2") besides what this process has.
+std::string failures_of(const std::string& filter, const std::string& environment);
+
+}  // namespace fake_driver

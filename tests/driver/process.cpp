@@ -44,11 +44,15 @@ Process::Process(const std::string& settings) {
     CHECK_MESSAGE(output.empty(), output);
     return;
   }
+  control_ = function<decltype(fake_driver_control)>("fake_driver_control")();
+}
+
+void* Process::symbol(const char* name) {
   void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library != nullptr, dlerror());
-  void* const control = dlsym(library, "fake_driver_control");
-  REQUIRE(control != nullptr);
-  control_ = reinterpret_cast<decltype(&fake_driver_control)>(control)();
+  void* const found = dlsym(library, name);
+  REQUIRE_MESSAGE(found != nullptr, name);
+  return found;
 }
 
 Process::~Process() {

@@ -11,7 +11,7 @@ namespace fake_driver {
 //   if (!process) return;
 // goes on in a process of its own whose CUDA driver, NVRTC and cuBLASLt are those of the tests, on
 // the machine that the settings describe (control.h). At the end of the test in that process the
-// driver must have nothing to complain about.
+// driver must have nothing to complain about. The test's name has no comma and no quotes.
 class Process {
  public:
   explicit Process(const std::string& settings = "");
@@ -22,8 +22,15 @@ class Process {
   // Whether this is the test's own process.
   explicit operator bool() const { return control_ != nullptr; }
   const Control* operator->() const { return control_; }
+  // A function of the driver, as another user of it in the same process calls it.
+  template <class F>
+  F* function(const char* name) const {
+    return reinterpret_cast<F*>(symbol(name));
+  }
 
  private:
+  static void* symbol(const char* name);
+
   const Control* control_ = nullptr;
 };
 

@@ -732,7 +732,10 @@ DRIVER_FUNCTION(cuStreamBeginCapture_v2)(CUstream stream, int mode) {
 
 DRIVER_FUNCTION(cuStreamEndCapture)(CUstream stream, CUgraph* graph) {
   const Call call("cuStreamEndCapture");
-  if (call.result != 0) return call.result;
+  if (call.result != 0) {
+    stream->capturing = false;  // it ends, however it ends
+    return call.result;
+  }
   if (!stream->capturing) {
     complain("cuStreamEndCapture of a stream that is not being captured");
     return illegal_state;

@@ -131,7 +131,7 @@ class EmulatedDevice : public Device {
 
   bool has_products() override { return products_; }
 
-  void product(const DeviceProduct& p) override {
+  bool product(const DeviceProduct& p) override {
     const std::lock_guard lock(mutex);
     run_or_note([this, p] {
       ++all_counts().products;
@@ -141,6 +141,7 @@ class EmulatedDevice : public Device {
         multiply<double>(p);
       }
     });
+    return true;
   }
 
   void synchronize() override { forbid_in_capture("synchronize"); }
@@ -157,6 +158,8 @@ class EmulatedDevice : public Device {
     ++all_counts().graphs;
     return std::move(capture_);
   }
+
+  void abandon_capture() noexcept override { capture_.reset(); }
 
   void launch(DeviceGraph& graph) override {
     const std::lock_guard lock(mutex);
@@ -257,21 +260,67 @@ class EmulatedDevice : public Device {
   std::unique_ptr<Graph> capture_;
 };
 
+// A device as if it had no library of products.
+class WithoutProducts : public Device {
+ public:
+  explicit WithoutProducts(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+  const std::string& name() const override { return device_->name(); }
+  void check_usable() const override { device_->check_usable(); }
+  DeviceAddress allocate(std::int64_t bytes) override { return device_->allocate(bytes); }
+  void free(DeviceAddress address) noexcept override { device_->free(address); }
+  void upload(DeviceAddress to, const void* from, std::int64_t bytes) override {
+    device_->upload(to, from, bytes);
+  }
+  void download(void* to, DeviceAddress from, std::int64_t bytes) override {
+    device_->download(to, from, bytes);
+  }
+  void clear(DeviceAddress to, std::int64_t bytes) override { device_->clear(to, bytes); }
+  std::unique_ptr<DeviceModule> compile(const std::string& source,
+                                        const std::string& name) override {
+    return device_->compile(source, name);
+  }
+  void begin_call(const std::string& function) override { device_->begin_call(function); }
+  void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+              std::span<const KernelArgument> arguments) override {
+    device_->launch(kernel, blocks, threads, arguments);
+  }
+  bool has_products() override { return false; }
+  bool product(const DeviceProduct& /*product*/) override { return false; }
+  void synchronize() override { device_->synchronize(); }
+  bool has_graphs() const override { return device_->has_graphs(); }
+  void begin_capture() override { device_->begin_capture(); }
+  std::unique_ptr<DeviceGraph> end_capture() override { return device_->end_capture(); }
+  void abandon_capture() noexcept override { device_->abandon_capture(); }
+  void launch(DeviceGraph& graph) override { device_->launch(graph); }
+
+ private:
+  std::shared_ptr<Device> device_;
+};
+
+bool asked_for(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value && *value && std::string(value) != "0";
+}
+
 }  // namespace
 
 std::shared_ptr<Device> make_device(bool products) {
   return std::make_shared<EmulatedDevice>(products);
 }
 
-TestCuda::TestCuda(bool products) : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
-  if (!emulated_) return;
-  kroton::replace_cuda_devices(
-      [device = make_device(products)](int number) -> std::shared_ptr<Device> {
-        if (number != 0) {
-          throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
-        }
-        return device;
-      });
+TestCuda::TestCuda(bool products) : emulated_(!asked_for("KROTON_TEST_GPU")) {
+  if (asked_for("KROTON_TEST_GPU_PRODUCTS")) products = true;
+  if (!emulated_ && products) return;
+  const std::shared_ptr<Device> device =
+      emulated_ ? make_device(products)
+                : std::make_shared<WithoutProducts>(kroton::machine_cuda_device(0));
+  kroton::replace_cuda_devices([device](int number) -> std::shared_ptr<Device> {
+    if (number != 0) {
+      throw DeviceError("cuda(" + std::to_string(number) + "): the tests have device 0 only");
+    }
+    return device;
+  });
 }
 
 TestCuda::~TestCuda() { kroton::replace_cuda_devices({}); }

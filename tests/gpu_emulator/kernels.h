@@ -34,7 +34,7 @@ struct Launch {
 
 struct Kernel {
   std::string name;
-  // Per parameter: the size of what it points to, or minus the size of a number.
+  // Per parameter: what a pointer is aligned to, or minus the size of a number.
   std::vector<std::int64_t> parameters;
   int (*entry)(const Launch*) = nullptr;
 };

@@ -560,12 +560,12 @@ struct Argument {
 };
 template <class T>
 struct Argument<T*> {
-  static constexpr int64_t size = sizeof(T);
+  static constexpr int64_t size = alignof(T);
   static T* make(const Launch& launch, int k) { return reinterpret_cast<T*>(launch.values[k]); }
 };
 template <class T>
 struct Argument<Global<T>> {
-  static constexpr int64_t size = sizeof(T);
+  static constexpr int64_t size = alignof(T);
   static Global<T> make(const Launch& launch, int k) {
     return {reinterpret_cast<T*>(launch.values[k]),
             static_cast<long long>(launch.bytes[k] / static_cast<int64_t>(sizeof(T))),
@@ -573,8 +573,8 @@ struct Argument<Global<T>> {
   }
 };
 
-// How many parameters the kernel has; into `sizes`, if given: of what each points to, or minus that
-// of a number.
+// How many parameters the kernel has; into `sizes`, if given: what each pointer
+// is aligned to, or minus the size of a number.
 template <class... A>
 inline int64_t parameters(void (*)(A...), int64_t* sizes) {
   const int64_t all[] = {Argument<A>::size..., 0};

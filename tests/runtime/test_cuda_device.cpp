@@ -79,8 +79,8 @@ TEST_CASE("NVRTC compiles, and reports what does not compile") {
 
 TEST_CASE("cuBLASLt takes the description of a product, also without a device") {
   std::unique_ptr<kt::nvidia::CublasLtApi> api;
-  const std::string missing =
-      device_error([&] { api = std::make_unique<kt::nvidia::CublasLtApi>(); });
+  const std::string missing = device_error(
+      [&] { api = std::make_unique<kt::nvidia::CublasLtApi>(kt::nvidia::CublasLtApi::names(0)); });
   if (!missing.empty()) {
     leave_out("cuBLASLt takes the description of a product", missing);
     return;

@@ -16,7 +16,19 @@ namespace fs = std::filesystem;
 // What the environment tells the test's own process.
 constexpr const char* variable = "KROTON_FAKE_DRIVER";
 
-std::string quoted(const std::string& word) { return "'" + word + "'"; }
+// A word of the shell's.
+std::string quoted(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+// Doctest separates filters by commas.
+std::string filter_of(const std::string& test) {
+  std::string text;
+  for (const char c : test) text += c == ',' ? std::string("\\,") : std::string(1, c);
+  return text;
+}
 
 }  // namespace
 
@@ -33,14 +45,14 @@ std::string failures_of(const std::string& filter, const std::string& environmen
     output.append(part.data(), n);
   }
   const bool failed = pclose(pipe) != 0 || output.find(" 0 passed") != std::string::npos;
-  return failed ? output : "";
+  return failed ? command + "\n" + output : "";
 }
 
 Process::Process(const std::string& settings) {
   if (!std::getenv(variable)) {
-    const std::string name = doctest::getContextOptions()->currentTest->m_name;
     const std::string environment = variable + ("=" + quoted(settings));
-    const std::string output = failures_of(name, environment);
+    const std::string output =
+        failures_of(filter_of(doctest::getContextOptions()->currentTest->m_name), environment);
     CHECK_MESSAGE(output.empty(), output);
     return;
   }

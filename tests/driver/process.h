@@ -11,7 +11,7 @@ namespace fake_driver {
 //   if (!process) return;
 // goes on in a process of its own whose CUDA driver, NVRTC and cuBLASLt are those of the tests, on
 // the machine that the settings describe (control.h). At the end of the test in that process the
-// driver must have nothing to complain about. The test's name has no comma and no quotes.
+// driver must have nothing to complain about.
 class Process {
  public:
   explicit Process(const std::string& settings = "");

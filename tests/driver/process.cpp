@@ -32,11 +32,13 @@ std::string filter_of(const std::string& test) {
 
 }  // namespace
 
-std::string failures_of(const std::string& filter, const std::string& environment) {
+std::string failures_of(const std::vector<std::string>& options, const std::string& environment) {
   const fs::path program = fs::read_symlink("/proc/self/exe");
   const std::string libraries = (program.parent_path() / "fake_driver").string();
-  std::string command = "env LD_LIBRARY_PATH=" + quoted(libraries) + " " + environment + " " +
-                        quoted(program.string()) + " -tc=" + quoted(filter) + " 2>&1";
+  std::string command =
+      "env LD_LIBRARY_PATH=" + quoted(libraries) + " " + environment + " " + quoted(program);
+  for (const std::string& option : options) command += " " + quoted(option);
+  command += " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe);
   std::string output;
@@ -51,8 +53,8 @@ std::string failures_of(const std::string& filter, const std::string& environmen
 Process::Process(const std::string& settings) {
   if (!std::getenv(variable)) {
     const std::string environment = variable + ("=" + quoted(settings));
-    const std::string output =
-        failures_of(filter_of(doctest::getContextOptions()->currentTest->m_name), environment);
+    const std::string output = failures_of(
+        {"-tc=" + filter_of(doctest::getContextOptions()->currentTest->m_name)}, environment);
     CHECK_MESSAGE(output.empty(), output);
     return;
   }

@@ -1,6 +1,7 @@
 // Tests that run on the driver of the tests (tests/fake_driver) instead of this machine's.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "tests/fake_driver/control.h"
 
@@ -34,9 +35,9 @@ class Process {
   const Control* control_ = nullptr;
 };
 
-// Runs test cases of this program on the driver of the tests: those that `filter` (doctest's -tc)
-// selects. What they print, if one of them fails or none is selected; with nothing else in the
-// environment than `environment` ("A=1 B=2") besides what this process has.
-std::string failures_of(const std::string& filter, const std::string& environment);
+// Runs this program, doctest's, with these options on the driver of the tests. What it prints, if a
+// test fails, none is run, or the driver has something to complain about. `environment` ("A=1 B=2")
+// is added to what this process has.
+std::string failures_of(const std::vector<std::string>& options, const std::string& environment);
 
 }  // namespace fake_driver

@@ -2,9 +2,9 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
-#include <functional>
+#include <atomic>
 #include <numeric>
-#include <optional>
+#include <thread>
 
 #include "tests/driver/process.h"
 
@@ -219,4 +219,54 @@ TEST_CASE("driver: a product that cuBLASLt refuses late is computed by a kernel"
 TEST_CASE("driver: libraries of the same version as the driver are taken before newer ones") {
   const Process process("version=12040");
   if (process) CHECK(product_is_right(process));
+}
+
+TEST_CASE("driver: two devices are used by two threads") {
+  const Process process("devices=2");
+  if (!process) return;
+  const auto x = kt::vector("x");
+  const std::vector<kt::Function<1>> functions{kt::function({x}, 2 * x, {.target = kt::cuda(0)}),
+                                               kt::function({x}, 3 * x, {.target = kt::cuda(1)})};
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 1; i <= 20; ++i) {
+        const kt::Array y = functions[static_cast<std::size_t>(t % 2)](
+            kt::Array::full({1 + i % 3}, static_cast<float>(i)));
+        wrong += y.data<float>()[0] != static_cast<float>(i * (2 + t % 2));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("driver: a variable that functions on two devices update in turn") {
+  const Process process("devices=2");
+  if (!process) return;
+  const auto s = kt::shared(kt::Array::ones({5}), "s");
+  const auto first = kt::function({}, {.updates = {{s, s + 1}}, .target = kt::cuda(0)});
+  const auto second = kt::function({}, {.updates = {{s, 2 * s}}, .target = kt::cuda(1)});
+  float want = 1;
+  for (int i = 0; i < 4; ++i) {
+    first();
+    second();
+    want = 2 * (want + 1);
+  }
+  CHECK(s.get_value().data<float>()[4] == want);
+}
+
+// What the emulator runs as a Device goes through the driver as well. The samples of all ops are
+// left out: they are about kernels, which are the same.
+TEST_CASE("driver: the tests of CUDA with kernels for products") {
+  const std::string failures = fake_driver::failures_of({"-tc=cuda:*", "-tce=*of every op*"},
+                                                        "KROTON_FAKE_DRIVER= KROTON_TEST_GPU=1");
+  CHECK_MESSAGE(failures.empty(), failures);
+}
+TEST_CASE("driver: the tests of CUDA with the library for products") {
+  const std::string failures =
+      fake_driver::failures_of({"-tc=cuda:*", "-tce=*of every op*"},
+                               "KROTON_FAKE_DRIVER= KROTON_TEST_GPU=1 KROTON_TEST_GPU_PRODUCTS=1");
+  CHECK_MESSAGE(failures.empty(), failures);
 }

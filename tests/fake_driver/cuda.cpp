@@ -10,6 +10,7 @@
 #include <mutex>
 #include <sstream>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -96,6 +97,16 @@ Machine& machine() {
   static auto* all = new Machine;
   return *all;
 }
+
+// A process that ends with something to complain about has failed.
+struct LastWord {
+  ~LastWord() {
+    const std::string& violations = machine().violations;
+    if (violations.empty()) return;
+    std::fprintf(stderr, "the driver of the tests: %s", violations.c_str());
+    _exit(3);
+  }
+} last_word;
 
 thread_local std::vector<CUcontext> current_contexts;
 
@@ -662,10 +673,6 @@ DRIVER_FUNCTION(cuModuleLoadDataEx)
   return 0;
 }
 
-DRIVER_FUNCTION(cuModuleLoadData)(CUmodule* module, const void* text) {
-  return cuModuleLoadDataEx(module, text, 0, nullptr, nullptr);
-}
-
 DRIVER_FUNCTION(cuModuleUnload)(CUmodule module) {
   const Call call("cuModuleUnload");
   if (call.result != 0) return call.result;
@@ -790,3 +797,39 @@ DRIVER_FUNCTION(cuGraphExecDestroy)(CUgraphExec executable) {
   if (std::exchange(executable->destroyed, true)) complain("cuGraphExecDestroy twice");
   return 0;
 }
+
+// What Kroton calls is what is defined here.
+#define SAME(member, name) \
+  static_assert(std::is_same_v<decltype(kroton::nvidia::DriverApi::member), decltype(&(name))>)
+SAME(cuInit, cuInit);
+SAME(cuDriverGetVersion, cuDriverGetVersion);
+SAME(cuGetErrorName, cuGetErrorName);
+SAME(cuGetErrorString, cuGetErrorString);
+SAME(cuDeviceGetCount, cuDeviceGetCount);
+SAME(cuDeviceGet, cuDeviceGet);
+SAME(cuDeviceGetName, cuDeviceGetName);
+SAME(cuDeviceGetAttribute, cuDeviceGetAttribute);
+SAME(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain);
+SAME(cuCtxPushCurrent, cuCtxPushCurrent_v2);
+SAME(cuCtxPopCurrent, cuCtxPopCurrent_v2);
+SAME(cuStreamCreate, cuStreamCreate);
+SAME(cuStreamSynchronize, cuStreamSynchronize);
+SAME(cuEventCreate, cuEventCreate);
+SAME(cuEventRecord, cuEventRecord);
+SAME(cuEventSynchronize, cuEventSynchronize);
+SAME(cuMemAllocHost, cuMemAllocHost_v2);
+SAME(cuMemAlloc, cuMemAlloc_v2);
+SAME(cuMemFree, cuMemFree_v2);
+SAME(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2);
+SAME(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2);
+SAME(cuMemsetD8Async, cuMemsetD8Async);
+SAME(cuModuleLoadDataEx, cuModuleLoadDataEx);
+SAME(cuModuleUnload, cuModuleUnload);
+SAME(cuModuleGetFunction, cuModuleGetFunction);
+SAME(cuLaunchKernel, cuLaunchKernel);
+SAME(cuStreamBeginCapture, cuStreamBeginCapture_v2);
+SAME(cuStreamEndCapture, cuStreamEndCapture);
+SAME(cuGraphInstantiate, cuGraphInstantiateWithFlags);
+SAME(cuGraphDestroy, cuGraphDestroy);
+SAME(cuGraphLaunch, cuGraphLaunch);
+SAME(cuGraphExecDestroy, cuGraphExecDestroy);

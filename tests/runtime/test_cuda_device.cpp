@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <kroton/error.h>
 
+#include <cstdlib>
+
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
@@ -41,6 +43,29 @@ TEST_CASE("a library without a function is an error that names both") {
   void (*missing)() = nullptr;
   CHECK(device_error([&] { library.find(missing, "kroton_no_such_function"); }) ==
         "the C library (libc.so.6) has no function kroton_no_such_function");
+}
+
+TEST_CASE("libraries of CUDA's are looked for in the order in which a driver takes them") {
+  using kt::nvidia::library_names;
+  using Names = std::vector<std::string>;
+  const Names versions{"13", "12", "11.2"};
+  CHECK(library_names("l.so", versions, 0) == Names{"l.so.13", "l.so.12", "l.so.11.2", "l.so"});
+  CHECK(library_names("l.so", versions, 14) == library_names("l.so", versions, 0));
+  CHECK(library_names("l.so", versions, 12) == Names{"l.so.12", "l.so.11.2", "l.so.13", "l.so"});
+  CHECK(library_names("l.so", versions, 11) == Names{"l.so.11.2", "l.so.12", "l.so.13", "l.so"});
+}
+
+TEST_CASE("libraries of CUDA's are looked for in $KROTON_CUDA_LIBRARIES first") {
+  setenv("KROTON_CUDA_LIBRARIES", "/no/such/folder:/nor/this/one", 1);
+  const std::string message =
+      device_error([] { kt::nvidia::Library("the library of dreams", {"libdreams.so"}); });
+  unsetenv("KROTON_CUDA_LIBRARIES");
+  const auto first = message.find("/no/such/folder/libdreams.so");
+  const auto second = message.find("/nor/this/one/libdreams.so");
+  const auto last = message.find("/usr/local/cuda/lib64/libdreams.so");
+  CHECK(first < second);
+  CHECK(second < last);
+  CHECK(last != std::string::npos);
 }
 
 TEST_CASE("a CUDA device that is not there is an error that says what is missing") {

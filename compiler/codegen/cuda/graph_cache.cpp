@@ -27,7 +27,8 @@ bool GraphCache::wants(std::int64_t launches) {
     for (auto& [key, entry] : entries_) {
       if (entry.graph && (!rarest || entry.calls < rarest->calls)) rarest = &entry;
     }
-    if (rarest->calls >= last_->calls) return false;
+    // Only for one that clearly comes more often: equals would take each other's place for ever.
+    if (2 * rarest->calls > last_->calls) return false;
     drop(*rarest);
   }
   return true;

@@ -11,7 +11,7 @@ namespace kroton::codegen {
 
 // Which calls are captured, and which graphs are kept. A call is worth a graph when one with the
 // same key came before. Graphs take memory by their launches: where there is no room, a graph goes
-// whose key came less often of late than the new one; sizes that go round in a larger circle than
+// whose key came half as often of late as the new one; sizes that go round in a larger circle than
 // there is room for keep the graphs they have instead of making each anew.
 class GraphCache {
  public:

@@ -3,7 +3,9 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <cstdio>
 
+#include "compiler/dump.h"
 #include "compiler/ir/node.h"
 #include "runtime/device_copy.h"
 #include "runtime/print.h"
@@ -79,6 +81,9 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                         std::to_string(kernels_.size()) + " are emitted");
   }
   place_buffers(program_.steps);
+  if (how.products && !how_.products && dumps("cuda")) {
+    std::fprintf(stderr, "== products by kernels\n%s\n", device_->why_no_products().c_str());
+  }
 }
 
 int DeviceProgram::position_of(const loop::BufferRef& buffer) {

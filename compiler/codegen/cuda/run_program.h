@@ -68,6 +68,7 @@ class DeviceProgram {
   };
 
   int position_of(const loop::BufferRef& buffer);
+  bool is_state(const loop::BufferRef& buffer);
   void place_buffers(const std::vector<Step>& steps);
   std::int64_t evaluate(const Dim& dim) const;
   std::int64_t evaluate(const loop::Expr& e) const;

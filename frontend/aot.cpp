@@ -101,7 +101,10 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
   for (const SizeConstraint& constraint : plan.constraints) {
     const Dim left = graph.unified(constraint.left);
     const Dim right = graph.unified(constraint.right);
-    if (!(left == right)) constraints.push_back({left, right, constraint.message});
+    if (left == right) continue;
+    constraints.push_back({left, right, constraint.text([&](const Dim& dim) {
+                             return graph.unified(dim).to_string();
+                           })});
   }
   complete(c, program, constraints, values);
   return c;

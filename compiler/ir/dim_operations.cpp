@@ -70,6 +70,24 @@ Dim split_multiples(const Dim& a, const Dim& b, Dim& quotient) {
   return Dim::from_terms(std::move(rest));
 }
 
+// floor((floor(a / c) + r) / b) = floor((a + c * r) / (c * b)): sizes that are divided again and
+// again stay flat.
+std::optional<Dim> without_inner_division(const Dim& dividend, const Dim& b) {
+  constexpr std::int64_t largest = std::int64_t{1}
+                                   << 31;  // products of divisors stay far from 2^63
+  if (!b.is_constant()) return std::nullopt;
+  for (const Term& term : dividend.terms()) {
+    if (term.coefficient != 1 || term.factors.size() != 1) continue;
+    const DimAtom& inner = *term.factors.front();
+    if (inner.kind != DimAtom::Kind::floor_div || !inner.operands[1].is_constant()) continue;
+    const Dim& c = inner.operands[1];
+    if (c.constant() > largest || b.constant() > largest) continue;
+    const Dim rest = dividend - Dim::from_terms({term});
+    return floor_div(inner.operands[0] + c * rest, c * b);
+  }
+  return std::nullopt;
+}
+
 // ---- Bounds.
 
 bool non_negative(const Dim& dim, int depth);
@@ -77,6 +95,8 @@ bool non_negative(const Dim& dim, int depth);
 bool non_negative(const DimAtom& atom, int depth) {
   switch (atom.kind) {
     case DimAtom::Kind::variable:
+    case DimAtom::Kind::value:
+    case DimAtom::Kind::count:
       return true;
     case DimAtom::Kind::floor_div:
       return non_negative(atom.operands[0], depth);
@@ -107,12 +127,22 @@ bool non_negative(const Dim& dim, int depth) {
     return true;
   }
   // A lone minimum that is subtracted is at most either operand; a lone maximum that is added is
-  // at least either operand.
+  // at least either operand; b * floor_div(a, b) lies between a - b + 1 and a.
   for (const Term& term : terms) {
     if (term.factors.size() != 1) {
       continue;
     }
     const DimAtom& atom = *term.factors.front();
+    if (atom.kind == DimAtom::Kind::floor_div && atom.operands[1].is_constant() &&
+        term.coefficient % atom.operands[1].constant() == 0) {
+      const Dim& divisor = atom.operands[1];
+      const Dim times = term.coefficient / divisor.constant();
+      const Dim bound =
+          term.coefficient > 0 ? atom.operands[0] - divisor + Dim(1) : atom.operands[0];
+      if (non_negative(dim - Dim::from_terms({term}) + times * bound, depth - 1)) {
+        return true;
+      }
+    }
     if ((atom.kind == DimAtom::Kind::minimum && term.coefficient < 0) ||
         (atom.kind == DimAtom::Kind::maximum && term.coefficient > 0)) {
       for (const Dim& operand : atom.operands) {
@@ -139,6 +169,18 @@ bool before(const Dim& a, const Dim& b) {
 
 }  // namespace
 
+Dim count_of(const Dim& form) {
+  if (form.is_constant() || provably_at_least(form, 0)) {
+    return form;
+  }
+  return from_atom(intern_atom(DimAtom::Kind::count, "", {form}));
+}
+
+Dim value_of_input(const std::string& name, std::uint64_t identity) {
+  return from_atom(
+      intern_atom(DimAtom::Kind::value, name, {Dim(static_cast<std::int64_t>(identity))}));
+}
+
 Dim floor_div(const Dim& a, const Dim& b) {
   if (b.is_constant() && b.constant() <= 0) {
     throw ValueError("floor_div: expected a positive divisor of the size " + a.to_string() +
@@ -154,6 +196,9 @@ Dim floor_div(const Dim& a, const Dim& b) {
   const Dim rest = split_multiples(a, b, quotient);
   if (rest.is_constant() && b.is_constant()) {
     return quotient + floor_divide(rest.constant(), b.constant());
+  }
+  if (const std::optional<Dim> flat = without_inner_division(rest, b)) {
+    return quotient + *flat;
   }
   return quotient + operation(DimAtom::Kind::floor_div, rest, b);
 }

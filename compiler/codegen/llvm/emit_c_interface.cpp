@@ -51,7 +51,7 @@ class CheckedDims {
 
  private:
   llvm::Value* value_of(const DimAtom& atom) {
-    if (atom.kind == DimAtom::Kind::variable) {
+    if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) return values_[k];
       }

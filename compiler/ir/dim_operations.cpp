@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "compiler/ir/dim_atoms.h"
 
@@ -108,6 +109,36 @@ bool non_negative(const DimAtom& atom, int depth) {
   return false;
 }
 
+// Whether the products of a proof stay far from the ends of 64 bits.
+bool is_small(const Dim& dim) {
+  constexpr std::int64_t largest = std::int64_t{1} << 30;
+  const std::vector<Term> terms = dim.terms();
+  return std::all_of(terms.begin(), terms.end(), [](const Term& term) {
+    return term.coefficient > -largest && term.coefficient < largest;
+  });
+}
+
+// rest + factor * floor_div(a, b) >= 0, for a constant b.
+bool non_negative_with_quotient(const Dim& rest, std::int64_t factor, const DimAtom& quotient,
+                                int depth) {
+  const Dim& a = quotient.operands[0];
+  const std::int64_t b = quotient.operands[1].constant();
+  if (!is_small(rest) || !is_small(a) || !is_small(b) || !is_small(factor)) {
+    return false;
+  }
+  // c * floor_div(a, b) lies within c - 1 below floor_div(a, b / c).
+  if (const std::int64_t c = std::gcd(factor, b); c > 1) {
+    const Dim larger = floor_div(a, b / c);
+    const Dim bound = factor > 0 ? larger - Dim(c - 1) : larger;
+    return non_negative(rest + Dim(factor / c) * bound, depth - 1);
+  }
+  // Times b, as b * floor_div(a, b) lies between a - b + 1 and a; of integers, one quotient is at
+  // least another number where it is above that number less 1.
+  const Dim bound = factor > 0 ? a - Dim(b - 1) : a;
+  const Dim spare = factor == 1 || factor == -1 ? b - 1 : 0;
+  return non_negative(Dim(b) * rest + Dim(factor) * bound + spare, depth - 1);
+}
+
 bool non_negative(const Dim& dim, int depth) {
   if (dim.is_constant()) {
     return dim.constant() >= 0;
@@ -127,21 +158,18 @@ bool non_negative(const Dim& dim, int depth) {
     return true;
   }
   // A lone minimum that is subtracted is at most either operand; a lone maximum that is added is
-  // at least either operand; b * floor_div(a, b) lies between a - b + 1 and a.
+  // at least either operand.
   for (const Term& term : terms) {
     if (term.factors.size() != 1) {
       continue;
     }
     const DimAtom& atom = *term.factors.front();
-    if (atom.kind == DimAtom::Kind::floor_div && atom.operands[1].is_constant() &&
-        term.coefficient % atom.operands[1].constant() == 0) {
-      const Dim& divisor = atom.operands[1];
-      const Dim times = term.coefficient / divisor.constant();
-      const Dim bound =
-          term.coefficient > 0 ? atom.operands[0] - divisor + Dim(1) : atom.operands[0];
-      if (non_negative(dim - Dim::from_terms({term}) + times * bound, depth - 1)) {
+    if (atom.kind == DimAtom::Kind::floor_div && atom.operands[1].is_constant()) {
+      if (non_negative_with_quotient(dim - Dim::from_terms({term}), term.coefficient, atom,
+                                     depth)) {
         return true;
       }
+      continue;
     }
     if ((atom.kind == DimAtom::Kind::minimum && term.coefficient < 0) ||
         (atom.kind == DimAtom::Kind::maximum && term.coefficient > 0)) {

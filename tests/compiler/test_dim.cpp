@@ -70,6 +70,15 @@ TEST_CASE("sizes that are divided again and again stay flat") {
   CHECK(provably_at_least(n, 3 * floor_div(n, 3)));
   CHECK(provably_at_least(3 * floor_div(n, 3) + 2, n));
   CHECK_FALSE(provably_at_least(3 * floor_div(n, 3) + 1, n));
+  CHECK(provably_at_least(floor_div(n, 2), 2 * floor_div(n, 4)));
+  CHECK(provably_at_least(2 * floor_div(n, 4) + 1, floor_div(n, 2)));
+  CHECK_FALSE(provably_at_least(2 * floor_div(n, 4), floor_div(n, 2)));
+  CHECK(provably_at_least(floor_div(n, 3), 4 * floor_div(n, 12)));
+  CHECK(provably_at_least(n, floor_div(n, 2)));
+  CHECK(provably_at_least(n, ceil_div(n, 2)));
+  CHECK_FALSE(provably_at_least(n, ceil_div(n, 2) + 1));
+  CHECK(provably_at_least(2 * ceil_div(n, 3) + 1, floor_div(n, 2)));
+  CHECK_FALSE(provably_at_least(floor_div(n, 2), floor_div(n, 3) + 1));
 }
 
 TEST_CASE("sizes print as polynomials") {

@@ -112,8 +112,8 @@ void reference(ReferenceContext& c) {
 std::vector<Sample> samples() {
   std::vector<Sample> samples;
   const auto along = [&](ReferenceValue x, const std::vector<int>& axes) {
-    samples.push_back(
-        {{std::move(x)}, [=](std::span<const Tensor> in) { return ops::prod_others(in[0], axes); }});
+    samples.push_back({{std::move(x)},
+                       [=](std::span<const Tensor> in) { return ops::prod_others(in[0], axes); }});
   };
   for (DType dtype : {DType::f32, DType::f64}) {
     along(ops::spread(dtype, {1}, 0.5, 2), {0});

@@ -260,7 +260,7 @@ class LoopGradient {
   Dim count_;  // of steps that the gradient flows through
   std::vector<bool> active_;
   std::vector<Tensor> arriving_, initial_;  // by state: the reverse loop's state
-  Cotangents outputs_;  // of a step
+  Cotangents outputs_;                      // of a step
   std::vector<LoopRows> rows_;
   std::unordered_set<const Node*> reverse_;   // the parameters of rows_
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by

@@ -113,6 +113,11 @@ Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int
 Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
                      std::vector<std::int64_t> steps);
 
+// ---- Derivatives
+
+// The product of the other elements along `axes`, for each element.
+Tensor prod_others(const Tensor& x, const std::vector<int>& axes);
+
 // ---- Batch rules: operands of which some carry an extra first axis, the axis of the rows
 
 // (count,) + shape.

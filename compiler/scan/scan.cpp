@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
+#include "compiler/autodiff/sweep.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -62,6 +63,7 @@ class LoopMaker {
 
   std::vector<Tensor> run() {
     classify();
+    simplify();
     take_rows_out();
     find_feedback();
     std::vector<Tensor> results;
@@ -97,6 +99,26 @@ class LoopMaker {
     unsigned result = never;
     for (const Tensor& input : tensor.node().inputs) result |= varies(input);
     varies_.try_emplace(&tensor.node(), result);
+  }
+
+  // Whether a value that no step changes is made inside: a view costs nothing there, and rules of
+  // simplification look for literals.
+  static bool stays_inside(const Node& node) {
+    return node.op.is_view || &node.op == &literal_op ||
+           (node.op.kind == OpKind::pointwise && node.inputs.empty());
+  }
+
+  // The step in the form that is differentiated, so that the loop computes what its gradient reads.
+  void simplify() {
+    Cut cut;
+    for (const Tensor& tensor : topological_order(roots())) {
+      if (varies(tensor) == never && !stays_inside(tensor.node())) cut.add(tensor);
+    }
+    const std::vector<Tensor> now = cut.undo(simplified(cut.apply(roots())));
+    for (const Tensor& tensor : topological_order(now)) classify(tensor);
+    std::size_t next = 0;
+    for (LoopState& state : loop_.states) state.next = now[next++];
+    for (LoopResult& wanted : wanted_) wanted.expression = now[next++];
   }
 
   // Costly work on rows alone is done for all rows before the loop, which gets its rows instead.
@@ -445,8 +467,7 @@ class LoopMaker {
     inside = substitute(inside, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
       if (fails.contains(&node) && !paths.of(node).empty()) return std::nullopt;
-      if (varies(t) != never || node.op.is_view || &node.op == &literal_op) return std::nullopt;
-      if (node.op.kind == OpKind::pointwise && node.inputs.empty()) return std::nullopt;
+      if (varies(t) != never || stays_inside(node)) return std::nullopt;
       const auto [found, fresh] = constants.try_emplace(&node);
       if (fresh) {
         found->second = make_input(t.name(), t.type(), t.line());

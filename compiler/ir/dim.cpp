@@ -35,22 +35,16 @@ void sort_and_merge(std::vector<Term>& terms) {
   terms = std::move(merged);
 }
 
-std::string to_string(const DimAtom& atom) {
-  switch (atom.kind) {
-    case DimAtom::Kind::variable:
-    case DimAtom::Kind::value:
-      return atom.name;
-    case DimAtom::Kind::count:
-      return "(" + atom.operands[0].to_string() + ")";
-    case DimAtom::Kind::floor_div:
-      return "floor_div(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() +
-             ")";
-    case DimAtom::Kind::minimum:
-      return "min(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() + ")";
-    case DimAtom::Kind::maximum:
-      return "max(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() + ")";
-  }
-  return "?";
+using NameOf = std::function<std::string(const DimAtom&)>;
+
+std::string to_string(const DimAtom& atom, const NameOf& name_of) {
+  if (atom.kind == DimAtom::Kind::count) return "(" + atom.operands[0].to_string(name_of) + ")";
+  if (atom.is_variable()) return name_of(atom);
+  const char* function = atom.kind == DimAtom::Kind::floor_div ? "floor_div"
+                         : atom.kind == DimAtom::Kind::minimum ? "min"
+                                                               : "max";
+  return function + ("(" + atom.operands[0].to_string(name_of)) + ", " +
+         atom.operands[1].to_string(name_of) + ")";
 }
 
 }  // namespace
@@ -170,11 +164,15 @@ std::size_t Dim::hash() const {
 }
 
 std::string Dim::to_string() const {
+  return to_string([](const DimAtom& variable) { return variable.name; });
+}
+
+std::string Dim::to_string(const NameOf& name_of) const {
   if (polynomial_ == nullptr) {
     return std::to_string(constant_);
   }
   if (const DimAtomRef atom = as_atom(); atom && atom->kind == DimAtom::Kind::count) {
-    return atom->operands[0].to_string();
+    return atom->operands[0].to_string(name_of);
   }
   std::string text;
   for (const Term& term : polynomial_->terms) {
@@ -190,7 +188,7 @@ std::string Dim::to_string() const {
       text += term.factors.empty() ? "" : "*";
     }
     for (std::size_t k = 0; k < term.factors.size(); ++k) {
-      text += (k == 0 ? "" : "*") + kroton::to_string(*term.factors[k]);
+      text += (k == 0 ? "" : "*") + kroton::to_string(*term.factors[k], name_of);
     }
   }
   return text;

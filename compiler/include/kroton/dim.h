@@ -60,6 +60,8 @@ class Dim {
   friend bool operator==(const Dim& a, const Dim& b);
 
   std::string to_string() const;
+  // The same with the variables called as `name_of` says.
+  std::string to_string(const std::function<std::string(const DimAtom&)>& name_of) const;
   std::size_t hash() const;
 
   // The value under an assignment of the variables. `value_of` is asked for each variable.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace fuzz {
 
@@ -37,7 +38,7 @@ Program Generator::run() {
     } catch (const Impossible&) {  // too many elements: another one then
     }
   }
-  grow(3 + below(9));
+  grow(4 + below(12));
   choose_outputs();
   choose_updates();
   prune(program_);
@@ -117,12 +118,12 @@ Contents Generator::random_contents(kt::DType dtype) {
 }
 
 Value Generator::add_variable(kt::DType dtype, kt::Dims shape, Contents contents, bool shared) {
+  const kt::Shape host = shape_of(program_, shape, false);
+  if (host.element_count() > most_elements) throw Impossible();
   const Value v = fresh();
   const std::string name = "x" + std::to_string(v);
   program_.variables.push_back({v, dtype, std::move(shape), shared, std::move(contents)});
   const Variable& variable = program_.variables.back();
-  const kt::Shape host = shape_of(program_, variable.shape, false);
-  if (host.rank() > 0 && host.element_count() > most_elements) throw Impossible();
   const kt::Array array = contents_of(program_, variable, false).array(host, dtype);
   const kt::Tensor tensor =
       shared ? kt::shared(array, name) : kt::tensor(name, variable.shape, dtype);
@@ -566,6 +567,7 @@ bool Generator::try_gradient() {
       return real(known) && std::any_of(nodes.begin(), nodes.end(),
                                         [&](const kt::Tensor& t) { return same(t, known.tensor); });
     });
+    if (candidates.size() > 1 && !one_in(10)) std::erase(candidates, operands_[0]);
     if (candidates.empty()) return false;
     const auto any = [&] {
       const int count = static_cast<int>(candidates.size());
@@ -596,15 +598,28 @@ bool Generator::try_gradient() {
 
 // ---- Results
 
+// Some of what nothing uses yet, and at times what others are made of.
 void Generator::choose_outputs() {
-  std::vector<Value> made = visible([](const Known& known) { return !known.leaf; });
-  if (made.empty()) made = visible([](const Known&) { return true; });
-  std::vector<Value>& outputs = program_.main.results;
-  outputs.push_back(made.back());
-  for (int k = below(4); k > 0; --k) {
-    const Value v = made[static_cast<std::size_t>(below(static_cast<int>(made.size())))];
-    if (std::find(outputs.begin(), outputs.end(), v) == outputs.end()) outputs.push_back(v);
+  std::set<Value> used;
+  for (const Statement& statement : program_.main.statements) {
+    used.insert(statement.operands.begin(), statement.operands.end());
   }
+  std::vector<Value> ends, others;
+  for (const Value v : visible([](const Known& known) { return !known.leaf; })) {
+    (used.contains(v) ? others : ends).push_back(v);
+  }
+  std::vector<Value>& outputs = program_.main.results;
+  const auto take = [&](std::vector<Value>& from, int most) {
+    for (; most > 0 && !from.empty(); --most) {
+      const int count = static_cast<int>(from.size());
+      const auto at = from.begin() + std::max(below(count), below(count));
+      outputs.push_back(*at);
+      from.erase(at);
+    }
+  };
+  take(ends, 1 + below(3));
+  take(others, below(3));
+  if (outputs.empty()) outputs.push_back(program_.variables.front().value);
 }
 
 void Generator::choose_updates() {

@@ -31,7 +31,7 @@ Contents contents_of(const Program& program, const Variable& variable, bool seco
   if (contents.index_of) {
     const auto size = static_cast<double>(evaluate(program, *contents.index_of, second));
     contents.low = contents.low < 0 ? -size : 0;
-    contents.high = size;
+    contents.high = std::max(size, 1.0);  // of no elements there is no index
     contents.whole = true;
   }
   return contents;
@@ -260,10 +260,15 @@ void keep_variables(Program& program, std::set<Value> needed) {
       return needed.contains(variable.value) && gives(variable, *size);
     };
     if (std::any_of(program.variables.begin(), program.variables.end(), given)) continue;
-    for (const Variable& variable : program.variables) {
-      if (!gives(variable, *atom)) continue;
-      needed.insert(variable.value);
-      break;
+    const auto found =
+        std::find_if(program.variables.begin(), program.variables.end(),
+                     [&, size = atom](const Variable& v) { return gives(v, *size); });
+    if (found != program.variables.end()) {
+      needed.insert(found->value);
+    } else {
+      const kt::Dim size = kt::Dim::from_terms({{1, {atom}}});
+      program.variables.push_back({program.next, kt::f32, {size}, false, {}});
+      needed.insert(program.next++);
     }
   }
   std::erase_if(program.variables,

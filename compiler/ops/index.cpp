@@ -250,6 +250,7 @@ loop::Expr one_hot_at(PointContext& context, const Index& index) {
 void one_hot_reference(ReferenceContext& c) {
   const std::int64_t classes = c.output.shape.back();
   const int axis = static_cast<int>(c.output.shape.size()) - 1;
+  if (classes == 0) return;  // no element, so that no label is looked at
   for (std::size_t i = 0; i < c.inputs[0]->data.size(); ++i) {
     const std::int64_t label = ops::checked_index(c.inputs[0]->data[i], classes, axis, "one_hot");
     c.output.data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)] = 1;

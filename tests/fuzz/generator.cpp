@@ -171,9 +171,20 @@ std::vector<Value> Generator::visible(const Accepts& accepts) const {
   return result;
 }
 
-// Later values more often than earlier ones.
+// Mostly what this block has made and nothing uses yet, so that graphs grow deep; else any, later
+// values more often than earlier ones.
 std::optional<Value> Generator::choose(const Accepts& accepts) {
-  const std::vector<Value> values = visible(accepts);
+  std::vector<Value> values = visible(accepts);
+  if (!one_in(3)) {
+    const std::vector<Value>& inner = scopes_.back();
+    std::vector<Value> ends;
+    for (const Value v : values) {
+      const bool own =
+          scopes_.size() == 1 || std::find(inner.begin(), inner.end(), v) != inner.end();
+      if (own && !used_.contains(v)) ends.push_back(v);
+    }
+    if (!ends.empty()) values = std::move(ends);
+  }
   if (values.empty()) return std::nullopt;
   const int count = static_cast<int>(values.size());
   int at = below(count);
@@ -292,6 +303,7 @@ bool Generator::add(Statement statement, const std::vector<kt::Tensor>& results,
   for (const kt::ReferenceValue& v : values) {
     if (!is_reasonable(v)) return false;
   }
+  used_.insert(statement.operands.begin(), statement.operands.end());
   for (std::size_t k = 0; k < results.size(); ++k) {
     const Value v = fresh();
     statement.results.push_back(v);
@@ -473,8 +485,13 @@ Block Generator::step(const Loop& loop, const std::vector<Value>& operands,
     if (!state.empty()) {
       v = next_state(state[0], made);
     } else if (!made.empty()) {
-      v = made[static_cast<std::size_t>(
-          std::max(below(static_cast<int>(made.size())), below(static_cast<int>(made.size()))))];
+      // What nothing in the step uses, or anything of it.
+      std::vector<Value> ends;
+      for (const Value other : made) {
+        if (!used_.contains(other) && !known_.at(other).leaf) ends.push_back(other);
+      }
+      const std::vector<Value>& from = ends.empty() || one_in(4) ? made : ends;
+      v = from[static_cast<std::size_t>(below(static_cast<int>(from.size())))];
     }
     if (!v) break;
     block.results.push_back(*v);

@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <random>
+#include <set>
 
 #include "compiler/ir/reference.h"
 #include "tests/fuzz/program.h"
@@ -36,7 +37,6 @@ class Generator : public kt::ops::Draw {
     kt::Tensor tensor;
     kt::ReferenceValue value;  // in the first call; in a loop's step, of one step
     bool leaf = false;         // a variable, or a parameter of a step
-    bool computed_from_shared = false;
   };
   using Accepts = std::function<bool(const Known&)>;
 
@@ -82,8 +82,9 @@ class Generator : public kt::ops::Draw {
   std::map<Value, Known> known_;
   std::vector<std::vector<Value>> scopes_;  // what each block has made so far, outermost first
   std::vector<Block*> blocks_;
+  std::set<Value> used_;         // by a statement
   std::vector<Value> operands_;  // of the call that is being drawn
-  int dtype_of_program_ = 0;
+  int dtype_of_program_ = 0;     // 0: f64, 1: both, else f32
 };
 
 }  // namespace fuzz

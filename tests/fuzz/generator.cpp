@@ -152,7 +152,8 @@ Value Generator::random_variable(Accept accept, int min_rank, int max_rank) {
     }
   } else {
     for (int axis = 0; axis < rank; ++axis) {
-      const kt::Dim d = size();
+      // Often square: what is transposed then has the shape it had.
+      const kt::Dim d = axis > 0 && one_in(2) ? shape.back() : size();
       shape.push_back(shared ? kt::Dim(value(d)) : d);
     }
   }
@@ -335,17 +336,33 @@ bool Generator::try_operation(const kt::OpRecord& op) {
   }
 }
 
-bool Generator::try_any_operation() {
-  static const std::vector<const kt::OpRecord*> drawable = [] {
-    std::vector<const kt::OpRecord*> result;
+namespace {
+
+// Ops by what they do to a graph: those that read at other indices, those that bring many elements
+// together, those worth computing only once, and the rest. The first three are few, and it is where
+// they meet that a compiler has to decide something.
+const std::vector<std::vector<const kt::OpRecord*>>& drawable_ops() {
+  static const auto groups = [] {
+    std::vector<std::vector<const kt::OpRecord*>> result(4);
     for (const kt::OpRecord* op : kt::all_ops()) {
-      if (op->draw != nullptr) result.push_back(op);
+      if (op->draw == nullptr) continue;
+      constexpr int costly = 5;
+      const bool gathers = op->is_view || op->observable || op->kind == kt::OpKind::write;
+      const bool joins = op->kind == kt::OpKind::reduce || op->kind == kt::OpKind::dot ||
+                         op->kind == kt::OpKind::composite;
+      result[joins ? 1 : gathers ? 0 : op->cost >= costly ? 2 : 3].push_back(op);
     }
     return result;
   }();
-  const kt::OpRecord& op =
-      *drawable[static_cast<std::size_t>(below(static_cast<int>(drawable.size())))];
-  return try_operation(op);
+  return groups;
+}
+
+}  // namespace
+
+bool Generator::try_any_operation() {
+  const auto& groups = drawable_ops();
+  const auto& group = groups[static_cast<std::size_t>(below(static_cast<int>(groups.size())))];
+  return try_operation(*group[static_cast<std::size_t>(below(static_cast<int>(group.size())))]);
 }
 
 void Generator::grow(int statements) {

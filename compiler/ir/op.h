@@ -115,6 +115,10 @@ struct Sample {
   bool differentiable = true;  // false at kinks, or for integer inputs
 };
 
+namespace ops {
+class Draw;  // compiler/ops/draw.h
+}
+
 struct OpRecord {
   std::string_view name;
   OpKind kind = OpKind::pointwise;
@@ -146,6 +150,10 @@ struct OpRecord {
   // result: no rule for these operands (a composite is expanded, another op stays inside loops).
   Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
                   const Attributes& attributes, const Dim& count) = nullptr;
+  // A call of the op as users write it, on operands chosen from those that `d` has: what random
+  // tests make programs of. Null for leaves, loops and their results, which such tests make
+  // themselves.
+  void (*draw)(ops::Draw& d) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
 };
 

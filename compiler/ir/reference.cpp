@@ -54,6 +54,8 @@ void check_value(const Node& node, const ReferenceValue& value, const SizeBindin
   }
 }
 
+thread_local const ReferenceObserver::Function* observer = nullptr;
+
 template <class T>
 Array convert(const ReferenceValue& value) {
   Array result = Array::empty(Shape(value.shape), value.dtype);
@@ -147,12 +149,20 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
     ReferenceContext context{node.attributes, std::move(inputs), result,
                              [&](const Dim& dim) { return evaluate(dim, sizes); }};
     node.op.reference(context);
+    if (observer != nullptr && node.op.kind != OpKind::leaf) {
+      (*observer)(node, context.inputs, result);
+    }
     values.emplace(&node, std::move(result));
   }
   std::vector<ReferenceValue> results;
   for (const Tensor& output : outputs) results.push_back(values.at(&output.node()));
   return results;
 }
+
+ReferenceObserver::ReferenceObserver(Function function)
+    : function_(std::move(function)), previous_(std::exchange(observer, &function_)) {}
+
+ReferenceObserver::~ReferenceObserver() { observer = previous_; }
 
 ReferenceValue from_array(const Array& array) {
   const Array wide = array.dtype() == DType::f64 ? array.contiguous() : array.cast(DType::f64);

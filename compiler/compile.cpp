@@ -79,7 +79,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile) {
       timer.show(kept ? "cache: store" : "cache: not stored");
     }
   }
-  result.code = codegen::link_object(*object, result.program.name, &times);
+  result.code = codegen::link_object(*object, &times);
   timer.show("link", times.link);
   return result;
 }

@@ -389,6 +389,15 @@ kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
                                 std::span<const std::int64_t> sizes) {
   device_->check_usable();
   const std::lock_guard lock(device_->mutex);
+  if (running_) {
+    throw DeviceError(device_->name() + ": " + program_.name +
+                      " is called by what its own kt::print is written to");
+  }
+  struct Running {
+    bool& flag;
+    ~Running() { flag = false; }
+  } const running{running_};
+  running_ = true;
   device_->begin_call(program_.name);
   bind(inputs, outputs, sizes);
   variables_.clear();

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/passes/passes.h"
 
@@ -212,8 +213,8 @@ Tensor simplified(const Tensor& cost) {
 
 }  // namespace
 
-std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
-                         const GradOptions& options) {
+static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tensor>& wrt,
+                                     const GradOptions& options) {
   check_wrt("grad", wrt);
   if (cost) {
     check_cost(cost);
@@ -250,12 +251,18 @@ std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
   return result;
 }
 
+std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
+                         const GradOptions& options) {
+  return on_deep_stack([&] { return gradients(cost, wrt, options); });
+}
+
 Tensor grad(const Tensor& cost, const Tensor& wrt, const GradOptions& options) {
   return grad(cost, std::vector<Tensor>{wrt}, options).front();
 }
 
-std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
-                        const std::vector<Tensor>& cotangents) {
+static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
+                                    const std::vector<Tensor>& wrt,
+                                    const std::vector<Tensor>& cotangents) {
   check_wrt("vjp", wrt);
   if (outputs.size() != cotangents.size()) {
     throw ValueError("vjp: expected one cotangent for each of " + std::to_string(outputs.size()) +
@@ -271,6 +278,11 @@ std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Te
     if (!result[k]) result[k] = zeros_of(wrt[k]);
   }
   return result;
+}
+
+std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
+                        const std::vector<Tensor>& cotangents) {
+  return on_deep_stack([&] { return products(outputs, wrt, cotangents); });
 }
 
 }  // namespace kroton

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "compiler/codegen/llvm/jit.h"
+#include "compiler/deep_stack.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/plan.h"
@@ -121,7 +122,7 @@ MachinePeak machine_peak(std::int64_t workers) {
   const std::lock_guard lock(mutex);
   const auto found = known.find(workers);
   if (found != known.end()) return found->second;
-  return known[workers] = measure(workers);
+  return known[workers] = on_deep_stack([&] { return measure(workers); });
 }
 
 }  // namespace kroton

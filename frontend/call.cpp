@@ -242,6 +242,11 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
   const std::int64_t workers = device_code ? 1 : Pool::global().workers();
   if (frame.valid && frame.workers == workers) return;
   frame.valid = false;
+  const auto value_of = [&](const DimAtom& atom) {
+    const auto slot = slots.find(atom.identity);
+    return slot == slots.end() ? workers : frame.raw_sizes[static_cast<std::size_t>(slot->second)];
+  };
+  for (const CountedShape& shape : counted) check_count(shape, name, value_of);
   for (const SizeConstraint& c : constraints) {
     const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
     const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);

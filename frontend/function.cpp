@@ -5,6 +5,7 @@
 #include <set>
 
 #include "compiler/codegen/llvm/jit.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
 #include "compiler/scan/steps.h"
@@ -275,13 +276,16 @@ std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) co
   return result;
 }
 
-FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
-                           FunctionOptions options, SourceLine line) {
+static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>& inputs,
+                                                       const std::vector<Tensor>& outputs,
+                                                       const FunctionOptions& options,
+                                                       const SourceLine& line) {
   const auto start = std::chrono::steady_clock::now();
   const std::shared_ptr<Device> device = device_of(options, line);
   std::unique_ptr<Graph> graph;
-  parts_ = std::make_unique<Parts>(inputs, outputs, options, line, graph);
-  Parts& parts = *parts_;
+  auto made = std::make_unique<FunctionCore::Parts>(inputs, outputs, options, line, graph);
+  FunctionCore::Parts& parts = *made;
+  shapes_to_count(*graph, parts.name);  // those that are known are checked here
   if (device) {
     if (options.profile) {
       throw ValueError("function: profile measures functions on the CPU, the target of " +
@@ -297,6 +301,7 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
     parts.program = std::move(compiled.program);
     parts.code = std::move(compiled.code);
   }
+  parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   parts.size_slots = parts.slots_of(parts.program.sizes);
@@ -309,7 +314,12 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return made;
 }
+
+FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                           FunctionOptions options, SourceLine line)
+    : parts_(on_deep_stack([&] { return make_parts(inputs, outputs, options, line); })) {}
 
 FunctionCore::~FunctionCore() = default;
 FunctionCore::Parts::~Parts() { delete spare.load(); }

@@ -8,6 +8,7 @@
 
 #include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
+#include "frontend/size_limits.h"
 
 namespace kroton::detail {
 
@@ -62,6 +63,7 @@ struct FunctionCore::Parts : FunctionPlan {
   double compile_seconds = 0;
   std::vector<int> size_slots;                       // slots_of the Program's sizes
   std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
+  std::vector<CountedShape> counted;                 // checked at a call
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
   std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU

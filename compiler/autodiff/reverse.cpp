@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/sweep.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ops/leaf.h"
 
 namespace kroton {
@@ -141,8 +142,8 @@ std::vector<Tensor> or_zeros(std::vector<Tensor> gradients, const std::vector<Te
 
 }  // namespace
 
-std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
-                         const GradOptions& options) {
+static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tensor>& wrt,
+                                     const GradOptions& options) {
   check_wrt("grad", wrt);
   if (cost) {
     check_cost(cost);
@@ -170,12 +171,18 @@ std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
   return or_zeros(gradients.of(wrt), wrt);
 }
 
+std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
+                         const GradOptions& options) {
+  return on_deep_stack([&] { return gradients(cost, wrt, options); });
+}
+
 Tensor grad(const Tensor& cost, const Tensor& wrt, const GradOptions& options) {
   return grad(cost, std::vector<Tensor>{wrt}, options).front();
 }
 
-std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
-                        const std::vector<Tensor>& cotangents) {
+static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
+                                    const std::vector<Tensor>& wrt,
+                                    const std::vector<Tensor>& cotangents) {
   check_wrt("vjp", wrt);
   if (outputs.size() != cotangents.size()) {
     throw ValueError("vjp: expected one cotangent for each of " + std::to_string(outputs.size()) +
@@ -187,6 +194,11 @@ std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Te
     seeds.emplace_back(outputs[k], cotangents[k]);
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
+}
+
+std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
+                        const std::vector<Tensor>& cotangents) {
+  return on_deep_stack([&] { return products(outputs, wrt, cotangents); });
 }
 
 }  // namespace kroton

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "compiler/deep_stack.h"
 #include "compiler/ir/reference.h"
 
 namespace kroton {
@@ -32,8 +33,8 @@ std::string number(double value) {
 
 }  // namespace
 
-void verify_grad(const Tensor& cost, const std::vector<std::pair<Tensor, Array>>& at,
-                 double tolerance) {
+static void verify(const Tensor& cost, const std::vector<std::pair<Tensor, Array>>& at,
+                   double tolerance) {
   std::map<const Node*, ReferenceValue> point;
   std::vector<Tensor> wrt;
   for (const auto& [variable, value] : at) {
@@ -71,6 +72,11 @@ void verify_grad(const Tensor& cost, const std::vector<std::pair<Tensor, Array>>
       }
     }
   }
+}
+
+void verify_grad(const Tensor& cost, const std::vector<std::pair<Tensor, Array>>& at,
+                 double tolerance) {
+  on_deep_stack([&] { verify(cost, at, tolerance); });
 }
 
 }  // namespace kroton

@@ -401,9 +401,10 @@ Tensor stand_in(const TensorType& type, SourceLine line) {
   attributes.dtype = type.dtype;
   attributes.name = "operand";
   attributes.identity = identity;
-  return Tensor(std::make_shared<const Node>(input, std::move(attributes), std::vector<Tensor>{},
-                                             type, std::vector<SizeConstraint>{}, line,
-                                             static_cast<std::size_t>(identity)));
+  return Tensor(std::make_shared<const Node>(
+      input, std::make_shared<const Attributes>(std::move(attributes)), std::vector<Tensor>{},
+      std::make_shared<const TensorType>(type), std::vector<SizeConstraint>{}, line,
+      static_cast<std::size_t>(identity)));
 }
 
 TensorType infer_type(const OpRecord& op, std::span<const Tensor> inputs,

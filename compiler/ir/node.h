@@ -41,7 +41,7 @@ struct Attributes {
   std::string name;                    // inputs and shared variables
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
-  std::optional<Array> array;          // constant arrays (compared by buffer address)
+  std::shared_ptr<const Array> array;  // constant arrays (compared by buffer address)
   std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
 
   bool operator==(const Attributes& other) const;
@@ -61,15 +61,35 @@ struct SizeConstraint {
   std::string text(const std::function<std::string(const Dim&)>& shown) const;
 };
 
+// Expressions of a million nodes are possible, so that a node is small: equal types and attributes
+// of nodes made one after the other are shared.
 class Node {
  public:
+  Node(const OpRecord& record, std::shared_ptr<const Attributes> its_attributes,
+       std::vector<Tensor> operands, std::shared_ptr<const TensorType> its_type,
+       std::vector<SizeConstraint> checks, SourceLine at, std::size_t hash_value)
+      : op(record),
+        shared_attributes(std::move(its_attributes)),
+        shared_type(std::move(its_type)),
+        attributes(*shared_attributes),
+        inputs(std::move(operands)),
+        type(*shared_type),
+        constraints(std::move(checks)),
+        line(at),
+        hash(hash_value) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
   const OpRecord& op;
-  const Attributes attributes;
+  const std::shared_ptr<const Attributes> shared_attributes;  // not null, as is the next
+  const std::shared_ptr<const TensorType> shared_type;
+  const Attributes& attributes;
   const std::vector<Tensor> inputs;
-  const TensorType type;
+  const TensorType& type;
   const std::vector<SizeConstraint> constraints;
   const SourceLine line;
   const std::size_t hash;
+  mutable const Node* next_dead = nullptr;  // of those that wait for their memory to be freed
 };
 
 // The node of that op on those inputs: its type is inferred (ShapeError or TypeError naming the

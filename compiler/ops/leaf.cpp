@@ -55,7 +55,7 @@ void literal_reference(ReferenceContext& context) {
 }
 
 void constant_reference(ReferenceContext& context) {
-  context.output.data = from_array(context.attributes.array.value()).data;
+  context.output.data = from_array(*context.attributes.array).data;
 }
 
 // The interpreter gives inputs and shared variables their values itself.
@@ -188,7 +188,7 @@ Tensor make_constant(const Array& array, SourceLine line) {
   Attributes attributes;
   attributes.dims.assign(array.shape().begin(), array.shape().end());
   attributes.dtype = array.dtype();
-  attributes.array = array.copy();
+  attributes.array = std::make_shared<const Array>(array.copy());
   return make_node(constant_op, {}, std::move(attributes), line);
 }
 

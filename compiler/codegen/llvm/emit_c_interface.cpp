@@ -165,6 +165,7 @@ class InterfaceEmitter {
     }
     CheckedDims dims(b_, variables_, values);
     llvm::Value* bytes = dims.emit(program_.arena_bytes);
+    for (const Dim& count : c_.counts) dims.emit(count);
     for (const auto* list : {&c_.inputs, &c_.outputs}) {
       for (const CInterface::Array& array : *list) {
         dims.emit(element_count_of(array.type) * size_of(array.type.dtype));

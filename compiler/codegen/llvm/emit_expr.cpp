@@ -4,6 +4,7 @@
 #include <llvm/IR/PatternMatch.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
@@ -164,12 +165,33 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     const Nature& of_arg = nature_of(*arg);
     nature.depth = std::max(nature.depth, of_arg.depth);
     nature.reads_memory |= of_arg.reads_memory;
+    nature.checks |= of_arg.checks;
     for (const int id : of_arg.mutable_buffers) {
       auto& all = nature.mutable_buffers;
       if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
     }
   }
+  nature.checks |= e.op == Op::check_index;
+  // Printed in this order, an argument is held while the ones after it are printed.
+  int before = 0;
+  for (const std::size_t k : printing_order(e, nature.checks)) {
+    nature.held = std::max(nature.held, before++ + nature_of(*e.args[k]).held);
+  }
+  if (e.op != Op::real && e.op != Op::integer) nature.held = std::max(nature.held, 1);
   return natures_[&e] = std::move(nature);
+}
+
+// The arguments that hold most values first: a long chain after what it is combined with would have
+// all of its links' other arguments wait for it, in memory where registers are used up. With checks
+// as they are written, so that the first one that fails is the first one there.
+std::vector<std::size_t> KernelEmitter::printing_order(const ExprNode& e, bool as_written) {
+  std::vector<std::size_t> order(e.args.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (as_written) return order;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return nature_of(*e.args[a]).held > nature_of(*e.args[b]).held;
+  });
+  return order;
 }
 
 int KernelEmitter::innermost_writer(const std::vector<int>& buffers) {
@@ -486,11 +508,11 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
       break;
   }
   if (e.op == Op::shortcut && depends_on_lane(e)) return print_memoised(e.args[2], at_base);
-  std::vector<Printed> printed;
+  std::vector<Printed> printed(e.args.size());
   bool lanes = false;
-  for (const Expr& arg : e.args) {
-    printed.push_back(print_memoised(arg, at_base));
-    lanes = lanes || printed.back().lanes;
+  for (const std::size_t k : printing_order(e, nature_of(e).checks)) {
+    printed[k] = print_memoised(e.args[k], at_base);
+    lanes = lanes || printed[k].lanes;
   }
   std::vector<llvm::Value*> args;
   for (const Printed& p : printed) args.push_back(lanes ? splat(p) : p.value);

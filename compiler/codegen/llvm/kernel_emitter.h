@@ -71,9 +71,12 @@ class KernelEmitter {
   struct Nature {
     int depth = 0;                     // of the innermost scope that defines a variable of it
     bool reads_memory = false;         // a load or a check: must not run ahead of a branch
+    bool checks = false;               // a check is in it
+    int held = 0;  // how many values are held at once while it is printed, at least
     std::vector<int> mutable_buffers;  // that it loads: those that this kernel stores to
   };
   const Nature& nature_of(const loop::ExprNode& e);
+  std::vector<std::size_t> printing_order(const loop::ExprNode& e, bool as_written);
   // The innermost open scope that stores to one of the buffers.
   int innermost_writer(const std::vector<int>& buffers);
   const std::unordered_set<int>& stored_in(const loop::Block& block);

@@ -248,6 +248,13 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
 }
 
 llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {
+  const llvm::APInt* divisor = nullptr;
+  if (op != Op::div && llvm::PatternMatch::match(b, llvm::PatternMatch::m_Power2(divisor)) &&
+      divisor->isStrictlyPositive()) {
+    llvm::Constant* mask = llvm::ConstantInt::get(a->getType(), *divisor - 1);
+    return op == Op::mod ? builder_.CreateAnd(a, mask)
+                         : builder_.CreateAShr(a, divisor->logBase2());
+  }
   // Defined for all operands: x / 0 == 0, x mod 0 == 0, and min / -1 == min (negation wraps).
   llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
   llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);

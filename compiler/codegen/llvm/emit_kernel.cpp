@@ -333,8 +333,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     const loop::Accumulate* plain = nullptr;
     const loop::AccumulateArg* arg = nullptr;
     std::vector<Scalar> copies, positions;
-    // Of floating sums: what they add up in one block, and in the blocks of a group.
-    std::vector<Scalar> parts, groups;
+    std::vector<Scalar> parts;  // of floating sums: what they add up in one block
     Scalar outside, outside_position;
   };
   std::vector<const loop::Stmt*> statements;
@@ -422,45 +421,37 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     // Long loops add to parts, see sum_blocks.h; what is left over is short.
     const auto in_blocks = [&](llvm::Value* end, std::int64_t step,
                                const std::function<void(llvm::Value*)>& steps) {
-      std::vector<std::pair<Scalar, Scalar>> to_groups, to_copies;
-      const bool is_short =
-          constant_extent && constant_extent->getSExtValue() <= step * loop::sum_block;
+      const std::int64_t block = step * loop::sum_block;
+      const bool is_long = loop::exceeds(loop.extent, loop::integer(block));
       for (Accumulator& a : accumulators) {
-        if (is_short || !a.plain || !loop::is_float_sum(*a.plain)) continue;
-        for (const Scalar& copy : a.copies) {
-          llvm::Constant* zero = identity(Op::add, a.plain->variable.dtype);
-          a.parts.push_back(lane_slot(zero, a.plain->variable.name));
-          a.groups.push_back(lane_slot(zero, a.plain->variable.name));
-          to_groups.emplace_back(a.parts.back(), a.groups.back());
-          to_copies.emplace_back(a.groups.back(), copy);
+        if (!is_long || !a.plain || !loop::is_float_sum(*a.plain)) continue;
+        for (std::size_t k = 0; k < a.copies.size(); ++k) {
+          a.parts.push_back(
+              lane_slot(identity(Op::add, a.plain->variable.dtype), a.plain->variable.name));
         }
+        in_parts = true;
       }
-      if (to_copies.empty()) return print_counted(loop, builder_.getInt64(0), end, step, steps);
-      const auto level = [&](llvm::Value* begin, llvm::Value* all, std::int64_t block,
-                             const std::vector<std::pair<Scalar, Scalar>>& sums,
-                             const std::function<void(llvm::Value*, llvm::Value*)>& inner) {
-        print_counted(loop, begin, all, block, [&](llvm::Value* i) {
-          for (const auto& [from, to] : sums) {
-            llvm::Type* type = from.slot->getAllocatedType();
-            builder_.CreateStore(llvm::ConstantFP::getNegativeZero(type), from.slot);
-          }
-          inner(i, builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, all, offset(i, block)));
-          for (const auto& [from, to] : sums) {
-            llvm::Type* type = from.slot->getAllocatedType();
-            llvm::Value* sum = builder_.CreateFAdd(builder_.CreateLoad(type, to.slot),
-                                                   builder_.CreateLoad(type, from.slot));
-            builder_.CreateStore(sum, to.slot);
-          }
-        });
+      if (!in_parts) return print_counted(loop, builder_.getInt64(0), end, step, steps);
+      const auto for_each_part = [&](const std::function<void(const Scalar&, const Scalar&)>& f) {
+        for (const Accumulator& a : accumulators) {
+          for (std::size_t k = 0; k < a.parts.size(); ++k) f(a.parts[k], a.copies[k]);
+        }
       };
-      in_parts = true;
-      level(builder_.getInt64(0), end, step * loop::sum_block * loop::sum_block, to_copies,
-            [&](llvm::Value* first, llvm::Value* of_group) {
-              level(first, of_group, step * loop::sum_block, to_groups,
-                    [&](llvm::Value* i, llvm::Value* of_block) {
-                      print_counted(loop, i, of_block, step, steps);
-                    });
-            });
+      print_counted(loop, builder_.getInt64(0), end, block, [&](llvm::Value* i) {
+        for_each_part([&](const Scalar& part, const Scalar&) {
+          llvm::Type* type = part.slot->getAllocatedType();
+          builder_.CreateStore(llvm::ConstantFP::getNegativeZero(type), part.slot);
+        });
+        llvm::Value* until =
+            builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, end, offset(i, block));
+        print_counted(loop, i, until, step, steps);
+        for_each_part([&](const Scalar& part, const Scalar& copy) {
+          llvm::Type* type = part.slot->getAllocatedType();
+          llvm::Value* sum = builder_.CreateFAdd(builder_.CreateLoad(type, copy.slot),
+                                                 builder_.CreateLoad(type, part.slot));
+          builder_.CreateStore(sum, copy.slot);
+        });
+      });
       in_parts = false;
     };
     const auto masked_step = [&](llvm::Value* i) {

@@ -37,6 +37,8 @@ constexpr std::int64_t most_written_out = 8;
 // keeps it busy.
 constexpr std::int64_t block_elements = 16384;
 constexpr std::int64_t most_block_rows = 256;
+// A vector has no fewer lanes: whole registers, of which none holds anything unknown.
+constexpr std::int64_t fewest_lanes = 4;
 // Operations and loads of one step; more of them are not worth several copies.
 constexpr int most_operations = 8;
 
@@ -397,7 +399,8 @@ class Blocker {
       make_lanes(part, lanes);
     } else if (vectorize_loop(lanes, lanes_bytes_)) {
       // No more than one vector: no loop then.
-      const auto most = static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(part.size)));
+      const auto most = static_cast<int>(
+          std::bit_ceil(static_cast<std::uint64_t>(std::max(part.size, fewest_lanes))));
       if (part.in_registers || most <= lanes.width) {
         lanes.width = std::min(lanes.width, most);
         lanes.interleave = 1;

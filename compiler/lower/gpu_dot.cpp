@@ -156,8 +156,7 @@ class GpuDotLowering {
     block.push_back(over_results([&](const Place& p) {
       const loop::Expr row = first_row_ + p.row;
       const loop::Expr column = first_column_ + p.column;
-      context_.forget_values();
-      context_.set_value(dot_, loop::load(totals, p.sum));
+      context_.set_value({dot_, cluster_.full_point()}, loop::load(totals, p.sum));
       const std::size_t rank = cluster_.domain.size();
       loop::Block stores;
       for (Vertex root : cluster_.roots) {

@@ -529,8 +529,7 @@ class DotLowering {
     block.push_back(over_tile(
         columns,
         [&](const loop::Expr& i, const loop::Expr& j) {
-          context_.forget_values();
-          context_.set_value(dot_, loop::load(accumulators, at(i, j)));
+          context_.set_value({dot_, cluster_.full_point()}, loop::load(accumulators, at(i, j)));
           Index point = batch_;
           point.push_back(first_row + i);
           point.push_back(first + j);

@@ -4,6 +4,7 @@
 #include <llvm/IR/PatternMatch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
@@ -17,8 +18,8 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
-// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it stood
-// before may then be in another block.
+// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it
+// stood before may then be in another block.
 class HeldPlace {
  public:
   explicit HeldPlace(llvm::IRBuilder<>& builder)
@@ -158,6 +159,8 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
   nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
+  nature.may_raise = is_float(e.dtype) && (e.op == Op::div || e.op == Op::floor_div ||
+                                           e.op == Op::mod || e.op == Op::sqrt);
   if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
     nature.mutable_buffers.push_back(e.buffer->id);
   }
@@ -166,6 +169,7 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     nature.depth = std::max(nature.depth, of_arg.depth);
     nature.reads_memory |= of_arg.reads_memory;
     nature.checks |= of_arg.checks;
+    nature.may_raise |= of_arg.may_raise;
     for (const int id : of_arg.mutable_buffers) {
       auto& all = nature.mutable_buffers;
       if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
@@ -261,12 +265,12 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   }
   llvm::Instruction* before = nullptr;  // where to print it, if not here
   int open = here;                      // the scopes that are open at that place
-  const bool reads_memory = nature.reads_memory;
+  const bool stays_inside = nature.reads_memory || nature.may_raise;
   for (int k = depth + 1; k <= here; ++k) {
     const Scope& scope = scopes_[static_cast<std::size_t>(k)];
     if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop))
       continue;
-    if (!reads_memory) {
+    if (!stays_inside) {
       before = scope.outside;
       open = k - 1;
       break;
@@ -294,6 +298,13 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
 }
 
 llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {
+  const llvm::APInt* divisor = nullptr;
+  if (op != Op::div && llvm::PatternMatch::match(b, llvm::PatternMatch::m_Power2(divisor)) &&
+      divisor->isStrictlyPositive()) {
+    llvm::Constant* mask = llvm::ConstantInt::get(a->getType(), *divisor - 1);
+    return op == Op::mod ? builder_.CreateAnd(a, mask)
+                         : builder_.CreateAShr(a, divisor->logBase2());
+  }
   // Defined for all operands: x / 0 == 0, x mod 0 == 0, and min / -1 == min (negation wraps).
   llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
   llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);
@@ -332,7 +343,23 @@ llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
   }
   if (is_float(from)) {
     if (is_float(to)) return builder_.CreateFPCast(a, type);
-    return builder_.CreateIntrinsic(llvm::Intrinsic::fptosi_sat, {type, a->getType()}, {a});
+    // Compared first: the conversion of what does not fit raises a flag.
+    const unsigned bits = type->getScalarSizeInBits();
+    llvm::Constant* low =
+        llvm::ConstantFP::get(a->getType(), -std::ldexp(1.0, static_cast<int>(bits) - 1));
+    llvm::Constant* high =
+        llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, static_cast<int>(bits) - 1));
+    llvm::Value* above = builder_.CreateFCmpOGE(a, high);
+    llvm::Value* fits =
+        builder_.CreateAnd(builder_.CreateFCmpOGE(a, low), builder_.CreateFCmpOLT(a, high));
+    llvm::Value* inside =
+        builder_.CreateSelect(fits, a, llvm::Constant::getNullValue(a->getType()));
+    llvm::Value* whole = builder_.CreateFPToSI(inside, type);
+    whole = builder_.CreateSelect(
+        above, llvm::ConstantInt::get(type, llvm::APInt::getSignedMaxValue(bits)), whole);
+    return builder_.CreateSelect(builder_.CreateFCmpOLT(a, low),
+                                 llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(bits)),
+                                 whole);
   }
   return is_float(to) ? builder_.CreateSIToFP(a, type) : builder_.CreateSExtOrTrunc(a, type);
 }
@@ -424,16 +451,29 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
     std::int64_t step = 0;
     if (stride && loop::is_integer_constant(stride, step) && step == 1) {
       llvm::Value* pointer = address(e.buffer, print_at_base(index));
-      // What an allocated buffer holds past the last lane is never used, but may be read: a plain
-      // load can become a register.
-      value = lanes_->mask && !is_on_stack(e.buffer)
-                  ? builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask,
-                                              llvm::Constant::getNullValue(type))
-                  : static_cast<llvm::Value*>(
-                        builder_.CreateAlignedLoad(type, pointer, alignment(e.dtype)));
+      if (lanes_->mask && !is_on_stack(e.buffer)) {
+        llvm::Value* idle = llvm::Constant::getNullValue(type);
+        if (lanes_->repeats) {
+          idle = builder_.CreateVectorSplat(
+              static_cast<unsigned>(lanes_->width),
+              builder_.CreateAlignedLoad(element, pointer, alignment(e.dtype)));
+        }
+        value = builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask, idle);
+      } else {
+        // An allocated buffer has room for a whole vector: a plain load can become a register.
+        value = builder_.CreateAlignedLoad(type, pointer, alignment(e.dtype));
+        if (lanes_->mask && lanes_->repeats) {
+          llvm::Value* first = builder_.CreateExtractElement(value, std::uint64_t{0});
+          value = builder_.CreateSelect(
+              lanes_->mask, value,
+              builder_.CreateVectorSplat(static_cast<unsigned>(lanes_->width), first));
+        } else if (lanes_->mask && e.buffer->space == loop::Space::stack) {
+          value = builder_.CreateSelect(lanes_->mask, value, llvm::Constant::getNullValue(type));
+        }
+      }
     } else {
       llvm::Value* pointers = address(e.buffer, splat(print(index)));
-      llvm::Value* mask = lanes_->mask
+      llvm::Value* mask = lanes_->mask && !lanes_->repeats
                               ? lanes_->mask
                               : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
       value = builder_.CreateMaskedGather(type, pointers, alignment(e.dtype), mask,
@@ -491,9 +531,12 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
         for (int k = 0; k < lanes_->width; ++k) {
           offsets.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
         }
-        return {
-            builder_.CreateAdd(splat({lanes_->base, false}), llvm::ConstantVector::get(offsets)),
-            true};
+        llvm::Value* distance = llvm::ConstantVector::get(offsets);
+        if (lanes_->repeats) {
+          distance = builder_.CreateSelect(lanes_->mask, distance,
+                                           llvm::Constant::getNullValue(distance->getType()));
+        }
+        return {builder_.CreateAdd(splat({lanes_->base, false}), distance), true};
       }
       const Scalar& scalar = scalars_.at(e.variable.id);
       return {builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot), scalar.lanes};

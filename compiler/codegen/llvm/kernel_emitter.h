@@ -1,6 +1,7 @@
 // The state of printing one kernel: scopes, vector context, and the memo of printed expressions.
 #pragma once
 #include <functional>
+#include <map>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,6 +22,10 @@ inline bool is_on_stack(const loop::BufferRef& buffer) {
   return buffer->space == loop::Space::registers || buffer->space == loop::Space::stack;
 }
 
+// Whether lanes of the vector loop that load zeros compute zeros only, or do no arithmetic, so that
+// they raise no floating-point flag.
+bool is_harmless_on_zeros(const loop::For& loop);
+
 class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
@@ -39,13 +44,16 @@ class KernelEmitter {
     std::unordered_map<const loop::ExprNode*, Printed> printed;
     std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
   };
-  // The vector loop in progress. `base` is the first lane's iteration.
+  // The vector loop in progress. `base` is the first lane's iteration. Where lanes are idle, the
+  // first is active, and the idle ones repeat its iteration: they raise no floating-point flag that
+  // it does not raise. Where zeros raise none, what they load is 0 instead.
   struct Lanes {
     int variable = -1;
     int width = 1;
     int depth = 0;  // of its scope
     llvm::Value* base = nullptr;
     llvm::Value* mask = nullptr;  // null: all lanes are active
+    bool repeats = false;         // idle lanes repeat the first
   };
   struct Scalar {  // a declared accumulator
     llvm::AllocaInst* slot = nullptr;
@@ -69,10 +77,11 @@ class KernelEmitter {
   llvm::Type* type_of(DType dtype, bool lanes);
   // Where an expression belongs, and whether its value may change between statements.
   struct Nature {
-    int depth = 0;                     // of the innermost scope that defines a variable of it
-    bool reads_memory = false;         // a load or a check: must not run ahead of a branch
-    bool checks = false;               // a check is in it
-    int held = 0;  // how many values are held at once while it is printed, at least
+    int depth = 0;              // of the innermost scope that defines a variable of it
+    bool reads_memory = false;  // a load or a check: must not run ahead of a branch
+    bool checks = false;        // a check is in it
+    int held = 0;               // how many values are held at once while it is printed, at least
+    bool may_raise = false;     // a division, which must not either
     std::vector<int> mutable_buffers;  // that it loads: those that this kernel stores to
   };
   const Nature& nature_of(const loop::ExprNode& e);
@@ -94,7 +103,9 @@ class KernelEmitter {
                   const std::function<void(llvm::Value*)>& body);
   void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);
-  void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
+  llvm::Value* mask_of(int width, llvm::Value* rest);
+  llvm::Value* opaque_mask(int width, llvm::ConstantInt* rest);
+  void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask, bool repeats);
   bool print_transposed(const loop::For& loop);
   void print_if(const loop::If& branch);
   void print_store(const loop::Store& store);
@@ -126,6 +137,7 @@ class KernelEmitter {
   std::unordered_map<int, Scalar> scalars_;
   std::vector<Scope> scopes_;
   std::optional<Lanes> lanes_;
+  std::map<std::pair<int, std::int64_t>, llvm::Value*> opaque_masks_;  // by width and active lanes
   std::unordered_map<const loop::ExprNode*, Nature> natures_;
   std::unordered_map<const loop::Block*, std::unordered_set<int>> stored_in_;
   // Values that hold until the next statement only: they depend on what the kernel writes.

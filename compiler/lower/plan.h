@@ -9,4 +9,14 @@ namespace kroton {
 // slot is used again only for a buffer that provably fits at every size.
 void plan_memory(Program& program);
 
+// Memory that belongs to no buffer.
+struct ArenaGap {
+  static constexpr std::int64_t bytes = 64;
+  Dim offset;         // from the arena's start
+  std::string where;  // "behind row"
+};
+
+// The same with gaps before, between and behind the slots.
+std::vector<ArenaGap> plan_memory_with_gaps(Program& program);
+
 }  // namespace kroton

@@ -141,6 +141,7 @@ class MemoryChecker {
 
   loop::Kernel checked(const loop::Kernel& kernel) {
     kernel_ = &kernel;
+    next_variable_ = loop::next_variable_id(kernel);
     sites_.clear();
     loop::Rewriter rewrite([this](const Expr& e) {
       return e->op == Op::load ? checked_load(e->buffer, e->args[0]) : e;
@@ -231,11 +232,14 @@ class MemoryChecker {
     return block;
   }
 
+  // Schedules number the variables they add to a kernel by themselves.
+  loop::Variable own_variable(const char* name) { return {next_variable_++, DType::i64, name}; }
+
   loop::Block fill(const loop::BufferRef& buffer, int threads, bool in_thread) {
     const bool registers = buffer->space == loop::Space::registers;
     const bool shared = buffer->space == loop::Space::shared;
     loop::For elements;
-    elements.variable = fresh_variable("e");
+    elements.variable = own_variable("e");
     elements.extent = loop::size(buffer->size);
     elements.kind = registers ? loop::LoopKind::unroll
                     : shared  ? loop::LoopKind::thread
@@ -246,7 +250,7 @@ class MemoryChecker {
     if (shared) block.push_back(loop::Barrier{});
     if (registers && threads > 0 && !in_thread) {
       loop::For each;
-      each.variable = fresh_variable("t");
+      each.variable = own_variable("t");
       each.extent = loop::integer(threads);
       each.kind = loop::LoopKind::thread;
       each.body = std::move(block);
@@ -265,6 +269,7 @@ class MemoryChecker {
   Uses all_;
   int fills_ = 0;
   const loop::Kernel* kernel_ = nullptr;  // in progress
+  int next_variable_ = 0;                 // of it
   std::map<std::pair<int, std::string>, int> sites_;
 };
 

@@ -244,6 +244,27 @@ TEST_CASE("checks: on a GPU") {
         "kernel k0 writes y at index %index, whose size is %size  [hand.cpp:1]");
 }
 
+TEST_CASE("checks: values on a GPU") {
+  const gpu_emulator::TestCuda cuda;
+  const Tensor x = matrix("x", f64);
+  const Tensor y = softmax(log(x), 1);
+  const auto f = function({x}, {y, dot(x, transpose(x)), sum(x, 0)},
+                          {.name = "f", .target = kroton::cuda(), .check = Check::all});
+  const auto plain = function({x}, {y, dot(x, transpose(x)), sum(x, 0)}, {.check = Check::none});
+  Array value = Array::full({5, 40}, 2.0, f64);
+  const auto have = f(value), want = plain(value);
+  for (std::size_t k = 0; k < want.size(); ++k) {
+    CHECK(difference(from_array(want[k]), have[k], {1e-6, 1e-13}) == "");
+  }
+  value.data<double>()[7] = 0;
+  CHECK(not_finite([&] { f(value); }) ==
+        "f: log: the result, f64 (x.shape[0], x.shape[1]), at index 7 is -inf though its operands "
+        "are finite  [here]");
+  CHECK(not_finite([&] {
+          f(Array::full({5, 40}, 1e200, f64));
+        }).substr(0, 18) == "f: dot: the result");
+}
+
 TEST_CASE("checks: the message of a call") {
   const Tensor x = vector("x", f64);
   const auto f = function({x}, {log(x) + 1.0, x}, {.name = "f", .check = Check::all});

@@ -7,7 +7,6 @@
 
 #include "compiler/cache_key.h"
 #include "compiler/dump.h"
-#include "compiler/lower/lower.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"
@@ -35,20 +34,21 @@ class Timer {
 
 }  // namespace
 
-Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target) {
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target,
+                     const Checks& checks) {
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   Timer timer;
-  Program program = lower(graph, name, {false, target.vector_bytes});
+  Program program = lower(graph, name, {false, target.vector_bytes, checks});
   timer.show("fuse and lower");
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
   return program;
 }
 
-Compilation compile(Graph& graph, const std::string& name, bool profile) {
+Compilation compile(Graph& graph, const std::string& name, bool profile, const Checks& checks) {
   const codegen::CpuTarget target = codegen::host_target();
   Compilation result;
-  result.program = make_program(graph, name, target);
+  result.program = make_program(graph, name, target, checks);
   result.program.profile = profile;
   Timer timer;
   const bool dump_llvm = dumps("llvm");
@@ -84,11 +84,11 @@ Compilation compile(Graph& graph, const std::string& name, bool profile) {
   return result;
 }
 
-CudaCompilation compile_for_cuda(Graph& graph, const std::string& name) {
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Checks& checks) {
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   CudaCompilation result;
-  result.program = lower(graph, name, {.gpu = true});
+  result.program = lower(graph, name, {.gpu = true, .checks = checks});
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());

@@ -1,6 +1,8 @@
 // Calls of compiled functions: arguments checked, sizes bound, results allocated, code run.
 #include <kroton/error.h>
 
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "compiler/ir/node.h"
@@ -364,10 +366,18 @@ void FunctionCore::Parts::run_on_device(std::span<const Argument> arguments,
 }
 
 void FunctionCore::Parts::fail(const kroton_error& error) const {
-  const std::string& message = program.sites[static_cast<std::size_t>(error.site)].message;
-  throw ValueError(name + ": " +
-                   replaced(replaced(message, "%index", std::to_string(error.index)), "%size",
-                            std::to_string(error.size)));
+  const CheckSite& site = program.sites[static_cast<std::size_t>(error.site)];
+  std::string size = std::to_string(error.size);
+  if (site.kind == CheckSite::Kind::value) {
+    const double value = std::bit_cast<double>(error.size);
+    size = std::isnan(value) ? "NaN" : value < 0 ? "-inf" : "inf";
+  }
+  const std::string message =
+      name + ": " +
+      replaced(replaced(site.message, "%index", std::to_string(error.index)), "%size", size);
+  if (site.kind == CheckSite::Kind::memory) throw InternalError(message);
+  if (site.kind == CheckSite::Kind::value) throw NotFiniteError(message);
+  throw ValueError(message);
 }
 
 void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> results,

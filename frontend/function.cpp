@@ -276,6 +276,16 @@ std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) co
   return result;
 }
 
+namespace {
+
+Checks checks_of(Check check) {
+  if (check == Check::environment) return Checks::from_environment();
+  return {.memory = check == Check::memory || check == Check::all,
+          .values = check == Check::values || check == Check::all};
+}
+
+}  // namespace
+
 static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>& inputs,
                                                        const std::vector<Tensor>& outputs,
                                                        const FunctionOptions& options,
@@ -291,13 +301,15 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
       throw ValueError("function: profile measures functions on the CPU, the target of " +
                        parts.name + " is a CUDA device" + at(line));
     }
-    CudaCompilation compiled = compile_for_cuda(*graph, identifier(options.name));
+    CudaCompilation compiled =
+        compile_for_cuda(*graph, identifier(options.name), checks_of(options.check));
     parts.program = std::move(compiled.program);
     const codegen::DeviceProgram::How how{options.target.graphs, options.target.products};
     parts.device_code =
         std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels, device, how);
   } else {
-    Compilation compiled = compile(*graph, identifier(options.name), options.profile);
+    Compilation compiled =
+        compile(*graph, identifier(options.name), options.profile, checks_of(options.check));
     parts.program = std::move(compiled.program);
     parts.code = std::move(compiled.code);
   }

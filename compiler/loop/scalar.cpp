@@ -223,6 +223,7 @@ Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
     case Op::size:
     case Op::load:
     case Op::check_index:
+    case Op::check:
       fail(op, operand);
     case Op::select:
       return args[0].integer != 0 ? args[1] : args[2];

@@ -10,7 +10,7 @@ namespace {
 
 bool contains_check(const loop::Expr& e, std::unordered_set<const loop::ExprNode*>& seen) {
   if (!e || !seen.insert(e.get()).second) return false;
-  if (e->op == loop::Op::check_index) return true;
+  if (loop::may_fail(e->op)) return true;
   return std::any_of(e->args.begin(), e->args.end(),
                      [&](const loop::Expr& arg) { return contains_check(arg, seen); });
 }

@@ -158,7 +158,7 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     nature.depth =
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
-  nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
+  nature.reads_memory = e.op == Op::load || loop::may_fail(e.op);
   nature.may_raise = is_float(e.dtype) && (e.op == Op::div || e.op == Op::floor_div ||
                                            e.op == Op::mod || e.op == Op::sqrt);
   if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
@@ -175,7 +175,7 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
       if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
     }
   }
-  nature.checks |= e.op == Op::check_index;
+  nature.checks |= loop::may_fail(e.op);
   // Printed in this order, an argument is held while the ones after it are printed.
   int before = 0;
   for (const std::size_t k : printing_order(e, nature.checks)) {
@@ -486,32 +486,55 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   return {value, lanes};
 }
 
-Printed KernelEmitter::print_check(const ExprNode& e, bool at_base) {
-  result_.has_checks = true;
-  llvm::Value* size = print(e.args[1]).value;
-  Printed index = at_base ? Printed{print_at_base(e.args[0]), false} : print(e.args[0]);
-  llvm::Value* i = index.value;
-  llvm::Value* n = index.lanes ? splat({size, false}) : size;
-  llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
-  llvm::Value* wrapped =
-      builder_.CreateSelect(builder_.CreateICmpSLT(i, zero), builder_.CreateAdd(i, n), i);
-  llvm::Value* bad = builder_.CreateICmpUGE(wrapped, n);
-  if (!index.lanes) {
-    return_error(bad, i, size, static_cast<int>(e.integer));
-    return {wrapped, false};
+// Stops the kernel where `bad` holds, in any active lane. The first of them gives the numbers for
+// the message.
+void KernelEmitter::fail_if(const Printed& bad, const Printed& index, const Printed& size,
+                            int site) {
+  if (const auto* known = llvm::dyn_cast<llvm::Constant>(bad.value)) {
+    if (known->isNullValue()) return;
   }
-  if (lanes_->mask) bad = builder_.CreateAnd(bad, lanes_->mask);
-  llvm::Value* any = builder_.CreateOrReduce(bad);
-  // The first bad lane's index, for the message.
+  result_.has_checks = true;
+  if (!bad.lanes) {
+    return_error(bad.value, index.value, size.value, site);
+    return;
+  }
+  llvm::Value* active = lanes_->mask ? builder_.CreateAnd(bad.value, lanes_->mask) : bad.value;
+  llvm::Value* any = builder_.CreateOrReduce(active);
   llvm::Type* bits_type = builder_.getIntNTy(static_cast<unsigned>(lanes_->width));
-  llvm::Value* bits = builder_.CreateBitCast(bad, bits_type);
+  llvm::Value* bits = builder_.CreateBitCast(active, bits_type);
   llvm::Value* lane =
       builder_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, builder_.getFalse());
   lane = builder_.CreateSelect(any, lane, llvm::Constant::getNullValue(bits_type));
-  llvm::Value* which =
-      builder_.CreateExtractElement(i, builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty()));
-  return_error(any, which, size, static_cast<int>(e.integer));
-  return {wrapped, true};
+  lane = builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty());
+  const auto of_lane = [&](const Printed& p) {
+    return p.lanes ? builder_.CreateExtractElement(p.value, lane) : p.value;
+  };
+  llvm::Value* first_index = of_lane(index);
+  llvm::Value* first_size = of_lane(size);
+  return_error(any, first_index, first_size, site);
+}
+
+Printed KernelEmitter::print_check_index(const ExprNode& e, bool at_base) {
+  const Printed size = print(e.args[1]);
+  const Printed index = at_base ? Printed{print_at_base(e.args[0]), false} : print(e.args[0]);
+  llvm::Value* i = index.value;
+  llvm::Value* n = index.lanes ? splat(size) : size.value;
+  llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
+  llvm::Value* wrapped =
+      builder_.CreateSelect(builder_.CreateICmpSLT(i, zero), builder_.CreateAdd(i, n), i);
+  fail_if({builder_.CreateICmpUGE(wrapped, n), index.lanes}, index, size,
+          static_cast<int>(e.integer));
+  return {wrapped, index.lanes};
+}
+
+Printed KernelEmitter::print_check(const ExprNode& e) {
+  const Printed value = print(e.args[0]);
+  const Printed condition = print(e.args[1]);
+  const Printed index = print(e.args[2]);
+  const Printed size = print(e.args[3]);
+  fail_if({builder_.CreateNot(condition.value), condition.lanes}, index, size,
+          static_cast<int>(e.integer));
+  return value;
 }
 
 Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
@@ -546,7 +569,11 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
     case Op::load:
       return print_load(e, at_base);
     case Op::check_index:
-      return print_check(e, at_base);
+      return print_check_index(e, at_base);
+    case Op::check:
+      if (!at_base) return print_check(e);
+      print_check(e);  // of all lanes
+      return print_memoised(e.args[0], true);
     default:
       break;
   }

@@ -29,13 +29,23 @@ struct Given {
 
 enum class UnusedInput : std::uint8_t { error, ignore };
 
+// What a function checks about itself in every call: slower, for finding mistakes.
+enum class Check : std::uint8_t {
+  environment,  // what KROTON_CHECK says: 0, memory, values, or 1 for both
+  none,
+  memory,  // compiled code reads and writes only what it may: else InternalError
+  values,  // a result that is not finite though its operands are: NotFiniteError
+  all
+};
+
 struct FunctionOptions {
   std::vector<Update> updates = {};
   std::vector<Given> givens = {};
   std::string name = {};  // for messages and dumps; letters, digits and underscores
   Target target = cpu();  // where it runs, and where the shared variables live meanwhile
   UnusedInput on_unused_input = UnusedInput::error;
-  bool profile = false;  // measure every kernel of every call, for Function::profile()
+  bool profile = false;              // measure every kernel of every call, for Function::profile()
+  Check check = Check::environment;  // the checking mode, docs/checking.md
 };
 
 // One argument of a call: an Array or a view of the caller's memory, or a C++ number for a scalar

@@ -100,11 +100,13 @@ KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
       masks_(masks),
       builder_(module.getContext()) {}
 
-EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
+EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
+                                 const std::vector<loop::Variable>& numbers) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
   std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
   types.resize(types.size() + buffers.size(), pointer);
+  for (const loop::Variable& number : numbers) types.push_back(llvm_type(context_, number.dtype));
   function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
                                      llvm::Function::InternalLinkage, kernel_.name, module_);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
@@ -119,6 +121,11 @@ EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
     argument->addAttr(
         llvm::Attribute::getWithAlignment(context_, llvm::Align(size_of(buffer->dtype))));
     buffers_[buffer->id] = argument;
+  }
+  for (const loop::Variable& number : numbers) {
+    llvm::Argument* argument = function_->getArg(position++);
+    argument->setName(number.name);
+    loop_variables_[number.id] = {argument, 0};
   }
   for (const loop::BufferRef& b : kernel_.inputs) {
     if (program_.placements.count(b->id) == 0)
@@ -802,8 +809,9 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
 }
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
-                          const std::vector<loop::BufferRef>& buffers, bool masks) {
-  return KernelEmitter(module, program, kernel, masks).run(buffers);
+                          const std::vector<loop::BufferRef>& buffers,
+                          const std::vector<loop::Variable>& numbers, bool masks) {
+  return KernelEmitter(module, program, kernel, masks).run(buffers, numbers);
 }
 
 }  // namespace kroton::codegen

@@ -30,7 +30,8 @@ class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                 bool masks);
-  EmittedKernel run(const std::vector<loop::BufferRef>& buffers);
+  EmittedKernel run(const std::vector<loop::BufferRef>& buffers,
+                    const std::vector<loop::Variable>& numbers);
 
  private:
   // A block of the loop nest. An expression is printed once, as far outside as its variables

@@ -126,7 +126,7 @@ std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) 
   const auto leave_gap = [&](const std::string& where) {
     if (!with_gaps) return;
     gaps.push_back({offset, where});
-    offset = offset + Dim(ArenaGap::bytes);
+    offset = offset + Dim(std::max(line, ArenaGap::bytes));  // what follows is aligned as before
   };
   leave_gap("before the first buffer");
   for (const Slot& slot : slots) {

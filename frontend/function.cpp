@@ -294,12 +294,15 @@ FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
     // What a device does to a variable that it only reads, bringing its copy up to date, needs the
     // variable for itself too.
-    parts.locks.emplace_back(parts.program.states[k].get(),
-                             device || parts.program.state_is_updated[k]);
+    parts.locks.push_back(
+        {&parts.program.states[k]->lock, device || parts.program.state_is_updated[k]});
   }
-  std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void refuse_moved_from() {
+  throw ValueError("function: this Function was moved from: another one has its code now");
 }
 
 FunctionCore::~FunctionCore() = default;

@@ -14,7 +14,7 @@ namespace kroton {
 namespace nvidia {
 
 const DriverApi& driver() {
-  static const DriverApi loaded;
+  static const auto& loaded = *new DriverApi;  // never destroyed
   return loaded;
 }
 

@@ -14,7 +14,7 @@ namespace kroton::nvidia {
 namespace {
 
 const NvrtcApi& api() {
-  static const NvrtcApi loaded;
+  static const auto& loaded = *new NvrtcApi;  // never destroyed
   return loaded;
 }
 
@@ -39,7 +39,7 @@ std::string numbered(const std::string& text) {
 }  // namespace
 
 const Nvrtc& Nvrtc::get() {
-  static const Nvrtc loaded;
+  static const auto& loaded = *new Nvrtc;  // never destroyed
   return loaded;
 }
 

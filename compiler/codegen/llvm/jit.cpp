@@ -49,21 +49,32 @@ void initialize_llvm() {
 }
 
 // LLVM makes some tables when it first needs them. Those that code generation always needs are made
-// here, so that exit finds the guard before it finds them; the rest are guarded once they are
-// there.
+// here, each with a guard right after it, so that exit finds the guard first. The rest are guarded
+// once they are there.
 void make_tables(const llvm::TargetMachine& machine, const llvm::Function& function) {
   static std::once_flag once;
-  std::call_once(once, [&] {
-    llvm::LibFunc ignored{};
-    llvm::TargetLibraryInfoImpl(machine.getTargetTriple()).getLibFunc("fma", ignored);
-    llvm::isPassInPrintList("none");
-    llvm::isFunctionInPrintList("none");
-    struct TypeList : llvm::SDNode {
-      TypeList()
-          : SDNode(llvm::ISD::HANDLENODE, 0, llvm::DebugLoc(), getSDVTList(llvm::MVT::Other)) {}
-    } const types;
-    machine.getSubtargetImpl(function)->getInstrInfo()->getOpcodeAfterMemoryUnfold(0, true, false);
+  const auto make = [](const auto& action) {
+    action();
     CompilerUse::guard_tables();
+  };
+  std::call_once(once, [&] {
+    make([&] {
+      llvm::LibFunc ignored{};
+      llvm::TargetLibraryInfoImpl(machine.getTargetTriple()).getLibFunc("fma", ignored);
+    });
+    make([] { llvm::isPassInPrintList("none"); });
+    make([] { llvm::isFunctionInPrintList("none"); });
+    make([] {
+      struct Typed : llvm::SDNode {
+        Typed()
+            : SDNode(llvm::ISD::HANDLENODE, 0, llvm::DebugLoc(), getSDVTList(llvm::MVT::Other)) {}
+      } const node;
+    });
+    make([&] {
+      const llvm::TargetInstrInfo& instructions =
+          *machine.getSubtargetImpl(function)->getInstrInfo();
+      instructions.getOpcodeAfterMemoryUnfold(0, true, false);
+    });
   });
 }
 

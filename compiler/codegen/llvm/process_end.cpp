@@ -19,6 +19,7 @@ struct State {
   std::condition_variable less;
   int uses = 0;
   bool ended = false;
+  bool guarded = false;
   std::thread::id exiting;
 };
 
@@ -37,6 +38,10 @@ State& state() {
   return *made;
 }
 
+[[noreturn]] void wait_for_the_end() {
+  for (;;) ::pause();
+}
+
 // Its own uses are over, or exit was called from inside of one: LLVM does that when it gives up.
 void at_exit() {
   State& s = state();
@@ -45,6 +50,13 @@ void at_exit() {
   s.exiting = std::this_thread::get_id();
   s.less.wait(lock, [&] { return s.uses == own_uses; });
 }
+
+// The last guard: destroyed after all static objects of the program, as it is made before them, and
+// before LLVM's, a library that is initialised before the program.
+struct LastGuard {
+  ~LastGuard() { at_exit(); }
+};
+[[gnu::init_priority(101)]] LastGuard last_guard;
 
 }  // namespace
 
@@ -58,10 +70,14 @@ CompilerUse::CompilerUse() {
           "called");
     }
     lock.unlock();
-    for (;;) ::pause();
+    wait_for_the_end();
   }
   ++s.uses;
   ++own_uses;
+  if (s.guarded) return;
+  s.guarded = true;
+  lock.unlock();
+  guard_tables();  // before the first table is made, and counted already if exit has begun
 }
 
 CompilerUse::~CompilerUse() {
@@ -72,6 +88,8 @@ CompilerUse::~CompilerUse() {
   s.less.notify_all();
 }
 
-void CompilerUse::guard_tables() { std::atexit(at_exit); }
+void CompilerUse::guard_tables() {
+  if (std::atexit(at_exit) != 0) wait_for_the_end();  // too late: all handlers have run
+}
 
 }  // namespace kroton::codegen

@@ -9,6 +9,7 @@
 
 #include "compiler/cache_key.h"
 #include "compiler/default_float_environment.h"
+#include "compiler/dump.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
@@ -16,13 +17,6 @@
 
 namespace kroton {
 namespace {
-
-bool dumps(const char* stage) {
-  const char* asked = std::getenv("KROTON_DUMP");
-  if (!asked) return false;
-  const std::string list = "," + std::string(asked) + ",";
-  return list == ",all," || list.find("," + std::string(stage) + ",") != std::string::npos;
-}
 
 // Shows the times of the steps where KROTON_TIME asks for them.
 class Timer {
@@ -44,10 +38,9 @@ class Timer {
 
 // Null for bytes that are no object of that entry, as a checksum cannot tell.
 std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
-                                                      const std::string& entry,
                                                       codegen::CompileTimes& times) {
   try {
-    return codegen::link_object(object, entry, &times);
+    return codegen::link_object(object, &times);
   } catch (const InternalError&) {
     return nullptr;
   }
@@ -85,7 +78,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile) {
     if (!dump_llvm) object = cache.load(key);
     timer.show(object ? "cache: hit" : "cache: miss");
     if (object) {
-      result.code = link_cached(*object, result.program.name, times);
+      result.code = link_cached(*object, times);
       timer.show(result.code ? "link" : "cache: does not link", times.link);
       if (result.code) return result;
     }
@@ -102,7 +95,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile) {
     const bool kept = cache.store(key, object);
     timer.show(kept ? "cache: store" : "cache: not stored");
   }
-  result.code = codegen::link_object(object, result.program.name, &times);
+  result.code = codegen::link_object(object, &times);
   timer.show("link", times.link);
   return result;
 }

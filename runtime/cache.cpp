@@ -145,7 +145,7 @@ std::optional<std::string> read_entry(const File& file, std::int64_t file_size, 
 
 // Whether the process may write files of that size: one that is larger would end it by a signal.
 bool may_write(std::uint64_t size) {
-  struct rlimit limit {};
+  struct rlimit limit{};
   return ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
          size <= limit.rlim_cur;
 }
@@ -155,7 +155,7 @@ bool may_write(std::uint64_t size) {
 std::optional<std::int64_t> noted(int directory, std::int64_t stored) {
   const File file(
       ::openat(directory, ledger_name, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  struct stat status {};
+  struct stat status{};
   std::vector<std::int64_t> counts(most_stores_between_looks);
   constexpr auto one = static_cast<std::int64_t>(sizeof(std::int64_t));
   if (!file.is_open() || ::fstat(file.descriptor(), &status) != 0 || !S_ISREG(status.st_mode) ||
@@ -201,10 +201,6 @@ std::string default_directory() {
   return "";
 }
 
-}  // namespace
-
-namespace {
-
 // Makes a directory that only its owner can use, whatever the umask, and those it lies in.
 void make_directory(const std::string& path) {
   const auto make = [](const std::string& one) {
@@ -238,7 +234,7 @@ Cache::Cache(const std::string& directory, std::int64_t limit)
   const auto open = [&] { return ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); };
   int descriptor = open();
   if (descriptor < 0 && errno != EACCES) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(directory_.c_str(), &status) == 0 && !S_ISDIR(status.st_mode)) {
       throw IoError("cache: " + directory_ + " is not a directory");
     }
@@ -246,7 +242,7 @@ Cache::Cache(const std::string& directory, std::int64_t limit)
     descriptor = open();
   }
   open_ = std::make_shared<OpenDirectory>(descriptor);
-  struct stat status {};
+  struct stat status{};
   if (descriptor < 0 || ::faccessat(descriptor, ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0 ||
       ::fstat(descriptor, &status) != 0) {
     throw IoError("cache: cannot read and write in " + directory_ + ": " + reason(errno));
@@ -332,9 +328,10 @@ std::optional<std::string> Cache::load(const Digest& key) const {
   // Neither waits for the writer of a pipe nor follows a link out of the directory.
   const File file(
       ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file.is_open() && errno == ENOENT) return std::nullopt;
+  // A link or a socket is no entry; what cannot be opened for another reason may be one.
+  if (!file.is_open() && errno != ELOOP && errno != ENXIO) return std::nullopt;
   std::optional<std::string> bytes;
-  struct stat status {};
+  struct stat status{};
   if (file.is_open() && ::fstat(file.descriptor(), &status) == 0 && S_ISREG(status.st_mode)) {
     if (const std::string why = why_unsafe(status); !why.empty()) {
       say_once("the entry " + directory_ + "/" + name + " of the cache is not used: " + why);
@@ -388,7 +385,7 @@ void Cache::evict() const {
     const std::string_view name = found->d_name;
     const bool temporary = name.starts_with(temporary_prefix);
     if (!temporary && !name.ends_with(entry_suffix)) continue;
-    struct stat status {};  // files come and go while other processes work here
+    struct stat status{};  // files come and go while other processes work here
     if (::fstatat(directory, found->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
     if (!temporary) {
       entries.push_back({status.st_mtim.tv_sec, status.st_mtim.tv_nsec, std::string(name),

@@ -111,7 +111,7 @@ TEST_CASE("cache: an object that is damaged under a right checksum is compiled a
   const kt::Cache cache(directory.path(), 1 << 20);
   const std::string object = cache.load(key).value();
   std::string other_symbols = object;
-  for (std::size_t at = 0; (at = other_symbols.find("kroton_function", at)) != std::string::npos;) {
+  for (std::size_t at = 0; (at = other_symbols.find("kroton_entry", at)) != std::string::npos;) {
     other_symbols[at] = 'x';
   }
   for (const std::string& damaged :

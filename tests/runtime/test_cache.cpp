@@ -52,7 +52,7 @@ std::string message_of_io_error(const auto& action) {
 }
 
 unsigned mode_of(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
 }
 

@@ -22,27 +22,6 @@ std::string replaced(std::string text, const std::string& what, const std::strin
   return position == std::string::npos ? text : text.replace(position, what.size(), by);
 }
 
-// Locks the shared variables of a call: exclusively those it updates. Always in the order of
-// their addresses, so that two functions cannot wait for each other.
-class StateLocks {
- public:
-  explicit StateLocks(const std::vector<std::pair<SharedState*, bool>>& locks) : locks_(locks) {
-    for (const auto& [state, exclusive] : locks_) {
-      exclusive ? state->mutex.lock() : state->mutex.lock_shared();
-    }
-  }
-  ~StateLocks() {
-    for (auto it = locks_.rbegin(); it != locks_.rend(); ++it) {
-      it->second ? it->first->mutex.unlock() : it->first->mutex.unlock_shared();
-    }
-  }
-  StateLocks(const StateLocks&) = delete;
-  StateLocks& operator=(const StateLocks&) = delete;
-
- private:
-  const std::vector<std::pair<SharedState*, bool>>& locks_;
-};
-
 // The frame of a call, given back at its end.
 class FrameLease {
  public:
@@ -328,7 +307,7 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
 }
 
 void FunctionCore::Parts::run(CallFrame& frame) const {
-  const StateLocks held(locks);
+  const HeldLocks held(locks, name);
   for (std::size_t k = 0; k < program.states.size(); ++k) {
     SharedState& state = *program.states[k];
     if (state.copy) {
@@ -338,12 +317,13 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
     Array& value = state.value;
     frame.args[inputs.size() + k] = value.size() == 0 ? nothing : value.raw();
   }
-  kroton_context context = make_context(Pool::global());
+  CallContext context{make_context(Pool::global()), nullptr};
   context.workers = frame.workers;
   context.print = kroton_print_value;
   const std::int32_t status =
       profiler ? profiler->run(*this, frame, context)
                : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena.raw(), &context);
+  if (context.failure) std::rethrow_exception(context.failure);
   if (status != 0) fail(context.error);
 }
 
@@ -360,7 +340,7 @@ void FunctionCore::Parts::run_on_device(std::span<const Argument> arguments,
     wanted.push_back({frame.args[first + k],
                       results[k].size() * static_cast<std::int64_t>(size_of(results[k].dtype()))});
   }
-  const StateLocks held(locks);
+  const HeldLocks held(locks, name);
   const kroton_error error = device_code->run(given, wanted, frame.sizes);
   if (error.code != KROTON_OK) fail(error);
 }

@@ -320,10 +320,9 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
     // What a device does to a variable that it only reads, bringing its copy up to date, needs the
     // variable for itself too.
-    parts.locks.emplace_back(parts.program.states[k].get(),
-                             device || parts.program.state_is_updated[k]);
+    parts.locks.push_back(
+        {&parts.program.states[k]->lock, device || parts.program.state_is_updated[k]});
   }
-  std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return made;
@@ -332,6 +331,10 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
 FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
                            FunctionOptions options, SourceLine line)
     : parts_(on_deep_stack([&] { return make_parts(inputs, outputs, options, line); })) {}
+
+void refuse_moved_from() {
+  throw ValueError("function: this Function was moved from: another one has its code now");
+}
 
 FunctionCore::~FunctionCore() = default;
 FunctionCore::Parts::~Parts() { delete spare.load(); }

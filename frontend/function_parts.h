@@ -61,9 +61,9 @@ struct FunctionPlan {
 struct FunctionCore::Parts : FunctionPlan {
   using FunctionPlan::FunctionPlan;
   double compile_seconds = 0;
-  std::vector<int> size_slots;                       // slots_of the Program's sizes
-  std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
-  std::vector<CountedShape> counted;                 // checked at a call
+  std::vector<int> size_slots;        // slots_of the Program's sizes
+  std::vector<LockRequest> locks;     // of the Program's states
+  std::vector<CountedShape> counted;  // checked at a call
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
   std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU

@@ -2,7 +2,7 @@
 #pragma once
 #include <kroton/tensor.h>
 
-#include <shared_mutex>
+#include "runtime/fair_lock.h"
 
 namespace kroton {
 
@@ -12,15 +12,20 @@ class DeviceCopy;
 
 // The value of a shared variable, and the lock of the calls that use it.
 struct SharedState {
-  std::string name;
-  Array value;              // on the host; older than the device's copy while a device is at work
-  std::shared_mutex mutex;  // shared by calls that read, exclusive for calls that update
+  SharedState(std::string its_name, Array initial)
+      : name(std::move(its_name)), value(std::move(initial)) {}
+
+  const std::string name;
+  Array value;          // on the host; older than the device's copy while a device is at work
+  FairLock lock{name};  // shared by calls that read, exclusive for calls that update
   std::shared_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
 
-  // Makes `value` the newest. With the mutex held, shared or exclusively.
+  // Makes `value` the newest. With the lock held, shared or exclusively.
   void bring_to_host();
-  // The copy on that device, made there if need be. With the mutex held exclusively.
+  // The copy on that device, made there if need be. With the lock held exclusively.
   DeviceCopy& on_device(const std::shared_ptr<Device>& device);
+  // A copy of the newest value. Waits for calls that update it; `who` is for messages.
+  Array snapshot(const std::string& who);
 };
 
 // What a loop does in each step: results as expressions of parameters (inputs), and of nothing

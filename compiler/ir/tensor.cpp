@@ -1,8 +1,6 @@
 #include <kroton/tensor.h>
 
 #include <cstring>
-#include <mutex>
-#include <shared_mutex>
 
 #include "compiler/ops/leaf.h"
 #include "runtime/device_copy.h"
@@ -71,9 +69,7 @@ Tensor make_shared_variable(const Array& value, std::string name, SourceLine lin
   attributes.dims.assign(value.shape().begin(), value.shape().end());
   attributes.dtype = value.dtype();
   attributes.name = std::move(name);
-  attributes.state = std::make_shared<SharedState>();
-  attributes.state->name = attributes.name;
-  attributes.state->value = value.copy();
+  attributes.state = std::make_shared<SharedState>(attributes.name, value.copy());
   return make_node(shared_op, {}, std::move(attributes), line);
 }
 
@@ -96,12 +92,14 @@ DeviceCopy& SharedState::on_device(const std::shared_ptr<Device>& device) {
   return *copy;
 }
 
-Array Shared::get_value() const {
-  SharedState& current = *state();
-  const std::shared_lock lock(current.mutex);
-  current.bring_to_host();
-  return current.value.copy();
+Array SharedState::snapshot(const std::string& who) {
+  const LockRequest request{&lock, false};
+  const HeldLocks held({&request, 1}, who);
+  bring_to_host();
+  return value.copy();
 }
+
+Array Shared::get_value() const { return state()->snapshot("get_value"); }
 
 void Shared::set_value(const Array& value) {
   SharedState& current = *state();
@@ -111,7 +109,8 @@ void Shared::set_value(const Array& value) {
   if (given.dtype != dtype()) throw TypeError(mismatch);
   if (given.shape != shape()) throw ShapeError(mismatch);
   Array copy = value.copy();
-  const std::unique_lock lock(current.mutex);
+  const LockRequest request{&current.lock, true};
+  const HeldLocks held({&request, 1}, "set_value");
   current.value = std::move(copy);
   if (current.copy) current.copy->written_on_host();
 }

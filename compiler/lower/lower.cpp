@@ -82,7 +82,7 @@ class Lowering {
     std::vector<Step> steps;
     Guard guard;
     std::set<int> read, written;  // buffers
-    bool checks = false;
+    bool checks = false;          // or prints: the call may end in it
     bool overwrites_state = false;
   };
   // What a shared variable becomes where the guard holds.
@@ -314,6 +314,7 @@ class Lowering {
       const VertexData& data = graph_[v];
       group.steps.emplace_back().kind = std::make_shared<const Print>(
           Print{data.attributes.name, buffers_.of(v), data.type, kroton::to_string(data.line)});
+      group.checks = true;  // whoever shows it may fail
     }
     add_group(std::move(group));
   }
@@ -479,6 +480,7 @@ class Lowering {
     made->extent = view.count;
     made->source = kroton::to_string(data.line);
     made->steps = steps.body_steps(copies);
+    group.checks = has_prints(made->steps);
     for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
       group.checks = group.checks || has_checks(kernel);
     });

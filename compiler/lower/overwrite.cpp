@@ -61,6 +61,18 @@ bool has_checks(const loop::Kernel& kernel) {
   return found;
 }
 
+bool has_prints(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      return has_prints((*loop)->steps);
+    }
+    if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      return has_prints((*branch)->then_steps) || has_prints((*branch)->else_steps);
+    }
+    return std::holds_alternative<std::shared_ptr<const Print>>(step.kind);
+  });
+}
+
 // Whether `result` may be stored over `state`: every element of the old value is read, if at all,
 // by the statement that replaces it, and nothing reads the result.
 bool may_overwrite(const loop::Kernel& kernel, int result, int state) {

@@ -133,7 +133,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 std::span<const Rule> canonical_rules() {
-  static const std::vector<Rule> rules = make_rules();
+  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
   return rules;
 }
 

@@ -313,9 +313,10 @@ void DeviceProgram::show(const Print& print) {
   device_->download(data.data(), address_of(placed), placed.bytes);
   std::vector<std::int64_t> shape;
   for (const Dim& dim : print.type.shape) shape.push_back(evaluate(dim));
-  kroton_context context{};
+  CallContext context{};
   kroton_print_value(&context, print.message.c_str(), static_cast<std::int32_t>(print.type.dtype),
                      static_cast<std::int32_t>(shape.size()), shape.data(), data.data());
+  if (context.failure) std::rethrow_exception(context.failure);
 }
 
 void DeviceProgram::run_all() {

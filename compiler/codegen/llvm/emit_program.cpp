@@ -130,7 +130,7 @@ class ProgramEmitter {
     builder_.SetInsertPoint(done);
   }
 
-  // Hands a value to the context, if it wants to show any.
+  // Hands a value to the context, if it wants to show any, and ends the call if it wants that.
   void show(const Print& shown) {
     llvm::Type* pointer = builder_.getPtrTy();
     llvm::Type* i32 = builder_.getInt32Ty();
@@ -149,14 +149,15 @@ class ProgramEmitter {
       builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
                            builder_.CreateConstGEP1_64(i64, shape, axis));
     }
-    auto* type = llvm::FunctionType::get(builder_.getVoidTy(),
-                                         {pointer, pointer, i32, i32, pointer, pointer}, false);
-    builder_.CreateCall(type, hook,
-                        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
-                         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
-                         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
-                         buffer_address(shown.value)});
-    builder_.CreateBr(next);
+    auto* type =
+        llvm::FunctionType::get(i32, {pointer, pointer, i32, i32, pointer, pointer}, false);
+    llvm::Value* status = builder_.CreateCall(
+        type, hook,
+        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
+         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
+         buffer_address(shown.value)});
+    builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), failed_, next);
     builder_.SetInsertPoint(next);
   }
 

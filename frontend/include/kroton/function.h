@@ -54,8 +54,7 @@ class Argument {
  public:
   Argument(const Array& array) : array_(&array) {}  // NOLINT
   template <class T>
-    requires std::is_arithmetic_v<T>
-  Argument(T number)  // NOLINT
+  requires std::is_arithmetic_v<T> Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
         real_(static_cast<double>(number)),
         integer_(static_cast<std::int64_t>(number)) {}
@@ -107,6 +106,9 @@ class FunctionCore {
   std::unique_ptr<Parts> parts_;
 };
 
+// ValueError: what a Function that was moved from is asked for.
+[[noreturn]] void refuse_moved_from();
+
 }  // namespace detail
 
 inline constexpr int dynamic_outputs = -1;
@@ -115,7 +117,8 @@ inline constexpr int dynamic_outputs = -1;
 // several threads at once; calls that update the same shared variables wait for each other.
 //
 // Errors of a call (the shared variables are then as before it): ValueError for a wrong number of
-// arguments or an index out of range, TypeError for a wrong dtype, ShapeError for a wrong shape.
+// arguments, an index out of range or a Function that was moved from, TypeError for a wrong dtype,
+// ShapeError for a wrong shape.
 template <int N>
 class Function {
  public:
@@ -131,14 +134,14 @@ class Function {
   }
   auto call(std::span<const Argument> arguments) const {
     if constexpr (N == dynamic_outputs) {
-      std::vector<Array> results(core_->output_count());
-      core_->call(arguments, results, false);
+      std::vector<Array> results(core().output_count());
+      core().call(arguments, results, false);
       return results;
     } else if constexpr (N == 0) {
-      core_->call(arguments, {}, false);
+      core().call(arguments, {}, false);
     } else {
       std::array<Array, static_cast<std::size_t>(N)> results;
-      core_->call(arguments, results, false);
+      core().call(arguments, results, false);
       if constexpr (N == 1) {
         return std::move(results[0]);
       } else {
@@ -150,35 +153,42 @@ class Function {
   // the outputs' dtypes and shapes and must not overlap an argument.
   template <class... Outputs>
   auto into(Outputs&... outputs) const {
-    return [core = core_, results = std::array<Array, sizeof...(Outputs)>{outputs...}](
+    return [core = shared_core(), results = std::array<Array, sizeof...(Outputs)>{outputs...}](
                const auto&... arguments) mutable {
       const std::array<Argument, sizeof...(arguments)> list{Argument(arguments)...};
       core->call(list, results, true);
     };
   }
 
-  const std::string& name() const { return core_->name(); }
+  const std::string& name() const { return core().name(); }
   // How long compiling took, in seconds.
-  double compile_seconds() const { return core_->compile_seconds(); }
+  double compile_seconds() const { return core().compile_seconds(); }
 
   // The optimised program: kernels in the order they run in, loops and branches with what is in
   // them, the user's lines each one computes, its buffers with their sizes and where they lie.
-  void print() const { core_->print(nullptr); }  // to std::cout
-  void print(std::ostream& stream) const { core_->print(&stream); }
+  void print() const { core().print(nullptr); }  // to std::cout
+  void print(std::ostream& stream) const { core().print(&stream); }
   // The optimised graph in Graphviz's language, one box per kernel: `dot -Tsvg`.
-  std::string dot() const { return core_->dot(); }
+  std::string dot() const { return core().dot(); }
   // Where the time of the calls so far went. ValueError unless the function was made with
   // `.profile = true`. The first use in a process takes a fraction of a second to measure the
   // machine's peak.
-  Profile profile() const { return core_->profile(); }
+  Profile profile() const { return core().profile(); }
   // What a call with such arguments needs. Their sizes count; nothing is computed.
   template <class... Arguments>
   MemoryUse memory(const Arguments&... arguments) const {
     const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-    return core_->memory(list);
+    return core().memory(list);
   }
 
  private:
+  // ValueError if this Function was moved from.
+  const std::shared_ptr<const detail::FunctionCore>& shared_core() const {
+    if (!core_) detail::refuse_moved_from();
+    return core_;
+  }
+  const detail::FunctionCore& core() const { return *shared_core(); }
+
   std::shared_ptr<const detail::FunctionCore> core_;
 };
 

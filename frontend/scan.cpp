@@ -34,6 +34,8 @@ class ScanBuilder {
   std::vector<Tensor> step_outputs(const StepFunction& step, int arity) {
     check_options();
     loop_.truncate = options_.truncate_gradient;
+    loop_.name = name_;
+    loop_.line = line_;
     find_count();
     add_sequences();
     add_states();

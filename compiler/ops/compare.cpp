@@ -1,4 +1,5 @@
 // Comparison, logic and selection, elementwise.
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -74,6 +75,34 @@ std::vector<Sample> where_samples() {
   return samples;
 }
 
+void draw_lt(ops::Draw& d) {
+  if (d.one_in(2)) {
+    ops::draw_binary(d, "gt", tensor_of<gt>, ops::number);
+  } else {
+    ops::draw_binary(d, "lt", tensor_of<lt>, ops::number);
+  }
+}
+
+void draw_le(ops::Draw& d) {
+  if (d.one_in(2)) {
+    ops::draw_binary(d, "ge", tensor_of<ge>, ops::number);
+  } else {
+    ops::draw_binary(d, "le", tensor_of<le>, ops::number);
+  }
+}
+
+void draw_where(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype);
+  const ops::Slot condition = d.partner(x, ops::truth);
+  const bool literal = d[x].dtype() != DType::boolean && d.one_in(3);
+  const ops::Argument y = literal ? d.literal(x) : ops::Argument(d.partner(x, ops::any_dtype));
+  if (d.one_in(3)) {
+    d.call("where", where, condition, y, x);
+  } else {
+    d.call("where", where, condition, x, y);
+  }
+}
+
 }  // namespace
 
 // z = x == y, any dtype.   Not differentiable.
@@ -85,6 +114,7 @@ constinit const OpRecord eq_op = {
     .at = binary_at<loop::Op::eq>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::equal_to<double>()); },
     .batch = ops::batch_elementwise<eq_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "eq", tensor_of<eq>, ops::any_dtype); },
     .samples = [] { return comparison_samples(tensor_of<eq>); }};
 
 // z = x != y, any dtype.   Not differentiable.
@@ -96,6 +126,7 @@ constinit const OpRecord ne_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<ne_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "ne", tensor_of<ne>, ops::any_dtype); },
     .samples = [] { return comparison_samples(tensor_of<ne>); }};
 
 // z = x < y, numbers.   Not differentiable.
@@ -106,6 +137,7 @@ constinit const OpRecord lt_op = {
     .at = binary_at<loop::Op::lt>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less<double>()); },
     .batch = ops::batch_elementwise<lt_op>,
+    .draw = draw_lt,
     .samples = [] { return comparison_samples(tensor_of<lt>); }};
 
 // z = x <= y, numbers.   Not differentiable.
@@ -116,6 +148,7 @@ constinit const OpRecord le_op = {
     .at = binary_at<loop::Op::le>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less_equal<double>()); },
     .batch = ops::batch_elementwise<le_op>,
+    .draw = draw_le,
     .samples = [] { return comparison_samples(tensor_of<le>); }};
 
 // z = x and y, booleans.   Not differentiable.
@@ -127,6 +160,10 @@ constinit const OpRecord logical_and_op = {
     .at = binary_at<loop::Op::logical_and>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_and<double>()); },
     .batch = ops::batch_elementwise<logical_and_op>,
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_binary(d, "logical_and", tensor_of<logical_and>, ops::truth);
+        },
     .samples = [] { return logical_samples(tensor_of<logical_and>); }};
 
 // z = x or y, booleans.   Not differentiable.
@@ -138,6 +175,8 @@ constinit const OpRecord logical_or_op = {
     .at = binary_at<loop::Op::logical_or>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_or<double>()); },
     .batch = ops::batch_elementwise<logical_or_op>,
+    .draw =
+        [](ops::Draw& d) { ops::draw_binary(d, "logical_or", tensor_of<logical_or>, ops::truth); },
     .samples = [] { return logical_samples(tensor_of<logical_or>); }};
 
 // z = x or y, but not both; booleans.   Not differentiable.
@@ -149,6 +188,10 @@ constinit const OpRecord logical_xor_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<logical_xor_op>,
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_binary(d, "logical_xor", tensor_of<logical_xor>, ops::truth);
+        },
     .samples = [] { return logical_samples(tensor_of<logical_xor>); }};
 
 // y = not x, booleans.   Not differentiable.
@@ -161,6 +204,12 @@ constinit const OpRecord logical_not_op = {
         },
     .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
     .batch = ops::batch_elementwise<logical_not_op>,
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_unary(
+              d, "logical_not", [](const Operand& x) -> Tensor { return logical_not(x); },
+              ops::truth);
+        },
     .samples =
         [] {
           return ops::unary_samples(
@@ -190,6 +239,7 @@ constinit const OpRecord where_op = {
           }
         },
     .batch = ops::batch_elementwise<where_op>,
+    .draw = draw_where,
     .samples = where_samples};
 
 Family compare_family() {

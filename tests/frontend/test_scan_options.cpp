@@ -297,3 +297,21 @@ TEST_CASE("scan: the same compiled function serves every length and width") {
   }
   CHECK(compilation_count() == compiled);
 }
+
+TEST_CASE("scan: taps over a sequence that is too short make no steps") {
+  const Tensor x = vector("x", f64);
+  const Tensor y =
+      scan([](Tensor before, Tensor now, Tensor after) { return before + now * after; },
+           {.sequences = {{x, {-1, 0, 2}}}});
+  const Tensor state = scan([](Tensor a, Tensor b, Tensor s) { return s + a * b; },
+                            {.sequences = {{x, {-2, 1}}}, .outputs_info = {ones({}, f64)}});
+  const auto f = function({x}, {y, state, grad(sum(y), x), grad(sum(state), x)});
+  for (const std::int64_t size : {0, 1, 2, 3}) {
+    const auto results = f(Array::zeros({size}, f64));
+    CHECK(results[0].size() == 0);
+    CHECK(results[1].size() == 0);
+    CHECK(results[2].shape() == Shape{size});
+    CHECK(results[3].shape() == Shape{size});
+  }
+  check_values(f(array_of({1, 2, 3, 4, 5}, f64))[0], {1 + 2 * 4, 2 + 3 * 5}, 0);
+}

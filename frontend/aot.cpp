@@ -100,6 +100,12 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
     c.states.push_back({fields.add(state.name, "state" + std::to_string(k)), state.name, type});
   }
   std::vector<SizeConstraint> constraints;
+  for (const auto* bounds : {&plan.divisors, &plan.extents}) {
+    for (const detail::SizeBound& bound : *bounds) {
+      const Dim size = graph.unified(bound.size);
+      constraints.push_back({minimum(size, bound.least), bound.least, bound.message});
+    }
+  }
   for (const SizeConstraint& constraint : plan.constraints) {
     const Dim left = graph.unified(constraint.left);
     const Dim right = graph.unified(constraint.right);

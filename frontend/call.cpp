@@ -107,10 +107,15 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
                                            const std::vector<std::int64_t>& raw_sizes,
                                            std::int64_t workers) const {
   if (dim.is_constant()) return dim.constant();
-  return dim.evaluate([&](const DimAtom& atom) {
-    const auto it = slots.find(atom.identity);
-    return it == slots.end() ? workers : raw_sizes[static_cast<std::size_t>(it->second)];
-  });
+  try {
+    return dim.evaluate([&](const DimAtom& atom) {
+      const auto it = slots.find(atom.identity);
+      return it == slots.end() ? workers : raw_sizes[static_cast<std::size_t>(it->second)];
+    });
+  } catch (const ValueError& error) {  // it does not fit in 64 bits
+    throw ValueError(name + ": " + error.what() + ": " + dim.to_string() + "  [" + to_string(line) +
+                     "]");
+  }
 }
 
 void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallFrame& frame) const {
@@ -218,11 +223,22 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
   }
 }
 
+void FunctionCore::Parts::check_bounds(const std::vector<SizeBound>& bounds, const CallFrame& frame,
+                                       std::int64_t workers) const {
+  for (const SizeBound& bound : bounds) {
+    const std::int64_t value = evaluate(bound.size, frame.raw_sizes, workers);
+    if (value >= bound.least) continue;
+    throw ShapeError(name + ": " + bound.message + ": " + bound.size.to_string() + " is " +
+                     std::to_string(value));
+  }
+}
+
 // Everything that follows from the sizes.
 void FunctionCore::Parts::prepare(CallFrame& frame) const {
   const std::int64_t workers = device_code ? 1 : Pool::global().workers();
   if (frame.valid && frame.workers == workers) return;
   frame.valid = false;
+  check_bounds(divisors, frame, workers);
   const auto value_of = [&](const DimAtom& atom) {
     const auto slot = slots.find(atom.identity);
     return slot == slots.end() ? workers : frame.raw_sizes[static_cast<std::size_t>(slot->second)];
@@ -247,6 +263,7 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
       throw ShapeError(name + ": " + c.message + ": " + values);
     }
   }
+  check_bounds(extents, frame, workers);
   frame.sizes.clear();
   for (int slot : size_slots) {
     frame.sizes.push_back(slot < 0 ? workers : frame.raw_sizes[static_cast<std::size_t>(slot)]);

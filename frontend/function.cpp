@@ -8,6 +8,7 @@
 #include "compiler/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
+#include "compiler/ops/leaf.h"
 #include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
@@ -35,6 +36,12 @@ void check_inputs(const std::vector<Tensor>& inputs, const SourceLine& line) {
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const std::string which = "function: input " + std::to_string(k);
     if (!inputs[k]) throw ValueError(which + " is empty" + at(line));
+    if (&inputs[k].node().op == &shared_op) {
+      throw ValueError(which + ", " + inputs[k].name() +
+                       ", is a shared variable, which a function has without its being an input: "
+                       "leave it out" +
+                       at(line));
+    }
     if (!is_input(inputs[k])) {
       throw ValueError(which + " is not a variable but the result of " +
                        std::string(inputs[k].node().op.name) + at(inputs[k].line()) + at(line));
@@ -57,10 +64,32 @@ void check_updates(const std::vector<Update>& updates, const SourceLine& line) {
   }
 }
 
+// Every given replaces something, if only the sizes of its variable.
+void check_givens_match(const std::vector<Tensor>& roots, const std::vector<Given>& givens,
+                        const SourceLine& line) {
+  std::set<const Node*> reached;
+  for (const Tensor& t : topological_order(roots)) reached.insert(&t.node());
+  std::set<std::uint64_t> sizes;
+  visit_sizes(roots, [&](const DimAtomRef& atom) { sizes.insert(atom->identity); });
+  for (const Given& given : givens) {
+    bool matches = reached.contains(&given.variable.node());
+    for (const Dim& dim : given.variable.shape()) {
+      dim.visit_variables(
+          [&](const DimAtomRef& atom) { matches = matches || sizes.contains(atom->identity); });
+    }
+    if (matches) continue;
+    throw ValueError("function: the given of " + given.variable.name() +
+                     " replaces nothing: no output or update depends on it (on_unused_input = "
+                     "ignore allows it)" +
+                     at(line));
+  }
+}
+
 // The roots with every given variable replaced. The variable's sizes are its replacement's:
 // expressions built on the variable may mention them.
-std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vector<Given>& givens,
+std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const FunctionOptions& options,
                                 const SourceLine& line, std::vector<SizeConstraint>& equalities) {
+  const std::vector<Given>& givens = options.givens;
   if (givens.empty()) return roots;
   std::map<const Node*, Tensor> replacements;
   for (const Given& given : givens) {
@@ -83,6 +112,8 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
                             have.shape[static_cast<std::size_t>(axis)], message});
     }
   }
+  if (options.on_unused_input == UnusedInput::error)
+    check_givens_match(roots, options.givens, line);
   return substitute(roots, [&](const Tensor& t) -> std::optional<Tensor> {
     const auto it = replacements.find(&t.node());
     return it == replacements.end() ? std::nullopt : std::optional<Tensor>(it->second);
@@ -115,6 +146,14 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
     if (!is_input(t)) continue;
     reached.insert(&t.node());
     for_each_size(t.shape(), [&](std::uint64_t identity) { sizes.erase(identity); });
+  }
+  for (const Tensor& t : order) {
+    if (!is_input(t) || role_of(t) == InputRole::variable) continue;
+    throw ValueError(
+        "function: the outputs depend on " +
+        std::string(role_of(t) == InputRole::row ? "a row of " : "the state ") + t.name() +
+        " inside the scan" + at(t.line()) +
+        ", which has a value in the steps only: what is needed of it, the step returns" + at(line));
   }
   for (const Tensor& input : inputs) {
     // An input may be there for its sizes only.
@@ -178,6 +217,93 @@ void plan_sizes(FunctionPlan& plan, const Values& values) {
   }
 }
 
+// What a call would not know of a size: a variable of it that no input's axis is.
+std::string why_unknown(const FunctionPlan& plan, const Dim& dim) {
+  std::string why;
+  dim.visit_variables([&](const DimAtomRef& unknown) {
+    if (!why.empty() || plan.slots.contains(unknown->identity)) return;
+    for (const Tensor& input : plan.inputs) {
+      for (int axis = 0; axis < input.rank(); ++axis) {
+        bool mentions = false;
+        input.shape(axis).visit_variables(
+            [&](const DimAtomRef& atom) { mentions |= atom->identity == unknown->identity; });
+        if (!mentions) continue;
+        why = unknown->name + " cannot be worked out of " + input.shape(axis).to_string() +
+              ", the size of axis " + std::to_string(axis) + " of " + input.name() +
+              "; it must be the size of an axis itself";
+        return;
+      }
+    }
+    why = unknown->name + " is not the size of any input's axis";
+  });
+  return why;
+}
+
+// The sizes of an expression that the call must check by themselves: those that may be negative,
+// and those that others are divided by. Each once, with the first place it comes from.
+class BoundCollector {
+ public:
+  BoundCollector(FunctionPlan& plan, const Graph& graph) : plan_(plan), graph_(graph) {}
+
+  void collect(std::span<const Tensor> roots) {
+    std::vector<std::vector<Tensor>> pending{{roots.begin(), roots.end()}};
+    while (!pending.empty()) {
+      const std::vector<Tensor> order = topological_order(pending.back());
+      pending.pop_back();
+      for (const Tensor& tensor : order) {
+        const Node& node = tensor.node();
+        for (const Dim& dim : node.attributes.dims) collect_divisors(dim, node);
+        for (std::size_t axis = 0; axis < node.type.shape.size(); ++axis) {
+          const Dim& size = node.type.shape[axis];
+          collect_divisors(size, node);
+          if (provably_at_least(size, 0)) continue;
+          add(plan_.extents, size, 0, node,
+              "axis " + std::to_string(axis) + " has a negative size");
+        }
+        if (node.attributes.body) pending.push_back(node.attributes.body->results);
+      }
+    }
+  }
+
+ private:
+  void collect_divisors(const Dim& dim, const Node& node) {
+    if (dim.is_constant() || dim.as_variable()) return;
+    for (const Dim::Term& term : dim.terms()) {
+      for (const DimAtomRef& atom : term.factors) {
+        if (atom->operands.empty() || !seen_.insert(atom.get()).second) continue;
+        for (const Dim& operand : atom->operands) collect_divisors(operand, node);
+        if (atom->kind != DimAtom::Kind::floor_div) continue;
+        const Dim& divisor = atom->operands[1];
+        if (provably_at_least(divisor, 1)) continue;
+        add(plan_.divisors, divisor, 1, node,
+            "the size " + atom->operands[0].to_string() + " is divided by " + divisor.to_string());
+      }
+    }
+  }
+
+  void add(std::vector<SizeBound>& bounds, Dim size, std::int64_t least, const Node& node,
+           const std::string& what) {
+    if (!is_known(size)) size = graph_.unified(size);
+    if (!is_known(size)) return;
+    for (const SizeBound& bound : bounds) {
+      if (bound.size == size) return;
+    }
+    bounds.push_back({size, least, std::string(node.op.name) + ": " + what + at(node.line)});
+  }
+
+  // Whether a call knows it from the inputs.
+  bool is_known(const Dim& dim) const {
+    bool known = true;
+    dim.visit_variables(
+        [&](const DimAtomRef& atom) { known = known && plan_.slots.contains(atom->identity); });
+    return known;
+  }
+
+  FunctionPlan& plan_;
+  const Graph& graph_;
+  std::set<const DimAtom*> seen_;
+};
+
 // Expresses every constraint by the inputs' sizes. Other variables are those of givens, which
 // unification has replaced or made the representatives of an input's.
 void resolve_sizes(FunctionPlan& plan, const Graph& graph, const Values& values) {
@@ -207,8 +333,7 @@ void resolve_sizes(FunctionPlan& plan, const Graph& graph, const Values& values)
     }
     if (!is_bound(c.left) || !is_bound(c.right)) {
       throw ValueError("function: " + c.message + ": " +
-                       (is_bound(c.left) ? c.right : c.left).to_string() +
-                       " is not the size of any input's axis" + at(plan.line));
+                       why_unknown(plan, is_bound(c.left) ? c.right : c.left) + at(plan.line));
     }
     (c.is_count ? counts : resolved).push_back(std::move(c));
   }
@@ -220,8 +345,8 @@ void resolve_sizes(FunctionPlan& plan, const Graph& graph, const Values& values)
       for (const Dim& dim : *dims) {
         if (is_bound(dim)) continue;
         throw ValueError("function: the size " + dim.to_string() + " of " +
-                         std::string(data.op->name) + at(data.line) +
-                         " is not the size of any input's axis" + at(plan.line));
+                         std::string(data.op->name) + at(data.line) + ": " +
+                         why_unknown(plan, dim) + at(plan.line));
       }
     }
   }
@@ -242,7 +367,7 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   std::vector<Tensor> roots = outputs;
   for (const Update& update : options.updates) roots.push_back(update.value);
   std::vector<SizeConstraint> given_sizes;
-  roots = with_givens(roots, options.givens, line, given_sizes);
+  roots = with_givens(roots, options, line, given_sizes);
   const Values values = sizes_given_by_values(roots);
   check_reached(roots, inputs, values, options, line);
   const std::vector<Tensor> results(roots.begin(),
@@ -257,6 +382,7 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
   constraints = graph->constraints;
   resolve_sizes(*this, *graph, values);
+  BoundCollector(*this, *graph).collect(roots);
 }
 
 std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) const {
@@ -268,7 +394,7 @@ std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) co
     }
     const auto it = slots.find(atom->identity);
     if (it == slots.end()) {
-      throw ValueError("function: the size " + atom->name + " is not the size of any input's axis" +
+      throw ValueError("function: " + why_unknown(*this, Dim::from_terms({{1, {atom}}})) +
                        at(line));
     }
     result.push_back(it->second);
@@ -331,10 +457,6 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
 FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
                            FunctionOptions options, SourceLine line)
     : parts_(on_deep_stack([&] { return make_parts(inputs, outputs, options, line); })) {}
-
-void refuse_moved_from() {
-  throw ValueError("function: this Function was moved from: another one has its code now");
-}
 
 FunctionCore::~FunctionCore() = default;
 FunctionCore::Parts::~Parts() { delete spare.load(); }

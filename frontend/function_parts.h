@@ -26,6 +26,13 @@ struct AxisRule {
   Dim dim;
 };
 
+// A size that a call must find at least that large.
+struct SizeBound {
+  Dim size;
+  std::int64_t least = 0;
+  std::string message;  // "broadcast: axis 0 has a negative size  [model.cpp:3]"
+};
+
 // What a call needs apart from the Arrays: kept between calls, one per call in progress.
 struct CallFrame {
   std::vector<std::int64_t> raw_sizes;  // the inputs' size variables, by slot
@@ -49,7 +56,11 @@ struct FunctionPlan {
   std::map<std::uint64_t, int> slots;        // of the inputs' size variables
   std::vector<int> value_slots;              // by input: the slot that its value fills, or -1
   std::vector<DimAtomRef> slot_variables;    // by slot: the variable as the inputs' types have it
-  std::vector<SizeConstraint> constraints;   // not settled when the graph was built
+  // Not settled when the graph was built, in the order of their checks: what sizes are divided by,
+  // sizes that must be equal, sizes that may come out negative.
+  std::vector<SizeBound> divisors;
+  std::vector<SizeConstraint> constraints;
+  std::vector<SizeBound> extents;
 
   // Checks what the user asks for and plans the sizes; the graph of it is put into `graph`.
   FunctionPlan(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
@@ -80,6 +91,8 @@ struct FunctionCore::Parts : FunctionPlan {
   // The value of an input that is a number of steps.
   void bind_value(std::size_t input, const void* value, CallFrame& frame) const;
   void prepare(CallFrame& frame) const;
+  void check_bounds(const std::vector<SizeBound>& bounds, const CallFrame& frame,
+                    std::int64_t workers) const;
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;
   void run(CallFrame& frame) const;

@@ -18,7 +18,20 @@ class ScanBuilder {
         line_(line),
         name_(options.name.empty() ? "scan" : "scan " + options.name) {}
 
-  std::vector<Tensor> run(const StepFunction& step, int arity) {
+  std::vector<Tensor> stacks(const StepFunction& step, int arity) {
+    return stacks(step_outputs(step, arity));
+  }
+
+  Tensor last(const StepFunction& step, int arity) {
+    step_outputs(step, arity);
+    if (loop_.states.empty()) fail<ValueError>("a fold starts from an initial value");
+    const LineScope scope(line_);
+    const LoopResult wanted{loop_.states[0].parameter, Collect::last};
+    return make_loop(loop_, std::span(&wanted, 1)).front();
+  }
+
+ private:
+  std::vector<Tensor> step_outputs(const StepFunction& step, int arity) {
     check_options();
     loop_.truncate = options_.truncate_gradient;
     loop_.name = name_;
@@ -31,13 +44,13 @@ class ScanBuilder {
       fail<ValueError>("the step takes " + std::to_string(arity) + " arguments, it gets " +
                        std::to_string(arguments_.size()) + ": " + describe_arguments());
     }
-    std::vector<Tensor> outputs = step(arguments_);
+    scope_.emplace(name_, line_, state_types());
+    const std::vector<Tensor> outputs = tensors(step(arguments_));
     check_outputs(outputs);
     if (options_.strict) check_strict(outputs);
-    return results(outputs);
+    return outputs;
   }
 
- private:
   template <class E>
   [[noreturn]] void fail(const std::string& what) const {
     throw E(name_ + ": " + what + "  [" + to_string(line_) + "]");
@@ -47,7 +60,7 @@ class ScanBuilder {
     for (std::size_t k = 0; k < options_.sequences.size(); ++k) {
       const Sequence& sequence = options_.sequences[k];
       const std::string which = "sequence " + std::to_string(k);
-      if (!sequence.rows) fail<ValueError>(which + " is empty");
+      if (!sequence.rows) fail<ValueError>(which + " is an empty Tensor");
       if (sequence.rows.rank() == 0) {
         fail<ShapeError>(which + ", " + sequence.rows.name() + ", is " +
                          to_string(sequence.rows.type()) + ": it has no axis to take rows of");
@@ -56,7 +69,10 @@ class ScanBuilder {
     }
     for (std::size_t k = 0; k < options_.outputs_info.size(); ++k) {
       const State& state = options_.outputs_info[k];
-      if (!state.initial) continue;
+      if (!state.is_read_back) continue;
+      if (!state.initial) {
+        fail<ValueError>("the initial value of state " + std::to_string(k) + " is an empty Tensor");
+      }
       const std::string which = "state " + std::to_string(k) + ", " + state.initial.name();
       if (state.taps.empty()) fail<ValueError>(which + ", has no taps");
       for (const int tap : state.taps) {
@@ -69,7 +85,7 @@ class ScanBuilder {
     }
     for (std::size_t k = 0; k < options_.non_sequences.size(); ++k) {
       if (!options_.non_sequences[k]) {
-        fail<ValueError>("non-sequence " + std::to_string(k) + " is empty");
+        fail<ValueError>("non-sequence " + std::to_string(k) + " is an empty Tensor");
       }
     }
     if (options_.truncate_gradient < -1) {
@@ -122,7 +138,8 @@ class ScanBuilder {
       return;
     }
     const Steps& asked = *options_.n_steps;
-    loop_.count = asked.tensor() ? count_of_steps(asked.tensor(), line_) : asked.dim();
+    if (asked.is_tensor() && !asked.tensor()) fail<ValueError>("n_steps is an empty Tensor");
+    loop_.count = asked.is_tensor() ? count_of_steps(asked.tensor(), line_) : asked.dim();
     if (loop_.count.is_constant() && loop_.count.constant() < 0) {
       fail<ValueError>("n_steps is " + loop_.count.to_string());
     }
@@ -133,8 +150,8 @@ class ScanBuilder {
     }
   }
 
-  Tensor parameter(const std::string& name, TensorType type) {
-    arguments_.push_back(make_input(name, std::move(type), line_));
+  Tensor row(const std::string& name, TensorType type) {
+    arguments_.push_back(make_input(name, std::move(type), line_, InputRole::row));
     return arguments_.back();
   }
 
@@ -146,10 +163,11 @@ class ScanBuilder {
       type.shape.erase(type.shape.begin());
       for (const int tap : sequence.taps) {
         const Dim ahead = first + tap;
-        const Dim row = options_.go_backwards ? sequence.rows.shape(0) - Dim(1) - ahead : ahead;
-        const Tensor value = parameter(
-            sequence.rows.name() + (tap == 0 ? "" : "[" + std::to_string(tap) + "]"), type);
-        loop_.rows.push_back({value, sequence.rows, row, options_.go_backwards ? -1 : 1});
+        const Dim first_row =
+            options_.go_backwards ? sequence.rows.shape(0) - Dim(1) - ahead : ahead;
+        const Tensor value =
+            row(sequence.rows.name() + (tap == 0 ? "" : "[" + std::to_string(tap) + "]"), type);
+        loop_.rows.push_back({value, sequence.rows, first_row, options_.go_backwards ? -1 : 1});
       }
     }
   }
@@ -159,7 +177,7 @@ class ScanBuilder {
     const LineScope scope(line_);
     for (const State& state : options_.outputs_info) {
       first_.push_back(loop_.states.size());
-      if (!state.initial) continue;
+      if (!state.is_read_back) continue;
       TensorType type = state.initial.type();
       Tensor rows;
       if (has_rows(state)) {
@@ -172,7 +190,7 @@ class ScanBuilder {
         const std::string name =
             state_name(state) + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
         const Tensor initial = rows ? rows[lags(state) - lag] : state.initial;
-        loop_.states.push_back({make_input(name, type, line_), initial, {}});
+        loop_.states.push_back({make_input(name, type, line_, InputRole::state), initial, {}});
       }
       for (const int tap : state.taps) {
         arguments_.push_back(
@@ -197,16 +215,41 @@ class ScanBuilder {
     return text;
   }
 
-  void check_outputs(std::vector<Tensor>& outputs) {
+  std::vector<StepScope::State> state_types() const {
+    std::vector<StepScope::State> result;
+    for (std::size_t k = 0; k < options_.outputs_info.size(); ++k) {
+      if (!options_.outputs_info[k].is_read_back) continue;
+      const Tensor& parameter = loop_.states[first_[k]].parameter;
+      result.push_back(
+          {"state " + std::to_string(k) + ", " + parameter.name() + ",", parameter.type()});
+    }
+    return result;
+  }
+
+  // What the step has returned; a number takes the dtype of its state.
+  std::vector<Tensor> tensors(const std::vector<Operand>& outputs) const {
     const auto& states = options_.outputs_info;
     if (outputs.empty()) fail<ValueError>("the step returns no outputs");
     if (!states.empty() && outputs.size() != states.size()) {
       fail<ValueError>("the step returns " + std::to_string(outputs.size()) +
                        " outputs, outputs_info has " + std::to_string(states.size()));
     }
+    std::vector<Tensor> result;
     for (std::size_t k = 0; k < outputs.size(); ++k) {
-      if (!outputs[k]) fail<ValueError>("output " + std::to_string(k) + " of the step is empty");
-      if (k >= states.size() || !states[k].initial) continue;
+      if (outputs[k].is_empty()) {
+        fail<ValueError>("output " + std::to_string(k) + " of the step is an empty Tensor");
+      }
+      const bool is_state = k < states.size() && states[k].is_read_back;
+      result.push_back(is_state ? outputs[k].tensor(states[k].initial.dtype())
+                                : outputs[k].tensor());
+    }
+    return result;
+  }
+
+  void check_outputs(const std::vector<Tensor>& outputs) {
+    const auto& states = options_.outputs_info;
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (k >= states.size() || !states[k].is_read_back) continue;
       LoopState& state = loop_.states[first_[k]];
       const TensorType& outside = state.parameter.type();
       const TensorType& inside = outputs[k].type();
@@ -251,15 +294,47 @@ class ScanBuilder {
     }
   }
 
-  std::vector<Tensor> results(const std::vector<Tensor>& outputs) {
+  std::vector<Tensor> stacks(const std::vector<Tensor>& outputs) {
     const LineScope scope(line_);
     std::vector<LoopResult> wanted;
-    for (const Tensor& output : outputs) wanted.push_back({output, Collect::stack});
-    std::vector<Tensor> stacks = make_loop(loop_, wanted);
-    if (loop_.truncate >= 0) {
-      for (Tensor& stack : stacks) stack = cut_off(stack);
+    const std::vector<bool> unread = unread_states(outputs);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      wanted.push_back({unread[k] ? of_its_state(k, outputs[k]) : outputs[k], Collect::stack});
     }
-    return stacks;
+    std::vector<Tensor> result = make_loop(loop_, wanted);
+    if (loop_.truncate >= 0) {
+      for (Tensor& stack : result) stack = cut_off(stack);
+    }
+    return result;
+  }
+
+  // By output: whether it is a state that no step reads. Such a one takes no part in the loop,
+  // which would check its type.
+  std::vector<bool> unread_states(const std::vector<Tensor>& outputs) const {
+    const std::vector<Tensor> order = topological_order(outputs);
+    std::vector<bool> result(outputs.size(), false);
+    for (std::size_t k = 0; k < first_.size(); ++k) {
+      const State& state = options_.outputs_info[k];
+      if (!state.is_read_back) continue;
+      result[k] = std::none_of(order.begin(), order.end(), [&](const Tensor& tensor) {
+        for (int lag = 0; lag < lags(state); ++lag) {
+          if (same(tensor, loop_.states[first_[k] + static_cast<std::size_t>(lag)].parameter)) {
+            return true;
+          }
+        }
+        return false;
+      });
+    }
+    return result;
+  }
+
+  // The output at the type of its state: where sizes are free, the call checks them.
+  Tensor of_its_state(std::size_t k, const Tensor& output) const {
+    const Dims& shape = loop_.states[first_[k]].parameter.shape();
+    for (const Dim& size : output.shape()) {
+      if (size.is_constant(1)) return reshape(output, shape);  // which a broadcast would repeat
+    }
+    return ops::broadcast_axes(output, shape, ops::axes_from(0, output.rank()));
   }
 
   // The gradient stops at the steps before the last ones, whether their work is done in the loop or
@@ -277,13 +352,18 @@ class ScanBuilder {
   LoopDefinition loop_;
   std::vector<Tensor> arguments_;
   std::vector<std::size_t> first_;  // by output: where its states begin in loop_.states
+  std::optional<StepScope> scope_;  // from the step on
 };
 
 }  // namespace
 
 std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
                          SourceLine line) {
-  return ScanBuilder(options, line).run(step, arity);
+  return ScanBuilder(options, line).stacks(step, arity);
+}
+
+Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line) {
+  return ScanBuilder(options, line).last(step, arity);
 }
 
 }  // namespace kroton::detail

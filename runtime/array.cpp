@@ -222,12 +222,20 @@ Array Array::arange(double start, double stop, double step, DType dtype) {
 
 Array Array::arange(double stop, DType dtype) { return arange(0, stop, 1, dtype); }
 
-Array Array::from_bytes(const void* values, std::int64_t count, const Shape& shape, DType dtype) {
+namespace {
+
+void check_count(const Shape& shape, std::int64_t count) {
   if (shape.element_count() != count) {
     throw ShapeError("from: shape " + to_string(shape) + " has " +
                      std::to_string(shape.element_count()) + " elements, got " +
                      std::to_string(count) + " values");
   }
+}
+
+}  // namespace
+
+Array Array::from_bytes(const void* values, std::int64_t count, const Shape& shape, DType dtype) {
+  check_count(shape, count);
   Array array = empty(shape, dtype);
   if (count != 0) {
     std::memcpy(array.data_, values, static_cast<std::size_t>(array.nbytes()));
@@ -235,13 +243,60 @@ Array Array::from_bytes(const void* values, std::int64_t count, const Shape& sha
   return array;
 }
 
-Array Array::from(const std::vector<bool>& values) {
+Array Array::from_bits(const std::vector<bool>& values, const Shape& shape) {
+  const std::vector<unsigned char> bytes(values.begin(), values.end());
+  return from_bytes(bytes.data(), static_cast<std::int64_t>(bytes.size()), shape, boolean);
+}
+
+namespace {
+
+DType largest_dtype(std::initializer_list<detail::ListedNumber> values) {
+  DType dtype = DType::boolean;  // the enumerators stand in the order of promotion
+  for (const detail::ListedNumber& value : values) {
+    dtype = std::max(dtype, value.dtype);
+  }
+  return dtype;
+}
+
+void fill(Array& array, std::int64_t first, std::initializer_list<detail::ListedNumber> values) {
+  visit_dtype(array.dtype(), [&]<class T>(std::type_identity<T>) {
+    T* element = array.data<T>().data() + first;
+    for (const detail::ListedNumber& value : values) {
+      *element++ = checked_element<T>(value, "from");
+    }
+  });
+}
+
+}  // namespace
+
+Array Array::from(std::initializer_list<detail::ListedNumber> values) {
   return from(values, Shape{static_cast<std::int64_t>(values.size())});
 }
 
-Array Array::from(const std::vector<bool>& values, const Shape& shape) {
-  const std::vector<unsigned char> bytes(values.begin(), values.end());
-  return from_bytes(bytes.data(), static_cast<std::int64_t>(bytes.size()), shape, boolean);
+Array Array::from(std::initializer_list<detail::ListedNumber> values, const Shape& shape) {
+  check_count(shape, static_cast<std::int64_t>(values.size()));
+  Array array = empty(shape, largest_dtype(values));
+  fill(array, 0, values);
+  return array;
+}
+
+Array Array::from(std::initializer_list<std::initializer_list<detail::ListedNumber>> rows) {
+  const std::size_t columns = rows.size() == 0 ? 0 : rows.begin()->size();
+  DType dtype = DType::boolean;
+  for (const auto& row : rows) {
+    if (row.size() != columns) {
+      fail_ragged(static_cast<std::size_t>(&row - rows.begin()), row.size(), columns);
+    }
+    dtype = std::max(dtype, largest_dtype(row));
+  }
+  Array array =
+      empty({static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns)}, dtype);
+  std::int64_t first = 0;
+  for (const auto& row : rows) {
+    fill(array, first, row);
+    first += static_cast<std::int64_t>(columns);
+  }
+  return array;
 }
 
 Array Array::view_of(void* data, DType dtype, const Shape& shape, bool read_only) {
@@ -343,6 +398,117 @@ Array Array::reshape(const Shape& shape) const {
     fail();
   }
   return result;
+}
+
+namespace {
+
+// `index` counted from the start.
+std::int64_t counted(std::int64_t index, int axis, std::int64_t size) {
+  if (index < -size || index >= size) {
+    throw ValueError("index: index " + std::to_string(index) + " is out of range for axis " +
+                     std::to_string(axis) + ", whose size is " + std::to_string(size));
+  }
+  return index < 0 ? index + size : index;
+}
+
+}  // namespace
+
+Array Array::element(std::span<const std::int64_t> indices) const {
+  if (indices.size() != static_cast<std::size_t>(rank())) {
+    throw ShapeError("index: there are " + std::to_string(indices.size()) +
+                     " indices, the array is " + std::string(name_of(dtype_)) + " " +
+                     to_string(shape_));
+  }
+  const Shape by_axis = strides();
+  std::int64_t offset = 0;
+  for (int axis = 0; axis < rank(); ++axis) {
+    offset += counted(indices[static_cast<std::size_t>(axis)], axis, shape_[axis]) * by_axis[axis];
+  }
+  Array result = *this;  // which keeps the memory
+  result.data_ += offset * size_of(dtype_);
+  result.size_ = 1;
+  result.shape_ = Shape();
+  result.row_major_ = true;
+  return result;
+}
+
+Array Array::row(std::int64_t i) const {
+  if (rank() == 0) {
+    throw ShapeError("row: the array is a scalar, " + std::string(name_of(dtype_)) + " ()");
+  }
+  const Shape by_axis = strides();
+  const std::int64_t offset = counted(i, 0, shape_[0]) * by_axis[0] * size_of(dtype_);
+  Array result = *this;
+  result.data_ += offset;
+  result.size_ = size_ / shape_[0];
+  result.shape_ = Shape(std::span(shape_.begin() + 1, shape_.end()));
+  if (!row_major_) {
+    const Shape inner(std::span(by_axis.begin() + 1, by_axis.end()));
+    result.row_major_ = result.size_ == 0 || visits_in_order(result.shape_, inner);
+    if (!result.row_major_) {
+      // Such a view owns its strides, not the memory.
+      result = view_of(result.data_, dtype_, result.shape_, inner, read_only_);
+    }
+  }
+  return result;
+}
+
+void Array::assign(const Array& values) {
+  check_writable();
+  const std::string mismatch = "assign: the array is " + std::string(name_of(dtype_)) + " " +
+                               to_string(shape_) + ", the values are " +
+                               std::string(name_of(values.dtype_)) + " " + to_string(values.shape_);
+  if (dtype_ != values.dtype_) {
+    throw TypeError(mismatch);
+  }
+  if (!(shape_ == values.shape_)) {
+    throw ShapeError(mismatch);
+  }
+  if (size_ == 0) {
+    return;
+  }
+  const Array source = values.contiguous();
+  if (row_major_) {
+    std::memmove(data_, source.data_, static_cast<std::size_t>(nbytes()));
+    return;
+  }
+  // A view of which neighbours lie apart: row by row, where rows are views of the rank below.
+  for (std::int64_t i = 0; i < shape_[0]; ++i) {
+    row(i).assign(source.row(i));
+  }
+}
+
+void detail::fail_element(std::size_t k, std::size_t size) {
+  throw ValueError("data: element " + std::to_string(k) + " of " + std::to_string(size));
+}
+
+Entry::operator double() const {
+  const double value = array_.item<double>();
+  // 2^63 is the first double above int64.
+  if (array_.dtype() == DType::i64 &&
+      (value == 0x1p63 || static_cast<std::int64_t>(value) != array_.item<std::int64_t>())) {
+    throw ValueError("index: the element " + std::to_string(array_.item<std::int64_t>()) +
+                     " is no double; read it with item<std::int64_t>()");
+  }
+  return value;
+}
+
+void Entry::set(detail::Number value) {
+  visit_dtype(array_.dtype(), [&]<class T>(std::type_identity<T>) {
+    array_.data<T>()[0] = checked_element<T>(value, "index");
+  });
+}
+
+void Entry::set_from(const Entry& value) {
+  if (value.dtype() == DType::i64) {
+    set(value.item<std::int64_t>());
+  } else {
+    set(value.item<double>());
+  }
+}
+
+std::ostream& operator<<(std::ostream& stream, const Entry& entry) {
+  return stream << entry.array_;
 }
 
 double Array::item_as_double() const {

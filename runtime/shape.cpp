@@ -1,10 +1,19 @@
 #include <kroton/shape.h>
 
+#include <string_view>
+
 namespace kroton {
 
-void Shape::fail_rank(std::size_t count) {
-  throw ValueError("shape: at most " + std::to_string(max_rank) + " dimensions, got " +
-                   std::to_string(count));
+void Shape::fail_rank(std::size_t count, const std::source_location& at) {
+  const std::string_view file = at.file_name();
+  throw ValueError("shape: expected at most " + std::to_string(max_rank) + " axes, got " +
+                   std::to_string(count) + "  [" + std::string(file.substr(file.rfind('/') + 1)) +
+                   ":" + std::to_string(at.line()) + "]");
+}
+
+void Shape::fail_axis(int axis) const {
+  throw ValueError("shape: axis " + std::to_string(axis) + " is out of range for " +
+                   to_string(*this) + ", which has rank " + std::to_string(rank_));
 }
 
 void Shape::fail_count() const {

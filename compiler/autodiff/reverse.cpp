@@ -14,8 +14,6 @@ namespace {
 
 using NodeSet = std::unordered_set<const Node*>;
 
-std::string place(const Tensor& tensor) { return "  [" + to_string(tensor.line()) + "]"; }
-
 std::string described(const Tensor& tensor) {
   return tensor.name() + " is " + to_string(tensor.type());
 }
@@ -35,21 +33,35 @@ Tensor zeros_of(const Tensor& wrt) {
   return zeros_like(wrt);
 }
 
-void check_wrt(const char* op, const std::vector<Tensor>& wrt) {
+// Errors name the line of the user's call, not that of an expression.
+std::string place(const SourceLine& line) {
+  return "  [" + to_string(LineScope::current().value_or(line)) + "]";
+}
+
+void check_given(const char* op, const char* what, const Tensor& tensor, const SourceLine& line) {
+  if (tensor) return;
+  throw ValueError(std::string(op) + ": " + what +
+                   " is an empty Tensor: no expression has been assigned to it" + place(line));
+}
+
+void check_wrt(const char* op, const std::vector<Tensor>& wrt, const SourceLine& line) {
   for (const Tensor& tensor : wrt) {
-    if (!tensor) throw ValueError(std::string(op) + ": wrt is an empty Tensor");
+    check_given(op, "wrt", tensor, line);
     if (!is_float(tensor.dtype())) {
       throw TypeError(std::string(op) + ": expected a floating wrt: " + described(tensor) +
-                      place(tensor));
+                      place(line));
     }
   }
 }
 
 // A given cotangent has the type of its expression, as far as sizes are known.
-void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotangent) {
+void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotangent,
+                     const SourceLine& line) {
+  check_given(op, "an expression", tensor, line);
+  check_given(op, "a cotangent", cotangent, line);
   const std::string mismatch = std::string(op) + ": expected a cotangent of the type of " +
                                described(tensor) + ", got " + to_string(cotangent.type()) +
-                               place(tensor);
+                               place(line);
   if (!is_float(tensor.dtype()) || tensor.dtype() != cotangent.dtype()) throw TypeError(mismatch);
   bool fits = tensor.rank() == cotangent.rank();
   for (int axis = 0; fits && axis < tensor.rank(); ++axis) {
@@ -59,12 +71,12 @@ void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotange
   if (!fits) throw ShapeError(mismatch);
 }
 
-void check_cost(const Tensor& cost) {
+void check_cost(const Tensor& cost, const SourceLine& line) {
   if (!is_float(cost.dtype())) {
-    throw TypeError("grad: expected a floating cost: " + described(cost) + place(cost));
+    throw TypeError("grad: expected a floating cost: " + described(cost) + place(line));
   }
   if (cost.rank() != 0) {
-    throw ShapeError("grad: expected a scalar cost: " + described(cost) + place(cost));
+    throw ShapeError("grad: expected a scalar cost: " + described(cost) + place(line));
   }
 }
 
@@ -143,17 +155,21 @@ std::vector<Tensor> or_zeros(std::vector<Tensor> gradients, const std::vector<Te
 }  // namespace
 
 static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tensor>& wrt,
-                                     const GradOptions& options) {
-  check_wrt("grad", wrt);
+                                     const GradOptions& options, SourceLine line) {
+  check_wrt("grad", wrt, line);
+  for (const Tensor& tensor : options.consider_constant) {
+    check_given("grad", "a constant", tensor, line);
+  }
   if (cost) {
-    check_cost(cost);
+    check_cost(cost, line);
   } else if (options.known_grads.empty()) {
-    throw ValueError("grad: the cost is an empty Tensor, and there are no known gradients");
+    throw ValueError("grad: the cost is an empty Tensor, and there are no known gradients" +
+                     place(line));
   }
   std::vector<Tensor> roots;
   if (cost) roots.push_back(cost);
   for (const auto& [tensor, cotangent] : options.known_grads) {
-    check_cotangent("grad", tensor, cotangent);
+    check_cotangent("grad", tensor, cotangent, line);
     roots.push_back(tensor);
   }
   if (!options.allow_unused) {
@@ -161,7 +177,7 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
     for (const Tensor& tensor : wrt) {
       if (reached.contains(&tensor.node())) continue;
       throw ValueError("grad: the cost does not depend on " + tensor.name() + ", " +
-                       to_string(tensor.type()) + place(cost ? cost : tensor));
+                       to_string(tensor.type()) + place(line));
     }
   }
 
@@ -171,34 +187,37 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
   return or_zeros(gradients.of(wrt), wrt);
 }
 
-std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
+std::vector<Tensor> grad(const Operand& given_cost, const std::vector<Tensor>& wrt,
                          const GradOptions& options) {
-  return on_deep_stack([&] { return gradients(cost, wrt, options); });
+  const SourceLine line = given_cost.line();
+  const Tensor cost = given_cost.is_empty() ? Tensor() : given_cost.tensor();
+  return on_deep_stack([&] { return gradients(cost, wrt, options, line); });
 }
 
-Tensor grad(const Tensor& cost, const Tensor& wrt, const GradOptions& options) {
+Tensor grad(const Operand& cost, const Tensor& wrt, const GradOptions& options) {
   return grad(cost, std::vector<Tensor>{wrt}, options).front();
 }
 
 static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
                                     const std::vector<Tensor>& wrt,
-                                    const std::vector<Tensor>& cotangents) {
-  check_wrt("vjp", wrt);
+                                    const std::vector<Tensor>& cotangents, SourceLine line) {
+  check_wrt("vjp", wrt, line);
   if (outputs.size() != cotangents.size()) {
     throw ValueError("vjp: expected one cotangent for each of " + std::to_string(outputs.size()) +
-                     " outputs, got " + std::to_string(cotangents.size()));
+                     " outputs, got " + std::to_string(cotangents.size()) + place(line));
   }
   Cotangents seeds;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    check_cotangent("vjp", outputs[k], cotangents[k]);
+    check_cotangent("vjp", outputs[k], cotangents[k], line);
     seeds.emplace_back(outputs[k], cotangents[k]);
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
 }
 
 std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
-                        const std::vector<Tensor>& cotangents) {
-  return on_deep_stack([&] { return products(outputs, wrt, cotangents); });
+                        const std::vector<Tensor>& cotangents, const std::source_location& at) {
+  const SourceLine line{at.file_name(), at.line()};
+  return on_deep_stack([&] { return products(outputs, wrt, cotangents, line); });
 }
 
 }  // namespace kroton

@@ -1,5 +1,6 @@
 // Canonical polynomials over interned atoms.
 #include <kroton/dim.h>
+#include <kroton/error.h>
 
 #include <algorithm>
 #include <unordered_map>
@@ -77,6 +78,10 @@ Dim Dim::from_terms(std::vector<Term> terms) {
   Dim result;
   result.polynomial_ = std::move(polynomial);
   return result;
+}
+
+void Dim::fail_constant() const {
+  throw ValueError("constant: the size " + to_string() + " is not known before the call");
 }
 
 std::vector<Dim::Term> Dim::terms() const {

@@ -1,5 +1,6 @@
 // Floor division, minimum and maximum of sizes, and what is known of their order.
 #include <kroton/error.h>
+#include <kroton/tensor.h>
 
 #include <algorithm>
 #include <numeric>
@@ -209,10 +210,11 @@ Dim value_of_input(const std::string& name, std::uint64_t identity) {
       intern_atom(DimAtom::Kind::value, name, {Dim(static_cast<std::int64_t>(identity))}));
 }
 
-Dim floor_div(const Dim& a, const Dim& b) {
+Dim floor_div(const Dim& a, const Dim& b, const std::source_location& at) {
   if (b.is_constant() && b.constant() <= 0) {
+    const SourceLine line = LineScope::current().value_or(SourceLine{at.file_name(), at.line()});
     throw ValueError("floor_div: expected a positive divisor of the size " + a.to_string() +
-                     ", got " + b.to_string());
+                     ", got " + b.to_string() + "  [" + to_string(line) + "]");
   }
   if (a.is_constant() && b.is_constant()) {
     return floor_divide(a.constant(), b.constant());
@@ -231,13 +233,13 @@ Dim floor_div(const Dim& a, const Dim& b) {
   return quotient + operation(DimAtom::Kind::floor_div, rest, b);
 }
 
-Dim ceil_div(const Dim& a, const Dim& b) {
+Dim ceil_div(const Dim& a, const Dim& b, const std::source_location& at) {
   if (!b.is_constant()) {
     if (const std::optional<Dim> exact = divide_exactly(a, b)) {
       return *exact;
     }
   }
-  return floor_div(a + b - 1, b);
+  return floor_div(a + b - 1, b, at);
 }
 
 Dim minimum(const Dim& a, const Dim& b) {

@@ -172,6 +172,32 @@ bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<con
 
 }  // namespace
 
+namespace {
+
+// What the user has called that builds a node of this op.
+std::string user_function(const OpRecord& op) {
+  const std::string_view function = LineScope::function();
+  return std::string(function.empty() ? op.name : function);
+}
+
+// No op makes a type that no array has.
+void check_sizes(const OpRecord& op, const TensorType& type, SourceLine line) {
+  const auto fail = [&](const std::string& what) {
+    throw ShapeError(user_function(op) + ": " + what + "  [" + to_string(line) + "]");
+  };
+  if (type.rank() > Shape::max_rank) {
+    fail("the result " + to_string(type) + " has " + std::to_string(type.rank()) +
+         " axes, at most " + std::to_string(Shape::max_rank) + " are possible");
+  }
+  for (const Dim& size : type.shape) {
+    if (size.is_constant() && size.constant() < 0) {
+      fail("a size is negative in " + to_string(type.shape));
+    }
+  }
+}
+
+}  // namespace
+
 bool Attributes::operator==(const Attributes& other) const {
   // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
   return axes == other.axes && dims == other.dims && integers == other.integers &&
@@ -225,11 +251,12 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
         "expected " + std::to_string(op.arity) + " inputs, got " + std::to_string(inputs.size()),
         line);
   }
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    if (!inputs[k]) {
-      throw ValueError(std::string(op.name) + ": input " + std::to_string(k) +
-                       " is an empty Tensor  [" + to_string(line) + "]");
-    }
+  for (const Tensor& input : inputs) {
+    if (input) continue;
+    throw ValueError(user_function(op) +
+                     ": a Tensor is empty: no expression has been assigned to "
+                     "it  [" +
+                     to_string(line) + "]");
   }
   const std::size_t attributes_hash = attributes.hash();
   const std::size_t hash = hash_of(op, inputs, attributes_hash);
@@ -240,6 +267,7 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
   thread_local Recent<TensorType> types;
   thread_local Recent<Attributes> attributes_of_nodes;
   TensorType type = op.infer(context);
+  check_sizes(op, type, line);
   const std::size_t type_hash = hash_of(type);
   auto shared_type = types.share(std::move(type), type_hash);
   auto shared_attributes = attributes_of_nodes.share(std::move(attributes), attributes_hash);

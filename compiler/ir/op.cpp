@@ -22,13 +22,40 @@ void TypeContext::fail_type(const std::string& what) const {
                   "  [" + to_string(line_) + "]");
 }
 
+namespace {
+thread_local const StepScope* step_scope = nullptr;
+}  // namespace
+
+StepScope::StepScope(std::string scan, SourceLine line, std::vector<State> states)
+    : scan_(std::move(scan) + "  [" + to_string(line) + "]"),
+      states_(std::move(states)),
+      outer_(step_scope) {
+  step_scope = this;
+}
+
+StepScope::~StepScope() { step_scope = outer_; }
+
+std::string StepScope::where(const Dim& a, const Dim& b) {
+  for (const StepScope* scope = step_scope; scope != nullptr; scope = scope->outer_) {
+    for (const State& state : scope->states_) {
+      for (const Dim& size : state.type.shape) {
+        if (!(size == a) && !(size == b)) continue;
+        return ", in " + scope->scan_ + ", where " + state.name + " is " + to_string(state.type);
+      }
+    }
+  }
+  return "";
+}
+
 Dim TypeContext::equal(const Dim& a, const Dim& b, const std::string& what) {
   const Dim difference = a - b;
   if (difference.is_constant(0)) return a;
   if (difference.is_constant()) fail_shape(what);  // n and n + 1 are never equal either
+  const std::string where = StepScope::where(a, b);
   constraints_.push_back({a, b,
                           std::string(op_.name) + ": " + what + ": " + a.to_string() + " and " +
-                              b.to_string() + "  [" + to_string(line_) + "]"});
+                              b.to_string() + (where.empty() ? "" : ": " + describe_inputs()) +
+                              "  [" + to_string(line_) + "]" + where});
   return b.is_constant() ? b : a;
 }
 

@@ -55,6 +55,27 @@ class TypeContext {
   std::vector<SizeConstraint> constraints_;
 };
 
+// While one lives, the step of a scan is being built: sizes that differ are told with the scan, and
+// with the state that has one of them.
+class StepScope {
+ public:
+  struct State {
+    std::string name;  // "state 0, h"
+    TensorType type;
+  };
+  StepScope(std::string scan, SourceLine line, std::vector<State> states);
+  ~StepScope();
+  StepScope(const StepScope&) = delete;
+  StepScope& operator=(const StepScope&) = delete;
+  // ", in scan  [model.cpp:7], where state 0 is f32 (7,)", if a state has size a or b.
+  static std::string where(const Dim& a, const Dim& b);
+
+ private:
+  const std::string scan_;
+  const std::vector<State> states_;
+  const StepScope* const outer_;
+};
+
 using Index = std::vector<loop::Expr>;  // one i64 expression per axis
 
 // What `at` sees: the node's types and attributes, and its inputs' values at any index.

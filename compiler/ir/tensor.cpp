@@ -15,13 +15,46 @@ std::string to_string(const SourceLine& line) {
 
 // ---- Tensor.
 
-const TensorType& Tensor::type() const { return node_->type; }
+const TensorType& Tensor::type_of(std::string_view asked, const Location& at) const {
+  if (node_ == nullptr) fail_empty(asked, at);
+  return node_->type;
+}
 
-SourceLine Tensor::line() const { return node_->line; }
+const TensorType& Tensor::type(const Location& at) const& { return type_of("type", at); }
 
-std::string Tensor::name() const {
+const Dim& Tensor::shape(int axis, const Location& at) const& {
+  const Dims& sizes = type_of("shape", at).shape;
+  const int rank = static_cast<int>(sizes.size());
+  const int counted = axis < 0 ? axis + rank : axis;
+  if (counted < 0 || counted >= rank) {
+    const SourceLine line = LineScope::current().value_or(SourceLine{at.file_name(), at.line()});
+    throw ValueError("shape: axis " + std::to_string(axis) + " is out of range for rank " +
+                     std::to_string(rank) + ": " + name() + " is " + to_string(type()) + "  [" +
+                     to_string(line) + "]");
+  }
+  return sizes[static_cast<std::size_t>(counted)];
+}
+
+SourceLine Tensor::line(const Location& at) const {
+  if (node_ == nullptr) fail_empty("line", at);
+  return node_->line;
+}
+
+std::string Tensor::name(const Location& at) const {
+  if (node_ == nullptr) fail_empty("name", at);
   const std::string& given = node_->attributes.name;
   return given.empty() ? std::string(node_->op.name) : given;
+}
+
+void Tensor::fail_empty(std::string_view asked, const Location& at) {
+  fail_empty(asked, SourceLine{at.file_name(), at.line()});
+}
+
+void Tensor::fail_empty(std::string_view asked, const SourceLine& line) {
+  const std::string_view function = LineScope::function();
+  throw ValueError(std::string(function.empty() ? asked : function) +
+                   ": a Tensor is empty: no expression has been assigned to it  [" +
+                   to_string(LineScope::current().value_or(line)) + "]");
 }
 
 // ---- Operand.
@@ -34,7 +67,10 @@ Operand::Operand(const Array& constant, const Location& location)
 SourceLine Operand::line() const { return LineScope::current().value_or(line_); }
 
 Tensor Operand::tensor(DType literal_dtype) const {
-  if (tensor_) return tensor_;
+  if (!is_literal_) {
+    if (!tensor_) Tensor::fail_empty("operand", line_);
+    return tensor_;
+  }
   if (!is_floating_literal_) return make_literal(integer_, literal_dtype, line());
   if (!is_float(literal_dtype)) {
     throw TypeError("literal: expected a value of " + std::string(name_of(literal_dtype)) +
@@ -54,11 +90,19 @@ Tensor Operand::tensor() const {
 
 namespace {
 thread_local std::optional<SourceLine> current_line;
+thread_local std::string_view current_function;
 }  // namespace
 
-LineScope::LineScope(SourceLine line) : previous_(current_line) { current_line = line; }
-LineScope::~LineScope() { current_line = previous_; }
+LineScope::LineScope(SourceLine line, std::string_view function) : previous_(current_line) {
+  if (!previous_) current_function = function;
+  current_line = line;
+}
+LineScope::~LineScope() {
+  current_line = previous_;
+  if (!previous_) current_function = {};
+}
 std::optional<SourceLine> LineScope::current() { return current_line; }
+std::string_view LineScope::function() { return current_function; }
 
 // ---- Shared.
 

@@ -1,6 +1,13 @@
+#include <kroton/error.h>
 #include <kroton/type.h>
 
 namespace kroton {
+
+void Dims::fail_axis(std::size_t axis) const {
+  throw ValueError("shape: axis " + std::to_string(static_cast<std::int64_t>(axis)) +
+                   " is out of range for " + to_string(*this) + ", which has rank " +
+                   std::to_string(size()));
+}
 
 Dim element_count(const Dims& shape) {
   Dim count = 1;

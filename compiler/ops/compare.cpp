@@ -21,6 +21,11 @@ loop::Expr binary_at(PointContext& context, const Index& index) {
 }
 
 // Few different values, so that equal ones meet.
+template <Mask (*function)(const Operand&, const Operand&)>
+Tensor tensor_of(const Operand& x, const Operand& y) {
+  return function(x, y);
+}
+
 std::vector<Sample> comparison_samples(Tensor (*function)(const Operand&, const Operand&)) {
   std::vector<Sample> samples = ops::binary_samples({.function = function,
                                                      .low_x = -3,
@@ -72,17 +77,17 @@ std::vector<Sample> where_samples() {
 
 void draw_lt(ops::Draw& d) {
   if (d.one_in(2)) {
-    ops::draw_binary(d, "gt", gt, ops::number);
+    ops::draw_binary(d, "gt", tensor_of<gt>, ops::number);
   } else {
-    ops::draw_binary(d, "lt", lt, ops::number);
+    ops::draw_binary(d, "lt", tensor_of<lt>, ops::number);
   }
 }
 
 void draw_le(ops::Draw& d) {
   if (d.one_in(2)) {
-    ops::draw_binary(d, "ge", ge, ops::number);
+    ops::draw_binary(d, "ge", tensor_of<ge>, ops::number);
   } else {
-    ops::draw_binary(d, "le", le, ops::number);
+    ops::draw_binary(d, "le", tensor_of<le>, ops::number);
   }
 }
 
@@ -109,8 +114,8 @@ constinit const OpRecord eq_op = {
     .at = binary_at<loop::Op::eq>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::equal_to<double>()); },
     .batch = ops::batch_elementwise<eq_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "eq", eq, ops::any_dtype); },
-    .samples = [] { return comparison_samples(eq); }};
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "eq", tensor_of<eq>, ops::any_dtype); },
+    .samples = [] { return comparison_samples(tensor_of<eq>); }};
 
 // z = x != y, any dtype.   Not differentiable.
 constinit const OpRecord ne_op = {
@@ -121,8 +126,8 @@ constinit const OpRecord ne_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<ne_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "ne", ne, ops::any_dtype); },
-    .samples = [] { return comparison_samples(ne); }};
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "ne", tensor_of<ne>, ops::any_dtype); },
+    .samples = [] { return comparison_samples(tensor_of<ne>); }};
 
 // z = x < y, numbers.   Not differentiable.
 constinit const OpRecord lt_op = {
@@ -133,7 +138,7 @@ constinit const OpRecord lt_op = {
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less<double>()); },
     .batch = ops::batch_elementwise<lt_op>,
     .draw = draw_lt,
-    .samples = [] { return comparison_samples(lt); }};
+    .samples = [] { return comparison_samples(tensor_of<lt>); }};
 
 // z = x <= y, numbers.   Not differentiable.
 constinit const OpRecord le_op = {
@@ -144,7 +149,7 @@ constinit const OpRecord le_op = {
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less_equal<double>()); },
     .batch = ops::batch_elementwise<le_op>,
     .draw = draw_le,
-    .samples = [] { return comparison_samples(le); }};
+    .samples = [] { return comparison_samples(tensor_of<le>); }};
 
 // z = x and y, booleans.   Not differentiable.
 constinit const OpRecord logical_and_op = {
@@ -155,8 +160,11 @@ constinit const OpRecord logical_and_op = {
     .at = binary_at<loop::Op::logical_and>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_and<double>()); },
     .batch = ops::batch_elementwise<logical_and_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_and", logical_and, ops::truth); },
-    .samples = [] { return logical_samples(logical_and); }};
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_binary(d, "logical_and", tensor_of<logical_and>, ops::truth);
+        },
+    .samples = [] { return logical_samples(tensor_of<logical_and>); }};
 
 // z = x or y, booleans.   Not differentiable.
 constinit const OpRecord logical_or_op = {
@@ -167,8 +175,9 @@ constinit const OpRecord logical_or_op = {
     .at = binary_at<loop::Op::logical_or>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_or<double>()); },
     .batch = ops::batch_elementwise<logical_or_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_or", logical_or, ops::truth); },
-    .samples = [] { return logical_samples(logical_or); }};
+    .draw =
+        [](ops::Draw& d) { ops::draw_binary(d, "logical_or", tensor_of<logical_or>, ops::truth); },
+    .samples = [] { return logical_samples(tensor_of<logical_or>); }};
 
 // z = x or y, but not both; booleans.   Not differentiable.
 constinit const OpRecord logical_xor_op = {
@@ -179,8 +188,11 @@ constinit const OpRecord logical_xor_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<logical_xor_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_xor", logical_xor, ops::truth); },
-    .samples = [] { return logical_samples(logical_xor); }};
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_binary(d, "logical_xor", tensor_of<logical_xor>, ops::truth);
+        },
+    .samples = [] { return logical_samples(tensor_of<logical_xor>); }};
 
 // y = not x, booleans.   Not differentiable.
 constinit const OpRecord logical_not_op = {
@@ -192,11 +204,18 @@ constinit const OpRecord logical_not_op = {
         },
     .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
     .batch = ops::batch_elementwise<logical_not_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "logical_not", logical_not, ops::truth); },
+    .draw =
+        [](ops::Draw& d) {
+          ops::draw_unary(
+              d, "logical_not", [](const Operand& x) -> Tensor { return logical_not(x); },
+              ops::truth);
+        },
     .samples =
         [] {
           return ops::unary_samples(
-              {.function = logical_not, .dtypes = booleans, .differentiable = false});
+              {.function = [](const Operand& x) -> Tensor { return logical_not(x); },
+               .dtypes = booleans,
+               .differentiable = false});
         }};
 
 // z = x where c, else y; any dtype.   vjp: dx = dz where c, else 0; dy = 0 where c, else dz
@@ -230,34 +249,40 @@ Family compare_family() {
   return family;
 }
 
-Tensor eq(const Operand& x, const Operand& y) { return ops::apply_binary(eq_op, x, y); }
-Tensor ne(const Operand& x, const Operand& y) { return ops::apply_binary(ne_op, x, y); }
-Tensor lt(const Operand& x, const Operand& y) { return ops::apply_binary(lt_op, x, y); }
-Tensor le(const Operand& x, const Operand& y) { return ops::apply_binary(le_op, x, y); }
+Mask eq(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(eq_op, x, y)); }
+Mask ne(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(ne_op, x, y)); }
+Mask lt(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(lt_op, x, y)); }
+Mask le(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(le_op, x, y)); }
 
-Tensor gt(const Operand& x, const Operand& y) {
+Mask gt(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  return ops::apply_binary(lt_op, y, x);
+  return Mask(ops::apply_binary(lt_op, y, x));
 }
 
-Tensor ge(const Operand& x, const Operand& y) {
+Mask ge(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  return ops::apply_binary(le_op, y, x);
+  return Mask(ops::apply_binary(le_op, y, x));
 }
 
-Tensor logical_and(const Operand& x, const Operand& y) {
-  return ops::apply_binary(logical_and_op, x, y);
+Mask logical_and(const Operand& x, const Operand& y) {
+  return Mask(ops::apply_binary(logical_and_op, x, y));
 }
-Tensor logical_or(const Operand& x, const Operand& y) {
-  return ops::apply_binary(logical_or_op, x, y);
+Mask logical_or(const Operand& x, const Operand& y) {
+  return Mask(ops::apply_binary(logical_or_op, x, y));
 }
-Tensor logical_xor(const Operand& x, const Operand& y) {
-  return ops::apply_binary(logical_xor_op, x, y);
-}
-
-Tensor logical_not(const Operand& x) {
+Mask logical_xor(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  return ops::apply(logical_not_op, {x.tensor()});
+  const std::vector<Tensor> operands = ops::promoted(x, y);
+  if (operands[0].dtype() != DType::boolean) {
+    ops::fail_type(logical_xor_op, operands,
+                   "takes booleans only (x to the power of y is pow(x, y))");
+  }
+  return Mask(ops::apply(logical_xor_op, ops::broadcast(logical_xor_op, operands)));
+}
+
+Mask logical_not(const Operand& x) {
+  const LineScope scope(x.line());
+  return Mask(ops::apply(logical_not_op, {x.tensor()}));
 }
 
 Tensor where(const Operand& condition, const Operand& x, const Operand& y) {

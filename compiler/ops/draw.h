@@ -95,6 +95,7 @@ class Draw {
   static std::optional<int> pass(const Argument& a, Operands operands, For<std::optional<int>>);
   static std::vector<Tensor> pass(const Argument& a, Operands operands,
                                   For<const std::vector<Tensor>&>);
+  static KeepDims pass(const Argument& a, Operands, For<KeepDims>) { return std::get<bool>(a); }
   template <class T>
   static T pass(const Argument& a, Operands, For<T>) {
     return std::get<T>(a);
@@ -131,8 +132,8 @@ Call index_call(Slot x, std::vector<Cut> cuts);
 
 using UnaryFunction = Tensor (*)(const Operand&);
 using BinaryFunction = Tensor (*)(const Operand&, const Operand&);
-using ReduceFunction = Tensor (*)(const Operand&, const Axes&, bool);
-using PositionFunction = Tensor (*)(const Operand&, std::optional<int>, bool);
+using ReduceFunction = Tensor (*)(const Operand&, const Axes&, KeepDims);
+using PositionFunction = Tensor (*)(const Operand&, std::optional<int>, KeepDims);
 
 void draw_unary(Draw& d, const char* name, UnaryFunction function, Accept accept);
 // Two tensors that broadcast, a tensor with itself, or with a literal on either side.

@@ -222,7 +222,7 @@ Family elementary_family() {
 namespace {
 
 Tensor elementary(const OpRecord& op, const Operand& x) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   return ops::apply(op, {x.tensor()});
 }
 

@@ -553,7 +553,10 @@ Tensor size_of_dim(const Dim& size, DType dtype, const Operand::Location& locati
   return ops::apply(size_op, {}, std::move(attributes));
 }
 
-Tensor full(const Dims& shape, const Operand& value) { return broadcast_to(value, shape); }
+Tensor full(const Dims& shape, const Operand& value) {
+  const LineScope scope(value.line());
+  return broadcast_to(value, shape);
+}
 
 Tensor zeros(const Dims& shape, DType dtype, const Operand::Location& location) {
   const LineScope scope(line_of(location));

@@ -125,7 +125,7 @@ Tensor index(const Tensor& x, std::span<const IndexItem> items) {
 }
 
 Tensor Tensor::operator[](const Operand& position) const {
-  const LineScope scope(position.line());
+  const LineScope scope(position.line(), "index");
   if (!position.is_literal()) {
     return (*this)(position.tensor());
   }

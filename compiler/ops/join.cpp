@@ -177,9 +177,8 @@ std::vector<Sample> unslice_samples() {
   place({0}, {0}, {3}, {1});
   place({1}, {2}, {3}, {1});
   place({2, 4}, {1, 14}, {3, 17}, {1, -4});
-  ops::add_samples(samples, {{3, 5}}, [](std::span<const Tensor> x) {
-    return pad(x[0], {{1, 0}, {2, 3}});
-  });
+  ops::add_samples(samples, {{3, 5}},
+                   [](std::span<const Tensor> x) { return pad(x[0], {{1, 0}, {2, 3}}); });
   return samples;
 }
 
@@ -273,11 +272,12 @@ Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Locati
     ops::fail_value("stack", "there are no tensors");
   }
   const int position = ops::resolve_axis(axis, tensors[0].rank() + 1, "stack");
+  const OpRecord stack_op{.name = "stack", .arity = -1};
+  const Attributes none;
+  TypeContext context(stack_op, tensors, none, *LineScope::current());
+  ops::equal_shapes(context);
   Tensors inputs;
   for (const Tensor& tensor : tensors) {
-    if (tensor.rank() != tensors[0].rank()) {
-      ops::fail_shape(OpRecord{.name = "stack"}, tensors, "ranks differ");
-    }
     inputs.push_back(expand_dims(tensor, position));
   }
   return concatenate(inputs, position);

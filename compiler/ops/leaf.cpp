@@ -8,6 +8,8 @@
 namespace kroton {
 namespace {
 
+constexpr int role_bits = 2;  // the lowest of an input's identity
+
 // Every leaf carries its type in its attributes.
 TensorType attributes_type(TypeContext& context) {
   return {context.attributes().dtype, context.attributes().dims};
@@ -147,14 +149,18 @@ std::span<const OpRecord* const> leaf_family() {
   return records;
 }
 
-Tensor make_input(std::string name, TensorType type, SourceLine line) {
+Tensor make_input(std::string name, TensorType type, SourceLine line, InputRole role) {
   static std::atomic<std::uint64_t> last{0};
   Attributes attributes;
   attributes.dims = std::move(type.shape);
   attributes.dtype = type.dtype;
   attributes.name = std::move(name);
-  attributes.identity = ++last;
+  attributes.identity = ++last << role_bits | static_cast<std::uint64_t>(role);
   return make_node(input_op, {}, std::move(attributes), line);
+}
+
+InputRole role_of(const Tensor& input) {
+  return static_cast<InputRole>(input.node().attributes.identity & ((1U << role_bits) - 1));
 }
 
 Tensor make_literal(double value, DType dtype, SourceLine line) {

@@ -9,8 +9,12 @@ extern const OpRecord input_op, shared_op, literal_op, constant_op;
 // The records above, in that order.
 std::span<const OpRecord* const> leaf_family();
 
+// What an input stands for: a variable of the user's, or what the step of a loop is called with.
+enum class InputRole : std::uint8_t { variable, row, state };
 // A new input, different from every other.
-Tensor make_input(std::string name, TensorType type, SourceLine line);
+Tensor make_input(std::string name, TensorType type, SourceLine line,
+                  InputRole role = InputRole::variable);
+InputRole role_of(const Tensor& input);
 // A scalar. f32 values are rounded to f32. TypeError when an integer dtype does not hold the value;
 // boolean holds 0 and 1.
 Tensor make_literal(double value, DType dtype, SourceLine line);

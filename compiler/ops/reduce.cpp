@@ -123,7 +123,7 @@ void position_reference(ReferenceContext& c, Beats beats) {
 
 // ---- Samples
 
-using Reduce = Tensor (*)(const Operand&, const Axes&, bool);
+using Reduce = Tensor (*)(const Operand&, const Axes&, KeepDims);
 
 std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dtypes,
                                    bool may_be_empty, bool differentiable = true) {
@@ -153,7 +153,8 @@ std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dt
   return samples;
 }
 
-std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::optional<int>, bool)) {
+std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::optional<int>,
+                                                        KeepDims)) {
   std::vector<Sample> samples;
   const auto along = [&](const ReferenceValue& x, std::optional<int> axis, bool keepdims = false) {
     samples.push_back(
@@ -321,7 +322,7 @@ Tensor reduce(const OpRecord& op, const Tensor& x, const std::vector<int>& axes,
 }
 
 Tensor reduce(const OpRecord& op, const Operand& x, const Axes& axes, bool keepdims) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   const Tensor tensor = x.tensor();
   return reduce(op, tensor, axes.resolve(tensor.rank(), std::string(op.name).c_str()), keepdims);
 }
@@ -333,7 +334,7 @@ Tensor widened(const Operand& x) {
 }
 
 Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, bool keepdims) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   const Tensor tensor = x.tensor();
   if (axis) {
     return reduce(op, tensor, {ops::resolve_axis(*axis, tensor.rank(), op.name)}, keepdims);
@@ -344,17 +345,17 @@ Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, b
 
 }  // namespace
 
-Tensor sum(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor sum(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   return reduce(sum_op, widened(x), axes, keepdims);
 }
 
-Tensor prod(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor prod(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   return reduce(prod_op, widened(x), axes, keepdims);
 }
 
-Tensor mean(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = is_float(x.tensor().dtype()) ? x.tensor() : cast(x, DType::f32);
   Dim count = 1;
@@ -366,36 +367,36 @@ Tensor mean(const Operand& x, const Axes& axes, bool keepdims) {
                              : total / size_of_dim(count, tensor.dtype());
 }
 
-Tensor var(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor var(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   return mean(square(x.tensor() - mean(x, axes, true)), axes, keepdims);
 }
 
-Tensor stddev(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor stddev(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   return sqrt(var(x, axes, keepdims));
 }
 
-Tensor max(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor max(const Operand& x, const Axes& axes, KeepDims keepdims) {
   return reduce(max_op, x, axes, keepdims);
 }
-Tensor min(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor min(const Operand& x, const Axes& axes, KeepDims keepdims) {
   return reduce(min_op, x, axes, keepdims);
 }
-Tensor argmax(const Operand& x, std::optional<int> axis, bool keepdims) {
+Tensor argmax(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   return position(argmax_op, x, axis, keepdims);
 }
-Tensor argmin(const Operand& x, std::optional<int> axis, bool keepdims) {
+Tensor argmin(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   return position(argmin_op, x, axis, keepdims);
 }
-Tensor all(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor all(const Operand& x, const Axes& axes, KeepDims keepdims) {
   return reduce(all_op, x, axes, keepdims);
 }
-Tensor any(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor any(const Operand& x, const Axes& axes, KeepDims keepdims) {
   return reduce(any_op, x, axes, keepdims);
 }
 
-Tensor logsumexp(const Operand& x, const Axes& axes, bool keepdims) {
+Tensor logsumexp(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   const std::vector<int> reduced = axes.resolve(tensor.rank(), "logsumexp");

@@ -255,7 +255,7 @@ std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors) {
 }
 
 Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   return apply(op, broadcast(op, promoted(x, y)));
 }
 

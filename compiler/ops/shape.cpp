@@ -541,7 +541,10 @@ Tensor reshape(const Operand& x, const Dims& shape) {
   return ops::apply(reshape_op, {tensor}, std::move(attributes));
 }
 
-Tensor flatten(const Operand& x) { return reshape(x, {-1}); }
+Tensor flatten(const Operand& x) {
+  const LineScope scope(x.line());
+  return reshape(x, {-1});
+}
 
 Tensor flatten(const Operand& x, int start_axis) {
   const LineScope scope(x.line());

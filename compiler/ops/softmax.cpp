@@ -226,7 +226,7 @@ Family softmax_family() {
 namespace {
 
 Tensor along(const OpRecord& op, const Operand& x, int axis) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   const Tensor tensor = x.tensor();
   Attributes attributes;
   attributes.axes = {ops::resolve_axis(axis, tensor.rank(), op.name)};

@@ -254,7 +254,7 @@ Family unary_family() {
 namespace {
 
 Tensor unary(const OpRecord& op, const Operand& x) {
-  const LineScope scope(x.line());
+  const LineScope scope(x.line(), op.name);
   return ops::apply(op, {x.tensor()});
 }
 
@@ -267,11 +267,13 @@ Tensor relu(const Operand& x) { return unary(relu_op, x); }
 Tensor sqrt(const Operand& x) { return unary(sqrt_op, x); }
 
 Tensor floor(const Operand& x) {
+  const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   return is_integer(tensor.dtype()) ? tensor : unary(floor_op, x);
 }
 
 Tensor ceil(const Operand& x) {
+  const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   return is_integer(tensor.dtype()) ? tensor : unary(ceil_op, x);
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <kroton/error.h>
+#include <kroton/shape.h>
 
 #include "runtime/philox.h"
 
@@ -71,7 +72,7 @@ Batches::Batches(std::int64_t count, std::int64_t batch_size, std::uint64_t seed
   std::iota(order_.begin(), order_.end(), 0U);
 }
 
-const Batches& Batches::next_epoch() {
+const Batches& Batches::next_epoch() & {
   // Each epoch shuffles the ascending order, so that it does not depend on the epochs before.
   std::iota(order_.begin(), order_.end(), 0U);
   BoundedRandom random(seed_, epoch_++);
@@ -98,6 +99,13 @@ std::span<const std::uint32_t> Batches::batch(std::int64_t index) const {
 
 void gather_batch(const IdxImages& images, std::span<const std::uint32_t> rows,
                   std::span<float> out) {
+  const std::int64_t all = Shape{images.count, images.rows, images.cols}.element_count();
+  if (static_cast<std::int64_t>(images.pixels.size()) != all) {
+    throw ShapeError("gather_batch: expected " + std::to_string(all) + " pixels of " +
+                     std::to_string(images.count) + " images of " + std::to_string(images.rows) +
+                     " x " + std::to_string(images.cols) + ", got " +
+                     std::to_string(images.pixels.size()));
+  }
   const auto pixels = static_cast<std::size_t>(images.rows * images.cols);
   if (out.size() != rows.size() * pixels) {
     throw ShapeError(

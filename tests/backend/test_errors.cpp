@@ -28,7 +28,9 @@ TEST_CASE("function error: an input that is no variable") {
   const Shared w = shared(Array::zeros({3}), "w");
   CHECK(value_error([&] {
           function({x, w}, x + w);
-        }) == "function: input 1 is not a variable but the result of shared  [here]  [here]");
+        }) ==
+        "function: input 1, w, is a shared variable, which a function has without its being an "
+        "input: leave it out  [here]");
   CHECK(value_error([&] { function({Tensor()}, x); }) == "function: input 0 is empty  [here]");
 }
 
@@ -38,6 +40,31 @@ TEST_CASE("function error: a variable that is neither an input nor given") {
   CHECK(value_error([&] { function({x}, x + y); }) ==
         "function: the outputs depend on the variable y  [here], which is neither an input nor "
         "given  [here]");
+}
+
+TEST_CASE("function error: what a step of a scan knows only, used outside of it") {
+  const Tensor x = matrix("x");
+  Tensor kept;
+  const Tensor all_rows = map(
+      [&](Tensor row) {
+        kept = tanh(row);
+        return row * 2;
+      },
+      {x});
+  CHECK(value_error([&] { function({x}, all_rows + kept); }) ==
+        "function: the outputs depend on a row of x inside the scan  [here], which has a value in "
+        "the steps only: what is needed of it, the step returns  [here]");
+  const Tensor total = scan(
+      [&](Tensor row, Tensor sum_so_far) {
+        kept = sum_so_far + 1;
+        return sum_so_far + row;
+      },
+      {.sequences = {x}, .outputs_info = {zeros({3})}});
+  CHECK(value_error([&] {
+          function({x}, {total, kept});
+        }) ==
+        "function: the outputs depend on the state state0 inside the scan  [here], which has a "
+        "value in the steps only: what is needed of it, the step returns  [here]");
 }
 
 TEST_CASE("function error: an input that is not used") {
@@ -112,16 +139,36 @@ TEST_CASE("function error: a given of another type") {
   CHECK(value_error([&] {
           function({u}, x + 1, {.givens = {{x, Tensor()}}});
         }) == "function: an empty given  [here]");
+  CHECK(value_error([&] {
+          function({u}, u + 1, {.givens = {{x, u}}});
+        }) ==
+        "function: the given of x replaces nothing: no output or update depends on it "
+        "(on_unused_input = ignore allows it)  [here]");
+  const auto f = function({u}, u + 1, {.givens = {{x, u}}, .on_unused_input = UnusedInput::ignore});
+  CHECK(f(Array::ones({2})).size() == 2);
+  // Its size may be all that is replaced.
+  const auto g = function({u}, ones({x.shape(0)}) + sum(u), {.givens = {{x, u}}});
+  CHECK(g(Array::ones({5})).size() == 5);
 }
 
 TEST_CASE("function error: a size that no input fixes") {
   const Tensor x = vector("x");
   const std::string text =
-      "function: the size nobody of broadcast  [here] is not the size of any input's axis  [here]";
+      "function: the size nobody of broadcast  [here]: nobody is not the size of any input's axis  "
+      "[here]";
   CHECK(value_error([&] { function({}, zeros({dim("nobody")})); }) == text);
   CHECK(value_error([&] { function({x}, sum(zeros({dim("nobody")})) + sum(x)); }) == text);
   CHECK(value_error([&] { function({x}, size_of_dim(dim("nobody")) + sum(x)); }) ==
-        "function: the size nobody of size  [here] is not the size of any input's axis  [here]");
+        "function: the size nobody of size  [here]: nobody is not the size of any input's axis  "
+        "[here]");
+  const Tensor twice = tensor("twice", {2 * dim("k")});
+  CHECK(
+      value_error([&] { function({twice}, sum(twice) + sum(zeros({dim("k")}))); }) ==
+      "function: the size 2*k of input  [here]: k cannot be worked out of 2*k, the size of axis 0 "
+      "of twice; it must be the size of an axis itself  [here]");
+  const Tensor once = tensor("once", {dim("k")});
+  CHECK(function({once, twice}, sum(twice) + sum(once))(Array::ones({2}), Array::ones({4}))
+            .item<float>() == 6);
 }
 
 TEST_CASE("an error names the line in the user's file") {
@@ -193,6 +240,57 @@ TEST_CASE("call error: two free sizes that must be equal and differ") {
         "g: dot: inner sizes differ: a.shape[1] and b.shape[0]  [here]: a.shape[1] is 4, "
         "b.shape[0] is 5");
   CHECK(g(Array::zeros({3, 4}), Array::zeros({4, 6})).size() == 18);
+}
+
+TEST_CASE("call error: a size that comes out negative, or is divided by zero") {
+  const Tensor x = matrix("x");
+  const Dim rows = x.shape(0);
+  const Dim columns = x.shape(1);
+  const auto shorter = function({x}, {zeros({rows - 3}), x}, {.name = "f"});
+  CHECK(shape_error([&] {
+          shorter(Array::ones({2, 1}));
+        }) == "f: broadcast: axis 0 has a negative size  [here]: x.shape[0] - 3 is -1");
+  CHECK(shorter(Array::ones({3, 1}))[0].size() == 0);
+  // Inside of a kernel only.
+  const auto inside = function({x}, sum(zeros({rows - 3})) + sum(arange(rows - 2)) + sum(x));
+  CHECK(shape_error([&] {
+          inside(Array::ones({1, 1}));
+        }) == "function: broadcast: axis 0 has a negative size  [here]: x.shape[0] - 3 is -2");
+  CHECK(inside(Array::ones({4, 1})).item<float>() == 5);
+  const auto divided =
+      function({x}, {zeros({floor_div(rows, columns)}), sum(x)}, {.name = "divided"});
+  CHECK(
+      shape_error([&] {
+        divided(Array::ones({2, 0}));
+      }) ==
+      "divided: broadcast: the size x.shape[0] is divided by x.shape[1]  [here]: x.shape[1] is 0");
+  CHECK(divided(Array::ones({7, 2}))[0].size() == 3);
+  const auto divided_inside =
+      function({x}, sum(zeros({floor_div(rows, columns)}) + 1) + sum(x), {.name = "divided"});
+  CHECK(
+      shape_error([&] {
+        divided_inside(Array::ones({2, 0}));
+      }) ==
+      "divided: broadcast: the size x.shape[0] is divided by x.shape[1]  [here]: x.shape[1] is 0");
+  CHECK(divided_inside(Array::ones({4, 2})).item<float>() == 10);
+  const Tensor v = vector("v");
+  const auto reshaped = function({v, x}, {reshape(v, {-1, columns}), sum(x)}, {.name = "reshaped"});
+  CHECK(shape_error([&] {
+          reshaped(Array::ones({2}), Array::ones({3, 0}));
+        }).starts_with("reshaped: reshape: the size v.shape[0] is divided by x.shape[1]  [here]"));
+  CHECK(reshaped(Array::ones({6}), Array::ones({1, 2}))[0].shape() == Shape{3, 2});
+}
+
+TEST_CASE("a call takes vectors and other ranges of elements") {
+  const Tensor x = vector("x");
+  const Tensor ids = vector("ids", i64);
+  const auto f = function({x, ids}, sum(take(x, ids)), {.name = "f"});
+  const std::vector<float> values{1, 2, 3};
+  CHECK(f(values, std::array<std::int64_t, 2>{0, 2}).item<float>() == 4);
+  CHECK(f(std::vector<float>{1, 2, 4}, std::vector<std::int64_t>{2}).item<float>() == 4);
+  CHECK(f(std::span(values).first(2), std::vector<std::int64_t>{1}).item<float>() == 2);
+  CHECK(type_error([&] { f(std::vector<double>{1}, std::vector<std::int64_t>{0}); }) ==
+        "f: x is f32 (x.shape[0],), the argument is f64 (1,)");
 }
 
 TEST_CASE("call error: a number that the input's dtype does not hold") {

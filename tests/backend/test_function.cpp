@@ -359,3 +359,32 @@ TEST_CASE("copies of a function share its code") {
   CHECK(copy(Array::from({2.0F})).item<float>() == 6);
   CHECK(compilation_count() == before + 1);
 }
+
+TEST_CASE("shared variables from numbers and in lists") {
+  const Shared a = shared(0.0, "a");
+  const Shared n = shared(3);
+  CHECK(a.dtype() == f32);
+  CHECK(n.dtype() == i64);
+  CHECK(shared(true).dtype() == boolean);
+  CHECK(n.get_value().item<std::int64_t>() == 3);
+  const Tensor x = vector("x");
+  const std::vector<Shared> parameters{a, shared(Array::from({1.0F, 2.0F}), "b")};
+  const Tensor loss = sum(square(x - parameters[1])) + 3 * a;
+  const std::vector<Tensor> gradients = grad(loss, parameters);
+  CHECK(gradients.size() == 2);
+  const auto f = function({x}, gradients, {.updates = {{n, 7}, {a, a + 1}}});
+  const std::vector<Array> values = f(Array::from({2.0F, 4.0F}));
+  CHECK(values[0].item<float>() == 3);
+  CHECK(array_equal(values[1], Array::from({-2.0F, -4.0F})));
+  CHECK(n.get_value().item<std::int64_t>() == 7);
+  const std::vector<Array> now = function({}, parameters)();
+  CHECK(now[0].item<float>() == 1);
+  CHECK(now[1].size() == 2);
+  const auto [g0, g1] = function({x}, grad(loss, parameters[0], parameters[1]))(Array::ones({2}));
+  CHECK(g0.item<float>() == 3);
+  CHECK(g1(1) == 2);
+  // A number for a variable takes its dtype.
+  const Shared d = shared(Array(0.5), "d");
+  function({}, {.updates = {{d, 0.1}}})();
+  CHECK(d.get_value().item<double>() == 0.1);
+}

@@ -1,4 +1,4 @@
-// Functions at the end of the process, in static destructors, after fork, and when moved from.
+// Functions at the end of the process, in static destructors and after fork.
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 #include <sys/wait.h>
@@ -182,31 +182,4 @@ TEST_CASE("process end: the child of a fork while another thread updates") {
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(sum_w().item<float>() == 6);
-}
-
-TEST_CASE("process end: a function that was moved from says so") {
-  auto x = kt::vector("x");
-  auto f = kt::function({x}, x + 1, {.profile = true});
-  const auto g = std::move(f);
-  const kt::Array one = kt::Array::ones({1});
-  kt::Array result = one.copy();
-  const std::vector<std::function<void()>> uses{[&] { f(one); },
-                                                [&] { f.into(result)(one); },
-                                                [&] { static_cast<void>(f.name()); },
-                                                [&] { f.dot(); },
-                                                [&] { f.memory(one); },
-                                                [&] { f.profile(); },
-                                                [&] { f.compile_seconds(); }};
-  for (const auto& use : uses) {
-    CHECK_THROWS_WITH_AS(use(),
-                         "function: this Function was moved from: another one has its code now",
-                         kt::ValueError);
-  }
-  auto several = kt::function({x}, std::vector<kt::Tensor>{x + 1, x + 2});
-  const auto those = std::move(several);
-  CHECK_THROWS_AS(several(one), kt::ValueError);
-  CHECK(those(one).size() == 2);
-  CHECK(g(one).item<float>() == 2);
-  f = g;
-  CHECK(f(one).item<float>() == 2);
 }

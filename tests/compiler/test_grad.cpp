@@ -113,7 +113,25 @@ TEST_CASE("verify_grad finds a gradient that does not fit") {
                                          "0.5, by finite differences 1"),
                        kt::ValueError);
   CHECK_THROWS_WITH_AS(kt::verify_grad(wrong, {{x, Array::zeros({3})}}),
-                       "verify_grad: x is f64 (x.shape[0],), got f32 (3,)", kt::TypeError);
+                       doctest::Contains("verify_grad: x is f64 (x.shape[0],), got f32 (3,)  ["),
+                       kt::TypeError);
+  CHECK_THROWS_WITH_AS(kt::verify_grad(wrong, {{x, Array::zeros({3, 1}, kt::f64)}}),
+                       doctest::Contains("verify_grad: x is f64 (x.shape[0],), got f64 (3, 1)  ["),
+                       kt::ShapeError);
+}
+
+TEST_CASE("verify_grad is given something to check, and every input") {
+  const Tensor x = kt::vector("x", kt::f64);
+  const Tensor y = kt::vector("y", kt::f64);
+  const Tensor cost = kt::sum(x * y);
+  CHECK_THROWS_WITH_AS(kt::verify_grad(cost, {}),
+                       doctest::Contains("verify_grad: there is nothing to check: no floating "
+                                         "variable is given a value  [test_grad.cpp:"),
+                       kt::ValueError);
+  CHECK_THROWS_WITH_AS(kt::verify_grad(cost, {{x, Array::zeros({3}, kt::f64)}}),
+                       doctest::Contains("verify_grad: the cost depends on y, f64 (y.shape[0],), "
+                                         "which is given no value  [test_grad.cpp:"),
+                       kt::ValueError);
 }
 
 TEST_CASE("gradients with respect to intermediate results") {
@@ -158,8 +176,11 @@ TEST_CASE("products of cotangents and Jacobians") {
   const auto result = kt::vjp({x * x, kt::sum(x)}, {x}, {v, kt::make_literal(3.0, kt::f64, {})});
   CHECK(values_at(result[0], {{x, Array::from({1.0, 2.0})}, {v, Array::from({10.0, 20.0})}}) ==
         std::vector<double>{23, 83});
-  CHECK_THROWS_WITH_AS(kt::vjp({x}, {x}, {}),
-                       "vjp: expected one cotangent for each of 1 outputs, got 0", kt::ValueError);
+  CHECK_THROWS_WITH_AS(
+      kt::vjp({x}, {x}, {}),
+      doctest::Contains(
+          "vjp: expected one cotangent for each of 1 outputs, got 0  [test_grad.cpp:"),
+      kt::ValueError);
 }
 
 TEST_CASE("a variable that the cost does not depend on is an error unless allowed") {
@@ -188,11 +209,16 @@ TEST_CASE("cost and wrt must be floating, the cost a scalar") {
   CHECK_THROWS_WITH_AS(kt::grad(kt::sum(ids), x),
                        doctest::Contains("grad: expected a floating cost: sum is i64 ()"),
                        kt::TypeError);
-  CHECK_THROWS_WITH_AS(kt::grad(Tensor(), x),
-                       "grad: the cost is an empty Tensor, and there are no known gradients",
-                       kt::ValueError);
-  CHECK_THROWS_WITH_AS(kt::grad(kt::sum(x), Tensor()), "grad: wrt is an empty Tensor",
-                       kt::ValueError);
+  CHECK_THROWS_WITH_AS(
+      kt::grad(Tensor(), x),
+      doctest::Contains(
+          "grad: the cost is an empty Tensor, and there are no known gradients  [test_grad.cpp:"),
+      kt::ValueError);
+  CHECK_THROWS_WITH_AS(
+      kt::grad(kt::sum(x), Tensor()),
+      doctest::Contains(
+          "grad: wrt is an empty Tensor: no expression has been assigned to it  [test_grad.cpp:"),
+      kt::ValueError);
 }
 
 TEST_CASE("nodes of a gradient carry the line of the operation they come from") {

@@ -1,5 +1,6 @@
 // The text of every error that building an expression gives.
 #include <doctest/doctest.h>
+#include <kroton/grad.h>
 #include <kroton/index.h>
 #include <kroton/variables.h>
 
@@ -96,6 +97,32 @@ TEST_CASE("errors of shapes") {
           return stack({x, b});
         }) == "stack: ranks differ: x is f32 (batch, 784), b is f32 (512,)");
   CHECK(shape_error([] {
+          return stack({b, tensor("c", {3})});
+        }) == "stack: sizes differ: b is f32 (512,), c is f32 (3,)");
+  CHECK(shape_error([] {
+          return stack({w, tensor("c", {512, 3})}, 2);
+        }) == "stack: sizes differ on axis 1: w is f32 (512, 10), c is f32 (512, 3)");
+  CHECK(shape_error([] { return zeros({-2}); }) == "zeros: a size is negative in (-2,)");
+  CHECK(shape_error([] { return ones({3, -1}); }) == "ones: a size is negative in (3, -1)");
+  CHECK(shape_error([] { return full({-2}, 0.5); }) == "full: a size is negative in (-2,)");
+  CHECK(shape_error([] { return broadcast_to(1.0, {-2}); }) ==
+        "broadcast_to: a size is negative in (-2,)");
+  CHECK(shape_error([] { return arange(-1); }) == "arange: a size is negative in (-1,)");
+  CHECK(shape_error([] { return iota({3, -1}, 0); }) == "iota: a size is negative in (3, -1)");
+  CHECK(shape_error([] { return one_hot(i, -10); }) == "one_hot: a size is negative in (3, -10)");
+  CHECK(shape_error([] { return scatter_add(tensor("c", {3}), i, {-7}); }) ==
+        "scatter_add: a size is negative in (-7,)");
+  CHECK(shape_error([] { return zeros({batch - batch - 1}); }) ==
+        "zeros: a size is negative in (-1,)");
+  const Tensor deep = tensor("deep", {1, 1, 1, 1, 1, 1, 1, 2});
+  CHECK(
+      shape_error([&] { return expand_dims(deep, 0); }) ==
+      "expand_dims: the result f32 (1, 1, 1, 1, 1, 1, 1, 1, 2) has 9 axes, at most 8 are possible");
+  CHECK(shape_error([&] {
+          return stack({deep, deep});
+        }) ==
+        "stack: the result f32 (1, 1, 1, 1, 1, 1, 1, 1, 2) has 9 axes, at most 8 are possible");
+  CHECK(shape_error([] {
           return pad(w, {{1, 1}});
         }) == "pad: there are 1 widths: w is f32 (512, 10)");
   CHECK(shape_error([] {
@@ -132,6 +159,12 @@ TEST_CASE("errors of dtypes") {
   CHECK(type_error([] { return all(i); }) == "all: takes booleans only: i is i64 (3,)");
   CHECK(type_error([] { return i & m; }) ==
         "logical_and: takes booleans only: i is i64 (3,), cast is i64 (3,)");
+  CHECK(type_error([] { return x ^ 2; }) ==
+        "logical_xor: takes booleans only (x to the power of y is pow(x, y)): "
+        "x is f32 (batch, 784), literal is f32 ()");
+  CHECK(type_error([] { return i ^ i; }) ==
+        "logical_xor: takes booleans only (x to the power of y is pow(x, y)): i is i64 (3,), "
+        "i is i64 (3,)");
   CHECK(type_error([] { return ~i; }) == "logical_not: takes booleans only: i is i64 (3,)");
   CHECK(type_error([] { return where(i, 1.0, 2.0); }) ==
         "where: the condition must be boolean: i is i64 (3,), broadcast is f32 (3,), "
@@ -177,6 +210,47 @@ TEST_CASE("errors of arguments") {
         "index: the step of a slice is 0: b is f32 (512,)");
   CHECK(value_error([] { return w(i, i); }) ==
         "index: there is more than one tensor among the indices of w is f32 (512, 10)");
+}
+
+TEST_CASE("errors of sizes name the line") {
+  CHECK(value_error([] { return zeros({floor_div(batch, 0)}); }) ==
+        "floor_div: expected a positive divisor of the size batch, got 0");
+  CHECK(value_error([] { return zeros({ceil_div(batch, -1)}); }) ==
+        "floor_div: expected a positive divisor of the size batch - 2, got -1");
+}
+
+TEST_CASE("errors of gradients name the line of the gradient, not of an expression") {
+  const Tensor cost = sum(x);
+  int line = 0;
+  std::string message;
+  try {
+    line = __LINE__ + 1;
+    grad(cost, b);
+  } catch (const ValueError& error) {
+    message = error.what();
+  }
+  CHECK(message == "grad: the cost does not depend on b, f32 (512,)  [test_op_errors.cpp:" +
+                       std::to_string(line) + "]");
+  const auto line_of = [&](const std::function<void(int&)>& call) {
+    try {
+      call(line);
+    } catch (const Error& error) {
+      return std::string(error.what())
+          .ends_with("[test_op_errors.cpp:" + std::to_string(line) + "]");
+    }
+    return false;
+  };
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(cost, std::vector<Tensor>{b}); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(cost, b, w); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(cost, i); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(x, x); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(sum(i), x); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(Tensor(), x); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, grad(Tensor(), b, {.known_grads = {{x, x}}}); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, vjp({x}, {x}, {b}); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, vjp({x}, {i}, {x}); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, vjp({x}, {x}, {}); }));
+  CHECK(line_of([&](int& at) { at = __LINE__, verify_grad(cost, {}); }));
 }
 
 TEST_CASE("sizes that only the call knows are checked there") {

@@ -30,8 +30,7 @@ void check_values(const Array& have, const std::vector<double>& want, double tol
   }
 }
 
-std::vector<Tensor> unrolled(const detail::StepFunction& step, const ScanOptions& options,
-                             std::int64_t n) {
+std::vector<Tensor> unrolled(const StepFunction& step, const ScanOptions& options, std::int64_t n) {
   std::vector<std::vector<Tensor>> history;  // per output: its values from the earliest tap on
   std::vector<std::size_t> before;           // per output: how many of them are initial values
   for (const State& state : options.outputs_info) {

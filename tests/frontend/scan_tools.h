@@ -16,14 +16,16 @@ std::vector<double> some_numbers(std::int64_t count, std::uint64_t seed = 1);
 void check_values(const kroton::Array& have, const std::vector<double>& want,
                   double tolerance = 1e-6);
 
+using StepFunction = std::function<std::vector<kroton::Tensor>(std::span<const kroton::Tensor>)>;
+
 // The outputs of scan(step, options) with n steps (n >= 1), as a graph without a loop: the same
 // operations n times. `truncate_gradient` stops the gradient at the steps before the last ones.
-std::vector<kroton::Tensor> unrolled(const kroton::detail::StepFunction& step,
-                                     const kroton::ScanOptions& options, std::int64_t n);
+std::vector<kroton::Tensor> unrolled(const StepFunction& step, const kroton::ScanOptions& options,
+                                     std::int64_t n);
 
 // A scan, a cost of its outputs, and values to run them with.
 struct Recurrence {
-  kroton::detail::StepFunction step;
+  StepFunction step;
   kroton::ScanOptions options;
   std::function<kroton::Tensor(std::span<const kroton::Tensor> outputs)> cost;
   std::vector<kroton::Tensor> inputs;  // variables, in the order of `values`

@@ -317,6 +317,10 @@ TEST_CASE("gather: rows of images and labels") {
   const std::vector<std::uint32_t> bad{1, 3};
   CHECK_THROWS_WITH_AS(data::gather_batch(source, bad, out),
                        "gather_batch: row 3 is out of range for 3 rows", ValueError);
+  data::IdxImages damaged = source;
+  damaged.count = 4;
+  CHECK_THROWS_WITH_AS(data::gather_batch(damaged, bad, out),
+                       "gather_batch: expected 8 pixels of 4 images of 1 x 2, got 6", ShapeError);
   CHECK_THROWS_WITH_AS(data::gather_batch(source, bad, std::span(out).subspan(1)),
                        "gather_batch: expected room for 2 images of 1 x 2 pixels, 4 floats, got 3",
                        ShapeError);

@@ -176,30 +176,44 @@ TEST_CASE("scan: outputs that no step reads back, in a pair, a tuple, an array a
   };
   const ScanOptions options = {.sequences = {x}, .outputs_info = {none, zeros({})}};
   {
-    const auto [squares, sums] =
-        scan([](Tensor row, Tensor total) { return std::pair{row * row, total + row}; }, options);
+    const auto [squares, sums] = scan(
+        [](Tensor row, Tensor total) {
+          return std::pair{row * row, total + row};
+        },
+        options);
     check(squares, sums);
   }
   {
-    const auto [squares, sums] =
-        scan([](Tensor row, Tensor total) { return std::tuple{row * row, total + row}; }, options);
+    const auto [squares, sums] = scan(
+        [](Tensor row, Tensor total) {
+          return std::tuple{row * row, total + row};
+        },
+        options);
     check(squares, sums);
   }
   {
-    const std::array<Tensor, 2> both =
-        scan([](Tensor row, Tensor total) { return std::array{row * row, total + row}; }, options);
+    const std::array<Tensor, 2> both = scan(
+        [](Tensor row, Tensor total) {
+          return std::array{row * row, total + row};
+        },
+        options);
     check(both[0], both[1]);
   }
   {
     const std::vector<Tensor> both = scan(
-        [](std::span<const Tensor> a) { return std::vector<Tensor>{a[0] * a[0], a[1] + a[0]}; },
+        [](std::span<const Tensor> a) {
+          return std::vector<Tensor>{a[0] * a[0], a[1] + a[0]};
+        },
         options);
     REQUIRE(both.size() == 2);
     check(both[0], both[1]);
   }
   {
-    const auto [squares, negatives] =
-        scan([](Tensor row) { return std::pair{row * row, -row}; }, {.sequences = {x}});
+    const auto [squares, negatives] = scan(
+        [](Tensor row) {
+          return std::pair{row * row, -row};
+        },
+        {.sequences = {x}});
     const auto [a, b] = function({x}, {squares, negatives})(value);
     check_values(a, {1, 4, 9}, 0);
     check_values(b, {-1, -2, -3}, 0);
@@ -228,8 +242,11 @@ TEST_CASE("scan: captured tensors and shared variables are non-sequences") {
 TEST_CASE("scan: states that change places") {
   const Tensor x = vector("x");
   const Tensor y = vector("y");
-  const auto [a, b] = scan([](Tensor p, Tensor q) { return std::pair{q, p}; },
-                           {.outputs_info = {x, y}, .n_steps = 3});
+  const auto [a, b] = scan(
+      [](Tensor p, Tensor q) {
+        return std::pair{q, p};
+      },
+      {.outputs_info = {x, y}, .n_steps = 3});
   const auto f = function({x, y}, {a, b, a[-1], b[-1]});
   const auto [as, bs, last_a, last_b] = f(Array::from({1.0F, 2.0F}), Array::from({3.0F, 4.0F}));
   check_values(as, {3, 4, 1, 2, 3, 4}, 0);
@@ -489,4 +506,55 @@ TEST_CASE("threads: a scan with large steps gives the same bits on one and on fo
   CHECK(array_equal(results[0], results[2]));
   CHECK(array_equal(results[1], results[3]));
   CHECK(results[0].shape() == Shape{3, 200, 300});
+}
+
+TEST_CASE("scan: numbers as initial values and from the step") {
+  const Tensor x = vector("x");
+  const auto [totals, ones_of_rows, counts] = scan(
+      [](Tensor row, Tensor s, Tensor n) {
+        return std::tuple{s + row, 1.0, n + 1};
+      },
+      {.sequences = {x}, .outputs_info = {0.0, none, 0}});
+  CHECK(totals.dtype() == f32);
+  CHECK(counts.dtype() == i64);
+  const auto f = function({x}, {totals, ones_of_rows, counts});
+  const auto [a, b, c] = f(array_of({1, 2, 4}));
+  check_values(a, {1, 3, 7});
+  check_values(b, {1, 1, 1});
+  check_values(c, {1, 2, 3});
+  // A number takes the dtype of its state.
+  const Tensor z = scan([](Tensor, Tensor) { return 0.1; },
+                        {.sequences = {x}, .outputs_info = {zeros({}, f64)}});
+  CHECK(z.dtype() == f64);
+  check_values(function({x}, z)(array_of({1, 2})), {0.1, 0.1}, 0);
+  const std::size_t steps = 3;
+  const Tensor powers =
+      scan([](Tensor s) { return s * 2; }, {.outputs_info = {1.0}, .n_steps = steps});
+  check_values(function({}, powers)(), {2, 4, 8}, 0);
+}
+
+TEST_CASE("foldl and foldr: the initial value of no rows") {
+  const Tensor x = vector("x", f64);
+  const Tensor start = scalar("start", f64);
+  for (const bool from_right : {false, true}) {
+    const auto step = [](Tensor row, Tensor s) { return s * 0.5 + row; };
+    const Tensor y = from_right ? foldr(step, {x}, start) : foldl(step, {x}, start);
+    const auto [by_x, by_start] = grad(y, x, start);
+    const auto f = function({x, start}, {y, by_x, by_start});
+    const auto [none_y, none_x, none_start] = f(Array::zeros({0}, f64), 3.0);
+    CHECK(none_y.item<double>() == 3);
+    CHECK(none_x.size() == 0);
+    CHECK(none_start.item<double>() == 1);
+    const auto [one, one_x, one_start] = f(array_of({1, 2}, f64), 4.0);
+    CHECK(one.item<double>() == (from_right ? 4 * 0.25 + 2 * 0.5 + 1 : 4 * 0.25 + 1 * 0.5 + 2));
+    check_values(one_x, from_right ? std::vector<double>{1, 0.5} : std::vector<double>{0.5, 1});
+    CHECK(one_start.item<double>() == 0.25);
+  }
+  // A step that does not read the state.
+  const auto g = function({x}, foldl([](Tensor row, Tensor) { return row; }, {x}, zeros({}, f64)));
+  CHECK(g(Array::zeros({0}, f64)).item<double>() == 0);
+  CHECK(g(array_of({5, 6}, f64)).item<double>() == 6);
+  const auto h =
+      function({x}, foldl([](Tensor row, Tensor s) { return cast(row, f32) + s; }, {x}, 1.5));
+  CHECK(h(Array::zeros({0}, f64)).item<float>() == 1.5F);
 }

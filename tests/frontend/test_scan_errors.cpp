@@ -332,3 +332,47 @@ TEST_CASE("scan call error: nothing has changed after one") {
   CHECK(w.get_value().item<float>() == 12);
   check_values(table.get_value(), {3, 4, 6}, 0);
 }
+
+TEST_CASE("scan call error: sizes that differ name the scan, the state and both types") {
+  const Tensor x = matrix("x");
+  const Tensor y = scan([](Tensor row, Tensor s) { return row + s; },
+                        {.sequences = {x}, .outputs_info = {zeros({7})}, .name = "totals"});
+  const auto f = function({x}, y, {.name = "f"});
+  CHECK(f(Array::ones({2, 7})).size() == 14);
+  CHECK(
+      shape_error([&] {
+        f(Array::ones({2, 5}));
+      }) ==
+      "f: add: sizes differ: x.shape[1] and 7: x is f32 (x.shape[1],), state0 is f32 (7,)  [here], "
+      "in scan totals  [here], where state 0, state0, is f32 (7,): x.shape[1] is 5");
+  // Where it is not the state itself that meets the row.
+  const Tensor z = scan([](Tensor row, Tensor s) { return tanh(s) * 2 + row; },
+                        {.sequences = {x}, .outputs_info = {zeros({7})}});
+  CHECK(has(shape_error([&] {
+              function({x}, z, {.name = "f"})(Array::ones({2, 5}));
+            }),
+            "in scan  [here], where state 0, state0, is f32 (7,): x.shape[1] is 5"));
+}
+
+TEST_CASE("scan call error: a state that no step reads has its type too") {
+  const Tensor x = matrix("x");
+  const auto last = [&](const Tensor& initial) {
+    return function({x},
+                    scan([](Tensor row, Tensor) { return tanh(row); },
+                         {.sequences = {x}, .outputs_info = {initial}}),
+                    {.name = "f"});
+  };
+  CHECK(shape_error([&] {
+          last(zeros({7}))(Array::ones({2, 5}));
+        }) ==
+        "f: broadcast: cannot be repeated to (7,): 7 and x.shape[1]: tanh is f32 (x.shape[1],)  "
+        "[here], in scan  [here], where state 0, state0, is f32 (7,): x.shape[1] is 5");
+  CHECK(last(zeros({7}))(Array::ones({2, 7})).size() == 14);
+  const Tensor columns = tensor("columns", {dim("n"), 1});
+  const Tensor free = vector("free");
+  const Tensor y = scan([](Tensor row, Tensor) { return row; },
+                        {.sequences = {columns}, .outputs_info = {free}});
+  const auto g = function({columns, free}, y, {.name = "g"});
+  CHECK(g(Array::ones({2, 1}), Array::ones({1})).size() == 2);
+  CHECK(has(shape_error([&] { g(Array::ones({2, 1}), Array::ones({3})); }), "free.shape[0] is 3"));
+}

@@ -429,7 +429,10 @@ std::optional<Value> Generator::next_state(Value parameter, const std::vector<Va
     return this->made();
   };
   if (type.dtype == kt::boolean) {
-    return emit(call("logical_not", kt::logical_not, Slot{0}), {parameter});
+    const kt::ops::UnaryFunction negated = [](const kt::Operand& x) -> kt::Tensor {
+      return kt::logical_not(x);
+    };
+    return emit(call("logical_not", negated, Slot{0}), {parameter});
   }
   std::optional<Value> other;
   for (const Value v : made) {

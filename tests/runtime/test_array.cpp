@@ -42,9 +42,12 @@ TEST_CASE("shape: extents, count and text") {
 
 TEST_CASE("shape: what cannot be") {
   CHECK_THROWS_WITH_AS((void)(Shape{1, 1, 1, 1, 1, 1, 1, 1, 1}),
-                       "shape: at most 8 dimensions, got 9", ValueError);
+                       doctest::Contains("shape: expected at most 8 axes, got 9  [test_array.cpp:"),
+                       ValueError);
   Shape full{1, 1, 1, 1, 1, 1, 1, 1};
-  CHECK_THROWS_WITH_AS(full.push_back(1), "shape: at most 8 dimensions, got 9", ValueError);
+  CHECK_THROWS_WITH_AS(full.push_back(1),
+                       doctest::Contains("shape: expected at most 8 axes, got 9  [test_array.cpp:"),
+                       ValueError);
   CHECK_THROWS_WITH_AS((void)(Shape{3, -1}.element_count()), "shape: negative extent -1 in (3, -1)",
                        ValueError);
   CHECK_THROWS_WITH_AS(
@@ -313,4 +316,110 @@ TEST_CASE("array: comparison") {
   CHECK(all_close(Array(infinity), Array(infinity)));
   CHECK_FALSE(all_close(Array(infinity), Array(-infinity)));
   CHECK_FALSE(all_close(Array(1.0F), Array(infinity)));
+}
+
+TEST_CASE("Array: elements by index, read and written") {
+  Array a = Array::from({{1.0F, 2.0F, 3.0F}, {4.0F, 5.0F, 6.0F}});
+  const double read = a(1, 2);
+  CHECK(read == 6);
+  CHECK(a(-1, -3) + 1 == 5);
+  CHECK(a(0, 1).item<float>() == 2.0F);
+  CHECK(a(0, 1).item<double>() == 2.0);
+  a(0, 1) = 0.5;
+  a(1, 0) = a(1, 2);
+  a(1, 1) += 3;
+  CHECK(array_equal(a, Array::from({{1.0F, 0.5F, 3.0F}, {6.0F, 8.0F, 6.0F}})));
+  const Array& constant = a;
+  CHECK(constant(0, 0) == 1);
+  std::ostringstream text;
+  text << a(0, 1);
+  CHECK(text.str() == to_string(Array(0.5F)));
+  CHECK(Array(2.5F)() == 2.5);
+  // An entry keeps the elements.
+  const auto kept = Array::from({{1.0F, 2.0F}})(0, 1);
+  CHECK(kept == 2);
+
+  CHECK_THROWS_WITH_AS(a(2, 0) = 1, "index: index 2 is out of range for axis 0, whose size is 2",
+                       ValueError);
+  CHECK_THROWS_WITH_AS((void)a(0, -4),
+                       "index: index -4 is out of range for axis 1, whose size is 3", ValueError);
+  CHECK_THROWS_WITH_AS((void)a(0), "index: there are 1 indices, the array is f32 (2, 3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)a(0, 0, 0), "index: there are 3 indices, the array is f32 (2, 3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)a(0, 0).item<std::int64_t>(), "item: the array is f32, asked for i64",
+                       TypeError);
+}
+
+TEST_CASE("Array: elements of each dtype by index") {
+  Array ids = Array::zeros({3}, i64);
+  ids(1) = std::int64_t{1} << 60;
+  ids(2) = 7;
+  CHECK(ids(1).item<std::int64_t>() == std::int64_t{1} << 60);
+  CHECK(ids(2) == 7);
+  CHECK_THROWS_WITH_AS(ids(0) = 0.5, "index: i64 does not hold 0.5", ValueError);
+  ids(0) = (std::int64_t{1} << 53) + 1;
+  CHECK_THROWS_WITH_AS((void)static_cast<double>(ids(0)),
+                       "index: the element 9007199254740993 is no double; read it with "
+                       "item<std::int64_t>()",
+                       ValueError);
+  ids(2) = ids(0);
+  CHECK(ids(2).item<std::int64_t>() == (std::int64_t{1} << 53) + 1);
+  Array flags = Array::zeros({2}, boolean);
+  flags(1) = true;
+  CHECK((flags(1) && !flags(0)));
+  CHECK_THROWS_AS(flags(0) = 2, ValueError);
+  Array small = Array::zeros({1}, i32);
+  CHECK_THROWS_AS(small(0) = std::int64_t{1} << 40, ValueError);
+}
+
+TEST_CASE("Array: rows share the elements") {
+  Array a = Array::arange(12).reshape({2, 3, 2});
+  const Array row = a.row(1);
+  CHECK(row.shape() == Shape{3, 2});
+  CHECK(row(2, 1) == 11);
+  a.row(-2).row(1)(0) = 50;
+  CHECK(a(0, 1, 0) == 50);
+  Array last = a.row(1).row(2);
+  for (float& value : last.data<float>()) value = -1;
+  CHECK(a(1, 2, 0) == -1);
+  a.row(0).assign(row);
+  CHECK(a(0, 0, 1) == 7);
+  CHECK_THROWS_WITH_AS(a.row(0).assign(row.row(0)),
+                       "assign: the array is f32 (3, 2), the values are f32 (2,)", ShapeError);
+  CHECK_THROWS_WITH_AS(a.row(0).assign(Array::zeros({3, 2}, f64)),
+                       "assign: the array is f32 (3, 2), the values are f64 (3, 2)", TypeError);
+  CHECK_THROWS_WITH_AS((void)a.row(2), "index: index 2 is out of range for axis 0, whose size is 2",
+                       ValueError);
+  CHECK_THROWS_WITH_AS((void)Array(1.0F).row(0), "row: the array is a scalar, f32 ()", ShapeError);
+  CHECK_THROWS_AS((void)Array::zeros({0, 3}).row(0), ValueError);
+
+  // Of a view with strides: every second column, and the columns as rows.
+  std::vector<float> memory{0, 1, 2, 3, 4, 5, 6, 7};
+  Array columns = Array::view(memory.data(), {4, 2}, {1, 4});
+  CHECK(columns(3, 1) == 7);
+  CHECK(columns.row(2)(1) == 6);
+  CHECK_FALSE(columns.row(2).is_row_major());
+  columns.row(2).assign(Array::from({20.0F, 60.0F}));
+  CHECK(memory[2] == 20);
+  CHECK(memory[6] == 60);
+  Array backwards = Array::view(memory.data() + 4, {2, 4}, {-4, 1});
+  CHECK(backwards.row(1).is_row_major());
+  CHECK(backwards.row(1)(3) == 3);
+  const float* read_only = memory.data();
+  Array constant = Array::view(read_only, {2, 4});
+  CHECK(constant(0, 1) == 1);
+  CHECK_THROWS_AS(constant(0, 1) = 5, ValueError);
+  CHECK_THROWS_AS(constant.row(0).assign(backwards.row(1)), ValueError);
+}
+
+TEST_CASE("Array: lists of numbers of several types") {
+  CHECK(array_equal(Array::from({1, 2.5}), Array::from({1.0, 2.5})));
+  CHECK(array_equal(Array::from({1, 2.5F}), Array::from({1.0F, 2.5F})));
+  CHECK(array_equal(Array::from({true, 2}), Array::from({1, 2})));
+  CHECK(Array::from({1U, 2U}).dtype() == i64);
+  CHECK(Array::from({1LL, 2LL}).dtype() == i64);
+  CHECK(array_equal(Array::from({{1, 2.5}, {3, 4}}), Array::from({{1.0, 2.5}, {3.0, 4.0}})));
+  CHECK(array_equal(Array::from({1, 2.5}, {2, 1}), Array::from({{1.0}, {2.5}})));
+  CHECK_THROWS_AS((void)Array::from({1, 2.5}, {3}), ShapeError);
 }

@@ -3,10 +3,12 @@
 // Dims is equality of their forms: (a + b) - b == a.
 #pragma once
 #include <compare>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,9 +39,13 @@ using DimAtomRef = std::shared_ptr<const DimAtom>;
 
 class Dim {
  public:
-  Dim() = default;                                     // 0
-  Dim(std::int64_t constant) : constant_(constant) {}  // NOLINT: literals are sizes
-  Dim(int constant) : constant_(constant) {}           // NOLINT
+  Dim() = default;  // 0
+  template <std::integral T>
+  requires(!std::same_as<T, bool>) Dim(T constant)
+      : constant_(static_cast<std::int64_t>(constant)) {}  // NOLINT: numbers are sizes
+  // A Dim that is moved from stays what it was.
+  Dim(const Dim&) = default;
+  Dim& operator=(const Dim&) = default;
 
   // The size variable of that name. Equal names denote the same size everywhere.
   static Dim named(const std::string& name);
@@ -47,7 +53,11 @@ class Dim {
   static Dim fresh(const std::string& name);
 
   bool is_constant() const { return polynomial_ == nullptr; }
-  std::int64_t constant() const { return constant_; }  // requires is_constant()
+  // ValueError unless is_constant().
+  std::int64_t constant() const {
+    if (!is_constant()) fail_constant();
+    return constant_;
+  }
   bool is_constant(std::int64_t value) const { return is_constant() && constant_ == value; }
   // The atom, when the Dim is one bare variable (coefficient 1, nothing added); else null.
   DimAtomRef as_variable() const;
@@ -86,12 +96,17 @@ class Dim {
   struct Polynomial;
   struct Evaluation;
   struct Substitution;
+  [[noreturn]] void fail_constant() const;
   std::int64_t constant_ = 0;
   std::shared_ptr<const Polynomial> polynomial_;  // null for constants
 };
 
-Dim floor_div(const Dim& a, const Dim& b);  // exact where the polynomial divides; b > 0
-Dim ceil_div(const Dim& a, const Dim& b);
+// The quotient rounded down (up), exact where the polynomial divides. ValueError for a divisor that
+// is known not to be positive; a free one is checked at the call.
+Dim floor_div(const Dim& a, const Dim& b,
+              const std::source_location& at = std::source_location::current());
+Dim ceil_div(const Dim& a, const Dim& b,
+             const std::source_location& at = std::source_location::current());
 Dim minimum(const Dim& a, const Dim& b);
 Dim maximum(const Dim& a, const Dim& b);
 // True when a >= b for every assignment of non-negative variables, as far as the form shows:

@@ -39,7 +39,7 @@ inline Slice slice(const SliceBound& start, const SliceBound& stop, std::int64_t
 }
 
 // The type of kt::all, whose bare name stands for a whole axis.
-using WholeAxis = Tensor(const Operand&, const Axes&, bool);
+using WholeAxis = Tensor(const Operand&, const Axes&, KeepDims);
 
 // What one axis of x(...) is indexed with: an integer (removes the axis), kt::all, kt::slice(...),
 // or an integer tensor (as `take` along that axis). Its constructors note the user's line.

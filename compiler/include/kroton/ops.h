@@ -13,6 +13,7 @@
 #pragma once
 #include <kroton/tensor.h>
 
+#include <concepts>
 #include <initializer_list>
 #include <utility>
 
@@ -21,8 +22,13 @@ namespace kroton {
 // A list of axes: an int, a braced list, or (default) all axes. Negative axes count from the end.
 class Axes {
  public:
-  Axes() = default;                             // all
-  Axes(int axis) : all_(false), axes_{axis} {}  // NOLINT
+  Axes() = default;  // all
+  template <std::integral T>
+  requires(!std::same_as<T, bool>) Axes(T axis)
+      : all_(false), axes_{static_cast<int>(axis)} {}  // NOLINT
+  template <class T>
+  requires(std::floating_point<T> || std::same_as<T, bool>) Axes(T)
+  = delete;  // an axis is an int; keepdims follows the axes: sum(x, {}, true)
   Axes(std::initializer_list<int> axes) : all_(false), axes_(axes) {}
   explicit Axes(std::vector<int> axes) : all_(false), axes_(std::move(axes)) {}
   // Sorted, non-negative, each once; ValueError naming `op` if one is out of range or repeated.
@@ -34,12 +40,26 @@ class Axes {
   std::vector<int> axes_;
 };
 
-// The result of a comparison operator: a boolean tensor that is no condition of an `if`, because
+// Whether a reduction leaves size 1 at the axes it reduces. A bool and nothing else: the 2 of
+// sum(x, 0, 2) is meant as an axis.
+class KeepDims {
+ public:
+  template <std::same_as<bool> T>
+  KeepDims(T keep) : keep_(keep) {}  // NOLINT
+  template <class T>
+  KeepDims(T) = delete;                    // several axes are one list: sum(x, {0, 2})
+  operator bool() const { return keep_; }  // NOLINT
+
+ private:
+  bool keep_;
+};
+
+// The result of a comparison: a boolean tensor that is no condition of an `if`, because
 // its value is not known before a function runs.
 class Mask : public Tensor {
  public:
   explicit Mask(Tensor tensor) : Tensor(std::move(tensor)) {}
-  explicit operator bool() const = delete;
+  explicit operator bool() const = delete;  // not known before a call: where(mask, x, y), ifelse
 };
 
 // ---- Arithmetic. Integers wrap. Numbers only: a boolean operand is promoted by the other one;
@@ -95,17 +115,17 @@ Tensor ceil(const Operand& x);
 // ---- Comparison and logic. Results are boolean and have no gradient.
 
 // eq and ne take any dtype, the others numbers. Comparisons with a NaN are false, but ne true.
-Tensor eq(const Operand& x, const Operand& y);
-Tensor ne(const Operand& x, const Operand& y);
-Tensor lt(const Operand& x, const Operand& y);
-Tensor le(const Operand& x, const Operand& y);
-Tensor gt(const Operand& x, const Operand& y);
-Tensor ge(const Operand& x, const Operand& y);
+Mask eq(const Operand& x, const Operand& y);
+Mask ne(const Operand& x, const Operand& y);
+Mask lt(const Operand& x, const Operand& y);
+Mask le(const Operand& x, const Operand& y);
+Mask gt(const Operand& x, const Operand& y);
+Mask ge(const Operand& x, const Operand& y);
 // Boolean operands only (TypeError): compare numbers with 0 first.
-Tensor logical_and(const Operand& x, const Operand& y);
-Tensor logical_or(const Operand& x, const Operand& y);
-Tensor logical_xor(const Operand& x, const Operand& y);
-Tensor logical_not(const Operand& x);
+Mask logical_and(const Operand& x, const Operand& y);
+Mask logical_or(const Operand& x, const Operand& y);
+Mask logical_xor(const Operand& x, const Operand& y);
+Mask logical_not(const Operand& x);
 // x where `condition` (boolean) holds, else y.
 Tensor where(const Operand& condition, const Operand& x, const Operand& y);
 // `then_value` if `condition` holds, else `else_value`, and only that one is evaluated: what the
@@ -129,8 +149,9 @@ Tensor stop_gradient(const Operand& x);
 // a scan whose value no step changes shows it once. Where it is shown: set_print_stream (print.h).
 Tensor print(const Operand& x, const std::string& message = "");
 
-// ---- Operators. Equality is eq() and ne(): `==` on handles would surprise. `!x` tells, as for a
-// ---- pointer, whether the handle is empty; `&&` and `||` of two tensors do not compile.
+// ---- Operators. Equality is eq() and ne(), for `==` on handles would surprise, and logic is & and
+// |:
+// ---- ==, !=, && and || do not compile. `!x` tells, as for a pointer, whether the handle is empty.
 
 inline Tensor operator+(const Operand& x, const Operand& y) { return add(x, y); }
 inline Tensor operator-(const Operand& x, const Operand& y) { return sub(x, y); }
@@ -138,14 +159,16 @@ inline Tensor operator*(const Operand& x, const Operand& y) { return mul(x, y); 
 inline Tensor operator/(const Operand& x, const Operand& y) { return div(x, y); }
 inline Tensor operator%(const Operand& x, const Operand& y) { return mod(x, y); }
 inline Tensor operator-(const Operand& x) { return neg(x); }
-inline Mask operator<(const Operand& x, const Operand& y) { return Mask(lt(x, y)); }
-inline Mask operator<=(const Operand& x, const Operand& y) { return Mask(le(x, y)); }
-inline Mask operator>(const Operand& x, const Operand& y) { return Mask(gt(x, y)); }
-inline Mask operator>=(const Operand& x, const Operand& y) { return Mask(ge(x, y)); }
-inline Mask operator&(const Operand& x, const Operand& y) { return Mask(logical_and(x, y)); }
-inline Mask operator|(const Operand& x, const Operand& y) { return Mask(logical_or(x, y)); }
-inline Mask operator^(const Operand& x, const Operand& y) { return Mask(logical_xor(x, y)); }
-inline Mask operator~(const Operand& x) { return Mask(logical_not(x)); }
+inline Mask operator<(const Operand& x, const Operand& y) { return lt(x, y); }
+inline Mask operator<=(const Operand& x, const Operand& y) { return le(x, y); }
+inline Mask operator>(const Operand& x, const Operand& y) { return gt(x, y); }
+inline Mask operator>=(const Operand& x, const Operand& y) { return ge(x, y); }
+inline Mask operator&(const Operand& x, const Operand& y) { return logical_and(x, y); }
+inline Mask operator|(const Operand& x, const Operand& y) { return logical_or(x, y); }
+inline Mask operator^(const Operand& x, const Operand& y) { return logical_xor(x, y); }
+inline Mask operator~(const Operand& x) { return logical_not(x); }
+bool operator==(const Operand&, const Operand&) = delete;  // eq(x, y); array_equal(x, y) of Arrays
+bool operator!=(const Operand&, const Operand&) = delete;  // ne(x, y); !array_equal(x, y) of Arrays
 Tensor operator&&(const Tensor& x, const Tensor& y) = delete;  // write x & y
 Tensor operator||(const Tensor& x, const Tensor& y) = delete;  // write x | y
 
@@ -154,31 +177,31 @@ Tensor operator||(const Tensor& x, const Tensor& y) = delete;  // write x | y
 // ---- result does not depend on the number of threads.
 
 // Booleans and i32 are added as i64. Over no elements: 0.
-Tensor sum(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor sum(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The product, as sum; over no elements: 1. Gradients are exact with zeros among the factors.
-Tensor prod(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor prod(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // sum / count. Integers and booleans give f32. Over no elements: NaN.
-Tensor mean(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor mean(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The mean squared deviation from the mean (no correction), and its square root.
-Tensor var(const Operand& x, const Axes& axes = {}, bool keepdims = false);
-Tensor stddev(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor var(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
+Tensor stddev(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The largest (smallest) element; a NaN gives NaN. Equal extremes share the gradient evenly.
 // Numbers only. An axis of constant size 0 is a ShapeError; over a free size that is 0 at the call
 // the result is -inf (inf), for integers the lowest (highest) value.
-Tensor max(const Operand& x, const Axes& axes = {}, bool keepdims = false);
-Tensor min(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor max(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
+Tensor min(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The position (i64) of the first largest (smallest) element along `axis`, or in the flattened x;
 // the first NaN counts as the extreme. Empty axes as for max; at the call: 0. No gradient.
-Tensor argmax(const Operand& x, std::optional<int> axis = std::nullopt, bool keepdims = false);
-Tensor argmin(const Operand& x, std::optional<int> axis = std::nullopt, bool keepdims = false);
+Tensor argmax(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
+Tensor argmin(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
 // log(sum(exp(x))), without overflow. Floating point only.
-Tensor logsumexp(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor logsumexp(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // Whether any element is true. Boolean operands only. Over no elements: false.
-Tensor any(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor any(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 
 // Whether all elements are true. Boolean operands only. Over no elements: true. As an index,
 // x(kt::all, 0), the bare name stands for the whole axis.
-Tensor all(const Operand& x, const Axes& axes = {}, bool keepdims = false);
+Tensor all(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 
 // ---- Shape.
 

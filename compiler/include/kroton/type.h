@@ -3,12 +3,31 @@
 #include <kroton/dim.h>
 #include <kroton/dtype.h>
 
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace kroton {
 
-using Dims = std::vector<Dim>;
+// A shape of sizes. An index outside it is a ValueError.
+class Dims : public std::vector<Dim> {
+ public:
+  using std::vector<Dim>::vector;
+  Dims() = default;
+  Dims(std::vector<Dim> sizes) : std::vector<Dim>(std::move(sizes)) {}  // NOLINT: a list of them
+  const Dim& operator[](std::size_t axis) const {
+    if (axis >= size()) fail_axis(axis);
+    return std::vector<Dim>::operator[](axis);
+  }
+  Dim& operator[](std::size_t axis) {
+    if (axis >= size()) fail_axis(axis);
+    return std::vector<Dim>::operator[](axis);
+  }
+
+ private:
+  [[noreturn]] void fail_axis(std::size_t axis) const;
+};
 
 struct TensorType {
   DType dtype = DType::f32;

@@ -48,6 +48,12 @@ Files write(const std::vector<Tensor>& inputs, const std::vector<Tensor>& output
             const std::source_location& at = std::source_location::current());
 Files write(const std::vector<Tensor>& inputs, const Tensor& output, const Options& options,
             const std::source_location& at = std::source_location::current());
+// The same for a vector of shared variables, for example.
+template <TensorRange Outputs>
+Files write(const std::vector<Tensor>& inputs, const Outputs& outputs, const Options& options,
+            const std::source_location& at = std::source_location::current()) {
+  return write(inputs, std::vector<Tensor>(outputs.begin(), outputs.end()), options, at);
+}
 // Updates only.
 Files write(const std::vector<Tensor>& inputs, const Options& options,
             const std::source_location& at = std::source_location::current());

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace kroton::data {
@@ -42,8 +43,8 @@ struct Mnist {
 [[nodiscard]] Mnist load_mnist(const std::filesystem::path& directory);
 
 /// Writes images `rows` of `images` to `out`, in order, as float32 pixels between 0 and 1. Throws
-/// ShapeError unless out.size() is rows.size() * images.rows * images.cols, ValueError for a row
-/// that is not there.
+/// ShapeError unless out.size() is rows.size() * images.rows * images.cols and there are as many
+/// pixels as the sizes of `images` say, ValueError for a row that is not there.
 void gather_batch(const IdxImages& images, std::span<const std::uint32_t> rows,
                   std::span<float> out);
 
@@ -89,7 +90,12 @@ class Batches {
   Batches(std::int64_t count, std::int64_t batch_size, std::uint64_t seed);
 
   /// Shuffles (Fisher-Yates over Philox4x32-10) and returns the batches of the new epoch.
-  const Batches& next_epoch();
+  const Batches& next_epoch() &;
+  /// The same of batches without a name, which the result keeps.
+  Batches next_epoch() && {
+    next_epoch();
+    return std::move(*this);
+  }
 
   /// Batches per epoch, the smaller last one included.
   [[nodiscard]] std::int64_t batch_count() const noexcept;

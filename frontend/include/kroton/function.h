@@ -6,10 +6,15 @@
 #include <kroton/tensor.h>
 
 #include <array>
+#include <concepts>
 #include <iosfwd>
 #include <memory>
+#include <optional>
+#include <ranges>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace kroton {
@@ -17,8 +22,16 @@ namespace kroton {
 // A new value for a shared variable, stored after each call. All updates and outputs are computed
 // from the old values.
 struct Update {
+  // The value is a Tensor of the variable's dtype and shape, or a number for a scalar.
+  Update(const Shared& variable, const Operand& new_value)
+      : target(variable),
+        value(new_value.is_empty() ? Tensor() : new_value.tensor(variable.dtype())) {}
+  template <class T>
+  requires(!std::derived_from<T, Shared>) Update(const T&, const Operand&)
+  = delete;  // what is updated is a kt::shared variable
+
   Shared target;
-  Tensor value;  // of the variable's dtype and shape
+  Tensor value;
 };
 
 // An expression to compute with instead of a variable (or of any other expression).
@@ -48,24 +61,32 @@ struct FunctionOptions {
   Check check = Check::environment;  // the checking mode, docs/checking.md
 };
 
-// One argument of a call: an Array or a view of the caller's memory, or a C++ number for a scalar
-// input (it takes the input's dtype; a floating number for an integer input is a TypeError).
+// One argument of a call: an Array or a view of the caller's memory; a std::vector or other range
+// of elements, which is read where it is, for a vector; or a C++ number for a scalar (it takes the
+// input's dtype; a floating number for an integer input is a TypeError).
 class Argument {
  public:
-  Argument(const Array& array) : array_(&array) {}  // NOLINT
+  Argument(const Array& array) : array_(&array) {}                      // NOLINT
+  Argument(Array&& array) : owned_(std::in_place, std::move(array)) {}  // NOLINT
+  template <ElementRange R>
+  Argument(const R& elements)  // NOLINT
+      : owned_(std::in_place,
+               Array::view(std::ranges::data(elements),
+                           {static_cast<std::int64_t>(std::ranges::size(elements))})) {}
   template <class T>
   requires std::is_arithmetic_v<T> Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
         real_(static_cast<double>(number)),
         integer_(static_cast<std::int64_t>(number)) {}
 
-  const Array* array() const { return array_; }  // null for a number
+  const Array* array() const { return owned_ ? &*owned_ : array_; }  // null for a number
   bool is_floating() const { return floating_; }
   double real() const { return real_; }
   std::int64_t integer() const { return integer_; }
 
  private:
   const Array* array_ = nullptr;
+  std::optional<Array> owned_;
   bool floating_ = false;
   double real_ = 0;
   std::int64_t integer_ = 0;
@@ -80,6 +101,22 @@ struct MemoryUse {
 };
 
 namespace detail {
+
+template <class T>
+concept NoOutput = std::is_arithmetic_v<T> || std::same_as<T, Array>;
+
+template <class T>
+inline constexpr bool is_argument = std::is_convertible_v<const T&, Argument>;
+
+// Whether a call may have these arguments; where not, the compiler says what it may.
+template <class... Arguments>
+constexpr bool check_arguments() {
+  static_assert(
+      (is_argument<Arguments> && ...),
+      "an argument of a call is a kt::Array, a number, or a vector of bool, std::int32_t, "
+      "std::int64_t, float or double; a list of all arguments goes to f.call()");
+  return (is_argument<Arguments> && ...);
+}
 
 // A compiled function, whatever its number of outputs.
 class FunctionCore {
@@ -106,9 +143,6 @@ class FunctionCore {
   std::unique_ptr<Parts> parts_;
 };
 
-// ValueError: what a Function that was moved from is asked for.
-[[noreturn]] void refuse_moved_from();
-
 }  // namespace detail
 
 inline constexpr int dynamic_outputs = -1;
@@ -117,20 +151,28 @@ inline constexpr int dynamic_outputs = -1;
 // several threads at once; calls that update the same shared variables wait for each other.
 //
 // Errors of a call (the shared variables are then as before it): ValueError for a wrong number of
-// arguments, an index out of range or a Function that was moved from, TypeError for a wrong dtype,
-// ShapeError for a wrong shape.
+// arguments or an index out of range, TypeError for a wrong dtype, ShapeError for a wrong shape.
 template <int N>
 class Function {
  public:
-  explicit Function(std::shared_ptr<const detail::FunctionCore> core) : core_(std::move(core)) {}
+  explicit Function(std::shared_ptr<const detail::FunctionCore> core) : core_(std::move(core)) {
+    if (!core_) throw ValueError("function: there is no compiled function");
+  }
+  // A handle that is moved from stays what it was.
+  Function(const Function&) = default;
+  Function& operator=(const Function&) = default;
 
   // One argument per input, in order. Returns the output's Array; with several outputs a
   // std::array of them (for structured bindings); nothing without outputs; a std::vector when the
   // outputs were given as one.
   template <class... Arguments>
   auto operator()(const Arguments&... arguments) const {
-    const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-    return call(list);
+    if constexpr (detail::check_arguments<Arguments...>()) {
+      const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
+      return call(list);
+    } else {
+      return call({});
+    }
   }
   auto call(std::span<const Argument> arguments) const {
     if constexpr (N == dynamic_outputs) {
@@ -153,14 +195,23 @@ class Function {
   // the outputs' dtypes and shapes and must not overlap an argument.
   template <class... Outputs>
   auto into(Outputs&... outputs) const {
-    return [core = shared_core(), results = std::array<Array, sizeof...(Outputs)>{outputs...}](
-               const auto&... arguments) mutable {
-      const std::array<Argument, sizeof...(arguments)> list{Argument(arguments)...};
-      core->call(list, results, true);
-    };
+    constexpr bool are_arrays = (std::same_as<std::remove_const_t<Outputs>, Array> && ...);
+    static_assert(are_arrays,
+                  "results are written into kt::Arrays: kt::Array::view(data, shape) is "
+                  "one on your own memory");
+    if constexpr (are_arrays) {
+      return [core = core_, results = std::array<Array, sizeof...(Outputs)>{
+                                outputs...}]<class... T>(const T&... arguments) mutable {
+        if constexpr (detail::check_arguments<T...>()) {
+          const std::array<Argument, sizeof...(arguments)> list{Argument(arguments)...};
+          core->call(list, results, true);
+        }
+      };
+    }
   }
 
-  const std::string& name() const { return core().name(); }
+  const std::string& name() const& { return core().name(); }
+  std::string name() const&& { return core().name(); }
   // How long compiling took, in seconds.
   double compile_seconds() const { return core().compile_seconds(); }
 
@@ -177,17 +228,16 @@ class Function {
   // What a call with such arguments needs. Their sizes count; nothing is computed.
   template <class... Arguments>
   MemoryUse memory(const Arguments&... arguments) const {
-    const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-    return core().memory(list);
+    if constexpr (detail::check_arguments<Arguments...>()) {
+      const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
+      return core().memory(list);
+    } else {
+      return {};
+    }
   }
 
  private:
-  // ValueError if this Function was moved from.
-  const std::shared_ptr<const detail::FunctionCore>& shared_core() const {
-    if (!core_) detail::refuse_moved_from();
-    return core_;
-  }
-  const detail::FunctionCore& core() const { return *shared_core(); }
+  const detail::FunctionCore& core() const { return *core_; }
 
   std::shared_ptr<const detail::FunctionCore> core_;
 };
@@ -220,6 +270,28 @@ inline Function<dynamic_outputs> function(
   return Function<dynamic_outputs>(std::make_shared<detail::FunctionCore>(
       inputs, outputs, std::move(options), SourceLine{at.file_name(), at.line()}));
 }
+// The same for a vector of shared variables, for example.
+template <TensorRange Outputs>
+Function<dynamic_outputs> function(
+    const std::vector<Tensor>& inputs, const Outputs& outputs, FunctionOptions options = {},
+    const std::source_location& at = std::source_location::current()) {
+  return function(inputs, std::vector<Tensor>(outputs.begin(), outputs.end()), std::move(options),
+                  at);
+}
+// As many as the array holds, known to the compiler: auto [a, b] = f(x).
+template <std::derived_from<Tensor> T, std::size_t N>
+Function<static_cast<int>(N)> function(
+    const std::vector<Tensor>& inputs, const std::array<T, N>& outputs,
+    FunctionOptions options = {},
+    const std::source_location& at = std::source_location::current()) {
+  return Function<static_cast<int>(N)>(std::make_shared<detail::FunctionCore>(
+      inputs, std::vector<Tensor>(outputs.begin(), outputs.end()), std::move(options),
+      SourceLine{at.file_name(), at.line()}));
+}
+template <detail::NoOutput T, class... Rest>
+void function(const std::vector<Tensor>&, T, Rest...) = delete;  // an output is a Tensor
+template <std::derived_from<Tensor> T, class... Rest>
+void function(const T& input, const Rest&...) = delete;  // inputs are a list: kt::function({x}, y)
 // No outputs, only updates.
 inline Function<0> function(const std::vector<Tensor>& inputs, FunctionOptions options,
                             const std::source_location& at = std::source_location::current()) {

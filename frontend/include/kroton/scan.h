@@ -38,9 +38,15 @@ inline constexpr NoInitial none{};
 struct State {
   State(NoInitial) {}                                   // NOLINT
   State(Tensor value, std::vector<int> offsets = {-1})  // NOLINT: a Tensor is an initial value
-      : initial(std::move(value)), taps(std::move(offsets)) {}
-  Tensor initial;  // empty: not read back
+      : initial(std::move(value)), taps(std::move(offsets)), is_read_back(true) {}
+  // A scalar, of a literal's dtype: f32, i64 or boolean.
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  State(T number, const std::source_location& at = std::source_location::current())  // NOLINT
+      : State(Operand(number, at).tensor()) {}
+  Tensor initial;
   std::vector<int> taps;
+  bool is_read_back = false;
 };
 
 // How many steps: a size, a number, or an integer scalar computed by + - * from integer scalar
@@ -48,16 +54,18 @@ struct State {
 // negative).
 class Steps {
  public:
-  Steps(const Dim& count) : dim_(count) {}            // NOLINT
-  Steps(std::int64_t count) : dim_(count) {}          // NOLINT
-  Steps(int count) : dim_(count) {}                   // NOLINT
-  Steps(Tensor count) : tensor_(std::move(count)) {}  // NOLINT
+  Steps(const Dim& count) : dim_(count) {}  // NOLINT
+  template <std::integral T>
+  Steps(T count) : dim_(static_cast<std::int64_t>(count)) {}            // NOLINT
+  Steps(Tensor count) : tensor_(std::move(count)), is_tensor_(true) {}  // NOLINT
   const Dim& dim() const { return dim_; }
-  const Tensor& tensor() const { return tensor_; }  // empty when a Dim was given
+  const Tensor& tensor() const { return tensor_; }
+  bool is_tensor() const { return is_tensor_; }  // otherwise a Dim
 
  private:
   Dim dim_;
   Tensor tensor_;
+  bool is_tensor_ = false;
 };
 
 struct ScanOptions {
@@ -76,11 +84,13 @@ struct ScanOptions {
 
 namespace detail {
 
-using StepFunction = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
+using StepFunction = std::function<std::vector<Operand>(std::span<const Tensor>)>;
 
 // One stacked result per output of the step: (steps, ...) each.
 std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
                          SourceLine line);
+// The last value of the only state, which is the initial one if there are no steps.
+Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line);
 
 template <class F, class Sequence>
 struct takes_impl;
@@ -115,28 +125,77 @@ auto call_step(F& f, std::span<const Tensor> arguments) {
   if constexpr (takes_span<F>) {
     return f(arguments);
   } else {
-    static_assert(arity_of<F>() <= most_arguments,
-                  "the step must be callable with tensors, or with a std::span<const Tensor>");
     return call_step(f, arguments, std::make_index_sequence<arity_of<F>()>());
   }
 }
 template <class F>
-using step_result = decltype(call_step(std::declval<F&>(), std::span<const Tensor>()));
+inline constexpr bool takes_tensors = takes_span<F> || arity_of<F>() <= most_arguments;
+template <class F>
+using step_result =
+    std::remove_cvref_t<decltype(call_step(std::declval<F&>(), std::span<const Tensor>()))>;
 
-inline std::vector<Tensor> as_list(const Tensor& result) { return {result}; }
-inline std::vector<Tensor> as_list(const std::vector<Tensor>& results) { return results; }
-template <class Tuple>
-  requires(!std::derived_from<Tuple, Tensor>)
-std::vector<Tensor> as_list(const Tuple& results) {
-  return std::apply([](const auto&... each) { return std::vector<Tensor>{each...}; }, results);
+// What a step may return: one of these, a tuple of them, or a list of tensors.
+template <class T>
+concept StepValue = std::derived_from<T, Tensor> || std::is_arithmetic_v<T>;
+template <class T, class Sequence>
+struct holds_step_values;
+template <class T, std::size_t... I>
+struct holds_step_values<T, std::index_sequence<I...>>
+    : std::bool_constant<(StepValue<std::remove_cvref_t<std::tuple_element_t<I, T>>> && ...)> {};
+template <class T>
+concept StepTuple = requires { std::tuple_size<T>::value; } &&
+                    holds_step_values<T, std::make_index_sequence<std::tuple_size_v<T>>>::value;
+template <class T>
+inline constexpr bool is_step_result =
+    StepValue<T> || StepTuple<T> || TensorRange<T> || std::same_as<T, std::vector<Tensor>>;
+
+template <class Result>
+std::vector<Operand> as_list(const Result& result, const std::source_location& at) {
+  std::vector<Operand> list;
+  if constexpr (StepValue<Result>) {
+    list.emplace_back(result, at);
+  } else if constexpr (StepTuple<Result>) {
+    std::apply([&](const auto&... each) { (list.emplace_back(each, at), ...); }, result);
+  } else {
+    for (const Tensor& each : result) list.emplace_back(each, at);
+  }
+  return list;
+}
+
+// Whether F is a step; where it is not, the compiler says why.
+template <class F>
+constexpr bool check_step() {
+  if constexpr (!takes_tensors<F>) {
+    static_assert(takes_tensors<F>,
+                  "each argument of a step is a kt::Tensor (or auto), or the only one is a "
+                  "std::span<const kt::Tensor>: the values are not known before the function runs");
+    return false;
+  } else {
+    static_assert(is_step_result<step_result<F>>,
+                  "a step returns a kt::Tensor or a number, a pair, tuple or array of them, or a "
+                  "std::vector<kt::Tensor>");
+    return is_step_result<step_result<F>>;
+  }
+}
+
+template <class F>
+StepFunction step_function(F& step, const std::source_location& at) {
+  return [&step, at](std::span<const Tensor> arguments) {
+    return as_list<step_result<F>>(call_step(step, arguments), at);
+  };
+}
+template <class F>
+constexpr int arity() {
+  return takes_span<F> ? -1 : static_cast<int>(arity_of<F>());
 }
 
 }  // namespace detail
 
 // Runs `step` n_steps times. Its arguments are, in this order: for each sequence the rows of its
 // taps, for each state its earlier values by tap, the non-sequences. It returns the new value of
-// each output: a Tensor, a pair, tuple or array of Tensors, or a vector of them. Tensors that the
-// lambda captures are non-sequences too, unless `strict`.
+// each output: a Tensor, a pair, tuple or array of Tensors, or a vector of them. A number stands
+// for a scalar, of its state's dtype if it has one. Tensors that the lambda captures are
+// non-sequences too, unless `strict`.
 //
 // Returns the outputs of all steps, stacked along a new first axis, in the order of the steps: a
 // Tensor, a std::array of Tensors (for structured bindings), or a vector, like what `step` returns.
@@ -149,21 +208,22 @@ std::vector<Tensor> as_list(const Tuple& results) {
 template <class F>
 auto scan(F step, const ScanOptions& options,
           const std::source_location& at = std::source_location::current()) {
-  using Result = detail::step_result<F>;
-  const int arity = detail::takes_span<F> ? -1 : static_cast<int>(detail::arity_of<F>());
-  const std::vector<Tensor> outputs = detail::scan(
-      [&](std::span<const Tensor> arguments) {
-        return detail::as_list(detail::call_step(step, arguments));
-      },
-      arity, options, SourceLine{at.file_name(), at.line()});
-  if constexpr (std::derived_from<Result, Tensor>) {  // x < y is a Mask
-    return outputs[0];
-  } else if constexpr (std::is_same_v<Result, std::vector<Tensor>>) {
-    return outputs;
+  if constexpr (detail::check_step<F>()) {
+    using Result = detail::step_result<F>;
+    const std::vector<Tensor> outputs =
+        detail::scan(detail::step_function(step, at), detail::arity<F>(), options,
+                     SourceLine{at.file_name(), at.line()});
+    if constexpr (detail::StepValue<Result>) {  // x < y is a Mask
+      return outputs[0];
+    } else if constexpr (detail::StepTuple<Result>) {
+      std::array<Tensor, std::tuple_size_v<Result>> result;
+      for (std::size_t k = 0; k < result.size(); ++k) result[k] = outputs[k];
+      return result;
+    } else {
+      return outputs;
+    }
   } else {
-    std::array<Tensor, std::tuple_size_v<Result>> result;
-    for (std::size_t k = 0; k < result.size(); ++k) result[k] = outputs[k];
-    return result;
+    return Tensor();
   }
 }
 
@@ -175,30 +235,43 @@ auto map(F step, std::vector<Sequence> sequences, std::vector<Tensor> non_sequen
               {.sequences = std::move(sequences), .non_sequences = std::move(non_sequences)}, at);
 }
 
-// The last value of a single state: step(row, state) from the first row on (foldl), or from the
-// last row on (foldr).
+namespace detail {
+
 template <class F>
-Tensor foldl(F step, std::vector<Sequence> sequences, Tensor initial,
+Tensor fold(F step, const ScanOptions& options, const std::source_location& at) {
+  if constexpr (check_step<F>()) {
+    static_assert(StepValue<step_result<F>>, "the step of a fold returns the next value, a Tensor");
+    return fold(step_function(step, at), arity<F>(), options,
+                SourceLine{at.file_name(), at.line()});
+  } else {
+    return Tensor();
+  }
+}
+
+}  // namespace detail
+
+// The last value of a single state: step(row, state) from the first row on (foldl), or from the
+// last row on (foldr). Of no rows: the initial value.
+template <class F>
+Tensor foldl(F step, std::vector<Sequence> sequences, State initial,
              std::vector<Tensor> non_sequences = {},
              const std::source_location& at = std::source_location::current()) {
-  const Tensor all = scan(std::move(step),
-                          {.sequences = std::move(sequences),
-                           .outputs_info = {std::move(initial)},
-                           .non_sequences = std::move(non_sequences)},
-                          at);
-  return all[-1];
+  return detail::fold(std::move(step),
+                      {.sequences = std::move(sequences),
+                       .outputs_info = {std::move(initial)},
+                       .non_sequences = std::move(non_sequences)},
+                      at);
 }
 template <class F>
-Tensor foldr(F step, std::vector<Sequence> sequences, Tensor initial,
+Tensor foldr(F step, std::vector<Sequence> sequences, State initial,
              std::vector<Tensor> non_sequences = {},
              const std::source_location& at = std::source_location::current()) {
-  const Tensor all = scan(std::move(step),
-                          {.sequences = std::move(sequences),
-                           .outputs_info = {std::move(initial)},
-                           .non_sequences = std::move(non_sequences),
-                           .go_backwards = true},
-                          at);
-  return all[-1];
+  return detail::fold(std::move(step),
+                      {.sequences = std::move(sequences),
+                       .outputs_info = {std::move(initial)},
+                       .non_sequences = std::move(non_sequences),
+                       .go_backwards = true},
+                      at);
 }
 
 }  // namespace kroton

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -48,7 +49,31 @@ struct Number {
   std::int64_t whole;
 };
 
+// A number of a list that has several types of them, with the dtype that stores it.
+struct ListedNumber : Number {
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  ListedNumber(T value)  // NOLINT(google-explicit-constructor): any number is one
+      : Number(value),
+        dtype(std::is_floating_point_v<T>             ? (sizeof(T) > 4 ? f64 : f32)
+              : std::same_as<T, bool>                 ? boolean
+              : sizeof(T) + std::is_unsigned_v<T> > 4 ? i64
+                                                      : i32) {}
+
+  DType dtype;
+};
+
+[[noreturn]] void fail_element(std::size_t k, std::size_t size);
+
+// False, once the types are known: for a static_assert that says what to write instead.
+template <class...>
+inline constexpr bool never = false;
+
 }  // namespace detail
+
+class Entry;
+template <class T>
+class Elements;
 
 /// A contiguous range of elements: std::vector, std::array, std::span, a C array.
 template <class R>
@@ -60,8 +85,8 @@ concept ElementRange =
 ///
 /// An Array is a handle, as in NumPy: a copy is cheap and refers to the same elements, so a write
 /// through one is seen through the other. copy() makes new elements. Constness is that of the
-/// handle: data() and raw() give mutable elements on a non-const Array, read-only ones on a const
-/// one.
+/// handle: data(), raw() and a(i, j) give mutable elements on a non-const Array, read-only ones on
+/// a const one.
 ///
 /// Elements are either owned (shared by the handles, freed with the last; aligned to 64 bytes) or,
 /// for a view, the caller's memory, which must outlive every handle.
@@ -92,14 +117,16 @@ class Array {
   }
   /// Moving leaves `other` without elements, as Array() is.
   Array(Array&& other) noexcept : Array() { swap(other); }
-  Array& operator=(const Array& other) noexcept {
+  /// The handle, not the elements: those of a row are written by a.row(i).assign(values).
+  Array& operator=(const Array& other) & noexcept {
     Array(other).swap(*this);
     return *this;
   }
-  Array& operator=(Array&& other) noexcept {
+  Array& operator=(Array&& other) & noexcept {
     Array(std::move(other)).swap(*this);
     return *this;
   }
+  void operator=(const Array&) && = delete;  // elements are copied by a.row(i).assign(values)
   ~Array() {
     if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       detail::free_block(block_);
@@ -133,7 +160,7 @@ class Array {
   [[nodiscard]] static Array uniform(const Shape& shape, std::uint64_t seed, double low = 0,
                                      double high = 1, DType dtype = f32);
 
-  /// A copy of a range, of rank 1 and of the range's element type.
+  /// A copy of a contiguous range of elements, of rank 1 and of the range's element type.
   template <ElementRange R>
   [[nodiscard]] static Array from(const R& values) {
     const auto count = static_cast<std::int64_t>(std::ranges::size(values));
@@ -145,9 +172,24 @@ class Array {
     return from_elements(std::ranges::data(values),
                          static_cast<std::int64_t>(std::ranges::size(values)), shape);
   }
+  template <class R, class... Rest>
+    requires(std::ranges::range<const R> && !ElementRange<R> && !std::same_as<R, std::vector<bool>>)
+  static Array from(const R&, const Rest&...) {
+    static_assert(
+        detail::never<R>,
+        "Array::from copies a vector, span, array or braced list whose elements are bool, "
+        "std::int32_t, std::int64_t, float or double; convert the elements first");
+    return {};
+  }
   /// The same from a vector of bits.
-  [[nodiscard]] static Array from(const std::vector<bool>& values);
-  [[nodiscard]] static Array from(const std::vector<bool>& values, const Shape& shape);
+  template <std::same_as<std::vector<bool>> Bits>
+  [[nodiscard]] static Array from(const Bits& values) {
+    return from_bits(values, Shape{static_cast<std::int64_t>(values.size())});
+  }
+  template <std::same_as<std::vector<bool>> Bits>
+  [[nodiscard]] static Array from(const Bits& values, const Shape& shape) {
+    return from_bits(values, shape);
+  }
 
   /// `Array::from({1.0F, 2.0F})`: rank 1.
   template <Element T>
@@ -155,6 +197,9 @@ class Array {
     const auto count = static_cast<std::int64_t>(values.size());
     return from_elements(values.begin(), count, Shape{count});
   }
+  template <class T>
+    requires(!std::is_arithmetic_v<T>)
+  static Array from(std::initializer_list<T>) = delete;  // an Array is made of numbers
   /// `Array::from({1.0F, 2.0F}, {2, 1})`. Throws ShapeError when the sizes differ.
   template <Element T>
   [[nodiscard]] static Array from(std::initializer_list<T> values, const Shape& shape) {
@@ -178,6 +223,14 @@ class Array {
         Shape{static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns)});
   }
 
+  /// `Array::from({1, 2.5})`: numbers of several types, of which the array has the largest in the
+  /// order boolean < i32 < i64 < f32 < f64.
+  [[nodiscard]] static Array from(std::initializer_list<detail::ListedNumber> values);
+  [[nodiscard]] static Array from(std::initializer_list<detail::ListedNumber> values,
+                                  const Shape& shape);
+  [[nodiscard]] static Array from(
+      std::initializer_list<std::initializer_list<detail::ListedNumber>> rows);
+
   /// The caller's memory as an array, not copied. A pointer to const gives a read-only view. Throws
   /// ValueError for a null pointer to one element or more.
   template <class T>
@@ -199,7 +252,8 @@ class Array {
   // ---- Looking at them.
 
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
-  [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+  [[nodiscard]] const Shape& shape() const& noexcept { return shape_; }
+  [[nodiscard]] Shape shape() const&& noexcept { return shape_; }
   [[nodiscard]] int rank() const noexcept { return shape_.rank(); }
   /// The number of elements.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
@@ -212,21 +266,29 @@ class Array {
   /// The distance in elements between neighbours along each axis.
   [[nodiscard]] Shape strides() const noexcept;
 
-  /// The elements in row-major order, valid while a handle to them lives: name a result before a
-  /// loop over its elements. Throws TypeError when T is not the dtype, ValueError when the array is
-  /// not row-major.
+  /// The elements in row-major order, valid while a handle to them lives. Throws TypeError when T
+  /// is not the dtype, ValueError when the array is not row-major.
   template <Element T>
-  [[nodiscard]] std::span<const T> data() const {
+  [[nodiscard]] std::span<const T> data() const& {
     check_data(dtype_of<T>);
     return {reinterpret_cast<const T*>(data_), static_cast<std::size_t>(size_)};
   }
   /// The same, mutable. Throws also ValueError for a read-only view.
   template <Element T>
-  [[nodiscard]] std::span<T> data() {
+  [[nodiscard]] std::span<T> data() & {
     check_data(dtype_of<T>);
     check_writable();
     return {reinterpret_cast<T*>(data_), static_cast<std::size_t>(size_)};
   }
+  /// Those of an array without a name, which they keep: `for (float v : f(x).data<float>())`.
+  template <Element T>
+  [[nodiscard]] Elements<const T> data() const&&;
+  template <Element T>
+  [[nodiscard]] Elements<T> data() &&;
+  template <class T>
+    requires(!Element<T>)
+  void data() const& = delete;  // elements are bool, std::int32_t, std::int64_t, float or double
+  void data() const& = delete;  // name the type of the elements: a.data<float>()
   /// The address of the first element, also for a view with strides.
   [[nodiscard]] const void* raw() const noexcept { return data_; }
   /// The same, mutable. Throws ValueError for a read-only view.
@@ -246,6 +308,26 @@ class Array {
       return *reinterpret_cast<const T*>(data_);
     }
   }
+  template <class T>
+    requires(!Element<T>)
+  void item() const = delete;  // elements are bool, std::int32_t, std::int64_t, float or double
+  void item() const = delete;  // name the type of the element: a.item<float>()
+
+  // ---- Elements by index. A negative index counts from the end. All throw ValueError for an index
+  // ---- outside its axis.
+
+  /// Element (i, j, ...), one index per axis (ShapeError): `double v = a(1, 2)`, `a(1, 2) = 0.5`.
+  template <std::integral... Index>
+  [[nodiscard]] const Entry operator()(Index... indices) const;  // NOLINT: not to be assigned
+  template <std::integral... Index>
+  [[nodiscard]] Entry operator()(Index... indices);
+
+  /// Row i along the first axis, as a handle to the same elements, of the rank below: a.row(2)(0),
+  /// a.row(-1).data<float>(). ShapeError for a scalar.
+  [[nodiscard]] Array row(std::int64_t i) const;
+  /// Copies the elements of an array of the same dtype (TypeError) and shape (ShapeError) into
+  /// these: `a.row(2).assign(b)`. Throws ValueError for a read-only view.
+  void assign(const Array& values);
 
   // ---- Making others of them.
 
@@ -270,11 +352,15 @@ class Array {
   static Array from_elements(const T* values, std::int64_t count, const Shape& shape) {
     return from_bytes(values, count, shape, dtype_of<T>);
   }
+  static Array from_bits(const std::vector<bool>& values, const Shape& shape);
   static Array from_bytes(const void* values, std::int64_t count, const Shape& shape, DType dtype);
   static Array make(const Shape& shape, DType dtype, bool zeroed);
   static Array view_of(void* data, DType dtype, const Shape& shape, bool read_only);
   static Array view_of(void* data, DType dtype, const Shape& shape, const Shape& strides,
                        bool read_only);
+
+  // The scalar at these indices, on the same memory.
+  [[nodiscard]] Array element(std::span<const std::int64_t> indices) const;
 
   void check_data(DType dtype) const {
     if (dtype != dtype_ || !row_major_) {
@@ -306,6 +392,107 @@ class Array {
   bool read_only_ = false;
   bool row_major_ = true;
 };
+
+/// One element of an Array, of whatever dtype. It reads as a number and is assigned one.
+class Entry {
+ public:
+  /// As a double; ValueError for an i64 that is none.
+  operator double() const;  // NOLINT(google-explicit-constructor): an element is a number
+  /// Typed, as Array::item: item<double>() converts, any other T must be the dtype (TypeError).
+  template <Element T>
+  [[nodiscard]] T item() const {
+    return array_.item<T>();
+  }
+  [[nodiscard]] DType dtype() const noexcept { return array_.dtype(); }
+
+  /// Writes the element. Throws ValueError for a value that an integer dtype does not hold, and for
+  /// a read-only view.
+  Entry& operator=(detail::Number value) {
+    set(value);
+    return *this;
+  }
+  Entry& operator=(const Entry& value) {
+    set_from(value);
+    return *this;
+  }
+  Entry(const Entry&) = default;
+  ~Entry() = default;
+  Entry& operator+=(double value) { return *this = *this + value; }
+  Entry& operator-=(double value) { return *this = *this - value; }
+  Entry& operator*=(double value) { return *this = *this * value; }
+  Entry& operator/=(double value) { return *this = *this / value; }
+
+  friend std::ostream& operator<<(std::ostream& stream, const Entry& entry);
+
+ private:
+  friend class Array;
+  explicit Entry(Array array) : array_(std::move(array)) {}
+  void set(detail::Number value);
+  void set_from(const Entry& value);
+
+  Array array_;  // a scalar on the element's memory
+};
+
+template <std::integral... Index>
+const Entry Array::operator()(Index... indices) const {  // NOLINT: not to be assigned
+  const std::array<std::int64_t, sizeof...(Index)> list{static_cast<std::int64_t>(indices)...};
+  return Entry(element(list));
+}
+template <std::integral... Index>
+Entry Array::operator()(Index... indices) {
+  const std::array<std::int64_t, sizeof...(Index)> list{static_cast<std::int64_t>(indices)...};
+  return Entry(element(list));
+}
+
+/// The elements of an Array without a name, and the Array. What would outlive both does not
+/// compile.
+template <class T>
+class Elements {
+  struct Nothing {};
+  using Mutable =
+      std::conditional_t<std::is_const_v<T>, Nothing, std::span<std::remove_const_t<T>>>;
+
+ public:
+  using value_type = std::remove_const_t<T>;
+  explicit Elements(Array array)
+      : array_(std::move(array)), elements_(std::as_const(array_).template data<value_type>()) {}
+
+  [[nodiscard]] T* data() const& { return first(); }
+  [[nodiscard]] T* begin() const& { return first(); }
+  [[nodiscard]] T* end() const& { return first() + elements_.size(); }
+  [[nodiscard]] std::size_t size() const { return elements_.size(); }
+  [[nodiscard]] bool empty() const { return elements_.empty(); }
+  /// Throws ValueError for k >= size().
+  [[nodiscard]] T& operator[](std::size_t k) const {
+    if (k >= elements_.size()) {
+      detail::fail_element(k, elements_.size());
+    }
+    return first()[k];
+  }
+  operator std::span<T>() const& { return {first(), size()}; }  // NOLINT: they are that
+
+  T* data() && = delete;                               // name the elements first: auto v = ...
+  T* begin() && = delete;                              // name the elements first: auto v = ...
+  T* end() && = delete;                                // name the elements first: auto v = ...
+  operator std::span<const value_type>() && = delete;  // NOLINT: name the elements first
+  operator Mutable() && = delete;                      // NOLINT: name the elements first
+
+ private:
+  [[nodiscard]] T* first() const { return const_cast<T*>(elements_.data()); }
+
+  Array array_;
+  std::span<const value_type> elements_;
+};
+
+template <Element T>
+Elements<const T> Array::data() const&& {
+  return Elements<const T>(*this);
+}
+template <Element T>
+Elements<T> Array::data() && {
+  check_writable();
+  return Elements<T>(std::move(*this));
+}
 
 /// Nested brackets with aligned columns as NumPy prints them: up to 8 digits after the point,
 /// scientific notation where magnitudes differ widely; above 1000 elements only the first and last

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <source_location>
 #include <span>
 #include <string>
 
@@ -19,28 +20,33 @@ class Shape {
   /// Rank 0, the shape of a scalar.
   Shape() = default;
 
-  /// `Shape{3, 4}`. Throws ValueError above 8 extents.
-  Shape(std::initializer_list<std::int64_t> extents) { assign(extents.begin(), extents.size()); }
+  /// `Shape{3, 4}`. Throws ValueError, naming the line, above 8 extents.
+  Shape(std::initializer_list<std::int64_t> extents,
+        const std::source_location& at = std::source_location::current()) {
+    assign(extents.begin(), extents.size(), at);
+  }
 
-  /// The same from a span. Throws ValueError above 8 extents.
-  explicit Shape(std::span<const std::int64_t> extents) { assign(extents.data(), extents.size()); }
+  /// The same from a span.
+  explicit Shape(std::span<const std::int64_t> extents,
+                 const std::source_location& at = std::source_location::current()) {
+    assign(extents.data(), extents.size(), at);
+  }
 
   [[nodiscard]] int rank() const noexcept { return rank_; }
 
-  /// Extent `axis`, 0 <= axis < rank(); not checked.
-  std::int64_t operator[](int axis) const noexcept {
-    return extents_[static_cast<std::size_t>(axis)];
-  }
-  std::int64_t& operator[](int axis) noexcept { return extents_[static_cast<std::size_t>(axis)]; }
+  /// Extent `axis`; a negative axis counts from the last. Throws ValueError for any other.
+  std::int64_t operator[](int axis) const { return extents_[position(axis)]; }
+  std::int64_t& operator[](int axis) { return extents_[position(axis)]; }
 
   [[nodiscard]] const std::int64_t* begin() const noexcept { return extents_.data(); }
   [[nodiscard]] const std::int64_t* end() const noexcept { return extents_.data() + rank_; }
   [[nodiscard]] const std::int64_t* data() const noexcept { return extents_.data(); }
 
   /// Appends an extent. Throws ValueError when there are 8 already.
-  void push_back(std::int64_t extent) {
+  void push_back(std::int64_t extent,
+                 const std::source_location& at = std::source_location::current()) {
     if (rank_ == max_rank) {
-      fail_rank(max_rank + 1);
+      fail_rank(max_rank + 1, at);
     }
     extents_[static_cast<std::size_t>(rank_++)] = extent;
   }
@@ -71,8 +77,8 @@ class Shape {
     if (a.rank_ != b.rank_) {
       return false;
     }
-    for (int axis = 0; axis < a.rank_; ++axis) {
-      if (a[axis] != b[axis]) {
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(a.rank_); ++axis) {
+      if (a.extents_[axis] != b.extents_[axis]) {
         return false;
       }
     }
@@ -80,16 +86,24 @@ class Shape {
   }
 
  private:
-  void assign(const std::int64_t* extents, std::size_t count) {
+  void assign(const std::int64_t* extents, std::size_t count, const std::source_location& at) {
     if (count > max_rank) {
-      fail_rank(count);
+      fail_rank(count, at);
     }
     for (std::size_t axis = 0; axis < count; ++axis) {
       extents_[axis] = extents[axis];
     }
     rank_ = static_cast<int>(count);
   }
-  [[noreturn]] static void fail_rank(std::size_t count);
+  [[nodiscard]] std::size_t position(int axis) const {
+    const int counted = axis < 0 ? axis + rank_ : axis;
+    if (counted < 0 || counted >= rank_) {
+      fail_axis(axis);
+    }
+    return static_cast<std::size_t>(counted);
+  }
+  [[noreturn]] static void fail_rank(std::size_t count, const std::source_location& at);
+  [[noreturn]] void fail_axis(int axis) const;
   [[noreturn]] void fail_count() const;
 
   std::array<std::int64_t, max_rank> extents_{};

@@ -88,16 +88,21 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
     throw TypeError(function + ": " + input.name() + " is " + dtype_name(dtype) +
                     ", the argument is a floating number");
   }
+  if (is_integer(dtype) && argument.is_above_i64()) {
+    throw ValueError(function + ": " +
+                     std::to_string(static_cast<std::uint64_t>(argument.integer())) + " for " +
+                     input.name() + " does not fit " + dtype_name(dtype));
+  }
+  const bool has_real = argument.is_floating() || argument.is_above_i64();
   switch (dtype) {
     case DType::f32: {
-      const float value = argument.is_floating() ? static_cast<float>(argument.real())
-                                                 : static_cast<float>(argument.integer());
+      const float value =
+          has_real ? static_cast<float>(argument.real()) : static_cast<float>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }
     case DType::f64: {
-      const double value =
-          argument.is_floating() ? argument.real() : static_cast<double>(argument.integer());
+      const double value = has_real ? argument.real() : static_cast<double>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }

@@ -7,6 +7,7 @@
 
 #include "compiler/autodiff/sweep.h"
 #include "compiler/ops/leaf.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 namespace {
@@ -151,8 +152,10 @@ std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
   }
   std::vector<Tensor> roots;
   if (cost) roots.push_back(cost);
+  Cotangents known;
   for (const auto& [tensor, cotangent] : options.known_grads) {
-    check_cotangent("grad", tensor, cotangent);
+    known.emplace_back(tensor, ops::met_by(cotangent, tensor.dtype()));
+    check_cotangent("grad", tensor, known.back().second);
     roots.push_back(tensor);
   }
   if (!options.allow_unused) {
@@ -166,7 +169,7 @@ std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
 
   Cotangents seeds;
   if (cost) seeds.emplace_back(cost, make_literal(1.0, cost.dtype(), cost.line()));
-  const Gradients gradients(seeds, options.known_grads, options.consider_constant);
+  const Gradients gradients(seeds, known, options.consider_constant);
   return or_zeros(gradients.of(wrt), wrt);
 }
 
@@ -183,8 +186,8 @@ std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Te
   }
   Cotangents seeds;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    check_cotangent("vjp", outputs[k], cotangents[k]);
-    seeds.emplace_back(outputs[k], cotangents[k]);
+    seeds.emplace_back(outputs[k], ops::met_by(cotangents[k], outputs[k].dtype()));
+    check_cotangent("vjp", outputs[k], seeds.back().second);
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
 }

@@ -137,9 +137,20 @@ void release(const Node* node) {
   throw InternalError(std::string(op.name) + ": " + what + "  [" + to_string(line) + "]");
 }
 
-}  // namespace
-
-namespace {
+// Whether the result has no dtype of its own. Literals and conversions say so; what else is
+// computed is weak if all operands of its kind, floating or integer, are.
+bool is_weak(const OpRecord& op, const Attributes& attributes, const std::vector<Tensor>& inputs,
+             const TensorType& type) {
+  if (op.kind == OpKind::leaf || op.name == "cast") return attributes.weak;
+  const auto kind = [](DType dtype) { return is_float(dtype) ? 2 : is_integer(dtype) ? 1 : 0; };
+  bool any = false;
+  for (const Tensor& input : inputs) {
+    if (kind(input.dtype()) == 0 || kind(input.dtype()) != kind(type.dtype)) continue;
+    if (!input.node().weak) return false;
+    any = true;
+  }
+  return any;
+}
 
 bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<const Body>& b) {
   if (a == b || !a || !b) return a == b;
@@ -151,7 +162,7 @@ bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<con
 bool Attributes::operator==(const Attributes& other) const {
   // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
   return axes == other.axes && dims == other.dims && integers == other.integers &&
-         dtype == other.dtype &&
+         dtype == other.dtype && weak == other.weak &&
          std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
          name == other.name && identity == other.identity && state == other.state &&
          same_elements(array, other.array) && same_bodies(body, other.body);
@@ -160,6 +171,7 @@ bool Attributes::operator==(const Attributes& other) const {
 std::size_t Attributes::hash() const {
   std::size_t hash =
       hash_combine(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
+  hash = hash_combine(hash, weak ? 1 : 0);
   for (const int axis : axes) hash = hash_combine(hash, static_cast<std::size_t>(axis));
   hash = hash_combine(hash, axes.size());
   for (const Dim& dim : dims) hash = hash_combine(hash, dim.hash());
@@ -186,6 +198,7 @@ std::string Attributes::to_string() const {
   if (!integers.empty()) append("integers", bracketed(integers));
   if (dtype != DType::f32) append("dtype", std::string(name_of(dtype)));
   if (std::bit_cast<std::uint64_t>(real) != 0) append("real", shortest(real));
+  if (weak) append("weak", "true");
   if (array) {
     append("array", std::string(name_of(array->dtype())) + kroton::to_string(array->shape()));
   }
@@ -213,13 +226,15 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
   }
   TypeContext context(op, inputs, attributes, line);
   TensorType type = op.infer(context);
+  const bool weak = is_weak(op, attributes, inputs, type);
   const auto* node = new Node{op,
                               std::move(attributes),
                               std::move(inputs),
                               std::move(type),
                               context.take_constraints(),
                               line,
-                              hash};
+                              hash,
+                              weak};
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
 }
 

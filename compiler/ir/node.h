@@ -37,7 +37,8 @@ struct Attributes {
   Dims dims;                           // target shape, or starts of a slice
   std::vector<std::int64_t> integers;  // steps of a slice, an integer literal, flags
   DType dtype = DType::f32;            // cast, iota, literal
-  double real = 0;                     // floating literal
+  double real = 0;                     // floating literal, not rounded if it is weak
+  bool weak = false;                   // literal, cast: has no dtype of its own (Node::weak)
   std::string name;                    // inputs and shared variables
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
@@ -64,6 +65,9 @@ class Node {
   const std::vector<SizeConstraint> constraints;
   const SourceLine line;
   const std::size_t hash;
+  // Made of literals only: the dtype is what it is where it meets no tensor that has one of its own
+  // (ops/weak.h). Graphs do not know it: there every vertex has its dtype.
+  const bool weak = false;
 };
 
 // The node of that op on those inputs: its type is inferred (ShapeError or TypeError naming the

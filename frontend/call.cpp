@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
-#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 #include "runtime/device_copy.h"
@@ -252,14 +251,17 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
     const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);
     if (left != right) {
+      if (!c.values.empty()) {
+        const std::string message = name + ": " + c.text([&](const Dim& dim) {
+          return std::to_string(evaluate(dim, frame.raw_sizes, workers));
+        });
+        if (c.is_count) throw ValueError(message);
+        throw ShapeError(message);
+      }
       std::string values;
       for (const auto& [dim, value] : {std::pair(&c.left, left), std::pair(&c.right, right)}) {
         if (dim->is_constant()) continue;
         values += (values.empty() ? "" : ", ") + dim->to_string() + " is " + std::to_string(value);
-      }
-      if (is_clamped_count(c.right)) {
-        throw ValueError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
-                         std::to_string(left));
       }
       throw ShapeError(name + ": " + c.message + ": " + values);
     }
@@ -269,19 +271,55 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     frame.sizes.push_back(slot < 0 ? workers : frame.raw_sizes[static_cast<std::size_t>(slot)]);
   }
   frame.output_shapes.clear();
-  for (const TensorType& type : program.outputs) {
-    Shape shape;
-    for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
-    frame.output_shapes.push_back(shape);
-  }
-  const std::int64_t bytes =
-      device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
-  if (bytes > frame.arena.nbytes()) {
-    frame.arena = Array();  // before its successor is made
-    frame.arena = Array::empty({bytes}, boolean);
+  try {
+    for (const TensorType& type : program.outputs) {
+      Shape shape;
+      for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
+      frame.output_shapes.push_back(shape);
+    }
+    const std::int64_t bytes =
+        device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
+    if (bytes > frame.arena.nbytes()) {
+      frame.arena = Array();  // before its successor is made
+      frame.arena = Array::empty({bytes}, boolean);
+    }
+  } catch (const ValueError&) {
+    check_steps(frame);
+    throw;
   }
   frame.workers = workers;
   frame.valid = true;
+}
+
+void FunctionCore::Parts::check_steps(const CallFrame& frame) const {
+  struct {
+    double bytes = 0;
+    Graph::Vertex vertex = 0;
+    std::int64_t steps = -1;  // none: the value is not that of all steps of a scan
+  } largest;
+  for (const Graph::Vertex v : graph->topological_order()) {
+    const VertexData& data = (*graph)[v];
+    double bytes = static_cast<double>(size_of(data.type.dtype));
+    std::int64_t steps = -1;
+    try {
+      for (const Dim& dim : data.type.shape) {
+        bytes *= static_cast<double>(evaluate(dim, frame.raw_sizes, 1));
+      }
+      if (data.op->kind == OpKind::result && !data.type.shape.empty()) {
+        steps = evaluate(data.type.shape[0], frame.raw_sizes, 1);
+      }
+    } catch (const ValueError&) {
+      continue;
+    }
+    // Of equal ones the first is meant: what is computed from all steps is as large.
+    if (bytes > largest.bytes) largest = {bytes, v, steps};
+  }
+  if (largest.steps < 0) return;
+  const VertexData& data = (*graph)[largest.vertex];
+  if (data.attributes.body == nullptr) return;  // the last state
+  throw ValueError(name + ": scan: there is no memory for the values of all " +
+                   std::to_string(largest.steps) + " steps, " + to_string(data.type) + "  [" +
+                   to_string(data.line) + "]");
 }
 
 void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
@@ -296,7 +334,12 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
     const Shape& shape = frame.output_shapes[k];
     const DType dtype = program.outputs[k].dtype;
     if (!given) {
-      results[k] = Array::empty(shape, dtype);
+      try {
+        results[k] = Array::empty(shape, dtype);
+      } catch (const ValueError&) {
+        check_steps(frame);
+        throw;
+      }
     } else {
       const std::string which = name + ": output " + std::to_string(k);
       const std::string mismatch = which + " is " + dtype_name(dtype) + " " + to_string(shape) +

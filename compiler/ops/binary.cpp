@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -111,6 +112,32 @@ std::vector<Sample> extreme_samples(Tensor (*function)(const Operand&, const Ope
   return samples;
 }
 
+void draw_mul(ops::Draw& d) {
+  if (d.one_in(6)) {
+    ops::draw_unary(d, "square", square, ops::number);
+  } else {
+    ops::draw_binary(d, "mul", mul, ops::number);
+  }
+}
+
+void draw_div(ops::Draw& d) {
+  if (d.one_in(6)) {
+    ops::draw_unary(d, "reciprocal", reciprocal, ops::floating);
+  } else {
+    ops::draw_binary(d, "div", div, ops::number);
+  }
+}
+
+void draw_minimum(ops::Draw& d) {
+  if (!d.one_in(3)) {
+    ops::draw_binary(d, "minimum", minimum, ops::number);
+    return;
+  }
+  const ops::Slot x = d.operand(ops::number);
+  const ops::Argument low = d.one_in(2) ? d.literal(x) : ops::Argument(d.partner(x, ops::number));
+  d.call("clip", clip, x, low, d.literal(x));
+}
+
 }  // namespace
 
 // z = x + y, numbers.   vjp: dx = dz, dy = dz
@@ -126,6 +153,7 @@ constinit const OpRecord add_op = {
           ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<add_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "add", add, ops::number); },
     .samples = [] { return ops::binary_samples({.function = add, .dtypes = numbers}); }};
 
 // z = x - y, numbers.   vjp: dx = dz, dy = -dz
@@ -140,6 +168,7 @@ constinit const OpRecord sub_op = {
           ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<sub_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "sub", sub, ops::number); },
     .samples = [] { return ops::binary_samples({.function = sub, .dtypes = numbers}); }};
 
 // z = x * y, numbers.   vjp: dx = dz * y, dy = dz * x
@@ -157,6 +186,7 @@ constinit const OpRecord mul_op = {
           ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<mul_op>,
+    .draw = draw_mul,
     .samples =
         [] {
           std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
@@ -181,6 +211,7 @@ constinit const OpRecord div_op = {
     .at = binary_at<loop::Op::div>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::divides<double>()); },
     .batch = ops::batch_elementwise<div_op>,
+    .draw = draw_div,
     .samples = [] { return division_samples(div, true); }};
 
 // z = (x - x mod y) / y, numbers; integers: 0 for y = 0.   Not differentiable.
@@ -190,11 +221,9 @@ constinit const OpRecord floor_div_op = {
     .cost = 8,
     .infer = ops::elementwise<Accepts::numbers>,
     .at = floor_div_at,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, real_floor_div, whole_floor_div);
-        },
+    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_floor_div, whole_floor_div); },
     .batch = ops::batch_elementwise<floor_div_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "floor_div", floor_div, ops::number); },
     .samples = [] { return division_samples(floor_div, false); }};
 
 // z = what floor division leaves, exact and with the sign of y, numbers; integers: 0 for y = 0.
@@ -208,11 +237,9 @@ constinit const OpRecord mod_op = {
       return {g, -(g * floor_div(z.node().inputs[0], z.node().inputs[1]))};
     },
     .at = binary_at<loop::Op::mod>,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, real_mod, whole_mod);
-        },
+    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_mod, whole_mod); },
     .batch = ops::batch_elementwise<mod_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "mod", mod, ops::number); },
     .samples =
         [] {
           std::vector<Sample> samples = division_samples(mod, true);
@@ -239,6 +266,7 @@ constinit const OpRecord maximum_op = {
     .at = binary_at<loop::Op::max>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, larger); },
     .batch = ops::batch_elementwise<maximum_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "maximum", maximum, ops::number); },
     .samples = [] { return extreme_samples(maximum, {1, 1, 0}); }};
 
 // z = the smaller, numbers; NaN if either is.
@@ -255,6 +283,7 @@ constinit const OpRecord minimum_op = {
     .at = binary_at<loop::Op::min>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, smaller); },
     .batch = ops::batch_elementwise<minimum_op>,
+    .draw = draw_minimum,
     .samples = [] { return extreme_samples(minimum, {1, 0, 1}); }};
 
 Family binary_family() {

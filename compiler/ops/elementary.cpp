@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "compiler/loop/math.h"
+#include "compiler/ops/draw.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
@@ -85,6 +86,7 @@ constinit const OpRecord exp_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
     .batch = ops::batch_elementwise<exp_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "exp", exp, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples({.function = exp, .low = -4, .high = 4, .special = {0, -40}});
@@ -100,6 +102,7 @@ constinit const OpRecord expm1_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
     .batch = ops::batch_elementwise<expm1_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "expm1", expm1, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples({.function = expm1, .low = -2, .high = 2, .special = {0, -40}});
@@ -115,6 +118,7 @@ constinit const OpRecord log_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
     .batch = ops::batch_elementwise<log_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "log", log, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = log, .low = 0.1, .high = 6}); }};
 
 // y = log(1 + x), floating point only.   vjp: dx = dy / (1 + x)
@@ -129,6 +133,7 @@ constinit const OpRecord log1p_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
     .batch = ops::batch_elementwise<log1p_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "log1p", log1p, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4, .special = {0}});
@@ -144,6 +149,7 @@ constinit const OpRecord tanh_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
     .batch = ops::batch_elementwise<tanh_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "tanh", tanh, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -162,6 +168,7 @@ constinit const OpRecord sigmoid_op = {
           ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
         },
     .batch = ops::batch_elementwise<sigmoid_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sigmoid", sigmoid, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -179,6 +186,7 @@ constinit const OpRecord softplus_op = {
     .at = elementary_at<math::softplus<ScalarBuilder>>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
     .batch = ops::batch_elementwise<softplus_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "softplus", softplus, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -198,6 +206,7 @@ constinit const OpRecord erf_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
     .batch = ops::batch_elementwise<erf_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "erf", erf, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -216,6 +225,7 @@ constinit const OpRecord sin_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
     .batch = ops::batch_elementwise<sin_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sin", sin, ops::floating); },
     .samples =
         [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7, .special = {0}}); }};
 
@@ -231,6 +241,7 @@ constinit const OpRecord cos_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
     .batch = ops::batch_elementwise<cos_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "cos", cos, ops::floating); },
     .samples =
         [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7, .special = {0}}); }};
 
@@ -247,6 +258,7 @@ constinit const OpRecord pow_op = {
           ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
         },
     .batch = ops::batch_elementwise<pow_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "pow", pow, ops::floating); },
     .samples =
         [] {
           std::vector<Sample> samples = ops::binary_samples(

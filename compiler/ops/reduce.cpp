@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -188,6 +189,22 @@ std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::opt
   return samples;
 }
 
+// Sums, and what is made of them.
+void draw_sum(ops::Draw& d) {
+  switch (d.below(9)) {
+    case 0:
+      return ops::draw_reduction(d, "mean", mean, ops::number);
+    case 1:
+      return ops::draw_reduction(d, "var", var, ops::floating);
+    case 2:
+      return ops::draw_reduction(d, "stddev", stddev, ops::floating);
+    case 3:
+      return ops::draw_reduction(d, "logsumexp", logsumexp, ops::floating);
+    default:
+      return ops::draw_reduction(d, "sum", sum, ops::any_dtype);
+  }
+}
+
 }  // namespace
 
 // y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
@@ -199,6 +216,7 @@ constinit const OpRecord sum_op = {
     .vjp = sum_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::plus<double>()); },
     .batch = ops::batch_along_axes<sum_op>,
+    .draw = draw_sum,
     .samples = [] { return reduce_samples(sum, numbers, true); }};
 
 // y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
@@ -210,6 +228,7 @@ constinit const OpRecord prod_op = {
     .vjp = prod_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
     .batch = ops::batch_along_axes<prod_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "prod", prod, ops::number); },
     .samples =
         [] {
           std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
@@ -234,10 +253,8 @@ constinit const OpRecord max_op = {
           });
         },
     .batch = ops::batch_along_axes<max_op>,
-    .samples =
-        [] {
-          return extreme_samples(max, {0, 0.5, 0.5});
-        }};
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "max", max, ops::number); },
+    .samples = [] { return extreme_samples(max, {0, 0.5, 0.5}); }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
 constinit const OpRecord min_op = {
@@ -253,10 +270,8 @@ constinit const OpRecord min_op = {
           });
         },
     .batch = ops::batch_along_axes<min_op>,
-    .samples =
-        [] {
-          return extreme_samples(min, {1, 0, 0});
-        }};
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "min", min, ops::number); },
+    .samples = [] { return extreme_samples(min, {1, 0, 0}); }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
 constinit const OpRecord argmax_op = {
@@ -267,6 +282,7 @@ constinit const OpRecord argmax_op = {
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::greater<double>()); },
     .batch = ops::batch_along_axes<argmax_op>,
+    .draw = [](ops::Draw& d) { ops::draw_position(d, "argmax", argmax); },
     .samples = [] { return position_samples(argmax); }};
 
 // y = the position (i64) of the first smallest along axes[0], numbers.   Not differentiable.
@@ -278,6 +294,7 @@ constinit const OpRecord argmin_op = {
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::less<double>()); },
     .batch = ops::batch_along_axes<argmin_op>,
+    .draw = [](ops::Draw& d) { ops::draw_position(d, "argmin", argmin); },
     .samples = [] { return position_samples(argmin); }};
 
 // y = whether all over axes are true, booleans.   Not differentiable.
@@ -288,6 +305,7 @@ constinit const OpRecord all_op = {
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::logical_and<double>()); },
     .batch = ops::batch_along_axes<all_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "all", all, ops::truth); },
     .samples = [] { return reduce_samples(all, booleans, true, false); }};
 
 // y = whether any over axes is true, booleans.   Not differentiable.
@@ -298,6 +316,7 @@ constinit const OpRecord any_op = {
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::logical_or<double>()); },
     .batch = ops::batch_along_axes<any_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "any", any, ops::truth); },
     .samples = [] { return reduce_samples(any, booleans, true, false); }};
 
 Family reduce_family() {

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "compiler/dump.h"
 #include "compiler/passes/passes.h"
 
 namespace kroton {
@@ -40,14 +41,6 @@ constexpr bool debug_build = false;
 #else
 constexpr bool debug_build = true;
 #endif
-
-// Whether KROTON_DUMP asks for the graph after that pass.
-bool dumps(const char* pass) {
-  const char* asked = std::getenv("KROTON_DUMP");
-  if (asked == nullptr) return false;
-  const std::string list = "," + std::string(asked) + ",";
-  return list == ",all," || list.find("," + std::string(pass) + ",") != std::string::npos;
-}
 
 void run(Graph& graph, const char* title, bool before_gradient) {
   const bool times = std::getenv("KROTON_TIME") != nullptr;

@@ -58,6 +58,7 @@ class LoopGradient {
 
     LoopDefinition reverse;
     reverse.count = count_;
+    reverse.line = node_.line;
     reverse.rows = rows_;
     std::vector<LoopResult> results;
     for (std::size_t n = 0; n < wrt.size(); ++n) {

@@ -177,6 +177,8 @@ class LoopMaker {
   // All rows by their parameters, in the order of the steps or against it.
   NodeMap all_rows(bool backwards) const {
     NodeMap result;
+    const LineScope line(loop_.line);
+    const ops::LoopScope loop(loop_.name, loop_.count);
     for (const LoopRows& row : loop_.rows) {
       const Dim first =
           backwards ? row.offset + Dim(row.stride) * (loop_.count - Dim(1)) : row.offset;
@@ -438,6 +440,7 @@ class LoopMaker {
     std::unordered_set<const Node*> used;
     for (const Tensor& tensor : topological_order(inside)) used.insert(&tensor.node());
     attributes.dims = {loop_.count};
+    if (loop_.name != LoopDefinition().name) attributes.name = loop_.name;
     attributes.integers = {static_cast<std::int64_t>(states), 0, loop_.truncate};
     for (const LoopRows& row : loop_.rows) {
       if (!used.contains(&row.parameter.node())) continue;
@@ -475,6 +478,7 @@ class LoopMaker {
     });
     body.results.assign(inside.begin(), inside.begin() + static_cast<std::ptrdiff_t>(states));
     attributes.body = std::make_shared<const Body>(std::move(body));
+    const ops::LoopScope speaking(loop_.name, loop_.count);
     const Tensor loop = make_node(loop_op, std::move(operands), std::move(attributes),
                                   LineScope::current().value_or(SourceLine{}));
     NodeMap made;
@@ -539,6 +543,7 @@ Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards) 
   attributes.dtype = expression.dtype();
   attributes.dims = stacked_shape(LoopView(node.attributes).count, expression.shape());
   attributes.integers = {backwards ? 1 : 0};
+  attributes.name = node.attributes.name;
   attributes.body =
       std::make_shared<const Body>(Body{node.attributes.body->parameters, {expression}});
   return make_node(loop_stack_op, {loop}, std::move(attributes), node.line);

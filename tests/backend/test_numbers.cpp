@@ -305,3 +305,23 @@ TEST_CASE("the sum of no copies is 0, whatever is copied") {
   CHECK(f(inf, Array::zeros({3})).item<float>() == static_cast<float>(inf));
   CHECK(f(2, Array::zeros({3})).item<float>() == 6);
 }
+
+TEST_CASE("a number of steps whose values have no memory is an error of the scan") {
+  const Tensor n = kt::scalar("n", kt::i64);
+  const Tensor x = kt::vector("x");
+  const Tensor all = kt::scan([&](const Tensor& state) { return kt::sin(state) + x; },
+                              {.outputs_info = {kt::zeros_like(x)}, .n_steps = n});
+  const auto f = kt::function({n, x}, all, {.name = "f"});
+  const auto g = kt::function({n, x}, kt::grad(kt::sum(all[-1]), x), {.name = "g"});
+  const Array row = Array::zeros({1000});
+  const auto fails = [&](const auto& function, std::int64_t steps) {
+    return error_text::value_error([&] { function(steps, row); });
+  };
+  for (const std::int64_t steps : {std::int64_t{1} << 40, std::int64_t{1} << 60}) {
+    const std::string expected = "scan: there is no memory for the values of all " +
+                                 std::to_string(steps) + " steps, f32 (n, x.shape[0])";
+    CHECK(fails(f, steps).find("f: " + expected) == 0);
+    CHECK(fails(g, steps).find("g: scan: there is no memory for the values of all ") == 0);
+  }
+  CHECK(f(3, row).shape() == kt::Shape{3, 1000});
+}

@@ -75,8 +75,8 @@ class Operand {
       : tensor_(tensor), line_{location.file_name(), location.line()} {}
   Operand(const Array& constant, const Location& location = Location::current());  // NOLINT
   template <class T>
-  requires std::is_arithmetic_v<T> Operand(
-      T literal, const Location& location = Location::current())  // NOLINT
+    requires std::is_arithmetic_v<T>
+  Operand(T literal, const Location& location = Location::current())  // NOLINT
       : is_floating_literal_(std::is_floating_point_v<T>),
         is_boolean_literal_(std::is_same_v<T, bool>),
         is_above_i64_(std::is_unsigned_v<T> && static_cast<double>(literal) >= 0x1p63),

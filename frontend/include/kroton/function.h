@@ -44,7 +44,8 @@ class Argument {
  public:
   Argument(const Array& array) : array_(&array) {}  // NOLINT
   template <class T>
-  requires std::is_arithmetic_v<T> Argument(T number)  // NOLINT
+    requires std::is_arithmetic_v<T>
+  Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
         above_i64_(std::is_unsigned_v<T> && static_cast<double>(number) >= 0x1p63),
         real_(static_cast<double>(number)),

@@ -68,16 +68,21 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
     throw TypeError(function + ": " + input.name() + " is " + dtype_name(dtype) +
                     ", the argument is a floating number");
   }
+  if (is_integer(dtype) && argument.is_above_i64()) {
+    throw ValueError(function + ": " +
+                     std::to_string(static_cast<std::uint64_t>(argument.integer())) + " for " +
+                     input.name() + " does not fit " + dtype_name(dtype));
+  }
+  const bool has_real = argument.is_floating() || argument.is_above_i64();
   switch (dtype) {
     case DType::f32: {
-      const float value = argument.is_floating() ? static_cast<float>(argument.real())
-                                                 : static_cast<float>(argument.integer());
+      const float value =
+          has_real ? static_cast<float>(argument.real()) : static_cast<float>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }
     case DType::f64: {
-      const double value =
-          argument.is_floating() ? argument.real() : static_cast<double>(argument.integer());
+      const double value = has_real ? argument.real() : static_cast<double>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }
@@ -269,19 +274,55 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     frame.sizes.push_back(slot < 0 ? workers : frame.raw_sizes[static_cast<std::size_t>(slot)]);
   }
   frame.output_shapes.clear();
-  for (const TensorType& type : program.outputs) {
-    Shape shape;
-    for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
-    frame.output_shapes.push_back(shape);
-  }
-  const std::int64_t bytes =
-      device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
-  if (bytes > frame.arena.nbytes()) {
-    frame.arena = Array();  // before its successor is made
-    frame.arena = Array::empty({bytes}, boolean);
+  try {
+    for (const TensorType& type : program.outputs) {
+      Shape shape;
+      for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
+      frame.output_shapes.push_back(shape);
+    }
+    const std::int64_t bytes =
+        device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
+    if (bytes > frame.arena.nbytes()) {
+      frame.arena = Array();  // before its successor is made
+      frame.arena = Array::empty({bytes}, boolean);
+    }
+  } catch (const ValueError&) {
+    check_steps(frame);
+    throw;
   }
   frame.workers = workers;
   frame.valid = true;
+}
+
+void FunctionCore::Parts::check_steps(const CallFrame& frame) const {
+  struct {
+    double bytes = 0;
+    Graph::Vertex vertex = 0;
+    std::int64_t steps = -1;  // none: the value is not that of all steps of a scan
+  } largest;
+  for (const Graph::Vertex v : graph->topological_order()) {
+    const VertexData& data = (*graph)[v];
+    double bytes = static_cast<double>(size_of(data.type.dtype));
+    std::int64_t steps = -1;
+    try {
+      for (const Dim& dim : data.type.shape) {
+        bytes *= static_cast<double>(evaluate(dim, frame.raw_sizes, 1));
+      }
+      if (data.op->kind == OpKind::result && !data.type.shape.empty()) {
+        steps = evaluate(data.type.shape[0], frame.raw_sizes, 1);
+      }
+    } catch (const ValueError&) {
+      continue;
+    }
+    // Of equal ones the first is meant: what is computed from all steps is as large.
+    if (bytes > largest.bytes) largest = {bytes, v, steps};
+  }
+  if (largest.steps < 0) return;
+  const VertexData& data = (*graph)[largest.vertex];
+  if (data.attributes.body == nullptr) return;  // the last state
+  throw ValueError(name + ": scan: there is no memory for the values of all " +
+                   std::to_string(largest.steps) + " steps, " + to_string(data.type) + "  [" +
+                   to_string(data.line) + "]");
 }
 
 void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
@@ -296,7 +337,12 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
     const Shape& shape = frame.output_shapes[k];
     const DType dtype = program.outputs[k].dtype;
     if (!given) {
-      results[k] = Array::empty(shape, dtype);
+      try {
+        results[k] = Array::empty(shape, dtype);
+      } catch (const ValueError&) {
+        check_steps(frame);
+        throw;
+      }
     } else {
       const std::string which = name + ": output " + std::to_string(k);
       const std::string mismatch = which + " is " + dtype_name(dtype) + " " + to_string(shape) +

@@ -9,6 +9,7 @@
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
 #include "compiler/ops/leaf.h"
+#include "compiler/ops/weak.h"
 #include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
@@ -95,14 +96,15 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const Function
   for (const Given& given : givens) {
     if (!given.variable || !given.replacement)
       throw ValueError("function: an empty given" + at(line));
-    const TensorType& have = given.replacement.type();
+    const Tensor replacement = ops::met_by(given.replacement, given.variable.dtype());
+    const TensorType& have = replacement.type();
     const TensorType& want = given.variable.type();
     const std::string message = "function: the given of " + given.variable.name() + " is " +
                                 to_string(have) + ", " + given.variable.name() + " is " +
                                 to_string(want) + at(line);
     if (have.dtype != want.dtype) throw TypeError(message);
     if (have.rank() != want.rank()) throw ShapeError(message);
-    if (!replacements.emplace(&given.variable.node(), given.replacement).second) {
+    if (!replacements.emplace(&given.variable.node(), replacement).second) {
       throw ValueError("function: two givens of " + given.variable.name() + at(line));
     }
     for (int axis = 0; axis < have.rank(); ++axis) {
@@ -365,7 +367,9 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   check_updates(options.updates, line);
 
   std::vector<Tensor> roots = outputs;
-  for (const Update& update : options.updates) roots.push_back(update.value);
+  for (const Update& update : options.updates) {
+    roots.push_back(ops::met_by(update.value, update.target.dtype()));
+  }
   std::vector<SizeConstraint> given_sizes;
   roots = with_givens(roots, options, line, given_sizes);
   const Values values = sizes_given_by_values(roots);

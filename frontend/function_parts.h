@@ -95,6 +95,9 @@ struct FunctionCore::Parts : FunctionPlan {
                     std::int64_t workers) const;
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;
+  // After an error of memory, or of a size beyond 64 bits: ValueError naming the scan whose steps
+  // are the reason, if one is.
+  void check_steps(const CallFrame& frame) const;
   void run(CallFrame& frame) const;
   void run_on_device(std::span<const Argument> arguments, std::span<const Array> results,
                      CallFrame& frame) const;

@@ -8,6 +8,7 @@
 #include "compiler/autodiff/sweep.h"
 #include "compiler/deep_stack.h"
 #include "compiler/ops/leaf.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 namespace {
@@ -54,11 +55,12 @@ void check_wrt(const char* op, const std::vector<Tensor>& wrt, const SourceLine&
   }
 }
 
-// A given cotangent has the type of its expression, as far as sizes are known.
-void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotangent,
+// A given cotangent where it meets its expression, whose type it has, as far as sizes are known.
+Tensor met_cotangent(const char* op, const Tensor& tensor, const Tensor& given,
                      const SourceLine& line) {
   check_given(op, "an expression", tensor, line);
-  check_given(op, "a cotangent", cotangent, line);
+  check_given(op, "a cotangent", given, line);
+  const Tensor cotangent = ops::met_by(given, tensor.dtype());
   const std::string mismatch = std::string(op) + ": expected a cotangent of the type of " +
                                described(tensor) + ", got " + to_string(cotangent.type()) +
                                place(line);
@@ -69,6 +71,7 @@ void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotange
     fits = !difference.is_constant() || difference.is_constant(0);
   }
   if (!fits) throw ShapeError(mismatch);
+  return cotangent;
 }
 
 void check_cost(const Tensor& cost, const SourceLine& line) {
@@ -168,8 +171,9 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
   }
   std::vector<Tensor> roots;
   if (cost) roots.push_back(cost);
+  Cotangents known;
   for (const auto& [tensor, cotangent] : options.known_grads) {
-    check_cotangent("grad", tensor, cotangent, line);
+    known.emplace_back(tensor, met_cotangent("grad", tensor, cotangent, line));
     roots.push_back(tensor);
   }
   if (!options.allow_unused) {
@@ -183,7 +187,7 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
 
   Cotangents seeds;
   if (cost) seeds.emplace_back(cost, make_literal(1.0, cost.dtype(), cost.line()));
-  const Gradients gradients(seeds, options.known_grads, options.consider_constant);
+  const Gradients gradients(seeds, known, options.consider_constant);
   return or_zeros(gradients.of(wrt), wrt);
 }
 
@@ -208,8 +212,7 @@ static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
   }
   Cotangents seeds;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    check_cotangent("vjp", outputs[k], cotangents[k], line);
-    seeds.emplace_back(outputs[k], cotangents[k]);
+    seeds.emplace_back(outputs[k], met_cotangent("vjp", outputs[k], cotangents[k], line));
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
 }

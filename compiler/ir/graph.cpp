@@ -186,6 +186,9 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
 }
 
 Graph::Vertex Graph::append(VertexData data, const std::vector<Vertex>& operands) {
+  if (std::exchange(data.attributes.weak, false) && data.type.dtype == DType::f32) {
+    data.attributes.real = static_cast<float>(data.attributes.real);
+  }
   const Vertex v = boost::add_vertex(*storage_);
   (*storage_)[v] = std::move(data);  // add_vertex would copy it
   uses_.push_back(0);

@@ -161,9 +161,20 @@ std::size_t hash_of(const TensorType& type) {
   throw InternalError(std::string(op.name) + ": " + what + "  [" + to_string(line) + "]");
 }
 
-}  // namespace
-
-namespace {
+// Whether the result has no dtype of its own. Literals and conversions say so; what else is
+// computed is weak if all operands of its kind, floating or integer, are.
+bool is_weak(const OpRecord& op, const Attributes& attributes, const std::vector<Tensor>& inputs,
+             const TensorType& type) {
+  if (op.kind == OpKind::leaf || op.name == "cast") return attributes.weak;
+  const auto kind = [](DType dtype) { return is_float(dtype) ? 2 : is_integer(dtype) ? 1 : 0; };
+  bool any = false;
+  for (const Tensor& input : inputs) {
+    if (kind(input.dtype()) == 0 || kind(input.dtype()) != kind(type.dtype)) continue;
+    if (!input.node().weak) return false;
+    any = true;
+  }
+  return any;
+}
 
 bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<const Body>& b) {
   if (a == b || !a || !b) return a == b;
@@ -201,7 +212,7 @@ void check_sizes(const OpRecord& op, const TensorType& type, SourceLine line) {
 bool Attributes::operator==(const Attributes& other) const {
   // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
   return axes == other.axes && dims == other.dims && integers == other.integers &&
-         dtype == other.dtype &&
+         dtype == other.dtype && weak == other.weak &&
          std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
          name == other.name && identity == other.identity && state == other.state &&
          same_elements(array, other.array) && same_bodies(body, other.body);
@@ -210,6 +221,7 @@ bool Attributes::operator==(const Attributes& other) const {
 std::size_t Attributes::hash() const {
   std::size_t hash =
       hash_combine(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
+  hash = hash_combine(hash, weak ? 1 : 0);
   for (const int axis : axes) hash = hash_combine(hash, static_cast<std::size_t>(axis));
   hash = hash_combine(hash, axes.size());
   for (const Dim& dim : dims) hash = hash_combine(hash, dim.hash());
@@ -236,6 +248,7 @@ std::string Attributes::to_string() const {
   if (!integers.empty()) append("integers", bracketed(integers));
   if (dtype != DType::f32) append("dtype", std::string(name_of(dtype)));
   if (std::bit_cast<std::uint64_t>(real) != 0) append("real", shortest(real));
+  if (weak) append("weak", "true");
   if (array) {
     append("array", std::string(name_of(array->dtype())) + kroton::to_string(array->shape()));
   }
@@ -268,11 +281,12 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
   thread_local Recent<Attributes> attributes_of_nodes;
   TensorType type = op.infer(context);
   check_sizes(op, type, line);
+  const bool weak = is_weak(op, attributes, inputs, type);
   const std::size_t type_hash = hash_of(type);
   auto shared_type = types.share(std::move(type), type_hash);
   auto shared_attributes = attributes_of_nodes.share(std::move(attributes), attributes_hash);
   const auto* node = new Node(op, std::move(shared_attributes), std::move(inputs),
-                              std::move(shared_type), context.take_constraints(), line, hash);
+                              std::move(shared_type), context.take_constraints(), line, hash, weak);
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
 }
 

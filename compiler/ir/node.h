@@ -42,7 +42,8 @@ struct Attributes {
   Dims dims;                           // target shape, or starts of a slice
   std::vector<std::int64_t> integers;  // steps of a slice, an integer literal, flags
   DType dtype = DType::f32;            // cast, iota, literal
-  double real = 0;                     // floating literal
+  double real = 0;                     // floating literal, not rounded if it is weak
+  bool weak = false;                   // literal, cast: has no dtype of its own (Node::weak)
   std::string name;                    // inputs and shared variables
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
@@ -72,7 +73,7 @@ class Node {
  public:
   Node(const OpRecord& record, std::shared_ptr<const Attributes> its_attributes,
        std::vector<Tensor> operands, std::shared_ptr<const TensorType> its_type,
-       std::vector<SizeConstraint> checks, SourceLine at, std::size_t hash_value)
+       std::vector<SizeConstraint> checks, SourceLine at, std::size_t hash_value, bool is_weak)
       : op(record),
         shared_attributes(std::move(its_attributes)),
         shared_type(std::move(its_type)),
@@ -81,7 +82,8 @@ class Node {
         type(*shared_type),
         constraints(std::move(checks)),
         line(at),
-        hash(hash_value) {}
+        hash(hash_value),
+        weak(is_weak) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
@@ -94,6 +96,9 @@ class Node {
   const std::vector<SizeConstraint> constraints;
   const SourceLine line;
   const std::size_t hash;
+  // Made of literals only: the dtype is what it is where it meets no tensor that has one of its own
+  // (ops/weak.h). Graphs do not know it: there every vertex has its dtype.
+  const bool weak;
   mutable const Node* next_dead = nullptr;  // of those that wait for their memory to be freed
 };
 

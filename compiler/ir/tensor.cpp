@@ -71,7 +71,13 @@ Tensor Operand::tensor(DType literal_dtype) const {
     if (!tensor_) Tensor::fail_empty("operand", line_);
     return tensor_;
   }
-  if (!is_floating_literal_) return make_literal(integer_, literal_dtype, line());
+  if (is_above_i64_ && !is_float(literal_dtype)) {
+    throw TypeError("literal: the integer literal " + to_string(Array(real_)) + " does not fit " +
+                    std::string(name_of(literal_dtype)) + "  [" + to_string(line()) + "]");
+  }
+  if (!is_floating_literal_ && !is_above_i64_) {
+    return make_literal(integer_, literal_dtype, line());
+  }
   if (!is_float(literal_dtype)) {
     throw TypeError("literal: expected a value of " + std::string(name_of(literal_dtype)) +
                     ", got the floating literal " + to_string(Array(real_)) + "  [" +
@@ -81,9 +87,10 @@ Tensor Operand::tensor(DType literal_dtype) const {
 }
 
 Tensor Operand::tensor() const {
-  return tensor(is_floating_literal_  ? DType::f32
-                : is_boolean_literal_ ? DType::boolean
-                                      : DType::i64);
+  if (tensor_) return tensor_;
+  if (is_boolean_literal_) return tensor(DType::boolean);
+  if (is_floating_literal_) return make_weak_literal(real_, line());
+  return is_above_i64_ ? tensor(DType::i64) : make_weak_literal(integer_, line());
 }
 
 // ---- LineScope.

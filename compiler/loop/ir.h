@@ -30,7 +30,7 @@ enum class Op : std::uint8_t {
   mul,
   div,        // floating: IEEE. integer: truncated towards zero; x/0 == 0, min/-1 == min
   mod,        // integer: remainder of floor division (sign of the divisor; x mod 0 == 0);
-              // floating: x - floor(x/y)*y
+              // floating: the same, exact; x mod 0 is NaN, x mod inf is x if the signs agree
   floor_div,  // integer: floor division, x/0 == 0
   neg,
   abs,

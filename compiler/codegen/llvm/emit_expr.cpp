@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "compiler/codegen/llvm/emit_remainder.h"
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -377,14 +378,10 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::div:
       return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
     case Op::floor_div:
+      return print_integer_division(op, a, b);
+    case Op::mod:
       if (!real) return print_integer_division(op, a, b);
-      return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
-    case Op::mod: {
-      if (!real) return print_integer_division(op, a, b);
-      llvm::Value* floor =
-          builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
-      return builder_.CreateFSub(a, builder_.CreateFMul(floor, b));
-    }
+      return builder_.CreateCall(remainder_function(module_, a->getType()), {a, b});
     case Op::min:
     case Op::max: {
       const bool minimum = op == Op::min;

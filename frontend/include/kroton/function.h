@@ -76,11 +76,14 @@ class Argument {
   template <class T>
   requires std::is_arithmetic_v<T> Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
+        above_i64_(std::is_unsigned_v<T> && static_cast<double>(number) >= 0x1p63),
         real_(static_cast<double>(number)),
-        integer_(static_cast<std::int64_t>(number)) {}
+        integer_(std::is_floating_point_v<T> ? 0 : static_cast<std::int64_t>(number)) {}
 
   const Array* array() const { return owned_ ? &*owned_ : array_; }  // null for a number
   bool is_floating() const { return floating_; }
+  // An unsigned number of 2^63 or more, which only real() holds.
+  bool is_above_i64() const { return above_i64_; }
   double real() const { return real_; }
   std::int64_t integer() const { return integer_; }
 
@@ -88,6 +91,7 @@ class Argument {
   const Array* array_ = nullptr;
   std::optional<Array> owned_;
   bool floating_ = false;
+  bool above_i64_ = false;
   double real_ = 0;
   std::int64_t integer_ = 0;
 };

@@ -40,6 +40,10 @@ class TypeContext {
   // The one size that both must be: equal forms pass; two different constants fail with `what`; if
   // a size is free, the equality is noted, to be checked at the call. A constant is preferred.
   Dim equal(const Dim& a, const Dim& b, const std::string& what);
+  // Notes that two sizes must be equal at the call, else ShapeError with `message`, in which %0 is
+  // the value of values[0] and so on, and the line.
+  void require_equal(const Dim& a, const Dim& b, const std::string& message, Dims values);
+  const Tensor& tensor(int k) const { return inputs_[static_cast<std::size_t>(k)]; }
   std::vector<SizeConstraint> take_constraints() { return std::exchange(constraints_, {}); }
 
  private:

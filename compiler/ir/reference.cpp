@@ -31,6 +31,10 @@ void check_constraints(const Node& node, const SizeBindings& sizes) {
     const std::int64_t left = evaluate(constraint.left, sizes);
     const std::int64_t right = evaluate(constraint.right, sizes);
     if (left != right) {
+      if (!constraint.values.empty()) {
+        throw ShapeError(
+            constraint.text([&](const Dim& dim) { return std::to_string(evaluate(dim, sizes)); }));
+      }
       throw ShapeError(constraint.message + ": " + std::to_string(left) + " and " +
                        std::to_string(right));
     }

@@ -36,9 +36,7 @@ struct Form {
   }
 };
 
-struct Range {
-  Dim low, high;  // inclusive
-};
+using Range = IndexRange;
 
 bool at_least(const Dim& a, const Dim& b) { return provably_at_least(a, b); }
 
@@ -100,7 +98,10 @@ std::optional<Dim> bound_of(const Expr& extent) {
 
 class Simplifier {
  public:
+  explicit Simplifier(std::vector<std::pair<Variable, Dim>> bounds = {})
+      : bounds_(std::move(bounds)) {}
   Block operator()(const Block& block);
+  std::optional<Range> range_of(const Form& form) const;
 
  private:
   Expr simplify(const Expr& e) const;
@@ -113,7 +114,6 @@ class Simplifier {
   bool fits(const Form& form, const Dim& divisor) const;
   bool is_index(const Form& form) const;
   std::optional<Range> range_of(const Expr& atom) const;
-  std::optional<Range> range_of(const Form& form) const;
 
   std::vector<std::pair<Variable, Dim>> bounds_;  // of the loops in progress
 };
@@ -311,5 +311,10 @@ Block Simplifier::operator()(const Block& block) {
 }  // namespace
 
 Block simplify_indices(const Block& block) { return Simplifier()(block); }
+
+std::optional<IndexRange> range_of(const Expr& index,
+                                   const std::vector<std::pair<Variable, Dim>>& bounds) {
+  return Simplifier(bounds).range_of(form_of(index));
+}
 
 }  // namespace kroton::loop

@@ -13,4 +13,14 @@ namespace kroton::loop {
 // integers is left alone.
 Block simplify_indices(const Block& block);
 
+// The values that an index takes.
+struct IndexRange {
+  Dim low, high;  // inclusive
+};
+// The range of an index whose variables run from 0 to below these sizes; nothing if it is not
+// arithmetic of them and of sizes, or a factor's sign is not known. What a loop without iterations
+// would give is not looked at.
+std::optional<IndexRange> range_of(const Expr& index,
+                                   const std::vector<std::pair<Variable, Dim>>& bounds);
+
 }  // namespace kroton::loop

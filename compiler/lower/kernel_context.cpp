@@ -98,9 +98,9 @@ int BufferTable::add_site(const std::string& message) {
   return static_cast<int>(common_.sites.size()) - 1;
 }
 
-std::size_t KernelContext::KeyHash::operator()(const Key& key) const {
-  std::size_t h = std::hash<std::size_t>{}(key.vertex);
-  for (const loop::Expr& e : key.index) h = h * 1000003 + std::hash<const void*>{}(e.get());
+std::size_t KernelContext::PlaceHash::operator()(const Place& place) const {
+  std::size_t h = std::hash<std::size_t>{}(place.vertex);
+  for (const loop::Expr& e : place.index) h = h * 1000003 + std::hash<const void*>{}(e.get());
   return h;
 }
 
@@ -112,8 +112,19 @@ KernelContext::KernelContext(const Graph& graph, const Fusion& fusion, const Clu
       buffers_(buffers),
       members_(cluster.members.begin(), cluster.members.end()) {}
 
+void KernelContext::set_value(const Place& place, const loop::Expr& value) {
+  fixed_[place] = value;
+  forget_values();
+}
+
+void KernelContext::forget_values() {
+  memo_.clear();
+  computed_.clear();
+}
+
 loop::Expr KernelContext::value(Vertex v, const Index& index) {
-  if (const auto it = fixed_.find(v); it != fixed_.end()) return it->second;
+  const Place place{v, index};
+  if (const auto it = fixed_.find(place); it != fixed_.end()) return it->second;
   const VertexData& data = graph_[v];
   const bool computed = members_.count(v) != 0;
   if (!computed && fusion_.stored[v]) {
@@ -131,11 +142,11 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
                         ") is neither stored nor computed where it is read\n" + to_string(graph_) +
                         fusion_.to_string(graph_));
   }
-  const Key key{v, index};
-  if (const auto it = memo_.find(key); it != memo_.end()) return it->second;
+  if (const auto it = memo_.find(place); it != memo_.end()) return it->second;
   VertexPoint point(*this, v);
   loop::Expr result = data.op->at(point, index);
-  return memo_[key] = result;
+  computed_.push_back(place);
+  return memo_[place] = result;
 }
 
 loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {

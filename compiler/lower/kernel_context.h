@@ -44,11 +44,19 @@ class KernelContext {
   KernelContext(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
                 BufferTable& buffers);
 
+  // A vertex at an index.
+  struct Place {
+    Graph::Vertex vertex;
+    Index index;
+    bool operator==(const Place&) const = default;
+  };
   // The value of v at `index`: computed if v belongs to this cluster, loaded if it is stored.
   loop::Expr value(Graph::Vertex v, const Index& index);
-  // From now on v's value is this expression, at any index: an accumulator, a tile's element.
-  void set_value(Graph::Vertex v, const loop::Expr& value) { fixed_[v] = value; }
-  void forget_values() { memo_.clear(); }
+  // From now on v's value at that index is this expression: an accumulator, a tile's element.
+  void set_value(const Place& place, const loop::Expr& value);
+  // What has been computed since values were forgotten (by set_value too), operands before users.
+  const std::vector<Place>& computed() const { return computed_; }
+  void forget_values();
 
   const Graph& graph() const { return graph_; }
   const Cluster& cluster() const { return cluster_; }
@@ -60,21 +68,17 @@ class KernelContext {
   std::int64_t cost() const;
 
  private:
-  struct Key {
-    Graph::Vertex vertex;
-    Index index;
-    bool operator==(const Key&) const = default;
+  struct PlaceHash {
+    std::size_t operator()(const Place& place) const;
   };
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const;
-  };
+  using Values = std::unordered_map<Place, loop::Expr, PlaceHash>;
   const Graph& graph_;
   const Fusion& fusion_;
   const Cluster& cluster_;
   BufferTable& buffers_;
   std::unordered_set<Graph::Vertex> members_;
-  std::unordered_map<Graph::Vertex, loop::Expr> fixed_;
-  std::unordered_map<Key, loop::Expr, KeyHash> memo_;
+  Values fixed_, memo_;
+  std::vector<Place> computed_;  // those in memo_
   std::map<std::pair<Graph::Vertex, int>, int> check_sites_;
 };
 

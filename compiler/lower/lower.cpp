@@ -64,7 +64,7 @@ class Lowering {
     if (!machine_.gpu) steps = merge_loops(steps, program_, buffers_);
     program_.steps = finished(steps, kernels, loops);
     collect_sizes();
-    plan_memory(program_);
+    plan_memory(program_, machine_.gpu ? device_line : host_line);
     program_.sites = buffers_.sites();
   }
 
@@ -510,7 +510,10 @@ class Lowering {
                                            [&](const auto& b) { return b->id == result->id; }));
       });
     }
-    if (!last || read_elsewhere || writer->guard != update.guard || writer->checks ||
+    // A library knows nothing of checks: it would write over the old value though one has failed.
+    // The copy that follows instead is a kernel, and looks.
+    const bool unchecked = machine_.gpu && last && last->product && anything_checks();
+    if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
         writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
         !may_overwrite(*last, result->id, state->id)) {
       state_copies_.push_back(update);
@@ -529,6 +532,10 @@ class Lowering {
       *writer = std::move(before);
       state_copies_.push_back(update);
     }
+  }
+
+  bool anything_checks() const {
+    return std::any_of(groups_.begin(), groups_.end(), [](const Group& g) { return g.checks; });
   }
 
   // Positions of the groups in an order that respects reads, overwrites and checks; empty if

@@ -13,6 +13,7 @@ namespace {
 
 using loop::Op;
 using Vertex = Graph::Vertex;
+using Place = KernelContext::Place;
 
 // Partial results of a whole-array reduction cover this many elements each, whatever the number
 // of threads, so that the order of additions is always the same.
@@ -71,6 +72,10 @@ class LoopsLowering {
 
   std::vector<loop::Kernel> run() {
     find_stages();
+    // Statements read an accumulator in the stages after its own.
+    for (const Accumulator& a : accumulators_) {
+      context_.set_value({a.vertex, cluster_.outer_point()}, result(a));
+    }
     if (splits_in_chunks()) return chunked();
     loop::Kernel kernel;
     loop::Block body = declarations();
@@ -185,11 +190,6 @@ class LoopsLowering {
         body.push_back(context_.store_root(v, cluster_.full_point()));
       }
     }
-    // From here on this stage's reductions have their values.
-    for (const Accumulator& a : accumulators_) {
-      if (ready_[a.vertex] != stage) continue;
-      context_.set_value(a.vertex, result(a));
-    }
     return body;
   }
 
@@ -209,21 +209,20 @@ class LoopsLowering {
     return true;
   }
 
-  // Costly values that a later stage reads again are kept, and read from there at once: on a CPU
-  // where the result goes in the end, if its last stage reads them there, else in a row of scratch
-  // memory.
+  // Costly values that a later stage computes again, of the same vertex at the same index, are kept
+  // and read from there at once: on a CPU where the result goes in the end, if its last stage reads
+  // them there, else in a row of scratch memory. Users come before operands: what only kept values
+  // are computed from is not kept.
   void keep_for_later(int stage, loop::Block& body) {
     if (stage == stages_) return;
-    const std::set<Vertex> now = evaluated_in(stage);
-    std::set<Vertex> later;
-    for (int s = stage + 1; s <= stages_; ++s) later.merge(evaluated_in(s));
-    for (Vertex v : cluster_.members) {
-      if (!now.count(v) || !later.count(v) || graph_[v].op->cost < worth_keeping) continue;
-      if (graph_[v].type.shape != cluster_.domain || kept_.count(v)) continue;
-      const loop::Expr value = context_.value(v, cluster_.full_point());
+    const std::vector<Place> now = costly_in(stage);
+    std::vector<Place> later = costly_after(stage);
+    for (auto place = now.rbegin(); place != now.rend(); ++place) {
+      if (std::find(later.begin(), later.end(), *place) == later.end()) continue;
+      const loop::Expr value = context_.value(place->vertex, place->index);
       loop::BufferRef buffer;
       loop::Expr index;
-      if (const std::optional<Vertex> result = lend_result(graph_[v].type.dtype)) {
+      if (const std::optional<Vertex> result = lend_result(value->dtype)) {
         buffer = context_.buffers().of(*result);
         index = linear_index(cluster_.domain, cluster_.full_point());
       } else {
@@ -234,17 +233,15 @@ class LoopsLowering {
           row.push_back(cluster_.domain[axis]);
           at.push_back(loop::variable(cluster_.variables[axis]));
         }
-        const DType dtype = graph_[v].type.dtype;
         const Dim count = element_count(row);
-        if (machine_.gpu && !fits_shared(count, dtype)) continue;
+        if (machine_.gpu && !fits_shared(count, value->dtype)) continue;
         buffer = context_.buffers().create(
-            "row", dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
+            "row", value->dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
         index = linear_index(row, at);
       }
       body.push_back(loop::Store{buffer, index, value});
-      context_.set_value(v, loop::load(buffer, index));
-      context_.forget_values();
-      kept_.insert(v);
+      context_.set_value(*place, loop::load(buffer, index));
+      later = costly_after(stage);
     }
   }
 
@@ -260,24 +257,44 @@ class LoopsLowering {
     return last;
   }
 
-  // The members that a stage's statements evaluate, up to reductions and kept values.
-  std::set<Vertex> evaluated_in(int stage) {
-    std::vector<Vertex> pending;
+  // The costly values that a stage's statements compute for each element of a row, operands before
+  // users.
+  std::vector<Place> costly_in(int stage) {
+    context_.forget_values();
+    const Index point = cluster_.full_point();
     for (const Accumulator& a : accumulators_) {
-      if (ready_[a.vertex] == stage) pending.push_back(graph_.operand(a.vertex, 0));
+      if (ready_[a.vertex] == stage) context_.value(graph_.operand(a.vertex, 0), point);
     }
     for (Vertex v : cluster_.roots) {
-      if (is_full(v) && ready_[v] + 1 == stage) pending.push_back(v);
+      if (is_full(v) && ready_[v] + 1 == stage) context_.value(v, point);
     }
-    std::set<Vertex> seen;
-    while (!pending.empty()) {
-      const Vertex v = pending.back();
-      pending.pop_back();
-      if (!context_.computes(v) || graph_[v].op->kind == OpKind::reduce || kept_.count(v)) continue;
-      if (!seen.insert(v).second) continue;
-      for (Vertex o : graph_.operands(v)) pending.push_back(o);
+    std::vector<Place> costly;
+    for (const Place& place : context_.computed()) {
+      if (graph_[place.vertex].op->cost >= worth_keeping && runs_along_row(place.index)) {
+        costly.push_back(place);
+      }
     }
-    return seen;
+    return costly;
+  }
+
+  std::vector<Place> costly_after(int stage) {
+    std::vector<Place> costly;
+    for (int later = stage + 1; later <= stages_; ++later) {
+      for (Place& place : costly_in(later)) costly.push_back(std::move(place));
+    }
+    return costly;
+  }
+
+  // Whether the index differs from element to element of a row.
+  bool runs_along_row(const Index& index) const {
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (!cluster_.reduced[axis] || cluster_.domain[axis].is_constant(1)) continue;
+      const bool runs = std::any_of(index.begin(), index.end(), [&](const loop::Expr& e) {
+        return loop::depends_on(e, cluster_.variables[axis]);
+      });
+      if (!runs) return false;
+    }
+    return true;
   }
 
   loop::Block reduce_nest(loop::Block body) {
@@ -420,7 +437,6 @@ class LoopsLowering {
   Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
-  std::set<Vertex> kept_;
   bool lent_ = false;  // a result's memory keeps another value until the last stage
   int stages_ = 0;
   std::int64_t shared_bytes_ = 0;

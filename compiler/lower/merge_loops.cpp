@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "compiler/loop/index.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/index_loops.h"
 #include "compiler/passes/fusion.h"
@@ -183,12 +184,17 @@ class Merger {
   // Parts of one buffer overlap from step to step, so the kernel has the whole buffer; inside
   // another loop, the part of it that this one works on.
   bool place_in_wholes() {
-    std::map<int, std::pair<std::vector<loop::Expr>, loop::BufferRef>> wholes;
+    struct Whole {
+      loop::BufferRef buffer;
+      std::vector<loop::Expr> outer;  // what moves with the loops around this one
+      Dim end = 0;                    // of what the steps use, in elements after that
+      std::vector<std::pair<int, loop::Expr>> uses = {};  // with where they start after that
+    };
+    std::map<int, Whole> wholes;
     for (const auto& [id, use] : uses_) {
       const auto placed = program_.placements.find(id);
       const bool part =
           placed != program_.placements.end() && placed->second.kind == Placement::Kind::part;
-      const loop::BufferRef whole = part ? placed->second.of : use.buffer;
       std::vector<loop::Expr> terms, outer;
       if (part) collect_terms(placed->second.start, terms);
       loop::Expr start = loop::integer(0);
@@ -203,18 +209,28 @@ class Merger {
           return false;
         }
       }
-      const auto [known, first] = wholes.try_emplace(whole->id, outer, whole);
-      if (!first && known->second.first != outer) return false;
-      if (first && !outer.empty()) {
+      const loop::BufferRef buffer = part ? placed->second.of : use.buffer;
+      Whole& whole = wholes.try_emplace(buffer->id, Whole{buffer, outer}).first->second;
+      if (whole.outer != outer) return false;
+      whole.uses.emplace_back(id, start);
+      if (outer.empty()) continue;
+      const auto range = loop::range_of(start, {{step_, loop_.extent}});
+      if (!range || !provably_at_least(range->low, 0)) return false;
+      whole.end = maximum(whole.end, range->high + use.buffer->size);
+    }
+    for (auto& [id, whole] : wholes) {
+      if (!whole.outer.empty()) {
         Placement place;
         place.kind = Placement::Kind::part;
-        place.of = whole;
-        place.start = outer[0];
-        for (std::size_t k = 1; k < outer.size(); ++k) place.start = place.start + outer[k];
-        known->second.second = buffers_.create(whole->name, whole->dtype, whole->size);
-        program_.placements[known->second.second->id] = std::move(place);
+        place.of = whole.buffer;
+        place.start = whole.outer[0];
+        for (std::size_t k = 1; k < whole.outer.size(); ++k) {
+          place.start = place.start + whole.outer[k];
+        }
+        whole.buffer = buffers_.create(whole.buffer->name, whole.buffer->dtype, whole.end);
+        program_.placements[whole.buffer->id] = std::move(place);
       }
-      homes_[id] = {known->second.second, start};
+      for (const auto& [use, start] : whole.uses) homes_[use] = {whole.buffer, start};
     }
     return true;
   }
@@ -240,8 +256,19 @@ class Merger {
     for (auto& [id, home] : homes_) home.start = with_bits(home.start);
   }
 
+  // How far a start moves from one step to the next, either way; nothing if that is not known.
+  std::optional<Dim> stride(const loop::Expr& start) const {
+    const loop::Expr first = loop::substitute(start, {{step_, loop::integer(0)}});
+    const loop::Expr second = loop::substitute(start, {{step_, loop::integer(1)}});
+    const std::optional<Dim> moves = loop::as_dim(second - first);
+    return moves && !provably_at_least(*moves, 0) ? 0 - *moves : moves;
+  }
+
+  // Two rows of one size, of which the second lies where the first does in the next step.
   void hold_state(const Use& before, const Use& after) {
     if (before.written || !after.written) return;
+    const Dim& row = before.buffer->size;
+    if (after.buffer->size != row || stride(homes_.at(before.buffer->id).start) != row) return;
     State state;
     state.whole = homes_.at(before.buffer->id).buffer;
     state.start = homes_.at(before.buffer->id).start;
@@ -263,7 +290,9 @@ class Merger {
   // A row of a stack that the step itself reads as well is stored at its end.
   void hold_row(const Use& use) {
     Home& home = homes_.at(use.buffer->id);
-    if (!use.read || !use.written || !loop::depends_on(home.start, step_)) return;
+    const std::optional<Dim> moves = stride(home.start);
+    if (!use.read || !use.written || !moves) return;
+    if (moves->is_constant(0) || !provably_at_least(*moves, use.buffer->size)) return;
     if (!write_out_loops({&use})) return;
     const loop::BufferRef held = passing(use.buffer);
     rows_.push_back({home.buffer, home.start, held});

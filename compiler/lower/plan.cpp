@@ -6,9 +6,7 @@
 namespace kroton {
 namespace {
 
-// Every slot starts on a cache line.
-Dim aligned_bytes(const loop::BufferRef& buffer) {
-  constexpr std::int64_t line = 64;
+Dim aligned_bytes(const loop::BufferRef& buffer, std::int64_t line) {
   const Dim bytes = buffer->size * Dim(static_cast<std::int64_t>(size_of(buffer->dtype)));
   return ceil_div(bytes, line) * Dim(line);
 }
@@ -28,7 +26,7 @@ struct Slot {
 // When buffers are in use, by the positions of kernels in program order.
 class Lives {
  public:
-  explicit Lives(const Program& program) : program_(program) {
+  Lives(const Program& program, std::int64_t line) : program_(program), line_(line) {
     visit(program.steps);
     // What a loop uses and others use too lives through all its iterations, as do the buffers whose
     // parts its iterations use.
@@ -83,13 +81,15 @@ class Lives {
       if (program_.placements.count(buffer->id)) return;
       in_parts_.insert(buffer->id);
     }
-    Life& life =
-        lives_.try_emplace(buffer->id, Life{buffer, position_, position_, aligned_bytes(buffer)})
-            .first->second;
+    Life& life = lives_
+                     .try_emplace(buffer->id,
+                                  Life{buffer, position_, position_, aligned_bytes(buffer, line_)})
+                     .first->second;
     life.last = position_;
   }
 
   const Program& program_;
+  std::int64_t line_;
   std::size_t position_ = 0;
   std::map<int, Life> lives_;
   std::set<int> in_parts_;
@@ -98,8 +98,8 @@ class Lives {
 
 }  // namespace
 
-void plan_memory(Program& program) {
-  const std::vector<Life> order = Lives(program).in_order();
+void plan_memory(Program& program, std::int64_t line) {
+  const std::vector<Life> order = Lives(program, line).in_order();
   std::vector<Slot> slots;
   for (const Life& life : order) {
     // The free slot that fits with the least to spare, as far as sizes can be compared.
@@ -132,7 +132,8 @@ void plan_memory(Program& program) {
   Dim largest = 0;
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : kernel.scratch) within = within + aligned_bytes(buffer);
+    for (const loop::BufferRef& buffer : kernel.scratch)
+      within = within + aligned_bytes(buffer, line);
     if (provably_at_least(within, largest)) {
       largest = within;
     } else if (!provably_at_least(largest, within)) {
@@ -146,7 +147,7 @@ void plan_memory(Program& program) {
       place.kind = Placement::Kind::worker_scratch;
       place.offset = offset + within;
       place.stride = largest;
-      within = within + aligned_bytes(buffer);
+      within = within + aligned_bytes(buffer, line);
     }
   });
   program.arena_bytes = largest.is_constant(0) ? offset : offset + largest * worker_count();

@@ -4,9 +4,13 @@
 
 namespace kroton {
 
+// A cache line of the host; what libraries on a device would like matrices to be aligned to.
+constexpr std::int64_t host_line = 64, device_line = 256;
+
 // Places every buffer of program.steps that has no placement yet: global ones into arena slots by
 // their lives in step order, worker scratch behind them. Sets arena_bytes. Sizes stay symbolic: a
-// slot is used again only for a buffer that provably fits at every size.
-void plan_memory(Program& program);
+// slot is used again only for a buffer that provably fits at every size. Every slot starts at a
+// multiple of `line` bytes.
+void plan_memory(Program& program, std::int64_t line = host_line);
 
 }  // namespace kroton

@@ -38,9 +38,8 @@ class ProductMatcher {
         !operand(1, inner_, column_, transpose_b, p.inner, p.columns, p.b)) {
       return nullptr;
     }
-    context_.forget_values();
     dot_value_ = loop::variable({fresh_variable("dot").id, dtype_, "dot"});
-    context_.set_value(dot_, dot_value_);
+    context_.set_value({dot_, cluster_.full_point()}, dot_value_);
     const auto store =
         std::get<loop::Store>(context_.store_root(cluster_.roots[0], cluster_.full_point()));
     context_.forget_values();

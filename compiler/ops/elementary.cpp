@@ -31,14 +31,15 @@ loop::Expr pow_at(PointContext& context, const Index& index) {
   return math::pow(builder, context.input(0, index), context.input(1, index));
 }
 
-// dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite.
+// dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite; where x > 0 it is the formula
+// that gives 0 then, since it changes with e.
 // de = dy * y * log(x), taken as 0 where x <= 0.
 Tensors pow_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const Tensor& e = y.node().inputs[1];
-  const Tensor is_zero = eq(e, 0);
-  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
   const Tensor positive = x > 0;
+  const Tensor is_zero = logical_and(eq(e, 0), logical_not(positive));
+  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
   return {g * where(is_zero, 0, e * lowered),
           g * where(positive, y * log(where(positive, x, 1)), 0)};
 }

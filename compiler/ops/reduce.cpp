@@ -50,27 +50,18 @@ Tensors sum_vjp(const Tensor& y, const Tensor& g) {
   return {ops::unreduce(g, y.node().inputs[0].shape(), y.node().attributes.axes)};
 }
 
-// The product of the other factors: with one zero among them it reaches only that zero, with two
-// it is 0 everywhere. Nothing is divided by zero.
 Tensors prod_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
-  const Axes axes(y.node().attributes.axes);
-  const auto repeated = [&](const Tensor& t) {
-    return ops::unreduce(t, x.shape(), y.node().attributes.axes);
-  };
-  const Tensor is_zero = eq(x, 0);
-  const Tensor safe = where(is_zero, 1, x);
-  const Tensor zeros = repeated(sum(cast(is_zero, x.dtype()), axes));
-  const Tensor rest = repeated(prod(safe, axes));
-  const Tensor others =
-      where(is_zero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), rest / safe, 0));
-  return {repeated(g) * others};
+  const std::vector<int>& axes = y.node().attributes.axes;
+  return {ops::unreduce(g, x.shape(), axes) * ops::prod_others(x, axes)};
 }
 
+// The extremes share the gradient; where the extreme is NaN, the elements that are.
 Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const std::vector<int>& axes = y.node().attributes.axes;
-  const Tensor hit = eq(x, ops::unreduce(y, x.shape(), axes));
+  const Tensor extreme = ops::unreduce(y, x.shape(), axes);
+  const Tensor hit = logical_or(eq(x, extreme), ne(x, x));
   const Tensor share = g / sum(cast(hit, x.dtype()), Axes(axes));
   return {where(hit, ops::unreduce(share, x.shape(), axes), 0)};
 }

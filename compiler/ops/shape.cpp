@@ -225,8 +225,9 @@ std::vector<Sample> transpose_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {3}, {3, 17}, {0, 3}, {1, 17}, {2, 3, 5}},
                    [](std::span<const Tensor> x) { return transpose(x[0]); });
-  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}},
-                   [](std::span<const Tensor> x) { return transpose(x[0], {2, 0, 1}); });
+  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}}, [](std::span<const Tensor> x) {
+    return transpose(x[0], {2, 0, 1});
+  });
   ops::add_samples(samples, {{2, 3, 1, 5}},
                    [](std::span<const Tensor> x) { return swapaxes(x[0], -1, 1); });
   return samples;
@@ -248,17 +249,19 @@ TensorType slice_type(TypeContext& context) {
     const Dim& size = x.shape[at(axis)];
     const Dim& start = attributes.dims[at(axis)];
     const Dim from_end = size - start;
-    if (!type.shape[at(axis)].is_constant(1)) {
-      ops::check_range(context, axis, start, attributes.integers[at(axis)], type.shape[at(axis)],
-                       size);
-      continue;
-    }
-    const std::string place = " is out of range on axis " + std::to_string(axis);
-    if (start.is_constant()) {
-      const Dim needed = start + 1;
-      context.equal(minimum(size, needed), needed, "index " + start.to_string() + place);
-    } else if (from_end.is_constant()) {
-      context.equal(minimum(size, from_end), from_end, "index -" + from_end.to_string() + place);
+    const bool is_index =
+        type.shape[at(axis)].is_constant(1) && ops::LoopScope::current() == nullptr;
+    if (is_index && (start.is_constant() || from_end.is_constant())) {
+      const Dim needed = start.is_constant() ? start + 1 : from_end;
+      const Dim index = start.is_constant() ? start : 0 - from_end;
+      if (provably_at_least(size, needed)) continue;
+      context.require_equal(maximum(needed - size, 0), 0,
+                            "index: index " + index.to_string() + " is out of range for " +
+                                ops::axis_in_words(context.tensor(0), axis),
+                            {size});
+    } else {
+      ops::check_range(context, 0, axis, start, attributes.integers[at(axis)],
+                       type.shape[at(axis)]);
     }
   }
   return type;

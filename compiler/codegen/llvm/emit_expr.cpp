@@ -16,6 +16,30 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
+// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it stood
+// before may then be in another block.
+class HeldPlace {
+ public:
+  explicit HeldPlace(llvm::IRBuilder<>& builder)
+      : builder_(builder), block_(builder.GetInsertBlock()) {
+    if (builder.GetInsertPoint() != block_->end()) before_ = &*builder.GetInsertPoint();
+  }
+  ~HeldPlace() {
+    if (before_) {
+      builder_.SetInsertPoint(before_);
+    } else {
+      builder_.SetInsertPoint(block_);
+    }
+  }
+  HeldPlace(const HeldPlace&) = delete;
+  HeldPlace& operator=(const HeldPlace&) = delete;
+
+ private:
+  llvm::IRBuilder<>& builder_;
+  llvm::BasicBlock* block_;
+  llvm::Instruction* before_ = nullptr;  // null: at the end of the block
+};
+
 bool is_constant_number(const Expr& e) {
   return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
 }
@@ -46,7 +70,7 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
   llvm::Type* i64 = builder.getInt64Ty();
   if (dim.is_constant()) return builder.getInt64(static_cast<std::uint64_t>(dim.constant()));
   const auto atom_value = [&](const DimAtom& atom) -> llvm::Value* {
-    if (atom.kind == DimAtom::Kind::variable) {
+    if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) {
           llvm::LoadInst* load =
@@ -231,7 +255,7 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   }
   Printed printed;
   if (before) {
-    llvm::IRBuilder<>::InsertPointGuard guard(builder_);
+    const HeldPlace here_after(builder_);
     builder_.SetInsertPoint(before);
     std::vector<Scope> inner(std::make_move_iterator(scopes_.begin() + open + 1),
                              std::make_move_iterator(scopes_.end()));

@@ -159,6 +159,18 @@ Verdict check_apart(const Program& program, const Ways& ways, double seconds) {
   return verdict;
 }
 
+bool survives(const std::function<void()>& body, double seconds) {
+  Child child([&](int out) {
+    try {
+      body();
+    } catch (const std::exception&) {  // an end as well
+    }
+    tell(out, "\n");
+  });
+  std::string line;
+  return child.next(line, seconds) == Child::Event::line;
+}
+
 Totals check_seeds(std::uint64_t first, std::uint64_t count, const WaysOf& ways, double seconds,
                    const std::function<void(const Finding&)>& found,
                    const std::function<bool()>& go_on) {

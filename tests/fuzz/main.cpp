@@ -87,7 +87,8 @@ void report(const Finding& finding, const Options& options) {
   std::vector<std::string> comment = {"seed " + std::to_string(finding.seed) + ": " + finding.kind};
   std::string failure = finding.failure;
   std::string text;
-  if (finding.kind != "building") {
+  const bool can_build = survives([&] { generate(finding.seed); }, options.limit);
+  if (finding.kind != "building" && can_build) {
     Program program = generate(finding.seed);
     if (options.shrink) {
       program = shrunk(program, finding.kind, ways, options.limit, options.shrinking);

@@ -1,5 +1,6 @@
 #include "tests/fuzz/check.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/pool.h"
@@ -73,6 +74,7 @@ class Checker {
     call(false);
     if (good() && has_second_sizes()) call(true);
     if (good() && function_) check_threads();
+    if (good() && ways_.checked) other_way("checked");
     if (good() && ways_.aot) other_way("aot");
     if (good() && ways_.cuda) other_way("cuda");
     return std::move(verdict_);
@@ -217,6 +219,14 @@ class Checker {
     try {
       if (way == "aot") {
         have = call_ahead_of_time(program_, *built_);
+      } else if (way == "checked") {
+        ::setenv("KROTON_CHECK", "memory", 1);
+        const auto f = kt::function(built_->inputs, built_->outputs,
+                                    {.updates = built_->updates,
+                                     .name = "checked",
+                                     .on_unused_input = kt::UnusedInput::ignore});
+        ::unsetenv("KROTON_CHECK");
+        have = run_function(f, arguments);
       } else {
         const gpu_emulator::TestCuda cuda;
         const auto f = kt::function(built_->inputs, built_->outputs,

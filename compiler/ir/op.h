@@ -174,8 +174,8 @@ struct OpRecord {
   Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
                   const Attributes& attributes, const Dim& count) = nullptr;
   // A call of the op as users write it, on operands chosen from those that `d` has: what random
-  // tests make programs of. Null for leaves, loops and their results, which such tests make
-  // themselves.
+  // tests make programs of. Null for leaves, loops and their results, which such tests make, and
+  // for ops that only gradients have.
   void (*draw)(ops::Draw& d) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
 };

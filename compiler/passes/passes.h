@@ -37,6 +37,15 @@ bool optimize_loops(Graph& graph);
 // Whether the verifier runs after each pass; in debug builds it does anyway. Tests set it.
 extern bool verify_passes;
 
+struct Pass {
+  const char* name;
+  bool (*run)(Graph& graph);
+  const char* reason;            // of its place in the list
+  bool before_gradient = false;  // whether it is worth running on a cost that is differentiated
+};
+// The passes on graphs, in the order they run: the table of pipeline.cpp.
+std::span<const Pass> all_passes();
+
 // Runs the table of pipeline.cpp. To stderr, as the environment asks: KROTON_DUMP ("all", or pass
 // names separated by commas; "input" is the graph before the first pass) prints the graph after
 // each pass, KROTON_TIME the time of each.

@@ -9,13 +9,6 @@
 namespace kroton {
 namespace {
 
-struct Pass {
-  const char* name;
-  bool (*run)(Graph&);
-  const char* reason;            // of its place in the list
-  bool before_gradient = false;  // whether it is worth running on a cost that is differentiated
-};
-
 // The passes on graphs, in the order they run. Fusion comes after them: it is no rewrite.
 constexpr Pass passes[] = {
     {"stabilize", stabilize,
@@ -71,6 +64,8 @@ void run(Graph& graph, const char* title, bool before_gradient) {
 }  // namespace
 
 bool verify_passes = false;
+
+std::span<const Pass> all_passes() { return passes; }
 
 void run_passes(Graph& graph) { run(graph, "== ", false); }
 void run_passes_in_loop(Graph& body) { run(body, "== in a loop: ", false); }

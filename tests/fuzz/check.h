@@ -7,8 +7,9 @@ namespace fuzz {
 
 // Beside the function compiled in the process, called on one thread and on several.
 struct Ways {
-  bool aot = false;   // an object file, linked and called
-  bool cuda = false;  // the emulated device
+  bool checked = false;  // compiled so that it watches its loads and stores (docs/checking.md)
+  bool aot = false;      // an object file, linked and called
+  bool cuda = false;     // the emulated device
 };
 
 struct Verdict {

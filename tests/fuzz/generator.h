@@ -20,6 +20,8 @@ class Generator : public kt::ops::Draw {
   Program run();
   // Tries a call of that op; whether it joined the program.
   bool try_operation(const kt::OpRecord& op);
+  // Tries a gradient of something made before.
+  bool try_gradient();
   const Program& program() const { return program_; }
   Value last_value() const { return scopes_.back().back(); }
 
@@ -70,7 +72,6 @@ class Generator : public kt::ops::Draw {
   Block step(const Loop& loop, const std::vector<Value>& operands,
              std::span<const kt::Tensor> arguments);
   std::optional<Value> next_state(Value parameter, const std::vector<Value>& made);
-  bool try_gradient();
   std::optional<Value> scalar_of(Value v);
   void choose_outputs();
   void choose_updates();

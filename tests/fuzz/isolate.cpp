@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <ostream>
@@ -71,6 +72,10 @@ class Child {
     if (pid_ < 0) throw kt::IoError("fuzz: fork");
     if (pid_ == 0) {
       close(ends[0]);
+      // A crash ends it, whatever the parent does about one.
+      for (const int signal_number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+        std::signal(signal_number, SIG_DFL);
+      }
       // What kt::print and the compiler show, nobody reads.
       static std::ostream nowhere(nullptr);
       kt::set_print_stream(nowhere);
@@ -152,6 +157,18 @@ Verdict check_apart(const Program& program, const Ways& ways, double seconds) {
       verdict.failure = "no result after " + std::to_string(seconds) + " s";
   }
   return verdict;
+}
+
+bool survives(const std::function<void()>& body, double seconds) {
+  Child child([&](int out) {
+    try {
+      body();
+    } catch (const std::exception&) {  // an end as well
+    }
+    tell(out, "\n");
+  });
+  std::string line;
+  return child.next(line, seconds) == Child::Event::line;
 }
 
 Totals check_seeds(std::uint64_t first, std::uint64_t count, const WaysOf& ways, double seconds,

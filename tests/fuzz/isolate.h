@@ -12,6 +12,9 @@ namespace fuzz {
 // "hang".
 Verdict check_apart(const Program& program, const Ways& ways, double seconds);
 
+// Whether `body` comes to its end in a child, in that time.
+bool survives(const std::function<void()>& body, double seconds);
+
 struct Finding {
   std::uint64_t seed = 0;
   std::string kind, failure;

@@ -101,6 +101,7 @@ class Shrinker {
                       std::chrono::duration<double>(seconds))) {}
 
   Program run() {
+    can_build_ = survives([&] { build(best_); }, each_);
     while (in_time() && (fewer_results() || fewer_statements() || smaller_sizes() ||
                          simpler_loops() || simpler_contents())) {
     }
@@ -183,6 +184,7 @@ class Shrinker {
   }
 
   bool take_variable(Value from) {
+    if (!can_build_) return false;
     Program candidate = best_;
     kt::Tensor tensor;
     try {
@@ -305,6 +307,7 @@ class Shrinker {
   std::string kind_;
   Ways ways_;
   double each_;
+  bool can_build_ = false;  // here, where a crash would be the end
   std::chrono::steady_clock::time_point deadline_;
 };
 

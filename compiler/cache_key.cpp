@@ -50,7 +50,7 @@ class KeyWriter {
       if (b->space == loop::Space::worker) dim(program_.placements.at(b->id).stride);
     }
     flush();
-    return {hash_.finish(), std::move(parameters_)};
+    return {hash_.finish(), std::move(parameters_), std::move(reals_)};
   }
 
   Digest run(const std::vector<std::string>& target) {
@@ -93,10 +93,8 @@ class KeyWriter {
     if (bytes_.size() > 1 << 16) flush();
   }
   template <class Enum>
-    requires std::is_enum_v<Enum>
-  void tag(Enum value) {
-    number(static_cast<std::uint64_t>(value));
-  }
+  requires std::is_enum_v<Enum>
+  void tag(Enum value) { number(static_cast<std::uint64_t>(value)); }
   void integer(std::int64_t value) { number(folded(value)); }
   void text(const std::string& value) {
     number(value.size());
@@ -182,7 +180,8 @@ class KeyWriter {
       number(args.size());
       for (const loop::Expr& arg : args) number(numbers_.at(arg.get()));
       integer(constant);
-      if (op == loop::Op::real) integer(std::bit_cast<std::int64_t>(real));
+      if (op == loop::Op::real && is_form_) reals_.push_back(e);
+      if (op == loop::Op::real && !is_form_) integer(std::bit_cast<std::int64_t>(real));
       if (op == loop::Op::variable) variable(name);
       if (op == loop::Op::size) dim(size);
       if (op == loop::Op::load) buffer(loaded);
@@ -286,8 +285,10 @@ class KeyWriter {
   }
 
   const Program& program_;
-  bool is_form_ = false;                     // of one kernel, whose buffers may lie anywhere
+  // Of one kernel, whose buffers may lie anywhere, and whose floating constants may be any.
+  bool is_form_ = false;
   std::vector<loop::BufferRef> parameters_;  // of that kernel
+  std::vector<loop::Expr> reals_;            // its floating constants
   Sha256 hash_;
   std::string bytes_;  // not hashed yet
   std::unordered_map<std::uint64_t, std::size_t> atoms_;

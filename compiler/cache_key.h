@@ -17,12 +17,13 @@ namespace kroton {
 // the checks.
 Digest cache_key(const Program& program, const std::vector<std::string>& target);
 
-// A kernel apart from the buffers it works on. Kernels of one Program with equal digests do the
-// same with their buffers, which are listed as they appear in the kernel: one function serves them
-// all.
+// A kernel apart from the buffers it works on and from the values of its floating constants.
+// Kernels of one Program with equal digests do the same with their buffers and constants, which are
+// listed as they appear in the kernel: one function serves them all.
 struct KernelForm {
   Digest digest;
   std::vector<loop::BufferRef> buffers;  // inputs, outputs and scratch
+  std::vector<loop::Expr> constants;     // each value once
 };
 KernelForm form_of(const Program& program, const loop::Kernel& kernel);
 

@@ -1,13 +1,15 @@
 #include "compiler/compile.h"
 
+#include <kroton/error.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
 
 #include "compiler/cache_key.h"
+#include "compiler/default_float_environment.h"
 #include "compiler/dump.h"
-#include "compiler/lower/lower.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"
@@ -33,62 +35,77 @@ class Timer {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Null for bytes that are no object of that entry, as a checksum cannot tell.
+std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
+                                                      codegen::CompileTimes& times) {
+  try {
+    return codegen::link_object(object, &times);
+  } catch (const InternalError&) {
+    return nullptr;
+  }
+}
+
 }  // namespace
 
-Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target) {
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target,
+                     const Checks& checks) {
+  const DefaultFloatEnvironment rounding;
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   Timer timer;
-  Program program = lower(graph, name, {false, target.vector_bytes});
+  Program program = lower(graph, name, {false, target.vector_bytes, checks});
   timer.show("fuse and lower");
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
   return program;
 }
 
-Compilation compile(Graph& graph, const std::string& name, bool profile) {
+Compilation compile(Graph& graph, const std::string& name, bool profile, const Checks& checks) {
   const codegen::CpuTarget target = codegen::host_target();
   Compilation result;
-  result.program = make_program(graph, name, target);
+  result.program = make_program(graph, name, target, checks);
   result.program.profile = profile;
   Timer timer;
   const bool dump_llvm = dumps("llvm");
-  std::optional<std::string> object;
+  codegen::CompileTimes times;
   Digest key{};
-  timer.restart();
   const Cache cache = Cache::from_environment();
   if (cache.enabled()) {
     key = cache_key(result.program, {"cpu", target.cpu, target.features,
                                      std::to_string(target.vector_bytes), codegen::llvm_version()});
     timer.show("cache: key");
     // There is no LLVM IR to show for an object that is there already.
+    std::optional<std::string> object;
     if (!dump_llvm) object = cache.load(key);
     timer.show(object ? "cache: hit" : "cache: miss");
-  }
-  codegen::CompileTimes times;
-  if (!object) {
-    std::string llvm_ir;
-    object =
-        codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
-    if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
-    timer.show("emit LLVM IR", times.emit);
-    timer.show("optimize LLVM IR", times.optimize);
-    timer.show("generate code", times.generate);
-    if (cache.enabled()) {
-      timer.restart();
-      const bool kept = cache.store(key, *object);
-      timer.show(kept ? "cache: store" : "cache: not stored");
+    if (object) {
+      result.code = link_cached(*object, times);
+      timer.show(result.code ? "link" : "cache: does not link", times.link);
+      if (result.code) return result;
     }
   }
-  result.code = codegen::link_object(*object, &times);
+  std::string llvm_ir;
+  const std::string object =
+      codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+  if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
+  timer.show("emit LLVM IR", times.emit);
+  timer.show("optimize LLVM IR", times.optimize);
+  timer.show("generate code", times.generate);
+  if (cache.enabled()) {
+    timer.restart();
+    const bool kept = cache.store(key, object);
+    timer.show(kept ? "cache: store" : "cache: not stored");
+  }
+  result.code = codegen::link_object(object, &times);
   timer.show("link", times.link);
   return result;
 }
 
-CudaCompilation compile_for_cuda(Graph& graph, const std::string& name) {
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Checks& checks) {
+  const DefaultFloatEnvironment rounding;
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   CudaCompilation result;
-  result.program = lower(graph, name, {.gpu = true});
+  result.program = lower(graph, name, {.gpu = true, .checks = checks});
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());

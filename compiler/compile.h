@@ -3,6 +3,7 @@
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/ir/graph.h"
+#include "compiler/lower/lower.h"
 
 namespace kroton {
 
@@ -14,10 +15,12 @@ struct Compilation {
 // Runs the graph passes, lowers, and emits, or takes the object from the on-disk cache, and links.
 // `name` becomes the entry's symbol; with `profile` the entry calls context->profile. Dumps and
 // times go to stderr as KROTON_DUMP and KROTON_TIME ask (docs/pipeline.md).
-Compilation compile(Graph& graph, const std::string& name, bool profile = false);
+Compilation compile(Graph& graph, const std::string& name, bool profile = false,
+                    const Checks& checks = Checks::from_environment());
 
 // The first part of that: the graph passes and lowering, for any processor.
-Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target);
+Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target,
+                     const Checks& checks = Checks::from_environment());
 
 struct CudaCompilation {
   Program program;
@@ -25,6 +28,7 @@ struct CudaCompilation {
 };
 
 // The same for CUDA, as far as the text of its kernels.
-CudaCompilation compile_for_cuda(Graph& graph, const std::string& name);
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
+                                 const Checks& checks = Checks::from_environment());
 
 }  // namespace kroton

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "compiler/codegen/llvm/jit.h"
+#include "compiler/deep_stack.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/plan.h"
@@ -117,11 +118,11 @@ MachinePeak measure(std::int64_t workers) {
 
 MachinePeak machine_peak(std::int64_t workers) {
   static std::mutex mutex;
-  static std::map<std::int64_t, MachinePeak> known;
+  static auto& known = *new std::map<std::int64_t, MachinePeak>;  // never destroyed
   const std::lock_guard lock(mutex);
   const auto found = known.find(workers);
   if (found != known.end()) return found->second;
-  return known[workers] = measure(workers);
+  return known[workers] = on_deep_stack([&] { return measure(workers); });
 }
 
 }  // namespace kroton

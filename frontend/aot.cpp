@@ -7,6 +7,7 @@
 #include "compiler/aot/c_header.h"
 #include "compiler/aot/write_files.h"
 #include "compiler/c_names.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
 
@@ -136,9 +137,8 @@ void check_names(const Options& options, const SourceLine& line) {
 
 }  // namespace
 
-Files write(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
-            const Options& options, const std::source_location& location) {
-  const SourceLine line{location.file_name(), location.line()};
+static Files write_at(const SourceLine& line, const std::vector<Tensor>& inputs,
+                      const std::vector<Tensor>& outputs, const Options& options) {
   check_names(options, line);
   if (options.output_names.size() > outputs.size()) {
     throw ValueError("aot::write: " + std::to_string(options.output_names.size()) +
@@ -151,13 +151,25 @@ Files write(const std::vector<Tensor>& inputs, const std::vector<Tensor>& output
                                          .on_unused_input = options.on_unused_input};
   std::unique_ptr<Graph> graph;
   const detail::FunctionPlan plan(inputs, outputs, function_options, line, graph);
+  detail::shapes_to_count(*graph, options.name);  // those that are known are checked here
   const Program program = make_program(*graph, options.name, target);
-  const CInterface c = make_interface(plan, *graph, program, outputs, options);
+  CInterface c = make_interface(plan, *graph, program, outputs, options);
+  for (const detail::CountedShape& counted : detail::shapes_to_count(*graph, options.name)) {
+    Dim count = 1;
+    for (const Dim& dim : counted.shape) count = count * dim;
+    c.counts.push_back(count);
+  }
   const std::string directory = options.directory.empty() ? "." : options.directory;
   Files files{directory + "/" + options.name + ".o", directory + "/" + options.name + ".h"};
   write_files(directory, {{files.object, codegen::generate_c_object(program, c, target)},
                           {files.header, c_header(c, program)}});
   return files;
+}
+
+Files write(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+            const Options& options, const std::source_location& location) {
+  const SourceLine line{location.file_name(), location.line()};
+  return on_deep_stack([&] { return write_at(line, inputs, outputs, options); });
 }
 
 Files write(const std::vector<Tensor>& inputs, const Tensor& output, const Options& options,

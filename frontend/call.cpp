@@ -1,6 +1,8 @@
 // Calls of compiled functions: arguments checked, sizes bound, results allocated, code run.
 #include <kroton/error.h>
 
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "compiler/ir/node.h"
@@ -19,27 +21,6 @@ std::string replaced(std::string text, const std::string& what, const std::strin
   const auto position = text.find(what);
   return position == std::string::npos ? text : text.replace(position, what.size(), by);
 }
-
-// Locks the shared variables of a call: exclusively those it updates. Always in the order of
-// their addresses, so that two functions cannot wait for each other.
-class StateLocks {
- public:
-  explicit StateLocks(const std::vector<std::pair<SharedState*, bool>>& locks) : locks_(locks) {
-    for (const auto& [state, exclusive] : locks_) {
-      exclusive ? state->mutex.lock() : state->mutex.lock_shared();
-    }
-  }
-  ~StateLocks() {
-    for (auto it = locks_.rbegin(); it != locks_.rend(); ++it) {
-      it->second ? it->first->mutex.unlock() : it->first->mutex.unlock_shared();
-    }
-  }
-  StateLocks(const StateLocks&) = delete;
-  StateLocks& operator=(const StateLocks&) = delete;
-
- private:
-  const std::vector<std::pair<SharedState*, bool>>& locks_;
-};
 
 // The frame of a call, given back at its end.
 class FrameLease {
@@ -87,16 +68,21 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
     throw TypeError(function + ": " + input.name() + " is " + dtype_name(dtype) +
                     ", the argument is a floating number");
   }
+  if (is_integer(dtype) && argument.is_above_i64()) {
+    throw ValueError(function + ": " +
+                     std::to_string(static_cast<std::uint64_t>(argument.integer())) + " for " +
+                     input.name() + " does not fit " + dtype_name(dtype));
+  }
+  const bool has_real = argument.is_floating() || argument.is_above_i64();
   switch (dtype) {
     case DType::f32: {
-      const float value = argument.is_floating() ? static_cast<float>(argument.real())
-                                                 : static_cast<float>(argument.integer());
+      const float value =
+          has_real ? static_cast<float>(argument.real()) : static_cast<float>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }
     case DType::f64: {
-      const double value =
-          argument.is_floating() ? argument.real() : static_cast<double>(argument.integer());
+      const double value = has_real ? argument.real() : static_cast<double>(argument.integer());
       std::memcpy(&storage, &value, sizeof value);
       return;
     }
@@ -258,6 +244,11 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
   if (frame.valid && frame.workers == workers) return;
   frame.valid = false;
   check_bounds(divisors, frame, workers);
+  const auto value_of = [&](const DimAtom& atom) {
+    const auto slot = slots.find(atom.identity);
+    return slot == slots.end() ? workers : frame.raw_sizes[static_cast<std::size_t>(slot->second)];
+  };
+  for (const CountedShape& shape : counted) check_count(shape, name, value_of);
   for (const SizeConstraint& c : constraints) {
     const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
     const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);
@@ -283,19 +274,55 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     frame.sizes.push_back(slot < 0 ? workers : frame.raw_sizes[static_cast<std::size_t>(slot)]);
   }
   frame.output_shapes.clear();
-  for (const TensorType& type : program.outputs) {
-    Shape shape;
-    for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
-    frame.output_shapes.push_back(shape);
-  }
-  const std::int64_t bytes =
-      device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
-  if (bytes > frame.arena.nbytes()) {
-    frame.arena = Array();  // before its successor is made
-    frame.arena = Array::empty({bytes}, boolean);
+  try {
+    for (const TensorType& type : program.outputs) {
+      Shape shape;
+      for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
+      frame.output_shapes.push_back(shape);
+    }
+    const std::int64_t bytes =
+        device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
+    if (bytes > frame.arena.nbytes()) {
+      frame.arena = Array();  // before its successor is made
+      frame.arena = Array::empty({bytes}, boolean);
+    }
+  } catch (const ValueError&) {
+    check_steps(frame);
+    throw;
   }
   frame.workers = workers;
   frame.valid = true;
+}
+
+void FunctionCore::Parts::check_steps(const CallFrame& frame) const {
+  struct {
+    double bytes = 0;
+    Graph::Vertex vertex = 0;
+    std::int64_t steps = -1;  // none: the value is not that of all steps of a scan
+  } largest;
+  for (const Graph::Vertex v : graph->topological_order()) {
+    const VertexData& data = (*graph)[v];
+    double bytes = static_cast<double>(size_of(data.type.dtype));
+    std::int64_t steps = -1;
+    try {
+      for (const Dim& dim : data.type.shape) {
+        bytes *= static_cast<double>(evaluate(dim, frame.raw_sizes, 1));
+      }
+      if (data.op->kind == OpKind::result && !data.type.shape.empty()) {
+        steps = evaluate(data.type.shape[0], frame.raw_sizes, 1);
+      }
+    } catch (const ValueError&) {
+      continue;
+    }
+    // Of equal ones the first is meant: what is computed from all steps is as large.
+    if (bytes > largest.bytes) largest = {bytes, v, steps};
+  }
+  if (largest.steps < 0) return;
+  const VertexData& data = (*graph)[largest.vertex];
+  if (data.attributes.body == nullptr) return;  // the last state
+  throw ValueError(name + ": scan: there is no memory for the values of all " +
+                   std::to_string(largest.steps) + " steps, " + to_string(data.type) + "  [" +
+                   to_string(data.line) + "]");
 }
 
 void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
@@ -310,7 +337,12 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
     const Shape& shape = frame.output_shapes[k];
     const DType dtype = program.outputs[k].dtype;
     if (!given) {
-      results[k] = Array::empty(shape, dtype);
+      try {
+        results[k] = Array::empty(shape, dtype);
+      } catch (const ValueError&) {
+        check_steps(frame);
+        throw;
+      }
     } else {
       const std::string which = name + ": output " + std::to_string(k);
       const std::string mismatch = which + " is " + dtype_name(dtype) + " " + to_string(shape) +
@@ -338,7 +370,7 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
 }
 
 void FunctionCore::Parts::run(CallFrame& frame) const {
-  const StateLocks held(locks);
+  const HeldLocks held(locks, name);
   for (std::size_t k = 0; k < program.states.size(); ++k) {
     SharedState& state = *program.states[k];
     if (state.copy) {
@@ -348,12 +380,13 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
     Array& value = state.value;
     frame.args[inputs.size() + k] = value.size() == 0 ? nothing : value.raw();
   }
-  kroton_context context = make_context(Pool::global());
+  CallContext context{make_context(Pool::global()), nullptr};
   context.workers = frame.workers;
   context.print = kroton_print_value;
   const std::int32_t status =
       profiler ? profiler->run(*this, frame, context)
                : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena.raw(), &context);
+  if (context.failure) std::rethrow_exception(context.failure);
   if (status != 0) fail(context.error);
 }
 
@@ -370,16 +403,24 @@ void FunctionCore::Parts::run_on_device(std::span<const Argument> arguments,
     wanted.push_back({frame.args[first + k],
                       results[k].size() * static_cast<std::int64_t>(size_of(results[k].dtype()))});
   }
-  const StateLocks held(locks);
+  const HeldLocks held(locks, name);
   const kroton_error error = device_code->run(given, wanted, frame.sizes);
   if (error.code != KROTON_OK) fail(error);
 }
 
 void FunctionCore::Parts::fail(const kroton_error& error) const {
-  const std::string& message = program.sites[static_cast<std::size_t>(error.site)].message;
-  throw ValueError(name + ": " +
-                   replaced(replaced(message, "%index", std::to_string(error.index)), "%size",
-                            std::to_string(error.size)));
+  const CheckSite& site = program.sites[static_cast<std::size_t>(error.site)];
+  std::string size = std::to_string(error.size);
+  if (site.kind == CheckSite::Kind::value) {
+    const double value = std::bit_cast<double>(error.size);
+    size = std::isnan(value) ? "NaN" : value < 0 ? "-inf" : "inf";
+  }
+  const std::string message =
+      name + ": " +
+      replaced(replaced(site.message, "%index", std::to_string(error.index)), "%size", size);
+  if (site.kind == CheckSite::Kind::memory) throw InternalError(message);
+  if (site.kind == CheckSite::Kind::value) throw NotFiniteError(message);
+  throw ValueError(message);
 }
 
 void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> results,

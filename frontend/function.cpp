@@ -5,9 +5,11 @@
 #include <set>
 
 #include "compiler/codegen/llvm/jit.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
 #include "compiler/ops/leaf.h"
+#include "compiler/ops/weak.h"
 #include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
@@ -94,14 +96,15 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const Function
   for (const Given& given : givens) {
     if (!given.variable || !given.replacement)
       throw ValueError("function: an empty given" + at(line));
-    const TensorType& have = given.replacement.type();
+    const Tensor replacement = ops::met_by(given.replacement, given.variable.dtype());
+    const TensorType& have = replacement.type();
     const TensorType& want = given.variable.type();
     const std::string message = "function: the given of " + given.variable.name() + " is " +
                                 to_string(have) + ", " + given.variable.name() + " is " +
                                 to_string(want) + at(line);
     if (have.dtype != want.dtype) throw TypeError(message);
     if (have.rank() != want.rank()) throw ShapeError(message);
-    if (!replacements.emplace(&given.variable.node(), given.replacement).second) {
+    if (!replacements.emplace(&given.variable.node(), replacement).second) {
       throw ValueError("function: two givens of " + given.variable.name() + at(line));
     }
     for (int axis = 0; axis < have.rank(); ++axis) {
@@ -364,7 +367,9 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   check_updates(options.updates, line);
 
   std::vector<Tensor> roots = outputs;
-  for (const Update& update : options.updates) roots.push_back(update.value);
+  for (const Update& update : options.updates) {
+    roots.push_back(ops::met_by(update.value, update.target.dtype()));
+  }
   std::vector<SizeConstraint> given_sizes;
   roots = with_givens(roots, options, line, given_sizes);
   const Values values = sizes_given_by_values(roots);
@@ -401,41 +406,61 @@ std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) co
   return result;
 }
 
-FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
-                           FunctionOptions options, SourceLine line) {
+namespace {
+
+Checks checks_of(Check check) {
+  if (check == Check::environment) return Checks::from_environment();
+  return {.memory = check == Check::memory || check == Check::all,
+          .values = check == Check::values || check == Check::all};
+}
+
+}  // namespace
+
+static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>& inputs,
+                                                       const std::vector<Tensor>& outputs,
+                                                       const FunctionOptions& options,
+                                                       const SourceLine& line) {
   const auto start = std::chrono::steady_clock::now();
   const std::shared_ptr<Device> device = device_of(options, line);
   std::unique_ptr<Graph> graph;
-  parts_ = std::make_unique<Parts>(inputs, outputs, options, line, graph);
-  Parts& parts = *parts_;
+  auto made = std::make_unique<FunctionCore::Parts>(inputs, outputs, options, line, graph);
+  FunctionCore::Parts& parts = *made;
+  shapes_to_count(*graph, parts.name);  // those that are known are checked here
   if (device) {
     if (options.profile) {
       throw ValueError("function: profile measures functions on the CPU, the target of " +
                        parts.name + " is a CUDA device" + at(line));
     }
-    CudaCompilation compiled = compile_for_cuda(*graph, identifier(options.name));
+    CudaCompilation compiled =
+        compile_for_cuda(*graph, identifier(options.name), checks_of(options.check));
     parts.program = std::move(compiled.program);
     const codegen::DeviceProgram::How how{options.target.graphs, options.target.products};
     parts.device_code =
         std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels, device, how);
   } else {
-    Compilation compiled = compile(*graph, identifier(options.name), options.profile);
+    Compilation compiled =
+        compile(*graph, identifier(options.name), options.profile, checks_of(options.check));
     parts.program = std::move(compiled.program);
     parts.code = std::move(compiled.code);
   }
+  parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   parts.size_slots = parts.slots_of(parts.program.sizes);
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
     // What a device does to a variable that it only reads, bringing its copy up to date, needs the
     // variable for itself too.
-    parts.locks.emplace_back(parts.program.states[k].get(),
-                             device || parts.program.state_is_updated[k]);
+    parts.locks.push_back(
+        {&parts.program.states[k]->lock, device || parts.program.state_is_updated[k]});
   }
-  std::sort(parts.locks.begin(), parts.locks.end());
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return made;
 }
+
+FunctionCore::FunctionCore(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                           FunctionOptions options, SourceLine line)
+    : parts_(on_deep_stack([&] { return make_parts(inputs, outputs, options, line); })) {}
 
 FunctionCore::~FunctionCore() = default;
 FunctionCore::Parts::~Parts() { delete spare.load(); }

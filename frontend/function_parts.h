@@ -8,6 +8,7 @@
 
 #include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
+#include "frontend/size_limits.h"
 
 namespace kroton::detail {
 
@@ -71,8 +72,9 @@ struct FunctionPlan {
 struct FunctionCore::Parts : FunctionPlan {
   using FunctionPlan::FunctionPlan;
   double compile_seconds = 0;
-  std::vector<int> size_slots;                       // slots_of the Program's sizes
-  std::vector<std::pair<SharedState*, bool>> locks;  // by address; true: exclusive
+  std::vector<int> size_slots;        // slots_of the Program's sizes
+  std::vector<LockRequest> locks;     // of the Program's states
+  std::vector<CountedShape> counted;  // checked at a call
   Program program;
   std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
   std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
@@ -93,6 +95,9 @@ struct FunctionCore::Parts : FunctionPlan {
                     std::int64_t workers) const;
   void prepare_results(std::span<const Argument> arguments, std::span<Array> results, bool given,
                        CallFrame& frame) const;
+  // After an error of memory, or of a size beyond 64 bits: ValueError naming the scan whose steps
+  // are the reason, if one is.
+  void check_steps(const CallFrame& frame) const;
   void run(CallFrame& frame) const;
   void run_on_device(std::span<const Argument> arguments, std::span<const Array> results,
                      CallFrame& frame) const;

@@ -26,15 +26,14 @@ struct Times {
   double seconds = 0;
 };
 
-// The context of a call that is measured. Compiled code sees the first member.
-struct MeasuredContext {
-  kroton_context context;
+// The context of a call that is measured.
+struct MeasuredContext : CallContext {
   Times* kernels;
   Clock::time_point start;  // of the kernel that runs: kernels do not nest
 };
 
 extern "C" void kroton_measure(kroton_context* context, std::int32_t kernel, std::int32_t begin) {
-  auto* measured = reinterpret_cast<MeasuredContext*>(context);
+  auto* measured = static_cast<MeasuredContext*>(context);
   if (begin != 0) {
     measured->start = Clock::now();
   } else {
@@ -71,16 +70,17 @@ void Profiler::collect(const std::vector<Step>& steps, int depth) {
 }
 
 std::int32_t Profiler::run(const FunctionCore::Parts& parts, const CallFrame& frame,
-                           kroton_context& context) {
+                           CallContext& context) {
   std::vector<Times> times(kernels_.size());
   MeasuredContext measured{context, times.data(), {}};
-  measured.context.profile = kroton_measure;
+  measured.profile = kroton_measure;
   const Clock::time_point start = Clock::now();
   const std::int32_t status =
       parts.code->entry()(const_cast<void**>(frame.args.data()), frame.sizes.data(),
-                          const_cast<void*>(frame.arena.raw()), &measured.context);
+                          const_cast<void*>(frame.arena.raw()), &measured);
   const double seconds = seconds_since(start);
-  context.error = measured.context.error;
+  context.error = measured.error;
+  context.failure = std::move(measured.failure);
 
   const std::lock_guard lock(mutex_);
   if (costs_.empty() || sizes_ != frame.sizes) {

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "frontend/function_parts.h"
+#include "runtime/print.h"
 
 namespace kroton::detail {
 
@@ -13,9 +14,8 @@ class Profiler {
   explicit Profiler(const Program& program);
 
   // Runs the function's code and adds up what its kernels took. Returns the entry's status; the
-  // error, if any, is in `context`.
-  std::int32_t run(const FunctionCore::Parts& parts, const CallFrame& frame,
-                   kroton_context& context);
+  // error or failure, if any, is in `context`.
+  std::int32_t run(const FunctionCore::Parts& parts, const CallFrame& frame, CallContext& context);
   // What the calls so far took, under the function's name.
   Profile profile(const std::string& name) const;
 

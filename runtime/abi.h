@@ -46,9 +46,10 @@ typedef struct kroton_context {
   void* pool;         /* belongs to parallel_for */
   /* Shows a value that the function prints (kt::print): `message`, then `rank` sizes and the
      row-major elements of the type numbered `dtype` (kroton_dtype). May be null: nothing is shown.
-     What it gets is gone after it returns. */
-  void (*print)(struct kroton_context* context, const char* message, int32_t dtype, int32_t rank,
-                const int64_t* shape, const void* data);
+     What it gets is gone after it returns. Returns nonzero to end the call, which has updated
+     nothing then. Must not throw. */
+  int32_t (*print)(struct kroton_context* context, const char* message, int32_t dtype, int32_t rank,
+                   const int64_t* shape, const void* data);
   /* Called before (begin = 1) and after (begin = 0) the kernel of that number, by functions that
      are compiled for profiling; others never read it. */
   void (*profile)(struct kroton_context* context, int32_t kernel, int32_t begin);

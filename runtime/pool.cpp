@@ -17,6 +17,8 @@
 
 #include <kroton/error.h>
 
+#include "runtime/float_environment.h"
+
 namespace kroton {
 
 namespace {
@@ -152,12 +154,14 @@ struct Pool::Crew {
     void* env = nullptr;
     std::int64_t worker = 0;
     Range range{0, 0};
+    std::uint64_t float_control = 0;  // the caller's, see float_environment.h
   };
   // The way back.
   struct alignas(64) Reply {
     std::atomic<std::uint32_t> ticket{taken(0)};  // the last one whose range is done
     std::atomic<bool> asleep{false};              // the helper sleeps on its mailbox
     std::int32_t result = 0;
+    std::uint64_t float_flags = 0;
   };
   struct alignas(128) Seat {  // whole pairs of lines, which some processors fetch together
     Mailbox mailbox;
@@ -191,7 +195,8 @@ struct Pool::Crew {
   std::size_t helpers;
   std::size_t started = 0;  // threads that run, on the first seats
   std::unique_ptr<Seat[]> seats;
-  std::uint32_t loop = 0;  // the number of the last loop
+  std::uint32_t loop = 0;           // the number of the last loop
+  std::uint64_t float_control = 0;  // of its caller
   bool spin;
   Crew* next = nullptr;                                // in the list of abandoned crews
   alignas(64) std::atomic<bool> caller_asleep{false};  // the caller sleeps on a reply
@@ -204,10 +209,12 @@ bool Pool::Crew::start() {
     seat->crew->work(*seat);
     return nullptr;
   };
-  // The user's signals are for the user's threads.
+  // The user's signals are for the user's threads, but those that a thread's own code causes: with
+  // them blocked, no handler would hear of a trap.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
+  for (const int own : {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP}) sigdelset(&all, own);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   while (started < helpers) {
     Seat& seat = seats[started];
@@ -257,7 +264,9 @@ void Pool::Crew::work(Seat& seat) {
     if (job.body == nullptr) {
       return;
     }
+    kroton_enter_float_environment(job.float_control);
     seat.reply.result = job.body(job.env, job.worker, job.range.begin, job.range.end);
+    seat.reply.float_flags = kroton_get_float_environment().flags;
     seat.reply.ticket.store(ticket + 1, std::memory_order_release);
     store_before_load();
     if (caller_asleep.load(std::memory_order_relaxed)) {
@@ -272,6 +281,7 @@ void Pool::Crew::post(Seat& seat, kroton_body body, void* env, std::int64_t work
   seat.mailbox.env = env;
   seat.mailbox.worker = worker;
   seat.mailbox.range = range;
+  seat.mailbox.float_control = float_control;
   seat.mailbox.ticket.store(posted(loop), std::memory_order_release);
 }
 
@@ -279,9 +289,13 @@ void Pool::Crew::post(Seat& seat, kroton_body body, void* env, std::int64_t work
 std::int32_t Pool::Crew::finish(Seat& seat) {
   const auto is_done = [this](std::uint32_t ticket) { return ticket == taken(loop); };
   // A helper that is awake takes its range in a fraction of a microsecond.
+  const auto result = [&seat] {
+    kroton_add_float_flags(seat.reply.float_flags);
+    return seat.reply.result;
+  };
   for (int i = 0; i < 50 && !seat.reply.asleep.load(std::memory_order_relaxed); ++i) {
     if (is_done(seat.reply.ticket.load(std::memory_order_acquire))) {
-      return seat.reply.result;
+      return result();
     }
     relax();
   }
@@ -290,12 +304,13 @@ std::int32_t Pool::Crew::finish(Seat& seat) {
     return job.body(job.env, job.worker, job.range.begin, job.range.end);
   }
   await(seat.reply.ticket, is_done, caller_asleep, spin);
-  return seat.reply.result;
+  return result();
 }
 
 std::int32_t Pool::Crew::run(kroton_body body, void* env, std::int64_t extent,
                              std::int64_t ranges) {
   next_loop();
+  float_control = kroton_get_float_environment().control;
   Split split(extent, ranges);
   std::int64_t own = 0;  // the first range that is not empty
   Range own_range = split.next();

@@ -16,6 +16,9 @@ namespace kroton {
 /// An idle helper polls its mailbox for some tens of microseconds, so that loops that follow one
 /// another cost about the way of a cache line, and then sleeps in the kernel.
 ///
+/// A loop is computed in the floating-point environment of its caller, by helpers too: rounding,
+/// flush-to-zero, traps; and the flags that they raise are the caller's.
+///
 /// The pool runs one loop at a time. A loop that starts meanwhile (from another thread, or from
 /// inside a body) is run by its caller alone, worker after worker, over the same ranges.
 ///

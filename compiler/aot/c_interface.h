@@ -54,6 +54,7 @@ struct CInterface {
   bool initial_values = true;
   std::vector<Size> sizes;
   std::vector<Array> inputs, states, outputs;  // states in the order of Program::states
+  std::vector<Dim> counts;  // of elements, beside those of the arrays, that must fit in 64 bits
   std::vector<std::int64_t> state_offsets;     // bytes from the start of the state's memory
   std::int64_t state_bytes = 0;
   std::vector<Check> checks;

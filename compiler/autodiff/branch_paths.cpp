@@ -48,7 +48,7 @@ BranchPaths::BranchPaths(const std::vector<Tensor>& order, std::span<const Tenso
 }
 
 const BranchPaths::Path& BranchPaths::of(const Node& node) const {
-  static const Path always;
+  static const Path& always = *new Path;  // never destroyed
   const auto found = places_.find(&node);
   return found == places_.end() ? always : found->second.path;
 }

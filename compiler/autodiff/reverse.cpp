@@ -6,7 +6,9 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/sweep.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ops/leaf.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 namespace {
@@ -53,11 +55,12 @@ void check_wrt(const char* op, const std::vector<Tensor>& wrt, const SourceLine&
   }
 }
 
-// A given cotangent has the type of its expression, as far as sizes are known.
-void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotangent,
+// A given cotangent where it meets its expression, whose type it has, as far as sizes are known.
+Tensor met_cotangent(const char* op, const Tensor& tensor, const Tensor& given,
                      const SourceLine& line) {
   check_given(op, "an expression", tensor, line);
-  check_given(op, "a cotangent", cotangent, line);
+  check_given(op, "a cotangent", given, line);
+  const Tensor cotangent = ops::met_by(given, tensor.dtype());
   const std::string mismatch = std::string(op) + ": expected a cotangent of the type of " +
                                described(tensor) + ", got " + to_string(cotangent.type()) +
                                place(line);
@@ -68,6 +71,7 @@ void check_cotangent(const char* op, const Tensor& tensor, const Tensor& cotange
     fits = !difference.is_constant() || difference.is_constant(0);
   }
   if (!fits) throw ShapeError(mismatch);
+  return cotangent;
 }
 
 void check_cost(const Tensor& cost, const SourceLine& line) {
@@ -153,10 +157,8 @@ std::vector<Tensor> or_zeros(std::vector<Tensor> gradients, const std::vector<Te
 
 }  // namespace
 
-std::vector<Tensor> grad(const Operand& given_cost, const std::vector<Tensor>& wrt,
-                         const GradOptions& options) {
-  const SourceLine line = given_cost.line();
-  const Tensor cost = given_cost.is_empty() ? Tensor() : given_cost.tensor();
+static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tensor>& wrt,
+                                     const GradOptions& options, SourceLine line) {
   check_wrt("grad", wrt, line);
   for (const Tensor& tensor : options.consider_constant) {
     check_given("grad", "a constant", tensor, line);
@@ -169,8 +171,9 @@ std::vector<Tensor> grad(const Operand& given_cost, const std::vector<Tensor>& w
   }
   std::vector<Tensor> roots;
   if (cost) roots.push_back(cost);
+  Cotangents known;
   for (const auto& [tensor, cotangent] : options.known_grads) {
-    check_cotangent("grad", tensor, cotangent, line);
+    known.emplace_back(tensor, met_cotangent("grad", tensor, cotangent, line));
     roots.push_back(tensor);
   }
   if (!options.allow_unused) {
@@ -184,17 +187,24 @@ std::vector<Tensor> grad(const Operand& given_cost, const std::vector<Tensor>& w
 
   Cotangents seeds;
   if (cost) seeds.emplace_back(cost, make_literal(1.0, cost.dtype(), cost.line()));
-  const Gradients gradients(seeds, options.known_grads, options.consider_constant);
+  const Gradients gradients(seeds, known, options.consider_constant);
   return or_zeros(gradients.of(wrt), wrt);
+}
+
+std::vector<Tensor> grad(const Operand& given_cost, const std::vector<Tensor>& wrt,
+                         const GradOptions& options) {
+  const SourceLine line = given_cost.line();
+  const Tensor cost = given_cost.is_empty() ? Tensor() : given_cost.tensor();
+  return on_deep_stack([&] { return gradients(cost, wrt, options, line); });
 }
 
 Tensor grad(const Operand& cost, const Tensor& wrt, const GradOptions& options) {
   return grad(cost, std::vector<Tensor>{wrt}, options).front();
 }
 
-std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
-                        const std::vector<Tensor>& cotangents, const std::source_location& at) {
-  const SourceLine line{at.file_name(), at.line()};
+static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
+                                    const std::vector<Tensor>& wrt,
+                                    const std::vector<Tensor>& cotangents, SourceLine line) {
   check_wrt("vjp", wrt, line);
   if (outputs.size() != cotangents.size()) {
     throw ValueError("vjp: expected one cotangent for each of " + std::to_string(outputs.size()) +
@@ -202,10 +212,15 @@ std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Te
   }
   Cotangents seeds;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    check_cotangent("vjp", outputs[k], cotangents[k], line);
-    seeds.emplace_back(outputs[k], cotangents[k]);
+    seeds.emplace_back(outputs[k], met_cotangent("vjp", outputs[k], cotangents[k], line));
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
+}
+
+std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
+                        const std::vector<Tensor>& cotangents, const std::source_location& at) {
+  const SourceLine line{at.file_name(), at.line()};
+  return on_deep_stack([&] { return products(outputs, wrt, cotangents, line); });
 }
 
 }  // namespace kroton

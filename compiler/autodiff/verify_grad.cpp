@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "compiler/deep_stack.h"
 #include "compiler/ir/reference.h"
 #include "compiler/ops/leaf.h"
 
@@ -47,8 +48,8 @@ std::string number(double value) {
 
 }  // namespace
 
-void verify_grad(const Operand& given_cost, const std::vector<std::pair<Tensor, Array>>& at,
-                 double tolerance) {
+static void verify(const Operand& given_cost, const std::vector<std::pair<Tensor, Array>>& at,
+                   double tolerance) {
   const std::string place = "  [" + to_string(given_cost.line()) + "]";
   const auto check_given = [&](bool is_given, const char* what) {
     if (is_given) return;
@@ -101,6 +102,11 @@ void verify_grad(const Operand& given_cost, const std::vector<std::pair<Tensor, 
       }
     }
   }
+}
+
+void verify_grad(const Operand& cost, const std::vector<std::pair<Tensor, Array>>& at,
+                 double tolerance) {
+  on_deep_stack([&] { verify(cost, at, tolerance); });
 }
 
 }  // namespace kroton

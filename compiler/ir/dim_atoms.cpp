@@ -2,6 +2,7 @@
 
 #include <kroton/error.h>
 
+#include <atomic>
 #include <mutex>
 #include <unordered_map>
 
@@ -24,23 +25,20 @@ class AtomTable {
     for (const Dim& operand : operands) {
       hash = hash_combine(hash, operand.hash());
     }
-    const std::lock_guard lock(mutex_);
-    const auto [begin, end] = entries_.equal_range(hash);
-    for (auto entry = begin; entry != end; ++entry) {
-      if (same_atom(*entry->second.atom, kind, name, operands)) {
-        if (DimAtomRef alive = entry->second.reference.lock()) {
-          return alive;
-        }
-      }
+    {
+      const std::lock_guard lock(mutex_);
+      if (DimAtomRef found = find(hash, kind, name, operands)) return found;
     }
-    auto* atom = new DimAtom{kind, ++last_identity_, name, std::move(operands)};
-    DimAtomRef created(atom, [this, hash](const DimAtom* dead) { remove(hash, dead); });
-    entries_.emplace(hash, Entry{atom, created});
+    // Made, and perhaps unmade, without the lock, which the deleter takes.
+    const DimAtomRef created(new DimAtom{kind, ++last_identity_, name, operands},
+                             [this, hash](DimAtom* dead) { remove(hash, dead); });
+    const std::lock_guard lock(mutex_);
+    if (DimAtomRef found = find(hash, kind, name, operands)) return found;
+    entries_.emplace(hash, Entry{created.get(), created});
     return created;
   }
 
   DimAtomRef fresh(const std::string& name) {
-    const std::lock_guard lock(mutex_);
     return std::make_shared<const DimAtom>(
         DimAtom{DimAtom::Kind::variable, ++last_identity_, name, {}});
   }
@@ -51,7 +49,18 @@ class AtomTable {
     std::weak_ptr<const DimAtom> reference;
   };
 
-  void remove(std::size_t hash, const DimAtom* dead) {
+  DimAtomRef find(std::size_t hash, DimAtom::Kind kind, const std::string& name,
+                  const std::vector<Dim>& operands) {
+    const auto [begin, end] = entries_.equal_range(hash);
+    for (auto entry = begin; entry != end; ++entry) {
+      if (same_atom(*entry->second.atom, kind, name, operands)) {
+        if (DimAtomRef alive = entry->second.reference.lock()) return alive;
+      }
+    }
+    return nullptr;
+  }
+
+  void remove(std::size_t hash, DimAtom* dead) {
     {
       const std::lock_guard lock(mutex_);
       auto [entry, end] = entries_.equal_range(hash);
@@ -62,11 +71,25 @@ class AtomTable {
         entries_.erase(entry);
       }
     }
-    delete dead;  // outside the lock: its operands may hold the last reference to other atoms
+    // Outside the lock. Its operands may hold the last reference to other atoms: these wait for the
+    // outermost call, in a list of themselves, linked in their identities.
+    static_assert(sizeof(dead->identity) >= sizeof(DimAtom*));
+    thread_local DimAtom* waiting = nullptr;
+    thread_local bool is_deleting = false;
+    dead->identity = reinterpret_cast<std::uintptr_t>(waiting);
+    waiting = dead;
+    if (is_deleting) return;
+    is_deleting = true;
+    while (waiting != nullptr) {
+      const DimAtom* next = waiting;
+      waiting = reinterpret_cast<DimAtom*>(next->identity);
+      delete next;
+    }
+    is_deleting = false;
   }
 
   std::mutex mutex_;
-  std::uint64_t last_identity_ = 0;
+  std::atomic<std::uint64_t> last_identity_ = 0;
   std::unordered_multimap<std::size_t, Entry> entries_;
 };
 
@@ -76,7 +99,7 @@ AtomTable& atoms() {
   return *table;
 }
 
-[[noreturn]] void fail_overflow() { throw ValueError("size: a size does not fit in 64 bits"); }
+[[noreturn]] void fail_overflow() { throw SizeOverflow(); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // The parts that Dims are made of: interned atoms, monomials, and arithmetic that notes overflow.
 #pragma once
 #include <kroton/dim.h>
+#include <kroton/error.h>
 
 namespace kroton {
 
@@ -26,7 +27,13 @@ inline bool by_identity(const DimAtomRef& a, const DimAtomRef& b) {
   return a->identity < b->identity;
 }
 
-// ValueError where the result does not fit in 64 bits, or b is 0.
+// The error of a size that does not fit in 64 bits.
+class SizeOverflow : public ValueError {
+ public:
+  SizeOverflow() : ValueError("size: a size does not fit in 64 bits") {}
+};
+
+// SizeOverflow where the result does not fit in 64 bits, ValueError where b is 0.
 std::int64_t checked_add(std::int64_t a, std::int64_t b);
 std::int64_t checked_multiply(std::int64_t a, std::int64_t b);
 std::int64_t floor_divide(std::int64_t a, std::int64_t b);

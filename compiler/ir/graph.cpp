@@ -186,6 +186,9 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
 }
 
 Graph::Vertex Graph::append(VertexData data, const std::vector<Vertex>& operands) {
+  if (std::exchange(data.attributes.weak, false) && data.type.dtype == DType::f32) {
+    data.attributes.real = static_cast<float>(data.attributes.real);
+  }
   const Vertex v = boost::add_vertex(*storage_);
   (*storage_)[v] = std::move(data);  // add_vertex would copy it
   uses_.push_back(0);
@@ -401,9 +404,10 @@ Tensor stand_in(const TensorType& type, SourceLine line) {
   attributes.dtype = type.dtype;
   attributes.name = "operand";
   attributes.identity = identity;
-  return Tensor(std::make_shared<const Node>(input, std::move(attributes), std::vector<Tensor>{},
-                                             type, std::vector<SizeConstraint>{}, line,
-                                             static_cast<std::size_t>(identity)));
+  return Tensor(std::make_shared<const Node>(
+      input, std::make_shared<const Attributes>(std::move(attributes)), std::vector<Tensor>{},
+      std::make_shared<const TensorType>(type), std::vector<SizeConstraint>{}, line,
+      static_cast<std::size_t>(identity)));
 }
 
 TensorType infer_type(const OpRecord& op, std::span<const Tensor> inputs,

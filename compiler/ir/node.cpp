@@ -2,6 +2,7 @@
 // it is iterative: expressions may be chains of hundreds of thousands of nodes.
 #include "compiler/ir/node.h"
 
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
@@ -15,8 +16,8 @@
 namespace kroton {
 namespace {
 
-bool same_elements(const std::optional<Array>& a, const std::optional<Array>& b) {
-  if (!a || !b) return a.has_value() == b.has_value();
+bool same_elements(const std::shared_ptr<const Array>& a, const std::shared_ptr<const Array>& b) {
+  if (a == b || !a || !b) return a == b;
   return a->raw() == b->raw() && a->dtype() == b->dtype() && a->shape() == b->shape();
 }
 
@@ -39,8 +40,8 @@ std::string shortest(double value) {
 }
 
 std::size_t hash_of(const OpRecord& op, const std::vector<Tensor>& inputs,
-                    const Attributes& attributes) {
-  std::size_t hash = hash_combine(std::hash<std::string_view>()(op.name), attributes.hash());
+                    std::size_t attributes_hash) {
+  std::size_t hash = hash_combine(std::hash<std::string_view>()(op.name), attributes_hash);
   for (const Tensor& input : inputs) {
     hash = hash_combine(hash, input.node().hash);
   }
@@ -114,32 +115,66 @@ NodeTable& table() {
   return *nodes;
 }
 
-// Frees a node. Freeing a node releases its inputs, which may free them: those wait in the list of
-// the outermost call, so that the stack does not grow with the depth of the expression.
+// Frees a node. Freeing a node releases its inputs, which may free them: those wait for the
+// outermost call, so that the stack does not grow with the depth of the expression. They wait in a
+// list of themselves: it needs no memory, which an unwinding program may not have.
 void release(const Node* node) {
-  thread_local std::vector<const Node*>* waiting = nullptr;
-  if (waiting != nullptr) {
-    waiting->push_back(node);
-    return;
-  }
-  std::vector<const Node*> list{node};
-  waiting = &list;
-  while (!list.empty()) {
-    const Node* dead = list.back();
-    list.pop_back();
+  thread_local const Node* waiting = nullptr;
+  thread_local bool is_freeing = false;
+  node->next_dead = waiting;
+  waiting = node;
+  if (is_freeing) return;
+  is_freeing = true;
+  while (waiting != nullptr) {
+    const Node* dead = waiting;
+    waiting = dead->next_dead;
     table().remove(dead);
     delete dead;
   }
-  waiting = nullptr;
+  is_freeing = false;
+}
+
+// Gives out one copy of equal values that are wanted one after the other, on one thread. It keeps
+// none of them alive.
+template <class T>
+class Recent {
+ public:
+  std::shared_ptr<const T> share(T&& value, std::size_t hash) {
+    std::weak_ptr<const T>& slot = slots_[(hash ^ (hash >> 32)) % slots_.size()];
+    if (auto known = slot.lock(); known && *known == value) return known;
+    auto fresh = std::make_shared<const T>(std::move(value));
+    slot = fresh;
+    return fresh;
+  }
+
+ private:
+  std::array<std::weak_ptr<const T>, 16> slots_;
+};
+
+std::size_t hash_of(const TensorType& type) {
+  auto hash = static_cast<std::size_t>(type.dtype);
+  for (const Dim& dim : type.shape) hash = hash_combine(hash, dim.hash());
+  return hash;
 }
 
 [[noreturn]] void fail_internal(const OpRecord& op, const std::string& what, SourceLine line) {
   throw InternalError(std::string(op.name) + ": " + what + "  [" + to_string(line) + "]");
 }
 
-}  // namespace
-
-namespace {
+// Whether the result has no dtype of its own. Literals and conversions say so; what else is
+// computed is weak if all operands of its kind, floating or integer, are.
+bool is_weak(const OpRecord& op, const Attributes& attributes, const std::vector<Tensor>& inputs,
+             const TensorType& type) {
+  if (op.kind == OpKind::leaf || op.name == "cast") return attributes.weak;
+  const auto kind = [](DType dtype) { return is_float(dtype) ? 2 : is_integer(dtype) ? 1 : 0; };
+  bool any = false;
+  for (const Tensor& input : inputs) {
+    if (kind(input.dtype()) == 0 || kind(input.dtype()) != kind(type.dtype)) continue;
+    if (!input.node().weak) return false;
+    any = true;
+  }
+  return any;
+}
 
 bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<const Body>& b) {
   if (a == b || !a || !b) return a == b;
@@ -177,7 +212,7 @@ void check_sizes(const OpRecord& op, const TensorType& type, SourceLine line) {
 bool Attributes::operator==(const Attributes& other) const {
   // Reals by their bits: 0 and -0 are different literals, a NaN is itself.
   return axes == other.axes && dims == other.dims && integers == other.integers &&
-         dtype == other.dtype &&
+         dtype == other.dtype && weak == other.weak &&
          std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
          name == other.name && identity == other.identity && state == other.state &&
          same_elements(array, other.array) && same_bodies(body, other.body);
@@ -186,6 +221,7 @@ bool Attributes::operator==(const Attributes& other) const {
 std::size_t Attributes::hash() const {
   std::size_t hash =
       hash_combine(static_cast<std::size_t>(dtype), std::bit_cast<std::uint64_t>(real));
+  hash = hash_combine(hash, weak ? 1 : 0);
   for (const int axis : axes) hash = hash_combine(hash, static_cast<std::size_t>(axis));
   hash = hash_combine(hash, axes.size());
   for (const Dim& dim : dims) hash = hash_combine(hash, dim.hash());
@@ -212,6 +248,7 @@ std::string Attributes::to_string() const {
   if (!integers.empty()) append("integers", bracketed(integers));
   if (dtype != DType::f32) append("dtype", std::string(name_of(dtype)));
   if (std::bit_cast<std::uint64_t>(real) != 0) append("real", shortest(real));
+  if (weak) append("weak", "true");
   if (array) {
     append("array", std::string(name_of(array->dtype())) + kroton::to_string(array->shape()));
   }
@@ -234,20 +271,22 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
                      "it  [" +
                      to_string(line) + "]");
   }
-  const std::size_t hash = hash_of(op, inputs, attributes);
+  const std::size_t attributes_hash = attributes.hash();
+  const std::size_t hash = hash_of(op, inputs, attributes_hash);
   if (auto known = table().find(hash, op, inputs, attributes)) {
     return Tensor(std::move(known));
   }
   TypeContext context(op, inputs, attributes, line);
+  thread_local Recent<TensorType> types;
+  thread_local Recent<Attributes> attributes_of_nodes;
   TensorType type = op.infer(context);
   check_sizes(op, type, line);
-  const auto* node = new Node{op,
-                              std::move(attributes),
-                              std::move(inputs),
-                              std::move(type),
-                              context.take_constraints(),
-                              line,
-                              hash};
+  const bool weak = is_weak(op, attributes, inputs, type);
+  const std::size_t type_hash = hash_of(type);
+  auto shared_type = types.share(std::move(type), type_hash);
+  auto shared_attributes = attributes_of_nodes.share(std::move(attributes), attributes_hash);
+  const auto* node = new Node(op, std::move(shared_attributes), std::move(inputs),
+                              std::move(shared_type), context.take_constraints(), line, hash, weak);
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
 }
 

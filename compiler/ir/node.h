@@ -2,7 +2,7 @@
 #pragma once
 #include <kroton/tensor.h>
 
-#include <shared_mutex>
+#include "runtime/fair_lock.h"
 
 namespace kroton {
 
@@ -12,15 +12,20 @@ class DeviceCopy;
 
 // The value of a shared variable, and the lock of the calls that use it.
 struct SharedState {
-  std::string name;
-  Array value;              // on the host; older than the device's copy while a device is at work
-  std::shared_mutex mutex;  // shared by calls that read, exclusive for calls that update
+  SharedState(std::string its_name, Array initial)
+      : name(std::move(its_name)), value(std::move(initial)) {}
+
+  const std::string name;
+  Array value;          // on the host; older than the device's copy while a device is at work
+  FairLock lock{name};  // shared by calls that read, exclusive for calls that update
   std::shared_ptr<DeviceCopy> copy;  // once a function on a device has used the variable
 
-  // Makes `value` the newest. With the mutex held, shared or exclusively.
+  // Makes `value` the newest. With the lock held, shared or exclusively.
   void bring_to_host();
-  // The copy on that device, made there if need be. With the mutex held exclusively.
+  // The copy on that device, made there if need be. With the lock held exclusively.
   DeviceCopy& on_device(const std::shared_ptr<Device>& device);
+  // A copy of the newest value. Waits for calls that update it; `who` is for messages.
+  Array snapshot(const std::string& who);
 };
 
 // What a loop does in each step: results as expressions of parameters (inputs), and of nothing
@@ -37,11 +42,12 @@ struct Attributes {
   Dims dims;                           // target shape, or starts of a slice
   std::vector<std::int64_t> integers;  // steps of a slice, an integer literal, flags
   DType dtype = DType::f32;            // cast, iota, literal
-  double real = 0;                     // floating literal
+  double real = 0;                     // floating literal, not rounded if it is weak
+  bool weak = false;                   // literal, cast: has no dtype of its own (Node::weak)
   std::string name;                    // inputs and shared variables
   std::uint64_t identity = 0;          // inputs: makes each variable distinct
   std::shared_ptr<SharedState> state;  // shared variables
-  std::optional<Array> array;          // constant arrays (compared by buffer address)
+  std::shared_ptr<const Array> array;  // constant arrays (compared by buffer address)
   std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
 
   bool operator==(const Attributes& other) const;
@@ -61,15 +67,39 @@ struct SizeConstraint {
   std::string text(const std::function<std::string(const Dim&)>& shown) const;
 };
 
+// Expressions of a million nodes are possible, so that a node is small: equal types and attributes
+// of nodes made one after the other are shared.
 class Node {
  public:
+  Node(const OpRecord& record, std::shared_ptr<const Attributes> its_attributes,
+       std::vector<Tensor> operands, std::shared_ptr<const TensorType> its_type,
+       std::vector<SizeConstraint> checks, SourceLine at, std::size_t hash_value, bool is_weak)
+      : op(record),
+        shared_attributes(std::move(its_attributes)),
+        shared_type(std::move(its_type)),
+        attributes(*shared_attributes),
+        inputs(std::move(operands)),
+        type(*shared_type),
+        constraints(std::move(checks)),
+        line(at),
+        hash(hash_value),
+        weak(is_weak) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
   const OpRecord& op;
-  const Attributes attributes;
+  const std::shared_ptr<const Attributes> shared_attributes;  // not null, as is the next
+  const std::shared_ptr<const TensorType> shared_type;
+  const Attributes& attributes;
   const std::vector<Tensor> inputs;
-  const TensorType type;
+  const TensorType& type;
   const std::vector<SizeConstraint> constraints;
   const SourceLine line;
   const std::size_t hash;
+  // Made of literals only: the dtype is what it is where it meets no tensor that has one of its own
+  // (ops/weak.h). Graphs do not know it: there every vertex has its dtype.
+  const bool weak;
+  mutable const Node* next_dead = nullptr;  // of those that wait for their memory to be freed
 };
 
 // The node of that op on those inputs: its type is inferred (ShapeError or TypeError naming the

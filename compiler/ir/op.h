@@ -134,6 +134,8 @@ struct Sample {
   // Applies the op to the inputs, as a user would.
   std::function<Tensor(std::span<const Tensor>)> apply;
   bool differentiable = true;  // false at kinks, or for integer inputs
+  // At a kink: a smooth function that has the derivatives there that the op has by convention.
+  std::function<Tensor(std::span<const Tensor>)> smooth = {};
 };
 
 namespace ops {

@@ -1,7 +1,6 @@
 #include "compiler/ir/reference.h"
 
 #include <mutex>
-#include <shared_mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -105,10 +104,8 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
   for (const Tensor& tensor : order) {
     if (values.contains(&tensor.node())) continue;
     if (&tensor.node().op == &shared_op) {
-      SharedState& state = *tensor.node().attributes.state;
-      const std::shared_lock lock(state.mutex);
-      state.bring_to_host();
-      values.emplace(&tensor.node(), from_array(state.value));
+      values.emplace(&tensor.node(),
+                     from_array(tensor.node().attributes.state->snapshot("evaluate")));
     }
   }
   // Operands first; of an ifelse the condition, then the value taken, and the other one not at all.

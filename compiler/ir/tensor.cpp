@@ -1,8 +1,6 @@
 #include <kroton/tensor.h>
 
 #include <cstring>
-#include <mutex>
-#include <shared_mutex>
 
 #include "compiler/ops/leaf.h"
 #include "runtime/device_copy.h"
@@ -73,7 +71,13 @@ Tensor Operand::tensor(DType literal_dtype) const {
     if (!tensor_) Tensor::fail_empty("operand", line_);
     return tensor_;
   }
-  if (!is_floating_literal_) return make_literal(integer_, literal_dtype, line());
+  if (is_above_i64_ && !is_float(literal_dtype)) {
+    throw TypeError("literal: the integer literal " + to_string(Array(real_)) + " does not fit " +
+                    std::string(name_of(literal_dtype)) + "  [" + to_string(line()) + "]");
+  }
+  if (!is_floating_literal_ && !is_above_i64_) {
+    return make_literal(integer_, literal_dtype, line());
+  }
   if (!is_float(literal_dtype)) {
     throw TypeError("literal: expected a value of " + std::string(name_of(literal_dtype)) +
                     ", got the floating literal " + to_string(Array(real_)) + "  [" +
@@ -83,9 +87,10 @@ Tensor Operand::tensor(DType literal_dtype) const {
 }
 
 Tensor Operand::tensor() const {
-  return tensor(is_floating_literal_  ? DType::f32
-                : is_boolean_literal_ ? DType::boolean
-                                      : DType::i64);
+  if (tensor_) return tensor_;
+  if (is_boolean_literal_) return tensor(DType::boolean);
+  if (is_floating_literal_) return make_weak_literal(real_, line());
+  return is_above_i64_ ? tensor(DType::i64) : make_weak_literal(integer_, line());
 }
 
 // ---- LineScope.
@@ -115,9 +120,7 @@ Tensor make_shared_variable(const Array& value, std::string name, SourceLine lin
   attributes.dims.assign(value.shape().begin(), value.shape().end());
   attributes.dtype = value.dtype();
   attributes.name = std::move(name);
-  attributes.state = std::make_shared<SharedState>();
-  attributes.state->name = attributes.name;
-  attributes.state->value = value.copy();
+  attributes.state = std::make_shared<SharedState>(attributes.name, value.copy());
   return make_node(shared_op, {}, std::move(attributes), line);
 }
 
@@ -140,12 +143,14 @@ DeviceCopy& SharedState::on_device(const std::shared_ptr<Device>& device) {
   return *copy;
 }
 
-Array Shared::get_value() const {
-  SharedState& current = *state();
-  const std::shared_lock lock(current.mutex);
-  current.bring_to_host();
-  return current.value.copy();
+Array SharedState::snapshot(const std::string& who) {
+  const LockRequest request{&lock, false};
+  const HeldLocks held({&request, 1}, who);
+  bring_to_host();
+  return value.copy();
 }
+
+Array Shared::get_value() const { return state()->snapshot("get_value"); }
 
 void Shared::set_value(const Array& value) {
   SharedState& current = *state();
@@ -155,7 +160,8 @@ void Shared::set_value(const Array& value) {
   if (given.dtype != dtype()) throw TypeError(mismatch);
   if (given.shape != shape()) throw ShapeError(mismatch);
   Array copy = value.copy();
-  const std::unique_lock lock(current.mutex);
+  const LockRequest request{&current.lock, true};
+  const HeldLocks held({&request, 1}, "set_value");
   current.value = std::move(copy);
   if (current.copy) current.copy->written_on_host();
 }

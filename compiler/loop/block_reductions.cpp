@@ -37,6 +37,8 @@ constexpr std::int64_t most_written_out = 8;
 // keeps it busy.
 constexpr std::int64_t block_elements = 16384;
 constexpr std::int64_t most_block_rows = 256;
+// A vector has no fewer lanes: whole registers, of which none holds anything unknown.
+constexpr std::int64_t fewest_lanes = 4;
 // Operations and loads of one step; more of them are not worth several copies.
 constexpr int most_operations = 8;
 
@@ -282,6 +284,17 @@ class Blocker {
     return few == nullptr ? narrow : binary(Op::logical_or, few, narrow);
   }
 
+  // Where few steps are the only reason, they are no more than that.
+  static void bound_steps(For& loop) {
+    for (Stmt& s : loop.body) {
+      const For* nest = as_for(s);
+      if (nest == nullptr) continue;
+      For bounded = *nest;
+      bounded.extent = binary(Op::min, nest->extent, integer(few_steps));
+      s = statement(std::move(bounded));
+    }
+  }
+
   void add_block(const Part& part, const Candidate& candidate, Block& result) {
     if (const Expr as_is = is_best_as_is(part, candidate)) {
       For same = *part.loop;
@@ -289,6 +302,8 @@ class Blocker {
       same.extent = part.extent;
       same.body = substitute(part.loop->body,
                              {{part.loop->variable, part.start + variable(same.variable)}});
+      std::int64_t known = 0;
+      if (is_integer_constant(part.loop->extent, known)) bound_steps(same);
       If branch{as_is, {statement(std::move(same))}, {}};
       add_part(part, candidate, branch.else_body);
       result.push_back(statement(std::move(branch)));
@@ -384,7 +399,8 @@ class Blocker {
       make_lanes(part, lanes);
     } else if (vectorize_loop(lanes, lanes_bytes_)) {
       // No more than one vector: no loop then.
-      const auto most = static_cast<int>(std::bit_ceil(static_cast<std::uint64_t>(part.size)));
+      const auto most = static_cast<int>(
+          std::bit_ceil(static_cast<std::uint64_t>(std::max(part.size, fewest_lanes))));
       if (part.in_registers || most <= lanes.width) {
         lanes.width = std::min(lanes.width, most);
         lanes.interleave = 1;
@@ -411,10 +427,7 @@ class Blocker {
     for (const Variable& sum : sums) {
       const BufferRef& array = array_of(part, sum);
       const auto like_it = [&](const char* name) {
-        const Space space = part.in_registers ? Space::registers : Space::worker;
-        BufferRef made = new_buffer_(sum.name + name, sum.dtype, array->size, space);
-        if (part.in_registers) result.push_back(Allocate{made});
-        return made;
+        return new_buffer_(sum.name + name, sum.dtype, array->size, Space::worker);
       };
       carried.push_back({array, like_it("_group"), like_it("_total")});
     }
@@ -429,7 +442,9 @@ class Blocker {
       make_lanes(part, lanes);
       return statement(std::move(lanes));
     };
-    append(blocks.body, carry_sums(carried, number, blocks.extent, over, true));
+    blocks.body.push_back(statement(If{binary(Op::lt, integer(1), blocks.extent),
+                                       {carry_sums(carried, number, blocks.extent, over)},
+                                       {}}));
     result.push_back(statement(std::move(blocks)));
   }
 

@@ -104,7 +104,7 @@ class Counter {
     const std::vector<Expr> nodes = post_order(std::vector<Expr>{condition});
     return std::all_of(nodes.begin(), nodes.end(), [&](const Expr& e) {
       if (e->op == Op::variable) return loop_variables_.contains(e->variable.id);
-      return !is_float(e->dtype) && e->op != Op::load && e->op != Op::check_index;
+      return !is_float(e->dtype) && e->op != Op::load && !may_fail(e->op);
     });
   }
 

@@ -40,25 +40,22 @@ bool equal(const ExprNode& a, const ExprNode& b) {
 }
 
 // Deletes the node and, one after the other, the arguments that only it held: a chain of any
-// length needs no stack.
-void destroy(const ExprNode* node) {
-  thread_local std::vector<const ExprNode*>* waiting = nullptr;
-  if (waiting != nullptr) {
-    waiting->push_back(node);
-    return;
+// length needs no stack. Those that wait are a list of themselves, linked in their integers: it
+// needs no memory, which an unwinding program may not have.
+void destroy(ExprNode* node) {
+  static_assert(sizeof(node->integer) >= sizeof(ExprNode*));
+  thread_local ExprNode* waiting = nullptr;
+  thread_local bool is_deleting = false;
+  node->integer = reinterpret_cast<std::intptr_t>(waiting);
+  waiting = node;
+  if (is_deleting) return;
+  is_deleting = true;
+  while (waiting != nullptr) {
+    const ExprNode* dead = waiting;
+    waiting = reinterpret_cast<ExprNode*>(dead->integer);
+    delete dead;
   }
-  if (node->args.empty()) {
-    delete node;
-    return;
-  }
-  std::vector<const ExprNode*> nodes{node};
-  waiting = &nodes;
-  while (!nodes.empty()) {
-    const ExprNode* next = nodes.back();
-    nodes.pop_back();
-    delete next;
-  }
-  waiting = nullptr;
+  is_deleting = false;
 }
 
 // Open addressing with linear probing over weak references. The slot of a node that is gone is used

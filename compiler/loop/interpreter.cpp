@@ -105,6 +105,11 @@ class Interpreter {
         }
         return {0, index < 0 ? index + size : index};
       }
+      case Op::check:
+        if (args[1].integer == 0) {
+          throw IndexFault{static_cast<int>(e.integer), args[2].integer, args[3].integer};
+        }
+        return args[0];
       case Op::select:
       case Op::shortcut:
         return loop::evaluate(e.op, e.dtype, e.dtype, args);
@@ -115,7 +120,7 @@ class Interpreter {
 
   Scalar value(const Expr& root) {
     Tape& tape = tape_of(root);
-    std::array<Scalar, 3> args;
+    std::array<Scalar, 4> args;
     for (std::size_t k = 0; k < tape.nodes.size(); ++k) {
       for (std::size_t a = 0; a < tape.args[k].size(); ++a) args[a] = tape.values[tape.args[k][a]];
       tape.values[k] = evaluate_node(*tape.nodes[k], args.data());

@@ -20,14 +20,14 @@ struct Memory {
   std::function<std::int64_t(const DimAtom&)> size_of;  // the value of a size variable
 };
 
-// A check_index that failed: which one, and what it saw.
+// A check_index or a check that failed: which one, and what it saw.
 struct IndexFault {
   int site = 0;
   std::int64_t index = 0;
   std::int64_t size = 0;
 };
 
-// Runs the kernel; stops at the first check_index out of range and returns it. An access outside a
+// Runs the kernel; stops at the first check that fails and returns it. An access outside a
 // buffer, or a buffer without memory, is an InternalError with the buffer, the index, the size and
 // the kernel's text.
 std::optional<IndexFault> interpret(const Kernel& kernel, const Memory& memory);

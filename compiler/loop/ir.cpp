@@ -288,12 +288,12 @@ Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
 
 std::string_view name_of(Op op) {
   constexpr std::array names = std::to_array<std::string_view>(
-      {"real", "integer", "variable",  "size",       "load",    "add",        "sub", "mul",
-       "div",  "mod",     "floor_div", "neg",        "abs",     "min",        "max", "fma",
-       "sqrt", "floor",   "ceil",      "round_even", "eq",      "ne",         "lt",  "le",
-       "and",  "or",      "not",       "bit_and",    "bit_or",  "bit_xor",    "shl", "ashr",
-       "lshr", "select",  "shortcut",  "cast",       "bitcast", "check_index"});
-  static_assert(names.size() == static_cast<std::size_t>(Op::check_index) + 1);
+      {"real", "integer", "variable",  "size",       "load",    "add",         "sub",  "mul",
+       "div",  "mod",     "floor_div", "neg",        "abs",     "min",         "max",  "fma",
+       "sqrt", "floor",   "ceil",      "round_even", "eq",      "ne",          "lt",   "le",
+       "and",  "or",      "not",       "bit_and",    "bit_or",  "bit_xor",     "shl",  "ashr",
+       "lshr", "select",  "shortcut",  "cast",       "bitcast", "check_index", "check"});
+  static_assert(names.size() == static_cast<std::size_t>(Op::check) + 1);
   return names[static_cast<std::size_t>(op)];
 }
 
@@ -431,7 +431,9 @@ Expr bitcast(const Expr& a, DType to) {
   const bool fits =
       a->dtype != DType::boolean && to != DType::boolean && size_of(a->dtype) == size_of(to);
   if (!fits) fail(Op::bitcast, "from " + name(a->dtype) + " to " + name(to) + ": sizes differ");
-  if (Expr folded = fold(Op::bitcast, a->dtype, to, a)) return folded;
+  // A constant NaN is any of them: bits that are one are kept as they are.
+  const Expr folded = fold(Op::bitcast, a->dtype, to, a);
+  if (folded && !(folded->op == Op::real && folded->real != folded->real)) return folded;
   return make(Op::bitcast, to, {a});
 }
 
@@ -448,6 +450,21 @@ Expr check_index(const Expr& index, const Expr& size, int site) {
   node.op = Op::check_index;
   node.dtype = DType::i64;
   node.args = {index, size};
+  node.integer = site;
+  return intern(std::move(node));
+}
+
+Expr check(const Expr& value, const Expr& condition, const Expr& index, const Expr& size,
+           int site) {
+  require_operand(Op::check, value);
+  require_dtype(Op::check, condition, DType::boolean, "the condition");
+  require_dtype(Op::check, index, DType::i64, "the index");
+  require_dtype(Op::check, size, DType::i64, "the size");
+  if (condition->op == Op::integer && condition->integer != 0) return value;
+  ExprNode node{};
+  node.op = Op::check;
+  node.dtype = value->dtype;
+  node.args = {value, condition, index, size};
   node.integer = site;
   return intern(std::move(node));
 }

@@ -30,7 +30,7 @@ enum class Op : std::uint8_t {
   mul,
   div,        // floating: IEEE. integer: truncated towards zero; x/0 == 0, min/-1 == min
   mod,        // integer: remainder of floor division (sign of the divisor; x mod 0 == 0);
-              // floating: x - floor(x/y)*y
+              // floating: the same, exact; x mod 0 is NaN, x mod inf is x if the signs agree
   floor_div,  // integer: floor division, x/0 == 0
   neg,
   abs,
@@ -61,6 +61,8 @@ enum class Op : std::uint8_t {
   bitcast,   // between f32 and i32, f64 and i64
   check_index,  // args[0] = index, args[1] = size, both i64; gives the index, negative ones counted
                 // from the end; outside [-size, size) the kernel stops with error `site`
+  check,  // args[0], any dtype; where args[1], a boolean, does not hold, the kernel stops with
+          // error `site` and the numbers args[2] and args[3], both i64, as index and size
 };
 
 // Its name as the printer and messages write it: "floor_div".
@@ -99,7 +101,7 @@ struct ExprNode {
   DType dtype;  // of the result
   std::vector<Expr> args;
   double real = 0;
-  std::int64_t integer = 0;  // integer constant; check_index: site
+  std::int64_t integer = 0;  // integer constant; check_index, check: site
   Variable variable;
   Dim dim;
   BufferRef buffer;
@@ -123,6 +125,9 @@ Expr shortcut(const Expr& condition, const Expr& quick, const Expr& full);
 Expr cast(const Expr& a, DType to);
 Expr bitcast(const Expr& a, DType to);
 Expr check_index(const Expr& index, const Expr& size, int site);
+Expr check(const Expr& value, const Expr& condition, const Expr& index, const Expr& size, int site);
+// Whether the operation may stop the kernel.
+inline bool may_fail(Op op) { return op == Op::check_index || op == Op::check; }
 inline Expr operator+(const Expr& a, const Expr& b) { return binary(Op::add, a, b); }
 inline Expr operator-(const Expr& a, const Expr& b) { return binary(Op::sub, a, b); }
 inline Expr operator*(const Expr& a, const Expr& b) { return binary(Op::mul, a, b); }

@@ -43,7 +43,9 @@ template <class B>
 MantissaExponent<B> split(const Format& fmt, Term<B> x) {
   const double offset = fmt.unit + static_cast<double>(fmt.bias + 1);
   Term<B> subnormal = x < fmt.pick(0x1p-126, 0x1p-1022);
-  Term<B> scaled = select(subnormal, x * fmt.unit, x);
+  // Not a choice of two products: that of a large x overflows.
+  Term<B> one{x.b, x.b->real(1)};
+  Term<B> scaled = x * select(subnormal, fmt.unit, one);
   LogReduction<B> red = reduce_log(fmt, scaled);
   Term<B> k_offset = select(subnormal, offset + fmt.mantissa, offset);
   return {red.m, shifted_exponent(fmt, red) - k_offset};

@@ -2,8 +2,8 @@
 //
 // `let` lines are notation: an expression that several places share is written once, before its
 // first use, in the innermost block that holds all of its uses. What may change between two
-// statements (a load from a buffer that the kernel writes, an accumulator) or fail (check_index)
-// is shared within one statement only, so that the text means the same as the kernel.
+// statements (a load from a buffer that the kernel writes, an accumulator) or fail (check_index,
+// check) is shared within one statement only, so that the text means the same as the kernel.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -28,7 +28,7 @@ bool is_leaf(const Expr& e) { return e->args.empty(); }
 int index_cost(const Expr& e) {
   if (is_leaf(e)) return 1;
   constexpr int too_much = 6;
-  if (e->dtype != DType::i64 || e->op == Op::load || e->op == Op::check_index) return too_much;
+  if (e->dtype != DType::i64 || e->op == Op::load || may_fail(e->op)) return too_much;
   int cost = 1;
   for (const Expr& arg : e->args) {
     if (cost >= too_much) break;
@@ -150,7 +150,7 @@ void Printer::find_pinned(const Kernel& kernel) {
   for (const Expr& e : nodes) {
     const bool changes = (e->op == Op::load && written.contains(e->buffer->id)) ||
                          (e->op == Op::variable && accumulated.contains(e->variable.id)) ||
-                         e->op == Op::check_index;
+                         may_fail(e->op);
     if (changes || std::any_of(e->args.begin(), e->args.end(),
                                [&](const Expr& arg) { return is_pinned(arg); })) {
       pinned_.insert(e.get());
@@ -289,7 +289,7 @@ void Printer::write_call(std::string_view function, const Expr& e) {
     if (k > 0) out_ += ", ";
     write(e->args[k], any);
   }
-  if (e->op == Op::check_index) out_ += ", site " + std::to_string(e->integer);
+  if (may_fail(e->op)) out_ += ", site " + std::to_string(e->integer);
   out_ += ')';
 }
 

@@ -123,8 +123,9 @@ T evaluate_real(Op op, DType dtype, const Scalar* args) {
     case Op::div:
       return a / b;
     case Op::mod: {
-      const T product = std::floor(a / b) * b;
-      return a - product;
+      const T rest = std::fmod(a, b);
+      if (rest == 0) return std::copysign(T{0}, b);
+      return (rest < 0) != (b < 0) ? rest + b : rest;
     }
     case Op::min:
       return std::isnan(a) || a < b ? a : b;
@@ -223,6 +224,7 @@ Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
     case Op::size:
     case Op::load:
     case Op::check_index:
+    case Op::check:
       fail(op, operand);
     case Op::select:
       return args[0].integer != 0 ? args[1] : args[2];

@@ -18,7 +18,7 @@ Scalar scalar_from_integer(std::int64_t value, DType dtype);
 
 // args[0..] combined by `op`. `operand` is the dtype of args[0] (of args[1] for select), `result`
 // that of the value. Every op but those that read something: constants, variable, size, load,
-// check_index (InternalError).
+// check_index, check (InternalError).
 Scalar evaluate(Op op, DType operand, DType result, const Scalar* args);
 
 // The element of that dtype at `address`, and back.

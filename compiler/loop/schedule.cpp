@@ -10,6 +10,7 @@ namespace kroton::loop {
 namespace {
 
 constexpr std::int64_t least_vector_extent = 4;
+constexpr std::int64_t least_register = 16;  // bytes
 // Iterations of a parallel loop over a one-dimensional kernel: enough elements to outweigh handing
 // them out, few enough to share evenly.
 constexpr std::int64_t chunk_of_elements = 16384;
@@ -52,6 +53,15 @@ std::int64_t widest_element(const LoopFacts& facts) {
   return widest;
 }
 
+// The narrowest floating number that lanes compute with, 8 bytes if there is none.
+std::int64_t narrowest_float(const LoopFacts& facts) {
+  std::int64_t narrowest = 8;
+  for (const Expr& e : facts.nodes()) {
+    if (facts.varies(e) && is_float(e->dtype)) narrowest = std::min(narrowest, size_of(e->dtype));
+  }
+  return narrowest;
+}
+
 // Operations per lane and step, index arithmetic and leaves left out.
 int operation_count(const LoopFacts& facts) {
   return static_cast<int>(
@@ -84,6 +94,8 @@ bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
   }
   loop.kind = LoopKind::vector;
   loop.width = static_cast<int>(lanes_bytes / widest_element(facts));
+  // Narrower vectors are computed with in whole registers, whose other lanes may hold anything.
+  loop.width = std::max(loop.width, static_cast<int>(least_register / narrowest_float(facts)));
   loop.interleave = copies_for(facts);
   if (constant) {
     // No more lanes than the loop can fill.

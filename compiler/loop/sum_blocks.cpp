@@ -47,17 +47,6 @@ Expr additions(const Block& block, const Variable& sum) {
   return most;
 }
 
-// Whether the extent is not known to be no more than that.
-bool exceeds(const Expr& extent, const Expr& block) {
-  if (extent->op == Op::min) {
-    return std::all_of(extent->args.begin(), extent->args.end(),
-                       [&](const Expr& bound) { return exceeds(bound, block); });
-  }
-  const std::optional<Dim> dim = as_dim(extent);
-  const std::optional<Dim> most = as_dim(block);
-  return !dim || !most || !provably_at_least(*most, *dim);
-}
-
 // Iterations that make a block, where each of them adds `inner` numbers.
 Expr iterations_of_block(const Expr& inner) {
   if (inner == nullptr) return integer(1);
@@ -157,6 +146,16 @@ class SumBlocker {
 
 }  // namespace
 
+bool exceeds(const Expr& extent, const Expr& most) {
+  if (extent->op == Op::min) {
+    return std::all_of(extent->args.begin(), extent->args.end(),
+                       [&](const Expr& bound) { return exceeds(bound, most); });
+  }
+  const std::optional<Dim> dim = as_dim(extent);
+  const std::optional<Dim> bound = as_dim(most);
+  return !dim || !bound || !provably_at_least(*bound, *dim);
+}
+
 bool is_float_sum(const Accumulate& a) { return a.op == Op::add && is_float(a.variable.dtype); }
 
 std::vector<Variable> sums_of(const For& loop) {
@@ -198,48 +197,34 @@ Expr extent_of_block(const Expr& extent, const Expr& block, const Expr& number) 
   return binary(Op::min, extent - number * block, block);
 }
 
-Block carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, const Expr& count,
-                 const OverElements& over, bool restart) {
+Stmt carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, const Expr& count,
+                const OverElements& over) {
   const Expr group = integer(sum_block);
   const Expr next = number + integer(1);
   const auto is_whole = [&](const Expr& e) {
     return binary(Op::eq, binary(Op::mod, e, group), integer(0));
   };
-  const auto add = [&](BufferRef CarriedSums::*from) {
-    return over([&arrays, from](const Expr& at) {
-      Block block;
-      for (const CarriedSums& a : arrays) {
-        block.push_back(Store{a.sums, at, binary(Op::add, load(a.*from, at), load(a.sums, at))});
-      }
-      return block;
-    });
-  };
-  const auto keep = [&](BufferRef CarriedSums::*to) {
-    return over([&arrays, to](const Expr& at) {
-      Block block;
-      for (const CarriedSums& a : arrays) block.push_back(Store{a.*to, at, load(a.sums, at)});
-      return block;
-    });
-  };
   const Expr last = binary(Op::le, count, next);
   const Expr ends = binary(Op::logical_or, is_whole(next), last);
-  If later{unary(Op::logical_not, last), {}, {}};
-  later.then_body.push_back(
-      statement(If{is_whole(next), {keep(&CarriedSums::totals)}, {keep(&CarriedSums::groups)}}));
-  if (restart) {
-    later.then_body.push_back(over([&](const Expr& at) {
-      Block block;
-      for (const CarriedSums& a : arrays) {
-        block.push_back(Store{a.sums, at, real(-0.0, a.sums->dtype)});
-      }
-      return block;
-    }));
-  }
-  return {statement(If{unary(Op::logical_not, is_whole(number)), {add(&CarriedSums::groups)}, {}}),
-          statement(If{binary(Op::logical_and, ends, binary(Op::le, group, number)),
-                       {add(&CarriedSums::totals)},
-                       {}}),
-          statement(std::move(later))};
+  const Expr in_first_group = binary(Op::lt, number, group);
+  const Expr no_total = binary(Op::logical_or, unary(Op::logical_not, ends), in_first_group);
+  const auto carry = [&](const Expr& at) {
+    Block block;
+    for (const CarriedSums& a : arrays) {
+      // What was not kept yet is not added: it may be anything.
+      const Expr none = real(-0.0, a.sums->dtype);
+      const Expr own = load(a.sums, at);
+      const Expr of_group = load(a.groups, at);
+      const Expr total = load(a.totals, at);
+      block.push_back(
+          Store{a.groups, at, binary(Op::add, select(is_whole(number), none, of_group), own)});
+      block.push_back(Store{a.sums, at, binary(Op::add, select(no_total, none, total), of_group)});
+      block.push_back(Store{a.totals, at, select(ends, own, total)});
+      block.push_back(Store{a.sums, at, select(last, own, none)});
+    }
+    return block;
+  };
+  return over(carry);
 }
 
 Kernel sum_in_blocks(const Kernel& kernel) {

@@ -13,6 +13,8 @@ namespace kroton::loop {
 // Numbers that are added one after the other, and blocks that are.
 constexpr std::int64_t sum_block = 512;
 
+// Whether the extent is not known to be at most that.
+bool exceeds(const Expr& extent, const Expr& most);
 bool is_float_sum(const Accumulate& statement);
 // The floating scalars from outside that the loop adds to.
 std::vector<Variable> sums_of(const For& loop);
@@ -30,11 +32,12 @@ struct CarriedSums {
 // The statements for all elements of the arrays, from those for the element at an index.
 using OverElements = std::function<Stmt(const std::function<Block(const Expr& at)>&)>;
 
-// What follows block `number` of `count`: the sums of the blocks before it are added to its own, or
-// kept for later. After the last one `sums` holds everything, and before each other block
-// `restart`, if that is not null.
-Block carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, const Expr& count,
-                 const OverElements& over, bool restart);
+// What follows block `number` of `count`, if there are several: the sums of the blocks before it
+// are added to its own, or kept for later. After the last one `sums` holds everything; before each
+// other block it is 0. `over` makes the loop over the elements; it may run them in any order, also
+// together.
+Stmt carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, const Expr& count,
+                const OverElements& over);
 
 // Does the same for floating scalars that serial and thread loops accumulate: a long loop becomes a
 // loop over blocks, and that one over groups of blocks, each with accumulators of its own. Vector

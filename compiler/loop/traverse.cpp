@@ -72,6 +72,8 @@ Expr stride_of_node(const Expr& e, const std::vector<Slope>& args) {
     case Op::select:
       if (args[0].depends || args[1].stride != args[2].stride) return nullptr;
       return args[1].stride;
+    case Op::check:
+      return args[0].stride;
     default:
       return nullptr;
   }
@@ -136,6 +138,8 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
       return bitcast(args[0], e->dtype);
     case Op::check_index:
       return check_index(args[0], args[1], static_cast<int>(e->integer));
+    case Op::check:
+      return check(args[0], args[1], args[2], args[3], static_cast<int>(e->integer));
     default:
       return binary(e->op, args[0], args[1]);
   }

@@ -3,6 +3,9 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <limits>
+
+#include "compiler/loop/traverse.h"
 
 namespace kroton {
 namespace {
@@ -16,15 +19,24 @@ class VertexPoint final : public PointContext {
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
   const TensorType& type() const override { return context_.graph()[v_].type; }
   const TensorType& input_type(int k) const override { return context_.graph()[operand(k)].type; }
-  loop::Expr input(int k, const Index& index) override { return context_.value(operand(k), index); }
+  loop::Expr input(int k, const Index& index) override {
+    loop::Expr value = context_.value(operand(k), index);
+    if (context_.checks_values() && is_float(value->dtype)) {
+      operands_finite_ = loop::binary(loop::Op::logical_and, operands_finite_, is_finite(value));
+    }
+    return value;
+  }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
     return context_.check_index(v_, index, size, axis);
   }
+  // Of those read so far.
+  const loop::Expr& operands_finite() const { return operands_finite_; }
 
  private:
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
   KernelContext& context_;
   Vertex v_;
+  loop::Expr operands_finite_ = loop::boolean_constant(true);
   std::vector<Vertex> operands_;
 };
 
@@ -93,8 +105,8 @@ loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const 
   return buffer;
 }
 
-int BufferTable::add_site(const std::string& message) {
-  common_.sites.push_back({message});
+int BufferTable::add_site(CheckSite site) {
+  common_.sites.push_back(std::move(site));
   return static_cast<int>(common_.sites.size()) - 1;
 }
 
@@ -105,21 +117,26 @@ std::size_t KernelContext::PlaceHash::operator()(const Place& place) const {
 }
 
 KernelContext::KernelContext(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
-                             BufferTable& buffers)
+                             BufferTable& buffers, const ValueChecks& checks)
     : graph_(graph),
       fusion_(fusion),
       cluster_(cluster),
       buffers_(buffers),
+      checks_(checks),
       members_(cluster.members.begin(), cluster.members.end()) {}
 
 void KernelContext::set_value(const Place& place, const loop::Expr& value) {
   fixed_[place] = value;
   forget_values();
+  if (const auto finite = operands_finite_.find(place.vertex); finite != operands_finite_.end()) {
+    given_results_[value.get()] = {place, value, finite->second};
+  }
 }
 
 void KernelContext::forget_values() {
   memo_.clear();
   computed_.clear();
+  results_.clear();
 }
 
 loop::Expr KernelContext::value(Vertex v, const Index& index) {
@@ -146,11 +163,91 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
   VertexPoint point(*this, v);
   loop::Expr result = data.op->at(point, index);
   computed_.push_back(place);
+  if (checks_.wanted && is_float(result->dtype) && data.op->kind == OpKind::pointwise &&
+      !data.op->is_view) {
+    results_.try_emplace(result.get(), Result{place, result, point.operands_finite()});
+  }
   return memo_[place] = result;
 }
 
 loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {
-  return loop::Store{buffers_.of(v), linear_index(graph_[v].type.shape, index), value(v, index)};
+  return loop::Store{buffers_.of(v), linear_index(graph_[v].type.shape, index),
+                     checked(value(v, index))};
+}
+
+int KernelContext::value_site(Vertex v) {
+  const auto [known, first] = value_sites_.try_emplace(v, 0);
+  if (first) {
+    const VertexData& data = graph_[v];
+    known->second =
+        buffers_.add_site({std::string(data.op->name) + ": the result, " + to_string(data.type) +
+                               ", at index %index is %size though its operands are "
+                               "finite  [" +
+                               to_string(data.line) + "]",
+                           CheckSite::Kind::value});
+  }
+  return known->second;
+}
+
+loop::Expr KernelContext::checked(const loop::Expr& value) {
+  if (!checks_.wanted) return value;
+  using loop::Op;
+  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
+  // When the value depends on a node: what a select does not take has no part in it.
+  const loop::Expr always = loop::boolean_constant(true);
+  std::unordered_map<const loop::ExprNode*, loop::Expr> when{{value.get(), always}};
+  for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+    const loop::Expr now = when.at(node->get());
+    const auto depends = [&](const loop::Expr& on, const loop::Expr& condition) {
+      const auto [known, first] = when.try_emplace(on.get(), condition);
+      if (!first) known->second = loop::binary(Op::logical_or, known->second, condition);
+    };
+    const std::vector<loop::Expr>& args = (*node)->args;
+    if ((*node)->op == Op::select) {
+      depends(args[0], now);
+      depends(args[1], loop::binary(Op::logical_and, now, args[0]));
+      depends(args[2], loop::binary(Op::logical_and, now, loop::unary(Op::logical_not, args[0])));
+    } else {
+      for (const loop::Expr& arg : args) depends(arg, now);
+    }
+  }
+  loop::Expr result = value;
+  for (const loop::Expr& node : nodes) {
+    const auto given = given_results_.find(node.get());
+    const auto found = given != given_results_.end() ? given : results_.find(node.get());
+    if (given == given_results_.end() && found == results_.end()) continue;
+    const auto& [place, computed, operands_finite] = found->second;
+    const loop::Expr& counts = when.at(node.get());
+    if (!checks_.always[place.vertex] && counts == always) continue;
+    const loop::Expr must = loop::binary(Op::logical_and, operands_finite, counts);
+    const loop::Expr fits =
+        loop::binary(Op::logical_or, is_finite(node), loop::unary(Op::logical_not, must));
+    result = loop::check(result, fits, linear_index(graph_[place.vertex].type.shape, place.index),
+                         loop::bitcast(loop::cast(node, DType::f64), DType::i64),
+                         value_site(place.vertex));
+  }
+  return result;
+}
+
+ValueChecks value_checks(const Graph& graph) {
+  ValueChecks checks{true, std::vector<bool>(graph.size(), false)};
+  for (Vertex v : graph.outputs) checks.always[v] = true;
+  for (const Graph::Update& update : graph.updates) checks.always[update.value] = true;
+  const std::vector<Vertex> order = graph.topological_order();
+  for (auto v = order.rbegin(); v != order.rend(); ++v) {
+    if (!checks.always[*v]) continue;
+    const std::vector<Vertex> operands = graph.operands(*v);
+    for (std::size_t k = 0; k < operands.size(); ++k) {
+      if (k == 0 || !graph.is_op(*v, "where")) checks.always[operands[k]] = true;
+    }
+  }
+  return checks;
+}
+
+loop::Expr is_finite(const loop::Expr& value) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  return loop::binary(loop::Op::lt, loop::unary(loop::Op::abs, value),
+                      loop::real(infinity, value->dtype));
 }
 
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
@@ -168,10 +265,11 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
     const auto at = static_cast<std::size_t>(axis);
     const bool of_source = source.op->kind == OpKind::leaf && data.op->kind == OpKind::pointwise &&
                            at < source.type.shape.size() && source.type.shape[at] == size;
-    site = buffers_.add_site(std::string(data.op->name) +
-                             ": index %index is out of range for axis " + std::to_string(axis) +
-                             (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
-                             ", whose size is %size  [" + to_string(data.line) + "]");
+    site =
+        buffers_.add_site({std::string(data.op->name) + ": index %index is out of range for axis " +
+                           std::to_string(axis) +
+                           (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
+                           ", whose size is %size  [" + to_string(data.line) + "]"});
   }
   return loop::check_index(index, loop::size(size), site);
 }

@@ -24,7 +24,7 @@ class BufferTable {
   void set(Graph::Vertex v, const loop::BufferRef& buffer) { of_[v] = buffer; }
   loop::BufferRef create(const std::string& name, DType dtype, const Dim& size,
                          loop::Space space = loop::Space::global);
-  int add_site(const std::string& message);
+  int add_site(CheckSite site);
   const std::vector<CheckSite>& sites() const { return common_.sites; }
 
  private:
@@ -38,11 +38,20 @@ class BufferTable {
   Common& common_;
 };
 
+// Which vertices' values the checking mode looks at (docs/checking.md).
+struct ValueChecks {
+  bool wanted = false;
+  // By vertex: something else than the sides of a `where` depends on it. Others are looked at where
+  // the `where` takes them.
+  std::vector<bool> always = {};
+};
+ValueChecks value_checks(const Graph& graph);
+
 // Evaluates vertices inside the kernel of one cluster.
 class KernelContext {
  public:
   KernelContext(const Graph& graph, const Fusion& fusion, const Cluster& cluster,
-                BufferTable& buffers);
+                BufferTable& buffers, const ValueChecks& checks);
 
   // A vertex at an index.
   struct Place {
@@ -58,6 +67,15 @@ class KernelContext {
   const std::vector<Place>& computed() const { return computed_; }
   void forget_values();
 
+  bool checks_values() const { return checks_.wanted; }
+  // Whether all operands of a product or a reduction are finite: then its value must be, too.
+  void set_operands_finite(Graph::Vertex v, const loop::Expr& finite) {
+    operands_finite_[v] = finite;
+  }
+  // The expression, which stops the kernel where values are checked and a vertex it is computed
+  // from gives what is not finite from operands that are.
+  loop::Expr checked(const loop::Expr& value);
+
   const Graph& graph() const { return graph_; }
   const Cluster& cluster() const { return cluster_; }
   BufferTable& buffers() { return buffers_; }
@@ -72,10 +90,23 @@ class KernelContext {
     std::size_t operator()(const Place& place) const;
   };
   using Values = std::unordered_map<Place, loop::Expr, PlaceHash>;
+  // An expression that is the value of a vertex, and when that is to be finite.
+  struct Result {
+    Place place;
+    loop::Expr value;
+    loop::Expr operands_finite;
+  };
+  int value_site(Graph::Vertex v);
+
   const Graph& graph_;
   const Fusion& fusion_;
   const Cluster& cluster_;
   BufferTable& buffers_;
+  const ValueChecks& checks_;
+  std::unordered_map<Graph::Vertex, loop::Expr> operands_finite_;
+  // By the expressions, where values are checked: those given by set_value, those in memo_.
+  std::unordered_map<const loop::ExprNode*, Result> given_results_, results_;
+  std::unordered_map<Graph::Vertex, int> value_sites_;
   std::unordered_set<Graph::Vertex> members_;
   Values fixed_, memo_;
   std::vector<Place> computed_;  // those in memo_
@@ -83,6 +114,9 @@ class KernelContext {
 };
 
 loop::Expr linear_index(const Dims& shape, const Index& index);
+
+// Whether a floating value is neither NaN nor infinite.
+loop::Expr is_finite(const loop::Expr& value);
 
 // Fills in the kernel's buffer lists from its statements.
 void collect_buffers(loop::Kernel& kernel);

@@ -3,9 +3,11 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 
 #include "compiler/lower/branches.h"
+#include "compiler/lower/checks.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/merge_loops.h"
 #include "compiler/lower/overwrite.h"
@@ -37,18 +39,18 @@ History history_of(const Attributes& loop, const Attributes& stack) {
 class Lowering {
  public:
   Lowering(const Graph& graph, Program& program, const Machine& machine)
-      : graph_(graph),
-        machine_(machine),
-        fusion_(fuse(graph)),
-        buffers_(graph),
-        program_(program) {}
+      : graph_(graph), machine_(machine), fusion_(fuse(graph)), buffers_(graph), program_(program) {
+    if (machine.checks.values) checks_ = value_checks(graph);
+  }
   // The body of a loop, as part of the same Program.
   Lowering(const Graph& body, Lowering& outer)
       : graph_(body),
         machine_(outer.machine_),
         fusion_(fuse(body)),
         buffers_(body, outer.buffers_),
-        program_(outer.program_) {}
+        program_(outer.program_) {
+    if (machine_.checks.values) checks_ = value_checks(body);
+  }
 
   void run() {
     place_arguments();
@@ -64,7 +66,13 @@ class Lowering {
     if (!machine_.gpu) steps = merge_loops(steps, program_, buffers_);
     program_.steps = finished(steps, kernels, loops);
     collect_sizes();
-    plan_memory(program_, machine_.gpu ? device_line : host_line);
+    const std::int64_t line = machine_.gpu ? device_line : host_line;
+    if (machine_.checks.memory) {
+      check_memory(program_, buffers_, machine_);
+      check_gaps(program_, buffers_, plan_memory_with_gaps(program_, line), machine_);
+    } else {
+      plan_memory(program_, line);
+    }
     program_.sites = buffers_.sites();
   }
 
@@ -74,7 +82,7 @@ class Lowering {
     std::vector<Step> steps;
     Guard guard;
     std::set<int> read, written;  // buffers
-    bool checks = false;
+    bool checks = false;          // or prints: the call may end in it
     bool overwrites_state = false;
   };
   // What a shared variable becomes where the guard holds.
@@ -254,7 +262,7 @@ class Lowering {
   }
 
   void lower_cluster(const Cluster& cluster) {
-    KernelContext context(graph_, fusion_, cluster, buffers_);
+    KernelContext context(graph_, fusion_, cluster, buffers_, checks_);
     Group group;
     std::vector<loop::Kernel> kernels;
     switch (cluster.kind) {
@@ -262,10 +270,16 @@ class Lowering {
         kernels = lower_loops(context, machine_);
         break;
       case Cluster::Kind::dot:
-        kernels = lower_dot(context, machine_);
+        kernels = operand_checks(context, machine_);
+        for (loop::Kernel& kernel : lower_dot(context, machine_)) {
+          kernels.push_back(std::move(kernel));
+        }
         break;
       case Cluster::Kind::write:
         kernels = lower_write(context, machine_);
+        for (loop::Kernel& kernel : result_checks(context, machine_)) {
+          kernels.push_back(std::move(kernel));
+        }
         break;
       case Cluster::Kind::loop:
         add_group(lower_loop(cluster));
@@ -300,6 +314,7 @@ class Lowering {
       const VertexData& data = graph_[v];
       group.steps.emplace_back().kind = std::make_shared<const Print>(
           Print{data.attributes.name, buffers_.of(v), data.type, kroton::to_string(data.line)});
+      group.checks = true;  // whoever shows it may fail
     }
     add_group(std::move(group));
   }
@@ -322,7 +337,7 @@ class Lowering {
     }
     loop::Kernel kernel;
     const Cluster none;
-    KernelContext context(graph_, fusion_, none, buffers_);
+    KernelContext context(graph_, fusion_, none, buffers_, checks_);
     kernel.body = {loop::Store{to, loop::integer(0), context.value(v, {})}};
     kernel.work = loop::integer(1);
     kernel = schedule(kernel, machine_);
@@ -465,6 +480,7 @@ class Lowering {
     made->extent = view.count;
     made->source = kroton::to_string(data.line);
     made->steps = steps.body_steps(copies);
+    group.checks = has_prints(made->steps);
     for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
       group.checks = group.checks || has_checks(kernel);
     });
@@ -703,6 +719,7 @@ class Lowering {
   Fusion fusion_;
   BufferTable buffers_;
   Program& program_;
+  ValueChecks checks_;
   std::vector<Group> groups_;
   std::vector<GuardedStep> steps_;
   std::vector<Step> first_, last_;  // before and after all others
@@ -715,6 +732,16 @@ class Lowering {
 };
 
 }  // namespace
+
+Checks Checks::from_environment() {
+  const char* asked = std::getenv("KROTON_CHECK");
+  const std::string what = asked ? asked : "";
+  if (what.empty() || what == "0") return {};
+  if (what == "1") return {true, true};
+  if (what == "memory") return {true, false};
+  if (what == "values") return {false, true};
+  throw ValueError("KROTON_CHECK is \"" + what + "\", expected 0, 1, memory or values");
+}
 
 Program lower(const Graph& graph, const std::string& name, const Machine& machine) {
   Program program;

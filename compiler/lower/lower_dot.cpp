@@ -33,7 +33,8 @@ constexpr std::int64_t bytes_of_far_rows = 2048;
 constexpr std::int64_t bytes_of_large_a = 2 << 20;
 constexpr std::int64_t rows_of_block = 48;
 
-// Inner elements that a tile adds one after the other. More come in blocks, see sum_blocks.h.
+// Inner elements that a tile adds one after the other. More come in blocks, whose sums are added to
+// each other, see sum_blocks.h.
 constexpr std::int64_t inner_block = 1024;
 
 constexpr int enough_accumulators = 8;
@@ -99,11 +100,8 @@ class DotLowering {
                                          loop::Space::worker);
     }
     if (!is_one_block()) {
-      const auto carried = [&](const char* name) {
-        return context_.buffers().create(name, dtype_, Dim(registers_.accumulators * width_),
-                                         loop::Space::worker);
-      };
-      carried_ = {carried("sums"), carried("sums_group"), carried("sums_total")};
+      earlier_ = context_.buffers().create("earlier", dtype_, Dim(registers_.accumulators * width_),
+                                           loop::Space::worker);
     }
     loop::Kernel kernel;
     kernel.body = tasks();
@@ -461,10 +459,9 @@ class DotLowering {
       return i * loop::integer(padded) + j;
     };
     loop::Block block{loop::Allocate{accumulators}};
-    loop::Block sums;
-    sums.push_back(over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
+    loop::Stmt zeros = over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
       return loop::Block{loop::Store{accumulators, at(i, j), loop::real(0, dtype_)}};
-    }));
+    });
     loop::For steps, blocks;
     steps.variable = fresh_variable("k");
     steps.extent = loop::size(inner_);
@@ -506,19 +503,28 @@ class DotLowering {
       const loop::Expr sum = loop::load(accumulators, at(i, j));
       return loop::Block{loop::Store{accumulators, at(i, j), loop::fma(a, b, sum)}};
     }));
-    sums.push_back(make_for(std::move(steps)));
     if (!is_one_block()) {
-      sums.push_back(carried_over(blocks, rows * padded, [&](bool to_memory) {
+      // What a block of inner elements gives is added to what those before it gave.
+      const loop::Expr number = loop::variable(blocks.variable);
+      const auto stored = [&](const loop::BufferRef& to, bool adds) {
         return over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
-          const loop::BufferRef& to = to_memory ? carried_.sums : accumulators;
-          const loop::BufferRef& from = to_memory ? accumulators : carried_.sums;
-          return loop::Block{loop::Store{to, at(i, j), loop::load(from, at(i, j))}};
+          loop::Expr sum = loop::load(accumulators, at(i, j));
+          if (adds) sum = loop::load(earlier_, at(i, j)) + sum;
+          return loop::Block{loop::Store{to, at(i, j), sum}};
         });
-      }));
-      blocks.body = std::move(sums);
-      sums = {make_for(std::move(blocks))};
+      };
+      const auto if_below = [](const loop::Expr& low, const loop::Expr& high, loop::Stmt then) {
+        return std::make_shared<const loop::If>(
+            loop::If{loop::binary(Op::lt, low, high), {std::move(then)}, {}});
+      };
+      blocks.body = {std::move(zeros), make_for(std::move(steps)),
+                     if_below(loop::integer(0), number, stored(accumulators, true)),
+                     if_below(number + loop::integer(1), blocks.extent, stored(earlier_, false))};
+      block.push_back(make_for(std::move(blocks)));
+    } else {
+      block.push_back(std::move(zeros));
+      block.push_back(make_for(std::move(steps)));
     }
-    for (loop::Stmt& stmt : sums) block.push_back(std::move(stmt));
 
     block.push_back(over_tile(
         columns,
@@ -535,27 +541,6 @@ class DotLowering {
         },
         may_pass_end));
     return block;
-  }
-
-  // What follows a block of inner elements, where there are several: the tile goes to memory and is
-  // added to what the blocks before it gave; after the last one it comes back.
-  template <class Copy>
-  loop::Stmt carried_over(const loop::For& blocks, int count, const Copy& copy) const {
-    const loop::Expr number = loop::variable(blocks.variable);
-    const auto over = [&](const std::function<loop::Block(const loop::Expr&)>& body) {
-      const loop::Variable j = fresh_variable("j");
-      loop::For lanes = vector_loop(j, Dim(count), 0);
-      lanes.body = body(loop::variable(j));
-      return make_for(std::move(lanes));
-    };
-    loop::If several{loop::binary(Op::lt, loop::integer(1), blocks.extent), {copy(true)}, {}};
-    for (loop::Stmt& stmt : loop::carry_sums({carried_}, number, blocks.extent, over, false)) {
-      several.then_body.push_back(std::move(stmt));
-    }
-    const loop::Expr is_last = loop::binary(Op::le, blocks.extent, number + loop::integer(1));
-    several.then_body.push_back(
-        std::make_shared<const loop::If>(loop::If{is_last, {copy(false)}, {}}));
-    return std::make_shared<const loop::If>(std::move(several));
   }
 
   // The statement with the cluster's variables at a point of the tile.
@@ -609,7 +594,7 @@ class DotLowering {
   bool packs_a_ = false;   // A is packed in blocks of rows
   Dim panels_per_task_ = 1;
   loop::BufferRef panel_, block_;
-  loop::CarriedSums carried_;  // of a tile
+  loop::BufferRef earlier_;  // a tile: the sums of earlier blocks of inner elements
   // Of the tiles that are being made: their panel's number in the task, the first row of the block.
   loop::Expr number_, first_of_block_;
 };

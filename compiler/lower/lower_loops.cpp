@@ -32,6 +32,7 @@ struct Accumulator {
   loop::Variable position;  // argmax and argmin
   bool is_arg = false;
   bool maximum = false;
+  bool of_finite = false;  // whether all elements are finite, rather than the elements
   loop::Expr init;
 };
 
@@ -74,7 +75,10 @@ class LoopsLowering {
     find_stages();
     // Statements read an accumulator in the stages after its own.
     for (const Accumulator& a : accumulators_) {
-      context_.set_value({a.vertex, cluster_.outer_point()}, result(a));
+      if (a.of_finite) context_.set_operands_finite(a.vertex, loop::variable(a.variable));
+    }
+    for (const Accumulator& a : accumulators_) {
+      if (!a.of_finite) context_.set_value({a.vertex, cluster_.outer_point()}, result(a));
     }
     if (splits_in_chunks()) return chunked();
     loop::Kernel kernel;
@@ -98,6 +102,9 @@ class LoopsLowering {
       if (graph_[v].op->kind == OpKind::reduce) {
         ++ready;
         accumulators_.push_back(accumulator(v));
+        if (context_.checks_values() && may_overflow(accumulators_.back())) {
+          accumulators_.push_back(finiteness(v));
+        }
         stages_ = std::max(stages_, ready);
       }
       ready_[v] = ready;
@@ -110,6 +117,22 @@ class LoopsLowering {
   bool is_full(Vertex v) const {
     return graph_[v].op->kind != OpKind::reduce &&
            graph_[v].type.shape.size() == cluster_.domain.size();
+  }
+
+  // A maximum of finite numbers is one of them.
+  static bool may_overflow(const Accumulator& a) {
+    return is_float(a.variable.dtype) && !a.is_arg && (a.op == Op::add || a.op == Op::mul);
+  }
+
+  static Accumulator finiteness(Vertex v) {
+    Accumulator a;
+    a.vertex = v;
+    a.of_finite = true;
+    a.op = Op::logical_and;
+    a.init = loop::boolean_constant(true);
+    a.variable = fresh_variable("finite");
+    a.variable.dtype = DType::boolean;
+    return a;
   }
 
   Accumulator accumulator(Vertex v) const {
@@ -176,7 +199,8 @@ class LoopsLowering {
     for (const Accumulator& a : accumulators_) {
       if (ready_[a.vertex] != stage) continue;
       const Vertex operand = graph_.operand(a.vertex, 0);
-      const loop::Expr value = context_.value(operand, cluster_.full_point());
+      const loop::Expr plain = context_.value(operand, cluster_.full_point());
+      const loop::Expr value = a.of_finite ? is_finite(plain) : context_.checked(plain);
       if (a.is_arg) {
         const int axis = graph_[a.vertex].attributes.axes.at(0);
         const loop::Expr at = loop::variable(cluster_.variables[static_cast<std::size_t>(axis)]);
@@ -239,7 +263,7 @@ class LoopsLowering {
             "row", value->dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
         index = linear_index(row, at);
       }
-      body.push_back(loop::Store{buffer, index, value});
+      body.push_back(loop::Store{buffer, index, context_.checked(value)});
       context_.set_value(*place, loop::load(buffer, index));
       later = costly_after(stage);
     }

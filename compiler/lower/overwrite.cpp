@@ -10,7 +10,7 @@ namespace {
 
 bool contains_check(const loop::Expr& e, std::unordered_set<const loop::ExprNode*>& seen) {
   if (!e || !seen.insert(e.get()).second) return false;
-  if (e->op == loop::Op::check_index) return true;
+  if (loop::may_fail(e->op)) return true;
   return std::any_of(e->args.begin(), e->args.end(),
                      [&](const loop::Expr& arg) { return contains_check(arg, seen); });
 }
@@ -59,6 +59,18 @@ bool has_checks(const loop::Kernel& kernel) {
     found = found || contains_check(e, seen);
   });
   return found;
+}
+
+bool has_prints(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      return has_prints((*loop)->steps);
+    }
+    if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      return has_prints((*branch)->then_steps) || has_prints((*branch)->else_steps);
+    }
+    return std::holds_alternative<std::shared_ptr<const Print>>(step.kind);
+  });
 }
 
 // Whether `result` may be stored over `state`: every element of the old value is read, if at all,

@@ -6,6 +6,7 @@ namespace kroton {
 
 // Whether the kernel may stop with an error.
 bool has_checks(const loop::Kernel& kernel);
+bool has_prints(const std::vector<Step>& steps);
 // Whether `result` may be stored over `state`: every element of the old value is read, if at all,
 // by the statement that replaces it. Buffers by id.
 bool may_overwrite(const loop::Kernel& kernel, int result, int state);

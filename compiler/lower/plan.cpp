@@ -20,7 +20,7 @@ struct Life {
 struct Slot {
   Dim bytes;
   std::size_t free_from = 0;  // the step after its last user
-  std::vector<int> buffers;
+  std::vector<loop::BufferRef> buffers;
 };
 
 // When buffers are in use, by the positions of kernels in program order.
@@ -96,9 +96,7 @@ class Lives {
   std::vector<std::pair<std::size_t, std::size_t>> loops_;  // inner ones first
 };
 
-}  // namespace
-
-void plan_memory(Program& program, std::int64_t line) {
+std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) {
   const std::vector<Life> order = Lives(program, line).in_order();
   std::vector<Slot> slots;
   for (const Life& life : order) {
@@ -121,12 +119,24 @@ void plan_memory(Program& program, std::int64_t line) {
       best = &slots.back();
     }
     best->free_from = life.last + 1;
-    best->buffers.push_back(life.buffer->id);
+    best->buffers.push_back(life.buffer);
   }
   Dim offset = 0;
+  std::vector<ArenaGap> gaps;
+  const auto leave_gap = [&](const std::string& where) {
+    if (!with_gaps) return;
+    gaps.push_back({offset, where});
+    offset = offset + Dim(std::max(line, ArenaGap::bytes));  // what follows is aligned as before
+  };
+  leave_gap("before the first buffer");
   for (const Slot& slot : slots) {
-    for (int id : slot.buffers) program.placements[id].offset = offset;
+    std::string names;
+    for (const loop::BufferRef& buffer : slot.buffers) {
+      program.placements[buffer->id].offset = offset;
+      names += (names.empty() ? "behind " : ", ") + buffer->name;
+    }
     offset = offset + slot.bytes;
+    leave_gap(names);
   }
   // Scratch lives inside one step: all steps share one region.
   Dim largest = 0;
@@ -150,7 +160,20 @@ void plan_memory(Program& program, std::int64_t line) {
       within = within + aligned_bytes(buffer, line);
     }
   });
-  program.arena_bytes = largest.is_constant(0) ? offset : offset + largest * worker_count();
+  if (!largest.is_constant(0)) {
+    offset = offset + largest * worker_count();
+    leave_gap("behind the workers' memory");
+  }
+  program.arena_bytes = offset;
+  return gaps;
+}
+
+}  // namespace
+
+void plan_memory(Program& program, std::int64_t line) { plan(program, line, false); }
+
+std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line) {
+  return plan(program, line, true);
 }
 
 }  // namespace kroton

@@ -13,4 +13,14 @@ constexpr std::int64_t host_line = 64, device_line = 256;
 // multiple of `line` bytes.
 void plan_memory(Program& program, std::int64_t line = host_line);
 
+// Memory that belongs to no buffer.
+struct ArenaGap {
+  static constexpr std::int64_t bytes = 64;
+  Dim offset;         // from the arena's start
+  std::string where;  // "behind row"
+};
+
+// The same with gaps before, between and behind the slots.
+std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line = host_line);
+
 }  // namespace kroton

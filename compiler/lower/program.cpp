@@ -42,7 +42,7 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
 }  // namespace
 
 const Dim& worker_count() {
-  static const Dim dim = Dim::fresh("workers");
+  static const Dim& dim = *new Dim(Dim::fresh("workers"));  // never destroyed
   return dim;
 }
 

@@ -26,8 +26,15 @@ struct Placement {
   loop::Expr start = nullptr;
 };
 
+// A place where a kernel may stop: what the error says, with %index and %size for its numbers.
 struct CheckSite {
-  std::string message;  // "take: index out of range for axis 0 of U"
+  enum class Kind : std::uint8_t {
+    index,   // the user's index is out of range
+    memory,  // checking mode: a kernel reads or writes what it must not
+    value    // checking mode: a result is not finite; size holds its bits as f64
+  };
+  std::string message;  // "take: index %index is out of range for axis 0 of U"
+  Kind kind = Kind::index;
 };
 
 struct Step;

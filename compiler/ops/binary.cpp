@@ -1,11 +1,13 @@
 // Arithmetic of two operands, elementwise.
 #include <cmath>
+#include <limits>
 
 #include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 
@@ -24,10 +26,22 @@ loop::Expr binary_at(PointContext& context, const Index& index) {
 loop::Expr floor_div_at(PointContext& context, const Index& index) {
   const loop::Expr x = context.input(0, index);
   const loop::Expr y = context.input(1, index);
-  if (is_float(context.type().dtype)) {
-    return loop::unary(loop::Op::floor, loop::binary(loop::Op::div, x, y));
-  }
-  return loop::binary(loop::Op::floor_div, x, y);
+  const DType dtype = context.type().dtype;
+  if (!is_float(dtype)) return loop::binary(loop::Op::floor_div, x, y);
+  // What remains is taken away first, so that x is this times y, plus x mod y. Only -1 times an
+  // infinity leaves an infinite rest. The sum with 0 makes a -0 of x < |y| a 0.
+  const auto constant = [&](double value) { return loop::real(value, dtype); };
+  const auto equals = [&](const loop::Expr& a, double b) {
+    return loop::binary(loop::Op::eq, a, constant(b));
+  };
+  const loop::Expr rest = loop::binary(loop::Op::mod, x, y);
+  const loop::Expr whole =
+      loop::unary(loop::Op::round_even, loop::binary(loop::Op::div, x - rest, y)) + constant(0);
+  const loop::Expr infinite =
+      equals(loop::unary(loop::Op::abs, rest), std::numeric_limits<double>::infinity());
+  const loop::Expr plain = loop::binary(loop::Op::logical_or, equals(x, 0), equals(y, 0));
+  return loop::select(plain, loop::binary(loop::Op::div, x, y),
+                      loop::select(infinite, constant(-1), whole));
 }
 
 // The lowest i64 divided by -1 wraps to itself, as the loop IR defines.
@@ -46,6 +60,19 @@ std::uint64_t whole_floor_div(std::uint64_t ux, std::uint64_t uy) {
 
 std::uint64_t whole_mod(std::uint64_t x, std::uint64_t y) {
   return y == 0 ? 0 : x - whole_floor_div(x, y) * y;
+}
+
+// With the sign of y, as Python's %.
+double real_mod(double x, double y) {
+  const double rest = std::fmod(x, y);
+  if (rest == 0) return std::copysign(0.0, y);
+  return (rest < 0) != (y < 0) ? rest + y : rest;
+}
+
+double real_floor_div(double x, double y) {
+  if (x == 0 || y == 0) return x / y;
+  const double rest = real_mod(x, y);
+  return std::isinf(rest) ? -1 : std::nearbyint((x - rest) / y) + 0.0;
 }
 
 double larger(double x, double y) { return std::isnan(x) || x > y ? x : y; }
@@ -68,6 +95,20 @@ std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Op
                                              .dtypes = {DType::i32, DType::i64}})) {
     samples.push_back(std::move(sample));
   }
+  return samples;
+}
+
+// Equal, the first larger, and the second larger; `slopes` of the first operand there.
+std::vector<Sample> extreme_samples(Tensor (*function)(const Operand&, const Operand&),
+                                    const std::vector<double>& slopes) {
+  std::vector<Sample> samples = ops::binary_samples({.function = function, .dtypes = numbers});
+  samples.push_back(ops::kink_sample(
+      {{2, 1, 2}, {2, 0, 5}},
+      [function](std::span<const Tensor> in) { return function(in[0], in[1]); },
+      [slopes](std::span<const Tensor> in) {
+        const Tensor first = Operand(Array::from(slopes)).tensor();
+        return in[0] * first + in[1] * (1 - first);
+      }));
   return samples;
 }
 
@@ -173,22 +214,20 @@ constinit const OpRecord div_op = {
     .draw = draw_div,
     .samples = [] { return division_samples(div, true); }};
 
-// z = floor(x / y), numbers; integers: 0 for y = 0.   Not differentiable.
+// z = (x - x mod y) / y, numbers; integers: 0 for y = 0.   Not differentiable.
 constinit const OpRecord floor_div_op = {
     .name = "floor_div",
     .arity = 2,
     .cost = 8,
     .infer = ops::elementwise<Accepts::numbers>,
     .at = floor_div_at,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, [](double x, double y) { return std::floor(x / y); }, whole_floor_div);
-        },
+    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_floor_div, whole_floor_div); },
     .batch = ops::batch_elementwise<floor_div_op>,
     .draw = [](ops::Draw& d) { ops::draw_binary(d, "floor_div", floor_div, ops::number); },
     .samples = [] { return division_samples(floor_div, false); }};
 
-// z = x - floor(x / y) * y, numbers; integers: 0 for y = 0.   vjp: dx = dz, dy = -dz * floor(x / y)
+// z = what floor division leaves, exact and with the sign of y, numbers; integers: 0 for y = 0.
+// vjp: dx = dz, dy = -dz * floor_div(x, y)
 constinit const OpRecord mod_op = {
     .name = "mod",
     .arity = 2,
@@ -198,44 +237,54 @@ constinit const OpRecord mod_op = {
       return {g, -(g * floor_div(z.node().inputs[0], z.node().inputs[1]))};
     },
     .at = binary_at<loop::Op::mod>,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(
-              c, [](double x, double y) { return x - std::floor(x / y) * y; }, whole_mod);
-        },
+    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_mod, whole_mod); },
     .batch = ops::batch_elementwise<mod_op>,
     .draw = [](ops::Draw& d) { ops::draw_binary(d, "mod", mod, ops::number); },
-    .samples = [] { return division_samples(mod, true); }};
+    .samples =
+        [] {
+          std::vector<Sample> samples = division_samples(mod, true);
+          samples.push_back(ops::kink_sample(
+              {{0, 6, -6, 0.5}, {3, 3, 2, -2}},
+              [](std::span<const Tensor> in) { return mod(in[0], in[1]); },
+              [](std::span<const Tensor> in) {
+                return in[0] - in[1] * Array::from({0.0, 2.0, -3.0, -1.0});
+              }));
+          return samples;
+        }};
 
-// z = the larger, numbers; NaN if either is.   vjp: dx = dz where x >= y, else 0; dy = the rest
+// z = the larger, numbers; NaN if either is.
+// vjp: dx = dz where x >= y or x is NaN, else 0; dy = the rest
 constinit const OpRecord maximum_op = {
     .name = "maximum",
     .arity = 2,
     .infer = ops::elementwise<Accepts::numbers>,
     .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor first = z.node().inputs[0] >= z.node().inputs[1];
+      const Tensor& x = z.node().inputs[0];
+      const Tensor first = (x >= z.node().inputs[1]) | ne(x, x);
       return {where(first, g, 0), where(first, 0, g)};
     },
     .at = binary_at<loop::Op::max>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, larger); },
     .batch = ops::batch_elementwise<maximum_op>,
     .draw = [](ops::Draw& d) { ops::draw_binary(d, "maximum", maximum, ops::number); },
-    .samples = [] { return ops::binary_samples({.function = maximum, .dtypes = numbers}); }};
+    .samples = [] { return extreme_samples(maximum, {1, 1, 0}); }};
 
-// z = the smaller, numbers; NaN if either is.   vjp: dx = dz where x <= y, else 0; dy = the rest
+// z = the smaller, numbers; NaN if either is.
+// vjp: dx = dz where x <= y or x is NaN, else 0; dy = the rest
 constinit const OpRecord minimum_op = {
     .name = "minimum",
     .arity = 2,
     .infer = ops::elementwise<Accepts::numbers>,
     .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor first = z.node().inputs[0] <= z.node().inputs[1];
+      const Tensor& x = z.node().inputs[0];
+      const Tensor first = (x <= z.node().inputs[1]) | ne(x, x);
       return {where(first, g, 0), where(first, 0, g)};
     },
     .at = binary_at<loop::Op::min>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, smaller); },
     .batch = ops::batch_elementwise<minimum_op>,
     .draw = draw_minimum,
-    .samples = [] { return ops::binary_samples({.function = minimum, .dtypes = numbers}); }};
+    .samples = [] { return extreme_samples(minimum, {1, 0, 1}); }};
 
 Family binary_family() {
   static constexpr const OpRecord* family[] = {&add_op,       &sub_op, &mul_op,     &div_op,
@@ -249,13 +298,14 @@ Tensor mul(const Operand& x, const Operand& y) { return ops::apply_binary(mul_op
 
 Tensor div(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  // An integer or boolean tensor becomes f32 before a literal is given its dtype.
+  // An integer or boolean tensor becomes floating before a literal is given its dtype: f32, unless
+  // it meets a tensor with another.
   const auto floating = [](const Operand& operand, const Operand& other) -> Operand {
     if (operand.is_literal() && !other.is_literal()) {
       return operand;
     }
     const Tensor tensor = operand.tensor();
-    return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::f32);
+    return is_float(tensor.dtype()) ? tensor : ops::weakly_floating(tensor);
   };
   return ops::apply_binary(div_op, floating(x, y), floating(y, x));
 }

@@ -3,6 +3,7 @@
 
 #include "compiler/loop/math.h"
 #include "compiler/ops/draw.h"
+#include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -31,17 +32,42 @@ loop::Expr pow_at(PointContext& context, const Index& index) {
   return math::pow(builder, context.input(0, index), context.input(1, index));
 }
 
+// Whether all elements are one literal.
+bool is_literal(Tensor e) {
+  while (&e.node().op == &broadcast_op) e = e.node().inputs[0];
+  return &e.node().op == &literal_op;
+}
+
 // dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite; where x > 0 it is the formula
 // that gives 0 then, since it changes with e.
-// de = dy * y * log(x), taken as 0 where x <= 0.
+// de = dy * y * log(x), taken as 0 where x <= 0: there e is as good as a constant, and dx does not
+// change with it either.
 Tensors pow_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const Tensor& e = y.node().inputs[1];
   const Tensor positive = x > 0;
   const Tensor is_zero = logical_and(eq(e, 0), logical_not(positive));
-  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
-  return {g * where(is_zero, 0, e * lowered),
+  const Tensor exponent = is_literal(e) ? e : where(positive, e, stop_gradient(e));
+  const Tensor lowered = pow(x, where(is_zero, 1, exponent - 1));
+  return {g * where(is_zero, 0, exponent * lowered),
           g * where(positive, y * log(where(positive, x, 1)), 0)};
+}
+
+// Where x is not positive, the exponent is as good as a constant.
+Sample pow_at_whole_exponents() {
+  return ops::kink_sample(
+      {{0, 0, 0, 0, -2, -2, -2}, {0, 1, 2, 3, 0, 3, -1}},
+      [](std::span<const Tensor> in) { return pow(in[0], in[1]); },
+      [](std::span<const Tensor> in) {
+        const Tensor& x = in[0];
+        const auto only = [](int k) {
+          Array mask = Array::zeros({7}, DType::f64);
+          mask.data<double>()[k] = 1;
+          return mask;
+        };
+        return x * only(1) + x * x * only(2) + x * x * x * only(3) + x * x * x * only(5) +
+               1 / (x + only(0) + only(1) + only(2) + only(3)) * only(6);
+      });
 }
 
 double softplus_of(double x) {
@@ -61,7 +87,10 @@ constinit const OpRecord exp_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
     .batch = ops::batch_elementwise<exp_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "exp", exp, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = exp, .low = -4, .high = 4}); }};
+    .samples =
+        [] {
+          return ops::unary_samples({.function = exp, .low = -4, .high = 4, .special = {0, -40}});
+        }};
 
 // y = exp(x) - 1, floating point only.   vjp: dx = dy * (y + 1)
 constinit const OpRecord expm1_op = {
@@ -74,7 +103,10 @@ constinit const OpRecord expm1_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
     .batch = ops::batch_elementwise<expm1_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "expm1", expm1, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = expm1, .low = -2, .high = 2}); }};
+    .samples =
+        [] {
+          return ops::unary_samples({.function = expm1, .low = -2, .high = 2, .special = {0, -40}});
+        }};
 
 // y = log(x), floating point only.   vjp: dx = dy / x
 constinit const OpRecord log_op = {
@@ -102,7 +134,10 @@ constinit const OpRecord log1p_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
     .batch = ops::batch_elementwise<log1p_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "log1p", log1p, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4}); }};
+    .samples =
+        [] {
+          return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4, .special = {0}});
+        }};
 
 // y = tanh(x), floating point only.   vjp: dx = dy * (1 - y^2)
 constinit const OpRecord tanh_op = {
@@ -115,7 +150,11 @@ constinit const OpRecord tanh_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
     .batch = ops::batch_elementwise<tanh_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "tanh", tanh, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = tanh, .low = -3, .high = 3}); }};
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = tanh, .low = -3, .high = 3, .special = {0, 20, -20}});
+        }};
 
 // y = 1 / (1 + exp(-x)), floating point only.   vjp: dx = dy * y * (1 - y)
 constinit const OpRecord sigmoid_op = {
@@ -130,7 +169,11 @@ constinit const OpRecord sigmoid_op = {
         },
     .batch = ops::batch_elementwise<sigmoid_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "sigmoid", sigmoid, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = sigmoid, .low = -6, .high = 6}); }};
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = sigmoid, .low = -6, .high = 6, .special = {0, 40, -40}});
+        }};
 
 // y = log(1 + exp(x)), floating point only.   vjp: dx = dy * sigmoid(x)
 constinit const OpRecord softplus_op = {
@@ -144,7 +187,11 @@ constinit const OpRecord softplus_op = {
     .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
     .batch = ops::batch_elementwise<softplus_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "softplus", softplus, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = softplus, .low = -6, .high = 6}); }};
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = softplus, .low = -6, .high = 6, .special = {0, 40, -40, 1000, -1000}});
+        }};
 
 // y = erf(x), floating point only.   vjp: dx = dy * 2/sqrt(pi) * exp(-x^2)
 constinit const OpRecord erf_op = {
@@ -160,7 +207,11 @@ constinit const OpRecord erf_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
     .batch = ops::batch_elementwise<erf_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "erf", erf, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = erf, .low = -2, .high = 2}); }};
+    .samples =
+        [] {
+          return ops::unary_samples(
+              {.function = erf, .low = -2, .high = 2, .special = {0, 6, -6, 30}});
+        }};
 
 // y = sin(x), radians, floating point only.   vjp: dx = dy * cos(x)
 constinit const OpRecord sin_op = {
@@ -175,7 +226,8 @@ constinit const OpRecord sin_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
     .batch = ops::batch_elementwise<sin_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "sin", sin, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7}); }};
+    .samples =
+        [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7, .special = {0}}); }};
 
 // y = cos(x), radians, floating point only.   vjp: dx = -dy * sin(x)
 constinit const OpRecord cos_op = {
@@ -190,7 +242,8 @@ constinit const OpRecord cos_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
     .batch = ops::batch_elementwise<cos_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "cos", cos, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7}); }};
+    .samples =
+        [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7, .special = {0}}); }};
 
 // y = x^e, floating point only.   vjp: dx = dy * e * x^(e-1), de = dy * y * log(x)
 constinit const OpRecord pow_op = {
@@ -208,8 +261,10 @@ constinit const OpRecord pow_op = {
     .draw = [](ops::Draw& d) { ops::draw_binary(d, "pow", pow, ops::floating); },
     .samples =
         [] {
-          return ops::binary_samples(
+          std::vector<Sample> samples = ops::binary_samples(
               {.function = pow, .low_x = 0.2, .high_x = 3, .low_y = -2.5, .high_y = 2.5});
+          samples.push_back(pow_at_whole_exponents());
+          return samples;
         }};
 
 Family elementary_family() {

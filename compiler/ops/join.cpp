@@ -252,17 +252,9 @@ Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
   if (tensors[0].rank() == 0) {
     ops::fail_shape(concatenate_op, tensors, "scalars cannot be concatenated");
   }
-  DType dtype = tensors[0].dtype();
-  for (const Tensor& tensor : tensors) {
-    dtype = ops::promote(dtype, tensor.dtype());
-  }
-  Tensors inputs;
-  for (const Tensor& tensor : tensors) {
-    inputs.push_back(cast(tensor, dtype));
-  }
   Attributes attributes;
   attributes.axes = {ops::resolve_axis(axis, tensors[0].rank(), "concatenate")};
-  return ops::apply(concatenate_op, std::move(inputs), std::move(attributes));
+  return ops::apply(concatenate_op, ops::promoted(tensors), std::move(attributes));
 }
 
 Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Location& location) {

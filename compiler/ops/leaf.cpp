@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "compiler/ir/reference.h"
+#include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
@@ -16,6 +17,7 @@ TensorType attributes_type(TypeContext& context) {
 }
 
 double value_of(const Attributes& literal) {
+  if (literal.dtype == DType::f32) return static_cast<float>(literal.real);
   return is_float(literal.dtype) ? literal.real : static_cast<double>(literal.integers.at(0));
 }
 
@@ -35,9 +37,11 @@ bool holds(DType dtype, std::int64_t value) {
   }
 }
 
-Tensor literal_node(DType dtype, double real, std::int64_t integer, SourceLine line) {
+Tensor literal_node(DType dtype, double real, std::int64_t integer, SourceLine line,
+                    bool weak = false) {
   Attributes attributes;
   attributes.dtype = dtype;
+  attributes.weak = weak;
   if (is_float(dtype)) {
     attributes.real = real;
   } else {
@@ -57,7 +61,7 @@ void literal_reference(ReferenceContext& context) {
 }
 
 void constant_reference(ReferenceContext& context) {
-  context.output.data = from_array(context.attributes.array.value()).data;
+  context.output.data = from_array(*context.attributes.array).data;
 }
 
 // The interpreter gives inputs and shared variables their values itself.
@@ -186,6 +190,32 @@ Tensor make_literal(std::int64_t value, DType dtype, SourceLine line) {
   return literal_node(dtype, 0, value, line);
 }
 
+Tensor make_weak_literal(double value, SourceLine line) {
+  return literal_node(DType::f32, value, 0, line, true);
+}
+
+Tensor make_weak_literal(std::int64_t value, SourceLine line) {
+  return literal_node(DType::i64, 0, value, line, true);
+}
+
+Tensor literal_as(const Tensor& literal, DType dtype, bool weak) {
+  const Attributes& attributes = literal.node().attributes;
+  const SourceLine line = literal.line();
+  if (is_float(attributes.dtype)) {
+    if (weak) return make_weak_literal(attributes.real, line);
+    if (is_float(dtype)) return make_literal(attributes.real, dtype, line);
+  } else {
+    const std::int64_t value = attributes.integers.at(0);
+    if (weak && is_float(dtype)) return make_weak_literal(static_cast<double>(value), line);
+    if (weak) return make_weak_literal(value, line);
+    if (dtype != DType::i32 && dtype != DType::boolean) return make_literal(value, dtype, line);
+  }
+  // Values that do not fit are converted as those of any tensor.
+  Attributes conversion;
+  conversion.dtype = dtype;
+  return make_node(cast_op, {literal}, std::move(conversion), line);
+}
+
 Tensor make_constant(const Array& array, SourceLine line) {
   if (array.rank() == 0) {
     return array.dtype() == DType::i64 ? make_literal(array.item<std::int64_t>(), DType::i64, line)
@@ -194,7 +224,7 @@ Tensor make_constant(const Array& array, SourceLine line) {
   Attributes attributes;
   attributes.dims.assign(array.shape().begin(), array.shape().end());
   attributes.dtype = array.dtype();
-  attributes.array = array.copy();
+  attributes.array = std::make_shared<const Array>(array.copy());
   return make_node(constant_op, {}, std::move(attributes), line);
 }
 

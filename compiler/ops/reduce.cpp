@@ -8,6 +8,7 @@
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 
@@ -123,6 +124,9 @@ void position_reference(ReferenceContext& c, Beats beats) {
 
 // ---- Samples
 
+const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
+const std::vector<DType> booleans = {DType::boolean};
+
 using Reduce = Tensor (*)(const Operand&, const Axes&, KeepDims);
 
 std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dtypes,
@@ -153,6 +157,19 @@ std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dt
   return samples;
 }
 
+// The largest twice, all equal, and `shares` of the gradient in a row 1, 2, 2.
+std::vector<Sample> extreme_samples(Reduce function, const std::vector<double>& shares) {
+  std::vector<Sample> samples = reduce_samples(function, numbers, false);
+  const auto ties = [&](const std::vector<double>& row, const std::vector<double>& slopes) {
+    samples.push_back(ops::kink_sample(
+        {row}, [=](std::span<const Tensor> x) { return function(x[0], 0, false); },
+        [=](std::span<const Tensor> x) { return sum(x[0] * Array::from(slopes)); }));
+  };
+  ties({1, 2, 2}, shares);
+  ties({3, 3, 3, 3}, {0.25, 0.25, 0.25, 0.25});
+  return samples;
+}
+
 std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::optional<int>,
                                                         KeepDims)) {
   std::vector<Sample> samples;
@@ -172,9 +189,6 @@ std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::opt
   along(ops::values(DType::f32, {2, 4}, {1, 3, 3, 1, 2, nan, 7, nan}), 1);
   return samples;
 }
-
-const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
-const std::vector<DType> booleans = {DType::boolean};
 
 // Sums, and what is made of them.
 void draw_sum(ops::Draw& d) {
@@ -241,7 +255,10 @@ constinit const OpRecord max_op = {
         },
     .batch = ops::batch_along_axes<max_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "max", max, ops::number); },
-    .samples = [] { return reduce_samples(max, numbers, false); }};
+    .samples =
+        [] {
+          return extreme_samples(max, {0, 0.5, 0.5});
+        }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
 constinit const OpRecord min_op = {
@@ -258,7 +275,10 @@ constinit const OpRecord min_op = {
         },
     .batch = ops::batch_along_axes<min_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "min", min, ops::number); },
-    .samples = [] { return reduce_samples(min, numbers, false); }};
+    .samples =
+        [] {
+          return extreme_samples(min, {1, 0, 0});
+        }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
 constinit const OpRecord argmax_op = {
@@ -357,14 +377,22 @@ Tensor prod(const Operand& x, const Axes& axes, KeepDims keepdims) {
 
 Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  const Tensor tensor = is_float(x.tensor().dtype()) ? x.tensor() : cast(x, DType::f32);
+  const Tensor tensor = x.tensor();
   Dim count = 1;
   for (int axis : axes.resolve(tensor.rank(), "mean")) {
     count = count * tensor.shape(axis);
   }
-  const Tensor total = sum(tensor, axes, keepdims);
-  return count.is_constant() ? total / static_cast<double>(count.constant())
-                             : total / size_of_dim(count, tensor.dtype());
+  const auto divided = [&](const Tensor& total) {
+    if (count.is_constant()) return total / static_cast<double>(count.constant());
+    return total.node().weak ? total / size_of_dim(count)
+                             : total / size_of_dim(count, total.dtype());
+  };
+  if (is_float(tensor.dtype())) return divided(sum(tensor, axes, keepdims));
+  // Narrow integers are added exactly; sums of i64 might wrap. Nothing is rounded to f32 before it
+  // must be.
+  const Tensor total =
+      sum(tensor.dtype() == DType::i64 ? cast(tensor, DType::f64) : tensor, axes, keepdims);
+  return ops::weakly_floating(divided(cast(total, DType::f64)));
 }
 
 Tensor var(const Operand& x, const Axes& axes, KeepDims keepdims) {

@@ -20,7 +20,8 @@ std::vector<const OpRecord*> collect() {
 }  // namespace
 
 std::span<const OpRecord* const> all_ops() {
-  static const std::vector<const OpRecord*> records = collect();
+  // Never destroyed, as every table here: static destructors may use them.
+  static const auto& records = *new std::vector<const OpRecord*>(collect());
   return records;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compiler/ops/records.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 
@@ -191,21 +192,22 @@ DType promote(DType a, DType b) {
 }
 
 std::vector<Tensor> promoted(const Operand& x, const Operand& y) {
-  Tensor left, right;
-  if (x.is_literal() == y.is_literal()) {
-    left = x.tensor();
-    right = y.tensor();
-  } else {
-    const Tensor tensor = x.is_literal() ? y.tensor() : x.tensor();
-    const Operand& written = x.is_literal() ? x : y;
-    // An integer literal has no place among booleans: it keeps its own dtype, and promotes.
-    const bool widens = tensor.dtype() == DType::boolean && is_integer(written.tensor().dtype());
-    const Tensor literal = widens ? written.tensor() : written.tensor(tensor.dtype());
-    left = x.is_literal() ? literal : tensor;
-    right = x.is_literal() ? tensor : literal;
-  }
-  const DType dtype = promote(left.dtype(), right.dtype());
-  return {cast(left, dtype), cast(right, dtype)};
+  // A literal beside a tensor with a dtype of its own takes that; it must fit. An integer literal
+  // has no place among booleans: it keeps its own dtype, and promotes.
+  const auto taken = [](const Operand& operand, const Operand& other) {
+    if (!operand.is_literal() || other.is_literal()) return operand.tensor();
+    const Tensor tensor = other.tensor();
+    if (tensor.node().weak) return operand.tensor();
+    const bool widens = tensor.dtype() == DType::boolean && is_integer(operand.tensor().dtype());
+    return widens ? operand.tensor() : operand.tensor(tensor.dtype());
+  };
+  return promoted(std::vector<Tensor>{taken(x, y), taken(y, x)});
+}
+
+std::vector<Tensor> promoted(std::vector<Tensor> tensors) {
+  const CommonType type = common_type(tensors);
+  for (Tensor& tensor : tensors) tensor = converted(tensor, type);
+  return tensors;
 }
 
 Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,

@@ -82,6 +82,7 @@ int resolve_axis(int axis, int rank, std::string_view op);
 DType promote(DType a, DType b);
 // Both operands in their common dtype; literals take the dtype of the tensor they meet.
 std::vector<Tensor> promoted(const Operand& x, const Operand& y);
+std::vector<Tensor> promoted(std::vector<Tensor> tensors);
 // The shape that `shapes` broadcast to; ShapeError naming `op` and its operands if there is none.
 Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
                   const std::vector<Dims>& shapes);

@@ -49,7 +49,22 @@ std::vector<Sample> unary_samples(const UnarySamples& how) {
                          how.differentiable && is_float(dtype)});
     }
   }
+  if (!how.special.empty()) {
+    const auto count = static_cast<std::int64_t>(how.special.size());
+    samples.push_back({{values(DType::f64, {count}, how.special)},
+                       [f = how.function](std::span<const Tensor> x) { return f(x[0]); },
+                       how.differentiable});
+  }
   return samples;
+}
+
+Sample kink_sample(std::vector<std::vector<double>> inputs, Apply apply, Apply smooth) {
+  Sample sample{{}, std::move(apply), false, std::move(smooth)};
+  for (std::vector<double>& data : inputs) {
+    const auto count = static_cast<std::int64_t>(data.size());
+    sample.inputs.push_back(values(DType::f64, {count}, std::move(data)));
+  }
+  return sample;
 }
 
 std::vector<Sample> binary_samples(const BinarySamples& how) {

@@ -22,6 +22,8 @@ struct UnarySamples {
   double low = -2, high = 2;
   std::vector<DType> dtypes = {DType::f32, DType::f64};
   bool differentiable = true;
+  std::vector<double> special =
+      {};  // further values, in f64: zeros, and where the result saturates
 };
 // Shapes (), (0,), (1,), (3,), (17,), (3, 1, 5), ... in each dtype.
 std::vector<Sample> unary_samples(const UnarySamples& how);
@@ -35,6 +37,9 @@ struct BinarySamples {
 };
 // Equal shapes, and shapes that broadcast either operand, in each dtype.
 std::vector<Sample> binary_samples(const BinarySamples& how);
+
+// A sample at kinks, of f64 vectors: the op is differentiated as `smooth`.
+Sample kink_sample(std::vector<std::vector<double>> inputs, Apply apply, Apply smooth);
 
 // One sample on values spread over [-2, 2] for each shape, in f32 and f64.
 void add_samples(std::vector<Sample>& samples, const std::vector<HostShape>& shapes,

@@ -7,6 +7,7 @@
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ops/weak.h"
 
 namespace kroton {
 
@@ -100,6 +101,13 @@ std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
   return samples;
 }
 
+// At a negative number, both zeros, and a positive one, with these slopes.
+Sample zero_sample(Tensor (*function)(const Operand&), std::vector<double> slopes) {
+  return ops::kink_sample(
+      {{-1.5, 0, -0.0, 2}}, [function](std::span<const Tensor> x) { return function(x[0]); },
+      [slopes](std::span<const Tensor> x) { return x[0] * Array::from(slopes); });
+}
+
 void draw_cast(ops::Draw& d) {
   constexpr DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
   d.call("cast", cast, d.operand(ops::any_dtype), dtypes[d.below(std::size(dtypes))]);
@@ -130,7 +138,12 @@ constinit const OpRecord abs_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::fabs(x); }); },
     .batch = ops::batch_elementwise<abs_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "abs", abs, ops::number); },
-    .samples = [] { return samples_without_zero(abs); }};
+    .samples =
+        [] {
+          std::vector<Sample> samples = samples_without_zero(abs);
+          samples.push_back(zero_sample(abs, {-1, 0, 0, 1}));
+          return samples;
+        }};
 
 // y = -1, 0 or 1, numbers; NaN stays NaN.   Not differentiable.
 constinit const OpRecord sign_op = {
@@ -157,7 +170,12 @@ constinit const OpRecord relu_op = {
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; }); },
     .batch = ops::batch_elementwise<relu_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "relu", relu, ops::number); },
-    .samples = [] { return samples_without_zero(relu); }};
+    .samples =
+        [] {
+          std::vector<Sample> samples = samples_without_zero(relu);
+          samples.push_back(zero_sample(relu, {0, 0, 0, 1}));
+          return samples;
+        }};
 
 // y = the largest integer <= x, floating point only.   Not differentiable.
 constinit const OpRecord floor_op = {
@@ -280,13 +298,8 @@ Tensor ceil(const Operand& x) {
 
 Tensor cast(const Operand& x, DType dtype) {
   const LineScope scope(x.line());
-  Tensor tensor = x.tensor();
-  if (tensor.dtype() == dtype) {
-    return tensor;
-  }
-  Attributes attributes;
-  attributes.dtype = dtype;
-  return ops::apply(cast_op, {tensor}, std::move(attributes));
+  const Tensor tensor = x.tensor();
+  return tensor.dtype() == dtype ? ops::strong(tensor) : ops::converted(tensor, {dtype, false});
 }
 
 Tensor stop_gradient(const Operand& x) { return unary(stop_gradient_op, x); }

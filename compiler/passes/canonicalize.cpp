@@ -1,6 +1,7 @@
 #include <kroton/ops.h>
 
 #include <cmath>
+#include <limits>
 
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
@@ -9,7 +10,18 @@
 namespace kroton {
 namespace {
 
+constexpr double inf = std::numeric_limits<double>::infinity();
+
 bool all_floats(const Match& m) { return m.is_float(0); }
+// Where the sign of a zero would be another.
+bool no_floats(const Match& m) { return !m.is_float(0); }
+
+// Whether slot 2 is a zero, of floats one of that sign: x - 0 and x + -0 are x, also for x = -0.
+bool is_zero(const Match& m, int sign) {
+  return m.value(2) == 0 && (!m.is_float(0) || std::signbit(m.value(2)) == (sign < 0));
+}
+
+Tensor lowest(const Tensor& x) { return eq(x, -inf); }
 
 // Whether a merged factor is far from overflow and underflow, which one of its parts may avoid.
 bool ordinary(double factor) { return std::abs(factor) > 1e-30 && std::abs(factor) < 1e30; }
@@ -35,6 +47,20 @@ std::optional<Vertex> nested_cast(Graph& graph, Vertex v) {
   return graph.add(*graph[v].op, {x}, graph[v].attributes, graph[v].line);
 }
 
+// f(-(x - y)) -> f(y - x) for functions that give the same for both zeros; by itself the difference
+// would be a zero of another sign where x is y.
+std::optional<Vertex> of_negated_difference(Graph& graph, Vertex v) {
+  const Vertex negated = graph.operand(v, 0);
+  if (graph[negated].op != &neg_op) return std::nullopt;
+  const Vertex difference = graph.operand(negated, 0);
+  if (graph[difference].op != &sub_op) return std::nullopt;
+  const VertexData data = graph[v];
+  const Vertex turned =
+      graph.add(sub_op, {graph.operand(difference, 1), graph.operand(difference, 0)}, {},
+                graph[difference].line);
+  return graph.add(*data.op, {turned}, data.attributes, data.line);
+}
+
 std::vector<Rule> make_rules() {
   const Pattern x = term(0);
   const Pattern y = term(1);
@@ -48,8 +74,8 @@ std::vector<Rule> make_rules() {
       // Identities.
       algebra(x * number(1), first),
       algebra(x / number(1), first),
-      algebra(x + number(0), first),
-      algebra(x - number(0), first),
+      algebra(x + c, first, [](const Match& m) { return is_zero(m, m.is_float(0) ? -1 : 1); }),
+      algebra(x - c, first, [](const Match& m) { return is_zero(m, 1); }),
       algebra(call("pow", {x, number(1)}), first),
       algebra(call("maximum", {x, x}), first),
       algebra(call("minimum", {x, x}), first),
@@ -60,6 +86,12 @@ std::vector<Rule> make_rules() {
       algebra(call("logical_or", {x, x}), first),
       algebra(call("logical_and", {x, number(1)}), first),
       algebra(call("logical_or", {x, number(0)}), first),
+      algebra(
+          call("logical_and", {x, c}), [](const Match& m) { return m[2]; },
+          [](const Match& m) { return m.value(2) == 0; }),
+      algebra(
+          call("logical_or", {x, c}), [](const Match& m) { return m[2]; },
+          [](const Match& m) { return m.value(2) != 0; }),
       algebra(call("logical_not", {call("logical_not", {x})}), first),
       algebra(call("where", {call("logical_not", {term(2)}), x, y}),
               [](const Match& m) { return where(m[2], m[1], m[0]); }),
@@ -82,13 +114,16 @@ std::vector<Rule> make_rules() {
 
       // Signs move outwards, where they meet and cancel.
       algebra(-(-x), first),
-      algebra(number(0) - x, [](const Match& m) { return -m[0]; }),
+      algebra(
+          number(0) - x, [](const Match& m) { return -m[0]; }, no_floats),
       algebra(x * number(-1), [](const Match& m) { return -m[0]; }),
       algebra(x / number(-1), [](const Match& m) { return -m[0]; }),
       algebra(x - -y, [](const Match& m) { return m[0] + m[1]; }),
       algebra(x + -y, [](const Match& m) { return m[0] - m[1]; }),
-      algebra(-x - y, [](const Match& m) { return -(m[0] + m[1]); }),
-      algebra(-(x - y), [](const Match& m) { return m[1] - m[0]; }),
+      algebra(
+          -x - y, [](const Match& m) { return -(m[0] + m[1]); }, no_floats),
+      algebra(
+          -(x - y), [](const Match& m) { return m[1] - m[0]; }, no_floats),
       algebra(
           -once(x * c), [](const Match& m) { return m[0] * -m.value(2); }, all_floats),
       algebra(
@@ -113,17 +148,23 @@ std::vector<Rule> make_rules() {
       algebra((x / c) / d, [](const Match& m) { return m[0] / (m.value(2) * m.value(3)); },
               [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) * m.value(3)); }),
 
-      // Small powers.
+      // Small powers. The root of -inf is inf as a power, that of -0 is 0; the square of 1 / x
+      // neither over- nor underflows before its result does.
       algebra(call("pow", {x, number(2)}), [](const Match& m) { return m[0] * m[0]; }),
       algebra(call("pow", {x, number(3)}), [](const Match& m) { return m[0] * m[0] * m[0]; }),
-      algebra(call("pow", {x, number(0.5)}), [](const Match& m) { return sqrt(m[0]); }),
+      algebra(call("pow", {x, number(0.5)}),
+              [](const Match& m) { return where(lowest(m[0]), inf, sqrt(m[0] + 0)); }),
       algebra(call("pow", {x, number(-1)}), [](const Match& m) { return 1 / m[0]; }),
-      algebra(call("pow", {x, number(-0.5)}), [](const Match& m) { return 1 / sqrt(m[0]); }),
-      algebra(call("pow", {x, number(-2)}), [](const Match& m) { return 1 / (m[0] * m[0]); }),
+      algebra(call("pow", {x, number(-0.5)}),
+              [](const Match& m) { return where(lowest(m[0]), 0, 1 / sqrt(m[0] + 0)); }),
+      algebra(call("pow", {x, number(-2)}), [](const Match& m) { return square(1 / m[0]); }),
 
       {"cast", same_cast},
       {"cast", nested_cast},
   };
+  for (const char* op : {"abs", "exp", "sigmoid", "softplus", "cos"}) {
+    rules.push_back({op, of_negated_difference});
+  }
   for (Rule& rule : view_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : reduction_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : join_rules()) rules.push_back(std::move(rule));
@@ -133,7 +174,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 std::span<const Rule> canonical_rules() {
-  static const std::vector<Rule> rules = make_rules();
+  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
   return rules;
 }
 

@@ -97,8 +97,13 @@ Result reduction_of_broadcast(Graph& graph, Vertex v) {
   Vertex result = add_reduction(graph, *data.op, x, axes, data.line);
   if (sums && !copies.is_constant(1)) {
     result = graph.build({result}, data.line, [&](std::span<const Tensor> operand) {
-      if (copies.is_constant()) return mul(operand[0], copies.constant());
-      return mul(operand[0], size_of_dim(copies, data.type.dtype));
+      // Of no copies the sum is 0, whatever is copied.
+      const Tensor& copied = operand[0];
+      if (copies.is_constant(0)) return zeros_like(copied);
+      if (copies.is_constant()) return mul(copied, copies.constant());
+      const Tensor product = mul(copied, size_of_dim(copies, data.type.dtype));
+      if (provably_at_least(copies, 1) || !is_float(data.type.dtype)) return product;
+      return where(eq(size_of_dim(copies), 0), 0, product);
     });
   }
   if (shape(graph, result) == data.type.shape) return result;
@@ -159,15 +164,6 @@ Result sum_of_products(Graph& graph, Vertex v) {
   });
 }
 
-// The sign leaves a sum.
-Result sum_of_negated(Graph& graph, Vertex v) {
-  const Vertex negated = graph.operand(v, 0);
-  if (graph[negated].op != &neg_op) return std::nullopt;
-  const VertexData data = graph[v];
-  const Vertex total = graph.add(*data.op, {graph.operand(negated, 0)}, data.attributes, data.line);
-  return graph.add(neg_op, {total}, {}, data.line);
-}
-
 }  // namespace
 
 std::vector<Rule> reduction_rules() {
@@ -179,7 +175,6 @@ std::vector<Rule> reduction_rules() {
   for (const char* op : {"sum", "max", "min", "all", "any"}) {
     rules.push_back({op, reduction_of_broadcast});
   }
-  rules.push_back({"sum", sum_of_negated});
   rules.push_back({"sum", sum_of_products});
   return rules;
 }

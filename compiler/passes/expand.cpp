@@ -25,7 +25,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 bool expand_composites(Graph& graph) {
-  static const std::vector<Rule> rules = make_rules();
+  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
   return rewrite(graph, "expand", rules);
 }
 

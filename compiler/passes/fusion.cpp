@@ -10,9 +10,10 @@ namespace {
 
 using Vertex = Graph::Vertex;
 
-// A kernel's expression grows with its members, and code generation grows faster than that.
-constexpr std::size_t largest_cluster = 160;
-constexpr std::size_t most_views = 4 * largest_cluster;
+// A kernel's expression grows with its members, code generation grows faster than that, and a call's
+// stack holds the values that have no room in registers.
+constexpr std::size_t largest_cluster = 96;
+constexpr std::size_t most_views = 640;
 // Work of one element that may be done again for every reader instead of being stored.
 constexpr int cheap = 1;
 // The whole-array normalisations of this many elements run as one serial kernel.
@@ -91,6 +92,10 @@ class Fuser {
       for (const auto& [cluster, demand] : computed_[v]) {
         result_.clusters[static_cast<std::size_t>(cluster)].members.push_back(v);
       }
+    }
+    // Found from the results on, stored from the operands on: a value is at hand when it is made.
+    for (Cluster& cluster : result_.clusters) {
+      if (takes_members(cluster)) std::reverse(cluster.roots.begin(), cluster.roots.end());
     }
     sort_clusters();
     return std::move(result_);

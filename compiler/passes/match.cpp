@@ -29,11 +29,11 @@ Vertex add_repeated(Graph& graph, Vertex scalar, Dims dims, SourceLine line) {
 }
 
 bool is_elementwise(const OpRecord& op) {
-  static const std::unordered_set<const OpRecord*> ops = [] {
-    std::unordered_set<const OpRecord*> result;
+  static const auto& ops = *[] {
+    auto* result = new std::unordered_set<const OpRecord*>;  // never destroyed
     for (const Family family :
          {unary_family(), elementary_family(), binary_family(), compare_family()}) {
-      result.insert(family.begin(), family.end());
+      result->insert(family.begin(), family.end());
     }
     return result;
   }();

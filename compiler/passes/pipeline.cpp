@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "compiler/default_float_environment.h"
 #include "compiler/dump.h"
 #include "compiler/passes/passes.h"
 
@@ -43,6 +44,7 @@ constexpr bool debug_build = true;
 #endif
 
 void run(Graph& graph, const char* title, bool before_gradient) {
+  const DefaultFloatEnvironment rounding;  // constants are folded
   const bool times = std::getenv("KROTON_TIME") != nullptr;
   if (dumps("input")) std::fprintf(stderr, "%sinput\n%s", title, to_string(graph).c_str());
   for (const Pass& pass : passes) {

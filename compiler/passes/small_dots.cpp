@@ -33,7 +33,7 @@ std::optional<Vertex> reduce_small_dot(Graph& graph, Vertex v) {
 }  // namespace
 
 bool reduce_small_dots(Graph& graph) {
-  static const std::vector<Rule> rules = {{"dot", reduce_small_dot}};
+  static const auto& rules = *new std::vector<Rule>{{"dot", reduce_small_dot}};  // never destroyed
   return rewrite(graph, "small_dots", rules);
 }
 

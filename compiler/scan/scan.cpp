@@ -6,6 +6,7 @@
 
 #include "compiler/autodiff/branch_paths.h"
 #include "compiler/autodiff/sweep.h"
+#include "compiler/deep_stack.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -513,7 +514,7 @@ LoopView::LoopView(const Attributes& of)
       attributes(of) {}
 
 std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted) {
-  return LoopMaker(loop, wanted).run();
+  return on_deep_stack([&] { return LoopMaker(loop, wanted).run(); });
 }
 
 Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const Dim& count) {

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "runtime/abi.h"
+#include "runtime/float_environment.h"
 
 enum { spin_nanoseconds = 50000, most_threads = 4096 };
 
@@ -30,8 +31,10 @@ struct crew {
   void* env;
   int64_t extent;
   int64_t workers;
-  int32_t* results; /* by worker */
-  atomic_uint loop; /* the number of the last loop */
+  uint64_t float_control;    /* the caller's, see float_environment.h */
+  atomic_ullong float_flags; /* that helpers raised */
+  int32_t* results;          /* by worker */
+  atomic_uint loop;          /* the number of the last loop */
   atomic_llong unfinished;
   atomic_bool leave;
   bool busy; /* a loop is running: only its caller reads and writes this */
@@ -105,7 +108,9 @@ static void* help(void* argument) {
     }
     seen = atomic_load(&c->loop);
     if (atomic_load(&c->leave)) return NULL;
+    kroton_enter_float_environment(c->float_control);
     c->results[me->worker] = run_range(c->body, c->env, c->extent, me->worker, c->workers);
+    atomic_fetch_or(&c->float_flags, kroton_get_float_environment().flags);
     if (atomic_fetch_sub(&c->unfinished, 1) == 1) {
       /* The lock orders this after the caller's look at `unfinished`, or before it. */
       pthread_mutex_lock(&c->mutex);
@@ -141,6 +146,8 @@ static int32_t parallel_for(kroton_context* context, kroton_body body, void* env
   c->env = env;
   c->extent = extent;
   c->workers = workers;
+  c->float_control = kroton_get_float_environment().control;
+  atomic_store(&c->float_flags, 0);
   atomic_store(&c->unfinished, workers - 1);
   announce(c);
   c->results[0] = run_range(body, env, extent, 0, workers);
@@ -149,6 +156,7 @@ static int32_t parallel_for(kroton_context* context, kroton_body body, void* env
     while (atomic_load(&c->unfinished) != 0) pthread_cond_wait(&c->finished, &c->mutex);
     pthread_mutex_unlock(&c->mutex);
   }
+  kroton_add_float_flags(atomic_load(&c->float_flags));
   for (int64_t w = 0; w < workers && first == 0; ++w) first = c->results[w];
   c->busy = false;
   return first;
@@ -161,9 +169,12 @@ static int64_t processors(void) {
 
 /* Returns 0 or the reason. */
 static int start(crew* c) {
-  /* The program's signals are for the program's threads. */
+  /* The program's signals are for the program's threads, but those that a thread's own code causes:
+     with them blocked, no handler would hear of a trap. */
+  const int own[] = {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
   sigset_t all, before;
   sigfillset(&all);
+  for (size_t k = 0; k < sizeof own / sizeof own[0]; ++k) sigdelset(&all, own[k]);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int reason = 0;
   while (reason == 0 && c->started < c->context.workers - 1) {

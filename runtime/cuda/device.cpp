@@ -94,7 +94,7 @@ struct NamedFunction {
 };
 
 // Opened by open_device only, and never closed: the context must outlast everything made in it.
-class CudaDevice : public Device {
+class CudaDevice final : public Device {
  public:
   CudaDevice(int number, CUdevice device) : name_("cuda:" + std::to_string(number)) {
     char text[256] = {};

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "runtime/abi.h"
+#include "runtime/float_environment.h"
 #include "tests/aot/aot_tools.h"
 
 using namespace aot_tools;
@@ -80,6 +81,34 @@ TEST_CASE("threads: a loop inside a loop of an ahead-of-time context") {
   CHECK(context->parallel_for(context.get(), outer, &both, 17) == 0);
   CHECK(both.sum == 170);
 }
+
+#if defined(__x86_64__)
+TEST_CASE("threads: helpers of an ahead-of-time context compute in their caller's environment") {
+  struct Seen {
+    std::uint64_t wanted;
+    std::atomic<int> same{0};
+  };
+  const kroton_float_environment before = kroton_get_float_environment();
+  const Context context = make_context(3);  // its helpers begin with the environment of now
+  for (const std::uint64_t mode : {0x8000, 0x2000, 0x4000, 0}) {
+    kroton_set_float_environment({before.control | mode, 0});
+    Seen seen{before.control | mode, {}};
+    const auto body = [](void* env, std::int64_t worker, std::int64_t, std::int64_t) {
+      auto& s = *static_cast<Seen*>(env);
+      const kroton_float_environment now = kroton_get_float_environment();
+      if (now.control == s.wanted && now.flags == 0) ++s.same;
+      if (worker == 2) kroton_add_float_flags(0x08);  // overflow
+      return std::int32_t{0};
+    };
+    context->parallel_for(context.get(), body, &seen, 3);
+    const kroton_float_environment after = kroton_get_float_environment();
+    kroton_set_float_environment(before);
+    CHECK(seen.same == 3);
+    CHECK(after.control == seen.wanted);
+    CHECK(after.flags == 0x08);
+  }
+}
+#endif
 
 TEST_CASE("threads: contexts of ahead-of-time functions refuse impossible numbers") {
   CHECK(kroton_context_create(-1) == nullptr);

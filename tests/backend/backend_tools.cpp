@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <unordered_map>
 
@@ -17,12 +18,21 @@ using kroton::Tensor;
 
 namespace backend_test {
 
-std::vector<Array> compiled(const Problem& problem, const kroton::Target& target) {
+std::vector<Array> compiled(const Problem& problem, const kroton::Target& target,
+                            std::string* flags) {
   const auto f =
       kroton::function(problem.inputs, problem.outputs,
                        {.target = target, .on_unused_input = kroton::UnusedInput::ignore});
   const std::vector<kroton::Argument> arguments(problem.values.begin(), problem.values.end());
-  return f.call(arguments);
+  std::feclearexcept(FE_ALL_EXCEPT);
+  std::vector<Array> results = f.call(arguments);
+  const int raised = std::fetestexcept(FE_ALL_EXCEPT);
+  if (flags != nullptr) {
+    if ((raised & FE_DIVBYZERO) != 0) *flags += " division by zero";
+    if ((raised & FE_INVALID) != 0) *flags += " invalid";
+    if ((raised & FE_OVERFLOW) != 0) *flags += " overflow";
+  }
+  return results;
 }
 
 std::vector<ReferenceValue> expected(const Problem& problem) {

@@ -23,8 +23,10 @@ struct Tolerance {
   double magnitude = 0;  // of the intermediate results
 };
 
+// With `flags`, which floating-point flags the call raised, of division by zero, invalid, overflow.
 std::vector<kroton::Array> compiled(const Problem& problem,
-                                    const kroton::Target& target = kroton::cpu());
+                                    const kroton::Target& target = kroton::cpu(),
+                                    std::string* flags = nullptr);
 std::vector<kroton::ReferenceValue> expected(const Problem& problem);
 // The value of one expression by the reference interpreter.
 kroton::ReferenceValue expected(

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <kroton/grad.h>
 
+#include <cmath>
+
 #include "compiler/ops/samples.h"
 
 using namespace op_test;  // NOLINT: tests
@@ -27,8 +29,12 @@ std::string run(std::span<const Trial> trials, const Target& target) {
     problem.outputs.insert(problem.outputs.end(), trial.outputs.begin(), trial.outputs.end());
   }
   const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = compiled(problem, target);
-  std::string failures;
+  std::string flags, failures;
+  const std::vector<Array> have = compiled(problem, target, &flags);
+  if (!flags.empty() && target.kind == Target::Kind::cpu &&
+      std::all_of(trials.begin(), trials.end(), is_finite)) {
+    failures += "raised:" + flags + (trials.size() == 1 ? ": " + trials[0].name : "") + "\n";
+  }
   std::size_t next = 0;
   for (const Trial& trial : trials) {
     for (const Tensor& output : trial.outputs) {
@@ -39,6 +45,25 @@ std::string run(std::span<const Trial> trials, const Target& target) {
     }
   }
   return failures;
+}
+
+// As one function; if that fails, one by one.
+void check_together(const std::vector<Trial>& trials, const Target& target) {
+  std::string failures;
+  try {
+    failures = run(trials, target);
+  } catch (const Error& error) {
+    failures = error.what();
+  }
+  CHECK(failures == "");
+  if (failures.empty()) return;
+  for (const Trial& trial : trials) {
+    try {
+      CHECK(run(std::span(&trial, 1), target) == "");
+    } catch (const Error& error) {
+      FAIL_CHECK(trial.name << ": " << error.what() << "\n" << describe(trial.outputs));
+    }
+  }
 }
 
 std::vector<Tensor> floating(const std::vector<Tensor>& tensors) {
@@ -89,20 +114,23 @@ std::vector<Trial> gradient_trials(const OpRecord& op, bool free_sizes) {
   return trials;
 }
 
-void check_trials(const std::vector<Trial>& trials, const Target& target) {
-  if (trials.empty()) return;
-  try {
-    CHECK(run(trials, target) == "");
-    return;
-  } catch (const Error& error) {
-    FAIL_CHECK(error.what());
+bool is_finite(const Trial& trial) {
+  const auto finite = [](const ReferenceValue& value) {
+    return std::all_of(value.data.begin(), value.data.end(),
+                       [](double x) { return std::isfinite(x) && std::abs(x) < 1e30; });
+  };
+  for (const auto& [input, value] : trial.sample.bindings) {
+    if (!finite(value)) return false;
   }
-  for (const Trial& trial : trials) {
-    try {
-      CHECK(run(std::span(&trial, 1), target) == "");
-    } catch (const Error& error) {
-      FAIL_CHECK(trial.name << ": " << error.what() << "\n" << describe(trial.outputs));
-    }
+  const std::vector<ReferenceValue> values = evaluate(trial.outputs, trial.sample.bindings);
+  return std::all_of(values.begin(), values.end(), finite);
+}
+
+void check_trials(const std::vector<Trial>& trials, const Target& target) {
+  std::vector<Trial> fine, others;
+  for (const Trial& trial : trials) (is_finite(trial) ? fine : others).push_back(trial);
+  for (const std::vector<Trial>* some : {&fine, &others}) {
+    if (!some->empty()) check_together(*some, target);
   }
 }
 

@@ -18,8 +18,12 @@ std::vector<Trial> value_trials(const kroton::OpRecord& op, bool free_sizes);
 // The gradients of all its samples that have one.
 std::vector<Trial> gradient_trials(const kroton::OpRecord& op, bool free_sizes);
 
-// Checks that every output of every trial agrees with the reference interpreter. Compiles all as
-// one function, which is quicker than one for each; where that throws, one for each, to tell which.
+// Whether its inputs and outputs are, and far from the largest numbers.
+bool is_finite(const Trial& trial);
+
+// Checks that every output of every trial agrees with the reference interpreter, and on a CPU that
+// finite trials raise no floating-point flag but inexact and underflow. Compiles many as one
+// function, which is quicker than one for each; where that throws, one for each, to tell which.
 void check_trials(const std::vector<Trial>& trials, const kroton::Target& target = kroton::cpu());
 
 }  // namespace backend_test

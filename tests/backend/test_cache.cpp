@@ -12,6 +12,7 @@
 #include "compiler/ir/graph.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
+#include "runtime/cache.h"
 #include "tests/cache_tools.h"
 
 namespace kt = kroton;
@@ -95,6 +96,47 @@ TEST_CASE("cache: a damaged entry is compiled anew") {
   CHECK(first.step().item<float>() == second.step().item<float>());
   Model third;
   CHECK(kt::compilation_count() == before + 1);
+}
+
+TEST_CASE("cache: an object that is damaged under a right checksum is compiled anew") {
+  const Directory directory;
+  const Setting here("KROTON_CACHE", directory.path());
+  Model first;
+  const std::filesystem::path entry = directory.entries().at(0);
+  kt::Digest key{};
+  for (std::size_t k = 0; k < key.size(); ++k) {
+    key[k] = static_cast<std::uint8_t>(
+        std::stoi(entry.filename().string().substr(2 * k, 2), nullptr, 16));
+  }
+  const kt::Cache cache(directory.path(), 1 << 20);
+  const std::string object = cache.load(key).value();
+  std::string other_symbols = object;
+  for (std::size_t at = 0; (at = other_symbols.find("kroton_entry", at)) != std::string::npos;) {
+    other_symbols[at] = 'x';
+  }
+  for (const std::string& damaged :
+       {std::string(), std::string("no object"), object.substr(0, 64),
+        object.substr(0, object.size() / 2), std::string(object.size(), '\0'), other_symbols}) {
+    REQUIRE(cache.store(key, damaged));
+    const std::int64_t before = kt::compilation_count();
+    Model again;
+    CHECK(kt::compilation_count() == before + 1);
+    Model reference;
+    CHECK(kt::compilation_count() == before + 1);  // the fresh object has replaced the other
+    CHECK(again.step().item<float>() == reference.step().item<float>());
+  }
+}
+
+TEST_CASE("cache: a directory that others may write to costs a compilation, no error") {
+  const Directory directory;
+  const Setting here("KROTON_CACHE", directory.path());
+  Model first;
+  REQUIRE(directory.entries().size() == 1);
+  std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
+  const std::int64_t before = kt::compilation_count();
+  Model second;
+  CHECK(kt::compilation_count() == before + 1);
+  CHECK(first.step().item<float>() == second.step().item<float>());
 }
 
 TEST_CASE("cache: a directory that cannot be used is an IoError when a function is compiled") {

@@ -4,6 +4,7 @@
 #include <kroton/kroton.h>
 
 #include <array>
+#include <functional>
 #include <sstream>
 
 #include "tests/backend/backend_tools.h"
@@ -128,6 +129,40 @@ TEST_CASE("cuda: printed values come back from the device") {
   kt::set_print_stream(before);
   CHECK(shown.str() == "twice f32 (3,)\n[2. 4. 8.]\ntwice f32 (1,)\n[0.]\n");
   CHECK(kt::array_equal(y, kt::Array::from({3.F, 5.F, 9.F})));
+}
+
+TEST_CASE("cuda: a function that the stream of its own print calls is an error") {
+  const TestCuda cuda;
+  const auto x = kt::vector("x");
+  const auto f = kt::function({x}, kt::print(x * 2, "twice") + 1, {.target = kt::cuda()});
+  const auto g = kt::function({x}, x * 3, {.target = kt::cuda()});
+  // A buffer that calls functions for every text.
+  struct Buffer : std::stringbuf {
+    std::function<void()> shown;
+    std::string failure;
+    int sync() override {
+      try {
+        shown();
+      } catch (const kt::DeviceError& error) {
+        failure = error.what();
+      }
+      return 0;
+    }
+  } buffer;
+  float of_another = 0;
+  buffer.shown = [&] {
+    of_another = g(kt::Array::ones({7})).data<float>()[6];
+    f(kt::Array::ones({17}));
+  };
+  std::ostream stream(&buffer);
+  std::ostream& before = kt::set_print_stream(stream);
+  const kt::Array y = f(kt::Array::ones({3}));
+  kt::set_print_stream(before);
+  CHECK(kt::array_equal(y, kt::Array::full({3}, 3.0F)));
+  CHECK(of_another == 3);
+  CHECK(buffer.failure.find("is called by what its own kt::print is written to") !=
+        std::string::npos);
+  CHECK(kt::array_equal(f(kt::Array::ones({1})), kt::Array::full({1}, 3.0F)));
 }
 
 TEST_CASE("cuda: products by the device's library, with what is done to them") {

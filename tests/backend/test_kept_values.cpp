@@ -8,6 +8,7 @@
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/backend/backend_tools.h"
+#include "tests/gpu_emulator/emulated_device.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace backend_test;  // NOLINT: tests
@@ -110,6 +111,22 @@ TEST_CASE("kept values: one vertex at two indices in one function") {
   for (const Tensor& output : outputs) {
     CAPTURE(describe(std::span(&output, 1)));
     check_agrees({{x, ids}, {output, ids(0)}, values});
+  }
+}
+
+TEST_CASE("kept values: on a GPU") {
+  const gpu_emulator::TestCuda cuda;
+  for (const Dim& n : {Dim(20), dim("n")}) {
+    const Tensor x = tensor("x", {n, n}, f64);
+    const Tensor ids = tensor("ids", {n}, i64);
+    std::vector<Tensor> outputs{ids(0)};
+    for (const auto& [name, read] : readers()) {
+      const Tensor e = read(exp(x), ids);
+      outputs.push_back(e / sum(e, 1, true));
+      outputs.push_back(softmax(read(tanh(x), ids), 0));
+    }
+    check_agrees({{x, ids}, outputs, {random_array({20, 20}, f64, 7), ids_of(20)}}, {},
+                 kroton::cuda());
   }
 }
 

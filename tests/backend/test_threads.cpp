@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "runtime/fair_lock.h"
 #include "tests/backend/backend_tools.h"
 
 using namespace kroton;        // NOLINT: tests
@@ -169,4 +170,32 @@ TEST_CASE("threads: errors of calls on several at once") {
   });
   CHECK(errors == 100);
   CHECK(table.get_value().data<float>()[16] == 300);
+}
+
+TEST_CASE("threads: who updates gets in while others read without a pause") {
+  const Shared w = shared(Array::zeros({100}, i64), "w");
+  const Shared v = shared(Array::zeros({3}, i64), "v");
+  const auto read = function({}, {sum(w), sum(v)});
+  const auto update = function({}, {.updates = {{w, w + 1}}});
+  std::atomic<int> overtakings{0}, updated{0};
+  constexpr int updates = 200;
+  on_threads(5, [&](int k) {
+    if (k == 0) {
+      for (int call = 0; call < updates; ++call) {
+        update();
+        ++updated;
+      }
+      return;
+    }
+    // What waits when a call begins has been done when it reads: at least as many updates as were
+    // done before it, and one more if one was waiting.
+    while (updated < updates) {
+      const int done = updated;
+      const bool waits = HeldLocks::waiting_exclusively() > 0;
+      const auto [sum_w, sum_v] = read();
+      if (sum_w.item<std::int64_t>() < 100 * (done + (waits ? 1 : 0))) ++overtakings;
+    }
+  });
+  CHECK(overtakings == 0);
+  CHECK(w.get_value().data<std::int64_t>()[0] == updates);
 }

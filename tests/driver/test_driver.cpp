@@ -6,6 +6,7 @@
 #include <numeric>
 #include <thread>
 
+#include "runtime/device.h"
 #include "tests/driver/process.h"
 
 namespace kt = kroton;
@@ -200,9 +201,14 @@ TEST_CASE("driver: cuBLASLt computes products") {
   const Process process;
   if (process) CHECK(product_is_right(process));
 }
-TEST_CASE("driver: without cuBLASLt kernels compute products") {
+TEST_CASE("driver: without cuBLASLt kernels compute products and the reason is known") {
   const Process process("cublaslt=off");
-  if (process) CHECK(!product_is_right(process));
+  if (!process) return;
+  CHECK(!product_is_right(process));
+  const std::string reason = kt::machine_cuda_device(0)->why_no_products();
+  CAPTURE(reason);
+  CHECK(reason.find("libcublasLt.so.13): cublasLtCreate: CUBLAS_STATUS_NOT_INITIALIZED") !=
+        std::string::npos);
 }
 TEST_CASE("driver: a product that cuBLASLt does not support is computed by a kernel") {
   const Process process("cublaslt=refuses");

@@ -3,14 +3,19 @@
 
 #include <doctest/doctest.h>
 #include <kroton/error.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 
 #include "tests/cache_tools.h"
+#include "tests/left_out.h"
 
 using cache_test::Directory;
 using cache_test::Setting;
@@ -44,6 +49,29 @@ std::string message_of_io_error(const auto& action) {
     return error.what();
   }
   return "no IoError";
+}
+
+unsigned mode_of(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
+}
+
+std::string entry_name(const char* name) { return to_hex(sha256(name)) + ".kroton"; }
+
+// What the action writes to stderr.
+std::string shown_on_stderr(const auto& action) {
+  const Directory directory;
+  const std::string path = directory.path() + "/stderr";
+  std::fflush(stderr);
+  const int before = ::dup(2);
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  ::dup2(::fileno(file), 2);
+  action();
+  std::fflush(stderr);
+  ::dup2(before, 2);
+  ::close(before);
+  std::fclose(file);
+  return contents(path);
 }
 
 }  // namespace
@@ -238,4 +266,198 @@ TEST_CASE("cache: a directory that cannot be used is an error if it was asked fo
   const Setting unset("KROTON_CACHE", std::nullopt);
   const Setting elsewhere("XDG_CACHE_HOME", file);
   CHECK_FALSE(Cache::from_environment().enabled());
+}
+
+TEST_CASE(
+    "cache: the directory is its owner's alone, whatever the umask and however it is written") {
+  for (const mode_t mask : {000, 022, 0777}) {
+    const Directory directory;
+    const std::string slash = directory.path() + "/with/slash///";
+    const std::string plain = directory.path() + "/plain";
+    const mode_t before = ::umask(mask);
+    Cache(slash, mib).store(sha256("one"), "bytes");
+    Cache(plain, mib).store(sha256("one"), "bytes");
+    ::umask(before);
+    CAPTURE(mask);
+    CHECK(mode_of(plain) == 0700);
+    CHECK(mode_of(plain + "/" + entry_name("one")) == 0600);
+    CHECK(Cache(plain, mib).load(sha256("one")) == "bytes");
+    CHECK(Cache(slash, mib).directory() == directory.path() + "/with/slash");
+    CHECK(mode_of(directory.path() + "/with") == 0700);
+    CHECK(mode_of(directory.path() + "/with/slash") == 0700);
+  }
+}
+
+TEST_CASE("cache: a directory that others may write to is not used, and stderr says so once") {
+  const Directory directory;
+  const Setting home("HOME", directory.path());
+  const Setting xdg("XDG_CACHE_HOME", std::nullopt);
+  for (const char* asked : {"/open", "/.cache/kroton/"}) {
+    const std::string path = directory.path() + (asked[1] == 'o' ? "/open" : "/.cache/kroton");
+    REQUIRE(Cache(path, mib).store(sha256("one"), "bytes"));
+    const Setting here("KROTON_CACHE", asked[1] == 'o' ? directory.path() + asked : "");
+    int enabled = 0;
+    for (const mode_t mode : {0770, 0702, 0777}) {
+      REQUIRE(::chmod(path.c_str(), mode) == 0);
+      const std::string shown = shown_on_stderr([&] {
+        for (int k = 0; k < 3; ++k) enabled += Cache::from_environment().enabled() ? 1 : 0;
+      });
+      char digits[8];
+      std::snprintf(digits, sizeof digits, "%04o", static_cast<unsigned>(mode));
+      CHECK(shown == "kroton: the cache " + path +
+                         " is not used: other users may write to it (its mode is " + digits +
+                         ")\n");
+    }
+    CHECK(enabled == 0);
+    CHECK(message_of_io_error([&] { Cache(path, mib); }).find("is not used") != std::string::npos);
+    REQUIRE(::chmod(path.c_str(), 0755) == 0);  // others may read
+    CHECK(Cache::from_environment().load(sha256("one")) == "bytes");
+  }
+}
+
+TEST_CASE("cache: an entry that others may write to is not used but replaced") {
+  const Directory directory;
+  const Cache cache(directory.path(), mib);
+  REQUIRE(cache.store(sha256("one"), "bytes"));
+  const std::string path = directory.path() + "/" + entry_name("one");
+  REQUIRE(::chmod(path.c_str(), 0620) == 0);
+  const std::string shown =
+      shown_on_stderr([&] { CHECK(cache.load(sha256("one")) == std::nullopt); });
+  CHECK(shown == "kroton: the entry " + path +
+                     " of the cache is not used: other users may write to it (its mode is 0620)\n");
+  CHECK_FALSE(fs::exists(path));
+  REQUIRE(cache.store(sha256("one"), "new"));
+  CHECK(cache.load(sha256("one")) == "new");
+}
+
+TEST_CASE("cache: what another user owns is not used") {
+  if (::geteuid() != 0) {
+    leave_out("cache: what another user owns is not used", "only root can give files away");
+    return;
+  }
+  const Directory directory;
+  const std::string path = directory.path() + "/cache";
+  const Cache cache(path, mib);
+  REQUIRE(cache.store(sha256("one"), "bytes"));
+  const std::string entry = path + "/" + entry_name("one");
+  REQUIRE(::chown(entry.c_str(), 1234, 1234) == 0);
+  const std::string shown =
+      shown_on_stderr([&] { CHECK(cache.load(sha256("one")) == std::nullopt); });
+  CHECK(shown == "kroton: the entry " + entry +
+                     " of the cache is not used: it belongs to another user (user 1234, this "
+                     "process is user 0)\n");
+  REQUIRE(::chown(path.c_str(), 1234, 1234) == 0);
+  const Setting here("KROTON_CACHE", path);
+  CHECK(shown_on_stderr([] { CHECK_FALSE(Cache::from_environment().enabled()); }) ==
+        "kroton: the cache " + path +
+            " is not used: it belongs to another user (user 1234, this process is user 0)\n");
+}
+
+TEST_CASE("cache: what is no file in the place of an entry is no entry") {
+  const Directory directory;
+  const Cache cache(directory.path(), mib);
+  const std::string path = directory.path() + "/" + entry_name("one");
+  REQUIRE(cache.store(sha256("one"), "bytes"));
+  const std::string elsewhere = directory.path() + "/elsewhere";
+  fs::rename(path, elsewhere);
+  ::alarm(60);  // a pipe that is opened in vain waits for ever
+  for (const char* kind : {"pipe", "link", "broken link", "directory"}) {
+    CAPTURE(kind);
+    const std::string what = kind;
+    if (what == "pipe") REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    if (what == "link") fs::create_symlink(elsewhere, path);
+    if (what == "broken link") fs::create_symlink(directory.path() + "/nowhere", path);
+    if (what == "directory") fs::create_directory(path);
+    CHECK(cache.load(sha256("one")) == std::nullopt);
+    CHECK(cache.store(sha256("one"), "new") == (what != "directory"));
+    CHECK(cache.load(sha256("one")).has_value() == (what != "directory"));
+    fs::remove(path);
+  }
+  CHECK(directory.files("writing-", "").empty());
+  // Nor is what is no file a ledger.
+  REQUIRE(::mkfifo((directory.path() + "/ledger").c_str(), 0600) == 0);
+  CHECK(cache.store(sha256("one"), "new"));
+  ::alarm(0);
+}
+
+TEST_CASE("cache: a forged size is damage, not an allocation") {
+  const Directory directory;
+  const Digest key = sha256("one");
+  const std::string path = directory.path() + "/" + entry_name("one");
+  for (const std::uint64_t size : {std::uint64_t{8} << 40, std::uint64_t{1} << 62,
+                                   ~std::uint64_t{0}, ~std::uint64_t{0} - 79}) {
+    const Cache cache(directory.path(), mib);
+    REQUIRE(cache.store(key, "bytes"));
+    std::string whole = contents(path);
+    std::memcpy(whole.data() + 8, &size, sizeof size);
+    overwrite(path, whole);
+    std::error_code ignored;
+    fs::resize_file(path, size + 80, ignored);  // sparse, where the system makes such files
+    CHECK(cache.load(key) == std::nullopt);
+    CHECK_FALSE(fs::exists(path));
+  }
+  // More than the limit is never read.
+  REQUIRE(Cache(directory.path(), mib).store(key, std::string(2000, 'x')));
+  CHECK(Cache(directory.path(), 1000).load(key) == std::nullopt);
+  CHECK_FALSE(fs::exists(path));
+}
+
+TEST_CASE("cache: a limit on the size of files does not end the process") {
+  const Directory directory;
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    struct rlimit limit {
+      1000, RLIM_INFINITY
+    };
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const Cache cache(directory.path(), mib);
+    if (cache.store(sha256("large"), std::string(5000, 'x'))) ::_exit(1);
+    if (cache.load(sha256("large"))) ::_exit(2);
+    // With the ledger of many entries at the limit too.
+    for (int k = 0; k < 200; ++k) {
+      if (!cache.store(sha256(std::to_string(k)), "small")) ::_exit(3);
+    }
+    ::_exit(0);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(directory.entries().size() == 200);
+}
+
+TEST_CASE("cache: a store does not look through a large directory, and the limit holds") {
+  const Directory directory;
+  const std::string bytes(920, 'x');  // 1000 with the header
+  const Cache cache(directory.path(), 500 * 1000);
+  const auto key = [](int k) { return sha256(std::to_string(k)); };
+  for (int k = 0; k < 400; ++k) REQUIRE(cache.store(key(k), bytes));
+  CHECK(directory.entries().size() == 400);
+  // Entries appear that no store made: a store that looked would see them.
+  const std::string path = directory.path() + "/" + to_hex(key(0)) + ".kroton";
+  for (int k = 0; k < 200; ++k) {
+    fs::copy_file(path,
+                  directory.path() + "/" + to_hex(sha256("copy" + std::to_string(k))) + ".kroton");
+  }
+  REQUIRE(cache.store(key(400), bytes));
+  CHECK(directory.entries().size() == 601);
+  // When the stores alone would reach the limit, one looks; and it does not come to stay there.
+  for (int k = 401; k < 501; ++k) REQUIRE(cache.store(key(k), bytes));
+  CHECK(directory.entries().size() <= 500);
+  CHECK(directory.entries().size() >= 450);
+  CHECK(cache.load(key(500)) == bytes);
+  // A ledger that is damaged is done without.
+  for (const std::string& text :
+       {std::string(), std::string("12345"), std::string(8, '\xff'), std::string(100000, '\0')}) {
+    overwrite(directory.path() + "/ledger", text);
+    CHECK(cache.store(key(500), bytes));
+    CHECK(directory.entries().size() <= 500);
+    CHECK(fs::file_size(directory.path() + "/ledger") <= 16);
+  }
+  // Below the limit again, and few: no ledger.
+  const Cache small(directory.path(), 10 * 1000);
+  REQUIRE(small.store(key(1), bytes));
+  CHECK(directory.entries().size() <= 10);
+  CHECK_FALSE(fs::exists(directory.path() + "/ledger"));
 }

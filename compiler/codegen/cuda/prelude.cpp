@@ -64,9 +64,12 @@ __device__ inline double kt_mul(double a, double b) { return a * b; }
 #define KT_ORDERED(T)                                                                      \
   __device__ inline T kt_min(T a, T b) { return a != a || a < b ? a : b; }                 \
   __device__ inline T kt_max(T a, T b) { return a != a || a > b ? a : b; }
-#define KT_REAL(T, kt_rounded_down)                                                        \
-  __device__ inline T kt_mod(T a, T b) { return a - kt_rounded_down(a / b) * b; }          \
-  __device__ inline T kt_floor_div(T a, T b) { return kt_rounded_down(a / b); }            \
+#define KT_REAL(T, kt_fmod, kt_copysign)                                                   \
+  __device__ inline T kt_mod(T a, T b) {                                                   \
+    const T rest = kt_fmod(a, b);                                                          \
+    if (rest == 0) return kt_copysign((T)0, b);                                            \
+    return (rest < 0) != (b < 0) ? rest + b : rest;                                        \
+  }                                                                                        \
   __device__ inline int kt_i32(T a) {                                                      \
     if (a != a) return 0;                                                                  \
     if (a >= (T)2147483648.0) return 2147483647;                                           \
@@ -83,8 +86,8 @@ KT_ORDERED(int)
 KT_ORDERED(long long)
 KT_ORDERED(float)
 KT_ORDERED(double)
-KT_REAL(float, floorf)
-KT_REAL(double, floor)
+KT_REAL(float, fmodf, copysignf)
+KT_REAL(double, fmod, copysign)
 __device__ inline int kt_shl(int a, int n) { return (int)((unsigned)a << n); }
 __device__ inline int kt_lshr(int a, int n) { return (int)((unsigned)a >> n); }
 __device__ inline long long kt_shl(long long a, long long n) {

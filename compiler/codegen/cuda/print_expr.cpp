@@ -283,6 +283,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::bitcast:
       return conversion(e, outer);
     case Op::check_index:
+    case Op::check:
       break;
   }
   throw InternalError("kernel " + kernel_.name + ": " + std::string(loop::name_of(e->op)) +
@@ -358,7 +359,7 @@ void KernelPrinter::bind(const std::vector<std::pair<Expr, Place>>& roots) {
     for (const Expr& arg : e->args) depth = std::max(depth, depths[arg.get()]);
     const bool small = is_plain(e) && depth < 2;
     depth = e->args.empty() ? 0 : depth + 1;
-    const bool is_check = e->op == Op::check_index;
+    const bool is_check = loop::may_fail(e->op);
     const bool named =
         is_check || depth > inline_depth || (uses[e.get()] > 1 && depth > 0 && !small);
     depths[e.get()] = named ? 0 : depth;
@@ -376,14 +377,25 @@ void KernelPrinter::bind(const std::vector<std::pair<Expr, Place>>& roots) {
 }
 
 void KernelPrinter::print_check(const Expr& e, const std::string& name) {
+  const auto fail_if = [&](const std::string& condition, const std::string& index,
+                           const std::string& size) {
+    open("if (" + condition + ") {");
+    line("kt_fail(error, " + std::to_string(e->integer) + ", " + index + ", " + size + ");");
+    line(failed_.empty() ? "return;" : "goto " + failed_ + ";");
+    uses_label_ = uses_label_ || !failed_.empty();
+    close();
+  };
+  if (e->op == Op::check) {
+    fail_if("!" + text(e->args[1], Place::value, atom), text(e->args[2], Place::value),
+            text(e->args[3], Place::value));
+    line("const " + std::string(cuda_type(e->dtype)) + " " + name + " = " +
+         text(e->args[0], Place::value) + ";");
+    return;
+  }
   const std::string index = distinct(name + "_given");
   const std::string size = text(e->args[1], Place::index, prefix);
   line("const long long " + index + " = " + text(e->args[0], Place::value) + ";");
-  open("if (" + index + " < -" + size + " || " + index + " >= " + size + ") {");
-  line("kt_fail(error, " + std::to_string(e->integer) + ", " + index + ", " + size + ");");
-  line(failed_.empty() ? "return;" : "goto " + failed_ + ";");
-  uses_label_ = uses_label_ || !failed_.empty();
-  close();
+  fail_if(index + " < -" + size + " || " + index + " >= " + size, index, size);
   line("const long long " + name + " = " + index + " < 0 ? " + index + " + " + size + " : " +
        index + ";");
 }

@@ -383,8 +383,8 @@ CudaKernel KernelPrinter::run(std::string& source) {
   std::vector<Expr> nodes;
   loop::visit_expressions(kernel_.body,
                           [&](const Expr& e) { loop::append_post_order(e, seen, nodes); });
-  has_checks_ = std::any_of(nodes.begin(), nodes.end(),
-                            [](const Expr& e) { return e->op == Op::check_index; });
+  has_checks_ =
+      std::any_of(nodes.begin(), nodes.end(), [](const Expr& e) { return loop::may_fail(e->op); });
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
     has_barriers_ = has_barriers_ || std::holds_alternative<loop::Barrier>(s);
     if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {

@@ -55,30 +55,27 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
       loaded.buffers.push_back(position_of(buffer));
     }
   }
-  int number = 0;
-  const int first_state = static_cast<int>(program_.inputs.size());
   for_each_kernel(program_.steps, [&](const loop::Kernel& kernel) {
-    if (how_.products && kernel.product) {
-      const loop::Product& p = *kernel.product;
-      kernels_[static_cast<std::size_t>(number)].product = {&p,
-                                                            position_of(p.a.buffer),
-                                                            position_of(p.b.buffer),
-                                                            position_of(p.result.buffer),
-                                                            p.c ? position_of(p.c) : -1,
-                                                            p.bias ? position_of(p.bias) : -1};
-    }
-    kernels_[static_cast<std::size_t>(number)].updates =
-        std::any_of(kernel.outputs.begin(), kernel.outputs.end(), [&](const auto& buffer) {
-          const Placement& place = buffers_[static_cast<std::size_t>(position_of(buffer))].place;
-          return place.kind == Placement::Kind::argument && place.argument >= first_state &&
-                 place.argument < first_state + static_cast<int>(program_.states.size());
-        });
-    kernel_numbers_[&kernel] = number++;
+    const int number = static_cast<int>(kernel_numbers_.size());
+    kernel_numbers_[&kernel] = number;
   });
   if (kernels_.size() != kernel_numbers_.size()) {
     throw InternalError("cuda: " + program_.name + " has " +
                         std::to_string(kernel_numbers_.size()) + " kernels, " +
                         std::to_string(kernels_.size()) + " are emitted");
+  }
+  for (const auto& [kernel, number] : kernel_numbers_) {
+    LoadedKernel& loaded = kernels_[static_cast<std::size_t>(number)];
+    loaded.updates = std::any_of(kernel->outputs.begin(), kernel->outputs.end(),
+                                 [&](const auto& buffer) { return is_state(buffer); });
+    if (!how_.products || !kernel->product) continue;
+    const loop::Product& p = *kernel->product;
+    loaded.product = {&p,
+                      position_of(p.a.buffer),
+                      position_of(p.b.buffer),
+                      position_of(p.result.buffer),
+                      p.c ? position_of(p.c) : -1,
+                      p.bias ? position_of(p.bias) : -1};
   }
   place_buffers(program_.steps);
   if (how.products && !how_.products && dumps("cuda")) {
@@ -102,6 +99,16 @@ int DeviceProgram::position_of(const loop::BufferRef& buffer) {
     buffers_[static_cast<std::size_t>(position)].of = of;
   }
   return position;
+}
+
+// Whether the buffer is a shared variable, or a part of one.
+bool DeviceProgram::is_state(const loop::BufferRef& buffer) {
+  const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(position_of(buffer))];
+  const Placement& place =
+      placed.of < 0 ? placed.place : buffers_[static_cast<std::size_t>(placed.of)].place;
+  const auto first = static_cast<int>(program_.inputs.size());
+  return place.kind == Placement::Kind::argument && place.argument >= first &&
+         place.argument < first + static_cast<int>(program_.states.size());
 }
 
 // What steps other than kernels read.
@@ -306,9 +313,10 @@ void DeviceProgram::show(const Print& print) {
   device_->download(data.data(), address_of(placed), placed.bytes);
   std::vector<std::int64_t> shape;
   for (const Dim& dim : print.type.shape) shape.push_back(evaluate(dim));
-  kroton_context context{};
+  CallContext context{};
   kroton_print_value(&context, print.message.c_str(), static_cast<std::int32_t>(print.type.dtype),
                      static_cast<std::int32_t>(shape.size()), shape.data(), data.data());
+  if (context.failure) std::rethrow_exception(context.failure);
 }
 
 void DeviceProgram::run_all() {
@@ -382,6 +390,15 @@ kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
                                 std::span<const std::int64_t> sizes) {
   device_->check_usable();
   const std::lock_guard lock(device_->mutex);
+  if (running_) {
+    throw DeviceError(device_->name() + ": " + program_.name +
+                      " is called by what its own kt::print is written to");
+  }
+  struct Running {
+    bool& flag;
+    ~Running() { flag = false; }
+  } const running{running_};
+  running_ = true;
   device_->begin_call(program_.name);
   bind(inputs, outputs, sizes);
   variables_.clear();

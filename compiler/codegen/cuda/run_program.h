@@ -39,7 +39,8 @@ class DeviceProgram {
   // device; their locks must be held exclusively. Returns the first failed check, code KROTON_OK if
   // none failed; outputs and shared variables are then as before. A DeviceError leaves a variable
   // that was to be updated as it was if its newest value was the host's; if that was the device's,
-  // it is lost, and the variable says so.
+  // it is lost, and the variable says so. DeviceError if called from inside a call, as what a print
+  // is written to may do: the device's memory of the function is in use.
   kroton_error run(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
                    std::span<const std::int64_t> sizes);
 
@@ -68,6 +69,7 @@ class DeviceProgram {
   };
 
   int position_of(const loop::BufferRef& buffer);
+  bool is_state(const loop::BufferRef& buffer);
   void place_buffers(const std::vector<Step>& steps);
   std::int64_t evaluate(const Dim& dim) const;
   std::int64_t evaluate(const loop::Expr& e) const;
@@ -106,6 +108,7 @@ class DeviceProgram {
   std::map<int, std::int64_t> variables_;              // of the loops around, by id
   std::vector<KernelArgument> launch_arguments_;
 
+  bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started
 
   GraphCache graphs_;

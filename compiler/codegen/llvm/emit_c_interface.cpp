@@ -165,6 +165,7 @@ class InterfaceEmitter {
     }
     CheckedDims dims(b_, variables_, values);
     llvm::Value* bytes = dims.emit(program_.arena_bytes);
+    for (const Dim& count : c_.counts) dims.emit(count);
     for (const auto* list : {&c_.inputs, &c_.outputs}) {
       for (const CInterface::Array& array : *list) {
         dims.emit(element_count_of(array.type) * size_of(array.type.dtype));
@@ -417,7 +418,7 @@ class InterfaceEmitter {
     llvm::Value* code = b_.CreateCall(place_, {function_->getArg(0), memory});
     return_if(b_.CreateICmpNE(code, b_.getInt32(0)), code);
     for (std::size_t k = 0; k < c_.states.size(); ++k) {
-      const Array value = snapshot(*program_.states[k]);
+      const Array value = program_.states[k]->snapshot(program_.name);
       const auto bytes = static_cast<std::uint64_t>(value.nbytes());
       const auto* first = static_cast<const char*>(value.raw());
       const bool zero = std::all_of(first, first + bytes, [](char byte) { return byte == 0; });
@@ -444,12 +445,6 @@ class InterfaceEmitter {
       }
     }
     b_.CreateRet(b_.getInt32(0));
-  }
-
-  static Array snapshot(SharedState& state) {
-    const std::shared_lock<std::shared_mutex> held(state.mutex);
-    state.bring_to_host();
-    return state.value.copy();
   }
 
   llvm::Module& module_;

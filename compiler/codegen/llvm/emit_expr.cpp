@@ -4,7 +4,10 @@
 #include <llvm/IR/PatternMatch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
+#include "compiler/codegen/llvm/emit_remainder.h"
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -16,8 +19,8 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
-// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it stood
-// before may then be in another block.
+// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it
+// stood before may then be in another block.
 class HeldPlace {
  public:
   explicit HeldPlace(llvm::IRBuilder<>& builder)
@@ -156,7 +159,9 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     nature.depth =
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
-  nature.reads_memory = e.op == Op::load || e.op == Op::check_index;
+  nature.reads_memory = e.op == Op::load || loop::may_fail(e.op);
+  nature.may_raise = is_float(e.dtype) && (e.op == Op::div || e.op == Op::floor_div ||
+                                           e.op == Op::mod || e.op == Op::sqrt);
   if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
     nature.mutable_buffers.push_back(e.buffer->id);
   }
@@ -164,12 +169,34 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     const Nature& of_arg = nature_of(*arg);
     nature.depth = std::max(nature.depth, of_arg.depth);
     nature.reads_memory |= of_arg.reads_memory;
+    nature.checks |= of_arg.checks;
+    nature.may_raise |= of_arg.may_raise;
     for (const int id : of_arg.mutable_buffers) {
       auto& all = nature.mutable_buffers;
       if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
     }
   }
+  nature.checks |= loop::may_fail(e.op);
+  // Printed in this order, an argument is held while the ones after it are printed.
+  int before = 0;
+  for (const std::size_t k : printing_order(e, nature.checks)) {
+    nature.held = std::max(nature.held, before++ + nature_of(*e.args[k]).held);
+  }
+  if (e.op != Op::real && e.op != Op::integer) nature.held = std::max(nature.held, 1);
   return natures_[&e] = std::move(nature);
+}
+
+// The arguments that hold most values first: a long chain after what it is combined with would have
+// all of its links' other arguments wait for it, in memory where registers are used up. With checks
+// as they are written, so that the first one that fails is the first one there.
+std::vector<std::size_t> KernelEmitter::printing_order(const ExprNode& e, bool as_written) {
+  std::vector<std::size_t> order(e.args.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (as_written) return order;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return nature_of(*e.args[a]).held > nature_of(*e.args[b]).held;
+  });
+  return order;
 }
 
 int KernelEmitter::innermost_writer(const std::vector<int>& buffers) {
@@ -239,12 +266,12 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   }
   llvm::Instruction* before = nullptr;  // where to print it, if not here
   int open = here;                      // the scopes that are open at that place
-  const bool reads_memory = nature.reads_memory;
+  const bool stays_inside = nature.reads_memory || nature.may_raise;
   for (int k = depth + 1; k <= here; ++k) {
     const Scope& scope = scopes_[static_cast<std::size_t>(k)];
     if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop))
       continue;
-    if (!reads_memory) {
+    if (!stays_inside) {
       before = scope.outside;
       open = k - 1;
       break;
@@ -272,6 +299,13 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
 }
 
 llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {
+  const llvm::APInt* divisor = nullptr;
+  if (op != Op::div && llvm::PatternMatch::match(b, llvm::PatternMatch::m_Power2(divisor)) &&
+      divisor->isStrictlyPositive()) {
+    llvm::Constant* mask = llvm::ConstantInt::get(a->getType(), *divisor - 1);
+    return op == Op::mod ? builder_.CreateAnd(a, mask)
+                         : builder_.CreateAShr(a, divisor->logBase2());
+  }
   // Defined for all operands: x / 0 == 0, x mod 0 == 0, and min / -1 == min (negation wraps).
   llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
   llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);
@@ -310,7 +344,23 @@ llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
   }
   if (is_float(from)) {
     if (is_float(to)) return builder_.CreateFPCast(a, type);
-    return builder_.CreateIntrinsic(llvm::Intrinsic::fptosi_sat, {type, a->getType()}, {a});
+    // Compared first: the conversion of what does not fit raises a flag.
+    const unsigned bits = type->getScalarSizeInBits();
+    llvm::Constant* low =
+        llvm::ConstantFP::get(a->getType(), -std::ldexp(1.0, static_cast<int>(bits) - 1));
+    llvm::Constant* high =
+        llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, static_cast<int>(bits) - 1));
+    llvm::Value* above = builder_.CreateFCmpOGE(a, high);
+    llvm::Value* fits =
+        builder_.CreateAnd(builder_.CreateFCmpOGE(a, low), builder_.CreateFCmpOLT(a, high));
+    llvm::Value* inside =
+        builder_.CreateSelect(fits, a, llvm::Constant::getNullValue(a->getType()));
+    llvm::Value* whole = builder_.CreateFPToSI(inside, type);
+    whole = builder_.CreateSelect(
+        above, llvm::ConstantInt::get(type, llvm::APInt::getSignedMaxValue(bits)), whole);
+    return builder_.CreateSelect(builder_.CreateFCmpOLT(a, low),
+                                 llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(bits)),
+                                 whole);
   }
   return is_float(to) ? builder_.CreateSIToFP(a, type) : builder_.CreateSExtOrTrunc(a, type);
 }
@@ -328,14 +378,10 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::div:
       return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
     case Op::floor_div:
+      return print_integer_division(op, a, b);
+    case Op::mod:
       if (!real) return print_integer_division(op, a, b);
-      return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
-    case Op::mod: {
-      if (!real) return print_integer_division(op, a, b);
-      llvm::Value* floor =
-          builder_.CreateUnaryIntrinsic(llvm::Intrinsic::floor, builder_.CreateFDiv(a, b));
-      return builder_.CreateFSub(a, builder_.CreateFMul(floor, b));
-    }
+      return builder_.CreateCall(remainder_function(module_, a->getType()), {a, b});
     case Op::min:
     case Op::max: {
       const bool minimum = op == Op::min;
@@ -402,16 +448,29 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
     std::int64_t step = 0;
     if (stride && loop::is_integer_constant(stride, step) && step == 1) {
       llvm::Value* pointer = address(e.buffer, print_at_base(index));
-      // What an allocated buffer holds past the last lane is never used, but may be read: a plain
-      // load can become a register.
-      value = lanes_->mask && !is_on_stack(e.buffer)
-                  ? builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask,
-                                              llvm::Constant::getNullValue(type))
-                  : static_cast<llvm::Value*>(
-                        builder_.CreateAlignedLoad(type, pointer, alignment(e.dtype)));
+      if (lanes_->mask && !is_on_stack(e.buffer)) {
+        llvm::Value* idle = llvm::Constant::getNullValue(type);
+        if (lanes_->repeats) {
+          idle = builder_.CreateVectorSplat(
+              static_cast<unsigned>(lanes_->width),
+              builder_.CreateAlignedLoad(element, pointer, alignment(e.dtype)));
+        }
+        value = builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), lanes_->mask, idle);
+      } else {
+        // An allocated buffer has room for a whole vector: a plain load can become a register.
+        value = builder_.CreateAlignedLoad(type, pointer, alignment(e.dtype));
+        if (lanes_->mask && lanes_->repeats) {
+          llvm::Value* first = builder_.CreateExtractElement(value, std::uint64_t{0});
+          value = builder_.CreateSelect(
+              lanes_->mask, value,
+              builder_.CreateVectorSplat(static_cast<unsigned>(lanes_->width), first));
+        } else if (lanes_->mask && e.buffer->space == loop::Space::stack) {
+          value = builder_.CreateSelect(lanes_->mask, value, llvm::Constant::getNullValue(type));
+        }
+      }
     } else {
       llvm::Value* pointers = address(e.buffer, splat(print(index)));
-      llvm::Value* mask = lanes_->mask
+      llvm::Value* mask = lanes_->mask && !lanes_->repeats
                               ? lanes_->mask
                               : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));
       value = builder_.CreateMaskedGather(type, pointers, alignment(e.dtype), mask,
@@ -424,32 +483,55 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   return {value, lanes};
 }
 
-Printed KernelEmitter::print_check(const ExprNode& e, bool at_base) {
-  result_.has_checks = true;
-  llvm::Value* size = print(e.args[1]).value;
-  Printed index = at_base ? Printed{print_at_base(e.args[0]), false} : print(e.args[0]);
-  llvm::Value* i = index.value;
-  llvm::Value* n = index.lanes ? splat({size, false}) : size;
-  llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
-  llvm::Value* wrapped =
-      builder_.CreateSelect(builder_.CreateICmpSLT(i, zero), builder_.CreateAdd(i, n), i);
-  llvm::Value* bad = builder_.CreateICmpUGE(wrapped, n);
-  if (!index.lanes) {
-    return_error(bad, i, size, static_cast<int>(e.integer));
-    return {wrapped, false};
+// Stops the kernel where `bad` holds, in any active lane. The first of them gives the numbers for
+// the message.
+void KernelEmitter::fail_if(const Printed& bad, const Printed& index, const Printed& size,
+                            int site) {
+  if (const auto* known = llvm::dyn_cast<llvm::Constant>(bad.value)) {
+    if (known->isNullValue()) return;
   }
-  if (lanes_->mask) bad = builder_.CreateAnd(bad, lanes_->mask);
-  llvm::Value* any = builder_.CreateOrReduce(bad);
-  // The first bad lane's index, for the message.
+  result_.has_checks = true;
+  if (!bad.lanes) {
+    return_error(bad.value, index.value, size.value, site);
+    return;
+  }
+  llvm::Value* active = lanes_->mask ? builder_.CreateAnd(bad.value, lanes_->mask) : bad.value;
+  llvm::Value* any = builder_.CreateOrReduce(active);
   llvm::Type* bits_type = builder_.getIntNTy(static_cast<unsigned>(lanes_->width));
-  llvm::Value* bits = builder_.CreateBitCast(bad, bits_type);
+  llvm::Value* bits = builder_.CreateBitCast(active, bits_type);
   llvm::Value* lane =
       builder_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, builder_.getFalse());
   lane = builder_.CreateSelect(any, lane, llvm::Constant::getNullValue(bits_type));
-  llvm::Value* which =
-      builder_.CreateExtractElement(i, builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty()));
-  return_error(any, which, size, static_cast<int>(e.integer));
-  return {wrapped, true};
+  lane = builder_.CreateZExtOrTrunc(lane, builder_.getInt64Ty());
+  const auto of_lane = [&](const Printed& p) {
+    return p.lanes ? builder_.CreateExtractElement(p.value, lane) : p.value;
+  };
+  llvm::Value* first_index = of_lane(index);
+  llvm::Value* first_size = of_lane(size);
+  return_error(any, first_index, first_size, site);
+}
+
+Printed KernelEmitter::print_check_index(const ExprNode& e, bool at_base) {
+  const Printed size = print(e.args[1]);
+  const Printed index = at_base ? Printed{print_at_base(e.args[0]), false} : print(e.args[0]);
+  llvm::Value* i = index.value;
+  llvm::Value* n = index.lanes ? splat(size) : size.value;
+  llvm::Value* zero = llvm::Constant::getNullValue(i->getType());
+  llvm::Value* wrapped =
+      builder_.CreateSelect(builder_.CreateICmpSLT(i, zero), builder_.CreateAdd(i, n), i);
+  fail_if({builder_.CreateICmpUGE(wrapped, n), index.lanes}, index, size,
+          static_cast<int>(e.integer));
+  return {wrapped, index.lanes};
+}
+
+Printed KernelEmitter::print_check(const ExprNode& e) {
+  const Printed value = print(e.args[0]);
+  const Printed condition = print(e.args[1]);
+  const Printed index = print(e.args[2]);
+  const Printed size = print(e.args[3]);
+  fail_if({builder_.CreateNot(condition.value), condition.lanes}, index, size,
+          static_cast<int>(e.integer));
+  return value;
 }
 
 Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
@@ -469,9 +551,12 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
         for (int k = 0; k < lanes_->width; ++k) {
           offsets.push_back(builder_.getInt64(static_cast<std::uint64_t>(k)));
         }
-        return {
-            builder_.CreateAdd(splat({lanes_->base, false}), llvm::ConstantVector::get(offsets)),
-            true};
+        llvm::Value* distance = llvm::ConstantVector::get(offsets);
+        if (lanes_->repeats) {
+          distance = builder_.CreateSelect(lanes_->mask, distance,
+                                           llvm::Constant::getNullValue(distance->getType()));
+        }
+        return {builder_.CreateAdd(splat({lanes_->base, false}), distance), true};
       }
       const Scalar& scalar = scalars_.at(e.variable.id);
       return {builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot), scalar.lanes};
@@ -481,16 +566,20 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
     case Op::load:
       return print_load(e, at_base);
     case Op::check_index:
-      return print_check(e, at_base);
+      return print_check_index(e, at_base);
+    case Op::check:
+      if (!at_base) return print_check(e);
+      print_check(e);  // of all lanes
+      return print_memoised(e.args[0], true);
     default:
       break;
   }
   if (e.op == Op::shortcut && depends_on_lane(e)) return print_memoised(e.args[2], at_base);
-  std::vector<Printed> printed;
+  std::vector<Printed> printed(e.args.size());
   bool lanes = false;
-  for (const Expr& arg : e.args) {
-    printed.push_back(print_memoised(arg, at_base));
-    lanes = lanes || printed.back().lanes;
+  for (const std::size_t k : printing_order(e, nature_of(e).checks)) {
+    printed[k] = print_memoised(e.args[k], at_base);
+    lanes = lanes || printed[k].lanes;
   }
   std::vector<llvm::Value*> args;
   for (const Printed& p : printed) args.push_back(lanes ? splat(p) : p.value);

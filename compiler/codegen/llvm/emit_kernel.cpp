@@ -100,11 +100,13 @@ KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
       masks_(masks),
       builder_(module.getContext()) {}
 
-EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
+EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
+                                 const std::vector<loop::Variable>& numbers) {
   llvm::Type* pointer = builder_.getPtrTy();
   llvm::Type* i64 = builder_.getInt64Ty();
   std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
   types.resize(types.size() + buffers.size(), pointer);
+  for (const loop::Variable& number : numbers) types.push_back(llvm_type(context_, number.dtype));
   function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
                                      llvm::Function::InternalLinkage, kernel_.name, module_);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
@@ -119,6 +121,11 @@ EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers) {
     argument->addAttr(
         llvm::Attribute::getWithAlignment(context_, llvm::Align(size_of(buffer->dtype))));
     buffers_[buffer->id] = argument;
+  }
+  for (const loop::Variable& number : numbers) {
+    llvm::Argument* argument = function_->getArg(position++);
+    argument->setName(number.name);
+    loop_variables_[number.id] = {argument, 0};
   }
   for (const loop::BufferRef& b : kernel_.inputs) {
     if (program_.placements.count(b->id) == 0)
@@ -311,14 +318,39 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   builder_.SetInsertPoint(exit);
 }
 
-void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask) {
+void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask,
+                                bool repeats) {
   scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
   const int depth = static_cast<int>(scopes_.size()) - 1;
   bind(loop.variable, base);
-  lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask};
+  lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask, mask != nullptr && repeats};
   print_block(loop.body);
   lanes_.reset();
   scopes_.pop_back();
+}
+
+// The first `rest` of `width` lanes, or all: narrow numbers make narrow comparisons.
+llvm::Value* KernelEmitter::mask_of(int width, llvm::Value* rest) {
+  const auto count = static_cast<unsigned>(width);
+  llvm::Value* active = builder_.CreateTrunc(
+      builder_.CreateBinaryIntrinsic(llvm::Intrinsic::umin, rest, builder_.getInt64(count)),
+      builder_.getInt32Ty());
+  std::vector<llvm::Constant*> numbers;
+  for (unsigned k = 0; k < count; ++k) numbers.push_back(builder_.getInt32(k));
+  return builder_.CreateICmpULT(llvm::ConstantVector::get(numbers),
+                                builder_.CreateVectorSplat(count, active));
+}
+
+// The same for a known number, which LLVM must not know: it would see that nothing needs the idle
+// lanes, and put in them what raises flags. It does not know that a worker's number is not
+// negative.
+llvm::Value* KernelEmitter::opaque_mask(int width, llvm::ConstantInt* rest) {
+  llvm::Value*& mask = opaque_masks_[{width, rest->getSExtValue()}];
+  if (mask != nullptr) return mask;
+  llvm::IRBuilder<>::InsertPointGuard guard(builder_);
+  builder_.SetInsertPoint(function_->getEntryBlock().getTerminator());
+  llvm::Value* zero = builder_.CreateLShr(function_->getArg(2), 63);
+  return mask = mask_of(width, builder_.CreateSub(rest, zero));
 }
 
 void KernelEmitter::print_vector(const loop::For& loop) {
@@ -333,8 +365,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     const loop::Accumulate* plain = nullptr;
     const loop::AccumulateArg* arg = nullptr;
     std::vector<Scalar> copies, positions;
-    // Of floating sums: what they add up in one block, and in the blocks of a group.
-    std::vector<Scalar> parts, groups;
+    std::vector<Scalar> parts;  // of floating sums: what they add up in one block
     Scalar outside, outside_position;
   };
   std::vector<const loop::Stmt*> statements;
@@ -343,6 +374,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   std::vector<Accumulator> accumulators;
   const int depth = static_cast<int>(scopes_.size()) - 1;
   bool in_parts = false;  // whether the body adds to the parts
+  const bool repeats = !is_harmless_on_zeros(loop);
   const auto lane_slot = [&](llvm::Constant* init, const std::string& name) {
     auto* value = llvm::ConstantVector::getSplat(
         llvm::ElementCount::getFixed(static_cast<unsigned>(width)), init);
@@ -379,33 +411,35 @@ void KernelEmitter::print_vector(const loop::For& loop) {
           in_parts && !a.parts.empty() ? a.parts[k] : a.copies[k];
       if (a.arg) scalars_[a.arg->position.id] = a.positions[k];
     }
-    print_lanes(loop, base, mask);
+    print_lanes(loop, base, mask, repeats);
   };
   const auto offset = [&](llvm::Value* base, std::int64_t by) {
     return by == 0 ? base
                    : builder_.CreateAdd(base, builder_.getInt64(static_cast<std::uint64_t>(by)));
   };
-  // The first `rest` lanes, or all: narrow numbers make narrow comparisons.
   const auto tail_mask = [&](llvm::Value* rest) {
-    llvm::Value* most = builder_.getInt64(static_cast<std::uint64_t>(width));
-    llvm::Value* active = builder_.CreateTrunc(
-        builder_.CreateBinaryIntrinsic(llvm::Intrinsic::umin, rest, most), builder_.getInt32Ty());
-    std::vector<llvm::Constant*> numbers;
-    for (std::int64_t k = 0; k < width; ++k) {
-      numbers.push_back(builder_.getInt32(static_cast<std::uint32_t>(k)));
-    }
-    return builder_.CreateICmpULT(llvm::ConstantVector::get(numbers),
-                                  builder_.CreateVectorSplat(static_cast<unsigned>(width), active));
+    auto* known = llvm::dyn_cast<llvm::ConstantInt>(rest);
+    return known != nullptr && repeats ? opaque_mask(loop.width, known) : mask_of(loop.width, rest);
   };
 
   if (loop.unrolled > 0) {
     for (std::int64_t i = 0; i < loop.unrolled; i += width) {
       llvm::Value* base = builder_.getInt64(static_cast<std::uint64_t>(i));
-      const bool whole = constant_extent && i + width <= constant_extent->getSExtValue();
+      const std::int64_t copy = (i / width) % copies;
+      if (constant_extent && i >= constant_extent->getSExtValue()) break;
+      if (constant_extent && i + width <= constant_extent->getSExtValue()) {
+        body(base, copy, nullptr);
+        continue;
+      }
+      llvm::Value* left = builder_.CreateSub(extent, base);
+      if (repeats) {
+        print_rest(left, loop, [&](llvm::Value* rest) { body(base, copy, tail_mask(rest)); });
+        continue;
+      }
       // Lanes are compared as signed numbers: a vector past the extent has none left.
-      llvm::Value* rest = builder_.CreateBinaryIntrinsic(
-          llvm::Intrinsic::smax, builder_.CreateSub(extent, base), builder_.getInt64(0));
-      body(base, (i / width) % copies, whole ? nullptr : tail_mask(rest));
+      llvm::Value* rest =
+          builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, left, builder_.getInt64(0));
+      body(base, copy, tail_mask(rest));
     }
   } else {
     const auto whole = [&](std::int64_t step) {
@@ -422,45 +456,37 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     // Long loops add to parts, see sum_blocks.h; what is left over is short.
     const auto in_blocks = [&](llvm::Value* end, std::int64_t step,
                                const std::function<void(llvm::Value*)>& steps) {
-      std::vector<std::pair<Scalar, Scalar>> to_groups, to_copies;
-      const bool is_short =
-          constant_extent && constant_extent->getSExtValue() <= step * loop::sum_block;
+      const std::int64_t block = step * loop::sum_block;
+      const bool is_long = loop::exceeds(loop.extent, loop::integer(block));
       for (Accumulator& a : accumulators) {
-        if (is_short || !a.plain || !loop::is_float_sum(*a.plain)) continue;
-        for (const Scalar& copy : a.copies) {
-          llvm::Constant* zero = identity(Op::add, a.plain->variable.dtype);
-          a.parts.push_back(lane_slot(zero, a.plain->variable.name));
-          a.groups.push_back(lane_slot(zero, a.plain->variable.name));
-          to_groups.emplace_back(a.parts.back(), a.groups.back());
-          to_copies.emplace_back(a.groups.back(), copy);
+        if (!is_long || !a.plain || !loop::is_float_sum(*a.plain)) continue;
+        for (std::size_t k = 0; k < a.copies.size(); ++k) {
+          a.parts.push_back(
+              lane_slot(identity(Op::add, a.plain->variable.dtype), a.plain->variable.name));
         }
+        in_parts = true;
       }
-      if (to_copies.empty()) return print_counted(loop, builder_.getInt64(0), end, step, steps);
-      const auto level = [&](llvm::Value* begin, llvm::Value* all, std::int64_t block,
-                             const std::vector<std::pair<Scalar, Scalar>>& sums,
-                             const std::function<void(llvm::Value*, llvm::Value*)>& inner) {
-        print_counted(loop, begin, all, block, [&](llvm::Value* i) {
-          for (const auto& [from, to] : sums) {
-            llvm::Type* type = from.slot->getAllocatedType();
-            builder_.CreateStore(llvm::ConstantFP::getNegativeZero(type), from.slot);
-          }
-          inner(i, builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, all, offset(i, block)));
-          for (const auto& [from, to] : sums) {
-            llvm::Type* type = from.slot->getAllocatedType();
-            llvm::Value* sum = builder_.CreateFAdd(builder_.CreateLoad(type, to.slot),
-                                                   builder_.CreateLoad(type, from.slot));
-            builder_.CreateStore(sum, to.slot);
-          }
-        });
+      if (!in_parts) return print_counted(loop, builder_.getInt64(0), end, step, steps);
+      const auto for_each_part = [&](const std::function<void(const Scalar&, const Scalar&)>& f) {
+        for (const Accumulator& a : accumulators) {
+          for (std::size_t k = 0; k < a.parts.size(); ++k) f(a.parts[k], a.copies[k]);
+        }
       };
-      in_parts = true;
-      level(builder_.getInt64(0), end, step * loop::sum_block * loop::sum_block, to_copies,
-            [&](llvm::Value* first, llvm::Value* of_group) {
-              level(first, of_group, step * loop::sum_block, to_groups,
-                    [&](llvm::Value* i, llvm::Value* of_block) {
-                      print_counted(loop, i, of_block, step, steps);
-                    });
-            });
+      print_counted(loop, builder_.getInt64(0), end, block, [&](llvm::Value* i) {
+        for_each_part([&](const Scalar& part, const Scalar&) {
+          llvm::Type* type = part.slot->getAllocatedType();
+          builder_.CreateStore(llvm::ConstantFP::getNegativeZero(type), part.slot);
+        });
+        llvm::Value* until =
+            builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, end, offset(i, block));
+        print_counted(loop, i, until, step, steps);
+        for_each_part([&](const Scalar& part, const Scalar& copy) {
+          llvm::Type* type = part.slot->getAllocatedType();
+          llvm::Value* sum = builder_.CreateFAdd(builder_.CreateLoad(type, copy.slot),
+                                                 builder_.CreateLoad(type, part.slot));
+          builder_.CreateStore(sum, copy.slot);
+        });
+      });
       in_parts = false;
     };
     const auto masked_step = [&](llvm::Value* i) {
@@ -734,7 +760,8 @@ void KernelEmitter::print_accumulate(const loop::Accumulate& accumulate) {
   const Printed value = print(accumulate.value);
   const Scalar& scalar = scalars_.at(accumulate.variable.id);
   llvm::Value* v = scalar.lanes ? splat(value) : value.value;
-  if (lanes_ && lanes_->mask) {
+  // A lane's own scalar may take what an idle one has.
+  if (lanes_ && lanes_->mask && scalar.depth < lanes_->depth) {
     llvm::Value* neutral = llvm::ConstantVector::getSplat(
         llvm::ElementCount::getFixed(static_cast<unsigned>(lanes_->width)),
         identity(accumulate.op, accumulate.variable.dtype));
@@ -782,8 +809,9 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
 }
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
-                          const std::vector<loop::BufferRef>& buffers, bool masks) {
-  return KernelEmitter(module, program, kernel, masks).run(buffers);
+                          const std::vector<loop::BufferRef>& buffers,
+                          const std::vector<loop::Variable>& numbers, bool masks) {
+  return KernelEmitter(module, program, kernel, masks).run(buffers, numbers);
 }
 
 }  // namespace kroton::codegen

@@ -10,7 +10,8 @@
 
 namespace kroton::codegen {
 
-// i32 kernel(ptr sizes, ptr context, i64 worker, i64 begin, i64 end, ptr noalias buffer...).
+// i32 kernel(ptr sizes, ptr context, i64 worker, i64 begin, i64 end, ptr noalias buffer...,
+//            float or double number...).
 // [begin, end) is the part of the parallel loop to run (ignored by kernels without one). Returns 0,
 // or the error code after filling context->error.
 struct EmittedKernel {
@@ -31,10 +32,12 @@ class SizeEmitter {
   llvm::Value* sizes_;
 };
 
-// `buffers`: those of inputs, outputs and scratch, in the order of the parameters. `masks`: the
-// processor's masked loads and stores cost no more than others.
+// `buffers`: those of inputs, outputs and scratch, in the order of the parameters; `numbers`:
+// variables of the kernel that its caller gives a value. `masks`: the processor's masked loads and
+// stores cost no more than others.
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
-                          const std::vector<loop::BufferRef>& buffers, bool masks);
+                          const std::vector<loop::BufferRef>& buffers,
+                          const std::vector<loop::Variable>& numbers, bool masks);
 
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <span>
+#include <unordered_map>
 
 #include "compiler/cache_key.h"
 #include "compiler/codegen/llvm/emit_kernel.h"
+#include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {
@@ -34,6 +37,7 @@ class ProgramEmitter {
   }
 
   std::unique_ptr<llvm::Module> run() {
+    find_forms(program_.steps);
     emit_function(entry_symbol, llvm::Function::ExternalLinkage, program_.steps);
     return std::move(module_);
   }
@@ -126,7 +130,7 @@ class ProgramEmitter {
     builder_.SetInsertPoint(done);
   }
 
-  // Hands a value to the context, if it wants to show any.
+  // Hands a value to the context, if it wants to show any, and ends the call if it wants that.
   void show(const Print& shown) {
     llvm::Type* pointer = builder_.getPtrTy();
     llvm::Type* i32 = builder_.getInt32Ty();
@@ -145,14 +149,15 @@ class ProgramEmitter {
       builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
                            builder_.CreateConstGEP1_64(i64, shape, axis));
     }
-    auto* type = llvm::FunctionType::get(builder_.getVoidTy(),
-                                         {pointer, pointer, i32, i32, pointer, pointer}, false);
-    builder_.CreateCall(type, hook,
-                        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
-                         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
-                         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
-                         buffer_address(shown.value)});
-    builder_.CreateBr(next);
+    auto* type =
+        llvm::FunctionType::get(i32, {pointer, pointer, i32, i32, pointer, pointer}, false);
+    llvm::Value* status = builder_.CreateCall(
+        type, hook,
+        {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
+         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+         builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
+         buffer_address(shown.value)});
+    builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), failed_, next);
     builder_.SetInsertPoint(next);
   }
 
@@ -211,12 +216,61 @@ class ProgramEmitter {
     return global;
   }
 
+  // One function for all kernels of a form.
+  struct SharedKernel {
+    EmittedKernel emitted;
+    std::vector<loop::Expr> constants;  // of the first kernel
+    std::set<std::size_t> differing;    // the constants that are not the same in all of them
+  };
+
+  void find_forms(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        const KernelForm& form = forms_[kernel] = form_of(program_, *kernel);
+        const auto [known, is_new] =
+            shared_.try_emplace(form.digest, SharedKernel{{}, form.constants, {}});
+        SharedKernel& shared = known->second;
+        for (std::size_t k = 0; k < form.constants.size(); ++k) {
+          if (shared.constants[k] != form.constants[k]) shared.differing.insert(k);
+        }
+      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        find_forms((*loop)->steps);
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        find_forms((*branch)->then_steps);
+        find_forms((*branch)->else_steps);
+      }
+    }
+  }
+
+  // Constants that differ between the kernels of a form are parameters of their function.
+  void emit(const loop::Kernel& kernel, const KernelForm& form, SharedKernel& shared) {
+    if (shared.differing.empty()) {
+      shared.emitted = emit_kernel(*module_, program_, kernel, form.buffers, {}, masks_);
+      return;
+    }
+    std::vector<loop::Variable> numbers;
+    std::unordered_map<const loop::ExprNode*, loop::Expr> stand_ins;
+    const int first = loop::next_variable_id(kernel);
+    for (const std::size_t k : shared.differing) {
+      const loop::Expr& constant = form.constants[k];
+      numbers.push_back({first + static_cast<int>(numbers.size()), constant->dtype, "number"});
+      stand_ins.emplace(constant.get(), loop::variable(numbers.back()));
+    }
+    loop::Kernel general = kernel;
+    general.body = loop::Rewriter([&](const loop::Expr& e) {
+      const auto found = stand_ins.find(e.get());
+      return found == stand_ins.end() ? e : found->second;
+    })(kernel.body);
+    shared.emitted = emit_kernel(*module_, program_, general, form.buffers, numbers, masks_);
+  }
+
   void call_kernel(const loop::Kernel& kernel) {
     const int number = kernels_++;
     profile(number, true);
-    const KernelForm form = form_of(program_, kernel);
-    EmittedKernel& emitted = emitted_[form.digest];
-    if (!emitted.function) emitted = emit_kernel(*module_, program_, kernel, form.buffers, masks_);
+    const KernelForm& form = forms_.at(&kernel);
+    SharedKernel& shared = shared_.at(form.digest);
+    if (!shared.emitted.function) emit(kernel, form, shared);
+    const EmittedKernel& emitted = shared.emitted;
     llvm::Function* function = emitted.function;
     llvm::Value* zero = builder_.getInt64(0);
     std::vector<llvm::Value*> arguments{entry_->getArg(1), entry_->getArg(3), zero, zero, zero};
@@ -231,6 +285,11 @@ class ProgramEmitter {
       }
     }
     for (const loop::BufferRef& buffer : form.buffers) arguments.push_back(buffer_address(buffer));
+    for (const std::size_t k : shared.differing) {
+      const loop::Expr& constant = form.constants[k];
+      arguments.push_back(
+          llvm::ConstantFP::get(llvm_type(builder_.getContext(), constant->dtype), constant->real));
+    }
     llvm::Value* status = builder_.CreateCall(function, arguments);
     profile(number, false);
     if (emitted.has_checks) return_if_failed(status);
@@ -264,7 +323,7 @@ class ProgramEmitter {
     const auto field = [&](std::size_t offset) {
       return b.CreateConstGEP1_64(b.getInt8Ty(), context, offset);
     };
-    // What all workers share: the kernel, sizes, the context and the buffers.
+    // What all workers share: the kernel, sizes, the context, the buffers and the numbers.
     std::vector<llvm::Value*> shared{f->getArg(3), f->getArg(0), context};
     for (unsigned k = 5; k < f->arg_size(); ++k) shared.push_back(f->getArg(k));
     llvm::Value* environment =
@@ -307,13 +366,15 @@ class ProgramEmitter {
     auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, "share", *module_);
     f->addFnAttr(llvm::Attribute::NoUnwind);
     b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
-    const auto shared = [&](std::size_t k) {
-      return b.CreateLoad(pointer, b.CreateConstGEP1_64(pointer, f->getArg(0), k));
+    const auto shared = [&](std::size_t k, llvm::Type* of) {
+      return b.CreateLoad(of, b.CreateConstGEP1_64(pointer, f->getArg(0), k));
     };
-    llvm::Value* function = shared(0);
-    std::vector<llvm::Value*> arguments{shared(1), shared(2), f->getArg(1), f->getArg(2),
-                                        f->getArg(3)};
-    for (unsigned k = 5; k < kernel->getNumParams(); ++k) arguments.push_back(shared(k - 2));
+    llvm::Value* function = shared(0, pointer);
+    std::vector<llvm::Value*> arguments{shared(1, pointer), shared(2, pointer), f->getArg(1),
+                                        f->getArg(2), f->getArg(3)};
+    for (unsigned k = 5; k < kernel->getNumParams(); ++k) {
+      arguments.push_back(shared(k - 2, kernel->getParamType(k)));
+    }
     b.CreateRet(b.CreateCall(kernel, function, arguments));
     return f;
   }
@@ -380,7 +441,8 @@ class ProgramEmitter {
   const bool masks_;
   std::unique_ptr<llvm::Module> module_;
   llvm::IRBuilder<> builder_;
-  std::map<Digest, EmittedKernel> emitted_;                // by the forms of the kernels
+  std::unordered_map<const loop::Kernel*, KernelForm> forms_;
+  std::map<Digest, SharedKernel> shared_;                  // by the forms of the kernels
   std::map<llvm::FunctionType*, llvm::Function*> starts_;  // by the type of the kernel
   std::map<int, llvm::GlobalVariable*> constants_;         // by position in Program::constants
   int kernels_ = 0;                                        // called so far

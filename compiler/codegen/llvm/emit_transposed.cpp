@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
 
@@ -21,6 +23,9 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
   for (const loop::Expr& e : loop::post_order(std::span(&store->value, 1))) {
     if (e->op == loop::Op::load && e->buffer->id == store->buffer->id) return false;
   }
+  const auto index_nodes = loop::post_order(std::span(&store->index, 1));
+  const bool may_fail = std::any_of(index_nodes.begin(), index_nodes.end(),
+                                    [](const auto& e) { return loop::may_fail(e->op); });
   std::vector<llvm::Value*> rows;
   for (std::int64_t i = 0; i < extent; ++i) {
     scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
@@ -28,6 +33,7 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
     passing_.clear();
     passing_at_base_.clear();
     rows.push_back(splat(print(store->value)));
+    if (may_fail) print(store->index);  // of all lanes; the addresses below are those of some
     scopes_.pop_back();
   }
   // Squares of half the size change places, then those within them.

@@ -4,11 +4,17 @@
 #include <llvm-c/Core.h>
 #include <llvm/Analysis/CGSCCPassManager.h>
 #include <llvm/Analysis/LoopAnalysisManager.h>
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/CodeGen/SelectionDAGNodes.h>
+#include <llvm/CodeGen/TargetInstrInfo.h>
+#include <llvm/CodeGen/TargetSubtargetInfo.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/PrintPasses.h>
 #include <llvm/IR/Verifier.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/DynamicLibrary.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
@@ -19,11 +25,13 @@
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
 
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <mutex>
 
 #include "compiler/codegen/llvm/emit_c_interface.h"
 #include "compiler/codegen/llvm/emit_program.h"
+#include "compiler/codegen/llvm/process_end.h"
 
 namespace kroton::codegen {
 namespace {
@@ -35,7 +43,45 @@ void initialize_llvm() {
   std::call_once(once, [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
+    llvm::sys::DynamicLibrary::LoadLibraryPermanently(nullptr);  // what linking makes a table of
+    CompilerUse::guard_tables();
   });
+}
+
+// LLVM makes some tables when it first needs them. Those that code generation always needs are made
+// here, each with a guard right after it, so that exit finds the guard first. The rest are guarded
+// once they are there.
+void make_tables(const llvm::TargetMachine& machine, const llvm::Function& function) {
+  static std::once_flag once;
+  const auto make = [](const auto& action) {
+    action();
+    CompilerUse::guard_tables();
+  };
+  std::call_once(once, [&] {
+    make([&] {
+      llvm::LibFunc ignored{};
+      llvm::TargetLibraryInfoImpl(machine.getTargetTriple()).getLibFunc("fma", ignored);
+    });
+    make([] { llvm::isPassInPrintList("none"); });
+    make([] { llvm::isFunctionInPrintList("none"); });
+    make([] {
+      struct Typed : llvm::SDNode {
+        Typed()
+            : SDNode(llvm::ISD::HANDLENODE, 0, llvm::DebugLoc(), getSDVTList(llvm::MVT::Other)) {}
+      } const node;
+    });
+    make([&] {
+      const llvm::TargetInstrInfo& instructions =
+          *machine.getSubtargetImpl(function)->getInstrInfo();
+      instructions.getOpcodeAfterMemoryUnfold(0, true, false);
+    });
+  });
+}
+
+// To be called when code has been generated: the first, second, fourth, ... time.
+void guard_new_tables() {
+  static std::atomic<std::uint64_t> count{0};
+  if (std::has_single_bit(++count)) CompilerUse::guard_tables();
 }
 
 // Code generators for processors other than the host's.
@@ -117,6 +163,7 @@ std::string generate(llvm::Module& module, const CpuTarget& target, llvm::Target
   }
   times.emit += seconds_since(start);
   start = std::chrono::steady_clock::now();
+  make_tables(machine, *module.begin());
   optimize(module, machine);
   times.optimize = seconds_since(start);
   if (llvm_ir) {
@@ -131,6 +178,7 @@ std::string generate(llvm::Module& module, const CpuTarget& target, llvm::Target
     throw InternalError("LLVM cannot write object files for this target");
   }
   passes.run(module);
+  guard_new_tables();
   times.generate = seconds_since(start);
   ++compilations;
   return std::string(object.data(), object.size());
@@ -190,6 +238,7 @@ CpuTarget named_target(const std::string& name) {
 
 std::string generate_object(const Program& program, const CpuTarget& target, CompileTimes* times,
                             std::string* llvm_ir) {
+  const CompilerUse use;
   CompileTimes local;
   CompileTimes& t = times ? *times : local;
   auto machine = make_machine(target, Purpose::jit);
@@ -202,6 +251,7 @@ std::string generate_object(const Program& program, const CpuTarget& target, Com
 
 std::string generate_c_object(const Program& program, const aot::CInterface& interface,
                               const CpuTarget& target) {
+  const CompilerUse use;
   auto machine = make_machine(target, Purpose::file);
   llvm::LLVMContext context;
   auto module = emit_program(context, program, *machine);
@@ -211,6 +261,7 @@ std::string generate_c_object(const Program& program, const aot::CInterface& int
 }
 
 std::shared_ptr<CompiledProgram> link_object(const std::string& object, CompileTimes* times) {
+  const CompilerUse use;
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
   auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");

@@ -1,6 +1,7 @@
 // The state of printing one kernel: scopes, vector context, and the memo of printed expressions.
 #pragma once
 #include <functional>
+#include <map>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,11 +22,16 @@ inline bool is_on_stack(const loop::BufferRef& buffer) {
   return buffer->space == loop::Space::registers || buffer->space == loop::Space::stack;
 }
 
+// Whether lanes of the vector loop that load zeros compute zeros only, or do no arithmetic, so that
+// they raise no floating-point flag.
+bool is_harmless_on_zeros(const loop::For& loop);
+
 class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                 bool masks);
-  EmittedKernel run(const std::vector<loop::BufferRef>& buffers);
+  EmittedKernel run(const std::vector<loop::BufferRef>& buffers,
+                    const std::vector<loop::Variable>& numbers);
 
  private:
   // A block of the loop nest. An expression is printed once, as far outside as its variables
@@ -39,13 +45,16 @@ class KernelEmitter {
     std::unordered_map<const loop::ExprNode*, Printed> printed;
     std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
   };
-  // The vector loop in progress. `base` is the first lane's iteration.
+  // The vector loop in progress. `base` is the first lane's iteration. Where lanes are idle, the
+  // first is active, and the idle ones repeat its iteration: they raise no floating-point flag that
+  // it does not raise. Where zeros raise none, what they load is 0 instead.
   struct Lanes {
     int variable = -1;
     int width = 1;
     int depth = 0;  // of its scope
     llvm::Value* base = nullptr;
     llvm::Value* mask = nullptr;  // null: all lanes are active
+    bool repeats = false;         // idle lanes repeat the first
   };
   struct Scalar {  // a declared accumulator
     llvm::AllocaInst* slot = nullptr;
@@ -60,7 +69,9 @@ class KernelEmitter {
   Printed print_memoised(const loop::Expr& e, bool at_base);
   Printed print_node(const loop::ExprNode& e, bool at_base);
   Printed print_load(const loop::ExprNode& e, bool at_base);
-  Printed print_check(const loop::ExprNode& e, bool at_base);
+  Printed print_check_index(const loop::ExprNode& e, bool at_base);
+  Printed print_check(const loop::ExprNode& e);
+  void fail_if(const Printed& bad, const Printed& index, const Printed& size, int site);
   llvm::Value* print_integer_division(loop::Op op, llvm::Value* a, llvm::Value* b);
   llvm::Value* print_cast(llvm::Value* a, DType from, DType to);
   llvm::Value* print_binary(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b,
@@ -69,11 +80,15 @@ class KernelEmitter {
   llvm::Type* type_of(DType dtype, bool lanes);
   // Where an expression belongs, and whether its value may change between statements.
   struct Nature {
-    int depth = 0;                     // of the innermost scope that defines a variable of it
-    bool reads_memory = false;         // a load or a check: must not run ahead of a branch
+    int depth = 0;              // of the innermost scope that defines a variable of it
+    bool reads_memory = false;  // a load or a check: must not run ahead of a branch
+    bool checks = false;        // a check is in it
+    int held = 0;               // how many values are held at once while it is printed, at least
+    bool may_raise = false;     // a division, which must not either
     std::vector<int> mutable_buffers;  // that it loads: those that this kernel stores to
   };
   const Nature& nature_of(const loop::ExprNode& e);
+  std::vector<std::size_t> printing_order(const loop::ExprNode& e, bool as_written);
   // The innermost open scope that stores to one of the buffers.
   int innermost_writer(const std::vector<int>& buffers);
   const std::unordered_set<int>& stored_in(const loop::Block& block);
@@ -91,7 +106,9 @@ class KernelEmitter {
                   const std::function<void(llvm::Value*)>& body);
   void bind(const loop::Variable& variable, llvm::Value* value);
   void print_vector(const loop::For& loop);
-  void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask);
+  llvm::Value* mask_of(int width, llvm::Value* rest);
+  llvm::Value* opaque_mask(int width, llvm::ConstantInt* rest);
+  void print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask, bool repeats);
   bool print_transposed(const loop::For& loop);
   void print_if(const loop::If& branch);
   void print_store(const loop::Store& store);
@@ -123,6 +140,7 @@ class KernelEmitter {
   std::unordered_map<int, Scalar> scalars_;
   std::vector<Scope> scopes_;
   std::optional<Lanes> lanes_;
+  std::map<std::pair<int, std::int64_t>, llvm::Value*> opaque_masks_;  // by width and active lanes
   std::unordered_map<const loop::ExprNode*, Nature> natures_;
   std::unordered_map<const loop::Block*, std::unordered_set<int>> stored_in_;
   // Values that hold until the next statement only: they depend on what the kernel writes.

@@ -4,7 +4,9 @@
 // Promotion: operands of different dtypes are converted to the larger in the order
 // boolean < i32 < i64 < f32 < f64 (so i64 with f32 gives f32). A literal takes the dtype of the
 // tensor it meets; an integer literal that meets a boolean tensor is an i64; a floating literal
-// that meets an integer or boolean tensor is a TypeError.
+// that meets an integer or boolean tensor is a TypeError. What is computed from literals only, and
+// the floating value that `/` or `mean` makes of integers, is weak: an f32 (i64) that is computed
+// anew in the dtype of the tensor it meets.
 //
 // Broadcasting: shapes are aligned at their last axes. Only a size known to be 1 when the graph is
 // built is repeated; other sizes must be equal (ShapeError), or are checked at the call if free.
@@ -68,19 +70,20 @@ class Mask : public Tensor {
 Tensor add(const Operand& x, const Operand& y);
 Tensor sub(const Operand& x, const Operand& y);
 Tensor mul(const Operand& x, const Operand& y);
-// True division: integers are converted to f32 first (to f64 when the other operand is f64).
-// IEEE: x/0 is infinite or NaN.
+// True division: integers are converted to f32 first (to f64 when the other operand, or a tensor
+// that the quotient meets, is f64). IEEE: x/0 is infinite or NaN.
 Tensor div(const Operand& x, const Operand& y);
-// The largest integer not above x/y, in the operands' dtype. Integer division by 0 gives 0.
-// No gradient.
+// The largest integer not above x/y, in the operands' dtype: (x - x mod y) / y. Integer division by
+// 0 gives 0, floating x/0; NaN for an infinite x. No gradient.
 Tensor floor_div(const Operand& x, const Operand& y);
-// x - floor_div(x, y) * y, with the sign of y. Integers: x mod 0 is 0.
+// The remainder of floor division, with the sign of y; exact, also of floating numbers, for which
+// x mod 0 is NaN. Integers: x mod 0 is 0.
 Tensor mod(const Operand& x, const Operand& y);
 // x to the power y; floating point only (TypeError for two integers). The gradient with respect to
-// y takes log(x) as 0 where x <= 0.
+// y takes log(x) as 0 where x <= 0: there y is as good as a constant, in higher derivatives too.
 Tensor pow(const Operand& x, const Operand& y);
 // The larger (smaller) of both; a NaN operand gives NaN. Where both are equal the gradient goes to
-// the first operand.
+// the first operand; where one is NaN, to it.
 Tensor maximum(const Operand& x, const Operand& y);
 Tensor minimum(const Operand& x, const Operand& y);
 // minimum(maximum(x, low), high).
@@ -178,14 +181,17 @@ Tensor operator||(const Tensor& x, const Tensor& y) = delete;  // write x | y
 
 // Booleans and i32 are added as i64. Over no elements: 0.
 Tensor sum(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
-// The product, as sum; over no elements: 1. Gradients are exact with zeros among the factors.
+// The product, as sum; over no elements: 1. Gradients of any order are exact with zeros among the
+// factors.
 Tensor prod(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
-// sum / count. Integers and booleans give f32. Over no elements: NaN.
+// sum / count. Integers and booleans are added exactly (i64 in f64) and give f32 (f64 where that
+// meets an f64). Over no elements: NaN.
 Tensor mean(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The mean squared deviation from the mean (no correction), and its square root.
 Tensor var(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 Tensor stddev(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
-// The largest (smallest) element; a NaN gives NaN. Equal extremes share the gradient evenly.
+// The largest (smallest) element; a NaN gives NaN. Equal extremes share the gradient evenly, NaNs
+// where the extreme is NaN.
 // Numbers only. An axis of constant size 0 is a ShapeError; over a free size that is 0 at the call
 // the result is -inf (inf), for integers the lowest (highest) value.
 Tensor max(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);

@@ -114,6 +114,7 @@ class Operand {
       : is_literal_(true),
         is_floating_literal_(std::is_floating_point_v<T>),
         is_boolean_literal_(std::is_same_v<T, bool>),
+        is_above_i64_(std::is_unsigned_v<T> && static_cast<double>(literal) >= 0x1p63),
         real_(static_cast<double>(literal)),
         integer_(std::is_floating_point_v<T> ? 0 : static_cast<std::int64_t>(literal)),
         line_{location.file_name(), location.line()} {}
@@ -128,9 +129,11 @@ class Operand {
   // The line of the innermost LineScope if there is one, else the line this was written at.
   SourceLine line() const;
   // The tensor, not empty (ValueError); a literal becomes a scalar constant of `literal_dtype`
-  // (TypeError if it does not fit: a floating literal for an integer dtype).
+  // (TypeError if it does not fit: a floating literal for an integer dtype, an integer above its
+  // range).
   Tensor tensor(DType literal_dtype) const;
-  // The tensor; a literal takes its natural dtype: f32 for floating, i64 for integers, boolean.
+  // The tensor; a literal takes its natural dtype, f32 for floating, i64 for integers, boolean, the
+  // first two until it meets a tensor with a dtype of its own.
   Tensor tensor() const;
 
  private:
@@ -138,6 +141,7 @@ class Operand {
   bool is_literal_ = false;
   bool is_floating_literal_ = false;
   bool is_boolean_literal_ = false;
+  bool is_above_i64_ = false;  // an unsigned literal of 2^63 or more: only real_ holds it
   double real_ = 0;
   std::int64_t integer_ = 0;
   SourceLine line_;

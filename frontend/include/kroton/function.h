@@ -42,13 +42,23 @@ struct Given {
 
 enum class UnusedInput : std::uint8_t { error, ignore };
 
+// What a function checks about itself in every call: slower, for finding mistakes.
+enum class Check : std::uint8_t {
+  environment,  // what KROTON_CHECK says: 0, memory, values, or 1 for both
+  none,
+  memory,  // compiled code reads and writes only what it may: else InternalError
+  values,  // a result that is not finite though its operands are: NotFiniteError
+  all
+};
+
 struct FunctionOptions {
   std::vector<Update> updates = {};
   std::vector<Given> givens = {};
   std::string name = {};  // for messages and dumps; letters, digits and underscores
   Target target = cpu();  // where it runs, and where the shared variables live meanwhile
   UnusedInput on_unused_input = UnusedInput::error;
-  bool profile = false;  // measure every kernel of every call, for Function::profile()
+  bool profile = false;              // measure every kernel of every call, for Function::profile()
+  Check check = Check::environment;  // the checking mode, docs/checking.md
 };
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range
@@ -67,11 +77,14 @@ class Argument {
     requires std::is_arithmetic_v<T>
   Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
+        above_i64_(std::is_unsigned_v<T> && static_cast<double>(number) >= 0x1p63),
         real_(static_cast<double>(number)),
-        integer_(static_cast<std::int64_t>(number)) {}
+        integer_(std::is_floating_point_v<T> ? 0 : static_cast<std::int64_t>(number)) {}
 
   const Array* array() const { return owned_ ? &*owned_ : array_; }  // null for a number
   bool is_floating() const { return floating_; }
+  // An unsigned number of 2^63 or more, which only real() holds.
+  bool is_above_i64() const { return above_i64_; }
   double real() const { return real_; }
   std::int64_t integer() const { return integer_; }
 
@@ -79,6 +92,7 @@ class Argument {
   const Array* array_ = nullptr;
   std::optional<Array> owned_;
   bool floating_ = false;
+  bool above_i64_ = false;
   double real_ = 0;
   std::int64_t integer_ = 0;
 };
@@ -167,14 +181,14 @@ class Function {
   }
   auto call(std::span<const Argument> arguments) const {
     if constexpr (N == dynamic_outputs) {
-      std::vector<Array> results(core_->output_count());
-      core_->call(arguments, results, false);
+      std::vector<Array> results(core().output_count());
+      core().call(arguments, results, false);
       return results;
     } else if constexpr (N == 0) {
-      core_->call(arguments, {}, false);
+      core().call(arguments, {}, false);
     } else {
       std::array<Array, static_cast<std::size_t>(N)> results;
-      core_->call(arguments, results, false);
+      core().call(arguments, results, false);
       if constexpr (N == 1) {
         return std::move(results[0]);
       } else {
@@ -201,33 +215,35 @@ class Function {
     }
   }
 
-  const std::string& name() const& { return core_->name(); }
-  std::string name() const&& { return core_->name(); }
+  const std::string& name() const& { return core().name(); }
+  std::string name() const&& { return core().name(); }
   // How long compiling took, in seconds.
-  double compile_seconds() const { return core_->compile_seconds(); }
+  double compile_seconds() const { return core().compile_seconds(); }
 
   // The optimised program: kernels in the order they run in, loops and branches with what is in
   // them, the user's lines each one computes, its buffers with their sizes and where they lie.
-  void print() const { core_->print(nullptr); }  // to std::cout
-  void print(std::ostream& stream) const { core_->print(&stream); }
+  void print() const { core().print(nullptr); }  // to std::cout
+  void print(std::ostream& stream) const { core().print(&stream); }
   // The optimised graph in Graphviz's language, one box per kernel: `dot -Tsvg`.
-  std::string dot() const { return core_->dot(); }
+  std::string dot() const { return core().dot(); }
   // Where the time of the calls so far went. ValueError unless the function was made with
   // `.profile = true`. The first use in a process takes a fraction of a second to measure the
   // machine's peak.
-  Profile profile() const { return core_->profile(); }
+  Profile profile() const { return core().profile(); }
   // What a call with such arguments needs. Their sizes count; nothing is computed.
   template <class... Arguments>
   MemoryUse memory(const Arguments&... arguments) const {
     if constexpr (detail::check_arguments<Arguments...>()) {
       const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-      return core_->memory(list);
+      return core().memory(list);
     } else {
       return {};
     }
   }
 
  private:
+  const detail::FunctionCore& core() const { return *core_; }
+
   std::shared_ptr<const detail::FunctionCore> core_;
 };
 

@@ -13,7 +13,8 @@ struct kroton_context;
 
 /* A context whose calls run on `threads` threads: the caller's and threads - 1 helpers, which live
    as long as the context. threads = 0 stands for the number of processors that the process may use.
-   Results of calls do not depend on the number.
+   Results of calls do not depend on the number: helpers compute in the floating-point environment
+   (rounding, flush-to-zero, traps) of whoever calls.
 
    One context serves one call at a time, from any thread, but not in a forked child. Between the
    loops of a call, and for some tens of microseconds after it, idle helpers poll; then they sleep.

@@ -7,12 +7,13 @@ namespace kroton {
 
 /// What went wrong, in one word. Every error that Kroton throws carries one.
 enum class ErrorKind {
-  shape,     ///< sizes or ranks that do not fit together
-  type,      ///< a dtype that an operation does not take
-  value,     ///< an argument outside its range
-  device,    ///< a processor or a driver that is missing or fails
-  io,        ///< a file that is missing, damaged or not what it says
-  internal,  ///< a mistake in Kroton itself
+  shape,       ///< sizes or ranks that do not fit together
+  type,        ///< a dtype that an operation does not take
+  value,       ///< an argument outside its range
+  device,      ///< a processor or a driver that is missing or fails
+  io,          ///< a file that is missing, damaged or not what it says
+  internal,    ///< a mistake in Kroton itself
+  not_finite,  ///< a result that is NaN or infinite, where that is checked
 };
 
 /// The base of all errors that Kroton throws. what() names the operation, what it expected and
@@ -61,6 +62,13 @@ class IoError : public Error {
 class InternalError : public Error {
  public:
   explicit InternalError(const std::string& message) : Error(ErrorKind::internal, message) {}
+};
+
+/// A result that is NaN or infinite though its operands are not: what a function compiled with
+/// KROTON_CHECK reports. The message names the operation, the element and the user's line.
+class NotFiniteError : public Error {
+ public:
+  explicit NotFiniteError(const std::string& message) : Error(ErrorKind::not_finite, message) {}
 };
 
 }  // namespace kroton

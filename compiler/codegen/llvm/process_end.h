@@ -1,0 +1,25 @@
+// The compiler at the end of the process.
+#pragma once
+#include "compiler/default_float_environment.h"
+
+namespace kroton::codegen {
+
+// What uses LLVM does so during the life of one of these. LLVM's tables are destroyed when the
+// process exits, whatever other threads do: exit waits for the uses in progress. A use that begins
+// after that on the thread that exits, in a static destructor for example, is a ValueError; on
+// another thread it waits for the process to be gone.
+class CompilerUse {
+ public:
+  CompilerUse();
+  ~CompilerUse();
+  CompilerUse(const CompilerUse&) = delete;
+  CompilerUse& operator=(const CompilerUse&) = delete;
+
+  // Makes exit wait before it destroys the tables that exist so far.
+  static void guard_tables();
+
+ private:
+  DefaultFloatEnvironment rounding_;
+};
+
+}  // namespace kroton::codegen

@@ -1,0 +1,103 @@
+#include "compiler/deep_stack.h"
+
+#include <kroton/tensor.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <cfenv>
+#include <csignal>
+#include <exception>
+#include <new>
+#include <system_error>
+
+namespace kroton {
+namespace {
+
+constexpr std::size_t stack_bytes = std::size_t{64} << 20;
+constexpr std::size_t guard_bytes = std::size_t{64} << 10;  // below it: no frame reaches further
+
+thread_local bool is_deep = false;
+
+// Memory for the stack, given back at the end.
+class Stack {
+ public:
+  Stack()
+      : memory_(::mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0)) {
+    if (memory_ == MAP_FAILED) throw std::bad_alloc();
+    ::mprotect(memory_, guard_bytes, PROT_NONE);
+    // A huge page would have to be cleared for the few kilobytes that most work needs.
+    ::madvise(memory_, guard_bytes + stack_bytes, MADV_NOHUGEPAGE);
+  }
+  ~Stack() { ::munmap(memory_, guard_bytes + stack_bytes); }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+  void* begin() const { return static_cast<char*>(memory_) + guard_bytes; }
+
+ private:
+  void* memory_;
+};
+
+struct Job {
+  const std::function<void()>& work;
+  std::optional<SourceLine> line;
+  std::exception_ptr error;
+};
+
+void* run(void* argument) {
+  Job& job = *static_cast<Job*>(argument);
+  is_deep = true;
+  std::fesetenv(FE_DFL_ENV);
+  try {
+    std::optional<LineScope> scope;
+    if (job.line) scope.emplace(*job.line);
+    job.work();
+  } catch (...) {
+    job.error = std::current_exception();
+  }
+  return nullptr;
+}
+
+// The signals that the system raises for what a thread does itself, and a profiler's, may come.
+sigset_t signals_of_others() {
+  sigset_t set;
+  ::sigfillset(&set);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF}) {
+    ::sigdelset(&set, own);
+  }
+  return set;
+}
+
+pthread_t start(const Stack& stack, Job& job) {
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstack(&attributes, stack.begin(), stack_bytes);
+  const sigset_t blocked = signals_of_others();
+  sigset_t before;
+  ::pthread_sigmask(SIG_BLOCK, &blocked, &before);  // threads begin with their creator's mask
+  pthread_t thread{};
+  const int failed = ::pthread_create(&thread, &attributes, run, &job);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_attr_destroy(&attributes);
+  if (failed != 0) {
+    throw std::system_error(failed, std::generic_category(), "kroton: no thread to compile on");
+  }
+  return thread;
+}
+
+}  // namespace
+
+void run_on_deep_stack(const std::function<void()>& work) {
+  if (is_deep) return work();
+  const Stack stack;
+  Job job{work, LineScope::current(), nullptr};
+  // The thread uses this frame: a caller that is cancelled goes when the thread has ended.
+  int cancel_state = 0;
+  const pthread_t thread = start(stack, job);
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+  ::pthread_join(thread, nullptr);
+  ::pthread_setcancelstate(cancel_state, nullptr);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace kroton

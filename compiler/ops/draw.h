@@ -117,8 +117,7 @@ class Draw {
     return [f](Arguments arguments, Operands operands) {
       return [&]<std::size_t... k>(std::index_sequence<k...>) {
         return f(argument<Parameters>(k, arguments, operands)...);
-      }
-      (std::index_sequence_for<Parameters...>());
+      }(std::index_sequence_for<Parameters...>());
     };
   }
 

@@ -225,9 +225,8 @@ std::vector<Sample> transpose_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {3}, {3, 17}, {0, 3}, {1, 17}, {2, 3, 5}},
                    [](std::span<const Tensor> x) { return transpose(x[0]); });
-  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}}, [](std::span<const Tensor> x) {
-    return transpose(x[0], {2, 0, 1});
-  });
+  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}},
+                   [](std::span<const Tensor> x) { return transpose(x[0], {2, 0, 1}); });
   ops::add_samples(samples, {{2, 3, 1, 5}},
                    [](std::span<const Tensor> x) { return swapaxes(x[0], -1, 1); });
   return samples;

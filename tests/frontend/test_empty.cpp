@@ -171,22 +171,13 @@ std::vector<Use> other_uses() {
       {"grad", [=](const Tensor& e) { grad(cost, e); }},
       {"grad", [=](const Tensor& e) { grad(cost, x, e); }},
       {"grad", [=](const Tensor& e) { grad(cost, x, {.consider_constant = {e}}); }},
-      {"grad",
-       [](const Tensor& e) {
-         grad(Tensor(), x, {.known_grads = {{e, v}}});
-       }},
-      {"grad",
-       [](const Tensor& e) {
-         grad(Tensor(), x, {.known_grads = {{x, e}}});
-       }},
+      {"grad", [](const Tensor& e) { grad(Tensor(), x, {.known_grads = {{e, v}}}); }},
+      {"grad", [](const Tensor& e) { grad(Tensor(), x, {.known_grads = {{x, e}}}); }},
       {"vjp", [](const Tensor& e) { vjp({e}, {x}, {x}); }},
       {"vjp", [](const Tensor& e) { vjp({x}, {e}, {x}); }},
       {"vjp", [](const Tensor& e) { vjp({x}, {x}, {e}); }},
       {"verify_grad", [](const Tensor& e) { verify_grad(e, {}); }},
-      {"verify_grad",
-       [=](const Tensor& e) {
-         verify_grad(cost, {{e, Array()}});
-       }},
+      {"verify_grad", [=](const Tensor& e) { verify_grad(cost, {{e, Array()}}); }},
       {"scan", [](const Tensor& e) { scan([](Tensor r) { return r; }, {.sequences = {e}}); }},
       {"scan",
        [](const Tensor& e) {
@@ -206,23 +197,11 @@ std::vector<Use> other_uses() {
       {"scan", [](const Tensor& e) { foldr([](Tensor r, Tensor s) { return r + s; }, {e}, 0.0); }},
       {"function", [](const Tensor& e) { function({e}, x); }},
       {"function", [](const Tensor& e) { function({x}, e); }},
-      {"function",
-       [](const Tensor& e) {
-         function({x}, {x, e});
-       }},
+      {"function", [](const Tensor& e) { function({x}, {x, e}); }},
       {"function", [](const Tensor& e) { function({x}, std::vector<Tensor>{e}); }},
-      {"function",
-       [=](const Tensor& e) {
-         function({x}, {.updates = {{w, e}}});
-       }},
-      {"function",
-       [](const Tensor& e) {
-         function({x}, x, {.givens = {{e, x}}});
-       }},
-      {"function",
-       [](const Tensor& e) {
-         function({x}, x, {.givens = {{x, e}}});
-       }},
+      {"function", [=](const Tensor& e) { function({x}, {.updates = {{w, e}}}); }},
+      {"function", [](const Tensor& e) { function({x}, x, {.givens = {{e, x}}}); }},
+      {"function", [](const Tensor& e) { function({x}, x, {.givens = {{x, e}}}); }},
       {"function", [](const Tensor& e) { aot::write({x}, e, {.name = "f"}); }},
   };
 }

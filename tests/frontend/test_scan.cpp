@@ -176,44 +176,30 @@ TEST_CASE("scan: outputs that no step reads back, in a pair, a tuple, an array a
   };
   const ScanOptions options = {.sequences = {x}, .outputs_info = {none, zeros({})}};
   {
-    const auto [squares, sums] = scan(
-        [](Tensor row, Tensor total) {
-          return std::pair{row * row, total + row};
-        },
-        options);
+    const auto [squares, sums] =
+        scan([](Tensor row, Tensor total) { return std::pair{row * row, total + row}; }, options);
     check(squares, sums);
   }
   {
-    const auto [squares, sums] = scan(
-        [](Tensor row, Tensor total) {
-          return std::tuple{row * row, total + row};
-        },
-        options);
+    const auto [squares, sums] =
+        scan([](Tensor row, Tensor total) { return std::tuple{row * row, total + row}; }, options);
     check(squares, sums);
   }
   {
-    const std::array<Tensor, 2> both = scan(
-        [](Tensor row, Tensor total) {
-          return std::array{row * row, total + row};
-        },
-        options);
+    const std::array<Tensor, 2> both =
+        scan([](Tensor row, Tensor total) { return std::array{row * row, total + row}; }, options);
     check(both[0], both[1]);
   }
   {
     const std::vector<Tensor> both = scan(
-        [](std::span<const Tensor> a) {
-          return std::vector<Tensor>{a[0] * a[0], a[1] + a[0]};
-        },
+        [](std::span<const Tensor> a) { return std::vector<Tensor>{a[0] * a[0], a[1] + a[0]}; },
         options);
     REQUIRE(both.size() == 2);
     check(both[0], both[1]);
   }
   {
-    const auto [squares, negatives] = scan(
-        [](Tensor row) {
-          return std::pair{row * row, -row};
-        },
-        {.sequences = {x}});
+    const auto [squares, negatives] =
+        scan([](Tensor row) { return std::pair{row * row, -row}; }, {.sequences = {x}});
     const auto [a, b] = function({x}, {squares, negatives})(value);
     check_values(a, {1, 4, 9}, 0);
     check_values(b, {-1, -2, -3}, 0);
@@ -242,11 +228,8 @@ TEST_CASE("scan: captured tensors and shared variables are non-sequences") {
 TEST_CASE("scan: states that change places") {
   const Tensor x = vector("x");
   const Tensor y = vector("y");
-  const auto [a, b] = scan(
-      [](Tensor p, Tensor q) {
-        return std::pair{q, p};
-      },
-      {.outputs_info = {x, y}, .n_steps = 3});
+  const auto [a, b] = scan([](Tensor p, Tensor q) { return std::pair{q, p}; },
+                           {.outputs_info = {x, y}, .n_steps = 3});
   const auto f = function({x, y}, {a, b, a[-1], b[-1]});
   const auto [as, bs, last_a, last_b] = f(Array::from({1.0F, 2.0F}), Array::from({3.0F, 4.0F}));
   check_values(as, {3, 4, 1, 2, 3, 4}, 0);
@@ -510,11 +493,9 @@ TEST_CASE("threads: a scan with large steps gives the same bits on one and on fo
 
 TEST_CASE("scan: numbers as initial values and from the step") {
   const Tensor x = vector("x");
-  const auto [totals, ones_of_rows, counts] = scan(
-      [](Tensor row, Tensor s, Tensor n) {
-        return std::tuple{s + row, 1.0, n + 1};
-      },
-      {.sequences = {x}, .outputs_info = {0.0, none, 0}});
+  const auto [totals, ones_of_rows, counts] =
+      scan([](Tensor row, Tensor s, Tensor n) { return std::tuple{s + row, 1.0, n + 1}; },
+           {.sequences = {x}, .outputs_info = {0.0, none, 0}});
   CHECK(totals.dtype() == f32);
   CHECK(counts.dtype() == i64);
   const auto f = function({x}, {totals, ones_of_rows, counts});

@@ -41,8 +41,8 @@ class Dim {
  public:
   Dim() = default;  // 0
   template <std::integral T>
-  requires(!std::same_as<T, bool>) Dim(T constant)
-      : constant_(static_cast<std::int64_t>(constant)) {}  // NOLINT: numbers are sizes
+    requires(!std::same_as<T, bool>)
+  Dim(T constant) : constant_(static_cast<std::int64_t>(constant)) {}  // NOLINT: numbers are sizes
   // A Dim that is moved from stays what it was.
   Dim(const Dim&) = default;
   Dim& operator=(const Dim&) = default;

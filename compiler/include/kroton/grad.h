@@ -41,9 +41,8 @@ void grad(const Operand& cost) = delete;  // with respect to what: grad(cost, w)
 
 // The same for several: auto [gw, gb] = kt::grad(loss, w, b).
 template <class... Wrt>
-requires(sizeof...(Wrt) >= 2 && (std::derived_from<Wrt, Tensor> &&
-                                 ...)) std::array<Tensor, sizeof...(Wrt)> grad(const Operand& cost,
-                                                                               const Wrt&... wrt) {
+  requires(sizeof...(Wrt) >= 2 && (std::derived_from<Wrt, Tensor> && ...))
+std::array<Tensor, sizeof...(Wrt)> grad(const Operand& cost, const Wrt&... wrt) {
   const std::vector<Tensor> gradients = grad(cost, std::vector<Tensor>{wrt...});
   std::array<Tensor, sizeof...(Wrt)> result;
   for (std::size_t k = 0; k < result.size(); ++k) result[k] = gradients[k];

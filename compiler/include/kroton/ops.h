@@ -26,11 +26,11 @@ class Axes {
  public:
   Axes() = default;  // all
   template <std::integral T>
-  requires(!std::same_as<T, bool>) Axes(T axis)
-      : all_(false), axes_{static_cast<int>(axis)} {}  // NOLINT
+    requires(!std::same_as<T, bool>)
+  Axes(T axis) : all_(false), axes_{static_cast<int>(axis)} {}  // NOLINT
   template <class T>
-  requires(std::floating_point<T> || std::same_as<T, bool>) Axes(T)
-  = delete;  // an axis is an int; keepdims follows the axes: sum(x, {}, true)
+    requires(std::floating_point<T> || std::same_as<T, bool>)
+  Axes(T) = delete;  // an axis is an int; keepdims follows the axes: sum(x, {}, true)
   Axes(std::initializer_list<int> axes) : all_(false), axes_(axes) {}
   explicit Axes(std::vector<int> axes) : all_(false), axes_(std::move(axes)) {}
   // Sorted, non-negative, each once; ValueError naming `op` if one is out of range or repeated.

@@ -109,8 +109,8 @@ class Operand {
       : tensor_(tensor), line_{location.file_name(), location.line()} {}
   Operand(const Array& constant, const Location& location = Location::current());  // NOLINT
   template <class T>
-  requires std::is_arithmetic_v<T> Operand(
-      T literal, const Location& location = Location::current())  // NOLINT
+    requires std::is_arithmetic_v<T>
+  Operand(T literal, const Location& location = Location::current())  // NOLINT
       : is_literal_(true),
         is_floating_literal_(std::is_floating_point_v<T>),
         is_boolean_literal_(std::is_same_v<T, bool>),
@@ -186,9 +186,9 @@ template <class T>
 Shared shared(std::initializer_list<T>, std::string = "") = delete;  // take kt::Array::from({...})
 // A scalar, of a literal's dtype: f32, i64 or boolean. kt::shared(kt::Array(0.0)) is an f64.
 template <class T>
-requires std::is_arithmetic_v<T> Shared
-shared(T value, std::string name = "",
-       const std::source_location& location = std::source_location::current()) {
+  requires std::is_arithmetic_v<T>
+Shared shared(T value, std::string name = "",
+              const std::source_location& location = std::source_location::current()) {
   using Stored =
       std::conditional_t<std::is_floating_point_v<T>, float,
                          std::conditional_t<std::is_same_v<T, bool>, bool, std::int64_t>>;

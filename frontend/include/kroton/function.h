@@ -27,8 +27,8 @@ struct Update {
       : target(variable),
         value(new_value.is_empty() ? Tensor() : new_value.tensor(variable.dtype())) {}
   template <class T>
-  requires(!std::derived_from<T, Shared>) Update(const T&, const Operand&)
-  = delete;  // what is updated is a kt::shared variable
+    requires(!std::derived_from<T, Shared>)
+  Update(const T&, const Operand&) = delete;  // what is updated is a kt::shared variable
 
   Shared target;
   Tensor value;
@@ -74,7 +74,8 @@ class Argument {
                Array::view(std::ranges::data(elements),
                            {static_cast<std::int64_t>(std::ranges::size(elements))})) {}
   template <class T>
-  requires std::is_arithmetic_v<T> Argument(T number)  // NOLINT
+    requires std::is_arithmetic_v<T>
+  Argument(T number)  // NOLINT
       : floating_(std::is_floating_point_v<T>),
         above_i64_(std::is_unsigned_v<T> && static_cast<double>(number) >= 0x1p63),
         real_(static_cast<double>(number)),

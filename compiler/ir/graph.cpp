@@ -407,7 +407,7 @@ Tensor stand_in(const TensorType& type, SourceLine line) {
   return Tensor(std::make_shared<const Node>(
       input, std::make_shared<const Attributes>(std::move(attributes)), std::vector<Tensor>{},
       std::make_shared<const TensorType>(type), std::vector<SizeConstraint>{}, line,
-      static_cast<std::size_t>(identity)));
+      static_cast<std::size_t>(identity), false));
 }
 
 TensorType infer_type(const OpRecord& op, std::span<const Tensor> inputs,

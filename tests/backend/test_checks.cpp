@@ -94,8 +94,7 @@ std::string fault(const Program& program, std::int64_t n) {
     interpreted = text(found->site, found->index, found->size);
   }
   ProgramCall call(program, {Array::ones({n})});
-  const auto code =
-      codegen::link_object(codegen::generate_object(program, codegen::host_target()), program.name);
+  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
   kroton_context context = make_serial_context();
   std::vector<void*> args = call.args();
   const std::vector<std::int64_t> sizes = call.sizes();
@@ -214,8 +213,7 @@ TEST_CASE("checks: what is written behind a buffer of the arena") {
   made.add(nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
   const Program& program = made.finished();
   ProgramCall call(program, {Array::ones({3})});
-  const auto code =
-      codegen::link_object(codegen::generate_object(program, codegen::host_target()), program.name);
+  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
   kroton_context context = make_serial_context();
   std::vector<void*> args = call.args();
   const std::vector<std::int64_t> sizes = call.sizes();
@@ -260,23 +258,18 @@ TEST_CASE("checks: values on a GPU") {
   CHECK(not_finite([&] { f(value); }) ==
         "f: log: the result, f64 (x.shape[0], x.shape[1]), at index 7 is -inf though its operands "
         "are finite  [here]");
-  CHECK(not_finite([&] {
-          f(Array::full({5, 40}, 1e200, f64));
-        }).substr(0, 18) == "f: dot: the result");
+  CHECK(not_finite([&] { f(Array::full({5, 40}, 1e200, f64)); }).substr(0, 18) ==
+        "f: dot: the result");
 }
 
 TEST_CASE("checks: the message of a call") {
   const Tensor x = vector("x", f64);
   const auto f = function({x}, {log(x) + 1.0, x}, {.name = "f", .check = Check::all});
   CHECK(all_close(f(Array::from({1.0, 2.0}))[0], Array::from({1.0, 1 + std::log(2.0)})));
-  CHECK(not_finite([&] {
-          f(Array::from({1.0, 0.0, 2.0}));
-        }) ==
+  CHECK(not_finite([&] { f(Array::from({1.0, 0.0, 2.0})); }) ==
         "f: log: the result, f64 (x.shape[0],), at index 1 is -inf though its operands are finite  "
         "[here]");
-  CHECK(not_finite([&] {
-          f(Array::from({1.0, -2.0, 2.0}));
-        }) ==
+  CHECK(not_finite([&] { f(Array::from({1.0, -2.0, 2.0})); }) ==
         "f: log: the result, f64 (x.shape[0],), at index 1 is NaN though its operands are finite  "
         "[here]");
   // What comes in is not the function's doing.
@@ -323,9 +316,7 @@ TEST_CASE("checks: a side that is not taken is not looked at") {
         "function: div: the result, f64 (x.shape[0],), at index 0 is NaN though its operands are "
         "finite  [here]");
   const auto taken = function({x}, where(x > -1.0, log(x), 0.0), {.check = Check::values});
-  CHECK(not_finite([&] {
-          taken(Array::from({1.0, 0.0}));
-        }) ==
+  CHECK(not_finite([&] { taken(Array::from({1.0, 0.0})); }) ==
         "function: log: the result, f64 (x.shape[0],), at index 1 is -inf though its operands are "
         "finite  [here]");
   const Tensor c = scalar("c", boolean);

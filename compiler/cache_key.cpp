@@ -127,7 +127,7 @@ class KeyWriter {
     const auto& [kind, identity, name, operands] = atom;
     std::string bytes;
     append(bytes, static_cast<std::uint64_t>(kind));
-    if (kind == DimAtom::Kind::variable) {
+    if (atom.is_variable()) {
       append(bytes, atoms_.emplace(identity, atoms_.size()).first->second);
       return bytes;
     }

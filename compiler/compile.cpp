@@ -6,19 +6,13 @@
 #include <optional>
 
 #include "compiler/cache_key.h"
+#include "compiler/dump.h"
 #include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"
 
 namespace kroton {
 namespace {
-
-bool dumps(const char* stage) {
-  const char* asked = std::getenv("KROTON_DUMP");
-  if (!asked) return false;
-  const std::string list = "," + std::string(asked) + ",";
-  return list == ",all," || list.find("," + std::string(stage) + ",") != std::string::npos;
-}
 
 // Shows the times of the steps where KROTON_TIME asks for them.
 class Timer {
@@ -85,7 +79,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
       timer.show(kept ? "cache: store" : "cache: not stored");
     }
   }
-  result.code = codegen::link_object(*object, result.program.name, &times);
+  result.code = codegen::link_object(*object, &times);
   timer.show("link", times.link);
   return result;
 }

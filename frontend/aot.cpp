@@ -6,6 +6,7 @@
 
 #include "compiler/aot/c_header.h"
 #include "compiler/aot/write_files.h"
+#include "compiler/c_names.h"
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
 
@@ -67,7 +68,7 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
   c.target = options.target;
   c.threads = options.threads;
   c.initial_values = options.initial_values;
-  CNames names({"arena", "arena_bytes", "state", "context"});
+  CNames names({"arena", "arena_bytes", "state", "context", "kroton_context", c.name + "_state"});
   // The sizes come first, but the arrays' names matter more.
   const auto unified = [&](TensorType type) {
     for (Dim& dim : type.shape) dim = graph.unified(dim);
@@ -87,7 +88,7 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
   }
   std::vector<std::pair<int, Dim>> values;
   c.sizes = sizes_of(plan, graph, c.inputs, names, values);
-  CNames fields({});
+  CNames fields({c.name + "_state"});
   for (std::size_t k = 0; k < program.states.size(); ++k) {
     SharedState& state = *program.states[k];
     TensorType type;
@@ -101,10 +102,30 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
   for (const SizeConstraint& constraint : plan.constraints) {
     const Dim left = graph.unified(constraint.left);
     const Dim right = graph.unified(constraint.right);
-    if (!(left == right)) constraints.push_back({left, right, constraint.message});
+    if (left == right) continue;
+    constraints.push_back({left, right, constraint.text([&](const Dim& dim) {
+                             return graph.unified(dim).to_string();
+                           })});
   }
   complete(c, program, constraints, values);
   return c;
+}
+
+// ValueError unless C and C++ programs can declare and link what the header of that name declares.
+void check_names(const Options& options, const SourceLine& line) {
+  const auto refuse = [&](const std::string& name, const std::string& what, const std::string& why,
+                          const std::string& instead) {
+    throw ValueError("aot::write: \"" + name + "\" cannot be the name of " + what + ": " + why +
+                     "; \"" + instead + "\" can" + at(line));
+  };
+  const std::string why_not = why_no_function(options.name);
+  if (!why_not.empty()) {
+    refuse(options.name, "a C function", why_not, similar_function(options.name));
+  }
+  for (const std::string& name : options.output_names) {
+    const std::string why = why_no_parameter(name);
+    if (!why.empty()) refuse(name, "an output in C", why, CNames({}).add(name, "output"));
+  }
 }
 
 }  // namespace
@@ -112,20 +133,10 @@ CInterface make_interface(const detail::FunctionPlan& plan, const Graph& graph,
 Files write(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
             const Options& options, const std::source_location& location) {
   const SourceLine line{location.file_name(), location.line()};
-  if (!is_c_identifier(options.name)) {
-    throw ValueError("aot::write: \"" + options.name +
-                     "\" cannot be the name of a C function: wanted are letters, digits and single "
-                     "underscores, beginning with a letter, and no word that C or C++ reserves" +
-                     at(line));
-  }
+  check_names(options, line);
   if (options.output_names.size() > outputs.size()) {
     throw ValueError("aot::write: " + std::to_string(options.output_names.size()) +
                      " output names for " + std::to_string(outputs.size()) + " outputs" + at(line));
-  }
-  for (const std::string& name : options.output_names) {
-    if (is_c_identifier(name)) continue;
-    throw ValueError("aot::write: \"" + name + "\" cannot be the name of an output in C" +
-                     at(line));
   }
   const codegen::CpuTarget target = codegen::named_target(options.target);
   const FunctionOptions function_options{.updates = options.updates,

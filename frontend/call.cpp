@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
-#include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 #include "runtime/device_copy.h"
@@ -249,14 +248,17 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
     const std::int64_t left = evaluate(c.left, frame.raw_sizes, workers);
     const std::int64_t right = evaluate(c.right, frame.raw_sizes, workers);
     if (left != right) {
+      if (!c.values.empty()) {
+        const std::string message = name + ": " + c.text([&](const Dim& dim) {
+          return std::to_string(evaluate(dim, frame.raw_sizes, workers));
+        });
+        if (c.is_count) throw ValueError(message);
+        throw ShapeError(message);
+      }
       std::string values;
       for (const auto& [dim, value] : {std::pair(&c.left, left), std::pair(&c.right, right)}) {
         if (dim->is_constant()) continue;
         values += (values.empty() ? "" : ", ") + dim->to_string() + " is " + std::to_string(value);
-      }
-      if (is_clamped_count(c.right)) {
-        throw ValueError(name + ": " + c.message + ": " + c.left.to_string() + " is " +
-                         std::to_string(left));
       }
       throw ShapeError(name + ": " + c.message + ": " + values);
     }

@@ -88,15 +88,19 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const std::vec
   });
 }
 
+// The size variables that are values of inputs, by the identity of the input.
+using Values = std::map<std::uint64_t, Dim>;
+
 // The size variables that an input fixes: those of its axes, and the one that its value is.
-Dims sizes_fixed_by(const Tensor& input) {
+Dims sizes_fixed_by(const Tensor& input, const Values& values) {
   Dims result = input.shape();
-  if (const std::optional<Dim> given = size_given_by(input)) result.push_back(*given);
+  const auto value = values.find(input.node().attributes.identity);
+  if (value != values.end()) result.push_back(value->second);
   return result;
 }
 
 void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
-                   const FunctionOptions& options, const SourceLine& line) {
+                   const Values& values, const FunctionOptions& options, const SourceLine& line) {
   std::set<const Node*> reached;
   std::set<std::uint64_t> sizes;  // size variables that are used and no reached input fixes
   const auto for_each_size = [](const Dims& dims, const auto& visit) {
@@ -114,7 +118,7 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   for (const Tensor& input : inputs) {
     // An input may be there for its sizes only.
     bool used = reached.erase(&input.node()) != 0;
-    for_each_size(sizes_fixed_by(input),
+    for_each_size(sizes_fixed_by(input, values),
                   [&](std::uint64_t identity) { used |= sizes.count(identity) != 0; });
     if (!used && options.on_unused_input == UnusedInput::error) {
       throw ValueError("function: input " + input.name() +
@@ -141,7 +145,7 @@ std::shared_ptr<Device> device_of(const FunctionOptions& options, const SourceLi
 }
 
 // Sizes of the inputs: which axis gives which variable its value.
-void plan_sizes(FunctionPlan& plan) {
+void plan_sizes(FunctionPlan& plan, const Values& values) {
   for (const Tensor& input : plan.inputs) {
     std::vector<AxisRule> rules;
     for (const Dim& dim : input.shape()) {
@@ -163,10 +167,11 @@ void plan_sizes(FunctionPlan& plan) {
     plan.rules.push_back(std::move(rules));
     // A count of steps: the value of the input is a size.
     int slot = -1;
-    if (const std::optional<Dim> given = size_given_by(input)) {
+    const auto given = values.find(input.node().attributes.identity);
+    if (given != values.end()) {
       slot = static_cast<int>(plan.slots.size());
-      plan.slots.emplace(given->as_variable()->identity, slot);
-      plan.slot_variables.push_back(given->as_variable());
+      plan.slots.emplace(given->second.as_variable()->identity, slot);
+      plan.slot_variables.push_back(given->second.as_variable());
     }
     plan.value_slots.push_back(slot);
   }
@@ -174,9 +179,9 @@ void plan_sizes(FunctionPlan& plan) {
 
 // Expresses every constraint by the inputs' sizes. Other variables are those of givens, which
 // unification has replaced or made the representatives of an input's.
-void resolve_sizes(FunctionPlan& plan, const Graph& graph) {
+void resolve_sizes(FunctionPlan& plan, const Graph& graph, const Values& values) {
   for (const Tensor& input : plan.inputs) {
-    for (const Dim& dim : sizes_fixed_by(input)) {
+    for (const Dim& dim : sizes_fixed_by(input, values)) {
       const DimAtomRef variable = dim.as_variable();
       if (!variable) continue;
       if (const DimAtomRef representative = graph.unified(dim).as_variable()) {
@@ -196,12 +201,15 @@ void resolve_sizes(FunctionPlan& plan, const Graph& graph) {
     if (!is_bound(c.left)) c.left = graph.unified(c.left);
     if (!is_bound(c.right)) c.right = graph.unified(c.right);
     if (c.left == c.right) continue;
+    for (Dim& value : c.values) {
+      if (!is_bound(value)) value = graph.unified(value);
+    }
     if (!is_bound(c.left) || !is_bound(c.right)) {
       throw ValueError("function: " + c.message + ": " +
                        (is_bound(c.left) ? c.right : c.left).to_string() +
                        " is not the size of any input's axis" + at(plan.line));
     }
-    (is_clamped_count(c.right) ? counts : resolved).push_back(std::move(c));
+    (c.is_count ? counts : resolved).push_back(std::move(c));
   }
   counts.insert(counts.end(), resolved.begin(), resolved.end());
   plan.constraints = std::move(counts);
@@ -234,19 +242,20 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   for (const Update& update : options.updates) roots.push_back(update.value);
   std::vector<SizeConstraint> given_sizes;
   roots = with_givens(roots, options.givens, line, given_sizes);
-  check_reached(roots, inputs, options, line);
+  const Values values = sizes_given_by_values(roots);
+  check_reached(roots, inputs, values, options, line);
   const std::vector<Tensor> results(roots.begin(),
                                     roots.begin() + static_cast<std::ptrdiff_t>(outputs.size()));
   std::vector<std::pair<Shared, Tensor>> updates;
   for (std::size_t k = 0; k < options.updates.size(); ++k) {
     updates.emplace_back(options.updates[k].target, roots[outputs.size() + k]);
   }
-  plan_sizes(*this);
-  for (SizeConstraint& c : constraints_on_counts(roots)) given_sizes.push_back(std::move(c));
+  plan_sizes(*this, values);
+  std::ranges::move(constraints_on_counts(roots), std::back_inserter(given_sizes));
 
   graph = std::make_unique<Graph>(inputs, results, updates, true, given_sizes);
   constraints = graph->constraints;
-  resolve_sizes(*this, *graph);
+  resolve_sizes(*this, *graph, values);
 }
 
 std::vector<int> FunctionPlan::slots_of(const std::vector<DimAtomRef>& sizes) const {

@@ -21,6 +21,8 @@ class ScanBuilder {
   std::vector<Tensor> run(const StepFunction& step, int arity) {
     check_options();
     loop_.truncate = options_.truncate_gradient;
+    loop_.name = name_;
+    loop_.line = line_;
     find_count();
     add_sequences();
     add_states();

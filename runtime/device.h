@@ -45,6 +45,10 @@ class Device {
   virtual ~Device() = default;
   // "cuda:0 (NVIDIA H200)"
   virtual const std::string& name() const = 0;
+  // DeviceError if nothing can be done on the device any more: it has failed, or this process is
+  // the child of the one that opened it. To be asked before the mutex is locked: in a child nobody
+  // may be there to unlock it.
+  virtual void check_usable() const {}
 
   virtual DeviceAddress allocate(std::int64_t bytes) = 0;  // aligned to 256 bytes, not cleared
   virtual void free(DeviceAddress address) noexcept = 0;   // waits for work that may use it
@@ -57,18 +61,25 @@ class Device {
   // compiler's log and the text.
   virtual std::unique_ptr<DeviceModule> compile(const std::string& source,
                                                 const std::string& name) = 0;
+  // What is asked for from here on belongs to a call of that function. Work that fails does so
+  // later, when somebody waits for it: the error names the calls that may be meant.
+  virtual void begin_call(const std::string& /*function*/) {}
   // Starts blocks*threads threads; both at least 1, threads at most 1024. Does not wait.
   virtual void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
                       std::span<const KernelArgument> arguments) = 0;
-  // Whether the device has a library of matrix products, and one product by it.
+  // Whether the device has a library of matrix products; if not, why.
   virtual bool has_products() = 0;
-  virtual void product(const DeviceProduct& product) = 0;
+  virtual std::string why_no_products() const { return ""; }
+  // One product by it. False, and nothing is done, if the library does not compute such a one.
+  virtual bool product(const DeviceProduct& product) = 0;
   virtual void synchronize() = 0;
 
-  // Between the two, launch, product and clear are noted instead of run, and nothing else may be
-  // called.
+  // Whether launches may be captured. Between begin and end, launch, product and clear are noted
+  // instead of run, and nothing else may be called. What has failed meanwhile is abandoned.
+  virtual bool has_graphs() const { return true; }
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<DeviceGraph> end_capture() = 0;
+  virtual void abandon_capture() noexcept = 0;
   virtual void launch(DeviceGraph& graph) = 0;
 
   std::recursive_mutex mutex;
@@ -105,6 +116,9 @@ class DeviceMemory {
 // The CUDA device of that number, opened at first use and shared from then on. DeviceError that
 // says what is missing and where it was looked for: the driver, NVRTC, or the device.
 std::shared_ptr<Device> cuda_device(int number);
+
+// The same, of this machine, whatever replaces it.
+std::shared_ptr<Device> machine_cuda_device(int number);
 
 // From now on cuda_device gives what `open` gives; with an empty function, real devices again. The
 // tests put their emulator here.

@@ -1,5 +1,7 @@
 #include "runtime/device_copy.h"
 
+#include <kroton/error.h>
+
 namespace kroton {
 namespace {
 
@@ -13,6 +15,7 @@ DeviceCopy::DeviceCopy(std::shared_ptr<Device> device, const Array& value)
     : device_(std::move(device)), memory_(device_, bytes_of(value)) {}
 
 DeviceAddress DeviceCopy::bring_to_device(const Array& value) {
+  if (!lost_.empty()) throw DeviceError(lost_);
   if (device_is_old_) device_->upload(memory_.address(), value.raw(), memory_.bytes());
   device_is_old_ = false;
   return memory_.address();
@@ -20,10 +23,20 @@ DeviceAddress DeviceCopy::bring_to_device(const Array& value) {
 
 void DeviceCopy::bring_to_host(Array& value) {
   if (!host_is_old_.load(std::memory_order_acquire)) return;
+  device_->check_usable();
+  if (!lost_.empty()) throw DeviceError(lost_);
   const std::lock_guard lock(downloading_);
   if (!host_is_old_.load(std::memory_order_acquire)) return;
   device_->download(value.raw(), memory_.address(), memory_.bytes());
   host_is_old_.store(false, std::memory_order_release);
+}
+
+void DeviceCopy::written_in_part(const std::string& reason) {
+  if (host_is_old_.load(std::memory_order_acquire)) {
+    lost_ = reason;
+  } else {
+    device_is_old_ = true;
+  }
 }
 
 }  // namespace kroton

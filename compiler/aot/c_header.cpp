@@ -3,20 +3,13 @@
 #include <algorithm>
 #include <cctype>
 
+#include "compiler/c_names.h"
+
 namespace kroton::aot {
 namespace {
 
 std::string upper(std::string text) {
   for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return text;
-}
-
-// Text of the user's that is to stand in a comment.
-std::string in_comment(std::string text) {
-  for (std::size_t at = 0; (at = text.find("*/", at)) != std::string::npos;) text[at + 1] = ' ';
-  for (char& c : text) {
-    if (std::iscntrl(static_cast<unsigned char>(c))) c = ' ';
-  }
   return text;
 }
 
@@ -26,7 +19,7 @@ class HeaderWriter {
       : c_(interface), program_(program) {}
 
   std::string run() {
-    const std::string guard = "KROTON_AOT_" + upper(c_.name) + "_H";
+    const std::string guard = "KROTON_AOT_" + c_.name + "_H";
     opening_comment();
     line("#ifndef " + guard);
     line("#define " + guard);
@@ -59,8 +52,8 @@ class HeaderWriter {
   void line(const std::string& text = "") { text_ += text + "\n"; }
 
   void opening_comment() {
-    line("/* " + c_.name + ": written by Kroton for " + c_.target + "  [" + in_comment(c_.source) +
-         "]");
+    line("/* " + c_.name + ": written by Kroton for " + c_.target + "  [" +
+         in_c_comment(c_.source) + "]");
     line();
     line("   Link " + c_.name + ".o" +
          (c_.threads ? ", the library kroton_aot_runtime, libm and the system's threads."
@@ -92,15 +85,12 @@ class HeaderWriter {
 
   // With the sizes under their names in C.
   std::string shown(const Dim& dim) const {
-    std::string text = dim.to_string();
-    for (const CInterface::Size& size : c_.sizes) {
-      if (size.variable->name == size.name) continue;
-      for (std::size_t at = 0; (at = text.find(size.variable->name, at)) != std::string::npos;) {
-        text.replace(at, size.variable->name.size(), size.name);
-        at += size.name.size();
+    return in_c_comment(dim.to_string([&](const DimAtom& atom) {
+      for (const CInterface::Size& size : c_.sizes) {
+        if (size.variable->identity == atom.identity) return size.name;
       }
-    }
-    return in_comment(text);
+      return atom.name;
+    }));
   }
 
   static std::string count_of(const TensorType& type) {
@@ -121,13 +111,17 @@ class HeaderWriter {
       const bool updated = program_.state_is_updated[k];
       line("  " + std::string(updated ? "" : "const ") + c_type(s.type.dtype) + "* " + s.name +
            "; /* " + type_text(s.type) + ", " + (updated ? "updated" : "read") + "; " +
-           in_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
+           in_c_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
     }
     line("} " + c_.name + "_state;");
     line();
     line(
         "/* Bytes of one block of memory for all of them; they begin at the bytes named above. */");
-    line("#define " + upper(c_.name) + "_STATE_BYTES " + std::to_string(c_.state_bytes));
+    const std::string macro = upper(c_.name) + "_STATE_BYTES";
+    line("#ifdef " + macro);
+    line("#error \"another function's name differs from " + c_.name + " in capitals only\"");
+    line("#endif");
+    line("#define " + macro + " " + std::to_string(c_.state_bytes));
     line();
     line("/* Points the fields into such a block, aligned to 64 bytes. Does not write to it. */");
     line("int " + c_.name + "_state_place(" + c_.name + "_state* state, void* memory);");
@@ -176,11 +170,11 @@ class HeaderWriter {
     for (const CInterface::Size& size : c_.sizes) {
       if (size.input >= 0) continue;
       add("int64_t ", size.name,
-          "size" + (size.shown == size.name ? "" : " (" + in_comment(size.shown) + ")") +
+          "size" + (size.shown == size.name ? "" : " (" + in_c_comment(size.shown) + ")") +
               ", not below 0");
     }
     for (const CInterface::Array& input : c_.inputs) {
-      const std::string note = "in: " + type_text(input.type) + "; " + in_comment(input.source);
+      const std::string note = "in: " + type_text(input.type) + "; " + in_c_comment(input.source);
       if (input.type.rank() == 0) {
         add(std::string(c_type(input.type.dtype)) + " ", input.name, note);
       } else {
@@ -192,7 +186,7 @@ class HeaderWriter {
     }
     for (const CInterface::Array& output : c_.outputs) {
       add(std::string(c_type(output.type.dtype)) + "* ", output.name,
-          "out: " + type_text(output.type) + "; " + in_comment(output.source));
+          "out: " + type_text(output.type) + "; " + in_c_comment(output.source));
     }
     add("void* ", "arena", "scratch memory, aligned to 64 bytes");
     add("size_t ", "arena_bytes", "its size, at least " + c_.name + "_arena_bytes()");
@@ -234,7 +228,7 @@ class HeaderWriter {
     for (std::size_t k = 0; k < c_.checks.size(); ++k) {
       const std::string number = std::to_string(k + 1);
       line("     " + std::string(number.size() < 3 ? 3 - number.size() : 0, ' ') + number + "  " +
-           in_comment(c_.checks[k].message));
+           in_c_comment(c_.checks[k].message));
     }
     line("*/");
     line("const char* " + c_.name + "_error(int code);");

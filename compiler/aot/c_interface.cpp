@@ -1,33 +1,9 @@
 #include "compiler/aot/c_interface.h"
 
 #include <algorithm>
-#include <cctype>
-#include <string_view>
 
 namespace kroton::aot {
 namespace {
-
-// Reserved words of C and C++, names that their headers and compilers define as macros, and names
-// of functions that every program has.
-constexpr std::string_view reserved =
-    " "
-    "NULL alignas alignof and and_eq asm assert auto bitand bitor bool break case catch char "
-    "char16_t char32_t char8_t class co_await co_return co_yield compl complex concept const "
-    "const_cast consteval constexpr constinit continue decltype default delete do double "
-    "dynamic_cast else enum errno explicit export extern false float for friend goto if "
-    "imaginary inline int linux long main memcpy memmove memset mutable namespace new "
-    "noexcept not not_eq nullptr operator or or_eq private protected public register "
-    "reinterpret_cast requires restrict return short signed sizeof static static_assert "
-    "static_cast stderr stdin stdout struct switch template this thread_local throw true try "
-    "typedef typeid typename typeof typeof_unqual union unix unsigned using virtual void "
-    "volatile wchar_t while xor xor_eq ";
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-bool is_reserved(const std::string& name) {
-  return reserved.find(" " + name + " ") != std::string_view::npos;
-}
 
 std::string without(std::string text, const std::string& what, const std::string& by) {
   const auto at = text.find(what);
@@ -49,35 +25,6 @@ void collect_extents(const std::vector<Step>& steps,
 }
 
 }  // namespace
-
-bool is_c_identifier(const std::string& name) {
-  if (name.empty() || is_digit(name[0]) || is_reserved(name)) return false;
-  // Both languages keep these for themselves.
-  if (name[0] == '_' || name.find("__") != std::string::npos) return false;
-  return std::all_of(name.begin(), name.end(),
-                     [](char c) { return is_letter(c) || is_digit(c) || c == '_'; });
-}
-
-std::string CNames::add(const std::string& wanted, const std::string& otherwise) {
-  std::string name;
-  for (char c : wanted) {
-    if (is_letter(c) || is_digit(c)) {
-      name += c;
-    } else if (!name.empty() && name.back() != '_') {
-      name += '_';
-    }
-  }
-  while (!name.empty() && name.back() == '_') name.pop_back();
-  if (name.empty()) name = otherwise;
-  if (is_digit(name[0])) name = otherwise + "_" + name;
-  if (is_reserved(name)) name += "_";
-  std::string unique = name;
-  for (int k = 2; std::find(taken_.begin(), taken_.end(), unique) != taken_.end(); ++k) {
-    unique = name + (name.back() == '_' ? "" : "_") + std::to_string(k);
-  }
-  taken_.push_back(unique);
-  return unique;
-}
 
 void complete(CInterface& interface, const Program& program,
               const std::vector<SizeConstraint>& constraints,

@@ -59,21 +59,6 @@ struct CInterface {
   std::vector<Check> checks;
 };
 
-// Whether a name can be that of a C and C++ function: letters, digits and underscores, not
-// beginning with a digit, and not a word that either language reserves.
-bool is_c_identifier(const std::string& name);
-
-// Names for the members of one C parameter list or structure: what the user wrote, where that is
-// possible, else the nearest identifier; each once.
-class CNames {
- public:
-  explicit CNames(std::vector<std::string> taken) : taken_(std::move(taken)) {}
-  std::string add(const std::string& wanted, const std::string& otherwise);
-
- private:
-  std::vector<std::string> taken_;
-};
-
 // Fills in the layout of the state, and the checks; the rest is given. `constraints` are those that
 // the sizes do not fulfil by themselves, `values` the inputs (by position) whose value must be that
 // size.

@@ -1,22 +1,17 @@
-// The reverse sweep: cotangents flow from the outputs to the inputs, through the vjp rules of the
-// op records. Iterative; the order of additions follows the topological order. What is computed for
-// one branch of an ifelse only is used under its condition only, as the branch itself.
+// grad and vjp: what is asked for, as sweeps over simplified expressions.
 #include <kroton/error.h>
 #include <kroton/grad.h>
 #include <kroton/ops.h>
 
-#include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/autodiff/branch_paths.h"
+#include "compiler/autodiff/sweep.h"
 #include "compiler/ops/leaf.h"
-#include "compiler/passes/passes.h"
 
 namespace kroton {
 namespace {
 
 using NodeSet = std::unordered_set<const Node*>;
-using Cotangents = std::vector<std::pair<Tensor, Tensor>>;  // expression, cotangent
 
 std::string place(const Tensor& tensor) { return "  [" + to_string(tensor.line()) + "]"; }
 
@@ -32,136 +27,6 @@ NodeSet node_set(std::span<const Tensor> tensors) {
   NodeSet nodes;
   for (const Tensor& tensor : tensors) nodes.insert(&tensor.node());
   return nodes;
-}
-
-// The nodes of `order` whose value changes with one of `wrt`, other than through `constant`.
-NodeSet dependents(const std::vector<Tensor>& order, const NodeSet& wrt, const NodeSet& constant) {
-  NodeSet result;
-  for (const Tensor& tensor : order) {
-    const Node& node = tensor.node();
-    bool depends = wrt.contains(&node);
-    for (std::size_t k = 0; k < node.inputs.size() && !depends; ++k) {
-      depends = !constant.contains(&node) && result.contains(&node.inputs[k].node());
-    }
-    if (depends) result.insert(&node);
-  }
-  return result;
-}
-
-// A rule must give a cotangent of its input's type; sizes may have different forms.
-void check_rule(const Node& node, std::size_t k, const Tensor& cotangent) {
-  const TensorType& expected = node.inputs[k].type();
-  bool fits = cotangent.dtype() == expected.dtype && cotangent.rank() == expected.rank();
-  for (int axis = 0; fits && axis < cotangent.rank(); ++axis) {
-    const Dim& a = cotangent.shape(axis);
-    const Dim& b = expected.shape[static_cast<std::size_t>(axis)];
-    fits = !a.is_constant() || !b.is_constant() || a == b;
-  }
-  if (!fits) {
-    throw InternalError(std::string(node.op.name) + ": the vjp rule gives input " +
-                        std::to_string(k) + " a cotangent " + to_string(cotangent.type()) +
-                        ", expected " + to_string(expected) + "  [" + to_string(node.line) + "]");
-  }
-}
-
-// The cotangents of `wrt`, an empty Tensor where none arrives. Those of `fixed` are given and stay
-// as they are; `seeds` add up with what arrives.
-std::vector<Tensor> sweep(const Cotangents& seeds, const Cotangents& fixed,
-                          std::span<const Tensor> wrt, std::span<const Tensor> constants) {
-  std::vector<Tensor> roots;
-  for (const auto& [tensor, cotangent] : seeds) roots.push_back(tensor);
-  for (const auto& [tensor, cotangent] : fixed) roots.push_back(tensor);
-  const std::vector<Tensor> order = topological_order(roots);
-  const NodeSet wanted = node_set(wrt);
-  const NodeSet constant = node_set(constants);
-  const NodeSet depends = dependents(order, wanted, constant);
-
-  const BranchPaths paths(order, roots);
-
-  std::unordered_map<const Node*, std::vector<BranchCotangent>> arrived;
-  NodeSet settled;
-  for (const auto& [tensor, cotangent] : fixed) {
-    arrived[&tensor.node()] = {{{}, cotangent}};
-    settled.insert(&tensor.node());
-  }
-  const auto accumulate = [&](const Tensor& tensor, const BranchPaths::Path& path,
-                              const Tensor& cotangent) {
-    if (settled.contains(&tensor.node())) return;
-    std::vector<BranchCotangent>& list = arrived[&tensor.node()];
-    const auto known = std::find_if(list.begin(), list.end(),
-                                    [&](const BranchCotangent& c) { return c.path == path; });
-    if (known == list.end()) {
-      list.push_back({path, cotangent});
-    } else {
-      known->value = add(known->value, cotangent);
-    }
-  };
-  for (const auto& [tensor, cotangent] : seeds) {
-    const LineScope scope(tensor.line());
-    accumulate(tensor, {}, cotangent);
-  }
-  // The cotangents of a loop's results wait until all have been seen.
-  std::unordered_map<const Node*, Cotangents> of_results;
-  const auto distribute = [&](const Node& node, const std::vector<Tensor>& cotangents) {
-    if (cotangents.size() != node.inputs.size()) {
-      throw InternalError(std::string(node.op.name) + ": the vjp rule gives " +
-                          std::to_string(cotangents.size()) + " cotangents for " +
-                          std::to_string(node.inputs.size()) + " inputs  [" + to_string(node.line) +
-                          "]");
-    }
-    for (std::size_t k = 0; k < cotangents.size(); ++k) {
-      const Tensor& input = node.inputs[k];
-      if (!cotangents[k] || !is_float(input.dtype()) || !depends.contains(&input.node())) continue;
-      check_rule(node, k, cotangents[k]);
-      accumulate(input, paths.of(node), cotangents[k]);
-    }
-  };
-  for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
-    const Node& node = tensor->node();
-    if (node.op.kind == OpKind::loop) {
-      const auto results = of_results.find(&node);
-      if (results == of_results.end()) continue;
-      const LineScope scope(node.line);
-      std::vector<bool> asked;
-      for (const Tensor& input : node.inputs) asked.push_back(depends.contains(&input.node()));
-      distribute(node, node.op.vjp_results(*tensor, results->second, asked));
-      continue;
-    }
-    const auto found = arrived.find(&node);
-    if (found != arrived.end() && node.op.kind == OpKind::result && !constant.contains(&node) &&
-        depends.contains(&node)) {
-      const LineScope scope(node.line);
-      of_results[&node.inputs[0].node()].emplace_back(
-          *tensor,
-          paths.sum(node.inputs[0].node(), {{paths.of(node), paths.sum(node, found->second)}}));
-      continue;
-    }
-    const bool branches = node.op.kind == OpKind::branch;
-    if (found == arrived.end() || (node.op.vjp == nullptr && !branches) ||
-        constant.contains(&node) || !depends.contains(&node)) {
-      continue;
-    }
-    const LineScope scope(node.line);
-    const Tensor cotangent = paths.sum(node, found->second);
-    // Nothing reads it again, and a long chain of them need not all stay alive.
-    if (!wanted.contains(&node)) arrived.erase(found);
-    if (branches) {
-      for (const std::size_t k : {std::size_t{1}, std::size_t{2}}) {
-        const Tensor& value = node.inputs[k];
-        if (!depends.contains(&value.node()) || !is_float(value.dtype())) continue;
-        accumulate(value, paths.of_value(node, k == 1), cotangent);
-      }
-      continue;
-    }
-    distribute(node, node.op.vjp(*tensor, cotangent));
-  }
-  std::vector<Tensor> result;
-  for (const Tensor& tensor : wrt) {
-    const auto found = arrived.find(&tensor.node());
-    const LineScope scope(tensor.line());
-    result.push_back(found == arrived.end() ? Tensor() : paths.sum(found->second));
-  }
-  return result;
 }
 
 Tensor zeros_of(const Tensor& wrt) {
@@ -202,12 +67,76 @@ void check_cost(const Tensor& cost) {
   }
 }
 
-// Stable forms are differentiated: the derivative of log(softmax(x)) as it is written would divide
-// by the softmax. The leaves stay the user's own.
-Tensor simplified(const Tensor& cost) {
-  Graph graph({}, std::span(&cost, 1), {}, false);
-  run_passes_before_gradient(graph);
-  return graph.export_expressions(graph.outputs).front();
+// Gradients by cuts. The gradient with respect to an intermediate result is that of the outputs as
+// functions of it: it is cut there, and what remains is simplified and differentiated with respect
+// to the leaf. So each gradient has the stable form that it has when it is asked for alone, and no
+// other `wrt` or constant changes it.
+class Gradients {
+ public:
+  // `fixed` cotangents are given and stay as they are; no gradient passes through `constants`.
+  Gradients(Cotangents seeds, const Cotangents& fixed, std::span<const Tensor> constants)
+      : seeds_(std::move(seeds)), fixed_(fixed) {
+    for (const Tensor& constant : constants) cut_.add(constant);
+    for (const auto& [tensor, cotangent] : fixed_) {
+      if (!cut_.contains(tensor)) below_.emplace_back(tensor, cotangent);
+    }
+    for (const auto& [tensor, cotangent] : fixed_) cut_.add(tensor);
+  }
+
+  // Of each `wrt`; an empty Tensor where none arrives.
+  std::vector<Tensor> of(const std::vector<Tensor>& wrt) const {
+    std::vector<Tensor> result(wrt.size());
+    std::vector<Tensor> variables;
+    std::vector<std::size_t> positions;
+    for (std::size_t k = 0; k < wrt.size(); ++k) {
+      const auto known = std::find_if(fixed_.begin(), fixed_.end(),
+                                      [&](const auto& pair) { return same(pair.first, wrt[k]); });
+      if (known != fixed_.end()) {
+        result[k] = known->second;
+      } else if (is_variable(wrt[k]) && !cut_.contains(wrt[k])) {
+        variables.push_back(wrt[k]);
+        positions.push_back(k);
+      } else {
+        Cut cut = cut_;
+        const Tensor leaf = cut.add(wrt[k]);
+        result[k] = run(cut, {leaf}).front();
+      }
+    }
+    if (variables.empty()) return result;
+    const std::vector<Tensor> of_variables = run(cut_, variables);
+    for (std::size_t n = 0; n < positions.size(); ++n) result[positions[n]] = of_variables[n];
+    return result;
+  }
+
+ private:
+  std::vector<Tensor> run(const Cut& cut, const std::vector<Tensor>& leaves) const {
+    std::vector<Tensor> roots, cotangents;
+    for (const auto& [tensor, cotangent] : seeds_) {
+      roots.push_back(tensor);
+      cotangents.push_back(cotangent);
+    }
+    roots = cut.apply(roots);
+    for (const auto& [tensor, cotangent] : below_) {
+      roots.push_back(cut.apply_below(tensor));
+      cotangents.push_back(cotangent);
+    }
+    roots = simplified(roots);
+    Cotangents seeds;
+    for (std::size_t k = 0; k < roots.size(); ++k) seeds.emplace_back(roots[k], cotangents[k]);
+    return cut.undo(sweep(seeds, leaves));
+  }
+
+  Cotangents seeds_, fixed_;
+  Cotangents below_;  // the fixed ones that what they are computed from gets cotangents from
+  Cut cut_;
+};
+
+// The gradients, zeros where none arrives.
+std::vector<Tensor> or_zeros(std::vector<Tensor> gradients, const std::vector<Tensor>& wrt) {
+  for (std::size_t k = 0; k < wrt.size(); ++k) {
+    if (!gradients[k]) gradients[k] = zeros_of(wrt[k]);
+  }
+  return gradients;
 }
 
 }  // namespace
@@ -236,18 +165,9 @@ std::vector<Tensor> grad(const Tensor& cost, const std::vector<Tensor>& wrt,
   }
 
   Cotangents seeds;
-  if (cost) {
-    // Options and a `wrt` that is no variable speak of expressions that simplifying may remove.
-    bool keeps_all = options.known_grads.empty() && options.consider_constant.empty();
-    for (const Tensor& tensor : wrt) keeps_all = keeps_all && is_variable(tensor);
-    const Tensor start = keeps_all ? simplified(cost) : cost;
-    seeds.emplace_back(start, make_literal(1.0, cost.dtype(), cost.line()));
-  }
-  std::vector<Tensor> result = sweep(seeds, options.known_grads, wrt, options.consider_constant);
-  for (std::size_t k = 0; k < wrt.size(); ++k) {
-    if (!result[k]) result[k] = zeros_of(wrt[k]);
-  }
-  return result;
+  if (cost) seeds.emplace_back(cost, make_literal(1.0, cost.dtype(), cost.line()));
+  const Gradients gradients(seeds, options.known_grads, options.consider_constant);
+  return or_zeros(gradients.of(wrt), wrt);
 }
 
 Tensor grad(const Tensor& cost, const Tensor& wrt, const GradOptions& options) {
@@ -266,11 +186,7 @@ std::vector<Tensor> vjp(const std::vector<Tensor>& outputs, const std::vector<Te
     check_cotangent("vjp", outputs[k], cotangents[k]);
     seeds.emplace_back(outputs[k], cotangents[k]);
   }
-  std::vector<Tensor> result = sweep(seeds, {}, wrt, {});
-  for (std::size_t k = 0; k < wrt.size(); ++k) {
-    if (!result[k]) result[k] = zeros_of(wrt[k]);
-  }
-  return result;
+  return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
 }
 
 }  // namespace kroton

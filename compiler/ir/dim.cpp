@@ -2,6 +2,8 @@
 #include <kroton/dim.h>
 
 #include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "compiler/ir/dim_atoms.h"
 #include "compiler/ir/hash.h"
@@ -33,19 +35,16 @@ void sort_and_merge(std::vector<Term>& terms) {
   terms = std::move(merged);
 }
 
-std::string to_string(const DimAtom& atom) {
-  switch (atom.kind) {
-    case DimAtom::Kind::variable:
-      return atom.name;
-    case DimAtom::Kind::floor_div:
-      return "floor_div(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() +
-             ")";
-    case DimAtom::Kind::minimum:
-      return "min(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() + ")";
-    case DimAtom::Kind::maximum:
-      return "max(" + atom.operands[0].to_string() + ", " + atom.operands[1].to_string() + ")";
-  }
-  return "?";
+using NameOf = std::function<std::string(const DimAtom&)>;
+
+std::string to_string(const DimAtom& atom, const NameOf& name_of) {
+  if (atom.kind == DimAtom::Kind::count) return "(" + atom.operands[0].to_string(name_of) + ")";
+  if (atom.is_variable()) return name_of(atom);
+  const char* function = atom.kind == DimAtom::Kind::floor_div ? "floor_div"
+                         : atom.kind == DimAtom::Kind::minimum ? "min"
+                                                               : "max";
+  return function + ("(" + atom.operands[0].to_string(name_of)) + ", " +
+         atom.operands[1].to_string(name_of) + ")";
 }
 
 }  // namespace
@@ -90,16 +89,17 @@ std::vector<Dim::Term> Dim::terms() const {
   return {Term{constant_, {}}};
 }
 
-DimAtomRef Dim::as_variable() const {
+DimAtomRef Dim::as_atom() const {
   if (polynomial_ == nullptr || polynomial_->terms.size() != 1) {
     return nullptr;
   }
   const Term& term = polynomial_->terms.front();
-  if (term.coefficient != 1 || term.factors.size() != 1 ||
-      term.factors.front()->kind != DimAtom::Kind::variable) {
-    return nullptr;
-  }
-  return term.factors.front();
+  return term.coefficient == 1 && term.factors.size() == 1 ? term.factors.front() : nullptr;
+}
+
+DimAtomRef Dim::as_variable() const {
+  DimAtomRef atom = as_atom();
+  return atom && atom->is_variable() ? atom : nullptr;
 }
 
 Dim operator+(const Dim& a, const Dim& b) {
@@ -164,8 +164,15 @@ std::size_t Dim::hash() const {
 }
 
 std::string Dim::to_string() const {
+  return to_string([](const DimAtom& variable) { return variable.name; });
+}
+
+std::string Dim::to_string(const NameOf& name_of) const {
   if (polynomial_ == nullptr) {
     return std::to_string(constant_);
+  }
+  if (const DimAtomRef atom = as_atom(); atom && atom->kind == DimAtom::Kind::count) {
+    return atom->operands[0].to_string(name_of);
   }
   std::string text;
   for (const Term& term : polynomial_->terms) {
@@ -181,72 +188,129 @@ std::string Dim::to_string() const {
       text += term.factors.empty() ? "" : "*";
     }
     for (std::size_t k = 0; k < term.factors.size(); ++k) {
-      text += (k == 0 ? "" : "*") + kroton::to_string(*term.factors[k]);
+      text += (k == 0 ? "" : "*") + kroton::to_string(*term.factors[k], name_of);
     }
   }
   return text;
 }
 
-std::int64_t Dim::evaluate(const std::function<std::int64_t(const DimAtom&)>& value_of) const {
-  if (polynomial_ == nullptr) {
-    return constant_;
-  }
-  std::int64_t sum = 0;
-  for (const Term& term : polynomial_->terms) {
-    std::int64_t product = term.coefficient;
-    for (const DimAtomRef& factor : term.factors) {
-      std::int64_t value = 0;
-      if (factor->kind == DimAtom::Kind::variable) {
-        value = value_of(*factor);
-      } else {
-        const std::int64_t a = factor->operands[0].evaluate(value_of);
-        const std::int64_t b = factor->operands[1].evaluate(value_of);
-        value = factor->kind == DimAtom::Kind::floor_div ? floor_divide(a, b)
-                : factor->kind == DimAtom::Kind::minimum ? std::min(a, b)
-                                                         : std::max(a, b);
-      }
-      product = checked_multiply(product, value);
+// An atom may be reached on many ways, as those of sizes that are halved again and again: each is
+// looked at once.
+struct Dim::Evaluation {
+  const std::function<std::int64_t(const DimAtom&)>& value_of;
+  std::unordered_map<const DimAtom*, std::int64_t> known = {};
+
+  std::int64_t operator()(const Dim& dim) {
+    if (dim.polynomial_ == nullptr) {
+      return dim.constant_;
     }
-    sum = checked_add(sum, product);
+    std::int64_t sum = 0;
+    for (const Term& term : dim.polynomial_->terms) {
+      std::int64_t product = term.coefficient;
+      for (const DimAtomRef& factor : term.factors) {
+        product = checked_multiply(product, (*this)(*factor));
+      }
+      sum = checked_add(sum, product);
+    }
+    return sum;
   }
-  return sum;
+
+  std::int64_t operator()(const DimAtom& atom) {
+    if (atom.kind == DimAtom::Kind::variable || atom.kind == DimAtom::Kind::value) {
+      return value_of(atom);
+    }
+    if (const auto found = known.find(&atom); found != known.end()) {
+      return found->second;
+    }
+    const std::int64_t value = operation(atom);
+    known.emplace(&atom, value);
+    return value;
+  }
+
+  std::int64_t operation(const DimAtom& atom) {
+    const std::int64_t a = (*this)(atom.operands[0]);
+    if (atom.kind == DimAtom::Kind::count) {
+      return std::max<std::int64_t>(a, 0);
+    }
+    const std::int64_t b = (*this)(atom.operands[1]);
+    return atom.kind == DimAtom::Kind::floor_div ? floor_divide(a, b)
+           : atom.kind == DimAtom::Kind::minimum ? std::min(a, b)
+                                                 : std::max(a, b);
+  }
+};
+
+std::int64_t Dim::evaluate(const std::function<std::int64_t(const DimAtom&)>& value_of) const {
+  return Evaluation{value_of}(*this);
 }
 
-Dim Dim::substitute(const std::function<std::optional<Dim>(const DimAtomRef&)>& replace) const {
-  if (polynomial_ == nullptr) {
-    return *this;
-  }
-  Dim sum;
-  for (const Term& term : polynomial_->terms) {
-    Dim product = term.coefficient;
-    for (const DimAtomRef& factor : term.factors) {
-      if (factor->kind == DimAtom::Kind::variable) {
-        const std::optional<Dim> replacement = replace(factor);
-        product = product * (replacement ? *replacement : from_atom(factor));
-        continue;
-      }
-      const Dim a = factor->operands[0].substitute(replace);
-      const Dim b = factor->operands[1].substitute(replace);
-      product = product * (factor->kind == DimAtom::Kind::floor_div ? floor_div(a, b)
-                           : factor->kind == DimAtom::Kind::minimum ? minimum(a, b)
-                                                                    : maximum(a, b));
+struct Dim::Substitution {
+  const std::function<std::optional<Dim>(const DimAtomRef&)>& replace;
+  std::unordered_map<const DimAtom*, Dim> known = {};
+
+  Dim operator()(const Dim& dim) {
+    if (dim.polynomial_ == nullptr) {
+      return dim;
     }
-    sum = sum + product;
+    Dim sum;
+    for (const Term& term : dim.polynomial_->terms) {
+      Dim product = term.coefficient;
+      for (const DimAtomRef& factor : term.factors) {
+        product = product * (*this)(factor);
+      }
+      sum = sum + product;
+    }
+    return sum;
   }
-  return sum;
+
+  Dim operator()(const DimAtomRef& atom) {
+    if (const auto found = known.find(atom.get()); found != known.end()) {
+      return found->second;
+    }
+    Dim result = replacement(atom);
+    known.emplace(atom.get(), result);
+    return result;
+  }
+
+  Dim replacement(const DimAtomRef& atom) {
+    if (atom->is_variable()) {
+      if (std::optional<Dim> replaced = replace(atom)) {
+        return *replaced;
+      }
+      return atom->kind == DimAtom::Kind::count ? count_of((*this)(atom->operands[0]))
+                                                : from_atom(atom);
+    }
+    const Dim a = (*this)(atom->operands[0]);
+    const Dim b = (*this)(atom->operands[1]);
+    return atom->kind == DimAtom::Kind::floor_div ? floor_div(a, b)
+           : atom->kind == DimAtom::Kind::minimum ? minimum(a, b)
+                                                  : maximum(a, b);
+  }
+};
+
+Dim Dim::substitute(const std::function<std::optional<Dim>(const DimAtomRef&)>& replace) const {
+  return Substitution{replace}(*this);
 }
 
 void Dim::visit_variables(const std::function<void(const DimAtomRef&)>& visit) const {
-  if (polynomial_ == nullptr) {
-    return;
-  }
-  for (const Term& term : polynomial_->terms) {
-    for (const DimAtomRef& factor : term.factors) {
-      if (factor->kind == DimAtom::Kind::variable) {
-        visit(factor);
-      }
-      for (const Dim& operand : factor->operands) {
-        operand.visit_variables(visit);
+  std::unordered_set<const DimAtom*> seen;
+  std::vector<const Dim*> pending{this};
+  while (!pending.empty()) {
+    const Dim& dim = *pending.back();
+    pending.pop_back();
+    if (dim.polynomial_ == nullptr) {
+      continue;
+    }
+    for (const Term& term : dim.polynomial_->terms) {
+      for (const DimAtomRef& factor : term.factors) {
+        if (!seen.insert(factor.get()).second) {
+          continue;
+        }
+        if (factor->is_variable()) {
+          visit(factor);
+        }
+        for (const Dim& operand : factor->operands) {
+          pending.push_back(&operand);
+        }
       }
     }
   }

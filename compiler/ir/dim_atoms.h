@@ -11,6 +11,12 @@ DimAtomRef fresh_atom(const std::string& name);
 
 inline Dim from_atom(DimAtomRef atom) { return Dim::from_terms({{1, {std::move(atom)}}}); }
 
+// The number of steps that `form` gives: the form itself where it cannot be negative, else a
+// variable of its own, so that no other size is taken for it.
+Dim count_of(const Dim& form);
+// The size that the value of an integer input is, by the identity of the input.
+Dim value_of_input(const std::string& name, std::uint64_t identity);
+
 // Negative, zero or positive as the monomial a comes before, equals, or comes after b: by degree,
 // highest first, then lexicographically by the identities of the factors. A monomial order, so that
 // exact division by a polynomial works term by term; the constant comes last, as it is written.

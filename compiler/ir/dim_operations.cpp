@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "compiler/ir/dim_atoms.h"
 
@@ -70,6 +71,24 @@ Dim split_multiples(const Dim& a, const Dim& b, Dim& quotient) {
   return Dim::from_terms(std::move(rest));
 }
 
+// floor((floor(a / c) + r) / b) = floor((a + c * r) / (c * b)): sizes that are divided again and
+// again stay flat.
+std::optional<Dim> without_inner_division(const Dim& dividend, const Dim& b) {
+  constexpr std::int64_t largest = std::int64_t{1}
+                                   << 31;  // products of divisors stay far from 2^63
+  if (!b.is_constant()) return std::nullopt;
+  for (const Term& term : dividend.terms()) {
+    if (term.coefficient != 1 || term.factors.size() != 1) continue;
+    const DimAtom& inner = *term.factors.front();
+    if (inner.kind != DimAtom::Kind::floor_div || !inner.operands[1].is_constant()) continue;
+    const Dim& c = inner.operands[1];
+    if (c.constant() > largest || b.constant() > largest) continue;
+    const Dim rest = dividend - Dim::from_terms({term});
+    return floor_div(inner.operands[0] + c * rest, c * b);
+  }
+  return std::nullopt;
+}
+
 // ---- Bounds.
 
 bool non_negative(const Dim& dim, int depth);
@@ -77,6 +96,8 @@ bool non_negative(const Dim& dim, int depth);
 bool non_negative(const DimAtom& atom, int depth) {
   switch (atom.kind) {
     case DimAtom::Kind::variable:
+    case DimAtom::Kind::value:
+    case DimAtom::Kind::count:
       return true;
     case DimAtom::Kind::floor_div:
       return non_negative(atom.operands[0], depth);
@@ -86,6 +107,36 @@ bool non_negative(const DimAtom& atom, int depth) {
       return non_negative(atom.operands[0], depth) || non_negative(atom.operands[1], depth);
   }
   return false;
+}
+
+// Whether the products of a proof stay far from the ends of 64 bits.
+bool is_small(const Dim& dim) {
+  constexpr std::int64_t largest = std::int64_t{1} << 30;
+  const std::vector<Term> terms = dim.terms();
+  return std::all_of(terms.begin(), terms.end(), [](const Term& term) {
+    return term.coefficient > -largest && term.coefficient < largest;
+  });
+}
+
+// rest + factor * floor_div(a, b) >= 0, for a constant b.
+bool non_negative_with_quotient(const Dim& rest, std::int64_t factor, const DimAtom& quotient,
+                                int depth) {
+  const Dim& a = quotient.operands[0];
+  const std::int64_t b = quotient.operands[1].constant();
+  if (!is_small(rest) || !is_small(a) || !is_small(b) || !is_small(factor)) {
+    return false;
+  }
+  // c * floor_div(a, b) lies within c - 1 below floor_div(a, b / c).
+  if (const std::int64_t c = std::gcd(factor, b); c > 1) {
+    const Dim larger = floor_div(a, b / c);
+    const Dim bound = factor > 0 ? larger - Dim(c - 1) : larger;
+    return non_negative(rest + Dim(factor / c) * bound, depth - 1);
+  }
+  // Times b, as b * floor_div(a, b) lies between a - b + 1 and a; of integers, one quotient is at
+  // least another number where it is above that number less 1.
+  const Dim bound = factor > 0 ? a - Dim(b - 1) : a;
+  const Dim spare = factor == 1 || factor == -1 ? b - 1 : 0;
+  return non_negative(Dim(b) * rest + Dim(factor) * bound + spare, depth - 1);
 }
 
 bool non_negative(const Dim& dim, int depth) {
@@ -113,6 +164,13 @@ bool non_negative(const Dim& dim, int depth) {
       continue;
     }
     const DimAtom& atom = *term.factors.front();
+    if (atom.kind == DimAtom::Kind::floor_div && atom.operands[1].is_constant()) {
+      if (non_negative_with_quotient(dim - Dim::from_terms({term}), term.coefficient, atom,
+                                     depth)) {
+        return true;
+      }
+      continue;
+    }
     if ((atom.kind == DimAtom::Kind::minimum && term.coefficient < 0) ||
         (atom.kind == DimAtom::Kind::maximum && term.coefficient > 0)) {
       for (const Dim& operand : atom.operands) {
@@ -139,6 +197,18 @@ bool before(const Dim& a, const Dim& b) {
 
 }  // namespace
 
+Dim count_of(const Dim& form) {
+  if (form.is_constant() || provably_at_least(form, 0)) {
+    return form;
+  }
+  return from_atom(intern_atom(DimAtom::Kind::count, "", {form}));
+}
+
+Dim value_of_input(const std::string& name, std::uint64_t identity) {
+  return from_atom(
+      intern_atom(DimAtom::Kind::value, name, {Dim(static_cast<std::int64_t>(identity))}));
+}
+
 Dim floor_div(const Dim& a, const Dim& b) {
   if (b.is_constant() && b.constant() <= 0) {
     throw ValueError("floor_div: expected a positive divisor of the size " + a.to_string() +
@@ -154,6 +224,9 @@ Dim floor_div(const Dim& a, const Dim& b) {
   const Dim rest = split_multiples(a, b, quotient);
   if (rest.is_constant() && b.is_constant()) {
     return quotient + floor_divide(rest.constant(), b.constant());
+  }
+  if (const std::optional<Dim> flat = without_inner_division(rest, b)) {
+    return quotient + *flat;
   }
   return quotient + operation(DimAtom::Kind::floor_div, rest, b);
 }

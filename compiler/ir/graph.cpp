@@ -93,8 +93,8 @@ Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results
   for (const auto& [shared, value] : new_values) roots.push_back(value);
 
   const std::vector<Tensor> order = kroton::topological_order(roots);
-  constraints = collect_constraints(order, new_values);
-  constraints.insert(constraints.end(), equalities.begin(), equalities.end());
+  constraints.assign(equalities.begin(), equalities.end());
+  std::ranges::move(collect_constraints(order, new_values), std::back_inserter(constraints));
   if (unify) unified_ = unify_sizes(constraints);
   Known known;
   import(order, known);

@@ -223,6 +223,20 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));
 }
 
+std::string SizeConstraint::text(const std::function<std::string(const Dim&)>& shown) const {
+  std::string result;
+  for (std::size_t k = 0; k < message.size(); ++k) {
+    const auto digit = static_cast<std::size_t>(k + 1 < message.size() ? message[k + 1] - '0' : 10);
+    if (message[k] == '%' && digit < values.size()) {
+      result += shown(values[digit]);
+      ++k;
+    } else {
+      result += message[k];
+    }
+  }
+  return result;
+}
+
 std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
   struct Visit {
     Tensor tensor;
@@ -248,15 +262,16 @@ std::vector<Tensor> topological_order(std::span<const Tensor> roots) {
   return order;
 }
 
-void visit_dims(std::span<const Tensor> roots, const std::function<void(const Dim&)>& visit) {
+void visit_dims(std::span<const Tensor> roots,
+                const std::function<void(const Dim&, SourceLine)>& visit) {
   std::vector<std::vector<Tensor>> pending{{roots.begin(), roots.end()}};
   while (!pending.empty()) {
     const std::vector<Tensor> order = topological_order(pending.back());
     pending.pop_back();
     for (const Tensor& tensor : order) {
       const Attributes& attributes = tensor.node().attributes;
-      for (const Dim& dim : tensor.shape()) visit(dim);
-      for (const Dim& dim : attributes.dims) visit(dim);
+      for (const Dim& dim : tensor.shape()) visit(dim, tensor.line());
+      for (const Dim& dim : attributes.dims) visit(dim, tensor.line());
       if (attributes.body) pending.push_back(attributes.body->results);
     }
   }
@@ -264,7 +279,7 @@ void visit_dims(std::span<const Tensor> roots, const std::function<void(const Di
 
 void visit_sizes(std::span<const Tensor> roots,
                  const std::function<void(const DimAtomRef&)>& visit) {
-  visit_dims(roots, [&](const Dim& dim) { dim.visit_variables(visit); });
+  visit_dims(roots, [&](const Dim& dim, SourceLine) { dim.visit_variables(visit); });
 }
 
 std::vector<Tensor> substitute(std::span<const Tensor> roots,

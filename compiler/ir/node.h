@@ -52,7 +52,13 @@ struct Attributes {
 // Two sizes that must be equal for a node to be valid; unknown until the call when symbolic.
 struct SizeConstraint {
   Dim left, right;
-  std::string message;  // "add: sizes differ: x.shape[0] and y.shape[0]"
+  std::string message;  // "add: sizes differ: x.shape[0] and y.shape[0]  [model.cpp:3]"
+  // What the message says in place of %0, %1, ...; empty: whoever reports it adds both sizes.
+  Dims values = {};
+  bool is_count = false;  // a number of steps is not negative: the first thing that a call checks
+
+  // The message with the text of each of `values`.
+  std::string text(const std::function<std::string(const Dim&)>& shown) const;
 };
 
 class Node {
@@ -76,8 +82,9 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
 std::vector<Tensor> topological_order(std::span<const Tensor> roots);
 
 // Calls `visit` for the sizes in the types and attributes of all nodes that `roots` reach, those in
-// the bodies of loops included; each possibly more than once.
-void visit_dims(std::span<const Tensor> roots, const std::function<void(const Dim&)>& visit);
+// the bodies of loops included, with the node's line; each possibly more than once.
+void visit_dims(std::span<const Tensor> roots,
+                const std::function<void(const Dim&, SourceLine)>& visit);
 // The same for the size variables in them.
 void visit_sizes(std::span<const Tensor> roots,
                  const std::function<void(const DimAtomRef&)>& visit);

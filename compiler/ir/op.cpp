@@ -32,4 +32,14 @@ Dim TypeContext::equal(const Dim& a, const Dim& b, const std::string& what) {
   return b.is_constant() ? b : a;
 }
 
+void TypeContext::require_equal(const Dim& a, const Dim& b, const std::string& message,
+                                Dims values) {
+  if (a == b) return;
+  SizeConstraint constraint{a, b, message + "  [" + to_string(line_) + "]", std::move(values)};
+  if ((a - b).is_constant()) {
+    throw ShapeError(constraint.text([](const Dim& dim) { return dim.to_string(); }));
+  }
+  constraints_.push_back(std::move(constraint));
+}
+
 }  // namespace kroton

@@ -40,6 +40,10 @@ class TypeContext {
   // The one size that both must be: equal forms pass; two different constants fail with `what`; if
   // a size is free, the equality is noted, to be checked at the call. A constant is preferred.
   Dim equal(const Dim& a, const Dim& b, const std::string& what);
+  // Notes that two sizes must be equal at the call, else ShapeError with `message`, in which %0 is
+  // the value of values[0] and so on, and the line.
+  void require_equal(const Dim& a, const Dim& b, const std::string& message, Dims values);
+  const Tensor& tensor(int k) const { return inputs_[static_cast<std::size_t>(k)]; }
   std::vector<SizeConstraint> take_constraints() { return std::exchange(constraints_, {}); }
 
  private:
@@ -111,6 +115,10 @@ struct Sample {
   bool differentiable = true;  // false at kinks, or for integer inputs
 };
 
+namespace ops {
+class Draw;  // compiler/ops/draw.h
+}
+
 struct OpRecord {
   std::string_view name;
   OpKind kind = OpKind::pointwise;
@@ -142,6 +150,10 @@ struct OpRecord {
   // result: no rule for these operands (a composite is expanded, another op stays inside loops).
   Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
                   const Attributes& attributes, const Dim& count) = nullptr;
+  // A call of the op as users write it, on operands chosen from those that `d` has: what random
+  // tests make programs of. Null for leaves, loops and their results, which such tests make
+  // themselves.
+  void (*draw)(ops::Draw& d) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
 };
 

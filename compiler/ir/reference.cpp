@@ -31,6 +31,10 @@ void check_constraints(const Node& node, const SizeBindings& sizes) {
     const std::int64_t left = evaluate(constraint.left, sizes);
     const std::int64_t right = evaluate(constraint.right, sizes);
     if (left != right) {
+      if (!constraint.values.empty()) {
+        throw ShapeError(
+            constraint.text([&](const Dim& dim) { return std::to_string(evaluate(dim, sizes)); }));
+      }
       throw ShapeError(constraint.message + ": " + std::to_string(left) + " and " +
                        std::to_string(right));
     }
@@ -49,6 +53,8 @@ void check_value(const Node& node, const ReferenceValue& value, const SizeBindin
                         "  [" + to_string(node.line) + "]");
   }
 }
+
+thread_local const ReferenceObserver::Function* observer = nullptr;
 
 template <class T>
 Array convert(const ReferenceValue& value) {
@@ -143,12 +149,20 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
     ReferenceContext context{node.attributes, std::move(inputs), result,
                              [&](const Dim& dim) { return evaluate(dim, sizes); }};
     node.op.reference(context);
+    if (observer != nullptr && node.op.kind != OpKind::leaf) {
+      (*observer)(node, context.inputs, result);
+    }
     values.emplace(&node, std::move(result));
   }
   std::vector<ReferenceValue> results;
   for (const Tensor& output : outputs) results.push_back(values.at(&output.node()));
   return results;
 }
+
+ReferenceObserver::ReferenceObserver(Function function)
+    : function_(std::move(function)), previous_(std::exchange(observer, &function_)) {}
+
+ReferenceObserver::~ReferenceObserver() { observer = previous_; }
 
 ReferenceValue from_array(const Array& array) {
   const Array wide = array.dtype() == DType::f64 ? array.contiguous() : array.cast(DType::f64);

@@ -22,6 +22,24 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
                                      const std::map<const Node*, ReferenceValue>& bindings,
                                      SizeBindings sizes = {});
 
+// While one lives, it is called with every value that this thread's evaluations compute, those in
+// the bodies of loops too, and may change it: so tests model rounding errors. `inputs` are the
+// operands' values, null for one that was not evaluated. Leaves are not passed. They nest: the
+// innermost is called.
+class ReferenceObserver {
+ public:
+  using Function = std::function<void(
+      const Node& node, std::span<const ReferenceValue* const> inputs, ReferenceValue& value)>;
+  explicit ReferenceObserver(Function function);
+  ~ReferenceObserver();
+  ReferenceObserver(const ReferenceObserver&) = delete;
+  ReferenceObserver& operator=(const ReferenceObserver&) = delete;
+
+ private:
+  Function function_;
+  const Function* previous_;
+};
+
 ReferenceValue from_array(const Array& array);
 // The values in the dtype: floating ones rounded, integers exact up to 2^53.
 Array to_array(const ReferenceValue& value);

@@ -23,13 +23,17 @@ class Unifier {
     const Dim right = resolve(constraint.right);
     if (left == right) return Outcome::settled;
     if ((left - right).is_constant()) {  // n and n + 1 are never equal either
+      if (!constraint.values.empty()) {
+        throw ShapeError(constraint.text([&](const Dim& dim) { return resolve(dim).to_string(); }));
+      }
       throw ShapeError(constraint.message + " (" + left.to_string() + " and " + right.to_string() +
                        ")");
     }
     const DimAtomRef a = left.as_variable();
     const DimAtomRef b = right.as_variable();
-    // Of two variables the older one stays, so that the result does not depend on their order here.
-    if (a && b) return a->identity < b->identity ? bind(b, left) : bind(a, right);
+    // Of two variables the older one stays, so that the result does not depend on their order here;
+    // never a number of steps, which is made of others.
+    if (a && b) return stays(*a, *b) ? bind(b, left) : bind(a, right);
     if (a && !contains(right, *a)) return bind(a, right);
     if (b && !contains(left, *b)) return bind(b, left);
     return Outcome::open;
@@ -41,6 +45,12 @@ class Unifier {
   }
 
  private:
+  static bool stays(const DimAtom& a, const DimAtom& b) {
+    const bool a_counts = a.kind == DimAtom::Kind::count;
+    const bool b_counts = b.kind == DimAtom::Kind::count;
+    return a_counts == b_counts ? a.identity < b.identity : b_counts;
+  }
+
   // Follows variables bound to variables by a loop, since such chains can be long, and makes every
   // one on the way point to the end.
   Dim resolve_variable(DimAtomRef variable, Dim dim) {

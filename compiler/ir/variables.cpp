@@ -22,7 +22,13 @@ Tensor free_sizes(std::string name, const char* unnamed, int rank, DType dtype,
 
 }  // namespace
 
-Dim dim(const std::string& name) { return Dim::named(name); }
+Dim dim(const std::string& name, const std::source_location& location) {
+  if (name.empty()) {
+    throw ValueError("dim: a size needs a name that is not empty  [" +
+                     to_string(line_of(location)) + "]");
+  }
+  return Dim::named(name);
+}
 
 Tensor tensor(std::string name, Dims shape, DType dtype, const std::source_location& location) {
   if (name.empty()) name = "tensor";

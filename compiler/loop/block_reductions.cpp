@@ -12,6 +12,7 @@
 
 #include "compiler/loop/dependence.h"
 #include "compiler/loop/schedule.h"
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -340,7 +341,7 @@ class Blocker {
       add_straight(part, straight, result);
       straight.clear();
       if (part.by_columns) {
-        add_columns(part, *nest, result);
+        add_long_columns(part, *nest, result);
       } else {
         add_rows(part, *nest, result);
       }
@@ -401,6 +402,37 @@ class Blocker {
     if (part.in_registers) lanes.unrolled = static_cast<int>(part.size);
   }
 
+  // By columns, with floating sums that may be long: in blocks, see sum_blocks.h.
+  void add_long_columns(const Part& part, const For& nest, Block& result) {
+    const std::vector<Variable> sums = sums_of(nest);
+    const Expr block = block_of(nest, sums);
+    if (block == nullptr) return add_columns(part, nest, result);
+    std::vector<CarriedSums> carried;
+    for (const Variable& sum : sums) {
+      const BufferRef& array = array_of(part, sum);
+      const auto like_it = [&](const char* name) {
+        const Space space = part.in_registers ? Space::registers : Space::worker;
+        BufferRef made = new_buffer_(sum.name + name, sum.dtype, array->size, space);
+        if (part.in_registers) result.push_back(Allocate{made});
+        return made;
+      };
+      carried.push_back({array, like_it("_group"), like_it("_total")});
+    }
+    For blocks = loop_over(nest.variable.name + "_block", blocks_in(nest.extent, block));
+    const Expr number = variable(blocks.variable);
+    For one = loop_over(nest.variable.name, extent_of_block(nest.extent, block, number));
+    one.body = substitute(nest.body, {{nest.variable, number * block + variable(one.variable)}});
+    add_columns(part, one, blocks.body);
+    const auto over = [&](const std::function<Block(const Expr&)>& body) {
+      For lanes = loop_over(part.loop->variable.name, part.extent);
+      lanes.body = body(variable(lanes.variable));
+      make_lanes(part, lanes);
+      return statement(std::move(lanes));
+    };
+    append(blocks.body, carry_sums(carried, number, blocks.extent, over, true));
+    result.push_back(statement(std::move(blocks)));
+  }
+
   // By columns: the vectors over the block's iterations innermost.
   void add_columns(const Part& part, const For& nest, Block& result) {
     const bool only_sums = std::all_of(nest.body.begin(), nest.body.end(), [](const Stmt& s) {
@@ -443,7 +475,7 @@ class Blocker {
       }
       add_straight(part, straight, result);
       straight.clear();
-      add_columns(part, *inner, result);
+      add_long_columns(part, *inner, result);
     }
     add_straight(part, straight, result);
     return result;
@@ -578,7 +610,12 @@ class Blocker {
 
 Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer) {
   Kernel result = kernel;
-  result.body = Blocker(next_variable_id(kernel), lanes_bytes, new_buffer)(kernel.body);
+  const NewBuffer noted = [&](const std::string& name, DType dtype, const Dim& size, Space space) {
+    BufferRef made = new_buffer(name, dtype, size, space);
+    if (space == Space::worker) result.scratch.push_back(made);
+    return made;
+  };
+  result.body = Blocker(next_variable_id(kernel), lanes_bytes, noted)(kernel.body);
   return result;
 }
 

@@ -66,16 +66,15 @@ LoopFacts::LoopFacts(const For& loop) : loop_(loop) {
       has_vector_loop_ = has_vector_loop_ || inner->kind == LoopKind::vector;
     }
   });
-  std::vector<const For*> inner;
-  collect(loop.body, inner);
+  Place place;
+  collect(loop.body, place);
 }
 
-void LoopFacts::note_expression(const Expr& root, const std::vector<const For*>& inner) {
-  std::unordered_set<const ExprNode*> here;
+void LoopFacts::note_expression(const Expr& root, Place& place) {
   std::vector<Expr> order;
-  append_post_order(root, here, order);
+  append_post_order(root, place.seen, order);
   for (const Expr& e : order) {
-    if (e->op == Op::load) accesses_.push_back({e->buffer, e->args[0], false, inner});
+    if (e->op == Op::load) accesses_.push_back({e->buffer, e->args[0], false, place.inner});
     if (!seen_.insert(e.get()).second) continue;
     nodes_.push_back(e);
     const bool is_variable = e->op == Op::variable;
@@ -89,20 +88,20 @@ void LoopFacts::note_expression(const Expr& root, const std::vector<const For*>&
   }
 }
 
-void LoopFacts::collect(const Block& block, std::vector<const For*>& inner) {
+void LoopFacts::collect(const Block& block, Place& place) {
   for (const Stmt& s : block) {
-    visit_own_expressions(s, [&](const Expr& e) { note_expression(e, inner); });
+    visit_own_expressions(s, [&](const Expr& e) { note_expression(e, place); });
     if (const auto* store = std::get_if<Store>(&s)) {
-      accesses_.push_back({store->buffer, store->index, true, inner});
+      accesses_.push_back({store->buffer, store->index, true, place.inner});
     } else if (const For* loop = as_for(s)) {
       has_varying_control_ = has_varying_control_ || varies(loop->extent);
-      inner.push_back(loop);
-      collect(loop->body, inner);
-      inner.pop_back();
+      Place inside{place.inner, {}};
+      inside.inner.push_back(loop);
+      collect(loop->body, inside);
     } else if (const If* branch = as_if(s)) {
       has_varying_control_ = has_varying_control_ || varies(branch->condition);
-      collect(branch->then_body, inner);
-      collect(branch->else_body, inner);
+      collect(branch->then_body, place);
+      collect(branch->else_body, place);
     }
   }
 }

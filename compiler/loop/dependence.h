@@ -46,8 +46,13 @@ class LoopFacts {
   bool iterations_are_independent(bool workers_apart) const;
 
  private:
-  void collect(const Block& block, std::vector<const For*>& inner);
-  void note_expression(const Expr& e, const std::vector<const For*>& inner);
+  // The body of the loop or of one inside it, and what has been noted there.
+  struct Place {
+    std::vector<const For*> inner;
+    std::unordered_set<const ExprNode*> seen;
+  };
+  void collect(const Block& block, Place& place);
+  void note_expression(const Expr& e, Place& place);
   bool has_own_element_per_iteration(const std::vector<const Access*>& accesses) const;
   bool has_own_window_per_iteration(const std::vector<const Access*>& accesses) const;
 

@@ -6,6 +6,7 @@
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/index.h"
 #include "compiler/loop/simplify.h"
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/product.h"
@@ -106,15 +107,31 @@ class GpuDotLowering {
     const auto sums =
         buffer("sums", tile_.thread_rows * tile_.thread_columns, loop::Space::registers);
     loop::Block block{loop::Allocate{a_slice}, loop::Allocate{b_slice}, loop::Allocate{sums}};
-    block.push_back(over_results([&](const Place& p) {
-      return loop::Block{loop::Store{sums, p.sum, loop::real(0, dtype_)}};
-    }));
+    const auto zeros = [&](const loop::BufferRef& to) {
+      return over_results([&](const Place& p) {
+        return loop::Block{loop::Store{to, p.sum, loop::real(0, dtype_)}};
+      });
+    };
 
-    const loop::Variable step = fresh_variable("step");
-    const loop::Expr first = loop::variable(step) * loop::integer(tile_.depth);
-    loop::For steps;
-    steps.variable = step;
+    loop::For steps, blocks;
+    steps.variable = fresh_variable("step");
     steps.extent = loop::size(ceil_div(inner_, Dim(tile_.depth)));
+    loop::Expr step = loop::variable(steps.variable);
+    // More inner elements than make a block: the sums of blocks are added to each other.
+    loop::BufferRef totals = sums;
+    if (!inner_.is_constant() || inner_.constant() > loop::sum_block) {
+      totals = buffer("totals", tile_.thread_rows * tile_.thread_columns, loop::Space::registers);
+      block.push_back(loop::Allocate{totals});
+      block.push_back(zeros(totals));
+      const loop::Expr in_block =
+          loop::integer(std::max<std::int64_t>(1, loop::sum_block / tile_.depth));
+      blocks.variable = fresh_variable("block");
+      blocks.extent = loop::blocks_in(steps.extent, in_block);
+      const loop::Expr number = loop::variable(blocks.variable);
+      step = number * in_block + step;
+      steps.extent = loop::extent_of_block(steps.extent, in_block, number);
+    }
+    const loop::Expr first = step * loop::integer(tile_.depth);
     steps.body.push_back(slice(a_slice, first, true));
     steps.body.push_back(slice(b_slice, first, false));
     steps.body.push_back(loop::Barrier{});
@@ -126,12 +143,20 @@ class GpuDotLowering {
         },
         tile_.depth));
     steps.body.push_back(loop::Barrier{});
-    block.push_back(make_for(std::move(steps)));
+    blocks.body = {zeros(sums), make_for(std::move(steps))};
+    if (totals != sums) {
+      blocks.body.push_back(over_results([&](const Place& p) {
+        const loop::Expr total = loop::load(totals, p.sum) + loop::load(sums, p.sum);
+        return loop::Block{loop::Store{totals, p.sum, total}};
+      }));
+      blocks.body = {make_for(std::move(blocks))};
+    }
+    for (loop::Stmt& stmt : blocks.body) block.push_back(std::move(stmt));
 
     block.push_back(over_results([&](const Place& p) {
       const loop::Expr row = first_row_ + p.row;
       const loop::Expr column = first_column_ + p.column;
-      context_.set_value({dot_, cluster_.full_point()}, loop::load(sums, p.sum));
+      context_.set_value({dot_, cluster_.full_point()}, loop::load(totals, p.sum));
       const std::size_t rank = cluster_.domain.size();
       loop::Block stores;
       for (Vertex root : cluster_.roots) {

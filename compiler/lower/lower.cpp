@@ -66,11 +66,12 @@ class Lowering {
     if (!machine_.gpu) steps = merge_loops(steps, program_, buffers_);
     program_.steps = finished(steps, kernels, loops);
     collect_sizes();
+    const std::int64_t line = machine_.gpu ? device_line : host_line;
     if (machine_.checks.memory) {
       check_memory(program_, buffers_, machine_);
-      check_gaps(program_, buffers_, plan_memory_with_gaps(program_), machine_);
+      check_gaps(program_, buffers_, plan_memory_with_gaps(program_, line), machine_);
     } else {
-      plan_memory(program_);
+      plan_memory(program_, line);
     }
     program_.sites = buffers_.sites();
   }
@@ -523,7 +524,10 @@ class Lowering {
                                            [&](const auto& b) { return b->id == result->id; }));
       });
     }
-    if (!last || read_elsewhere || writer->guard != update.guard || writer->checks ||
+    // A library knows nothing of checks: it would write over the old value though one has failed.
+    // The copy that follows instead is a kernel, and looks.
+    const bool unchecked = machine_.gpu && last && last->product && anything_checks();
+    if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
         writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
         !may_overwrite(*last, result->id, state->id)) {
       state_copies_.push_back(update);
@@ -542,6 +546,10 @@ class Lowering {
       *writer = std::move(before);
       state_copies_.push_back(update);
     }
+  }
+
+  bool anything_checks() const {
+    return std::any_of(groups_.begin(), groups_.end(), [](const Group& g) { return g.checks; });
   }
 
   // Positions of the groups in an order that respects reads, overwrites and checks; empty if

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
@@ -31,6 +32,9 @@ constexpr std::int64_t few_rows = 48;
 constexpr std::int64_t bytes_of_far_rows = 2048;
 constexpr std::int64_t bytes_of_large_a = 2 << 20;
 constexpr std::int64_t rows_of_block = 48;
+
+// Inner elements that a tile adds one after the other. More come in blocks, see sum_blocks.h.
+constexpr std::int64_t inner_block = 1024;
 
 constexpr int enough_accumulators = 8;
 constexpr int most_small_rows = 4;
@@ -94,6 +98,13 @@ class DotLowering {
       block_ = context_.buffers().create("block", dtype_, inner_ * Dim(rows_of_block),
                                          loop::Space::worker);
     }
+    if (!is_one_block()) {
+      const auto carried = [&](const char* name) {
+        return context_.buffers().create(name, dtype_, Dim(registers_.accumulators * width_),
+                                         loop::Space::worker);
+      };
+      carried_ = {carried("sums"), carried("sums_group"), carried("sums_total")};
+    }
     loop::Kernel kernel;
     kernel.body = tasks();
     const std::size_t rank = cluster_.domain.size();
@@ -110,6 +121,8 @@ class DotLowering {
   }
 
  private:
+  bool is_one_block() const { return inner_.is_constant() && inner_.constant() <= inner_block; }
+
   int vectors_of(const Dim& columns) const {
     const std::int64_t vectors = (columns.constant() + width_ - 1) / width_;
     return static_cast<int>(std::clamp<std::int64_t>(vectors, 1, registers_.vectors));
@@ -448,16 +461,24 @@ class DotLowering {
       return i * loop::integer(padded) + j;
     };
     loop::Block block{loop::Allocate{accumulators}};
-    block.push_back(over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
+    loop::Block sums;
+    sums.push_back(over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
       return loop::Block{loop::Store{accumulators, at(i, j), loop::real(0, dtype_)}};
     }));
-    const loop::Variable k = fresh_variable("k");
-    loop::For steps;
-    steps.variable = k;
+    loop::For steps, blocks;
+    steps.variable = fresh_variable("k");
     steps.extent = loop::size(inner_);
+    loop::Expr k = loop::variable(steps.variable);
+    blocks.variable = fresh_variable("k_block");
+    blocks.extent = loop::size(maximum(1, ceil_div(inner_, Dim(inner_block))));
+    if (!is_one_block()) {
+      const loop::Expr number = loop::variable(blocks.variable);
+      steps.extent = loop::extent_of_block(steps.extent, loop::integer(inner_block), number);
+      k = number * loop::integer(inner_block) + k;
+    }
     // B's elements in place; a part of a vector by way of a row of zeros.
     const auto in_place = [&](const loop::Expr& j) {
-      return operand(b_, loop::variable(k), first + j, transpose_b_);
+      return operand(b_, k, first + j, transpose_b_);
     };
     loop::BufferRef row_of_b;
     if (!is_packed(columns) && !columns.is_constant(padded)) {
@@ -477,17 +498,27 @@ class DotLowering {
       loop::Expr row = first_row + i;
       if (may_pass_end) row = loop::binary(Op::min, row, last);
       const loop::Expr a =
-          packs_a_ ? loop::load(block_, loop::variable(k) * loop::integer(rows_of_block) +
-                                            (row - first_of_block_))
-                   : operand(a_, row, loop::variable(k), transpose_a_);
-      const loop::Expr b = is_packed(columns)
-                               ? loop::load(panel_, panel_index(number_, loop::variable(k), j))
-                           : row_of_b ? loop::load(row_of_b, j)
-                                      : in_place(j);
+          packs_a_ ? loop::load(block_, k * loop::integer(rows_of_block) + (row - first_of_block_))
+                   : operand(a_, row, k, transpose_a_);
+      const loop::Expr b = is_packed(columns) ? loop::load(panel_, panel_index(number_, k, j))
+                           : row_of_b         ? loop::load(row_of_b, j)
+                                              : in_place(j);
       const loop::Expr sum = loop::load(accumulators, at(i, j));
       return loop::Block{loop::Store{accumulators, at(i, j), loop::fma(a, b, sum)}};
     }));
-    block.push_back(make_for(std::move(steps)));
+    sums.push_back(make_for(std::move(steps)));
+    if (!is_one_block()) {
+      sums.push_back(carried_over(blocks, rows * padded, [&](bool to_memory) {
+        return over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
+          const loop::BufferRef& to = to_memory ? carried_.sums : accumulators;
+          const loop::BufferRef& from = to_memory ? accumulators : carried_.sums;
+          return loop::Block{loop::Store{to, at(i, j), loop::load(from, at(i, j))}};
+        });
+      }));
+      blocks.body = std::move(sums);
+      sums = {make_for(std::move(blocks))};
+    }
+    for (loop::Stmt& stmt : sums) block.push_back(std::move(stmt));
 
     block.push_back(over_tile(
         columns,
@@ -504,6 +535,27 @@ class DotLowering {
         },
         may_pass_end));
     return block;
+  }
+
+  // What follows a block of inner elements, where there are several: the tile goes to memory and is
+  // added to what the blocks before it gave; after the last one it comes back.
+  template <class Copy>
+  loop::Stmt carried_over(const loop::For& blocks, int count, const Copy& copy) const {
+    const loop::Expr number = loop::variable(blocks.variable);
+    const auto over = [&](const std::function<loop::Block(const loop::Expr&)>& body) {
+      const loop::Variable j = fresh_variable("j");
+      loop::For lanes = vector_loop(j, Dim(count), 0);
+      lanes.body = body(loop::variable(j));
+      return make_for(std::move(lanes));
+    };
+    loop::If several{loop::binary(Op::lt, loop::integer(1), blocks.extent), {copy(true)}, {}};
+    for (loop::Stmt& stmt : loop::carry_sums({carried_}, number, blocks.extent, over, false)) {
+      several.then_body.push_back(std::move(stmt));
+    }
+    const loop::Expr is_last = loop::binary(Op::le, blocks.extent, number + loop::integer(1));
+    several.then_body.push_back(
+        std::make_shared<const loop::If>(loop::If{is_last, {copy(false)}, {}}));
+    return std::make_shared<const loop::If>(std::move(several));
   }
 
   // The statement with the cluster's variables at a point of the tile.
@@ -557,6 +609,7 @@ class DotLowering {
   bool packs_a_ = false;   // A is packed in blocks of rows
   Dim panels_per_task_ = 1;
   loop::BufferRef panel_, block_;
+  loop::CarriedSums carried_;  // of a tile
   // Of the tiles that are being made: their panel's number in the task, the first row of the block.
   loop::Expr number_, first_of_block_;
 };

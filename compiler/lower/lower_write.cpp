@@ -4,6 +4,7 @@
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
@@ -89,7 +90,7 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
 
 loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, BufferTable* buffers) {
   const loop::Kernel simpler = loop::collapse_loops(loop::simplify(kernel));
-  if (machine.gpu) return loop::schedule_for_gpu(simpler);
+  if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(simpler));
   loop::Kernel wide = loop::vectorize(simpler, machine.vector_bytes);
   if (buffers != nullptr) {
     wide = loop::block_reductions(
@@ -98,7 +99,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
           return buffers->create(name, dtype, size, space);
         });
   }
-  return loop::parallelize(wide);
+  return loop::parallelize(loop::sum_in_blocks(wide));
 }
 
 }  // namespace kroton

@@ -6,9 +6,7 @@
 namespace kroton {
 namespace {
 
-// Every slot starts on a cache line.
-Dim aligned_bytes(const loop::BufferRef& buffer) {
-  constexpr std::int64_t line = 64;
+Dim aligned_bytes(const loop::BufferRef& buffer, std::int64_t line) {
   const Dim bytes = buffer->size * Dim(static_cast<std::int64_t>(size_of(buffer->dtype)));
   return ceil_div(bytes, line) * Dim(line);
 }
@@ -28,7 +26,7 @@ struct Slot {
 // When buffers are in use, by the positions of kernels in program order.
 class Lives {
  public:
-  explicit Lives(const Program& program) : program_(program) {
+  Lives(const Program& program, std::int64_t line) : program_(program), line_(line) {
     visit(program.steps);
     // What a loop uses and others use too lives through all its iterations, as do the buffers whose
     // parts its iterations use.
@@ -83,13 +81,15 @@ class Lives {
       if (program_.placements.count(buffer->id)) return;
       in_parts_.insert(buffer->id);
     }
-    Life& life =
-        lives_.try_emplace(buffer->id, Life{buffer, position_, position_, aligned_bytes(buffer)})
-            .first->second;
+    Life& life = lives_
+                     .try_emplace(buffer->id,
+                                  Life{buffer, position_, position_, aligned_bytes(buffer, line_)})
+                     .first->second;
     life.last = position_;
   }
 
   const Program& program_;
+  std::int64_t line_;
   std::size_t position_ = 0;
   std::map<int, Life> lives_;
   std::set<int> in_parts_;
@@ -100,8 +100,8 @@ class Lives {
 
 namespace {
 
-std::vector<ArenaGap> plan(Program& program, bool with_gaps) {
-  const std::vector<Life> order = Lives(program).in_order();
+std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) {
+  const std::vector<Life> order = Lives(program, line).in_order();
   std::vector<Slot> slots;
   for (const Life& life : order) {
     // The free slot that fits with the least to spare, as far as sizes can be compared.
@@ -129,8 +129,8 @@ std::vector<ArenaGap> plan(Program& program, bool with_gaps) {
   std::vector<ArenaGap> gaps;
   const auto leave_gap = [&](const std::string& where) {
     if (!with_gaps) return;
-    gaps.push_back({offset, where});
-    offset = offset + Dim(ArenaGap::bytes);
+    gaps.push_back({offset, line, where});
+    offset = offset + Dim(line);
   };
   leave_gap("before the first buffer");
   for (const Slot& slot : slots) {
@@ -146,7 +146,8 @@ std::vector<ArenaGap> plan(Program& program, bool with_gaps) {
   Dim largest = 0;
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
     Dim within = 0;
-    for (const loop::BufferRef& buffer : kernel.scratch) within = within + aligned_bytes(buffer);
+    for (const loop::BufferRef& buffer : kernel.scratch)
+      within = within + aligned_bytes(buffer, line);
     if (provably_at_least(within, largest)) {
       largest = within;
     } else if (!provably_at_least(largest, within)) {
@@ -160,7 +161,7 @@ std::vector<ArenaGap> plan(Program& program, bool with_gaps) {
       place.kind = Placement::Kind::worker_scratch;
       place.offset = offset + within;
       place.stride = largest;
-      within = within + aligned_bytes(buffer);
+      within = within + aligned_bytes(buffer, line);
     }
   });
   if (!largest.is_constant(0)) {
@@ -173,8 +174,10 @@ std::vector<ArenaGap> plan(Program& program, bool with_gaps) {
 
 }  // namespace
 
-void plan_memory(Program& program) { plan(program, false); }
+void plan_memory(Program& program, std::int64_t line) { plan(program, line, false); }
 
-std::vector<ArenaGap> plan_memory_with_gaps(Program& program) { return plan(program, true); }
+std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line) {
+  return plan(program, line, true);
+}
 
 }  // namespace kroton

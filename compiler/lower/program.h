@@ -16,7 +16,7 @@ struct Placement {
   enum class Kind : std::uint8_t { argument, arena, worker_scratch, constant, part };
   Kind kind = Kind::arena;
   int argument = 0;  // argument: position in args; constant: position in Program::constants
-  Dim offset;        // arena and worker_scratch: bytes from the arena's start, a multiple of 64
+  Dim offset;        // arena and worker_scratch: bytes from the arena's start, see plan_memory
   Dim stride;        // worker_scratch: bytes from one worker's part to the next's
   // part: it begins at element `start` of the buffer `of`, which is not a part itself. `start` is
   // arithmetic (add, sub, mul, min, max, mod and floor_div by positive values) of constants, sizes

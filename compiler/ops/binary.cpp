@@ -1,6 +1,7 @@
 // Arithmetic of two operands, elementwise.
 #include <cmath>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -70,6 +71,32 @@ std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Op
   return samples;
 }
 
+void draw_mul(ops::Draw& d) {
+  if (d.one_in(6)) {
+    ops::draw_unary(d, "square", square, ops::number);
+  } else {
+    ops::draw_binary(d, "mul", mul, ops::number);
+  }
+}
+
+void draw_div(ops::Draw& d) {
+  if (d.one_in(6)) {
+    ops::draw_unary(d, "reciprocal", reciprocal, ops::floating);
+  } else {
+    ops::draw_binary(d, "div", div, ops::number);
+  }
+}
+
+void draw_minimum(ops::Draw& d) {
+  if (!d.one_in(3)) {
+    ops::draw_binary(d, "minimum", minimum, ops::number);
+    return;
+  }
+  const ops::Slot x = d.operand(ops::number);
+  const ops::Argument low = d.one_in(2) ? d.literal(x) : ops::Argument(d.partner(x, ops::number));
+  d.call("clip", clip, x, low, d.literal(x));
+}
+
 }  // namespace
 
 // z = x + y, numbers.   vjp: dx = dz, dy = dz
@@ -85,6 +112,7 @@ constinit const OpRecord add_op = {
           ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<add_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "add", add, ops::number); },
     .samples = [] { return ops::binary_samples({.function = add, .dtypes = numbers}); }};
 
 // z = x - y, numbers.   vjp: dx = dz, dy = -dz
@@ -99,6 +127,7 @@ constinit const OpRecord sub_op = {
           ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<sub_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "sub", sub, ops::number); },
     .samples = [] { return ops::binary_samples({.function = sub, .dtypes = numbers}); }};
 
 // z = x * y, numbers.   vjp: dx = dz * y, dy = dz * x
@@ -116,6 +145,7 @@ constinit const OpRecord mul_op = {
           ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
         },
     .batch = ops::batch_elementwise<mul_op>,
+    .draw = draw_mul,
     .samples =
         [] {
           std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
@@ -140,6 +170,7 @@ constinit const OpRecord div_op = {
     .at = binary_at<loop::Op::div>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::divides<double>()); },
     .batch = ops::batch_elementwise<div_op>,
+    .draw = draw_div,
     .samples = [] { return division_samples(div, true); }};
 
 // z = floor(x / y), numbers; integers: 0 for y = 0.   Not differentiable.
@@ -154,6 +185,7 @@ constinit const OpRecord floor_div_op = {
           ops::map_binary(c, [](double x, double y) { return std::floor(x / y); }, whole_floor_div);
         },
     .batch = ops::batch_elementwise<floor_div_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "floor_div", floor_div, ops::number); },
     .samples = [] { return division_samples(floor_div, false); }};
 
 // z = x - floor(x / y) * y, numbers; integers: 0 for y = 0.   vjp: dx = dz, dy = -dz * floor(x / y)
@@ -172,6 +204,7 @@ constinit const OpRecord mod_op = {
               c, [](double x, double y) { return x - std::floor(x / y) * y; }, whole_mod);
         },
     .batch = ops::batch_elementwise<mod_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "mod", mod, ops::number); },
     .samples = [] { return division_samples(mod, true); }};
 
 // z = the larger, numbers; NaN if either is.   vjp: dx = dz where x >= y, else 0; dy = the rest
@@ -186,6 +219,7 @@ constinit const OpRecord maximum_op = {
     .at = binary_at<loop::Op::max>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, larger); },
     .batch = ops::batch_elementwise<maximum_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "maximum", maximum, ops::number); },
     .samples = [] { return ops::binary_samples({.function = maximum, .dtypes = numbers}); }};
 
 // z = the smaller, numbers; NaN if either is.   vjp: dx = dz where x <= y, else 0; dy = the rest
@@ -200,6 +234,7 @@ constinit const OpRecord minimum_op = {
     .at = binary_at<loop::Op::min>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, smaller); },
     .batch = ops::batch_elementwise<minimum_op>,
+    .draw = draw_minimum,
     .samples = [] { return ops::binary_samples({.function = minimum, .dtypes = numbers}); }};
 
 Family binary_family() {

@@ -1,4 +1,5 @@
 // Lazy selection: the value of one of two expressions, of which only that one is evaluated.
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
@@ -60,6 +61,18 @@ std::vector<Sample> ifelse_samples() {
   return samples;
 }
 
+void draw_ifelse(ops::Draw& d) {
+  const ops::Slot condition = d.operand(ops::truth, 0, 0);
+  const ops::Slot x = d.operand(ops::any_dtype);
+  const bool literal = d[x].dtype() != DType::boolean && d.one_in(4);
+  const ops::Argument y = literal ? d.literal(x) : ops::Argument(d.of_type(d[x].type()));
+  if (d.one_in(2)) {
+    d.call("ifelse", ifelse, condition, x, y);
+  } else {
+    d.call("ifelse", ifelse, condition, y, x);
+  }
+}
+
 }  // namespace
 
 // y = a if c, else b; c a boolean scalar, a and b of one type. Only the one taken is evaluated,
@@ -76,6 +89,7 @@ constinit const OpRecord ifelse_op = {.name = "ifelse",
                                                 c.inputs[c.inputs[0]->data[0] != 0 ? 1 : 2]->data;
                                           },
                                       .batch = ifelse_batch,
+                                      .draw = draw_ifelse,
                                       .samples = ifelse_samples};
 
 Family branch_family() {

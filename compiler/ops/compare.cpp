@@ -1,4 +1,5 @@
 // Comparison, logic and selection, elementwise.
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -69,6 +70,34 @@ std::vector<Sample> where_samples() {
   return samples;
 }
 
+void draw_lt(ops::Draw& d) {
+  if (d.one_in(2)) {
+    ops::draw_binary(d, "gt", gt, ops::number);
+  } else {
+    ops::draw_binary(d, "lt", lt, ops::number);
+  }
+}
+
+void draw_le(ops::Draw& d) {
+  if (d.one_in(2)) {
+    ops::draw_binary(d, "ge", ge, ops::number);
+  } else {
+    ops::draw_binary(d, "le", le, ops::number);
+  }
+}
+
+void draw_where(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype);
+  const ops::Slot condition = d.partner(x, ops::truth);
+  const bool literal = d[x].dtype() != DType::boolean && d.one_in(3);
+  const ops::Argument y = literal ? d.literal(x) : ops::Argument(d.partner(x, ops::any_dtype));
+  if (d.one_in(3)) {
+    d.call("where", where, condition, y, x);
+  } else {
+    d.call("where", where, condition, x, y);
+  }
+}
+
 }  // namespace
 
 // z = x == y, any dtype.   Not differentiable.
@@ -80,6 +109,7 @@ constinit const OpRecord eq_op = {
     .at = binary_at<loop::Op::eq>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::equal_to<double>()); },
     .batch = ops::batch_elementwise<eq_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "eq", eq, ops::any_dtype); },
     .samples = [] { return comparison_samples(eq); }};
 
 // z = x != y, any dtype.   Not differentiable.
@@ -91,6 +121,7 @@ constinit const OpRecord ne_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<ne_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "ne", ne, ops::any_dtype); },
     .samples = [] { return comparison_samples(ne); }};
 
 // z = x < y, numbers.   Not differentiable.
@@ -101,6 +132,7 @@ constinit const OpRecord lt_op = {
     .at = binary_at<loop::Op::lt>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less<double>()); },
     .batch = ops::batch_elementwise<lt_op>,
+    .draw = draw_lt,
     .samples = [] { return comparison_samples(lt); }};
 
 // z = x <= y, numbers.   Not differentiable.
@@ -111,6 +143,7 @@ constinit const OpRecord le_op = {
     .at = binary_at<loop::Op::le>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less_equal<double>()); },
     .batch = ops::batch_elementwise<le_op>,
+    .draw = draw_le,
     .samples = [] { return comparison_samples(le); }};
 
 // z = x and y, booleans.   Not differentiable.
@@ -122,6 +155,7 @@ constinit const OpRecord logical_and_op = {
     .at = binary_at<loop::Op::logical_and>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_and<double>()); },
     .batch = ops::batch_elementwise<logical_and_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_and", logical_and, ops::truth); },
     .samples = [] { return logical_samples(logical_and); }};
 
 // z = x or y, booleans.   Not differentiable.
@@ -133,6 +167,7 @@ constinit const OpRecord logical_or_op = {
     .at = binary_at<loop::Op::logical_or>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_or<double>()); },
     .batch = ops::batch_elementwise<logical_or_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_or", logical_or, ops::truth); },
     .samples = [] { return logical_samples(logical_or); }};
 
 // z = x or y, but not both; booleans.   Not differentiable.
@@ -144,6 +179,7 @@ constinit const OpRecord logical_xor_op = {
     .at = binary_at<loop::Op::ne>,
     .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
     .batch = ops::batch_elementwise<logical_xor_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "logical_xor", logical_xor, ops::truth); },
     .samples = [] { return logical_samples(logical_xor); }};
 
 // y = not x, booleans.   Not differentiable.
@@ -156,6 +192,7 @@ constinit const OpRecord logical_not_op = {
         },
     .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
     .batch = ops::batch_elementwise<logical_not_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "logical_not", logical_not, ops::truth); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -183,6 +220,7 @@ constinit const OpRecord where_op = {
           }
         },
     .batch = ops::batch_elementwise<where_op>,
+    .draw = draw_where,
     .samples = where_samples};
 
 Family compare_family() {

@@ -1,4 +1,5 @@
 // Products of matrices.
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -171,6 +172,26 @@ std::vector<Sample> dot_samples() {
   return samples;
 }
 
+// Vectors, matrices and batches of them: any two whose inner sizes are equal.
+void draw_dot(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::number, 1, 3);
+  const TensorType type = d[x].type();
+  const int rank = type.rank();
+  if (rank == 1 && d.one_in(2)) {
+    d.call("outer", outer, x, d.operand(ops::number, 1, 1));
+    return;
+  }
+  Dims other = {type.shape.back()};
+  if (rank == 3 || d.one_in(2)) other.push_back(d.size());
+  if (rank == 3 && d.one_in(2)) other.insert(other.begin(), type.shape[0]);
+  const ops::Slot y = d.of_type({type.dtype, other});
+  if (rank < 3 && other.size() < 3 && d.one_in(2)) {
+    d.call("dot", dot, x, y);
+  } else {
+    d.call("matmul", matmul, x, y);
+  }
+}
+
 }  // namespace
 
 // y = op(a) x op(b), floating point only: (b..., m, k) x (b..., k, n) -> (b..., m, n).
@@ -183,6 +204,7 @@ constinit const OpRecord dot_op = {.name = "dot",
                                    .vjp = dot_vjp,
                                    .reference = dot_reference,
                                    .batch = dot_batch,
+                                   .draw = draw_dot,
                                    .samples = dot_samples};
 
 Family dot_family() {

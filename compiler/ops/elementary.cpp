@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "compiler/loop/math.h"
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -30,14 +31,15 @@ loop::Expr pow_at(PointContext& context, const Index& index) {
   return math::pow(builder, context.input(0, index), context.input(1, index));
 }
 
-// dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite.
+// dx = dy * e * x^(e-1), and 0 for e = 0 even where x^-1 is infinite; where x > 0 it is the formula
+// that gives 0 then, since it changes with e.
 // de = dy * y * log(x), taken as 0 where x <= 0.
 Tensors pow_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const Tensor& e = y.node().inputs[1];
-  const Tensor is_zero = eq(e, 0);
-  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
   const Tensor positive = x > 0;
+  const Tensor is_zero = logical_and(eq(e, 0), logical_not(positive));
+  const Tensor lowered = pow(x, where(is_zero, 1, e - 1));
   return {g * where(is_zero, 0, e * lowered),
           g * where(positive, y * log(where(positive, x, 1)), 0)};
 }
@@ -58,6 +60,7 @@ constinit const OpRecord exp_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
     .batch = ops::batch_elementwise<exp_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "exp", exp, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = exp, .low = -4, .high = 4}); }};
 
 // y = exp(x) - 1, floating point only.   vjp: dx = dy * (y + 1)
@@ -70,6 +73,7 @@ constinit const OpRecord expm1_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
     .batch = ops::batch_elementwise<expm1_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "expm1", expm1, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = expm1, .low = -2, .high = 2}); }};
 
 // y = log(x), floating point only.   vjp: dx = dy / x
@@ -82,6 +86,7 @@ constinit const OpRecord log_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
     .batch = ops::batch_elementwise<log_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "log", log, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = log, .low = 0.1, .high = 6}); }};
 
 // y = log(1 + x), floating point only.   vjp: dx = dy / (1 + x)
@@ -96,6 +101,7 @@ constinit const OpRecord log1p_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
     .batch = ops::batch_elementwise<log1p_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "log1p", log1p, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = log1p, .low = -0.8, .high = 4}); }};
 
 // y = tanh(x), floating point only.   vjp: dx = dy * (1 - y^2)
@@ -108,6 +114,7 @@ constinit const OpRecord tanh_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
     .batch = ops::batch_elementwise<tanh_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "tanh", tanh, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = tanh, .low = -3, .high = 3}); }};
 
 // y = 1 / (1 + exp(-x)), floating point only.   vjp: dx = dy * y * (1 - y)
@@ -122,6 +129,7 @@ constinit const OpRecord sigmoid_op = {
           ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
         },
     .batch = ops::batch_elementwise<sigmoid_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sigmoid", sigmoid, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = sigmoid, .low = -6, .high = 6}); }};
 
 // y = log(1 + exp(x)), floating point only.   vjp: dx = dy * sigmoid(x)
@@ -135,6 +143,7 @@ constinit const OpRecord softplus_op = {
     .at = elementary_at<math::softplus<ScalarBuilder>>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
     .batch = ops::batch_elementwise<softplus_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "softplus", softplus, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = softplus, .low = -6, .high = 6}); }};
 
 // y = erf(x), floating point only.   vjp: dx = dy * 2/sqrt(pi) * exp(-x^2)
@@ -150,6 +159,7 @@ constinit const OpRecord erf_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
     .batch = ops::batch_elementwise<erf_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "erf", erf, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = erf, .low = -2, .high = 2}); }};
 
 // y = sin(x), radians, floating point only.   vjp: dx = dy * cos(x)
@@ -164,6 +174,7 @@ constinit const OpRecord sin_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
     .batch = ops::batch_elementwise<sin_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sin", sin, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = sin, .low = -7, .high = 7}); }};
 
 // y = cos(x), radians, floating point only.   vjp: dx = -dy * sin(x)
@@ -178,6 +189,7 @@ constinit const OpRecord cos_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
     .batch = ops::batch_elementwise<cos_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "cos", cos, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = cos, .low = -7, .high = 7}); }};
 
 // y = x^e, floating point only.   vjp: dx = dy * e * x^(e-1), de = dy * y * log(x)
@@ -193,6 +205,7 @@ constinit const OpRecord pow_op = {
           ops::map_binary(c, [](double x, double e) { return std::pow(x, e); });
         },
     .batch = ops::batch_elementwise<pow_op>,
+    .draw = [](ops::Draw& d) { ops::draw_binary(d, "pow", pow, ops::floating); },
     .samples =
         [] {
           return ops::binary_samples(

@@ -1,6 +1,7 @@
 // Gathers, scatters, and tensors made of indices.
 #include <algorithm>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -249,6 +250,7 @@ loop::Expr one_hot_at(PointContext& context, const Index& index) {
 void one_hot_reference(ReferenceContext& c) {
   const std::int64_t classes = c.output.shape.back();
   const int axis = static_cast<int>(c.output.shape.size()) - 1;
+  if (classes == 0) return;  // no element, so that no label is looked at
   for (std::size_t i = 0; i < c.inputs[0]->data.size(); ++i) {
     const std::int64_t label = ops::checked_index(c.inputs[0]->data[i], classes, axis, "one_hot");
     c.output.data[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(label)] = 1;
@@ -300,6 +302,74 @@ std::vector<Sample> size_samples() {
   return samples;
 }
 
+// ---- draws
+
+// The shape of some indices: of an operand's axes, of the program's sizes, or none.
+Dims draw_index_shape(ops::Draw& d) {
+  Dims shape;
+  for (int k = d.below(3); k > 0; --k) shape.push_back(d.size());
+  return shape;
+}
+
+void draw_take(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 1, 3);
+  const int axis = d.below(d[x].rank());
+  const Dim size = d[x].shape()[at(axis)];
+  // Indices as many as there are elements: what is gathered has the shape of what it comes from.
+  const Dims shape = d.one_in(3) ? Dims{size} : draw_index_shape(d);
+  if (axis == 0 && d.one_in(3)) {
+    ops::Cut cut{.kind = ops::Cut::Kind::tensor};
+    cut.slot = d.indices(shape, size);
+    d.call(ops::index_call(x, {cut}));
+    return;
+  }
+  d.call("take", take, x, d.indices(shape, size), axis);
+}
+
+void draw_scatter(ops::Draw& d) {
+  const ops::Slot values = d.operand(ops::number, 1, 3);
+  Dims shape = d[values].shape();
+  const int axis = d.below(static_cast<int>(shape.size()));
+  const Dims count = {shape[at(axis)]};
+  const Dim size = d.one_in(2) ? shape[at(axis)] : d.size();
+  shape[at(axis)] = size;
+  const ops::Slot indices = d.indices(count, size);
+  d.call("scatter_add", scatter_add, values, indices, std::move(shape), axis);
+}
+
+void draw_pick(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 2, 2);
+  const Dims shape = d[x].shape();
+  d.call("pick", pick, x, d.indices({shape[0]}, shape[1]));
+}
+
+void draw_one_hot(ops::Draw& d) {
+  constexpr DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
+  const Dim classes = d.size();
+  const ops::Slot labels = d.indices(draw_index_shape(d), classes);
+  d.call("one_hot", one_hot, labels, classes, dtypes[d.below(std::size(dtypes))]);
+}
+
+DType draw_number(ops::Draw& d) {
+  constexpr DType dtypes[] = {DType::i32, DType::i64, DType::f32, DType::f64};
+  return dtypes[d.below(std::size(dtypes))];
+}
+
+void draw_iota(ops::Draw& d) {
+  if (d.one_in(2)) {
+    d.call("arange", arange, d.size(), draw_number(d));
+    return;
+  }
+  Dims shape = {d.size()};
+  if (d.one_in(2)) shape.push_back(d.size());
+  const int axis = d.below(static_cast<int>(shape.size()));
+  d.call("iota", iota, std::move(shape), axis, draw_number(d));
+}
+
+void draw_size(ops::Draw& d) {
+  d.call("size_of_dim", size_of_dim, d.one_in(2) ? d.size() : d.size() * d.size(), draw_number(d));
+}
+
 }  // namespace
 
 // y = slices of x at integer indices along attributes.axes[0], any dtype.
@@ -316,6 +386,7 @@ constinit const OpRecord take_op = {
     .at = take_at,
     .reference = take_reference,
     .batch = take_batch,
+    .draw = draw_take,
     .samples = take_samples};
 
 // y = zeros of shape attributes.dims with values added at integer indices along attributes.axes[0],
@@ -332,6 +403,7 @@ constinit const OpRecord scatter_add_op = {
     .write = scatter_write,
     .reference = scatter_reference,
     .batch = scatter_batch,
+    .draw = draw_scatter,
     .samples = scatter_samples};
 
 // y[i] = x[i, labels[i]], any dtype; labels: integers.   vjp: dx = dy[:, None] * one_hot(labels)
@@ -361,6 +433,7 @@ constinit const OpRecord pick_op = {
           }
         },
     .batch = ops::batch_rows<pick_op>,
+    .draw = draw_pick,
     .samples = pick_samples};
 
 // y[..., c] = 1 where c is the label, else 0, as attributes.dtype; labels: integers; the number of
@@ -371,6 +444,7 @@ constinit const OpRecord one_hot_op = {.name = "one_hot",
                                        .at = one_hot_at,
                                        .reference = one_hot_reference,
                                        .batch = ops::batch_elementwise<one_hot_op>,
+                                       .draw = draw_one_hot,
                                        .samples = one_hot_samples};
 
 // y = the index along attributes.axes[0], shape attributes.dims, attributes.dtype (a number).
@@ -395,6 +469,7 @@ constinit const OpRecord iota_op = {
             c.output.data[next++] = static_cast<double>(position[at(c.attributes.axes[0])]);
           });
         },
+    .draw = draw_iota,
     .samples = iota_samples};
 
 // y = the value of the size attributes.dims[0], a scalar of attributes.dtype. No operands.
@@ -410,6 +485,7 @@ constinit const OpRecord size_op = {
         [](ReferenceContext& c) {
           c.output.data[0] = static_cast<double>(c.size(c.attributes.dims[0]));
         },
+    .draw = draw_size,
     .samples = size_samples};
 
 Family index_family() {

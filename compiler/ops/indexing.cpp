@@ -24,6 +24,11 @@ struct Range {
   std::int64_t step = 1;
 };
 
+// A position counted from the start: negative constants count from the end.
+Dim from_start(const Dim& position, const Dim& size) {
+  return position.is_constant() && position.constant() < 0 ? size + position : position;
+}
+
 // NumPy's clamping. A start beyond the end needs none: the size is 0 then. The forms are chosen so
 // that slices that fit together have equal sizes: x[1:] and x[:-1] are both max(n - 1, 0) long.
 Range forward(const Slice& slice, const Dim& size) {
@@ -31,14 +36,14 @@ Range forward(const Slice& slice, const Dim& size) {
   Dim stop = size;
   if (const auto& position = slice.start.position()) {
     const bool from_end = position->is_constant() && position->constant() < 0;
-    start = from_end ? not_negative(size + *position) : *position;
     if (from_end && !slice.stop.position() && slice.step == 1) {
-      return {start, minimum(size, 0 - *position), 1};
+      const Dim count = minimum(size, 0 - *position);
+      return {size - count, count, 1};
     }
+    start = not_negative(from_start(*position, size));
   }
   if (const auto& position = slice.stop.position()) {
-    const bool from_end = position->is_constant() && position->constant() < 0;
-    stop = from_end ? size + *position : minimum(*position, size);
+    stop = minimum(from_start(*position, size), size);
   }
   return {start, not_negative(ceil_div(stop - start, slice.step)), slice.step};
 }
@@ -47,12 +52,10 @@ Range backward(const Slice& slice, const Dim& size) {
   Dim start = size - 1;
   Dim stop = -1;
   if (const auto& position = slice.start.position()) {
-    const bool from_end = position->is_constant() && position->constant() < 0;
-    start = from_end ? size + *position : minimum(*position, size - 1);
+    start = minimum(from_start(*position, size), size - 1);
   }
   if (const auto& position = slice.stop.position()) {
-    const bool from_end = position->is_constant() && position->constant() < 0;
-    stop = from_end ? maximum(size + *position, -1) : *position;
+    stop = maximum(from_start(*position, size), -1);
   }
   return {start, not_negative(ceil_div(start - stop, -slice.step)), slice.step};
 }

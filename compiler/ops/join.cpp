@@ -1,6 +1,7 @@
 // Several operands written into one result, or one operand written into zeros.
 #include <algorithm>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -182,6 +183,29 @@ std::vector<Sample> unslice_samples() {
   return samples;
 }
 
+void draw_concatenate(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 1, 3);
+  std::vector<ops::Slot> parts = {x};
+  for (int k = d.below(3); k > 0; --k) {
+    parts.insert(parts.begin() + d.below(2), d.one_in(4) ? x : d.of_type(d[x].type()));
+  }
+  if (d.one_in(3)) {
+    d.call("stack", stack, std::move(parts), d.below(d[x].rank() + 1));
+  } else {
+    d.call("concatenate", concatenate, std::move(parts), d.axis(x));
+  }
+}
+
+void draw_pad(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 1, 3);
+  ops::Widths widths;
+  for (int axis = 0; axis < d[x].rank(); ++axis) {
+    const Dim before = d.below(3);
+    widths.emplace_back(before, d.one_in(6) ? d.size() : Dim(d.below(3)));
+  }
+  d.call("pad", pad, x, std::move(widths));
+}
+
 }  // namespace
 
 // y = the operands joined along attributes.axes[0]; any dtype.   vjp: dx_k = the slice of dy
@@ -193,6 +217,7 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
                                            .write = concatenate_write,
                                            .reference = concatenate_reference,
                                            .batch = ops::batch_along_axes<concatenate_op>,
+                                           .draw = draw_concatenate,
                                            .samples = concatenate_samples};
 
 // y[start + i * step] = x[i] per axis, 0 elsewhere; any dtype. attributes.dims: the starts, then
@@ -210,6 +235,7 @@ constinit const OpRecord unslice_op = {
     .write = unslice_write,
     .reference = unslice_reference,
     .batch = unslice_batch,
+    .draw = draw_pad,
     .samples = unslice_samples};
 
 Family join_family() {

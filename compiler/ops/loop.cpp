@@ -34,7 +34,7 @@ TensorType loop_type(TypeContext& context) {
     if (k >= loop.states && k < loop.states + loop.rows) {
       if (given.rank() == 0) context.fail_shape("a sequence has no axis");
       const int row = k - loop.states;
-      ops::check_range(context, 0, loop.offset(row), loop.stride(row), loop.count, given.shape[0]);
+      ops::check_range(context, k, 0, loop.offset(row), loop.stride(row), loop.count);
       given.shape.erase(given.shape.begin());
     }
     equal_types(context, given, parameter.type(), "the type of " + parameter.name() + " differs");

@@ -1,4 +1,5 @@
 // kt::print: a value that is shown when it is computed.
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
@@ -26,6 +27,10 @@ std::vector<Sample> print_samples() {
   return samples;
 }
 
+void draw_print(ops::Draw& d) {
+  d.call("print", print, d.operand(ops::any_dtype), std::string("shown"));
+}
+
 }  // namespace
 
 // y = x, in memory of its own; lowering shows it, after the message, when it is there.
@@ -38,6 +43,7 @@ constinit const OpRecord print_op = {
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
     .write = print_write,
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .draw = draw_print,
     .samples = print_samples};
 
 Family print_family() {

@@ -22,6 +22,8 @@ extern const OpRecord broadcast_op, reshape_op, transpose_op, slice_op;
 extern const OpRecord concatenate_op, unslice_op;
 // reduce.cpp
 extern const OpRecord sum_op, prod_op, max_op, min_op, argmax_op, argmin_op, all_op, any_op;
+// prod_others.cpp
+extern const OpRecord prod_others_op;
 // dot.cpp
 extern const OpRecord dot_op;
 // index.cpp: gathers, scatters, and tensors made of indices.
@@ -44,6 +46,7 @@ Family compare_family();
 Family shape_family();
 Family join_family();
 Family reduce_family();
+Family prod_others_family();
 Family dot_family();
 Family index_family();
 Family branch_family();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -49,27 +50,18 @@ Tensors sum_vjp(const Tensor& y, const Tensor& g) {
   return {ops::unreduce(g, y.node().inputs[0].shape(), y.node().attributes.axes)};
 }
 
-// The product of the other factors: with one zero among them it reaches only that zero, with two
-// it is 0 everywhere. Nothing is divided by zero.
 Tensors prod_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
-  const Axes axes(y.node().attributes.axes);
-  const auto repeated = [&](const Tensor& t) {
-    return ops::unreduce(t, x.shape(), y.node().attributes.axes);
-  };
-  const Tensor is_zero = eq(x, 0);
-  const Tensor safe = where(is_zero, 1, x);
-  const Tensor zeros = repeated(sum(cast(is_zero, x.dtype()), axes));
-  const Tensor rest = repeated(prod(safe, axes));
-  const Tensor others =
-      where(is_zero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), rest / safe, 0));
-  return {repeated(g) * others};
+  const std::vector<int>& axes = y.node().attributes.axes;
+  return {ops::unreduce(g, x.shape(), axes) * ops::prod_others(x, axes)};
 }
 
+// The extremes share the gradient; where the extreme is NaN, the elements that are.
 Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const std::vector<int>& axes = y.node().attributes.axes;
-  const Tensor hit = eq(x, ops::unreduce(y, x.shape(), axes));
+  const Tensor extreme = ops::unreduce(y, x.shape(), axes);
+  const Tensor hit = logical_or(eq(x, extreme), ne(x, x));
   const Tensor share = g / sum(cast(hit, x.dtype()), Axes(axes));
   return {where(hit, ops::unreduce(share, x.shape(), axes), 0)};
 }
@@ -183,6 +175,22 @@ std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::opt
 const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
 const std::vector<DType> booleans = {DType::boolean};
 
+// Sums, and what is made of them.
+void draw_sum(ops::Draw& d) {
+  switch (d.below(9)) {
+    case 0:
+      return ops::draw_reduction(d, "mean", mean, ops::number);
+    case 1:
+      return ops::draw_reduction(d, "var", var, ops::floating);
+    case 2:
+      return ops::draw_reduction(d, "stddev", stddev, ops::floating);
+    case 3:
+      return ops::draw_reduction(d, "logsumexp", logsumexp, ops::floating);
+    default:
+      return ops::draw_reduction(d, "sum", sum, ops::any_dtype);
+  }
+}
+
 }  // namespace
 
 // y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
@@ -194,6 +202,7 @@ constinit const OpRecord sum_op = {
     .vjp = sum_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::plus<double>()); },
     .batch = ops::batch_along_axes<sum_op>,
+    .draw = draw_sum,
     .samples = [] { return reduce_samples(sum, numbers, true); }};
 
 // y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
@@ -205,6 +214,7 @@ constinit const OpRecord prod_op = {
     .vjp = prod_vjp,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
     .batch = ops::batch_along_axes<prod_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "prod", prod, ops::number); },
     .samples =
         [] {
           std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
@@ -229,6 +239,7 @@ constinit const OpRecord max_op = {
           });
         },
     .batch = ops::batch_along_axes<max_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "max", max, ops::number); },
     .samples = [] { return reduce_samples(max, numbers, false); }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
@@ -245,6 +256,7 @@ constinit const OpRecord min_op = {
           });
         },
     .batch = ops::batch_along_axes<min_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "min", min, ops::number); },
     .samples = [] { return reduce_samples(min, numbers, false); }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
@@ -256,6 +268,7 @@ constinit const OpRecord argmax_op = {
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::greater<double>()); },
     .batch = ops::batch_along_axes<argmax_op>,
+    .draw = [](ops::Draw& d) { ops::draw_position(d, "argmax", argmax); },
     .samples = [] { return position_samples(argmax); }};
 
 // y = the position (i64) of the first smallest along axes[0], numbers.   Not differentiable.
@@ -267,6 +280,7 @@ constinit const OpRecord argmin_op = {
     .infer = position_type,
     .reference = [](ReferenceContext& c) { position_reference(c, std::less<double>()); },
     .batch = ops::batch_along_axes<argmin_op>,
+    .draw = [](ops::Draw& d) { ops::draw_position(d, "argmin", argmin); },
     .samples = [] { return position_samples(argmin); }};
 
 // y = whether all over axes are true, booleans.   Not differentiable.
@@ -277,6 +291,7 @@ constinit const OpRecord all_op = {
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::logical_and<double>()); },
     .batch = ops::batch_along_axes<all_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "all", all, ops::truth); },
     .samples = [] { return reduce_samples(all, booleans, true, false); }};
 
 // y = whether any over axes is true, booleans.   Not differentiable.
@@ -287,6 +302,7 @@ constinit const OpRecord any_op = {
     .infer = reduced_type<Accepts::booleans>,
     .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::logical_or<double>()); },
     .batch = ops::batch_along_axes<any_op>,
+    .draw = [](ops::Draw& d) { ops::draw_reduction(d, "any", any, ops::truth); },
     .samples = [] { return reduce_samples(any, booleans, true, false); }};
 
 Family reduce_family() {

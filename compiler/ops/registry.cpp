@@ -10,8 +10,8 @@ std::vector<const OpRecord*> collect() {
   std::vector<const OpRecord*> records;
   for (const Family family :
        {leaf_family(), unary_family(), elementary_family(), binary_family(), compare_family(),
-        shape_family(), join_family(), reduce_family(), dot_family(), index_family(),
-        branch_family(), softmax_family(), loop_family(), print_family()}) {
+        shape_family(), join_family(), reduce_family(), prod_others_family(), dot_family(),
+        index_family(), branch_family(), softmax_family(), loop_family(), print_family()}) {
     records.insert(records.end(), family.begin(), family.end());
   }
   return records;

@@ -98,20 +98,63 @@ TensorType equal_types(TypeContext& context) {
   return {context.input(0).dtype, equal_shapes(context)};
 }
 
-void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
-                 const Dim& count, const Dim& size) {
+const LoopScope*& LoopScope::current() {
+  thread_local const LoopScope* scope = nullptr;
+  return scope;
+}
+
+std::string axis_in_words(const Tensor& x, int axis) {
+  const bool is_stack = &x.node().op == &loop_stack_op && axis == 0;
+  const std::string& given = x.node().attributes.name;
+  const std::string name = is_stack && given.empty() ? "scan" : x.name();
+  return "axis " + std::to_string(axis) + " of " + name +
+         (is_stack ? ", which made %0 steps" : ", whose size is %0");
+}
+
+namespace {
+
+// A size that the count equals wherever it is not 0: max(n - 2, 0) is n - 2 there.
+Dim where_positive(const Dim& count) {
+  const DimAtomRef atom = count.as_atom();
+  if (!atom) return count;
+  if (atom->kind == DimAtom::Kind::count) return where_positive(atom->operands[0]);
+  if (atom->kind == DimAtom::Kind::minimum) {
+    return minimum(where_positive(atom->operands[0]), where_positive(atom->operands[1]));
+  }
+  if (atom->kind != DimAtom::Kind::maximum) return count;
+  if (atom->operands[0].is_constant(0)) return where_positive(atom->operands[1]);
+  if (atom->operands[1].is_constant(0)) return where_positive(atom->operands[0]);
+  return count;
+}
+
+}  // namespace
+
+void check_range(TypeContext& context, int k, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count) {
   if (count.is_constant(0)) return;
-  const Dim last = first + Dim(step) * (count - Dim(1));
-  const Dim& low = step > 0 ? first : last;
-  const Dim above = (step > 0 ? last : first) + Dim(1);
-  const std::string where = " on axis " + std::to_string(axis) + " of size " + size.to_string();
-  if (!provably_at_least(size, above)) {
-    context.equal(minimum(size, above), above,
-                  "there is no position " + (above - Dim(1)).to_string() + where);
-  }
-  if (!provably_at_least(low, 0)) {
-    context.equal(minimum(low, 0), 0, "the position " + low.to_string() + " is below 0" + where);
-  }
+  const Dim& size = context.input(k).shape[static_cast<std::size_t>(axis)];
+  const auto last = [&](const Dim& steps) { return first + Dim(step) * (steps - Dim(1)); };
+  const Dim positive = where_positive(count);
+  const Dim lowest = step > 0 ? first : last(positive);
+  const Dim highest = step > 0 ? last(positive) : first;
+  // Nothing is asked of no positions.
+  const Dim any = minimum(count, 1);
+  const LoopScope* loop = LoopScope::current();
+  const auto require = [&](const Dim& beyond, const Dim& position) {
+    if (loop != nullptr) {
+      const bool plain = position == loop->steps - Dim(1);
+      context.require_equal(any * maximum(beyond, 0), 0,
+                            loop->name + ": sequence " + context.tensor(k).name() +
+                                " has %0 rows, n_steps is %1" + (plain ? "" : ": row %2 is read"),
+                            {size, loop->steps, position});
+      return;
+    }
+    context.require_equal(any * maximum(beyond, 0), 0,
+                          "slice: position %1 is not on " + axis_in_words(context.tensor(k), axis),
+                          {size, position});
+  };
+  if (!provably_at_least(size, highest + Dim(1))) require(highest + Dim(1) - size, highest);
+  if (!provably_at_least(lowest, 0)) require(Dim(0) - lowest, lowest);
 }
 
 void fail_value(std::string_view op, const std::string& what) {

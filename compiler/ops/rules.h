@@ -39,10 +39,30 @@ TensorType comparison(TypeContext& context) {
 // "sizes differ", and on which axis if there are several.
 std::string sizes_differ(int axis, int rank);
 
-// The positions first, first + step, ... (count of them) lie in [0, size): checked at the call
-// where that is not known.
-void check_range(TypeContext& context, int axis, const Dim& first, std::int64_t step,
-                 const Dim& count, const Dim& size);
+// The positions first, first + step, ... (count of them, perhaps none) lie on that axis of operand
+// k: checked at the call where that is not known.
+void check_range(TypeContext& context, int k, int axis, const Dim& first, std::int64_t step,
+                 const Dim& count);
+// What messages call an axis: "axis 0 of x, whose size is %0"; the rows of a loop's results are its
+// steps.
+std::string axis_in_words(const Tensor& x, int axis);
+
+// While one lives, check_range speaks of that loop's steps, which read rows of sequences.
+class LoopScope {
+ public:
+  LoopScope(std::string loop, Dim count) : name(std::move(loop)), steps(std::move(count)) {
+    current() = this;
+  }
+  ~LoopScope() { current() = previous_; }
+  LoopScope(const LoopScope&) = delete;
+  LoopScope& operator=(const LoopScope&) = delete;
+  static const LoopScope*& current();
+  const std::string name;
+  const Dim steps;
+
+ private:
+  const LoopScope* previous_ = current();
+};
 
 // ---- Errors of arguments that are not tensors
 
@@ -92,6 +112,11 @@ Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int
 // slice: element i of the result is element starts + i * steps of x, per axis.
 Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
                      std::vector<std::int64_t> steps);
+
+// ---- Derivatives
+
+// The product of the other elements along `axes`, for each element.
+Tensor prod_others(const Tensor& x, const std::vector<int>& axes);
 
 // ---- Batch rules: operands of which some carry an extra first axis, the axis of the rows
 

@@ -1,6 +1,7 @@
 // Views: the elements of one operand at other indices.
 #include <algorithm>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -224,8 +225,9 @@ std::vector<Sample> transpose_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {3}, {3, 17}, {0, 3}, {1, 17}, {2, 3, 5}},
                    [](std::span<const Tensor> x) { return transpose(x[0]); });
-  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}},
-                   [](std::span<const Tensor> x) { return transpose(x[0], {2, 0, 1}); });
+  ops::add_samples(samples, {{2, 3, 5}, {17, 1, 3}}, [](std::span<const Tensor> x) {
+    return transpose(x[0], {2, 0, 1});
+  });
   ops::add_samples(samples, {{2, 3, 1, 5}},
                    [](std::span<const Tensor> x) { return swapaxes(x[0], -1, 1); });
   return samples;
@@ -247,17 +249,19 @@ TensorType slice_type(TypeContext& context) {
     const Dim& size = x.shape[at(axis)];
     const Dim& start = attributes.dims[at(axis)];
     const Dim from_end = size - start;
-    if (!type.shape[at(axis)].is_constant(1)) {
-      ops::check_range(context, axis, start, attributes.integers[at(axis)], type.shape[at(axis)],
-                       size);
-      continue;
-    }
-    const std::string place = " is out of range on axis " + std::to_string(axis);
-    if (start.is_constant()) {
-      const Dim needed = start + 1;
-      context.equal(minimum(size, needed), needed, "index " + start.to_string() + place);
-    } else if (from_end.is_constant()) {
-      context.equal(minimum(size, from_end), from_end, "index -" + from_end.to_string() + place);
+    const bool is_index =
+        type.shape[at(axis)].is_constant(1) && ops::LoopScope::current() == nullptr;
+    if (is_index && (start.is_constant() || from_end.is_constant())) {
+      const Dim needed = start.is_constant() ? start + 1 : from_end;
+      const Dim index = start.is_constant() ? start : 0 - from_end;
+      if (provably_at_least(size, needed)) continue;
+      context.require_equal(maximum(needed - size, 0), 0,
+                            "index: index " + index.to_string() + " is out of range for " +
+                                ops::axis_in_words(context.tensor(0), axis),
+                            {size});
+    } else {
+      ops::check_range(context, 0, axis, start, attributes.integers[at(axis)],
+                       type.shape[at(axis)]);
     }
   }
   return type;
@@ -316,6 +320,114 @@ std::vector<Sample> slice_samples() {
   return samples;
 }
 
+void draw_broadcast(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 0, 3);
+  Dims shape = d[x].shape();
+  for (Dim& size : shape) {
+    if (size.is_constant(1) && !d.one_in(4)) size = d.size();
+  }
+  for (int k = d.below(shape.size() < 3 ? 3 : 2); k > 0; --k) shape.insert(shape.begin(), d.size());
+  d.call("broadcast_to", broadcast_to, x, std::move(shape));
+}
+
+void draw_reshape(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, d.one_in(6) ? 0 : 1);
+  Dims shape = d[x].shape();
+  switch (d.below(6)) {
+    case 0:
+      d.call("expand_dims", expand_dims, x, d.below(static_cast<int>(shape.size()) + 1));
+      return;
+    case 1:
+      d.call("squeeze", squeeze, x, std::monostate());
+      return;
+    case 2: {  // an axis in two, where its size is known
+      for (std::size_t axis = 0; axis < shape.size() && shape.size() < 5; ++axis) {
+        for (const int factor : {2, 3, 11}) {
+          if (!shape[axis].is_constant() || shape[axis].constant() % factor != 0) continue;
+          shape[axis] = shape[axis].constant() / factor;
+          shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), factor);
+          d.call("reshape", static_cast<Tensor (*)(const Operand&, const Dims&)>(reshape), x,
+                 std::move(shape));
+          return;
+        }
+      }
+      break;
+    }
+    case 3:  // two axes in one
+      if (shape.size() > 1) {
+        const auto axis = at(d.below(static_cast<int>(shape.size()) - 1));
+        shape[axis] = shape[axis] * shape[axis + 1];
+        shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis) + 1);
+      }
+      break;
+    case 4:  // the same elements in other rows
+      std::reverse(shape.begin(), shape.end());
+      break;
+    default:
+      shape = {element_count(shape)};
+  }
+  d.call("reshape", static_cast<Tensor (*)(const Operand&, const Dims&)>(reshape), x,
+         std::move(shape));
+}
+
+void draw_transpose(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, d.one_in(8) ? 1 : 2);
+  const int rank = d[x].rank();
+  if (d.one_in(3)) {
+    d.call("swapaxes", swapaxes, x, d.axis(x), d.axis(x));
+    return;
+  }
+  std::vector<int> axes = ops::axes_from(0, rank);
+  if (d.one_in(3)) {
+    for (int i = rank; i > 1; --i) std::swap(axes[at(i - 1)], axes[at(d.below(i))]);
+  } else {
+    std::reverse(axes.begin(), axes.end());
+  }
+  d.call("transpose", transpose, x, std::move(axes));
+}
+
+// A bound of a slice: open, from either end, past the end, or computed of the size.
+std::optional<Dim> draw_bound(ops::Draw& d, const Dim& size) {
+  switch (d.below(8)) {
+    case 0:
+      return Dim(d.below(4));
+    case 1:
+      return Dim(-1 - d.below(3));
+    case 2:
+      return Dim(d.below(40) - 20);
+    case 3:
+      return size.is_constant() ? Dim(size.constant() - 1) : size - 1;
+    case 4:
+      return floor_div(size, 2);
+    default:
+      return std::nullopt;
+  }
+}
+
+void draw_slice(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::any_dtype, 1);
+  const int rank = d[x].rank();
+  const int count = 1 + d.below(rank);
+  std::vector<ops::Cut> cuts(at(count));
+  for (int axis = 0; axis < count; ++axis) {
+    const Dim size = d[x].shape()[at(axis)];
+    ops::Cut& cut = cuts[at(axis)];
+    if (axis + 1 < count && d.one_in(2)) continue;
+    if (d.value(size) > 0 && d.one_in(4)) {
+      cut.kind = ops::Cut::Kind::position;
+      const auto limit = static_cast<int>(d.value(size));
+      cut.position = d.below(2 * limit) - limit;
+      continue;
+    }
+    constexpr int steps[] = {1, 1, 1, -1, -1, 2, -2, 3};
+    cut.kind = ops::Cut::Kind::part;
+    cut.step = steps[d.below(std::size(steps))];
+    cut.start = draw_bound(d, size);
+    cut.stop = draw_bound(d, size);
+  }
+  d.call(ops::index_call(x, std::move(cuts)));
+}
+
 }  // namespace
 
 // y = x repeated to attributes.dims; axis i of x is axis attributes.axes[i] of y (increasing), and
@@ -328,6 +440,7 @@ constinit const OpRecord broadcast_op = {.name = "broadcast",
                                          .at = broadcast_at,
                                          .reference = broadcast_reference,
                                          .batch = broadcast_batch,
+                                         .draw = draw_broadcast,
                                          .samples = broadcast_samples};
 
 // y = the elements of x, in row-major order, under shape attributes.dims; any dtype.
@@ -347,6 +460,7 @@ constinit const OpRecord reshape_op = {
         },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .batch = reshape_batch,
+    .draw = draw_reshape,
     .samples = reshape_samples};
 
 // y = x with axis i of y being axis attributes.axes[i] of x; any dtype.
@@ -369,6 +483,7 @@ constinit const OpRecord transpose_op = {.name = "transpose",
                                              },
                                          .reference = transpose_reference,
                                          .batch = transpose_batch,
+                                         .draw = draw_transpose,
                                          .samples = transpose_samples};
 
 // y[i] = x[start + i * step] per axis; any dtype. attributes.dims: the starts, then the sizes of y;
@@ -381,6 +496,7 @@ constinit const OpRecord slice_op = {.name = "slice",
                                      .at = slice_at,
                                      .reference = slice_reference,
                                      .batch = slice_batch,
+                                     .draw = draw_slice,
                                      .samples = slice_samples};
 
 Family shape_family() {

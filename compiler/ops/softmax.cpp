@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -153,6 +154,12 @@ std::vector<Sample> cross_entropy_samples() {
   return samples;
 }
 
+void draw_cross_entropy(ops::Draw& d) {
+  const ops::Slot logits = d.operand(ops::floating, 2, 2);
+  const Dims shape = d[logits].shape();
+  d.call("softmax_cross_entropy", softmax_cross_entropy, logits, d.indices({shape[0]}, shape[1]));
+}
+
 }  // namespace
 
 // y = exp(x) / sum(exp(x)) along attributes.axes[0], floating point only.
@@ -173,6 +180,7 @@ constinit const OpRecord softmax_op = {
     .reference =
         [](ReferenceContext& c) { for_each_line(c, [](double x) { return std::exp(x); }); },
     .batch = ops::batch_along_axes<softmax_op>,
+    .draw = [](ops::Draw& d) { ops::draw_along_axis(d, "softmax", softmax, ops::floating); },
     .samples = [] { return softmax_samples(softmax); }};
 
 // y = x - log(sum(exp(x))) along attributes.axes[0], floating point only.
@@ -191,6 +199,8 @@ constinit const OpRecord log_softmax_op = {
     },
     .reference = [](ReferenceContext& c) { for_each_line(c, [](double x) { return x; }); },
     .batch = ops::batch_along_axes<log_softmax_op>,
+    .draw =
+        [](ops::Draw& d) { ops::draw_along_axis(d, "log_softmax", log_softmax, ops::floating); },
     .samples = [] { return softmax_samples(log_softmax); }};
 
 // y[i] = -log_softmax(logits)[i, labels[i]], floating point logits (n, c), integer labels (n,).
@@ -204,6 +214,7 @@ constinit const OpRecord softmax_cross_entropy_op = {.name = "softmax_cross_entr
                                                      .expand = cross_entropy_expand,
                                                      .reference = cross_entropy_reference,
                                                      .batch = cross_entropy_batch,
+                                                     .draw = draw_cross_entropy,
                                                      .samples = cross_entropy_samples};
 
 Family softmax_family() {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -99,6 +100,11 @@ std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
   return samples;
 }
 
+void draw_cast(ops::Draw& d) {
+  constexpr DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
+  d.call("cast", cast, d.operand(ops::any_dtype), dtypes[d.below(std::size(dtypes))]);
+}
+
 }  // namespace
 
 // y = -x, numbers.   vjp: dx = -dy
@@ -109,6 +115,7 @@ constinit const OpRecord neg_op = {
     .at = unary_at<loop::Op::neg>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return -x; }); },
     .batch = ops::batch_elementwise<neg_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "neg", neg, ops::number); },
     .samples = [] { return ops::unary_samples({.function = neg, .dtypes = numbers}); }};
 
 // y = |x|, numbers.   vjp: dx = dy * sign(x)
@@ -122,6 +129,7 @@ constinit const OpRecord abs_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::fabs(x); }); },
     .batch = ops::batch_elementwise<abs_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "abs", abs, ops::number); },
     .samples = [] { return samples_without_zero(abs); }};
 
 // y = -1, 0 or 1, numbers; NaN stays NaN.   Not differentiable.
@@ -132,6 +140,7 @@ constinit const OpRecord sign_op = {
     .at = sign_at,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, sign_of); },
     .batch = ops::batch_elementwise<sign_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sign", sign, ops::number); },
     .samples = [] { return samples_without_zero(sign); }};
 
 // y = max(x, 0), numbers.   vjp: dx = dy where y > 0, else 0
@@ -147,6 +156,7 @@ constinit const OpRecord relu_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; }); },
     .batch = ops::batch_elementwise<relu_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "relu", relu, ops::number); },
     .samples = [] { return samples_without_zero(relu); }};
 
 // y = the largest integer <= x, floating point only.   Not differentiable.
@@ -157,6 +167,7 @@ constinit const OpRecord floor_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::floor(x); }); },
     .batch = ops::batch_elementwise<floor_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "floor", floor, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -171,6 +182,7 @@ constinit const OpRecord ceil_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::ceil(x); }); },
     .batch = ops::batch_elementwise<ceil_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "ceil", ceil, ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(
@@ -187,6 +199,7 @@ constinit const OpRecord sqrt_op = {
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sqrt(x); }); },
     .batch = ops::batch_elementwise<sqrt_op>,
+    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sqrt", sqrt, ops::floating); },
     .samples = [] { return ops::unary_samples({.function = sqrt, .low = 0.1, .high = 4}); }};
 
 // y = x as attributes.dtype.   vjp: dx = dy as x's dtype, between floating dtypes; else none
@@ -210,6 +223,7 @@ constinit const OpRecord cast_op = {
           }
         },
     .batch = ops::batch_elementwise<cast_op>,
+    .draw = draw_cast,
     .samples = cast_samples};
 
 // y = x.   Not differentiable: the cotangent stops here.
@@ -221,6 +235,8 @@ constinit const OpRecord stop_gradient_op = {
     .at = identity_at,
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .batch = ops::batch_elementwise<stop_gradient_op>,
+    .draw =
+        [](ops::Draw& d) { ops::draw_unary(d, "stop_gradient", stop_gradient, ops::any_dtype); },
     .samples =
         [] {
           return ops::unary_samples({.function = stop_gradient,

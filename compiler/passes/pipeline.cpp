@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "compiler/dump.h"
 #include "compiler/passes/passes.h"
 
 namespace kroton {
@@ -16,17 +17,17 @@ struct Pass {
 
 // The passes on graphs, in the order they run. Fusion comes after them: it is no rewrite.
 constexpr Pass passes[] = {
-    {"canonicalize", canonicalize, "the passes after it look for normal forms", true},
     {"stabilize", stabilize,
-     "needs logarithms as the user wrote them: before composites are expanded, and before a "
-     "gradient is taken, which would be of the unstable form",
+     "canonicalizes too, and needs logarithms and quotients as the user wrote them: before normal "
+     "forms move views through them, before composites are expanded, and before a gradient is "
+     "taken, which would be of the unstable form",
      true},
     {"cse", eliminate_common_subexpressions,
      "merges what the user and the gradient wrote twice, before it is expanded twice", true},
     {"expand", expand_composites, "the rest sees primitive ops only"},
     {"small_dots", reduce_small_dots,
-     "before the second canonicalize, which cleans up the axes of size 1 it makes"},
-    {"fold", fold_constants, "its literals are matched by the second canonicalize"},
+     "before canonicalize, which cleans up the axes of size 1 it makes"},
+    {"fold", fold_constants, "its literals are matched by canonicalize"},
     {"canonicalize", canonicalize, "tidies the compositions of expand and small_dots"},
     {"cse", eliminate_common_subexpressions, "merges what the compositions have in common"},
     {"loops", optimize_loops, "when all that is left of a loop's results is known to be wanted"},
@@ -40,14 +41,6 @@ constexpr bool debug_build = false;
 #else
 constexpr bool debug_build = true;
 #endif
-
-// Whether KROTON_DUMP asks for the graph after that pass.
-bool dumps(const char* pass) {
-  const char* asked = std::getenv("KROTON_DUMP");
-  if (asked == nullptr) return false;
-  const std::string list = "," + std::string(asked) + ",";
-  return list == ",all," || list.find("," + std::string(pass) + ",") != std::string::npos;
-}
 
 void run(Graph& graph, const char* title, bool before_gradient) {
   const bool times = std::getenv("KROTON_TIME") != nullptr;

@@ -1,6 +1,7 @@
 #include <kroton/ops.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
@@ -83,6 +84,22 @@ Result shifted_softmax(Graph& graph, Vertex v) {
   return graph.add(*graph[v].op, {graph.operand(shifted, 0)}, graph[v].attributes, graph[v].line);
 }
 
+// log(exp(x) / y) -> x - log(y), also where a part of the exponentials is divided.
+Result log_of_quotient(Graph& graph, Vertex v) {
+  const Vertex quotient = graph.operand(v, 0);
+  if (graph[quotient].op != &div_op) return std::nullopt;
+  std::vector<Vertex> views;
+  Vertex source = graph.operand(quotient, 0);
+  for (; graph[source].op->is_view; source = graph.operand(source, 0)) views.push_back(source);
+  if (graph[source].op != &exp_op) return std::nullopt;
+  Vertex x = graph.operand(source, 0);
+  for (auto view = views.rbegin(); view != views.rend(); ++view) {
+    x = graph.add(*graph[*view].op, {x}, graph[*view].attributes, graph[*view].line);
+  }
+  const Vertex log = graph.add(log_op, {graph.operand(quotient, 1)}, {}, graph[v].line);
+  return graph.add(sub_op, {x, log}, {}, graph[v].line);
+}
+
 // pick(log_softmax(x), labels) -> -softmax_cross_entropy(x, labels)
 Result pick_of_log_softmax(Graph& graph, Vertex v) {
   const Vertex log_softmax = graph.operand(v, 0);
@@ -133,6 +150,15 @@ Result log_of_sum_of_exp(Graph& graph, Vertex v) {
   });
 }
 
+// log(exp(x) + exp(y)): the larger, plus what the other one adds. An infinite one adds nothing.
+Tensor log_of_two(const Tensor& x, const Tensor& y) {
+  const Tensor first = x > y;
+  const Tensor larger = where(first, x, y);
+  const Tensor below = where(first, y - x, x - y);
+  const Tensor finite = abs(larger) < std::numeric_limits<double>::infinity();
+  return larger + softplus(where(finite, below, 0));
+}
+
 std::vector<Rule> make_rules() {
   const Pattern x = term(0);
   const Pattern one = number(1);
@@ -147,6 +173,7 @@ std::vector<Rule> make_rules() {
       // Softplus.
       algebra(log(sigmoid_of(x)), [](const Match& m) { return -softplus(-m[0]); }),
       algebra(log(one + exp(x)), [](const Match& m) { return softplus(m[0]); }),
+      algebra(log(exp(x) + exp(term(1))), [](const Match& m) { return log_of_two(m[0], m[1]); }),
       algebra(call("log1p", {exp(x)}), [](const Match& m) { return softplus(m[0]); }),
       algebra(call("log1p", {-sigmoid_of(x)}), [](const Match& m) { return -softplus(m[0]); }),
 
@@ -163,6 +190,7 @@ std::vector<Rule> make_rules() {
       {"softmax", shifted_softmax},
       {"log_softmax", shifted_softmax},
       {"log", log_of_softmax},
+      {"log", log_of_quotient},
       {"pick", pick_of_log_softmax},
       {"log", log_of_sum_of_exp},
 
@@ -170,7 +198,8 @@ std::vector<Rule> make_rules() {
       {"reshape", view_of_sigmoid},
       {"transpose", view_of_sigmoid},
   };
-  // On normal forms only: what one set of rules writes the other may rewrite.
+  // Operands are in normal form before their users are looked at, and what one set of rules writes
+  // the other may rewrite.
   for (const Rule& rule : canonical_rules()) rules.push_back(rule);
   return rules;
 }

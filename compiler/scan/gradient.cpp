@@ -3,7 +3,6 @@
 // as further results of the loop or computed from those for all steps at once, and computes the
 // cheap ones anew.
 #include <kroton/error.h>
-#include <kroton/grad.h>
 #include <kroton/ops.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
+#include "compiler/autodiff/sweep.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/scan/batch.h"
@@ -49,11 +49,16 @@ class LoopGradient {
       positions.push_back(k);
     }
     if (wrt.empty()) return gradients;
-    std::vector<Tensor> flows = vjp(outputs_, wrt, cotangents_);
+    std::vector<Tensor> flows = sweep(outputs_, wrt);
+    for (std::size_t n = 0; n < wrt.size(); ++n) {
+      const LineScope scope(wrt[n].line());
+      if (!flows[n]) flows[n] = zeros_like(wrt[n]);
+    }
     flows = in_reverse(flows);
 
     LoopDefinition reverse;
     reverse.count = count_;
+    reverse.line = node_.line;
     reverse.rows = rows_;
     std::vector<LoopResult> results;
     for (std::size_t n = 0; n < wrt.size(); ++n) {
@@ -121,8 +126,7 @@ class LoopGradient {
       const LineScope scope(next(k).line());
       arriving_[k] = make_input("d_" + parameter(k).name(), parameter(k).type(), next(k).line());
       initial_[k] = zeros_like(node_.inputs[k]);
-      outputs_.push_back(next(k));
-      cotangents_.push_back(arriving_[k]);
+      outputs_.emplace_back(next(k), arriving_[k]);
     }
     for (const auto& [result, cotangent] : results) {
       const Attributes& attributes = result.node().attributes;
@@ -133,8 +137,8 @@ class LoopGradient {
       }
       const Tensor& expression = attributes.body->results[0];
       if (!is_float(expression.dtype())) continue;
-      outputs_.push_back(expression);
-      cotangents_.push_back(row(cotangent, expression.type(),
+      outputs_.emplace_back(expression,
+                            row(cotangent, expression.type(),
                                 attributes.integers[0] != 0 ? Dim(0) : view_.count - Dim(1),
                                 attributes.integers[0] != 0 ? 1 : -1));
     }
@@ -257,7 +261,7 @@ class LoopGradient {
   Dim count_;  // of steps that the gradient flows through
   std::vector<bool> active_;
   std::vector<Tensor> arriving_, initial_;  // by state: the reverse loop's state
-  std::vector<Tensor> outputs_, cotangents_;
+  Cotangents outputs_;                      // of a step
   std::vector<LoopRows> rows_;
   std::unordered_set<const Node*> reverse_;   // the parameters of rows_
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by

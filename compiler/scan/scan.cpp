@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
+#include "compiler/autodiff/sweep.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -62,6 +63,7 @@ class LoopMaker {
 
   std::vector<Tensor> run() {
     classify();
+    simplify();
     take_rows_out();
     find_feedback();
     std::vector<Tensor> results;
@@ -97,6 +99,26 @@ class LoopMaker {
     unsigned result = never;
     for (const Tensor& input : tensor.node().inputs) result |= varies(input);
     varies_.try_emplace(&tensor.node(), result);
+  }
+
+  // Whether a value that no step changes is made inside: a view costs nothing there, and rules of
+  // simplification look for literals.
+  static bool stays_inside(const Node& node) {
+    return node.op.is_view || &node.op == &literal_op ||
+           (node.op.kind == OpKind::pointwise && node.inputs.empty());
+  }
+
+  // The step in the form that is differentiated, so that the loop computes what its gradient reads.
+  void simplify() {
+    Cut cut;
+    for (const Tensor& tensor : topological_order(roots())) {
+      if (varies(tensor) == never && !stays_inside(tensor.node())) cut.add(tensor);
+    }
+    const std::vector<Tensor> now = cut.undo(simplified(cut.apply(roots())));
+    for (const Tensor& tensor : topological_order(now)) classify(tensor);
+    std::size_t next = 0;
+    for (LoopState& state : loop_.states) state.next = now[next++];
+    for (LoopResult& wanted : wanted_) wanted.expression = now[next++];
   }
 
   // Costly work on rows alone is done for all rows before the loop, which gets its rows instead.
@@ -155,6 +177,8 @@ class LoopMaker {
   // All rows by their parameters, in the order of the steps or against it.
   NodeMap all_rows(bool backwards) const {
     NodeMap result;
+    const LineScope line(loop_.line);
+    const ops::LoopScope loop(loop_.name, loop_.count);
     for (const LoopRows& row : loop_.rows) {
       const Dim first =
           backwards ? row.offset + Dim(row.stride) * (loop_.count - Dim(1)) : row.offset;
@@ -416,6 +440,7 @@ class LoopMaker {
     std::unordered_set<const Node*> used;
     for (const Tensor& tensor : topological_order(inside)) used.insert(&tensor.node());
     attributes.dims = {loop_.count};
+    if (loop_.name != LoopDefinition().name) attributes.name = loop_.name;
     attributes.integers = {static_cast<std::int64_t>(states), 0, loop_.truncate};
     for (const LoopRows& row : loop_.rows) {
       if (!used.contains(&row.parameter.node())) continue;
@@ -442,8 +467,7 @@ class LoopMaker {
     inside = substitute(inside, [&](const Tensor& t) -> std::optional<Tensor> {
       const Node& node = t.node();
       if (fails.contains(&node) && !paths.of(node).empty()) return std::nullopt;
-      if (varies(t) != never || node.op.is_view || &node.op == &literal_op) return std::nullopt;
-      if (node.op.kind == OpKind::pointwise && node.inputs.empty()) return std::nullopt;
+      if (varies(t) != never || stays_inside(node)) return std::nullopt;
       const auto [found, fresh] = constants.try_emplace(&node);
       if (fresh) {
         found->second = make_input(t.name(), t.type(), t.line());
@@ -454,6 +478,7 @@ class LoopMaker {
     });
     body.results.assign(inside.begin(), inside.begin() + static_cast<std::ptrdiff_t>(states));
     attributes.body = std::make_shared<const Body>(std::move(body));
+    const ops::LoopScope speaking(loop_.name, loop_.count);
     const Tensor loop = make_node(loop_op, std::move(operands), std::move(attributes),
                                   LineScope::current().value_or(SourceLine{}));
     NodeMap made;
@@ -518,6 +543,7 @@ Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards) 
   attributes.dtype = expression.dtype();
   attributes.dims = stacked_shape(LoopView(node.attributes).count, expression.shape());
   attributes.integers = {backwards ? 1 : 0};
+  attributes.name = node.attributes.name;
   attributes.body =
       std::make_shared<const Body>(Body{node.attributes.body->parameters, {expression}});
   return make_node(loop_stack_op, {loop}, std::move(attributes), node.line);

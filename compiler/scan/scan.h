@@ -31,6 +31,8 @@ struct LoopDefinition {
   std::vector<LoopState> states;
   std::vector<LoopRows> rows;
   std::int64_t truncate = -1;  // the gradient flows through this many last steps; -1: through all
+  std::string name = "scan";   // for messages
+  SourceLine line = {};
 };
 
 enum class Collect : std::uint8_t {

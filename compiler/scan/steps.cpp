@@ -2,43 +2,15 @@
 
 #include <kroton/error.h>
 
-#include <algorithm>
 #include <map>
-#include <mutex>
-#include <unordered_map>
+#include <unordered_set>
 
+#include "compiler/ir/dim_atoms.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
-
-// A count of steps: max(value, 0).
-struct Count {
-  Dim clamped, value;
-  SourceLine line;
-};
-
-struct ValueSizes {
-  std::mutex mutex;
-  std::map<std::uint64_t, Dim> by_input;               // by the identity of the input's node
-  std::unordered_multimap<std::size_t, Count> counts;  // by the hash of `clamped`
-};
-ValueSizes& value_sizes() {
-  static ValueSizes* sizes = new ValueSizes;
-  return *sizes;
-}
-
-std::optional<Count> count_behind(const Dim& size) {
-  if (size.is_constant() || size.as_variable()) return std::nullopt;
-  ValueSizes& sizes = value_sizes();
-  const std::lock_guard lock(sizes.mutex);
-  const auto [first, last] = sizes.counts.equal_range(size.hash());
-  for (auto it = first; it != last; ++it) {
-    if (it->second.clamped == size) return it->second;
-  }
-  return std::nullopt;
-}
 
 [[noreturn]] void fail(const Tensor& count, const Tensor& at, SourceLine line) {
   throw ValueError(
@@ -64,10 +36,7 @@ Dim count_of_steps(const Tensor& count, SourceLine line) {
     if (literal_value(tensor, literal)) {
       value = Dim(static_cast<std::int64_t>(literal));
     } else if (&node.op == &input_op) {
-      ValueSizes& sizes = value_sizes();
-      const std::lock_guard lock(sizes.mutex);
-      value = sizes.by_input.try_emplace(node.attributes.identity, Dim::fresh(tensor.name()))
-                  .first->second;
+      value = value_of_input(tensor.name(), node.attributes.identity);
     } else if (&node.op == &size_op) {
       value = node.attributes.dims[0];
     } else if (&node.op == &cast_op) {
@@ -82,38 +51,36 @@ Dim count_of_steps(const Tensor& count, SourceLine line) {
       fail(count, tensor, line);
     }
   }
-  const Dim& value = values.at(&count.node());
-  const Dim clamped = maximum(value, 0);
-  if (!clamped.is_constant() && clamped != value && !count_behind(clamped)) {
-    ValueSizes& sizes = value_sizes();
-    const std::lock_guard lock(sizes.mutex);
-    sizes.counts.emplace(clamped.hash(), Count{clamped, value, line});
-  }
-  return clamped;
+  return count_of(values.at(&count.node()));
 }
 
 std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> outputs) {
   std::vector<SizeConstraint> result;
-  visit_dims(outputs, [&](const Dim& dim) {
-    const std::optional<Count> count = count_behind(dim);
-    if (!count) return;
-    const bool known = std::any_of(result.begin(), result.end(), [&](const SizeConstraint& c) {
-      return c.right == count->clamped;
+  std::unordered_set<std::uint64_t> known;
+  visit_dims(outputs, [&](const Dim& dim, SourceLine line) {
+    dim.visit_variables([&](const DimAtomRef& atom) {
+      if (atom->kind != DimAtom::Kind::count || !known.insert(atom->identity).second) return;
+      const Dim& form = atom->operands[0];
+      const Dim steps = maximum(form, 0);
+      result.push_back({from_atom(atom), steps, "n_steps  [" + to_string(line) + "]"});
+      result.push_back(
+          {form,
+           steps,
+           "n_steps is negative: " + form.to_string() + " is %0  [" + to_string(line) + "]",
+           {form},
+           true});
     });
-    if (known) return;
-    result.push_back(
-        {count->value, count->clamped, "n_steps is negative  [" + to_string(count->line) + "]"});
   });
   return result;
 }
 
-bool is_clamped_count(const Dim& size) { return count_behind(size).has_value(); }
-
-std::optional<Dim> size_given_by(const Tensor& input) {
-  ValueSizes& sizes = value_sizes();
-  const std::lock_guard lock(sizes.mutex);
-  const auto found = sizes.by_input.find(input.node().attributes.identity);
-  return found == sizes.by_input.end() ? std::nullopt : std::optional(found->second);
+std::map<std::uint64_t, Dim> sizes_given_by_values(std::span<const Tensor> outputs) {
+  std::map<std::uint64_t, Dim> result;
+  visit_sizes(outputs, [&](const DimAtomRef& atom) {
+    if (atom->kind != DimAtom::Kind::value) return;
+    result.emplace(static_cast<std::uint64_t>(atom->operands[0].constant()), from_atom(atom));
+  });
+  return result;
 }
 
 }  // namespace kroton

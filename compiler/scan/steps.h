@@ -1,6 +1,6 @@
 // Numbers of steps that are given at the call: sizes that take their value from an input.
 #pragma once
-#include <optional>
+#include <map>
 #include <vector>
 
 #include "compiler/ir/node.h"
@@ -8,17 +8,15 @@
 namespace kroton {
 
 // The number of steps that an integer scalar gives: a size in terms of the values of the inputs it
-// is computed from, never below 0. TypeError or ShapeError unless it is an integer scalar,
-// ValueError unless it is made of integer scalar inputs, numbers, sizes, +, - and *.
+// is computed from. TypeError or ShapeError unless it is an integer scalar, ValueError unless it is
+// made of integer scalar inputs, numbers, sizes, +, - and *.
 Dim count_of_steps(const Tensor& count, SourceLine line);
 
-// That no count of steps which the outputs are made with is negative: each such count, and what it
-// would be if sizes could be negative, must be equal. A count that is just one input is left out.
+// What the sizes in the outputs say about numbers of steps: what each is, and that none is
+// negative.
 std::vector<SizeConstraint> constraints_on_counts(std::span<const Tensor> outputs);
-// Whether a count of steps has that size for negative numbers too.
-bool is_clamped_count(const Dim& size);
 
-// The size variable whose value is that of the input, if a count of steps has asked for it.
-std::optional<Dim> size_given_by(const Tensor& input);
+// The size variables in the outputs that are values of inputs, by the identity of the input.
+std::map<std::uint64_t, Dim> sizes_given_by_values(std::span<const Tensor> outputs);
 
 }  // namespace kroton

@@ -11,6 +11,26 @@ void check(const CublasLtApi& api, cublasStatus status, const char* what) {
                     api.cublasLtGetStatusString(status));
 }
 
+// The library's way to say that it does not compute this: what a kernel does then.
+bool is_refusal(cublasStatus status) {
+  return status == status_not_supported || status == status_invalid_value ||
+         status == status_arch_mismatch;
+}
+
+// What the library is promised of the matrices' addresses. A row of a scan is aligned to its
+// elements only; beyond 256 bytes nothing is gained.
+std::array<std::uint32_t, 4> alignments_of(const DeviceProduct& p) {
+  const auto alignment = [](std::uint64_t address) {
+    constexpr std::uint64_t most = 256;
+    return static_cast<std::uint32_t>(((address | most) & (~(address | most) + 1)));
+  };
+  const std::uint64_t c = p.beta != 0 ? p.c.address : p.d.address;
+  return {alignment(p.b.address), alignment(p.a.address), alignment(c), alignment(p.d.address)};
+}
+
+// Kernels of the library read the bias by vectors; no preference says what they may expect.
+constexpr std::uint64_t bias_alignment = 16;
+
 const void* pointer(std::uint64_t address) {
   return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address));
 }
@@ -62,44 +82,70 @@ CublasLtPlan::~CublasLtPlan() {
   if (operation) api_.cublasLtMatmulDescDestroy(operation);
 }
 
-CublasLt::CublasLt() : api_(std::make_shared<const CublasLtApi>()) {
-  check(*api_, api_->cublasLtCreate(&handle_), "cublasLtCreate");
+CublasLt::CublasLt(int driver) {
+  std::string failures;
+  for (const std::string& name : CublasLtApi::names(driver)) {
+    try {
+      api_ = std::make_shared<const CublasLtApi>(std::vector<std::string>{name});
+      check(*api_, api_->cublasLtCreate(&handle_), "cublasLtCreate");
+      return;
+    } catch (const DeviceError& error) {
+      failures += (failures.empty() ? "" : "\n") + std::string(error.what());
+    }
+  }
+  throw DeviceError(failures);
 }
 
-const CublasLtPlan& CublasLt::plan_of(const DeviceProduct& p) {
-  const Key key{p.dtype,
-                p.rows,
-                p.columns,
-                p.inner,
-                p.batch,
-                {p.a.leading, p.b.leading, p.c.leading, p.d.leading, p.a.batch_stride,
-                 p.b.batch_stride, p.c.batch_stride, p.d.batch_stride},
-                {p.a.transposed, p.b.transposed, p.bias != 0}};
-  std::unique_ptr<CublasLtPlan>& plan = plans_[key];
-  if (plan) return *plan;
+CublasLt::Key CublasLt::key_of(const DeviceProduct& p) {
+  return {p.dtype,
+          p.rows,
+          p.columns,
+          p.inner,
+          p.batch,
+          {p.a.leading, p.b.leading, p.c.leading, p.d.leading, p.a.batch_stride, p.b.batch_stride,
+           p.c.batch_stride, p.d.batch_stride},
+          {p.a.transposed, p.b.transposed, p.bias != 0, p.beta != 0},
+          alignments_of(p)};
+}
+
+std::unique_ptr<CublasLtPlan> CublasLt::make_plan(const DeviceProduct& p) const {
   auto made = std::make_unique<CublasLtPlan>(*api_, p);
   cublasLtMatmulPreference preference = nullptr;
   check(*api_, api_->cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-  const std::uint64_t bytes = workspace_bytes;
-  api_->cublasLtMatmulPreferenceSetAttribute(preference, preference_workspace, &bytes,
-                                             sizeof bytes);
-  api_->cublasLtMatmulPreferenceSetAttribute(preference, preference_reductions,
-                                             &reductions_in_order, sizeof reductions_in_order);
+  cublasStatus set = 0;
+  const auto prefer = [&](int attribute, const auto& value) {
+    if (set != 0) return;
+    set = api_->cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
+  };
+  prefer(preference_workspace, std::uint64_t{workspace_bytes});
+  prefer(preference_reductions, reductions_in_order);
+  int attribute = preference_alignment;
+  for (const std::uint32_t alignment : alignments_of(p)) prefer(attribute++, alignment);
   cublasLtMatmulHeuristicResult found{};
   int count = 0;
-  const cublasStatus status =
-      api_->cublasLtMatmulAlgoGetHeuristic(handle_, made->operation, made->first, made->second,
-                                           made->c, made->d, preference, 1, &found, &count);
+  const cublasStatus status = set != 0 ? set
+                                       : api_->cublasLtMatmulAlgoGetHeuristic(
+                                             handle_, made->operation, made->first, made->second,
+                                             made->c, made->d, preference, 1, &found, &count);
   api_->cublasLtMatmulPreferenceDestroy(preference);
+  check(*api_, set, "cublasLtMatmulPreferenceSetAttribute");
+  if (is_refusal(status)) return nullptr;
   check(*api_, status, "cublasLtMatmulAlgoGetHeuristic");
-  if (count == 0) throw DeviceError("cuBLASLt (" + api_->loaded.path() + "): no algorithm fits");
+  if (count == 0) return nullptr;
   made->algorithm = found.algo;
-  plan = std::move(made);
-  return *plan;
+  return made;
 }
 
-void CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream stream) {
-  const CublasLtPlan& plan = plan_of(p);
+bool CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream stream) {
+  if (p.bias % bias_alignment != 0) return false;
+  Key key = key_of(p);
+  auto known = plans_.find(key);
+  if (known == plans_.end()) {
+    std::unique_ptr<CublasLtPlan> made = make_plan(p);
+    known = plans_.emplace(std::move(key), std::move(made)).first;
+  }
+  if (!known->second) return false;
+  const CublasLtPlan& plan = *known->second;
   if (p.bias != 0) {
     const void* bias = pointer(p.bias);
     check(*api_,
@@ -112,12 +158,16 @@ void CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream s
   const void* alpha = single ? static_cast<const void*>(&single_alpha) : &p.alpha;
   const void* beta = single ? static_cast<const void*>(&single_beta) : &p.beta;
   const std::uint64_t c = p.beta != 0 ? p.c.address : p.d.address;
-  check(*api_,
-        api_->cublasLtMatmul(handle_, plan.operation, alpha, pointer(p.b.address), plan.first,
-                             pointer(p.a.address), plan.second, beta, pointer(c), plan.c,
-                             const_cast<void*>(pointer(p.d.address)), plan.d, &plan.algorithm,
-                             const_cast<void*>(pointer(workspace)), workspace_bytes, stream),
-        "cublasLtMatmul");
+  const cublasStatus status = api_->cublasLtMatmul(
+      handle_, plan.operation, alpha, pointer(p.b.address), plan.first, pointer(p.a.address),
+      plan.second, beta, pointer(c), plan.c, const_cast<void*>(pointer(p.d.address)), plan.d,
+      &plan.algorithm, const_cast<void*>(pointer(workspace)), workspace_bytes, stream);
+  if (is_refusal(status)) {
+    known->second.reset();  // not asked again
+    return false;
+  }
+  check(*api_, status, "cublasLtMatmul");
+  return true;
 }
 
 }  // namespace kroton::nvidia

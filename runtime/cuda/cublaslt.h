@@ -33,15 +33,20 @@ class CublasLt {
  public:
   static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
 
-  // DeviceError if the library is not there or does not start.
-  CublasLt();
-  // Queues the product. `workspace`: memory of workspace_bytes on the device.
-  void product(const DeviceProduct& product, CUdeviceptr workspace, CUstream stream);
+  // For a driver of that major version. DeviceError if there is no library that starts.
+  explicit CublasLt(int driver);
+  // Queues the product; false if the library has no way to compute it. `workspace`: memory of
+  // workspace_bytes on the device.
+  bool product(const DeviceProduct& product, CUdeviceptr workspace, CUstream stream);
 
  private:
-  using Key = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                         std::array<std::int64_t, 8>, std::array<bool, 3>>;
-  const CublasLtPlan& plan_of(const DeviceProduct& product);
+  // What an algorithm is chosen for: the last are the alignments of the four matrices.
+  using Key =
+      std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                 std::array<std::int64_t, 8>, std::array<bool, 4>, std::array<std::uint32_t, 4>>;
+  static Key key_of(const DeviceProduct& product);
+  // Null if the library has none.
+  std::unique_ptr<CublasLtPlan> make_plan(const DeviceProduct& product) const;
 
   std::shared_ptr<const CublasLtApi> api_;
   cublasLtHandle handle_ = nullptr;

@@ -32,12 +32,13 @@ constexpr std::int32_t operation_transpose = 1;
 constexpr std::uint32_t epilogue_bias = 4;
 constexpr int layout_batch_count = 5, layout_batch_stride = 6;
 constexpr int preference_workspace = 1, preference_reductions = 3;
+constexpr int preference_alignment = 5;  // in bytes, of a; 6 to 8: of b, c and d
+constexpr cublasStatus status_invalid_value = 7, status_arch_mismatch = 8,
+                       status_not_supported = 15;
 constexpr std::uint32_t reductions_in_order = 2 | 4;  // partial sums added in a fixed order
 
 struct CublasLtApi {
-  Library loaded{
-      "cuBLASLt, NVIDIA's library of products (libcublasLt),",
-      {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"}};
+  Library loaded;
 
   const char* (*cublasLtGetStatusString)(cublasStatus) = nullptr;
   cublasStatus (*cublasLtCreate)(cublasLtHandle*) = nullptr;
@@ -67,7 +68,13 @@ struct CublasLtApi {
                                  const cublasLtMatmulAlgo*, void* workspace,
                                  std::size_t workspace_bytes, CUstream) = nullptr;
 
-  CublasLtApi() {
+  // The names that it may have, the best first for a driver of that major version.
+  static std::vector<std::string> names(int driver) {
+    return library_names("libcublasLt.so", {"13", "12", "11"}, driver);
+  }
+
+  explicit CublasLtApi(const std::vector<std::string>& names)
+      : loaded("cuBLASLt, NVIDIA's library of products (libcublasLt),", names) {
     loaded.find(cublasLtGetStatusString, "cublasLtGetStatusString");
     loaded.find(cublasLtCreate, "cublasLtCreate");
     loaded.find(cublasLtMatmulDescCreate, "cublasLtMatmulDescCreate");

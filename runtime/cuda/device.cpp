@@ -2,23 +2,46 @@
 #include "runtime/device.h"
 
 #include <kroton/error.h>
+#include <pthread.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
 #include <map>
 #include <vector>
 
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/staging.h"
 
 namespace kroton {
 namespace nvidia {
+namespace {
 
-const DriverApi& driver() {
-  static const DriverApi loaded;
-  return loaded;
+// Whether this process is the child, by fork, of one that had loaded the driver. The driver does
+// not work there: nothing of it is called.
+std::atomic<bool> forked{false};
+
+void refuse_after_fork(const std::string& who) {
+  if (!forked.load(std::memory_order_relaxed)) return;
+  throw DeviceError(who +
+                    ": CUDA does not work in a process that was forked by one that uses it; fork "
+                    "before the first function for a GPU is made, or start a program by exec");
 }
 
-namespace {
+}  // namespace
+
+const DriverApi& driver() {
+  // Never destroyed: what lives in static variables of the program may still use it.
+  static const DriverApi* const loaded = [] {
+    const auto* api = new DriverApi;
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+    return api;
+  }();
+  return *loaded;
+}
 
 std::string error_text(CUresult result) {
   const char* name = nullptr;
@@ -29,58 +52,76 @@ std::string error_text(CUresult result) {
          (text ? std::string(": ") + text : "");
 }
 
-class Module : public DeviceModule {
- public:
-  Module(std::string name, CUmodule module) : name_(std::move(name)), module_(module) {}
-  ~Module() override { driver().cuModuleUnload(module_); }
-  Module(const Module&) = delete;
-  Module& operator=(const Module&) = delete;
+namespace {
 
-  Kernel kernel(const std::string& name) override {
-    CUfunction function = nullptr;
-    const CUresult result = driver().cuModuleGetFunction(&function, module_, name.c_str());
-    if (result != 0) {
-      throw DeviceError("cuda: " + name_ + " has no kernel " + name + ": " + error_text(result));
-    }
-    return function;
-  }
+// Errors after which the driver refuses everything in this process that concerns the device.
+bool is_lasting(CUresult result) {
+  constexpr std::array<CUresult, 14> lasting{
+      4,    // deinitialized
+      214,  // memory that cannot be corrected
+      220,  // link between devices
+      700,  // illegal address
+      702,  // a kernel that took too long
+      709,  // context is destroyed
+      710,  // assert
+      714,  // hardware stack
+      715,  // illegal instruction
+      716,  // misaligned address
+      717,  // address space
+      718,  // program counter
+      719,  // launch failed
+      721,  // tensor memory leak
+  };
+  return std::find(lasting.begin(), lasting.end(), result) != lasting.end();
+}
 
- private:
-  std::string name_;
-  CUmodule module_;
+// Whether code of another NVRTC may be loaded where this one's is not.
+bool is_of_another_version(CUresult result) {
+  constexpr std::array<CUresult, 6> codes{
+      200,  // invalid image
+      209,  // no code for this device
+      218,  // invalid PTX
+      221,  // no compiler of PTX
+      222,  // PTX of a newer version
+      223,  // which the compiler is not allowed to take
+  };
+  return std::find(codes.begin(), codes.end(), result) != codes.end();
+}
+
+struct NamedFunction {
+  CUfunction function = nullptr;
+  std::string name;
 };
 
-class Graph : public DeviceGraph {
- public:
-  explicit Graph(CUgraphExec graph) : graph_(graph) {}
-  ~Graph() override { driver().cuGraphExecDestroy(graph_); }
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
-  CUgraphExec get() const { return graph_; }
-
- private:
-  CUgraphExec graph_;
-};
-
-// Lives until the process ends: the context must outlast everything made in it.
+// Opened by open_device only, and never closed: the context must outlast everything made in it.
 class CudaDevice : public Device {
  public:
   CudaDevice(int number, CUdevice device) : name_("cuda:" + std::to_string(number)) {
     char text[256] = {};
     check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
     name_ += " (" + std::string(text) + ")";
-    int major = 0, minor = 0;
+    int major = 0, minor = 0, version = 0;
     check(driver().cuDeviceGetAttribute(&major, attribute_capability_major, device),
           "compute capability");
     check(driver().cuDeviceGetAttribute(&minor, attribute_capability_minor, device),
           "compute capability");
     capability_ = major * 10 + minor;
+    check(driver().cuDriverGetVersion(&version), "cuDriverGetVersion");
+    driver_ = version / 1000;
     check(driver().cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
+    const char* waits = std::getenv("KROTON_CUDA_SYNC");
+    waits_ = waits && *waits && std::string(waits) != "0";
     const Use use(*this);
     check(driver().cuStreamCreate(&stream_, stream_non_blocking), "cuStreamCreate");
   }
 
   const std::string& name() const override { return name_; }
+
+  void check_usable() const override {
+    refuse_after_fork(name_);
+    if (!is_lost_.load(std::memory_order_acquire)) return;
+    throw DeviceError(name_ + " cannot be used in this process any more: " + lost_);
+  }
 
   DeviceAddress allocate(std::int64_t bytes) override {
     const Use use(*this);
@@ -91,85 +132,119 @@ class CudaDevice : public Device {
   }
 
   void free(DeviceAddress address) noexcept override {
-    const std::lock_guard lock(mutex);
-    driver().cuCtxSetCurrent(context_);
-    driver().cuStreamSynchronize(stream_);
-    driver().cuMemFree(address);
+    release([&] {
+      driver().cuStreamSynchronize(stream_);
+      driver().cuMemFree(address);
+    });
   }
 
   void upload(DeviceAddress to, const void* from, std::int64_t bytes) override {
     if (bytes == 0) return;
     const Use use(*this);
-    // Of pageable memory: staged before the call returns.
-    check(driver().cuMemcpyHtoDAsync(to, from, static_cast<std::size_t>(bytes), stream_),
+    note_work();
+    check(staging_.upload(to, from, static_cast<std::size_t>(bytes), stream_),
           "copying " + std::to_string(bytes) + " bytes to the device");
   }
 
   void download(void* to, DeviceAddress from, std::int64_t bytes) override {
     if (bytes == 0) return;
     const Use use(*this);
-    check(driver().cuMemcpyDtoHAsync(to, from, static_cast<std::size_t>(bytes), stream_),
-          "copying " + std::to_string(bytes) + " bytes from the device");
-    check(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize");
+    const std::string what = "copying " + std::to_string(bytes) + " bytes from the device";
+    check(driver().cuMemcpyDtoHAsync(to, from, static_cast<std::size_t>(bytes), stream_), what);
+    wait(what);
   }
 
   void clear(DeviceAddress to, std::int64_t bytes) override {
     if (bytes == 0) return;
     const Use use(*this);
+    note_work();
     check(driver().cuMemsetD8Async(to, 0, static_cast<std::size_t>(bytes), stream_),
           "cuMemsetD8Async");
   }
 
   std::unique_ptr<DeviceModule> compile(const std::string& source,
                                         const std::string& name) override {
-    const std::string image = Nvrtc::get().compile(source, name, capability_);
-    const Use use(*this);
-    CUmodule module = nullptr;
-    check(driver().cuModuleLoadData(&module, image.c_str()), "loading the kernels of " + name);
-    return std::make_unique<Module>(name, module);
+    // The first NVRTC whose code the driver takes.
+    std::string failures;
+    for (const std::string& library : Nvrtc::names(driver_)) {
+      std::string image;
+      try {
+        image = Nvrtc::load({library}).compile(source, name, capability_);
+      } catch (const DeviceError& error) {
+        failures += "\n  " + std::string(error.what());
+        continue;
+      }
+      const Use use(*this);
+      CUmodule module = nullptr;
+      std::string log;
+      const CUresult result = load(image, module, log);
+      if (result == 0) return std::make_unique<Module>(*this, name, module);
+      if (!is_of_another_version(result)) check(result, "loading the kernels of " + name);
+      failures += "\n  " + Nvrtc::load({library}).path() + ": " + error_text(result) +
+                  (log.empty() ? "" : "\n" + log);
+    }
+    throw DeviceError(name_ + ": loading the kernels of " + name +
+                      ": the driver takes no code that can be made here:" + failures);
+  }
+
+  void begin_call(const std::string& function) override {
+    const std::lock_guard lock(mutex);
+    call_ = function;
   }
 
   void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
               std::span<const KernelArgument> arguments) override {
     constexpr std::int64_t most_blocks = 0x7fffffff;
+    const auto& called = *static_cast<const NamedFunction*>(kernel);
     if (blocks > most_blocks) {
-      throw DeviceError(name_ + ": a grid of " + std::to_string(blocks) + " blocks, at most " +
-                        std::to_string(most_blocks) + " can be");
+      throw DeviceError(name_ + ": " + called.name + ": a grid of " + std::to_string(blocks) +
+                        " blocks, at most " + std::to_string(most_blocks) + " can be");
     }
     const Use use(*this);
+    note_work();
     parameters_.clear();
     for (const KernelArgument& argument : arguments) {
       parameters_.push_back(const_cast<std::uint64_t*>(&argument.value));
     }
-    check(driver().cuLaunchKernel(static_cast<CUfunction>(kernel), static_cast<unsigned>(blocks), 1,
-                                  1, static_cast<unsigned>(threads), 1, 1, 0, stream_,
+    check(driver().cuLaunchKernel(called.function, static_cast<unsigned>(blocks), 1, 1,
+                                  static_cast<unsigned>(threads), 1, 1, 0, stream_,
                                   parameters_.data(), nullptr),
-          "cuLaunchKernel");
+          "starting the kernel " + called.name);
+    if (waits_) wait("the kernel " + called.name);
   }
 
   bool has_products() override {
     const Use use(*this);
-    if (!looked_for_products_) {
-      looked_for_products_ = true;
-      try {
-        products_ = std::make_unique<CublasLt>();
-        workspace_ = allocate(CublasLt::workspace_bytes);
-      } catch (const DeviceError&) {
-        products_.reset();  // without it, kernels compute products
-      }
+    if (products_ || !why_no_products_.empty()) return products_ != nullptr;
+    std::unique_ptr<CublasLt> library;
+    try {
+      library = std::make_unique<CublasLt>(driver_);
+    } catch (const DeviceError& error) {
+      why_no_products_ = error.what();
+      return false;
     }
-    return products_ != nullptr;
+    workspace_ = allocate(CublasLt::workspace_bytes);
+    products_ = std::move(library);
+    return true;
   }
 
-  void product(const DeviceProduct& product) override {
+  std::string why_no_products() const override { return why_no_products_; }
+
+  bool product(const DeviceProduct& product) override {
     const Use use(*this);
-    products_->product(product, workspace_, stream_);
+    note_work();
+    if (!products_->product(product, workspace_, stream_)) return false;
+    if (waits_) wait("a product by cuBLASLt");
+    return true;
   }
 
   void synchronize() override {
     const Use use(*this);
-    check(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize");
+    wait("cuStreamSynchronize");
   }
+
+  // Not where every kernel is waited for: an error would name the graph.
+  bool has_graphs() const override { return !waits_; }
 
   void begin_capture() override {
     const Use use(*this);
@@ -184,65 +259,179 @@ class CudaDevice : public Device {
     const CUresult result = driver().cuGraphInstantiate(&executable, graph, 0);
     driver().cuGraphDestroy(graph);
     check(result, "cuGraphInstantiate");
-    return std::make_unique<Graph>(executable);
+    return std::make_unique<Graph>(*this, executable);
+  }
+
+  void abandon_capture() noexcept override {
+    release([&] {
+      CUgraph graph = nullptr;
+      driver().cuStreamEndCapture(stream_, &graph);
+      if (graph) driver().cuGraphDestroy(graph);
+    });
   }
 
   void launch(DeviceGraph& graph) override {
     const Use use(*this);
+    note_work();
     check(driver().cuGraphLaunch(static_cast<Graph&>(graph).get(), stream_), "cuGraphLaunch");
   }
 
  private:
-  // One thread at a time, with this device's context.
+  // One thread at a time, in this device's context; then in the one that the thread had.
   class Use {
    public:
-    explicit Use(CudaDevice& device) : lock_(device.mutex) {
-      device.check(driver().cuCtxSetCurrent(device.context_), "cuCtxSetCurrent");
+    explicit Use(CudaDevice& device) : lock_(usable(device).mutex) {
+      device.check(driver().cuCtxPushCurrent(device.context_), "cuCtxPushCurrent");
     }
+    ~Use() {
+      CUcontext popped = nullptr;
+      driver().cuCtxPopCurrent(&popped);
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
 
    private:
+    static CudaDevice& usable(CudaDevice& device) {
+      device.check_usable();
+      return device;
+    }
     std::lock_guard<std::recursive_mutex> lock_;
   };
 
-  void check(CUresult result, const std::string& what) const {
-    if (result != 0) throw DeviceError(name_ + ": " + what + ": " + error_text(result));
+  class Module : public DeviceModule {
+   public:
+    Module(CudaDevice& device, std::string name, CUmodule module)
+        : device_(device), name_(std::move(name)), module_(module) {}
+    ~Module() override {
+      device_.release([&] {
+        driver().cuStreamSynchronize(device_.stream_);
+        driver().cuModuleUnload(module_);
+      });
+    }
+    Module(const Module&) = delete;
+    Module& operator=(const Module&) = delete;
+
+    Kernel kernel(const std::string& name) override {
+      const Use use(device_);
+      NamedFunction& found = kernels_[name];
+      found.name = name;
+      device_.check(driver().cuModuleGetFunction(&found.function, module_, name.c_str()),
+                    name_ + " has no kernel " + name);
+      return &found;
+    }
+
+   private:
+    CudaDevice& device_;
+    std::string name_;
+    CUmodule module_;
+    std::map<std::string, NamedFunction> kernels_;
+  };
+
+  class Graph : public DeviceGraph {
+   public:
+    Graph(CudaDevice& device, CUgraphExec graph) : device_(device), graph_(graph) {}
+    // The driver keeps it until its launches are done.
+    ~Graph() override {
+      device_.release([&] { driver().cuGraphExecDestroy(graph_); });
+    }
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+    CUgraphExec get() const { return graph_; }
+
+   private:
+    CudaDevice& device_;
+    CUgraphExec graph_;
+  };
+
+  // Gives something back, in the context, if there still is one. What fails shows in the next call.
+  template <class F>
+  void release(const F& give_back) noexcept {
+    if (forked || is_lost_) return;
+    const std::lock_guard lock(mutex);
+    if (driver().cuCtxPushCurrent(context_) != 0) return;
+    give_back();
+    CUcontext popped = nullptr;
+    driver().cuCtxPopCurrent(&popped);
+  }
+
+  // `log` gets what the driver's compiler of PTX says.
+  static CUresult load(const std::string& image, CUmodule& module, std::string& log) {
+    log.assign(8192, '\0');
+    std::array<int, 2> options{jit_error_log, jit_error_log_bytes};
+    // The size is passed in the place of a pointer.
+    std::array<void*, 2> values{log.data(), reinterpret_cast<void*>(log.size())};
+    const CUresult result =
+        driver().cuModuleLoadDataEx(&module, image.c_str(), static_cast<unsigned>(options.size()),
+                                    options.data(), values.data());
+    log.resize(log.find('\0') == std::string::npos ? log.size() : log.find('\0'));
+    return result;
+  }
+
+  void note_work() {
+    if (call_.empty()) return;
+    if (std::find(in_flight_.begin(), in_flight_.end(), call_) == in_flight_.end()) {
+      in_flight_.push_back(call_);
+    }
+  }
+
+  void wait(const std::string& what) {
+    check(driver().cuStreamSynchronize(stream_), what);
+    in_flight_.clear();
+  }
+
+  void check(CUresult result, const std::string& what) {
+    if (result == 0) return;
+    if (!is_lasting(result)) throw DeviceError(name_ + ": " + what + ": " + error_text(result));
+    if (!is_lost_) {
+      std::string calls;
+      for (const std::string& call : in_flight_) calls += (calls.empty() ? "" : " or ") + call;
+      lost_ = (calls.empty() ? "the device failed, and no call of Kroton's was under way"
+                             : "the device failed in a call of " + calls) +
+              ": " + error_text(result) + " (noticed at: " + what + ")";
+      is_lost_.store(true, std::memory_order_release);
+    }
+    check_usable();
   }
 
   std::string name_;
   int capability_ = 0;
+  int driver_ = 0;      // its major version
+  bool waits_ = false;  // for every kernel, so that an error names it
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
+  Staging staging_;
   std::vector<void*> parameters_;
-  bool looked_for_products_ = false;
   std::unique_ptr<CublasLt> products_;
+  std::string why_no_products_;
   DeviceAddress workspace_ = 0;
+
+  std::string call_;                    // the function of the last call that began
+  std::vector<std::string> in_flight_;  // functions whose work nobody has waited for yet
+  std::string lost_;                    // written once, before is_lost_
+  std::atomic<bool> is_lost_{false};
 };
 
 std::shared_ptr<Device> open_device(int number) {
-  const std::string asked = "cuda(" + std::to_string(number) + "): ";
-  try {
-    const DriverApi& api = driver();
-    const CUresult started = api.cuInit(0);
-    if (started != 0) {
-      throw DeviceError("the CUDA driver (" + api.loaded.path() +
-                        ") finds no device it can use: " + error_text(started));
-    }
-    int count = 0;
-    const CUresult counted = api.cuDeviceGetCount(&count);
-    if (counted != 0) throw DeviceError("cuDeviceGetCount: " + error_text(counted));
-    if (number < 0 || number >= count) {
-      throw DeviceError("there is no CUDA device " + std::to_string(number) +
-                        ": this machine has " + std::to_string(count) +
-                        (count == 1 ? " (number 0)" : ""));
-    }
-    Nvrtc::get();
-    CUdevice device = 0;
-    const CUresult got = api.cuDeviceGet(&device, number);
-    if (got != 0) throw DeviceError("cuDeviceGet: " + error_text(got));
-    return std::make_shared<CudaDevice>(number, device);
-  } catch (const DeviceError& error) {
-    throw DeviceError(asked + error.what());
+  const DriverApi& api = driver();
+  const CUresult started = api.cuInit(0);
+  if (started != 0) {
+    throw DeviceError("the CUDA driver (" + api.loaded.path() +
+                      ") finds no device it can use: " + error_text(started));
   }
+  int count = 0, version = 0;
+  const CUresult counted = api.cuDeviceGetCount(&count);
+  if (counted != 0) throw DeviceError("cuDeviceGetCount: " + error_text(counted));
+  if (number < 0 || number >= count) {
+    throw DeviceError("there is no CUDA device " + std::to_string(number) + ": this machine has " +
+                      std::to_string(count) + (count == 1 ? " (number 0)" : ""));
+  }
+  const CUresult asked = api.cuDriverGetVersion(&version);
+  if (asked != 0) throw DeviceError("cuDriverGetVersion: " + error_text(asked));
+  Nvrtc::load(Nvrtc::names(version / 1000));
+  CUdevice device = 0;
+  const CUresult got = api.cuDeviceGet(&device, number);
+  if (got != 0) throw DeviceError("cuDeviceGet: " + error_text(got));
+  return std::make_shared<CudaDevice>(number, device);
 }
 
 struct Devices {
@@ -260,13 +449,33 @@ Devices& devices() {
 }  // namespace
 }  // namespace nvidia
 
-std::shared_ptr<Device> cuda_device(int number) {
+std::shared_ptr<Device> machine_cuda_device(int number) {
+  const std::string asked = "cuda(" + std::to_string(number) + ")";
+  nvidia::refuse_after_fork(asked);
   nvidia::Devices& all = nvidia::devices();
   const std::lock_guard lock(all.mutex);
-  if (all.replacement) return all.replacement(number);
-  const auto found = all.opened.find(number);
-  if (found != all.opened.end()) return found->second;
-  return all.opened.emplace(number, nvidia::open_device(number)).first->second;
+  std::shared_ptr<Device>& device = all.opened[number];
+  if (device) {
+    device->check_usable();
+    return device;
+  }
+  try {
+    device = nvidia::open_device(number);
+  } catch (const DeviceError& error) {
+    throw DeviceError(asked + ": " + error.what());
+  }
+  return device;
+}
+
+std::shared_ptr<Device> cuda_device(int number) {
+  nvidia::refuse_after_fork("cuda(" + std::to_string(number) + ")");
+  std::function<std::shared_ptr<Device>(int)> replacement;
+  {
+    nvidia::Devices& all = nvidia::devices();
+    const std::lock_guard lock(all.mutex);
+    replacement = all.replacement;
+  }
+  return replacement ? replacement(number) : machine_cuda_device(number);
 }
 
 void replace_cuda_devices(std::function<std::shared_ptr<Device>(int number)> open) {

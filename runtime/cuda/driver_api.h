@@ -12,6 +12,7 @@ using CUdevice = int;
 using CUdeviceptr = std::uint64_t;
 using CUcontext = struct CUctx_st*;
 using CUstream = struct CUstream_st*;
+using CUevent = struct CUevent_st*;
 using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 using CUgraph = struct CUgraph_st*;
@@ -20,12 +21,15 @@ using CUgraphExec = struct CUgraphExec_st*;
 constexpr int attribute_capability_major = 75;
 constexpr int attribute_capability_minor = 76;
 constexpr unsigned stream_non_blocking = 1;
+constexpr unsigned event_disable_timing = 2;
 constexpr int capture_mode_relaxed = 2;
+constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
 
 struct DriverApi {
   Library loaded{"the CUDA driver (libcuda)", {"libcuda.so.1", "libcuda.so"}};
 
   CUresult (*cuInit)(unsigned flags) = nullptr;
+  CUresult (*cuDriverGetVersion)(int*) = nullptr;  // 12040: 12.4
   CUresult (*cuGetErrorName)(CUresult, const char**) = nullptr;
   CUresult (*cuGetErrorString)(CUresult, const char**) = nullptr;
   CUresult (*cuDeviceGetCount)(int*) = nullptr;
@@ -33,15 +37,21 @@ struct DriverApi {
   CUresult (*cuDeviceGetName)(char*, int length, CUdevice) = nullptr;
   CUresult (*cuDeviceGetAttribute)(int*, int attribute, CUdevice) = nullptr;
   CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice) = nullptr;
-  CUresult (*cuCtxSetCurrent)(CUcontext) = nullptr;
+  CUresult (*cuCtxPushCurrent)(CUcontext) = nullptr;
+  CUresult (*cuCtxPopCurrent)(CUcontext*) = nullptr;
   CUresult (*cuStreamCreate)(CUstream*, unsigned flags) = nullptr;
   CUresult (*cuStreamSynchronize)(CUstream) = nullptr;
+  CUresult (*cuEventCreate)(CUevent*, unsigned flags) = nullptr;
+  CUresult (*cuEventRecord)(CUevent, CUstream) = nullptr;
+  CUresult (*cuEventSynchronize)(CUevent) = nullptr;
+  CUresult (*cuMemAllocHost)(void**, std::size_t) = nullptr;
   CUresult (*cuMemAlloc)(CUdeviceptr*, std::size_t) = nullptr;
   CUresult (*cuMemFree)(CUdeviceptr) = nullptr;
   CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr, const void*, std::size_t, CUstream) = nullptr;
   CUresult (*cuMemcpyDtoHAsync)(void*, CUdeviceptr, std::size_t, CUstream) = nullptr;
   CUresult (*cuMemsetD8Async)(CUdeviceptr, unsigned char, std::size_t, CUstream) = nullptr;
-  CUresult (*cuModuleLoadData)(CUmodule*, const void* image) = nullptr;
+  CUresult (*cuModuleLoadDataEx)(CUmodule*, const void* image, unsigned count, int* options,
+                                 void** values) = nullptr;
   CUresult (*cuModuleUnload)(CUmodule) = nullptr;
   CUresult (*cuModuleGetFunction)(CUfunction*, CUmodule, const char* name) = nullptr;
   CUresult (*cuLaunchKernel)(CUfunction, unsigned grid_x, unsigned grid_y, unsigned grid_z,
@@ -57,6 +67,7 @@ struct DriverApi {
 
   DriverApi() {
     loaded.find(cuInit, "cuInit");
+    loaded.find(cuDriverGetVersion, "cuDriverGetVersion");
     loaded.find(cuGetErrorName, "cuGetErrorName");
     loaded.find(cuGetErrorString, "cuGetErrorString");
     loaded.find(cuDeviceGetCount, "cuDeviceGetCount");
@@ -64,15 +75,20 @@ struct DriverApi {
     loaded.find(cuDeviceGetName, "cuDeviceGetName");
     loaded.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
     loaded.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
-    loaded.find(cuCtxSetCurrent, "cuCtxSetCurrent");
+    loaded.find(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
+    loaded.find(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
     loaded.find(cuStreamCreate, "cuStreamCreate");
     loaded.find(cuStreamSynchronize, "cuStreamSynchronize");
+    loaded.find(cuEventCreate, "cuEventCreate");
+    loaded.find(cuEventRecord, "cuEventRecord");
+    loaded.find(cuEventSynchronize, "cuEventSynchronize");
+    loaded.find(cuMemAllocHost, "cuMemAllocHost_v2");
     loaded.find(cuMemAlloc, "cuMemAlloc_v2");
     loaded.find(cuMemFree, "cuMemFree_v2");
     loaded.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
     loaded.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
     loaded.find(cuMemsetD8Async, "cuMemsetD8Async");
-    loaded.find(cuModuleLoadData, "cuModuleLoadData");
+    loaded.find(cuModuleLoadDataEx, "cuModuleLoadDataEx");
     loaded.find(cuModuleUnload, "cuModuleUnload");
     loaded.find(cuModuleGetFunction, "cuModuleGetFunction");
     loaded.find(cuLaunchKernel, "cuLaunchKernel");
@@ -85,7 +101,9 @@ struct DriverApi {
   }
 };
 
-// Loaded at the first call; DeviceError if it is not there.
+// Loaded at the first call, and never unloaded; DeviceError if it is not there.
 const DriverApi& driver();
+// CUDA_ERROR_OUT_OF_MEMORY: out of memory
+std::string error_text(CUresult result);
 
 }  // namespace kroton::nvidia

@@ -7,9 +7,10 @@ namespace kroton::nvidia {
 
 class Library {
  public:
-  // Tries `names` where the system's loader looks, then in the lib64 folders of $CUDA_HOME,
-  // $CUDA_PATH and /usr/local/cuda. DeviceError that begins with `what` ("the CUDA driver") and
-  // lists what was tried if none can be loaded. Libraries stay loaded until the process ends.
+  // Tries `names` in the folders of $KROTON_CUDA_LIBRARIES, where the system's loader looks, then
+  // in the library folders of $CUDA_HOME, $CUDA_PATH and /usr/local/cuda. DeviceError that begins
+  // with `what` ("the CUDA driver") and lists what was tried if none can be loaded. Libraries stay
+  // loaded until the process ends.
   Library(std::string what, const std::vector<std::string>& names);
 
   // The function of that name. DeviceError that names library and function if there is none.
@@ -27,5 +28,12 @@ class Library {
   std::string path_;
   void* handle_ = nullptr;
 };
+
+// File names of a library of CUDA's that goes with a driver of that major version, the best first:
+// of the same version, of older ones, of newer ones, of any. `versions` are those known, the newest
+// first ("13", "11.2"). A driver runs what older libraries make, but not always what newer ones do.
+// Version 0: that of no driver, the newest first.
+std::vector<std::string> library_names(const std::string& library,
+                                       const std::vector<std::string>& versions, int driver);
 
 }  // namespace kroton::nvidia

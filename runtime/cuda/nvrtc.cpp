@@ -3,6 +3,8 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string_view>
 
@@ -12,17 +14,6 @@
 
 namespace kroton::nvidia {
 namespace {
-
-const NvrtcApi& api() {
-  static const NvrtcApi loaded;
-  return loaded;
-}
-
-void check(nvrtcResult result, const char* what) {
-  if (result == 0) return;
-  throw DeviceError("NVRTC (" + api().loaded.path() + "): " + what + ": " +
-                    api().nvrtcGetErrorString(result));
-}
 
 // Numbers of lines, for the log to refer to.
 std::string numbered(const std::string& text) {
@@ -38,22 +29,39 @@ std::string numbered(const std::string& text) {
 
 }  // namespace
 
-const Nvrtc& Nvrtc::get() {
-  static const Nvrtc loaded;
-  return loaded;
+std::vector<std::string> Nvrtc::names(int driver) {
+  return library_names("libnvrtc.so", {"13", "12", "11.2"}, driver);
 }
 
-Nvrtc::Nvrtc() {
+const Nvrtc& Nvrtc::load(const std::vector<std::string>& names) {
+  // Never destroyed: functions in static variables of the program may be compiled late.
+  static auto* const loaded = new std::map<std::vector<std::string>, std::unique_ptr<Nvrtc>>;
+  static auto* const mutex = new std::mutex;
+  const std::lock_guard lock(*mutex);
+  std::unique_ptr<Nvrtc>& found = (*loaded)[names];
+  if (!found) found = std::make_unique<Nvrtc>(names);
+  return *found;
+}
+
+void Nvrtc::check(nvrtcResult result, const char* what) const {
+  if (result == 0) return;
+  throw DeviceError("NVRTC (" + path() + "): " + what + ": " + api_->nvrtcGetErrorString(result));
+}
+
+Nvrtc::Nvrtc(const std::vector<std::string>& names)
+    : api_(std::make_unique<const NvrtcApi>(names)) {
   int major = 0, minor = 0, count = 0;
-  check(api().nvrtcVersion(&major, &minor), "nvrtcVersion");
+  check(api_->nvrtcVersion(&major, &minor), "nvrtcVersion");
   version_ = std::to_string(major) + "." + std::to_string(minor);
-  check(api().nvrtcGetNumSupportedArchs(&count), "nvrtcGetNumSupportedArchs");
+  check(api_->nvrtcGetNumSupportedArchs(&count), "nvrtcGetNumSupportedArchs");
   architectures_.resize(static_cast<std::size_t>(count));
-  check(api().nvrtcGetSupportedArchs(architectures_.data()), "nvrtcGetSupportedArchs");
+  check(api_->nvrtcGetSupportedArchs(architectures_.data()), "nvrtcGetSupportedArchs");
   std::sort(architectures_.begin(), architectures_.end());
 }
 
-const std::string& Nvrtc::path() const { return api().loaded.path(); }
+Nvrtc::~Nvrtc() = default;
+
+const std::string& Nvrtc::path() const { return api_->loaded.path(); }
 
 std::string Nvrtc::compile(const std::string& source, const std::string& name,
                            int capability) const {
@@ -79,30 +87,31 @@ std::string Nvrtc::compile(const std::string& source, const std::string& name,
   if (std::optional<std::string> kept = cache.load(key)) return std::move(*kept);
 
   struct Holder {
+    const NvrtcApi& api;
     nvrtcProgram program = nullptr;
     ~Holder() {
-      if (program) api().nvrtcDestroyProgram(&program);
+      if (program) api.nvrtcDestroyProgram(&program);
     }
-  } holder;
-  check(api().nvrtcCreateProgram(&holder.program, source.c_str(), (name + ".cu").c_str(), 0,
+  } holder{*api_};
+  check(api_->nvrtcCreateProgram(&holder.program, source.c_str(), (name + ".cu").c_str(), 0,
                                  nullptr, nullptr),
         "nvrtcCreateProgram");
-  const nvrtcResult result = api().nvrtcCompileProgram(holder.program, 3, options);
+  const nvrtcResult result = api_->nvrtcCompileProgram(holder.program, 3, options);
   if (result != 0) {
     std::size_t length = 0;
-    check(api().nvrtcGetProgramLogSize(holder.program, &length), "nvrtcGetProgramLogSize");
+    check(api_->nvrtcGetProgramLogSize(holder.program, &length), "nvrtcGetProgramLogSize");
     std::string log(length, '\0');
-    check(api().nvrtcGetProgramLog(holder.program, log.data()), "nvrtcGetProgramLog");
+    check(api_->nvrtcGetProgramLog(holder.program, log.data()), "nvrtcGetProgramLog");
     throw InternalError("NVRTC " + version_ + ": " + name + " does not compile (" +
-                        api().nvrtcGetErrorString(result) + ")\n" + log.c_str() + numbered(source));
+                        api_->nvrtcGetErrorString(result) + ")\n" + log.c_str() + numbered(source));
   }
   std::size_t bytes = 0;
-  check(exact ? api().nvrtcGetCUBINSize(holder.program, &bytes)
-              : api().nvrtcGetPTXSize(holder.program, &bytes),
+  check(exact ? api_->nvrtcGetCUBINSize(holder.program, &bytes)
+              : api_->nvrtcGetPTXSize(holder.program, &bytes),
         "size of the code");
   std::string image(bytes, '\0');
-  check(exact ? api().nvrtcGetCUBIN(holder.program, image.data())
-              : api().nvrtcGetPTX(holder.program, image.data()),
+  check(exact ? api_->nvrtcGetCUBIN(holder.program, image.data())
+              : api_->nvrtcGetPTX(holder.program, image.data()),
         "the code");
   cache.store(key, image);
   return image;

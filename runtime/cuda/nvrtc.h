@@ -1,14 +1,27 @@
 // NVRTC, NVIDIA's compiler of CUDA C++ as a library, loaded at run time.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace kroton::nvidia {
 
+struct NvrtcApi;
+
 class Nvrtc {
  public:
-  // Loaded at the first call. DeviceError that says what was looked for if it is not there.
-  static const Nvrtc& get();
+  // The names that the library may have, the best first for a driver of that major version.
+  static std::vector<std::string> names(int driver);
+  // The first of these that is on this machine, loaded at its first use and kept. DeviceError that
+  // says what was looked for if there is none.
+  static const Nvrtc& load(const std::vector<std::string>& names);
+  // The newest.
+  static const Nvrtc& get() { return load(names(0)); }
+
+  explicit Nvrtc(const std::vector<std::string>& names);
+  ~Nvrtc();
+  Nvrtc(const Nvrtc&) = delete;
+  Nvrtc& operator=(const Nvrtc&) = delete;
 
   const std::string& path() const;
   // "13.0"
@@ -24,8 +37,9 @@ class Nvrtc {
   std::string compile(const std::string& source, const std::string& name, int capability) const;
 
  private:
-  Nvrtc();
+  void check(int result, const char* what) const;
 
+  std::unique_ptr<const NvrtcApi> api_;
   std::string version_;
   std::vector<int> architectures_;
 };

@@ -10,8 +10,7 @@ using nvrtcResult = int;  // 0: success
 using nvrtcProgram = struct nvrtcProgramHandle*;
 
 struct NvrtcApi {
-  Library loaded{"NVRTC, the compiler of CUDA C++ (libnvrtc),",
-                  {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"}};
+  Library loaded;
 
   const char* (*nvrtcGetErrorString)(nvrtcResult) = nullptr;
   nvrtcResult (*nvrtcVersion)(int* major, int* minor) = nullptr;
@@ -29,7 +28,8 @@ struct NvrtcApi {
   nvrtcResult (*nvrtcGetPTXSize)(nvrtcProgram, std::size_t*) = nullptr;
   nvrtcResult (*nvrtcGetPTX)(nvrtcProgram, char*) = nullptr;
 
-  NvrtcApi() {
+  explicit NvrtcApi(const std::vector<std::string>& names)
+      : loaded("NVRTC, the compiler of CUDA C++ (libnvrtc),", names) {
     loaded.find(nvrtcGetErrorString, "nvrtcGetErrorString");
     loaded.find(nvrtcVersion, "nvrtcVersion");
     loaded.find(nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs");

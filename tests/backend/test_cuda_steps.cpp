@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
+#include <array>
 #include <sstream>
 
 #include "tests/backend/backend_tools.h"
@@ -167,6 +168,87 @@ TEST_CASE("cuda: products by the device's library, with what is done to them") {
   CHECK(products_of(by_library[1], empty) == 0);
   CHECK(products_of(kt::relu(kt::dot(x, y) + b), {arguments(3, 5, 7)}) == 0);
   CHECK(products_of(kt::dot(x, y) * b, {arguments(3, 5, 7)}) == 0);
+}
+
+TEST_CASE("cuda: products by the device's library in every form that it is given") {
+  const TestCuda cuda(true);
+  const auto check = [&](const std::vector<kt::Tensor>& inputs, const kt::Tensor& output,
+                         const std::vector<kt::Array>& values) {
+    const int before = gpu_emulator::counts().products;
+    check_like_cpu(inputs, {output}, {values});
+    if (cuda.is_emulated()) CHECK(gpu_emulator::counts().products > before);
+  };
+  for (const kt::DType dtype : {kt::f32, kt::f64}) {
+    const auto x = kt::matrix("x", dtype), y = kt::matrix("y", dtype);
+    const auto b = kt::vector("b", dtype);
+    const auto s = kt::tensor3("s", dtype), t = kt::tensor3("t", dtype);
+    const auto of = [&](const kt::Shape& shape, std::uint64_t seed) {
+      return random_array(shape, dtype, seed);
+    };
+    // One row, one column, one inner element; vectors that are added.
+    for (const auto& [m, k, n] :
+         {std::array{1, 5, 7}, {3, 1, 7}, {3, 5, 1}, {1, 1, 1}, {17, 3, 5}}) {
+      CAPTURE(m);
+      CAPTURE(k);
+      CAPTURE(n);
+      check({x, y, b}, kt::dot(x, y) + b, {of({m, k}, 1), of({k, n}, 2), of({n}, 3)});
+      check({x, y}, kt::dot(kt::transpose(x), kt::transpose(y)), {of({k, m}, 1), of({n, k}, 2)});
+    }
+    // Batches; one matrix for all of them.
+    check({s, t, b}, kt::matmul(s, t) + b, {of({4, 3, 5}, 1), of({4, 5, 7}, 2), of({7}, 3)});
+    check({s, y}, kt::matmul(s, kt::relu(y) + 0), {of({4, 3, 5}, 1), of({5, 7}, 2)});
+    // Rows that are longer in memory than in the product.
+    const auto part = kt::slice(0, 3);
+    check({x, y}, kt::dot(x(kt::all, part), y), {of({5, 8}, 1), of({3, 6}, 2)});
+    check({x, y}, kt::dot(x, y(kt::all, part)), {of({5, 4}, 1), of({4, 9}, 2)});
+  }
+}
+
+TEST_CASE("cuda: products by the device's library in the steps of a scan") {
+  const TestCuda cuda(true);
+  const auto x = kt::tensor("x", {kt::dim("t"), 3, 7});
+  const auto b = kt::tensor("b", {kt::dim("t"), 5});
+  const auto w = kt::matrix("w");
+  const auto states = kt::scan(
+      [](kt::Tensor row, kt::Tensor bias, kt::Tensor state) {
+        return kt::dot(kt::transpose(row), kt::dot(row, state)) + bias;
+      },
+      {.sequences = {x, b}, .outputs_info = {w}});
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t t : {1, 5, 2}) {
+    calls.push_back({kt::Array::normal({t, 3, 7}, 1, 0, 0.3), kt::Array::normal({t, 5}, 2),
+                     kt::Array::normal({7, 5}, 3)});
+  }
+  const int before = gpu_emulator::counts().products;
+  check_like_cpu({x, b, w}, {states, kt::grad(kt::sum(states), x)}, calls);
+  if (cuda.is_emulated()) CHECK(gpu_emulator::counts().products > before);
+}
+
+TEST_CASE("cuda: after a failed check nothing of an update by the library is left") {
+  const TestCuda cuda(true);
+  const auto x = kt::tensor("x", {kt::dim("batch"), 5});
+  const auto labels = kt::tensor("labels", {kt::dim("batch")}, kt::i64);
+  const auto w = kt::shared(kt::Array::normal({5, 3}, 1), "w");
+  const auto square = kt::shared(kt::Array::zeros({5, 5}), "square");
+  const auto loss = kt::mean(kt::softmax_cross_entropy(kt::dot(x, w), labels));
+  const auto step = kt::function({x, labels}, loss,
+                                 {.updates = {{w, w - 0.1 * kt::grad(loss, w)},
+                                              {square, square + kt::dot(kt::transpose(x), x)}},
+                                  .target = kt::cuda()});
+  const auto read = kt::function({}, {w + 0, square + 0}, {.target = kt::cuda()});
+  const kt::Array values = kt::Array::normal({4, 5}, 2);
+  const kt::Array good = kt::Array::from<std::int64_t>({0, 1, 2, 0});
+  const kt::Array bad = kt::Array::from<std::int64_t>({0, 1, 3, 0});
+  for (int i = 0; i < 4; ++i) {
+    const auto [w_before, square_before] = read();
+    CHECK_THROWS_AS(step(values, bad), kt::ValueError);
+    const auto [w_after, square_after] = read();
+    CHECK(kt::array_equal(w_after, w_before));
+    CHECK(kt::array_equal(square_after, square_before));
+    CHECK(kt::array_equal(w.get_value(), w_before));
+    step(values, good);
+    CHECK(!kt::array_equal(w.get_value(), w_before));
+  }
 }
 
 TEST_CASE("cuda: an update by a product of the device's library is made in place") {

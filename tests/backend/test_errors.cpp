@@ -26,8 +26,9 @@ TEST_CASE("function error: an input that is no variable") {
   CHECK(value_error([&] { function({x + 1}, x); }) ==
         "function: input 0 is not a variable but the result of add  [here]  [here]");
   const Shared w = shared(Array::zeros({3}), "w");
-  CHECK(value_error([&] { function({x, w}, x + w); }) ==
-        "function: input 1 is not a variable but the result of shared  [here]  [here]");
+  CHECK(value_error([&] {
+          function({x, w}, x + w);
+        }) == "function: input 1 is not a variable but the result of shared  [here]  [here]");
   CHECK(value_error([&] { function({Tensor()}, x); }) == "function: input 0 is empty  [here]");
 }
 
@@ -42,7 +43,9 @@ TEST_CASE("function error: a variable that is neither an input nor given") {
 TEST_CASE("function error: an input that is not used") {
   const Tensor x = vector("x");
   const Tensor y = vector("y");
-  CHECK(value_error([&] { function({x, y}, x); }) ==
+  CHECK(value_error([&] {
+          function({x, y}, x);
+        }) ==
         "function: input y is not used by any output or update (on_unused_input = ignore allows "
         "it)  [here]");
   const auto f = function({x, y}, x + 1, {.on_unused_input = UnusedInput::ignore});
@@ -61,27 +64,33 @@ TEST_CASE("function error: an empty output") {
 
 TEST_CASE("function error: two updates of one shared variable") {
   const Shared w = shared(Array::zeros({3}), "w");
-  CHECK(value_error([&] { function({}, {.updates = {{w, w + 1}, {w, w + 2}}}); }) ==
-        "function: two updates of w  [here]");
-  CHECK(value_error([&] { function({}, {.updates = {{w, Tensor()}}}); }) ==
-        "function: the update of w is empty  [here]");
+  CHECK(value_error([&] {
+          function({}, {.updates = {{w, w + 1}, {w, w + 2}}});
+        }) == "function: two updates of w  [here]");
+  CHECK(value_error([&] {
+          function({}, {.updates = {{w, Tensor()}}});
+        }) == "function: the update of w is empty  [here]");
 }
 
 TEST_CASE("function error: an update of another dtype or shape") {
   const Shared w = shared(Array::zeros({3}), "w");
   const Tensor x = matrix("x");
-  CHECK(type_error([&] { function({}, {.updates = {{w, cast(w, f64)}}}); }) ==
-        "update of w: expected f32 (3,), got f64 (3,)  [here]");
-  CHECK(shape_error([&] { function({x}, {.updates = {{w, x + 1}}}); }) ==
-        "update of w: expected f32 (3,), got f32 (x.shape[0], x.shape[1])  [here]");
-  CHECK(shape_error([&] { function({}, {.updates = {{w, concatenate({w, w})}}}); }) ==
-        "update of w: axis 0 must be 3, is 6  [here] (3 and 6)");
+  CHECK(type_error([&] {
+          function({}, {.updates = {{w, cast(w, f64)}}});
+        }) == "update of w: expected f32 (3,), got f64 (3,)  [here]");
+  CHECK(shape_error([&] {
+          function({x}, {.updates = {{w, x + 1}}});
+        }) == "update of w: expected f32 (3,), got f32 (x.shape[0], x.shape[1])  [here]");
+  CHECK(shape_error([&] {
+          function({}, {.updates = {{w, concatenate({w, w})}}});
+        }) == "update of w: axis 0 must be 3, is 6  [here] (3 and 6)");
   // A free size may fit or not: the call tells.
   const auto set = function({x}, {.updates = {{w, x[0] * 2}}});
   set(Array::ones({1, 3}));
   CHECK(array_equal(w.get_value(), Array::full({3}, 2)));
-  CHECK(shape_error([&] { set(Array::ones({1, 4})); }) ==
-        "function: update of w: axis 0 must be 3, is x.shape[1]  [here]: x.shape[1] is 4");
+  CHECK(shape_error([&] {
+          set(Array::ones({1, 4}));
+        }) == "function: update of w: axis 0 must be 3, is x.shape[1]  [here]: x.shape[1] is 4");
   CHECK(array_equal(w.get_value(), Array::full({3}, 2)));
 }
 
@@ -89,15 +98,20 @@ TEST_CASE("function error: a given of another type") {
   const Tensor x = vector("x");
   const Tensor y = vector("y", f64);
   const Tensor z = matrix("z");
-  CHECK(type_error([&] { function({y}, x + 1, {.givens = {{x, y}}}); }) ==
-        "function: the given of x is f64 (y.shape[0],), x is f32 (x.shape[0],)  [here]");
-  CHECK(shape_error([&] { function({z}, x + 1, {.givens = {{x, z}}}); }) ==
+  CHECK(type_error([&] {
+          function({y}, x + 1, {.givens = {{x, y}}});
+        }) == "function: the given of x is f64 (y.shape[0],), x is f32 (x.shape[0],)  [here]");
+  CHECK(shape_error([&] {
+          function({z}, x + 1, {.givens = {{x, z}}});
+        }) ==
         "function: the given of x is f32 (z.shape[0], z.shape[1]), x is f32 (x.shape[0],)  [here]");
   const Tensor u = vector("u");
-  CHECK(value_error([&] { function({u}, x + 1, {.givens = {{x, u}, {x, 2 * u}}}); }) ==
-        "function: two givens of x  [here]");
-  CHECK(value_error([&] { function({u}, x + 1, {.givens = {{x, Tensor()}}}); }) ==
-        "function: an empty given  [here]");
+  CHECK(value_error([&] {
+          function({u}, x + 1, {.givens = {{x, u}, {x, 2 * u}}});
+        }) == "function: two givens of x  [here]");
+  CHECK(value_error([&] {
+          function({u}, x + 1, {.givens = {{x, Tensor()}}});
+        }) == "function: an empty given  [here]");
 }
 
 TEST_CASE("function error: a size that no input fixes") {
@@ -136,12 +150,14 @@ TEST_CASE("call error: the number of arguments") {
 TEST_CASE("call error: dtype, rank or size of an argument") {
   const Tensor x = tensor("x", {dim("batch"), 3});
   const auto f = function({x}, x + 1, {.name = "f"});
-  CHECK(type_error([&] { f(Array::zeros({2, 3}, f64)); }) ==
-        "f: x is f32 (batch, 3), the argument is f64 (2, 3)");
+  CHECK(type_error([&] {
+          f(Array::zeros({2, 3}, f64));
+        }) == "f: x is f32 (batch, 3), the argument is f64 (2, 3)");
   CHECK(shape_error([&] { f(Array::zeros({3})); }) ==
         "f: x is f32 (batch, 3), the argument is f32 (3,)");
-  CHECK(shape_error([&] { f(Array::zeros({2, 4})); }) ==
-        "f: x is f32 (batch, 3), the argument is f32 (2, 4)");
+  CHECK(shape_error([&] {
+          f(Array::zeros({2, 4}));
+        }) == "f: x is f32 (batch, 3), the argument is f32 (2, 4)");
   CHECK(shape_error([&] { f(1.5F); }) == "f: x is f32 (batch, 3), the argument is a number");
   CHECK(f(Array::zeros({17, 3})).size() == 51);
 }
@@ -150,13 +166,15 @@ TEST_CASE("call error: a named size that differs between two inputs") {
   const Tensor x = tensor("x", {dim("batch"), 3});
   const Tensor y = tensor("y", {dim("batch")});
   const auto f = function({x, y}, sum(x) + sum(y), {.name = "f"});
-  CHECK(shape_error([&] { f(Array::zeros({2, 3}), Array::zeros({4})); }) ==
-        "f: y is f32 (batch,), the argument is f32 (4,), but batch is 2");
+  CHECK(shape_error([&] {
+          f(Array::zeros({2, 3}), Array::zeros({4}));
+        }) == "f: y is f32 (batch,), the argument is f32 (4,), but batch is 2");
   CHECK(f(Array::ones({2, 3}), Array::ones({2})).item<float>() == 8);
   const Tensor z = tensor("z", {2 * dim("batch") + 1});
   const auto g = function({x, z}, sum(x) + sum(z), {.name = "g"});
-  CHECK(shape_error([&] { g(Array::zeros({2, 3}), Array::zeros({4})); }) ==
-        "g: z is f32 (2*batch + 1,), where 2*batch + 1 is 5; the argument is (4,)");
+  CHECK(shape_error([&] {
+          g(Array::zeros({2, 3}), Array::zeros({4}));
+        }) == "g: z is f32 (2*batch + 1,), where 2*batch + 1 is 5; the argument is (4,)");
 }
 
 TEST_CASE("call error: two free sizes that must be equal and differ") {
@@ -169,7 +187,9 @@ TEST_CASE("call error: two free sizes that must be equal and differ") {
   const Tensor a = matrix("a");
   const Tensor b = matrix("b");
   const auto g = function({a, b}, dot(a, b), {.name = "g"});
-  CHECK(shape_error([&] { g(Array::zeros({3, 4}), Array::zeros({5, 6})); }) ==
+  CHECK(shape_error([&] {
+          g(Array::zeros({3, 4}), Array::zeros({5, 6}));
+        }) ==
         "g: dot: inner sizes differ: a.shape[1] and b.shape[0]  [here]: a.shape[1] is 4, "
         "b.shape[0] is 5");
   CHECK(g(Array::zeros({3, 4}), Array::zeros({4, 6})).size() == 18);
@@ -257,9 +277,8 @@ TEST_CASE("call error: an integer index outside a free size") {
   const Tensor x = vector("x");
   const auto f = function({x}, x[3] + x[-2], {.name = "f"});
   CHECK(f(Array::arange(4)).item<float>() == 5);
-  CHECK(shape_error([&] {
-          f(Array::arange(3));
-        }).starts_with("f: slice: index 3 is out of range on axis 0"));
+  CHECK(shape_error([&] { f(Array::arange(3)); }) ==
+        "f: index: index 3 is out of range for axis 0 of x, whose size is 3  [here]");
 }
 
 TEST_CASE("call error: arrays to write results into") {

@@ -27,7 +27,7 @@ void check_target(const kt::codegen::CpuTarget& target) {
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", {false, target.vector_bytes});
   const auto code =
-      kt::codegen::link_object(kt::codegen::generate_object(program, target), program.name);
+      kt::codegen::link_object(kt::codegen::generate_object(program, target));
 
   const kt::Array xs = kt::Array::normal({17, 19}, 1);
   const kt::Array ws = kt::Array::normal({19, 21}, 2);

@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 #include <kroton/type.h>
 
+#include <cmath>
 #include <map>
 #include <thread>
 #include <vector>
@@ -50,6 +51,34 @@ TEST_CASE("equal names are one size, fresh sizes are their own") {
   CHECK((Dim::named("n") + 1).as_variable() == nullptr);
   CHECK((Dim::named("n") * 2).as_variable() == nullptr);
   CHECK(floor_div(Dim::named("n"), 2).as_variable() == nullptr);
+}
+
+TEST_CASE("sizes that are divided again and again stay flat") {
+  const Dim n = Dim::named("n");
+  CHECK(floor_div(floor_div(n, 2), 2) == floor_div(n, 4));
+  CHECK(floor_div(floor_div(n + 1, 2) + 1, 2) == floor_div(n + 3, 4));
+  CHECK(floor_div(floor_div(n, 3) + n, 2) == floor_div(4 * n, 6));
+  Dim size = n;
+  for (int level = 0; level < 30; ++level) size = ceil_div(size, 2);
+  CHECK(size.to_string() == "floor_div(n + 1073741823, 1073741824)");
+  for (const std::int64_t value : {0, 1, 2, 3, 17, 1000}) {
+    CHECK(at(floor_div(floor_div(n, 3) + n, 2), {{"n", value}}) == (value / 3 + value) / 2);
+    CHECK(at(floor_div(ceil_div(n, 5) - 3, 2), {{"n", value}}) ==
+          static_cast<std::int64_t>(std::floor(((value + 4) / 5 - 3) / 2.0)));
+  }
+  // What is left of a division bounds it.
+  CHECK(provably_at_least(n, 3 * floor_div(n, 3)));
+  CHECK(provably_at_least(3 * floor_div(n, 3) + 2, n));
+  CHECK_FALSE(provably_at_least(3 * floor_div(n, 3) + 1, n));
+  CHECK(provably_at_least(floor_div(n, 2), 2 * floor_div(n, 4)));
+  CHECK(provably_at_least(2 * floor_div(n, 4) + 1, floor_div(n, 2)));
+  CHECK_FALSE(provably_at_least(2 * floor_div(n, 4), floor_div(n, 2)));
+  CHECK(provably_at_least(floor_div(n, 3), 4 * floor_div(n, 12)));
+  CHECK(provably_at_least(n, floor_div(n, 2)));
+  CHECK(provably_at_least(n, ceil_div(n, 2)));
+  CHECK_FALSE(provably_at_least(n, ceil_div(n, 2) + 1));
+  CHECK(provably_at_least(2 * ceil_div(n, 3) + 1, floor_div(n, 2)));
+  CHECK_FALSE(provably_at_least(floor_div(n, 2), floor_div(n, 3) + 1));
 }
 
 TEST_CASE("sizes print as polynomials") {

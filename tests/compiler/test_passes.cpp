@@ -542,8 +542,8 @@ TEST_CASE("passes: the environment asks for dumps and times") {
   CHECK(captured(nullptr, nullptr).empty());
   const std::string all = captured("all", nullptr);
   CHECK(contains(all, "== input\ninputs: %0 x\n"));
-  CHECK(contains(all, "== canonicalize\ninputs: %0 x\n"));
-  CHECK(contains(all, "== stabilize: unchanged\n=="));
+  CHECK(contains(all, "== stabilize\ninputs: %0 x\n"));
+  CHECK(contains(all, "== canonicalize: unchanged\n=="));
   const std::string two = captured("cse,input", nullptr);
   CHECK(contains(two, "== input\n"));
   CHECK(contains(two, "== cse: unchanged\n"));

@@ -62,9 +62,11 @@ TEST_CASE("scan: a state read three steps later, rows of it vectors") {
 TEST_CASE("scan: taps of a state that leave some out, beside another state") {
   const Tensor x = vector("x", f64);
   const Tensor start = vector("start", f64);
-  const auto [a, b] = scan([](Tensor row, Tensor a4, Tensor a1,
-                              Tensor b1) { return std::pair{0.5 * a4 - a1 + row, b1 + a4}; },
-                           {.sequences = {x}, .outputs_info = {{start, {-4, -1}}, zeros({}, f64)}});
+  const auto [a, b] = scan(
+      [](Tensor row, Tensor a4, Tensor a1, Tensor b1) {
+        return std::pair{0.5 * a4 - a1 + row, b1 + a4};
+      },
+      {.sequences = {x}, .outputs_info = {{start, {-4, -1}}, zeros({}, f64)}});
   const auto f = function({x, start}, {a, b});
   const std::vector<double> first = {1, 2, 3, 4};
   for (const std::int64_t n : {0, 1, 3, 17}) {
@@ -294,4 +296,22 @@ TEST_CASE("scan: the same compiled function serves every length and width") {
     }
   }
   CHECK(compilation_count() == compiled);
+}
+
+TEST_CASE("scan: taps over a sequence that is too short make no steps") {
+  const Tensor x = vector("x", f64);
+  const Tensor y =
+      scan([](Tensor before, Tensor now, Tensor after) { return before + now * after; },
+           {.sequences = {{x, {-1, 0, 2}}}});
+  const Tensor state = scan([](Tensor a, Tensor b, Tensor s) { return s + a * b; },
+                            {.sequences = {{x, {-2, 1}}}, .outputs_info = {ones({}, f64)}});
+  const auto f = function({x}, {y, state, grad(sum(y), x), grad(sum(state), x)});
+  for (const std::int64_t size : {0, 1, 2, 3}) {
+    const auto results = f(Array::zeros({size}, f64));
+    CHECK(results[0].size() == 0);
+    CHECK(results[1].size() == 0);
+    CHECK(results[2].shape() == Shape{size});
+    CHECK(results[3].shape() == Shape{size});
+  }
+  check_values(f(array_of({1, 2, 3, 4, 5}, f64))[0], {1 + 2 * 4, 2 + 3 * 5}, 0);
 }

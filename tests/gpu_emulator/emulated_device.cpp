@@ -1,23 +1,17 @@
 #include "tests/gpu_emulator/emulated_device.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
-
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
-#include <regex>
+#include <stdexcept>
 #include <vector>
+
+#include "tests/gpu_emulator/kernels.h"
 
 namespace gpu_emulator {
 namespace {
 
-namespace fs = std::filesystem;
 using kroton::Device;
 using kroton::DeviceAddress;
 using kroton::DeviceError;
@@ -32,28 +26,9 @@ Counts& all_counts() {
   return counts;
 }
 
-// As in shim.h.
-struct Launch {
-  std::int64_t blocks;
-  std::int64_t threads;
-  std::int64_t argument_count;
-  const std::uint64_t* values;
-  const std::int64_t* bytes;
-  void* const* shadows;
-  char* message;
-  std::int64_t message_size;
-};
-using Entry = int (*)(const Launch*);
-constexpr std::size_t log_bytes = 48;  // sizeof(emulator::Log), checked when a source is compiled
-
-struct EmulatedKernel {
-  std::string name;
-  Entry entry;
-};
-
 class Module : public DeviceModule {
  public:
-  explicit Module(std::map<std::string, EmulatedKernel>& kernels) : kernels_(kernels) {}
+  explicit Module(Kernels& kernels) : kernels_(kernels) {}
   Kernel kernel(const std::string& name) override {
     const auto it = kernels_.find(name);
     if (it == kernels_.end()) throw DeviceError("emulator: the source has no kernel " + name);
@@ -61,89 +36,8 @@ class Module : public DeviceModule {
   }
 
  private:
-  std::map<std::string, EmulatedKernel>& kernels_;
+  Kernels& kernels_;
 };
-
-std::string run_compiler(const std::string& command) {
-  std::string output;
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  if (!pipe) throw DeviceError("emulator: cannot run " + command);
-  std::array<char, 4096> part{};
-  while (const std::size_t n = fread(part.data(), 1, part.size(), pipe)) {
-    output.append(part.data(), n);
-  }
-  return pclose(pipe) == 0 ? "" : "failed: " + command + "\n" + output;
-}
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// A folder of this process that goes with it.
-class Workplace {
- public:
-  Workplace() {
-    std::string pattern = (fs::temp_directory_path() / "kroton-emulator-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw DeviceError("emulator: no temporary folder");
-    folder_ = pattern;
-  }
-  ~Workplace() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-  const fs::path& folder() const { return folder_; }
-
- private:
-  fs::path folder_;
-};
-
-// Every source compiled so far, by its text. Loaded code stays.
-std::map<std::string, EmulatedKernel>& compiled(const std::string& source,
-                                                const std::string& name) {
-  static const Workplace workplace;
-  static std::map<std::string, std::map<std::string, EmulatedKernel>> sources;
-  const auto known = sources.find(source);
-  if (known != sources.end()) return known->second;
-
-  std::vector<std::string> names;
-  static const std::regex pattern(
-      R"(__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\()");
-  for (std::sregex_iterator it(source.begin(), source.end(), pattern), end; it != end; ++it) {
-    names.push_back((*it)[1]);
-  }
-  const int number = ++all_counts().compilations;
-  const fs::path base = workplace.folder() / ("source" + std::to_string(number));
-  const fs::path text = base.string() + ".cpp";
-  const fs::path object = base.string() + ".so";
-  {
-    std::ofstream file(text, std::ios::binary);
-    file << text_of(fs::path(KROTON_SOURCE_DIR) / "tests/gpu_emulator/shim.h")
-         << "static_assert(sizeof(emulator::Log) == " << log_bytes << ");\n#line 1 \"" << name
-         << ".cu\"\n"
-         << source;
-    for (const std::string& kernel : names) {
-      file << "extern \"C\" int emulated_" << kernel
-           << "(const emulator::Launch* launch) { return emulator::run(&" << kernel
-           << ", launch); }\n";
-    }
-    if (!file.flush()) throw DeviceError("emulator: cannot write " + text.string());
-  }
-  const std::string failure = run_compiler(
-      "c++ -std=gnu++17 -O0 -w -fPIC -shared -ffp-contract=off -fno-strict-aliasing -o " +
-      object.string() + " " + text.string() + " -lm");
-  if (!failure.empty()) throw InternalError("emulator: " + failure + source);
-  void* handle = dlopen(object.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) throw DeviceError(std::string("emulator: ") + dlerror());
-  auto& kernels = sources[source];
-  for (const std::string& kernel : names) {
-    kernels[kernel] = {kernel,
-                       reinterpret_cast<Entry>(dlsym(handle, ("emulated_" + kernel).c_str()))};
-  }
-  return kernels;
-}
 
 class Graph : public DeviceGraph {
  public:
@@ -214,13 +108,17 @@ class EmulatedDevice : public Device {
   std::unique_ptr<DeviceModule> compile(const std::string& source,
                                         const std::string& name) override {
     const std::lock_guard lock(mutex);
-    return std::make_unique<Module>(compiled(source, name));
+    try {
+      return std::make_unique<Module>(compiled(source, name));
+    } catch (const std::runtime_error& error) {
+      throw InternalError(std::string("emulator: ") + error.what());
+    }
   }
 
   void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
               std::span<const KernelArgument> arguments) override {
     const std::lock_guard lock(mutex);
-    auto& called = *static_cast<EmulatedKernel*>(kernel);
+    const auto& called = *static_cast<const Kernel*>(kernel);
     if (blocks < 1 || blocks > 0x7fffffff || threads < 1 || threads > 1024) {
       throw DeviceError(name_ + ": " + called.name + ": a launch of " + std::to_string(blocks) +
                         " blocks of " + std::to_string(threads) + " threads");
@@ -233,7 +131,7 @@ class EmulatedDevice : public Device {
 
   bool has_products() override { return products_; }
 
-  void product(const DeviceProduct& p) override {
+  bool product(const DeviceProduct& p) override {
     const std::lock_guard lock(mutex);
     run_or_note([this, p] {
       ++all_counts().products;
@@ -243,6 +141,7 @@ class EmulatedDevice : public Device {
         multiply<double>(p);
       }
     });
+    return true;
   }
 
   void synchronize() override { forbid_in_capture("synchronize"); }
@@ -259,6 +158,8 @@ class EmulatedDevice : public Device {
     ++all_counts().graphs;
     return std::move(capture_);
   }
+
+  void abandon_capture() noexcept override { capture_.reset(); }
 
   void launch(DeviceGraph& graph) override {
     const std::lock_guard lock(mutex);
@@ -312,34 +213,20 @@ class EmulatedDevice : public Device {
            (address - reinterpret_cast<DeviceAddress>(allocation.data));
   }
 
-  void run(const EmulatedKernel& kernel, std::int64_t blocks, int threads,
+  void run(const Kernel& kernel, std::int64_t blocks, int threads,
            const std::vector<KernelArgument>& arguments) {
-    std::vector<std::uint64_t> values;
-    std::vector<std::int64_t> bytes;
-    std::vector<void*> shadows;
+    std::vector<Argument> list;
     for (const KernelArgument& argument : arguments) {
-      values.push_back(argument.value);
-      bytes.push_back(argument.bytes);
-      shadows.push_back(nullptr);
+      Argument& given = list.emplace_back(Argument{argument.value, argument.bytes, nullptr});
       if (argument.bytes <= 0) continue;
       const Allocation& allocation = holder(argument.value, argument.bytes);
-      shadows.back() =
+      given.shadow =
           static_cast<char*>(allocation.shadow) +
           (argument.value - reinterpret_cast<DeviceAddress>(allocation.data)) * log_bytes;
     }
-    std::array<char, 1024> message{};
-    const Launch launch{blocks,
-                        threads,
-                        static_cast<std::int64_t>(values.size()),
-                        values.data(),
-                        bytes.data(),
-                        shadows.data(),
-                        message.data(),
-                        static_cast<std::int64_t>(message.size())};
     ++all_counts().launches;
-    if (kernel.entry(&launch) != 0) {
-      throw DeviceError(name_ + ": kernel " + kernel.name + ": " + message.data());
-    }
+    const std::string failure = gpu_emulator::run(kernel, blocks, threads, list);
+    if (!failure.empty()) throw DeviceError(name_ + ": " + failure);
   }
 
   template <class T>
@@ -373,25 +260,74 @@ class EmulatedDevice : public Device {
   std::unique_ptr<Graph> capture_;
 };
 
+// A device as if it had no library of products.
+class WithoutProducts : public Device {
+ public:
+  explicit WithoutProducts(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+  const std::string& name() const override { return device_->name(); }
+  void check_usable() const override { device_->check_usable(); }
+  DeviceAddress allocate(std::int64_t bytes) override { return device_->allocate(bytes); }
+  void free(DeviceAddress address) noexcept override { device_->free(address); }
+  void upload(DeviceAddress to, const void* from, std::int64_t bytes) override {
+    device_->upload(to, from, bytes);
+  }
+  void download(void* to, DeviceAddress from, std::int64_t bytes) override {
+    device_->download(to, from, bytes);
+  }
+  void clear(DeviceAddress to, std::int64_t bytes) override { device_->clear(to, bytes); }
+  std::unique_ptr<DeviceModule> compile(const std::string& source,
+                                        const std::string& name) override {
+    return device_->compile(source, name);
+  }
+  void begin_call(const std::string& function) override { device_->begin_call(function); }
+  void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+              std::span<const KernelArgument> arguments) override {
+    device_->launch(kernel, blocks, threads, arguments);
+  }
+  bool has_products() override { return false; }
+  bool product(const DeviceProduct& /*product*/) override { return false; }
+  void synchronize() override { device_->synchronize(); }
+  bool has_graphs() const override { return device_->has_graphs(); }
+  void begin_capture() override { device_->begin_capture(); }
+  std::unique_ptr<DeviceGraph> end_capture() override { return device_->end_capture(); }
+  void abandon_capture() noexcept override { device_->abandon_capture(); }
+  void launch(DeviceGraph& graph) override { device_->launch(graph); }
+
+ private:
+  std::shared_ptr<Device> device_;
+};
+
+bool asked_for(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value && *value && std::string(value) != "0";
+}
+
 }  // namespace
 
 std::shared_ptr<Device> make_device(bool products) {
   return std::make_shared<EmulatedDevice>(products);
 }
 
-TestCuda::TestCuda(bool products) : emulated_(std::getenv("KROTON_TEST_GPU") == nullptr) {
-  if (!emulated_) return;
-  kroton::replace_cuda_devices(
-      [device = make_device(products)](int number) -> std::shared_ptr<Device> {
-        if (number != 0) {
-          throw DeviceError("cuda(" + std::to_string(number) + "): the emulator has device 0 only");
-        }
-        return device;
-      });
+TestCuda::TestCuda(bool products) : emulated_(!asked_for("KROTON_TEST_GPU")) {
+  if (asked_for("KROTON_TEST_GPU_PRODUCTS")) products = true;
+  if (!emulated_ && products) return;
+  const std::shared_ptr<Device> device =
+      emulated_ ? make_device(products)
+                : std::make_shared<WithoutProducts>(kroton::machine_cuda_device(0));
+  kroton::replace_cuda_devices([device](int number) -> std::shared_ptr<Device> {
+    if (number != 0) {
+      throw DeviceError("cuda(" + std::to_string(number) + "): the tests have device 0 only");
+    }
+    return device;
+  });
 }
 
 TestCuda::~TestCuda() { kroton::replace_cuda_devices({}); }
 
-const Counts& counts() { return all_counts(); }
+const Counts& counts() {
+  all_counts().compilations = compilations();
+  return all_counts();
+}
 
 }  // namespace gpu_emulator

@@ -12,7 +12,9 @@ namespace gpu_emulator {
 std::shared_ptr<kroton::Device> make_device(bool products = false);
 
 // While one lives, kt::cuda() is an emulated device; this machine's own where the environment has
-// KROTON_TEST_GPU, as tests/gpu/run sets it.
+// KROTON_TEST_GPU, as tests/gpu/run sets it. With `products`, and in every test where the
+// environment has KROTON_TEST_GPU_PRODUCTS, products are a library's; else kernels of ours compute
+// them, also where the machine has the library.
 class TestCuda {
  public:
   explicit TestCuda(bool products = false);

@@ -104,8 +104,9 @@ struct Index {
   unsigned x = 0, y = 0, z = 0;
 };
 
-// What the host passes for one launch; laid out alike in device.cpp.
+// What the host passes for one launch; laid out alike in kernels.h.
 struct Launch {
+  int64_t number;  // of all launches of the process: logs outlive this source's
   int64_t blocks;
   int64_t threads;
   int64_t argument_count;
@@ -158,7 +159,7 @@ struct Machine {
   char* free_stacks[most_threads] = {};
   int free_count = 0;
   Index block, block_count, block_size;
-  uint32_t launch = 0;   // counts launches
+  uint32_t launch = 0;   // the launch's number
   uint32_t serial = 0;   // counts blocks of all launches
   uint32_t barrier = 1;  // counts barriers of the block
   void (*body)(void*) = nullptr;
@@ -554,20 +555,32 @@ inline void run_block(int threads) {
 
 template <class T>
 struct Argument {
+  static constexpr int64_t size = -static_cast<int64_t>(sizeof(T));
   static T make(const Launch& launch, int k) { return static_cast<T>(launch.values[k]); }
 };
 template <class T>
 struct Argument<T*> {
+  static constexpr int64_t size = alignof(T);
   static T* make(const Launch& launch, int k) { return reinterpret_cast<T*>(launch.values[k]); }
 };
 template <class T>
 struct Argument<Global<T>> {
+  static constexpr int64_t size = alignof(T);
   static Global<T> make(const Launch& launch, int k) {
     return {reinterpret_cast<T*>(launch.values[k]),
             static_cast<long long>(launch.bytes[k] / static_cast<int64_t>(sizeof(T))),
             static_cast<Log*>(launch.shadows[k]), k};
   }
 };
+
+// How many parameters the kernel has; into `sizes`, if given: what each pointer
+// is aligned to, or minus the size of a number.
+template <class... A>
+inline int64_t parameters(void (*)(A...), int64_t* sizes) {
+  const int64_t all[] = {Argument<A>::size..., 0};
+  for (size_t k = 0; sizes && k < sizeof...(A); ++k) sizes[k] = all[k];
+  return sizeof...(A);
+}
 
 template <int... K>
 struct Numbers {};
@@ -604,7 +617,7 @@ inline int run(void (*kernel)(A...), const Launch* launch) {
   Call<A...> call{kernel, launch};
   machine.body = &Call<A...>::run;
   machine.environment = &call;
-  ++machine.launch;
+  machine.launch = static_cast<uint32_t>(launch->number);
   machine.block_count.x = static_cast<unsigned>(launch->blocks);
   machine.block_size.x = static_cast<unsigned>(launch->threads);
   for (int64_t block = 0; block < launch->blocks && !machine.failed; ++block) {

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <kroton/error.h>
 
+#include <cstdlib>
+
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
@@ -43,6 +45,29 @@ TEST_CASE("a library without a function is an error that names both") {
         "the C library (libc.so.6) has no function kroton_no_such_function");
 }
 
+TEST_CASE("libraries of CUDA's are looked for in the order in which a driver takes them") {
+  using kt::nvidia::library_names;
+  using Names = std::vector<std::string>;
+  const Names versions{"13", "12", "11.2"};
+  CHECK(library_names("l.so", versions, 0) == Names{"l.so.13", "l.so.12", "l.so.11.2", "l.so"});
+  CHECK(library_names("l.so", versions, 14) == library_names("l.so", versions, 0));
+  CHECK(library_names("l.so", versions, 12) == Names{"l.so.12", "l.so.11.2", "l.so.13", "l.so"});
+  CHECK(library_names("l.so", versions, 11) == Names{"l.so.11.2", "l.so.12", "l.so.13", "l.so"});
+}
+
+TEST_CASE("libraries of CUDA's are looked for in $KROTON_CUDA_LIBRARIES first") {
+  setenv("KROTON_CUDA_LIBRARIES", "/no/such/folder:/nor/this/one", 1);
+  const std::string message =
+      device_error([] { kt::nvidia::Library("the library of dreams", {"libdreams.so"}); });
+  unsetenv("KROTON_CUDA_LIBRARIES");
+  const auto first = message.find("/no/such/folder/libdreams.so");
+  const auto second = message.find("/nor/this/one/libdreams.so");
+  const auto last = message.find("/usr/local/cuda/lib64/libdreams.so");
+  CHECK(first < second);
+  CHECK(second < last);
+  CHECK(last != std::string::npos);
+}
+
 TEST_CASE("a CUDA device that is not there is an error that says what is missing") {
   // No machine has this many, with a driver or without.
   const std::string message = device_error([] { kt::cuda_device(1000); });
@@ -79,8 +104,8 @@ TEST_CASE("NVRTC compiles, and reports what does not compile") {
 
 TEST_CASE("cuBLASLt takes the description of a product, also without a device") {
   std::unique_ptr<kt::nvidia::CublasLtApi> api;
-  const std::string missing =
-      device_error([&] { api = std::make_unique<kt::nvidia::CublasLtApi>(); });
+  const std::string missing = device_error(
+      [&] { api = std::make_unique<kt::nvidia::CublasLtApi>(kt::nvidia::CublasLtApi::names(0)); });
   if (!missing.empty()) {
     leave_out("cuBLASLt takes the description of a product", missing);
     return;

@@ -291,7 +291,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
 }
 
 std::string KernelPrinter::atom_text(const DimAtom& size) {
-  if (size.kind == DimAtom::Kind::variable) {
+  if (size.is_variable()) {
     const auto found = sizes_.find(size.identity);
     if (found != sizes_.end()) return found->second;
     throw InternalError("size variable " + size.name + " is not among the program's sizes");

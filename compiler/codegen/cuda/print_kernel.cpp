@@ -6,6 +6,7 @@
 #include <cctype>
 #include <limits>
 
+#include "compiler/c_names.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
 #include "compiler/loop/traverse.h"
 
@@ -17,35 +18,17 @@ using loop::Op;
 
 constexpr int warp = 32;
 
-// What a user's name must not be: words of C++ and CUDA, and macros that compilers define.
-constexpr auto reserved = std::to_array<std::string_view>(
-    {"alignas",  "alignof",   "and",          "asm",      "auto",      "bitand",    "bitor",
-     "bool",     "break",     "case",         "catch",    "char",      "class",     "compl",
-     "concept",  "const",     "constexpr",    "continue", "decltype",  "default",   "delete",
-     "do",       "double",    "else",         "enum",     "error",     "explicit",  "export",
-     "extern",   "false",     "float",        "for",      "friend",    "goto",      "if",
-     "inline",   "int",       "long",         "mutable",  "namespace", "new",       "noexcept",
-     "not",      "nullptr",   "operator",     "or",       "private",   "protected", "public",
-     "register", "requires",  "return",       "short",    "signed",    "sizeof",    "static",
-     "struct",   "switch",    "template",     "this",     "throw",     "true",      "try",
-     "typedef",  "typeid",    "typename",     "union",    "unsigned",  "using",     "virtual",
-     "void",     "volatile",  "while",        "xor",      "linux",     "unix",      "i386",
-     "NULL",     "EOF",       "INFINITY",     "NAN",      "assert",    "threadIdx", "blockIdx",
-     "blockDim", "gridDim",   "warpSize",     "fma",      "fmaf",      "sqrt",      "sqrtf",
-     "floor",    "floorf",    "ceil",         "ceilf",    "rint",      "rintf",     "fabs",
-     "fabsf",    "atomicCAS", "kroton_error", "not_eq",   "and_eq",    "or_eq",     "xor_eq"});
+// What a user's name must not be, beside words of C++ and its macros: names that the kernels use.
+constexpr auto used = std::to_array<std::string_view>(
+    {"threadIdx", "blockIdx", "blockDim", "gridDim",   "warpSize",     "fma",   "fmaf",
+     "sqrt",      "sqrtf",    "floor",    "floorf",    "ceil",         "ceilf", "rint",
+     "rintf",     "fabs",     "fabsf",    "atomicCAS", "kroton_error", "error"});
 
 // A name of letters, digits and single underscores that begins with a letter.
 std::string identifier(const std::string& wish) {
-  std::string name;
-  for (const char c : wish) {
-    const bool fits = std::isalnum(static_cast<unsigned char>(c)) != 0;
-    if (fits) name += c;
-    if (!fits && !name.empty() && name.back() != '_') name += '_';
-  }
-  while (!name.empty() && name.back() == '_') name.pop_back();
+  std::string name = to_identifier(wish);
   if (name.empty() || std::isdigit(static_cast<unsigned char>(name.front())) != 0 ||
-      name.starts_with("kt_") || name.starts_with("Kt") || name.starts_with("KROTON")) {
+      name.starts_with("kt_") || name.starts_with("Kt") || is_c_word(name)) {
     name.insert(0, "v_");
   }
   return name;
@@ -103,7 +86,7 @@ bool reads(const loop::Block& block, const loop::Variable& variable) {
 
 KernelPrinter::KernelPrinter(const Program& program, const loop::Kernel& kernel)
     : program_(program), kernel_(kernel) {
-  for (const std::string_view word : reserved) taken_.emplace(word);
+  for (const std::string_view word : used) taken_.emplace(word);
   taken_.insert(kernel.name);
 }
 

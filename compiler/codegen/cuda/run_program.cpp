@@ -3,16 +3,15 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <cstdio>
 
+#include "compiler/dump.h"
 #include "compiler/ir/node.h"
 #include "runtime/device_copy.h"
 #include "runtime/print.h"
 
 namespace kroton::codegen {
 namespace {
-
-constexpr std::size_t most_graphs = 8;                 // kept per Program, the oldest goes
-constexpr std::int64_t most_graph_launches = 1 << 16;  // longer loops are run by the host
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return b == 0 ? 0 : a / b - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
@@ -34,7 +33,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     : program_(program),
       emitted_(emitted),
       device_(std::move(device)),
-      how_{how.graphs && !depends_on_values(program.steps),
+      how_{how.graphs && device_->has_graphs() && !depends_on_values(program.steps),
            how.products && device_->has_products()},
       module_(device_->compile(emitted_.source, program.name)),
       error_(device_, sizeof(kroton_error)) {
@@ -57,6 +56,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     }
   }
   int number = 0;
+  const int first_state = static_cast<int>(program_.inputs.size());
   for_each_kernel(program_.steps, [&](const loop::Kernel& kernel) {
     if (how_.products && kernel.product) {
       const loop::Product& p = *kernel.product;
@@ -67,6 +67,12 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                                                             p.c ? position_of(p.c) : -1,
                                                             p.bias ? position_of(p.bias) : -1};
     }
+    kernels_[static_cast<std::size_t>(number)].updates =
+        std::any_of(kernel.outputs.begin(), kernel.outputs.end(), [&](const auto& buffer) {
+          const Placement& place = buffers_[static_cast<std::size_t>(position_of(buffer))].place;
+          return place.kind == Placement::Kind::argument && place.argument >= first_state &&
+                 place.argument < first_state + static_cast<int>(program_.states.size());
+        });
     kernel_numbers_[&kernel] = number++;
   });
   if (kernels_.size() != kernel_numbers_.size()) {
@@ -75,6 +81,9 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                         std::to_string(kernels_.size()) + " are emitted");
   }
   place_buffers(program_.steps);
+  if (how.products && !how_.products && dumps("cuda")) {
+    std::fprintf(stderr, "== products by kernels\n%s\n", device_->why_no_products().c_str());
+  }
 }
 
 int DeviceProgram::position_of(const loop::BufferRef& buffer) {
@@ -167,12 +176,8 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
     }
   }
   const auto provide = [&](std::size_t argument, std::int64_t bytes) {
-    DeviceMemory& memory = arguments_[argument];
-    if (memory.bytes() < bytes) {
-      memory = {};
-      memory = DeviceMemory(device_, bytes);
-    }
-    argument_addresses_[argument] = memory.address();
+    grow(arguments_[argument], bytes);
+    argument_addresses_[argument] = arguments_[argument].address();
   };
   const std::size_t first_output = inputs.size() + program_.states.size();
   for (std::size_t k = 0; k < inputs.size(); ++k) provide(k, inputs[k].bytes);
@@ -182,11 +187,7 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
     argument_addresses_[inputs.size() + k] = state.on_device(device_).bring_to_device(state.value);
   }
   if (!same_sizes) {
-    const std::int64_t arena_bytes = evaluate(program_.arena_bytes);
-    if (arena_.bytes() < arena_bytes) {
-      arena_ = {};
-      arena_ = DeviceMemory(device_, arena_bytes);
-    }
+    grow(arena_, evaluate(program_.arena_bytes));
     for (PlacedBuffer& placed : buffers_) {
       placed.bytes =
           evaluate(placed.buffer->size) * static_cast<std::int64_t>(size_of(placed.buffer->dtype));
@@ -206,13 +207,31 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
   }
 }
 
+// To at least that many bytes. Memory that grows gets half as much again: sizes that creep up ask
+// for it a few times only, and the graphs that use it are not lost at every one of them.
+void DeviceProgram::grow(DeviceMemory& memory, std::int64_t bytes) {
+  if (memory.bytes() >= bytes) return;
+  graphs_.forget_graphs();
+  const std::int64_t more = memory.bytes() + memory.bytes() / 2;
+  memory = {};
+  if (more > bytes) {
+    try {
+      memory = DeviceMemory(device_, more);
+      return;
+    } catch (const DeviceError&) {
+      // There may be room for what is needed.
+    }
+  }
+  memory = DeviceMemory(device_, bytes);
+}
+
 DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
   if (placed.of < 0) return placed.start;
   return buffers_[static_cast<std::size_t>(placed.of)].start +
          static_cast<DeviceAddress>(evaluate(placed.place.start)) * size_of(placed.buffer->dtype);
 }
 
-// False for a product of nothing: libraries take sizes from 1 on.
+// False for one that the library does not compute; products of nothing are never given to it.
 bool DeviceProgram::run_product(const PlacedProduct& placed) {
   const loop::Product& p = *placed.product;
   DeviceProduct call;
@@ -238,13 +257,15 @@ bool DeviceProgram::run_product(const PlacedProduct& placed) {
   if (placed.bias >= 0) call.bias = address(placed.bias);
   call.alpha = p.alpha;
   call.beta = p.beta;
-  device_->product(call);
-  return true;
+  return device_->product(call);
 }
 
 void DeviceProgram::launch(const LoadedKernel& kernel) {
   if (kernel.blocks == 0) return;
-  if (kernel.product.product && run_product(kernel.product)) return;
+  if (kernel.product.product && run_product(kernel.product)) {
+    updating_ = updating_ || kernel.updates;
+    return;
+  }
   launch_arguments_.clear();
   for (int position : kernel.buffers) {
     const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(position)];
@@ -253,6 +274,7 @@ void DeviceProgram::launch(const LoadedKernel& kernel) {
   for (std::int64_t size : sizes_) launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
   launch_arguments_.push_back({error_.address(), error_.bytes()});
   device_->launch(kernel.handle, kernel.blocks, kernel.emitted->threads, launch_arguments_);
+  updating_ = updating_ || kernel.updates;
 }
 
 void DeviceProgram::run_steps(const std::vector<Step>& steps) {
@@ -303,53 +325,80 @@ std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
   return count;
 }
 
-void DeviceProgram::run_replayed() {
-  std::vector<std::int64_t> key = sizes_;
-  for (DeviceAddress address : argument_addresses_) {
-    key.push_back(static_cast<std::int64_t>(address));
-  }
-  key.push_back(static_cast<std::int64_t>(arena_.address()));
-  for (const Captured& captured : captured_) {
-    if (captured.key != key) continue;
-    device_->launch(*captured.graph);
-    return;
-  }
-  // Sizes that never come again are not worth a graph.
-  if (key != last_key_ || launches_of(program_.steps) > most_graph_launches) {
-    run_all();
-    last_key_ = std::move(key);
-    return;
-  }
+std::unique_ptr<DeviceGraph> DeviceProgram::captured() {
   device_->begin_capture();
   try {
     run_all();
   } catch (...) {
-    device_->end_capture();
+    device_->abandon_capture();
+    updating_ = false;  // nothing has been started
     throw;
   }
-  if (captured_.size() == most_graphs) captured_.erase(captured_.begin());
-  captured_.push_back({std::move(key), device_->end_capture()});
-  device_->launch(*captured_.back().graph);
+  updating_ = false;
+  return device_->end_capture();
 }
 
-kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
-                                std::span<const HostMemory> outputs,
-                                std::span<const std::int64_t> sizes) {
-  const std::lock_guard lock(device_->mutex);
-  bind(inputs, outputs, sizes);
-  variables_.clear();
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    device_->upload(argument_addresses_[k], inputs[k].data, inputs[k].bytes);
+void DeviceProgram::run_replayed() {
+  // All that may be another's at the next call: own memory that moves drops the graphs.
+  std::vector<std::int64_t> key = sizes_;
+  for (std::size_t k = 0; k < program_.states.size(); ++k) {
+    key.push_back(static_cast<std::int64_t>(argument_addresses_[program_.inputs.size() + k]));
   }
+  DeviceGraph* graph = graphs_.look_up(key);
+  if (!graph) {
+    const std::int64_t launches = launches_of(program_.steps);
+    if (!graphs_.wants(launches)) {
+      run_all();
+      return;
+    }
+    graph = graphs_.keep(captured(), launches);
+  }
+  device_->launch(*graph);
+  updating_ = true;
+}
+
+void DeviceProgram::launch_all() {
   if (how_.graphs) {
     run_replayed();
   } else {
     run_all();
   }
+}
+
+// After an error in the middle of a call.
+void DeviceProgram::give_up_states(const std::string& reason) {
+  if (!updating_) return;
+  for (std::size_t k = 0; k < program_.states.size(); ++k) {
+    if (!program_.state_is_updated[k]) continue;
+    SharedState& state = *program_.states[k];
+    state.on_device(device_).written_in_part(
+        "the value of " + state.name + " is lost: a call of " + program_.name +
+        " failed while it was updating it on the device; set_value gives it a new one. " + reason);
+  }
+}
+
+kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
+                                std::span<const HostMemory> outputs,
+                                std::span<const std::int64_t> sizes) {
+  device_->check_usable();
+  const std::lock_guard lock(device_->mutex);
+  device_->begin_call(program_.name);
+  bind(inputs, outputs, sizes);
+  variables_.clear();
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    device_->upload(argument_addresses_[k], inputs[k].data, inputs[k].bytes);
+  }
   kroton_error error{};
-  if (!program_.sites.empty()) {
-    device_->download(&error, error_.address(), error_.bytes());
-    if (error.code != KROTON_OK) return error;
+  updating_ = false;
+  try {
+    launch_all();
+    if (!program_.sites.empty()) {
+      device_->download(&error, error_.address(), error_.bytes());
+      if (error.code != KROTON_OK) return error;
+    }
+  } catch (const std::exception& failure) {
+    give_up_states(failure.what());
+    throw;
   }
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
     if (program_.state_is_updated[k]) program_.states[k]->on_device(device_).written_on_device();

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "compiler/codegen/cuda/emit_cuda.h"
+#include "compiler/codegen/cuda/graph_cache.h"
 #include "runtime/abi.h"
 #include "runtime/device.h"
 
@@ -21,8 +22,8 @@ struct HostMemory {
 class DeviceProgram {
  public:
   struct How {
-    // A program whose launches depend on the sizes only is captured as a graph when sizes and
-    // addresses are those of an earlier call, and replayed from then on.
+    // A program whose launches depend on the sizes only is captured as a graph when the sizes are
+    // those of an earlier call, and replayed from then on.
     bool graphs = true;
     // Kernels that are a product are left to the device's library if it has one.
     bool products = true;
@@ -36,7 +37,9 @@ class DeviceProgram {
   // One call: `sizes` are the values of Program::sizes (one worker), the sizes of the host memory
   // those that follow from them. Shared variables are used where they are newest and stay on the
   // device; their locks must be held exclusively. Returns the first failed check, code KROTON_OK if
-  // none failed; outputs and shared variables are then as before.
+  // none failed; outputs and shared variables are then as before. A DeviceError leaves a variable
+  // that was to be updated as it was if its newest value was the host's; if that was the device's,
+  // it is lost, and the variable says so.
   kroton_error run(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
                    std::span<const std::int64_t> sizes);
 
@@ -61,10 +64,7 @@ class DeviceProgram {
     std::vector<int> buffers;  // positions in buffers_
     std::int64_t blocks = 0;   // for the sizes of this call
     PlacedProduct product;     // if the device's library computes it
-  };
-  struct Captured {
-    std::vector<std::int64_t> key;  // sizes and addresses
-    std::unique_ptr<DeviceGraph> graph;
+    bool updates = false;      // writes to a shared variable
   };
 
   int position_of(const loop::BufferRef& buffer);
@@ -73,6 +73,7 @@ class DeviceProgram {
   std::int64_t evaluate(const loop::Expr& e) const;
   void bind(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
             std::span<const std::int64_t> sizes);
+  void grow(DeviceMemory& memory, std::int64_t bytes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
   void show(const Print& print);
   void run_all();
@@ -81,6 +82,9 @@ class DeviceProgram {
   bool run_product(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;
   void run_replayed();
+  std::unique_ptr<DeviceGraph> captured();
+  void launch_all();
+  void give_up_states(const std::string& reason);
 
   const Program& program_;
   CudaProgram emitted_;
@@ -102,8 +106,9 @@ class DeviceProgram {
   std::map<int, std::int64_t> variables_;              // of the loops around, by id
   std::vector<KernelArgument> launch_arguments_;
 
-  std::vector<std::int64_t> last_key_;
-  std::vector<Captured> captured_;
+  bool updating_ = false;  // something that writes to a shared variable has been started
+
+  GraphCache graphs_;
 };
 
 }  // namespace kroton::codegen

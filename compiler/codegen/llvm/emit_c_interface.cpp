@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "compiler/codegen/llvm/emit_kernel.h"
+#include "compiler/codegen/llvm/emit_program.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {
@@ -51,7 +52,7 @@ class CheckedDims {
 
  private:
   llvm::Value* value_of(const DimAtom& atom) {
-    if (atom.kind == DimAtom::Kind::variable) {
+    if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) return values_[k];
       }
@@ -96,7 +97,7 @@ class InterfaceEmitter {
       : module_(module), program_(program), c_(interface), b_(module.getContext()) {}
 
   void run() {
-    entry_ = module_.getFunction(program_.name);
+    entry_ = module_.getFunction(entry_symbol);
     entry_->setName("entry");
     entry_->setLinkage(llvm::GlobalValue::InternalLinkage);
     for (const CInterface::Size& size : c_.sizes) variables_.push_back(size.variable);

@@ -70,7 +70,7 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
   llvm::Type* i64 = builder.getInt64Ty();
   if (dim.is_constant()) return builder.getInt64(static_cast<std::uint64_t>(dim.constant()));
   const auto atom_value = [&](const DimAtom& atom) -> llvm::Value* {
-    if (atom.kind == DimAtom::Kind::variable) {
+    if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) {
           llvm::LoadInst* load =

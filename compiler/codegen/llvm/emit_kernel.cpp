@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
@@ -332,6 +333,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     const loop::Accumulate* plain = nullptr;
     const loop::AccumulateArg* arg = nullptr;
     std::vector<Scalar> copies, positions;
+    // Of floating sums: what they add up in one block, and in the blocks of a group.
+    std::vector<Scalar> parts, groups;
     Scalar outside, outside_position;
   };
   std::vector<const loop::Stmt*> statements;
@@ -339,6 +342,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   collect_accumulated(loop.body, statements, declared);
   std::vector<Accumulator> accumulators;
   const int depth = static_cast<int>(scopes_.size()) - 1;
+  bool in_parts = false;  // whether the body adds to the parts
   const auto lane_slot = [&](llvm::Constant* init, const std::string& name) {
     auto* value = llvm::ConstantVector::getSplat(
         llvm::ElementCount::getFixed(static_cast<unsigned>(width)), init);
@@ -371,7 +375,8 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   const auto body = [&](llvm::Value* base, std::int64_t copy, llvm::Value* mask) {
     for (const Accumulator& a : accumulators) {
       const auto k = static_cast<std::size_t>(copy);
-      scalars_[a.plain ? a.plain->variable.id : a.arg->best.id] = a.copies[k];
+      scalars_[a.plain ? a.plain->variable.id : a.arg->best.id] =
+          in_parts && !a.parts.empty() ? a.parts[k] : a.copies[k];
       if (a.arg) scalars_[a.arg->position.id] = a.positions[k];
     }
     print_lanes(loop, base, mask);
@@ -414,17 +419,65 @@ void KernelEmitter::print_vector(const loop::For& loop) {
                         !(constant_extent && constant_extent->getSExtValue() % width == 0);
     const bool once = masked && copies == 1 && operation_count(loop.body) >= large_body;
     llvm::Value* done = builder_.getInt64(0);
-    if (!once) {
+    // Long loops add to parts, see sum_blocks.h; what is left over is short.
+    const auto in_blocks = [&](llvm::Value* end, std::int64_t step,
+                               const std::function<void(llvm::Value*)>& steps) {
+      std::vector<std::pair<Scalar, Scalar>> to_groups, to_copies;
+      const bool is_short =
+          constant_extent && constant_extent->getSExtValue() <= step * loop::sum_block;
+      for (Accumulator& a : accumulators) {
+        if (is_short || !a.plain || !loop::is_float_sum(*a.plain)) continue;
+        for (const Scalar& copy : a.copies) {
+          llvm::Constant* zero = identity(Op::add, a.plain->variable.dtype);
+          a.parts.push_back(lane_slot(zero, a.plain->variable.name));
+          a.groups.push_back(lane_slot(zero, a.plain->variable.name));
+          to_groups.emplace_back(a.parts.back(), a.groups.back());
+          to_copies.emplace_back(a.groups.back(), copy);
+        }
+      }
+      if (to_copies.empty()) return print_counted(loop, builder_.getInt64(0), end, step, steps);
+      const auto level = [&](llvm::Value* begin, llvm::Value* all, std::int64_t block,
+                             const std::vector<std::pair<Scalar, Scalar>>& sums,
+                             const std::function<void(llvm::Value*, llvm::Value*)>& inner) {
+        print_counted(loop, begin, all, block, [&](llvm::Value* i) {
+          for (const auto& [from, to] : sums) {
+            llvm::Type* type = from.slot->getAllocatedType();
+            builder_.CreateStore(llvm::ConstantFP::getNegativeZero(type), from.slot);
+          }
+          inner(i, builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, all, offset(i, block)));
+          for (const auto& [from, to] : sums) {
+            llvm::Type* type = from.slot->getAllocatedType();
+            llvm::Value* sum = builder_.CreateFAdd(builder_.CreateLoad(type, to.slot),
+                                                   builder_.CreateLoad(type, from.slot));
+            builder_.CreateStore(sum, to.slot);
+          }
+        });
+      };
+      in_parts = true;
+      level(builder_.getInt64(0), end, step * loop::sum_block * loop::sum_block, to_copies,
+            [&](llvm::Value* first, llvm::Value* of_group) {
+              level(first, of_group, step * loop::sum_block, to_groups,
+                    [&](llvm::Value* i, llvm::Value* of_block) {
+                      print_counted(loop, i, of_block, step, steps);
+                    });
+            });
+      in_parts = false;
+    };
+    const auto masked_step = [&](llvm::Value* i) {
+      body(i, 0, tail_mask(builder_.CreateSub(extent, i)));
+    };
+    if (once) {
+      in_blocks(extent, width, masked_step);
+    } else {
       llvm::Value* end = whole(width * copies);
-      print_counted(loop, done, end, width * copies, [&](llvm::Value* i) {
+      in_blocks(end, width * copies, [&](llvm::Value* i) {
         for (std::int64_t k = 0; k < copies; ++k) body(offset(i, k * width), k, nullptr);
       });
       done = end;
     }
-    if (once || (masked && copies > 1)) {
-      print_counted(loop, done, extent, width,
-                    [&](llvm::Value* i) { body(i, 0, tail_mask(builder_.CreateSub(extent, i))); });
-    } else {
+    if (masked && copies > 1) {
+      print_counted(loop, done, extent, width, masked_step);
+    } else if (!once) {
       if (copies > 1) {
         llvm::Value* end = whole(width);
         print_counted(loop, done, end, width, [&](llvm::Value* i) { body(i, 0, nullptr); });

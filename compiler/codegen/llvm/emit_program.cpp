@@ -34,7 +34,7 @@ class ProgramEmitter {
   }
 
   std::unique_ptr<llvm::Module> run() {
-    emit_function(program_.name, llvm::Function::ExternalLinkage, program_.steps);
+    emit_function(entry_symbol, llvm::Function::ExternalLinkage, program_.steps);
     return std::move(module_);
   }
 

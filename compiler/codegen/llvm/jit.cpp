@@ -210,14 +210,13 @@ std::string generate_c_object(const Program& program, const aot::CInterface& int
   return generate(*module, target, *machine, times, nullptr);
 }
 
-std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
-                                             CompileTimes* times) {
+std::shared_ptr<CompiledProgram> link_object(const std::string& object, CompileTimes* times) {
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
   auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
-  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, entry)),
+  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "kroton")),
           "linking the compiled program");
-  const auto symbol = checked(jit->lookup(entry), "looking up the compiled program");
+  const auto symbol = checked(jit->lookup(entry_symbol), "looking up the compiled program");
   if (times) times->link = seconds_since(start);
   return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
 }

@@ -44,8 +44,8 @@ std::string generate_object(const Program& program, const CpuTarget& target,
 // which check their arguments and then run the Program.
 std::string generate_c_object(const Program& program, const aot::CInterface& interface,
                               const CpuTarget& target);
-// That object in this process; `entry` is the name of the Program it was made from.
-std::shared_ptr<CompiledProgram> link_object(const std::string& object, const std::string& entry,
+// That object in this process.
+std::shared_ptr<CompiledProgram> link_object(const std::string& object,
                                              CompileTimes* times = nullptr);
 
 // For how many programs this process has generated code so far.

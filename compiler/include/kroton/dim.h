@@ -16,12 +16,21 @@ namespace kroton {
 class Dim;
 
 // A variable or an opaque operation inside a Dim. Interned: equal atoms share one address as long
-// as one of them lives. Every size variable is non-negative.
+// as one of them lives. Every variable is non-negative.
 struct DimAtom {
-  enum class Kind : std::uint8_t { variable, floor_div, minimum, maximum };
+  enum class Kind : std::uint8_t {
+    variable,  // a free size
+    value,     // the value of an integer input that sets a number of steps; operands: its identity
+    count,     // a number of steps; operands: the form that gives it, which a call refuses below 0
+    floor_div,
+    minimum,
+    maximum
+  };
+  bool is_variable() const { return kind <= Kind::count; }
+
   Kind kind = Kind::variable;
   std::uint64_t identity = 0;  // orders atoms deterministically: the order of creation
-  std::string name;            // variable only: "batch" or "x.shape[0]"
+  std::string name;            // of variables only: "batch" or "x.shape[0]"
   std::vector<Dim> operands;   // two, for the operations
 };
 using DimAtomRef = std::shared_ptr<const DimAtom>;
@@ -42,6 +51,8 @@ class Dim {
   bool is_constant(std::int64_t value) const { return is_constant() && constant_ == value; }
   // The atom, when the Dim is one bare variable (coefficient 1, nothing added); else null.
   DimAtomRef as_variable() const;
+  // The atom, when the Dim is one bare atom of any kind; else null.
+  DimAtomRef as_atom() const;
 
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b);
@@ -49,13 +60,16 @@ class Dim {
   friend bool operator==(const Dim& a, const Dim& b);
 
   std::string to_string() const;
+  // The same with the variables called as `name_of` says.
+  std::string to_string(const std::function<std::string(const DimAtom&)>& name_of) const;
   std::size_t hash() const;
 
   // The value under an assignment of the variables. `value_of` is asked for each variable.
   std::int64_t evaluate(const std::function<std::int64_t(const DimAtom&)>& value_of) const;
-  // Every variable replaced by what `replace` returns (nullopt keeps it), inside atoms too.
+  // Every variable replaced by what `replace` returns (nullopt keeps it), inside atoms too: a count
+  // that is kept becomes the count of its form replaced.
   Dim substitute(const std::function<std::optional<Dim>(const DimAtomRef&)>& replace) const;
-  // Calls `visit` for every variable, those inside atoms included, each possibly more than once.
+  // Calls `visit` for every variable, those inside atoms and inside counts included, each once.
   void visit_variables(const std::function<void(const DimAtomRef&)>& visit) const;
 
   struct Term {
@@ -70,6 +84,8 @@ class Dim {
 
  private:
   struct Polynomial;
+  struct Evaluation;
+  struct Substitution;
   std::int64_t constant_ = 0;
   std::shared_ptr<const Polynomial> polynomial_;  // null for constants
 };

@@ -9,7 +9,9 @@ namespace kroton {
 
 // The size variable of that name. Equal names denote the same size everywhere: two inputs with the
 // size kt::dim("batch") must have equal sizes at a call.
-Dim dim(const std::string& name);
+// ValueError for an empty name.
+Dim dim(const std::string& name,
+        const std::source_location& location = std::source_location::current());
 
 // An input of that shape, of fixed, named or otherwise symbolic sizes:
 // kt::tensor("x", {kt::dim("batch"), 784}). ShapeError for a negative size and above 8 axes. An

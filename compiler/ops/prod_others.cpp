@@ -1,0 +1,159 @@
+// The product of the other elements: what the derivative of a product multiplies with.
+#include <algorithm>
+
+#include "compiler/autodiff/sweep.h"
+#include "compiler/ops/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+#include "compiler/scan/scan.h"
+
+namespace kroton {
+
+using ops::Accepts;
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+// With one zero among the factors it is 0 for all but that one, with two it is 0 everywhere.
+// Nothing is divided by zero. The value only: as an expression of x it has other derivatives.
+Tensor expand(std::span<const Tensor> inputs, const Attributes& attributes) {
+  const Tensor& x = inputs[0];
+  const Axes axes(attributes.axes);
+  const auto repeated = [&](const Tensor& t) {
+    return ops::unreduce(t, x.shape(), attributes.axes);
+  };
+  const Tensor is_zero = eq(x, 0);
+  const Tensor safe = where(is_zero, 1, x);
+  const Tensor zeros = repeated(sum(cast(is_zero, x.dtype()), axes));
+  const Tensor rest = repeated(prod(safe, axes));
+  return where(is_zero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), rest / safe, 0));
+}
+
+// x with the axes merged into the first, (product of their sizes, the others...).
+Tensor axes_first(const Tensor& x, const std::vector<int>& axes) {
+  const std::vector<int> others = ops::other_axes(x.rank(), axes);
+  std::vector<int> order = axes;
+  order.insert(order.end(), others.begin(), others.end());
+  Dims shape = {1};
+  for (int axis : axes) shape[0] = shape[0] * x.shape(axis);
+  for (int axis : others) shape.push_back(x.shape(axis));
+  return reshape(transpose(x, order), shape);
+}
+
+// The inverse, for a tensor of that shape.
+Tensor axes_back(const Tensor& merged, const Dims& shape, const std::vector<int>& axes) {
+  const std::vector<int> others = ops::other_axes(static_cast<int>(shape.size()), axes);
+  std::vector<int> order = axes;
+  order.insert(order.end(), others.begin(), others.end());
+  Dims moved;
+  std::vector<int> inverse(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    moved.push_back(shape[at(order[i])]);
+    inverse[at(order[i])] = static_cast<int>(i);
+  }
+  return transpose(reshape(merged, moved), inverse);
+}
+
+// The sum over i of g_i times the product of the other x_k, along the first axis: what the product
+// of x + e g changes by with e. A loop that multiplies and adds, so that its derivatives of any
+// order are those of the polynomial, zeros among the factors or not.
+Tensor weighted_sum(const Tensor& x, const Tensor& g) {
+  const TensorType row{x.dtype(), Dims(x.shape().begin() + 1, x.shape().end())};
+  const SourceLine line = LineScope::current().value_or(SourceLine{});
+  const auto parameter = [&](const char* name) { return make_input(name, row, line); };
+  const Tensor product = parameter("product"), change = parameter("change");
+  const Tensor x_row = parameter("x"), g_row = parameter("g");
+  LoopDefinition loop;
+  loop.count = x.shape(0);
+  loop.states = {{product, ones(row.shape, row.dtype), product * x_row},
+                 {change, zeros(row.shape, row.dtype), change * x_row + product * g_row}};
+  loop.rows = {{x_row, x, 0, 1}, {g_row, g, 0, 1}};
+  const LoopResult wanted{change, Collect::last};
+  return make_loop(loop, {&wanted, 1}).front();
+}
+
+Tensors vjp(const Tensor& y, const Tensor& g) {
+  const std::vector<int>& axes = y.node().attributes.axes;
+  if (axes.empty()) return {Tensor()};  // always 1
+  Cut cut;
+  const Tensor x = cut.add(axes_first(y.node().inputs[0], axes));
+  const Tensor weights = cut.add(axes_first(g, axes));
+  const Tensor change = weighted_sum(x, weights);
+  const std::vector<Tensor> gradient =
+      cut.undo(sweep({{change, ones_like(change)}}, std::span(&x, 1)));
+  return {axes_back(gradient.front(), y.shape(), axes)};
+}
+
+// Whether two positions have the same reduction.
+bool same_line(const ops::Position& a, const ops::Position& b, const std::vector<int>& axes) {
+  for (int axis : ops::other_axes(static_cast<int>(a.size()), axes)) {
+    if (a[at(axis)] != b[at(axis)]) return false;
+  }
+  return true;
+}
+
+void reference(ReferenceContext& c) {
+  const ReferenceValue& x = *c.inputs[0];
+  std::size_t next = 0;
+  ops::for_each_position(x.shape, [&](const ops::Position& position) {
+    double product = 1;
+    ops::for_each_position(x.shape, [&](const ops::Position& other) {
+      if (other == position || !same_line(position, other, c.attributes.axes)) return;
+      product *= x.data[static_cast<std::size_t>(ops::offset_of(x.shape, other))];
+    });
+    c.output.data[next++] = product;
+  });
+}
+
+std::vector<Sample> samples() {
+  std::vector<Sample> samples;
+  const auto along = [&](ReferenceValue x, const std::vector<int>& axes) {
+    samples.push_back({{std::move(x)},
+                       [=](std::span<const Tensor> in) { return ops::prod_others(in[0], axes); }});
+  };
+  for (DType dtype : {DType::f32, DType::f64}) {
+    along(ops::spread(dtype, {1}, 0.5, 2), {0});
+    along(ops::spread(dtype, {17}, 0.5, 2), {0});
+    along(ops::spread(dtype, {3, 4}, 0.5, 2), {1});
+    along(ops::spread(dtype, {2, 3, 2}, 0.5, 2), {0, 2});
+    along(ops::spread(dtype, {0, 3}, 0.5, 2), {0});
+    along(ops::values(dtype, {3, 3}, {2, 0, 3, 0, 0, 5, 0, 0, 0}), {1});
+    along(ops::values(dtype, {2, 2}, {0, -3, 0, 0}), {0});
+  }
+  return samples;
+}
+
+}  // namespace
+
+// y = the product of the other elements along attributes.axes, floating point only; 1 where there
+// are none.   vjp: dx_j = the sum over i of dy_i times the product of all but x_i and x_j
+constinit const OpRecord prod_others_op = {.name = "prod_others",
+                                           .kind = OpKind::composite,
+                                           .cost = 8,
+                                           .infer = ops::elementwise<Accepts::floating>,
+                                           .vjp = vjp,
+                                           .expand = expand,
+                                           .reference = reference,
+                                           .batch = ops::batch_along_axes<prod_others_op>,
+                                           .samples = samples};
+
+Family prod_others_family() {
+  static constexpr const OpRecord* family[] = {&prod_others_op};
+  return family;
+}
+
+namespace ops {
+
+Tensor prod_others(const Tensor& x, const std::vector<int>& axes) {
+  Attributes attributes;
+  attributes.axes = axes;
+  return apply(prod_others_op, {x}, std::move(attributes));
+}
+
+}  // namespace ops
+
+}  // namespace kroton

@@ -1,0 +1,33 @@
+// What a test may ask of the driver that it runs on. The driver is a libcuda.so.1 of our own that
+// needs no device: it keeps a driver's contract and holds its caller to it, delays all work to the
+// moment when somebody waits for it, and runs kernels in the emulator.
+//
+// KROTON_FAKE_DRIVER in the environment describes the machine, as "key=value key=value":
+//   devices=1        how many
+//   version=13000    of the driver: 1000 times the major version and 10 times the minor
+//   capability=90    of the devices
+//   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
+//   product
+#pragma once
+#include <string>
+
+namespace fake_driver {
+
+struct Control {
+  // What the caller has done against the contract so far, one a line; forgotten afterwards.
+  std::string (*violations)();
+  // The n-th call of that function from now on returns `code` and does nothing. 1: the next.
+  void (*fail_call)(const std::string& function, int n, int code);
+  // The n-th kernel that runs from now on fails, and with it its context for good.
+  void (*fail_kernel)(int n, int code);
+  // Calls of a function so far, those that failed included.
+  int (*calls)(const std::string& function);
+  int (*kernels)();      // run so far, those of graphs included
+  int (*products)();     // run so far by cuBLASLt
+  int (*allocations)();  // alive on all devices
+};
+
+}  // namespace fake_driver
+
+// Found in the library by this name.
+extern "C" const fake_driver::Control* fake_driver_control();

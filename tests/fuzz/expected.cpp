@@ -1,0 +1,211 @@
+#include "tests/fuzz/expected.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <random>
+
+#include "compiler/ops/leaf.h"
+
+namespace fuzz {
+namespace {
+
+using kt::DType;
+using kt::OpKind;
+using kt::ReferenceValue;
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double smallest_normal_f32 = std::numeric_limits<float>::min();
+
+double largest(const ReferenceValue& value) {
+  double result = 0;
+  for (const double x : value.data) {
+    if (std::isfinite(x)) result = std::max(result, std::abs(x));
+  }
+  return result;
+}
+
+bool is_whole(const ReferenceValue& value) {
+  return std::all_of(value.data.begin(), value.data.end(),
+                     [](double x) { return x == std::trunc(x); });
+}
+
+// Moves values as rounding may.
+class Rounding {
+ public:
+  Rounding(std::uint64_t seed, double scale) : random_(seed), scale_(scale) {}
+
+  void operator()(const kt::Node& node, std::span<const ReferenceValue* const> inputs,
+                  ReferenceValue& value) {
+    if (!kt::is_float(value.dtype) || value.data.empty()) return;
+    if (node.op.kind == OpKind::composite) value = expanded(node, inputs, value);
+    const bool f32 = value.dtype == DType::f32;
+    const double unit = scale_ * (f32 ? 0x1p-24 : 0x1p-53);
+    const double of_terms = unit * terms_magnitude(node, inputs, value);
+    const bool basic = node.op.cost <= 4;
+    for (double& x : value.data) {
+      if (!std::isfinite(x)) continue;
+      // What basic operations give exactly is exact.
+      const bool exact = basic && of_terms == 0 &&
+                         (node.op.is_view || static_cast<double>(static_cast<float>(x)) == x);
+      if (!exact) x += of_terms * noise() + x * unit * (basic ? 1 : 4) * noise();
+      if (f32) x = stored(x);
+    }
+  }
+
+ private:
+  double noise() { return std::uniform_real_distribution<double>(-1, 1)(random_); }
+
+  // In f32, where what is below the normal numbers may be lost.
+  double stored(double x) {
+    if (x != 0 && std::abs(x) < smallest_normal_f32 && random_() % 2 == 0) return 0;
+    return static_cast<double>(static_cast<float>(x));
+  }
+
+  // Of the terms that a sum adds up, which may be much larger than the sum; 0 for other operations,
+  // and for whole numbers that are added without rounding.
+  static double terms_magnitude(const kt::Node& node, std::span<const ReferenceValue* const> inputs,
+                                const ReferenceValue& value) {
+    const bool adds = (node.op.kind == OpKind::reduce && node.op.reduction == kt::Reduction::sum) ||
+                      node.op.kind == OpKind::dot || node.op.kind == OpKind::write;
+    if (!adds || inputs.empty() || inputs[0] == nullptr) return 0;
+    double magnitude = largest(*inputs[0]);
+    auto terms = static_cast<double>(inputs[0]->data.size());
+    bool whole = is_whole(*inputs[0]);
+    if (node.op.kind == OpKind::write) {
+      if (node.op.name != "scatter_add") return 0;
+    } else if (node.op.kind == OpKind::dot) {
+      magnitude *= largest(*inputs[1]);
+      terms = static_cast<double>(inputs[0]->shape.back());
+      whole = whole && is_whole(*inputs[1]);
+    } else {
+      terms /= static_cast<double>(value.data.size());
+    }
+    const double total = magnitude * terms;
+    return whole && total < 0x1p24 ? 0 : total;
+  }
+
+  // The composition that stands for it, evaluated with the rounding of each of its operations.
+  static ReferenceValue expanded(const kt::Node& node,
+                                 std::span<const ReferenceValue* const> inputs,
+                                 const ReferenceValue& value) {
+    std::vector<kt::Tensor> stand_ins;
+    Bindings bindings;
+    for (const ReferenceValue* input : inputs) {
+      const kt::Dims shape(input->shape.begin(), input->shape.end());
+      stand_ins.push_back(kt::make_input("x", {input->dtype, shape}, node.line));
+      bindings[&stand_ins.back().node()] = *input;
+    }
+    const kt::Tensor composition = node.op.expand(stand_ins, node.attributes);
+    if (!composition) return value;
+    return kt::evaluate(std::span(&composition, 1), bindings).front();
+  }
+
+  std::mt19937_64 random_;
+  double scale_;
+};
+
+double rounded(double x, DType dtype) {
+  return dtype == DType::f32 ? static_cast<double>(static_cast<float>(x)) : x;
+}
+
+// Widens the bound of an element by what one run with rounding gave.
+void widen(double& bound, DType dtype, double exact, double moved) {
+  if (exact == moved || (std::isnan(exact) && std::isnan(moved))) return;
+  if (!kt::is_float(dtype) || !std::isfinite(exact) || !std::isfinite(moved)) {
+    bound = infinity;
+    return;
+  }
+  constexpr double margin = 8;
+  bound = std::max(bound, margin * std::abs(exact - moved));
+}
+
+}  // namespace
+
+Expected expect(const std::vector<kt::Tensor>& outputs, const Bindings& bindings, int runs,
+                double scale) {
+  Expected result;
+  try {
+    const kt::ReferenceObserver observer(
+        [&](const kt::Node&, std::span<const ReferenceValue* const>, const ReferenceValue& value) {
+          if (kt::is_integer(value.dtype)) {
+            result.overflows = result.overflows || largest(value) >= 0x1p53;
+          }
+        });
+    result.values = kt::evaluate(outputs, bindings);
+  } catch (const kt::InternalError&) {
+    throw;
+  } catch (const kt::Error& error) {
+    result.error = error.what();
+    return result;
+  }
+  for (const ReferenceValue& value : result.values) {
+    const double unit = value.dtype == DType::f32 ? 0x1p-22 : 0x1p-51;
+    std::vector<double>& bounds = result.bounds.emplace_back();
+    for (const double x : value.data) {
+      const bool real = kt::is_float(value.dtype) && std::isfinite(x);
+      bounds.push_back(real ? unit * std::abs(x) + (value.dtype == DType::f32 ? 1e-36 : 1e-300)
+                            : 0);
+    }
+  }
+  for (int run = 0; run < runs; ++run) {
+    std::vector<ReferenceValue> moved;
+    try {
+      const kt::ReferenceObserver observer(Rounding(static_cast<std::uint64_t>(run) + 1, scale));
+      moved = kt::evaluate(outputs, bindings);
+    } catch (const kt::Error&) {
+      // An index that hangs on rounding.
+      for (auto& bounds : result.bounds) std::fill(bounds.begin(), bounds.end(), infinity);
+      return result;
+    }
+    for (std::size_t k = 0; k < moved.size(); ++k) {
+      for (std::size_t i = 0; i < moved[k].data.size(); ++i) {
+        const DType dtype = moved[k].dtype;
+        widen(result.bounds[k][i], dtype, rounded(result.values[k].data[i], dtype),
+              rounded(moved[k].data[i], dtype));
+      }
+    }
+  }
+  return result;
+}
+
+std::string difference(const ReferenceValue& expected, const std::vector<double>& bounds,
+                       const kt::Array& actual, Tally& tally) {
+  const std::string type =
+      std::string(kt::name_of(actual.dtype())) + " " + kt::to_string(actual.shape());
+  if (actual.dtype() != expected.dtype ||
+      !(actual.shape() == kt::Shape(std::span(expected.shape)))) {
+    return "the result is " + type + ", expected " + std::string(kt::name_of(expected.dtype)) +
+           " " + kt::to_string(kt::Shape(std::span(expected.shape)));
+  }
+  const std::vector<double> values = kt::from_array(actual).data;
+  std::size_t wrong = 0, worst = 0;
+  double worst_excess = -1;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (bounds[i] == infinity) {
+      ++tally.left_out;
+      continue;
+    }
+    ++tally.compared;
+    const double want = rounded(expected.data[i], expected.dtype);
+    if (values[i] == want || (std::isnan(values[i]) && std::isnan(want))) continue;
+    double error = std::abs(values[i] - want);
+    if (error <= bounds[i]) continue;
+    if (!std::isfinite(error)) error = infinity;
+    ++wrong;
+    if (error > worst_excess) {
+      worst_excess = error;
+      worst = i;
+    }
+  }
+  if (wrong == 0) return "";
+  std::array<char, 200> numbers{};
+  std::snprintf(numbers.data(), numbers.size(), " is %.9g, expected %.9g within %.2g",
+                values[worst], rounded(expected.data[worst], expected.dtype), bounds[worst]);
+  return "element " + std::to_string(worst) + " of " + type + numbers.data() + " (" +
+         std::to_string(wrong) + " of " + std::to_string(values.size()) + " differ)";
+}
+
+}  // namespace fuzz

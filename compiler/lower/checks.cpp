@@ -342,11 +342,11 @@ void check_memory(Program& program, BufferTable& buffers, const Machine& machine
 
 void check_gaps(Program& program, BufferTable& buffers, const std::vector<ArenaGap>& gaps,
                 const Machine& machine) {
-  constexpr std::int64_t elements = ArenaGap::bytes / 8;
   const loop::Variable i = fresh_variable("i");
   const Expr at = loop::variable(i);
   std::vector<Step> before, after;
   for (const ArenaGap& gap : gaps) {
+    const std::int64_t elements = gap.bytes / 8;
     const loop::BufferRef buffer = buffers.create("gap", DType::i64, elements);
     Placement& place = program.placements[buffer->id];
     place.kind = Placement::Kind::arena;

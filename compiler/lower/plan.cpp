@@ -125,8 +125,8 @@ std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) 
   std::vector<ArenaGap> gaps;
   const auto leave_gap = [&](const std::string& where) {
     if (!with_gaps) return;
-    gaps.push_back({offset, where});
-    offset = offset + Dim(std::max(line, ArenaGap::bytes));  // what follows is aligned as before
+    gaps.push_back({offset, line, where});
+    offset = offset + Dim(line);
   };
   leave_gap("before the first buffer");
   for (const Slot& slot : slots) {

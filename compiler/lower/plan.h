@@ -15,12 +15,12 @@ void plan_memory(Program& program, std::int64_t line = host_line);
 
 // Memory that belongs to no buffer.
 struct ArenaGap {
-  static constexpr std::int64_t bytes = 64;
-  Dim offset;         // from the arena's start
+  Dim offset;  // from the arena's start
+  std::int64_t bytes = 0;
   std::string where;  // "behind row"
 };
 
-// The same with gaps before, between and behind the slots.
-std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line = host_line);
+// The same with gaps of one line before, between and behind the slots.
+std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line);
 
 }  // namespace kroton

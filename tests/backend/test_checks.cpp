@@ -64,7 +64,7 @@ class HandMade {
     return finished();
   }
   const Program& finished() {
-    check_gaps(program_, buffers_, plan_memory_with_gaps(program_), machine_);
+    check_gaps(program_, buffers_, plan_memory_with_gaps(program_, host_line), machine_);
     program_.sites = buffers_.sites();
     return program_;
   }

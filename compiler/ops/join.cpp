@@ -109,13 +109,37 @@ std::vector<Sample> concatenate_samples() {
 
 // ---- unslice
 
+// Every position written to lies in [0, size). The slice that this is the gradient of requires the
+// same, but need not be part of the function: the gradient of x[6] does not read x[6].
+void require_inside(TypeContext& context, int axis, const Dim& size) {
+  const Dim& count = context.input(0).shape[at(axis)];
+  if (count.is_constant(0)) return;
+  const Dim& start = context.attributes().dims[at(axis)];
+  const std::int64_t step = context.attributes().integers[at(axis)];
+  const Dim end = start + Dim(step) * (count - Dim(1));
+  const Dim any = minimum(count, 1);
+  const auto require = [&](const Dim& larger, const Dim& smaller, const Dim& position) {
+    if (provably_at_least(larger, smaller)) return;
+    context.require_equal(any * maximum(smaller - larger, 0), 0,
+                          "index: position %0 is out of range on axis " + std::to_string(axis) +
+                              " of a gradient, whose size is %1",
+                          {position, size});
+  };
+  require(step > 0 ? start : end, 0, step > 0 ? start : end);
+  require(size - Dim(1), step > 0 ? end : start, step > 0 ? end : start);
+}
+
 TensorType unslice_type(TypeContext& context) {
   const TensorType& g = context.input(0);
   const Attributes& attributes = context.attributes();
   if (attributes.dims.size() != 2 * at(g.rank()) || attributes.integers.size() != at(g.rank())) {
     context.fail_shape("the number of bounds is not the rank of x");
   }
-  return {g.dtype, Dims(attributes.dims.begin() + g.rank(), attributes.dims.end())};
+  TensorType type{g.dtype, Dims(attributes.dims.begin() + g.rank(), attributes.dims.end())};
+  for (int axis = 0; axis < g.rank(); ++axis) {
+    require_inside(context, axis, type.shape[at(axis)]);
+  }
+  return type;
 }
 
 loop::Expr zero_of(DType dtype) {

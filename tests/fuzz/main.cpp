@@ -20,7 +20,7 @@ struct Options {
   std::uint64_t graphs = 1000;
   std::uint64_t seed = 1;
   double seconds = 0;     // 0: as long as it takes
-  double limit = 20;      // for one program
+  double limit = 60;      // for one program
   double shrinking = 60;  // for one finding
   bool shrink = true;
   std::string out;     // where findings are written
@@ -33,7 +33,7 @@ constexpr const char* usage =
     "  --graphs N    programs, 1000 if not given\n"
     "  --seed S      the seed of the first one, 1 if not given\n"
     "  --seconds T   ends after that time, whatever is left\n"
-    "  --limit T     seconds that one program may take, 20 if not given\n"
+    "  --limit T     seconds that one program may take, 60 if not given\n"
     "  --out DIR     writes every finding there, shrunk, as a C++ program\n"
     "  --no-shrink   prints findings as they are\n"
     "  --print       prints the program of the seed and checks nothing\n";
@@ -93,7 +93,10 @@ void report(const Finding& finding, const Options& options) {
     Program program = generate(finding.seed);
     if (options.shrink) {
       program = shrunk(program, finding.kind, ways, options.limit, options.shrinking);
-      failure = check_apart(program, ways, options.limit).failure;
+      const Verdict again = check_apart(program, ways, options.limit);
+      failure = again.kind == finding.kind
+                    ? again.failure
+                    : finding.failure + "\nnot by itself: after the programs before it only";
     }
     for (std::string& line : lines_of(failure)) comment.push_back(std::move(line));
     text = cpp_text(program, comment);

@@ -19,7 +19,8 @@ std::vector<Trial> of_size(std::vector<Trial> trials, std::int64_t size) {
   std::erase_if(trials, [](const Trial& trial) {
     const auto& bound = trial.sample.bindings;
     const Dims& shape = trial.sample.output.shape();
-    if (!shape.empty() && shape != trial.sample.inputs.at(0).shape()) return true;
+    const std::vector<Tensor>& inputs = trial.sample.inputs;
+    if (inputs.empty() || (!shape.empty() && shape != inputs[0].shape())) return true;
     return bound.empty() || !std::all_of(bound.begin(), bound.end(), [](const auto& entry) {
              return entry.second.shape == ops::HostShape{17} && is_float(entry.second.dtype);
            });

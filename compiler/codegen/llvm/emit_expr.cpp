@@ -43,6 +43,12 @@ class HeldPlace {
   llvm::Instruction* before_ = nullptr;  // null: at the end of the block
 };
 
+// Whether some finite operands make it divide by zero or invalid.
+bool raises_flags(const ExprNode& e) {
+  return is_float(e.dtype) &&
+         (e.op == Op::div || e.op == Op::floor_div || e.op == Op::mod || e.op == Op::sqrt);
+}
+
 bool is_constant_number(const Expr& e) {
   return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
 }
@@ -160,8 +166,7 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
   nature.reads_memory = e.op == Op::load || loop::may_fail(e.op);
-  nature.may_raise = is_float(e.dtype) && (e.op == Op::div || e.op == Op::floor_div ||
-                                           e.op == Op::mod || e.op == Op::sqrt);
+  nature.may_raise = raises_flags(e);
   if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
     nature.mutable_buffers.push_back(e.buffer->id);
   }
@@ -584,6 +589,12 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   std::vector<llvm::Value*> args;
   for (const Printed& p : printed) args.push_back(lanes ? splat(p) : p.value);
   const DType from = e.args[0]->dtype;
+  // A divisor or radicand that a select makes harmless stays so: LLVM would drop that select where
+  // another one drops the quotient.
+  if (const Expr& last = e.args.back(); raises_flags(e) && last->op == Op::select) {
+    args.back() = builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence,
+                                           {args.back()->getType()}, {args.back()});
+  }
   const auto one = [&]() -> llvm::Value* {
     llvm::Value* a = args[0];
     switch (e.op) {

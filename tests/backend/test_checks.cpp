@@ -248,7 +248,7 @@ TEST_CASE("checks: values on a GPU") {
   const Tensor y = softmax(log(x), 1);
   const auto f = function({x}, {y, dot(x, transpose(x)), sum(x, 0)},
                           {.name = "f", .target = kroton::cuda(), .check = Check::all});
-  const auto plain = function({x}, {y, dot(x, transpose(x)), sum(x, 0)}, {.check = Check::none});
+  const auto plain = function({x}, {y, dot(x, transpose(x)), sum(x, 0)}, {.check = Check::off});
   Array value = Array::full({5, 40}, 2.0, f64);
   const auto have = f(value), want = plain(value);
   for (std::size_t k = 0; k < want.size(); ++k) {
@@ -357,7 +357,7 @@ TEST_CASE("checks: KROTON_CHECK") {
   const cache_test::Setting setting("KROTON_CHECK", "values");
   const Tensor x = vector("x", f64);
   const auto asked = function({x}, log(x));
-  const auto not_asked = function({x}, log(x), {.check = Check::none});
+  const auto not_asked = function({x}, log(x), {.check = Check::off});
   CHECK(not_finite([&] { asked(Array::from({0.0})); }) != "no error");
   CHECK(not_asked(Array::from({0.0})).item<double>() == -infinity);
 }
@@ -384,7 +384,7 @@ TEST_CASE("checks: programs that are right compute the same") {
                                     take(exp(x), ids),
                                     concatenate({x, a}, 0)};
   const std::vector<Tensor> inputs{x, a, v, ids};
-  const auto plain = function(inputs, outputs, {.check = Check::none});
+  const auto plain = function(inputs, outputs, {.check = Check::off});
   const auto memory = function(inputs, outputs, {.check = Check::memory});
   const auto all = function(inputs, outputs, {.check = Check::all});
   for (const std::int64_t rows : {1, 5, 40}) {

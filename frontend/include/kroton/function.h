@@ -45,7 +45,7 @@ enum class UnusedInput : std::uint8_t { error, ignore };
 // What a function checks about itself in every call: slower, for finding mistakes.
 enum class Check : std::uint8_t {
   environment,  // what KROTON_CHECK says: 0, memory, values, or 1 for both
-  none,
+  off,
   memory,  // compiled code reads and writes only what it may: else InternalError
   values,  // a result that is not finite though its operands are: NotFiniteError
   all

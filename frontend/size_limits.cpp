@@ -90,7 +90,9 @@ std::vector<CountedShape> shapes_to_count(const Graph& graph, const std::string&
   Collector collector(name);
   for (const Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
-    collector.add(data.type, data.attributes, data.op->name, data.line);
+    // What a loop gives is that of the user's scan.
+    const bool is_scan = data.op->kind == OpKind::result;
+    collector.add(data.type, data.attributes, is_scan ? "scan" : data.op->name, data.line);
   }
   return std::move(collector.result);
 }

@@ -13,26 +13,43 @@
 namespace kroton {
 namespace {
 
-// How often steps mention buffers, by Buffer::id.
-using Mentions = std::map<int, int>;
+// How often steps mention buffers, by Buffer::id. Who mentions a part mentions the whole.
+class Mentions {
+ public:
+  Mentions(const std::vector<Step>& steps, const Program& program) : program_(program) {
+    count(steps);
+  }
+  const std::map<int, int>& by_id() const { return by_id_; }
 
-void count_mentions(const std::vector<Step>& steps, Mentions& mentions) {
-  for (const Step& step : steps) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
-        for (const loop::BufferRef& buffer : *list) ++mentions[buffer->id];
+ private:
+  void count(const loop::BufferRef& buffer) {
+    ++by_id_[buffer->id];
+    const auto placed = program_.placements.find(buffer->id);
+    if (placed == program_.placements.end() || placed->second.kind != Placement::Kind::part) return;
+    count(placed->second.of);
+  }
+
+  void count(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+        for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
+          for (const loop::BufferRef& buffer : *list) count(buffer);
+        }
+      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+        count((*loop)->steps);
+      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+        count((*branch)->condition);
+        count((*branch)->then_steps);
+        count((*branch)->else_steps);
+      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
+        count((*shown)->value);
       }
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      count_mentions((*loop)->steps, mentions);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      ++mentions[(*branch)->condition->id];
-      count_mentions((*branch)->then_steps, mentions);
-      count_mentions((*branch)->else_steps, mentions);
-    } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-      ++mentions[(*shown)->value->id];
     }
   }
-}
+
+  const Program& program_;
+  std::map<int, int> by_id_;
+};
 
 bool is_parallel(const loop::Kernel& kernel) {
   return std::any_of(kernel.body.begin(), kernel.body.end(), [](const loop::Stmt& s) {
@@ -456,9 +473,7 @@ class Merger {
 class LoopMerger {
  public:
   LoopMerger(const std::vector<Step>& steps, Program& program, BufferTable& buffers)
-      : program_(program), buffers_(buffers) {
-    count_mentions(steps, all_);
-  }
+      : program_(program), buffers_(buffers), all_(steps, program) {}
 
   std::vector<Step> run(const std::vector<Step>& steps) {
     std::vector<Step> result;
@@ -479,14 +494,13 @@ class LoopMerger {
 
  private:
   Step merged(const Loop& loop) {
-    Mentions inside;
-    count_mentions(loop.steps, inside);
+    const Mentions inside(loop.steps, program_);
     auto copy = std::make_shared<Loop>(loop);
     copy->steps = run(loop.steps);
     if (!copy->steps.empty() && may_merge(copy->steps)) {
       std::set<int> own;
-      for (const auto& [id, count] : inside) {
-        if (all_.at(id) == count) own.insert(id);
+      for (const auto& [id, count] : inside.by_id()) {
+        if (all_.by_id().at(id) == count) own.insert(id);
       }
       if (auto kernel = Merger(*copy, program_, buffers_).run(own)) return {std::move(*kernel)};
     }

@@ -22,7 +22,7 @@ Problem layers_of(std::int64_t width, int layers, DType dtype, bool threads) {
     const Tensor w = shared(Array::normal({width, width}, static_cast<std::uint64_t>(k), 0,
                                           1.0 / static_cast<double>(width), dtype),
                             "w");
-    y = tanh(dot(y, w) * (0.5 + 0.25 * k) + (k - 1));
+    y = tanh(dot(y, w) * (0.3 + 0.25 * k) + (k + 1.5));  // no factor is 1
     problem.outputs.push_back(y);
   }
   return problem;

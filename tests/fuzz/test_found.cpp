@@ -41,3 +41,20 @@ TEST_CASE("found: the gradient of a scan over too short a sequence is an error")
   CHECK(is_shape_error([&] { f(kt::Array::ones({2}), kt::Array::ones({17})); }));
   CHECK(f(kt::Array::ones({3}), kt::Array::ones({2})).data<float>()[0] == 2);
 }
+
+TEST_CASE("found: what an inner loop stacks is read by another one") {
+  // The gradient of a gradient of a scan in a scan, each of one step.
+  const auto outer = kt::shared(kt::Array::ones({1}), "outer");
+  const auto factors = kt::shared(kt::Array::from({0.5F}), "factors");
+  const auto weights = kt::tensor("weights", {1, 1});
+  const auto slopes = kt::scan(
+      [&](kt::Tensor x) {
+        const auto quotients = kt::scan([](kt::Tensor factor, kt::Tensor y) { return y / factor; },
+                                        {.sequences = {factors}, .outputs_info = {x}});
+        return kt::grad(kt::mean(quotients), factors);
+      },
+      {.sequences = {outer}});
+  // d(x / a) / da = -x / a^2, whose derivative by x is -1 / a^2.
+  const auto f = kt::function({weights}, kt::vjp({slopes}, {outer}, {weights})[0]);
+  CHECK(f(kt::Array::ones({1, 1})).data<float>()[0] == -4);
+}

@@ -10,13 +10,15 @@
 #include <new>
 #include <system_error>
 
+#include "compiler/ir/op.h"
+
 namespace kroton {
 namespace {
 
 constexpr std::size_t stack_bytes = std::size_t{64} << 20;
 constexpr std::size_t guard_bytes = std::size_t{64} << 10;  // below it: no frame reaches further
 
-thread_local bool is_deep = false;
+thread_local std::optional<std::thread::id> waiting;  // for what this thread does
 
 // Memory for the stack, given back at the end.
 class Stack {
@@ -41,16 +43,20 @@ class Stack {
 struct Job {
   const std::function<void()>& work;
   std::optional<SourceLine> line;
+  std::string_view function;
+  const StepScope* step = nullptr;
+  std::thread::id caller;
   std::exception_ptr error;
 };
 
 void* run(void* argument) {
   Job& job = *static_cast<Job*>(argument);
-  is_deep = true;
+  waiting = job.caller;
+  StepScope::current() = job.step;
   std::fesetenv(FE_DFL_ENV);
   try {
     std::optional<LineScope> scope;
-    if (job.line) scope.emplace(*job.line);
+    if (job.line) scope.emplace(*job.line, job.function);
     job.work();
   } catch (...) {
     job.error = std::current_exception();
@@ -88,9 +94,14 @@ pthread_t start(const Stack& stack, Job& job) {
 }  // namespace
 
 void run_on_deep_stack(const std::function<void()>& work) {
-  if (is_deep) return work();
+  if (waiting) return work();
   const Stack stack;
-  Job job{work, LineScope::current(), nullptr};
+  Job job{work,
+          LineScope::current(),
+          LineScope::function(),
+          StepScope::current(),
+          std::this_thread::get_id(),
+          nullptr};
   // The thread uses this frame: a caller that is cancelled goes when the thread has ended.
   int cancel_state = 0;
   const pthread_t thread = start(stack, job);
@@ -99,5 +110,7 @@ void run_on_deep_stack(const std::function<void()>& work) {
   ::pthread_setcancelstate(cancel_state, nullptr);
   if (job.error) std::rethrow_exception(job.error);
 }
+
+std::thread::id thread_served() { return waiting.value_or(std::this_thread::get_id()); }
 
 }  // namespace kroton

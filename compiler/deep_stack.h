@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <optional>
+#include <thread>
 #include <type_traits>
 
 namespace kroton {
@@ -13,6 +14,9 @@ namespace kroton {
 // so that what the compiler computes does not depend on the caller's. Inside such work it is a
 // plain call. bad_alloc if there is no address space, system_error if there is no thread left.
 void run_on_deep_stack(const std::function<void()>& work);
+
+// The thread that waits for the work in progress on such a stack; elsewhere this one.
+std::thread::id thread_served();
 
 // The same for work with a result.
 template <class F>

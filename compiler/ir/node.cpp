@@ -151,6 +151,15 @@ class Recent {
   std::array<std::weak_ptr<const T>, 16> slots_;
 };
 
+// Static destructors build expressions too, after those of the main thread's variables have run.
+thread_local bool thread_ends = false;
+struct RecentValues {
+  Recent<TensorType> types;
+  Recent<Attributes> attributes;
+  ~RecentValues() { thread_ends = true; }
+};
+thread_local RecentValues recent;
+
 std::size_t hash_of(const TensorType& type) {
   auto hash = static_cast<std::size_t>(type.dtype);
   for (const Dim& dim : type.shape) hash = hash_combine(hash, dim.hash());
@@ -277,14 +286,15 @@ Tensor make_node(const OpRecord& op, std::vector<Tensor> inputs, Attributes attr
     return Tensor(std::move(known));
   }
   TypeContext context(op, inputs, attributes, line);
-  thread_local Recent<TensorType> types;
-  thread_local Recent<Attributes> attributes_of_nodes;
   TensorType type = op.infer(context);
   check_sizes(op, type, line);
   const bool weak = is_weak(op, attributes, inputs, type);
   const std::size_t type_hash = hash_of(type);
-  auto shared_type = types.share(std::move(type), type_hash);
-  auto shared_attributes = attributes_of_nodes.share(std::move(attributes), attributes_hash);
+  auto shared_type = thread_ends ? std::make_shared<const TensorType>(std::move(type))
+                                 : recent.types.share(std::move(type), type_hash);
+  auto shared_attributes = thread_ends
+                               ? std::make_shared<const Attributes>(std::move(attributes))
+                               : recent.attributes.share(std::move(attributes), attributes_hash);
   const auto* node = new Node(op, std::move(shared_attributes), std::move(inputs),
                               std::move(shared_type), context.take_constraints(), line, hash, weak);
   return Tensor(table().add(std::shared_ptr<const Node>(node, release)));

@@ -22,21 +22,22 @@ void TypeContext::fail_type(const std::string& what) const {
                   "  [" + to_string(line_) + "]");
 }
 
-namespace {
-thread_local const StepScope* step_scope = nullptr;
-}  // namespace
+const StepScope*& StepScope::current() {
+  thread_local const StepScope* scope = nullptr;
+  return scope;
+}
 
 StepScope::StepScope(std::string scan, SourceLine line, std::vector<State> states)
     : scan_(std::move(scan) + "  [" + to_string(line) + "]"),
       states_(std::move(states)),
-      outer_(step_scope) {
-  step_scope = this;
+      outer_(current()) {
+  current() = this;
 }
 
-StepScope::~StepScope() { step_scope = outer_; }
+StepScope::~StepScope() { current() = outer_; }
 
 std::string StepScope::where(const Dim& a, const Dim& b) {
-  for (const StepScope* scope = step_scope; scope != nullptr; scope = scope->outer_) {
+  for (const StepScope* scope = current(); scope != nullptr; scope = scope->outer_) {
     for (const State& state : scope->states_) {
       for (const Dim& size : state.type.shape) {
         if (!(size == a) && !(size == b)) continue;

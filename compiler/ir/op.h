@@ -69,6 +69,8 @@ class StepScope {
   StepScope& operator=(const StepScope&) = delete;
   // ", in scan  [model.cpp:7], where state 0 is f32 (7,)", if a state has size a or b.
   static std::string where(const Dim& a, const Dim& b);
+  // The innermost one of this thread, or null. A thread that works for another one takes its.
+  static const StepScope*& current();
 
  private:
   const std::string scan_;

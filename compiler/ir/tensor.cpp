@@ -87,7 +87,7 @@ Tensor Operand::tensor(DType literal_dtype) const {
 }
 
 Tensor Operand::tensor() const {
-  if (tensor_) return tensor_;
+  if (!is_literal_) return tensor(DType::f32);
   if (is_boolean_literal_) return tensor(DType::boolean);
   if (is_floating_literal_) return make_weak_literal(real_, line());
   return is_above_i64_ ? tensor(DType::i64) : make_weak_literal(integer_, line());

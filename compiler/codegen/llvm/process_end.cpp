@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "compiler/deep_stack.h"
+
 namespace kroton::codegen {
 namespace {
 
@@ -64,7 +66,7 @@ CompilerUse::CompilerUse() {
   State& s = state();
   std::unique_lock lock(s.mutex);
   if (s.ended && own_uses == 0) {
-    if (s.exiting == std::this_thread::get_id()) {
+    if (s.exiting == thread_served()) {
       throw ValueError(
           "function: the process is ending: functions are made before main returns or exit is "
           "called");

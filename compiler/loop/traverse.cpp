@@ -148,8 +148,9 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
 Expr Rewriter::operator()(const Expr& root) {
   if (const auto found = results_.find(root.get()); found != results_.end()) return found->second;
   kept_.push_back(root);
-  for (const Expr& e : post_order(std::span(&root, 1))) {
-    if (results_.contains(e.get())) continue;
+  std::vector<Expr> order;
+  append_post_order(root, visited_, order);
+  for (const Expr& e : order) {
     bool changed = false;
     std::vector<Expr> args;
     args.reserve(e->args.size());

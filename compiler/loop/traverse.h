@@ -29,6 +29,7 @@ class Rewriter {
  private:
   std::function<Expr(const Expr&)> replace_;
   std::unordered_map<const ExprNode*, Expr> results_;
+  std::unordered_set<const ExprNode*> visited_;  // those that results_ has, between calls
   std::vector<Expr> kept_;  // keeps the addresses in results_ from being used again
 };
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "compiler/codegen/llvm/jit.h"
 #include "runtime/pool.h"
 #include "tests/gpu_emulator/emulated_device.h"
 
@@ -67,6 +68,7 @@ class Checker {
   Checker(const Program& program, const Ways& ways) : program_(program), ways_(ways) {}
 
   Verdict run() {
+    kt::codegen::prefer_quick_code(ways_.quick);
     Built built = build(program_);
     built_ = &built;
     for (const kt::Shared& shared : built.shared) initial_.push_back(shared.get_value());

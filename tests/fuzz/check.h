@@ -7,6 +7,7 @@ namespace fuzz {
 
 // Beside the function compiled in the process, called on one thread and on several.
 struct Ways {
+  bool quick = false;    // machine code that is made faster and runs slower
   bool checked = false;  // compiled so that it watches its loads and stores (docs/checking.md)
   bool aot = false;      // an object file, linked and called
   bool cuda = false;     // the emulated device

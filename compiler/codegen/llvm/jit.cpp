@@ -37,6 +37,7 @@ namespace kroton::codegen {
 namespace {
 
 std::atomic<std::int64_t> compilations{0};
+std::atomic<bool> quick_preferred{false};
 
 void initialize_llvm() {
   static std::once_flag once;
@@ -120,7 +121,8 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target, Purpo
   options.DataSections = purpose == Purpose::file;
   return std::unique_ptr<llvm::TargetMachine>(found->createTargetMachine(
       triple, target.cpu, target.features, options, llvm::Reloc::PIC_, std::nullopt,
-      llvm::CodeGenOptLevel::Less, /*JIT=*/purpose == Purpose::jit));
+      target.quick ? llvm::CodeGenOptLevel::None : llvm::CodeGenOptLevel::Less,
+      /*JIT=*/purpose == Purpose::jit));
 }
 
 // The emitters already place, hoist and vectorise; what is left is turning slots into registers
@@ -222,8 +224,11 @@ CpuTarget host_target() {
   target.vector_bytes = has("avx512f") && has("avx512vl") && has("avx512bw") ? 64
                         : has("avx2")                                        ? 32
                                                                              : 16;
+  target.quick = quick_preferred;
   return target;
 }
+
+void prefer_quick_code(bool preferred) { quick_preferred = preferred; }
 
 CpuTarget named_target(const std::string& name) {
   const std::string x86 = "x86_64-unknown-linux-gnu";

@@ -19,8 +19,12 @@ struct CpuTarget {
   std::string features;     // LLVM's feature string
   int vector_bytes;         // of the widest vector register to use: 64, 32 or 16
   std::string triple = {};  // LLVM's name of processor family and system; empty: this process's
+  bool quick = false;       // machine code that is made in half the time, and is slower
 };
 CpuTarget host_target();
+// Whether host_target() is quick from now on, for this process: tests that compile much and run
+// little.
+void prefer_quick_code(bool preferred);
 // "native" (the host), "x86-64-v2", "x86-64-v3", "x86-64-v4" or "aarch64": Linux on that processor.
 // DeviceError, naming the ones there are, for another name.
 CpuTarget named_target(const std::string& name);

@@ -96,6 +96,7 @@ Graph::Graph(std::span<const Tensor> parameters, std::span<const Tensor> results
   constraints.assign(equalities.begin(), equalities.end());
   std::ranges::move(collect_constraints(order, new_values), std::back_inserter(constraints));
   if (unify) unified_ = unify_sizes(constraints);
+  const UnifiedSizes sizes;
   Known known;
   import(order, known);
 

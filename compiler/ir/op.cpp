@@ -48,6 +48,18 @@ std::string StepScope::where(const Dim& a, const Dim& b) {
   return "";
 }
 
+namespace {
+thread_local bool sizes_are_unified = false;
+}
+
+UnifiedSizes::UnifiedSizes() : outer_(std::exchange(sizes_are_unified, true)) {}
+UnifiedSizes::~UnifiedSizes() { sizes_are_unified = outer_; }
+bool UnifiedSizes::any() { return sizes_are_unified; }
+
+void TypeContext::refuse_empty(const Dim& size, const std::string& what) const {
+  if (size.is_constant(0) && !UnifiedSizes::any()) fail_shape(what);
+}
+
 Dim TypeContext::equal(const Dim& a, const Dim& b, const std::string& what) {
   const Dim difference = a - b;
   if (difference.is_constant(0)) return a;

@@ -43,6 +43,9 @@ class TypeContext {
   // Notes that two sizes must be equal at the call, else ShapeError with `message`, in which %0 is
   // the value of values[0] and so on, and the line.
   void require_equal(const Dim& a, const Dim& b, const std::string& message, Dims values);
+  // ShapeError for an axis that the user's expression makes without elements. One that only turns
+  // out to be so in a function is evaluated, like that of a size that is 0 at the call.
+  void refuse_empty(const Dim& size, const std::string& what) const;
   const Tensor& tensor(int k) const { return inputs_[static_cast<std::size_t>(k)]; }
   std::vector<SizeConstraint> take_constraints() { return std::exchange(constraints_, {}); }
 
@@ -53,6 +56,20 @@ class TypeContext {
   const Attributes& attributes_;
   SourceLine line_;
   std::vector<SizeConstraint> constraints_;
+};
+
+// While one lives, this thread works on a function's graph, in which sizes that its expressions
+// leave open are known by what they must be equal to.
+class UnifiedSizes {
+ public:
+  UnifiedSizes();
+  ~UnifiedSizes();
+  UnifiedSizes(const UnifiedSizes&) = delete;
+  UnifiedSizes& operator=(const UnifiedSizes&) = delete;
+  static bool any();
+
+ private:
+  bool outer_;
 };
 
 // While one lives, the step of a scan is being built: sizes that differ are told with the scan, and

@@ -75,19 +75,25 @@ typename B::Value pow(B& b, typename B::Value xv, typename B::Value yv) {
   Term<B> x = term(b, xv);
   Term<B> y = term(b, yv);
 
-  // |x|^y = e^(y log|x|). The special values of log carry over to the product: 0, inf and NaN come
-  // out right, except where 0 * inf arises, which the last selects replace.
+  // |x|^y = e^(y log|x|). Infinity and NaN in place of the logarithm come out right, except where
+  // 0 * inf arises, which a select below replaces. That of 0 must stay finite: no flag may be
+  // raised for finite x and y, so the powers of 0 are selected, too. As for that of y, a larger one
+  // has the same powers, and the product would overflow.
   Term<B> a = abs(x);
   Double<B> log_a = log_extended(fmt, a);
+  Term<B> is_zero = equal(a, 0.0);
   Term<B> log_high = select(a < inf, log_a.high, a);
-  log_high = select(equal(a, 0.0), -inf, log_high);
-  Term<B> t = y * log_high;
-  Term<B> t_low = fma(y, log_a.low, fma(y, log_high, -t));
+  log_high = select(is_zero, 0.0, log_high);
+  const double largest = fmt.pick(0x1p100, 0x1p1000);
+  Term<B> exponent = at_least(at_most(y, largest), -largest);
+  Term<B> t = exponent * log_high;
+  Term<B> t_low = fma(exponent, log_a.low, fma(exponent, log_high, -t));
   t_low = select(abs(t) < fmt.pick(128, 1024), t_low, 0.0);  // inf - inf where t is infinite
 
   Term<B> clamped = at_least(at_most(t, fmt.pick(89, 710)), fmt.pick(-105, -746));
   Term<B> power = exp_of(fmt, reduce_exp_wide(fmt, clamped, &t_low));
 
+  power = select(is_zero, select(y < 0.0, inf, select(y > 0.0, 0.0, y)), power);
   Term<B> is_one = equal(a, 1.0);
   power = select(is_one || equal(y, 0.0), 1.0, power);
 

@@ -27,18 +27,51 @@ class VertexPoint final : public PointContext {
     return value;
   }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
-    return context_.check_index(v_, index, size, axis);
+    const loop::Expr checked = context_.check_index(v_, index, size, axis);
+    if (loop::may_fail(checked->op)) checked_.push_back(checked);
+    return checked;
   }
   // Of those read so far.
   const loop::Expr& operands_finite() const { return operands_finite_; }
+  // The indices that are checked.
+  const std::vector<loop::Expr>& checked() const { return checked_; }
 
  private:
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
   KernelContext& context_;
   Vertex v_;
   loop::Expr operands_finite_ = loop::boolean_constant(true);
+  std::vector<loop::Expr> checked_;
   std::vector<Vertex> operands_;
 };
+
+// Appends the checks that are terms of a sum, which no simplification takes out of it.
+void collect_terms(const loop::Expr& index, std::vector<const loop::ExprNode*>& checks) {
+  if (loop::may_fail(index->op)) checks.push_back(index.get());
+  if (index->op != loop::Op::add && index->op != loop::Op::mul) return;
+  for (const loop::Expr& arg : index->args) collect_terms(arg, checks);
+}
+
+// The value, which fails where an index out of range was asked for. A read of memory at that index
+// does so; but where the axis is broadcast, or of one element, the value is independent of it.
+loop::Expr with_checks(const loop::Expr& value, const std::vector<loop::Expr>& checks) {
+  if (checks.empty()) return value;
+  std::vector<const loop::ExprNode*> kept;
+  for (const loop::Expr& e : loop::post_order(std::span(&value, 1))) {
+    if (e->op == loop::Op::load) collect_terms(e->args[0], kept);
+  }
+  loop::Expr result = value;
+  for (const loop::Expr& check : checks) {
+    if (std::find(kept.begin(), kept.end(), check.get()) != kept.end()) continue;
+    const loop::Expr& index = check->args[0];
+    const loop::Expr& size = check->args[1];
+    const loop::Expr fits = loop::binary(
+        loop::Op::logical_and, loop::binary(loop::Op::le, loop::integer(0) - size, index),
+        loop::binary(loop::Op::lt, index, size));
+    result = loop::check(result, fits, index, size, static_cast<int>(check->integer));
+  }
+  return result;
+}
 
 std::string buffer_name(const Graph& graph, Vertex v) {
   const VertexData& data = graph[v];
@@ -161,7 +194,7 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
   }
   if (const auto it = memo_.find(place); it != memo_.end()) return it->second;
   VertexPoint point(*this, v);
-  loop::Expr result = data.op->at(point, index);
+  const loop::Expr result = with_checks(data.op->at(point, index), point.checked());
   computed_.push_back(place);
   if (checks_.wanted && is_float(result->dtype) && data.op->kind == OpKind::pointwise &&
       !data.op->is_view) {
@@ -288,7 +321,8 @@ loop::Expr linear_index(const Dims& shape, const Index& index) {
   loop::Expr linear = loop::integer(0);
   Dim stride = 1;
   for (std::size_t axis = shape.size(); axis-- > 0;) {
-    if (!shape[axis].is_constant(1)) linear = linear + index[axis] * loop::size(stride);
+    // The index of one element is 0, but one that is checked may have to fail.
+    if (!shape[axis].is_constant(1) || loop::may_fail(index[axis]->op)) linear = linear + index[axis] * loop::size(stride);
     stride = stride * shape[axis];
   }
   return linear;

@@ -528,10 +528,11 @@ class Lowering {
     }
     // A library knows nothing of checks: it would write over the old value though one has failed.
     // The copy that follows instead is a kernel, and looks.
+    const bool stores_once = graph_[v].op->kind != OpKind::write;
     const bool unchecked = machine_.gpu && last && last->product && anything_checks();
     if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
         writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
-        !may_overwrite(*last, result->id, state->id)) {
+        !may_overwrite(*last, result->id, state->id, stores_once)) {
       state_copies_.push_back(update);
       return;
     }

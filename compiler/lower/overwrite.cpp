@@ -73,24 +73,24 @@ bool has_prints(const std::vector<Step>& steps) {
   });
 }
 
-// Whether `result` may be stored over `state`: every element of the old value is read, if at all,
-// by the statement that replaces it, and nothing reads the result.
-bool may_overwrite(const loop::Kernel& kernel, int result, int state) {
+// Nothing reads the result, either; where elements are stored more than once, nothing may read the
+// old value, which may be gone by then.
+bool may_overwrite(const loop::Kernel& kernel, int result, int state, bool stores_once) {
   bool safe = true;
-  bool stored = false;
+  bool reads = false;
+  int stores = 0;
   for_each_expression(kernel.body, [&](const loop::Expr& e, const loop::Stmt& stmt) {
     const auto* store = std::get_if<loop::Store>(&stmt);
     std::unordered_set<const loop::ExprNode*> seen;
     safe = safe && !loads_from(e, result, nullptr, seen);
     seen.clear();
-    if (store && store->buffer->id == result) {
-      safe = safe && !loads_from(e, state, &store->index, seen);
-      stored = stored || e == store->value;
-    } else if (loads_from(e, state, nullptr, seen)) {
-      safe = false;
-    }
+    const bool at_once = store && store->buffer->id == result;
+    safe = safe && !loads_from(e, state, at_once ? &store->index : nullptr, seen);
+    seen.clear();
+    reads = reads || loads_from(e, state, nullptr, seen);
+    if (at_once && e == store->value) ++stores;
   });
-  return safe && stored;
+  return safe && stores > 0 && (stores_once || stores == 1 || !reads);
 }
 
 loop::Block with_stores_to(const loop::Block& block, int from, const loop::BufferRef& to) {

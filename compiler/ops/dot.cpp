@@ -73,16 +73,16 @@ void dot_reference(ReferenceContext& c) {
   std::size_t next = 0;
   ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
     ops::Position left = position, right = position;
-    double total = 0;
+    ops::CompensatedSum total;
     for (std::int64_t k = 0; k < inner; ++k) {
       left[rank - 2] = ta ? k : position[rank - 2];
       left[rank - 1] = ta ? position[rank - 2] : k;
       right[rank - 2] = tb ? position[rank - 1] : k;
       right[rank - 1] = tb ? k : position[rank - 1];
-      total += a.data[static_cast<std::size_t>(ops::offset_of(a.shape, left))] *
-               b.data[static_cast<std::size_t>(ops::offset_of(b.shape, right))];
+      total.add(a.data[static_cast<std::size_t>(ops::offset_of(a.shape, left))] *
+                b.data[static_cast<std::size_t>(ops::offset_of(b.shape, right))]);
     }
-    c.output.data[next++] = total;
+    c.output.data[next++] = total.value();
   });
 }
 

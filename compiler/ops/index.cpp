@@ -104,12 +104,15 @@ void scatter_write(WriteContext& context) {
 
 void scatter_reference(ReferenceContext& c) {
   const ReferenceValue& values = *c.inputs[0];
+  std::vector<ops::CompensatedSum> sums(c.output.data.size());
   std::size_t next = 0;
   ops::for_each_position(values.shape, [&](const ops::Position& position) {
     const ops::Position target = gathered_position(c, position, c.output.shape, "scatter_add");
-    double& sum = c.output.data[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))];
-    sum = ops::stored_as(c.output.dtype, sum + values.data[next++]);
+    sums[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))].add(values.data[next++]);
   });
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    c.output.data[i] = ops::stored_as(c.output.dtype, sums[i].value());
+  }
 }
 
 // Indices (count, i...) into an axis of `size` of each row's own, as indices into count * size

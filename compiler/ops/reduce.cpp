@@ -31,9 +31,8 @@ TensorType reduced_type(TypeContext& context) {
 
 void require_elements(const TypeContext& context) {
   for (int axis : context.attributes().axes) {
-    if (context.input(0).shape[at(axis)].is_constant(0)) {
-      context.fail_shape("axis " + std::to_string(axis) + " is empty");
-    }
+    context.refuse_empty(context.input(0).shape[at(axis)],
+                         "axis " + std::to_string(axis) + " is empty");
   }
 }
 
@@ -94,6 +93,18 @@ void reduce_reference(ReferenceContext& c, double initial, F f) {
     double& result = c.output.data[offset];
     result = ops::stored_as(c.output.dtype, f(result, element));
   });
+}
+
+void sum_reference(ReferenceContext& c) {
+  if (!is_float(c.output.dtype)) {
+    reduce_reference(c, 0, [](double sum, double x) { return sum + x; });
+    return;
+  }
+  std::vector<ops::CompensatedSum> sums(c.output.data.size());
+  fold(c, [&](std::size_t offset, double element, std::int64_t) { sums[offset].add(element); });
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    c.output.data[i] = ops::stored_as(c.output.dtype, sums[i].value());
+  }
 }
 
 double lowest_of(DType dtype) {
@@ -215,7 +226,7 @@ constinit const OpRecord sum_op = {
     .reduction = Reduction::sum,
     .infer = reduced_type<Accepts::numbers>,
     .vjp = sum_vjp,
-    .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::plus<double>()); },
+    .reference = sum_reference,
     .batch = ops::batch_along_axes<sum_op>,
     .draw = draw_sum,
     .samples = [] { return reduce_samples(sum, numbers, true); }};

@@ -1,5 +1,7 @@
 // Plain loops for the reference functions of the records: double precision, no cleverness.
 #pragma once
+#include <cmath>
+
 #include <functional>
 
 #include "compiler/ir/op.h"
@@ -52,6 +54,22 @@ void map_binary(ReferenceContext& context, F f, W whole) {
                                  : static_cast<double>(result);
   }
 }
+
+// A sum with what rounding takes from it added up beside it (Neumaier): a sum of f64 in any order
+// can be held to this one.
+class CompensatedSum {
+ public:
+  void add(double term) {
+    const double next = sum_ + term;
+    lost_ += std::abs(sum_) >= std::abs(term) ? (sum_ - next) + term : (term - next) + sum_;
+    sum_ = next;
+  }
+  // Where the sum is infinite or NaN, nothing is known of what was lost.
+  double value() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
+
+ private:
+  double sum_ = 0, lost_ = 0;
+};
 
 // The index counted from the start of an axis of `size`; ValueError outside [-size, size).
 std::int64_t checked_index(double index, std::int64_t size, int axis, std::string_view op);

@@ -22,9 +22,8 @@ int axis_of(const Tensor& y) { return y.node().attributes.axes[0]; }
 TensorType softmax_type(TypeContext& context) {
   ops::require(context, Accepts::floating);
   const int axis = context.attributes().axes[0];
-  if (context.input(0).shape[at(axis)].is_constant(0)) {
-    context.fail_shape("axis " + std::to_string(axis) + " is empty");
-  }
+  context.refuse_empty(context.input(0).shape[at(axis)],
+                       "axis " + std::to_string(axis) + " is empty");
   return context.input(0);
 }
 
@@ -94,9 +93,7 @@ TensorType cross_entropy_type(TypeContext& context) {
   if (logits.rank() != 2 || labels.rank() != 1) {
     context.fail_shape("takes a matrix of logits and a vector of labels");
   }
-  if (logits.shape[1].is_constant(0)) {
-    context.fail_shape("there are no classes");
-  }
+  context.refuse_empty(logits.shape[1], "there are no classes");
   return {logits.dtype,
           {context.equal(logits.shape[0], labels.shape[0], "sizes differ on axis 0")}};
 }

@@ -75,8 +75,10 @@ std::optional<Vertex> fold(Graph& graph, Vertex v) {
     if (const auto uniform = fold_uniform(graph, v)) return uniform;
   }
   for (const Vertex part : operands) {
-    const Dim size = element_count(graph[part].type.shape);
-    if (!size.is_constant() || size.constant() > largest_result) return std::nullopt;
+    const Dims& shape = graph[part].type.shape;
+    const auto known = [](const Dim& d) { return d.is_constant(); };  // 0 * n does not tell n
+    if (!std::all_of(shape.begin(), shape.end(), known)) return std::nullopt;
+    if (element_count(shape).constant() > largest_result) return std::nullopt;
   }
   const Dim size = element_count(data.type.shape);
   if (!size.is_constant() || size.is_constant(0) || size.constant() > largest_result) {

@@ -38,6 +38,7 @@ constexpr bool debug_build = true;
 
 void run(Graph& graph, const char* title, bool before_gradient) {
   const DefaultFloatEnvironment rounding;  // constants are folded
+  const UnifiedSizes sizes;
   const bool times = std::getenv("KROTON_TIME") != nullptr;
   if (dumps("input")) std::fprintf(stderr, "%sinput\n%s", title, to_string(graph).c_str());
   for (const Pass& pass : passes) {

@@ -25,7 +25,8 @@ struct Expected {
   bool overflows = false;                   // an integer lies where doubles do not hold every one
 };
 
-// `runs` evaluations with rounding `scale` times as large as operations are known to be off.
+// `runs` evaluations, the first one with values rounded to their dtype, the others with rounding
+// `scale` times as large as operations are known to be off.
 Expected expect(const std::vector<kt::Tensor>& outputs, const Bindings& bindings, int runs,
                 double scale);
 

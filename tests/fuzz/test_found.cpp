@@ -58,3 +58,73 @@ TEST_CASE("found: what an inner loop stacks is read by another one") {
   const auto f = kt::function({weights}, kt::vjp({slopes}, {outer}, {weights})[0]);
   CHECK(f(kt::Array::ones({1, 1})).data<float>()[0] == -4);
 }
+
+TEST_CASE("found: an index is checked where the value is the same for all") {
+  const auto ids = kt::tensor("ids", {kt::dim("k")}, kt::i32);
+  const auto x = kt::tensor("x", {1});
+  const auto row = kt::tensor("row", {1, 3});
+  const auto s = kt::scalar("s");
+  const std::vector<kt::Tensor> gathered = {
+      kt::take(x, ids),
+      kt::take(kt::broadcast_to(s, {5}), ids),
+      kt::take(kt::full({5}, 2.0), ids),
+      kt::take(kt::exp(x) + kt::zeros({5}), ids),
+      kt::take(kt::reshape(kt::exp(x), {1, 1}), ids, 1),
+      kt::pick(kt::full({2, 5}, 2.0), ids),
+      kt::pick(kt::broadcast_to(x, {2, 1}), ids),
+      kt::softmax_cross_entropy(kt::broadcast_to(x, {2, 1}), ids),
+      kt::grad(kt::sum(kt::square(kt::take(row, ids, 0))), row),
+      kt::scatter_add(kt::exp(ids * s), ids, {1}, 0),
+  };
+  const auto call = [&](const kt::Tensor& y, int index) {
+    return kt::function({ids, x, row, s}, std::vector<kt::Tensor>{y},
+                        {.on_unused_input = kt::UnusedInput::ignore})(
+        kt::Array::full({2}, index).cast(kt::i32), kt::Array::ones({1}), kt::Array::ones({1, 3}),
+        1.0F);
+  };
+  for (std::size_t k = 0; k < gathered.size(); ++k) {
+    CAPTURE(k);
+    CHECK_THROWS_AS(call(gathered[k], 7), kt::ValueError);
+    CHECK_THROWS_AS(call(gathered[k], -6), kt::ValueError);
+    CHECK_NOTHROW(call(gathered[k], 0));
+    CHECK_NOTHROW(call(gathered[k], -1));
+  }
+}
+
+TEST_CASE("found: an update whose parts are stored one after the other reads the old value") {
+  const auto w = kt::shared(kt::Array::from({1.0F, 2.0F, 3.0F}), "w");
+  const auto f = kt::function({}, std::vector<kt::Tensor>{},
+                              {.updates = {{w, kt::pad(w, {{0, 0}})}}});
+  f();
+  CHECK(kt::array_equal(w.get_value(), kt::Array::from({1.0F, 2.0F, 3.0F})));
+  // Both the whole and a part of it are computed from the old value.
+  const kt::Tensor whole = 2 * w;
+  const kt::Tensor part = 10 * kt::Tensor(w)(kt::slice(1, kt::end));
+  const auto g = kt::function({}, std::vector<kt::Tensor>{},
+                              {.updates = {{w, kt::concatenate({whole(kt::slice(0, 1)), part})}}});
+  g();
+  CHECK(kt::array_equal(w.get_value(), kt::Array::from({2.0F, 20.0F, 30.0F})));
+}
+
+TEST_CASE("found: a size that turns out to be 0 in a function is as one that is 0 at the call") {
+  const auto x = kt::tensor("x", {kt::dim("k"), kt::dim("k")});
+  const auto nothing = kt::tensor("nothing", {0});
+  const auto none = kt::tensor("none", {kt::dim("k")});
+  const kt::Tensor joined = none + nothing;  // k is 0
+  const auto f = kt::function(
+      {x, nothing, none},
+      {joined, kt::argmin(x), kt::max(x), kt::log_softmax(x, 0),
+       kt::softmax_cross_entropy(x, kt::cast(none, kt::i32))});
+  const auto results = f(kt::Array::zeros({0, 0}), kt::Array::zeros({0}), kt::Array::zeros({0}));
+  CHECK(results[1].item<std::int64_t>() == 0);
+  CHECK(results[2].item<float>() == -std::numeric_limits<float>::infinity());
+  CHECK(results[3].shape() == kt::Shape{0, 0});
+  CHECK(results[4].shape() == kt::Shape{0});
+}
+
+TEST_CASE("found: what has no elements is not folded where a size is free") {
+  const auto x = kt::tensor("x", {0, kt::dim("m")});
+  const auto f = kt::function({x}, kt::sum(kt::exp(kt::zeros(x.shape()))),
+                              {.on_unused_input = kt::UnusedInput::ignore});
+  CHECK(f(kt::Array::zeros({0, 3})).item<float>() == 0);
+}

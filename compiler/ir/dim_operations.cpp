@@ -266,7 +266,7 @@ Dim maximum(const Dim& a, const Dim& b) {
 
 bool provably_at_least(const Dim& a, const Dim& b) {
   constexpr int depth = 6;  // of atoms within atoms and of bounds tried; deeper is "not known"
-  return non_negative(a - b, depth);
+  return a == b || non_negative(a - b, depth);
 }
 
 }  // namespace kroton

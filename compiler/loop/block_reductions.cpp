@@ -11,6 +11,7 @@
 #include <bit>
 
 #include "compiler/loop/dependence.h"
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
@@ -63,11 +64,10 @@ std::optional<std::int64_t> known_steps(const For& nest) {
 }
 
 int operations(const For& nest) {
+  int count = 0;
   const LoopFacts facts(nest);
-  return static_cast<int>(
-      std::count_if(facts.nodes().begin(), facts.nodes().end(), [](const Expr& e) {
-        return !e->args.empty() && (e->op == Op::load || e->dtype != DType::i64);
-      }));
+  for (const Expr& e : facts.nodes()) count += operations_of(*e);
+  return count;
 }
 
 // A loop around reductions, as this pass understands it.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
@@ -209,7 +210,7 @@ class Counter {
 
 Work count_work(const Kernel& kernel,
                 const std::function<std::int64_t(const DimAtom&)>& value_of_size) {
-  return Counter(kernel, value_of_size).total();
+  return Counter(with_arithmetic(kernel), value_of_size).total();
 }
 
 double count_bytes(const Kernel& kernel, const Work& work,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
@@ -196,7 +197,7 @@ class Interpreter {
 }  // namespace
 
 std::optional<IndexFault> interpret(const Kernel& kernel, const Memory& memory) {
-  return Interpreter(kernel, memory).run();
+  return Interpreter(with_arithmetic(kernel), memory).run();
 }
 
 }  // namespace kroton::loop

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/intern.h"
 #include "compiler/loop/scalar.h"
 
@@ -97,6 +98,9 @@ void require_operands(Op op, const Expr& a, const Expr& b) {
     case Op::div:
     case Op::mod:
       fits = a->dtype != DType::boolean;
+      break;
+    case Op::pow:
+      fits = is_float(a->dtype);
       break;
     case Op::floor_div:
     case Op::bit_and:
@@ -288,11 +292,11 @@ Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
 
 std::string_view name_of(Op op) {
   constexpr std::array names = std::to_array<std::string_view>(
-      {"real", "integer", "variable",  "size",       "load",    "add",         "sub",  "mul",
-       "div",  "mod",     "floor_div", "neg",        "abs",     "min",         "max",  "fma",
-       "sqrt", "floor",   "ceil",      "round_even", "eq",      "ne",          "lt",   "le",
-       "and",  "or",      "not",       "bit_and",    "bit_or",  "bit_xor",     "shl",  "ashr",
-       "lshr", "select",  "shortcut",  "cast",       "bitcast", "check_index", "check"});
+      {"real", "integer", "variable", "size", "load", "add", "sub", "mul", "div", "mod",
+       "floor_div", "neg", "abs", "min", "max", "fma", "sqrt", "floor", "ceil", "round_even",
+       "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "softplus", "erf", "sin", "cos", "pow",
+       "eq", "ne", "lt", "le", "and", "or", "not", "bit_and", "bit_or", "bit_xor", "shl", "ashr",
+       "lshr", "select", "shortcut", "cast", "bitcast", "check_index", "check"});
   static_assert(names.size() == static_cast<std::size_t>(Op::check) + 1);
   return names[static_cast<std::size_t>(op)];
 }
@@ -366,9 +370,13 @@ Expr unary(Op op, const Expr& a) {
       fits = a->dtype == DType::boolean;
       break;
     default:
-      fail(op, "takes another number of operands than one");
+      if (!is_elementary(op) || op == Op::pow) {
+        fail(op, "takes another number of operands than one");
+      }
+      fits = is_float(a->dtype);
   }
   if (!fits) fail(op, "is not defined on " + name(a->dtype));
+  if (is_elementary(op)) return is_constant(a) ? arithmetic_of(op, {a}) : make(op, a->dtype, {a});
   if (Expr folded = fold(op, a->dtype, a->dtype, a)) return folded;
   if ((op == Op::neg || op == Op::logical_not) && a->op == op) return a->args[0];
   const bool repeats = op == Op::abs || op == Op::floor || op == Op::ceil || op == Op::round_even;
@@ -379,6 +387,9 @@ Expr unary(Op op, const Expr& a) {
 Expr binary(Op op, const Expr& a, const Expr& b) {
   require_operands(op, a, b);
   const DType result = is_comparison(op) ? DType::boolean : a->dtype;
+  if (op == Op::pow) {
+    return is_constant(a) && is_constant(b) ? arithmetic_of(op, {a, b}) : make(op, result, {a, b});
+  }
   if (Expr folded = fold(op, a->dtype, result, a, b)) return folded;
   if (is_float(a->dtype)) {
     if (Expr simpler = simplify_reals(op, a, b)) return simpler;

@@ -41,6 +41,17 @@ enum class Op : std::uint8_t {
   floor,
   ceil,
   round_even,
+  exp,  // from here to pow: elementary functions, of floating numbers (elementary.h)
+  expm1,
+  log,
+  log1p,
+  sigmoid,
+  tanh,
+  softplus,
+  erf,
+  sin,
+  cos,
+  pow,  // args[0] to the power of args[1]
   eq,
   ne,
   lt,
@@ -117,7 +128,8 @@ Expr boolean_constant(bool value);
 Expr variable(const Variable& variable);
 Expr size(const Dim& dim);  // a constant Dim becomes an integer
 Expr load(const BufferRef& buffer, const Expr& index);
-Expr unary(Op op, const Expr& a);  // neg abs sqrt floor ceil round_even logical_not
+// neg abs sqrt floor ceil round_even logical_not, and the elementary functions but pow
+Expr unary(Op op, const Expr& a);
 Expr binary(Op op, const Expr& a, const Expr& b);
 Expr fma(const Expr& a, const Expr& b, const Expr& c);
 Expr select(const Expr& condition, const Expr& a, const Expr& b);

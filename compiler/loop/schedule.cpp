@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "compiler/loop/dependence.h"
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -64,11 +65,9 @@ std::int64_t narrowest_float(const LoopFacts& facts) {
 
 // Operations per lane and step, index arithmetic and leaves left out.
 int operation_count(const LoopFacts& facts) {
-  return static_cast<int>(
-      std::count_if(facts.nodes().begin(), facts.nodes().end(), [&](const Expr& e) {
-        const bool is_index = e->dtype == DType::i64 && e->op != Op::load;
-        return facts.varies(e) && !is_index && !e->args.empty();
-      }));
+  int count = 0;
+  for (const Expr& e : facts.nodes()) count += facts.varies(e) ? operations_of(*e) : 0;
+  return count;
 }
 
 // Several vectors per step hide the latency of accumulations; two let the processor overlap more of

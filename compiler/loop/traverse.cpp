@@ -125,6 +125,16 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
     case Op::ceil:
     case Op::round_even:
     case Op::logical_not:
+    case Op::exp:
+    case Op::expm1:
+    case Op::log:
+    case Op::log1p:
+    case Op::sigmoid:
+    case Op::tanh:
+    case Op::softplus:
+    case Op::erf:
+    case Op::sin:
+    case Op::cos:
       return unary(e->op, args[0]);
     case Op::fma:
       return fma(args[0], args[1], args[2]);

@@ -1,35 +1,27 @@
-// Elementary functions: the loop expressions are the polynomials of compiler/loop/math.h.
+// Elementary functions, which are operations of the loop IR.
 #include <cmath>
 
-#include "compiler/loop/math.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
-#include "compiler/ops/scalar_builder.h"
 
 namespace kroton {
 
 using ops::Accepts;
 using Tensors = std::vector<Tensor>;
-using ops::ScalarBuilder;
 
 namespace {
 
-namespace math = loop::math;
-
-// The value of a function of math.h at the first operand's element.
-template <loop::Expr (*function)(ScalarBuilder&, loop::Expr)>
+template <loop::Op op>
 loop::Expr elementary_at(PointContext& context, const Index& index) {
-  ScalarBuilder builder(context.type().dtype);
-  return function(builder, context.input(0, index));
+  return loop::unary(op, context.input(0, index));
 }
 
 loop::Expr pow_at(PointContext& context, const Index& index) {
-  ScalarBuilder builder(context.type().dtype);
-  return math::pow(builder, context.input(0, index), context.input(1, index));
+  return loop::binary(loop::Op::pow, context.input(0, index), context.input(1, index));
 }
 
 // Whether all elements are one literal.
@@ -82,7 +74,7 @@ constinit const OpRecord exp_op = {
     .cost = 12,
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * y}; },
-    .at = elementary_at<math::exp<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::exp>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::exp(x); }); },
     .batch = ops::batch_elementwise<exp_op>,
@@ -98,7 +90,7 @@ constinit const OpRecord expm1_op = {
     .cost = 14,
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y + 1)}; },
-    .at = elementary_at<math::expm1<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::expm1>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::expm1(x); }); },
     .batch = ops::batch_elementwise<expm1_op>,
@@ -114,7 +106,7 @@ constinit const OpRecord log_op = {
     .cost = 12,
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g / y.node().inputs[0]}; },
-    .at = elementary_at<math::log<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::log>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log(x); }); },
     .batch = ops::batch_elementwise<log_op>,
@@ -129,7 +121,7 @@ constinit const OpRecord log1p_op = {
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {g / (1 + y.node().inputs[0])};
     },
-    .at = elementary_at<math::log1p<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::log1p>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::log1p(x); }); },
     .batch = ops::batch_elementwise<log1p_op>,
@@ -145,7 +137,7 @@ constinit const OpRecord tanh_op = {
     .cost = 14,
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (1 - y * y)}; },
-    .at = elementary_at<math::tanh<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::tanh>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::tanh(x); }); },
     .batch = ops::batch_elementwise<tanh_op>,
@@ -162,7 +154,7 @@ constinit const OpRecord sigmoid_op = {
     .cost = 14,
     .infer = ops::elementwise<Accepts::floating>,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {g * (y * (1 - y))}; },
-    .at = elementary_at<math::sigmoid<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::sigmoid>,
     .reference =
         [](ReferenceContext& c) {
           ops::map_unary(c, [](double x) { return 1 / (1 + std::exp(-x)); });
@@ -183,7 +175,7 @@ constinit const OpRecord softplus_op = {
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {g * sigmoid(y.node().inputs[0])};
     },
-    .at = elementary_at<math::softplus<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::softplus>,
     .reference = [](ReferenceContext& c) { ops::map_unary(c, softplus_of); },
     .batch = ops::batch_elementwise<softplus_op>,
     .draw = [](ops::Draw& d) { ops::draw_unary(d, "softplus", softplus, ops::floating); },
@@ -202,7 +194,7 @@ constinit const OpRecord erf_op = {
       constexpr double two_over_sqrt_pi = 1.1283791670955126;
       return {g * (two_over_sqrt_pi * exp(-square(y.node().inputs[0])))};
     },
-    .at = elementary_at<math::erf<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::erf>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::erf(x); }); },
     .batch = ops::batch_elementwise<erf_op>,
@@ -221,7 +213,7 @@ constinit const OpRecord sin_op = {
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {g * cos(y.node().inputs[0])};
     },
-    .at = elementary_at<math::sin<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::sin>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sin(x); }); },
     .batch = ops::batch_elementwise<sin_op>,
@@ -237,7 +229,7 @@ constinit const OpRecord cos_op = {
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {-(g * sin(y.node().inputs[0]))};
     },
-    .at = elementary_at<math::cos<ScalarBuilder>>,
+    .at = elementary_at<loop::Op::cos>,
     .reference =
         [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::cos(x); }); },
     .batch = ops::batch_elementwise<cos_op>,

@@ -2,6 +2,7 @@
 
 #include "compiler/codegen/cuda/kernel_printer.h"
 #include "compiler/codegen/cuda/prelude.h"
+#include "compiler/loop/elementary.h"
 
 namespace kroton::codegen {
 
@@ -9,7 +10,7 @@ CudaProgram emit_cuda(const Program& program) {
   CudaProgram result;
   result.source = "// " + program.name + "\n" + std::string(cuda_prelude);
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
-    result.kernels.push_back(KernelPrinter(program, kernel).run(result.source));
+    result.kernels.push_back(KernelPrinter(program, loop::with_arithmetic(kernel)).run(result.source));
   });
   return result;
 }

@@ -282,6 +282,17 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::cast:
     case Op::bitcast:
       return conversion(e, outer);
+    case Op::exp:
+    case Op::expm1:
+    case Op::log:
+    case Op::log1p:
+    case Op::sigmoid:
+    case Op::tanh:
+    case Op::softplus:
+    case Op::erf:
+    case Op::sin:
+    case Op::cos:
+    case Op::pow:
     case Op::check_index:
     case Op::check:
       break;

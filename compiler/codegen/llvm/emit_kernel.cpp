@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/elementary.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -811,7 +812,7 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                           const std::vector<loop::BufferRef>& buffers,
                           const std::vector<loop::Variable>& numbers, bool masks) {
-  return KernelEmitter(module, program, kernel, masks).run(buffers, numbers);
+  return KernelEmitter(module, program, loop::with_arithmetic(kernel), masks).run(buffers, numbers);
 }
 
 }  // namespace kroton::codegen

@@ -1,15 +1,24 @@
-// The builder that compiler/loop/math.h is written over, giving loop expressions.
-#pragma once
-#include "compiler/loop/ir.h"
+#include "compiler/loop/elementary.h"
 
-namespace kroton::ops {
+#include <kroton/error.h>
 
-class ScalarBuilder {
+#include <algorithm>
+#include <array>
+#include <atomic>
+
+#include "compiler/loop/math.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton::loop {
+namespace {
+
+// The builder that math.h is written over, giving expressions.
+class ExprBuilder {
  public:
-  using Value = loop::Expr;
+  using Value = Expr;
 
   // dtype: f32 or f64, that of the argument and the result.
-  explicit ScalarBuilder(DType dtype)
+  explicit ExprBuilder(DType dtype)
       : real_(dtype), integer_(dtype == DType::f64 ? DType::i64 : DType::i32) {}
 
   bool is_f64() const { return real_ == DType::f64; }
@@ -63,12 +72,78 @@ class ScalarBuilder {
   Value to_real(const Value& a) const { return loop::cast(a, real_); }
 
  private:
-  using Op = loop::Op;
-  static Value unary(Op op, const Value& a) { return loop::unary(op, a); }
+   static Value unary(Op op, const Value& a) { return loop::unary(op, a); }
   static Value binary(Op op, const Value& a, const Value& b) { return loop::binary(op, a, b); }
 
   DType real_;
   DType integer_;
 };
 
-}  // namespace kroton::ops
+int count_operations(const Expr& root) {
+  int count = 0;
+  for (const Expr& e : post_order(std::span(&root, 1))) {
+    count += is_elementary(e->op) ? 0 : operations_of(*e);
+  }
+  return count;
+}
+
+}  // namespace
+
+Expr arithmetic_of(Op op, const std::vector<Expr>& args) {
+  ExprBuilder b(args[0]->dtype);
+  switch (op) {
+    case Op::exp:
+      return math::exp(b, args[0]);
+    case Op::expm1:
+      return math::expm1(b, args[0]);
+    case Op::log:
+      return math::log(b, args[0]);
+    case Op::log1p:
+      return math::log1p(b, args[0]);
+    case Op::sigmoid:
+      return math::sigmoid(b, args[0]);
+    case Op::tanh:
+      return math::tanh(b, args[0]);
+    case Op::softplus:
+      return math::softplus(b, args[0]);
+    case Op::erf:
+      return math::erf(b, args[0]);
+    case Op::sin:
+      return math::sin(b, args[0]);
+    case Op::cos:
+      return math::cos(b, args[0]);
+    case Op::pow:
+      return math::pow(b, args[0], args[1]);
+    default:
+      throw InternalError("loop IR: " + std::string(name_of(op)) + " is no elementary function");
+  }
+}
+
+Kernel with_arithmetic(const Kernel& kernel) {
+  Kernel result = kernel;
+  result.body = Rewriter([](const Expr& e) {
+    return is_elementary(e->op) ? arithmetic_of(e->op, e->args) : e;
+  })(kernel.body);
+  return result;
+}
+
+int operations_of(const ExprNode& e) {
+  if (e.args.empty() || (e.dtype == DType::i64 && e.op != Op::load)) return 0;
+  if (!is_elementary(e.op)) return 1;
+  constexpr std::size_t functions = static_cast<std::size_t>(Op::pow) - static_cast<std::size_t>(Op::exp) + 1;
+  static std::array<std::atomic<int>, 2 * functions> known{};
+  const std::size_t place = 2 * (static_cast<std::size_t>(e.op) - static_cast<std::size_t>(Op::exp)) +
+                            (e.dtype == DType::f64 ? 1 : 0);
+  int count = known[place].load(std::memory_order_relaxed);
+  if (count == 0) {
+    std::vector<Expr> args;
+    for (std::size_t k = 0; k < e.args.size(); ++k) {
+      args.push_back(variable({static_cast<int>(k), e.dtype, "x"}));
+    }
+    count = count_operations(arithmetic_of(e.op, args));
+    known[place].store(count, std::memory_order_relaxed);
+  }
+  return count;
+}
+
+}  // namespace kroton::loop

@@ -2,9 +2,11 @@
 #include <kroton/scan.h>
 
 #include <algorithm>
+#include <map>
 
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/rules.h"
+#include "compiler/ops/weak.h"
 #include "compiler/scan/scan.h"
 #include "compiler/scan/steps.h"
 
@@ -37,6 +39,20 @@ class ScanBuilder {
     loop_.name = name_;
     loop_.line = line_;
     find_count();
+    std::vector<Tensor> outputs = call(step, arity);
+    if (adapt_initial_values(outputs)) outputs = call(step, arity);
+    check_outputs(outputs);
+    if (options_.strict) check_strict(outputs);
+    return outputs;
+  }
+
+  // What the step makes of new arguments.
+  std::vector<Tensor> call(const StepFunction& step, int arity) {
+    scope_.reset();
+    arguments_.clear();
+    first_.clear();
+    loop_.rows.clear();
+    loop_.states.clear();
     add_sequences();
     add_states();
     for (const Tensor& tensor : options_.non_sequences) arguments_.push_back(tensor);
@@ -45,10 +61,30 @@ class ScanBuilder {
                        std::to_string(arguments_.size()) + ": " + describe_arguments());
     }
     scope_.emplace(name_, line_, state_types());
-    const std::vector<Tensor> outputs = tensors(step(arguments_));
-    check_outputs(outputs);
-    if (options_.strict) check_strict(outputs);
-    return outputs;
+    return tensors(step(arguments_));
+  }
+
+  // A literal that a state starts from takes the dtype of what the step gives, as one takes that of
+  // the tensor it meets. Whether there is such a state: the step is to be built with it.
+  bool adapt_initial_values(const std::vector<Tensor>& outputs) {
+    bool adapts = false;
+    for (std::size_t k = 0; k < options_.outputs_info.size(); ++k) {
+      const State& state = options_.outputs_info[k];
+      const DType dtype = outputs[k].dtype();
+      if (!state.is_read_back || !state.initial.node().weak || dtype == state.initial.dtype() ||
+          !is_float(dtype)) {
+        continue;
+      }
+      initial_values_[k] = ops::converted(state.initial, {dtype, false});
+      adapts = true;
+    }
+    return adapts;
+  }
+
+  const Tensor& initial_of(const State& state) const {
+    const auto adapted =
+        initial_values_.find(static_cast<std::size_t>(&state - options_.outputs_info.data()));
+    return adapted == initial_values_.end() ? state.initial : adapted->second;
   }
 
   template <class E>
@@ -178,18 +214,19 @@ class ScanBuilder {
     for (const State& state : options_.outputs_info) {
       first_.push_back(loop_.states.size());
       if (!state.is_read_back) continue;
-      TensorType type = state.initial.type();
+      const Tensor& start = initial_of(state);
+      TensorType type = start.type();
       Tensor rows;
       if (has_rows(state)) {
         // Of a free size: the call checks that it is this one.
         type.shape[0] = lags(state);
-        rows = broadcast_to(state.initial, type.shape);
+        rows = broadcast_to(start, type.shape);
         type.shape.erase(type.shape.begin());
       }
       for (int lag = 1; lag <= lags(state); ++lag) {
         const std::string name =
             state_name(state) + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
-        const Tensor initial = rows ? rows[lags(state) - lag] : state.initial;
+        const Tensor initial = rows ? rows[lags(state) - lag] : start;
         loop_.states.push_back({make_input(name, type, line_, InputRole::state), initial, {}});
       }
       for (const int tap : state.taps) {
@@ -240,7 +277,7 @@ class ScanBuilder {
         fail<ValueError>("output " + std::to_string(k) + " of the step is an empty Tensor");
       }
       const bool is_state = k < states.size() && states[k].is_read_back;
-      result.push_back(is_state ? outputs[k].tensor(states[k].initial.dtype())
+      result.push_back(is_state ? outputs[k].tensor(initial_of(states[k]).dtype())
                                 : outputs[k].tensor());
     }
     return result;
@@ -351,6 +388,7 @@ class ScanBuilder {
   std::string name_;
   LoopDefinition loop_;
   std::vector<Tensor> arguments_;
+  std::map<std::size_t, Tensor> initial_values_;  // by output, where a literal takes its dtype
   std::vector<std::size_t> first_;  // by output: where its states begin in loop_.states
   std::optional<StepScope> scope_;  // from the step on
 };

@@ -72,7 +72,7 @@ class ExprBuilder {
   Value to_real(const Value& a) const { return loop::cast(a, real_); }
 
  private:
-   static Value unary(Op op, const Value& a) { return loop::unary(op, a); }
+  static Value unary(Op op, const Value& a) { return loop::unary(op, a); }
   static Value binary(Op op, const Value& a, const Value& b) { return loop::binary(op, a, b); }
 
   DType real_;
@@ -130,10 +130,12 @@ Kernel with_arithmetic(const Kernel& kernel) {
 int operations_of(const ExprNode& e) {
   if (e.args.empty() || (e.dtype == DType::i64 && e.op != Op::load)) return 0;
   if (!is_elementary(e.op)) return 1;
-  constexpr std::size_t functions = static_cast<std::size_t>(Op::pow) - static_cast<std::size_t>(Op::exp) + 1;
+  constexpr std::size_t functions =
+      static_cast<std::size_t>(Op::pow) - static_cast<std::size_t>(Op::exp) + 1;
   static std::array<std::atomic<int>, 2 * functions> known{};
-  const std::size_t place = 2 * (static_cast<std::size_t>(e.op) - static_cast<std::size_t>(Op::exp)) +
-                            (e.dtype == DType::f64 ? 1 : 0);
+  const std::size_t place =
+      2 * (static_cast<std::size_t>(e.op) - static_cast<std::size_t>(Op::exp)) +
+      (e.dtype == DType::f64 ? 1 : 0);
   int count = known[place].load(std::memory_order_relaxed);
   if (count == 0) {
     std::vector<Expr> args;

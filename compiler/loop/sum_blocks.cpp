@@ -207,20 +207,21 @@ Stmt carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, cons
   const Expr last = binary(Op::le, count, next);
   const Expr ends = binary(Op::logical_or, is_whole(next), last);
   const Expr in_first_group = binary(Op::lt, number, group);
-  const Expr no_total = binary(Op::logical_or, unary(Op::logical_not, ends), in_first_group);
   const auto carry = [&](const Expr& at) {
     Block block;
     for (const CarriedSums& a : arrays) {
       // What was not kept yet is not added: it may be anything.
       const Expr none = real(-0.0, a.sums->dtype);
-      const Expr own = load(a.sums, at);
       const Expr of_group = load(a.groups, at);
       const Expr total = load(a.totals, at);
-      block.push_back(
-          Store{a.groups, at, binary(Op::add, select(is_whole(number), none, of_group), own)});
-      block.push_back(Store{a.sums, at, binary(Op::add, select(no_total, none, total), of_group)});
-      block.push_back(Store{a.totals, at, select(ends, own, total)});
-      block.push_back(Store{a.sums, at, select(last, own, none)});
+      block.push_back(Store{
+          a.groups, at,
+          binary(Op::add, select(is_whole(number), none, of_group), load(a.sums, at))});
+      If end{ends, {}, {Store{a.sums, at, none}}};
+      end.then_body = {
+          Store{a.totals, at, binary(Op::add, select(in_first_group, none, total), of_group)},
+          Store{a.sums, at, select(last, total, none)}};
+      block.push_back(statement(std::move(end)));
     }
     return block;
   };

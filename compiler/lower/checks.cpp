@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_set>
 
 #include "compiler/loop/traverse.h"
 
@@ -144,7 +145,8 @@ class MemoryChecker {
     next_variable_ = loop::next_variable_id(kernel);
     sites_.clear();
     loop::Rewriter rewrite([this](const Expr& e) {
-      return e->op == Op::load ? checked_load(e->buffer, e->args[0]) : e;
+      if (e->op == Op::load) return checked_load(e->buffer, e->args[0]);
+      return e->op == Op::select ? checked_select(e) : e;
     });
     loop::Kernel result = kernel;
     // A library that computes the product instead would not be held to anything.
@@ -190,8 +192,26 @@ class MemoryChecker {
     if (!is_float(buffer->dtype) || !begins_filled(buffer)) return value;
     const DType bits = bits_of(buffer->dtype);
     const Expr filled = loop::integer(bits == DType::i32 ? filled_32 : filled_64, bits);
+    const int at = site(buffer, "reads what nothing has written:");
+    written_sites_.insert(at);
     return loop::check(value, loop::binary(Op::ne, loop::bitcast(value, bits), filled), index,
-                       loop::size(buffer->size), site(buffer, "reads what nothing has written:"));
+                       loop::size(buffer->size), at);
+  }
+
+  // Both sides are loaded, but that nothing has written the one that is not taken does not matter.
+  Expr checked_select(const Expr& e) {
+    const auto where = [this](const Expr& side, const Expr& taken) {
+      if (side->op != Op::check || !written_sites_.contains(static_cast<int>(side->integer))) {
+        return side;
+      }
+      const Expr fits =
+          loop::binary(Op::logical_or, loop::unary(Op::logical_not, taken), side->args[1]);
+      return loop::check(side->args[0], fits, side->args[2], side->args[3],
+                         static_cast<int>(side->integer));
+    };
+    const Expr& taken = e->args[0];
+    return loop::select(taken, where(e->args[1], taken),
+                        where(e->args[2], loop::unary(Op::logical_not, taken)));
   }
 
   // The statements with their stores checked and what they allocate filled. `threads`: of the block
@@ -271,6 +291,7 @@ class MemoryChecker {
   const loop::Kernel* kernel_ = nullptr;  // in progress
   int next_variable_ = 0;                 // of it
   std::map<std::pair<int, std::string>, int> sites_;
+  std::unordered_set<int> written_sites_;  // of the checks that something has written what is read
 };
 
 // Loop variables for the axes, and as an index.

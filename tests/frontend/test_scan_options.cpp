@@ -315,3 +315,20 @@ TEST_CASE("scan: taps over a sequence that is too short make no steps") {
   }
   check_values(f(array_of({1, 2, 3, 4, 5}, f64))[0], {1 + 2 * 4, 2 + 3 * 5}, 0);
 }
+
+TEST_CASE("scan: a literal that a state starts from takes the dtype of what the step makes") {
+  const auto add = [](Tensor row, Tensor total) { return total + row; };
+  for (const DType dtype : {f32, f64}) {
+    const auto x = vector("x", dtype);
+    const Tensor from_integer = scan(add, {.sequences = {x}, .outputs_info = {0}});
+    const Tensor from_real = scan(add, {.sequences = {x}, .outputs_info = {0.1}});
+    for (const Tensor& y : {from_integer, from_real}) CHECK(y.dtype() == dtype);
+    const auto f = function({x}, from_real[-1]);
+    const double total = f(Array::ones({2}, dtype)).cast(f64).item<double>();
+    CHECK(total == (dtype == f64 ? 0.1 + 1 + 1 : static_cast<double>(0.1F + 1 + 1)));
+  }
+  // A dtype that is written stays.
+  const auto x = vector("x", f64);
+  CHECK_THROWS_AS(scan(add, {.sequences = {x}, .outputs_info = {zeros({}, f32)}}),
+                  TypeError);
+}

@@ -118,8 +118,15 @@ class Wrapper {
       const std::string number = p.name.substr(6);
       return "outputs[" + (number.empty() ? "0" : number) + "]";
     }
-    for (const Size& size : program_.sizes) {
-      if (c_name(size.dim.as_variable()->name) == p.name) return std::to_string(size.first);
+    // Other sizes of the program, of variables that were dropped, may be called the same.
+    for (const kt::Tensor& input : built_.inputs) {
+      for (const kt::Dim& dim : input.shape()) {
+        const kt::DimAtomRef variable = dim.as_variable();
+        if (!variable || c_name(variable->name) != p.name) continue;
+        for (const Size& size : program_.sizes) {
+          if (size.dim == dim) return std::to_string(size.first);
+        }
+      }
     }
     throw kt::InternalError("fuzz: the header has a parameter " + p.name);
   }

@@ -55,8 +55,11 @@ Verdict checked(const Program& program, const Ways& ways) {
   try {
     return check(program, ways);
   } catch (const std::exception& error) {
+    // A mistake of the program's own is another kind: shrinking must not end with one.
     Verdict verdict;
-    verdict.kind = "internal";
+    const bool own = dynamic_cast<const kt::Error*>(&error) != nullptr &&
+                     dynamic_cast<const kt::InternalError*>(&error) == nullptr;
+    verdict.kind = own ? "mistake" : "internal";
     verdict.failure = error.what();
     return verdict;
   }

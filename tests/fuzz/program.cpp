@@ -239,15 +239,19 @@ void visit_sizes(const Program& program, const std::function<void(const kt::Dim&
 // Drops the variables that nothing needs, neither as values nor for their sizes. A free size is
 // that of the variable it was made with, a named one that of any variable which has it.
 void keep_variables(Program& program, std::set<Value> needed) {
-  std::map<std::uint64_t, kt::DimAtomRef> sizes;
+  std::vector<kt::DimAtomRef> sizes;  // grows while variables are kept for their sizes
+  std::set<std::uint64_t> noted;
   const auto note = [&](const kt::Dim& dim) {
-    dim.visit_variables([&](const kt::DimAtomRef& atom) { sizes[atom->identity] = atom; });
+    dim.visit_variables([&](const kt::DimAtomRef& atom) {
+      if (noted.insert(atom->identity).second) sizes.push_back(atom);
+    });
+  };
+  const auto note_sizes_of = [&](const Variable& variable) {
+    std::for_each(variable.shape.begin(), variable.shape.end(), note);
   };
   visit_sizes(program, note);
   for (const Variable& variable : program.variables) {
-    if (needed.contains(variable.value)) {
-      std::for_each(variable.shape.begin(), variable.shape.end(), note);
-    }
+    if (needed.contains(variable.value)) note_sizes_of(variable);
   }
   const auto gives = [](const Variable& variable, const kt::DimAtom& size) {
     return std::any_of(variable.shape.begin(), variable.shape.end(), [&](const kt::Dim& dim) {
@@ -255,16 +259,18 @@ void keep_variables(Program& program, std::set<Value> needed) {
       return atom && atom->identity == size.identity && (!is_free(size) || is_own(variable, size));
     });
   };
-  for (const auto& [identity, atom] : sizes) {
-    const auto given = [&, size = atom](const Variable& variable) {
-      return needed.contains(variable.value) && gives(variable, *size);
+  for (std::size_t k = 0; k < sizes.size(); ++k) {
+    const kt::DimAtomRef atom = sizes[k];
+    const auto given = [&](const Variable& variable) {
+      return needed.contains(variable.value) && gives(variable, *atom);
     };
     if (std::any_of(program.variables.begin(), program.variables.end(), given)) continue;
     const auto found =
         std::find_if(program.variables.begin(), program.variables.end(),
-                     [&, size = atom](const Variable& v) { return gives(v, *size); });
+                     [&](const Variable& v) { return gives(v, *atom); });
     if (found != program.variables.end()) {
       needed.insert(found->value);
+      note_sizes_of(*found);
     } else {
       const kt::Dim size = kt::Dim::from_terms({{1, {atom}}});
       program.variables.push_back({program.next, kt::f32, {size}, false, {}});

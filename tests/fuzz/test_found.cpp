@@ -93,8 +93,8 @@ TEST_CASE("found: an index is checked where the value is the same for all") {
 
 TEST_CASE("found: an update whose parts are stored one after the other reads the old value") {
   const auto w = kt::shared(kt::Array::from({1.0F, 2.0F, 3.0F}), "w");
-  const auto f = kt::function({}, std::vector<kt::Tensor>{},
-                              {.updates = {{w, kt::pad(w, {{0, 0}})}}});
+  const auto f =
+      kt::function({}, std::vector<kt::Tensor>{}, {.updates = {{w, kt::pad(w, {{0, 0}})}}});
   f();
   CHECK(kt::array_equal(w.get_value(), kt::Array::from({1.0F, 2.0F, 3.0F})));
   // Both the whole and a part of it are computed from the old value.
@@ -111,10 +111,9 @@ TEST_CASE("found: a size that turns out to be 0 in a function is as one that is 
   const auto nothing = kt::tensor("nothing", {0});
   const auto none = kt::tensor("none", {kt::dim("k")});
   const kt::Tensor joined = none + nothing;  // k is 0
-  const auto f = kt::function(
-      {x, nothing, none},
-      {joined, kt::argmin(x), kt::max(x), kt::log_softmax(x, 0),
-       kt::softmax_cross_entropy(x, kt::cast(none, kt::i32))});
+  const auto f =
+      kt::function({x, nothing, none}, {joined, kt::argmin(x), kt::max(x), kt::log_softmax(x, 0),
+                                        kt::softmax_cross_entropy(x, kt::cast(none, kt::i32))});
   const auto results = f(kt::Array::zeros({0, 0}), kt::Array::zeros({0}), kt::Array::zeros({0}));
   CHECK(results[1].item<std::int64_t>() == 0);
   CHECK(results[2].item<float>() == -std::numeric_limits<float>::infinity());
@@ -127,4 +126,20 @@ TEST_CASE("found: what has no elements is not folded where a size is free") {
   const auto f = kt::function({x}, kt::sum(kt::exp(kt::zeros(x.shape()))),
                               {.on_unused_input = kt::UnusedInput::ignore});
   CHECK(f(kt::Array::zeros({0, 3})).item<float>() == 0);
+}
+
+TEST_CASE("found: an index that differs from lane to lane is no part of a stride") {
+  const auto x = kt::tensor("x", {17, 1}, kt::f64);
+  const auto f = kt::function({x}, kt::softmax_cross_entropy(x, kt::argmax(x, 1)));
+  CHECK(kt::array_equal(f(kt::Array::uniform({17, 1}, 1, -3, 4, kt::f64)),
+                        kt::Array::zeros({17}, kt::f64)));
+}
+
+TEST_CASE("found: sums in blocks read nothing that is not written") {
+  const auto x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
+  const auto f = kt::function({x}, kt::sum(x, 0), {.check = kt::Check::memory});
+  for (const int n : {1, 33, 600, 5000}) {
+    CAPTURE(n);
+    CHECK(f(kt::Array::ones({n, 40})).data<float>()[39] == static_cast<float>(n));
+  }
 }

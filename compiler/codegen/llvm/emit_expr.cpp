@@ -238,6 +238,18 @@ bool KernelEmitter::same_for_all_lanes(const ExprNode& e) {
                      [this](const Expr& arg) { return same_for_all_lanes(*arg); });
 }
 
+// What the index of the next lane is more; null if that is not the same for all of them, as where a
+// scalar of each lane's own is in it.
+Expr KernelEmitter::lane_stride(const Expr& index) {
+  const std::vector<Expr> nodes = loop::post_order(std::span(&index, 1));
+  const bool own = std::any_of(nodes.begin(), nodes.end(), [this](const Expr& e) {
+    if (e->op != Op::variable) return false;
+    const auto scalar = scalars_.find(e->variable.id);
+    return scalar != scalars_.end() && scalar->second.lanes;
+  });
+  return own ? nullptr : loop::stride_of(index, {lanes_->variable, DType::i64, ""});
+}
+
 Printed KernelEmitter::print(const Expr& e) { return print_memoised(e, false); }
 
 llvm::Value* KernelEmitter::print_at_base(const Expr& e) { return print_memoised(e, true).value; }
@@ -448,8 +460,7 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   } else {
     lanes = true;
     llvm::Type* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes_->width));
-    loop::Variable lane{lanes_->variable, DType::i64, ""};
-    const Expr stride = loop::stride_of(index, lane);
+    const Expr stride = lane_stride(index);
     std::int64_t step = 0;
     if (stride && loop::is_integer_constant(stride, step) && step == 1) {
       llvm::Value* pointer = address(e.buffer, print_at_base(index));

@@ -706,7 +706,7 @@ void KernelEmitter::print_store(const loop::Store& store) {
     return;
   }
   llvm::Value* lanes = in_memory(splat(value));
-  const Expr stride = loop::stride_of(store.index, {lanes_->variable, DType::i64, ""});
+  const Expr stride = lane_stride(store.index);
   std::int64_t step = 0;
   if (stride && loop::is_integer_constant(stride, step) && step == 1) {
     llvm::Value* pointer = address(store.buffer, print_at_base(store.index));

@@ -17,7 +17,7 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
   if (store->buffer->dtype == DType::boolean) return false;
   if (!loop::is_integer_constant(loop.extent, extent) || extent != width) return false;
   const loop::Expr along = loop::stride_of(store->index, loop.variable);
-  const loop::Expr across = loop::stride_of(store->index, {lanes_->variable, DType::i64, ""});
+  const loop::Expr across = lane_stride(store->index);
   if (!along || !loop::is_integer_constant(along, step) || step != 1) return false;
   if (!across || (loop::is_integer_constant(across, step) && step == 1)) return false;
   for (const loop::Expr& e : loop::post_order(std::span(&store->value, 1))) {

@@ -94,6 +94,7 @@ class KernelEmitter {
   const std::unordered_set<int>& stored_in(const loop::Block& block);
   bool depends_on_lane(const loop::ExprNode& e);
   bool same_for_all_lanes(const loop::ExprNode& e);
+  loop::Expr lane_stride(const loop::Expr& index);
   llvm::Value* address(const loop::BufferRef& buffer, llvm::Value* index);
   llvm::Align alignment(DType dtype) const;
 

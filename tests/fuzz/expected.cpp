@@ -52,14 +52,18 @@ class Rounding {
     // What is left where operands cancel may be nothing at all.
     double nothing = 0;
     const bool may_cancel = node.op.name == "add" || node.op.name == "sub";
-    if (may_cancel && random_() % 2 == 0) {
+    if ((may_cancel || of_terms > 0) && random_() % 2 == 0) {
+      nothing = 4 * of_terms;
       for (const ReferenceValue* input : inputs) {
-        if (input) nothing = std::max(nothing, 4 * unit * largest(*input));
+        if (input && may_cancel) nothing = std::max(nothing, 4 * unit * largest(*input));
       }
     }
     for (double& x : value.data) {
       if (!std::isfinite(x)) continue;
-      if (std::abs(x) < nothing) x = 0;
+      if (std::abs(x) < nothing) {
+        x = 0;
+        continue;
+      }
       // What basic operations give exactly is exact.
       const bool exact = basic && of_terms == 0 &&
                          (node.op.is_view || static_cast<double>(static_cast<float>(x)) == x);

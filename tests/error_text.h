@@ -31,4 +31,13 @@ std::string shape_error(const Body& body) {
   return message_of<kroton::ShapeError>(body);
 }
 
+template <class Body>
+std::string device_error(const Body& body) {
+  return message_of<kroton::DeviceError>(body);
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 }  // namespace error_text

@@ -84,18 +84,8 @@ class Blocker {
       : next_id_(next_id), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
 
   Block operator()(const Block& block) {
-    Block result;
-    for (const Stmt& s : block) {
-      if (const For* loop = as_for(s)) {
-        add_loop(*loop, result);
-      } else if (const If* branch = as_if(s)) {
-        result.push_back(statement(
-            If{branch->condition, (*this)(branch->then_body), (*this)(branch->else_body)}));
-      } else {
-        result.push_back(s);
-      }
-    }
-    return result;
+    return replace_loops(block,
+                         [this](const For& loop, Block& result) { add_loop(loop, result); });
   }
 
  private:

@@ -1,8 +1,5 @@
 #include "compiler/loop/elementary.h"
 
-#include <kroton/error.h>
-
-#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -79,6 +76,15 @@ class ExprBuilder {
   DType integer_;
 };
 
+// In the order of Op.
+constexpr std::array<Expr (*)(ExprBuilder&, Expr), 10> unary_functions = {
+    math::exp, math::expm1,    math::log, math::log1p, math::sigmoid,
+    math::tanh, math::softplus, math::erf, math::sin,   math::cos};
+
+std::size_t function_number(Op op) {
+  return static_cast<std::size_t>(op) - static_cast<std::size_t>(Op::exp);
+}
+
 int count_operations(const Expr& root) {
   int count = 0;
   for (const Expr& e : post_order(std::span(&root, 1))) {
@@ -91,32 +97,8 @@ int count_operations(const Expr& root) {
 
 Expr arithmetic_of(Op op, const std::vector<Expr>& args) {
   ExprBuilder b(args[0]->dtype);
-  switch (op) {
-    case Op::exp:
-      return math::exp(b, args[0]);
-    case Op::expm1:
-      return math::expm1(b, args[0]);
-    case Op::log:
-      return math::log(b, args[0]);
-    case Op::log1p:
-      return math::log1p(b, args[0]);
-    case Op::sigmoid:
-      return math::sigmoid(b, args[0]);
-    case Op::tanh:
-      return math::tanh(b, args[0]);
-    case Op::softplus:
-      return math::softplus(b, args[0]);
-    case Op::erf:
-      return math::erf(b, args[0]);
-    case Op::sin:
-      return math::sin(b, args[0]);
-    case Op::cos:
-      return math::cos(b, args[0]);
-    case Op::pow:
-      return math::pow(b, args[0], args[1]);
-    default:
-      throw InternalError("loop IR: " + std::string(name_of(op)) + " is no elementary function");
-  }
+  if (op == Op::pow) return math::pow(b, args[0], args[1]);
+  return unary_functions.at(function_number(op))(b, args[0]);
 }
 
 Kernel with_arithmetic(const Kernel& kernel) {
@@ -130,12 +112,8 @@ Kernel with_arithmetic(const Kernel& kernel) {
 int operations_of(const ExprNode& e) {
   if (e.args.empty() || (e.dtype == DType::i64 && e.op != Op::load)) return 0;
   if (!is_elementary(e.op)) return 1;
-  constexpr std::size_t functions =
-      static_cast<std::size_t>(Op::pow) - static_cast<std::size_t>(Op::exp) + 1;
-  static std::array<std::atomic<int>, 2 * functions> known{};
-  const std::size_t place =
-      2 * (static_cast<std::size_t>(e.op) - static_cast<std::size_t>(Op::exp)) +
-      (e.dtype == DType::f64 ? 1 : 0);
+  static std::array<std::atomic<int>, 2 * (unary_functions.size() + 1)> known{};
+  const std::size_t place = 2 * function_number(e.op) + (e.dtype == DType::f64 ? 1 : 0);
   int count = known[place].load(std::memory_order_relaxed);
   if (count == 0) {
     std::vector<Expr> args;

@@ -106,23 +106,15 @@ bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
 }
 
 Block vectorize_block(const Block& block, int lanes_bytes, Gathers allowed) {
-  Block result;
-  for (const Stmt& s : block) {
-    if (const For* found = as_for(s); found != nullptr && found->kind != LoopKind::vector) {
-      For loop = *found;
+  return replace_loops(block, [&](const For& found, Block& result) {
+    For loop = found;
+    if (loop.kind != LoopKind::vector) {
       loop.body = vectorize_block(loop.body, lanes_bytes, allowed);
       For wide = loop;
-      result.push_back(
-          statement(try_vectorize(wide, lanes_bytes, allowed) ? std::move(wide) : std::move(loop)));
-    } else if (const If* branch = as_if(s)) {
-      result.push_back(
-          statement(If{branch->condition, vectorize_block(branch->then_body, lanes_bytes, allowed),
-                       vectorize_block(branch->else_body, lanes_bytes, allowed)}));
-    } else {
-      result.push_back(s);
+      if (try_vectorize(wide, lanes_bytes, allowed)) loop = std::move(wide);
     }
-  }
-  return result;
+    result.push_back(statement(std::move(loop)));
+  });
 }
 
 // The number of chunks that cover `extent`.

@@ -156,22 +156,13 @@ class Collapser {
   explicit Collapser(int next_id) : next_id_(next_id) {}
 
   Block operator()(const Block& block) {
-    Block result;
-    for (const Stmt& s : block) {
-      if (const For* found = as_for(s)) {
-        For loop = *found;
-        loop.body = (*this)(loop.body);
-        while (merge(loop)) {
-        }
-        result.push_back(statement(std::move(loop)));
-      } else if (const If* branch = as_if(s)) {
-        result.push_back(statement(
-            If{branch->condition, (*this)(branch->then_body), (*this)(branch->else_body)}));
-      } else {
-        result.push_back(s);
+    return replace_loops(block, [this](const For& found, Block& result) {
+      For loop = found;
+      loop.body = (*this)(loop.body);
+      while (merge(loop)) {
       }
-    }
-    return result;
+      result.push_back(statement(std::move(loop)));
+    });
   }
 
  private:

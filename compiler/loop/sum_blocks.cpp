@@ -62,20 +62,11 @@ class SumBlocker {
   SumBlocker(int next_id, std::int64_t threads) : next_id_(next_id), threads_(threads) {}
 
   Block operator()(const Block& block) {
-    Block result;
-    for (const Stmt& s : block) {
-      if (const For* found = as_for(s)) {
-        For loop = *found;
-        loop.body = (*this)(loop.body);
-        result.push_back(statement(in_blocks(std::move(loop))));
-      } else if (const If* branch = as_if(s)) {
-        result.push_back(statement(
-            If{branch->condition, (*this)(branch->then_body), (*this)(branch->else_body)}));
-      } else {
-        result.push_back(s);
-      }
-    }
-    return result;
+    return replace_loops(block, [this](const For& found, Block& result) {
+      For loop = found;
+      loop.body = (*this)(loop.body);
+      result.push_back(statement(in_blocks(std::move(loop))));
+    });
   }
 
  private:

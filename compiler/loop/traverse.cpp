@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "compiler/loop/elementary.h"
+
 namespace kroton::loop {
 namespace {
 
@@ -110,6 +112,7 @@ std::vector<Expr> post_order(std::span<const Expr> roots) {
 }
 
 Expr with_args(const Expr& e, const std::vector<Expr>& args) {
+  if (is_elementary(e->op) && args.size() == 1) return unary(e->op, args[0]);
   switch (e->op) {
     case Op::real:
     case Op::integer:
@@ -125,16 +128,6 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
     case Op::ceil:
     case Op::round_even:
     case Op::logical_not:
-    case Op::exp:
-    case Op::expm1:
-    case Op::log:
-    case Op::log1p:
-    case Op::sigmoid:
-    case Op::tanh:
-    case Op::softplus:
-    case Op::erf:
-    case Op::sin:
-    case Op::cos:
       return unary(e->op, args[0]);
     case Op::fma:
       return fma(args[0], args[1], args[2]);
@@ -279,6 +272,22 @@ void visit_statements(const Block& block, const std::function<void(const Stmt&)>
 
 void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit) {
   visit_statements(block, [&](const Stmt& s) { visit_own_expressions(s, visit); });
+}
+
+Block replace_loops(const Block& block,
+                    const std::function<void(const For& loop, Block& result)>& replace) {
+  Block result;
+  for (const Stmt& s : block) {
+    if (const For* loop = as_for(s)) {
+      replace(*loop, result);
+    } else if (const If* branch = as_if(s)) {
+      result.push_back(statement(If{branch->condition, replace_loops(branch->then_body, replace),
+                                    replace_loops(branch->else_body, replace)}));
+    } else {
+      result.push_back(s);
+    }
+  }
+  return result;
 }
 
 const For* as_for(const Stmt& statement) {

@@ -43,6 +43,11 @@ void visit_statements(const Block& block, const std::function<void(const Stmt&)>
 // The same for every root expression.
 void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit);
 
+// The block with what `replace` appends in place of each of its loops, those in branches included;
+// loops in loops are left to `replace`.
+Block replace_loops(const Block& block,
+                    const std::function<void(const For& loop, Block& result)>& replace);
+
 // The loop or branch behind a statement, else null.
 const For* as_for(const Stmt& statement);
 const If* as_if(const Stmt& statement);

@@ -88,25 +88,31 @@ Tensors vjp(const Tensor& y, const Tensor& g) {
   return {axes_back(gradient.front(), y.shape(), axes)};
 }
 
-// Whether two positions have the same reduction.
-bool same_line(const ops::Position& a, const ops::Position& b, const std::vector<int>& axes) {
-  for (int axis : ops::other_axes(static_cast<int>(a.size()), axes)) {
-    if (a[at(axis)] != b[at(axis)]) return false;
-  }
-  return true;
-}
-
+// The product of the elements before each one times that of those behind it, in a format in which
+// neither leaves the range where the product of both does not.
 void reference(ReferenceContext& c) {
   const ReferenceValue& x = *c.inputs[0];
-  std::size_t next = 0;
+  const std::vector<int> kept =
+      ops::other_axes(static_cast<int>(x.shape.size()), c.attributes.axes);
+  std::vector<std::int64_t> line_shape;
+  for (int axis : kept) line_shape.push_back(x.shape[at(axis)]);
+  std::vector<std::size_t> line_of;  // by element: which reduction it is part of
   ops::for_each_position(x.shape, [&](const ops::Position& position) {
-    double product = 1;
-    ops::for_each_position(x.shape, [&](const ops::Position& other) {
-      if (other == position || !same_line(position, other, c.attributes.axes)) return;
-      product *= x.data[static_cast<std::size_t>(ops::offset_of(x.shape, other))];
-    });
-    c.output.data[next++] = product;
+    ops::Position line;
+    for (int axis : kept) line.push_back(position[at(axis)]);
+    line_of.push_back(static_cast<std::size_t>(ops::offset_of(line_shape, line)));
   });
+  const std::size_t count = x.data.size();
+  std::vector<long double> others(count, 1), running(count, 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    others[i] *= running[line_of[i]];
+    running[line_of[i]] *= x.data[i];
+  }
+  std::fill(running.begin(), running.end(), 1.0L);
+  for (std::size_t i = count; i-- > 0;) {
+    c.output.data[i] = static_cast<double>(others[i] * running[line_of[i]]);
+    running[line_of[i]] *= x.data[i];
+  }
 }
 
 std::vector<Sample> samples() {

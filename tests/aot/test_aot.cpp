@@ -6,14 +6,13 @@
 #include <sstream>
 
 #include "tests/aot/aot_tools.h"
+#include "tests/error_text.h"
 
 using namespace aot_tools;
 
-namespace {
+using error_text::contains;
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+namespace {
 
 bool same_bits(const kt::Array& a, const void* b) {
   return a.size() == 0 || std::memcmp(a.raw(), b, static_cast<std::size_t>(a.nbytes())) == 0;

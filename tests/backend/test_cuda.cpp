@@ -8,10 +8,13 @@
 #include <thread>
 
 #include "tests/backend/sample_tools.h"
+#include "tests/error_text.h"
 #include "tests/gpu_emulator/emulated_device.h"
 
 namespace kt = kroton;
 using namespace backend_test;  // NOLINT: tests
+
+using error_text::contains;
 
 namespace {
 
@@ -44,10 +47,6 @@ std::string message_of(const std::function<void()>& f) {
     return error.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

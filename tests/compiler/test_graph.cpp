@@ -5,11 +5,14 @@
 #include "compiler/ops/leaf.h"
 #include "compiler/passes/passes.h"
 #include "tests/compiler/graph_helpers.h"
+#include "tests/error_text.h"
 
 using namespace kroton;  // NOLINT
 using graph_test::graph_of;
 using graph_test::text;
 using Vertex = Graph::Vertex;
+
+using error_text::contains;
 
 namespace {
 
@@ -26,10 +29,6 @@ std::string message_of(const F& action) {
     return error.what();
   }
   return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -10,26 +10,18 @@
 #include <thread>
 
 #include "tests/driver/process.h"
+#include "tests/error_text.h"
 
 namespace kt = kroton;
 using fake_driver::Process;
+
+using error_text::contains;
+using error_text::device_error;
 
 namespace {
 
 constexpr int out_of_memory = 2, launch_out_of_resources = 701, illegal_address = 700;
 
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const kt::DeviceError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 kt::Target without_graphs() {
   kt::Target target = kt::cuda();
@@ -64,7 +56,7 @@ TEST_CASE("driver: no memory at any allocation is an error that leaves all as it
       Pair pair;
       failed = false;
       const auto attempt = [&](const std::function<void()>& f) {
-        const std::string message = message_of(f);
+        const std::string message = device_error(f);
         if (message.empty()) return;
         failed = true;
         CHECK(contains(message, "cuda:0 (test GPU): allocating "));
@@ -94,7 +86,7 @@ TEST_CASE("driver: no page-locked memory is an error") {
   Pair pair;
   const auto step = pair.step();
   process->fail_call("cuMemAllocHost_v2", 1, out_of_memory);
-  CHECK(contains(message_of([&] { step(kt::Array::ones({3})); }), "CUDA_ERROR_OUT_OF_MEMORY"));
+  CHECK(contains(device_error([&] { step(kt::Array::ones({3})); }), "CUDA_ERROR_OUT_OF_MEMORY"));
   CHECK(step(kt::Array::ones({3})).item<float>() == 15);
 }
 
@@ -116,7 +108,7 @@ TEST_CASE("driver: a call that fails in the middle of its updates") {
     const auto step = pair.step(without_graphs());
     // The host's value is the newest: it counts.
     process->fail_call("cuLaunchKernel", n, launch_out_of_resources);
-    const std::string message = message_of([&] { step(kt::Array::ones({3})); });
+    const std::string message = device_error([&] { step(kt::Array::ones({3})); });
     CHECK(contains(message, "starting the kernel k"));
     CHECK(kt::array_equal(pair.a.get_value(), kt::Array::ones({5})));
     CHECK(kt::array_equal(pair.b.get_value(), kt::Array::ones({7})));
@@ -130,9 +122,9 @@ TEST_CASE("driver: a call that fails in the middle of its updates") {
   step(kt::Array::ones({3}));
   process->fail_call("cuLaunchKernel", launches, launch_out_of_resources);
   CHECK_THROWS_AS(step(kt::Array::ones({3})), kt::DeviceError);
-  const std::string message = message_of([&] { static_cast<void>(pair.a.get_value()); });
+  const std::string message = device_error([&] { static_cast<void>(pair.a.get_value()); });
   CHECK(message.starts_with("the value of a is lost: a call of step failed while it was updating"));
-  CHECK(message_of([&] { step(kt::Array::ones({3})); }) == message);
+  CHECK(device_error([&] { step(kt::Array::ones({3})); }) == message);
   pair.a.set_value(kt::Array::ones({5}));
   pair.b.set_value(kt::Array::ones({7}));
   CHECK(step(kt::Array::ones({3})).item<float>() == 15);
@@ -152,7 +144,7 @@ TEST_CASE("driver: a graph that cannot be made is an error before anything has r
     const kt::Array x = kt::Array::ones({3}), two = kt::Array::zeros({2}, kt::i64);
     step(x, two);
     process->fail_call(function, 1, out_of_memory);
-    CHECK(contains(message_of([&] { step(x, two); }), "CUDA_ERROR_OUT_OF_MEMORY"));
+    CHECK(contains(device_error([&] { step(x, two); }), "CUDA_ERROR_OUT_OF_MEMORY"));
     CHECK(pair.a.get_value().data<float>()[4] == 2);
     CHECK(step(x, two).item<float>() == 2);
     CHECK(step(x, two).item<float>() == 2);
@@ -175,18 +167,18 @@ TEST_CASE("driver: an error that lasts names the call and the device is refused"
   process->fail_kernel(1, illegal_address);
   train(x);  // returns at once
   // Whoever waits next is not to blame alone.
-  const std::string message = message_of([&] { other(x); });
+  const std::string message = device_error([&] { other(x); });
   CAPTURE(message);
   CHECK(contains(message, "cuda:0 (test GPU) cannot be used in this process any more"));
   CHECK(contains(message,
                  "failed in a call of train or other: CUDA_ERROR_ILLEGAL_ADDRESS: an "
                  "illegal memory access was encountered"));
   const int calls = process->calls("cuStreamSynchronize");
-  CHECK(message_of([&] { train(x); }) == message);
-  CHECK(message_of([&] { other(x); }) == message);
-  CHECK(contains(message_of([&] { static_cast<void>(pair.a.get_value()); }), message));
-  CHECK(contains(message_of([&] { on_cpu(); }), message));
-  CHECK(contains(message_of([&] { pair.step(); }), message));
+  CHECK(device_error([&] { train(x); }) == message);
+  CHECK(device_error([&] { other(x); }) == message);
+  CHECK(contains(device_error([&] { static_cast<void>(pair.a.get_value()); }), message));
+  CHECK(contains(device_error([&] { on_cpu(); }), message));
+  CHECK(contains(device_error([&] { pair.step(); }), message));
   CHECK(process->calls("cuStreamSynchronize") == calls);
   // The value is gone; the variable, the CPU and another device are not.
   pair.a.set_value(kt::Array::ones({5}));
@@ -203,7 +195,7 @@ TEST_CASE("driver: what has waited is not blamed for a later error") {
   const kt::Array x = kt::Array::ones({3});
   first(x);
   process->fail_kernel(1, 719);
-  const std::string message = message_of([&] { second(x); });
+  const std::string message = device_error([&] { second(x); });
   CHECK(contains(message, "failed in a call of second: CUDA_ERROR_LAUNCH_FAILED"));
 }
 
@@ -216,7 +208,7 @@ TEST_CASE("driver: KROTON_CUDA_SYNC names the kernel") {
   for (int i = 0; i < 4; ++i) step(kt::Array::ones({3}));
   CHECK(process->calls("cuGraphLaunch") == 0);
   process->fail_kernel(2, illegal_address);
-  const std::string message = message_of([&] { step(kt::Array::ones({3})); });
+  const std::string message = device_error([&] { step(kt::Array::ones({3})); });
   CAPTURE(message);
   CHECK(contains(message, "failed in a call of step: CUDA_ERROR_ILLEGAL_ADDRESS"));
   CHECK(contains(message, "(noticed at: the kernel k1"));
@@ -293,7 +285,7 @@ TEST_CASE("driver: a forked process gets an error and does not call the driver")
   const kt::Array x = kt::Array::ones({3});
   (*step)(x);
   const auto refuses = [](const std::function<void()>& f) {
-    return contains(message_of(f), "CUDA does not work in a process that was forked");
+    return contains(device_error(f), "CUDA does not work in a process that was forked");
   };
   CHECK(in_child([&] {
     const bool refused = refuses([&] { (*step)(x); }) && refuses([&] { pair->step(); }) &&
@@ -323,7 +315,7 @@ TEST_CASE("driver: no device is an error that says so") {
   const Process process("devices=0");
   if (!process) return;
   Pair pair;
-  const std::string message = message_of([&] { pair.step(); });
+  const std::string message = device_error([&] { pair.step(); });
   CHECK(contains(message, "finds no device it can use: CUDA_ERROR_NO_DEVICE"));
 }
 
@@ -331,7 +323,7 @@ TEST_CASE("driver: a driver that takes no code that can be made here says what w
   const Process process("version=10020");
   if (!process) return;
   Pair pair;
-  const std::string message = message_of([&] { pair.step(); });
+  const std::string message = device_error([&] { pair.step(); });
   CHECK(contains(message, "the driver takes no code that can be made here"));
   CHECK(contains(message, "libnvrtc.so.12: CUDA_ERROR_INVALID_IMAGE"));
   CHECK(contains(message, "libnvrtc.so.13: CUDA_ERROR_INVALID_IMAGE"));
@@ -341,7 +333,7 @@ TEST_CASE("driver: what the driver says of PTX is shown") {
   const Process process("version=10020 capability=95");
   if (!process) return;
   Pair pair;
-  CHECK(contains(message_of([&] { pair.step(); }),
+  CHECK(contains(device_error([&] { pair.step(); }),
                  "libnvrtc.so.13: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the test driver says so\n"
                  "test driver: PTX of version 13"));
 }

@@ -2,9 +2,12 @@
 
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
+#include "tests/error_text.h"
 #include "tests/loop/kernel_tools.h"
 
 using namespace loop_test;  // NOLINT: tests
+
+using error_text::contains;
 
 namespace {
 
@@ -66,10 +69,6 @@ Kernel blocked(const Kernel& kernel, int lanes_bytes = 64) {
 }
 
 std::string text(const Case& c) { return to_string(blocked(product(c))); }
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 const Dim n = Dim::named("n");
 const Dim m = Dim::named("m");

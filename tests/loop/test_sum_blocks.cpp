@@ -1,9 +1,12 @@
 #include <doctest/doctest.h>
 
 #include "compiler/loop/sum_blocks.h"
+#include "tests/error_text.h"
 #include "tests/loop/kernel_tools.h"
 
 using namespace loop_test;  // NOLINT: tests
+
+using error_text::contains;
 
 namespace {
 
@@ -27,10 +30,6 @@ Kernel whole_sum(const Dim& rows, const Dim& columns) {
               {serial(k, size(columns),
                       {Accumulate{sum, Op::add, value}, Accumulate{top, Op::max, value}})}),
        Store{y, integer(0), variable(sum)}, Store{z, integer(0), variable(top)}});
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

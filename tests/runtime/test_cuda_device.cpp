@@ -8,27 +8,13 @@
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
 #include "runtime/device.h"
+#include "tests/error_text.h"
 #include "tests/left_out.h"
 
 namespace kt = kroton;
 
-namespace {
-
-template <class F>
-std::string device_error(const F& f) {
-  try {
-    f();
-  } catch (const kt::DeviceError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
+using error_text::contains;
+using error_text::device_error;
 
 TEST_CASE("a missing library is an error that says what was tried") {
   const std::string message = device_error(
@@ -123,7 +109,7 @@ TEST_CASE("cuBLASLt takes the description of a product, also without a device") 
       product.batch = batch;
       for (const std::uint64_t bias : {0, 512}) {
         product.bias = bias;
-        CHECK(device_error([&] { kt::nvidia::CublasLtPlan(*api, product); }) == "");
+        CHECK(device_error([&] { kt::nvidia::CublasLtPlan(*api, product); }) == "no error");
       }
     }
   }

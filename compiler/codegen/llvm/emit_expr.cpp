@@ -198,8 +198,9 @@ std::vector<std::size_t> KernelEmitter::printing_order(const ExprNode& e, bool a
   std::vector<std::size_t> order(e.args.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   if (as_written) return order;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return nature_of(*e.args[a]).held > nature_of(*e.args[b]).held;
+  const auto held = [&](std::size_t k) { return nature_of(*e.args[k]).held; };
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair(-held(a), a) < std::pair(-held(b), b);
   });
   return order;
 }

@@ -275,13 +275,20 @@ class KeyWriter {
     steps(then_steps);
     steps(else_steps);
   }
-  void write(const std::shared_ptr<const Print>& shown) {
-    const auto& [message, value, type, source] = *shown;
+  void write(const std::shared_ptr<const Call>& call) {
+    const auto& [callee, message, inputs, outputs, site, source] = *call;
+    text(callee ? callee->options.name : "");  // where it is decides whoever links the object
     text(message);
-    buffer(value);
-    tag(type.dtype);
-    number(type.shape.size());
-    for (const Dim& d : type.shape) dim(d);
+    for (const auto* list : {&inputs, &outputs}) {
+      number(list->size());
+      for (const auto& [value, type] : *list) {
+        buffer(value);
+        tag(type.dtype);
+        number(type.shape.size());
+        for (const Dim& d : type.shape) dim(d);
+      }
+    }
+    integer(site);
   }
 
   const Program& program_;

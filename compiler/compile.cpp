@@ -36,10 +36,10 @@ class Timer {
 };
 
 // Null for bytes that are no object of that entry, as a checksum cannot tell.
-std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
-                                                      codegen::CompileTimes& times) {
+std::shared_ptr<codegen::CompiledProgram> link_cached(
+    const std::string& object, const Callees& called, codegen::CompileTimes& times) {
   try {
-    return codegen::link_object(object, &times);
+    return codegen::link_object(object, called, &times);
   } catch (const InternalError&) {
     return nullptr;
   }
@@ -65,6 +65,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
   Compilation result;
   result.program = make_program(graph, name, target, checks);
   result.program.profile = profile;
+  const Callees called = callees(result.program);
   Timer timer;
   const bool dump_llvm = dumps("llvm");
   codegen::CompileTimes times;
@@ -80,7 +81,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
     if (!dump_llvm) object = cache.load(key);
     timer.show(object ? "cache: hit" : "cache: miss");
     if (object) {
-      result.code = link_cached(*object, times);
+      result.code = link_cached(*object, called, times);
       timer.show(result.code ? "link" : "cache: does not link", times.link);
       if (result.code) return result;
     }
@@ -97,7 +98,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
     const bool kept = cache.store(key, object);
     timer.show(kept ? "cache: store" : "cache: not stored");
   }
-  result.code = codegen::link_object(object, &times);
+  result.code = codegen::link_object(object, called, &times);
   timer.show("link", times.link);
   return result;
 }

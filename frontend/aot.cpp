@@ -153,6 +153,13 @@ static Files write_at(const SourceLine& line, const std::vector<Tensor>& inputs,
   const detail::FunctionPlan plan(inputs, outputs, function_options, line, graph);
   detail::shapes_to_count(*graph, options.name);  // those that are known are checked here
   const Program program = make_program(*graph, options.name, target);
+  for (const auto& callee : callees(program)) {
+    const std::string& called = callee->options.name;
+    if (called == options.name || called.starts_with(options.name + "_")) {
+      throw ValueError("aot::write: " + options.name + " calls a function " + called +
+                       ", a name that its own header declares; give one of them another" + at(line));
+    }
+  }
   CInterface c = make_interface(plan, *graph, program, outputs, options);
   for (const detail::CountedShape& counted : detail::shapes_to_count(*graph, options.name)) {
     Dim count = 1;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
+#include "compiler/ops/records.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 #include "runtime/device_copy.h"
@@ -308,7 +309,7 @@ void FunctionCore::Parts::check_steps(const CallFrame& frame) const {
       for (const Dim& dim : data.type.shape) {
         bytes *= static_cast<double>(evaluate(dim, frame.raw_sizes, 1));
       }
-      if (data.op->kind == OpKind::result && !data.type.shape.empty()) {
+      if (data.op == &loop_stack_op) {
         steps = evaluate(data.type.shape[0], frame.raw_sizes, 1);
       }
     } catch (const ValueError&) {
@@ -419,6 +420,7 @@ void FunctionCore::Parts::fail(const kroton_error& error) const {
       name + ": " +
       replaced(replaced(site.message, "%index", std::to_string(error.index)), "%size", size);
   if (site.kind == CheckSite::Kind::memory) throw InternalError(message);
+  if (site.kind == CheckSite::Kind::external) throw ExternalError(message);
   if (site.kind == CheckSite::Kind::value) throw NotFiniteError(message);
   throw ValueError(message);
 }

@@ -80,9 +80,10 @@ class ProgramText {
     text_ += indent + "else\n";
     steps(branch->else_steps, indent + "  ");
   }
-  void add(const std::shared_ptr<const Print>& shown, const std::string& indent) {
-    text_ += indent + "print \"" + shown->message + "\"" + lines_of(shown->source) + "\n";
-    buffers("in", {shown->value}, indent);
+  void add(const std::shared_ptr<const Call>& call, const std::string& indent) {
+    text_ += indent + call->title() + lines_of(call->source) + "\n";
+    for (const Call::Value& value : call->inputs) buffers("in", {value.buffer}, indent);
+    for (const Call::Value& value : call->outputs) buffers("out", {value.buffer}, indent);
   }
 
   void buffers(const char* role, const std::vector<loop::BufferRef>& list,
@@ -163,8 +164,8 @@ MemoryUse FunctionCore::memory(std::span<const Argument> arguments) const {
   for (const Graph::Update& update : graph.updates) results.insert(update.value);
   for (const Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
-    // A loop has no value of its own; what moves elements only could be a view.
-    if (data.op->kind == OpKind::leaf || data.op->kind == OpKind::loop || data.op->is_view ||
+    // A loop or a call has no value of its own; what moves elements only could be a view.
+    if (data.op->kind == OpKind::leaf || gives_results(data.op->kind) || data.op->is_view ||
         results.contains(v)) {
       continue;
     }

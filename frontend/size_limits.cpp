@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "compiler/ir/dim_atoms.h"
+#include "compiler/ops/records.h"
 
 namespace kroton::detail {
 namespace {
@@ -91,7 +92,7 @@ std::vector<CountedShape> shapes_to_count(const Graph& graph, const std::string&
   for (const Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
     // What a loop gives is that of the user's scan.
-    const bool is_scan = data.op->kind == OpKind::result;
+    const bool is_scan = data.op == &loop_stack_op || data.op == &loop_last_op;
     collector.add(data.type, data.attributes, is_scan ? "scan" : data.op->name, data.line);
   }
   return std::move(collector.result);

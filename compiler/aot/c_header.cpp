@@ -58,6 +58,10 @@ class HeaderWriter {
     line("   Link " + c_.name + ".o" +
          (c_.threads ? ", the library kroton_aot_runtime, libm and the system's threads."
                      : " and libm."));
+    for (const auto& callee : callees(program_)) {
+      line("   It calls int32_t " + callee->options.name +
+           "(void* const* arrays, const int64_t* sizes), which is yours to link.");
+    }
     line(
         "   Arrays are row-major and dense; an uint8_t holds 0 or 1. The result of a function is "
         "0, or");

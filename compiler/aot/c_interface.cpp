@@ -103,7 +103,9 @@ void complete(CInterface& interface, const Program& program,
   add(Kind::arena_too_small, 0, "the arena is smaller than " + interface.name + "_arena_bytes()");
   for (std::size_t k = 0; k < program.sites.size(); ++k) {
     add(Kind::site, static_cast<int>(k),
-        without(without(without(program.sites[k].message, "index %index", "an index"),
+        without(without(without(without(program.sites[k].message, "returned %index",
+                                        "has returned an error"),
+                                "index %index", "an index"),
                         ", whose size is %size", ""),
                 "is %size though", "is not finite though"));
   }

@@ -18,13 +18,20 @@ namespace {
 
 using NodeSet = std::unordered_set<const Node*>;
 
-// The nodes of `order` whose value changes with one of `wrt`.
+// Whether cotangents of the node become some of its inputs.
+bool passes_on(const Node& node) {
+  const OpRecord& op = node.op;
+  return op.vjp != nullptr || op.vjp_results != nullptr || op.kind == OpKind::result ||
+         op.kind == OpKind::branch;
+}
+
+// The nodes of `order` whose value changes with one of `wrt`, as far as derivatives tell.
 NodeSet dependents(const std::vector<Tensor>& order, const NodeSet& wrt) {
   NodeSet result;
   for (const Tensor& tensor : order) {
     const Node& node = tensor.node();
     bool depends = wrt.contains(&node);
-    for (std::size_t k = 0; k < node.inputs.size() && !depends; ++k) {
+    for (std::size_t k = 0; passes_on(node) && k < node.inputs.size() && !depends; ++k) {
       depends = result.contains(&node.inputs[k].node());
     }
     if (depends) result.insert(&node);
@@ -75,7 +82,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
     const LineScope scope(tensor.line());
     accumulate(tensor, {}, cotangent);
   }
-  // The cotangents of a loop's results wait until all have been seen.
+  // The cotangents of the results of a loop or a call wait until all have been seen.
   std::unordered_map<const Node*, Cotangents> of_results;
   const auto distribute = [&](const Node& node, const std::vector<Tensor>& cotangents) {
     if (cotangents.size() != node.inputs.size()) {
@@ -93,7 +100,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
   };
   for (auto tensor = order.rbegin(); tensor != order.rend(); ++tensor) {
     const Node& node = tensor->node();
-    if (node.op.kind == OpKind::loop) {
+    if (node.op.vjp_results != nullptr) {
       const auto results = of_results.find(&node);
       if (results == of_results.end()) continue;
       const LineScope scope(node.line);
@@ -111,10 +118,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
       continue;
     }
     const bool branches = node.op.kind == OpKind::branch;
-    if (found == arrived.end() || (node.op.vjp == nullptr && !branches) ||
-        !depends.contains(&node)) {
-      continue;
-    }
+    if (found == arrived.end() || !passes_on(node) || !depends.contains(&node)) continue;
     const LineScope scope(node.line);
     const Tensor cotangent = paths.sum(node, found->second);
     // Nothing reads it again, and a long chain of them need not all stay alive.

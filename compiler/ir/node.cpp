@@ -224,7 +224,8 @@ bool Attributes::operator==(const Attributes& other) const {
          dtype == other.dtype && weak == other.weak &&
          std::bit_cast<std::uint64_t>(real) == std::bit_cast<std::uint64_t>(other.real) &&
          name == other.name && identity == other.identity && state == other.state &&
-         same_elements(array, other.array) && same_bodies(body, other.body);
+         same_elements(array, other.array) && same_bodies(body, other.body) &&
+         callee == other.callee;
 }
 
 std::size_t Attributes::hash() const {
@@ -240,6 +241,7 @@ std::size_t Attributes::hash() const {
   hash = hash_combine(hash, std::hash<std::string>()(name));
   hash = hash_combine(hash, static_cast<std::size_t>(identity));
   hash = hash_combine(hash, std::hash<const void*>()(state.get()));
+  hash = hash_combine(hash, std::hash<const void*>()(callee.get()));
   if (body) {
     for (const Tensor& result : body->results) hash = hash_combine(hash, result.node().hash);
   }

@@ -9,6 +9,7 @@ namespace kroton {
 struct OpRecord;
 class Device;
 class DeviceCopy;
+struct Callee;
 
 // The value of a shared variable, and the lock of the calls that use it.
 struct SharedState {
@@ -49,6 +50,7 @@ struct Attributes {
   std::shared_ptr<SharedState> state;  // shared variables
   std::shared_ptr<const Array> array;  // constant arrays (compared by buffer address)
   std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
+  std::shared_ptr<const Callee> callee;  // calls (compared by address)
 
   bool operator==(const Attributes& other) const;
   std::size_t hash() const;

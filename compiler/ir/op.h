@@ -17,11 +17,15 @@ enum class OpKind : std::uint8_t {
   reduce,     // `reduction` over attributes.axes, which leave the shape
   dot,        // batched matrix product: (b..., m, k) x (b..., k, n)
   write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  call,       // attributes.callee; has no value of its own
   loop,       // runs attributes.body for each step; has no value of its own
-  result,     // a value that its operand, a loop, computes
+  result,     // a value that its operand, a loop or a call, computes
   branch,     // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
   composite   // stands for a composition of other ops until the expand pass: `expand`
 };
+
+// Whether nodes of that kind have no value of their own but results, nodes on them.
+inline bool gives_results(OpKind kind) { return kind == OpKind::loop || kind == OpKind::call; }
 
 enum class Reduction : std::uint8_t { absent, sum, prod, max, min, argmax, argmin, all, any };
 
@@ -177,9 +181,9 @@ struct OpRecord {
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
   // input gets none. Null: not differentiable, its cotangents are zero.
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
-  // Loops instead of vjp: the cotangents of the inputs given those of some results; an empty Tensor
+  // Loops and calls instead of vjp: the cotangents of the inputs given those of some results; an empty Tensor
   // for inputs that are not wanted.
-  std::vector<Tensor> (*vjp_results)(const Tensor& loop,
+  std::vector<Tensor> (*vjp_results)(const Tensor& node,
                                      std::span<const std::pair<Tensor, Tensor>> results,
                                      const std::vector<bool>& wanted) = nullptr;
   loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;

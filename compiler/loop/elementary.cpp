@@ -78,7 +78,7 @@ class ExprBuilder {
 
 // In the order of Op.
 constexpr std::array<Expr (*)(ExprBuilder&, Expr), 10> unary_functions = {
-    math::exp, math::expm1,    math::log, math::log1p, math::sigmoid,
+    math::exp,  math::expm1,    math::log, math::log1p, math::sigmoid,
     math::tanh, math::softplus, math::erf, math::sin,   math::cos};
 
 std::size_t function_number(Op op) {

@@ -78,8 +78,10 @@ class MemoryChecker {
       note((*branch)->condition, uses);
       count_uses((*branch)->then_steps, uses);
       count_uses((*branch)->else_steps, uses);
-    } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-      note((*shown)->value, uses);
+    } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
+        for (const Call::Value& value : *list) note(value.buffer, uses);
+      }
     }
   }
 

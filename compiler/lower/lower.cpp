@@ -13,6 +13,7 @@
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
 #include "compiler/lower/product.h"
+#include "compiler/ops/call.h"
 #include "compiler/scan/scan.h"
 #include "compiler/scan/steps.h"
 
@@ -205,7 +206,7 @@ class Lowering {
   void share_results() {
     std::map<Vertex, const Cluster*> stored_by;
     for (const Cluster& cluster : fusion_.clusters) {
-      if (cluster.kind == Cluster::Kind::loop) continue;  // places its results itself
+      if (gives_results(graph_[cluster.hero].op->kind)) continue;  // places its results itself
       for (Vertex v : cluster.roots) stored_by[v] = &cluster;
       if (cluster.kind != Cluster::Kind::branch) continue;
       ifelse_lines_.try_emplace(graph_.operand(cluster.hero, 0),
@@ -284,6 +285,9 @@ class Lowering {
       case Cluster::Kind::loop:
         add_group(lower_loop(cluster));
         return;
+      case Cluster::Kind::call:
+        add_group(lower_call(cluster));
+        return;
       case Cluster::Kind::branch:
         lower_branch(cluster);
         return;
@@ -312,11 +316,53 @@ class Lowering {
     if (graph_.is_op(cluster.members.back(), "print")) {
       const Vertex v = cluster.members.back();
       const VertexData& data = graph_[v];
-      group.steps.emplace_back().kind = std::make_shared<const Print>(
-          Print{data.attributes.name, buffers_.of(v), data.type, kroton::to_string(data.line)});
+      Call shown;
+      shown.message = data.attributes.name;
+      shown.inputs = {{buffers_.of(v), data.type}};
+      shown.source = kroton::to_string(data.line);
+      group.steps.emplace_back().kind = std::make_shared<const Call>(std::move(shown));
       group.checks = true;  // whoever shows it may fail
     }
     add_group(std::move(group));
+  }
+
+  // What the function reads and what it gives lies in memory, wanted or not.
+  Group lower_call(const Cluster& cluster) {
+    const VertexData& data = graph_[cluster.hero];
+    const std::vector<TensorType> types = CallView(data.attributes).results();
+    Group group;
+    Call call;
+    call.callee = data.attributes.callee;
+    call.source = kroton::to_string(data.line);
+    for (const Vertex v : graph_.operands(cluster.hero)) {
+      const TensorType& type = graph_[v].type;
+      if (fusion_.stored[v]) {
+        call.inputs.push_back({buffers_.of(v), type});
+        group.read.insert(buffers_.of(v)->id);
+      } else {
+        const auto buffer = buffers_.create("operand", type.dtype, element_count(type.shape));
+        add_copy(group.steps, v, buffer);
+        call.inputs.push_back({buffer, type});
+      }
+    }
+    for (const TensorType& type : types) call.outputs.push_back({nullptr, type});
+    for (const Vertex v : cluster.roots) {
+      const auto at = static_cast<std::size_t>(graph_[v].attributes.integers[0]);
+      call.outputs[at].buffer = buffers_.of(v);
+    }
+    for (Call::Value& value : call.outputs) {
+      if (!value.buffer) {
+        value.buffer = buffers_.create("unused", value.type.dtype, element_count(value.type.shape));
+      }
+      group.written.insert(value.buffer->id);
+    }
+    call.site = buffers_.add_site({call.callee->options.name + ": the function returned %index  [" +
+                                       call.source + "]",
+                                   CheckSite::Kind::external});
+    group.guard = cluster.guard;
+    group.checks = true;
+    group.steps.emplace_back().kind = std::make_shared<const Call>(std::move(call));
+    return group;
   }
 
   void add_kernel(std::vector<Step>& steps, loop::Kernel kernel, const char* name) const {
@@ -480,7 +526,7 @@ class Lowering {
     made->extent = view.count;
     made->source = kroton::to_string(data.line);
     made->steps = steps.body_steps(copies);
-    group.checks = has_prints(made->steps);
+    group.checks = has_calls(made->steps);
     for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
       group.checks = group.checks || has_checks(kernel);
     });

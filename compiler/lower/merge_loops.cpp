@@ -41,8 +41,10 @@ class Mentions {
         count((*branch)->condition);
         count((*branch)->then_steps);
         count((*branch)->else_steps);
-      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-        count((*shown)->value);
+      } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+        for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
+          for (const Call::Value& value : *list) count(value.buffer);
+        }
       }
     }
   }

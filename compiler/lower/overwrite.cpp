@@ -61,16 +61,10 @@ bool has_checks(const loop::Kernel& kernel) {
   return found;
 }
 
-bool has_prints(const std::vector<Step>& steps) {
-  return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      return has_prints((*loop)->steps);
-    }
-    if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      return has_prints((*branch)->then_steps) || has_prints((*branch)->else_steps);
-    }
-    return std::holds_alternative<std::shared_ptr<const Print>>(step.kind);
-  });
+bool has_calls(const std::vector<Step>& steps) {
+  bool found = false;
+  for_each_call(steps, [&](const Call&) { found = true; });
+  return found;
 }
 
 // Nothing reads the result, either; where elements are stored more than once, nothing may read the

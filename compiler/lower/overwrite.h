@@ -6,7 +6,8 @@ namespace kroton {
 
 // Whether the kernel may stop with an error.
 bool has_checks(const loop::Kernel& kernel);
-bool has_prints(const std::vector<Step>& steps);
+// Whether any of them calls code that may end the call.
+bool has_calls(const std::vector<Step>& steps);
 // Whether `result` may be stored over `state`: every element of the old value is read, if at all,
 // by the statement that replaces it. `stores_once`: no element of the result is stored twice.
 // Buffers by id.

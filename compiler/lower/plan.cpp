@@ -66,8 +66,10 @@ class Lives {
         ++position_;
         visit((*branch)->then_steps);
         visit((*branch)->else_steps);
-      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-        use((*shown)->value);
+      } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+        for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
+          for (const Call::Value& value : *list) use(value.buffer);
+        }
         ++position_;
       }
     }

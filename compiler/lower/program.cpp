@@ -1,5 +1,7 @@
 #include "compiler/lower/program.h"
 
+#include <kroton/error.h>
+
 #include <algorithm>
 
 namespace kroton {
@@ -32,9 +34,13 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
       print((*branch)->then_steps, indent + "  ", text);
       text += indent + "else\n";
       print((*branch)->else_steps, indent + "  ", text);
-    } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-      text += indent + "print \"" + (*shown)->message + "\" " + (*shown)->value->name +
-              lines_of((*shown)->source) + "\n";
+    } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      text += indent + (*call)->title();
+      for (const Call::Value& value : (*call)->inputs) text += " " + value.buffer->name;
+      for (std::size_t k = 0; k < (*call)->outputs.size(); ++k) {
+        text += (k == 0 ? " -> " : " ") + (*call)->outputs[k].buffer->name;
+      }
+      text += lines_of((*call)->source) + "\n";
     }
   }
 }
@@ -59,6 +65,38 @@ std::string to_string(const Program& program) {
   }
   print(program.steps, "", text);
   return text;
+}
+
+std::string Call::title() const {
+  return callee ? "call " + callee->options.name : "print \"" + message + "\"";
+}
+
+void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& visit) {
+  for (const Step& step : steps) {
+    if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      visit(**call);
+    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+      for_each_call((*loop)->steps, visit);
+    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
+      for_each_call((*branch)->then_steps, visit);
+      for_each_call((*branch)->else_steps, visit);
+    }
+  }
+}
+
+Callees callees(const Program& program) {
+  Callees result;
+  for_each_call(program.steps, [&](const Call& call) {
+    if (!call.callee) return;
+    for (const auto& known : result) {
+      if (known->options.name != call.callee->options.name) continue;
+      if (known->options.function == call.callee->options.function) return;
+      throw ValueError(program.name + ": two functions are called " + known->options.name + "  [" +
+                       call.source + "]");
+    }
+    result.push_back(call.callee);
+  });
+  return result;
 }
 
 void for_each_kernel(const std::vector<Step>& steps,

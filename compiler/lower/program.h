@@ -6,6 +6,7 @@
 #include <map>
 #include <variant>
 
+#include "compiler/ir/callee.h"
 #include "compiler/ir/node.h"
 #include "compiler/loop/ir.h"
 
@@ -31,6 +32,7 @@ struct CheckSite {
   enum class Kind : std::uint8_t {
     index,   // the user's index is out of range
     memory,  // checking mode: a kernel reads or writes what it must not
+    external,  // a function of the user's own reports an error, the number index
     value    // checking mode: a result is not finite; size holds its bits as f64
   };
   std::string message;  // "take: index %index is out of range for axis 0 of U"
@@ -57,18 +59,26 @@ struct Branch {
   std::string source;
 };
 
-// kt::print: shows a value and its message when the Program comes by.
-struct Print {
+// Code that the Program only calls: a function of the user's own, or what shows a kt::print.
+struct Call {
+  // In memory, row-major and dense.
+  struct Value {
+    loop::BufferRef buffer;
+    TensorType type;
+  };
+  std::shared_ptr<const Callee> callee;  // null: the value and the message are shown
   std::string message;
-  loop::BufferRef value;
-  TensorType type;
+  std::vector<Value> inputs, outputs;
+  int site = -1;  // of the error where the callee returns a number other than 0
   std::string source;
+
+  std::string title() const;  // "call fft", "print \"loss\""
 };
 
 // One entry of Program::steps.
 struct Step {
   std::variant<loop::Kernel, std::shared_ptr<const Loop>, std::shared_ptr<const Branch>,
-               std::shared_ptr<const Print>>
+               std::shared_ptr<const Call>>
       kind;
 };
 
@@ -92,9 +102,16 @@ struct Program {
 // about as much as the work.
 constexpr std::int64_t most_work_on_one_thread = 1 << 15;
 
+// The functions of the user's own that it calls, each once. ValueError where two have one name.
+using Callees = std::vector<std::shared_ptr<const Callee>>;
+Callees callees(const Program& program);
+
 // Calls `visit` for every kernel, loops and branches entered, in program order.
 void for_each_kernel(const std::vector<Step>& steps,
                      const std::function<void(const loop::Kernel&)>& visit);
+
+// The same for every call.
+void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& visit);
 
 // The size variable that stands for the number of workers a call may use.
 const Dim& worker_count();

@@ -32,6 +32,8 @@ extern const OpRecord take_op, scatter_add_op, pick_op, one_hot_op, iota_op, siz
 extern const OpRecord loop_op, loop_last_op, loop_stack_op;
 // branch.cpp: one of two values, the other not evaluated.
 extern const OpRecord ifelse_op;
+// call.cpp: functions of the user's own.
+extern const OpRecord call_op, call_result_op;
 // print.cpp
 extern const OpRecord print_op;
 // softmax.cpp
@@ -52,6 +54,7 @@ Family index_family();
 Family branch_family();
 Family softmax_family();
 Family loop_family();
+Family call_family();
 Family print_family();
 
 }  // namespace kroton

@@ -34,6 +34,7 @@ double stored_as(DType dtype, double value) {
     case DType::i32:
       return static_cast<double>(static_cast<std::int32_t>(static_cast<std::int64_t>(value)));
     case DType::i64:
+      return value + 0.0;  // no -0
     case DType::f32:
     case DType::f64:
       break;

@@ -11,7 +11,8 @@ std::vector<const OpRecord*> collect() {
   for (const Family family :
        {leaf_family(), unary_family(), elementary_family(), binary_family(), compare_family(),
         shape_family(), join_family(), reduce_family(), prod_others_family(), dot_family(),
-        index_family(), branch_family(), softmax_family(), loop_family(), print_family()}) {
+        index_family(), branch_family(), softmax_family(), loop_family(), call_family(),
+        print_family()}) {
     records.insert(records.end(), family.begin(), family.end());
   }
   return records;

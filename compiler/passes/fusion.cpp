@@ -122,10 +122,13 @@ class Fuser {
         store(v, new_cluster(v, Cluster::Kind::write, {}), demands);
         break;
       case OpKind::result:
-        result_.stored[v] = true;  // by the loop's cluster
+        result_.stored[v] = true;  // by the cluster of its operand
         return;
       case OpKind::loop:
-        place_loop(v);
+        place_with_results(v, Cluster::Kind::loop);
+        break;
+      case OpKind::call:
+        place_with_results(v, Cluster::Kind::call);
         break;
       case OpKind::branch:
         store(v, new_cluster(v, Cluster::Kind::branch, {}), demands);
@@ -136,9 +139,9 @@ class Fuser {
     ask_operands(v);
   }
 
-  // A loop is a cluster with its results, whose readers have been placed before.
-  void place_loop(Vertex v) {
-    const int c = new_cluster(v, Cluster::Kind::loop, {});
+  // A loop or a call is a cluster with its results, whose readers have been placed before.
+  void place_with_results(Vertex v, Cluster::Kind kind) {
+    const int c = new_cluster(v, kind, {});
     computed_[v][c];
     for (Vertex result : graph_.users(v)) {
       computed_[result][c];
@@ -382,14 +385,14 @@ class Fuser {
     for (auto& [c, demand] : computed_[v]) {
       const Cluster& cluster = at(c);
       const bool regroups = is_regrouping(v);
-      const bool copies = op.kind == OpKind::branch;
-      if (op.kind == OpKind::write || op.kind == OpKind::dot || op.kind == OpKind::loop || copies ||
-          regroups || demand.needs_storage) {
+      const bool in_order = op.kind == OpKind::branch || gives_results(op.kind);
+      if (op.kind == OpKind::write || op.kind == OpKind::dot || in_order || regroups ||
+          demand.needs_storage) {
         for (Vertex o : operands) {
           if (op.kind == OpKind::loop) o = stored_source(graph_, o);
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
-          asked.needs_order = asked.needs_order || regroups || copies || op.kind == OpKind::loop;
+          asked.needs_order = asked.needs_order || regroups || in_order;
         }
         continue;
       }
@@ -540,7 +543,7 @@ std::string Fusion::to_string(const Graph& graph) const {
   std::string text;
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "dot", "write", "loop", "branch"};
+    const char* kinds[] = {"loops", "dot", "write", "loop", "call", "branch"};
     text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
             " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {

@@ -15,6 +15,7 @@ struct Cluster {
     dot,    // one matrix product and the elementwise work on its result
     write,  // one op of kind write
     loop,   // a loop and its results
+    call,   // a call and its results
     branch  // one ifelse
   };
   Kind kind = Kind::loops;
@@ -23,7 +24,7 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // dot: the product; write, loop, branch: the op
+  Graph::Vertex hero = 0;                 // dot: the product; write, loop, call, branch: the op
   Guard guard;                            // when it is needed
 
   bool reduces() const;

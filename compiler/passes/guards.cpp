@@ -144,13 +144,13 @@ bool confine_failures(Graph& graph) {
     const std::vector<bool> fails = failing(graph, needs.order());
     for (auto v = needs.order().rbegin(); v != needs.order().rend() && !changed; ++v) {
       if (needs[*v].size() == 1 || !fails[*v] || confined.contains(*v)) continue;
-      // A loop has no value of its own: its results are confined, all by one condition and under
-      // one guard, which becomes the loop's.
+      // A loop or a call has no value of its own: its results are confined, all by one condition and
+      // under one guard, which becomes the loop's.
       if (graph[*v].op->kind == OpKind::result) continue;
-      const bool loop = graph[*v].op->kind == OpKind::loop;
+      const bool has_results = gives_results(graph[*v].op->kind);
       const std::size_t shared = common_prefix(needs[*v]).size();
       const Vertex needed = one_holds(graph, needs[*v], graph[*v].line);
-      for (const Vertex value : loop ? graph.users(*v) : std::vector{*v}) {
+      for (const Vertex value : has_results ? graph.users(*v) : std::vector{*v}) {
         confined.insert(confine(graph, value, needed, shared));
       }
       changed = true;

@@ -335,3 +335,46 @@ TEST_CASE("aot: values that are all zero take no room, unused ones can be droppe
   CHECK_FALSE(contains(read_file(bare.header), "f_state_init"));
   CHECK(contains(read_file(bare.header), "f_state_place"));
 }
+
+TEST_CASE("aot: a function of the user's own is an undefined symbol that the header names") {
+  const Directory directory;
+  const auto x = kt::vector("x");
+  const kt::ExternalOp twice(
+      {.name = "twice",
+       .function = [](void* const*, const std::int64_t*) { return 1; },  // not the one that is linked
+       .results = [](std::span<const kt::TensorType> in) { return std::vector{in[0]}; }});
+  const auto files = kt::aot::write({x}, kt::sum(twice({x + 1})[0]),
+                                    {.name = "total", .directory = directory.path()});
+  CHECK(contains(read_file(files.header),
+                 "It calls int32_t twice(void* const* arrays, const int64_t* sizes), which is yours"));
+  CHECK(contains(read_file(files.header), "twice: the function has returned an error"));
+  write_file(directory.file("main.c"), R"(
+#include <stdio.h>
+#include <stdlib.h>
+#include "total.h"
+int32_t twice(void* const* arrays, const int64_t* sizes) {
+  const float* x = arrays[0];
+  float* y = arrays[1];
+  for (int64_t i = 0; i < sizes[0]; ++i) {
+    if (x[i] < 0) return 5;
+    y[i] = 2 * x[i];
+  }
+  return sizes[0] == sizes[1] ? 0 : 6;
+}
+int main(void) {
+  float x[3] = {1, 2, 3}, y;
+  size_t bytes = total_arena_bytes(3);
+  void* arena = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+  int code = total(3, x, &y, arena, bytes);
+  printf("%d %g\n", code, y);
+  x[1] = -4;
+  code = total(3, x, &y, arena, bytes);
+  printf("%s\n", total_error(code));
+  return 0;
+}
+)");
+  const std::string output = run_well("cd " + directory.path() +
+                                      " && cc main.c total.o -lm -o main && ./main");
+  CHECK(contains(output, "0 18"));
+  CHECK(contains(output, "total: twice: the function has returned an error"));
+}

@@ -1,5 +1,7 @@
 #include "tests/backend/program_call.h"
 
+#include "compiler/ops/call.h"
+
 using namespace kroton;  // NOLINT: tests
 
 namespace backend_test {
@@ -42,7 +44,10 @@ std::optional<loop::IndexFault> ProgramCall::interpret(const std::vector<Step>& 
       }
       continue;
     }
-    if (std::holds_alternative<std::shared_ptr<const Print>>(step.kind)) continue;
+    if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      if ((*call)->callee) invoke(**call);
+      continue;
+    }
     const auto& kernel = std::get<loop::Kernel>(step.kind);
     loop::Memory memory;
     memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
@@ -54,6 +59,18 @@ std::optional<loop::IndexFault> ProgramCall::interpret(const std::vector<Step>& 
     if (auto fault = loop::interpret(kernel, memory)) return fault;
   }
   return std::nullopt;
+}
+
+void ProgramCall::invoke(const Call& call) {
+  std::vector<void*> arrays;
+  std::vector<std::int64_t> sizes;
+  for (const auto* list : {&call.inputs, &call.outputs}) {
+    for (const Call::Value& given : *list) {
+      arrays.push_back(address(given.buffer));
+      for (const Dim& dim : given.type.shape) sizes.push_back(value(dim));
+    }
+  }
+  if (kroton::invoke(*call.callee, arrays, sizes) != 0) throw ExternalError(call.title());
 }
 
 std::vector<Array> ProgramCall::outputs() const {

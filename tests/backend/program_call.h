@@ -29,6 +29,7 @@ class ProgramCall {
 
  private:
   std::optional<kroton::loop::IndexFault> interpret(const std::vector<kroton::Step>& steps);
+  void invoke(const kroton::Call& call);
   std::int64_t number(const kroton::loop::Expr& e) const;
   const kroton::Program& program_;
   std::map<std::uint64_t, std::int64_t> values_;

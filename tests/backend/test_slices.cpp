@@ -107,9 +107,9 @@ TEST_CASE("slices between positions that are sizes") {
         const std::int64_t low = std::max<std::int64_t>(given - 3, 0);
         const Bound low_stop = step < 0 && given < 3 ? Bound() : Bound(low);
         const bool low_start_outside = step < 0 && given < 3;
-        const auto expect = [&](Bound start, Bound stop, bool none) {
+        const auto expect = [&](Bound start, Bound stop, bool empty) {
           const std::vector<std::int64_t> want =
-              none ? std::vector<std::int64_t>{} : positions(start, stop, step, size);
+              empty ? std::vector<std::int64_t>{} : positions(start, stop, step, size);
           const Array& have = results[next++];
           INFO("m " << given << " size " << size << " step " << step << " output " << next - 1);
           REQUIRE(have.size() == static_cast<std::int64_t>(want.size()));

@@ -17,16 +17,16 @@ const std::vector<std::pair<const char*, Step>>& steps() {
   static const std::vector<std::pair<const char*, Step>> known = {
       {"a map",
        [](const Tensor& h) {
-         return map([](Tensor a) { return tanh(a) * 2.0; }, {.sequences = {h}});
+         return map([](Tensor a) { return tanh(a) * 2.0; }, {h});
        }},
       {"a map with a branch",
        [](const Tensor& h) {
-         return map([](Tensor a) { return ifelse(a > 0.5, sin(a), a * 2.0); }, {.sequences = {h}});
+         return map([](Tensor a) { return ifelse(a > 0.5, sin(a), a * 2.0); }, {h});
        }},
       {"a map that reads all of it",
        [](const Tensor& h) {
          return map([&](Tensor a) { return ifelse(a > 0.5, sin(a), h(-1) * 2.0); },
-                    {.sequences = {h}});
+                    {h});
        }},
       {"a running sum",
        [](const Tensor& h) {
@@ -61,7 +61,7 @@ const std::vector<std::pair<const char*, Step>>& steps() {
                                          {.outputs_info = {a}, .n_steps = 2});
                return sum(inner) + inner(-1);
              },
-             {.sequences = {h}});
+             {h});
        }},
       {"pairs of neighbours",
        [](const Tensor& h) {

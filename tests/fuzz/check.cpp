@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "compiler/codegen/llvm/jit.h"
+#include "compiler/scan/scan.h"
 #include "runtime/pool.h"
 #include "tests/gpu_emulator/emulated_device.h"
 
@@ -40,12 +41,14 @@ bool breaks_constraint(const std::vector<kt::Tensor>& tensors, const kt::SizeBin
   return false;
 }
 
-// Whether something in it has no element, or a loop no step: what only that needs is evaluated by
+// Whether something in it has no element, or a loop no step or several states: what only that needs is evaluated by
 // the interpreter or by the function and not by the other.
 bool has_nothing_somewhere(const std::vector<kt::Tensor>& tensors, const kt::SizeBindings& sizes) {
   for (const kt::Tensor& t : kt::topological_order(tensors)) {
     const kt::Node& node = t.node();
     if (node.op.kind == kt::OpKind::loop) {
+      // Of several states, one that nobody reads is not kept.
+      if (kt::LoopView(node.attributes).states > 1) return true;
       if (kt::evaluate(node.attributes.dims[0], sizes) == 0) return true;
     } else if (kt::evaluate(kt::element_count(t.shape()), sizes) == 0) {
       return true;

@@ -50,12 +50,13 @@ class Rounding {
     const double of_terms = unit * terms_magnitude(node, inputs, value);
     const bool basic = node.op.cost <= 4;
     // What is left where operands cancel may be nothing at all.
+    constexpr double cancelled = 32;
     double nothing = 0;
     const bool may_cancel = node.op.name == "add" || node.op.name == "sub";
     if ((may_cancel || of_terms > 0) && random_() % 2 == 0) {
-      nothing = 4 * of_terms;
+      nothing = cancelled * of_terms;
       for (const ReferenceValue* input : inputs) {
-        if (input && may_cancel) nothing = std::max(nothing, 4 * unit * largest(*input));
+        if (input && may_cancel) nothing = std::max(nothing, cancelled * unit * largest(*input));
       }
     }
     for (double& x : value.data) {

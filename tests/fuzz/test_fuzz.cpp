@@ -46,7 +46,7 @@ TEST_CASE("fuzz: every op can be drawn") {
   CHECK(seen.size() > 50);
   for (const kt::OpRecord* op : kt::all_ops()) {
     CAPTURE(op->name);
-    const bool made_by_the_fuzzer = op->kind == kt::OpKind::leaf || op->kind == kt::OpKind::loop ||
+    const bool made_by_the_fuzzer = op->kind == kt::OpKind::leaf || kt::gives_results(op->kind) ||
                                     op->kind == kt::OpKind::result;
     const bool drawable = op->draw != nullptr;
     if (made_by_the_fuzzer) {

@@ -7,6 +7,7 @@
 
 #include "compiler/dump.h"
 #include "compiler/ir/node.h"
+#include "compiler/ops/call.h"
 #include "runtime/device_copy.h"
 #include "runtime/print.h"
 
@@ -120,8 +121,10 @@ void DeviceProgram::place_buffers(const std::vector<Step>& steps) {
       position_of((*branch)->condition);
       place_buffers((*branch)->then_steps);
       place_buffers((*branch)->else_steps);
-    } else if (const auto* print = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-      position_of((*print)->value);
+    } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      for (const auto* list : {&(*made)->inputs, &(*made)->outputs}) {
+        for (const Call::Value& value : *list) position_of(value.buffer);
+      }
     }
   }
 }
@@ -300,23 +303,64 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
       const int position = positions_.at((*branch)->condition->id);
       device_->download(&condition, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
       run_steps(condition != 0 ? (*branch)->then_steps : (*branch)->else_steps);
-    } else if (const auto* print = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-      show(**print);
+    } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+      if ((*made)->callee) {
+        call(**made);
+      } else {
+        show(**made);
+      }
     }
   }
 }
 
 // By the way that printing takes on the CPU.
-void DeviceProgram::show(const Print& print) {
-  const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(positions_.at(print.value->id))];
-  std::vector<std::byte> data(static_cast<std::size_t>(placed.bytes));
-  device_->download(data.data(), address_of(placed), placed.bytes);
+void DeviceProgram::show(const Call& print) {
+  const TensorType& type = print.inputs[0].type;
+  const std::vector<std::byte> data = downloaded(placed(print.inputs[0]));
   std::vector<std::int64_t> shape;
-  for (const Dim& dim : print.type.shape) shape.push_back(evaluate(dim));
+  for (const Dim& dim : type.shape) shape.push_back(evaluate(dim));
   CallContext context{};
-  kroton_print_value(&context, print.message.c_str(), static_cast<std::int32_t>(print.type.dtype),
+  kroton_print_value(&context, print.message.c_str(), static_cast<std::int32_t>(type.dtype),
                      static_cast<std::int32_t>(shape.size()), shape.data(), data.data());
   if (context.failure) std::rethrow_exception(context.failure);
+}
+
+// On the host: what it reads is fetched, and what it gives is sent back. After a failed check it is
+// not called, as no kernel does anything then.
+void DeviceProgram::call(const Call& made) {
+  kroton_error error{};
+  device_->download(&error, error_.address(), sizeof error);
+  if (error.code != KROTON_OK) return;
+  std::vector<std::vector<std::byte>> memory;
+  std::vector<void*> arrays;
+  std::vector<std::int64_t> sizes;
+  const auto add = [&](std::vector<std::byte> bytes, const TensorType& type) {
+    arrays.push_back(memory.emplace_back(std::move(bytes)).data());
+    for (const Dim& dim : type.shape) sizes.push_back(evaluate(dim));
+  };
+  for (const Call::Value& value : made.inputs) add(downloaded(placed(value)), value.type);
+  for (const Call::Value& value : made.outputs) {
+    add(std::vector<std::byte>(static_cast<std::size_t>(placed(value).bytes)), value.type);
+  }
+  if (const std::int32_t code = invoke(*made.callee, arrays, sizes); code != 0) {
+    error = {.code = KROTON_INDEX_OUT_OF_RANGE, .site = made.site, .index = code, .size = 0};
+    device_->upload(error_.address(), &error, sizeof error);
+    return;
+  }
+  for (std::size_t k = 0; k < made.outputs.size(); ++k) {
+    const PlacedBuffer& to = placed(made.outputs[k]);
+    device_->upload(address_of(to), arrays[made.inputs.size() + k], to.bytes);
+  }
+}
+
+const DeviceProgram::PlacedBuffer& DeviceProgram::placed(const Call::Value& value) const {
+  return buffers_[static_cast<std::size_t>(positions_.at(value.buffer->id))];
+}
+
+std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
+  std::vector<std::byte> data(static_cast<std::size_t>(placed.bytes));
+  device_->download(data.data(), address_of(placed), placed.bytes);
+  return data;
 }
 
 void DeviceProgram::run_all() {

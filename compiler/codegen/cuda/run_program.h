@@ -77,7 +77,10 @@ class DeviceProgram {
             std::span<const std::int64_t> sizes);
   void grow(DeviceMemory& memory, std::int64_t bytes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
-  void show(const Print& print);
+  void show(const Call& print);
+  void call(const Call& made);
+  std::vector<std::byte> downloaded(const PlacedBuffer& placed);
+  const PlacedBuffer& placed(const Call::Value& value) const;
   void run_all();
   void run_steps(const std::vector<Step>& steps);
   void launch(const LoadedKernel& kernel);

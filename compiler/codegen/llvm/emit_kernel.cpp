@@ -56,7 +56,8 @@ std::int64_t operation_count(const loop::Block& block) {
   return std::count_if(nodes.begin(), nodes.end(), [](const Expr& e) { return !e->args.empty(); });
 }
 
-// void kroton_report(context, index, size, site): notes the call's first error.
+}  // namespace
+
 llvm::Function* report_function(llvm::Module& module) {
   if (llvm::Function* known = module.getFunction("kroton_report")) return known;
   llvm::LLVMContext& c = module.getContext();
@@ -89,8 +90,6 @@ llvm::Function* report_function(llvm::Module& module) {
   b.CreateRetVoid();
   return f;
 }
-
-}  // namespace
 
 KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
                              const loop::Kernel& kernel, bool masks)

@@ -39,6 +39,9 @@ EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const lo
                           const std::vector<loop::BufferRef>& buffers,
                           const std::vector<loop::Variable>& numbers, bool masks);
 
+// void kroton_report(context, index, size, site): notes the call's first error.
+llvm::Function* report_function(llvm::Module& module);
+
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8
 

@@ -37,6 +37,7 @@ class ProgramEmitter {
   }
 
   std::unique_ptr<llvm::Module> run() {
+    declare_callees();
     find_forms(program_.steps);
     emit_function(entry_symbol, llvm::Function::ExternalLinkage, program_.steps);
     return std::move(module_);
@@ -87,8 +88,12 @@ class ProgramEmitter {
         run_loop(**loop);
       } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
         run_branch(**branch);
-      } else if (const auto* shown = std::get_if<std::shared_ptr<const Print>>(&step.kind)) {
-        show(**shown);
+      } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
+        if ((*made)->callee) {
+          call(**made);
+        } else {
+          show(**made);
+        }
       }
     }
   }
@@ -130,8 +135,60 @@ class ProgramEmitter {
     builder_.SetInsertPoint(done);
   }
 
+  // Before anything else has a name: what is the module's own gets another one where they clash.
+  void declare_callees() {
+    llvm::Type* pointer = builder_.getPtrTy();
+    auto* type = llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer}, false);
+    for (const auto& callee : callees(program_)) {
+      auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage,
+                                              callee->options.name, *module_);
+      function->addFnAttr(llvm::Attribute::NoUnwind);
+      callees_[callee->options.name] = function;
+    }
+  }
+
+  // An array in the entry's frame.
+  llvm::Value* frame_array(llvm::Type* element, std::size_t count, const char* name) {
+    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
+    return at_entry.CreateAlloca(llvm::ArrayType::get(element, count), nullptr, name);
+  }
+
+  // A function of the user's own, which ends the call where it returns a number other than 0.
+  void call(const Call& made) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i64 = builder_.getInt64Ty();
+    std::vector<Call::Value> values = made.inputs;
+    values.insert(values.end(), made.outputs.begin(), made.outputs.end());
+    std::vector<Dim> sizes;
+    for (const Call::Value& value : values) {
+      sizes.insert(sizes.end(), value.type.shape.begin(), value.type.shape.end());
+    }
+    llvm::Value* arrays = frame_array(pointer, values.size(), "arrays");
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      builder_.CreateStore(buffer_address(values[k].buffer),
+                           builder_.CreateConstGEP1_64(pointer, arrays, k));
+    }
+    llvm::Value* lengths = frame_array(i64, sizes.size(), "lengths");
+    for (std::size_t k = 0; k < sizes.size(); ++k) {
+      builder_.CreateStore(sizes_->emit(builder_, sizes[k]),
+                           builder_.CreateConstGEP1_64(i64, lengths, k));
+    }
+    llvm::Value* status =
+        builder_.CreateCall(callees_.at(made.callee->options.name), {arrays, lengths});
+    auto* wrong = block("wrong");
+    auto* next = block("next");
+    builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), wrong, next);
+    builder_.SetInsertPoint(wrong);
+    builder_.CreateCall(report_function(*module_),
+                        {entry_->getArg(3), builder_.CreateSExt(status, i64), builder_.getInt64(0),
+                         builder_.getInt32(static_cast<std::uint32_t>(made.site))});
+    builder_.CreateBr(failed_);
+    builder_.SetInsertPoint(next);
+  }
+
   // Hands a value to the context, if it wants to show any, and ends the call if it wants that.
-  void show(const Print& shown) {
+  void show(const Call& shown) {
+    const auto& [value, value_type] = shown.inputs.front();
     llvm::Type* pointer = builder_.getPtrTy();
     llvm::Type* i32 = builder_.getInt32Ty();
     llvm::Type* i64 = builder_.getInt64Ty();
@@ -141,10 +198,8 @@ class ProgramEmitter {
     auto* next = block("next");
     builder_.CreateCondBr(builder_.CreateIsNotNull(hook), wanted, next);
     builder_.SetInsertPoint(wanted);
-    const Dims& sizes = shown.type.shape;
-    llvm::IRBuilder<> at_entry(&entry_->getEntryBlock(), entry_->getEntryBlock().begin());
-    llvm::Value* shape =
-        at_entry.CreateAlloca(llvm::ArrayType::get(i64, sizes.size()), nullptr, "shape");
+    const Dims& sizes = value_type.shape;
+    llvm::Value* shape = frame_array(i64, sizes.size(), "shape");
     for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
       builder_.CreateStore(sizes_->emit(builder_, sizes[axis]),
                            builder_.CreateConstGEP1_64(i64, shape, axis));
@@ -154,9 +209,9 @@ class ProgramEmitter {
     llvm::Value* status = builder_.CreateCall(
         type, hook,
         {entry_->getArg(3), builder_.CreateGlobalString(shown.message, "message"),
-         builder_.getInt32(static_cast<std::uint32_t>(shown.type.dtype)),
+         builder_.getInt32(static_cast<std::uint32_t>(value_type.dtype)),
          builder_.getInt32(static_cast<std::uint32_t>(sizes.size())), shape,
-         buffer_address(shown.value)});
+         buffer_address(value)});
     builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), failed_, next);
     builder_.SetInsertPoint(next);
   }
@@ -444,6 +499,7 @@ class ProgramEmitter {
   std::unordered_map<const loop::Kernel*, KernelForm> forms_;
   std::map<Digest, SharedKernel> shared_;                  // by the forms of the kernels
   std::map<llvm::FunctionType*, llvm::Function*> starts_;  // by the type of the kernel
+  std::map<std::string, llvm::Function*> callees_;  // by name
   std::map<int, llvm::GlobalVariable*> constants_;         // by position in Program::constants
   int kernels_ = 0;                                        // called so far
   // The function in progress.

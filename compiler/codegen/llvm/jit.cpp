@@ -265,11 +265,20 @@ std::string generate_c_object(const Program& program, const aot::CInterface& int
   return generate(*module, target, *machine, times, nullptr);
 }
 
-std::shared_ptr<CompiledProgram> link_object(const std::string& object, CompileTimes* times) {
+std::shared_ptr<CompiledProgram> link_object(
+    const std::string& object, const Callees& called, CompileTimes* times) {
   const CompilerUse use;
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
   auto jit = checked(llvm::orc::LLJITBuilder().create(), "creating the JIT");
+  llvm::orc::SymbolMap symbols;
+  for (const auto& callee : called) {
+    symbols[jit->mangleAndIntern(callee->options.name)] = {
+        llvm::orc::ExecutorAddr::fromPtr(callee->options.function),
+        llvm::JITSymbolFlags::Exported | llvm::JITSymbolFlags::Callable};
+  }
+  checked(jit->getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols))),
+          "naming the functions that are called");
   checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "kroton")),
           "linking the compiled program");
   const auto symbol = checked(jit->lookup(entry_symbol), "looking up the compiled program");

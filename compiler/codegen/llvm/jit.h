@@ -48,8 +48,9 @@ std::string generate_object(const Program& program, const CpuTarget& target,
 // which check their arguments and then run the Program.
 std::string generate_c_object(const Program& program, const aot::CInterface& interface,
                               const CpuTarget& target);
-// That object in this process.
+// That object in this process, with the functions of the user's own that it calls.
 std::shared_ptr<CompiledProgram> link_object(const std::string& object,
+                                             const Callees& called = {},
                                              CompileTimes* times = nullptr);
 
 // For how many programs this process has generated code so far.

@@ -6,6 +6,7 @@
 #include <kroton/data.h>
 #include <kroton/dtype.h>
 #include <kroton/error.h>
+#include <kroton/external.h>
 #include <kroton/function.h>
 #include <kroton/grad.h>
 #include <kroton/index.h>

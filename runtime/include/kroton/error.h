@@ -13,6 +13,7 @@ enum class ErrorKind {
   device,      ///< a processor or a driver that is missing or fails
   io,          ///< a file that is missing, damaged or not what it says
   internal,    ///< a mistake in Kroton itself
+  external,    ///< a function of the user's own that has reported an error
   not_finite,  ///< a result that is NaN or infinite, where that is checked
 };
 
@@ -56,6 +57,13 @@ class DeviceError : public Error {
 class IoError : public Error {
  public:
   explicit IoError(const std::string& message) : Error(ErrorKind::io, message) {}
+};
+
+/// A function of the user's own (kt::ExternalOp) has returned a number other than 0, which the
+/// message names.
+class ExternalError : public Error {
+ public:
+  explicit ExternalError(const std::string& message) : Error(ErrorKind::external, message) {}
 };
 
 /// A mistake in Kroton itself; the message carries the internal representation at fault.

@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <optional>
 
-#include "compiler/cache_key.h"
-#include "compiler/default_float_environment.h"
-#include "compiler/dump.h"
-#include "compiler/passes/fusion.h"
+#include "compiler/base/default_float_environment.h"
+#include "compiler/base/dump.h"
+#include "compiler/fusion/fusion.h"
+#include "compiler/lower/cache_key.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"
 

@@ -9,7 +9,7 @@ foreach(source IN LISTS sources)
   string(APPEND digests "${source} ${digest}\n")
 endforeach()
 string(SHA256 id "${digests}")
-file(WRITE "${OUTPUT}" "#include \"compiler/cache_key.h\"
+file(WRITE "${OUTPUT}" "#include \"compiler/lower/cache_key.h\"
 
 namespace kroton {
 

@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "compiler/codegen/llvm/jit.h"
-#include "compiler/deep_stack.h"
+#include "compiler/ir/deep_stack.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/plan.h"

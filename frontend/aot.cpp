@@ -6,8 +6,8 @@
 
 #include "compiler/aot/c_header.h"
 #include "compiler/aot/write_files.h"
-#include "compiler/c_names.h"
-#include "compiler/deep_stack.h"
+#include "compiler/base/c_names.h"
+#include "compiler/ir/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
 

@@ -1,7 +1,7 @@
 // f.dot(): the optimised graph in Graphviz's language.
 #include <unordered_set>
 
-#include "compiler/passes/fusion.h"
+#include "compiler/fusion/fusion.h"
 #include "compiler/scan/scan.h"
 #include "frontend/function_parts.h"
 

@@ -5,10 +5,10 @@
 #include <set>
 
 #include "compiler/codegen/llvm/jit.h"
-#include "compiler/deep_stack.h"
+#include "compiler/ir/deep_stack.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/node.h"
 #include "compiler/ir/op.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/weak.h"
 #include "compiler/scan/steps.h"
 #include "frontend/function_parts.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/weak.h"
 #include "compiler/scan/scan.h"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "compiler/ir/dim_atoms.h"
+#include "compiler/dim/dim_atoms.h"
 #include "compiler/ops/records.h"
 
 namespace kroton::detail {

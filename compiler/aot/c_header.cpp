@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "compiler/c_names.h"
+#include "compiler/base/c_names.h"
 
 namespace kroton::aot {
 namespace {

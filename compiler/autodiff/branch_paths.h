@@ -4,8 +4,8 @@
 
 #include <unordered_map>
 
+#include "compiler/ir/guard_path.h"
 #include "compiler/ir/node.h"
-#include "compiler/passes/guard_path.h"
 
 namespace kroton {
 

@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/sweep.h"
-#include "compiler/deep_stack.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/deep_stack.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/weak.h"
 
 namespace kroton {

@@ -10,7 +10,7 @@
 #include <unordered_set>
 
 #include "compiler/autodiff/branch_paths.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/passes/passes.h"
 
 namespace kroton {

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdio>
 
-#include "compiler/deep_stack.h"
+#include "compiler/ir/deep_stack.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 
 namespace kroton {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "compiler/ir/graph.h"
 #include "compiler/ir/graph_storage.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 
 namespace kroton {
 namespace {

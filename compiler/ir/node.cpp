@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/ir/hash.h"
+#include "compiler/base/hash.h"
 #include "compiler/ir/op.h"
 
 namespace kroton {

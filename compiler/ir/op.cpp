@@ -82,4 +82,11 @@ void TypeContext::require_equal(const Dim& a, const Dim& b, const std::string& m
   constraints_.push_back(std::move(constraint));
 }
 
+bool may_fail(const OpRecord& op, const Attributes& attributes) {
+  if (op.observable || !attributes.body) return op.observable;
+  const std::vector<Tensor> inside = topological_order(attributes.body->results);
+  return std::any_of(inside.begin(), inside.end(),
+                     [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });
+}
+
 }  // namespace kroton

@@ -203,6 +203,10 @@ struct OpRecord {
   std::vector<Sample> (*samples)() = nullptr;
 };
 
+// Whether evaluating such a node may end the call with an error: the op may, or one in the body of
+// a loop.
+bool may_fail(const OpRecord& op, const Attributes& attributes);
+
 // All records, in a fixed order. ops/registry.cpp lists the families.
 std::span<const OpRecord* const> all_ops();
 const OpRecord& op_named(std::string_view name);  // InternalError if there is none

@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 
 namespace kroton {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "runtime/device_copy.h"
 
 namespace kroton {

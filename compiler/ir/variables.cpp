@@ -1,7 +1,7 @@
 #include <kroton/error.h>
 #include <kroton/variables.h>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 
 namespace kroton {
 namespace {

@@ -3,9 +3,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/fusion/fusion.h"
 #include "compiler/lower/lower.h"
 #include "compiler/lower/program.h"
-#include "compiler/passes/fusion.h"
 
 namespace kroton {
 

@@ -5,10 +5,10 @@
 #include <optional>
 #include <set>
 
+#include "compiler/fusion/fusion.h"
 #include "compiler/loop/index.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/index_loops.h"
-#include "compiler/passes/fusion.h"
 
 namespace kroton {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <kroton/error.h>
 
-#include "compiler/c_names.h"
+#include "compiler/base/c_names.h"
 #include "compiler/ir/reference.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"

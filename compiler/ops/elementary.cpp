@@ -1,8 +1,8 @@
 // Elementary functions, which are operations of the loop IR.
 #include <cmath>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/draw.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 

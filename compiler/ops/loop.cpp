@@ -2,12 +2,12 @@
 // is wanted of the run are nodes on it: `loop_last`, a state after the last step, and `loop_stack`,
 // an expression of the body in every step. Asking for more therefore never changes the loop, and
 // what nobody asks for is not stored. compiler/scan builds and differentiates them.
+#include "compiler/ops/loop.h"
+
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
-#include "compiler/ops/samples.h"
-#include "compiler/scan/scan.h"
 
 namespace kroton {
 namespace {
@@ -118,33 +118,6 @@ void stack_reference(ReferenceContext& context) {
   context.output.data = std::move(data);
 }
 
-// Running products, sums of rows, and both at once, over sequences of 0, 1, 3 and 17 rows.
-std::vector<Sample> loop_samples() {
-  std::vector<Sample> samples;
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    for (const std::int64_t count : {0, 1, 3, 17}) {
-      for (const Collect collect : {Collect::last, Collect::stack, Collect::stack_backwards}) {
-        samples.push_back({{ops::spread(dtype, {count, 3}, -1, 1, 1),
-                            ops::spread(dtype, {3}, -1, 1, 2), ops::spread(dtype, {3}, -1, 1, 3)},
-                           [collect](std::span<const Tensor> in) {
-                             const Tensor state = make_input("state", in[1].type(), in[1].line());
-                             const Tensor row = make_input("row", in[1].type(), in[1].line());
-                             const Tensor next = tanh(state * in[2] + row);
-                             LoopDefinition loop;
-                             loop.count = in[0].shape(0);
-                             loop.states = {{state, in[1], next}};
-                             loop.rows = {{row, in[0], 0, 1}};
-                             const LoopResult wanted{collect == Collect::last ? state : next * row,
-                                                     collect};
-                             return make_loop(loop, {&wanted, 1}).front();
-                           },
-                           true});
-      }
-    }
-  }
-  return samples;
-}
-
 }  // namespace
 
 // Runs attributes.body, attributes.dims[0] times. Operands: the states' initial values, then whole
@@ -176,6 +149,12 @@ constinit const OpRecord loop_stack_op = {.name = "loop_stack",
                                           .infer = result_type,
                                           .reference = stack_reference,
                                           .samples = loop_samples};
+
+LoopView::LoopView(const Attributes& of)
+    : states(static_cast<int>(of.integers[0])),
+      rows(static_cast<int>(of.integers[1])),
+      count(of.dims[0]),
+      attributes(of) {}
 
 Family loop_family() {
   static constexpr const OpRecord* family[] = {&loop_op, &loop_last_op, &loop_stack_op};

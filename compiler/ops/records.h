@@ -24,6 +24,8 @@ extern const OpRecord concatenate_op, unslice_op;
 extern const OpRecord sum_op, prod_op, max_op, min_op, argmax_op, argmin_op, all_op, any_op;
 // prod_others.cpp
 extern const OpRecord prod_others_op;
+// Its vjp, defined in compiler/scan: a loop.
+std::vector<Tensor> differentiate_prod_others(const Tensor& y, const Tensor& g);
 // dot.cpp
 extern const OpRecord dot_op;
 // index.cpp: gathers, scatters, and tensors made of indices.

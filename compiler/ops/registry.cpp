@@ -1,5 +1,5 @@
 // The list of op families.
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kroton {

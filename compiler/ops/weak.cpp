@@ -2,12 +2,32 @@
 
 #include <kroton/ops.h>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton::ops {
 namespace {
+
+// A literal in another dtype, weak or not: an f32 or i64 if weak. From an unrounded value if it was
+// weak.
+Tensor literal_as(const Tensor& literal, DType dtype, bool weak) {
+  const Attributes& attributes = literal.node().attributes;
+  const SourceLine line = literal.line();
+  if (is_float(attributes.dtype)) {
+    if (weak) return make_weak_literal(attributes.real, line);
+    if (is_float(dtype)) return make_literal(attributes.real, dtype, line);
+  } else {
+    const std::int64_t value = attributes.integers.at(0);
+    if (weak && is_float(dtype)) return make_weak_literal(static_cast<double>(value), line);
+    if (weak) return make_weak_literal(value, line);
+    if (dtype != DType::i32 && dtype != DType::boolean) return make_literal(value, dtype, line);
+  }
+  // Values that do not fit are converted as those of any tensor.
+  Attributes conversion;
+  conversion.dtype = dtype;
+  return make_node(cast_op, {literal}, std::move(conversion), line);
+}
 
 bool is_weak(const Tensor& x) { return x.node().weak; }
 

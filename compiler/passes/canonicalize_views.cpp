@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
+#include "compiler/ops/loop.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/views.h"
-#include "compiler/scan/scan.h"
 
 namespace kroton {
 namespace {

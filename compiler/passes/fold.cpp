@@ -2,8 +2,8 @@
 #include <bit>
 #include <cmath>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"

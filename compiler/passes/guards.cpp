@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
@@ -119,13 +119,6 @@ Vertex confine(Graph& graph, Vertex v, Vertex needed, std::size_t shared) {
 }
 
 }  // namespace
-
-bool may_fail(const OpRecord& op, const Attributes& attributes) {
-  if (op.observable || !attributes.body) return op.observable;
-  const std::vector<Tensor> inside = topological_order(attributes.body->results);
-  return std::any_of(inside.begin(), inside.end(),
-                     [](const Tensor& t) { return may_fail(t.node().op, t.node().attributes); });
-}
 
 std::vector<Guard> find_guards(const Graph& graph) {
   std::vector<Guard> guards(graph.size());

@@ -1,15 +1,12 @@
 // Guards: under which conditions of ifelse a vertex is needed. docs/decisions/0014-ifelse.md.
 #pragma once
 #include "compiler/ir/graph.h"
-#include "compiler/passes/guard_path.h"
+#include "compiler/ir/guard_path.h"
 
 namespace kroton {
 
 using Guard = GuardPath<Graph::Vertex>;
 
-// Whether evaluating such a node may end the call with an error: the op may, or one in the body of
-// a loop.
-bool may_fail(const OpRecord& op, const Attributes& attributes);
 
 // By vertex: what all its uses have in common. An output or update is always needed; what the
 // first value of an ifelse v needs, and nothing else does, has the guard of v and v's condition;

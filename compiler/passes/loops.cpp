@@ -3,11 +3,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/ops/loop.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/views.h"
-#include "compiler/scan/scan.h"
 
 namespace kroton {
 namespace {

@@ -3,7 +3,7 @@
 #include <deque>
 #include <unordered_set>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kroton {

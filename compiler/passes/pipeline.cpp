@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "compiler/default_float_environment.h"
-#include "compiler/dump.h"
+#include "compiler/base/default_float_environment.h"
+#include "compiler/base/dump.h"
 #include "compiler/passes/passes.h"
 
 namespace kroton {

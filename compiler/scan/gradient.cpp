@@ -11,7 +11,7 @@
 
 #include "compiler/autodiff/branch_paths.h"
 #include "compiler/autodiff/sweep.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/scan/batch.h"
 #include "compiler/scan/scan.h"

@@ -6,11 +6,10 @@
 
 #include "compiler/autodiff/branch_paths.h"
 #include "compiler/autodiff/sweep.h"
-#include "compiler/deep_stack.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/deep_stack.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
-#include "compiler/passes/guards.h"
 #include "compiler/scan/batch.h"
 
 namespace kroton {
@@ -506,12 +505,6 @@ class LoopMaker {
 };
 
 }  // namespace
-
-LoopView::LoopView(const Attributes& of)
-    : states(static_cast<int>(of.integers[0])),
-      rows(static_cast<int>(of.integers[1])),
-      count(of.dims[0]),
-      attributes(of) {}
 
 std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted) {
   return on_deep_stack([&] { return LoopMaker(loop, wanted).run(); });

@@ -6,7 +6,7 @@
 // which gradients of weights are, become one product. docs/decisions/0015-scan.md gives the
 // reasons.
 #pragma once
-#include "compiler/ir/node.h"
+#include "compiler/ops/loop.h"
 
 namespace kroton {
 
@@ -49,25 +49,6 @@ struct LoopResult {
 
 // The tensors wanted of the loop's run, in order.
 std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted);
-
-// The cotangents of a loop node's operands given those of some of its results; empty where they
-// are not wanted or zero. The gradient of a loop is a loop from the last step to the first.
-std::vector<Tensor> differentiate_loop(const Tensor& loop,
-                                       std::span<const std::pair<Tensor, Tensor>> results,
-                                       const std::vector<bool>& wanted);
-
-// The attributes of a loop node by name.
-struct LoopView {
-  explicit LoopView(const Attributes& attributes);
-  int states, rows;  // operands: states, then rows, then values that stay
-  Dim count;
-  const Dim& offset(int row) const { return attributes.dims[static_cast<std::size_t>(1 + row)]; }
-  std::int64_t stride(int row) const {
-    return attributes.integers[static_cast<std::size_t>(3 + row)];
-  }
-  std::int64_t truncate() const { return attributes.integers[2]; }
-  const Attributes& attributes;
-};
 
 // `count` rows of `all`, in the order of the steps.
 Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const Dim& count);

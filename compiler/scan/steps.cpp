@@ -5,8 +5,8 @@
 #include <map>
 #include <unordered_set>
 
-#include "compiler/ir/dim_atoms.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/dim/dim_atoms.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kroton {

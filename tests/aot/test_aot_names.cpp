@@ -5,7 +5,7 @@
 #include <cstring>
 #include <sstream>
 
-#include "compiler/c_names.h"
+#include "compiler/base/c_names.h"
 #include "tests/aot/aot_tools.h"
 #include "tests/error_text.h"
 

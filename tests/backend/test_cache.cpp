@@ -8,8 +8,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "compiler/cache_key.h"
 #include "compiler/ir/graph.h"
+#include "compiler/lower/cache_key.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"

@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "compiler/passes/fusion.h"
+#include "compiler/fusion/fusion.h"
 #include "compiler/passes/passes.h"
 #include "tests/backend/sample_tools.h"
 

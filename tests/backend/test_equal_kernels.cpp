@@ -3,8 +3,8 @@
 
 #include <set>
 
-#include "compiler/cache_key.h"
 #include "compiler/compile.h"
+#include "compiler/lower/cache_key.h"
 #include "tests/backend/backend_tools.h"
 
 using namespace kroton;        // NOLINT: tests

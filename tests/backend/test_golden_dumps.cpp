@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
+#include "compiler/fusion/fusion.h"
 #include "compiler/lower/lower.h"
-#include "compiler/passes/fusion.h"
 #include "compiler/passes/passes.h"
 #include "tests/golden.h"
 

@@ -2,8 +2,8 @@
 #pragma once
 #include <kroton/ops.h>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/samples.h"
 
 namespace op_test {

@@ -6,8 +6,8 @@
 
 #include <cmath>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 
 namespace kt = kroton;
 using kt::Array;

@@ -2,7 +2,7 @@
 #include <kroton/error.h>
 
 #include "compiler/ir/graph_storage.h"
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/passes/passes.h"
 #include "tests/compiler/graph_helpers.h"
 #include "tests/error_text.h"

@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
-#include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kt = kroton;

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/passes.h"
 #include "tests/compiler/graph_helpers.h"

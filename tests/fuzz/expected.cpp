@@ -7,7 +7,7 @@
 #include <limits>
 #include <random>
 
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 
 namespace fuzz {
 namespace {
@@ -49,6 +49,11 @@ class Rounding {
     const double unit = scale_ * (f32 ? 0x1p-24 : 0x1p-53);
     const double of_terms = unit * terms_magnitude(node, inputs, value);
     const bool basic = node.op.cost <= 4;
+    // A product is rounded at each factor, more often one way than the other where they are alike.
+    double roundings = basic ? 1 : 4;
+    if (node.op.reduction == kt::Reduction::prod && inputs[0] != nullptr) {
+      roundings = static_cast<double>(inputs[0]->data.size() / value.data.size());
+    }
     // What is left where operands cancel may be nothing at all.
     constexpr double cancelled = 32;
     double nothing = 0;
@@ -68,7 +73,7 @@ class Rounding {
       // What basic operations give exactly is exact.
       const bool exact = basic && of_terms == 0 &&
                          (node.op.is_view || static_cast<double>(static_cast<float>(x)) == x);
-      if (!exact) x += of_terms * noise() + x * unit * (basic ? 1 : 4) * noise();
+      if (!exact) x += of_terms * noise() + x * unit * roundings * noise();
       if (f32) x = stored(x);
     }
   }

@@ -6,7 +6,7 @@
 #include <cctype>
 #include <limits>
 
-#include "compiler/c_names.h"
+#include "compiler/base/c_names.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
 #include "compiler/loop/traverse.h"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "compiler/dump.h"
+#include "compiler/base/dump.h"
 #include "compiler/ir/node.h"
 #include "compiler/ops/call.h"
 #include "runtime/device_copy.h"

@@ -9,9 +9,9 @@
 #include <span>
 #include <unordered_map>
 
-#include "compiler/cache_key.h"
 #include "compiler/codegen/llvm/emit_kernel.h"
 #include "compiler/loop/traverse.h"
+#include "compiler/lower/cache_key.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-#include "compiler/deep_stack.h"
+#include "compiler/ir/deep_stack.h"
 
 namespace kroton::codegen {
 namespace {

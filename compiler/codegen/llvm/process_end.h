@@ -1,6 +1,6 @@
 // The compiler at the end of the process.
 #pragma once
-#include "compiler/default_float_environment.h"
+#include "compiler/base/default_float_environment.h"
 
 namespace kroton::codegen {
 

@@ -1,4 +1,4 @@
-#include "compiler/deep_stack.h"
+#include "compiler/ir/deep_stack.h"
 
 #include <kroton/tensor.h>
 #include <pthread.h>

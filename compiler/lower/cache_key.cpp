@@ -1,4 +1,4 @@
-#include "compiler/cache_key.h"
+#include "compiler/lower/cache_key.h"
 
 #include <algorithm>
 #include <bit>

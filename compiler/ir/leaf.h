@@ -25,9 +25,6 @@ inline Tensor make_literal(int value, DType dtype, SourceLine line) {
 // A scalar without a dtype of its own (Node::weak), an f32 whose value is not rounded or an i64.
 Tensor make_weak_literal(double value, SourceLine line);
 Tensor make_weak_literal(std::int64_t value, SourceLine line);
-// A literal in another dtype, weak or not: an f32 or i64 if weak. From an unrounded value if it was
-// weak.
-Tensor literal_as(const Tensor& literal, DType dtype, bool weak);
 // The elements of `array`, copied; rank 0 gives a literal.
 Tensor make_constant(const Array& array, SourceLine line);
 // Whether the tensor is a literal; if so, its value.

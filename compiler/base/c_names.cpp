@@ -1,4 +1,4 @@
-#include "compiler/c_names.h"
+#include "compiler/base/c_names.h"
 
 #include <dlfcn.h>
 

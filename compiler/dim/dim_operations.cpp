@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "compiler/ir/dim_atoms.h"
+#include "compiler/dim/dim_atoms.h"
 
 namespace kroton {
 namespace {

@@ -1,4 +1,4 @@
-#include "compiler/ir/dim_atoms.h"
+#include "compiler/dim/dim_atoms.h"
 
 #include <kroton/error.h>
 
@@ -6,7 +6,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "compiler/ir/hash.h"
+#include "compiler/base/hash.h"
 
 namespace kroton {
 namespace {

@@ -1,4 +1,4 @@
-#include "compiler/passes/fusion.h"
+#include "compiler/fusion/fusion.h"
 
 #include <kroton/error.h>
 

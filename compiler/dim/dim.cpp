@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/ir/dim_atoms.h"
-#include "compiler/ir/hash.h"
+#include "compiler/base/hash.h"
+#include "compiler/dim/dim_atoms.h"
 
 namespace kroton {
 

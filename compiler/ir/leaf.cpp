@@ -1,10 +1,9 @@
-#include "compiler/ops/leaf.h"
+#include "compiler/ir/leaf.h"
 
 #include <atomic>
 #include <cmath>
 
 #include "compiler/ir/reference.h"
-#include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
@@ -196,24 +195,6 @@ Tensor make_weak_literal(double value, SourceLine line) {
 
 Tensor make_weak_literal(std::int64_t value, SourceLine line) {
   return literal_node(DType::i64, 0, value, line, true);
-}
-
-Tensor literal_as(const Tensor& literal, DType dtype, bool weak) {
-  const Attributes& attributes = literal.node().attributes;
-  const SourceLine line = literal.line();
-  if (is_float(attributes.dtype)) {
-    if (weak) return make_weak_literal(attributes.real, line);
-    if (is_float(dtype)) return make_literal(attributes.real, dtype, line);
-  } else {
-    const std::int64_t value = attributes.integers.at(0);
-    if (weak && is_float(dtype)) return make_weak_literal(static_cast<double>(value), line);
-    if (weak) return make_weak_literal(value, line);
-    if (dtype != DType::i32 && dtype != DType::boolean) return make_literal(value, dtype, line);
-  }
-  // Values that do not fit are converted as those of any tensor.
-  Attributes conversion;
-  conversion.dtype = dtype;
-  return make_node(cast_op, {literal}, std::move(conversion), line);
 }
 
 Tensor make_constant(const Array& array, SourceLine line) {

@@ -177,9 +177,4 @@ constinit const OpRecord loop_stack_op = {.name = "loop_stack",
                                           .reference = stack_reference,
                                           .samples = loop_samples};
 
-Family loop_family() {
-  static constexpr const OpRecord* family[] = {&loop_op, &loop_last_op, &loop_stack_op};
-  return family;
-}
-
 }  // namespace kroton

@@ -1,5 +1,6 @@
 // Elementary functions, which are operations of the loop IR.
 #include <cmath>
+#include <limits>
 
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/samples.h"
@@ -50,6 +51,22 @@ Sample pow_at_whole_exponents() {
         return x * only(1) + x * x * only(2) + x * x * x * only(3) + x * x * x * only(5) +
                1 / (x + only(0) + only(1) + only(2) + only(3)) * only(6);
       });
+}
+
+// Every quadrant, zeros of both signs, infinities.
+std::vector<Sample> angles_all_around() {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const ops::Apply apply = [](std::span<const Tensor> in) { return atan2(in[0], in[1]); };
+  const auto sample = [&](std::vector<double> y, std::vector<double> x, bool differentiable) {
+    const auto count = static_cast<std::int64_t>(x.size());
+    return Sample{{ops::values(DType::f64, {count}, std::move(y)),
+                   ops::values(DType::f64, {count}, std::move(x))},
+                  apply,
+                  differentiable};
+  };
+  return {sample({1, 0.2, -1, -0.2, 0}, {-0.5, -2, -0.5, -2, 1}, true),
+          sample({0, -0.0, 0, -0.0, 0, -0.0}, {0, 0, -0.0, -0.0, -1, -1}, false),
+          sample({inf, -inf, inf, 1, -1, -inf}, {inf, -inf, 1, -inf, inf, -inf}, false)};
 }
 
 }  // namespace
@@ -166,6 +183,19 @@ constinit const OpRecord pow_op = elementwise<pow_op>(
      .second_range = {-2.5, 2.5},
      .samples = [] { return ops::samples_and<pow_op>({pow_at_whole_exponents()}); }});
 
+// z = the angle of the point (x, y), radians
+constinit const OpRecord atan2_op = elementwise<atan2_op>(
+    {.name = "atan2",
+     .cost = 30,
+     .value = binary<loop::Op::atan2>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       const Tensor square = x[0] * x[0] + x[1] * x[1];
+       return {g * x[1] / square, -(g * x[0] / square)};
+     },
+     .reference = [](double y, double x) { return std::atan2(y, x); },
+     .second_range = {0.3, 3},
+     .samples = [] { return ops::samples_and<atan2_op>(angles_all_around()); }});
+
 Tensor exp(const Operand& x) { return ops::apply_unary(exp_op, x); }
 Tensor expm1(const Operand& x) { return ops::apply_unary(expm1_op, x); }
 Tensor log(const Operand& x) { return ops::apply_unary(log_op, x); }
@@ -177,5 +207,6 @@ Tensor erf(const Operand& x) { return ops::apply_unary(erf_op, x); }
 Tensor sin(const Operand& x) { return ops::apply_unary(sin_op, x); }
 Tensor cos(const Operand& x) { return ops::apply_unary(cos_op, x); }
 Tensor pow(const Operand& x, const Operand& y) { return ops::apply_binary(pow_op, x, y); }
+Tensor atan2(const Operand& y, const Operand& x) { return ops::apply_binary(atan2_op, y, x); }
 
 }  // namespace kroton

@@ -109,6 +109,7 @@ class Fuser {
       case OpKind::leaf:
         result_.stored[v] = op.at == nullptr;  // literals are written into the code
         return;
+      case OpKind::elementwise:
       case OpKind::pointwise:
         place_pointwise(v, demands);
         break;
@@ -340,10 +341,10 @@ class Fuser {
       const Vertex next = pending.back();
       pending.pop_back();
       for (Vertex o : graph_.operands(next)) {
-        const OpKind kind = graph_[o].op->kind;
-        if (kind == OpKind::reduce && reduces_rows(o, cluster)) return false;
-        elsewhere = elsewhere || kind == OpKind::dot || kind == OpKind::reduce;
-        if (kind == OpKind::pointwise && seen.insert(o).second) pending.push_back(o);
+        const OpRecord& op = *graph_[o].op;
+        if (op.kind == OpKind::reduce && reduces_rows(o, cluster)) return false;
+        elsewhere = elsewhere || op.kind == OpKind::dot || op.kind == OpKind::reduce;
+        if (op.has_points() && seen.insert(o).second) pending.push_back(o);
       }
     }
     return elsewhere;

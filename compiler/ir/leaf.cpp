@@ -109,48 +109,43 @@ std::vector<Sample> constant_samples() {
 }  // namespace
 
 // A value given at the call. Attributes: dims, dtype, name, identity.
-const OpRecord input_op = {.name = "input",
-                           .kind = OpKind::leaf,
-                           .arity = 0,
-                           .cost = 0,
-                           .infer = attributes_type,
-                           .reference = bound_reference,
-                           .samples = input_samples};
+constinit const OpRecord input_op = {.name = "input",
+                                     .kind = OpKind::leaf,
+                                     .arity = 0,
+                                     .cost = 0,
+                                     .infer = attributes_type,
+                                     .reference = bound_reference,
+                                     .samples = input_samples};
 
 // The current value of a shared variable. Attributes: dims, dtype, name, state.
-const OpRecord shared_op = {.name = "shared",
-                            .kind = OpKind::leaf,
-                            .arity = 0,
-                            .cost = 0,
-                            .infer = attributes_type,
-                            .reference = bound_reference,
-                            .samples = shared_samples};
+constinit const OpRecord shared_op = {.name = "shared",
+                                      .kind = OpKind::leaf,
+                                      .arity = 0,
+                                      .cost = 0,
+                                      .infer = attributes_type,
+                                      .reference = bound_reference,
+                                      .samples = shared_samples};
 
 // A scalar known when the graph is built. Attributes: dtype; real for floating dtypes, else
 // integers[0].
-const OpRecord literal_op = {.name = "literal",
-                             .kind = OpKind::leaf,
-                             .arity = 0,
-                             .cost = 0,
-                             .infer = attributes_type,
-                             .at = literal_at,
-                             .reference = literal_reference,
-                             .samples = literal_samples};
+constinit const OpRecord literal_op = {.name = "literal",
+                                       .kind = OpKind::leaf,
+                                       .arity = 0,
+                                       .cost = 0,
+                                       .infer = attributes_type,
+                                       .at = literal_at,
+                                       .reference = literal_reference,
+                                       .samples = literal_samples};
 
 // An array known when the graph is built. Attributes: dims, dtype, array (row-major, not changed
 // by anybody).
-const OpRecord constant_op = {.name = "constant",
-                              .kind = OpKind::leaf,
-                              .arity = 0,
-                              .cost = 0,
-                              .infer = attributes_type,
-                              .reference = constant_reference,
-                              .samples = constant_samples};
-
-std::span<const OpRecord* const> leaf_family() {
-  static const OpRecord* const records[] = {&input_op, &shared_op, &literal_op, &constant_op};
-  return records;
-}
+constinit const OpRecord constant_op = {.name = "constant",
+                                        .kind = OpKind::leaf,
+                                        .arity = 0,
+                                        .cost = 0,
+                                        .infer = attributes_type,
+                                        .reference = constant_reference,
+                                        .samples = constant_samples};
 
 Tensor make_input(std::string name, TensorType type, SourceLine line, InputRole role) {
   static std::atomic<std::uint64_t> last{0};

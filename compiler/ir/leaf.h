@@ -6,9 +6,6 @@ namespace kroton {
 
 extern const OpRecord input_op, shared_op, literal_op, constant_op;
 
-// The records above, in that order.
-std::span<const OpRecord* const> leaf_family();
-
 // What an input stands for: a variable of the user's, or what the step of a loop is called with.
 enum class InputRole : std::uint8_t { variable, row, state };
 // A new input, different from every other.

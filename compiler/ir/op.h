@@ -1,7 +1,10 @@
 // OpRecord: everything known about an op, in one place. docs/add_an_op.md walks through one.
 #pragma once
+#include <array>
+#include <concepts>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "compiler/ir/node.h"
@@ -11,17 +14,18 @@ namespace kroton {
 
 // How the compiler treats an op; each kind says which members of the record it needs.
 enum class OpKind : std::uint8_t {
-  leaf,       // input, shared, literal, constant array: no inputs
-  pointwise,  // the value at an index is an expression of the inputs' values at indices: `at`.
-              // Elementwise operations, views (transpose, slice, broadcast), gathers, iota
-  reduce,     // `reduction` over attributes.axes, which leave the shape
-  dot,        // batched matrix product: (b..., m, k) x (b..., k, n)
-  write,      // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
-  call,       // attributes.callee; has no value of its own
-  loop,       // runs attributes.body for each step; has no value of its own
-  result,     // a value that its operand, a loop or a call, computes
-  branch,     // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
-  composite   // stands for a composition of other ops until the expand pass: `expand`
+  leaf,         // input, shared, literal, constant array: no inputs
+  elementwise,  // each element is a function of the inputs' elements at the same index: `at`
+  pointwise,    // the value at an index is an expression of the inputs' values at other indices:
+                // `at`. Views (transpose, slice, broadcast), gathers, iota
+  reduce,       // `reduction` over attributes.axes, which leave the shape
+  dot,          // batched matrix product: (b..., m, k) x (b..., k, n)
+  write,        // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  call,         // attributes.callee; has no value of its own
+  loop,         // runs attributes.body for each step; has no value of its own
+  result,       // a value that its operand, a loop or a call, computes
+  branch,       // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
+  composite     // stands for a composition of other ops until the expand pass: `expand`
 };
 
 // Whether nodes of that kind have no value of their own but results, nodes on them.
@@ -162,8 +166,74 @@ struct Sample {
 };
 
 namespace ops {
+
 class Draw;  // compiler/ops/draw.h
-}
+
+// Which dtypes an op takes.
+enum class Accepts : std::uint8_t { floating, numbers, booleans, anything };
+
+// A function of one to three values of one type: a lambda without captures, or a function object.
+template <class T>
+struct ElementFunction {
+  T (*of)(const T* x) = nullptr;
+  int arity = 0;
+  constexpr ElementFunction() = default;
+  template <class F>
+    requires std::is_empty_v<F>
+  constexpr ElementFunction(F)  // NOLINT: implicit
+      : of([](const T* x) -> T {
+          if constexpr (std::is_invocable_v<F, T>) {
+            return F()(x[0]);
+          } else if constexpr (std::is_invocable_v<F, T, T>) {
+            return F()(x[0], x[1]);
+          } else {
+            return F()(x[0], x[1], x[2]);
+          }
+        }),
+        arity(std::is_invocable_v<F, T>      ? 1
+              : std::is_invocable_v<F, T, T> ? 2
+                                             : 3) {}
+};
+
+// What an elementwise op is on single elements, of which elementwise() makes its record
+// (compiler/ops/elementwise.h).
+struct Elementwise {
+  struct Range {
+    double low = -2, high = 2;
+  };
+  struct Values {
+    std::array<double, 8> values = {};
+    std::size_t count = 0;
+    constexpr Values() = default;
+    template <std::convertible_to<double>... T>
+    constexpr Values(T... x)  // NOLINT: implicit
+        : values{static_cast<double>(x)...}, count(sizeof...(x)) {}
+  };
+
+  std::string_view name;
+  int cost = 1;
+  bool commutative = false;
+  Accepts accepts = Accepts::floating;     // the operands, which have one dtype
+  bool is_predicate = false;               // its result is boolean, else of the operands' dtype
+  ElementFunction<loop::Expr> value = {};  // in code
+  // g times the derivative by each operand: what a cotangent g of the result y gives the operands
+  // x. An empty Tensor where an operand gets none. Null: not differentiable.
+  std::vector<Tensor> (*derivatives)(const Tensor& y, std::span<const Tensor> x,
+                                     const Tensor& g) = nullptr;
+  ElementFunction<double> reference = {};
+  ElementFunction<std::uint64_t> of_integers = {};  // the same on integers, where these wrap
+
+  // The operands' values in samples, which keep away from kinks; of one operand, others in f64.
+  Range range = {}, second_range = {};
+  Values special = {};
+
+  // In place of what follows from the above.
+  TensorType (*infer)(TypeContext& context) = nullptr;
+  void (*draw)(Draw& d) = nullptr;
+  std::vector<Sample> (*samples)() = nullptr;
+};
+
+}  // namespace ops
 
 struct OpRecord {
   std::string_view name;
@@ -201,13 +271,17 @@ struct OpRecord {
   // for ops that only gradients have.
   void (*draw)(ops::Draw& d) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
+  ops::Elementwise elementwise = {};  // what the members above are made of, if they are
+
+  // Whether a value at an index is an expression of the inputs' values at indices.
+  bool has_points() const { return kind == OpKind::elementwise || kind == OpKind::pointwise; }
 };
 
 // Whether evaluating such a node may end the call with an error: the op may, or one in the body of
 // a loop.
 bool may_fail(const OpRecord& op, const Attributes& attributes);
 
-// All records, in a fixed order. ops/registry.cpp lists the families.
+// All records, in the order of the list in ops/records.h.
 std::span<const OpRecord* const> all_ops();
 const OpRecord& op_named(std::string_view name);  // InternalError if there is none
 

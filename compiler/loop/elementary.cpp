@@ -80,6 +80,8 @@ class ExprBuilder {
 constexpr std::array<Expr (*)(ExprBuilder&, Expr), 10> unary_functions = {
     math::exp,  math::expm1,    math::log, math::log1p, math::sigmoid,
     math::tanh, math::softplus, math::erf, math::sin,   math::cos};
+constexpr std::array<Expr (*)(ExprBuilder&, Expr, Expr), 2> binary_functions = {math::pow,
+                                                                                math::atan2};
 
 std::size_t function_number(Op op) {
   return static_cast<std::size_t>(op) - static_cast<std::size_t>(Op::exp);
@@ -97,8 +99,9 @@ int count_operations(const Expr& root) {
 
 Expr arithmetic_of(Op op, const std::vector<Expr>& args) {
   ExprBuilder b(args[0]->dtype);
-  if (op == Op::pow) return math::pow(b, args[0], args[1]);
-  return unary_functions.at(function_number(op))(b, args[0]);
+  const std::size_t number = function_number(op);
+  if (number < unary_functions.size()) return unary_functions[number](b, args[0]);
+  return binary_functions.at(number - unary_functions.size())(b, args[0], args[1]);
 }
 
 Kernel with_arithmetic(const Kernel& kernel) {
@@ -112,7 +115,8 @@ Kernel with_arithmetic(const Kernel& kernel) {
 int operations_of(const ExprNode& e) {
   if (e.args.empty() || (e.dtype == DType::i64 && e.op != Op::load)) return 0;
   if (!is_elementary(e.op)) return 1;
-  static std::array<std::atomic<int>, 2 * (unary_functions.size() + 1)> known{};
+  static std::array<std::atomic<int>, 2 * (unary_functions.size() + binary_functions.size())>
+      known{};
   const std::size_t place = 2 * function_number(e.op) + (e.dtype == DType::f64 ? 1 : 0);
   int count = known[place].load(std::memory_order_relaxed);
   if (count == 0) {

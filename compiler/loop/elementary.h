@@ -5,7 +5,8 @@
 
 namespace kroton::loop {
 
-inline bool is_elementary(Op op) { return op >= Op::exp && op <= Op::pow; }
+inline bool is_elementary(Op op) { return op >= Op::exp && op <= Op::atan2; }
+inline bool is_elementary_of_two(Op op) { return op >= Op::pow && op <= Op::atan2; }
 
 // The arithmetic that computes the function.
 Expr arithmetic_of(Op op, const std::vector<Expr>& args);

@@ -100,6 +100,7 @@ void require_operands(Op op, const Expr& a, const Expr& b) {
       fits = a->dtype != DType::boolean;
       break;
     case Op::pow:
+    case Op::atan2:
       fits = is_float(a->dtype);
       break;
     case Op::floor_div:
@@ -292,11 +293,13 @@ Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
 
 std::string_view name_of(Op op) {
   constexpr std::array names = std::to_array<std::string_view>(
-      {"real", "integer", "variable", "size", "load", "add", "sub", "mul", "div", "mod",
-       "floor_div", "neg", "abs", "min", "max", "fma", "sqrt", "floor", "ceil", "round_even",
-       "exp", "expm1", "log", "log1p", "sigmoid", "tanh", "softplus", "erf", "sin", "cos", "pow",
-       "eq", "ne", "lt", "le", "and", "or", "not", "bit_and", "bit_or", "bit_xor", "shl", "ashr",
-       "lshr", "select", "shortcut", "cast", "bitcast", "check_index", "check"});
+      {"real",    "integer",     "variable",  "size",       "load", "add",    "sub",      "mul",
+       "div",     "mod",         "floor_div", "neg",        "abs",  "min",    "max",      "fma",
+       "sqrt",    "floor",       "ceil",      "round_even", "exp",  "expm1",  "log",      "log1p",
+       "sigmoid", "tanh",        "softplus",  "erf",        "sin",  "cos",    "pow",      "atan2",
+       "eq",      "ne",          "lt",        "le",         "and",  "or",     "not",      "bit_and",
+       "bit_or",  "bit_xor",     "shl",       "ashr",       "lshr", "select", "shortcut", "cast",
+       "bitcast", "check_index", "check"});
   static_assert(names.size() == static_cast<std::size_t>(Op::check) + 1);
   return names[static_cast<std::size_t>(op)];
 }
@@ -370,7 +373,7 @@ Expr unary(Op op, const Expr& a) {
       fits = a->dtype == DType::boolean;
       break;
     default:
-      if (!is_elementary(op) || op == Op::pow) {
+      if (!is_elementary(op) || is_elementary_of_two(op)) {
         fail(op, "takes another number of operands than one");
       }
       fits = is_float(a->dtype);
@@ -387,7 +390,7 @@ Expr unary(Op op, const Expr& a) {
 Expr binary(Op op, const Expr& a, const Expr& b) {
   require_operands(op, a, b);
   const DType result = is_comparison(op) ? DType::boolean : a->dtype;
-  if (op == Op::pow) {
+  if (is_elementary(op)) {
     return is_constant(a) && is_constant(b) ? arithmetic_of(op, {a, b}) : make(op, result, {a, b});
   }
   if (Expr folded = fold(op, a->dtype, result, a, b)) return folded;

@@ -41,7 +41,7 @@ enum class Op : std::uint8_t {
   floor,
   ceil,
   round_even,
-  exp,  // from here to pow: elementary functions, of floating numbers (elementary.h)
+  exp,  // from here to atan2: elementary functions, of floating numbers (elementary.h)
   expm1,
   log,
   log1p,
@@ -51,7 +51,8 @@ enum class Op : std::uint8_t {
   erf,
   sin,
   cos,
-  pow,  // args[0] to the power of args[1]
+  pow,    // args[0] to the power of args[1]
+  atan2,  // the angle of the point (args[1], args[0])
   eq,
   ne,
   lt,
@@ -128,7 +129,7 @@ Expr boolean_constant(bool value);
 Expr variable(const Variable& variable);
 Expr size(const Dim& dim);  // a constant Dim becomes an integer
 Expr load(const BufferRef& buffer, const Expr& index);
-// neg abs sqrt floor ceil round_even logical_not, and the elementary functions but pow
+// neg abs sqrt floor ceil round_even logical_not, and the elementary functions of one operand
 Expr unary(Op op, const Expr& a);
 Expr binary(Op op, const Expr& a, const Expr& b);
 Expr fma(const Expr& a, const Expr& b, const Expr& c);

@@ -73,12 +73,18 @@ typename B::Value cos(B& b, typename B::Value x);
 template <class B>
 typename B::Value pow(B& b, typename B::Value x, typename B::Value y);
 
+/// The angle of the point (x, y) in [-pi, pi], signed as y, as C's atan2 defines it, zeros and
+/// infinities included: atan2(+-0, -0) = +-pi, atan2(inf, inf) = pi/4. 2 ulp.
+template <class B>
+typename B::Value atan2(B& b, typename B::Value y, typename B::Value x);
+
 /// Gauss error function, in [-1, 1]; keeps the sign of a zero. 2 ulp.
 template <class B>
 typename B::Value erf(B& b, typename B::Value x);
 
 }  // namespace kroton::loop::math
 
+#include "compiler/loop/math_atan.h"
 #include "compiler/loop/math_erf.h"
 #include "compiler/loop/math_exp.h"
 #include "compiler/loop/math_log.h"

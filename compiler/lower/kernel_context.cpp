@@ -196,8 +196,7 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
   VertexPoint point(*this, v);
   const loop::Expr result = with_checks(data.op->at(point, index), point.checked());
   computed_.push_back(place);
-  if (checks_.wanted && is_float(result->dtype) && data.op->kind == OpKind::pointwise &&
-      !data.op->is_view) {
+  if (checks_.wanted && is_float(result->dtype) && data.op->has_points() && !data.op->is_view) {
     results_.try_emplace(result.get(), Result{place, result, point.operands_finite()});
   }
   return memo_[place] = result;
@@ -296,7 +295,7 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
     // name of the user's goes without one.
     const VertexData& source = graph_[graph_.operand(v, 0)];
     const auto at = static_cast<std::size_t>(axis);
-    const bool of_source = source.op->kind == OpKind::leaf && data.op->kind == OpKind::pointwise &&
+    const bool of_source = source.op->kind == OpKind::leaf && data.op->has_points() &&
                            at < source.type.shape.size() && source.type.shape[at] == size;
     site =
         buffers_.add_site({std::string(data.op->name) + ": index %index is out of range for axis " +

@@ -2,35 +2,24 @@
 #include <cmath>
 #include <limits>
 
-#include "compiler/ops/draw.h"
-#include "compiler/ops/records.h"
-#include "compiler/ops/reference_loops.h"
-#include "compiler/ops/rules.h"
+#include "compiler/ops/elementwise.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/weak.h"
 
 namespace kroton {
 
 using ops::Accepts;
-using Tensors = std::vector<Tensor>;
+using ops::binary;
+using ops::elementwise;
+using ops::Tensors;
 
 namespace {
 
-const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
-
-template <loop::Op operation>
-loop::Expr binary_at(PointContext& context, const Index& index) {
-  return loop::binary(operation, context.input(0, index), context.input(1, index));
-}
-
-loop::Expr floor_div_at(PointContext& context, const Index& index) {
-  const loop::Expr x = context.input(0, index);
-  const loop::Expr y = context.input(1, index);
-  const DType dtype = context.type().dtype;
-  if (!is_float(dtype)) return loop::binary(loop::Op::floor_div, x, y);
+loop::Expr floor_div_of(const loop::Expr& x, const loop::Expr& y) {
+  if (!is_float(x->dtype)) return loop::binary(loop::Op::floor_div, x, y);
   // What remains is taken away first, so that x is this times y, plus x mod y. Only -1 times an
   // infinity leaves an infinite rest. The sum with 0 makes a -0 of x < |y| a 0.
-  const auto constant = [&](double value) { return loop::real(value, dtype); };
+  const auto constant = [&](double value) { return loop::real(value, x->dtype); };
   const auto equals = [&](const loop::Expr& a, double b) {
     return loop::binary(loop::Op::eq, a, constant(b));
   };
@@ -75,12 +64,9 @@ double real_floor_div(double x, double y) {
   return std::isinf(rest) ? -1 : std::nearbyint((x - rest) / y) + 0.0;
 }
 
-double larger(double x, double y) { return std::isnan(x) || x > y ? x : y; }
-double smaller(double x, double y) { return std::isnan(x) || x < y ? x : y; }
-
 // Integer samples hold zeros among their divisors.
 std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Operand&),
-                                     bool differentiable) {
+                                     bool differentiable, std::vector<Sample> others = {}) {
   std::vector<Sample> samples = ops::binary_samples({.function = function,
                                                      .low_x = 0.3,
                                                      .high_x = 9.2,
@@ -95,21 +81,42 @@ std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Op
                                              .dtypes = {DType::i32, DType::i64}})) {
     samples.push_back(std::move(sample));
   }
+  for (Sample& sample : others) samples.push_back(std::move(sample));
   return samples;
 }
 
 // Equal, the first larger, and the second larger; `slopes` of the first operand there.
-std::vector<Sample> extreme_samples(Tensor (*function)(const Operand&, const Operand&),
-                                    const std::vector<double>& slopes) {
-  std::vector<Sample> samples = ops::binary_samples({.function = function, .dtypes = numbers});
-  samples.push_back(ops::kink_sample(
+Sample extreme_sample(Tensor (*function)(const Operand&, const Operand&),
+                      const std::vector<double>& slopes) {
+  return ops::kink_sample(
       {{2, 1, 2}, {2, 0, 5}},
       [function](std::span<const Tensor> in) { return function(in[0], in[1]); },
       [slopes](std::span<const Tensor> in) {
         const Tensor first = Operand(Array::from(slopes)).tensor();
         return in[0] * first + in[1] * (1 - first);
-      }));
-  return samples;
+      });
+}
+
+// Where the remainder is 0.
+Sample multiples_sample() {
+  return ops::kink_sample(
+      {{0, 6, -6, 0.5}, {3, 3, 2, -2}},
+      [](std::span<const Tensor> in) { return mod(in[0], in[1]); },
+      [](std::span<const Tensor> in) {
+        return in[0] - in[1] * Array::from({0.0, 2.0, -3.0, -1.0});
+      });
+}
+
+Sample wrapping_products() {
+  return {{ops::values(DType::i32, {3}, {65536, 2147483647, -7}),
+           ops::values(DType::i32, {3}, {65537, 3, 5})},
+          [](std::span<const Tensor> in) { return in[0] * in[1]; },
+          false};
+}
+
+// g for the first operand where `first` holds, for the second one elsewhere.
+Tensors to_first(const Tensor& g, const Tensor& first) {
+  return {where(first, g, 0), where(first, 0, g)};
 }
 
 void draw_mul(ops::Draw& d) {
@@ -140,157 +147,92 @@ void draw_minimum(ops::Draw& d) {
 
 }  // namespace
 
-// z = x + y, numbers.   vjp: dx = dz, dy = dz
-constinit const OpRecord add_op = {
-    .name = "add",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, g}; },
-    .at = binary_at<loop::Op::add>,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, std::plus<double>(), std::plus<std::uint64_t>());
-        },
-    .batch = ops::batch_elementwise<add_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "add", add, ops::number); },
-    .samples = [] { return ops::binary_samples({.function = add, .dtypes = numbers}); }};
+// z = x + y
+constinit const OpRecord add_op =
+    elementwise<add_op>({.name = "add",
+                         .commutative = true,
+                         .accepts = Accepts::numbers,
+                         .value = binary<loop::Op::add>,
+                         .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, g}; },
+                         .reference = std::plus<double>(),
+                         .of_integers = std::plus<std::uint64_t>()});
 
-// z = x - y, numbers.   vjp: dx = dz, dy = -dz
-constinit const OpRecord sub_op = {
-    .name = "sub",
-    .arity = 2,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, -g}; },
-    .at = binary_at<loop::Op::sub>,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, std::minus<double>(), std::minus<std::uint64_t>());
-        },
-    .batch = ops::batch_elementwise<sub_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "sub", sub, ops::number); },
-    .samples = [] { return ops::binary_samples({.function = sub, .dtypes = numbers}); }};
+// z = x - y
+constinit const OpRecord sub_op =
+    elementwise<sub_op>({.name = "sub",
+                         .accepts = Accepts::numbers,
+                         .value = binary<loop::Op::sub>,
+                         .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, -g}; },
+                         .reference = std::minus<double>(),
+                         .of_integers = std::minus<std::uint64_t>()});
 
-// z = x * y, numbers.   vjp: dx = dz * y, dy = dz * x
-constinit const OpRecord mul_op = {
-    .name = "mul",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      return {g * z.node().inputs[1], g * z.node().inputs[0]};
-    },
-    .at = binary_at<loop::Op::mul>,
-    .reference =
-        [](ReferenceContext& c) {
-          ops::map_binary(c, std::multiplies<double>(), std::multiplies<std::uint64_t>());
-        },
-    .batch = ops::batch_elementwise<mul_op>,
-    .draw = draw_mul,
-    .samples =
-        [] {
-          std::vector<Sample> samples = ops::binary_samples({.function = mul, .dtypes = numbers});
-          // Products of i32 wrap.
-          samples.push_back({{ops::values(DType::i32, {3}, {65536, 2147483647, -7}),
-                              ops::values(DType::i32, {3}, {65537, 3, 5})},
-                             [](std::span<const Tensor> in) { return in[0] * in[1]; },
-                             false});
-          return samples;
-        }};
+// z = x * y
+constinit const OpRecord mul_op = elementwise<mul_op>(
+    {.name = "mul",
+     .commutative = true,
+     .accepts = Accepts::numbers,
+     .value = binary<loop::Op::mul>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * x[1], g * x[0]}; },
+     .reference = std::multiplies<double>(),
+     .of_integers = std::multiplies<std::uint64_t>(),
+     .draw = draw_mul,
+     .samples = [] { return ops::samples_and<mul_op>({wrapping_products()}); }});
 
-// z = x / y, floating point only.   vjp: dx = dz / y, dy = -dz * z / y
-constinit const OpRecord div_op = {
-    .name = "div",
-    .arity = 2,
-    .cost = 4,
-    .infer = ops::elementwise<Accepts::floating>,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor& y = z.node().inputs[1];
-      return {g / y, -(g * z / y)};
-    },
-    .at = binary_at<loop::Op::div>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::divides<double>()); },
-    .batch = ops::batch_elementwise<div_op>,
-    .draw = draw_div,
-    .samples = [] { return division_samples(div, true); }};
+// z = x / y
+constinit const OpRecord div_op = elementwise<div_op>(
+    {.name = "div",
+     .cost = 4,
+     .value = binary<loop::Op::div>,
+     .derivatives = [](auto& z, auto x, auto& g) -> Tensors { return {g / x[1], -(g * z / x[1])}; },
+     .reference = std::divides<double>(),
+     .draw = draw_div,
+     .samples = [] { return division_samples(div, true); }});
 
-// z = (x - x mod y) / y, numbers; integers: 0 for y = 0.   Not differentiable.
-constinit const OpRecord floor_div_op = {
-    .name = "floor_div",
-    .arity = 2,
-    .cost = 8,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .at = floor_div_at,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_floor_div, whole_floor_div); },
-    .batch = ops::batch_elementwise<floor_div_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "floor_div", floor_div, ops::number); },
-    .samples = [] { return division_samples(floor_div, false); }};
+// z = (x - x mod y) / y; integers: 0 for y = 0
+constinit const OpRecord floor_div_op = elementwise<floor_div_op>(
+    {.name = "floor_div",
+     .cost = 8,
+     .accepts = Accepts::numbers,
+     .value = [](const loop::Expr& x, const loop::Expr& y) { return floor_div_of(x, y); },
+     .reference = [](double x, double y) { return real_floor_div(x, y); },
+     .of_integers = [](std::uint64_t x, std::uint64_t y) { return whole_floor_div(x, y); },
+     .samples = [] { return division_samples(floor_div, false); }});
 
-// z = what floor division leaves, exact and with the sign of y, numbers; integers: 0 for y = 0.
-// vjp: dx = dz, dy = -dz * floor_div(x, y)
-constinit const OpRecord mod_op = {
-    .name = "mod",
-    .arity = 2,
-    .cost = 10,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      return {g, -(g * floor_div(z.node().inputs[0], z.node().inputs[1]))};
-    },
-    .at = binary_at<loop::Op::mod>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, real_mod, whole_mod); },
-    .batch = ops::batch_elementwise<mod_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "mod", mod, ops::number); },
-    .samples =
-        [] {
-          std::vector<Sample> samples = division_samples(mod, true);
-          samples.push_back(ops::kink_sample(
-              {{0, 6, -6, 0.5}, {3, 3, 2, -2}},
-              [](std::span<const Tensor> in) { return mod(in[0], in[1]); },
-              [](std::span<const Tensor> in) {
-                return in[0] - in[1] * Array::from({0.0, 2.0, -3.0, -1.0});
-              }));
-          return samples;
-        }};
+// z = what floor division leaves, exact and with the sign of y; integers: 0 for y = 0
+constinit const OpRecord mod_op = elementwise<mod_op>(
+    {.name = "mod",
+     .cost = 10,
+     .accepts = Accepts::numbers,
+     .value = binary<loop::Op::mod>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {g, -(g * floor_div(x[0], x[1]))};
+     },
+     .reference = [](double x, double y) { return real_mod(x, y); },
+     .of_integers = [](std::uint64_t x, std::uint64_t y) { return whole_mod(x, y); },
+     .samples = [] { return division_samples(mod, true, {multiples_sample()}); }});
 
-// z = the larger, numbers; NaN if either is.
-// vjp: dx = dz where x >= y or x is NaN, else 0; dy = the rest
-constinit const OpRecord maximum_op = {
-    .name = "maximum",
-    .arity = 2,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor& x = z.node().inputs[0];
-      const Tensor first = (x >= z.node().inputs[1]) | ne(x, x);
-      return {where(first, g, 0), where(first, 0, g)};
-    },
-    .at = binary_at<loop::Op::max>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, larger); },
-    .batch = ops::batch_elementwise<maximum_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "maximum", maximum, ops::number); },
-    .samples = [] { return extreme_samples(maximum, {1, 1, 0}); }};
+// z = the larger; NaN if either is
+constinit const OpRecord maximum_op = elementwise<maximum_op>(
+    {.name = "maximum",
+     .accepts = Accepts::numbers,
+     .value = binary<loop::Op::max>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return to_first(g, (x[0] >= x[1]) | ne(x[0], x[0]));
+     },
+     .reference = [](double x, double y) { return std::isnan(x) || x > y ? x : y; },
+     .samples = [] { return ops::samples_and<maximum_op>({extreme_sample(maximum, {1, 1, 0})}); }});
 
-// z = the smaller, numbers; NaN if either is.
-// vjp: dx = dz where x <= y or x is NaN, else 0; dy = the rest
-constinit const OpRecord minimum_op = {
-    .name = "minimum",
-    .arity = 2,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor& x = z.node().inputs[0];
-      const Tensor first = (x <= z.node().inputs[1]) | ne(x, x);
-      return {where(first, g, 0), where(first, 0, g)};
-    },
-    .at = binary_at<loop::Op::min>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, smaller); },
-    .batch = ops::batch_elementwise<minimum_op>,
-    .draw = draw_minimum,
-    .samples = [] { return extreme_samples(minimum, {1, 0, 1}); }};
-
-Family binary_family() {
-  static constexpr const OpRecord* family[] = {&add_op,       &sub_op, &mul_op,     &div_op,
-                                               &floor_div_op, &mod_op, &maximum_op, &minimum_op};
-  return family;
-}
+// z = the smaller; NaN if either is
+constinit const OpRecord minimum_op = elementwise<minimum_op>(
+    {.name = "minimum",
+     .accepts = Accepts::numbers,
+     .value = binary<loop::Op::min>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return to_first(g, (x[0] <= x[1]) | ne(x[0], x[0]));
+     },
+     .reference = [](double x, double y) { return std::isnan(x) || x < y ? x : y; },
+     .draw = draw_minimum,
+     .samples = [] { return ops::samples_and<minimum_op>({extreme_sample(minimum, {1, 0, 1})}); }});
 
 Tensor add(const Operand& x, const Operand& y) { return ops::apply_binary(add_op, x, y); }
 Tensor sub(const Operand& x, const Operand& y) { return ops::apply_binary(sub_op, x, y); }

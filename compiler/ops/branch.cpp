@@ -92,11 +92,6 @@ constinit const OpRecord ifelse_op = {.name = "ifelse",
                                       .draw = draw_ifelse,
                                       .samples = ifelse_samples};
 
-Family branch_family() {
-  static constexpr const OpRecord* family[] = {&ifelse_op};
-  return family;
-}
-
 Tensor ifelse(const Operand& condition, const Operand& then_value, const Operand& else_value) {
   const LineScope scope(condition.line());
   Tensors values = ops::promoted(then_value, else_value);

@@ -175,11 +175,6 @@ constinit const OpRecord call_result_op = {.name = "call_result",
                                            .reference = result_reference,
                                            .samples = call_samples};
 
-Family call_family() {
-  static constexpr const OpRecord* family[] = {&call_op, &call_result_op};
-  return family;
-}
-
 std::vector<TensorType> CallView::results() const {
   std::vector<TensorType> result;
   std::size_t next = 0;

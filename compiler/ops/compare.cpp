@@ -1,52 +1,16 @@
 // Comparison, logic and selection, elementwise.
-#include "compiler/ops/draw.h"
-#include "compiler/ops/records.h"
-#include "compiler/ops/reference_loops.h"
-#include "compiler/ops/rules.h"
+#include "compiler/ops/elementwise.h"
 #include "compiler/ops/samples.h"
 
 namespace kroton {
 
 using ops::Accepts;
-using Tensors = std::vector<Tensor>;
+using ops::binary;
+using ops::elementwise;
+using ops::Tensors;
+using ops::unary;
 
 namespace {
-
-const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
-const std::vector<DType> booleans = {DType::boolean};
-
-template <loop::Op operation>
-loop::Expr binary_at(PointContext& context, const Index& index) {
-  return loop::binary(operation, context.input(0, index), context.input(1, index));
-}
-
-// Few different values, so that equal ones meet.
-template <Mask (*function)(const Operand&, const Operand&)>
-Tensor tensor_of(const Operand& x, const Operand& y) {
-  return function(x, y);
-}
-
-std::vector<Sample> comparison_samples(Tensor (*function)(const Operand&, const Operand&)) {
-  std::vector<Sample> samples = ops::binary_samples({.function = function,
-                                                     .low_x = -3,
-                                                     .high_x = 3,
-                                                     .low_y = -3,
-                                                     .high_y = 3,
-                                                     .dtypes = numbers,
-                                                     .differentiable = false});
-  for (Sample& sample : samples) {
-    for (ReferenceValue& input : sample.inputs) {
-      for (double& value : input.data) {
-        value = static_cast<double>(static_cast<int>(value));
-      }
-    }
-  }
-  return samples;
-}
-
-std::vector<Sample> logical_samples(Tensor (*function)(const Operand&, const Operand&)) {
-  return ops::binary_samples({.function = function, .dtypes = booleans, .differentiable = false});
-}
 
 TensorType where_type(TypeContext& context) {
   if (context.input(0).dtype != DType::boolean) {
@@ -73,6 +37,11 @@ std::vector<Sample> where_samples() {
     }
   }
   return samples;
+}
+
+template <Mask (*function)(const Operand&, const Operand&)>
+Tensor tensor_of(const Operand& x, const Operand& y) {
+  return function(x, y);
 }
 
 void draw_lt(ops::Draw& d) {
@@ -105,149 +74,82 @@ void draw_where(ops::Draw& d) {
 
 }  // namespace
 
-// z = x == y, any dtype.   Not differentiable.
-constinit const OpRecord eq_op = {
-    .name = "eq",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::comparison<Accepts::anything>,
-    .at = binary_at<loop::Op::eq>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::equal_to<double>()); },
-    .batch = ops::batch_elementwise<eq_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "eq", tensor_of<eq>, ops::any_dtype); },
-    .samples = [] { return comparison_samples(tensor_of<eq>); }};
+// z = x == y
+constinit const OpRecord eq_op = elementwise<eq_op>({.name = "eq",
+                                                     .commutative = true,
+                                                     .accepts = Accepts::anything,
+                                                     .is_predicate = true,
+                                                     .value = binary<loop::Op::eq>,
+                                                     .reference = std::equal_to<double>()});
 
-// z = x != y, any dtype.   Not differentiable.
-constinit const OpRecord ne_op = {
-    .name = "ne",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::comparison<Accepts::anything>,
-    .at = binary_at<loop::Op::ne>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
-    .batch = ops::batch_elementwise<ne_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "ne", tensor_of<ne>, ops::any_dtype); },
-    .samples = [] { return comparison_samples(tensor_of<ne>); }};
+// z = x != y
+constinit const OpRecord ne_op = elementwise<ne_op>({.name = "ne",
+                                                     .commutative = true,
+                                                     .accepts = Accepts::anything,
+                                                     .is_predicate = true,
+                                                     .value = binary<loop::Op::ne>,
+                                                     .reference = std::not_equal_to<double>()});
 
-// z = x < y, numbers.   Not differentiable.
-constinit const OpRecord lt_op = {
-    .name = "lt",
-    .arity = 2,
-    .infer = ops::comparison<Accepts::numbers>,
-    .at = binary_at<loop::Op::lt>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less<double>()); },
-    .batch = ops::batch_elementwise<lt_op>,
-    .draw = draw_lt,
-    .samples = [] { return comparison_samples(tensor_of<lt>); }};
+// z = x < y
+constinit const OpRecord lt_op = elementwise<lt_op>({.name = "lt",
+                                                     .accepts = Accepts::numbers,
+                                                     .is_predicate = true,
+                                                     .value = binary<loop::Op::lt>,
+                                                     .reference = std::less<double>(),
+                                                     .draw = draw_lt});
 
-// z = x <= y, numbers.   Not differentiable.
-constinit const OpRecord le_op = {
-    .name = "le",
-    .arity = 2,
-    .infer = ops::comparison<Accepts::numbers>,
-    .at = binary_at<loop::Op::le>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::less_equal<double>()); },
-    .batch = ops::batch_elementwise<le_op>,
-    .draw = draw_le,
-    .samples = [] { return comparison_samples(tensor_of<le>); }};
+// z = x <= y
+constinit const OpRecord le_op = elementwise<le_op>({.name = "le",
+                                                     .accepts = Accepts::numbers,
+                                                     .is_predicate = true,
+                                                     .value = binary<loop::Op::le>,
+                                                     .reference = std::less_equal<double>(),
+                                                     .draw = draw_le});
 
-// z = x and y, booleans.   Not differentiable.
-constinit const OpRecord logical_and_op = {
-    .name = "logical_and",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::elementwise<Accepts::booleans>,
-    .at = binary_at<loop::Op::logical_and>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_and<double>()); },
-    .batch = ops::batch_elementwise<logical_and_op>,
-    .draw =
-        [](ops::Draw& d) {
-          ops::draw_binary(d, "logical_and", tensor_of<logical_and>, ops::truth);
-        },
-    .samples = [] { return logical_samples(tensor_of<logical_and>); }};
+// z = x and y
+constinit const OpRecord logical_and_op =
+    elementwise<logical_and_op>({.name = "logical_and",
+                                 .commutative = true,
+                                 .accepts = Accepts::booleans,
+                                 .value = binary<loop::Op::logical_and>,
+                                 .reference = std::logical_and<double>()});
 
-// z = x or y, booleans.   Not differentiable.
-constinit const OpRecord logical_or_op = {
-    .name = "logical_or",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::elementwise<Accepts::booleans>,
-    .at = binary_at<loop::Op::logical_or>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::logical_or<double>()); },
-    .batch = ops::batch_elementwise<logical_or_op>,
-    .draw =
-        [](ops::Draw& d) { ops::draw_binary(d, "logical_or", tensor_of<logical_or>, ops::truth); },
-    .samples = [] { return logical_samples(tensor_of<logical_or>); }};
+// z = x or y
+constinit const OpRecord logical_or_op =
+    elementwise<logical_or_op>({.name = "logical_or",
+                                .commutative = true,
+                                .accepts = Accepts::booleans,
+                                .value = binary<loop::Op::logical_or>,
+                                .reference = std::logical_or<double>()});
 
-// z = x or y, but not both; booleans.   Not differentiable.
-constinit const OpRecord logical_xor_op = {
-    .name = "logical_xor",
-    .arity = 2,
-    .commutative = true,
-    .infer = ops::elementwise<Accepts::booleans>,
-    .at = binary_at<loop::Op::ne>,
-    .reference = [](ReferenceContext& c) { ops::map_binary(c, std::not_equal_to<double>()); },
-    .batch = ops::batch_elementwise<logical_xor_op>,
-    .draw =
-        [](ops::Draw& d) {
-          ops::draw_binary(d, "logical_xor", tensor_of<logical_xor>, ops::truth);
-        },
-    .samples = [] { return logical_samples(tensor_of<logical_xor>); }};
+// z = x or y, but not both
+constinit const OpRecord logical_xor_op =
+    elementwise<logical_xor_op>({.name = "logical_xor",
+                                 .commutative = true,
+                                 .accepts = Accepts::booleans,
+                                 .value = binary<loop::Op::ne>,
+                                 .reference = std::not_equal_to<double>()});
 
-// y = not x, booleans.   Not differentiable.
-constinit const OpRecord logical_not_op = {
-    .name = "logical_not",
-    .infer = ops::elementwise<Accepts::booleans>,
-    .at =
-        [](PointContext& context, const Index& index) {
-          return loop::unary(loop::Op::logical_not, context.input(0, index));
-        },
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, std::logical_not<double>()); },
-    .batch = ops::batch_elementwise<logical_not_op>,
-    .draw =
-        [](ops::Draw& d) {
-          ops::draw_unary(
-              d, "logical_not", [](const Operand& x) -> Tensor { return logical_not(x); },
-              ops::truth);
-        },
-    .samples =
-        [] {
-          return ops::unary_samples(
-              {.function = [](const Operand& x) -> Tensor { return logical_not(x); },
-               .dtypes = booleans,
-               .differentiable = false});
-        }};
+// y = not x
+constinit const OpRecord logical_not_op =
+    elementwise<logical_not_op>({.name = "logical_not",
+                                 .accepts = Accepts::booleans,
+                                 .value = unary<loop::Op::logical_not>,
+                                 .reference = std::logical_not<double>()});
 
-// z = x where c, else y; any dtype.   vjp: dx = dz where c, else 0; dy = 0 where c, else dz
-constinit const OpRecord where_op = {
-    .name = "where",
-    .arity = 3,
-    .infer = where_type,
-    .vjp = [](const Tensor& z, const Tensor& g) -> Tensors {
-      const Tensor& condition = z.node().inputs[0];
-      return {Tensor(), where(condition, g, 0), where(condition, 0, g)};
-    },
-    .at =
-        [](PointContext& context, const Index& index) {
-          return loop::select(context.input(0, index), context.input(1, index),
-                              context.input(2, index));
-        },
-    .reference =
-        [](ReferenceContext& c) {
-          for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-            c.output.data[i] = c.inputs[c.inputs[0]->data[i] != 0 ? 1 : 2]->data[i];
-          }
-        },
-    .batch = ops::batch_elementwise<where_op>,
-    .draw = draw_where,
-    .samples = where_samples};
-
-Family compare_family() {
-  static constexpr const OpRecord* family[] = {&eq_op,          &ne_op,          &lt_op,
-                                               &le_op,          &logical_and_op, &logical_or_op,
-                                               &logical_xor_op, &logical_not_op, &where_op};
-  return family;
-}
+// z = x where c, else y; any dtype
+constinit const OpRecord where_op =
+    elementwise<where_op>({.name = "where",
+                           .accepts = Accepts::anything,
+                           .value = [](const loop::Expr& c, const loop::Expr& x,
+                                       const loop::Expr& y) { return loop::select(c, x, y); },
+                           .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                             return {Tensor(), where(x[0], g, 0), where(x[0], 0, g)};
+                           },
+                           .reference = [](double c, double x, double y) { return c != 0 ? x : y; },
+                           .infer = where_type,
+                           .draw = draw_where,
+                           .samples = where_samples});
 
 Mask eq(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(eq_op, x, y)); }
 Mask ne(const Operand& x, const Operand& y) { return Mask(ops::apply_binary(ne_op, x, y)); }

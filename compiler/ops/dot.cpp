@@ -207,11 +207,6 @@ constinit const OpRecord dot_op = {.name = "dot",
                                    .draw = draw_dot,
                                    .samples = dot_samples};
 
-Family dot_family() {
-  static constexpr const OpRecord* family[] = {&dot_op};
-  return family;
-}
-
 namespace {
 
 // (..., m, k) x (..., k, n) of equal ranks. Integers have no matrix kernels and are few: they are

@@ -74,11 +74,11 @@ Call index_call(Slot x, std::vector<Cut> cuts) {
   return {"index", {x, std::move(cuts)}, apply};
 }
 
-void draw_unary(Draw& d, const char* name, UnaryFunction function, Accept accept) {
-  d.call(name, function, d.operand(accept));
+void draw_unary(Draw& d, std::string name, UnaryFunction function, Accept accept) {
+  d.call(std::move(name), function, d.operand(accept));
 }
 
-void draw_binary(Draw& d, const char* name, BinaryFunction function, Accept accept) {
+void draw_binary(Draw& d, const std::string& name, BinaryFunction function, Accept accept) {
   const Slot x = d.operand(accept);
   const bool literals = d[x].dtype() != DType::boolean;
   switch (d.below(literals ? 8 : 6)) {

@@ -134,9 +134,9 @@ using BinaryFunction = Tensor (*)(const Operand&, const Operand&);
 using ReduceFunction = Tensor (*)(const Operand&, const Axes&, KeepDims);
 using PositionFunction = Tensor (*)(const Operand&, std::optional<int>, KeepDims);
 
-void draw_unary(Draw& d, const char* name, UnaryFunction function, Accept accept);
+void draw_unary(Draw& d, std::string name, UnaryFunction function, Accept accept);
 // Two tensors that broadcast, a tensor with itself, or with a literal on either side.
-void draw_binary(Draw& d, const char* name, BinaryFunction function, Accept accept);
+void draw_binary(Draw& d, const std::string& name, BinaryFunction function, Accept accept);
 // Over one axis, several, or all.
 void draw_reduction(Draw& d, const char* name, ReduceFunction function, Accept accept);
 void draw_position(Draw& d, const char* name, PositionFunction function);

@@ -491,12 +491,6 @@ constinit const OpRecord size_op = {
     .draw = draw_size,
     .samples = size_samples};
 
-Family index_family() {
-  static constexpr const OpRecord* family[] = {&take_op,    &scatter_add_op, &pick_op,
-                                               &one_hot_op, &iota_op,        &size_op};
-  return family;
-}
-
 Tensor take(const Operand& x, const Operand& indices, int axis) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();

@@ -261,11 +261,6 @@ constinit const OpRecord unslice_op = {
     .draw = draw_pad,
     .samples = unslice_samples};
 
-Family join_family() {
-  static constexpr const OpRecord* family[] = {&concatenate_op, &unslice_op};
-  return family;
-}
-
 Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
                    const Operand::Location& location) {
   const LineScope scope(

@@ -156,9 +156,4 @@ LoopView::LoopView(const Attributes& of)
       count(of.dims[0]),
       attributes(of) {}
 
-Family loop_family() {
-  static constexpr const OpRecord* family[] = {&loop_op, &loop_last_op, &loop_stack_op};
-  return family;
-}
-
 }  // namespace kroton

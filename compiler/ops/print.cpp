@@ -39,17 +39,12 @@ constinit const OpRecord print_op = {
     .name = "print",
     .kind = OpKind::write,
     .observable = true,
-    .infer = ops::elementwise<ops::Accepts::anything>,
+    .infer = ops::same_type<ops::Accepts::anything>,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
     .write = print_write,
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .draw = draw_print,
     .samples = print_samples};
-
-Family print_family() {
-  static constexpr const OpRecord* family[] = {&print_op};
-  return family;
-}
 
 Tensor print(const Operand& x, const std::string& message) {
   const LineScope scope(x.line());

@@ -83,17 +83,12 @@ std::vector<Sample> samples() {
 constinit const OpRecord prod_others_op = {.name = "prod_others",
                                            .kind = OpKind::composite,
                                            .cost = 8,
-                                           .infer = ops::elementwise<Accepts::floating>,
+                                           .infer = ops::same_type<Accepts::floating>,
                                            .vjp = differentiate_prod_others,
                                            .expand = expand,
                                            .reference = reference,
                                            .batch = ops::batch_along_axes<prod_others_op>,
                                            .samples = samples};
-
-Family prod_others_family() {
-  static constexpr const OpRecord* family[] = {&prod_others_op};
-  return family;
-}
 
 namespace ops {
 

@@ -1,62 +1,45 @@
-// The op records, by family. Each is defined with all that is known about its op in the family's
-// file; registry.cpp lists the families.
+// The list of all ops. Each record is defined, with all that is known about its op, in the file
+// that is named here.
 #pragma once
 #include "compiler/ir/op.h"
 
+// In the order of all_ops(): op(exp) stands for exp_op.
+// clang-format off
+#define KROTON_EACH_OP(op)                                                                       \
+  /* compiler/ir/leaf.cpp */                                                                     \
+  op(input) op(shared) op(literal) op(constant)                                                  \
+  /* unary.cpp */                                                                                \
+  op(neg) op(abs) op(sign) op(relu) op(floor) op(ceil) op(sqrt) op(cast) op(stop_gradient)       \
+  /* elementary.cpp */                                                                           \
+  op(exp) op(expm1) op(log) op(log1p) op(tanh) op(sigmoid) op(softplus) op(erf) op(sin) op(cos)  \
+  op(pow) op(atan2)                                                                              \
+  /* binary.cpp */                                                                               \
+  op(add) op(sub) op(mul) op(div) op(floor_div) op(mod) op(maximum) op(minimum)                  \
+  /* compare.cpp: comparison, logic, selection */                                                \
+  op(eq) op(ne) op(lt) op(le) op(logical_and) op(logical_or) op(logical_xor) op(logical_not)     \
+  op(where)                                                                                      \
+  /* shape.cpp: the elements of one operand at other indices */                                  \
+  op(broadcast) op(reshape) op(transpose) op(slice)                                              \
+  /* join.cpp: several operands, or one inside zeros, written into one result */                 \
+  op(concatenate) op(unslice)                                                                    \
+  /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
+  op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
+  /* index.cpp: gathers, scatters, and tensors made of indices */                                \
+  op(take) op(scatter_add) op(pick) op(one_hot) op(iota) op(size)                                \
+  /* branch.cpp: one of two values, the other not evaluated */                                   \
+  op(ifelse)                                                                                     \
+  /* softmax.cpp, loop.cpp, call.cpp, print.cpp */                                               \
+  op(softmax) op(log_softmax) op(softmax_cross_entropy)                                          \
+  op(loop) op(loop_last) op(loop_stack) op(call) op(call_result) op(print)
+// clang-format on
+
 namespace kroton {
 
-// unary.cpp: one operand, elementwise.
-extern const OpRecord neg_op, abs_op, sign_op, relu_op, floor_op, ceil_op, sqrt_op;
-extern const OpRecord cast_op, stop_gradient_op;
-// elementary.cpp: polynomials of compiler/loop/math.h.
-extern const OpRecord exp_op, expm1_op, log_op, log1p_op, tanh_op, sigmoid_op, softplus_op, erf_op,
-    sin_op, cos_op, pow_op;
-// binary.cpp
-extern const OpRecord add_op, sub_op, mul_op, div_op, floor_div_op, mod_op, maximum_op, minimum_op;
-// compare.cpp: comparison, logic, selection.
-extern const OpRecord eq_op, ne_op, lt_op, le_op;
-extern const OpRecord logical_and_op, logical_or_op, logical_xor_op, logical_not_op, where_op;
-// shape.cpp: the elements of one operand at other indices.
-extern const OpRecord broadcast_op, reshape_op, transpose_op, slice_op;
-// join.cpp: several operands, or one inside zeros, written into one result.
-extern const OpRecord concatenate_op, unslice_op;
-// reduce.cpp
-extern const OpRecord sum_op, prod_op, max_op, min_op, argmax_op, argmin_op, all_op, any_op;
-// prod_others.cpp
-extern const OpRecord prod_others_op;
-// Its vjp, defined in compiler/scan: a loop.
+// The vjp of prod_others, defined in compiler/scan: a loop.
 std::vector<Tensor> differentiate_prod_others(const Tensor& y, const Tensor& g);
-// dot.cpp
-extern const OpRecord dot_op;
-// index.cpp: gathers, scatters, and tensors made of indices.
-extern const OpRecord take_op, scatter_add_op, pick_op, one_hot_op, iota_op, size_op;
-// loop.cpp
-extern const OpRecord loop_op, loop_last_op, loop_stack_op;
-// branch.cpp: one of two values, the other not evaluated.
-extern const OpRecord ifelse_op;
-// call.cpp: functions of the user's own.
-extern const OpRecord call_op, call_result_op;
-// print.cpp
-extern const OpRecord print_op;
-// softmax.cpp
-extern const OpRecord softmax_op, log_softmax_op, softmax_cross_entropy_op;
 
-// The records of each family, in the order above.
-using Family = std::span<const OpRecord* const>;
-Family unary_family();
-Family elementary_family();
-Family binary_family();
-Family compare_family();
-Family shape_family();
-Family join_family();
-Family reduce_family();
-Family prod_others_family();
-Family dot_family();
-Family index_family();
-Family branch_family();
-Family softmax_family();
-Family loop_family();
-Family call_family();
-Family print_family();
+#define KROTON_DECLARE(name) extern const OpRecord name##_op;
+KROTON_EACH_OP(KROTON_DECLARE)
+#undef KROTON_DECLARE
 
 }  // namespace kroton

@@ -337,12 +337,6 @@ constinit const OpRecord any_op = {
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "any", any, ops::truth); },
     .samples = [] { return reduce_samples(any, booleans, true, false); }};
 
-Family reduce_family() {
-  static constexpr const OpRecord* family[] = {&sum_op,    &prod_op,   &max_op, &min_op,
-                                               &argmax_op, &argmin_op, &all_op, &any_op};
-  return family;
-}
-
 namespace {
 
 Tensor reduce(const OpRecord& op, const Tensor& x, const std::vector<int>& axes, bool keepdims) {

@@ -19,42 +19,6 @@ void for_each_position(const std::vector<std::int64_t>& shape,
 // their double precision.
 double stored_as(DType dtype, double value);
 
-// output[i] = f(input[i]).
-template <class F>
-void map_unary(ReferenceContext& context, F f) {
-  for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    context.output.data[i] = stored_as(context.output.dtype, f(context.inputs[0]->data[i]));
-  }
-}
-
-// output[i] = f(x[i], y[i]).
-template <class F>
-void map_binary(ReferenceContext& context, F f) {
-  for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    context.output.data[i] =
-        stored_as(context.output.dtype, f(context.inputs[0]->data[i], context.inputs[1]->data[i]));
-  }
-}
-
-// output[i] = f(x[i], y[i]), for integers whole(x[i], y[i]) on unsigned 64-bit numbers, which wrap.
-template <class F, class W>
-void map_binary(ReferenceContext& context, F f, W whole) {
-  if (is_float(context.output.dtype)) {
-    map_binary(context, f);
-    return;
-  }
-  for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    const auto x =
-        static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[0]->data[i]));
-    const auto y =
-        static_cast<std::uint64_t>(static_cast<std::int64_t>(context.inputs[1]->data[i]));
-    const auto result = static_cast<std::int64_t>(whole(x, y));
-    context.output.data[i] = context.output.dtype == DType::i32
-                                 ? static_cast<double>(static_cast<std::int32_t>(result))
-                                 : static_cast<double>(result);
-  }
-}
-
 // A sum with what rounding takes from it added up beside it (Neumaier): a sum of f64 in any order
 // can be held to this one.
 class CompensatedSum {

@@ -1,28 +1,11 @@
-// The list of op families.
-#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 
 namespace kroton {
 
-namespace {
-
-std::vector<const OpRecord*> collect() {
-  std::vector<const OpRecord*> records;
-  for (const Family family :
-       {leaf_family(), unary_family(), elementary_family(), binary_family(), compare_family(),
-        shape_family(), join_family(), reduce_family(), prod_others_family(), dot_family(),
-        index_family(), branch_family(), softmax_family(), loop_family(), call_family(),
-        print_family()}) {
-    records.insert(records.end(), family.begin(), family.end());
-  }
-  return records;
-}
-
-}  // namespace
-
 std::span<const OpRecord* const> all_ops() {
-  // Never destroyed, as every table here: static destructors may use them.
-  static const auto& records = *new std::vector<const OpRecord*>(collect());
+#define KROTON_ADDRESS(name) &name##_op,
+  static constexpr const OpRecord* records[] = {KROTON_EACH_OP(KROTON_ADDRESS)};
+#undef KROTON_ADDRESS
   return records;
 }
 

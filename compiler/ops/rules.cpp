@@ -256,6 +256,11 @@ std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors) {
   return tensors;
 }
 
+Tensor apply_unary(const OpRecord& op, const Operand& x) {
+  const LineScope scope(x.line(), op.name);
+  return apply(op, {x.tensor()});
+}
+
 Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y) {
   const LineScope scope(x.line(), op.name);
   return apply(op, broadcast(op, promoted(x, y)));

@@ -7,9 +7,6 @@
 
 namespace kroton::ops {
 
-// Which dtypes an op takes.
-enum class Accepts : std::uint8_t { floating, numbers, booleans, anything };
-
 // make_node at the line in scope. Every user function opens a LineScope for its operand's line.
 Tensor apply(const OpRecord& op, std::vector<Tensor> inputs, Attributes attributes = {});
 
@@ -22,18 +19,11 @@ TensorType equal_types(TypeContext& context);
 // All inputs have one shape; that shape.
 Dims equal_shapes(TypeContext& context);
 
-// Elementwise: inputs of one accepted type; the result has it too.
+// Inputs of one accepted type; the result has it too.
 template <Accepts accepts>
-TensorType elementwise(TypeContext& context) {
+TensorType same_type(TypeContext& context) {
   require(context, accepts);
   return equal_types(context);
-}
-
-// Elementwise: inputs of one accepted type; the result is boolean.
-template <Accepts accepts>
-TensorType comparison(TypeContext& context) {
-  require(context, accepts);
-  return {DType::boolean, equal_types(context).shape};
 }
 
 // "sizes differ", and on which axis if there are several.
@@ -91,7 +81,8 @@ Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
 Tensor broadcast_towards(const Tensor& x, const Dims& shape);
 // Every tensor at the common shape; ShapeError naming `op` if there is none.
 std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors);
-// The node of a binary op on promoted and broadcast operands.
+// The node of a unary op, and of a binary op on promoted and broadcast operands.
+Tensor apply_unary(const OpRecord& op, const Operand& x);
 Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y);
 
 // ---- Shapes

@@ -498,12 +498,6 @@ constinit const OpRecord slice_op = {.name = "slice",
                                      .draw = draw_slice,
                                      .samples = slice_samples};
 
-Family shape_family() {
-  static constexpr const OpRecord* family[] = {&broadcast_op, &reshape_op, &transpose_op,
-                                               &slice_op};
-  return family;
-}
-
 Tensor broadcast_to(const Operand& x, const Dims& shape) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();

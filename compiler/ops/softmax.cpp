@@ -214,12 +214,6 @@ constinit const OpRecord softmax_cross_entropy_op = {.name = "softmax_cross_entr
                                                      .draw = draw_cross_entropy,
                                                      .samples = cross_entropy_samples};
 
-Family softmax_family() {
-  static constexpr const OpRecord* family[] = {&softmax_op, &log_softmax_op,
-                                               &softmax_cross_entropy_op};
-  return family;
-}
-
 namespace {
 
 Tensor along(const OpRecord& op, const Operand& x, int axis) {

@@ -2,37 +2,25 @@
 #include <cmath>
 #include <limits>
 
-#include "compiler/ops/draw.h"
-#include "compiler/ops/records.h"
+#include "compiler/ops/elementwise.h"
 #include "compiler/ops/reference_loops.h"
-#include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/weak.h"
 
 namespace kroton {
 
 using ops::Accepts;
-using Tensors = std::vector<Tensor>;
+using ops::elementwise;
+using ops::Tensors;
+using ops::unary;
 
 namespace {
-
-const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
-
-template <loop::Op operation>
-loop::Expr unary_at(PointContext& context, const Index& index) {
-  return loop::unary(operation, context.input(0, index));
-}
-
-loop::Expr identity_at(PointContext& context, const Index& index) {
-  return context.input(0, index);
-}
 
 loop::Expr zero_of(const loop::Expr& x) {
   return is_float(x->dtype) ? loop::real(0, x->dtype) : loop::integer(0, x->dtype);
 }
 
-loop::Expr sign_at(PointContext& context, const Index& index) {
-  const loop::Expr x = context.input(0, index);
+loop::Expr sign_of(const loop::Expr& x) {
   const loop::Expr zero = zero_of(x);
   const auto constant = [&](int value) {
     return is_float(x->dtype) ? loop::real(value, x->dtype) : loop::integer(value, x->dtype);
@@ -42,8 +30,6 @@ loop::Expr sign_at(PointContext& context, const Index& index) {
   return loop::select(loop::binary(loop::Op::lt, zero, x), constant(1),
                       loop::select(loop::binary(loop::Op::lt, x, zero), constant(-1), rest));
 }
-
-double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x; }
 
 double converted(double x, DType from, DType to) {
   if (to == DType::boolean) {
@@ -92,7 +78,10 @@ std::vector<Sample> cast_samples() {
 // Samples on both sides of a kink at 0.
 std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
   std::vector<Sample> samples =
-      ops::unary_samples({.function = function, .low = 0.25, .high = 3, .dtypes = numbers});
+      ops::unary_samples({.function = function,
+                          .low = 0.25,
+                          .high = 3,
+                          .dtypes = {DType::f32, DType::f64, DType::i32, DType::i64}});
   for (Sample& sample : samples) {
     for (std::size_t i = 0; i < sample.inputs[0].data.size(); i += 2) {
       sample.inputs[0].data[i] = -sample.inputs[0].data[i];
@@ -101,11 +90,14 @@ std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
   return samples;
 }
 
-// At a negative number, both zeros, and a positive one, with these slopes.
-Sample zero_sample(Tensor (*function)(const Operand&), std::vector<double> slopes) {
-  return ops::kink_sample(
+// These, and a negative number, both zeros, and a positive one, with these slopes.
+std::vector<Sample> samples_around_zero(Tensor (*function)(const Operand&),
+                                        std::vector<double> slopes) {
+  std::vector<Sample> samples = samples_without_zero(function);
+  samples.push_back(ops::kink_sample(
       {{-1.5, 0, -0.0, 2}}, [function](std::span<const Tensor> x) { return function(x[0]); },
-      [slopes](std::span<const Tensor> x) { return x[0] * Array::from(slopes); });
+      [slopes](std::span<const Tensor> x) { return x[0] * Array::from(slopes); }));
+  return samples;
 }
 
 void draw_cast(ops::Draw& d) {
@@ -115,114 +107,68 @@ void draw_cast(ops::Draw& d) {
 
 }  // namespace
 
-// y = -x, numbers.   vjp: dx = -dy
-constinit const OpRecord neg_op = {
-    .name = "neg",
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {neg(g)}; },
-    .at = unary_at<loop::Op::neg>,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return -x; }); },
-    .batch = ops::batch_elementwise<neg_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "neg", neg, ops::number); },
-    .samples = [] { return ops::unary_samples({.function = neg, .dtypes = numbers}); }};
+// y = -x
+constinit const OpRecord neg_op =
+    elementwise<neg_op>({.name = "neg",
+                         .accepts = Accepts::numbers,
+                         .value = unary<loop::Op::neg>,
+                         .derivatives = [](auto&, auto, auto& g) -> Tensors { return {-g}; },
+                         .reference = [](double x) { return -x; }});
 
-// y = |x|, numbers.   vjp: dx = dy * sign(x)
-constinit const OpRecord abs_op = {
-    .name = "abs",
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-      return {g * sign(y.node().inputs[0])};
-    },
-    .at = unary_at<loop::Op::abs>,
-    .reference =
-        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::fabs(x); }); },
-    .batch = ops::batch_elementwise<abs_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "abs", abs, ops::number); },
-    .samples =
-        [] {
-          std::vector<Sample> samples = samples_without_zero(abs);
-          samples.push_back(zero_sample(abs, {-1, 0, 0, 1}));
-          return samples;
-        }};
+// y = |x|
+constinit const OpRecord abs_op = elementwise<abs_op>(
+    {.name = "abs",
+     .accepts = Accepts::numbers,
+     .value = unary<loop::Op::abs>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * sign(x[0])}; },
+     .reference = [](double x) { return std::fabs(x); },
+     .samples = [] { return samples_around_zero(abs, {-1, 0, 0, 1}); }});
 
-// y = -1, 0 or 1, numbers; NaN stays NaN.   Not differentiable.
-constinit const OpRecord sign_op = {
-    .name = "sign",
-    .cost = 3,
-    .infer = ops::elementwise<Accepts::numbers>,
-    .at = sign_at,
-    .reference = [](ReferenceContext& c) { ops::map_unary(c, sign_of); },
-    .batch = ops::batch_elementwise<sign_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sign", sign, ops::number); },
-    .samples = [] { return samples_without_zero(sign); }};
+// y = -1, 0 or 1; NaN stays NaN
+constinit const OpRecord sign_op = elementwise<sign_op>(
+    {.name = "sign",
+     .cost = 3,
+     .accepts = Accepts::numbers,
+     .value = [](const loop::Expr& x) { return sign_of(x); },
+     .reference = [](double x) { return std::isnan(x) ? x : (x > 0) - (x < 0); },
+     .samples = [] { return samples_without_zero(sign); }});
 
-// y = max(x, 0), numbers.   vjp: dx = dy where y > 0, else 0
-constinit const OpRecord relu_op = {
-    .name = "relu",
-    .infer = ops::elementwise<Accepts::numbers>,
-    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {where(y > 0, g, 0)}; },
-    .at =
-        [](PointContext& context, const Index& index) {
-          const loop::Expr x = context.input(0, index);
-          return loop::binary(loop::Op::max, x, zero_of(x));
-        },
-    .reference =
-        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return x < 0 ? 0 : x; }); },
-    .batch = ops::batch_elementwise<relu_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "relu", relu, ops::number); },
-    .samples =
-        [] {
-          std::vector<Sample> samples = samples_without_zero(relu);
-          samples.push_back(zero_sample(relu, {0, 0, 0, 1}));
-          return samples;
-        }};
+// y = max(x, 0)
+constinit const OpRecord relu_op = elementwise<relu_op>(
+    {.name = "relu",
+     .accepts = Accepts::numbers,
+     .value = [](const loop::Expr& x) { return loop::binary(loop::Op::max, x, zero_of(x)); },
+     .derivatives = [](auto& y, auto, auto& g) -> Tensors { return {where(y > 0, g, 0)}; },
+     .reference = [](double x) { return x < 0 ? 0 : x; },
+     .samples = [] { return samples_around_zero(relu, {0, 0, 0, 1}); }});
 
-// y = the largest integer <= x, floating point only.   Not differentiable.
-constinit const OpRecord floor_op = {
-    .name = "floor",
-    .infer = ops::elementwise<Accepts::floating>,
-    .at = unary_at<loop::Op::floor>,
-    .reference =
-        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::floor(x); }); },
-    .batch = ops::batch_elementwise<floor_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "floor", floor, ops::floating); },
-    .samples =
-        [] {
-          return ops::unary_samples(
-              {.function = floor, .low = -5, .high = 5, .differentiable = false});
-        }};
+// y = the largest integer <= x
+constinit const OpRecord floor_op =
+    elementwise<floor_op>({.name = "floor",
+                           .value = unary<loop::Op::floor>,
+                           .reference = [](double x) { return std::floor(x); },
+                           .range = {-5, 5}});
 
-// y = the smallest integer >= x, floating point only.   Not differentiable.
-constinit const OpRecord ceil_op = {
-    .name = "ceil",
-    .infer = ops::elementwise<Accepts::floating>,
-    .at = unary_at<loop::Op::ceil>,
-    .reference =
-        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::ceil(x); }); },
-    .batch = ops::batch_elementwise<ceil_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "ceil", ceil, ops::floating); },
-    .samples =
-        [] {
-          return ops::unary_samples(
-              {.function = ceil, .low = -5, .high = 5, .differentiable = false});
-        }};
+// y = the smallest integer >= x
+constinit const OpRecord ceil_op =
+    elementwise<ceil_op>({.name = "ceil",
+                          .value = unary<loop::Op::ceil>,
+                          .reference = [](double x) { return std::ceil(x); },
+                          .range = {-5, 5}});
 
-// y = sqrt(x), floating point only.   vjp: dx = dy / (2 y)
-constinit const OpRecord sqrt_op = {
-    .name = "sqrt",
-    .cost = 4,
-    .infer = ops::elementwise<Accepts::floating>,
-    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors { return {0.5 * g / y}; },
-    .at = unary_at<loop::Op::sqrt>,
-    .reference =
-        [](ReferenceContext& c) { ops::map_unary(c, [](double x) { return std::sqrt(x); }); },
-    .batch = ops::batch_elementwise<sqrt_op>,
-    .draw = [](ops::Draw& d) { ops::draw_unary(d, "sqrt", sqrt, ops::floating); },
-    .samples = [] { return ops::unary_samples({.function = sqrt, .low = 0.1, .high = 4}); }};
+// y = sqrt(x)
+constinit const OpRecord sqrt_op = elementwise<sqrt_op>(
+    {.name = "sqrt",
+     .cost = 4,
+     .value = unary<loop::Op::sqrt>,
+     .derivatives = [](auto& y, auto, auto& g) -> Tensors { return {0.5 * g / y}; },
+     .reference = [](double x) { return std::sqrt(x); },
+     .range = {0.1, 4}});
 
 // y = x as attributes.dtype.   vjp: dx = dy as x's dtype, between floating dtypes; else none
 constinit const OpRecord cast_op = {
     .name = "cast",
+    .kind = OpKind::elementwise,
     .infer = [](TypeContext& context) -> TensorType {
       return {context.attributes().dtype, context.input(0).shape};
     },
@@ -247,10 +193,11 @@ constinit const OpRecord cast_op = {
 // y = x.   Not differentiable: the cotangent stops here.
 constinit const OpRecord stop_gradient_op = {
     .name = "stop_gradient",
+    .kind = OpKind::elementwise,
     .cost = 0,
     .is_view = true,
-    .infer = ops::elementwise<Accepts::anything>,
-    .at = identity_at,
+    .infer = ops::same_type<Accepts::anything>,
+    .at = [](PointContext& context, const Index& index) { return context.input(0, index); },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .batch = ops::batch_elementwise<stop_gradient_op>,
     .draw =
@@ -262,38 +209,22 @@ constinit const OpRecord stop_gradient_op = {
                                      .differentiable = false});
         }};
 
-Family unary_family() {
-  static constexpr const OpRecord* family[] = {&neg_op,  &abs_op,   &sign_op,
-                                               &relu_op, &floor_op, &ceil_op,
-                                               &sqrt_op, &cast_op,  &stop_gradient_op};
-  return family;
-}
-
-namespace {
-
-Tensor unary(const OpRecord& op, const Operand& x) {
-  const LineScope scope(x.line(), op.name);
-  return ops::apply(op, {x.tensor()});
-}
-
-}  // namespace
-
-Tensor neg(const Operand& x) { return unary(neg_op, x); }
-Tensor abs(const Operand& x) { return unary(abs_op, x); }
-Tensor sign(const Operand& x) { return unary(sign_op, x); }
-Tensor relu(const Operand& x) { return unary(relu_op, x); }
-Tensor sqrt(const Operand& x) { return unary(sqrt_op, x); }
+Tensor neg(const Operand& x) { return ops::apply_unary(neg_op, x); }
+Tensor abs(const Operand& x) { return ops::apply_unary(abs_op, x); }
+Tensor sign(const Operand& x) { return ops::apply_unary(sign_op, x); }
+Tensor relu(const Operand& x) { return ops::apply_unary(relu_op, x); }
+Tensor sqrt(const Operand& x) { return ops::apply_unary(sqrt_op, x); }
 
 Tensor floor(const Operand& x) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
-  return is_integer(tensor.dtype()) ? tensor : unary(floor_op, x);
+  return is_integer(tensor.dtype()) ? tensor : ops::apply_unary(floor_op, x);
 }
 
 Tensor ceil(const Operand& x) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
-  return is_integer(tensor.dtype()) ? tensor : unary(ceil_op, x);
+  return is_integer(tensor.dtype()) ? tensor : ops::apply_unary(ceil_op, x);
 }
 
 Tensor cast(const Operand& x, DType dtype) {
@@ -302,7 +233,7 @@ Tensor cast(const Operand& x, DType dtype) {
   return tensor.dtype() == dtype ? ops::strong(tensor) : ops::converted(tensor, {dtype, false});
 }
 
-Tensor stop_gradient(const Operand& x) { return unary(stop_gradient_op, x); }
+Tensor stop_gradient(const Operand& x) { return ops::apply_unary(stop_gradient_op, x); }
 
 Tensor square(const Operand& x) {
   const LineScope scope(x.line());

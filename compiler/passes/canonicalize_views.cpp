@@ -42,7 +42,7 @@ bool lets_views_through(const Graph& graph, Vertex v) {
   constexpr std::size_t limit = 32;
   std::vector<Vertex> moved;
   const auto add = [&](Vertex x) {
-    if (is_elementwise(*graph[x].op) && graph.use_count(x) == 1) moved.push_back(x);
+    if (graph[x].op->kind == OpKind::elementwise && graph.use_count(x) == 1) moved.push_back(x);
   };
   add(v);
   if (moved.empty()) return false;
@@ -395,7 +395,7 @@ std::vector<Rule> view_rules() {
       {"slice", slice_of_elementwise},
   };
   for (const OpRecord* record : all_ops()) {
-    if (is_elementwise(*record) && record->arity > 0) {
+    if (record->kind == OpKind::elementwise) {
       rules.push_back({record->name, elementwise_of_broadcasts});
     }
   }

@@ -71,7 +71,7 @@ std::optional<Vertex> fold(Graph& graph, Vertex v) {
   for (const Dim& dim : data.attributes.dims) {
     if (!dim.is_constant()) return std::nullopt;  // known at the call only
   }
-  if (is_elementwise(*data.op) && !operands.empty()) {
+  if (data.op->kind == OpKind::elementwise) {
     if (const auto uniform = fold_uniform(graph, v)) return uniform;
   }
   for (const Vertex part : operands) {

@@ -28,18 +28,6 @@ Vertex add_repeated(Graph& graph, Vertex scalar, Dims dims, SourceLine line) {
   return graph.add(broadcast_op, {scalar}, std::move(attributes), line);
 }
 
-bool is_elementwise(const OpRecord& op) {
-  static const auto& ops = *[] {
-    auto* result = new std::unordered_set<const OpRecord*>;  // never destroyed
-    for (const Family family :
-         {unary_family(), elementary_family(), binary_family(), compare_family()}) {
-      result->insert(family.begin(), family.end());
-    }
-    return result;
-  }();
-  return ops.contains(&op);
-}
-
 Pattern term(int slot) { return {Pattern::Kind::any, slot}; }
 Pattern literal(int slot) { return {Pattern::Kind::literal, slot}; }
 Pattern number(double value) { return {Pattern::Kind::number, 0, value}; }

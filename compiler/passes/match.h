@@ -18,9 +18,6 @@ std::optional<Vertex> uniform_literal(const Graph& graph, Vertex v);
 std::optional<double> uniform_value(const Graph& graph, Vertex v);
 // A scalar repeated to a shape; the scalar itself for rank 0.
 Vertex add_repeated(Graph& graph, Vertex scalar, Dims dims, SourceLine line);
-// Whether each element of the op's result comes from the operands' elements at the same index:
-// operands and result have one shape.
-bool is_elementwise(const OpRecord& op);
 
 // ---- Patterns
 

@@ -33,6 +33,7 @@ bool is_heavy(const Node& node) {
   switch (node.op.kind) {
     case OpKind::leaf:
       return false;
+    case OpKind::elementwise:
     case OpKind::pointwise:
       return &node.op == &take_op || &node.op == &pick_op ||
              (node.op.cost >= costly_alone && fills_no_vector(node));

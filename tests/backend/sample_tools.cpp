@@ -15,7 +15,7 @@ namespace {
 // Elementary functions are within 2 ulp themselves; what is composed of several, or adds many
 // values up, rounds more often.
 Tolerance tolerance_of(const OpRecord& op) {
-  const bool one_rounding = op.kind == OpKind::pointwise && op.cost <= 1;
+  const bool one_rounding = op.has_points() && op.cost <= 1;
   return one_rounding ? Tolerance{2e-7, 4e-16} : Tolerance{1e-6, 1e-14};
 }
 

@@ -5,6 +5,8 @@
 #include <kroton/variables.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "compiler/autodiff/sweep.h"
@@ -50,14 +52,25 @@ TEST_CASE("every op record is complete") {
     CHECK(bool(op->reference));
     REQUIRE(bool(op->samples));
     CHECK(!op->samples().empty());
-    CHECK((op->at != nullptr) == (op->kind == OpKind::pointwise || op->name == "literal"));
+    CHECK((op->at != nullptr) == (op->has_points() || op->name == "literal"));
     CHECK((op->write != nullptr) == (op->kind == OpKind::write));
     CHECK((op->expand != nullptr) == (op->kind == OpKind::composite));
     CHECK((op->reduction != Reduction::absent) == (op->kind == OpKind::reduce));
-    CHECK((!op->is_view || op->kind == OpKind::pointwise));
+    CHECK((!op->is_view || op->has_points()));
   }
   CHECK(names.size() > 60);
   CHECK_THROWS_AS(op_named("no such op"), InternalError);
+}
+
+TEST_CASE("every op record is in the list of all ops") {
+  std::size_t count = 0;
+  for (const auto& file : std::filesystem::directory_iterator(KROTON_SOURCE_DIR "/compiler/ops")) {
+    std::ifstream text(file.path());
+    for (std::string line; std::getline(text, line);) {
+      count += line.starts_with("constinit const OpRecord ") ? 1 : 0;
+    }
+  }
+  CHECK(count == all_ops().size());
 }
 
 TEST_CASE("every op's samples run, with known and with free sizes") {

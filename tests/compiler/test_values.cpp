@@ -118,6 +118,9 @@ TEST_CASE("values: elementary functions") {
   check("cos(x)", cos(x), {2, 3},
         {0.0707372016677029, -0.4161468365471424, 0.9689124217106447, 0.8775825618903728,
          -0.9899924966004454, 0.3153223623952687});
+  const Tensor& f = values.f;
+  check("atan2(e, f)", atan2(e, f), {5},
+        {not_a_number, not_a_number, -1.5707963267948966, 1.5707963267948966, -0});
   check("floor(x)", floor(x), {2, 3}, {1, -2, 0, -1, 3, -2});
   check("ceil(x)", ceil(x), {2, 3}, {2, -2, 1, -0, 3, -1});
 }

@@ -69,6 +69,7 @@ std::vector<Use> uses_in_operations() {
       {"mod", mod},
       {"floor_div", floor_div},
       {"pow", pow},
+      {"atan2", atan2},
       {"maximum", maximum},
       {"minimum", minimum},
       {"dot", dot},

@@ -103,11 +103,21 @@ KROTON_UNARY(cos, std::cos(x));
 KROTON_UNARY(erf, std::erf(x));
 #undef KROTON_UNARY
 
-template <class T>
-T our_pow(T x, T y) {
-  HostBuilder<T> b;
-  return b.number(math::pow(b, b.of(x), b.of(y)));
-}
+#define KROTON_BINARY(name)                             \
+  struct name##_case {                                  \
+    template <class T>                                  \
+    static T ours(T x, T y) {                           \
+      HostBuilder<T> b;                                 \
+      return b.number(math::name(b, b.of(x), b.of(y))); \
+    }                                                   \
+    template <class E>                                  \
+    static E exact(E x, E y) {                          \
+      return std::name(x, y);                           \
+    }                                                   \
+  }
+KROTON_BINARY(pow);
+KROTON_BINARY(atan2);
+#undef KROTON_BINARY
 
 template <class T>
 using Wider = std::conditional_t<sizeof(T) == 4, double, Exact>;
@@ -256,13 +266,13 @@ void check_trigonometric(T limit, int count, double bound) {
   CHECK(std::isnan(Case::template ours<T>(std::numeric_limits<T>::infinity())));
 }
 
-template <class T>
-struct WorstPow {
+template <class Case, class T>
+struct WorstOfTwo {
   double error = 0;
   T x = 0, y = 0;
 
   void look(T at_x, T at_y) {
-    double e = ulps<T>(our_pow(at_x, at_y), std::pow(Wider<T>{at_x}, Wider<T>{at_y}));
+    double e = ulps<T>(Case::ours(at_x, at_y), Case::exact(Wider<T>{at_x}, Wider<T>{at_y}));
     if (e > error) {
       error = e;
       x = at_x;
@@ -272,9 +282,9 @@ struct WorstPow {
 };
 
 template <class T>
-WorstPow<T> worst_pow(int count) {
+WorstOfTwo<pow_case, T> worst_pow(int count) {
   using Bits = typename HostBuilder<T>::Unsigned;
-  WorstPow<T> worst;
+  WorstOfTwo<pow_case, T> worst;
   std::mt19937_64 random(11);
   std::uniform_real_distribution<T> unit(0, 1);
   const T log_max = std::log(std::numeric_limits<T>::max());
@@ -291,6 +301,21 @@ WorstPow<T> worst_pow(int count) {
     T y = std::nearbyint(20 * unit(random) - 10);
     worst.look(-10 * unit(random), y);
     worst.look(10 * unit(random), y / 2);
+  }
+  return worst;
+}
+
+template <class T>
+WorstOfTwo<atan2_case, T> worst_atan2(int count) {
+  using Bits = typename HostBuilder<T>::Unsigned;
+  WorstOfTwo<atan2_case, T> worst;
+  std::mt19937_64 random(13);
+  std::uniform_real_distribution<T> any_direction(-1, 1);
+  for (int i = 0; i < count; ++i) {
+    const T any = std::bit_cast<T>(static_cast<Bits>(random()));
+    worst.look(any, std::bit_cast<T>(static_cast<Bits>(random())));
+    worst.look(any, any * any_direction(random));
+    worst.look(any_direction(random), any_direction(random));
   }
   return worst;
 }
@@ -319,27 +344,39 @@ TEST_CASE("math: sin and cos within 2 ulp up to their limit") {
 }
 
 TEST_CASE("math: pow within 2 ulp") {
-  WorstPow<float> f32 = worst_pow<float>(200'000);
+  const auto f32 = worst_pow<float>(200'000);
   INFO("f32: " << f32.error << " ulp at " << f32.x << ", " << f32.y);
   CHECK(f32.error <= 2);
-  WorstPow<double> f64 = worst_pow<double>(60'000);
+  const auto f64 = worst_pow<double>(60'000);
   INFO("f64: " << f64.error << " ulp at " << f64.x << ", " << f64.y);
   CHECK(f64.error <= 2 + oracle_slack);
 }
 
-TEST_CASE_TEMPLATE("math: pow's special cases are C's", T, float, double) {
+TEST_CASE("math: atan2 within 2 ulp") {
+  const auto f32 = worst_atan2<float>(400'000);
+  INFO("f32: " << f32.error << " ulp at " << f32.x << ", " << f32.y);
+  CHECK(f32.error <= 2);
+  const auto f64 = worst_atan2<double>(100'000);
+  INFO("f64: " << f64.error << " ulp at " << f64.x << ", " << f64.y);
+  CHECK(f64.error <= 2 + oracle_slack);
+}
+
+TEST_CASE_TEMPLATE("math: special cases of pow and atan2 are C's", T, float, double) {
   std::vector<T> points = special_points<T>();
   for (double c : {0.5, 1.5, 3.0, 5.0, 8388607.0, 8388609.0, 16777217.0, 4503599627370497.0,
                    9007199254740993.0}) {
     points.push_back(static_cast<T>(c));
     points.push_back(-static_cast<T>(c));
   }
-  WorstPow<T> worst;
-  for (T x : points) {
-    for (T y : points) worst.look(x, y);
-  }
-  INFO(worst.error << " ulp at " << worst.x << ", " << worst.y);
-  CHECK(worst.error <= 2 + (sizeof(T) == 8 ? oracle_slack : 0));
+  const auto check = [&](auto worst) {
+    for (T x : points) {
+      for (T y : points) worst.look(x, y);
+    }
+    INFO(worst.error << " ulp at " << worst.x << ", " << worst.y);
+    CHECK(worst.error <= 2 + (sizeof(T) == 8 ? oracle_slack : 0));
+  };
+  check(WorstOfTwo<pow_case, T>());
+  check(WorstOfTwo<atan2_case, T>());
 }
 
 TEST_CASE_TEMPLATE("math: zeros, infinities, NaN and subnormals", T, float, double) {
@@ -370,14 +407,14 @@ TEST_CASE_TEMPLATE("math: zeros, infinities, NaN and subnormals", T, float, doub
       CHECK(std::signbit(y) == std::signbit(x));
     }
   }
-  for (T y :
-       {exp_case::ours(nan), expm1_case::ours(nan), sigmoid_case::ours(nan), tanh_case::ours(nan),
-        softplus_case::ours(nan), log_case::ours(nan), log1p_case::ours(nan), sin_case::ours(nan),
-        cos_case::ours(nan), erf_case::ours(nan), our_pow(nan, T{2}), our_pow(T{2}, nan)}) {
+  for (T y : {exp_case::ours(nan), expm1_case::ours(nan), sigmoid_case::ours(nan),
+              tanh_case::ours(nan), softplus_case::ours(nan), log_case::ours(nan),
+              log1p_case::ours(nan), sin_case::ours(nan), cos_case::ours(nan), erf_case::ours(nan),
+              pow_case::ours(nan, T{2}), pow_case::ours(T{2}, nan)}) {
     CHECK(std::isnan(y));
   }
-  CHECK(our_pow(nan, T{0}) == 1);
-  CHECK(our_pow(T{1}, nan) == 1);
+  CHECK(pow_case::ours(nan, T{0}) == 1);
+  CHECK(pow_case::ours(T{1}, nan) == 1);
 }
 
 TEST_CASE("math: gradual underflow") {
@@ -385,6 +422,6 @@ TEST_CASE("math: gradual underflow") {
   CHECK(sigmoid_case::ours(-100.0F) == static_cast<float>(std::exp(-100.0)));
   CHECK(softplus_case::ours(-100.0F) == static_cast<float>(std::exp(-100.0)));
   CHECK(exp_case::ours(-740.0) == std::exp(-740.0));
-  CHECK(our_pow(2.0F, -149.0F) == 0x1p-149F);
-  CHECK(our_pow(2.0, -1074.0) == 0x1p-1074);
+  CHECK(pow_case::ours(2.0F, -149.0F) == 0x1p-149F);
+  CHECK(pow_case::ours(2.0, -1074.0) == 0x1p-1074);
 }

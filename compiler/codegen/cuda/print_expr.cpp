@@ -293,6 +293,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::sin:
     case Op::cos:
     case Op::pow:
+    case Op::atan2:
     case Op::check_index:
     case Op::check:
       break;

@@ -110,6 +110,8 @@ Tensor erf(const Operand& x);
 Tensor sqrt(const Operand& x);  // NaN below 0
 Tensor sin(const Operand& x);   // radians
 Tensor cos(const Operand& x);
+// The angle of the point (x, y), in radians from -pi to pi. The gradient at (0, 0) is NaN.
+Tensor atan2(const Operand& y, const Operand& x);
 Tensor reciprocal(const Operand& x);  // 1 / x
 // Towards minus (plus) infinity. Integers stay as they are. No gradient.
 Tensor floor(const Operand& x);

@@ -1,7 +1,6 @@
 #include "compiler/passes/match.h"
 
 #include <deque>
-#include <unordered_set>
 
 #include "compiler/ops/leaf.h"
 #include "compiler/ops/records.h"

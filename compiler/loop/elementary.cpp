@@ -77,9 +77,9 @@ class ExprBuilder {
 };
 
 // In the order of Op.
-constexpr std::array<Expr (*)(ExprBuilder&, Expr), 10> unary_functions = {
-    math::exp,  math::expm1,    math::log, math::log1p, math::sigmoid,
-    math::tanh, math::softplus, math::erf, math::sin,   math::cos};
+constexpr std::array<Expr (*)(ExprBuilder&, Expr), 13> unary_functions = {
+    math::exp, math::expm1, math::log, math::log1p, math::sigmoid, math::tanh, math::softplus,
+    math::erf, math::sin,   math::cos, math::atan,  math::asin,    math::acos};
 constexpr std::array<Expr (*)(ExprBuilder&, Expr, Expr), 2> binary_functions = {math::pow,
                                                                                 math::atan2};
 

@@ -293,13 +293,13 @@ Expr simplify_booleans(Op op, const Expr& a, const Expr& b) {
 
 std::string_view name_of(Op op) {
   constexpr std::array names = std::to_array<std::string_view>(
-      {"real",    "integer",     "variable",  "size",       "load", "add",    "sub",      "mul",
-       "div",     "mod",         "floor_div", "neg",        "abs",  "min",    "max",      "fma",
-       "sqrt",    "floor",       "ceil",      "round_even", "exp",  "expm1",  "log",      "log1p",
-       "sigmoid", "tanh",        "softplus",  "erf",        "sin",  "cos",    "pow",      "atan2",
-       "eq",      "ne",          "lt",        "le",         "and",  "or",     "not",      "bit_and",
-       "bit_or",  "bit_xor",     "shl",       "ashr",       "lshr", "select", "shortcut", "cast",
-       "bitcast", "check_index", "check"});
+      {"real",    "integer",  "variable",  "size",       "load",        "add",   "sub",  "mul",
+       "div",     "mod",      "floor_div", "neg",        "abs",         "min",   "max",  "fma",
+       "sqrt",    "floor",    "ceil",      "round_even", "exp",         "expm1", "log",  "log1p",
+       "sigmoid", "tanh",     "softplus",  "erf",        "sin",         "cos",   "atan", "asin",
+       "acos",    "pow",      "atan2",     "eq",         "ne",          "lt",    "le",   "and",
+       "or",      "not",      "bit_and",   "bit_or",     "bit_xor",     "shl",   "ashr", "lshr",
+       "select",  "shortcut", "cast",      "bitcast",    "check_index", "check"});
   static_assert(names.size() == static_cast<std::size_t>(Op::check) + 1);
   return names[static_cast<std::size_t>(op)];
 }

@@ -51,6 +51,9 @@ enum class Op : std::uint8_t {
   erf,
   sin,
   cos,
+  atan,
+  asin,
+  acos,
   pow,    // args[0] to the power of args[1]
   atan2,  // the angle of the point (args[1], args[0])
   eq,

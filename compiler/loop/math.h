@@ -10,7 +10,7 @@
 //   bool  is_f64()                    the working dtype: f64 (integers are i64) or f32 (i32)
 //   Value real(double c)              float constant, rounded to the working dtype
 //   Value integer(int64_t c)          integer constant of the working width
-//   Value add sub mul div(a, b)  neg abs round_even(a)  fma(a, b, c)
+//   Value add sub mul div(a, b)  neg abs sqrt round_even(a)  fma(a, b, c)
 //   Value min max(a, b)               a is a constant; a NaN b is the result, which both
 //                                     `a < b ? a : b` and a min that propagates NaN give
 //   Value lt gt eq ne(a, b)           float comparisons; with a NaN all but ne are false
@@ -72,6 +72,15 @@ typename B::Value cos(B& b, typename B::Value x);
 /// 2 ulp.
 template <class B>
 typename B::Value pow(B& b, typename B::Value x, typename B::Value y);
+
+/// Arctangent, arcsine and arccosine: in [-pi/2, pi/2], acos in [0, pi]; atan and asin keep the sign
+/// of a zero. asin and acos give NaN beyond [-1, 1]. 2 ulp.
+template <class B>
+typename B::Value atan(B& b, typename B::Value x);
+template <class B>
+typename B::Value asin(B& b, typename B::Value x);
+template <class B>
+typename B::Value acos(B& b, typename B::Value x);
 
 /// The angle of the point (x, y) in [-pi, pi], signed as y, as C's atan2 defines it, zeros and
 /// infinities included: atan2(+-0, -0) = +-pi, atan2(inf, inf) = pi/4. 2 ulp.

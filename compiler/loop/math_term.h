@@ -40,6 +40,7 @@ struct Term {
   friend Term operator-(Term a) { return {a.b, a.b->neg(a.v)}; }
 
   friend Term abs(Term a) { return {a.b, a.b->abs(a.v)}; }
+  friend Term sqrt(Term a) { return {a.b, a.b->sqrt(a.v)}; }
   friend Term round_even(Term a) { return {a.b, a.b->round_even(a.v)}; }
   friend Term fma(Term a, Operand m, Operand c) {
     auto mv = m.in(*a.b);

@@ -54,7 +54,8 @@ Sample pow_at_whole_exponents() {
       });
 }
 
-// Every quadrant, zeros of both signs, infinities.
+// Every quadrant, zeros of both signs, infinities. At the jump, where y is 0 and x negative, the
+// derivatives are those of the opposite point.
 std::vector<Sample> angles_all_around() {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const ops::Apply apply = [](std::span<const Tensor> in) { return atan2(in[0], in[1]); };
@@ -66,6 +67,8 @@ std::vector<Sample> angles_all_around() {
                   differentiable};
   };
   return {sample({1, 0.2, -1, -0.2, 0}, {-0.5, -2, -0.5, -2, 1}, true),
+          ops::kink_sample({{0, -0.0}, {-1, -2}}, apply,
+                           [](std::span<const Tensor> in) { return atan2(-in[0], -in[1]); }),
           sample({0, -0.0, 0, -0.0, 0, -0.0}, {0, 0, -0.0, -0.0, -1, -1}, false),
           sample({inf, -inf, inf, 1, -1, -inf}, {inf, -inf, 1, -inf, inf, -inf}, false)};
 }
@@ -173,6 +176,40 @@ constinit const OpRecord cos_op = elementwise<cos_op>(
      .range = {-7, 7},
      .special = {0}});
 
+// y = atan(x), radians
+constinit const OpRecord atan_op = elementwise<atan_op>(
+    {.name = "atan",
+     .cost = 20,
+     .value = unary<loop::Op::atan>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g / (1 + x[0] * x[0])}; },
+     .reference = [](double x) { return std::atan(x); },
+     .range = {-4, 4},
+     .special = {0, 40, -40}});
+
+// y = asin(x), radians
+constinit const OpRecord asin_op =
+    elementwise<asin_op>({.name = "asin",
+                          .cost = 20,
+                          .value = unary<loop::Op::asin>,
+                          .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                            return {g / sqrt((1 - x[0]) * (1 + x[0]))};
+                          },
+                          .reference = [](double x) { return std::asin(x); },
+                          .range = {-0.9, 0.9},
+                          .special = {0}});
+
+// y = acos(x), radians
+constinit const OpRecord acos_op =
+    elementwise<acos_op>({.name = "acos",
+                          .cost = 20,
+                          .value = unary<loop::Op::acos>,
+                          .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                            return {-g / sqrt((1 - x[0]) * (1 + x[0]))};
+                          },
+                          .reference = [](double x) { return std::acos(x); },
+                          .range = {-0.9, 0.9},
+                          .special = {0}});
+
 // y = x^e
 constinit const OpRecord pow_op = elementwise<pow_op>(
     {.name = "pow",
@@ -207,6 +244,9 @@ Tensor softplus(const Operand& x) { return ops::apply_unary(softplus_op, x); }
 Tensor erf(const Operand& x) { return ops::apply_unary(erf_op, x); }
 Tensor sin(const Operand& x) { return ops::apply_unary(sin_op, x); }
 Tensor cos(const Operand& x) { return ops::apply_unary(cos_op, x); }
+Tensor atan(const Operand& x) { return ops::apply_unary(atan_op, x); }
+Tensor asin(const Operand& x) { return ops::apply_unary(asin_op, x); }
+Tensor acos(const Operand& x) { return ops::apply_unary(acos_op, x); }
 Tensor pow(const Operand& x, const Operand& y) { return ops::apply_binary(pow_op, x, y); }
 Tensor atan2(const Operand& y, const Operand& x) { return ops::apply_binary(atan2_op, y, x); }
 

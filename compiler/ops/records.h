@@ -12,7 +12,7 @@
   op(neg) op(abs) op(sign) op(relu) op(floor) op(ceil) op(sqrt) op(cast) op(stop_gradient)       \
   /* elementary.cpp */                                                                           \
   op(exp) op(expm1) op(log) op(log1p) op(tanh) op(sigmoid) op(softplus) op(erf) op(sin) op(cos)  \
-  op(pow) op(atan2)                                                                              \
+  op(atan) op(asin) op(acos) op(pow) op(atan2)                                                   \
   /* binary.cpp */                                                                               \
   op(add) op(sub) op(mul) op(div) op(floor_div) op(mod) op(maximum) op(minimum)                  \
   /* compare.cpp: comparison, logic, selection */                                                \

@@ -1,7 +1,6 @@
 #include "compiler/passes/match.h"
 
 #include <deque>
-#include <unordered_set>
 
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"

@@ -117,8 +117,8 @@ int check(const Sample& sample) {
 }
 
 // Kinks or poles at zeros or ties: these have samples of their own there.
-const std::set<std::string_view> special = {"abs", "relu", "sqrt", "log",     "div",    "mod",
-                                            "pow", "max",  "min",  "maximum", "minimum"};
+const std::set<std::string_view> special = {"abs", "relu", "sqrt", "log",     "div",     "mod",
+                                            "pow", "max",  "min",  "maximum", "minimum", "atan2"};
 
 // The sample with every second floating value 0, or all of them equal.
 Sample changed(Sample sample, bool zeros) {

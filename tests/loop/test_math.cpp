@@ -36,6 +36,7 @@ class HostBuilder {
   Value mul(Value a, Value b) { return of(number(a) * number(b)); }
   Value div(Value a, Value b) { return of(number(a) / number(b)); }
   Value neg(Value a) { return of(-number(a)); }
+  Value sqrt(Value a) { return of(std::sqrt(number(a))); }
   Value abs(Value a) { return of(std::fabs(number(a))); }
   Value round_even(Value a) { return of(std::nearbyint(number(a))); }
   Value fma(Value a, Value b, Value c) { return of(std::fma(number(a), number(b), number(c))); }
@@ -101,6 +102,9 @@ KROTON_UNARY(log1p, std::log1p(x));
 KROTON_UNARY(sin, std::sin(x));
 KROTON_UNARY(cos, std::cos(x));
 KROTON_UNARY(erf, std::erf(x));
+KROTON_UNARY(atan, std::atan(x));
+KROTON_UNARY(asin, std::asin(x));
+KROTON_UNARY(acos, std::acos(x));
 #undef KROTON_UNARY
 
 #define KROTON_BINARY(name)                             \
@@ -334,6 +338,12 @@ TEST_CASE("math: log, log1p, erf within 2 ulp") {
   check_both<log_case>(0.25, 4);
   check_both<log1p_case>(-1, 4);
   check_both<erf_case>(-6, 6);
+}
+
+TEST_CASE("math: atan, asin, acos within 2 ulp") {
+  check_both<atan_case>(-3, 3);
+  check_both<asin_case>(-1, 1);
+  check_both<acos_case>(-1, 1);
 }
 
 TEST_CASE("math: sin and cos within 2 ulp up to their limit") {

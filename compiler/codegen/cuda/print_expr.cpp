@@ -292,6 +292,9 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::erf:
     case Op::sin:
     case Op::cos:
+    case Op::atan:
+    case Op::asin:
+    case Op::acos:
     case Op::pow:
     case Op::atan2:
     case Op::check_index:

@@ -110,6 +110,9 @@ Tensor erf(const Operand& x);
 Tensor sqrt(const Operand& x);  // NaN below 0
 Tensor sin(const Operand& x);   // radians
 Tensor cos(const Operand& x);
+Tensor atan(const Operand& x);  // radians
+Tensor asin(const Operand& x);  // beyond [-1, 1] NaN
+Tensor acos(const Operand& x);
 // The angle of the point (x, y), in radians from -pi to pi. The gradient at (0, 0) is NaN.
 Tensor atan2(const Operand& y, const Operand& x);
 Tensor reciprocal(const Operand& x);  // 1 / x

@@ -211,6 +211,11 @@ class Collapser {
     const bool on_j = depends_on(e, j);
     if (!on_i && !on_j) return true;
     if (e->dtype != DType::i64) return false;
+    // What is checked may depend on both in another way than the value.
+    const std::vector<Expr> nodes = post_order(std::span(&e, 1));
+    if (std::any_of(nodes.begin(), nodes.end(), [](const Expr& n) { return may_fail(n->op); })) {
+      return false;
+    }
     const Expr stride_i = stride_of(e, i);
     const Expr stride_j = stride_of(e, j);
     return stride_i != nullptr && stride_j != nullptr && !depends_on(stride_j, i) &&

@@ -64,7 +64,8 @@ TEST_CASE("every op record is complete") {
 
 TEST_CASE("every op record is in the list of all ops") {
   std::size_t count = 0;
-  for (const auto& file : std::filesystem::directory_iterator(KROTON_SOURCE_DIR "/compiler/ops")) {
+  for (const auto& file :
+       std::filesystem::recursive_directory_iterator(KROTON_SOURCE_DIR "/compiler")) {
     std::ifstream text(file.path());
     for (std::string line; std::getline(text, line);) {
       count += line.starts_with("constinit const OpRecord ") ? 1 : 0;

@@ -143,3 +143,18 @@ TEST_CASE("found: sums in blocks read nothing that is not written") {
     CHECK(f(kt::Array::ones({n, 40})).data<float>()[39] == static_cast<float>(n));
   }
 }
+
+TEST_CASE("found: loops that a checked index holds apart are not made one") {
+  const auto x = kt::tensor("x", {1, 1}, kt::i64);
+  const auto ids = kt::tensor("ids", {2, 2}, kt::i32);
+  const auto f = kt::function({x, ids}, kt::take(kt::broadcast_to(x, {3, 1, 1}), ids, 2));
+  const kt::Array values = kt::Array::full({1, 1}, 7).cast(kt::i64);
+  // Behind the ids lies what is no index.
+  const kt::Array memory = kt::Array::full({64}, 1000).cast(kt::i32);
+  kt::Array four = kt::Array::zeros({64}, kt::i32);
+  std::copy_n(memory.data<std::int32_t>().begin(), 64, four.data<std::int32_t>().begin());
+  for (int k = 0; k < 4; ++k) four.data<std::int32_t>()[static_cast<std::size_t>(k)] = 0;
+  const kt::Array given = kt::Array::view(four.data<std::int32_t>().data(), {2, 2});
+  const kt::Array result = f(values, given);
+  CHECK(kt::array_equal(result, kt::Array::full({3, 1, 2, 2}, 7).cast(kt::i64)));
+}

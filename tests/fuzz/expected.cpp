@@ -47,7 +47,8 @@ class Rounding {
     if (node.op.kind == OpKind::composite) value = expanded(node, inputs, value);
     const bool f32 = value.dtype == DType::f32;
     const double unit = scale_ * (f32 ? 0x1p-24 : 0x1p-53);
-    const double of_terms = unit * terms_magnitude(node, inputs, value);
+    // Equal terms are rounded the same way, a few hundred of them in each block.
+    const double of_terms = 4 * unit * terms_magnitude(node, inputs, value);
     const bool basic = node.op.cost <= 4;
     // A product is rounded at each factor, more often one way than the other where they are alike.
     double roundings = basic ? 1 : 4;

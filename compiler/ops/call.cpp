@@ -213,7 +213,7 @@ const std::string& ExternalOp::name() const { return callee_->options.name; }
 
 Tensors ExternalOp::operator()(const std::vector<Operand>& inputs, const Location& location) const {
   const LineScope scope(
-      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
+      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}), name());
   Tensors operands;
   std::vector<TensorType> types;
   for (const Operand& input : inputs) {

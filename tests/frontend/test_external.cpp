@@ -185,6 +185,13 @@ TEST_CASE("external: mistakes are told with the line") {
   CHECK(refused([](auto& o) { o.results = {}; }) ==
         "cube: ExternalOptions::results is missing  [here]");
 
+  ExternalOptions negative = cube_options();
+  negative.results = [](auto) { return Types{{f32, {-4}}}; };
+  CHECK(message_of<ShapeError>([&] { static_cast<void>(ExternalOp(negative)({x})); }) ==
+        "cube: a size is negative in (-4,)  [here]");
+  CHECK(value_error([&] { static_cast<void>(ExternalOp(cube_options())({Tensor()})); }) ==
+        "cube: a Tensor is empty: no expression has been assigned to it  [here]");
+
   ExternalOptions without = cube_options();
   without.gradient = {};
   const ExternalOp plain(without);

@@ -157,7 +157,8 @@ static Files write_at(const SourceLine& line, const std::vector<Tensor>& inputs,
     const std::string& called = callee->options.name;
     if (called == options.name || called.starts_with(options.name + "_")) {
       throw ValueError("aot::write: " + options.name + " calls a function " + called +
-                       ", a name that its own header declares; give one of them another" + at(line));
+                       ", a name that its own header declares; give one of them another" +
+                       at(line));
     }
   }
   CInterface c = make_interface(plan, *graph, program, outputs, options);

@@ -10,8 +10,8 @@ namespace {
 
 using Vertex = Graph::Vertex;
 
-// A kernel's expression grows with its members, code generation grows faster than that, and a call's
-// stack holds the values that have no room in registers.
+// A kernel's expression grows with its members, code generation grows faster than that, and a
+// call's stack holds the values that have no room in registers.
 constexpr std::size_t largest_cluster = 96;
 constexpr std::size_t most_views = 640;
 // Work of one element that may be done again for every reader instead of being stored.

@@ -251,8 +251,8 @@ struct OpRecord {
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
   // input gets none. Null: not differentiable, its cotangents are zero.
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
-  // Loops and calls instead of vjp: the cotangents of the inputs given those of some results; an empty Tensor
-  // for inputs that are not wanted.
+  // Loops and calls instead of vjp: the cotangents of the inputs given those of some results; an
+  // empty Tensor for inputs that are not wanted.
   std::vector<Tensor> (*vjp_results)(const Tensor& node,
                                      std::span<const std::pair<Tensor, Tensor>> results,
                                      const std::vector<bool>& wanted) = nullptr;

@@ -73,8 +73,8 @@ typename B::Value cos(B& b, typename B::Value x);
 template <class B>
 typename B::Value pow(B& b, typename B::Value x, typename B::Value y);
 
-/// Arctangent, arcsine and arccosine: in [-pi/2, pi/2], acos in [0, pi]; atan and asin keep the sign
-/// of a zero. asin and acos give NaN beyond [-1, 1]. 2 ulp.
+/// Arctangent, arcsine and arccosine: in [-pi/2, pi/2], acos in [0, pi]; atan and asin keep the
+/// sign of a zero. asin and acos give NaN beyond [-1, 1]. 2 ulp.
 template <class B>
 typename B::Value atan(B& b, typename B::Value x);
 template <class B>

@@ -321,7 +321,9 @@ loop::Expr linear_index(const Dims& shape, const Index& index) {
   Dim stride = 1;
   for (std::size_t axis = shape.size(); axis-- > 0;) {
     // The index of one element is 0, but one that is checked may have to fail.
-    if (!shape[axis].is_constant(1) || loop::may_fail(index[axis]->op)) linear = linear + index[axis] * loop::size(stride);
+    if (!shape[axis].is_constant(1) || loop::may_fail(index[axis]->op)) {
+      linear = linear + index[axis] * loop::size(stride);
+    }
     stride = stride * shape[axis];
   }
   return linear;

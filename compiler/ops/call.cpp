@@ -41,7 +41,6 @@ std::string listed(std::span<const TensorType> types) {
 
 // A rule of the user's own gives expressions of its inputs' types, or none.
 void check_cotangents(const Callee& callee, const Tensors& inputs, const Tensors& cotangents) {
-  const std::string name = callee.options.name + ": gradient: ";
   if (cotangents.size() != inputs.size()) {
     ops::fail_value(callee.options.name, "gradient: expected " + std::to_string(inputs.size()) +
                                              " cotangents, one for each input, got " +

@@ -137,8 +137,8 @@ bool confine_failures(Graph& graph) {
     const std::vector<bool> fails = failing(graph, needs.order());
     for (auto v = needs.order().rbegin(); v != needs.order().rend() && !changed; ++v) {
       if (needs[*v].size() == 1 || !fails[*v] || confined.contains(*v)) continue;
-      // A loop or a call has no value of its own: its results are confined, all by one condition and
-      // under one guard, which becomes the loop's.
+      // A loop or a call has no value of its own: its results are confined, all by one condition
+      // and under one guard, which becomes the loop's.
       if (graph[*v].op->kind == OpKind::result) continue;
       const bool has_results = gives_results(graph[*v].op->kind);
       const std::size_t shared = common_prefix(needs[*v]).size();

@@ -61,12 +61,13 @@ Tensor weighted_sum(const Tensor& x, const Tensor& g) {
 Tensors differentiate_prod_others(const Tensor& y, const Tensor& g) {
   const std::vector<int>& axes = y.node().attributes.axes;
   if (axes.empty()) return {Tensor()};  // always 1
-  Cut cut;
+  // The cotangent is no function of x here, even where it is x itself.
+  Cut cut, of_weights;
   const Tensor x = cut.add(axes_first(y.node().inputs[0], axes));
-  const Tensor weights = cut.add(axes_first(g, axes));
+  const Tensor weights = of_weights.add(axes_first(g, axes));
   const Tensor change = weighted_sum(x, weights);
   const std::vector<Tensor> gradient =
-      cut.undo(sweep({{change, ones_like(change)}}, std::span(&x, 1)));
+      cut.undo(of_weights.undo(sweep({{change, ones_like(change)}}, std::span(&x, 1))));
   return {axes_back(gradient.front(), y.shape(), axes)};
 }
 

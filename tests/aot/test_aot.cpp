@@ -341,12 +341,14 @@ TEST_CASE("aot: a function of the user's own is an undefined symbol that the hea
   const auto x = kt::vector("x");
   const kt::ExternalOp twice(
       {.name = "twice",
-       .function = [](void* const*, const std::int64_t*) { return 1; },  // not the one that is linked
+       .function = [](void* const*,
+                      const std::int64_t*) { return 1; },  // not the one that is linked
        .results = [](std::span<const kt::TensorType> in) { return std::vector{in[0]}; }});
   const auto files = kt::aot::write({x}, kt::sum(twice({x + 1})[0]),
                                     {.name = "total", .directory = directory.path()});
-  CHECK(contains(read_file(files.header),
-                 "It calls int32_t twice(void* const* arrays, const int64_t* sizes), which is yours"));
+  CHECK(contains(
+      read_file(files.header),
+      "It calls int32_t twice(void* const* arrays, const int64_t* sizes), which is yours"));
   CHECK(contains(read_file(files.header), "twice: the function has returned an error"));
   write_file(directory.file("main.c"), R"(
 #include <stdio.h>

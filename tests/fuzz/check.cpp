@@ -41,8 +41,8 @@ bool breaks_constraint(const std::vector<kt::Tensor>& tensors, const kt::SizeBin
   return false;
 }
 
-// Whether something in it has no element, or a loop no step or several states: what only that needs is evaluated by
-// the interpreter or by the function and not by the other.
+// Whether something in it has no element, or a loop no step or several states: what only that needs
+// is evaluated by the interpreter or by the function and not by the other.
 bool has_nothing_somewhere(const std::vector<kt::Tensor>& tensors, const kt::SizeBindings& sizes) {
   for (const kt::Tensor& t : kt::topological_order(tensors)) {
     const kt::Node& node = t.node();

@@ -64,8 +64,8 @@ bool parse(int argc, char** argv, Options& options) {
   return true;
 }
 
-// Making machine code takes most of the time: as users get it, and code that watches itself, for one
-// program in four each. Linking an object and compiling for the emulator take longer still.
+// Making machine code takes most of the time: as users get it, and code that watches itself, for
+// one program in four each. Linking an object and compiling for the emulator take longer still.
 Ways ways_of(std::uint64_t seed) {
   constexpr std::uint64_t each_full = 4, each_aot = 40, each_cuda = 200;
   return {.quick = seed % each_full != 0,

@@ -158,3 +158,10 @@ TEST_CASE("found: loops that a checked index holds apart are not made one") {
   const kt::Array result = f(values, given);
   CHECK(kt::array_equal(result, kt::Array::full({3, 1, 2, 2}, 7).cast(kt::i64)));
 }
+
+TEST_CASE("found: the cotangent of a gradient of a product may be the factors themselves") {
+  const auto x = kt::vector("x", kt::f64);
+  const kt::Tensor others = kt::grad(kt::prod(x), x);  // (x1, x0)
+  const auto f = kt::function({x}, kt::vjp({others}, {x}, {x})[0]);
+  CHECK(kt::array_equal(f(kt::Array::from({2.0, 3.0})), kt::Array::from({3.0, 2.0})));
+}

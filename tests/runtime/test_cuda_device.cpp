@@ -64,7 +64,7 @@ TEST_CASE("a CUDA device that is not there is an error that says what is missing
 
 TEST_CASE("NVRTC compiles, and reports what does not compile") {
   const std::string missing = device_error([] { kt::nvidia::Nvrtc::get(); });
-  if (!missing.empty()) {
+  if (missing != "no error") {
     leave_out("NVRTC compiles", missing);
     return;
   }
@@ -92,7 +92,7 @@ TEST_CASE("cuBLASLt takes the description of a product, also without a device") 
   std::unique_ptr<kt::nvidia::CublasLtApi> api;
   const std::string missing = device_error(
       [&] { api = std::make_unique<kt::nvidia::CublasLtApi>(kt::nvidia::CublasLtApi::names(0)); });
-  if (!missing.empty()) {
+  if (missing != "no error") {
     leave_out("cuBLASLt takes the description of a product", missing);
     return;
   }

@@ -53,7 +53,7 @@ Program make_program(Graph& graph, const std::string& name, const codegen::CpuTa
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   Timer timer;
-  Program program = lower(graph, name, {false, target.vector_bytes, checks});
+  Program program = lower(graph, name, target.machine, checks);
   timer.show("fuse and lower");
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
   return program;
@@ -73,7 +73,7 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
   const Cache cache = Cache::from_environment();
   if (cache.enabled()) {
     key = cache_key(result.program,
-                    {"cpu", target.cpu, target.features, std::to_string(target.vector_bytes),
+                    {"cpu", target.cpu, target.features, std::to_string(target.machine.vector_bytes),
                      target.quick ? "quick" : "", codegen::llvm_version()});
     timer.show("cache: key");
     // There is no LLVM IR to show for an object that is there already.
@@ -108,7 +108,7 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Ch
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   CudaCompilation result;
-  result.program = lower(graph, name, {.gpu = true, .checks = checks});
+  result.program = lower(graph, name, gpu_machine(), checks);
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());

@@ -85,8 +85,8 @@ loop::BufferRef buffer(int id, const char* name, const Dim& size) {
 }
 
 MachinePeak measure(std::int64_t workers) {
-  const int vector_bytes = codegen::host_target().vector_bytes;
-  const int lanes = vector_bytes / 4;
+  const Machine machine = codegen::host_target().machine;
+  const int lanes = machine.vector_bytes / 4;
   constexpr int rounds = 100000;
   constexpr std::int64_t copied = 16 << 20;  // elements
   MachinePeak peak;
@@ -104,7 +104,7 @@ MachinePeak measure(std::int64_t workers) {
     Array to = Array::full({copied}, 1);  // its pages are there
     Program program;
     loop::Kernel kernel = copy_kernel(buffer(0, "x", Dim(copied)), buffer(2, "y", Dim(copied)),
-                                      Machine{false, vector_bytes});
+                                      machine);
     kernel.name = "copy";
     collect_buffers(kernel);
     program.steps.emplace_back().kind = std::move(kernel);

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <set>
 
-#include "compiler/codegen/llvm/jit.h"
+#include "compiler/codegen/llvm/object.h"
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ir/node.h"

@@ -3,7 +3,8 @@
 #include <kroton/error.h>
 
 #include <algorithm>
-#include <atomic>
+
+#include "compiler/loop/traverse.h"
 
 namespace kroton {
 namespace {
@@ -250,7 +251,7 @@ class Fuser {
       std::vector<loop::Variable> variables;
       std::size_t next = 0;
       for (std::size_t axis = 0; axis < input.size(); ++axis) {
-        variables.push_back(removed[axis] ? fresh_variable("r") : cluster.variables[next++]);
+        variables.push_back(removed[axis] ? loop::fresh_variable("r") : cluster.variables[next++]);
       }
       cluster.domain = input;
       cluster.variables = variables;
@@ -422,7 +423,7 @@ class Fuser {
     cluster.domain = domain;
     for (std::size_t axis = 0; axis < domain.size(); ++axis) {
       cluster.variables.push_back(
-          fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+          loop::fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
     }
     cluster.reduced.assign(domain.size(), false);
     result_.clusters.push_back(std::move(cluster));
@@ -527,11 +528,6 @@ Vertex stored_source(const Graph& graph, Vertex v) {
 
 bool same_index(const Index& a, const Index& b) {
   return a == b;  // expressions are hash-consed: equal handles, equal expressions
-}
-
-loop::Variable fresh_variable(const std::string& name) {
-  static std::atomic<int> next{0};
-  return {next++, DType::i64, name};
 }
 
 std::vector<OperandRead> operand_reads(const Graph& graph, Vertex v, const Index& point) {

@@ -57,7 +57,4 @@ std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, cons
 
 bool same_index(const Index& a, const Index& b);
 
-// A loop variable that no other kernel uses.
-loop::Variable fresh_variable(const std::string& name);
-
 }  // namespace kroton

@@ -6,6 +6,7 @@
 #include <limits>
 #include <unordered_set>
 
+#include "compiler/base/machine.h"
 #include "compiler/loop/dependence.h"
 #include "compiler/loop/index.h"
 #include "compiler/loop/traverse.h"
@@ -13,7 +14,7 @@
 namespace kroton::loop {
 namespace {
 
-constexpr int warp = 32;
+constexpr int warp = Machine::warp;
 // Threads of a block where every thread has an element of its own.
 constexpr int threads_of_elements = 256;
 // The same where every element has a loop of its own: more blocks share the work of few columns.
@@ -519,18 +520,6 @@ class Scheduler {
 };
 
 }  // namespace
-
-std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,
-                                                 const std::vector<Expr>& extents, const Expr& at) {
-  std::vector<std::pair<Variable, Expr>> result;
-  Expr rest = at;
-  for (std::size_t k = variables.size(); k-- > 0;) {
-    const bool last = k == 0;
-    result.emplace_back(variables[k], last ? rest : binary(Op::mod, rest, extents[k]));
-    if (!last) rest = binary(Op::floor_div, rest, extents[k]);
-  }
-  return result;
-}
 
 Kernel schedule_for_gpu(const Kernel& kernel) { return Scheduler(kernel).run(); }
 

@@ -11,9 +11,4 @@ namespace kroton::loop {
 // meet. The order of accumulations depends on the kernel alone, not on the device.
 Kernel schedule_for_gpu(const Kernel& kernel);
 
-// The iteration of each of the nested loops, first outermost, that position `at` of their product
-// stands for: the last runs fastest.
-std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,
-                                                 const std::vector<Expr>& extents, const Expr& at);
-
 }  // namespace kroton::loop

@@ -15,6 +15,10 @@
 #include <variant>
 #include <vector>
 
+namespace kroton {
+struct LibraryProduct;  // compiler/contraction/library_product.h
+}
+
 namespace kroton::loop {
 
 // Scalar operations. Floating and integer forms share a name where the meaning is one; the dtype
@@ -224,22 +228,6 @@ struct If {
   Block else_body;
 };
 
-// A product of matrices in whole buffers, row-major: result = alpha * a·b + beta * c + bias, for
-// each of `batch`.
-struct Product {
-  struct Matrix {
-    BufferRef buffer;
-    Dim leading;              // elements from one row in memory to the next
-    Dim batch_stride;         // from one of the batch to the next; 0: one for all
-    bool transposed = false;  // memory holds its columns as rows
-  };
-  Dim rows, columns, inner, batch = 1;  // of the result
-  Matrix a, b, result;                  // the result is not transposed
-  BufferRef c;     // laid out like the result, perhaps it; null where beta is 0
-  BufferRef bias;  // one element per column, or null
-  double alpha = 1, beta = 0;
-};
-
 struct Kernel {
   std::string name;
   std::vector<BufferRef> inputs;   // read only
@@ -248,7 +236,7 @@ struct Kernel {
   Block body;
   Expr work;           // an estimate of the scalar operations, i64: decides whether threads pay
   std::string source;  // the user's lines it comes from, for profiles and dumps
-  std::shared_ptr<const Product> product;  // what it computes, if a library could do so instead
+  std::shared_ptr<const LibraryProduct> instead;  // what a library may do in its place, or null
 };
 
 std::string to_string(const Expr& e);

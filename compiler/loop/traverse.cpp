@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "compiler/loop/elementary.h"
 
@@ -311,6 +312,34 @@ int next_variable_id(const Kernel& kernel) {
     if (const For* loop = as_for(s)) note(loop->variable);
   });
   return highest + 1;
+}
+
+Variable fresh_variable(const std::string& name) {
+  static std::atomic<int> next{0};
+  return {next++, DType::i64, name};
+}
+
+std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,
+                                                 const std::vector<Expr>& extents, const Expr& at) {
+  std::vector<std::pair<Variable, Expr>> result;
+  Expr rest = at;
+  for (std::size_t k = variables.size(); k-- > 0;) {
+    const bool last = k == 0;
+    result.emplace_back(variables[k], last ? rest : binary(Op::mod, rest, extents[k]));
+    if (!last) rest = binary(Op::floor_div, rest, extents[k]);
+  }
+  return result;
+}
+
+Block nest(const std::vector<Variable>& variables, const std::vector<Dim>& extents, Block body) {
+  for (std::size_t axis = extents.size(); axis-- > 0;) {
+    For loop;
+    loop.variable = variables[axis];
+    loop.extent = size(extents[axis]);
+    loop.body = std::move(body);
+    body = {statement(std::move(loop))};
+  }
+  return body;
 }
 
 }  // namespace kroton::loop

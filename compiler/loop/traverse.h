@@ -53,8 +53,17 @@ const For* as_for(const Stmt& statement);
 const If* as_if(const Stmt& statement);
 Stmt statement(For loop);
 Stmt statement(If branch);
+// Serial loops over the axes around `body`, first axis outermost.
+Block nest(const std::vector<Variable>& variables, const std::vector<Dim>& extents, Block body);
 
 // One above every variable's id in the kernel.
 int next_variable_id(const Kernel& kernel);
+// A loop variable that no other kernel uses.
+Variable fresh_variable(const std::string& name);
+
+// The iteration of each of the nested loops, first outermost, that position `at` of their product
+// stands for: the last runs fastest.
+std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,
+                                                 const std::vector<Expr>& extents, const Expr& at);
 
 }  // namespace kroton::loop

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/base/machine.h"
 #include "compiler/loop/ir.h"
 #include "compiler/loop/traverse.h"
 
@@ -247,7 +248,7 @@ void Verifier::check_gpu_loop(const For& loop, const std::string& role) const {
   if (loop.kind == LoopKind::block) {
     require(loops_.empty() && kernel_.body.size() == 1,
             role + " is a block loop but not all of the kernel");
-    constexpr int warp = 32;
+    constexpr int warp = Machine::warp;
     require(loop.width > 0 && loop.width % warp == 0 && loop.width <= 1024,
             role + " has " + std::to_string(loop.width) +
                 " threads; expected a multiple of 32 up to 1024");

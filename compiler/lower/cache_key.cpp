@@ -252,8 +252,8 @@ class KeyWriter {
     }
   }
   void write(const loop::Kernel& kernel) {
-    // The product only says what a device's library may do: it is not in the code.
-    const auto& [name, inputs, outputs, scratch, body, work, source, product] = kernel;
+    // What a device's library may do instead is not in the code.
+    const auto& [name, inputs, outputs, scratch, body, work, source, instead] = kernel;
     text(name);
     for (const auto* list : {&inputs, &outputs, &scratch}) {
       number(list->size());

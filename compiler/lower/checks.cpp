@@ -130,10 +130,10 @@ class MemoryChecker {
   }
 
   loop::Kernel fill_kernel(const loop::BufferRef& buffer) {
-    const loop::Variable i = fresh_variable("i");
+    const loop::Variable i = loop::fresh_variable("i");
     loop::Kernel kernel;
     kernel.body =
-        nest({i}, {buffer->size}, {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
+        loop::nest({i}, {buffer->size}, {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
     kernel.work = loop::size(buffer->size);
     kernel = schedule(kernel, machine_);
     kernel.name = "fill" + std::to_string(fills_++) + "_" + buffer->name;
@@ -152,7 +152,7 @@ class MemoryChecker {
     });
     loop::Kernel result = kernel;
     // A library that computes the product instead would not be held to anything.
-    result.product = nullptr;
+    result.instead = nullptr;
     const bool parallel = std::any_of(kernel.body.begin(), kernel.body.end(), [](const auto& s) {
       const loop::For* found = loop::as_for(s);
       return found != nullptr && found->kind == loop::LoopKind::parallel;
@@ -235,7 +235,7 @@ class MemoryChecker {
         copy.body.clear();
         if (copy.kind == loop::LoopKind::parallel) append(copy.body, fill_scratch());
         append(copy.body, std::move(body));
-        result.push_back(make_for(std::move(copy)));
+        result.push_back(loop::statement(std::move(copy)));
       } else if (const loop::If* branch = loop::as_if(s)) {
         result.push_back(loop::statement(loop::If{branch->condition,
                                                   checked(branch->then_body, threads, in_thread),
@@ -268,7 +268,7 @@ class MemoryChecker {
                               : loop::LoopKind::serial;
     elements.body = {
         loop::Store{buffer, loop::variable(elements.variable), filling(buffer->dtype)}};
-    loop::Block block{make_for(std::move(elements))};
+    loop::Block block{loop::statement(std::move(elements))};
     if (shared) block.push_back(loop::Barrier{});
     if (registers && threads > 0 && !in_thread) {
       loop::For each;
@@ -276,7 +276,7 @@ class MemoryChecker {
       each.extent = loop::integer(threads);
       each.kind = loop::LoopKind::thread;
       each.body = std::move(block);
-      block = {make_for(std::move(each))};
+      block = {loop::statement(std::move(each))};
     }
     return block;
   }
@@ -301,7 +301,7 @@ std::pair<std::vector<loop::Variable>, Index> variables_for(const Dims& shape) {
   std::vector<loop::Variable> variables;
   Index index;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-    variables.push_back(fresh_variable("i"));
+    variables.push_back(loop::fresh_variable("i"));
     index.push_back(loop::variable(variables.back()));
   }
   return {std::move(variables), std::move(index)};
@@ -312,12 +312,12 @@ loop::Kernel finite_kernel(KernelContext& context, Graph::Vertex v, const loop::
                            const Machine& machine) {
   const Dims& shape = context.graph()[v].type.shape;
   const auto [variables, index] = variables_for(shape);
-  loop::Variable all = fresh_variable("finite");
+  loop::Variable all = loop::fresh_variable("finite");
   all.dtype = DType::boolean;
   loop::Kernel kernel;
   kernel.body = {loop::Declare{all, loop::boolean_constant(true)}};
   const loop::Expr element = is_finite(context.value(v, index));
-  for (loop::Stmt& s : nest(variables, shape, {loop::Accumulate{all, Op::logical_and, element}})) {
+  for (loop::Stmt& s : loop::nest(variables, shape, {loop::Accumulate{all, Op::logical_and, element}})) {
     kernel.body.push_back(std::move(s));
   }
   kernel.body.push_back(loop::Store{finite, loop::integer(0), loop::variable(all)});
@@ -353,7 +353,7 @@ std::vector<loop::Kernel> result_checks(KernelContext& context, const Machine& m
   const Expr value = loop::load(result, at);
   context.set_value({hero, index}, value);
   loop::Kernel kernel;
-  kernel.body = nest(variables, shape, {loop::Store{result, at, context.checked(value)}});
+  kernel.body = loop::nest(variables, shape, {loop::Store{result, at, context.checked(value)}});
   kernel.work = loop::size(result->size);
   kernels.push_back(schedule(kernel, machine));
   return kernels;
@@ -365,7 +365,7 @@ void check_memory(Program& program, BufferTable& buffers, const Machine& machine
 
 void check_gaps(Program& program, BufferTable& buffers, const std::vector<ArenaGap>& gaps,
                 const Machine& machine) {
-  const loop::Variable i = fresh_variable("i");
+  const loop::Variable i = loop::fresh_variable("i");
   const Expr at = loop::variable(i);
   std::vector<Step> before, after;
   for (const ArenaGap& gap : gaps) {
@@ -376,7 +376,7 @@ void check_gaps(Program& program, BufferTable& buffers, const std::vector<ArenaG
     place.offset = gap.offset;
     const auto add = [&](std::vector<Step>& steps, const std::string& name, const Expr& value) {
       loop::Kernel kernel;
-      kernel.body = nest({i}, {elements}, {loop::Store{buffer, at, value}});
+      kernel.body = loop::nest({i}, {elements}, {loop::Store{buffer, at, value}});
       kernel.work = loop::integer(elements);
       kernel = schedule(kernel, machine);
       kernel.name = name + std::to_string(steps.size());

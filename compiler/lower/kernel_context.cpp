@@ -138,6 +138,12 @@ loop::BufferRef BufferTable::create(const std::string& name, DType dtype, const 
   return buffer;
 }
 
+loop::NewBuffer BufferTable::maker() {
+  return [this](const std::string& name, DType dtype, const Dim& size, loop::Space space) {
+    return create(name, dtype, size, space);
+  };
+}
+
 int BufferTable::add_site(CheckSite site) {
   common_.sites.push_back(std::move(site));
   return static_cast<int>(common_.sites.size()) - 1;
@@ -344,20 +350,6 @@ void collect_buffers(loop::Kernel& kernel) {
       kernel.inputs.push_back(buffer);
     }
   }
-}
-
-loop::Stmt make_for(loop::For loop) { return std::make_shared<const loop::For>(std::move(loop)); }
-
-loop::Block nest(const std::vector<loop::Variable>& variables, const Dims& extents,
-                 loop::Block body) {
-  for (std::size_t axis = extents.size(); axis-- > 0;) {
-    loop::For loop;
-    loop.variable = variables[axis];
-    loop.extent = loop::size(extents[axis]);
-    loop.body = std::move(body);
-    body = {make_for(std::move(loop))};
-  }
-  return body;
 }
 
 }  // namespace kroton

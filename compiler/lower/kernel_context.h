@@ -4,6 +4,8 @@
 #include <unordered_set>
 
 #include "compiler/fusion/fusion.h"
+#include "compiler/loop/schedule.h"
+#include "compiler/loop/traverse.h"
 #include "compiler/lower/lower.h"
 #include "compiler/lower/program.h"
 
@@ -24,6 +26,8 @@ class BufferTable {
   void set(Graph::Vertex v, const loop::BufferRef& buffer) { of_[v] = buffer; }
   loop::BufferRef create(const std::string& name, DType dtype, const Dim& size,
                          loop::Space space = loop::Space::global);
+  // `create`, for who knows of no graph.
+  loop::NewBuffer maker();
   int add_site(CheckSite site);
   const std::vector<CheckSite>& sites() const { return common_.sites; }
 
@@ -120,17 +124,11 @@ loop::Expr is_finite(const loop::Expr& value);
 
 // Fills in the kernel's buffer lists from its statements.
 void collect_buffers(loop::Kernel& kernel);
-// Wraps `body` in serial loops over the axes, first axis outermost.
-loop::Block nest(const std::vector<loop::Variable>& variables, const Dims& extents,
-                 loop::Block body);
-loop::Stmt make_for(loop::For loop);
 
 // One per kind of cluster. Kernels come in the order they must run in.
 std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine);
-std::vector<loop::Kernel> lower_dot(KernelContext& context, const Machine& machine);
+loop::Kernel lower_contraction(KernelContext& context, const Machine& machine);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
-// The matrix product for GPUs: what lower_dot gives there.
-std::vector<loop::Kernel> lower_gpu_dot(KernelContext& context);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);
 // Schedules for kernels without one of their own: vectors and threads, or blocks of threads. Given

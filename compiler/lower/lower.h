@@ -1,5 +1,6 @@
 // From an optimised graph to a Program.
 #pragma once
+#include "compiler/base/machine.h"
 #include "compiler/ir/graph.h"
 #include "compiler/lower/program.h"
 
@@ -14,14 +15,8 @@ struct Checks {
   static Checks from_environment();
 };
 
-// What lowering needs to know of the machine that the Program is for, and what to add.
-struct Machine {
-  bool gpu = false;       // kernels are scheduled for blocks of threads
-  int vector_bytes = 16;  // CPU: of the widest vector register to use
-  Checks checks = {};
-};
-
 // `name` becomes the entry's symbol.
-Program lower(const Graph& graph, const std::string& name, const Machine& machine);
+Program lower(const Graph& graph, const std::string& name, const Machine& machine,
+              const Checks& checks = {});
 
 }  // namespace kroton

@@ -22,8 +22,7 @@ constexpr std::int64_t chunk_elements = 8192;
 constexpr int worth_keeping = 8;
 // On a GPU rows are kept in shared memory: those longer than what one thread does alone, as long as
 // all of a kernel's leave room for several blocks on a processor.
-constexpr std::int64_t least_shared_row = 17;          // elements
-constexpr std::int64_t most_shared_bytes = 16 * 1024;  // of a kernel
+constexpr std::int64_t least_shared_row = 17;  // elements
 
 struct Accumulator {
   Vertex vertex;
@@ -130,7 +129,7 @@ class LoopsLowering {
     a.of_finite = true;
     a.op = Op::logical_and;
     a.init = loop::boolean_constant(true);
-    a.variable = fresh_variable("finite");
+    a.variable = loop::fresh_variable("finite");
     a.variable.dtype = DType::boolean;
     return a;
   }
@@ -140,7 +139,7 @@ class LoopsLowering {
     a.vertex = v;
     const DType dtype = graph_[v].type.dtype;
     const DType operand = graph_[graph_.operand(v, 0)].type.dtype;
-    a.variable = fresh_variable("acc");
+    a.variable = loop::fresh_variable("acc");
     a.variable.dtype = dtype;
     switch (graph_[v].op->reduction) {
       case Reduction::sum:
@@ -171,7 +170,7 @@ class LoopsLowering {
       case Reduction::argmin:
         a.is_arg = true;
         a.maximum = graph_[v].op->reduction == Reduction::argmax;
-        a.position = fresh_variable("position");
+        a.position = loop::fresh_variable("position");
         a.variable.dtype = operand;
         a.init = extreme(operand, a.maximum);
         break;
@@ -228,7 +227,7 @@ class LoopsLowering {
   bool fits_shared(const Dim& count, DType dtype) {
     if (!count.is_constant() || count.constant() < least_shared_row) return false;
     const std::int64_t bytes = count.constant() * size_of(dtype);
-    if (shared_bytes_ + bytes > most_shared_bytes) return false;
+    if (shared_bytes_ + bytes > machine_.block_shared_bytes) return false;
     shared_bytes_ += bytes;
     return true;
   }
@@ -329,7 +328,7 @@ class LoopsLowering {
       variables.push_back(cluster_.variables[axis]);
       extents.push_back(cluster_.domain[axis]);
     }
-    return nest(variables, extents, std::move(body));
+    return loop::nest(variables, extents, std::move(body));
   }
 
   // Roots over the outer axes.
@@ -351,7 +350,7 @@ class LoopsLowering {
       variables.push_back(cluster_.variables[axis]);
       extents.push_back(cluster_.domain[axis]);
     }
-    return nest(variables, extents, std::move(body));
+    return loop::nest(variables, extents, std::move(body));
   }
 
   // A reduction of a whole array, with nothing stored per element, can use threads: each chunk
@@ -380,20 +379,20 @@ class LoopsLowering {
       inner = inner * cluster_.domain[axis];
     const Dim step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
     const Dim chunks = ceil_div(rows, step);
-    const loop::Variable chunk = fresh_variable("chunk");
-    const loop::Variable row = fresh_variable("row");
+    const loop::Variable chunk = loop::fresh_variable("chunk");
+    const loop::Variable row = loop::fresh_variable("row");
     const loop::Expr first = loop::variable(chunk) * loop::size(step);
 
     loop::Block sums = stage_body(1);
     std::vector<loop::Variable> variables(cluster_.variables.begin() + 1, cluster_.variables.end());
     Dims extents(cluster_.domain.begin() + 1, cluster_.domain.end());
-    sums = nest(variables, extents, std::move(sums));
+    sums = loop::nest(variables, extents, std::move(sums));
     loop::For rows_loop;
     rows_loop.variable = row;
     rows_loop.extent = loop::binary(Op::min, loop::size(step), loop::size(rows) - first);
     rows_loop.body = replaced(sums, cluster_.variables[0], first + loop::variable(row));
     loop::Block body = declarations();
-    body.push_back(make_for(std::move(rows_loop)));
+    body.push_back(loop::statement(std::move(rows_loop)));
     std::vector<loop::BufferRef> partials;
     for (const Accumulator& a : accumulators_) {
       partials.push_back(context_.buffers().create("partial", a.variable.dtype, chunks));
@@ -401,7 +400,7 @@ class LoopsLowering {
           loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
     }
     loop::Kernel first_kernel;
-    first_kernel.body = nest({chunk}, {chunks}, std::move(body));
+    first_kernel.body = loop::nest({chunk}, {chunks}, std::move(body));
 
     loop::Kernel second;
     loop::Block combine = declarations();
@@ -410,7 +409,7 @@ class LoopsLowering {
       steps.push_back(loop::Accumulate{accumulators_[k].variable, accumulators_[k].op,
                                        loop::load(partials[k], loop::variable(chunk))});
     }
-    append(combine, nest({chunk}, {chunks}, std::move(steps)));
+    append(combine, loop::nest({chunk}, {chunks}, std::move(steps)));
     append(combine, results());
     second.body = std::move(combine);
     return {finish(std::move(first_kernel)), finish(std::move(second))};
@@ -426,7 +425,7 @@ class LoopsLowering {
       } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
         loop::For copy = **f;
         copy.body = replaced(copy.body, from, to);
-        result.push_back(make_for(std::move(copy)));
+        result.push_back(loop::statement(std::move(copy)));
       } else {
         throw InternalError("chunked reduction: unexpected statement");
       }

@@ -28,13 +28,13 @@ class VertexWrite final : public WriteContext {
     std::vector<loop::Variable> variables;
     Index index;
     for (std::size_t axis = 0; axis < extents.size(); ++axis) {
-      variables.push_back(fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+      variables.push_back(loop::fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
       index.push_back(loop::variable(variables.back()));
     }
     loop::Block outside = std::move(block_);
     block_.clear();
     body(index);
-    loop::Block loops = kroton::nest(variables, extents, std::move(block_));
+    loop::Block loops = loop::nest(variables, extents, std::move(block_));
     block_ = std::move(outside);
     for (loop::Stmt& stmt : loops) block_.push_back(std::move(stmt));
   }
@@ -80,9 +80,9 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
 
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine) {
-  const loop::Variable i = fresh_variable("i");
+  const loop::Variable i = loop::fresh_variable("i");
   loop::Kernel kernel;
-  kernel.body = nest({i}, {from->size},
+  kernel.body = loop::nest({i}, {from->size},
                      {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
   kernel.work = loop::size(from->size);
   return schedule(kernel, machine);
@@ -93,11 +93,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(simpler));
   loop::Kernel wide = loop::vectorize(simpler, machine.vector_bytes);
   if (buffers != nullptr) {
-    wide = loop::block_reductions(
-        wide, machine.vector_bytes,
-        [&](const std::string& name, DType dtype, const Dim& size, loop::Space space) {
-          return buffers->create(name, dtype, size, space);
-        });
+    wide = loop::block_reductions(wide, machine.vector_bytes, buffers->maker());
   }
   return loop::parallelize(loop::sum_in_blocks(wide));
 }

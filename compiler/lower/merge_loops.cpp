@@ -107,7 +107,7 @@ class Merger {
       : loop_(loop),
         program_(program),
         buffers_(buffers),
-        step_(fresh_variable(loop.variable.name)) {}
+        step_(loop::fresh_variable(loop.variable.name)) {}
 
   // `own`: buffers that nothing outside the loop mentions. Nothing if the places of some buffer
   // cannot be told from those of others.
@@ -141,7 +141,7 @@ class Merger {
       kernel.body.push_back(loop::Allocate{state.held});
       kernel.body.push_back(copy({state.whole, first}, {state.held, zero}, state.held->size));
     }
-    kernel.body.push_back(make_for(std::move(steps)));
+    kernel.body.push_back(loop::statement(std::move(steps)));
     for (const State& state : states_) {
       if (state.all_rows) continue;
       const loop::Expr last = loop::substitute(state.start, {{step_, loop::size(loop_.extent)}});
@@ -298,7 +298,7 @@ class Merger {
     state.next = passing(after.buffer);
     Home& home = homes_[before.buffer->id] = {state.held, loop::integer(0)};
     if (state.held->size.is_constant(1)) {
-      state.value = {fresh_variable(before.buffer->name).id, before.buffer->dtype,
+      state.value = {loop::fresh_variable(before.buffer->name).id, before.buffer->dtype,
                      before.buffer->name};
       home.value = loop::variable(state.value);
     }
@@ -351,7 +351,7 @@ class Merger {
       return loop::Store{to.buffer, to.start, loop::load(from.buffer, from.start)};
     }
     loop::For elements;
-    elements.variable = fresh_variable("e");
+    elements.variable = loop::fresh_variable("e");
     elements.extent = loop::size(size);
     // So few are numbers of their own rather than a vector, as in the kernels of the steps.
     elements.kind = size.constant() < 4 ? loop::LoopKind::unroll : loop::LoopKind::vector;
@@ -361,7 +361,7 @@ class Merger {
     }
     const loop::Expr e = loop::variable(elements.variable);
     elements.body = {loop::Store{to.buffer, to.start + e, loop::load(from.buffer, from.start + e)}};
-    return make_for(std::move(elements));
+    return loop::statement(std::move(elements));
   }
 
   loop::Expr start_after(const State& state) const {
@@ -412,7 +412,7 @@ class Merger {
 
   loop::Variable renamed(const loop::Variable& v) {
     const auto [found, first] = variables_.try_emplace(v.id);
-    if (first) found->second = {fresh_variable(v.name).id, v.dtype, v.name};
+    if (first) found->second = {loop::fresh_variable(v.name).id, v.dtype, v.name};
     return found->second;
   }
 
@@ -444,7 +444,7 @@ class Merger {
           }
         }
         inner.body = rewritten(inner.body);
-        result.push_back(make_for(std::move(inner)));
+        result.push_back(loop::statement(std::move(inner)));
       } else if (const loop::If* branch = loop::as_if(s)) {
         result.push_back(loop::statement(loop::If{branch->condition, rewritten(branch->then_body),
                                                   rewritten(branch->else_body)}));

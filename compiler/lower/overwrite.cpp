@@ -95,7 +95,7 @@ loop::Block with_stores_to(const loop::Block& block, int from, const loop::Buffe
     } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
       loop::For copy = **f;
       copy.body = with_stores_to(copy.body, from, to);
-      result.push_back(make_for(std::move(copy)));
+      result.push_back(loop::statement(std::move(copy)));
     } else if (const auto* i = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
       loop::If copy = **i;
       copy.then_body = with_stores_to(copy.then_body, from, to);

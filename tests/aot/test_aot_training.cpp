@@ -166,7 +166,7 @@ TEST_CASE("aot: a program trains with the bits of this process over 100 steps") 
 TEST_CASE("aot: code for x86-64-v2 and x86-64-v3 runs on this processor") {
   const std::string here = train_here(20);
   check_close(train("x86-64-v2", 20, KROTON_C_COMPILER, ""), here);
-  if (kt::codegen::host_target().vector_bytes >= 32) {
+  if (kt::codegen::host_target().machine.vector_bytes >= 32) {
     check_close(train("x86-64-v3", 20, KROTON_C_COMPILER, ""), here);
   } else {
     MESSAGE("left out: this processor is no x86-64-v3");
@@ -174,7 +174,7 @@ TEST_CASE("aot: code for x86-64-v2 and x86-64-v3 runs on this processor") {
 }
 
 TEST_CASE("aot: code for x86-64-v4 runs on this processor") {
-  if (kt::codegen::host_target().vector_bytes < 64) {
+  if (kt::codegen::host_target().machine.vector_bytes < 64) {
     MESSAGE("left out: this processor is no x86-64-v4");
     return;
   }

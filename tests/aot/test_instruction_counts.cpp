@@ -145,7 +145,7 @@ std::string to_text(const Counts& counts) {
 
 TEST_CASE("instruction counts of five workloads are near the known ones") {
   const std::string test = "instruction counts";
-  if (kt::codegen::host_target().vector_bytes < 32) {
+  if (kt::codegen::host_target().machine.vector_bytes < 32) {
     return leave_out(test, "this processor is no x86-64-v3");
   }
   if (run("command -v valgrind").status != 0) {

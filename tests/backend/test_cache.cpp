@@ -43,7 +43,7 @@ kt::Program program_of(const kt::Tensor& input, const kt::Tensor& output,
   const std::vector<kt::Tensor> inputs{input}, outputs{output};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
-  return kt::lower(graph, name, {false, 32});
+  return kt::lower(graph, name, kt::x86_machine(32));
 }
 
 std::string key_of(const kt::Program& program, const std::vector<std::string>& target = {"cpu"}) {

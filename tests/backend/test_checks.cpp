@@ -28,7 +28,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 // A Program of one kernel, made by hand, from x to y, both f32 (n,).
 class HandMade {
  public:
-  explicit HandMade(bool gpu = false) : machine_{gpu, 32, {}}, buffers_(graph_) {
+  explicit HandMade(bool gpu = false) : machine_(gpu ? gpu_machine() : x86_machine(32)), buffers_(graph_) {
     x = buffers_.create("x", DType::f32, n);
     y = buffers_.create("y", DType::f32, n);
     Placement place;
@@ -57,7 +57,7 @@ class HandMade {
   }
   // y[i + written] = x[i + read] for i in 0..n.
   void copy(const loop::Expr& written, const loop::Expr& read) {
-    add(nest({i}, {n}, {loop::Store{y, at + written, loop::load(x, at + read)}}));
+    add(loop::nest({i}, {n}, {loop::Store{y, at + written, loop::load(x, at + read)}}));
   }
   const Program& checked() {
     check_memory(program_, buffers_, machine_);
@@ -70,7 +70,7 @@ class HandMade {
   }
 
   const Dim n = dim("n");
-  const loop::Variable i = fresh_variable("i");
+  const loop::Variable i = loop::fresh_variable("i");
   const loop::Expr at = loop::variable(i);
   loop::BufferRef x, y;
 
@@ -153,14 +153,14 @@ TEST_CASE("checks: registers, the stack and a worker's memory") {
     for (const int reach : {0, 1}) {
       HandMade made;
       const loop::BufferRef held = made.buffer("held", 4, space);
-      const loop::Variable k = fresh_variable("k"), j = fresh_variable("j");
+      const loop::Variable k = loop::fresh_variable("k"), j = loop::fresh_variable("j");
       const auto four = [&](const loop::Variable& v, loop::Stmt body) {
         loop::For loop;
         loop.variable = v;
         loop.extent = loop::integer(4);
         loop.kind = loop::LoopKind::unroll;
         loop.body = {std::move(body)};
-        return make_for(std::move(loop));
+        return loop::statement(std::move(loop));
       };
       loop::Block body;
       if (space != loop::Space::worker) body.push_back(loop::Allocate{held});
@@ -183,9 +183,9 @@ TEST_CASE("checks: an element that nothing has written is not read") {
     const loop::BufferRef between = made.buffer("between", made.n);
     const Dim written = all ? made.n : made.n - Dim(1);
     made.add(
-        nest({made.i}, {written}, {loop::Store{between, made.at, loop::load(made.x, made.at)}}));
+        loop::nest({made.i}, {written}, {loop::Store{between, made.at, loop::load(made.x, made.at)}}));
     made.add(
-        nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, made.at)}}));
+        loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, made.at)}}));
     CHECK(fault(made.checked(), 19) ==
           (all ? ""
                : "kernel k1 reads what nothing has written: between at index %index, whose size is "
@@ -209,8 +209,8 @@ TEST_CASE("checks: what is written behind a buffer of the arena") {
   HandMade made;
   const loop::BufferRef between = made.buffer("between", 16);
   // Held to nothing: one element too far.
-  made.add(nest({made.i}, {17}, {loop::Store{between, made.at, loop::load(made.x, zero)}}));
-  made.add(nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
+  made.add(loop::nest({made.i}, {17}, {loop::Store{between, made.at, loop::load(made.x, zero)}}));
+  made.add(loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
   const Program& program = made.finished();
   ProgramCall call(program, {Array::ones({3})});
   const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));

@@ -15,7 +15,7 @@ namespace {
 std::string gpu_dump(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
   Graph graph(inputs, outputs, {});
   run_passes(graph);
-  const Program program = lower(graph, "golden", {.gpu = true});
+  const Program program = lower(graph, "golden", gpu_machine());
   std::string text = "== loop\n" + to_string(program);
   const codegen::CudaProgram cuda = codegen::emit_cuda(program);
   for (const codegen::CudaKernel& kernel : cuda.kernels) {

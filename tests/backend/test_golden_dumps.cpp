@@ -17,7 +17,7 @@ std::string dump(const std::vector<Tensor>& inputs, const std::vector<Tensor>& o
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
   return "== graph\n" + to_string(graph) + "== fusion\n" + fuse(graph).to_string(graph) +
-         "== loop\n" + to_string(lower(graph, "golden", {false, 64}));
+         "== loop\n" + to_string(lower(graph, "golden", x86_machine(64)));
 }
 
 // Sizes are written in the order of their variables' creation: this one comes first, also when no

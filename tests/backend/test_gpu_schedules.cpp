@@ -17,7 +17,7 @@ Program lowered(const std::vector<Tensor>& inputs, const std::vector<Tensor>& ou
                 const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
-  return lower(graph, "scheduled", {.gpu = true});
+  return lower(graph, "scheduled", gpu_machine());
 }
 
 std::vector<Array> interpreted(const Problem& problem) {

@@ -53,7 +53,7 @@ Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>&
                    const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
-  return lower(graph, "program", {false, 64});
+  return lower(graph, "program", x86_machine(64));
 }
 
 // Gradients of the cost compiled, for both conditions, against the reference interpreter, and

@@ -38,7 +38,7 @@ kt::loop::Work work_of(const kt::Tensor& x, const kt::Tensor& y, std::int64_t n,
   const std::vector<kt::Tensor> inputs{x}, outputs{y};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
-  const kt::Program program = kt::lower(graph, "f", {false, 32});
+  const kt::Program program = kt::lower(graph, "f", kt::x86_machine(32));
   REQUIRE(program.steps.size() == 1);
   const auto& kernel = std::get<kt::loop::Kernel>(program.steps[0].kind);
   const auto value_of = [&](const kt::DimAtom&) { return n; };

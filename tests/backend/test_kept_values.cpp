@@ -47,7 +47,7 @@ int kept_count(const std::vector<Tensor>& inputs, const std::vector<Tensor>& out
   Graph graph(inputs, outputs, {});
   run_passes(graph);
   int count = 0;
-  for_each_kernel(lower(graph, "kept", {false, 64}).steps, [&](const loop::Kernel& kernel) {
+  for_each_kernel(lower(graph, "kept", x86_machine(64)).steps, [&](const loop::Kernel& kernel) {
     std::set<int> read, kept;
     loop::visit_expressions(kernel.body, [&](const loop::Expr& root) {
       for (const loop::Expr& e : loop::post_order(std::span(&root, 1))) {

@@ -29,7 +29,7 @@ void check(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
   const codegen::CpuTarget target = codegen::host_target();
-  const Program program = lower(graph, "oracle", {false, target.vector_bytes});
+  const Program program = lower(graph, "oracle", target.machine);
   const auto code = codegen::link_object(codegen::generate_object(program, target));
   for (const std::vector<Array>& values : calls) {
     ProgramCall by_loops(program, values);

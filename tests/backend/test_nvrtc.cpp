@@ -31,7 +31,7 @@ Unit unit_of(const std::string& name, const std::vector<Tensor>& inputs,
              const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
-  return {name, codegen::emit_cuda(lower(graph, name, {.gpu = true})).source};
+  return {name, codegen::emit_cuda(lower(graph, name, gpu_machine())).source};
 }
 
 // All samples and, where their sizes are known, their gradients; many to a unit: NVRTC takes long

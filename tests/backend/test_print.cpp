@@ -188,7 +188,7 @@ TEST_CASE("kt print: a context without it shows nothing") {
   const std::vector<kt::Tensor> inputs{x}, outputs{kt::print(x, "x") * 2};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
-  const kt::Program program = kt::lower(graph, "f", {false, 16});
+  const kt::Program program = kt::lower(graph, "f", kt::x86_machine(16));
   const auto code = kt::codegen::link_object(
       kt::codegen::generate_object(program, kt::codegen::host_target()));
   const kt::Array values = kt::Array::from({1.f, 2.f, 3.f});

@@ -25,7 +25,7 @@ void check_target(const kt::codegen::CpuTarget& target) {
                                         kt::dot(y, kt::transpose(w)), kt::dot(kt::transpose(y), x)};
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
-  const kt::Program program = kt::lower(graph, "f", {false, target.vector_bytes});
+  const kt::Program program = kt::lower(graph, "f", target.machine);
   const auto code =
       kt::codegen::link_object(kt::codegen::generate_object(program, target));
 
@@ -61,13 +61,13 @@ void check_target(const kt::codegen::CpuTarget& target) {
 }  // namespace
 
 TEST_CASE("code for x86-64-v2: 16-byte vectors, no fused multiply-add") {
-  check_target({"x86-64-v2", "", 16});
+  check_target({"x86-64-v2", "", kt::x86_machine(16)});
 }
 
 TEST_CASE("code for x86-64-v3: 32-byte vectors, 16 registers") {
   const kt::codegen::CpuTarget host = kt::codegen::host_target();
   // On a processor without AVX2 this code cannot run; the host's own is checked instead.
-  check_target(host.vector_bytes >= 32 ? kt::codegen::CpuTarget{"x86-64-v3", "", 32} : host);
+  check_target(host.machine.vector_bytes >= 32 ? kt::codegen::CpuTarget{"x86-64-v3", "", kt::x86_machine(32)} : host);
 }
 
 TEST_CASE("code for this processor") { check_target(kt::codegen::host_target()); }

@@ -19,7 +19,7 @@ namespace {
 Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
   Graph graph(inputs, outputs, {});
   run_passes(graph);
-  return lower(graph, "merged", {false, 64});
+  return lower(graph, "merged", x86_machine(64));
 }
 
 int loop_count(const std::vector<Step>& steps) {

@@ -18,7 +18,7 @@ Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>&
                    const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
-  return lower(graph, "scan_structure", {true, 64});
+  return lower(graph, "scan_structure", gpu_machine());
 }
 
 void collect_loops(const std::vector<Step>& steps, std::vector<const Loop*>& loops) {

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "compiler/base/dump.h"
+#include "compiler/contraction/library_product.h"
 #include "compiler/ir/node.h"
 #include "compiler/ops/call.h"
 #include "runtime/device_copy.h"
@@ -69,8 +70,8 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     LoadedKernel& loaded = kernels_[static_cast<std::size_t>(number)];
     loaded.updates = std::any_of(kernel->outputs.begin(), kernel->outputs.end(),
                                  [&](const auto& buffer) { return is_state(buffer); });
-    if (!how_.products || !kernel->product) continue;
-    const loop::Product& p = *kernel->product;
+    if (!how_.products || !kernel->instead) continue;
+    const LibraryProduct& p = *kernel->instead;
     loaded.product = {&p,
                       position_of(p.a.buffer),
                       position_of(p.b.buffer),
@@ -243,7 +244,7 @@ DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
 
 // False for one that the library does not compute; products of nothing are never given to it.
 bool DeviceProgram::run_product(const PlacedProduct& placed) {
-  const loop::Product& p = *placed.product;
+  const LibraryProduct& p = *placed.product;
   DeviceProduct call;
   call.dtype = p.result.buffer->dtype;
   call.rows = evaluate(p.rows);
@@ -254,7 +255,7 @@ bool DeviceProgram::run_product(const PlacedProduct& placed) {
   const auto address = [&](int position) {
     return address_of(buffers_[static_cast<std::size_t>(position)]);
   };
-  const auto matrix = [&](const loop::Product::Matrix& m, int position) -> DeviceProduct::Matrix {
+  const auto matrix = [&](const LibraryProduct::Matrix& m, int position) -> DeviceProduct::Matrix {
     return {address(position), evaluate(m.leading), evaluate(m.batch_stride), m.transposed};
   };
   call.a = matrix(p.a, placed.a);

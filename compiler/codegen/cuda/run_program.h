@@ -55,7 +55,7 @@ class DeviceProgram {
     std::int64_t bytes = 0;
   };
   struct PlacedProduct {
-    const loop::Product* product = nullptr;
+    const LibraryProduct* product = nullptr;
     int a = -1, b = -1, result = -1;  // positions in buffers_
     int c = -1, bias = -1;            // or none
   };

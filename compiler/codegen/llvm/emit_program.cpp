@@ -19,21 +19,16 @@ namespace {
 
 constexpr std::size_t most_steps = 32;  // of one function
 
-bool has_mask_registers(const llvm::TargetMachine& machine) {
-  return machine.getTargetTriple().isX86() &&
-         machine.getMCSubtargetInfo()->checkFeatures("+avx512bw,+avx512vl");
-}
-
 class ProgramEmitter {
  public:
-  ProgramEmitter(llvm::LLVMContext& context, const Program& program,
-                 const llvm::TargetMachine& machine)
+  ProgramEmitter(llvm::LLVMContext& context, const Program& program, const Machine& machine,
+                 const llvm::TargetMachine& target)
       : program_(program),
-        masks_(has_mask_registers(machine)),
+        masks_(machine.masks),
         module_(std::make_unique<llvm::Module>(program.name, context)),
         builder_(context) {
-    module_->setDataLayout(machine.createDataLayout());
-    module_->setTargetTriple(machine.getTargetTriple().str());
+    module_->setDataLayout(target.createDataLayout());
+    module_->setTargetTriple(target.getTargetTriple().str());
   }
 
   std::unique_ptr<llvm::Module> run() {
@@ -513,8 +508,9 @@ class ProgramEmitter {
 }  // namespace
 
 std::unique_ptr<llvm::Module> emit_program(llvm::LLVMContext& context, const Program& program,
-                                           const llvm::TargetMachine& machine) {
-  return ProgramEmitter(context, program, machine).run();
+                                           const Machine& machine,
+                                           const llvm::TargetMachine& target) {
+  return ProgramEmitter(context, program, machine, target).run();
 }
 
 }  // namespace kroton::codegen

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "compiler/base/machine.h"
 #include "compiler/lower/program.h"
 
 namespace kroton::codegen {
@@ -15,6 +16,7 @@ inline constexpr const char* entry_symbol = "kroton_entry";
 // The entry is `int32_t kroton_entry(void** args, const int64_t* sizes, void* arena,
 // kroton_context*)` (runtime/abi.h); everything else in the module is internal.
 std::unique_ptr<llvm::Module> emit_program(llvm::LLVMContext& context, const Program& program,
-                                           const llvm::TargetMachine& machine);
+                                           const Machine& machine,
+                                           const llvm::TargetMachine& target);
 
 }  // namespace kroton::codegen

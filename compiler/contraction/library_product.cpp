@@ -1,67 +1,50 @@
-#include "compiler/lower/product.h"
+#include "compiler/contraction/library_product.h"
 
 namespace kroton {
 namespace {
 
 using loop::Expr;
 using loop::Op;
-using Vertex = Graph::Vertex;
 
 class ProductMatcher {
  public:
-  explicit ProductMatcher(KernelContext& context)
-      : context_(context),
-        graph_(context.graph()),
-        cluster_(context.cluster()),
-        dot_(cluster_.hero),
-        dtype_(graph_[dot_].type.dtype),
-        inner_(fresh_variable("inner")) {
-    const std::size_t rank = cluster_.domain.size();
-    if (rank > 2) batch_ = cluster_.variables[0];
-    row_ = cluster_.variables[rank - 2];
-    column_ = cluster_.variables[rank - 1];
+  explicit ProductMatcher(const Contraction& contraction)
+      : c_(contraction),
+        row_(c_.rows.back().variable),
+        column_(c_.columns.back().variable),
+        inner_(c_.inner.back().variable) {
+    if (!c_.batch.empty()) batch_ = c_.batch[0].variable;
   }
 
-  std::shared_ptr<const loop::Product> run() {
-    const std::size_t rank = cluster_.domain.size();
-    if (rank > 3 || cluster_.roots.size() != 1 || !is_float(dtype_)) return nullptr;
-    const auto& flags = graph_[dot_].attributes.integers;
-    const bool transpose_a = !flags.empty() && flags[0] != 0;
-    const bool transpose_b = flags.size() > 1 && flags[1] != 0;
-    const Dims& a_shape = graph_[graph_.operand(dot_, 0)].type.shape;
-    loop::Product& p = product_;
-    p.rows = cluster_.domain[rank - 2];
-    p.columns = cluster_.domain[rank - 1];
-    p.inner = a_shape[a_shape.size() - (transpose_a ? 2 : 1)];
-    if (batch_) p.batch = cluster_.domain[0];
-    if (!operand(0, row_, inner_, transpose_a, p.rows, p.inner, p.a) ||
-        !operand(1, inner_, column_, transpose_b, p.inner, p.columns, p.b)) {
+  std::shared_ptr<const LibraryProduct> run() {
+    if (c_.batch.size() > 1 || c_.rows.size() > 1 || c_.columns.size() > 1 ||
+        c_.inner.size() > 1 || c_.stores.size() != 1 || !is_float(c_.dtype)) {
       return nullptr;
     }
-    dot_value_ = loop::variable({fresh_variable("dot").id, dtype_, "dot"});
-    context_.set_value({dot_, cluster_.full_point()}, dot_value_);
-    const auto store =
-        std::get<loop::Store>(context_.store_root(cluster_.roots[0], cluster_.full_point()));
-    context_.forget_values();
+    LibraryProduct& p = product_;
+    p.rows = c_.rows[0].extent;
+    p.columns = c_.columns[0].extent;
+    p.inner = c_.inner[0].extent;
+    p.batch = count(c_.batch);
+    if (!operand(c_.a, row_, inner_, p.rows, p.inner, p.a) ||
+        !operand(c_.b, inner_, column_, p.inner, p.columns, p.b)) {
+      return nullptr;
+    }
+    const loop::Store& store = c_.stores[0];
     result_index_ = store.index;
     p.alpha = 0;
-    if (store.buffer->dtype != dtype_ ||
+    if (store.buffer->dtype != c_.dtype ||
         !matrix(store.buffer, store.index, row_, column_, p.rows, p.columns, p.result) ||
         p.result.transposed || !add(store.value, 1) || p.alpha == 0) {
       return nullptr;
     }
-    return std::make_shared<const loop::Product>(p);
+    return std::make_shared<const LibraryProduct>(p);
   }
 
  private:
-  bool operand(int number, const loop::Variable& row, const loop::Variable& column, bool transposed,
-               const Dim& rows, const Dim& columns, loop::Product::Matrix& found) {
-    Index index;
-    if (batch_) index.push_back(loop::variable(*batch_));
-    index.push_back(loop::variable(transposed ? column : row));
-    index.push_back(loop::variable(transposed ? row : column));
-    const Expr value = context_.value(graph_.operand(dot_, number), index);
-    return value->op == Op::load && value->buffer->dtype == dtype_ &&
+  bool operand(const Expr& value, const loop::Variable& row, const loop::Variable& column,
+               const Dim& rows, const Dim& columns, LibraryProduct::Matrix& found) const {
+    return value->op == Op::load && value->buffer->dtype == c_.dtype &&
            matrix(value->buffer, value->args[0], row, column, rows, columns, found);
   }
 
@@ -86,7 +69,7 @@ class ProductMatcher {
 
   bool matrix(const loop::BufferRef& buffer, const Expr& index, const loop::Variable& row,
               const loop::Variable& column, const Dim& rows, const Dim& columns,
-              loop::Product::Matrix& found) const {
+              LibraryProduct::Matrix& found) const {
     const std::optional<Dim> down = stride(index, row);
     const std::optional<Dim> across = stride(index, column);
     const std::optional<Dim> to_next = batch_ ? stride(index, *batch_) : Dim(0);
@@ -106,8 +89,8 @@ class ProductMatcher {
 
   // Adds scale * e to what is known of the stored value.
   bool add(const Expr& e, double scale) {
-    loop::Product& p = product_;
-    if (e == dot_value_) {
+    LibraryProduct& p = product_;
+    if (e->op == Op::variable && e->variable == c_.sum) {
       p.alpha += scale;
       return true;
     }
@@ -135,9 +118,9 @@ class ProductMatcher {
   }
 
   bool add_load(const Expr& e, double scale) {
-    loop::Product& p = product_;
+    LibraryProduct& p = product_;
     const Expr& index = e->args[0];
-    if (e->buffer->dtype != dtype_) return false;
+    if (e->buffer->dtype != c_.dtype) return false;
     if (index == result_index_) {
       if (p.c && p.c != e->buffer) return false;
       p.c = e->buffer;
@@ -156,28 +139,24 @@ class ProductMatcher {
     return true;
   }
 
-  KernelContext& context_;
-  const Graph& graph_;
-  const Cluster& cluster_;
-  Vertex dot_;
-  DType dtype_;
+  const Contraction& c_;
   std::optional<loop::Variable> batch_;
   loop::Variable row_, column_, inner_;
-  Expr dot_value_, result_index_;
-  loop::Product product_;
+  Expr result_index_;
+  LibraryProduct product_;
 };
 
 }  // namespace
 
-std::shared_ptr<const loop::Product> library_product(KernelContext& context) {
-  return ProductMatcher(context).run();
+std::shared_ptr<const LibraryProduct> library_product(const Contraction& contraction) {
+  return ProductMatcher(contraction).run();
 }
 
-std::shared_ptr<const loop::Product> with_result(const loop::Product& product,
-                                                 const loop::BufferRef& result) {
-  loop::Product changed = product;
+std::shared_ptr<const LibraryProduct> with_result(const LibraryProduct& product,
+                                                  const loop::BufferRef& result) {
+  LibraryProduct changed = product;
   changed.result.buffer = result;
-  return std::make_shared<const loop::Product>(changed);
+  return std::make_shared<const LibraryProduct>(changed);
 }
 
 }  // namespace kroton

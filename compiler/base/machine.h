@@ -1,0 +1,50 @@
+// What schedules know of the machine that a Program is for: numbers of the hardware, each once.
+// What a schedule makes of them stands with the schedule.
+#pragma once
+#include <cstdint>
+
+namespace kroton {
+
+struct Machine {
+  bool gpu = false;  // kernels are scheduled for blocks of threads
+
+  // A CPU core.
+  int vector_bytes = 16;  // of the widest vector register to use
+  int vector_registers = 16;
+  bool fused_multiply_add = false;  // as one instruction, whose product needs no register
+  bool masks = false;               // part of a vector is loaded or stored by one instruction
+  int cache_ways = 8;  // lines of the first cache that may share a set
+  std::int64_t second_cache = 1 << 20;  // bytes
+  std::int64_t mapped_bytes = 8 << 20;  // whose pages' addresses the core keeps at hand
+  std::int64_t page_bytes = 4096;
+
+  // A GPU.
+  static constexpr int warp = 32;  // threads that run in step
+  // Shared memory of a block that leaves room for several blocks on a processor.
+  std::int64_t block_shared_bytes = 16 << 10;
+};
+
+inline Machine x86_machine(int vector_bytes) {
+  Machine machine;
+  machine.vector_bytes = vector_bytes;
+  machine.vector_registers = vector_bytes == 64 ? 32 : 16;
+  machine.fused_multiply_add = vector_bytes >= 32;
+  machine.masks = vector_bytes == 64;
+  return machine;
+}
+
+// With NEON.
+inline Machine arm_machine() {
+  Machine machine;
+  machine.vector_registers = 32;
+  machine.fused_multiply_add = true;
+  return machine;
+}
+
+inline Machine gpu_machine() {
+  Machine machine;
+  machine.gpu = true;
+  return machine;
+}
+
+}  // namespace kroton

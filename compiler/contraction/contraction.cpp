@@ -1,0 +1,49 @@
+#include "compiler/contraction/contraction.h"
+
+namespace kroton {
+
+Dim count(const Axes& axes) {
+  Dim result = 1;
+  for (const Axis& axis : axes) result = result * axis.extent;
+  return result;
+}
+
+Dim Contraction::work() const {
+  const Dim results = count(batch) * count(rows) * count(columns);
+  return results * count(inner) * Dim(2) + results * Dim(cost);
+}
+
+std::string Contraction::to_string() const {
+  std::string text = "contraction " + std::string(name_of(dtype)) + "\n";
+  const auto role = [&](const char* name, const Axes& axes) {
+    if (axes.empty()) return;
+    text += "  " + std::string(name) + ":";
+    for (const Axis& axis : axes) {
+      text += " " + axis.variable.name + " < " + axis.extent.to_string();
+    }
+    text += "\n";
+  };
+  role("batch", batch);
+  role("rows", rows);
+  role("columns", columns);
+  role("inner", inner);
+  text += "  " + loop::to_string(a) + " * " + loop::to_string(b) + "\n";
+  for (const loop::Store& store : stores) {
+    text += "  " + store.buffer->name + "[" + loop::to_string(store.index) +
+            "] = " + loop::to_string(store.value) + "\n";
+  }
+  return text;
+}
+
+loop::Expr stride(const loop::Expr& operand, const Axis& axis) {
+  if (operand->op != loop::Op::load) return nullptr;
+  return loop::stride_of(operand->args[0], axis.variable);
+}
+
+bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
+  const loop::Expr step = stride(operand, axis);
+  std::int64_t elements = 0;
+  return step && loop::is_integer_constant(step, elements) && elements == 1;
+}
+
+}  // namespace kroton

@@ -1,0 +1,43 @@
+// Contractions: sums of products of two operands' elements. A matrix product is one; a convolution
+// and its two gradients are others, whose operands are addressed in another way.
+#pragma once
+#include "compiler/loop/ir.h"
+
+namespace kroton {
+
+// One loop of a contraction.
+struct Axis {
+  loop::Variable variable;  // runs from 0 to extent-1
+  Dim extent;
+};
+using Axes = std::vector<Axis>;
+
+//   sum[batch, rows, columns] = Σ over inner: a[batch, rows, inner] * b[batch, inner, columns]
+//
+// Every role is a list of axes; `rows`, `columns` and `inner` have at least one. The last of a list
+// runs fastest: a tile of results is part of the last axes of rows and columns.
+struct Contraction {
+  DType dtype;
+  Axes batch, rows, columns, inner;
+  loop::Expr a, b;                 // the operands' elements, of the axes' variables
+  loop::Variable sum;              // stands for the sum in what is stored
+  std::vector<loop::Store> stores; // for each result, of the variables of batch, rows and columns
+  std::int64_t cost = 0;           // scalar operations of the stores
+
+  Dim work() const;  // scalar operations of all
+  std::string to_string() const;
+};
+
+// The number of positions of the axes.
+Dim count(const Axes& axes);
+
+// What one step along the axis adds to the place in memory of an operand's element; null where the
+// element is not read from memory or its place is not an even one.
+loop::Expr stride(const loop::Expr& operand, const Axis& axis);
+// Whether neighbours along the axis are neighbours in memory.
+bool is_contiguous(const loop::Expr& operand, const Axis& axis);
+
+// Expressions in place of variables.
+using Places = std::vector<std::pair<loop::Variable, loop::Expr>>;
+
+}  // namespace kroton

@@ -1,0 +1,46 @@
+// How a contraction runs on a CPU: the numbers and choices of docs/matmul.md.
+#pragma once
+#include "compiler/base/machine.h"
+#include "compiler/contraction/contraction.h"
+
+namespace kroton {
+
+struct TilePlan {
+  // A tile of results in registers: at most so many vectors of sums, and so many rows.
+  int lanes = 4;  // of a vector
+  int accumulators = 8;
+  int most_rows = 4;
+  int vectors = 2;  // of columns in a whole panel
+
+  // Whole panels of B are read where they lie; and so is what is left of the columns.
+  bool b_in_place = true;
+  bool parts_in_place = false;
+
+  std::int64_t rows_of_block = 0;  // of A that are packed together; 0: A is read where it lies
+
+  // What a task computes: panels with all rows, or with so many of them. Of several row axes it is
+  // the positions of all but the last that are counted.
+  Dim panels_of_task = 1;
+  std::int64_t rows_of_task = 0;  // 0: all
+
+  // Inner elements that a tile adds one after the other. More come in blocks, whose sums are added
+  // to each other (loop/sum_blocks.h).
+  std::int64_t inner_block = 1024;
+
+  int panel_columns() const { return vectors * lanes; }
+  // Rows of a full tile of so many vectors; and of the tiles for what full ones leave over: enough
+  // sums to hide the latency of a multiply-add, few enough to waste little.
+  int tile_rows(int tile_vectors) const;
+  int small_tile_rows(int tile_vectors) const;
+  // The vectors that so many columns fill, at most those of a panel.
+  int vectors_for(const Dim& columns) const;
+  // Whether a panel of so many columns is copied.
+  bool packs(const Dim& columns) const;
+  bool has_one_block(const Contraction& c) const;
+
+  std::string to_string() const;
+};
+
+TilePlan plan_tiles(const Contraction& contraction, const Machine& machine);
+
+}  // namespace kroton

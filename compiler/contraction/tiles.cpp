@@ -1,0 +1,230 @@
+// Tasks: which panels of columns and which rows are computed together, by one thread.
+#include "compiler/contraction/tiles.h"
+
+#include "compiler/contraction/tile_builder.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton {
+
+using loop::Op;
+
+namespace {
+
+// The axes but the last.
+Axes outer(const Axes& axes) { return {axes.begin(), axes.end() - 1}; }
+
+loop::For serial_loop(const char* name, loop::Expr extent) {
+  loop::For loop;
+  loop.variable = loop::fresh_variable(name);
+  loop.extent = std::move(extent);
+  return loop;
+}
+
+loop::Block over_axes(const Axes& axes, loop::Block body) {
+  std::vector<loop::Variable> variables;
+  std::vector<Dim> extents;
+  for (const Axis& axis : axes) {
+    variables.push_back(axis.variable);
+    extents.push_back(axis.extent);
+  }
+  return loop::nest(variables, extents, std::move(body));
+}
+
+}  // namespace
+
+TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
+                         const loop::NewBuffer& new_buffer)
+    : c_(contraction),
+      plan_(plan),
+      new_buffer_(new_buffer),
+      rows_(contraction.rows.back().extent),
+      columns_(contraction.columns.back().extent) {}
+
+loop::Kernel TileBuilder::run() {
+  const Dim inner = count(c_.inner);
+  const Dim panel_columns(plan_.panel_columns());
+  if (plan_.packs(columns_)) {
+    panel_ = new_buffer_("panel", c_.dtype,
+                         inner * panel_columns * (plan_.b_in_place ? Dim(1) : plan_.panels_of_task),
+                         loop::Space::worker);
+  }
+  if (plan_.rows_of_block != 0) {
+    block_ =
+        new_buffer_("block", c_.dtype, inner * Dim(plan_.rows_of_block), loop::Space::worker);
+  }
+  if (!plan_.has_one_block(c_)) {
+    earlier_ = new_buffer_("earlier", c_.dtype, Dim(plan_.accumulators * plan_.lanes),
+                           loop::Space::worker);
+  }
+  loop::Kernel kernel;
+  kernel.body = over_axes(c_.batch, over_axes(outer(c_.columns), tasks()));
+  loop::For outermost = *loop::as_for(kernel.body.at(0));
+  outermost.kind = loop::LoopKind::parallel;
+  kernel.body[0] = loop::statement(std::move(outermost));
+  kernel.work = loop::size(c_.work());
+  return kernel;
+}
+
+// parallel task { some panels of columns with all rows, or with a group of them }
+loop::Block TileBuilder::tasks() {
+  const Dim panels = ceil_div(columns_, Dim(plan_.panel_columns()));
+  const Dim groups = ceil_div(panels, plan_.panels_of_task);
+  const Dim all_rows = c_.rows.size() == 1 ? rows_ : count(outer(c_.rows));
+  loop::For loop = serial_loop("task", loop::size(groups));
+  loop::Expr group = loop::variable(loop.variable), first_row = loop::integer(0);
+  loop::Expr rows = loop::size(all_rows);
+  if (plan_.rows_of_task != 0) {
+    const Dim parts = ceil_div(all_rows, Dim(plan_.rows_of_task));
+    loop.extent = loop::size(groups * parts);
+    const loop::Expr task = group;
+    group = groups.is_constant(1) ? loop::integer(0)
+                                  : loop::binary(Op::floor_div, task, loop::size(parts));
+    rows = loop::integer(plan_.rows_of_task);
+    first_row = (task - group * loop::size(parts)) * rows;
+    if (!(all_rows.is_constant() && all_rows.constant() % plan_.rows_of_task == 0)) {
+      rows = loop::binary(Op::min, rows, loop::size(all_rows) - first_row);
+    }
+  }
+  const loop::Expr first = group * loop::size(plan_.panels_of_task);
+  loop::Expr count = loop::size(plan_.panels_of_task);
+  if (!(panels - floor_div(panels, plan_.panels_of_task) * plan_.panels_of_task).is_constant(0)) {
+    count = loop::binary(Op::min, count, loop::size(panels) - first);
+  }
+  loop.body = pack_panels(first, count);
+  for (loop::Stmt& stmt : rows_of_task(first, count, first_row, rows)) {
+    loop.body.push_back(std::move(stmt));
+  }
+  return {loop::statement(std::move(loop))};
+}
+
+template <class Body>
+loop::Block TileBuilder::each_panel(const loop::Expr& first, const loop::Expr& panels,
+                                    const Body& body) {
+  const Dim panel_columns(plan_.panel_columns());
+  const Dim whole = floor_div(columns_, panel_columns) * panel_columns;
+  const Dim rest = columns_ - whole;
+  const bool one = plan_.panels_of_task.is_constant(1);
+  loop::For loop = serial_loop("panel", panels);
+  const loop::Expr number = one ? loop::integer(0) : loop::variable(loop.variable);
+  const loop::Expr column = (first + number) * loop::size(panel_columns);
+  loop::Block block;
+  if (rest.is_constant(0)) {
+    block = body(number, column, panel_columns);
+  } else if (whole.is_constant(0)) {
+    block = body(number, column, rest);
+  } else {
+    loop::If choice;
+    choice.condition = loop::binary(Op::lt, column, loop::size(whole));
+    choice.then_body = body(number, column, panel_columns);
+    choice.else_body = body(number, column, rest);
+    if (choice.then_body.empty() && choice.else_body.empty()) return {};
+    block = {loop::statement(std::move(choice))};
+  }
+  if (one || block.empty()) return block;
+  loop.body = std::move(block);
+  return {loop::statement(std::move(loop))};
+}
+
+loop::Block TileBuilder::pack_panels(const loop::Expr& first, const loop::Expr& panels) {
+  return each_panel(
+      first, panels, [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
+        return plan_.packs(columns) ? pack(number, column, columns) : loop::Block{};
+      });
+}
+
+// The rows of a task: those of the only axis, or all of the last axis at some positions along the
+// others.
+loop::Block TileBuilder::rows_of_task(const loop::Expr& first, const loop::Expr& panels,
+                                      const loop::Expr& first_row, const loop::Expr& rows) {
+  const auto blocks = [&](const loop::Expr& from, const loop::Expr& number) {
+    return plan_.rows_of_block != 0 ? row_blocks(first, panels, from, number)
+                                    : panel_tiles(first, panels, from, number);
+  };
+  if (c_.rows.size() == 1) return blocks(first_row, rows);
+  loop::For loop = serial_loop("outer_row", rows);
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const Axis& axis : outer(c_.rows)) {
+    variables.push_back(axis.variable);
+    extents.push_back(loop::size(axis.extent));
+  }
+  outer_rows_ = loop::unflatten(variables, extents, first_row + loop::variable(loop.variable));
+  loop.body = blocks(loop::integer(0), loop::size(rows_));
+  return {loop::statement(std::move(loop))};
+}
+
+loop::Block TileBuilder::panel_tiles(const loop::Expr& first, const loop::Expr& panels,
+                                     const loop::Expr& first_row, const loop::Expr& rows) {
+  return each_panel(first, panels, [&](const loop::Expr& number, const loop::Expr& column,
+                                       const Dim& columns) {
+    number_ = number;
+    return row_tiles(column, columns, first_row, rows);
+  });
+}
+
+// Blocks of rows, each with its part of A packed: block[k, i] = A[row + i, k].
+loop::Block TileBuilder::row_blocks(const loop::Expr& first, const loop::Expr& panels,
+                                    const loop::Expr& first_row, const loop::Expr& rows) {
+  const std::int64_t rows_of_block = plan_.rows_of_block;
+  const loop::Expr height = loop::integer(rows_of_block);
+  loop::For blocks = serial_loop(
+      "block", loop::binary(Op::floor_div, rows + loop::integer(rows_of_block - 1), height));
+  const loop::Expr done = loop::variable(blocks.variable) * height;
+  loop::Expr inside = height;
+  if (std::int64_t known = 0;
+      !loop::is_integer_constant(rows, known) || known % rows_of_block != 0) {
+    inside = loop::binary(Op::min, height, rows - done);
+  }
+  first_of_block_ = first_row + done;
+  const loop::Variable i = loop::fresh_variable("i");
+  loop::For part = vector_loop(i, Dim(rows_of_block), 0);
+  part.extent = inside;
+  loop::If choice;
+  choice.condition = loop::binary(Op::eq, inside, height);
+  choice.then_body =
+      pack_rows(first_of_block_, vector_loop(i, Dim(rows_of_block), static_cast<int>(rows_of_block)));
+  choice.else_body = pack_rows(first_of_block_, std::move(part));
+  blocks.body = {loop::statement(std::move(choice))};
+  for (loop::Stmt& stmt : panel_tiles(first, panels, first_of_block_, inside)) {
+    blocks.body.push_back(std::move(stmt));
+  }
+  return {loop::statement(std::move(blocks))};
+}
+
+// Tiles for `rows` rows from first_row on: full ones, and for the rest one exact tile if its height
+// is known, else small ones of which the last may reach past the end.
+loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
+                                   const loop::Expr& first_row, const loop::Expr& rows) {
+  const int vectors = plan_.vectors_for(columns);
+  const int full_rows = plan_.tile_rows(vectors);
+  const int small_rows = plan_.small_tile_rows(vectors);
+  loop::Block block;
+  const loop::Expr whole = loop::binary(Op::floor_div, rows, loop::integer(full_rows));
+  const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
+                         bool may_pass_end) {
+    loop::For loop = serial_loop("tile", count);
+    loop.body = tile(tile_rows, vectors, first, columns,
+                     from + loop::variable(loop.variable) * loop::integer(tile_rows), may_pass_end);
+    block.push_back(loop::statement(std::move(loop)));
+  };
+  std::int64_t known = 0;
+  const bool is_known = loop::is_integer_constant(rows, known);
+  if (!is_known || known >= full_rows) tiles(whole, full_rows, first_row, false);
+  const loop::Expr rest = rows - whole * loop::integer(full_rows);
+  const loop::Expr first_of_rest = first_row + whole * loop::integer(full_rows);
+  if (!is_known) {
+    tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1),
+                       loop::integer(small_rows)),
+          small_rows, first_of_rest, small_rows > 1);
+  } else if (known % full_rows != 0) {
+    tiles(loop::integer(1), static_cast<int>(known % full_rows), first_of_rest, false);
+  }
+  return block;
+}
+
+loop::Kernel build_tiles(const Contraction& contraction, const TilePlan& plan,
+                         const loop::NewBuffer& new_buffer) {
+  return TileBuilder(contraction, plan, new_buffer).run();
+}
+
+}  // namespace kroton

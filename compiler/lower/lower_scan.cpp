@@ -1,0 +1,193 @@
+// Scans: where states, rows and results lie while the steps run.
+#include "compiler/loop/traverse.h"
+#include "compiler/lower/lowering.h"
+#include "compiler/lower/overwrite.h"
+#include "compiler/ops/loop.h"
+#include "compiler/scan/scan.h"
+
+namespace kroton {
+namespace {
+
+// The state whose history a stack shows: its values before the steps or after them.
+struct History {
+  int state = -1;
+  bool after = false;
+};
+History history_of(const Attributes& loop, const Attributes& stack) {
+  const LoopView view(loop);
+  for (int k = 0; k < view.states; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    if (same(stack.body->results[0], loop.body->results[at])) return {k, true};
+    if (same(stack.body->results[0], loop.body->parameters[at])) return {k, false};
+  }
+  return {};
+}
+
+// A loop keeps each state in two rows by turns, or, where the states of all steps are wanted, in
+// one row for each step and one for the initial value. A step reads its row and writes the next:
+// nothing is copied but the initial value.
+struct StateRows {
+  loop::BufferRef buffer;
+  Dim row;  // elements
+  bool history = false, backwards = false;
+};
+loop::Expr row_start(const StateRows& state, const Dim& count, const loop::Expr& step) {
+  const loop::Expr number = state.history ? (state.backwards ? loop::size(count) - step : step)
+                                          : loop::binary(loop::Op::mod, step, loop::integer(2));
+  return number * loop::size(state.row);
+}
+
+}  // namespace
+
+bool Lowering::may_store_in_argument(Vertex v) const {
+  if (graph_.is_op(v, "loop_last")) return false;
+  if (!graph_.is_op(v, "loop_stack")) return graph_[v].op->kind != OpKind::leaf;
+  return history_of(graph_[graph_.operand(v, 0)].attributes, graph_[v].attributes).state < 0;
+}
+
+StepGroup Lowering::lower_loop(const Cluster& cluster) {
+  const Vertex loop = cluster.hero;
+  const VertexData& data = graph_[loop];
+  const LoopView view(data.attributes);
+  std::vector<Vertex> operands = graph_.operands(loop);
+  for (Vertex& v : operands) v = stored_source(graph_, v);
+  std::vector<Vertex> stacks;
+  Body body = *data.attributes.body;
+  for (Vertex v : cluster.roots) {
+    if (!graph_.is_op(v, "loop_stack")) continue;
+    stacks.push_back(v);
+    body.results.push_back(graph_[v].attributes.body->results[0]);
+  }
+  Graph inside(body.parameters, body.results, {}, false);
+  Lowering steps(inside, *this);
+  StepGroup group;
+  group.guard = cluster.guard;
+  const loop::Variable step = loop::fresh_variable("step");
+  const loop::Expr now = loop::variable(step);
+  const loop::Expr after = now + loop::integer(1);
+
+  // Operands in memory.
+  std::vector<loop::BufferRef> given;
+  for (Vertex v : operands) {
+    loop::BufferRef buffer = buffers_.of(v);
+    if (graph_.is_op(v, "literal")) {
+      buffer = buffers_.create("literal", buffer->dtype, buffer->size);
+      add_copy(group.steps, v, buffer);
+    } else {
+      group.read.insert(buffer->id);
+    }
+    given.push_back(buffer);
+  }
+  // States.
+  std::vector<StateRows> states(static_cast<std::size_t>(view.states));
+  for (Vertex v : stacks) {
+    const History shown = history_of(data.attributes, graph_[v].attributes);
+    if (shown.state < 0) continue;
+    StateRows& state = states[static_cast<std::size_t>(shown.state)];
+    if (state.history) continue;
+    state.history = true;
+    state.backwards = graph_[v].attributes.integers[0] != 0;
+  }
+  for (std::size_t k = 0; k < states.size(); ++k) {
+    StateRows& state = states[k];
+    const Vertex parameter = inside.inputs[k];
+    state.row = element_count(inside[parameter].type.shape);
+    state.buffer =
+        buffers_.create(inside[parameter].attributes.name, inside[parameter].type.dtype,
+                        state.row * (state.history ? view.count + Dim(1) : Dim(2)));
+    group.written.insert(state.buffer->id);
+    const loop::Expr first = row_start(state, view.count, loop::integer(0));
+    if (computed_for(operands[k], loop, given[k])) {
+      place_part(given[k], state.buffer, first);
+    } else {
+      add_copy(group.steps, given[k], make_part(state.buffer, state.row, first));
+    }
+    steps.place_part(steps.buffers_.of(parameter), state.buffer,
+                     row_start(state, view.count, now));
+  }
+  // Rows and what stays.
+  for (std::size_t k = states.size(); k < given.size(); ++k) {
+    const Vertex parameter = inside.inputs[k];
+    const int row = static_cast<int>(k) - view.states;
+    if (row >= view.rows) {
+      steps.buffers_.set(parameter, given[k]);
+      continue;
+    }
+    const loop::Expr number =
+        loop::size(view.offset(row)) + loop::integer(view.stride(row)) * now;
+    steps.place_part(steps.buffers_.of(parameter), given[k],
+                     number * loop::size(element_count(inside[parameter].type.shape)));
+  }
+  // Where results go: a value is computed in place for the first who wants it, and copied for
+  // others.
+  std::vector<std::pair<Vertex, loop::BufferRef>> copies;
+  std::set<Vertex> placed;
+  const auto send = [&](Vertex v, const loop::BufferRef& to, const Dim& row,
+                        const loop::Expr& start) {
+    const OpKind kind = inside[v].op->kind;
+    if (kind != OpKind::leaf && kind != OpKind::result && placed.insert(v).second) {
+      steps.place_part(steps.buffers_.of(v), to, start);
+    } else {
+      copies.emplace_back(v, make_part(to, row, start));
+    }
+  };
+  for (std::size_t k = 0; k < states.size(); ++k) {
+    send(inside.outputs[k], states[k].buffer, states[k].row,
+         row_start(states[k], view.count, after));
+  }
+  for (std::size_t k = 0; k < stacks.size(); ++k) {
+    const Vertex v = stacks[k];
+    const loop::BufferRef buffer = buffers_.of(v);
+    group.written.insert(buffer->id);
+    const bool backwards = graph_[v].attributes.integers[0] != 0;
+    const History shown = history_of(data.attributes, graph_[v].attributes);
+    if (shown.state >= 0) {
+      const StateRows& state = states[static_cast<std::size_t>(shown.state)];
+      if (state.backwards == backwards) {
+        place_part(buffer, state.buffer,
+                   loop::size(shown.after != backwards ? state.row : Dim(0)));
+        continue;
+      }
+    }
+    const Vertex value = inside.outputs[states.size() + k];
+    const Dim row = element_count(inside[value].type.shape);
+    const loop::Expr number = backwards ? loop::size(view.count - Dim(1)) - now : now;
+    send(value, buffer, row, number * loop::size(row));
+  }
+  for (Vertex v : cluster.roots) {
+    if (!graph_.is_op(v, "loop_last")) continue;
+    const StateRows& state = states[static_cast<std::size_t>(graph_[v].attributes.integers[0])];
+    place_part(buffers_.of(v), state.buffer,
+               row_start(state, view.count, loop::size(view.count)));
+    group.written.insert(buffers_.of(v)->id);
+  }
+
+  auto made = std::make_shared<Loop>();
+  made->variable = step;
+  made->extent = view.count;
+  made->source = kroton::to_string(data.line);
+  made->steps = steps.body_steps(copies);
+  group.checks = has_calls(made->steps);
+  for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
+    group.checks = group.checks || has_checks(kernel);
+  });
+  group.steps.emplace_back().kind = std::shared_ptr<const Loop>(std::move(made));
+  return group;
+}
+
+bool Lowering::computed_for(Vertex v, Vertex loop, const loop::BufferRef& buffer) const {
+  const OpKind kind = graph_[v].op->kind;
+  return kind != OpKind::leaf && kind != OpKind::result && graph_.use_count(v) == 1 &&
+         graph_.users(v).front() == loop && program_.placements.count(buffer->id) == 0;
+}
+
+std::vector<Step> Lowering::body_steps(const std::vector<std::pair<Vertex, loop::BufferRef>>& copies) {
+  place_constants();
+  share_results();
+  for (const Cluster& cluster : fusion_.clusters) lower_cluster(cluster);
+  order_clusters();
+  for (const auto& [v, to] : copies) add_copy(last_, v, to);
+  return branched_steps();
+}
+
+}  // namespace kroton

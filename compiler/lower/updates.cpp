@@ -1,0 +1,98 @@
+// Updates of shared variables: under which condition, and where the new value is stored.
+#include <algorithm>
+
+#include "compiler/contraction/library_product.h"
+#include "compiler/lower/lowering.h"
+#include "compiler/lower/overwrite.h"
+
+namespace kroton {
+
+void Lowering::collect_update(const Graph::Update& update) {
+  std::vector<Update> pending{{update.state, update.value, {}}};
+  while (!pending.empty()) {
+    const Update next = std::move(pending.back());
+    pending.pop_back();
+    const VertexData& data = graph_[next.value];
+    if (data.op->kind == OpKind::branch && graph_.use_count(next.value) == 1) {
+      dissolved_.insert(next.value);
+      const std::vector<Vertex> operands = graph_.operands(next.value);
+      for (const bool holds : {false, true}) {
+        pending.push_back(
+            {next.state, operands[holds ? 1 : 2], extended(next.guard, {operands[0], holds})});
+      }
+    } else if (data.op->kind != OpKind::leaf || data.attributes.state != next.state) {
+      updates_.push_back(next);
+    }
+  }
+}
+
+void Lowering::update_in_place(const Update& update) {
+  const Vertex v = update.value;
+  const loop::BufferRef state = state_buffer_.at(update.state.get());
+  const loop::BufferRef result = buffers_.of(v);
+  const auto writes = [&](const StepGroup& g) { return g.written.count(result->id) != 0; };
+  const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
+  const bool read_elsewhere =
+      program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
+  // The last kernel of the group writes it, and it alone.
+  const auto* last = writer == groups_.end() || writer->steps.empty()
+                         ? nullptr
+                         : std::get_if<loop::Kernel>(&writer->steps.back().kind);
+  int writers = 0;
+  if (last) {
+    for_each_kernel(writer->steps, [&](const loop::Kernel& k) {
+      writers +=
+          static_cast<int>(std::count_if(k.outputs.begin(), k.outputs.end(),
+                                         [&](const auto& b) { return b->id == result->id; }));
+    });
+  }
+  // A library knows nothing of checks: it would write over the old value though one has failed.
+  // The copy that follows instead is a kernel, and looks.
+  const bool stores_once = graph_[v].op->kind != OpKind::write;
+  const bool unchecked = machine_.gpu && last && last->instead && anything_checks();
+  if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
+      writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
+      !may_overwrite(*last, result->id, state->id, stores_once)) {
+    state_copies_.push_back(update);
+    return;
+  }
+  // Readers of the old value and everything that may fail come first.
+  StepGroup before = *writer;
+  auto& kernel = std::get<loop::Kernel>(writer->steps.back().kind);
+  kernel.body = with_stores_to(kernel.body, result->id, state);
+  if (kernel.instead) kernel.instead = with_result(*kernel.instead, state);
+  collect_buffers(kernel);
+  writer->written.erase(result->id);
+  writer->written.insert(state->id);
+  writer->overwrites_state = true;
+  if (group_order().empty() && !groups_.empty()) {
+    *writer = std::move(before);
+    state_copies_.push_back(update);
+  }
+}
+
+bool Lowering::anything_checks() const {
+  return std::any_of(groups_.begin(), groups_.end(), [](const StepGroup& g) { return g.checks; });
+}
+
+void Lowering::add_copies() {
+  for (const auto& [v, to] : output_copies_) {
+    // Old values of shared variables, so before any update.
+    add_copy(graph_[v].op->kind == OpKind::leaf ? first_ : last_, v, to);
+  }
+  for (const Update& update : state_copies_) {
+    const loop::BufferRef to = state_buffer_.at(update.state.get());
+    std::vector<Step> copy;
+    if (graph_[update.value].op->kind != OpKind::leaf) {
+      add_copy(copy, update.value, to);
+    } else {
+      // Another shared variable's old value, kept before anything changes it.
+      const auto held = buffers_.create("held", to->dtype, to->size);
+      add_copy(first_, update.value, held);
+      add_copy(copy, held, to);
+    }
+    add_step(update.guard, std::move(copy.front()));
+  }
+}
+
+}  // namespace kroton

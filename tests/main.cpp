@@ -1,21 +1,14 @@
-// The test program: doctest's options, and --update-golden (see golden.h).
+// The test program: doctest's options.
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 #include <kroton/print.h>
 
-#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
-#include <vector>
 
-#include "tests/golden.h"
-#include "tests/left_out.h"
-
-static bool update_golden = false;
-
-bool kroton_tests_update_golden() { return update_golden; }
+#include "compiler/lower/program.h"
+#include "tests/tools/left_out.h"
 
 void leave_out(const std::string& test, const std::string& why) {
   std::cout << "left out: " << test << ": " << why << std::endl;
@@ -27,11 +20,10 @@ int main(int argc, char** argv) {
   // What the samples of kt::print show, nobody reads.
   static std::ostream nowhere(nullptr);
   kroton::set_print_stream(nowhere);
-  std::vector<char*> args(argv, argv + argc);
-  auto is_switch = [](const char* arg) { return std::strcmp(arg, "--update-golden") == 0; };
-  update_golden = std::erase_if(args, is_switch) > 0;
+  // Sizes are written in the order of their creation: this one comes first, whatever test is run.
+  kroton::worker_count();
 
   doctest::Context context;
-  context.applyCommandLine(static_cast<int>(args.size()), args.data());
+  context.applyCommandLine(argc, argv);
   return context.run();
 }

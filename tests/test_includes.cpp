@@ -13,11 +13,13 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/tools/places.h"
+
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path source_dir = KROTON_SOURCE_DIR;
+const fs::path source_dir = places::source_dir();
 
 struct Include {
   int line;

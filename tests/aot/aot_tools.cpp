@@ -4,37 +4,12 @@
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 namespace aot_tools {
-
-namespace fs = std::filesystem;
-
-Directory::Directory() {
-  std::string pattern = (fs::temp_directory_path() / "kroton_aot_XXXXXX").string();
-  REQUIRE(mkdtemp(pattern.data()) != nullptr);
-  path_ = pattern;
-}
-
-Directory::~Directory() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
-std::vector<std::string> Directory::names() const {
-  std::vector<std::string> result;
-  for (const auto& entry : fs::directory_iterator(path_)) {
-    result.push_back(entry.path().filename().string());
-  }
-  std::sort(result.begin(), result.end());
-  return result;
-}
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -71,7 +46,7 @@ std::string run_well(const std::string& command) {
 
 Linked::Linked(const std::string& object) {
   const std::string library = object + ".so";
-  run_well(std::string(KROTON_C_COMPILER) + " -shared -o " + library + " " + object + " -lm");
+  run_well(places::c_compiler() + " -shared -o " + library + " " + object + " -lm");
   library_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library_ != nullptr, dlerror());
 }

@@ -5,24 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/tools/places.h"
+#include "tests/tools/temporary_directory.h"
+
 namespace aot_tools {
 
 namespace kt = kroton;
-
-// A directory of its own, removed with all that is in it.
-class Directory {
- public:
-  Directory();
-  ~Directory();
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-  std::vector<std::string> names() const;  // what is in it, sorted
-
- private:
-  std::string path_;
-};
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& text);

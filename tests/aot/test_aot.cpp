@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "tests/aot/aot_tools.h"
-#include "tests/error_text.h"
+#include "tests/tools/error_text.h"
 
 using namespace aot_tools;
 
@@ -31,7 +31,7 @@ std::vector<std::string> undefined_symbols(const std::string& object) {
 }  // namespace
 
 TEST_CASE("aot: a C program calls a function and its state") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("n")});
   const auto w = kt::shared(kt::Array::from({2.0F, 3.0F, 4.0F}), "w");
   const kt::aot::Files files =
@@ -62,14 +62,14 @@ int main(void) {
 }
 )");
   CHECK(contains(read_file(files.header), "int weigh("));
-  run_well(std::string(KROTON_C_COMPILER) +
+  run_well(places::c_compiler() +
            " -std=c99 -D_ISOC11_SOURCE -Wall -Wextra -Wpedantic -Werror -o " +
            directory.file("main") + " " + directory.file("main.c") + " " + files.object);
   CHECK(run_well(directory.file("main")) == "0 135 5 no error\n0 36 6\nweigh: n is below zero\n");
 }
 
 TEST_CASE("aot: the bits of the function compiled in the process, at any size") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("n"), 5});
   const auto y = kt::vector("y");
   const auto scale = kt::scalar("scale");
@@ -119,7 +119,7 @@ TEST_CASE("aot: the bits of the function compiled in the process, at any size") 
 }
 
 TEST_CASE("aot: every argument is checked") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto table = kt::matrix("table");
   const auto ids = kt::tensor("ids", {kt::dim("n")}, kt::i64);
   const auto tail = kt::tensor("tail", {kt::dim("n") - 2});
@@ -205,7 +205,7 @@ TEST_CASE("aot: every argument is checked") {
 }
 
 TEST_CASE("aot: sizes that must be equal are checked where they are two parameters") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("a") + kt::dim("b")});
   const auto y = kt::tensor("y", {kt::dim("c") * 2});
   const auto a = kt::tensor("p", {kt::dim("a")});
@@ -234,7 +234,7 @@ TEST_CASE("aot: sizes that must be equal are checked where they are two paramete
 }
 
 TEST_CASE("aot: names that C does not allow in an argument list are changed") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::vector("int");
   const auto y = kt::vector("a b");
   const auto z = kt::vector("a-b");
@@ -251,15 +251,15 @@ TEST_CASE("aot: names that C does not allow in an argument list are changed") {
   }
   write_file(directory.file("use.cpp"), "#include \"odd.h\"\n#include \"odd.h\"\n");
   write_file(directory.file("use.c"), "#include \"odd.h\"\n");
-  run_well(std::string(KROTON_CXX_COMPILER) +
+  run_well(places::cxx_compiler() +
            " -std=c++20 -Wall -Wextra -Wpedantic -Werror -c -o " + directory.file("use.o") + " " +
            directory.file("use.cpp"));
-  run_well(std::string(KROTON_C_COMPILER) + " -std=c99 -Wall -Wextra -Wpedantic -Werror -c -o " +
+  run_well(places::c_compiler() + " -std=c99 -Wall -Wextra -Wpedantic -Werror -c -o " +
            directory.file("use.o") + " " + directory.file("use.c"));
 }
 
 TEST_CASE("aot: two functions share parameters through the caller's pointers") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("batch"), 2});
   const auto w = kt::shared(kt::Array::from({3.0F, -1.0F}), "w");
   const auto steps = kt::shared(kt::Array::zeros({}, kt::i64), "steps");
@@ -292,14 +292,14 @@ int main() {
               before[1], before[2], after[0], after[1], after[2]);
 }
 )");
-  run_well(std::string(KROTON_CXX_COMPILER) + " -std=c++11 -Wall -Wextra -Wpedantic -Werror -o " +
+  run_well(places::cxx_compiler() + " -std=c++11 -Wall -Wextra -Wpedantic -Werror -o " +
            directory.file("main") + " " + directory.file("main.cpp") + " " + train.object + " " +
            predict.object);
   CHECK(run_well(directory.file("main")) == "15 steps 1 before 1 5 9 after -15.5 -32.5 -49.5\n");
 }
 
 TEST_CASE("aot: an object needs only memory functions, and libm where it lacks instructions") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("batch"), 19});
   const auto w = kt::shared(kt::Array::normal({19, 21}, 1), "w");
   const auto loss = kt::mean(kt::square(kt::tanh(kt::dot(x, w)))) +
@@ -319,7 +319,7 @@ TEST_CASE("aot: an object needs only memory functions, and libm where it lacks i
 }
 
 TEST_CASE("aot: values that are all zero take no room, unused ones can be dropped") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto w = kt::shared(kt::Array::zeros({1000, 1000}), "w");
   const auto v = kt::shared(kt::Array::ones({1000, 1000}), "v");
   const auto x = kt::scalar("x");
@@ -337,7 +337,7 @@ TEST_CASE("aot: values that are all zero take no room, unused ones can be droppe
 }
 
 TEST_CASE("aot: a function of the user's own is an undefined symbol that the header names") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::vector("x");
   const kt::ExternalOp twice(
       {.name = "twice",

@@ -2,12 +2,12 @@
 #include <doctest/doctest.h>
 
 #include "tests/aot/aot_tools.h"
-#include "tests/cache_tools.h"
+#include "tests/tools/cache_tools.h"
 
 using namespace aot_tools;  // NOLINT: tests
 
 TEST_CASE("aot: a function written in the checking mode says where a value is not finite") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("n")});
   {
     const cache_test::Setting setting("KROTON_CHECK", "1");

@@ -31,7 +31,7 @@ bool begins(const std::string& text, const std::string& start) {
 }  // namespace
 
 TEST_CASE("aot errors: an unknown target") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   CHECK(
       message_of<kt::DeviceError>(
           {.name = "f", .directory = directory.path(), .target = "pentium"}) ==
@@ -41,7 +41,7 @@ TEST_CASE("aot errors: an unknown target") {
 }
 
 TEST_CASE("aot errors: a name that C does not allow") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   for (const char* name : {"", "train step", "2fast", "a-b", "for", "class", "main", "_x", "a__b",
                            "caf\xc3\xa9", "../f"}) {
     CAPTURE(name);
@@ -61,7 +61,7 @@ TEST_CASE("aot errors: a name that C does not allow") {
 }
 
 TEST_CASE("aot errors: a directory that cannot be written") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   CHECK(message_of<kt::IoError>({.name = "f", .directory = directory.file("a/b")}) ==
         "aot::write: cannot make the directory " + directory.file("a/b") +
             ": No such file or directory");
@@ -78,7 +78,7 @@ TEST_CASE("aot errors: a directory that cannot be written") {
 }
 
 TEST_CASE("aot errors: a disk that is full") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   // A limit on the size of files fails a write in the middle, as a full disk does.
   rlimit before{};
   REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
@@ -94,7 +94,7 @@ TEST_CASE("aot errors: a disk that is full") {
 }
 
 TEST_CASE("aot errors: older files stay when new ones cannot be written") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const kt::aot::Files files =
       kt::aot::write({x}, kt::sum(x), {.name = "f", .directory = directory.path()});
   const std::string object = read_file(files.object);
@@ -114,7 +114,7 @@ TEST_CASE("aot errors: older files stay when new ones cannot be written") {
 }
 
 TEST_CASE("aot errors: what kt::function refuses") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto unused = kt::scalar("unused");
   CHECK_THROWS_AS(
       kt::aot::write({x, unused}, kt::sum(x), {.name = "f", .directory = directory.path()}),
@@ -126,7 +126,7 @@ TEST_CASE("aot errors: what kt::function refuses") {
 }
 
 TEST_CASE("aot: a generator writes what its command line asks for") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string where = directory.path();
   const auto generate = [&](const std::vector<const char*>& arguments) {
     return kt::aot::generate(

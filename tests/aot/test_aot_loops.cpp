@@ -8,7 +8,7 @@
 using namespace aot_tools;
 
 TEST_CASE("aot: a training step with a scan") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto words = kt::tensor("words", {kt::dim("length")}, kt::i64);
   const auto next = kt::tensor("next", {kt::dim("length")}, kt::i64);
   const auto embed = kt::shared(kt::Array::normal({11, 7}, 1, 0, 0.5), "embed");
@@ -64,7 +64,7 @@ TEST_CASE("aot: a training step with a scan") {
 }
 
 TEST_CASE("aot: a number of steps is read from its argument") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto a = kt::vector("a");
   const auto steps = kt::scalar("steps", kt::i32);
   const auto powers =
@@ -92,7 +92,7 @@ TEST_CASE("aot: a number of steps is read from its argument") {
 }
 
 TEST_CASE("aot: a branch that is not taken is not run") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto table = kt::tensor("table", {5});
   const auto i = kt::scalar("i", kt::i64);
   const auto picked = kt::ifelse(i < 5, kt::take(table, i, 0), kt::sum(table));

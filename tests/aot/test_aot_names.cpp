@@ -7,7 +7,7 @@
 
 #include "compiler/base/c_names.h"
 #include "tests/aot/aot_tools.h"
-#include "tests/error_text.h"
+#include "tests/tools/error_text.h"
 
 using namespace aot_tools;
 
@@ -42,11 +42,11 @@ const std::string strict = " -Wall -Wextra -Wpedantic -Wshadow -Werror -c -o /de
 }  // namespace
 
 TEST_CASE("aot names: every macro of C's headers is known") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   write_file(directory.file("all.c"), all_headers_of_c());
   for (const char* standard : {"-std=c99", "-std=c11", "-std=gnu17"}) {
     const std::string macros =
-        run_well(std::string(KROTON_C_COMPILER) + " " + standard + " -dM -E " +
+        run_well(places::c_compiler() + " " + standard + " -dM -E " +
                  directory.file("all.c") + " | sed -n 's/^#define \\([A-Za-z]\\w*[( ]\\).*/\\1/p'");
     const std::vector<std::string> words = words_of(macros);
     CHECK(words.size() > 500);
@@ -61,15 +61,15 @@ TEST_CASE("aot names: every macro of C's headers is known") {
 }
 
 TEST_CASE("aot names: no function is called as something that C's headers declare") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   write_file(directory.file("all.c"), all_headers_of_c());
   // All functions, with their prototypes, and all types.
-  run_well(std::string(KROTON_C_COMPILER) + " -std=gnu17 -w -c -o /dev/null -aux-info " +
+  run_well(places::c_compiler() + " -std=gnu17 -w -c -o /dev/null -aux-info " +
            directory.file("all.txt") + " " + directory.file("all.c"));
   const std::string functions = run_well("sed -n 's/^.* extern [^(]*[ *]\\(\\w\\w*\\) (.*/\\1/p' " +
                                          directory.file("all.txt"));
   const std::string types = run_well(
-      std::string(KROTON_C_COMPILER) + " -std=gnu17 -E " + directory.file("all.c") +
+      places::c_compiler() + " -std=gnu17 -E " + directory.file("all.c") +
       " | tr '\\n' ' ' | tr ';' '\\n' | sed -n 's/^.*typedef [^({]* \\([a-zA-Z]\\w*\\)$/\\1/p'");
   CHECK(words_of(functions).size() > 900);
   CHECK(words_of(types).size() > 80);
@@ -81,7 +81,7 @@ TEST_CASE("aot names: no function is called as something that C's headers declar
 }
 
 TEST_CASE("aot names: parameters, sizes and states of any name, in any program") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   std::vector<kt::Tensor> inputs;
   kt::Tensor total = kt::sum(kt::ones({1}));
   int count = 0;
@@ -157,12 +157,12 @@ TEST_CASE("aot names: parameters, sizes and states of any name, in any program")
              "#include <errno.h>\n#include <signal.h>\n#include \"f.h\"\nusing namespace std;\n"
              "int (*use)(int) = nullptr;\n");
   for (const char* standard : {"-std=c99", "-std=c11", "-std=gnu17"}) {
-    const std::string compiler = std::string(KROTON_C_COMPILER) + " " + standard + strict;
+    const std::string compiler = places::c_compiler() + " " + standard + strict;
     run_well(compiler + directory.file("plain.c"));
     run_well(compiler + directory.file("all.c"));
   }
   for (const char* standard : {"-std=c++11", "-std=c++20"}) {
-    run_well(std::string(KROTON_CXX_COMPILER) + " " + standard + strict +
+    run_well(places::cxx_compiler() + " " + standard + strict +
              directory.file("all.cpp"));
   }
   CHECK(Linked(files.object).has("f"));
@@ -170,7 +170,7 @@ TEST_CASE("aot names: parameters, sizes and states of any name, in any program")
 }
 
 TEST_CASE("aot names: sizes are shown under their names in C") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   // The name of one is part of the name of another, and of "min".
   const auto x = kt::tensor("x", {kt::dim("class"), kt::dim("i")});
   const auto y = kt::tensor("y", {kt::minimum(kt::dim("class"), kt::dim("i"))});
@@ -183,7 +183,7 @@ TEST_CASE("aot names: sizes are shown under their names in C") {
 }
 
 TEST_CASE("aot names: what functions cannot be called, why, and what they can") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("n")});
   const auto refusal = [&](const std::string& name) {
     return error_text::value_error(
@@ -230,7 +230,7 @@ TEST_CASE("aot names: what functions cannot be called, why, and what they can") 
 }
 
 TEST_CASE("aot names: two functions whose names differ in capitals only") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("n")});
   const auto w = kt::shared(kt::Array::ones({1}), "w");
   for (const char* name : {"train", "Train"}) {
@@ -240,14 +240,14 @@ TEST_CASE("aot names: two functions whose names differ in capitals only") {
       directory.file("use.c"),
       "#include \"train.h\"\n#include \"Train.h\"\n"
       "int (*const both[])(int64_t, const float*, float*, void*, size_t) = {train, Train};\n");
-  run_well(std::string(KROTON_C_COMPILER) + " -std=c99" + strict + directory.file("use.c"));
+  run_well(places::c_compiler() + " -std=c99" + strict + directory.file("use.c"));
   // Their states' sizes are macros of one name.
   for (const char* name : {"train", "Train"}) {
     kt::aot::write({x}, kt::sum(x) * w, {.name = name, .directory = directory.path()});
   }
   write_file(directory.file("use.c"), "#include \"train.h\"\n#include \"Train.h\"\n");
   const Outcome outcome =
-      run(std::string(KROTON_C_COMPILER) + " -std=c99" + strict + directory.file("use.c"));
+      run(places::c_compiler() + " -std=c99" + strict + directory.file("use.c"));
   CHECK(outcome.status != 0);
   CHECK(outcome.output.find("another function's name differs from Train in capitals only") !=
         std::string::npos);

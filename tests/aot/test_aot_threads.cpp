@@ -121,7 +121,7 @@ TEST_CASE("threads: contexts of ahead-of-time functions refuse impossible number
 }
 
 TEST_CASE("threads: an ahead-of-time function gives the same bits on any number of them") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto x = kt::tensor("x", {kt::dim("batch"), 300});
   const auto w = kt::shared(kt::Array::normal({300, 200}, 1), "w");
   const auto loss = kt::mean(kt::square(kt::tanh(kt::dot(x, w))));

@@ -43,7 +43,7 @@ struct Digits {
   kt::Array labels = kt::Array::empty({digit_count}, kt::i64);
 
   Digits() {
-    const kt::data::Mnist mnist = kt::data::load_mnist(KROTON_SOURCE_DIR "/examples/data/mnist");
+    const kt::data::Mnist mnist = kt::data::load_mnist(places::source_dir() + "/examples/data/mnist");
     std::vector<std::uint32_t> rows(digit_count);
     for (std::uint32_t k = 0; k < digit_count; ++k) rows[k] = k;
     kt::data::gather_batch(mnist.train_images, rows, images.data<float>());
@@ -87,7 +87,7 @@ int main(int argc, char** argv) {
 // What such a program prints after `steps` steps. `compiler` and `runner` are command lines.
 std::string train(const std::string& target, int steps, const std::string& compiler,
                   const std::string& runner) {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Digits digits;
   const Model model;
   const kt::aot::Files files = kt::aot::write({model.images, model.labels}, model.loss,
@@ -160,14 +160,14 @@ bool has_command(const std::string& command) { return run("command -v " + comman
 
 TEST_CASE("aot: a program trains with the bits of this process over 100 steps") {
   const std::string here = train_here(100);
-  CHECK(train("native", 100, KROTON_C_COMPILER, "") == here);
+  CHECK(train("native", 100, places::c_compiler(), "") == here);
 }
 
 TEST_CASE("aot: code for x86-64-v2 and x86-64-v3 runs on this processor") {
   const std::string here = train_here(20);
-  check_close(train("x86-64-v2", 20, KROTON_C_COMPILER, ""), here);
+  check_close(train("x86-64-v2", 20, places::c_compiler(), ""), here);
   if (kt::codegen::host_target().machine.vector_bytes >= 32) {
-    check_close(train("x86-64-v3", 20, KROTON_C_COMPILER, ""), here);
+    check_close(train("x86-64-v3", 20, places::c_compiler(), ""), here);
   } else {
     MESSAGE("left out: this processor is no x86-64-v3");
   }
@@ -178,7 +178,7 @@ TEST_CASE("aot: code for x86-64-v4 runs on this processor") {
     MESSAGE("left out: this processor is no x86-64-v4");
     return;
   }
-  check_close(train("x86-64-v4", 20, KROTON_C_COMPILER, ""), train_here(20));
+  check_close(train("x86-64-v4", 20, places::c_compiler(), ""), train_here(20));
 }
 
 TEST_CASE("aot: code for aarch64 runs under an emulator") {

@@ -14,10 +14,10 @@
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/plan.h"
 #include "runtime/pool.h"
-#include "tests/backend/program_call.h"
+#include "tests/tools/program_call.h"
 
 using namespace kroton;  // NOLINT: a test
-using backend_test::ProgramCall;
+using tests::ProgramCall;
 
 namespace {
 

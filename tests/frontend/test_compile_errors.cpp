@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "tests/aot/aot_tools.h"
-#include "tests/left_out.h"
+#include "tests/tools/left_out.h"
 
 namespace {
 
@@ -97,16 +97,16 @@ std::string first_message(const std::string& output) {
 }  // namespace
 
 TEST_CASE("compile errors: what the compiler says first is short and tells what to write") {
-  const std::string compiler = KROTON_CXX_COMPILER;
+  const std::string compiler = places::cxx_compiler();
   if (aot_tools::run(compiler + " --version").output.find("Free Software") == std::string::npos) {
     leave_out("compile errors", "the messages are those of g++, the compiler is " + compiler);
     return;
   }
-  const aot_tools::Directory directory;
+  const TemporaryDirectory directory;
   const std::string headers = directory.path() + "/headers.h";
   std::string includes;
   for (const char* folder : {"runtime", "compiler", "frontend"}) {
-    includes += " -I " KROTON_SOURCE_DIR "/" + std::string(folder) + "/include";
+    includes += " -I " + places::source_dir() + "/" + std::string(folder) + "/include";
   }
   aot_tools::write_file(headers, "#include <kroton/kroton.h>\n");
   const std::string command = compiler + " -std=c++20" + includes;

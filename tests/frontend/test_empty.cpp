@@ -9,8 +9,9 @@
 #include <set>
 #include <sstream>
 
-#include "tests/backend/backend_tools.h"
-#include "tests/error_text.h"
+#include "tests/tools/compiled_tools.h"
+#include "tests/tools/error_text.h"
+#include "tests/tools/places.h"
 
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
@@ -237,7 +238,7 @@ TEST_CASE("empty Tensor: what is asked of it, gradients, scans, functions") {
 TEST_CASE("empty Tensor: the list of operations is complete") {
   std::set<std::string> tested{"arange", "iota", "size_of_dim", "zeros", "ones"};  // take none
   for (const Use& use : uses_in_operations()) tested.insert(use.name);
-  std::ifstream header(KROTON_SOURCE_DIR "/compiler/include/kroton/ops.h");
+  std::ifstream header(places::source_dir() + "/compiler/include/kroton/ops.h");
   const std::regex declaration(R"(^(Tensor|Mask) (\w+)\()");
   int found = 0;
   for (std::string line; std::getline(header, line);) {

@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -13,41 +12,34 @@
 #include <kroton/data.h>
 #include <kroton/error.h>
 
+#include "tests/tools/temporary_directory.h"
+
 using namespace kroton;
 using Bytes = std::vector<std::uint8_t>;
 
 namespace {
 
-// A directory that is empty at first and gone after the test.
-class TemporaryDirectory {
+// A directory of files to read.
+class Files {
  public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "kroton-idx-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::filesystem::path path() const { return directory_.path(); }
 
   std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
-    std::ofstream file(path_ / name, std::ios::binary);
+    std::ofstream file(path() / name, std::ios::binary);
     file.write(reinterpret_cast<const char*>(bytes.data()),
                static_cast<std::streamsize>(bytes.size()));
-    return path_ / name;
+    return path() / name;
   }
 
   std::filesystem::path write_gzipped(const std::string& name, const Bytes& bytes) const {
-    gzFile file = gzopen((path_ / name).c_str(), "wb");
+    gzFile file = gzopen((path() / name).c_str(), "wb");
     gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
     gzclose(file);
-    return path_ / name;
+    return path() / name;
   }
 
  private:
-  std::filesystem::path path_;
+  TemporaryDirectory directory_;
 };
 
 Bytes idx(std::initializer_list<std::uint32_t> header, const Bytes& body) {
@@ -100,7 +92,7 @@ Bytes contents(const std::filesystem::path& path) {
 }  // namespace
 
 TEST_CASE("idx: reads plain and gzipped files alike") {
-  const TemporaryDirectory directory;
+  const Files directory;
   for (const std::uint32_t count : {0U, 1U, 3U, 17U}) {
     CAPTURE(count);
     const Bytes bytes = images(count, 3, 5);
@@ -122,14 +114,14 @@ TEST_CASE("idx: reads plain and gzipped files alike") {
 }
 
 TEST_CASE("idx: a missing file and a directory") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto path = directory.path() / "absent";
   CHECK(image_error(path) == path.string() + ": no such file");
   CHECK(image_error(directory.path()) == directory.path().string() + ": not a file");
 }
 
 TEST_CASE("idx: an empty file") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto path = directory.write("f", {});
   CHECK(image_error(path) == path.string() +
                                  ": at byte 0: the data ends in the magic number: "
@@ -137,7 +129,7 @@ TEST_CASE("idx: an empty file") {
 }
 
 TEST_CASE("idx: wrong magic numbers") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto a = directory.write("a", labels({1, 2}));
   CHECK(image_error(a) == a.string() +
                               ": at byte 0: wrong magic number: expected 0x00000803 "
@@ -150,7 +142,7 @@ TEST_CASE("idx: wrong magic numbers") {
 }
 
 TEST_CASE("idx: a header that breaks off") {
-  const TemporaryDirectory directory;
+  const Files directory;
   Bytes bytes = images(1, 2, 2);
   bytes.resize(10);
   const auto path = directory.write("f", bytes);
@@ -160,7 +152,7 @@ TEST_CASE("idx: a header that breaks off") {
 }
 
 TEST_CASE("idx: a plain file that breaks off") {
-  const TemporaryDirectory directory;
+  const Files directory;
   Bytes bytes = images(3, 2, 2);
   bytes.resize(20);
   const auto path = directory.write("f", bytes);
@@ -171,7 +163,7 @@ TEST_CASE("idx: a plain file that breaks off") {
 }
 
 TEST_CASE("idx: gzipped data that is too short") {
-  const TemporaryDirectory directory;
+  const Files directory;
   Bytes bytes = images(3, 2, 2);
   bytes.resize(20);
   const auto path = directory.write_gzipped("f", bytes);
@@ -182,7 +174,7 @@ TEST_CASE("idx: gzipped data that is too short") {
 }
 
 TEST_CASE("idx: a gzip stream that breaks off") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const Bytes bytes = images(17, 28, 28);
   const Bytes whole = contents(directory.write_gzipped("whole", bytes));
   // At every length: never a partial load, whether the data or the checksum is cut.
@@ -198,7 +190,7 @@ TEST_CASE("idx: a gzip stream that breaks off") {
 }
 
 TEST_CASE("idx: a gzip stream that is damaged") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const Bytes whole = contents(directory.write_gzipped("whole", images(17, 28, 28)));
   Bytes wrong_checksum = whole;
   wrong_checksum[whole.size() - 6] ^= 0xff;
@@ -215,7 +207,7 @@ TEST_CASE("idx: a gzip stream that is damaged") {
 }
 
 TEST_CASE("idx: absurd sizes") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto a = directory.write("a", idx({0x803, 0x80000001, 28, 28}, {}));
   CHECK(image_error(a) == a.string() +
                               ": at byte 4: number of images: expected 0 to 2147483648, "
@@ -244,7 +236,7 @@ TEST_CASE("idx: absurd sizes") {
 }
 
 TEST_CASE("idx: bytes after the end") {
-  const TemporaryDirectory directory;
+  const Files directory;
   Bytes bytes = images(3, 2, 2);
   bytes.push_back(0);
   const auto a = directory.write("a", bytes);
@@ -258,14 +250,14 @@ TEST_CASE("idx: bytes after the end") {
 }
 
 TEST_CASE("idx: a label above 9") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto path = directory.write("f", labels({9, 0, 10}));
   CHECK(label_error(path) ==
         path.string() + ": at byte 10: label of example 2: expected 0 to 9, got 10");
 }
 
 TEST_CASE("mnist: finds the files under each of their names") {
-  const TemporaryDirectory directory;
+  const Files directory;
   directory.write("train-images-idx3-ubyte", images(3, 2, 2));
   directory.write("train-labels.idx1-ubyte", labels({1, 2, 3}));
   directory.write_gzipped("t10k-images-idx3-ubyte.gz", images(1, 2, 2));
@@ -278,7 +270,7 @@ TEST_CASE("mnist: finds the files under each of their names") {
 }
 
 TEST_CASE("mnist: a file that is not there") {
-  const TemporaryDirectory directory;
+  const Files directory;
   directory.write("train-images-idx3-ubyte", images(3, 2, 2));
   CHECK(error_of([&] { return data::load_mnist(directory.path()); }) ==
         directory.path().string() +
@@ -287,7 +279,7 @@ TEST_CASE("mnist: a file that is not there") {
 }
 
 TEST_CASE("mnist: counts and sizes that do not match") {
-  const TemporaryDirectory directory;
+  const Files directory;
   const auto train = directory.write("train-images-idx3-ubyte", images(3, 2, 2));
   const auto test = directory.write("t10k-images-idx3-ubyte", images(1, 2, 2));
   const auto test_labels = directory.write("t10k-labels-idx1-ubyte", labels({7, 8}));

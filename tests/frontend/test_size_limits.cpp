@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "tests/aot/aot_tools.h"
-#include "tests/error_text.h"
+#include "tests/tools/error_text.h"
 
 namespace kt = kroton;
 
@@ -83,7 +83,7 @@ TEST_CASE("size limits: no elements at all are never too many") {
 }
 
 TEST_CASE("size limits: ahead of time") {
-  const aot_tools::Directory directory;
+  const TemporaryDirectory directory;
   const kt::aot::Files files =
       kt::aot::write({x}, kt::sum(kt::exp(kt::ones({n * n, n, n, n, n, n, n, n}) * kt::sum(x))),
                      {.name = "f", .directory = directory.path()});

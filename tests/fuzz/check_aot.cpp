@@ -10,30 +10,10 @@
 #include <sstream>
 
 #include "tests/fuzz/check.h"
+#include "tests/tools/temporary_directory.h"
 
 namespace fuzz {
 namespace {
-
-namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "kroton-fuzz-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw kt::IoError("fuzz: no temporary folder");
-    path_ = pattern;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
 
 std::string text_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -138,7 +118,7 @@ class Wrapper {
 }  // namespace
 
 std::vector<kt::Array> call_ahead_of_time(const Program& program, const Built& built) {
-  const Folder folder;
+  const TemporaryDirectory folder;
   kt::aot::write(built.inputs, built.outputs,
                  {.updates = built.updates,
                   .name = "fuzzed",

@@ -39,10 +39,7 @@ class Rounding {
 
   void operator()(const kt::Node& node, std::span<const ReferenceValue* const> inputs,
                   ReferenceValue& value) {
-    if (node.op.name == "eq" || node.op.name == "ne" || node.op.name == "lt" ||
-        node.op.name == "le") {
-      compare(node, inputs, value);
-    }
+    if (node.op.elementwise.is_predicate && inputs.size() == 2) compare(node, inputs, value);
     if (!kt::is_float(value.dtype) || value.data.empty()) return;
     if (node.op.kind == OpKind::composite) value = expanded(node, inputs, value);
     const bool f32 = value.dtype == DType::f32;
@@ -91,7 +88,8 @@ class Rounding {
       const double a = inputs[0]->data[i];
       const double b = inputs[1]->data[i];
       if (a == b || !(std::abs(a - b) <= unit * std::max(std::abs(a), std::abs(b)))) continue;
-      value.data[i] = node.op.name == "eq" || node.op.name == "le" ? 1 : 0;
+      const double equal[] = {a, a};
+      value.data[i] = node.op.elementwise.reference.of(equal);
     }
   }
 

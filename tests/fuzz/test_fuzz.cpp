@@ -94,7 +94,7 @@ TEST_CASE("fuzz: a printed program computes what the program computes") {
     if (news && check(program, {}).kind.empty()) programs.push_back(program);
   }
   CHECK(missing.size() > 60);
-  const aot_tools::Directory directory;
+  const TemporaryDirectory directory;
   std::string text = "#include <kroton/kroton.h>\n#include <iostream>\n";
   std::string body;
   for (std::size_t k = 0; k < programs.size(); ++k) {
@@ -110,9 +110,9 @@ TEST_CASE("fuzz: a printed program computes what the program computes") {
       "  kt::set_print_stream(nowhere);\n" +
       body + "}\n";
   aot_tools::write_file(directory.file("printed.cpp"), text);
-  const std::string root = KROTON_SOURCE_DIR;
+  const std::string root = places::source_dir();
   const aot_tools::Outcome compiled =
-      aot_tools::run(std::string(KROTON_CXX_COMPILER) + " -std=c++20 -O0 -fsyntax-only -I " + root +
+      aot_tools::run(places::cxx_compiler() + " -std=c++20 -O0 -fsyntax-only -I " + root +
                      "/runtime/include -I " + root + "/compiler/include -I " + root +
                      "/frontend/include " + directory.file("printed.cpp"));
   CHECK_MESSAGE(compiled.status == 0, compiled.output);

@@ -1,4 +1,6 @@
 #include "tests/gpu_emulator/kernels.h"
+#include "tests/tools/places.h"
+#include "tests/tools/temporary_directory.h"
 
 #include <dlfcn.h>
 
@@ -35,26 +37,6 @@ std::string text_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// A folder of this process that goes with it.
-class Workplace {
- public:
-  Workplace() {
-    std::string pattern = (fs::temp_directory_path() / "kroton-emulator-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw std::runtime_error("no temporary folder");
-    folder_ = pattern;
-  }
-  ~Workplace() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-  const fs::path& folder() const { return folder_; }
-
- private:
-  fs::path folder_;
-};
-
 std::vector<std::string> kernel_names(const std::string& source) {
   static const std::regex pattern(
       R"(__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\()");
@@ -71,14 +53,14 @@ F* symbol(void* handle, const std::string& name) {
 }
 
 Kernels compile(const std::string& source, const std::string& name) {
-  static const Workplace workplace;
+  static const TemporaryDirectory directory;
   const std::vector<std::string> names = kernel_names(source);
-  const fs::path base = workplace.folder() / ("source" + std::to_string(++compiler_runs));
-  const fs::path text = base.string() + ".cpp";
-  const fs::path object = base.string() + ".so";
+  const std::string base = directory.file("source" + std::to_string(++compiler_runs));
+  const fs::path text = base + ".cpp";
+  const fs::path object = base + ".so";
   {
     std::ofstream file(text, std::ios::binary);
-    file << text_of(fs::path(KROTON_SOURCE_DIR) / "tests/gpu_emulator/shim.h")
+    file << text_of(places::source_dir() + "/tests/gpu_emulator/shim.h")
          << "static_assert(sizeof(emulator::Log) == " << log_bytes << ");\n#line 1 \"" << name
          << ".cu\"\n"
          << source;

@@ -2,7 +2,7 @@
 
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
-#include "tests/error_text.h"
+#include "tests/tools/error_text.h"
 #include "tests/loop/kernel_tools.h"
 
 using namespace loop_test;  // NOLINT: tests

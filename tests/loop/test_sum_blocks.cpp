@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "compiler/loop/sum_blocks.h"
-#include "tests/error_text.h"
+#include "tests/tools/error_text.h"
 #include "tests/loop/kernel_tools.h"
 
 using namespace loop_test;  // NOLINT: tests

@@ -14,10 +14,10 @@
 #include <fstream>
 #include <iterator>
 
-#include "tests/cache_tools.h"
-#include "tests/left_out.h"
+#include "tests/tools/cache_tools.h"
+#include "tests/tools/left_out.h"
 
-using cache_test::Directory;
+using cache_test::entries;
 using cache_test::Setting;
 using kroton::Cache;
 using kroton::Digest;
@@ -60,7 +60,7 @@ std::string entry_name(const char* name) { return to_hex(sha256(name)) + ".kroto
 
 // What the action writes to stderr.
 std::string shown_on_stderr(const auto& action) {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string path = directory.path() + "/stderr";
   std::fflush(stderr);
   const int before = ::dup(2);
@@ -89,7 +89,7 @@ TEST_CASE("sha256: the test vectors of FIPS 180") {
 }
 
 TEST_CASE("cache: what is stored is found, by this and by later ones") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string path = directory.path() + "/deep/er";
   const Cache cache(path, mib);
   const std::string bytes("a\0b\n", 4);
@@ -113,12 +113,12 @@ TEST_CASE("cache: no cache stores nothing") {
 }
 
 TEST_CASE("cache: a damaged entry is dropped") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Cache cache(directory.path(), mib);
   const Digest key = sha256("one");
   const std::string bytes(17, 'x');
   REQUIRE(cache.store(key, bytes));
-  const fs::path path = directory.entries().at(0);
+  const fs::path path = entries(directory).at(0);
   const std::string whole = contents(path);
   std::vector<std::string> damaged;
   for (std::size_t size = 0; size < whole.size(); size += 3) {
@@ -145,7 +145,7 @@ TEST_CASE("cache: a damaged entry is dropped") {
 }
 
 TEST_CASE("cache: the entries not used for the longest time go first") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string bytes(1000, 'x');
   const auto path_of = [&](const char* name) {
     return directory.path() + "/" + to_hex(sha256(name)) + ".kroton";
@@ -158,30 +158,30 @@ TEST_CASE("cache: the entries not used for the longest time go first") {
   }
   CHECK(cache.load(sha256("a")).has_value());  // used now
   CHECK(cache.store(sha256("d"), bytes));
-  CHECK(directory.entries().size() == 3);
+  CHECK(entries(directory).size() == 3);
   CHECK_FALSE(cache.load(sha256("b")).has_value());
   for (const char* name : {"a", "c", "d"}) CHECK(cache.load(sha256(name)).has_value());
   CHECK_FALSE(cache.store(sha256("large"), std::string(3600, 'x')));
-  CHECK(directory.entries().size() == 3);
+  CHECK(entries(directory).size() == 3);
   // A smaller limit than what is there already.
   CHECK(Cache(directory.path(), 1200).store(sha256("e"), bytes));
-  CHECK(directory.entries().size() == 1);
+  CHECK(entries(directory).size() == 1);
 }
 
 TEST_CASE("cache: temporary files that a process left behind are removed") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Cache cache(directory.path(), mib);
   overwrite(directory.path() + "/writing-1-1-00", "half an ent");
   overwrite(directory.path() + "/writing-2-1-00", "half an ent");
   set_age(directory.path() + "/writing-1-1-00", std::chrono::minutes(61));
   set_age(directory.path() + "/writing-2-1-00", std::chrono::minutes(30));
   REQUIRE(cache.store(sha256("one"), "bytes"));
-  REQUIRE(directory.files("writing-", "").size() == 1);  // the young one may still be written
-  CHECK(directory.files("writing-", "")[0].filename() == "writing-2-1-00");
+  REQUIRE(directory.names("writing-").size() == 1);  // the young one may still be written
+  CHECK(directory.names("writing-")[0] == "writing-2-1-00");
 }
 
 TEST_CASE("cache: several processes use one directory at the same time") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const auto bytes_of = [](int k) {
     return std::string(static_cast<std::size_t>(1000 + 5000 * k), static_cast<char>('a' + k));
   };
@@ -211,12 +211,12 @@ TEST_CASE("cache: several processes use one directory at the same time") {
     CHECK(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
   }
-  CHECK(directory.files("writing-", "").empty());
-  CHECK_FALSE(directory.entries().empty());
+  CHECK(directory.names("writing-").empty());
+  CHECK_FALSE(entries(directory).empty());
 }
 
 TEST_CASE("cache: the environment names the directory and the limit") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Setting home("HOME", directory.path() + "/home");
   const Setting xdg("XDG_CACHE_HOME", std::nullopt);
   const Setting limit("KROTON_CACHE_MB", std::nullopt);
@@ -249,7 +249,7 @@ TEST_CASE("cache: the environment names the directory and the limit") {
 }
 
 TEST_CASE("cache: a directory that cannot be used is an error if it was asked for") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string file = directory.path() + "/file";
   overwrite(file, "not a directory");
   {
@@ -271,7 +271,7 @@ TEST_CASE("cache: a directory that cannot be used is an error if it was asked fo
 TEST_CASE(
     "cache: the directory is its owner's alone, whatever the umask and however it is written") {
   for (const mode_t mask : {000, 022, 0777}) {
-    const Directory directory;
+    const TemporaryDirectory directory;
     const std::string slash = directory.path() + "/with/slash///";
     const std::string plain = directory.path() + "/plain";
     const mode_t before = ::umask(mask);
@@ -289,7 +289,7 @@ TEST_CASE(
 }
 
 TEST_CASE("cache: a directory that others may write to is not used, and stderr says so once") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Setting home("HOME", directory.path());
   const Setting xdg("XDG_CACHE_HOME", std::nullopt);
   for (const char* asked : {"/open", "/.cache/kroton/"}) {
@@ -316,7 +316,7 @@ TEST_CASE("cache: a directory that others may write to is not used, and stderr s
 }
 
 TEST_CASE("cache: an entry that others may write to is not used but replaced") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Cache cache(directory.path(), mib);
   REQUIRE(cache.store(sha256("one"), "bytes"));
   const std::string path = directory.path() + "/" + entry_name("one");
@@ -335,7 +335,7 @@ TEST_CASE("cache: what another user owns is not used") {
     leave_out("cache: what another user owns is not used", "only root can give files away");
     return;
   }
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string path = directory.path() + "/cache";
   const Cache cache(path, mib);
   REQUIRE(cache.store(sha256("one"), "bytes"));
@@ -354,7 +354,7 @@ TEST_CASE("cache: what another user owns is not used") {
 }
 
 TEST_CASE("cache: what is no file in the place of an entry is no entry") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Cache cache(directory.path(), mib);
   const std::string path = directory.path() + "/" + entry_name("one");
   REQUIRE(cache.store(sha256("one"), "bytes"));
@@ -373,7 +373,7 @@ TEST_CASE("cache: what is no file in the place of an entry is no entry") {
     CHECK(cache.load(sha256("one")).has_value() == (what != "directory"));
     fs::remove(path);
   }
-  CHECK(directory.files("writing-", "").empty());
+  CHECK(directory.names("writing-").empty());
   // Nor is what is no file a ledger.
   REQUIRE(::mkfifo((directory.path() + "/ledger").c_str(), 0600) == 0);
   CHECK(cache.store(sha256("one"), "new"));
@@ -381,7 +381,7 @@ TEST_CASE("cache: what is no file in the place of an entry is no entry") {
 }
 
 TEST_CASE("cache: a forged size is damage, not an allocation") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const Digest key = sha256("one");
   const std::string path = directory.path() + "/" + entry_name("one");
   for (const std::uint64_t size : {std::uint64_t{8} << 40, std::uint64_t{1} << 62,
@@ -403,7 +403,7 @@ TEST_CASE("cache: a forged size is damage, not an allocation") {
 }
 
 TEST_CASE("cache: a limit on the size of files does not end the process") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -424,16 +424,16 @@ TEST_CASE("cache: a limit on the size of files does not end the process") {
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
-  CHECK(directory.entries().size() == 200);
+  CHECK(entries(directory).size() == 200);
 }
 
 TEST_CASE("cache: a store does not look through a large directory, and the limit holds") {
-  const Directory directory;
+  const TemporaryDirectory directory;
   const std::string bytes(920, 'x');  // 1000 with the header
   const Cache cache(directory.path(), 500 * 1000);
   const auto key = [](int k) { return sha256(std::to_string(k)); };
   for (int k = 0; k < 400; ++k) REQUIRE(cache.store(key(k), bytes));
-  CHECK(directory.entries().size() == 400);
+  CHECK(entries(directory).size() == 400);
   // Entries appear that no store made: a store that looked would see them.
   const std::string path = directory.path() + "/" + to_hex(key(0)) + ".kroton";
   for (int k = 0; k < 200; ++k) {
@@ -441,23 +441,23 @@ TEST_CASE("cache: a store does not look through a large directory, and the limit
                   directory.path() + "/" + to_hex(sha256("copy" + std::to_string(k))) + ".kroton");
   }
   REQUIRE(cache.store(key(400), bytes));
-  CHECK(directory.entries().size() == 601);
+  CHECK(entries(directory).size() == 601);
   // When the stores alone would reach the limit, one looks; and it does not come to stay there.
   for (int k = 401; k < 501; ++k) REQUIRE(cache.store(key(k), bytes));
-  CHECK(directory.entries().size() <= 500);
-  CHECK(directory.entries().size() >= 450);
+  CHECK(entries(directory).size() <= 500);
+  CHECK(entries(directory).size() >= 450);
   CHECK(cache.load(key(500)) == bytes);
   // A ledger that is damaged is done without.
   for (const std::string& text :
        {std::string(), std::string("12345"), std::string(8, '\xff'), std::string(100000, '\0')}) {
     overwrite(directory.path() + "/ledger", text);
     CHECK(cache.store(key(500), bytes));
-    CHECK(directory.entries().size() <= 500);
+    CHECK(entries(directory).size() <= 500);
     CHECK(fs::file_size(directory.path() + "/ledger") <= 16);
   }
   // Below the limit again, and few: no ledger.
   const Cache small(directory.path(), 10 * 1000);
   REQUIRE(small.store(key(1), bytes));
-  CHECK(directory.entries().size() <= 10);
+  CHECK(entries(directory).size() <= 10);
   CHECK_FALSE(fs::exists(directory.path() + "/ledger"));
 }

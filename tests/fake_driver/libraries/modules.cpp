@@ -1,0 +1,160 @@
+// The driver of the tests: modules of kernels, and their launch in the emulator.
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+#include <stdexcept>
+
+#include "tests/fake_driver/libraries/driver.h"
+
+using namespace fake_driver;  // NOLINT: this is its interface
+
+namespace {
+
+// Runs one kernel in the emulator. `values`: of its parameters.
+CUresult run_kernel(CUfunction function, unsigned blocks, unsigned threads,
+                    const std::vector<std::uint64_t>& values) {
+  Machine& m = machine();
+  ++m.kernels;
+  if (m.next_kernel.left > 0 && --m.next_kernel.left == 0) return m.next_kernel.code;
+  const gpu_emulator::Kernel& kernel = *function->kernel;
+  if (function->module->unloaded) {
+    complain("kernel " + kernel.name + " runs after its module was unloaded");
+    return illegal_address;
+  }
+  std::vector<gpu_emulator::Argument> arguments;
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    gpu_emulator::Argument& argument = arguments.emplace_back();
+    argument.value = values[k];
+    if (kernel.parameters[k] < 0) continue;
+    argument.bytes = 0;
+    if (values[k] == 0) continue;
+    const std::string which = "kernel " + kernel.name + ": argument " + std::to_string(k);
+    if (values[k] % static_cast<std::uint64_t>(kernel.parameters[k]) != 0) {
+      complain(which + " is not aligned to its elements");
+      return misaligned_address;
+    }
+    const auto* found = holder(values[k]);
+    if (!found) {
+      complain(which + " is in no allocation");
+      return illegal_address;
+    }
+    const std::uint64_t offset = values[k] - found->first;
+    argument.bytes = static_cast<std::int64_t>(found->second.bytes - offset);
+    argument.shadow = static_cast<char*>(found->second.shadow) + offset * gpu_emulator::log_bytes;
+  }
+  const std::string failure = gpu_emulator::run(kernel, blocks, threads, arguments);
+  if (failure.empty()) return 0;
+  complain(failure);
+  return illegal_address;
+}
+
+struct Image {
+  bool is_cubin = false;
+  int major = 0, architecture = 0;
+  std::string name, source;
+};
+
+// What the NVRTC of the tests makes: a line about it, a name, the source.
+bool read_image(const std::string& text, Image& image) {
+  std::istringstream in(text);
+  std::string fake, kind;
+  in >> fake >> kind >> image.major >> image.architecture >> image.name;
+  if (!in || fake != "fake") return false;
+  image.is_cubin = kind == "cubin";
+  in.get();
+  image.source.assign(std::istreambuf_iterator<char>(in), {});
+  return true;
+}
+
+}  // namespace
+
+DRIVER_FUNCTION(cuModuleLoadDataEx)
+(CUmodule* module, const void* text, unsigned count, int* options, void** values) {
+  const Call call("cuModuleLoadDataEx");
+  if (call.result != 0) return call.result;
+  Image image;
+  if (!read_image(static_cast<const char*>(text), image)) return invalid_image;
+  const int driver = setting("version", 13000) / 1000;
+  if (image.is_cubin && image.major > driver) return invalid_image;
+  if (image.is_cubin && image.architecture != setting("capability", 90)) return no_binary;
+  if (!image.is_cubin && image.major > driver) {
+    constexpr int error_log = 5, error_log_bytes = 6;
+    char* log = nullptr;
+    std::size_t bytes = 0;
+    for (unsigned k = 0; k < count; ++k) {
+      if (options[k] == error_log) log = static_cast<char*>(values[k]);
+      if (options[k] == error_log_bytes) bytes = reinterpret_cast<std::size_t>(values[k]);
+    }
+    if (log) std::snprintf(log, bytes, "test driver: PTX of version %d", image.major);
+    return unsupported_ptx;
+  }
+  gpu_emulator::Kernels* kernels = nullptr;
+  try {
+    kernels = &gpu_emulator::compiled(image.source, image.name);
+  } catch (const std::runtime_error& error) {
+    complain(error.what());
+    return invalid_image;
+  }
+  *module = keep(machine().modules);
+  (*module)->context = current_context();
+  (*module)->kernels = kernels;
+  return 0;
+}
+
+DRIVER_FUNCTION(cuModuleUnload)(CUmodule module) {
+  const Call call("cuModuleUnload");
+  if (call.result != 0) return call.result;
+  if (!belongs("cuModuleUnload", module->context)) return invalid_handle;
+  if (std::exchange(module->unloaded, true)) complain("cuModuleUnload twice");
+  if (!is_idle(module->context)) {
+    complain("cuModuleUnload while work is queued");
+    finish_all(module->context);
+  }
+  return 0;
+}
+
+DRIVER_FUNCTION(cuModuleGetFunction)(CUfunction* function, CUmodule module, const char* name) {
+  const Call call("cuModuleGetFunction");
+  if (call.result != 0) return call.result;
+  const auto found = module->kernels->find(name);
+  if (found == module->kernels->end()) return not_found;
+  *function = &module->functions[name];
+  **function = {module, &found->second};
+  return 0;
+}
+
+DRIVER_FUNCTION(cuLaunchKernel)
+(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+ unsigned block_y, unsigned block_z, unsigned /*shared_bytes*/, CUstream stream, void** parameters,
+ void** /*extra*/) {
+  const Call call("cuLaunchKernel");
+  if (call.result != 0) return call.result;
+  if (!belongs("cuLaunchKernel", stream->context) ||
+      !belongs("the kernel's module", function->module->context)) {
+    return invalid_handle;
+  }
+  if (function->module->unloaded) {
+    complain("cuLaunchKernel of a kernel whose module is unloaded");
+    return invalid_handle;
+  }
+  if (grid_x < 1 || grid_x > 0x7fffffff || grid_y != 1 || grid_z != 1 || block_x < 1 ||
+      block_x > 1024 || block_y != 1 || block_z != 1) {
+    complain("cuLaunchKernel: a grid of " + std::to_string(grid_x) + " blocks of " +
+             std::to_string(block_x) + " threads");
+    return invalid_value;
+  }
+  std::vector<std::uint64_t> given;
+  for (std::size_t k = 0; k < function->kernel->parameters.size(); ++k) {
+    const std::int64_t size = function->kernel->parameters[k];
+    std::memcpy(&given.emplace_back(0), parameters[k],
+                static_cast<std::size_t>(size < 0 ? -size : 8));
+  }
+  enqueue(stream,
+          [=, all = std::move(given)] { return run_kernel(function, grid_x, block_x, all); });
+  return 0;
+}
+
+SAME(cuModuleLoadDataEx, cuModuleLoadDataEx);
+SAME(cuModuleUnload, cuModuleUnload);
+SAME(cuModuleGetFunction, cuModuleGetFunction);
+SAME(cuLaunchKernel, cuLaunchKernel);

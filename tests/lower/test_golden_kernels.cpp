@@ -1,0 +1,935 @@
+// The loop IR of products and reductions in each of their forms, for vectors of 64 bytes, each
+// below its program. `bash tests/run --update-golden` rewrites them.
+#include <doctest/doctest.h>
+#include <kroton/kroton.h>
+
+#include "compiler/lower/lower.h"
+#include "compiler/passes/passes.h"
+#include "tests/tools/golden.h"
+
+using namespace kroton;  // NOLINT: tests
+
+namespace {
+
+using Updates = std::vector<std::pair<Shared, Tensor>>;
+
+std::string kernels(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                    const Updates& updates = {}) {
+  Graph graph(inputs, outputs, updates);
+  run_passes(graph);
+  return to_string(lower(graph, "golden", x86_machine(64)));
+}
+
+}  // namespace
+
+TEST_CASE("golden: a product of few known rows and columns") {
+  const Tensor a = tensor("a", {3, 4});
+  const Tensor b = tensor("b", {4, 5});
+  check_golden("few rows and columns", kernels({a, b}, {dot(a, b)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_dot(in a: f32[12], in b: f32[20], out dot2: f32[15]) work 135 {
+  parallel for task in 0..1 {
+    for tile in 0..1 {
+      registers tile_1: f32[48]
+      registers row: f32[16]
+      unroll for i in 0..3 {
+        vector<16 unrolled 16> for j in 0..16 {
+          tile_1[i*16 + j] = 0.0
+        }
+      }
+      let t1 = task*3 + tile*3
+      for k in 0..4 {
+        vector<16 unrolled 16> for j_1 in 0..16 {
+          row[j_1] = 0.0
+        }
+        vector<16 unrolled 16> for j_2 in 0..5 {
+          row[j_2] = b[j_2 + k*5]
+        }
+        unroll for i_1 in 0..3 {
+          vector<16 unrolled 16> for j_3 in 0..16 {
+            tile_1[i_1*16 + j_3] = fma(a[k + (t1 + i_1)*4], row[j_3], tile_1[i_1*16 + j_3])
+          }
+        }
+      }
+      unroll for i_2 in 0..3 {
+        vector<16 unrolled 16> for j_4 in 0..5 {
+          dot2[j_4 + (t1 + i_2)*5] = tile_1[i_2*16 + j_4]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product of free sizes") {
+  const Tensor a = matrix("a");
+  const Tensor b = matrix("b");
+  check_golden("free sizes", kernels({a, b}, {dot(a, b)}), R"golden(
+program golden  arena 256*workers*a.shape[1] + 1536*workers bytes
+# line 1
+kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
+        f32[a.shape[0]*b.shape[1]], worker panel: f32[64*a.shape[1]], worker earlier: f32[384]) work
+        (2*a.shape[0]*a.shape[1]*b.shape[1] + a.shape[0]*b.shape[1]) {
+  parallel for task in 0..(floor_div(b.shape[1] + 63, 64)) {
+    let t1 = task*64 < (64*floor_div(b.shape[1], 64))
+    if t1 {
+      for k in 0..a.shape[1] {
+        vector<16 unrolled 64> for j in 0..64 {
+          panel[k*64 + j] = b[task*64 + j + k*b.shape[1]]
+        }
+      }
+    } else {
+      for k_1 in 0..a.shape[1] {
+        vector<16 unrolled 64> for j_1 in 0..64 {
+          panel[k_1*64 + j_1] = 0.0
+        }
+      }
+      for k_1 in 0..a.shape[1] {
+        vector<16 unrolled 64> for j_1 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+          panel[k_1*64 + j_1] = b[task*64 + j_1 + k_1*b.shape[1]]
+        }
+      }
+    }
+    if t1 {
+      for tile in 0..floor_div(a.shape[0], 6) {
+        registers tile_1: f32[384]
+        for k_block in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+          unroll for i in 0..6 {
+            vector<16 unrolled 64> for j_2 in 0..64 {
+              tile_1[i*64 + j_2] = 0.0
+            }
+          }
+          for k_2 in 0..min(a.shape[1] - k_block*1024, 1024) {
+            unroll for i_1 in 0..6 {
+              vector<16 unrolled 64> for j_3 in 0..64 {
+                tile_1[i_1*64 + j_3] = fma(a[k_block*1024 + k_2 + (tile*6 + i_1)*a.shape[1]],
+                        panel[(k_block*1024 + k_2)*64 + j_3], tile_1[i_1*64 + j_3])
+              }
+            }
+          }
+          if 0 < k_block {
+            unroll for i_2 in 0..6 {
+              vector<16 unrolled 64> for j_4 in 0..64 {
+                tile_1[i_2*64 + j_4] = earlier[i_2*64 + j_4] + tile_1[i_2*64 + j_4]
+              }
+            }
+          }
+          if k_block + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+            unroll for i_3 in 0..6 {
+              vector<16 unrolled 64> for j_5 in 0..64 {
+                earlier[i_3*64 + j_5] = tile_1[i_3*64 + j_5]
+              }
+            }
+          }
+        }
+        unroll for i_4 in 0..6 {
+          vector<16 unrolled 64> for j_6 in 0..64 {
+            dot2[task*64 + j_6 + (tile*6 + i_4)*b.shape[1]] = tile_1[i_4*64 + j_6]
+          }
+        }
+      }
+      for tile_2 in 0..floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2) {
+        registers tile_3: f32[128]
+        let t2 = floor_div(a.shape[0], 6)*6 + tile_2*2
+        for k_block_1 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+          unroll for i_5 in 0..2 {
+            vector<16 unrolled 64> for j_7 in 0..64 {
+              tile_3[i_5*64 + j_7] = 0.0
+            }
+          }
+          for k_3 in 0..min(a.shape[1] - k_block_1*1024, 1024) {
+            unroll for i_6 in 0..2 {
+              vector<16 unrolled 64> for j_8 in 0..64 {
+                tile_3[i_6*64 + j_8] = fma(a[k_block_1*1024 + k_3 + min(t2 + i_6, a.shape[0] -
+                        1)*a.shape[1]], panel[(k_block_1*1024 + k_3)*64 + j_8], tile_3[i_6*64 +
+                        j_8])
+              }
+            }
+          }
+          if 0 < k_block_1 {
+            unroll for i_7 in 0..2 {
+              vector<16 unrolled 64> for j_9 in 0..64 {
+                tile_3[i_7*64 + j_9] = earlier[i_7*64 + j_9] + tile_3[i_7*64 + j_9]
+              }
+            }
+          }
+          if k_block_1 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+            unroll for i_8 in 0..2 {
+              vector<16 unrolled 64> for j_10 in 0..64 {
+                earlier[i_8*64 + j_10] = tile_3[i_8*64 + j_10]
+              }
+            }
+          }
+        }
+        unroll for i_9 in 0..2 {
+          if t2 + i_9 <= (a.shape[0] - 1) {
+            vector<16 unrolled 64> for j_11 in 0..64 {
+              dot2[task*64 + j_11 + (t2 + i_9)*b.shape[1]] = tile_3[i_9*64 + j_11]
+            }
+          }
+        }
+      }
+    } else {
+      for tile_4 in 0..floor_div(a.shape[0], 6) {
+        registers tile_5: f32[384]
+        for k_block_2 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+          unroll for i_10 in 0..6 {
+            vector<16 unrolled 64> for j_12 in 0..64 {
+              tile_5[i_10*64 + j_12] = 0.0
+            }
+          }
+          for k_4 in 0..min(a.shape[1] - k_block_2*1024, 1024) {
+            unroll for i_11 in 0..6 {
+              vector<16 unrolled 64> for j_13 in 0..64 {
+                tile_5[i_11*64 + j_13] = fma(a[k_block_2*1024 + k_4 + (tile_4*6 + i_11)*a.shape[1]],
+                        panel[(k_block_2*1024 + k_4)*64 + j_13], tile_5[i_11*64 + j_13])
+              }
+            }
+          }
+          if 0 < k_block_2 {
+            unroll for i_12 in 0..6 {
+              vector<16 unrolled 64> for j_14 in 0..64 {
+                tile_5[i_12*64 + j_14] = earlier[i_12*64 + j_14] + tile_5[i_12*64 + j_14]
+              }
+            }
+          }
+          if k_block_2 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+            unroll for i_13 in 0..6 {
+              vector<16 unrolled 64> for j_15 in 0..64 {
+                earlier[i_13*64 + j_15] = tile_5[i_13*64 + j_15]
+              }
+            }
+          }
+        }
+        unroll for i_14 in 0..6 {
+          vector<16 unrolled 64> for j_16 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+            dot2[task*64 + j_16 + (tile_4*6 + i_14)*b.shape[1]] = tile_5[i_14*64 + j_16]
+          }
+        }
+      }
+      for tile_6 in 0..floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2) {
+        registers tile_7: f32[128]
+        let t3 = floor_div(a.shape[0], 6)*6 + tile_6*2
+        for k_block_3 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+          unroll for i_15 in 0..2 {
+            vector<16 unrolled 64> for j_17 in 0..64 {
+              tile_7[i_15*64 + j_17] = 0.0
+            }
+          }
+          for k_5 in 0..min(a.shape[1] - k_block_3*1024, 1024) {
+            unroll for i_16 in 0..2 {
+              vector<16 unrolled 64> for j_18 in 0..64 {
+                tile_7[i_16*64 + j_18] = fma(a[k_block_3*1024 + k_5 + min(t3 + i_16, a.shape[0] -
+                        1)*a.shape[1]], panel[(k_block_3*1024 + k_5)*64 + j_18], tile_7[i_16*64 +
+                        j_18])
+              }
+            }
+          }
+          if 0 < k_block_3 {
+            unroll for i_17 in 0..2 {
+              vector<16 unrolled 64> for j_19 in 0..64 {
+                tile_7[i_17*64 + j_19] = earlier[i_17*64 + j_19] + tile_7[i_17*64 + j_19]
+              }
+            }
+          }
+          if k_block_3 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+            unroll for i_18 in 0..2 {
+              vector<16 unrolled 64> for j_20 in 0..64 {
+                earlier[i_18*64 + j_20] = tile_7[i_18*64 + j_20]
+              }
+            }
+          }
+        }
+        unroll for i_19 in 0..2 {
+          if t3 + i_19 <= (a.shape[0] - 1) {
+            vector<16 unrolled 64> for j_21 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+              dot2[task*64 + j_21 + (t3 + i_19)*b.shape[1]] = tile_7[i_19*64 + j_21]
+            }
+          }
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product whose second operand is read in place") {
+  const Tensor a = tensor("a", {200, 300});
+  const Tensor b = tensor("b", {300, 128});
+  check_golden("in place", kernels({a, b}, {dot(a, b)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_dot(in a: f32[60000], in b: f32[38400], out dot2: f32[25600]) work 15385600 {
+  parallel for task in 0..16 {
+    let t1 = (task - floor_div(task, 8)*8)*25
+    for tile in 0..4 {
+      registers tile_1: f32[384]
+      unroll for i in 0..6 {
+        vector<16 unrolled 64> for j in 0..64 {
+          tile_1[i*64 + j] = 0.0
+        }
+      }
+      let t2 = t1 + tile*6
+      for k in 0..300 {
+        unroll for i_1 in 0..6 {
+          vector<16 unrolled 64> for j_1 in 0..64 {
+            tile_1[i_1*64 + j_1] = fma(a[k + (t2 + i_1)*300], b[floor_div(task, 8)*64 + j_1 +
+                    k*128], tile_1[i_1*64 + j_1])
+          }
+        }
+      }
+      unroll for i_2 in 0..6 {
+        vector<16 unrolled 64> for j_2 in 0..64 {
+          dot2[floor_div(task, 8)*64 + j_2 + (t2 + i_2)*128] = tile_1[i_2*64 + j_2]
+        }
+      }
+    }
+    for tile_2 in 0..1 {
+      registers tile_3: f32[64]
+      unroll for i_3 in 0..1 {
+        vector<16 unrolled 64> for j_3 in 0..64 {
+          tile_3[i_3*64 + j_3] = 0.0
+        }
+      }
+      let t3 = t1 + 24 + tile_2
+      for k_1 in 0..300 {
+        unroll for i_4 in 0..1 {
+          vector<16 unrolled 64> for j_4 in 0..64 {
+            tile_3[i_4*64 + j_4] = fma(a[k_1 + (t3 + i_4)*300], b[floor_div(task, 8)*64 + j_4 +
+                    k_1*128], tile_3[i_4*64 + j_4])
+          }
+        }
+      }
+      unroll for i_5 in 0..1 {
+        vector<16 unrolled 64> for j_5 in 0..64 {
+          dot2[floor_div(task, 8)*64 + j_5 + (t3 + i_5)*128] = tile_3[i_5*64 + j_5]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product whose second operand is large and packed") {
+  const Tensor a = tensor("a", {120, 1200});
+  const Tensor b = tensor("b", {1200, 2048});
+  check_golden("second packed", kernels({a, b}, {dot(a, b)}), R"golden(
+program golden  arena 308736*workers bytes
+# line 1
+kernel k0_dot(in a: f32[144000], in b: f32[2457600], out dot2: f32[245760], worker panel:
+        f32[76800], worker earlier: f32[384]) work 590069760 {
+  parallel for task in 0..32 {
+    for k in 0..1200 {
+      vector<16 unrolled 64> for j in 0..64 {
+        panel[k*64 + j] = b[task*64 + j + k*2048]
+      }
+    }
+    for tile in 0..20 {
+      registers tile_1: f32[384]
+      for k_block in 0..2 {
+        unroll for i in 0..6 {
+          vector<16 unrolled 64> for j_1 in 0..64 {
+            tile_1[i*64 + j_1] = 0.0
+          }
+        }
+        for k_1 in 0..min(1200 - k_block*1024, 1024) {
+          unroll for i_1 in 0..6 {
+            vector<16 unrolled 64> for j_2 in 0..64 {
+              tile_1[i_1*64 + j_2] = fma(a[k_block*1024 + k_1 + (tile*6 + i_1)*1200],
+                      panel[(k_block*1024 + k_1)*64 + j_2], tile_1[i_1*64 + j_2])
+            }
+          }
+        }
+        if 0 < k_block {
+          unroll for i_2 in 0..6 {
+            vector<16 unrolled 64> for j_3 in 0..64 {
+              tile_1[i_2*64 + j_3] = earlier[i_2*64 + j_3] + tile_1[i_2*64 + j_3]
+            }
+          }
+        }
+        if k_block + 1 < 2 {
+          unroll for i_3 in 0..6 {
+            vector<16 unrolled 64> for j_4 in 0..64 {
+              earlier[i_3*64 + j_4] = tile_1[i_3*64 + j_4]
+            }
+          }
+        }
+      }
+      unroll for i_4 in 0..6 {
+        vector<16 unrolled 64> for j_5 in 0..64 {
+          dot2[task*64 + j_5 + (tile*6 + i_4)*2048] = tile_1[i_4*64 + j_5]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product whose first operand is transposed, large and packed") {
+  const Tensor a = tensor("a", {4000, 960});
+  const Tensor b = tensor("b", {4000, 64});
+  check_golden("first packed", kernels({a, b}, {dot(transpose(a), b)}), R"golden(
+program golden  arena 769536*workers bytes
+# line 1
+kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worker block:
+        f32[192000], worker earlier: f32[384]) work 491581440 {
+  parallel for task in 0..10 {
+    for block_1 in 0..2 {
+      let t1 = task*96 + block_1*48
+      if true {
+        for k in 0..4000 {
+          vector<16 unrolled 48> for i in 0..48 {
+            block[k*48 + i] = a[t1 + i + k*960]
+          }
+        }
+      } else {
+        for k in 0..4000 {
+          vector<16> for i in 0..48 {
+            block[k*48 + i] = a[t1 + i + k*960]
+          }
+        }
+      }
+      for tile in 0..8 {
+        registers tile_1: f32[384]
+        let t2 = t1 + tile*6
+        for k_block in 0..4 {
+          unroll for i_1 in 0..6 {
+            vector<16 unrolled 64> for j in 0..64 {
+              tile_1[i_1*64 + j] = 0.0
+            }
+          }
+          for k_1 in 0..min(4000 - k_block*1024, 1024) {
+            unroll for i_2 in 0..6 {
+              vector<16 unrolled 64> for j_1 in 0..64 {
+                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_1)*48 + (t2 + i_2 - t1)], b[j_1 +
+                        (k_block*1024 + k_1)*64], tile_1[i_2*64 + j_1])
+              }
+            }
+          }
+          if 0 < k_block {
+            unroll for i_3 in 0..6 {
+              vector<16 unrolled 64> for j_2 in 0..64 {
+                tile_1[i_3*64 + j_2] = earlier[i_3*64 + j_2] + tile_1[i_3*64 + j_2]
+              }
+            }
+          }
+          if k_block + 1 < 4 {
+            unroll for i_4 in 0..6 {
+              vector<16 unrolled 64> for j_3 in 0..64 {
+                earlier[i_4*64 + j_3] = tile_1[i_4*64 + j_3]
+              }
+            }
+          }
+        }
+        unroll for i_5 in 0..6 {
+          vector<16 unrolled 64> for j_4 in 0..64 {
+            dot2[j_4 + (t2 + i_5)*64] = tile_1[i_5*64 + j_4]
+          }
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product with its first operand transposed") {
+  const Tensor a = tensor("a", {100, 64});
+  const Tensor b = tensor("b", {100, 32});
+  check_golden("first transposed", kernels({a, b}, {dot(transpose(a), b)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_dot(in a: f32[6400], in b: f32[3200], out dot2: f32[2048]) work 411648 {
+  parallel for task in 0..2 {
+    for tile in 0..4 {
+      registers tile_1: f32[256]
+      unroll for i in 0..8 {
+        vector<16 unrolled 32> for j in 0..32 {
+          tile_1[i*32 + j] = 0.0
+        }
+      }
+      let t1 = task*32 + tile*8
+      for k in 0..100 {
+        unroll for i_1 in 0..8 {
+          vector<16 unrolled 32> for j_1 in 0..32 {
+            tile_1[i_1*32 + j_1] = fma(a[t1 + i_1 + k*64], b[j_1 + k*32], tile_1[i_1*32 + j_1])
+          }
+        }
+      }
+      unroll for i_2 in 0..8 {
+        vector<16 unrolled 32> for j_2 in 0..32 {
+          dot2[j_2 + (t1 + i_2)*32] = tile_1[i_2*32 + j_2]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product with its second operand transposed") {
+  const Tensor a = tensor("a", {64, 100});
+  const Tensor b = tensor("b", {32, 100});
+  check_golden("second transposed", kernels({a, b}, {dot(a, transpose(b))}), R"golden(
+program golden  arena 12800*workers bytes
+# line 1
+kernel k0_dot(in a: f32[6400], in b: f32[3200], out dot2: f32[2048], worker panel: f32[3200]) work
+        411648 {
+  parallel for task in 0..1 {
+    for square in 0..6 {
+      for strip in 0..2 {
+        vector<16 unrolled 16> for k in 0..16 {
+          unroll for j in 0..16 {
+            panel[(square*16 + k)*32 + (strip*16 + j)] = b[square*16 + k + (strip*16 + j)*100]
+          }
+        }
+      }
+    }
+    for j in 0..32 {
+      for k in 0..4 {
+        panel[(k + 96)*32 + j] = b[k + 96 + j*100]
+      }
+    }
+    for tile in 0..8 {
+      registers tile_1: f32[256]
+      unroll for i in 0..8 {
+        vector<16 unrolled 32> for j_1 in 0..32 {
+          tile_1[i*32 + j_1] = 0.0
+        }
+      }
+      let t1 = task*64 + tile*8
+      for k_1 in 0..100 {
+        unroll for i_1 in 0..8 {
+          vector<16 unrolled 32> for j_2 in 0..32 {
+            tile_1[i_1*32 + j_2] = fma(a[k_1 + (t1 + i_1)*100], panel[k_1*32 + j_2], tile_1[i_1*32 +
+                    j_2])
+          }
+        }
+      }
+      unroll for i_2 in 0..8 {
+        vector<16 unrolled 32> for j_3 in 0..32 {
+          dot2[j_3 + (t1 + i_2)*32] = tile_1[i_2*32 + j_3]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: products of a batch of matrices") {
+  const Tensor a = tensor("a", {dim("n"), 16, 24});
+  const Tensor b = tensor("b", {dim("n"), 24, 32});
+  check_golden("batch", kernels({a, b}, {matmul(a, b)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_dot(in a: f32[384*n], in b: f32[768*n], out dot2: f32[512*n]) work (25088*n) {
+  parallel for i in 0..n {
+    for task in 0..1 {
+      for tile in 0..2 {
+        registers tile_1: f32[256]
+        unroll for i_1 in 0..8 {
+          vector<16 unrolled 32> for j in 0..32 {
+            tile_1[i_1*32 + j] = 0.0
+          }
+        }
+        let t1 = task*16 + tile*8
+        for k in 0..24 {
+          unroll for i_2 in 0..8 {
+            vector<16 unrolled 32> for j_1 in 0..32 {
+              tile_1[i_2*32 + j_1] = fma(a[k + (t1 + i_2)*24 + i*384], b[j_1 + k*32 + i*768],
+                      tile_1[i_2*32 + j_1])
+            }
+          }
+        }
+        unroll for i_3 in 0..8 {
+          vector<16 unrolled 32> for j_2 in 0..32 {
+            dot2[j_2 + (t1 + i_3)*32 + i*512] = tile_1[i_3*32 + j_2]
+          }
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: a product of a matrix and a vector") {
+  const Tensor a = tensor("a", {300, 200});
+  const Tensor v = tensor("v", {200});
+  check_golden("matrix and vector", kernels({a, v}, {dot(a, v)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_mul_sum(in a: f32[60000], in v: f32[200], out sum4: f32[300]) work 180000 {
+  parallel for i_block in 0..5 {
+    stack accs: f32[64]
+    let t1 = min(300 - i_block*64, 64)
+    vector<16 x2> for i in 0..t1 {
+      accs[i] = 0.0
+    }
+    let t2 = floor_div(t1, 4)
+    for i_1 in 0..t2 {
+      var acc: f32 = accs[i_1*4]
+      var acc_1: f32 = accs[i_1*4 + 1]
+      var acc_2: f32 = accs[i_1*4 + 2]
+      var acc_3: f32 = accs[i_1*4 + 3]
+      vector<16 x2> for j in 0..200 {
+        acc += a[j + (i_block*64 + i_1*4)*200] * v[j]
+        acc_1 += a[j + (i_block*64 + (i_1*4 + 1))*200] * v[j]
+        acc_2 += a[j + (i_block*64 + (i_1*4 + 2))*200] * v[j]
+        acc_3 += a[j + (i_block*64 + (i_1*4 + 3))*200] * v[j]
+      }
+      accs[i_1*4] = acc
+      accs[i_1*4 + 1] = acc_1
+      accs[i_1*4 + 2] = acc_2
+      accs[i_1*4 + 3] = acc_3
+    }
+    for i_2 in 0..(t1 - t2*4) {
+      let t3 = t2*4 + i_2
+      var acc_4: f32 = accs[t3]
+      vector<16 x2> for j in 0..200 {
+        acc_4 += a[j + (i_block*64 + t3)*200] * v[j]
+      }
+      accs[t3] = acc_4
+    }
+    vector<16 x2> for i_3 in 0..t1 {
+      sum4[i_block*64 + i_3] = accs[i_3]
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: an update adds a product to its variable in place") {
+  const Shared w = shared(Array::zeros({64, 32}), "w");
+  const Tensor x = tensor("x", {dim("n"), 64});
+  const Tensor g = tensor("g", {dim("n"), 32});
+  const Updates updates = {{w, w - 0.1 * dot(transpose(x), g)}};
+  check_golden("update in place", kernels({x, g}, {}, updates), R"golden(
+program golden  arena 1536*workers bytes
+# line 1
+kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker earlier: f32[384])
+        work (4096*n + 6144) {
+  parallel for task in 0..2 {
+    for tile in 0..4 {
+      registers tile_1: f32[256]
+      let t1 = task*32 + tile*8
+      for k_block in 0..(max(floor_div(n + 1023, 1024), 1)) {
+        unroll for i in 0..8 {
+          vector<16 unrolled 32> for j in 0..32 {
+            tile_1[i*32 + j] = 0.0
+          }
+        }
+        for k in 0..min(n - k_block*1024, 1024) {
+          unroll for i_1 in 0..8 {
+            vector<16 unrolled 32> for j_1 in 0..32 {
+              tile_1[i_1*32 + j_1] = fma(x[t1 + i_1 + (k_block*1024 + k)*64], g[j_1 + (k_block*1024
+                      + k)*32], tile_1[i_1*32 + j_1])
+            }
+          }
+        }
+        if 0 < k_block {
+          unroll for i_2 in 0..8 {
+            vector<16 unrolled 32> for j_2 in 0..32 {
+              tile_1[i_2*32 + j_2] = earlier[i_2*32 + j_2] + tile_1[i_2*32 + j_2]
+            }
+          }
+        }
+        if k_block + 1 < (max(floor_div(n + 1023, 1024), 1)) {
+          unroll for i_3 in 0..8 {
+            vector<16 unrolled 32> for j_3 in 0..32 {
+              earlier[i_3*32 + j_3] = tile_1[i_3*32 + j_3]
+            }
+          }
+        }
+      }
+      unroll for i_4 in 0..8 {
+        vector<16 unrolled 32> for j_4 in 0..32 {
+          let t2 = j_4 + (t1 + i_4)*32
+          w[t2] = w[t2] - 0.1 * tile_1[i_4*32 + j_4]
+        }
+      }
+    }
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: sums along the first axis, the last and both") {
+  const Tensor x = tensor("x", {dim("n"), 100});
+  check_golden("along the first axis", kernels({x}, {sum(x, 0)}), R"golden(
+program golden  arena 896*workers bytes
+# line 1
+kernel k0_sum(in x: f32[100*n], out sum1: f32[100], worker acc_group: f32[112], worker acc_total:
+        f32[112]) work (200*n) {
+  registers accs: f32[112]
+  vector<16 unrolled 112> for j in 0..100 {
+    accs[j] = 0.0
+  }
+  for i_block in 0..(floor_div(n + 511, 512)) {
+    for i in 0..min(n - i_block*512, 512) {
+      vector<16 unrolled 112> for j_1 in 0..100 {
+        accs[j_1] = accs[j_1] + x[j_1 + (i_block*512 + i)*100]
+      }
+    }
+    if 1 < (floor_div(n + 511, 512)) {
+      vector<16 unrolled 112> for j_2 in 0..100 {
+        acc_group[j_2] = select(mod(i_block, 512) == 0, -0.0, acc_group[j_2]) + accs[j_2]
+        if mod(i_block + 1, 512) == 0 or (floor_div(n + 511, 512)) <= i_block + 1 {
+          acc_total[j_2] = select(i_block < 512, -0.0, acc_total[j_2]) + acc_group[j_2]
+          accs[j_2] = select((floor_div(n + 511, 512)) <= i_block + 1, acc_total[j_2], -0.0)
+        } else {
+          accs[j_2] = -0.0
+        }
+      }
+    }
+  }
+  vector<16 unrolled 112> for j_3 in 0..100 {
+    sum1[j_3] = accs[j_3]
+  }
+}
+)golden");
+  check_golden("along the last axis", kernels({x}, {sum(x, 1)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
+  for i_block in 0..(floor_div(n + 127, 128)) {
+    let t1 = min(n - i_block*128, 128)
+    let t2 = floor_div(t1, 16)
+    for i_group in 0..t2 {
+      registers accs: f32[16]
+      vector<16 unrolled 16> for i in 0..16 {
+        accs[i] = 0.0
+      }
+      var acc: f32 = accs[0]
+      var acc_1: f32 = accs[1]
+      var acc_2: f32 = accs[2]
+      var acc_3: f32 = accs[3]
+      var acc_4: f32 = accs[4]
+      var acc_5: f32 = accs[5]
+      var acc_6: f32 = accs[6]
+      var acc_7: f32 = accs[7]
+      var acc_8: f32 = accs[8]
+      var acc_9: f32 = accs[9]
+      var acc_10: f32 = accs[10]
+      var acc_11: f32 = accs[11]
+      var acc_12: f32 = accs[12]
+      var acc_13: f32 = accs[13]
+      var acc_14: f32 = accs[14]
+      var acc_15: f32 = accs[15]
+      let t3 = i_block*128 + i_group*16
+      vector<16 unrolled 112> for j in 0..100 {
+        acc += x[j + t3*100]
+        acc_1 += x[j + (t3 + 1)*100]
+        acc_2 += x[j + (t3 + 2)*100]
+        acc_3 += x[j + (t3 + 3)*100]
+        acc_4 += x[j + (t3 + 4)*100]
+        acc_5 += x[j + (t3 + 5)*100]
+        acc_6 += x[j + (t3 + 6)*100]
+        acc_7 += x[j + (t3 + 7)*100]
+        acc_8 += x[j + (t3 + 8)*100]
+        acc_9 += x[j + (t3 + 9)*100]
+        acc_10 += x[j + (t3 + 10)*100]
+        acc_11 += x[j + (t3 + 11)*100]
+        acc_12 += x[j + (t3 + 12)*100]
+        acc_13 += x[j + (t3 + 13)*100]
+        acc_14 += x[j + (t3 + 14)*100]
+        acc_15 += x[j + (t3 + 15)*100]
+      }
+      accs[0] = acc
+      accs[1] = acc_1
+      accs[2] = acc_2
+      accs[3] = acc_3
+      accs[4] = acc_4
+      accs[5] = acc_5
+      accs[6] = acc_6
+      accs[7] = acc_7
+      accs[8] = acc_8
+      accs[9] = acc_9
+      accs[10] = acc_10
+      accs[11] = acc_11
+      accs[12] = acc_12
+      accs[13] = acc_13
+      accs[14] = acc_14
+      accs[15] = acc_15
+      vector<16 unrolled 16> for i_1 in 0..16 {
+        sum1[t3 + i_1] = accs[i_1]
+      }
+    }
+    stack accs_1: f32[16]
+    let t4 = t2*16
+    let t5 = t1 - t4
+    vector<16 unrolled 16> for i_2 in 0..t5 {
+      accs_1[i_2] = 0.0
+    }
+    let t6 = i_block*128 + t4
+    for i_3 in 0..t5 {
+      var acc_16: f32 = accs_1[i_3]
+      vector<16 unrolled 112> for j in 0..100 {
+        acc_16 += x[j + (t6 + i_3)*100]
+      }
+      accs_1[i_3] = acc_16
+    }
+    vector<16 unrolled 16> for i_4 in 0..t5 {
+      sum1[t6 + i_4] = accs_1[i_4]
+    }
+  }
+}
+)golden");
+  check_golden("along both axes", kernels({x}, {sum(x)}), R"golden(
+program golden  arena 64*floor_div(4*floor_div(n + 80, 81) + 63, 64) bytes
+  buffer 2 at 0
+# line 1
+kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(n + 80, 81)]) work (200*n) {
+  parallel for chunk in 0..(floor_div(n + 80, 81)) {
+    var acc: f32 = 0.0
+    vector<16 x4> for rowj in 0..(min(n - chunk*81, 81)*100) {
+      acc += x[rowj + chunk*8100]
+    }
+    partial[chunk] = acc
+  }
+}
+# line 1
+kernel k1_sum(in partial: f32[floor_div(n + 80, 81)], out sum1: f32[1]) work (200*n) {
+  var acc: f32 = 0.0
+  vector<16 x4> for chunk in 0..(floor_div(n + 80, 81)) {
+    acc += partial[chunk]
+  }
+  sum1[0] = acc
+}
+)golden");
+}
+
+TEST_CASE("golden: the position of the largest element of each row, and of each column") {
+  const Tensor x = tensor("x", {dim("n"), 100});
+  check_golden("argmax of rows", kernels({x}, {argmax(x, 1)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_argmax(in x: f32[100*n], out argmax1: i64[n]) work (300*n) {
+  parallel for i in 0..n {
+    var acc: f32 = -inf
+    var position: i64 = 9223372036854775807
+    vector<16 x4> for j in 0..100 {
+      (acc, position) argmax= (x[j + i*100], j)
+    }
+    argmax1[i] = select(position == 9223372036854775807, 0, position)
+  }
+}
+)golden");
+  check_golden("argmax of columns", kernels({x}, {argmax(x, 0)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_argmax(in x: f32[100*n], out argmax1: i64[100]) work (300*n) {
+  vector<8> for j in 0..100 {
+    var acc: f32 = -inf
+    var position: i64 = 9223372036854775807
+    for i in 0..n {
+      (acc, position) argmax= (x[j + i*100], i)
+    }
+    argmax1[j] = select(position == 9223372036854775807, 0, position)
+  }
+}
+)golden");
+}
+
+TEST_CASE("golden: softmax of rows of known size, and of columns") {
+  const Tensor x = tensor("x", {dim("n"), 100});
+  check_golden("softmax of known rows", kernels({x}, {softmax(x, 1)}), R"golden(
+program golden  arena 0 bytes
+# line 1
+kernel k0_max_sub_exp_sum_div_mul(in x: f32[100*n], out mul10: f32[100*n]) work (1704*n) {
+  parallel for i in 0..n {
+    var acc: f32 = -inf
+    var acc_1: f32 = 0.0
+    vector<16 x4> for j in 0..100 {
+      acc max= x[j + i*100]
+    }
+    vector<16 x2> for j in 0..100 {
+      mul10[j + i*100] = exp(x[j + i*100] - acc)
+      acc_1 += mul10[j + i*100]
+    }
+    vector<16 x2> for j in 0..100 {
+      mul10[j + i*100] = mul10[j + i*100] * (1.0 / acc_1)
+    }
+  }
+}
+)golden");
+  check_golden("softmax of columns", kernels({x}, {softmax(x, 0)}), R"golden(
+program golden  arena 384*n + 896*workers + 64*floor_div(16*n + 63, 64) + 448 bytes
+  buffer 2 at 0
+  buffer 3 at 384*n + 64*floor_div(16*n + 63, 64)
+# line 1
+kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: f32[100], worker
+        acc_group: f32[112], worker acc_total: f32[112]) work (1600*n + 400) {
+  if n <= 16 {
+    vector<16> for i in 0..100 {
+      var acc: f32 = -inf
+      var acc_1: f32 = 0.0
+      for r in 0..(min(n, 16)) {
+        acc max= x[i + r*100]
+      }
+      for r in 0..(min(n, 16)) {
+        acc_1 += exp(x[i + r*100] - acc)
+        exp4[i + r*100] = exp(x[i + r*100] - acc)
+      }
+      div8[i] = 1.0 / acc_1
+    }
+  } else {
+    stack accs: f32[112]
+    stack accs_1: f32[112]
+    vector<16> for i_1 in 0..100 {
+      accs[i_1] = -inf
+      accs_1[i_1] = 0.0
+    }
+    for r_1 in 0..(floor_div(n, 4)) {
+      vector<16> for i_2 in 0..100 {
+        accs[i_2] = max(max(max(max(accs[i_2], x[i_2 + r_1*400]), x[i_2 + (r_1*4 + 1)*100]), x[i_2 +
+                (r_1*4 + 2)*100]), x[i_2 + (r_1*4 + 3)*100])
+      }
+    }
+    for r_2 in 0..(n - 4*floor_div(n, 4)) {
+      vector<16> for i_3 in 0..100 {
+        accs[i_3] = max(accs[i_3], x[i_3 + (r_2 + (4*floor_div(n, 4)))*100])
+      }
+    }
+    for r_block in 0..(floor_div(n + 511, 512)) {
+      for r_3 in 0..min(n - r_block*512, 512) {
+        vector<16> for i_4 in 0..100 {
+          let t1 = i_4 + (r_block*512 + r_3)*100
+          let t2 = x[t1]
+          accs_1[i_4] = accs_1[i_4] + exp(t2 - accs[i_4])
+          exp4[t1] = exp(t2 - accs[i_4])
+        }
+      }
+      if 1 < (floor_div(n + 511, 512)) {
+        vector<16> for i_5 in 0..100 {
+          acc_group[i_5] = select(mod(r_block, 512) == 0, -0.0, acc_group[i_5]) + accs_1[i_5]
+          if mod(r_block + 1, 512) == 0 or (floor_div(n + 511, 512)) <= r_block + 1 {
+            acc_total[i_5] = select(r_block < 512, -0.0, acc_total[i_5]) + acc_group[i_5]
+            accs_1[i_5] = select((floor_div(n + 511, 512)) <= r_block + 1, acc_total[i_5], -0.0)
+          } else {
+            accs_1[i_5] = -0.0
+          }
+        }
+      }
+    }
+    vector<16> for i_6 in 0..100 {
+      div8[i_6] = 1.0 / accs_1[i_6]
+    }
+  }
+}
+# line 1
+kernel k1_mul(in exp4: f32[100*n], in div8: f32[100], out mul10: f32[100*n]) work (200*n) {
+  parallel for i in 0..n {
+    vector<16 x2> for j in 0..100 {
+      mul10[j + i*100] = exp4[j + i*100] * div8[j]
+    }
+  }
+}
+)golden");
+}

@@ -1,0 +1,149 @@
+// Kernels scheduled for GPUs, run by the interpreter of the loop IR: the schedules keep what the
+// kernels compute.
+#include <doctest/doctest.h>
+
+#include "compiler/lower/lower.h"
+#include "compiler/passes/passes.h"
+#include "tests/tools/compiled_tools.h"
+#include "tests/tools/program_call.h"
+#include "tests/tools/sample_tools.h"
+
+using namespace op_test;       // NOLINT: tests
+using namespace compiled_test;  // NOLINT: tests
+
+namespace {
+
+Program lowered(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
+                const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
+  Graph graph(inputs, outputs, updates);
+  run_passes(graph);
+  return lower(graph, "scheduled", gpu_machine());
+}
+
+std::vector<Array> interpreted(const Problem& problem) {
+  const Program program = lowered(problem.inputs, problem.outputs);
+  ProgramCall call(program, problem.values);
+  REQUIRE(!call.interpret());
+  return call.outputs();
+}
+
+std::string text_of(const Program& program) {
+  std::string text;
+  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) { text += to_string(kernel); });
+  return text;
+}
+
+void check(const Problem& problem, const Tolerance& tolerance = {}) {
+  const std::vector<ReferenceValue> want = expected(problem);
+  const std::vector<Array> have = interpreted(problem);
+  for (std::size_t k = 0; k < want.size(); ++k) {
+    CAPTURE(k);
+    CHECK(difference(want[k], have[k], tolerance) == "");
+  }
+}
+
+using MakeTrials = std::vector<Trial> (*)(const OpRecord&, bool);
+
+void check_samples(MakeTrials make, bool free_sizes) {
+  for (const OpRecord* op : all_ops()) {
+    SUBCASE(std::string(op->name).c_str()) {
+      for (const Trial& trial : make(*op, free_sizes)) {
+        CAPTURE(trial.name);
+        Problem problem;
+        problem.inputs = trial.sample.inputs;
+        problem.outputs = trial.outputs;
+        for (const Tensor& input : problem.inputs) {
+          problem.values.push_back(to_array(trial.sample.bindings.at(&input.node())));
+        }
+        check(problem, trial.tolerance);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("GPU schedules: samples of every op, sizes known") { check_samples(value_trials, false); }
+
+TEST_CASE("GPU schedules: samples of every op, sizes free") { check_samples(value_trials, true); }
+
+TEST_CASE("GPU schedules: gradients of every op, sizes known") {
+  check_samples(gradient_trials, false);
+}
+
+TEST_CASE("GPU schedules: gradients of every op, sizes free") {
+  check_samples(gradient_trials, true);
+}
+
+TEST_CASE("GPU schedules: rows, columns and whole arrays") {
+  const Tensor x = matrix("x");
+  const Tensor rows = tensor("rows", {dim("n"), 33});
+  const Tensor d = tensor3("d", f64);
+  for (const std::int64_t n : {0, 1, 3, 17, 300}) {
+    CAPTURE(n);
+    check({{x, rows, d},
+           {softmax(rows), log_softmax(x), sum(x, 0), sum(x, 1), mean(rows, 0), argmax(rows, 1),
+            argmin(x, 0), prod(d, 2), sum(d, {0, 2}), transpose(x) + 1.0,
+            exp(rows) / sum(exp(rows)), concatenate({x, x * 2}, 0)},
+           {random_array({n, 17}, f32, 1), random_array({n, 33}, f32, 2),
+            random_array({n, 3, 2}, f64, 3)}},
+          {1e-5, 1e-12});
+  }
+}
+
+TEST_CASE("GPU schedules: whole arrays in chunks, independent of the schedule's width") {
+  const Tensor x = vector("x");
+  for (const std::int64_t n : {1, 8192, 8193, 20001}) {
+    check({{x}, {sum(x), max(x), argmax(x)}, {random_array({n}, f32, 4)}}, {1e-5, 1e-12});
+  }
+}
+
+TEST_CASE("GPU schedules: products of all shapes and transpositions") {
+  for (const std::int64_t m : {2, 65}) {
+    for (const std::int64_t k : {0, 17}) {
+      const std::int64_t n = m == 2 ? 70 : 3;
+      CAPTURE(m);
+      CAPTURE(k);
+      const Tensor a = matrix("a");
+      const Tensor b = matrix("b");
+      const Tensor bias = vector("bias");
+      const Tensor at = matrix("at");
+      const Tensor bt = matrix("bt");
+      check({{a, b, bias, at, bt},
+             {relu(dot(a, b) + bias), dot(transpose(at), b), dot(a, transpose(bt)),
+              dot(transpose(at), transpose(bt)) * 2, dot(exp(a), b)},
+             {random_array({m, k}, f32, 1), random_array({k, n}, f32, 2), random_array({n}, f32, 3),
+              random_array({k, m}, f32, 4), random_array({n, k}, f32, 5)}},
+            {1e-5, 1e-12});
+    }
+  }
+  const Tensor a = tensor("a", {dim("batch"), 5, dim("k")}, f64);
+  const Tensor b = tensor("b", {dim("batch"), dim("k"), 7}, f64);
+  check({{a, b},
+         {matmul(a, b)},
+         {random_array({3, 5, 20}, f64, 1), random_array({3, 20, 7}, f64, 2)}});
+}
+
+TEST_CASE("GPU schedules: rows added at repeated indices, one thread a column") {
+  const Tensor ids = vector("ids", i64);
+  const Shared table = shared(Array::normal({7, 40}, 1), "table");
+  const Tensor cost = sum(square(take(table, ids)));
+  const Program program = lowered({ids}, {grad(cost, table)});
+  const std::string text = text_of(program);
+  CAPTURE(text);
+  CHECK(text.find("check_index") != std::string::npos);
+  CHECK(text.find("block<64>") != std::string::npos);
+}
+
+TEST_CASE("GPU schedules: an index out of range is reported") {
+  const Tensor x = matrix("x");
+  const Tensor ids = vector("ids", i64);
+  const Program program = lowered({x, ids}, {take(x, ids)});
+  Array indices = Array::zeros({3}, i64);
+  indices.data<std::int64_t>()[1] = 5;
+  ProgramCall call(program, {random_array({4, 3}, f32, 1), indices});
+  const auto fault = call.interpret();
+  REQUIRE(fault);
+  CHECK(fault->index == 5);
+  CHECK(fault->size == 4);
+}

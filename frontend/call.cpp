@@ -6,12 +6,14 @@
 #include <cstring>
 
 #include "compiler/ir/node.h"
+#include "compiler/loop/scalar.h"
 #include "compiler/ops/records.h"
 #include "frontend/function_parts.h"
 #include "frontend/profiler.h"
 #include "runtime/device_copy.h"
 #include "runtime/pool.h"
 #include "runtime/print.h"
+#include "runtime/visit.h"
 
 namespace kroton::detail {
 namespace {
@@ -75,36 +77,19 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
                      input.name() + " does not fit " + dtype_name(dtype));
   }
   const bool has_real = argument.is_floating() || argument.is_above_i64();
-  switch (dtype) {
-    case DType::f32: {
-      const float value =
-          has_real ? static_cast<float>(argument.real()) : static_cast<float>(argument.integer());
-      std::memcpy(&storage, &value, sizeof value);
-      return;
-    }
-    case DType::f64: {
-      const double value = has_real ? argument.real() : static_cast<double>(argument.integer());
-      std::memcpy(&storage, &value, sizeof value);
-      return;
-    }
-    case DType::i32: {
-      const auto value = static_cast<std::int32_t>(argument.integer());
-      if (value != argument.integer()) {
+  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    T value{};
+    if constexpr (std::is_floating_point_v<T>) {
+      value = has_real ? static_cast<T>(argument.real()) : static_cast<T>(argument.integer());
+    } else {
+      value = static_cast<T>(argument.integer());
+      if (is_integer(dtype) && !holds(dtype, argument.integer())) {
         throw ValueError(function + ": " + std::to_string(argument.integer()) + " for " +
-                         input.name() + " does not fit i32");
+                         input.name() + " does not fit " + dtype_name(dtype));
       }
-      std::memcpy(&storage, &value, sizeof value);
-      return;
     }
-    case DType::i64: {
-      const std::int64_t value = argument.integer();
-      std::memcpy(&storage, &value, sizeof value);
-      return;
-    }
-    case DType::boolean:
-      storage = argument.integer() != 0 ? 1 : 0;
-      return;
-  }
+    std::memcpy(&storage, &value, sizeof value);
+  });
 }
 
 }  // namespace
@@ -125,14 +110,7 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
 }
 
 void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallFrame& frame) const {
-  std::int64_t count = 0;
-  if (inputs[input].dtype() == DType::i32) {
-    std::int32_t narrow = 0;
-    std::memcpy(&narrow, value, sizeof narrow);
-    count = narrow;
-  } else {
-    std::memcpy(&count, value, sizeof count);
-  }
+  const std::int64_t count = loop::read_element(value, inputs[input].dtype()).integer;
   if (count < 0) {
     throw ValueError(name + ": " + inputs[input].name() +
                      " sets a number of steps and cannot be negative, the argument is " +

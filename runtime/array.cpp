@@ -108,10 +108,7 @@ std::optional<T> exactly(detail::Number number) {
       }
       number.whole = static_cast<std::int64_t>(number.real);
     }
-    if (number.whole < static_cast<std::int64_t>(std::numeric_limits<T>::min()) ||
-        number.whole > static_cast<std::int64_t>(std::numeric_limits<T>::max())) {
-      return std::nullopt;
-    }
+    if (!holds(dtype_of<T>, number.whole)) return std::nullopt;
     return static_cast<T>(number.whole);
   }
 }
@@ -137,10 +134,11 @@ To convert(From value) {
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     // The ends as From; the upper one is max + 1, a power of two and so exact.
     constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
+    constexpr From above = 2 * static_cast<From>(std::numeric_limits<To>::max() / 2 + 1);
     if (!(value >= low)) {
       return std::isnan(value) ? To{0} : std::numeric_limits<To>::min();
     }
-    return value >= -low ? std::numeric_limits<To>::max() : static_cast<To>(value);
+    return value >= above ? std::numeric_limits<To>::max() : static_cast<To>(value);
   } else {
     return static_cast<To>(value);
   }
@@ -250,10 +248,10 @@ Array Array::from_bits(const std::vector<bool>& values, const Shape& shape) {
 
 namespace {
 
-DType largest_dtype(std::initializer_list<detail::ListedNumber> values) {
-  DType dtype = DType::boolean;  // the enumerators stand in the order of promotion
+DType common_dtype(std::initializer_list<detail::ListedNumber> values) {
+  DType dtype = DType::boolean;
   for (const detail::ListedNumber& value : values) {
-    dtype = std::max(dtype, value.dtype);
+    dtype = promote(dtype, value.dtype);
   }
   return dtype;
 }
@@ -275,7 +273,7 @@ Array Array::from(std::initializer_list<detail::ListedNumber> values) {
 
 Array Array::from(std::initializer_list<detail::ListedNumber> values, const Shape& shape) {
   check_count(shape, static_cast<std::int64_t>(values.size()));
-  Array array = empty(shape, largest_dtype(values));
+  Array array = empty(shape, common_dtype(values));
   fill(array, 0, values);
   return array;
 }
@@ -287,7 +285,7 @@ Array Array::from(std::initializer_list<std::initializer_list<detail::ListedNumb
     if (row.size() != columns) {
       fail_ragged(static_cast<std::size_t>(&row - rows.begin()), row.size(), columns);
     }
-    dtype = std::max(dtype, largest_dtype(row));
+    dtype = promote(dtype, common_dtype(row));
   }
   Array array =
       empty({static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns)}, dtype);
@@ -484,12 +482,15 @@ void detail::fail_element(std::size_t k, std::size_t size) {
 
 Entry::operator double() const {
   const double value = array_.item<double>();
-  // 2^63 is the first double above int64.
-  if (array_.dtype() == DType::i64 &&
-      (value == 0x1p63 || static_cast<std::int64_t>(value) != array_.item<std::int64_t>())) {
-    throw ValueError("index: the element " + std::to_string(array_.item<std::int64_t>()) +
-                     " is no double; read it with item<std::int64_t>()");
-  }
+  visit_dtype(array_.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_integral_v<T>) {
+      const T element = array_.item<T>();
+      if (exactly<T>(value) == element) return;
+      throw ValueError("index: the element " + std::to_string(element) +
+                       " is no double; read it with item<std::" +
+                       std::string(info_of(array_.dtype()).c_type) + ">()");
+    }
+  });
   return value;
 }
 
@@ -500,11 +501,8 @@ void Entry::set(detail::Number value) {
 }
 
 void Entry::set_from(const Entry& value) {
-  if (value.dtype() == DType::i64) {
-    set(value.item<std::int64_t>());
-  } else {
-    set(value.item<double>());
-  }
+  visit_dtype(value.dtype(),
+              [&]<class T>(std::type_identity<T>) { set(value.item<T>()); });
 }
 
 std::ostream& operator<<(std::ostream& stream, const Entry& entry) {

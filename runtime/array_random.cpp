@@ -17,11 +17,17 @@ namespace {
 constexpr std::uint64_t uniform_stream = 0;
 constexpr std::uint64_t normal_stream = 1;
 
-void check_float(DType dtype, const char* operation) {
-  if (!is_float(dtype)) {
-    throw TypeError(std::string(operation) + ": expected f32 or f64, got " +
-                    std::string(name_of(dtype)));
-  }
+// What `make` gives for the element type of a floating dtype.
+template <class Make>
+Array of_floats(DType dtype, const char* operation, Make make) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Array {
+    if constexpr (std::is_floating_point_v<T>) {
+      return make(T{});
+    } else {
+      throw TypeError(std::string(operation) + ": expected f32 or f64, got " +
+                      std::string(name_of(dtype)));
+    }
+  });
 }
 
 // Box-Muller: two independent normal deviates from u in (0, 1] and v in [0, 1).
@@ -103,19 +109,18 @@ Array make_uniform(const Shape& shape, std::uint64_t seed, T low, T high) {
 
 Array Array::normal(const Shape& shape, std::uint64_t seed, double mean, double stddev,
                     DType dtype) {
-  check_float(dtype, "normal");
-  if (!(stddev >= 0)) {
-    throw ValueError("normal: expected stddev >= 0, got " + to_string(Array(stddev)));
-  }
-  return dtype == f32
-             ? make_normal(shape, seed, static_cast<float>(mean), static_cast<float>(stddev))
-             : make_normal(shape, seed, mean, stddev);
+  return of_floats(dtype, "normal", [&]<class T>(T) {
+    if (!(stddev >= 0)) {
+      throw ValueError("normal: expected stddev >= 0, got " + to_string(Array(stddev)));
+    }
+    return make_normal(shape, seed, static_cast<T>(mean), static_cast<T>(stddev));
+  });
 }
 
 Array Array::uniform(const Shape& shape, std::uint64_t seed, double low, double high, DType dtype) {
-  check_float(dtype, "uniform");
-  return dtype == f32 ? make_uniform(shape, seed, static_cast<float>(low), static_cast<float>(high))
-                      : make_uniform(shape, seed, low, high);
+  return of_floats(dtype, "uniform", [&]<class T>(T) {
+    return make_uniform(shape, seed, static_cast<T>(low), static_cast<T>(high));
+  });
 }
 
 }  // namespace kroton

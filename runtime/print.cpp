@@ -11,6 +11,8 @@
 #include <mutex>
 #include <utility>
 
+#include "runtime/visit.h"
+
 namespace kroton {
 namespace {
 
@@ -88,22 +90,9 @@ void show(std::string text) {
 }
 
 Array view_of(DType dtype, const Shape& sizes, const void* data) {
-  const auto view = [&]<class T>(T*) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
     return Array::view(const_cast<T*>(static_cast<const T*>(data)), sizes);
-  };
-  switch (dtype) {
-    case DType::boolean:
-      return view(static_cast<bool*>(nullptr));
-    case DType::i32:
-      return view(static_cast<std::int32_t*>(nullptr));
-    case DType::i64:
-      return view(static_cast<std::int64_t*>(nullptr));
-    case DType::f32:
-      return view(static_cast<float*>(nullptr));
-    case DType::f64:
-      return view(static_cast<double*>(nullptr));
-  }
-  return {};
+  });
 }
 
 }  // namespace

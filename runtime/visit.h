@@ -11,16 +11,11 @@ namespace kroton {
 template <class Function>
 decltype(auto) visit_dtype(DType dtype, Function&& function) {
   switch (dtype) {
-    case DType::boolean:
-      return function(std::type_identity<bool>{});
-    case DType::i32:
-      return function(std::type_identity<std::int32_t>{});
-    case DType::i64:
-      return function(std::type_identity<std::int64_t>{});
-    case DType::f32:
-      return function(std::type_identity<float>{});
-    case DType::f64:
-      return function(std::type_identity<double>{});
+#define KROTON_DTYPE(name, type, ...) \
+  case DType::name:                   \
+    return function(std::type_identity<type>{});
+    KROTON_DTYPES(KROTON_DTYPE)
+#undef KROTON_DTYPE
   }
   throw InternalError("visit_dtype: no such dtype: " + std::to_string(static_cast<int>(dtype)));
 }

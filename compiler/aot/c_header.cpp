@@ -81,10 +81,10 @@ class HeaderWriter {
   }
 
   std::string type_text(const TensorType& type) const {
-    if (type.rank() == 0) return std::string(c_type(type.dtype)) + ", one number";
+    if (type.rank() == 0) return std::string(info_of(type.dtype).c_type) + ", one number";
     std::string text;
     for (const Dim& dim : type.shape) text += (text.empty() ? "" : ", ") + shown(dim);
-    return std::string(c_type(type.dtype)) + " (" + text + ")";
+    return std::string(info_of(type.dtype).c_type) + " (" + text + ")";
   }
 
   // With the sizes under their names in C.
@@ -113,7 +113,7 @@ class HeaderWriter {
     for (std::size_t k = 0; k < c_.states.size(); ++k) {
       const CInterface::Array& s = c_.states[k];
       const bool updated = program_.state_is_updated[k];
-      line("  " + std::string(updated ? "" : "const ") + c_type(s.type.dtype) + "* " + s.name +
+      line("  " + std::string(updated ? "" : "const ") + std::string(info_of(s.type.dtype).c_type) + "* " + s.name +
            "; /* " + type_text(s.type) + ", " + (updated ? "updated" : "read") + "; " +
            in_c_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
     }
@@ -139,7 +139,7 @@ class HeaderWriter {
     line();
     line("/* Those values. A field that is only read may point here. */");
     for (const CInterface::Array& s : c_.states) {
-      line("extern const " + std::string(c_type(s.type.dtype)) + " " + c_.name + "_initial_" +
+      line("extern const " + std::string(info_of(s.type.dtype).c_type) + " " + c_.name + "_initial_" +
            s.name + "[" + count_of(s.type) + "];");
     }
     line();
@@ -180,16 +180,16 @@ class HeaderWriter {
     for (const CInterface::Array& input : c_.inputs) {
       const std::string note = "in: " + type_text(input.type) + "; " + in_c_comment(input.source);
       if (input.type.rank() == 0) {
-        add(std::string(c_type(input.type.dtype)) + " ", input.name, note);
+        add(std::string(info_of(input.type.dtype).c_type) + " ", input.name, note);
       } else {
-        add("const " + std::string(c_type(input.type.dtype)) + "* ", input.name, note);
+        add("const " + std::string(info_of(input.type.dtype).c_type) + "* ", input.name, note);
       }
     }
     if (!c_.states.empty()) {
       add("const " + c_.name + "_state* ", "state", "the shared variables");
     }
     for (const CInterface::Array& output : c_.outputs) {
-      add(std::string(c_type(output.type.dtype)) + "* ", output.name,
+      add(std::string(info_of(output.type.dtype).c_type) + "* ", output.name,
           "out: " + type_text(output.type) + "; " + in_c_comment(output.source));
     }
     add("void* ", "arena", "scratch memory, aligned to 64 bytes");

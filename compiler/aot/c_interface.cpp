@@ -115,20 +115,4 @@ void complete(CInterface& interface, const Program& program,
   }
 }
 
-const char* c_type(DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return "uint8_t";
-    case DType::i32:
-      return "int32_t";
-    case DType::i64:
-      return "int64_t";
-    case DType::f32:
-      return "float";
-    case DType::f64:
-      return "double";
-  }
-  return "void";
-}
-
 }  // namespace kroton::aot

@@ -70,6 +70,5 @@ void complete(CInterface& interface, const Program& program,
 // The alignment in bytes of the arena, the state's memory, and the arrays in it.
 inline constexpr std::int64_t memory_alignment = 64;
 
-const char* c_type(DType dtype);  // "float"
 
 }  // namespace kroton::aot

@@ -1,28 +1,19 @@
-#include <charconv>
 #include <numeric>
 #include <sstream>
 
 #include "compiler/ir/graph.h"
 #include "compiler/ir/graph_storage.h"
 #include "compiler/ir/leaf.h"
+#include "compiler/loop/scalar.h"
 
 namespace kroton {
 namespace {
 
 std::string number(Graph::Vertex v) { return "%" + std::to_string(v); }
 
-// The shortest digits that give the literal in its dtype.
 std::string value_text(const Attributes& literal) {
-  char digits[32];
-  std::to_chars_result end{};
-  if (literal.dtype == DType::f32) {
-    end = std::to_chars(digits, digits + sizeof digits, static_cast<float>(literal.real));
-  } else if (literal.dtype == DType::f64) {
-    end = std::to_chars(digits, digits + sizeof digits, literal.real);
-  } else {
-    end = std::to_chars(digits, digits + sizeof digits, literal.integers.at(0));
-  }
-  return {digits, end.ptr};
+  if (is_float(literal.dtype)) return loop::digits_of({literal.real, 0}, literal.dtype);
+  return loop::digits_of({0, literal.integers.at(0)}, literal.dtype);
 }
 
 void append_vertex(std::string& text, const Graph& graph, Graph::Vertex v) {

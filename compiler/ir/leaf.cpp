@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "compiler/ir/reference.h"
+#include "compiler/loop/scalar.h"
 
 namespace kroton {
 namespace {
@@ -23,17 +24,6 @@ double value_of(const Attributes& literal) {
 [[noreturn]] void fail_fit(const std::string& value, DType dtype, SourceLine line) {
   throw TypeError("literal: " + value + " does not fit " + std::string(name_of(dtype)) + "  [" +
                   to_string(line) + "]");
-}
-
-bool holds(DType dtype, std::int64_t value) {
-  switch (dtype) {
-    case DType::boolean:
-      return value == 0 || value == 1;
-    case DType::i32:
-      return value >= INT32_MIN && value <= INT32_MAX;
-    default:
-      return true;
-  }
 }
 
 Tensor literal_node(DType dtype, double real, std::int64_t integer, SourceLine line,
@@ -163,9 +153,7 @@ InputRole role_of(const Tensor& input) {
 
 Tensor make_literal(double value, DType dtype, SourceLine line) {
   if (is_float(dtype)) {
-    const double rounded =
-        dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value;
-    return literal_node(dtype, rounded, 0, line);
+    return literal_node(dtype, loop::scalar_from_real(value, dtype).real, 0, line);
   }
   constexpr double limit = 9223372036854775808.0;  // 2^63
   if (!(value >= -limit && value < limit) || value != std::trunc(value)) {
@@ -194,8 +182,9 @@ Tensor make_weak_literal(std::int64_t value, SourceLine line) {
 
 Tensor make_constant(const Array& array, SourceLine line) {
   if (array.rank() == 0) {
-    return array.dtype() == DType::i64 ? make_literal(array.item<std::int64_t>(), DType::i64, line)
-                                       : make_literal(array.item<double>(), array.dtype(), line);
+    const loop::Scalar value = loop::read_element(array.raw(), array.dtype());
+    return is_float(array.dtype()) ? make_literal(value.real, array.dtype(), line)
+                                   : make_literal(value.integer, array.dtype(), line);
   }
   Attributes attributes;
   attributes.dims.assign(array.shape().begin(), array.shape().end());

@@ -16,12 +16,10 @@ class ExprBuilder {
 
   // dtype: f32 or f64, that of the argument and the result.
   explicit ExprBuilder(DType dtype)
-      : real_(dtype), integer_(dtype == DType::f64 ? DType::i64 : DType::i32) {}
+      : real_(dtype), integer_(integer_of_size(dtype)) {}
 
   bool is_f64() const { return real_ == DType::f64; }
-  Value real(double c) const {
-    return loop::real(is_f64() ? c : static_cast<double>(static_cast<float>(c)), real_);
-  }
+  Value real(double c) const { return loop::real(c, real_); }
   Value integer(std::int64_t c) const { return loop::integer(c, integer_); }
 
   Value add(const Value& a, const Value& b) const { return binary(Op::add, a, b); }
@@ -115,17 +113,17 @@ Kernel with_arithmetic(const Kernel& kernel) {
 int operations_of(const ExprNode& e) {
   if (e.args.empty() || (e.dtype == DType::i64 && e.op != Op::load)) return 0;
   if (!is_elementary(e.op)) return 1;
-  static std::array<std::atomic<int>, 2 * (unary_functions.size() + binary_functions.size())>
-      known{};
-  const std::size_t place = 2 * function_number(e.op) + (e.dtype == DType::f64 ? 1 : 0);
-  int count = known[place].load(std::memory_order_relaxed);
+  using Counts = std::array<std::atomic<int>, unary_functions.size() + binary_functions.size()>;
+  static std::array<Counts, std::size(dtype_table)> counts{};
+  std::atomic<int>& known = counts[static_cast<std::size_t>(e.dtype)][function_number(e.op)];
+  int count = known.load(std::memory_order_relaxed);
   if (count == 0) {
     std::vector<Expr> args;
     for (std::size_t k = 0; k < e.args.size(); ++k) {
       args.push_back(variable({static_cast<int>(k), e.dtype, "x"}));
     }
     count = count_operations(arithmetic_of(e.op, args));
-    known[place].store(count, std::memory_order_relaxed);
+    known.store(count, std::memory_order_relaxed);
   }
   return count;
 }

@@ -3,7 +3,6 @@
 #include <kroton/error.h>
 
 #include <algorithm>
-#include <limits>
 #include <unordered_set>
 
 #include "compiler/base/machine.h"
@@ -80,37 +79,6 @@ bool has_loop(const Block& block) {
   bool found = false;
   visit_statements(block, [&](const Stmt& s) { found = found || as_for(s) != nullptr; });
   return found;
-}
-
-// What an accumulation begins with.
-Expr identity(Op op, DType dtype) {
-  const bool boolean = dtype == DType::boolean;
-  const auto extreme = [&](bool lowest) {
-    if (boolean) return boolean_constant(!lowest);
-    if (dtype == DType::i32) {
-      return integer(lowest ? std::numeric_limits<std::int32_t>::min()
-                            : std::numeric_limits<std::int32_t>::max(),
-                     dtype);
-    }
-    if (dtype == DType::i64) {
-      return integer(lowest ? std::numeric_limits<std::int64_t>::min()
-                            : std::numeric_limits<std::int64_t>::max());
-    }
-    const double infinity = std::numeric_limits<double>::infinity();
-    return real(lowest ? -infinity : infinity, dtype);
-  };
-  switch (op) {
-    case Op::add:
-    case Op::mul: {
-      const int value = op == Op::mul ? 1 : 0;
-      return is_float(dtype) ? real(value, dtype) : integer(value, dtype);
-    }
-    case Op::min:
-    case Op::max:
-      return extreme(op == Op::max);
-    default:
-      return boolean_constant(op == Op::logical_and);
-  }
 }
 
 bool uses_shared(const Block& block) {
@@ -347,7 +315,7 @@ class Scheduler {
       const auto* sum = std::get_if<Accumulate>(&s);
       const auto declared = std::find_if(sums.begin(), sums.end(), [&](const Declare& d) {
         return sum != nullptr && d.variable == sum->variable &&
-               d.init == identity(sum->op, sum->variable.dtype);
+               d.init == initial(sum->op, sum->variable.dtype);
       });
       if (declared == sums.end()) return {};
       accumulations.push_back(sum);

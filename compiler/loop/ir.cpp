@@ -6,6 +6,7 @@
 
 #include <array>
 #include <bit>
+#include <limits>
 
 #include "compiler/loop/elementary.h"
 #include "compiler/loop/intern.h"
@@ -322,6 +323,35 @@ Expr integer(std::int64_t value, DType dtype) {
   node.dtype = dtype;
   node.integer = scalar_from_integer(value, dtype).integer;
   return intern(std::move(node));
+}
+
+Expr whole_number(std::int64_t value, DType dtype) {
+  return is_float(dtype) ? real(static_cast<double>(value), dtype) : integer(value, dtype);
+}
+
+Expr identity(Op op, DType dtype) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  switch (op) {
+    case Op::add:
+      return is_float(dtype) ? real(-0.0, dtype) : integer(0, dtype);
+    case Op::mul:
+      return whole_number(1, dtype);
+    case Op::min:
+      return is_float(dtype) ? real(infinity, dtype)
+                             : integer(static_cast<std::int64_t>(highest_of(dtype)), dtype);
+    case Op::max:
+      return is_float(dtype) ? real(-infinity, dtype) : integer(lowest_of(dtype), dtype);
+    case Op::logical_and:
+      return boolean_constant(true);
+    case Op::logical_or:
+      return boolean_constant(false);
+    default:
+      fail(op, "cannot accumulate");
+  }
+}
+
+Expr initial(Op op, DType dtype) {
+  return op == Op::add ? whole_number(0, dtype) : identity(op, dtype);
 }
 
 Expr boolean_constant(bool value) { return integer(value ? 1 : 0, DType::boolean); }

@@ -132,7 +132,13 @@ struct ExprNode {
 // InternalError. Equal expressions are one node as long as one of them lives: compare addresses.
 Expr real(double value, DType dtype);
 Expr integer(std::int64_t value, DType dtype = DType::i64);
+Expr whole_number(std::int64_t value, DType dtype);  // real or integer
 Expr boolean_constant(bool value);
+// What leaves every other value as it is under add, mul, min, max, logical_and or logical_or, and
+// what an accumulation by one of them begins with: the same, but that of a sum is 0, not -0, which
+// a sum of nothing would be.
+Expr identity(Op op, DType dtype);
+Expr initial(Op op, DType dtype);
 Expr variable(const Variable& variable);
 Expr size(const Dim& dim);  // a constant Dim becomes an integer
 Expr load(const BufferRef& buffer, const Expr& index);

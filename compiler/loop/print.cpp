@@ -6,13 +6,13 @@
 // check) is shared within one statement only, so that the text means the same as the kernel.
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "compiler/loop/ir.h"
+#include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -40,11 +40,7 @@ int index_cost(const Expr& e) {
 bool is_small(const Expr& e) { return index_cost(e->op == Op::load ? e->args[0] : e) <= 5; }
 
 std::string real_text(double value, DType dtype) {
-  std::array<char, 40> text{};
-  const auto end = dtype == DType::f32
-                       ? std::to_chars(text.begin(), text.end(), static_cast<float>(value)).ptr
-                       : std::to_chars(text.begin(), text.end(), value).ptr;
-  std::string result(text.begin(), end);
+  std::string result = digits_of({value, 0}, dtype);
   if (std::isfinite(value) && result.find_first_of(".e") == std::string::npos) result += ".0";
   return result;
 }
@@ -310,7 +306,7 @@ void Printer::write(const Expr& e, int outer) {
       if (e->dtype == DType::boolean) {
         out_ += e->integer != 0 ? "true" : "false";
       } else {
-        out_ += std::to_string(e->integer);
+        out_ += digits_of({0, e->integer}, e->dtype);
       }
       return;
     case Op::variable:

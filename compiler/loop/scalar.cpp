@@ -2,15 +2,21 @@
 
 #include <kroton/error.h>
 
-#include <bit>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "runtime/visit.h"
+
 namespace kroton::loop {
 namespace {
 
-std::uint64_t bits(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+template <class T>
+std::uint64_t bits(T value) {
+  return static_cast<std::uint64_t>(value);
+}
 std::int64_t wrap(std::uint64_t value) { return static_cast<std::int64_t>(value); }
 
 [[noreturn]] void fail(Op op, DType dtype) {
@@ -18,29 +24,28 @@ std::int64_t wrap(std::uint64_t value) { return static_cast<std::int64_t>(value)
                       std::string(name_of(dtype)));
 }
 
-std::int64_t truncated_div(std::int64_t a, std::int64_t b) {
+// T is an integer of 64 bits, signed or not. Division is defined for all operands.
+template <class T>
+T truncated_div(T a, T b) {
   if (b == 0) return 0;
-  if (b == -1) return wrap(0 - bits(a));
+  if (std::is_signed_v<T> && b == T(-1)) return T{0} - bits(a);
   return a / b;
 }
 
-std::int64_t floored_div(std::int64_t a, std::int64_t b) {
-  const std::int64_t quotient = truncated_div(a, b);
-  if (b == 0 || b == -1) return quotient;
-  return a % b != 0 && ((a < 0) != (b < 0)) ? quotient - 1 : quotient;
-}
-
-std::int64_t floored_mod(std::int64_t a, std::int64_t b) {
-  if (b == 0 || b == -1) return 0;
-  const std::int64_t rest = a % b;
-  return rest != 0 && ((rest < 0) != (b < 0)) ? rest + b : rest;
+template <class T>
+T floored_div(T a, T b) {
+  const T quotient = truncated_div(a, b);
+  const T rest = bits(a) - bits(quotient) * bits(b);
+  return b != 0 && rest != 0 && ((rest < 0) != (b < 0)) ? quotient - 1 : quotient;
 }
 
 // `dtype` is that of the operands; the caller wraps the result to the result's dtype.
+template <class T>
 std::int64_t evaluate_integer(Op op, DType dtype, const Scalar* args) {
-  const std::int64_t a = args[0].integer;
-  const std::int64_t b =
-      op == Op::neg || op == Op::abs || op == Op::logical_not ? 0 : args[1].integer;
+  const T a = static_cast<T>(args[0].integer);
+  const T b = op == Op::neg || op == Op::abs || op == Op::logical_not
+                  ? T{0}
+                  : static_cast<T>(args[1].integer);
   switch (op) {
     case Op::add:
       return wrap(bits(a) + bits(b));
@@ -51,7 +56,7 @@ std::int64_t evaluate_integer(Op op, DType dtype, const Scalar* args) {
     case Op::div:
       return truncated_div(a, b);
     case Op::mod:
-      return floored_mod(a, b);
+      return b == 0 ? 0 : wrap(bits(a) - bits(floored_div(a, b)) * bits(b));
     case Op::floor_div:
       return floored_div(a, b);
     case Op::neg:
@@ -85,8 +90,7 @@ std::int64_t evaluate_integer(Op op, DType dtype, const Scalar* args) {
     case Op::ashr:
       return a >> b;
     case Op::lshr:
-      return dtype == DType::i32 ? static_cast<std::int64_t>(static_cast<std::uint32_t>(a) >> b)
-                                 : wrap(bits(a) >> b);
+      return wrap((bits(a) & ~std::uint64_t{0} >> (64 - bits_of(dtype))) >> b);
     default:
       fail(op, dtype);
   }
@@ -151,69 +155,61 @@ bool compare_reals(Op op, double a, double b) {
   }
 }
 
-// Truncation that saturates; NaN gives 0. The bounds of T are exact in double or one above it.
+// The C++ type whose arithmetic on values of integers that wide is that of T.
 template <class T>
-std::int64_t saturate(double value) {
-  constexpr double above = -static_cast<double>(std::numeric_limits<T>::min());
+using Wide = std::conditional_t<std::is_signed_v<T> || sizeof(T) < 8, std::int64_t, std::uint64_t>;
+
+// Truncation that saturates; NaN gives 0. The lower end is exact in double, the upper one is one
+// below a power of two.
+template <class T>
+T saturated(double value) {
+  constexpr double above = 2 * static_cast<double>(std::numeric_limits<T>::max() / 2 + 1);
   if (std::isnan(value)) return 0;
   if (value >= above) return std::numeric_limits<T>::max();
-  if (value < -above) return std::numeric_limits<T>::min();
+  if (value < static_cast<double>(std::numeric_limits<T>::min())) {
+    return std::numeric_limits<T>::min();
+  }
   return static_cast<T>(value);
 }
 
 Scalar convert(const Scalar& value, DType from, DType to) {
-  if (is_float(from)) {
-    if (is_float(to)) return scalar_from_real(value.real, to);
-    if (to == DType::boolean) return {0, value.real != 0};
-    return {0, to == DType::i32 ? saturate<std::int32_t>(value.real)
-                                : saturate<std::int64_t>(value.real)};
-  }
-  // Straight to float: by way of double it would round twice.
-  if (to == DType::f32) return {static_cast<float>(value.integer), 0};
-  if (to == DType::f64) return {static_cast<double>(value.integer), 0};
-  return scalar_from_integer(value.integer, to);
+  if (is_float(from) && is_float(to)) return scalar_from_real(value.real, to);
+  return visit_dtype(from, [&]<class From>(std::type_identity<From>) {
+    return visit_dtype(to, [&]<class To>(std::type_identity<To>) -> Scalar {
+      if constexpr (std::is_floating_point_v<To>) {
+        // Straight to float: by way of double it would round twice.
+        return {static_cast<To>(static_cast<Wide<From>>(value.integer)), 0};
+      } else if constexpr (std::is_floating_point_v<From> && std::same_as<To, bool>) {
+        return {0, value.real != 0};
+      } else if constexpr (std::is_floating_point_v<From>) {
+        return {0, static_cast<std::int64_t>(saturated<To>(value.real))};
+      } else {
+        return scalar_from_integer(value.integer, to);
+      }
+    });
+  });
 }
 
-Scalar reinterpret_bits(const Scalar& value, DType to) {
-  switch (to) {
-    case DType::f32:
-      return {std::bit_cast<float>(static_cast<std::int32_t>(value.integer)), 0};
-    case DType::f64:
-      return {std::bit_cast<double>(value.integer), 0};
-    case DType::i32:
-      return {0, std::bit_cast<std::int32_t>(static_cast<float>(value.real))};
-    default:
-      return {0, std::bit_cast<std::int64_t>(value.real)};
-  }
-}
-
+// As memory holds it.
 template <class T>
-T read_as(const void* address) {
-  T value;
-  std::memcpy(&value, address, sizeof value);
-  return value;
-}
-
-template <class T>
-void write_as(void* address, T value) {
-  std::memcpy(address, &value, sizeof value);
-}
+using Stored = std::conditional_t<std::same_as<T, bool>, std::uint8_t, T>;
 
 }  // namespace
 
 Scalar scalar_from_real(double value, DType dtype) {
-  return {dtype == DType::f32 ? static_cast<double>(static_cast<float>(value)) : value, 0};
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Scalar {
+    if constexpr (std::is_floating_point_v<T>) return {static_cast<T>(value), 0};
+    fail(Op::real, dtype);
+  });
 }
 
 Scalar scalar_from_integer(std::int64_t value, DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return {0, value != 0};
-    case DType::i32:
-      return {0, static_cast<std::int32_t>(static_cast<std::uint32_t>(bits(value)))};
-    default:
-      return {0, value};
-  }
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Scalar {
+    if constexpr (std::is_integral_v<T>) {
+      return {0, static_cast<std::int64_t>(static_cast<T>(value))};
+    }
+    fail(Op::integer, dtype);
+  });
 }
 
 Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
@@ -232,46 +228,58 @@ Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
       return args[2];
     case Op::cast:
       return convert(args[0], operand, result);
-    case Op::bitcast:
-      return reinterpret_bits(args[0], result);
+    case Op::bitcast: {
+      std::uint64_t memory = 0;
+      write_element(&memory, operand, args[0]);
+      return read_element(&memory, result);
+    }
     default:
       break;
   }
-  if (!is_float(operand)) return scalar_from_integer(evaluate_integer(op, operand, args), result);
-  if (result == DType::boolean) return {0, compare_reals(op, args[0].real, args[1].real)};
-  if (operand == DType::f32) return {evaluate_real<float>(op, operand, args), 0};
-  return {evaluate_real<double>(op, operand, args), 0};
+  return visit_dtype(operand, [&]<class T>(std::type_identity<T>) -> Scalar {
+    if constexpr (std::is_integral_v<T>) {
+      return scalar_from_integer(evaluate_integer<Wide<T>>(op, operand, args), result);
+    } else {
+      if (result == DType::boolean) return {0, compare_reals(op, args[0].real, args[1].real)};
+      return {evaluate_real<T>(op, operand, args), 0};
+    }
+  });
 }
 
 Scalar read_element(const void* address, DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return {0, read_as<std::uint8_t>(address) != 0};
-    case DType::i32:
-      return {0, read_as<std::int32_t>(address)};
-    case DType::i64:
-      return {0, read_as<std::int64_t>(address)};
-    case DType::f32:
-      return {read_as<float>(address), 0};
-    case DType::f64:
-      return {read_as<double>(address), 0};
-  }
-  return {};
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Scalar {
+    Stored<T> value;
+    std::memcpy(&value, address, sizeof value);
+    if constexpr (std::is_floating_point_v<T>) {
+      return {value, 0};
+    } else {
+      return {0, static_cast<std::int64_t>(static_cast<T>(value))};
+    }
+  });
 }
 
 void write_element(void* address, DType dtype, const Scalar& value) {
-  switch (dtype) {
-    case DType::boolean:
-      return write_as(address, static_cast<std::uint8_t>(value.integer != 0));
-    case DType::i32:
-      return write_as(address, static_cast<std::int32_t>(value.integer));
-    case DType::i64:
-      return write_as(address, value.integer);
-    case DType::f32:
-      return write_as(address, static_cast<float>(value.real));
-    case DType::f64:
-      return write_as(address, value.real);
-  }
+  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    T element{};
+    if constexpr (std::is_floating_point_v<T>) {
+      element = static_cast<T>(value.real);
+    } else {
+      element = static_cast<T>(value.integer);
+    }
+    std::memcpy(address, &element, sizeof element);
+  });
+}
+
+std::string digits_of(const Scalar& value, DType dtype) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> std::string {
+    if constexpr (std::is_floating_point_v<T>) {
+      std::array<char, 40> text{};
+      const auto end = std::to_chars(text.begin(), text.end(), static_cast<T>(value.real));
+      return {text.begin(), end.ptr};
+    } else {
+      return std::to_string(static_cast<T>(value.integer));
+    }
+  });
 }
 
 }  // namespace kroton::loop

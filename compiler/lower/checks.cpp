@@ -16,15 +16,11 @@ using loop::Op;
 
 // What memory is filled with: a NaN that no operation makes, an index out of range, true. Every two
 // bytes are the same.
-constexpr std::int32_t filled_32 = 0x7ffc7ffc;
-constexpr std::int64_t filled_64 = 0x7ffc7ffc7ffc7ffc;
-
-DType bits_of(DType dtype) { return size_of(dtype) == 4 ? DType::i32 : DType::i64; }
+constexpr std::int64_t filled_bits = 0x7ffc7ffc7ffc7ffc;
 
 Expr filling(DType dtype) {
-  if (dtype == DType::boolean) return loop::boolean_constant(true);
-  const DType bits = bits_of(dtype);
-  return loop::bitcast(loop::integer(bits == DType::i32 ? filled_32 : filled_64, bits), dtype);
+  return is_float(dtype) ? loop::bitcast(loop::integer(filled_bits, integer_of_size(dtype)), dtype)
+                         : loop::integer(filled_bits, dtype);
 }
 
 Expr both(const Expr& a, const Expr& b) { return loop::binary(Op::logical_and, a, b); }
@@ -192,8 +188,8 @@ class MemoryChecker {
   Expr checked_load(const loop::BufferRef& buffer, const Expr& index) {
     const Expr value = loop::load(buffer, inside(buffer, index, "reads"));
     if (!is_float(buffer->dtype) || !begins_filled(buffer)) return value;
-    const DType bits = bits_of(buffer->dtype);
-    const Expr filled = loop::integer(bits == DType::i32 ? filled_32 : filled_64, bits);
+    const DType bits = integer_of_size(buffer->dtype);
+    const Expr filled = loop::integer(filled_bits, bits);
     const int at = site(buffer, "reads what nothing has written:");
     written_sites_.insert(at);
     return loop::check(value, loop::binary(Op::ne, loop::bitcast(value, bits), filled), index,
@@ -384,7 +380,7 @@ void check_gaps(Program& program, BufferTable& buffers, const std::vector<ArenaG
       loop::verify(kernel);
       steps.push_back({std::move(kernel)});
     };
-    const Expr filled = loop::integer(filled_64);
+    const Expr filled = loop::integer(filled_bits);
     const int site = buffers.add_site(
         {"something was written " + gap.where + ", outside of every buffer of the arena",
          CheckSite::Kind::memory});

@@ -35,33 +35,6 @@ struct Accumulator {
   loop::Expr init;
 };
 
-double infinity(bool negative) {
-  return negative ? -std::numeric_limits<double>::infinity()
-                  : std::numeric_limits<double>::infinity();
-}
-
-loop::Expr extreme(DType dtype, bool lowest) {
-  switch (dtype) {
-    case DType::boolean:
-      return loop::boolean_constant(!lowest);
-    case DType::i32:
-      return loop::integer(lowest ? std::numeric_limits<std::int32_t>::min()
-                                  : std::numeric_limits<std::int32_t>::max(),
-                           dtype);
-    case DType::i64:
-      return loop::integer(lowest ? std::numeric_limits<std::int64_t>::min()
-                                  : std::numeric_limits<std::int64_t>::max(),
-                           dtype);
-    default:
-      return loop::real(infinity(lowest), dtype);
-  }
-}
-
-loop::Expr number(double value, DType dtype) {
-  return is_float(dtype) ? loop::real(value, dtype)
-                         : loop::integer(static_cast<std::int64_t>(value), dtype);
-}
-
 class LoopsLowering {
  public:
   LoopsLowering(KernelContext& context, const Machine& machine)
@@ -144,27 +117,21 @@ class LoopsLowering {
     switch (graph_[v].op->reduction) {
       case Reduction::sum:
         a.op = Op::add;
-        a.init = number(0, dtype);
         break;
       case Reduction::prod:
         a.op = Op::mul;
-        a.init = number(1, dtype);
         break;
       case Reduction::max:
         a.op = Op::max;
-        a.init = extreme(dtype, true);
         break;
       case Reduction::min:
         a.op = Op::min;
-        a.init = extreme(dtype, false);
         break;
       case Reduction::all:
         a.op = Op::logical_and;
-        a.init = loop::boolean_constant(true);
         break;
       case Reduction::any:
         a.op = Op::logical_or;
-        a.init = loop::boolean_constant(false);
         break;
       case Reduction::argmax:
       case Reduction::argmin:
@@ -172,11 +139,12 @@ class LoopsLowering {
         a.maximum = graph_[v].op->reduction == Reduction::argmax;
         a.position = loop::fresh_variable("position");
         a.variable.dtype = operand;
-        a.init = extreme(operand, a.maximum);
+        a.op = a.maximum ? Op::max : Op::min;
         break;
       case Reduction::absent:
         throw InternalError("reduce op without a reduction");
     }
+    a.init = loop::initial(a.op, a.variable.dtype);
     return a;
   }
 

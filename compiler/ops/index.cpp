@@ -92,9 +92,8 @@ TensorType scatter_type(TypeContext& context) {
 }
 
 void scatter_write(WriteContext& context) {
-  const DType dtype = context.type().dtype;
   context.nest(context.type().shape, [&](const Index& index) {
-    context.store(index, is_float(dtype) ? loop::real(0, dtype) : loop::integer(0, dtype));
+    context.store(index, loop::whole_number(0, context.type().dtype));
   });
   context.nest(context.input_type(0).shape, [&](const Index& index) {
     const Index target = gathered(context, index, context.type().shape);

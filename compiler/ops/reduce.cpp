@@ -107,16 +107,10 @@ void sum_reference(ReferenceContext& c) {
   }
 }
 
-double lowest_of(DType dtype) {
-  return is_float(dtype)       ? -std::numeric_limits<double>::infinity()
-         : dtype == DType::i32 ? -0x1p31
-                               : -0x1p63;
-}
-
-double highest_of(DType dtype) {
-  return is_float(dtype)       ? std::numeric_limits<double>::infinity()
-         : dtype == DType::i32 ? 0x1p31 - 1
-                               : 0x1p63 - 1;
+// What an accumulation over an operand of the dtype begins with.
+double initial_value(loop::Op op, DType dtype) {
+  const loop::Expr value = loop::initial(op, dtype);
+  return is_float(dtype) ? value->real : static_cast<double>(value->integer);
 }
 
 template <class Beats>
@@ -260,7 +254,7 @@ constinit const OpRecord max_op = {
     .vjp = extreme_vjp,
     .reference =
         [](ReferenceContext& c) {
-          reduce_reference(c, lowest_of(c.output.dtype), [](double best, double x) {
+          reduce_reference(c, initial_value(loop::Op::max, c.output.dtype), [](double best, double x) {
             return std::isnan(best) || best > x ? best : x;
           });
         },
@@ -280,7 +274,7 @@ constinit const OpRecord min_op = {
     .vjp = extreme_vjp,
     .reference =
         [](ReferenceContext& c) {
-          reduce_reference(c, highest_of(c.output.dtype), [](double best, double x) {
+          reduce_reference(c, initial_value(loop::Op::min, c.output.dtype), [](double best, double x) {
             return std::isnan(best) || best < x ? best : x;
           });
         },

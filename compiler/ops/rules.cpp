@@ -184,13 +184,6 @@ int resolve_axis(int axis, int rank, std::string_view op) {
   return axis < 0 ? axis + rank : axis;
 }
 
-DType promote(DType a, DType b) {
-  // The enumerators stand in the order of promotion.
-  static_assert(DType::boolean < DType::i32 && DType::i32 < DType::i64 && DType::i64 < DType::f32 &&
-                DType::f32 < DType::f64);
-  return std::max(a, b);
-}
-
 std::vector<Tensor> promoted(const Operand& x, const Operand& y) {
   // A literal beside a tensor with a dtype of its own takes that; it must fit. An integer literal
   // has no place among booleans: it keeps its own dtype, and promotes.

@@ -68,8 +68,6 @@ int resolve_axis(int axis, int rank, std::string_view op);
 
 // ---- Promotion and broadcasting
 
-// The larger in the order boolean < i32 < i64 < f32 < f64.
-DType promote(DType a, DType b);
 // Both operands in their common dtype; literals take the dtype of the tensor they meet.
 std::vector<Tensor> promoted(const Operand& x, const Operand& y);
 std::vector<Tensor> promoted(std::vector<Tensor> tensors);

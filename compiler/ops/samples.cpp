@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "compiler/loop/scalar.h"
+
 namespace kroton::ops {
 
 namespace {
@@ -31,8 +33,8 @@ ReferenceValue spread(DType dtype, const HostShape& shape, double low, double hi
       value = value > (low + high) / 2 ? 1 : 0;
     } else if (is_integer(dtype)) {
       value = std::floor(value + 0.5);
-    } else if (dtype == DType::f32) {
-      value = static_cast<double>(static_cast<float>(value));
+    } else {
+      value = loop::scalar_from_real(value, dtype).real;
     }
     result.data.push_back(value);
   }

@@ -17,18 +17,16 @@ using ops::unary;
 namespace {
 
 loop::Expr zero_of(const loop::Expr& x) {
-  return is_float(x->dtype) ? loop::real(0, x->dtype) : loop::integer(0, x->dtype);
+  return loop::whole_number(0, x->dtype);
 }
 
 loop::Expr sign_of(const loop::Expr& x) {
   const loop::Expr zero = zero_of(x);
-  const auto constant = [&](int value) {
-    return is_float(x->dtype) ? loop::real(value, x->dtype) : loop::integer(value, x->dtype);
-  };
   // A NaN falls through every comparison and is its own sign.
   const loop::Expr rest = loop::select(loop::binary(loop::Op::eq, x, zero), zero, x);
-  return loop::select(loop::binary(loop::Op::lt, zero, x), constant(1),
-                      loop::select(loop::binary(loop::Op::lt, x, zero), constant(-1), rest));
+  return loop::select(loop::binary(loop::Op::lt, zero, x), loop::whole_number(1, x->dtype),
+                      loop::select(loop::binary(loop::Op::lt, x, zero),
+                                   loop::whole_number(-1, x->dtype), rest));
 }
 
 double converted(double x, DType from, DType to) {

@@ -21,7 +21,7 @@ Tensor literal_as(const Tensor& literal, DType dtype, bool weak) {
     const std::int64_t value = attributes.integers.at(0);
     if (weak && is_float(dtype)) return make_weak_literal(static_cast<double>(value), line);
     if (weak) return make_weak_literal(value, line);
-    if (dtype != DType::i32 && dtype != DType::boolean) return make_literal(value, dtype, line);
+    if (promote(dtype, DType::i64) == dtype) return make_literal(value, dtype, line);
   }
   // Values that do not fit are converted as those of any tensor.
   Attributes conversion;

@@ -26,13 +26,6 @@ Tensor lowest(const Tensor& x) { return eq(x, -inf); }
 // Whether a merged factor is far from overflow and underflow, which one of its parts may avoid.
 bool ordinary(double factor) { return std::abs(factor) > 1e-30 && std::abs(factor) < 1e30; }
 
-// Whether converting from `from` to `to` keeps every value.
-bool keeps_every_value(DType from, DType to) {
-  if (from == to || from == DType::boolean) return true;
-  if (from == DType::i32) return to == DType::i64 || to == DType::f64;
-  return from == DType::f32 && to == DType::f64;
-}
-
 std::optional<Vertex> same_cast(Graph& graph, Vertex v) {
   const Vertex x = graph.operand(v, 0);
   return graph[x].type == graph[v].type ? std::optional(x) : std::nullopt;

@@ -2,6 +2,8 @@
 
 #include <kroton/error.h>
 
+#include "runtime/visit.h"
+
 namespace kroton::nvidia {
 namespace {
 
@@ -35,13 +37,30 @@ const void* pointer(std::uint64_t address) {
   return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address));
 }
 
+// The library's numbers for elements of the dtype and for what they are multiplied in.
+struct LibraryTypes {
+  int element, compute;
+};
+
+LibraryTypes types_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return {type_f32, compute_f32};
+    case DType::f64:
+      return {type_f64, compute_f64};
+    case DType::boolean:
+    case DType::i32:
+    case DType::i64:
+      break;
+  }
+  throw InternalError("cublasLt: no products of " + std::string(name_of(dtype)));
+}
+
 }  // namespace
 
 CublasLtPlan::CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product) : api_(api) {
-  const bool single = product.dtype == DType::f32;
-  const int type = single ? type_f32 : type_f64;
-  check(api, api.cublasLtMatmulDescCreate(&operation, single ? compute_f32 : compute_f64, type),
-        "cublasLtMatmulDescCreate");
+  const auto [type, compute] = types_of(product.dtype);
+  check(api, api.cublasLtMatmulDescCreate(&operation, compute, type), "cublasLtMatmulDescCreate");
   const auto set = [&](int attribute, const auto& value) {
     check(api, api.cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value),
           "cublasLtMatmulDescSetAttribute");
@@ -152,16 +171,15 @@ bool CublasLt::product(const DeviceProduct& p, CUdeviceptr workspace, CUstream s
           api_->cublasLtMatmulDescSetAttribute(plan.operation, desc_bias, &bias, sizeof bias),
           "bias");
   }
-  const auto single_alpha = static_cast<float>(p.alpha);
-  const auto single_beta = static_cast<float>(p.beta);
-  const bool single = p.dtype == DType::f32;
-  const void* alpha = single ? static_cast<const void*>(&single_alpha) : &p.alpha;
-  const void* beta = single ? static_cast<const void*>(&single_beta) : &p.beta;
   const std::uint64_t c = p.beta != 0 ? p.c.address : p.d.address;
-  const cublasStatus status = api_->cublasLtMatmul(
-      handle_, plan.operation, alpha, pointer(p.b.address), plan.first, pointer(p.a.address),
-      plan.second, beta, pointer(c), plan.c, const_cast<void*>(pointer(p.d.address)), plan.d,
-      &plan.algorithm, const_cast<void*>(pointer(workspace)), workspace_bytes, stream);
+  const cublasStatus status =
+      visit_dtype(info_of(p.dtype).computed_in, [&]<class T>(std::type_identity<T>) {
+        const T alpha = static_cast<T>(p.alpha), beta = static_cast<T>(p.beta);
+        return api_->cublasLtMatmul(
+            handle_, plan.operation, &alpha, pointer(p.b.address), plan.first, pointer(p.a.address),
+            plan.second, &beta, pointer(c), plan.c, const_cast<void*>(pointer(p.d.address)), plan.d,
+            &plan.algorithm, const_cast<void*>(pointer(workspace)), workspace_bytes, stream);
+      });
   if (is_refusal(status)) {
     known->second.reset();  // not asked again
     return false;

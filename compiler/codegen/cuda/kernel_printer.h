@@ -46,7 +46,7 @@ class KernelPrinter {
   std::string text(const loop::Expr& e, Place place, int outer = any);
   std::string node_text(const loop::Expr& e, Place place, int outer);
   std::string infix(const loop::Expr& e, const char* op, int level, Place place, int outer);
-  std::string call(const char* function, const loop::Expr& e, Place place);
+  std::string call(const std::string& function, const loop::Expr& e, Place place);
   std::string arithmetic(const loop::Expr& e, Place place, int outer);
   std::string conversion(const loop::Expr& e, int outer);
   std::string size_text(const Dim& dim, int outer);
@@ -74,7 +74,6 @@ class KernelPrinter {
   void print_threads(const loop::For& loop);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
   std::string shared_for_combining(DType dtype, const std::string& role);
-  static std::string identity(loop::Op op, DType dtype);
   static std::string combined(loop::Op op, DType dtype, const std::string& a, const std::string& b);
 
   const Program& program_;
@@ -100,7 +99,6 @@ class KernelPrinter {
   std::unordered_map<std::string, std::string> combining_names_;
 };
 
-std::string_view cuda_type(DType dtype);    // of a value
 std::string_view memory_type(DType dtype);  // of an element in memory
 
 }  // namespace kroton::codegen

@@ -2,11 +2,10 @@
 #include <kroton/error.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 
 #include "compiler/codegen/cuda/kernel_printer.h"
+#include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::codegen {
@@ -21,50 +20,64 @@ constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmet
 
 std::string integer_text(std::int64_t value, DType dtype) {
   if (dtype == DType::boolean) return value != 0 ? "true" : "false";
-  if (dtype == DType::i32) {
-    return value == INT32_MIN ? "(-2147483647 - 1)" : std::to_string(value);
+  const std::string suffix = std::string(is_signed(dtype) ? "" : "U") +
+                             (size_of(dtype) > size_of(DType::i32) ? "LL" : "");
+  // The digits of the lowest value alone are a number above the highest.
+  if (is_signed(dtype) && value == lowest_of(dtype)) {
+    return "(" + std::to_string(value + 1) + suffix + " - 1)";
   }
-  return value == INT64_MIN ? "(-9223372036854775807LL - 1)" : std::to_string(value) + "LL";
+  return loop::digits_of({0, value}, dtype) + suffix;
+}
+
+// What is written behind the name of a function of C's and a number to have those of the dtype.
+std::string suffix_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "f";
+    case DType::f64:
+      return "";
+    case DType::boolean:
+    case DType::i32:
+    case DType::i64:
+      break;
+  }
+  throw InternalError("cuda: " + std::string(name_of(dtype)) + " has no mathematical functions");
+}
+
+// The function that makes a value of the dtype of the bits that e's operand has.
+const char* bitcast_to(DType dtype) {
+  switch (dtype) {
+    case DType::i32:
+      return "__float_as_int";
+    case DType::i64:
+      return "__double_as_longlong";
+    case DType::f32:
+      return "__int_as_float";
+    case DType::f64:
+      return "__longlong_as_double";
+    case DType::boolean:
+      break;
+  }
+  throw InternalError("cuda: no value has the bits of " + std::string(name_of(dtype)));
 }
 
 }  // namespace
 
-std::string_view cuda_type(DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return "bool";
-    case DType::i32:
-      return "int";
-    case DType::i64:
-      return "long long";
-    case DType::f32:
-      return "float";
-    case DType::f64:
-      return "double";
-  }
-  throw InternalError("cuda_type: unknown dtype");
-}
-
 std::string_view memory_type(DType dtype) {
-  return dtype == DType::boolean ? "unsigned char" : cuda_type(dtype);
+  return dtype == DType::boolean ? "unsigned char" : info_of(dtype).cuda_type;
 }
 
 std::string KernelPrinter::real_text(double value, DType dtype) {
-  const bool single = dtype == DType::f32;
-  if (std::isnan(value)) {
-    return single ? "__int_as_float(0x7fc00000)" : "__longlong_as_double(0x7ff8000000000000LL)";
-  }
+  const std::string make = bitcast_to(dtype);
+  const bool narrow = size_of(dtype) == size_of(DType::f32);
+  if (std::isnan(value)) return make + (narrow ? "(0x7fc00000)" : "(0x7ff8000000000000LL)");
   if (std::isinf(value)) {
-    const std::string infinity =
-        single ? "__int_as_float(0x7f800000)" : "__longlong_as_double(0x7ff0000000000000LL)";
+    const std::string infinity = make + (narrow ? "(0x7f800000)" : "(0x7ff0000000000000LL)");
     return value < 0 ? "(-" + infinity + ")" : infinity;
   }
-  std::array<char, 40> digits{};
-  const auto end = single ? std::to_chars(digits.begin(), digits.end(), static_cast<float>(value))
-                          : std::to_chars(digits.begin(), digits.end(), value);
-  std::string text(digits.begin(), end.ptr);
+  std::string text = loop::digits_of({value, 0}, dtype);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
-  if (single) text += "f";
+  text += suffix_of(dtype);
   return std::signbit(value) ? "(" + text + ")" : text;
 }
 
@@ -131,8 +144,8 @@ std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place
   return level < outer ? "(" + result + ")" : result;
 }
 
-std::string KernelPrinter::call(const char* function, const Expr& e, Place place) {
-  std::string result = std::string(function) + "(";
+std::string KernelPrinter::call(const std::string& function, const Expr& e, Place place) {
+  std::string result = function + "(";
   for (std::size_t k = 0; k < e->args.size(); ++k) {
     result += (k == 0 ? "" : ", ") + text(e->args[k], place);
   }
@@ -174,7 +187,7 @@ std::string KernelPrinter::arithmetic(const Expr& e, Place place, int outer) {
              (prefix < outer ? ")" : "");
     case Op::abs:
       if (!real) return call("kt_abs", e, place);
-      return call(e->dtype == DType::f32 ? "fabsf" : "fabs", e, place);
+      return call("fabs" + suffix_of(e->dtype), e, place);
     default:
       throw InternalError("kernel " + kernel_.name + ": no arithmetic");
   }
@@ -182,32 +195,20 @@ std::string KernelPrinter::arithmetic(const Expr& e, Place place, int outer) {
 
 std::string KernelPrinter::conversion(const Expr& e, int outer) {
   const Expr& from = e->args[0];
-  if (e->op == Op::bitcast) {
-    switch (e->dtype) {
-      case DType::f32:
-        return call("__int_as_float", e, Place::value);
-      case DType::f64:
-        return call("__longlong_as_double", e, Place::value);
-      case DType::i32:
-        return call("__float_as_int", e, Place::value);
-      default:
-        return call("__double_as_longlong", e, Place::value);
-    }
-  }
+  if (e->op == Op::bitcast) return call(bitcast_to(e->dtype), e, Place::value);
   if (e->dtype == DType::boolean) {
     const std::string test = text(from, Place::value, comparison + 1) + " != 0";
     return comparison < outer ? "(" + test + ")" : test;
   }
   if (is_float(from->dtype) && is_integer(e->dtype)) {
-    return call(e->dtype == DType::i32 ? "kt_i32" : "kt_i64", e, Place::value);
+    return call("kt_" + std::string(kroton::name_of(e->dtype)), e, Place::value);
   }
   const std::string cast =
-      "(" + std::string(cuda_type(e->dtype)) + ")" + text(from, Place::value, prefix);
+      "(" + std::string(info_of(e->dtype).cuda_type) + ")" + text(from, Place::value, prefix);
   return prefix < outer ? "(" + cast + ")" : cast;
 }
 
 std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
-  const bool single = e->dtype == DType::f32;
   switch (e->op) {
     case Op::real:
       return real_text(e->real, e->dtype);
@@ -236,15 +237,15 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::max:
       return arithmetic(e, place, outer);
     case Op::fma:
-      return call(single ? "fmaf" : "fma", e, place);
+      return call("fma" + suffix_of(e->dtype), e, place);
     case Op::sqrt:
-      return call(single ? "sqrtf" : "sqrt", e, place);
+      return call("sqrt" + suffix_of(e->dtype), e, place);
     case Op::floor:
-      return call(single ? "floorf" : "floor", e, place);
+      return call("floor" + suffix_of(e->dtype), e, place);
     case Op::ceil:
-      return call(single ? "ceilf" : "ceil", e, place);
+      return call("ceil" + suffix_of(e->dtype), e, place);
     case Op::round_even:
-      return call(single ? "rintf" : "rint", e, place);
+      return call("rint" + suffix_of(e->dtype), e, place);
     case Op::eq:
       return infix(e, "==", comparison, place, outer);
     case Op::ne:
@@ -384,7 +385,7 @@ void KernelPrinter::bind(const std::vector<std::pair<Expr, Place>>& roots) {
       print_check(e, name);
     } else {
       const Place place = as_index.contains(e.get()) ? Place::index : Place::value;
-      line("const " + std::string(cuda_type(e->dtype)) + " " + name + " = " +
+      line("const " + std::string(info_of(e->dtype).cuda_type) + " " + name + " = " +
            node_text(e, place, any) + ";");
     }
     bound_[e.get()] = name;
@@ -403,7 +404,7 @@ void KernelPrinter::print_check(const Expr& e, const std::string& name) {
   if (e->op == Op::check) {
     fail_if("!" + text(e->args[1], Place::value, atom), text(e->args[2], Place::value),
             text(e->args[3], Place::value));
-    line("const " + std::string(cuda_type(e->dtype)) + " " + name + " = " +
+    line("const " + std::string(info_of(e->dtype).cuda_type) + " " + name + " = " +
          text(e->args[0], Place::value) + ";");
     return;
   }

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <limits>
 
 #include "compiler/base/c_names.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
@@ -124,31 +123,6 @@ void KernelPrinter::close(const std::string& text) {
   line(text);
 }
 
-std::string KernelPrinter::identity(Op op, DType dtype) {
-  const bool real = is_float(dtype);
-  const auto extreme = [&](bool lowest) -> std::string {
-    if (dtype == DType::boolean) return lowest ? "false" : "true";
-    if (real) {
-      const double infinity = std::numeric_limits<double>::infinity();
-      return real_text(lowest ? -infinity : infinity, dtype);
-    }
-    if (dtype == DType::i32) return lowest ? "(-2147483647 - 1)" : "2147483647";
-    return lowest ? "(-9223372036854775807LL - 1)" : "9223372036854775807LL";
-  };
-  switch (op) {
-    case Op::add:
-      return real ? real_text(-0.0, dtype) : "0";
-    case Op::mul:
-      return real ? real_text(1, dtype) : "1";
-    case Op::min:
-      return extreme(false);
-    case Op::max:
-      return extreme(true);
-    default:
-      return op == Op::logical_and ? "true" : "false";
-  }
-}
-
 std::string KernelPrinter::combined(Op op, DType dtype, const std::string& a,
                                     const std::string& b) {
   const bool boolean = dtype == DType::boolean;
@@ -196,7 +170,7 @@ void KernelPrinter::print_statement(const loop::Stmt& stmt) {
 
 void KernelPrinter::print_declare(const loop::Declare& s) {
   bind({{s.init, Place::value}});
-  line(std::string(cuda_type(s.variable.dtype)) + " " + name_of(s.variable) + " = " +
+  line(std::string(info_of(s.variable.dtype).cuda_type) + " " + name_of(s.variable) + " = " +
        text(s.init, Place::value) + ";");
 }
 
@@ -229,9 +203,9 @@ void KernelPrinter::print_accumulate(const loop::AccumulateArg& s) {
   bind({{s.value, Place::value}, {s.at, Place::value}});
   const std::string value = distinct("value");
   const std::string at = distinct("at");
-  line("const " + std::string(cuda_type(s.best.dtype)) + " " + value + " = " +
+  line("const " + std::string(info_of(s.best.dtype).cuda_type) + " " + value + " = " +
        text(s.value, Place::value) + ";");
-  line("const " + std::string(cuda_type(s.position.dtype)) + " " + at + " = " +
+  line("const " + std::string(info_of(s.position.dtype).cuda_type) + " " + at + " = " +
        text(s.at, Place::value) + ";");
   open("if (kt_beats<" + std::string(s.maximum ? "true" : "false") + ">(" + value + ", " + at +
        ", " + name_of(s.best) + ", " + name_of(s.position) + ")) {");
@@ -325,11 +299,11 @@ void KernelPrinter::print_threads(const loop::For& loop) {
   const auto own = [&](const loop::Variable& v, const std::string& init) {
     outside[v.id] = name_of(v);
     const std::string name = distinct(v.name + "_own");
-    line(std::string(cuda_type(v.dtype)) + " " + name + " = " + init + ";");
+    line(std::string(info_of(v.dtype).cuda_type) + " " + name + " = " + init + ";");
     variables_[v.id] = name;
   };
   for (const loop::Accumulate& a : accumulated.plain) {
-    own(a.variable, identity(a.op, a.variable.dtype));
+    own(a.variable, text(loop::identity(a.op, a.variable.dtype), Place::value));
   }
   for (const loop::AccumulateArg& a : accumulated.args) {
     own(a.best, name_of(a.best));

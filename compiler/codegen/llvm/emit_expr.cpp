@@ -316,18 +316,26 @@ Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
   return memo_at(target)[e.get()] = printed;
 }
 
-llvm::Value* KernelEmitter::print_integer_division(Op op, llvm::Value* a, llvm::Value* b) {
+llvm::Value* KernelEmitter::print_integer_division(Op op, DType dtype, llvm::Value* a,
+                                                   llvm::Value* b) {
   const llvm::APInt* divisor = nullptr;
   if (op != Op::div && llvm::PatternMatch::match(b, llvm::PatternMatch::m_Power2(divisor)) &&
       divisor->isStrictlyPositive()) {
     llvm::Constant* mask = llvm::ConstantInt::get(a->getType(), *divisor - 1);
-    return op == Op::mod ? builder_.CreateAnd(a, mask)
-                         : builder_.CreateAShr(a, divisor->logBase2());
+    return op == Op::mod      ? builder_.CreateAnd(a, mask)
+           : is_signed(dtype) ? builder_.CreateAShr(a, divisor->logBase2())
+                              : builder_.CreateLShr(a, divisor->logBase2());
   }
   // Defined for all operands: x / 0 == 0, x mod 0 == 0, and min / -1 == min (negation wraps).
   llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
   llvm::Value* one = llvm::ConstantInt::get(a->getType(), 1);
   llvm::Value* by_zero = builder_.CreateICmpEQ(b, zero);
+  if (!is_signed(dtype)) {
+    llvm::Value* safe = builder_.CreateSelect(by_zero, one, b);
+    llvm::Value* result =
+        op == Op::mod ? builder_.CreateURem(a, safe) : builder_.CreateUDiv(a, safe);
+    return builder_.CreateSelect(by_zero, zero, result);
+  }
   llvm::Value* by_minus_one =
       builder_.CreateICmpEQ(b, llvm::ConstantInt::getSigned(a->getType(), -1));
   llvm::Value* safe = builder_.CreateSelect(builder_.CreateOr(by_zero, by_minus_one), one, b);
@@ -357,30 +365,27 @@ llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
     llvm::Value* zero = llvm::Constant::getNullValue(a->getType());
     return is_float(from) ? builder_.CreateFCmpUNE(a, zero) : builder_.CreateICmpNE(a, zero);
   }
-  if (from == DType::boolean) {
-    return is_float(to) ? builder_.CreateUIToFP(a, type) : builder_.CreateZExt(a, type);
-  }
   if (is_float(from)) {
     if (is_float(to)) return builder_.CreateFPCast(a, type);
     // Compared first: the conversion of what does not fit raises a flag.
-    const unsigned bits = type->getScalarSizeInBits();
-    llvm::Constant* low =
-        llvm::ConstantFP::get(a->getType(), -std::ldexp(1.0, static_cast<int>(bits) - 1));
+    llvm::Constant* low = llvm::ConstantFP::get(a->getType(), static_cast<double>(lowest_of(to)));
     llvm::Constant* high =
-        llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, static_cast<int>(bits) - 1));
+        llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, info_of(to).digits));
     llvm::Value* above = builder_.CreateFCmpOGE(a, high);
     llvm::Value* fits =
         builder_.CreateAnd(builder_.CreateFCmpOGE(a, low), builder_.CreateFCmpOLT(a, high));
     llvm::Value* inside =
         builder_.CreateSelect(fits, a, llvm::Constant::getNullValue(a->getType()));
-    llvm::Value* whole = builder_.CreateFPToSI(inside, type);
-    whole = builder_.CreateSelect(
-        above, llvm::ConstantInt::get(type, llvm::APInt::getSignedMaxValue(bits)), whole);
+    llvm::Value* whole = is_signed(to) ? builder_.CreateFPToSI(inside, type)
+                                       : builder_.CreateFPToUI(inside, type);
+    whole = builder_.CreateSelect(above, llvm::ConstantInt::get(type, highest_of(to)), whole);
     return builder_.CreateSelect(builder_.CreateFCmpOLT(a, low),
-                                 llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(bits)),
-                                 whole);
+                                 llvm::ConstantInt::getSigned(type, lowest_of(to)), whole);
   }
-  return is_float(to) ? builder_.CreateSIToFP(a, type) : builder_.CreateSExtOrTrunc(a, type);
+  if (is_signed(from)) {
+    return is_float(to) ? builder_.CreateSIToFP(a, type) : builder_.CreateSExtOrTrunc(a, type);
+  }
+  return is_float(to) ? builder_.CreateUIToFP(a, type) : builder_.CreateZExtOrTrunc(a, type);
 }
 
 llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llvm::Value* b,
@@ -394,11 +399,11 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::mul:
       return real ? builder_.CreateFMul(a, b) : builder_.CreateMul(a, b);
     case Op::div:
-      return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, a, b);
+      return real ? builder_.CreateFDiv(a, b) : print_integer_division(op, dtype, a, b);
     case Op::floor_div:
-      return print_integer_division(op, a, b);
+      return print_integer_division(op, dtype, a, b);
     case Op::mod:
-      if (!real) return print_integer_division(op, a, b);
+      if (!real) return print_integer_division(op, dtype, a, b);
       return builder_.CreateCall(remainder_function(module_, a->getType()), {a, b});
     case Op::min:
     case Op::max: {
@@ -406,8 +411,10 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
       if (dtype == DType::boolean)
         return minimum ? builder_.CreateAnd(a, b) : builder_.CreateOr(a, b);
       if (!real) {
-        return builder_.CreateBinaryIntrinsic(
-            minimum ? llvm::Intrinsic::smin : llvm::Intrinsic::smax, a, b);
+        const auto intrinsic = is_signed(dtype)
+                                   ? (minimum ? llvm::Intrinsic::smin : llvm::Intrinsic::smax)
+                                   : (minimum ? llvm::Intrinsic::umin : llvm::Intrinsic::umax);
+        return builder_.CreateBinaryIntrinsic(intrinsic, a, b);
       }
       // x86's min and max return the second operand when either is NaN: with the one operand that
       // may be NaN second, one instruction does. Otherwise the second is tested as well, which an
@@ -426,11 +433,11 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::ne:
       return real ? builder_.CreateFCmpUNE(a, b) : builder_.CreateICmpNE(a, b);
     case Op::lt:
-      if (dtype == DType::boolean) return builder_.CreateICmpULT(a, b);
-      return real ? builder_.CreateFCmpOLT(a, b) : builder_.CreateICmpSLT(a, b);
+      if (real) return builder_.CreateFCmpOLT(a, b);
+      return is_signed(dtype) ? builder_.CreateICmpSLT(a, b) : builder_.CreateICmpULT(a, b);
     case Op::le:
-      if (dtype == DType::boolean) return builder_.CreateICmpULE(a, b);
-      return real ? builder_.CreateFCmpOLE(a, b) : builder_.CreateICmpSLE(a, b);
+      if (real) return builder_.CreateFCmpOLE(a, b);
+      return is_signed(dtype) ? builder_.CreateICmpSLE(a, b) : builder_.CreateICmpULE(a, b);
     case Op::logical_and:
     case Op::bit_and:
       return builder_.CreateAnd(a, b);
@@ -614,6 +621,7 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
         return is_float(from) ? builder_.CreateFNeg(a) : builder_.CreateNeg(a);
       case Op::abs:
         if (is_float(from)) return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, a);
+        if (!is_signed(from)) return a;
         return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, a, builder_.getFalse());
       case Op::sqrt:
         return builder_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);

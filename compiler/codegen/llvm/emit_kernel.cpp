@@ -727,29 +727,7 @@ void KernelEmitter::print_store(const loop::Store& store) {
 }
 
 llvm::Constant* KernelEmitter::identity(Op op, DType dtype) {
-  llvm::Type* type = llvm_type(context_, dtype);
-  const bool real = is_float(dtype);
-  const unsigned bits = type->getScalarSizeInBits();
-  switch (op) {
-    case Op::add:
-      return real ? llvm::ConstantFP::getNegativeZero(type) : llvm::Constant::getNullValue(type);
-    case Op::mul:
-      return real ? llvm::ConstantFP::get(type, 1.0) : llvm::ConstantInt::get(type, 1);
-    case Op::min:
-      if (real) return llvm::ConstantFP::getInfinity(type);
-      return llvm::ConstantInt::get(
-          type, dtype == DType::boolean ? llvm::APInt(1, 1) : llvm::APInt::getSignedMaxValue(bits));
-    case Op::max:
-      if (real) return llvm::ConstantFP::getInfinity(type, true);
-      return llvm::ConstantInt::get(
-          type, dtype == DType::boolean ? llvm::APInt(1, 0) : llvm::APInt::getSignedMinValue(bits));
-    case Op::logical_and:
-      return llvm::ConstantInt::getTrue(context_);
-    case Op::logical_or:
-      return llvm::ConstantInt::getFalse(context_);
-    default:
-      throw InternalError("kernel " + kernel_.name + ": this operation cannot accumulate");
-  }
+  return llvm::cast<llvm::Constant>(print(loop::identity(op, dtype)).value);
 }
 
 llvm::Value* KernelEmitter::combine(Op op, DType dtype, llvm::Value* a, llvm::Value* b) {
@@ -776,11 +754,8 @@ llvm::Value* KernelEmitter::arg_better(const loop::AccumulateArg& a, llvm::Value
                                        llvm::Value* best, llvm::Value* at, llvm::Value* position) {
   llvm::Value* earlier = builder_.CreateICmpSLT(at, position);
   if (!is_float(a.best.dtype)) {
-    const bool boolean = a.best.dtype == DType::boolean;
-    llvm::Value* beats =
-        a.maximum
-            ? (boolean ? builder_.CreateICmpUGT(value, best) : builder_.CreateICmpSGT(value, best))
-            : (boolean ? builder_.CreateICmpULT(value, best) : builder_.CreateICmpSLT(value, best));
+    llvm::Value* beats = a.maximum ? print_binary(Op::lt, a.best.dtype, best, value, nullptr)
+                                   : print_binary(Op::lt, a.best.dtype, value, best, nullptr);
     return builder_.CreateOr(beats,
                              builder_.CreateAnd(builder_.CreateICmpEQ(value, best), earlier));
   }

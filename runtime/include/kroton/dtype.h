@@ -1,41 +1,78 @@
 #pragma once
 
+#include <algorithm>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string_view>
+#include <utility>
 
 namespace kroton {
 
-/// The type of an element. A boolean is stored as one byte that holds 0 or 1.
-enum class DType : std::uint8_t { boolean, i32, i64, f32, f64 };
+/// What kind of values a dtype has.
+enum class DTypeKind : std::uint8_t { boolean, signed_integer, unsigned_integer, floating };
 
-inline constexpr DType boolean = DType::boolean;
-inline constexpr DType i32 = DType::i32;
-inline constexpr DType i64 = DType::i64;
-inline constexpr DType f32 = DType::f32;
-inline constexpr DType f64 = DType::f64;
+// The one list of dtypes, in the order of their numbers in runtime/abi.h: the name, the C++ type of
+// an element, the kind of its values, the dtype in which arithmetic on it is done, and the names of
+// its type in C and in CUDA C++. docs/add_a_dtype.md says what a new one costs.
+#define KROTON_DTYPES(dtype)                                            \
+  dtype(boolean, bool, boolean, boolean, "uint8_t", "bool")             \
+  dtype(i32, std::int32_t, signed_integer, i32, "int32_t", "int")       \
+  dtype(i64, std::int64_t, signed_integer, i64, "int64_t", "long long") \
+  dtype(f32, float, floating, f32, "float", "float")                    \
+  dtype(f64, double, floating, f64, "double", "double")
+
+/// The type of an element. A boolean is stored as one byte that holds 0 or 1.
+enum class DType : std::uint8_t {
+#define KROTON_DTYPE(name, ...) name,
+  KROTON_DTYPES(KROTON_DTYPE)
+#undef KROTON_DTYPE
+};
+
+#define KROTON_DTYPE(name, ...) inline constexpr DType name = DType::name;
+KROTON_DTYPES(KROTON_DTYPE)
+#undef KROTON_DTYPE
 
 /// The C++ types that are elements of an Array.
+#define KROTON_DTYPE(name, type, ...) || std::same_as<T, type>
 template <class T>
-concept Element =
-    std::same_as<T, bool> || std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t> ||
-    std::same_as<T, float> || std::same_as<T, double>;
+concept Element = false KROTON_DTYPES(KROTON_DTYPE);
+#undef KROTON_DTYPE
+
+/// What is known of a dtype.
+struct DTypeInfo {
+  DType dtype;
+  std::string_view name;  ///< "f32"
+  DTypeKind kind;
+  int bytes;          ///< of an element
+  int digits;         ///< bits of a value without its sign; of a floating one, of its mantissa
+  DType computed_in;  ///< what arithmetic is done in, before the result is rounded to this one
+  std::string_view c_type;     ///< of an element in C: "float"
+  std::string_view cuda_type;  ///< of a value in CUDA C++: "float"
+};
+
+/// All dtypes, in the order of DType.
+inline constexpr DTypeInfo dtype_table[] = {
+#define KROTON_DTYPE(name, type, kind, computed_in, c_type, cuda_type)                             \
+  {DType::name,        #name,  DTypeKind::kind, sizeof(type), std::numeric_limits<type>::digits,   \
+   DType::computed_in, c_type, cuda_type},
+    KROTON_DTYPES(KROTON_DTYPE)
+#undef KROTON_DTYPE
+};
+
+constexpr const DTypeInfo& info_of(DType dtype) {
+  return dtype_table[static_cast<std::size_t>(dtype)];
+}
 
 namespace detail {
 
 template <Element T>
 constexpr DType dtype_for() {
-  if constexpr (std::same_as<T, bool>) {
-    return DType::boolean;
-  } else if constexpr (std::same_as<T, std::int32_t>) {
-    return DType::i32;
-  } else if constexpr (std::same_as<T, std::int64_t>) {
-    return DType::i64;
-  } else if constexpr (std::same_as<T, float>) {
-    return DType::f32;
-  } else {
-    return DType::f64;
-  }
+#define KROTON_DTYPE(name, type, ...) \
+  if (std::same_as<T, type>) return DType::name;
+  KROTON_DTYPES(KROTON_DTYPE)
+#undef KROTON_DTYPE
 }
 
 }  // namespace detail
@@ -44,42 +81,93 @@ constexpr DType dtype_for() {
 template <Element T>
 inline constexpr DType dtype_of = detail::dtype_for<T>();
 
-/// Bytes per element.
-constexpr std::int64_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return 1;
-    case DType::i32:
-    case DType::f32:
-      return 4;
-    case DType::i64:
-    case DType::f64:
-      return 8;
-  }
-  return 0;
-}
-
 /// "boolean", "i32", "i64", "f32" or "f64".
-constexpr std::string_view name_of(DType dtype) {
-  switch (dtype) {
-    case DType::boolean:
-      return "boolean";
-    case DType::i32:
-      return "i32";
-    case DType::i64:
-      return "i64";
-    case DType::f32:
-      return "f32";
-    case DType::f64:
-      return "f64";
-  }
-  return "?";
+constexpr std::string_view name_of(DType dtype) { return info_of(dtype).name; }
+
+/// Bytes per element.
+constexpr std::int64_t size_of(DType dtype) { return info_of(dtype).bytes; }
+
+/// Bits per element; a boolean takes a whole byte.
+constexpr int bits_of(DType dtype) { return info_of(dtype).bytes * 8; }
+
+constexpr bool is_float(DType dtype) { return info_of(dtype).kind == DTypeKind::floating; }
+
+/// Whether it is an integer that may be negative.
+constexpr bool is_signed(DType dtype) { return info_of(dtype).kind == DTypeKind::signed_integer; }
+
+/// Whether it is an integer, signed or not; a boolean is none.
+constexpr bool is_integer(DType dtype) {
+  return is_signed(dtype) || info_of(dtype).kind == DTypeKind::unsigned_integer;
 }
 
-/// Whether the dtype is f32 or f64.
-constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+/// The highest value of an integer or boolean dtype.
+constexpr std::uint64_t highest_of(DType dtype) {
+  return std::numeric_limits<std::uint64_t>::max() >> (64 - info_of(dtype).digits);
+}
 
-/// Whether the dtype is i32 or i64; a boolean is not an integer.
-constexpr bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
+/// The lowest value of an integer or boolean dtype.
+constexpr std::int64_t lowest_of(DType dtype) {
+  return is_signed(dtype) ? -static_cast<std::int64_t>(highest_of(dtype)) - 1 : 0;
+}
+
+/// Whether an integer or boolean dtype has the value.
+constexpr bool holds(DType dtype, std::int64_t value) {
+  return value < 0 ? lowest_of(dtype) <= value
+                   : static_cast<std::uint64_t>(value) <= highest_of(dtype);
+}
+
+/// Whether a conversion keeps every value.
+constexpr bool keeps_every_value(DType from, DType to) {
+  if (from == to) return true;
+  if (is_float(from)) return is_float(to) && size_of(from) < size_of(to);
+  const bool keeps_sign = !is_signed(from) || is_signed(to) || is_float(to);
+  return keeps_sign && info_of(from).digits <= info_of(to).digits;
+}
+
+/// The signed integer that has the bits of an element of the dtype.
+constexpr DType integer_of_size(DType dtype) {
+  return std::find_if(std::begin(dtype_table), std::end(dtype_table),
+                      [&](const DTypeInfo& info) {
+                        return is_signed(info.dtype) && info.bytes == info_of(dtype).bytes;
+                      })
+      ->dtype;
+}
+
+namespace detail {
+
+struct KindAndBits {
+  DTypeKind kind;
+  int bits;
+  bool operator==(const KindAndBits&) const = default;
+};
+
+// What values of both are converted to: of one kind the wider; floating rather than integers, these
+// rather than booleans; a signed integer with room for the unsigned one, but of 64 bits at most.
+constexpr KindAndBits joined(KindAndBits a, KindAndBits b) {
+  if (a.kind > b.kind) std::swap(a, b);
+  if (a.kind == b.kind) return {a.kind, std::max(a.bits, b.bits)};
+  if (a.kind == DTypeKind::signed_integer && b.kind == DTypeKind::unsigned_integer) {
+    return {a.kind, std::max(a.bits, std::min(2 * b.bits, 64))};
+  }
+  return b;
+}
+
+constexpr KindAndBits kind_and_bits(DType dtype) { return {info_of(dtype).kind, bits_of(dtype)}; }
+
+}  // namespace detail
+
+/// The dtype that values of the two are converted to where they meet.
+constexpr DType promote(DType a, DType b) {
+  if (a == b) return a;
+  const detail::KindAndBits first = detail::kind_and_bits(a), second = detail::kind_and_bits(b);
+  if (first == second) return promote(info_of(a).computed_in, info_of(b).computed_in);
+  const detail::KindAndBits least = detail::joined(first, second);
+  const DTypeInfo* result = nullptr;
+  for (const DTypeInfo& info : dtype_table) {
+    const bool fits = info.kind == least.kind && bits_of(info.dtype) >= least.bits;
+    if (fits && (result == nullptr || info.bytes < result->bytes)) result = &info;
+  }
+  return result->dtype;
+}
 
 }  // namespace kroton

@@ -501,8 +501,7 @@ void Entry::set(detail::Number value) {
 }
 
 void Entry::set_from(const Entry& value) {
-  visit_dtype(value.dtype(),
-              [&]<class T>(std::type_identity<T>) { set(value.item<T>()); });
+  visit_dtype(value.dtype(), [&]<class T>(std::type_identity<T>) { set(value.item<T>()); });
 }
 
 std::ostream& operator<<(std::ostream& stream, const Entry& entry) {

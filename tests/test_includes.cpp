@@ -1,6 +1,7 @@
 // Who may include whom. The rules are those of the folders: runtime stands alone, compiler knows
 // runtime, frontend knows both, examples know the one public header; LLVM, CUDA and Boost.Graph
-// stay where they are used. The compiler's own folders are floors, without cycles.
+// stay where they are used. The compiler's own folders are floors, without cycles. And what depends
+// on a dtype is no choice between two of them, which a third would fall through.
 
 #include <doctest/doctest.h>
 
@@ -151,6 +152,13 @@ std::vector<Source> sources() {
   return found;
 }
 
+// The choices between two dtypes, and the switches over dtypes that end in a default.
+std::vector<std::string> choices_of_two(const std::string& text) {
+  static const std::regex pattern(
+      R"([=!]=\s*(DType::)?(i32|i64|f32|f64)\s*\?|case DType::\w+:[^{}]*?default:)");
+  return {std::sregex_token_iterator(text.begin(), text.end(), pattern), {}};
+}
+
 bool breaks(const std::string& path, const std::string& text) {
   return !violations(path, text).empty();
 }
@@ -209,4 +217,17 @@ TEST_CASE("includes: the rules allow what they should") {
   CHECK_FALSE(breaks("frontend/function.cpp", "#include \"compiler/ir/graph.h\"\n"));
   CHECK_FALSE(
       breaks("examples/01_gradient.cpp", "#include <kroton/kroton.h>\n#include <cstdio>\n"));
+}
+
+TEST_CASE("dtypes: no source chooses between two of them") {
+  for (const Source& source : sources()) {
+    for (const std::string& choice : choices_of_two(source.text)) {
+      FAIL_CHECK(source.path, ": ", choice, ": ask the table of dtypes, or list all in a switch");
+    }
+  }
+  CHECK(choices_of_two("x.dtype() == DType::f32 ? a : b").size() == 1);
+  CHECK(choices_of_two("dtype != i64\n    ? a : b").size() == 1);
+  CHECK(choices_of_two("case DType::f32:\n  return 1;\ndefault:\n  return 2;").size() == 1);
+  CHECK(choices_of_two("dtype == DType::boolean ? a : b").empty());
+  CHECK(choices_of_two("case DType::f32:\n  return 1;\n}\nswitch (op) {\ndefault:").empty());
 }

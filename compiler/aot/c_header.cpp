@@ -113,9 +113,9 @@ class HeaderWriter {
     for (std::size_t k = 0; k < c_.states.size(); ++k) {
       const CInterface::Array& s = c_.states[k];
       const bool updated = program_.state_is_updated[k];
-      line("  " + std::string(updated ? "" : "const ") + std::string(info_of(s.type.dtype).c_type) + "* " + s.name +
-           "; /* " + type_text(s.type) + ", " + (updated ? "updated" : "read") + "; " +
-           in_c_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
+      line("  " + std::string(updated ? "" : "const ") + std::string(info_of(s.type.dtype).c_type) +
+           "* " + s.name + "; /* " + type_text(s.type) + ", " + (updated ? "updated" : "read") +
+           "; " + in_c_comment(s.source) + "; byte " + std::to_string(c_.state_offsets[k]) + " */");
     }
     line("} " + c_.name + "_state;");
     line();
@@ -139,8 +139,8 @@ class HeaderWriter {
     line();
     line("/* Those values. A field that is only read may point here. */");
     for (const CInterface::Array& s : c_.states) {
-      line("extern const " + std::string(info_of(s.type.dtype).c_type) + " " + c_.name + "_initial_" +
-           s.name + "[" + count_of(s.type) + "];");
+      line("extern const " + std::string(info_of(s.type.dtype).c_type) + " " + c_.name +
+           "_initial_" + s.name + "[" + count_of(s.type) + "];");
     }
     line();
   }

@@ -16,9 +16,9 @@ TensorType attributes_type(TypeContext& context) {
   return {context.attributes().dtype, context.attributes().dims};
 }
 
-double value_of(const Attributes& literal) {
-  if (literal.dtype == DType::f32) return static_cast<float>(literal.real);
-  return is_float(literal.dtype) ? literal.real : static_cast<double>(literal.integers.at(0));
+Number value_of(const Attributes& literal) {
+  if (!is_float(literal.dtype)) return literal.integers.at(0);
+  return loop::scalar_from_real(literal.real, literal.dtype).real;
 }
 
 [[noreturn]] void fail_fit(const std::string& value, DType dtype, SourceLine line) {
@@ -58,7 +58,7 @@ void bound_reference(ReferenceContext& context) {
   throw ValueError("input " + context.attributes.name + ": expected a value, got none");
 }
 
-Sample identity_sample(DType dtype, std::vector<std::int64_t> shape, std::vector<double> data) {
+Sample identity_sample(DType dtype, std::vector<std::int64_t> shape, std::vector<Number> data) {
   return {{{dtype, std::move(shape), std::move(data)}},
           [](std::span<const Tensor> inputs) { return inputs[0]; },
           is_float(dtype)};

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "compiler/ir/node.h"
+#include "compiler/ir/number.h"
 #include "compiler/loop/ir.h"
 
 namespace kroton {
@@ -138,11 +139,11 @@ class WriteContext {
   virtual loop::Expr stored(const Index& index) = 0;                    // output[index] so far
 };
 
-// Host values of the reference interpreter: every dtype as double, row-major.
+// Host values of the reference interpreter, row-major.
 struct ReferenceValue {
   DType dtype = DType::f64;
   std::vector<std::int64_t> shape;
-  std::vector<double> data;
+  std::vector<Number> data;
   // Of a loop: its parameters' values in each step, then its states after the last.
   std::vector<ReferenceValue> trace = {};
 };
@@ -220,8 +221,7 @@ struct Elementwise {
   // x. An empty Tensor where an operand gets none. Null: not differentiable.
   std::vector<Tensor> (*derivatives)(const Tensor& y, std::span<const Tensor> x,
                                      const Tensor& g) = nullptr;
-  ElementFunction<double> reference = {};
-  ElementFunction<std::uint64_t> of_integers = {};  // the same on integers, where these wrap
+  ElementFunction<Number> reference = {};
 
   // The operands' values in samples, which keep away from kinks; of one operand, others in f64.
   Range range = {}, second_range = {};

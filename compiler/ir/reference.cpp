@@ -1,10 +1,12 @@
 #include "compiler/ir/reference.h"
 
+#include <algorithm>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "compiler/ir/leaf.h"
+#include "runtime/visit.h"
 
 namespace kroton {
 namespace {
@@ -55,13 +57,9 @@ void check_value(const Node& node, const ReferenceValue& value, const SizeBindin
 
 thread_local const ReferenceObserver::Function* observer = nullptr;
 
-template <class T>
-Array convert(const ReferenceValue& value) {
-  Array result = Array::empty(Shape(value.shape), value.dtype);
-  for (std::size_t i = 0; i < value.data.size(); ++i) {
-    result.data<T>()[i] = static_cast<T>(value.data[i]);
-  }
-  return result;
+// Every element as its dtype holds it.
+void store(ReferenceValue& value) {
+  for (Number& element : value.data) element = stored_as(value.dtype, element);
 }
 
 }  // namespace
@@ -99,7 +97,7 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
   std::unordered_map<const Node*, ReferenceValue> values;
   for (const auto& [node, value] : bindings) {
     bind_sizes(*node, value.shape, sizes);
-    values.emplace(node, value);
+    store(values.emplace(node, value).first->second);
   }
   for (const Tensor& tensor : order) {
     if (values.contains(&tensor.node())) continue;
@@ -146,6 +144,7 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
     ReferenceContext context{node.attributes, std::move(inputs), result,
                              [&](const Dim& dim) { return evaluate(dim, sizes); }};
     node.op.reference(context);
+    store(result);
     if (observer != nullptr && node.op.kind != OpKind::leaf) {
       (*observer)(node, context.inputs, result);
     }
@@ -161,26 +160,32 @@ ReferenceObserver::ReferenceObserver(Function function)
 
 ReferenceObserver::~ReferenceObserver() { observer = previous_; }
 
+Number stored_as(DType dtype, const Number& value) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Number {
+    if constexpr (std::is_floating_point_v<T>) {
+      return static_cast<double>(value);
+    } else {
+      return static_cast<T>(value);
+    }
+  });
+}
+
 ReferenceValue from_array(const Array& array) {
-  const Array wide = array.dtype() == DType::f64 ? array.contiguous() : array.cast(DType::f64);
-  const std::span<const double> data = wide.data<double>();
-  return {array.dtype(), {array.shape().begin(), array.shape().end()}, {data.begin(), data.end()}};
+  ReferenceValue result{array.dtype(), {array.shape().begin(), array.shape().end()}, {}};
+  visit_dtype(array.dtype(), [&]<class T>(std::type_identity<T>) {
+    const Array elements = array.contiguous();
+    result.data.assign(elements.data<T>().begin(), elements.data<T>().end());
+  });
+  return result;
 }
 
 Array to_array(const ReferenceValue& value) {
-  switch (value.dtype) {
-    case DType::boolean:
-      return convert<bool>(value);
-    case DType::i32:
-      return convert<std::int32_t>(value);
-    case DType::i64:
-      return convert<std::int64_t>(value);
-    case DType::f32:
-      return convert<float>(value);
-    case DType::f64:
-      return convert<double>(value);
-  }
-  throw InternalError("to_array: unknown dtype");
+  Array result = Array::empty(Shape(value.shape), value.dtype);
+  visit_dtype(value.dtype, [&]<class T>(std::type_identity<T>) {
+    std::transform(value.data.begin(), value.data.end(), result.data<T>().begin(),
+                   [](const Number& x) { return static_cast<T>(x); });
+  });
+  return result;
 }
 
 }  // namespace kroton

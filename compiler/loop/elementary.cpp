@@ -15,8 +15,7 @@ class ExprBuilder {
   using Value = Expr;
 
   // dtype: f32 or f64, that of the argument and the result.
-  explicit ExprBuilder(DType dtype)
-      : real_(dtype), integer_(integer_of_size(dtype)) {}
+  explicit ExprBuilder(DType dtype) : real_(dtype), integer_(integer_of_size(dtype)) {}
 
   bool is_f64() const { return real_ == DType::f64; }
   Value real(double c) const { return loop::real(c, real_); }

@@ -175,7 +175,10 @@ class Interpreter {
   }
 
   static bool beats(const Scalar& a, const Scalar& b, DType dtype, bool maximum) {
-    if (!is_float(dtype)) return maximum ? a.integer > b.integer : a.integer < b.integer;
+    if (!is_float(dtype)) {
+      const std::array<Scalar, 2> in_order{maximum ? b : a, maximum ? a : b};
+      return loop::evaluate(Op::lt, dtype, DType::boolean, in_order.data()).integer != 0;
+    }
     if (std::isnan(a.real)) return !std::isnan(b.real);
     return maximum ? a.real > b.real : a.real < b.real;
   }

@@ -334,8 +334,10 @@ void Printer::write(const Expr& e, int outer) {
       return write_infix(e, " + ", sum, outer);
     case Op::sub:
       return write_infix(e, " - ", sum, outer);
-    case Op::mul:
-      return write_infix(e, e->dtype == DType::i64 ? "*" : " * ", product, outer);
+    case Op::mul: {
+      const bool is_index = e->dtype == DType::i64;
+      return write_infix(e, is_index ? "*" : " * ", product, outer);
+    }
     case Op::div:
       return write_infix(e, " / ", product, outer);
     case Op::eq:

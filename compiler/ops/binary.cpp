@@ -33,22 +33,9 @@ loop::Expr floor_div_of(const loop::Expr& x, const loop::Expr& y) {
                       loop::select(infinite, constant(-1), whole));
 }
 
-// The lowest i64 divided by -1 wraps to itself, as the loop IR defines.
-std::uint64_t whole_floor_div(std::uint64_t ux, std::uint64_t uy) {
-  const auto x = static_cast<std::int64_t>(ux);
-  const auto y = static_cast<std::int64_t>(uy);
-  if (y == 0) {
-    return 0;
-  }
-  if (y == -1) {
-    return 0 - ux;
-  }
-  const std::int64_t quotient = x / y;
-  return static_cast<std::uint64_t>(x % y != 0 && (x < 0) != (y < 0) ? quotient - 1 : quotient);
-}
-
-std::uint64_t whole_mod(std::uint64_t x, std::uint64_t y) {
-  return y == 0 ? 0 : x - whole_floor_div(x, y) * y;
+Number whole_floor_div(Number::Whole x, Number::Whole y) {
+  if (y == 0) return 0;
+  return x / y - (x % y != 0 && (x < 0) != (y < 0) ? 1 : 0);
 }
 
 // With the sign of y, as Python's %.
@@ -62,6 +49,16 @@ double real_floor_div(double x, double y) {
   if (x == 0 || y == 0) return x / y;
   const double rest = real_mod(x, y);
   return std::isinf(rest) ? -1 : std::nearbyint((x - rest) / y) + 0.0;
+}
+
+Number floored(const Number& x, const Number& y) {
+  if (x.is_whole()) return whole_floor_div(x.whole(), y.whole());
+  return real_floor_div(x, y);
+}
+
+Number rest_of(const Number& x, const Number& y) {
+  if (!x.is_whole()) return real_mod(x, y);
+  return y == 0 ? y : x - floored(x, y) * y;
 }
 
 // Integer samples hold zeros among their divisors.
@@ -78,7 +75,7 @@ std::vector<Sample> division_samples(Tensor (*function)(const Operand&, const Op
                                              .high_x = 9,
                                              .low_y = -4,
                                              .high_y = 4,
-                                             .dtypes = {DType::i32, DType::i64}})) {
+                                             .dtypes = ops::dtypes_of(ops::integer)})) {
     samples.push_back(std::move(sample));
   }
   for (Sample& sample : others) samples.push_back(std::move(sample));
@@ -154,8 +151,7 @@ constinit const OpRecord add_op =
                          .accepts = Accepts::numbers,
                          .value = binary<loop::Op::add>,
                          .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, g}; },
-                         .reference = std::plus<double>(),
-                         .of_integers = std::plus<std::uint64_t>()});
+                         .reference = std::plus<>()});
 
 // z = x - y
 constinit const OpRecord sub_op =
@@ -163,8 +159,7 @@ constinit const OpRecord sub_op =
                          .accepts = Accepts::numbers,
                          .value = binary<loop::Op::sub>,
                          .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, -g}; },
-                         .reference = std::minus<double>(),
-                         .of_integers = std::minus<std::uint64_t>()});
+                         .reference = std::minus<>()});
 
 // z = x * y
 constinit const OpRecord mul_op = elementwise<mul_op>(
@@ -173,8 +168,7 @@ constinit const OpRecord mul_op = elementwise<mul_op>(
      .accepts = Accepts::numbers,
      .value = binary<loop::Op::mul>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * x[1], g * x[0]}; },
-     .reference = std::multiplies<double>(),
-     .of_integers = std::multiplies<std::uint64_t>(),
+     .reference = std::multiplies<>(),
      .draw = draw_mul,
      .samples = [] { return ops::samples_and<mul_op>({wrapping_products()}); }});
 
@@ -184,7 +178,7 @@ constinit const OpRecord div_op = elementwise<div_op>(
      .cost = 4,
      .value = binary<loop::Op::div>,
      .derivatives = [](auto& z, auto x, auto& g) -> Tensors { return {g / x[1], -(g * z / x[1])}; },
-     .reference = std::divides<double>(),
+     .reference = std::divides<>(),
      .draw = draw_div,
      .samples = [] { return division_samples(div, true); }});
 
@@ -194,8 +188,7 @@ constinit const OpRecord floor_div_op = elementwise<floor_div_op>(
      .cost = 8,
      .accepts = Accepts::numbers,
      .value = [](const loop::Expr& x, const loop::Expr& y) { return floor_div_of(x, y); },
-     .reference = [](double x, double y) { return real_floor_div(x, y); },
-     .of_integers = [](std::uint64_t x, std::uint64_t y) { return whole_floor_div(x, y); },
+     .reference = [](Number x, Number y) { return floored(x, y); },
      .samples = [] { return division_samples(floor_div, false); }});
 
 // z = what floor division leaves, exact and with the sign of y; integers: 0 for y = 0
@@ -207,8 +200,7 @@ constinit const OpRecord mod_op = elementwise<mod_op>(
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
        return {g, -(g * floor_div(x[0], x[1]))};
      },
-     .reference = [](double x, double y) { return real_mod(x, y); },
-     .of_integers = [](std::uint64_t x, std::uint64_t y) { return whole_mod(x, y); },
+     .reference = [](Number x, Number y) { return rest_of(x, y); },
      .samples = [] { return division_samples(mod, true, {multiples_sample()}); }});
 
 // z = the larger; NaN if either is
@@ -219,7 +211,7 @@ constinit const OpRecord maximum_op = elementwise<maximum_op>(
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
        return to_first(g, (x[0] >= x[1]) | ne(x[0], x[0]));
      },
-     .reference = [](double x, double y) { return std::isnan(x) || x > y ? x : y; },
+     .reference = [](Number x, Number y) { return std::isnan(x) || x > y ? x : y; },
      .samples = [] { return ops::samples_and<maximum_op>({extreme_sample(maximum, {1, 1, 0})}); }});
 
 // z = the smaller; NaN if either is
@@ -230,7 +222,7 @@ constinit const OpRecord minimum_op = elementwise<minimum_op>(
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
        return to_first(g, (x[0] <= x[1]) | ne(x[0], x[0]));
      },
-     .reference = [](double x, double y) { return std::isnan(x) || x < y ? x : y; },
+     .reference = [](Number x, Number y) { return std::isnan(x) || x < y ? x : y; },
      .draw = draw_minimum,
      .samples = [] { return ops::samples_and<minimum_op>({extreme_sample(minimum, {1, 0, 1})}); }});
 

@@ -47,7 +47,7 @@ Tensor ifelse_batch(std::span<const Tensor> operands, const std::vector<bool>& m
 std::vector<Sample> ifelse_samples() {
   const ops::Apply apply = [](std::span<const Tensor> in) { return ifelse(in[0], in[1], in[2]); };
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+  for (DType dtype : ops::dtypes_of(ops::any_dtype)) {
     for (const ops::HostShape& shape : std::vector<ops::HostShape>{{}, {0}, {1}, {17}, {3, 5}}) {
       for (const double condition : {1.0, 0.0}) {
         samples.push_back(

@@ -28,7 +28,7 @@ std::vector<Sample> where_samples() {
       {{}, {}, {}},       {{0}, {0}, {}},        {{1}, {1}, {1}},
       {{17}, {17}, {17}}, {{3, 1}, {3, 5}, {5}}, {{5}, {}, {3, 1}}};
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+  for (DType dtype : ops::dtypes_of(ops::any_dtype)) {
     for (const auto& s : shapes) {
       samples.push_back({{ops::spread(DType::boolean, s[0], 0, 1),
                           ops::spread(dtype, s[1], -3, 3, 2), ops::spread(dtype, s[2], -3, 3, 3)},
@@ -80,7 +80,7 @@ constinit const OpRecord eq_op = elementwise<eq_op>({.name = "eq",
                                                      .accepts = Accepts::anything,
                                                      .is_predicate = true,
                                                      .value = binary<loop::Op::eq>,
-                                                     .reference = std::equal_to<double>()});
+                                                     .reference = std::equal_to<>()});
 
 // z = x != y
 constinit const OpRecord ne_op = elementwise<ne_op>({.name = "ne",
@@ -88,14 +88,14 @@ constinit const OpRecord ne_op = elementwise<ne_op>({.name = "ne",
                                                      .accepts = Accepts::anything,
                                                      .is_predicate = true,
                                                      .value = binary<loop::Op::ne>,
-                                                     .reference = std::not_equal_to<double>()});
+                                                     .reference = std::not_equal_to<>()});
 
 // z = x < y
 constinit const OpRecord lt_op = elementwise<lt_op>({.name = "lt",
                                                      .accepts = Accepts::numbers,
                                                      .is_predicate = true,
                                                      .value = binary<loop::Op::lt>,
-                                                     .reference = std::less<double>(),
+                                                     .reference = std::less<>(),
                                                      .draw = draw_lt});
 
 // z = x <= y
@@ -103,7 +103,7 @@ constinit const OpRecord le_op = elementwise<le_op>({.name = "le",
                                                      .accepts = Accepts::numbers,
                                                      .is_predicate = true,
                                                      .value = binary<loop::Op::le>,
-                                                     .reference = std::less_equal<double>(),
+                                                     .reference = std::less_equal<>(),
                                                      .draw = draw_le});
 
 // z = x and y
@@ -112,7 +112,7 @@ constinit const OpRecord logical_and_op =
                                  .commutative = true,
                                  .accepts = Accepts::booleans,
                                  .value = binary<loop::Op::logical_and>,
-                                 .reference = std::logical_and<double>()});
+                                 .reference = std::logical_and<>()});
 
 // z = x or y
 constinit const OpRecord logical_or_op =
@@ -120,7 +120,7 @@ constinit const OpRecord logical_or_op =
                                 .commutative = true,
                                 .accepts = Accepts::booleans,
                                 .value = binary<loop::Op::logical_or>,
-                                .reference = std::logical_or<double>()});
+                                .reference = std::logical_or<>()});
 
 // z = x or y, but not both
 constinit const OpRecord logical_xor_op =
@@ -128,14 +128,14 @@ constinit const OpRecord logical_xor_op =
                                  .commutative = true,
                                  .accepts = Accepts::booleans,
                                  .value = binary<loop::Op::ne>,
-                                 .reference = std::not_equal_to<double>()});
+                                 .reference = std::not_equal_to<>()});
 
 // y = not x
 constinit const OpRecord logical_not_op =
     elementwise<logical_not_op>({.name = "logical_not",
                                  .accepts = Accepts::booleans,
                                  .value = unary<loop::Op::logical_not>,
-                                 .reference = std::logical_not<double>()});
+                                 .reference = std::logical_not<>()});
 
 // z = x where c, else y; any dtype
 constinit const OpRecord where_op =
@@ -146,7 +146,7 @@ constinit const OpRecord where_op =
                            .derivatives = [](auto&, auto x, auto& g) -> Tensors {
                              return {Tensor(), where(x[0], g, 0), where(x[0], 0, g)};
                            },
-                           .reference = [](double c, double x, double y) { return c != 0 ? x : y; },
+                           .reference = [](Number c, Number x, Number y) { return c != 0 ? x : y; },
                            .infer = where_type,
                            .draw = draw_where,
                            .samples = where_samples});

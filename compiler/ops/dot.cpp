@@ -128,7 +128,7 @@ std::vector<Sample> dot_samples() {
   };
   const ops::Apply with_dot = [](std::span<const Tensor> in) { return dot(in[0], in[1]); };
   const ops::Apply with_matmul = [](std::span<const Tensor> in) { return matmul(in[0], in[1]); };
-  for (DType dtype : {DType::f32, DType::f64}) {
+  for (DType dtype : ops::dtypes_of(ops::floating)) {
     for (const auto& [x, y] :
          std::vector<std::pair<ops::HostShape, ops::HostShape>>{{{17}, {17}},
                                                                 {{0}, {0}},
@@ -165,7 +165,7 @@ std::vector<Sample> dot_samples() {
         {2, 17, 3}, {2, 5, 17},
         [](std::span<const Tensor> in) { return product(in[0], in[1], true, true); }, dtype);
   }
-  for (DType dtype : {DType::i32, DType::i64}) {
+  for (DType dtype : ops::dtypes_of(ops::integer)) {
     pair({3, 17}, {17, 5}, with_dot, dtype);
     pair({3}, {3}, with_dot, dtype);
   }

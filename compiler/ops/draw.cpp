@@ -4,6 +4,14 @@
 
 namespace kroton::ops {
 
+std::vector<DType> dtypes_of(Accept accept) {
+  std::vector<DType> dtypes;
+  for (const DTypeInfo& info : dtype_table) {
+    if (accept(info.dtype)) dtypes.push_back(info.dtype);
+  }
+  return dtypes;
+}
+
 Argument Draw::literal(Slot x) {
   constexpr double reals[] = {0, 1, -1, 0.5, 2, -3, 0.1, -0.5, 1e-3};
   constexpr std::int64_t whole[] = {0, 1, -1, 2, 3, -5};

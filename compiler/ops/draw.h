@@ -50,6 +50,7 @@ inline bool number(DType dtype) { return dtype != DType::boolean; }
 inline bool floating(DType dtype) { return is_float(dtype); }
 inline bool integer(DType dtype) { return is_integer(dtype); }
 inline bool truth(DType dtype) { return dtype == DType::boolean; }
+std::vector<DType> dtypes_of(Accept accept);  // those it takes
 
 // What a record's `draw` sees: random numbers, and operands to choose from. It ends with `call`.
 class Draw {

@@ -59,7 +59,7 @@ Sample pow_at_whole_exponents() {
 std::vector<Sample> angles_all_around() {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const ops::Apply apply = [](std::span<const Tensor> in) { return atan2(in[0], in[1]); };
-  const auto sample = [&](std::vector<double> y, std::vector<double> x, bool differentiable) {
+  const auto sample = [&](std::vector<Number> y, std::vector<Number> x, bool differentiable) {
     const auto count = static_cast<std::int64_t>(x.size());
     return Sample{{ops::values(DType::f64, {count}, std::move(y)),
                    ops::values(DType::f64, {count}, std::move(x))},

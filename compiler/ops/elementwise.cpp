@@ -22,17 +22,6 @@ Accept accept_of(Accepts accepts) {
   return any_dtype;
 }
 
-double on_integers(const Elementwise& e, DType dtype, const double* x) {
-  std::array<std::uint64_t, most_operands> whole{};
-  for (int k = 0; k < e.value.arity; ++k) {
-    whole[static_cast<std::size_t>(k)] =
-        static_cast<std::uint64_t>(static_cast<std::int64_t>(x[k]));
-  }
-  const auto result = static_cast<std::int64_t>(e.of_integers.of(whole.data()));
-  return dtype == DType::i32 ? static_cast<double>(static_cast<std::int32_t>(result))
-                             : static_cast<double>(result);
-}
-
 }  // namespace
 
 TensorType elementwise_type(const OpRecord& op, TypeContext& context) {
@@ -50,13 +39,10 @@ loop::Expr elementwise_value(const OpRecord& op, PointContext& context, const In
 
 void elementwise_reference(const OpRecord& op, ReferenceContext& context) {
   const Elementwise& e = op.elementwise;
-  const DType dtype = context.output.dtype;
-  const bool wraps = e.of_integers.of != nullptr && is_integer(dtype);
   for (std::size_t i = 0; i < context.output.data.size(); ++i) {
-    std::array<double, most_operands> x{};
+    std::array<Number, most_operands> x;
     for (std::size_t k = 0; k < context.inputs.size(); ++k) x[k] = context.inputs[k]->data[i];
-    context.output.data[i] =
-        wraps ? on_integers(e, dtype, x.data()) : stored_as(dtype, e.reference.of(x.data()));
+    context.output.data[i] = e.reference.of(x.data());
   }
 }
 
@@ -72,11 +58,7 @@ void draw_elementwise(const OpRecord& op, UnaryFunction of_one, BinaryFunction o
 std::vector<Sample> elementwise_samples(const OpRecord& op, UnaryFunction of_one,
                                         BinaryFunction of_two) {
   const Elementwise& e = op.elementwise;
-  std::vector<DType> dtypes = {DType::f32, DType::f64};
-  if (e.accepts == Accepts::booleans) dtypes = {DType::boolean};
-  if (e.accepts == Accepts::numbers || e.accepts == Accepts::anything) {
-    dtypes.insert(dtypes.end(), {DType::i32, DType::i64});
-  }
+  const std::vector<DType> dtypes = dtypes_of(accept_of(e.accepts));
   const bool differentiable = e.derivatives != nullptr;
   if (op.arity == 1) {
     const auto special = e.special.values.begin();
@@ -100,7 +82,7 @@ std::vector<Sample> elementwise_samples(const OpRecord& op, UnaryFunction of_one
   for (Sample& sample : samples) {
     if (!e.is_predicate) break;
     for (ReferenceValue& input : sample.inputs) {
-      for (double& value : input.data) value = std::trunc(value);
+      for (Number& value : input.data) value = std::trunc(value);
     }
   }
   return samples;

@@ -110,7 +110,7 @@ void scatter_reference(ReferenceContext& c) {
     sums[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))].add(values.data[next++]);
   });
   for (std::size_t i = 0; i < sums.size(); ++i) {
-    c.output.data[i] = ops::stored_as(c.output.dtype, sums[i].value());
+    c.output.data[i] = sums[i].value();
   }
 }
 
@@ -169,7 +169,7 @@ Tensor scatter_batch(std::span<const Tensor> operands, const std::vector<bool>& 
 std::vector<Sample> take_samples() {
   std::vector<Sample> samples;
   const auto rows = [&](const ops::HostShape& x, const ReferenceValue& indices, int axis) {
-    for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::boolean}) {
+    for (DType dtype : ops::dtypes_of(ops::any_dtype)) {
       samples.push_back({{ops::spread(dtype, x, -2, 2), indices},
                          [axis](std::span<const Tensor> in) { return take(in[0], in[1], axis); },
                          is_float(dtype)});
@@ -188,7 +188,7 @@ std::vector<Sample> scatter_samples() {
   std::vector<Sample> samples;
   const auto add = [&](const ops::HostShape& values, const ReferenceValue& indices,
                        const Dims& shape, int axis) {
-    for (DType dtype : {DType::f32, DType::f64, DType::i64}) {
+    for (DType dtype : ops::dtypes_of(ops::number)) {
       samples.push_back({{ops::spread(dtype, values, -2, 2), indices},
                          [shape, axis](std::span<const Tensor> in) {
                            return scatter_add(in[0], in[1], shape, axis);
@@ -218,7 +218,7 @@ TensorType pick_type(TypeContext& context) {
 
 std::vector<Sample> pick_samples() {
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64, DType::i64}) {
+  for (DType dtype : ops::dtypes_of(ops::number)) {
     for (const auto& [rows, classes] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {1, 1}, {3, 17}, {17, 3}}) {
       ReferenceValue labels = ops::spread(DType::i32, {rows}, 0, static_cast<double>(classes - 1));
@@ -261,7 +261,7 @@ void one_hot_reference(ReferenceContext& c) {
 
 std::vector<Sample> one_hot_samples() {
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::boolean}) {
+  for (DType dtype : ops::dtypes_of(ops::any_dtype)) {
     for (const ops::HostShape& shape : {ops::HostShape{}, {0}, {1}, {17}, {3, 5}}) {
       samples.push_back({{ops::spread(DType::i64, shape, -5, 4)},
                          [dtype](std::span<const Tensor> x) { return one_hot(x[0], 5, dtype); },
@@ -275,7 +275,7 @@ std::vector<Sample> one_hot_samples() {
 
 std::vector<Sample> iota_samples() {
   std::vector<Sample> samples;
-  for (DType dtype : {DType::i32, DType::i64, DType::f32, DType::f64}) {
+  for (DType dtype : ops::dtypes_of(ops::number)) {
     const auto along = [&](const Dims& shape, int axis) {
       samples.push_back(
           {{}, [=](std::span<const Tensor>) { return iota(shape, axis, dtype); }, false});
@@ -292,7 +292,7 @@ std::vector<Sample> iota_samples() {
 // The size of a free axis, seen through a tensor that has it.
 std::vector<Sample> size_samples() {
   std::vector<Sample> samples;
-  for (DType dtype : {DType::i32, DType::i64, DType::f32, DType::f64}) {
+  for (DType dtype : ops::dtypes_of(ops::number)) {
     samples.push_back(
         {{}, [dtype](std::span<const Tensor>) { return size_of_dim(17, dtype); }, false});
     samples.push_back({{ops::spread(dtype, {3, 5}, -2, 2)},
@@ -346,14 +346,14 @@ void draw_pick(ops::Draw& d) {
 }
 
 void draw_one_hot(ops::Draw& d) {
-  constexpr DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
+  const std::vector<DType> dtypes = ops::dtypes_of(ops::any_dtype);
   const Dim classes = d.size();
   const ops::Slot labels = d.indices(draw_index_shape(d), classes);
   d.call("one_hot", one_hot, labels, classes, dtypes[d.below(std::size(dtypes))]);
 }
 
 DType draw_number(ops::Draw& d) {
-  constexpr DType dtypes[] = {DType::i32, DType::i64, DType::f32, DType::f64};
+  const std::vector<DType> dtypes = ops::dtypes_of(ops::number);
   return dtypes[d.below(std::size(dtypes))];
 }
 
@@ -468,7 +468,7 @@ constinit const OpRecord iota_op = {
         [](ReferenceContext& c) {
           std::size_t next = 0;
           ops::for_each_position(c.output.shape, [&](const ops::Position& position) {
-            c.output.data[next++] = static_cast<double>(position[at(c.attributes.axes[0])]);
+            c.output.data[next++] = position[at(c.attributes.axes[0])];
           });
         },
     .draw = draw_iota,
@@ -483,10 +483,7 @@ constinit const OpRecord size_op = {
         [](PointContext& context, const Index&) {
           return loop::cast(loop::size(context.attributes().dims[0]), context.type().dtype);
         },
-    .reference =
-        [](ReferenceContext& c) {
-          c.output.data[0] = static_cast<double>(c.size(c.attributes.dims[0]));
-        },
+    .reference = [](ReferenceContext& c) { c.output.data[0] = c.size(c.attributes.dims[0]); },
     .draw = draw_size,
     .samples = size_samples};
 

@@ -85,7 +85,7 @@ void concatenate_reference(ReferenceContext& c) {
 
 std::vector<Sample> concatenate_samples() {
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean}) {
+  for (DType dtype : ops::dtypes_of(ops::any_dtype)) {
     const auto join = [&](const std::vector<ops::HostShape>& shapes, int axis) {
       Sample sample;
       for (const ops::HostShape& shape : shapes) {

@@ -104,7 +104,7 @@ void stack_reference(ReferenceContext& context) {
   const auto& trace = context.inputs[0]->trace;
   const std::int64_t count = context.output.shape[0];
   const bool backwards = context.attributes.integers[0] != 0;
-  std::vector<double> data;
+  std::vector<Number> data;
   for (std::int64_t row = 0; row < count; ++row) {
     const std::int64_t step = backwards ? count - 1 - row : row;
     std::map<const Node*, ReferenceValue> values;

@@ -19,7 +19,7 @@ std::vector<Sample> print_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {0}, {3}, {3, 1, 17}},
                    [](std::span<const Tensor> in) { return print(in[0], "x"); });
-  for (const DType dtype : {DType::i32, DType::i64, DType::boolean}) {
+  for (const DType dtype : ops::dtypes_of(ops::any_dtype)) {
     samples.push_back({{ops::spread(dtype, {17}, -2, 2)},
                        [](std::span<const Tensor> in) { return print(in[0]); },
                        false});

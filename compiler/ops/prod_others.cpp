@@ -64,7 +64,7 @@ std::vector<Sample> samples() {
     samples.push_back({{std::move(x)},
                        [=](std::span<const Tensor> in) { return ops::prod_others(in[0], axes); }});
   };
-  for (DType dtype : {DType::f32, DType::f64}) {
+  for (DType dtype : ops::dtypes_of(ops::floating)) {
     along(ops::spread(dtype, {1}, 0.5, 2), {0});
     along(ops::spread(dtype, {17}, 0.5, 2), {0});
     along(ops::spread(dtype, {3, 4}, 0.5, 2), {1});

@@ -87,50 +87,40 @@ void fold(ReferenceContext& c, Step step) {
 }
 
 template <class F>
-void reduce_reference(ReferenceContext& c, double initial, F f) {
-  std::fill(c.output.data.begin(), c.output.data.end(), initial);
-  fold(c, [&](std::size_t offset, double element, std::int64_t) {
-    double& result = c.output.data[offset];
-    result = ops::stored_as(c.output.dtype, f(result, element));
+void reduce_reference(ReferenceContext& c, loop::Op op, F f) {
+  const loop::Expr initial = loop::initial(op, c.output.dtype);
+  std::fill(c.output.data.begin(), c.output.data.end(),
+            is_float(c.output.dtype) ? Number(initial->real) : Number(initial->integer));
+  fold(c, [&](std::size_t offset, const Number& element, std::int64_t) {
+    Number& result = c.output.data[offset];
+    result = f(result, element);
   });
 }
 
 void sum_reference(ReferenceContext& c) {
-  if (!is_float(c.output.dtype)) {
-    reduce_reference(c, 0, [](double sum, double x) { return sum + x; });
-    return;
-  }
   std::vector<ops::CompensatedSum> sums(c.output.data.size());
-  fold(c, [&](std::size_t offset, double element, std::int64_t) { sums[offset].add(element); });
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    c.output.data[i] = ops::stored_as(c.output.dtype, sums[i].value());
-  }
-}
-
-// What an accumulation over an operand of the dtype begins with.
-double initial_value(loop::Op op, DType dtype) {
-  const loop::Expr value = loop::initial(op, dtype);
-  return is_float(dtype) ? value->real : static_cast<double>(value->integer);
+  fold(c, [&](std::size_t offset, const Number& x, std::int64_t) { sums[offset].add(x); });
+  for (std::size_t i = 0; i < sums.size(); ++i) c.output.data[i] = sums[i].value();
 }
 
 template <class Beats>
 void position_reference(ReferenceContext& c, Beats beats) {
-  std::vector<double> best(c.output.data.size());
+  std::vector<Number> best(c.output.data.size());
   std::vector<bool> seen(c.output.data.size(), false);
-  fold(c, [&](std::size_t offset, double element, std::int64_t position) {
+  fold(c, [&](std::size_t offset, const Number& element, std::int64_t position) {
     const bool first_nan = std::isnan(element) && !std::isnan(best[offset]);
     if (!seen[offset] || first_nan || beats(element, best[offset])) {
       seen[offset] = true;
       best[offset] = element;
-      c.output.data[offset] = static_cast<double>(position);
+      c.output.data[offset] = position;
     }
   });
 }
 
 // ---- Samples
 
-const std::vector<DType> numbers = {DType::f32, DType::f64, DType::i32, DType::i64};
-const std::vector<DType> booleans = {DType::boolean};
+const std::vector<DType> numbers = ops::dtypes_of(ops::number);
+const std::vector<DType> booleans = ops::dtypes_of(ops::truth);
 
 using Reduce = Tensor (*)(const Operand&, const Axes&, KeepDims);
 
@@ -182,7 +172,7 @@ std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::opt
     samples.push_back(
         {{x}, [=](std::span<const Tensor> in) { return function(in[0], axis, keepdims); }, false});
   };
-  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64}) {
+  for (DType dtype : ops::dtypes_of(ops::number)) {
     along(ops::spread(dtype, {1}, -9, 9), 0);
     along(ops::spread(dtype, {17}, -9, 9), 0);
     along(ops::spread(dtype, {3, 17}, -9, 9), 1);
@@ -214,16 +204,15 @@ void draw_sum(ops::Draw& d) {
 }  // namespace
 
 // y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
-constinit const OpRecord sum_op = {
-    .name = "sum",
-    .kind = OpKind::reduce,
-    .reduction = Reduction::sum,
-    .infer = reduced_type<Accepts::numbers>,
-    .vjp = sum_vjp,
-    .reference = sum_reference,
-    .batch = ops::batch_along_axes<sum_op>,
-    .draw = draw_sum,
-    .samples = [] { return reduce_samples(sum, numbers, true); }};
+constinit const OpRecord sum_op = {.name = "sum",
+                                   .kind = OpKind::reduce,
+                                   .reduction = Reduction::sum,
+                                   .infer = reduced_type<Accepts::numbers>,
+                                   .vjp = sum_vjp,
+                                   .reference = sum_reference,
+                                   .batch = ops::batch_along_axes<sum_op>,
+                                   .draw = draw_sum,
+                                   .samples = [] { return reduce_samples(sum, numbers, true); }};
 
 // y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
 constinit const OpRecord prod_op = {
@@ -232,12 +221,13 @@ constinit const OpRecord prod_op = {
     .reduction = Reduction::prod,
     .infer = reduced_type<Accepts::numbers>,
     .vjp = prod_vjp,
-    .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::multiplies<double>()); },
+    .reference =
+        [](ReferenceContext& c) { reduce_reference(c, loop::Op::mul, std::multiplies<>()); },
     .batch = ops::batch_along_axes<prod_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "prod", prod, ops::number); },
     .samples =
         [] {
-          std::vector<Sample> samples = reduce_samples(prod, {DType::f32, DType::f64}, true);
+          std::vector<Sample> samples = reduce_samples(prod, ops::dtypes_of(ops::floating), true);
           const auto apply = [](std::span<const Tensor> x) { return prod(x[0], 1); };
           samples.push_back(
               {{ops::values(DType::f64, {3, 3}, {2, 0, 3, 0, 0, 5, 1, 2, 4})}, apply});
@@ -254,16 +244,13 @@ constinit const OpRecord max_op = {
     .vjp = extreme_vjp,
     .reference =
         [](ReferenceContext& c) {
-          reduce_reference(c, initial_value(loop::Op::max, c.output.dtype), [](double best, double x) {
+          reduce_reference(c, loop::Op::max, [](const Number& best, const Number& x) {
             return std::isnan(best) || best > x ? best : x;
           });
         },
     .batch = ops::batch_along_axes<max_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "max", max, ops::number); },
-    .samples =
-        [] {
-          return extreme_samples(max, {0, 0.5, 0.5});
-        }};
+    .samples = [] { return extreme_samples(max, {0, 0.5, 0.5}); }};
 
 // y = the smallest over axes, numbers; NaN if one is.   vjp: dx = dy shared evenly by the smallest
 constinit const OpRecord min_op = {
@@ -274,16 +261,13 @@ constinit const OpRecord min_op = {
     .vjp = extreme_vjp,
     .reference =
         [](ReferenceContext& c) {
-          reduce_reference(c, initial_value(loop::Op::min, c.output.dtype), [](double best, double x) {
+          reduce_reference(c, loop::Op::min, [](const Number& best, const Number& x) {
             return std::isnan(best) || best < x ? best : x;
           });
         },
     .batch = ops::batch_along_axes<min_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "min", min, ops::number); },
-    .samples =
-        [] {
-          return extreme_samples(min, {1, 0, 0});
-        }};
+    .samples = [] { return extreme_samples(min, {1, 0, 0}); }};
 
 // y = the position (i64) of the first largest along axes[0], numbers.   Not differentiable.
 constinit const OpRecord argmax_op = {
@@ -292,7 +276,7 @@ constinit const OpRecord argmax_op = {
     .cost = 2,
     .reduction = Reduction::argmax,
     .infer = position_type,
-    .reference = [](ReferenceContext& c) { position_reference(c, std::greater<double>()); },
+    .reference = [](ReferenceContext& c) { position_reference(c, std::greater<>()); },
     .batch = ops::batch_along_axes<argmax_op>,
     .draw = [](ops::Draw& d) { ops::draw_position(d, "argmax", argmax); },
     .samples = [] { return position_samples(argmax); }};
@@ -304,7 +288,7 @@ constinit const OpRecord argmin_op = {
     .cost = 2,
     .reduction = Reduction::argmin,
     .infer = position_type,
-    .reference = [](ReferenceContext& c) { position_reference(c, std::less<double>()); },
+    .reference = [](ReferenceContext& c) { position_reference(c, std::less<>()); },
     .batch = ops::batch_along_axes<argmin_op>,
     .draw = [](ops::Draw& d) { ops::draw_position(d, "argmin", argmin); },
     .samples = [] { return position_samples(argmin); }};
@@ -315,7 +299,10 @@ constinit const OpRecord all_op = {
     .kind = OpKind::reduce,
     .reduction = Reduction::all,
     .infer = reduced_type<Accepts::booleans>,
-    .reference = [](ReferenceContext& c) { reduce_reference(c, 1, std::logical_and<double>()); },
+    .reference =
+        [](ReferenceContext& c) {
+          reduce_reference(c, loop::Op::logical_and, std::logical_and<>());
+        },
     .batch = ops::batch_along_axes<all_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "all", all, ops::truth); },
     .samples = [] { return reduce_samples(all, booleans, true, false); }};
@@ -326,7 +313,8 @@ constinit const OpRecord any_op = {
     .kind = OpKind::reduce,
     .reduction = Reduction::any,
     .infer = reduced_type<Accepts::booleans>,
-    .reference = [](ReferenceContext& c) { reduce_reference(c, 0, std::logical_or<double>()); },
+    .reference =
+        [](ReferenceContext& c) { reduce_reference(c, loop::Op::logical_or, std::logical_or<>()); },
     .batch = ops::batch_along_axes<any_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "any", any, ops::truth); },
     .samples = [] { return reduce_samples(any, booleans, true, false); }};
@@ -390,7 +378,8 @@ Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {
   // Narrow integers are added exactly; sums of i64 might wrap. Nothing is rounded to f32 before it
   // must be.
   const Tensor total =
-      sum(tensor.dtype() == DType::i64 ? cast(tensor, DType::f64) : tensor, axes, keepdims);
+      sum(keeps_every_value(tensor.dtype(), DType::f64) ? tensor : cast(tensor, DType::f64), axes,
+          keepdims);
   return ops::weakly_floating(divided(cast(total, DType::f64)));
 }
 

@@ -27,22 +27,7 @@ void for_each_position(const std::vector<std::int64_t>& shape,
   }
 }
 
-double stored_as(DType dtype, double value) {
-  switch (dtype) {
-    case DType::boolean:
-      return value != 0 ? 1 : 0;
-    case DType::i32:
-      return static_cast<double>(static_cast<std::int32_t>(static_cast<std::int64_t>(value)));
-    case DType::i64:
-      return value + 0.0;  // no -0
-    case DType::f32:
-    case DType::f64:
-      break;
-  }
-  return value;
-}
-
-std::int64_t checked_index(double index, std::int64_t size, int axis, std::string_view op) {
+std::int64_t checked_index(const Number& index, std::int64_t size, int axis, std::string_view op) {
   const auto whole = static_cast<std::int64_t>(index);
   if (whole < -size || whole >= size) {
     throw ValueError(std::string(op) + ": index " + std::to_string(whole) +

@@ -1,4 +1,4 @@
-// Plain loops for the reference functions of the records: double precision, no cleverness.
+// Plain loops for the reference functions of the records: no cleverness.
 #pragma once
 #include <cmath>
 
@@ -15,27 +15,24 @@ std::int64_t offset_of(const std::vector<std::int64_t>& shape, const Position& p
 // Every position of `shape`, in row-major order.
 void for_each_position(const std::vector<std::int64_t>& shape,
                        const std::function<void(const Position&)>& body);
-// `value` as an element of `dtype` holds it: i32 wraps, boolean is 0 or 1; floating values keep
-// their double precision.
-double stored_as(DType dtype, double value);
 
 // A sum with what rounding takes from it added up beside it (Neumaier): a sum of f64 in any order
-// can be held to this one.
+// can be held to this one. A sum of integers is exact.
 class CompensatedSum {
  public:
-  void add(double term) {
-    const double next = sum_ + term;
+  void add(const Number& term) {
+    const Number next = sum_ + term;
     lost_ += std::abs(sum_) >= std::abs(term) ? (sum_ - next) + term : (term - next) + sum_;
     sum_ = next;
   }
   // Where the sum is infinite or NaN, nothing is known of what was lost.
-  double value() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
+  Number value() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
 
  private:
-  double sum_ = 0, lost_ = 0;
+  Number sum_ = 0, lost_ = 0;
 };
 
 // The index counted from the start of an axis of `size`; ValueError outside [-size, size).
-std::int64_t checked_index(double index, std::int64_t size, int axis, std::string_view op);
+std::int64_t checked_index(const Number& index, std::int64_t size, int axis, std::string_view op);
 
 }  // namespace kroton::ops

@@ -18,7 +18,7 @@ std::int64_t count_of(const HostShape& shape) {
 
 }  // namespace
 
-ReferenceValue values(DType dtype, const HostShape& shape, std::vector<double> data) {
+ReferenceValue values(DType dtype, const HostShape& shape, std::vector<Number> data) {
   return {dtype, shape, std::move(data)};
 }
 
@@ -53,7 +53,7 @@ std::vector<Sample> unary_samples(const UnarySamples& how) {
   }
   if (!how.special.empty()) {
     const auto count = static_cast<std::int64_t>(how.special.size());
-    samples.push_back({{values(DType::f64, {count}, how.special)},
+    samples.push_back({{values(DType::f64, {count}, {how.special.begin(), how.special.end()})},
                        [f = how.function](std::span<const Tensor> x) { return f(x[0]); },
                        how.differentiable});
   }
@@ -62,9 +62,9 @@ std::vector<Sample> unary_samples(const UnarySamples& how) {
 
 Sample kink_sample(std::vector<std::vector<double>> inputs, Apply apply, Apply smooth) {
   Sample sample{{}, std::move(apply), false, std::move(smooth)};
-  for (std::vector<double>& data : inputs) {
+  for (const std::vector<double>& data : inputs) {
     const auto count = static_cast<std::int64_t>(data.size());
-    sample.inputs.push_back(values(DType::f64, {count}, std::move(data)));
+    sample.inputs.push_back(values(DType::f64, {count}, {data.begin(), data.end()}));
   }
   return sample;
 }
@@ -88,7 +88,7 @@ std::vector<Sample> binary_samples(const BinarySamples& how) {
 
 void add_samples(std::vector<Sample>& samples, const std::vector<HostShape>& shapes,
                  const Apply& apply, bool differentiable) {
-  for (DType dtype : {DType::f32, DType::f64}) {
+  for (DType dtype : dtypes_of(floating)) {
     for (const HostShape& shape : shapes) {
       samples.push_back({{spread(dtype, shape, -2, 2)}, apply, differentiable});
     }

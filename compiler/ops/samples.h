@@ -3,7 +3,7 @@
 #pragma once
 #include <kroton/ops.h>
 
-#include "compiler/ir/op.h"
+#include "compiler/ops/draw.h"
 
 namespace kroton::ops {
 
@@ -14,13 +14,13 @@ using Apply = std::function<Tensor(std::span<const Tensor>)>;
 // seeds give different values. f32 values are representable. Booleans are mixed.
 ReferenceValue spread(DType dtype, const HostShape& shape, double low, double high, int seed = 1);
 // The given values.
-ReferenceValue values(DType dtype, const HostShape& shape, std::vector<double> data);
+ReferenceValue values(DType dtype, const HostShape& shape, std::vector<Number> data);
 
 // What a family of samples is made of.
 struct UnarySamples {
   Tensor (*function)(const Operand&);
   double low = -2, high = 2;
-  std::vector<DType> dtypes = {DType::f32, DType::f64};
+  std::vector<DType> dtypes = dtypes_of(floating);
   bool differentiable = true;
   std::vector<double> special =
       {};  // further values, in f64: zeros, and where the result saturates
@@ -32,7 +32,7 @@ struct BinarySamples {
   Tensor (*function)(const Operand&, const Operand&);
   double low_x = -2, high_x = 2;
   double low_y = -2, high_y = 2;
-  std::vector<DType> dtypes = {DType::f32, DType::f64};
+  std::vector<DType> dtypes = dtypes_of(floating);
   bool differentiable = true;
 };
 // Equal shapes, and shapes that broadcast either operand, in each dtype.

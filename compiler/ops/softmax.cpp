@@ -134,10 +134,10 @@ std::vector<Sample> cross_entropy_samples() {
     return softmax_cross_entropy(in[0], in[1]);
   };
   std::vector<Sample> samples;
-  for (DType dtype : {DType::f32, DType::f64}) {
+  for (DType dtype : ops::dtypes_of(ops::floating)) {
     for (const auto& [rows, classes] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {1, 1}, {3, 17}, {17, 10}}) {
-      for (DType label : {DType::i32, DType::i64}) {
+      for (DType label : ops::dtypes_of(ops::integer)) {
         samples.push_back({{ops::spread(dtype, {rows, classes}, -3, 3),
                             ops::spread(label, {rows}, 0, static_cast<double>(classes - 1))},
                            apply});

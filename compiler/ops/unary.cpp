@@ -16,40 +16,29 @@ using ops::unary;
 
 namespace {
 
-loop::Expr zero_of(const loop::Expr& x) {
-  return loop::whole_number(0, x->dtype);
-}
+loop::Expr zero_of(const loop::Expr& x) { return loop::whole_number(0, x->dtype); }
 
 loop::Expr sign_of(const loop::Expr& x) {
   const loop::Expr zero = zero_of(x);
   // A NaN falls through every comparison and is its own sign.
   const loop::Expr rest = loop::select(loop::binary(loop::Op::eq, x, zero), zero, x);
-  return loop::select(loop::binary(loop::Op::lt, zero, x), loop::whole_number(1, x->dtype),
-                      loop::select(loop::binary(loop::Op::lt, x, zero),
-                                   loop::whole_number(-1, x->dtype), rest));
+  return loop::select(
+      loop::binary(loop::Op::lt, zero, x), loop::whole_number(1, x->dtype),
+      loop::select(loop::binary(loop::Op::lt, x, zero), loop::whole_number(-1, x->dtype), rest));
 }
 
-double converted(double x, DType from, DType to) {
-  if (to == DType::boolean) {
-    return x != 0 ? 1 : 0;
-  }
-  if (is_float(to)) {
-    return x;  // references keep double precision
-  }
-  if (!is_float(from)) {
-    return ops::stored_as(to, x);
-  }
-  if (std::isnan(x)) {
-    return 0;
-  }
-  const double low = to == DType::i32 ? -0x1p31 : -0x1p63;
-  const double high = to == DType::i32 ? 0x1p31 - 1 : 0x1p63;
-  return std::fmin(std::fmax(std::trunc(x), low), high);
+// A conversion to an integer saturates; NaN is 0.
+Number converted(const Number& x, DType to) {
+  if (x.is_whole() || !is_integer(to)) return x;
+  if (std::isnan(x)) return 0;
+  if (x <= lowest_of(to)) return lowest_of(to);
+  if (x >= highest_of(to)) return highest_of(to);
+  return std::trunc(x);
 }
 
 // Conversions from each dtype to each, values out of range and NaN among them.
 std::vector<Sample> cast_samples() {
-  const DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
+  const std::vector<DType> dtypes = ops::dtypes_of(ops::any_dtype);
   std::vector<Sample> samples;
   for (DType from : dtypes) {
     for (DType to : dtypes) {
@@ -60,7 +49,7 @@ std::vector<Sample> cast_samples() {
       }
     }
   }
-  for (DType to : {DType::boolean, DType::i32, DType::i64}) {
+  for (DType to : dtypes) {
     samples.push_back({{ops::values(DType::f64, {7},
                                     {1e30, -1e30, std::numeric_limits<double>::quiet_NaN(), -0.5,
                                      0.99, std::numeric_limits<double>::infinity(), 0})},
@@ -75,11 +64,8 @@ std::vector<Sample> cast_samples() {
 
 // Samples on both sides of a kink at 0.
 std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
-  std::vector<Sample> samples =
-      ops::unary_samples({.function = function,
-                          .low = 0.25,
-                          .high = 3,
-                          .dtypes = {DType::f32, DType::f64, DType::i32, DType::i64}});
+  std::vector<Sample> samples = ops::unary_samples(
+      {.function = function, .low = 0.25, .high = 3, .dtypes = ops::dtypes_of(ops::number)});
   for (Sample& sample : samples) {
     for (std::size_t i = 0; i < sample.inputs[0].data.size(); i += 2) {
       sample.inputs[0].data[i] = -sample.inputs[0].data[i];
@@ -99,7 +85,7 @@ std::vector<Sample> samples_around_zero(Tensor (*function)(const Operand&),
 }
 
 void draw_cast(ops::Draw& d) {
-  constexpr DType dtypes[] = {DType::boolean, DType::i32, DType::i64, DType::f32, DType::f64};
+  const std::vector<DType> dtypes = ops::dtypes_of(ops::any_dtype);
   d.call("cast", cast, d.operand(ops::any_dtype), dtypes[d.below(std::size(dtypes))]);
 }
 
@@ -111,7 +97,7 @@ constinit const OpRecord neg_op =
                          .accepts = Accepts::numbers,
                          .value = unary<loop::Op::neg>,
                          .derivatives = [](auto&, auto, auto& g) -> Tensors { return {-g}; },
-                         .reference = [](double x) { return -x; }});
+                         .reference = std::negate<>()});
 
 // y = |x|
 constinit const OpRecord abs_op = elementwise<abs_op>(
@@ -119,7 +105,7 @@ constinit const OpRecord abs_op = elementwise<abs_op>(
      .accepts = Accepts::numbers,
      .value = unary<loop::Op::abs>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * sign(x[0])}; },
-     .reference = [](double x) { return std::fabs(x); },
+     .reference = [](Number x) { return x < 0 ? -x : x + 0; },
      .samples = [] { return samples_around_zero(abs, {-1, 0, 0, 1}); }});
 
 // y = -1, 0 or 1; NaN stays NaN
@@ -128,7 +114,7 @@ constinit const OpRecord sign_op = elementwise<sign_op>(
      .cost = 3,
      .accepts = Accepts::numbers,
      .value = [](const loop::Expr& x) { return sign_of(x); },
-     .reference = [](double x) { return std::isnan(x) ? x : (x > 0) - (x < 0); },
+     .reference = [](Number x) { return std::isnan(x) ? x : Number((x > 0) - (x < 0)); },
      .samples = [] { return samples_without_zero(sign); }});
 
 // y = max(x, 0)
@@ -137,7 +123,7 @@ constinit const OpRecord relu_op = elementwise<relu_op>(
      .accepts = Accepts::numbers,
      .value = [](const loop::Expr& x) { return loop::binary(loop::Op::max, x, zero_of(x)); },
      .derivatives = [](auto& y, auto, auto& g) -> Tensors { return {where(y > 0, g, 0)}; },
-     .reference = [](double x) { return x < 0 ? 0 : x; },
+     .reference = [](Number x) { return x < 0 ? Number(0) : x; },
      .samples = [] { return samples_around_zero(relu, {0, 0, 0, 1}); }});
 
 // y = the largest integer <= x
@@ -181,7 +167,7 @@ constinit const OpRecord cast_op = {
     .reference =
         [](ReferenceContext& c) {
           for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-            c.output.data[i] = converted(c.inputs[0]->data[i], c.inputs[0]->dtype, c.output.dtype);
+            c.output.data[i] = converted(c.inputs[0]->data[i], c.output.dtype);
           }
         },
     .batch = ops::batch_elementwise<cast_op>,
@@ -203,7 +189,7 @@ constinit const OpRecord stop_gradient_op = {
     .samples =
         [] {
           return ops::unary_samples({.function = stop_gradient,
-                                     .dtypes = {DType::f32, DType::f64, DType::i64, DType::boolean},
+                                     .dtypes = ops::dtypes_of(ops::any_dtype),
                                      .differentiable = false});
         }};
 

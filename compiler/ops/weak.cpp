@@ -82,9 +82,7 @@ Tensor met_by(const Tensor& x, DType dtype) {
   return is_weak(x) && same_kind ? converted(x, {dtype, false}) : x;
 }
 
-Tensor weakly_floating(const Tensor& x) {
-  return x.dtype() == DType::f32 ? x : cast_node(x, DType::f32, true);
-}
+Tensor weakly_floating(const Tensor& x) { return converted(x, {DType::f32, true}); }
 
 Tensor strong(const Tensor& x) { return is_weak(x) ? cast_node(x, x.dtype(), false) : x; }
 

@@ -13,31 +13,25 @@ namespace {
 
 constexpr std::int64_t largest_result = 1024;  // elements
 
-// The interpreter computes in double precision, where integers are exact up to 2^53.
-bool is_exact(const ReferenceValue& value) {
-  if (is_float(value.dtype)) return true;
-  constexpr double limit = 9007199254740992.0;
-  return std::all_of(value.data.begin(), value.data.end(),
-                     [](double x) { return std::abs(x) < limit; });
+ReferenceValue value_of(const Tensor& expression) {
+  return evaluate(std::span(&expression, 1), {}).front();
 }
 
-std::optional<ReferenceValue> evaluate_exactly(const Tensor& expression) {
-  for (const Tensor& operand : expression.node().inputs) {
-    if (is_float(operand.dtype())) continue;
-    if (!is_exact(evaluate(std::span(&operand, 1), {}).front())) return std::nullopt;
-  }
-  ReferenceValue value = evaluate(std::span(&expression, 1), {}).front();
-  return is_exact(value) ? std::optional(std::move(value)) : std::nullopt;
+bool same(const Number& a, const Number& b) {
+  if (a.is_whole()) return a == b;
+  const auto bits = [](double x) { return std::bit_cast<std::uint64_t>(x); };
+  return bits(a) == bits(b);  // 0 is not -0
 }
 
 // A vertex of that value and type: a literal, repeated if all elements are equal, or an array.
 Vertex add_value(Graph& graph, const ReferenceValue& value, const Dims& shape, SourceLine line) {
-  const double first = value.data.front();
-  const auto bits = [](double x) { return std::bit_cast<std::uint64_t>(x); };
+  const Number first = value.data.front();
   const bool uniform = std::all_of(value.data.begin(), value.data.end(),
-                                   [&](double x) { return bits(x) == bits(first); });
+                                   [&](const Number& x) { return same(x, first); });
   const Vertex leaf = graph.build({}, line, [&](std::span<const Tensor>) {
-    return uniform ? make_literal(first, value.dtype, line) : make_constant(to_array(value), line);
+    if (!uniform) return make_constant(to_array(value), line);
+    return first.is_whole() ? make_literal(static_cast<std::int64_t>(first), value.dtype, line)
+                            : make_literal(static_cast<double>(first), value.dtype, line);
   });
   return uniform ? add_repeated(graph, leaf, shape, line) : leaf;
 }
@@ -52,9 +46,8 @@ std::optional<Vertex> fold_uniform(Graph& graph, Vertex v) {
   }
   const VertexData data = graph[v];
   const std::vector<Tensor> scalars = graph.export_expressions(literals);
-  const auto value = evaluate_exactly(make_node(*data.op, scalars, data.attributes, data.line));
-  if (!value) return std::nullopt;
-  return add_value(graph, *value, data.type.shape, data.line);
+  const Tensor one = make_node(*data.op, scalars, data.attributes, data.line);
+  return add_value(graph, value_of(one), data.type.shape, data.line);
 }
 
 bool is_constant(const Graph& graph, Vertex v) {
@@ -85,9 +78,7 @@ std::optional<Vertex> fold(Graph& graph, Vertex v) {
     return std::nullopt;
   }
   const Tensor expression = graph.export_expressions(std::span(&v, 1)).front();
-  const auto value = evaluate_exactly(expression);
-  if (!value) return std::nullopt;
-  return add_value(graph, *value, data.type.shape, data.line);
+  return add_value(graph, value_of(expression), data.type.shape, data.line);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-#include "compiler/ir/leaf.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/scan/scan.h"
 
 namespace kroton {
@@ -7,7 +7,7 @@ namespace kroton {
 // Running products, sums of rows, and both at once, over sequences of 0, 1, 3 and 17 rows.
 std::vector<Sample> loop_samples() {
   std::vector<Sample> samples;
-  for (const DType dtype : {DType::f32, DType::f64}) {
+  for (const DType dtype : ops::dtypes_of(ops::floating)) {
     for (const std::int64_t count : {0, 1, 3, 17}) {
       for (const Collect collect : {Collect::last, Collect::stack, Collect::stack_backwards}) {
         samples.push_back({{ops::spread(dtype, {count, 3}, -1, 1, 1),

@@ -135,7 +135,7 @@ Sample changed(const std::vector<Sample>& samples, Sample sample, bool zeros) {
   for (std::size_t k = 0; k < sample.inputs.size(); ++k) {
     ReferenceValue& input = sample.inputs[k];
     if (!is_float(input.dtype) || (zeros && !may_be_zero(samples, k))) continue;
-    for (double& value : input.data) {
+    for (Number& value : input.data) {
       if (!zeros) value = 0.75;
       if (zeros && next++ % 2 == 0) value = 0;
     }
@@ -172,7 +172,7 @@ TEST_CASE("derivatives of every op up to the third order, zeros and ties among t
 
 TEST_CASE("the Hessian of a product with zeros among its factors") {
   const Tensor x = tensor("x", {3}, f64);
-  const auto hessian_at = [&](const std::vector<double>& point) {
+  const auto hessian_at = [&](const std::vector<Number>& point) {
     const Tensor gradient = grad(prod(x), x);
     std::vector<double> rows;
     for (int k = 0; k < 3; ++k) {
@@ -186,7 +186,7 @@ TEST_CASE("the Hessian of a product with zeros among its factors") {
   CHECK(hessian_at({1, 2, 3}) == std::vector<double>{0, 3, 2, 3, 0, 1, 2, 1, 0});
   // d3 / dx0 dx1 dx2 is 1 wherever it is asked.
   const Tensor third = grad(grad(grad(prod(x), x)[0], x)[1], x);
-  CHECK(value_of(third, {{&x.node(), {f64, {3}, {0, 0, 0}}}}).data == std::vector<double>{0, 0, 1});
+  CHECK(value_of(third, {{&x.node(), {f64, {3}, {0, 0, 0}}}}).data == std::vector<Number>{0, 0, 1});
 }
 
 TEST_CASE("the mixed derivative of pow is x^(e - 1) (1 + e log(x)), also for e = 0") {
@@ -203,13 +203,13 @@ TEST_CASE("where the extreme is NaN the elements that are NaN share the gradient
   const Tensor y = tensor("y", {4}, f64);
   const Bindings at = {{&x.node(), {f64, {4}, {1, nan, 5, nan}}},
                        {&y.node(), {f64, {4}, {nan, 2, 1, nan}}}};
-  CHECK(value_of(grad(max(x), x), at).data == std::vector<double>{0, 0.5, 0, 0.5});
-  CHECK(value_of(grad(min(x), x), at).data == std::vector<double>{0, 0.5, 0, 0.5});
+  CHECK(value_of(grad(max(x), x), at).data == std::vector<Number>{0, 0.5, 0, 0.5});
+  CHECK(value_of(grad(min(x), x), at).data == std::vector<Number>{0, 0.5, 0, 0.5});
   for (const bool larger : {true, false}) {
     const auto [dx, dy] = grad(sum(larger ? maximum(x, y) : minimum(x, y)), x, y);
     CHECK(value_of(dx, at).data ==
-          (larger ? std::vector<double>{0, 1, 1, 1} : std::vector<double>{0, 1, 0, 1}));
+          (larger ? std::vector<Number>{0, 1, 1, 1} : std::vector<Number>{0, 1, 0, 1}));
     CHECK(value_of(dy, at).data ==
-          (larger ? std::vector<double>{1, 0, 0, 0} : std::vector<double>{1, 0, 1, 0}));
+          (larger ? std::vector<Number>{1, 0, 0, 0} : std::vector<Number>{1, 0, 1, 0}));
   }
 }

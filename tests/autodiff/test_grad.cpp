@@ -30,7 +30,8 @@ std::vector<double> values_at(const Tensor& output,
   for (const auto& [variable, value] : values) {
     bindings[&variable.node()] = kt::from_array(value);
   }
-  return kt::evaluate(std::span(&output, 1), bindings).front().data;
+  const std::vector<kt::Number> data = kt::evaluate(std::span(&output, 1), bindings).front().data;
+  return {data.begin(), data.end()};
 }
 
 }  // namespace

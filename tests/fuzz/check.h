@@ -18,7 +18,6 @@ struct Verdict {
   // keeps: "value", "error", "threads", "gradient" ...
   std::string kind, failure;
   bool ends_in_error = false;  // as the interpreter says it must
-  bool skipped = false;        // integers that doubles do not hold
   int gradients = 0;           // compared with differences
   Tally tally;
 };

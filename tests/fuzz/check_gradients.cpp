@@ -48,7 +48,7 @@ bool is_at_kink(const kt::Node& node, std::span<const ReferenceValue* const> inp
   }
   // Two equal extremes of one row: told by equal elements anywhere.
   if (op == "max" || op == "min") {
-    std::vector<double> sorted = inputs[0]->data;
+    std::vector<kt::Number> sorted = inputs[0]->data;
     std::sort(sorted.begin(), sorted.end());
     return std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
   }
@@ -124,7 +124,7 @@ class GradientCheck {
     const std::vector<ReferenceValue> values = kt::evaluate(costs_, moved);
     double sum = 0;
     for (std::size_t j = 0; j < values.size(); ++j) {
-      sum += weights_.empty() ? values[j].data[0] : product(values[j], weights_[j]);
+      sum += weights_.empty() ? double{values[j].data[0]} : product(values[j], weights_[j]);
     }
     return sum;
   }
@@ -137,7 +137,7 @@ class GradientCheck {
     }
     ReferenceValue direction = at_[k];
     std::mt19937_64 random(k + 1);
-    for (double& d : direction.data) {
+    for (kt::Number& d : direction.data) {
       d = std::uniform_real_distribution<double>(-1, 1)(random);
     }
     const double have = product(gradient_values_[k], direction);

@@ -22,7 +22,6 @@ struct Expected {
   std::vector<kt::ReferenceValue> values;
   std::vector<std::vector<double>> bounds;  // by element; infinite: not compared
   std::string error;                        // of the interpreter: there are no values
-  bool overflows = false;                   // an integer lies where doubles do not hold every one
 };
 
 // `runs` evaluations, the first one with values rounded to their dtype, the others with rounding

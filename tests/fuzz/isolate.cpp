@@ -32,17 +32,15 @@ std::string unpacked(const std::string& text) {
 
 std::string line_of(std::uint64_t seed, const Verdict& v) {
   std::ostringstream line;
-  line << seed << ' ' << v.ends_in_error << ' ' << v.skipped << ' ' << v.gradients << ' '
-       << v.tally.compared << ' ' << v.tally.left_out << ' ' << packed(v.kind) << '\t'
-       << packed(v.failure) << '\n';
+  line << seed << ' ' << v.ends_in_error << ' ' << v.gradients << ' ' << v.tally.compared << ' '
+       << v.tally.left_out << ' ' << packed(v.kind) << '\t' << packed(v.failure) << '\n';
   return line.str();
 }
 
 std::uint64_t parse(const std::string& text, Verdict& v) {
   std::istringstream line(text);
   std::uint64_t seed = 0;
-  line >> seed >> v.ends_in_error >> v.skipped >> v.gradients >> v.tally.compared >>
-      v.tally.left_out;
+  line >> seed >> v.ends_in_error >> v.gradients >> v.tally.compared >> v.tally.left_out;
   line.get();
   std::getline(line, v.kind, '\t');
   std::getline(line, v.failure);
@@ -208,7 +206,6 @@ Totals check_seeds(std::uint64_t first, std::uint64_t count, const WaysOf& ways,
       Verdict verdict;
       seed = parse(line, verdict) + 1;
       totals.errors += verdict.ends_in_error;
-      totals.skipped += verdict.skipped;
       totals.gradients += verdict.gradients;
       totals.compared += verdict.tally.compared;
       totals.left_out += verdict.tally.left_out;

@@ -21,7 +21,7 @@ struct Finding {
 };
 
 struct Totals {
-  long graphs = 0, errors = 0, skipped = 0, gradients = 0, compared = 0, left_out = 0;
+  long graphs = 0, errors = 0, gradients = 0, compared = 0, left_out = 0;
 };
 
 // Which ways the program of a seed is checked in, beside the function compiled in the process.

@@ -193,7 +193,7 @@ TEST_CASE("a constant keeps its values when the array changes") {
   const Tensor constant = kt::vector("x") + array;
   array.data<float>()[0] = 17;
   const Tensor leaf = constant.node().inputs[1];
-  CHECK(kt::evaluate(std::span(&leaf, 1), {})[0].data == std::vector<double>{1, 2, 3});
+  CHECK(kt::evaluate(std::span(&leaf, 1), {})[0].data == std::vector<kt::Number>{1, 2, 3});
 }
 
 TEST_CASE("an empty tensor is named as the fault") {

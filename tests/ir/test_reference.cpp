@@ -13,7 +13,7 @@ namespace {
 
 using Bindings = std::map<const kt::Node*, kt::ReferenceValue>;
 
-std::vector<double> value(const Tensor& output, const Bindings& bindings) {
+std::vector<kt::Number> value(const Tensor& output, const Bindings& bindings) {
   return kt::evaluate(std::span(&output, 1), bindings).front().data;
 }
 
@@ -24,13 +24,13 @@ TEST_CASE("the reference interpreter follows the expression") {
   const Tensor y = kt::vector("y");
   const Bindings at = {{&x.node(), {kt::f32, {2, 3}, {1, 2, 3, 4, 5, 6}}},
                        {&y.node(), {kt::f32, {3}, {10, 20, 30}}}};
-  CHECK(value(x + y, at) == std::vector<double>{11, 22, 33, 14, 25, 36});
-  CHECK(value(kt::sum(x * 2), at) == std::vector<double>{42});
-  CHECK(value(kt::dot(x, y), at) == std::vector<double>{140, 320});
+  CHECK(value(x + y, at) == std::vector<kt::Number>{11, 22, 33, 14, 25, 36});
+  CHECK(value(kt::sum(x * 2), at) == std::vector<kt::Number>{42});
+  CHECK(value(kt::dot(x, y), at) == std::vector<kt::Number>{140, 320});
   const std::vector<Tensor> outputs = {kt::transpose(x), x};
   const auto both = kt::evaluate(outputs, at);
   CHECK(both[0].shape == std::vector<std::int64_t>{3, 2});
-  CHECK(both[0].data == std::vector<double>{1, 4, 2, 5, 3, 6});
+  CHECK(both[0].data == std::vector<kt::Number>{1, 4, 2, 5, 3, 6});
   CHECK(both[1].data == at.at(&x.node()).data);
 }
 
@@ -38,8 +38,8 @@ TEST_CASE("the reference interpreter takes empty and single arrays") {
   const Tensor x = kt::vector("x");
   for (const std::int64_t size : {0, 1, 3, 17}) {
     const Bindings at = {
-        {&x.node(), {kt::f32, {size}, std::vector<double>(static_cast<std::size_t>(size), 2)}}};
-    CHECK(value(kt::sum(x * x), at) == std::vector<double>{4.0 * static_cast<double>(size)});
+        {&x.node(), {kt::f32, {size}, std::vector<kt::Number>(static_cast<std::size_t>(size), 2)}}};
+    CHECK(value(kt::sum(x * x), at) == std::vector<kt::Number>{4.0 * static_cast<double>(size)});
     CHECK(value(x + 1, at).size() == static_cast<std::size_t>(size));
   }
 }
@@ -53,10 +53,10 @@ TEST_CASE("the reference interpreter computes in double precision") {
 TEST_CASE("shared variables have their current value unless one is bound") {
   kt::Shared w = kt::shared(Array::from({1.0F, 2.0F}), "w");
   const Tensor twice = w * 2;
-  CHECK(value(twice, {}) == std::vector<double>{2, 4});
+  CHECK(value(twice, {}) == std::vector<kt::Number>{2, 4});
   w.set_value(Array::from({3.0F, 4.0F}));
-  CHECK(value(twice, {}) == std::vector<double>{6, 8});
-  CHECK(value(twice, {{&w.node(), {kt::f32, {2}, {5, 6}}}}) == std::vector<double>{10, 12});
+  CHECK(value(twice, {}) == std::vector<kt::Number>{6, 8});
+  CHECK(value(twice, {{&w.node(), {kt::f32, {2}, {5, 6}}}}) == std::vector<kt::Number>{10, 12});
 }
 
 TEST_CASE("sizes that conflict are errors with the variables' names") {
@@ -103,5 +103,5 @@ TEST_CASE("host values become arrays and back") {
   }
   const float elements[] = {1, 2, 3, 4};
   CHECK(kt::from_array(Array::view(elements, {2, 2}, {1, 2})).data ==
-        std::vector<double>{1, 3, 2, 4});
+        std::vector<kt::Number>{1, 3, 2, 4});
 }

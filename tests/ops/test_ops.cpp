@@ -190,12 +190,12 @@ TEST_CASE("where extremes are equal, maximum gives the gradient to its first ope
   const Bindings at = {{&x.node(), ops::values(f64, {3}, {2, 1, 2})},
                        {&y.node(), ops::values(f64, {3}, {2, 0, 5})}};
   const auto [dx, dy] = grad(sum(maximum(x, y)), x, y);
-  CHECK(value_of(dx, at).data == std::vector<double>{1, 1, 0});
-  CHECK(value_of(dy, at).data == std::vector<double>{0, 0, 1});
-  CHECK(value_of(grad(max(x), x), at).data == std::vector<double>{0.5, 0, 0.5});
+  CHECK(value_of(dx, at).data == std::vector<Number>{1, 1, 0});
+  CHECK(value_of(dy, at).data == std::vector<Number>{0, 0, 1});
+  CHECK(value_of(grad(max(x), x), at).data == std::vector<Number>{0.5, 0, 0.5});
   const Tensor z = tensor("z", {3}, f64);
   CHECK(value_of(grad(sum(relu(z)), z), {{&z.node(), ops::values(f64, {3}, {-1, 0, 1})}}).data ==
-        std::vector<double>{0, 0, 1});
+        std::vector<Number>{0, 0, 1});
 }
 
 TEST_CASE("the type of results: promotion and literals") {

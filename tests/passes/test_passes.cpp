@@ -317,7 +317,7 @@ TEST_CASE("stabilize: the logarithm of a sum of exponentials does not overflow")
     auto inputs = graph_test::random_inputs(graph, 0, 5);
     graph_test::check_close(graph_test::values(graph_of({expression}), inputs),
                             graph_test::values(graph, inputs), 1e-9);
-    for (double& value : inputs[0].data) value *= 1000;
+    for (Number& value : inputs[0].data) value *= 1000;
     const ReferenceValue result = graph_test::values(graph, inputs)[0];
     for (const double value : result.data) {
       CHECK(std::isfinite(value));

@@ -83,7 +83,7 @@ Tensor through_costly_work(const ReferenceValue& value, Values& variables) {
   const Tensor x = variable(value, variables);
   if (!is_float(value.dtype)) return x;
   ReferenceValue zero = value;
-  zero.data.assign(value.data.size(), 0);
+  zero.data.assign(value.data.size(), 0.0);
   return x * cos(variable(zero, variables));
 }
 
@@ -98,7 +98,7 @@ Tensor through_product(const ReferenceValue& value, Values& variables) {
   if (!is_float(value.dtype) || value.shape.size() != 2) return variable(value, variables);
   const std::int64_t n = value.shape[1];
   ReferenceValue identity{
-      value.dtype, {n, n}, std::vector<double>(static_cast<std::size_t>(n * n))};
+      value.dtype, {n, n}, std::vector<Number>(static_cast<std::size_t>(n * n))};
   for (std::int64_t i = 0; i < n; ++i) identity.data[static_cast<std::size_t>(i * (n + 1))] = 1;
   const Tensor x = variable(value, variables);
   return dot(x, variable(identity, variables));

@@ -9,7 +9,10 @@ using namespace kroton;  // NOLINT: tests
 
 namespace scan_test {
 
-std::vector<double> numbers(const Array& array) { return from_array(array).data; }
+std::vector<double> numbers(const Array& array) {
+  const std::vector<Number> data = from_array(array).data;
+  return {data.begin(), data.end()};
+}
 
 Array array_of(const std::vector<double>& values, DType dtype) {
   return Array::from(values).cast(dtype);

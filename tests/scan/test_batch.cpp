@@ -26,12 +26,12 @@ bool takes_indices(const Tensor& output) {
 // Row `row` of an operand: other values, as valid as the sample's. Indices stay in range: they are
 // only rotated, a single one becomes the one before it.
 ReferenceValue row_of(ReferenceValue value, bool indices, int row) {
-  std::vector<double>& data = value.data;
+  std::vector<Number>& data = value.data;
   if (!data.empty()) {
     const auto turns = static_cast<std::size_t>(row) % data.size();
     std::rotate(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(turns), data.end());
   }
-  for (double& x : data) {
+  for (Number& x : data) {
     if (value.dtype == DType::boolean) {
       x = row % 2 == 0 ? x : 1 - x;
     } else if (is_float(value.dtype)) {
@@ -39,7 +39,7 @@ ReferenceValue row_of(ReferenceValue value, bool indices, int row) {
     } else if (!indices) {
       x += row;
     } else if (data.size() == 1) {
-      x -= row % 2;
+      x += -(row % 2);
     }
     if (value.dtype == DType::f32) {
       x = static_cast<double>(static_cast<float>(x));
@@ -286,7 +286,7 @@ TEST_CASE("an index that is out of range in a row is an error, not an element of
     return value_of(both, {{&rows_x.node(), values},
                            {&rows_i.node(), ops::values(DType::i64, {2}, {first, second})}});
   };
-  CHECK(at(2, -3).data == std::vector<double>{3, 4});
+  CHECK(at(2, -3).data == std::vector<Number>{3, 4});
   CHECK_THROWS_AS(at(3, 0), ValueError);
   CHECK_THROWS_AS(at(0, -4), ValueError);
 }

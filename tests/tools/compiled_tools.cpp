@@ -61,13 +61,11 @@ std::string difference(const ReferenceValue& expected, const Array& actual,
     return "the result is " + type + ", expected " + std::string(name_of(expected.dtype)) + " " +
            kroton::to_string(kroton::Shape(std::span(expected.shape)));
   }
-  const std::vector<double> values = kroton::from_array(actual).data;
-  const auto rounded = [&](double x) {
-    return expected.dtype == DType::f32 ? static_cast<double>(static_cast<float>(x)) : x;
-  };
+  const std::vector<kroton::Number> values = kroton::from_array(actual).data;
+  const std::vector<kroton::Number> rounded = kroton::from_array(kroton::to_array(expected)).data;
   double largest = tolerance.magnitude;
-  for (const double x : expected.data) {
-    if (std::isfinite(rounded(x))) largest = std::max(largest, std::abs(x));
+  for (const double x : rounded) {
+    if (std::isfinite(x)) largest = std::max(largest, std::abs(x));
   }
   const double relative = expected.dtype == DType::f32   ? tolerance.f32
                           : expected.dtype == DType::f64 ? tolerance.f64
@@ -76,8 +74,7 @@ std::string difference(const ReferenceValue& expected, const Array& actual,
   std::size_t worst = 0;
   double worst_error = -1;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const double want = rounded(expected.data[i]);
-    const double have = values[i];
+    const kroton::Number want = rounded[i], have = values[i];
     if (have == want || (std::isnan(have) && std::isnan(want))) continue;
     double error = std::abs(have - want);
     if (error <= relative * (std::abs(want) + largest)) continue;
@@ -95,8 +92,8 @@ std::string difference(const ReferenceValue& expected, const Array& actual,
     return std::string(text.data());
   };
   return "element " + std::to_string(worst) + " of " + type + " is " + number(values[worst]) +
-         ", expected " + number(rounded(expected.data[worst])) + " (" + std::to_string(wrong) +
-         " of " + std::to_string(values.size()) + " differ, largest " + number(largest) + ")";
+         ", expected " + number(rounded[worst]) + " (" + std::to_string(wrong) + " of " +
+         std::to_string(values.size()) + " differ, largest " + number(largest) + ")";
 }
 
 void check_agrees(const Problem& problem, const Tolerance& tolerance,

@@ -53,6 +53,6 @@ inline Tensor cost_of(const Tensor& y, const ReferenceValue& value, int seed) {
   return sum(y * weights);
 }
 
-inline bool equal(double a, double b) { return a == b || (a != a && b != b); }
+inline bool equal(const Number& a, const Number& b) { return a == b || (a != a && b != b); }
 
 }  // namespace op_test

@@ -20,8 +20,8 @@ constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmet
 
 std::string integer_text(std::int64_t value, DType dtype) {
   if (dtype == DType::boolean) return value != 0 ? "true" : "false";
-  const std::string suffix = std::string(is_signed(dtype) ? "" : "U") +
-                             (size_of(dtype) > size_of(DType::i32) ? "LL" : "");
+  const std::string suffix =
+      std::string(is_signed(dtype) ? "" : "U") + (size_of(dtype) > size_of(DType::i32) ? "LL" : "");
   // The digits of the lowest value alone are a number above the highest.
   if (is_signed(dtype) && value == lowest_of(dtype)) {
     return "(" + std::to_string(value + 1) + suffix + " - 1)";

@@ -238,7 +238,8 @@ class InterfaceEmitter {
     if (context) return_if(b_.CreateIsNull(context), code_of(Kind::null_context));
     llvm::Value* workers = context ? workers_of(context) : b_.getInt64(1);
     const auto value_of_input = [&](int k) {
-      return b_.CreateSExt(function_->getArg(first_input + static_cast<unsigned>(k)), i64);
+      return b_.CreateIntCast(function_->getArg(first_input + static_cast<unsigned>(k)), i64,
+                              is_signed(c_.inputs[static_cast<std::size_t>(k)].type.dtype));
     };
     std::vector<llvm::Value*> values;
     for (const CInterface::Size& size : c_.sizes) {

@@ -369,15 +369,14 @@ llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
     if (is_float(to)) return builder_.CreateFPCast(a, type);
     // Compared first: the conversion of what does not fit raises a flag.
     llvm::Constant* low = llvm::ConstantFP::get(a->getType(), static_cast<double>(lowest_of(to)));
-    llvm::Constant* high =
-        llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, info_of(to).digits));
+    llvm::Constant* high = llvm::ConstantFP::get(a->getType(), std::ldexp(1.0, info_of(to).digits));
     llvm::Value* above = builder_.CreateFCmpOGE(a, high);
     llvm::Value* fits =
         builder_.CreateAnd(builder_.CreateFCmpOGE(a, low), builder_.CreateFCmpOLT(a, high));
     llvm::Value* inside =
         builder_.CreateSelect(fits, a, llvm::Constant::getNullValue(a->getType()));
-    llvm::Value* whole = is_signed(to) ? builder_.CreateFPToSI(inside, type)
-                                       : builder_.CreateFPToUI(inside, type);
+    llvm::Value* whole =
+        is_signed(to) ? builder_.CreateFPToSI(inside, type) : builder_.CreateFPToUI(inside, type);
     whole = builder_.CreateSelect(above, llvm::ConstantInt::get(type, highest_of(to)), whole);
     return builder_.CreateSelect(builder_.CreateFCmpOLT(a, low),
                                  llvm::ConstantInt::getSigned(type, lowest_of(to)), whole);

@@ -13,8 +13,8 @@ namespace kroton {
 // is right to the last bit. All else, and what has a double among its operands, is a double.
 class Number {
  public:
-  __extension__ typedef __int128 Whole;           // NOLINT: not in the standard
-  __extension__ typedef unsigned __int128 Bits;   // NOLINT
+  __extension__ typedef __int128 Whole;          // NOLINT: not in the standard
+  __extension__ typedef unsigned __int128 Bits;  // NOLINT
 
   constexpr Number(double value = 0) : real_(value) {}               // NOLINT: implicit
   constexpr Number(Whole value) : whole_(value), is_whole_(true) {}  // NOLINT: implicit
@@ -101,7 +101,7 @@ constexpr std::partial_ordering operator<=>(const A& first, const B& second) {
   return static_cast<double>(a) <=> static_cast<double>(b);
 }
 
-constexpr Number Number::operator-() const { return is_whole_ ? Number(0) - *this : Number(-real_); }
+constexpr Number Number::operator-() const { return is_whole_ ? 0 - *this : Number(-real_); }
 inline Number& Number::operator+=(const Number& other) { return *this = *this + other; }
 inline Number& Number::operator*=(const Number& other) { return *this = *this * other; }
 

@@ -72,8 +72,7 @@ class KernelEmitter {
   Printed print_check_index(const loop::ExprNode& e, bool at_base);
   Printed print_check(const loop::ExprNode& e);
   void fail_if(const Printed& bad, const Printed& index, const Printed& size, int site);
-  llvm::Value* print_integer_division(loop::Op op, DType dtype, llvm::Value* a,
-                                      llvm::Value* b);
+  llvm::Value* print_integer_division(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
   llvm::Value* print_cast(llvm::Value* a, DType from, DType to);
   llvm::Value* print_binary(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b,
                             const loop::ExprNode* node);

@@ -13,16 +13,16 @@ namespace kroton {
 /// What kind of values a dtype has.
 enum class DTypeKind : std::uint8_t { boolean, signed_integer, unsigned_integer, floating };
 
-// The one list of dtypes, in the order of their numbers in runtime/abi.h: the name, the C++ type of
-// an element, the kind of its values, the dtype in which arithmetic on it is done, and the names of
-// its type in C and in CUDA C++. docs/add_a_dtype.md says what a new one costs.
+// The one list (docs/add_a_dtype.md), in the order of the numbers in runtime/abi.h: name, C++ type
+// of an element, kind, the dtype in which arithmetic is done, type in C, type in CUDA C++.
+// clang-format off
 #define KROTON_DTYPES(dtype)                                            \
   dtype(boolean, bool, boolean, boolean, "uint8_t", "bool")             \
   dtype(i32, std::int32_t, signed_integer, i32, "int32_t", "int")       \
   dtype(i64, std::int64_t, signed_integer, i64, "int64_t", "long long") \
   dtype(f32, float, floating, f32, "float", "float")                    \
   dtype(f64, double, floating, f64, "double", "double")
-
+// clang-format on
 /// The type of an element. A boolean is stored as one byte that holds 0 or 1.
 enum class DType : std::uint8_t {
 #define KROTON_DTYPE(name, ...) name,
@@ -54,8 +54,8 @@ struct DTypeInfo {
 
 /// All dtypes, in the order of DType.
 inline constexpr DTypeInfo dtype_table[] = {
-#define KROTON_DTYPE(name, type, kind, computed_in, c_type, cuda_type)                             \
-  {DType::name,        #name,  DTypeKind::kind, sizeof(type), std::numeric_limits<type>::digits,   \
+#define KROTON_DTYPE(name, type, kind, computed_in, c_type, cuda_type)                           \
+  {DType::name,        #name,  DTypeKind::kind, sizeof(type), std::numeric_limits<type>::digits, \
    DType::computed_in, c_type, cuda_type},
     KROTON_DTYPES(KROTON_DTYPE)
 #undef KROTON_DTYPE

@@ -251,9 +251,8 @@ TEST_CASE("aot: names that C does not allow in an argument list are changed") {
   }
   write_file(directory.file("use.cpp"), "#include \"odd.h\"\n#include \"odd.h\"\n");
   write_file(directory.file("use.c"), "#include \"odd.h\"\n");
-  run_well(places::cxx_compiler() +
-           " -std=c++20 -Wall -Wextra -Wpedantic -Werror -c -o " + directory.file("use.o") + " " +
-           directory.file("use.cpp"));
+  run_well(places::cxx_compiler() + " -std=c++20 -Wall -Wextra -Wpedantic -Werror -c -o " +
+           directory.file("use.o") + " " + directory.file("use.cpp"));
   run_well(places::c_compiler() + " -std=c99 -Wall -Wextra -Wpedantic -Werror -c -o " +
            directory.file("use.o") + " " + directory.file("use.c"));
 }

@@ -46,8 +46,8 @@ TEST_CASE("aot names: every macro of C's headers is known") {
   write_file(directory.file("all.c"), all_headers_of_c());
   for (const char* standard : {"-std=c99", "-std=c11", "-std=gnu17"}) {
     const std::string macros =
-        run_well(places::c_compiler() + " " + standard + " -dM -E " +
-                 directory.file("all.c") + " | sed -n 's/^#define \\([A-Za-z]\\w*[( ]\\).*/\\1/p'");
+        run_well(places::c_compiler() + " " + standard + " -dM -E " + directory.file("all.c") +
+                 " | sed -n 's/^#define \\([A-Za-z]\\w*[( ]\\).*/\\1/p'");
     const std::vector<std::string> words = words_of(macros);
     CHECK(words.size() > 500);
     for (std::string word : words) {
@@ -162,8 +162,7 @@ TEST_CASE("aot names: parameters, sizes and states of any name, in any program")
     run_well(compiler + directory.file("all.c"));
   }
   for (const char* standard : {"-std=c++11", "-std=c++20"}) {
-    run_well(places::cxx_compiler() + " " + standard + strict +
-             directory.file("all.cpp"));
+    run_well(places::cxx_compiler() + " " + standard + strict + directory.file("all.cpp"));
   }
   CHECK(Linked(files.object).has("f"));
   CHECK(count > 40);

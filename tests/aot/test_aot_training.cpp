@@ -43,7 +43,8 @@ struct Digits {
   kt::Array labels = kt::Array::empty({digit_count}, kt::i64);
 
   Digits() {
-    const kt::data::Mnist mnist = kt::data::load_mnist(places::source_dir() + "/examples/data/mnist");
+    const kt::data::Mnist mnist =
+        kt::data::load_mnist(places::source_dir() + "/examples/data/mnist");
     std::vector<std::uint32_t> rows(digit_count);
     for (std::uint32_t k = 0; k < digit_count; ++k) rows[k] = k;
     kt::data::gather_batch(mnist.train_images, rows, images.data<float>());

@@ -111,10 +111,9 @@ TEST_CASE("fuzz: a printed program computes what the program computes") {
       body + "}\n";
   aot_tools::write_file(directory.file("printed.cpp"), text);
   const std::string root = places::source_dir();
-  const aot_tools::Outcome compiled =
-      aot_tools::run(places::cxx_compiler() + " -std=c++20 -O0 -fsyntax-only -I " + root +
-                     "/runtime/include -I " + root + "/compiler/include -I " + root +
-                     "/frontend/include " + directory.file("printed.cpp"));
+  const aot_tools::Outcome compiled = aot_tools::run(
+      places::cxx_compiler() + " -std=c++20 -O0 -fsyntax-only -I " + root + "/runtime/include -I " +
+      root + "/compiler/include -I " + root + "/frontend/include " + directory.file("printed.cpp"));
   CHECK_MESSAGE(compiled.status == 0, compiled.output);
 }
 

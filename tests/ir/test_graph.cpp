@@ -4,8 +4,8 @@
 #include "compiler/ir/graph_storage.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/passes/passes.h"
-#include "tests/tools/graph_helpers.h"
 #include "tests/tools/error_text.h"
+#include "tests/tools/graph_helpers.h"
 
 using namespace kroton;  // NOLINT
 using graph_test::graph_of;

@@ -2,8 +2,8 @@
 
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
-#include "tests/tools/error_text.h"
 #include "tests/loop/kernel_tools.h"
+#include "tests/tools/error_text.h"
 
 using namespace loop_test;  // NOLINT: tests
 

@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 
 #include "compiler/loop/sum_blocks.h"
-#include "tests/tools/error_text.h"
 #include "tests/loop/kernel_tools.h"
+#include "tests/tools/error_text.h"
 
 using namespace loop_test;  // NOLINT: tests
 

@@ -7,8 +7,8 @@
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
-#include "tests/tools/compiled_tools.h"
 #include "tests/gpu_emulator/emulated_device.h"
+#include "tests/tools/compiled_tools.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests

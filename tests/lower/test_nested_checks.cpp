@@ -2,9 +2,9 @@
 // another, in whole vectors and in the rest, under branches and in loops.
 #include <doctest/doctest.h>
 
+#include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 #include "tests/tools/error_text.h"
-#include "tests/gpu_emulator/emulated_device.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests

@@ -8,8 +8,8 @@
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
-#include "tests/tools/program_call.h"
 #include "tests/scan/scan_tools.h"
+#include "tests/tools/program_call.h"
 
 using namespace kroton;     // NOLINT: tests
 using namespace scan_test;  // NOLINT: tests

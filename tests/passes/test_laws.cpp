@@ -7,9 +7,9 @@
 #include <limits>
 
 #include "compiler/passes/passes.h"
-#include "tests/tools/graph_helpers.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/generator.h"
+#include "tests/tools/graph_helpers.h"
 
 using namespace kroton;  // NOLINT: tests
 

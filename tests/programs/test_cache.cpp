@@ -183,7 +183,8 @@ TEST_CASE("cache key: every change of the compiler's sources changes the compile
   };
   const auto id = [&] {
     const std::string command = "cmake -D ROOT='" + root + "' -D VERSION=1.2.3 -D OUTPUT='" + root +
-                                "/id.cpp' -P '" + places::source_dir() + "/compiler/compiler_id.cmake'";
+                                "/id.cpp' -P '" + places::source_dir() +
+                                "/compiler/compiler_id.cmake'";
     REQUIRE(std::system(command.c_str()) == 0);
     std::ifstream file(root + "/id.cpp");
     return std::string(std::istreambuf_iterator<char>(file), {});

@@ -11,11 +11,11 @@
 #include "compiler/passes/passes.h"
 #include "runtime/device.h"
 #include "runtime/pool.h"
-#include "tests/tools/program_call.h"
-#include "tests/tools/sample_tools.h"
+#include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/cache_tools.h"
 #include "tests/tools/error_text.h"
-#include "tests/gpu_emulator/emulated_device.h"
+#include "tests/tools/program_call.h"
+#include "tests/tools/sample_tools.h"
 
 using namespace kroton;        // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
@@ -28,7 +28,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 // A Program of one kernel, made by hand, from x to y, both f32 (n,).
 class HandMade {
  public:
-  explicit HandMade(bool gpu = false) : machine_(gpu ? gpu_machine() : x86_machine(32)), buffers_(graph_) {
+  explicit HandMade(bool gpu = false)
+      : machine_(gpu ? gpu_machine() : x86_machine(32)), buffers_(graph_) {
     x = buffers_.create("x", DType::f32, n);
     y = buffers_.create("y", DType::f32, n);
     Placement place;
@@ -182,10 +183,10 @@ TEST_CASE("checks: an element that nothing has written is not read") {
     HandMade made;
     const loop::BufferRef between = made.buffer("between", made.n);
     const Dim written = all ? made.n : made.n - Dim(1);
-    made.add(
-        loop::nest({made.i}, {written}, {loop::Store{between, made.at, loop::load(made.x, made.at)}}));
-    made.add(
-        loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, made.at)}}));
+    made.add(loop::nest({made.i}, {written},
+                        {loop::Store{between, made.at, loop::load(made.x, made.at)}}));
+    made.add(loop::nest({made.i}, {made.n},
+                        {loop::Store{made.y, made.at, loop::load(between, made.at)}}));
     CHECK(fault(made.checked(), 19) ==
           (all ? ""
                : "kernel k1 reads what nothing has written: between at index %index, whose size is "
@@ -210,7 +211,8 @@ TEST_CASE("checks: what is written behind a buffer of the arena") {
   const loop::BufferRef between = made.buffer("between", 16);
   // Held to nothing: one element too far.
   made.add(loop::nest({made.i}, {17}, {loop::Store{between, made.at, loop::load(made.x, zero)}}));
-  made.add(loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
+  made.add(
+      loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
   const Program& program = made.finished();
   ProgramCall call(program, {Array::ones({3})});
   const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));

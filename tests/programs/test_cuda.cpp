@@ -7,9 +7,9 @@
 #include <functional>
 #include <thread>
 
-#include "tests/tools/sample_tools.h"
-#include "tests/tools/error_text.h"
 #include "tests/gpu_emulator/emulated_device.h"
+#include "tests/tools/error_text.h"
+#include "tests/tools/sample_tools.h"
 
 namespace kt = kroton;
 using namespace compiled_test;  // NOLINT: tests

@@ -7,8 +7,8 @@
 #include <functional>
 #include <sstream>
 
-#include "tests/tools/compiled_tools.h"
 #include "tests/gpu_emulator/emulated_device.h"
+#include "tests/tools/compiled_tools.h"
 
 namespace kt = kroton;
 using namespace compiled_test;  // NOLINT: tests

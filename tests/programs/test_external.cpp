@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "tests/tools/error_text.h"
 #include "tests/gpu_emulator/emulated_device.h"
+#include "tests/tools/error_text.h"
 
 using namespace kroton;  // NOLINT: tests
 using error_text::message_of;

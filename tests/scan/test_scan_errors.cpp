@@ -1,8 +1,8 @@
 // The errors of scans: when one is built, and at a call.
 #include <doctest/doctest.h>
 
-#include "tests/tools/error_text.h"
 #include "tests/scan/scan_tools.h"
+#include "tests/tools/error_text.h"
 
 using namespace kroton;      // NOLINT: tests
 using namespace scan_test;   // NOLINT: tests

@@ -11,10 +11,10 @@
 //   kernel k0 ...
 //   )golden");
 //
-// `expected` begins with the end of a line, which does not count. Of `text`, golden_form is compared.
-// Where the texts differ, the case fails with the first differing lines, old and
-// new; while golden texts are rewritten, the one in the source below that name in quotes is
-// replaced instead.
+// `expected` begins with the end of a line, which does not count. Of `text`, golden_form is
+// compared. Where the texts differ, the case fails with the first differing lines, old and new;
+// while golden texts are rewritten, the one in the source below that name in quotes is replaced
+// instead.
 void check_golden(const std::string& name, const std::string& text, const std::string& expected,
                   const std::source_location& here = std::source_location::current());
 
@@ -30,9 +30,9 @@ void update_golden(const std::string& name, const std::string& text,
 // there is exactly one.
 std::string with_golden(const std::string& source, const std::string& name,
                         const std::string& text);
-// A text as it stands in a source: "test_x.cpp:51" is "line 2" if 50 is the first line that the text
-// names, so that it may move; and lines of more than 100 columns are broken at spaces and go on
-// further to the right.
+// A text as it stands in a source: "test_x.cpp:51" is "line 2" if 50 is the first line that the
+// text names, so that it may move; and lines of more than 100 columns are broken at spaces and go
+// on further to the right.
 std::string golden_form(const std::string& text);
 // The report for texts that differ: the line number of the first difference, one line before it and
 // up to five lines of each from there on, marked "-" (expected) and "+" (actual).

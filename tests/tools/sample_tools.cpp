@@ -129,8 +129,15 @@ bool is_finite(const Trial& trial) {
 void check_trials(const std::vector<Trial>& trials, const Target& target) {
   std::vector<Trial> fine, others;
   for (const Trial& trial : trials) (is_finite(trial) ? fine : others).push_back(trial);
+  // LLVM's time grows faster than the number of outputs; a compiler for kernels takes long to
+  // begin.
+  const std::size_t most = target.kind == Target::Kind::cpu ? 8 : trials.size();
   for (const std::vector<Trial>* some : {&fine, &others}) {
-    if (!some->empty()) check_together(*some, target);
+    for (std::size_t k = 0; k < some->size(); k += most) {
+      const auto first = some->begin() + static_cast<std::ptrdiff_t>(k);
+      check_together({first, first + static_cast<std::ptrdiff_t>(std::min(most, some->size() - k))},
+                     target);
+    }
   }
 }
 

@@ -22,7 +22,7 @@ std::vector<Trial> gradient_trials(const kroton::OpRecord& op, bool free_sizes);
 bool is_finite(const Trial& trial);
 
 // Checks that every output of every trial agrees with the reference interpreter, and on a CPU that
-// finite trials raise no floating-point flag but inexact and underflow. Compiles many as one
+// finite trials raise no floating-point flag but inexact and underflow. Compiles several as one
 // function, which is quicker than one for each; where that throws, one for each, to tell which.
 void check_trials(const std::vector<Trial>& trials, const kroton::Target& target = kroton::cpu());
 

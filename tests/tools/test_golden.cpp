@@ -35,9 +35,8 @@ The first line.
 
 TEST_CASE("golden: lines too long for a source are broken") {
   const std::string words = "kernel " + std::string(50, 'a') + ", " + std::string(60, 'b');
-  CHECK(golden_form("  " + words + " c\nd\n") == "  kernel " + std::string(50, 'a') +
-                                                      ",\n          " + std::string(60, 'b') +
-                                                      " c\nd\n");
+  CHECK(golden_form("  " + words + " c\nd\n") ==
+        "  kernel " + std::string(50, 'a') + ",\n          " + std::string(60, 'b') + " c\nd\n");
   const std::string word(120, 'a');
   CHECK(golden_form("  " + word + "\n") == "  " + word + "\n");
 }

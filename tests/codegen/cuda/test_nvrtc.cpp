@@ -13,8 +13,8 @@
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cuda/nvrtc.h"
-#include "tests/tools/sample_tools.h"
 #include "tests/tools/left_out.h"
+#include "tests/tools/sample_tools.h"
 
 using namespace op_test;       // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests

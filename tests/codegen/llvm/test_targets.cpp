@@ -67,7 +67,9 @@ TEST_CASE("code for x86-64-v2: 16-byte vectors, no fused multiply-add") {
 TEST_CASE("code for x86-64-v3: 32-byte vectors, 16 registers") {
   const kt::codegen::CpuTarget host = kt::codegen::host_target();
   // On a processor without AVX2 this code cannot run; the host's own is checked instead.
-  check_target(host.machine.vector_bytes >= 32 ? kt::codegen::CpuTarget{"x86-64-v3", "", kt::x86_machine(32)} : host);
+  check_target(host.machine.vector_bytes >= 32
+                   ? kt::codegen::CpuTarget{"x86-64-v3", "", kt::x86_machine(32)}
+                   : host);
 }
 
 TEST_CASE("code for this processor") { check_target(kt::codegen::host_target()); }

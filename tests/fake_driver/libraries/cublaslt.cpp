@@ -159,7 +159,9 @@ FAKE_DRIVER_EXPORT const char* cublasLtGetStatusString(cublasStatus status) {
 
 LIBRARY_FUNCTION(cublasLtCreate)(cublasLtHandle* handle) {
   if (behaviour() == "off") return not_initialized;
-  if (fake_driver::library_version > fake_driver::setting("version", 13000) / 1000) return not_initialized;
+  if (fake_driver::library_version > fake_driver::setting("version", 13000) / 1000) {
+    return not_initialized;
+  }
   static cublasLtContext context;
   *handle = &context;
   return 0;

@@ -66,8 +66,8 @@ FAKE_DRIVER_EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int cou
       const std::string start = "--gpu-architecture=" + kind;
       if (!option.starts_with(start)) continue;
       program->image = std::string("fake ") + (kind == "sm_" ? "cubin " : "ptx ") +
-                       std::to_string(fake_driver::library_version) + " " + option.substr(start.size()) + " " +
-                       program->name + "\n" + program->source;
+                       std::to_string(fake_driver::library_version) + " " +
+                       option.substr(start.size()) + " " + program->name + "\n" + program->source;
     }
   }
   return program->image.empty() ? 6 : 0;

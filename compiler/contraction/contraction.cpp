@@ -2,7 +2,7 @@
 
 namespace kroton {
 
-Dim count(const Axes& axes) {
+Dim count(const AxisList& axes) {
   Dim result = 1;
   for (const Axis& axis : axes) result = result * axis.extent;
   return result;
@@ -15,7 +15,7 @@ Dim Contraction::work() const {
 
 std::string Contraction::to_string() const {
   std::string text = "contraction " + std::string(name_of(dtype)) + "\n";
-  const auto role = [&](const char* name, const Axes& axes) {
+  const auto role = [&](const char* name, const AxisList& axes) {
     if (axes.empty()) return;
     text += "  " + std::string(name) + ":";
     for (const Axis& axis : axes) {

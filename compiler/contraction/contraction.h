@@ -10,7 +10,7 @@ struct Axis {
   loop::Variable variable;  // runs from 0 to extent-1
   Dim extent;
 };
-using Axes = std::vector<Axis>;
+using AxisList = std::vector<Axis>;
 
 //   sum[batch, rows, columns] = Σ over inner: a[batch, rows, inner] * b[batch, inner, columns]
 //
@@ -18,7 +18,7 @@ using Axes = std::vector<Axis>;
 // runs fastest: a tile of results is part of the last axes of rows and columns.
 struct Contraction {
   DType dtype;
-  Axes batch, rows, columns, inner;
+  AxisList batch, rows, columns, inner;
   loop::Expr a, b;                 // the operands' elements, of the axes' variables
   loop::Variable sum;              // stands for the sum in what is stored
   std::vector<loop::Store> stores; // for each result, of the variables of batch, rows and columns
@@ -29,7 +29,7 @@ struct Contraction {
 };
 
 // The number of positions of the axes.
-Dim count(const Axes& axes);
+Dim count(const AxisList& axes);
 
 // What one step along the axis adds to the place in memory of an operand's element; null where the
 // element is not read from memory or its place is not an even one.

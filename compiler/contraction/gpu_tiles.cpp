@@ -17,14 +17,14 @@ constexpr std::int64_t few = 16;
 // reach different banks, and rows stay aligned for loads of four.
 constexpr int padding = 4;
 
-std::vector<loop::Variable> variables_of(const Axes& axes) {
+std::vector<loop::Variable> variables_of(const AxisList& axes) {
   std::vector<loop::Variable> variables;
   for (const Axis& axis : axes) variables.push_back(axis.variable);
   return variables;
 }
 
 // The places along the axes that a position among all of theirs stands for.
-Places places_of(const Axes& axes, const loop::Expr& position) {
+Places places_of(const AxisList& axes, const loop::Expr& position) {
   std::vector<loop::Expr> extents;
   for (const Axis& axis : axes) extents.push_back(loop::size(axis.extent));
   return loop::unflatten(variables_of(axes), extents, position);
@@ -50,7 +50,7 @@ class GpuTileBuilder {
     blocks.kind = loop::LoopKind::block;
     blocks.variable = loop::fresh_variable("block");
     // The last two stand for the tile's place.
-    Axes axes = c_.batch;
+    AxisList axes = c_.batch;
     axes.push_back({loop::fresh_variable("tile_row"), ceil_div(rows_, Dim(plan_.rows))});
     axes.push_back({loop::fresh_variable("tile_column"), ceil_div(columns_, Dim(plan_.columns))});
     const Places at = places_of(axes, loop::variable(blocks.variable));
@@ -169,7 +169,7 @@ class GpuTileBuilder {
   // Brings rows (or columns) of an operand to shared memory, zeros past its ends. Neighbouring
   // threads read neighbouring elements.
   loop::Stmt slice(const loop::BufferRef& to, const loop::Expr& first_k, bool is_a) {
-    const Axes& axes = is_a ? c_.rows : c_.columns;
+    const AxisList& axes = is_a ? c_.rows : c_.columns;
     const loop::Expr& operand = is_a ? c_.a : c_.b;
     const int width = is_a ? plan_.rows : plan_.columns;
     const loop::Expr first = is_a ? first_row_ : first_column_;

@@ -11,7 +11,7 @@ using loop::Op;
 namespace {
 
 // The axes but the last.
-Axes outer(const Axes& axes) { return {axes.begin(), axes.end() - 1}; }
+AxisList outer(const AxisList& axes) { return {axes.begin(), axes.end() - 1}; }
 
 loop::For serial_loop(const char* name, loop::Expr extent) {
   loop::For loop;
@@ -20,7 +20,7 @@ loop::For serial_loop(const char* name, loop::Expr extent) {
   return loop;
 }
 
-loop::Block over_axes(const Axes& axes, loop::Block body) {
+loop::Block over_axes(const AxisList& axes, loop::Block body) {
   std::vector<loop::Variable> variables;
   std::vector<Dim> extents;
   for (const Axis& axis : axes) {

@@ -17,7 +17,7 @@
 #include "tests/tools/program_call.h"
 
 using namespace kroton;  // NOLINT: a test
-using tests::ProgramCall;
+using compiled_test::ProgramCall;
 
 namespace {
 
@@ -51,7 +51,7 @@ std::unique_ptr<Made> make(const Problem& problem) {
   Contraction& c = made->contraction;
   c.dtype = DType::f32;
   std::vector<loop::Expr> at;
-  const auto axes = [&](const char* name, const std::vector<std::int64_t>& sizes, Axes& to) {
+  const auto axes = [&](const char* name, const std::vector<std::int64_t>& sizes, AxisList& to) {
     for (const std::int64_t size : sizes) {
       to.push_back({loop::fresh_variable(name), Dim(size)});
       at.push_back(loop::variable(to.back().variable));
@@ -89,8 +89,8 @@ std::unique_ptr<Made> make(const Problem& problem) {
 std::vector<double> expected(const Problem& problem, const Contraction& c, const Array& a,
                              const Array& b) {
   std::vector<double> y(static_cast<std::size_t>(problem.y_size), 0);
-  Axes axes = c.batch;
-  for (const Axes* more : {&c.rows, &c.columns, &c.inner}) {
+  AxisList axes = c.batch;
+  for (const AxisList* more : {&c.rows, &c.columns, &c.inner}) {
     axes.insert(axes.end(), more->begin(), more->end());
   }
   std::vector<loop::Expr> at(axes.size());

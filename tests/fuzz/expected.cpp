@@ -88,7 +88,7 @@ class Rounding {
       const double a = inputs[0]->data[i];
       const double b = inputs[1]->data[i];
       if (a == b || !(std::abs(a - b) <= unit * std::max(std::abs(a), std::abs(b)))) continue;
-      const double equal[] = {a, a};
+      const kt::Number equal[] = {a, a};
       value.data[i] = node.op.elementwise.reference.of(equal);
     }
   }

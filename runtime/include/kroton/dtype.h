@@ -1,4 +1,6 @@
-#pragma once
+// No #pragma once: in a precompiled header GCC does not know a file with continued lines again.
+#ifndef KROTON_DTYPE_H
+#define KROTON_DTYPE_H
 
 #include <algorithm>
 #include <concepts>
@@ -171,3 +173,5 @@ constexpr DType promote(DType a, DType b) {
 }
 
 }  // namespace kroton
+
+#endif

@@ -17,7 +17,7 @@
 #include "tests/tools/program_call.h"
 
 using namespace kroton;  // NOLINT: a test
-using tests::ProgramCall;
+using compiled_test::ProgramCall;
 
 namespace {
 

@@ -287,7 +287,7 @@ void FunctionCore::Parts::check_steps(const CallFrame& frame) const {
       for (const Dim& dim : data.type.shape) {
         bytes *= static_cast<double>(evaluate(dim, frame.raw_sizes, 1));
       }
-      if (data.op == &loop_stack_op) {
+      if (data.op == &scan_stack_op) {
         steps = evaluate(data.type.shape[0], frame.raw_sizes, 1);
       }
     } catch (const ValueError&) {

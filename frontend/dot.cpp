@@ -2,6 +2,9 @@
 #include <unordered_set>
 
 #include "compiler/fusion/fusion.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/scan/scan.h"
 #include "frontend/function_parts.h"
 
@@ -49,13 +52,13 @@ class DotText {
     std::unordered_set<Vertex> loops;
     for (const Cluster& cluster : fusion.clusters) {
       framed.insert(cluster.members.begin(), cluster.members.end());
-      const bool loop = cluster.kind == Cluster::Kind::loop;
+      const bool loop = cluster.kind == Cluster::Kind::scan;
       // A kernel of an op with loops of its own has no domain but its result's.
       const bool write = cluster.kind == Cluster::Kind::write;
       const Dims& domain = write ? graph[cluster.hero].type.shape : cluster.domain;
       std::string label = "kernel over " + to_string(domain);
       if (loop) {
-        label = "loop, " + LoopView(graph[cluster.hero].attributes).count.to_string() + " times";
+        label = "scan, " + ScanView(graph[cluster.hero].attributes).count.to_string() + " times";
         loops.insert(cluster.hero);
       }
       text_ += indent + "subgraph cluster_" + std::to_string(frames_++) + " {\n" + indent +
@@ -79,11 +82,11 @@ class DotText {
   void add_body(const Graph& graph, const Cluster& cluster, const std::string& prefix,
                 const std::string& indent) {
     const Attributes& attributes = graph[cluster.hero].attributes;
-    const LoopView view(attributes);
+    const ScanView view(attributes);
     Body body = *attributes.body;
     std::vector<Vertex> stacks;
     for (const Vertex v : cluster.roots) {
-      if (!graph.is_op(v, "loop_stack")) continue;
+      if (!graph.is_op(v, scan_stack_op)) continue;
       stacks.push_back(v);
       body.results.push_back(graph[v].attributes.body->results[0]);
     }
@@ -99,8 +102,8 @@ class DotText {
            " [style=dashed, constraint=false]");
     }
     for (const Vertex v : cluster.roots) {
-      if (!graph.is_op(v, "loop_last")) continue;
-      const auto state = static_cast<std::size_t>(graph[v].attributes.integers[0]);
+      if (!graph.is_op(v, scan_last_op)) continue;
+      const auto state = static_cast<std::size_t>(result_number(graph[v].attributes));
       edge(id(inner, inside.outputs[state]), id(prefix, v));
     }
     for (std::size_t k = 0; k < stacks.size(); ++k) {

@@ -23,7 +23,7 @@ namespace {
 
 std::string at(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
 
-bool is_input(const Tensor& t) { return t && t.node().op.name == "input"; }
+bool is_input(const Tensor& t) { return t && &t.node().op == &input_op; }
 
 std::string identifier(const std::string& name) {
   if (name.empty()) return "kroton_function";

@@ -69,8 +69,8 @@ class ProgramText {
     buffers("out", kernel.outputs, indent);
     buffers("scratch", kernel.scratch, indent);
   }
-  void add(const std::shared_ptr<const Loop>& loop, const std::string& indent) {
-    text_ += indent + "loop " + loop->name + ", " + loop->extent.to_string() + " times" +
+  void add(const std::shared_ptr<const Scan>& loop, const std::string& indent) {
+    text_ += indent + "scan " + loop->name + ", " + loop->extent.to_string() + " times" +
              lines_of(loop->source) + "\n";
     steps(loop->steps, indent + "  ");
   }

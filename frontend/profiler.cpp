@@ -58,14 +58,8 @@ Profiler::Profiler(const Program& program) {
 // In the order in which the emitters number the kernels.
 void Profiler::collect(const std::vector<Step>& steps, int depth) {
   for (const Step& step : steps) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      kernels_.push_back({kernel, depth});
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      collect((*loop)->steps, depth + 1);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      collect((*branch)->then_steps, depth + 1);
-      collect((*branch)->else_steps, depth + 1);
-    }
+    if (const auto* kernel = as<loop::Kernel>(step)) kernels_.push_back({kernel, depth});
+    for_each_inner(step, [&](const auto& inner) { collect(inner, depth + 1); });
   }
 }
 

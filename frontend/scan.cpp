@@ -28,8 +28,8 @@ class ScanBuilder {
     step_outputs(step, arity);
     if (loop_.states.empty()) fail<ValueError>("a fold starts from an initial value");
     const LineScope scope(line_);
-    const LoopResult wanted{loop_.states[0].parameter, Collect::last};
-    return make_loop(loop_, std::span(&wanted, 1)).front();
+    const ScanResult wanted{loop_.states[0].parameter, Collect::last};
+    return make_scan(loop_, std::span(&wanted, 1)).front();
   }
 
  private:
@@ -287,7 +287,7 @@ class ScanBuilder {
     const auto& states = options_.outputs_info;
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       if (k >= states.size() || !states[k].is_read_back) continue;
-      LoopState& state = loop_.states[first_[k]];
+      ScanState& state = loop_.states[first_[k]];
       const TensorType& outside = state.parameter.type();
       const TensorType& inside = outputs[k].type();
       const std::string message = "state " + std::to_string(k) + ", " + state.parameter.name() +
@@ -333,12 +333,12 @@ class ScanBuilder {
 
   std::vector<Tensor> stacks(const std::vector<Tensor>& outputs) {
     const LineScope scope(line_);
-    std::vector<LoopResult> wanted;
+    std::vector<ScanResult> wanted;
     const std::vector<bool> unread = unread_states(outputs);
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       wanted.push_back({unread[k] ? of_its_state(k, outputs[k]) : outputs[k], Collect::stack});
     }
-    std::vector<Tensor> result = make_loop(loop_, wanted);
+    std::vector<Tensor> result = make_scan(loop_, wanted);
     if (loop_.truncate >= 0) {
       for (Tensor& stack : result) stack = cut_off(stack);
     }
@@ -386,7 +386,7 @@ class ScanBuilder {
   const ScanOptions& options_;
   SourceLine line_;
   std::string name_;
-  LoopDefinition loop_;
+  ScanDefinition loop_;
   std::vector<Tensor> arguments_;
   std::map<std::size_t, Tensor> initial_values_;  // by output, where a literal takes its dtype
   std::vector<std::size_t> first_;  // by output: where its states begin in loop_.states

@@ -92,7 +92,7 @@ std::vector<CountedShape> shapes_to_count(const Graph& graph, const std::string&
   for (const Graph::Vertex v : graph.topological_order()) {
     const VertexData& data = graph[v];
     // What a loop gives is that of the user's scan.
-    const bool is_scan = data.op == &loop_stack_op || data.op == &loop_last_op;
+    const bool is_scan = data.op == &scan_stack_op || data.op == &scan_last_op;
     collector.add(data.type, data.attributes, is_scan ? "scan" : data.op->name, data.line);
   }
   return std::move(collector.result);

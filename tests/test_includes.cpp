@@ -160,6 +160,12 @@ std::vector<std::string> choices_of_two(const std::string& text) {
   return {std::sregex_token_iterator(text.begin(), text.end(), pattern), {}};
 }
 
+// Reads and writes of an op's numbers by position.
+bool reads_by_position(const std::string& text) {
+  static const std::regex pattern(R"((\.|->)integers\b)");
+  return std::regex_search(text, pattern);
+}
+
 bool breaks(const std::string& path, const std::string& text) {
   return !violations(path, text).empty();
 }
@@ -193,7 +199,7 @@ TEST_CASE("includes: the rules catch what they forbid") {
   CHECK(breaks("compiler/ir/graph.cpp", "#include <kroton/no_such_header.h>\n"));
   CHECK(breaks("compiler/ir/graph.cpp", "#include <llvm/IR/IRBuilder.h>\n"));
   CHECK(breaks("compiler/ir/graph.cpp", "#include \"compiler/ops/records.h\"\n"));
-  CHECK(breaks("compiler/ops/loop.cpp", "#include \"compiler/scan/scan.h\"\n"));
+  CHECK(breaks("compiler/ops/scan_op.cpp", "#include \"compiler/scan/scan.h\"\n"));
   CHECK(breaks("compiler/base/c_names.cpp", "#include \"compiler/compile.h\"\n"));
   CHECK(breaks("compiler/lower/plan.cpp", "#include <boost/graph/adjacency_list.hpp>\n"));
   CHECK(breaks("compiler/codegen/llvm/jit.cpp", "#include <cuda.h>\n"));
@@ -209,7 +215,7 @@ TEST_CASE("includes: the rules allow what they should") {
   CHECK_FALSE(breaks("runtime/pool.cpp", "#include \"runtime/pool.h\"\n#include <vector>\n"));
   CHECK_FALSE(breaks("compiler/ir/graph.cpp",
                      "#include \"runtime/pool.h\"\n#include <boost/graph/adjacency_list.hpp>\n"));
-  CHECK_FALSE(breaks("compiler/scan/scan.cpp", "#include \"compiler/ops/loop.h\"\n"));
+  CHECK_FALSE(breaks("compiler/scan/scan.cpp", "#include \"compiler/ops/scan_op.h\"\n"));
   CHECK_FALSE(breaks("compiler/compile.cpp", "#include \"compiler/lower/lower.h\"\n"));
   CHECK_FALSE(breaks("frontend/function.cpp", "#include \"compiler/ir/graph.h\"\n"));
   CHECK_FALSE(breaks("compiler/passes/fuse.cpp", "#include <boost/graph/dominator_tree.hpp>\n"));
@@ -218,6 +224,18 @@ TEST_CASE("includes: the rules allow what they should") {
   CHECK_FALSE(breaks("frontend/function.cpp", "#include \"compiler/ir/graph.h\"\n"));
   CHECK_FALSE(
       breaks("examples/01_gradient.cpp", "#include <kroton/kroton.h>\n#include <cstdio>\n"));
+}
+
+TEST_CASE("attributes: only an op's own file reads them by position") {
+  for (const Source& source : sources()) {
+    if (starts_with_any(source.path, {"compiler/ops/", "compiler/ir/"})) continue;
+    if (reads_by_position(source.text)) {
+      FAIL_CHECK(source.path, ": attributes have names in compiler/ops/attribute_views.h");
+    }
+  }
+  CHECK(reads_by_position("data.attributes.integers[0]"));
+  CHECK(reads_by_position("join.integers = {1, 0};"));
+  CHECK_FALSE(reads_by_position("of integers."));
 }
 
 TEST_CASE("dtypes: no source chooses between two of them") {

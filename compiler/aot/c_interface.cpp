@@ -10,17 +10,12 @@ std::string without(std::string text, const std::string& what, const std::string
   return at == std::string::npos ? text : text.replace(at, what.size(), by);
 }
 
-// The numbers of steps of loops, outer before inner.
+// The numbers of steps of scans, outer before inner.
 void collect_extents(const std::vector<Step>& steps,
                      std::vector<std::pair<Dim, std::string>>& all) {
   for (const Step& step : steps) {
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      all.emplace_back((*loop)->extent, (*loop)->source);
-      collect_extents((*loop)->steps, all);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      collect_extents((*branch)->then_steps, all);
-      collect_extents((*branch)->else_steps, all);
-    }
+    if (const Scan* scan = as<Scan>(step)) all.emplace_back(scan->extent, scan->source);
+    for_each_inner(step, [&](const auto& inner) { collect_extents(inner, all); });
   }
 }
 

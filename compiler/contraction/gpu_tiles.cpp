@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 

@@ -126,8 +126,8 @@ class Fuser {
       case OpKind::result:
         result_.stored[v] = true;  // by the cluster of its operand
         return;
-      case OpKind::loop:
-        place_with_results(v, Cluster::Kind::loop);
+      case OpKind::scan:
+        place_with_results(v, Cluster::Kind::scan);
         break;
       case OpKind::call:
         place_with_results(v, Cluster::Kind::call);
@@ -376,7 +376,7 @@ class Fuser {
   // A reshape that changes more than axes of size 1: its operand must lie in memory, where the
   // elements' order is what counts.
   bool is_regrouping(Vertex v) const {
-    return graph_.is_op(v, "reshape") && without_ones(graph_[v].type.shape) !=
+    return graph_[v].op->regroups && without_ones(graph_[v].type.shape) !=
                                              without_ones(graph_[graph_.operand(v, 0)].type.shape);
   }
 
@@ -391,7 +391,7 @@ class Fuser {
       if (op.kind == OpKind::write || op.kind == OpKind::dot || in_order || regroups ||
           demand.needs_storage) {
         for (Vertex o : operands) {
-          if (op.kind == OpKind::loop) o = stored_source(graph_, o);
+          if (op.kind == OpKind::scan) o = stored_source(graph_, o);
           Demand& asked = demands_[o][c];
           asked.needs_storage = true;
           asked.needs_order = asked.needs_order || regroups || in_order;
@@ -522,7 +522,7 @@ Dims Cluster::outer_domain() const {
 }
 
 Vertex stored_source(const Graph& graph, Vertex v) {
-  while (graph.is_op(v, "reshape")) v = graph.operand(v, 0);
+  while (graph[v].op->regroups) v = graph.operand(v, 0);
   return v;
 }
 
@@ -540,7 +540,7 @@ std::string Fusion::to_string(const Graph& graph) const {
   std::string text;
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "dot", "write", "loop", "call", "branch"};
+    const char* kinds[] = {"loops", "dot", "write", "scan", "call", "branch"};
     text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
             " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {

@@ -14,7 +14,7 @@ struct Cluster {
     loops,  // elementwise work, with or without reductions over the reduced axes
     dot,    // one matrix product and the elementwise work on its result
     write,  // one op of kind write
-    loop,   // a loop and its results
+    scan,   // a scan and its results
     call,   // a call and its results
     branch  // one ifelse
   };
@@ -24,7 +24,7 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // dot: the product; write, loop, call, branch: the op
+  Graph::Vertex hero = 0;                 // dot: the product; write, scan, call, branch: the op
   Guard guard;                            // when it is needed
 
   bool reduces() const;
@@ -44,7 +44,7 @@ struct Fusion {
 // cluster stores is all needed under the same guard, which is the cluster's.
 Fusion fuse(const Graph& graph);
 
-// Whose memory holds the elements of a loop's operand: its own, or that of what it regroups.
+// Whose memory holds the elements of a scan's operand: its own, or that of what it regroups.
 Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);
 
 // The index at which `v` reads its operand at position k when `v` itself is evaluated at `point`:

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "compiler/ir/graph_storage.h"
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/unify.h"
 
 namespace kroton {
@@ -397,7 +398,6 @@ std::vector<Tensor> Graph::export_expressions(std::span<const Vertex> roots) con
 }
 
 Tensor stand_in(const TensorType& type, SourceLine line) {
-  static const OpRecord& input = op_named("input");
   static std::atomic<std::uint64_t> next{1};
   const std::uint64_t identity = next.fetch_add(1, std::memory_order_relaxed);
   Attributes attributes;
@@ -406,7 +406,7 @@ Tensor stand_in(const TensorType& type, SourceLine line) {
   attributes.name = "operand";
   attributes.identity = identity;
   return Tensor(std::make_shared<const Node>(
-      input, std::make_shared<const Attributes>(std::move(attributes)), std::vector<Tensor>{},
+      input_op, std::make_shared<const Attributes>(std::move(attributes)), std::vector<Tensor>{},
       std::make_shared<const TensorType>(type), std::vector<SizeConstraint>{}, line,
       static_cast<std::size_t>(identity), false));
 }

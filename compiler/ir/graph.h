@@ -46,7 +46,7 @@ class Graph {
   int use_count(Vertex v) const;
   // Whether `replace` took the last use of the vertex away.
   bool is_dead(Vertex v) const { return dead_[v]; }
-  bool is_op(Vertex v, std::string_view name) const { return (*this)[v].op->name == name; }
+  bool is_op(Vertex v, const OpRecord& op) const { return (*this)[v].op == &op; }
   // Operands before users, in depth-first order from the outputs and updates: deterministic, and a
   // value comes shortly before its first use. Only vertices that an output or update reaches when
   // `live_only`. InternalError if there is a cycle.

@@ -193,6 +193,10 @@ Tensor make_constant(const Array& array, SourceLine line) {
   return make_node(constant_op, {}, std::move(attributes), line);
 }
 
+double literal_value(const Attributes& literal) {
+  return is_float(literal.dtype) ? literal.real : static_cast<double>(literal.integers.at(0));
+}
+
 bool literal_value(const Tensor& tensor, double& value) {
   const Node& node = tensor.node();
   if (&node.op != &literal_op) return false;

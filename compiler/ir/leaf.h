@@ -24,6 +24,8 @@ Tensor make_weak_literal(double value, SourceLine line);
 Tensor make_weak_literal(std::int64_t value, SourceLine line);
 // The elements of `array`, copied; rank 0 gives a literal.
 Tensor make_constant(const Array& array, SourceLine line);
+// The value that a literal's attributes hold, as it was written: not rounded to its dtype.
+double literal_value(const Attributes& literal);
 // Whether the tensor is a literal; if so, its value.
 bool literal_value(const Tensor& tensor, double& value);
 

@@ -174,7 +174,7 @@ std::size_t hash_of(const TensorType& type) {
 // computed is weak if all operands of its kind, floating or integer, are.
 bool is_weak(const OpRecord& op, const Attributes& attributes, const std::vector<Tensor>& inputs,
              const TensorType& type) {
-  if (op.kind == OpKind::leaf || op.name == "cast") return attributes.weak;
+  if (op.kind == OpKind::leaf || op.sets_weak) return attributes.weak;
   const auto kind = [](DType dtype) { return is_float(dtype) ? 2 : is_integer(dtype) ? 1 : 0; };
   bool any = false;
   for (const Tensor& input : inputs) {

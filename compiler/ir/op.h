@@ -23,16 +23,23 @@ enum class OpKind : std::uint8_t {
   dot,          // batched matrix product: (b..., m, k) x (b..., k, n)
   write,        // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
   call,         // attributes.callee; has no value of its own
-  loop,         // runs attributes.body for each step; has no value of its own
-  result,       // a value that its operand, a loop or a call, computes
+  scan,         // runs attributes.body for each step; has no value of its own
+  result,       // a value that its operand, a scan or a call, computes
   branch,       // operand 1 or operand 2 as operand 0 tells; the other one is not evaluated
   composite     // stands for a composition of other ops until the expand pass: `expand`
 };
 
 // Whether nodes of that kind have no value of their own but results, nodes on them.
-inline bool gives_results(OpKind kind) { return kind == OpKind::loop || kind == OpKind::call; }
+inline bool gives_results(OpKind kind) { return kind == OpKind::scan || kind == OpKind::call; }
 
 enum class Reduction : std::uint8_t { absent, sum, prod, max, min, argmax, argmin, all, any };
+
+// In what an op is linear.
+enum class Linear : std::uint8_t {
+  no,
+  jointly,  // in all operands together: a sum, a view, a join
+  each      // in each operand while the others stay as they are: a product
+};
 
 // What a type rule sees. `fail` throws ShapeError or TypeError: "dot: <what>: x is f32 (batch,
 // 784), w is f32 (512, 10)  [model.cpp:17]" with every input's name and type and the line.
@@ -144,7 +151,7 @@ struct ReferenceValue {
   DType dtype = DType::f64;
   std::vector<std::int64_t> shape;
   std::vector<Number> data;
-  // Of a loop: its parameters' values in each step, then its states after the last.
+  // Of a scan: its parameters' values in each step, then its states after the last.
   std::vector<ReferenceValue> trace = {};
 };
 
@@ -214,6 +221,7 @@ struct Elementwise {
   std::string_view name;
   int cost = 1;
   bool commutative = false;
+  Linear linear = Linear::no;
   Accepts accepts = Accepts::floating;     // the operands, which have one dtype
   bool is_predicate = false;               // its result is boolean, else of the operands' dtype
   ElementFunction<loop::Expr> value = {};  // in code
@@ -241,6 +249,10 @@ struct OpRecord {
   int arity = 1;         // -1: any number
   int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
   bool is_view = false;  // at() only moves or repeats elements of input 0
+  bool regroups = false;  // a view of all elements in their row-major order
+  bool shows = false;     // its value is shown, with attributes.name, when it is computed
+  bool sets_weak = false;  // attributes.weak says whether the result has no dtype of its own
+  Linear linear = Linear::no;
   bool commutative = false;
   // It shows that the op is evaluated: it may end the call with an error, or it prints. Then it is
   // evaluated only if an output or update really needs it.
@@ -251,7 +263,7 @@ struct OpRecord {
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an
   // input gets none. Null: not differentiable, its cotangents are zero.
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g) = nullptr;
-  // Loops and calls instead of vjp: the cotangents of the inputs given those of some results; an
+  // Scans and calls instead of vjp: the cotangents of the inputs given those of some results; an
   // empty Tensor for inputs that are not wanted.
   std::vector<Tensor> (*vjp_results)(const Tensor& node,
                                      std::span<const std::pair<Tensor, Tensor>> results,
@@ -263,11 +275,11 @@ struct OpRecord {
   void (*reference)(ReferenceContext& context) = nullptr;
   // The op on operands of which the `mapped` ones carry an extra first axis of size `count`; the
   // result carries it too: row i is the op on the rows i. At least one is mapped. Null, or an empty
-  // result: no rule for these operands (a composite is expanded, another op stays inside loops).
+  // result: no rule for these operands (a composite is expanded, another op stays inside scans).
   Tensor (*batch)(std::span<const Tensor> operands, const std::vector<bool>& mapped,
                   const Attributes& attributes, const Dim& count) = nullptr;
   // A call of the op as users write it, on operands chosen from those that `d` has: what random
-  // tests make programs of. Null for leaves, loops and their results, which such tests make, and
+  // tests make programs of. Null for leaves, scans and their results, which such tests make, and
   // for ops that only gradients have.
   void (*draw)(ops::Draw& d) = nullptr;
   std::vector<Sample> (*samples)() = nullptr;
@@ -278,7 +290,7 @@ struct OpRecord {
 };
 
 // Whether evaluating such a node may end the call with an error: the op may, or one in the body of
-// a loop.
+// a scan.
 bool may_fail(const OpRecord& op, const Attributes& attributes);
 
 // All records, in the order of the list in ops/records.h.

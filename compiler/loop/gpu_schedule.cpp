@@ -7,7 +7,7 @@
 
 #include "compiler/base/machine.h"
 #include "compiler/loop/dependence.h"
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {

@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {

@@ -262,7 +262,7 @@ class KeyWriter {
     block(body);
     expression(work);
   }
-  void write(const std::shared_ptr<const Loop>& loop) {
+  void write(const std::shared_ptr<const Scan>& loop) {
     const auto& [index, extent, body, name, source] = *loop;
     variable(index);
     dim(extent);

@@ -64,21 +64,8 @@ class MemoryChecker {
     for (const Step& step : steps) count_uses(step, uses);
   }
   void count_uses(const Step& step, Uses& uses) const {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
-        for (const loop::BufferRef& buffer : *list) note(buffer, uses);
-      }
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      count_uses((*loop)->steps, uses);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      note((*branch)->condition, uses);
-      count_uses((*branch)->then_steps, uses);
-      count_uses((*branch)->else_steps, uses);
-    } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
-        for (const Call::Value& value : *list) note(value.buffer, uses);
-      }
-    }
+    for_each_buffer(step, [&](const loop::BufferRef& buffer) { note(buffer, uses); });
+    for_each_inner(step, [&](const auto& inner) { count_uses(inner, uses); });
   }
 
   // Whether a whole buffer holds nothing before the Program writes to it: not so arguments,
@@ -95,32 +82,25 @@ class MemoryChecker {
   std::vector<Step> checked(const std::vector<Step>& steps, std::set<int>& filled) {
     std::vector<Step> result;
     for (const Step& step : steps) {
-      const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind);
+      const bool repeats = as<Scan>(step) != nullptr;
       Uses uses;
       count_uses(step, uses);
       for (const auto& [id, buffer] : uses.buffers) {
         // What one iteration leaves to the next, or to others, is filled once; what it keeps for
         // itself, in each.
         const bool own =
-            loop != nullptr && uses.count.at(id) == all_.count.at(id) && !uses.in_parts.count(id);
+            repeats && uses.count.at(id) == all_.count.at(id) && !uses.in_parts.count(id);
         if (own || !begins_empty(buffer) || !filled.insert(id).second) continue;
         result.push_back({fill_kernel(buffer)});
       }
-      if (loop != nullptr) {
-        auto copy = std::make_shared<Loop>(**loop);
-        std::set<int> inside = filled;
-        copy->steps = checked((*loop)->steps, inside);
-        result.push_back({std::shared_ptr<const Loop>(std::move(copy))});
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        auto copy = std::make_shared<Branch>(**branch);
-        copy->then_steps = checked((*branch)->then_steps, filled);
-        copy->else_steps = checked((*branch)->else_steps, filled);
-        result.push_back({std::shared_ptr<const Branch>(std::move(copy))});
-      } else if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-        result.push_back({checked(*kernel)});
-      } else {
-        result.push_back(step);
+      if (const auto* kernel = as<loop::Kernel>(step)) {
+        result.emplace_back().kind = checked(*kernel);
+        continue;
       }
+      std::set<int> inside = filled;
+      result.push_back(with_inner(step, [&](const auto& inner) {
+        return checked(inner, repeats ? inside : filled);
+      }));
     }
     return result;
   }

@@ -7,28 +7,23 @@
 namespace kroton {
 namespace {
 
-std::vector<Step> numbered(const std::vector<Step>& steps, int& kernels, int& loops) {
+std::vector<Step> numbered(const std::vector<Step>& steps, int& kernels, int& scans) {
   std::vector<Step> result;
   for (const Step& step : steps) {
-    Step& copy = result.emplace_back();
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      auto named = std::make_shared<Loop>(**loop);
-      named->name = "loop" + std::to_string(loops++);
-      named->steps = numbered((*loop)->steps, kernels, loops);
-      copy.kind = std::shared_ptr<const Loop>(std::move(named));
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      auto named = std::make_shared<Branch>(**branch);
-      named->then_steps = numbered((*branch)->then_steps, kernels, loops);
-      named->else_steps = numbered((*branch)->else_steps, kernels, loops);
-      copy.kind = std::shared_ptr<const Branch>(std::move(named));
-    } else if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+    const std::string name = as<Scan>(step) ? "scan" + std::to_string(scans++) : "";
+    Step copy =
+        with_inner(step, [&](const auto& inner) { return numbered(inner, kernels, scans); });
+    if (const auto* kernel = as<loop::Kernel>(copy)) {
       loop::Kernel named = *kernel;
       named.name = "k" + std::to_string(kernels++) + named.name;
       loop::verify(named);
       copy.kind = std::move(named);
-    } else {
-      copy = step;
+    } else if (const Scan* scan = as<Scan>(copy)) {
+      auto named = std::make_shared<Scan>(*scan);
+      named->name = name;
+      copy.kind = std::shared_ptr<const Scan>(std::move(named));
     }
+    result.push_back(std::move(copy));
   }
   return result;
 }
@@ -36,8 +31,8 @@ std::vector<Step> numbered(const std::vector<Step>& steps, int& kernels, int& lo
 }  // namespace
 
 std::vector<Step> finished(const std::vector<Step>& steps) {
-  int kernels = 0, loops = 0;
-  return numbered(steps, kernels, loops);
+  int kernels = 0, scans = 0;
+  return numbered(steps, kernels, scans);
 }
 
 void collect_sizes(Program& program, const Graph& graph) {

@@ -62,13 +62,15 @@ bool is_short(const loop::For& loop) {
 bool find_index_loops(const std::vector<Step>& steps, const std::set<int>& buffers,
                       KernelLoops& found) {
   return std::all_of(steps.begin(), steps.end(), [&](const Step& step) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+    if (const auto* kernel = as<loop::Kernel>(step)) {
       IndexLoops loops{buffers, found[kernel]};
       return loops.visit(kernel->body);
     }
-    const auto& branch = std::get<std::shared_ptr<const Branch>>(step.kind);
-    return find_index_loops(branch->then_steps, buffers, found) &&
-           find_index_loops(branch->else_steps, buffers, found);
+    bool all = true;
+    for_each_inner(step, [&](const auto& inner) {
+      all = all && find_index_loops(inner, buffers, found);
+    });
+    return all;
   });
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compiler/loop/traverse.h"
+#include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
@@ -186,7 +187,7 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
   if (!computed && fusion_.stored[v]) {
     return loop::load(buffers_.of(v), linear_index(data.type.shape, index));
   }
-  if (data.op->name == "reshape") {
+  if (data.op->regroups) {
     // Row-major order is what a reshape keeps: a stored operand is read at the same place.
     const Vertex operand = graph_.operand(v, 0);
     if (fusion_.stored[operand] && members_.count(operand) == 0) {
@@ -276,7 +277,7 @@ ValueChecks value_checks(const Graph& graph) {
     if (!checks.always[*v]) continue;
     const std::vector<Vertex> operands = graph.operands(*v);
     for (std::size_t k = 0; k < operands.size(); ++k) {
-      if (k == 0 || !graph.is_op(*v, "where")) checks.always[operands[k]] = true;
+      if (k == 0 || graph[*v].op != &where_op) checks.always[operands[k]] = true;
     }
   }
   return checks;

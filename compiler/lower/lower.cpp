@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/lower/checks.h"
 #include "compiler/lower/finish.h"
 #include "compiler/lower/lowering.h"
 #include "compiler/lower/overwrite.h"
-#include "compiler/lower/merge_loops.h"
+#include "compiler/lower/merge_scans.h"
 #include "compiler/lower/plan.h"
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/call.h"
 
 namespace kroton {
@@ -44,7 +46,7 @@ void Lowering::run() {
   order_clusters();
   add_copies();
   std::vector<Step> steps = branched_steps();
-  if (!machine_.gpu) steps = merge_loops(steps, program_, buffers_);
+  if (!machine_.gpu) steps = merge_scans(steps, program_, buffers_);
   program_.steps = finished(steps);
   collect_sizes(program_, graph_);
   const std::int64_t line = machine_.gpu ? device_line : host_line;
@@ -65,7 +67,7 @@ void Lowering::place_arguments() {
   }
   // Shared variables that are read, then those that are only updated.
   for (Vertex v : graph_.topological_order()) {
-    if (!graph_.is_op(v, "shared")) continue;
+    if (!graph_.is_op(v, shared_op)) continue;
     add_state(graph_[v].attributes.state, buffers_.of(v), position++);
   }
   for (const Graph::Update& update : graph_.updates) {
@@ -96,7 +98,7 @@ void Lowering::place_arguments() {
 
 void Lowering::place_constants() {
   for (Vertex v : graph_.topological_order()) {
-    if (!graph_.is_op(v, "constant")) continue;
+    if (!graph_.is_op(v, constant_op)) continue;
     Placement& place = program_.placements[buffers_.of(v)->id];
     place.kind = Placement::Kind::constant;
     place.argument = static_cast<int>(program_.constants.size());
@@ -156,8 +158,8 @@ void Lowering::lower_cluster(const Cluster& cluster) {
         kernels.push_back(std::move(kernel));
       }
       break;
-    case Cluster::Kind::loop:
-      add_group(lower_loop(cluster));
+    case Cluster::Kind::scan:
+      add_group(lower_scan(cluster));
       return;
     case Cluster::Kind::call:
       add_group(lower_call(cluster));
@@ -187,9 +189,8 @@ void Lowering::lower_cluster(const Cluster& cluster) {
     for (const loop::BufferRef& b : kernel.outputs) group.written.insert(b->id);
     group.steps.emplace_back().kind = std::move(kernel);
   }
-  if (graph_.is_op(cluster.members.back(), "print")) {
-    const Vertex v = cluster.members.back();
-    const VertexData& data = graph_[v];
+  const Vertex v = cluster.members.back();
+  if (const VertexData& data = graph_[v]; data.op->shows) {
     Call shown;
     shown.message = data.attributes.name;
     shown.inputs = {{buffers_.of(v), data.type}};
@@ -220,7 +221,7 @@ StepGroup Lowering::lower_call(const Cluster& cluster) {
   }
   for (const TensorType& type : types) call.outputs.push_back({nullptr, type});
   for (const Vertex v : cluster.roots) {
-    const auto at = static_cast<std::size_t>(graph_[v].attributes.integers[0]);
+    const auto at = static_cast<std::size_t>(result_number(graph_[v].attributes));
     call.outputs[at].buffer = buffers_.of(v);
   }
   for (Call::Value& value : call.outputs) {
@@ -251,7 +252,7 @@ void Lowering::add_copy(std::vector<Step>& steps, const loop::BufferRef& from, c
 
 void Lowering::add_copy(std::vector<Step>& steps, Vertex v, const loop::BufferRef& to,
               const char* name) {
-  if (!graph_.is_op(v, "literal")) {
+  if (!graph_.is_op(v, literal_op)) {
     add_copy(steps, buffers_.of(v), to, name);
     return;
   }

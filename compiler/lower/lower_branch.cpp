@@ -1,6 +1,7 @@
 // ifelse: what each side computes, and where.
 #include <algorithm>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/lower/lowering.h"
 
 namespace kroton {
@@ -52,7 +53,7 @@ const loop::BufferRef& Lowering::condition(Vertex v) {
   const bool updated =
       std::any_of(graph_.updates.begin(), graph_.updates.end(),
                   [&](const auto& update) { return update.state == graph_[v].attributes.state; });
-  if (!updated && !graph_.is_op(v, "literal")) return buffer = buffers_.of(v);
+  if (!updated && !graph_.is_op(v, literal_op)) return buffer = buffers_.of(v);
   buffer = buffers_.create("held", DType::boolean, 1);
   add_copy(first_, v, buffer);
   return buffer;

@@ -2,7 +2,9 @@
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/lowering.h"
 #include "compiler/lower/overwrite.h"
-#include "compiler/ops/loop.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/scan/scan.h"
 
 namespace kroton {
@@ -14,7 +16,7 @@ struct History {
   bool after = false;
 };
 History history_of(const Attributes& loop, const Attributes& stack) {
-  const LoopView view(loop);
+  const ScanView view(loop);
   for (int k = 0; k < view.states; ++k) {
     const auto at = static_cast<std::size_t>(k);
     if (same(stack.body->results[0], loop.body->results[at])) return {k, true};
@@ -40,21 +42,21 @@ loop::Expr row_start(const StateRows& state, const Dim& count, const loop::Expr&
 }  // namespace
 
 bool Lowering::may_store_in_argument(Vertex v) const {
-  if (graph_.is_op(v, "loop_last")) return false;
-  if (!graph_.is_op(v, "loop_stack")) return graph_[v].op->kind != OpKind::leaf;
+  if (graph_.is_op(v, scan_last_op)) return false;
+  if (!graph_.is_op(v, scan_stack_op)) return graph_[v].op->kind != OpKind::leaf;
   return history_of(graph_[graph_.operand(v, 0)].attributes, graph_[v].attributes).state < 0;
 }
 
-StepGroup Lowering::lower_loop(const Cluster& cluster) {
+StepGroup Lowering::lower_scan(const Cluster& cluster) {
   const Vertex loop = cluster.hero;
   const VertexData& data = graph_[loop];
-  const LoopView view(data.attributes);
+  const ScanView view(data.attributes);
   std::vector<Vertex> operands = graph_.operands(loop);
   for (Vertex& v : operands) v = stored_source(graph_, v);
   std::vector<Vertex> stacks;
   Body body = *data.attributes.body;
   for (Vertex v : cluster.roots) {
-    if (!graph_.is_op(v, "loop_stack")) continue;
+    if (!graph_.is_op(v, scan_stack_op)) continue;
     stacks.push_back(v);
     body.results.push_back(graph_[v].attributes.body->results[0]);
   }
@@ -70,7 +72,7 @@ StepGroup Lowering::lower_loop(const Cluster& cluster) {
   std::vector<loop::BufferRef> given;
   for (Vertex v : operands) {
     loop::BufferRef buffer = buffers_.of(v);
-    if (graph_.is_op(v, "literal")) {
+    if (graph_.is_op(v, literal_op)) {
       buffer = buffers_.create("literal", buffer->dtype, buffer->size);
       add_copy(group.steps, v, buffer);
     } else {
@@ -86,7 +88,7 @@ StepGroup Lowering::lower_loop(const Cluster& cluster) {
     StateRows& state = states[static_cast<std::size_t>(shown.state)];
     if (state.history) continue;
     state.history = true;
-    state.backwards = graph_[v].attributes.integers[0] != 0;
+    state.backwards = is_backwards(graph_[v].attributes);
   }
   for (std::size_t k = 0; k < states.size(); ++k) {
     StateRows& state = states[k];
@@ -139,7 +141,7 @@ StepGroup Lowering::lower_loop(const Cluster& cluster) {
     const Vertex v = stacks[k];
     const loop::BufferRef buffer = buffers_.of(v);
     group.written.insert(buffer->id);
-    const bool backwards = graph_[v].attributes.integers[0] != 0;
+    const bool backwards = is_backwards(graph_[v].attributes);
     const History shown = history_of(data.attributes, graph_[v].attributes);
     if (shown.state >= 0) {
       const StateRows& state = states[static_cast<std::size_t>(shown.state)];
@@ -155,14 +157,14 @@ StepGroup Lowering::lower_loop(const Cluster& cluster) {
     send(value, buffer, row, number * loop::size(row));
   }
   for (Vertex v : cluster.roots) {
-    if (!graph_.is_op(v, "loop_last")) continue;
-    const StateRows& state = states[static_cast<std::size_t>(graph_[v].attributes.integers[0])];
+    if (!graph_.is_op(v, scan_last_op)) continue;
+    const StateRows& state = states[static_cast<std::size_t>(result_number(graph_[v].attributes))];
     place_part(buffers_.of(v), state.buffer,
                row_start(state, view.count, loop::size(view.count)));
     group.written.insert(buffers_.of(v)->id);
   }
 
-  auto made = std::make_shared<Loop>();
+  auto made = std::make_shared<Scan>();
   made->variable = step;
   made->extent = view.count;
   made->source = kroton::to_string(data.line);
@@ -171,7 +173,7 @@ StepGroup Lowering::lower_loop(const Cluster& cluster) {
   for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
     group.checks = group.checks || has_checks(kernel);
   });
-  group.steps.emplace_back().kind = std::shared_ptr<const Loop>(std::move(made));
+  group.steps.emplace_back().kind = std::shared_ptr<const Scan>(std::move(made));
   return group;
 }
 

@@ -56,7 +56,7 @@ class Lowering {
   // Where the condition of an ifelse lies during the whole call.
   const loop::BufferRef& condition(Vertex v);
 
-  StepGroup lower_loop(const Cluster& cluster);
+  StepGroup lower_scan(const Cluster& cluster);
   // Whether the value is computed, and not a part of what a loop keeps.
   bool may_store_in_argument(Vertex v) const;
   // Whether only this loop reads the value, and a kernel of its own computes it.

@@ -27,7 +27,7 @@ struct Slot {
 class Lives {
  public:
   Lives(const Program& program, std::int64_t line) : program_(program), line_(line) {
-    visit(program.steps);
+    walk(program.steps);
     // What a loop uses and others use too lives through all its iterations, as do the buffers whose
     // parts its iterations use.
     for (const auto& [begin, end] : loops_) {
@@ -50,28 +50,14 @@ class Lives {
   }
 
  private:
-  void visit(const std::vector<Step>& steps) {
+  void walk(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
-      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-        for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
-          for (const loop::BufferRef& buffer : *list) use(buffer);
-        }
-        ++position_;
-      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-        const std::size_t begin = position_;
-        visit((*loop)->steps);
-        if (position_ > begin) loops_.emplace_back(begin, position_ - 1);
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        use((*branch)->condition);
-        ++position_;
-        visit((*branch)->then_steps);
-        visit((*branch)->else_steps);
-      } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-        for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
-          for (const Call::Value& value : *list) use(value.buffer);
-        }
-        ++position_;
-      }
+      const std::size_t begin = position_;
+      for_each_buffer(step, [this](const loop::BufferRef& buffer) { use(buffer); });
+      const Scan* scan = as<Scan>(step);
+      if (!scan) ++position_;
+      for_each_inner(step, [this](const auto& inner) { walk(inner); });
+      if (scan && position_ > begin) loops_.emplace_back(begin, position_ - 1);
     }
   }
 

@@ -23,25 +23,28 @@ std::string lines_of(const std::string& source) {
 
 void print(const std::vector<Step>& steps, const std::string& indent, std::string& text) {
   for (const Step& step : steps) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      text += indented(loop::to_string(*kernel), indent);
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      text += indent + "loop " + (*loop)->name + " " + (*loop)->variable.name + " < " +
-              (*loop)->extent.to_string() + lines_of((*loop)->source) + "\n";
-      print((*loop)->steps, indent + "  ", text);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      text += indent + "if " + (*branch)->condition->name + lines_of((*branch)->source) + "\n";
-      print((*branch)->then_steps, indent + "  ", text);
-      text += indent + "else\n";
-      print((*branch)->else_steps, indent + "  ", text);
-    } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      text += indent + (*call)->title();
-      for (const Call::Value& value : (*call)->inputs) text += " " + value.buffer->name;
-      for (std::size_t k = 0; k < (*call)->outputs.size(); ++k) {
-        text += (k == 0 ? " -> " : " ") + (*call)->outputs[k].buffer->name;
-      }
-      text += lines_of((*call)->source) + "\n";
-    }
+    visit(
+        step,
+        [&](const loop::Kernel& kernel) { text += indented(loop::to_string(kernel), indent); },
+        [&](const Scan& scan) {
+          text += indent + "scan " + scan.name + " " + scan.variable.name + " < " +
+                  scan.extent.to_string() + lines_of(scan.source) + "\n";
+          print(scan.steps, indent + "  ", text);
+        },
+        [&](const Branch& branch) {
+          text += indent + "if " + branch.condition->name + lines_of(branch.source) + "\n";
+          print(branch.then_steps, indent + "  ", text);
+          text += indent + "else\n";
+          print(branch.else_steps, indent + "  ", text);
+        },
+        [&](const Call& call) {
+          text += indent + call.title();
+          for (const Call::Value& value : call.inputs) text += " " + value.buffer->name;
+          for (std::size_t k = 0; k < call.outputs.size(); ++k) {
+            text += (k == 0 ? " -> " : " ") + call.outputs[k].buffer->name;
+          }
+          text += lines_of(call.source) + "\n";
+        });
   }
 }
 
@@ -71,16 +74,53 @@ std::string Call::title() const {
   return callee ? "call " + callee->options.name : "print \"" + message + "\"";
 }
 
-void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& visit) {
+void for_each_inner(const Step& step, const std::function<void(const std::vector<Step>&)>& action) {
+  visit(
+      step, [](const loop::Kernel&) {}, [&](const Scan& scan) { action(scan.steps); },
+      [&](const Branch& branch) {
+        action(branch.then_steps);
+        action(branch.else_steps);
+      },
+      [](const Call&) {});
+}
+
+Step with_inner(const Step& step, const StepsToSteps& replace) {
+  return visit(
+      step, [&](const loop::Kernel&) { return step; },
+      [&](const Scan& scan) {
+        auto changed = std::make_shared<Scan>(scan);
+        changed->steps = replace(scan.steps);
+        return Step{std::shared_ptr<const Scan>(std::move(changed))};
+      },
+      [&](const Branch& branch) {
+        auto changed = std::make_shared<Branch>(branch);
+        changed->then_steps = replace(branch.then_steps);
+        changed->else_steps = replace(branch.else_steps);
+        return Step{std::shared_ptr<const Branch>(std::move(changed))};
+      },
+      [&](const Call&) { return step; });
+}
+
+void for_each_buffer(const Step& step, const std::function<void(const loop::BufferRef&)>& action) {
+  visit(
+      step,
+      [&](const loop::Kernel& kernel) {
+        for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
+          for (const loop::BufferRef& buffer : *list) action(buffer);
+        }
+      },
+      [](const Scan&) {}, [&](const Branch& branch) { action(branch.condition); },
+      [&](const Call& call) {
+        for (const auto* list : {&call.inputs, &call.outputs}) {
+          for (const Call::Value& value : *list) action(value.buffer);
+        }
+      });
+}
+
+void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& action) {
   for (const Step& step : steps) {
-    if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      visit(**call);
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      for_each_call((*loop)->steps, visit);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      for_each_call((*branch)->then_steps, visit);
-      for_each_call((*branch)->else_steps, visit);
-    }
+    if (const Call* call = as<Call>(step)) action(*call);
+    for_each_inner(step, [&](const auto& inner) { for_each_call(inner, action); });
   }
 }
 
@@ -100,16 +140,10 @@ Callees callees(const Program& program) {
 }
 
 void for_each_kernel(const std::vector<Step>& steps,
-                     const std::function<void(const loop::Kernel&)>& visit) {
+                     const std::function<void(const loop::Kernel&)>& action) {
   for (const Step& step : steps) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      visit(*kernel);
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      for_each_kernel((*loop)->steps, visit);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      for_each_kernel((*branch)->then_steps, visit);
-      for_each_kernel((*branch)->else_steps, visit);
-    }
+    if (const auto* kernel = as<loop::Kernel>(step)) action(*kernel);
+    for_each_inner(step, [&](const auto& inner) { for_each_kernel(inner, action); });
   }
 }
 

@@ -21,7 +21,7 @@ struct Placement {
   Dim stride;        // worker_scratch: bytes from one worker's part to the next's
   // part: it begins at element `start` of the buffer `of`, which is not a part itself. `start` is
   // arithmetic (add, sub, mul, min, max, mod and floor_div by positive values) of constants, sizes
-  // and the variables of the loops that the step is in: the row of a sequence that this iteration
+  // and the variables of the scans that the step is in: the row of a sequence that this iteration
   // reads, the one of a stack that it writes.
   loop::BufferRef of = nullptr;
   loop::Expr start = nullptr;
@@ -43,11 +43,11 @@ struct Step;
 
 // A scan: the steps run `extent` times in order, with `variable` running from 0 to extent-1. What
 // moves with the iteration are the starts of buffers placed as parts.
-struct Loop {
+struct Scan {
   loop::Variable variable;
   Dim extent;
   std::vector<Step> steps;
-  std::string name;    // "s0_scan"
+  std::string name;    // "scan0"
   std::string source;  // the user's line
 };
 
@@ -77,10 +77,45 @@ struct Call {
 
 // One entry of Program::steps.
 struct Step {
-  std::variant<loop::Kernel, std::shared_ptr<const Loop>, std::shared_ptr<const Branch>,
+  std::variant<loop::Kernel, std::shared_ptr<const Scan>, std::shared_ptr<const Branch>,
                std::shared_ptr<const Call>>
       kind;
 };
+
+// Calls the handler for what the step is. There is one for each kind, or it does not compile:
+// const loop::Kernel&, const Scan&, const Branch&, const Call&.
+template <class... Handlers>
+decltype(auto) visit(const Step& step, Handlers... handlers) {
+  struct All : Handlers... {
+    using Handlers::operator()...;
+  };
+  return std::visit(
+      [all = All{std::move(handlers)...}](const auto& what) mutable -> decltype(auto) {
+        if constexpr (requires { *what; }) {
+          return all(*what);
+        } else {
+          return all(what);
+        }
+      },
+      step.kind);
+}
+// What the step is, if it is of that kind.
+template <class Kind>
+const Kind* as(const Step& step) {
+  if constexpr (std::is_same_v<Kind, loop::Kernel>) {
+    return std::get_if<loop::Kernel>(&step.kind);
+  } else {
+    const auto* found = std::get_if<std::shared_ptr<const Kind>>(&step.kind);
+    return found ? found->get() : nullptr;
+  }
+}
+// For every list of steps in the step, in order.
+void for_each_inner(const Step& step, const std::function<void(const std::vector<Step>&)>& action);
+// The step with other lists in it.
+using StepsToSteps = std::function<std::vector<Step>(const std::vector<Step>&)>;
+Step with_inner(const Step& step, const StepsToSteps& replace);
+// For every buffer that the step itself reads or writes, those of steps in it left out.
+void for_each_buffer(const Step& step, const std::function<void(const loop::BufferRef&)>& action);
 
 struct Program {
   std::string name;  // a C identifier
@@ -106,12 +141,12 @@ constexpr std::int64_t most_work_on_one_thread = 1 << 15;
 using Callees = std::vector<std::shared_ptr<const Callee>>;
 Callees callees(const Program& program);
 
-// Calls `visit` for every kernel, loops and branches entered, in program order.
+// For every kernel, scans and branches entered, in program order.
 void for_each_kernel(const std::vector<Step>& steps,
-                     const std::function<void(const loop::Kernel&)>& visit);
+                     const std::function<void(const loop::Kernel&)>& action);
 
 // The same for every call.
-void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& visit);
+void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& action);
 
 // The size variable that stands for the number of workers a call may use.
 const Dim& worker_count();

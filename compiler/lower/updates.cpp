@@ -37,7 +37,7 @@ void Lowering::update_in_place(const Update& update) {
   // The last kernel of the group writes it, and it alone.
   const auto* last = writer == groups_.end() || writer->steps.empty()
                          ? nullptr
-                         : std::get_if<loop::Kernel>(&writer->steps.back().kind);
+                         : as<loop::Kernel>(writer->steps.back());
   int writers = 0;
   if (last) {
     for_each_kernel(writer->steps, [&](const loop::Kernel& k) {

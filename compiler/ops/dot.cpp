@@ -200,6 +200,7 @@ void draw_dot(ops::Draw& d) {
 constinit const OpRecord dot_op = {.name = "dot",
                                    .kind = OpKind::dot,
                                    .arity = 2,
+                                   .linear = Linear::each,
                                    .infer = dot_type,
                                    .vjp = dot_vjp,
                                    .reference = dot_reference,

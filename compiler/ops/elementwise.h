@@ -51,6 +51,7 @@ constexpr OpRecord elementwise(const Elementwise& e) {
       .kind = OpKind::elementwise,
       .arity = e.value.arity,
       .cost = e.cost,
+      .linear = e.linear,
       .commutative = e.commutative,
       .infer = [](TypeContext& context) { return elementwise_type(op, context); },
       .at = [](PointContext& context,

@@ -235,6 +235,7 @@ void draw_pad(ops::Draw& d) {
 constinit const OpRecord concatenate_op = {.name = "concatenate",
                                            .kind = OpKind::write,
                                            .arity = -1,
+                                           .linear = Linear::jointly,
                                            .infer = concatenate_type,
                                            .vjp = concatenate_vjp,
                                            .write = concatenate_write,
@@ -248,6 +249,7 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
 constinit const OpRecord unslice_op = {
     .name = "unslice",
     .kind = OpKind::write,
+    .linear = Linear::jointly,
     .infer = unslice_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Attributes& attributes = y.node().attributes;

@@ -38,6 +38,7 @@ void draw_print(ops::Draw& d) {
 constinit const OpRecord print_op = {
     .name = "print",
     .kind = OpKind::write,
+    .shows = true,
     .observable = true,
     .infer = ops::same_type<ops::Accepts::anything>,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },

@@ -24,18 +24,18 @@
   op(concatenate) op(unslice)                                                                    \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
-  /* index.cpp: gathers, scatters, and tensors made of indices */                                \
+  /* gather.cpp: gathers, scatters, and tensors made of indices */                                \
   op(take) op(scatter_add) op(pick) op(one_hot) op(iota) op(size)                                \
   /* branch.cpp: one of two values, the other not evaluated */                                   \
   op(ifelse)                                                                                     \
-  /* softmax.cpp, loop.cpp, call.cpp, print.cpp */                                               \
+  /* softmax.cpp, scan_op.cpp, call.cpp, print.cpp */                                               \
   op(softmax) op(log_softmax) op(softmax_cross_entropy)                                          \
-  op(loop) op(loop_last) op(loop_stack) op(call) op(call_result) op(print)
+  op(scan) op(scan_last) op(scan_stack) op(call) op(call_result) op(print)
 // clang-format on
 
 namespace kroton {
 
-// The vjp of prod_others, defined in compiler/scan: a loop.
+// The vjp of prod_others, defined in compiler/scan: a scan.
 std::vector<Tensor> differentiate_prod_others(const Tensor& y, const Tensor& g);
 
 #define KROTON_DECLARE(name) extern const OpRecord name##_op;

@@ -206,6 +206,7 @@ void draw_sum(ops::Draw& d) {
 // y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
 constinit const OpRecord sum_op = {.name = "sum",
                                    .kind = OpKind::reduce,
+                                   .linear = Linear::jointly,
                                    .reduction = Reduction::sum,
                                    .infer = reduced_type<Accepts::numbers>,
                                    .vjp = sum_vjp,

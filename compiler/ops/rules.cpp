@@ -99,13 +99,13 @@ TensorType equal_types(TypeContext& context) {
   return {context.input(0).dtype, equal_shapes(context)};
 }
 
-const LoopScope*& LoopScope::current() {
-  thread_local const LoopScope* scope = nullptr;
+const ScanScope*& ScanScope::current() {
+  thread_local const ScanScope* scope = nullptr;
   return scope;
 }
 
 std::string axis_in_words(const Tensor& x, int axis) {
-  const bool is_stack = &x.node().op == &loop_stack_op && axis == 0;
+  const bool is_stack = &x.node().op == &scan_stack_op && axis == 0;
   const std::string& given = x.node().attributes.name;
   const std::string name = is_stack && given.empty() ? "scan" : x.name();
   return "axis " + std::to_string(axis) + " of " + name +
@@ -140,7 +140,7 @@ void check_range(TypeContext& context, int k, int axis, const Dim& first, std::i
   const Dim highest = step > 0 ? last(positive) : first;
   // Nothing is asked of no positions.
   const Dim any = minimum(count, 1);
-  const LoopScope* loop = LoopScope::current();
+  const ScanScope* loop = ScanScope::current();
   const auto require = [&](const Dim& beyond, const Dim& position) {
     if (loop != nullptr) {
       const bool plain = position == loop->steps - Dim(1);

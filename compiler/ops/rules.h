@@ -38,20 +38,20 @@ void check_range(TypeContext& context, int k, int axis, const Dim& first, std::i
 std::string axis_in_words(const Tensor& x, int axis);
 
 // While one lives, check_range speaks of that loop's steps, which read rows of sequences.
-class LoopScope {
+class ScanScope {
  public:
-  LoopScope(std::string loop, Dim count) : name(std::move(loop)), steps(std::move(count)) {
+  ScanScope(std::string loop, Dim count) : name(std::move(loop)), steps(std::move(count)) {
     current() = this;
   }
-  ~LoopScope() { current() = previous_; }
-  LoopScope(const LoopScope&) = delete;
-  LoopScope& operator=(const LoopScope&) = delete;
-  static const LoopScope*& current();
+  ~ScanScope() { current() = previous_; }
+  ScanScope(const ScanScope&) = delete;
+  ScanScope& operator=(const ScanScope&) = delete;
+  static const ScanScope*& current();
   const std::string name;
   const Dim steps;
 
  private:
-  const LoopScope* previous_ = current();
+  const ScanScope* previous_ = current();
 };
 
 // ---- Errors of arguments that are not tensors

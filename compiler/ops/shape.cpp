@@ -249,7 +249,7 @@ TensorType slice_type(TypeContext& context) {
     const Dim& start = attributes.dims[at(axis)];
     const Dim from_end = size - start;
     const bool is_index =
-        type.shape[at(axis)].is_constant(1) && ops::LoopScope::current() == nullptr;
+        type.shape[at(axis)].is_constant(1) && ops::ScanScope::current() == nullptr;
     if (is_index && (start.is_constant() || from_end.is_constant())) {
       const Dim needed = start.is_constant() ? start + 1 : from_end;
       const Dim index = start.is_constant() ? start : 0 - from_end;
@@ -434,6 +434,7 @@ void draw_slice(ops::Draw& d) {
 constinit const OpRecord broadcast_op = {.name = "broadcast",
                                          .cost = 0,
                                          .is_view = true,
+                                         .linear = Linear::jointly,
                                          .infer = broadcast_type,
                                          .vjp = broadcast_vjp,
                                          .at = broadcast_at,
@@ -448,6 +449,8 @@ constinit const OpRecord reshape_op = {
     .name = "reshape",
     .cost = 0,
     .is_view = true,
+    .regroups = true,
+    .linear = Linear::jointly,
     .infer = reshape_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {reshape(g, y.node().inputs[0].shape())};
@@ -467,6 +470,7 @@ constinit const OpRecord reshape_op = {
 constinit const OpRecord transpose_op = {.name = "transpose",
                                          .cost = 0,
                                          .is_view = true,
+                                         .linear = Linear::jointly,
                                          .infer = transpose_type,
                                          .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
                                            return {transpose(g, inverse(y.node().attributes.axes))};
@@ -490,6 +494,7 @@ constinit const OpRecord transpose_op = {.name = "transpose",
 constinit const OpRecord slice_op = {.name = "slice",
                                      .cost = 0,
                                      .is_view = true,
+                                     .linear = Linear::jointly,
                                      .infer = slice_type,
                                      .vjp = slice_vjp,
                                      .at = slice_at,

@@ -94,6 +94,7 @@ void draw_cast(ops::Draw& d) {
 // y = -x
 constinit const OpRecord neg_op =
     elementwise<neg_op>({.name = "neg",
+                         .linear = Linear::jointly,
                          .accepts = Accepts::numbers,
                          .value = unary<loop::Op::neg>,
                          .derivatives = [](auto&, auto, auto& g) -> Tensors { return {-g}; },
@@ -153,6 +154,7 @@ constinit const OpRecord sqrt_op = elementwise<sqrt_op>(
 constinit const OpRecord cast_op = {
     .name = "cast",
     .kind = OpKind::elementwise,
+    .sets_weak = true,
     .infer = [](TypeContext& context) -> TensorType {
       return {context.attributes().dtype, context.input(0).shape};
     },

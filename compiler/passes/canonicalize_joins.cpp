@@ -2,6 +2,7 @@
 // inside zeros, which is the parts joined where they are next to each other.
 #include <kroton/ops.h>
 
+#include "compiler/ops/attribute_views.h"
 #include "compiler/passes/views.h"
 
 namespace kroton {
@@ -24,7 +25,7 @@ std::optional<Part> part_of(const Graph& graph, Vertex v) {
   part.axis = -1;
   for (int axis = 0; axis < rank(graph, v); ++axis) {
     const auto at = static_cast<std::size_t>(axis);
-    if (attributes.integers[at] != 1) return std::nullopt;
+    if (slice_steps(attributes)[at] != 1) return std::nullopt;
     if (shape(graph, x)[at] == shape(graph, v)[at] && attributes.dims[at].is_constant(0)) continue;
     if (part.axis >= 0) return std::nullopt;
     part.axis = axis;
@@ -80,7 +81,7 @@ Vertex place(Graph& graph, const Part& part, const Dims& shape_of_all, SourceLin
   inside.dims.assign(shape_of_all.size(), Dim(0));
   inside.dims[static_cast<std::size_t>(part.axis)] = part.start;
   inside.dims.insert(inside.dims.end(), shape_of_all.begin(), shape_of_all.end());
-  inside.integers.assign(shape_of_all.size(), 1);
+  set_slice_steps(inside, std::vector<std::int64_t>(shape_of_all.size(), 1));
   return graph.add(unslice_op, {joined}, std::move(inside), line);
 }
 

@@ -1,6 +1,7 @@
 // The part of canonicalize about reductions: over axes of size 1, of reductions, of broadcasts.
 #include <kroton/ops.h>
 
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/views.h"
 
@@ -148,7 +149,7 @@ Result sum_of_products(Graph& graph, Vertex v) {
   if (graph[dot].op != &dot_op || graph.use_count(dot) > 1) return std::nullopt;
   const int matrices = rank(graph, dot) - 2;  // the axis they begin at
   if (matrices == 0 || graph[v].attributes.axes != ops::axes_from(0, matrices)) return std::nullopt;
-  const std::vector<std::int64_t> flags = graph[dot].attributes.integers;
+  const DotView view(graph[dot].attributes);
   return graph.build(graph.operands(dot), graph[dot].line, [&](std::span<const Tensor> operands) {
     // (b..., inner, kept) -> (b * inner, kept)
     const auto merged = [&](const Tensor& x, bool inner_first) {
@@ -156,11 +157,9 @@ Result sum_of_products(Graph& graph, Vertex v) {
       const Dim& kept = y.shape(matrices + 1);
       return reshape(y, {element_count({y.shape().begin(), y.shape().end() - 1}), kept});
     };
-    Attributes attributes;
-    attributes.integers = {1, 0};
-    return ops::apply(dot_op,
-                      {merged(operands[0], flags[0] != 0), merged(operands[1], flags[1] == 0)},
-                      std::move(attributes));
+    return ops::apply(
+        dot_op, {merged(operands[0], view.transposes_a), merged(operands[1], !view.transposes_b)},
+        DotView(true, false).attributes());
   });
 }
 

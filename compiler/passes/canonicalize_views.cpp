@@ -5,7 +5,8 @@
 
 #include <algorithm>
 
-#include "compiler/ops/loop.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/views.h"
@@ -221,18 +222,16 @@ Result transpose_of_broadcast(Graph& graph, Vertex v) {
   return add_broadcast(graph, graph.operand(inner, 0), shape(graph, v), axes, graph[v].line);
 }
 
-// ---- dot: attributes.integers says which operands are read transposed
+// ---- dot
 
 Vertex add_dot(Graph& graph, Vertex x, Vertex y, bool transpose_x, bool transpose_y,
                SourceLine line) {
-  Attributes attributes;
-  attributes.integers = {transpose_x ? 1 : 0, transpose_y ? 1 : 0};
-  return graph.add(dot_op, {x, y}, std::move(attributes), line);
+  return graph.add(dot_op, {x, y}, DotView(transpose_x, transpose_y).attributes(), line);
 }
 
 bool reads_transposed(const Graph& graph, Vertex dot, std::size_t k) {
-  const std::vector<std::int64_t>& flags = graph[dot].attributes.integers;
-  return k < flags.size() && flags[k] != 0;
+  const DotView view(graph[dot].attributes);
+  return k == 0 ? view.transposes_a : view.transposes_b;
 }
 
 Result dot_of_transpose(Graph& graph, Vertex v) {
@@ -281,7 +280,7 @@ Result slice_of_all(Graph& graph, Vertex v) {
   const Vertex x = graph.operand(v, 0);
   if (!(graph[x].type == graph[v].type)) return std::nullopt;
   const Dims from = starts(graph, v);
-  const std::vector<std::int64_t>& steps = graph[v].attributes.integers;
+  const std::vector<std::int64_t>& steps = slice_steps(graph[v].attributes);
   for (std::size_t axis = 0; axis < from.size(); ++axis) {
     // A step says nothing when there is but one element.
     const bool one = shape(graph, v)[axis].is_constant(1);
@@ -294,12 +293,12 @@ Result slice_of_all(Graph& graph, Vertex v) {
 // others are not stored.
 Result last_of_stack(Graph& graph, Vertex v) {
   const Vertex stack = graph.operand(v, 0);
-  if (graph[stack].op != &loop_stack_op) return std::nullopt;
+  if (graph[stack].op != &scan_stack_op) return std::nullopt;
   const Attributes& attributes = graph[stack].attributes;
   const Vertex loop = graph.operand(stack, 0);
-  const LoopView view(graph[loop].attributes);
+  const ScanView view(graph[loop].attributes);
   const std::vector<Tensor>& next = graph[loop].attributes.body->results;
-  const bool backwards = attributes.integers[0] != 0;
+  const bool backwards = is_backwards(attributes);
   if (!shape(graph, v)[0].is_constant(1) ||
       !(starts(graph, v)[0] == (backwards ? Dim(0) : view.count - Dim(1)))) {
     return std::nullopt;
@@ -312,9 +311,9 @@ Result last_of_stack(Graph& graph, Vertex v) {
   Attributes last;
   last.dtype = attributes.dtype;
   last.dims.assign(attributes.dims.begin() + 1, attributes.dims.end());
-  last.integers = {number, view.states - number};
+  set_last(last, number, view.states);
   const SourceLine line = graph[v].line;
-  const Vertex value = graph.add(loop_last_op, {loop}, std::move(last), line);
+  const Vertex value = graph.add(scan_last_op, {loop}, std::move(last), line);
   Dims from = starts(graph, v), sizes = shape(graph, v);
   from[0] = 0;
   const Vertex row = add_reshape(
@@ -325,18 +324,18 @@ Result last_of_stack(Graph& graph, Vertex v) {
         return with_step;
       }(),
       line);
-  return add_slice(graph, row, from, sizes, graph[v].attributes.integers, line);
+  return add_slice(graph, row, from, sizes, slice_steps(graph[v].attributes), line);
 }
 
 Result slice_of_slice(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
   if (graph[inner].op != &slice_op) return std::nullopt;
   Dims from = starts(graph, inner);
-  std::vector<std::int64_t> steps = graph[inner].attributes.integers;
+  std::vector<std::int64_t> steps = slice_steps(graph[inner].attributes);
   const Dims offsets = starts(graph, v);
   for (std::size_t axis = 0; axis < from.size(); ++axis) {
     from[axis] = from[axis] + offsets[axis] * Dim(steps[axis]);
-    steps[axis] *= graph[v].attributes.integers[axis];
+    steps[axis] *= slice_steps(graph[v].attributes)[axis];
   }
   return add_slice(graph, graph.operand(inner, 0), from, shape(graph, v), steps, graph[v].line);
 }
@@ -354,7 +353,7 @@ Result slice_of_broadcast(Graph& graph, Vertex v) {
     if (!(shape(graph, x)[k] == shape(graph, inner)[axis])) return std::nullopt;
     from.push_back(starts(graph, v)[axis]);
     sizes.push_back(shape(graph, v)[axis]);
-    steps.push_back(graph[v].attributes.integers[axis]);
+    steps.push_back(slice_steps(graph[v].attributes)[axis]);
   }
   const Dims target = shape(graph, v);
   const SourceLine line = graph[v].line;

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "compiler/ir/leaf.h"
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
@@ -39,11 +40,9 @@ class Needs {
   Guard guard_of(Vertex v) const {
     Guard guard = common_prefix(paths_[v]);
     const VertexData& data = graph_[v];
-    if (data.op == &ifelse_op && !data.attributes.integers.empty()) {
-      const auto most = static_cast<std::size_t>(data.attributes.integers[0]);
-      if (guard.size() > most)
-        guard.erase(guard.begin() + data.attributes.integers[0], guard.end());
-    }
+    if (data.op != &ifelse_op) return guard;
+    const std::optional<std::size_t> most = most_conditions(data.attributes);
+    if (most && guard.size() > *most) guard.resize(*most);
     return guard;
   }
 
@@ -112,7 +111,7 @@ Vertex confine(Graph& graph, Vertex v, Vertex needed, std::size_t shared) {
   });
   const Vertex zeros = add_repeated(graph, zero, data.type.shape, data.line);
   Attributes attributes;
-  attributes.integers = {static_cast<std::int64_t>(shared)};
+  set_most_conditions(attributes, shared);
   const Vertex confined = graph.add(ifelse_op, {needed, copy, zeros}, attributes, data.line);
   graph.replace(v, confined);
   return confined;

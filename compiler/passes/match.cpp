@@ -15,9 +15,7 @@ std::optional<Vertex> uniform_literal(const Graph& graph, Vertex v) {
 std::optional<double> uniform_value(const Graph& graph, Vertex v) {
   const std::optional<Vertex> literal = uniform_literal(graph, v);
   if (!literal) return std::nullopt;
-  const Attributes& attributes = graph[*literal].attributes;
-  if (is_float(attributes.dtype)) return attributes.real;
-  return static_cast<double>(attributes.integers.at(0));
+  return literal_value(graph[*literal].attributes);
 }
 
 Vertex add_repeated(Graph& graph, Vertex scalar, Dims dims, SourceLine line) {

@@ -32,7 +32,7 @@ bool reduce_small_dots(Graph& graph);
 
 // Runs the passes on the bodies of loops; states, rows and operands that no result needs leave.
 // Matrices that products in a body read transposed in each step are transposed before the loop.
-bool optimize_loops(Graph& graph);
+bool optimize_scans(Graph& graph);
 
 // Whether the verifier runs after each pass; in debug builds it does anyway. Tests set it.
 extern bool verify_passes;

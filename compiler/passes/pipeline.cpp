@@ -24,7 +24,7 @@ constexpr Pass passes[] = {
     {"fold", fold_constants, "its literals are matched by canonicalize"},
     {"canonicalize", canonicalize, "tidies the compositions of expand and small_dots"},
     {"cse", eliminate_common_subexpressions, "merges what the compositions have in common"},
-    {"loops", optimize_loops, "when all that is left of a loop's results is known to be wanted"},
+    {"scans", optimize_scans, "when all that is left of a scan's results is known to be wanted"},
     {"confine_failures", confine_failures,
      "after all that may merge what different branches need, or find a branch useless"},
     {"dce", eliminate_dead_code, "leaves fusion a graph without dead vertices, numbered in order"},

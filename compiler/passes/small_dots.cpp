@@ -1,5 +1,6 @@
 #include <kroton/ops.h>
 
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
@@ -14,8 +15,7 @@ std::optional<Vertex> reduce_small_dot(Graph& graph, Vertex v) {
   const VertexData data = graph[v];
   const std::vector<Vertex> operands = graph.operands(v);
   const auto rank = data.type.shape.size();
-  const bool transpose_x = data.attributes.integers.at(0) != 0;
-  const bool transpose_y = data.attributes.integers.at(1) != 0;
+  const auto [transpose_x, transpose_y] = DotView(data.attributes);
   const Dim& m = data.type.shape[rank - 2];
   const Dim& n = data.type.shape[rank - 1];
   const Dim k = graph[operands[0]].type.shape[transpose_x ? rank - 2 : rank - 1];

@@ -12,6 +12,7 @@
 #include "compiler/autodiff/branch_paths.h"
 #include "compiler/autodiff/sweep.h"
 #include "compiler/ir/leaf.h"
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/scan/batch.h"
 #include "compiler/scan/scan.h"
@@ -22,9 +23,9 @@ namespace {
 // Work of one element up to which a value is computed again instead of being kept.
 constexpr int cheap = 4;
 
-class LoopGradient {
+class ScanGradient {
  public:
-  LoopGradient(const Tensor& loop, std::span<const std::pair<Tensor, Tensor>> results,
+  ScanGradient(const Tensor& loop, std::span<const std::pair<Tensor, Tensor>> results,
                const std::vector<bool>& wanted)
       : loop_(loop), node_(loop.node()), view_(node_.attributes), wanted_(wanted) {
     const Dim& count = view_.count;
@@ -56,11 +57,11 @@ class LoopGradient {
     }
     flows = in_reverse(flows);
 
-    LoopDefinition reverse;
+    ScanDefinition reverse;
     reverse.count = count_;
     reverse.line = node_.line;
     reverse.rows = rows_;
-    std::vector<LoopResult> results;
+    std::vector<ScanResult> results;
     for (std::size_t n = 0; n < wrt.size(); ++n) {
       const std::size_t k = positions[n];
       if (k < static_cast<std::size_t>(view_.states)) {
@@ -72,7 +73,7 @@ class LoopGradient {
         results.push_back({flows[n], Collect::sum});
       }
     }
-    const std::vector<Tensor> collected = make_loop(reverse, results);
+    const std::vector<Tensor> collected = make_scan(reverse, results);
     for (std::size_t n = 0; n < wrt.size(); ++n) {
       const std::size_t k = positions[n];
       if (k < static_cast<std::size_t>(view_.states)) {
@@ -130,8 +131,8 @@ class LoopGradient {
     }
     for (const auto& [result, cotangent] : results) {
       const Attributes& attributes = result.node().attributes;
-      if (&result.node().op == &loop_last_op) {
-        const auto k = static_cast<std::size_t>(attributes.integers[0]);
+      if (&result.node().op == &scan_last_op) {
+        const auto k = static_cast<std::size_t>(result_number(attributes));
         if (active_[k]) initial_[k] = cotangent;
         continue;
       }
@@ -139,8 +140,8 @@ class LoopGradient {
       if (!is_float(expression.dtype())) continue;
       outputs_.emplace_back(expression,
                             row(cotangent, expression.type(),
-                                attributes.integers[0] != 0 ? Dim(0) : view_.count - Dim(1),
-                                attributes.integers[0] != 0 ? 1 : -1));
+                                is_backwards(attributes) ? Dim(0) : view_.count - Dim(1),
+                                is_backwards(attributes) ? 1 : -1));
     }
   }
 
@@ -219,7 +220,7 @@ class LoopGradient {
             const auto k = static_cast<int>(found - parameters.begin());
             if (found == parameters.end() || k < view_.states) {
               if (found == parameters.end() && !feedback_.contains(&t.node())) return std::nullopt;
-              return mapped(t, loop_stack(loop_, t, false));
+              return mapped(t, scan_stack(loop_, t, false));
             }
             const Tensor& operand = node_.inputs[static_cast<std::size_t>(k)];
             const int row = k - view_.states;
@@ -231,7 +232,7 @@ class LoopGradient {
         if (all) return all->value;
       }
     }
-    return loop_stack(loop_, paths.confined(tensor), false);
+    return scan_stack(loop_, paths.confined(tensor), false);
   }
 
   // Nothing arrives at the initial state when the gradient is cut off before the first step.
@@ -256,23 +257,23 @@ class LoopGradient {
 
   const Tensor& loop_;
   const Node& node_;
-  const LoopView view_;
+  const ScanView view_;
   const std::vector<bool>& wanted_;
   Dim count_;  // of steps that the gradient flows through
   std::vector<bool> active_;
   std::vector<Tensor> arriving_, initial_;  // by state: the reverse loop's state
   Cotangents outputs_;                      // of a step
-  std::vector<LoopRows> rows_;
+  std::vector<ScanRows> rows_;
   std::unordered_set<const Node*> reverse_;   // the parameters of rows_
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by
 };
 
 }  // namespace
 
-std::vector<Tensor> differentiate_loop(const Tensor& loop,
+std::vector<Tensor> differentiate_scan(const Tensor& loop,
                                        std::span<const std::pair<Tensor, Tensor>> results,
                                        const std::vector<bool>& wanted) {
-  return LoopGradient(loop, results, wanted).run();
+  return ScanGradient(loop, results, wanted).run();
 }
 
 }  // namespace kroton

@@ -47,13 +47,13 @@ Tensor weighted_sum(const Tensor& x, const Tensor& g) {
   const auto parameter = [&](const char* name) { return make_input(name, row, line); };
   const Tensor product = parameter("product"), change = parameter("change");
   const Tensor x_row = parameter("x"), g_row = parameter("g");
-  LoopDefinition loop;
+  ScanDefinition loop;
   loop.count = x.shape(0);
   loop.states = {{product, ones(row.shape, row.dtype), product * x_row},
                  {change, zeros(row.shape, row.dtype), change * x_row + product * g_row}};
   loop.rows = {{x_row, x, 0, 1}, {g_row, g, 0, 1}};
-  const LoopResult wanted{change, Collect::last};
-  return make_loop(loop, {&wanted, 1}).front();
+  const ScanResult wanted{change, Collect::last};
+  return make_scan(loop, {&wanted, 1}).front();
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 namespace kroton {
 
 // Running products, sums of rows, and both at once, over sequences of 0, 1, 3 and 17 rows.
-std::vector<Sample> loop_samples() {
+std::vector<Sample> scan_samples() {
   std::vector<Sample> samples;
   for (const DType dtype : ops::dtypes_of(ops::floating)) {
     for (const std::int64_t count : {0, 1, 3, 17}) {
@@ -16,13 +16,13 @@ std::vector<Sample> loop_samples() {
                              const Tensor state = make_input("state", in[1].type(), in[1].line());
                              const Tensor row = make_input("row", in[1].type(), in[1].line());
                              const Tensor next = tanh(state * in[2] + row);
-                             LoopDefinition loop;
+                             ScanDefinition loop;
                              loop.count = in[0].shape(0);
                              loop.states = {{state, in[1], next}};
                              loop.rows = {{row, in[0], 0, 1}};
-                             const LoopResult wanted{collect == Collect::last ? state : next * row,
+                             const ScanResult wanted{collect == Collect::last ? state : next * row,
                                                      collect};
-                             return make_loop(loop, {&wanted, 1}).front();
+                             return make_scan(loop, {&wanted, 1}).front();
                            },
                            true});
       }

@@ -1,6 +1,7 @@
 #include "compiler/scan/scan.h"
 
 #include <algorithm>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -8,6 +9,7 @@
 #include "compiler/autodiff/sweep.h"
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/leaf.h"
+#include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/scan/batch.h"
@@ -54,12 +56,12 @@ Tensor node_like(const Tensor& original, std::vector<Tensor> operands) {
   return make_node(node.op, std::move(operands), node.attributes, node.line);
 }
 
-class LoopMaker {
+class ScanMaker {
  public:
-  LoopMaker(LoopDefinition loop, std::span<const LoopResult> wanted)
+  ScanMaker(ScanDefinition loop, std::span<const ScanResult> wanted)
       : loop_(std::move(loop)), wanted_(wanted.begin(), wanted.end()) {
     // In a sum over the steps their order is free: that in which rows are read forwards.
-    for (const LoopRows& row : loop_.rows) sum_backwards_ = sum_backwards_ || row.stride < 0;
+    for (const ScanRows& row : loop_.rows) sum_backwards_ = sum_backwards_ || row.stride < 0;
   }
 
   std::vector<Tensor> run() {
@@ -68,7 +70,7 @@ class LoopMaker {
     take_rows_out();
     find_feedback();
     std::vector<Tensor> results;
-    for (const LoopResult& wanted : wanted_) results.push_back(collect(wanted));
+    for (const ScanResult& wanted : wanted_) results.push_back(collect(wanted));
     return with_loop(results);
   }
 
@@ -83,16 +85,16 @@ class LoopMaker {
 
   std::vector<Tensor> roots() const {
     std::vector<Tensor> result;
-    for (const LoopState& state : loop_.states) result.push_back(state.next);
-    for (const LoopResult& wanted : wanted_) result.push_back(wanted.expression);
+    for (const ScanState& state : loop_.states) result.push_back(state.next);
+    for (const ScanResult& wanted : wanted_) result.push_back(wanted.expression);
     return result;
   }
 
   unsigned varies(const Tensor& tensor) const { return varies_.at(&tensor.node()); }
 
   void classify() {
-    for (const LoopState& state : loop_.states) varies_[&state.parameter.node()] = with_states;
-    for (const LoopRows& row : loop_.rows) varies_[&row.parameter.node()] = with_rows;
+    for (const ScanState& state : loop_.states) varies_[&state.parameter.node()] = with_states;
+    for (const ScanRows& row : loop_.rows) varies_[&row.parameter.node()] = with_rows;
     for (const Tensor& tensor : topological_order(roots())) classify(tensor);
   }
 
@@ -118,8 +120,8 @@ class LoopMaker {
     const std::vector<Tensor> now = cut.undo(simplified(cut.apply(roots())));
     for (const Tensor& tensor : topological_order(now)) classify(tensor);
     std::size_t next = 0;
-    for (LoopState& state : loop_.states) state.next = now[next++];
-    for (LoopResult& wanted : wanted_) wanted.expression = now[next++];
+    for (ScanState& state : loop_.states) state.next = now[next++];
+    for (ScanResult& wanted : wanted_) wanted.expression = now[next++];
   }
 
   // Costly work on rows alone is done for all rows before the loop, which gets its rows instead.
@@ -143,7 +145,7 @@ class LoopMaker {
         for (const Tensor& input : tensor.node().inputs) consider(input);
       }
     }
-    for (const LoopState& state : loop_.states) consider(state.next);
+    for (const ScanState& state : loop_.states) consider(state.next);
     if (candidates.empty()) return;
     const auto batched = batch(candidates, all_rows(false), loop_.count);
     NodeMap replacements;
@@ -159,8 +161,8 @@ class LoopMaker {
     if (replacements.empty()) return;
     // Wanted expressions of rows alone keep their form: all of their work is outside anyway.
     std::vector<Tensor> old;
-    for (const LoopState& state : loop_.states) old.push_back(state.next);
-    for (const LoopResult& wanted : wanted_) {
+    for (const ScanState& state : loop_.states) old.push_back(state.next);
+    for (const ScanResult& wanted : wanted_) {
       if (varies(wanted.expression) & with_states) old.push_back(wanted.expression);
     }
     const std::vector<Tensor> now = substitute(old, [&](const Tensor& t) -> std::optional<Tensor> {
@@ -169,8 +171,8 @@ class LoopMaker {
     });
     for (const Tensor& tensor : topological_order(now)) classify(tensor);
     std::size_t next = 0;
-    for (LoopState& state : loop_.states) state.next = now[next++];
-    for (LoopResult& wanted : wanted_) {
+    for (ScanState& state : loop_.states) state.next = now[next++];
+    for (ScanResult& wanted : wanted_) {
       if (varies(wanted.expression) & with_states) wanted.expression = now[next++];
     }
   }
@@ -179,8 +181,8 @@ class LoopMaker {
   NodeMap all_rows(bool backwards) const {
     NodeMap result;
     const LineScope line(loop_.line);
-    const ops::LoopScope loop(loop_.name, loop_.count);
-    for (const LoopRows& row : loop_.rows) {
+    const ops::ScanScope loop(loop_.name, loop_.count);
+    for (const ScanRows& row : loop_.rows) {
       const Dim first =
           backwards ? row.offset + Dim(row.stride) * (loop_.count - Dim(1)) : row.offset;
       result.emplace(&row.parameter.node(),
@@ -207,7 +209,7 @@ class LoopMaker {
 
   void find_feedback() {
     std::vector<Tensor> expressions, next;
-    for (const LoopResult& wanted : wanted_) expressions.push_back(wanted.expression);
+    for (const ScanResult& wanted : wanted_) expressions.push_back(wanted.expression);
     const std::vector<bool> needed = needed_states(expressions);
     for (std::size_t k = 0; k < needed.size(); ++k) {
       if (needed[k]) next.push_back(loop_.states[k].next);
@@ -218,10 +220,10 @@ class LoopMaker {
         feedback_.insert(&tensor.node());
       }
     }
-    for (const LoopState& state : loop_.states) feedback_.insert(&state.parameter.node());
+    for (const ScanState& state : loop_.states) feedback_.insert(&state.parameter.node());
   }
 
-  Tensor collect(const LoopResult& wanted) {
+  Tensor collect(const ScanResult& wanted) {
     const LineScope scope(wanted.expression.line());
     switch (wanted.collect) {
       case Collect::stack:
@@ -236,11 +238,11 @@ class LoopMaker {
     for (std::size_t k = 0; k < loop_.states.size(); ++k) {
       if (same(loop_.states[k].parameter, wanted.expression)) return last(static_cast<int>(k));
     }
-    throw InternalError("make_loop: the last value of something that is no state");
+    throw InternalError("make_scan: the last value of something that is no state");
   }
 
   Tensor last(int state) {
-    const LoopState& of = loop_.states[static_cast<std::size_t>(state)];
+    const ScanState& of = loop_.states[static_cast<std::size_t>(state)];
     promises_.push_back(
         {make_input("last", of.initial.type(), of.parameter.line()), state, {}, false});
     return promises_.back().stand_in;
@@ -313,15 +315,18 @@ class LoopMaker {
   std::vector<std::size_t> linear_inputs(const Tensor& tensor) const {
     const Node& node = tensor.node();
     if (varies(tensor) == never || feedback_.contains(&node)) return {};
-    if (&node.op == &add_op || &node.op == &sub_op) return {0, 1};
-    if (&node.op == &neg_op || &node.op == &transpose_op || &node.op == &reshape_op ||
-        &node.op == &broadcast_op || &node.op == &slice_op || &node.op == &unslice_op ||
-        &node.op == &sum_op) {
-      return {0};
-    }
-    if (&node.op == &mul_op || &node.op == &dot_op) {
-      if (varies(node.inputs[0]) == never) return {1};
-      if (varies(node.inputs[1]) == never) return {0};
+    switch (node.op.linear) {
+      case Linear::jointly: {
+        std::vector<std::size_t> all(node.inputs.size());
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        return all;
+      }
+      case Linear::each:
+        if (varies(node.inputs[0]) == never) return {1};
+        if (varies(node.inputs[1]) == never) return {0};
+        return {};
+      case Linear::no:
+        return {};
     }
     return {};
   }
@@ -383,11 +388,10 @@ class LoopMaker {
       if (transposed && !inner.is_constant(1)) all = transpose(all, {0, 2, 1});
       return reshape(all, {loop_.count * inner, outer});
     };
-    const Tensor a = inner_first(0, node.attributes.integers[0] == 0);
-    const Tensor b = inner_first(1, node.attributes.integers[1] != 0);
-    Attributes attributes;
-    attributes.integers = {1, 0};
-    return make_node(dot_op, {a, b}, std::move(attributes), node.line);
+    const DotView view(node.attributes);
+    const Tensor a = inner_first(0, !view.transposes_a);
+    const Tensor b = inner_first(1, view.transposes_b);
+    return make_node(dot_op, {a, b}, DotView(true, false).attributes(), node.line);
   }
 
   // Values of all steps added at the indices of all steps.
@@ -440,16 +444,13 @@ class LoopMaker {
     inside.insert(inside.end(), expressions.begin(), expressions.end());
     std::unordered_set<const Node*> used;
     for (const Tensor& tensor : topological_order(inside)) used.insert(&tensor.node());
-    attributes.dims = {loop_.count};
-    if (loop_.name != LoopDefinition().name) attributes.name = loop_.name;
-    attributes.integers = {static_cast<std::int64_t>(states), 0, loop_.truncate};
-    for (const LoopRows& row : loop_.rows) {
+    ScanView::set(attributes, loop_.count, states, loop_.truncate);
+    if (loop_.name != ScanDefinition().name) attributes.name = loop_.name;
+    for (const ScanRows& row : loop_.rows) {
       if (!used.contains(&row.parameter.node())) continue;
       operands.push_back(row.all);
       body.parameters.push_back(row.parameter);
-      attributes.dims.push_back(row.offset);
-      attributes.integers.push_back(row.stride);
-      ++attributes.integers[1];
+      ScanView::add_row(attributes, row.offset, row.stride);
     }
     // What stays the same comes in from outside; views of it are made inside, where they cost
     // nothing. What may fail and only a branch needs stays in the branch.
@@ -479,16 +480,16 @@ class LoopMaker {
     });
     body.results.assign(inside.begin(), inside.begin() + static_cast<std::ptrdiff_t>(states));
     attributes.body = std::make_shared<const Body>(std::move(body));
-    const ops::LoopScope speaking(loop_.name, loop_.count);
-    const Tensor loop = make_node(loop_op, std::move(operands), std::move(attributes),
+    const ops::ScanScope speaking(loop_.name, loop_.count);
+    const Tensor loop = make_node(scan_op, std::move(operands), std::move(attributes),
                                   LineScope::current().value_or(SourceLine{}));
     NodeMap made;
     for (std::size_t k = 0; k < promises_.size(); ++k) {
       const Promise& p = promises_[k];
       const LineScope scope(p.stand_in.line());
       made.emplace(&p.stand_in.node(),
-                   p.state < 0 ? loop_stack(loop, inside[states + k], p.backwards)
-                               : loop_last(loop, position[static_cast<std::size_t>(p.state)]));
+                   p.state < 0 ? scan_stack(loop, inside[states + k], p.backwards)
+                               : scan_last(loop, position[static_cast<std::size_t>(p.state)]));
     }
     return substitute(results, [&](const Tensor& t) -> std::optional<Tensor> {
       const auto found = made.find(&t.node());
@@ -496,8 +497,8 @@ class LoopMaker {
     });
   }
 
-  LoopDefinition loop_;
-  std::vector<LoopResult> wanted_;
+  ScanDefinition loop_;
+  std::vector<ScanResult> wanted_;
   std::unordered_map<const Node*, unsigned> varies_;
   std::unordered_set<const Node*> feedback_;  // what next values of states are computed by
   std::vector<Promise> promises_;
@@ -507,8 +508,8 @@ class LoopMaker {
 
 }  // namespace
 
-std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted) {
-  return on_deep_stack([&] { return LoopMaker(loop, wanted).run(); });
+std::vector<Tensor> make_scan(const ScanDefinition& loop, std::span<const ScanResult> wanted) {
+  return on_deep_stack([&] { return ScanMaker(loop, wanted).run(); });
 }
 
 Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const Dim& count) {
@@ -521,27 +522,27 @@ Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const 
   return ops::strided_slice(all, starts, sizes, steps);
 }
 
-Tensor loop_last(const Tensor& loop, int state) {
+Tensor scan_last(const Tensor& loop, int state) {
   const Node& node = loop.node();
-  const LoopView view(node.attributes);
+  const ScanView view(node.attributes);
   const TensorType& type = node.inputs[static_cast<std::size_t>(state)].type();
   Attributes attributes;
   attributes.dtype = type.dtype;
   attributes.dims = type.shape;
-  attributes.integers = {state, view.states - state};
-  return make_node(loop_last_op, {loop}, std::move(attributes), node.line);
+  set_last(attributes, state, view.states);
+  return make_node(scan_last_op, {loop}, std::move(attributes), node.line);
 }
 
-Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards) {
+Tensor scan_stack(const Tensor& loop, const Tensor& expression, bool backwards) {
   const Node& node = loop.node();
   Attributes attributes;
   attributes.dtype = expression.dtype();
-  attributes.dims = stacked_shape(LoopView(node.attributes).count, expression.shape());
-  attributes.integers = {backwards ? 1 : 0};
+  attributes.dims = stacked_shape(ScanView(node.attributes).count, expression.shape());
+  set_backwards(attributes, backwards);
   attributes.name = node.attributes.name;
   attributes.body =
       std::make_shared<const Body>(Body{node.attributes.body->parameters, {expression}});
-  return make_node(loop_stack_op, {loop}, std::move(attributes), node.line);
+  return make_node(scan_stack_op, {loop}, std::move(attributes), node.line);
 }
 
 }  // namespace kroton

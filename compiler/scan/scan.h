@@ -6,19 +6,19 @@
 // which gradients of weights are, become one product. docs/decisions/0015-scan.md gives the
 // reasons.
 #pragma once
-#include "compiler/ops/loop.h"
+#include "compiler/ops/scan_op.h"
 
 namespace kroton {
 
 // One value that each step computes from the one before.
-struct LoopState {
+struct ScanState {
   Tensor parameter;  // stands for the value before the step
   Tensor initial;
   Tensor next;  // its value after the step
 };
 
 // One row of `all` for each step: row offset + stride * step.
-struct LoopRows {
+struct ScanRows {
   Tensor parameter;  // stands for the row
   Tensor all;
   Dim offset = 0;
@@ -26,10 +26,10 @@ struct LoopRows {
 };
 
 // Expressions are written on the parameters; every other tensor in them is the same in all steps.
-struct LoopDefinition {
+struct ScanDefinition {
   Dim count;  // of steps
-  std::vector<LoopState> states;
-  std::vector<LoopRows> rows;
+  std::vector<ScanState> states;
+  std::vector<ScanRows> rows;
   std::int64_t truncate = -1;  // the gradient flows through this many last steps; -1: through all
   std::string name = "scan";   // for messages
   SourceLine line = {};
@@ -42,18 +42,18 @@ enum class Collect : std::uint8_t {
   sum               // of the values in all steps
 };
 
-struct LoopResult {
+struct ScanResult {
   Tensor expression;
   Collect collect = Collect::stack;
 };
 
 // The tensors wanted of the loop's run, in order.
-std::vector<Tensor> make_loop(const LoopDefinition& loop, std::span<const LoopResult> wanted);
+std::vector<Tensor> make_scan(const ScanDefinition& loop, std::span<const ScanResult> wanted);
 
 // `count` rows of `all`, in the order of the steps.
 Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const Dim& count);
 // A node on a loop: its state k after the last step; an expression of its body in all steps.
-Tensor loop_last(const Tensor& loop, int state);
-Tensor loop_stack(const Tensor& loop, const Tensor& expression, bool backwards);
+Tensor scan_last(const Tensor& loop, int state);
+Tensor scan_stack(const Tensor& loop, const Tensor& expression, bool backwards);
 
 }  // namespace kroton

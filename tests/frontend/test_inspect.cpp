@@ -157,7 +157,7 @@ TEST_CASE("print, dot and profile of a loop") {
   std::ostringstream stream;
   f.print(stream);
   CAPTURE(stream.str());
-  CHECK(count(stream.str(), "loop ") == 1);
+  CHECK(count(stream.str(), "scan ") == 1);
   CHECK(count(stream.str(), " times  [test_inspect.cpp:") == 1);
   CHECK(count(stream.str(), " from element ") >= 1);
   const std::string graph = f.dot();

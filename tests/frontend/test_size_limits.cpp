@@ -53,7 +53,7 @@ TEST_CASE("size limits: products of sizes that are computed with") {
   const auto loop = kt::scan([](kt::Tensor s) { return s + 1; },
                              {.outputs_info = {kt::zeros({})}, .n_steps = third * third * third});
   CHECK(error_of(loop[-1], 128) ==
-        "f: more elements than 64 bits can count in (n*n*n*n*n*n*n*n*n,) of loop  [here], "
+        "f: more elements than 64 bits can count in (n*n*n*n*n*n*n*n*n,) of scan  [here], "
         "n is 128");
 }
 

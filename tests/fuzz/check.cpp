@@ -46,9 +46,9 @@ bool breaks_constraint(const std::vector<kt::Tensor>& tensors, const kt::SizeBin
 bool has_nothing_somewhere(const std::vector<kt::Tensor>& tensors, const kt::SizeBindings& sizes) {
   for (const kt::Tensor& t : kt::topological_order(tensors)) {
     const kt::Node& node = t.node();
-    if (node.op.kind == kt::OpKind::loop) {
+    if (node.op.kind == kt::OpKind::scan) {
       // Of several states, one that nobody reads is not kept.
-      if (kt::LoopView(node.attributes).states > 1) return true;
+      if (kt::ScanView(node.attributes).states > 1) return true;
       if (kt::evaluate(node.attributes.dims[0], sizes) == 0) return true;
     } else if (kt::evaluate(kt::element_count(t.shape()), sizes) == 0) {
       return true;

@@ -93,7 +93,7 @@ class GradientCheck {
       if (node.op.name == "stop_gradient") given.push_back(t);
       if (!node.attributes.body) continue;
       if (cuts_gradients(*node.attributes.body)) return false;
-      if (node.op.kind == kt::OpKind::loop && node.attributes.integers.at(2) >= 0) return false;
+      if (node.op.kind == kt::OpKind::scan && node.attributes.integers.at(2) >= 0) return false;
     }
     std::vector<kt::Tensor> all = given;
     for (const auto* list : {&wrt_, &gradients_, &cotangents_}) {

@@ -375,7 +375,7 @@ void Generator::grow(int statements) {
 
 // ---- Loops
 
-void Generator::choose_sequences(Loop& loop) {
+void Generator::choose_sequences(Scan& loop) {
   for (int k = below(3); k > 0; --k) {
     constexpr Accept accepts[] = {kt::ops::floating, kt::ops::any_dtype};
     const Slot rows = operand(accepts[below(2)], 1, 3);
@@ -389,7 +389,7 @@ void Generator::choose_sequences(Loop& loop) {
   }
 }
 
-void Generator::choose_states(Loop& loop) {
+void Generator::choose_states(Scan& loop) {
   constexpr std::int64_t most_state_elements = 40;
   for (int k = below(3); k > 0; --k) {
     const std::optional<Value> initial = choose([&](const Known& known) {
@@ -453,7 +453,7 @@ std::optional<Value> Generator::next_state(Value parameter, const std::vector<Va
   return emit(call("tanh", kt::tanh, Slot{0}), {*sum});
 }
 
-Block Generator::step(const Loop& loop, const std::vector<Value>& operands,
+Block Generator::step(const Scan& loop, const std::vector<Value>& operands,
                       std::span<const kt::Tensor> arguments) {
   Block block;
   scopes_.emplace_back();
@@ -526,7 +526,7 @@ Block Generator::step(const Loop& loop, const std::vector<Value>& operands,
 bool Generator::try_loop() {
   if (static_cast<int>(scopes_.size()) > deepest_loop) return false;
   operands_.clear();
-  Loop loop;
+  Scan loop;
   const std::size_t scopes = scopes_.size(), blocks = blocks_.size();
   try {
     choose_sequences(loop);
@@ -549,7 +549,7 @@ bool Generator::try_loop() {
           body = step(loop, operands, arguments);
           return tensors_of(body.results);
         });
-    std::get<Loop>(statement.what).body = std::move(body);
+    std::get<Scan>(statement.what).body = std::move(body);
     return add(std::move(statement), results, true);
   } catch (const Impossible&) {
   } catch (const kt::InternalError&) {

@@ -67,9 +67,9 @@ class Generator : public kt::ops::Draw {
   void grow(int statements);
   bool try_any_operation();
   bool try_loop();
-  void choose_sequences(Loop& loop);
-  void choose_states(Loop& loop);
-  Block step(const Loop& loop, const std::vector<Value>& operands,
+  void choose_sequences(Scan& loop);
+  void choose_states(Scan& loop);
+  Block step(const Scan& loop, const std::vector<Value>& operands,
              std::span<const kt::Tensor> arguments);
   std::optional<Value> next_state(Value parameter, const std::vector<Value>& made);
   std::optional<Value> scalar_of(Value v);

@@ -73,7 +73,7 @@ class Taker {
   std::size_t next_ = 0;
 };
 
-Tensors apply_loop(const Loop& loop, const Tensors& operands, const Inside& inside) {
+Tensors apply_scan(const Scan& loop, const Tensors& operands, const Inside& inside) {
   Taker next(operands);
   kt::ScanOptions options;
   for (const auto& taps : loop.sequence_taps) options.sequences.emplace_back(next.one(), taps);
@@ -166,8 +166,8 @@ Tensors apply(const Statement& statement, const Tensors& operands, const Inside&
   if (const auto* operation = std::get_if<Operation>(&statement.what)) {
     return {operation->call.apply(operation->call.arguments, operands)};
   }
-  if (const auto* loop = std::get_if<Loop>(&statement.what)) {
-    return apply_loop(*loop, operands, inside);
+  if (const auto* loop = std::get_if<Scan>(&statement.what)) {
+    return apply_scan(*loop, operands, inside);
   }
   return apply_gradient(std::get<Gradient>(statement.what), operands);
 }
@@ -200,7 +200,7 @@ void prune(Block& block, std::set<Value>& needed) {
       continue;
     }
     needed.insert(statement.operands.begin(), statement.operands.end());
-    if (auto* loop = std::get_if<Loop>(&statement.what)) {
+    if (auto* loop = std::get_if<Scan>(&statement.what)) {
       needed.insert(loop->body.results.begin(), loop->body.results.end());
       prune(loop->body, needed);
     }
@@ -210,7 +210,7 @@ void prune(Block& block, std::set<Value>& needed) {
 // Calls `note` for every size that an operation is given.
 void visit_sizes(const Program& program, const std::function<void(const kt::Dim&)>& note) {
   visit(program.main, [&](const Statement& statement) {
-    if (const auto* loop = std::get_if<Loop>(&statement.what); loop && loop->steps) {
+    if (const auto* loop = std::get_if<Scan>(&statement.what); loop && loop->steps) {
       note(*loop->steps);
     }
     const auto* operation = std::get_if<Operation>(&statement.what);
@@ -298,7 +298,7 @@ void prune(Program& program) {
 
 void visit(const Block& block, const std::function<void(const Statement&)>& body) {
   for (const Statement& statement : block.statements) {
-    if (const auto* loop = std::get_if<Loop>(&statement.what)) visit(loop->body, body);
+    if (const auto* loop = std::get_if<Scan>(&statement.what)) visit(loop->body, body);
     body(statement);
   }
 }
@@ -309,7 +309,7 @@ std::vector<std::string> operations(const Program& program) {
     if (const auto* operation = std::get_if<Operation>(&statement.what)) {
       names.insert(operation->call.function);
     } else {
-      names.insert(std::holds_alternative<Loop>(statement.what) ? "scan" : "grad");
+      names.insert(std::holds_alternative<Scan>(statement.what) ? "scan" : "grad");
     }
   });
   return {names.begin(), names.end()};

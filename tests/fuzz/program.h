@@ -56,7 +56,7 @@ struct Operation {
 };
 
 // kt::scan. Operands: sequences, initial values, non-sequences, a tensor that counts the steps.
-struct Loop {
+struct Scan {
   std::vector<std::vector<int>> sequence_taps;
   std::vector<std::vector<int>> state_taps;  // none for an output that no step reads back
   int non_sequences = 0;
@@ -78,7 +78,7 @@ struct Gradient {
 };
 
 struct Statement {
-  std::variant<Operation, Loop, Gradient> what;
+  std::variant<Operation, Scan, Gradient> what;
   std::vector<Value> operands;
   std::vector<Value> results;
 };

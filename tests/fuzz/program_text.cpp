@@ -228,7 +228,7 @@ class Writer {
         value = "kt::" + call.function + "(" + joined(arguments) + ")";
       }
       line("kt::Tensor " + name(s.results[0]) + " = " + value + ";");
-    } else if (const auto* loop = std::get_if<Loop>(&s.what)) {
+    } else if (const auto* loop = std::get_if<Scan>(&s.what)) {
       scan(s, *loop);
     } else {
       gradient(s, std::get<Gradient>(s.what));
@@ -241,7 +241,7 @@ class Writer {
     }
   }
 
-  void scan(const Statement& s, const Loop& loop) {
+  void scan(const Statement& s, const Scan& loop) {
     const std::string list = "scan" + name(s.results[0]);
     line("const std::vector<kt::Tensor> " + list +
              " = kt::scan([=](std::span<const kt::Tensor> a) {",

@@ -11,7 +11,7 @@ void replace(Block& block, Value from, Value to) {
   std::replace(block.results.begin(), block.results.end(), from, to);
   for (Statement& statement : block.statements) {
     std::replace(statement.operands.begin(), statement.operands.end(), from, to);
-    if (auto* loop = std::get_if<Loop>(&statement.what)) replace(loop->body, from, to);
+    if (auto* loop = std::get_if<Scan>(&statement.what)) replace(loop->body, from, to);
   }
 }
 
@@ -31,7 +31,7 @@ int size_of(const Block& block) {
 void collect(Block& block, std::vector<Block*>& blocks) {
   blocks.push_back(&block);
   for (Statement& statement : block.statements) {
-    if (auto* loop = std::get_if<Loop>(&statement.what)) collect(loop->body, blocks);
+    if (auto* loop = std::get_if<Scan>(&statement.what)) collect(loop->body, blocks);
   }
 }
 
@@ -62,7 +62,7 @@ void substitute(Program& program, const std::function<std::optional<kt::Dim>(con
   collect(program.main, blocks);
   for (Block* block : blocks) {
     for (Statement& statement : block->statements) {
-      if (auto* loop = std::get_if<Loop>(&statement.what); loop && loop->steps) {
+      if (auto* loop = std::get_if<Scan>(&statement.what); loop && loop->steps) {
         substitute(*loop->steps, by);
       }
       auto* operation = std::get_if<Operation>(&statement.what);
@@ -278,7 +278,7 @@ class Shrinker {
         if (b >= all.size()) break;
         bool changed = false;
         for (Statement& statement : all[b]->statements) {
-          auto* loop = std::get_if<Loop>(&statement.what);
+          auto* loop = std::get_if<Scan>(&statement.what);
           if (!loop) continue;
           if (change == 0) changed = changed || std::exchange(loop->backwards, false);
           if (change == 1) changed = changed || std::exchange(loop->truncate, -1) >= 0;

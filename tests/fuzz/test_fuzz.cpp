@@ -67,11 +67,11 @@ TEST_CASE("fuzz: programs have loops in loops, gradients, updates, and depend on
     updates += program.updates.empty() ? 0 : 1;
     visit(program.main, [&](const Statement& s) {
       gradients += std::holds_alternative<Gradient>(s.what) ? 1 : 0;
-      const auto* loop = std::get_if<Loop>(&s.what);
+      const auto* loop = std::get_if<Scan>(&s.what);
       if (!loop) return;
       for (const auto& list : loop->sequence_taps) taps += list.size() > 1 ? 1 : 0;
       visit(loop->body, [&](const Statement& inner) {
-        nested += std::holds_alternative<Loop>(inner.what) ? 1 : 0;
+        nested += std::holds_alternative<Scan>(inner.what) ? 1 : 0;
       });
     });
   }

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "tests/loop/kernel_tools.h"
 
 using namespace loop_test;  // NOLINT: tests

@@ -86,9 +86,9 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           panel[k_1*64 + j_1] = 0.0
         }
       }
-      for k_1 in 0..a.shape[1] {
+      for k_2 in 0..a.shape[1] {
         vector<16 unrolled 64> for j_1 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-          panel[k_1*64 + j_1] = b[task*64 + j_1 + k_1*b.shape[1]]
+          panel[k_2*64 + j_1] = b[task*64 + j_1 + k_2*b.shape[1]]
         }
       }
     }
@@ -101,11 +101,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
               tile_1[i*64 + j_2] = 0.0
             }
           }
-          for k_2 in 0..min(a.shape[1] - k_block*1024, 1024) {
+          for k_3 in 0..min(a.shape[1] - k_block*1024, 1024) {
             unroll for i_1 in 0..6 {
               vector<16 unrolled 64> for j_3 in 0..64 {
-                tile_1[i_1*64 + j_3] = fma(a[k_block*1024 + k_2 + (tile*6 + i_1)*a.shape[1]],
-                        panel[(k_block*1024 + k_2)*64 + j_3], tile_1[i_1*64 + j_3])
+                tile_1[i_1*64 + j_3] = fma(a[k_block*1024 + k_3 + (tile*6 + i_1)*a.shape[1]],
+                        panel[(k_block*1024 + k_3)*64 + j_3], tile_1[i_1*64 + j_3])
               }
             }
           }
@@ -139,11 +139,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
               tile_3[i_5*64 + j_7] = 0.0
             }
           }
-          for k_3 in 0..min(a.shape[1] - k_block_1*1024, 1024) {
+          for k_4 in 0..min(a.shape[1] - k_block_1*1024, 1024) {
             unroll for i_6 in 0..2 {
               vector<16 unrolled 64> for j_8 in 0..64 {
-                tile_3[i_6*64 + j_8] = fma(a[k_block_1*1024 + k_3 + min(t2 + i_6, a.shape[0] -
-                        1)*a.shape[1]], panel[(k_block_1*1024 + k_3)*64 + j_8], tile_3[i_6*64 +
+                tile_3[i_6*64 + j_8] = fma(a[k_block_1*1024 + k_4 + min(t2 + i_6, a.shape[0] -
+                        1)*a.shape[1]], panel[(k_block_1*1024 + k_4)*64 + j_8], tile_3[i_6*64 +
                         j_8])
               }
             }
@@ -180,11 +180,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
               tile_5[i_10*64 + j_12] = 0.0
             }
           }
-          for k_4 in 0..min(a.shape[1] - k_block_2*1024, 1024) {
+          for k_5 in 0..min(a.shape[1] - k_block_2*1024, 1024) {
             unroll for i_11 in 0..6 {
               vector<16 unrolled 64> for j_13 in 0..64 {
-                tile_5[i_11*64 + j_13] = fma(a[k_block_2*1024 + k_4 + (tile_4*6 + i_11)*a.shape[1]],
-                        panel[(k_block_2*1024 + k_4)*64 + j_13], tile_5[i_11*64 + j_13])
+                tile_5[i_11*64 + j_13] = fma(a[k_block_2*1024 + k_5 + (tile_4*6 + i_11)*a.shape[1]],
+                        panel[(k_block_2*1024 + k_5)*64 + j_13], tile_5[i_11*64 + j_13])
               }
             }
           }
@@ -218,11 +218,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
               tile_7[i_15*64 + j_17] = 0.0
             }
           }
-          for k_5 in 0..min(a.shape[1] - k_block_3*1024, 1024) {
+          for k_6 in 0..min(a.shape[1] - k_block_3*1024, 1024) {
             unroll for i_16 in 0..2 {
               vector<16 unrolled 64> for j_18 in 0..64 {
-                tile_7[i_16*64 + j_18] = fma(a[k_block_3*1024 + k_5 + min(t3 + i_16, a.shape[0] -
-                        1)*a.shape[1]], panel[(k_block_3*1024 + k_5)*64 + j_18], tile_7[i_16*64 +
+                tile_7[i_16*64 + j_18] = fma(a[k_block_3*1024 + k_6 + min(t3 + i_16, a.shape[0] -
+                        1)*a.shape[1]], panel[(k_block_3*1024 + k_6)*64 + j_18], tile_7[i_16*64 +
                         j_18])
               }
             }
@@ -388,9 +388,9 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
           }
         }
       } else {
-        for k in 0..4000 {
+        for k_1 in 0..4000 {
           vector<16> for i in 0..48 {
-            block[k*48 + i] = a[t1 + i + k*960]
+            block[k_1*48 + i] = a[t1 + i + k_1*960]
           }
         }
       }
@@ -403,11 +403,11 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
               tile_1[i_1*64 + j] = 0.0
             }
           }
-          for k_1 in 0..min(4000 - k_block*1024, 1024) {
+          for k_2 in 0..min(4000 - k_block*1024, 1024) {
             unroll for i_2 in 0..6 {
               vector<16 unrolled 64> for j_1 in 0..64 {
-                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_1)*48 + (t2 + i_2 - t1)], b[j_1 +
-                        (k_block*1024 + k_1)*64], tile_1[i_2*64 + j_1])
+                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_2)*48 + (t2 + i_2 - t1)], b[j_1 +
+                        (k_block*1024 + k_2)*64], tile_1[i_2*64 + j_1])
               }
             }
           }

@@ -25,7 +25,7 @@ Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>&
 int loop_count(const std::vector<Step>& steps) {
   int count = 0;
   for (const Step& step : steps) {
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Scan>>(&step.kind)) {
       count += 1 + loop_count((*loop)->steps);
     }
   }
@@ -36,7 +36,7 @@ int loop_count(const std::vector<Step>& steps) {
 std::vector<loop::Kernel> merged_loops(const Program& program) {
   std::vector<loop::Kernel> kernels;
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
-    if (kernel.name.find("_loop") != std::string::npos) kernels.push_back(kernel);
+    if (kernel.name.find("_scan") != std::string::npos) kernels.push_back(kernel);
   });
   return kernels;
 }
@@ -65,16 +65,16 @@ TEST_CASE("scan merged: a running sum is one kernel with its state in registers"
   REQUIRE(merged_loops(last).size() == 1);
   CHECK(register_count(merged_loops(last)[0]) == 2);
   // Of the last value there is one, stored after the loop.
-  int stores_in_loop = 0;
+  int stores_in_scan = 0;
   loop::visit_statements(merged_loops(last)[0].body, [&](const loop::Stmt& s) {
     const loop::For* steps = loop::as_for(s);
     if (steps == nullptr) return;
     loop::visit_statements(steps->body, [&](const loop::Stmt& inner) {
       const auto* store = std::get_if<loop::Store>(&inner);
-      stores_in_loop += store != nullptr && store->buffer->space == loop::Space::global ? 1 : 0;
+      stores_in_scan += store != nullptr && store->buffer->space == loop::Space::global ? 1 : 0;
     });
   });
-  CHECK(stores_in_loop == 0);
+  CHECK(stores_in_scan == 0);
 }
 
 TEST_CASE("scan merged: steps that threads may share stay steps") {
@@ -408,7 +408,7 @@ TEST_CASE("scan merged: print and profile show the loop's lines") {
   f(Array::zeros({17}));
   const Profile profile = f.profile();
   const auto loop = std::find_if(profile.kernels.begin(), profile.kernels.end(), [](auto& row) {
-    return row.name.find("_loop") != std::string::npos;
+    return row.name.find("_scan") != std::string::npos;
   });
   REQUIRE(loop != profile.kernels.end());
   CHECK(loop->calls == 1);

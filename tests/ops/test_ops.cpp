@@ -77,6 +77,47 @@ TEST_CASE("every op record is in the list of all ops") {
   CHECK(count == all_ops().size());
 }
 
+// The sample with the floating values of some of its operands doubled.
+Sample doubled(Sample sample, std::size_t first, std::size_t last) {
+  for (std::size_t k = first; k <= last; ++k) {
+    for (Number& value : sample.inputs[k].data) value = Number(2.0 * value);
+  }
+  return sample;
+}
+
+TEST_CASE("ops that say that they are linear are") {
+  for (const OpRecord* op : all_ops()) {
+    if (op->linear == Linear::no) continue;
+    CAPTURE(op->name);
+    int checked = 0;
+    for (const Sample& sample : op->samples()) {
+      const Case plain = make_case(sample);
+      const Node& node = plain.output.node();
+      const bool alone =
+          &node.op == op && std::ranges::all_of(node.inputs, [](const Tensor& operand) {
+            return &operand.node().op == &input_op && operand.dtype() == DType::f64;
+          });
+      if (!alone || node.inputs.size() != sample.inputs.size()) continue;
+      ++checked;
+      const std::size_t last = sample.inputs.size() - 1;
+      const ReferenceValue once = value_of(plain.output, plain.bindings);
+      const auto check_twice = [&](const Sample& twice) {
+        const Case c = make_case(twice);
+        const ReferenceValue value = value_of(c.output, c.bindings);
+        for (std::size_t i = 0; i < value.data.size(); ++i) {
+          CHECK(double(value.data[i]) == doctest::Approx(2.0 * once.data[i]));
+        }
+      };
+      if (op->linear == Linear::jointly) {
+        check_twice(doubled(sample, 0, last));
+      } else {
+        for (std::size_t k = 0; k <= last; ++k) check_twice(doubled(sample, k, k));
+      }
+    }
+    CHECK(checked > 0);
+  }
+}
+
 TEST_CASE("every op's samples run, with known and with free sizes") {
   for (const OpRecord* op : all_ops()) {
     CAPTURE(op->name);

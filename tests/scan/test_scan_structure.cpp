@@ -13,7 +13,7 @@ using namespace scan_test;  // NOLINT: tests
 
 namespace {
 
-// As for a GPU, where every loop stays a Loop step (on CPUs: test_scan_merged.cpp).
+// As for a GPU, where every loop stays a Scan step (on CPUs: test_scan_merged.cpp).
 Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
                    const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
@@ -21,17 +21,17 @@ Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>&
   return lower(graph, "scan_structure", gpu_machine());
 }
 
-void collect_loops(const std::vector<Step>& steps, std::vector<const Loop*>& loops) {
+void collect_loops(const std::vector<Step>& steps, std::vector<const Scan*>& loops) {
   for (const Step& step : steps) {
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
+    if (const auto* loop = std::get_if<std::shared_ptr<const Scan>>(&step.kind)) {
       loops.push_back(loop->get());
       collect_loops((*loop)->steps, loops);
     }
   }
 }
 // Outer ones first.
-std::vector<const Loop*> loops_of(const Program& program) {
-  std::vector<const Loop*> loops;
+std::vector<const Scan*> loops_of(const Program& program) {
+  std::vector<const Scan*> loops;
   collect_loops(program.steps, loops);
   return loops;
 }
@@ -49,7 +49,7 @@ const loop::Buffer& whole(const Program& program, const loop::BufferRef& buffer)
 }
 
 // Whether a kernel inside the loop reads argument `index` (inputs, then shared variables).
-bool reads_argument(const Program& program, const Loop& loop, int index) {
+bool reads_argument(const Program& program, const Scan& loop, int index) {
   bool found = false;
   for_each_kernel(loop.steps, [&](const loop::Kernel& kernel) {
     for (const loop::BufferRef& buffer : kernel.inputs) {
@@ -61,7 +61,7 @@ bool reads_argument(const Program& program, const Loop& loop, int index) {
 }
 
 // Whether a kernel inside the loop writes a buffer of that many elements.
-bool writes_size(const Loop& loop, std::int64_t elements) {
+bool writes_size(const Scan& loop, std::int64_t elements) {
   bool found = false;
   for_each_kernel(loop.steps, [&](const loop::Kernel& kernel) {
     for (const loop::BufferRef& buffer : kernel.outputs) {
@@ -119,7 +119,7 @@ TEST_CASE("scan structure: products of sequences leave the loop as one") {
   const Tensor y = scan([&](Tensor row, Tensor s) { return tanh(dot(row, w) + dot(s, v)); },
                         {.sequences = {x}, .outputs_info = {s0}});
   const Program program = program_of({x, w, v, s0}, {y});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 1);
   CHECK(loops[0]->extent == dim("steps"));
   CHECK_FALSE(reads_argument(program, *loops[0], 0));  // x
@@ -154,7 +154,7 @@ TEST_CASE("scan structure: chosen columns of a matrix leave the loop as one") {
   const Tensor y = scan([&](Tensor word, Tensor s) { return tanh(u(all, word) + dot(v, s)); },
                         {.sequences = {x}, .outputs_info = {zeros({7})}});
   const Program program = program_of({x, u, v}, {y});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 1);
   CHECK_FALSE(reads_argument(program, *loops[0], 0));
   CHECK_FALSE(reads_argument(program, *loops[0], 1));
@@ -170,7 +170,7 @@ TEST_CASE("scan structure: outputs that no step reads back are computed after th
       },
       {.sequences = {x}, .outputs_info = {none, zeros({7})}});
   const Program program = program_of({x, v}, {outputs[0]});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 1);
   CHECK_FALSE(reads_argument(program, *loops[0], 1));
 }
@@ -181,7 +181,7 @@ TEST_CASE("scan structure: what is the same in every step is computed before the
   const Tensor y = scan([&](Tensor row, Tensor s) { return s * exp(w) + row; },
                         {.sequences = {x}, .outputs_info = {zeros({7})}});
   const Program program = program_of({x, w}, {y});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 1);
   CHECK_FALSE(reads_argument(program, *loops[0], 1));
   CHECK(kernel_count(loops[0]->steps) == 1);
@@ -203,9 +203,9 @@ TEST_CASE("scan structure: the gradient of a weight is one product after the loo
                         {.sequences = {x}, .outputs_info = {s0}});
   const auto [gw, gv] = grad(sum(square(y)), w, v);
   const Program program = program_of({x, w, v, s0}, {gw, gv});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 2);
-  for (const Loop* loop : loops) {
+  for (const Scan* loop : loops) {
     CHECK_FALSE(writes_size(*loop, 35));
     CHECK_FALSE(writes_size(*loop, 49));
     CHECK_FALSE(reads_argument(program, *loop, 0));
@@ -249,7 +249,7 @@ TEST_CASE("scan structure: an output that is not used is not computed") {
       },
       {.sequences = {x}, .outputs_info = {zeros({7}), zeros({7}), none}});
   const Program program = program_of({x, w}, {outputs[0]});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 1);
   CHECK(kernel_count(loops[0]->steps) == 1);
   CHECK_FALSE(reads_argument(program, *loops[0], 1));
@@ -264,7 +264,7 @@ TEST_CASE("scan structure: a scan inside a scan is a loop inside a loop") {
       },
       {.sequences = {x}, .outputs_info = {zeros({})}});
   const Program program = program_of({x}, {y});
-  const std::vector<const Loop*> loops = loops_of(program);
+  const std::vector<const Scan*> loops = loops_of(program);
   REQUIRE(loops.size() == 2);
   CHECK(loops[0]->extent == dim("rows"));
   CHECK(loops[1]->extent == dim("columns"));

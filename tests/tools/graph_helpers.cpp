@@ -24,7 +24,7 @@ Graph graph_of(const std::vector<Tensor>& outputs, bool unify) {
 int count(const Graph& graph, std::string_view op) {
   const auto order = graph.topological_order();
   return static_cast<int>(std::count_if(order.begin(), order.end(),
-                                        [&](Graph::Vertex v) { return graph.is_op(v, op); }));
+                                        [&](Graph::Vertex v) { return graph[v].op->name == op; }));
 }
 
 namespace {
@@ -46,7 +46,7 @@ std::string text_of(const Graph& graph, Graph::Vertex v) {
   if (data.op->name == "shared") return data.attributes.state->name;
   if (!data.attributes.name.empty()) return data.attributes.name;
   const std::vector<Graph::Vertex> operands = graph.operands(v);
-  if (data.op->name == "broadcast" && graph.is_op(operands[0], "literal")) {
+  if (data.op->name == "broadcast" && graph[operands[0]].op->name == "literal") {
     return text_of(graph, operands[0]);
   }
   std::string result(data.op->name);

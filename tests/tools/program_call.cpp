@@ -29,34 +29,37 @@ ProgramCall::ProgramCall(const Program& program, const std::vector<Array>& input
 std::optional<loop::IndexFault> ProgramCall::interpret() { return interpret(program_.steps); }
 
 std::optional<loop::IndexFault> ProgramCall::interpret(const std::vector<Step>& steps) {
+  using Fault = std::optional<loop::IndexFault>;
   for (const Step& step : steps) {
-    if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      const auto* taken = static_cast<const std::uint8_t*>(address((*branch)->condition));
-      const auto fault = interpret(*taken != 0 ? (*branch)->then_steps : (*branch)->else_steps);
-      if (fault) return fault;
-      continue;
-    }
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      const std::int64_t extent = value((*loop)->extent);
-      for (std::int64_t k = 0; k < extent; ++k) {
-        steps_[(*loop)->variable.id] = k;
-        if (const auto fault = interpret((*loop)->steps)) return fault;
-      }
-      continue;
-    }
-    if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      if ((*call)->callee) invoke(**call);
-      continue;
-    }
-    const auto& kernel = std::get<loop::Kernel>(step.kind);
-    loop::Memory memory;
-    memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
-    for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
-      for (const loop::BufferRef& buffer : *list) {
-        memory.buffers[buffer->id] = {address(buffer), value(buffer->size)};
-      }
-    }
-    if (auto fault = loop::interpret(kernel, memory)) return fault;
+    const Fault fault = visit(
+        step,
+        [this](const loop::Kernel& kernel) -> Fault {
+          loop::Memory memory;
+          memory.size_of = [this](const DimAtom& atom) { return values_.at(atom.identity); };
+          for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
+            for (const loop::BufferRef& buffer : *list) {
+              memory.buffers[buffer->id] = {address(buffer), value(buffer->size)};
+            }
+          }
+          return loop::interpret(kernel, memory);
+        },
+        [this](const Scan& scan) -> Fault {
+          const std::int64_t extent = value(scan.extent);
+          for (std::int64_t k = 0; k < extent; ++k) {
+            steps_[scan.variable.id] = k;
+            if (const Fault inside = interpret(scan.steps)) return inside;
+          }
+          return std::nullopt;
+        },
+        [this](const Branch& branch) -> Fault {
+          const auto* taken = static_cast<const std::uint8_t*>(address(branch.condition));
+          return interpret(*taken != 0 ? branch.then_steps : branch.else_steps);
+        },
+        [this](const Call& call) -> Fault {
+          if (call.callee) invoke(call);
+          return std::nullopt;
+        });
+    if (fault) return fault;
   }
   return std::nullopt;
 }

@@ -22,9 +22,10 @@ std::int64_t floor_div(std::int64_t a, std::int64_t b) {
 // The host decides what runs next while it runs.
 bool depends_on_values(const std::vector<Step>& steps) {
   return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
-    const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind);
-    if (loop) return depends_on_values((*loop)->steps);
-    return !std::holds_alternative<loop::Kernel>(step.kind);
+    return visit(
+        step, [](const loop::Kernel&) { return false; },
+        [](const Scan& scan) { return depends_on_values(scan.steps); },
+        [](const Branch&) { return true; }, [](const Call&) { return true; });
   });
 }
 
@@ -116,17 +117,10 @@ bool DeviceProgram::is_state(const loop::BufferRef& buffer) {
 // What steps other than kernels read.
 void DeviceProgram::place_buffers(const std::vector<Step>& steps) {
   for (const Step& step : steps) {
-    if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      place_buffers((*loop)->steps);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      position_of((*branch)->condition);
-      place_buffers((*branch)->then_steps);
-      place_buffers((*branch)->else_steps);
-    } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      for (const auto* list : {&(*made)->inputs, &(*made)->outputs}) {
-        for (const Call::Value& value : *list) position_of(value.buffer);
-      }
+    if (!as<loop::Kernel>(step)) {
+      for_each_buffer(step, [this](const loop::BufferRef& buffer) { position_of(buffer); });
     }
+    for_each_inner(step, [this](const auto& inner) { place_buffers(inner); });
   }
 }
 
@@ -290,27 +284,27 @@ void DeviceProgram::launch(const LoadedKernel& kernel) {
 
 void DeviceProgram::run_steps(const std::vector<Step>& steps) {
   for (const Step& step : steps) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      launch(kernels_[static_cast<std::size_t>(kernel_numbers_.at(kernel))]);
-    } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-      const std::int64_t extent = evaluate((*loop)->extent);
-      for (std::int64_t i = 0; i < extent; ++i) {
-        variables_[(*loop)->variable.id] = i;
-        run_steps((*loop)->steps);
-      }
-      variables_.erase((*loop)->variable.id);
-    } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-      std::uint8_t condition = 0;
-      const int position = positions_.at((*branch)->condition->id);
-      device_->download(&condition, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
-      run_steps(condition != 0 ? (*branch)->then_steps : (*branch)->else_steps);
-    } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-      if ((*made)->callee) {
-        call(**made);
-      } else {
-        show(**made);
-      }
-    }
+    visit(
+        step,
+        [this](const loop::Kernel& kernel) {
+          launch(kernels_[static_cast<std::size_t>(kernel_numbers_.at(&kernel))]);
+        },
+        [this](const Scan& scan) {
+          const std::int64_t extent = evaluate(scan.extent);
+          for (std::int64_t i = 0; i < extent; ++i) {
+            variables_[scan.variable.id] = i;
+            run_steps(scan.steps);
+          }
+          variables_.erase(scan.variable.id);
+        },
+        [this](const Branch& branch) {
+          std::uint8_t condition = 0;
+          const int position = positions_.at(branch.condition->id);
+          device_->download(&condition, address_of(buffers_[static_cast<std::size_t>(position)]),
+                            1);
+          run_steps(condition != 0 ? branch.then_steps : branch.else_steps);
+        },
+        [this](const Call& made) { made.callee ? call(made) : show(made); });
   }
 }
 
@@ -372,8 +366,8 @@ void DeviceProgram::run_all() {
 std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
   std::int64_t count = 0;
   for (const Step& step : steps) {
-    const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind);
-    count += loop ? evaluate((*loop)->extent) * launches_of((*loop)->steps) : 1;
+    const Scan* scan = as<Scan>(step);
+    count += scan ? evaluate(scan->extent) * launches_of(scan->steps) : 1;
   }
   return count;
 }

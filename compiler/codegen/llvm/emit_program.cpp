@@ -77,19 +77,11 @@ class ProgramEmitter {
 
   void run_steps(std::span<const Step> steps) {
     for (const Step& step : steps) {
-      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-        call_kernel(*kernel);
-      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-        run_loop(**loop);
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        run_branch(**branch);
-      } else if (const auto* made = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-        if ((*made)->callee) {
-          call(**made);
-        } else {
-          show(**made);
-        }
-      }
+      visit(
+          step, [this](const loop::Kernel& kernel) { call_kernel(kernel); },
+          [this](const Scan& scan) { run_scan(scan); },
+          [this](const Branch& branch) { run_branch(branch); },
+          [this](const Call& made) { made.callee ? call(made) : show(made); });
     }
   }
 
@@ -110,7 +102,7 @@ class ProgramEmitter {
     builder_.SetInsertPoint(join);
   }
 
-  void run_loop(const Loop& loop) {
+  void run_scan(const Scan& loop) {
     llvm::Type* i64 = builder_.getInt64Ty();
     llvm::Value* extent = sizes_->emit(builder_, loop.extent);
     llvm::BasicBlock* before = builder_.GetInsertBlock();
@@ -275,7 +267,7 @@ class ProgramEmitter {
 
   void find_forms(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
-      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+      if (const auto* kernel = as<loop::Kernel>(step)) {
         const KernelForm& form = forms_[kernel] = form_of(program_, *kernel);
         const auto [known, is_new] =
             shared_.try_emplace(form.digest, SharedKernel{{}, form.constants, {}});
@@ -283,12 +275,8 @@ class ProgramEmitter {
         for (std::size_t k = 0; k < form.constants.size(); ++k) {
           if (shared.constants[k] != form.constants[k]) shared.differing.insert(k);
         }
-      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-        find_forms((*loop)->steps);
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        find_forms((*branch)->then_steps);
-        find_forms((*branch)->else_steps);
       }
+      for_each_inner(step, [this](const auto& inner) { find_forms(inner); });
     }
   }
 

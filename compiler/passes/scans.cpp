@@ -3,7 +3,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "compiler/ops/loop.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
@@ -50,7 +51,7 @@ class TransposesOnce {
  private:
   std::optional<Tensor> replace(const Tensor& tensor) {
     const Node& node = tensor.node();
-    if (&node.op != &dot_op || node.attributes.integers[1] == 0) return std::nullopt;
+    if (&node.op != &dot_op || !DotView(node.attributes).transposes_b) return std::nullopt;
     const auto found = positions_.find(&node.inputs[1].node());
     if (found == positions_.end()) return std::nullopt;
     replaced_ = true;
@@ -59,10 +60,9 @@ class TransposesOnce {
       const Tensor& matrix = node.inputs[1];
       added_.push_back({stand_in(swapaxes(matrix, -1, -2).type(), matrix.line()), found->second});
     }
-    Attributes attributes = node.attributes;
-    attributes.integers[1] = 0;
     return make_node(dot_op, {node.inputs[0], added_[known->second].parameter},
-                     std::move(attributes), node.line);
+                     DotView(DotView(node.attributes).transposes_a, false).attributes(),
+                     node.line);
   }
 
   std::unordered_map<const Node*, std::size_t> positions_;
@@ -72,9 +72,9 @@ class TransposesOnce {
 };
 
 // A loop with all that is wanted of it.
-class LoopOptimizer {
+class ScanOptimizer {
  public:
-  LoopOptimizer(Graph& graph, Vertex loop)
+  ScanOptimizer(Graph& graph, Vertex loop)
       : graph_(graph), loop_(loop), data_(graph[loop]), view_(data_.attributes) {}
 
   bool run() {
@@ -101,8 +101,7 @@ class LoopOptimizer {
     // The parameters that are left, with their operands.
     const NodeSet used = reached_from(now);
     Attributes attributes = data_.attributes;
-    attributes.dims.resize(1);
-    attributes.integers = {static_cast<std::int64_t>(states), 0, view_.truncate()};
+    ScanView::set(attributes, view_.count, states, view_.truncate());
     Body body;
     std::vector<Vertex> kept;
     std::vector<int> position(needed_.size(), -1);
@@ -113,9 +112,7 @@ class LoopOptimizer {
       if (is_state) {
         position[at] = static_cast<int>(kept.size());
       } else if (const int row = k - view_.states; row < view_.rows) {
-        attributes.dims.push_back(view_.offset(row));
-        attributes.integers.push_back(view_.stride(row));
-        ++attributes.integers[1];
+        ScanView::add_row(attributes, view_.offset(row), view_.stride(row));
       }
       kept.push_back(operands[at]);
       body.parameters.push_back(parameters[at]);
@@ -128,18 +125,18 @@ class LoopOptimizer {
     }
     if (!changed) return false;
 
-    const Vertex made = graph_.add(loop_op, kept, attributes, data_.line);
+    const Vertex made = graph_.add(scan_op, kept, attributes, data_.line);
     for (const Vertex v : lasts_) {
       Attributes last = graph_[v].attributes;
-      const int state = position[static_cast<std::size_t>(last.integers[0])];
-      last.integers = {state, static_cast<std::int64_t>(states) - state};
-      graph_.replace(v, graph_.add(loop_last_op, {made}, std::move(last), graph_[v].line));
+      set_last(last, position[static_cast<std::size_t>(result_number(last))],
+               static_cast<int>(states));
+      graph_.replace(v, graph_.add(scan_last_op, {made}, std::move(last), graph_[v].line));
     }
     for (std::size_t k = 0; k < stacks_.size(); ++k) {
       const Vertex v = stacks_[k];
       Attributes stack = graph_[v].attributes;
       stack.body = std::make_shared<const Body>(Body{body.parameters, {now[states + k]}});
-      graph_.replace(v, graph_.add(loop_stack_op, {made}, std::move(stack), graph_[v].line));
+      graph_.replace(v, graph_.add(scan_stack_op, {made}, std::move(stack), graph_[v].line));
     }
     return true;
   }
@@ -151,10 +148,10 @@ class LoopOptimizer {
     needed_.assign(static_cast<std::size_t>(view_.states), false);
     std::vector<Tensor> pending;
     for (const Vertex v : graph_.users(loop_)) {
-      if (graph_[v].op == &loop_last_op) {
+      if (graph_[v].op == &scan_last_op) {
         lasts_.push_back(v);
         pending.push_back(
-            body.parameters[static_cast<std::size_t>(graph_[v].attributes.integers[0])]);
+            body.parameters[static_cast<std::size_t>(result_number(graph_[v].attributes))]);
       } else {
         stacks_.push_back(v);
         pending.push_back(graph_[v].attributes.body->results[0]);
@@ -174,17 +171,17 @@ class LoopOptimizer {
   Graph& graph_;
   Vertex loop_;
   const VertexData data_;
-  const LoopView view_;
+  const ScanView view_;
   std::vector<Vertex> lasts_, stacks_;
   std::vector<bool> needed_;  // by state
 };
 
 }  // namespace
 
-bool optimize_loops(Graph& graph) {
+bool optimize_scans(Graph& graph) {
   bool changed = false;
   for (const Vertex v : graph.topological_order()) {
-    if (graph[v].op == &loop_op && !graph.is_dead(v)) changed |= LoopOptimizer(graph, v).run();
+    if (graph[v].op == &scan_op && !graph.is_dead(v)) changed |= ScanOptimizer(graph, v).run();
   }
   return changed;
 }

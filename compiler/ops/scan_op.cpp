@@ -1,8 +1,8 @@
-// Loops as nodes. A `loop` node stands for the run of its steps and has no value of its own; what
-// is wanted of the run are nodes on it: `loop_last`, a state after the last step, and `loop_stack`,
-// an expression of the body in every step. Asking for more therefore never changes the loop, and
+// Scans as nodes. A `scan` node stands for the run of its steps and has no value of its own; what
+// is wanted of the run are nodes on it: `scan_last`, a state after the last step, and `scan_stack`,
+// an expression of the body in every step. Asking for more therefore never changes the scan, and
 // what nobody asks for is not stored. compiler/scan builds and differentiates them.
-#include "compiler/ops/loop.h"
+#include "compiler/ops/scan_op.h"
 
 #include "compiler/ir/leaf.h"
 #include "compiler/ir/reference.h"
@@ -25,8 +25,8 @@ void equal_types(TypeContext& context, const TensorType& a, const TensorType& b,
   }
 }
 
-TensorType loop_type(TypeContext& context) {
-  const LoopView loop(context.attributes());
+TensorType scan_type(TypeContext& context) {
+  const ScanView loop(context.attributes());
   const Body& body = *context.attributes().body;
   for (int k = 0; k < context.count(); ++k) {
     const Tensor& parameter = body.parameters[static_cast<std::size_t>(k)];
@@ -65,8 +65,8 @@ SizeBindings sizes_in(const Body& body, const std::function<std::int64_t(const D
   return bindings;
 }
 
-void loop_reference(ReferenceContext& context) {
-  const LoopView loop(context.attributes);
+void scan_reference(ReferenceContext& context) {
+  const ScanView loop(context.attributes);
   const Body& body = *context.attributes.body;
   const SizeBindings sizes = sizes_in(body, context.size);
   std::vector<ReferenceValue> states;
@@ -125,35 +125,55 @@ void stack_reference(ReferenceContext& context) {
 // itself); results: the states' next values. dims[1 + k], integers[3 + k]: the row of sequence k
 // that the first step gets, and how far the next step's is from it. integers[0], [1]: the number of
 // states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a
-// loop backwards (compiler/scan/gradient.cpp)
-constinit const OpRecord loop_op = {.name = "loop",
-                                    .kind = OpKind::loop,
+// scan backwards (compiler/scan/gradient.cpp)
+constinit const OpRecord scan_op = {.name = "scan",
+                                    .kind = OpKind::scan,
                                     .arity = -1,
-                                    .infer = loop_type,
-                                    .vjp_results = differentiate_loop,
-                                    .reference = loop_reference,
-                                    .samples = loop_samples};
+                                    .infer = scan_type,
+                                    .vjp_results = differentiate_scan,
+                                    .reference = scan_reference,
+                                    .samples = scan_samples};
 
-// The state integers[0] of a loop after its last step: its initial value when there is no step.
+// The state integers[0] of a scan after its last step: its initial value when there is no step.
 // integers[1]: the states from this one to the last. dims, dtype: the type.
-constinit const OpRecord loop_last_op = {.name = "loop_last",
+constinit const OpRecord scan_last_op = {.name = "scan_last",
                                          .kind = OpKind::result,
                                          .infer = result_type,
                                          .reference = last_reference,
-                                         .samples = loop_samples};
+                                         .samples = scan_samples};
 
-// body.results[0] in every step of the loop, in the body's parameters: (steps, ...), the first
+// body.results[0] in every step of the scan, in the body's parameters: (steps, ...), the first
 // step's in the last row if integers[0] is 1. dims, dtype: the type.
-constinit const OpRecord loop_stack_op = {.name = "loop_stack",
+constinit const OpRecord scan_stack_op = {.name = "scan_stack",
                                           .kind = OpKind::result,
                                           .infer = result_type,
                                           .reference = stack_reference,
-                                          .samples = loop_samples};
+                                          .samples = scan_samples};
 
-LoopView::LoopView(const Attributes& of)
+ScanView::ScanView(const Attributes& of)
     : states(static_cast<int>(of.integers[0])),
       rows(static_cast<int>(of.integers[1])),
       count(of.dims[0]),
       attributes(of) {}
+
+void ScanView::set(Attributes& attributes, const Dim& count, std::size_t states,
+                   std::int64_t truncate) {
+  attributes.dims = {count};
+  attributes.integers = {static_cast<std::int64_t>(states), 0, truncate};
+}
+
+void ScanView::add_row(Attributes& attributes, const Dim& offset, std::int64_t stride) {
+  attributes.dims.push_back(offset);
+  attributes.integers.push_back(stride);
+  ++attributes.integers[1];
+}
+
+void set_last(Attributes& attributes, int state, int states) {
+  attributes.integers = {state, states - state};
+}
+
+bool is_backwards(const Attributes& stack) { return stack.integers.at(0) != 0; }
+
+void set_backwards(Attributes& stack, bool backwards) { stack.integers = {backwards ? 1 : 0}; }
 
 }  // namespace kroton

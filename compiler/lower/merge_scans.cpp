@@ -1,4 +1,4 @@
-#include "compiler/lower/merge_loops.h"
+#include "compiler/lower/merge_scans.h"
 
 #include <algorithm>
 #include <bit>
@@ -6,7 +6,7 @@
 #include <set>
 
 #include "compiler/fusion/fusion.h"
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/index_loops.h"
 
@@ -31,21 +31,8 @@ class Mentions {
 
   void count(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
-      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-        for (const auto* list : {&kernel->inputs, &kernel->outputs}) {
-          for (const loop::BufferRef& buffer : *list) count(buffer);
-        }
-      } else if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-        count((*loop)->steps);
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        count((*branch)->condition);
-        count((*branch)->then_steps);
-        count((*branch)->else_steps);
-      } else if (const auto* call = std::get_if<std::shared_ptr<const Call>>(&step.kind)) {
-        for (const auto* list : {&(*call)->inputs, &(*call)->outputs}) {
-          for (const Call::Value& value : *list) count(value.buffer);
-        }
-      }
+      for_each_buffer(step, [this](const loop::BufferRef& buffer) { count(buffer); });
+      for_each_inner(step, [this](const auto& inner) { count(inner); });
     }
   }
 
@@ -63,14 +50,18 @@ bool is_parallel(const loop::Kernel& kernel) {
 // Whether all of it would run on the calling thread, and nothing needs the runtime.
 bool may_merge(const std::vector<Step>& steps) {
   return std::all_of(steps.begin(), steps.end(), [](const Step& step) {
-    if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
-      std::int64_t work = 0;
-      return !is_parallel(*kernel) ||
-             (loop::is_integer_constant(kernel->work, work) && work <= most_work_on_one_thread);
-    }
-    const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind);
-    return branch != nullptr && may_merge((*branch)->then_steps) &&
-           may_merge((*branch)->else_steps);
+    return visit(
+        step,
+        [](const loop::Kernel& kernel) {
+          std::int64_t work = 0;
+          return !is_parallel(kernel) ||
+                 (loop::is_integer_constant(kernel.work, work) && work <= most_work_on_one_thread);
+        },
+        [](const Scan&) { return false; },
+        [](const Branch& branch) {
+          return may_merge(branch.then_steps) && may_merge(branch.else_steps);
+        },
+        [](const Call&) { return false; });
   });
 }
 
@@ -103,7 +94,7 @@ loop::Expr with_bits(const loop::Expr& e) {
 // One loop whose steps become one kernel.
 class Merger {
  public:
-  Merger(const Loop& loop, Program& program, BufferTable& buffers)
+  Merger(const Scan& loop, Program& program, BufferTable& buffers)
       : loop_(loop),
         program_(program),
         buffers_(buffers),
@@ -147,7 +138,7 @@ class Merger {
       const loop::Expr last = loop::substitute(state.start, {{step_, loop::size(loop_.extent)}});
       kernel.body.push_back(copy({state.held, zero}, {state.whole, last}, state.held->size));
     }
-    kernel.name = "_loop" + name_;
+    kernel.name = "_scan" + name_;
     kernel.source = loop_.source;
     for (const std::string& line : lines_) kernel.source += " " + line;
     kernel.work = loop::size(loop_.extent) * work_;
@@ -188,14 +179,12 @@ class Merger {
       return found;
     };
     for (const Step& step : steps) {
-      if (const auto* kernel = std::get_if<loop::Kernel>(&step.kind)) {
+      if (const auto* kernel = as<loop::Kernel>(step)) {
         for (const loop::BufferRef& b : kernel->inputs) use(b).read = true;
         for (const loop::BufferRef& b : kernel->outputs) use(b).written = true;
       } else {
-        const auto& branch = std::get<std::shared_ptr<const Branch>>(step.kind);
-        use(branch->condition).read = true;
-        collect_uses(branch->then_steps);
-        collect_uses(branch->else_steps);
+        for_each_buffer(step, [&](const loop::BufferRef& b) { use(b).read = true; });
+        for_each_inner(step, [&](const auto& inner) { collect_uses(inner); });
       }
     }
   }
@@ -381,7 +370,7 @@ class Merger {
 
   void add_steps(const std::vector<Step>& steps, loop::Block& block) {
     for (const Step& step : steps) {
-      if (const auto* body = std::get_if<loop::Kernel>(&step.kind)) {
+      if (const auto* body = as<loop::Kernel>(step)) {
         variables_.clear();
         body_ = body;
         loop::Rewriter rewrite([this](const loop::Expr& e) { return rewritten(e); });
@@ -390,7 +379,7 @@ class Merger {
         if (name_.size() < 40) name_ += body->name;
         if (body->source != loop_.source) lines_.insert(body->source);
       } else {
-        const auto& branch = std::get<std::shared_ptr<const Branch>>(step.kind);
+        const Branch* branch = as<Branch>(step);  // scans and calls are not merged
         loop::If sides;
         sides.condition = rewritten(loop::load(branch->condition, loop::integer(0)));
         add_steps(branch->then_steps, sides.then_body);
@@ -455,7 +444,7 @@ class Merger {
     return result;
   }
 
-  const Loop& loop_;
+  const Scan& loop_;
   Program& program_;
   BufferTable& buffers_;
   const loop::Variable step_;
@@ -472,32 +461,27 @@ class Merger {
   std::set<std::string> lines_;
 };
 
-class LoopMerger {
+class ScanMerger {
  public:
-  LoopMerger(const std::vector<Step>& steps, Program& program, BufferTable& buffers)
+  ScanMerger(const std::vector<Step>& steps, Program& program, BufferTable& buffers)
       : program_(program), buffers_(buffers), all_(steps, program) {}
 
   std::vector<Step> run(const std::vector<Step>& steps) {
     std::vector<Step> result;
     for (const Step& step : steps) {
-      if (const auto* loop = std::get_if<std::shared_ptr<const Loop>>(&step.kind)) {
-        result.push_back(merged(**loop));
-      } else if (const auto* branch = std::get_if<std::shared_ptr<const Branch>>(&step.kind)) {
-        auto copy = std::make_shared<Branch>(**branch);
-        copy->then_steps = run((*branch)->then_steps);
-        copy->else_steps = run((*branch)->else_steps);
-        result.push_back({std::shared_ptr<const Branch>(std::move(copy))});
+      if (const Scan* scan = as<Scan>(step)) {
+        result.push_back(merged(*scan));
       } else {
-        result.push_back(step);
+        result.push_back(with_inner(step, [this](const auto& inner) { return run(inner); }));
       }
     }
     return result;
   }
 
  private:
-  Step merged(const Loop& loop) {
+  Step merged(const Scan& loop) {
     const Mentions inside(loop.steps, program_);
-    auto copy = std::make_shared<Loop>(loop);
+    auto copy = std::make_shared<Scan>(loop);
     copy->steps = run(loop.steps);
     if (!copy->steps.empty() && may_merge(copy->steps)) {
       std::set<int> own;
@@ -506,7 +490,7 @@ class LoopMerger {
       }
       if (auto kernel = Merger(*copy, program_, buffers_).run(own)) return {std::move(*kernel)};
     }
-    return {std::shared_ptr<const Loop>(std::move(copy))};
+    return {std::shared_ptr<const Scan>(std::move(copy))};
   }
 
   Program& program_;
@@ -516,9 +500,9 @@ class LoopMerger {
 
 }  // namespace
 
-std::vector<Step> merge_loops(const std::vector<Step>& steps, Program& program,
+std::vector<Step> merge_scans(const std::vector<Step>& steps, Program& program,
                               BufferTable& buffers) {
-  return LoopMerger(steps, program, buffers).run(steps);
+  return ScanMerger(steps, program, buffers).run(steps);
 }
 
 }  // namespace kroton

@@ -1,4 +1,4 @@
-#include "compiler/loop/index.h"
+#include "compiler/loop/index_arithmetic.h"
 
 #include <kroton/error.h>
 

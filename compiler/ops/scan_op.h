@@ -1,0 +1,41 @@
+// The nodes of scans, and what compiler/scan knows of them.
+#pragma once
+#include "compiler/ir/op.h"
+
+namespace kroton {
+
+// The attributes of a scan node by name.
+struct ScanView {
+  explicit ScanView(const Attributes& attributes);
+  int states, rows;  // operands: states, then rows, then values that stay
+  Dim count;
+  const Dim& offset(int row) const { return attributes.dims[static_cast<std::size_t>(1 + row)]; }
+  std::int64_t stride(int row) const {
+    return attributes.integers[static_cast<std::size_t>(3 + row)];
+  }
+  std::int64_t truncate() const { return attributes.integers[2]; }
+  const Attributes& attributes;
+
+  // Sets what a scan of that many steps and states is, without rows; and adds a row.
+  static void set(Attributes& attributes, const Dim& count, std::size_t states,
+                  std::int64_t truncate);
+  static void add_row(Attributes& attributes, const Dim& offset, std::int64_t stride);
+};
+
+// scan_last: the state with a number (result_number in attribute_views.h), of so many.
+void set_last(Attributes& attributes, int state, int states);
+// scan_stack: whether the last step's row is the first.
+bool is_backwards(const Attributes& stack);
+void set_backwards(Attributes& stack, bool backwards);
+
+// Defined in compiler/scan, which builds scans.
+
+// The cotangents of a scan node's operands given those of some of its results; empty where they
+// are not wanted or zero. The gradient of a scan is a scan from the last step to the first.
+std::vector<Tensor> differentiate_scan(const Tensor& loop,
+                                       std::span<const std::pair<Tensor, Tensor>> results,
+                                       const std::vector<bool>& wanted);
+// Scans to test with: running products and sums of rows.
+std::vector<Sample> scan_samples();
+
+}  // namespace kroton

@@ -397,6 +397,7 @@ constinit const OpRecord scatter_add_op = {
     .name = "scatter_add",
     .kind = OpKind::write,
     .arity = 2,
+    .adds = true,
     .observable = true,
     .infer = scatter_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {

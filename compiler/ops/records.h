@@ -22,6 +22,8 @@
   op(broadcast) op(reshape) op(transpose) op(slice)                                              \
   /* join.cpp: several operands, or one inside zeros, written into one result */                 \
   op(concatenate) op(unslice)                                                                    \
+  /* cumulative.cpp */                                                                           \
+  op(cumsum)                                                                                     \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
   /* gather.cpp: gathers, scatters, and tensors made of indices */                                \

@@ -336,11 +336,6 @@ Tensor reduce(const OpRecord& op, const Operand& x, const Axes& axes, bool keepd
 }
 
 // Sums and products of what is narrower than i64 are i64, as in NumPy.
-Tensor widened(const Operand& x) {
-  const Tensor tensor = x.tensor();
-  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::i64);
-}
-
 Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, bool keepdims) {
   const LineScope scope(x.line(), op.name);
   const Tensor tensor = x.tensor();
@@ -353,14 +348,19 @@ Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, b
 
 }  // namespace
 
+Tensor ops::widened(const Operand& x) {
+  const Tensor tensor = x.tensor();
+  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::i64);
+}
+
 Tensor sum(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return reduce(sum_op, widened(x), axes, keepdims);
+  return reduce(sum_op, ops::widened(x), axes, keepdims);
 }
 
 Tensor prod(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return reduce(prod_op, widened(x), axes, keepdims);
+  return reduce(prod_op, ops::widened(x), axes, keepdims);
 }
 
 Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {

@@ -79,6 +79,8 @@ Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
 Tensor broadcast_towards(const Tensor& x, const Dims& shape);
 // Every tensor at the common shape; ShapeError naming `op` if there is none.
 std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors);
+// Booleans and integers as i64, in which they are added and multiplied.
+Tensor widened(const Operand& x);
 // The node of a unary op, and of a binary op on promoted and broadcast operands.
 Tensor apply_unary(const OpRecord& op, const Operand& x);
 Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y);

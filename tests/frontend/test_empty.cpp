@@ -64,7 +64,7 @@ std::vector<Use> uses_in_operations() {
                                                  {"flatten", flatten},
                                                  {"zeros_like", zeros_like},
                                                  {"ones_like", ones_like}};
-  for (const auto& [name, f] : unary) add_use(name, [f = f](const Tensor& e) { f(e); });
+  for (const auto& [name, f] : unary) add_use(name, [g = f](const Tensor& e) { g(e); });
   const std::pair<const char*, Binary> binary[] = {
       {"add", add},
       {"sub", sub},
@@ -84,9 +84,9 @@ std::vector<Use> uses_in_operations() {
       {"full_like", full_like},
       {"softmax_cross_entropy", softmax_cross_entropy}};
   for (const auto& [name, f] : binary) {
-    add_use(name, [f = f](const Tensor& e) { f(e, x); });
-    add_use(name, [f = f](const Tensor& e) { f(v, e); });
-    add_use(name, [f = f](const Tensor& e) { f(e, e); });
+    add_use(name, [g = f](const Tensor& e) { g(e, x); });
+    add_use(name, [g = f](const Tensor& e) { g(v, e); });
+    add_use(name, [g = f](const Tensor& e) { g(e, e); });
   }
   const std::pair<const char*, Comparison> comparisons[] = {{"eq", eq},
                                                             {"ne", ne},
@@ -98,18 +98,19 @@ std::vector<Use> uses_in_operations() {
                                                             {"logical_or", logical_or},
                                                             {"logical_xor", logical_xor}};
   for (const auto& [name, f] : comparisons) {
-    add_use(name, [f = f](const Tensor& e) { f(e, mask); });
-    add_use(name, [f = f](const Tensor& e) { f(mask, e); });
-    add_use(name, [f = f](const Tensor& e) { f(e, 1); });
+    add_use(name, [g = f](const Tensor& e) { g(e, mask); });
+    add_use(name, [g = f](const Tensor& e) { g(mask, e); });
+    add_use(name, [g = f](const Tensor& e) { g(e, 1); });
   }
   add_use("logical_not", [](const Tensor& e) { logical_not(e); });
   const std::pair<const char*, Reduction> reductions[] = {
       {"sum", sum}, {"prod", prod}, {"mean", mean},           {"var", var}, {"stddev", stddev},
       {"max", max}, {"min", min},   {"logsumexp", logsumexp}, {"any", any}, {"all", all}};
   for (const auto& [name, f] : reductions) {
-    add_use(name, [f = f](const Tensor& e) { f(e, {}, false); });
-    add_use(name, [f = f](const Tensor& e) { f(e, 0, true); });
+    add_use(name, [g = f](const Tensor& e) { g(e, {}, false); });
+    add_use(name, [g = f](const Tensor& e) { g(e, 0, true); });
   }
+  add_use("cumsum", [](const Tensor& e) { cumsum(e, 0); });
   add_use("argmax", [](const Tensor& e) { argmax(e); });
   add_use("argmin", [](const Tensor& e) { argmin(e, 0); });
   add_use("clip", [](const Tensor& e) { clip(e, 0, 1); });

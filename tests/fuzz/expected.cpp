@@ -110,7 +110,7 @@ class Rounding {
     auto terms = static_cast<double>(inputs[0]->data.size());
     bool whole = is_whole(*inputs[0]);
     if (node.op.kind == OpKind::write) {
-      if (node.op.name != "scatter_add") return 0;
+      if (!node.op.adds) return 0;
     } else if (node.op.kind == OpKind::dot) {
       magnitude *= largest(*inputs[1]);
       terms = static_cast<double>(inputs[0]->shape.back());

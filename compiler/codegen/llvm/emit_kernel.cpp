@@ -584,7 +584,7 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
     // Blocks of 16 bytes alternate: then no lane leaves its 16 bytes, which is cheap.
     const bool alternate = block * size_of(dtype) == 16;
     if (packed.size() % 2 == 1) {
-      packed.push_back({llvm::PoisonValue::get(lanes.front()->getType()),
+      packed.push_back({packed.back().lanes,
                         std::vector<int>(packed.back().members.size(), nothing)});
     }
     std::vector<Packed> next;
@@ -626,22 +626,29 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
       if (count == 1) p.lanes = builder_.CreateShuffleVector(p.lanes, low);
       p.lanes = combine(op, dtype, p.lanes, upper);
     }
-    std::vector<int> firsts;
-    for (int at = 0; at < count; ++at) firsts.push_back(at * block);
-    if (block > 1) p.lanes = builder_.CreateShuffleVector(p.lanes, firsts);
-    llvm::Value* earlier = llvm::PoisonValue::get(p.lanes->getType());
-    for (int at = 0; at < count; ++at) {
-      const int member = p.members[static_cast<std::size_t>(at)];
-      if (member == nothing) continue;
-      earlier = builder_.CreateInsertElement(earlier, before[static_cast<std::size_t>(member)],
-                                             static_cast<std::uint64_t>(at));
+    // Together only where every lane of a register has a result: of the other lanes LLVM makes what
+    // memory happens to contain beside the values from before, and that may raise a flag.
+    const bool full = count >= fewest && std::find(p.members.begin(), p.members.end(), nothing) ==
+                                             p.members.end();
+    if (full) {
+      std::vector<int> firsts;
+      for (int at = 0; at < count; ++at) firsts.push_back(at * block);
+      if (block > 1) p.lanes = builder_.CreateShuffleVector(p.lanes, firsts);
+      llvm::Value* earlier = llvm::PoisonValue::get(p.lanes->getType());
+      for (int at = 0; at < count; ++at) {
+        earlier = builder_.CreateInsertElement(
+            earlier, before[static_cast<std::size_t>(p.members[static_cast<std::size_t>(at)])],
+            static_cast<std::uint64_t>(at));
+      }
+      p.lanes = combine(op, dtype, earlier, p.lanes);
     }
-    p.lanes = combine(op, dtype, earlier, p.lanes);
     for (int at = 0; at < count; ++at) {
       const int member = p.members[static_cast<std::size_t>(at)];
       if (member == nothing) continue;
-      totals[static_cast<std::size_t>(member)] =
-          builder_.CreateExtractElement(p.lanes, static_cast<std::uint64_t>(at));
+      llvm::Value* total = builder_.CreateExtractElement(
+          p.lanes, static_cast<std::uint64_t>(full ? at : at * block));
+      if (!full) total = combine(op, dtype, before[static_cast<std::size_t>(member)], total);
+      totals[static_cast<std::size_t>(member)] = total;
     }
   }
   return totals;

@@ -205,6 +205,9 @@ Tensor min(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // the first NaN counts as the extreme. Empty axes as for max; at the call: 0. No gradient.
 Tensor argmax(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
 Tensor argmin(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
+// The running sum along `axis`: y[i] = x[0] + ... + x[i], or x[i] + ... + x[n-1] with `reverse`.
+// Terms are added one after the other. Booleans and i32 are added as i64.
+Tensor cumsum(const Operand& x, int axis, bool reverse = false);
 // log(sum(exp(x))), without overflow. Floating point only.
 Tensor logsumexp(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // Whether any element is true. Boolean operands only. Over no elements: false.

@@ -9,6 +9,8 @@
 
 #include "compiler/base/default_float_environment.h"
 #include "compiler/base/dump.h"
+#include "compiler/codegen/cuda/run_program.h"
+#include "compiler/codegen/llvm/run_on_cpu.h"
 #include "compiler/fusion/fusion.h"
 #include "compiler/lower/cache_key.h"
 #include "compiler/passes/passes.h"
@@ -113,6 +115,20 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Ch
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
   return result;
+}
+
+std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
+                                            const ExecutionOptions& options, Program& program) {
+  if (options.device) {
+    CudaCompilation compiled = compile_for_cuda(graph, name, options.checks);
+    program = std::move(compiled.program);
+    return std::make_unique<codegen::DeviceProgram>(
+        program, compiled.kernels, options.device,
+        codegen::DeviceProgram::How{options.graphs, options.products});
+  }
+  Compilation compiled = compile(graph, name, options.profile, options.checks);
+  program = std::move(compiled.program);
+  return std::make_unique<codegen::CpuExecutable>(program, std::move(compiled.code));
 }
 
 }  // namespace kroton

@@ -1,9 +1,11 @@
 // The whole way of a function from graph to machine code.
 #pragma once
 #include "compiler/codegen/cuda/emit_cuda.h"
+#include "compiler/codegen/executable.h"
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/ir/graph.h"
 #include "compiler/lower/lower.h"
+#include "runtime/device.h"
 
 namespace kroton {
 
@@ -30,5 +32,16 @@ struct CudaCompilation {
 // The same for CUDA, as far as the text of its kernels.
 CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
                                  const Checks& checks = Checks::from_environment());
+
+// Where and how a function runs.
+struct ExecutionOptions {
+  std::shared_ptr<Device> device;  // null: on this processor
+  bool graphs = true, products = true;  // of a device: DeviceProgram::How
+  bool profile = false;                 // on this processor
+  Checks checks;
+};
+// One of the above, ready to run. `program` becomes what it runs and must live as long.
+std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
+                                            const ExecutionOptions& options, Program& program);
 
 }  // namespace kroton

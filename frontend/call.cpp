@@ -62,8 +62,6 @@ bool overlap(const Array& a, const Array& b) {
 }
 
 // An address for arrays without elements: compiled code may form it but not read it.
-alignas(64) std::byte nothing[64];
-
 void store_number(const Argument& argument, const Tensor& input, const std::string& function,
                   std::uint64_t& storage) {
   const DType dtype = input.dtype();
@@ -188,7 +186,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
       used = &copies.back();
     }
     // The entry takes one kind of pointer; it only reads inputs.
-    frame.args[k] = used->size() == 0 ? nothing : const_cast<void*>(used->raw());
+    frame.args[k] = const_cast<void*>(address_of(*used));
     if (value_slots[k] >= 0) bind_value(k, used->raw(), frame);
   }
   if (!has_computed) return;
@@ -219,7 +217,7 @@ void FunctionCore::Parts::check_bounds(const std::vector<SizeBound>& bounds, con
 
 // Everything that follows from the sizes.
 void FunctionCore::Parts::prepare(CallFrame& frame) const {
-  const std::int64_t workers = device_code ? 1 : Pool::global().workers();
+  const std::int64_t workers = executable->workers();
   if (frame.valid && frame.workers == workers) return;
   frame.valid = false;
   check_bounds(divisors, frame, workers);
@@ -260,7 +258,7 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
       frame.output_shapes.push_back(shape);
     }
     const std::int64_t bytes =
-        device_code ? 0 : evaluate(program.arena_bytes, frame.raw_sizes, workers);
+        executable->uses_host_memory() ? evaluate(program.arena_bytes, frame.raw_sizes, workers) : 0;
     if (bytes > frame.arena.nbytes()) {
       frame.arena = Array();  // before its successor is made
       frame.arena = Array::empty({bytes}, boolean);
@@ -344,46 +342,18 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
         }
       }
     }
-    frame.args[first + k] = results[k].size() == 0 ? nothing : results[k].raw();
+    frame.args[first + k] = address_of(results[k]);
   }
 }
 
 void FunctionCore::Parts::run(CallFrame& frame) const {
   const HeldLocks held(locks, name);
-  for (std::size_t k = 0; k < program.states.size(); ++k) {
-    SharedState& state = *program.states[k];
-    if (state.copy) {
-      state.bring_to_host();
-      if (program.state_is_updated[k]) state.copy->written_on_host();
-    }
-    Array& value = state.value;
-    frame.args[inputs.size() + k] = value.size() == 0 ? nothing : value.raw();
-  }
   CallContext context{make_context(Pool::global()), nullptr};
   context.workers = frame.workers;
   context.print = kroton_print_value;
-  const std::int32_t status =
-      profiler ? profiler->run(*this, frame, context)
-               : code->entry()(frame.args.data(), frame.sizes.data(), frame.arena.raw(), &context);
-  if (context.failure) std::rethrow_exception(context.failure);
-  if (status != 0) fail(context.error);
-}
-
-void FunctionCore::Parts::run_on_device(std::span<const Argument> arguments,
-                                        std::span<const Array> results, CallFrame& frame) const {
-  std::vector<codegen::HostMemory> given, wanted;
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    const Array* array = arguments[k].array();
-    const auto bytes = static_cast<std::int64_t>(size_of(inputs[k].dtype()));
-    given.push_back({frame.args[k], array ? array->size() * bytes : bytes});
-  }
-  const std::size_t first = inputs.size() + program.states.size();
-  for (std::size_t k = 0; k < results.size(); ++k) {
-    wanted.push_back({frame.args[first + k],
-                      results[k].size() * static_cast<std::int64_t>(size_of(results[k].dtype()))});
-  }
-  const HeldLocks held(locks, name);
-  const kroton_error error = device_code->run(given, wanted, frame.sizes);
+  const Executable::Call call{frame.args, frame.sizes, frame.arena.raw()};
+  const kroton_error error =
+      profiler ? profiler->run(*this, call, context) : executable->run(call, context);
   if (error.code != KROTON_OK) fail(error);
 }
 
@@ -411,11 +381,7 @@ void FunctionCore::call(std::span<const Argument> arguments, std::span<Array> re
   parts_->bind_inputs(arguments, frame, copies);
   parts_->prepare(frame);
   parts_->prepare_results(arguments, results, given, frame);
-  if (parts_->device_code) {
-    parts_->run_on_device(arguments, results, frame);
-  } else {
-    parts_->run(frame);
-  }
+  parts_->run(frame);
 }
 
 }  // namespace kroton::detail

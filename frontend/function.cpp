@@ -426,32 +426,23 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
   auto made = std::make_unique<FunctionCore::Parts>(inputs, outputs, options, line, graph);
   FunctionCore::Parts& parts = *made;
   shapes_to_count(*graph, parts.name);  // those that are known are checked here
-  if (device) {
-    if (options.profile) {
-      throw ValueError("function: profile measures functions on the CPU, the target of " +
-                       parts.name + " is a CUDA device" + at(line));
-    }
-    CudaCompilation compiled =
-        compile_for_cuda(*graph, identifier(options.name), checks_of(options.check));
-    parts.program = std::move(compiled.program);
-    const codegen::DeviceProgram::How how{options.target.graphs, options.target.products};
-    parts.device_code =
-        std::make_unique<codegen::DeviceProgram>(parts.program, compiled.kernels, device, how);
-  } else {
-    Compilation compiled =
-        compile(*graph, identifier(options.name), options.profile, checks_of(options.check));
-    parts.program = std::move(compiled.program);
-    parts.code = std::move(compiled.code);
+  if (device && options.profile) {
+    throw ValueError("function: profile measures functions on the CPU, the target of " +
+                     parts.name + " is a CUDA device" + at(line));
   }
+  parts.executable = make_executable(
+      *graph, identifier(options.name),
+      {device, options.target.graphs, options.target.products, options.profile,
+       checks_of(options.check)},
+      parts.program);
   parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   parts.size_slots = parts.slots_of(parts.program.sizes);
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
-    // What a device does to a variable that it only reads, bringing its copy up to date, needs the
-    // variable for itself too.
     parts.locks.push_back(
-        {&parts.program.states[k]->lock, device || parts.program.state_is_updated[k]});
+        {&parts.program.states[k]->lock,
+         parts.executable->moves_what_it_reads() || parts.program.state_is_updated[k]});
   }
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -6,7 +6,6 @@
 #include <mutex>
 #include <optional>
 
-#include "compiler/codegen/cuda/run_program.h"
 #include "compiler/compile.h"
 #include "frontend/size_limits.h"
 
@@ -76,10 +75,9 @@ struct FunctionCore::Parts : FunctionPlan {
   std::vector<LockRequest> locks;     // of the Program's states
   std::vector<CountedShape> counted;  // checked at a call
   Program program;
-  std::shared_ptr<codegen::CompiledProgram> code;       // null on a device
-  std::unique_ptr<codegen::DeviceProgram> device_code;  // null on the CPU
-  std::unique_ptr<Graph> graph;                         // optimised
-  std::unique_ptr<Profiler> profiler;                   // of functions made for profiling only
+  std::unique_ptr<Executable> executable;
+  std::unique_ptr<Graph> graph;        // optimised
+  std::unique_ptr<Profiler> profiler;  // of functions made for profiling only
   // One frame waits here between calls; further ones are made for calls at the same time.
   mutable std::atomic<CallFrame*> spare{nullptr};
 
@@ -99,8 +97,6 @@ struct FunctionCore::Parts : FunctionPlan {
   // are the reason, if one is.
   void check_steps(const CallFrame& frame) const;
   void run(CallFrame& frame) const;
-  void run_on_device(std::span<const Argument> arguments, std::span<const Array> results,
-                     CallFrame& frame) const;
   [[noreturn]] void fail(const kroton_error& error) const;
 };
 

@@ -63,26 +63,22 @@ void Profiler::collect(const std::vector<Step>& steps, int depth) {
   }
 }
 
-std::int32_t Profiler::run(const FunctionCore::Parts& parts, const CallFrame& frame,
-                           CallContext& context) {
+kroton_error Profiler::run(const FunctionCore::Parts& parts, const Executable::Call& call,
+                           const CallContext& context) {
   std::vector<Times> times(kernels_.size());
   MeasuredContext measured{context, times.data(), {}};
   measured.profile = kroton_measure;
   const Clock::time_point start = Clock::now();
-  const std::int32_t status =
-      parts.code->entry()(const_cast<void**>(frame.args.data()), frame.sizes.data(),
-                          const_cast<void*>(frame.arena.raw()), &measured);
+  const kroton_error error = parts.executable->run(call, measured);
   const double seconds = seconds_since(start);
-  context.error = measured.error;
-  context.failure = std::move(measured.failure);
 
   const std::lock_guard lock(mutex_);
-  if (costs_.empty() || sizes_ != frame.sizes) {
-    sizes_ = frame.sizes;
+  if (costs_.empty() || !std::ranges::equal(sizes_, call.sizes)) {
+    sizes_.assign(call.sizes.begin(), call.sizes.end());
     costs_.clear();
     const std::function<std::int64_t(const DimAtom&)> value_of = [&](const DimAtom& atom) {
       for (std::size_t k = 0; k < parts.program.sizes.size(); ++k) {
-        if (parts.program.sizes[k]->identity == atom.identity) return frame.sizes[k];
+        if (parts.program.sizes[k]->identity == atom.identity) return call.sizes[k];
       }
       throw InternalError("profile: the size " + atom.name + " is not among the program's");
     };
@@ -101,7 +97,7 @@ std::int32_t Profiler::run(const FunctionCore::Parts& parts, const CallFrame& fr
     row.flops += calls * costs_[k].first;
     row.bytes += calls * costs_[k].second;
   }
-  return status;
+  return error;
 }
 
 Profile Profiler::profile(const std::string& name) const {

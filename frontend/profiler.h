@@ -13,9 +13,9 @@ class Profiler {
  public:
   explicit Profiler(const Program& program);
 
-  // Runs the function's code and adds up what its kernels took. Returns the entry's status; the
-  // error or failure, if any, is in `context`.
-  std::int32_t run(const FunctionCore::Parts& parts, const CallFrame& frame, CallContext& context);
+  // Runs the function and adds up what its kernels took.
+  kroton_error run(const FunctionCore::Parts& parts, const Executable::Call& call,
+                   const CallContext& context);
   // What the calls so far took, under the function's name.
   Profile profile(const std::string& name) const;
 

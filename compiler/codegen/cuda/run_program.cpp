@@ -25,7 +25,7 @@ bool depends_on_values(const std::vector<Step>& steps) {
     return visit(
         step, [](const loop::Kernel&) { return false; },
         [](const Scan& scan) { return depends_on_values(scan.steps); },
-        [](const Branch&) { return true; }, [](const Call&) { return true; });
+        [](const Branch&) { return true; }, [](const kroton::Call&) { return true; });
   });
 }
 
@@ -304,12 +304,12 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
                             1);
           run_steps(condition != 0 ? branch.then_steps : branch.else_steps);
         },
-        [this](const Call& made) { made.callee ? call(made) : show(made); });
+        [this](const kroton::Call& made) { made.callee ? call(made) : show(made); });
   }
 }
 
 // By the way that printing takes on the CPU.
-void DeviceProgram::show(const Call& print) {
+void DeviceProgram::show(const kroton::Call& print) {
   const TensorType& type = print.inputs[0].type;
   const std::vector<std::byte> data = downloaded(placed(print.inputs[0]));
   std::vector<std::int64_t> shape;
@@ -322,7 +322,7 @@ void DeviceProgram::show(const Call& print) {
 
 // On the host: what it reads is fetched, and what it gives is sent back. After a failed check it is
 // not called, as no kernel does anything then.
-void DeviceProgram::call(const Call& made) {
+void DeviceProgram::call(const kroton::Call& made) {
   kroton_error error{};
   device_->download(&error, error_.address(), sizeof error);
   if (error.code != KROTON_OK) return;
@@ -333,8 +333,8 @@ void DeviceProgram::call(const Call& made) {
     arrays.push_back(memory.emplace_back(std::move(bytes)).data());
     for (const Dim& dim : type.shape) sizes.push_back(evaluate(dim));
   };
-  for (const Call::Value& value : made.inputs) add(downloaded(placed(value)), value.type);
-  for (const Call::Value& value : made.outputs) {
+  for (const kroton::Call::Value& value : made.inputs) add(downloaded(placed(value)), value.type);
+  for (const kroton::Call::Value& value : made.outputs) {
     add(std::vector<std::byte>(static_cast<std::size_t>(placed(value).bytes)), value.type);
   }
   if (const std::int32_t code = invoke(*made.callee, arrays, sizes); code != 0) {
@@ -348,7 +348,7 @@ void DeviceProgram::call(const Call& made) {
   }
 }
 
-const DeviceProgram::PlacedBuffer& DeviceProgram::placed(const Call::Value& value) const {
+const DeviceProgram::PlacedBuffer& DeviceProgram::placed(const kroton::Call::Value& value) const {
   return buffers_[static_cast<std::size_t>(positions_.at(value.buffer->id))];
 }
 
@@ -465,6 +465,32 @@ kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
                       outputs[k].bytes);
   }
   return error;
+}
+
+kroton_error DeviceProgram::run(const Call& call, CallContext&) {
+  // Another thread's call may be in progress: what it uses is behind the device's lock.
+  std::vector<HostMemory> memory;
+  const auto bytes_of = [&](const TensorType& type) {
+    std::int64_t bytes = size_of(type.dtype);
+    for (const Dim& dim : type.shape) {
+      bytes *= dim.evaluate([&](const DimAtom& atom) {
+        for (std::size_t k = 0; k < program_.sizes.size(); ++k) {
+          if (program_.sizes[k]->identity == atom.identity) return call.sizes[k];
+        }
+        throw InternalError("cuda: " + program_.name + " does not get the size " + atom.name);
+      });
+    }
+    return bytes;
+  };
+  const std::size_t inputs = program_.inputs.size();
+  for (std::size_t k = 0; k < inputs; ++k) {
+    memory.push_back({call.args[k], bytes_of(program_.inputs[k])});
+  }
+  const std::size_t first_output = inputs + program_.states.size();
+  for (std::size_t k = 0; k < program_.outputs.size(); ++k) {
+    memory.push_back({call.args[first_output + k], bytes_of(program_.outputs[k])});
+  }
+  return run(std::span(memory).first(inputs), std::span(memory).subspan(inputs), call.sizes);
 }
 
 }  // namespace kroton::codegen

@@ -7,6 +7,7 @@
 
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/cuda/graph_cache.h"
+#include "compiler/codegen/executable.h"
 #include "runtime/abi.h"
 #include "runtime/device.h"
 
@@ -19,7 +20,7 @@ struct HostMemory {
 };
 
 // One Program on one device. Calls on a device run one after the other: each holds its lock.
-class DeviceProgram {
+class DeviceProgram final : public Executable {
  public:
   struct How {
     // A program whose launches depend on the sizes only is captured as a graph when the sizes are
@@ -44,7 +45,11 @@ class DeviceProgram {
   kroton_error run(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
                    std::span<const std::int64_t> sizes);
 
-  const std::shared_ptr<Device>& device() const { return device_; }
+  bool uses_host_memory() const override { return false; }
+  std::int64_t workers() const override { return 1; }
+  // Bringing the copy of a shared variable up to date changes what belongs to it.
+  bool moves_what_it_reads() const override { return true; }
+  kroton_error run(const Call& call, CallContext& context) override;
 
  private:
   struct PlacedBuffer {
@@ -77,10 +82,10 @@ class DeviceProgram {
             std::span<const std::int64_t> sizes);
   void grow(DeviceMemory& memory, std::int64_t bytes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
-  void show(const Call& print);
-  void call(const Call& made);
+  void show(const kroton::Call& print);
+  void call(const kroton::Call& made);
   std::vector<std::byte> downloaded(const PlacedBuffer& placed);
-  const PlacedBuffer& placed(const Call::Value& value) const;
+  const PlacedBuffer& placed(const kroton::Call::Value& value) const;
   void run_all();
   void run_steps(const std::vector<Step>& steps);
   void launch(const LoadedKernel& kernel);

@@ -1,0 +1,40 @@
+// What runs a Program, wherever it runs.
+#pragma once
+#include <kroton/array.h>
+
+#include <span>
+
+#include "runtime/print.h"
+
+namespace kroton {
+
+class Executable {
+ public:
+  struct Call {
+    // The addresses of the inputs, of the shared variables (which run() fills in) and of the
+    // outputs: row-major, of the sizes that follow from `sizes`.
+    std::span<void*> args;
+    std::span<const std::int64_t> sizes;  // the values of Program::sizes
+    void* arena = nullptr;                // Program::arena_bytes, if uses_host_memory()
+  };
+
+  virtual ~Executable() = default;
+  // Whether a call needs an arena in the host's memory.
+  virtual bool uses_host_memory() const = 0;
+  // How many workers a call has: the value of worker_count().
+  virtual std::int64_t workers() const = 0;
+  // Whether a call changes what belongs to a shared variable that it only reads.
+  virtual bool moves_what_it_reads() const = 0;
+  // The locks of the shared variables must be held: exclusively where the call updates them or
+  // moves_what_it_reads(). Returns the first failed check, code KROTON_OK if none failed; outputs
+  // and shared variables are then as before. Throws what a print threw, and DeviceError.
+  // `context` is what code of this process gets.
+  virtual kroton_error run(const Call& call, CallContext& context) = 0;
+};
+
+// Where an Array's elements begin, as a call is told it: somewhere for an Array without any.
+// ValueError for a read-only Array that is to be written.
+const void* address_of(const Array& array);
+void* address_of(Array& array);
+
+}  // namespace kroton

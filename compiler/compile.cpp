@@ -75,8 +75,9 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
   const Cache cache = Cache::from_environment();
   if (cache.enabled()) {
     key = cache_key(result.program,
-                    {"cpu", target.cpu, target.features, std::to_string(target.machine.vector_bytes),
-                     target.quick ? "quick" : "", codegen::llvm_version()});
+                    {"cpu", target.cpu, target.features,
+                     std::to_string(target.machine.vector_bytes), target.quick ? "quick" : "",
+                     codegen::llvm_version()});
     timer.show("cache: key");
     // There is no LLVM IR to show for an object that is there already.
     std::optional<std::string> object;

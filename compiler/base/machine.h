@@ -11,9 +11,9 @@ struct Machine {
   // A CPU core.
   int vector_bytes = 16;  // of the widest vector register to use
   int vector_registers = 16;
-  bool fused_multiply_add = false;  // as one instruction, whose product needs no register
-  bool masks = false;               // part of a vector is loaded or stored by one instruction
-  int cache_ways = 8;  // lines of the first cache that may share a set
+  bool fused_multiply_add = false;      // as one instruction, whose product needs no register
+  bool masks = false;                   // part of a vector is loaded or stored by one instruction
+  int cache_ways = 8;                   // lines of the first cache that may share a set
   std::int64_t second_cache = 1 << 20;  // bytes
   std::int64_t mapped_bytes = 8 << 20;  // whose pages' addresses the core keeps at hand
   std::int64_t page_bytes = 4096;

@@ -35,13 +35,9 @@ std::string Contraction::to_string() const {
   return text;
 }
 
-loop::Expr stride(const loop::Expr& operand, const Axis& axis) {
-  if (operand->op != loop::Op::load) return nullptr;
-  return loop::stride_of(operand->args[0], axis.variable);
-}
-
 bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
-  const loop::Expr step = stride(operand, axis);
+  if (operand->op != loop::Op::load) return false;
+  const loop::Expr step = loop::stride_of(operand->args[0], axis.variable);
   std::int64_t elements = 0;
   return step && loop::is_integer_constant(step, elements) && elements == 1;
 }

@@ -19,10 +19,10 @@ using AxisList = std::vector<Axis>;
 struct Contraction {
   DType dtype;
   AxisList batch, rows, columns, inner;
-  loop::Expr a, b;                 // the operands' elements, of the axes' variables
-  loop::Variable sum;              // stands for the sum in what is stored
-  std::vector<loop::Store> stores; // for each result, of the variables of batch, rows and columns
-  std::int64_t cost = 0;           // scalar operations of the stores
+  loop::Expr a, b;                  // the operands' elements, of the axes' variables
+  loop::Variable sum;               // stands for the sum in what is stored
+  std::vector<loop::Store> stores;  // for each result, of the variables of batch, rows and columns
+  std::int64_t cost = 0;            // scalar operations of the stores
 
   Dim work() const;  // scalar operations of all
   std::string to_string() const;
@@ -31,9 +31,6 @@ struct Contraction {
 // The number of positions of the axes.
 Dim count(const AxisList& axes);
 
-// What one step along the axis adds to the place in memory of an operand's element; null where the
-// element is not read from memory or its place is not an even one.
-loop::Expr stride(const loop::Expr& operand, const Axis& axis);
 // Whether neighbours along the axis are neighbours in memory.
 bool is_contiguous(const loop::Expr& operand, const Axis& axis);
 

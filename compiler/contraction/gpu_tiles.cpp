@@ -174,8 +174,8 @@ class GpuTileBuilder {
     const int width = is_a ? plan_.rows : plan_.columns;
     const loop::Expr first = is_a ? first_row_ : first_column_;
     const Dim& size = is_a ? rows_ : columns_;
-    const bool inner_runs_fastest = is_contiguous(operand, c_.inner.back()) ||
-                                    (is_a && !is_contiguous(operand, axes.back()));
+    const bool inner_runs_fastest =
+        is_contiguous(operand, c_.inner.back()) || (is_a && !is_contiguous(operand, axes.back()));
     const loop::Variable t = loop::fresh_variable("t");
     const loop::Expr fast = loop::integer(inner_runs_fastest ? plan_.depth : width);
     const loop::Expr slow = loop::binary(Op::floor_div, loop::variable(t), fast);

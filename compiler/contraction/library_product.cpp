@@ -17,8 +17,8 @@ class ProductMatcher {
   }
 
   std::shared_ptr<const LibraryProduct> run() {
-    if (c_.batch.size() > 1 || c_.rows.size() > 1 || c_.columns.size() > 1 ||
-        c_.inner.size() > 1 || c_.stores.size() != 1 || !is_float(c_.dtype)) {
+    if (c_.batch.size() > 1 || c_.rows.size() > 1 || c_.columns.size() > 1 || c_.inner.size() > 1 ||
+        c_.stores.size() != 1 || !is_float(c_.dtype)) {
       return nullptr;
     }
     LibraryProduct& p = product_;

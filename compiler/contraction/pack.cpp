@@ -8,9 +8,8 @@ using loop::Op;
 
 loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
                                     const loop::Expr& column) const {
-  const loop::Expr row = plan_.b_in_place
-                             ? position_of(k)
-                             : number * loop::size(count(c_.inner)) + position_of(k);
+  const loop::Expr row =
+      plan_.b_in_place ? position_of(k) : number * loop::size(count(c_.inner)) + position_of(k);
   return row * loop::integer(plan_.panel_columns()) + column;
 }
 
@@ -82,8 +81,8 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
              loop::variable(strip) * loop::integer(lanes) + loop::variable(j));
     loop::For along = vector_loop(last, Dim(lanes), lanes);
     along.body = {loop::statement(std::move(columns_of_square))};
-    loop::Block block{
-        serial(square, squares, {serial(strip, Dim(vectors), {loop::statement(std::move(along))})})};
+    loop::Block block{serial(square, squares,
+                             {serial(strip, Dim(vectors), {loop::statement(std::move(along))})})};
     if (!rest.is_constant(0)) {
       const loop::Expr whole = loop::size(squares * Dim(lanes));
       block.push_back(

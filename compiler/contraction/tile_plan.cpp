@@ -54,8 +54,8 @@ bool packs_a(const Contraction& c, const Machine& machine) {
   if (c.rows.size() > 1 || !rows.is_constant() || !columns.is_constant()) return false;
   const std::int64_t row = rows.constant() * static_cast<std::int64_t>(size_of(c.dtype));
   const std::int64_t far = machine.page_bytes / 2;
-  const bool large = inner.is_constant() ? row * inner.constant() > 2 * machine.second_cache
-                                         : row > 2 * far;
+  const bool large =
+      inner.is_constant() ? row * inner.constant() > 2 * machine.second_cache : row > 2 * far;
   return row >= far && large && is_contiguous(c.a, c.rows.back()) &&
          !is_contiguous(c.a, c.inner.back());
 }
@@ -115,7 +115,9 @@ std::string TilePlan::to_string() const {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
   return "tile " + number(tile_rows(vectors)) + " rows x " + number(vectors) + " vectors of " +
          number(lanes) + "; B " +
-         (!b_in_place ? "packed" : parts_in_place ? "in place" : "in place, its rest packed") +
+         (!b_in_place      ? "packed"
+          : parts_in_place ? "in place"
+                           : "in place, its rest packed") +
          "; A " +
          (rows_of_block == 0 ? "in place" : "packed " + number(rows_of_block) + " rows at a time") +
          "; a task: " + panels_of_task.to_string() + " panels, " +
@@ -136,8 +138,9 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
     // A packed block serves as many panels as can be had: all where B is read in place, else as
     // many as leave enough tasks.
     plan.rows_of_block = rows_of_packed_block;
-    plan.panels_of_task =
-        plan.b_in_place ? panels : Dim(std::max<std::int64_t>(1, panels.constant() / enough_panels));
+    plan.panels_of_task = plan.b_in_place
+                              ? panels
+                              : Dim(std::max<std::int64_t>(1, panels.constant() / enough_panels));
   }
   const Dim groups = ceil_div(panels, plan.panels_of_task);
   if (groups.is_constant() && !groups.is_constant(0) && groups.constant() < enough_panels) {

@@ -49,8 +49,7 @@ loop::Kernel TileBuilder::run() {
                          loop::Space::worker);
   }
   if (plan_.rows_of_block != 0) {
-    block_ =
-        new_buffer_("block", c_.dtype, inner * Dim(plan_.rows_of_block), loop::Space::worker);
+    block_ = new_buffer_("block", c_.dtype, inner * Dim(plan_.rows_of_block), loop::Space::worker);
   }
   if (!plan_.has_one_block(c_)) {
     earlier_ = new_buffer_("earlier", c_.dtype, Dim(plan_.accumulators * plan_.lanes),
@@ -126,10 +125,10 @@ loop::Block TileBuilder::each_panel(const loop::Expr& first, const loop::Expr& p
 }
 
 loop::Block TileBuilder::pack_panels(const loop::Expr& first, const loop::Expr& panels) {
-  return each_panel(
-      first, panels, [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
-        return plan_.packs(columns) ? pack(number, column, columns) : loop::Block{};
-      });
+  return each_panel(first, panels,
+                    [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
+                      return plan_.packs(columns) ? pack(number, column, columns) : loop::Block{};
+                    });
 }
 
 // The rows of a task: those of the only axis, or all of the last axis at some positions along the
@@ -155,11 +154,11 @@ loop::Block TileBuilder::rows_of_task(const loop::Expr& first, const loop::Expr&
 
 loop::Block TileBuilder::panel_tiles(const loop::Expr& first, const loop::Expr& panels,
                                      const loop::Expr& first_row, const loop::Expr& rows) {
-  return each_panel(first, panels, [&](const loop::Expr& number, const loop::Expr& column,
-                                       const Dim& columns) {
-    number_ = number;
-    return row_tiles(column, columns, first_row, rows);
-  });
+  return each_panel(first, panels,
+                    [&](const loop::Expr& number, const loop::Expr& column, const Dim& columns) {
+                      number_ = number;
+                      return row_tiles(column, columns, first_row, rows);
+                    });
 }
 
 // Blocks of rows, each with its part of A packed: block[k, i] = A[row + i, k].
@@ -177,14 +176,17 @@ loop::Block TileBuilder::row_blocks(const loop::Expr& first, const loop::Expr& p
   }
   first_of_block_ = first_row + done;
   const loop::Variable i = loop::fresh_variable("i");
-  loop::For part = vector_loop(i, Dim(rows_of_block), 0);
-  part.extent = inside;
-  loop::If choice;
-  choice.condition = loop::binary(Op::eq, inside, height);
-  choice.then_body =
-      pack_rows(first_of_block_, vector_loop(i, Dim(rows_of_block), static_cast<int>(rows_of_block)));
-  choice.else_body = pack_rows(first_of_block_, std::move(part));
-  blocks.body = {loop::statement(std::move(choice))};
+  blocks.body = pack_rows(first_of_block_,
+                          vector_loop(i, Dim(rows_of_block), static_cast<int>(rows_of_block)));
+  if (inside != height) {
+    loop::For part = vector_loop(i, Dim(rows_of_block), 0);
+    part.extent = inside;
+    loop::If choice;
+    choice.condition = loop::binary(Op::eq, inside, height);
+    choice.then_body = std::move(blocks.body);
+    choice.else_body = pack_rows(first_of_block_, std::move(part));
+    blocks.body = {loop::statement(std::move(choice))};
+  }
   for (loop::Stmt& stmt : panel_tiles(first, panels, first_of_block_, inside)) {
     blocks.body.push_back(std::move(stmt));
   }

@@ -109,7 +109,8 @@ class MemoryChecker {
     const loop::Variable i = loop::fresh_variable("i");
     loop::Kernel kernel;
     kernel.body =
-        loop::nest({i}, {buffer->size}, {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
+        loop::nest({i}, {buffer->size},
+                   {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
     kernel.work = loop::size(buffer->size);
     kernel = schedule(kernel, machine_);
     kernel.name = "fill" + std::to_string(fills_++) + "_" + buffer->name;
@@ -293,7 +294,8 @@ loop::Kernel finite_kernel(KernelContext& context, Graph::Vertex v, const loop::
   loop::Kernel kernel;
   kernel.body = {loop::Declare{all, loop::boolean_constant(true)}};
   const loop::Expr element = is_finite(context.value(v, index));
-  for (loop::Stmt& s : loop::nest(variables, shape, {loop::Accumulate{all, Op::logical_and, element}})) {
+  for (loop::Stmt& s :
+       loop::nest(variables, shape, {loop::Accumulate{all, Op::logical_and, element}})) {
     kernel.body.push_back(std::move(s));
   }
   kernel.body.push_back(loop::Store{finite, loop::integer(0), loop::variable(all)});

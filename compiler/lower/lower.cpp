@@ -9,15 +9,16 @@
 #include "compiler/lower/checks.h"
 #include "compiler/lower/finish.h"
 #include "compiler/lower/lowering.h"
-#include "compiler/lower/overwrite.h"
 #include "compiler/lower/merge_scans.h"
+#include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/call.h"
 
 namespace kroton {
 
-Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine, const Checks& checks)
+Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
+                   const Checks& checks)
     : graph_(graph),
       machine_(machine),
       wanted_checks_(checks),
@@ -113,7 +114,7 @@ void Lowering::place(const loop::BufferRef& buffer, int argument) {
 }
 
 void Lowering::place_part(const loop::BufferRef& buffer, const loop::BufferRef& of,
-                const loop::Expr& start) {
+                          const loop::Expr& start) {
   Placement place;
   place.kind = Placement::Kind::part;
   place.of = of;
@@ -126,14 +127,15 @@ void Lowering::place_part(const loop::BufferRef& buffer, const loop::BufferRef& 
   program_.placements[buffer->id] = std::move(place);
 }
 
-loop::BufferRef Lowering::make_part(const loop::BufferRef& of, const Dim& size, const loop::Expr& start) {
+loop::BufferRef Lowering::make_part(const loop::BufferRef& of, const Dim& size,
+                                    const loop::Expr& start) {
   const auto part = buffers_.create(of->name, of->dtype, size);
   place_part(part, of, start);
   return part;
 }
 
 void Lowering::add_state(const std::shared_ptr<SharedState>& state, const loop::BufferRef& buffer,
-               int position) {
+                         int position) {
   program_.states.push_back(state);
   program_.state_is_updated.push_back(false);
   state_buffer_[state.get()] = buffer;
@@ -230,9 +232,9 @@ StepGroup Lowering::lower_call(const Cluster& cluster) {
     }
     group.written.insert(value.buffer->id);
   }
-  call.site = buffers_.add_site({call.callee->options.name + ": the function returned %index  [" +
-                                     call.source + "]",
-                                 CheckSite::Kind::external});
+  call.site = buffers_.add_site(
+      {call.callee->options.name + ": the function returned %index  [" + call.source + "]",
+       CheckSite::Kind::external});
   group.guard = cluster.guard;
   group.checks = true;
   group.steps.emplace_back().kind = std::make_shared<const Call>(std::move(call));
@@ -245,13 +247,13 @@ void Lowering::add_kernel(std::vector<Step>& steps, loop::Kernel kernel, const c
   steps.emplace_back().kind = std::move(kernel);
 }
 
-void Lowering::add_copy(std::vector<Step>& steps, const loop::BufferRef& from, const loop::BufferRef& to,
-              const char* name) const {
+void Lowering::add_copy(std::vector<Step>& steps, const loop::BufferRef& from,
+                        const loop::BufferRef& to, const char* name) const {
   add_kernel(steps, copy_kernel(from, to, machine_), name);
 }
 
 void Lowering::add_copy(std::vector<Step>& steps, Vertex v, const loop::BufferRef& to,
-              const char* name) {
+                        const char* name) {
   if (!graph_.is_op(v, literal_op)) {
     add_copy(steps, buffers_.of(v), to, name);
     return;

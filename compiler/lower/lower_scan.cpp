@@ -94,9 +94,8 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     StateRows& state = states[k];
     const Vertex parameter = inside.inputs[k];
     state.row = element_count(inside[parameter].type.shape);
-    state.buffer =
-        buffers_.create(inside[parameter].attributes.name, inside[parameter].type.dtype,
-                        state.row * (state.history ? view.count + Dim(1) : Dim(2)));
+    state.buffer = buffers_.create(inside[parameter].attributes.name, inside[parameter].type.dtype,
+                                   state.row * (state.history ? view.count + Dim(1) : Dim(2)));
     group.written.insert(state.buffer->id);
     const loop::Expr first = row_start(state, view.count, loop::integer(0));
     if (computed_for(operands[k], loop, given[k])) {
@@ -104,8 +103,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     } else {
       add_copy(group.steps, given[k], make_part(state.buffer, state.row, first));
     }
-    steps.place_part(steps.buffers_.of(parameter), state.buffer,
-                     row_start(state, view.count, now));
+    steps.place_part(steps.buffers_.of(parameter), state.buffer, row_start(state, view.count, now));
   }
   // Rows and what stays.
   for (std::size_t k = states.size(); k < given.size(); ++k) {
@@ -115,8 +113,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
       steps.buffers_.set(parameter, given[k]);
       continue;
     }
-    const loop::Expr number =
-        loop::size(view.offset(row)) + loop::integer(view.stride(row)) * now;
+    const loop::Expr number = loop::size(view.offset(row)) + loop::integer(view.stride(row)) * now;
     steps.place_part(steps.buffers_.of(parameter), given[k],
                      number * loop::size(element_count(inside[parameter].type.shape)));
   }
@@ -146,8 +143,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     if (shown.state >= 0) {
       const StateRows& state = states[static_cast<std::size_t>(shown.state)];
       if (state.backwards == backwards) {
-        place_part(buffer, state.buffer,
-                   loop::size(shown.after != backwards ? state.row : Dim(0)));
+        place_part(buffer, state.buffer, loop::size(shown.after != backwards ? state.row : Dim(0)));
         continue;
       }
     }
@@ -159,8 +155,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
   for (Vertex v : cluster.roots) {
     if (!graph_.is_op(v, scan_last_op)) continue;
     const StateRows& state = states[static_cast<std::size_t>(result_number(graph_[v].attributes))];
-    place_part(buffers_.of(v), state.buffer,
-               row_start(state, view.count, loop::size(view.count)));
+    place_part(buffers_.of(v), state.buffer, row_start(state, view.count, loop::size(view.count)));
     group.written.insert(buffers_.of(v)->id);
   }
 
@@ -183,7 +178,8 @@ bool Lowering::computed_for(Vertex v, Vertex loop, const loop::BufferRef& buffer
          graph_.users(v).front() == loop && program_.placements.count(buffer->id) == 0;
 }
 
-std::vector<Step> Lowering::body_steps(const std::vector<std::pair<Vertex, loop::BufferRef>>& copies) {
+std::vector<Step> Lowering::body_steps(
+    const std::vector<std::pair<Vertex, loop::BufferRef>>& copies) {
   place_constants();
   share_results();
   for (const Cluster& cluster : fusion_.clusters) lower_cluster(cluster);

@@ -32,8 +32,7 @@ void Lowering::update_in_place(const Update& update) {
   const loop::BufferRef result = buffers_.of(v);
   const auto writes = [&](const StepGroup& g) { return g.written.count(result->id) != 0; };
   const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
-  const bool read_elsewhere =
-      program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
+  const bool read_elsewhere = program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
   // The last kernel of the group writes it, and it alone.
   const auto* last = writer == groups_.end() || writer->steps.empty()
                          ? nullptr
@@ -41,9 +40,8 @@ void Lowering::update_in_place(const Update& update) {
   int writers = 0;
   if (last) {
     for_each_kernel(writer->steps, [&](const loop::Kernel& k) {
-      writers +=
-          static_cast<int>(std::count_if(k.outputs.begin(), k.outputs.end(),
-                                         [&](const auto& b) { return b->id == result->id; }));
+      writers += static_cast<int>(std::count_if(
+          k.outputs.begin(), k.outputs.end(), [&](const auto& b) { return b->id == result->id; }));
     });
   }
   // A library knows nothing of checks: it would write over the old value though one has failed.

@@ -1,5 +1,6 @@
 // What the attributes of ops mean, by name. Outside of compiler/ops nothing reads them by position
-// (tests/test_includes.cpp holds that). Those of a scan are in scan_op.h, those of a call in call.h.
+// (tests/test_includes.cpp holds that). Those of a scan are in scan_op.h, those of a call in
+// call.h.
 #pragma once
 #include <optional>
 
@@ -13,7 +14,8 @@ struct DotView {
   bool transposes_b = false;
   DotView(bool of_a, bool of_b) : transposes_a(of_a), transposes_b(of_b) {}
   explicit DotView(const Attributes& attributes)
-      : transposes_a(attributes.integers.at(0) != 0), transposes_b(attributes.integers.at(1) != 0) {}
+      : transposes_a(attributes.integers.at(0) != 0),
+        transposes_b(attributes.integers.at(1) != 0) {}
   Attributes attributes() const {
     Attributes result;
     result.integers = {transposes_a ? 1 : 0, transposes_b ? 1 : 0};

@@ -234,7 +234,7 @@ TEST_CASE("graph: the verifier finds") {
     expected = "%2 (add) has 1 operands, expected 2";
   }
   SUBCASE("two operands in one place") {
-    for (auto [edge, end] = boost::in_edges(sum, storage); edge != end; ++edge) {
+    for (auto [edge, last] = boost::in_edges(sum, storage); edge != last; ++edge) {
       storage[*edge].position = 1;
     }
     expected = "%2 (add) has no or two operands at position 1";

@@ -381,17 +381,9 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
   parallel for task in 0..10 {
     for block_1 in 0..2 {
       let t1 = task*96 + block_1*48
-      if true {
-        for k in 0..4000 {
-          vector<16 unrolled 48> for i in 0..48 {
-            block[k*48 + i] = a[t1 + i + k*960]
-          }
-        }
-      } else {
-        for k_1 in 0..4000 {
-          vector<16> for i in 0..48 {
-            block[k_1*48 + i] = a[t1 + i + k_1*960]
-          }
+      for k in 0..4000 {
+        vector<16 unrolled 48> for i in 0..48 {
+          block[k*48 + i] = a[t1 + i + k*960]
         }
       }
       for tile in 0..8 {
@@ -403,11 +395,11 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
               tile_1[i_1*64 + j] = 0.0
             }
           }
-          for k_2 in 0..min(4000 - k_block*1024, 1024) {
+          for k_1 in 0..min(4000 - k_block*1024, 1024) {
             unroll for i_2 in 0..6 {
               vector<16 unrolled 64> for j_1 in 0..64 {
-                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_2)*48 + (t2 + i_2 - t1)], b[j_1 +
-                        (k_block*1024 + k_2)*64], tile_1[i_2*64 + j_1])
+                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_1)*48 + (t2 + i_2 - t1)], b[j_1 +
+                        (k_block*1024 + k_1)*64], tile_1[i_2*64 + j_1])
               }
             }
           }

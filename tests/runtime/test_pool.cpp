@@ -96,11 +96,11 @@ TEST_CASE("pool: ranges of an extent near the largest") {
   const ThreadsGuard guard(3);
   const std::int64_t extent = std::numeric_limits<std::int64_t>::max();
   Pool::global().parallel_for(
-      [](void* env, std::int64_t worker, std::int64_t begin, std::int64_t end) -> std::int32_t {
+      [](void* env, std::int64_t worker, std::int64_t begin, std::int64_t stop) -> std::int32_t {
         auto* to = static_cast<Ends*>(env);
-        to->sum += end - begin;
+        to->sum += stop - begin;
         if (worker == 2) {
-          to->last = end;
+          to->last = stop;
         }
         return 0;
       },
@@ -157,9 +157,9 @@ TEST_CASE("pool: a loop inside a loop") {
     outer.inner.emplace_back(5);
   }
   Pool::global().parallel_for(
-      [](void* env, std::int64_t, std::int64_t begin, std::int64_t end) -> std::int32_t {
+      [](void* env, std::int64_t, std::int64_t begin, std::int64_t stop) -> std::int32_t {
         auto* to = static_cast<Outer*>(env);
-        for (std::int64_t i = begin; i < end; ++i) {
+        for (std::int64_t i = begin; i < stop; ++i) {
           Record& record = to->inner[static_cast<std::size_t>(i)];
           to->failures += Pool::global().parallel_for(record_body, &record, 5);
         }

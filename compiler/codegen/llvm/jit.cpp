@@ -36,8 +36,8 @@ class JitProgram final : public CompiledProgram {
 
 }  // namespace
 
-std::shared_ptr<CompiledProgram> link_object(
-    const std::string& object, const Callees& called, CompileTimes* times) {
+std::shared_ptr<CompiledProgram> link_object(const std::string& object, const Callees& called,
+                                             CompileTimes* times) {
   const CompilerUse use;
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
@@ -53,7 +53,8 @@ std::shared_ptr<CompiledProgram> link_object(
   checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "kroton")),
           "linking the compiled program");
   const auto symbol = checked(jit->lookup(entry_symbol), "looking up the compiled program");
-  if (times) times->link = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (times)
+    times->link = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return std::make_shared<JitProgram>(std::move(jit), symbol.toPtr<kroton_entry>());
 }
 

@@ -130,7 +130,10 @@ std::string to_identifier(std::string_view text) {
   return name;
 }
 
-bool is_c_word(std::string_view name) { return is_among(keywords, name) || is_macro(name); }
+bool is_c_word(std::string_view name) {
+  // What <stdatomic.h> declares may be macros without arguments, as in Clang's.
+  return is_among(keywords, name) || is_macro(name) || name.starts_with("atomic_");
+}
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include "compiler/base/c_names.h"
 #include "tests/aot/aot_tools.h"
 #include "tests/tools/error_text.h"
+#include "tests/tools/left_out.h"
 
 using namespace aot_tools;
 
@@ -61,6 +62,10 @@ TEST_CASE("aot names: every macro of C's headers is known") {
 }
 
 TEST_CASE("aot names: no function is called as something that C's headers declare") {
+  if (run_well(places::c_compiler() + " --version").find("clang") != std::string::npos) {
+    leave_out("names that C's headers declare", "only GCC lists them");
+    return;
+  }
   const TemporaryDirectory directory;
   write_file(directory.file("all.c"), all_headers_of_c());
   // All functions, with their prototypes, and all types.

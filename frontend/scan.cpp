@@ -27,7 +27,7 @@ class ScanBuilder {
   Tensor last(const StepFunction& step, int arity) {
     step_outputs(step, arity);
     if (loop_.states.empty()) fail<ValueError>("a fold starts from an initial value");
-    const LineScope scope(line_);
+    const LineScope scope(line_, "");
     const ScanResult wanted{loop_.states[0].parameter, Collect::last};
     return make_scan(loop_, std::span(&wanted, 1)).front();
   }
@@ -210,7 +210,7 @@ class ScanBuilder {
 
   // A state of which values further back are read is a row of states, each the one before.
   void add_states() {
-    const LineScope scope(line_);
+    const LineScope scope(line_, "");
     for (const State& state : options_.outputs_info) {
       first_.push_back(loop_.states.size());
       if (!state.is_read_back) continue;
@@ -332,7 +332,7 @@ class ScanBuilder {
   }
 
   std::vector<Tensor> stacks(const std::vector<Tensor>& outputs) {
-    const LineScope scope(line_);
+    const LineScope scope(line_, "");
     std::vector<ScanResult> wanted;
     const std::vector<bool> unread = unread_states(outputs);
     for (std::size_t k = 0; k < outputs.size(); ++k) {

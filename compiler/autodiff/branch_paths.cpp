@@ -23,7 +23,7 @@ BranchPaths::BranchPaths(const std::vector<Tensor>& order, std::span<const Tenso
     const std::vector<Path> paths = reduced(needs[&node]);
     needs.erase(&node);
     if (paths.empty()) continue;
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     Place place{common_prefix(paths), 0};
     place.shared = place.path.size();
     if (paths.size() > 1) {

@@ -30,7 +30,7 @@ NodeSet node_set(std::span<const Tensor> tensors) {
 }
 
 Tensor zeros_of(const Tensor& wrt) {
-  const LineScope scope(wrt.line());
+  const LineScope scope(wrt.line(), "");
   return zeros_like(wrt);
 }
 

@@ -79,7 +79,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
     }
   };
   for (const auto& [tensor, cotangent] : seeds) {
-    const LineScope scope(tensor.line());
+    const LineScope scope(tensor.line(), "");
     accumulate(tensor, {}, cotangent);
   }
   // The cotangents of the results of a loop or a call wait until all have been seen.
@@ -103,7 +103,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
     if (node.op.vjp_results != nullptr) {
       const auto results = of_results.find(&node);
       if (results == of_results.end()) continue;
-      const LineScope scope(node.line);
+      const LineScope scope(node.line, "");
       std::vector<bool> asked;
       for (const Tensor& input : node.inputs) asked.push_back(depends.contains(&input.node()));
       distribute(node, node.op.vjp_results(*tensor, results->second, asked));
@@ -111,7 +111,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
     }
     const auto found = arrived.find(&node);
     if (found != arrived.end() && node.op.kind == OpKind::result && depends.contains(&node)) {
-      const LineScope scope(node.line);
+      const LineScope scope(node.line, "");
       of_results[&node.inputs[0].node()].emplace_back(
           *tensor,
           paths.sum(node.inputs[0].node(), {{paths.of(node), paths.sum(node, found->second)}}));
@@ -119,7 +119,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
     }
     const bool branches = node.op.kind == OpKind::branch;
     if (found == arrived.end() || !passes_on(node) || !depends.contains(&node)) continue;
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     const Tensor cotangent = paths.sum(node, found->second);
     // Nothing reads it again, and a long chain of them need not all stay alive.
     if (!wanted.contains(&node)) arrived.erase(found);
@@ -136,7 +136,7 @@ std::vector<Tensor> sweep(const Cotangents& seeds, std::span<const Tensor> wrt) 
   std::vector<Tensor> result;
   for (const Tensor& tensor : wrt) {
     const auto found = arrived.find(&tensor.node());
-    const LineScope scope(tensor.line());
+    const LineScope scope(tensor.line(), "");
     result.push_back(found == arrived.end() ? Tensor() : paths.sum(found->second));
   }
   return result;
@@ -169,7 +169,7 @@ Tensor Cut::apply_below(const Tensor& root) const {
   const Node& node = root.node();
   if (!contains(root)) return apply(std::span(&root, 1)).front();
   if (node.inputs.empty()) return root;
-  const LineScope scope(node.line);
+  const LineScope scope(node.line, "");
   return make_node(node.op, apply(node.inputs), node.attributes, node.line);
 }
 

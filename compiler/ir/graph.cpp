@@ -135,7 +135,7 @@ std::shared_ptr<const Body> Graph::unified(const std::shared_ptr<const Body>& bo
     if (attributes.body) attributes.body = unified(attributes.body);
     std::vector<Tensor> operands;
     for (const Tensor& input : node.inputs) operands.push_back(rebuilt.at(&input.node()));
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     rebuilt.emplace(&node,
                     make_node(node.op, std::move(operands), std::move(attributes), node.line));
   }
@@ -282,7 +282,7 @@ Graph::Vertex Graph::build(const std::vector<Vertex>& operands, SourceLine line,
     arguments.push_back(stand_in((*storage_)[operand].type, (*storage_)[operand].line));
     known.emplace(&arguments.back().node(), operand);
   }
-  const LineScope scope(line);
+  const LineScope scope(line, "");
   const Tensor result = build(arguments);
   // The new nodes speak of unified sizes already: their types hold as they are.
   for (const Tensor& tensor : kroton::topological_order(std::span(&result, 1))) {
@@ -388,7 +388,7 @@ std::vector<Tensor> Graph::export_expressions(std::span<const Vertex> roots) con
     arguments.reserve(operands_of_v.size());
     for (const Vertex operand : operands_of_v) arguments.push_back(exported.at(operand));
     const VertexData& data = (*storage_)[v];
-    const LineScope scope(data.line);
+    const LineScope scope(data.line, "");
     exported.emplace(v, make_node(*data.op, std::move(arguments), data.attributes, data.line));
   }
   std::vector<Tensor> result;

@@ -12,6 +12,7 @@
 
 #include "compiler/base/hash.h"
 #include "compiler/ir/op.h"
+#include "compiler/ir/user_function.h"
 
 namespace kroton {
 namespace {
@@ -192,13 +193,13 @@ bool same_bodies(const std::shared_ptr<const Body>& a, const std::shared_ptr<con
 
 }  // namespace
 
-namespace {
-
-// What the user has called that builds a node of this op.
 std::string user_function(const OpRecord& op) {
   const std::string_view function = LineScope::function();
-  return std::string(function.empty() ? op.name : function);
+  const bool has_name = !function.empty() && !function.starts_with("operator");
+  return std::string(has_name ? function : op.name);
 }
+
+namespace {
 
 // No op makes a type that no array has.
 void check_sizes(const OpRecord& op, const TensorType& type, SourceLine line) {
@@ -391,7 +392,7 @@ std::vector<Tensor> substitute(std::span<const Tensor> roots,
       for (const Tensor& input : node.inputs) inputs.push_back(done.at(&input.node()));
       Tensor rebuilt = top.tensor;
       if (!same_inputs(inputs, node.inputs)) {
-        const LineScope scope(node.line);
+        const LineScope scope(node.line, "");
         rebuilt = make_node(node.op, std::move(inputs), node.attributes, node.line);
       }
       done[&node] = std::move(rebuilt);

@@ -1,5 +1,7 @@
 #include "compiler/ir/op.h"
 
+#include "compiler/ir/user_function.h"
+
 namespace kroton {
 
 std::string TypeContext::describe_inputs() const {
@@ -66,7 +68,7 @@ Dim TypeContext::equal(const Dim& a, const Dim& b, const std::string& what) {
   if (difference.is_constant()) fail_shape(what);  // n and n + 1 are never equal either
   const std::string where = StepScope::where(a, b);
   constraints_.push_back({a, b,
-                          std::string(op_.name) + ": " + what + ": " + a.to_string() + " and " +
+                          user_function(op_) + ": " + what + ": " + a.to_string() + " and " +
                               b.to_string() + (where.empty() ? "" : ": " + describe_inputs()) +
                               "  [" + to_string(line_) + "]" + where});
   return b.is_constant() ? b : a;

@@ -37,7 +37,7 @@ class Batcher {
       }
       std::optional<Batched> result = apply(top.tensor);
       if (!result && node.op.expand != nullptr && has_all_operands(node)) {
-        const LineScope scope(node.line);
+        const LineScope scope(node.line, "");
         const Tensor expansion = node.op.expand(node.inputs, node.attributes);
         expansions_.push_back(expansion);
         top.expansion = expansion;
@@ -85,7 +85,7 @@ class Batcher {
       return Batched{tensor, false};
     }
     if (node.op.batch == nullptr) return std::nullopt;
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     const Tensor value = node.op.batch(operands, mapped, node.attributes, count_);
     return value ? std::optional(Batched{value, true}) : std::nullopt;
   }

@@ -52,7 +52,7 @@ class ScanGradient {
     if (wrt.empty()) return gradients;
     std::vector<Tensor> flows = sweep(outputs_, wrt);
     for (std::size_t n = 0; n < wrt.size(); ++n) {
-      const LineScope scope(wrt[n].line());
+      const LineScope scope(wrt[n].line(), "");
       if (!flows[n]) flows[n] = zeros_like(wrt[n]);
     }
     flows = in_reverse(flows);
@@ -124,7 +124,7 @@ class ScanGradient {
     initial_.resize(states);
     for (std::size_t k = 0; k < states; ++k) {
       if (!active_[k]) continue;
-      const LineScope scope(next(k).line());
+      const LineScope scope(next(k).line(), "");
       arriving_[k] = make_input("d_" + parameter(k).name(), parameter(k).type(), next(k).line());
       initial_[k] = zeros_like(node_.inputs[k]);
       outputs_.emplace_back(next(k), arriving_[k]);
@@ -202,7 +202,7 @@ class ScanGradient {
   // The values of all steps. Where no next state needs the value, and it is computed from one value
   // that a step keeps, the loop gives only that one.
   Tensor in_all_steps(const Tensor& tensor, const BranchPaths& paths) const {
-    const LineScope scope(tensor.line());
+    const LineScope scope(tensor.line(), "");
     if (!feedback_.contains(&tensor.node()) && paths.of(tensor.node()).empty()) {
       std::vector<Tensor> values;
       std::unordered_map<const Node*, Tensor> rows;

@@ -52,7 +52,7 @@ Dims stacked_shape(const Dim& count, const Dims& shape) {
 
 Tensor node_like(const Tensor& original, std::vector<Tensor> operands) {
   const Node& node = original.node();
-  const LineScope scope(node.line);
+  const LineScope scope(node.line, "");
   return make_node(node.op, std::move(operands), node.attributes, node.line);
 }
 
@@ -151,7 +151,7 @@ class ScanMaker {
     NodeMap replacements;
     for (std::size_t k = 0; k < candidates.size(); ++k) {
       if (!batched[k]) continue;
-      const LineScope scope(candidates[k].line());
+      const LineScope scope(candidates[k].line(), "");
       const Tensor parameter =
           make_input(candidates[k].name(), candidates[k].type(), candidates[k].line());
       varies_[&parameter.node()] = with_rows;
@@ -224,7 +224,7 @@ class ScanMaker {
   }
 
   Tensor collect(const ScanResult& wanted) {
-    const LineScope scope(wanted.expression.line());
+    const LineScope scope(wanted.expression.line(), "");
     switch (wanted.collect) {
       case Collect::stack:
         return stacked(wanted.expression, false);
@@ -358,7 +358,7 @@ class ScanMaker {
   // of all its values, or by a state of its own.
   Tensor summed_steps(const Tensor& expression) {
     const Node& node = expression.node();
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     if (varies(expression) == never) {
       Attributes attributes;
       attributes.dims = {loop_.count};
@@ -486,7 +486,7 @@ class ScanMaker {
     NodeMap made;
     for (std::size_t k = 0; k < promises_.size(); ++k) {
       const Promise& p = promises_[k];
-      const LineScope scope(p.stand_in.line());
+      const LineScope scope(p.stand_in.line(), "");
       made.emplace(&p.stand_in.node(),
                    p.state < 0 ? scan_stack(loop, inside[states + k], p.backwards)
                                : scan_last(loop, position[static_cast<std::size_t>(p.state)]));

@@ -208,6 +208,10 @@ TEST_CASE("call error: two free sizes that must be equal and differ") {
   CHECK(
       shape_error([&] { f(Array::zeros({3}), Array::zeros({2})); }) ==
       "f: add: sizes differ: p.shape[0] and q.shape[0]  [here]: p.shape[0] is 3, q.shape[0] is 2");
+  const auto stacked = function({p, q}, stack({p, q}), {.name = "f"});
+  CHECK(shape_error([&] { stacked(Array::ones({3}), Array::ones({2})); }) ==
+        "f: stack: sizes differ on axis 1: p.shape[0] and q.shape[0]  [here]: p.shape[0] is 3, "
+        "q.shape[0] is 2");
   const Tensor a = matrix("a");
   const Tensor b = matrix("b");
   const auto g = function({a, b}, dot(a, b), {.name = "g"});

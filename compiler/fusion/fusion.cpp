@@ -141,7 +141,7 @@ class Fuser {
     ask_operands(v);
   }
 
-  // A loop or a call is a cluster with its results, whose readers have been placed before.
+  // A scan or a call is a cluster with its results, whose readers have been placed before.
   void place_with_results(Vertex v, Cluster::Kind kind) {
     const int c = new_cluster(v, kind, {});
     computed_[v][c];

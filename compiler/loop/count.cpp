@@ -5,24 +5,12 @@
 #include <algorithm>
 
 #include "compiler/loop/elementary.h"
+#include "compiler/loop/place_values.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
 namespace {
-
-// The body of a loop, of a side of a branch, or of the kernel: what one iteration does apart from
-// the regions in it.
-struct Region {
-  const For* loop = nullptr;
-  const If* branch = nullptr;
-  bool side = true;  // of the branch: where its condition is this
-  int depth = 0;
-  Work own = {};
-  std::vector<std::unique_ptr<Region>> inner = {};
-  std::vector<const ExprNode*> placed = {};  // computed here, once per iteration
-  std::unordered_set<int> read = {};         // variables that decide extents and conditions in it
-};
 
 double flops_of(Op op) {
   switch (op) {
@@ -46,132 +34,107 @@ double flops_of(Op op) {
   }
 }
 
+void add(Work& to, const Work& more, double times) {
+  to.flops += times * more.flops;
+  for (const auto& [buffer, count] : more.loads) to.loads[buffer] += times * count;
+  for (const auto& [buffer, count] : more.stores) to.stores[buffer] += times * count;
+}
+
+// Of a kernel whose values are placed.
 class Counter {
  public:
-  Counter(const Kernel& kernel, const std::function<std::int64_t(const DimAtom&)>& value_of_size)
-      : value_of_size_(value_of_size) {
-    visit_statements(kernel.body, [&](const Stmt& s) {
-      if (const auto* store = std::get_if<Store>(&s)) written_.insert(store->buffer->id);
-    });
-    path_.push_back(&root_);
-    block(kernel.body);
-  }
+  explicit Counter(const std::function<std::int64_t(const DimAtom&)>& value_of_size)
+      : value_of_size_(value_of_size) {}
 
-  Work total() { return total(root_); }
+  Work block(const Block& statements) {
+    LetValues<Known>::Scope scope(lets_);
+    // What the statements themselves do is the same in every iteration.
+    const bool is_new = own_.try_emplace(&statements).second;
+    Work own, inner;
+    for (const Stmt& s : statements) {
+      const auto* let = std::get_if<Let>(&s);
+      if (let != nullptr && let->life == Let::Life::loop) continue;
+      if (is_new) visit_own_expressions(s, [&](const Expr& e) { expression(e, own); });
+      if (let != nullptr) {
+        scope.let(*let, {});
+        continue;
+      }
+      visit(
+          s, [](const Let&) {}, [](const Declare&) {}, [](const Allocate&) {},
+          [&](const Store& store) { own.stores[store.buffer->id] += 1; },
+          [&](const Accumulate& sum) { own.flops += is_float(sum.variable.dtype) ? 1 : 0; },
+          [](const AccumulateArg&) {}, [](const Barrier&) {},
+          [&](const For& loop) { add(inner, iterations(loop), 1); },
+          [&](const If& branch) { add(inner, sides(branch), 1); });
+      scope.end_statement();
+    }
+    if (is_new) own_[&statements] = own;
+    add(inner, own_[&statements], 1);
+    return inner;
+  }
 
  private:
-  void block(const Block& statements) {
-    for (const Stmt& s : statements) {
-      visit_own_expressions(s, [&](const Expr& e) { expression(e); });
-      Region& here = *path_.back();
-      if (const auto* declare = std::get_if<Declare>(&s)) {
-        declared_[declare->variable.id] = here.depth;
-      } else if (const auto* store = std::get_if<Store>(&s)) {
-        here.own.stores[store->buffer->id] += 1;
-      } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
-        if (is_float(sum->variable.dtype)) here.own.flops += 1;
-      } else if (const If* branch = as_if(s)) {
-        if (is_decided_by_loops(branch->condition)) {
-          note_reads(branch->condition);
-          inside({.branch = branch, .side = true}, branch->then_body);
-          inside({.branch = branch, .side = false}, branch->else_body);
-        } else {
-          block(branch->then_body);
-          block(branch->else_body);
-        }
-      } else if (const For* loop = as_for(s)) {
-        note_reads(loop->extent);
-        declared_[loop->variable.id] = here.depth + 1;
-        loop_variables_.insert(loop->variable.id);
-        inside({.loop = loop}, loop->body);
-      }
+  struct Known {};
+
+  Work iterations(const For& loop) {
+    const std::int64_t extent = value_of(loop.extent);
+    Work work;
+    if (extent <= 0) return work;
+    LetValues<Known>::Scope scope(lets_);
+    for (const Stmt& s : loop.body) {
+      const auto* let = std::get_if<Let>(&s);
+      if (let == nullptr || let->life != Let::Life::loop) continue;
+      expression(let->value, work);
+      scope.let(*let, {});
     }
+    loop_variables_.insert(loop.variable.id);
+    if (!decides(loop.variable, loop.body)) {
+      add(work, block(loop.body), static_cast<double>(extent));
+      return work;
+    }
+    for (std::int64_t i = 0; i < extent; ++i) {
+      variables_[loop.variable.id] = i;
+      add(work, block(loop.body), 1);
+    }
+    return work;
   }
 
-  // The statements as a region of the current one.
-  void inside(Region made, const Block& statements) {
-    Region& here = *path_.back();
-    auto region = std::make_unique<Region>(std::move(made));
-    region->depth = here.depth + 1;
-    path_.push_back(region.get());
-    block(statements);
-    path_.pop_back();
-    // The next loop may be over the same variable: it computes these anew.
-    for (const ExprNode* e : region->placed) depths_.erase(e);
-    here.inner.push_back(std::move(region));
+  Work sides(const If& branch) {
+    if (is_decided_by_loops(branch.condition)) {
+      return block(value_of(branch.condition) != 0 ? branch.then_body : branch.else_body);
+    }
+    Work work = block(branch.then_body);
+    add(work, block(branch.else_body), 1);
+    return work;
+  }
+
+  // Whether an extent or a condition in the block depends on the variable.
+  bool decides(const Variable& variable, const Block& body) {
+    const auto [found, is_new] = decides_.try_emplace(&body, false);
+    if (!is_new) return found->second;
+    visit_statements(body, [&](const Stmt& s) {
+      const For* loop = as_for(s);
+      const If* branch = as_if(s);
+      const bool here = (loop != nullptr && depends_on(loop->extent, variable)) ||
+                        (branch != nullptr && depends_on(branch->condition, variable));
+      found->second = found->second || here;
+    });
+    return found->second;
   }
 
   bool is_decided_by_loops(const Expr& condition) const {
-    const std::vector<Expr> nodes = post_order(std::vector<Expr>{condition});
+    const std::vector<Expr> nodes = post_order(std::span(&condition, 1));
     return std::all_of(nodes.begin(), nodes.end(), [&](const Expr& e) {
       if (e->op == Op::variable) return loop_variables_.contains(e->variable.id);
       return !is_float(e->dtype) && e->op != Op::load && !may_fail(e->op);
     });
   }
 
-  void note_reads(const Expr& decisive) {
-    for (const Expr& e : post_order(std::vector<Expr>{decisive})) {
-      if (e->op != Op::variable) continue;
-      for (Region* region : path_) region->read.insert(e->variable.id);
-    }
-  }
-
-  // Puts every node that is not counted yet where it is computed.
-  void expression(const Expr& root) {
-    std::vector<Expr> nodes;
-    std::unordered_set<const ExprNode*> seen;
-    append_post_order(root, seen, nodes);
-    const int here = path_.back()->depth;
-    for (const Expr& e : nodes) {
-      if (depths_.contains(e.get())) continue;
-      int depth = 0;
-      bool moves = true;  // to the loop it depends on; a read of what the kernel writes stays
-      for (const Expr& arg : e->args) {
-        const auto known = depths_.find(arg.get());
-        depth = std::max(depth, known == depths_.end() ? here : known->second);
-        moves = moves && known != depths_.end();
-      }
-      if (e->op == Op::variable) {
-        const auto known = declared_.find(e->variable.id);
-        depth = known == declared_.end() ? here : known->second;
-      }
-      if (e->op == Op::load && written_.contains(e->buffer->id)) moves = false;
-      if (!moves) depth = here;
-      Region& region = *path_[static_cast<std::size_t>(depth)];
-      if (e->op == Op::load) region.own.loads[e->buffer->id] += 1;
-      if (is_float(e->dtype)) region.own.flops += flops_of(e->op);
-      if (!moves) continue;
-      depths_[e.get()] = depth;
-      region.placed.push_back(e.get());
-    }
-  }
-
-  static void add(Work& to, const Work& more, double times) {
-    to.flops += times * more.flops;
-    for (const auto& [buffer, count] : more.loads) to.loads[buffer] += times * count;
-    for (const auto& [buffer, count] : more.stores) to.stores[buffer] += times * count;
-  }
-
-  Work total(const Region& region) {
-    Work sum = region.own;
-    for (const auto& inner : region.inner) {
-      if (inner->branch != nullptr) {
-        if ((value_of(inner->branch->condition) != 0) == inner->side) add(sum, total(*inner), 1);
-        continue;
-      }
-      const int variable = inner->loop->variable.id;
-      const std::int64_t extent = value_of(inner->loop->extent);
-      if (extent <= 0) continue;
-      if (!inner->read.contains(variable)) {
-        add(sum, total(*inner), static_cast<double>(extent));
-        continue;
-      }
-      for (std::int64_t i = 0; i < extent; ++i) {
-        variables_[variable] = i;
-        add(sum, total(*inner), 1);
-      }
-    }
-    return sum;
+  void expression(const Expr& e, Work& work) {
+    if (lets_.find(e.get()) != nullptr) return;
+    if (e->op == Op::load) work.loads[e->buffer->id] += 1;
+    if (is_float(e->dtype)) work.flops += flops_of(e->op);
+    for (const Expr& arg : e->args) expression(arg, work);
   }
 
   // Of an extent or a condition: integer arithmetic and comparisons of constants, sizes and the
@@ -197,12 +160,10 @@ class Counter {
   }
 
   const std::function<std::int64_t(const DimAtom&)>& value_of_size_;
-  Region root_;
-  std::vector<Region*> path_;
-  std::unordered_set<int> written_;  // buffers
+  LetValues<Known> lets_;
+  std::unordered_map<const Block*, Work> own_;
   std::unordered_set<int> loop_variables_;
-  std::unordered_map<int, int> declared_;            // variables: the depth of their region
-  std::unordered_map<const ExprNode*, int> depths_;  // of what is counted and may be shared
+  std::unordered_map<const Block*, bool> decides_;
   std::unordered_map<int, std::int64_t> variables_;
 };
 
@@ -210,7 +171,7 @@ class Counter {
 
 Work count_work(const Kernel& kernel,
                 const std::function<std::int64_t(const DimAtom&)>& value_of_size) {
-  return Counter(with_arithmetic(kernel), value_of_size).total();
+  return Counter(value_of_size).block(place_values(with_arithmetic(kernel)).body);
 }
 
 double count_bytes(const Kernel& kernel, const Work& work,

@@ -13,8 +13,7 @@ struct Work {
   std::map<int, double> stores;  // the same, written
 };
 
-// An expression counts once per iteration of the innermost loop that it depends on, since emitters
-// compute it before the loops that it does not depend on. Of a branch that sizes and the positions
+// An expression counts where place_values has it computed. Of a branch that sizes and the positions
 // of loops decide, the side taken counts; of others, which the data decides, both.
 Work count_work(const Kernel& kernel,
                 const std::function<std::int64_t(const DimAtom&)>& value_of_size);

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "compiler/loop/elementary.h"
+#include "compiler/loop/place_values.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
@@ -123,6 +124,10 @@ class Interpreter {
     Tape& tape = tape_of(root);
     std::array<Scalar, 4> args;
     for (std::size_t k = 0; k < tape.nodes.size(); ++k) {
+      if (const Scalar* known = lets_.find(tape.nodes[k].get())) {
+        tape.values[k] = *known;
+        continue;
+      }
       for (std::size_t a = 0; a < tape.args[k].size(); ++a) args[a] = tape.values[tape.args[k][a]];
       tape.values[k] = evaluate_node(*tape.nodes[k], args.data());
     }
@@ -130,11 +135,18 @@ class Interpreter {
   }
 
   void run_block(const Block& block) {
+    LetValues<Scalar>::Scope scope(lets_);
     for (const Stmt& s : block) {
+      if (const auto* let = std::get_if<Let>(&s)) {
+        if (let->life != Let::Life::loop) scope.let(*let, value(let->value));
+        continue;
+      }
       std::visit([this](const auto& one) { run(one); }, s);
+      scope.end_statement();
     }
   }
 
+  void run(const Let&) {}
   void run(const Declare& s) { variables_[s.variable.id] = value(s.init); }
   void run(const Allocate& s) { allocate(s.buffer); }
   void run(const Store& s) {
@@ -162,6 +174,13 @@ class Interpreter {
   void run(const std::shared_ptr<const For>& s) {
     const std::int64_t extent = value(s->extent).integer;
     if (s->kind == LoopKind::block) threads_ = s->width;
+    LetValues<Scalar>::Scope scope(lets_);
+    for (const Stmt& inner : s->body) {
+      const auto* let = std::get_if<Let>(&inner);
+      if (extent > 0 && let != nullptr && let->life == Let::Life::loop) {
+        scope.let(*let, value(let->value));
+      }
+    }
     for (std::int64_t k = 0; k < extent; ++k) {
       variables_[s->variable.id] = {0, k};
       if (s->kind == LoopKind::thread) thread_ = k % threads_;
@@ -193,6 +212,7 @@ class Interpreter {
   std::unordered_map<int, std::vector<std::byte>> owned_;
   std::unordered_map<int, Scalar> variables_;
   std::unordered_map<const ExprNode*, Tape> tapes_;
+  LetValues<Scalar> lets_;
   std::int64_t threads_ = 1;  // of a block
   std::int64_t thread_ = 0;   // which of them runs
 };
@@ -200,7 +220,7 @@ class Interpreter {
 }  // namespace
 
 std::optional<IndexFault> interpret(const Kernel& kernel, const Memory& memory) {
-  return Interpreter(with_arithmetic(kernel), memory).run();
+  return Interpreter(place_values(with_arithmetic(kernel)), memory).run();
 }
 
 }  // namespace kroton::loop

@@ -171,6 +171,17 @@ Expr substitute(const Expr& e, const std::vector<std::pair<Variable, Expr>>& rep
 
 struct For;
 struct If;
+// The value is computed here, and its uses below are what it was here. place_values alone makes
+// these, once a kernel is complete: nothing before emitters and the printer meets one.
+struct Let {
+  enum class Life : std::uint8_t {
+    block,      // until the end of the block
+    statement,  // of the next statement, which may change what it depends on
+    loop        // at the head of a loop's body: computed once, if there is an iteration
+  };
+  Expr value;
+  Life life = Life::block;
+};
 // GPU: the threads of a block wait for each other, and see what the others have stored.
 struct Barrier {};
 // A scalar that Accumulate changes; read as a variable after the loop that accumulates it.
@@ -204,8 +215,8 @@ struct AccumulateArg {
   Expr value;
   Expr at;
 };
-using Stmt = std::variant<Declare, Allocate, Store, Accumulate, AccumulateArg, Barrier,
-                          std::shared_ptr<const For>, std::shared_ptr<const If>>;
+using Stmt = std::variant<Let, Declare, Allocate, Store, Accumulate, AccumulateArg,
+                          Barrier, std::shared_ptr<const For>, std::shared_ptr<const If>>;
 using Block = std::vector<Stmt>;
 
 enum class LoopKind : std::uint8_t {

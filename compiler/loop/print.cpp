@@ -1,9 +1,5 @@
-// Kernels as text; the grammar is in docs/loop_ir.md.
-//
-// `let` lines are notation: an expression that several places share is written once, before its
-// first use, in the innermost block that holds all of its uses. What may change between two
-// statements (a load from a buffer that the kernel writes, an accumulator) or fail (check_index,
-// check) is shared within one statement only, so that the text means the same as the kernel.
+// Kernels as text; the grammar is in docs/loop_ir.md. Values stand where place_values has them
+// computed; index arithmetic of a few nodes is written where it is used all the same.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,19 +8,20 @@
 #include <unordered_set>
 
 #include "compiler/loop/ir.h"
+#include "compiler/loop/place_values.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
 namespace {
 
-constexpr int inline_limit = 12;  // nesting depth above which an expression gets a name
+constexpr int inline_limit = 12;  // of an expression alone: nesting from which a part has a name
 
 enum Precedence { any, disjunction, conjunction, negation, comparison, sum, product, prefix, atom };
 
 bool is_leaf(const Expr& e) { return e->args.empty(); }
 
-// Index arithmetic of at most five nodes, and loads at such an index, read best where they stand.
+// Index arithmetic of at most five nodes reads best where it stands.
 int index_cost(const Expr& e) {
   if (is_leaf(e)) return 1;
   constexpr int too_much = 6;
@@ -37,7 +34,7 @@ int index_cost(const Expr& e) {
   return cost;
 }
 
-bool is_small(const Expr& e) { return index_cost(e->op == Op::load ? e->args[0] : e) <= 5; }
+bool is_small(const Expr& e) { return index_cost(e) <= 5; }
 
 std::string real_text(double value, DType dtype) {
   std::string result = digits_of({value, 0}, dtype);
@@ -51,20 +48,14 @@ class Printer {
   std::string kernel(const Kernel& kernel);
 
  private:
-  using Nodes = std::unordered_set<const ExprNode*>;
-
   std::string distinct(const std::string& base);
   const std::string& name_of_variable(const Variable& v);
   const std::string& name_of_buffer(const BufferRef& buffer);
 
   void reserve_size_names(const Kernel& kernel);
-  void find_pinned(const Kernel& kernel);
-  bool is_pinned(const Expr& e) const;
-
-  std::vector<Expr> choose_shared(const std::vector<Expr>& roots) const;
-  std::vector<std::vector<Expr>> choose_shared(const Block& block);
-  void bind(const Expr& e);
-  void unbind(const std::vector<Expr>& exprs);
+  std::vector<Expr> choose_shared(const Expr& root) const;
+  std::string next_let() { return distinct("t" + std::to_string(++lets_made_)); }
+  void write_let(const Let& let, LetValues<std::string>::Scope& scope);
 
   void write(const Expr& e, int outer);
   void write_infix(const Expr& e, std::string_view op, int level, int outer);
@@ -78,13 +69,11 @@ class Printer {
 
   std::string out_;
   int indent_ = 0;
-  int lets_ = 0;
+  int lets_made_ = 0;
   std::unordered_set<std::string> taken_;
   std::unordered_map<int, std::string> variables_;
   std::unordered_map<int, std::string> buffers_;
-  std::unordered_map<const ExprNode*, std::string> bound_;  // the lets in sight
-  Nodes pinned_;
-  std::vector<int> scope_;  // ids of the variables in sight
+  LetValues<std::string> lets_;  // the names of those in sight
 };
 
 std::string Printer::distinct(const std::string& base) {
@@ -125,48 +114,10 @@ void Printer::reserve_size_names(const Kernel& kernel) {
   }
 }
 
-void Printer::find_pinned(const Kernel& kernel) {
-  std::unordered_set<int> written;
-  std::unordered_set<int> accumulated;
-  visit_statements(kernel.body, [&](const Stmt& s) {
-    if (const auto* store = std::get_if<Store>(&s); store != nullptr && store->buffer != nullptr) {
-      written.insert(store->buffer->id);
-    }
-    if (const auto* sum = std::get_if<Accumulate>(&s)) accumulated.insert(sum->variable.id);
-    if (const auto* best = std::get_if<AccumulateArg>(&s)) {
-      accumulated.insert(best->best.id);
-      accumulated.insert(best->position.id);
-    }
-  });
-  std::unordered_set<const ExprNode*> seen;
-  std::vector<Expr> nodes;
-  visit_expressions(kernel.body, [&](const Expr& e) {
-    if (e != nullptr) append_post_order(e, seen, nodes);
-  });
-  for (const Expr& e : nodes) {
-    const bool changes = (e->op == Op::load && written.contains(e->buffer->id)) ||
-                         (e->op == Op::variable && accumulated.contains(e->variable.id)) ||
-                         may_fail(e->op);
-    if (changes || std::any_of(e->args.begin(), e->args.end(),
-                               [&](const Expr& arg) { return is_pinned(arg); })) {
-      pinned_.insert(e.get());
-    }
-  }
-}
-
-bool Printer::is_pinned(const Expr& e) const { return pinned_.contains(e.get()); }
-
-// What one statement with these expressions writes more than once, or nests too deeply.
-std::vector<Expr> Printer::choose_shared(const std::vector<Expr>& roots) const {
+// What the text of the expression holds more than once, or nests too deeply.
+std::vector<Expr> Printer::choose_shared(const Expr& root) const {
+  const std::vector<Expr> order = post_order(std::span(&root, 1));
   std::unordered_map<const ExprNode*, int> uses;
-  Nodes seen;
-  for (const auto& [e, name] : bound_) seen.insert(e);
-  std::vector<Expr> order;
-  for (const Expr& root : roots) {
-    if (root == nullptr) continue;
-    ++uses[root.get()];
-    append_post_order(root, seen, order);
-  }
   for (const Expr& e : order) {
     for (const Expr& arg : e->args) ++uses[arg.get()];
   }
@@ -176,7 +127,8 @@ std::vector<Expr> Printer::choose_shared(const std::vector<Expr>& roots) const {
     int depth = 1;
     for (const Expr& arg : e->args) depth = std::max(depth, depths[arg.get()] + 1);
     if (is_leaf(e)) continue;
-    if ((uses[e.get()] > 1 && !is_small(e)) || depth > inline_limit) {
+    const bool small = is_small(e->op == Op::load ? e->args[0] : e);
+    if ((uses[e.get()] > 1 && !small) || depth > inline_limit) {
       chosen.push_back(e);
       depth = 0;
     }
@@ -185,88 +137,14 @@ std::vector<Expr> Printer::choose_shared(const std::vector<Expr>& roots) const {
   return chosen;
 }
 
-// For every statement of the block, what is named right before it: expressions that two statements
-// of the block share, wherever nested, and that have a meaning at the block's level.
-std::vector<std::vector<Expr>> Printer::choose_shared(const Block& block) {
-  struct Use {
-    std::size_t first = 0;
-    bool shared = false;  // by two statements
-  };
-  std::unordered_set<int> in_sight(scope_.begin(), scope_.end());
-  for (const Stmt& s : block) {
-    if (const auto* declare = std::get_if<Declare>(&s)) in_sight.insert(declare->variable.id);
-  }
-  std::unordered_map<const ExprNode*, Use> uses;
-  std::unordered_map<const ExprNode*, bool> bindable;
-  std::vector<Expr> order;
-  const auto note = [&](const Expr& e, std::size_t at) {
-    const auto [use, is_new] = uses.try_emplace(e.get(), Use{at, false});
-    use->second.shared = use->second.shared || use->second.first != at;
-    return is_new;
-  };
-  for (std::size_t at = 0; at < block.size(); ++at) {
-    Nodes seen;
-    for (const auto& [e, name] : bound_) seen.insert(e);
-    std::vector<Expr> nodes;
-    const Block single{block[at]};
-    visit_expressions(single, [&](const Expr& root) {
-      if (root != nullptr) append_post_order(root, seen, nodes);
-    });
-    for (const Expr& e : nodes) {
-      if (!note(e, at)) continue;
-      const bool meaningful = !is_pinned(e) &&
-                              (e->op != Op::variable || in_sight.contains(e->variable.id)) &&
-                              std::all_of(e->args.begin(), e->args.end(), [&](const Expr& arg) {
-                                return bound_.contains(arg.get()) || bindable[arg.get()];
-                              });
-      bindable[e.get()] = meaningful;
-      order.push_back(e);
-    }
-  }
-  // Of two shared expressions, one inside the other, the inner one is named only if it has a use
-  // of its own: a user that is not itself named, or a second one.
-  std::unordered_map<const ExprNode*, int> users;
-  for (const Expr& e : order) {
-    for (const Expr& arg : e->args) ++users[arg.get()];
-  }
-  Nodes named;
-  for (auto e = order.rbegin(); e != order.rend(); ++e) {
-    const Use& use = uses[e->get()];
-    if (use.shared && bindable[e->get()] && !is_small(*e)) named.insert(e->get());
-  }
-  const auto is_root = [&] {
-    Nodes roots;
-    visit_expressions(block, [&](const Expr& e) { roots.insert(e.get()); });
-    return roots;
-  }();
-  std::unordered_map<const ExprNode*, bool> under_named;
-  for (const Expr& e : order) {
-    for (const Expr& arg : e->args) {
-      if (named.contains(e.get())) under_named[arg.get()] = true;
-    }
-  }
-  std::vector<std::vector<Expr>> result(block.size());
-  for (const Expr& e : order) {
-    if (!named.contains(e.get())) continue;
-    const bool inside_one =
-        users[e.get()] == 1 && under_named[e.get()] && !is_root.contains(e.get());
-    if (!inside_one) result[uses[e.get()].first].push_back(e);
-  }
-  return result;
-}
-
-// Writes the line `let tN = e`.
-void Printer::bind(const Expr& e) {
-  std::string name = distinct("t" + std::to_string(++lets_));
+void Printer::write_let(const Let& let, LetValues<std::string>::Scope& scope) {
+  if (is_small(let.value)) return;
+  std::string name = next_let();
   line();
-  out_ += "let " + name + " = ";
-  write(e, any);
+  out_ += (let.life == Let::Life::loop ? "once let " : "let ") + name + " = ";
+  write(let.value, any);
   out_ += '\n';
-  bound_.emplace(e.get(), std::move(name));
-}
-
-void Printer::unbind(const std::vector<Expr>& exprs) {
-  for (const Expr& e : exprs) bound_.erase(e.get());
+  scope.let(let, std::move(name));
 }
 
 void Printer::write_infix(const Expr& e, std::string_view op, int level, int outer) {
@@ -294,8 +172,8 @@ void Printer::write(const Expr& e, int outer) {
     out_ += "<null>";
     return;
   }
-  if (const auto found = bound_.find(e.get()); found != bound_.end()) {
-    out_ += found->second;
+  if (const std::string* name = lets_.find(e.get())) {
+    out_ += *name;
     return;
   }
   switch (e->op) {
@@ -387,23 +265,15 @@ void Printer::write_buffers(std::string_view role, const std::vector<BufferRef>&
 
 void Printer::write_block(const Block& block) {
   ++indent_;
-  const std::size_t outer_scope = scope_.size();
-  std::vector<Expr> named;
-  const std::vector<std::vector<Expr>> shared = choose_shared(block);
-  for (std::size_t k = 0; k < block.size(); ++k) {
-    for (const Expr& e : shared[k]) {
-      bind(e);
-      named.push_back(e);
+  LetValues<std::string>::Scope scope(lets_);
+  for (const Stmt& s : block) {
+    if (const auto* let = std::get_if<Let>(&s)) {
+      write_let(*let, scope);
+    } else {
+      write_statement(s);
+      scope.end_statement();
     }
-    std::vector<Expr> roots;
-    visit_own_expressions(block[k], [&](const Expr& e) { roots.push_back(e); });
-    const std::vector<Expr> own = choose_shared(roots);
-    for (const Expr& e : own) bind(e);
-    write_statement(block[k]);
-    unbind(own);
   }
-  unbind(named);
-  scope_.resize(outer_scope);
   --indent_;
 }
 
@@ -433,9 +303,7 @@ void Printer::write_loop(const For& loop) {
   out_ += "for " + name_of_variable(loop.variable) + " in 0..";
   write(loop.extent, atom);
   out_ += " {\n";
-  scope_.push_back(loop.variable.id);
   write_block(loop.body);
-  scope_.pop_back();
   line();
   out_ += "}\n";
 }
@@ -481,50 +349,54 @@ std::string_view accumulation(Op op) {
 
 void Printer::write_statement(const Stmt& s) {
   line();
-  if (const auto* declare = std::get_if<Declare>(&s)) {
-    out_ += "var " + name_of_variable(declare->variable) + ": " +
-            std::string(kroton::name_of(declare->variable.dtype)) + " = ";
-    write(declare->init, any);
-    scope_.push_back(declare->variable.id);
-  } else if (const auto* allocate = std::get_if<Allocate>(&s)) {
-    bool first = true;
-    write_buffers(role_of(allocate->buffer), {allocate->buffer}, first);
-  } else if (const auto* store = std::get_if<Store>(&s)) {
-    out_ += (store->buffer == nullptr ? "<null>" : name_of_buffer(store->buffer)) + "[";
-    write(store->index, any);
-    out_ += "] = ";
-    write(store->value, any);
-  } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
-    out_ += name_of_variable(sum->variable);
-    out_ += accumulation(sum->op);
-    write(sum->value, any);
-  } else if (const auto* best = std::get_if<AccumulateArg>(&s)) {
-    out_ += "(" + name_of_variable(best->best) + ", " + name_of_variable(best->position) + ") " +
-            (best->maximum ? "argmax" : "argmin") + "= (";
-    write(best->value, any);
-    out_ += ", ";
-    write(best->at, any);
-    out_ += ')';
-  } else if (std::holds_alternative<Barrier>(s)) {
-    out_ += "barrier";
-  } else if (const For* loop = as_for(s)) {
-    return write_loop(*loop);
-  } else if (const If* branch = as_if(s)) {
-    return write_branch(*branch);
-  }
-  out_ += '\n';
+  visit(
+      s, [](const Let&) {},
+      [&](const Declare& one) {
+        out_ += "var " + name_of_variable(one.variable) + ": " +
+                std::string(kroton::name_of(one.variable.dtype)) + " = ";
+        write(one.init, any);
+        out_ += '\n';
+      },
+      [&](const Allocate& allocate) {
+        bool first = true;
+        write_buffers(role_of(allocate.buffer), {allocate.buffer}, first);
+        out_ += '\n';
+      },
+      [&](const Store& store) {
+        out_ += (store.buffer == nullptr ? "<null>" : name_of_buffer(store.buffer)) + "[";
+        write(store.index, any);
+        out_ += "] = ";
+        write(store.value, any);
+        out_ += '\n';
+      },
+      [&](const Accumulate& sum) {
+        out_ += name_of_variable(sum.variable);
+        out_ += accumulation(sum.op);
+        write(sum.value, any);
+        out_ += '\n';
+      },
+      [&](const AccumulateArg& best) {
+        out_ += "(" + name_of_variable(best.best) + ", " + name_of_variable(best.position) + ") " +
+                (best.maximum ? "argmax" : "argmin") + "= (";
+        write(best.value, any);
+        out_ += ", ";
+        write(best.at, any);
+        out_ += ")\n";
+      },
+      [&](const Barrier&) { out_ += "barrier\n"; }, [&](const For& loop) { write_loop(loop); },
+      [&](const If& branch) { write_branch(branch); });
 }
 
 std::string Printer::expression(const Expr& root) {
-  const std::vector<Expr> shared = choose_shared(std::vector<Expr>{root});
+  LetValues<std::string>::Scope scope(lets_);
   std::string where;
-  for (const Expr& e : shared) {
+  for (const Expr& e : choose_shared(root)) {
     if (e == root) continue;
     write(e, any);
-    std::string name = distinct("t" + std::to_string(++lets_));
+    std::string name = next_let();
     where += (where.empty() ? " where " : ", ") + name + " = " + out_;
     out_.clear();
-    bound_.emplace(e.get(), std::move(name));
+    scope.let({e}, std::move(name));
   }
   write(root, any);
   return out_ + where;
@@ -532,7 +404,6 @@ std::string Printer::expression(const Expr& root) {
 
 std::string Printer::kernel(const Kernel& kernel) {
   reserve_size_names(kernel);
-  find_pinned(kernel);
   if (!kernel.source.empty()) out_ += "# " + kernel.source + "\n";
   out_ += "kernel " + kernel.name + "(";
   bool first = true;
@@ -545,7 +416,7 @@ std::string Printer::kernel(const Kernel& kernel) {
     write(kernel.work, atom);
   }
   out_ += " {\n";
-  write_block(kernel.body);
+  write_block(place_values(kernel).body);
   return out_ + "}\n";
 }
 

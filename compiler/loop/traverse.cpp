@@ -169,31 +169,36 @@ Expr Rewriter::operator()(const Expr& root) {
 
 Block Rewriter::operator()(const Block& block) {
   Rewriter& self = *this;
-  struct Visitor {
-    Rewriter& self;
-    Stmt operator()(const Declare& s) const { return Declare{s.variable, self(s.init)}; }
-    Stmt operator()(const Allocate& s) const { return s; }
-    Stmt operator()(const Store& s) const { return Store{s.buffer, self(s.index), self(s.value)}; }
-    Stmt operator()(const Accumulate& s) const {
-      return Accumulate{s.variable, s.op, self(s.value)};
-    }
-    Stmt operator()(const AccumulateArg& s) const {
-      return AccumulateArg{s.best, s.position, s.maximum, self(s.value), self(s.at)};
-    }
-    Stmt operator()(const Barrier& s) const { return s; }
-    Stmt operator()(const std::shared_ptr<const For>& s) const {
-      For loop = *s;
-      loop.extent = self(s->extent);
-      loop.body = self(s->body);
-      return statement(std::move(loop));
-    }
-    Stmt operator()(const std::shared_ptr<const If>& s) const {
-      return statement(If{self(s->condition), self(s->then_body), self(s->else_body)});
-    }
+  const auto rewritten = [&](const Stmt& s) {
+    return visit(
+        s, [&](const Let& let) -> Stmt { return Let{self(let.value), let.life}; },
+        [&](const Declare& one) -> Stmt { return Declare{one.variable, self(one.init)}; },
+        [](const Allocate& one) -> Stmt { return one; },
+        [&](const Store& store) -> Stmt {
+          return Store{store.buffer, self(store.index), self(store.value)};
+        },
+        [&](const Accumulate& sum) -> Stmt {
+          return Accumulate{sum.variable, sum.op, self(sum.value)};
+        },
+        [&](const AccumulateArg& best) -> Stmt {
+          return AccumulateArg{best.best, best.position, best.maximum, self(best.value),
+                               self(best.at)};
+        },
+        [](const Barrier& one) -> Stmt { return one; },
+        [&](const For& original) -> Stmt {
+          For loop = original;
+          loop.extent = self(original.extent);
+          loop.body = self(original.body);
+          return statement(std::move(loop));
+        },
+        [&](const If& branch) -> Stmt {
+          return statement(
+              If{self(branch.condition), self(branch.then_body), self(branch.else_body)});
+        });
   };
   Block result;
   result.reserve(block.size());
-  for (const Stmt& s : block) result.push_back(std::visit(Visitor{self}, s));
+  for (const Stmt& s : block) result.push_back(rewritten(s));
   return result;
 }
 
@@ -239,40 +244,37 @@ Expr stride_of(const Expr& root, const Variable& v) {
   return slopes.at(root.get()).stride;
 }
 
-void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& visit) {
-  struct Visitor {
-    const std::function<void(const Expr&)>& visit;
-    void operator()(const Declare& s) const { visit(s.init); }
-    void operator()(const Allocate&) const {}
-    void operator()(const Store& s) const {
-      visit(s.index);
-      visit(s.value);
-    }
-    void operator()(const Accumulate& s) const { visit(s.value); }
-    void operator()(const AccumulateArg& s) const {
-      visit(s.value);
-      visit(s.at);
-    }
-    void operator()(const Barrier&) const {}
-    void operator()(const std::shared_ptr<const For>& s) const { visit(s->extent); }
-    void operator()(const std::shared_ptr<const If>& s) const { visit(s->condition); }
-  };
-  std::visit(Visitor{visit}, statement);
+void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& action) {
+  visit(
+      statement, [&](const Let& let) { action(let.value); },
+      [&](const Declare& one) { action(one.init); }, [](const Allocate&) {},
+      [&](const Store& store) {
+        action(store.index);
+        action(store.value);
+      },
+      [&](const Accumulate& sum) { action(sum.value); },
+      [&](const AccumulateArg& best) {
+        action(best.value);
+        action(best.at);
+      },
+      [](const Barrier&) {}, [&](const For& loop) { action(loop.extent); },
+      [&](const If& branch) { action(branch.condition); });
 }
 
-void visit_statements(const Block& block, const std::function<void(const Stmt&)>& visit) {
+void visit_statements(std::span<const Stmt> block,
+                      const std::function<void(const Stmt&)>& action) {
   for (const Stmt& s : block) {
-    visit(s);
-    if (const For* loop = as_for(s)) visit_statements(loop->body, visit);
+    action(s);
+    if (const For* loop = as_for(s)) visit_statements(loop->body, action);
     if (const If* branch = as_if(s)) {
-      visit_statements(branch->then_body, visit);
-      visit_statements(branch->else_body, visit);
+      visit_statements(branch->then_body, action);
+      visit_statements(branch->else_body, action);
     }
   }
 }
 
-void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit) {
-  visit_statements(block, [&](const Stmt& s) { visit_own_expressions(s, visit); });
+void visit_expressions(const Block& block, const std::function<void(const Expr&)>& action) {
+  visit_statements(block, [&](const Stmt& s) { visit_own_expressions(s, action); });
 }
 
 Block replace_loops(const Block& block,

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/base/visit_kind.h"
 #include "compiler/loop/ir.h"
 
 namespace kroton::loop {
@@ -36,12 +37,19 @@ class Rewriter {
 // `block` with variables replaced in every expression. Variables that `block` declares stay.
 Block substitute(const Block& block, const std::vector<std::pair<Variable, Expr>>& replacements);
 
-// Calls `visit` for the expressions of the statement itself, not those of nested blocks.
-void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& visit);
-// Calls `visit` for every statement of the block and of those nested in it, outer before inner.
-void visit_statements(const Block& block, const std::function<void(const Stmt&)>& visit);
+// Calls the handler for what the statement is. There is one for each kind, or it does not compile:
+// const Let&, const Declare&, ..., const Barrier&, const For&, const If&.
+template <class... Handlers>
+decltype(auto) visit(const Stmt& statement, Handlers... handlers) {
+  return visit_kind(statement, std::move(handlers)...);
+}
+
+// Calls `action` for the expressions of the statement itself, not those of nested blocks.
+void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& action);
+// Calls `action` for every statement of the block and of those nested in it, outer before inner.
+void visit_statements(std::span<const Stmt> block, const std::function<void(const Stmt&)>& action);
 // The same for every root expression.
-void visit_expressions(const Block& block, const std::function<void(const Expr&)>& visit);
+void visit_expressions(const Block& block, const std::function<void(const Expr&)>& action);
 
 // The block with what `replace` appends in place of each of its loops, those in branches included;
 // loops in loops are left to `replace`.

@@ -46,6 +46,7 @@ class Verifier {
   void check_access(const BufferRef& buffer, const Expr& index, const std::string& role);
   void check_uniform(const Expr& e, const std::string& role);
   void check_block(const Block& block);
+  void check(const Let& s);
   void check(const Declare& s);
   void check(const Allocate& s);
   void check(const Store& s);
@@ -159,6 +160,8 @@ void Verifier::check_block(const Block& block) {
   writable_ = writable;
   checked_ = checked;
 }
+
+void Verifier::check(const Let& s) { check_expression(s.value, "a value"); }
 
 void Verifier::check(const Declare& s) {
   check_expression(s.init, "the initial value of '" + s.variable.name + "'");

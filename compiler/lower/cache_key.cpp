@@ -196,6 +196,11 @@ class KeyWriter {
       std::visit([&](const auto& statement) { write(statement); }, s);
     }
   }
+  void write(const loop::Let& s) {
+    const auto& [value, life] = s;
+    expression(value);
+    tag(life);
+  }
   void write(const loop::Barrier&) {}
   void write(const loop::Declare& s) {
     const auto& [declared, init] = s;

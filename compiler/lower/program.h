@@ -6,6 +6,7 @@
 #include <map>
 #include <variant>
 
+#include "compiler/base/visit_kind.h"
 #include "compiler/ir/callee.h"
 #include "compiler/ir/node.h"
 #include "compiler/loop/ir.h"
@@ -86,18 +87,7 @@ struct Step {
 // const loop::Kernel&, const Scan&, const Branch&, const Call&.
 template <class... Handlers>
 decltype(auto) visit(const Step& step, Handlers... handlers) {
-  struct All : Handlers... {
-    using Handlers::operator()...;
-  };
-  return std::visit(
-      [all = All{std::move(handlers)...}](const auto& what) mutable -> decltype(auto) {
-        if constexpr (requires { *what; }) {
-          return all(*what);
-        } else {
-          return all(what);
-        }
-      },
-      step.kind);
+  return visit_kind(step.kind, std::move(handlers)...);
 }
 // What the step is, if it is of that kind.
 template <class Kind>

@@ -47,14 +47,16 @@ kernel k0_dot(in a: f32[12], in b: f32[20], out dot2: f32[15]) work 135 {
           row[j_2] = b[j_2 + k*5]
         }
         unroll for i_1 in 0..3 {
+          let t2 = a[k + (t1 + i_1)*4]
           vector<16 unrolled 16> for j_3 in 0..16 {
-            tile_1[i_1*16 + j_3] = fma(a[k + (t1 + i_1)*4], row[j_3], tile_1[i_1*16 + j_3])
+            tile_1[i_1*16 + j_3] = fma(t2, row[j_3], tile_1[i_1*16 + j_3])
           }
         }
       }
       unroll for i_2 in 0..3 {
+        let t3 = (t1 + i_2)*5
         vector<16 unrolled 16> for j_4 in 0..5 {
-          dot2[j_4 + (t1 + i_2)*5] = tile_1[i_2*16 + j_4]
+          dot2[j_4 + t3] = tile_1[i_2*16 + j_4]
         }
       }
     }
@@ -72,9 +74,10 @@ program golden  arena 256*workers*a.shape[1] + 1536*workers bytes
 kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
         f32[a.shape[0]*b.shape[1]], worker panel: f32[64*a.shape[1]], worker earlier: f32[384]) work
         (2*a.shape[0]*a.shape[1]*b.shape[1] + a.shape[0]*b.shape[1]) {
+  let t1 = floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2)
   parallel for task in 0..(floor_div(b.shape[1] + 63, 64)) {
-    let t1 = task*64 < (64*floor_div(b.shape[1], 64))
-    if t1 {
+    let t2 = task*64 < (64*floor_div(b.shape[1], 64))
+    if t2 {
       for k in 0..a.shape[1] {
         vector<16 unrolled 64> for j in 0..64 {
           panel[k*64 + j] = b[task*64 + j + k*b.shape[1]]
@@ -92,7 +95,7 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
         }
       }
     }
-    if t1 {
+    if t2 {
       for tile in 0..floor_div(a.shape[0], 6) {
         registers tile_1: f32[384]
         for k_block in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
@@ -102,10 +105,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
             }
           }
           for k_3 in 0..min(a.shape[1] - k_block*1024, 1024) {
+            let t3 = (k_block*1024 + k_3)*64
             unroll for i_1 in 0..6 {
+              let t4 = a[k_block*1024 + k_3 + (tile*6 + i_1)*a.shape[1]]
               vector<16 unrolled 64> for j_3 in 0..64 {
-                tile_1[i_1*64 + j_3] = fma(a[k_block*1024 + k_3 + (tile*6 + i_1)*a.shape[1]],
-                        panel[(k_block*1024 + k_3)*64 + j_3], tile_1[i_1*64 + j_3])
+                tile_1[i_1*64 + j_3] = fma(t4, panel[t3 + j_3], tile_1[i_1*64 + j_3])
               }
             }
           }
@@ -125,14 +129,15 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           }
         }
         unroll for i_4 in 0..6 {
+          let t5 = (tile*6 + i_4)*b.shape[1]
           vector<16 unrolled 64> for j_6 in 0..64 {
-            dot2[task*64 + j_6 + (tile*6 + i_4)*b.shape[1]] = tile_1[i_4*64 + j_6]
+            dot2[task*64 + j_6 + t5] = tile_1[i_4*64 + j_6]
           }
         }
       }
-      for tile_2 in 0..floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2) {
+      for tile_2 in 0..t1 {
         registers tile_3: f32[128]
-        let t2 = floor_div(a.shape[0], 6)*6 + tile_2*2
+        let t6 = floor_div(a.shape[0], 6)*6 + tile_2*2
         for k_block_1 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
           unroll for i_5 in 0..2 {
             vector<16 unrolled 64> for j_7 in 0..64 {
@@ -140,11 +145,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
             }
           }
           for k_4 in 0..min(a.shape[1] - k_block_1*1024, 1024) {
+            let t7 = (k_block_1*1024 + k_4)*64
             unroll for i_6 in 0..2 {
+              let t8 = a[k_block_1*1024 + k_4 + min(t6 + i_6, a.shape[0] - 1)*a.shape[1]]
               vector<16 unrolled 64> for j_8 in 0..64 {
-                tile_3[i_6*64 + j_8] = fma(a[k_block_1*1024 + k_4 + min(t2 + i_6, a.shape[0] -
-                        1)*a.shape[1]], panel[(k_block_1*1024 + k_4)*64 + j_8], tile_3[i_6*64 +
-                        j_8])
+                tile_3[i_6*64 + j_8] = fma(t8, panel[t7 + j_8], tile_3[i_6*64 + j_8])
               }
             }
           }
@@ -164,9 +169,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           }
         }
         unroll for i_9 in 0..2 {
-          if t2 + i_9 <= (a.shape[0] - 1) {
+          let t9 = t6 + i_9
+          let t10 = t9*b.shape[1]
+          if t9 <= (a.shape[0] - 1) {
             vector<16 unrolled 64> for j_11 in 0..64 {
-              dot2[task*64 + j_11 + (t2 + i_9)*b.shape[1]] = tile_3[i_9*64 + j_11]
+              dot2[task*64 + j_11 + t10] = tile_3[i_9*64 + j_11]
             }
           }
         }
@@ -181,10 +188,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
             }
           }
           for k_5 in 0..min(a.shape[1] - k_block_2*1024, 1024) {
+            let t11 = (k_block_2*1024 + k_5)*64
             unroll for i_11 in 0..6 {
+              let t12 = a[k_block_2*1024 + k_5 + (tile_4*6 + i_11)*a.shape[1]]
               vector<16 unrolled 64> for j_13 in 0..64 {
-                tile_5[i_11*64 + j_13] = fma(a[k_block_2*1024 + k_5 + (tile_4*6 + i_11)*a.shape[1]],
-                        panel[(k_block_2*1024 + k_5)*64 + j_13], tile_5[i_11*64 + j_13])
+                tile_5[i_11*64 + j_13] = fma(t12, panel[t11 + j_13], tile_5[i_11*64 + j_13])
               }
             }
           }
@@ -204,14 +212,15 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           }
         }
         unroll for i_14 in 0..6 {
+          let t13 = (tile_4*6 + i_14)*b.shape[1]
           vector<16 unrolled 64> for j_16 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-            dot2[task*64 + j_16 + (tile_4*6 + i_14)*b.shape[1]] = tile_5[i_14*64 + j_16]
+            dot2[task*64 + j_16 + t13] = tile_5[i_14*64 + j_16]
           }
         }
       }
-      for tile_6 in 0..floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2) {
+      for tile_6 in 0..t1 {
         registers tile_7: f32[128]
-        let t3 = floor_div(a.shape[0], 6)*6 + tile_6*2
+        let t14 = floor_div(a.shape[0], 6)*6 + tile_6*2
         for k_block_3 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
           unroll for i_15 in 0..2 {
             vector<16 unrolled 64> for j_17 in 0..64 {
@@ -219,11 +228,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
             }
           }
           for k_6 in 0..min(a.shape[1] - k_block_3*1024, 1024) {
+            let t15 = (k_block_3*1024 + k_6)*64
             unroll for i_16 in 0..2 {
+              let t16 = a[k_block_3*1024 + k_6 + min(t14 + i_16, a.shape[0] - 1)*a.shape[1]]
               vector<16 unrolled 64> for j_18 in 0..64 {
-                tile_7[i_16*64 + j_18] = fma(a[k_block_3*1024 + k_6 + min(t3 + i_16, a.shape[0] -
-                        1)*a.shape[1]], panel[(k_block_3*1024 + k_6)*64 + j_18], tile_7[i_16*64 +
-                        j_18])
+                tile_7[i_16*64 + j_18] = fma(t16, panel[t15 + j_18], tile_7[i_16*64 + j_18])
               }
             }
           }
@@ -243,9 +252,11 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           }
         }
         unroll for i_19 in 0..2 {
-          if t3 + i_19 <= (a.shape[0] - 1) {
+          let t17 = t14 + i_19
+          let t18 = t17*b.shape[1]
+          if t17 <= (a.shape[0] - 1) {
             vector<16 unrolled 64> for j_21 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-              dot2[task*64 + j_21 + (t3 + i_19)*b.shape[1]] = tile_7[i_19*64 + j_21]
+              dot2[task*64 + j_21 + t18] = tile_7[i_19*64 + j_21]
             }
           }
         }
@@ -275,18 +286,21 @@ kernel k0_dot(in a: f32[60000], in b: f32[38400], out dot2: f32[25600]) work 153
       let t2 = t1 + tile*6
       for k in 0..300 {
         unroll for i_1 in 0..6 {
+          let t3 = a[k + (t2 + i_1)*300]
           vector<16 unrolled 64> for j_1 in 0..64 {
-            tile_1[i_1*64 + j_1] = fma(a[k + (t2 + i_1)*300], b[floor_div(task, 8)*64 + j_1 +
-                    k*128], tile_1[i_1*64 + j_1])
+            tile_1[i_1*64 + j_1] = fma(t3, b[floor_div(task, 8)*64 + j_1 + k*128], tile_1[i_1*64 +
+                    j_1])
           }
         }
       }
       unroll for i_2 in 0..6 {
+        let t4 = (t2 + i_2)*128
         vector<16 unrolled 64> for j_2 in 0..64 {
-          dot2[floor_div(task, 8)*64 + j_2 + (t2 + i_2)*128] = tile_1[i_2*64 + j_2]
+          dot2[floor_div(task, 8)*64 + j_2 + t4] = tile_1[i_2*64 + j_2]
         }
       }
     }
+    let t5 = t1 + 24
     for tile_2 in 0..1 {
       registers tile_3: f32[64]
       unroll for i_3 in 0..1 {
@@ -294,18 +308,20 @@ kernel k0_dot(in a: f32[60000], in b: f32[38400], out dot2: f32[25600]) work 153
           tile_3[i_3*64 + j_3] = 0.0
         }
       }
-      let t3 = t1 + 24 + tile_2
+      let t6 = t5 + tile_2
       for k_1 in 0..300 {
         unroll for i_4 in 0..1 {
+          let t7 = a[k_1 + (t6 + i_4)*300]
           vector<16 unrolled 64> for j_4 in 0..64 {
-            tile_3[i_4*64 + j_4] = fma(a[k_1 + (t3 + i_4)*300], b[floor_div(task, 8)*64 + j_4 +
-                    k_1*128], tile_3[i_4*64 + j_4])
+            tile_3[i_4*64 + j_4] = fma(t7, b[floor_div(task, 8)*64 + j_4 + k_1*128], tile_3[i_4*64 +
+                    j_4])
           }
         }
       }
       unroll for i_5 in 0..1 {
+        let t8 = (t6 + i_5)*128
         vector<16 unrolled 64> for j_5 in 0..64 {
-          dot2[floor_div(task, 8)*64 + j_5 + (t3 + i_5)*128] = tile_3[i_5*64 + j_5]
+          dot2[floor_div(task, 8)*64 + j_5 + t8] = tile_3[i_5*64 + j_5]
         }
       }
     }
@@ -337,10 +353,11 @@ kernel k0_dot(in a: f32[144000], in b: f32[2457600], out dot2: f32[245760], work
           }
         }
         for k_1 in 0..min(1200 - k_block*1024, 1024) {
+          let t1 = (k_block*1024 + k_1)*64
           unroll for i_1 in 0..6 {
+            let t2 = a[k_block*1024 + k_1 + (tile*6 + i_1)*1200]
             vector<16 unrolled 64> for j_2 in 0..64 {
-              tile_1[i_1*64 + j_2] = fma(a[k_block*1024 + k_1 + (tile*6 + i_1)*1200],
-                      panel[(k_block*1024 + k_1)*64 + j_2], tile_1[i_1*64 + j_2])
+              tile_1[i_1*64 + j_2] = fma(t2, panel[t1 + j_2], tile_1[i_1*64 + j_2])
             }
           }
         }
@@ -360,8 +377,9 @@ kernel k0_dot(in a: f32[144000], in b: f32[2457600], out dot2: f32[245760], work
         }
       }
       unroll for i_4 in 0..6 {
+        let t3 = (tile*6 + i_4)*2048
         vector<16 unrolled 64> for j_5 in 0..64 {
-          dot2[task*64 + j_5 + (tile*6 + i_4)*2048] = tile_1[i_4*64 + j_5]
+          dot2[task*64 + j_5 + t3] = tile_1[i_4*64 + j_5]
         }
       }
     }
@@ -396,10 +414,12 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
             }
           }
           for k_1 in 0..min(4000 - k_block*1024, 1024) {
+            let t3 = (k_block*1024 + k_1)*48
+            let t4 = (k_block*1024 + k_1)*64
             unroll for i_2 in 0..6 {
+              let t5 = block[t3 + (t2 + i_2 - t1)]
               vector<16 unrolled 64> for j_1 in 0..64 {
-                tile_1[i_2*64 + j_1] = fma(block[(k_block*1024 + k_1)*48 + (t2 + i_2 - t1)], b[j_1 +
-                        (k_block*1024 + k_1)*64], tile_1[i_2*64 + j_1])
+                tile_1[i_2*64 + j_1] = fma(t5, b[j_1 + t4], tile_1[i_2*64 + j_1])
               }
             }
           }
@@ -419,8 +439,9 @@ kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worke
           }
         }
         unroll for i_5 in 0..6 {
+          let t6 = (t2 + i_5)*64
           vector<16 unrolled 64> for j_4 in 0..64 {
-            dot2[j_4 + (t2 + i_5)*64] = tile_1[i_5*64 + j_4]
+            dot2[j_4 + t6] = tile_1[i_5*64 + j_4]
           }
         }
       }
@@ -448,14 +469,16 @@ kernel k0_dot(in a: f32[6400], in b: f32[3200], out dot2: f32[2048]) work 411648
       let t1 = task*32 + tile*8
       for k in 0..100 {
         unroll for i_1 in 0..8 {
+          let t2 = a[t1 + i_1 + k*64]
           vector<16 unrolled 32> for j_1 in 0..32 {
-            tile_1[i_1*32 + j_1] = fma(a[t1 + i_1 + k*64], b[j_1 + k*32], tile_1[i_1*32 + j_1])
+            tile_1[i_1*32 + j_1] = fma(t2, b[j_1 + k*32], tile_1[i_1*32 + j_1])
           }
         }
       }
       unroll for i_2 in 0..8 {
+        let t3 = (t1 + i_2)*32
         vector<16 unrolled 32> for j_2 in 0..32 {
-          dot2[j_2 + (t1 + i_2)*32] = tile_1[i_2*32 + j_2]
+          dot2[j_2 + t3] = tile_1[i_2*32 + j_2]
         }
       }
     }
@@ -476,8 +499,9 @@ kernel k0_dot(in a: f32[6400], in b: f32[3200], out dot2: f32[2048], worker pane
     for square in 0..6 {
       for strip in 0..2 {
         vector<16 unrolled 16> for k in 0..16 {
+          let t1 = (square*16 + k)*32
           unroll for j in 0..16 {
-            panel[(square*16 + k)*32 + (strip*16 + j)] = b[square*16 + k + (strip*16 + j)*100]
+            panel[t1 + (strip*16 + j)] = b[square*16 + k + (strip*16 + j)*100]
           }
         }
       }
@@ -494,18 +518,19 @@ kernel k0_dot(in a: f32[6400], in b: f32[3200], out dot2: f32[2048], worker pane
           tile_1[i*32 + j_1] = 0.0
         }
       }
-      let t1 = task*64 + tile*8
+      let t2 = task*64 + tile*8
       for k_1 in 0..100 {
         unroll for i_1 in 0..8 {
+          let t3 = a[k_1 + (t2 + i_1)*100]
           vector<16 unrolled 32> for j_2 in 0..32 {
-            tile_1[i_1*32 + j_2] = fma(a[k_1 + (t1 + i_1)*100], panel[k_1*32 + j_2], tile_1[i_1*32 +
-                    j_2])
+            tile_1[i_1*32 + j_2] = fma(t3, panel[k_1*32 + j_2], tile_1[i_1*32 + j_2])
           }
         }
       }
       unroll for i_2 in 0..8 {
+        let t4 = (t2 + i_2)*32
         vector<16 unrolled 32> for j_3 in 0..32 {
-          dot2[j_3 + (t1 + i_2)*32] = tile_1[i_2*32 + j_3]
+          dot2[j_3 + t4] = tile_1[i_2*32 + j_3]
         }
       }
     }
@@ -533,15 +558,16 @@ kernel k0_dot(in a: f32[384*n], in b: f32[768*n], out dot2: f32[512*n]) work (25
         let t1 = task*16 + tile*8
         for k in 0..24 {
           unroll for i_2 in 0..8 {
+            let t2 = a[k + (t1 + i_2)*24 + i*384]
             vector<16 unrolled 32> for j_1 in 0..32 {
-              tile_1[i_2*32 + j_1] = fma(a[k + (t1 + i_2)*24 + i*384], b[j_1 + k*32 + i*768],
-                      tile_1[i_2*32 + j_1])
+              tile_1[i_2*32 + j_1] = fma(t2, b[j_1 + k*32 + i*768], tile_1[i_2*32 + j_1])
             }
           }
         }
         unroll for i_3 in 0..8 {
+          let t3 = (t1 + i_3)*32
           vector<16 unrolled 32> for j_2 in 0..32 {
-            dot2[j_2 + (t1 + i_3)*32 + i*512] = tile_1[i_3*32 + j_2]
+            dot2[j_2 + t3 + i*512] = tile_1[i_3*32 + j_2]
           }
         }
       }
@@ -570,24 +596,31 @@ kernel k0_mul_sum(in a: f32[60000], in v: f32[200], out sum4: f32[300]) work 180
       var acc_1: f32 = accs[i_1*4 + 1]
       var acc_2: f32 = accs[i_1*4 + 2]
       var acc_3: f32 = accs[i_1*4 + 3]
+      let t3 = (i_block*64 + i_1*4)*200
+      let t4 = (i_block*64 + (i_1*4 + 1))*200
+      let t5 = (i_block*64 + (i_1*4 + 2))*200
+      let t6 = (i_block*64 + (i_1*4 + 3))*200
       vector<16 x2> for j in 0..200 {
-        acc += a[j + (i_block*64 + i_1*4)*200] * v[j]
-        acc_1 += a[j + (i_block*64 + (i_1*4 + 1))*200] * v[j]
-        acc_2 += a[j + (i_block*64 + (i_1*4 + 2))*200] * v[j]
-        acc_3 += a[j + (i_block*64 + (i_1*4 + 3))*200] * v[j]
+        let t7 = v[j]
+        acc += a[j + t3] * t7
+        acc_1 += a[j + t4] * t7
+        acc_2 += a[j + t5] * t7
+        acc_3 += a[j + t6] * t7
       }
       accs[i_1*4] = acc
       accs[i_1*4 + 1] = acc_1
       accs[i_1*4 + 2] = acc_2
       accs[i_1*4 + 3] = acc_3
     }
-    for i_2 in 0..(t1 - t2*4) {
-      let t3 = t2*4 + i_2
-      var acc_4: f32 = accs[t3]
+    let t8 = t2*4
+    for i_2 in 0..(t1 - t8) {
+      let t9 = t8 + i_2
+      var acc_4: f32 = accs[t9]
+      let t10 = (i_block*64 + t9)*200
       vector<16 x2> for j in 0..200 {
-        acc_4 += a[j + (i_block*64 + t3)*200] * v[j]
+        acc_4 += a[j + t10] * v[j]
       }
-      accs[t3] = acc_4
+      accs[t9] = acc_4
     }
     vector<16 x2> for i_3 in 0..t1 {
       sum4[i_block*64 + i_3] = accs[i_3]
@@ -618,10 +651,12 @@ kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker
           }
         }
         for k in 0..min(n - k_block*1024, 1024) {
+          let t2 = (k_block*1024 + k)*64
+          let t3 = (k_block*1024 + k)*32
           unroll for i_1 in 0..8 {
+            let t4 = x[t1 + i_1 + t2]
             vector<16 unrolled 32> for j_1 in 0..32 {
-              tile_1[i_1*32 + j_1] = fma(x[t1 + i_1 + (k_block*1024 + k)*64], g[j_1 + (k_block*1024
-                      + k)*32], tile_1[i_1*32 + j_1])
+              tile_1[i_1*32 + j_1] = fma(t4, g[j_1 + t3], tile_1[i_1*32 + j_1])
             }
           }
         }
@@ -641,9 +676,10 @@ kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker
         }
       }
       unroll for i_4 in 0..8 {
+        let t5 = (t1 + i_4)*32
         vector<16 unrolled 32> for j_4 in 0..32 {
-          let t2 = j_4 + (t1 + i_4)*32
-          w[t2] = w[t2] - 0.1 * tile_1[i_4*32 + j_4]
+          let t6 = j_4 + t5
+          w[t6] = w[t6] - 0.1 * tile_1[i_4*32 + j_4]
         }
       }
     }
@@ -663,18 +699,24 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[100], worker acc_group: f32[112], 
   vector<16 unrolled 112> for j in 0..100 {
     accs[j] = 0.0
   }
+  let t1 = 1 < (floor_div(n + 511, 512))
   for i_block in 0..(floor_div(n + 511, 512)) {
     for i in 0..min(n - i_block*512, 512) {
+      let t2 = (i_block*512 + i)*100
       vector<16 unrolled 112> for j_1 in 0..100 {
-        accs[j_1] = accs[j_1] + x[j_1 + (i_block*512 + i)*100]
+        accs[j_1] = accs[j_1] + x[j_1 + t2]
       }
     }
-    if 1 < (floor_div(n + 511, 512)) {
+    let t3 = mod(i_block, 512) == 0
+    let t4 = (floor_div(n + 511, 512)) <= i_block + 1
+    let t5 = mod(i_block + 1, 512) == 0 or t4
+    let t6 = i_block < 512
+    if t1 {
       vector<16 unrolled 112> for j_2 in 0..100 {
-        acc_group[j_2] = select(mod(i_block, 512) == 0, -0.0, acc_group[j_2]) + accs[j_2]
-        if mod(i_block + 1, 512) == 0 or (floor_div(n + 511, 512)) <= i_block + 1 {
-          acc_total[j_2] = select(i_block < 512, -0.0, acc_total[j_2]) + acc_group[j_2]
-          accs[j_2] = select((floor_div(n + 511, 512)) <= i_block + 1, acc_total[j_2], -0.0)
+        acc_group[j_2] = select(t3, -0.0, acc_group[j_2]) + accs[j_2]
+        if t5 {
+          acc_total[j_2] = select(t6, -0.0, acc_total[j_2]) + acc_group[j_2]
+          accs[j_2] = select(t4, acc_total[j_2], -0.0)
         } else {
           accs[j_2] = -0.0
         }
@@ -715,23 +757,39 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
       var acc_14: f32 = accs[14]
       var acc_15: f32 = accs[15]
       let t3 = i_block*128 + i_group*16
+      let t4 = t3*100
+      let t5 = (t3 + 1)*100
+      let t6 = (t3 + 2)*100
+      let t7 = (t3 + 3)*100
+      let t8 = (t3 + 4)*100
+      let t9 = (t3 + 5)*100
+      let t10 = (t3 + 6)*100
+      let t11 = (t3 + 7)*100
+      let t12 = (t3 + 8)*100
+      let t13 = (t3 + 9)*100
+      let t14 = (t3 + 10)*100
+      let t15 = (t3 + 11)*100
+      let t16 = (t3 + 12)*100
+      let t17 = (t3 + 13)*100
+      let t18 = (t3 + 14)*100
+      let t19 = (t3 + 15)*100
       vector<16 unrolled 112> for j in 0..100 {
-        acc += x[j + t3*100]
-        acc_1 += x[j + (t3 + 1)*100]
-        acc_2 += x[j + (t3 + 2)*100]
-        acc_3 += x[j + (t3 + 3)*100]
-        acc_4 += x[j + (t3 + 4)*100]
-        acc_5 += x[j + (t3 + 5)*100]
-        acc_6 += x[j + (t3 + 6)*100]
-        acc_7 += x[j + (t3 + 7)*100]
-        acc_8 += x[j + (t3 + 8)*100]
-        acc_9 += x[j + (t3 + 9)*100]
-        acc_10 += x[j + (t3 + 10)*100]
-        acc_11 += x[j + (t3 + 11)*100]
-        acc_12 += x[j + (t3 + 12)*100]
-        acc_13 += x[j + (t3 + 13)*100]
-        acc_14 += x[j + (t3 + 14)*100]
-        acc_15 += x[j + (t3 + 15)*100]
+        acc += x[j + t4]
+        acc_1 += x[j + t5]
+        acc_2 += x[j + t6]
+        acc_3 += x[j + t7]
+        acc_4 += x[j + t8]
+        acc_5 += x[j + t9]
+        acc_6 += x[j + t10]
+        acc_7 += x[j + t11]
+        acc_8 += x[j + t12]
+        acc_9 += x[j + t13]
+        acc_10 += x[j + t14]
+        acc_11 += x[j + t15]
+        acc_12 += x[j + t16]
+        acc_13 += x[j + t17]
+        acc_14 += x[j + t18]
+        acc_15 += x[j + t19]
       }
       accs[0] = acc
       accs[1] = acc_1
@@ -754,21 +812,22 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
       }
     }
     stack accs_1: f32[16]
-    let t4 = t2*16
-    let t5 = t1 - t4
-    vector<16 unrolled 16> for i_2 in 0..t5 {
+    let t20 = t2*16
+    let t21 = t1 - t20
+    vector<16 unrolled 16> for i_2 in 0..t21 {
       accs_1[i_2] = 0.0
     }
-    let t6 = i_block*128 + t4
-    for i_3 in 0..t5 {
+    let t22 = i_block*128 + t20
+    for i_3 in 0..t21 {
       var acc_16: f32 = accs_1[i_3]
+      let t23 = (t22 + i_3)*100
       vector<16 unrolled 112> for j in 0..100 {
-        acc_16 += x[j + (t6 + i_3)*100]
+        acc_16 += x[j + t23]
       }
       accs_1[i_3] = acc_16
     }
-    vector<16 unrolled 16> for i_4 in 0..t5 {
-      sum1[t6 + i_4] = accs_1[i_4]
+    vector<16 unrolled 16> for i_4 in 0..t21 {
+      sum1[t22 + i_4] = accs_1[i_4]
     }
   }
 }
@@ -845,8 +904,9 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[100*n], out mul10: f32[100*n]) work 
       mul10[j + i*100] = exp(x[j + i*100] - acc)
       acc_1 += mul10[j + i*100]
     }
+    let t1 = 1.0 / acc_1
     vector<16 x2> for j in 0..100 {
-      mul10[j + i*100] = mul10[j + i*100] * (1.0 / acc_1)
+      mul10[j + i*100] = mul10[j + i*100] * t1
     }
   }
 }
@@ -858,6 +918,7 @@ program golden  arena 384*n + 896*workers + 64*floor_div(16*n + 63, 64) + 448 by
 # line 1
 kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: f32[100], worker
         acc_group: f32[112], worker acc_total: f32[112]) work (1600*n + 400) {
+  let t1 = 1 < (floor_div(n + 511, 512))
   if n <= 16 {
     vector<16> for i in 0..100 {
       var acc: f32 = -inf
@@ -866,8 +927,9 @@ kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: 
         acc max= x[i + r*100]
       }
       for r in 0..(min(n, 16)) {
-        acc_1 += exp(x[i + r*100] - acc)
-        exp4[i + r*100] = exp(x[i + r*100] - acc)
+        let t2 = exp(x[i + r*100] - acc)
+        acc_1 += t2
+        exp4[i + r*100] = t2
       }
       div8[i] = 1.0 / acc_1
     }
@@ -879,9 +941,12 @@ kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: 
       accs_1[i_1] = 0.0
     }
     for r_1 in 0..(floor_div(n, 4)) {
+      let t3 = (r_1*4 + 1)*100
+      let t4 = (r_1*4 + 2)*100
+      let t5 = (r_1*4 + 3)*100
       vector<16> for i_2 in 0..100 {
-        accs[i_2] = max(max(max(max(accs[i_2], x[i_2 + r_1*400]), x[i_2 + (r_1*4 + 1)*100]), x[i_2 +
-                (r_1*4 + 2)*100]), x[i_2 + (r_1*4 + 3)*100])
+        accs[i_2] = max(max(max(max(accs[i_2], x[i_2 + r_1*400]), x[i_2 + t3]), x[i_2 + t4]), x[i_2
+                + t5])
       }
     }
     for r_2 in 0..(n - 4*floor_div(n, 4)) {
@@ -891,19 +956,24 @@ kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: 
     }
     for r_block in 0..(floor_div(n + 511, 512)) {
       for r_3 in 0..min(n - r_block*512, 512) {
+        let t6 = (r_block*512 + r_3)*100
         vector<16> for i_4 in 0..100 {
-          let t1 = i_4 + (r_block*512 + r_3)*100
-          let t2 = x[t1]
-          accs_1[i_4] = accs_1[i_4] + exp(t2 - accs[i_4])
-          exp4[t1] = exp(t2 - accs[i_4])
+          let t7 = i_4 + t6
+          let t8 = exp(x[t7] - accs[i_4])
+          accs_1[i_4] = accs_1[i_4] + t8
+          exp4[t7] = t8
         }
       }
-      if 1 < (floor_div(n + 511, 512)) {
+      let t9 = mod(r_block, 512) == 0
+      let t10 = (floor_div(n + 511, 512)) <= r_block + 1
+      let t11 = mod(r_block + 1, 512) == 0 or t10
+      let t12 = r_block < 512
+      if t1 {
         vector<16> for i_5 in 0..100 {
-          acc_group[i_5] = select(mod(r_block, 512) == 0, -0.0, acc_group[i_5]) + accs_1[i_5]
-          if mod(r_block + 1, 512) == 0 or (floor_div(n + 511, 512)) <= r_block + 1 {
-            acc_total[i_5] = select(r_block < 512, -0.0, acc_total[i_5]) + acc_group[i_5]
-            accs_1[i_5] = select((floor_div(n + 511, 512)) <= r_block + 1, acc_total[i_5], -0.0)
+          acc_group[i_5] = select(t9, -0.0, acc_group[i_5]) + accs_1[i_5]
+          if t11 {
+            acc_total[i_5] = select(t12, -0.0, acc_total[i_5]) + acc_group[i_5]
+            accs_1[i_5] = select(t10, acc_total[i_5], -0.0)
           } else {
             accs_1[i_5] = -0.0
           }

@@ -58,7 +58,8 @@ extern "C" __global__ void __launch_bounds__(256) k0_add_relu_mul(
   const long long b_1 = blockIdx.x;
   if (threadIdx.x < x_shape_0 * x_shape_1 - b_1 * 256) {
     const long long t = threadIdx.x;
-    mul7[b_1 * 256 + t] = kt_max(x[b_1 * 256 + t] + b[(b_1 * 256 + t) % x_shape_1], 0.0f) * 2.0f;
+    const long long t1 = b_1 * 256 + t;
+    mul7[t1] = kt_max(x[t1] + b[t1 % x_shape_1], 0.0f) * 2.0f;
   }
 }
 )golden");
@@ -83,8 +84,9 @@ kernel k0_max_sub_exp_sum_div_mul(in rows: f32[100*n], out mul10: f32[100*n]) wo
       acc_1 += row[j_1]
     }
     barrier
+    let t1 = 1.0 / acc_1
     thread for j_2 in 0..100 {
-      mul10[j_2 + b*100] = row[j_2] * (1.0 / acc_1)
+      mul10[j_2 + b*100] = row[j_2] * t1
     }
   }
 }
@@ -124,9 +126,10 @@ extern "C" __global__ void __launch_bounds__(32) k0_max_sub_exp_sum_div_mul(
   }
   acc_1 = acc_1 + kt_combine<KtAdd>(acc_own_1);
   __syncthreads();
+  const float t8 = 1.0f / acc_1;
   #pragma unroll
   for (long long j_2 = threadIdx.x; j_2 < 100; j_2 += 32) {
-    mul10[j_2 + b * 100] = row[j_2] * (1.0f / acc_1);
+    mul10[j_2 + b * 100] = row[j_2] * t8;
   }
 }
 )golden");
@@ -166,39 +169,47 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
       for step in 0..min((floor_div(x.shape[1] + 15, 16)) - block_1*32, 32) {
         let t1 = block_1*512 + step*16
         thread for t_2 in 0..1024 {
-          if t1 + mod(t_2, 16) < x.shape[1] {
-            if floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_2, 16) < x.shape[0]
-                    {
-              a_slice[mod(t_2, 16)*68 + floor_div(t_2, 16)] = x[t1 + mod(t_2, 16) + floor_div(block,
-                      floor_div(w.shape[1] + 63, 64))*(64*x.shape[1]) + floor_div(t_2,
-                      16)*x.shape[1]]
+          let t2 = t1 + mod(t_2, 16)
+          let t3 = floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_2, 16) <
+                  x.shape[0]
+          let t4 = mod(t_2, 16)*68 + floor_div(t_2, 16)
+          let t5 = t2 + floor_div(block, floor_div(w.shape[1] + 63, 64))*(64*x.shape[1]) +
+                  floor_div(t_2, 16)*x.shape[1]
+          if t2 < x.shape[1] {
+            if t3 {
+              a_slice[t4] = x[t5]
             } else {
-              a_slice[mod(t_2, 16)*68 + floor_div(t_2, 16)] = 0.0
+              a_slice[t4] = 0.0
             }
           } else {
-            a_slice[mod(t_2, 16)*68 + floor_div(t_2, 16)] = 0.0
+            a_slice[t4] = 0.0
           }
         }
         thread for t_3 in 0..1024 {
+          let t6 = mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_3, 64)
+          let t7 = t6 < w.shape[1]
+          let t8 = floor_div(t_3, 64)*68 + mod(t_3, 64)
+          let t9 = t6 + block_1*(512*w.shape[1]) + step*(16*w.shape[1]) + floor_div(t_3,
+                  64)*w.shape[1]
           if t1 + floor_div(t_3, 64) < x.shape[1] {
-            if mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_3, 64) < w.shape[1] {
-              b_slice[floor_div(t_3, 64)*68 + mod(t_3, 64)] = w[mod(block, floor_div(w.shape[1] +
-                      63, 64))*64 + mod(t_3, 64) + block_1*(512*w.shape[1]) + step*(16*w.shape[1]) +
-                      floor_div(t_3, 64)*w.shape[1]]
+            if t7 {
+              b_slice[t8] = w[t9]
             } else {
-              b_slice[floor_div(t_3, 64)*68 + mod(t_3, 64)] = 0.0
+              b_slice[t8] = 0.0
             }
           } else {
-            b_slice[floor_div(t_3, 64)*68 + mod(t_3, 64)] = 0.0
+            b_slice[t8] = 0.0
           }
         }
         barrier
         thread for t_4 in 0..256 {
           unroll for k in 0..16 {
+            let t10 = k*68 + floor_div(t_4, 16)*4
+            let t11 = k*68 + mod(t_4, 16)*4
             unroll for i_2 in 0..4 {
+              let t12 = a_slice[t10 + i_2]
               unroll for j_2 in 0..4 {
-                sums[i_2*4 + j_2] = fma(a_slice[k*68 + floor_div(t_4, 16)*4 + i_2], b_slice[k*68 +
-                        mod(t_4, 16)*4 + j_2], sums[i_2*4 + j_2])
+                sums[i_2*4 + j_2] = fma(t12, b_slice[t11 + j_2], sums[i_2*4 + j_2])
               }
             }
           }
@@ -214,15 +225,18 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
       }
     }
     thread for t_6 in 0..256 {
+      let t13 = floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_6, 16)*4
+      let t14 = mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_6, 16)*4
       unroll for i_4 in 0..4 {
+        let t15 = t13 + i_4 < x.shape[0]
         unroll for j_4 in 0..4 {
-          if floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_6, 16)*4 + i_4 <
-                  x.shape[0] {
-            if mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_6, 16)*4 + j_4 < w.shape[1] {
-              let t2 = mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_6, 16)*4 + j_4
-              relu6[t2 + floor_div(block, floor_div(w.shape[1] + 63, 64))*(64*w.shape[1]) +
-                      floor_div(t_6, 16)*(4*w.shape[1]) + i_4*w.shape[1]] = max(totals[i_4*4 + j_4]
-                      + b[t2], 0.0)
+          let t16 = t14 + j_4
+          let t17 = t16 < w.shape[1]
+          let t18 = t16 + floor_div(block, floor_div(w.shape[1] + 63, 64))*(64*w.shape[1]) +
+                  floor_div(t_6, 16)*(4*w.shape[1]) + i_4*w.shape[1]
+          if t15 {
+            if t17 {
+              relu6[t18] = max(totals[i_4*4 + j_4] + b[t16], 0.0)
             }
           }
         }
@@ -258,6 +272,9 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
       }
     }
   }
+  const long long t1 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64;
+  const long long t2 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (x_shape_1 * 64LL);
+  const long long t3 = block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64;
   for (long long block_1 = 0; block_1 < kt_floor_div(x_shape_1 + 511LL, 512LL); ++block_1) {
     {
       #pragma unroll
@@ -270,45 +287,56 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
     }
     for (long long step = 0; step < kt_min(kt_floor_div(x_shape_1 + 15LL, 16LL) - block_1 * 32,
             32LL); ++step) {
+      const long long t4 = block_1 * 512 + step * 16;
       #pragma unroll
       for (long long t_2 = threadIdx.x; t_2 < 1024; t_2 += 256) {
-        if (block_1 * 512 + step * 16 + t_2 % 16 < x_shape_1) {
-          if (block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64 + t_2 / 16 < x_shape_0) {
-            a_slice[t_2 % 16 * 68 + t_2 / 16] = x[block_1 * 512 + step * 16 + t_2 % 16 + block /
-                    (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (x_shape_1 * 64LL) + t_2 / 16 *
-                    x_shape_1];
+        const long long t5 = t4 + t_2 % 16;
+        const bool t6 = t1 + t_2 / 16 < x_shape_0;
+        const long long t7 = t_2 % 16 * 68 + t_2 / 16;
+        const long long t8 = t5 + t2 + t_2 / 16 * x_shape_1;
+        if (t5 < x_shape_1) {
+          if (t6) {
+            a_slice[t7] = x[t8];
           } else {
-            a_slice[t_2 % 16 * 68 + t_2 / 16] = 0.0f;
+            a_slice[t7] = 0.0f;
           }
         } else {
-          a_slice[t_2 % 16 * 68 + t_2 / 16] = 0.0f;
+          a_slice[t7] = 0.0f;
         }
       }
       #pragma unroll
       for (long long t_3 = threadIdx.x; t_3 < 1024; t_3 += 256) {
-        if (block_1 * 512 + step * 16 + t_3 / 64 < x_shape_1) {
-          if (block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64 + t_3 % 64 < w_shape_1) {
-            b_slice[t_3 / 64 * 68 + t_3 % 64] = w[block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) *
-                    64 + t_3 % 64 + block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 16LL) + t_3
-                    / 64 * w_shape_1];
+        const long long t9 = t3 + t_3 % 64;
+        const bool t10 = t9 < w_shape_1;
+        const long long t11 = t_3 / 64 * 68 + t_3 % 64;
+        const long long t12 = t9 + block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 16LL) + t_3 /
+                64 * w_shape_1;
+        if (t4 + t_3 / 64 < x_shape_1) {
+          if (t10) {
+            b_slice[t11] = w[t12];
           } else {
-            b_slice[t_3 / 64 * 68 + t_3 % 64] = 0.0f;
+            b_slice[t11] = 0.0f;
           }
         } else {
-          b_slice[t_3 / 64 * 68 + t_3 % 64] = 0.0f;
+          b_slice[t11] = 0.0f;
         }
       }
       __syncthreads();
       {
         const long long t_4 = threadIdx.x;
+        const long long t13 = t_4 / 16 * 4;
+        const long long t14 = t_4 % 16 * 4;
         #pragma unroll
         for (long long k = 0; k < 16; ++k) {
+          const long long t15 = k * 68 + t13;
+          const long long t16 = k * 68 + t14;
           #pragma unroll
           for (long long i_2 = 0; i_2 < 4; ++i_2) {
+            const float t17 = a_slice[t15 + i_2];
             #pragma unroll
             for (long long j_2 = 0; j_2 < 4; ++j_2) {
-              sums[i_2 * 4 + j_2] = fmaf(a_slice[k * 68 + t_4 / 16 * 4 + i_2], b_slice[k * 68 + t_4
-                      % 16 * 4 + j_2], sums[i_2 * 4 + j_2]);
+              const long long t18 = i_2 * 4 + j_2;
+              sums[t18] = fmaf(t17, b_slice[t16 + j_2], sums[t18]);
             }
           }
         }
@@ -320,25 +348,30 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
       for (long long i_3 = 0; i_3 < 4; ++i_3) {
         #pragma unroll
         for (long long j_3 = 0; j_3 < 4; ++j_3) {
-          totals[i_3 * 4 + j_3] = totals[i_3 * 4 + j_3] + sums[i_3 * 4 + j_3];
+          const long long t19 = i_3 * 4 + j_3;
+          totals[t19] = totals[t19] + sums[t19];
         }
       }
     }
   }
+  const long long t20 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (w_shape_1 * 64LL);
   {
     const long long t_6 = threadIdx.x;
+    const long long t21 = t1 + t_6 / 16 * 4;
+    const long long t22 = t3 + t_6 % 16 * 4;
+    const long long t23 = t_6 / 16 * (w_shape_1 * 4LL);
     #pragma unroll
     for (long long i_4 = 0; i_4 < 4; ++i_4) {
+      const bool t24 = t21 + i_4 < x_shape_0;
       #pragma unroll
       for (long long j_4 = 0; j_4 < 4; ++j_4) {
-        if (block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64 + t_6 / 16 * 4 + i_4 < x_shape_0) {
-          if (block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64 + t_6 % 16 * 4 + j_4 < w_shape_1)
-                  {
-            const long long t1 = block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64 + t_6 % 16 * 4
-                    + j_4;
-            relu6[t1 + block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (w_shape_1 * 64LL) + t_6 /
-                    16 * (w_shape_1 * 4LL) + i_4 * w_shape_1] = kt_max(totals[i_4 * 4 + j_4] +
-                    b[t1], 0.0f);
+        const long long t25 = t22 + j_4;
+        const bool t26 = t25 < w_shape_1;
+        const long long t27 = t25 + t20 + t23 + i_4 * w_shape_1;
+        const long long t28 = i_4 * 4 + j_4;
+        if (t24) {
+          if (t26) {
+            relu6[t27] = kt_max(totals[t28] + b[t25], 0.0f);
           }
         }
       }

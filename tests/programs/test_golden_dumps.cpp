@@ -127,17 +127,20 @@ program golden  arena 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floo
 kernel k0_mul_sum_add_neg_sub_size_div_neg_mul_sigmoid(in x: f32[2*x.shape[0]], in y:
         f32[x.shape[0]], in b: f32[1], in w: f32[2], out add10: f32[x.shape[0]], out sub44:
         f32[x.shape[0]]) work (42*x.shape[0] + 6) {
+  let t1 = f32(x.shape[0])
   parallel for chunk in 0..(floor_div(x.shape[0] + 255, 256)) {
+    once let t2 = b[0]
+    once let t3 = -(1.0 / t1)
     vector<16> for i in 0..min(x.shape[0] - chunk*256, 256) {
       var acc: f32 = 0.0
+      let t4 = (chunk*256 + i)*2
       for r in 0..2 {
-        acc += x[r + (chunk*256 + i)*2] * w[r]
+        acc += x[r + t4] * w[r]
       }
-      add10[chunk*256 + i] = b[0] + acc
-      let t1 = -(1.0 / f32(x.shape[0]))
-      let t2 = b[0] + acc
-      sub44[chunk*256 + i] = t1 * y[chunk*256 + i] * sigmoid(-t2) - t1 * (1.0 - y[chunk*256 + i]) *
-              sigmoid(t2)
+      let t5 = t2 + acc
+      add10[chunk*256 + i] = t5
+      let t6 = y[chunk*256 + i]
+      sub44[chunk*256 + i] = t3 * t6 * sigmoid(-t5) - t3 * (1.0 - t6) * sigmoid(t5)
     }
   }
 }
@@ -148,8 +151,9 @@ kernel k1_neg_softplus_mul_softplus_sub_mul_add_sum(in y: f32[x.shape[0]], in ad
   parallel for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
     var acc: f32 = 0.0
     vector<16 x2> for row in 0..min(x.shape[0] - chunk*8192, 8192) {
-      acc += softplus(-add10[chunk*8192 + row]) * y[chunk*8192 + row] + softplus(add10[chunk*8192 +
-              row]) * (1.0 - y[chunk*8192 + row])
+      let t1 = add10[chunk*8192 + row]
+      let t2 = y[chunk*8192 + row]
+      acc += softplus(-t1) * t2 + softplus(t1) * (1.0 - t2)
     }
     partial[chunk] = acc
   }
@@ -167,7 +171,8 @@ kernel k2_neg_softplus_mul_softplus_sub_mul_add_sum(in partial: f32[floor_div(x.
 kernel k3_size_div_mul_sum_mul_add(in w: f32[2], in sum20: f32[1], out add27: f32[1]) work 13 {
   var acc: f32 = 0.0
   for r in 0..2 {
-    acc += w[r] * w[r]
+    let t1 = w[r]
+    acc += t1 * t1
   }
   add27[0] = sum20[0] / f32(x.shape[0]) + 0.01 * acc
 }
@@ -185,8 +190,9 @@ kernel k4_mul_sum(in x: f32[2*x.shape[0]], in sub44: f32[x.shape[0]], out sum47:
 # line 5 line 8 line 10
 kernel k5_mul_add_add_mul_sub(in sum47: f32[2], out w: f32[2]) work 12 {
   for i in 0..2 {
-    let t1 = 0.01 * w[i]
-    w[i] = w[i] - 0.1 * (t1 + t1 + sum47[i])
+    let t1 = w[i]
+    let t2 = 0.01 * t1
+    w[i] = t1 - 0.1 * (t2 + t2 + sum47[i])
   }
 }
 # line 6
@@ -238,6 +244,7 @@ program golden  arena 0 bytes
 # line 4
 kernel k0_dot_add_relu(in x: f32[784*x.shape[0]], in w: f32[401408], in b: f32[512], out relu6:
         f32[512*x.shape[0]]) work (804352*x.shape[0]) {
+  let t1 = floor_div(x.shape[0] - floor_div(x.shape[0], 6)*6 + 1, 2)
   parallel for task in 0..8 {
     for tile in 0..floor_div(x.shape[0], 6) {
       registers tile_1: f32[384]
@@ -248,40 +255,41 @@ kernel k0_dot_add_relu(in x: f32[784*x.shape[0]], in w: f32[401408], in b: f32[5
       }
       for k in 0..784 {
         unroll for i_1 in 0..6 {
+          let t2 = x[k + (tile*6 + i_1)*784]
           vector<16 unrolled 64> for j_1 in 0..64 {
-            tile_1[i_1*64 + j_1] = fma(x[k + (tile*6 + i_1)*784], w[task*64 + j_1 + k*512],
-                    tile_1[i_1*64 + j_1])
+            tile_1[i_1*64 + j_1] = fma(t2, w[task*64 + j_1 + k*512], tile_1[i_1*64 + j_1])
           }
         }
       }
       unroll for i_2 in 0..6 {
+        let t3 = (tile*6 + i_2)*512
         vector<16 unrolled 64> for j_2 in 0..64 {
-          relu6[task*64 + j_2 + (tile*6 + i_2)*512] = max(tile_1[i_2*64 + j_2] + b[task*64 + j_2],
-                  0.0)
+          relu6[task*64 + j_2 + t3] = max(tile_1[i_2*64 + j_2] + b[task*64 + j_2], 0.0)
         }
       }
     }
-    for tile_2 in 0..floor_div(x.shape[0] - floor_div(x.shape[0], 6)*6 + 1, 2) {
+    for tile_2 in 0..t1 {
       registers tile_3: f32[128]
       unroll for i_3 in 0..2 {
         vector<16 unrolled 64> for j_3 in 0..64 {
           tile_3[i_3*64 + j_3] = 0.0
         }
       }
-      let t1 = floor_div(x.shape[0], 6)*6 + tile_2*2
+      let t4 = floor_div(x.shape[0], 6)*6 + tile_2*2
       for k_1 in 0..784 {
         unroll for i_4 in 0..2 {
+          let t5 = x[k_1 + min(t4 + i_4, x.shape[0] - 1)*784]
           vector<16 unrolled 64> for j_4 in 0..64 {
-            tile_3[i_4*64 + j_4] = fma(x[k_1 + min(t1 + i_4, x.shape[0] - 1)*784], w[task*64 + j_4 +
-                    k_1*512], tile_3[i_4*64 + j_4])
+            tile_3[i_4*64 + j_4] = fma(t5, w[task*64 + j_4 + k_1*512], tile_3[i_4*64 + j_4])
           }
         }
       }
       unroll for i_5 in 0..2 {
-        if t1 + i_5 <= (x.shape[0] - 1) {
+        let t6 = t4 + i_5
+        let t7 = t6*512
+        if t6 <= (x.shape[0] - 1) {
           vector<16 unrolled 64> for j_5 in 0..64 {
-            relu6[task*64 + j_5 + (t1 + i_5)*512] = max(tile_3[i_5*64 + j_5] + b[task*64 + j_5],
-                    0.0)
+            relu6[task*64 + j_5 + t7] = max(tile_3[i_5*64 + j_5] + b[task*64 + j_5], 0.0)
           }
         }
       }
@@ -327,7 +335,8 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[x.shape[0]*x.shape[1]], out mul10:
       acc_1 += mul10[j + i*x.shape[1]]
     }
     vector<16 x2> for j in 0..x.shape[1] {
-      mul10[j + i*x.shape[1]] = mul10[j + i*x.shape[1]] * (1.0 / acc_1)
+      once let t1 = 1.0 / acc_1
+      mul10[j + i*x.shape[1]] = mul10[j + i*x.shape[1]] * t1
     }
   }
 }
@@ -402,16 +411,18 @@ if c  [line 5]
   kernel k1_mul_tanh_mul_sub_mul_mul(in x: f32[17], in w: f32[17], in scatter_add15: f32[17], out
           ifelse22: f32[17], out tanh5: f32[17]) work 340 {
     vector<16> for i in 0..17 {
-      let t1 = tanh(x[i] * w[i])
-      tanh5[i] = t1
-      ifelse22[i] = scatter_add15[i] * (1.0 - t1 * t1) * x[i]
+      let t1 = x[i]
+      let t2 = tanh(t1 * w[i])
+      tanh5[i] = t2
+      ifelse22[i] = scatter_add15[i] * (1.0 - t2 * t2) * t1
     }
   }
   # line 5
   kernel k2_take_sum(in ids: i64[3], in tanh5: f32[17], out ifelse10: f32[1]) work 9 {
     var acc: f32 = 0.0
     for i in 0..3 {
-      acc += tanh5[check_index(ids[i], 17, site 1)]
+      let t1 = check_index(ids[i], 17, site 1)
+      acc += tanh5[t1]
     }
     ifelse10[0] = acc
   }
@@ -426,7 +437,8 @@ if c  [line 5]
     # line 5
     kernel k4_add(in w: f32[17], out ifelse22: f32[17]) work 34 {
       vector<16> for i in 0..17 {
-        ifelse22[i] = w[i] + w[i]
+        let t1 = w[i]
+        ifelse22[i] = t1 + t1
       }
     }
 else
@@ -434,7 +446,8 @@ else
   kernel k5_mul_sum(in w: f32[17], out ifelse10: f32[1]) work 51 {
     var acc: f32 = 0.0
     vector<16> for i in 0..17 {
-      acc += w[i] * w[i]
+      let t1 = w[i]
+      acc += t1 * t1
     }
     ifelse10[0] = acc
   }

@@ -11,7 +11,8 @@ CudaProgram emit_cuda(const Program& program) {
   result.source = "// " + program.name + "\n" + std::string(cuda_prelude);
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
     result.kernels.push_back(
-        KernelPrinter(program, loop::with_arithmetic(kernel)).run(result.source));
+        KernelPrinter(program, loop::place_values(loop::with_arithmetic(kernel)))
+            .run(result.source));
   });
   return result;
 }

@@ -1,14 +1,14 @@
-// The state of printing one kernel as CUDA C++: names, and the temporaries of one statement.
+// The state of printing one kernel as CUDA C++.
 #pragma once
 #include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "compiler/codegen/cuda/emit_cuda.h"
+#include "compiler/loop/place_values.h"
 
 namespace kroton::codegen {
 
@@ -55,8 +55,8 @@ class KernelPrinter {
   // Whether it is made of loop variables, sizes and constants by sums and products only.
   bool is_plain(const loop::Expr& e);
   bool is_not_negative(const loop::Expr& e);
-  // Names what the statement uses more than once or what nests too deeply, and makes its checks.
-  void bind(const std::vector<std::pair<loop::Expr, Place>>& roots);
+  Place place_of(const loop::Expr& e) const;
+  void find_indices(const loop::Block& block);
   void print_check(const loop::Expr& e, const std::string& name);
 
   // Statements (print_kernel.cpp).
@@ -65,12 +65,14 @@ class KernelPrinter {
   void close(const std::string& text = "}");
   void print_block(const loop::Block& block);
   void print_statement(const loop::Stmt& stmt);
+  void print_let(const loop::Let& let, loop::LetValues<std::string>::Scope& scope);
   void print_declare(const loop::Declare& s);
   void print_allocate(const loop::Allocate& s);
   void print_store(const loop::Store& s);
   void print_accumulate(const loop::Accumulate& s);
   void print_accumulate(const loop::AccumulateArg& s);
   void print_for(const loop::For& loop);
+  void print_if(const loop::If& branch);
   void print_threads(const loop::For& loop);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
   std::string shared_for_combining(DType dtype, const std::string& role);
@@ -92,7 +94,8 @@ class KernelPrinter {
   std::unordered_map<int, std::string> variables_;
   std::unordered_map<int, std::string> buffers_;
   std::unordered_map<std::uint64_t, std::string> sizes_;  // by DimAtom::identity
-  std::unordered_map<const loop::ExprNode*, std::string> bound_;
+  loop::LetValues<std::string> lets_;  // their names
+  std::unordered_set<const loop::ExprNode*> indices_;
   std::unordered_map<const loop::ExprNode*, bool> plain_;
   std::unordered_set<int> loop_variables_;
   std::string combining_;  // declarations of the shared memory for combining

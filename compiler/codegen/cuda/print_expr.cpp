@@ -15,7 +15,6 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
-constexpr int inline_depth = 10;                  // nesting from which an expression gets a name
 constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmetic stay below
 
 std::string integer_text(std::int64_t value, DType dtype) {
@@ -128,7 +127,7 @@ bool KernelPrinter::is_not_negative(const Expr& e) {
 }
 
 std::string KernelPrinter::text(const Expr& e, Place place, int outer) {
-  if (const auto found = bound_.find(e.get()); found != bound_.end()) return found->second;
+  if (const std::string* name = lets_.find(e.get())) return *name;
   return node_text(e, place, outer);
 }
 
@@ -349,47 +348,42 @@ std::string KernelPrinter::size_text(const Dim& dim, int outer) {
   return !bare && level < outer ? "(" + result + ")" : result;
 }
 
-void KernelPrinter::bind(const std::vector<std::pair<Expr, Place>>& roots) {
-  std::unordered_map<const ExprNode*, int> uses;
+KernelPrinter::Place KernelPrinter::place_of(const Expr& e) const {
+  return indices_.contains(e.get()) ? Place::index : Place::value;
+}
+
+// Notes what the indices, extents and conditions of the block are made of.
+void KernelPrinter::find_indices(const loop::Block& block) {
+  std::vector<Expr> roots;
   std::unordered_set<const ExprNode*> seen;
-  std::unordered_set<const ExprNode*> as_index;
-  std::vector<Expr> order;
-  for (const auto& [root, place] : roots) {
-    ++uses[root.get()];
-    if (place == Place::index) as_index.insert(root.get());
-    loop::append_post_order(root, seen, order);
+  std::vector<Expr> nodes;
+  loop::visit_statements(block, [&](const loop::Stmt& s) {
+    if (const auto* store = std::get_if<loop::Store>(&s)) roots.push_back(store->index);
+    if (const loop::For* loop = loop::as_for(s)) roots.push_back(loop->extent);
+    if (const loop::If* branch = loop::as_if(s)) roots.push_back(branch->condition);
+    loop::visit_own_expressions(s, [&](const Expr& e) { loop::append_post_order(e, seen, nodes); });
+  });
+  for (const Expr& e : nodes) {
+    if (e->op == Op::load) roots.push_back(e->args[0]);
   }
-  for (const Expr& e : order) {
-    for (const Expr& arg : e->args) ++uses[arg.get()];
+  for (const Expr& e : loop::post_order(roots)) indices_.insert(e.get());
+}
+
+// What is small is as well written where it is used.
+void KernelPrinter::print_let(const loop::Let& let,
+                              loop::LetValues<std::string>::Scope& scope) {
+  const Expr& e = let.value;
+  const bool is_small = is_plain(e) && std::all_of(e->args.begin(), e->args.end(),
+                                                   [](const Expr& a) { return a->args.empty(); });
+  if (is_small) return;
+  const std::string name = distinct("t" + std::to_string(++temporaries_));
+  if (loop::may_fail(e->op)) {
+    print_check(e, name);
+  } else {
+    line("const " + std::string(info_of(e->dtype).cuda_type) + " " + name + " = " +
+         node_text(e, place_of(e), any) + ";");
   }
-  // Users come after their operands: backwards, every node is settled before its operands.
-  for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    const bool passes_on = (*it)->op == Op::load || as_index.contains(it->get());
-    for (const Expr& arg : (*it)->args) {
-      if (passes_on) as_index.insert(arg.get());
-    }
-  }
-  std::unordered_map<const ExprNode*, int> depths;
-  for (const Expr& e : order) {
-    int depth = 0;
-    for (const Expr& arg : e->args) depth = std::max(depth, depths[arg.get()]);
-    const bool small = is_plain(e) && depth < 2;
-    depth = e->args.empty() ? 0 : depth + 1;
-    const bool is_check = loop::may_fail(e->op);
-    const bool named =
-        is_check || depth > inline_depth || (uses[e.get()] > 1 && depth > 0 && !small);
-    depths[e.get()] = named ? 0 : depth;
-    if (!named) continue;
-    const std::string name = distinct("t" + std::to_string(++temporaries_));
-    if (is_check) {
-      print_check(e, name);
-    } else {
-      const Place place = as_index.contains(e.get()) ? Place::index : Place::value;
-      line("const " + std::string(info_of(e->dtype).cuda_type) + " " + name + " = " +
-           node_text(e, place, any) + ";");
-    }
-    bound_[e.get()] = name;
-  }
+  scope.let(let, name);
 }
 
 void KernelPrinter::print_check(const Expr& e, const std::string& name) {

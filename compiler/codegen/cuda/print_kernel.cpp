@@ -141,24 +141,31 @@ std::string KernelPrinter::combined(Op op, DType dtype, const std::string& a,
 }
 
 void KernelPrinter::print_block(const loop::Block& block) {
+  loop::LetValues<std::string>::Scope scope(lets_);
   for (const loop::Stmt& stmt : block) {
-    print_statement(stmt);
-    bound_.clear();
+    if (const auto* let = std::get_if<loop::Let>(&stmt)) {
+      print_let(*let, scope);
+    } else {
+      print_statement(stmt);
+      scope.end_statement();
+    }
   }
 }
 
 void KernelPrinter::print_statement(const loop::Stmt& stmt) {
-  if (const auto* declare = std::get_if<loop::Declare>(&stmt)) return print_declare(*declare);
-  if (const auto* allocate = std::get_if<loop::Allocate>(&stmt)) return print_allocate(*allocate);
-  if (const auto* store = std::get_if<loop::Store>(&stmt)) return print_store(*store);
-  if (const auto* one = std::get_if<loop::Accumulate>(&stmt)) return print_accumulate(*one);
-  if (const auto* best = std::get_if<loop::AccumulateArg>(&stmt)) return print_accumulate(*best);
-  if (std::holds_alternative<loop::Barrier>(stmt)) return line("__syncthreads();");
-  if (const loop::For* loop = loop::as_for(stmt)) return print_for(*loop);
-  const loop::If& branch = *loop::as_if(stmt);
-  bind({{branch.condition, Place::index}});
+  loop::visit(
+      stmt, [](const loop::Let&) {}, [&](const loop::Declare& one) { print_declare(one); },
+      [&](const loop::Allocate& allocate) { print_allocate(allocate); },
+      [&](const loop::Store& store) { print_store(store); },
+      [&](const loop::Accumulate& one) { print_accumulate(one); },
+      [&](const loop::AccumulateArg& best) { print_accumulate(best); },
+      [&](const loop::Barrier&) { line("__syncthreads();"); },
+      [&](const loop::For& loop) { print_for(loop); },
+      [&](const loop::If& branch) { print_if(branch); });
+}
+
+void KernelPrinter::print_if(const loop::If& branch) {
   open("if (" + text(branch.condition, Place::index) + ") {");
-  bound_.clear();
   print_block(branch.then_body);
   if (!branch.else_body.empty()) {
     --indent_;
@@ -169,7 +176,6 @@ void KernelPrinter::print_statement(const loop::Stmt& stmt) {
 }
 
 void KernelPrinter::print_declare(const loop::Declare& s) {
-  bind({{s.init, Place::value}});
   line(std::string(info_of(s.variable.dtype).cuda_type) + " " + name_of(s.variable) + " = " +
        text(s.init, Place::value) + ";");
 }
@@ -186,21 +192,18 @@ void KernelPrinter::print_allocate(const loop::Allocate& s) {
 
 // Outside thread loops all threads are at the same place: one of them stores.
 void KernelPrinter::print_store(const loop::Store& s) {
-  bind({{s.index, Place::index}, {s.value, Place::value}});
   const std::string text_of_store = name_of(s.buffer) + "[" + text(s.index, Place::index) +
                                     "] = " + text(s.value, Place::value) + ";";
   line((in_thread_loop_ ? "" : "if (threadIdx.x == 0) ") + text_of_store);
 }
 
 void KernelPrinter::print_accumulate(const loop::Accumulate& s) {
-  bind({{s.value, Place::value}});
   const std::string& name = name_of(s.variable);
   line(name + " = " +
        combined(s.op, s.variable.dtype, name, text(s.value, Place::value, product + 1)) + ";");
 }
 
 void KernelPrinter::print_accumulate(const loop::AccumulateArg& s) {
-  bind({{s.value, Place::value}, {s.at, Place::value}});
   const std::string value = distinct("value");
   const std::string at = distinct("at");
   line("const " + std::string(info_of(s.best.dtype).cuda_type) + " " + value + " = " +
@@ -228,14 +231,12 @@ void KernelPrinter::print_for(const loop::For& loop) {
       return;
     case loop::LoopKind::serial:
     case loop::LoopKind::unroll: {
-      bind({{loop.extent, Place::index}});
       const std::string& i = name_of(loop.variable);
       if (loop.kind == loop::LoopKind::unroll) line("#pragma unroll");
       const std::string extent = loop.extent->op == Op::integer
                                      ? std::to_string(loop.extent->integer)
                                      : text(loop.extent, Place::index, sum);
       open("for (long long " + i + " = 0; " + i + " < " + extent + "; ++" + i + ") {");
-      bound_.clear();
       print_block(loop.body);
       close();
       return;
@@ -259,7 +260,6 @@ std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& 
 
 // The iterations that are this thread's.
 void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function<void()>& body) {
-  bind({{loop.extent, Place::index}});
   const std::string& t = name_of(loop.variable);
   std::int64_t count = 0;
   const bool known = loop::is_integer_constant(loop.extent, count);
@@ -279,7 +279,6 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     const bool all = known && count == threads_;
     open(all ? "{" : "if (threadIdx.x < " + extent + ") {");
     if (reads(loop.body, loop.variable)) line("const long long " + t + " = threadIdx.x;");
-    bound_.clear();
     body();
     close();
     return;
@@ -287,7 +286,6 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
   if (known && count <= 16 * threads_) line("#pragma unroll");
   open("for (long long " + t + " = threadIdx.x; " + t + " < " + extent + "; " + t +
        " += " + std::to_string(threads_) + ") {");
-  bound_.clear();
   body();
   close();
 }
@@ -343,7 +341,7 @@ void KernelPrinter::print_threads(const loop::For& loop) {
 }
 
 CudaKernel KernelPrinter::run(std::string& source) {
-  const loop::For* blocks = kernel_.body.size() == 1 ? loop::as_for(kernel_.body[0]) : nullptr;
+  const loop::For* blocks = kernel_.body.empty() ? nullptr : loop::as_for(kernel_.body.back());
   if (blocks == nullptr || blocks->kind != loop::LoopKind::block) {
     throw InternalError("kernel " + kernel_.name + " has no schedule for a GPU\n" +
                         to_string(kernel_));
@@ -384,6 +382,7 @@ CudaKernel KernelPrinter::run(std::string& source) {
   }
   parameter("kroton_error* error");
 
+  find_indices(kernel_.body);
   print_block(kernel_.body);
   source += "\n";
   if (!kernel_.source.empty()) source += "// " + kernel_.source + "\n";

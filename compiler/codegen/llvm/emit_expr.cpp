@@ -19,35 +19,27 @@ using loop::Expr;
 using loop::ExprNode;
 using loop::Op;
 
-// Where the builder is, to go back there. Blocks may be split meanwhile: an instruction that it
-// stood before may then be in another block.
-class HeldPlace {
+// Prints elsewhere for as long as it lives. Blocks may be split meanwhile, so that an instruction
+// marks where to go on.
+class Elsewhere {
  public:
-  explicit HeldPlace(llvm::IRBuilder<>& builder)
-      : builder_(builder), block_(builder.GetInsertBlock()) {
-    if (builder.GetInsertPoint() != block_->end()) before_ = &*builder.GetInsertPoint();
+  Elsewhere(llvm::IRBuilder<>& builder, llvm::Instruction* before)
+      : builder_(builder),
+        here_(builder.Insert(
+            new llvm::FreezeInst(llvm::PoisonValue::get(builder.getInt1Ty())))) {
+    builder.SetInsertPoint(before);
   }
-  ~HeldPlace() {
-    if (before_) {
-      builder_.SetInsertPoint(before_);
-    } else {
-      builder_.SetInsertPoint(block_);
-    }
+  ~Elsewhere() {
+    builder_.SetInsertPoint(here_->getParent(), std::next(here_->getIterator()));
+    here_->eraseFromParent();
   }
-  HeldPlace(const HeldPlace&) = delete;
-  HeldPlace& operator=(const HeldPlace&) = delete;
+  Elsewhere(const Elsewhere&) = delete;
+  Elsewhere& operator=(const Elsewhere&) = delete;
 
  private:
   llvm::IRBuilder<>& builder_;
-  llvm::BasicBlock* block_;
-  llvm::Instruction* before_ = nullptr;  // null: at the end of the block
+  llvm::Instruction* here_;
 };
-
-// Whether some finite operands make it divide by zero or invalid.
-bool raises_flags(const ExprNode& e) {
-  return is_float(e.dtype) &&
-         (e.op == Op::div || e.op == Op::floor_div || e.op == Op::mod || e.op == Op::sqrt);
-}
 
 bool is_constant_number(const Expr& e) {
   return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
@@ -165,21 +157,10 @@ const KernelEmitter::Nature& KernelEmitter::nature_of(const ExprNode& e) {
     nature.depth =
         it != loop_variables_.end() ? it->second.second : scalars_.at(e.variable.id).depth;
   }
-  nature.reads_memory = e.op == Op::load || loop::may_fail(e.op);
-  nature.may_raise = raises_flags(e);
-  if (e.op == Op::load && mutable_buffers_.count(e.buffer->id) != 0) {
-    nature.mutable_buffers.push_back(e.buffer->id);
-  }
   for (const Expr& arg : e.args) {
     const Nature& of_arg = nature_of(*arg);
     nature.depth = std::max(nature.depth, of_arg.depth);
-    nature.reads_memory |= of_arg.reads_memory;
     nature.checks |= of_arg.checks;
-    nature.may_raise |= of_arg.may_raise;
-    for (const int id : of_arg.mutable_buffers) {
-      auto& all = nature.mutable_buffers;
-      if (std::find(all.begin(), all.end(), id) == all.end()) all.push_back(id);
-    }
   }
   nature.checks |= loop::may_fail(e.op);
   // Printed in this order, an argument is held while the ones after it are printed.
@@ -203,26 +184,6 @@ std::vector<std::size_t> KernelEmitter::printing_order(const ExprNode& e, bool a
     return std::pair(-held(a), a) < std::pair(-held(b), b);
   });
   return order;
-}
-
-int KernelEmitter::innermost_writer(const std::vector<int>& buffers) {
-  for (std::size_t k = scopes_.size() - 1; k > 0; --k) {
-    const std::unordered_set<int>& stored = stored_in(*scopes_[k].body);
-    if (std::any_of(buffers.begin(), buffers.end(), [&](int id) { return stored.contains(id); })) {
-      return static_cast<int>(k);
-    }
-  }
-  return 0;
-}
-
-const std::unordered_set<int>& KernelEmitter::stored_in(const loop::Block& block) {
-  const auto [found, first] = stored_in_.try_emplace(&block);
-  if (first) {
-    loop::visit_statements(block, [&](const loop::Stmt& s) {
-      if (const auto* store = std::get_if<loop::Store>(&s)) found->second.insert(store->buffer->id);
-    });
-  }
-  return found->second;
 }
 
 bool KernelEmitter::depends_on_lane(const ExprNode& e) {
@@ -256,64 +217,29 @@ Printed KernelEmitter::print(const Expr& e) { return print_memoised(e, false); }
 llvm::Value* KernelEmitter::print_at_base(const Expr& e) { return print_memoised(e, true).value; }
 
 Printed KernelEmitter::print_memoised(const Expr& e, bool at_base) {
-  if (e->op == Op::variable || e->op == Op::real || e->op == Op::integer) {
-    return print_node(*e, at_base);
-  }
-  const Nature& nature = nature_of(*e);
-  if (!lanes_ || nature.depth < lanes_->depth) at_base = false;  // both meanings are one
-  const int here = static_cast<int>(scopes_.size()) - 1;
-  int depth = nature.depth;   // of the innermost scope in which the value may change
-  int target = nature.depth;  // the scope in which the value stays valid
-  if (!nature.mutable_buffers.empty()) {
-    const int writer = innermost_writer(nature.mutable_buffers);
-    if (writer == here) {
-      auto& memo = at_base ? passing_at_base_ : passing_;
-      if (const auto it = memo.find(e.get()); it != memo.end()) return it->second;
-      const Printed printed = print_node(*e, at_base);
-      return memo[e.get()] = printed;
-    }
-    depth = std::max(depth, writer);
-    target = std::max(target, writer + 1);
-  }
-  const auto memo_at = [&](int k) -> auto& {
-    Scope& scope = scopes_[static_cast<std::size_t>(k)];
-    return at_base ? scope.printed_at_base : scope.printed;
-  };
-  for (int k = target; k <= here; ++k) {
-    if (const auto it = memo_at(k).find(e.get()); it != memo_at(k).end()) return it->second;
-  }
-  llvm::Instruction* before = nullptr;  // where to print it, if not here
-  int open = here;                      // the scopes that are open at that place
-  const bool stays_inside = nature.reads_memory || nature.may_raise;
-  for (int k = depth + 1; k <= here; ++k) {
-    const Scope& scope = scopes_[static_cast<std::size_t>(k)];
-    if (scope.kind == Scope::Kind::straight || (before && scope.kind == Scope::Kind::loop))
-      continue;
-    if (!stays_inside) {
-      before = scope.outside;
-      open = k - 1;
-      break;
-    }
-    target = k;
-    before = scope.inside;  // none for a branch: it starts afresh there
-    open = before ? k : here;
-  }
+  Held* held = lets_.find(e.get());
+  if (held == nullptr) return print_node(*e, at_base);
+  if (!lanes_ || nature_of(*e).depth < lanes_->depth) at_base = false;  // both meanings are one
+  if (at_base && held->at_base) return {held->at_base, false};
+  if (!at_base && held->printed) return *held->printed;
   Printed printed;
-  if (before) {
-    const HeldPlace here_after(builder_);
-    builder_.SetInsertPoint(before);
-    std::vector<Scope> inner(std::make_move_iterator(scopes_.begin() + open + 1),
-                             std::make_move_iterator(scopes_.end()));
-    scopes_.resize(static_cast<std::size_t>(open) + 1);
-    const std::optional<Lanes> lanes = lanes_;
-    if (lanes_ && open < lanes_->depth) lanes_.reset();
+  const std::optional<Lanes> lanes = lanes_;
+  if (!held->in_lanes) lanes_.reset();
+  if (held->level == level_) {
     printed = print_node(*e, at_base);
-    lanes_ = lanes;
-    for (Scope& scope : inner) scopes_.push_back(std::move(scope));
   } else {
+    const Elsewhere outside(builder_, left_[held->level]);
+    const std::size_t level = std::exchange(level_, held->level);
     printed = print_node(*e, at_base);
+    level_ = level;
   }
-  return memo_at(target)[e.get()] = printed;
+  lanes_ = lanes;
+  if (at_base) {
+    held->at_base = printed.value;
+  } else {
+    held->printed = printed;
+  }
+  return printed;
 }
 
 llvm::Value* KernelEmitter::print_integer_division(Op op, DType dtype, llvm::Value* a,
@@ -609,7 +535,7 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   const DType from = e.args[0]->dtype;
   // A divisor or radicand that a select makes harmless stays so: LLVM would drop that select where
   // another one drops the quotient.
-  if (const Expr& last = e.args.back(); raises_flags(e) && last->op == Op::select) {
+  if (const Expr& last = e.args.back(); loop::may_raise_flags(e) && last->op == Op::select) {
     args.back() = builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence,
                                            {args.back()->getType()}, {args.back()});
   }

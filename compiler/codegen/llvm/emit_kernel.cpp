@@ -131,7 +131,6 @@ EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
     if (program_.placements.count(b->id) == 0)
       throw InternalError("buffer without a place: " + b->name);
   }
-  for (const loop::BufferRef& b : kernel_.outputs) mutable_buffers_.insert(b->id);
   llvm::Argument* sizes = function_->getArg(0);
   call_context_ = function_->getArg(1);
   llvm::Argument* worker = function_->getArg(2);
@@ -144,13 +143,11 @@ EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
   // Each worker writes to its own part of a scratch buffer.
   builder_.SetInsertPoint(to_body);
   for (const loop::BufferRef& buffer : kernel_.scratch) {
-    mutable_buffers_.insert(buffer->id);
     llvm::Value* stride = sizes_->emit(builder_, program_.placements.at(buffer->id).stride);
     buffers_[buffer->id] = builder_.CreateGEP(builder_.getInt8Ty(), buffers_[buffer->id],
                                               builder_.CreateMul(worker, stride));
   }
   builder_.SetInsertPoint(body);
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &kernel_.body, {}, {}});
   print_block(kernel_.body);
   builder_.CreateRet(builder_.getInt32(0));
   result_.function = function_;
@@ -191,44 +188,84 @@ void KernelEmitter::return_error(llvm::Value* failed, llvm::Value* index, llvm::
 }
 
 void KernelEmitter::print_block(const loop::Block& block) {
+  HeldScope scope(lets_);
   for (const loop::Stmt& stmt : block) {
-    passing_.clear();
-    passing_at_base_.clear();
-    if (const auto* d = std::get_if<loop::Declare>(&stmt)) {
-      const Printed init = print(d->init);
-      const bool lanes = lanes_.has_value();
-      declare(d->variable, lanes ? splat(init) : init.value, lanes);
-    } else if (const auto* a = std::get_if<loop::Allocate>(&stmt)) {
-      if (is_on_stack(a->buffer)) {
-        // With room for a whole vector at its end, see print_load.
-        llvm::Type* type = llvm::ArrayType::get(
-            memory_type(context_, a->buffer->dtype),
-            static_cast<std::uint64_t>(a->buffer->size.constant() + most_lanes));
-        buffers_[a->buffer->id] = entry_slot(type, a->buffer->name, 64);
-        mutable_buffers_.insert(a->buffer->id);
-      }
-    } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
-      print_store(*s);
-    } else if (const auto* u = std::get_if<loop::Accumulate>(&stmt)) {
-      print_accumulate(*u);
-    } else if (const auto* g = std::get_if<loop::AccumulateArg>(&stmt)) {
-      print_accumulate(*g);
-    } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-      print_for(**f);
-    } else if (const loop::If* branch = loop::as_if(stmt)) {
-      print_if(*branch);
+    if (const auto* let = std::get_if<loop::Let>(&stmt)) {
+      if (let->life != loop::Let::Life::loop) hold(*let, scope);
     } else {
-      throw InternalError("kernel " + kernel_.name + " is scheduled for a GPU");
+      print_statement(stmt);
+      scope.end_statement();
     }
   }
-  passing_.clear();
-  passing_at_base_.clear();
+}
+
+void KernelEmitter::print_statement(const loop::Stmt& stmt) {
+  const auto not_for_cpus = [this] {
+    throw InternalError("kernel " + kernel_.name + " is scheduled for a GPU");
+  };
+  loop::visit(
+      stmt, [](const loop::Let&) {},
+      [&](const loop::Declare& one) {
+        const Printed init = print(one.init);
+        const bool lanes = lanes_.has_value();
+        declare(one.variable, lanes ? splat(init) : init.value, lanes);
+      },
+      [&](const loop::Allocate& allocate) { print_allocate(allocate); },
+      [&](const loop::Store& store) { print_store(store); },
+      [&](const loop::Accumulate& sum) { print_accumulate(sum); },
+      [&](const loop::AccumulateArg& best) { print_accumulate(best); },
+      [&](const loop::Barrier&) { not_for_cpus(); },
+      [&](const loop::For& loop) { print_for(loop); },
+      [&](const loop::If& branch) { print_if(branch); });
+}
+
+// With room for a whole vector at its end, see print_load.
+void KernelEmitter::print_allocate(const loop::Allocate& allocate) {
+  const loop::BufferRef& buffer = allocate.buffer;
+  if (!is_on_stack(buffer)) return;
+  llvm::Type* type =
+      llvm::ArrayType::get(memory_type(context_, buffer->dtype),
+                           static_cast<std::uint64_t>(buffer->size.constant() + most_lanes));
+  buffers_[buffer->id] = entry_slot(type, buffer->name, 64);
+}
+
+void KernelEmitter::hold(const loop::Let& let, HeldScope& scope) {
+  scope.let(let, {level_, lanes_.has_value()});
+}
+
+// What is computed once before the loop's iterations, of which there is one.
+void KernelEmitter::hold_values_of(const loop::For& loop, HeldScope& scope) {
+  for (const loop::Stmt& stmt : loop.body) {
+    const auto* let = std::get_if<loop::Let>(&stmt);
+    if (let == nullptr || let->life != loop::Let::Life::loop) return;
+    // Another part of the same loop may be around this one.
+    if (lets_.find(let->value.get()) == nullptr) hold(*let, scope);
+  }
+}
+
+// Prints what belongs to the loop's body, where control comes only if it has an iteration.
+void KernelEmitter::print_body(const loop::For& loop, const std::function<void()>& body) {
+  HeldScope scope(lets_);
+  ++depth_;
+  hold_values_of(loop, scope);
+  body();
+  --depth_;
+}
+
+// Prints a level that begins with `branch`, where the builder stands.
+void KernelEmitter::print_after(llvm::Instruction* branch,
+                                const std::function<void()>& print_there) {
+  left_.push_back(branch);
+  ++level_;
+  print_there();
+  --level_;
+  left_.pop_back();
 }
 
 void KernelEmitter::declare(const loop::Variable& variable, llvm::Value* init, bool lanes) {
   llvm::AllocaInst* slot = entry_slot(init->getType(), variable.name);
   builder_.CreateStore(init, slot);
-  scalars_[variable.id] = {slot, lanes, static_cast<int>(scopes_.size()) - 1};
+  scalars_[variable.id] = {slot, lanes, depth_};
 }
 
 void KernelEmitter::print_for(const loop::For& loop) {
@@ -256,10 +293,10 @@ void KernelEmitter::print_for(const loop::For& loop) {
         throw InternalError("kernel " + kernel_.name + ": unrolled loop without a constant extent");
       }
       for (std::int64_t i = 0; i < extent; ++i) {
-        scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
-        bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
-        print_block(loop.body);
-        scopes_.pop_back();
+        print_body(loop, [&] {
+          bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
+          print_block(loop.body);
+        });
       }
       return;
     }
@@ -273,12 +310,11 @@ void KernelEmitter::print_for(const loop::For& loop) {
 }
 
 void KernelEmitter::bind(const loop::Variable& variable, llvm::Value* value) {
-  const int depth = static_cast<int>(scopes_.size()) - 1;
-  const auto [it, first] = loop_variables_.try_emplace(variable.id, value, depth);
+  const auto [it, first] = loop_variables_.try_emplace(variable.id, value, depth_);
   if (first) return;
   // Two loops may share a variable, one after the other, at different depths.
-  if (it->second.second != depth) natures_.clear();
-  it->second = {value, depth};
+  if (it->second.second != depth_) natures_.clear();
+  it->second = {value, depth_};
 }
 
 // A loop from begin to end (exclusive) by step. The preheader is entered only when the loop runs
@@ -291,42 +327,46 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
   const bool known = constant_begin && constant_end;
   if (known && constant_begin->getSExtValue() >= constant_end->getSExtValue()) return;
   if (known && constant_begin->getSExtValue() + step >= constant_end->getSExtValue()) {
-    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
-    body(begin);
-    scopes_.pop_back();
+    print_body(loop, [&] { body(begin); });
     return;
   }
   auto* preheader = llvm::BasicBlock::Create(context_, loop.variable.name + ".pre", function_);
   auto* header = llvm::BasicBlock::Create(context_, loop.variable.name, function_);
   auto* exit = llvm::BasicBlock::Create(context_, loop.variable.name + ".end", function_);
-  llvm::Instruction* guard =
-      known ? builder_.CreateBr(preheader)
-            : builder_.CreateCondBr(builder_.CreateICmpSLT(begin, end), preheader, exit);
-  builder_.SetInsertPoint(preheader);
-  llvm::Instruction* enter = builder_.CreateBr(header);
-  builder_.SetInsertPoint(header);
-  llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
-  i->addIncoming(begin, preheader);
-  scopes_.push_back({Scope::Kind::loop, guard, enter, &loop.body, {}, {}});
-  body(i);
-  scopes_.pop_back();
-  llvm::Value* next =
-      builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)), "", true, true);
-  llvm::BasicBlock* latch = builder_.GetInsertBlock();
-  builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
-  i->addIncoming(next, latch);
-  builder_.SetInsertPoint(exit);
+  const auto print_from_preheader = [&] {
+    builder_.SetInsertPoint(preheader);
+    print_body(loop, [&] {
+      llvm::Instruction* enter = builder_.CreateBr(header);
+      builder_.SetInsertPoint(header);
+      llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
+      print_after(enter, [&] { body(i); });
+      llvm::Value* next = builder_.CreateAdd(
+          i, builder_.getInt64(static_cast<std::uint64_t>(step)), "", true, true);
+      llvm::BasicBlock* latch = builder_.GetInsertBlock();
+      builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
+      i->addIncoming(next, latch);
+      // What is printed before the loop may have split its block.
+      i->addIncoming(begin, enter->getParent());
+    });
+    builder_.SetInsertPoint(exit);
+  };
+  if (known) {
+    builder_.CreateBr(preheader);
+    print_from_preheader();
+  } else {
+    print_after(builder_.CreateCondBr(builder_.CreateICmpSLT(begin, end), preheader, exit),
+                print_from_preheader);
+  }
 }
 
 void KernelEmitter::print_lanes(const loop::For& loop, llvm::Value* base, llvm::Value* mask,
                                 bool repeats) {
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
-  const int depth = static_cast<int>(scopes_.size()) - 1;
+  ++depth_;
   bind(loop.variable, base);
-  lanes_ = Lanes{loop.variable.id, loop.width, depth, base, mask, mask != nullptr && repeats};
+  lanes_ = Lanes{loop.variable.id, loop.width, depth_, base, mask, mask != nullptr && repeats};
   print_block(loop.body);
   lanes_.reset();
-  scopes_.pop_back();
+  --depth_;
 }
 
 // The first `rest` of `width` lanes, or all: narrow numbers make narrow comparisons.
@@ -372,7 +412,6 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   std::unordered_set<int> declared;
   collect_accumulated(loop.body, statements, declared);
   std::vector<Accumulator> accumulators;
-  const int depth = static_cast<int>(scopes_.size()) - 1;
   bool in_parts = false;  // whether the body adds to the parts
   const bool repeats = !is_harmless_on_zeros(loop);
   const auto lane_slot = [&](llvm::Constant* init, const std::string& name) {
@@ -380,7 +419,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
         llvm::ElementCount::getFixed(static_cast<unsigned>(width)), init);
     llvm::AllocaInst* slot = entry_slot(value->getType(), name);
     builder_.CreateStore(value, slot);
-    return Scalar{slot, true, depth};
+    return Scalar{slot, true, depth_};
   };
   for (const loop::Stmt* stmt : statements) {
     Accumulator a;
@@ -423,23 +462,30 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   };
 
   if (loop.unrolled > 0) {
-    for (std::int64_t i = 0; i < loop.unrolled; i += width) {
-      llvm::Value* base = builder_.getInt64(static_cast<std::uint64_t>(i));
-      const std::int64_t copy = (i / width) % copies;
-      if (constant_extent && i >= constant_extent->getSExtValue()) break;
-      if (constant_extent && i + width <= constant_extent->getSExtValue()) {
-        body(base, copy, nullptr);
-        continue;
+    const auto parts = [&] {
+      for (std::int64_t i = 0; i < loop.unrolled; i += width) {
+        llvm::Value* base = builder_.getInt64(static_cast<std::uint64_t>(i));
+        const std::int64_t copy = (i / width) % copies;
+        if (constant_extent && i >= constant_extent->getSExtValue()) break;
+        if (constant_extent && i + width <= constant_extent->getSExtValue()) {
+          body(base, copy, nullptr);
+          continue;
+        }
+        llvm::Value* left = builder_.CreateSub(extent, base);
+        if (repeats) {
+          print_rest(left, loop, [&](llvm::Value* rest) { body(base, copy, tail_mask(rest)); });
+          continue;
+        }
+        // Lanes are compared as signed numbers: a vector past the extent has none left.
+        llvm::Value* rest =
+            builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, left, builder_.getInt64(0));
+        body(base, copy, tail_mask(rest));
       }
-      llvm::Value* left = builder_.CreateSub(extent, base);
-      if (repeats) {
-        print_rest(left, loop, [&](llvm::Value* rest) { body(base, copy, tail_mask(rest)); });
-        continue;
-      }
-      // Lanes are compared as signed numbers: a vector past the extent has none left.
-      llvm::Value* rest =
-          builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, left, builder_.getInt64(0));
-      body(base, copy, tail_mask(rest));
+    };
+    if (repeats) {
+      parts();
+    } else {
+      print_body(loop, parts);
     }
   } else {
     const auto whole = [&](std::int64_t step) {
@@ -657,22 +703,17 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
 // Runs the body if `rest` is not 0.
 void KernelEmitter::print_rest(llvm::Value* rest, const loop::For& loop,
                                const std::function<void(llvm::Value*)>& body) {
-  auto* constant = llvm::dyn_cast<llvm::ConstantInt>(rest);
-  if (constant && constant->isZero()) return;
-  llvm::BasicBlock* join = nullptr;
-  Scope scope{Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}};
-  if (!constant) {
-    auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
-    join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
-    scope.kind = Scope::Kind::branch;
-    scope.outside =
-        builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
-    builder_.SetInsertPoint(tail);
+  const auto print_there = [&] { print_body(loop, [&] { body(rest); }); };
+  if (auto* constant = llvm::dyn_cast<llvm::ConstantInt>(rest)) {
+    if (!constant->isZero()) print_there();
+    return;
   }
-  scopes_.push_back(std::move(scope));
-  body(rest);
-  scopes_.pop_back();
-  if (!join) return;
+  auto* tail = llvm::BasicBlock::Create(context_, loop.variable.name + ".tail", function_);
+  auto* join = llvm::BasicBlock::Create(context_, loop.variable.name + ".done", function_);
+  llvm::Instruction* branch =
+      builder_.CreateCondBr(builder_.CreateICmpSGT(rest, builder_.getInt64(0)), tail, join);
+  builder_.SetInsertPoint(tail);
+  print_after(branch, print_there);
   builder_.CreateBr(join);
   builder_.SetInsertPoint(join);
 }
@@ -685,9 +726,9 @@ void KernelEmitter::print_if(const loop::If& branch) {
   llvm::Instruction* split = builder_.CreateCondBr(condition, then_block, else_block);
   const auto side = [&](llvm::BasicBlock* block, const loop::Block& body) {
     builder_.SetInsertPoint(block);
-    scopes_.push_back({Scope::Kind::branch, split, nullptr, &body, {}, {}});
-    print_block(body);
-    scopes_.pop_back();
+    ++depth_;
+    print_after(split, [&] { print_block(body); });
+    --depth_;
     builder_.CreateBr(join);
   };
   side(then_block, branch.then_body);
@@ -793,7 +834,8 @@ void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                           const std::vector<loop::BufferRef>& buffers,
                           const std::vector<loop::Variable>& numbers, bool masks) {
-  return KernelEmitter(module, program, loop::with_arithmetic(kernel), masks).run(buffers, numbers);
+  return KernelEmitter(module, program, loop::place_values(loop::with_arithmetic(kernel)), masks)
+      .run(buffers, numbers);
 }
 
 }  // namespace kroton::codegen

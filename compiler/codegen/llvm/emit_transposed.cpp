@@ -10,9 +10,11 @@ namespace kroton::codegen {
 // vectors too. Says whether it has printed the loop so.
 bool KernelEmitter::print_transposed(const loop::For& loop) {
   std::int64_t extent = 0, step = 0;
-  if (!lanes_ || lanes_->mask || loop.body.size() != 1) return false;
+  if (!lanes_ || lanes_->mask || loop.body.empty()) return false;
   const int width = lanes_->width;
-  const auto* store = std::get_if<loop::Store>(&loop.body.front());
+  const auto is_let = [](const loop::Stmt& s) { return std::holds_alternative<loop::Let>(s); };
+  if (!std::all_of(loop.body.begin(), loop.body.end() - 1, is_let)) return false;
+  const auto* store = std::get_if<loop::Store>(&loop.body.back());
   if (store == nullptr || is_on_stack(store->buffer)) return false;
   if (store->buffer->dtype == DType::boolean) return false;
   if (!loop::is_integer_constant(loop.extent, extent) || extent != width) return false;
@@ -27,14 +29,21 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
   const bool may_fail = std::any_of(index_nodes.begin(), index_nodes.end(),
                                     [](const auto& e) { return loop::may_fail(e->op); });
   std::vector<llvm::Value*> rows;
+  const auto at = [&](std::int64_t i, const std::function<void()>& print_there) {
+    print_body(loop, [&] {
+      bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
+      HeldScope scope(lets_);
+      for (const loop::Stmt& s : loop.body) {
+        if (const auto* let = std::get_if<loop::Let>(&s)) hold(*let, scope);
+      }
+      print_there();
+    });
+  };
   for (std::int64_t i = 0; i < extent; ++i) {
-    scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
-    bind(loop.variable, builder_.getInt64(static_cast<std::uint64_t>(i)));
-    passing_.clear();
-    passing_at_base_.clear();
-    rows.push_back(splat(print(store->value)));
-    if (may_fail) print(store->index);  // of all lanes; the addresses below are those of some
-    scopes_.pop_back();
+    at(i, [&] {
+      rows.push_back(splat(print(store->value)));
+      if (may_fail) print(store->index);  // of all lanes; the addresses below are those of some
+    });
   }
   // Squares of half the size change places, then those within them.
   for (int half = width / 2; half >= 1; half /= 2) {
@@ -53,18 +62,17 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
       b = exchanged;
     }
   }
-  scopes_.push_back({Scope::Kind::straight, nullptr, nullptr, &loop.body, {}, {}});
-  bind(loop.variable, builder_.getInt64(0));
-  llvm::Value* pointer = address(store->buffer, print_at_base(store->index));
-  llvm::Value* stride = print(across).value;
-  for (std::size_t lane = 0; lane < rows.size(); ++lane) {
-    llvm::Value* distance = builder_.CreateMul(stride, builder_.getInt64(lane));
-    builder_.CreateAlignedStore(
-        rows[lane],
-        builder_.CreateGEP(memory_type(context_, store->buffer->dtype), pointer, distance),
-        alignment(store->buffer->dtype));
-  }
-  scopes_.pop_back();
+  at(0, [&] {
+    llvm::Value* pointer = address(store->buffer, print_at_base(store->index));
+    llvm::Value* stride = print(across).value;
+    for (std::size_t lane = 0; lane < rows.size(); ++lane) {
+      llvm::Value* distance = builder_.CreateMul(stride, builder_.getInt64(lane));
+      builder_.CreateAlignedStore(
+          rows[lane],
+          builder_.CreateGEP(memory_type(context_, store->buffer->dtype), pointer, distance),
+          alignment(store->buffer->dtype));
+    }
+  });
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "compiler/codegen/llvm/emit_kernel.h"
+#include "compiler/loop/place_values.h"
 
 namespace kroton::codegen {
 
@@ -34,24 +35,23 @@ class KernelEmitter {
                     const std::vector<loop::Variable>& numbers);
 
  private:
-  // A block of the loop nest. An expression is printed once, as far outside as its variables
-  // allow: arithmetic before the loop or branch; loads and checks just inside it, where they only
-  // run if the program runs them (a loop's preheader is entered when the loop has an iteration).
-  struct Scope {
-    enum class Kind { straight, loop, branch } kind;
-    llvm::Instruction* outside = nullptr;  // loop, branch: the jump that may enter it
-    llvm::Instruction* inside = nullptr;   // loop: the end of its preheader
-    const loop::Block* body = nullptr;     // its statements
-    std::unordered_map<const loop::ExprNode*, Printed> printed;
-    std::unordered_map<const loop::ExprNode*, Printed> printed_at_base;
+  // A value under a Let. It is printed when it is used, so that what nobody needs is not, nor both
+  // the lanes and the first of them where one is enough: right there, or where control has left
+  // the stretch of code that the Let is in.
+  struct Held {
+    std::size_t level = 0;
+    bool in_lanes = false;
+    std::optional<Printed> printed = std::nullopt;
+    llvm::Value* at_base = nullptr;
   };
+  using HeldScope = loop::LetValues<Held>::Scope;
   // The vector loop in progress. `base` is the first lane's iteration. Where lanes are idle, the
   // first is active, and the idle ones repeat its iteration: they raise no floating-point flag that
   // it does not raise. Where zeros raise none, what they load is 0 instead.
   struct Lanes {
     int variable = -1;
     int width = 1;
-    int depth = 0;  // of its scope
+    int depth = 0;  // of its body
     llvm::Value* base = nullptr;
     llvm::Value* mask = nullptr;  // null: all lanes are active
     bool repeats = false;         // idle lanes repeat the first
@@ -78,20 +78,14 @@ class KernelEmitter {
                             const loop::ExprNode* node);
   llvm::Value* splat(const Printed& p);
   llvm::Type* type_of(DType dtype, bool lanes);
-  // Where an expression belongs, and whether its value may change between statements.
+  // What printing depends on.
   struct Nature {
-    int depth = 0;              // of the innermost scope that defines a variable of it
-    bool reads_memory = false;  // a load or a check: must not run ahead of a branch
-    bool checks = false;        // a check is in it
-    int held = 0;               // how many values are held at once while it is printed, at least
-    bool may_raise = false;     // a division, which must not either
-    std::vector<int> mutable_buffers;  // that it loads: those that this kernel stores to
+    int depth = 0;        // of the innermost body that defines a variable of it
+    bool checks = false;  // a check is in it
+    int held = 0;         // how many values are held at once while it is printed, at least
   };
   const Nature& nature_of(const loop::ExprNode& e);
   std::vector<std::size_t> printing_order(const loop::ExprNode& e, bool as_written);
-  // The innermost open scope that stores to one of the buffers.
-  int innermost_writer(const std::vector<int>& buffers);
-  const std::unordered_set<int>& stored_in(const loop::Block& block);
   bool depends_on_lane(const loop::ExprNode& e);
   bool same_for_all_lanes(const loop::ExprNode& e);
   loop::Expr lane_stride(const loop::Expr& index);
@@ -100,6 +94,12 @@ class KernelEmitter {
 
   // Statements (emit_kernel.cpp).
   void print_block(const loop::Block& block);
+  void print_statement(const loop::Stmt& stmt);
+  void print_body(const loop::For& loop, const std::function<void()>& body);
+  void print_after(llvm::Instruction* branch, const std::function<void()>& print_there);
+  void hold(const loop::Let& let, HeldScope& scope);
+  void hold_values_of(const loop::For& loop, HeldScope& scope);
+  void print_allocate(const loop::Allocate& allocate);
   void print_for(const loop::For& loop);
   void print_counted(const loop::For& loop, llvm::Value* begin, llvm::Value* end, std::int64_t step,
                      const std::function<void(llvm::Value*)>& body);
@@ -136,17 +136,17 @@ class KernelEmitter {
   std::unique_ptr<SizeEmitter> sizes_;
   llvm::Value* call_context_ = nullptr;
   std::unordered_map<int, llvm::Value*> buffers_;  // by Buffer::id
-  std::unordered_set<int> mutable_buffers_;        // stored to by this kernel
   std::unordered_map<int, std::pair<llvm::Value*, int>> loop_variables_;  // value and depth
   std::unordered_map<int, Scalar> scalars_;
-  std::vector<Scope> scopes_;
+  loop::LetValues<Held> lets_;
+  int depth_ = 0;  // of nested bodies
+  // A level is a stretch of code that is run from its beginning to its end. Of those around the
+  // current one, the instructions by which control leaves them for the next.
+  std::size_t level_ = 0;
+  std::vector<llvm::Instruction*> left_;
   std::optional<Lanes> lanes_;
   std::map<std::pair<int, std::int64_t>, llvm::Value*> opaque_masks_;  // by width and active lanes
   std::unordered_map<const loop::ExprNode*, Nature> natures_;
-  std::unordered_map<const loop::Block*, std::unordered_set<int>> stored_in_;
-  // Values that hold until the next statement only: they depend on what the kernel writes.
-  std::unordered_map<const loop::ExprNode*, Printed> passing_;
-  std::unordered_map<const loop::ExprNode*, Printed> passing_at_base_;
   EmittedKernel result_;
 };
 

@@ -117,15 +117,9 @@ class SumBlocker {
         });
         result.push_back(found == own.end() ? *one
                                             : Accumulate{found->second, one->op, one->value});
-      } else if (const For* found = as_for(s)) {
-        For loop = *found;
-        loop.body = redirected(loop.body, own);
-        result.push_back(statement(std::move(loop)));
-      } else if (const If* branch = as_if(s)) {
-        result.push_back(statement(If{branch->condition, redirected(branch->then_body, own),
-                                      redirected(branch->else_body, own)}));
       } else {
-        result.push_back(s);
+        result.push_back(
+            with_inner(s, [&](const Block& inner) { return redirected(inner, own); }));
       }
     }
     return result;

@@ -244,6 +244,30 @@ Expr stride_of(const Expr& root, const Variable& v) {
   return slopes.at(root.get()).stride;
 }
 
+void for_each_inner(const Stmt& statement, const std::function<void(const Block&)>& action) {
+  visit(
+      statement, [](const Let&) {}, [](const Declare&) {}, [](const Allocate&) {},
+      [](const Store&) {}, [](const Accumulate&) {}, [](const AccumulateArg&) {},
+      [](const Barrier&) {}, [&](const For& loop) { action(loop.body); },
+      [&](const If& branch) {
+        action(branch.then_body);
+        action(branch.else_body);
+      });
+}
+
+Stmt with_inner(const Stmt& original, const std::function<Block(const Block&)>& replace) {
+  if (const For* found = as_for(original)) {
+    For loop = *found;
+    loop.body = replace(found->body);
+    return statement(std::move(loop));
+  }
+  if (const If* branch = as_if(original)) {
+    return statement(
+        If{branch->condition, replace(branch->then_body), replace(branch->else_body)});
+  }
+  return original;
+}
+
 void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& action) {
   visit(
       statement, [&](const Let& let) { action(let.value); },
@@ -265,11 +289,7 @@ void visit_statements(std::span<const Stmt> block,
                       const std::function<void(const Stmt&)>& action) {
   for (const Stmt& s : block) {
     action(s);
-    if (const For* loop = as_for(s)) visit_statements(loop->body, action);
-    if (const If* branch = as_if(s)) {
-      visit_statements(branch->then_body, action);
-      visit_statements(branch->else_body, action);
-    }
+    for_each_inner(s, [&](const Block& inner) { visit_statements(inner, action); });
   }
 }
 
@@ -283,11 +303,9 @@ Block replace_loops(const Block& block,
   for (const Stmt& s : block) {
     if (const For* loop = as_for(s)) {
       replace(*loop, result);
-    } else if (const If* branch = as_if(s)) {
-      result.push_back(statement(If{branch->condition, replace_loops(branch->then_body, replace),
-                                    replace_loops(branch->else_body, replace)}));
     } else {
-      result.push_back(s);
+      result.push_back(
+          with_inner(s, [&](const Block& inner) { return replace_loops(inner, replace); }));
     }
   }
   return result;

@@ -44,6 +44,10 @@ decltype(auto) visit(const Stmt& statement, Handlers... handlers) {
   return visit_kind(statement, std::move(handlers)...);
 }
 
+// For every block in the statement, in order; and the statement with other blocks in it.
+void for_each_inner(const Stmt& statement, const std::function<void(const Block&)>& action);
+Stmt with_inner(const Stmt& statement, const std::function<Block(const Block&)>& replace);
+
 // Calls `action` for the expressions of the statement itself, not those of nested blocks.
 void visit_own_expressions(const Stmt& statement, const std::function<void(const Expr&)>& action);
 // Calls `action` for every statement of the block and of those nested in it, outer before inner.

@@ -213,12 +213,10 @@ class MemoryChecker {
         if (copy.kind == loop::LoopKind::parallel) append(copy.body, fill_scratch());
         append(copy.body, std::move(body));
         result.push_back(loop::statement(std::move(copy)));
-      } else if (const loop::If* branch = loop::as_if(s)) {
-        result.push_back(loop::statement(loop::If{branch->condition,
-                                                  checked(branch->then_body, threads, in_thread),
-                                                  checked(branch->else_body, threads, in_thread)}));
       } else {
-        result.push_back(s);
+        result.push_back(loop::with_inner(s, [&](const loop::Block& inner) {
+          return checked(inner, threads, in_thread);
+        }));
       }
     }
     return result;

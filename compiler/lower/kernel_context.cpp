@@ -93,27 +93,13 @@ struct BufferUse {
   std::unordered_set<const loop::ExprNode*> seen;
   std::map<int, loop::BufferRef> read, written;
   void visit(const loop::Block& block) {
-    for (const loop::Stmt& stmt : block) {
-      if (const auto* d = std::get_if<loop::Declare>(&stmt)) {
-        collect_loads(d->init, seen, read);
-      } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
-        collect_loads(s->index, seen, read);
-        collect_loads(s->value, seen, read);
-        written[s->buffer->id] = s->buffer;
-      } else if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
-        collect_loads(a->value, seen, read);
-      } else if (const auto* g = std::get_if<loop::AccumulateArg>(&stmt)) {
-        collect_loads(g->value, seen, read);
-        collect_loads(g->at, seen, read);
-      } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-        collect_loads((*f)->extent, seen, read);
-        visit((*f)->body);
-      } else if (const auto* i = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
-        collect_loads((*i)->condition, seen, read);
-        visit((*i)->then_body);
-        visit((*i)->else_body);
+    loop::visit_statements(block, [&](const loop::Stmt& stmt) {
+      loop::visit_own_expressions(stmt,
+                                  [&](const loop::Expr& e) { collect_loads(e, seen, read); });
+      if (const auto* store = std::get_if<loop::Store>(&stmt)) {
+        written[store->buffer->id] = store->buffer;
       }
-    }
+    });
   }
 };
 

@@ -405,42 +405,49 @@ class Merger {
     return found->second;
   }
 
+  loop::Stmt rewritten(const loop::Stmt& s) {
+    return loop::visit(
+        s, [](const loop::Let& one) -> loop::Stmt { return one; },
+        [&](const loop::Declare& one) -> loop::Stmt {
+          return loop::Declare{renamed(one.variable), one.init};
+        },
+        [](const loop::Allocate& one) -> loop::Stmt { return one; },
+        [&](const loop::Store& store) -> loop::Stmt {
+          const auto home = homes_.find(store.buffer->id);
+          if (home == homes_.end()) return store;
+          return loop::Store{home->second.buffer, home->second.start + store.index, store.value};
+        },
+        [&](const loop::Accumulate& sum) -> loop::Stmt {
+          return loop::Accumulate{renamed(sum.variable), sum.op, sum.value};
+        },
+        [&](const loop::AccumulateArg& best) -> loop::Stmt {
+          return loop::AccumulateArg{renamed(best.best), renamed(best.position), best.maximum,
+                                     best.value, best.at};
+        },
+        [](const loop::Barrier& one) -> loop::Stmt { return one; },
+        [&](const loop::For& found) -> loop::Stmt {
+          loop::For inner = found;
+          inner.variable = renamed(inner.variable);
+          if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
+          if (is_short(inner) && written_out_[body_].contains(found.variable.id)) {
+            if (inner.kind == loop::LoopKind::serial) inner.kind = loop::LoopKind::unroll;
+            if (inner.kind == loop::LoopKind::vector) {
+              inner.unrolled = static_cast<int>(inner.extent->integer);
+            }
+          }
+          inner.body = rewritten(inner.body);
+          return loop::statement(std::move(inner));
+        },
+        [&](const loop::If& branch) -> loop::Stmt {
+          return loop::statement(loop::If{branch.condition, rewritten(branch.then_body),
+                                          rewritten(branch.else_body)});
+        });
+  }
+
   // The statements, whose expressions are rewritten already.
   loop::Block rewritten(const loop::Block& block) {
     loop::Block result;
-    for (const loop::Stmt& s : block) {
-      if (const auto* declare = std::get_if<loop::Declare>(&s)) {
-        result.push_back(loop::Declare{renamed(declare->variable), declare->init});
-      } else if (const auto* store = std::get_if<loop::Store>(&s)) {
-        const auto home = homes_.find(store->buffer->id);
-        result.push_back(home == homes_.end()
-                             ? *store
-                             : loop::Store{home->second.buffer, home->second.start + store->index,
-                                           store->value});
-      } else if (const auto* sum = std::get_if<loop::Accumulate>(&s)) {
-        result.push_back(loop::Accumulate{renamed(sum->variable), sum->op, sum->value});
-      } else if (const auto* best = std::get_if<loop::AccumulateArg>(&s)) {
-        result.push_back(loop::AccumulateArg{renamed(best->best), renamed(best->position),
-                                             best->maximum, best->value, best->at});
-      } else if (const loop::For* found = loop::as_for(s)) {
-        loop::For inner = *found;
-        inner.variable = renamed(inner.variable);
-        if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
-        if (is_short(inner) && written_out_[body_].contains(found->variable.id)) {
-          if (inner.kind == loop::LoopKind::serial) inner.kind = loop::LoopKind::unroll;
-          if (inner.kind == loop::LoopKind::vector) {
-            inner.unrolled = static_cast<int>(inner.extent->integer);
-          }
-        }
-        inner.body = rewritten(inner.body);
-        result.push_back(loop::statement(std::move(inner)));
-      } else if (const loop::If* branch = loop::as_if(s)) {
-        result.push_back(loop::statement(loop::If{branch->condition, rewritten(branch->then_body),
-                                                  rewritten(branch->else_body)}));
-      } else {
-        result.push_back(s);
-      }
-    }
+    for (const loop::Stmt& s : block) result.push_back(rewritten(s));
     return result;
   }
 

@@ -25,29 +25,13 @@ bool loads_from(const loop::Expr& e, int buffer, const loop::Expr* except,
                      [&](const loop::Expr& arg) { return loads_from(arg, buffer, except, seen); });
 }
 
-// Calls `visit` for each statement's expressions in program order: (expression, statement).
-void for_each_expression(const loop::Block& block,
-                         const std::function<void(const loop::Expr&, const loop::Stmt&)>& visit) {
-  for (const loop::Stmt& stmt : block) {
-    if (const auto* d = std::get_if<loop::Declare>(&stmt)) {
-      visit(d->init, stmt);
-    } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
-      visit(s->index, stmt);
-      visit(s->value, stmt);
-    } else if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
-      visit(a->value, stmt);
-    } else if (const auto* g = std::get_if<loop::AccumulateArg>(&stmt)) {
-      visit(g->value, stmt);
-      visit(g->at, stmt);
-    } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-      visit((*f)->extent, stmt);
-      for_each_expression((*f)->body, visit);
-    } else if (const auto* i = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
-      visit((*i)->condition, stmt);
-      for_each_expression((*i)->then_body, visit);
-      for_each_expression((*i)->else_body, visit);
-    }
-  }
+// Calls `action` for each statement's expressions in program order: (expression, statement).
+void for_each_expression(
+    const loop::Block& block,
+    const std::function<void(const loop::Expr&, const loop::Stmt&)>& action) {
+  loop::visit_statements(block, [&](const loop::Stmt& stmt) {
+    loop::visit_own_expressions(stmt, [&](const loop::Expr& e) { action(e, stmt); });
+  });
 }
 
 }  // namespace
@@ -92,17 +76,10 @@ loop::Block with_stores_to(const loop::Block& block, int from, const loop::Buffe
   for (const loop::Stmt& stmt : block) {
     if (const auto* s = std::get_if<loop::Store>(&stmt)) {
       result.push_back(loop::Store{s->buffer->id == from ? to : s->buffer, s->index, s->value});
-    } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-      loop::For copy = **f;
-      copy.body = with_stores_to(copy.body, from, to);
-      result.push_back(loop::statement(std::move(copy)));
-    } else if (const auto* i = std::get_if<std::shared_ptr<const loop::If>>(&stmt)) {
-      loop::If copy = **i;
-      copy.then_body = with_stores_to(copy.then_body, from, to);
-      copy.else_body = with_stores_to(copy.else_body, from, to);
-      result.push_back(std::make_shared<const loop::If>(std::move(copy)));
     } else {
-      result.push_back(stmt);
+      result.push_back(loop::with_inner(stmt, [&](const loop::Block& inner) {
+        return with_stores_to(inner, from, to);
+      }));
     }
   }
   return result;

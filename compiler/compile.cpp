@@ -38,8 +38,9 @@ class Timer {
 };
 
 // Null for bytes that are no object of that entry, as a checksum cannot tell.
-std::shared_ptr<codegen::CompiledProgram> link_cached(
-    const std::string& object, const Callees& called, codegen::CompileTimes& times) {
+std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
+                                                      const Callees& called,
+                                                      codegen::CompileTimes& times) {
   try {
     return codegen::link_object(object, called, &times);
   } catch (const InternalError&) {
@@ -74,10 +75,9 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
   Digest key{};
   const Cache cache = Cache::from_environment();
   if (cache.enabled()) {
-    key = cache_key(result.program,
-                    {"cpu", target.cpu, target.features,
-                     std::to_string(target.machine.vector_bytes), target.quick ? "quick" : "",
-                     codegen::llvm_version()});
+    key = cache_key(result.program, {"cpu", target.cpu, target.features,
+                                     std::to_string(target.machine.vector_bytes),
+                                     target.quick ? "quick" : "", codegen::llvm_version()});
     timer.show("cache: key");
     // There is no LLVM IR to show for an object that is there already.
     std::optional<std::string> object;

@@ -35,7 +35,7 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
 
 // Where and how a function runs.
 struct ExecutionOptions {
-  std::shared_ptr<Device> device;  // null: on this processor
+  std::shared_ptr<Device> device;       // null: on this processor
   bool graphs = true, products = true;  // of a device: DeviceProgram::How
   bool profile = false;                 // on this processor
   Checks checks;

@@ -103,8 +103,8 @@ MachinePeak measure(std::int64_t workers) {
     Array from = Array::full({copied}, 1);
     Array to = Array::full({copied}, 1);  // its pages are there
     Program program;
-    loop::Kernel kernel = copy_kernel(buffer(0, "x", Dim(copied)), buffer(2, "y", Dim(copied)),
-                                      machine);
+    loop::Kernel kernel =
+        copy_kernel(buffer(0, "x", Dim(copied)), buffer(2, "y", Dim(copied)), machine);
     kernel.name = "copy";
     collect_buffers(kernel);
     program.steps.emplace_back().kind = std::move(kernel);

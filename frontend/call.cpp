@@ -257,9 +257,9 @@ void FunctionCore::Parts::prepare(CallFrame& frame) const {
       for (const Dim& d : type.shape) shape.push_back(evaluate(d, frame.raw_sizes, workers));
       frame.output_shapes.push_back(shape);
     }
-    const std::int64_t bytes =
-        executable->uses_host_memory() ? evaluate(program.arena_bytes, frame.raw_sizes, workers)
-                                       : 0;
+    const std::int64_t bytes = executable->uses_host_memory()
+                                   ? evaluate(program.arena_bytes, frame.raw_sizes, workers)
+                                   : 0;
     if (bytes > frame.arena.nbytes()) {
       frame.arena = Array();  // before its successor is made
       frame.arena = Array::empty({bytes}, boolean);

@@ -430,11 +430,10 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
     throw ValueError("function: profile measures functions on the CPU, the target of " +
                      parts.name + " is a CUDA device" + at(line));
   }
-  parts.executable = make_executable(
-      *graph, identifier(options.name),
-      {device, options.target.graphs, options.target.products, options.profile,
-       checks_of(options.check)},
-      parts.program);
+  parts.executable = make_executable(*graph, identifier(options.name),
+                                     {device, options.target.graphs, options.target.products,
+                                      options.profile, checks_of(options.check)},
+                                     parts.program);
   parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);

@@ -55,7 +55,7 @@ struct CInterface {
   std::vector<Size> sizes;
   std::vector<Array> inputs, states, outputs;  // states in the order of Program::states
   std::vector<Dim> counts;  // of elements, beside those of the arrays, that must fit in 64 bits
-  std::vector<std::int64_t> state_offsets;     // bytes from the start of the state's memory
+  std::vector<std::int64_t> state_offsets;  // bytes from the start of the state's memory
   std::int64_t state_bytes = 0;
   std::vector<Check> checks;
 };
@@ -69,6 +69,5 @@ void complete(CInterface& interface, const Program& program,
 
 // The alignment in bytes of the arena, the state's memory, and the arrays in it.
 inline constexpr std::int64_t memory_alignment = 64;
-
 
 }  // namespace kroton::aot

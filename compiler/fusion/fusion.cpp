@@ -377,7 +377,7 @@ class Fuser {
   // elements' order is what counts.
   bool is_regrouping(Vertex v) const {
     return graph_[v].op->regroups && without_ones(graph_[v].type.shape) !=
-                                             without_ones(graph_[graph_.operand(v, 0)].type.shape);
+                                         without_ones(graph_[graph_.operand(v, 0)].type.shape);
   }
 
   // Adds what v's evaluation reads to its operands' demands.

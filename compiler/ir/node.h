@@ -39,17 +39,17 @@ struct Body {
 // What a node needs beyond its inputs. One struct for all ops: each record's comment says which
 // members it uses; the others stay as they are here.
 struct Attributes {
-  std::vector<int> axes;               // axes reduced, permutation, axis mapping of a broadcast
-  Dims dims;                           // target shape, or starts of a slice
-  std::vector<std::int64_t> integers;  // steps of a slice, an integer literal, flags
-  DType dtype = DType::f32;            // cast, iota, literal
-  double real = 0;                     // floating literal, not rounded if it is weak
-  bool weak = false;                   // literal, cast: has no dtype of its own (Node::weak)
-  std::string name;                    // inputs and shared variables
-  std::uint64_t identity = 0;          // inputs: makes each variable distinct
-  std::shared_ptr<SharedState> state;  // shared variables
-  std::shared_ptr<const Array> array;  // constant arrays (compared by buffer address)
-  std::shared_ptr<const Body> body;    // loops and their results (compared by its expressions)
+  std::vector<int> axes;                 // axes reduced, permutation, axis mapping of a broadcast
+  Dims dims;                             // target shape, or starts of a slice
+  std::vector<std::int64_t> integers;    // steps of a slice, an integer literal, flags
+  DType dtype = DType::f32;              // cast, iota, literal
+  double real = 0;                       // floating literal, not rounded if it is weak
+  bool weak = false;                     // literal, cast: has no dtype of its own (Node::weak)
+  std::string name;                      // inputs and shared variables
+  std::uint64_t identity = 0;            // inputs: makes each variable distinct
+  std::shared_ptr<SharedState> state;    // shared variables
+  std::shared_ptr<const Array> array;    // constant arrays (compared by buffer address)
+  std::shared_ptr<const Body> body;      // loops and their results (compared by its expressions)
   std::shared_ptr<const Callee> callee;  // calls (compared by address)
 
   bool operator==(const Attributes& other) const;

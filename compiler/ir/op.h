@@ -246,12 +246,12 @@ struct Elementwise {
 struct OpRecord {
   std::string_view name;
   OpKind kind = OpKind::pointwise;
-  int arity = 1;         // -1: any number
-  int cost = 1;          // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
-  bool is_view = false;  // at() only moves or repeats elements of input 0
+  int arity = 1;          // -1: any number
+  int cost = 1;           // scalar work of one element: 0 for a view, 1 for an addition, 10 for exp
+  bool is_view = false;   // at() only moves or repeats elements of input 0
   bool regroups = false;  // a view of all elements in their row-major order
   bool shows = false;     // its value is shown, with attributes.name, when it is computed
-  bool adds = false;       // write: an element may be the sum of many of input 0
+  bool adds = false;      // write: an element may be the sum of many of input 0
   bool sets_weak = false;  // attributes.weak says whether the result has no dtype of its own
   Linear linear = Linear::no;
   bool commutative = false;

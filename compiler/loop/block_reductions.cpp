@@ -84,8 +84,7 @@ class Blocker {
       : next_id_(next_id), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
 
   Block operator()(const Block& block) {
-    return replace_loops(block,
-                         [this](const For& loop, Block& result) { add_loop(loop, result); });
+    return replace_loops(block, [this](const For& loop, Block& result) { add_loop(loop, result); });
   }
 
  private:

@@ -215,8 +215,8 @@ struct AccumulateArg {
   Expr value;
   Expr at;
 };
-using Stmt = std::variant<Let, Declare, Allocate, Store, Accumulate, AccumulateArg,
-                          Barrier, std::shared_ptr<const For>, std::shared_ptr<const If>>;
+using Stmt = std::variant<Let, Declare, Allocate, Store, Accumulate, AccumulateArg, Barrier,
+                          std::shared_ptr<const For>, std::shared_ptr<const If>>;
 using Block = std::vector<Stmt>;
 
 enum class LoopKind : std::uint8_t {

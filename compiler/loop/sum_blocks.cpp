@@ -118,8 +118,7 @@ class SumBlocker {
         result.push_back(found == own.end() ? *one
                                             : Accumulate{found->second, one->op, one->value});
       } else {
-        result.push_back(
-            with_inner(s, [&](const Block& inner) { return redirected(inner, own); }));
+        result.push_back(with_inner(s, [&](const Block& inner) { return redirected(inner, own); }));
       }
     }
     return result;
@@ -199,9 +198,9 @@ Stmt carry_sums(const std::vector<CarriedSums>& arrays, const Expr& number, cons
       const Expr none = real(-0.0, a.sums->dtype);
       const Expr of_group = load(a.groups, at);
       const Expr total = load(a.totals, at);
-      block.push_back(Store{
-          a.groups, at,
-          binary(Op::add, select(is_whole(number), none, of_group), load(a.sums, at))});
+      block.push_back(
+          Store{a.groups, at,
+                binary(Op::add, select(is_whole(number), none, of_group), load(a.sums, at))});
       If end{ends, {}, {Store{a.sums, at, none}}};
       end.then_body = {
           Store{a.totals, at, binary(Op::add, select(in_first_group, none, total), of_group)},

@@ -262,8 +262,7 @@ Stmt with_inner(const Stmt& original, const std::function<Block(const Block&)>& 
     return statement(std::move(loop));
   }
   if (const If* branch = as_if(original)) {
-    return statement(
-        If{branch->condition, replace(branch->then_body), replace(branch->else_body)});
+    return statement(If{branch->condition, replace(branch->then_body), replace(branch->else_body)});
   }
   return original;
 }
@@ -285,8 +284,7 @@ void visit_own_expressions(const Stmt& statement, const std::function<void(const
       [&](const If& branch) { action(branch.condition); });
 }
 
-void visit_statements(std::span<const Stmt> block,
-                      const std::function<void(const Stmt&)>& action) {
+void visit_statements(std::span<const Stmt> block, const std::function<void(const Stmt&)>& action) {
   for (const Stmt& s : block) {
     action(s);
     for_each_inner(s, [&](const Block& inner) { visit_statements(inner, action); });

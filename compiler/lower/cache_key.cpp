@@ -93,8 +93,10 @@ class KeyWriter {
     if (bytes_.size() > 1 << 16) flush();
   }
   template <class Enum>
-  requires std::is_enum_v<Enum>
-  void tag(Enum value) { number(static_cast<std::uint64_t>(value)); }
+    requires std::is_enum_v<Enum>
+  void tag(Enum value) {
+    number(static_cast<std::uint64_t>(value));
+  }
   void integer(std::int64_t value) { number(folded(value)); }
   void text(const std::string& value) {
     number(value.size());

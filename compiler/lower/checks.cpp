@@ -98,9 +98,8 @@ class MemoryChecker {
         continue;
       }
       std::set<int> inside = filled;
-      result.push_back(with_inner(step, [&](const auto& inner) {
-        return checked(inner, repeats ? inside : filled);
-      }));
+      result.push_back(with_inner(
+          step, [&](const auto& inner) { return checked(inner, repeats ? inside : filled); }));
     }
     return result;
   }
@@ -108,9 +107,8 @@ class MemoryChecker {
   loop::Kernel fill_kernel(const loop::BufferRef& buffer) {
     const loop::Variable i = loop::fresh_variable("i");
     loop::Kernel kernel;
-    kernel.body =
-        loop::nest({i}, {buffer->size},
-                   {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
+    kernel.body = loop::nest({i}, {buffer->size},
+                             {loop::Store{buffer, loop::variable(i), filling(buffer->dtype)}});
     kernel.work = loop::size(buffer->size);
     kernel = schedule(kernel, machine_);
     kernel.name = "fill" + std::to_string(fills_++) + "_" + buffer->name;
@@ -214,9 +212,8 @@ class MemoryChecker {
         append(copy.body, std::move(body));
         result.push_back(loop::statement(std::move(copy)));
       } else {
-        result.push_back(loop::with_inner(s, [&](const loop::Block& inner) {
-          return checked(inner, threads, in_thread);
-        }));
+        result.push_back(loop::with_inner(
+            s, [&](const loop::Block& inner) { return checked(inner, threads, in_thread); }));
       }
     }
     return result;

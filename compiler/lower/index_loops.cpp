@@ -67,9 +67,8 @@ bool find_index_loops(const std::vector<Step>& steps, const std::set<int>& buffe
       return loops.visit(kernel->body);
     }
     bool all = true;
-    for_each_inner(step, [&](const auto& inner) {
-      all = all && find_index_loops(inner, buffers, found);
-    });
+    for_each_inner(
+        step, [&](const auto& inner) { all = all && find_index_loops(inner, buffers, found); });
     return all;
   });
 }

@@ -66,9 +66,9 @@ loop::Expr with_checks(const loop::Expr& value, const std::vector<loop::Expr>& c
     if (std::find(kept.begin(), kept.end(), check.get()) != kept.end()) continue;
     const loop::Expr& index = check->args[0];
     const loop::Expr& size = check->args[1];
-    const loop::Expr fits = loop::binary(
-        loop::Op::logical_and, loop::binary(loop::Op::le, loop::integer(0) - size, index),
-        loop::binary(loop::Op::lt, index, size));
+    const loop::Expr fits = loop::binary(loop::Op::logical_and,
+                                         loop::binary(loop::Op::le, loop::integer(0) - size, index),
+                                         loop::binary(loop::Op::lt, index, size));
     result = loop::check(result, fits, index, size, static_cast<int>(check->integer));
   }
   return result;
@@ -94,8 +94,7 @@ struct BufferUse {
   std::map<int, loop::BufferRef> read, written;
   void visit(const loop::Block& block) {
     loop::visit_statements(block, [&](const loop::Stmt& stmt) {
-      loop::visit_own_expressions(stmt,
-                                  [&](const loop::Expr& e) { collect_loads(e, seen, read); });
+      loop::visit_own_expressions(stmt, [&](const loop::Expr& e) { collect_loads(e, seen, read); });
       if (const auto* store = std::get_if<loop::Store>(&stmt)) {
         written[store->buffer->id] = store->buffer;
       }

@@ -82,8 +82,8 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine) {
   const loop::Variable i = loop::fresh_variable("i");
   loop::Kernel kernel;
-  kernel.body = loop::nest({i}, {from->size},
-                     {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
+  kernel.body = loop::nest(
+      {i}, {from->size}, {loop::Store{to, loop::variable(i), loop::load(from, loop::variable(i))}});
   kernel.work = loop::size(from->size);
   return schedule(kernel, machine);
 }

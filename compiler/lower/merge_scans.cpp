@@ -439,8 +439,8 @@ class Merger {
           return loop::statement(std::move(inner));
         },
         [&](const loop::If& branch) -> loop::Stmt {
-          return loop::statement(loop::If{branch.condition, rewritten(branch.then_body),
-                                          rewritten(branch.else_body)});
+          return loop::statement(
+              loop::If{branch.condition, rewritten(branch.then_body), rewritten(branch.else_body)});
         });
   }
 

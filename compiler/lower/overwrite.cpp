@@ -26,9 +26,8 @@ bool loads_from(const loop::Expr& e, int buffer, const loop::Expr* except,
 }
 
 // Calls `action` for each statement's expressions in program order: (expression, statement).
-void for_each_expression(
-    const loop::Block& block,
-    const std::function<void(const loop::Expr&, const loop::Stmt&)>& action) {
+void for_each_expression(const loop::Block& block,
+                         const std::function<void(const loop::Expr&, const loop::Stmt&)>& action) {
   loop::visit_statements(block, [&](const loop::Stmt& stmt) {
     loop::visit_own_expressions(stmt, [&](const loop::Expr& e) { action(e, stmt); });
   });
@@ -77,9 +76,8 @@ loop::Block with_stores_to(const loop::Block& block, int from, const loop::Buffe
     if (const auto* s = std::get_if<loop::Store>(&stmt)) {
       result.push_back(loop::Store{s->buffer->id == from ? to : s->buffer, s->index, s->value});
     } else {
-      result.push_back(loop::with_inner(stmt, [&](const loop::Block& inner) {
-        return with_stores_to(inner, from, to);
-      }));
+      result.push_back(loop::with_inner(
+          stmt, [&](const loop::Block& inner) { return with_stores_to(inner, from, to); }));
     }
   }
   return result;

@@ -31,10 +31,10 @@ struct Placement {
 // A place where a kernel may stop: what the error says, with %index and %size for its numbers.
 struct CheckSite {
   enum class Kind : std::uint8_t {
-    index,   // the user's index is out of range
-    memory,  // checking mode: a kernel reads or writes what it must not
+    index,     // the user's index is out of range
+    memory,    // checking mode: a kernel reads or writes what it must not
     external,  // a function of the user's own reports an error, the number index
-    value    // checking mode: a result is not finite; size holds its bits as f64
+    value      // checking mode: a result is not finite; size holds its bits as f64
   };
   std::string message;  // "take: index %index is out of range for axis 0 of U"
   Kind kind = Kind::index;

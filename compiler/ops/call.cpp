@@ -144,11 +144,10 @@ std::vector<Sample> call_samples() {
   std::vector<Sample> samples;
   for (const std::int64_t size : {0, 1, 3, 17}) {
     for (const std::size_t result : {0U, 1U}) {
-      samples.push_back({{ops::spread(DType::f64, {size}, -2, 2, 1),
-                          ops::spread(DType::f64, {2, size}, -2, 2, 2)},
-                         [result](std::span<const Tensor> in) {
-                           return sample_op()({in[0], in[1]})[result];
-                         }});
+      samples.push_back(
+          {{ops::spread(DType::f64, {size}, -2, 2, 1),
+            ops::spread(DType::f64, {2, size}, -2, 2, 2)},
+           [result](std::span<const Tensor> in) { return sample_op()({in[0], in[1]})[result]; }});
     }
   }
   return samples;

@@ -6,9 +6,9 @@
 #include <algorithm>
 
 #include "compiler/ops/attribute_views.h"
-#include "compiler/ops/scan_op.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/passes/views.h"
 
 namespace kroton {

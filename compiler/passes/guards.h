@@ -7,7 +7,6 @@ namespace kroton {
 
 using Guard = GuardPath<Graph::Vertex>;
 
-
 // By vertex: what all its uses have in common. An output or update is always needed; what the
 // first value of an ifelse v needs, and nothing else does, has the guard of v and v's condition;
 // the condition itself has the guard of v. Empty for vertices that nothing uses.

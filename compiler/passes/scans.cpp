@@ -4,8 +4,8 @@
 #include <unordered_set>
 
 #include "compiler/ops/attribute_views.h"
-#include "compiler/ops/scan_op.h"
 #include "compiler/ops/records.h"
+#include "compiler/ops/scan_op.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/views.h"
@@ -61,8 +61,7 @@ class TransposesOnce {
       added_.push_back({stand_in(swapaxes(matrix, -1, -2).type(), matrix.line()), found->second});
     }
     return make_node(dot_op, {node.inputs[0], added_[known->second].parameter},
-                     DotView(DotView(node.attributes).transposes_a, false).attributes(),
-                     node.line);
+                     DotView(DotView(node.attributes).transposes_a, false).attributes(), node.line);
   }
 
   std::unordered_map<const Node*, std::size_t> positions_;

@@ -184,8 +184,7 @@ class ScanGradient {
         return known->second;
       }
       if (of_states.contains(&node)) {
-        const bool again =
-            node.op.is_view || (node.op.has_points() && node.op.cost <= cheap);
+        const bool again = node.op.is_view || (node.op.has_points() && node.op.cost <= cheap);
         if (again) return std::nullopt;
         return replacement[&node] = row(in_all_steps(t, paths), t.type(), view_.count - Dim(1), -1);
       }

@@ -200,8 +200,7 @@ int main(int argc, char** argv) {
   const auto built_alike = [&] {
     return same(scores_of(m), scores) && same(kt::grad(kt::sum(scores_of(m)), m.w), slope);
   };
-  try_failures(
-      "building", 200, false, [&] { loss_of(m); }, built_alike);
+  try_failures("building", 200, false, [&] { loss_of(m); }, built_alike);
   // Other variables: nothing of it is there yet. Unwinding finds no memory either.
   const auto build_anew = [&] {
     const Model fresh{kt::matrix("x"), kt::vector("ids", kt::i64), kt::shared(w0, "w"),
@@ -209,12 +208,7 @@ int main(int argc, char** argv) {
     kt::grad(loss_of(fresh), fresh.w);
   };
   try_failures("building and differentiating anew", 200, true, build_anew, built_alike);
-  try_failures(
-      "differentiating", 150, false,
-      [&] {
-        kt::grad(loss, {m.w, m.b});
-      },
-      built_alike);
+  try_failures("differentiating", 150, false, [&] { kt::grad(loss, {m.w, m.b}); }, built_alike);
 
   const auto trains_alike = [&](const auto& f) {
     const bool good = f(xs, at).template item<float>() == expected &&

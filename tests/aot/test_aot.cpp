@@ -374,8 +374,8 @@ int main(void) {
   return 0;
 }
 )");
-  const std::string output = run_well("cd " + directory.path() +
-                                      " && cc main.c total.o -lm -o main && ./main");
+  const std::string output =
+      run_well("cd " + directory.path() + " && cc main.c total.o -lm -o main && ./main");
   CHECK(contains(output, "0 18"));
   CHECK(contains(output, "total: twice: the function has returned an error"));
 }

@@ -59,18 +59,15 @@ TEST_CASE("size limits: products of sizes that are computed with") {
 
 TEST_CASE("size limits: in the body of a loop") {
   const auto loop = kt::scan(
-      [](kt::Tensor s) {
-        return kt::sum(kt::exp(kt::ones({n * n, n, n, n, n, n, n, n}) * s));
-      },
+      [](kt::Tensor s) { return kt::sum(kt::exp(kt::ones({n * n, n, n, n, n, n, n, n}) * s)); },
       {.outputs_info = {kt::sum(x)}, .n_steps = 2});
   CHECK(error_of(loop[-1], 128).find("f: more elements than 64 bits can count in ") == 0);
 }
 
 TEST_CASE("size limits: known sizes when the function is made") {
   const kt::Dim large = std::int64_t{1} << 40;
-  CHECK(error_text::value_error([&] {
-          kt::function({}, kt::sum(kt::exp(kt::ones({large, large}))), {.name = "f"});
-        }) ==
+  CHECK(error_text::value_error(
+            [&] { kt::function({}, kt::sum(kt::exp(kt::ones({large, large}))), {.name = "f"}); }) ==
         "f: more elements than 64 bits can count in (1099511627776, 1099511627776) of broadcast  "
         "[here]");
 }

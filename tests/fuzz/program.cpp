@@ -265,9 +265,8 @@ void keep_variables(Program& program, std::set<Value> needed) {
       return needed.contains(variable.value) && gives(variable, *atom);
     };
     if (std::any_of(program.variables.begin(), program.variables.end(), given)) continue;
-    const auto found =
-        std::find_if(program.variables.begin(), program.variables.end(),
-                     [&](const Variable& v) { return gives(v, *atom); });
+    const auto found = std::find_if(program.variables.begin(), program.variables.end(),
+                                    [&](const Variable& v) { return gives(v, *atom); });
     if (found != program.variables.end()) {
       needed.insert(found->value);
       note_sizes_of(*found);

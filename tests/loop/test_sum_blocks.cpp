@@ -98,9 +98,8 @@ TEST_CASE("carry_sums: all blocks' sums, and none twice") {
     })};
     body.push_back(carry_sums({arrays}, variable(b), integer(count), over));
     Block all{Allocate{arrays.sums}, Allocate{arrays.groups}, Allocate{arrays.totals}};
-    all.push_back(over([&](const Expr& e) {
-      return Block{Store{arrays.sums, e, real(0, DType::f32)}};
-    }));
+    all.push_back(
+        over([&](const Expr& e) { return Block{Store{arrays.sums, e, real(0, DType::f32)}}; }));
     all.push_back(serial(b, integer(count), std::move(body)));
     all.push_back(over([&](const Expr& e) { return Block{Store{y, e, load(arrays.sums, e)}}; }));
     const Kernel carried = kernel({}, {y}, std::move(all));

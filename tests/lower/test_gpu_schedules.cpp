@@ -8,7 +8,7 @@
 #include "tests/tools/program_call.h"
 #include "tests/tools/sample_tools.h"
 
-using namespace op_test;       // NOLINT: tests
+using namespace op_test;        // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

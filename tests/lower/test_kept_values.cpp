@@ -10,7 +10,7 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -6,9 +6,9 @@
 #include "tests/tools/compiled_tools.h"
 #include "tests/tools/error_text.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
-using namespace error_text;    // NOLINT: tests
+using namespace error_text;     // NOLINT: tests
 
 namespace {
 

@@ -4,9 +4,9 @@
 
 #include "tests/scan/scan_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
-using namespace scan_test;     // NOLINT: tests
+using namespace scan_test;      // NOLINT: tests
 
 namespace {
 
@@ -15,18 +15,14 @@ using Step = std::function<Tensor(const Tensor& h)>;
 // What a step does with its state.
 const std::vector<std::pair<const char*, Step>>& steps() {
   static const std::vector<std::pair<const char*, Step>> known = {
-      {"a map",
-       [](const Tensor& h) {
-         return map([](Tensor a) { return tanh(a) * 2.0; }, {h});
-       }},
+      {"a map", [](const Tensor& h) { return map([](Tensor a) { return tanh(a) * 2.0; }, {h}); }},
       {"a map with a branch",
        [](const Tensor& h) {
          return map([](Tensor a) { return ifelse(a > 0.5, sin(a), a * 2.0); }, {h});
        }},
       {"a map that reads all of it",
        [](const Tensor& h) {
-         return map([&](Tensor a) { return ifelse(a > 0.5, sin(a), h(-1) * 2.0); },
-                    {h});
+         return map([&](Tensor a) { return ifelse(a > 0.5, sin(a), h(-1) * 2.0); }, {h});
        }},
       {"a running sum",
        [](const Tensor& h) {

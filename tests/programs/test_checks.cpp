@@ -17,9 +17,9 @@
 #include "tests/tools/program_call.h"
 #include "tests/tools/sample_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
-using namespace error_text;    // NOLINT: tests
+using namespace error_text;     // NOLINT: tests
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include "compiler/lower/cache_key.h"
 #include "tests/tools/compiled_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -9,7 +9,7 @@
 #include "tests/tools/sample_tools.h"
 
 using namespace compiled_test;  // NOLINT: tests
-using namespace op_test;       // NOLINT: tests
+using namespace op_test;        // NOLINT: tests
 
 namespace {
 

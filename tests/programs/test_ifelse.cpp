@@ -11,7 +11,7 @@
 #include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

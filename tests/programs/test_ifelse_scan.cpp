@@ -5,9 +5,9 @@
 
 #include "tests/scan/scan_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
-using namespace scan_test;     // NOLINT: tests
+using namespace scan_test;      // NOLINT: tests
 
 namespace {
 

@@ -189,8 +189,8 @@ TEST_CASE("kt print: a context without it shows nothing") {
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", kt::x86_machine(16));
-  const auto code = kt::codegen::link_object(
-      kt::codegen::generate_object(program, kt::codegen::host_target()));
+  const auto code =
+      kt::codegen::link_object(kt::codegen::generate_object(program, kt::codegen::host_target()));
   const kt::Array values = kt::Array::from({1.f, 2.f, 3.f});
   kt::Array result = kt::Array::zeros({3});
   kt::Array arena = kt::Array::zeros({256}, kt::i64);

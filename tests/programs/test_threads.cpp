@@ -9,7 +9,7 @@
 #include "runtime/fair_lock.h"
 #include "tests/tools/compiled_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -407,9 +407,7 @@ TEST_CASE("cache: a limit on the size of files does not end the process") {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    struct rlimit limit {
-      1000, RLIM_INFINITY
-    };
+    struct rlimit limit{1000, RLIM_INFINITY};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     const Cache cache(directory.path(), mib);
     if (cache.store(sha256("large"), std::string(5000, 'x'))) ::_exit(1);

@@ -5,7 +5,7 @@
 #include "compiler/scan/batch.h"
 #include "tests/tools/compiled_tools.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -62,11 +62,9 @@ TEST_CASE("scan: a state read three steps later, rows of it vectors") {
 TEST_CASE("scan: taps of a state that leave some out, beside another state") {
   const Tensor x = vector("x", f64);
   const Tensor start = vector("start", f64);
-  const auto [a, b] = scan(
-      [](Tensor row, Tensor a4, Tensor a1, Tensor b1) {
-        return std::pair{0.5 * a4 - a1 + row, b1 + a4};
-      },
-      {.sequences = {x}, .outputs_info = {{start, {-4, -1}}, zeros({}, f64)}});
+  const auto [a, b] = scan([](Tensor row, Tensor a4, Tensor a1,
+                              Tensor b1) { return std::pair{0.5 * a4 - a1 + row, b1 + a4}; },
+                           {.sequences = {x}, .outputs_info = {{start, {-4, -1}}, zeros({}, f64)}});
   const auto f = function({x, start}, {a, b});
   const std::vector<double> first = {1, 2, 3, 4};
   for (const std::int64_t n : {0, 1, 3, 17}) {
@@ -329,6 +327,5 @@ TEST_CASE("scan: a literal that a state starts from takes the dtype of what the 
   }
   // A dtype that is written stays.
   const auto x = vector("x", f64);
-  CHECK_THROWS_AS(scan(add, {.sequences = {x}, .outputs_info = {zeros({}, f32)}}),
-                  TypeError);
+  CHECK_THROWS_AS(scan(add, {.sequences = {x}, .outputs_info = {zeros({}, f32)}}), TypeError);
 }

@@ -94,7 +94,7 @@ class KernelPrinter {
   std::unordered_map<int, std::string> variables_;
   std::unordered_map<int, std::string> buffers_;
   std::unordered_map<std::uint64_t, std::string> sizes_;  // by DimAtom::identity
-  loop::LetValues<std::string> lets_;  // their names
+  loop::LetValues<std::string> lets_;                     // their names
   std::unordered_set<const loop::ExprNode*> indices_;
   std::unordered_map<const loop::ExprNode*, bool> plain_;
   std::unordered_set<int> loop_variables_;

@@ -370,8 +370,7 @@ void KernelPrinter::find_indices(const loop::Block& block) {
 }
 
 // What is small is as well written where it is used.
-void KernelPrinter::print_let(const loop::Let& let,
-                              loop::LetValues<std::string>::Scope& scope) {
+void KernelPrinter::print_let(const loop::Let& let, loop::LetValues<std::string>::Scope& scope) {
   const Expr& e = let.value;
   const bool is_small = is_plain(e) && std::all_of(e->args.begin(), e->args.end(),
                                                    [](const Expr& a) { return a->args.empty(); });

@@ -25,8 +25,7 @@ class Elsewhere {
  public:
   Elsewhere(llvm::IRBuilder<>& builder, llvm::Instruction* before)
       : builder_(builder),
-        here_(builder.Insert(
-            new llvm::FreezeInst(llvm::PoisonValue::get(builder.getInt1Ty())))) {
+        here_(builder.Insert(new llvm::FreezeInst(llvm::PoisonValue::get(builder.getInt1Ty())))) {
     builder.SetInsertPoint(before);
   }
   ~Elsewhere() {

@@ -340,8 +340,8 @@ void KernelEmitter::print_counted(const loop::For& loop, llvm::Value* begin, llv
       builder_.SetInsertPoint(header);
       llvm::PHINode* i = builder_.CreatePHI(builder_.getInt64Ty(), 2, loop.variable.name);
       print_after(enter, [&] { body(i); });
-      llvm::Value* next = builder_.CreateAdd(
-          i, builder_.getInt64(static_cast<std::uint64_t>(step)), "", true, true);
+      llvm::Value* next = builder_.CreateAdd(i, builder_.getInt64(static_cast<std::uint64_t>(step)),
+                                             "", true, true);
       llvm::BasicBlock* latch = builder_.GetInsertBlock();
       builder_.CreateCondBr(builder_.CreateICmpSLT(next, end), header, exit);
       i->addIncoming(next, latch);
@@ -630,8 +630,8 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
     // Blocks of 16 bytes alternate: then no lane leaves its 16 bytes, which is cheap.
     const bool alternate = block * size_of(dtype) == 16;
     if (packed.size() % 2 == 1) {
-      packed.push_back({packed.back().lanes,
-                        std::vector<int>(packed.back().members.size(), nothing)});
+      packed.push_back(
+          {packed.back().lanes, std::vector<int>(packed.back().members.size(), nothing)});
     }
     std::vector<Packed> next;
     for (std::size_t k = 0; k < packed.size(); k += 2) {
@@ -674,8 +674,8 @@ std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
     }
     // Together only where every lane of a register has a result: of the other lanes LLVM makes what
     // memory happens to contain beside the values from before, and that may raise a flag.
-    const bool full = count >= fewest && std::find(p.members.begin(), p.members.end(), nothing) ==
-                                             p.members.end();
+    const bool full = count >= fewest &&
+                      std::find(p.members.begin(), p.members.end(), nothing) == p.members.end();
     if (full) {
       std::vector<int> firsts;
       for (int at = 0; at < count; ++at) firsts.push_back(at * block);

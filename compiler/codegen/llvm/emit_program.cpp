@@ -482,7 +482,7 @@ class ProgramEmitter {
   std::unordered_map<const loop::Kernel*, KernelForm> forms_;
   std::map<Digest, SharedKernel> shared_;                  // by the forms of the kernels
   std::map<llvm::FunctionType*, llvm::Function*> starts_;  // by the type of the kernel
-  std::map<std::string, llvm::Function*> callees_;  // by name
+  std::map<std::string, llvm::Function*> callees_;         // by name
   std::map<int, llvm::GlobalVariable*> constants_;         // by position in Program::constants
   int kernels_ = 0;                                        // called so far
   // The function in progress.

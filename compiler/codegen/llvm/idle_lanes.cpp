@@ -101,8 +101,8 @@ bool is_harmless_on_zeros(const loop::For& loop) {
   // A value under a Let counts where it is used.
   loop::visit_statements(loop.body, [&](const loop::Stmt& s) {
     if (std::holds_alternative<loop::Let>(s)) return;
-    loop::visit_own_expressions(
-        s, [&](const Expr& e) { harmless = harmless && lane.is_harmless(e); });
+    loop::visit_own_expressions(s,
+                                [&](const Expr& e) { harmless = harmless && lane.is_harmless(e); });
   });
   return harmless;
 }

@@ -15,8 +15,7 @@ class CompiledProgram {
 };
 
 // What generate_object gives, in this process, with the functions of the user's own that it calls.
-std::shared_ptr<CompiledProgram> link_object(const std::string& object,
-                                             const Callees& called = {},
+std::shared_ptr<CompiledProgram> link_object(const std::string& object, const Callees& called = {},
                                              CompileTimes* times = nullptr);
 
 }  // namespace kroton::codegen

@@ -135,7 +135,7 @@ class KernelEmitter {
   llvm::Function* function_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   llvm::Value* call_context_ = nullptr;
-  std::unordered_map<int, llvm::Value*> buffers_;  // by Buffer::id
+  std::unordered_map<int, llvm::Value*> buffers_;                         // by Buffer::id
   std::unordered_map<int, std::pair<llvm::Value*, int>> loop_variables_;  // value and depth
   std::unordered_map<int, Scalar> scalars_;
   loop::LetValues<Held> lets_;

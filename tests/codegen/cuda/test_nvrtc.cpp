@@ -16,7 +16,7 @@
 #include "tests/tools/left_out.h"
 #include "tests/tools/sample_tools.h"
 
-using namespace op_test;       // NOLINT: tests
+using namespace op_test;        // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -9,7 +9,7 @@
 #include "tests/tools/compiled_tools.h"
 #include "tests/tools/program_call.h"
 
-using namespace kroton;        // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
 namespace {

@@ -22,7 +22,6 @@ namespace {
 
 constexpr int out_of_memory = 2, launch_out_of_resources = 701, illegal_address = 700;
 
-
 kt::Target without_graphs() {
   kt::Target target = kt::cuda();
   target.graphs = false;

@@ -36,7 +36,7 @@ def arguments():
         if peer not in PEERS:
             parser.error(f"no peer {peer}; there are {', '.join(PEERS)}")
     for name in chosen.names:
-        if not cases.selected([name]):
+        if not cases.selected([name], chosen.quick):
             parser.error(f"nothing has the name {name}")
     available = len(os.sched_getaffinity(0))
     try:
@@ -237,7 +237,7 @@ MEASURES = {"time": measure_time, "peak": measure_peak, "arena": measure_arena,
 def main():
     options = arguments()
     if options.show:
-        report.show(options.show, cases.selected(options.names))
+        report.show(options.show, options.names)
         return 0
     start = time.monotonic()
     commands, absent = {"ours": OURS}, {}
@@ -259,7 +259,7 @@ def main():
         for threads in options.threads:
             there = {name: command for name, command in commands.items() if name not in absent}
             contest = Contest(there, absent, slow, threads, options, log)
-            for case in cases.selected(options.names):
+            for case in cases.selected(options.names, options.quick):
                 if case.kind == "size" and threads != options.threads[0]:
                     continue  # has no threads
                 contest.left_out = {}
@@ -268,7 +268,7 @@ def main():
                                         if competes(name, case.bench))
                 if not values or "ours" not in values:
                     missed += 1
-                    print(f"{case.name:38} {threads} failed")
+                    print(f"{case.name:{report.WIDTH}} {threads} failed")
                     continue
                 result = report.record(case, threads, values, processors, contest.left_out)
                 results.append((case, result))

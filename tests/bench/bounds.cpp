@@ -140,6 +140,7 @@ void print_worst(std::vector<Result> results, std::size_t count) {
 
 Settings settings_of(int argc, char** argv) {
   Settings settings;
+  std::string threads = "1";
   for (int k = 1; k < argc; ++k) {
     const std::string_view argument = argv[k];
     const auto value = [&] {
@@ -153,8 +154,7 @@ Settings settings_of(int argc, char** argv) {
     } else if (argument == "--seconds") {
       settings.seconds = std::stod(value());
     } else if (argument == "--threads") {
-      // Before anything that reads it.
-      setenv("KROTON_THREADS", value().c_str(), 1);
+      threads = value();
     } else if (argument.starts_with("--")) {
       throw std::runtime_error("unknown option " + std::string(argument));
     } else {
@@ -162,6 +162,8 @@ Settings settings_of(int argc, char** argv) {
     }
   }
   if (settings.quick) settings.seconds /= 2;
+  // Before anything that reads it.
+  setenv("KROTON_THREADS", threads.c_str(), 1);
   return settings;
 }
 

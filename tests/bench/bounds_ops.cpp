@@ -117,11 +117,7 @@ void add_reductions(std::vector<Operation>& list) {
        {"argmax_all", 2, [](Operands& in) { return kt::argmax(in.x()); }, 2},
        {"any_last", 1, [](Operands& in) { return kt::any(in.x() > 2, -1); }},
        {"sum_middle", 1, [](Operands& in) { return kt::sum(in.x(), 1); }, 3},
-       {"sum_outer", 1,
-        [](Operands& in) {
-          return kt::sum(in.x(), {0, 2, 3});
-        },
-        4},
+       {"sum_outer", 1, [](Operands& in) { return kt::sum(in.x(), {0, 2, 3}); }, 4},
        {"sum_of_products_first", 2, [](Operands& in) { return kt::sum(in.x() * in.y(), 0); }},
        {"sum_of_products_last", 2, [](Operands& in) { return kt::sum(in.x() * in.y(), -1); }},
        {"cumsum_first", 1,
@@ -166,24 +162,11 @@ void add_views(std::vector<Operation>& list) {
         [](Operands& in) {
           return kt::pad(in.x(), std::vector<std::pair<kt::Dim, kt::Dim>>(in.rank(), {1, 1}));
         }},
-       {"concatenate_first", 0,
-        [](Operands& in) {
-          return kt::concatenate({in.x(), in.y()}, 0);
-        }},
-       {"concatenate_last", 0,
-        [](Operands& in) {
-          return kt::concatenate({in.x(), in.y()}, -1);
-        },
+       {"concatenate_first", 0, [](Operands& in) { return kt::concatenate({in.x(), in.y()}, 0); }},
+       {"concatenate_last", 0, [](Operands& in) { return kt::concatenate({in.x(), in.y()}, -1); },
         2},
-       {"stack_first", 0,
-        [](Operands& in) {
-          return kt::stack({in.x(), in.y()}, 0);
-        }},
-       {"stack_last", 0,
-        [](Operands& in) {
-          return kt::stack({in.x(), in.y()}, -1);
-        },
-        1, 3},
+       {"stack_first", 0, [](Operands& in) { return kt::stack({in.x(), in.y()}, 0); }},
+       {"stack_last", 0, [](Operands& in) { return kt::stack({in.x(), in.y()}, -1); }, 1, 3},
        {"outer_sum", 1,
         [](Operands& in) {
           // Of a column and a row: what is broadcast is both.
@@ -243,26 +226,15 @@ void add_products(std::vector<Operation>& list) {
        {"vector_dot", 2, [](Operands& in) { return kt::dot(in.more({rows(in)}), in.x()); }, 2, 2,
         true},
        {"inner_product", 2, [](Operands& in) { return kt::dot(in.x(), in.y()); }, 1, 1, true},
-       {"dot_nn", 128,
-        [](Operands& in) {
-          return kt::dot(in.x(), in.more({columns(in), 64}));
-        },
-        2, 2, true},
+       {"dot_nn", 128, [](Operands& in) { return kt::dot(in.x(), in.more({columns(in), 64})); }, 2,
+        2, true},
        {"dot_nt", 128,
-        [](Operands& in) {
-          return kt::dot(in.x(), kt::transpose(in.more({64, columns(in)})));
-        },
-        2, 2, true},
+        [](Operands& in) { return kt::dot(in.x(), kt::transpose(in.more({64, columns(in)}))); }, 2,
+        2, true},
        {"dot_tn", 128,
-        [](Operands& in) {
-          return kt::dot(kt::transpose(in.x()), in.more({rows(in), 64}));
-        },
-        2, 2, true},
-       {"dot_8", 16,
-        [](Operands& in) {
-          return kt::dot(in.x(), in.more({columns(in), 8}));
-        },
-        2, 2},
+        [](Operands& in) { return kt::dot(kt::transpose(in.x()), in.more({rows(in), 64})); }, 2, 2,
+        true},
+       {"dot_8", 16, [](Operands& in) { return kt::dot(in.x(), in.more({columns(in), 8})); }, 2, 2},
        {"dot_bias_relu", 129,
         [](Operands& in) {
           return kt::relu(kt::dot(in.x(), in.more({columns(in), 64})) + in.more({64}));

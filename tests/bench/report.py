@@ -108,11 +108,12 @@ def targets(results):
 
 
 def behind(results):
-    """Every case in which a peer is ahead, the worst first, and the mean over all cases."""
+    """Every timed case in which a peer is ahead, the worst first, and the mean over all."""
     for threads in sorted({result["threads"] for _, result in results}):
         found = sorted(
             ((result["vs_best_peer"], case, result) for case, result in results
-             if result["vs_best_peer"] and result["threads"] == threads), key=lambda f: f[0])
+             if case.kind == "time" and result["vs_best_peer"] and result["threads"] == threads),
+            key=lambda f: f[0])
         if not found:
             continue
         mean = math.exp(sum(math.log(factor) for factor, _, _ in found) / len(found))

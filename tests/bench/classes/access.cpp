@@ -80,7 +80,8 @@ Attention attention(const Sizes& n) {
   const auto part = [&](std::size_t k) {
     return split_heads(kt::matmul(x, made.weights[k]), n[3]);
   };
-  const double scale = 1 / std::sqrt(static_cast<double>(n[2] / n[3]));
+  const std::int64_t width = n[2] / n[3];
+  const double scale = 1 / std::sqrt(static_cast<double>(width));
   const auto scores = kt::matmul(part(0), kt::swapaxes(part(1), 2, 3)) * scale;
   made.result = kt::matmul(merge_heads(kt::matmul(kt::softmax(scores), part(2))), made.weights[3]);
   return made;
@@ -138,22 +139,13 @@ Family access_programs() {
       {"sum_rows_of_product",
        of_two([](const T& x, const T& y) { return kt::sum(x * kt::transpose(y), 1); })},
       {"softmax_of_transposed", of_one([](const T& x) { return kt::softmax(kt::transpose(x)); })},
-      {"permute_0213", of_one([](const T& x) {
-         return kt::transpose(x, {0, 2, 1, 3});
-       })},
-      {"permute_0231", of_one([](const T& x) {
-         return kt::transpose(x, {0, 2, 3, 1});
-       })},
-      {"permute_0312", of_one([](const T& x) {
-         return kt::transpose(x, {0, 3, 1, 2});
-       })},
-      {"permute_1032", of_one([](const T& x) {
-         return kt::transpose(x, {1, 0, 3, 2});
-       })},
+      {"permute_0213", of_one([](const T& x) { return kt::transpose(x, {0, 2, 1, 3}); })},
+      {"permute_0231", of_one([](const T& x) { return kt::transpose(x, {0, 2, 3, 1}); })},
+      {"permute_0312", of_one([](const T& x) { return kt::transpose(x, {0, 3, 1, 2}); })},
+      {"permute_1032", of_one([](const T& x) { return kt::transpose(x, {1, 0, 3, 2}); })},
       {"permute_3210", of_one([](const T& x) { return kt::transpose(x); })},
-      {"add_permuted", of_two([](const T& x, const T& y) {
-         return x + kt::transpose(y, {0, 3, 2, 1});
-       })},
+      {"add_permuted",
+       of_two([](const T& x, const T& y) { return x + kt::transpose(y, {0, 3, 2, 1}); })},
       {"transpose_small", of_one([](const T& x) { return kt::swapaxes(x, 1, 2); })},
       {"reversed", of_one([](const T& x) { return x(kt::slice(kt::end, kt::end, -1)) + x; })}};
 }

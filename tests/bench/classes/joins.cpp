@@ -72,14 +72,11 @@ Family join_programs() {
       {"pad", of_one([](const T& x) { return padded(x); })},
       {"pad_of_pad", of_one([](const T& x) { return padded(2 * padded(x)); })},
       {"pad_product", of_two([](const T& x, const T& y) { return padded(x) * padded(y); })},
-      {"concatenate_rows", of_two([](const T& x, const T& y) {
-         return kt::concatenate({x, kt::tanh(y)}, 0);
-       })},
+      {"concatenate_rows",
+       of_two([](const T& x, const T& y) { return kt::concatenate({x, kt::tanh(y)}, 0); })},
       {"concatenate_columns",
        of_two([](const T& x, const T& y) { return by_columns(x, kt::relu(y)); })},
-      {"interleave", of_two([](const T& x, const T& y) {
-         return kt::stack({x, y}, 1);
-       })},
+      {"interleave", of_two([](const T& x, const T& y) { return kt::stack({x, y}, 1); })},
       {"concatenated_twice", of_two([](const T& x, const T& y) {
          return by_columns(by_columns(x, y), by_columns(y, x * y));
        })},

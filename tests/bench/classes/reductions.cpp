@@ -78,9 +78,7 @@ Family thread_programs() {
           {"nearest_centres", nearest_centres},
           {"batch_of_one", batch_of_one},
           {"sum_middle", of_one([](const T& x) { return kt::sum(x, 1); })},
-          {"sum_outer_and_inner", of_one([](const T& x) {
-             return kt::sum(x, {0, 2});
-           })},
+          {"sum_outer_and_inner", of_one([](const T& x) { return kt::sum(x, {0, 2}); })},
           {"mean_and_variance_of_channels", of_one([](const T& x) {
              return kt::stack({kt::mean(x, {0, 2, 3}), kt::var(x, {0, 2, 3})});
            })},

@@ -8,7 +8,6 @@ from workloads import Framework
 
 
 class Jax(Framework):
-    has_classes = True
     exp, log, sin, sqrt, tanh, maximum, dot, reshape, sigmoid, relu, softmax = map(
         staticmethod, (jnp.exp, jnp.log, jnp.sin, jnp.sqrt, jnp.tanh, jnp.maximum, jnp.matmul,
                        jnp.reshape, jax.nn.sigmoid, jax.nn.relu, jax.nn.softmax))

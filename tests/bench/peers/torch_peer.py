@@ -27,7 +27,6 @@ def row_major(f):
 
 
 class Torch(Framework):
-    has_classes = True
     exp, log, sin, sqrt, tanh, dot, sigmoid, relu, cross_entropy = map(
         staticmethod, (torch.exp, torch.log, torch.sin, torch.sqrt, torch.tanh, torch.matmul,
                        torch.sigmoid, torch.relu, nn.cross_entropy))

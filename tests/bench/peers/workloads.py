@@ -58,7 +58,6 @@ class Framework:
                                 as training, by a step of that kind: sgd, momentum, adam
       constant(array)           what a function may use besides its arguments
     """
-    has_classes = False
 
     def forget(self):
         raise CannotMeasure("compiles nothing")

@@ -116,7 +116,21 @@ void print_row(const std::string& name, const std::vector<std::optional<Result>>
   std::fflush(stdout);
 }
 
-void print_worst(std::vector<Result> results, std::size_t count) {
+// Three of each layout: one that is bad for all operations hides what else is.
+void print_worst_of_layouts(const std::vector<Result>& sorted, const std::vector<Layout>& all) {
+  std::printf("farthest of each layout:\n");
+  for (const Layout& layout : all) {
+    int shown = 0;
+    for (const Result& r : sorted) {
+      if (r.layout != layout.name || shown == 3) continue;
+      if (shown == 0) std::printf("  %-16s", layout.name.c_str());
+      std::printf("%s %s %.1f", shown++ == 0 ? "" : ",", r.operation.c_str(), r.ratio());
+    }
+    if (shown > 0) std::printf("\n");
+  }
+}
+
+void print_worst(std::vector<Result> results, const std::vector<Layout>& all, std::size_t count) {
   count = std::min(count, results.size());
   std::sort(results.begin(), results.end(),
             [](const Result& a, const Result& b) { return a.ratio() > b.ratio(); });
@@ -126,16 +140,17 @@ void print_worst(std::vector<Result> results, std::size_t count) {
     std::printf("  %6.1f  %-42s %9.1f us, %s allows %.1f\n", r.ratio(), label(r).c_str(),
                 r.seconds * 1e6, r.by_memory ? "memory" : "arithmetic", r.bound * 1e6);
   }
+  print_worst_of_layouts(results, all);
   std::sort(results.begin(), results.end(),
             [](const Result& a, const Result& b) { return a.compile_seconds > b.compile_seconds; });
   std::printf("longest to compile:\n");
-  double all = 0;
-  for (const Result& r : results) all += r.compile_seconds;
+  double compiling = 0;
+  for (const Result& r : results) compiling += r.compile_seconds;
   for (std::size_t k = 0; k < std::min<std::size_t>(count, 10); ++k) {
     std::printf("  %6.0f ms %s\n", results[k].compile_seconds * 1e3, label(results[k]).c_str());
   }
   std::printf("%zu functions, %.0f ms to compile one\n", results.size(),
-              all * 1e3 / static_cast<double>(std::max<std::size_t>(results.size(), 1)));
+              compiling * 1e3 / static_cast<double>(std::max<std::size_t>(results.size(), 1)));
 }
 
 Settings settings_of(int argc, char** argv) {
@@ -208,7 +223,7 @@ void run(const Settings& settings) {
       print_row(named.name, row);
     }
   }
-  print_worst(std::move(results), settings.worst);
+  print_worst(std::move(results), all, settings.worst);
 }
 
 }  // namespace

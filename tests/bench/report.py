@@ -130,6 +130,7 @@ def behind(results):
 
 def growth(results):
     """The time to compile a chain, for each of its operations or layers."""
+    lines = []
     for threads, chain in sorted({(result["threads"], chain) for case, result in results
                                   for chain in GROWING if case.name.startswith(chain)}):
         chains = [(int(case.name[len(chain):]), result) for case, result in results
@@ -138,8 +139,10 @@ def growth(results):
             values = [(count, result["ours"] if name == "ours" else result["peers"].get(name))
                       for count, result in chains]
             if len(values) > 1:
-                print(f"  {name:5} {threads} {chain}: " + ", ".join(
+                lines.append(f"  {name:5} {threads} {chain}: " + ", ".join(
                     f"{count}: {short(value and value / count)}" for count, value in values))
+    if lines:
+        print("ms to compile an operation, a layer, by their number:", *lines, sep="\n")
 
 
 def show(files, names):
@@ -169,7 +172,5 @@ def summary(results):
     if any(case.target for case, _ in results):
         print("targets:")
         targets(results)
-    if any(case.name.startswith(GROWING) for case, _ in results):
-        print("ms to compile an operation, a layer, by their number:")
-        growth(results)
+    growth(results)
     behind(results)

@@ -44,6 +44,9 @@ std::vector<double> sample(const Elements& elements) {
   return result;
 }
 
+// Seconds a call: the fastest of five batches that last so long together.
+double time_of(const std::function<void()>& run, double seconds);
+
 // Reads commands from stdin and answers each with one line of JSON until the input ends:
 //   prepare CASE      null; makes the case, forgetting the one before
 //   values            a list of numbers

@@ -42,6 +42,16 @@ def competes(name, bench):
     return (bench == "gemm") == (name in LIBRARY_PEERS)
 
 
+WITHOUT_CLASSES = ("tensorflow", "tensorflow_xla", "pytensor")
+
+
+def lacks(name, bench):
+    """Why a peer that competes has none of a bench's cases."""
+    if bench == "classes" and name in WITHOUT_CLASSES:
+        return "has not the programs of classes"
+    return None
+
+
 class Failure(Exception):
     """Why a contender gave no answer."""
 

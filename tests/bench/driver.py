@@ -8,7 +8,7 @@ import time
 import cases
 import report
 from contenders import (BUILD, INSTALLED, PEERS, PROGRAMS, SHIPPED, Contender, Failure, TooSlow,
-                        competes, install, shipped_bytes, stripped_bytes)
+                        competes, install, lacks, shipped_bytes, stripped_bytes)
 
 START_LIMIT = 120  # seconds; the first start of a framework reads gigabytes
 OWN_LIMIT = 600
@@ -36,7 +36,7 @@ def arguments():
         if peer not in PEERS:
             parser.error(f"no peer {peer}; there are {', '.join(PEERS)}")
     for name in chosen.names:
-        if not cases.selected([name]):
+        if not cases.selected([name], chosen.quick):
             parser.error(f"nothing has the name {name}")
     available = len(os.sched_getaffinity(0))
     try:
@@ -108,7 +108,9 @@ class Contest:
             self.slow[name, case.name] = str(failure)
 
     def refuse(self, name, case):
-        """Fails where it is known that this would take too long."""
+        """Fails where it is known that there is no such case, or that it would take too long."""
+        if reason := lacks(name, case.bench):
+            raise Failure(reason)
         if (name, case.name) in self.slow:
             raise Failure(self.slow[name, case.name] + " before")
         if (name, case.shorter) in self.slow:
@@ -237,13 +239,19 @@ MEASURES = {"time": measure_time, "peak": measure_peak, "arena": measure_arena,
 def main():
     options = arguments()
     if options.show:
-        report.show(options.show, cases.selected(options.names))
+        report.show(options.show, options.names)
         return 0
     start = time.monotonic()
+    selected = cases.selected(options.names, options.quick)
     commands, absent = {"ours": OURS}, {}
     for peer in options.peers:
+        benches = {case.bench for case in selected if competes(peer, case.bench)}
+        if not benches:
+            continue
         try:
-            commands[peer] = install(peer)
+            # Who has none of the cases is named, but need not be here.
+            has_none = all(lacks(peer, bench) for bench in benches)
+            commands[peer] = [] if has_none else install(peer)
         except Failure as failure:
             absent[peer] = f"cannot be installed: {failure}"
             print(f"bench: {peer} is left out: {absent[peer]}", file=sys.stderr, flush=True)
@@ -259,7 +267,7 @@ def main():
         for threads in options.threads:
             there = {name: command for name, command in commands.items() if name not in absent}
             contest = Contest(there, absent, slow, threads, options, log)
-            for case in cases.selected(options.names):
+            for case in selected:
                 if case.kind == "size" and threads != options.threads[0]:
                     continue  # has no threads
                 contest.left_out = {}
@@ -268,7 +276,7 @@ def main():
                                         if competes(name, case.bench))
                 if not values or "ours" not in values:
                     missed += 1
-                    print(f"{case.name:38} {threads} failed")
+                    print(f"{case.name:{report.WIDTH}} {threads} failed")
                     continue
                 result = report.record(case, threads, values, processors, contest.left_out)
                 results.append((case, result))

@@ -79,19 +79,18 @@ void triad(float* __restrict a, const float* __restrict b, const float* __restri
   for (std::size_t i = 0; i < count; ++i) a[i] = b[i] + 3 * c[i];
 }
 
-Case triad_case(int threads) {
-  constexpr std::size_t count = 10'000'000;
+Case triad_case(int threads, std::size_t count) {
   const auto memory = std::make_shared<std::array<std::vector<float>, 3>>();
   for (auto& part : *memory) part.assign(count, 1);
-  return {[memory, threads] {
-            on_threads(threads, [&memory, threads](int k) {
+  return {[memory, threads, count] {
+            on_threads(threads, [&memory, threads, count](int k) {
               const std::size_t each = count / static_cast<std::size_t>(threads);
               const std::size_t at = each * static_cast<std::size_t>(k);
               triad((*memory)[0].data() + at, (*memory)[1].data() + at, (*memory)[2].data() + at,
                     each);
             });
           },
-          [] { return std::vector<double>{12.0 * count}; }};
+          [count] { return std::vector<double>{12.0 * static_cast<double>(count)}; }};
 }
 
 Case add_case() {
@@ -113,7 +112,10 @@ Case floor_case(const Parts& parts) {
   const std::string& kind = parts.at(1);
   if (kind == "f32") return peak_case<float>(thread_count());
   if (kind == "f64") return peak_case<double>(thread_count());
-  if (kind == "triad") return triad_case(thread_count());
+  if (kind == "triad") {
+    const std::size_t bytes = parts.size() > 2 ? std::stoul(parts[2]) : 120'000'000;
+    return triad_case(thread_count(), bytes / 12);
+  }
   if (kind == "add") return add_case();
   throw std::runtime_error("no such floor: " + kind);
 }

@@ -17,6 +17,7 @@ int main() {
     if (name == "lstm") return bench::lstm_case(parts);
     if (name == "compile") return bench::compile_case(parts);
     if (name == "memory") return bench::memory_case(parts);
+    if (name == "classes") return bench::class_case(parts);
     throw std::runtime_error("not measured: " + name);
   });
 }

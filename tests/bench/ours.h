@@ -16,6 +16,7 @@ Case scan_case(const Parts& parts);         // scan/sum/forward
 Case lstm_case(const Parts& parts);         // lstm/state, lstm/VxHxBxT
 Case compile_case(const Parts& parts);      // compile/logistic, mlp, lstm, chainN
 Case memory_case(const Parts& parts);       // memory/mlp/arena
+Case class_case(const Parts& parts);        // classes/FAMILY/WHAT/SIZES, classes/compile/...
 
 // A training step with its arguments, for the cases that run it and those that compile it.
 struct Step {

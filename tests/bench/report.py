@@ -1,10 +1,15 @@
 """What the driver shows of what it measured: the table, who was left out, the targets."""
 import collections
 import json
+import math
 
 import cases
 
-HEADER = (f"{'case':38} T {'ours':>8} {'':9} {'x peer':>6} {'floor':>6} spread target "
+WIDTH = 44
+BEHIND = 0.95  # of the best peer: who is below is named
+# What is compiled in more and more copies of the same.
+GROWING = ("compile/chain", "classes/compile/graphs/layers/")
+HEADER = (f"{'case':{WIDTH}} T {'ours':>8} {'':9} {'x peer':>6} {'floor':>6} spread target "
           "peers, best first")
 
 
@@ -49,7 +54,7 @@ def target(case, result):
 
 def row(case, result):
     peers = sorted(result["peers"].items(), key=lambda p: p[1], reverse=case.higher)
-    return (f"{case.name:38} {result['threads']} {short(result['ours']):>8} {case.unit:9} "
+    return (f"{case.name:{WIDTH}} {result['threads']} {short(result['ours']):>8} {case.unit:9} "
             f"{short(result['vs_best_peer']):>6} {short(result['of_floor']):>6} "
             f"{100 * result['spread']:5.0f}% {target(case, result):>6} "
             + ", ".join(f"{name} {short(value)}" for name, value in peers))
@@ -61,27 +66,33 @@ def left_out(results):
     for case, result in results:
         for name, why in result["left_out"].items():
             reasons[name, why][case.name] = None
+    measured = {case.name for case, _ in results}
     for (name, why), names in sorted(reasons.items()):
-        print(f"  {name}: {why}: {shortened(list(names))}")
+        print(f"  {name}: {why}: {shortened(list(names), measured)}")
 
 
-def shortened(names):
-    """As a list that names benches instead of all their cases."""
-    every = collections.Counter(case.bench for case in cases.selected(()))
-    found = collections.Counter(name.split("/")[0] for name in names)
+def shortened(names, measured):
+    """As a list that has the common beginning of `measured` cases instead of them, where it holds
+    for all of them."""
+
+    def beginnings(name):
+        parts = name.split("/")
+        return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+    every = collections.Counter(part for name in measured for part in beginnings(name))
+    found = collections.Counter(part for name in names for part in beginnings(name))
     return " ".join(dict.fromkeys(
-        bench if found[bench] == every[bench] else name
-        for name, bench in ((name, name.split("/")[0]) for name in names)))
+        next(part for part in beginnings(name) if found[part] == every[part]) for name in names))
 
 
 def targets(results):
     benches = collections.defaultdict(list)
     for case, result in results:
         if case.target:
-            benches[case.bench, result["threads"]].append((case, result))
+            benches[case.group, result["threads"]].append((case, result))
     for (bench, threads), found in sorted(benches.items(), key=lambda b: b[0][1]):
         met = [case for case, result in found if (result["target"] or 0) >= 1]
-        text = f"  {bench:12} {threads} "
+        text = f"  {bench:18} {threads} "
         text += "met" if len(met) == len(found) else f"{len(met)} of {len(found)}"
         shown = [(case, result) for case, result in found if (result["target"] or 0) < 1]
         if bench in cases.NEVER_UNDER:
@@ -92,25 +103,51 @@ def targets(results):
             verdict = "met" if 2 * len(met) > len(found) and not shown else "missed"
             text += f", so {verdict}: most, and none under {least} of the best peer"
         for case, result in shown:
-            text += f"\n                   {case.name} {target(case, result)}"
+            text += f"\n                         {case.name} {target(case, result)}"
         print(text)
 
 
-def growth(results):
-    """The time of a chain's compilation for each of its operations."""
+def behind(results):
+    """Every timed case in which a peer is ahead, the worst first, and the mean over all."""
     for threads in sorted({result["threads"] for _, result in results}):
-        chains = [(int(case.case[5:]), result) for case, result in results
-                  if case.name.startswith("compile/chain") and result["threads"] == threads]
+        found = sorted(
+            ((result["vs_best_peer"], case, result) for case, result in results
+             if case.kind == "time" and result["vs_best_peer"] and result["threads"] == threads),
+            key=lambda f: f[0])
+        if not found:
+            continue
+        mean = math.exp(sum(math.log(factor) for factor, _, _ in found) / len(found))
+        below = [f for f in found if f[0] < BEHIND]
+        print(f"below {BEHIND} of the best peer with {threads} "
+              f"{'thread' if threads == 1 else 'threads'}: {len(below)} of {len(found)} cases; "
+              f"geometric mean of all {mean:.2f}")
+        for factor, case, result in below:
+            peers = result["peers"]
+            first = (max if case.higher else min)(peers, key=peers.get)
+            print(f"  {factor:6.3f} {case.name:{WIDTH}} {short(result['ours'])} {case.unit}, "
+                  f"{first} {short(peers[first])}")
+
+
+def growth(results):
+    """The time to compile a chain, for each of its operations or layers."""
+    lines = []
+    for threads, chain in sorted({(result["threads"], chain) for case, result in results
+                                  for chain in GROWING if case.name.startswith(chain)}):
+        chains = [(int(case.name[len(chain):]), result) for case, result in results
+                  if case.name.startswith(chain) and result["threads"] == threads]
         for name in ("ours", "jax"):
             values = [(count, result["ours"] if name == "ours" else result["peers"].get(name))
                       for count, result in chains]
             if len(values) > 1:
-                print(f"  {name:12} {threads} " + ", ".join(
+                lines.append(f"  {name:5} {threads} {chain}: " + ", ".join(
                     f"{count}: {short(value and value / count)}" for count, value in values))
+    if lines:
+        print("ms to compile an operation, a layer, by their number:", *lines, sep="\n")
 
 
-def show(files, wanted):
+def show(files, names):
     """What was measured before, as a table; what a later file has replaces that of an earlier."""
+    wanted = {case.name: case for quick in (True, False) for case in cases.selected(names, quick)}
     found = {}
     for file in files:
         with open(file) as lines:
@@ -118,7 +155,7 @@ def show(files, wanted):
                 found[result["bench"] + "/" + result["case"], result["threads"]] = result
     results = []
     for threads in sorted({threads for _, threads in found}):
-        for case in wanted:
+        for case in wanted.values():
             if result := found.get((case.name, threads)):
                 result["target"] = case.reached(result)
                 results.append((case, result))
@@ -135,6 +172,5 @@ def summary(results):
     if any(case.target for case, _ in results):
         print("targets:")
         targets(results)
-    if any(case.name.startswith("compile/chain") for case, _ in results):
-        print("compile/chain, ms an operation, by operations:")
-        growth(results)
+    growth(results)
+    behind(results)

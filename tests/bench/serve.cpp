@@ -22,27 +22,6 @@ double seconds_of(const std::function<void()>& run, long count) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double time_of(const std::function<void()>& run, double seconds) {
-  long count = 1;
-  double taken = seconds_of(run, count);
-  // The first call may be slower than the rest.
-  const double batch = seconds / 5;
-  while (taken < batch / 2) {
-    const double more = batch / std::max(taken, 1e-9);
-    count =
-        std::max(count + 1, static_cast<long>(static_cast<double>(count) * std::min(more, 10.)));
-    taken = seconds_of(run, count);
-  }
-  double best = taken / static_cast<double>(count);
-  double total = taken;
-  for (int i = 1; i < 5 && total < seconds; ++i) {
-    taken = seconds_of(run, count);
-    total += taken;
-    best = std::min(best, taken / static_cast<double>(count));
-  }
-  return best;
-}
-
 std::string quoted(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -84,6 +63,27 @@ std::string answer(const Maker& maker, std::optional<Case>& current, const std::
 }
 
 }  // namespace
+
+double time_of(const std::function<void()>& run, double seconds) {
+  long count = 1;
+  double taken = seconds_of(run, count);
+  // The first call may be slower than the rest.
+  const double batch = seconds / 5;
+  while (taken < batch / 2) {
+    const double more = batch / std::max(taken, 1e-9);
+    count =
+        std::max(count + 1, static_cast<long>(static_cast<double>(count) * std::min(more, 10.)));
+    taken = seconds_of(run, count);
+  }
+  double best = taken / static_cast<double>(count);
+  double total = taken;
+  for (int i = 1; i < 5 && total < seconds; ++i) {
+    taken = seconds_of(run, count);
+    total += taken;
+    best = std::min(best, taken / static_cast<double>(count));
+  }
+  return best;
+}
 
 Parts split(const std::string& text, char separator) {
   Parts parts;

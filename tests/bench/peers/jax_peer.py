@@ -1,15 +1,42 @@
 """JAX on the CPU as a contender."""
 import jax
 import jax.numpy as jnp
+import jax.scipy.special
 from jax import lax
 from serve import serve
 from workloads import Framework
 
 
 class Jax(Framework):
-    exp, log, sin, sqrt, tanh, maximum, dot, sum, reshape, sigmoid, relu, softmax = map(
+    exp, log, sin, sqrt, tanh, maximum, dot, reshape, sigmoid, relu, softmax = map(
         staticmethod, (jnp.exp, jnp.log, jnp.sin, jnp.sqrt, jnp.tanh, jnp.maximum, jnp.matmul,
-                       jnp.sum, jnp.reshape, jax.nn.sigmoid, jax.nn.relu, jax.nn.softmax))
+                       jnp.reshape, jax.nn.sigmoid, jax.nn.relu, jax.nn.softmax))
+    cos, atan2, abs, log1p, floor, where, argmax, argmin, max, cumsum = map(
+        staticmethod, (jnp.cos, jnp.atan2, jnp.abs, jnp.log1p, jnp.floor, jnp.where, jnp.argmax,
+                       jnp.argmin, jnp.max, jnp.cumsum))
+    concatenate, stack, pad, reverse, constant, jacobian = map(
+        staticmethod, (jnp.concatenate, jnp.stack, jnp.pad, jnp.flip, jnp.asarray, jax.jacrev))
+    erf, logsumexp, log_softmax, softplus = map(
+        staticmethod, (jax.scipy.special.erf, jax.scipy.special.logsumexp, jax.nn.log_softmax,
+                       jax.nn.softplus))
+
+    def sum(self, x, axis=None, keep=False):
+        return jnp.sum(x, axis, keepdims=keep)
+
+    def var(self, x, axis):
+        return jnp.var(x, axis, keepdims=True)
+
+    def transpose(self, x, *axes):
+        return jnp.transpose(x, axes)
+
+    def integers(self, x):
+        return x.astype(jnp.int32)
+
+    def pick(self, x, labels):
+        return jnp.take_along_axis(x, labels[:, None], axis=1)[:, 0]
+
+    def scatter_add(self, values, ids, shape):
+        return jnp.zeros(shape, values.dtype).at[ids].add(values)
 
     def mean(self, x, axis=None):
         return jnp.mean(x, axis, keepdims=axis is not None)
@@ -42,6 +69,26 @@ class Jax(Framework):
 
         step = jax.jit(step, donate_argnums=0)  # the parameters stay where they are
         state, data = [jnp.array(p) for p in parameters], [jnp.asarray(d) for d in data]
+
+        def run():
+            nonlocal state
+            state, value = step(state, *data)
+            return float(value)
+
+        return run
+
+    def value_and_gradient(self, f, x):
+        return jax.value_and_grad(f)(x)
+
+    def hessian_product(self, f, x, v):
+        return jax.jvp(jax.grad(f), (x,), (v,))[1]
+
+    def optimised(self, kind, loss, parameters, *data):
+        if kind == "sgd":
+            return self.training(loss, parameters, 0.01, *data)
+        step = jax.jit(self.descent_step(kind, loss, len(parameters)), donate_argnums=0)
+        state = [jnp.array(x) for x in self.descent_state(kind, parameters)]
+        data = [jnp.asarray(d) for d in data]
 
         def run():
             nonlocal state

@@ -14,25 +14,76 @@ def tensor(array):
     return torch.from_numpy(array.copy()) if array.shape else torch.tensor(array.item())
 
 
+def row_major(f):
+    """Gives what others give: elements in the order of the axes, not another view of some."""
+
+    def stored(*arguments):
+        result = f(*arguments)
+        if isinstance(result, (list, tuple)):
+            return [part.contiguous() for part in result]
+        return result.contiguous()
+
+    return stored
+
+
 class Torch(Framework):
     exp, log, sin, sqrt, tanh, dot, sigmoid, relu, cross_entropy = map(
         staticmethod, (torch.exp, torch.log, torch.sin, torch.sqrt, torch.tanh, torch.matmul,
                        torch.sigmoid, torch.relu, nn.cross_entropy))
 
+    cos, atan2, abs, log1p, floor, where, argmax, argmin, cumsum, logsumexp, erf = map(
+        staticmethod, (torch.cos, torch.atan2, torch.abs, torch.log1p, torch.floor, torch.where,
+                       torch.argmax, torch.argmin, torch.cumsum, torch.logsumexp, torch.erf))
+    concatenate, stack, reshape, max, softplus, constant = map(
+        staticmethod, (torch.cat, torch.stack, torch.reshape, torch.amax, nn.softplus, tensor))
+
     def maximum(self, x, y):
         return torch.maximum(x, y) if isinstance(y, torch.Tensor) else torch.clamp_min(x, y)
 
-    def sum(self, x, axis=None):
-        return torch.sum(x, axis)
+    def sum(self, x, axis=None, keep=False):
+        return torch.sum(x) if axis is None else torch.sum(x, axis, keepdim=keep)
+
+    def var(self, x, axis):
+        return torch.var(x, axis, correction=0, keepdim=True)
+
+    def transpose(self, x, *axes):
+        return x.permute(axes)
+
+    def reverse(self, x, axis):
+        return torch.flip(x, (axis,))
+
+    def pad(self, x, widths):
+        return nn.pad(x, [width for pair in reversed(widths) for width in pair])
+
+    def integers(self, x):
+        return x.to(torch.int64)
+
+    def take(self, table, ids):
+        return nn.embedding(ids, table) if table.ndim == 2 else table[ids]
+
+    def pick(self, x, labels):
+        return torch.gather(x, 1, labels[:, None])[:, 0]
+
+    def scatter_add(self, values, ids, shape):
+        return torch.zeros(shape, dtype=values.dtype).index_add(0, ids, values)
+
+    def log_softmax(self, x):
+        return torch.log_softmax(x, -1)
 
     def mean(self, x, axis=None):
         return torch.mean(x, axis, keepdim=axis is not None)
 
-    def softmax(self, m):
-        return torch.softmax(m, 1)
+    def softmax(self, m, axis=-1):
+        return torch.softmax(m, axis)
 
-    def layernorm(self, m):
-        return nn.layer_norm(m, m.shape[1:], eps=1e-5)
+    def layernorm(self, m, scale=None, shift=None):
+        return nn.layer_norm(m, m.shape[1:], scale, shift, eps=1e-5)
+
+    def batchnorm(self, x, scale, shift):
+        return nn.batch_norm(x, None, None, scale, shift, training=True, eps=1e-5)
+
+    def attend(self, queries, keys, values):
+        return nn.scaled_dot_product_attention(queries, keys, values)
 
     def running_sum(self, x):
         return torch.cumsum(x, 0)
@@ -45,7 +96,7 @@ class Torch(Framework):
         return torch.stack(every)
 
     def function(self, f, *arrays):
-        arguments = [tensor(a) for a in arrays]
+        f, arguments = row_major(f), [tensor(a) for a in arrays]
 
         def run():
             with torch.no_grad():
@@ -60,6 +111,21 @@ class Torch(Framework):
                 return torch.autograd.grad(f(*arguments), arguments)
 
         return gradients
+
+    def value_and_gradient(self, f, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            value = f(x)
+            return value.detach(), torch.autograd.grad(value, x)[0]
+
+    def hessian_product(self, f, x, v):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            first = torch.autograd.grad(f(x), x, create_graph=True)[0]
+            return torch.autograd.grad(first, x, v)[0]
+
+    def jacobian(self, f):
+        return torch.func.jacrev(f)
 
     def descent(self, loss, parameters, rate):
         """Of tensors that `loss`, a function of nothing, depends on."""
@@ -78,6 +144,22 @@ class Torch(Framework):
         data = [tensor(d) for d in data]
         return self.descent(lambda: loss(parameters, *data), parameters, rate)
 
+    def optimised(self, kind, loss, parameters, *data):
+        parameters = [tensor(p).requires_grad_() for p in parameters]
+        data = [tensor(d) for d in data]
+        optimiser = (torch.optim.Adam(parameters, 0.001, fused=True) if kind == "adam" else
+                     torch.optim.SGD(parameters, 0.01, 0.9 if kind == "momentum" else 0,
+                                     fused=True))
+
+        def run():
+            optimiser.zero_grad()
+            value = loss(parameters, *data)
+            value.backward()
+            optimiser.step()
+            return value.item()
+
+        return run
+
     def mlp(self, batch):
         def loss(p, x, labels):
             w1, b1, w2, b2 = p
@@ -88,24 +170,37 @@ class Torch(Framework):
             loss, (filled((784, 512), 1, 0.1), zeros(512), filled((512, 10), 2, 0.1), zeros(10)),
             0.01, filled((batch, 784), 3), class_numbers((batch,), 10))
 
-    def module(self, inputs, hidden):
-        """torch.nn.LSTM with the weights of the other contenders, and what it trains of them."""
-        module = torch.nn.LSTM(inputs, hidden)
+    def module(self, kind, gates, inputs, hidden, seed, biases=1):
+        """torch.nn.LSTM, GRU or RNN with the weights of the other contenders, and what it trains
+        of them."""
+        module = kind(inputs, hidden, bias=biases > 0)
         with torch.no_grad():
-            module.weight_ih_l0.copy_(tensor(filled((inputs, 4 * hidden), 1, 0.2)).T)
-            module.weight_hh_l0.copy_(tensor(filled((hidden, 4 * hidden), 2, 0.2)).T)
-            module.bias_ih_l0.zero_()
-            module.bias_hh_l0.zero_()
-        module.bias_hh_l0.requires_grad_(False)
+            module.weight_ih_l0.copy_(tensor(filled((inputs, gates * hidden), seed, 0.2)).T)
+            module.weight_hh_l0.copy_(tensor(filled((hidden, gates * hidden), seed + 1, 0.2)).T)
+            if biases:
+                module.bias_ih_l0.zero_()
+                module.bias_hh_l0.zero_()
+                module.bias_hh_l0.requires_grad_(False)
         return module, [p for p in module.parameters() if p.requires_grad]
 
+    def without_bias(self, kind, gates, steps, batch, inputs, hidden):
+        module, parameters = self.module(kind, gates, inputs, hidden, 0, 0)
+        x = tensor(filled((steps, batch, inputs), 2))
+        return self.descent(lambda: torch.mean(torch.square(module(x)[0])), parameters, 0.01)
+
+    def rnn(self, *sizes):
+        return self.without_bias(torch.nn.RNN, 1, *sizes)
+
+    def gru(self, *sizes):
+        return self.without_bias(torch.nn.GRU, 3, *sizes)
+
     def lstm(self):
-        module, parameters = self.module(64, 64)
+        module, parameters = self.module(torch.nn.LSTM, 4, 64, 64, 1)
         x = tensor(filled((100, 64), 3))
         return self.descent(lambda: torch.mean(torch.square(module(x)[0])), parameters, 0.01)
 
     def characters(self, vocabulary, hidden, batch, steps):
-        module, parameters = self.module(vocabulary, hidden)
+        module, parameters = self.module(torch.nn.LSTM, 4, vocabulary, hidden, 1)
         wy = tensor(filled((hidden, vocabulary), 3, 0.2)).requires_grad_()
         by = tensor(zeros(vocabulary)).requires_grad_()
         ids = tensor(class_numbers((steps, batch), vocabulary))
@@ -125,11 +220,43 @@ class CompiledTorch(Torch):
         self.cache = contextlib.ExitStack()
 
     def function(self, f, *arrays):
-        return super().function(torch.compile(f), *arrays)
+        return super().function(torch.compile(row_major(f)), *arrays)
 
     def gradient(self, f):
         return lambda *arguments: torch.func.grad(
             f, argnums=tuple(range(len(arguments))))(*arguments)
+
+    def value_and_gradient(self, f, x):
+        gradient, value = torch.func.grad_and_value(f)(x)
+        return value, gradient
+
+    def hessian_product(self, f, x, v):
+        return torch.func.jvp(torch.func.grad(f), (x,), (v,))[1]
+
+    def optimised(self, kind, loss, parameters, *data):
+        if kind == "sgd":
+            return self.training(loss, parameters, 0.01, *data)
+        step = self.descent_step(kind, loss, len(parameters))
+        state, data = [tensor(x) for x in self.descent_state(kind, parameters)], list(
+            map(tensor, data))
+
+        @torch.compile
+        def replace(state, *d):
+            after, value = step(state, *d)
+            for x, new in zip(state, after):
+                x.copy_(new)
+            return value
+
+        def run():
+            with torch.no_grad():
+                return replace(state, *data).item()
+
+        return run
+
+    def make(self, parts):
+        # Functions whose code is shared by cases would be given up as changing too often.
+        torch._dynamo.reset()
+        return super().make(parts)
 
     def descent(self, loss, parameters, rate):
         return super().descent(torch.compile(loss), parameters, rate)
@@ -151,8 +278,8 @@ class CompiledTorch(Torch):
         return run
 
     def scan(self, step, states, rows):
-        if rows.shape[0] > 10000:
-            raise CannotMeasure("unrolls loops, 100,000 steps are too many; its scan fails")
+        if rows.shape[0] > 500:
+            raise CannotMeasure(f"unrolls loops, {rows.shape[0]} steps are too many; its scan fails")
         return super().scan(step, states, rows)
 
     def forget(self):

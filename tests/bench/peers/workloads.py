@@ -39,7 +39,7 @@ def sample(values):
 
 class Framework:
     """A peer. It has the operations exp, log, sin, sqrt, tanh, sigmoid, relu, maximum, dot,
-    softmax, sum and mean by axis (mean keeps it), cross_entropy, reshape, take; and
+    softmax by axis, sum and mean by axis (mean keeps it), cross_entropy, reshape, take; and
 
       function(f, *arrays)      what calls f, compiled, and gives a tensor or several
       gradient(f)               a function: the gradients of f by all its arguments
@@ -47,14 +47,90 @@ class Framework:
                                 what makes a step of gradient descent and gives the loss
       scan(step, states, rows)  all first states; step(states, row) gives the states after it
       forget()                  drops what is kept of compiled functions
+
+    One that has the programs of classes has the operations that these use besides (sum and max
+    keep no axis, var does as mean), and
+
+      value_and_gradient(f, x)  of a scalar function at x
+      hessian_product(f, x, v)  the product of its second derivatives at x with v
+      jacobian(f)               a function: the derivatives of f, by its only argument
+      optimised(kind, loss, parameters, *data)
+                                as training, by a step of that kind: sgd, momentum, adam
+      constant(array)           what a function may use besides its arguments
     """
 
     def forget(self):
         raise CannotMeasure("compiles nothing")
 
-    def layernorm(self, m):
+    def layernorm(self, m, scale=None, shift=None):
         centered = m - self.mean(m, 1)
-        return centered / self.sqrt(self.mean(centered * centered, 1) + 1e-5)
+        result = centered / self.sqrt(self.mean(centered * centered, 1) + 1e-5)
+        return result if scale is None else result * scale + shift
+
+    def batchnorm(self, x, scale, shift):
+        """Normalised by axis 1, over all others."""
+        others = tuple(k for k in range(len(x.shape)) if k != 1)
+        along = (-1,) + (1,) * (len(x.shape) - 2)
+        centered = x - self.mean(x, others)
+        result = centered / self.sqrt(self.mean(centered * centered, others) + 1e-5)
+        return result * self.reshape(scale, along) + self.reshape(shift, along)
+
+    def attend(self, queries, keys, values):
+        scores = self.dot(queries, self.transpose(keys, 0, 1, 3, 2)) / queries.shape[-1]**0.5
+        return self.dot(self.softmax(scores), values)
+
+    def descent_step(self, kind, loss, count):
+        """A function of a state, which begins with `count` parameters, and data: the state after a
+        step of gradient descent, and the loss."""
+
+        def step(state, *data):
+            p = list(state[:count])
+            value, g = self.value_and_gradient(lambda p: loss(p, *data), p)
+            if kind == "momentum":
+                velocity = [0.9 * v + dx for v, dx in zip(state[count:], g)]
+                return [x - 0.01 * v for x, v in zip(p, velocity)] + velocity, value
+            now = state[-1] + 1
+            first = [0.9 * m + 0.1 * dx for m, dx in zip(state[count:], g)]
+            second = [0.999 * v + 0.001 * dx * dx for v, dx in zip(state[2 * count:], g)]
+            rate, share = 0.001 / (1 - 0.9**now), self.sqrt(1 - 0.999**now)
+            p = [x - rate * m / (self.sqrt(v) / share + 1e-8)
+                 for x, m, v in zip(p, first, second)]
+            return [*p, *first, *second, now], value
+
+        return step
+
+    def descent_state(self, kind, parameters):
+        """What descent_step starts from."""
+        more = [np.zeros_like(p) for p in parameters]
+        return [*parameters, *more] + ([*more, number(0)] if kind == "adam" else [])
+
+    def recurrent(self, sizes, gates, step):
+        """A training step of a network whose state after a row of x wx is step(row, before, wh)."""
+        steps, batch, inputs, hidden = sizes
+
+        def loss(p, x):
+            states = self.scan(lambda states, row: (step(row, states[0], p[1]),),
+                               (zeros(batch, hidden),), self.dot(x, p[0]))
+            return self.mean(states * states)
+
+        return self.training(loss, (filled((inputs, gates * hidden), 0, 0.2),
+                                    filled((hidden, gates * hidden), 1, 0.2)), 0.01,
+                             filled((steps, batch, inputs), 2))
+
+    def rnn(self, *sizes):
+        return self.recurrent(sizes, 1, lambda row, before, w: self.tanh(row + self.dot(before, w)))
+
+    def gru(self, *sizes):
+        h = sizes[-1]
+
+        def step(row, before, weights):
+            own = self.dot(before, weights)
+            reset = self.sigmoid(row[:, :h] + own[:, :h])
+            update = self.sigmoid(row[:, h:2 * h] + own[:, h:2 * h])
+            fresh = self.tanh(row[:, 2 * h:] + reset * own[:, 2 * h:])
+            return (1 - update) * fresh + update * before
+
+        return self.recurrent(sizes, 3, step)
 
     def running_sum(self, x):
         return self.scan(lambda states, row: (states[0] + row,), (number(0),), x)
@@ -140,7 +216,8 @@ class Framework:
         m = filled(tuple(int(size) for size in parts[-1].split("x")), 0)
         if kind == "sum":
             return self.function(lambda m: self.sum(m, 1 if parts[1] == "rows" else 0), m)
-        return self.function(self.softmax if kind == "softmax" else self.layernorm, m)
+        return self.function(
+            lambda m: self.softmax(m) if kind == "softmax" else self.layernorm(m), m)
 
     def loop(self, what, gradient):
         f, arguments = {
@@ -180,9 +257,34 @@ class Framework:
 
         return run
 
+    def program(self, parts):
+        """What is timed of classes/FAMILY/WHAT/SIZES, and what gives values to compare."""
+        from classes import run_of
+
+        if parts[1] == "compile":
+            self.forget()
+
+            def run():
+                self.forget()
+                return run_of(self, parts[2:])()
+        else:
+            run = run_of(self, parts[1:])
+
+        def values():
+            found = []
+            for _ in range(1 if parts[1] == "compile" else 3):
+                result = run()
+                for part in result if isinstance(result, (list, tuple)) else [result]:
+                    found += sample(part)
+            return found
+
+        return run, values
+
     def make(self, parts):
         """What is timed, and what gives values to compare."""
         kind = parts[0]
+        if kind == "classes":
+            return self.program(parts)
         if kind in ("mlp", "lstm") or parts == ["call", "logistic25"]:
             if kind == "mlp":
                 run = self.mlp(int(parts[1]))

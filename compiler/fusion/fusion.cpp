@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "compiler/loop/traverse.h"
 
@@ -19,6 +20,8 @@ constexpr std::size_t most_views = 640;
 constexpr int cheap = 1;
 // The whole-array normalisations of this many elements run as one serial kernel.
 constexpr std::int64_t small_domain = 4096;
+// Elements that a line of memory holds.
+constexpr std::int64_t short_row = 16;
 
 // Answers `at` with stand-ins and notes what is read where.
 class RecordingContext final : public PointContext {
@@ -165,6 +168,10 @@ class Fuser {
     const bool has_room = std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
       return views_of_[d.first] < most_views;
     });
+    if (op.is_view && !wanted_[v] && reads_across(v, demands)) {
+      store(v, new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape), demands);
+      return;
+    }
     if (op.is_view && !wanted_[v] && !needs_order && has_room) {
       inline_into(v, demands);
       return;
@@ -205,10 +212,80 @@ class Fuser {
     store(v, c, demands);
   }
 
+  // Whether a product or rows of a reduction would read the view's operand against its order in
+  // memory, a line for each element, and something else along it, so that the other order is no
+  // better. A nest of elementwise work reads such operands in tiles, what is small lies in a cache,
+  // and of rows shorter than a line the next element is in the same one.
+  bool reads_across(Vertex v, const Demands& demands) {
+    const Dims& shape = graph_[v].type.shape;
+    const Dim count = element_count(shape);
+    if (count.is_constant() && count.constant() < small_domain) return false;
+    const auto is_short = [](const Dim& d) { return d.is_constant() && d.constant() < short_row; };
+    if (std::any_of(shape.begin(), shape.end(), is_short)) return false;
+    return std::any_of(demands.begin(), demands.end(), [&](const auto& entry) {
+      const auto& [c, demand] = entry;
+      const Cluster& cluster = at(c);
+      if (demand.needs_storage || cluster.variables.empty()) return false;
+      if (cluster.kind != Cluster::Kind::dot && !cluster.reduces()) return false;
+      const loop::Variable& along = cluster.variables.back();
+      return std::any_of(demand.points.begin(), demand.points.end(),
+                         [&](const Index& point) {
+                           return runs_along(point, along) && reads_other_axis(v, point, along);
+                         }) &&
+             works_along(c, v, along);
+    });
+  }
+
+  // Whether the last of several axes is that of the variable.
+  static bool runs_along(const Index& index, const loop::Variable& along) {
+    return index.size() > 1 && is_axis(index.back(), along);
+  }
+
+  // Whether the view's operand has another of the cluster's axes in place of that one.
+  bool reads_other_axis(Vertex v, const Index& point, const loop::Variable& along) const {
+    const std::vector<OperandRead> reads = operand_reads(graph_, v, point);
+    return std::any_of(reads.begin(), reads.end(), [&](const OperandRead& read) {
+      const Index& index = read.index;
+      return index.size() > 1 && index.back()->op == loop::Op::variable &&
+             !is_axis(index.back(), along) &&
+             std::any_of(index.begin(), index.end() - 1,
+                         [&](const loop::Expr& e) { return is_axis(e, along); });
+    });
+  }
+
+  // Whether the cluster stores, or reads of an operand other than v, elements along that axis.
+  bool works_along(int c, Vertex v, const loop::Variable& along) {
+    if (runs_along(at(c).full_point(), along)) {
+      for (Vertex root : at(c).roots) {
+        if (graph_[root].type.shape == at(c).domain) return true;
+      }
+    }
+    for (Vertex member : members_of_[c]) {
+      if (!graph_[member].op->has_points()) continue;
+      const std::vector<Vertex> operands = graph_.operands(member);
+      for (const Index& point : computed_[member].at(c).points) {
+        for (const OperandRead& read : operand_reads(graph_, member, point)) {
+          const Vertex operand = operands[static_cast<std::size_t>(read.position)];
+          if (operand != v && !graph_[operand].op->is_view && runs_along(read.index, along)) {
+            return true;
+          }
+        }
+      }
+    }
+    return false;
+  }
+
+  static bool is_axis(const loop::Expr& e, const loop::Variable& v) {
+    return e->op == loop::Op::variable && e->variable == v;
+  }
+
   // v is computed wherever it is read.
   void inline_into(Vertex v, const Demands& demands) {
     computed_[v] = demands;
-    for (const auto& [c, demand] : demands) ++(graph_[v].op->is_view ? views_of_ : size_of_)[c];
+    for (const auto& [c, demand] : demands) {
+      ++(graph_[v].op->is_view ? views_of_ : size_of_)[c];
+      members_of_[c].push_back(v);
+    }
   }
 
   void place_reduce(Vertex v, Demands& demands) {
@@ -285,6 +362,7 @@ class Fuser {
     }
     computed_[v][c] = demands.at(c);
     ++size_of_[c];
+    members_of_[c].push_back(v);
   }
 
   void store(Vertex v, int c, const Demands& demands) {
@@ -298,6 +376,7 @@ class Fuser {
       own.points.push_back(reduces ? cluster.outer_point() : cluster.full_point());
     }
     ++size_of_[c];
+    members_of_[c].push_back(v);
     for (const auto& [other, demand] : demands) {
       if (other != c) successors_[c].insert(other);
     }
@@ -485,11 +564,12 @@ class Fuser {
   const Graph& graph_;
   std::vector<Guard> guards_;  // by vertex
   Fusion result_;
-  std::vector<Demands> demands_;           // by vertex
-  std::vector<Demands> computed_;          // by vertex: where it is evaluated, at which points
-  std::vector<bool> wanted_;               // outputs and updates
-  std::vector<std::size_t> size_of_;       // by cluster: members other than views
-  std::vector<std::size_t> views_of_;      // by cluster: views among the members
+  std::vector<Demands> demands_;       // by vertex
+  std::vector<Demands> computed_;      // by vertex: where it is evaluated, at which points
+  std::vector<bool> wanted_;           // outputs and updates
+  std::vector<std::size_t> size_of_;   // by cluster: members other than views
+  std::vector<std::size_t> views_of_;  // by cluster: views among the members
+  std::unordered_map<int, std::vector<Vertex>> members_of_;  // by cluster: those placed so far
   std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
 };
 

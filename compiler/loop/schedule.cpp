@@ -25,18 +25,34 @@ bool is_one(const Expr& stride) {
 // Which of the loops of a nest is wanted for the lanes: one without gathers before any with some.
 enum class Gathers : std::uint8_t { none, some };
 
-// Whether loads and stores suit vectors: contiguous stores, and no more gathers than contiguous
-// loads. Loads that all lanes share cost nothing either way.
+// Operations per lane and step, index arithmetic and leaves left out.
+int operation_count(const LoopFacts& facts) {
+  int count = 0;
+  for (const Expr& e : facts.nodes()) count += facts.varies(e) ? operations_of(*e) : 0;
+  return count;
+}
+
+// Arithmetic that makes up for a gather, whose elements are loaded one by one as in scalar code,
+// and then put together.
+constexpr int operations_of_gather = 4;
+
+// Whether loads and stores suit vectors: contiguous stores, and for each gather a contiguous load
+// or some arithmetic. Loads that all lanes share cost nothing either way.
 bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
   int contiguous = 0;
   int gathers = 0;
+  int loads = 0;
   for (const Access& access : facts.accesses()) {
     const bool in_step = is_one(facts.stride(access.index));
     if (access.is_store && !in_step) return false;
     if (access.is_store || !facts.varies(access.index)) continue;
     ++(in_step ? contiguous : gathers);
+    ++loads;
   }
-  return gathers <= (allowed == Gathers::some ? contiguous : 0);
+  if (gathers == 0) return true;
+  if (allowed == Gathers::none) return false;
+  const int arithmetic = operation_count(facts) - loads;
+  return gathers <= contiguous + arithmetic / operations_of_gather;
 }
 
 // The widest element that lanes hold. Index arithmetic does not count: it is affine, or feeds
@@ -61,13 +77,6 @@ std::int64_t narrowest_float(const LoopFacts& facts) {
     if (facts.varies(e) && is_float(e->dtype)) narrowest = std::min(narrowest, size_of(e->dtype));
   }
   return narrowest;
-}
-
-// Operations per lane and step, index arithmetic and leaves left out.
-int operation_count(const LoopFacts& facts) {
-  int count = 0;
-  for (const Expr& e : facts.nodes()) count += facts.varies(e) ? operations_of(*e) : 0;
-  return count;
 }
 
 // Several vectors per step hide the latency of accumulations; two let the processor overlap more of

@@ -21,6 +21,10 @@ bool vectorize_loop(For& loop, int lanes_bytes);
 // Creates a buffer whose id is new in the Program.
 using NewBuffer = std::function<BufferRef(const std::string& name, DType, const Dim& size, Space)>;
 
+// Runs nests whose operands lie across each other in memory (x + transpose(y), any permutation of
+// axes) in tiles, before `vectorize`. See tile_transposed.cpp.
+Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer);
+
 // Runs loops around reductions (products of a matrix and a vector, sums along columns or rows) in
 // blocks, after `vectorize`: a reduction along columns reads memory row by row into an array of
 // sums, one along rows takes several rows at once. See block_reductions.cpp.

@@ -64,18 +64,21 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   loop::Kernel kernel;
   kernel.body = write.take_block();
   kernel.work = loop::size(element_count(context.graph()[v].type.shape));
-  if (machine.gpu) {
-    // Blocks cannot wait for each other: one kernel for each loop nest.
-    std::vector<loop::Kernel> kernels;
-    for (const loop::Stmt& nest : kernel.body) {
-      kernels.push_back(kernel);
-      kernels.back().body = {nest};
-      kernels.back() = schedule(kernels.back(), machine);
-    }
-    return kernels;
+  const Dim count = element_count(context.graph()[v].type.shape);
+  const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
+  if (is_small && !machine.gpu) {
+    return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), machine.vector_bytes)};
   }
-  // Iterations may write the same element (rows added at repeated indices): no threads.
-  return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), machine.vector_bytes)};
+  // One kernel for each loop nest: the blocks of a GPU cannot wait for each other, and the workers
+  // of a CPU share the iterations of one loop.
+  std::vector<loop::Kernel> kernels;
+  for (const loop::Stmt& nest : kernel.body) {
+    kernels.push_back(kernel);
+    kernels.back().body = {nest};
+    kernels.back() =
+        schedule(kernels.back(), machine, machine.gpu ? nullptr : &context.buffers());
+  }
+  return kernels;
 }
 
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
@@ -89,13 +92,17 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
 }
 
 loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, BufferTable* buffers) {
-  const loop::Kernel simpler = loop::collapse_loops(loop::simplify(kernel));
-  if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(simpler));
-  loop::Kernel wide = loop::vectorize(simpler, machine.vector_bytes);
+  loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
+  if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled));
+  const int lanes_bytes = machine.vector_bytes;
   if (buffers != nullptr) {
-    wide = loop::block_reductions(wide, machine.vector_bytes, buffers->maker());
+    scheduled = loop::tile_transposed(scheduled, lanes_bytes, buffers->maker());
   }
-  return loop::parallelize(loop::sum_in_blocks(wide));
+  scheduled = loop::vectorize(scheduled, lanes_bytes);
+  if (buffers != nullptr) {
+    scheduled = loop::block_reductions(scheduled, lanes_bytes, buffers->maker());
+  }
+  return loop::parallelize(loop::sum_in_blocks(scheduled));
 }
 
 }  // namespace kroton

@@ -28,7 +28,7 @@ bool GraphCache::wants(std::int64_t launches) {
       if (entry.graph && (!rarest || entry.calls < rarest->calls)) rarest = &entry;
     }
     // Only for one that clearly comes more often: equals would take each other's place for ever.
-    if (2 * rarest->calls > last_->calls) return false;
+    if (rarest == nullptr || 2 * rarest->calls > last_->calls) return false;
     drop(*rarest);
   }
   return true;

@@ -220,7 +220,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::size:
       return size_text(e->dim, outer);
     case Op::load: {
-      const std::string element = name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
+      std::string element = name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
       if (e->dtype != DType::boolean) return element;
       return comparison < outer ? "(" + element + " != 0)" : element + " != 0";
     }

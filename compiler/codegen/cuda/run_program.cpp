@@ -223,8 +223,7 @@ void DeviceProgram::grow(DeviceMemory& memory, std::int64_t bytes) {
     try {
       memory = DeviceMemory(device_, more);
       return;
-    } catch (const DeviceError&) {
-      // There may be room for what is needed.
+    } catch (const DeviceError&) {  // NOLINT(bugprone-empty-catch): there may be room for less
     }
   }
   memory = DeviceMemory(device_, bytes);

@@ -15,7 +15,7 @@ bool KernelEmitter::print_transposed(const loop::For& loop) {
   const auto is_let = [](const loop::Stmt& s) { return std::holds_alternative<loop::Let>(s); };
   if (!std::all_of(loop.body.begin(), loop.body.end() - 1, is_let)) return false;
   const auto* store = std::get_if<loop::Store>(&loop.body.back());
-  if (store == nullptr || is_on_stack(store->buffer)) return false;
+  if (store == nullptr || store->buffer->space == loop::Space::registers) return false;
   if (store->buffer->dtype == DType::boolean) return false;
   if (!loop::is_integer_constant(loop.extent, extent) || extent != width) return false;
   const loop::Expr along = loop::stride_of(store->index, loop.variable);

@@ -60,7 +60,9 @@ class HeaderWriter {
                      : " and libm."));
     for (const auto& callee : callees(program_)) {
       line("   It calls int32_t " + callee->options.name +
-           "(void* const* arrays, const int64_t* sizes), which is yours to link.");
+           "(void* const* arrays, const int64_t* sizes), " +
+           (callee->is_users() ? "which is yours to link."
+                               : "of " + callee->library + ": link that too."));
     }
     line(
         "   Arrays are row-major and dense; an uint8_t holds 0 or 1. The result of a function is "

@@ -23,8 +23,8 @@ struct Callee {
   bool takes_matrices = false;
   // The same of f64, for the reference interpreter, whose numbers are.
   ExternalFunction in_f64 = nullptr;
-  // What the program links that contains it, for the header of what is written ahead of time.
-  std::string library = {};
+  // What it needs to be linked, for the header of what is written ahead of time.
+  std::string libraries = {};
 
   bool is_users() const { return errors.empty(); }
 };

@@ -18,7 +18,7 @@ const TensorType no_value{DType::boolean, {0}};
 // What these functions give besides: which matrix an error means, and where in it.
 const TensorType failure{DType::i64, {2}};
 
-const char* const library = "the library kroton_aot_lapack, which needs LAPACK and BLAS";
+const char* const libraries = "the libraries kroton_aot_lapack, LAPACK and BLAS";
 
 std::string too_large(const std::string& op) {
   return op + ": a size does not fit the 32-bit integers of LAPACK";
@@ -105,7 +105,7 @@ struct Routine {
                  .errors = errors,
                  .takes_matrices = true,
                  .in_f64 = f64,
-                 .library = library});
+                 .libraries = libraries});
     }
   }
   std::map<DType, std::shared_ptr<const Callee>> callees;

@@ -1,4 +1,5 @@
-# kroton_add_function(<target> SOURCE <file>... FUNCTIONS <name>... [TARGET <cpu>] [THREADS])
+# kroton_add_function(<target> SOURCE <file>... FUNCTIONS <name>... [TARGET <cpu>] [THREADS]
+#                     [LAPACK])
 #
 # Builds SOURCE as a program linked with Kroton, runs it at build time to write FUNCTIONS as object
 # files with C headers (kt::aot::generate in <kroton/aot.h>), and makes <target> a static library of
@@ -8,8 +9,10 @@
 #            x86-64-v4 or aarch64
 #   THREADS  the functions take a context of <kroton/aot_runtime.h>, whose library <target> then
 #            brings along
+#   LAPACK   the functions call LAPACK, as their headers say: <target> brings it along, with the
+#            library of Kroton's that calls it
 function(kroton_add_function target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS" "TARGET" "SOURCE;FUNCTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS;LAPACK" "TARGET" "SOURCE;FUNCTIONS")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "kroton_add_function(${target}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
   endif()
@@ -50,5 +53,8 @@ function(kroton_add_function target)
   target_link_libraries(${target} INTERFACE m)
   if(arg_THREADS)
     target_link_libraries(${target} INTERFACE kroton::aot_runtime)
+  endif()
+  if(arg_LAPACK)
+    target_link_libraries(${target} INTERFACE kroton::aot_lapack)
   endif()
 endfunction()

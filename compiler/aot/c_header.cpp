@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "compiler/base/c_names.h"
 
@@ -58,10 +59,16 @@ class HeaderWriter {
     line("   Link " + c_.name + ".o" +
          (c_.threads ? ", the library kroton_aot_runtime, libm and the system's threads."
                      : " and libm."));
+    std::set<std::string> libraries;
     for (const auto& callee : callees(program_)) {
+      if (!callee->is_users()) {
+        libraries.insert(callee->libraries);
+        continue;
+      }
       line("   It calls int32_t " + callee->options.name +
            "(void* const* arrays, const int64_t* sizes), which is yours to link.");
     }
+    for (const std::string& names : libraries) line("   Link " + names + " too.");
     line(
         "   Arrays are row-major and dense; an uint8_t holds 0 or 1. The result of a function is "
         "0, or");

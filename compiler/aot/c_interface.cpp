@@ -5,9 +5,21 @@
 namespace kroton::aot {
 namespace {
 
-std::string without(std::string text, const std::string& what, const std::string& by) {
-  const auto at = text.find(what);
-  return at == std::string::npos ? text : text.replace(at, what.size(), by);
+// What the text of an error says where its numbers are not known.
+std::string without_numbers(std::string text) {
+  static constexpr std::pair<std::string_view, std::string_view> forms[] = {
+      {"returned %index", "has returned an error"},
+      {"index %index", "an index"},
+      {", whose size is %size", ""},
+      {"is %size though", "is not finite though"},
+      {"matrix %index", "a matrix"},
+      {": its leading minor of order %size is not above 0", ""},
+      {": element %size of its diagonal is 0", ""}};
+  for (const auto& [numbered, plain] : forms) {
+    const auto at = text.find(numbered);
+    if (at != std::string::npos) text.replace(at, numbered.size(), plain);
+  }
+  return text;
 }
 
 // The numbers of steps of scans, outer before inner.
@@ -97,12 +109,7 @@ void complete(CInterface& interface, const Program& program,
   add(Kind::arena_misaligned, 0, "the arena is not aligned to 64 bytes");
   add(Kind::arena_too_small, 0, "the arena is smaller than " + interface.name + "_arena_bytes()");
   for (std::size_t k = 0; k < program.sites.size(); ++k) {
-    add(Kind::site, static_cast<int>(k),
-        without(without(without(without(program.sites[k].message, "returned %index",
-                                        "has returned an error"),
-                                "index %index", "an index"),
-                        ", whose size is %size", ""),
-                "is %size though", "is not finite though"));
+    add(Kind::site, static_cast<int>(k), without_numbers(program.sites[k].message));
   }
   if (!interface.states.empty()) {
     add(Kind::null_memory, 0, "memory is a null pointer");

@@ -146,7 +146,9 @@ std::string why_not_declared(const std::string& name) {
       name.starts_with("thrd_") || name.starts_with("mtx_")) {
     return "the C or C++ library declares that name";
   }
-  if (name.starts_with("kroton_context")) return "Kroton's own runtime declares that name";
+  for (const char* own : {"kroton_context", "kroton_cholesky", "kroton_solve"}) {
+    if (name.starts_with(own)) return "Kroton's own runtime declares that name";
+  }
   if (is_in_c_library(name)) return "the C library has that name already";
   return "";
 }

@@ -210,18 +210,23 @@ StepGroup Lowering::lower_call(const Cluster& cluster) {
   Call call;
   call.callee = data.attributes.callee;
   call.source = kroton::to_string(data.line);
+  const auto given = [&](const TensorType& type) {
+    return TensorType{type.dtype, sizes_given(*call.callee, type.shape)};
+  };
+  int rank = 0;  // of the first operand
   for (const Vertex v : graph_.operands(cluster.hero)) {
     const TensorType& type = graph_[v].type;
+    if (call.inputs.empty()) rank = type.rank();
     if (fusion_.stored[v]) {
-      call.inputs.push_back({buffers_.of(v), type});
+      call.inputs.push_back({buffers_.of(v), given(type)});
       group.read.insert(buffers_.of(v)->id);
     } else {
       const auto buffer = buffers_.create("operand", type.dtype, element_count(type.shape));
       add_copy(group.steps, v, buffer);
-      call.inputs.push_back({buffer, type});
+      call.inputs.push_back({buffer, given(type)});
     }
   }
-  for (const TensorType& type : types) call.outputs.push_back({nullptr, type});
+  for (const TensorType& type : types) call.outputs.push_back({nullptr, given(type)});
   for (const Vertex v : cluster.roots) {
     const auto at = static_cast<std::size_t>(result_number(graph_[v].attributes));
     call.outputs[at].buffer = buffers_.of(v);
@@ -232,9 +237,12 @@ StepGroup Lowering::lower_call(const Cluster& cluster) {
     }
     group.written.insert(value.buffer->id);
   }
-  call.site = buffers_.add_site(
-      {call.callee->options.name + ": the function returned %index  [" + call.source + "]",
-       CheckSite::Kind::external});
+  const CheckSite::Kind kind =
+      call.callee->is_users() ? CheckSite::Kind::external : CheckSite::Kind::operand;
+  for (const std::string& text : error_texts(*call.callee, rank)) {
+    const int site = buffers_.add_site({text + "  [" + call.source + "]", kind});
+    if (call.site < 0) call.site = site;
+  }
   group.guard = cluster.guard;
   group.checks = true;
   group.steps.emplace_back().kind = std::make_shared<const Call>(std::move(call));

@@ -28,10 +28,11 @@ struct Placement {
   loop::Expr start = nullptr;
 };
 
-// A place where a kernel may stop: what the error says, with %index and %size for its numbers.
+// A place where a function may stop: what the error says, with %index and %size for its numbers.
 struct CheckSite {
   enum class Kind : std::uint8_t {
     index,     // the user's index is out of range
+    operand,   // an op has no value for this operand
     memory,    // checking mode: a kernel reads or writes what it must not
     external,  // a function of the user's own reports an error, the number index
     value      // checking mode: a result is not finite; size holds its bits as f64
@@ -60,7 +61,8 @@ struct Branch {
   std::string source;
 };
 
-// Code that the Program only calls: a function of the user's own, or what shows a kt::print.
+// Code that the Program only calls: a function of the user's own or of LAPACK, or what shows a
+// kt::print.
 struct Call {
   // In memory, row-major and dense.
   struct Value {
@@ -70,7 +72,7 @@ struct Call {
   std::shared_ptr<const Callee> callee;  // null: the value and the message are shown
   std::string message;
   std::vector<Value> inputs, outputs;
-  int site = -1;  // of the error where the callee returns a number other than 0
+  int site = -1;  // of the first of the callee's errors; those of the others follow
   std::string source;
 
   std::string title() const;  // "call fft", "print \"loss\""
@@ -127,7 +129,7 @@ struct Program {
 // about as much as the work.
 constexpr std::int64_t most_work_on_one_thread = 1 << 15;
 
-// The functions of the user's own that it calls, each once. ValueError where two have one name.
+// The functions that it calls, each once. ValueError where two have one name.
 using Callees = std::vector<std::shared_ptr<const Callee>>;
 Callees callees(const Program& program);
 

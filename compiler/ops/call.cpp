@@ -1,4 +1,4 @@
-// Functions of the user's own: kt::ExternalOp.
+// Calls of C functions: those of the user's own, kt::ExternalOp, and what all calls share.
 #include "compiler/ops/call.h"
 
 #include <kroton/error.h>
@@ -26,7 +26,8 @@ TensorType result_type(TypeContext& context) {
 Tensor result_of(const Tensor& call, std::size_t k) {
   const TensorType type = CallView(call.node().attributes).results().at(k);
   Attributes attributes;
-  attributes.name = call.node().attributes.callee->options.name;
+  const Callee& callee = *call.node().attributes.callee;
+  attributes.name = callee.is_users() ? callee.options.name : std::string(call.node().op.name);
   attributes.integers = {static_cast<std::int64_t>(k)};
   attributes.dtype = type.dtype;
   attributes.dims = type.shape;
@@ -57,53 +58,16 @@ void check_cotangents(const Callee& callee, const Tensors& inputs, const Tensors
   }
 }
 
-Tensors differentiate_call(const Tensor& call, std::span<const std::pair<Tensor, Tensor>> results,
-                           const std::vector<bool>& /*wanted*/) {
-  const Node& node = call.node();
-  const Callee& callee = *node.attributes.callee;
-  if (!callee.options.gradient) {
-    ops::fail_value(
-        callee.options.name,
-        "the gradient goes through it, and it has none: give ExternalOptions::gradient, "
-        "or stop_gradient() before it");
+// The text with the error's numbers in it.
+std::string with_numbers(std::string text, const kroton_error& error) {
+  for (const auto& [name, number] :
+       {std::pair("%index", error.index), std::pair("%size", error.size)}) {
+    const std::size_t place = text.find(name);
+    if (place != std::string::npos) {
+      text.replace(place, std::string_view(name).size(), std::to_string(number));
+    }
   }
-  Tensors values, cotangents;
-  const std::size_t count = CallView(node.attributes).results().size();
-  for (std::size_t k = 0; k < count; ++k) values.push_back(result_of(call, k));
-  cotangents.resize(count);
-  for (const auto& [result, cotangent] : results) {
-    cotangents[at(result.node().attributes.integers[0])] = cotangent;
-  }
-  for (std::size_t k = 0; k < count; ++k) {
-    if (!cotangents[k]) cotangents[k] = zeros_like(values[k]);
-  }
-  Tensors given = callee.options.gradient(node.inputs, values, cotangents);
-  check_cotangents(callee, node.inputs, given);
-  return given;
-}
-
-void call_reference(ReferenceContext& context) {
-  const Callee& callee = *context.attributes.callee;
-  std::vector<Array> arrays;
-  for (const ReferenceValue* input : context.inputs) arrays.push_back(to_array(*input));
-  const std::size_t given = arrays.size();
-  for (const TensorType& type : CallView(context.attributes).results()) {
-    std::vector<std::int64_t> shape;
-    for (const Dim& dim : type.shape) shape.push_back(context.size(dim));
-    arrays.push_back(Array::zeros(Shape(std::span<const std::int64_t>(shape)), type.dtype));
-  }
-  std::vector<void*> pointers;
-  std::vector<std::int64_t> sizes;
-  for (const Array& array : arrays) {
-    pointers.push_back(const_cast<void*>(array.raw()));
-    sizes.insert(sizes.end(), array.shape().begin(), array.shape().end());
-  }
-  if (const std::int32_t code = invoke(callee, pointers, sizes); code != 0) {
-    throw ExternalError(callee.options.name + ": the function returned " + std::to_string(code));
-  }
-  for (std::size_t k = given; k < arrays.size(); ++k) {
-    context.output.trace.push_back(from_array(arrays[k]));
-  }
+  return text;
 }
 
 void result_reference(ReferenceContext& context) {
@@ -155,6 +119,67 @@ std::vector<Sample> call_samples() {
 
 }  // namespace
 
+Tensors differentiate_call(const Tensor& call, std::span<const std::pair<Tensor, Tensor>> results,
+                           const std::vector<bool>& /*wanted*/) {
+  const Node& node = call.node();
+  const Callee& callee = *node.attributes.callee;
+  if (!callee.options.gradient) {
+    ops::fail_value(
+        callee.options.name,
+        "the gradient goes through it, and it has none: give ExternalOptions::gradient, "
+        "or stop_gradient() before it");
+  }
+  Tensors values, cotangents;
+  const std::size_t count = CallView(node.attributes).results().size();
+  for (std::size_t k = 0; k < count; ++k) values.push_back(result_of(call, k));
+  cotangents.resize(count);
+  for (const auto& [result, cotangent] : results) {
+    cotangents[at(result.node().attributes.integers[0])] = cotangent;
+  }
+  for (std::size_t k = 0; k < count; ++k) {
+    if (!cotangents[k]) cotangents[k] = zeros_like(values[k]);
+  }
+  Tensors given = callee.options.gradient(node.inputs, values, cotangents);
+  check_cotangents(callee, node.inputs, given);
+  return given;
+}
+
+void call_reference(ReferenceContext& context) {
+  const Callee& callee = *context.attributes.callee;
+  std::vector<Array> arrays;
+  std::vector<std::int64_t> sizes;
+  const auto add = [&](Array array) {
+    Dims shape;
+    for (const std::int64_t size : array.shape()) shape.emplace_back(size);
+    for (const Dim& size : sizes_given(callee, shape)) sizes.push_back(size.constant());
+    arrays.push_back(std::move(array));
+  };
+  const bool in_f64 = callee.in_f64 != nullptr;
+  const auto dtype_of = [&](DType dtype) { return in_f64 && is_float(dtype) ? DType::f64 : dtype; };
+  for (const ReferenceValue* input : context.inputs) {
+    add(to_array({dtype_of(input->dtype), input->shape, input->data}));
+  }
+  const std::size_t given = arrays.size();
+  for (const TensorType& type : CallView(context.attributes).results()) {
+    std::vector<std::int64_t> shape;
+    for (const Dim& dim : type.shape) shape.push_back(context.size(dim));
+    add(Array::zeros(Shape(std::span<const std::int64_t>(shape)), dtype_of(type.dtype)));
+  }
+  std::vector<void*> pointers;
+  for (const Array& array : arrays) pointers.push_back(const_cast<void*>(array.raw()));
+  const ExternalFunction function = in_f64 ? callee.in_f64 : callee.options.function;
+  if (const kroton_error error = invoke(callee, function, pointers, sizes);
+      error.code != KROTON_OK) {
+    const int rank = given == 0 ? 0 : arrays[0].rank();
+    const std::string text = with_numbers(error_texts(callee, rank)[at(error.site)], error);
+    if (callee.is_users()) throw ExternalError(text);
+    throw ValueError(text);
+  }
+  for (std::size_t k = given; k < arrays.size(); ++k) {
+    context.output.trace.push_back(from_array(arrays[k]));
+  }
+}
+
 // attributes.callee on the operands' elements. dims, integers: CallView.   vjp: the callee's own
 constinit const OpRecord call_op = {.name = "call",
                                     .kind = OpKind::call,
@@ -186,9 +211,52 @@ std::vector<TensorType> CallView::results() const {
   return result;
 }
 
-std::int32_t invoke(const Callee& callee, const std::vector<void*>& arrays,
-                    const std::vector<std::int64_t>& sizes) {
-  return callee.options.function(arrays.data(), sizes.data());
+Tensors make_call(const OpRecord& op, std::shared_ptr<const Callee> callee, Tensors operands,
+                  const std::vector<TensorType>& results) {
+  Attributes attributes;
+  attributes.callee = std::move(callee);
+  for (const TensorType& type : results) {
+    attributes.integers.push_back(static_cast<std::int64_t>(type.dtype));
+    attributes.integers.push_back(type.rank());
+    attributes.dims.insert(attributes.dims.end(), type.shape.begin(), type.shape.end());
+  }
+  const Tensor call =
+      make_node(op, std::move(operands), std::move(attributes), *LineScope::current());
+  Tensors given;
+  for (std::size_t k = 0; k < results.size(); ++k) given.push_back(result_of(call, k));
+  return given;
+}
+
+Dims sizes_given(const Callee& callee, const Dims& shape) {
+  if (!callee.takes_matrices || shape.size() < 2) return shape;
+  const Dims batch(shape.begin(), shape.end() - 2);
+  return {element_count(batch), shape[shape.size() - 2], shape[shape.size() - 1]};
+}
+
+std::vector<std::string> error_texts(const Callee& callee, int rank) {
+  if (callee.is_users()) return {callee.options.name + ": the function returned %index"};
+  std::vector<std::string> texts = callee.errors;
+  if (rank > 2) return texts;
+  static constexpr std::string_view numbered = "matrix %index";
+  for (std::string& text : texts) {
+    const std::size_t at = text.find(numbered);
+    if (at != std::string::npos) text.replace(at, numbered.size(), "the matrix");
+  }
+  return texts;
+}
+
+kroton_error invoke(const Callee& callee, ExternalFunction function,
+                    const std::vector<void*>& arrays, const std::vector<std::int64_t>& sizes) {
+  const std::int32_t status = function(arrays.data(), sizes.data());
+  if (status == 0) return {};
+  if (callee.is_users()) {
+    return {.code = KROTON_INDEX_OUT_OF_RANGE, .site = 0, .index = status, .size = 0};
+  }
+  const auto* numbers = static_cast<const std::int64_t*>(arrays.back());
+  return {.code = KROTON_INDEX_OUT_OF_RANGE,
+          .site = status - 1,
+          .index = numbers[0],
+          .size = numbers[1]};
 }
 
 ExternalOp::ExternalOp(ExternalOptions options, const Location& location) {
@@ -222,18 +290,7 @@ Tensors ExternalOp::operator()(const std::vector<Operand>& inputs, const Locatio
   if (results.empty()) {
     ops::fail_value(name(), "ExternalOptions::results gives no type for " + listed(types));
   }
-  Attributes attributes;
-  attributes.callee = callee_;
-  for (const TensorType& type : results) {
-    attributes.integers.push_back(static_cast<std::int64_t>(type.dtype));
-    attributes.integers.push_back(type.rank());
-    attributes.dims.insert(attributes.dims.end(), type.shape.begin(), type.shape.end());
-  }
-  const Tensor call =
-      make_node(call_op, std::move(operands), std::move(attributes), *LineScope::current());
-  Tensors given;
-  for (std::size_t k = 0; k < results.size(); ++k) given.push_back(result_of(call, k));
-  return given;
+  return make_call(call_op, callee_, std::move(operands), results);
 }
 
 }  // namespace kroton

@@ -30,9 +30,10 @@
   op(take) op(scatter_add) op(pick) op(one_hot) op(iota) op(size)                                \
   /* branch.cpp: one of two values, the other not evaluated */                                   \
   op(ifelse)                                                                                     \
-  /* softmax.cpp, scan_op.cpp, call.cpp, print.cpp */                                            \
+  /* softmax.cpp, scan_op.cpp, call.cpp, linear_algebra.cpp, print.cpp */                        \
   op(softmax) op(log_softmax) op(softmax_cross_entropy)                                          \
-  op(scan) op(scan_last) op(scan_stack) op(call) op(call_result) op(print)
+  op(scan) op(scan_last) op(scan_stack)                                                          \
+  op(call) op(call_result) op(cholesky) op(solve_triangular) op(print)
 // clang-format on
 
 namespace kroton {

@@ -379,3 +379,55 @@ int main(void) {
   CHECK(contains(output, "0 18"));
   CHECK(contains(output, "total: twice: the function has returned an error"));
 }
+
+TEST_CASE("aot: a function that calls LAPACK names the libraries, and gives the same numbers") {
+  const TemporaryDirectory directory;
+  const auto a = kt::tensor("a", {kt::dim("count"), kt::dim("n"), kt::dim("n")}, kt::f64);
+  const kt::Tensor l = kt::cholesky(a);
+  const kt::Tensor half = kt::solve_triangular(l, a);
+  const auto files =
+      kt::aot::write({a}, {l, half}, {.name = "factor", .directory = directory.path()});
+  const std::string header = read_file(files.header);
+  CHECK(contains(header, "Link the libraries kroton_aot_lapack, LAPACK and BLAS too."));
+  CHECK(contains(header, "cholesky: a matrix is not positive definite  ["));
+  CHECK(contains(header, "solve_triangular: a matrix is singular  ["));
+  CHECK(contains(header, "cholesky: a size does not fit the 32-bit integers of LAPACK  ["));
+  write_file(directory.file("main.c"), R"(
+#include <stdio.h>
+#include <stdlib.h>
+#include "factor.h"
+int main(void) {
+  double a[8] = {4, 0, 2, 5, 9, 0, 3, 2}, l[8], half[8];
+  size_t bytes = factor_arena_bytes(2, 2);
+  void* arena = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+  int code = factor(2, 2, a, l, half, arena, bytes);
+  printf("%d", code);
+  for (int k = 0; k < 8; ++k) printf(" %a %a", l[k], half[k]);
+  a[7] = 1;
+  code = factor(2, 2, a, l, half, arena, bytes);
+  printf("\n%s\n", factor_error(code));
+  free(arena);
+  return 0;
+}
+)");
+  const std::string output =
+      run_well("cd " + directory.path() + " && " + places::c_compiler() +
+               " -std=c11 -Wall -Wextra -Wpedantic -Werror -I " + places::source_dir() +
+               " main.c factor.o " + places::source_dir() + "/runtime/aot/lapack.c " +
+               places::lapack_libraries() + " -lm -o main && ./main");
+  CHECK(contains(output, "factor: cholesky: a matrix is not positive definite"));
+  kt::Array values = kt::Array::zeros({2, 2, 2}, kt::f64);
+  const double given[] = {4, 0, 2, 5, 9, 0, 3, 2};
+  std::copy(std::begin(given), std::end(given), values.data<double>().begin());
+  const auto got = kt::function({a}, {l, half})(values);
+  std::istringstream numbers(output);
+  std::string word;
+  numbers >> word;
+  CHECK(word == "0");
+  for (int k = 0; k < 8; ++k) {
+    for (const kt::Array& result : got) {
+      numbers >> word;
+      CHECK(std::strtod(word.c_str(), nullptr) == result.data<double>()[k]);
+    }
+  }
+}

@@ -214,6 +214,9 @@ TEST_CASE("aot names: what functions cannot be called, why, and what they can") 
   CHECK(refusal("kroton_context_create") == expected("kroton_context_create",
                                                      "Kroton's own runtime declares that name",
                                                      "my_kroton_context_create"));
+  CHECK(refusal("kroton_cholesky_f64") == expected("kroton_cholesky_f64",
+                                                   "Kroton's own runtime declares that name",
+                                                   "my_kroton_cholesky_f64"));
   CHECK(refusal("") == expected("", "it is empty", "function"));
   CHECK(refusal("train step") ==
         expected("train step",

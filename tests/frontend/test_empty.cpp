@@ -39,6 +39,7 @@ std::vector<Use> uses_in_operations() {
     uses.push_back({name, std::move(use)});
   };
   const std::pair<const char*, Unary> unary[] = {{"neg", neg},
+                                                 {"cholesky", cholesky},
                                                  {"abs", abs},
                                                  {"sign", sign},
                                                  {"square", square},
@@ -81,6 +82,8 @@ std::vector<Use> uses_in_operations() {
       {"outer", outer},
       {"take", [](const Operand& a, const Operand& b) { return take(a, b); }},
       {"pick", pick},
+      {"solve_triangular",
+       [](const Operand& a, const Operand& b) { return solve_triangular(a, b); }},
       {"full_like", full_like},
       {"softmax_cross_entropy", softmax_cross_entropy}};
   for (const auto& [name, f] : binary) {

@@ -73,7 +73,10 @@ void ProgramCall::invoke(const Call& call) {
       for (const Dim& dim : given.type.shape) sizes.push_back(value(dim));
     }
   }
-  if (kroton::invoke(*call.callee, arrays, sizes) != 0) throw ExternalError(call.title());
+  const Callee& callee = *call.callee;
+  if (kroton::invoke(callee, callee.options.function, arrays, sizes).code != KROTON_OK) {
+    throw ExternalError(call.title());
+  }
 }
 
 std::vector<Array> ProgramCall::outputs() const {

@@ -336,8 +336,9 @@ void DeviceProgram::call(const kroton::Call& made) {
   for (const kroton::Call::Value& value : made.outputs) {
     add(std::vector<std::byte>(static_cast<std::size_t>(placed(value).bytes)), value.type);
   }
-  if (const std::int32_t code = invoke(*made.callee, arrays, sizes); code != 0) {
-    error = {.code = KROTON_INDEX_OUT_OF_RANGE, .site = made.site, .index = code, .size = 0};
+  error = invoke(*made.callee, made.callee->options.function, arrays, sizes);
+  if (error.code != KROTON_OK) {
+    error.site += made.site;
     device_->upload(error_.address(), &error, sizeof error);
     return;
   }

@@ -140,7 +140,7 @@ class ProgramEmitter {
     return at_entry.CreateAlloca(llvm::ArrayType::get(element, count), nullptr, name);
   }
 
-  // A function of the user's own, which ends the call where it returns a number other than 0.
+  // A function that ends the call where it returns a number other than 0.
   void call(const Call& made) {
     llvm::Type* pointer = builder_.getPtrTy();
     llvm::Type* i64 = builder_.getInt64Ty();
@@ -166,9 +166,16 @@ class ProgramEmitter {
     auto* next = block("next");
     builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), wrong, next);
     builder_.SetInsertPoint(wrong);
-    builder_.CreateCall(report_function(*module_),
-                        {entry_->getArg(3), builder_.CreateSExt(status, i64), builder_.getInt64(0),
-                         builder_.getInt32(static_cast<std::uint32_t>(made.site))});
+    llvm::Value* site = builder_.getInt32(static_cast<std::uint32_t>(made.site));
+    llvm::Value* index = builder_.CreateSExt(status, i64);
+    llvm::Value* size = builder_.getInt64(0);
+    if (!made.callee->is_users()) {
+      site = builder_.CreateAdd(site, builder_.CreateSub(status, builder_.getInt32(1)));
+      llvm::Value* numbers = buffer_address(made.outputs.back().buffer);
+      index = builder_.CreateLoad(i64, numbers);
+      size = builder_.CreateLoad(i64, builder_.CreateConstGEP1_64(i64, numbers, 1));
+    }
+    builder_.CreateCall(report_function(*module_), {entry_->getArg(3), index, size, site});
     builder_.CreateBr(failed_);
     builder_.SetInsertPoint(next);
   }

@@ -276,6 +276,27 @@ Tensor matmul(const Operand& x, const Operand& y);
 // Of two vectors (n,) and (m,): (n, m).
 Tensor outer(const Operand& x, const Operand& y);
 
+// ---- Linear algebra, by LAPACK, on the last two axes; those before them number the matrices of a
+// ---- batch (in errors row by row, from 0). Floating point only. An error ends the call of the
+// ---- function before anything is updated.
+
+// The lower triangular L (..., n, n), zeros above the diagonal, with L L^T = a for each symmetric
+// positive definite a (..., n, n), of which the lower triangle alone is read. ShapeError unless the
+// matrices are square. At the call ValueError for one that is not positive definite or has a NaN in
+// its lower triangle, with its number in the batch and the order of its first leading minor that is
+// not above 0.
+// The gradient is symmetric: it is that of cholesky((a + a^T) / 2), and right for all changes of a
+// that keep it symmetric. That of an element below the diagonal alone, which stands for two, is
+// twice that.
+Tensor cholesky(const Operand& a);
+// The X with L X = b for triangular L (..., n, n) and b (..., n, k), or with L^T X = b; for a
+// single L, b may be (n,). L is lower triangular, or upper; its other triangle is not read. dtypes
+// are promoted. The axes before the last two are the same, no broadcasting (ShapeError). At the
+// call ValueError for a 0 on the diagonal, with the number of the matrix in the batch and the
+// position; a NaN is passed on.
+Tensor solve_triangular(const Operand& l, const Operand& b, bool transposed = false,
+                        bool lower = true);
+
 // ---- Indexing by tensors. An index outside [-size, size) is an error of the call that names
 // ---- index, axis and size; negative ones count from the end.
 

@@ -21,6 +21,10 @@ bool vectorize_loop(For& loop, int lanes_bytes);
 // Creates a buffer whose id is new in the Program.
 using NewBuffer = std::function<BufferRef(const std::string& name, DType, const Dim& size, Space)>;
 
+// Holds in a scalar what an iteration reads of the one before it (running sums), before
+// `vectorize`. See carry_stored.cpp.
+Kernel carry_stored(const Kernel& kernel);
+
 // Runs nests whose operands lie across each other in memory (x + transpose(y), any permutation of
 // axes) in tiles, before `vectorize`. See tile_transposed.cpp.
 Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer);

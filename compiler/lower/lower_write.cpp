@@ -67,7 +67,8 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   const Dim count = element_count(context.graph()[v].type.shape);
   const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
   if (is_small && !machine.gpu) {
-    return {loop::vectorize(loop::collapse_loops(loop::simplify(kernel)), machine.vector_bytes)};
+    return {loop::vectorize(loop::carry_stored(loop::collapse_loops(loop::simplify(kernel))),
+                            machine.vector_bytes)};
   }
   // One kernel for each loop nest: the blocks of a GPU cannot wait for each other, and the workers
   // of a CPU share the iterations of one loop.
@@ -75,8 +76,7 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   for (const loop::Stmt& nest : kernel.body) {
     kernels.push_back(kernel);
     kernels.back().body = {nest};
-    kernels.back() =
-        schedule(kernels.back(), machine, machine.gpu ? nullptr : &context.buffers());
+    kernels.back() = schedule(kernels.back(), machine, machine.gpu ? nullptr : &context.buffers());
   }
   return kernels;
 }
@@ -95,6 +95,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
   if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled));
   const int lanes_bytes = machine.vector_bytes;
+  scheduled = loop::carry_stored(scheduled);
   if (buffers != nullptr) {
     scheduled = loop::tile_transposed(scheduled, lanes_bytes, buffers->maker());
   }

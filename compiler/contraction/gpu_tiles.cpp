@@ -118,14 +118,15 @@ class GpuTileBuilder {
         plan_.depth));
     steps.body.push_back(loop::Barrier{});
     blocks.body = {zeros(sums), loop::statement(std::move(steps))};
-    if (totals != sums) {
+    if (totals == sums) {
+      for (loop::Stmt& stmt : blocks.body) block.push_back(std::move(stmt));
+    } else {
       blocks.body.push_back(over_results([&](const Result& r) {
         const loop::Expr total = loop::load(totals, r.sum) + loop::load(sums, r.sum);
         return loop::Block{loop::Store{totals, r.sum, total}};
       }));
-      blocks.body = {loop::statement(std::move(blocks))};
+      block.push_back(loop::statement(std::move(blocks)));
     }
-    for (loop::Stmt& stmt : blocks.body) block.push_back(std::move(stmt));
 
     block.push_back(over_results([&](const Result& r) {
       const loop::Expr row = first_row_ + r.row;

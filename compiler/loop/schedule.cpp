@@ -41,17 +41,19 @@ constexpr int operations_of_gather = 4;
 bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
   int contiguous = 0;
   int gathers = 0;
-  int loads = 0;
+  int strided = 0;
   for (const Access& access : facts.accesses()) {
-    const bool in_step = is_one(facts.stride(access.index));
-    if (access.is_store && !in_step) return false;
+    const Expr stride = facts.stride(access.index);
+    if (access.is_store && !is_one(stride)) return false;
     if (access.is_store || !facts.varies(access.index)) continue;
-    ++(in_step ? contiguous : gathers);
-    ++loads;
+    std::int64_t step = 0;
+    const bool is_strided =
+        stride != nullptr && is_integer_constant(stride, step) && is_short_stride(step);
+    ++(is_one(stride) ? contiguous : is_strided ? strided : gathers);
   }
-  if (gathers == 0) return true;
+  if (gathers + strided == 0) return true;
   if (allowed == Gathers::none) return false;
-  const int arithmetic = operation_count(facts) - loads;
+  const int arithmetic = operation_count(facts) - contiguous - gathers - strided;
   return gathers <= contiguous + arithmetic / operations_of_gather;
 }
 

@@ -9,6 +9,7 @@
 
 #include "compiler/codegen/llvm/emit_remainder.h"
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/schedule.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
@@ -381,6 +382,40 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
   }
 }
 
+// Every `step`-th element from the pointer on: as many vectors, of which the lanes are picked. The
+// last is not read past its last element.
+llvm::Value* KernelEmitter::load_strided(llvm::Value* pointer, DType dtype, std::int64_t step) {
+  const int width = lanes_->width;
+  llvm::Type* element = memory_type(context_, dtype);
+  auto* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(width));
+  llvm::Value* picked = nullptr;
+  for (int part = 0; part < static_cast<int>(step); ++part) {
+    llvm::Value* from = builder_.CreateConstGEP1_64(
+        element, pointer, static_cast<std::uint64_t>(part) * static_cast<std::uint64_t>(width));
+    const auto last = static_cast<int>((width - 1) * step) - part * width;
+    llvm::Value* vector = nullptr;
+    if (last >= width - 1) {
+      vector = builder_.CreateAlignedLoad(type, from, alignment(dtype));
+    } else {
+      std::vector<llvm::Constant*> wanted;
+      for (int k = 0; k < width; ++k) wanted.push_back(builder_.getInt1(k <= last));
+      vector =
+          builder_.CreateMaskedLoad(type, from, alignment(dtype), llvm::ConstantVector::get(wanted),
+                                    llvm::Constant::getNullValue(type));
+    }
+    // Lanes that earlier parts have stay, and those of later parts may be anything.
+    std::vector<int> lanes;
+    for (int lane = 0; lane < width; ++lane) {
+      const int at = lane * static_cast<int>(step) - part * width;
+      const bool is_here = at >= 0 && at < width;
+      lanes.push_back(is_here ? (picked ? width + at : at) : (picked && at < 0 ? lane : -1));
+    }
+    picked = picked ? builder_.CreateShuffleVector(picked, vector, lanes)
+                    : builder_.CreateShuffleVector(vector, lanes);
+  }
+  return picked;
+}
+
 Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   const Expr& index = e.args[0];
   llvm::Type* element = memory_type(context_, e.dtype);
@@ -416,6 +451,9 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
           value = builder_.CreateSelect(lanes_->mask, value, llvm::Constant::getNullValue(type));
         }
       }
+    } else if (stride && !lanes_->mask && loop::is_integer_constant(stride, step) &&
+               loop::is_short_stride(step)) {
+      value = load_strided(address(e.buffer, print_at_base(index)), e.dtype, step);
     } else {
       llvm::Value* pointers = address(e.buffer, splat(print(index)));
       llvm::Value* mask = lanes_->mask && !lanes_->repeats

@@ -69,6 +69,7 @@ class KernelEmitter {
   Printed print_memoised(const loop::Expr& e, bool at_base);
   Printed print_node(const loop::ExprNode& e, bool at_base);
   Printed print_load(const loop::ExprNode& e, bool at_base);
+  llvm::Value* load_strided(llvm::Value* pointer, DType dtype, std::int64_t step);
   Printed print_check_index(const loop::ExprNode& e, bool at_base);
   Printed print_check(const loop::ExprNode& e);
   void fail_if(const Printed& bad, const Printed& index, const Printed& size, int site);

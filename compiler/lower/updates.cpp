@@ -32,7 +32,6 @@ void Lowering::update_in_place(const Update& update) {
   const loop::BufferRef result = buffers_.of(v);
   const auto writes = [&](const StepGroup& g) { return g.written.count(result->id) != 0; };
   const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
-  const bool read_elsewhere = program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
   // The last kernel of the group writes it, and it alone.
   const auto* last = writer == groups_.end() || writer->steps.empty()
                          ? nullptr
@@ -48,16 +47,19 @@ void Lowering::update_in_place(const Update& update) {
   // The copy that follows instead is a kernel, and looks.
   const bool stores_once = graph_[v].op->kind != OpKind::write;
   const bool unchecked = machine_.gpu && last && last->instead && anything_checks();
-  if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
-      writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
-      !may_overwrite(*last, result->id, state->id, stores_once)) {
+  std::optional<loop::Block> in_place;
+  if (last && !unchecked && writer->guard == update.guard && !writer->checks && writers == 1 &&
+      std::none_of(writer + 1, groups_.end(), writes) && !is_read_elsewhere(v, *writer)) {
+    in_place = stored_over(*last, result->id, state, stores_once);
+  }
+  if (!in_place) {
     state_copies_.push_back(update);
     return;
   }
   // Readers of the old value and everything that may fail come first.
   StepGroup before = *writer;
   auto& kernel = std::get<loop::Kernel>(writer->steps.back().kind);
-  kernel.body = with_stores_to(kernel.body, result->id, state);
+  kernel.body = std::move(*in_place);
   if (kernel.instead) kernel.instead = with_result(*kernel.instead, state);
   collect_buffers(kernel);
   writer->written.erase(result->id);
@@ -67,6 +69,19 @@ void Lowering::update_in_place(const Update& update) {
     *writer = std::move(before);
     state_copies_.push_back(update);
   }
+}
+
+// The kernel that computes the value may use it as it computes it; who else needs it reads it where
+// it is stored.
+bool Lowering::is_read_elsewhere(Vertex v, const StepGroup& writer) {
+  const int stored = buffers_.of(v)->id;
+  const auto updated = std::count_if(updates_.begin(), updates_.end(),
+                                     [&](const Update& update) { return update.value == v; });
+  return updated > 1 || program_.placements.count(stored) != 0 ||
+         std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end() ||
+         std::any_of(groups_.begin(), groups_.end(), [&](const StepGroup& group) {
+           return &group != &writer && group.read.count(stored) != 0;
+         });
 }
 
 bool Lowering::anything_checks() const {

@@ -64,7 +64,9 @@ class Overwriting {
       for (const loop::Expr& index : here) {
         const bool is_held =
             std::any_of(held.begin(), held.end(), [&](const Held& h) { return h.index == index; });
-        if (is_held || !needs_holding(block, index) || !reads_at(s, index)) continue;
+        const loop::Store* store = store_of(s);
+        const bool is_first = reads_at(s, index) || (store != nullptr && store->index == index);
+        if (is_held || !is_first || !needs_holding(block, index)) continue;
         const loop::Variable old{next_id_++, state_->dtype, "old"};
         result.push_back(loop::Declare{old, loop::load(state_, index)});
         held.push_back({index, old});

@@ -182,6 +182,10 @@ TEST_CASE("updates: old values that are needed elsewhere are kept") {
   check_values({{c, c - kt::sum(a, 0)}, {a, a * c}});
   check_values({{a, kt::dot(a, b)}, {b, 0.9 * b + kt::dot(a, b)}});
   check_values({{a, a - kt::dot(a, b)}, {b, b + kt::dot(a, b) * a}});
+  // New values that are not made of the old one, which other results read.
+  check_values({{a, b + 1}}, {a * (b + 1)});
+  check_values({{a, b + 1}, {b, a * (b + 1)}});
+  check_values({{c, kt::max(a, 1)}}, {c * kt::max(a, 1)});
   // Outputs: the old value, the new one, what is computed from both.
   check_values({{a, moved}, {b, b - moved}}, {a, b});
   check_values({{a, moved}, {b, b - moved}}, {moved, b - a});

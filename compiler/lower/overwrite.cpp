@@ -26,8 +26,9 @@ void for_each_expression(const loop::Block& block,
 // The stores of one kernel's result, and what they need to go over a state.
 class Overwriting {
  public:
-  Overwriting(const loop::Kernel& kernel, int result, const loop::BufferRef& state)
-      : kernel_(kernel), result_(result), state_(state) {
+  Overwriting(const loop::Kernel& kernel, int result, const loop::BufferRef& state,
+              bool stores_once)
+      : kernel_(kernel), result_(result), state_(state), stores_once_(stores_once) {
     loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
       if (store_of(s) != nullptr) {
         ++stores_;
@@ -42,7 +43,7 @@ class Overwriting {
 
   // Nothing reads the result, and every element of the state is read, if at all, in the block that
   // stores its new value.
-  bool is_safe(bool stores_once) {
+  bool is_safe() {
     if (stores_ == 0) return false;
     bool reads_result = false, reads_state = false;
     for_each_expression(kernel_.body, [&](const loop::Expr& e, const loop::Stmt&) {
@@ -52,8 +53,8 @@ class Overwriting {
     if (reads_result) return false;
     if (!reads_state) return true;
     // Where elements are stored more than once, the old value may be gone by the second time.
-    if (!stores_once && stores_ > 1) return false;
-    return is_safe(kernel_.body, {}, stores_once);
+    if (!stores_once_ && stores_ > 1) return false;
+    return is_safe(kernel_.body, {}, stores_once_ && !has_threads_);
   }
 
   loop::Block rewritten(const loop::Block& block) {
@@ -105,14 +106,16 @@ class Overwriting {
     return indices;
   }
 
-  bool is_safe(const loop::Block& block, std::vector<loop::Expr> around, bool stores_once) const {
+  // `around`: the elements that the blocks around this one hold. Outside their loops all threads of
+  // a block would read what one of them stores.
+  bool is_safe(const loop::Block& block, std::vector<loop::Expr> around, bool may_hold) const {
     const auto reads_elsewhere = [&](const loop::Stmt& s, const std::vector<loop::Expr>& allowed) {
       bool found = false;
       loop::visit_own_expressions(
           s, [&](const loop::Expr& e) { found = found || loads(e, state_->id, allowed); });
       return found;
     };
-    if (stores_once) {
+    if (may_hold) {
       for (const loop::Expr& index : stored_indices(block)) {
         if (is_fixed(index)) around.push_back(index);
       }
@@ -121,10 +124,10 @@ class Overwriting {
       std::vector<loop::Expr> allowed = around;
       if (const loop::Store* store = store_of(s)) allowed.push_back(store->index);
       bool safe = !reads_elsewhere(s, allowed);
-      // Threads of a block do not wait for each other between the statements of a block.
+      const loop::For* loop = loop::as_for(s);
+      const bool is_thread = loop != nullptr && loop->kind == loop::LoopKind::thread;
       loop::for_each_inner(s, [&](const loop::Block& inner) {
-        safe =
-            safe && is_safe(inner, has_threads_ ? std::vector<loop::Expr>() : around, stores_once);
+        safe = safe && is_safe(inner, around, may_hold || (is_thread && stores_once_));
       });
       return safe;
     });
@@ -180,6 +183,7 @@ class Overwriting {
   const loop::Kernel& kernel_;
   int result_;
   const loop::BufferRef& state_;
+  bool stores_once_;
   int stores_ = 0;
   std::unordered_set<int> declared_;
   bool has_threads_ = false;
@@ -205,8 +209,8 @@ bool has_calls(const std::vector<Step>& steps) {
 
 std::optional<loop::Block> stored_over(const loop::Kernel& kernel, int result,
                                        const loop::BufferRef& state, bool stores_once) {
-  Overwriting overwriting(kernel, result, state);
-  if (!overwriting.is_safe(stores_once)) return std::nullopt;
+  Overwriting overwriting(kernel, result, state, stores_once);
+  if (!overwriting.is_safe()) return std::nullopt;
   return overwriting.rewritten(kernel.body);
 }
 

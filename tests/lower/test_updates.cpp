@@ -5,6 +5,7 @@
 
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
+#include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 
 namespace kt = kroton;
@@ -32,12 +33,14 @@ std::vector<kt::loop::Kernel> kernels(const std::vector<kt::Tensor>& inputs,
 }
 
 // What the updates and the outputs give is what they give as outputs of a function without updates.
-void check_values(const Updates& updates, const std::vector<kt::Tensor>& outputs = {}) {
+void check_values(const Updates& updates, const std::vector<kt::Tensor>& outputs = {},
+                  const kt::Target& target = kt::cpu()) {
   std::vector<kt::Tensor> wanted = outputs;
   for (const kt::Update& update : updates) wanted.push_back(update.value);
   const std::vector<kt::Tensor> none;
   const std::vector<kt::Array> want = kt::function(none, wanted)();
-  const std::vector<kt::Array> have = kt::function(none, outputs, {.updates = updates})();
+  const std::vector<kt::Array> have =
+      kt::function(none, outputs, {.updates = updates, .target = target})();
   for (std::size_t k = 0; k < want.size(); ++k) {
     CAPTURE(k);
     const bool is_output = k < outputs.size();
@@ -214,4 +217,19 @@ TEST_CASE("updates: in a branch, in a scan, and where a check fails") {
   CHECK_THROWS_AS(f(kt::Array::full({8}, 8, kt::i64)), kt::Error);
   CHECK(kt::all_close(a.get_value(), before_a, 0, 0));
   CHECK(kt::all_close(b.get_value(), before_b, 0, 0));
+}
+
+TEST_CASE("cuda: updates overwrite states that other results of the same element read") {
+  const gpu_emulator::TestCuda cuda;
+  for (const std::string kind : {"momentum", "adam"}) {
+    const kt::Shared p = state({3000}, 1), target = state({3000}, 2);
+    const Updates updates = descent(kind, {p}, {kt::Tensor(p) - target});
+    const kt::Tensor loss = 0.5 * kt::sum(kt::square(kt::Tensor(p) - target));
+    for (int step = 0; step < 2; ++step) check_values(updates, {loss}, kt::cuda());
+  }
+  const kt::Shared a = state({6, 40}, 1), b = state({6, 40}, 2), c = state({6}, 3);
+  check_values({{a, 0.5 * a + b}, {b, b - (0.5 * a + b)}}, {}, kt::cuda());
+  check_values({{c, kt::max(a, 1)}}, {c * kt::max(a, 1)}, kt::cuda());
+  check_values({{c, 0.9 * c + kt::sum(a, 1)}, {b, b * kt::expand_dims(c, 1)}},
+               {c * (0.9 * c + kt::sum(a, 1))}, kt::cuda());
 }

@@ -189,6 +189,12 @@ class Fuser {
         return;
       }
     }
+    merge_readers(v);
+    if (!must_store(v, demands) && demands.size() == 1 &&
+        worth_inlining(v, demands.begin()->first, demands.begin()->second)) {
+      inline_into(v, demands);
+      return;
+    }
     for (const auto& [c, demand] : demands) {
       const Cluster& cluster = at(c);
       if (!takes_members(cluster) || size_of_[c] >= largest_cluster) continue;
@@ -309,7 +315,7 @@ class Fuser {
   bool join_reduction(int c, const Index& point, const Dims& shape, const Dims& input,
                       const std::vector<bool>& removed) {
     Cluster& cluster = at(c);
-    if (cluster.kind != Cluster::Kind::loops) return false;
+    if (cluster.kind != Cluster::Kind::loops || is_one_pass_.count(c) != 0) return false;
     if (cluster.domain == input && (cluster.reduced == removed || !cluster.reduces())) {
       // The same rows: read once per row.
       Cluster probe = cluster;
@@ -380,6 +386,145 @@ class Fuser {
     for (const auto& [other, demand] : demands) {
       if (other != c) successors_[c].insert(other);
     }
+  }
+
+  // Clusters that go over all elements of v, of which one reduces them to scalars and the other
+  // does so too or gives a result for each, become one: then v need not be stored for the other.
+  void merge_readers(Vertex v) {
+    const auto merge_two = [&] {
+      for (const auto& [a, first] : demands_[v]) {
+        for (const auto& [b, second] : demands_[v]) {
+          if (a < b && reads_each(a, first) && reads_each(b, second) && may_merge(a, b) &&
+              !feeds_from_elsewhere(v, at(a)) && !feeds_from_elsewhere(v, at(b))) {
+            merge(a, b);
+            return true;
+          }
+        }
+      }
+      return false;
+    };
+    while (merge_two()) continue;
+  }
+
+  bool reads_each(int c, const Demand& demand) {
+    return at(c).kind == Cluster::Kind::loops && !demand.needs_storage &&
+           demand.points.size() == 1 && same_index(demand.points[0], at(c).full_point());
+  }
+
+  static bool reduces_all(const Cluster& cluster) {
+    return std::find(cluster.reduced.begin(), cluster.reduced.end(), false) ==
+           cluster.reduced.end();
+  }
+
+  bool may_merge(int a, int b) {
+    const Cluster &x = at(a), &y = at(b);
+    if (x.domain.empty() || x.domain != y.domain || x.guard != y.guard) return false;
+    const bool one_reduces = (reduces_all(x) && !y.reduces()) || (reduces_all(y) && !x.reduces());
+    // Else it would be hard to see that threads store apart.
+    const bool known_rows = std::all_of(x.domain.begin() + 1, x.domain.end(),
+                                        [](const Dim& d) { return d.is_constant(); });
+    if (!(one_reduces || (reduces_all(x) && reduces_all(y))) || !known_rows) return false;
+    if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
+      return false;
+    }
+    return is_free(a) && is_free(b) && !leads_to(a, b) && !leads_to(b, a) && is_one_pass(a) &&
+           is_one_pass(b) && !may_fail(a) && !may_fail(b);
+  }
+
+  // No product or reduction that is still to come could take the cluster in.
+  bool is_free(int c) {
+    const Cluster& cluster = at(c);
+    return std::none_of(cluster.roots.begin(), cluster.roots.end(),
+                        [&](Vertex root) { return feeds_from_elsewhere(root, cluster); });
+  }
+
+  // Whether a check may stop the cluster's kernel, which then must not overwrite a state that the
+  // other one may.
+  bool may_fail(int c) {
+    std::vector<Vertex> pending = at(c).roots;
+    std::set<Vertex> seen(pending.begin(), pending.end());
+    while (!pending.empty()) {
+      const Vertex next = pending.back();
+      pending.pop_back();
+      const OpRecord& op = *graph_[next].op;
+      if (op.observable) return true;
+      if (!op.has_points() && op.kind != OpKind::reduce) continue;
+      for (Vertex o : graph_.operands(next)) {
+        if (seen.insert(o).second) pending.push_back(o);
+      }
+    }
+    return false;
+  }
+
+  // Whether the cluster's reductions need none of each other, nor positions, which are not reduced
+  // in parts.
+  bool is_one_pass(int c) {
+    std::set<Vertex> after;  // members computed from a reduction
+    for (Vertex v : graph_.topological_order()) {
+      if (computed_[v].count(c) == 0) continue;
+      const std::vector<Vertex> operands = graph_.operands(v);
+      const bool is_after = std::any_of(operands.begin(), operands.end(),
+                                        [&](Vertex o) { return after.count(o) != 0; });
+      const OpRecord& op = *graph_[v].op;
+      if (op.kind == OpKind::reduce) {
+        const bool is_arg = op.reduction == Reduction::argmax || op.reduction == Reduction::argmin;
+        if (is_after || is_arg) return false;
+      }
+      if (is_after || op.kind == OpKind::reduce) after.insert(v);
+      if (is_after && graph_[v].type.shape == at(c).domain) return false;
+    }
+    return true;
+  }
+
+  // What b does becomes a part of a.
+  void merge(int a, int b) {
+    std::vector<std::pair<loop::Variable, loop::Expr>> renamed;
+    for (std::size_t axis = 0; axis < at(b).variables.size(); ++axis) {
+      renamed.emplace_back(at(b).variables[axis], loop::variable(at(a).variables[axis]));
+    }
+    for (std::vector<Demands>* all : {&demands_, &computed_}) {
+      for (Demands& demands : *all) {
+        const auto found = demands.find(b);
+        if (found == demands.end()) continue;
+        const Demand moved = std::move(found->second);
+        demands.erase(found);
+        Demand& demand = demands[a];
+        demand.needs_storage = demand.needs_storage || moved.needs_storage;
+        demand.needs_order = demand.needs_order || moved.needs_order;
+        for (Index point : moved.points) {
+          for (loop::Expr& e : point) e = loop::substitute(e, renamed);
+          add_point(demand, point);
+        }
+      }
+    }
+    Cluster &to = at(a), &from = at(b);
+    to.roots.insert(to.roots.end(), from.roots.begin(), from.roots.end());
+    if (from.reduces()) to.reduced = from.reduced;
+    from.roots.clear();
+    size_of_[a] += size_of_[b];
+    views_of_[a] += views_of_[b];
+    successors_[a].insert(successors_[b].begin(), successors_[b].end());
+    successors_[b].clear();
+    for (std::set<int>& successors : successors_) {
+      if (successors.erase(b) != 0) successors.insert(a);
+    }
+    is_one_pass_.insert(a);
+  }
+
+  // Whether something that reads what `from` stores comes before `to`.
+  bool leads_to(int from, int to) const {
+    const std::set<int>& readers = successors_[static_cast<std::size_t>(from)];
+    std::vector<int> pending(readers.begin(), readers.end());
+    std::set<int> seen = readers;
+    while (!pending.empty()) {
+      const int next = pending.back();
+      pending.pop_back();
+      if (next == to) return true;
+      for (int s : successors_[static_cast<std::size_t>(next)]) {
+        if (seen.insert(s).second) pending.push_back(s);
+      }
+    }
+    return false;
   }
 
   // Those of write and branch are one op by itself.
@@ -541,8 +686,13 @@ class Fuser {
     const auto key = [&](std::size_t c) {
       return std::pair{static_cast<std::size_t>(result_.clusters[c].members.front()), c};
     };
+    std::size_t merged = 0;
     for (std::size_t c = 0; c < n; ++c) {
-      if (waiting[c] == 0) ready.insert(key(c));
+      if (result_.clusters[c].members.empty()) {
+        ++merged;
+      } else if (waiting[c] == 0) {
+        ready.insert(key(c));
+      }
     }
     std::vector<Cluster> sorted;
     while (!ready.empty()) {
@@ -554,7 +704,7 @@ class Fuser {
       }
       sorted.push_back(std::move(result_.clusters[c]));
     }
-    if (sorted.size() != n)
+    if (sorted.size() != n - merged)
       throw InternalError("fusion: the clusters depend on each other in a circle");
     result_.clusters = std::move(sorted);
   }
@@ -571,6 +721,7 @@ class Fuser {
   std::vector<std::size_t> views_of_;  // by cluster: views among the members
   std::unordered_map<int, std::vector<Vertex>> members_of_;  // by cluster: those placed so far
   std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
+  std::set<int> is_one_pass_;              // clusters made of several: no reduction joins them
 };
 
 }  // namespace

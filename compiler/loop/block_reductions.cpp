@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "compiler/loop/best_positions.h"
 #include "compiler/loop/dependence.h"
 #include "compiler/loop/elementary.h"
 #include "compiler/loop/schedule.h"
@@ -70,9 +71,14 @@ int operations(const For& nest) {
   return count;
 }
 
+bool contains(const std::vector<Variable>& variables, const Variable& v) {
+  return std::find(variables.begin(), variables.end(), v) != variables.end();
+}
+
 // A loop around reductions, as this pass understands it.
 struct Candidate {
-  std::vector<Variable> sums;
+  std::vector<Variable> sums;  // best values and their positions, too
+  std::vector<Variable> positions;
   std::vector<const For*> reductions;
   bool stores = false;  // inside a reduction
   int widest = 4;       // bytes of a sum
@@ -80,8 +86,11 @@ struct Candidate {
 
 class Blocker {
  public:
-  Blocker(int next_id, int lanes_bytes, const NewBuffer& new_buffer)
-      : next_id_(next_id), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
+  Blocker(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer)
+      : next_id_(next_variable_id(kernel)),
+        outermost_(outermost_loop(kernel)),
+        lanes_bytes_(lanes_bytes),
+        new_buffer_(new_buffer) {}
 
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& loop, Block& result) { add_loop(loop, result); });
@@ -119,9 +128,10 @@ class Blocker {
       if (const For* inner = as_for(s)) {
         if (!note_reduction(*inner, found)) return false;
       } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
-        if (std::find(found.sums.begin(), found.sums.end(), sum->variable) == found.sums.end()) {
-          return false;
-        }
+        if (!contains(found.sums, sum->variable)) return false;
+      } else if (const auto* arg = std::get_if<AccumulateArg>(&s)) {
+        if (!contains(found.sums, arg->best) || !contains(found.sums, arg->position)) return false;
+        if (!contains(found.positions, arg->position)) found.positions.push_back(arg->position);
       } else if (std::holds_alternative<Store>(s)) {
         found.stores = true;
       } else {
@@ -137,7 +147,6 @@ class Blocker {
     for (const Stmt& s : loop.body) {
       if (const auto* declare = std::get_if<Declare>(&s)) {
         found.sums.push_back(declare->variable);
-        found.widest = std::max(found.widest, static_cast<int>(size_of(declare->variable.dtype)));
       } else if (const For* inner = as_for(s)) {
         found.reductions.push_back(inner);
         if (!note_reduction(*inner, found)) return std::nullopt;
@@ -146,6 +155,10 @@ class Blocker {
       }
     }
     if (found.sums.empty() || found.reductions.empty()) return std::nullopt;
+    for (const Variable& sum : found.sums) {
+      if (contains(found.positions, sum)) continue;
+      found.widest = std::max(found.widest, static_cast<int>(size_of(sum.dtype)));
+    }
     return found;
   }
 
@@ -250,6 +263,11 @@ class Blocker {
     part.start = variable(blocks.variable) * integer(part.size);
     part.extent = binary(Op::min, loop.extent - part.start, integer(part.size));
     add_block(part, candidate, blocks.body);
+    // The loop's iterations are independent, so its blocks are. Of their bodies that is hard to
+    // see.
+    if (outermost_ != nullptr && outermost_->variable == loop.variable) {
+      blocks.kind = LoopKind::parallel;
+    }
     result.push_back(statement(std::move(blocks)));
   }
 
@@ -330,9 +348,10 @@ class Blocker {
 
   void add_part(Part part, const Candidate& candidate, Block& result) {
     for (const Variable& sum : candidate.sums) {
-      part.arrays.emplace_back(sum,
-                               new_buffer_(sum.name + "s", sum.dtype, Dim(part.size),
-                                           part.in_registers ? Space::registers : Space::stack));
+      const bool is_narrow = part.by_columns && is_narrow_position(candidate.reductions, sum);
+      part.arrays.emplace_back(
+          sum, new_buffer_(sum.name + "s", is_narrow ? DType::i32 : sum.dtype, Dim(part.size),
+                           part.in_registers ? Space::registers : Space::stack));
       result.push_back(Allocate{part.arrays.back().second});
     }
     Block straight;
@@ -356,22 +375,50 @@ class Blocker {
   // What a reduction's or a straight statement's variables are at the block's iteration `at`.
   static std::vector<std::pair<Variable, Expr>> values_at(const Part& part, const Expr& at) {
     std::vector<std::pair<Variable, Expr>> values{{part.loop->variable, part.start + at}};
-    for (const auto& [sum, array] : part.arrays) values.emplace_back(sum, load(array, at));
+    for (const auto& [sum, array] : part.arrays) {
+      values.emplace_back(sum, as_position(load(array, at), sum.dtype));
+    }
     return values;
   }
 
   // The statements for that iteration, with the sums in their arrays.
-  static Block with_arrays(const Part& part, const Block& block, const Expr& at) {
-    Block result = substitute(block, values_at(part, at));
-    for (Stmt& s : result) {
+  Block with_arrays(const Part& part, const Block& block, const Expr& at) {
+    Block result;
+    for (Stmt& s : substitute(block, values_at(part, at))) {
       if (const auto* declare = std::get_if<Declare>(&s)) {
-        s = Store{array_of(part, declare->variable), at, declare->init};
+        const BufferRef& array = array_of(part, declare->variable);
+        result.push_back(Store{array, at, as_position(declare->init, array->dtype)});
       } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
         const BufferRef& array = array_of(part, sum->variable);
-        s = Store{array, at, binary(sum->op, load(array, at), sum->value)};
+        result.push_back(Store{array, at, binary(sum->op, load(array, at), sum->value)});
+      } else if (const auto* arg = std::get_if<AccumulateArg>(&s)) {
+        add_best(part, *arg, at, {{arg->value, arg->at}}, result);
+      } else {
+        result.push_back(std::move(s));
       }
     }
     return result;
+  }
+
+  // Stores the better of what the arrays have and the values at their positions, one after the
+  // other. Both of the old pair are read before either is stored.
+  void add_best(const Part& part, const AccumulateArg& arg, const Expr& at,
+                const std::vector<std::pair<Expr, Expr>>& candidates, Block& result) {
+    const BufferRef& bests = array_of(part, arg.best);
+    const BufferRef& positions = array_of(part, arg.position);
+    const Variable best = fresh(arg.best.name, bests->dtype);
+    const Variable position = fresh(arg.position.name, positions->dtype);
+    result.push_back(Declare{best, load(bests, at)});
+    result.push_back(Declare{position, load(positions, at)});
+    Expr value = variable(best), place = variable(position);
+    for (const auto& [next, next_at] : candidates) {
+      const Expr next_place = cast(next_at, positions->dtype);
+      const Expr better = is_better(arg.maximum, next, value, next_place, place);
+      value = select(better, next, value);
+      place = select(better, next_place, place);
+    }
+    result.push_back(Store{bests, at, value});
+    result.push_back(Store{positions, at, place});
   }
 
   static const BufferRef& array_of(const Part& part, const Variable& sum) {
@@ -440,7 +487,7 @@ class Blocker {
   // By columns: the vectors over the block's iterations innermost.
   void add_columns(const Part& part, const For& nest, Block& result) {
     const bool only_sums = std::all_of(nest.body.begin(), nest.body.end(), [](const Stmt& s) {
-      return std::holds_alternative<Accumulate>(s);
+      return std::holds_alternative<Accumulate>(s) || std::holds_alternative<AccumulateArg>(s);
     });
     std::int64_t extent = 0;
     const bool is_short = is_integer_constant(nest.extent, extent) && extent < steps_together;
@@ -486,12 +533,20 @@ class Blocker {
   }
 
   // sum = ((sum + value(first)) + value(first + 1)) + ... for each sum of the nest's body.
-  static Block added_together(const Part& part, const For& nest, const Expr& first,
-                              const Expr& at) {
+  Block added_together(const Part& part, const For& nest, const Expr& first, const Expr& at) {
     Block result;
     auto values = values_at(part, at);
     values.emplace_back(nest.variable, first);
     for (const Stmt& s : nest.body) {
+      if (const auto* arg = std::get_if<AccumulateArg>(&s)) {
+        std::vector<std::pair<Expr, Expr>> candidates;
+        for (int k = 0; k < steps_together; ++k) {
+          values.back().second = first + integer(k);
+          candidates.emplace_back(substitute(arg->value, values), substitute(arg->at, values));
+        }
+        add_best(part, *arg, at, candidates, result);
+        continue;
+      }
       const auto& sum = std::get<Accumulate>(s);
       const BufferRef& array = array_of(part, sum.variable);
       Expr total = load(array, at);
@@ -574,7 +629,9 @@ class Blocker {
     bool found = false;
     visit_statements(nest.body, [&](const Stmt& s) {
       const auto* accumulate = std::get_if<Accumulate>(&s);
-      found = found || (accumulate != nullptr && accumulate->variable == sum);
+      const auto* arg = std::get_if<AccumulateArg>(&s);
+      found = found || (accumulate != nullptr && accumulate->variable == sum) ||
+              (arg != nullptr && (arg->best == sum || arg->position == sum));
     });
     return found;
   }
@@ -593,19 +650,29 @@ class Blocker {
         result.body.push_back(statement(jammed(part, *inner, rows)));
         continue;
       }
-      const auto& accumulate = std::get<Accumulate>(s);
       for (const Row& row : rows) {
-        const auto own = std::find_if(row.sums.begin(), row.sums.end(), [&](const auto& entry) {
-          return entry.first == accumulate.variable;
-        });
-        result.body.push_back(Accumulate{own->second, accumulate.op,
-                                         substitute(accumulate.value, values_at(part, row.at))});
+        const auto values = values_at(part, row.at);
+        const auto own = [&](const Variable& sum) {
+          return std::find_if(row.sums.begin(), row.sums.end(),
+                              [&](const auto& entry) { return entry.first == sum; })
+              ->second;
+        };
+        if (const auto* arg = std::get_if<AccumulateArg>(&s)) {
+          result.body.push_back(AccumulateArg{own(arg->best), own(arg->position), arg->maximum,
+                                              substitute(arg->value, values),
+                                              substitute(arg->at, values)});
+        } else {
+          const auto& sum = std::get<Accumulate>(s);
+          result.body.push_back(
+              Accumulate{own(sum.variable), sum.op, substitute(sum.value, values)});
+        }
       }
     }
     return result;
   }
 
   int next_id_;
+  const For* outermost_;
   int lanes_bytes_;
   const NewBuffer& new_buffer_;
 };
@@ -619,7 +686,7 @@ Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& 
     if (space == Space::worker) result.scratch.push_back(made);
     return made;
   };
-  result.body = Blocker(next_variable_id(kernel), lanes_bytes, noted)(kernel.body);
+  result.body = Blocker(kernel, lanes_bytes, noted)(kernel.body);
   return result;
 }
 

@@ -170,12 +170,17 @@ Kernel vectorize(const Kernel& kernel, int lanes_bytes) {
   return result;
 }
 
-Kernel parallelize(const Kernel& kernel) {
+const For* outermost_loop(const Kernel& kernel) {
   const For* outermost = kernel.body.empty() ? nullptr : as_for(kernel.body.back());
   const bool only_scalars_before =
       std::all_of(kernel.body.begin(), kernel.body.end() - (outermost == nullptr ? 0 : 1),
                   [](const Stmt& s) { return std::holds_alternative<Declare>(s); });
-  if (outermost == nullptr || !only_scalars_before) return kernel;
+  return only_scalars_before ? outermost : nullptr;
+}
+
+Kernel parallelize(const Kernel& kernel) {
+  const For* outermost = outermost_loop(kernel);
+  if (outermost == nullptr) return kernel;
   For loop = *outermost;
   if (loop.kind != LoopKind::serial && loop.kind != LoopKind::vector) return kernel;
   const LoopFacts facts(loop);

@@ -38,6 +38,9 @@ Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& n
 // sums, one along rows takes several rows at once. See block_reductions.cpp.
 Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer);
 
+// The loop that may become parallel: the last statement, with only scalars before it. Else null.
+const For* outermost_loop(const Kernel& kernel);
+
 // Makes the kernel's outermost loop parallel if its iterations are independent of each other. A
 // one-dimensional loop is cut into chunks of a fixed size first, so that nothing depends on the
 // number of workers.

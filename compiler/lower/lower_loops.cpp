@@ -321,8 +321,8 @@ class LoopsLowering {
     return loop::nest(variables, extents, std::move(body));
   }
 
-  // A reduction of a whole array, with nothing stored per element, can use threads: each chunk
-  // leaves partial results, and a second kernel combines them.
+  // A reduction of a whole array can use threads: each chunk leaves partial results, and a second
+  // kernel combines them. What is stored per element must show that chunks store apart.
   bool splits_in_chunks() const {
     if (!cluster_.reduces() || stages_ != 1) return false;
     if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) !=
@@ -332,8 +332,10 @@ class LoopsLowering {
     for (const Accumulator& a : accumulators_) {
       if (a.is_arg) return false;
     }
+    const bool known_rows = std::all_of(cluster_.domain.begin() + 1, cluster_.domain.end(),
+                                        [](const Dim& d) { return d.is_constant(); });
     for (Vertex v : cluster_.roots) {
-      if (is_full(v)) return false;
+      if (is_full(v) && !known_rows) return false;
     }
     const Dim count = element_count(cluster_.domain);
     return !count.is_constant() || count.constant() > chunk_elements;
@@ -390,6 +392,8 @@ class LoopsLowering {
     for (const loop::Stmt& stmt : block) {
       if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
         result.push_back(loop::Accumulate{a->variable, a->op, in(a->value)});
+      } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
+        result.push_back(loop::Store{s->buffer, in(s->index), in(s->value)});
       } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
         loop::For copy = **f;
         copy.body = replaced(copy.body, from, to);

@@ -69,6 +69,7 @@ class Lowering {
   // Stores an update's value straight over the old one where nobody needs the old one any more;
   // otherwise it is copied after everything else has run.
   void update_in_place(const Update& update);
+  bool is_read_elsewhere(Vertex v, const StepGroup& writer);
   bool anything_checks() const;
   std::vector<std::size_t> group_order() const;
   void add_copies();

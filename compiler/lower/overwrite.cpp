@@ -15,16 +15,6 @@ bool contains_check(const loop::Expr& e, std::unordered_set<const loop::ExprNode
                      [&](const loop::Expr& arg) { return contains_check(arg, seen); });
 }
 
-bool loads_from(const loop::Expr& e, int buffer, const loop::Expr* except,
-                std::unordered_set<const loop::ExprNode*>& seen) {
-  if (!e || !seen.insert(e.get()).second) return false;
-  if (e->op == loop::Op::load && e->buffer->id == buffer && !(except && e->args[0] == *except)) {
-    return true;
-  }
-  return std::any_of(e->args.begin(), e->args.end(),
-                     [&](const loop::Expr& arg) { return loads_from(arg, buffer, except, seen); });
-}
-
 // Calls `action` for each statement's expressions in program order: (expression, statement).
 void for_each_expression(const loop::Block& block,
                          const std::function<void(const loop::Expr&, const loop::Stmt&)>& action) {
@@ -32,6 +22,173 @@ void for_each_expression(const loop::Block& block,
     loop::visit_own_expressions(stmt, [&](const loop::Expr& e) { action(e, stmt); });
   });
 }
+
+// The stores of one kernel's result, and what they need to go over a state.
+class Overwriting {
+ public:
+  Overwriting(const loop::Kernel& kernel, int result, const loop::BufferRef& state,
+              bool stores_once)
+      : kernel_(kernel), result_(result), state_(state), stores_once_(stores_once) {
+    loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+      if (store_of(s) != nullptr) {
+        ++stores_;
+      } else if (const auto* declare = std::get_if<loop::Declare>(&s)) {
+        declared_.insert(declare->variable.id);
+      } else if (const loop::For* loop = loop::as_for(s)) {
+        has_threads_ = has_threads_ || loop->kind == loop::LoopKind::block;
+      }
+    });
+    next_id_ = loop::next_variable_id(kernel);
+  }
+
+  // Nothing reads the result, and every element of the state is read, if at all, in the block that
+  // stores its new value.
+  bool is_safe() {
+    if (stores_ == 0) return false;
+    bool reads_result = false, reads_state = false;
+    for_each_expression(kernel_.body, [&](const loop::Expr& e, const loop::Stmt&) {
+      reads_result = reads_result || loads(e, result_, {});
+      reads_state = reads_state || loads(e, state_->id, {});
+    });
+    if (reads_result) return false;
+    if (!reads_state) return true;
+    // Where elements are stored more than once, the old value may be gone by the second time.
+    if (!stores_once_ && stores_ > 1) return false;
+    return is_safe(kernel_.body, {}, stores_once_ && !has_threads_);
+  }
+
+  loop::Block rewritten(const loop::Block& block) {
+    loop::Block result;
+    std::vector<Held> held;
+    const std::vector<loop::Expr> here = stored_indices(block);
+    for (const loop::Stmt& s : block) {
+      for (const loop::Expr& index : here) {
+        const bool is_held =
+            std::any_of(held.begin(), held.end(), [&](const Held& h) { return h.index == index; });
+        const loop::Store* store = store_of(s);
+        const bool is_first = reads_at(s, index) || (store != nullptr && store->index == index);
+        if (is_held || !is_first || !needs_holding(block, index)) continue;
+        const loop::Variable old{next_id_++, state_->dtype, "old"};
+        result.push_back(loop::Declare{old, loop::load(state_, index)});
+        held.push_back({index, old});
+      }
+      result.push_back(redirected(s, held));
+    }
+    return result;
+  }
+
+ private:
+  // An element of the state that a block reads into a scalar before it stores the new value.
+  struct Held {
+    loop::Expr index;
+    loop::Variable old;
+  };
+
+  const loop::Store* store_of(const loop::Stmt& s) const {
+    const auto* store = std::get_if<loop::Store>(&s);
+    return store != nullptr && store->buffer->id == result_ ? store : nullptr;
+  }
+
+  // Whether the expression loads from the buffer at another index than these.
+  static bool loads(const loop::Expr& e, int buffer, const std::vector<loop::Expr>& except) {
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&e, 1));
+    return std::any_of(nodes.begin(), nodes.end(), [&](const loop::Expr& node) {
+      return node->op == loop::Op::load && node->buffer->id == buffer &&
+             std::find(except.begin(), except.end(), node->args[0]) == except.end();
+    });
+  }
+
+  std::vector<loop::Expr> stored_indices(const loop::Block& block) const {
+    std::vector<loop::Expr> indices;
+    for (const loop::Stmt& s : block) {
+      if (const loop::Store* store = store_of(s)) indices.push_back(store->index);
+    }
+    return indices;
+  }
+
+  // `around`: the elements that the blocks around this one hold. Outside their loops all threads of
+  // a block would read what one of them stores.
+  bool is_safe(const loop::Block& block, std::vector<loop::Expr> around, bool may_hold) const {
+    const auto reads_elsewhere = [&](const loop::Stmt& s, const std::vector<loop::Expr>& allowed) {
+      bool found = false;
+      loop::visit_own_expressions(
+          s, [&](const loop::Expr& e) { found = found || loads(e, state_->id, allowed); });
+      return found;
+    };
+    if (may_hold) {
+      for (const loop::Expr& index : stored_indices(block)) {
+        if (is_fixed(index)) around.push_back(index);
+      }
+    }
+    return std::all_of(block.begin(), block.end(), [&](const loop::Stmt& s) {
+      std::vector<loop::Expr> allowed = around;
+      if (const loop::Store* store = store_of(s)) allowed.push_back(store->index);
+      bool safe = !reads_elsewhere(s, allowed);
+      const loop::For* loop = loop::as_for(s);
+      const bool is_thread = loop != nullptr && loop->kind == loop::LoopKind::thread;
+      loop::for_each_inner(s, [&](const loop::Block& inner) {
+        safe = safe && is_safe(inner, around, may_hold || (is_thread && stores_once_));
+      });
+      return safe;
+    });
+  }
+
+  // Whether the index is the same in every statement of the block that has its loops' variables.
+  bool is_fixed(const loop::Expr& index) const {
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&index, 1));
+    return std::none_of(nodes.begin(), nodes.end(), [&](const loop::Expr& e) {
+      return e->op == loop::Op::load || loop::may_fail(e->op) ||
+             (e->op == loop::Op::variable && declared_.contains(e->variable.id));
+    });
+  }
+
+  // Whether the statement, or one in it, reads the state at that index.
+  bool reads_at(const loop::Stmt& s, const loop::Expr& index) const {
+    const loop::Expr old = loop::load(state_, index);
+    bool found = false;
+    loop::visit_expressions({s}, [&](const loop::Expr& e) {
+      const std::vector<loop::Expr> nodes = loop::post_order(std::span(&e, 1));
+      found = found || std::find(nodes.begin(), nodes.end(), old) != nodes.end();
+    });
+    return found;
+  }
+
+  // Whether another statement of the block than the one that stores there reads that element.
+  bool needs_holding(const loop::Block& block, const loop::Expr& index) const {
+    return is_fixed(index) && std::any_of(block.begin(), block.end(), [&](const loop::Stmt& s) {
+             const loop::Store* store = store_of(s);
+             return !(store != nullptr && store->index == index) && reads_at(s, index);
+           });
+  }
+
+  // The statement with stores going to the state and held elements in place of loads.
+  loop::Stmt redirected(const loop::Stmt& s, const std::vector<Held>& held) {
+    loop::Stmt result = s;
+    if (!held.empty()) {
+      loop::Rewriter rewriter([&](const loop::Expr& e) {
+        if (e->op != loop::Op::load || e->buffer->id != state_->id) return e;
+        for (const Held& h : held) {
+          if (e->args[0] == h.index) return loop::variable(h.old);
+        }
+        return e;
+      });
+      result = rewriter(loop::Block{s}).front();
+    }
+    if (const loop::Store* store = store_of(result)) {
+      return loop::Store{state_, store->index, store->value};
+    }
+    return loop::with_inner(result, [&](const loop::Block& inner) { return rewritten(inner); });
+  }
+
+  const loop::Kernel& kernel_;
+  int result_;
+  const loop::BufferRef& state_;
+  bool stores_once_;
+  int stores_ = 0;
+  std::unordered_set<int> declared_;
+  bool has_threads_ = false;
+  int next_id_ = 0;
+};
 
 }  // namespace
 
@@ -50,37 +207,11 @@ bool has_calls(const std::vector<Step>& steps) {
   return found;
 }
 
-// Nothing reads the result, either; where elements are stored more than once, nothing may read the
-// old value, which may be gone by then.
-bool may_overwrite(const loop::Kernel& kernel, int result, int state, bool stores_once) {
-  bool safe = true;
-  bool reads = false;
-  int stores = 0;
-  for_each_expression(kernel.body, [&](const loop::Expr& e, const loop::Stmt& stmt) {
-    const auto* store = std::get_if<loop::Store>(&stmt);
-    std::unordered_set<const loop::ExprNode*> seen;
-    safe = safe && !loads_from(e, result, nullptr, seen);
-    seen.clear();
-    const bool at_once = store && store->buffer->id == result;
-    safe = safe && !loads_from(e, state, at_once ? &store->index : nullptr, seen);
-    seen.clear();
-    reads = reads || loads_from(e, state, nullptr, seen);
-    if (at_once && e == store->value) ++stores;
-  });
-  return safe && stores > 0 && (stores_once || stores == 1 || !reads);
-}
-
-loop::Block with_stores_to(const loop::Block& block, int from, const loop::BufferRef& to) {
-  loop::Block result;
-  for (const loop::Stmt& stmt : block) {
-    if (const auto* s = std::get_if<loop::Store>(&stmt)) {
-      result.push_back(loop::Store{s->buffer->id == from ? to : s->buffer, s->index, s->value});
-    } else {
-      result.push_back(loop::with_inner(
-          stmt, [&](const loop::Block& inner) { return with_stores_to(inner, from, to); }));
-    }
-  }
-  return result;
+std::optional<loop::Block> stored_over(const loop::Kernel& kernel, int result,
+                                       const loop::BufferRef& state, bool stores_once) {
+  Overwriting overwriting(kernel, result, state, stores_once);
+  if (!overwriting.is_safe()) return std::nullopt;
+  return overwriting.rewritten(kernel.body);
 }
 
 }  // namespace kroton

@@ -1,5 +1,7 @@
 // Questions about kernels that decide when a step may run and where it may store.
 #pragma once
+#include <optional>
+
 #include "compiler/lower/program.h"
 
 namespace kroton {
@@ -8,11 +10,11 @@ namespace kroton {
 bool has_checks(const loop::Kernel& kernel);
 // Whether any of them calls code that may end the call.
 bool has_calls(const std::vector<Step>& steps);
-// Whether `result` may be stored over `state`: every element of the old value is read, if at all,
-// by the statement that replaces it. `stores_once`: no element of the result is stored twice.
-// Buffers by id.
-bool may_overwrite(const loop::Kernel& kernel, int result, int state, bool stores_once);
-// The block with stores to the buffer `from` going to `to`.
-loop::Block with_stores_to(const loop::Block& block, int from, const loop::BufferRef& to);
+// The kernel's body with `result` stored over `state`; null where an element of the old value could
+// be gone before it is read. It is read in the block that stores the new value: by the store
+// itself, or into a scalar before anything is stored there. `stores_once`: no element of the result
+// is stored twice. Buffers by id.
+std::optional<loop::Block> stored_over(const loop::Kernel& kernel, int result,
+                                       const loop::BufferRef& state, bool stores_once);
 
 }  // namespace kroton

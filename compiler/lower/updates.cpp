@@ -32,34 +32,43 @@ void Lowering::update_in_place(const Update& update) {
   const loop::BufferRef result = buffers_.of(v);
   const auto writes = [&](const StepGroup& g) { return g.written.count(result->id) != 0; };
   const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
-  const bool read_elsewhere = program_.placements.count(result->id) != 0 || graph_.use_count(v) > 1;
-  // The last kernel of the group writes it, and it alone.
-  const auto* last = writer == groups_.end() || writer->steps.empty()
-                         ? nullptr
-                         : as<loop::Kernel>(writer->steps.back());
+  // One kernel of the group writes it, and none after it reads the old value.
+  loop::Kernel* kernel = nullptr;
   int writers = 0;
-  if (last) {
+  bool read_later = false;
+  if (writer != groups_.end()) {
+    const auto has = [](const std::vector<loop::BufferRef>& list, const loop::BufferRef& b) {
+      return std::any_of(list.begin(), list.end(), [&](const auto& x) { return x->id == b->id; });
+    };
     for_each_kernel(writer->steps, [&](const loop::Kernel& k) {
-      writers += static_cast<int>(std::count_if(
-          k.outputs.begin(), k.outputs.end(), [&](const auto& b) { return b->id == result->id; }));
+      writers += has(k.outputs, result) ? 1 : 0;
+      const bool reads = has(k.inputs, state) || has(k.inputs, result) || has(k.outputs, state);
+      read_later = read_later || (writers > 0 && !has(k.outputs, result) && reads);
     });
+    for (Step& step : writer->steps) {
+      auto* k = std::get_if<loop::Kernel>(&step.kind);
+      if (k != nullptr && has(k->outputs, result)) kernel = k;
+    }
   }
   // A library knows nothing of checks: it would write over the old value though one has failed.
   // The copy that follows instead is a kernel, and looks.
   const bool stores_once = graph_[v].op->kind != OpKind::write;
-  const bool unchecked = machine_.gpu && last && last->instead && anything_checks();
-  if (!last || unchecked || read_elsewhere || writer->guard != update.guard || writer->checks ||
-      writers != 1 || std::any_of(writer + 1, groups_.end(), writes) ||
-      !may_overwrite(*last, result->id, state->id, stores_once)) {
+  const bool unchecked = machine_.gpu && kernel && kernel->instead && anything_checks();
+  std::optional<loop::Block> in_place;
+  if (kernel && !unchecked && writer->guard == update.guard && !writer->checks && writers == 1 &&
+      !read_later && std::none_of(writer + 1, groups_.end(), writes) &&
+      !is_read_elsewhere(v, *writer)) {
+    in_place = stored_over(*kernel, result->id, state, stores_once);
+  }
+  if (!in_place) {
     state_copies_.push_back(update);
     return;
   }
   // Readers of the old value and everything that may fail come first.
   StepGroup before = *writer;
-  auto& kernel = std::get<loop::Kernel>(writer->steps.back().kind);
-  kernel.body = with_stores_to(kernel.body, result->id, state);
-  if (kernel.instead) kernel.instead = with_result(*kernel.instead, state);
-  collect_buffers(kernel);
+  kernel->body = std::move(*in_place);
+  if (kernel->instead) kernel->instead = with_result(*kernel->instead, state);
+  collect_buffers(*kernel);
   writer->written.erase(result->id);
   writer->written.insert(state->id);
   writer->overwrites_state = true;
@@ -67,6 +76,19 @@ void Lowering::update_in_place(const Update& update) {
     *writer = std::move(before);
     state_copies_.push_back(update);
   }
+}
+
+// The kernel that computes the value may use it as it computes it; who else needs it reads it where
+// it is stored.
+bool Lowering::is_read_elsewhere(Vertex v, const StepGroup& writer) {
+  const int stored = buffers_.of(v)->id;
+  const auto updated = std::count_if(updates_.begin(), updates_.end(),
+                                     [&](const Update& update) { return update.value == v; });
+  return updated > 1 || program_.placements.count(stored) != 0 ||
+         std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end() ||
+         std::any_of(groups_.begin(), groups_.end(), [&](const StepGroup& group) {
+           return &group != &writer && group.read.count(stored) != 0;
+         });
 }
 
 bool Lowering::anything_checks() const {

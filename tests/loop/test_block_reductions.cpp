@@ -132,6 +132,9 @@ TEST_CASE("block_reductions: a vector of short rows is written out") {
   const std::string odd = text({Along::rows, 67, 50});
   CHECK(contains(odd, "stack sums_1: f32[16]"));
   CHECK(contains(text({Along::rows, n, 50}), "stack sums_1: f32[16]"));
+  // Threads share the blocks, of a free number of rows, too.
+  CHECK(
+      contains(text({Along::rows, n, 50}), "parallel for i_block in 0..(floor_div(n + 255, 256))"));
 }
 
 TEST_CASE("block_reductions: what gains nothing stays") {

@@ -732,7 +732,7 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[100], worker acc_group: f32[112], 
 program golden  arena 0 bytes
 # line 1
 kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
-  for i_block in 0..(floor_div(n + 127, 128)) {
+  parallel for i_block in 0..(floor_div(n + 127, 128)) {
     let t1 = min(n - i_block*128, 128)
     let t2 = floor_div(t1, 16)
     for i_group in 0..t2 {
@@ -862,13 +862,143 @@ TEST_CASE("golden: the position of the largest element of each row, and of each 
 program golden  arena 0 bytes
 # line 1
 kernel k0_argmax(in x: f32[100*n], out argmax1: i64[n]) work (300*n) {
-  parallel for i in 0..n {
-    var acc: f32 = -inf
-    var position: i64 = 9223372036854775807
-    vector<16 x4> for j in 0..100 {
-      (acc, position) argmax= (x[j + i*100], j)
+  parallel for i_block in 0..(floor_div(n + 127, 128)) {
+    let t1 = min(n - i_block*128, 128)
+    let t2 = floor_div(t1, 16)
+    for i_group in 0..t2 {
+      registers accs: f32[16]
+      registers positions: i64[16]
+      vector<8 unrolled 16> for i in 0..16 {
+        accs[i] = -inf
+        positions[i] = 9223372036854775807
+      }
+      var acc: f32 = accs[0]
+      var position: i64 = positions[0]
+      var acc_1: f32 = accs[1]
+      var position_1: i64 = positions[1]
+      var acc_2: f32 = accs[2]
+      var position_2: i64 = positions[2]
+      var acc_3: f32 = accs[3]
+      var position_3: i64 = positions[3]
+      var acc_4: f32 = accs[4]
+      var position_4: i64 = positions[4]
+      var acc_5: f32 = accs[5]
+      var position_5: i64 = positions[5]
+      var acc_6: f32 = accs[6]
+      var position_6: i64 = positions[6]
+      var acc_7: f32 = accs[7]
+      var position_7: i64 = positions[7]
+      var acc_8: f32 = accs[8]
+      var position_8: i64 = positions[8]
+      var acc_9: f32 = accs[9]
+      var position_9: i64 = positions[9]
+      var acc_10: f32 = accs[10]
+      var position_10: i64 = positions[10]
+      var acc_11: f32 = accs[11]
+      var position_11: i64 = positions[11]
+      var acc_12: f32 = accs[12]
+      var position_12: i64 = positions[12]
+      var acc_13: f32 = accs[13]
+      var position_13: i64 = positions[13]
+      var acc_14: f32 = accs[14]
+      var position_14: i64 = positions[14]
+      var acc_15: f32 = accs[15]
+      var position_15: i64 = positions[15]
+      let t3 = i_block*128 + i_group*16
+      let t4 = t3*100
+      let t5 = (t3 + 1)*100
+      let t6 = (t3 + 2)*100
+      let t7 = (t3 + 3)*100
+      let t8 = (t3 + 4)*100
+      let t9 = (t3 + 5)*100
+      let t10 = (t3 + 6)*100
+      let t11 = (t3 + 7)*100
+      let t12 = (t3 + 8)*100
+      let t13 = (t3 + 9)*100
+      let t14 = (t3 + 10)*100
+      let t15 = (t3 + 11)*100
+      let t16 = (t3 + 12)*100
+      let t17 = (t3 + 13)*100
+      let t18 = (t3 + 14)*100
+      let t19 = (t3 + 15)*100
+      vector<16 unrolled 112> for j in 0..100 {
+        (acc, position) argmax= (x[j + t4], j)
+        (acc_1, position_1) argmax= (x[j + t5], j)
+        (acc_2, position_2) argmax= (x[j + t6], j)
+        (acc_3, position_3) argmax= (x[j + t7], j)
+        (acc_4, position_4) argmax= (x[j + t8], j)
+        (acc_5, position_5) argmax= (x[j + t9], j)
+        (acc_6, position_6) argmax= (x[j + t10], j)
+        (acc_7, position_7) argmax= (x[j + t11], j)
+        (acc_8, position_8) argmax= (x[j + t12], j)
+        (acc_9, position_9) argmax= (x[j + t13], j)
+        (acc_10, position_10) argmax= (x[j + t14], j)
+        (acc_11, position_11) argmax= (x[j + t15], j)
+        (acc_12, position_12) argmax= (x[j + t16], j)
+        (acc_13, position_13) argmax= (x[j + t17], j)
+        (acc_14, position_14) argmax= (x[j + t18], j)
+        (acc_15, position_15) argmax= (x[j + t19], j)
+      }
+      accs[0] = acc
+      positions[0] = position
+      accs[1] = acc_1
+      positions[1] = position_1
+      accs[2] = acc_2
+      positions[2] = position_2
+      accs[3] = acc_3
+      positions[3] = position_3
+      accs[4] = acc_4
+      positions[4] = position_4
+      accs[5] = acc_5
+      positions[5] = position_5
+      accs[6] = acc_6
+      positions[6] = position_6
+      accs[7] = acc_7
+      positions[7] = position_7
+      accs[8] = acc_8
+      positions[8] = position_8
+      accs[9] = acc_9
+      positions[9] = position_9
+      accs[10] = acc_10
+      positions[10] = position_10
+      accs[11] = acc_11
+      positions[11] = position_11
+      accs[12] = acc_12
+      positions[12] = position_12
+      accs[13] = acc_13
+      positions[13] = position_13
+      accs[14] = acc_14
+      positions[14] = position_14
+      accs[15] = acc_15
+      positions[15] = position_15
+      vector<8 unrolled 16> for i_1 in 0..16 {
+        let t20 = positions[i_1]
+        argmax1[t3 + i_1] = select(t20 == 9223372036854775807, 0, t20)
+      }
     }
-    argmax1[i] = select(position == 9223372036854775807, 0, position)
+    stack accs_1: f32[16]
+    stack positions_1: i64[16]
+    let t21 = t2*16
+    let t22 = t1 - t21
+    vector<8 x2> for i_2 in 0..t22 {
+      accs_1[i_2] = -inf
+      positions_1[i_2] = 9223372036854775807
+    }
+    let t23 = i_block*128 + t21
+    for i_3 in 0..t22 {
+      var acc_16: f32 = accs_1[i_3]
+      var position_16: i64 = positions_1[i_3]
+      let t24 = (t23 + i_3)*100
+      vector<16 unrolled 112> for j in 0..100 {
+        (acc_16, position_16) argmax= (x[j + t24], j)
+      }
+      accs_1[i_3] = acc_16
+      positions_1[i_3] = position_16
+    }
+    vector<8 x2> for i_4 in 0..t22 {
+      let t25 = positions_1[i_4]
+      argmax1[t23 + i_4] = select(t25 == 9223372036854775807, 0, t25)
+    }
   }
 }
 )golden");
@@ -876,13 +1006,66 @@ kernel k0_argmax(in x: f32[100*n], out argmax1: i64[n]) work (300*n) {
 program golden  arena 0 bytes
 # line 1
 kernel k0_argmax(in x: f32[100*n], out argmax1: i64[100]) work (300*n) {
-  vector<8> for j in 0..100 {
-    var acc: f32 = -inf
-    var position: i64 = 9223372036854775807
-    for i in 0..n {
-      (acc, position) argmax= (x[j + i*100], i)
+  if n <= 16 {
+    vector<8> for j in 0..100 {
+      var acc: f32 = -inf
+      var position: i64 = 9223372036854775807
+      for i in 0..(min(n, 16)) {
+        (acc, position) argmax= (x[j + i*100], i)
+      }
+      argmax1[j] = select(position == 9223372036854775807, 0, position)
     }
-    argmax1[j] = select(position == 9223372036854775807, 0, position)
+  } else {
+    stack accs: f32[104]
+    stack positions: i64[104]
+    vector<8> for j_1 in 0..100 {
+      accs[j_1] = -inf
+      positions[j_1] = 9223372036854775807
+    }
+    for i_1 in 0..(floor_div(n, 4)) {
+      let t1 = (i_1*4 + 1)*100
+      let t2 = (i_1*4 + 2)*100
+      let t3 = (i_1*4 + 3)*100
+      vector<8> for j_2 in 0..100 {
+        var acc_1: f32 = accs[j_2]
+        var position_1: i64 = positions[j_2]
+        let t4 = x[j_2 + i_1*400]
+        let t5 = i_1*4 < position_1
+        let t6 = acc_1 < t4 or t4 == acc_1 and t5 or t4 != t4 and (acc_1 == acc_1 or t5)
+        let t7 = select(t6, t4, acc_1)
+        let t8 = x[j_2 + t1]
+        let t9 = select(t6, i_1*4, position_1)
+        let t10 = i_1*4 + 1 < t9
+        let t11 = t7 < t8 or t8 == t7 and t10 or t8 != t8 and (t7 == t7 or t10)
+        let t12 = select(t11, t8, t7)
+        let t13 = x[j_2 + t2]
+        let t14 = select(t11, i_1*4 + 1, t9)
+        let t15 = i_1*4 + 2 < t14
+        let t16 = t12 < t13 or t13 == t12 and t15 or t13 != t13 and (t12 == t12 or t15)
+        let t17 = select(t16, t13, t12)
+        let t18 = x[j_2 + t3]
+        let t19 = select(t16, i_1*4 + 2, t14)
+        let t20 = i_1*4 + 3 < t19
+        let t21 = t17 < t18 or t18 == t17 and t20 or t18 != t18 and (t17 == t17 or t20)
+        accs[j_2] = select(t21, t18, t17)
+        positions[j_2] = select(t21, i_1*4 + 3, t19)
+      }
+    }
+    for i_2 in 0..(n - 4*floor_div(n, 4)) {
+      vector<8> for j_3 in 0..100 {
+        var acc_2: f32 = accs[j_3]
+        var position_2: i64 = positions[j_3]
+        let t22 = x[j_3 + (i_2 + (4*floor_div(n, 4)))*100]
+        let t23 = i_2 + (4*floor_div(n, 4)) < position_2
+        let t24 = acc_2 < t22 or t22 == acc_2 and t23 or t22 != t22 and (acc_2 == acc_2 or t23)
+        accs[j_3] = select(t24, t22, acc_2)
+        positions[j_3] = select(t24, i_2 + (4*floor_div(n, 4)), position_2)
+      }
+    }
+    vector<8> for j_4 in 0..100 {
+      let t25 = positions[j_4]
+      argmax1[j_4] = select(t25 == 9223372036854775807, 0, t25)
+    }
   }
 }
 )golden");

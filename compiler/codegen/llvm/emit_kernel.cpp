@@ -398,7 +398,6 @@ void KernelEmitter::print_vector(const loop::For& loop) {
   const std::int64_t copies = std::max(1, loop.interleave);
   llvm::Value* extent = print(loop.extent).value;
   auto* constant_extent = llvm::dyn_cast<llvm::ConstantInt>(extent);
-  llvm::Type* i64 = builder_.getInt64Ty();
 
   // Accumulators declared outside get one slot per lane and copy, starting from the identity.
   struct Accumulator {
@@ -407,6 +406,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     std::vector<Scalar> copies, positions;
     std::vector<Scalar> parts;  // of floating sums: what they add up in one block
     Scalar outside, outside_position;
+    Expr start;  // of args whose lanes count iterations: the position of the first
   };
   std::vector<const loop::Stmt*> statements;
   std::unordered_set<int> declared;
@@ -433,11 +433,12 @@ void KernelEmitter::print_vector(const loop::For& loop) {
       if (a.plain) {
         a.copies.push_back(lane_slot(identity(a.plain->op, variable.dtype), variable.name));
       } else {
+        a.start = position_of_first(loop, *a.arg);
         a.copies.push_back(
             lane_slot(identity(a.arg->maximum ? Op::max : Op::min, variable.dtype), variable.name));
         a.positions.push_back(
-            lane_slot(llvm::ConstantInt::get(i64, std::numeric_limits<std::int64_t>::max()),
-                      a.arg->position.name));
+            lane_slot(first_position(loop, *a.arg, a.start != nullptr), a.arg->position.name));
+        a.positions.back().counts = a.start != nullptr;
       }
     }
     if (a.arg) a.outside_position = scalars_.at(a.arg->position.id);
@@ -568,6 +569,7 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     return builder_.CreateLoad(s.slot->getAllocatedType(), s.slot);
   };
   std::map<std::pair<Op, DType>, std::vector<const Accumulator*>> alike;
+  std::vector<std::vector<const Accumulator*>> alike_args;
   for (const Accumulator& a : accumulators) {
     if (a.plain) {
       alike[{a.plain->op, a.plain->variable.dtype}].push_back(&a);
@@ -575,129 +577,61 @@ void KernelEmitter::print_vector(const loop::For& loop) {
     }
     scalars_[a.arg->best.id] = a.outside;
     scalars_[a.arg->position.id] = a.outside_position;
-    for (std::size_t k = 0; k < a.copies.size(); ++k) {
-      llvm::Value* values = take(a.copies[k]);
-      llvm::Value* positions = take(a.positions[k]);
-      for (std::int64_t lane = 0; lane < width; ++lane) {
-        llvm::Value* value =
-            builder_.CreateExtractElement(values, static_cast<std::uint64_t>(lane));
-        llvm::Value* at =
-            builder_.CreateExtractElement(positions, static_cast<std::uint64_t>(lane));
-        llvm::Value* best = take(a.outside);
-        llvm::Value* position = take(a.outside_position);
-        llvm::Value* better = arg_better(*a.arg, value, best, at, position);
-        builder_.CreateStore(builder_.CreateSelect(better, value, best), a.outside.slot);
-        builder_.CreateStore(builder_.CreateSelect(better, at, position), a.outside_position.slot);
+    const auto known = std::find_if(alike_args.begin(), alike_args.end(), [&](const auto& group) {
+      const Accumulator& first = *group.front();
+      return first.arg->maximum == a.arg->maximum && first.start == a.start &&
+             first.arg->best.dtype == a.arg->best.dtype;
+    });
+    if (known == alike_args.end()) {
+      alike_args.push_back({&a});
+    } else {
+      known->push_back(&a);
+    }
+  }
+  for (const std::vector<const Accumulator*>& members : alike_args) {
+    const loop::AccumulateArg& arg = *members.front()->arg;
+    std::vector<Values> lanes, before;
+    for (const Accumulator* a : members) {
+      std::vector<Values> copies_of;
+      for (std::size_t k = 0; k < a->copies.size(); ++k) {
+        copies_of.push_back({take(a->copies[k]), take(a->positions[k])});
       }
+      lanes.push_back(better_of(arg, std::move(copies_of)));
+      before.push_back({take(a->outside), take(a->outside_position)});
+    }
+    const auto better = [&](const Values& best, const Values& value) {
+      return better_of(arg, best, value);
+    };
+    const auto positioned = [&](const Values& found) {
+      return Values{found[0], position_of(found[1], members.front()->start, extent)};
+    };
+    const std::vector<Values> totals =
+        combine_lanes(size_of(arg.best.dtype), lanes, before, better, positioned);
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      builder_.CreateStore(totals[k][0], members[k]->outside.slot);
+      builder_.CreateStore(totals[k][1], members[k]->outside_position.slot);
     }
   }
   for (const auto& [kind, members] : alike) {
     const auto [op, dtype] = kind;
-    std::vector<llvm::Value*> lanes, before;
+    std::vector<Values> lanes, before;
     for (const Accumulator* a : members) {
-      lanes.push_back(take(a->copies[0]));
+      llvm::Value* sum = take(a->copies[0]);
       for (std::size_t k = 1; k < a->copies.size(); ++k) {
-        lanes.back() = combine(op, dtype, lanes.back(), take(a->copies[k]));
+        sum = combine(op, dtype, sum, take(a->copies[k]));
       }
-      before.push_back(take(a->outside));
+      lanes.push_back({sum});
+      before.push_back({take(a->outside)});
     }
-    const std::vector<llvm::Value*> totals = combine_lanes(op, dtype, lanes, before);
+    const auto both = [&, o = op, d = dtype](const Values& x, const Values& y) {
+      return Values{combine(o, d, x[0], y[0])};
+    };
+    const std::vector<Values> totals = combine_lanes(size_of(dtype), lanes, before, both);
     for (std::size_t k = 0; k < members.size(); ++k) {
-      builder_.CreateStore(totals[k], members[k]->outside.slot);
+      builder_.CreateStore(totals[k][0], members[k]->outside.slot);
       scalars_[members[k]->plain->variable.id] = members[k]->outside;
     }
   }
-}
-
-// Combines the lanes of each vector by halves, and the value from before with the result. Pairs of
-// vectors are packed into one on the way, each to its own block of lanes, so that a step costs for
-// all of them little more than for one.
-std::vector<llvm::Value*> KernelEmitter::combine_lanes(Op op, DType dtype,
-                                                       const std::vector<llvm::Value*>& lanes,
-                                                       const std::vector<llvm::Value*>& before) {
-  const auto width = static_cast<int>(
-      llvm::cast<llvm::FixedVectorType>(lanes.front()->getType())->getNumElements());
-  constexpr int nothing = -1;
-  struct Packed {
-    llvm::Value* lanes = nullptr;
-    std::vector<int> members;  // by block of lanes
-  };
-  std::vector<Packed> packed;
-  for (llvm::Value* v : lanes) packed.push_back({v, {static_cast<int>(packed.size())}});
-  int block = width;  // lanes that belong to one result
-  for (; block > 1 && packed.size() > 1; block /= 2) {
-    const int half = block / 2;
-    // Blocks of 16 bytes alternate: then no lane leaves its 16 bytes, which is cheap.
-    const bool alternate = block * size_of(dtype) == 16;
-    if (packed.size() % 2 == 1) {
-      packed.push_back(
-          {packed.back().lanes, std::vector<int>(packed.back().members.size(), nothing)});
-    }
-    std::vector<Packed> next;
-    for (std::size_t k = 0; k < packed.size(); k += 2) {
-      const auto count = static_cast<int>(packed[k].members.size());
-      Packed both;
-      std::vector<int> low, high;
-      for (int at = 0; at < 2 * count; ++at) {
-        const int of = alternate ? at % 2 : at / count;
-        const int from = alternate ? at / 2 : at % count;
-        both.members.push_back(
-            packed[k + static_cast<std::size_t>(of)].members[static_cast<std::size_t>(from)]);
-        for (int l = 0; l < half; ++l) {
-          low.push_back(of * width + from * block + l);
-          high.push_back(low.back() + half);
-        }
-      }
-      both.lanes = combine(
-          op, dtype, builder_.CreateShuffleVector(packed[k].lanes, packed[k + 1].lanes, low),
-          builder_.CreateShuffleVector(packed[k].lanes, packed[k + 1].lanes, high));
-      next.push_back(std::move(both));
-    }
-    packed = std::move(next);
-  }
-  std::vector<llvm::Value*> totals(lanes.size());
-  for (Packed& p : packed) {
-    const auto count = static_cast<int>(p.members.size());
-    // One block shrinks as it is halved, but to no less than a register, to which it would be
-    // widened again; several stay where they are, and are picked at the end.
-    const int fewest = std::min(width, static_cast<int>(16 / size_of(dtype)));
-    for (int half = block / 2; half >= 1; half /= 2) {
-      std::vector<int> low, high;
-      const int all = count == 1 ? std::max(half, fewest) : width;
-      for (int l = 0; l < all; ++l) {
-        low.push_back(l);
-        high.push_back(l % block < half ? l + half : nothing);
-      }
-      llvm::Value* upper = builder_.CreateShuffleVector(p.lanes, high);
-      if (count == 1) p.lanes = builder_.CreateShuffleVector(p.lanes, low);
-      p.lanes = combine(op, dtype, p.lanes, upper);
-    }
-    // Together only where every lane of a register has a result: of the other lanes LLVM makes what
-    // memory happens to contain beside the values from before, and that may raise a flag.
-    const bool full = count >= fewest &&
-                      std::find(p.members.begin(), p.members.end(), nothing) == p.members.end();
-    if (full) {
-      std::vector<int> firsts;
-      for (int at = 0; at < count; ++at) firsts.push_back(at * block);
-      if (block > 1) p.lanes = builder_.CreateShuffleVector(p.lanes, firsts);
-      llvm::Value* earlier = llvm::PoisonValue::get(p.lanes->getType());
-      for (int at = 0; at < count; ++at) {
-        earlier = builder_.CreateInsertElement(
-            earlier, before[static_cast<std::size_t>(p.members[static_cast<std::size_t>(at)])],
-            static_cast<std::uint64_t>(at));
-      }
-      p.lanes = combine(op, dtype, earlier, p.lanes);
-    }
-    for (int at = 0; at < count; ++at) {
-      const int member = p.members[static_cast<std::size_t>(at)];
-      if (member == nothing) continue;
-      llvm::Value* total = builder_.CreateExtractElement(
-          p.lanes, static_cast<std::uint64_t>(full ? at : at * block));
-      if (!full) total = combine(op, dtype, before[static_cast<std::size_t>(member)], total);
-      totals[static_cast<std::size_t>(member)] = total;
-    }
-  }
-  return totals;
 }
 
 // Runs the body if `rest` is not 0.
@@ -795,40 +729,6 @@ void KernelEmitter::print_accumulate(const loop::Accumulate& accumulate) {
   }
   llvm::Value* old = builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot);
   builder_.CreateStore(combine(accumulate.op, accumulate.variable.dtype, old, v), scalar.slot);
-}
-
-// Ties keep the lower position; the first NaN wins over everything.
-llvm::Value* KernelEmitter::arg_better(const loop::AccumulateArg& a, llvm::Value* value,
-                                       llvm::Value* best, llvm::Value* at, llvm::Value* position) {
-  llvm::Value* earlier = builder_.CreateICmpSLT(at, position);
-  if (!is_float(a.best.dtype)) {
-    llvm::Value* beats = a.maximum ? print_binary(Op::lt, a.best.dtype, best, value, nullptr)
-                                   : print_binary(Op::lt, a.best.dtype, value, best, nullptr);
-    return builder_.CreateOr(beats,
-                             builder_.CreateAnd(builder_.CreateICmpEQ(value, best), earlier));
-  }
-  llvm::Value* beats =
-      a.maximum ? builder_.CreateFCmpOGT(value, best) : builder_.CreateFCmpOLT(value, best);
-  llvm::Value* tie = builder_.CreateAnd(builder_.CreateFCmpOEQ(value, best), earlier);
-  llvm::Value* value_nan = builder_.CreateFCmpUNO(value, value);
-  llvm::Value* best_nan = builder_.CreateFCmpUNO(best, best);
-  llvm::Value* first_nan =
-      builder_.CreateAnd(value_nan, builder_.CreateOr(builder_.CreateNot(best_nan), earlier));
-  return builder_.CreateOr(builder_.CreateOr(beats, tie), first_nan);
-}
-
-void KernelEmitter::print_accumulate(const loop::AccumulateArg& a) {
-  const Scalar& best = scalars_.at(a.best.id);
-  const Scalar& position = scalars_.at(a.position.id);
-  const auto widened = [&](const Printed& p) { return best.lanes ? splat(p) : p.value; };
-  llvm::Value* value = widened(print(a.value));
-  llvm::Value* at = widened(print(a.at));
-  llvm::Value* old_best = builder_.CreateLoad(best.slot->getAllocatedType(), best.slot);
-  llvm::Value* old_position = builder_.CreateLoad(position.slot->getAllocatedType(), position.slot);
-  llvm::Value* better = arg_better(a, value, old_best, at, old_position);
-  if (lanes_ && lanes_->mask) better = builder_.CreateAnd(better, lanes_->mask);
-  builder_.CreateStore(builder_.CreateSelect(better, value, old_best), best.slot);
-  builder_.CreateStore(builder_.CreateSelect(better, at, old_position), position.slot);
 }
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,

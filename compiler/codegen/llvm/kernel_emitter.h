@@ -60,6 +60,7 @@ class KernelEmitter {
     llvm::AllocaInst* slot = nullptr;
     bool lanes = false;
     int depth = 0;
+    bool counts = false;  // holds the number of the vector loop's iteration, for a position
   };
 
   // Expressions (emit_expr.cpp).
@@ -115,17 +116,29 @@ class KernelEmitter {
   void print_if(const loop::If& branch);
   void print_store(const loop::Store& store);
   void print_accumulate(const loop::Accumulate& accumulate);
-  void print_accumulate(const loop::AccumulateArg& accumulate);
   llvm::Value* combine(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
-  std::vector<llvm::Value*> combine_lanes(loop::Op op, DType dtype,
-                                          const std::vector<llvm::Value*>& lanes,
-                                          const std::vector<llvm::Value*>& before);
   llvm::Constant* identity(loop::Op op, DType dtype);
-  llvm::Value* arg_better(const loop::AccumulateArg& a, llvm::Value* value, llvm::Value* best,
-                          llvm::Value* at, llvm::Value* position);
   void declare(const loop::Variable& variable, llvm::Value* init, bool lanes);
   llvm::AllocaInst* entry_slot(llvm::Type* type, const std::string& name, int align = 0);
   void return_error(llvm::Value* failed, llvm::Value* index, llvm::Value* size, int site);
+
+  // Accumulators in lanes (emit_lanes.cpp): one value, or the best one and its position.
+  using Values = std::vector<llvm::Value*>;
+  std::vector<Values> combine_lanes(
+      std::int64_t element_bytes, const std::vector<Values>& lanes,
+      const std::vector<Values>& before,
+      const std::function<Values(const Values&, const Values&)>& combine_two,
+      const std::function<Values(const Values&)>& finish = nullptr);
+  void print_accumulate(const loop::AccumulateArg& accumulate);
+  loop::Expr position_of_first(const loop::For& loop, const loop::AccumulateArg& a);
+  llvm::Constant* first_position(const loop::For& loop, const loop::AccumulateArg& a, bool counts);
+  llvm::Value* position_of(llvm::Value* found, const loop::Expr& start, llvm::Value* extent);
+  llvm::Value* print_iterations(llvm::Type* type);
+  llvm::Value* arg_better(const loop::AccumulateArg& a, llvm::Value* value, llvm::Value* best,
+                          llvm::Value* at, llvm::Value* position);
+  llvm::Value* arg_beats(const loop::AccumulateArg& a, llvm::Value* value, llvm::Value* best);
+  Values better_of(const loop::AccumulateArg& a, const Values& best, const Values& value);
+  Values better_of(const loop::AccumulateArg& a, std::vector<Values> all);
 
   llvm::Module& module_;
   llvm::LLVMContext& context_;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t least_vector_extent = 4;
 constexpr std::int64_t least_register = 16;  // bytes
+constexpr std::int64_t least_element = 4;    // bytes, of what lanes hold
 // Iterations of a parallel loop over a one-dimensional kernel: enough elements to outweigh handing
 // them out, few enough to share evenly.
 constexpr std::int64_t chunk_of_elements = 16384;
@@ -23,7 +24,8 @@ bool is_one(const Expr& stride) {
 }
 
 // Which of the loops of a nest is wanted for the lanes: one without gathers before any with some.
-enum class Gathers : std::uint8_t { none, some };
+// Stores apart from each other, too, only where nothing else fills the lanes.
+enum class Gathers : std::uint8_t { none, some, also_stores };
 
 // Operations per lane and step, index arithmetic and leaves left out.
 int operation_count(const LoopFacts& facts) {
@@ -40,27 +42,38 @@ constexpr int operations_of_gather = 4;
 // or some arithmetic. Loads that all lanes share cost nothing either way.
 bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
   int contiguous = 0;
-  int gathers = 0;
-  int strided = 0;
+  int apart = 0;  // accesses of single elements
+  int loads = 0;
+  bool is_strided = false;
   for (const Access& access : facts.accesses()) {
     const Expr stride = facts.stride(access.index);
-    if (access.is_store && !is_one(stride)) return false;
-    if (access.is_store || !facts.varies(access.index)) continue;
+    if (access.is_store) {
+      if (is_one(stride)) continue;
+      if (allowed != Gathers::also_stores) return false;
+      apart += 2;
+      continue;
+    }
+    if (!facts.varies(access.index)) continue;
+    ++loads;
     std::int64_t step = 0;
-    const bool is_strided =
-        stride != nullptr && is_integer_constant(stride, step) && is_short_stride(step);
-    ++(is_one(stride) ? contiguous : is_strided ? strided : gathers);
+    if (is_one(stride)) {
+      ++contiguous;
+    } else if (stride && is_integer_constant(stride, step) && is_short_stride(step)) {
+      is_strided = true;
+    } else {
+      ++apart;
+    }
   }
-  if (gathers + strided == 0) return true;
+  if (apart == 0 && !is_strided) return true;
   if (allowed == Gathers::none) return false;
-  const int arithmetic = operation_count(facts) - contiguous - gathers - strided;
-  return gathers <= contiguous + arithmetic / operations_of_gather;
+  const int arithmetic = operation_count(facts) - loads;
+  return apart <= contiguous + arithmetic / operations_of_gather;
 }
 
 // The widest element that lanes hold. Index arithmetic does not count: it is affine, or feeds
 // gathers.
 std::int64_t widest_element(const LoopFacts& facts) {
-  std::int64_t widest = 4;
+  std::int64_t widest = least_element;
   const auto note = [&](DType dtype) { widest = std::max(widest, size_of(dtype)); };
   for (const Expr& e : facts.nodes()) {
     if (facts.varies(e) && (is_float(e->dtype) || e->op == Op::load)) note(e->dtype);
@@ -116,12 +129,36 @@ bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
   return loop.width > 1;
 }
 
+// Whether the loop is one over rows, each with several loops over the few elements that it has:
+// fewer than a vector has lanes.
+bool is_over_short_rows(const For& loop, int lanes_bytes) {
+  int loops = 0;
+  bool all_short = true;
+  for (const Stmt& s : loop.body) {
+    const For* inner = as_for(s);
+    if (inner == nullptr) continue;
+    ++loops;
+    std::int64_t extent = 0;
+    all_short = all_short && is_integer_constant(inner->extent, extent) &&
+                extent * least_element < lanes_bytes && !LoopFacts(*inner).has_inner_loop();
+  }
+  std::int64_t rows = 0;
+  const bool few = is_integer_constant(loop.extent, rows) && rows * least_element < lanes_bytes;
+  return loops > 1 && all_short && !few;
+}
+
 Block vectorize_block(const Block& block, int lanes_bytes, Gathers allowed) {
   return replace_loops(block, [&](const For& found, Block& result) {
     For loop = found;
     if (loop.kind != LoopKind::vector) {
-      loop.body = vectorize_block(loop.body, lanes_bytes, allowed);
       For wide = loop;
+      if (is_over_short_rows(loop, lanes_bytes) &&
+          try_vectorize(wide, lanes_bytes, Gathers::also_stores)) {
+        result.push_back(statement(std::move(wide)));
+        return;
+      }
+      loop.body = vectorize_block(loop.body, lanes_bytes, allowed);
+      wide = loop;
       if (try_vectorize(wide, lanes_bytes, allowed)) loop = std::move(wide);
     }
     result.push_back(statement(std::move(loop)));

@@ -9,7 +9,7 @@ namespace kroton::loop {
 
 // Whether lanes that are so many elements apart are read as whole vectors, of which they are picked,
 // for less than one load a lane.
-inline bool is_short_stride(std::int64_t step) { return 2 <= step && step <= 8; }
+inline bool is_short_stride(std::int64_t step) { return 2 <= step && step <= 16; }
 
 // Turns serial loops into vector loops for registers of `lanes_bytes` bytes: in every loop nest the
 // innermost loop that can be one, else the loop around it (column sums). A loop can when its

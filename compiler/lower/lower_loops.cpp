@@ -161,8 +161,8 @@ class LoopsLowering {
   }
 
   loop::Block stage_body(int stage) {
-    loop::Block body;
-    keep_for_later(stage, body);
+    // Before anything is kept: the stage itself needs no load of what it has just computed.
+    loop::Block sums;
     for (const Accumulator& a : accumulators_) {
       if (ready_[a.vertex] != stage) continue;
       const Vertex operand = graph_.operand(a.vertex, 0);
@@ -171,11 +171,14 @@ class LoopsLowering {
       if (a.is_arg) {
         const int axis = graph_[a.vertex].attributes.axes.at(0);
         const loop::Expr at = loop::variable(cluster_.variables[static_cast<std::size_t>(axis)]);
-        body.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum, value, at});
+        sums.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum, value, at});
       } else {
-        body.push_back(loop::Accumulate{a.variable, a.op, loop::cast(value, a.variable.dtype)});
+        sums.push_back(loop::Accumulate{a.variable, a.op, loop::cast(value, a.variable.dtype)});
       }
     }
+    loop::Block body;
+    keep_for_later(stage, body);
+    append(body, std::move(sums));
     for (Vertex v : cluster_.roots) {
       if (is_full(v) && ready_[v] + 1 == stage) {
         body.push_back(context_.store_root(v, cluster_.full_point()));
@@ -207,10 +210,16 @@ class LoopsLowering {
   void keep_for_later(int stage, loop::Block& body) {
     if (stage == stages_) return;
     const std::vector<Place> now = costly_in(stage);
+    std::vector<loop::Expr> values, checked;  // before any of them is a load
+    for (const Place& place : now) {
+      values.push_back(context_.value(place.vertex, place.index));
+      checked.push_back(context_.checked(values.back()));
+    }
     std::vector<Place> later = costly_after(stage);
-    for (auto place = now.rbegin(); place != now.rend(); ++place) {
-      if (std::find(later.begin(), later.end(), *place) == later.end()) continue;
-      const loop::Expr value = context_.value(place->vertex, place->index);
+    for (std::size_t k = now.size(); k-- > 0;) {
+      const Place& place = now[k];
+      const loop::Expr& value = values[k];
+      if (std::find(later.begin(), later.end(), place) == later.end()) continue;
       loop::BufferRef buffer;
       loop::Expr index;
       if (const std::optional<Vertex> result = lend_result(value->dtype)) {
@@ -230,8 +239,8 @@ class LoopsLowering {
             "row", value->dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
         index = linear_index(row, at);
       }
-      body.push_back(loop::Store{buffer, index, context_.checked(value)});
-      context_.set_value(*place, loop::load(buffer, index));
+      body.push_back(loop::Store{buffer, index, checked[k]});
+      context_.set_value(place, loop::load(buffer, index));
       later = costly_after(stage);
     }
   }

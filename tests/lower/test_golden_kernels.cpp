@@ -1084,12 +1084,13 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[100*n], out mul10: f32[100*n]) work 
       acc max= x[j + i*100]
     }
     vector<16 x2> for j in 0..100 {
-      mul10[j + i*100] = exp(x[j + i*100] - acc)
-      acc_1 += mul10[j + i*100]
+      let t1 = exp(x[j + i*100] - acc)
+      mul10[j + i*100] = t1
+      acc_1 += t1
     }
-    let t1 = 1.0 / acc_1
+    let t2 = 1.0 / acc_1
     vector<16 x2> for j in 0..100 {
-      mul10[j + i*100] = mul10[j + i*100] * t1
+      mul10[j + i*100] = mul10[j + i*100] * t2
     }
   }
 }

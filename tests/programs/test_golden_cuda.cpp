@@ -80,13 +80,14 @@ kernel k0_max_sub_exp_sum_div_mul(in rows: f32[100*n], out mul10: f32[100*n]) wo
       acc max= rows[j + b*100]
     }
     thread for j_1 in 0..100 {
-      row[j_1] = exp(rows[j_1 + b*100] - acc)
-      acc_1 += row[j_1]
+      let t1 = exp(rows[j_1 + b*100] - acc)
+      row[j_1] = t1
+      acc_1 += t1
     }
     barrier
-    let t1 = 1.0 / acc_1
+    let t2 = 1.0 / acc_1
     thread for j_2 in 0..100 {
-      mul10[j_2 + b*100] = row[j_2] * t1
+      mul10[j_2 + b*100] = row[j_2] * t2
     }
   }
 }
@@ -119,17 +120,18 @@ extern "C" __global__ void __launch_bounds__(32) k0_max_sub_exp_sum_div_mul(
     const float t5 = t4 - 12583039.0f;
     const float t6 = fmaf(t5, (-2.8572135e-06f), fmaf(t5, (-1.3862915f), t3));
     const float t7 = __int_as_float(kt_shl(__float_as_int(t4), 23));
-    row[j_1] = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t6, 0.001410447f), t6,
+    const float t8 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t6, 0.001410447f), t6,
             0.0083361035f), t6, 0.04166127f), t6, 0.16666614f), t6, 0.50000036f), t6, 1.0f), t6 *
             t7, t7) * t7;
-    acc_own_1 = acc_own_1 + row[j_1];
+    row[j_1] = t8;
+    acc_own_1 = acc_own_1 + t8;
   }
   acc_1 = acc_1 + kt_combine<KtAdd>(acc_own_1);
   __syncthreads();
-  const float t8 = 1.0f / acc_1;
+  const float t9 = 1.0f / acc_1;
   #pragma unroll
   for (long long j_2 = threadIdx.x; j_2 < 100; j_2 += 32) {
-    mul10[j_2 + b * 100] = row[j_2] * t8;
+    mul10[j_2 + b * 100] = row[j_2] * t9;
   }
 }
 )golden");

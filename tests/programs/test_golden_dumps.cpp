@@ -331,12 +331,13 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[x.shape[0]*x.shape[1]], out mul10:
       acc max= x[j + i*x.shape[1]]
     }
     vector<16 x2> for j in 0..x.shape[1] {
-      mul10[j + i*x.shape[1]] = exp(x[j + i*x.shape[1]] - acc)
-      acc_1 += mul10[j + i*x.shape[1]]
+      let t1 = exp(x[j + i*x.shape[1]] - acc)
+      mul10[j + i*x.shape[1]] = t1
+      acc_1 += t1
     }
     vector<16 x2> for j in 0..x.shape[1] {
-      once let t1 = 1.0 / acc_1
-      mul10[j + i*x.shape[1]] = mul10[j + i*x.shape[1]] * t1
+      once let t2 = 1.0 / acc_1
+      mul10[j + i*x.shape[1]] = mul10[j + i*x.shape[1]] * t2
     }
   }
 }

@@ -20,7 +20,7 @@ bool same_atom(const DimAtom& atom, DimAtom::Kind kind, const std::string& name,
 // in the table are always readable under the lock.
 class AtomTable {
  public:
-  DimAtomRef intern(DimAtom::Kind kind, const std::string& name, std::vector<Dim> operands) {
+  DimAtomRef intern(DimAtom::Kind kind, const std::string& name, const std::vector<Dim>& operands) {
     std::size_t hash = hash_combine(std::hash<std::string>()(name), static_cast<std::size_t>(kind));
     for (const Dim& operand : operands) {
       hash = hash_combine(hash, operand.hash());
@@ -30,8 +30,8 @@ class AtomTable {
       if (DimAtomRef found = find(hash, kind, name, operands)) return found;
     }
     // Made, and perhaps unmade, without the lock, which the deleter takes.
-    const DimAtomRef created(new DimAtom{kind, ++last_identity_, name, operands},
-                             [this, hash](DimAtom* dead) { remove(hash, dead); });
+    DimAtomRef created(new DimAtom{kind, ++last_identity_, name, operands},
+                       [this, hash](DimAtom* dead) { remove(hash, dead); });
     const std::lock_guard lock(mutex_);
     if (DimAtomRef found = find(hash, kind, name, operands)) return found;
     entries_.emplace(hash, Entry{created.get(), created});
@@ -82,7 +82,7 @@ class AtomTable {
     is_deleting = true;
     while (waiting != nullptr) {
       const DimAtom* next = waiting;
-      waiting = reinterpret_cast<DimAtom*>(next->identity);
+      waiting = reinterpret_cast<DimAtom*>(next->identity);  // NOLINT(performance-no-int-to-ptr)
       delete next;
     }
     is_deleting = false;

@@ -160,9 +160,9 @@ void Graph::import(const std::vector<Tensor>& order, Known& known) {
     if (!unified_.empty()) {
       bool changed = false;
       for (Dim& dim : data.attributes.dims) {
-        Dim now = unified(dim);
+        const Dim now = unified(dim);
         changed = changed || !(now == dim);
-        dim = std::move(now);
+        dim = now;
       }
       if (data.attributes.body) {
         data.attributes.body = unified(data.attributes.body);

@@ -13,7 +13,7 @@ Expr is_better(bool maximum, const Expr& value, const Expr& best, const Expr& at
   const Expr earlier = binary(Op::lt, at, position);
   const Expr beats = maximum ? binary(Op::lt, best, value) : binary(Op::lt, value, best);
   const Expr tie = binary(Op::logical_and, binary(Op::eq, value, best), earlier);
-  const Expr better = binary(Op::logical_or, beats, tie);
+  Expr better = binary(Op::logical_or, beats, tie);
   if (!is_float(value->dtype)) return better;
   const Expr known = binary(Op::eq, best, best);
   const Expr first_nan =

@@ -52,7 +52,7 @@ void destroy(ExprNode* node) {
   is_deleting = true;
   while (waiting != nullptr) {
     const ExprNode* dead = waiting;
-    waiting = reinterpret_cast<ExprNode*>(dead->integer);
+    waiting = reinterpret_cast<ExprNode*>(dead->integer);  // NOLINT(performance-no-int-to-ptr)
     delete dead;
   }
   is_deleting = false;

@@ -476,7 +476,7 @@ Expr bitcast(const Expr& a, DType to) {
       a->dtype != DType::boolean && to != DType::boolean && size_of(a->dtype) == size_of(to);
   if (!fits) fail(Op::bitcast, "from " + name(a->dtype) + " to " + name(to) + ": sizes differ");
   // A constant NaN is any of them: bits that are one are kept as they are.
-  const Expr folded = fold(Op::bitcast, a->dtype, to, a);
+  Expr folded = fold(Op::bitcast, a->dtype, to, a);
   if (folded && !(folded->op == Op::real && folded->real != folded->real)) return folded;
   return make(Op::bitcast, to, {a});
 }

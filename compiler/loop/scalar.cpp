@@ -163,7 +163,8 @@ using Wide = std::conditional_t<std::is_signed_v<T> || sizeof(T) < 8, std::int64
 // below a power of two.
 template <class T>
 T saturated(double value) {
-  constexpr double above = 2 * static_cast<double>(std::numeric_limits<T>::max() / 2 + 1);
+  constexpr T half = std::numeric_limits<T>::max() / 2 + 1;
+  constexpr double above = 2 * static_cast<double>(half);
   if (std::isnan(value)) return 0;
   if (value >= above) return std::numeric_limits<T>::max();
   if (value < static_cast<double>(std::numeric_limits<T>::min())) {

@@ -165,7 +165,7 @@ class MemoryChecker {
   }
 
   Expr checked_load(const loop::BufferRef& buffer, const Expr& index) {
-    const Expr value = loop::load(buffer, inside(buffer, index, "reads"));
+    Expr value = loop::load(buffer, inside(buffer, index, "reads"));
     if (!is_float(buffer->dtype) || !begins_filled(buffer)) return value;
     const DType bits = integer_of_size(buffer->dtype);
     const Expr filled = loop::integer(filled_bits, bits);

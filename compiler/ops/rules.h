@@ -40,7 +40,7 @@ std::string axis_in_words(const Tensor& x, int axis);
 // While one lives, check_range speaks of that loop's steps, which read rows of sequences.
 class ScanScope {
  public:
-  ScanScope(std::string loop, Dim count) : name(std::move(loop)), steps(std::move(count)) {
+  ScanScope(std::string loop, const Dim& count) : name(std::move(loop)), steps(count) {
     current() = this;
   }
   ~ScanScope() { current() = previous_; }

@@ -9,9 +9,9 @@ struct ScanView {
   explicit ScanView(const Attributes& attributes);
   int states, rows;  // operands: states, then rows, then values that stay
   Dim count;
-  const Dim& offset(int row) const { return attributes.dims[static_cast<std::size_t>(1 + row)]; }
+  const Dim& offset(int row) const { return attributes.dims[static_cast<std::size_t>(row) + 1]; }
   std::int64_t stride(int row) const {
-    return attributes.integers[static_cast<std::size_t>(3 + row)];
+    return attributes.integers[static_cast<std::size_t>(row) + 3];
   }
   std::int64_t truncate() const { return attributes.integers[2]; }
   const Attributes& attributes;

@@ -60,7 +60,7 @@ std::vector<Sample> unary_samples(const UnarySamples& how) {
   return samples;
 }
 
-Sample kink_sample(std::vector<std::vector<double>> inputs, Apply apply, Apply smooth) {
+Sample kink_sample(const std::vector<std::vector<double>>& inputs, Apply apply, Apply smooth) {
   Sample sample{{}, std::move(apply), false, std::move(smooth)};
   for (const std::vector<double>& data : inputs) {
     const auto count = static_cast<std::int64_t>(data.size());

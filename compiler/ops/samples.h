@@ -39,7 +39,7 @@ struct BinarySamples {
 std::vector<Sample> binary_samples(const BinarySamples& how);
 
 // A sample at kinks, of f64 vectors: the op is differentiated as `smooth`.
-Sample kink_sample(std::vector<std::vector<double>> inputs, Apply apply, Apply smooth);
+Sample kink_sample(const std::vector<std::vector<double>>& inputs, Apply apply, Apply smooth);
 
 // One sample on values spread over [-2, 2] for each shape, in f32 and f64.
 void add_samples(std::vector<Sample>& samples, const std::vector<HostShape>& shapes,

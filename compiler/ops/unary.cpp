@@ -76,7 +76,7 @@ std::vector<Sample> samples_without_zero(Tensor (*function)(const Operand&)) {
 
 // These, and a negative number, both zeros, and a positive one, with these slopes.
 std::vector<Sample> samples_around_zero(Tensor (*function)(const Operand&),
-                                        std::vector<double> slopes) {
+                                        const std::vector<double>& slopes) {
   std::vector<Sample> samples = samples_without_zero(function);
   samples.push_back(ops::kink_sample(
       {{-1.5, 0, -0.0, 2}}, [function](std::span<const Tensor> x) { return function(x[0]); },

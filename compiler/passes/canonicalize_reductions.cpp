@@ -102,7 +102,7 @@ Result reduction_of_broadcast(Graph& graph, Vertex v) {
       const Tensor& copied = operand[0];
       if (copies.is_constant(0)) return zeros_like(copied);
       if (copies.is_constant()) return mul(copied, copies.constant());
-      const Tensor product = mul(copied, size_of_dim(copies, data.type.dtype));
+      Tensor product = mul(copied, size_of_dim(copies, data.type.dtype));
       if (provably_at_least(copies, 1) || !is_float(data.type.dtype)) return product;
       return where(eq(size_of_dim(copies), 0), 0, product);
     });

@@ -90,7 +90,8 @@ class ScanOptimizer {
     std::vector<Tensor> now = inside.export_expressions(inside.outputs);
     std::vector<Vertex> operands = graph_.operands(loop_);
     std::vector<Tensor> parameters = old.parameters;
-    const auto first_fixed = static_cast<std::size_t>(view_.states + view_.rows);
+    const auto first_fixed =
+        static_cast<std::size_t>(view_.states) + static_cast<std::size_t>(view_.rows);
     for (const auto& added : TransposesOnce(parameters, first_fixed).run(now)) {
       operands.push_back(graph_.build({operands[added.original]}, data_.line,
                                       [](auto value) { return swapaxes(value[0], -1, -2); }));

@@ -67,7 +67,8 @@ class ScanGradient {
       if (k < static_cast<std::size_t>(view_.states)) {
         reverse.states.push_back({arriving_[k], initial_[k], flows[n]});
         results.push_back({arriving_[k], Collect::last});
-      } else if (k < static_cast<std::size_t>(view_.states + view_.rows)) {
+      } else if (k <
+                 static_cast<std::size_t>(view_.states) + static_cast<std::size_t>(view_.rows)) {
         results.push_back({flows[n], Collect::stack_backwards});
       } else {
         results.push_back({flows[n], Collect::sum});
@@ -78,7 +79,8 @@ class ScanGradient {
       const std::size_t k = positions[n];
       if (k < static_cast<std::size_t>(view_.states)) {
         if (wanted_[k]) gradients[k] = of_initial(collected[n]);
-      } else if (k < static_cast<std::size_t>(view_.states + view_.rows)) {
+      } else if (k <
+                 static_cast<std::size_t>(view_.states) + static_cast<std::size_t>(view_.rows)) {
         gradients[k] = of_rows(k, collected[n]);
       } else {
         gradients[k] = collected[n];
@@ -189,7 +191,7 @@ class ScanGradient {
         return replacement[&node] = row(in_all_steps(t, paths), t.type(), view_.count - Dim(1), -1);
       }
       for (int k = 0; k < view_.rows; ++k) {
-        const auto at = static_cast<std::size_t>(view_.states + k);
+        const auto at = static_cast<std::size_t>(view_.states) + static_cast<std::size_t>(k);
         if (&parameter(at).node() != &node) continue;
         const Dim last = view_.offset(k) + Dim(view_.stride(k)) * (view_.count - Dim(1));
         return replacement[&node] = row(node_.inputs[at], t.type(), last, -view_.stride(k));

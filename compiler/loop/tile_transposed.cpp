@@ -215,7 +215,6 @@ class Tiler {
   Block staged_tile() const {
     Block block, whole, part;
     std::vector<std::pair<Expr, Expr>> staged;  // a load, and its element of the tile
-    std::map<std::pair<int, const ExprNode*>, BufferRef> tiles;
     for (const Expr& e : across_) {
       const BufferRef tile =
           new_buffer_("tile", e->dtype, Dim(rows_.size * columns_.size), Space::stack);

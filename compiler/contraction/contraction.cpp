@@ -36,7 +36,7 @@ std::string Contraction::to_string() const {
 }
 
 bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
-  if (operand->op != loop::Op::load) return false;
+  if (operand->op != loop::Op::load || loop::is_conditional(*operand)) return false;
   const loop::Expr step = loop::stride_of(operand->args[0], axis.variable);
   std::int64_t elements = 0;
   return step && loop::is_integer_constant(step, elements) && elements == 1;

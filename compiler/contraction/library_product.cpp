@@ -106,7 +106,7 @@ class ProductMatcher {
       case Op::fma:
         return add_product(e->args[0], e->args[1], scale) && add(e->args[2], scale);
       case Op::load:
-        return add_load(e, scale);
+        return !is_conditional(*e) && add_load(e, scale);
       default:
         return false;
     }

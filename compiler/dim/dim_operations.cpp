@@ -159,7 +159,7 @@ bool non_negative(const Dim& dim, int depth) {
     return true;
   }
   // A lone minimum that is subtracted is at most either operand; a lone maximum that is added is
-  // at least either operand.
+  // at least either operand. Of the others, all operands have to do.
   for (const Term& term : terms) {
     if (term.factors.size() != 1) {
       continue;
@@ -172,14 +172,18 @@ bool non_negative(const Dim& dim, int depth) {
       }
       continue;
     }
-    if ((atom.kind == DimAtom::Kind::minimum && term.coefficient < 0) ||
-        (atom.kind == DimAtom::Kind::maximum && term.coefficient > 0)) {
-      for (const Dim& operand : atom.operands) {
-        if (non_negative(dim - Dim::from_terms({term}) + Dim(term.coefficient) * operand,
-                         depth - 1)) {
-          return true;
-        }
-      }
+    const bool is_minimum = atom.kind == DimAtom::Kind::minimum;
+    if (!is_minimum && atom.kind != DimAtom::Kind::maximum) {
+      continue;
+    }
+    const auto does = [&](const Dim& operand) {
+      return non_negative(dim - Dim::from_terms({term}) + Dim(term.coefficient) * operand,
+                          depth - 1);
+    };
+    const bool either = is_minimum == (term.coefficient < 0);
+    if (either ? std::any_of(atom.operands.begin(), atom.operands.end(), does)
+               : std::all_of(atom.operands.begin(), atom.operands.end(), does)) {
+      return true;
     }
   }
   return false;

@@ -30,11 +30,12 @@ class RecordingContext final : public PointContext {
       : graph_(graph), data_(graph[v]), operands_(std::move(operands)) {}
   const Attributes& attributes() const override { return data_.attributes; }
   const TensorType& type() const override { return data_.type; }
+  int input_count() const override { return static_cast<int>(operands_.size()); }
   const TensorType& input_type(int k) const override {
     return graph_[operands_[static_cast<std::size_t>(k)]].type;
   }
   loop::Expr input(int k, const Index& index) override {
-    reads.push_back({k, index});
+    reads.push_back({k, index, conditions_ > 0});
     // A value that depends on just what a load would: on the operand and the place.
     loop::Expr stand_in =
         loop::variable({(1 << 30) + static_cast<int>(operands_[static_cast<std::size_t>(k)]),
@@ -45,12 +46,21 @@ class RecordingContext final : public PointContext {
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int) override {
     return loop::check_index(index, loop::size(size), 0);
   }
+  loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
+                    const std::function<loop::Expr()>& otherwise) override {
+    ++conditions_;
+    const loop::Expr first = then();
+    const loop::Expr second = otherwise();
+    --conditions_;
+    return loop::select(condition, first, second);
+  }
   std::vector<OperandRead> reads;
 
  private:
   const Graph& graph_;
   const VertexData& data_;
   std::vector<Vertex> operands_;
+  int conditions_ = 0;
 };
 
 // What the clusters ask of one vertex.
@@ -58,6 +68,7 @@ struct Demand {
   std::vector<Index> points;   // distinct indices at which it is evaluated
   bool needs_storage = false;  // must lie in memory, perhaps behind views
   bool needs_order = false;    // must lie in memory itself, in row-major order
+  bool conditional = false;  // not wherever the cluster is evaluated: an index may be out of range
 };
 using Demands = std::map<int, Demand>;  // by cluster
 
@@ -376,7 +387,10 @@ class Fuser {
     result_.stored[v] = true;
     cluster.roots.push_back(v);
     Demand& own = computed_[v][c];
-    if (const auto it = demands.find(c); it != demands.end()) own.points = it->second.points;
+    if (const auto it = demands.find(c); it != demands.end()) {
+      own.points = it->second.points;
+      own.conditional = it->second.conditional;
+    }
     if (own.points.empty()) {
       const bool reduces = graph_[v].op->kind == OpKind::reduce;
       own.points.push_back(reduces ? cluster.outer_point() : cluster.full_point());
@@ -491,6 +505,7 @@ class Fuser {
         Demand& demand = demands[a];
         demand.needs_storage = demand.needs_storage || moved.needs_storage;
         demand.needs_order = demand.needs_order || moved.needs_order;
+        demand.conditional = demand.conditional || moved.conditional;
         for (Index point : moved.points) {
           for (loop::Expr& e : point) e = loop::substitute(e, renamed);
           add_point(demand, point);
@@ -633,7 +648,13 @@ class Fuser {
           continue;
         }
         for (const OperandRead& read : operand_reads(graph_, v, point)) {
-          add_point(demands_[operands[static_cast<std::size_t>(read.position)]][c], read.index);
+          const Vertex operand = operands[static_cast<std::size_t>(read.position)];
+          Demand& asked = demands_[operand][c];
+          add_point(asked, read.index);
+          asked.conditional = asked.conditional || demand.conditional || read.conditional;
+          // A check would stop where the value is not wanted.
+          asked.needs_storage =
+              asked.needs_storage || (asked.conditional && graph_[operand].op->observable);
         }
       }
     }

@@ -52,6 +52,7 @@ Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);
 struct OperandRead {
   int position;
   Index index;
+  bool conditional = false;  // not wherever v is evaluated: the index may be out of range elsewhere
 };
 std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, const Index& point);
 

@@ -18,10 +18,10 @@ enum class OpKind : std::uint8_t {
   leaf,         // input, shared, literal, constant array: no inputs
   elementwise,  // each element is a function of the inputs' elements at the same index: `at`
   pointwise,    // the value at an index is an expression of the inputs' values at other indices:
-                // `at`. Views (transpose, slice, broadcast), gathers, iota
+                // `at`. Views (transpose, slice, broadcast), joins, gathers, iota
   reduce,       // `reduction` over attributes.axes, which leave the shape
   dot,          // batched matrix product: (b..., m, k) x (b..., k, n)
-  write,        // writes its whole output by loops of its own: `write` (concatenate, pad, scatter)
+  write,        // writes its whole output by loops of its own: `write` (running sums, scatter)
   call,         // attributes.callee; has no value of its own
   scan,         // runs attributes.body for each step; has no value of its own
   result,       // a value that its operand, a scan or a call, computes
@@ -119,6 +119,7 @@ class PointContext {
   virtual ~PointContext() = default;
   virtual const Attributes& attributes() const = 0;
   virtual const TensorType& type() const = 0;
+  virtual int input_count() const = 0;
   virtual const TensorType& input_type(int k) const = 0;
   // The k-th input's value at `index` (one expression per axis of that input): its own expression
   // if it is fused here, a load if it is stored.
@@ -126,6 +127,10 @@ class PointContext {
   // `index` checked against [−size, size) at run time, negative ones counted from the end; `axis`
   // is for the message.
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
+  // What `then` gives where the condition holds, what `otherwise` gives elsewhere. Each reads its
+  // inputs there only: their indices may be out of range elsewhere.
+  virtual loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
+                            const std::function<loop::Expr()>& otherwise) = 0;
 };
 
 // What `write` sees: it emits statements that fill the output completely.

@@ -43,25 +43,28 @@ constexpr std::int64_t most_block_rows = 256;
 constexpr std::int64_t fewest_lanes = 4;
 // Operations and loads of one step; more of them are not worth several copies.
 constexpr int most_operations = 8;
+// Rows of one vector that are written out may have more: their sums are better combined together in
+// any case.
+constexpr int most_written_operations = 64;
 
 Expr quotient(const Expr& extent, std::int64_t by) {
   if (const std::optional<Dim> dim = as_dim(extent)) return size(floor_div(*dim, by));
   return binary(Op::floor_div, extent, integer(by));
 }
 
-// The product of the extents of the loops in the nest where it is known.
-std::optional<std::int64_t> known_steps(const For& nest) {
-  std::int64_t steps = 0;
-  if (!is_integer_constant(nest.extent, steps)) return std::nullopt;
+// The product of the extents of the loops in the nest where bounds of all are known.
+std::optional<std::int64_t> most_steps(const For& nest) {
+  const std::optional<std::int64_t> steps = constant_bound(nest.extent);
+  if (!steps) return std::nullopt;
   std::int64_t inner = 1;
   for (const Stmt& s : nest.body) {
     const For* loop = as_for(s);
     if (loop == nullptr) continue;
-    const std::optional<std::int64_t> known = known_steps(*loop);
+    const std::optional<std::int64_t> known = most_steps(*loop);
     if (!known) return std::nullopt;
     inner = std::max(inner, *known);
   }
-  return steps * inner;
+  return *steps * inner;
 }
 
 int operations(const For& nest) {
@@ -109,6 +112,7 @@ class Blocker {
     int rows = 1;              // at once
     int copies = 1;            // vectors of each
     bool written_out = false;  // the vectors of each
+    int rows_written = 1;      // as many rows again and again
   };
 
   void add_loop(const For& loop, Block& result) {
@@ -167,7 +171,7 @@ class Blocker {
     if (facts.reduces() || facts.has_vector_loop()) return false;
     const bool few =
         std::all_of(candidate.reductions.begin(), candidate.reductions.end(), [](const For* nest) {
-          const std::optional<std::int64_t> steps = known_steps(*nest);
+          const std::optional<std::int64_t> steps = most_steps(*nest);
           return steps && *steps <= few_steps;
         });
     if (few) return false;
@@ -188,26 +192,34 @@ class Blocker {
 
   bool add_by_rows(const For& loop, const Candidate& candidate, Block& result) {
     const LoopFacts facts(loop);
-    if (candidate.stores || !facts.has_vector_loop() || facts.reduces() || facts.reads_reduced() ||
+    if (!facts.has_vector_loop() || facts.reduces() || facts.reads_reduced() ||
         facts.has_varying_control() || !facts.iterations_are_independent(false)) {
       return false;
     }
     std::int64_t longest = 0;
     bool all_known = true;
     bool shares = false;
+    int most = 0;  // operations
     Part part;
     part.loop = &loop;
     part.written_out = true;
     for (const For* nest : candidate.reductions) {
-      if (operations(*nest) > most_operations) return false;
-      const std::optional<std::int64_t> steps = known_steps(*nest);
+      most = std::max(most, operations(*nest));
+      const std::optional<std::int64_t> steps = most_steps(*nest);
       all_known = all_known && steps;
       longest = std::max(longest, steps.value_or(0));
       shares = shares || has_common_load(facts, *nest);
+      const bool is_light = operations(*nest) <= most_operations && !candidate.stores;
+      const std::int64_t vectors = is_light ? most_written_out : 1;
       part.written_out = part.written_out && steps && nest->kind == LoopKind::vector &&
-                         *steps <= most_written_out * nest->width;
+                         *steps <= vectors * nest->width;
     }
-    if (longest >= block_elements || !(shares || part.written_out)) return false;
+    if (longest >= block_elements) return false;
+    if (!part.written_out && (candidate.stores || most > most_operations || !shares)) return false;
+    if (most > most_written_operations) return false;
+    // Those that store along the row gain less from being combined than their code costs.
+    part.rows_written =
+        candidate.stores ? rows_together : static_cast<int>(lanes_bytes_ / candidate.widest);
     part.size = rows_together;
     if (all_known) {
       const auto fitting = std::bit_floor(
@@ -277,7 +289,7 @@ class Blocker {
     if (!part.by_columns || part.in_registers) return nullptr;
     Expr few;
     for (const For* nest : candidate.reductions) {
-      if (const std::optional<std::int64_t> steps = known_steps(*nest)) {
+      if (const std::optional<std::int64_t> steps = most_steps(*nest)) {
         if (*steps <= few_steps) continue;
         few = nullptr;
         break;
@@ -323,7 +335,7 @@ class Blocker {
     // As many rows as a vector has lanes, again and again; then those left over.
     Part whole = part;
     whole.in_registers = true;
-    whole.rows = lanes_bytes_ / candidate.widest;
+    whole.rows = part.rows_written;
     whole.size = whole.rows;
     whole.extent = integer(whole.rows);
     const Expr count = quotient(part.extent, whole.size);
@@ -642,7 +654,7 @@ class Blocker {
     result.body.clear();
     result.interleave = std::min(result.interleave, part.copies);
     if (part.written_out) {
-      const auto steps = static_cast<int>(*known_steps(nest));
+      const auto steps = static_cast<int>(*most_steps(nest));
       result.unrolled = (steps + nest.width - 1) / nest.width * nest.width;
     }
     for (const Stmt& s : nest.body) {
@@ -661,6 +673,9 @@ class Blocker {
           result.body.push_back(AccumulateArg{own(arg->best), own(arg->position), arg->maximum,
                                               substitute(arg->value, values),
                                               substitute(arg->at, values)});
+        } else if (const auto* store = std::get_if<Store>(&s)) {
+          result.body.push_back(Store{store->buffer, substitute(store->index, values),
+                                      substitute(store->value, values)});
         } else {
           const auto& sum = std::get<Accumulate>(s);
           result.body.push_back(

@@ -41,7 +41,7 @@ class Carrier {
       return substitute(index, {{loop.variable, integer(position)}});
     };
     const auto is_before = [&](const Expr& e) {
-      return e->op == Op::load && e->buffer->id == store.buffer->id &&
+      return e->op == Op::load && !is_conditional(*e) && e->buffer->id == store.buffer->id &&
              stride_of(e->args[0], loop.variable) == stride &&
              at(e->args[0], 1) == at(store.index, 0);
     };

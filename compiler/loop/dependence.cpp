@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -142,7 +143,7 @@ bool LoopFacts::has_own_element_per_iteration(const std::vector<const Access*>& 
 bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& accesses) const {
   struct Reach {
     Expr base;
-    Dim low, high;
+    Dim length;  // beyond the base
   };
   std::vector<Reach> reaches;
   const Expr common = stride(accesses.front()->index);
@@ -157,21 +158,17 @@ bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& a
       const std::optional<Dim> step = as_dim(stride_of(access->index, loop->variable));
       const std::optional<Dim> extent = most_iterations(loop->extent);
       if (!step || !extent || !provably_at_least(*step, 0)) return false;
-      reach.high = reach.high + *step * (*extent - 1);
+      reach.length = reach.length + *step * (*extent - 1);
       origin.emplace_back(loop->variable, integer(0));
     }
     reach.base = substitute(access->index, origin);
-    if (const std::optional<Dim> base = as_dim(reach.base)) {
-      reach.base = nullptr;
-      reach.low = *base;
-      reach.high = reach.high + *base;
-    }
     reaches.push_back(reach);
   }
   return std::any_of(reaches.begin(), reaches.end(), [&](const Reach& lowest) {
     return std::all_of(reaches.begin(), reaches.end(), [&](const Reach& reach) {
-      return reach.base == lowest.base && provably_at_least(reach.low, lowest.low) &&
-             provably_at_least(*own, reach.high - lowest.low + 1);
+      const std::optional<Dim> distance = difference(reach.base, lowest.base);
+      return distance && provably_at_least(*distance, 0) &&
+             provably_at_least(*own, *distance + reach.length + 1);
     });
   });
 }

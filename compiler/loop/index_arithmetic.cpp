@@ -317,4 +317,14 @@ std::optional<IndexRange> range_of(const Expr& index,
   return Simplifier(bounds).range_of(form_of(index));
 }
 
+std::optional<Dim> difference(const Expr& a, const Expr& b) {
+  try {
+    Form form = form_of(a);
+    form.add(form_of(b), -1);
+    if (form.terms.empty()) return form.constant;
+  } catch (const ValueError&) {  // too large for a size
+  }
+  return std::nullopt;
+}
+
 }  // namespace kroton::loop

@@ -23,4 +23,7 @@ struct IndexRange {
 std::optional<IndexRange> range_of(const Expr& index,
                                    const std::vector<std::pair<Variable, Dim>>& bounds);
 
+// a - b where that is a size, whatever the variables are.
+std::optional<Dim> difference(const Expr& a, const Expr& b);
+
 }  // namespace kroton::loop

@@ -98,6 +98,7 @@ class Interpreter {
       case Op::size:
         return {0, e.dim.evaluate(memory_.size_of)};
       case Op::load:
+        if (is_conditional(e) && args[1].integer == 0) return {};
         return read_element(element(e.buffer, args[0].integer, "load"), e.dtype);
       case Op::check_index: {
         const std::int64_t index = args[0].integer;

@@ -49,6 +49,8 @@ bool is_real_value(const Expr& e, double value) {
   return e->op == Op::real &&
          std::bit_cast<std::uint64_t>(e->real) == std::bit_cast<std::uint64_t>(value);
 }
+// Not -0.
+bool is_zero(const Expr& e) { return is_integer_value(e, 0) || is_real_value(e, 0); }
 // Fixed while a kernel runs.
 bool is_fixed(const Expr& e) { return e->op == Op::integer || e->op == Op::size; }
 
@@ -374,13 +376,20 @@ Expr size(const Dim& dim) {
   return intern(std::move(node));
 }
 
-Expr load(const BufferRef& buffer, const Expr& index) {
+Expr load(const BufferRef& buffer, const Expr& index, const Expr& condition) {
   if (buffer == nullptr) fail(Op::load, "the buffer is null");
   require_dtype(Op::load, index, DType::i64, "the index");
+  if (condition != nullptr) {
+    require_dtype(Op::load, condition, DType::boolean, "the condition");
+    if (condition->op == Op::integer) {
+      return condition->integer != 0 ? load(buffer, index) : whole_number(0, buffer->dtype);
+    }
+  }
   ExprNode node{};
   node.op = Op::load;
   node.dtype = buffer->dtype;
   node.args = {index};
+  if (condition != nullptr) node.args.push_back(condition);
   node.buffer = buffer;
   return intern(std::move(node));
 }
@@ -451,6 +460,8 @@ Expr select(const Expr& condition, const Expr& a, const Expr& b) {
   require_same(Op::select, a, b);
   if (condition->op == Op::integer) return condition->integer != 0 ? a : b;
   if (a == b) return a;
+  // A load that gives 0 where another 0 is wanted.
+  if (is_conditional(*a) && a->args[1] == condition && a->dtype == b->dtype && is_zero(b)) return a;
   return make(Op::select, a->dtype, {condition, a, b});
 }
 

@@ -28,7 +28,8 @@ enum class Op : std::uint8_t {
   integer,   // integer or boolean constant: `integer`
   variable,  // loop variable, or a scalar declared by Declare: `variable`
   size,      // the value of a Dim, i64: `dim`
-  load,      // buffer[args[0]]
+  load,      // buffer[args[0]]; with args[1], a boolean, only where it holds, else nothing is read
+             // and the value is 0
   add,
   sub,
   mul,
@@ -141,7 +142,8 @@ Expr identity(Op op, DType dtype);
 Expr initial(Op op, DType dtype);
 Expr variable(const Variable& variable);
 Expr size(const Dim& dim);  // a constant Dim becomes an integer
-Expr load(const BufferRef& buffer, const Expr& index);
+// Only where `condition` holds, if it is given.
+Expr load(const BufferRef& buffer, const Expr& index, const Expr& condition = nullptr);
 // neg abs sqrt floor ceil round_even logical_not, and the elementary functions of one operand
 Expr unary(Op op, const Expr& a);
 Expr binary(Op op, const Expr& a, const Expr& b);
@@ -154,6 +156,8 @@ Expr check_index(const Expr& index, const Expr& size, int site);
 Expr check(const Expr& value, const Expr& condition, const Expr& index, const Expr& size, int site);
 // Whether the operation may stop the kernel.
 inline bool may_fail(Op op) { return op == Op::check_index || op == Op::check; }
+// Whether it is a load that has a condition.
+inline bool is_conditional(const ExprNode& e) { return e.op == Op::load && e.args.size() > 1; }
 inline Expr operator+(const Expr& a, const Expr& b) { return binary(Op::add, a, b); }
 inline Expr operator-(const Expr& a, const Expr& b) { return binary(Op::sub, a, b); }
 inline Expr operator*(const Expr& a, const Expr& b) { return binary(Op::mul, a, b); }
@@ -237,6 +241,8 @@ struct For {
   int unrolled = 0;    // vector: if not 0, written out for this many iterations, at least the
                        // extent (which may be symbolic); those past the extent are masked
   Block body;
+  bool is_independent = false;  // no iteration touches what another one writes, though the body may
+                                // not show it any more
 };
 
 struct If {

@@ -198,6 +198,10 @@ void Printer::write(const Expr& e, int outer) {
     case Op::load:
       out_ += name_of_buffer(e->buffer) + "[";
       write(e->args[0], any);
+      if (is_conditional(*e)) {
+        out_ += " if ";
+        write(e->args[1], any);
+      }
       out_ += ']';
       return;
     case Op::add:

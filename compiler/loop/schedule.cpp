@@ -5,6 +5,8 @@
 
 #include "compiler/loop/dependence.h"
 #include "compiler/loop/elementary.h"
+#include "compiler/loop/interleaved.h"
+#include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -38,9 +40,22 @@ int operation_count(const LoopFacts& facts) {
 // and then put together.
 constexpr int operations_of_gather = 4;
 
+// What part of a vector's lanes rows must fill, or they lie in the lanes themselves.
+constexpr std::int64_t least_filled = 4;  // one in so many
+
 // Whether loads and stores suit vectors: contiguous stores, and for each gather a contiguous load
 // or some arithmetic. Loads that all lanes share cost nothing either way.
-bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
+bool has_vector_accesses(const For& loop, const LoopFacts& facts, Gathers allowed) {
+  std::unordered_set<const ExprNode*> together;  // indices of stores that leave no gaps
+  const auto note = [&](const Block& block) {
+    const auto stride = [&](const Expr& index) { return facts.stride(index); };
+    for (const Interleaved& group : interleaved_stores(block, stride)) {
+      for (const std::size_t k : group.stores)
+        together.insert(std::get<Store>(block[k]).index.get());
+    }
+  };
+  note(loop.body);
+  visit_statements(loop.body, [&](const Stmt& s) { for_each_inner(s, note); });
   int contiguous = 0;
   int apart = 0;  // accesses of single elements
   int loads = 0;
@@ -48,7 +63,7 @@ bool has_vector_accesses(const LoopFacts& facts, Gathers allowed) {
   for (const Access& access : facts.accesses()) {
     const Expr stride = facts.stride(access.index);
     if (access.is_store) {
-      if (is_one(stride)) continue;
+      if (is_one(stride) || together.contains(access.index.get())) continue;
       if (allowed != Gathers::also_stores) return false;
       apart += 2;
       continue;
@@ -106,12 +121,14 @@ int copies_for(const LoopFacts& facts) {
 
 // Makes the loop a vector loop if it can be one.
 bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
-  std::int64_t extent = 0;
-  const bool constant = is_integer_constant(loop.extent, extent);
-  if (loop.kind != LoopKind::serial || (constant && extent < least_vector_extent)) return false;
+  const std::optional<std::int64_t> most_iterations = constant_bound(loop.extent);
+  if (loop.kind != LoopKind::serial ||
+      most_iterations.value_or(least_vector_extent) < least_vector_extent) {
+    return false;
+  }
   const LoopFacts facts(loop);
   if (facts.has_vector_loop() || facts.has_allocation() || facts.has_varying_control() ||
-      facts.reads_reduced() || !has_vector_accesses(facts, allowed) ||
+      facts.reads_reduced() || !has_vector_accesses(loop, facts, allowed) ||
       !facts.iterations_are_independent(false)) {
     return false;
   }
@@ -120,17 +137,20 @@ bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
   // Narrower vectors are computed with in whole registers, whose other lanes may hold anything.
   loop.width = std::max(loop.width, static_cast<int>(least_register / narrowest_float(facts)));
   loop.interleave = copies_for(facts);
-  if (constant) {
+  if (most_iterations) {
     // No more lanes than the loop can fill.
-    const auto most = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(extent)));
+    const auto most =
+        static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(*most_iterations)));
     loop.width = static_cast<int>(std::min<std::int64_t>(loop.width, most));
-    while (loop.interleave > 1 && loop.width * loop.interleave > extent) loop.interleave /= 2;
+    while (loop.interleave > 1 && loop.width * loop.interleave > *most_iterations) {
+      loop.interleave /= 2;
+    }
   }
   return loop.width > 1;
 }
 
-// Whether the loop is one over rows, each with several loops over the few elements that it has:
-// fewer than a vector has lanes.
+// Whether the loop is one over rows, each with several loops over the few elements that it has,
+// which fill too little of a vector.
 bool is_over_short_rows(const For& loop, int lanes_bytes) {
   int loops = 0;
   bool all_short = true;
@@ -140,7 +160,8 @@ bool is_over_short_rows(const For& loop, int lanes_bytes) {
     ++loops;
     std::int64_t extent = 0;
     all_short = all_short && is_integer_constant(inner->extent, extent) &&
-                extent * least_element < lanes_bytes && !LoopFacts(*inner).has_inner_loop();
+                extent * least_element <= lanes_bytes / least_filled &&
+                !LoopFacts(*inner).has_inner_loop();
   }
   std::int64_t rows = 0;
   const bool few = is_integer_constant(loop.extent, rows) && rows * least_element < lanes_bytes;
@@ -221,11 +242,11 @@ Kernel parallelize(const Kernel& kernel) {
   For loop = *outermost;
   if (loop.kind != LoopKind::serial && loop.kind != LoopKind::vector) return kernel;
   const LoopFacts facts(loop);
-  if (facts.reduces() || !facts.iterations_are_independent(true)) return kernel;
+  if (facts.reduces()) return kernel;
+  if (!loop.is_independent && !facts.iterations_are_independent(true)) return kernel;
   if (loop.kind == LoopKind::vector || !facts.has_inner_loop()) {
     const std::int64_t chunk = facts.has_inner_loop() ? chunk_of_loops : chunk_of_elements;
-    std::int64_t extent = 0;
-    if (is_integer_constant(loop.extent, extent) && extent <= chunk) return kernel;
+    if (!exceeds(loop.extent, integer(chunk))) return kernel;
     loop = strip_mine(loop, chunk, next_variable_id(kernel));
   }
   loop.kind = LoopKind::parallel;

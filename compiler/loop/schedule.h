@@ -7,9 +7,18 @@
 
 namespace kroton::loop {
 
-// Whether lanes that are so many elements apart are read as whole vectors, of which they are picked,
-// for less than one load a lane.
+// Whether lanes that are so many elements apart are read as whole vectors, of which they are
+// picked, for less than one load a lane.
 inline bool is_short_stride(std::int64_t step) { return 2 <= step && step <= 16; }
+
+// Splits loops with loads under conditions on the loop's variable (joins, what lies inside zeros)
+// where these change, before all other schedules: loops in place, the kernel's outermost one into
+// kernels that run one after the other, if there are to be such. See split_loops.cpp.
+std::vector<Kernel> split_loops(const Kernel& kernel, bool into_kernels);
+
+// Splits a loop around reductions of rows whose width is unknown into a kernel for rows that one
+// vector holds and one for longer ones, before `vectorize`. See split_short_rows.cpp.
+std::vector<Kernel> split_short_rows(const Kernel& kernel, int lanes_bytes);
 
 // Turns serial loops into vector loops for registers of `lanes_bytes` bytes: in every loop nest the
 // innermost loop that can be one, else the loop around it (column sums). A loop can when its

@@ -140,6 +140,24 @@ bool exceeds(const Expr& extent, const Expr& most) {
   return !dim || !bound || !provably_at_least(*bound, *dim);
 }
 
+std::optional<std::int64_t> constant_bound(const Expr& extent) {
+  std::int64_t known = 0;
+  if (is_integer_constant(extent, known)) return known;
+  const std::optional<Dim> dim = as_dim(extent);
+  const DimAtomRef atom = dim ? dim->as_atom() : nullptr;
+  std::vector<Expr> bounds;
+  if (extent->op == Op::min) bounds = extent->args;
+  if (atom && atom->kind == DimAtom::Kind::minimum) {
+    for (const Dim& bound : atom->operands) bounds.push_back(size(bound));
+  }
+  std::optional<std::int64_t> least;
+  for (const Expr& bound : bounds) {
+    const std::optional<std::int64_t> most = constant_bound(bound);
+    if (most && (!least || *most < *least)) least = most;
+  }
+  return least;
+}
+
 bool is_float_sum(const Accumulate& a) { return a.op == Op::add && is_float(a.variable.dtype); }
 
 std::vector<Variable> sums_of(const For& loop) {

@@ -15,6 +15,8 @@ constexpr std::int64_t sum_block = 512;
 
 // Whether the extent is not known to be at most that.
 bool exceeds(const Expr& extent, const Expr& most);
+// A constant that the extent does not exceed, where it shows one.
+std::optional<std::int64_t> constant_bound(const Expr& extent);
 bool is_float_sum(const Accumulate& statement);
 // The floating scalars from outside that the loop adds to.
 std::vector<Variable> sums_of(const For& loop);

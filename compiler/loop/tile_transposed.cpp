@@ -108,6 +108,7 @@ class Tiler {
       if (may_fail(e->op)) return false;
       if (is_float(e->dtype)) widest_ = std::max(widest_, size_of(e->dtype));
       if (e->op != Op::load) continue;
+      if (is_conditional(*e)) return false;
       widest_ = std::max(widest_, size_of(e->dtype));
       const Expr along = stride_of(e->args[0], columns_.loop->variable);
       std::int64_t step = 0;

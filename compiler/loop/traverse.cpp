@@ -121,7 +121,7 @@ Expr with_args(const Expr& e, const std::vector<Expr>& args) {
     case Op::size:
       return e;
     case Op::load:
-      return load(e->buffer, args[0]);
+      return load(e->buffer, args[0], args.size() > 1 ? args[1] : nullptr);
     case Op::neg:
     case Op::abs:
     case Op::sqrt:

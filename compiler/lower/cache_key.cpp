@@ -234,12 +234,13 @@ class KeyWriter {
     expression(at);
   }
   void write(const std::shared_ptr<const loop::For>& s) {
-    const auto& [index, extent, kind, width, interleave, unrolled, body] = *s;
+    const auto& [index, extent, kind, width, interleave, unrolled, body, is_independent] = *s;
     variable(index);
     expression(extent);
     tag(kind);
     integer(width);
     integer(interleave);
+    number(is_independent ? 1 : 0);
     integer(unrolled);
     block(body);
   }

@@ -122,7 +122,9 @@ class MemoryChecker {
     next_variable_ = loop::next_variable_id(kernel);
     sites_.clear();
     loop::Rewriter rewrite([this](const Expr& e) {
-      if (e->op == Op::load) return checked_load(e->buffer, e->args[0]);
+      if (e->op == Op::load) {
+        return checked_load(e->buffer, e->args[0], loop::is_conditional(*e) ? e->args[1] : nullptr);
+      }
       return e->op == Op::select ? checked_select(e) : e;
     });
     loop::Kernel result = kernel;
@@ -148,10 +150,15 @@ class MemoryChecker {
     return known->second;
   }
 
-  Expr inside(const loop::BufferRef& buffer, const Expr& index, const char* access) {
+  // What has a condition must be inside where that holds.
+  Expr inside(const loop::BufferRef& buffer, const Expr& index, const char* access,
+              const Expr& condition = nullptr) {
     const Expr size = loop::size(buffer->size);
-    const Expr fits =
+    Expr fits =
         both(loop::binary(Op::le, loop::integer(0), index), loop::binary(Op::lt, index, size));
+    if (condition) {
+      fits = loop::binary(Op::logical_or, fits, loop::unary(Op::logical_not, condition));
+    }
     return loop::check(index, fits, index, size, site(buffer, access));
   }
 
@@ -164,8 +171,8 @@ class MemoryChecker {
     return begins_empty(buffer);
   }
 
-  Expr checked_load(const loop::BufferRef& buffer, const Expr& index) {
-    Expr value = loop::load(buffer, inside(buffer, index, "reads"));
+  Expr checked_load(const loop::BufferRef& buffer, const Expr& index, const Expr& condition) {
+    Expr value = loop::load(buffer, inside(buffer, index, "reads", condition), condition);
     if (!is_float(buffer->dtype) || !begins_filled(buffer)) return value;
     const DType bits = integer_of_size(buffer->dtype);
     const Expr filled = loop::integer(filled_bits, bits);

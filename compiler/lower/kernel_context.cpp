@@ -19,6 +19,7 @@ class VertexPoint final : public PointContext {
       : context_(context), v_(v), operands_(context.graph().operands(v)) {}
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
   const TensorType& type() const override { return context_.graph()[v_].type; }
+  int input_count() const override { return static_cast<int>(operands_.size()); }
   const TensorType& input_type(int k) const override { return context_.graph()[operand(k)].type; }
   loop::Expr input(int k, const Index& index) override {
     loop::Expr value = context_.value(operand(k), index);
@@ -31,6 +32,10 @@ class VertexPoint final : public PointContext {
     const loop::Expr checked = context_.check_index(v_, index, size, axis);
     if (loop::may_fail(checked->op)) checked_.push_back(checked);
     return checked;
+  }
+  loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
+                    const std::function<loop::Expr()>& otherwise) override {
+    return context_.choose(condition, then, otherwise);
   }
   // Of those read so far.
   const loop::Expr& operands_finite() const { return operands_finite_; }
@@ -169,14 +174,12 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
   if (const auto it = fixed_.find(place); it != fixed_.end()) return it->second;
   const VertexData& data = graph_[v];
   const bool computed = members_.count(v) != 0;
-  if (!computed && fusion_.stored[v]) {
-    return loop::load(buffers_.of(v), linear_index(data.type.shape, index));
-  }
+  if (!computed && fusion_.stored[v]) return load(v, data.type.shape, index);
   if (data.op->regroups) {
     // Row-major order is what a reshape keeps: a stored operand is read at the same place.
     const Vertex operand = graph_.operand(v, 0);
     if (fusion_.stored[operand] && members_.count(operand) == 0) {
-      return loop::load(buffers_.of(operand), linear_index(data.type.shape, index));
+      return load(operand, data.type.shape, index);
     }
   }
   if (data.op->at == nullptr) {
@@ -184,14 +187,35 @@ loop::Expr KernelContext::value(Vertex v, const Index& index) {
                         ") is neither stored nor computed where it is read\n" + to_string(graph_) +
                         fusion_.to_string(graph_));
   }
-  if (const auto it = memo_.find(place); it != memo_.end()) return it->second;
+  const Values& known = memo_[condition_];
+  if (const auto it = known.find(place); it != known.end()) return it->second;
   VertexPoint point(*this, v);
   const loop::Expr result = with_checks(data.op->at(point, index), point.checked());
-  computed_.push_back(place);
+  if (!condition_) computed_.push_back(place);
   if (checks_.wanted && is_float(result->dtype) && data.op->has_points() && !data.op->is_view) {
     results_.try_emplace(result.get(), Result{place, result, point.operands_finite()});
   }
-  return memo_[place] = result;
+  return memo_[condition_][place] = result;
+}
+
+loop::Expr KernelContext::load(Vertex v, const Dims& shape, const Index& index) {
+  return loop::load(buffers_.of(v), linear_index(shape, index), condition_);
+}
+
+loop::Expr KernelContext::choose(const loop::Expr& condition,
+                                 const std::function<loop::Expr()>& then,
+                                 const std::function<loop::Expr()>& otherwise) {
+  if (condition->op == loop::Op::integer) return condition->integer != 0 ? then() : otherwise();
+  const auto under = [&](const loop::Expr& own, const std::function<loop::Expr()>& value) {
+    const loop::Expr all = condition_ ? loop::binary(loop::Op::logical_and, condition_, own) : own;
+    const loop::Expr outer = std::exchange(condition_, all);
+    const loop::Expr result = value();
+    condition_ = outer;
+    return result;
+  };
+  const loop::Expr first = under(condition, then);
+  return loop::select(condition, first,
+                      under(loop::unary(loop::Op::logical_not, condition), otherwise));
 }
 
 loop::Stmt KernelContext::store_root(Vertex v, const Index& index) {

@@ -65,9 +65,14 @@ class KernelContext {
   };
   // The value of v at `index`: computed if v belongs to this cluster, loaded if it is stored.
   loop::Expr value(Graph::Vertex v, const Index& index);
+  // What `then` gives where the condition holds, what `otherwise` gives elsewhere: what either
+  // loads is loaded there only.
+  loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
+                    const std::function<loop::Expr()>& otherwise);
   // From now on v's value at that index is this expression: an accumulator, a tile's element.
   void set_value(const Place& place, const loop::Expr& value);
-  // What has been computed since values were forgotten (by set_value too), operands before users.
+  // What has been computed since values were forgotten (by set_value too), operands before users;
+  // not what is computed under a condition only.
   const std::vector<Place>& computed() const { return computed_; }
   void forget_values();
 
@@ -101,6 +106,7 @@ class KernelContext {
     loop::Expr operands_finite;
   };
   int value_site(Graph::Vertex v);
+  loop::Expr load(Graph::Vertex v, const Dims& shape, const Index& index);
 
   const Graph& graph_;
   const Fusion& fusion_;
@@ -112,8 +118,10 @@ class KernelContext {
   std::unordered_map<const loop::ExprNode*, Result> given_results_, results_;
   std::unordered_map<Graph::Vertex, int> value_sites_;
   std::unordered_set<Graph::Vertex> members_;
-  Values fixed_, memo_;
-  std::vector<Place> computed_;  // those in memo_
+  Values fixed_;
+  loop::Expr condition_;  // under which values are computed now; null: always
+  std::unordered_map<loop::Expr, Values> memo_;  // by the condition
+  std::vector<Place> computed_;                  // those that are always computed
   std::map<std::pair<Graph::Vertex, int>, int> check_sites_;
 };
 

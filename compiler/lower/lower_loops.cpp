@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "compiler/loop/simplify.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
@@ -60,7 +61,7 @@ class LoopsLowering {
     }
     append(body, results());
     kernel.body = outer_nest(std::move(body));
-    return {finish(std::move(kernel))};
+    return finish(std::move(kernel));
   }
 
  private:
@@ -391,7 +392,9 @@ class LoopsLowering {
     append(combine, loop::nest({chunk}, {chunks}, std::move(steps)));
     append(combine, results());
     second.body = std::move(combine);
-    return {finish(std::move(first_kernel)), finish(std::move(second))};
+    std::vector<loop::Kernel> kernels = finish(std::move(first_kernel));
+    for (loop::Kernel& kernel : finish(std::move(second))) kernels.push_back(std::move(kernel));
+    return kernels;
   }
 
   static loop::Block replaced(const loop::Block& block, const loop::Variable& from,
@@ -414,9 +417,19 @@ class LoopsLowering {
     return result;
   }
 
-  loop::Kernel finish(loop::Kernel kernel) const {
+  std::vector<loop::Kernel> finish(loop::Kernel kernel) const {
     kernel.work = loop::size(work());
-    return schedule(kernel, machine_, &context_.buffers());
+    if (machine_.gpu) return {schedule(kernel, machine_, &context_.buffers())};
+    const Dim count = element_count(cluster_.domain);
+    const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
+    std::vector<loop::Kernel> kernels;
+    for (const loop::Kernel& part : loop::split_loops(loop::simplify(kernel), !is_small)) {
+      const loop::Kernel collapsed = loop::collapse_loops(part);
+      for (const loop::Kernel& rows : loop::split_short_rows(collapsed, machine_.vector_bytes)) {
+        kernels.push_back(schedule(rows, machine_, &context_.buffers()));
+      }
+    }
+    return kernels;
   }
 
   // Every element is visited; each member costs what it does for its own elements, a reduction for

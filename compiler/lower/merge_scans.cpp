@@ -395,8 +395,11 @@ class Merger {
     if (e->op != loop::Op::load) return e;
     const auto home = homes_.find(e->buffer->id);
     if (home == homes_.end()) return e;
-    if (home->second.value) return home->second.value;
-    return loop::load(home->second.buffer, home->second.start + e->args[0]);
+    const loop::Expr when = loop::is_conditional(*e) ? e->args[1] : nullptr;
+    if (const loop::Expr& value = home->second.value) {
+      return when ? loop::select(when, value, loop::whole_number(0, value->dtype)) : value;
+    }
+    return loop::load(home->second.buffer, home->second.start + e->args[0], when);
   }
 
   loop::Variable renamed(const loop::Variable& v) {

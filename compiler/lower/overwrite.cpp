@@ -84,6 +84,10 @@ class Overwriting {
     loop::Variable old;
   };
 
+  bool is_old(const loop::Expr& e) const {
+    return e->op == loop::Op::load && e->buffer->id == state_->id;
+  }
+
   const loop::Store* store_of(const loop::Stmt& s) const {
     const auto* store = std::get_if<loop::Store>(&s);
     return store != nullptr && store->buffer->id == result_ ? store : nullptr;
@@ -144,11 +148,12 @@ class Overwriting {
 
   // Whether the statement, or one in it, reads the state at that index.
   bool reads_at(const loop::Stmt& s, const loop::Expr& index) const {
-    const loop::Expr old = loop::load(state_, index);
     bool found = false;
     loop::visit_expressions({s}, [&](const loop::Expr& e) {
       const std::vector<loop::Expr> nodes = loop::post_order(std::span(&e, 1));
-      found = found || std::find(nodes.begin(), nodes.end(), old) != nodes.end();
+      found = found || std::any_of(nodes.begin(), nodes.end(), [&](const loop::Expr& node) {
+                return is_old(node) && node->args[0] == index;
+              });
     });
     return found;
   }
@@ -166,9 +171,12 @@ class Overwriting {
     loop::Stmt result = s;
     if (!held.empty()) {
       loop::Rewriter rewriter([&](const loop::Expr& e) {
-        if (e->op != loop::Op::load || e->buffer->id != state_->id) return e;
+        if (!is_old(e)) return e;
         for (const Held& h : held) {
-          if (e->args[0] == h.index) return loop::variable(h.old);
+          if (e->args[0] != h.index) continue;
+          const loop::Expr old = loop::variable(h.old);
+          if (!loop::is_conditional(*e)) return old;
+          return loop::select(e->args[1], old, loop::whole_number(0, old->dtype));
         }
         return e;
       });

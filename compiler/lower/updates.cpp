@@ -32,9 +32,9 @@ void Lowering::update_in_place(const Update& update) {
   const loop::BufferRef result = buffers_.of(v);
   const auto writes = [&](const StepGroup& g) { return g.written.count(result->id) != 0; };
   const auto writer = std::find_if(groups_.begin(), groups_.end(), writes);
-  // One kernel of the group writes it, and none after it reads the old value.
-  loop::Kernel* kernel = nullptr;
-  int writers = 0;
+  // Kernels of the group write it, each its part, and no other after them reads the old value.
+  std::vector<loop::Kernel*> kernels;
+  std::size_t writers = 0;
   bool read_later = false;
   if (writer != groups_.end()) {
     const auto has = [](const std::vector<loop::BufferRef>& list, const loop::BufferRef& b) {
@@ -47,28 +47,37 @@ void Lowering::update_in_place(const Update& update) {
     });
     for (Step& step : writer->steps) {
       auto* k = std::get_if<loop::Kernel>(&step.kind);
-      if (k != nullptr && has(k->outputs, result)) kernel = k;
+      if (k != nullptr && has(k->outputs, result)) kernels.push_back(k);
     }
   }
   // A library knows nothing of checks: it would write over the old value though one has failed.
   // The copy that follows instead is a kernel, and looks.
   const bool stores_once = graph_[v].op->kind != OpKind::write;
-  const bool unchecked = machine_.gpu && kernel && kernel->instead && anything_checks();
-  std::optional<loop::Block> in_place;
-  if (kernel && !unchecked && writer->guard == update.guard && !writer->checks && writers == 1 &&
-      !read_later && std::none_of(writer + 1, groups_.end(), writes) &&
-      !is_read_elsewhere(v, *writer)) {
-    in_place = stored_over(*kernel, result->id, state, stores_once);
+  const bool unchecked =
+      machine_.gpu && kernels.size() == 1 && kernels[0]->instead && anything_checks();
+  std::vector<loop::Block> in_place;
+  const bool may_be =
+      !kernels.empty() && !unchecked && writer->guard == update.guard && !writer->checks &&
+      writers == kernels.size() && (writers == 1 || stores_once) && !read_later &&
+      std::none_of(writer + 1, groups_.end(), writes) && !is_read_elsewhere(v, *writer);
+  for (const loop::Kernel* kernel : kernels) {
+    if (!may_be) break;
+    if (auto over = stored_over(*kernel, result->id, state, stores_once)) {
+      in_place.push_back(std::move(*over));
+    }
   }
-  if (!in_place) {
+  if (in_place.size() != kernels.size() || kernels.empty()) {
     state_copies_.push_back(update);
     return;
   }
   // Readers of the old value and everything that may fail come first.
   StepGroup before = *writer;
-  kernel->body = std::move(*in_place);
-  if (kernel->instead) kernel->instead = with_result(*kernel->instead, state);
-  collect_buffers(*kernel);
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    loop::Kernel& kernel = *kernels[k];
+    kernel.body = std::move(in_place[k]);
+    if (kernel.instead) kernel.instead = with_result(*kernel.instead, state);
+    collect_buffers(kernel);
+  }
   writer->written.erase(result->id);
   writer->written.insert(state->id);
   writer->overwrites_state = true;

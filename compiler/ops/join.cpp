@@ -49,24 +49,27 @@ Tensors concatenate_vjp(const Tensor& y, const Tensor& g) {
   return result;
 }
 
-// Row by row, so that the result is written in the order in which it lies in memory.
-void concatenate_write(WriteContext& context) {
-  const int axis = context.attributes().axes[0];
-  const Dims& all = context.type().shape;
-  context.nest(Dims(all.begin(), all.begin() + axis), [&](const Index& row) {
-    Dim offset = 0;
-    for (int k = 0; k < context.input_count(); ++k) {
-      const Dims& shape = context.input_type(k).shape;
-      context.nest(Dims(shape.begin() + axis, shape.end()), [&](const Index& inside) {
-        Index source = row;
-        source.insert(source.end(), inside.begin(), inside.end());
-        Index target = source;
-        target[at(axis)] = target[at(axis)] + loop::size(offset);
-        context.store(target, context.input(k, source));
-      });
-      offset = offset + shape[at(axis)];
-    }
-  });
+// One of the operands from `first` to before `last`, as the position along the axis tells; the
+// first one begins at `start`.
+loop::Expr joined_value(PointContext& context, const Index& index, int first, int last,
+                        const Dim& start) {
+  const std::size_t axis = at(context.attributes().axes[0]);
+  if (last - first == 1) {
+    Index inside = index;
+    inside[axis] = inside[axis] - loop::size(start);
+    return context.input(first, inside);
+  }
+  const int middle = first + (last - first) / 2;
+  Dim border = start;
+  for (int k = first; k < middle; ++k) border = border + context.input_type(k).shape[axis];
+  return context.choose(
+      loop::binary(loop::Op::lt, index[axis], loop::size(border)),
+      [&] { return joined_value(context, index, first, middle, start); },
+      [&] { return joined_value(context, index, middle, last, border); });
+}
+
+loop::Expr concatenate_at(PointContext& context, const Index& index) {
+  return joined_value(context, index, 0, context.input_count(), 0);
 }
 
 void concatenate_reference(ReferenceContext& c) {
@@ -142,22 +145,46 @@ TensorType unslice_type(TypeContext& context) {
   return type;
 }
 
-loop::Expr zero_of(DType dtype) {
-  return is_float(dtype) ? loop::real(0, dtype) : loop::integer(0, dtype);
-}
-
-void unslice_write(WriteContext& context) {
+loop::Expr unslice_at(PointContext& context, const Index& index) {
+  using loop::Op;
   const Attributes& attributes = context.attributes();
-  context.nest(context.type().shape,
-               [&](const Index& index) { context.store(index, zero_of(context.type().dtype)); });
-  context.nest(context.input_type(0).shape, [&](const Index& index) {
-    Index target;
-    for (std::size_t axis = 0; axis < index.size(); ++axis) {
-      target.push_back(loop::size(attributes.dims[axis]) +
-                       index[axis] * loop::integer(attributes.integers[axis]));
+  Index inside;
+  loop::Expr is_inside = loop::boolean_constant(true);
+  const auto require = [&](const loop::Expr& condition) {
+    is_inside = loop::binary(Op::logical_and, is_inside, condition);
+  };
+  for (std::size_t axis = 0; axis < index.size(); ++axis) {
+    const Dim& start = attributes.dims[axis];
+    const Dim& count = context.input_type(0).shape[axis];
+    const std::int64_t step = attributes.integers[axis];
+    const bool is_all = start.is_constant(0) && step == 1 && count == context.type().shape[axis];
+    if (is_all) {
+      inside.push_back(index[axis]);
+      continue;
     }
-    context.store(target, context.input(0, index));
-  });
+    const std::int64_t width = step < 0 ? -step : step;
+    const loop::Expr from = loop::size(start);
+    const loop::Expr distance = step < 0 ? from - index[axis] : index[axis] - from;
+    // Compared with the index alone, so that a loop over it can be split there.
+    const Dim reach = count * Dim(width);
+    if (step < 0) {
+      require(loop::binary(Op::le, index[axis], from));
+      require(loop::binary(Op::lt, loop::size(start - reach), index[axis]));
+    } else {
+      require(loop::binary(Op::le, from, index[axis]));
+      require(loop::binary(Op::lt, index[axis], loop::size(start + reach)));
+    }
+    if (width == 1) {
+      inside.push_back(distance);
+      continue;
+    }
+    require(loop::binary(Op::eq, loop::binary(Op::mod, distance, loop::integer(width)),
+                         loop::integer(0)));
+    inside.push_back(loop::binary(Op::floor_div, distance, loop::integer(width)));
+  }
+  return context.choose(
+      is_inside, [&] { return context.input(0, inside); },
+      [&] { return loop::whole_number(0, context.type().dtype); });
 }
 
 void unslice_reference(ReferenceContext& c) {
@@ -233,12 +260,11 @@ void draw_pad(ops::Draw& d) {
 
 // y = the operands joined along attributes.axes[0]; any dtype.   vjp: dx_k = the slice of dy
 constinit const OpRecord concatenate_op = {.name = "concatenate",
-                                           .kind = OpKind::write,
                                            .arity = -1,
                                            .linear = Linear::jointly,
                                            .infer = concatenate_type,
                                            .vjp = concatenate_vjp,
-                                           .write = concatenate_write,
+                                           .at = concatenate_at,
                                            .reference = concatenate_reference,
                                            .batch = ops::batch_along_axes<concatenate_op>,
                                            .draw = draw_concatenate,
@@ -248,7 +274,6 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
 // the shape of y; attributes.integers: the steps.   vjp: dx = slice(dy)
 constinit const OpRecord unslice_op = {
     .name = "unslice",
-    .kind = OpKind::write,
     .linear = Linear::jointly,
     .infer = unslice_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
@@ -257,7 +282,7 @@ constinit const OpRecord unslice_op = {
                                  Dims(attributes.dims.begin(), attributes.dims.begin() + y.rank()),
                                  y.node().inputs[0].shape(), attributes.integers)};
     },
-    .write = unslice_write,
+    .at = unslice_at,
     .reference = unslice_reference,
     .batch = unslice_batch,
     .draw = draw_pad,

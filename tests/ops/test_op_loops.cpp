@@ -27,9 +27,10 @@ class OneNode {
     kernel_.work = loop::integer(1);
   }
 
-  loop::Expr load(int k, const Index& index) const {
+  loop::Expr load(int k, const Index& index, const loop::Expr& condition = nullptr) const {
     const auto position = static_cast<std::size_t>(k);
-    return loop::load(kernel_.inputs[position], linear(node_.inputs[position].shape(), index));
+    return loop::load(kernel_.inputs[position], linear(node_.inputs[position].shape(), index),
+                      condition);
   }
 
   loop::Expr load_output(const Index& index) const {
@@ -114,17 +115,32 @@ class Point final : public PointContext {
   Point(const Node& node, OneNode& loops) : node_(node), loops_(loops) {}
   const Attributes& attributes() const override { return node_.attributes; }
   const TensorType& type() const override { return node_.type; }
+  int input_count() const override { return static_cast<int>(node_.inputs.size()); }
   const TensorType& input_type(int k) const override {
     return node_.inputs[static_cast<std::size_t>(k)].type();
   }
-  loop::Expr input(int k, const Index& index) override { return loops_.load(k, index); }
+  loop::Expr input(int k, const Index& index) override { return loops_.load(k, index, condition_); }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
     return OneNode::check_index(index, size, axis);
+  }
+  loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
+                    const std::function<loop::Expr()>& otherwise) override {
+    const auto under = [&](const loop::Expr& own, const std::function<loop::Expr()>& value) {
+      const loop::Expr outer = condition_;
+      condition_ = outer ? loop::binary(loop::Op::logical_and, outer, own) : own;
+      const loop::Expr result = value();
+      condition_ = outer;
+      return result;
+    };
+    const loop::Expr first = under(condition, then);
+    return loop::select(condition, first,
+                        under(loop::unary(loop::Op::logical_not, condition), otherwise));
   }
 
  private:
   const Node& node_;
   OneNode& loops_;
+  loop::Expr condition_;
 };
 
 class Write final : public WriteContext {

@@ -40,14 +40,16 @@ void specialise(ReferenceValue& value, Kind kind, std::uint64_t seed) {
 
 // The graph's outputs, as expressions that the interpreter takes, and its inputs' nodes.
 struct Exported {
+  std::vector<Tensor> all;  // keeps inputs that no output needs
   std::vector<Tensor> outputs;
   fuzz::Bindings bindings;
 };
 Exported exported(const Graph& graph, const std::vector<ReferenceValue>& inputs) {
   std::vector<Graph::Vertex> roots = graph.inputs;
   roots.insert(roots.end(), graph.outputs.begin(), graph.outputs.end());
-  const std::vector<Tensor> all = graph.export_expressions(roots);
   Exported result;
+  result.all = graph.export_expressions(roots);
+  const std::vector<Tensor>& all = result.all;
   for (std::size_t k = 0; k < inputs.size(); ++k) result.bindings[&all[k].node()] = inputs[k];
   result.outputs.assign(all.begin() + static_cast<std::ptrdiff_t>(inputs.size()), all.end());
   return result;

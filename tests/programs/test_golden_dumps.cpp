@@ -324,7 +324,123 @@ program golden  arena 0 bytes
 # line 2
 kernel k0_max_sub_exp_sum_div_mul(in x: f32[x.shape[0]*x.shape[1]], out mul10:
         f32[x.shape[0]*x.shape[1]]) work (17*x.shape[0]*x.shape[1] + 4*x.shape[0]) {
-  parallel for i in 0..x.shape[0] {
+  parallel for i_block in 0..(floor_div(x.shape[0]*min(max(0, -x.shape[1] + 17), 1) + 255, 256)) {
+    let t1 = min((x.shape[0]*min(max(0, -x.shape[1] + 17), 1)) - i_block*256, 256)
+    let t2 = floor_div(t1, 4)
+    for i_group in 0..t2 {
+      registers accs: f32[4]
+      registers accs_1: f32[4]
+      vector<4 unrolled 4> for i in 0..4 {
+        accs[i] = -inf
+        accs_1[i] = 0.0
+      }
+      var acc: f32 = accs[0]
+      var acc_1: f32 = accs[1]
+      var acc_2: f32 = accs[2]
+      var acc_3: f32 = accs[3]
+      let t3 = i_block*256 + i_group*4
+      let t4 = t3*x.shape[1]
+      let t5 = (t3 + 1)*x.shape[1]
+      let t6 = (t3 + 2)*x.shape[1]
+      let t7 = (t3 + 3)*x.shape[1]
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        acc max= x[j + t4]
+        acc_1 max= x[j + t5]
+        acc_2 max= x[j + t6]
+        acc_3 max= x[j + t7]
+      }
+      accs[0] = acc
+      accs[1] = acc_1
+      accs[2] = acc_2
+      accs[3] = acc_3
+      var acc_4: f32 = accs_1[0]
+      var acc_5: f32 = accs_1[1]
+      var acc_6: f32 = accs_1[2]
+      var acc_7: f32 = accs_1[3]
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        once let t8 = accs[0]
+        once let t9 = accs[1]
+        once let t10 = accs[2]
+        once let t11 = accs[3]
+        let t12 = j + t4
+        let t13 = exp(x[t12] - t8)
+        mul10[t12] = t13
+        let t14 = j + t5
+        let t15 = exp(x[t14] - t9)
+        mul10[t14] = t15
+        let t16 = j + t6
+        let t17 = exp(x[t16] - t10)
+        mul10[t16] = t17
+        let t18 = j + t7
+        let t19 = exp(x[t18] - t11)
+        mul10[t18] = t19
+        acc_4 += t13
+        acc_5 += t15
+        acc_6 += t17
+        acc_7 += t19
+      }
+      accs_1[0] = acc_4
+      accs_1[1] = acc_5
+      accs_1[2] = acc_6
+      accs_1[3] = acc_7
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        once let t20 = 1.0 / accs_1[0]
+        once let t21 = 1.0 / accs_1[1]
+        once let t22 = 1.0 / accs_1[2]
+        once let t23 = 1.0 / accs_1[3]
+        let t24 = j + t4
+        mul10[t24] = mul10[t24] * t20
+        let t25 = j + t5
+        mul10[t25] = mul10[t25] * t21
+        let t26 = j + t6
+        mul10[t26] = mul10[t26] * t22
+        let t27 = j + t7
+        mul10[t27] = mul10[t27] * t23
+      }
+    }
+    stack accs_2: f32[4]
+    stack accs_3: f32[4]
+    let t28 = t2*4
+    let t29 = t1 - t28
+    vector<4 unrolled 4> for i_1 in 0..t29 {
+      accs_2[i_1] = -inf
+      accs_3[i_1] = 0.0
+    }
+    let t30 = i_block*256 + t28
+    for i_2 in 0..t29 {
+      var acc_8: f32 = accs_2[i_2]
+      let t31 = (t30 + i_2)*x.shape[1]
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        acc_8 max= x[j + t31]
+      }
+      accs_2[i_2] = acc_8
+    }
+    for i_3 in 0..t29 {
+      var acc_9: f32 = accs_3[i_3]
+      let t32 = (t30 + i_3)*x.shape[1]
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        once let t33 = accs_2[i_3]
+        let t34 = j + t32
+        let t35 = exp(x[t34] - t33)
+        mul10[t34] = t35
+        acc_9 += t35
+      }
+      accs_3[i_3] = acc_9
+    }
+    for i_4 in 0..t29 {
+      let t36 = (t30 + i_4)*x.shape[1]
+      vector<16 unrolled 16> for j in 0..(min(x.shape[1], 16)) {
+        once let t37 = 1.0 / accs_3[i_4]
+        let t38 = j + t36
+        mul10[t38] = mul10[t38] * t37
+      }
+    }
+  }
+}
+# line 2
+kernel k1_max_sub_exp_sum_div_mul(in x: f32[x.shape[0]*x.shape[1]], out mul10:
+        f32[x.shape[0]*x.shape[1]]) work (17*x.shape[0]*x.shape[1] + 4*x.shape[0]) {
+  parallel for i in 0..(-x.shape[0]*min(max(0, -x.shape[1] + 17), 1) + x.shape[0]) {
     var acc: f32 = -inf
     var acc_1: f32 = 0.0
     vector<16 x4> for j in 0..x.shape[1] {

@@ -221,6 +221,10 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
       return size_text(e->dim, outer);
     case Op::load: {
       std::string element = name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
+      if (is_conditional(*e)) {
+        element = "(" + text(e->args[1], Place::value, conjunction) + " ? " + element + " : " +
+                  node_text(loop::whole_number(0, e->dtype), place, any) + ")";
+      }
       if (e->dtype != DType::boolean) return element;
       return comparison < outer ? "(" + element + " != 0)" : element + " != 0";
     }

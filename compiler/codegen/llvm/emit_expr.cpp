@@ -416,12 +416,58 @@ llvm::Value* KernelEmitter::load_strided(llvm::Value* pointer, DType dtype, std:
   return picked;
 }
 
+// Lanes for which the condition does not hold are masked like idle ones; a scalar is loaded in a
+// branch. An element of memory, as print_load then takes it.
+Printed KernelEmitter::print_conditional_load(const ExprNode& e, bool at_base) {
+  const Expr& index = e.args[0];
+  llvm::Type* element = memory_type(context_, e.dtype);
+  const bool of_lanes = !at_base && lanes_ && depends_on_lane(e) &&
+                        !(same_for_all_lanes(*index) && same_for_all_lanes(*e.args[1]));
+  if (!of_lanes) {
+    const auto part = [&](const Expr& arg) {
+      return at_base ? print_at_base(arg) : print(arg).value;
+    };
+    llvm::Value* where = part(index);
+    llvm::Value* condition = part(e.args[1]);
+    llvm::BasicBlock* after = cut_here("loaded");
+    llvm::BasicBlock* before = builder_.GetInsertBlock();
+    auto* loads = llvm::BasicBlock::Create(context_, "load", function_);
+    builder_.CreateCondBr(condition, loads, after);
+    builder_.SetInsertPoint(loads);
+    llvm::Value* value =
+        builder_.CreateAlignedLoad(element, address(e.buffer, where), alignment(e.dtype));
+    builder_.CreateBr(after);
+    builder_.SetInsertPoint(after, after->begin());
+    llvm::PHINode* result = builder_.CreatePHI(element, 2);
+    result->addIncoming(value, loads);
+    result->addIncoming(llvm::Constant::getNullValue(element), before);
+    return {result, false};
+  }
+  llvm::Type* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes_->width));
+  llvm::Value* zeros = llvm::Constant::getNullValue(type);
+  llvm::Value* mask = splat(print(e.args[1]));
+  if (lanes_->mask && !lanes_->repeats) mask = builder_.CreateAnd(mask, lanes_->mask);
+  const Expr stride = lane_stride(index);
+  std::int64_t step = 0;
+  const bool is_contiguous = stride && loop::is_integer_constant(stride, step) && step == 1;
+  if (is_contiguous && !(lanes_->mask && lanes_->repeats)) {
+    llvm::Value* pointer = address(e.buffer, print_at_base(index));
+    return {builder_.CreateMaskedLoad(type, pointer, alignment(e.dtype), mask, zeros), true};
+  }
+  llvm::Value* pointers = address(e.buffer, splat(print(index)));
+  return {builder_.CreateMaskedGather(type, pointers, alignment(e.dtype), mask, zeros), true};
+}
+
 Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
   const Expr& index = e.args[0];
   llvm::Type* element = memory_type(context_, e.dtype);
   llvm::Value* value = nullptr;
   bool lanes = false;
-  if (at_base || !lanes_ || !depends_on_lane(*index) || same_for_all_lanes(*index)) {
+  if (loop::is_conditional(e)) {
+    const Printed loaded = print_conditional_load(e, at_base);
+    value = loaded.value;
+    lanes = loaded.lanes;
+  } else if (at_base || !lanes_ || !depends_on_lane(*index) || same_for_all_lanes(*index)) {
     llvm::Value* where = at_base ? print_at_base(index) : print(index).value;
     value = builder_.CreateAlignedLoad(element, address(e.buffer, where), alignment(e.dtype));
   } else {

@@ -6,6 +6,7 @@
 
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/elementary.h"
+#include "compiler/loop/interleaved.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -163,16 +164,8 @@ llvm::AllocaInst* KernelEmitter::entry_slot(llvm::Type* type, const std::string&
 
 void KernelEmitter::return_error(llvm::Value* failed, llvm::Value* index, llvm::Value* size,
                                  int site) {
-  llvm::BasicBlock* block = builder_.GetInsertBlock();
-  llvm::BasicBlock* rest = nullptr;
-  if (builder_.GetInsertPoint() == block->end()) {
-    rest = llvm::BasicBlock::Create(context_, "in_range", function_);
-  } else {
-    rest = block->splitBasicBlock(builder_.GetInsertPoint(), "in_range");
-    block->getTerminator()->eraseFromParent();
-  }
+  llvm::BasicBlock* rest = cut_here("in_range");
   auto* fail = llvm::BasicBlock::Create(context_, "out_of_range", function_);
-  builder_.SetInsertPoint(block);
   builder_.CreateCondBr(failed, fail, rest,
                         llvm::MDBuilder(context_).createBranchWeights(1, 1 << 20));
   builder_.SetInsertPoint(fail);
@@ -180,22 +173,51 @@ void KernelEmitter::return_error(llvm::Value* failed, llvm::Value* index, llvm::
       report_function(module_),
       {call_context_, index, size, builder_.getInt32(static_cast<std::uint32_t>(site))});
   builder_.CreateRet(builder_.getInt32(1));
-  if (rest->empty()) {
-    builder_.SetInsertPoint(rest);
+  builder_.SetInsertPoint(rest, rest->begin());
+}
+
+// What follows here goes to a block of its own. The one before it has no end yet, where printing
+// goes on.
+llvm::BasicBlock* KernelEmitter::cut_here(const char* name) {
+  llvm::BasicBlock* block = builder_.GetInsertBlock();
+  llvm::BasicBlock* rest = nullptr;
+  if (builder_.GetInsertPoint() == block->end()) {
+    rest = llvm::BasicBlock::Create(context_, name, function_);
   } else {
-    builder_.SetInsertPoint(rest, rest->begin());
+    rest = block->splitBasicBlock(builder_.GetInsertPoint(), name);
+    block->getTerminator()->eraseFromParent();
   }
+  builder_.SetInsertPoint(block);
+  return rest;
 }
 
 void KernelEmitter::print_block(const loop::Block& block) {
   HeldScope scope(lets_);
-  for (const loop::Stmt& stmt : block) {
-    if (const auto* let = std::get_if<loop::Let>(&stmt)) {
+  std::vector<loop::Interleaved> together;
+  if (lanes_) {
+    together = loop::interleaved_stores(block, [this](const Expr& e) { return lane_stride(e); });
+  }
+  std::unordered_map<std::size_t, llvm::Value*> waiting;  // values, by their store's position
+  for (std::size_t k = 0; k < block.size(); ++k) {
+    if (const auto* let = std::get_if<loop::Let>(&block[k])) {
       if (let->life != loop::Let::Life::loop) hold(*let, scope);
-    } else {
-      print_statement(stmt);
-      scope.end_statement();
+      continue;
     }
+    const auto group = std::find_if(together.begin(), together.end(), [&](const auto& g) {
+      return std::find(g.stores.begin(), g.stores.end(), k) != g.stores.end();
+    });
+    if (group == together.end()) {
+      print_statement(block[k]);
+    } else {
+      const auto& store = std::get<loop::Store>(block[k]);
+      waiting[k] = in_memory(splat(print(store.value)), store.buffer->dtype);
+      if (k == group->last) {
+        std::vector<llvm::Value*> values;
+        for (const std::size_t at : group->stores) values.push_back(waiting.at(at));
+        print_interleaved(std::get<loop::Store>(block[group->stores.front()]), values);
+      }
+    }
+    scope.end_statement();
   }
 }
 
@@ -670,23 +692,64 @@ void KernelEmitter::print_if(const loop::If& branch) {
   builder_.SetInsertPoint(join);
 }
 
+// A value, or those of lanes, as they lie in memory.
+llvm::Value* KernelEmitter::in_memory(llvm::Value* value, DType dtype) {
+  if (dtype != DType::boolean) return value;
+  llvm::Type* byte = builder_.getInt8Ty();
+  if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(value->getType())) {
+    byte = llvm::FixedVectorType::get(byte, vector->getNumElements());
+  }
+  return builder_.CreateZExt(value, byte);
+}
+
+// The first lane of each value, one after the other from where `first` stores on, then the second
+// lane of each: as many whole vectors as there are values.
+void KernelEmitter::print_interleaved(const loop::Store& first,
+                                      const std::vector<llvm::Value*>& values) {
+  const DType dtype = first.buffer->dtype;
+  const int width = lanes_->width;
+  const auto count = static_cast<int>(values.size());
+  llvm::Value* start = address(first.buffer, print_at_base(first.index));
+  for (int part = 0; part < count; ++part) {
+    // Lane k of this vector is lane (part * width + k) / count of one of the values.
+    const auto place = [&](int k) { return part * width + k; };
+    llvm::Value* vector = nullptr;
+    std::vector<int> lanes(static_cast<std::size_t>(width));
+    for (int from = 0; from < count; ++from) {
+      for (int k = 0; k < width; ++k) {
+        int& lane = lanes[static_cast<std::size_t>(k)];
+        if (place(k) % count == from) {
+          lane = (from == 0 ? 0 : width) + place(k) / count;
+        } else {
+          lane = from == 0 ? -1 : place(k) % count < from ? k : -1;
+        }
+      }
+      llvm::Value* value = values[static_cast<std::size_t>(from)];
+      vector = from == 0 ? builder_.CreateShuffleVector(value, lanes)
+                         : builder_.CreateShuffleVector(vector, value, lanes);
+    }
+    llvm::Value* pointer = builder_.CreateConstGEP1_64(memory_type(context_, dtype), start,
+                                                       static_cast<std::uint64_t>(part * width));
+    if (lanes_->mask == nullptr) {
+      builder_.CreateAlignedStore(vector, pointer, alignment(dtype));
+      continue;
+    }
+    std::vector<int> active;
+    for (int k = 0; k < width; ++k) active.push_back(place(k) / count);
+    builder_.CreateMaskedStore(vector, pointer, alignment(dtype),
+                               builder_.CreateShuffleVector(lanes_->mask, active));
+  }
+}
+
 void KernelEmitter::print_store(const loop::Store& store) {
   const Printed value = print(store.value);
   const DType dtype = store.buffer->dtype;
-  const auto in_memory = [&](llvm::Value* v) -> llvm::Value* {
-    if (dtype != DType::boolean) return v;
-    llvm::Type* byte = builder_.getInt8Ty();
-    if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(v->getType())) {
-      byte = llvm::FixedVectorType::get(byte, vector->getNumElements());
-    }
-    return builder_.CreateZExt(v, byte);
-  };
   if (!lanes_) {
     llvm::Value* pointer = address(store.buffer, print(store.index).value);
-    builder_.CreateAlignedStore(in_memory(value.value), pointer, alignment(dtype));
+    builder_.CreateAlignedStore(in_memory(value.value, dtype), pointer, alignment(dtype));
     return;
   }
-  llvm::Value* lanes = in_memory(splat(value));
+  llvm::Value* lanes = in_memory(splat(value), dtype);
   const Expr stride = lane_stride(store.index);
   std::int64_t step = 0;
   if (stride && loop::is_integer_constant(stride, step) && step == 1) {

@@ -70,6 +70,7 @@ class KernelEmitter {
   Printed print_memoised(const loop::Expr& e, bool at_base);
   Printed print_node(const loop::ExprNode& e, bool at_base);
   Printed print_load(const loop::ExprNode& e, bool at_base);
+  Printed print_conditional_load(const loop::ExprNode& e, bool at_base);
   llvm::Value* load_strided(llvm::Value* pointer, DType dtype, std::int64_t step);
   Printed print_check_index(const loop::ExprNode& e, bool at_base);
   Printed print_check(const loop::ExprNode& e);
@@ -115,11 +116,14 @@ class KernelEmitter {
   bool print_transposed(const loop::For& loop);
   void print_if(const loop::If& branch);
   void print_store(const loop::Store& store);
+  void print_interleaved(const loop::Store& first, const std::vector<llvm::Value*>& values);
+  llvm::Value* in_memory(llvm::Value* value, DType dtype);
   void print_accumulate(const loop::Accumulate& accumulate);
   llvm::Value* combine(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
   llvm::Constant* identity(loop::Op op, DType dtype);
   void declare(const loop::Variable& variable, llvm::Value* init, bool lanes);
   llvm::AllocaInst* entry_slot(llvm::Type* type, const std::string& name, int align = 0);
+  llvm::BasicBlock* cut_here(const char* name);
   void return_error(llvm::Value* failed, llvm::Value* index, llvm::Value* size, int site);
 
   // Accumulators in lanes (emit_lanes.cpp): one value, or the best one and its position.

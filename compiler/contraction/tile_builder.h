@@ -16,6 +16,7 @@ class TileBuilder {
   using Point = std::vector<loop::Expr>;
 
   // Tasks.
+  loop::For all_tasks();
   loop::Block tasks();
   loop::Block pack_panels(const loop::Expr& first, const loop::Expr& panels);
   loop::Block rows_of_task(const loop::Expr& first, const loop::Expr& panels,

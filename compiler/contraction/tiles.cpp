@@ -56,15 +56,48 @@ loop::Kernel TileBuilder::run() {
                            loop::Space::worker);
   }
   loop::Kernel kernel;
-  kernel.body = over_axes(c_.batch, over_axes(outer(c_.columns), tasks()));
-  loop::For outermost = *loop::as_for(kernel.body.at(0));
-  outermost.kind = loop::LoopKind::parallel;
-  kernel.body[0] = loop::statement(std::move(outermost));
+  kernel.body = {loop::statement(all_tasks())};
   kernel.work = loop::size(c_.work());
   return kernel;
 }
 
-// parallel task { some panels of columns with all rows, or with a group of them }
+// The tasks of all products of a batch, and at all positions along other axes of the columns, which
+// threads share: there may be one product, or many of one task.
+loop::For TileBuilder::all_tasks() {
+  const loop::For one = *loop::as_for(tasks().at(0));
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const AxisList& axes : {c_.batch, outer(c_.columns)}) {
+    for (const Axis& axis : axes) {
+      variables.push_back(axis.variable);
+      extents.push_back(loop::size(axis.extent));
+    }
+  }
+  std::int64_t tasks_of_product = 0;
+  const bool is_small = loop::is_integer_constant(one.extent, tasks_of_product);
+  if (is_small && tasks_of_product == 1) {
+    // No more is gained by it than dividing costs.
+    loop::Block block = over_axes(c_.batch, over_axes(outer(c_.columns), {loop::statement(one)}));
+    loop::For outermost = *loop::as_for(block.at(0));
+    outermost.kind = loop::LoopKind::parallel;
+    return outermost;
+  }
+  loop::For all = one;
+  all.kind = loop::LoopKind::parallel;
+  if (variables.empty()) return all;
+  variables.push_back(one.variable);
+  extents.push_back(one.extent);
+  all.variable = loop::fresh_variable(one.variable.name);
+  for (const loop::Expr& extent : extents) {
+    all.extent = &extent == &extents.front() ? extent : all.extent * extent;
+  }
+  all.body =
+      loop::substitute(one.body, loop::unflatten(variables, extents, loop::variable(all.variable)));
+  return all;
+}
+
+// The loop over tasks of one product: some panels of columns with all rows, or with a group of
+// them.
 loop::Block TileBuilder::tasks() {
   const Dim panels = ceil_div(columns_, Dim(plan_.panel_columns()));
   const Dim groups = ceil_div(panels, plan_.panels_of_task);

@@ -402,8 +402,9 @@ class Fuser {
     }
   }
 
-  // Clusters that go over all elements of v, of which one reduces them to scalars and the other
-  // does so too or gives a result for each, become one: then v need not be stored for the other.
+  // Clusters that go over all elements of v and reduce the same axes, or of which one reduces them
+  // to scalars and the other gives a result for each, become one: then v need not be stored for the
+  // other.
   void merge_readers(Vertex v) {
     const auto merge_two = [&] {
       for (const auto& [a, first] : demands_[v]) {
@@ -433,16 +434,21 @@ class Fuser {
   bool may_merge(int a, int b) {
     const Cluster &x = at(a), &y = at(b);
     if (x.domain.empty() || x.domain != y.domain || x.guard != y.guard) return false;
-    const bool one_reduces = (reduces_all(x) && !y.reduces()) || (reduces_all(y) && !x.reduces());
-    // Else it would be hard to see that threads store apart.
-    const bool known_rows = std::all_of(x.domain.begin() + 1, x.domain.end(),
-                                        [](const Dim& d) { return d.is_constant(); });
-    if (!(one_reduces || (reduces_all(x) && reduces_all(y))) || !known_rows) return false;
+    if (!reduces_same_rows(x, y)) {
+      const bool to_scalars =
+          (reduces_all(x) && (reduces_all(y) || !y.reduces())) || (reduces_all(y) && !x.reduces());
+      if (!to_scalars || !is_one_pass(a) || !is_one_pass(b)) return false;
+    }
     if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
       return false;
     }
-    return is_free(a) && is_free(b) && !leads_to(a, b) && !leads_to(b, a) && is_one_pass(a) &&
-           is_one_pass(b) && !may_fail(a) && !may_fail(b);
+    return is_free(a) && is_free(b) && !leads_to(a, b) && !leads_to(b, a) && !may_fail(a) &&
+           !may_fail(b);
+  }
+
+  // The same axes and not all: the stages of both, however many, go over the same rows.
+  static bool reduces_same_rows(const Cluster& x, const Cluster& y) {
+    return x.reduces() && x.reduced == y.reduced && !reduces_all(x);
   }
 
   // No product or reduction that is still to come could take the cluster in.
@@ -513,6 +519,8 @@ class Fuser {
       }
     }
     Cluster &to = at(a), &from = at(b);
+    if (!reduces_same_rows(to, from)) is_one_pass_.insert(a);
+    if (is_one_pass_.erase(b) != 0) is_one_pass_.insert(a);
     to.roots.insert(to.roots.end(), from.roots.begin(), from.roots.end());
     if (from.reduces()) to.reduced = from.reduced;
     from.roots.clear();
@@ -523,7 +531,6 @@ class Fuser {
     for (std::set<int>& successors : successors_) {
       if (successors.erase(b) != 0) successors.insert(a);
     }
-    is_one_pass_.insert(a);
   }
 
   // Whether something that reads what `from` stores comes before `to`.
@@ -602,14 +609,23 @@ class Fuser {
     return removed;
   }
 
+  // The operands that have to be read for each element: not literals, nor what is the same for
+  // many.
   int costly_operands(Vertex v) const {
     int count = 0;
     for (Vertex o : graph_.operands(v)) {
       Vertex source = o;
       while (graph_[source].op->is_view) source = graph_.operand(source, 0);
-      if (!(graph_[source].op->kind == OpKind::leaf && graph_[source].op->at)) ++count;
+      const bool is_literal = graph_[source].op->kind == OpKind::leaf && graph_[source].op->at;
+      if (!is_literal && !is_smaller(source, v)) ++count;
     }
     return count;
+  }
+
+  // Whether the source of an operand of v has an axis less that is not of one element.
+  bool is_smaller(Vertex source, Vertex v) const {
+    return without_ones(graph_[source].type.shape).size() <
+           without_ones(graph_[v].type.shape).size();
   }
 
   // A reshape that changes more than axes of size 1: its operand must lie in memory, where the

@@ -277,6 +277,7 @@ class Blocker {
     add_block(part, candidate, blocks.body);
     // The loop's iterations are independent, so its blocks are. Of their bodies that is hard to
     // see.
+    blocks.is_independent = true;
     if (outermost_ != nullptr && outermost_->variable == loop.variable) {
       blocks.kind = LoopKind::parallel;
     }

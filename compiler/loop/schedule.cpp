@@ -18,6 +18,8 @@ constexpr std::int64_t least_element = 4;    // bytes, of what lanes hold
 // Iterations of a parallel loop over a one-dimensional kernel: enough elements to outweigh handing
 // them out, few enough to share evenly.
 constexpr std::int64_t chunk_of_elements = 16384;
+// Iterations that threads share evenly whatever their number.
+constexpr std::int64_t shared_evenly = 64;
 // The same where every element has a loop of its own; a multiple of all vector steps.
 constexpr std::int64_t chunk_of_loops = 256;
 
@@ -208,6 +210,25 @@ For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
   return chunks;
 }
 
+// Where the loop's iterations may be few and each is a loop of independent ones, one loop over all.
+For with_inner_shared(For loop, int next_id) {
+  const For* inner = loop.body.size() == 1 ? as_for(loop.body[0]) : nullptr;
+  std::int64_t extent = 0;
+  const bool enough = is_integer_constant(loop.extent, extent) && extent >= shared_evenly;
+  if (inner == nullptr || enough || !loop.is_independent || !inner->is_independent ||
+      inner->kind != LoopKind::serial || !as_dim(loop.extent) || !as_dim(inner->extent)) {
+    return loop;
+  }
+  For both;
+  both.variable = {next_id, DType::i64, "task"};
+  both.extent = loop.extent * inner->extent;
+  both.is_independent = true;
+  const Expr task = variable(both.variable);
+  both.body = substitute(inner->body, {{loop.variable, binary(Op::floor_div, task, inner->extent)},
+                                       {inner->variable, binary(Op::mod, task, inner->extent)}});
+  return both;
+}
+
 }  // namespace
 
 bool vectorize_loop(For& loop, int lanes_bytes) {
@@ -236,11 +257,22 @@ const For* outermost_loop(const Kernel& kernel) {
   return only_scalars_before ? outermost : nullptr;
 }
 
+Kernel note_independence(const Kernel& kernel) {
+  const For* outermost = outermost_loop(kernel);
+  if (outermost == nullptr || outermost->is_independent) return kernel;
+  For loop = *outermost;
+  loop.is_independent = LoopFacts(loop).iterations_are_independent(true);
+  Kernel result = kernel;
+  result.body.back() = statement(std::move(loop));
+  return result;
+}
+
 Kernel parallelize(const Kernel& kernel) {
   const For* outermost = outermost_loop(kernel);
   if (outermost == nullptr) return kernel;
   For loop = *outermost;
   if (loop.kind != LoopKind::serial && loop.kind != LoopKind::vector) return kernel;
+  loop = with_inner_shared(std::move(loop), next_variable_id(kernel));
   const LoopFacts facts(loop);
   if (facts.reduces()) return kernel;
   if (!loop.is_independent && !facts.iterations_are_independent(true)) return kernel;

@@ -50,6 +50,10 @@ Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& 
 // The loop that may become parallel: the last statement, with only scalars before it. Else null.
 const For* outermost_loop(const Kernel& kernel);
 
+// Notes in the outermost loop whether its iterations are independent of each other, while that can
+// be seen: before other schedules take its body apart.
+Kernel note_independence(const Kernel& kernel);
+
 // Makes the kernel's outermost loop parallel if its iterations are independent of each other. A
 // one-dimensional loop is cut into chunks of a fixed size first, so that nothing depends on the
 // number of workers.

@@ -339,13 +339,7 @@ bool has_conditional_loads(const Block& block) {
 
 std::vector<Kernel> split_loops(const Kernel& kernel, bool into_kernels) {
   if (!has_conditional_loads(kernel.body)) return {kernel};
-  Kernel result = kernel;
-  // While it can be seen.
-  if (const For* outermost = outermost_loop(kernel)) {
-    For loop = *outermost;
-    loop.is_independent = LoopFacts(loop).iterations_are_independent(true);
-    result.body.back() = statement(std::move(loop));
-  }
+  Kernel result = note_independence(kernel);
   result.body = Splitter(kernel)(result.body);
   const bool only_loops = std::all_of(result.body.begin(), result.body.end(),
                                       [](const Stmt& s) { return as_for(s) != nullptr; });

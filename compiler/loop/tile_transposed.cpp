@@ -28,6 +28,9 @@ constexpr int most_operations_twice = 64;
 // Operands that have a tile each; all of them fit the first cache.
 constexpr std::size_t most_tiles = 4;
 
+// Elements of a square's side, at least.
+constexpr std::int64_t least_square = 4;
+
 struct Nest {
   std::vector<const For*> loops;  // outermost first
   Block stores;
@@ -67,6 +70,12 @@ class Tiler {
   std::optional<Stmt> run() {
     if (!find_operands() || !may_be_reordered()) return std::nullopt;
     lanes_ = lanes_bytes_ / widest_;
+    for (const Axis* axis : {&rows_, &columns_}) {
+      // Squares are no larger than the axes.
+      std::int64_t known = 0;
+      if (!is_integer_constant(axis->extent(), known)) continue;
+      while (lanes_ > known && lanes_ > least_square) lanes_ /= 2;
+    }
     rows_.size = tile_size(rows_.extent());
     columns_.size = tile_size(columns_.extent());
     if (lanes_ < 2 || rows_.size == 0 || columns_.size == 0) return std::nullopt;
@@ -275,8 +284,11 @@ class Tiler {
   }
 
   Stmt around(Block block) const {
+    bool may_be_shared = true;  // may_be_reordered has seen it up to the rows
     for (auto loop = nest_.loops.rbegin(); loop != nest_.loops.rend(); ++loop) {
       For outer = **loop;
+      outer.is_independent = outer.is_independent || may_be_shared;
+      may_be_shared = may_be_shared && *loop != rows_.loop;
       for (const Axis* axis : {&rows_, &columns_}) {
         if (axis->loop != *loop) continue;
         outer.variable = axis->tile;

@@ -19,6 +19,15 @@ using Place = KernelContext::Place;
 // Partial results of a whole-array reduction cover this many elements each, whatever the number
 // of threads, so that the order of additions is always the same.
 constexpr std::int64_t chunk_elements = 8192;
+// By columns: the elements of a run of rows, and its fewest and most rows, so that partial results
+// are few, and enough runs for threads to share.
+constexpr std::int64_t run_elements = 32768;
+constexpr std::int64_t least_run = 64;
+constexpr std::int64_t most_run = 512;
+constexpr std::int64_t run_of_unknown = 128;
+constexpr std::int64_t rows_together = 4;  // that are added to an array of sums at once
+// Axes before the reduced ones that are no more leave threads without work.
+constexpr std::int64_t few_outer = 8;
 // Work of one element from which a value is kept for later stages rather than computed again.
 constexpr int worth_keeping = 8;
 // On a GPU rows are kept in shared memory: those longer than what one thread does alone, as long as
@@ -54,14 +63,15 @@ class LoopsLowering {
       if (!a.of_finite) context_.set_value({a.vertex, cluster_.outer_point()}, result(a));
     }
     if (splits_in_chunks()) return chunked();
+    if (const std::optional<Columns> columns = runs_by_columns()) return by_columns(*columns);
     loop::Kernel kernel;
-    loop::Block body = declarations();
+    loop::Block body = declarations(accumulators_);
     for (int stage = 1; stage <= stages_; ++stage) {
       append(body, reduce_nest(stage_body(stage)));
     }
     append(body, results());
     kernel.body = outer_nest(std::move(body));
-    return finish(std::move(kernel));
+    return finish(std::move(kernel), work());
   }
 
  private:
@@ -149,9 +159,9 @@ class LoopsLowering {
     return a;
   }
 
-  loop::Block declarations() {
+  static loop::Block declarations(const std::vector<Accumulator>& accumulators) {
     loop::Block block;
-    for (const Accumulator& a : accumulators_) {
+    for (const Accumulator& a : accumulators) {
       block.push_back(loop::Declare{a.variable, a.init});
       if (a.is_arg) {
         block.push_back(
@@ -235,7 +245,7 @@ class LoopsLowering {
           at.push_back(loop::variable(cluster_.variables[axis]));
         }
         const Dim count = element_count(row);
-        if (machine_.gpu && !fits_shared(count, value->dtype)) continue;
+        if (is_by_columns_ || (machine_.gpu && !fits_shared(count, value->dtype))) continue;
         buffer = context_.buffers().create(
             "row", value->dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
         index = linear_index(row, at);
@@ -332,7 +342,7 @@ class LoopsLowering {
   }
 
   // A reduction of a whole array can use threads: each chunk leaves partial results, and a second
-  // kernel combines them. What is stored per element must show that chunks store apart.
+  // kernel combines them.
   bool splits_in_chunks() const {
     if (!cluster_.reduces() || stages_ != 1) return false;
     if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) !=
@@ -341,11 +351,6 @@ class LoopsLowering {
     }
     for (const Accumulator& a : accumulators_) {
       if (a.is_arg) return false;
-    }
-    const bool known_rows = std::all_of(cluster_.domain.begin() + 1, cluster_.domain.end(),
-                                        [](const Dim& d) { return d.is_constant(); });
-    for (Vertex v : cluster_.roots) {
-      if (is_full(v) && !known_rows) return false;
     }
     const Dim count = element_count(cluster_.domain);
     return !count.is_constant() || count.constant() > chunk_elements;
@@ -370,8 +375,8 @@ class LoopsLowering {
     loop::For rows_loop;
     rows_loop.variable = row;
     rows_loop.extent = loop::binary(Op::min, loop::size(step), loop::size(rows) - first);
-    rows_loop.body = replaced(sums, cluster_.variables[0], first + loop::variable(row));
-    loop::Block body = declarations();
+    rows_loop.body = loop::substitute(sums, {{cluster_.variables[0], first + loop::variable(row)}});
+    loop::Block body = declarations(accumulators_);
     body.push_back(loop::statement(std::move(rows_loop)));
     std::vector<loop::BufferRef> partials;
     for (const Accumulator& a : accumulators_) {
@@ -380,10 +385,10 @@ class LoopsLowering {
           loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
     }
     loop::Kernel first_kernel;
-    first_kernel.body = loop::nest({chunk}, {chunks}, std::move(body));
+    first_kernel.body = independent(loop::nest({chunk}, {chunks}, std::move(body)));
 
     loop::Kernel second;
-    loop::Block combine = declarations();
+    loop::Block combine = declarations(accumulators_);
     loop::Block steps;
     for (std::size_t k = 0; k < accumulators_.size(); ++k) {
       steps.push_back(loop::Accumulate{accumulators_[k].variable, accumulators_[k].op,
@@ -392,33 +397,169 @@ class LoopsLowering {
     append(combine, loop::nest({chunk}, {chunks}, std::move(steps)));
     append(combine, results());
     second.body = std::move(combine);
-    std::vector<loop::Kernel> kernels = finish(std::move(first_kernel));
-    for (loop::Kernel& kernel : finish(std::move(second))) kernels.push_back(std::move(kernel));
+    std::vector<loop::Kernel> kernels = finish(std::move(first_kernel), work());
+    append(kernels, finish(std::move(second), chunks));
     return kernels;
   }
 
-  static loop::Block replaced(const loop::Block& block, const loop::Variable& from,
-                              const loop::Expr& to) {
-    const auto in = [&](const loop::Expr& e) { return loop::substitute(e, {{from, to}}); };
-    loop::Block result;
-    for (const loop::Stmt& stmt : block) {
-      if (const auto* a = std::get_if<loop::Accumulate>(&stmt)) {
-        result.push_back(loop::Accumulate{a->variable, a->op, in(a->value)});
-      } else if (const auto* s = std::get_if<loop::Store>(&stmt)) {
-        result.push_back(loop::Store{s->buffer, in(s->index), in(s->value)});
-      } else if (const auto* f = std::get_if<std::shared_ptr<const loop::For>>(&stmt)) {
-        loop::For copy = **f;
-        copy.body = replaced(copy.body, from, to);
-        result.push_back(loop::statement(std::move(copy)));
-      } else {
-        throw InternalError("chunked reduction: unexpected statement");
-      }
+  // Reductions whose results lie next to each other in memory, of many rows: by runs of rows, which
+  // threads share.
+  struct Columns {
+    std::size_t first, last;  // the axes that are reduced
+    Dim step;                 // rows of a run, along the first of them
+  };
+
+  std::optional<Columns> runs_by_columns() const {
+    const Dims& domain = cluster_.domain;
+    const auto begin = cluster_.reduced.begin();
+    const auto first = std::find(begin, cluster_.reduced.end(), true);
+    const auto behind = std::find(first, cluster_.reduced.end(), false);
+    if (machine_.gpu || first == cluster_.reduced.end() || behind == cluster_.reduced.end() ||
+        std::find(behind, cluster_.reduced.end(), true) != cluster_.reduced.end()) {
+      return std::nullopt;
     }
-    return result;
+    const auto product = [&](auto from, auto to) {
+      return element_count(Dims(domain.begin() + (from - begin), domain.begin() + (to - begin)));
+    };
+    const Dim count = element_count(domain);
+    if (count.is_constant() && count.constant() <= most_work_on_one_thread) return std::nullopt;
+    const Dim outer = product(begin, first);
+    const Dim together = product(first + 1, behind);  // rows of one position of the first axis
+    const Dim columns = product(behind, cluster_.reduced.end());
+    if (columns.is_constant(1)) return std::nullopt;
+    // Threads share those before, if there are enough of them.
+    if (!outer.is_constant() || outer.constant() > few_outer) return std::nullopt;
+    std::int64_t step = run_of_unknown;
+    if (columns.is_constant() && together.is_constant() && together.constant() > 0) {
+      const std::int64_t least = std::max<std::int64_t>(1, least_run / together.constant());
+      const std::int64_t most = std::max<std::int64_t>(least, most_run / together.constant());
+      step = std::clamp(
+          run_elements / std::max<std::int64_t>(1, columns.constant() * together.constant()), least,
+          most);
+      if (step > rows_together) step -= step % rows_together;
+    }
+    const Dim& rows = domain[static_cast<std::size_t>(first - begin)];
+    if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
+    return Columns{static_cast<std::size_t>(first - begin),
+                   static_cast<std::size_t>(behind - begin) - 1, step};
   }
 
-  std::vector<loop::Kernel> finish(loop::Kernel kernel) const {
-    kernel.work = loop::size(work());
+  // For each stage a kernel that leaves partial results of each run, or stores, and one that
+  // combines the partial ones in their order, whatever the number of threads.
+  std::vector<loop::Kernel> by_columns(const Columns& columns) {
+    is_by_columns_ = true;
+    const Dim runs = ceil_div(cluster_.domain[columns.first], columns.step);
+    const loop::Variable run = loop::fresh_variable("run");
+    // The axes that stay, and among them the run's in place of those that are reduced.
+    std::vector<loop::Variable> kept, with_runs;
+    Dims kept_shape, runs_shape;
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (axis == columns.first) {
+        with_runs.push_back(run);
+        runs_shape.push_back(runs);
+      }
+      if (cluster_.reduced[axis]) continue;
+      for (auto* list : {&kept, &with_runs}) list->push_back(cluster_.variables[axis]);
+      for (auto* shape : {&kept_shape, &runs_shape}) shape->push_back(cluster_.domain[axis]);
+    }
+    int last_sums = 0;
+    for (const Accumulator& a : accumulators_) last_sums = std::max(last_sums, ready_[a.vertex]);
+    std::vector<loop::Kernel> kernels;
+    for (int stage = 1; stage <= stages_; ++stage) {
+      std::vector<Accumulator> sums;
+      for (const Accumulator& a : accumulators_) {
+        if (ready_[a.vertex] == stage) sums.push_back(a);
+      }
+      loop::Block body = stage_body(stage);
+      loop::Kernel first;
+      if (sums.empty()) {
+        first.body = loop::nest(cluster_.variables, cluster_.domain, std::move(body));
+        append(kernels, finish(std::move(first), work()));
+        continue;
+      }
+      const auto index_of = [](const std::vector<loop::Variable>& variables) {
+        Index index;
+        for (const loop::Variable& v : variables) index.push_back(loop::variable(v));
+        return index;
+      };
+      const loop::Expr part = linear_index(runs_shape, index_of(with_runs));
+      const Dim parts = element_count(runs_shape);
+      loop::Block of_run = declarations(sums);
+      append(of_run, rows_of_run(columns, run, std::move(body)));
+      loop::Block combine = declarations(sums);
+      loop::Block steps;
+      for (const Accumulator& a : sums) {
+        const auto partial = context_.buffers().create("partial", a.variable.dtype, parts);
+        of_run.push_back(loop::Store{partial, part, loop::variable(a.variable)});
+        if (!a.is_arg) {
+          steps.push_back(loop::Accumulate{a.variable, a.op, loop::load(partial, part)});
+          continue;
+        }
+        const auto position = context_.buffers().create("partial_position", DType::i64, parts);
+        of_run.push_back(loop::Store{position, part, loop::variable(a.position)});
+        steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum,
+                                            loop::load(partial, part), loop::load(position, part)});
+      }
+      first.body = independent(loop::nest(with_runs, runs_shape, std::move(of_run)));
+      append(kernels, finish(std::move(first), work()));
+      append(combine, loop::nest({run}, {runs}, std::move(steps)));
+      if (stage == last_sums) append(combine, results());
+      if (stage < stages_) append(combine, stored_sums(sums, kept_shape, index_of(kept)));
+      loop::Kernel second;
+      second.body = loop::nest(kept, kept_shape, std::move(combine));
+      append(kernels, finish(std::move(second), parts));
+    }
+    return kernels;
+  }
+
+  // The reduced axes' loops around the body, for the rows of one run.
+  loop::Block rows_of_run(const Columns& columns, const loop::Variable& run, loop::Block body) {
+    std::vector<loop::Variable> variables;
+    Dims extents;
+    for (std::size_t axis = columns.first + 1; axis <= columns.last; ++axis) {
+      variables.push_back(cluster_.variables[axis]);
+      extents.push_back(cluster_.domain[axis]);
+    }
+    const loop::Expr first = loop::variable(run) * loop::size(columns.step);
+    loop::For rows;
+    rows.variable = loop::fresh_variable("row");
+    rows.extent = loop::binary(Op::min, loop::size(columns.step),
+                               loop::size(cluster_.domain[columns.first]) - first);
+    rows.body = loop::substitute(
+        loop::nest(variables, extents, std::move(body)),
+        {{cluster_.variables[columns.first], first + loop::variable(rows.variable)}});
+    return {loop::statement(std::move(rows))};
+  }
+
+  // Keeps the results of a stage in memory, from where the stages after it read them.
+  loop::Block stored_sums(const std::vector<Accumulator>& sums, const Dims& shape,
+                          const Index& index) {
+    loop::Block block;
+    const loop::Expr at = linear_index(shape, index);
+    for (const Accumulator& a : sums) {
+      const loop::Expr value = a.of_finite ? loop::variable(a.variable) : result(a);
+      const auto kept = context_.buffers().create("acc", value->dtype, element_count(shape));
+      block.push_back(loop::Store{kept, at, value});
+      if (a.of_finite) {
+        context_.set_operands_finite(a.vertex, loop::load(kept, at));
+      } else {
+        context_.set_value({a.vertex, cluster_.outer_point()}, loop::load(kept, at));
+      }
+    }
+    return block;
+  }
+
+  // No iteration of any of the loops around the innermost one touches what another one stores.
+  static loop::Block independent(const loop::Block& nest) {
+    return loop::replace_loops(nest, [](const loop::For& found, loop::Block& result) {
+      loop::For loop = found;
+      loop.is_independent = true;
+      result.push_back(loop::statement(std::move(loop)));
+    });
+  }
+
+  std::vector<loop::Kernel> finish(loop::Kernel kernel, const Dim& work) const {
+    kernel.work = loop::size(work);
     if (machine_.gpu) return {schedule(kernel, machine_, &context_.buffers())};
     const Dim count = element_count(cluster_.domain);
     const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
@@ -444,8 +585,9 @@ class LoopsLowering {
     return sum;
   }
 
-  static void append(loop::Block& block, loop::Block more) {
-    for (loop::Stmt& stmt : more) block.push_back(std::move(stmt));
+  template <class T>
+  static void append(std::vector<T>& list, std::vector<T> more) {
+    for (T& one : more) list.push_back(std::move(one));
   }
 
   KernelContext& context_;
@@ -454,7 +596,8 @@ class LoopsLowering {
   Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
-  bool lent_ = false;  // a result's memory keeps another value until the last stage
+  bool is_by_columns_ = false;  // no stage leaves anything in scratch memory for the next
+  bool lent_ = false;           // a result's memory keeps another value until the last stage
   int stages_ = 0;
   std::int64_t shared_bytes_ = 0;
 };

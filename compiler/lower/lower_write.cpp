@@ -95,7 +95,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
   if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled));
   const int lanes_bytes = machine.vector_bytes;
-  scheduled = loop::carry_stored(scheduled);
+  scheduled = loop::carry_stored(loop::note_independence(scheduled));
   if (buffers != nullptr) {
     scheduled = loop::tile_transposed(scheduled, lanes_bytes, buffers->maker());
   }

@@ -96,8 +96,8 @@ TEST_CASE("tile_transposed: short axes and results that lie across stay") {
              return nullptr;
            })) == to_string(kernel);
   };
-  CHECK(stays(make(What::transpose, n, 8)));
-  CHECK(stays(make(What::with_row, 15, m)));
+  CHECK(stays(make(What::transpose, n, 3)));
+  CHECK(stays(make(What::with_row, 3, m)));
   const BufferRef x = buffer(0, "x", n * m);
   const BufferRef y = buffer(1, "y", n * m);
   const Expr at = vi * size(m) + vj;
@@ -107,6 +107,18 @@ TEST_CASE("tile_transposed: short axes and results that lie across stay") {
   CHECK(stays(kernel(
       {}, {y},
       {serial(i, size(n), {serial(j, size(m), {Store{y, at, load(y, vj * size(n) + vi)}})})})));
+}
+
+TEST_CASE("tile_transposed: squares are no larger than an axis that is known to be short") {
+  const auto tiled = [](const Kernel& kernel) {
+    return to_string(tile_transposed(
+        kernel, 64, [](const std::string& name, DType dtype, const Dim& size, Space space) {
+          return buffer(9, name, size, dtype, space);
+        }));
+  };
+  CHECK(tiled(make(What::transpose, n, 8)).find("vector<8> for") != std::string::npos);
+  CHECK(tiled(make(What::transpose, 5, m)).find("vector<4> for") != std::string::npos);
+  CHECK(tiled(make(What::transpose, 30, m)).find("vector<16> for") != std::string::npos);
 }
 
 TEST_CASE("tile_transposed keeps what nests compute") {

@@ -691,26 +691,45 @@ kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker
 TEST_CASE("golden: sums along the first axis, the last and both") {
   const Tensor x = tensor("x", {dim("n"), 100});
   check_golden("along the first axis", kernels({x}, {sum(x, 0)}), R"golden(
-program golden  arena 896*workers bytes
+program golden  arena 896*workers + 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323,
+        324) + 63, 64) bytes
+  buffer 2 at 0
 # line 1
-kernel k0_sum(in x: f32[100*n], out sum1: f32[100], worker acc_group: f32[112], worker acc_total:
-        f32[112]) work (200*n) {
+kernel k0_sum(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]) work (200*n) {
+  parallel for run in 0..(floor_div(n + 323, 324)) {
+    registers accs: f32[112]
+    vector<16 unrolled 112> for j in 0..100 {
+      accs[j] = 0.0
+    }
+    for row in 0..min(n - run*324, 324) {
+      vector<16 unrolled 112> for j_1 in 0..100 {
+        accs[j_1] = accs[j_1] + x[j_1 + run*32400 + row*100]
+      }
+    }
+    vector<16 unrolled 112> for j_2 in 0..100 {
+      partial[j_2 + run*100] = accs[j_2]
+    }
+  }
+}
+# line 1
+kernel k1_sum(in partial: f32[100*floor_div(n + 323, 324)], out sum1: f32[100], worker acc_group:
+        f32[112], worker acc_total: f32[112]) work (100*floor_div(n + 323, 324)) {
   registers accs: f32[112]
   vector<16 unrolled 112> for j in 0..100 {
     accs[j] = 0.0
   }
-  let t1 = 1 < (floor_div(n + 511, 512))
-  for i_block in 0..(floor_div(n + 511, 512)) {
-    for i in 0..min(n - i_block*512, 512) {
-      let t2 = (i_block*512 + i)*100
+  let t1 = 1 < (floor_div(n + 165887, 165888))
+  for run_block in 0..(floor_div(n + 165887, 165888)) {
+    for run in 0..min((floor_div(n + 323, 324)) - run_block*512, 512) {
+      let t2 = (run_block*512 + run)*100
       vector<16 unrolled 112> for j_1 in 0..100 {
-        accs[j_1] = accs[j_1] + x[j_1 + t2]
+        accs[j_1] = accs[j_1] + partial[j_1 + t2]
       }
     }
-    let t3 = mod(i_block, 512) == 0
-    let t4 = (floor_div(n + 511, 512)) <= i_block + 1
-    let t5 = mod(i_block + 1, 512) == 0 or t4
-    let t6 = i_block < 512
+    let t3 = mod(run_block, 512) == 0
+    let t4 = (floor_div(n + 165887, 165888)) <= run_block + 1
+    let t5 = mod(run_block + 1, 512) == 0 or t4
+    let t6 = run_block < 512
     if t1 {
       vector<16 unrolled 112> for j_2 in 0..100 {
         acc_group[j_2] = select(t3, -0.0, acc_group[j_2]) + accs[j_2]
@@ -846,7 +865,8 @@ kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(n + 80, 81)]) work (2
   }
 }
 # line 1
-kernel k1_sum(in partial: f32[floor_div(n + 80, 81)], out sum1: f32[1]) work (200*n) {
+kernel k1_sum(in partial: f32[floor_div(n + 80, 81)], out sum1: f32[1]) work (floor_div(n + 80, 81))
+        {
   var acc: f32 = 0.0
   vector<16 x4> for chunk in 0..(floor_div(n + 80, 81)) {
     acc += partial[chunk]
@@ -1003,15 +1023,86 @@ kernel k0_argmax(in x: f32[100*n], out argmax1: i64[n]) work (300*n) {
 }
 )golden");
   check_golden("argmax of columns", kernels({x}, {argmax(x, 0)}), R"golden(
-program golden  arena 0 bytes
+program golden  arena 1152*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63,
+        64) + 64*floor_div(32*floor_div(n + 323, 324) + 63, 64) bytes
+  buffer 2 at 0
+  buffer 3 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
 # line 1
-kernel k0_argmax(in x: f32[100*n], out argmax1: i64[100]) work (300*n) {
-  if n <= 16 {
+kernel k0_argmax(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)], out
+        partial_position: i64[100*floor_div(n + 323, 324)]) work (300*n) {
+  parallel for run in 0..(floor_div(n + 323, 324)) {
+    stack accs: f32[104]
+    stack positions: i64[104]
+    vector<8> for j in 0..100 {
+      accs[j] = -inf
+      positions[j] = 9223372036854775807
+    }
+    let t1 = min(n - run*324, 324)
+    let t2 = floor_div(t1, 4)
+    for row in 0..t2 {
+      let t3 = run*324 + row*4
+      let t4 = (row*4 + 1)*100
+      let t5 = run*324 + (row*4 + 1)
+      let t6 = (row*4 + 2)*100
+      let t7 = run*324 + (row*4 + 2)
+      let t8 = (row*4 + 3)*100
+      let t9 = run*324 + (row*4 + 3)
+      vector<8> for j_1 in 0..100 {
+        var acc: f32 = accs[j_1]
+        var position: i64 = positions[j_1]
+        let t10 = x[j_1 + run*32400 + row*400]
+        let t11 = t3 < position
+        let t12 = acc < t10 or t10 == acc and t11 or t10 != t10 and (acc == acc or t11)
+        let t13 = select(t12, t10, acc)
+        let t14 = x[j_1 + run*32400 + t4]
+        let t15 = select(t12, t3, position)
+        let t16 = t5 < t15
+        let t17 = t13 < t14 or t14 == t13 and t16 or t14 != t14 and (t13 == t13 or t16)
+        let t18 = select(t17, t14, t13)
+        let t19 = x[j_1 + run*32400 + t6]
+        let t20 = select(t17, t5, t15)
+        let t21 = t7 < t20
+        let t22 = t18 < t19 or t19 == t18 and t21 or t19 != t19 and (t18 == t18 or t21)
+        let t23 = select(t22, t19, t18)
+        let t24 = x[j_1 + run*32400 + t8]
+        let t25 = select(t22, t7, t20)
+        let t26 = t9 < t25
+        let t27 = t23 < t24 or t24 == t23 and t26 or t24 != t24 and (t23 == t23 or t26)
+        accs[j_1] = select(t27, t24, t23)
+        positions[j_1] = select(t27, t9, t25)
+      }
+    }
+    let t28 = t2*4
+    for row_1 in 0..(t1 - t28) {
+      let t29 = t28 + row_1
+      let t30 = t29*100
+      let t31 = run*324 + t29
+      vector<8> for j_2 in 0..100 {
+        var acc_1: f32 = accs[j_2]
+        var position_1: i64 = positions[j_2]
+        let t32 = x[j_2 + run*32400 + t30]
+        let t33 = t31 < position_1
+        let t34 = acc_1 < t32 or t32 == acc_1 and t33 or t32 != t32 and (acc_1 == acc_1 or t33)
+        accs[j_2] = select(t34, t32, acc_1)
+        positions[j_2] = select(t34, t31, position_1)
+      }
+    }
+    vector<8> for j_3 in 0..100 {
+      partial[j_3 + run*100] = accs[j_3]
+      partial_position[j_3 + run*100] = positions[j_3]
+    }
+  }
+}
+# line 1
+kernel k1_argmax(in partial: f32[100*floor_div(n + 323, 324)], in partial_position:
+        i64[100*floor_div(n + 323, 324)], out argmax1: i64[100]) work (100*floor_div(n + 323, 324))
+        {
+  if (floor_div(n + 323, 324)) <= 16 {
     vector<8> for j in 0..100 {
       var acc: f32 = -inf
       var position: i64 = 9223372036854775807
-      for i in 0..(min(n, 16)) {
-        (acc, position) argmax= (x[j + i*100], i)
+      for run in 0..(min(floor_div(n + 323, 324), 16)) {
+        (acc, position) argmax= (partial[j + run*100], partial_position[j + run*100])
       }
       argmax1[j] = select(position == 9223372036854775807, 0, position)
     }
@@ -1022,49 +1113,58 @@ kernel k0_argmax(in x: f32[100*n], out argmax1: i64[100]) work (300*n) {
       accs[j_1] = -inf
       positions[j_1] = 9223372036854775807
     }
-    for i_1 in 0..(floor_div(n, 4)) {
-      let t1 = (i_1*4 + 1)*100
-      let t2 = (i_1*4 + 2)*100
-      let t3 = (i_1*4 + 3)*100
+    for run_1 in 0..(floor_div(n + 323, 1296)) {
+      let t1 = (run_1*4 + 1)*100
+      let t2 = (run_1*4 + 2)*100
+      let t3 = (run_1*4 + 3)*100
       vector<8> for j_2 in 0..100 {
         var acc_1: f32 = accs[j_2]
         var position_1: i64 = positions[j_2]
-        let t4 = x[j_2 + i_1*400]
-        let t5 = i_1*4 < position_1
-        let t6 = acc_1 < t4 or t4 == acc_1 and t5 or t4 != t4 and (acc_1 == acc_1 or t5)
-        let t7 = select(t6, t4, acc_1)
-        let t8 = x[j_2 + t1]
-        let t9 = select(t6, i_1*4, position_1)
-        let t10 = i_1*4 + 1 < t9
-        let t11 = t7 < t8 or t8 == t7 and t10 or t8 != t8 and (t7 == t7 or t10)
-        let t12 = select(t11, t8, t7)
-        let t13 = x[j_2 + t2]
-        let t14 = select(t11, i_1*4 + 1, t9)
-        let t15 = i_1*4 + 2 < t14
-        let t16 = t12 < t13 or t13 == t12 and t15 or t13 != t13 and (t12 == t12 or t15)
-        let t17 = select(t16, t13, t12)
-        let t18 = x[j_2 + t3]
-        let t19 = select(t16, i_1*4 + 2, t14)
-        let t20 = i_1*4 + 3 < t19
-        let t21 = t17 < t18 or t18 == t17 and t20 or t18 != t18 and (t17 == t17 or t20)
-        accs[j_2] = select(t21, t18, t17)
-        positions[j_2] = select(t21, i_1*4 + 3, t19)
+        let t4 = partial[j_2 + run_1*400]
+        let t5 = partial_position[j_2 + run_1*400]
+        let t6 = t5 < position_1
+        let t7 = acc_1 < t4 or t4 == acc_1 and t6 or t4 != t4 and (acc_1 == acc_1 or t6)
+        let t8 = select(t7, t4, acc_1)
+        let t9 = j_2 + t1
+        let t10 = partial[t9]
+        let t11 = partial_position[t9]
+        let t12 = select(t7, t5, position_1)
+        let t13 = t11 < t12
+        let t14 = t8 < t10 or t10 == t8 and t13 or t10 != t10 and (t8 == t8 or t13)
+        let t15 = select(t14, t10, t8)
+        let t16 = j_2 + t2
+        let t17 = partial[t16]
+        let t18 = partial_position[t16]
+        let t19 = select(t14, t11, t12)
+        let t20 = t18 < t19
+        let t21 = t15 < t17 or t17 == t15 and t20 or t17 != t17 and (t15 == t15 or t20)
+        let t22 = select(t21, t17, t15)
+        let t23 = j_2 + t3
+        let t24 = partial[t23]
+        let t25 = partial_position[t23]
+        let t26 = select(t21, t18, t19)
+        let t27 = t25 < t26
+        let t28 = t22 < t24 or t24 == t22 and t27 or t24 != t24 and (t22 == t22 or t27)
+        accs[j_2] = select(t28, t24, t22)
+        positions[j_2] = select(t28, t25, t26)
       }
     }
-    for i_2 in 0..(n - 4*floor_div(n, 4)) {
+    for run_2 in 0..(floor_div(n + 323, 324) - 4*floor_div(n + 323, 1296)) {
       vector<8> for j_3 in 0..100 {
         var acc_2: f32 = accs[j_3]
         var position_2: i64 = positions[j_3]
-        let t22 = x[j_3 + (i_2 + (4*floor_div(n, 4)))*100]
-        let t23 = i_2 + (4*floor_div(n, 4)) < position_2
-        let t24 = acc_2 < t22 or t22 == acc_2 and t23 or t22 != t22 and (acc_2 == acc_2 or t23)
-        accs[j_3] = select(t24, t22, acc_2)
-        positions[j_3] = select(t24, i_2 + (4*floor_div(n, 4)), position_2)
+        let t29 = j_3 + (run_2 + (4*floor_div(n + 323, 1296)))*100
+        let t30 = partial[t29]
+        let t31 = partial_position[t29]
+        let t32 = t31 < position_2
+        let t33 = acc_2 < t30 or t30 == acc_2 and t32 or t30 != t30 and (acc_2 == acc_2 or t32)
+        accs[j_3] = select(t33, t30, acc_2)
+        positions[j_3] = select(t33, t31, position_2)
       }
     }
     vector<8> for j_4 in 0..100 {
-      let t25 = positions[j_4]
-      argmax1[j_4] = select(t25 == 9223372036854775807, 0, t25)
+      let t34 = positions[j_4]
+      argmax1[j_4] = select(t34 == 9223372036854775807, 0, t34)
     }
   }
 }
@@ -1096,81 +1196,105 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[100*n], out mul10: f32[100*n]) work 
 }
 )golden");
   check_golden("softmax of columns", kernels({x}, {softmax(x, 0)}), R"golden(
-program golden  arena 384*n + 896*workers + 64*floor_div(16*n + 63, 64) + 448 bytes
+program golden  arena 384*n + 896*workers + 384*floor_div(n + 323, 324) +
+        64*floor_div(16*floor_div(n + 323, 324) + 63, 64) + 64*floor_div(16*n + 63, 64) + 448 bytes
   buffer 2 at 0
-  buffer 3 at 384*n + 64*floor_div(16*n + 63, 64)
+  buffer 4 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
+  buffer 6 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64) + 448
+  buffer 7 at 0
+  buffer 9 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
 # line 1
-kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out exp4: f32[100*n], out div8: f32[100], worker
-        acc_group: f32[112], worker acc_total: f32[112]) work (1600*n + 400) {
-  let t1 = 1 < (floor_div(n + 511, 512))
-  if n <= 16 {
-    vector<16> for i in 0..100 {
-      var acc: f32 = -inf
-      var acc_1: f32 = 0.0
-      for r in 0..(min(n, 16)) {
-        acc max= x[i + r*100]
-      }
-      for r in 0..(min(n, 16)) {
-        let t2 = exp(x[i + r*100] - acc)
-        acc_1 += t2
-        exp4[i + r*100] = t2
-      }
-      div8[i] = 1.0 / acc_1
+kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]) work
+        (1600*n + 400) {
+  parallel for run in 0..(floor_div(n + 323, 324)) {
+    registers accs: f32[112]
+    vector<16 unrolled 112> for i in 0..100 {
+      accs[i] = -inf
     }
-  } else {
-    stack accs: f32[112]
-    stack accs_1: f32[112]
-    vector<16> for i_1 in 0..100 {
-      accs[i_1] = -inf
-      accs_1[i_1] = 0.0
-    }
-    for r_1 in 0..(floor_div(n, 4)) {
-      let t3 = (r_1*4 + 1)*100
-      let t4 = (r_1*4 + 2)*100
-      let t5 = (r_1*4 + 3)*100
-      vector<16> for i_2 in 0..100 {
-        accs[i_2] = max(max(max(max(accs[i_2], x[i_2 + r_1*400]), x[i_2 + t3]), x[i_2 + t4]), x[i_2
-                + t5])
+    for row in 0..min(n - run*324, 324) {
+      vector<16 unrolled 112> for i_1 in 0..100 {
+        accs[i_1] = max(accs[i_1], x[i_1 + run*32400 + row*100])
       }
     }
-    for r_2 in 0..(n - 4*floor_div(n, 4)) {
-      vector<16> for i_3 in 0..100 {
-        accs[i_3] = max(accs[i_3], x[i_3 + (r_2 + (4*floor_div(n, 4)))*100])
-      }
-    }
-    for r_block in 0..(floor_div(n + 511, 512)) {
-      for r_3 in 0..min(n - r_block*512, 512) {
-        let t6 = (r_block*512 + r_3)*100
-        vector<16> for i_4 in 0..100 {
-          let t7 = i_4 + t6
-          let t8 = exp(x[t7] - accs[i_4])
-          accs_1[i_4] = accs_1[i_4] + t8
-          exp4[t7] = t8
-        }
-      }
-      let t9 = mod(r_block, 512) == 0
-      let t10 = (floor_div(n + 511, 512)) <= r_block + 1
-      let t11 = mod(r_block + 1, 512) == 0 or t10
-      let t12 = r_block < 512
-      if t1 {
-        vector<16> for i_5 in 0..100 {
-          acc_group[i_5] = select(t9, -0.0, acc_group[i_5]) + accs_1[i_5]
-          if t11 {
-            acc_total[i_5] = select(t12, -0.0, acc_total[i_5]) + acc_group[i_5]
-            accs_1[i_5] = select(t10, acc_total[i_5], -0.0)
-          } else {
-            accs_1[i_5] = -0.0
-          }
-        }
-      }
-    }
-    vector<16> for i_6 in 0..100 {
-      div8[i_6] = 1.0 / accs_1[i_6]
+    vector<16 unrolled 112> for i_2 in 0..100 {
+      partial[i_2 + run*100] = accs[i_2]
     }
   }
 }
 # line 1
-kernel k1_mul(in exp4: f32[100*n], in div8: f32[100], out mul10: f32[100*n]) work (200*n) {
+kernel k1_max_sub_exp_sum_div(in partial: f32[100*floor_div(n + 323, 324)], out acc: f32[100]) work
+        (100*floor_div(n + 323, 324)) {
+  registers accs: f32[112]
+  vector<16 unrolled 112> for i in 0..100 {
+    accs[i] = -inf
+  }
+  for run in 0..(floor_div(n + 323, 324)) {
+    vector<16 unrolled 112> for i_1 in 0..100 {
+      accs[i_1] = max(accs[i_1], partial[i_1 + run*100])
+    }
+  }
+  vector<16 unrolled 112> for i_2 in 0..100 {
+    acc[i_2] = accs[i_2]
+  }
+}
+# line 1
+kernel k2_max_sub_exp_sum_div(in x: f32[100*n], in acc: f32[100], out exp4: f32[100*n], out partial:
+        f32[100*floor_div(n + 323, 324)]) work (1600*n + 400) {
+  parallel for run in 0..(floor_div(n + 323, 324)) {
+    registers accs: f32[112]
+    vector<16 unrolled 112> for i in 0..100 {
+      accs[i] = 0.0
+    }
+    for row in 0..min(n - run*324, 324) {
+      vector<16 unrolled 112> for i_1 in 0..100 {
+        let t1 = i_1 + run*32400 + row*100
+        let t2 = exp(x[t1] - acc[i_1])
+        accs[i_1] = accs[i_1] + t2
+        exp4[t1] = t2
+      }
+    }
+    vector<16 unrolled 112> for i_2 in 0..100 {
+      partial[i_2 + run*100] = accs[i_2]
+    }
+  }
+}
+# line 1
+kernel k3_max_sub_exp_sum_div(in partial: f32[100*floor_div(n + 323, 324)], out div8: f32[100],
+        worker acc_group: f32[112], worker acc_total: f32[112]) work (100*floor_div(n + 323, 324)) {
+  registers accs: f32[112]
+  vector<16 unrolled 112> for i in 0..100 {
+    accs[i] = 0.0
+  }
+  let t1 = 1 < (floor_div(n + 165887, 165888))
+  for run_block in 0..(floor_div(n + 165887, 165888)) {
+    for run in 0..min((floor_div(n + 323, 324)) - run_block*512, 512) {
+      let t2 = (run_block*512 + run)*100
+      vector<16 unrolled 112> for i_1 in 0..100 {
+        accs[i_1] = accs[i_1] + partial[i_1 + t2]
+      }
+    }
+    let t3 = mod(run_block, 512) == 0
+    let t4 = (floor_div(n + 165887, 165888)) <= run_block + 1
+    let t5 = mod(run_block + 1, 512) == 0 or t4
+    let t6 = run_block < 512
+    if t1 {
+      vector<16 unrolled 112> for i_2 in 0..100 {
+        acc_group[i_2] = select(t3, -0.0, acc_group[i_2]) + accs[i_2]
+        if t5 {
+          acc_total[i_2] = select(t6, -0.0, acc_total[i_2]) + acc_group[i_2]
+          accs[i_2] = select(t4, acc_total[i_2], -0.0)
+        } else {
+          accs[i_2] = -0.0
+        }
+      }
+    }
+  }
+  vector<16 unrolled 112> for i_3 in 0..100 {
+    div8[i_3] = 1.0 / accs[i_3]
+  }
+}
+# line 1
+kernel k4_mul(in exp4: f32[100*n], in div8: f32[100], out mul10: f32[100*n]) work (200*n) {
   parallel for i in 0..n {
     vector<16 x2> for j in 0..100 {
       mul10[j + i*100] = exp4[j + i*100] * div8[j]

@@ -51,15 +51,29 @@ TEST_CASE("one pass: results for each element and sums of all of them") {
   check_shapes({x, y}, {difference, difference + 1, kt::sum(difference)}, lengths);
 }
 
-TEST_CASE("one pass: matrices of known rows, else threads could not share them") {
+TEST_CASE("one pass: matrices, whatever is known of their rows") {
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), 7}), y = kt::tensor("y", {x.shape()[0], 7});
   const std::vector<kt::Tensor> outputs{(x - y) * y, kt::sum(kt::square(x - y))};
   CHECK(clusters_of({x, y}, outputs).size() == 1);
   check_shapes({x, y}, outputs, {kt::Shape{0, 7}, kt::Shape{3, 7}, kt::Shape{5000, 7}});
   const kt::Tensor u = kt::matrix("u"), v = kt::tensor("v", {u.shape()[0], u.shape()[1]});
   const std::vector<kt::Tensor> free{(u - v) * v, kt::sum(kt::square(u - v))};
-  CHECK(clusters_of({u, v}, free).size() == 2);
+  CHECK(clusters_of({u, v}, free).size() == 1);
   check_shapes({u, v}, free, {kt::Shape{0, 7}, kt::Shape{3, 0}, kt::Shape{300, 70}});
+}
+
+TEST_CASE("one pass: reductions of the same rows, in as many stages as they need") {
+  const kt::Tensor x = kt::matrix("x"), y = kt::tensor("y", {x.shape()[0], x.shape()[1]});
+  for (const int axis : {0, 1}) {
+    CAPTURE(axis);
+    const kt::Tensor product = kt::exp(x) * y;
+    const kt::Tensor centred = product - kt::mean(product, axis, true);
+    const std::vector<kt::Tensor> outputs{kt::sum(product, axis), kt::max(product, axis),
+                                          kt::sum(kt::square(centred), axis)};
+    const std::vector<kt::Cluster> clusters = clusters_of({x, y}, outputs);
+    CHECK(clusters.size() == 1);
+    check_shapes({x, y}, outputs, {kt::Shape{1, 1}, kt::Shape{3, 17}, kt::Shape{700, 70}});
+  }
 }
 
 TEST_CASE("one pass: not where a result waits for the sum, or a position is wanted") {

@@ -100,10 +100,10 @@ update: w <- %51
 update: b <- %56
 == fusion
 cluster 0 loops over (x.shape[0], 2) reducing 1: %3=reshape %4=broadcast %6=reshape %7=broadcast
-        %8=mul %9=sum %10=add* %11=neg %16=broadcast %17=sub %21=size %35=div %36=neg %37=broadcast
+        %8=mul %9=sum* %10=add %11=neg %16=broadcast %17=sub %21=size %35=div %36=neg %37=broadcast
         %38=mul %39=sigmoid %40=mul %41=mul %42=sigmoid %43=mul %44=sub*
-cluster 1 loops over (x.shape[0],) reducing 0: %11=neg %12=softplus %13=mul %14=softplus
-        %16=broadcast %17=sub %18=mul %19=add %20=sum*
+cluster 1 loops over (x.shape[0],) reducing 0: %3=reshape %4=broadcast %10=add %11=neg %12=softplus
+        %13=mul %14=softplus %16=broadcast %17=sub %18=mul %19=add %20=sum*
 cluster 2 loops over (2,) reducing 0: %6=reshape %21=size %22=div %24=mul %25=sum %26=mul %27=add*
 cluster 3 loops over (2, x.shape[0]) reducing 1: %34=transpose %45=broadcast %46=mul %47=sum*
 cluster 4 loops over (2, 1): %6=reshape %29=broadcast %30=broadcast %31=mul %32=add %33=reshape
@@ -125,42 +125,43 @@ program golden  arena 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floo
           8192) + 63, 64)
 # line 5 line 6 line 7 line 8
 kernel k0_mul_sum_add_neg_sub_size_div_neg_mul_sigmoid(in x: f32[2*x.shape[0]], in y:
-        f32[x.shape[0]], in b: f32[1], in w: f32[2], out add10: f32[x.shape[0]], out sub44:
+        f32[x.shape[0]], in b: f32[1], in w: f32[2], out sum9: f32[x.shape[0]], out sub44:
         f32[x.shape[0]]) work (42*x.shape[0] + 6) {
   let t1 = f32(x.shape[0])
   parallel for chunk in 0..(floor_div(x.shape[0] + 255, 256)) {
-    once let t2 = b[0]
-    once let t3 = -(1.0 / t1)
+    once let t2 = -(1.0 / t1)
+    once let t3 = b[0]
     vector<16> for i in 0..min(x.shape[0] - chunk*256, 256) {
       var acc: f32 = 0.0
       let t4 = (chunk*256 + i)*2
       for r in 0..2 {
         acc += x[r + t4] * w[r]
       }
-      let t5 = t2 + acc
-      add10[chunk*256 + i] = t5
-      let t6 = y[chunk*256 + i]
-      sub44[chunk*256 + i] = t3 * t6 * sigmoid(-t5) - t3 * (1.0 - t6) * sigmoid(t5)
+      sum9[chunk*256 + i] = acc
+      let t5 = y[chunk*256 + i]
+      let t6 = t3 + acc
+      sub44[chunk*256 + i] = t2 * t5 * sigmoid(-t6) - t2 * (1.0 - t5) * sigmoid(t6)
     }
   }
 }
-# line 7 line 8
-kernel k1_neg_softplus_mul_softplus_sub_mul_add_sum(in y: f32[x.shape[0]], in add10:
-        f32[x.shape[0]], out partial: f32[floor_div(x.shape[0] + 8191, 8192)]) work (59*x.shape[0])
+# line 5 line 6 line 7 line 8
+kernel k1_add_neg_softplus_mul_softplus_sub_mul_add(in y: f32[x.shape[0]], in b: f32[1], in sum9:
+        f32[x.shape[0]], out partial: f32[floor_div(x.shape[0] + 8191, 8192)]) work (60*x.shape[0])
         {
   parallel for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
+    once let t1 = b[0]
     var acc: f32 = 0.0
     vector<16 x2> for row in 0..min(x.shape[0] - chunk*8192, 8192) {
-      let t1 = add10[chunk*8192 + row]
-      let t2 = y[chunk*8192 + row]
-      acc += softplus(-t1) * t2 + softplus(t1) * (1.0 - t2)
+      let t2 = t1 + sum9[chunk*8192 + row]
+      let t3 = y[chunk*8192 + row]
+      acc += softplus(-t2) * t3 + softplus(t2) * (1.0 - t3)
     }
     partial[chunk] = acc
   }
 }
-# line 7 line 8
-kernel k2_neg_softplus_mul_softplus_sub_mul_add_sum(in partial: f32[floor_div(x.shape[0] + 8191,
-        8192)], out sum20: f32[1]) work (59*x.shape[0]) {
+# line 5 line 6 line 7 line 8
+kernel k2_add_neg_softplus_mul_softplus_sub_mul_add(in partial: f32[floor_div(x.shape[0] + 8191,
+        8192)], out sum20: f32[1]) work (floor_div(x.shape[0] + 8191, 8192)) {
   var acc: f32 = 0.0
   vector<16 x4> for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
     acc += partial[chunk]
@@ -208,7 +209,7 @@ kernel k6_sum(in sub44: f32[x.shape[0]], out partial: f32[floor_div(x.shape[0] +
 }
 # line 6
 kernel k7_sum(in partial: f32[floor_div(x.shape[0] + 8191, 8192)], out sum53: f32[1]) work
-        (2*x.shape[0]) {
+        (floor_div(x.shape[0] + 8191, 8192)) {
   var acc: f32 = 0.0
   vector<16 x4> for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
     acc += partial[chunk]

@@ -51,22 +51,23 @@ std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
 }  // namespace
 
 Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target,
-                     const Checks& checks) {
+                     const LoweringOptions& options) {
   const DefaultFloatEnvironment rounding;
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   Timer timer;
-  Program program = lower(graph, name, target.machine, checks);
+  Program program = lower(graph, name, target.machine, options);
   timer.show("fuse and lower");
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(program).c_str());
   return program;
 }
 
-Compilation compile(Graph& graph, const std::string& name, bool profile, const Checks& checks) {
+Compilation compile(Graph& graph, const std::string& name, bool profile,
+                    const LoweringOptions& options) {
   codegen::CpuTarget target = codegen::host_target();
-  target.quick |= checks.memory;  // there is much of such code, and it is slow anyway
+  target.quick |= options.checks.memory;  // there is much of such code, and it is slow anyway
   Compilation result;
-  result.program = make_program(graph, name, target, checks);
+  result.program = make_program(graph, name, target, options);
   result.program.profile = profile;
   const Callees called = callees(result.program);
   Timer timer;
@@ -106,12 +107,13 @@ Compilation compile(Graph& graph, const std::string& name, bool profile, const C
   return result;
 }
 
-CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Checks& checks) {
+CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
+                                 const LoweringOptions& options) {
   const DefaultFloatEnvironment rounding;
   run_passes(graph);
   if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
   CudaCompilation result;
-  result.program = lower(graph, name, gpu_machine(), checks);
+  result.program = lower(graph, name, gpu_machine(), options);
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
@@ -121,13 +123,13 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name, const Ch
 std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
                                             const ExecutionOptions& options, Program& program) {
   if (options.device) {
-    CudaCompilation compiled = compile_for_cuda(graph, name, options.checks);
+    CudaCompilation compiled = compile_for_cuda(graph, name, options.lowering);
     program = std::move(compiled.program);
     return std::make_unique<codegen::DeviceProgram>(
         program, compiled.kernels, options.device,
         codegen::DeviceProgram::How{options.graphs, options.products});
   }
-  Compilation compiled = compile(graph, name, options.profile, options.checks);
+  Compilation compiled = compile(graph, name, options.profile, options.lowering);
   program = std::move(compiled.program);
   return std::make_unique<codegen::CpuExecutable>(program, std::move(compiled.code));
 }

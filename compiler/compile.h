@@ -18,11 +18,11 @@ struct Compilation {
 // `name` becomes the entry's symbol; with `profile` the entry calls context->profile. Dumps and
 // times go to stderr as KROTON_DUMP and KROTON_TIME ask (docs/pipeline.md).
 Compilation compile(Graph& graph, const std::string& name, bool profile = false,
-                    const Checks& checks = Checks::from_environment());
+                    const LoweringOptions& options = Checks::from_environment());
 
 // The first part of that: the graph passes and lowering, for any processor.
 Program make_program(Graph& graph, const std::string& name, const codegen::CpuTarget& target,
-                     const Checks& checks = Checks::from_environment());
+                     const LoweringOptions& options = Checks::from_environment());
 
 struct CudaCompilation {
   Program program;
@@ -31,14 +31,14 @@ struct CudaCompilation {
 
 // The same for CUDA, as far as the text of its kernels.
 CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
-                                 const Checks& checks = Checks::from_environment());
+                                 const LoweringOptions& options = Checks::from_environment());
 
 // Where and how a function runs.
 struct ExecutionOptions {
   std::shared_ptr<Device> device;       // null: on this processor
   bool graphs = true, products = true;  // of a device: DeviceProgram::How
   bool profile = false;                 // on this processor
-  Checks checks;
+  LoweringOptions lowering = {};
 };
 // One of the above, ready to run. `program` becomes what it runs and must live as long.
 std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,

@@ -431,8 +431,11 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
                      parts.name + " is a CUDA device" + at(line));
   }
   parts.executable = make_executable(*graph, identifier(options.name),
-                                     {device, options.target.graphs, options.target.products,
-                                      options.profile, checks_of(options.check)},
+                                     {device,
+                                      options.target.graphs,
+                                      options.target.products,
+                                      options.profile,
+                                      {checks_of(options.check), options.contract}},
                                      parts.program);
   parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);

@@ -18,50 +18,12 @@ constexpr std::size_t largest_cluster = 96;
 constexpr std::size_t most_views = 640;
 // Work of one element that may be done again for every reader instead of being stored.
 constexpr int cheap = 1;
+// Ops before one that writes its result by loops of its own, which may have no vectors.
+constexpr std::size_t most_in_write = 4;
 // The whole-array normalisations of this many elements run as one serial kernel.
 constexpr std::int64_t small_domain = 4096;
 // Elements that a line of memory holds.
 constexpr std::int64_t short_row = 16;
-
-// Answers `at` with stand-ins and notes what is read where.
-class RecordingContext final : public PointContext {
- public:
-  RecordingContext(const Graph& graph, Vertex v, std::vector<Vertex> operands)
-      : graph_(graph), data_(graph[v]), operands_(std::move(operands)) {}
-  const Attributes& attributes() const override { return data_.attributes; }
-  const TensorType& type() const override { return data_.type; }
-  int input_count() const override { return static_cast<int>(operands_.size()); }
-  const TensorType& input_type(int k) const override {
-    return graph_[operands_[static_cast<std::size_t>(k)]].type;
-  }
-  loop::Expr input(int k, const Index& index) override {
-    reads.push_back({k, index, conditions_ > 0});
-    // A value that depends on just what a load would: on the operand and the place.
-    loop::Expr stand_in =
-        loop::variable({(1 << 30) + static_cast<int>(operands_[static_cast<std::size_t>(k)]),
-                        DType::i64, "operand"});
-    for (const loop::Expr& i : index) stand_in = stand_in * loop::integer(1000003) + i;
-    return loop::cast(stand_in, input_type(k).dtype);
-  }
-  loop::Expr check_index(const loop::Expr& index, const Dim& size, int) override {
-    return loop::check_index(index, loop::size(size), 0);
-  }
-  loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
-                    const std::function<loop::Expr()>& otherwise) override {
-    ++conditions_;
-    const loop::Expr first = then();
-    const loop::Expr second = otherwise();
-    --conditions_;
-    return loop::select(condition, first, second);
-  }
-  std::vector<OperandRead> reads;
-
- private:
-  const Graph& graph_;
-  const VertexData& data_;
-  std::vector<Vertex> operands_;
-  int conditions_ = 0;
-};
 
 // What the clusters ask of one vertex.
 struct Demand {
@@ -549,7 +511,7 @@ class Fuser {
     return false;
   }
 
-  // Those of write and branch are one op by itself.
+  // Whether results may be stored by the cluster. Those of write and branch are one op by itself.
   static bool takes_members(const Cluster& cluster) {
     return cluster.kind == Cluster::Kind::loops || cluster.kind == Cluster::Kind::dot;
   }
@@ -557,8 +519,17 @@ class Fuser {
   // Whether evaluating v inside cluster c repeats no costly work.
   bool worth_inlining(Vertex v, int c, const Demand& demand) {
     const Cluster& cluster = at(c);
-    if (!takes_members(cluster) || size_of_[c] >= largest_cluster) return false;
+    if (size_of_[c] >= largest_cluster) return false;
     const int cost = graph_[v].op->cost;
+    // Asks for each element once, but perhaps one at a time.
+    if (cluster.kind == Cluster::Kind::write) {
+      const Dims& shape = graph_[v].type.shape;
+      const bool is_narrow = shape.empty() || (shape.back().is_constant() &&
+                                               shape.back().constant() < short_row);
+      return demand.points.size() == 1 && cost <= cheap && size_of_[c] <= most_in_write &&
+             !is_narrow;
+    }
+    if (!takes_members(cluster)) return false;
     if (cost <= cheap && demand.points.size() <= 4) return true;
     if (demand.points.size() > 1) return false;
     // Once per element of its own: the axes it depends on come first, so that it moves out of the
@@ -645,9 +616,14 @@ class Fuser {
       const bool in_order = op.kind == OpKind::branch || gives_results(op.kind);
       if (op.kind == OpKind::write || op.kind == OpKind::dot || in_order || regroups ||
           demand.needs_storage) {
-        for (Vertex o : operands) {
-          if (op.kind == OpKind::scan) o = stored_source(graph_, o);
+        for (std::size_t k = 0; k < operands.size(); ++k) {
+          const Vertex o =
+              op.kind == OpKind::scan ? stored_source(graph_, operands[k]) : operands[k];
           Demand& asked = demands_[o][c];
+          if (op.kind == OpKind::write && k == 0) {
+            add_point(asked, any_point(o));
+            continue;
+          }
           asked.needs_storage = true;
           asked.needs_order = asked.needs_order || regroups || in_order;
         }
@@ -674,6 +650,15 @@ class Fuser {
         }
       }
     }
+  }
+
+  // Wherever loops of an op's own ask for an element.
+  Index any_point(Vertex v) const {
+    Index point;
+    for (int axis = 0; axis < graph_[v].type.rank(); ++axis) {
+      point.push_back(loop::variable(loop::fresh_variable("any")));
+    }
+    return point;
   }
 
   int new_cluster(Vertex hero, Cluster::Kind kind, const Dims& domain) {
@@ -762,74 +747,6 @@ class Fuser {
 };
 
 }  // namespace
-
-bool Cluster::reduces() const {
-  return std::find(reduced.begin(), reduced.end(), true) != reduced.end();
-}
-
-Index Cluster::full_point() const {
-  Index point;
-  for (const loop::Variable& v : variables) point.push_back(loop::variable(v));
-  return point;
-}
-
-Index Cluster::outer_point() const {
-  Index point;
-  for (std::size_t axis = 0; axis < variables.size(); ++axis) {
-    if (!reduced[axis]) point.push_back(loop::variable(variables[axis]));
-  }
-  return point;
-}
-
-Dims Cluster::outer_domain() const {
-  Dims shape;
-  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
-    if (!reduced[axis]) shape.push_back(domain[axis]);
-  }
-  return shape;
-}
-
-Vertex stored_source(const Graph& graph, Vertex v) {
-  while (graph[v].op->regroups) v = graph.operand(v, 0);
-  return v;
-}
-
-bool same_index(const Index& a, const Index& b) {
-  return a == b;  // expressions are hash-consed: equal handles, equal expressions
-}
-
-std::vector<OperandRead> operand_reads(const Graph& graph, Vertex v, const Index& point) {
-  RecordingContext context(graph, v, graph.operands(v));
-  graph[v].op->at(context, point);
-  return std::move(context.reads);
-}
-
-std::string Fusion::to_string(const Graph& graph) const {
-  std::string text;
-  for (std::size_t c = 0; c < clusters.size(); ++c) {
-    const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "dot", "write", "scan", "call", "branch"};
-    text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
-            " over " + kroton::to_string(cluster.domain);
-    if (cluster.reduces()) {
-      text += " reducing";
-      for (std::size_t axis = 0; axis < cluster.reduced.size(); ++axis) {
-        if (cluster.reduced[axis]) text += " " + std::to_string(axis);
-      }
-    }
-    for (const auto& [condition, holds] : cluster.guard) {
-      text += (holds ? " if %" : " unless %") + std::to_string(condition);
-    }
-    text += ":";
-    for (Vertex v : cluster.members) {
-      const bool root =
-          std::find(cluster.roots.begin(), cluster.roots.end(), v) != cluster.roots.end();
-      text += " %" + std::to_string(v) + "=" + std::string(graph[v].op->name) + (root ? "*" : "");
-    }
-    text += "\n";
-  }
-  return text;
-}
 
 Fusion fuse(const Graph& graph) { return Fuser(graph).run(); }
 

@@ -21,7 +21,8 @@ enum class OpKind : std::uint8_t {
                 // `at`. Views (transpose, slice, broadcast), joins, gathers, iota
   reduce,       // `reduction` over attributes.axes, which leave the shape
   dot,          // batched matrix product: (b..., m, k) x (b..., k, n)
-  write,        // writes its whole output by loops of its own: `write` (running sums, scatter)
+  write,        // writes its whole output by loops of its own, which ask for each element of input
+                // 0 once: `write` (running sums, scatter)
   call,         // attributes.callee; has no value of its own
   scan,         // runs attributes.body for each step; has no value of its own
   result,       // a value that its operand, a scan or a call, computes
@@ -141,7 +142,8 @@ class WriteContext {
   virtual const TensorType& type() const = 0;
   virtual int input_count() const = 0;
   virtual const TensorType& input_type(int k) const = 0;
-  virtual loop::Expr input(int k, const Index& index) = 0;  // a load; inputs are stored
+  // The k-th input's value at `index`: that of input 0 may be computed here, others are stored.
+  virtual loop::Expr input(int k, const Index& index) = 0;
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
   // A fresh loop nest over `extents`, inside the one in progress if there is one; `body` gets the
   // loop variables and makes what is inside, by store() and further nests.

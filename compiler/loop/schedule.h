@@ -50,6 +50,9 @@ Kernel block_reductions(const Kernel& kernel, int lanes_bytes, const NewBuffer& 
 // The loop that may become parallel: the last statement, with only scalars before it. Else null.
 const For* outermost_loop(const Kernel& kernel);
 
+// Rounds products and the sums they are added to once, see contract_products.cpp.
+Kernel contract_products(const Kernel& kernel);
+
 // Notes in the outermost loop whether its iterations are independent of each other, while that can
 // be seen: before other schedules take its body apart.
 Kernel note_independence(const Kernel& kernel);

@@ -2,19 +2,21 @@
 
 #include <set>
 
+#include "compiler/loop/schedule.h"
 #include "compiler/scan/steps.h"
 
 namespace kroton {
 namespace {
 
-std::vector<Step> numbered(const std::vector<Step>& steps, int& kernels, int& scans) {
+std::vector<Step> numbered(const std::vector<Step>& steps, bool contract, int& kernels,
+                           int& scans) {
   std::vector<Step> result;
   for (const Step& step : steps) {
     const std::string name = as<Scan>(step) ? "scan" + std::to_string(scans++) : "";
-    Step copy =
-        with_inner(step, [&](const auto& inner) { return numbered(inner, kernels, scans); });
+    Step copy = with_inner(
+        step, [&](const auto& inner) { return numbered(inner, contract, kernels, scans); });
     if (const auto* kernel = as<loop::Kernel>(copy)) {
-      loop::Kernel named = *kernel;
+      loop::Kernel named = contract ? loop::contract_products(*kernel) : *kernel;
       named.name = "k" + std::to_string(kernels++) + named.name;
       loop::verify(named);
       copy.kind = std::move(named);
@@ -30,9 +32,9 @@ std::vector<Step> numbered(const std::vector<Step>& steps, int& kernels, int& sc
 
 }  // namespace
 
-std::vector<Step> finished(const std::vector<Step>& steps) {
+std::vector<Step> finished(const std::vector<Step>& steps, bool contract) {
   int kernels = 0, scans = 0;
-  return numbered(steps, kernels, scans);
+  return numbered(steps, contract, kernels, scans);
 }
 
 void collect_sizes(Program& program, const Graph& graph) {

@@ -6,7 +6,7 @@
 namespace kroton {
 
 // The steps with every kernel and loop named by its number, and verified.
-std::vector<Step> finished(const std::vector<Step>& steps);
+std::vector<Step> finished(const std::vector<Step>& steps, bool contract);
 
 // Fills in the Program's size variables, in the order in which the inputs and outputs mention them:
 // the same for equal functions, whatever the process has made before.

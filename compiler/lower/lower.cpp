@@ -18,23 +18,23 @@
 namespace kroton {
 
 Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
-                   const Checks& checks)
+                   const LoweringOptions& options)
     : graph_(graph),
       machine_(machine),
-      wanted_checks_(checks),
+      options_(options),
       fusion_(fuse(graph)),
       buffers_(graph),
       program_(program) {
-  if (checks.values) checks_ = value_checks(graph);
+  if (options.checks.values) checks_ = value_checks(graph);
 }
 Lowering::Lowering(const Graph& body, Lowering& outer)
     : graph_(body),
       machine_(outer.machine_),
-      wanted_checks_(outer.wanted_checks_),
+      options_(outer.options_),
       fusion_(fuse(body)),
       buffers_(body, outer.buffers_),
       program_(outer.program_) {
-  if (wanted_checks_.values) checks_ = value_checks(body);
+  if (options_.checks.values) checks_ = value_checks(body);
 }
 
 void Lowering::run() {
@@ -48,10 +48,10 @@ void Lowering::run() {
   add_copies();
   std::vector<Step> steps = branched_steps();
   if (!machine_.gpu) steps = merge_scans(steps, program_, buffers_);
-  program_.steps = finished(steps);
+  program_.steps = finished(steps, options_.contract);
   collect_sizes(program_, graph_);
   const std::int64_t line = machine_.gpu ? device_line : host_line;
-  if (wanted_checks_.memory) {
+  if (options_.checks.memory) {
     check_memory(program_, buffers_, machine_);
     check_gaps(program_, buffers_, plan_memory_with_gaps(program_, line), machine_);
   } else {
@@ -321,10 +321,10 @@ Checks Checks::from_environment() {
 }
 
 Program lower(const Graph& graph, const std::string& name, const Machine& machine,
-              const Checks& checks) {
+              const LoweringOptions& options) {
   Program program;
   program.name = name;
-  Lowering(graph, program, machine, checks).run();
+  Lowering(graph, program, machine, options).run();
   return program;
 }
 

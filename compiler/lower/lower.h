@@ -15,8 +15,16 @@ struct Checks {
   static Checks from_environment();
 };
 
+// What is asked of the code besides what it computes.
+struct LoweringOptions {
+  LoweringOptions(const Checks& wanted = {}, bool contracted = false)  // NOLINT: implicit
+      : checks(wanted), contract(contracted) {}
+  Checks checks;
+  bool contract;  // a * b + c is rounded once
+};
+
 // `name` becomes the entry's symbol.
 Program lower(const Graph& graph, const std::string& name, const Machine& machine,
-              const Checks& checks = {});
+              const LoweringOptions& options = {});
 
 }  // namespace kroton

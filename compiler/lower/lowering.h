@@ -9,7 +9,8 @@ namespace kroton {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, Program& program, const Machine& machine, const Checks& checks);
+  Lowering(const Graph& graph, Program& program, const Machine& machine,
+           const LoweringOptions& options);
   void run();
 
  private:
@@ -76,7 +77,7 @@ class Lowering {
 
   const Graph& graph_;
   Machine machine_;
-  Checks wanted_checks_;
+  LoweringOptions options_;
   Fusion fusion_;
   BufferTable buffers_;
   Program& program_;

@@ -117,6 +117,7 @@ PROGRAMS = [
     ("stored/outer_sum", "4000x1000", "1000x1000", streamed(2)),
 
     ("pointwise/polynomial20", "1000000 1000", "100000", None),
+    ("pointwise/polynomial20_contracted", "1000000 1000", "100000", None),
     ("pointwise/black_scholes", "1000000", "100000", None),
     ("pointwise/log_add", "1000000", "100000", streamed(3)),
     ("pointwise/gelu_gradient", "1000000", "100000", streamed(3)),

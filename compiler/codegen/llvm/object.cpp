@@ -17,6 +17,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <mutex>
 
 #include "compiler/codegen/llvm/emit_c_interface.h"
 #include "compiler/codegen/llvm/emit_program.h"
@@ -56,6 +58,47 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target, Purpo
       target.quick ? llvm::CodeGenOptLevel::None : llvm::CodeGenOptLevel::Less,
       /*JIT=*/purpose == Purpose::jit));
 }
+
+// A code generator for the target, of which one compilation after the other makes use: its tables for
+// a processor take as long to make as a small function.
+class BorrowedMachine {
+ public:
+  BorrowedMachine(const CpuTarget& target, Purpose purpose)
+      : key_(target.triple + '/' + target.cpu + '/' + target.features +
+             (target.quick ? "/quick/" : "/") + (purpose == Purpose::jit ? "jit" : "file")) {
+    {
+      const std::lock_guard lock(idle_mutex());
+      std::vector<std::unique_ptr<llvm::TargetMachine>>& idle = idle_machines()[key_];
+      if (!idle.empty()) {
+        machine_ = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (!machine_) machine_ = make_machine(target, purpose);
+  }
+  ~BorrowedMachine() {
+    const std::lock_guard lock(idle_mutex());
+    idle_machines()[key_].push_back(std::move(machine_));
+  }
+  BorrowedMachine(const BorrowedMachine&) = delete;
+  BorrowedMachine& operator=(const BorrowedMachine&) = delete;
+  llvm::TargetMachine& operator*() const { return *machine_; }
+
+ private:
+  // Never destroyed: a function may still be compiled while the process ends.
+  static std::mutex& idle_mutex() {
+    static auto& mutex = *new std::mutex;
+    return mutex;
+  }
+  static std::map<std::string, std::vector<std::unique_ptr<llvm::TargetMachine>>>& idle_machines() {
+    static auto& machines =
+        *new std::map<std::string, std::vector<std::unique_ptr<llvm::TargetMachine>>>;
+    return machines;
+  }
+
+  const std::string key_;
+  std::unique_ptr<llvm::TargetMachine> machine_;
+};
 
 // The emitters already place, hoist and vectorise; what is left is turning slots into registers
 // and folding addresses.
@@ -125,7 +168,7 @@ std::string generate_object(const Program& program, const CpuTarget& target, Com
   const CompilerUse use;
   CompileTimes local;
   CompileTimes& t = times ? *times : local;
-  auto machine = make_machine(target, Purpose::jit);
+  const BorrowedMachine machine(target, Purpose::jit);
   const auto start = std::chrono::steady_clock::now();
   llvm::LLVMContext context;
   auto module = emit_program(context, program, target.machine, *machine);
@@ -136,7 +179,7 @@ std::string generate_object(const Program& program, const CpuTarget& target, Com
 std::string generate_c_object(const Program& program, const aot::CInterface& interface,
                               const CpuTarget& target) {
   const CompilerUse use;
-  auto machine = make_machine(target, Purpose::file);
+  const BorrowedMachine machine(target, Purpose::file);
   llvm::LLVMContext context;
   auto module = emit_program(context, program, target.machine, *machine);
   emit_c_interface(*module, program, interface);

@@ -11,9 +11,8 @@ namespace {
 
 std::atomic<bool> quick_preferred{false};
 
-}  // namespace
-
-CpuTarget host_target() {
+// Asked of the processor once: each question stops a virtual machine.
+CpuTarget find_host() {
   CpuTarget target;
   target.cpu = llvm::sys::getHostCPUName().str();
   const auto features = llvm::sys::getHostCPUFeatures();
@@ -27,6 +26,14 @@ CpuTarget host_target() {
   }
   const bool avx512 = has("avx512f") && has("avx512vl") && has("avx512bw");
   target.machine = has("neon") ? arm_machine() : x86_machine(avx512 ? 64 : has("avx2") ? 32 : 16);
+  return target;
+}
+
+}  // namespace
+
+CpuTarget host_target() {
+  static const CpuTarget& host = *new CpuTarget(find_host());  // never destroyed
+  CpuTarget target = host;
   target.quick = quick_preferred;
   return target;
 }

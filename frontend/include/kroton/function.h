@@ -59,6 +59,10 @@ struct FunctionOptions {
   UnusedInput on_unused_input = UnusedInput::error;
   bool profile = false;              // measure every kernel of every call, for Function::profile()
   Check check = Check::environment;  // the checking mode, docs/checking.md
+  // Whether a * b + c is rounded once, by a fused multiply-add, wherever it occurs. Faster where
+  // arithmetic counts (half the operations of a polynomial), and not the same bits: x * x - y * y
+  // need not be 0 where x is y.
+  bool contract = false;
 };
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range

@@ -91,7 +91,14 @@ Program pairwise_distances(const Sizes& n) {
 }  // namespace
 
 Family pointwise_programs() {
-  return {{"polynomial20", of_one(polynomial)},
+  const Build plain = of_one(polynomial);
+  return {{"polynomial20", plain},
+          {"polynomial20_contracted",
+           [plain](const Sizes& n) {
+             Program program = plain(n);
+             program.options.contract = true;
+             return program;
+           }},
           {"black_scholes", of_two(black_scholes)},
           {"log_add", of_two(log_add)},
           {"gelu_gradient",

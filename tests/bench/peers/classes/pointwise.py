@@ -31,6 +31,7 @@ def continued_fraction(f, x):
 
 
 of_one("pointwise/polynomial20", polynomial)
+of_one("pointwise/polynomial20_contracted", polynomial)
 of_two("pointwise/black_scholes", black_scholes)
 of_two("pointwise/log_add",
        lambda f, x, y: f.maximum(x, y) + f.log1p(f.exp(-f.abs(x - y))))

@@ -1,7 +1,9 @@
 #include "compiler/loop/elementary.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <unordered_set>
 
 #include "compiler/loop/math.h"
 #include "compiler/loop/traverse.h"
@@ -101,10 +103,41 @@ Expr arithmetic_of(Op op, const std::vector<Expr>& args) {
   return binary_functions.at(number - unary_functions.size())(b, args[0], args[1]);
 }
 
+namespace {
+
+// The value, which stops the kernel where computing an argument would, though it may not depend on
+// it: anything to the power of 0 is 1.
+Expr with_checks_of(Expr value, const std::vector<Expr>& args) {
+  std::unordered_set<const ExprNode*> kept;
+  for (const Expr& e : post_order(std::span(&value, 1))) kept.insert(e.get());
+  for (const Expr& e : post_order(args)) {
+    if (!may_fail(e->op) || kept.contains(e.get())) continue;
+    if (e->op == Op::check) {
+      value = check(value, e->args[1], e->args[2], e->args[3], static_cast<int>(e->integer));
+      continue;
+    }
+    const Expr& index = e->args[0];
+    const Expr& size = e->args[1];
+    const Expr fits =
+        binary(Op::logical_and, binary(Op::le, unary(Op::neg, size), index),
+               binary(Op::lt, index, size));
+    value = check(value, fits, index, size, static_cast<int>(e->integer));
+  }
+  return value;
+}
+
+bool has_constant(const std::vector<Expr>& args) {
+  return std::any_of(args.begin(), args.end(), [](const Expr& e) { return e->op == Op::real; });
+}
+
+}  // namespace
+
 Kernel with_arithmetic(const Kernel& kernel) {
   Kernel result = kernel;
   result.body = Rewriter([](const Expr& e) {
-    return is_elementary(e->op) ? arithmetic_of(e->op, e->args) : e;
+    if (!is_elementary(e->op)) return e;
+    const Expr value = arithmetic_of(e->op, e->args);
+    return has_constant(e->args) ? with_checks_of(value, e->args) : value;
   })(kernel.body);
   return result;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <unordered_set>
 
 #include "compiler/loop/elementary.h"
 #include "compiler/loop/intern.h"
@@ -166,9 +167,28 @@ Expr combine_sizes(Op op, const Expr& a, const Expr& b) {
   }
 }
 
+// Whether computing the expression may stop the kernel.
+bool may_stop(const Expr& root) {
+  std::unordered_set<const ExprNode*> seen{root.get()};
+  std::vector<const ExprNode*> stack{root.get()};
+  while (!stack.empty()) {
+    const ExprNode* e = stack.back();
+    stack.pop_back();
+    if (may_fail(e->op)) return true;
+    for (const Expr& arg : e->args) {
+      if (seen.insert(arg.get()).second) stack.push_back(arg.get());
+    }
+  }
+  return false;
+}
+
 // Identities that hold for wrapping integers of every value. Null: none applies.
 Expr simplify_integers(Op op, const Expr& a, const Expr& b) {
   if (Expr combined = combine_sizes(op, a, b)) return combined;
+  // Nothing times 0 may be lost that has to fail.
+  if (op == Op::mul && a->dtype != DType::i64 && is_integer_value(b, 0) && may_stop(a)) {
+    return nullptr;
+  }
   const bool zero = is_integer_value(b, 0);
   const bool one = is_integer_value(b, 1);
   switch (op) {

@@ -117,3 +117,22 @@ TEST_CASE("nested checks: the index at fault is named") {
           "f: take: index -8 is out of range for axis 0 of table, whose size is 7  [here]");
   }
 }
+
+TEST_CASE("nested checks: an index fails though nothing depends on what is read there") {
+  const Tensor x = tensor("x", {dim("n"), 2});
+  const Tensor ids = tensor("ids", {dim("k")}, i32);
+  const Tensor whole = tensor("whole", {dim("n")}, i32);
+  const Array values = Array::full({3, 2}, 2), numbers = Array::from({4, 5, 6});
+  const auto to_one = function({x, ids}, pow(take(x, ids), 0.0));
+  const auto to_zero = function({whole, ids}, take(whole, ids) * 0);
+  for (const std::int32_t last : {2, 3}) {
+    const Array at = Array::from({0, last});
+    if (last < 3) {
+      CHECK(all_close(to_one(values, at), Array::full({2, 2}, 1), 0, 0));
+      CHECK(to_zero(numbers, at).data<std::int32_t>()[1] == 0);
+    } else {
+      CHECK_THROWS_AS(to_one(values, at), ValueError);
+      CHECK_THROWS_AS(to_zero(numbers, at), ValueError);
+    }
+  }
+}

@@ -92,20 +92,28 @@ std::optional<Dim> without_inner_division(const Dim& dividend, const Dim& b) {
 
 // ---- Bounds.
 
-bool non_negative(const Dim& dim, int depth);
+// How deep into atoms within atoms a proof goes, and how many forms it looks at in all: what takes
+// more is not known.
+struct Effort {
+  int depth;
+  int& left;
+  Effort deeper() const { return {depth - 1, left}; }
+};
 
-bool non_negative(const DimAtom& atom, int depth) {
+bool non_negative(const Dim& dim, Effort effort);
+
+bool non_negative(const DimAtom& atom, Effort effort) {
   switch (atom.kind) {
     case DimAtom::Kind::variable:
     case DimAtom::Kind::value:
     case DimAtom::Kind::count:
       return true;
     case DimAtom::Kind::floor_div:
-      return non_negative(atom.operands[0], depth);
+      return non_negative(atom.operands[0], effort);
     case DimAtom::Kind::minimum:
-      return non_negative(atom.operands[0], depth) && non_negative(atom.operands[1], depth);
+      return non_negative(atom.operands[0], effort) && non_negative(atom.operands[1], effort);
     case DimAtom::Kind::maximum:
-      return non_negative(atom.operands[0], depth) || non_negative(atom.operands[1], depth);
+      return non_negative(atom.operands[0], effort) || non_negative(atom.operands[1], effort);
   }
   return false;
 }
@@ -121,7 +129,7 @@ bool is_small(const Dim& dim) {
 
 // rest + factor * floor_div(a, b) >= 0, for a constant b.
 bool non_negative_with_quotient(const Dim& rest, std::int64_t factor, const DimAtom& quotient,
-                                int depth) {
+                                Effort effort) {
   const Dim& a = quotient.operands[0];
   const std::int64_t b = quotient.operands[1].constant();
   if (!is_small(rest) || !is_small(a) || !is_small(b) || !is_small(factor)) {
@@ -131,20 +139,20 @@ bool non_negative_with_quotient(const Dim& rest, std::int64_t factor, const DimA
   if (const std::int64_t c = std::gcd(factor, b); c > 1) {
     const Dim larger = floor_div(a, b / c);
     const Dim bound = factor > 0 ? larger - Dim(c - 1) : larger;
-    return non_negative(rest + Dim(factor / c) * bound, depth - 1);
+    return non_negative(rest + Dim(factor / c) * bound, effort.deeper());
   }
   // Times b, as b * floor_div(a, b) lies between a - b + 1 and a; of integers, one quotient is at
   // least another number where it is above that number less 1.
   const Dim bound = factor > 0 ? a - Dim(b - 1) : a;
   const Dim spare = factor == 1 || factor == -1 ? b - 1 : 0;
-  return non_negative(Dim(b) * rest + Dim(factor) * bound + spare, depth - 1);
+  return non_negative(Dim(b) * rest + Dim(factor) * bound + spare, effort.deeper());
 }
 
-bool non_negative(const Dim& dim, int depth) {
+bool non_negative(const Dim& dim, Effort effort) {
   if (dim.is_constant()) {
     return dim.constant() >= 0;
   }
-  if (depth == 0) {
+  if (effort.depth <= 0 || --effort.left < 0) {
     return false;
   }
   const std::vector<Term> terms = dim.terms();
@@ -152,7 +160,7 @@ bool non_negative(const Dim& dim, int depth) {
   for (const Term& term : terms) {
     all = all && term.coefficient > 0;
     for (const DimAtomRef& factor : term.factors) {
-      all = all && non_negative(*factor, depth - 1);
+      all = all && non_negative(*factor, effort.deeper());
     }
   }
   if (all) {
@@ -167,7 +175,7 @@ bool non_negative(const Dim& dim, int depth) {
     const DimAtom& atom = *term.factors.front();
     if (atom.kind == DimAtom::Kind::floor_div && atom.operands[1].is_constant()) {
       if (non_negative_with_quotient(dim - Dim::from_terms({term}), term.coefficient, atom,
-                                     depth)) {
+                                     effort)) {
         return true;
       }
       continue;
@@ -178,7 +186,7 @@ bool non_negative(const Dim& dim, int depth) {
     }
     const auto does = [&](const Dim& operand) {
       return non_negative(dim - Dim::from_terms({term}) + Dim(term.coefficient) * operand,
-                          depth - 1);
+                          effort.deeper());
     };
     const bool either = is_minimum == (term.coefficient < 0);
     if (either ? std::any_of(atom.operands.begin(), atom.operands.end(), does)
@@ -269,8 +277,9 @@ Dim maximum(const Dim& a, const Dim& b) {
 }
 
 bool provably_at_least(const Dim& a, const Dim& b) {
-  constexpr int depth = 6;  // of atoms within atoms and of bounds tried; deeper is "not known"
-  return a == b || non_negative(a - b, depth);
+  constexpr int depth = 6;
+  int forms = 200;
+  return a == b || non_negative(a - b, {depth, forms});
 }
 
 }  // namespace kroton

@@ -27,6 +27,11 @@ namespace {
 // Iterations that are not worth a loop of their own, and loops that are split everywhere.
 constexpr std::int64_t few_iterations = 8;
 constexpr std::int64_t tiny_loop = 16;
+// Of more cuts than that, at unknown sizes, the order is not looked into: they come from a join of
+// many operands, whose first condition halves the others.
+constexpr std::size_t many_cuts = 12;
+// Kernels that the parts of an outermost loop become.
+constexpr std::size_t most_kernels = 8;
 // How much more expressions there may be than there were.
 constexpr std::size_t most_growth = 8;
 constexpr std::size_t always_allowed = 400;  // nodes
@@ -61,6 +66,7 @@ struct Cut {
 struct Segment {
   std::vector<Expr> lowest, highest;
   Expr first, last;
+  bool is_of_many = false;  // cuts, whose order is not looked into
 };
 
 class Cuts {
@@ -109,8 +115,9 @@ class Cuts {
     if (!is_known_before(at)) return;
     const Cut::Condition found{condition, step > 0};
     for (Cut& known : cuts_) {
-      const std::optional<Dim> d = difference(known.at, at);
-      if (d && d->is_constant(0)) {
+      const bool is_same =
+          known.at == at || (cuts_.size() <= many_cuts && difference(known.at, at) == Dim(0));
+      if (is_same) {
         known.conditions.push_back(found);
         return;
       }
@@ -155,8 +162,11 @@ class Splitter {
     }
     std::int64_t extent = 0;
     const bool is_tiny = is_integer_constant(loop.extent, extent) && extent <= tiny_loop;
-    add_parts(loop, cuts.all(), {{integer(0)}, {loop.extent}, integer(0), loop.extent}, is_tiny,
-              result);
+    const bool are_known = std::all_of(cuts.all().begin(), cuts.all().end(),
+                                       [](const Cut& cut) { return cut.at->op == Op::integer; });
+    const bool are_many = cuts.all().size() > many_cuts && !are_known;
+    add_parts(loop, cuts.all(), {{integer(0)}, {loop.extent}, integer(0), loop.extent, are_many},
+              is_tiny, result);
     return result;
   }
 
@@ -172,7 +182,11 @@ class Splitter {
     // Conditions may have gone with others.
     if (open.size() < cuts.size() && !open.empty()) open = Cuts(decided).all();
     std::erase_if(open, [&](const Cut& cut) { return known_side(cut, segment).has_value(); });
-    const Cut* pivot = is_tiny ? best_pivot(open, open) : best_pivot(open, apart(open, segment));
+    const bool are_many = segment.is_of_many;
+    const Cut* pivot = open.empty() ? nullptr
+                       : are_many   ? &open.front()
+                       : is_tiny    ? best_pivot(open, open)
+                                    : best_pivot(open, apart(open, segment));
     const std::size_t nodes = pivot == nullptr ? 0 : count_nodes(decided.body);
     if (pivot == nullptr || nodes > nodes_left_) {
       For part = moved(decided, segment);
@@ -202,14 +216,15 @@ class Splitter {
   }
   // A bound that shows in the ends; more than a few iterations where none does.
   static std::int64_t most_iterations(const Segment& segment) {
-    for (std::int64_t most = 0; most <= few_iterations; ++most) {
-      for (const Expr& lowest : segment.lowest) {
-        for (const Expr& highest : segment.highest) {
-          if (at_most(highest, lowest + integer(most))) return most;
-        }
+    std::int64_t most = few_iterations + 1;
+    if (segment.is_of_many) return most;
+    for (const Expr& lowest : segment.lowest) {
+      for (const Expr& highest : segment.highest) {
+        if (!is_near(lowest, highest)) continue;
+        while (most > 0 && at_most(highest, lowest + integer(most - 1))) --most;
       }
     }
-    return few_iterations + 1;
+    return most;
   }
   static bool lies_after(const Segment& segment, const Expr& at) {
     return at_most(segment.first, at);
@@ -221,9 +236,13 @@ class Splitter {
   // Whether all of the segment comes after the cut, or all before it.
   enum class Side : std::uint8_t { after, before };
   static std::optional<Side> known_side(const Cut& cut, const Segment& segment) {
-    const auto is_after = [&](const Expr& lowest) { return at_most(cut.at, lowest); };
+    const auto is_after = [&](const Expr& lowest) {
+      return segment.is_of_many ? cut.at == lowest : at_most(cut.at, lowest);
+    };
     if (std::any_of(segment.lowest.begin(), segment.lowest.end(), is_after)) return Side::after;
-    const auto is_before = [&](const Expr& highest) { return at_most(highest, cut.at); };
+    const auto is_before = [&](const Expr& highest) {
+      return segment.is_of_many ? cut.at == highest : at_most(highest, cut.at);
+    };
     if (std::any_of(segment.highest.begin(), segment.highest.end(), is_before)) {
       return Side::before;
     }
@@ -346,11 +365,17 @@ std::vector<Kernel> split_loops(const Kernel& kernel, bool into_kernels) {
   if (!into_kernels || !only_loops || kernel.body.size() != 1) return {simplify(result)};
   const Expr work_of_one = share_of(kernel.work, as_for(kernel.body[0])->extent);
   std::vector<Kernel> kernels;
-  for (const Stmt& part : result.body) {
-    Kernel& own = kernels.emplace_back(result);
-    own.body = {part};
-    own.work = work_of_one * as_for(part)->extent;
-    own = simplify(own);
+  const std::size_t parts = result.body.size();
+  const std::size_t together = (parts + most_kernels - 1) / most_kernels;
+  for (std::size_t k = 0; k < parts; k += together) {
+    Kernel own = kernel;
+    own.body.clear();
+    own.work = integer(0);
+    for (std::size_t part = k; part < std::min(parts, k + together); ++part) {
+      own.body.push_back(result.body[part]);
+      own.work = own.work + work_of_one * as_for(result.body[part])->extent;
+    }
+    kernels.push_back(simplify(own));
   }
   return kernels;
 }

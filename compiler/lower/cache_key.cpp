@@ -131,9 +131,17 @@ class KeyWriter {
       append(bytes, atoms_.emplace(identity, atoms_.size()).first->second);
       return bytes;
     }
+    // Sizes of nested joins have operations within operations, each many times.
+    std::string& known = operations_[&atom];
+    if (!known.empty()) return known;
     std::vector<std::string> parts;
     for (const Dim& operand : operands) parts.push_back(dim_bytes(operand));
-    return bytes + (kind == DimAtom::Kind::floor_div ? joined(parts) : sorted(std::move(parts)));
+    bytes += kind == DimAtom::Kind::floor_div ? joined(parts) : sorted(std::move(parts));
+    if (bytes.size() > longest_operation) {
+      const Digest digest = sha256(bytes);
+      bytes.assign(digest.begin(), digest.end());
+    }
+    return operations_[&atom] = bytes;
   }
 
   void variable(const loop::Variable& value) {
@@ -305,8 +313,10 @@ class KeyWriter {
   std::vector<loop::BufferRef> parameters_;  // of that kernel
   std::vector<loop::Expr> reals_;            // its floating constants
   Sha256 hash_;
-  std::string bytes_;  // not hashed yet
+  std::string bytes_;                                    // not hashed yet
+  static constexpr std::size_t longest_operation = 256;  // bytes; longer ones by their digest
   std::unordered_map<std::uint64_t, std::size_t> atoms_;
+  std::unordered_map<const DimAtom*, std::string> operations_;  // that have been written
   std::unordered_map<int, std::size_t> buffers_, variables_;
   std::unordered_map<const loop::ExprNode*, std::size_t> numbers_;
   std::unordered_set<const loop::ExprNode*> written_;

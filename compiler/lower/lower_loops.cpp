@@ -536,14 +536,18 @@ class LoopsLowering {
                           const Index& index) {
     loop::Block block;
     const loop::Expr at = linear_index(shape, index);
+    const auto kept = [&](const loop::Expr& value) {
+      const auto buffer = context_.buffers().create("acc", value->dtype, element_count(shape));
+      block.push_back(loop::Store{buffer, at, value});
+      return loop::load(buffer, at);
+    };
+    // What is known of a value goes with it.
     for (const Accumulator& a : sums) {
-      const loop::Expr value = a.of_finite ? loop::variable(a.variable) : result(a);
-      const auto kept = context_.buffers().create("acc", value->dtype, element_count(shape));
-      block.push_back(loop::Store{kept, at, value});
-      if (a.of_finite) {
-        context_.set_operands_finite(a.vertex, loop::load(kept, at));
-      } else {
-        context_.set_value({a.vertex, cluster_.outer_point()}, loop::load(kept, at));
+      if (a.of_finite) context_.set_operands_finite(a.vertex, kept(loop::variable(a.variable)));
+    }
+    for (const Accumulator& a : sums) {
+      if (!a.of_finite) {
+        context_.set_value({a.vertex, cluster_.outer_point()}, kept(result(a)));
       }
     }
     return block;

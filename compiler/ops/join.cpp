@@ -124,8 +124,8 @@ void require_inside(TypeContext& context, int axis, const Dim& size) {
   const auto require = [&](const Dim& larger, const Dim& smaller, const Dim& position) {
     if (provably_at_least(larger, smaller)) return;
     context.require_equal(any * maximum(smaller - larger, 0), 0,
-                          "index: position %0 is out of range on axis " + std::to_string(axis) +
-                              " of a gradient, whose size is %1",
+                          "pad, or the gradient of a slice: position %0 lies outside of axis " +
+                              std::to_string(axis) + ", whose size is %1",
                           {position, size});
   };
   require(step > 0 ? start : end, 0, step > 0 ? start : end);

@@ -201,3 +201,45 @@ TEST_CASE("rows of an unknown width: every width around that of a vector") {
     }
   }
 }
+
+TEST_CASE("joins: of many parts whose sizes nobody can order") {
+  const kt::Tensor x = kt::vector("x");
+  std::vector<kt::Tensor> parts;
+  for (int k = 0; k < 30; ++k) parts.push_back(x(kt::slice(k, k + 3)) * k);
+  kt::Tensor rolled = x;
+  for (int k = 0; k < 5; ++k) {
+    rolled = kt::concatenate({rolled(kt::slice(1, kt::end)), rolled(kt::slice(0, 1)) * 2});
+  }
+  Problem problem{{x}, {kt::concatenate(parts), rolled}, {}};
+  for (const std::int64_t size : {0, 1, 2, 7, 40}) {
+    CAPTURE(size);
+    problem.values = {compiled_test::random_array({size}, kt::f32, 1)};
+    check_agrees(problem);
+  }
+}
+
+TEST_CASE("joins and reductions by columns with their values checked") {
+  const kt::FunctionOptions checked = {.check = kt::Check::values};
+  const kt::Tensor m = kt::matrix("m"), d = kt::tensor("d", {8});
+  const kt::Tensor centred = m - kt::mean(m, 0);
+  const kt::Tensor deviation = kt::sqrt(kt::mean(kt::square(centred), 0) + 0.1);
+  const std::vector<kt::Tensor> by_columns = {m * kt::sum(m, 0), centred / deviation, kt::var(m, 0),
+                                              m * kt::prod(m, 0)};
+  const std::vector<kt::Tensor> of_scalars = {kt::concatenate({d, kt::zeros({7}) + kt::sum(d)}),
+                                              kt::pad(kt::broadcast_to(kt::sum(d), {7}), {{1, 1}}),
+                                              kt::stack({d, kt::zeros({8}) + d[0]})};
+  for (const std::int64_t rows : {1, 3, 300}) {
+    const kt::Array values = compiled_test::random_array({rows, 20}, kt::f32, 2);
+    const auto want = kt::function({m}, by_columns)(values);
+    const auto have = kt::function({m}, by_columns, checked)(values);
+    for (std::size_t k = 0; k < want.size(); ++k)
+      CHECK(kt::all_close(have[k], want[k], 1e-5, 1e-5));
+  }
+  const kt::Array values = compiled_test::random_array({8}, kt::f32, 3);
+  const auto want = kt::function({d}, of_scalars)(values);
+  const auto have = kt::function({d}, of_scalars, checked)(values);
+  for (std::size_t k = 0; k < want.size(); ++k) CHECK(kt::all_close(have[k], want[k], 1e-5, 1e-5));
+  // The sum of the second column is not finite, though its elements are.
+  const auto f = kt::function({m}, m * kt::sum(m, 0), checked);
+  CHECK_THROWS_AS(f(kt::Array::from({{1.0F, 3e38F}, {1.0F, 3e38F}})), kt::NotFiniteError);
+}

@@ -68,9 +68,14 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
 }
 
 llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const {
+  Emitted emitted;
+  return emit(builder, dim, emitted);
+}
+
+llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim, Emitted& emitted) const {
   llvm::Type* i64 = builder.getInt64Ty();
   if (dim.is_constant()) return builder.getInt64(static_cast<std::uint64_t>(dim.constant()));
-  const auto atom_value = [&](const DimAtom& atom) -> llvm::Value* {
+  const auto new_value = [&](const DimAtom& atom) -> llvm::Value* {
     if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) {
@@ -83,8 +88,8 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
       }
       throw InternalError("size variable " + atom.name + " is not among the program's sizes");
     }
-    llvm::Value* a = emit(builder, atom.operands[0]);
-    llvm::Value* b = emit(builder, atom.operands[1]);
+    llvm::Value* a = emit(builder, atom.operands[0], emitted);
+    llvm::Value* b = emit(builder, atom.operands[1], emitted);
     switch (atom.kind) {
       case DimAtom::Kind::minimum:
         return builder.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
@@ -102,6 +107,10 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
       }
     }
   };
+  const auto atom_value = [&](const DimAtom& atom) {
+    const auto known = emitted.find(&atom);
+    return known != emitted.end() ? known->second : emitted[&atom] = new_value(atom);
+  };
   llvm::Value* sum = nullptr;
   for (const Dim::Term& term : dim.terms()) {
     llvm::Value* product = nullptr;
@@ -117,6 +126,10 @@ llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const
     }
     sum = sum ? builder.CreateAdd(sum, product) : product;
   }
+  // LLVM tries every way to take a long sum apart between a loop's addresses: minutes for a join of
+  // a hundred sizes.
+  constexpr std::size_t long_sum = 3;
+  if (dim.terms().size() >= long_sum) sum = builder.CreateFreeze(sum);
   return sum ? sum : builder.getInt64(0);
 }
 
@@ -524,7 +537,11 @@ void KernelEmitter::fail_if(const Printed& bad, const Printed& index, const Prin
   }
   result_.has_checks = true;
   if (!bad.lanes) {
-    return_error(bad.value, index.value, size.value, site);
+    const auto of_first = [&](const Printed& p) {
+      return p.lanes ? builder_.CreateExtractElement(p.value, std::uint64_t{0}) : p.value;
+    };
+    llvm::Value* first_index = of_first(index);
+    return_error(bad.value, first_index, of_first(size), site);
     return;
   }
   llvm::Value* active = lanes_->mask ? builder_.CreateAnd(bad.value, lanes_->mask) : bad.value;

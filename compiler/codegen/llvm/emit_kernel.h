@@ -28,6 +28,9 @@ class SizeEmitter {
   llvm::Value* emit(llvm::IRBuilder<>& builder, const Dim& dim) const;
 
  private:
+  // What has been printed of one size: sizes of nested joins repeat the same operations.
+  using Emitted = std::unordered_map<const DimAtom*, llvm::Value*>;
+  llvm::Value* emit(llvm::IRBuilder<>& builder, const Dim& dim, Emitted& emitted) const;
   const std::vector<DimAtomRef>& variables_;
   llvm::Value* sizes_;
 };

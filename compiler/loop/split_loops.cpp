@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "compiler/loop/dependence.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"

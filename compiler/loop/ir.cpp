@@ -185,10 +185,10 @@ bool may_stop(const Expr& root) {
 // Identities that hold for wrapping integers of every value. Null: none applies.
 Expr simplify_integers(Op op, const Expr& a, const Expr& b) {
   if (Expr combined = combine_sizes(op, a, b)) return combined;
-  // Nothing times 0 may be lost that has to fail.
-  if (op == Op::mul && a->dtype != DType::i64 && is_integer_value(b, 0) && may_stop(a)) {
-    return nullptr;
-  }
+  // What has to fail may not be lost, though the result does not depend on it.
+  const bool is_lost =
+      (op == Op::mul && is_integer_value(b, 0)) || (a == b && op != Op::min && op != Op::max);
+  if (is_lost && a->dtype != DType::i64 && may_stop(a)) return nullptr;
   const bool zero = is_integer_value(b, 0);
   const bool one = is_integer_value(b, 1);
   switch (op) {

@@ -63,8 +63,8 @@ bool is_step(const Expr& index, const Variable& v, std::int64_t step) {
 
 class Tiler {
  public:
-  Tiler(const Nest& nest, int lanes_bytes, const NewBuffer& new_buffer)
-      : nest_(nest), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
+  Tiler(const Nest& nest, int lanes_bytes, const NewBuffer& new_buffer, int& next_id)
+      : nest_(nest), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer), next_id_(next_id) {}
 
   // Null where the nest is better as it is.
   std::optional<Stmt> run() {
@@ -166,6 +166,9 @@ class Tiler {
     return size;
   }
 
+  // Of the kernel's own numbers: passes before this one may have used the next fresh one.
+  Variable fresh(const std::string& name) const { return {next_id_++, DType::i64, name}; }
+
   static For loop_over(const Variable& v, const Expr& extent, Block body) {
     For loop;
     loop.variable = v;
@@ -184,8 +187,8 @@ class Tiler {
   // Squares whose rows are computed by lanes along the rows and stored along the columns.
   Block squares(const std::function<Store(const Expr& a, const Expr& b)>& store,
                 std::int64_t lanes) const {
-    const Variable i = fresh_variable("i"), j = fresh_variable("j");
-    const Variable a = fresh_variable("a"), b = fresh_variable("b");
+    const Variable i = fresh("i"), j = fresh("j");
+    const Variable a = fresh("a"), b = fresh("b");
     For across = loop_over(b, integer(lanes),
                            {store(variable(i) * integer(lanes) + variable(a),
                                   variable(j) * integer(lanes) + variable(b))});
@@ -207,8 +210,8 @@ class Tiler {
 
   Block tile() {
     for (Axis* axis : {&rows_, &columns_}) {
-      axis->tile = fresh_variable(axis->loop->variable.name + "_tile");
-      axis->inner = fresh_variable(axis->loop->variable.name);
+      axis->tile = fresh(axis->loop->variable.name + "_tile");
+      axis->inner = fresh(axis->loop->variable.name);
     }
     return is_direct_ ? direct_tile() : staged_tile();
   }
@@ -303,6 +306,7 @@ class Tiler {
   const Nest& nest_;
   std::int64_t lanes_bytes_;
   const NewBuffer& new_buffer_;
+  int& next_id_;  // of the kernel's variables
   Axis rows_, columns_;
   std::vector<Expr> across_;  // loads along the rows
   std::vector<int> written_;
@@ -317,10 +321,11 @@ class Tiler {
 
 Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer) {
   Kernel result = kernel;
+  int next_id = next_variable_id(kernel);
   result.body = replace_loops(kernel.body, [&](const For& loop, Block& block) {
     const std::optional<Nest> nest = nest_of(loop);
     std::optional<Stmt> tiled;
-    if (nest) tiled = Tiler(*nest, lanes_bytes, new_buffer).run();
+    if (nest) tiled = Tiler(*nest, lanes_bytes, new_buffer, next_id).run();
     block.push_back(tiled ? *tiled : statement(loop));
   });
   return result;

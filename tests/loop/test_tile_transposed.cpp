@@ -3,6 +3,7 @@
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
 #include "tests/loop/kernel_tools.h"
+#include "tests/tools/compiled_tools.h"
 #include "tests/tools/error_text.h"
 
 using namespace loop_test;  // NOLINT: tests
@@ -139,5 +140,19 @@ TEST_CASE("tile_transposed keeps what nests compute") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("tile_transposed: loops around that have been merged keep their own variables") {
+  const Tensor known = kroton::tensor("known", {4, 4});
+  const Dim size = kroton::dim("size");
+  const Tensor free = kroton::tensor("free", {size, size}, kroton::f64);
+  for (const std::int64_t m : {1, 4, 17, 33}) {
+    compiled_test::check_agrees(
+        {{known, free},
+         {kroton::broadcast_to(kroton::transpose(known), {2, 3, 4, 4}),
+          kroton::broadcast_to(kroton::transpose(free), {2, size, size, size})},
+         {compiled_test::random_array({4, 4}, kroton::f32, 1),
+          compiled_test::random_array({m, m}, kroton::f64, 2)}});
   }
 }

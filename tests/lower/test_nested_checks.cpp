@@ -125,6 +125,7 @@ TEST_CASE("nested checks: an index fails though nothing depends on what is read 
   const Array values = Array::full({3, 2}, 2), numbers = Array::from({4, 5, 6});
   const auto to_one = function({x, ids}, pow(take(x, ids), 0.0));
   const auto to_zero = function({whole, ids}, take(whole, ids) * 0);
+  const auto same = function({whole, ids}, ne(take(whole, ids), take(whole, ids)));
   for (const std::int32_t last : {2, 3}) {
     const Array at = Array::from({0, last});
     if (last < 3) {
@@ -133,6 +134,7 @@ TEST_CASE("nested checks: an index fails though nothing depends on what is read 
     } else {
       CHECK_THROWS_AS(to_one(values, at), ValueError);
       CHECK_THROWS_AS(to_zero(numbers, at), ValueError);
+      CHECK_THROWS_AS(same(numbers, at), ValueError);
     }
   }
 }

@@ -38,11 +38,11 @@ class Timer {
 };
 
 // Null for bytes that are no object of that entry, as a checksum cannot tell.
-std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& object,
+std::shared_ptr<codegen::CompiledProgram> link_cached(const std::string& objects,
                                                       const Callees& called,
                                                       codegen::CompileTimes& times) {
   try {
-    return codegen::link_object(object, called, &times);
+    return codegen::link_objects(objects, called, &times);
   } catch (const InternalError&) {
     return nullptr;
   }
@@ -81,28 +81,29 @@ Compilation compile(Graph& graph, const std::string& name, bool profile,
                                      target.quick ? "quick" : "", codegen::llvm_version()});
     timer.show("cache: key");
     // There is no LLVM IR to show for an object that is there already.
-    std::optional<std::string> object;
-    if (!dump_llvm) object = cache.load(key);
-    timer.show(object ? "cache: hit" : "cache: miss");
-    if (object) {
-      result.code = link_cached(*object, called, times);
+    std::optional<std::string> objects;
+    if (!dump_llvm) objects = cache.load(key);
+    timer.show(objects ? "cache: hit" : "cache: miss");
+    if (objects) {
+      result.code = link_cached(*objects, called, times);
       timer.show(result.code ? "link" : "cache: does not link", times.link);
       if (result.code) return result;
     }
   }
   std::string llvm_ir;
-  const std::string object =
-      codegen::generate_object(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
+  const std::string objects =
+      codegen::generate_objects(result.program, target, &times, dump_llvm ? &llvm_ir : nullptr);
   if (dump_llvm) std::fprintf(stderr, "== llvm\n%s", llvm_ir.c_str());
   timer.show("emit LLVM IR", times.emit);
   timer.show("optimize LLVM IR", times.optimize);
   timer.show("generate code", times.generate);
+  timer.show("all of these", times.all);
   if (cache.enabled()) {
     timer.restart();
-    const bool kept = cache.store(key, object);
+    const bool kept = cache.store(key, objects);
     timer.show(kept ? "cache: store" : "cache: not stored");
   }
-  result.code = codegen::link_object(object, called, &times);
+  result.code = codegen::link_objects(objects, called, &times);
   timer.show("link", times.link);
   return result;
 }

@@ -63,7 +63,8 @@ double best_time(Program program, std::vector<void*> args, std::int64_t workers)
     program.placements[k == 0 ? 0 : 2] = {Placement::Kind::argument, k, {}, {}, nullptr, nullptr};
   }
   plan_memory(program);
-  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
+  const auto code =
+      codegen::link_objects(codegen::generate_objects(program, codegen::host_target()));
   double best = 0;
   for (int trial = 0; trial < 5; ++trial) {
     kroton_context context = make_context(Pool::global());

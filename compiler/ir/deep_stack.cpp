@@ -41,12 +41,12 @@ class Stack {
 };
 
 struct Job {
-  const std::function<void()>& work;
-  std::optional<SourceLine> line;
-  std::string_view function;
-  const StepScope* step = nullptr;
-  std::thread::id caller;
-  std::exception_ptr error;
+  std::function<void()> work;
+  std::optional<SourceLine> line = LineScope::current();
+  std::string_view function = LineScope::function();
+  const StepScope* step = StepScope::current();
+  std::thread::id caller = thread_served();
+  std::exception_ptr error = nullptr;
 };
 
 void* run(void* argument) {
@@ -93,22 +93,40 @@ pthread_t start(const Stack& stack, Job& job) {
 
 }  // namespace
 
+struct DeepThread::Running {
+  explicit Running(std::function<void()> work) : job{std::move(work)}, thread(start(stack, job)) {}
+  // The thread uses what is here: a caller that is cancelled goes when the thread has ended.
+  void wait() const {
+    int cancel_state = 0;
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    ::pthread_join(thread, nullptr);
+    ::pthread_setcancelstate(cancel_state, nullptr);
+  }
+
+  Stack stack;
+  Job job;
+  pthread_t thread;
+};
+
+DeepThread::DeepThread(std::function<void()> work)
+    : running_(std::make_unique<Running>(std::move(work))) {}
+
+DeepThread::DeepThread(DeepThread&&) noexcept = default;
+
+DeepThread::~DeepThread() {
+  if (running_) running_->wait();
+}
+
+void DeepThread::join() {
+  running_->wait();
+  const std::exception_ptr error = running_->job.error;
+  running_.reset();
+  if (error) std::rethrow_exception(error);
+}
+
 void run_on_deep_stack(const std::function<void()>& work) {
   if (waiting) return work();
-  const Stack stack;
-  Job job{work,
-          LineScope::current(),
-          LineScope::function(),
-          StepScope::current(),
-          std::this_thread::get_id(),
-          nullptr};
-  // The thread uses this frame: a caller that is cancelled goes when the thread has ended.
-  int cancel_state = 0;
-  const pthread_t thread = start(stack, job);
-  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-  ::pthread_join(thread, nullptr);
-  ::pthread_setcancelstate(cancel_state, nullptr);
-  if (job.error) std::rethrow_exception(job.error);
+  DeepThread(work).join();
 }
 
 std::thread::id thread_served() { return waiting.value_or(std::this_thread::get_id()); }

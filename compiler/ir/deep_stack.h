@@ -2,6 +2,7 @@
 // caller's may be small: threads with 64 KB are common in servers.
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <type_traits>
@@ -14,6 +15,22 @@ namespace kroton {
 // so that what the compiler computes does not depend on the caller's. Inside such work it is a
 // plain call. bad_alloc if there is no address space, system_error if there is no thread left.
 void run_on_deep_stack(const std::function<void()>& work);
+
+// A thread with such a stack, for work beside the caller's. The caller joins it.
+class DeepThread {
+ public:
+  // As run_on_deep_stack, but does not wait. What it refers to must live until the join.
+  explicit DeepThread(std::function<void()> work);
+  DeepThread(DeepThread&&) noexcept;
+  DeepThread& operator=(DeepThread&&) = delete;
+  ~DeepThread();  // waits, and drops what the work has thrown
+  // Waits for the work, and throws what it has thrown.
+  void join();
+
+ private:
+  struct Running;
+  std::unique_ptr<Running> running_;
+};
 
 // The thread that waits for the work in progress on such a stack; elsewhere this one.
 std::thread::id thread_served();

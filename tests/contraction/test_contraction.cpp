@@ -141,7 +141,8 @@ void check(const Problem& problem, const std::string& plan, Made& made, loop::Ke
   REQUIRE(!by_loops.interpret());
   CHECK(differs(by_loops.outputs()[0]) == "");
   if (!compiled) return;
-  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
+  const auto code =
+      codegen::link_objects(codegen::generate_objects(program, codegen::host_target()));
   ProgramCall call(program, {a, b});
   kroton_context context = make_serial_context();
   std::vector<void*> args = call.args();

@@ -95,7 +95,8 @@ std::string fault(const Program& program, std::int64_t n) {
     interpreted = text(found->site, found->index, found->size);
   }
   ProgramCall call(program, {Array::ones({n})});
-  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
+  const auto code =
+      codegen::link_objects(codegen::generate_objects(program, codegen::host_target()));
   kroton_context context = make_serial_context();
   std::vector<void*> args = call.args();
   const std::vector<std::int64_t> sizes = call.sizes();
@@ -215,7 +216,8 @@ TEST_CASE("checks: what is written behind a buffer of the arena") {
       loop::nest({made.i}, {made.n}, {loop::Store{made.y, made.at, loop::load(between, zero)}}));
   const Program& program = made.finished();
   ProgramCall call(program, {Array::ones({3})});
-  const auto code = codegen::link_object(codegen::generate_object(program, codegen::host_target()));
+  const auto code =
+      codegen::link_objects(codegen::generate_objects(program, codegen::host_target()));
   kroton_context context = make_serial_context();
   std::vector<void*> args = call.args();
   const std::vector<std::int64_t> sizes = call.sizes();

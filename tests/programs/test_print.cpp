@@ -190,7 +190,7 @@ TEST_CASE("kt print: a context without it shows nothing") {
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", kt::x86_machine(16));
   const auto code =
-      kt::codegen::link_object(kt::codegen::generate_object(program, kt::codegen::host_target()));
+      kt::codegen::link_objects(kt::codegen::generate_objects(program, kt::codegen::host_target()));
   const kt::Array values = kt::Array::from({1.f, 2.f, 3.f});
   kt::Array result = kt::Array::zeros({3});
   kt::Array arena = kt::Array::zeros({256}, kt::i64);

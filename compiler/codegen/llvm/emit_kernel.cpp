@@ -103,12 +103,9 @@ KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
 
 EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
                                  const std::vector<loop::Variable>& numbers) {
-  llvm::Type* pointer = builder_.getPtrTy();
-  llvm::Type* i64 = builder_.getInt64Ty();
-  std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
-  types.resize(types.size() + buffers.size(), pointer);
-  for (const loop::Variable& number : numbers) types.push_back(llvm_type(context_, number.dtype));
-  function_ = llvm::Function::Create(llvm::FunctionType::get(builder_.getInt32Ty(), types, false),
+  std::vector<DType> dtypes;
+  for (const loop::Variable& number : numbers) dtypes.push_back(number.dtype);
+  function_ = llvm::Function::Create(kernel_type(context_, buffers.size(), dtypes),
                                      llvm::Function::InternalLinkage, kernel_.name, module_);
   function_->addFnAttr(llvm::Attribute::NoUnwind);
   function_->addFnAttr(llvm::Attribute::NoInline);
@@ -713,6 +710,16 @@ void KernelEmitter::print_accumulate(const loop::Accumulate& accumulate) {
   }
   llvm::Value* old = builder_.CreateLoad(scalar.slot->getAllocatedType(), scalar.slot);
   builder_.CreateStore(combine(accumulate.op, accumulate.variable.dtype, old, v), scalar.slot);
+}
+
+llvm::FunctionType* kernel_type(llvm::LLVMContext& context, std::size_t buffers,
+                                const std::vector<DType>& numbers) {
+  llvm::Type* pointer = llvm::PointerType::getUnqual(context);
+  llvm::Type* i64 = llvm::Type::getInt64Ty(context);
+  std::vector<llvm::Type*> types{pointer, pointer, i64, i64, i64};
+  types.resize(types.size() + buffers, pointer);
+  for (const DType dtype : numbers) types.push_back(llvm_type(context, dtype));
+  return llvm::FunctionType::get(llvm::Type::getInt32Ty(context), types, false);
 }
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,

@@ -42,6 +42,10 @@ EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const lo
                           const std::vector<loop::BufferRef>& buffers,
                           const std::vector<loop::Variable>& numbers, bool masks);
 
+// The type of such a function: with how many buffers, and numbers of which dtypes.
+llvm::FunctionType* kernel_type(llvm::LLVMContext& context, std::size_t buffers,
+                                const std::vector<DType>& numbers);
+
 // void kroton_report(context, index, size, site): notes the call's first error.
 llvm::Function* report_function(llvm::Module& module);
 

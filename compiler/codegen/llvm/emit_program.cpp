@@ -9,9 +9,7 @@
 #include <span>
 #include <unordered_map>
 
-#include "compiler/codegen/llvm/emit_kernel.h"
 #include "compiler/loop/traverse.h"
-#include "compiler/lower/cache_key.h"
 #include "runtime/abi.h"
 
 namespace kroton::codegen {
@@ -21,21 +19,13 @@ constexpr std::size_t most_steps = 32;  // of one function
 
 class ProgramEmitter {
  public:
-  ProgramEmitter(llvm::LLVMContext& context, const Program& program, const Machine& machine,
-                 const llvm::TargetMachine& target)
-      : program_(program),
-        masks_(machine.masks),
-        module_(std::make_unique<llvm::Module>(program.name, context)),
-        builder_(context) {
-    module_->setDataLayout(target.createDataLayout());
-    module_->setTargetTriple(target.getTargetTriple().str());
-  }
+  // Adds the entry to the module.
+  ProgramEmitter(const Program& program, const ProgramKernels& kernels, llvm::Module& module)
+      : program_(program), kernels_(kernels), module_(&module), builder_(module.getContext()) {}
 
-  std::unique_ptr<llvm::Module> run() {
+  void run() {
     declare_callees();
-    find_forms(program_.steps);
     emit_function(entry_symbol, llvm::Function::ExternalLinkage, program_.steps);
-    return std::move(module_);
   }
 
  private:
@@ -122,15 +112,17 @@ class ProgramEmitter {
     builder_.SetInsertPoint(done);
   }
 
-  // Before anything else has a name: what is the module's own gets another one where they clash.
+  // What is the module's own gets another name where they clash.
   void declare_callees() {
     llvm::Type* pointer = builder_.getPtrTy();
     auto* type = llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer}, false);
     for (const auto& callee : callees(program_)) {
-      auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage,
-                                              callee->options.name, *module_);
+      const std::string& name = callee->options.name;
+      if (llvm::Function* own = module_->getFunction(name)) own->setName("kernel");
+      auto* function =
+          llvm::Function::Create(type, llvm::Function::ExternalLinkage, name, *module_);
       function->addFnAttr(llvm::Attribute::NoUnwind);
-      callees_[callee->options.name] = function;
+      callees_[name] = function;
     }
   }
 
@@ -265,62 +257,15 @@ class ProgramEmitter {
     return global;
   }
 
-  // One function for all kernels of a form.
-  struct SharedKernel {
-    EmittedKernel emitted;
-    std::vector<loop::Expr> constants;  // of the first kernel
-    std::set<std::size_t> differing;    // the constants that are not the same in all of them
-  };
-
-  void find_forms(const std::vector<Step>& steps) {
-    for (const Step& step : steps) {
-      if (const auto* kernel = as<loop::Kernel>(step)) {
-        const KernelForm& form = forms_[kernel] = form_of(program_, *kernel);
-        const auto [known, is_new] =
-            shared_.try_emplace(form.digest, SharedKernel{{}, form.constants, {}});
-        SharedKernel& shared = known->second;
-        for (std::size_t k = 0; k < form.constants.size(); ++k) {
-          if (shared.constants[k] != form.constants[k]) shared.differing.insert(k);
-        }
-      }
-      for_each_inner(step, [this](const auto& inner) { find_forms(inner); });
-    }
-  }
-
-  // Constants that differ between the kernels of a form are parameters of their function.
-  void emit(const loop::Kernel& kernel, const KernelForm& form, SharedKernel& shared) {
-    if (shared.differing.empty()) {
-      shared.emitted = emit_kernel(*module_, program_, kernel, form.buffers, {}, masks_);
-      return;
-    }
-    std::vector<loop::Variable> numbers;
-    std::unordered_map<const loop::ExprNode*, loop::Expr> stand_ins;
-    const int first = loop::next_variable_id(kernel);
-    for (const std::size_t k : shared.differing) {
-      const loop::Expr& constant = form.constants[k];
-      numbers.push_back({first + static_cast<int>(numbers.size()), constant->dtype, "number"});
-      stand_ins.emplace(constant.get(), loop::variable(numbers.back()));
-    }
-    loop::Kernel general = kernel;
-    general.body = loop::Rewriter([&](const loop::Expr& e) {
-      const auto found = stand_ins.find(e.get());
-      return found == stand_ins.end() ? e : found->second;
-    })(kernel.body);
-    shared.emitted = emit_kernel(*module_, program_, general, form.buffers, numbers, masks_);
-  }
-
   void call_kernel(const loop::Kernel& kernel) {
-    const int number = kernels_++;
+    const int number = called_++;
     profile(number, true);
-    const KernelForm& form = forms_.at(&kernel);
-    SharedKernel& shared = shared_.at(form.digest);
-    if (!shared.emitted.function) emit(kernel, form, shared);
-    const EmittedKernel& emitted = shared.emitted;
-    llvm::Function* function = emitted.function;
+    const ProgramKernels::Callable callable = kernels_.callable(kernel, *module_);
+    llvm::Function* function = callable.function;
     llvm::Value* zero = builder_.getInt64(0);
     std::vector<llvm::Value*> arguments{entry_->getArg(1), entry_->getArg(3), zero, zero, zero};
-    if (emitted.parallel_extent) {
-      llvm::Value* extent = scalar(emitted.parallel_extent);
+    if (callable.parallel_extent) {
+      llvm::Value* extent = scalar(callable.parallel_extent);
       llvm::Value* work = scalar(kernel.work);
       arguments[4] = extent;
       if (!is_at_most(work, most_work_on_one_thread) && !is_at_most(extent, 1)) {
@@ -329,15 +274,16 @@ class ProgramEmitter {
         function = start_function(function->getFunctionType());
       }
     }
-    for (const loop::BufferRef& buffer : form.buffers) arguments.push_back(buffer_address(buffer));
-    for (const std::size_t k : shared.differing) {
-      const loop::Expr& constant = form.constants[k];
+    for (const loop::BufferRef& buffer : callable.buffers) {
+      arguments.push_back(buffer_address(buffer));
+    }
+    for (const loop::Expr& constant : callable.numbers) {
       arguments.push_back(
           llvm::ConstantFP::get(llvm_type(builder_.getContext(), constant->dtype), constant->real));
     }
     llvm::Value* status = builder_.CreateCall(function, arguments);
     profile(number, false);
-    if (emitted.has_checks) return_if_failed(status);
+    if (callable.has_checks) return_if_failed(status);
   }
 
   static bool is_at_most(llvm::Value* value, std::int64_t bound) {
@@ -483,15 +429,13 @@ class ProgramEmitter {
   }
 
   const Program& program_;
-  const bool masks_;
-  std::unique_ptr<llvm::Module> module_;
+  const ProgramKernels& kernels_;
+  llvm::Module* module_;
   llvm::IRBuilder<> builder_;
-  std::unordered_map<const loop::Kernel*, KernelForm> forms_;
-  std::map<Digest, SharedKernel> shared_;                  // by the forms of the kernels
   std::map<llvm::FunctionType*, llvm::Function*> starts_;  // by the type of the kernel
   std::map<std::string, llvm::Function*> callees_;         // by name
   std::map<int, llvm::GlobalVariable*> constants_;         // by position in Program::constants
-  int kernels_ = 0;                                        // called so far
+  int called_ = 0;                                         // called so far
   // The function in progress.
   llvm::Function* entry_ = nullptr;
   llvm::BasicBlock* failed_ = nullptr;
@@ -502,10 +446,12 @@ class ProgramEmitter {
 
 }  // namespace
 
-std::unique_ptr<llvm::Module> emit_program(llvm::LLVMContext& context, const Program& program,
-                                           const Machine& machine,
-                                           const llvm::TargetMachine& target) {
-  return ProgramEmitter(context, program, machine, target).run();
+OwnedModule emit_program(const Program& program, const Machine& machine,
+                         const llvm::TargetMachine& target, const ModuleSink& full) {
+  ProgramKernels kernels(program, machine, target, full);
+  OwnedModule last = kernels.take_last();
+  ProgramEmitter(program, kernels, *last.module).run();
+  return last;
 }
 
 }  // namespace kroton::codegen

@@ -36,8 +36,8 @@ class JitProgram final : public CompiledProgram {
 
 }  // namespace
 
-std::shared_ptr<CompiledProgram> link_object(const std::string& object, const Callees& called,
-                                             CompileTimes* times) {
+std::shared_ptr<CompiledProgram> link_objects(std::string_view objects, const Callees& called,
+                                              CompileTimes* times) {
   const CompilerUse use;
   initialize_llvm();
   const auto start = std::chrono::steady_clock::now();
@@ -50,8 +50,10 @@ std::shared_ptr<CompiledProgram> link_object(const std::string& object, const Ca
   }
   checked(jit->getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols))),
           "naming the functions that are called");
-  checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "kroton")),
-          "linking the compiled program");
+  for (const std::string_view file : object_files(objects)) {
+    checked(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(file, "kroton")),
+            "linking the compiled program");
+  }
   const auto symbol = checked(jit->lookup(entry_symbol), "looking up the compiled program");
   if (times)
     times->link = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -14,8 +14,8 @@ class CompiledProgram {
   virtual kroton_entry entry() const = 0;
 };
 
-// What generate_object gives, in this process, with the functions of the user's own that it calls.
-std::shared_ptr<CompiledProgram> link_object(const std::string& object, const Callees& called = {},
-                                             CompileTimes* times = nullptr);
+// What generate_objects gives, in this process, with the functions of the user's own that it calls.
+std::shared_ptr<CompiledProgram> link_objects(std::string_view objects, const Callees& called = {},
+                                              CompileTimes* times = nullptr);
 
 }  // namespace kroton::codegen

@@ -90,6 +90,12 @@ CompilerUse::~CompilerUse() {
   s.less.notify_all();
 }
 
+CompilerUse::Helper::Helper(int uses_of_its_master) { own_uses = uses_of_its_master; }
+
+CompilerUse::Helper::~Helper() { own_uses = 0; }
+
+int CompilerUse::count() { return own_uses; }
+
 void CompilerUse::guard_tables() {
   if (std::atexit(at_exit) != 0) wait_for_the_end();  // too late: all handlers have run
 }

@@ -15,6 +15,18 @@ class CompilerUse {
   CompilerUse(const CompilerUse&) = delete;
   CompilerUse& operator=(const CompilerUse&) = delete;
 
+  // To be made on a helper of the thread that uses LLVM: it counts as that one, whose use outlives
+  // it.
+  class Helper {
+   public:
+    explicit Helper(int uses_of_its_master);
+    ~Helper();
+    Helper(const Helper&) = delete;
+    Helper& operator=(const Helper&) = delete;
+  };
+  // How many uses are in progress on this thread: what its helpers are made with.
+  static int count();
+
   // Makes exit wait before it destroys the tables that exist so far.
   static void guard_tables();
 

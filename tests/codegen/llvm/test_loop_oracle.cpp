@@ -30,7 +30,7 @@ void check(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs
   run_passes(graph);
   const codegen::CpuTarget target = codegen::host_target();
   const Program program = lower(graph, "oracle", target.machine);
-  const auto code = codegen::link_object(codegen::generate_object(program, target));
+  const auto code = codegen::link_objects(codegen::generate_objects(program, target));
   for (const std::vector<Array>& values : calls) {
     ProgramCall by_loops(program, values);
     ProgramCall by_code(program, values);

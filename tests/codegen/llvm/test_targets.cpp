@@ -26,7 +26,7 @@ void check_target(const kt::codegen::CpuTarget& target) {
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", target.machine);
-  const auto code = kt::codegen::link_object(kt::codegen::generate_object(program, target));
+  const auto code = kt::codegen::link_objects(kt::codegen::generate_objects(program, target));
 
   const kt::Array xs = kt::Array::normal({17, 19}, 1);
   const kt::Array ws = kt::Array::normal({19, 21}, 2);

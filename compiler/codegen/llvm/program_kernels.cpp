@@ -1,0 +1,117 @@
+#include "compiler/codegen/llvm/program_kernels.h"
+
+#include "compiler/loop/traverse.h"
+
+namespace kroton::codegen {
+namespace {
+
+// Of a module that code is generated for on one thread: what a module costs of its own is little
+// beside it, and the last one to be ready is not long alone.
+constexpr std::size_t instructions_of_module = 500;
+
+}  // namespace
+
+ProgramKernels::ProgramKernels(const Program& program, const Machine& machine,
+                               const llvm::TargetMachine& target, ModuleSink full)
+    : program_(program), masks_(machine.masks), target_(target), full_(std::move(full)) {
+  start_module();
+  find_forms(program.steps);
+  emit(program.steps);
+}
+
+void ProgramKernels::start_module() {
+  last_.context = std::make_unique<llvm::LLVMContext>();
+  last_.module = std::make_unique<llvm::Module>(program_.name, *last_.context);
+  last_.module->setDataLayout(target_.createDataLayout());
+  last_.module->setTargetTriple(target_.getTargetTriple().str());
+  instructions_ = 0;
+  in_module_.clear();
+}
+
+void ProgramKernels::find_forms(const std::vector<Step>& steps) {
+  for (const Step& step : steps) {
+    if (const auto* kernel = as<loop::Kernel>(step)) {
+      const KernelForm& form = forms_[kernel] = form_of(program_, *kernel);
+      const auto [known, is_new] =
+          shared_.try_emplace(form.digest, Shared{{}, {}, form.constants, {}});
+      Shared& shared = known->second;
+      for (std::size_t k = 0; k < form.constants.size(); ++k) {
+        if (shared.constants[k] != form.constants[k]) shared.differing.insert(k);
+      }
+    }
+    for_each_inner(step, [this](const auto& inner) { find_forms(inner); });
+  }
+}
+
+void ProgramKernels::emit(const std::vector<Step>& steps) {
+  for (const Step& step : steps) {
+    if (const auto* kernel = as<loop::Kernel>(step)) {
+      const KernelForm& form = forms_.at(kernel);
+      Shared& shared = shared_.at(form.digest);
+      if (!shared.emitted.function && shared.symbol.empty()) emit(*kernel, form, shared);
+    }
+    for_each_inner(step, [this](const auto& inner) { emit(inner); });
+  }
+}
+
+void ProgramKernels::emit(const loop::Kernel& kernel, const KernelForm& form, Shared& shared) {
+  if (full_ && instructions_ >= instructions_of_module) hand_over();
+  if (shared.differing.empty()) {
+    shared.emitted = emit_kernel(*last_.module, program_, kernel, form.buffers, {}, masks_);
+  } else {
+    std::vector<loop::Variable> numbers;
+    std::unordered_map<const loop::ExprNode*, loop::Expr> stand_ins;
+    const int first = loop::next_variable_id(kernel);
+    for (const std::size_t k : shared.differing) {
+      const loop::Expr& constant = form.constants[k];
+      numbers.push_back({first + static_cast<int>(numbers.size()), constant->dtype, "number"});
+      stand_ins.emplace(constant.get(), loop::variable(numbers.back()));
+    }
+    loop::Kernel general = kernel;
+    general.body = loop::Rewriter([&](const loop::Expr& e) {
+      const auto found = stand_ins.find(e.get());
+      return found == stand_ins.end() ? e : found->second;
+    })(kernel.body);
+    shared.emitted = emit_kernel(*last_.module, program_, general, form.buffers, numbers, masks_);
+  }
+  instructions_ += shared.emitted.function->getInstructionCount();
+  in_module_.push_back(&shared);
+}
+
+// The functions become symbols that the entry's module declares.
+void ProgramKernels::hand_over() {
+  for (Shared* shared : in_module_) {
+    llvm::Function* function = shared->emitted.function;
+    shared->symbol = "kroton_kernel_" + std::to_string(symbols_++);
+    function->setName(shared->symbol);
+    function->setLinkage(llvm::Function::ExternalLinkage);
+    function->setVisibility(llvm::Function::HiddenVisibility);
+    shared->emitted.function = nullptr;
+  }
+  full_(std::move(last_));
+  start_module();
+}
+
+ProgramKernels::Callable ProgramKernels::callable(const loop::Kernel& kernel,
+                                                  llvm::Module& entry) const {
+  const KernelForm& form = forms_.at(&kernel);
+  const Shared& shared = shared_.at(form.digest);
+  Callable result{shared.emitted.function,
+                  shared.emitted.parallel_extent,
+                  shared.emitted.has_checks,
+                  form.buffers,
+                  {}};
+  for (const std::size_t k : shared.differing) result.numbers.push_back(form.constants[k]);
+  if (result.function) return result;
+  result.function = entry.getFunction(shared.symbol);
+  if (result.function) return result;
+  std::vector<DType> dtypes;
+  for (const loop::Expr& number : result.numbers) dtypes.push_back(number->dtype);
+  result.function =
+      llvm::Function::Create(kernel_type(entry.getContext(), form.buffers.size(), dtypes),
+                             llvm::Function::ExternalLinkage, shared.symbol, entry);
+  result.function->addFnAttr(llvm::Attribute::NoUnwind);
+  return result;
+}
+
+}  // namespace kroton::codegen

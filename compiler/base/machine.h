@@ -11,11 +11,14 @@ struct Machine {
   // A CPU core.
   int vector_bytes = 16;  // of the widest vector register to use
   int vector_registers = 16;
-  bool fused_multiply_add = false;      // as one instruction, whose product needs no register
-  bool masks = false;                   // part of a vector is loaded or stored by one instruction
-  int cache_ways = 8;                   // lines of the first cache that may share a set
-  std::int64_t second_cache = 1 << 20;  // bytes
+  bool fused_multiply_add = false;  // as one instruction, whose product needs no register
+  bool masks = false;               // part of a vector is loaded or stored by one instruction
+  int cache_ways = 8;               // lines of the first cache that may share a set
+  static constexpr std::int64_t cache_line = 64;  // bytes
+  std::int64_t second_cache = 1 << 20;            // bytes
+  std::int64_t second_cache_ways = 8;
   std::int64_t mapped_bytes = 8 << 20;  // whose pages' addresses the core keeps at hand
+  std::int64_t mapped_at_once = 512;    // pages whose addresses cost it little, one after another
   std::int64_t page_bytes = 4096;
 
   // A GPU.

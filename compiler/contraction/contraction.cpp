@@ -35,11 +35,16 @@ std::string Contraction::to_string() const {
   return text;
 }
 
-bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
-  if (operand->op != loop::Op::load || loop::is_conditional(*operand)) return false;
+std::optional<std::int64_t> stride(const loop::Expr& operand, const Axis& axis) {
+  if (operand->op != loop::Op::load || loop::is_conditional(*operand)) return std::nullopt;
   const loop::Expr step = loop::stride_of(operand->args[0], axis.variable);
   std::int64_t elements = 0;
-  return step && loop::is_integer_constant(step, elements) && elements == 1;
+  if (!step || !loop::is_integer_constant(step, elements)) return std::nullopt;
+  return elements;
+}
+
+bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
+  return stride(operand, axis) == 1;
 }
 
 }  // namespace kroton

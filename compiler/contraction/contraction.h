@@ -1,6 +1,8 @@
 // Contractions: sums of products of two operands' elements. A matrix product is one; a convolution
 // and its two gradients are others, whose operands are addressed in another way.
 #pragma once
+#include <optional>
+
 #include "compiler/loop/ir.h"
 
 namespace kroton {
@@ -31,7 +33,9 @@ struct Contraction {
 // The number of positions of the axes.
 Dim count(const AxisList& axes);
 
-// Whether neighbours along the axis are neighbours in memory.
+// How many elements apart neighbours along the axis lie in memory, if that is a known number.
+std::optional<std::int64_t> stride(const loop::Expr& operand, const Axis& axis);
+// Whether they are neighbours there.
 bool is_contiguous(const loop::Expr& operand, const Axis& axis);
 
 // Expressions in place of variables.

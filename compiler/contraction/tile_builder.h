@@ -62,7 +62,7 @@ class TileBuilder {
   loop::For vector_loop(const loop::Variable& variable, const Dim& extent, int unrolled) const;
 
   const Contraction& c_;
-  const TilePlan& plan_;
+  TilePlan plan_;
   const loop::NewBuffer& new_buffer_;
   const Dim& rows_;     // of the last row axis
   const Dim& columns_;  // of the last column axis

@@ -1,6 +1,8 @@
 #include "compiler/contraction/tile_plan.h"
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
 
 namespace kroton {
 namespace {
@@ -9,12 +11,22 @@ namespace {
 // be where rows are shared out too.
 constexpr std::int64_t enough_panels = 8;
 constexpr std::int64_t enough_tasks = 16;
+// Panels from which on rows are only shared out as far as that pays for packing.
+constexpr std::int64_t enough_panels_to_pack = 4;
 // Rows of a task: at least so many tiles, and so many rows to pay for packing.
 constexpr std::int64_t fewest_tiles = 4;
 constexpr std::int64_t rows_to_pack_for = 96;
-// A B whose pages are more than the processor keeps at hand is packed if the product has more than
-// a few rows.
-constexpr std::int64_t few_rows = 48;
+// From how many rows on it pays to pack a panel of B: where its pieces push each other out of the
+// cache, where each lies on a page of its own, where its pages are more than the processor keeps at
+// hand, and always.
+constexpr std::int64_t rows_where_it_collides = 14;
+constexpr std::int64_t rows_where_it_is_far = 33;
+constexpr std::int64_t few_rows = 49;
+constexpr std::int64_t rows_that_always_pay_for_packing = 128;
+// Columns and inner elements from which on a transposed A is copied before the product: so many
+// multiply-adds with each of its elements are much to one copy, and so many inner elements, each on
+// a line of its own, are no longer in the first cache when the next panel needs them.
+constexpr std::int64_t columns_to_copy_a_for = 256, inner_to_copy_a_for = 384;
 constexpr std::int64_t rows_of_packed_block = 48;
 
 constexpr int enough_accumulators = 8;
@@ -35,15 +47,67 @@ void set_tile(TilePlan& plan, const Machine& machine) {
   }
 }
 
-// Whole panels of a B whose rows are contiguous need no packing, unless it is large.
-bool reads_b_in_place(const Contraction& c, const TilePlan& plan, const Machine& machine) {
-  if (!is_contiguous(c.b, c.columns.back())) return false;
+// How a panel of B lies in the caches where it is read in place: its pieces, one from each row, as
+// far apart as the rows. If that is a power of two they meet in few sets, and what is needed again
+// for the next tile is gone.
+struct PanelInPlace {
+  bool collides = false;  // in the second cache
+  bool is_far = false;    // on more pages than the processor reaches quickly one after the other
+};
+
+PanelInPlace panel_in_place(const Contraction& c, const TilePlan& plan, const Machine& machine) {
+  PanelInPlace result;
+  const std::optional<std::int64_t> step = stride(c.b, c.inner.back());
+  const Dim inner = count(c.inner);
+  if (!step || !inner.is_constant()) return result;
+  const auto bytes = static_cast<std::int64_t>(size_of(c.dtype));
+  const std::int64_t pitch = *step * bytes, line = Machine::cache_line;
+  const std::int64_t pieces = inner.constant();
+  result.is_far = std::min(pieces, pieces * pitch / machine.page_bytes) > machine.mapped_at_once;
+  // Pages lie anywhere; within a page pieces begin at some of its lines.
+  const std::int64_t lines = plan.panel_columns() * bytes / line;
+  const std::int64_t lines_of_page = machine.page_bytes / line;
+  const std::int64_t places =
+      pitch % line != 0 ? lines_of_page : lines_of_page / std::gcd(pitch / line, lines_of_page);
+  const std::int64_t sets = machine.second_cache / machine.second_cache_ways / line *
+                            std::min(lines_of_page, places * lines) / lines_of_page;
+  result.collides = 2 * pieces * lines > sets * machine.second_cache_ways;
+  return result;
+}
+
+// From how many rows of the product on a panel of B is copied; none if it has to be, whatever the
+// number, or never has.
+std::optional<std::int64_t> rows_to_pack_from(const Contraction& c, const TilePlan& plan,
+                                              const Machine& machine) {
+  const PanelInPlace panel = panel_in_place(c, plan, machine);
+  if (panel.collides) return rows_where_it_collides;
+  if (panel.is_far) return rows_where_it_is_far;
+  const Dim bytes =
+      count(c.inner) * count(c.columns) * Dim(static_cast<std::int64_t>(size_of(c.dtype)));
+  if (bytes.is_constant() && bytes.constant() > machine.mapped_bytes) return few_rows;
+  return std::nullopt;
+}
+
+// Whether whole panels of B are read where they lie, and what is left to be seen at run time. That
+// costs no copy, and the panels of a B that is no wider than one lie well as they are.
+void place_b(TilePlan& plan, const Contraction& c, const Machine& machine) {
+  plan.b_in_place = is_contiguous(c.b, c.columns.back());
   const Dim rows = count(c.rows), columns = count(c.columns);
-  if (rows.is_constant() && rows.constant() <= few_rows) return true;
-  if (columns.is_constant() && columns.constant() <= plan.panel_columns()) return true;
-  const Dim bytes = count(c.inner) * columns * Dim(static_cast<std::int64_t>(size_of(c.dtype)));
-  if (bytes.is_constant()) return bytes.constant() <= machine.mapped_bytes;
-  return rows.is_constant() || columns.is_constant();
+  const bool is_panel = columns.is_constant() && columns.constant() <= plan.panel_columns();
+  if (!plan.b_in_place || is_panel) return;
+  const std::optional<std::int64_t> from = rows_to_pack_from(c, plan, machine);
+  if (rows.is_constant()) {
+    const Dim panels = ceil_div(c.columns.back().extent, Dim(plan.panel_columns()));
+    const std::int64_t shares = panels.is_constant() && panels.constant() < enough_panels_to_pack
+                                    ? enough_tasks / std::max<std::int64_t>(1, panels.constant())
+                                    : 1;
+    plan.b_in_place = from ? rows.constant() < *from
+                           : rows.constant() / shares < rows_that_always_pay_for_packing;
+  } else if (from) {
+    plan.rows_to_pack_from = *from;
+  } else if (!columns.is_constant()) {
+    plan.b_in_place = false;
+  }
 }
 
 // A transposed A is packed, some rows of the product at a time, when its rows in memory are so long
@@ -118,11 +182,22 @@ std::string TilePlan::to_string() const {
          (!b_in_place      ? "packed"
           : parts_in_place ? "in place"
                            : "in place, its rest packed") +
+         (rows_to_pack_from == 0 ? "" : ", packed from " + number(rows_to_pack_from) + " rows on") +
          "; A " +
          (rows_of_block == 0 ? "in place" : "packed " + number(rows_of_block) + " rows at a time") +
          "; a task: " + panels_of_task.to_string() + " panels, " +
          (rows_of_task == 0 ? "all" : number(rows_of_task)) + " rows; sums of " +
          number(inner_block);
+}
+
+bool copies_a(const Contraction& c) {
+  const Dim columns = count(c.columns), inner = count(c.inner);
+  const auto is_enough = [](const Dim& size, std::int64_t least) {
+    return size.is_constant() && size.constant() >= least;
+  };
+  return c.rows.size() == 1 && c.inner.size() == 1 && is_enough(columns, columns_to_copy_a_for) &&
+         is_enough(inner, inner_to_copy_a_for) && is_contiguous(c.a, c.rows.back()) &&
+         !is_contiguous(c.a, c.inner.back());
 }
 
 TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
@@ -131,7 +206,7 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
   set_tile(plan, machine);
   const Dim& columns = c.columns.back().extent;
   plan.vectors = plan.vectors_for(columns);
-  plan.b_in_place = reads_b_in_place(c, plan, machine);
+  place_b(plan, c, machine);
   plan.parts_in_place = machine.masks;
   const Dim panels = ceil_div(columns, Dim(plan.panel_columns()));
   if (packs_a(c, machine)) {

@@ -15,6 +15,9 @@ struct TilePlan {
   // Whole panels of B are read where they lie; and so is what is left of the columns.
   bool b_in_place = true;
   bool parts_in_place = false;
+  // Where it is not known how many rows there are: from so many on B is packed all the same, which
+  // is seen at run time. 0: never.
+  std::int64_t rows_to_pack_from = 0;
 
   std::int64_t rows_of_block = 0;  // of A that are packed together; 0: A is read where it lies
 
@@ -40,6 +43,9 @@ struct TilePlan {
 
   std::string to_string() const;
 };
+
+// Whether A is copied as a whole, before the product, so that the elements of a row are neighbours.
+bool copies_a(const Contraction& contraction);
 
 TilePlan plan_tiles(const Contraction& contraction, const Machine& machine);
 

@@ -43,9 +43,11 @@ TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
 loop::Kernel TileBuilder::run() {
   const Dim inner = count(c_.inner);
   const Dim panel_columns(plan_.panel_columns());
-  if (plan_.packs(columns_)) {
+  const bool may_pack = plan_.rows_to_pack_from != 0;
+  if (may_pack || plan_.packs(columns_)) {
+    const bool is_rest = plan_.b_in_place && !may_pack;
     panel_ = new_buffer_("panel", c_.dtype,
-                         inner * panel_columns * (plan_.b_in_place ? Dim(1) : plan_.panels_of_task),
+                         inner * panel_columns * (is_rest ? Dim(1) : plan_.panels_of_task),
                          loop::Space::worker);
   }
   if (plan_.rows_of_block != 0) {
@@ -122,9 +124,23 @@ loop::Block TileBuilder::tasks() {
   if (!(panels - floor_div(panels, plan_.panels_of_task) * plan_.panels_of_task).is_constant(0)) {
     count = loop::binary(Op::min, count, loop::size(panels) - first);
   }
-  loop.body = pack_panels(first, count);
-  for (loop::Stmt& stmt : rows_of_task(first, count, first_row, rows)) {
-    loop.body.push_back(std::move(stmt));
+  const auto task = [&](bool b_in_place) {
+    plan_.b_in_place = b_in_place;
+    loop::Block body = pack_panels(first, count);
+    for (loop::Stmt& stmt : rows_of_task(first, count, first_row, rows)) {
+      body.push_back(std::move(stmt));
+    }
+    return body;
+  };
+  if (plan_.rows_to_pack_from == 0) {
+    loop.body = task(plan_.b_in_place);
+  } else {
+    loop::If choice;
+    choice.condition = loop::binary(Op::le, loop::integer(plan_.rows_to_pack_from),
+                                    loop::size(kroton::count(c_.rows)));
+    choice.then_body = task(false);
+    choice.else_body = task(true);
+    loop.body = {loop::statement(std::move(choice))};
   }
   return {loop::statement(std::move(loop))};
 }

@@ -152,7 +152,9 @@ void Lowering::lower_cluster(const Cluster& cluster) {
       break;
     case Cluster::Kind::dot:
       kernels = operand_checks(context, machine_);
-      kernels.push_back(lower_contraction(context, machine_));
+      for (loop::Kernel& kernel : lower_contraction(context, machine_)) {
+        kernels.push_back(std::move(kernel));
+      }
       break;
     case Cluster::Kind::write:
       kernels = lower_write(context, machine_);

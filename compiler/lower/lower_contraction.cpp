@@ -45,15 +45,42 @@ Contraction contraction_of(KernelContext& context) {
   return c;
 }
 
+// A kernel that copies A to a buffer of its own, (batch, rows, inner), where the contraction then
+// reads it.
+loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers) {
+  std::vector<loop::Variable> variables;
+  Dims extents;
+  Index index;
+  for (const AxisList& axes : {c.batch, c.rows, c.inner}) {
+    for (const Axis& axis : axes) {
+      variables.push_back(axis.variable);
+      extents.push_back(axis.extent);
+      index.push_back(loop::variable(axis.variable));
+    }
+  }
+  const loop::Expr place = linear_index(extents, index);
+  const loop::BufferRef copy = buffers.create("a", c.dtype, element_count(extents));
+  loop::Kernel kernel;
+  kernel.body = loop::nest(variables, extents, {loop::Store{copy, place, c.a}});
+  kernel.work = loop::size(element_count(extents));
+  c.a = loop::load(copy, place);
+  return schedule(kernel, machine, &buffers);
+}
+
 }  // namespace
 
-loop::Kernel lower_contraction(KernelContext& context, const Machine& machine) {
-  const Contraction c = contraction_of(context);
+std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine) {
+  Contraction c = contraction_of(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
-  if (!machine.gpu) return build_tiles(c, plan_tiles(c, machine), new_buffer);
-  loop::Kernel kernel = build_gpu_tiles(c, plan_gpu_tiles(c), new_buffer);
-  kernel.instead = library_product(c);
-  return kernel;
+  if (machine.gpu) {
+    loop::Kernel kernel = build_gpu_tiles(c, plan_gpu_tiles(c), new_buffer);
+    kernel.instead = library_product(c);
+    return {kernel};
+  }
+  std::vector<loop::Kernel> kernels;
+  if (copies_a(c)) kernels.push_back(copy_a(c, machine, context.buffers()));
+  kernels.push_back(build_tiles(c, plan_tiles(c, machine), new_buffer));
+  return kernels;
 }
 
 }  // namespace kroton

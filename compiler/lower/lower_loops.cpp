@@ -409,7 +409,7 @@ class LoopsLowering {
     Dim step;                 // rows of a run, along the first of them
   };
 
-  std::optional<Columns> runs_by_columns() const {
+  std::optional<Columns> runs_by_columns() {
     const Dims& domain = cluster_.domain;
     const auto begin = cluster_.reduced.begin();
     const auto first = std::find(begin, cluster_.reduced.end(), true);
@@ -440,8 +440,33 @@ class LoopsLowering {
     }
     const Dim& rows = domain[static_cast<std::size_t>(first - begin)];
     if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
-    return Columns{static_cast<std::size_t>(first - begin),
-                   static_cast<std::size_t>(behind - begin) - 1, step};
+    const Columns result{static_cast<std::size_t>(first - begin),
+                         static_cast<std::size_t>(behind - begin) - 1, step};
+    if (lies_along_rows(result)) return std::nullopt;
+    return result;
+  }
+
+  // Whether operands are contiguous along what is summed, and none along the results, as in the
+  // product of a vector and a transposed matrix.
+  bool lies_along_rows(const Columns& columns) {
+    const loop::Variable& summed = cluster_.variables[columns.last];
+    const loop::Variable& last = cluster_.variables.back();
+    bool along_sums = false, along_results = false;
+    for (const Accumulator& a : accumulators_) {
+      if (ready_[a.vertex] != 1) continue;
+      const loop::Expr value = context_.value(graph_.operand(a.vertex, 0), cluster_.full_point());
+      for (const loop::Expr& e : loop::post_order(std::span(&value, 1))) {
+        if (e->op != Op::load) continue;
+        const auto is_along = [&](const loop::Variable& v) {
+          const loop::Expr step = loop::stride_of(e->args[0], v);
+          std::int64_t elements = 0;
+          return step && loop::is_integer_constant(step, elements) && elements == 1;
+        };
+        along_results = along_results || is_along(last);
+        along_sums = along_sums || is_along(summed);
+      }
+    }
+    return along_sums && !along_results;
   }
 
   // For each stage a kernel that leaves partial results of each run, or stores, and one that

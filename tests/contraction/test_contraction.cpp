@@ -1,7 +1,7 @@
 // Contractions made by hand: products under every plan, convolutions and their gradients as
 // contractions of several axes. Against plain loops, by the interpreter and compiled.
 #include <doctest/doctest.h>
-#include <kroton/array.h>
+#include <kroton/kroton.h>
 
 #include <cmath>
 #include <functional>
@@ -257,16 +257,63 @@ TEST_CASE("contraction: products under plans given by hand") {
           for (const std::int64_t rows_of_task : {0, 16}) {
             for (const std::int64_t panels : {1, 3}) {
               plan.b_in_place = in_place && !tb;
+              plan.rows_to_pack_from = plan.b_in_place && panels == 3 ? 53 - rows_of_task : 0;
               plan.rows_of_block = rows_of_block;
               plan.rows_of_task = rows_of_task;
               plan.panels_of_task = panels;
               plan.inner_block = 16;
-              if (plan.b_in_place && panels != 1 && !plan.parts_in_place) continue;
+              const bool packs_rest = plan.b_in_place && plan.rows_to_pack_from == 0;
+              if (packs_rest && panels != 1 && !plan.parts_in_place) continue;
               const auto made = make(problem);
               check(problem, plan.to_string(), *made,
                     build_tiles(made->contraction, plan, made->buffers.maker()), true);
             }
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("contraction: what is packed follows from how a panel lies in the caches") {
+  const auto plan = [](std::int64_t m, std::int64_t k, std::int64_t n, bool ta = false) {
+    const auto made = make(product(m, k, n, ta, false));
+    CHECK(copies_a(made->contraction) == (ta && k >= 384 && n >= 256));
+    return plan_tiles(made->contraction, x86_machine(64));
+  };
+  // Rows 4 KB apart meet in few sets; 1000 rows of 1000 lie on as many pages; 256 rows of 256 do
+  // not.
+  CHECK(plan(13, 1024, 1024).b_in_place);
+  CHECK(!plan(14, 1024, 1024).b_in_place);
+  CHECK(plan(32, 1000, 1000).b_in_place);
+  CHECK(!plan(33, 1000, 1000).b_in_place);
+  CHECK(plan(100, 256, 256).b_in_place);
+  CHECK(!plan(128, 256, 1024).b_in_place);  // it always pays for so many rows
+  CHECK(plan(1000, 1000, 64).b_in_place);   // a panel as it is
+  plan(1024, 1024, 1024, true);
+  plan(64, 1024, 64, true);
+}
+
+TEST_CASE("contraction: a number of rows that is seen at run time") {
+  const auto w = tensor("w", {1024, 70});
+  const auto x = tensor("x", {dim("rows"), 1024});
+  const auto wide = tensor("wide", {1024, 1024});
+  const auto f = function({x, w, wide}, {dot(x, w), dot(x, wide)});
+  const auto ws = Array::normal({1024, 70}, 1), wides = Array::normal({1024, 1024}, 2);
+  for (const std::int64_t rows : {0, 1, 3, 13, 14, 17, 33}) {
+    const auto xs = Array::normal({rows, 1024}, 3);
+    const auto results = f(xs, ws, wides);
+    for (const auto& [k, n, values] :
+         {std::tuple{0U, std::int64_t{70}, ws}, std::tuple{1U, std::int64_t{1024}, wides}}) {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t j = 0; j < n; j += 23) {
+          double sum = 0;
+          for (std::int64_t at = 0; at < 1024; ++at) {
+            sum += static_cast<double>(xs.data<float>()[i * 1024 + at]) *
+                   static_cast<double>(values.data<float>()[at * n + j]);
+          }
+          CHECK(static_cast<double>(results[k].data<float>()[i * n + j]) ==
+                doctest::Approx(sum).epsilon(1e-4).scale(30));
         }
       }
     }

@@ -241,56 +241,113 @@ outputs: %6
 == fusion
 cluster 0 dot over (x.shape[0], 512): %2=dot %4=broadcast %5=add %6=relu*
 == loop
-program golden  arena 0 bytes
+program golden  arena 200704*workers bytes
 # line 4
 kernel k0_dot_add_relu(in x: f32[784*x.shape[0]], in w: f32[401408], in b: f32[512], out relu6:
-        f32[512*x.shape[0]]) work (804352*x.shape[0]) {
-  let t1 = floor_div(x.shape[0] - floor_div(x.shape[0], 6)*6 + 1, 2)
+        f32[512*x.shape[0]], worker panel: f32[50176]) work (804352*x.shape[0]) {
+  let t1 = 14 <= x.shape[0]
+  let t2 = floor_div(x.shape[0] - floor_div(x.shape[0], 6)*6 + 1, 2)
   parallel for task in 0..8 {
-    for tile in 0..floor_div(x.shape[0], 6) {
-      registers tile_1: f32[384]
-      unroll for i in 0..6 {
-        vector<16 unrolled 64> for j in 0..64 {
-          tile_1[i*64 + j] = 0.0
-        }
-      }
+    if t1 {
       for k in 0..784 {
-        unroll for i_1 in 0..6 {
-          let t2 = x[k + (tile*6 + i_1)*784]
+        vector<16 unrolled 64> for j in 0..64 {
+          panel[k*64 + j] = w[task*64 + j + k*512]
+        }
+      }
+      for tile in 0..floor_div(x.shape[0], 6) {
+        registers tile_1: f32[384]
+        unroll for i in 0..6 {
           vector<16 unrolled 64> for j_1 in 0..64 {
-            tile_1[i_1*64 + j_1] = fma(t2, w[task*64 + j_1 + k*512], tile_1[i_1*64 + j_1])
+            tile_1[i*64 + j_1] = 0.0
+          }
+        }
+        for k_1 in 0..784 {
+          unroll for i_1 in 0..6 {
+            let t3 = x[k_1 + (tile*6 + i_1)*784]
+            vector<16 unrolled 64> for j_2 in 0..64 {
+              tile_1[i_1*64 + j_2] = fma(t3, panel[k_1*64 + j_2], tile_1[i_1*64 + j_2])
+            }
+          }
+        }
+        unroll for i_2 in 0..6 {
+          let t4 = (tile*6 + i_2)*512
+          vector<16 unrolled 64> for j_3 in 0..64 {
+            relu6[task*64 + j_3 + t4] = max(tile_1[i_2*64 + j_3] + b[task*64 + j_3], 0.0)
           }
         }
       }
-      unroll for i_2 in 0..6 {
-        let t3 = (tile*6 + i_2)*512
-        vector<16 unrolled 64> for j_2 in 0..64 {
-          relu6[task*64 + j_2 + t3] = max(tile_1[i_2*64 + j_2] + b[task*64 + j_2], 0.0)
-        }
-      }
-    }
-    for tile_2 in 0..t1 {
-      registers tile_3: f32[128]
-      unroll for i_3 in 0..2 {
-        vector<16 unrolled 64> for j_3 in 0..64 {
-          tile_3[i_3*64 + j_3] = 0.0
-        }
-      }
-      let t4 = floor_div(x.shape[0], 6)*6 + tile_2*2
-      for k_1 in 0..784 {
-        unroll for i_4 in 0..2 {
-          let t5 = x[k_1 + min(t4 + i_4, x.shape[0] - 1)*784]
+      for tile_2 in 0..t2 {
+        registers tile_3: f32[128]
+        unroll for i_3 in 0..2 {
           vector<16 unrolled 64> for j_4 in 0..64 {
-            tile_3[i_4*64 + j_4] = fma(t5, w[task*64 + j_4 + k_1*512], tile_3[i_4*64 + j_4])
+            tile_3[i_3*64 + j_4] = 0.0
+          }
+        }
+        let t5 = floor_div(x.shape[0], 6)*6 + tile_2*2
+        for k_2 in 0..784 {
+          unroll for i_4 in 0..2 {
+            let t6 = x[k_2 + min(t5 + i_4, x.shape[0] - 1)*784]
+            vector<16 unrolled 64> for j_5 in 0..64 {
+              tile_3[i_4*64 + j_5] = fma(t6, panel[k_2*64 + j_5], tile_3[i_4*64 + j_5])
+            }
+          }
+        }
+        unroll for i_5 in 0..2 {
+          let t7 = t5 + i_5
+          let t8 = t7*512
+          if t7 <= (x.shape[0] - 1) {
+            vector<16 unrolled 64> for j_6 in 0..64 {
+              relu6[task*64 + j_6 + t8] = max(tile_3[i_5*64 + j_6] + b[task*64 + j_6], 0.0)
+            }
           }
         }
       }
-      unroll for i_5 in 0..2 {
-        let t6 = t4 + i_5
-        let t7 = t6*512
-        if t6 <= (x.shape[0] - 1) {
-          vector<16 unrolled 64> for j_5 in 0..64 {
-            relu6[task*64 + j_5 + t7] = max(tile_3[i_5*64 + j_5] + b[task*64 + j_5], 0.0)
+    } else {
+      for tile_4 in 0..floor_div(x.shape[0], 6) {
+        registers tile_5: f32[384]
+        unroll for i_6 in 0..6 {
+          vector<16 unrolled 64> for j_7 in 0..64 {
+            tile_5[i_6*64 + j_7] = 0.0
+          }
+        }
+        for k_3 in 0..784 {
+          unroll for i_7 in 0..6 {
+            let t9 = x[k_3 + (tile_4*6 + i_7)*784]
+            vector<16 unrolled 64> for j_8 in 0..64 {
+              tile_5[i_7*64 + j_8] = fma(t9, w[task*64 + j_8 + k_3*512], tile_5[i_7*64 + j_8])
+            }
+          }
+        }
+        unroll for i_8 in 0..6 {
+          let t10 = (tile_4*6 + i_8)*512
+          vector<16 unrolled 64> for j_9 in 0..64 {
+            relu6[task*64 + j_9 + t10] = max(tile_5[i_8*64 + j_9] + b[task*64 + j_9], 0.0)
+          }
+        }
+      }
+      for tile_6 in 0..t2 {
+        registers tile_7: f32[128]
+        unroll for i_9 in 0..2 {
+          vector<16 unrolled 64> for j_10 in 0..64 {
+            tile_7[i_9*64 + j_10] = 0.0
+          }
+        }
+        let t11 = floor_div(x.shape[0], 6)*6 + tile_6*2
+        for k_4 in 0..784 {
+          unroll for i_10 in 0..2 {
+            let t12 = x[k_4 + min(t11 + i_10, x.shape[0] - 1)*784]
+            vector<16 unrolled 64> for j_11 in 0..64 {
+              tile_7[i_10*64 + j_11] = fma(t12, w[task*64 + j_11 + k_4*512], tile_7[i_10*64 + j_11])
+            }
+          }
+        }
+        unroll for i_11 in 0..2 {
+          let t13 = t11 + i_11
+          let t14 = t13*512
+          if t13 <= (x.shape[0] - 1) {
+            vector<16 unrolled 64> for j_12 in 0..64 {
+              relu6[task*64 + j_12 + t14] = max(tile_7[i_11*64 + j_12] + b[task*64 + j_12], 0.0)
+            }
           }
         }
       }

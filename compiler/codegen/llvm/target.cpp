@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 #include <llvm/ADT/StringMap.h>
 #include <llvm/TargetParser/Host.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -26,6 +27,12 @@ CpuTarget find_host() {
   }
   const bool avx512 = has("avx512f") && has("avx512vl") && has("avx512bw");
   target.machine = has("neon") ? arm_machine() : x86_machine(avx512 ? 64 : has("avx2") ? 32 : 16);
+  const std::int64_t cache = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
+  const std::int64_t ways = ::sysconf(_SC_LEVEL2_CACHE_ASSOC);
+  if (cache > 0 && ways > 0) {
+    target.machine.second_cache = cache;
+    target.machine.second_cache_ways = ways;
+  }
   return target;
 }
 

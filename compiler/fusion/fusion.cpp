@@ -516,6 +516,16 @@ class Fuser {
     return cluster.kind == Cluster::Kind::loops || cluster.kind == Cluster::Kind::dot;
   }
 
+  // Whether v reads what the result of `write` starts from. Where it is stored over that, what has
+  // been added already would be read.
+  bool reads_start(Vertex v, Vertex write) const {
+    const int start = graph_[write].op->starts_from;
+    if (start < 0) return false;
+    const std::vector<Vertex> operands = graph_.operands(v);
+    return std::find(operands.begin(), operands.end(), graph_.operand(write, start)) !=
+           operands.end();
+  }
+
   // Whether evaluating v inside cluster c repeats no costly work.
   bool worth_inlining(Vertex v, int c, const Demand& demand) {
     const Cluster& cluster = at(c);
@@ -524,10 +534,10 @@ class Fuser {
     // Asks for each element once, but perhaps one at a time.
     if (cluster.kind == Cluster::Kind::write) {
       const Dims& shape = graph_[v].type.shape;
-      const bool is_narrow = shape.empty() || (shape.back().is_constant() &&
-                                               shape.back().constant() < short_row);
+      const bool is_narrow =
+          shape.empty() || (shape.back().is_constant() && shape.back().constant() < short_row);
       return demand.points.size() == 1 && cost <= cheap && size_of_[c] <= most_in_write &&
-             !is_narrow;
+             !is_narrow && !reads_start(v, cluster.hero);
     }
     if (!takes_members(cluster)) return false;
     if (cost <= cheap && demand.points.size() <= 4) return true;
@@ -644,12 +654,31 @@ class Fuser {
           Demand& asked = demands_[operand][c];
           add_point(asked, read.index);
           asked.conditional = asked.conditional || demand.conditional || read.conditional;
-          // A check would stop where the value is not wanted.
-          asked.needs_storage =
-              asked.needs_storage || (asked.conditional && graph_[operand].op->observable);
+          // A check would stop where the value is not wanted, or not look at all that is.
+          asked.needs_storage = asked.needs_storage ||
+                                (graph_[operand].op->observable &&
+                                 (asked.conditional || !checks_all(operand, read.index, cluster)));
         }
       }
     }
+  }
+
+  // Whether evaluating the observable v at that index all over the cluster's domain looks at
+  // whatever it checks: along such an axis it is at each place.
+  bool checks_all(Vertex v, const Index& index, const Cluster& cluster) const {
+    if (!graph_[v].op->has_points()) return true;
+    const std::vector<bool> checked = checked_axes(graph_, v);
+    std::set<int> used;
+    for (std::size_t axis = 0; axis < index.size(); ++axis) {
+      const Dim& size = graph_[v].type.shape[axis];
+      if (!checked[axis] || size.is_constant(1)) continue;
+      const loop::Expr& e = index[axis];
+      if (e->op != loop::Op::variable || !used.insert(e->variable.id).second) return false;
+      for (std::size_t k = 0; k < cluster.variables.size(); ++k) {
+        if (cluster.variables[k].id == e->variable.id && cluster.domain[k] != size) return false;
+      }
+    }
+    return true;
   }
 
   // Wherever loops of an op's own ask for an element.

@@ -56,6 +56,10 @@ struct OperandRead {
 };
 std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, const Index& point);
 
+// For each axis of `v`: whether what its evaluation checks depends on where along the axis it is. For
+// vertices with points.
+std::vector<bool> checked_axes(const Graph& graph, Graph::Vertex v);
+
 bool same_index(const Index& a, const Index& b);
 
 }  // namespace kroton

@@ -1,4 +1,6 @@
 // Where an op reads its operands, found by asking its `at`.
+#include <algorithm>
+
 #include "compiler/fusion/fusion.h"
 
 namespace kroton {
@@ -27,6 +29,7 @@ class RecordingContext final : public PointContext {
     return loop::cast(stand_in, input_type(k).dtype);
   }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int) override {
+    checked.push_back(index);
     return loop::check_index(index, loop::size(size), 0);
   }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
@@ -38,6 +41,7 @@ class RecordingContext final : public PointContext {
     return loop::select(condition, first, second);
   }
   std::vector<OperandRead> reads;
+  std::vector<loop::Expr> checked;
 
  private:
   const Graph& graph_;
@@ -52,6 +56,24 @@ std::vector<OperandRead> operand_reads(const Graph& graph, Vertex v, const Index
   RecordingContext context(graph, v, graph.operands(v));
   graph[v].op->at(context, point);
   return std::move(context.reads);
+}
+
+std::vector<bool> checked_axes(const Graph& graph, Vertex v) {
+  Index point;
+  std::vector<loop::Variable> variables;
+  for (int axis = 0; axis < graph[v].type.rank(); ++axis) {
+    variables.push_back(loop::fresh_variable("i"));
+    point.push_back(loop::variable(variables.back()));
+  }
+  RecordingContext context(graph, v, graph.operands(v));
+  graph[v].op->at(context, point);
+  std::vector<bool> result;
+  for (const loop::Variable& variable : variables) {
+    result.push_back(
+        std::any_of(context.checked.begin(), context.checked.end(),
+                    [&](const loop::Expr& e) { return loop::depends_on(e, variable); }));
+  }
+  return result;
 }
 
 }  // namespace kroton

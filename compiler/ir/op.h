@@ -259,6 +259,7 @@ struct OpRecord {
   bool regroups = false;  // a view of all elements in their row-major order
   bool shows = false;     // its value is shown, with attributes.name, when it is computed
   bool adds = false;      // write: an element may be the sum of many of input 0
+  int starts_from = -1;   // write: the input that the result is before anything is added to it
   bool sets_weak = false;  // attributes.weak says whether the result has no dtype of its own
   Linear linear = Linear::no;
   bool commutative = false;

@@ -41,6 +41,26 @@ bool is_injective(const std::vector<Part>& parts, const Dim& span) {
 
 constexpr std::size_t max_parts = 6;  // is_injective tries all orders
 
+// Whether the index is a multiple of the size wherever it is evaluated, as far as its form shows.
+bool is_multiple_of(const Expr& e, const Expr& size) {
+  if (e == size) return true;
+  std::int64_t value = 0, divisor = 0;
+  if (is_integer_constant(e, value)) {
+    return value == 0 ||
+           (is_integer_constant(size, divisor) && divisor != 0 && value % divisor == 0);
+  }
+  const auto is_multiple = [&](const Expr& arg) { return is_multiple_of(arg, size); };
+  switch (e->op) {
+    case Op::add:
+    case Op::sub:
+      return std::all_of(e->args.begin(), e->args.end(), is_multiple);
+    case Op::mul:
+      return std::any_of(e->args.begin(), e->args.end(), is_multiple);
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 LoopFacts::LoopFacts(const For& loop) : loop_(loop) {
@@ -173,7 +193,22 @@ bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& a
   });
 }
 
-bool LoopFacts::iterations_are_independent(bool workers_apart) const {
+bool LoopFacts::has_own_column_per_iteration(const std::vector<const Access*>& accesses) const {
+  return std::all_of(accesses.begin(), accesses.end(), [&](const Access* access) {
+    const Expr& index = access->index;
+    const Expr step = stride_of(index, loop_.variable);
+    std::int64_t elements = 0;
+    const bool is_plain =
+        std::none_of(access->inner.begin(), access->inner.end(),
+                     [&](const For* loop) { return depends_on(index, loop->variable); });
+    return is_plain && step && is_integer_constant(step, elements) && elements == 1 &&
+           is_multiple_of(substitute(index, {{loop_.variable, integer(0)}}), loop_.extent);
+  });
+}
+
+bool LoopFacts::holds_where_written(
+    bool workers_apart,
+    const std::function<bool(const std::vector<const Access*>&)>& independent) const {
   std::map<int, std::vector<const Access*>> by_buffer;
   for (const Access& access : accesses_) by_buffer[access.buffer->id].push_back(&access);
   return std::all_of(by_buffer.begin(), by_buffer.end(), [&](const auto& entry) {
@@ -183,9 +218,22 @@ bool LoopFacts::iterations_are_independent(bool workers_apart) const {
     if (workers_apart && (space == Space::worker || space == Space::shared)) return true;
     const bool is_written = std::any_of(accesses.begin(), accesses.end(),
                                         [](const Access* access) { return access->is_store; });
-    return !is_written || has_own_element_per_iteration(accesses) ||
-           has_own_window_per_iteration(accesses);
+    return !is_written || independent(accesses);
   });
+}
+
+bool LoopFacts::iterations_are_independent(bool workers_apart) const {
+  return holds_where_written(workers_apart, [this](const auto& accesses) {
+    // What was known when the loop was made holds for memory that workers share.
+    const bool is_known = loop_.is_independent && accesses.front()->buffer->space == Space::global;
+    return is_known || has_own_element_per_iteration(accesses) ||
+           has_own_window_per_iteration(accesses) || has_own_column_per_iteration(accesses);
+  });
+}
+
+bool LoopFacts::has_own_columns() const {
+  return holds_where_written(
+      false, [this](const auto& accesses) { return has_own_column_per_iteration(accesses); });
 }
 
 }  // namespace kroton::loop

@@ -1,6 +1,7 @@
 // What the schedules ask about a loop: what its body reads and writes, and whether its iterations
 // depend on each other.
 #pragma once
+#include <functional>
 #include <unordered_set>
 
 #include "compiler/loop/ir.h"
@@ -44,6 +45,9 @@ class LoopFacts {
   // each iteration's own. Accesses to Space::worker and Space::shared are left out if
   // `workers_apart`: every worker or block has its own, and fills it in each iteration.
   bool iterations_are_independent(bool workers_apart) const;
+  // Every iteration has a column of its own of each array that is written, whatever loops there are
+  // around: it touches elements at a multiple of the number of iterations and its own number.
+  bool has_own_columns() const;
 
  private:
   // The body of the loop or of one inside it, and what has been noted there.
@@ -55,6 +59,11 @@ class LoopFacts {
   void note_expression(const Expr& e, Place& place);
   bool has_own_element_per_iteration(const std::vector<const Access*>& accesses) const;
   bool has_own_window_per_iteration(const std::vector<const Access*>& accesses) const;
+  bool has_own_column_per_iteration(const std::vector<const Access*>& accesses) const;
+  // Whether it holds for the accesses to each buffer that is written.
+  bool holds_where_written(
+      bool workers_apart,
+      const std::function<bool(const std::vector<const Access*>&)>& independent) const;
 
   const For& loop_;
   std::vector<Access> accesses_;

@@ -118,9 +118,8 @@ Expr with_checks_of(Expr value, const std::vector<Expr>& args) {
     }
     const Expr& index = e->args[0];
     const Expr& size = e->args[1];
-    const Expr fits =
-        binary(Op::logical_and, binary(Op::le, unary(Op::neg, size), index),
-               binary(Op::lt, index, size));
+    const Expr fits = binary(Op::logical_and, binary(Op::le, unary(Op::neg, size), index),
+                             binary(Op::lt, index, size));
     value = check(value, fits, index, size, static_cast<int>(e->integer));
   }
   return value;

@@ -225,7 +225,7 @@ using Block = std::vector<Stmt>;
 
 enum class LoopKind : std::uint8_t {
   serial,
-  parallel,  // outermost only: iterations are split statically over the workers
+  parallel,  // one of a kernel, alone in serial loops: its iterations are split over the workers
   vector,    // `width` lanes at once, a masked tail; `interleave` independent copies
   unroll,    // constant extent, written out
   block,     // GPU, outermost only: one iteration per block of `width` threads
@@ -265,7 +265,7 @@ struct Kernel {
 std::string to_string(const Expr& e);
 std::string to_string(const Kernel& kernel);
 // Throws InternalError with the kernel's text around the fault: undeclared variables, dtype
-// mismatches, stores to read-only buffers, parallel loops that are not outermost, non-constant
+// mismatches, stores to read-only buffers, parallel loops beside others, non-constant
 // unroll extents, register buffers with non-constant size.
 void verify(const Kernel& kernel);
 

@@ -57,6 +57,10 @@ Kernel contract_products(const Kernel& kernel);
 // be seen: before other schedules take its body apart.
 Kernel note_independence(const Kernel& kernel);
 
+// Cuts independent columns inside loops that are bound to their order (a scatter of rows, a running
+// sum down them) into ranges, which threads share. See share_columns.cpp.
+Kernel share_columns(const Kernel& kernel);
+
 // Makes the kernel's outermost loop parallel if its iterations are independent of each other. A
 // one-dimensional loop is cut into chunks of a fixed size first, so that nothing depends on the
 // number of workers.

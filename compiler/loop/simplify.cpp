@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/loop/dependence.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 
@@ -176,7 +177,7 @@ class Collapser {
     visit_expressions(inner->body, [&](const Expr& e) {
       joins = joins && depends_jointly(e, outer.variable, inner->variable, inner->extent);
     });
-    if (!joins) return false;
+    if (!joins || !keeps_independence(outer, *inner)) return false;
     const Variable merged{next_id_++, DType::i64, outer.variable.name + inner->variable.name};
     For loop;
     loop.variable = merged;
@@ -186,6 +187,24 @@ class Collapser {
                            {{outer.variable, integer(0)}, {inner->variable, variable(merged)}});
     outer = std::move(loop);
     return true;
+  }
+
+  // Whether the inner loop is as bound to its order as both are: a sum that runs along the outer
+  // one leaves the elements of a row to vectors and threads.
+  static bool keeps_independence(const For& outer, const For& inner) {
+    std::unordered_set<int> stored, loaded;
+    visit_statements(inner.body, [&](const Stmt& s) {
+      if (const auto* store = std::get_if<Store>(&s)) stored.insert(store->buffer->id);
+      visit_own_expressions(s, [&](const Expr& root) {
+        for (const Expr& e : post_order(std::span(&root, 1))) {
+          if (e->op == Op::load) loaded.insert(e->buffer->id);
+        }
+      });
+    });
+    const bool reads_stored =
+        std::any_of(stored.begin(), stored.end(), [&](int id) { return loaded.contains(id); });
+    return !reads_stored || !LoopFacts(inner).iterations_are_independent(false) ||
+           LoopFacts(outer).iterations_are_independent(false);
   }
 
   // Whether e is a function of i*extent + j.

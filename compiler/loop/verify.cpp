@@ -56,6 +56,17 @@ class Verifier {
   void check(const std::shared_ptr<const For>& s);
   void check(const std::shared_ptr<const If>& s);
   void check_gpu_loop(const For& loop, const std::string& role) const;
+  // Whether every thread may run all that is around the loop.
+  bool is_alone_in_serial_loops() const {
+    const auto is_one = [](const Block& block) {
+      return std::count_if(block.begin(), block.end(),
+                           [](const Stmt& s) { return !std::holds_alternative<Let>(s); }) == 1;
+    };
+    return loops_.empty() ||
+           (is_one(kernel_.body) && std::all_of(loops_.begin(), loops_.end(), [&](const auto& e) {
+              return e.loop->kind == LoopKind::serial && is_one(e.loop->body);
+            }));
+  }
   bool is_inside(LoopKind kind) const {
     return std::any_of(loops_.begin(), loops_.end(),
                        [&](const Enclosing& enclosing) { return enclosing.loop->kind == kind; });
@@ -280,7 +291,8 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
                    extent > s->unrolled;
   require(!cut, role + " is written out for " + std::to_string(s->unrolled) + " of its " +
                     std::to_string(extent) + " iterations");
-  require(s->kind != LoopKind::parallel || loops_.empty(), role + " is parallel but not outermost");
+  require(s->kind != LoopKind::parallel || is_alone_in_serial_loops(),
+          role + " is parallel but neither outermost nor alone in serial loops");
   check_gpu_loop(*s, role);
   const auto power_of_two = [](int n) { return n > 0 && std::has_single_bit(unsigned(n)); };
   require(!is_vector || (power_of_two(s->width) && power_of_two(s->interleave)),

@@ -313,11 +313,11 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
     const auto at = static_cast<std::size_t>(axis);
     const bool of_source = source.op->kind == OpKind::leaf && data.op->has_points() &&
                            at < source.type.shape.size() && source.type.shape[at] == size;
-    site =
-        buffers_.add_site({std::string(data.op->name) + ": index %index is out of range for axis " +
-                           std::to_string(axis) +
-                           (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
-                           ", whose size is %size  [" + to_string(data.line) + "]"});
+    site = buffers_.add_site(
+        {(data.attributes.name.empty() ? std::string(data.op->name) : data.attributes.name) +
+         ": index %index is out of range for axis " + std::to_string(axis) +
+         (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
+         ", whose size is %size  [" + to_string(data.line) + "]"});
   }
   return loop::check_index(index, loop::size(size), site);
 }

@@ -603,13 +603,19 @@ class LoopsLowering {
   }
 
   // Every element is visited; each member costs what it does for its own elements, a reduction for
-  // those it reads.
+  // those it reads. Of what has other sizes than the domain, as a table that is looked up, so many
+  // elements are computed as are asked for.
   Dim work() const {
-    Dim sum = element_count(cluster_.domain);
+    const Dim all = element_count(cluster_.domain);
+    Dim sum = all;
     for (Vertex v : cluster_.members) {
       const bool reduces = graph_[v].op->kind == OpKind::reduce;
       const Dims& shape = graph_[reduces ? graph_.operand(v, 0) : v].type.shape;
-      sum = sum + element_count(shape) * Dim(graph_[v].op->cost);
+      const bool is_part = std::all_of(shape.begin(), shape.end(), [&](const Dim& size) {
+        return size.is_constant(1) ||
+               std::count(cluster_.domain.begin(), cluster_.domain.end(), size) != 0;
+      });
+      sum = sum + (is_part ? element_count(shape) : all) * Dim(graph_[v].op->cost);
     }
     return sum;
   }

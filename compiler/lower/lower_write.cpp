@@ -33,26 +33,44 @@ class VertexWrite final : public WriteContext {
     }
     loop::Block outside = std::move(block_);
     block_.clear();
+    const Dim around = iterations_;
+    iterations_ = iterations_ * element_count(extents);
+    ++depth_;
     body(index);
+    --depth_;
+    iterations_ = around;
     loop::Block loops = loop::nest(variables, extents, std::move(block_));
     block_ = std::move(outside);
-    for (loop::Stmt& stmt : loops) block_.push_back(std::move(stmt));
+    for (loop::Stmt& stmt : loops) add(std::move(stmt));
   }
   void store(const Index& index, const loop::Expr& value) override {
-    block_.push_back(loop::Store{output(), linear_index(type().shape, index), value});
+    stores_ = stores_ + iterations_;
+    add(loop::Store{output(), linear_index(type().shape, index), value});
   }
   loop::Expr stored(const Index& index) override {
     return loop::load(output(), linear_index(type().shape, index));
   }
   loop::Block take_block() { return std::move(block_); }
+  // How many elements each statement of the block stores.
+  const std::vector<Dim>& stores() const { return stores_of_; }
 
  private:
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
+  void add(loop::Stmt stmt) {
+    block_.push_back(std::move(stmt));
+    if (depth_ != 0) return;
+    stores_of_.push_back(stores_);
+    stores_ = 0;
+  }
   const loop::BufferRef& output() { return context_.buffers().of(v_); }
   KernelContext& context_;
   Vertex v_;
   std::vector<Vertex> operands_;
   loop::Block block_;
+  Dim iterations_ = 1;  // of the loops in progress
+  int depth_ = 0;       // how many these are
+  Dim stores_ = 0;      // since the last statement outside of all loops
+  std::vector<Dim> stores_of_;
 };
 
 }  // namespace
@@ -63,8 +81,8 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   context.graph()[v].op->write(write);
   loop::Kernel kernel;
   kernel.body = write.take_block();
-  kernel.work = loop::size(element_count(context.graph()[v].type.shape));
   const Dim count = element_count(context.graph()[v].type.shape);
+  kernel.work = loop::size(count);
   const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
   if (is_small && !machine.gpu) {
     return {loop::vectorize(loop::carry_stored(loop::collapse_loops(loop::simplify(kernel))),
@@ -73,9 +91,10 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   // One kernel for each loop nest: the blocks of a GPU cannot wait for each other, and the workers
   // of a CPU share the iterations of one loop.
   std::vector<loop::Kernel> kernels;
-  for (const loop::Stmt& nest : kernel.body) {
+  for (std::size_t k = 0; k < kernel.body.size(); ++k) {
     kernels.push_back(kernel);
-    kernels.back().body = {nest};
+    kernels.back().body = {kernel.body[k]};
+    kernels.back().work = loop::size(write.stores()[k]);
     kernels.back() = schedule(kernels.back(), machine, machine.gpu ? nullptr : &context.buffers());
   }
   return kernels;
@@ -95,7 +114,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
   if (machine.gpu) return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled));
   const int lanes_bytes = machine.vector_bytes;
-  scheduled = loop::carry_stored(loop::note_independence(scheduled));
+  scheduled = loop::carry_stored(loop::share_columns(loop::note_independence(scheduled)));
   if (buffers != nullptr) {
     scheduled = loop::tile_transposed(scheduled, lanes_bytes, buffers->maker());
   }

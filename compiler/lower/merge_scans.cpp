@@ -41,10 +41,12 @@ class Mentions {
 };
 
 bool is_parallel(const loop::Kernel& kernel) {
-  return std::any_of(kernel.body.begin(), kernel.body.end(), [](const loop::Stmt& s) {
+  bool is_parallel = false;
+  loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const loop::For* found = loop::as_for(s);
-    return found != nullptr && found->kind == loop::LoopKind::parallel;
+    is_parallel = is_parallel || (found != nullptr && found->kind == loop::LoopKind::parallel);
   });
+  return is_parallel;
 }
 
 // Whether all of it would run on the calling thread, and nothing needs the runtime.

@@ -41,19 +41,26 @@ class Overwriting {
     next_id_ = loop::next_variable_id(kernel);
   }
 
-  // Nothing reads the result, and every element of the state is read, if at all, in the block that
-  // stores its new value.
+  // Every element of the state is read, if at all, in the block that stores its new value: where
+  // elements are stored more than once, in the first statement that stores any, which stores each
+  // once.
   bool is_safe() {
     if (stores_ == 0) return false;
-    bool reads_result = false, reads_state = false;
-    for_each_expression(kernel_.body, [&](const loop::Expr& e, const loop::Stmt&) {
-      reads_result = reads_result || loads(e, result_, {});
-      reads_state = reads_state || loads(e, state_->id, {});
-    });
-    if (reads_result) return false;
-    if (!reads_state) return true;
-    // Where elements are stored more than once, the old value may be gone by the second time.
-    if (!stores_once_ && stores_ > 1) return false;
+    bool is_first = true;
+    for (const loop::Stmt& s : kernel_.body) {
+      int stores = 0;
+      bool reads_result = false, reads_state = false;
+      loop::visit_statements(std::span(&s, 1), [&](const loop::Stmt& inner) {
+        stores += store_of(inner) != nullptr ? 1 : 0;
+        loop::visit_own_expressions(inner, [&](const loop::Expr& e) {
+          reads_result = reads_result || loads(e, result_, {});
+          reads_state = reads_state || loads(e, state_->id, {});
+        });
+      });
+      if (stores_once_ && reads_result) return false;
+      if (!stores_once_ && reads_state && (!is_first || reads_result || stores > 1)) return false;
+      is_first = is_first && stores == 0;
+    }
     return is_safe(kernel_.body, {}, stores_once_ && !has_threads_);
   }
 
@@ -72,7 +79,8 @@ class Overwriting {
         result.push_back(loop::Declare{old, loop::load(state_, index)});
         held.push_back({index, old});
       }
-      result.push_back(redirected(s, held));
+      loop::Stmt stmt = redirected(s, held);
+      if (!is_idle(stmt)) result.push_back(std::move(stmt));
     }
     return result;
   }
@@ -83,6 +91,16 @@ class Overwriting {
     loop::Expr index;
     loop::Variable old;
   };
+
+  // Stores what is there already.
+  bool is_idle(const loop::Stmt& s) const {
+    if (const auto* store = std::get_if<loop::Store>(&s)) {
+      return store->buffer->id == state_->id && is_old(store->value) &&
+             !loop::is_conditional(*store->value) && store->value->args[0] == store->index;
+    }
+    const loop::For* loop = loop::as_for(s);
+    return loop != nullptr && loop->body.empty();
+  }
 
   bool is_old(const loop::Expr& e) const {
     return e->op == loop::Op::load && e->buffer->id == state_->id;
@@ -169,8 +187,12 @@ class Overwriting {
   // The statement with stores going to the state and held elements in place of loads.
   loop::Stmt redirected(const loop::Stmt& s, const std::vector<Held>& held) {
     loop::Stmt result = s;
-    if (!held.empty()) {
+    if (!held.empty() || !stores_once_) {
       loop::Rewriter rewriter([&](const loop::Expr& e) {
+        if (e->op == loop::Op::load && e->buffer->id == result_) {
+          return loop::is_conditional(*e) ? loop::load(state_, e->args[0], e->args[1])
+                                          : loop::load(state_, e->args[0]);
+        }
         if (!is_old(e)) return e;
         for (const Held& h : held) {
           if (e->args[0] != h.index) continue;

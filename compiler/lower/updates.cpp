@@ -53,12 +53,18 @@ void Lowering::update_in_place(const Update& update) {
   // A library knows nothing of checks: it would write over the old value though one has failed.
   // The copy that follows instead is a kernel, and looks.
   const bool stores_once = graph_[v].op->kind != OpKind::write;
+  const bool only_first_reads =
+      std::none_of(kernels.begin() + std::min<std::ptrdiff_t>(1, std::ssize(kernels)),
+                   kernels.end(), [&](const loop::Kernel* k) {
+                     return std::any_of(k->inputs.begin(), k->inputs.end(),
+                                        [&](const auto& x) { return x->id == state->id; });
+                   });
   const bool unchecked =
       machine_.gpu && kernels.size() == 1 && kernels[0]->instead && anything_checks();
   std::vector<loop::Block> in_place;
   const bool may_be =
       !kernels.empty() && !unchecked && writer->guard == update.guard && !writer->checks &&
-      writers == kernels.size() && (writers == 1 || stores_once) && !read_later &&
+      writers == kernels.size() && (only_first_reads || stores_once) && !read_later &&
       std::none_of(writer + 1, groups_.end(), writes) && !is_read_elsewhere(v, *writer);
   for (const loop::Kernel* kernel : kernels) {
     if (!may_be) break;
@@ -78,6 +84,10 @@ void Lowering::update_in_place(const Update& update) {
     if (kernel.instead) kernel.instead = with_result(*kernel.instead, state);
     collect_buffers(kernel);
   }
+  std::erase_if(writer->steps, [](const Step& step) {
+    const auto* kernel = std::get_if<loop::Kernel>(&step.kind);
+    return kernel != nullptr && kernel->body.empty();
+  });
   writer->written.erase(result->id);
   writer->written.insert(state->id);
   writer->overwrites_state = true;

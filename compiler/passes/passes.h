@@ -16,6 +16,9 @@ bool canonicalize(Graph& graph);
 bool stabilize(Graph& graph);
 // Merges vertices with equal op, attributes and operands.
 bool eliminate_common_subexpressions(Graph& graph);
+// An update that adds multiples of scatter_adds to the old value of its variable becomes an add_at,
+// which touches only the elements that change.
+bool scatter_into_states(Graph& graph);
 // Evaluates vertices whose operands are constants (by the reference interpreter, results of at
 // most 1024 elements).
 bool fold_constants(Graph& graph);

@@ -21,6 +21,7 @@ constexpr Pass passes[] = {
     {"expand", expand_composites, "the rest sees primitive ops only"},
     {"small_dots", reduce_small_dots,
      "before canonicalize, which cleans up the axes of size 1 it makes"},
+    {"sparse_updates", scatter_into_states, "before fold, for the scalars that it multiplies"},
     {"fold", fold_constants, "its literals are matched by canonicalize"},
     {"canonicalize", canonicalize, "tidies the compositions of expand and small_dots"},
     {"cse", eliminate_common_subexpressions, "merges what the compositions have in common"},

@@ -143,6 +143,9 @@ std::vector<Use> uses_in_operations() {
   add_use("full", [](const Tensor& e) { full({3}, e); });
   add_use("scatter_add", [](const Tensor& e) { scatter_add(e, v, {3}); });
   add_use("scatter_add", [](const Tensor& e) { scatter_add(v, e, {3}); });
+  add_use("add_at", [](const Tensor& e) { add_at(e, v, v); });
+  add_use("add_at", [](const Tensor& e) { add_at(v, e, v); });
+  add_use("add_at", [](const Tensor& e) { add_at(v, v, e); });
   add_use("one_hot", [](const Tensor& e) { one_hot(e, 10); });
   add_use("softmax", [](const Tensor& e) { softmax(e); });
   add_use("log_softmax", [](const Tensor& e) { log_softmax(e); });

@@ -301,6 +301,24 @@ TEST_CASE("call error: an index out of range names index, axis and size") {
   CHECK(rows(ids_of(3, 16)).data<float>()[5] == 33);
 }
 
+TEST_CASE("call error: an index out of range counts, whichever elements are read after it") {
+  const Tensor x = matrix("x");
+  const Tensor labels = vector("labels", i64);
+  const Tensor few = Operand(Array::from(std::vector<std::int64_t>{0, 1, 1})).tensor();
+  for (const Tensor& y :
+       {pick(x, labels)(slice(0, 2)), (pick(x, labels) + 1)(slice(0, 2)),
+        take(pick(x, labels), few), take(x, labels, 1)(all, slice(0, 1)),
+        sum(pick(x, labels)(slice(0, end, 2))), pick(take(x, labels, 1), labels % 2),
+        take(softmax_cross_entropy(x, labels), labels % 2), add_at(x, x, labels)(slice(0, 1))}) {
+    const auto f = function({labels, x}, y, {.name = "f"});
+    const Array table = Array::ones({4, 4});
+    CHECK(value_error([&] {
+            f(Array::from(std::vector<std::int64_t>{0, 1, 2, 7}), table);
+          }).find("index 7 is out of range for axis") != std::string::npos);
+    f(Array::from(std::vector<std::int64_t>{0, 1, 2, 3}), table);
+  }
+}
+
 TEST_CASE("call error: indices out of range in each kind of loop") {
   const Tensor x = matrix("x");
   const Tensor v = vector("v");
@@ -322,6 +340,8 @@ TEST_CASE("call error: indices out of range in each kind of loop") {
         "f: pick: index 9 is out of range for axis 1 of x, whose size is 4  [here]");
   CHECK(error(dot(take(x, ids), transpose(x)), table) ==
         "f: take: index 9 is out of range for axis 0 of x, whose size is 5  [here]");
+  CHECK(error(add_at(zeros({2, 7}), broadcast_to(v, {2, 3}), ids, 1), Array::ones({3})) ==
+        "f: add_at: index 9 is out of range for axis 1, whose size is 7  [here]");
   CHECK(error(scatter_add(v, ids, {7}), Array::ones({3})) ==
         "f: scatter_add: index 9 is out of range for axis 0, whose size is 7  [here]");
   CHECK(error(one_hot(ids, 6) * sum(v), Array::ones({3})) ==

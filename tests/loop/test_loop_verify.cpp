@@ -105,7 +105,13 @@ TEST_CASE("loop verify: buffers") {
 
 TEST_CASE("loop verify: loops") {
   CHECK(fault(with_body({serial(i, size(n), {loop_of(LoopKind::parallel, size(n), {}, j)})})) ==
-        "the loop over 'j' is parallel but not outermost");
+        "none");
+  CHECK(fault(with_body({serial(
+            i, size(n), {Store{y, vi, zero}, loop_of(LoopKind::parallel, size(n), {}, j)})})) ==
+        "the loop over 'j' is parallel but neither outermost nor alone in serial loops");
+  CHECK(fault(with_body(
+            {loop_of(LoopKind::vector, size(n), {loop_of(LoopKind::parallel, size(n), {}, j)})})) ==
+        "the loop over 'j' is parallel but neither outermost nor alone in serial loops");
   CHECK(fault(with_body({loop_of(LoopKind::unroll, size(n), {})})) ==
         "the loop over 'i' is unrolled but its extent n is not constant");
   CHECK(fault(with_body(

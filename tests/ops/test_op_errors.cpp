@@ -266,6 +266,8 @@ TEST_CASE("an index out of range names index, axis and size") {
                        "one_hot: index 512 is out of range on axis 1 of size 10", ValueError);
   CHECK_THROWS_WITH_AS(value_of(pick(zeros({2, 5}), ids), at),
                        "pick: index 512 is out of range on axis 1 of size 5", ValueError);
+  CHECK_THROWS_WITH_AS(value_of(add_at(zeros({4, 3}), ones({4, 2}), ids, 1), at),
+                       "add_at: index 512 is out of range on axis 1 of size 3", ValueError);
   CHECK_THROWS_WITH_AS(value_of(scatter_add(ones({2}), ids, {3}), at),
                        "scatter_add: index 512 is out of range on axis 0 of size 3", ValueError);
 }

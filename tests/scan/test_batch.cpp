@@ -14,11 +14,12 @@ using namespace op_test;  // NOLINT: tests
 
 namespace {
 
-// Whether integers among the operands are indices: the op, or what it is composed of, refuses some.
+// Whether integers among the operands are indices: what the op is composed of refuses some.
 bool takes_indices(const Tensor& output) {
   const Node& node = output.node();
-  if (node.op.kind != OpKind::composite) return node.op.observable;
-  const Tensor composition = node.op.expand(node.inputs, node.attributes);
+  const Tensor composition = node.op.kind == OpKind::composite
+                                 ? node.op.expand(node.inputs, node.attributes)
+                                 : output;
   const std::vector<Tensor> parts = topological_order(std::span(&composition, 1));
   return std::ranges::any_of(parts, [](const Tensor& t) { return t.node().op.observable; });
 }

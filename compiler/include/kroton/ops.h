@@ -305,6 +305,9 @@ Tensor take(const Operand& x, const Operand& indices, int axis = 0);
 // Zeros of `shape`, with `values` added at `indices` along `axis` (repeated indices add up, in
 // row-major order): the gradient of take. values: shape[:axis] + indices.shape + shape[axis+1:].
 Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& shape, int axis = 0);
+// x with `values` added at `indices` along `axis`: repeated indices add up, in row-major order, each
+// to what x has there. values: x.shape[:axis] + indices.shape + x.shape[axis+1:], of x's dtype.
+Tensor add_at(const Operand& x, const Operand& values, const Operand& indices, int axis = 0);
 // x[i, labels[i]] for x (n, c) and integer labels (n,): shape (n,).
 Tensor pick(const Operand& x, const Operand& labels);
 // labels.shape + (classes,): 1 where the last index is the label, else 0.

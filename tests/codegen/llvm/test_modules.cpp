@@ -8,22 +8,11 @@
 #include "compiler/ir/reference.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
-#include "runtime/pool.h"
+#include "tests/tools/compiled_tools.h"
 
 namespace kt = kroton;
 
 namespace {
-
-class Threads {
- public:
-  explicit Threads(std::int64_t count) : before_(kt::Pool::global().workers()) {
-    kt::Pool::global().set_threads(count);
-  }
-  ~Threads() { kt::Pool::global().set_threads(before_); }
-
- private:
-  std::int64_t before_;
-};
 
 // A product of free size for each of some inner sizes, so that no two have the same kernel; the
 // last of them twice, with other constants behind it, in one kernel.
@@ -53,7 +42,7 @@ TEST_CASE(
   const kt::Program program = program_of(x);
   std::vector<std::string> made;
   for (const std::int64_t threads : {1, 2, 5}) {
-    const Threads count(threads);
+    const compiled_test::ThreadCount count(threads);
     kt::codegen::CompileTimes times;
     made.push_back(kt::on_deep_stack([&] {
       return kt::codegen::generate_objects(program, kt::codegen::host_target(), &times);

@@ -9,7 +9,7 @@ using loop::Op;
 loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
                                     const loop::Expr& column) const {
   const loop::Expr row =
-      plan_.b_in_place ? position_of(k) : number * loop::size(count(c_.inner)) + position_of(k);
+      plan_.b_in_place ? position_of(k) : number * loop::size(inner_of_run()) + position_of(k);
   return row * loop::integer(plan_.panel_columns()) + column;
 }
 
@@ -59,18 +59,19 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
     k.push_back(along);
     return loop::Block{loop::Store{panel_, panel_index(number, k, column), b_at(k, from)}};
   };
-  const auto serial = [](const loop::Variable& variable, const Dim& extent, loop::Block body) {
+  const auto serial = [](const loop::Variable& variable, loop::Expr extent, loop::Block body) {
     loop::For loop;
     loop.variable = variable;
-    loop.extent = loop::size(extent);
+    loop.extent = std::move(extent);
     loop.body = std::move(body);
     return loop::statement(std::move(loop));
   };
-  const Dim& inner = c_.inner.back().extent;
-  const Dim squares = floor_div(inner, Dim(lanes));
-  const Dim rest = inner - squares * Dim(lanes);
   std::vector<loop::Expr> outer_extents = inner_extents();
+  const loop::Expr inner = outer_extents.back();
   outer_extents.pop_back();
+  const loop::Expr squares = loop::binary(Op::floor_div, inner, loop::integer(lanes));
+  const loop::Expr whole = squares * loop::integer(lanes);
+  const loop::Expr rest = inner - whole;
   return over_inner(outer_extents, [&](const Point& k) {
     loop::For columns_of_square;
     columns_of_square.variable = j;
@@ -81,12 +82,12 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
              loop::variable(strip) * loop::integer(lanes) + loop::variable(j));
     loop::For along = vector_loop(last, Dim(lanes), lanes);
     along.body = {loop::statement(std::move(columns_of_square))};
-    loop::Block block{serial(square, squares,
-                             {serial(strip, Dim(vectors), {loop::statement(std::move(along))})})};
-    if (!rest.is_constant(0)) {
-      const loop::Expr whole = loop::size(squares * Dim(lanes));
+    loop::Block block{
+        serial(square, squares,
+               {serial(strip, loop::integer(vectors), {loop::statement(std::move(along))})})};
+    if (std::int64_t known = 0; !loop::is_integer_constant(rest, known) || known != 0) {
       block.push_back(
-          serial(j, Dim(vectors * lanes),
+          serial(j, loop::integer(vectors * lanes),
                  {serial(last, rest, copy(k, whole + loop::variable(last), loop::variable(j)))}));
     }
     return block;

@@ -10,18 +10,33 @@ using loop::Op;
 loop::Expr TileBuilder::a_at(const loop::Expr& row, const Point& k) const {
   Places places = outer_rows_;
   places.push_back({c_.rows.back().variable, row});
-  for (std::size_t axis = 0; axis < k.size(); ++axis) {
-    places.push_back({c_.inner[axis].variable, k[axis]});
-  }
+  add_inner_places(places, k);
   return loop::substitute(c_.a, places);
 }
 
 loop::Expr TileBuilder::b_at(const Point& k, const loop::Expr& column) const {
   Places places{{c_.columns.back().variable, column}};
-  for (std::size_t axis = 0; axis < k.size(); ++axis) {
-    places.push_back({c_.inner[axis].variable, k[axis]});
-  }
+  add_inner_places(places, k);
   return loop::substitute(c_.b, places);
+}
+
+void TileBuilder::add_inner_places(Places& places, const Point& k) const {
+  for (std::size_t axis = 0; axis < k.size(); ++axis) {
+    const bool is_cut = axis == 0 && !has_one_run_;
+    places.push_back(
+        {c_.inner[axis].variable, is_cut ? run_ * loop::size(run_extent_) + k[axis] : k[axis]});
+  }
+}
+
+Dim TileBuilder::along_first_axis(std::int64_t elements) const {
+  if (c_.inner.size() == 1) return Dim(elements);
+  const Dim others = count({c_.inner.begin() + 1, c_.inner.end()});
+  return maximum(1, floor_div(Dim(elements), maximum(1, others)));
+}
+
+Dim TileBuilder::inner_of_run() const {
+  return has_one_run_ ? count(c_.inner)
+                      : run_extent_ * count({c_.inner.begin() + 1, c_.inner.end()});
 }
 
 loop::Expr TileBuilder::position_of(const Point& k) const {
@@ -35,6 +50,9 @@ loop::Expr TileBuilder::position_of(const Point& k) const {
 std::vector<loop::Expr> TileBuilder::inner_extents() const {
   std::vector<loop::Expr> extents;
   for (const Axis& axis : c_.inner) extents.push_back(loop::size(axis.extent));
+  if (!has_one_run_) {
+    extents[0] = loop::extent_of_block(extents[0], loop::size(run_extent_), run_);
+  }
   return extents;
 }
 
@@ -82,28 +100,27 @@ loop::Block TileBuilder::tile(int rows, int vectors, const loop::Expr& first, co
     return loop::Block{loop::Store{sums, at(i, j), loop::real(0, c_.dtype)}};
   });
 
-  // More inner elements than are added one after the other: blocks of the first inner axis.
-  const bool one_block = plan_.has_one_block(c_);
-  std::vector<loop::Expr> extents = inner_extents();
-  loop::For blocks;
-  blocks.variable = loop::fresh_variable("k_block");
-  const loop::Expr number = loop::variable(blocks.variable);
-  Dim first_axis_block(plan_.inner_block);
-  if (c_.inner.size() > 1) {
-    const Dim others = count({c_.inner.begin() + 1, c_.inner.end()});
-    first_axis_block = maximum(1, floor_div(first_axis_block, maximum(1, others)));
-  }
-  if (!one_block) {
-    blocks.extent = loop::size(maximum(1, ceil_div(c_.inner[0].extent, first_axis_block)));
-    extents[0] = loop::extent_of_block(extents[0], loop::size(first_axis_block), number);
-  }
-
   // A part of a vector of B in place goes by way of a row of zeros.
   loop::BufferRef row_of_b;
   if (!plan_.packs(columns) && !columns.is_constant(padded)) {
     row_of_b = new_buffer_("row", c_.dtype, Dim(padded), loop::Space::registers);
     block.push_back(loop::Allocate{row_of_b});
   }
+  // More inner elements than are added one after the other: blocks of the first inner axis.
+  const bool one_block = plan_.has_one_block(c_);
+  std::vector<loop::Expr> extents = inner_extents();
+  loop::For blocks;
+  blocks.variable = loop::fresh_variable("k_block");
+  const loop::Expr number = loop::variable(blocks.variable);
+  const Dim first_axis_block = along_first_axis(plan_.inner_block);
+  if (!one_block) {
+    const loop::Expr length = loop::size(first_axis_block);
+    blocks.extent = loop::binary(
+        Op::max, loop::integer(1),
+        loop::binary(Op::floor_div, extents[0] + loop::size(first_axis_block - Dim(1)), length));
+    extents[0] = loop::extent_of_block(extents[0], length, number);
+  }
+
   loop::Block steps = over_inner(extents, [&](Point k) {
     if (!one_block) k[0] = number * loop::size(first_axis_block) + k[0];
     loop::Block body;
@@ -131,30 +148,33 @@ loop::Block TileBuilder::tile(int rows, int vectors, const loop::Expr& first, co
     return body;
   });
 
+  // What a block or a run gives is added to what those before it gave.
+  const auto stored = [&](const loop::BufferRef& to, const loop::BufferRef& earlier, bool adds) {
+    return over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
+      const loop::Expr kept = earlier == kept_ ? kept_at(first_row + i, j) : at(i, j);
+      loop::Expr sum = loop::load(sums, at(i, j));
+      if (adds) sum = loop::load(earlier, kept) + sum;
+      return loop::Block{loop::Store{to, to == sums ? at(i, j) : kept, sum}};
+    });
+  };
+  const auto if_below = [](const loop::Expr& low, const loop::Expr& high, loop::Stmt then,
+                           loop::Block otherwise = {}) {
+    return loop::statement(
+        loop::If{loop::binary(Op::lt, low, high), {std::move(then)}, std::move(otherwise)});
+  };
   if (one_block) {
     block.push_back(zeros);
     for (loop::Stmt& stmt : steps) block.push_back(std::move(stmt));
   } else {
-    // What a block of inner elements gives is added to what those before it gave.
-    const auto stored = [&](const loop::BufferRef& to, bool adds) {
-      return over_tile(Dim(padded), [&](const loop::Expr& i, const loop::Expr& j) {
-        loop::Expr sum = loop::load(sums, at(i, j));
-        if (adds) sum = loop::load(earlier_, at(i, j)) + sum;
-        return loop::Block{loop::Store{to, at(i, j), sum}};
-      });
-    };
-    const auto if_below = [](const loop::Expr& low, const loop::Expr& high, loop::Stmt then) {
-      return loop::statement(loop::If{loop::binary(Op::lt, low, high), {std::move(then)}, {}});
-    };
     blocks.body = {zeros};
     for (loop::Stmt& stmt : steps) blocks.body.push_back(std::move(stmt));
-    blocks.body.push_back(if_below(loop::integer(0), number, stored(sums, true)));
+    blocks.body.push_back(if_below(loop::integer(0), number, stored(sums, earlier_, true)));
     blocks.body.push_back(
-        if_below(number + loop::integer(1), blocks.extent, stored(earlier_, false)));
+        if_below(number + loop::integer(1), blocks.extent, stored(earlier_, earlier_, false)));
     block.push_back(loop::statement(std::move(blocks)));
   }
 
-  block.push_back(over_tile(
+  loop::Stmt results = over_tile(
       columns,
       [&](const loop::Expr& i, const loop::Expr& j) {
         Places places = outer_rows_;
@@ -168,7 +188,14 @@ loop::Block TileBuilder::tile(int rows, int vectors, const loop::Expr& first, co
         }
         return stores;
       },
-      may_pass_end));
+      may_pass_end);
+  if (has_one_run_) {
+    block.push_back(std::move(results));
+    return block;
+  }
+  block.push_back(if_below(loop::integer(0), run_, stored(sums, kept_, true)));
+  block.push_back(
+      if_below(run_ + loop::integer(1), runs_, stored(kept_, kept_, false), {std::move(results)}));
   return block;
 }
 

@@ -12,7 +12,7 @@ class TileBuilder {
   loop::Kernel run();
 
  private:
-  // One place along each inner axis.
+  // One place along each inner axis, within the run in progress.
   using Point = std::vector<loop::Expr>;
 
   // Tasks.
@@ -49,8 +49,17 @@ class TileBuilder {
 
   loop::Expr a_at(const loop::Expr& row, const Point& k) const;
   loop::Expr b_at(const Point& k, const loop::Expr& column) const;
-  // Where an inner point lies among all of them, row-major.
+  void add_inner_places(Places& places, const Point& k) const;
+  // Where an inner point lies among all of its run, row-major.
   loop::Expr position_of(const Point& k) const;
+  // What `body` makes for each run of inner elements.
+  template <class Body>
+  loop::Block over_inner_runs(const Body& body);
+  // How many along the first inner axis make so many inner elements, at least 1.
+  Dim along_first_axis(std::int64_t elements) const;
+  Dim inner_of_run() const;  // the inner elements of a run
+  Dim rows_kept() const;     // of sums of earlier runs, for a panel
+  loop::Expr kept_at(const loop::Expr& row, const loop::Expr& column) const;
   // Loops over the inner axes, or the first of them, around what `body` gives for a point.
   template <class Body>
   loop::Block over_inner(const Body& body) const {
@@ -67,11 +76,18 @@ class TileBuilder {
   const Dim& rows_;     // of the last row axis
   const Dim& columns_;  // of the last column axis
   loop::BufferRef panel_, block_;
-  loop::BufferRef earlier_;  // a tile: the sums of earlier blocks of inner elements
-  // Of what is being made: the places along the other row axes, the panel's number in the task, the
-  // first row of the packed block.
+  // The sums of earlier blocks of inner elements: a tile's within a run, and those that all of a
+  // task's tiles have from earlier runs.
+  loop::BufferRef earlier_, kept_;
+  const bool has_one_run_;
+  Dim run_extent_;   // of the first inner axis
+  loop::Expr runs_;  // of inner elements
+  // Of what is being made: the run of inner elements, the places along the other row axes, what a
+  // row of the last axis is shifted by among the task's, the panel's number in the task, the first
+  // row of the packed block.
+  loop::Expr run_;
   Places outer_rows_;
-  loop::Expr number_, first_of_block_;
+  loop::Expr row_shift_, number_, first_of_block_;
 };
 
 template <class Body>

@@ -175,6 +175,11 @@ bool TilePlan::has_one_block(const Contraction& c) const {
   return inner.is_constant() && inner.constant() <= inner_block;
 }
 
+bool TilePlan::has_one_run(const Contraction& c) const {
+  const Dim inner = count(c.inner);
+  return inner.is_constant() && inner.constant() <= inner_run;
+}
+
 std::string TilePlan::to_string() const {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
   return "tile " + number(tile_rows(vectors)) + " rows x " + number(vectors) + " vectors of " +
@@ -187,7 +192,7 @@ std::string TilePlan::to_string() const {
          (rows_of_block == 0 ? "in place" : "packed " + number(rows_of_block) + " rows at a time") +
          "; a task: " + panels_of_task.to_string() + " panels, " +
          (rows_of_task == 0 ? "all" : number(rows_of_task)) + " rows; sums of " +
-         number(inner_block);
+         number(inner_block) + ", runs of " + number(inner_run);
 }
 
 bool copies_a(const Contraction& c) {
@@ -206,6 +211,10 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
   set_tile(plan, machine);
   const Dim& columns = c.columns.back().extent;
   plan.vectors = plan.vectors_for(columns);
+  const std::int64_t row_of_panel =
+      plan.panel_columns() * static_cast<std::int64_t>(size_of(c.dtype));
+  const std::int64_t blocks = machine.second_cache / 4 / row_of_panel / plan.inner_block;
+  plan.inner_run = std::max<std::int64_t>(1, blocks) * plan.inner_block;
   place_b(plan, c, machine);
   plan.parts_in_place = machine.masks;
   const Dim panels = ceil_div(columns, Dim(plan.panel_columns()));

@@ -29,6 +29,9 @@ struct TilePlan {
   // Inner elements that a tile adds one after the other. More come in blocks, whose sums are added
   // to each other (loop/sum_blocks.h).
   std::int64_t inner_block = 1024;
+  // Inner elements that a task goes through with all its tiles, before it does so with the next: as
+  // many as leave a panel of B in the second cache.
+  std::int64_t inner_run = 2048;
 
   int panel_columns() const { return vectors * lanes; }
   // Rows of a full tile of so many vectors; and of the tiles for what full ones leave over: enough
@@ -40,6 +43,7 @@ struct TilePlan {
   // Whether a panel of so many columns is copied.
   bool packs(const Dim& columns) const;
   bool has_one_block(const Contraction& c) const;
+  bool has_one_run(const Contraction& c) const;
 
   std::string to_string() const;
 };

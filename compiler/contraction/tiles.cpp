@@ -38,10 +38,15 @@ TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
       plan_(plan),
       new_buffer_(new_buffer),
       rows_(contraction.rows.back().extent),
-      columns_(contraction.columns.back().extent) {}
+      columns_(contraction.columns.back().extent),
+      has_one_run_(plan.has_one_run(contraction)) {
+  if (has_one_run_) return;
+  run_extent_ = along_first_axis(plan_.inner_run);
+  runs_ = loop::size(maximum(1, ceil_div(c_.inner[0].extent, run_extent_)));
+}
 
 loop::Kernel TileBuilder::run() {
-  const Dim inner = count(c_.inner);
+  const Dim inner = inner_of_run();
   const Dim panel_columns(plan_.panel_columns());
   const bool may_pack = plan_.rows_to_pack_from != 0;
   if (may_pack || plan_.packs(columns_)) {
@@ -56,6 +61,10 @@ loop::Kernel TileBuilder::run() {
   if (!plan_.has_one_block(c_)) {
     earlier_ = new_buffer_("earlier", c_.dtype, Dim(plan_.accumulators * plan_.lanes),
                            loop::Space::worker);
+  }
+  if (!has_one_run_) {
+    kept_ = new_buffer_("kept", c_.dtype, plan_.panels_of_task * rows_kept() * panel_columns,
+                        loop::Space::worker);
   }
   loop::Kernel kernel;
   kernel.body = {loop::statement(all_tasks())};
@@ -126,11 +135,13 @@ loop::Block TileBuilder::tasks() {
   }
   const auto task = [&](bool b_in_place) {
     plan_.b_in_place = b_in_place;
-    loop::Block body = pack_panels(first, count);
-    for (loop::Stmt& stmt : rows_of_task(first, count, first_row, rows)) {
-      body.push_back(std::move(stmt));
-    }
-    return body;
+    return over_inner_runs([&] {
+      loop::Block body = pack_panels(first, count);
+      for (loop::Stmt& stmt : rows_of_task(first, count, first_row, rows)) {
+        body.push_back(std::move(stmt));
+      }
+      return body;
+    });
   };
   if (plan_.rows_to_pack_from == 0) {
     loop.body = task(plan_.b_in_place);
@@ -143,6 +154,33 @@ loop::Block TileBuilder::tasks() {
     loop.body = {loop::statement(std::move(choice))};
   }
   return {loop::statement(std::move(loop))};
+}
+
+// A task goes through all its tiles for one run before the next: what is read of A and B is then
+// still in the cache for the next tile, however many inner elements there are.
+template <class Body>
+loop::Block TileBuilder::over_inner_runs(const Body& body) {
+  if (has_one_run_) return body();
+  loop::For runs = serial_loop("run", runs_);
+  run_ = loop::variable(runs.variable);
+  runs.body = body();
+  return {loop::statement(std::move(runs))};
+}
+
+// A tile may reach past the last row by less than a small tile.
+Dim TileBuilder::rows_kept() const {
+  const Dim surplus(plan_.small_tile_rows(1));
+  if (c_.rows.size() == 1) {
+    return (plan_.rows_of_task != 0 ? Dim(plan_.rows_of_task) : rows_) + surplus;
+  }
+  const Dim outer_rows = plan_.rows_of_task != 0 ? Dim(plan_.rows_of_task) : count(outer(c_.rows));
+  return outer_rows * (rows_ + surplus);
+}
+
+loop::Expr TileBuilder::kept_at(const loop::Expr& row, const loop::Expr& column) const {
+  return (number_ * loop::size(rows_kept()) + row + row_shift_) *
+             loop::integer(plan_.panel_columns()) +
+         column;
 }
 
 template <class Body>
@@ -188,7 +226,10 @@ loop::Block TileBuilder::rows_of_task(const loop::Expr& first, const loop::Expr&
     return plan_.rows_of_block != 0 ? row_blocks(first, panels, from, number)
                                     : panel_tiles(first, panels, from, number);
   };
-  if (c_.rows.size() == 1) return blocks(first_row, rows);
+  if (c_.rows.size() == 1) {
+    row_shift_ = loop::integer(0) - first_row;
+    return blocks(first_row, rows);
+  }
   loop::For loop = serial_loop("outer_row", rows);
   std::vector<loop::Variable> variables;
   std::vector<loop::Expr> extents;
@@ -197,6 +238,7 @@ loop::Block TileBuilder::rows_of_task(const loop::Expr& first, const loop::Expr&
     extents.push_back(loop::size(axis.extent));
   }
   outer_rows_ = loop::unflatten(variables, extents, first_row + loop::variable(loop.variable));
+  row_shift_ = loop::variable(loop.variable) * loop::size(rows_ + Dim(plan_.small_tile_rows(1)));
   loop.body = blocks(loop::integer(0), loop::size(rows_));
   return {loop::statement(std::move(loop))};
 }

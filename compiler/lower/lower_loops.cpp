@@ -30,6 +30,7 @@ constexpr std::int64_t rows_together = 4;  // that are added to an array of sums
 constexpr std::int64_t few_outer = 8;
 // Work of one element from which a value is kept for later stages rather than computed again.
 constexpr int worth_keeping = 8;
+constexpr int cost_of_waiting = 8;  // for an element of a table
 // On a GPU rows are kept in shared memory: those longer than what one thread does alone, as long as
 // all of a kernel's leave room for several blocks on a processor.
 constexpr std::int64_t least_shared_row = 17;  // elements
@@ -615,9 +616,17 @@ class LoopsLowering {
         return size.is_constant(1) ||
                std::count(cluster_.domain.begin(), cluster_.domain.end(), size) != 0;
       });
-      sum = sum + (is_part ? element_count(shape) : all) * Dim(graph_[v].op->cost);
+      sum = sum + (is_part ? element_count(shape) : all) * Dim(cost_of(v));
     }
     return sum;
+  }
+
+  // Of an element. One that lies anywhere, another anywhere for each, is waited for.
+  int cost_of(Vertex v) const {
+    const OpRecord& op = *graph_[v].op;
+    if (!op.observable || !op.has_points() || op.arity < 2) return op.cost;
+    const std::vector<bool> checked = checked_axes(graph_, v);
+    return op.cost + (!checked.empty() && checked.back() ? cost_of_waiting : 0);
   }
 
   template <class T>

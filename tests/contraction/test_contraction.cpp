@@ -10,6 +10,7 @@
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/library_product.h"
 #include "compiler/contraction/tiles.h"
+#include "compiler/ir/reference.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/plan.h"
@@ -262,6 +263,7 @@ TEST_CASE("contraction: products under plans given by hand") {
               plan.rows_of_task = rows_of_task;
               plan.panels_of_task = panels;
               plan.inner_block = 16;
+              plan.inner_run = rows_of_task == 0 ? 16 : 32;
               const bool packs_rest = plan.b_in_place && plan.rows_to_pack_from == 0;
               if (packs_rest && panels != 1 && !plan.parts_in_place) continue;
               const auto made = make(problem);
@@ -320,6 +322,33 @@ TEST_CASE("contraction: a number of rows that is seen at run time") {
   }
 }
 
+TEST_CASE("contraction: transformations of points, and what is computed of them") {
+  for (const std::int64_t k : {1, 2, 3, 4}) {
+    for (const std::int64_t n : {1, 2, 3, 4}) {
+      for (int flags = 0; flags < 4; ++flags) {
+        const auto rows = dim("rows");
+        const bool ta = (flags & 1) != 0, tb = (flags & 2) != 0;
+        const auto x = tensor("x", ta ? Dims{k, rows} : Dims{rows, k}, f64);
+        const auto w = tensor("w", tb ? Dims{n, k} : Dims{k, n}, f64);
+        const auto y = dot(ta ? transpose(x) : Tensor(x), tb ? transpose(w) : Tensor(w));
+        const std::vector<Tensor> outputs{y, relu(y + 1), sum(square(y), 1),
+                                          grad(sum(square(y)), w)};
+        const auto f = function({x, w}, outputs);
+        for (const std::int64_t count : {0, 1, 3, 17, 100}) {
+          const auto xs = Array::normal(ta ? Shape{k, count} : Shape{count, k}, 1, 0, 1, f64);
+          const auto ws = Array::normal(tb ? Shape{n, k} : Shape{k, n}, 2, 0, 1, f64);
+          const auto have = f(xs, ws);
+          const auto want =
+              evaluate(outputs, {{&x.node(), from_array(xs)}, {&w.node(), from_array(ws)}});
+          for (std::size_t out = 0; out < have.size(); ++out) {
+            CHECK(all_close(have[out], to_array(want[out]), 1e-11, 1e-11));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("contraction: convolutions and their gradients, of several axes") {
   for (const Convolution& c :
        {Convolution{2, 3, 7, 5, 4, 3, 3, 1}, Convolution{1, 1, 3, 3, 1, 3, 3, 1},
@@ -341,7 +370,7 @@ TEST_CASE("contraction: the text of a contraction and of its plan") {
         "  y[row*1024 + column] = sum + 0.5\n");
   CHECK(plan_tiles(made->contraction, x86_machine(64)).to_string() ==
         "tile 6 rows x 4 vectors of 16; B packed; A in place; a task: 1 panels, all rows; sums of "
-        "1024");
+        "1024, runs of 1024");
   // NEON has as many registers as AVX-512.
   CHECK(plan_tiles(made->contraction, arm_machine()).tile_rows(4) == 6);
   CHECK(library_product(made->contraction) == nullptr);

@@ -69,194 +69,275 @@ TEST_CASE("golden: a product of free sizes") {
   const Tensor a = matrix("a");
   const Tensor b = matrix("b");
   check_golden("free sizes", kernels({a, b}, {dot(a, b)}), R"golden(
-program golden  arena 256*workers*a.shape[1] + 1536*workers bytes
+program golden  arena 256*workers*a.shape[0] + 264704*workers bytes
 # line 1
 kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
-        f32[a.shape[0]*b.shape[1]], worker panel: f32[64*a.shape[1]], worker earlier: f32[384]) work
-        (2*a.shape[0]*a.shape[1]*b.shape[1] + a.shape[0]*b.shape[1]) {
+        f32[a.shape[0]*b.shape[1]], worker panel: f32[65536], worker earlier: f32[384], worker kept:
+        f32[64*a.shape[0] + 256]) work (2*a.shape[0]*a.shape[1]*b.shape[1] + a.shape[0]*b.shape[1])
+        {
   let t1 = floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2)
   parallel for task in 0..(floor_div(b.shape[1] + 63, 64)) {
     let t2 = task*64 < (64*floor_div(b.shape[1], 64))
-    if t2 {
-      for k in 0..a.shape[1] {
-        vector<16 unrolled 64> for j in 0..64 {
-          panel[k*64 + j] = b[task*64 + j + k*b.shape[1]]
-        }
-      }
-    } else {
-      for k_1 in 0..a.shape[1] {
-        vector<16 unrolled 64> for j_1 in 0..64 {
-          panel[k_1*64 + j_1] = 0.0
-        }
-      }
-      for k_2 in 0..a.shape[1] {
-        vector<16 unrolled 64> for j_1 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-          panel[k_2*64 + j_1] = b[task*64 + j_1 + k_2*b.shape[1]]
-        }
-      }
-    }
-    if t2 {
-      for tile in 0..floor_div(a.shape[0], 6) {
-        registers tile_1: f32[384]
-        for k_block in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-          unroll for i in 0..6 {
-            vector<16 unrolled 64> for j_2 in 0..64 {
-              tile_1[i*64 + j_2] = 0.0
-            }
+    for run in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
+      let t3 = min(a.shape[1] - run*1024, 1024)
+      if t2 {
+        for k in 0..t3 {
+          let t4 = (run*1024 + k)*b.shape[1]
+          vector<16 unrolled 64> for j in 0..64 {
+            panel[k*64 + j] = b[task*64 + j + t4]
           }
-          for k_3 in 0..min(a.shape[1] - k_block*1024, 1024) {
-            let t3 = (k_block*1024 + k_3)*64
-            unroll for i_1 in 0..6 {
-              let t4 = a[k_block*1024 + k_3 + (tile*6 + i_1)*a.shape[1]]
-              vector<16 unrolled 64> for j_3 in 0..64 {
-                tile_1[i_1*64 + j_3] = fma(t4, panel[t3 + j_3], tile_1[i_1*64 + j_3])
+        }
+      } else {
+        for k_1 in 0..t3 {
+          vector<16 unrolled 64> for j_1 in 0..64 {
+            panel[k_1*64 + j_1] = 0.0
+          }
+        }
+        for k_2 in 0..t3 {
+          let t5 = (run*1024 + k_2)*b.shape[1]
+          vector<16 unrolled 64> for j_1 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+            panel[k_2*64 + j_1] = b[task*64 + j_1 + t5]
+          }
+        }
+      }
+      let t6 = max(floor_div(t3 + 1023, 1024), 1)
+      let t7 = 0 < run
+      let t8 = run + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1))
+      if t2 {
+        for tile in 0..floor_div(a.shape[0], 6) {
+          registers tile_1: f32[384]
+          for k_block in 0..t6 {
+            unroll for i in 0..6 {
+              vector<16 unrolled 64> for j_2 in 0..64 {
+                tile_1[i*64 + j_2] = 0.0
+              }
+            }
+            for k_3 in 0..min(t3 - k_block*1024, 1024) {
+              let t9 = run*1024 + (k_block*1024 + k_3)
+              let t10 = (k_block*1024 + k_3)*64
+              unroll for i_1 in 0..6 {
+                let t11 = a[t9 + (tile*6 + i_1)*a.shape[1]]
+                vector<16 unrolled 64> for j_3 in 0..64 {
+                  tile_1[i_1*64 + j_3] = fma(t11, panel[t10 + j_3], tile_1[i_1*64 + j_3])
+                }
+              }
+            }
+            if 0 < k_block {
+              unroll for i_2 in 0..6 {
+                vector<16 unrolled 64> for j_4 in 0..64 {
+                  tile_1[i_2*64 + j_4] = earlier[i_2*64 + j_4] + tile_1[i_2*64 + j_4]
+                }
+              }
+            }
+            if k_block + 1 < t6 {
+              unroll for i_3 in 0..6 {
+                vector<16 unrolled 64> for j_5 in 0..64 {
+                  earlier[i_3*64 + j_5] = tile_1[i_3*64 + j_5]
+                }
               }
             }
           }
-          if 0 < k_block {
-            unroll for i_2 in 0..6 {
-              vector<16 unrolled 64> for j_4 in 0..64 {
-                tile_1[i_2*64 + j_4] = earlier[i_2*64 + j_4] + tile_1[i_2*64 + j_4]
+          if t7 {
+            unroll for i_4 in 0..6 {
+              let t12 = (tile*6 + i_4)*64
+              vector<16 unrolled 64> for j_6 in 0..64 {
+                tile_1[i_4*64 + j_6] = kept[t12 + j_6] + tile_1[i_4*64 + j_6]
               }
             }
           }
-          if k_block + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-            unroll for i_3 in 0..6 {
-              vector<16 unrolled 64> for j_5 in 0..64 {
-                earlier[i_3*64 + j_5] = tile_1[i_3*64 + j_5]
+          if t8 {
+            unroll for i_5 in 0..6 {
+              let t13 = (tile*6 + i_5)*64
+              vector<16 unrolled 64> for j_7 in 0..64 {
+                kept[t13 + j_7] = tile_1[i_5*64 + j_7]
               }
             }
-          }
-        }
-        unroll for i_4 in 0..6 {
-          let t5 = (tile*6 + i_4)*b.shape[1]
-          vector<16 unrolled 64> for j_6 in 0..64 {
-            dot2[task*64 + j_6 + t5] = tile_1[i_4*64 + j_6]
-          }
-        }
-      }
-      for tile_2 in 0..t1 {
-        registers tile_3: f32[128]
-        let t6 = floor_div(a.shape[0], 6)*6 + tile_2*2
-        for k_block_1 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-          unroll for i_5 in 0..2 {
-            vector<16 unrolled 64> for j_7 in 0..64 {
-              tile_3[i_5*64 + j_7] = 0.0
-            }
-          }
-          for k_4 in 0..min(a.shape[1] - k_block_1*1024, 1024) {
-            let t7 = (k_block_1*1024 + k_4)*64
-            unroll for i_6 in 0..2 {
-              let t8 = a[k_block_1*1024 + k_4 + min(t6 + i_6, a.shape[0] - 1)*a.shape[1]]
+          } else {
+            unroll for i_6 in 0..6 {
+              let t14 = (tile*6 + i_6)*b.shape[1]
               vector<16 unrolled 64> for j_8 in 0..64 {
-                tile_3[i_6*64 + j_8] = fma(t8, panel[t7 + j_8], tile_3[i_6*64 + j_8])
+                dot2[task*64 + j_8 + t14] = tile_1[i_6*64 + j_8]
               }
             }
           }
-          if 0 < k_block_1 {
+        }
+        for tile_2 in 0..t1 {
+          registers tile_3: f32[128]
+          let t15 = floor_div(a.shape[0], 6)*6 + tile_2*2
+          for k_block_1 in 0..t6 {
             unroll for i_7 in 0..2 {
               vector<16 unrolled 64> for j_9 in 0..64 {
-                tile_3[i_7*64 + j_9] = earlier[i_7*64 + j_9] + tile_3[i_7*64 + j_9]
+                tile_3[i_7*64 + j_9] = 0.0
+              }
+            }
+            for k_4 in 0..min(t3 - k_block_1*1024, 1024) {
+              let t16 = run*1024 + (k_block_1*1024 + k_4)
+              let t17 = (k_block_1*1024 + k_4)*64
+              unroll for i_8 in 0..2 {
+                let t18 = a[t16 + min(t15 + i_8, a.shape[0] - 1)*a.shape[1]]
+                vector<16 unrolled 64> for j_10 in 0..64 {
+                  tile_3[i_8*64 + j_10] = fma(t18, panel[t17 + j_10], tile_3[i_8*64 + j_10])
+                }
+              }
+            }
+            if 0 < k_block_1 {
+              unroll for i_9 in 0..2 {
+                vector<16 unrolled 64> for j_11 in 0..64 {
+                  tile_3[i_9*64 + j_11] = earlier[i_9*64 + j_11] + tile_3[i_9*64 + j_11]
+                }
+              }
+            }
+            if k_block_1 + 1 < t6 {
+              unroll for i_10 in 0..2 {
+                vector<16 unrolled 64> for j_12 in 0..64 {
+                  earlier[i_10*64 + j_12] = tile_3[i_10*64 + j_12]
+                }
               }
             }
           }
-          if k_block_1 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-            unroll for i_8 in 0..2 {
-              vector<16 unrolled 64> for j_10 in 0..64 {
-                earlier[i_8*64 + j_10] = tile_3[i_8*64 + j_10]
-              }
-            }
-          }
-        }
-        unroll for i_9 in 0..2 {
-          let t9 = t6 + i_9
-          let t10 = t9*b.shape[1]
-          if t9 <= (a.shape[0] - 1) {
-            vector<16 unrolled 64> for j_11 in 0..64 {
-              dot2[task*64 + j_11 + t10] = tile_3[i_9*64 + j_11]
-            }
-          }
-        }
-      }
-    } else {
-      for tile_4 in 0..floor_div(a.shape[0], 6) {
-        registers tile_5: f32[384]
-        for k_block_2 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-          unroll for i_10 in 0..6 {
-            vector<16 unrolled 64> for j_12 in 0..64 {
-              tile_5[i_10*64 + j_12] = 0.0
-            }
-          }
-          for k_5 in 0..min(a.shape[1] - k_block_2*1024, 1024) {
-            let t11 = (k_block_2*1024 + k_5)*64
-            unroll for i_11 in 0..6 {
-              let t12 = a[k_block_2*1024 + k_5 + (tile_4*6 + i_11)*a.shape[1]]
+          if t7 {
+            unroll for i_11 in 0..2 {
+              let t19 = (t15 + i_11)*64
               vector<16 unrolled 64> for j_13 in 0..64 {
-                tile_5[i_11*64 + j_13] = fma(t12, panel[t11 + j_13], tile_5[i_11*64 + j_13])
+                tile_3[i_11*64 + j_13] = kept[t19 + j_13] + tile_3[i_11*64 + j_13]
               }
             }
           }
-          if 0 < k_block_2 {
-            unroll for i_12 in 0..6 {
+          if t8 {
+            unroll for i_12 in 0..2 {
+              let t20 = (t15 + i_12)*64
               vector<16 unrolled 64> for j_14 in 0..64 {
-                tile_5[i_12*64 + j_14] = earlier[i_12*64 + j_14] + tile_5[i_12*64 + j_14]
+                kept[t20 + j_14] = tile_3[i_12*64 + j_14]
               }
             }
-          }
-          if k_block_2 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-            unroll for i_13 in 0..6 {
-              vector<16 unrolled 64> for j_15 in 0..64 {
-                earlier[i_13*64 + j_15] = tile_5[i_13*64 + j_15]
+          } else {
+            unroll for i_13 in 0..2 {
+              let t21 = t15 + i_13
+              let t22 = t21*b.shape[1]
+              if t21 <= (a.shape[0] - 1) {
+                vector<16 unrolled 64> for j_15 in 0..64 {
+                  dot2[task*64 + j_15 + t22] = tile_3[i_13*64 + j_15]
+                }
               }
             }
           }
         }
-        unroll for i_14 in 0..6 {
-          let t13 = (tile_4*6 + i_14)*b.shape[1]
-          vector<16 unrolled 64> for j_16 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-            dot2[task*64 + j_16 + t13] = tile_5[i_14*64 + j_16]
-          }
-        }
-      }
-      for tile_6 in 0..t1 {
-        registers tile_7: f32[128]
-        let t14 = floor_div(a.shape[0], 6)*6 + tile_6*2
-        for k_block_3 in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-          unroll for i_15 in 0..2 {
-            vector<16 unrolled 64> for j_17 in 0..64 {
-              tile_7[i_15*64 + j_17] = 0.0
+      } else {
+        for tile_4 in 0..floor_div(a.shape[0], 6) {
+          registers tile_5: f32[384]
+          for k_block_2 in 0..t6 {
+            unroll for i_14 in 0..6 {
+              vector<16 unrolled 64> for j_16 in 0..64 {
+                tile_5[i_14*64 + j_16] = 0.0
+              }
             }
-          }
-          for k_6 in 0..min(a.shape[1] - k_block_3*1024, 1024) {
-            let t15 = (k_block_3*1024 + k_6)*64
-            unroll for i_16 in 0..2 {
-              let t16 = a[k_block_3*1024 + k_6 + min(t14 + i_16, a.shape[0] - 1)*a.shape[1]]
-              vector<16 unrolled 64> for j_18 in 0..64 {
-                tile_7[i_16*64 + j_18] = fma(t16, panel[t15 + j_18], tile_7[i_16*64 + j_18])
+            for k_5 in 0..min(t3 - k_block_2*1024, 1024) {
+              let t23 = run*1024 + (k_block_2*1024 + k_5)
+              let t24 = (k_block_2*1024 + k_5)*64
+              unroll for i_15 in 0..6 {
+                let t25 = a[t23 + (tile_4*6 + i_15)*a.shape[1]]
+                vector<16 unrolled 64> for j_17 in 0..64 {
+                  tile_5[i_15*64 + j_17] = fma(t25, panel[t24 + j_17], tile_5[i_15*64 + j_17])
+                }
+              }
+            }
+            if 0 < k_block_2 {
+              unroll for i_16 in 0..6 {
+                vector<16 unrolled 64> for j_18 in 0..64 {
+                  tile_5[i_16*64 + j_18] = earlier[i_16*64 + j_18] + tile_5[i_16*64 + j_18]
+                }
+              }
+            }
+            if k_block_2 + 1 < t6 {
+              unroll for i_17 in 0..6 {
+                vector<16 unrolled 64> for j_19 in 0..64 {
+                  earlier[i_17*64 + j_19] = tile_5[i_17*64 + j_19]
+                }
               }
             }
           }
-          if 0 < k_block_3 {
-            unroll for i_17 in 0..2 {
-              vector<16 unrolled 64> for j_19 in 0..64 {
-                tile_7[i_17*64 + j_19] = earlier[i_17*64 + j_19] + tile_7[i_17*64 + j_19]
-              }
-            }
-          }
-          if k_block_3 + 1 < (max(floor_div(a.shape[1] + 1023, 1024), 1)) {
-            unroll for i_18 in 0..2 {
+          if t7 {
+            unroll for i_18 in 0..6 {
+              let t26 = (tile_4*6 + i_18)*64
               vector<16 unrolled 64> for j_20 in 0..64 {
-                earlier[i_18*64 + j_20] = tile_7[i_18*64 + j_20]
+                tile_5[i_18*64 + j_20] = kept[t26 + j_20] + tile_5[i_18*64 + j_20]
+              }
+            }
+          }
+          if t8 {
+            unroll for i_19 in 0..6 {
+              let t27 = (tile_4*6 + i_19)*64
+              vector<16 unrolled 64> for j_21 in 0..64 {
+                kept[t27 + j_21] = tile_5[i_19*64 + j_21]
+              }
+            }
+          } else {
+            unroll for i_20 in 0..6 {
+              let t28 = (tile_4*6 + i_20)*b.shape[1]
+              vector<16 unrolled 64> for j_22 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+                dot2[task*64 + j_22 + t28] = tile_5[i_20*64 + j_22]
               }
             }
           }
         }
-        unroll for i_19 in 0..2 {
-          let t17 = t14 + i_19
-          let t18 = t17*b.shape[1]
-          if t17 <= (a.shape[0] - 1) {
-            vector<16 unrolled 64> for j_21 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-              dot2[task*64 + j_21 + t18] = tile_7[i_19*64 + j_21]
+        for tile_6 in 0..t1 {
+          registers tile_7: f32[128]
+          let t29 = floor_div(a.shape[0], 6)*6 + tile_6*2
+          for k_block_3 in 0..t6 {
+            unroll for i_21 in 0..2 {
+              vector<16 unrolled 64> for j_23 in 0..64 {
+                tile_7[i_21*64 + j_23] = 0.0
+              }
+            }
+            for k_6 in 0..min(t3 - k_block_3*1024, 1024) {
+              let t30 = run*1024 + (k_block_3*1024 + k_6)
+              let t31 = (k_block_3*1024 + k_6)*64
+              unroll for i_22 in 0..2 {
+                let t32 = a[t30 + min(t29 + i_22, a.shape[0] - 1)*a.shape[1]]
+                vector<16 unrolled 64> for j_24 in 0..64 {
+                  tile_7[i_22*64 + j_24] = fma(t32, panel[t31 + j_24], tile_7[i_22*64 + j_24])
+                }
+              }
+            }
+            if 0 < k_block_3 {
+              unroll for i_23 in 0..2 {
+                vector<16 unrolled 64> for j_25 in 0..64 {
+                  tile_7[i_23*64 + j_25] = earlier[i_23*64 + j_25] + tile_7[i_23*64 + j_25]
+                }
+              }
+            }
+            if k_block_3 + 1 < t6 {
+              unroll for i_24 in 0..2 {
+                vector<16 unrolled 64> for j_26 in 0..64 {
+                  earlier[i_24*64 + j_26] = tile_7[i_24*64 + j_26]
+                }
+              }
+            }
+          }
+          if t7 {
+            unroll for i_25 in 0..2 {
+              let t33 = (t29 + i_25)*64
+              vector<16 unrolled 64> for j_27 in 0..64 {
+                tile_7[i_25*64 + j_27] = kept[t33 + j_27] + tile_7[i_25*64 + j_27]
+              }
+            }
+          }
+          if t8 {
+            unroll for i_26 in 0..2 {
+              let t34 = (t29 + i_26)*64
+              vector<16 unrolled 64> for j_28 in 0..64 {
+                kept[t34 + j_28] = tile_7[i_26*64 + j_28]
+              }
+            }
+          } else {
+            unroll for i_27 in 0..2 {
+              let t35 = t29 + i_27
+              let t36 = t35*b.shape[1]
+              if t35 <= (a.shape[0] - 1) {
+                vector<16 unrolled 64> for j_29 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+                  dot2[task*64 + j_29 + t36] = tile_7[i_27*64 + j_29]
+                }
+              }
             }
           }
         }
@@ -334,52 +415,77 @@ TEST_CASE("golden: a product whose second operand is large and packed") {
   const Tensor a = tensor("a", {120, 1200});
   const Tensor b = tensor("b", {1200, 2048});
   check_golden("second packed", kernels({a, b}, {dot(a, b)}), R"golden(
-program golden  arena 308736*workers bytes
+program golden  arena 295424*workers bytes
 # line 1
 kernel k0_dot(in a: f32[144000], in b: f32[2457600], out dot2: f32[245760], worker panel:
-        f32[76800], worker earlier: f32[384]) work 590069760 {
+        f32[65536], worker earlier: f32[384], worker kept: f32[7936]) work 590069760 {
   parallel for task in 0..32 {
-    for k in 0..1200 {
-      vector<16 unrolled 64> for j in 0..64 {
-        panel[k*64 + j] = b[task*64 + j + k*2048]
-      }
-    }
-    for tile in 0..20 {
-      registers tile_1: f32[384]
-      for k_block in 0..2 {
-        unroll for i in 0..6 {
-          vector<16 unrolled 64> for j_1 in 0..64 {
-            tile_1[i*64 + j_1] = 0.0
-          }
-        }
-        for k_1 in 0..min(1200 - k_block*1024, 1024) {
-          let t1 = (k_block*1024 + k_1)*64
-          unroll for i_1 in 0..6 {
-            let t2 = a[k_block*1024 + k_1 + (tile*6 + i_1)*1200]
-            vector<16 unrolled 64> for j_2 in 0..64 {
-              tile_1[i_1*64 + j_2] = fma(t2, panel[t1 + j_2], tile_1[i_1*64 + j_2])
-            }
-          }
-        }
-        if 0 < k_block {
-          unroll for i_2 in 0..6 {
-            vector<16 unrolled 64> for j_3 in 0..64 {
-              tile_1[i_2*64 + j_3] = earlier[i_2*64 + j_3] + tile_1[i_2*64 + j_3]
-            }
-          }
-        }
-        if k_block + 1 < 2 {
-          unroll for i_3 in 0..6 {
-            vector<16 unrolled 64> for j_4 in 0..64 {
-              earlier[i_3*64 + j_4] = tile_1[i_3*64 + j_4]
-            }
-          }
+    for run in 0..2 {
+      let t1 = min(1200 - run*1024, 1024)
+      for k in 0..t1 {
+        let t2 = (run*1024 + k)*2048
+        vector<16 unrolled 64> for j in 0..64 {
+          panel[k*64 + j] = b[task*64 + j + t2]
         }
       }
-      unroll for i_4 in 0..6 {
-        let t3 = (tile*6 + i_4)*2048
-        vector<16 unrolled 64> for j_5 in 0..64 {
-          dot2[task*64 + j_5 + t3] = tile_1[i_4*64 + j_5]
+      let t3 = max(floor_div(t1 + 1023, 1024), 1)
+      let t4 = 0 < run
+      let t5 = run + 1 < 2
+      for tile in 0..20 {
+        registers tile_1: f32[384]
+        for k_block in 0..t3 {
+          unroll for i in 0..6 {
+            vector<16 unrolled 64> for j_1 in 0..64 {
+              tile_1[i*64 + j_1] = 0.0
+            }
+          }
+          for k_1 in 0..min(t1 - k_block*1024, 1024) {
+            let t6 = run*1024 + (k_block*1024 + k_1)
+            let t7 = (k_block*1024 + k_1)*64
+            unroll for i_1 in 0..6 {
+              let t8 = a[t6 + (tile*6 + i_1)*1200]
+              vector<16 unrolled 64> for j_2 in 0..64 {
+                tile_1[i_1*64 + j_2] = fma(t8, panel[t7 + j_2], tile_1[i_1*64 + j_2])
+              }
+            }
+          }
+          if 0 < k_block {
+            unroll for i_2 in 0..6 {
+              vector<16 unrolled 64> for j_3 in 0..64 {
+                tile_1[i_2*64 + j_3] = earlier[i_2*64 + j_3] + tile_1[i_2*64 + j_3]
+              }
+            }
+          }
+          if k_block + 1 < t3 {
+            unroll for i_3 in 0..6 {
+              vector<16 unrolled 64> for j_4 in 0..64 {
+                earlier[i_3*64 + j_4] = tile_1[i_3*64 + j_4]
+              }
+            }
+          }
+        }
+        if t4 {
+          unroll for i_4 in 0..6 {
+            let t9 = (tile*6 + i_4)*64
+            vector<16 unrolled 64> for j_5 in 0..64 {
+              tile_1[i_4*64 + j_5] = kept[t9 + j_5] + tile_1[i_4*64 + j_5]
+            }
+          }
+        }
+        if t5 {
+          unroll for i_5 in 0..6 {
+            let t10 = (tile*6 + i_5)*64
+            vector<16 unrolled 64> for j_6 in 0..64 {
+              kept[t10 + j_6] = tile_1[i_5*64 + j_6]
+            }
+          }
+        } else {
+          unroll for i_6 in 0..6 {
+            let t11 = (tile*6 + i_6)*2048
+            vector<16 unrolled 64> for j_7 in 0..64 {
+              dot2[task*64 + j_7 + t11] = tile_1[i_6*64 + j_7]
+            }
+          }
         }
       }
     }
@@ -392,56 +498,80 @@ TEST_CASE("golden: a product whose first operand is transposed, large and packed
   const Tensor a = tensor("a", {4000, 960});
   const Tensor b = tensor("b", {4000, 64});
   check_golden("first packed", kernels({a, b}, {dot(transpose(a), b)}), R"golden(
-program golden  arena 769536*workers bytes
+program golden  arena 223744*workers bytes
 # line 1
-kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worker block:
-        f32[192000], worker earlier: f32[384]) work 491581440 {
+kernel k0_dot(in a: f32[3840000], in b: f32[256000], out dot2: f32[61440], worker block: f32[49152],
+        worker earlier: f32[384], worker kept: f32[6400]) work 491581440 {
   parallel for task in 0..10 {
-    for block_1 in 0..2 {
-      let t1 = task*96 + block_1*48
-      for k in 0..4000 {
-        vector<16 unrolled 48> for i in 0..48 {
-          block[k*48 + i] = a[t1 + i + k*960]
-        }
-      }
-      for tile in 0..8 {
-        registers tile_1: f32[384]
-        let t2 = t1 + tile*6
-        for k_block in 0..4 {
-          unroll for i_1 in 0..6 {
-            vector<16 unrolled 64> for j in 0..64 {
-              tile_1[i_1*64 + j] = 0.0
-            }
-          }
-          for k_1 in 0..min(4000 - k_block*1024, 1024) {
-            let t3 = (k_block*1024 + k_1)*48
-            let t4 = (k_block*1024 + k_1)*64
-            unroll for i_2 in 0..6 {
-              let t5 = block[t3 + (t2 + i_2 - t1)]
-              vector<16 unrolled 64> for j_1 in 0..64 {
-                tile_1[i_2*64 + j_1] = fma(t5, b[j_1 + t4], tile_1[i_2*64 + j_1])
-              }
-            }
-          }
-          if 0 < k_block {
-            unroll for i_3 in 0..6 {
-              vector<16 unrolled 64> for j_2 in 0..64 {
-                tile_1[i_3*64 + j_2] = earlier[i_3*64 + j_2] + tile_1[i_3*64 + j_2]
-              }
-            }
-          }
-          if k_block + 1 < 4 {
-            unroll for i_4 in 0..6 {
-              vector<16 unrolled 64> for j_3 in 0..64 {
-                earlier[i_4*64 + j_3] = tile_1[i_4*64 + j_3]
-              }
-            }
+    for run in 0..4 {
+      let t1 = min(4000 - run*1024, 1024)
+      let t2 = max(floor_div(t1 + 1023, 1024), 1)
+      let t3 = 0 < run
+      let t4 = run + 1 < 4
+      for block_1 in 0..2 {
+        let t5 = task*96 + block_1*48
+        for k in 0..t1 {
+          let t6 = (run*1024 + k)*960
+          vector<16 unrolled 48> for i in 0..48 {
+            block[k*48 + i] = a[t5 + i + t6]
           }
         }
-        unroll for i_5 in 0..6 {
-          let t6 = (t2 + i_5)*64
-          vector<16 unrolled 64> for j_4 in 0..64 {
-            dot2[j_4 + t6] = tile_1[i_5*64 + j_4]
+        for tile in 0..8 {
+          registers tile_1: f32[384]
+          let t7 = t5 + tile*6
+          for k_block in 0..t2 {
+            unroll for i_1 in 0..6 {
+              vector<16 unrolled 64> for j in 0..64 {
+                tile_1[i_1*64 + j] = 0.0
+              }
+            }
+            for k_1 in 0..min(t1 - k_block*1024, 1024) {
+              let t8 = (k_block*1024 + k_1)*48
+              let t9 = (run*1024 + (k_block*1024 + k_1))*64
+              unroll for i_2 in 0..6 {
+                let t10 = block[t8 + (t7 + i_2 - t5)]
+                vector<16 unrolled 64> for j_1 in 0..64 {
+                  tile_1[i_2*64 + j_1] = fma(t10, b[j_1 + t9], tile_1[i_2*64 + j_1])
+                }
+              }
+            }
+            if 0 < k_block {
+              unroll for i_3 in 0..6 {
+                vector<16 unrolled 64> for j_2 in 0..64 {
+                  tile_1[i_3*64 + j_2] = earlier[i_3*64 + j_2] + tile_1[i_3*64 + j_2]
+                }
+              }
+            }
+            if k_block + 1 < t2 {
+              unroll for i_4 in 0..6 {
+                vector<16 unrolled 64> for j_3 in 0..64 {
+                  earlier[i_4*64 + j_3] = tile_1[i_4*64 + j_3]
+                }
+              }
+            }
+          }
+          if t3 {
+            unroll for i_5 in 0..6 {
+              let t11 = (t7 + i_5 + (0 - task*96))*64
+              vector<16 unrolled 64> for j_4 in 0..64 {
+                tile_1[i_5*64 + j_4] = kept[t11 + j_4] + tile_1[i_5*64 + j_4]
+              }
+            }
+          }
+          if t4 {
+            unroll for i_6 in 0..6 {
+              let t12 = (t7 + i_6 + (0 - task*96))*64
+              vector<16 unrolled 64> for j_5 in 0..64 {
+                kept[t12 + j_5] = tile_1[i_6*64 + j_5]
+              }
+            }
+          } else {
+            unroll for i_7 in 0..6 {
+              let t13 = (t7 + i_7)*64
+              vector<16 unrolled 64> for j_6 in 0..64 {
+                dot2[j_6 + t13] = tile_1[i_7*64 + j_6]
+              }
+            }
           }
         }
       }
@@ -636,50 +766,74 @@ TEST_CASE("golden: an update adds a product to its variable in place") {
   const Tensor g = tensor("g", {dim("n"), 32});
   const Updates updates = {{w, w - 0.1 * dot(transpose(x), g)}};
   check_golden("update in place", kernels({x, g}, {}, updates), R"golden(
-program golden  arena 1536*workers bytes
+program golden  arena 6144*workers bytes
 # line 1
-kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker earlier: f32[384])
-        work (4096*n + 6144) {
+kernel k0_dot_mul_sub(in x: f32[64*n], in g: f32[32*n], out w: f32[2048], worker earlier: f32[384],
+        worker kept: f32[1152]) work (4096*n + 6144) {
   parallel for task in 0..2 {
-    for tile in 0..4 {
-      registers tile_1: f32[256]
-      let t1 = task*32 + tile*8
-      for k_block in 0..(max(floor_div(n + 1023, 1024), 1)) {
-        unroll for i in 0..8 {
-          vector<16 unrolled 32> for j in 0..32 {
-            tile_1[i*32 + j] = 0.0
+    for run in 0..(max(floor_div(n + 2047, 2048), 1)) {
+      let t1 = min(n - run*2048, 2048)
+      let t2 = max(floor_div(t1 + 1023, 1024), 1)
+      let t3 = 0 < run
+      let t4 = run + 1 < (max(floor_div(n + 2047, 2048), 1))
+      for tile in 0..4 {
+        registers tile_1: f32[256]
+        let t5 = task*32 + tile*8
+        for k_block in 0..t2 {
+          unroll for i in 0..8 {
+            vector<16 unrolled 32> for j in 0..32 {
+              tile_1[i*32 + j] = 0.0
+            }
           }
-        }
-        for k in 0..min(n - k_block*1024, 1024) {
-          let t2 = (k_block*1024 + k)*64
-          let t3 = (k_block*1024 + k)*32
-          unroll for i_1 in 0..8 {
-            let t4 = x[t1 + i_1 + t2]
-            vector<16 unrolled 32> for j_1 in 0..32 {
-              tile_1[i_1*32 + j_1] = fma(t4, g[j_1 + t3], tile_1[i_1*32 + j_1])
+          for k in 0..min(t1 - k_block*1024, 1024) {
+            let t6 = run*2048 + (k_block*1024 + k)
+            let t7 = t6*64
+            let t8 = t6*32
+            unroll for i_1 in 0..8 {
+              let t9 = x[t5 + i_1 + t7]
+              vector<16 unrolled 32> for j_1 in 0..32 {
+                tile_1[i_1*32 + j_1] = fma(t9, g[j_1 + t8], tile_1[i_1*32 + j_1])
+              }
+            }
+          }
+          if 0 < k_block {
+            unroll for i_2 in 0..8 {
+              vector<16 unrolled 32> for j_2 in 0..32 {
+                tile_1[i_2*32 + j_2] = earlier[i_2*32 + j_2] + tile_1[i_2*32 + j_2]
+              }
+            }
+          }
+          if k_block + 1 < t2 {
+            unroll for i_3 in 0..8 {
+              vector<16 unrolled 32> for j_3 in 0..32 {
+                earlier[i_3*32 + j_3] = tile_1[i_3*32 + j_3]
+              }
             }
           }
         }
-        if 0 < k_block {
-          unroll for i_2 in 0..8 {
-            vector<16 unrolled 32> for j_2 in 0..32 {
-              tile_1[i_2*32 + j_2] = earlier[i_2*32 + j_2] + tile_1[i_2*32 + j_2]
+        if t3 {
+          unroll for i_4 in 0..8 {
+            let t10 = (t5 + i_4 + (0 - task*32))*32
+            vector<16 unrolled 32> for j_4 in 0..32 {
+              tile_1[i_4*32 + j_4] = kept[t10 + j_4] + tile_1[i_4*32 + j_4]
             }
           }
         }
-        if k_block + 1 < (max(floor_div(n + 1023, 1024), 1)) {
-          unroll for i_3 in 0..8 {
-            vector<16 unrolled 32> for j_3 in 0..32 {
-              earlier[i_3*32 + j_3] = tile_1[i_3*32 + j_3]
+        if t4 {
+          unroll for i_5 in 0..8 {
+            let t11 = (t5 + i_5 + (0 - task*32))*32
+            vector<16 unrolled 32> for j_5 in 0..32 {
+              kept[t11 + j_5] = tile_1[i_5*32 + j_5]
             }
           }
-        }
-      }
-      unroll for i_4 in 0..8 {
-        let t5 = (t1 + i_4)*32
-        vector<16 unrolled 32> for j_4 in 0..32 {
-          let t6 = j_4 + t5
-          w[t6] = w[t6] - 0.1 * tile_1[i_4*32 + j_4]
+        } else {
+          unroll for i_6 in 0..8 {
+            let t12 = (t5 + i_6)*32
+            vector<16 unrolled 32> for j_6 in 0..32 {
+              let t13 = j_6 + t12
+              w[t13] = w[t13] - 0.1 * tile_1[i_6*32 + j_6]
+            }
+          }
         }
       }
     }

@@ -467,6 +467,12 @@ TEST_CASE("small_dots: products with a unit size become reductions") {
   CHECK(count(graph_of({dot(column, transpose(column))}), "dot") == 1);
   small(dot(column, transpose(column)));
   CHECK(small(dot(x, transpose(x))) == "dot{integers=[0, 1]}(x, x)");
+  // Transformations of many points.
+  const Tensor turn = tensor("turn", {3, 4}, f64);
+  CHECK(small(dot(x, turn)).find("dot") == std::string::npos);
+  CHECK(small(dot(x, transpose(tensor("turn", {4, 3}, f64)))).find("dot") == std::string::npos);
+  CHECK(small(dot(x, tensor("wide", {3, 5}, f64))) == "dot{integers=[0, 0]}(x, wide)");
+  CHECK(small(dot(tensor("few", {16, 3}, f64), turn)) == "dot{integers=[0, 0]}(few, turn)");
   // All transpositions, plain and batched.
   for (const Dims& batch : {Dims{}, Dims{2}}) {
     const auto operand = [&](const char* name, const Dim& rows, const Dim& columns) {
@@ -475,8 +481,8 @@ TEST_CASE("small_dots: products with a unit size become reductions") {
       shape.push_back(columns);
       return tensor(name, shape, f64);
     };
-    for (const auto& [m, k, l] :
-         std::vector<std::array<Dim, 3>>{{1, n, 5}, {5, n, 1}, {n, 1, 5}, {1, n, 1}, {1, 1, 1}}) {
+    for (const auto& [m, k, l] : std::vector<std::array<Dim, 3>>{
+             {1, n, 5}, {5, n, 1}, {n, 1, 5}, {1, n, 1}, {1, 1, 1}, {n, 4, 3}, {17, 2, 4}}) {
       for (int flags = 0; flags < 4; ++flags) {
         const bool transpose_a = (flags & 1) != 0;
         const bool transpose_b = (flags & 2) != 0;

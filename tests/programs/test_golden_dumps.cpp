@@ -593,7 +593,7 @@ if c  [line 5]
     }
   }
   # line 5
-  kernel k2_take_sum(in ids: i64[3], in tanh5: f32[17], out ifelse10: f32[1]) work 9 {
+  kernel k2_take_sum(in ids: i64[3], in tanh5: f32[17], out ifelse10: f32[1]) work 33 {
     var acc: f32 = 0.0
     for i in 0..3 {
       let t1 = check_index(ids[i], 17, site 1)

@@ -124,7 +124,7 @@ void scatter_reference(ReferenceContext& c) {
   const ReferenceValue& values = *c.inputs[0];
   std::vector<ops::CompensatedSum> sums(c.output.data.size());
   for (std::size_t i = 0; c.inputs.size() == 3 && i < sums.size(); ++i) {
-    sums[i].add(c.inputs[2]->data[i]);
+    sums[i] = ops::CompensatedSum(c.inputs[2]->data[i]);
   }
   std::size_t next = 0;
   ops::for_each_position(values.shape, [&](const ops::Position& position) {

@@ -20,13 +20,16 @@ void for_each_position(const std::vector<std::int64_t>& shape,
 // can be held to this one. A sum of integers is exact.
 class CompensatedSum {
  public:
+  CompensatedSum() = default;
+  explicit CompensatedSum(const Number& first) : sum_(first) {}
   void add(const Number& term) {
     const Number next = sum_ + term;
     lost_ += std::abs(sum_) >= std::abs(term) ? (sum_ - next) + term : (term - next) + sum_;
     sum_ = next;
   }
   // Where the sum is infinite or NaN, nothing is known of what was lost.
-  Number value() const { return std::isfinite(sum_) ? sum_ + lost_ : sum_; }
+  // A sum that nothing was lost of keeps the sign of its zero.
+  Number value() const { return lost_ != 0 && std::isfinite(sum_) ? sum_ + lost_ : sum_; }
 
  private:
   Number sum_ = 0, lost_ = 0;

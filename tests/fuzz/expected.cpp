@@ -111,6 +111,12 @@ class Rounding {
     bool whole = is_whole(*inputs[0]);
     if (node.op.kind == OpKind::write) {
       if (!node.op.adds) return 0;
+      if (node.op.starts_from >= 0) {
+        const ReferenceValue& start = *inputs[static_cast<std::size_t>(node.op.starts_from)];
+        magnitude = std::max(magnitude, largest(start));
+        terms += 1;
+        whole = whole && is_whole(start);
+      }
     } else if (node.op.kind == OpKind::dot) {
       magnitude *= largest(*inputs[1]);
       terms = static_cast<double>(inputs[0]->shape.back());

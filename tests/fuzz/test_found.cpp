@@ -2,6 +2,9 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
+#include <cmath>
+#include <limits>
+
 namespace kt = kroton;
 
 namespace {
@@ -164,4 +167,24 @@ TEST_CASE("found: the cotangent of a gradient of a product may be the factors th
   const kt::Tensor others = kt::grad(kt::prod(x), x);  // (x1, x0)
   const auto f = kt::function({x}, kt::vjp({others}, {x}, {x})[0]);
   CHECK(kt::array_equal(f(kt::Array::from({2.0, 3.0})), kt::Array::from({3.0, 2.0})));
+}
+
+TEST_CASE("found: a choice between compared numbers is no maximum where one is NaN") {
+  const auto x = kt::vector("x");
+  const kt::Tensor positive = kt::relu(x), above = kt::maximum(x, 3);
+  const kt::Tensor below = kt::minimum(x, -3);
+  const auto f =
+      kt::function({x}, std::vector<kt::Tensor>{
+                            kt::where(positive > 0, positive, 0), kt::where(above > 2, above, 2),
+                            kt::where(below < -2, below, -2), kt::where(0 >= positive, 0, positive),
+                            kt::grad(kt::sum(kt::relu(positive)), x)});
+  for (const std::int64_t n : {1, 3, 17}) {
+    const std::vector<kt::Array> results =
+        f(kt::Array::full({n}, std::numeric_limits<double>::quiet_NaN()));
+    for (std::size_t k : {0U, 1U, 2U}) {
+      CHECK(kt::array_equal(results[k], kt::Array::full({n}, k == 0 ? 0 : k == 1 ? 2 : -2)));
+    }
+    CHECK(std::isnan(results[3].data<float>()[0]));
+    CHECK(kt::array_equal(results[4], kt::Array::zeros({n})));
+  }
 }

@@ -45,6 +45,15 @@ bool is_constant_number(const Expr& e) {
   return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
 }
 
+// Whether a select chooses between just the floating numbers that its condition orders.
+bool is_choice_of_compared(const loop::ExprNode& e) {
+  if (e.op != Op::select || !is_float(e.dtype)) return false;
+  const loop::ExprNode& condition = *e.args[0];
+  if (condition.op != Op::lt && condition.op != Op::le) return false;
+  return (condition.args[0] == e.args[1] && condition.args[1] == e.args[2]) ||
+         (condition.args[0] == e.args[2] && condition.args[1] == e.args[1]);
+}
+
 }  // namespace
 
 llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype) {
@@ -638,6 +647,12 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   if (const Expr& last = e.args.back(); loop::may_raise_flags(e) && last->op == Op::select) {
     args.back() = builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence,
                                            {args.back()->getType()}, {args.back()});
+  }
+  // The greater of two numbers, chosen by a select, is the second one where the first is NaN. LLVM
+  // takes it for a maximum that may be merged with the one that gives the first.
+  if (is_choice_of_compared(e)) {
+    args[1] = builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence, {args[1]->getType()},
+                                       {args[1]});
   }
   const auto one = [&]() -> llvm::Value* {
     llvm::Value* a = args[0];

@@ -88,6 +88,7 @@ TensorType scatter_type(TypeContext& context, const Dims& thin) {
   const TensorType& values = context.input(0);
   const TensorType& indices = context.input(1);
   require_indices(context, 1);
+  if (values.dtype == DType::boolean) context.fail_type("takes numbers only");
   const Dims expected = ops::replace_axis(thin, context.attributes().axes[0], indices.shape);
   if (expected.size() != values.shape.size()) {
     context.fail_shape("values must be " + to_string(expected));

@@ -141,6 +141,10 @@ TEST_CASE("errors of dtypes") {
         "add: takes numbers only: m is boolean (3,), m is boolean (3,)");
   CHECK(type_error([] { return -m; }) == "neg: takes numbers only: m is boolean (3,)");
   CHECK(type_error([] { return max(m); }) == "max: takes numbers only: m is boolean (3,)");
+  CHECK(type_error([] { return scatter_add(m, i, {7}); }) ==
+        "scatter_add: takes numbers only: m is boolean (3,), i is i64 (3,)");
+  CHECK(type_error([] { return add_at(m, m, i); }) ==
+        "add_at: takes numbers only: m is boolean (3,), i is i64 (3,), m is boolean (3,)");
   CHECK(type_error([] { return all(i); }) == "all: takes booleans only: i is i64 (3,)");
   CHECK(type_error([] { return i & m; }) ==
         "logical_and: takes booleans only: i is i64 (3,), cast is i64 (3,)");

@@ -303,10 +303,12 @@ Tensor solve_triangular(const Operand& l, const Operand& b, bool transposed = fa
 // Slices of x along `axis`: shape x.shape[:axis] + indices.shape + x.shape[axis+1:].
 Tensor take(const Operand& x, const Operand& indices, int axis = 0);
 // Zeros of `shape`, with `values` added at `indices` along `axis` (repeated indices add up, in
-// row-major order): the gradient of take. values: shape[:axis] + indices.shape + shape[axis+1:].
+// row-major order): the gradient of take. values, numbers: shape[:axis] + indices.shape +
+// shape[axis+1:].
 Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& shape, int axis = 0);
 // x with `values` added at `indices` along `axis`: repeated indices add up, in row-major order, each
-// to what x has there. values: x.shape[:axis] + indices.shape + x.shape[axis+1:], of x's dtype.
+// to what x has there. values: x.shape[:axis] + indices.shape + x.shape[axis+1:], of x's dtype
+// (TypeError; a literal takes it). Numbers.
 Tensor add_at(const Operand& x, const Operand& values, const Operand& indices, int axis = 0);
 // x[i, labels[i]] for x (n, c) and integer labels (n,): shape (n,).
 Tensor pick(const Operand& x, const Operand& labels);

@@ -188,3 +188,29 @@ TEST_CASE("found: a choice between compared numbers is no maximum where one is N
     CHECK(kt::array_equal(results[4], kt::Array::zeros({n})));
   }
 }
+
+TEST_CASE("found: parts of a join that are read backwards begin where they are") {
+  const auto x = kt::matrix("x");
+  const auto y = kt::tensor("y", {x.shape(0), x.shape(1)});
+  const kt::Tensor joined = kt::concatenate({x, x, y}, 0);
+  const std::vector<kt::Tensor> outputs{joined(kt::slice(2, 1, -2)), joined(kt::slice(9, 1, -3)),
+                                        joined(kt::slice(-1, 0, -2))};
+  const auto f = kt::function({x, y}, outputs);
+  for (const std::int64_t n : {1, 2, 3, 4, 16, 100}) {
+    const kt::Array xs = kt::Array::uniform({n, 3}, 1), ys = kt::Array::uniform({n, 3}, 2);
+    const std::vector<kt::Array> results = f(xs, ys);
+    const auto row = [&](std::int64_t i) {
+      const kt::Array& part = i < 2 * n ? xs : ys;
+      return part.data<float>()[static_cast<std::size_t>(i % n * 3)];
+    };
+    if (n >= 4) {
+      CHECK(results[0].data<float>()[0] == row(2));
+      for (std::int64_t k = 0; k < 3; ++k) {
+        CHECK(results[1].data<float>()[static_cast<std::size_t>(3 * k)] == row(9 - 3 * k));
+      }
+    }
+    for (std::int64_t k = 0; 3 * n - 1 - 2 * k > 0; ++k) {
+      CHECK(results[2].data<float>()[static_cast<std::size_t>(3 * k)] == row(3 * n - 1 - 2 * k));
+    }
+  }
+}

@@ -45,13 +45,23 @@ bool is_constant_number(const Expr& e) {
   return e->op == Op::integer || (e->op == Op::real && e->real == e->real);
 }
 
-// Whether a select chooses between just the floating numbers that its condition orders.
-bool is_choice_of_compared(const loop::ExprNode& e) {
-  if (e.op != Op::select || !is_float(e.dtype)) return false;
+// What gives the greater (1) or the smaller (-1) of two floating numbers, be it by a select that
+// chooses between just those that its condition orders; 0 for anything else.
+int extremum(const loop::ExprNode& e) {
+  if (!is_float(e.dtype)) return 0;
+  if (e.op == Op::max || e.op == Op::min) return e.op == Op::max ? 1 : -1;
+  if (e.op != Op::select) return 0;
   const loop::ExprNode& condition = *e.args[0];
-  if (condition.op != Op::lt && condition.op != Op::le) return false;
-  return (condition.args[0] == e.args[1] && condition.args[1] == e.args[2]) ||
-         (condition.args[0] == e.args[2] && condition.args[1] == e.args[1]);
+  if (condition.op != Op::lt && condition.op != Op::le) return 0;
+  if (condition.args[0] == e.args[2] && condition.args[1] == e.args[1]) return 1;
+  return condition.args[0] == e.args[1] && condition.args[1] == e.args[2] ? -1 : 0;
+}
+
+// Whether a select gives the greater of a number and one that is the greater of two; or the
+// smaller.
+bool repeats_extremum(const loop::ExprNode& e) {
+  const int kind = e.op == Op::select ? extremum(e) : 0;
+  return kind != 0 && (extremum(*e.args[1]) == kind || extremum(*e.args[2]) == kind);
 }
 
 }  // namespace
@@ -650,7 +660,7 @@ Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   }
   // The greater of two numbers, chosen by a select, is the second one where the first is NaN. LLVM
   // takes it for a maximum that may be merged with the one that gives the first.
-  if (is_choice_of_compared(e)) {
+  if (repeats_extremum(e)) {
     args[1] = builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence, {args[1]->getType()},
                                        {args[1]});
   }

@@ -405,11 +405,18 @@ class ProgramEmitter {
         return builder_.CreateSub(args[0], args[1]);
       case Op::mul:
         return builder_.CreateMul(args[0], args[1]);
-      case Op::floor_div:  // of non-negative sizes by positive constants
       case Op::div:
-        return builder_.CreateUDiv(args[0], args[1]);
-      case Op::mod:  // as floor_div
-        return builder_.CreateURem(args[0], args[1]);
+        return builder_.CreateSDiv(args[0], args[1]);
+      case Op::floor_div:  // by positive numbers
+        return builder_.CreateSub(
+            builder_.CreateSDiv(args[0], args[1]),
+            builder_.CreateZExt(is_negative(builder_.CreateSRem(args[0], args[1])),
+                                args[0]->getType()));
+      case Op::mod: {  // as floor_div
+        llvm::Value* rest = builder_.CreateSRem(args[0], args[1]);
+        return builder_.CreateAdd(
+            rest, builder_.CreateSelect(is_negative(rest), args[1], builder_.getInt64(0)));
+      }
       case Op::min:
         return builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, args[0], args[1]);
       case Op::max:
@@ -418,6 +425,10 @@ class ProgramEmitter {
         throw InternalError("emit_program: not the extent of a parallel loop: " +
                             loop::to_string(e));
     }
+  }
+
+  llvm::Value* is_negative(llvm::Value* number) {
+    return builder_.CreateICmpSLT(number, builder_.getInt64(0));
   }
 
   llvm::Value* context_field(std::size_t offset) {

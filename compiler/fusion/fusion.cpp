@@ -93,8 +93,8 @@ class Fuser {
       case OpKind::reduce:
         place_reduce(v, demands);
         break;
-      case OpKind::dot:
-        place_dot(v, demands);
+      case OpKind::contraction:
+        place_contraction(v, demands);
         break;
       case OpKind::write:
         store(v, new_cluster(v, Cluster::Kind::write, {}), demands);
@@ -205,7 +205,7 @@ class Fuser {
       const auto& [c, demand] = entry;
       const Cluster& cluster = at(c);
       if (demand.needs_storage || cluster.variables.empty()) return false;
-      if (cluster.kind != Cluster::Kind::dot && !cluster.reduces()) return false;
+      if (cluster.kind != Cluster::Kind::contraction && !cluster.reduces()) return false;
       const loop::Variable& along = cluster.variables.back();
       return std::any_of(demand.points.begin(), demand.points.end(),
                          [&](const Index& point) {
@@ -317,7 +317,7 @@ class Fuser {
     return false;
   }
 
-  void place_dot(Vertex v, Demands& demands) {
+  void place_contraction(Vertex v, Demands& demands) {
     for (auto& [c, demand] : demands) {
       Cluster& cluster = at(c);
       if (demand.points.size() != 1 || demand.needs_storage) continue;
@@ -325,12 +325,12 @@ class Fuser {
       if (cluster.guard != guards_[v] || cluster.domain != graph_[v].type.shape) continue;
       if (!same_index(demand.points[0], cluster.full_point())) continue;
       if (!stays_acyclic(c, demands)) continue;
-      cluster.kind = Cluster::Kind::dot;
+      cluster.kind = Cluster::Kind::contraction;
       cluster.hero = v;
       finish(v, c, demands);
       return;
     }
-    store(v, new_cluster(v, Cluster::Kind::dot, graph_[v].type.shape), demands);
+    store(v, new_cluster(v, Cluster::Kind::contraction, graph_[v].type.shape), demands);
   }
 
   // v is computed in cluster c: stored if anyone else reads it.
@@ -513,7 +513,7 @@ class Fuser {
 
   // Whether results may be stored by the cluster. Those of write and branch are one op by itself.
   static bool takes_members(const Cluster& cluster) {
-    return cluster.kind == Cluster::Kind::loops || cluster.kind == Cluster::Kind::dot;
+    return cluster.kind == Cluster::Kind::loops || cluster.kind == Cluster::Kind::contraction;
   }
 
   // Whether v reads what the result of `write` starts from. Where it is stored over that, what has
@@ -571,7 +571,7 @@ class Fuser {
       for (Vertex o : graph_.operands(next)) {
         const OpRecord& op = *graph_[o].op;
         if (op.kind == OpKind::reduce && reduces_rows(o, cluster)) return false;
-        elsewhere = elsewhere || op.kind == OpKind::dot || op.kind == OpKind::reduce;
+        elsewhere = elsewhere || op.kind == OpKind::contraction || op.kind == OpKind::reduce;
         if (op.has_points() && seen.insert(o).second) pending.push_back(o);
       }
     }
@@ -624,7 +624,7 @@ class Fuser {
       const Cluster& cluster = at(c);
       const bool regroups = is_regrouping(v);
       const bool in_order = op.kind == OpKind::branch || gives_results(op.kind);
-      if (op.kind == OpKind::write || op.kind == OpKind::dot || in_order || regroups ||
+      if (op.kind == OpKind::write || op.kind == OpKind::contraction || in_order || regroups ||
           demand.needs_storage) {
         for (std::size_t k = 0; k < operands.size(); ++k) {
           const Vertex o =

@@ -12,7 +12,7 @@ namespace kroton {
 struct Cluster {
   enum class Kind : std::uint8_t {
     loops,  // elementwise work, with or without reductions over the reduced axes
-    dot,    // one matrix product and the elementwise work on its result
+    contraction,  // one product or convolution and the elementwise work on its result
     write,  // one op of kind write
     scan,   // a scan and its results
     call,   // a call and its results
@@ -24,7 +24,7 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // dot: the product; write, scan, call, branch: the op
+  Graph::Vertex hero = 0;                 // contraction: its op; write, scan, call, branch: the op
   Guard guard;                            // when it is needed
 
   bool reduces() const;

@@ -20,7 +20,7 @@ enum class OpKind : std::uint8_t {
   pointwise,    // the value at an index is an expression of the inputs' values at other indices:
                 // `at`. Views (transpose, slice, broadcast), joins, gathers, iota
   reduce,       // `reduction` over attributes.axes, which leave the shape
-  dot,          // batched matrix product: (b..., m, k) x (b..., k, n)
+  contraction,  // sums of products of two operands' elements: `roles`, `factors`
   write,        // writes its whole output by loops of its own, which ask for each element of input
                 // 0 once: `write` (running sums, scatter)
   call,         // attributes.callee; has no value of its own
@@ -113,6 +113,16 @@ class StepScope {
 };
 
 using Index = std::vector<loop::Expr>;  // one i64 expression per axis
+
+// What the axes of a contraction's result run along, and what is added up for each of its elements:
+// result[i] = the sum over inner axes of operand 0 at factors[0] times operand 1 at factors[1].
+struct ContractionRoles {
+  std::vector<std::size_t> batch;    // in both operands
+  std::vector<std::size_t> rows;     // in operand 0 only
+  std::vector<std::size_t> columns;  // in operand 1 only
+  Dims inner;
+};
+using Factors = std::array<Index, 2>;
 
 // What `at` sees: the node's types and attributes, and its inputs' values at any index.
 class PointContext {
@@ -279,6 +289,11 @@ struct OpRecord {
                                      const std::vector<bool>& wanted) = nullptr;
   loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;
   void (*write)(WriteContext& context) = nullptr;
+  // Contractions: the roles of the axes, given the operands' shapes; and where the operands'
+  // elements lie that an element of the result takes from a point of the inner axes.
+  ContractionRoles (*roles)(const Attributes& attributes, const Dims& a, const Dims& b) = nullptr;
+  Factors (*factors)(const Attributes& attributes, const Index& result,
+                     const Index& inner) = nullptr;
   // The composition, on the given inputs (of this node's input types).
   Tensor (*expand)(std::span<const Tensor> inputs, const Attributes& attributes) = nullptr;
   void (*reference)(ReferenceContext& context) = nullptr;

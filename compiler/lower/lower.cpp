@@ -150,7 +150,7 @@ void Lowering::lower_cluster(const Cluster& cluster) {
     case Cluster::Kind::loops:
       kernels = lower_loops(context, machine_);
       break;
-    case Cluster::Kind::dot:
+    case Cluster::Kind::contraction:
       kernels = operand_checks(context, machine_);
       for (loop::Kernel& kernel : lower_contraction(context, machine_)) {
         kernels.push_back(std::move(kernel));

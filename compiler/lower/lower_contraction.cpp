@@ -1,43 +1,56 @@
-// Matrix products, as contractions.
+// Contractions: which sums of products there are, and the kernels that compute them.
+#include <algorithm>
+
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/library_product.h"
 #include "compiler/contraction/tiles.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
-#include "compiler/ops/attribute_views.h"
 
 namespace kroton {
 namespace {
 
-// The product of the cluster's `dot`, with what the cluster does with it.
+// The sums of the cluster's contraction, with what the cluster does with them. Columns are what the
+// last axis of the result is among: its elements are neighbours in memory.
 Contraction contraction_of(KernelContext& context) {
   const Graph& graph = context.graph();
   const Cluster& cluster = context.cluster();
-  const Graph::Vertex dot = cluster.hero;
-  const auto axis_of = [&](std::size_t axis) {
-    return Axis{cluster.variables[axis], cluster.domain[axis]};
-  };
-  const std::size_t rank = cluster.domain.size();
-  const DotView view(graph[dot].attributes);
-  const Dims& a_shape = graph[graph.operand(dot, 0)].type.shape;
+  const Graph::Vertex hero = cluster.hero;
+  const OpRecord& op = *graph[hero].op;
+  const Attributes& attributes = graph[hero].attributes;
+  const Graph::Vertex operands[] = {graph.operand(hero, 0), graph.operand(hero, 1)};
+  const ContractionRoles roles =
+      op.roles(attributes, graph[operands[0]].type.shape, graph[operands[1]].type.shape);
   Contraction c;
-  c.dtype = graph[dot].type.dtype;
-  for (std::size_t axis = 0; axis + 2 < rank; ++axis) c.batch.push_back(axis_of(axis));
-  c.rows = {axis_of(rank - 2)};
-  c.columns = {axis_of(rank - 1)};
-  c.inner = {{loop::fresh_variable("k"), a_shape[rank - (view.transposes_a ? 2 : 1)]}};
-  const auto operand = [&](int number, const Axis& row, const Axis& column, bool transposed) {
-    Index index;
-    for (const Axis& axis : c.batch) index.push_back(loop::variable(axis.variable));
-    index.push_back(loop::variable((transposed ? column : row).variable));
-    index.push_back(loop::variable((transposed ? row : column).variable));
-    return context.value(graph.operand(dot, number), index);
+  c.dtype = graph[hero].type.dtype;
+  const auto axes = [&](const std::vector<std::size_t>& of_result) {
+    AxisList list;
+    for (const std::size_t axis : of_result) {
+      list.push_back({cluster.variables[axis], cluster.domain[axis]});
+    }
+    return list;
   };
-  c.a = operand(0, c.rows[0], c.inner[0], view.transposes_a);
-  c.b = operand(1, c.inner[0], c.columns[0], view.transposes_b);
+  c.batch = axes(roles.batch);
+  c.rows = axes(roles.rows);
+  c.columns = axes(roles.columns);
+  Index inner;
+  for (const Dim& size : roles.inner) {
+    c.inner.push_back({loop::fresh_variable("k"), size});
+    inner.push_back(loop::variable(c.inner.back().variable));
+  }
+  const Factors factors = op.factors(attributes, cluster.full_point(), inner);
+  c.a = context.value(operands[0], factors[0]);
+  c.b = context.value(operands[1], factors[1]);
+  const bool ends_with_a_row =
+      std::find(roles.rows.begin(), roles.rows.end(), cluster.domain.size() - 1) !=
+      roles.rows.end();
+  if (ends_with_a_row) {
+    std::swap(c.a, c.b);
+    std::swap(c.rows, c.columns);
+  }
   c.sum = loop::fresh_variable("sum");
   c.sum.dtype = c.dtype;
-  context.set_value({dot, cluster.full_point()}, loop::variable(c.sum));
+  context.set_value({hero, cluster.full_point()}, loop::variable(c.sum));
   for (const Graph::Vertex root : cluster.roots) {
     c.stores.push_back(std::get<loop::Store>(context.store_root(root, cluster.full_point())));
   }

@@ -86,6 +86,27 @@ void dot_reference(ReferenceContext& c) {
   });
 }
 
+ContractionRoles dot_roles(const Attributes& attributes, const Dims& a, const Dims&) {
+  ContractionRoles roles;
+  for (std::size_t axis = 0; axis + 2 < a.size(); ++axis) roles.batch.push_back(axis);
+  roles.rows = {a.size() - 2};
+  roles.columns = {a.size() - 1};
+  roles.inner = {a[a.size() - (attributes.integers[0] != 0 ? 2 : 1)]};
+  return roles;
+}
+
+Factors dot_factors(const Attributes& attributes, const Index& result, const Index& inner) {
+  const Index batch(result.begin(), result.end() - 2);
+  const auto matrix = [&](const loop::Expr& row, const loop::Expr& column, bool transposed) {
+    Index index = batch;
+    index.push_back(transposed ? column : row);
+    index.push_back(transposed ? row : column);
+    return index;
+  };
+  return {matrix(result.end()[-2], inner[0], attributes.integers[0] != 0),
+          matrix(inner[0], result.back(), attributes.integers[1] != 0)};
+}
+
 // (count, r, c) -> (count, c, r): no element moves when one of the two is 1.
 Tensor swap_matrix_axes(const Tensor& x) {
   const bool moves = !x.shape(1).is_constant(1) && !x.shape(2).is_constant(1);
@@ -198,11 +219,13 @@ void draw_dot(ops::Draw& d) {
 // attributes.integers = {transpose_a, transpose_b}: whether the last two axes of an operand are
 // swapped, (b..., k, m) or (b..., n, k).   vjp: da = dy x op(b)^T, db = op(a)^T x dy
 constinit const OpRecord dot_op = {.name = "dot",
-                                   .kind = OpKind::dot,
+                                   .kind = OpKind::contraction,
                                    .arity = 2,
                                    .linear = Linear::each,
                                    .infer = dot_type,
                                    .vjp = dot_vjp,
+                                   .roles = dot_roles,
+                                   .factors = dot_factors,
                                    .reference = dot_reference,
                                    .batch = dot_batch,
                                    .draw = draw_dot,

@@ -1,6 +1,7 @@
 // How an op is called on operands that are drawn at random. Random tests make programs of such
 // calls: they run them, and they print them as C++.
 #pragma once
+#include <kroton/convolution.h>
 #include <kroton/index.h>
 #include <kroton/ops.h>
 
@@ -33,7 +34,8 @@ using Widths = std::vector<std::pair<Dim, Dim>>;
 // a std::int64_t or a double is a literal.
 using Argument =
     std::variant<std::monostate, Slot, std::vector<Slot>, double, std::int64_t, int, bool,
-                 std::vector<int>, Dim, Dims, DType, Widths, std::vector<Cut>, std::string>;
+                 std::vector<int>, Dim, Dims, DType, Widths, std::vector<Cut>, std::string,
+                 ConvolutionOptions>;
 
 // A call of one of the functions that users have.
 struct Call {

@@ -26,6 +26,8 @@
   op(cumsum)                                                                                     \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
+  /* convolution.cpp */                                                                          \
+  op(convolution)                                                                                \
   /* gather.cpp: gathers, scatters, and tensors made of indices */                                \
   op(take) op(scatter_add) op(add_at) op(checked_index) op(pick) op(one_hot) op(iota) op(size)   \
   /* branch.cpp: one of two values, the other not evaluated */                                   \

@@ -104,7 +104,7 @@ class Rounding {
   static double terms_magnitude(const kt::Node& node, std::span<const ReferenceValue* const> inputs,
                                 const ReferenceValue& value) {
     const bool adds = (node.op.kind == OpKind::reduce && node.op.reduction == kt::Reduction::sum) ||
-                      node.op.kind == OpKind::dot || node.op.kind == OpKind::write;
+                      node.op.kind == OpKind::contraction || node.op.kind == OpKind::write;
     if (!adds || inputs.empty() || inputs[0] == nullptr) return 0;
     double magnitude = largest(*inputs[0]);
     auto terms = static_cast<double>(inputs[0]->data.size());
@@ -117,9 +117,14 @@ class Rounding {
         terms += 1;
         whole = whole && is_whole(start);
       }
-    } else if (node.op.kind == OpKind::dot) {
+    } else if (node.op.kind == OpKind::contraction) {
       magnitude *= largest(*inputs[1]);
-      terms = static_cast<double>(inputs[0]->shape.back());
+      const auto shape = [&](int k) {
+        const auto& sizes = inputs[static_cast<std::size_t>(k)]->shape;
+        return kt::Dims(sizes.begin(), sizes.end());
+      };
+      terms = static_cast<double>(
+          kt::element_count(node.op.roles(node.attributes, shape(0), shape(1)).inner).constant());
       whole = whole && is_whole(*inputs[1]);
     } else {
       terms /= static_cast<double>(value.data.size());

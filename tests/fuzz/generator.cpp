@@ -348,7 +348,7 @@ const std::vector<std::vector<const kt::OpRecord*>>& drawable_ops() {
       if (op->draw == nullptr) continue;
       constexpr int costly = 5;
       const bool gathers = op->is_view || op->observable || op->kind == kt::OpKind::write;
-      const bool joins = op->kind == kt::OpKind::reduce || op->kind == kt::OpKind::dot ||
+      const bool joins = op->kind == kt::OpKind::reduce || op->kind == kt::OpKind::contraction ||
                          op->kind == kt::OpKind::composite;
       result[joins ? 1 : gathers ? 0 : op->cost >= costly ? 2 : 3].push_back(op);
     }

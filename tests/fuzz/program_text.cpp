@@ -202,6 +202,28 @@ class Writer {
         }
         return "{" + joined(parts) + "}";
       }
+      static std::string per_axis(const kt::PerAxis& numbers) {
+        std::vector<std::string> parts;
+        for (const std::int64_t number : numbers.values()) parts.push_back(std::to_string(number));
+        return "{" + joined(parts) + "}";
+      }
+      std::string operator()(const kt::Padding& padding) const {
+        constexpr const char* names[] = {"kt::Padding::valid", "kt::Padding::same",
+                                         "kt::Padding::full"};
+        if (padding.kind() != kt::Padding::Kind::given) {
+          return names[static_cast<int>(padding.kind())];
+        }
+        return padding.widths().size() == 1 ? writer.dim(padding.widths()[0].first)
+                                            : (*this)(padding.widths());
+      }
+      std::string operator()(const kt::ConvolutionOptions& o) const {
+        return "{.stride = " + per_axis(o.stride) + ", .padding = " + (*this)(o.padding) +
+               ", .dilation = " + per_axis(o.dilation) +
+               ", .groups = " + std::to_string(o.groups) +
+               (o.layout == kt::Layout::channels_last ? ", .layout = kt::Layout::channels_last"
+                                                      : "") +
+               ", .flip = " + (o.flip ? "true" : "false") + "}";
+      }
       std::string operator()(const std::vector<kt::ops::Cut>& cuts) const {
         std::vector<std::string> parts;
         for (const kt::ops::Cut& cut : cuts) parts.push_back(writer.cut_text(cut, operands));

@@ -58,6 +58,8 @@ TEST_CASE("every op record is complete") {
     // A leaf that is one number has an expression too.
     CHECK((op->at == nullptr || op->has_points() || op->kind == OpKind::leaf));
     CHECK((op->write != nullptr) == (op->kind == OpKind::write));
+    CHECK((op->roles != nullptr) == (op->kind == OpKind::contraction));
+    CHECK((op->factors != nullptr) == (op->kind == OpKind::contraction));
     CHECK((op->expand != nullptr) == (op->kind == OpKind::composite));
     CHECK((op->reduction != Reduction::absent) == (op->kind == OpKind::reduce));
     CHECK((!op->is_view || op->has_points()));

@@ -3,6 +3,7 @@
 #pragma once
 #include <kroton/aot.h>
 #include <kroton/array.h>
+#include <kroton/convolution.h>
 #include <kroton/data.h>
 #include <kroton/dtype.h>
 #include <kroton/error.h>

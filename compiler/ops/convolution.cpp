@@ -1,0 +1,367 @@
+// Sums of products over windows, without padding: what convolutions, their transposes and their
+// gradients of any order are made of.
+#include "compiler/ops/convolution.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+#include "compiler/ir/user_function.h"
+#include "compiler/ops/draw.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using ops::Accepts;
+using ops::Windows;
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+// Axes before the spatial ones, of all three tensors.
+constexpr int channel_axes = 3;
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+Windows windows_of(const Attributes& attributes) {
+  const auto& numbers = attributes.integers;
+  const auto half = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  return {{numbers.begin(), half}, {half, numbers.end()}};
+}
+
+TensorType convolution_type(TypeContext& context) {
+  ops::require(context, Accepts::floating);
+  const TensorType& x = context.input(0);
+  const TensorType& w = context.input(1);
+  const Windows windows = windows_of(context.attributes());
+  const auto rank = static_cast<int>(windows.axes()) + channel_axes;
+  if (x.dtype != w.dtype) context.fail_type("dtypes differ");
+  if (x.rank() != rank || w.rank() != rank) context.fail_shape("ranks differ");
+  context.equal(x.shape[1], w.shape[0], "the groups differ");
+  context.equal(x.shape[2], w.shape[2], "the channels differ");
+  TensorType type{x.dtype, {x.shape[0], x.shape[1], w.shape[1]}};
+  for (std::size_t k = 0; k < windows.axes(); ++k) {
+    const Dim& size = x.shape[k + at(channel_axes)];
+    const Dim reach = ops::reach(w.shape[k + at(channel_axes)], windows.dilations[k]);
+    if (!provably_at_least(size, reach)) {
+      context.require_equal(minimum(size - reach, 0), 0,
+                            user_function(convolution_op) +
+                                ": the window reaches over %0 positions of spatial axis " +
+                                std::to_string(k) + ", which has %1 with its padding",
+                            {reach, size});
+    }
+    type.shape.push_back(floor_div(size - reach, windows.strides[k]) + Dim(1));
+  }
+  return type;
+}
+
+ContractionRoles convolution_roles(const Attributes&, const Dims&, const Dims& w) {
+  ContractionRoles roles;
+  roles.batch = {1};
+  roles.rows = {0};
+  roles.columns = {2};
+  roles.inner = {w[2]};
+  for (std::size_t axis = at(channel_axes); axis < w.size(); ++axis) {
+    roles.rows.push_back(axis);
+    roles.inner.push_back(w[axis]);
+  }
+  return roles;
+}
+
+Factors convolution_factors(const Attributes& attributes, const Index& result, const Index& inner) {
+  const Windows windows = windows_of(attributes);
+  Factors factors = {Index{result[0], result[1], inner[0]}, Index{result[1], result[2], inner[0]}};
+  for (std::size_t k = 0; k < windows.axes(); ++k) {
+    factors[0].push_back(result[k + at(channel_axes)] * loop::integer(windows.strides[k]) +
+                         inner[k + 1] * loop::integer(windows.dilations[k]));
+    factors[1].push_back(inner[k + 1]);
+  }
+  return factors;
+}
+
+void convolution_reference(ReferenceContext& c) {
+  const ReferenceValue& x = *c.inputs[0];
+  const ReferenceValue& w = *c.inputs[1];
+  const Windows windows = windows_of(c.attributes);
+  const ops::Position inner(w.shape.begin() + 2, w.shape.end());
+  std::size_t next = 0;
+  ops::for_each_position(c.output.shape, [&](const ops::Position& y) {
+    ops::CompensatedSum total;
+    ops::for_each_position(inner, [&](const ops::Position& k) {
+      ops::Position of_x = {y[0], y[1], k[0]}, of_w = {y[1], y[2], k[0]};
+      for (std::size_t i = 0; i < windows.axes(); ++i) {
+        of_x.push_back(y[i + at(channel_axes)] * windows.strides[i] +
+                       k[i + 1] * windows.dilations[i]);
+        of_w.push_back(k[i + 1]);
+      }
+      total.add(x.data[static_cast<std::size_t>(ops::offset_of(x.shape, of_x))] *
+                w.data[static_cast<std::size_t>(ops::offset_of(w.shape, of_w))]);
+    });
+    c.output.data[next++] = total.value();
+  });
+}
+
+// The axes in the order of `front`, then the spatial ones.
+Tensor with_channel_axes(const Tensor& x, std::vector<int> front) {
+  for (int axis = channel_axes; axis < x.rank(); ++axis) front.push_back(axis);
+  return transpose(x, front);
+}
+
+Tensor part(const Tensor& x, const Dims& starts, const Dims& sizes,
+            const std::vector<std::int64_t>& steps) {
+  const bool is_all = sizes == x.shape() &&
+                      std::all_of(starts.begin(), starts.end(),
+                                  [](const Dim& d) { return d.is_constant(0); }) &&
+                      std::all_of(steps.begin(), steps.end(), [](auto step) { return step == 1; });
+  return is_all ? x : ops::strided_slice(x, starts, sizes, steps);
+}
+
+// The gradient by the filters is a convolution too: of x with the gradient of y as filters, which
+// are dilated by the stride, in which the batch takes the place of the channels.
+Tensor filter_gradient(const Tensor& x, const Tensor& g, const Windows& windows,
+                       const Dims& shape) {
+  Dims used = x.shape();  // some of x may lie past the last window
+  for (std::size_t k = 0; k < windows.axes(); ++k) {
+    const std::size_t axis = k + at(channel_axes);
+    used[axis] = ops::reach(g.shape()[axis], windows.strides[k]) +
+                 ops::reach(shape[axis], windows.dilations[k]) - Dim(1);
+  }
+  const std::vector<std::int64_t> ones(used.size(), 1);
+  const Tensor seen = part(x, Dims(used.size(), Dim(0)), used, ones);
+  const Tensor y = ops::convolution(with_channel_axes(seen, {2, 1, 0}),
+                                    with_channel_axes(g, {1, 2, 0}),
+                                    {windows.dilations, windows.strides});
+  return with_channel_axes(y, {1, 2, 0});
+}
+
+Tensors convolution_vjp(const Tensor& y, const Tensor& g) {
+  const Tensor& x = y.node().inputs[0];
+  const Tensor& w = y.node().inputs[1];
+  const Windows windows = windows_of(y.node().attributes);
+  const Dims sizes(x.shape().begin() + channel_axes, x.shape().end());
+  return {ops::input_gradient(g, w, windows, Dims(sizes.size(), Dim(0)), sizes),
+          filter_gradient(x, g, windows, w.shape())};
+}
+
+// Pictures of all rows are one batch; filters of all rows are so many more filters; and where both
+// have rows, they are so many more groups.
+Tensor convolution_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                         const Attributes& attributes, const Dim& count) {
+  const Windows windows = windows_of(attributes);
+  // Axis 0 in front of axis `to` and merged with it.
+  const auto merged = [](const Tensor& x, int to) {
+    const Tensor moved = ops::move_axis(x, 0, to);
+    Dims shape = moved.shape();
+    shape[at(to)] = shape[at(to)] * shape[at(to) + 1];
+    shape.erase(shape.begin() + to + 1);
+    return reshape(moved, shape);
+  };
+  const auto split = [&](const Tensor& y, int axis, const Dim& size) {
+    return ops::move_axis(reshape(y, ops::replace_axis(y.shape(), axis, {count, size})), axis, 0);
+  };
+  const Tensor& x = operands[0];
+  const Tensor& w = operands[1];
+  if (mapped[0] && mapped[1]) {
+    return split(ops::convolution(merged(x, 1), merged(w, 0), windows), 1, x.shape(2));
+  }
+  if (mapped[0]) return split(ops::convolution(merged(x, 0), w, windows), 0, x.shape(1));
+  return split(ops::convolution(x, merged(w, 1), windows), 2, w.shape(2));
+}
+
+std::vector<Sample> convolution_samples() {
+  std::vector<Sample> samples;
+  const auto add = [&](const ops::HostShape& x, const ops::HostShape& w, Windows windows) {
+    for (const DType dtype : ops::dtypes_of(ops::floating)) {
+      samples.push_back({{ops::spread(dtype, x, -2, 2, 1), ops::spread(dtype, w, -2, 2, 2)},
+                         [windows](std::span<const Tensor> in) {
+                           return ops::convolution(in[0], in[1], windows);
+                         }});
+    }
+  };
+  // batch, groups, in, spatial...; groups, out, in, window...
+  add({1, 1, 1, 1}, {1, 1, 1, 1}, {{1}, {1}});
+  add({0, 1, 3, 5}, {1, 2, 3, 3}, {{1}, {1}});
+  add({2, 1, 0, 5}, {1, 2, 0, 3}, {{1}, {1}});
+  add({3, 1, 2, 17}, {1, 5, 2, 3}, {{1}, {1}});
+  add({2, 3, 1, 17}, {3, 2, 1, 4}, {{3}, {2}});
+  add({2, 1, 3, 7, 5}, {1, 4, 3, 3, 2}, {{1, 1}, {1, 1}});
+  add({1, 2, 2, 6, 9}, {2, 3, 2, 2, 3}, {{2, 3}, {1, 2}});
+  add({1, 1, 2, 4, 3, 5}, {1, 2, 2, 2, 1, 3}, {{1, 2, 1}, {2, 1, 1}});
+  return samples;
+}
+
+// Pictures among the operands, and filters for them that fit whatever their free sizes are.
+void draw_convolution(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::floating, 3, 4);
+  const TensorType& type = d[x].type();
+  ConvolutionOptions options;
+  std::vector<std::int64_t> strides, dilations;
+  Dims filters = {Dim(1 + d.below(3)), type.shape[1]};
+  for (int axis = 2; axis < type.rank(); ++axis) {
+    filters.push_back(Dim(1 + d.below(3)));
+    strides.push_back(1 + d.below(3));
+    dilations.push_back(1 + d.below(2));
+  }
+  if (type.shape[1].is_constant() && d.one_in(3)) {
+    filters[0] = filters[0] * type.shape[1];
+    filters[1] = 1;
+    options.groups = type.shape[1].constant();
+    if (options.groups == 0) return draw_convolution(d);
+  }
+  options.stride = PerAxis(strides);
+  options.dilation = PerAxis(dilations);
+  options.padding = d.one_in(2) ? Padding(Padding::full) : Padding(4 + d.below(2));
+  options.flip = d.one_in(4);
+  const ops::Slot w = d.of_type({type.dtype, filters});
+  if (type.rank() == 3) {
+    d.call("conv1d", conv1d, x, w, std::move(options));
+  } else {
+    d.call("conv2d", conv2d, x, w, std::move(options));
+  }
+}
+
+}  // namespace
+
+// y[n, g, o, p] = Σ over c, k: x[n, g, c, p * stride + k * dilation] * w[g, o, c, k], floating point
+// only: (n, g, c, s...) * (g, o, c, k...) -> (n, g, o, p...) with one to three spatial axes.
+// attributes.integers: the strides, then the dilations.
+// vjp: dx and dw are convolutions, too
+constinit const OpRecord convolution_op = {.name = "convolution",
+                                           .kind = OpKind::contraction,
+                                           .arity = 2,
+                                           .linear = Linear::each,
+                                           .infer = convolution_type,
+                                           .vjp = convolution_vjp,
+                                           .roles = convolution_roles,
+                                           .factors = convolution_factors,
+                                           .reference = convolution_reference,
+                                           .batch = convolution_batch,
+                                           .draw = draw_convolution,
+                                           .samples = convolution_samples};
+
+namespace ops {
+
+Dim reach(const Dim& window, std::int64_t dilation) {
+  return (window - Dim(1)) * Dim(dilation) + Dim(1);
+}
+
+Tensor convolution(const Tensor& x, const Tensor& w, const Windows& windows) {
+  Attributes attributes;
+  attributes.integers = windows.strides;
+  attributes.integers.insert(attributes.integers.end(), windows.dilations.begin(),
+                             windows.dilations.end());
+  return apply(convolution_op, {x, w}, std::move(attributes));
+}
+
+Tensor extended(const Tensor& x, int axis, const Dim& start, const Dim& size) {
+  const Dim& length = x.shape()[at(axis)];
+  const auto positive = [](const Dim& d) { return provably_at_least(0, d) ? Dim(0) : maximum(d, 0); };
+  const Dim before = minimum(positive(Dim(0) - start), size);
+  const Dim after = minimum(positive(start + size - length), size - before);
+  Dims starts(x.shape().size(), Dim(0)), sizes = x.shape();
+  starts[at(axis)] = positive(start);
+  sizes[at(axis)] = size - before - after;
+  const Tensor inside = part(x, starts, sizes, std::vector<std::int64_t>(sizes.size(), 1));
+  if (before.is_constant(0) && after.is_constant(0)) return inside;
+  std::vector<std::pair<Dim, Dim>> widths(sizes.size());
+  widths[at(axis)] = {before, after};
+  return pad(inside, widths);
+}
+
+namespace {
+
+// The positions start + r, start + r + stride, ... of one axis of x, and what of a filter meets
+// them: every step-th element from `first` on, `count` of them. Position number q gets
+// filter[first + m * step] * g[q + offset - m * dilation].
+struct Phase {
+  std::int64_t first = 0, step = 1;
+  Dim count;
+  Dim offset;
+  std::int64_t dilation = 1;
+};
+
+// None where no element of the filter meets the positions.
+std::optional<Phase> phase_of(const Dim& window, std::int64_t stride, std::int64_t dilation,
+                              const Dim& start, std::int64_t r) {
+  Phase phase;
+  if (stride == 1) {
+    phase.count = window;
+    phase.offset = start;
+    phase.dilation = dilation;
+    return phase;
+  }
+  const std::int64_t common = std::gcd(stride, dilation);
+  const std::int64_t position = start.constant() + r;
+  phase.step = stride / common;
+  phase.dilation = dilation / common;
+  while (phase.first < phase.step && (position - phase.first * dilation) % stride != 0) {
+    ++phase.first;
+  }
+  if (phase.first == phase.step) return std::nullopt;
+  phase.count = ceil_div(window - Dim(phase.first), phase.step);
+  if (phase.count.is_constant() && phase.count.constant() <= 0) return std::nullopt;
+  phase.offset = Dim((position - phase.first * dilation) / stride);
+  return phase;
+}
+
+}  // namespace
+
+// The positions of x along an axis fall into as many classes as the stride has steps, each of which
+// meets a part of the filter only: dx at the positions of a class is a convolution of g, extended
+// by zeros, with that part, turned around. No product has a factor that stands for a gap.
+Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, const Dims& starts,
+                      const Dims& sizes) {
+  Dims shape = {g.shape()[0], g.shape()[1], w.shape()[2]};
+  shape.insert(shape.end(), sizes.begin(), sizes.end());
+  const Tensor filters = with_channel_axes(w, {0, 2, 1});
+  std::int64_t classes = 1;
+  for (const std::int64_t stride : windows.strides) classes *= stride;
+  Tensor total;
+  for (std::int64_t number = 0; number < classes; ++number) {
+    std::vector<std::int64_t> first(shape.size(), 0), steps(shape.size(), 1);
+    Windows inside{std::vector<std::int64_t>(windows.axes(), 1), windows.dilations};
+    Dims filter_starts(shape.size(), Dim(0)), filter_sizes = filters.shape();
+    std::vector<std::int64_t> filter_steps(shape.size(), 1);
+    Tensor seen = g;
+    bool is_met = true;
+    std::int64_t rest = number;
+    for (std::size_t k = 0; k < windows.axes() && is_met; ++k) {
+      const std::size_t axis = k + at(channel_axes);
+      const std::int64_t stride = windows.strides[k];
+      first[axis] = rest % stride;
+      steps[axis] = stride;
+      rest /= stride;
+      const Dim positions =
+          stride == 1 ? sizes[k] : ceil_div(maximum(sizes[k] - Dim(first[axis]), 0), stride);
+      const std::optional<Phase> phase = phase_of(w.shape()[axis], stride, windows.dilations[k],
+                                                  starts[k], first[axis]);
+      is_met = phase.has_value() && !positions.is_constant(0);
+      if (!is_met) break;
+      const Dim last = phase->count - Dim(1);
+      filter_starts[axis] = Dim(phase->first) + last * Dim(phase->step);
+      filter_sizes[axis] = phase->count;
+      filter_steps[axis] = -phase->step;
+      inside.dilations[k] = phase->dilation;
+      const Dim before = last * Dim(phase->dilation);
+      seen = extended(seen, static_cast<int>(axis), phase->offset - before, positions + before);
+    }
+    if (!is_met) continue;
+    const Tensor of_class = convolution(
+        seen, strided_slice(filters, filter_starts, filter_sizes, filter_steps), inside);
+    if (classes == 1) return of_class;
+    Attributes attributes;
+    for (const std::int64_t start : first) attributes.dims.push_back(Dim(start));
+    attributes.dims.insert(attributes.dims.end(), shape.begin(), shape.end());
+    attributes.integers = steps;
+    const Tensor placed = apply(unslice_op, {of_class}, std::move(attributes));
+    total = total ? total + placed : placed;
+  }
+  return total ? total : broadcast_to(zeros({}, g.dtype()), shape);
+}
+
+}  // namespace ops
+
+}  // namespace kroton

@@ -1,0 +1,200 @@
+// Convolutions and their transposes: values and gradients against PyTorch's, errors, and what has
+// no place in the samples of the op.
+#include <doctest/doctest.h>
+#include <kroton/kroton.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "tests/tools/error_text.h"
+#include "tests/tools/places.h"
+
+using namespace kroton;      // NOLINT: tests
+using namespace error_text;  // NOLINT: tests
+
+namespace {
+
+using Numbers = std::vector<std::int64_t>;
+
+Numbers numbers(const std::string& text, char separator = ',') {
+  Numbers result;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, separator);) result.push_back(std::stoll(part));
+  return result;
+}
+
+// A line of convolution_values.txt.
+struct Case {
+  bool transposed, last, flip;
+  std::int64_t n, c, o, groups;
+  Numbers size, window, stride, dilation, more;
+  std::string padding;
+  struct Expected {
+    Numbers shape, sums;
+  };
+  std::vector<Expected> expected;
+
+  explicit Case(const std::string& line) {
+    std::istringstream in(line);
+    const auto word = [&] {
+      std::string text;
+      in >> text;
+      return text;
+    };
+    transposed = word() == "transposed";
+    last = word() == "last";
+    flip = word() == "flip";
+    const Numbers counts = numbers(word());
+    n = counts[0], c = counts[1], o = counts[2], groups = counts[3];
+    size = numbers(word()), window = numbers(word()), stride = numbers(word());
+    dilation = numbers(word());
+    padding = word();
+    more = numbers(word());
+    for (int k = 0; k < 3; ++k) {
+      const Numbers shape = numbers(word());
+      expected.push_back({shape, numbers(word())});
+    }
+  }
+
+  Padding pads() const {
+    if (padding == "valid") return Padding::valid;
+    if (padding == "same") return Padding::same;
+    if (padding == "full") return Padding::full;
+    std::vector<std::pair<Dim, Dim>> widths;
+    std::istringstream in(padding);
+    for (std::string pair; std::getline(in, pair, ';');) {
+      const Numbers both = numbers(pair);
+      widths.emplace_back(both[0], both[1]);
+    }
+    return widths;
+  }
+
+  Numbers x_shape() const {
+    Numbers shape = {n};
+    if (!last) shape.push_back(c);
+    shape.insert(shape.end(), size.begin(), size.end());
+    if (last) shape.push_back(c);
+    return shape;
+  }
+  Numbers w_shape() const {
+    Numbers shape = transposed ? Numbers{c, o / groups} : Numbers{o, c / groups};
+    shape.insert(shape.end(), window.begin(), window.end());
+    return shape;
+  }
+
+  Tensor apply(const Tensor& x, const Tensor& w) const {
+    const Layout layout = last ? Layout::channels_last : Layout::channels_first;
+    if (transposed) {
+      constexpr Tensor (*functions[])(const Operand&, const Operand&, const ConvTransposeOptions&) =
+          {conv_transpose1d, conv_transpose2d, conv_transpose3d};
+      return functions[size.size() - 1](x, w,
+                                        {.stride = PerAxis(stride),
+                                         .padding = pads(),
+                                         .output_padding = PerAxis(more),
+                                         .dilation = PerAxis(dilation),
+                                         .groups = groups,
+                                         .layout = layout,
+                                         .flip = flip});
+    }
+    constexpr Tensor (*functions[])(const Operand&, const Operand&, const ConvolutionOptions&) = {
+        conv1d, conv2d, conv3d};
+    return functions[size.size() - 1](x, w,
+                                      {.stride = PerAxis(stride),
+                                       .padding = pads(),
+                                       .dilation = PerAxis(dilation),
+                                       .groups = groups,
+                                       .layout = layout,
+                                       .flip = flip});
+  }
+};
+
+// Small whole numbers, the same as in convolution_values.py.
+Array operand(const Numbers& shape, std::uint64_t seed, DType dtype) {
+  Array array = Array::zeros(Shape(std::span<const std::int64_t>(shape)), DType::f64);
+  const std::span<double> data = array.data<double>();
+  for (std::int64_t k = 0; k < array.size(); ++k) {
+    const std::uint64_t mixed =
+        (static_cast<std::uint64_t>(k) + seed * 7919) * 2654435761u % (1ull << 32);
+    data[static_cast<std::size_t>(k)] = static_cast<double>((mixed >> 16) % 7) - 3;
+  }
+  return array.cast(dtype);
+}
+
+std::string difference(const Array& found, const Case::Expected& expected) {
+  const Numbers shape(found.shape().begin(), found.shape().end());
+  if (shape != expected.shape) return "the shape is " + to_string(found.shape());
+  const Array exact = found.cast(DType::f64);
+  double sums[2] = {0, 0};
+  std::int64_t k = 0;
+  for (const double value : exact.data<double>()) {
+    sums[0] += value * static_cast<double>(k % 11 - 5);
+    sums[1] += value * static_cast<double>(k % 17 + 1);
+    ++k;
+  }
+  const bool same = sums[0] == static_cast<double>(expected.sums[0]) &&
+                    sums[1] == static_cast<double>(expected.sums[1]);
+  return same ? "" : "the sums are " + std::to_string(sums[0]) + ", " + std::to_string(sums[1]);
+}
+
+// The function of a setting, with the sizes that its cases do not share free.
+class Compiled {
+ public:
+  Compiled(const Case& of, bool is_free, DType dtype) {
+    const std::size_t axes = of.size.size();
+    Dims x_shape, w_shape;
+    for (const std::int64_t size : of.x_shape()) x_shape.push_back(size);
+    for (const std::int64_t size : of.w_shape()) w_shape.push_back(size);
+    if (is_free) {
+      x_shape[0] = dim("n");
+      for (std::size_t axis = 0; axis < axes; ++axis) {
+        x_shape[axis + (of.last ? 1 : 2)] = dim("s" + std::to_string(axis));
+      }
+      if (of.groups == 1) {
+        x_shape[of.last ? axes + 1 : 1] = dim("c");
+        w_shape[0] = dim(of.transposed ? "c" : "o");
+        w_shape[1] = dim(of.transposed ? "o" : "c");
+      }
+    }
+    const Tensor x = tensor("x", x_shape, dtype), w = tensor("w", w_shape, dtype);
+    const Tensor y = of.apply(x, w);
+    const Tensor g = tensor("g", y.shape(), dtype);
+    const std::vector<Tensor> gradients = vjp({y}, std::vector<Tensor>{x, w}, {g});
+    function_.emplace(function({x, w, g}, std::vector<Tensor>{y, gradients[0], gradients[1]}));
+  }
+  std::vector<Array> operator()(const Case& with, DType dtype) const {
+    return (*function_)(operand(with.x_shape(), 1, dtype), operand(with.w_shape(), 2, dtype),
+                        operand(with.expected[0].shape, 3, dtype));
+  }
+
+ private:
+  std::optional<Function<dynamic_outputs>> function_;
+};
+
+TEST_CASE("convolutions, their transposes and gradients give PyTorch's values") {
+  std::ifstream file(places::source_dir() + "/tests/ops/convolution_values.txt");
+  REQUIRE(file.good());
+  std::map<std::string, Compiled> compiled;
+  int count = 0;
+  for (std::string line; std::getline(file, line); ++count) {
+    CAPTURE(line);
+    const Case one(line);
+    const DType dtype = count % 5 == 4 ? DType::f64 : DType::f32;
+    const bool is_free = count % 6 != 0;
+    std::ostringstream key;
+    key << one.transposed << one.last << one.flip << one.padding << static_cast<int>(dtype);
+    for (const Numbers& part : {one.window, one.stride, one.dilation, one.more}) {
+      for (const std::int64_t number : part) key << ' ' << number;
+    }
+    if (one.groups > 1) key << ' ' << one.groups << ' ' << one.c << ' ' << one.o;
+    if (!is_free) key << ' ' << line;
+    const auto at = compiled.try_emplace(key.str(), one, is_free, dtype).first;
+    const std::vector<Array> found = at->second(one, dtype);
+    CHECK(difference(found[0], one.expected[0]) == "");
+    CHECK(difference(found[1], one.expected[1]) == "");
+    CHECK(difference(found[2], one.expected[2]) == "");
+  }
+  CHECK(count >= 600);
+}
+
+}  // namespace

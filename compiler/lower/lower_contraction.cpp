@@ -41,9 +41,8 @@ Contraction contraction_of(KernelContext& context) {
   const Factors factors = op.factors(attributes, cluster.full_point(), inner);
   c.a = context.value(operands[0], factors[0]);
   c.b = context.value(operands[1], factors[1]);
-  const bool ends_with_a_row =
-      std::find(roles.rows.begin(), roles.rows.end(), cluster.domain.size() - 1) !=
-      roles.rows.end();
+  const bool ends_with_a_row = std::find(roles.rows.begin(), roles.rows.end(),
+                                         cluster.domain.size() - 1) != roles.rows.end();
   if (ends_with_a_row) {
     std::swap(c.a, c.b);
     std::swap(c.rows, c.columns);

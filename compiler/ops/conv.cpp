@@ -71,11 +71,12 @@ Operands operands_of(const char* name, const Operand& picture, const Operand& fi
     for (int axis = 0; axis < axes; ++axis) items.emplace_back(slice(end, end, -1));
     w = index(w, items);
   }
-  result.x = reshape(x, ops::replace_axis(
-                            x.shape(), 1,
-                            {Dim(groups), groups == 1 ? channels : floor_div(seen, groups)}));
-  result.w = reshape(
-      w, ops::replace_axis(w.shape(), 0, {Dim(groups), groups == 1 ? outer : floor_div(outer, groups)}));
+  result.x = reshape(
+      x, ops::replace_axis(x.shape(), 1,
+                           {Dim(groups), groups == 1 ? channels : floor_div(seen, groups)}));
+  result.w =
+      reshape(w, ops::replace_axis(w.shape(), 0,
+                                   {Dim(groups), groups == 1 ? outer : floor_div(outer, groups)}));
   return result;
 }
 
@@ -101,8 +102,7 @@ Tensor conv(const char* name, int axes, const Operand& picture, const Operand& f
     widths.emplace_back(before, after);
     is_padded = is_padded || !before.is_constant(0) || !after.is_constant(0);
     const Dim size = sizes[at(axis)] + before + after;
-    if ((size - o.reach[at(axis)]).is_constant() &&
-        (size - o.reach[at(axis)]).constant() < 0) {
+    if ((size - o.reach[at(axis)]).is_constant() && (size - o.reach[at(axis)]).constant() < 0) {
       ops::fail_shape(OpRecord{.name = name}, ops::promoted(picture, filters),
                       "the window reaches over " + o.reach[at(axis)].to_string() +
                           " positions of spatial axis " + std::to_string(axis) + ", which has " +

@@ -112,10 +112,10 @@ Tensor with_channel_axes(const Tensor& x, std::vector<int> front) {
 
 Tensor part(const Tensor& x, const Dims& starts, const Dims& sizes,
             const std::vector<std::int64_t>& steps) {
-  const bool is_all = sizes == x.shape() &&
-                      std::all_of(starts.begin(), starts.end(),
-                                  [](const Dim& d) { return d.is_constant(0); }) &&
-                      std::all_of(steps.begin(), steps.end(), [](auto step) { return step == 1; });
+  const bool is_all =
+      sizes == x.shape() &&
+      std::all_of(starts.begin(), starts.end(), [](const Dim& d) { return d.is_constant(0); }) &&
+      std::all_of(steps.begin(), steps.end(), [](auto step) { return step == 1; });
   return is_all ? x : ops::strided_slice(x, starts, sizes, steps);
 }
 
@@ -131,9 +131,9 @@ Tensor filter_gradient(const Tensor& x, const Tensor& g, const Windows& windows,
   }
   const std::vector<std::int64_t> ones(used.size(), 1);
   const Tensor seen = part(x, Dims(used.size(), Dim(0)), used, ones);
-  const Tensor y = ops::convolution(with_channel_axes(seen, {2, 1, 0}),
-                                    with_channel_axes(g, {1, 2, 0}),
-                                    {windows.dilations, windows.strides});
+  const Tensor y =
+      ops::convolution(with_channel_axes(seen, {2, 1, 0}), with_channel_axes(g, {1, 2, 0}),
+                       {windows.dilations, windows.strides});
   return with_channel_axes(y, {1, 2, 0});
 }
 
@@ -225,8 +225,8 @@ void draw_convolution(ops::Draw& d) {
 
 }  // namespace
 
-// y[n, g, o, p] = Σ over c, k: x[n, g, c, p * stride + k * dilation] * w[g, o, c, k], floating point
-// only: (n, g, c, s...) * (g, o, c, k...) -> (n, g, o, p...) with one to three spatial axes.
+// y[n, g, o, p] = Σ over c, k: x[n, g, c, p * stride + k * dilation] * w[g, o, c, k], floating
+// point only: (n, g, c, s...) * (g, o, c, k...) -> (n, g, o, p...) with one to three spatial axes.
 // attributes.integers: the strides, then the dilations.
 // vjp: dx and dw are convolutions, too
 constinit const OpRecord convolution_op = {.name = "convolution",
@@ -258,7 +258,9 @@ Tensor convolution(const Tensor& x, const Tensor& w, const Windows& windows) {
 
 Tensor extended(const Tensor& x, int axis, const Dim& start, const Dim& size) {
   const Dim& length = x.shape()[at(axis)];
-  const auto positive = [](const Dim& d) { return provably_at_least(0, d) ? Dim(0) : maximum(d, 0); };
+  const auto positive = [](const Dim& d) {
+    return provably_at_least(0, d) ? Dim(0) : maximum(d, 0);
+  };
   const Dim before = minimum(positive(Dim(0) - start), size);
   const Dim after = minimum(positive(start + size - length), size - before);
   Dims starts(x.shape().size(), Dim(0)), sizes = x.shape();
@@ -336,8 +338,8 @@ Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, 
       rest /= stride;
       const Dim positions =
           stride == 1 ? sizes[k] : ceil_div(maximum(sizes[k] - Dim(first[axis]), 0), stride);
-      const std::optional<Phase> phase = phase_of(w.shape()[axis], stride, windows.dilations[k],
-                                                  starts[k], first[axis]);
+      const std::optional<Phase> phase =
+          phase_of(w.shape()[axis], stride, windows.dilations[k], starts[k], first[axis]);
       is_met = phase.has_value() && !positions.is_constant(0);
       if (!is_met) break;
       const Dim last = phase->count - Dim(1);

@@ -253,7 +253,8 @@ void draw_pad(ops::Draw& d) {
     const Dim before = d.below(3);
     widths.emplace_back(before, d.one_in(6) ? d.size() : Dim(d.below(3)));
   }
-  d.call("pad", pad, x, std::move(widths));
+  d.call("pad", static_cast<Tensor (*)(const Operand&, const ops::Widths&)>(pad), x,
+         std::move(widths));
 }
 
 }  // namespace
@@ -321,25 +322,102 @@ Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Locati
   return concatenate(inputs, position);
 }
 
-Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths) {
-  const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
+namespace {
+
+using Widths = std::vector<std::pair<Dim, Dim>>;
+
+void check_widths(const Tensor& tensor, const Widths& widths) {
   if (static_cast<int>(widths.size()) != tensor.rank()) {
     ops::fail_shape(OpRecord{.name = "pad"}, {tensor},
                     "there are " + std::to_string(widths.size()) + " widths");
   }
-  Dims starts, shape;
-  for (int axis = 0; axis < tensor.rank(); ++axis) {
-    const auto& [before, after] = widths[at(axis)];
+  for (const auto& [before, after] : widths) {
     for (const Dim& width : {before, after}) {
       if (width.is_constant() && width.constant() < 0) {
         ops::fail_value("pad", "a width is negative: " + width.to_string());
       }
     }
+  }
+}
+
+// `count` elements along the axis from `start` on, by steps of `step`.
+Tensor run_of(const Tensor& x, int axis, const Dim& start, const Dim& count, std::int64_t step) {
+  Dims starts(at(x.rank()), Dim(0)), sizes = x.shape();
+  std::vector<std::int64_t> steps(at(x.rank()), 1);
+  starts[at(axis)] = start;
+  sizes[at(axis)] = count;
+  steps[at(axis)] = step;
+  return ops::strided_slice(x, starts, sizes, steps);
+}
+
+}  // namespace
+
+Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  check_widths(tensor, widths);
+  Dims starts, shape;
+  for (int axis = 0; axis < tensor.rank(); ++axis) {
+    const auto& [before, after] = widths[at(axis)];
     starts.push_back(before);
     shape.push_back(before + tensor.shape(axis) + after);
   }
   return unslice(tensor, starts, shape, std::vector<std::int64_t>(at(tensor.rank()), 1));
+}
+
+Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, PadMode mode,
+           const Operand& value) {
+  const LineScope scope(x.line());
+  Tensor result = x.tensor();
+  check_widths(result, widths);
+  Tensor filling;
+  if (mode == PadMode::constant) {
+    const std::vector<Tensor> both = ops::promoted(x, value);
+    result = both[0];
+    filling = both[1];
+    if (filling.rank() != 0) {
+      ops::fail_shape(OpRecord{.name = "pad"}, both, "the value is no scalar");
+    }
+  }
+  for (int axis = 0; axis < result.rank(); ++axis) {
+    const auto& [before, after] = widths[at(axis)];
+    const Dim size = result.shape(axis);
+    const auto part = [&](const Dim& width, bool is_before) {
+      Dims shape = result.shape();
+      shape[at(axis)] = width;
+      switch (mode) {
+        case PadMode::constant:
+          return broadcast_to(filling, shape);
+        case PadMode::edge:
+          return broadcast_to(run_of(result, axis, is_before ? Dim(0) : size - Dim(1), 1, 1),
+                              shape);
+        case PadMode::reflect:
+          return run_of(result, axis, is_before ? width : size - Dim(2), width, -1);
+        case PadMode::wrap:
+          break;
+      }
+      return run_of(result, axis, is_before ? size - width : Dim(0), width, 1);
+    };
+    Tensors parts;
+    if (!before.is_constant(0)) parts.push_back(part(before, true));
+    parts.push_back(result);
+    if (!after.is_constant(0)) parts.push_back(part(after, false));
+    if (parts.size() > 1) result = concatenate(parts, axis);
+  }
+  return result;
+}
+
+Tensor roll(const Operand& x, std::int64_t shift, int axis) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  const int along = ops::resolve_axis(axis, tensor.rank(), "roll");
+  const Dim size = tensor.shape(along);
+  const Dim period = provably_at_least(size, 1) ? size : maximum(size, 1);
+  const Dim moved = Dim(shift) - floor_div(Dim(shift), period) * period;  // to the front
+  if (moved.is_constant(0)) return tensor;
+  return concatenate(
+      {run_of(tensor, along, size - moved, moved, 1), run_of(tensor, along, 0, size - moved, 1)},
+      along);
 }
 
 }  // namespace kroton

@@ -218,8 +218,7 @@ class Writer {
       }
       std::string operator()(const kt::ConvolutionOptions& o) const {
         return "{.stride = " + per_axis(o.stride) + ", .padding = " + (*this)(o.padding) +
-               ", .dilation = " + per_axis(o.dilation) +
-               ", .groups = " + std::to_string(o.groups) +
+               ", .dilation = " + per_axis(o.dilation) + ", .groups = " + std::to_string(o.groups) +
                (o.layout == kt::Layout::channels_last ? ", .layout = kt::Layout::channels_last"
                                                       : "") +
                ", .flip = " + (o.flip ? "true" : "false") + "}";

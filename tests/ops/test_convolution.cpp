@@ -7,22 +7,15 @@
 #include <map>
 #include <sstream>
 
+#include "tests/ops/peer_values.h"
 #include "tests/tools/error_text.h"
 #include "tests/tools/places.h"
 
-using namespace kroton;      // NOLINT: tests
-using namespace error_text;  // NOLINT: tests
+using namespace kroton;       // NOLINT: tests
+using namespace error_text;   // NOLINT: tests
+using namespace peer_values;  // NOLINT: tests
 
 namespace {
-
-using Numbers = std::vector<std::int64_t>;
-
-Numbers numbers(const std::string& text, char separator = ',') {
-  Numbers result;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, separator);) result.push_back(std::stoll(part));
-  return result;
-}
 
 // A line of convolution_values.txt.
 struct Case {
@@ -86,8 +79,9 @@ struct Case {
   Tensor apply(const Tensor& x, const Tensor& w) const {
     const Layout layout = last ? Layout::channels_last : Layout::channels_first;
     if (transposed) {
-      constexpr Tensor (*functions[])(const Operand&, const Operand&, const ConvTransposeOptions&) =
-          {conv_transpose1d, conv_transpose2d, conv_transpose3d};
+      constexpr Tensor (*functions[])(const Operand&, const Operand&,
+                                      const ConvTransposeOptions&) = {
+          conv_transpose1d, conv_transpose2d, conv_transpose3d};
       return functions[size.size() - 1](x, w,
                                         {.stride = PerAxis(stride),
                                          .padding = pads(),
@@ -108,18 +102,6 @@ struct Case {
                                        .flip = flip});
   }
 };
-
-// Small whole numbers, the same as in convolution_values.py.
-Array operand(const Numbers& shape, std::uint64_t seed, DType dtype) {
-  Array array = Array::zeros(Shape(std::span<const std::int64_t>(shape)), DType::f64);
-  const std::span<double> data = array.data<double>();
-  for (std::int64_t k = 0; k < array.size(); ++k) {
-    const std::uint64_t mixed =
-        (static_cast<std::uint64_t>(k) + seed * 7919) * 2654435761u % (1ull << 32);
-    data[static_cast<std::size_t>(k)] = static_cast<double>((mixed >> 16) % 7) - 3;
-  }
-  return array.cast(dtype);
-}
 
 std::string difference(const Array& found, const Case::Expected& expected) {
   const Numbers shape(found.shape().begin(), found.shape().end());

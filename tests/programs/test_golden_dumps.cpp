@@ -239,7 +239,7 @@ inputs: %0 x
 %6 = relu(%5) : f32 (x.shape[0], 512)  [line 4]
 outputs: %6
 == fusion
-cluster 0 dot over (x.shape[0], 512): %2=dot %4=broadcast %5=add %6=relu*
+cluster 0 contraction over (x.shape[0], 512): %2=dot %4=broadcast %5=add %6=relu*
 == loop
 program golden  arena 200704*workers bytes
 # line 4

@@ -26,8 +26,8 @@ class PerAxis {
  public:
   template <std::integral T>
     requires(!std::same_as<T, bool>)
-  PerAxis(T all) : values_{static_cast<std::int64_t>(all)} {}                // NOLINT
-  PerAxis(std::initializer_list<std::int64_t> values) : values_(values) {}   // NOLINT
+  PerAxis(T all) : values_{static_cast<std::int64_t>(all)} {}               // NOLINT
+  PerAxis(std::initializer_list<std::int64_t> values) : values_(values) {}  // NOLINT
   explicit PerAxis(std::vector<std::int64_t> values) : values_(std::move(values)) {}
   // One for each of `axes` axes. ValueError naming `op` and `what` for another number of them, and
   // for one below `least`.
@@ -55,7 +55,7 @@ class Padding {
   // The same at both ends of every axis.
   template <std::integral T>
     requires(!std::same_as<T, bool>)
-  Padding(T width) : Padding(Dim(static_cast<std::int64_t>(width))) {}  // NOLINT
+  Padding(T width) : Padding(Dim(static_cast<std::int64_t>(width))) {}        // NOLINT
   Padding(const Dim& width) : kind_(Kind::given), widths_{{width, width}} {}  // NOLINT
   // {before, after} for each spatial axis.
   Padding(std::vector<std::pair<Dim, Dim>> widths)  // NOLINT
@@ -78,25 +78,25 @@ class Padding {
 };
 
 struct ConvolutionOptions {
-  PerAxis stride = 1;         // from one window to the next
-  Padding padding = Padding::valid;    // zeros around the picture
-  PerAxis dilation = 1;       // from one element of the filter to the next
-  std::int64_t groups = 1;    // group g of the filters sees group g of the channels only
+  PerAxis stride = 1;                // from one window to the next
+  Padding padding = Padding::valid;  // zeros around the picture
+  PerAxis dilation = 1;              // from one element of the filter to the next
+  std::int64_t groups = 1;           // group g of the filters sees group g of the channels only
   Layout layout = Layout::channels_first;
-  bool flip = false;          // convolution as mathematics has it
+  bool flip = false;  // convolution as mathematics has it
 };
 
 // y[n, o, p] = sum over c, k of x[n, c, p * stride + k * dilation - padding] * filters[o, c, k].
-// Sizes: floor((size + padding - (window - 1) * dilation - 1) / stride) + 1. ShapeError unless ranks
-// are 3 (4, 5) and the channels are `groups` times those of a filter; `groups` must divide the
-// filters.
+// Sizes: floor((size + padding - (window - 1) * dilation - 1) / stride) + 1. ShapeError unless
+// ranks are 3 (4, 5) and the channels are `groups` times those of a filter; `groups` must divide
+// the filters.
 Tensor conv1d(const Operand& x, const Operand& filters, const ConvolutionOptions& options = {});
 Tensor conv2d(const Operand& x, const Operand& filters, const ConvolutionOptions& options = {});
 Tensor conv3d(const Operand& x, const Operand& filters, const ConvolutionOptions& options = {});
 
 struct ConvTransposeOptions {
-  PerAxis stride = 1;          // from one window of the result to the next
-  Padding padding = Padding::valid;     // of the result
+  PerAxis stride = 1;                // from one window of the result to the next
+  Padding padding = Padding::valid;  // of the result
   PerAxis output_padding = 0;  // further positions of the result, at its end: below the stride
   PerAxis dilation = 1;
   std::int64_t groups = 1;

@@ -243,6 +243,15 @@ Tensor stack(const std::vector<Tensor>& tensors, int axis = 0,
              const Operand::Location& location = Operand::Location::current());
 // Zeros added: widths[i] = {before, after} along axis i, not negative (ValueError).
 Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths);
+// What stands in the added places: `value`; the first or the last element along the axis; the
+// elements after the first (before the last), in turn; those of the other end. One axis is extended
+// after the other. ShapeError where the axis has too few elements for that: none (edge), no more than
+// the width (reflect), less than it (wrap); of the call where sizes are free.
+enum class PadMode : std::uint8_t { constant, edge, reflect, wrap };
+Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, PadMode mode,
+           const Operand& value = 0);
+// Element i along `axis` at place i + shift; what passes an end comes in at the other.
+Tensor roll(const Operand& x, std::int64_t shift, int axis);
 
 // ---- New tensors.
 

@@ -11,7 +11,9 @@
 #include <kroton/function.h>
 #include <kroton/grad.h>
 #include <kroton/index.h>
+#include <kroton/normalization.h>
 #include <kroton/ops.h>
+#include <kroton/pooling.h>
 #include <kroton/print.h>
 #include <kroton/profile.h>
 #include <kroton/scan.h>

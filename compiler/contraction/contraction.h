@@ -26,6 +26,18 @@ struct Contraction {
   std::vector<loop::Store> stores;  // for each result, of the variables of batch, rows and columns
   std::int64_t cost = 0;            // scalar operations of the stores
 
+  // Where columns are positions of windows: the axes that `b` is made of in place of the last of
+  // `columns`, which stands for all of them in row-major order. They are many, and what lies
+  // between two windows that overlap is needed by both. None: no windows.
+  AxisList positions = {};
+  // b is the same one position further along positions[0] as `distance` elements further along this
+  // inner axis.
+  struct Overlap {
+    std::size_t inner = 0;
+    std::int64_t distance = 1;
+  };
+  std::optional<Overlap> overlap = {};
+
   Dim work() const;  // scalar operations of all
   std::string to_string() const;
 };

@@ -8,9 +8,23 @@ using loop::Op;
 
 loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
                                     const loop::Expr& column) const {
+  const loop::Expr at = panel_row_of(k);
   const loop::Expr row =
-      plan_.b_in_place ? position_of(k) : number * loop::size(inner_of_run()) + position_of(k);
-  return row * loop::integer(plan_.panel_columns()) + column;
+      plan_.b_in_place ? at : number * loop::size(plan_.panel_rows(c_, inner_of_run())) + at;
+  const loop::Expr inside = row * loop::size(panel_pitch_) + column;
+  if (!c_.overlap) return inside;
+  const Dim further = Dim(c_.overlap->distance) * plan_.columns_of_position;
+  return inside + k[c_.overlap->inner] * loop::size(further);
+}
+
+// The panel's row for an inner point: those along the axis of an overlap share one.
+loop::Expr TileBuilder::panel_row_of(const Point& k) const {
+  loop::Expr position = k[0];
+  for (std::size_t axis = 1; axis < k.size(); ++axis) {
+    if (c_.overlap && axis == c_.overlap->inner) continue;
+    position = position * loop::size(c_.inner[axis].extent) + k[axis];
+  }
+  return position;
 }
 
 loop::Expr TileBuilder::block_index(const Point& k, const loop::Expr& row) const {
@@ -20,10 +34,11 @@ loop::Expr TileBuilder::block_index(const Point& k, const loop::Expr& row) const
 // panel[k, j] = B[k, first + j], anything where j is past the last column.
 loop::Block TileBuilder::pack(const loop::Expr& number, const loop::Expr& first,
                               const Dim& columns) {
+  if (!c_.positions.empty()) return pack_windows(number, first, columns);
   if (is_contiguous(c_.b, c_.inner.back())) return pack_transposed(number, first, columns);
   loop::Block block;
   const loop::Variable j = loop::fresh_variable("j");
-  const int padded = plan_.panel_columns();
+  const int padded = plan_.tile_columns();
   const auto fill = [&](const Dim& extent, const auto& value) {
     for (loop::Stmt& stmt : over_inner([&](const Point& k) {
            loop::For lanes = vector_loop(j, extent, padded);
@@ -92,6 +107,72 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
     }
     return block;
   });
+}
+
+// The same of windows: for the positions of the panel, and those that an overlap adds to them. What
+// a tile reads past the last one is zero.
+loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr& first,
+                                      const Dim& columns) {
+  const auto serial = [](const loop::Variable& variable, loop::Expr extent, loop::Block body) {
+    loop::For loop;
+    loop.variable = variable;
+    loop.extent = std::move(extent);
+    loop.body = std::move(body);
+    return loop::statement(std::move(loop));
+  };
+  const Dim& width = plan_.columns_of_position;
+  const bool is_whole = columns == panel_columns_;
+  Dim positions = is_whole ? Dim(plan_.positions_of_panel)
+                           : c_.positions[0].extent -
+                                 floor_div(c_.positions[0].extent, plan_.positions_of_panel) *
+                                     Dim(plan_.positions_of_panel);
+  std::vector<loop::Expr> extents = inner_extents();
+  if (c_.overlap) {
+    positions =
+        positions + (c_.inner[c_.overlap->inner].extent - Dim(1)) * Dim(c_.overlap->distance);
+    extents[c_.overlap->inner] = loop::integer(1);
+  }
+  const loop::Expr first_position = loop::binary(Op::floor_div, first, loop::size(width));
+  loop::Block block = over_inner(extents, [&](Point k) {
+    if (c_.overlap) k[c_.overlap->inner] = loop::integer(0);
+    const loop::Variable p = loop::fresh_variable("p");
+    Places places{{c_.positions[0].variable, first_position + loop::variable(p)}};
+    add_inner_places(places, k);
+    loop::Expr column = loop::variable(p) * loop::size(width), at = loop::integer(0);
+    std::vector<loop::Variable> others;
+    for (std::size_t axis = 1; axis < c_.positions.size(); ++axis) {
+      others.push_back(loop::fresh_variable("p"));
+      const loop::Expr place = loop::variable(others.back());
+      places.push_back({c_.positions[axis].variable, place});
+      at = at * loop::size(c_.positions[axis].extent) + place;
+    }
+    loop::Block body{
+        loop::Store{panel_, panel_index(number, k, column + at), loop::substitute(c_.b, places)}};
+    // Along one axis alone the positions are the lanes.
+    if (others.empty()) {
+      loop::For lanes = vector_loop(p, positions, 0);
+      lanes.body = std::move(body);
+      return loop::Block{loop::statement(std::move(lanes))};
+    }
+    for (std::size_t axis = c_.positions.size() - 1; axis > 0; --axis) {
+      const Dim& extent = c_.positions[axis].extent;
+      if (axis + 1 == c_.positions.size()) {
+        loop::For lanes = vector_loop(others[axis - 1], extent, 0);
+        lanes.body = std::move(body);
+        body = {loop::statement(std::move(lanes))};
+      } else {
+        body = {serial(others[axis - 1], loop::size(extent), std::move(body))};
+      }
+    }
+    return loop::Block{serial(p, loop::size(positions), std::move(body))};
+  });
+  const loop::Variable j = loop::fresh_variable("j");
+  loop::For zeros = vector_loop(j, Dim(plan_.tile_columns()), plan_.tile_columns());
+  const loop::Expr end =
+      loop::size(plan_.panel_rows(c_, inner_of_run()) * panel_pitch_ * plan_.panels_of_task);
+  zeros.body = {loop::Store{panel_, end + loop::variable(j), loop::real(0, c_.dtype)}};
+  block.push_back(loop::statement(std::move(zeros)));
+  return block;
 }
 
 // The part of a block of A that the loop over its rows, `lanes`, goes through.

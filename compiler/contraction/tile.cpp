@@ -140,9 +140,10 @@ loop::Block TileBuilder::tile(int rows, int vectors, const loop::Expr& first, co
       const loop::Expr a = plan_.rows_of_block != 0
                                ? loop::load(block_, block_index(k, row - first_of_block_))
                                : a_at(row, k);
-      const loop::Expr b = plan_.packs(columns) ? loop::load(panel_, panel_index(number_, k, j))
-                           : row_of_b           ? loop::load(row_of_b, j)
-                                                : b_at(k, first + j);
+      const loop::Expr b = plan_.packs(columns)
+                               ? loop::load(panel_, panel_index(number_, k, column_in_panel_ + j))
+                           : row_of_b ? loop::load(row_of_b, j)
+                                      : b_at(k, first + j);
       return loop::Block{loop::Store{sums, at(i, j), loop::fma(a, b, loop::load(sums, at(i, j)))}};
     }));
     return body;

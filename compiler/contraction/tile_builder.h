@@ -37,9 +37,11 @@ class TileBuilder {
   loop::Block pack(const loop::Expr& number, const loop::Expr& first, const Dim& columns);
   loop::Block pack_transposed(const loop::Expr& number, const loop::Expr& first,
                               const Dim& columns);
+  loop::Block pack_windows(const loop::Expr& number, const loop::Expr& first, const Dim& columns);
   loop::Block pack_rows(const loop::Expr& first_row, loop::For lanes);
   // An element of the panel with a number. Where B is read in place only the last one is packed.
   loop::Expr panel_index(const loop::Expr& number, const Point& k, const loop::Expr& column) const;
+  loop::Expr panel_row_of(const Point& k) const;
   loop::Expr block_index(const Point& k, const loop::Expr& row) const;
 
   // The tile. With may_pass_end, rows past the last are computed from the last row's operands and
@@ -52,6 +54,14 @@ class TileBuilder {
   void add_inner_places(Places& places, const Point& k) const;
   // Where an inner point lies among all of its run, row-major.
   loop::Expr position_of(const Point& k) const;
+  // The tiles' columns within a panel: so many tiles one after the other, of so many vectors, the
+  // first of which begins there; all but the last are full.
+  struct ColumnTiles {
+    loop::Expr first, count;
+    int vectors = 1;
+    Dim columns;  // of the last tile
+  };
+  std::vector<ColumnTiles> tiles_of_panel(const Dim& columns) const;
   // What `body` makes for each run of inner elements.
   template <class Body>
   loop::Block over_inner_runs(const Body& body);
@@ -59,6 +69,9 @@ class TileBuilder {
   Dim along_first_axis(std::int64_t elements) const;
   Dim inner_of_run() const;  // the inner elements of a run
   Dim rows_kept() const;     // of sums of earlier runs, for a panel
+  Dim kept_pitch() const;
+  Dim number_of_panels() const;
+  Dim columns_of_whole_panels() const;
   loop::Expr kept_at(const loop::Expr& row, const loop::Expr& column) const;
   // Loops over the inner axes, or the first of them, around what `body` gives for a point.
   template <class Body>
@@ -73,8 +86,9 @@ class TileBuilder {
   const Contraction& c_;
   TilePlan plan_;
   const loop::NewBuffer& new_buffer_;
-  const Dim& rows_;     // of the last row axis
-  const Dim& columns_;  // of the last column axis
+  const Dim& rows_;                        // of the last row axis
+  const Dim& columns_;                     // of the last column axis
+  const Dim panel_columns_, panel_pitch_;  // of a row of a panel, which may be longer
   loop::BufferRef panel_, block_;
   // The sums of earlier blocks of inner elements: a tile's within a run, and those that all of a
   // task's tiles have from earlier runs.
@@ -88,6 +102,7 @@ class TileBuilder {
   loop::Expr run_;
   Places outer_rows_;
   loop::Expr row_shift_, number_, first_of_block_;
+  loop::Expr column_in_panel_ = loop::integer(0);  // of the tile's first column
 };
 
 template <class Body>

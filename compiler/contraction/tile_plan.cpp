@@ -29,6 +29,10 @@ constexpr std::int64_t rows_that_always_pay_for_packing = 128;
 constexpr std::int64_t columns_to_copy_a_for = 256, inner_to_copy_a_for = 384;
 constexpr std::int64_t rows_of_packed_block = 48;
 
+// A panel of windows: columns enough where sizes are not known, and what it takes to copy a vector.
+constexpr std::int64_t few_columns = 192;
+constexpr double cycles_to_pack = 2.5;
+
 constexpr int enough_accumulators = 8;
 constexpr int most_small_rows = 4;
 
@@ -65,7 +69,7 @@ PanelInPlace panel_in_place(const Contraction& c, const TilePlan& plan, const Ma
   const std::int64_t pieces = inner.constant();
   result.is_far = std::min(pieces, pieces * pitch / machine.page_bytes) > machine.mapped_at_once;
   // Pages lie anywhere; within a page pieces begin at some of its lines.
-  const std::int64_t lines = plan.panel_columns() * bytes / line;
+  const std::int64_t lines = plan.tile_columns() * bytes / line;
   const std::int64_t lines_of_page = machine.page_bytes / line;
   const std::int64_t places =
       pitch % line != 0 ? lines_of_page : lines_of_page / std::gcd(pitch / line, lines_of_page);
@@ -93,11 +97,11 @@ std::optional<std::int64_t> rows_to_pack_from(const Contraction& c, const TilePl
 void place_b(TilePlan& plan, const Contraction& c, const Machine& machine) {
   plan.b_in_place = is_contiguous(c.b, c.columns.back());
   const Dim rows = count(c.rows), columns = count(c.columns);
-  const bool is_panel = columns.is_constant() && columns.constant() <= plan.panel_columns();
+  const bool is_panel = columns.is_constant() && columns.constant() <= plan.tile_columns();
   if (!plan.b_in_place || is_panel) return;
   const std::optional<std::int64_t> from = rows_to_pack_from(c, plan, machine);
   if (rows.is_constant()) {
-    const Dim panels = ceil_div(c.columns.back().extent, Dim(plan.panel_columns()));
+    const Dim panels = ceil_div(c.columns.back().extent, Dim(plan.tile_columns()));
     const std::int64_t shares = panels.is_constant() && panels.constant() < enough_panels_to_pack
                                     ? enough_tasks / std::max<std::int64_t>(1, panels.constant())
                                     : 1;
@@ -150,6 +154,61 @@ std::int64_t rows_of_task(const Contraction& c, const TilePlan& plan, std::int64
   return std::min((fewest + tile - 1) / tile * tile, last.constant());
 }
 
+// How many positions along the first axis make a panel of windows: as many as fill vectors well,
+// pay for the rows that the panel has more than it has positions, and leave the panel in the second
+// cache and tasks for the threads.
+void place_windows(TilePlan& plan, const Contraction& c, const Machine& machine) {
+  plan.b_in_place = false;
+  plan.columns_of_position = count({c.positions.begin() + 1, c.positions.end()});
+  const Dim& positions = c.positions[0].extent;
+  plan.positions_of_panel = 1;
+  const Dim inner = count(c.inner), rows = count(c.rows), batch = count(c.batch);
+  const Dim& columns = plan.columns_of_position;
+  if (!positions.is_constant() || !columns.is_constant() || !inner.is_constant() ||
+      positions.constant() == 0 || columns.constant() == 0 || inner.constant() == 0) {
+    if (columns.is_constant() && columns.constant() > 0) {
+      plan.positions_of_panel = std::max<std::int64_t>(1, few_columns / columns.constant());
+    }
+    return;
+  }
+  const std::int64_t in_panel = plan.panel_rows(c, inner).constant();
+  const double many = rows.is_constant() ? static_cast<double>(rows.constant()) : 64;
+  const auto cost_of = [&](std::int64_t along) {
+    plan.positions_of_panel = along;
+    const std::int64_t vectors = (along * columns.constant() + plan.lanes - 1) / plan.lanes;
+    const std::int64_t pitch = plan.panel_pitch(c).constant();
+    return static_cast<double>(vectors * inner.constant()) * many / 2 +
+           static_cast<double>(in_panel * pitch) * cycles_to_pack / plan.lanes;
+  };
+  double best = 0;
+  std::int64_t best_positions = 1;
+  for (std::int64_t along = 1; along <= positions.constant(); ++along) {
+    const double cost =
+        static_cast<double>(positions.constant() / along) * cost_of(along) +
+        (positions.constant() % along != 0 ? cost_of(positions.constant() % along) : 0);
+    plan.positions_of_panel = along;
+    const std::int64_t elements = in_panel * plan.panel_pitch(c).constant();
+    const bool is_large =
+        elements * static_cast<std::int64_t>(size_of(c.dtype)) > machine.second_cache / 2;
+    const std::int64_t parts = (positions.constant() + along - 1) / along;
+    const bool are_few = batch.is_constant() && batch.constant() * parts < 4;
+    if (along > 1 && (is_large || are_few)) break;
+    if (along == 1 || cost < best) {
+      best = cost;
+      best_positions = along;
+    }
+  }
+  plan.positions_of_panel = best_positions;
+  // All inner elements in one run, if the panel then stays in the cache.
+  const std::int64_t row =
+      plan.panel_pitch(c).constant() * static_cast<std::int64_t>(size_of(c.dtype)) * in_panel;
+  const std::int64_t fitting =
+      machine.second_cache * inner.constant() / 2 / std::max<std::int64_t>(1, row);
+  plan.inner_run = fitting >= inner.constant()
+                       ? inner.constant()
+                       : std::max<std::int64_t>(1, fitting / plan.inner_block) * plan.inner_block;
+}
+
 }  // namespace
 
 int TilePlan::tile_rows(int tile_vectors) const {
@@ -167,7 +226,18 @@ int TilePlan::vectors_for(const Dim& columns) const {
 }
 
 bool TilePlan::packs(const Dim& columns) const {
-  return !b_in_place || (!parts_in_place && !columns.is_constant(panel_columns()));
+  return !b_in_place || (!parts_in_place && columns != panel_columns());
+}
+
+Dim TilePlan::panel_rows(const Contraction& c, const Dim& inner) const {
+  return c.overlap ? floor_div(inner, maximum(1, c.inner[c.overlap->inner].extent)) : inner;
+}
+
+Dim TilePlan::panel_pitch(const Contraction& c) const {
+  if (positions_of_panel == 0) return panel_columns();
+  if (!c.overlap) return panel_columns();
+  const Dim further = (c.inner[c.overlap->inner].extent - Dim(1)) * Dim(c.overlap->distance);
+  return panel_columns() + further * columns_of_position;
 }
 
 bool TilePlan::has_one_block(const Contraction& c) const {
@@ -182,6 +252,10 @@ bool TilePlan::has_one_run(const Contraction& c) const {
 
 std::string TilePlan::to_string() const {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
+  const std::string windows = positions_of_panel == 0
+                                  ? ""
+                                  : "; panels of " + number(positions_of_panel) + " x " +
+                                        columns_of_position.to_string() + " positions";
   return "tile " + number(tile_rows(vectors)) + " rows x " + number(vectors) + " vectors of " +
          number(lanes) + "; B " +
          (!b_in_place      ? "packed"
@@ -192,10 +266,31 @@ std::string TilePlan::to_string() const {
          (rows_of_block == 0 ? "in place" : "packed " + number(rows_of_block) + " rows at a time") +
          "; a task: " + panels_of_task.to_string() + " panels, " +
          (rows_of_task == 0 ? "all" : number(rows_of_task)) + " rows; sums of " +
-         number(inner_block) + ", runs of " + number(inner_run);
+         number(inner_block) + ", runs of " + number(inner_run) + windows;
 }
 
+namespace {
+
+// Whether the elements of each row lie one behind the other, in the order of the inner axes.
+bool has_rows_in_order(const loop::Expr& a, const AxisList& inner) {
+  Dim step = 1;
+  for (auto axis = inner.rbegin(); axis != inner.rend(); ++axis) {
+    if (axis->extent.is_constant(1)) continue;
+    if (a->op != loop::Op::load || loop::is_conditional(*a)) return false;
+    const loop::Expr found = loop::stride_of(a->args[0], axis->variable);
+    const std::optional<Dim> along = found ? loop::as_dim(found) : std::nullopt;
+    if (!along || *along != step) return false;
+    step = step * axis->extent;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool copies_a(const Contraction& c) {
+  // Filters that are turned around or have their channels exchanged: the elements of a row are
+  // then on a line each, for every panel again.
+  if (!c.positions.empty()) return !has_rows_in_order(c.a, c.inner);
   const Dim columns = count(c.columns), inner = count(c.inner);
   const auto is_enough = [](const Dim& size, std::int64_t least) {
     return size.is_constant() && size.constant() >= least;
@@ -212,12 +307,16 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
   const Dim& columns = c.columns.back().extent;
   plan.vectors = plan.vectors_for(columns);
   const std::int64_t row_of_panel =
-      plan.panel_columns() * static_cast<std::int64_t>(size_of(c.dtype));
+      plan.tile_columns() * static_cast<std::int64_t>(size_of(c.dtype));
   const std::int64_t blocks = machine.second_cache / 4 / row_of_panel / plan.inner_block;
   plan.inner_run = std::max<std::int64_t>(1, blocks) * plan.inner_block;
-  place_b(plan, c, machine);
   plan.parts_in_place = machine.masks;
-  const Dim panels = ceil_div(columns, Dim(plan.panel_columns()));
+  if (!c.positions.empty()) {
+    place_windows(plan, c, machine);
+    return plan;
+  }
+  place_b(plan, c, machine);
+  const Dim panels = ceil_div(columns, Dim(plan.tile_columns()));
   if (packs_a(c, machine)) {
     // A packed block serves as many panels as can be had: all where B is read in place, else as
     // many as leave enough tasks.

@@ -33,13 +33,26 @@ struct TilePlan {
   // many as leave a panel of B in the second cache.
   std::int64_t inner_run = 2048;
 
-  int panel_columns() const { return vectors * lanes; }
+  // Windows: a panel has the columns of so many positions along the first axis, and several tiles.
+  // 0: a panel is as wide as a tile.
+  std::int64_t positions_of_panel = 0;
+  Dim columns_of_position = 1;
+
+  int tile_columns() const { return vectors * lanes; }
+  Dim panel_columns() const {
+    return positions_of_panel == 0 ? Dim(tile_columns())
+                                   : Dim(positions_of_panel) * columns_of_position;
+  }
   // Rows of a full tile of so many vectors; and of the tiles for what full ones leave over: enough
   // sums to hide the latency of a multiply-add, few enough to waste little.
   int tile_rows(int tile_vectors) const;
   int small_tile_rows(int tile_vectors) const;
   // The vectors that so many columns fill, at most those of a panel.
   int vectors_for(const Dim& columns) const;
+  // Inner elements, and columns, that a packed panel has room for: what windows that overlap have
+  // in common is there once, and the next tile's columns may be read past the last.
+  Dim panel_rows(const Contraction& c, const Dim& inner) const;
+  Dim panel_pitch(const Contraction& c) const;
   // Whether a panel of so many columns is copied.
   bool packs(const Dim& columns) const;
   bool has_one_block(const Contraction& c) const;

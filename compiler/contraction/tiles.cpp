@@ -39,6 +39,8 @@ TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
       new_buffer_(new_buffer),
       rows_(contraction.rows.back().extent),
       columns_(contraction.columns.back().extent),
+      panel_columns_(plan.panel_columns()),
+      panel_pitch_(plan.panel_pitch(contraction)),
       has_one_run_(plan.has_one_run(contraction)) {
   if (has_one_run_) return;
   run_extent_ = along_first_axis(plan_.inner_run);
@@ -47,12 +49,13 @@ TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
 
 loop::Kernel TileBuilder::run() {
   const Dim inner = inner_of_run();
-  const Dim panel_columns(plan_.panel_columns());
+  const Dim panel_rows = plan_.panel_rows(c_, inner);
   const bool may_pack = plan_.rows_to_pack_from != 0;
   if (may_pack || plan_.packs(columns_)) {
     const bool is_rest = plan_.b_in_place && !may_pack;
     panel_ = new_buffer_("panel", c_.dtype,
-                         inner * panel_columns * (is_rest ? Dim(1) : plan_.panels_of_task),
+                         panel_rows * panel_pitch_ * (is_rest ? Dim(1) : plan_.panels_of_task) +
+                             Dim(c_.positions.empty() ? 0 : plan_.tile_columns()),
                          loop::Space::worker);
   }
   if (plan_.rows_of_block != 0) {
@@ -63,7 +66,7 @@ loop::Kernel TileBuilder::run() {
                            loop::Space::worker);
   }
   if (!has_one_run_) {
-    kept_ = new_buffer_("kept", c_.dtype, plan_.panels_of_task * rows_kept() * panel_columns,
+    kept_ = new_buffer_("kept", c_.dtype, plan_.panels_of_task * rows_kept() * kept_pitch(),
                         loop::Space::worker);
   }
   loop::Kernel kernel;
@@ -110,7 +113,7 @@ loop::For TileBuilder::all_tasks() {
 // The loop over tasks of one product: some panels of columns with all rows, or with a group of
 // them.
 loop::Block TileBuilder::tasks() {
-  const Dim panels = ceil_div(columns_, Dim(plan_.panel_columns()));
+  const Dim panels = number_of_panels();
   const Dim groups = ceil_div(panels, plan_.panels_of_task);
   const Dim all_rows = c_.rows.size() == 1 ? rows_ : count(outer(c_.rows));
   loop::For loop = serial_loop("task", loop::size(groups));
@@ -178,30 +181,44 @@ Dim TileBuilder::rows_kept() const {
 }
 
 loop::Expr TileBuilder::kept_at(const loop::Expr& row, const loop::Expr& column) const {
-  return (number_ * loop::size(rows_kept()) + row + row_shift_) *
-             loop::integer(plan_.panel_columns()) +
-         column;
+  return (number_ * loop::size(rows_kept()) + row + row_shift_) * loop::size(kept_pitch()) +
+         column_in_panel_ + column;
+}
+
+// The last tile of a panel of several may reach past it.
+Dim TileBuilder::kept_pitch() const {
+  return c_.positions.empty() ? panel_columns_ : panel_columns_ + Dim(plan_.tile_columns());
+}
+
+// Whole panels, and one for what is left.
+Dim TileBuilder::number_of_panels() const {
+  return c_.positions.empty() ? ceil_div(columns_, panel_columns_)
+                              : ceil_div(c_.positions[0].extent, plan_.positions_of_panel);
+}
+
+Dim TileBuilder::columns_of_whole_panels() const {
+  if (c_.positions.empty()) return floor_div(columns_, panel_columns_) * panel_columns_;
+  return floor_div(c_.positions[0].extent, plan_.positions_of_panel) * panel_columns_;
 }
 
 template <class Body>
 loop::Block TileBuilder::each_panel(const loop::Expr& first, const loop::Expr& panels,
                                     const Body& body) {
-  const Dim panel_columns(plan_.panel_columns());
-  const Dim whole = floor_div(columns_, panel_columns) * panel_columns;
+  const Dim whole = columns_of_whole_panels();
   const Dim rest = columns_ - whole;
   const bool one = plan_.panels_of_task.is_constant(1);
   loop::For loop = serial_loop("panel", panels);
   const loop::Expr number = one ? loop::integer(0) : loop::variable(loop.variable);
-  const loop::Expr column = (first + number) * loop::size(panel_columns);
+  const loop::Expr column = (first + number) * loop::size(panel_columns_);
   loop::Block block;
   if (rest.is_constant(0)) {
-    block = body(number, column, panel_columns);
+    block = body(number, column, panel_columns_);
   } else if (whole.is_constant(0)) {
     block = body(number, column, rest);
   } else {
     loop::If choice;
     choice.condition = loop::binary(Op::lt, column, loop::size(whole));
-    choice.then_body = body(number, column, panel_columns);
+    choice.then_body = body(number, column, panel_columns_);
     choice.else_body = body(number, column, rest);
     if (choice.then_body.empty() && choice.else_body.empty()) return {};
     block = {loop::statement(std::move(choice))};
@@ -288,7 +305,9 @@ loop::Block TileBuilder::row_blocks(const loop::Expr& first, const loop::Expr& p
 // is known, else small ones of which the last may reach past the end.
 loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
                                    const loop::Expr& first_row, const loop::Expr& rows) {
-  const int vectors = plan_.vectors_for(columns);
+  const std::vector<ColumnTiles> groups = tiles_of_panel(columns);
+  int vectors = 1;
+  for (const ColumnTiles& group : groups) vectors = std::max(vectors, group.vectors);
   const int full_rows = plan_.tile_rows(vectors);
   const int small_rows = plan_.small_tile_rows(vectors);
   loop::Block block;
@@ -296,8 +315,16 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
   const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
                          bool may_pass_end) {
     loop::For loop = serial_loop("tile", count);
-    loop.body = tile(tile_rows, vectors, first, columns,
-                     from + loop::variable(loop.variable) * loop::integer(tile_rows), may_pass_end);
+    const loop::Expr row = from + loop::variable(loop.variable) * loop::integer(tile_rows);
+    for (const ColumnTiles& group : groups) {
+      loop::For along = serial_loop("strip", group.count);
+      column_in_panel_ = group.first + loop::variable(along.variable) *
+                                           loop::integer(std::int64_t{group.vectors} * plan_.lanes);
+      along.body = tile(tile_rows, group.vectors, first + column_in_panel_, group.columns, row,
+                        may_pass_end);
+      loop.body.push_back(loop::statement(std::move(along)));
+    }
+    column_in_panel_ = loop::integer(0);
     block.push_back(loop::statement(std::move(loop)));
   };
   std::int64_t known = 0;
@@ -313,6 +340,35 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
     tiles(loop::integer(1), static_cast<int>(known % full_rows), first_of_rest, false);
   }
   return block;
+}
+
+std::vector<TileBuilder::ColumnTiles> TileBuilder::tiles_of_panel(const Dim& columns) const {
+  const loop::Expr one = loop::integer(1), zero = loop::integer(0);
+  if (c_.positions.empty()) return {{zero, one, plan_.vectors_for(columns), columns}};
+  const std::int64_t lanes = plan_.lanes, full = plan_.tile_columns();
+  if (!columns.is_constant()) {
+    const Dim whole = floor_div(columns, full);
+    const Dim rest = columns - whole * Dim(full);
+    return {{zero, loop::size(whole), plan_.vectors, Dim(full)},
+            {loop::size(whole * Dim(full)), loop::size(ceil_div(rest, full)), plan_.vectors, rest}};
+  }
+  // As many as are needed, all of about the same width.
+  std::vector<ColumnTiles> result;
+  const std::int64_t filled = (columns.constant() + lanes - 1) / lanes;
+  const std::int64_t tiles = (filled + plan_.vectors - 1) / plan_.vectors;
+  std::int64_t done = 0;
+  const auto add = [&](std::int64_t count, std::int64_t vectors, std::int64_t of_each) {
+    if (count == 0) return;
+    result.push_back(
+        {loop::integer(done), loop::integer(count), static_cast<int>(vectors), Dim(of_each)});
+    done += count * vectors * lanes;
+  };
+  const std::int64_t narrow = filled / tiles, wide = filled % tiles;
+  const bool is_cut = columns.constant() % lanes != 0;
+  add(wide, narrow + 1, (narrow + 1) * lanes);
+  add(tiles - wide - (is_cut ? 1 : 0), narrow, narrow * lanes);
+  if (is_cut) add(1, narrow, columns.constant() - done);
+  return result;
 }
 
 loop::Kernel build_tiles(const Contraction& contraction, const TilePlan& plan,

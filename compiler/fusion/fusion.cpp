@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "compiler/loop/traverse.h"
+#include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
@@ -630,6 +631,10 @@ class Fuser {
           const Vertex o =
               op.kind == OpKind::scan ? stored_source(graph_, operands[k]) : operands[k];
           Demand& asked = demands_[o][c];
+          if (k == 0 && sees_padding(v)) {
+            add_point(asked, place_of_windows(v, cluster));
+            continue;
+          }
           if (op.kind == OpKind::write && k == 0) {
             add_point(asked, any_point(o));
             continue;
@@ -661,6 +666,28 @@ class Fuser {
         }
       }
     }
+  }
+
+  // Whether v's windows overlap little, so that what they see is copied, and some of that is
+  // padding: the copy has it, and nothing with padding is stored.
+  bool sees_padding(Vertex v) const {
+    const OpRecord& op = *graph_[v].op;
+    return op.kind == OpKind::contraction && graph_[graph_.operand(v, 0)].op == &unslice_op &&
+           overlaps_little(roles_of(v), graph_[v].type.shape);
+  }
+
+  ContractionRoles roles_of(Vertex v) const {
+    return graph_[v].op->roles(graph_[v].attributes, graph_[graph_.operand(v, 0)].type.shape,
+                               graph_[graph_.operand(v, 1)].type.shape);
+  }
+
+  // Where in operand 0 an element of the contraction v finds one of its factors.
+  Index place_of_windows(Vertex v, const Cluster& cluster) const {
+    Index inner;
+    for (std::size_t k = 0; k < roles_of(v).inner.size(); ++k) {
+      inner.push_back(loop::variable(loop::fresh_variable("k")));
+    }
+    return graph_[v].op->factors(graph_[v].attributes, cluster.full_point(), inner)[0];
   }
 
   // Whether evaluating the observable v at that index all over the cluster's domain looks at

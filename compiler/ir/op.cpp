@@ -84,6 +84,16 @@ void TypeContext::require_equal(const Dim& a, const Dim& b, const std::string& m
   constraints_.push_back(std::move(constraint));
 }
 
+bool overlaps_little(const ContractionRoles& roles, const Dims& result) {
+  Dim places = 1, positions = 1;
+  for (const ContractionRoles::Window& window : roles.windows) {
+    places = places * roles.inner[window.inner];
+    positions = positions * result[window.axis];
+  }
+  if (roles.windows.empty() || !places.is_constant()) return false;
+  return !positions.is_constant() || places.constant() <= positions.constant();
+}
+
 bool may_fail(const OpRecord& op, const Attributes& attributes) {
   if (op.observable || !attributes.body) return op.observable;
   const std::vector<Tensor> inside = topological_order(attributes.body->results);

@@ -121,8 +121,19 @@ struct ContractionRoles {
   std::vector<std::size_t> rows;     // in operand 0 only
   std::vector<std::size_t> columns;  // in operand 1 only
   Dims inner;
+  // Axes of the rows along which a window moves over operand 0: its element there is at
+  // position * stride + k * dilation, for a point k of an inner axis.
+  struct Window {
+    std::size_t axis;   // of the result
+    std::size_t inner;  // which inner axis
+    std::int64_t stride, dilation;
+  };
+  std::vector<Window> windows;
 };
 using Factors = std::array<Index, 2>;
+// Whether the windows are known not to have more places than there are positions, as those of a
+// picture, but not those of the gradient by filters: what several windows see is worth a copy then.
+bool overlaps_little(const ContractionRoles& roles, const Dims& result);
 
 // What `at` sees: the node's types and attributes, and its inputs' values at any index.
 class PointContext {

@@ -1,70 +1,197 @@
 // Contractions: which sums of products there are, and the kernels that compute them.
 #include <algorithm>
+#include <optional>
 
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/library_product.h"
 #include "compiler/contraction/tiles.h"
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
 namespace {
 
-// The sums of the cluster's contraction, with what the cluster does with them. Columns are what the
-// last axis of the result is among: its elements are neighbours in memory.
-Contraction contraction_of(KernelContext& context) {
-  const Graph& graph = context.graph();
-  const Cluster& cluster = context.cluster();
-  const Graph::Vertex hero = cluster.hero;
-  const OpRecord& op = *graph[hero].op;
-  const Attributes& attributes = graph[hero].attributes;
-  const Graph::Vertex operands[] = {graph.operand(hero, 0), graph.operand(hero, 1)};
-  const ContractionRoles roles =
-      op.roles(attributes, graph[operands[0]].type.shape, graph[operands[1]].type.shape);
-  Contraction c;
-  c.dtype = graph[hero].type.dtype;
-  const auto axes = [&](const std::vector<std::size_t>& of_result) {
-    AxisList list;
-    for (const std::size_t axis : of_result) {
-      list.push_back({cluster.variables[axis], cluster.domain[axis]});
-    }
-    return list;
-  };
-  c.batch = axes(roles.batch);
-  c.rows = axes(roles.rows);
-  c.columns = axes(roles.columns);
-  Index inner;
-  for (const Dim& size : roles.inner) {
-    c.inner.push_back({loop::fresh_variable("k"), size});
-    inner.push_back(loop::variable(c.inner.back().variable));
-  }
-  const Factors factors = op.factors(attributes, cluster.full_point(), inner);
-  c.a = context.value(operands[0], factors[0]);
-  c.b = context.value(operands[1], factors[1]);
-  const bool ends_with_a_row = std::find(roles.rows.begin(), roles.rows.end(),
-                                         cluster.domain.size() - 1) != roles.rows.end();
-  if (ends_with_a_row) {
-    std::swap(c.a, c.b);
-    std::swap(c.rows, c.columns);
-  }
-  c.sum = loop::fresh_variable("sum");
-  c.sum.dtype = c.dtype;
-  context.set_value({hero, cluster.full_point()}, loop::variable(c.sum));
-  for (const Graph::Vertex root : cluster.roots) {
-    c.stores.push_back(std::get<loop::Store>(context.store_root(root, cluster.full_point())));
-  }
-  c.cost = context.cost();
-  return c;
+// The product of sizes, if they are known.
+std::optional<std::int64_t> known_count(const Dims& sizes) {
+  const Dim count = element_count(sizes);
+  return count.is_constant() ? std::optional(count.constant()) : std::nullopt;
 }
 
+Dims sizes_of(const AxisList& axes) {
+  Dims sizes;
+  for (const Axis& axis : axes) sizes.push_back(axis.extent);
+  return sizes;
+}
+
+// With indices in their simplest form.
+loop::Store simplified(loop::Store store) {
+  return std::get<loop::Store>(loop::simplify_indices({std::move(store)})[0]);
+}
+
+// The sums of the cluster's contraction, with what the cluster does with them.
+class ContractionMaker {
+ public:
+  explicit ContractionMaker(KernelContext& context) : context_(context) {
+    const Graph& graph = context.graph();
+    const Cluster& cluster = context.cluster();
+    const Graph::Vertex hero = cluster.hero;
+    const OpRecord& op = *graph[hero].op;
+    const Attributes& attributes = graph[hero].attributes;
+    const Graph::Vertex operands[] = {graph.operand(hero, 0), graph.operand(hero, 1)};
+    roles_ = op.roles(attributes, graph[operands[0]].type.shape, graph[operands[1]].type.shape);
+    c_.dtype = graph[hero].type.dtype;
+    // Along an axis of one element there is nothing to loop over.
+    for (const std::size_t axis : roles_.batch) {
+      if (cluster.domain[axis].is_constant(1)) {
+        ones_.push_back({cluster.variables[axis], loop::integer(0)});
+      } else {
+        c_.batch.push_back(axis_of(axis));
+      }
+    }
+    c_.rows = axes_of(roles_.rows);
+    c_.columns = axes_of(roles_.columns);
+    Index inner;
+    for (const Dim& size : roles_.inner) {
+      c_.inner.push_back({loop::fresh_variable("k"), size});
+      inner.push_back(loop::variable(c_.inner.back().variable));
+    }
+    const Factors factors = op.factors(attributes, cluster.full_point(), inner);
+    c_.a = context.value(operands[0], factors[0]);
+    c_.b = context.value(operands[1], factors[1]);
+    c_.sum = loop::fresh_variable("sum");
+    c_.sum.dtype = c_.dtype;
+    context.set_value({hero, cluster.full_point()}, loop::variable(c_.sum));
+    for (const Graph::Vertex root : cluster.roots) {
+      c_.stores.push_back(std::get<loop::Store>(context.store_root(root, cluster.full_point())));
+    }
+    c_.cost = context.cost();
+    substitute(ones_);
+  }
+
+  Contraction for_gpu() && {
+    if (roles_.windows.empty()) return std::move(c_);
+    exchange_operands();
+    return std::move(c_);
+  }
+
+  Contraction for_cpu(const Machine& machine) && {
+    if (roles_.windows.empty()) return std::move(c_);
+    const std::int64_t lanes = machine.vector_bytes / static_cast<std::int64_t>(size_of(c_.dtype));
+    if (overlaps_little(roles_, context_.cluster().domain)) {
+      make_positions_columns(lanes);
+    } else {
+      make_filters_columns();
+    }
+    return std::move(c_);
+  }
+
+ private:
+  Axis axis_of(std::size_t axis) const {
+    return {context_.cluster().variables[axis], context_.cluster().domain[axis]};
+  }
+  AxisList axes_of(const std::vector<std::size_t>& axes) const {
+    AxisList list;
+    for (const std::size_t axis : axes) list.push_back(axis_of(axis));
+    return list;
+  }
+
+  void substitute(const Places& places) {
+    if (places.empty()) return;
+    c_.a = loop::substitute(c_.a, places);
+    c_.b = loop::substitute(c_.b, places);
+    for (loop::Store& store : c_.stores) {
+      store.index = loop::substitute(store.index, places);
+      store.value = loop::substitute(store.value, places);
+    }
+  }
+
+  void exchange_operands() {
+    std::swap(c_.a, c_.b);
+    std::swap(c_.rows, c_.columns);
+  }
+
+  AxisList positions() const {
+    AxisList list;
+    for (const ContractionRoles::Window& window : roles_.windows) {
+      list.push_back(axis_of(window.axis));
+    }
+    return list;
+  }
+
+  static bool fills_vectors_badly(const Dims& sizes, std::int64_t lanes) {
+    constexpr double well = 0.9;
+    const auto count = known_count(sizes);
+    return count && *count != 0 &&
+           static_cast<double>(*count) <
+               well * static_cast<double>((*count + lanes - 1) / lanes * lanes);
+  }
+
+  // Rows are the filters, columns the positions, one axis for all of them: of a picture, or of
+  // several if one has too few.
+  void make_positions_columns(std::int64_t lanes) {
+    exchange_operands();
+    AxisList places = positions(), pictures;
+    for (const Axis& axis : c_.columns) {
+      const bool is_position = std::any_of(places.begin(), places.end(), [&](const Axis& place) {
+        return place.variable == axis.variable;
+      });
+      if (!is_position) pictures.push_back(axis);
+    }
+    const bool is_merged = fills_vectors_badly(sizes_of(places), lanes);
+    AxisList& to = is_merged ? places : c_.batch;
+    to.insert(is_merged ? to.begin() : to.end(), pictures.begin(), pictures.end());
+    const loop::Variable column = loop::fresh_variable("q");
+    std::vector<loop::Variable> variables;
+    std::vector<loop::Expr> extents;
+    for (const Axis& axis : places) {
+      variables.push_back(axis.variable);
+      extents.push_back(loop::size(axis.extent));
+    }
+    const Places at = loop::unflatten(variables, extents, loop::variable(column));
+    for (loop::Store& store : c_.stores) {
+      store.index = loop::substitute(store.index, at);
+      store.value = loop::substitute(store.value, at);
+      store = simplified(store);
+    }
+    c_.columns = {{column, count(places)}};
+    const loop::Expr b =
+        simplified({c_.stores[0].buffer, loop::integer(0), loop::substitute(c_.b, at)}).value;
+    if (is_contiguous(b, c_.columns[0])) {  // a window of one place
+      c_.b = b;
+      return;
+    }
+    c_.positions = std::move(places);
+    const ContractionRoles::Window& first = roles_.windows[0];
+    if (!is_merged && first.stride == 1 && !roles_.inner[first.inner].is_constant(1)) {
+      c_.overlap = {first.inner, first.dilation};
+    }
+  }
+
+  // Rows are the positions, the longest axis of them the last, which tiles are parts of.
+  void make_filters_columns() {
+    const auto length = [](const Axis& axis) {
+      return axis.extent.is_constant() ? axis.extent.constant() : 64;
+    };
+    std::stable_sort(c_.rows.begin(), c_.rows.end(),
+                     [&](const Axis& x, const Axis& y) { return length(x) < length(y); });
+  }
+
+  KernelContext& context_;
+  ContractionRoles roles_;
+  Contraction c_;
+  Places ones_;
+};
+
 // A kernel that copies A to a buffer of its own, (batch, rows, inner), where the contraction then
-// reads it.
+// reads it: along the axes that it has.
 loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers) {
   std::vector<loop::Variable> variables;
   Dims extents;
   Index index;
   for (const AxisList& axes : {c.batch, c.rows, c.inner}) {
     for (const Axis& axis : axes) {
+      if (!loop::depends_on(c.a, axis.variable)) continue;
       variables.push_back(axis.variable);
       extents.push_back(axis.extent);
       index.push_back(loop::variable(axis.variable));
@@ -82,13 +209,15 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
 }  // namespace
 
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine) {
-  Contraction c = contraction_of(context);
+  ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.gpu) {
+    const Contraction c = std::move(maker).for_gpu();
     loop::Kernel kernel = build_gpu_tiles(c, plan_gpu_tiles(c), new_buffer);
     kernel.instead = library_product(c);
     return {kernel};
   }
+  Contraction c = std::move(maker).for_cpu(machine);
   std::vector<loop::Kernel> kernels;
   if (copies_a(c)) kernels.push_back(copy_a(c, machine, context.buffers()));
   kernels.push_back(build_tiles(c, plan_tiles(c, machine), new_buffer));

@@ -26,17 +26,11 @@ constexpr int channel_axes = 3;
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
-Windows windows_of(const Attributes& attributes) {
-  const auto& numbers = attributes.integers;
-  const auto half = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
-  return {{numbers.begin(), half}, {half, numbers.end()}};
-}
-
 TensorType convolution_type(TypeContext& context) {
   ops::require(context, Accepts::floating);
   const TensorType& x = context.input(0);
   const TensorType& w = context.input(1);
-  const Windows windows = windows_of(context.attributes());
+  const Windows windows = ops::windows_of(context.attributes());
   const auto rank = static_cast<int>(windows.axes()) + channel_axes;
   if (x.dtype != w.dtype) context.fail_type("dtypes differ");
   if (x.rank() != rank || w.rank() != rank) context.fail_shape("ranks differ");
@@ -58,13 +52,16 @@ TensorType convolution_type(TypeContext& context) {
   return type;
 }
 
-ContractionRoles convolution_roles(const Attributes&, const Dims&, const Dims& w) {
+ContractionRoles convolution_roles(const Attributes& attributes, const Dims&, const Dims& w) {
+  const Windows windows = ops::windows_of(attributes);
   ContractionRoles roles;
   roles.batch = {1};
   roles.rows = {0};
   roles.columns = {2};
   roles.inner = {w[2]};
   for (std::size_t axis = at(channel_axes); axis < w.size(); ++axis) {
+    const std::size_t k = axis - at(channel_axes);
+    roles.windows.push_back({axis, roles.inner.size(), windows.strides[k], windows.dilations[k]});
     roles.rows.push_back(axis);
     roles.inner.push_back(w[axis]);
   }
@@ -72,7 +69,7 @@ ContractionRoles convolution_roles(const Attributes&, const Dims&, const Dims& w
 }
 
 Factors convolution_factors(const Attributes& attributes, const Index& result, const Index& inner) {
-  const Windows windows = windows_of(attributes);
+  const Windows windows = ops::windows_of(attributes);
   Factors factors = {Index{result[0], result[1], inner[0]}, Index{result[1], result[2], inner[0]}};
   for (std::size_t k = 0; k < windows.axes(); ++k) {
     factors[0].push_back(result[k + at(channel_axes)] * loop::integer(windows.strides[k]) +
@@ -85,7 +82,7 @@ Factors convolution_factors(const Attributes& attributes, const Index& result, c
 void convolution_reference(ReferenceContext& c) {
   const ReferenceValue& x = *c.inputs[0];
   const ReferenceValue& w = *c.inputs[1];
-  const Windows windows = windows_of(c.attributes);
+  const Windows windows = ops::windows_of(c.attributes);
   const ops::Position inner(w.shape.begin() + 2, w.shape.end());
   std::size_t next = 0;
   ops::for_each_position(c.output.shape, [&](const ops::Position& y) {
@@ -140,7 +137,7 @@ Tensor filter_gradient(const Tensor& x, const Tensor& g, const Windows& windows,
 Tensors convolution_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const Tensor& w = y.node().inputs[1];
-  const Windows windows = windows_of(y.node().attributes);
+  const Windows windows = ops::windows_of(y.node().attributes);
   const Dims sizes(x.shape().begin() + channel_axes, x.shape().end());
   return {ops::input_gradient(g, w, windows, Dims(sizes.size(), Dim(0)), sizes),
           filter_gradient(x, g, windows, w.shape())};
@@ -150,7 +147,7 @@ Tensors convolution_vjp(const Tensor& y, const Tensor& g) {
 // have rows, they are so many more groups.
 Tensor convolution_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
                          const Attributes& attributes, const Dim& count) {
-  const Windows windows = windows_of(attributes);
+  const Windows windows = ops::windows_of(attributes);
   // Axis 0 in front of axis `to` and merged with it.
   const auto merged = [](const Tensor& x, int to) {
     const Tensor moved = ops::move_axis(x, 0, to);
@@ -248,12 +245,22 @@ Dim reach(const Dim& window, std::int64_t dilation) {
   return (window - Dim(1)) * Dim(dilation) + Dim(1);
 }
 
-Tensor convolution(const Tensor& x, const Tensor& w, const Windows& windows) {
+Windows windows_of(const Attributes& attributes) {
+  const auto& numbers = attributes.integers;
+  const auto half = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  return {{numbers.begin(), half}, {half, numbers.end()}};
+}
+
+Attributes attributes_of(const Windows& windows) {
   Attributes attributes;
   attributes.integers = windows.strides;
   attributes.integers.insert(attributes.integers.end(), windows.dilations.begin(),
                              windows.dilations.end());
-  return apply(convolution_op, {x, w}, std::move(attributes));
+  return attributes;
+}
+
+Tensor convolution(const Tensor& x, const Tensor& w, const Windows& windows) {
+  return apply(convolution_op, {x, w}, attributes_of(windows));
 }
 
 Tensor extended(const Tensor& x, int axis, const Dim& start, const Dim& size) {

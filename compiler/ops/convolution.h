@@ -5,6 +5,8 @@
 #pragma once
 #include <kroton/ops.h>
 
+#include "compiler/ir/node.h"
+
 namespace kroton::ops {
 
 // How windows lie on each spatial axis.
@@ -12,6 +14,9 @@ struct Windows {
   std::vector<std::int64_t> strides, dilations;
   std::size_t axes() const { return strides.size(); }
 };
+
+Windows windows_of(const Attributes& attributes);
+Attributes attributes_of(const Windows& windows);
 
 // y[n, g, o, p] = sum over c, k of x[n, g, c, p * stride + k * dilation] * w[g, o, c, k].
 Tensor convolution(const Tensor& x, const Tensor& w, const Windows& windows);

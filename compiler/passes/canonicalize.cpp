@@ -160,6 +160,7 @@ std::vector<Rule> make_rules() {
   }
   for (Rule& rule : view_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : reduction_rules()) rules.push_back(std::move(rule));
+  for (Rule& rule : window_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : join_rules()) rules.push_back(std::move(rule));
   return rules;
 }

@@ -104,5 +104,7 @@ std::vector<Rule> view_rules();
 std::vector<Rule> reduction_rules();
 // canonicalize_joins.cpp: sums of parts of one tensor.
 std::vector<Rule> join_rules();
+// Of convolutions, of what is put around pictures.
+std::vector<Rule> window_rules();
 
 }  // namespace kroton

@@ -17,6 +17,8 @@ loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
   return inside + k[c_.overlap->inner] * loop::size(further);
 }
 
+TileBuilder::Point TileBuilder::origin() const { return Point(c_.inner.size(), loop::integer(0)); }
+
 // The panel's row for an inner point: those along the axis of an overlap share one.
 loop::Expr TileBuilder::panel_row_of(const Point& k) const {
   loop::Expr position = k[0];
@@ -109,8 +111,8 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
   });
 }
 
-// The same of windows: for the positions of the panel, and those that an overlap adds to them. What
-// a tile reads past the last one is zero.
+// The same of windows: for the positions of the panel, and those that an overlap adds to them, row
+// after row.
 loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr& first,
                                       const Dim& columns) {
   const auto serial = [](const loop::Variable& variable, loop::Expr extent, loop::Block body) {
@@ -133,6 +135,13 @@ loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr
     extents[c_.overlap->inner] = loop::integer(1);
   }
   const loop::Expr first_position = loop::binary(Op::floor_div, first, loop::size(width));
+  // What tiles read past the last column: of a panel that is not whole, in each of its rows.
+  const auto zeros_from = [&](const loop::Expr& start) {
+    const loop::Variable j = loop::fresh_variable("j");
+    loop::For lanes = vector_loop(j, Dim(plan_.tile_columns()), plan_.tile_columns());
+    lanes.body = {loop::Store{panel_, start + loop::variable(j), loop::real(0, c_.dtype)}};
+    return loop::statement(std::move(lanes));
+  };
   loop::Block block = over_inner(extents, [&](Point k) {
     if (c_.overlap) k[c_.overlap->inner] = loop::integer(0);
     const loop::Variable p = loop::fresh_variable("p");
@@ -148,11 +157,18 @@ loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr
     }
     loop::Block body{
         loop::Store{panel_, panel_index(number, k, column + at), loop::substitute(c_.b, places)}};
+    const auto filled = [&](loop::Stmt copy) {
+      loop::Block row{std::move(copy)};
+      if (!is_whole) {
+        row.push_back(zeros_from(panel_index(number, k, loop::size(positions * width))));
+      }
+      return row;
+    };
     // Along one axis alone the positions are the lanes.
     if (others.empty()) {
       loop::For lanes = vector_loop(p, positions, 0);
       lanes.body = std::move(body);
-      return loop::Block{loop::statement(std::move(lanes))};
+      return filled(loop::statement(std::move(lanes)));
     }
     for (std::size_t axis = c_.positions.size() - 1; axis > 0; --axis) {
       const Dim& extent = c_.positions[axis].extent;
@@ -164,14 +180,11 @@ loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr
         body = {serial(others[axis - 1], loop::size(extent), std::move(body))};
       }
     }
-    return loop::Block{serial(p, loop::size(positions), std::move(body))};
+    return filled(serial(p, loop::size(positions), std::move(body)));
   });
-  const loop::Variable j = loop::fresh_variable("j");
-  loop::For zeros = vector_loop(j, Dim(plan_.tile_columns()), plan_.tile_columns());
-  const loop::Expr end =
-      loop::size(plan_.panel_rows(c_, inner_of_run()) * panel_pitch_ * plan_.panels_of_task);
-  zeros.body = {loop::Store{panel_, end + loop::variable(j), loop::real(0, c_.dtype)}};
-  block.push_back(loop::statement(std::move(zeros)));
+  loop::Expr end = loop::size(panel_pitch_);
+  for (const loop::Expr& extent : extents) end = end * extent;
+  if (is_whole) block.push_back(zeros_from(panel_index(number, origin(), loop::integer(0)) + end));
   return block;
 }
 

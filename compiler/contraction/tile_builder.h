@@ -41,6 +41,7 @@ class TileBuilder {
   loop::Block pack_rows(const loop::Expr& first_row, loop::For lanes);
   // An element of the panel with a number. Where B is read in place only the last one is packed.
   loop::Expr panel_index(const loop::Expr& number, const Point& k, const loop::Expr& column) const;
+  Point origin() const;
   loop::Expr panel_row_of(const Point& k) const;
   loop::Expr block_index(const Point& k, const loop::Expr& row) const;
 

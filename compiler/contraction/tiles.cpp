@@ -318,11 +318,21 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
     const loop::Expr row = from + loop::variable(loop.variable) * loop::integer(tile_rows);
     for (const ColumnTiles& group : groups) {
       loop::For along = serial_loop("strip", group.count);
-      column_in_panel_ = group.first + loop::variable(along.variable) *
-                                           loop::integer(std::int64_t{group.vectors} * plan_.lanes);
-      along.body = tile(tile_rows, group.vectors, first + column_in_panel_, group.columns, row,
-                        may_pass_end);
-      loop.body.push_back(loop::statement(std::move(along)));
+      std::int64_t strips = 0;
+      const bool is_one = loop::is_integer_constant(group.count, strips) && strips == 1;
+      column_in_panel_ = group.first;
+      if (!is_one) {
+        column_in_panel_ =
+            column_in_panel_ + loop::variable(along.variable) *
+                                   loop::integer(std::int64_t{group.vectors} * plan_.lanes);
+      }
+      loop::Block strip = tile(tile_rows, group.vectors, first + column_in_panel_, group.columns,
+                               row, may_pass_end);
+      if (!is_one) {
+        along.body = std::move(strip);
+        strip = {loop::statement(std::move(along))};
+      }
+      for (loop::Stmt& stmt : strip) loop.body.push_back(std::move(stmt));
     }
     column_in_panel_ = loop::integer(0);
     block.push_back(loop::statement(std::move(loop)));

@@ -196,4 +196,59 @@ TEST_CASE("convolutions, their transposes and gradients give PyTorch's values: 4
   check_values(3);
 }
 
+TEST_CASE("convolutions: errors") {
+  const Tensor x = tensor("x", {dim("n"), 3, 7, 5}), w = tensor("w", {4, 3, 3, 3});
+  CHECK(
+      shape_error([&] { conv2d(x, tensor("w", {4, 2, 3, 3})); }) ==
+      "conv2d: x has 3 channels, the filters are for 2: x is f32 (n, 3, 7, 5), w is f32 (4, 2, 3, "
+      "3)  [here]");
+  CHECK(
+      shape_error([&] { conv2d(x, tensor("w", {4, 3, 8, 3})); }) ==
+      "conv2d: the window reaches over 8 positions of spatial axis 0, which has 7: x is f32 (n, 3, "
+      "7, 5), w is f32 (4, 3, 8, 3)  [here]");
+  CHECK(
+      shape_error([&] { conv2d(x, w, {.padding = 1, .dilation = 4}); }) ==
+      "conv2d: the window reaches over 9 positions of spatial axis 1, which has 7 with its padding:"
+      " x is f32 (n, 3, 7, 5), w is f32 (4, 3, 3, 3)  [here]");
+  CHECK(
+      shape_error([&] { conv1d(x, w); }) ==
+      "conv1d: takes x (batch, channels, spatial...) and filters (out, in, window...) of rank 3: x "
+      "is f32 (n, 3, 7, 5), w is f32 (4, 3, 3, 3)  [here]");
+  CHECK(shape_error([&] { conv2d(x, w, {.groups = 3}); }) ==
+        "conv2d: 4 filters cannot be divided into 3 groups: x is f32 (n, 3, 7, 5), w is f32 (4, 3, "
+        "3, 3)  [here]");
+  CHECK(value_error([&] { conv2d(x, w, {.stride = {1, 0}}); }) ==
+        "conv2d: stride is 0, at least 1 is possible  [here]");
+  CHECK(value_error([&] { conv2d(x, w, {.dilation = {1, 1, 1}}); }) ==
+        "conv2d: dilation has 3 numbers for 2 spatial axes  [here]");
+  CHECK(value_error([&] { conv2d(x, w, {.padding = -1}); }) ==
+        "conv2d: padding is negative: -1  [here]");
+  CHECK(
+      value_error([&] { conv_transpose2d(tensor("z", {1, 4, 2, 2}), w, {.output_padding = 1}); }) ==
+      "conv_transpose2d: output_padding is 1, it has to be less than the stride, 1  [here]");
+  CHECK(type_error([&] { conv2d(cast(x, i32), cast(w, i32)); }) ==
+        "conv2d: takes floating point only: cast is i32 (n, 3, 7, 5), cast is i32 (4, 3, 3, 3)  "
+        "[here]");
+  // Of the call, where a size is free.
+  const Tensor free = tensor("free", {1, 3, dim("h"), dim("h")});
+  const auto f = function({free, w}, conv2d(free, w));
+  CHECK(shape_error([&] { f(Array::ones({1, 3, 2, 2}), Array::ones({4, 3, 3, 3})); }) ==
+        "function: conv2d: the window reaches over 3 positions of spatial axis 0, which has 2 with "
+        "its "
+        "padding  [here]");
+  CHECK(f(Array::ones({1, 3, 3, 3}), Array::ones({4, 3, 3, 3})).size() == 4);
+}
+
+TEST_CASE("convolutions of nothing") {
+  const Tensor x = tensor("x", {dim("n"), dim("c"), 5, 5}), w = tensor("w", {2, dim("c"), 3, 3});
+  const Tensor y = conv2d(x, w, {.padding = Padding::same});
+  const auto f = function({x, w}, std::vector<Tensor>{y, grad(sum(y * y), w)});
+  const auto no_pictures = f(Array::ones({0, 1, 5, 5}), Array::ones({2, 1, 3, 3}));
+  CHECK(no_pictures[0].size() == 0);
+  CHECK(array_equal(no_pictures[1], Array::zeros({2, 1, 3, 3})));
+  const auto no_channels = f(Array::ones({1, 0, 5, 5}), Array::ones({2, 0, 3, 3}));
+  CHECK(array_equal(no_channels[0], Array::zeros({1, 2, 5, 5})));
+  CHECK(no_channels[1].size() == 0);
+}
+
 }  // namespace

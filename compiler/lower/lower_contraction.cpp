@@ -24,11 +24,6 @@ Dims sizes_of(const AxisList& axes) {
   return sizes;
 }
 
-// With indices in their simplest form.
-loop::Store simplified(loop::Store store) {
-  return std::get<loop::Store>(loop::simplify_indices({std::move(store)})[0]);
-}
-
 // The sums of the cluster's contraction, with what the cluster does with them.
 class ContractionMaker {
  public:
@@ -120,7 +115,7 @@ class ContractionMaker {
   }
 
   static bool fills_vectors_badly(const Dims& sizes, std::int64_t lanes) {
-    constexpr double well = 0.9;
+    constexpr double well = 0.85;
     const auto count = known_count(sizes);
     return count && *count != 0 &&
            static_cast<double>(*count) <
@@ -149,12 +144,12 @@ class ContractionMaker {
       extents.push_back(loop::size(axis.extent));
     }
     const Places at = loop::unflatten(variables, extents, loop::variable(column));
+    c_.columns = {{column, count(places)}};
     for (loop::Store& store : c_.stores) {
       store.index = loop::substitute(store.index, at);
       store.value = loop::substitute(store.value, at);
       store = simplified(store);
     }
-    c_.columns = {{column, count(places)}};
     const loop::Expr b =
         simplified({c_.stores[0].buffer, loop::integer(0), loop::substitute(c_.b, at)}).value;
     if (is_contiguous(b, c_.columns[0])) {  // a window of one place
@@ -166,6 +161,23 @@ class ContractionMaker {
     if (!is_merged && first.stride == 1 && !roles_.inner[first.inner].is_constant(1)) {
       c_.overlap = {first.inner, first.dilation};
     }
+  }
+
+  // With indices in the simplest form that they have inside the axes' loops.
+  loop::Store simplified(loop::Store store) const {
+    loop::Block block{std::move(store)};
+    for (const AxisList& axes : {c_.inner, c_.columns, c_.rows, c_.batch}) {
+      std::vector<loop::Variable> variables;
+      Dims extents;
+      for (const Axis& axis : axes) {
+        variables.push_back(axis.variable);
+        extents.push_back(axis.extent);
+      }
+      block = loop::nest(variables, extents, std::move(block));
+    }
+    block = loop::simplify_indices(block);
+    while (const loop::For* loop = loop::as_for(block[0])) block = loop::Block(loop->body);
+    return std::get<loop::Store>(block[0]);
   }
 
   // Rows are the positions, the longest axis of them the last, which tiles are parts of.

@@ -14,8 +14,9 @@ std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // What both directions have in common: operands with the channels first, their groups split.
 struct Operands {
-  Tensor x;  // (batch, groups, channels, spatial...)
-  Tensor w;  // (groups, out, in, window...)
+  Tensor x;       // (batch, groups, channels, spatial...)
+  Tensor w;       // (groups, out, in, window...)
+  int front = 2;  // axes before the spatial ones: 3 if there are several groups
   ops::Windows windows;
   Dims window;  // the sizes of the filter
   Dims reach;
@@ -71,20 +72,23 @@ Operands operands_of(const char* name, const Operand& picture, const Operand& fi
     for (int axis = 0; axis < axes; ++axis) items.emplace_back(slice(end, end, -1));
     w = index(w, items);
   }
-  result.x = reshape(
-      x, ops::replace_axis(x.shape(), 1,
-                           {Dim(groups), groups == 1 ? channels : floor_div(seen, groups)}));
-  result.w =
-      reshape(w, ops::replace_axis(w.shape(), 0,
-                                   {Dim(groups), groups == 1 ? outer : floor_div(outer, groups)}));
+  result.x = x;
+  result.w = w;
+  if (groups > 1) {
+    result.front = 3;
+    result.x = reshape(x, ops::replace_axis(x.shape(), 1, {Dim(groups), floor_div(seen, groups)}));
+    result.w = reshape(w, ops::replace_axis(w.shape(), 0, {Dim(groups), floor_div(outer, groups)}));
+  }
   return result;
 }
 
 // (batch, groups, channels, spatial...) as the user has it.
-Tensor merged(const Tensor& y, Layout layout) {
+Tensor merged(const Tensor& y, int front, Layout layout) {
   Dims shape = y.shape();
-  shape[1] = shape[1] * shape[2];
-  shape.erase(shape.begin() + 2);
+  if (front == 3) {
+    shape[1] = shape[1] * shape[2];
+    shape.erase(shape.begin() + 2);
+  }
   const Tensor result = reshape(y, shape);
   return layout == Layout::channels_last ? with_channels_last(result) : result;
 }
@@ -93,9 +97,9 @@ Tensor conv(const char* name, int axes, const Operand& picture, const Operand& f
             const ConvolutionOptions& options) {
   Operands o = operands_of(name, picture, filters, axes, options.stride, options.dilation,
                            options.groups, options.layout, options.flip, false);
-  const Dims sizes(o.x.shape().begin() + 3, o.x.shape().end());
+  const Dims sizes(o.x.shape().begin() + o.front, o.x.shape().end());
   const auto padding = options.padding.resolve(sizes, o.reach, o.windows.strides, name);
-  std::vector<std::pair<Dim, Dim>> widths(3);
+  std::vector<std::pair<Dim, Dim>> widths(at(o.front));
   bool is_padded = false;
   for (int axis = 0; axis < axes; ++axis) {
     const auto& [before, after] = padding[at(axis)];
@@ -109,7 +113,7 @@ Tensor conv(const char* name, int axes, const Operand& picture, const Operand& f
                           size.to_string() + (is_padded ? " with its padding" : ""));
     }
   }
-  return merged(ops::convolution(is_padded ? pad(o.x, widths) : o.x, o.w, o.windows),
+  return merged(ops::convolution(is_padded ? pad(o.x, widths) : o.x, o.w, o.windows), o.front,
                 options.layout);
 }
 
@@ -126,7 +130,7 @@ Tensor conv_transpose(const char* name, int axes, const Operand& picture, const 
       ops::fail_value(name, "output_padding is " + std::to_string(more[at(axis)]) +
                                 ", it has to be less than the stride, " + std::to_string(stride));
     }
-    const Dim& size = o.x.shape()[at(axis + 3)];
+    const Dim& size = o.x.shape()[at(axis + o.front)];
     whole.push_back(size * Dim(stride) - Dim(stride) + o.reach[at(axis)]);
     sizes.push_back(size * Dim(stride));  // of a result that has `same`
   }
@@ -144,7 +148,7 @@ Tensor conv_transpose(const char* name, int axes, const Operand& picture, const 
                           " positions of spatial axis " + std::to_string(axis));
     }
   }
-  return merged(ops::input_gradient(o.x, o.w, o.windows, starts, sizes), options.layout);
+  return merged(ops::input_gradient(o.x, o.w, o.windows, starts, sizes), o.front, options.layout);
 }
 
 }  // namespace

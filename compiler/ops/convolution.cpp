@@ -21,25 +21,34 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-// Axes before the spatial ones, of all three tensors.
-constexpr int channel_axes = 3;
-
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+// Axes before the spatial ones, of all three tensors: two, or three where there are groups.
+std::size_t front_axes(std::size_t rank, const Windows& windows) { return rank - windows.axes(); }
+std::size_t front_axes(const Tensor& x, const Windows& windows) {
+  return front_axes(at(x.rank()), windows);
+}
 
 TensorType convolution_type(TypeContext& context) {
   ops::require(context, Accepts::floating);
   const TensorType& x = context.input(0);
   const TensorType& w = context.input(1);
   const Windows windows = ops::windows_of(context.attributes());
-  const auto rank = static_cast<int>(windows.axes()) + channel_axes;
   if (x.dtype != w.dtype) context.fail_type("dtypes differ");
-  if (x.rank() != rank || w.rank() != rank) context.fail_shape("ranks differ");
-  context.equal(x.shape[1], w.shape[0], "the groups differ");
-  context.equal(x.shape[2], w.shape[2], "the channels differ");
-  TensorType type{x.dtype, {x.shape[0], x.shape[1], w.shape[1]}};
+  const int spatial = static_cast<int>(windows.axes());
+  if (x.rank() != w.rank() || x.rank() < spatial + 2 || x.rank() > spatial + 3) {
+    context.fail_shape("ranks differ");
+  }
+  const std::size_t front = front_axes(at(x.rank()), windows);
+  TensorType type{x.dtype, {x.shape[0]}};
+  if (front == 3) {
+    type.shape.push_back(context.equal(x.shape[1], w.shape[0], "the groups differ"));
+  }
+  context.equal(x.shape[front - 1], w.shape[front - 1], "the channels differ");
+  type.shape.push_back(w.shape[front - 2]);
   for (std::size_t k = 0; k < windows.axes(); ++k) {
-    const Dim& size = x.shape[k + at(channel_axes)];
-    const Dim reach = ops::reach(w.shape[k + at(channel_axes)], windows.dilations[k]);
+    const Dim& size = x.shape[front + k];
+    const Dim reach = ops::reach(w.shape[front + k], windows.dilations[k]);
     if (!provably_at_least(size, reach)) {
       context.require_equal(minimum(size - reach, 0), 0,
                             user_function(convolution_op) +
@@ -55,12 +64,13 @@ TensorType convolution_type(TypeContext& context) {
 ContractionRoles convolution_roles(const Attributes& attributes, const Dims&, const Dims& w) {
   const Windows windows = ops::windows_of(attributes);
   ContractionRoles roles;
-  roles.batch = {1};
+  const std::size_t front = front_axes(w.size(), windows);
+  if (front == 3) roles.batch = {1};
   roles.rows = {0};
-  roles.columns = {2};
-  roles.inner = {w[2]};
-  for (std::size_t axis = at(channel_axes); axis < w.size(); ++axis) {
-    const std::size_t k = axis - at(channel_axes);
+  roles.columns = {front - 1};
+  roles.inner = {w[front - 1]};
+  for (std::size_t axis = front; axis < w.size(); ++axis) {
+    const std::size_t k = axis - front;
     roles.windows.push_back({axis, roles.inner.size(), windows.strides[k], windows.dilations[k]});
     roles.rows.push_back(axis);
     roles.inner.push_back(w[axis]);
@@ -70,9 +80,14 @@ ContractionRoles convolution_roles(const Attributes& attributes, const Dims&, co
 
 Factors convolution_factors(const Attributes& attributes, const Index& result, const Index& inner) {
   const Windows windows = ops::windows_of(attributes);
-  Factors factors = {Index{result[0], result[1], inner[0]}, Index{result[1], result[2], inner[0]}};
+  const std::size_t front = front_axes(result.size(), windows);
+  Factors factors;
+  factors[0].push_back(result[0]);
+  if (front == 3) factors[0].push_back(result[1]);
+  factors[1] = Index(result.begin() + 1, result.begin() + static_cast<std::ptrdiff_t>(front));
+  for (Index& index : factors) index.push_back(inner[0]);
   for (std::size_t k = 0; k < windows.axes(); ++k) {
-    factors[0].push_back(result[k + at(channel_axes)] * loop::integer(windows.strides[k]) +
+    factors[0].push_back(result[front + k] * loop::integer(windows.strides[k]) +
                          inner[k + 1] * loop::integer(windows.dilations[k]));
     factors[1].push_back(inner[k + 1]);
   }
@@ -83,15 +98,19 @@ void convolution_reference(ReferenceContext& c) {
   const ReferenceValue& x = *c.inputs[0];
   const ReferenceValue& w = *c.inputs[1];
   const Windows windows = ops::windows_of(c.attributes);
-  const ops::Position inner(w.shape.begin() + 2, w.shape.end());
+  const std::size_t front = front_axes(w.shape.size(), windows);
+  const auto channels = static_cast<std::ptrdiff_t>(front) - 1;
+  const ops::Position inner(w.shape.begin() + channels, w.shape.end());
   std::size_t next = 0;
   ops::for_each_position(c.output.shape, [&](const ops::Position& y) {
     ops::CompensatedSum total;
     ops::for_each_position(inner, [&](const ops::Position& k) {
-      ops::Position of_x = {y[0], y[1], k[0]}, of_w = {y[1], y[2], k[0]};
+      ops::Position of_x(y.begin(), y.begin() + channels);
+      ops::Position of_w(y.begin() + 1, y.begin() + channels + 1);
+      of_x.push_back(k[0]);
+      of_w.push_back(k[0]);
       for (std::size_t i = 0; i < windows.axes(); ++i) {
-        of_x.push_back(y[i + at(channel_axes)] * windows.strides[i] +
-                       k[i + 1] * windows.dilations[i]);
+        of_x.push_back(y[front + i] * windows.strides[i] + k[i + 1] * windows.dilations[i]);
         of_w.push_back(k[i + 1]);
       }
       total.add(x.data[static_cast<std::size_t>(ops::offset_of(x.shape, of_x))] *
@@ -99,12 +118,6 @@ void convolution_reference(ReferenceContext& c) {
     });
     c.output.data[next++] = total.value();
   });
-}
-
-// The axes in the order of `front`, then the spatial ones.
-Tensor with_channel_axes(const Tensor& x, std::vector<int> front) {
-  for (int axis = channel_axes; axis < x.rank(); ++axis) front.push_back(axis);
-  return transpose(x, front);
 }
 
 Tensor part(const Tensor& x, const Dims& starts, const Dims& sizes,
@@ -120,25 +133,26 @@ Tensor part(const Tensor& x, const Dims& starts, const Dims& sizes,
 // are dilated by the stride, in which the batch takes the place of the channels.
 Tensor filter_gradient(const Tensor& x, const Tensor& g, const Windows& windows,
                        const Dims& shape) {
+  const std::size_t front = front_axes(x, windows);
+  const int channels = static_cast<int>(front) - 1;
   Dims used = x.shape();  // some of x may lie past the last window
   for (std::size_t k = 0; k < windows.axes(); ++k) {
-    const std::size_t axis = k + at(channel_axes);
+    const std::size_t axis = front + k;
     used[axis] = ops::reach(g.shape()[axis], windows.strides[k]) +
                  ops::reach(shape[axis], windows.dilations[k]) - Dim(1);
   }
   const std::vector<std::int64_t> ones(used.size(), 1);
   const Tensor seen = part(x, Dims(used.size(), Dim(0)), used, ones);
-  const Tensor y =
-      ops::convolution(with_channel_axes(seen, {2, 1, 0}), with_channel_axes(g, {1, 2, 0}),
-                       {windows.dilations, windows.strides});
-  return with_channel_axes(y, {1, 2, 0});
+  const Tensor y = ops::convolution(swapaxes(seen, 0, channels), ops::move_axis(g, 0, channels),
+                                    {windows.dilations, windows.strides});
+  return ops::move_axis(y, 0, channels);
 }
 
 Tensors convolution_vjp(const Tensor& y, const Tensor& g) {
   const Tensor& x = y.node().inputs[0];
   const Tensor& w = y.node().inputs[1];
   const Windows windows = ops::windows_of(y.node().attributes);
-  const Dims sizes(x.shape().begin() + channel_axes, x.shape().end());
+  const Dims sizes(x.shape().end() - static_cast<std::ptrdiff_t>(windows.axes()), x.shape().end());
   return {ops::input_gradient(g, w, windows, Dims(sizes.size(), Dim(0)), sizes),
           filter_gradient(x, g, windows, w.shape())};
 }
@@ -162,10 +176,15 @@ Tensor convolution_batch(std::span<const Tensor> operands, const std::vector<boo
   const Tensor& x = operands[0];
   const Tensor& w = operands[1];
   if (mapped[0] && mapped[1]) {
+    const bool has_groups = front_axes(x, windows) == 4;
+    if (!has_groups) {
+      return ops::move_axis(ops::convolution(ops::move_axis(x, 0, 1), w, windows), 1, 0);
+    }
     return split(ops::convolution(merged(x, 1), merged(w, 0), windows), 1, x.shape(2));
   }
   if (mapped[0]) return split(ops::convolution(merged(x, 0), w, windows), 0, x.shape(1));
-  return split(ops::convolution(x, merged(w, 1), windows), 2, w.shape(2));
+  const int filters = static_cast<int>(front_axes(x, windows)) - 2;
+  return split(ops::convolution(x, merged(w, filters), windows), filters + 1, w.shape(filters + 1));
 }
 
 std::vector<Sample> convolution_samples() {
@@ -178,7 +197,11 @@ std::vector<Sample> convolution_samples() {
                          }});
     }
   };
-  // batch, groups, in, spatial...; groups, out, in, window...
+  // batch, in, spatial...; out, in, window...
+  add({1, 1, 1}, {1, 1, 1}, {{1}, {1}});
+  add({3, 2, 17}, {5, 2, 3}, {{1}, {1}});
+  add({2, 3, 7, 5}, {4, 3, 3, 2}, {{2, 1}, {1, 2}});
+  // With groups: batch, groups, in, spatial...; groups, out, in, window...
   add({1, 1, 1, 1}, {1, 1, 1, 1}, {{1}, {1}});
   add({0, 1, 3, 5}, {1, 2, 3, 3}, {{1}, {1}});
   add({2, 1, 0, 5}, {1, 2, 0, 3}, {{1}, {1}});
@@ -223,7 +246,8 @@ void draw_convolution(ops::Draw& d) {
 }  // namespace
 
 // y[n, g, o, p] = Σ over c, k: x[n, g, c, p * stride + k * dilation] * w[g, o, c, k], floating
-// point only: (n, g, c, s...) * (g, o, c, k...) -> (n, g, o, p...) with one to three spatial axes.
+// point only: (n, g, c, s...) * (g, o, c, k...) -> (n, g, o, p...) with one to three spatial axes;
+// all three may be without the axis of the groups.
 // attributes.integers: the strides, then the dilations.
 // vjp: dx and dw are convolutions, too
 constinit const OpRecord convolution_op = {.name = "convolution",
@@ -323,9 +347,12 @@ std::optional<Phase> phase_of(const Dim& window, std::int64_t stride, std::int64
 // by zeros, with that part, turned around. No product has a factor that stands for a gap.
 Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, const Dims& starts,
                       const Dims& sizes) {
-  Dims shape = {g.shape()[0], g.shape()[1], w.shape()[2]};
+  const std::size_t front = front_axes(g, windows);
+  const int channels = static_cast<int>(front) - 1;
+  Dims shape(g.shape().begin(), g.shape().begin() + channels);
+  shape.push_back(w.shape()[front - 1]);
   shape.insert(shape.end(), sizes.begin(), sizes.end());
-  const Tensor filters = with_channel_axes(w, {0, 2, 1});
+  const Tensor filters = swapaxes(w, channels - 1, channels);
   std::int64_t classes = 1;
   for (const std::int64_t stride : windows.strides) classes *= stride;
   Tensor total;
@@ -338,7 +365,7 @@ Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, 
     bool is_met = true;
     std::int64_t rest = number;
     for (std::size_t k = 0; k < windows.axes() && is_met; ++k) {
-      const std::size_t axis = k + at(channel_axes);
+      const std::size_t axis = front + k;
       const std::int64_t stride = windows.strides[k];
       first[axis] = rest % stride;
       steps[axis] = stride;

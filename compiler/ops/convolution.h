@@ -1,7 +1,7 @@
 // What the op `convolution` is made into: the gradients, which are convolutions again.
 //
 // Tensors as the op has them: x (batch, groups, in, spatial...), w (groups, out, in, window...),
-// y (batch, groups, out, spatial...).
+// y (batch, groups, out, spatial...); or all of them without the axis of the groups.
 #pragma once
 #include <kroton/ops.h>
 

@@ -32,14 +32,19 @@ Result slice_of_convolution(Graph& graph, Vertex v) {
   Dims x_starts(wanted.size()), x_sizes = shape(graph, x);
   Dims w_starts(wanted.size()), w_sizes = shape(graph, w);
   std::vector<std::int64_t> x_steps(wanted.size(), 1), w_steps(wanted.size(), 1);
-  // The batch, the groups, the filters; then positions.
+  // The batch, the groups if there are several, the filters; then positions.
+  const std::size_t front = wanted.size() - windows.axes();
   x_starts[0] = part.dims[0], x_sizes[0] = wanted[0], x_steps[0] = steps[0];
-  x_starts[1] = w_starts[0] = part.dims[1];
-  x_sizes[1] = w_sizes[0] = wanted[1];
-  x_steps[1] = w_steps[0] = steps[1];
-  w_starts[1] = part.dims[2], w_sizes[1] = wanted[2], w_steps[1] = steps[2];
+  if (front == 3) {
+    x_starts[1] = w_starts[0] = part.dims[1];
+    x_sizes[1] = w_sizes[0] = wanted[1];
+    x_steps[1] = w_steps[0] = steps[1];
+  }
+  w_starts[front - 2] = part.dims[front - 1];
+  w_sizes[front - 2] = wanted[front - 1];
+  w_steps[front - 2] = steps[front - 1];
   for (std::size_t k = 0; k < windows.axes(); ++k) {
-    const std::size_t axis = k + wanted.size() - windows.axes();
+    const std::size_t axis = front + k;
     if (!provably_at_least(wanted[axis], 1)) return std::nullopt;
     x_starts[axis] = part.dims[axis] * Dim(windows.strides[k]);
     windows.strides[k] *= steps[axis];

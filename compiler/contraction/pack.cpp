@@ -6,6 +6,18 @@ namespace kroton {
 
 using loop::Op;
 
+namespace {
+
+loop::Stmt serial(const loop::Variable& variable, loop::Expr extent, loop::Block body) {
+  loop::For loop;
+  loop.variable = variable;
+  loop.extent = std::move(extent);
+  loop.body = std::move(body);
+  return loop::statement(std::move(loop));
+}
+
+}  // namespace
+
 loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
                                     const loop::Expr& column) const {
   const loop::Expr at = panel_row_of(k);
@@ -76,13 +88,6 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
     k.push_back(along);
     return loop::Block{loop::Store{panel_, panel_index(number, k, column), b_at(k, from)}};
   };
-  const auto serial = [](const loop::Variable& variable, loop::Expr extent, loop::Block body) {
-    loop::For loop;
-    loop.variable = variable;
-    loop.extent = std::move(extent);
-    loop.body = std::move(body);
-    return loop::statement(std::move(loop));
-  };
   std::vector<loop::Expr> outer_extents = inner_extents();
   const loop::Expr inner = outer_extents.back();
   outer_extents.pop_back();
@@ -115,13 +120,6 @@ loop::Block TileBuilder::pack_transposed(const loop::Expr& number, const loop::E
 // after row.
 loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr& first,
                                       const Dim& columns) {
-  const auto serial = [](const loop::Variable& variable, loop::Expr extent, loop::Block body) {
-    loop::For loop;
-    loop.variable = variable;
-    loop.extent = std::move(extent);
-    loop.body = std::move(body);
-    return loop::statement(std::move(loop));
-  };
   const Dim& width = plan_.columns_of_position;
   const bool is_whole = columns == panel_columns_;
   Dim positions = is_whole ? Dim(plan_.positions_of_panel)

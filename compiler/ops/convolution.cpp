@@ -388,11 +388,7 @@ Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, 
     const Tensor of_class = convolution(
         seen, strided_slice(filters, filter_starts, filter_sizes, filter_steps), inside);
     if (classes == 1) return of_class;
-    Attributes attributes;
-    for (const std::int64_t start : first) attributes.dims.push_back(Dim(start));
-    attributes.dims.insert(attributes.dims.end(), shape.begin(), shape.end());
-    attributes.integers = steps;
-    const Tensor placed = apply(unslice_op, {of_class}, std::move(attributes));
+    const Tensor placed = unslice(of_class, Dims(first.begin(), first.end()), shape, steps);
     total = total ? total + placed : placed;
   }
   return total ? total : broadcast_to(zeros({}, g.dtype()), shape);

@@ -205,21 +205,12 @@ Tensor unslice_batch(std::span<const Tensor> operands, const std::vector<bool>&,
   return ops::apply(unslice_op, {operands[0]}, ops::bounds_behind_rows(attributes, count));
 }
 
-Tensor unslice(const Tensor& g, const Dims& starts, const Dims& shape,
-               std::vector<std::int64_t> steps) {
-  Attributes attributes;
-  attributes.dims = starts;
-  attributes.dims.insert(attributes.dims.end(), shape.begin(), shape.end());
-  attributes.integers = std::move(steps);
-  return ops::apply(unslice_op, {g}, std::move(attributes));
-}
-
 std::vector<Sample> unslice_samples() {
   std::vector<Sample> samples;
   const auto place = [&](const ops::HostShape& shape, const Dims& starts, const Dims& full_shape,
                          const std::vector<std::int64_t>& steps) {
     ops::add_samples(samples, {shape}, [=](std::span<const Tensor> x) {
-      return unslice(x[0], starts, full_shape, steps);
+      return ops::unslice(x[0], starts, full_shape, steps);
     });
   };
   place({5}, {3}, {17}, {1});
@@ -362,7 +353,7 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths) {
     starts.push_back(before);
     shape.push_back(before + tensor.shape(axis) + after);
   }
-  return unslice(tensor, starts, shape, std::vector<std::int64_t>(at(tensor.rank()), 1));
+  return ops::unslice(tensor, starts, shape, std::vector<std::int64_t>(at(tensor.rank()), 1));
 }
 
 Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, PadMode mode,

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "compiler/ops/convolution.h"
-#include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
@@ -139,18 +138,13 @@ std::vector<int> spatial_list(const Spatial& spatial) {
   return ops::axes_from(spatial.first, spatial.count);
 }
 
-// The elements of x at `positions` along an axis.
-Tensor at_positions(const Tensor& x, int axis, const Tensor& positions) {
-  return take(x, positions, axis);
-}
-
 Tensor resized_axis(const Tensor& x, int axis, const Dim& size, const ResizeOptions& options) {
   const Dim& old = x.shape()[at(axis)];
   if (size == old) return x;
   const Tensor i = arange(size);
   const Tensor from = size_of_dim(old), to = size_of_dim(size);
   if (options.interpolation == Interpolation::nearest) {
-    return at_positions(x, axis, floor_div(i * from, to));
+    return take(x, floor_div(i * from, to), axis);
   }
   // The place among the old elements, as a fraction.
   const bool aligned = options.corners == Corners::aligned;
@@ -162,7 +156,7 @@ Tensor resized_axis(const Tensor& x, int axis, const Dim& size, const ResizeOpti
   shape[at(axis)] = size;
   const Tensor share =
       reshape(cast(numerator - low * denominator, x.dtype()) / cast(denominator, x.dtype()), shape);
-  return at_positions(x, axis, low) * (1 - share) + at_positions(x, axis, high) * share;
+  return take(x, low, axis) * (1 - share) + take(x, high, axis) * share;
 }
 
 void check_sizes(const char* name, const Dims& sizes, const Spatial& spatial) {
@@ -315,12 +309,9 @@ Tensor patches_to_images(const Operand& patches, const Dims& sizes, const PatchO
       Dims place_of(part.shape().size(), Dim(0)), whole = part.shape();
       place_of[at(axis)] = place * walk.dilation;
       whole[at(axis)] = walk.padded;
-      Attributes attributes;
-      attributes.dims = place_of;
-      attributes.dims.insert(attributes.dims.end(), whole.begin(), whole.end());
-      attributes.integers.assign(whole.size(), 1);
-      attributes.integers[at(axis)] = walk.stride;
-      const Tensor placed = ops::apply(unslice_op, {part}, std::move(attributes));
+      std::vector<std::int64_t> steps(whole.size(), 1);
+      steps[at(axis)] = walk.stride;
+      const Tensor placed = ops::unslice(part, place_of, whole, std::move(steps));
       total = total ? total + placed : placed;
     }
     Dims starts(total.shape().size(), Dim(0)), inside = total.shape();

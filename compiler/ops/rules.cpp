@@ -318,6 +318,15 @@ Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
   return apply(slice_op, {x}, std::move(attributes));
 }
 
+Tensor unslice(const Tensor& x, const Dims& starts, const Dims& shape,
+               std::vector<std::int64_t> steps) {
+  Attributes attributes;
+  attributes.dims = starts;
+  attributes.dims.insert(attributes.dims.end(), shape.begin(), shape.end());
+  attributes.integers = std::move(steps);
+  return apply(unslice_op, {x}, std::move(attributes));
+}
+
 Dims with_rows(const Dim& count, const Dims& shape) {
   Dims result = {count};
   result.insert(result.end(), shape.begin(), shape.end());

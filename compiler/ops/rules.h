@@ -104,6 +104,10 @@ Tensor keep_axes(const Tensor& reduced, const Dims& shape, const std::vector<int
 // slice: element i of the result is element starts + i * steps of x, per axis.
 Tensor strided_slice(const Tensor& x, const Dims& starts, const Dims& sizes,
                      std::vector<std::int64_t> steps);
+// unslice: element i of x is element starts + i * steps of the result, which has `shape` and zeros
+// elsewhere.
+Tensor unslice(const Tensor& x, const Dims& starts, const Dims& shape,
+               std::vector<std::int64_t> steps);
 
 // ---- Derivatives
 

@@ -152,8 +152,9 @@ static Files write_at(const SourceLine& line, const std::vector<Tensor>& inputs,
   std::unique_ptr<Graph> graph;
   const detail::FunctionPlan plan(inputs, outputs, function_options, line, graph);
   detail::shapes_to_count(*graph, options.name);  // those that are known are checked here
-  const Program program =
-      make_program(*graph, options.name, target, {Checks::from_environment(), options.contract});
+  const Program program = make_program(
+      *graph, options.name, target,
+      {Checks::from_environment(), options.contract, detail::winograd_tiles(options.winograd)});
   for (const auto& callee : callees(program)) {
     const std::string& called = callee->options.name;
     if (called == options.name || called.starts_with(options.name + "_")) {

@@ -416,6 +416,20 @@ Checks checks_of(Check check) {
 
 }  // namespace
 
+WinogradTiles winograd_tiles(Winograd asked) {
+  switch (asked) {
+    case Winograd::environment:
+      break;
+    case Winograd::off:
+      return {1};
+    case Winograd::two:
+      return {2};
+    case Winograd::four:
+      return {4};
+  }
+  return WinogradTiles::from_environment();
+}
+
 static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>& inputs,
                                                        const std::vector<Tensor>& outputs,
                                                        const FunctionOptions& options,
@@ -430,13 +444,14 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
     throw ValueError("function: profile measures functions on the CPU, the target of " +
                      parts.name + " is a CUDA device" + at(line));
   }
-  parts.executable = make_executable(*graph, identifier(options.name),
-                                     {device,
-                                      options.target.graphs,
-                                      options.target.products,
-                                      options.profile,
-                                      {checks_of(options.check), options.contract}},
-                                     parts.program);
+  parts.executable = make_executable(
+      *graph, identifier(options.name),
+      {device,
+       options.target.graphs,
+       options.target.products,
+       options.profile,
+       {checks_of(options.check), options.contract, detail::winograd_tiles(options.winograd)}},
+      parts.program);
   parts.counted = shapes_to_count(*graph, parts.name);
   parts.graph = std::move(graph);
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);

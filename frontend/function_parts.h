@@ -11,6 +11,8 @@
 
 namespace kroton::detail {
 
+WinogradTiles winograd_tiles(Winograd asked);
+
 // What one axis of an input says about the sizes.
 struct AxisRule {
   enum class Kind : std::uint8_t {

@@ -6,24 +6,10 @@ namespace kroton {
 
 using loop::Op;
 
-namespace {
-
-loop::Stmt serial(const loop::Variable& variable, loop::Expr extent, loop::Block body) {
-  loop::For loop;
-  loop.variable = variable;
-  loop.extent = std::move(extent);
-  loop.body = std::move(body);
-  return loop::statement(std::move(loop));
-}
-
-}  // namespace
-
 loop::Expr TileBuilder::panel_index(const loop::Expr& number, const Point& k,
                                     const loop::Expr& column) const {
-  const loop::Expr at = panel_row_of(k);
-  const loop::Expr row =
-      plan_.b_in_place ? at : number * loop::size(plan_.panel_rows(c_, inner_of_run())) + at;
-  const loop::Expr inside = row * loop::size(panel_pitch_) + column;
+  loop::Expr inside = panel_row_of(k) * loop::size(panel_pitch_) + column;
+  if (!plan_.b_in_place) inside = number * loop::size(panel_size_) + inside;
   if (!c_.overlap) return inside;
   const Dim further = Dim(c_.overlap->distance) * plan_.columns_of_position;
   return inside + k[c_.overlap->inner] * loop::size(further);

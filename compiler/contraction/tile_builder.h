@@ -5,22 +5,39 @@
 
 namespace kroton {
 
+inline loop::For serial_loop(const char* name, loop::Expr extent) {
+  loop::For loop;
+  loop.variable = loop::fresh_variable(name);
+  loop.extent = std::move(extent);
+  return loop;
+}
+
+inline loop::Stmt serial(const loop::Variable& variable, loop::Expr extent, loop::Block body) {
+  loop::For loop;
+  loop.variable = variable;
+  loop.extent = std::move(extent);
+  loop.body = std::move(body);
+  return loop::statement(std::move(loop));
+}
+
 class TileBuilder {
  public:
   TileBuilder(const Contraction& contraction, const TilePlan& plan,
               const loop::NewBuffer& new_buffer);
+  virtual ~TileBuilder() = default;
   loop::Kernel run();
 
- private:
+ protected:
   // One place along each inner axis, within the run in progress.
   using Point = std::vector<loop::Expr>;
 
   // Tasks.
   loop::For all_tasks();
-  loop::Block tasks();
-  loop::Block pack_panels(const loop::Expr& first, const loop::Expr& panels);
-  loop::Block rows_of_task(const loop::Expr& first, const loop::Expr& panels,
-                           const loop::Expr& first_row, const loop::Expr& rows);
+  virtual loop::Block tasks();
+  virtual void make_buffers();
+  virtual loop::Block pack_panels(const loop::Expr& first, const loop::Expr& panels);
+  virtual loop::Block rows_of_task(const loop::Expr& first, const loop::Expr& panels,
+                                   const loop::Expr& first_row, const loop::Expr& rows);
   loop::Block row_blocks(const loop::Expr& first, const loop::Expr& panels,
                          const loop::Expr& first_row, const loop::Expr& rows);
   loop::Block panel_tiles(const loop::Expr& first, const loop::Expr& panels,
@@ -90,6 +107,7 @@ class TileBuilder {
   const Dim& rows_;                        // of the last row axis
   const Dim& columns_;                     // of the last column axis
   const Dim panel_columns_, panel_pitch_;  // of a row of a panel, which may be longer
+  Dim panel_size_;                         // from one panel to the next
   loop::BufferRef panel_, block_;
   // The sums of earlier blocks of inner elements: a tile's within a run, and those that all of a
   // task's tiles have from earlier runs.
@@ -123,6 +141,33 @@ loop::Block TileBuilder::over_inner(const std::vector<loop::Expr>& extents,
     block = {loop::statement(std::move(*loop))};
   }
   return block;
+}
+
+template <class Body>
+loop::Block TileBuilder::each_panel(const loop::Expr& first, const loop::Expr& panels,
+                                    const Body& body) {
+  const Dim whole = columns_of_whole_panels();
+  const Dim rest = columns_ - whole;
+  const bool one = plan_.panels_of_task.is_constant(1);
+  loop::For loop = serial_loop("panel", panels);
+  const loop::Expr number = one ? loop::integer(0) : loop::variable(loop.variable);
+  const loop::Expr column = (first + number) * loop::size(panel_columns_);
+  loop::Block block;
+  if (rest.is_constant(0)) {
+    block = body(number, column, panel_columns_);
+  } else if (whole.is_constant(0)) {
+    block = body(number, column, rest);
+  } else {
+    loop::If choice;
+    choice.condition = loop::binary(loop::Op::lt, column, loop::size(whole));
+    choice.then_body = body(number, column, panel_columns_);
+    choice.else_body = body(number, column, rest);
+    if (choice.then_body.empty() && choice.else_body.empty()) return {};
+    block = {loop::statement(std::move(choice))};
+  }
+  if (one || block.empty()) return block;
+  loop.body = std::move(block);
+  return {loop::statement(std::move(loop))};
 }
 
 }  // namespace kroton

@@ -13,13 +13,6 @@ namespace {
 // The axes but the last.
 AxisList outer(const AxisList& axes) { return {axes.begin(), axes.end() - 1}; }
 
-loop::For serial_loop(const char* name, loop::Expr extent) {
-  loop::For loop;
-  loop.variable = loop::fresh_variable(name);
-  loop.extent = std::move(extent);
-  return loop;
-}
-
 loop::Block over_axes(const AxisList& axes, loop::Block body) {
   std::vector<loop::Variable> variables;
   std::vector<Dim> extents;
@@ -42,24 +35,25 @@ TileBuilder::TileBuilder(const Contraction& contraction, const TilePlan& plan,
       panel_columns_(plan.panel_columns()),
       panel_pitch_(plan.panel_pitch(contraction)),
       has_one_run_(plan.has_one_run(contraction)) {
-  if (has_one_run_) return;
-  run_extent_ = along_first_axis(plan_.inner_run);
-  runs_ = loop::size(maximum(1, ceil_div(c_.inner[0].extent, run_extent_)));
+  if (!has_one_run_) {
+    run_extent_ = along_first_axis(plan_.inner_run);
+    runs_ = loop::size(maximum(1, ceil_div(c_.inner[0].extent, run_extent_)));
+  }
+  panel_size_ = plan_.panel_rows(c_, inner_of_run()) * panel_pitch_;
 }
 
-loop::Kernel TileBuilder::run() {
-  const Dim inner = inner_of_run();
-  const Dim panel_rows = plan_.panel_rows(c_, inner);
+void TileBuilder::make_buffers() {
   const bool may_pack = plan_.rows_to_pack_from != 0;
   if (may_pack || plan_.packs(columns_)) {
     const bool is_rest = plan_.b_in_place && !may_pack;
     panel_ = new_buffer_("panel", c_.dtype,
-                         panel_rows * panel_pitch_ * (is_rest ? Dim(1) : plan_.panels_of_task) +
+                         panel_size_ * (is_rest ? Dim(1) : plan_.panels_of_task) +
                              Dim(c_.positions.empty() ? 0 : plan_.tile_columns()),
                          loop::Space::worker);
   }
   if (plan_.rows_of_block != 0) {
-    block_ = new_buffer_("block", c_.dtype, inner * Dim(plan_.rows_of_block), loop::Space::worker);
+    block_ = new_buffer_("block", c_.dtype, inner_of_run() * Dim(plan_.rows_of_block),
+                         loop::Space::worker);
   }
   if (!plan_.has_one_block(c_)) {
     earlier_ = new_buffer_("earlier", c_.dtype, Dim(plan_.accumulators * plan_.lanes),
@@ -69,6 +63,10 @@ loop::Kernel TileBuilder::run() {
     kept_ = new_buffer_("kept", c_.dtype, plan_.panels_of_task * rows_kept() * kept_pitch(),
                         loop::Space::worker);
   }
+}
+
+loop::Kernel TileBuilder::run() {
+  make_buffers();
   loop::Kernel kernel;
   kernel.body = {loop::statement(all_tasks())};
   kernel.work = loop::size(c_.work());
@@ -199,33 +197,6 @@ Dim TileBuilder::number_of_panels() const {
 Dim TileBuilder::columns_of_whole_panels() const {
   if (c_.positions.empty()) return floor_div(columns_, panel_columns_) * panel_columns_;
   return floor_div(c_.positions[0].extent, plan_.positions_of_panel) * panel_columns_;
-}
-
-template <class Body>
-loop::Block TileBuilder::each_panel(const loop::Expr& first, const loop::Expr& panels,
-                                    const Body& body) {
-  const Dim whole = columns_of_whole_panels();
-  const Dim rest = columns_ - whole;
-  const bool one = plan_.panels_of_task.is_constant(1);
-  loop::For loop = serial_loop("panel", panels);
-  const loop::Expr number = one ? loop::integer(0) : loop::variable(loop.variable);
-  const loop::Expr column = (first + number) * loop::size(panel_columns_);
-  loop::Block block;
-  if (rest.is_constant(0)) {
-    block = body(number, column, panel_columns_);
-  } else if (whole.is_constant(0)) {
-    block = body(number, column, rest);
-  } else {
-    loop::If choice;
-    choice.condition = loop::binary(Op::lt, column, loop::size(whole));
-    choice.then_body = body(number, column, panel_columns_);
-    choice.else_body = body(number, column, rest);
-    if (choice.then_body.empty() && choice.else_body.empty()) return {};
-    block = {loop::statement(std::move(choice))};
-  }
-  if (one || block.empty()) return block;
-  loop.body = std::move(block);
-  return {loop::statement(std::move(loop))};
 }
 
 loop::Block TileBuilder::pack_panels(const loop::Expr& first, const loop::Expr& panels) {

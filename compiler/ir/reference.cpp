@@ -42,6 +42,16 @@ void check_constraints(const Node& node, const SizeBindings& sizes) {
   }
 }
 
+// A size may be negative where nothing that is checked says so: a function's call fails for it too.
+void check_sizes(const Node& node, const std::vector<std::int64_t>& shape) {
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (shape[axis] >= 0) continue;
+    throw ShapeError(std::string(node.op.name) + ": axis " + std::to_string(axis) +
+                     " has the negative size " + std::to_string(shape[axis]) + "  [" +
+                     to_string(node.line) + "]");
+  }
+}
+
 // The shape is that of the type, and the data fill it.
 void check_value(const Node& node, const ReferenceValue& value, const SizeBindings& sizes) {
   const std::vector<std::int64_t> expected = evaluate_all(node.type.shape, sizes);
@@ -140,6 +150,7 @@ std::vector<ReferenceValue> evaluate(std::span<const Tensor> outputs,
       throw InternalError(std::string(node.op.name) + ": the record has no reference");
     }
     ReferenceValue result{node.type.dtype, evaluate_all(node.type.shape, sizes), {}, {}};
+    check_sizes(node, result.shape);
     result.data.assign(count_of(result.shape), 0.0);
     ReferenceContext context{node.attributes, std::move(inputs), result,
                              [&](const Dim& dim) { return evaluate(dim, sizes); }};

@@ -135,7 +135,8 @@ void collect_buffers(loop::Kernel& kernel);
 
 // One per kind of cluster. Kernels come in the order they must run in.
 std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine);
-std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine);
+std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
+                                            int winograd);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);

@@ -152,7 +152,7 @@ void Lowering::lower_cluster(const Cluster& cluster) {
       break;
     case Cluster::Kind::contraction:
       kernels = operand_checks(context, machine_);
-      for (loop::Kernel& kernel : lower_contraction(context, machine_)) {
+      for (loop::Kernel& kernel : lower_contraction(context, machine_, options_.winograd.most)) {
         kernels.push_back(std::move(kernel));
       }
       break;
@@ -320,6 +320,15 @@ Checks Checks::from_environment() {
   if (what == "memory") return {true, false};
   if (what == "values") return {false, true};
   throw ValueError("KROTON_CHECK is \"" + what + "\", expected 0, 1, memory or values");
+}
+
+WinogradTiles WinogradTiles::from_environment() {
+  const char* asked = std::getenv("KROTON_WINOGRAD");
+  const std::string what = asked ? asked : "";
+  if (what.empty() || what == "2") return {2};
+  if (what == "0") return {1};
+  if (what == "4") return {4};
+  throw ValueError("KROTON_WINOGRAD is \"" + what + "\", expected 0, 2 or 4");
 }
 
 Program lower(const Graph& graph, const std::string& name, const Machine& machine,

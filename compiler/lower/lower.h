@@ -15,12 +15,23 @@ struct Checks {
   static Checks from_environment();
 };
 
+// Results that a tile of a convolution has along each axis, at most, where tiles save
+// multiplications (contraction/winograd.h); 1: none does.
+struct WinogradTiles {
+  int most = 2;
+  // What KROTON_WINOGRAD asks for: 2 if it is not set or empty; 0 (none), 2 or 4. ValueError for
+  // anything else.
+  static WinogradTiles from_environment();
+};
+
 // What is asked of the code besides what it computes.
 struct LoweringOptions {
-  LoweringOptions(const Checks& wanted = {}, bool contracted = false)  // NOLINT: implicit
-      : checks(wanted), contract(contracted) {}
+  LoweringOptions(const Checks& wanted = {}, bool contracted = false,  // NOLINT: implicit
+                  const WinogradTiles& tiles = {})
+      : checks(wanted), contract(contracted), winograd(tiles) {}
   Checks checks;
   bool contract;  // a * b + c is rounded once
+  WinogradTiles winograd;
 };
 
 // `name` becomes the entry's symbol.

@@ -5,6 +5,7 @@
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/library_product.h"
 #include "compiler/contraction/tiles.h"
+#include "compiler/contraction/winograd.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
@@ -68,6 +69,21 @@ class ContractionMaker {
     if (roles_.windows.empty()) return std::move(c_);
     exchange_operands();
     return std::move(c_);
+  }
+
+  // Nothing if this is no convolution whose windows' places are as far apart as its positions.
+  std::optional<WindowSums> as_window_sums() const {
+    const auto& windows = roles_.windows;
+    const bool are = std::all_of(windows.begin(), windows.end(), [](const auto& window) {
+      return window.stride == 1 && window.dilation == 1;
+    });
+    if (windows.empty() || !are) return std::nullopt;
+    WindowSums sums{c_, windows.size(), !overlaps_little(roles_, context_.cluster().domain)};
+    if (!sums.filters_are_columns) {
+      std::swap(sums.contraction.a, sums.contraction.b);
+      std::swap(sums.contraction.rows, sums.contraction.columns);
+    }
+    return sums;
   }
 
   Contraction for_cpu(const Machine& machine) && {
@@ -220,7 +236,8 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
 
 }  // namespace
 
-std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine) {
+std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
+                                            int winograd) {
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.gpu) {
@@ -228,6 +245,10 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
     loop::Kernel kernel = build_gpu_tiles(c, plan_gpu_tiles(c), new_buffer);
     kernel.instead = library_product(c);
     return {kernel};
+  }
+  if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
+    const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);
+    if (!tiles.empty()) return build_winograd(*sums, tiles, machine, new_buffer);
   }
   Contraction c = std::move(maker).for_cpu(machine);
   std::vector<loop::Kernel> kernels;

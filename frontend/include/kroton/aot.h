@@ -29,8 +29,9 @@ struct Options {
   // The C names of the outputs; "output", or "output0", "output1" and so on, where not given.
   std::vector<std::string> output_names = {};
   UnusedInput on_unused_input = UnusedInput::error;
-  // As in FunctionOptions: whether a * b + c is rounded once.
+  // As in FunctionOptions: whether a * b + c is rounded once, and how convolutions are computed.
   bool contract = false;
+  Winograd winograd = Winograd::environment;
 };
 
 // The paths of what was written.

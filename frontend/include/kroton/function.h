@@ -51,6 +51,16 @@ enum class Check : std::uint8_t {
   all
 };
 
+// How convolutions with windows of three places are computed (docs/convolution.md): directly, or in
+// tiles of 2 or 4 results along each axis, which take fewer multiplications: with 16 instead of 36,
+// or 36 instead of 144, where windows are 3 x 3. Either where it pays, on CPUs.
+enum class Winograd : std::uint8_t {
+  environment,  // what KROTON_WINOGRAD says: 0, 2 or 4; tiles of 2 where it is not set
+  off,
+  two,   // rounding errors as large as those of the direct form
+  four,  // rounding errors about four times as large
+};
+
 struct FunctionOptions {
   std::vector<Update> updates = {};
   std::vector<Given> givens = {};
@@ -63,6 +73,7 @@ struct FunctionOptions {
   // arithmetic counts (half the operations of a polynomial), and not the same bits: x * x - y * y
   // need not be 0 where x is y.
   bool contract = false;
+  Winograd winograd = Winograd::environment;
 };
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range

@@ -1,0 +1,195 @@
+#include "compiler/contraction/winograd_builder.h"
+
+#include <algorithm>
+
+#include "compiler/loop/traverse.h"
+
+namespace kroton::winograd {
+
+using loop::Op;
+
+Tiling::Tiling(const AxisList& of_pictures, const AxisList& of_positions,
+               const std::vector<int>& results_of_tile)
+    : pictures(of_pictures), positions(of_positions) {
+  for (std::size_t axis = 0; axis < results_of_tile.size(); ++axis) {
+    const Transforms& t = transforms(results_of_tile[axis]);
+    of_elements.push_back(t.elements);
+    of_filter.push_back(t.filter);
+    of_results.push_back(t.results);
+    results.push_back(results_of_tile[axis]);
+    window.push_back(static_cast<std::int64_t>(t.filter.at(0).size()));
+    seen.push_back(static_cast<std::int64_t>(t.elements.size()));
+    products *= seen.back();
+    tiles.push_back(ceil_div(positions[axis].extent, results.back()));
+  }
+  rows = pictures;
+  for (std::size_t axis = 0; axis + 1 < axes(); ++axis) {
+    rows.push_back({loop::fresh_variable("t"), tiles[axis]});
+  }
+}
+
+std::int64_t rows_of_panel(const Tiling& t, std::int64_t bytes_of_column, const Machine& machine,
+                           std::int64_t lanes, bool are_columns) {
+  // Enough columns to use what all panels read often, few enough for panels and products to stay
+  // in the second cache, if they can.
+  constexpr std::int64_t fewest = 96, most = 256;
+  // What all panels read costs each as much as some vectors.
+  constexpr double of_panel = 1.5;
+  const std::int64_t width = t.row_length().constant();
+  const std::int64_t columns = std::clamp(machine.second_cache / 2 / bytes_of_column, fewest, most);
+  const Dim all = t.row_count();
+  std::int64_t best = 1;
+  double least = 0;
+  const auto cost_of = [&](std::int64_t rows) {
+    return static_cast<double>((rows * width + lanes - 1) / lanes) + of_panel;
+  };
+  for (std::int64_t rows = std::max<std::int64_t>(1, columns / width / 2);
+       rows <= std::max<std::int64_t>(1, columns * 3 / 2 / width); ++rows) {
+    double cost = cost_of(rows) / static_cast<double>(rows);
+    if (all.is_constant() && all.constant() > 0 && are_columns) {
+      const std::int64_t panels = all.constant() / rows, rest = all.constant() % rows;
+      if (panels < 4 && least != 0) break;  // for threads
+      cost = (static_cast<double>(panels) * cost_of(rows) + (rest == 0 ? 0 : cost_of(rest))) /
+             static_cast<double>(all.constant());
+    }
+    if (least == 0 || cost < least) {
+      least = cost;
+      best = rows;
+    }
+  }
+  return best;
+}
+
+Matrices::Matrices(DType dtype, const Dim& rows, const Dim& columns_of_row)
+    : columns(columns_of_row),
+      pitch(rows * columns_of_row +
+            Dim(Machine::cache_line / static_cast<std::int64_t>(size_of(dtype)))) {}
+
+loop::Expr Matrices::index(const loop::Expr& number, const loop::Expr& row,
+                           const loop::Expr& column) const {
+  return number * loop::size(pitch) + row * loop::size(columns) + column;
+}
+
+loop::Expr Matrices::index(const AxisList& batch, std::int64_t numbers, const loop::Expr& number,
+                           const loop::Expr& row, const loop::Expr& column) const {
+  loop::Expr first = loop::integer(0);
+  for (const Axis& axis : batch) {
+    first = first * loop::size(axis.extent) + loop::variable(axis.variable);
+  }
+  return first * loop::size(Dim(numbers) * pitch) + index(number, row, column);
+}
+
+loop::Kernel over_matrix(const AxisList& batch, const Axis& row, const Axis& column,
+                         std::int64_t lanes, loop::Block body) {
+  loop::For inner;
+  inner.variable = column.variable;
+  inner.extent = loop::size(column.extent);
+  inner.kind = loop::LoopKind::vector;
+  inner.width = static_cast<int>(lanes);
+  inner.body = std::move(body);
+  AxisList outer = batch;
+  outer.push_back(row);
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const Axis& axis : outer) {
+    variables.push_back(axis.variable);
+    extents.push_back(loop::size(axis.extent));
+  }
+  const loop::Variable all = loop::fresh_variable("row");
+  const std::int64_t cost = static_cast<std::int64_t>(inner.body.size()) * 8;
+  loop::For rows;
+  rows.variable = all;
+  rows.extent = loop::size(count(outer));
+  rows.kind = loop::LoopKind::parallel;
+  rows.body = loop::substitute(loop::Block{loop::statement(std::move(inner))},
+                               loop::unflatten(variables, extents, loop::variable(all)));
+  loop::Kernel kernel;
+  kernel.body = {loop::statement(std::move(rows))};
+  kernel.work = loop::size(count(outer) * column.extent * Dim(cost));
+  return kernel;
+}
+
+Builder::Lines Builder::make_lines(const char* name,
+                                   const std::vector<std::int64_t>& counts) const {
+  Lines lines;
+  lines.counts = counts;
+  lines.pitch = t_.row_length() * Dim(t_.results.back()) + Dim(counts.back() - t_.results.back());
+  std::int64_t number = 1;
+  for (std::size_t axis = 0; axis + 1 < counts.size(); ++axis) number *= counts[axis];
+  lines.buffer = new_buffer_(name, c_.dtype, Dim(number) * lines.pitch, loop::Space::worker);
+  return lines;
+}
+
+loop::Stmt Builder::zeros(const loop::BufferRef& buffer, const loop::Expr& from,
+                          const Dim& count) const {
+  const loop::Variable j = loop::fresh_variable("j");
+  loop::For lanes = vector_loop(j, count, 0);
+  lanes.body = {loop::Store{buffer, from + loop::variable(j), loop::real(0, c_.dtype)}};
+  return loop::statement(std::move(lanes));
+}
+
+Places Builder::row_places(const loop::Expr& number) const {
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const Axis& axis : t_.rows) {
+    variables.push_back(axis.variable);
+    extents.push_back(loop::size(axis.extent));
+  }
+  Places places = loop::unflatten(variables, extents, number);
+  std::reverse(places.begin(), places.end());  // as the axes are
+  return places;
+}
+
+loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& operand,
+                               const AxisList& positions, const Places& places,
+                               const std::vector<std::int64_t>& more) const {
+  const std::size_t last = t_.axes() - 1, pictures = t_.pictures.size();
+  Places at(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(pictures));
+  loop::Expr line = loop::integer(0), inside;
+  std::vector<loop::Variable> numbers;
+  for (std::size_t axis = 0; axis < last; ++axis) {
+    numbers.push_back(loop::fresh_variable("i"));
+    const loop::Expr i = loop::variable(numbers.back());
+    line = line * loop::integer(lines.counts[axis]) + i;
+    loop::Expr position = places[pictures + axis].second * loop::integer(t_.results[axis]) + i;
+    if (!t_.is_whole(axis)) {
+      const loop::Expr end = loop::size(t_.positions[axis].extent + Dim(more[axis]));
+      const loop::Expr is_one = loop::binary(Op::lt, position, end);
+      inside = inside ? loop::binary(Op::logical_and, inside, is_one) : is_one;
+      position = loop::binary(Op::min, position, end - loop::integer(1));
+    }
+    at.push_back({positions[axis].variable, position});
+  }
+  const loop::Variable w = loop::fresh_variable("w");
+  at.push_back({positions[last].variable, loop::variable(w)});
+  loop::For along = vector_loop(w, t_.positions[last].extent + Dim(more[last]), 0);
+  loop::Expr value = loop::substitute(operand, at);
+  if (inside) value = loop::select(inside, value, loop::real(0, c_.dtype));
+  along.body = {
+      loop::Store{lines.buffer, line * loop::size(lines.pitch) + loop::variable(w), value}};
+  loop::Stmt copy = loop::statement(std::move(along));
+  for (std::size_t axis = last; axis-- > 0;) {
+    copy = serial(numbers[axis], loop::integer(lines.counts[axis]), {std::move(copy)});
+  }
+  return copy;
+}
+
+loop::Expr Builder::element_index(const Lines& lines, const std::vector<std::int64_t>& place,
+                                  const loop::Expr& tile) const {
+  std::int64_t line = 0;
+  for (std::size_t axis = 0; axis + 1 < place.size(); ++axis) {
+    line = line * lines.counts[axis] + place[axis];
+  }
+  return loop::integer(line) * loop::size(lines.pitch) + tile * loop::integer(t_.results.back()) +
+         loop::integer(place.back());
+}
+
+std::vector<loop::Expr> Builder::elements_of(const Lines& lines, const loop::Expr& tile) const {
+  std::vector<loop::Expr> elements;
+  for (const auto& place : places_of(lines.counts)) {
+    elements.push_back(loop::load(lines.buffer, element_index(lines, place, tile)));
+  }
+  return elements;
+}
+
+}  // namespace kroton::winograd

@@ -1,0 +1,106 @@
+// What both forms of winograd.h have in common: rows of tiles, what these see, products.
+#pragma once
+#include "compiler/contraction/tile_builder.h"
+#include "compiler/contraction/winograd.h"
+#include "compiler/contraction/winograd_transforms.h"
+
+namespace kroton::winograd {
+
+// How a picture is cut into tiles. Rows of tiles are those of all pictures and of all positions
+// along the spatial axes but the last.
+struct Tiling {
+  Tiling(const AxisList& of_pictures, const AxisList& of_positions,
+         const std::vector<int>& results_of_tile);
+
+  std::size_t axes() const { return results.size(); }
+  Dim row_count() const { return count(rows); }
+  const Dim& row_length() const { return tiles.back(); }
+  // Whether the last tile along the axis has as many results as all.
+  bool is_whole(std::size_t axis) const {
+    return positions[axis].extent == tiles[axis] * Dim(results[axis]);
+  }
+
+  AxisList pictures, positions;
+  std::vector<std::int64_t> results, seen, window;  // elements of a tile along each axis
+  std::vector<Matrix> of_elements, of_filter, of_results;
+  std::int64_t products = 1;  // of a tile
+  Dims tiles;                 // along each axis
+  AxisList rows;
+};
+
+// One panel's rows of tiles, and the columns of the product that they are.
+std::int64_t rows_of_panel(const Tiling& tiling, std::int64_t bytes_of_column,
+                           const Machine& machine, std::int64_t lanes, bool are_columns);
+
+// Matrices, one for each product. They are all gone through side by side, so they begin at other
+// places of the cache.
+struct Matrices {
+  Matrices(DType dtype, const Dim& rows, const Dim& columns);
+  loop::Expr index(const loop::Expr& number, const loop::Expr& row, const loop::Expr& column) const;
+  // An element of a buffer of so many for each iteration of the batch's axes.
+  loop::Expr index(const AxisList& batch, std::int64_t numbers, const loop::Expr& number,
+                   const loop::Expr& row, const loop::Expr& column) const;
+  Dim columns, pitch;  // of a row; from one matrix to the next
+};
+
+class Builder : public TileBuilder {
+ public:
+  Builder(const Tiling& tiling, const Contraction& product, const loop::Variable& product_number,
+          const TilePlan& plan, const loop::NewBuffer& new_buffer)
+      : TileBuilder(product, plan, new_buffer), t_(tiling), product_number_(product_number) {}
+
+ protected:
+  // What a row of tiles has of one channel: a line for each place along the tile's axes but the
+  // last, row-major, as long as all its tiles.
+  struct Lines {
+    loop::BufferRef buffer;
+    std::vector<std::int64_t> counts;  // elements of a tile along each axis
+    Dim pitch;
+  };
+  Lines make_lines(const char* name, const std::vector<std::int64_t>& counts) const;
+
+  loop::Stmt zeros(const loop::BufferRef& buffer, const loop::Expr& from, const Dim& count) const;
+
+  // Where a row of tiles is, of row_count(): the places of `rows`.
+  Places row_places(const loop::Expr& number) const;
+
+  // lines = the operand at the positions of `places`' row of tiles, of which there are so many
+  // more than the tiling has: zeros past the last.
+  loop::Stmt copy_lines(const Lines& lines, const loop::Expr& operand, const AxisList& positions,
+                        const Places& places, const std::vector<std::int64_t>& more) const;
+  // For each tile of the lines: its elements multiplied by the matrices, handed to `store` by the
+  // number of the product.
+  template <class Store>
+  loop::Stmt transform_lines(const Lines& lines, const std::vector<Matrix>& matrices,
+                             const Store& store) const {
+    const loop::Variable tile = loop::fresh_variable("tile");
+    const std::vector<loop::Expr> values =
+        transformed(elements_of(lines, loop::variable(tile)), matrices);
+    loop::For lanes = vector_loop(tile, t_.row_length(), 0);
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      lanes.body.push_back(
+          store(loop::integer(static_cast<std::int64_t>(k)), loop::variable(tile), values[k]));
+    }
+    return loop::statement(std::move(lanes));
+  }
+  std::vector<loop::Expr> elements_of(const Lines& lines, const loop::Expr& tile) const;
+  // Where an element of a tile is in its lines.
+  loop::Expr element_index(const Lines& lines, const std::vector<std::int64_t>& place,
+                           const loop::Expr& tile) const;
+
+  const Tiling& t_;
+  const loop::Variable product_number_;
+};
+
+// A kernel of these statements for each iteration of the batch's axes, and for each row and column;
+// columns are lanes.
+loop::Kernel over_matrix(const AxisList& batch, const Axis& row, const Axis& column,
+                         std::int64_t lanes, loop::Block body);
+
+std::vector<loop::Kernel> build_sums(const Contraction& convolution, const Tiling& tiling,
+                                     const Machine& machine, const loop::NewBuffer& new_buffer);
+std::vector<loop::Kernel> build_filter_gradient(const Contraction& gradient, const Tiling& tiling,
+                                                const Machine& machine,
+                                                const loop::NewBuffer& new_buffer);
+
+}  // namespace kroton::winograd

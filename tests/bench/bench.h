@@ -49,6 +49,7 @@ double time_of(const std::function<void()>& run, double seconds);
 
 // Reads commands from stdin and answers each with one line of JSON until the input ends:
 //   prepare CASE      null; makes the case, forgetting the one before
+//   forget            null; without that case from then on
 //   values            a list of numbers
 //   time SECONDS      seconds a call: the fastest of five batches that last so long together
 //   peak              the peak memory of this process so far, in bytes

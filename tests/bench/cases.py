@@ -1,9 +1,10 @@
 """What is measured: names, the work of one call, units, floors, targets."""
 import class_cases
+import network_cases
 from case import Case
 
 # Where not all cases of a bench have to meet their target: most have to, and none may be below.
-NEVER_UNDER = {"gemm": ("best", 0.85)}
+NEVER_UNDER = {"gemm": ("best", 0.85), "conv": ("best", 0.8)}
 
 # M x N x K: squares, the classifier's products, an LSTM's step and its weights' gradient, others.
 PRODUCTS = [(64, 64, 64), (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (128, 512, 784),
@@ -90,6 +91,9 @@ def compile_times():
     for what, most in (("logistic", 40), ("mlp", 120), ("lstm", 200)):
         yield Case(f"compile/{what}", 1, "ms", 1e3, higher=False,
                    target=[("ours", most), ("jax", 2)])
+    for what, most in (("cifar", 400), ("resnet50", 3000)):
+        yield Case(f"compile/{what}", 1, "ms", 1e3, higher=False,
+                   target=[("ours", most), ("jax", 3)])
     shorter = None
     for count, target in ((128, [("ours", 60), ("jax", 2)]), (1000, [("ours", 350), ("jax", 2)]),
                           (3000, []), (10000, [])):
@@ -100,7 +104,11 @@ def compile_times():
 
 
 def memory():
-    yield Case("memory/mlp", 1, "MiB", 2.0**-20, higher=False, kind="peak", target=[("best", 2)])
+    for what, step, target in (("mlp", "mlp/128", 2), ("cifar", "cnn/cifar/50", 1 / 0.6),
+                               ("vgg", "vgg/training/8", 1 / 0.6),
+                               ("resnet50", "resnet/50/8", 1 / 0.6)):
+        yield Case("memory/" + what, 1, "MiB", 2.0**-20, higher=False, kind="peak",
+                   target=[("best", target)], step=step)
     yield Case("memory/mlp/arena", 1, "KiB", 2.0**-10, higher=False, kind="arena")
 
 
@@ -109,17 +117,18 @@ def size():
 
 
 GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, compile_times, memory,
-          size, class_cases.cases)
+          size, network_cases.layers, network_cases.networks, class_cases.cases)
+WITH_QUICK_SIZES = (network_cases.layers, class_cases.cases)
 # One of each kind, for a first look.
 QUICK = ("gemm/f32/NN", "gemm/f32/TN/128x256x1024", "gemm/f64/NN/512x512x512", "mlp", "call",
          "elementwise/mix", "softmax", "layernorm", "sum", "scan", "lstm", "compile/logistic",
-         "compile/mlp", "compile/lstm", "compile/chain1000", "memory", "size")
+         "compile/mlp", "compile/lstm", "compile/chain1000", "memory/mlp", "size", "conv", "cnn")
 
 
 def every(quick=False):
-    """With `quick` those of classes are smaller."""
+    """With `quick` those of classes are smaller, and layers fewer."""
     for group in GROUPS:
-        yield from group(quick) if group is class_cases.cases else group()
+        yield from group(quick) if group in WITH_QUICK_SIZES else group()
 
 
 def selected(names, quick=False):

@@ -24,6 +24,7 @@ CACHES = INSTALLED / "caches"
 PYTHON_PEERS = {
     "jax": ("jax[cpu]", ["jax_peer.py"]),
     "torch": ("torch", ["torch_peer.py"]),
+    "torch_channels_last": ("torch", ["torch_peer.py", "channels_last"]),
     "torch_compiled": ("torch", ["torch_peer.py", "compiled"]),
     "tensorflow": ("tensorflow-cpu", ["tensorflow_peer.py"]),
     "tensorflow_xla": ("tensorflow-cpu", ["tensorflow_peer.py", "xla"]),
@@ -37,8 +38,13 @@ LIBRARY_PEERS = {
 PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS]
 
 
+CONVOLUTIONS = ("conv", "cnn", "vgg", "resnet")
+
+
 def competes(name, bench):
     """The libraries are there for products, the Python peers for everything else."""
+    if name == "torch_channels_last":
+        return bench in CONVOLUTIONS
     return (bench == "gemm") == (name in LIBRARY_PEERS)
 
 
@@ -49,6 +55,8 @@ def lacks(name, bench):
     """Why a peer that competes has none of a bench's cases."""
     if bench == "classes" and name in WITHOUT_CLASSES:
         return "has not the programs of classes"
+    if bench in CONVOLUTIONS and name == "pytensor":
+        return "has no networks of convolutions"
     return None
 
 

@@ -184,7 +184,7 @@ def measure_time(contest, case):
 
 
 def measure_peak(contest, case):
-    """The peaks of processes that have run nothing but the classifier's step."""
+    """The peaks of processes that have run nothing but one step."""
     values, expected = {}, None
     for name in list(contest.commands):
         if name == "floor" or name != "ours" and not competes(name, case.bench):
@@ -192,7 +192,7 @@ def measure_peak(contest, case):
         contender = None
         try:
             contender = contest.started(name)
-            contender.ask("prepare mlp/128", contest.limit(name))
+            contender.ask("prepare " + case.step, contest.limit(name))
             found = contender.ask("values", contest.limit(name))
             expected = expected or found
             if difference := differ(expected, found, case.tolerance):

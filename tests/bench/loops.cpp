@@ -1,7 +1,7 @@
 // Loops over time, and how long compiling takes.
 #include <stdexcept>
 
-#include "ours.h"
+#include "classes/programs.h"
 
 namespace kt = kroton;
 
@@ -138,6 +138,8 @@ Case lstm_case(const Parts& parts) {
 // Builds the graph and compiles it, each time anew. The cache must be off.
 Case compile_case(const Parts& parts) {
   const std::string& what = parts.at(1);
+  if (what == "cifar") return compilation_case([] { return network({"cnn", "cifar", "50"}); });
+  if (what == "resnet50") return compilation_case([] { return network({"resnet", "50", "1"}); });
   const auto compile = [what]() -> std::vector<double> {
     if (what.starts_with("chain")) {
       const auto x = kt::vector("x");

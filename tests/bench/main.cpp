@@ -18,6 +18,8 @@ int main() {
     if (name == "compile") return bench::compile_case(parts);
     if (name == "memory") return bench::memory_case(parts);
     if (name == "classes") return bench::class_case(parts);
+    if (name == "conv") return bench::conv_case(parts);
+    if (name == "cnn" || name == "vgg" || name == "resnet") return bench::network_case(parts);
     throw std::runtime_error("not measured: " + name);
   });
 }

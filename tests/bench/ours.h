@@ -14,9 +14,11 @@ Case elementwise_case(const Parts& parts);  // elementwise/mix/COUNT/given
 Case rows_case(const Parts& parts);         // softmax/ROWSxCOLUMNS, layernorm/..., sum/rows/...
 Case scan_case(const Parts& parts);         // scan/sum/forward
 Case lstm_case(const Parts& parts);         // lstm/state, lstm/VxHxBxT
-Case compile_case(const Parts& parts);      // compile/logistic, mlp, lstm, chainN
+Case compile_case(const Parts& parts);      // compile/logistic, mlp, ..., chainN
 Case memory_case(const Parts& parts);       // memory/mlp/arena
 Case class_case(const Parts& parts);        // classes/FAMILY/WHAT/SIZES, classes/compile/...
+Case conv_case(const Parts& parts);         // conv/LAYER/forward, input, filter
+Case network_case(const Parts& parts);      // cnn/cifar/BATCH, vgg/forward/..., resnet/50/...
 
 // A training step with its arguments, for the cases that run it and those that compile it.
 struct Step {

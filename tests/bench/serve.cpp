@@ -46,6 +46,10 @@ std::string answer(const Maker& maker, std::optional<Case>& current, const std::
     current = maker(split(argument, '/'));
     return "null";
   }
+  if (command == "forget") {
+    current.reset();
+    return "null";
+  }
   if (command == "peak") {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);

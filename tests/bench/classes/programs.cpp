@@ -115,32 +115,36 @@ Build of_one_free(kt::Tensor (*f)(const kt::Tensor&)) {
   };
 }
 
-// The values are those of three calls: what a step leaves behind counts.
-Case class_case(const Parts& parts) {
-  if (parts.at(1) == "compile") {
-    const auto compile = [parts] {
-      Program program = program_of(parts, 2);
-      const auto f = kt::function(program.inputs, program.outputs, std::move(program.options));
-      return call(f, program.arguments);
-    };
-    return {[compile] { compile(); },
-            [compile] {
-              std::vector<double> values;
-              for (const kt::Array& output : compile()) append_sample(values, output);
-              return values;
-            }};
-  }
-  Program program = program_of(parts, 1);
+Case program_case(Program program, int calls) {
   const auto f = kt::function(program.inputs, program.outputs, std::move(program.options));
   const auto arguments = std::make_shared<std::vector<kt::Array>>(std::move(program.arguments));
   return {[f, arguments] { call(f, *arguments); },
-          [f, arguments] {
+          [f, arguments, calls] {
             std::vector<double> values;
-            for (int k = 0; k < 3; ++k) {
+            for (int k = 0; k < calls; ++k) {
               for (const kt::Array& output : call(f, *arguments)) append_sample(values, output);
             }
             return values;
           }};
+}
+
+Case compilation_case(const std::function<Program()>& build) {
+  const auto compile = [build] {
+    Program program = build();
+    const auto f = kt::function(program.inputs, program.outputs, std::move(program.options));
+    return call(f, program.arguments);
+  };
+  return {[compile] { compile(); },
+          [compile] {
+            std::vector<double> values;
+            for (const kt::Array& output : compile()) append_sample(values, output);
+            return values;
+          }};
+}
+
+Case class_case(const Parts& parts) {
+  if (parts.at(1) == "compile") return compilation_case([parts] { return program_of(parts, 2); });
+  return program_case(program_of(parts, 1), 3);  // what a step leaves behind counts
 }
 
 }  // namespace bench

@@ -36,6 +36,14 @@ Family optimiser_programs();
 Family recurrent_programs();
 Family graph_programs();
 
+// The function of a program, called with its arguments; its values are those of so many calls.
+Case program_case(Program program, int calls);
+// Makes the function of what `build` gives and calls it, each time anew.
+Case compilation_case(const std::function<Program()>& build);
+
+// The step of a network's case: cnn/cifar/BATCH.
+Program network(const Parts& parts);
+
 // Collects what a program reads. The k-th tensor that it fills gets the elements of seed k.
 class Inputs {
  public:

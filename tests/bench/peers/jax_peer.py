@@ -16,9 +16,10 @@ class Jax(Framework):
                        jnp.argmin, jnp.max, jnp.cumsum))
     concatenate, stack, pad, reverse, constant, jacobian = map(
         staticmethod, (jnp.concatenate, jnp.stack, jnp.pad, jnp.flip, jnp.asarray, jax.jacrev))
-    erf, logsumexp, log_softmax, softplus = map(
+    erf, logsumexp, log_softmax, softplus, relu6 = map(
         staticmethod, (jax.scipy.special.erf, jax.scipy.special.logsumexp, jax.nn.log_softmax,
-                       jax.nn.softplus))
+                       jax.nn.softplus, jax.nn.relu6))
+    channel_axis = -1  # what XLA brings convolutions to
 
     def sum(self, x, axis=None, keep=False):
         return jnp.sum(x, axis, keepdims=keep)
@@ -47,6 +48,34 @@ class Jax(Framework):
     def cross_entropy(self, logits, labels):
         picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
         return -jnp.mean(picked)
+
+    def layout(self, x):
+        """Of x, filters and result, for functions of lax."""
+        axes = "DHW"[5 - x.ndim:]
+        return "N" + axes + "C", axes + "IO", "N" + axes + "C"
+
+    def convolution(self, x, filters, bias, stride, padding, groups):
+        axes = x.ndim - 2
+        y = lax.conv_general_dilated(x, filters, (stride,) * axes, ((padding, padding),) * axes,
+                                     dimension_numbers=self.layout(x), feature_group_count=groups)
+        return y if bias is None else y + bias
+
+    def transposed_convolution(self, x, filters, bias, stride):
+        return bias + lax.conv_transpose(x, filters, (stride,) * (x.ndim - 2), "VALID",
+                                         dimension_numbers=self.layout(x), transpose_kernel=True)
+
+    def pulled_back(self, f, x, given):
+        return jax.vjp(f, x)[1](given)[0]
+
+    def max_pool(self, x, window, stride, padding=0):
+        def of_axes(value, rest):
+            return (rest, *[value] * (x.ndim - 2), rest)
+
+        return lax.reduce_window(x, -jnp.inf, lax.max, of_axes(window, 1), of_axes(stride, 1),
+                                 of_axes((padding, padding), (0, 0)))
+
+    def mean_of_positions(self, x):
+        return jnp.mean(x, range(1, x.ndim - 1))
 
     def scan(self, step, states, rows):
         def body(carry, row):

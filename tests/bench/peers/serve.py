@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 
-from workloads import CannotMeasure
+from workloads import CannotMeasure, filled
 
 THREADS = int(os.environ.get("KROTON_THREADS", "1"))
 
@@ -44,9 +44,13 @@ def serve(framework):
         command, *arguments = line.split()
         try:
             reply = None
-            if command == "prepare":
+            if command in ("prepare", "forget"):
                 case = None
+            if command == "prepare":
                 case = framework.make(arguments[0].split("/"))
+                filled.cache_clear()
+            elif command == "forget":
+                pass
             elif command == "peak":
                 reply = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             elif command == "values":

@@ -16,6 +16,8 @@ class TensorFlow(Framework):
     exp, log, sin, sqrt, tanh, maximum, sum, reshape, take, sigmoid, relu, softmax = map(
         staticmethod, (tf.exp, tf.math.log, tf.sin, tf.sqrt, tf.tanh, tf.maximum, tf.reduce_sum,
                        tf.reshape, tf.gather, tf.sigmoid, tf.nn.relu, tf.nn.softmax))
+    relu6, concatenate = map(staticmethod, (tf.nn.relu6, tf.concat))
+    channel_axis = -1
 
     def mean(self, x, axis=None):
         return tf.reduce_mean(x, axis, keepdims=axis is not None)
@@ -28,6 +30,43 @@ class TensorFlow(Framework):
     def cross_entropy(self, logits, labels):
         return tf.reduce_mean(
             tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+    def padded(self, x, padding):
+        axes = x.shape.rank - 2
+        return tf.pad(x, [[0, 0], *[[padding, padding]] * axes, [0, 0]]) if padding else x
+
+    def convolution(self, x, filters, bias, stride, padding, groups):
+        axes = x.shape.rank - 2
+        if stride == 1 and all(2 * padding == size - 1 for size in filters.shape[:axes]):
+            kind = "SAME"
+        else:
+            x, kind = self.padded(x, padding), "VALID"
+        if groups > 1 and groups == x.shape[-1] == filters.shape[-1]:
+            y = tf.nn.depthwise_conv2d(x, tf.transpose(filters, (0, 1, 3, 2)),
+                                       (1, stride, stride, 1), kind)
+        else:
+            y = tf.nn.convolution(x, filters, (stride,) * axes, kind)
+        return y if bias is None else tf.nn.bias_add(y, bias)
+
+    def transposed_convolution(self, x, filters, bias, stride):
+        batch, height, width, _ = x.shape
+        shape = (batch, height * stride, width * stride, filters.shape[2])
+        return tf.nn.bias_add(tf.nn.conv2d_transpose(x, filters, shape, stride, "VALID"), bias)
+
+    def pulled_back(self, f, x, given):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x, output_gradients=given)
+
+    def max_pool(self, x, window, stride, padding=0):
+        return tf.nn.max_pool(self.padded(x, padding), window, stride, "VALID")
+
+    def mean_of_positions(self, x):
+        return tf.reduce_mean(x, range(1, x.shape.rank - 1))
+
+    def batchnorm(self, x, scale, shift, axis=-1):
+        return tf.nn.fused_batch_norm(x, scale, shift, epsilon=1e-5)[0]
 
     def running_sum(self, x):
         return super().running_sum(x) if XLA else tf.cumsum(x)

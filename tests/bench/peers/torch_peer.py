@@ -1,4 +1,5 @@
-"""PyTorch on the CPU as a contender; with the argument "compiled" through torch.compile."""
+"""PyTorch on the CPU as a contender; with the argument "compiled" through torch.compile, with
+"channels_last" with pictures stored that way."""
 import contextlib
 import sys
 
@@ -34,8 +35,11 @@ class Torch(Framework):
     cos, atan2, abs, log1p, floor, where, argmax, argmin, cumsum, logsumexp, erf = map(
         staticmethod, (torch.cos, torch.atan2, torch.abs, torch.log1p, torch.floor, torch.where,
                        torch.argmax, torch.argmin, torch.cumsum, torch.logsumexp, torch.erf))
-    concatenate, stack, reshape, max, softplus, constant = map(
-        staticmethod, (torch.cat, torch.stack, torch.reshape, torch.amax, nn.softplus, tensor))
+    concatenate, stack, reshape, max, softplus, constant, relu6 = map(
+        staticmethod, (torch.cat, torch.stack, torch.reshape, torch.amax, nn.softplus, tensor,
+                       nn.relu6))
+    tensor, ordered = staticmethod(tensor), staticmethod(row_major)
+    channel_axis = 1
 
     def maximum(self, x, y):
         return torch.maximum(x, y) if isinstance(y, torch.Tensor) else torch.clamp_min(x, y)
@@ -79,8 +83,32 @@ class Torch(Framework):
     def layernorm(self, m, scale=None, shift=None):
         return nn.layer_norm(m, m.shape[1:], scale, shift, eps=1e-5)
 
-    def batchnorm(self, x, scale, shift):
+    def batchnorm(self, x, scale, shift, axis=1):
         return nn.batch_norm(x, None, None, scale, shift, training=True, eps=1e-5)
+
+    def convolution(self, x, filters, bias, stride, padding, groups):
+        kind = (nn.conv1d, nn.conv2d, nn.conv3d)[x.ndim - 3]
+        return kind(x, filters, bias, stride, padding, groups=groups)
+
+    def convolution_gradient(self, what, x, filters, given, stride, padding, groups):
+        """By what autograd calls, without the convolution itself."""
+        axes = x.ndim - 2
+        by_input = what == "input"
+        return torch.ops.aten.convolution_backward(
+            given, x, filters, None, [stride] * axes, [padding] * axes, [1] * axes, False,
+            [0] * axes, groups, [by_input, not by_input, False])[0 if by_input else 1]
+
+    def transposed_convolution(self, x, filters, bias, stride):
+        return nn.conv_transpose2d(x, filters, bias, stride)
+
+    def max_pool(self, x, window, stride, padding=0):
+        return (nn.max_pool2d if x.ndim == 4 else nn.max_pool3d)(x, window, stride, padding)
+
+    def mean_of_positions(self, x):
+        return torch.mean(x, tuple(range(2, x.ndim)))
+
+    def dense(self, x, w, b):
+        return torch.addmm(b, x, w)
 
     def attend(self, queries, keys, values):
         return nn.scaled_dot_product_attention(queries, keys, values)
@@ -96,7 +124,7 @@ class Torch(Framework):
         return torch.stack(every)
 
     def function(self, f, *arrays):
-        f, arguments = row_major(f), [tensor(a) for a in arrays]
+        f, arguments = self.ordered(f), [self.tensor(a) for a in arrays]
 
         def run():
             with torch.no_grad():
@@ -140,8 +168,8 @@ class Torch(Framework):
         return run
 
     def training(self, loss, parameters, rate, *data):
-        parameters = [tensor(p).requires_grad_() for p in parameters]
-        data = [tensor(d) for d in data]
+        parameters = [self.tensor(p).requires_grad_() for p in parameters]
+        data = [self.tensor(d) for d in data]
         return self.descent(lambda: loss(parameters, *data), parameters, rate)
 
     def optimised(self, kind, loss, parameters, *data):
@@ -290,4 +318,16 @@ class CompiledTorch(Torch):
         self.cache.enter_context(fresh_cache())
 
 
-serve(CompiledTorch() if "compiled" in sys.argv[1:] else Torch())
+class ChannelsLastTorch(Torch):
+    """Pictures and filters are stored with their channels last; the axes are the same."""
+
+    ordered = staticmethod(lambda f: f)
+
+    def tensor(self, array):
+        stored = {4: torch.channels_last, 5: torch.channels_last_3d}
+        x = tensor(array)
+        return x.to(memory_format=stored[x.ndim]) if x.ndim in stored else x
+
+
+KINDS = {"compiled": CompiledTorch, "channels_last": ChannelsLastTorch}
+serve(KINDS.get("".join(sys.argv[1:]), Torch)())

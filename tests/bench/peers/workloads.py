@@ -8,13 +8,17 @@ class CannotMeasure(Exception):
     """Why a framework has no such case."""
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache  # until a case is made: compiling makes it again and again
 def filled(shape, seed, scale=1.0):
     """The elements of bench.h's element()."""
-    i = np.arange(int(np.prod(shape)), dtype=np.uint64)
-    mixed = (i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)) & np.uint64(0xFFFFFFFF)
-    numbers = (mixed.astype(np.float64) / 4294967296.0 - 0.5) * scale
-    return numbers.astype(np.float32).reshape(shape)
+    numbers = np.empty(int(np.prod(shape)), np.float32)
+    # By parts: what is computed with takes more memory than the elements.
+    for start in range(0, numbers.size, 1 << 16):
+        part = numbers[start:start + (1 << 16)]
+        i = np.arange(start, start + part.size, dtype=np.uint64)
+        mixed = i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)
+        part[:] = ((mixed & np.uint64(0xFFFFFFFF)) / 4294967296.0 - 0.5) * scale
+    return numbers.reshape(shape)
 
 
 def zeros(*shape):
@@ -57,7 +61,54 @@ class Framework:
       optimised(kind, loss, parameters, *data)
                                 as training, by a step of that kind: sgd, momentum, adam
       constant(array)           what a function may use besides its arguments
+
+    One that has networks has relu6, concatenate and
+
+      channel_axis              of its pictures: 1, or -1
+      convolution(x, filters, bias, stride, padding, groups)
+                                numbers for all spatial axes; the bias may be None
+      transposed_convolution(x, filters, bias, stride)
+      pulled_back(f, x, given)  the gradient of f by x, for a given one of its result
+      max_pool(x, window, stride, padding=0)
+                                of what is nowhere below 0
+      mean_of_positions(x)      over all spatial axes
     """
+
+    channel_axis = None
+
+    def picture(self, array):
+        """(batch, channels, spatial...) with the channels where its pictures have them."""
+        return np.ascontiguousarray(np.moveaxis(array, 1, self.channel_axis))
+
+    def filters(self, array):
+        """Filters (out, in, spatial...) as it has them."""
+        if self.channel_axis == 1:
+            return array
+        return np.ascontiguousarray(np.moveaxis(array, (0, 1), (-1, -2)))
+
+    def flattened(self, array, shape):
+        """Weights of elements of pictures (channels, spatial...) in the order of its pictures."""
+        rows = np.moveaxis(array.reshape(*shape, -1), 0, self.channel_axis - 1)
+        return np.ascontiguousarray(rows).reshape(array.shape)
+
+    def as_picture(self, tensor):
+        """What `picture` makes of it, back."""
+        return np.moveaxis(np.asarray(tensor), self.channel_axis, 1)
+
+    def as_filters(self, tensor):
+        if self.channel_axis == 1:
+            return np.asarray(tensor)
+        return np.moveaxis(np.asarray(tensor), (-1, -2), (0, 1))
+
+    def convolution_gradient(self, what, x, filters, given, *options):
+        """By the input or the filters, for a given gradient of the result."""
+        if what == "input":
+            return self.pulled_back(
+                lambda x: self.convolution(x, filters, None, *options), x, given)
+        return self.pulled_back(lambda w: self.convolution(x, w, None, *options), filters, given)
+
+    def dense(self, x, w, b):
+        return self.dot(x, w) + b
 
     def forget(self):
         raise CannotMeasure("compiles nothing")
@@ -67,10 +118,10 @@ class Framework:
         result = centered / self.sqrt(self.mean(centered * centered, 1) + 1e-5)
         return result if scale is None else result * scale + shift
 
-    def batchnorm(self, x, scale, shift):
-        """Normalised by axis 1, over all others."""
-        others = tuple(k for k in range(len(x.shape)) if k != 1)
-        along = (-1,) + (1,) * (len(x.shape) - 2)
+    def batchnorm(self, x, scale, shift, axis=1):
+        """Normalised by an axis, 1 or -1, over all others."""
+        others = tuple(k for k in range(len(x.shape)) if k != axis % len(x.shape))
+        along = (-1,) + (1,) * (len(x.shape) - 2 if axis == 1 else 0)
         centered = x - self.mean(x, others)
         result = centered / self.sqrt(self.mean(centered * centered, others) + 1e-5)
         return result * self.reshape(scale, along) + self.reshape(shift, along)
@@ -247,15 +298,30 @@ class Framework:
     def compilation(self, what):
         """Building and compiling, each time anew."""
         self.forget()
+        makers = {"logistic": self.logistic, "mlp": lambda: self.mlp(128), "lstm": self.lstm,
+                  "cifar": lambda: self.network("cnn", "cifar", 50),
+                  "resnet50": lambda: self.network("resnet", "50", 1)}
 
         def run():
             self.forget()
             if what.startswith("chain"):
                 return self.chain(int(what[5:]))()
-            return {"logistic": self.logistic, "mlp": lambda: self.mlp(128),
-                    "lstm": self.lstm}[what]()()
+            return makers[what]()()
 
         return run
+
+    def network(self, kind, what, batch):
+        from networks import network
+
+        if self.channel_axis is None:
+            raise CannotMeasure("has no networks of convolutions")
+        return network(self, kind, what, batch)
+
+    def layer(self, name, what):
+        from networks import convolution
+
+        run, ordered = convolution(self, name, what)
+        return run, lambda: sample(ordered(run()))
 
     def program(self, parts):
         """What is timed of classes/FAMILY/WHAT/SIZES, and what gives values to compare."""
@@ -285,6 +351,11 @@ class Framework:
         kind = parts[0]
         if kind == "classes":
             return self.program(parts)
+        if kind == "conv":
+            return self.layer(*parts[1:])
+        if kind in ("cnn", "vgg", "resnet"):
+            run = self.network(kind, parts[1], int(parts[2]))
+            return run, lambda: [value for _ in range(2) for value in sample(run())]
         if kind in ("mlp", "lstm") or parts == ["call", "logistic25"]:
             if kind == "mlp":
                 run = self.mlp(int(parts[1]))

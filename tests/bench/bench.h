@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,9 +27,23 @@ Parts split(const std::string& text, char separator);
 int thread_count();
 
 // Element i of input number `seed`: the same in every contender. Uniform in [-0.5, 0.5) * scale.
+inline std::uint32_t element_bits(std::size_t i, std::size_t seed) {
+  return static_cast<std::uint32_t>(i * 2654435761U + (seed + 1) * 2246822519U);
+}
+inline double element_of(std::uint32_t bits, double scale) {
+  return (static_cast<double>(bits) / 4294967296.0 - 0.5) * scale;
+}
 inline double element(std::size_t i, std::size_t seed, double scale = 1) {
-  const std::size_t mixed = (i * 2654435761U + (seed + 1) * 2246822519U) & 0xffffffffU;
-  return (static_cast<double>(mixed) / 4294967296.0 - 0.5) * scale;
+  return element_of(element_bits(i, seed), scale);
+}
+
+// The same in no pattern. Neighbours among the elements above nearly cancel each other: the values
+// of a network with such weights vanish from layer to layer.
+inline double scattered_element(std::size_t i, std::size_t seed, double scale) {
+  std::uint32_t bits = element_bits(i, seed);
+  bits = (bits ^ bits >> 16) * 0x7feb352dU;
+  bits = (bits ^ bits >> 15) * 0x846ca68bU;
+  return element_of(bits ^ bits >> 16, scale);
 }
 
 // Up to 16 elements, evenly spaced, the first and the last among them.

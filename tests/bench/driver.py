@@ -1,5 +1,6 @@
 """Measures this project, its peers and the machine's floor in turns; see the script `run`."""
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -116,6 +117,13 @@ class Contest:
         if (name, case.shorter) in self.slow:
             self.slow[name, case.name] = f"too slow for {case.shorter}"
             raise Failure(self.slow[name, case.name])
+
+    def forget(self):
+        """Who waits for its next case holds no memory for the one before."""
+        for contender in self.running.values():
+            if contender.alive():
+                with contextlib.suppress(Failure):
+                    contender.ask("forget", self.options.limit)
 
     def close(self):
         for contender in self.running.values():
@@ -272,6 +280,7 @@ def main():
                     continue  # has no threads
                 contest.left_out = {}
                 values, processors = MEASURES[case.kind](contest, case)
+                contest.forget()
                 contest.left_out.update((name, why) for name, why in absent.items()
                                         if competes(name, case.bench))
                 if not values or "ours" not in values:

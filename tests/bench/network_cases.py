@@ -112,13 +112,14 @@ def resnet(depth):
     yield channels * 1000
 
 
-def network(name, layers, target, training=True):
+def network(name, layers, target, training=True, tolerance=2e-3):
+    """Two losses are compared: a step changes that of a shallow network by a hundredth, that of a
+    deep one by a tenth and more. So the tolerance of the latter may be larger, as it has to be:
+    what rounding makes of values adds up over layers."""
     batch, layers = int(name.split("/")[-1]), list(layers)
     # Forward and both gradients; the picture's is asked for by nobody.
     flops = 2 * batch * (3 * sum(layers) - layers[0] if training else sum(layers))
-    # Losses of deep networks differ by what rounding makes of them in many layers; a gradient that
-    # is wrong or missing changes the second loss by more than that.
-    return Case(name, batch, "images/s", 1, ("f32", flops), tolerance=1e-2, target=target)
+    return Case(name, batch, "images/s", 1, ("f32", flops), tolerance=tolerance, target=target)
 
 
 def networks():
@@ -129,6 +130,6 @@ def networks():
     yield network("cnn/volume/4", volume(), [("best", 1)])
     yield network("vgg/forward/1", vgg(), [("best", 1)], training=False)
     yield network("vgg/forward/8", vgg(), [("best", 1)], training=False)
-    yield network("vgg/training/8", vgg(), [("best", 1)])
-    yield network("resnet/18/8", resnet(18), [("best", 1.2)])
-    yield network("resnet/50/8", resnet(50), [("best", 1.2)])
+    yield network("vgg/training/8", vgg(), [("best", 1)], tolerance=1e-2)
+    yield network("resnet/18/8", resnet(18), [("best", 1.2)], tolerance=1e-2)
+    yield network("resnet/50/8", resnet(50), [("best", 1.2)], tolerance=1e-2)

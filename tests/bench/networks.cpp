@@ -72,7 +72,7 @@ class Network {
  private:
   // Values stay of the same size from layer to layer.
   T weights(const kt::Shape& shape, std::int64_t inputs) {
-    return kept(in_.parameter(shape, std::sqrt(24.0 / static_cast<double>(inputs))));
+    return kept(in_.weights(shape, std::sqrt(24.0 / static_cast<double>(inputs))));
   }
   T constants(const kt::Shape& shape, double value) {
     return kept(kt::shared(kt::Array::full(shape, value)));

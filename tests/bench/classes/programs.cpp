@@ -74,6 +74,16 @@ kt::Shared Inputs::parameter(const kt::Shape& shape, double scale) {
   return kt::shared(filled(shape, seed(), scale));
 }
 
+kt::Shared Inputs::weights(const kt::Shape& shape, double scale) {
+  kt::Array array = kt::Array::empty(shape);
+  auto elements = array.data<float>();
+  const std::size_t own = seed();
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    elements[i] = static_cast<float>(scattered_element(i, own, scale));
+  }
+  return kt::shared(array);
+}
+
 kt::Tensor Inputs::numbers(const kt::Shape& shape, std::int64_t classes) {
   kt::Array array = kt::Array::empty(shape, kt::i64);
   auto elements = array.data<std::int64_t>();

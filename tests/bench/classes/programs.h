@@ -54,6 +54,8 @@ class Inputs {
   // All sizes are known, as those of weights are.
   kroton::Tensor known(const kroton::Shape& shape, double scale = 1);
   kroton::Shared parameter(const kroton::Shape& shape, double scale = 1);
+  // A parameter of elements in no pattern.
+  kroton::Shared weights(const kroton::Shape& shape, double scale);
   // Numbers below `classes` in no order, the first size free.
   kroton::Tensor numbers(const kroton::Shape& shape, std::int64_t classes);
   // The same as class_numbers gives them.

@@ -43,7 +43,7 @@ class Network:
     def filled(self, shape, inputs):
         """Values stay of the same size from layer to layer."""
         self.number += 1
-        return filled(shape, self.number - 1, math.sqrt(24 / inputs))
+        return filled(shape, self.number - 1, math.sqrt(24 / inputs), scattered=True)
 
     def filters(self, *shape, inputs=None):
         array = self.filled(shape, inputs or math.prod(shape[1:]))

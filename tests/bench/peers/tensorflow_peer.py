@@ -66,7 +66,7 @@ class TensorFlow(Framework):
         return tf.reduce_mean(x, range(1, x.shape.rank - 1))
 
     def batchnorm(self, x, scale, shift, axis=-1):
-        return tf.nn.fused_batch_norm(x, scale, shift, epsilon=1e-5)[0]
+        return tf.compat.v1.nn.fused_batch_norm(x, scale, shift, epsilon=1e-5)[0]
 
     def running_sum(self, x):
         return super().running_sum(x) if XLA else tf.cumsum(x)

@@ -9,15 +9,19 @@ class CannotMeasure(Exception):
 
 
 @functools.cache  # until a case is made: compiling makes it again and again
-def filled(shape, seed, scale=1.0):
-    """The elements of bench.h's element()."""
+def filled(shape, seed, scale=1.0, scattered=False):
+    """The elements of bench.h's element(), or its scattered_element()."""
     numbers = np.empty(int(np.prod(shape)), np.float32)
     # By parts: what is computed with takes more memory than the elements.
     for start in range(0, numbers.size, 1 << 16):
         part = numbers[start:start + (1 << 16)]
         i = np.arange(start, start + part.size, dtype=np.uint64)
-        mixed = i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)
-        part[:] = ((mixed & np.uint64(0xFFFFFFFF)) / 4294967296.0 - 0.5) * scale
+        bits = (i * np.uint64(2654435761) + np.uint64((seed + 1) * 2246822519)).astype(np.uint32)
+        if scattered:
+            bits = (bits ^ bits >> np.uint32(16)) * np.uint32(0x7FEB352D)
+            bits = (bits ^ bits >> np.uint32(15)) * np.uint32(0x846CA68B)
+            bits ^= bits >> np.uint32(16)
+        part[:] = (bits / 4294967296.0 - 0.5) * scale
     return numbers.reshape(shape)
 
 

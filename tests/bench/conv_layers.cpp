@@ -24,7 +24,8 @@ Sizes sizes_of(const std::string& text) {
 Layer layer_of(const std::string& name) {
   const Parts parts = split(name, '-');
   std::map<char, std::int64_t> option = {{'s', 1}, {'p', 0}, {'g', 1}};
-  for (std::size_t k = 2; k < parts.size(); ++k) option[parts[k][0]] = std::stol(parts[k].substr(1));
+  for (std::size_t k = 2; k < parts.size(); ++k)
+    option[parts[k][0]] = std::stol(parts[k].substr(1));
   const Sizes picture = sizes_of(parts.at(0));
   Sizes filters = sizes_of(parts.at(1));
   Sizes result = {picture[0], filters[0]};

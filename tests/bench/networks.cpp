@@ -36,8 +36,8 @@ class Network {
   // Twice as high and as wide.
   T transposed_convolution(const T& x, std::int64_t filters) {
     const std::int64_t channels = x.shape(1).constant();
-    const T y = kt::conv_transpose2d(x, weights({channels, filters, 2, 2}, 4 * channels),
-                                     {.stride = 2});
+    const T y =
+        kt::conv_transpose2d(x, weights({channels, filters, 2, 2}, 4 * channels), {.stride = 2});
     return y + kt::reshape(constants({filters}, 0), {filters, 1, 1});
   }
 
@@ -115,8 +115,8 @@ Program mobilenet_block(std::int64_t batch) {
   T x = net.picture({batch, 24, 56, 56});
   for (int k = 0; k < 3; ++k) {
     const T wide = relu6(net.normalized(net.convolution(x, 144, 1)));
-    const T deep = relu6(
-        net.normalized(net.convolution(wide, 144, 3, {.padding = 1, .groups = 144})));
+    const T deep =
+        relu6(net.normalized(net.convolution(wide, 144, 3, {.padding = 1, .groups = 144})));
     x = x + net.normalized(net.convolution(deep, 24, 1));
   }
   return net.imitating(x, {batch, 24, 56, 56});
@@ -146,8 +146,8 @@ Program volume(std::int64_t batch) {
 Program vgg(const std::string& what, std::int64_t batch) {
   Network net;
   T x = net.picture({batch, 3, 224, 224});
-  for (const auto& [filters, count] : std::vector<std::pair<std::int64_t, int>>{
-           {64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
+  for (const auto& [filters, count] :
+       std::vector<std::pair<std::int64_t, int>>{{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     for (int k = 0; k < count; ++k) {
       x = kt::relu(net.biased_convolution(x, filters, 3, {.padding = 1}));
     }

@@ -13,7 +13,8 @@ class Case:
     """
 
     def __init__(self, name, work, unit, scale, floor=None, higher=True, tolerance=2e-3, target=(),
-                 kind="time", shorter=None, step=None):
+                 kind="time", shorter=None, step=None,
+                 alone=False):
         self.name = name
         self.bench, self.case = name.split("/", 1)
         # What summaries put together; `classes` has many kinds of programs.
@@ -21,6 +22,7 @@ class Case:
         self.work, self.unit, self.scale, self.floor = work, unit, scale, floor
         self.higher, self.tolerance, self.target = higher, tolerance, target
         self.kind = kind  # how it is measured: time, peak, arena, size
+        self.alone = alone  # whether contenders take no turns
         self.step = step  # the name of the case whose peak it is
         self.shorter = shorter  # the name of a case: who is too slow for it is not asked for this
 

@@ -130,12 +130,17 @@ class Contest:
             contender.close()
 
 
-def prepare(contest, case):
-    """Those that are ready and agree with our values, ours first; without ours none."""
-    ready, expected = [], None
-    for name in list(contest.commands):
-        if name == "floor" or name != "ours" and not competes(name, case.bench):
-            continue
+def entrants(contest, case):
+    """Ours first."""
+    return [name for name in contest.commands
+            if name == "ours" or name != "floor" and competes(name, case.bench)]
+
+
+def prepare(contest, case, names, expected=None):
+    """Those of `names` that are ready and agree with our values, which are given or those of the
+    first of them, and these values; none without ours."""
+    ready = []
+    for name in names:
         try:
             contest.refuse(name, case)
             contest.ask(name, "prepare " + case.name)
@@ -150,15 +155,12 @@ def prepare(contest, case):
         except Failure as failure:
             contest.fail(name, case, failure)
             if name == "ours":
-                return []
-    return ready
+                break
+    return ready, expected
 
 
-def measure_time(contest, case):
-    """Measured values of each contender and of the floor, by rounds; processors they used."""
-    names = prepare(contest, case)
-    if not names:
-        return None, {}
+def measure_turns(contest, case, names):
+    """Measured values of each and of the floor, by rounds; processors they used."""
     options, work = contest.options, 1.0
     if case.floor:
         try:
@@ -191,12 +193,36 @@ def measure_time(contest, case):
     return values, processors
 
 
+def measure_time(contest, case):
+    """In turns."""
+    names, _ = prepare(contest, case, entrants(contest, case))
+    if not names:
+        return None, {}
+    return measure_turns(contest, case, names)
+
+
+def measure_alone(contest, case):
+    """The same one after the other, each in a process that ends: together they need more memory
+    than most machines have."""
+    values, processors, expected = {}, {}, None
+    for name in entrants(contest, case):
+        ready, expected = prepare(contest, case, [name], expected)
+        if ready:
+            measured, used = measure_turns(contest, case, ready)
+            for who, rounds in measured.items():
+                values.setdefault(who, []).extend(rounds)  # the floor's are those of all
+            processors.update(used)
+        elif name == "ours":
+            return None, {}
+        if name in contest.running:
+            contest.running.pop(name).close()
+    return values, processors
+
+
 def measure_peak(contest, case):
     """The peaks of processes that have run nothing but one step."""
     values, expected = {}, None
-    for name in list(contest.commands):
-        if name == "floor" or name != "ours" and not competes(name, case.bench):
-            continue
+    for name in entrants(contest, case):
         contender = None
         try:
             contender = contest.started(name)
@@ -279,7 +305,8 @@ def main():
                 if case.kind == "size" and threads != options.threads[0]:
                     continue  # has no threads
                 contest.left_out = {}
-                values, processors = MEASURES[case.kind](contest, case)
+                measure = measure_alone if case.alone else MEASURES[case.kind]
+                values, processors = measure(contest, case)
                 contest.forget()
                 contest.left_out.update((name, why) for name, why in absent.items()
                                         if competes(name, case.bench))

@@ -122,7 +122,7 @@ def network(name, layers, target, training=True):
     # Forward and both gradients; the picture's is asked for by nobody.
     flops = 2 * batch * (3 * sum(layers) - layers[0] if training else sum(layers))
     return Case(name, batch, "images/s", 1, ("f32", flops), tolerance=tolerance(name),
-                target=target)
+                target=target, alone=name.startswith(("vgg", "resnet")))
 
 
 def networks():

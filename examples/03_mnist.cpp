@@ -100,7 +100,7 @@ int run(const Settings& settings, Clock::time_point process_start) {
   // Pixels of one batch; smaller batches use the front of it.
   std::vector<float> pixels(static_cast<std::size_t>(settings.batch) * 784);
   std::vector<std::int64_t> digits(static_cast<std::size_t>(settings.batch));
-  const auto load = [&](const kt::data::IdxImages& images, const std::vector<std::uint8_t>& all,
+  const auto load = [&](const kt::data::Images& images, const std::vector<std::uint8_t>& all,
                         std::span<const std::uint32_t> rows) {
     const auto count = static_cast<std::int64_t>(rows.size());
     kt::data::gather_batch(images, rows, std::span(pixels).first(rows.size() * 784));

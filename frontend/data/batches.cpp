@@ -97,21 +97,22 @@ std::span<const std::uint32_t> Batches::batch(std::int64_t index) const {
   return all.subspan(first, std::min(static_cast<std::size_t>(batch_size_), all.size() - first));
 }
 
-void gather_batch(const IdxImages& images, std::span<const std::uint32_t> rows,
-                  std::span<float> out) {
-  const std::int64_t all = Shape{images.count, images.rows, images.cols}.element_count();
+void gather_batch(const Images& images, std::span<const std::uint32_t> rows, std::span<float> out) {
+  const std::string size =
+      (images.channels == 1 ? "" : std::to_string(images.channels) + " channels of ") +
+      std::to_string(images.rows) + " x " + std::to_string(images.cols);
+  const std::int64_t all =
+      Shape{images.count, images.channels, images.rows, images.cols}.element_count();
   if (static_cast<std::int64_t>(images.pixels.size()) != all) {
     throw ShapeError("gather_batch: expected " + std::to_string(all) + " pixels of " +
-                     std::to_string(images.count) + " images of " + std::to_string(images.rows) +
-                     " x " + std::to_string(images.cols) + ", got " +
+                     std::to_string(images.count) + " images of " + size + ", got " +
                      std::to_string(images.pixels.size()));
   }
-  const auto pixels = static_cast<std::size_t>(images.rows * images.cols);
+  const auto pixels = static_cast<std::size_t>(images.channels * images.rows * images.cols);
   if (out.size() != rows.size() * pixels) {
-    throw ShapeError(
-        "gather_batch: expected room for " + std::to_string(rows.size()) + " images of " +
-        std::to_string(images.rows) + " x " + std::to_string(images.cols) + " pixels, " +
-        std::to_string(rows.size() * pixels) + " floats, got " + std::to_string(out.size()));
+    throw ShapeError("gather_batch: expected room for " + std::to_string(rows.size()) +
+                     " images of " + size + " pixels, " + std::to_string(rows.size() * pixels) +
+                     " floats, got " + std::to_string(out.size()));
   }
   float* to = out.data();
   for (const std::uint32_t row : rows) {

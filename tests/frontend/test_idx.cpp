@@ -1,7 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -12,35 +10,11 @@
 #include <kroton/data.h>
 #include <kroton/error.h>
 
-#include "tests/tools/temporary_directory.h"
+#include "tests/tools/data_files.h"
 
 using namespace kroton;
-using Bytes = std::vector<std::uint8_t>;
 
 namespace {
-
-// A directory of files to read.
-class Files {
- public:
-  [[nodiscard]] std::filesystem::path path() const { return directory_.path(); }
-
-  std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
-    std::ofstream file(path() / name, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-    return path() / name;
-  }
-
-  std::filesystem::path write_gzipped(const std::string& name, const Bytes& bytes) const {
-    gzFile file = gzopen((path() / name).c_str(), "wb");
-    gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-    gzclose(file);
-    return path() / name;
-  }
-
- private:
-  TemporaryDirectory directory_;
-};
 
 Bytes idx(std::initializer_list<std::uint32_t> header, const Bytes& body) {
   Bytes bytes;
@@ -66,27 +40,12 @@ Bytes labels(const Bytes& values) {
   return idx({0x801, static_cast<std::uint32_t>(values.size())}, values);
 }
 
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    (void)function();
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string image_error(const std::filesystem::path& path) {
   return error_of([&] { return data::read_idx_images(path); });
 }
 
 std::string label_error(const std::filesystem::path& path) {
   return error_of([&] { return data::read_idx_labels(path); });
-}
-
-Bytes contents(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace
@@ -98,7 +57,7 @@ TEST_CASE("idx: reads plain and gzipped files alike") {
     const Bytes bytes = images(count, 3, 5);
     for (const auto& path :
          {directory.write("plain", bytes), directory.write_gzipped("zipped", bytes)}) {
-      const data::IdxImages read = data::read_idx_images(path);
+      const data::Images read = data::read_idx_images(path);
       CHECK(read.count == count);
       CHECK(read.rows == 3);
       CHECK(read.cols == 5);
@@ -294,7 +253,7 @@ TEST_CASE("mnist: counts and sizes that do not match") {
 }
 
 TEST_CASE("gather: rows of images and labels") {
-  const data::IdxImages source{{0, 255, 51, 102, 153, 204}, 3, 1, 2};
+  const data::Images source{{0, 255, 51, 102, 153, 204}, 3, 1, 2};
   std::vector<float> out(4);
   data::gather_batch(source, std::vector<std::uint32_t>{2, 0}, out);
   CHECK(out[0] == doctest::Approx(0.6));
@@ -309,7 +268,7 @@ TEST_CASE("gather: rows of images and labels") {
   const std::vector<std::uint32_t> bad{1, 3};
   CHECK_THROWS_WITH_AS(data::gather_batch(source, bad, out),
                        "gather_batch: row 3 is out of range for 3 rows", ValueError);
-  data::IdxImages damaged = source;
+  data::Images damaged = source;
   damaged.count = 4;
   CHECK_THROWS_WITH_AS(data::gather_batch(damaged, bad, out),
                        "gather_batch: expected 8 pixels of 4 images of 1 x 2, got 6", ShapeError);

@@ -9,19 +9,30 @@
 
 namespace kroton::data {
 
-/// Grey images of one size, one byte per pixel (0 black, 255 white), row-major: image, row, column.
-struct IdxImages {
+/// Images of one size, one byte per value (0 dark, 255 bright), row-major: image, channel, row,
+/// column. Grey images have one channel, coloured ones red, green and blue.
+struct Images {
   std::vector<std::uint8_t> pixels;
   std::int64_t count = 0;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
+  std::int64_t channels = 1;
 };
 
 /// The MNIST digits: images and their labels, 0 to 9.
 struct Mnist {
-  IdxImages train_images;
+  Images train_images;
   std::vector<std::uint8_t> train_labels;
-  IdxImages test_images;
+  Images test_images;
+  std::vector<std::uint8_t> test_labels;
+};
+
+/// The CIFAR-10 photographs, 32 x 32 of 3 channels, and their labels: 0 airplane, 1 automobile,
+/// 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
+struct Cifar10 {
+  Images train_images;
+  std::vector<std::uint8_t> train_labels;
+  Images test_images;
   std::vector<std::uint8_t> test_labels;
 };
 
@@ -30,7 +41,7 @@ struct Mnist {
 /// gzipped), for a file that is missing, damaged or truncated, has another magic, sizes that cannot
 /// be, or bytes after its end; nothing is returned then.
 /// Source: https://yann.lecun.com/exdb/mnist
-[[nodiscard]] IdxImages read_idx_images(const std::filesystem::path& path);
+[[nodiscard]] Images read_idx_images(const std::filesystem::path& path);
 
 /// Reads labels in the IDX format (magic 0x00000801), gzipped or not. Throws IoError as
 /// read_idx_images does, and for a label above 9.
@@ -42,11 +53,20 @@ struct Mnist {
 /// where images and labels differ in number or the two sets' images in size.
 [[nodiscard]] Mnist load_mnist(const std::filesystem::path& directory);
 
-/// Writes images `rows` of `images` to `out`, in order, as float32 pixels between 0 and 1. Throws
-/// ShapeError unless out.size() is rows.size() * images.rows * images.cols and there are as many
-/// pixels as the sizes of `images` say, ValueError for a row that is not there.
-void gather_batch(const IdxImages& images, std::span<const std::uint32_t> rows,
-                  std::span<float> out);
+/// Reads CIFAR-10's "binary version" from a directory: data_batch_1.bin to data_batch_5.bin, in
+/// that order, and test_batch.bin, each with .gz or not, gzipped or not. An example is a byte for
+/// the label and 3072 for the picture. A file may have any number of them, and the last training
+/// files may be absent. Throws IoError, naming the file and the byte offset (of the decompressed
+/// data when the file is gzipped), for a file that is missing (data_batch_1.bin always, another one
+/// if a later one is there), empty or damaged, for a size that is no multiple of 3073, and for a
+/// label above 9; nothing is returned then.
+/// Source: https://www.cs.toronto.edu/~kriz/cifar.html
+[[nodiscard]] Cifar10 load_cifar10(const std::filesystem::path& directory);
+
+/// Writes images `rows` of `images` to `out`, in order, as float32 values between 0 and 1. Throws
+/// ShapeError unless out.size() is rows.size() * images.channels * images.rows * images.cols and
+/// there are as many values as the sizes of `images` say, ValueError for a row that is not there.
+void gather_batch(const Images& images, std::span<const std::uint32_t> rows, std::span<float> out);
 
 /// Writes labels `rows` of `labels` to `out`, in order. Throws ShapeError unless out.size() is
 /// rows.size(), ValueError for a row that is not there.

@@ -3,46 +3,13 @@
      aot [DIR]      DIR holds the MNIST files, unpacked */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "mnist_files.h"
 #include "predict.h"
+#include "program.h"
 #include "train_step.h"
 
 enum { batch = 128, epochs = 10 };
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static uint64_t random_bits(void) { /* xorshift64 */
-  static uint64_t s = 88172645463325252u;
-  s ^= s << 13;
-  s ^= s >> 7;
-  return s ^= s << 17;
-}
-
-static void fill_uniform(float* w, int64_t count, float limit) {
-  for (int64_t k = 0; k < count; ++k) {
-    w[k] = limit * ((float)(random_bits() >> 40) / (float)(1 << 23) - 1);
-  }
-}
-
-static void check(int code, const char* (*message)(int)) {
-  if (code == 0) return;
-  fprintf(stderr, "%s\n", message(code));
-  exit(1);
-}
-
-static void* aligned(size_t bytes) {
-  void* memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-  if (memory == NULL && bytes != 0) exit(1);
-  return memory;
-}
 
 int main(int argc, char** argv) {
   const char* directory = argc > 1 ? argv[1] : KROTON_EXAMPLE_DIGITS;
@@ -67,8 +34,7 @@ int main(int argc, char** argv) {
     for (int64_t first = 0; first < train.count; first += batch) {
       const int64_t count = train.count - first < batch ? train.count - first : batch;
       for (int64_t k = 0; k < count; ++k) {
-        copy_digit(&train, (int64_t)(random_bits() % (uint64_t)train.count), &images[784 * k],
-                   &labels[k]);
+        copy_digit(&train, random_below(train.count), &images[784 * k], &labels[k]);
       }
       float loss;
       check(train_step(count, images, labels, rate, &state, &loss, arena, arena_bytes),
@@ -89,9 +55,7 @@ int main(int argc, char** argv) {
     check(predict(1, images, &weights, &digit, predict_arena, predict_bytes), predict_error);
     right += digit == labels[0];
   }
-  struct stat program;
-  if (stat("/proc/self/exe", &program) != 0) return 1;
   printf("test accuracy %.2f %%\n", 100 * (double)right / (double)test.count);
-  printf("this program has %ld KB, stripped\n", (long)(program.st_size + 999) / 1000);
+  print_program_size();
   return 0;
 }

@@ -104,10 +104,11 @@ class TileBuilder {
   const Contraction& c_;
   TilePlan plan_;
   const loop::NewBuffer& new_buffer_;
-  const Dim& rows_;                        // of the last row axis
-  const Dim& columns_;                     // of the last column axis
-  const Dim panel_columns_, panel_pitch_;  // of a row of a panel, which may be longer
-  Dim panel_size_;                         // from one panel to the next
+  const Dim& rows_;     // of the last row axis
+  const Dim& columns_;  // of the last column axis
+  const Dim panel_columns_;
+  Dim panel_pitch_;  // of a row of a panel, which may be longer
+  Dim panel_size_;   // from one panel to the next
   loop::BufferRef panel_, block_;
   // The sums of earlier blocks of inner elements: a tile's within a run, and those that all of a
   // task's tiles have from earlier runs.

@@ -44,6 +44,7 @@ class SumsBuilder : public Builder {
         convolution_(convolution),
         products_(product.stores[0].buffer),
         matrices_(matrices) {
+    panel_pitch_ = matrices.columns;
     panel_size_ = Matrices(c_.dtype, c_.inner[0].extent, panel_pitch_).pitch;
   }
 
@@ -95,60 +96,87 @@ class SumsBuilder : public Builder {
 
   loop::Block transform_pictures(const loop::Expr& column, const Dim& columns) {
     // What tiles read past the last column, and past the last position.
-    const bool is_whole = columns == panel_columns_;
-    loop::Block block{is_whole ? zeros(panel_, loop::size(panels_size()), Dim(plan_.tile_columns()))
-                               : zeros(panel_, loop::integer(0), panel_->size),
-                      zeros(seen_.buffer, loop::integer(0), seen_.buffer->size)};
+    loop::Block block{zeros(seen_.buffer, loop::integer(0), seen_.buffer->size)};
+    if (columns == panel_columns_) {
+      block.push_back(zeros(panel_, loop::size(panels_size()), Dim(plan_.tile_columns())));
+      if (const Dim more_columns = panel_pitch_ - columns; !more_columns.is_constant(0)) {
+        const loop::Variable f = loop::fresh_variable("f"), k = loop::fresh_variable("k");
+        block.push_back(serial(
+            f, loop::integer(t_.products),
+            {serial(k, loop::size(c_.inner[0].extent),
+                    {zeros(panel_,
+                           panel_index(loop::variable(f), {loop::variable(k)}, loop::size(columns)),
+                           more_columns)})}));
+      }
+    } else {
+      block.push_back(zeros(panel_, loop::integer(0), panel_->size));
+    }
     std::vector<std::int64_t> more;
     for (const std::int64_t window : t_.window) more.push_back(window - 1);
-    block.push_back(over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
-      const loop::Variable channel = loop::fresh_variable("k");
-      Places at{{convolution_.inner[0].variable, loop::variable(channel)}};
-      for (std::size_t axis = 0; axis < t_.axes(); ++axis) {
-        at.push_back({convolution_.inner[axis + 1].variable, loop::integer(0)});
-      }
-      return loop::Block{serial(
-          channel, loop::size(c_.inner[0].extent),
-          {copy_lines(seen_, loop::substitute(convolution_.b, at), t_.positions, places, more),
-           transform_lines(
-               seen_, t_.of_elements,
-               [&](const loop::Expr& number, const loop::Expr& tile, const loop::Expr& value) {
-                 return loop::Store{
-                     panel_, panel_index(number, {loop::variable(channel)}, column_of(r, tile)),
-                     value};
-               })})};
+    Places first_place;
+    for (std::size_t axis = 0; axis < t_.axes(); ++axis) {
+      first_place.push_back({convolution_.inner[axis + 1].variable, loop::integer(0)});
+    }
+    const loop::Expr element = loop::substitute(convolution_.b, first_place);
+    block.push_back(over_channels(loop::size(c_.inner[0].extent), [&](const loop::Expr& first,
+                                                                      const loop::Expr& count) {
+      return loop::Block{over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
+        const auto copy = [&](const loop::Expr& slot) {
+          const Places at{{convolution_.inner[0].variable, first + slot}};
+          return loop::Block{
+              copy_lines(seen_, slot, loop::substitute(element, at), t_.positions, places, more)};
+        };
+        const auto transform = [&](const loop::Expr& slot) {
+          const auto store = [&](const loop::Expr& number, const loop::Expr& tile,
+                                 const loop::Expr& value) {
+            return loop::Store{panel_, panel_index(number, {first + slot}, column_of(r, tile)),
+                               value};
+          };
+          return loop::Block{transform_lines(seen_, slot, t_.of_elements, store)};
+        };
+        return loop::Block{over_slots(count, copy), over_slots(count, transform)};
+      })};
     }));
     return block;
   }
 
   // What is stored of the results: those of a row of tiles are put together first.
   loop::Stmt make_results(const loop::Expr& column, const Dim& columns) const {
-    return over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
-      const loop::Variable row = loop::fresh_variable("i"), tile = loop::fresh_variable("tile");
-      std::vector<loop::Expr> products;
-      for (std::int64_t k = 0; k < t_.products; ++k) {
-        products.push_back(
-            loop::load(products_, matrices_.index(loop::integer(k), loop::variable(row),
-                                                  column_of(r, loop::variable(tile)))));
-      }
-      std::vector<Matrix> to_results;
-      for (const Matrix& matrix : t_.of_results) to_results.push_back(transposed(matrix));
-      const std::vector<loop::Expr> values = transformed(std::move(products), to_results);
-      const std::vector<std::vector<std::int64_t>> all = places_of(t_.results);
-      loop::For lanes = vector_loop(tile, t_.row_length(), 0);
-      for (std::size_t k = 0; k < values.size(); ++k) {
-        lanes.body.push_back(loop::Store{
-            given_.buffer, element_index(given_, all[k], loop::variable(tile)), values[k]});
-      }
-      loop::Block body{loop::statement(std::move(lanes))};
-      for (loop::Stmt& stmt : store_given(places, loop::variable(row))) {
-        body.push_back(std::move(stmt));
-      }
-      return loop::Block{serial(row, loop::size(rows_), std::move(body))};
+    return over_channels(loop::size(rows_), [&](const loop::Expr& first, const loop::Expr& count) {
+      return loop::Block{over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
+        return loop::Block{over_slots(count,
+                                      [&](const loop::Expr& slot) {
+                                        return loop::Block{put_together(first + slot, slot, r)};
+                                      }),
+                           over_slots(count, [&](const loop::Expr& slot) {
+                             return store_given(places, first + slot, slot);
+                           })};
+      })};
     });
   }
 
-  loop::Block store_given(const Places& places, const loop::Expr& row) const {
+  loop::Stmt put_together(const loop::Expr& row, const loop::Expr& slot,
+                          const loop::Expr& row_of_tiles) const {
+    const loop::Variable tile = loop::fresh_variable("tile");
+    std::vector<loop::Expr> products;
+    for (std::int64_t k = 0; k < t_.products; ++k) {
+      const loop::Expr column = column_of(row_of_tiles, loop::variable(tile));
+      products.push_back(loop::load(products_, matrices_.index(loop::integer(k), row, column)));
+    }
+    std::vector<Matrix> to_results;
+    for (const Matrix& matrix : t_.of_results) to_results.push_back(transposed(matrix));
+    const std::vector<loop::Expr> values = transformed(std::move(products), to_results);
+    const std::vector<std::vector<std::int64_t>> all = places_of(t_.results);
+    loop::For lanes = vector_loop(tile, t_.row_length(), 0);
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      lanes.body.push_back(loop::Store{
+          given_.buffer, element_index(given_, slot, all[k], loop::variable(tile)), values[k]});
+    }
+    return loop::statement(std::move(lanes));
+  }
+
+  loop::Block store_given(const Places& places, const loop::Expr& row,
+                          const loop::Expr& slot) const {
     const std::size_t last = t_.axes() - 1, pictures = t_.pictures.size();
     Places at(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(pictures));
     at.push_back({c_.rows[0].variable, row});
@@ -168,8 +196,8 @@ class SumsBuilder : public Builder {
     }
     const loop::Variable w = loop::fresh_variable("w");
     at.push_back({t_.positions[last].variable, loop::variable(w)});
-    at.push_back({convolution_.sum,
-                  loop::load(given_.buffer, line * loop::size(given_.pitch) + loop::variable(w))});
+    at.push_back(
+        {convolution_.sum, loop::load(given_.buffer, given_.index(slot, line, loop::variable(w)))});
     loop::For along = vector_loop(w, t_.positions[last].extent, 0);
     for (const loop::Store& store : convolution_.stores) {
       along.body.push_back(loop::Store{store.buffer, loop::substitute(store.index, at),
@@ -220,7 +248,9 @@ std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, cons
                                        (channels.constant() + filters.constant());
   plan.positions_of_panel = rows_of_panel(t, bytes_of_column, machine, plan.lanes, true);
   plan.inner_run = channels.constant();
-  const Matrices matrices(c.dtype, filters, plan.panel_pitch(product));
+  // Rows that begin on a line of the cache.
+  const Dim pitch = ceil_div(plan.panel_columns(), plan.lanes) * Dim(plan.lanes);
+  const Matrices matrices(c.dtype, filters, pitch);
   const loop::BufferRef products =
       new_buffer("products", c.dtype, Dim(t.products) * matrices.pitch, loop::Space::worker);
   product.stores = {loop::Store{

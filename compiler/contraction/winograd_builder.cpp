@@ -116,7 +116,8 @@ Builder::Lines Builder::make_lines(const char* name,
   lines.pitch = t_.row_length() * Dim(t_.results.back()) + Dim(counts.back() - t_.results.back());
   std::int64_t number = 1;
   for (std::size_t axis = 0; axis + 1 < counts.size(); ++axis) number *= counts[axis];
-  lines.buffer = new_buffer_(name, c_.dtype, Dim(number) * lines.pitch, loop::Space::worker);
+  lines.size = Dim(number) * lines.pitch;
+  lines.buffer = new_buffer_(name, c_.dtype, Dim(slot_count) * lines.size, loop::Space::worker);
   return lines;
 }
 
@@ -140,9 +141,9 @@ Places Builder::row_places(const loop::Expr& number) const {
   return places;
 }
 
-loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& operand,
-                               const AxisList& positions, const Places& places,
-                               const std::vector<std::int64_t>& more) const {
+loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& slot,
+                               const loop::Expr& operand, const AxisList& positions,
+                               const Places& places, const std::vector<std::int64_t>& more) const {
   const std::size_t last = t_.axes() - 1, pictures = t_.pictures.size();
   Places at(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(pictures));
   loop::Expr line = loop::integer(0), inside;
@@ -165,8 +166,7 @@ loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& operand,
   loop::For along = vector_loop(w, t_.positions[last].extent + Dim(more[last]), 0);
   loop::Expr value = loop::substitute(operand, at);
   if (inside) value = loop::select(inside, value, loop::real(0, c_.dtype));
-  along.body = {
-      loop::Store{lines.buffer, line * loop::size(lines.pitch) + loop::variable(w), value}};
+  along.body = {loop::Store{lines.buffer, lines.index(slot, line, loop::variable(w)), value}};
   loop::Stmt copy = loop::statement(std::move(along));
   for (std::size_t axis = last; axis-- > 0;) {
     copy = serial(numbers[axis], loop::integer(lines.counts[axis]), {std::move(copy)});
@@ -174,20 +174,22 @@ loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& operand,
   return copy;
 }
 
-loop::Expr Builder::element_index(const Lines& lines, const std::vector<std::int64_t>& place,
+loop::Expr Builder::element_index(const Lines& lines, const loop::Expr& slot,
+                                  const std::vector<std::int64_t>& place,
                                   const loop::Expr& tile) const {
   std::int64_t line = 0;
   for (std::size_t axis = 0; axis + 1 < place.size(); ++axis) {
     line = line * lines.counts[axis] + place[axis];
   }
-  return loop::integer(line) * loop::size(lines.pitch) + tile * loop::integer(t_.results.back()) +
-         loop::integer(place.back());
+  return lines.index(slot, loop::integer(line),
+                     tile * loop::integer(t_.results.back()) + loop::integer(place.back()));
 }
 
-std::vector<loop::Expr> Builder::elements_of(const Lines& lines, const loop::Expr& tile) const {
+std::vector<loop::Expr> Builder::elements_of(const Lines& lines, const loop::Expr& slot,
+                                             const loop::Expr& tile) const {
   std::vector<loop::Expr> elements;
   for (const auto& place : places_of(lines.counts)) {
-    elements.push_back(loop::load(lines.buffer, element_index(lines, place, tile)));
+    elements.push_back(loop::load(lines.buffer, element_index(lines, slot, place, tile)));
   }
   return elements;
 }

@@ -23,13 +23,11 @@ struct Tasks {
   }
 };
 
-Tasks plan_tasks(const Tiling& t, std::int64_t rows, std::int64_t columns, std::int64_t bytes,
-                 const Machine& machine) {
+Tasks plan_tasks(const Tiling& t, std::int64_t rows) {
   // Tiles that a part has at least, to pay for its sums; rows that a block has, to pay for
   // transforming the other operand once more.
   constexpr std::int64_t wanted = 8, fewest_tiles = 1024, fewest_rows = 128;
-  // Tiles of a panel: so many that adding to sums which are in no near cache is little to them.
-  constexpr std::int64_t few = 128, many = 512;
+  constexpr std::int64_t tiles_of_panel = 128;
   Tasks tasks;
   const Dim all = t.row_count();
   const std::int64_t width = t.row_length().constant();
@@ -39,10 +37,9 @@ Tasks plan_tasks(const Tiling& t, std::int64_t rows, std::int64_t columns, std::
   tasks.blocks = std::clamp<std::int64_t>(rows / fewest_rows, 1, wanted / tasks.parts);
   tasks.rows_of_block = (rows + tasks.blocks - 1) / tasks.blocks;
   tasks.rows_of_part = ceil_div(all, tasks.parts);
-  const std::int64_t sums = t.products * tasks.rows_of_block * columns * bytes;
-  const std::int64_t tiles = sums <= machine.second_cache / 2 ? few : many;
-  tasks.rows_of_panel = std::max<std::int64_t>(1, tiles / width);
+  tasks.rows_of_panel = std::max<std::int64_t>(1, tiles_of_panel / width);
   if (const Dim& of_part = tasks.rows_of_part; of_part.is_constant() && of_part.constant() > 0) {
+    // As many panels, of about the same size.
     const std::int64_t panels =
         (of_part.constant() + tasks.rows_of_panel - 1) / tasks.rows_of_panel;
     tasks.rows_of_panel = (of_part.constant() + panels - 1) / panels;
@@ -97,9 +94,10 @@ class GradientBuilder : public Builder {
     }
     if (!tasks_.has_one_panel()) body.push_back(no_sums());
     const loop::Variable panel = loop::fresh_variable("panel");
+    loop::Block one = transform_rows(loop::variable(panel));
+    one.push_back(serial(product_number_, loop::integer(t_.products), add_products()));
     body.push_back(serial(panel, loop::size(ceil_div(tasks_.rows_of_part, tasks_.rows_of_panel)),
-                          {transform_rows(loop::variable(panel)),
-                           serial(product_number_, loop::integer(t_.products), add_products())}));
+                          std::move(one)));
     return {loop::substitute(
         loop::Block{serial(task, loop::integer(tasks_.parts * tasks_.blocks), std::move(body))},
         {{part_of_sums_, part_}})};
@@ -117,64 +115,68 @@ class GradientBuilder : public Builder {
   }
 
   // Both operands of the rows of tiles of a panel; zeros for rows that are no more of this part.
-  loop::Stmt transform_rows(const loop::Expr& panel) const {
-    const loop::Variable r = loop::fresh_variable("r");
-    const loop::Expr in_part = panel * loop::integer(tasks_.rows_of_panel) + loop::variable(r);
-    const loop::Expr row = part_ * loop::size(tasks_.rows_of_part) + in_part;
-    const Places places = row_places(row);
-    loop::If inside;
-    inside.condition = loop::binary(Op::logical_and,
-                                    loop::binary(Op::lt, in_part, loop::size(tasks_.rows_of_part)),
-                                    loop::binary(Op::lt, row, loop::size(t_.row_count())));
+  loop::Block transform_rows(const loop::Expr& panel) const {
+    loop::Block block;
     for (int side : {0, 1}) {
-      inside.then_body.push_back(transform(side, places, loop::variable(r)));
-      inside.else_body.push_back(no_row(side, loop::variable(r)));
+      const loop::Expr channels = side == 0 ? rows_of_block_ : loop::size(columns_);
+      const loop::Expr start = side == 0 ? first_row_ : loop::integer(0);
+      block.push_back(over_channels(channels, [&](const loop::Expr& first,
+                                                  const loop::Expr& count) {
+        const loop::Variable r = loop::fresh_variable("r");
+        const loop::Expr in_part = panel * loop::integer(tasks_.rows_of_panel) + loop::variable(r);
+        const loop::Expr row = part_ * loop::size(tasks_.rows_of_part) + in_part;
+        loop::If inside;
+        inside.condition = loop::binary(
+            Op::logical_and, loop::binary(Op::lt, in_part, loop::size(tasks_.rows_of_part)),
+            loop::binary(Op::lt, row, loop::size(t_.row_count())));
+        inside.then_body =
+            transform(side, row_places(row), start + first, count, loop::variable(r));
+        inside.else_body = no_row(side, start + first, count, loop::variable(r));
+        return loop::Block{
+            serial(r, loop::integer(tasks_.rows_of_panel), {loop::statement(std::move(inside))})};
+      }));
     }
-    return serial(r, loop::integer(tasks_.rows_of_panel), {loop::statement(std::move(inside))});
-  }
-
-  // A loop over the channels of an operand that the task's products have.
-  template <class Body>
-  loop::Stmt over_channels(int side, const Body& body) const {
-    const loop::Variable k = loop::fresh_variable("k");
-    const loop::Expr channel = side == 0 ? first_row_ + loop::variable(k) : loop::variable(k);
-    return serial(k, side == 0 ? rows_of_block_ : loop::size(columns_),
-                  body(Places{{sides_[side].channel.variable, channel}}));
+    return block;
   }
 
   // Where a row of tiles is in an operand of the products.
-  loop::Store store_operand(int side, const Places& channel, const loop::Expr& number,
+  loop::Store store_operand(int side, const loop::Expr& channel, const loop::Expr& number,
                             const loop::Expr& row, const loop::Expr& tile,
                             const loop::Expr& value) const {
     const loop::Expr& operand = side == 0 ? c_.a : c_.b;
-    Places at = channel;
-    at.push_back({product_number_, number});
-    at.push_back({c_.inner[0].variable, row * loop::size(t_.row_length()) + tile});
+    const Places at{{sides_[side].channel.variable, channel},
+                    {product_number_, number},
+                    {c_.inner[0].variable, row * loop::size(t_.row_length()) + tile}};
     return {operand->buffer, loop::substitute(operand->args[0], at), value};
   }
 
-  loop::Stmt transform(int side, const Places& places, const loop::Expr& row) const {
-    return over_channels(side, [&](const Places& channel) {
-      return loop::Block{
-          copy_lines(lines_[side], loop::substitute(sides_[side].from, channel), positions_, places,
-                     sides_[side].more),
-          transform_lines(
-              lines_[side], sides_[side].matrices,
-              [&](const loop::Expr& number, const loop::Expr& tile, const loop::Expr& value) {
-                return store_operand(side, channel, number, row, tile, value);
-              })};
-    });
+  loop::Block transform(int side, const Places& places, const loop::Expr& first,
+                        const loop::Expr& count, const loop::Expr& row) const {
+    const auto copy = [&](const loop::Expr& slot) {
+      const Places at{{sides_[side].channel.variable, first + slot}};
+      return loop::Block{copy_lines(lines_[side], slot, loop::substitute(sides_[side].from, at),
+                                    positions_, places, sides_[side].more)};
+    };
+    const auto store_all = [&](const loop::Expr& slot) {
+      const auto store = [&](const loop::Expr& number, const loop::Expr& tile,
+                             const loop::Expr& value) {
+        return store_operand(side, first + slot, number, row, tile, value);
+      };
+      return loop::Block{transform_lines(lines_[side], slot, sides_[side].matrices, store)};
+    };
+    return {over_slots(count, copy), over_slots(count, store_all)};
   }
 
-  loop::Stmt no_row(int side, const loop::Expr& row) const {
+  loop::Block no_row(int side, const loop::Expr& first, const loop::Expr& count,
+                     const loop::Expr& row) const {
     const loop::Variable number = loop::fresh_variable("f"), tile = loop::fresh_variable("tile");
-    return serial(number, loop::integer(t_.products),
-                  {over_channels(side, [&](const Places& channel) {
-                    loop::For lanes = vector_loop(tile, t_.row_length(), 0);
-                    lanes.body = {store_operand(side, channel, loop::variable(number), row,
-                                                loop::variable(tile), loop::real(0, c_.dtype))};
-                    return loop::Block{loop::statement(std::move(lanes))};
-                  })});
+    return {
+        serial(number, loop::integer(t_.products), {over_slots(count, [&](const loop::Expr& slot) {
+                 loop::For lanes = vector_loop(tile, t_.row_length(), 0);
+                 lanes.body = {store_operand(side, first + slot, loop::variable(number), row,
+                                             loop::variable(tile), loop::real(0, c_.dtype))};
+                 return loop::Block{loop::statement(std::move(lanes))};
+               })})};
   }
 
   // The products of the block's rows, with some columns at a time.
@@ -252,8 +254,7 @@ std::vector<loop::Kernel> build_filter_gradient(const Contraction& c, const Tili
                                                 const Machine& machine,
                                                 const loop::NewBuffer& new_buffer) {
   const loop::Variable number = loop::fresh_variable("f"), part = loop::fresh_variable("part");
-  const auto bytes = static_cast<std::int64_t>(size_of(c.dtype));
-  const std::int64_t lanes = machine.vector_bytes / bytes;
+  const std::int64_t lanes = machine.vector_bytes / static_cast<std::int64_t>(size_of(c.dtype));
 
   // What tiles see of the pictures' channels, and what the results' channels multiply it by.
   Side seen{c.a, c.rows[0], {}, t.seen, t.of_elements};
@@ -275,8 +276,7 @@ std::vector<loop::Kernel> build_filter_gradient(const Contraction& c, const Tili
   };
   const bool seen_are_columns = is_closer(seen.channel, given.channel);
   const Side &rows = seen_are_columns ? given : seen, &columns = seen_are_columns ? seen : given;
-  const Tasks tasks = plan_tasks(t, rows.channel.extent.constant(),
-                                 columns.channel.extent.constant(), bytes, machine);
+  const Tasks tasks = plan_tasks(t, rows.channel.extent.constant());
   // Whole squares, which are transposed in registers.
   const Dim tiles = ceil_div(Dim(tasks.rows_of_panel) * t.row_length(), lanes) * Dim(lanes);
 

@@ -16,6 +16,10 @@ inline bool is_short_stride(std::int64_t step) { return 2 <= step && step <= 16;
 // kernels that run one after the other, if there are to be such. See split_loops.cpp.
 std::vector<Kernel> split_loops(const Kernel& kernel, bool into_kernels);
 
+// Runs loops with loads under conditions on a remainder of the loop's variable (what lies with gaps
+// inside zeros) in steps of all remainders, before split_loops. See split_phases.cpp.
+Kernel split_phases(const Kernel& kernel);
+
 // Splits a loop around reductions of rows whose width is unknown into a kernel for rows that one
 // vector holds and one for longer ones, before `vectorize`. See split_short_rows.cpp.
 std::vector<Kernel> split_short_rows(const Kernel& kernel, int lanes_bytes);

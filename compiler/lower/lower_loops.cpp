@@ -594,7 +594,7 @@ class LoopsLowering {
     const Dim count = element_count(cluster_.domain);
     const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
     std::vector<loop::Kernel> kernels;
-    for (const loop::Kernel& part : loop::split_loops(loop::simplify(kernel), !is_small)) {
+    for (const loop::Kernel& part : loop::split_loops(loop::split_phases(loop::simplify(kernel)), !is_small)) {
       const loop::Kernel collapsed = loop::collapse_loops(part);
       for (const loop::Kernel& rows : loop::split_short_rows(collapsed, machine_.vector_bytes)) {
         kernels.push_back(schedule(rows, machine_, &context_.buffers()));

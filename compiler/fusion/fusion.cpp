@@ -142,6 +142,7 @@ class Fuser {
     const bool has_room = std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
       return views_of_[d.first] < most_views;
     });
+    if (op.is_view) merge_readers(v, true);
     if (op.is_view && !wanted_[v] && reads_across(v, demands)) {
       store(v, new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape), demands);
       return;
@@ -367,12 +368,13 @@ class Fuser {
 
   // Clusters that go over all elements of v and reduce the same axes, or of which one reduces them
   // to scalars and the other gives a result for each, become one: then v need not be stored for the
-  // other.
-  void merge_readers(Vertex v) {
+  // other. With `only_rows` those alone that reduce the same rows, and so read them once.
+  void merge_readers(Vertex v, bool only_rows = false) {
     const auto merge_two = [&] {
       for (const auto& [a, first] : demands_[v]) {
         for (const auto& [b, second] : demands_[v]) {
-          if (a < b && reads_each(a, first) && reads_each(b, second) && may_merge(a, b) &&
+          if (a < b && reads_each(a, first) && reads_each(b, second) &&
+              (!only_rows || reduces_same_rows(at(a), at(b))) && may_merge(a, b) &&
               !feeds_from_elsewhere(v, at(a)) && !feeds_from_elsewhere(v, at(b))) {
             merge(a, b);
             return true;
@@ -541,7 +543,10 @@ class Fuser {
              !is_narrow && !reads_start(v, cluster.hero);
     }
     if (!takes_members(cluster)) return false;
-    if (cost <= cheap && demand.points.size() <= 4) return true;
+    // What lies inside zeros is read where it lies: a load with a condition.
+    constexpr std::size_t few = 4, few_loads = 16;
+    const std::size_t most = graph_[v].op == &unslice_op ? few_loads : few;
+    if (cost <= cheap && demand.points.size() <= most) return true;
     if (demand.points.size() > 1) return false;
     // Once per element of its own: the axes it depends on come first, so that it moves out of the
     // loops over the others.

@@ -2,7 +2,9 @@
 #include <kroton/ops.h>
 
 #include "compiler/ops/attribute_views.h"
+#include "compiler/ops/convolution.h"
 #include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
 
@@ -64,10 +66,112 @@ std::optional<Vertex> reduce_small_dot(Graph& graph, Vertex v) {
   });
 }
 
+// Products that an element of a convolution is the sum of, written out: those of a channel with its
+// own window. And positions of a result, each of which is a sum of its own: places of a window.
+constexpr std::int64_t most_terms = 32, most_positions = 32;
+
+std::int64_t known_product(const Dims& sizes, std::size_t first, std::size_t last) {
+  std::int64_t product = 1;
+  for (std::size_t axis = first; axis < last; ++axis) {
+    if (!sizes[axis].is_constant()) return -1;
+    product *= sizes[axis].constant();
+  }
+  return product;
+}
+
+// A convolution of each channel with a window of its own has nothing that is used twice: filters
+// that share a picture, or pictures that share filters. So it is a sum of products of slices, which
+// fuses with what is around it; and its gradient by the filters a reduction for each place of the
+// window.
+std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
+  const VertexData data = graph[v];
+  const std::vector<Vertex> operands = graph.operands(v);
+  const ops::Windows windows = ops::windows_of(data.attributes);
+  const Dims w_shape = graph[operands[1]].type.shape, y_shape = data.type.shape;
+  const std::size_t rank = w_shape.size(), front = rank - windows.axes();
+  if (!w_shape[front - 2].is_constant(1)) return std::nullopt;
+  const std::int64_t terms = known_product(w_shape, front - 1, rank);
+  const std::int64_t positions = known_product(y_shape, front, rank);
+  const bool has_few_terms = terms > 0 && terms <= most_terms;
+  const bool has_few_positions = y_shape[0].is_constant(1) && positions > 0 &&
+                                 positions <= most_positions && !has_few_terms;
+  if (!has_few_terms && !has_few_positions) return std::nullopt;
+
+  // The places of axes with these sizes, in row-major order.
+  const auto places = [](Dims sizes) {
+    std::vector<Dims> all{{}};
+    for (const Dim& size : sizes) {
+      std::vector<Dims> longer;
+      for (const Dims& place : all) {
+        for (std::int64_t k = 0; k < size.constant(); ++k) {
+          longer.push_back(place);
+          longer.back().push_back(Dim(k));
+        }
+      }
+      all = std::move(longer);
+    }
+    return all;
+  };
+  return graph.build(operands, data.line, [&](std::span<const Tensor> inputs) {
+    const Tensor &x = inputs[0], &w = inputs[1];
+    const Dims spatial(y_shape.begin() + static_cast<std::ptrdiff_t>(front), y_shape.end());
+    std::vector<std::int64_t> ones(rank, 1);
+    if (has_few_terms) {
+      Tensor sum;
+      for (const Dims& place : places({w_shape.begin() + static_cast<std::ptrdiff_t>(front) - 1,
+                                       w_shape.end()})) {
+        // x at (batch, groups, channel, positions), w at (1, groups, 1, 1...).
+        Dims starts(rank, Dim(0)), sizes = x.shape(), w_starts(rank, Dim(0)), w_sizes = w_shape;
+        std::vector<std::int64_t> steps = ones;
+        starts[front - 1] = w_starts[front - 1] = place[0];
+        sizes[front - 1] = w_sizes[front - 1] = Dim(1);
+        for (std::size_t k = 0; k < windows.axes(); ++k) {
+          starts[front + k] = place[k + 1] * Dim(windows.dilations[k]);
+          steps[front + k] = windows.strides[k];
+          sizes[front + k] = spatial[k];
+          w_starts[front + k] = place[k + 1];
+          w_sizes[front + k] = Dim(1);
+        }
+        Tensor factor = ops::strided_slice(w, w_starts, w_sizes, ones);
+        if (front == 2) factor = reshape(factor, Dims(rank, Dim(1)));
+        if (front == 3) {
+          Dims shape(rank, Dim(1));
+          shape[1] = w_shape[0];
+          factor = reshape(factor, shape);
+        }
+        const Tensor term = ops::strided_slice(x, starts, sizes, steps) * factor;
+        sum = sum ? sum + term : term;
+      }
+      return sum;
+    }
+    std::vector<Tensor> sums;
+    for (const Dims& place : places(spatial)) {
+      Dims starts(rank, Dim(0)), sizes = x.shape();
+      std::vector<std::int64_t> steps = ones;
+      for (std::size_t k = 0; k < windows.axes(); ++k) {
+        starts[front + k] = place[k] * Dim(windows.strides[k]);
+        steps[front + k] = windows.dilations[k];
+        sizes[front + k] = w_shape[front + k];
+      }
+      // (1, groups, channels, window...) and (groups, 1, channels, window...).
+      const Tensor seen = ops::strided_slice(x, starts, sizes, steps);
+      Dims inner(w_shape.begin() + static_cast<std::ptrdiff_t>(front) - 1, w_shape.end());
+      if (front == 3) inner.insert(inner.begin(), w_shape[0]);
+      std::vector<int> axes;
+      for (std::size_t axis = front == 3 ? 1 : 0; axis < inner.size(); ++axis) {
+        axes.push_back(static_cast<int>(axis));
+      }
+      sums.push_back(kroton::sum(reshape(seen, inner) * reshape(w, inner), Axes(axes)));
+    }
+    return reshape(stack(sums, front == 3 ? 1 : 0), y_shape);
+  });
+}
+
 }  // namespace
 
 bool reduce_small_dots(Graph& graph) {
-  static const auto& rules = *new std::vector<Rule>{{"dot", reduce_small_dot}};  // never destroyed
+  static const auto& rules = *new std::vector<Rule>{
+      {"dot", reduce_small_dot}, {"convolution", reduce_small_convolution}};  // never destroyed
   return rewrite(graph, "small_dots", rules);
 }
 

@@ -4,11 +4,14 @@
 
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/library_product.h"
+#include "compiler/contraction/scattered_windows.h"
 #include "compiler/contraction/tiles.h"
 #include "compiler/contraction/winograd.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/records.h"
 
 namespace kroton {
 namespace {
@@ -84,6 +87,35 @@ class ContractionMaker {
       std::swap(sums.contraction.rows, sums.contraction.columns);
     }
     return sums;
+  }
+
+  // What is inside the zeros that the windows see, which are part of this kernel; nothing without
+  // them.
+  std::optional<PictureInside> picture_inside() const {
+    const Graph& graph = context_.graph();
+    const std::size_t spatial = roles_.windows.size();
+    Graph::Vertex v = graph.operand(context_.cluster().hero, 0);
+    const Dims& seen = graph[v].type.shape;
+    const std::size_t front = seen.size() - spatial;
+    PictureInside inside{std::vector<Dim>(spatial, Dim(0)),
+                         {seen.begin() + static_cast<std::ptrdiff_t>(front), seen.end()}};
+    bool is_inside = false;
+    while (graph[v].op == &unslice_op && context_.computes(v)) {
+      const Attributes& placed = graph[v].attributes;
+      const Graph::Vertex x = graph.operand(v, 0);
+      const std::vector<std::int64_t> steps = slice_steps(placed);
+      for (std::size_t axis = 0; axis < seen.size(); ++axis) {
+        const bool is_spatial = axis >= front;
+        if (steps[axis] != 1 || (!is_spatial && !placed.dims[axis].is_constant(0)))
+          return std::nullopt;
+        if (!is_spatial) continue;
+        inside.first[axis - front] = inside.first[axis - front] + placed.dims[axis];
+        inside.size[axis - front] = graph[x].type.shape[axis];
+      }
+      is_inside = true;
+      v = x;
+    }
+    return is_inside ? std::optional(inside) : std::nullopt;
   }
 
   Contraction for_cpu(const Machine& machine) && {
@@ -249,6 +281,10 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
     const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);
     if (!tiles.empty()) return build_winograd(*sums, tiles, machine, new_buffer);
+    const std::optional<PictureInside> picture = maker.picture_inside();
+    if (picture && scatters_windows(*sums, *picture, machine)) {
+      return build_scattered_windows(*sums, *picture, machine, new_buffer);
+    }
   }
   Contraction c = std::move(maker).for_cpu(machine);
   std::vector<loop::Kernel> kernels;

@@ -93,8 +93,8 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
   const std::int64_t terms = known_product(w_shape, front - 1, rank);
   const std::int64_t positions = known_product(y_shape, front, rank);
   const bool has_few_terms = terms > 0 && terms <= most_terms;
-  const bool has_few_positions = y_shape[0].is_constant(1) && positions > 0 &&
-                                 positions <= most_positions && !has_few_terms;
+  const bool has_few_positions =
+      y_shape[0].is_constant(1) && positions > 0 && positions <= most_positions && !has_few_terms;
   if (!has_few_terms && !has_few_positions) return std::nullopt;
 
   // The places of axes with these sizes, in row-major order.
@@ -118,8 +118,8 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
     std::vector<std::int64_t> ones(rank, 1);
     if (has_few_terms) {
       Tensor sum;
-      for (const Dims& place : places({w_shape.begin() + static_cast<std::ptrdiff_t>(front) - 1,
-                                       w_shape.end()})) {
+      for (const Dims& place :
+           places({w_shape.begin() + static_cast<std::ptrdiff_t>(front) - 1, w_shape.end()})) {
         // x at (batch, groups, channel, positions), w at (1, groups, 1, 1...).
         Dims starts(rank, Dim(0)), sizes = x.shape(), w_starts(rank, Dim(0)), w_sizes = w_shape;
         std::vector<std::int64_t> steps = ones;

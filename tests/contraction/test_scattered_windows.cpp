@@ -36,7 +36,17 @@ Problem gradient_of(const Layer& layer, DType dtype) {
 bool is_scattered(const Problem& problem) {
   Graph graph(problem.inputs, problem.outputs, {}, true);
   const Program program = make_program(graph, "f", codegen::named_target("x86-64-v4"), {Checks{}});
-  return program.steps.size() == 2;  // the filters by place, and the sums
+  // Sums in tiles have products, too, of what they see.
+  bool has_products = false, sees_tiles = false;
+  for (const Step& step : program.steps) {
+    const auto* kernel = std::get_if<loop::Kernel>(&step.kind);
+    if (kernel == nullptr) continue;
+    for (const loop::BufferRef& buffer : kernel->scratch) {
+      has_products = has_products || buffer->name == "products";
+      sees_tiles = sees_tiles || buffer->name == "seen";
+    }
+  }
+  return has_products && !sees_tiles;
 }
 
 }  // namespace

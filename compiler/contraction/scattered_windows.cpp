@@ -267,6 +267,7 @@ std::vector<loop::Kernel> build_scattered_windows(const WindowSums& sums,
   product.a = loop::load(filters_by_place, of_filters.index(c.batch, parts.places,
                                                             loop::variable(place), row, channel));
   TilePlan plan = plan_tiles(product, machine);
+  narrow_tiles(plan, product, machine);
   plan.columns_of_position = parts.elements;
   plan.inner_run = channels.constant();
   // Pictures of a panel: as many as fill vectors, while their products stay in the cache.

@@ -332,4 +332,17 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
   return plan;
 }
 
+void narrow_tiles(TilePlan& plan, const Contraction& c, const Machine& machine) {
+  constexpr int narrowest = 2;
+  const Dim inner = count(c.inner);
+  if (!inner.is_constant()) return;
+  const std::int64_t first_cache = machine.cache_ways * machine.page_bytes;
+  const std::int64_t of_vector = inner.constant() * machine.vector_bytes;
+  for (int vectors = plan.vectors; vectors >= narrowest; --vectors) {
+    if (vectors * of_vector > first_cache * 3 / 4) continue;
+    plan.vectors = vectors;
+    return;
+  }
+}
+
 }  // namespace kroton

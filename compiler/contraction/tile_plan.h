@@ -66,4 +66,7 @@ bool copies_a(const Contraction& contraction);
 
 TilePlan plan_tiles(const Contraction& contraction, const Machine& machine);
 
+// Narrower tiles, if with them the columns of a tile stay in the first cache for all rows.
+void narrow_tiles(TilePlan& plan, const Contraction& contraction, const Machine& machine);
+
 }  // namespace kroton

@@ -272,8 +272,9 @@ loop::Block TileBuilder::row_blocks(const loop::Expr& first, const loop::Expr& p
   return {loop::statement(std::move(blocks))};
 }
 
-// Tiles for `rows` rows from first_row on: full ones, and for the rest one exact tile if its height
-// is known, else small ones of which the last may reach past the end.
+// Strip by strip of columns, which stays in the first cache if it can, tiles for `rows` rows from
+// first_row on: full ones, and for the rest one exact tile if its height is known, else small ones
+// of which the last may reach past the end.
 loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
                                    const loop::Expr& first_row, const loop::Expr& rows) {
   const std::vector<ColumnTiles> groups = tiles_of_panel(columns);
@@ -281,46 +282,47 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
   for (const ColumnTiles& group : groups) vectors = std::max(vectors, group.vectors);
   const int full_rows = plan_.tile_rows(vectors);
   const int small_rows = plan_.small_tile_rows(vectors);
-  loop::Block block;
   const loop::Expr whole = loop::binary(Op::floor_div, rows, loop::integer(full_rows));
-  const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
-                         bool may_pass_end) {
-    loop::For loop = serial_loop("tile", count);
-    const loop::Expr row = from + loop::variable(loop.variable) * loop::integer(tile_rows);
-    for (const ColumnTiles& group : groups) {
-      loop::For along = serial_loop("strip", group.count);
-      std::int64_t strips = 0;
-      const bool is_one = loop::is_integer_constant(group.count, strips) && strips == 1;
-      column_in_panel_ = group.first;
-      if (!is_one) {
-        column_in_panel_ =
-            column_in_panel_ + loop::variable(along.variable) *
-                                   loop::integer(std::int64_t{group.vectors} * plan_.lanes);
-      }
-      loop::Block strip = tile(tile_rows, group.vectors, first + column_in_panel_, group.columns,
-                               row, may_pass_end);
-      if (!is_one) {
-        along.body = std::move(strip);
-        strip = {loop::statement(std::move(along))};
-      }
-      for (loop::Stmt& stmt : strip) loop.body.push_back(std::move(stmt));
-    }
-    column_in_panel_ = loop::integer(0);
-    block.push_back(loop::statement(std::move(loop)));
-  };
-  std::int64_t known = 0;
-  const bool is_known = loop::is_integer_constant(rows, known);
-  if (!is_known || known >= full_rows) tiles(whole, full_rows, first_row, false);
   const loop::Expr rest = rows - whole * loop::integer(full_rows);
   const loop::Expr first_of_rest = first_row + whole * loop::integer(full_rows);
-  if (!is_known) {
-    tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1),
-                       loop::integer(small_rows)),
-          small_rows, first_of_rest, small_rows > 1);
-  } else if (known % full_rows != 0) {
-    tiles(loop::integer(1), static_cast<int>(known % full_rows), first_of_rest, false);
+  std::int64_t known = 0;
+  const bool is_known = loop::is_integer_constant(rows, known);
+  loop::Block all;
+  for (const ColumnTiles& group : groups) {
+    loop::For along = serial_loop("strip", group.count);
+    std::int64_t strips = 0;
+    const bool is_one = loop::is_integer_constant(group.count, strips) && strips == 1;
+    column_in_panel_ = group.first;
+    if (!is_one) {
+      column_in_panel_ =
+          column_in_panel_ + loop::variable(along.variable) *
+                                 loop::integer(std::int64_t{group.vectors} * plan_.lanes);
+    }
+    loop::Block block;
+    const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,
+                           bool may_pass_end) {
+      loop::For loop = serial_loop("tile", count);
+      const loop::Expr row = from + loop::variable(loop.variable) * loop::integer(tile_rows);
+      loop.body = tile(tile_rows, group.vectors, first + column_in_panel_, group.columns, row,
+                       may_pass_end);
+      block.push_back(loop::statement(std::move(loop)));
+    };
+    if (!is_known || known >= full_rows) tiles(whole, full_rows, first_row, false);
+    if (!is_known) {
+      tiles(loop::binary(Op::floor_div, rest + loop::integer(small_rows - 1),
+                         loop::integer(small_rows)),
+            small_rows, first_of_rest, small_rows > 1);
+    } else if (known % full_rows != 0) {
+      tiles(loop::integer(1), static_cast<int>(known % full_rows), first_of_rest, false);
+    }
+    if (!is_one) {
+      along.body = std::move(block);
+      block = {loop::statement(std::move(along))};
+    }
+    for (loop::Stmt& stmt : block) all.push_back(std::move(stmt));
   }
-  return block;
+  column_in_panel_ = loop::integer(0);
+  return all;
 }
 
 std::vector<TileBuilder::ColumnTiles> TileBuilder::tiles_of_panel(const Dim& columns) const {

@@ -243,6 +243,7 @@ std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, cons
   product.a = loop::load(sums, of_filters.index(c.batch, t.products, loop::variable(number), row,
                                                 loop::variable(c.inner[0].variable)));
   TilePlan plan = plan_tiles(product, machine);
+  narrow_tiles(plan, product, machine);
   plan.columns_of_position = t.row_length();
   const std::int64_t bytes_of_column = t.products * static_cast<std::int64_t>(size_of(c.dtype)) *
                                        (channels.constant() + filters.constant());

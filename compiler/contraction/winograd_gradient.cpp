@@ -28,12 +28,15 @@ Tasks plan_tasks(const Tiling& t, std::int64_t rows) {
   // transforming the other operand once more.
   constexpr std::int64_t wanted = 8, fewest_tiles = 1024, fewest_rows = 128;
   constexpr std::int64_t tiles_of_panel = 128;
+  // Of an unknown number of tiles there may be few: blocks are tasks enough, if there are some.
+  constexpr std::int64_t enough_blocks = 4;
   Tasks tasks;
   const Dim all = t.row_count();
   const std::int64_t width = t.row_length().constant();
   tasks.parts = all.is_constant()
                     ? std::clamp<std::int64_t>(all.constant() * width / fewest_tiles, 1, wanted)
-                    : 2;
+                : rows >= enough_blocks * fewest_rows ? 1
+                                                      : 2;
   tasks.blocks = std::clamp<std::int64_t>(rows / fewest_rows, 1, wanted / tasks.parts);
   tasks.rows_of_block = (rows + tasks.blocks - 1) / tasks.blocks;
   tasks.rows_of_part = ceil_div(all, tasks.parts);

@@ -126,6 +126,7 @@ class ContractionMaker {
     } else {
       make_filters_columns();
     }
+    if (c_.positions.empty()) drop_inner_ones();
     return std::move(c_);
   }
 
@@ -147,6 +148,20 @@ class ContractionMaker {
       store.index = loop::substitute(store.index, places);
       store.value = loop::substitute(store.value, places);
     }
+  }
+
+  // Windows of one place along an axis: nothing to loop over, and no order of elements.
+  void drop_inner_ones() {
+    Places ones;
+    std::erase_if(c_.inner, [&](const Axis& axis) {
+      if (!axis.extent.is_constant(1)) return false;
+      ones.push_back({axis.variable, loop::integer(0)});
+      return true;
+    });
+    if (c_.inner.empty()) c_.inner.push_back({loop::fresh_variable("k"), Dim(1)});
+    if (ones.empty()) return;
+    c_.a = loop::substitute(c_.a, ones);
+    c_.b = loop::substitute(c_.b, ones);
   }
 
   void exchange_operands() {

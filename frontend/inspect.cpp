@@ -65,6 +65,7 @@ class ProgramText {
 
   void add(const loop::Kernel& kernel, const std::string& indent) {
     text_ += indent + kernel.name + lines_of(kernel.source) + "\n";
+    if (!kernel.form.empty()) text_ += indent + "  " + kernel.form + "\n";
     buffers("in", kernel.inputs, indent);
     buffers("out", kernel.outputs, indent);
     buffers("scratch", kernel.scratch, indent);

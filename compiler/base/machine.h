@@ -14,6 +14,8 @@ struct Machine {
   bool fused_multiply_add = false;  // as one instruction, whose product needs no register
   bool masks = false;               // part of a vector is loaded or stored by one instruction
   int cache_ways = 8;               // lines of the first cache that may share a set
+  // Which is as large as can be found by the part of an address that is the same on every page.
+  std::int64_t first_cache() const { return cache_ways * page_bytes; }
   static constexpr std::int64_t cache_line = 64;  // bytes
   std::int64_t second_cache = 1 << 20;            // bytes
   std::int64_t second_cache_ways = 8;

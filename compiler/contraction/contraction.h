@@ -25,6 +25,7 @@ struct Contraction {
   loop::Variable sum;               // stands for the sum in what is stored
   std::vector<loop::Store> stores;  // for each result, of the variables of batch, rows and columns
   std::int64_t cost = 0;            // scalar operations of the stores
+  std::string form = {};            // loop::Kernel's
 
   // Where columns are positions of windows: the axes that `b` is made of in place of the last of
   // `columns`, which stands for all of them in row-major order. They are many, and what lies

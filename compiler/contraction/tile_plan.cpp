@@ -310,6 +310,11 @@ TilePlan plan_tiles(const Contraction& c, const Machine& machine) {
       plan.tile_columns() * static_cast<std::int64_t>(size_of(c.dtype));
   const std::int64_t blocks = machine.second_cache / 4 / row_of_panel / plan.inner_block;
   plan.inner_run = std::max<std::int64_t>(1, blocks) * plan.inner_block;
+  if (c.rows.size() > 1) {
+    // Rows along several axes go over a panel one after the other: it should stay in the first
+    // cache.
+    plan.inner_run = std::max<std::int64_t>(1, machine.first_cache() / row_of_panel);
+  }
   plan.parts_in_place = machine.masks;
   if (!c.positions.empty()) {
     place_windows(plan, c, machine);
@@ -336,10 +341,9 @@ void narrow_tiles(TilePlan& plan, const Contraction& c, const Machine& machine) 
   constexpr int narrowest = 2;
   const Dim inner = count(c.inner);
   if (!inner.is_constant()) return;
-  const std::int64_t first_cache = machine.cache_ways * machine.page_bytes;
   const std::int64_t of_vector = inner.constant() * machine.vector_bytes;
   for (int vectors = plan.vectors; vectors >= narrowest; --vectors) {
-    if (vectors * of_vector > first_cache * 3 / 4) continue;
+    if (vectors * of_vector > machine.first_cache() * 3 / 4) continue;
     plan.vectors = vectors;
     return;
   }

@@ -259,6 +259,7 @@ struct Kernel {
   Block body;
   Expr work;           // an estimate of the scalar operations, i64: decides whether threads pay
   std::string source;  // the user's lines it comes from, for profiles and dumps
+  std::string form;    // which of several it was made in, for people: "tiles of 2 x 2 results"
   std::shared_ptr<const LibraryProduct> instead;  // what a library may do in its place, or null
 };
 

@@ -269,7 +269,7 @@ class KeyWriter {
   }
   void write(const loop::Kernel& kernel) {
     // What a device's library may do instead is not in the code.
-    const auto& [name, inputs, outputs, scratch, body, work, source, instead] = kernel;
+    const auto& [name, inputs, outputs, scratch, body, work, source, form, instead] = kernel;
     text(name);
     for (const auto* list : {&inputs, &outputs, &scratch}) {
       number(list->size());

@@ -126,7 +126,10 @@ class ContractionMaker {
     } else {
       make_filters_columns();
     }
-    if (c_.positions.empty()) drop_inner_ones();
+    if (c_.positions.empty()) {
+      drop_inner_ones();
+      if (c_.rows.size() > 1) merge_outer_inner();
+    }
     return std::move(c_);
   }
 
@@ -162,6 +165,23 @@ class ContractionMaker {
     if (ones.empty()) return;
     c_.a = loop::substitute(c_.a, ones);
     c_.b = loop::substitute(c_.b, ones);
+  }
+
+  // All inner axes but the last as one, which is cut into runs.
+  void merge_outer_inner() {
+    if (c_.inner.size() < 3) return;
+    const AxisList outer(c_.inner.begin(), c_.inner.end() - 1);
+    const loop::Variable merged = loop::fresh_variable("k");
+    std::vector<loop::Variable> variables;
+    std::vector<loop::Expr> extents;
+    for (const Axis& axis : outer) {
+      variables.push_back(axis.variable);
+      extents.push_back(loop::size(axis.extent));
+    }
+    const Places places = loop::unflatten(variables, extents, loop::variable(merged));
+    c_.a = loop::substitute(c_.a, places);
+    c_.b = loop::substitute(c_.b, places);
+    c_.inner = {{merged, count(outer)}, c_.inner.back()};
   }
 
   void exchange_operands() {
@@ -216,9 +236,11 @@ class ContractionMaker {
     const loop::Expr b =
         simplified({c_.stores[0].buffer, loop::integer(0), loop::substitute(c_.b, at)}).value;
     if (is_contiguous(b, c_.columns[0])) {  // a window of one place
+      c_.form = "convolution as a matrix product";
       c_.b = b;
       return;
     }
+    c_.form = "convolution with positions as columns";
     c_.positions = std::move(places);
     const ContractionRoles::Window& first = roles_.windows[0];
     if (!is_merged && first.stride == 1 && !roles_.inner[first.inner].is_constant(1)) {
@@ -245,6 +267,7 @@ class ContractionMaker {
 
   // Rows are the positions, the longest axis of them the last, which tiles are parts of.
   void make_filters_columns() {
+    c_.form = "convolution with filters as columns";
     const auto length = [](const Axis& axis) {
       return axis.extent.is_constant() ? axis.extent.constant() : 64;
     };
@@ -295,16 +318,28 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   }
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
     const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);
-    if (!tiles.empty()) return build_winograd(*sums, tiles, machine, new_buffer);
+    if (!tiles.empty()) {
+      std::vector<loop::Kernel> kernels = build_winograd(*sums, tiles, machine, new_buffer);
+      const std::string size = std::to_string(*std::max_element(tiles.begin(), tiles.end()));
+      for (loop::Kernel& kernel : kernels)
+        kernel.form = "convolution in tiles of " + size + " results along each axis";
+      return kernels;
+    }
     const std::optional<PictureInside> picture = maker.picture_inside();
     if (picture && scatters_windows(*sums, *picture, machine)) {
-      return build_scattered_windows(*sums, *picture, machine, new_buffer);
+      std::vector<loop::Kernel> kernels =
+          build_scattered_windows(*sums, *picture, machine, new_buffer);
+      for (loop::Kernel& kernel : kernels) {
+        kernel.form = "convolution of a small picture: products are added up";
+      }
+      return kernels;
     }
   }
   Contraction c = std::move(maker).for_cpu(machine);
   std::vector<loop::Kernel> kernels;
   if (copies_a(c)) kernels.push_back(copy_a(c, machine, context.buffers()));
   kernels.push_back(build_tiles(c, plan_tiles(c, machine), new_buffer));
+  kernels.back().form = c.form;
   return kernels;
 }
 

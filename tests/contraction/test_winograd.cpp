@@ -3,6 +3,7 @@
 #include <kroton/kroton.h>
 
 #include <cmath>
+#include <sstream>
 
 #include "compiler/compile.h"
 #include "compiler/contraction/winograd_transforms.h"
@@ -165,6 +166,26 @@ TEST_CASE("winograd: where it pays, and as the function or the environment asks 
   const Setting setting("KROTON_WINOGRAD", "3");
   CHECK(value_error([] { WinogradTiles::from_environment(); }) ==
         "KROTON_WINOGRAD is \"3\", expected 0, 2 or 4");
+}
+
+TEST_CASE("convolutions: a function tells the form of its kernels") {
+  const auto text_of = [](const Shape& picture, const Shape& filters, Winograd winograd) {
+    const Tensor x = tensor("x", dims_of(picture, false)), w = tensor("w", dims_of(filters, false));
+    const Tensor y = conv2d(x, w);
+    const Tensor g = tensor("g", y.shape());
+    std::ostringstream text;
+    function({x, w, g}, std::vector<Tensor>{y, vjp({y}, std::vector<Tensor>{w}, {g})[0]},
+             {.winograd = winograd})
+        .print(text);
+    return text.str();
+  };
+  CHECK(contains(text_of({2, 64, 32, 32}, {64, 64, 3, 3}, Winograd::two),
+                 "convolution in tiles of 2 results along each axis"));
+  const std::string direct = text_of({2, 64, 32, 32}, {64, 64, 3, 3}, Winograd::off);
+  CHECK(contains(direct, "convolution with positions as columns"));
+  CHECK(contains(direct, "convolution with filters as columns"));
+  CHECK(contains(text_of({2, 64, 32, 32}, {64, 64, 1, 1}, Winograd::two),
+                 "convolution as a matrix product"));
 }
 
 TEST_CASE("winograd: the transforms multiply") {

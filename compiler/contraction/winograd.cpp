@@ -1,6 +1,8 @@
 // Sums over windows in tiles: for each task some rows of tiles.
 #include "compiler/contraction/winograd.h"
 
+#include <algorithm>
+
 #include "compiler/contraction/winograd_builder.h"
 #include "compiler/loop/traverse.h"
 
@@ -273,6 +275,8 @@ std::vector<int> winograd_tiles(const WindowSums& sums, const Machine& machine, 
   const Dim& filters = (sums.filters_are_columns ? c.columns : c.rows)[0].extent;
   const Dim& channels = of_places[0].extent;
   if (!filters.is_constant() || !channels.is_constant()) return {};
+  const auto is_empty = [](const Axis& axis) { return axis.extent.is_constant(0); };
+  if (std::any_of(of_positions.begin(), of_positions.end(), is_empty)) return {};
   std::vector<int> results;
   double direct = 1, products = 1;
   for (std::size_t axis = 0; axis < sums.spatial; ++axis) {

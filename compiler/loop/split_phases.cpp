@@ -18,8 +18,9 @@ namespace kroton::loop {
 namespace {
 
 constexpr std::int64_t most_phases = 8;
-// Nodes of all copies of a body, before conditions are gone from them.
-constexpr std::size_t most_nodes = 3000;
+// Nodes of all copies of a body, before conditions are gone from them: where a loop's end is known,
+// and where what is left over at the end needs a loop of its own, in each of the loops around.
+constexpr std::size_t most_nodes = 3000, most_nodes_of_unknown = 400;
 
 // The divisor of the loop's variable in conditions of loads: the largest, 1 if there is none.
 std::int64_t phases_of(const For& loop) {
@@ -37,7 +38,10 @@ std::int64_t phases_of(const For& loop) {
     if (!along || !is_integer_constant(along, step) || (step != 1 && step != -1)) continue;
     if (divisor > 1 && divisor <= most_phases) phases = std::max(phases, divisor);
   }
-  const bool fits = nodes.size() * static_cast<std::size_t>(phases) <= most_nodes;
+  std::int64_t extent = 0;
+  const std::size_t most =
+      is_integer_constant(loop.extent, extent) ? most_nodes : most_nodes_of_unknown;
+  const bool fits = nodes.size() * static_cast<std::size_t>(phases) <= most;
   const bool declares = std::any_of(loop.body.begin(), loop.body.end(), [](const Stmt& s) {
     return std::holds_alternative<Declare>(s) || std::holds_alternative<Allocate>(s);
   });

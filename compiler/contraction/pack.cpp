@@ -31,6 +31,14 @@ loop::Expr TileBuilder::block_index(const Point& k, const loop::Expr& row) const
   return position_of(k) * loop::integer(plan_.rows_of_block) + row;
 }
 
+loop::Stmt TileBuilder::zeros(const loop::BufferRef& buffer, const loop::Expr& from,
+                              const Dim& count) const {
+  const loop::Variable j = loop::fresh_variable("j");
+  loop::For lanes = vector_loop(j, count, 0);
+  lanes.body = {loop::Store{buffer, from + loop::variable(j), loop::real(0, c_.dtype)}};
+  return loop::statement(std::move(lanes));
+}
+
 // panel[k, j] = B[k, first + j], anything where j is past the last column.
 loop::Block TileBuilder::pack(const loop::Expr& number, const loop::Expr& first,
                               const Dim& columns) {

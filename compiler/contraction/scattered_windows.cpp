@@ -93,13 +93,6 @@ class ScatterBuilder : public TileBuilder {
     return loop::binary(Op::floor_div, column, loop::size(plan_.columns_of_position));
   }
 
-  loop::Stmt zeros(const loop::Expr& from, const Dim& count) const {
-    const loop::Variable j = loop::fresh_variable("j");
-    loop::For lanes = vector_loop(j, count, 0);
-    lanes.body = {loop::Store{panel_, from + loop::variable(j), loop::real(0, c_.dtype)}};
-    return loop::statement(std::move(lanes));
-  }
-
   // Loops over the places of a block of these sizes, the last one's lanes, around what `body` makes
   // of them.
   template <class Body>
@@ -122,8 +115,8 @@ class ScatterBuilder : public TileBuilder {
   loop::Block copy_pictures(const loop::Expr& column, const Dim& columns) {
     // What tiles read past the last column.
     loop::Block block{columns == matrices_.columns
-                          ? zeros(loop::size(panel_size_), Dim(plan_.tile_columns()))
-                          : zeros(loop::integer(0), panel_->size)};
+                          ? zeros(panel_, loop::size(panel_size_), Dim(plan_.tile_columns()))
+                          : zeros(panel_, loop::integer(0), panel_->size)};
     const loop::Variable channel = loop::fresh_variable("k"), picture = loop::fresh_variable("n");
     loop::Stmt copy = over_block(inside_.size, [&](const std::vector<loop::Expr>& q) {
       Places at{{convolution_.inner[0].variable, loop::variable(channel)},

@@ -99,6 +99,8 @@ class TileBuilder {
   template <class Body>
   loop::Block over_inner(const std::vector<loop::Expr>& extents, const Body& body) const;
   std::vector<loop::Expr> inner_extents() const;
+  // buffer[from + j] = 0 for each j below `count`.
+  loop::Stmt zeros(const loop::BufferRef& buffer, const loop::Expr& from, const Dim& count) const;
   loop::For vector_loop(const loop::Variable& variable, const Dim& extent, int unrolled) const;
 
   const Contraction& c_;

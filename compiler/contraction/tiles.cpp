@@ -295,8 +295,8 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
     column_in_panel_ = group.first;
     if (!is_one) {
       column_in_panel_ =
-          column_in_panel_ + loop::variable(along.variable) *
-                                 loop::integer(std::int64_t{group.vectors} * plan_.lanes);
+          column_in_panel_ +
+          loop::variable(along.variable) * loop::integer(std::int64_t{group.vectors} * plan_.lanes);
     }
     loop::Block block;
     const auto tiles = [&](const loop::Expr& count, int tile_rows, const loop::Expr& from,

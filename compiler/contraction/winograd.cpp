@@ -219,6 +219,39 @@ class SumsBuilder : public Builder {
   Lines seen_, given_;       // of a channel, of a filter
 };
 
+// How many rows of tiles a panel has.
+std::int64_t rows_of_panel(const Tiling& t, std::int64_t bytes_of_column, const Machine& machine,
+                           std::int64_t lanes) {
+  // Enough columns to use what all panels read often, few enough for panels and products to stay
+  // in the second cache, if they can.
+  constexpr std::int64_t fewest = 96, most = 256;
+  // What all panels read costs each as much as some vectors.
+  constexpr double of_panel = 1.5;
+  const std::int64_t width = t.row_length().constant();
+  const std::int64_t columns = std::clamp(machine.second_cache / 2 / bytes_of_column, fewest, most);
+  const Dim all = t.row_count();
+  std::int64_t best = 1;
+  double least = 0;
+  const auto cost_of = [&](std::int64_t rows) {
+    return static_cast<double>((rows * width + lanes - 1) / lanes) + of_panel;
+  };
+  for (std::int64_t rows = std::max<std::int64_t>(1, columns / width / 2);
+       rows <= std::max<std::int64_t>(1, columns * 3 / 2 / width); ++rows) {
+    double cost = cost_of(rows) / static_cast<double>(rows);
+    if (all.is_constant() && all.constant() > 0) {
+      const std::int64_t panels = all.constant() / rows, rest = all.constant() % rows;
+      if (panels < 4 && least != 0) break;  // for threads
+      cost = (static_cast<double>(panels) * cost_of(rows) + (rest == 0 ? 0 : cost_of(rest))) /
+             static_cast<double>(all.constant());
+    }
+    if (least == 0 || cost < least) {
+      least = cost;
+      best = rows;
+    }
+  }
+  return best;
+}
+
 }  // namespace
 
 std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, const Machine& machine,
@@ -249,7 +282,7 @@ std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, cons
   plan.columns_of_position = t.row_length();
   const std::int64_t bytes_of_column = t.products * static_cast<std::int64_t>(size_of(c.dtype)) *
                                        (channels.constant() + filters.constant());
-  plan.positions_of_panel = rows_of_panel(t, bytes_of_column, machine, plan.lanes, true);
+  plan.positions_of_panel = rows_of_panel(t, bytes_of_column, machine, plan.lanes);
   plan.inner_run = channels.constant();
   // Rows that begin on a line of the cache.
   const Dim pitch = ceil_div(plan.panel_columns(), plan.lanes) * Dim(plan.lanes);

@@ -28,38 +28,6 @@ Tiling::Tiling(const AxisList& of_pictures, const AxisList& of_positions,
   }
 }
 
-std::int64_t rows_of_panel(const Tiling& t, std::int64_t bytes_of_column, const Machine& machine,
-                           std::int64_t lanes, bool are_columns) {
-  // Enough columns to use what all panels read often, few enough for panels and products to stay
-  // in the second cache, if they can.
-  constexpr std::int64_t fewest = 96, most = 256;
-  // What all panels read costs each as much as some vectors.
-  constexpr double of_panel = 1.5;
-  const std::int64_t width = t.row_length().constant();
-  const std::int64_t columns = std::clamp(machine.second_cache / 2 / bytes_of_column, fewest, most);
-  const Dim all = t.row_count();
-  std::int64_t best = 1;
-  double least = 0;
-  const auto cost_of = [&](std::int64_t rows) {
-    return static_cast<double>((rows * width + lanes - 1) / lanes) + of_panel;
-  };
-  for (std::int64_t rows = std::max<std::int64_t>(1, columns / width / 2);
-       rows <= std::max<std::int64_t>(1, columns * 3 / 2 / width); ++rows) {
-    double cost = cost_of(rows) / static_cast<double>(rows);
-    if (all.is_constant() && all.constant() > 0 && are_columns) {
-      const std::int64_t panels = all.constant() / rows, rest = all.constant() % rows;
-      if (panels < 4 && least != 0) break;  // for threads
-      cost = (static_cast<double>(panels) * cost_of(rows) + (rest == 0 ? 0 : cost_of(rest))) /
-             static_cast<double>(all.constant());
-    }
-    if (least == 0 || cost < least) {
-      least = cost;
-      best = rows;
-    }
-  }
-  return best;
-}
-
 Matrices::Matrices(DType dtype, const Dim& rows, const Dim& columns_of_row)
     : columns(columns_of_row),
       pitch(rows * columns_of_row +
@@ -119,14 +87,6 @@ Builder::Lines Builder::make_lines(const char* name,
   lines.size = Dim(number) * lines.pitch;
   lines.buffer = new_buffer_(name, c_.dtype, Dim(slot_count) * lines.size, loop::Space::worker);
   return lines;
-}
-
-loop::Stmt Builder::zeros(const loop::BufferRef& buffer, const loop::Expr& from,
-                          const Dim& count) const {
-  const loop::Variable j = loop::fresh_variable("j");
-  loop::For lanes = vector_loop(j, count, 0);
-  lanes.body = {loop::Store{buffer, from + loop::variable(j), loop::real(0, c_.dtype)}};
-  return loop::statement(std::move(lanes));
 }
 
 Places Builder::row_places(const loop::Expr& number) const {

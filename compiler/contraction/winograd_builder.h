@@ -28,10 +28,6 @@ struct Tiling {
   AxisList rows;
 };
 
-// One panel's rows of tiles, and the columns of the product that they are.
-std::int64_t rows_of_panel(const Tiling& tiling, std::int64_t bytes_of_column,
-                           const Machine& machine, std::int64_t lanes, bool are_columns);
-
 // Matrices, one for each product. They are all gone through side by side, so they begin at other
 // places of the cache.
 struct Matrices {
@@ -61,8 +57,6 @@ class Builder : public TileBuilder {
     }
   };
   Lines make_lines(const char* name, const std::vector<std::int64_t>& counts) const;
-
-  loop::Stmt zeros(const loop::BufferRef& buffer, const loop::Expr& from, const Dim& count) const;
 
   // Where a row of tiles is, of row_count(): the places of `rows`.
   Places row_places(const loop::Expr& number) const;

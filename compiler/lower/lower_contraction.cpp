@@ -127,7 +127,8 @@ class ContractionMaker {
       make_filters_columns();
     }
     if (c_.positions.empty()) {
-      drop_inner_ones();
+      drop_ones(c_.inner);
+      drop_ones(c_.rows);
       if (c_.rows.size() > 1) merge_outer_inner();
     }
     return std::move(c_);
@@ -154,17 +155,15 @@ class ContractionMaker {
   }
 
   // Windows of one place along an axis: nothing to loop over, and no order of elements.
-  void drop_inner_ones() {
+  void drop_ones(AxisList& axes) {
     Places ones;
-    std::erase_if(c_.inner, [&](const Axis& axis) {
+    std::erase_if(axes, [&](const Axis& axis) {
       if (!axis.extent.is_constant(1)) return false;
       ones.push_back({axis.variable, loop::integer(0)});
       return true;
     });
-    if (c_.inner.empty()) c_.inner.push_back({loop::fresh_variable("k"), Dim(1)});
-    if (ones.empty()) return;
-    c_.a = loop::substitute(c_.a, ones);
-    c_.b = loop::substitute(c_.b, ones);
+    if (axes.empty()) axes.push_back({loop::fresh_variable("k"), Dim(1)});
+    substitute(ones);
   }
 
   // All inner axes but the last as one, which is cut into runs.

@@ -293,8 +293,9 @@ std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, cons
       products,
       matrices.index(loop::variable(number), row, loop::variable(product.columns[0].variable)),
       loop::variable(product.sum)}};
-  return {transform_filters(c, t, sums, of_filters, plan.lanes),
-          SumsBuilder(c, t, product, number, plan, matrices, new_buffer).run()};
+  loop::Kernel kernel = SumsBuilder(c, t, product, number, plan, matrices, new_buffer).run();
+  kernel.work = loop::size(c.work());
+  return {transform_filters(c, t, sums, of_filters, plan.lanes), std::move(kernel)};
 }
 
 }  // namespace winograd

@@ -4,6 +4,7 @@
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/convolution.h"
 #include "compiler/ops/records.h"
+#include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
@@ -97,20 +98,13 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
       y_shape[0].is_constant(1) && positions > 0 && positions <= most_positions && !has_few_terms;
   if (!has_few_terms && !has_few_positions) return std::nullopt;
 
-  // The places of axes with these sizes, in row-major order.
-  const auto places = [](Dims sizes) {
-    std::vector<Dims> all{{}};
-    for (const Dim& size : sizes) {
-      std::vector<Dims> longer;
-      for (const Dims& place : all) {
-        for (std::int64_t k = 0; k < size.constant(); ++k) {
-          longer.push_back(place);
-          longer.back().push_back(Dim(k));
-        }
-      }
-      all = std::move(longer);
+  // The sizes from that axis on, which are known.
+  const auto known_sizes = [](const Dims& sizes, std::size_t first) {
+    ops::Position known;
+    for (std::size_t axis = first; axis < sizes.size(); ++axis) {
+      known.push_back(sizes[axis].constant());
     }
-    return all;
+    return known;
   };
   return graph.build(operands, data.line, [&](std::span<const Tensor> inputs) {
     const Tensor &x = inputs[0], &w = inputs[1];
@@ -118,18 +112,17 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
     std::vector<std::int64_t> ones(rank, 1);
     if (has_few_terms) {
       Tensor sum;
-      for (const Dims& place :
-           places({w_shape.begin() + static_cast<std::ptrdiff_t>(front) - 1, w_shape.end()})) {
+      ops::for_each_position(known_sizes(w_shape, front - 1), [&](const ops::Position& place) {
         // x at (batch, groups, channel, positions), w at (1, groups, 1, 1...).
         Dims starts(rank, Dim(0)), sizes = x.shape(), w_starts(rank, Dim(0)), w_sizes = w_shape;
         std::vector<std::int64_t> steps = ones;
-        starts[front - 1] = w_starts[front - 1] = place[0];
+        starts[front - 1] = w_starts[front - 1] = Dim(place[0]);
         sizes[front - 1] = w_sizes[front - 1] = Dim(1);
         for (std::size_t k = 0; k < windows.axes(); ++k) {
-          starts[front + k] = place[k + 1] * Dim(windows.dilations[k]);
+          starts[front + k] = Dim(place[k + 1] * windows.dilations[k]);
           steps[front + k] = windows.strides[k];
           sizes[front + k] = spatial[k];
-          w_starts[front + k] = place[k + 1];
+          w_starts[front + k] = Dim(place[k + 1]);
           w_sizes[front + k] = Dim(1);
         }
         Tensor factor = ops::strided_slice(w, w_starts, w_sizes, ones);
@@ -141,15 +134,15 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
         }
         const Tensor term = ops::strided_slice(x, starts, sizes, steps) * factor;
         sum = sum ? sum + term : term;
-      }
+      });
       return sum;
     }
     std::vector<Tensor> sums;
-    for (const Dims& place : places(spatial)) {
+    ops::for_each_position(known_sizes(y_shape, front), [&](const ops::Position& place) {
       Dims starts(rank, Dim(0)), sizes = x.shape();
       std::vector<std::int64_t> steps = ones;
       for (std::size_t k = 0; k < windows.axes(); ++k) {
-        starts[front + k] = place[k] * Dim(windows.strides[k]);
+        starts[front + k] = Dim(place[k] * windows.strides[k]);
         steps[front + k] = windows.dilations[k];
         sizes[front + k] = w_shape[front + k];
       }
@@ -162,7 +155,7 @@ std::optional<Vertex> reduce_small_convolution(Graph& graph, Vertex v) {
         axes.push_back(static_cast<int>(axis));
       }
       sums.push_back(kroton::sum(reshape(seen, inner) * reshape(w, inner), Axes(axes)));
-    }
+    });
     return reshape(stack(sums, front == 3 ? 1 : 0), y_shape);
   });
 }

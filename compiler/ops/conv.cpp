@@ -3,6 +3,7 @@
 #include <kroton/index.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "compiler/ops/convolution.h"
 #include "compiler/ops/rules.h"
@@ -10,13 +11,17 @@
 namespace kroton {
 namespace {
 
+// Of strides, dilations, windows and paddings: sums and products with sizes stay far from overflow.
+constexpr std::int64_t greatest = std::numeric_limits<std::int32_t>::max();
+
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // What both directions have in common: operands with the channels first, their groups split.
 struct Operands {
-  Tensor x;       // (batch, groups, channels, spatial...)
-  Tensor w;       // (groups, out, in, window...)
-  int front = 2;  // axes before the spatial ones: 3 if there are several groups
+  std::vector<Tensor> given;  // as the user gave them, in one dtype
+  Tensor x;                   // (batch, groups, channels, spatial...)
+  Tensor w;                   // (groups, out, in, window...)
+  int front = 2;              // axes before the spatial ones: 3 if there are several groups
   ops::Windows windows;
   Dims window;  // the sizes of the filter
   Dims reach;
@@ -45,6 +50,7 @@ Operands operands_of(const char* name, const Operand& picture, const Operand& fi
   }
   if (groups < 1) ops::fail_value(name, "groups is " + std::to_string(groups));
   Operands result;
+  result.given = given;
   result.windows = {stride.resolve(axes, name, "stride"), dilation.resolve(axes, name, "dilation")};
   Tensor x = given[0];
   Tensor w = given[1];
@@ -105,13 +111,9 @@ Tensor conv(const char* name, int axes, const Operand& picture, const Operand& f
     const auto& [before, after] = padding[at(axis)];
     widths.emplace_back(before, after);
     is_padded = is_padded || !before.is_constant(0) || !after.is_constant(0);
-    const Dim size = sizes[at(axis)] + before + after;
-    if ((size - o.reach[at(axis)]).is_constant() && (size - o.reach[at(axis)]).constant() < 0) {
-      ops::fail_shape(OpRecord{.name = name}, ops::promoted(picture, filters),
-                      "the window reaches over " + o.reach[at(axis)].to_string() +
-                          " positions of spatial axis " + std::to_string(axis) + ", which has " +
-                          size.to_string() + (is_padded ? " with its padding" : ""));
-    }
+    const Dim& size = sizes[at(axis)];
+    o.x = ops::with_room_for_window(o.x, name, o.given, axis, o.reach[at(axis)], size,
+                                    size + before + after);
   }
   return merged(ops::convolution(is_padded ? pad(o.x, widths) : o.x, o.w, o.windows), o.front,
                 options.layout);
@@ -138,15 +140,15 @@ Tensor conv_transpose(const char* name, int axes, const Operand& picture, const 
   for (int axis = 0; axis < axes; ++axis) {
     const auto& [before, after] = padding[at(axis)];
     starts.push_back(before);
+    const Dim least = before + after;
+    const Dim& size = whole[at(axis)];
     if (options.padding.kind() != Padding::Kind::same) {
-      sizes[at(axis)] = whole[at(axis)] - before - after;
+      o.x = ops::size_check(
+          o.x, name, o.given, size + Dim(more[at(axis)]), least,
+          "the padding takes away %1 of %0 positions of spatial axis " + std::to_string(axis));
+      sizes[at(axis)] = size - least;
     }
     sizes[at(axis)] = sizes[at(axis)] + Dim(more[at(axis)]);
-    if (sizes[at(axis)].is_constant() && sizes[at(axis)].constant() < 0) {
-      ops::fail_shape(OpRecord{.name = name}, ops::promoted(picture, filters),
-                      "the padding takes away more than the " + whole[at(axis)].to_string() +
-                          " positions of spatial axis " + std::to_string(axis));
-    }
   }
   return merged(ops::input_gradient(o.x, o.w, o.windows, starts, sizes), o.front, options.layout);
 }
@@ -160,9 +162,11 @@ std::vector<std::int64_t> PerAxis::resolve(int axes, const char* op, const char*
                             " numbers for " + std::to_string(axes) + " spatial axes");
   }
   for (const std::int64_t value : values_) {
-    if (value < least) {
-      ops::fail_value(op, std::string(what) + " is " + std::to_string(value) + ", at least " +
-                              std::to_string(least) + " is possible");
+    if (value < least || value > greatest) {
+      ops::fail_value(op, std::string(what) + " is " + std::to_string(value) +
+                              (value < least ? ", at least " + std::to_string(least)
+                                             : ", at most " + std::to_string(greatest)) +
+                              " is possible");
     }
   }
   return values_.size() == at(axes) ? values_ : std::vector<std::int64_t>(at(axes), values_[0]);
@@ -178,8 +182,13 @@ std::vector<std::pair<Dim, Dim>> Padding::resolve(const Dims& sizes, const Dims&
     }
     for (const auto& [before, after] : widths_) {
       for (const Dim& width : {before, after}) {
-        if (width.is_constant() && width.constant() < 0) {
+        if (!width.is_constant()) continue;
+        if (width.constant() < 0) {
           ops::fail_value(op, "padding is negative: " + width.to_string());
+        }
+        if (width.constant() > greatest) {
+          ops::fail_value(op, "padding is " + width.to_string() + ", at most " +
+                                  std::to_string(greatest) + " is possible");
         }
       }
     }

@@ -49,8 +49,10 @@ TensorType convolution_type(TypeContext& context) {
   for (std::size_t k = 0; k < windows.axes(); ++k) {
     const Dim& size = x.shape[front + k];
     const Dim reach = ops::reach(w.shape[front + k], windows.dilations[k]);
-    if (!provably_at_least(size, reach)) {
-      context.require_equal(minimum(size - reach, 0), 0,
+    // Of x that is one position shorter than the window there is no result, as in the gradient by
+    // a picture along which a stride passes over all phases but one.
+    if (!provably_at_least(size, reach - Dim(1))) {
+      context.require_equal(minimum(size - reach + Dim(1), 0), 0,
                             user_function(convolution_op) +
                                 ": the window reaches over %0 positions of spatial axis " +
                                 std::to_string(k) + ", which has %1 with its padding",
@@ -269,6 +271,13 @@ Dim reach(const Dim& window, std::int64_t dilation) {
   return (window - Dim(1)) * Dim(dilation) + Dim(1);
 }
 
+Tensor with_room_for_window(const Tensor& x, const char* op, const std::vector<Tensor>& operands,
+                            int k, const Dim& reach, const Dim& size, const Dim& padded) {
+  return size_check(x, op, operands, padded, reach,
+                    "the window reaches over %1 positions of spatial axis " + std::to_string(k) +
+                        ", which has %0" + (padded == size ? "" : " with its padding"));
+}
+
 Windows windows_of(const Attributes& attributes) {
   const auto& numbers = attributes.integers;
   const auto half = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
@@ -374,7 +383,7 @@ Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, 
           stride == 1 ? sizes[k] : ceil_div(maximum(sizes[k] - Dim(first[axis]), 0), stride);
       const std::optional<Phase> phase =
           phase_of(w.shape()[axis], stride, windows.dilations[k], starts[k], first[axis]);
-      is_met = phase.has_value() && !positions.is_constant(0);
+      is_met = phase.has_value();
       if (!is_met) break;
       const Dim last = phase->count - Dim(1);
       filter_starts[axis] = Dim(phase->first) + last * Dim(phase->step);

@@ -29,6 +29,11 @@ Tensor input_gradient(const Tensor& g, const Tensor& w, const Windows& windows, 
 
 // The positions that a dilated window reaches over.
 Dim reach(const Dim& window, std::int64_t dilation);
+// x, if the window of spatial axis k reaches over no more than the `padded` positions there;
+// otherwise ShapeError, of free sizes at the call, in the words of the user's function and
+// operands.
+Tensor with_room_for_window(const Tensor& x, const char* op, const std::vector<Tensor>& operands,
+                            int k, const Dim& reach, const Dim& size, const Dim& padded);
 
 // x[start .. start + size) along an axis, with zeros before its first element and past its last.
 Tensor extended(const Tensor& x, int axis, const Dim& start, const Dim& size);

@@ -41,8 +41,11 @@ struct How {
   bool ceil_mode = false;
 };
 
-std::vector<Walk> walks(const char* name, const Tensor& x, const Spatial& spatial,
+// `picture` becomes one that is checked to have room for a window.
+std::vector<Walk> walks(const char* name, Tensor& picture, const Spatial& spatial,
                         const PerAxis& window, const How& how) {
+  const Tensor x = picture;
+
   const auto windows = window.resolve(spatial.count, name, "window");
   const auto strides = how.stride ? how.stride->resolve(spatial.count, name, "stride") : windows;
   const auto dilations = how.dilation.resolve(spatial.count, name, "dilation");
@@ -58,13 +61,8 @@ std::vector<Walk> walks(const char* name, const Tensor& x, const Spatial& spatia
     Walk walk{windows[at(k)], strides[at(k)], dilations[at(k)], before, after, {}, {}};
     walk.padded = sizes[at(k)] + before + after;
     const Dim rest = walk.padded - reach[at(k)];
-    if (rest.is_constant() && rest.constant() < 0) {
-      ops::fail_shape(OpRecord{.name = name}, {x},
-                      "the window reaches over " + reach[at(k)].to_string() +
-                          " positions of spatial axis " + std::to_string(k) + ", which has " +
-                          walk.padded.to_string() +
-                          (walk.padded == sizes[at(k)] ? "" : " with its padding"));
-    }
+    picture =
+        ops::with_room_for_window(picture, name, {x}, k, reach[at(k)], sizes[at(k)], walk.padded);
     walk.count = floor_div(rest, walk.stride) + Dim(1);
     if (how.ceil_mode && walk.stride > 1) {
       walk.count = minimum(ceil_div(rest, walk.stride) + Dim(1),
@@ -175,7 +173,7 @@ void check_sizes(const char* name, const Dims& sizes, const Spatial& spatial) {
 
 Tensor max_pool(const Operand& x, const PerAxis& window, const MaxPoolOptions& options) {
   const LineScope scope(x.line());
-  const Tensor picture = x.tensor();
+  Tensor picture = x.tensor();
   const Spatial spatial = spatial_axes("max_pool", picture, options.layout);
   if (picture.dtype() == DType::boolean) {
     ops::fail_type(OpRecord{.name = "max_pool"}, {picture}, "takes numbers only");
@@ -192,7 +190,7 @@ Tensor max_pool(const Operand& x, const PerAxis& window, const MaxPoolOptions& o
 
 Tensor avg_pool(const Operand& x, const PerAxis& window, const AveragePoolOptions& options) {
   const LineScope scope(x.line());
-  const Tensor picture = x.tensor();
+  Tensor picture = x.tensor();
   const Spatial spatial = spatial_axes("avg_pool", picture, options.layout);
   if (!is_float(picture.dtype())) {
     ops::fail_type(OpRecord{.name = "avg_pool"}, {picture}, "takes floating point only");
@@ -282,7 +280,7 @@ Tensor patches_to_images(const Operand& patches, const Dims& sizes, const PatchO
   if (!last) shape.push_back(result.shape(1));
   shape.insert(shape.end(), sizes.begin(), sizes.end());
   if (last) shape.push_back(result.shape(-1));
-  const Tensor picture = broadcast_to(zeros({}, result.dtype()), shape);
+  Tensor picture = broadcast_to(zeros({}, result.dtype()), shape);
   const Spatial spatial{last ? 1 : 2, count};
   const std::vector<Walk> axes = walks(op.name.data(), picture, spatial, PerAxis(window),
                                        {options.stride, options.padding, options.dilation});

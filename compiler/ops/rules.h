@@ -66,6 +66,11 @@ class ScanScope {
 // `axis` counted from the start; ValueError if it is not in [-rank, rank).
 int resolve_axis(int axis, int rank, std::string_view op);
 
+// x, if size >= least; otherwise ShapeError, of free sizes at the call: "op: what", in which %0 is
+// the size and %1 the least one, with the user's operands where they are at hand, and the line.
+Tensor size_check(const Tensor& x, const char* op, const std::vector<Tensor>& operands,
+                  const Dim& size, const Dim& least, const std::string& what);
+
 // ---- Promotion and broadcasting
 
 // Both operands in their common dtype; literals take the dtype of the tensor they meet.

@@ -4,6 +4,7 @@
 #include <kroton/kroton.h>
 
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 
@@ -233,10 +234,83 @@ TEST_CASE("convolutions: errors") {
   const Tensor free = tensor("free", {1, 3, dim("h"), dim("h")});
   const auto f = function({free, w}, conv2d(free, w));
   CHECK(shape_error([&] { f(Array::ones({1, 3, 2, 2}), Array::ones({4, 3, 3, 3})); }) ==
-        "function: conv2d: the window reaches over 3 positions of spatial axis 0, which has 2 with "
-        "its "
-        "padding  [here]");
+        "function: conv2d: the window reaches over 3 positions of spatial axis 0, which has 2  "
+        "[here]");
   CHECK(f(Array::ones({1, 3, 3, 3}), Array::ones({4, 3, 3, 3})).size() == 4);
+  CHECK(value_error([&] { conv2d(x, w, {.dilation = std::int64_t{1} << 62}); }) ==
+        "conv2d: dilation is 4611686018427387904, at most 2147483647 is possible  [here]");
+  CHECK(value_error([&] { conv2d(x, w, {.padding = std::int64_t{1} << 62}); }) ==
+        "conv2d: padding is 4611686018427387904, at most 2147483647 is possible  [here]");
+  const auto transposed =
+      function({free}, conv_transpose2d(free, zeros({3, 4, 3, 3}), {.stride = 2, .padding = 2}));
+  CHECK(shape_error([&] { transposed(Array::ones({1, 3, 1, 1})); }) ==
+        "function: conv_transpose2d: the padding takes away 4 of 3 positions of spatial axis 0  "
+        "[here]");
+  CHECK(shape_error(
+            [&] { conv_transpose2d(tensor("z", {1, 4, 1, 1}), w, {.stride = 2, .padding = 2}); }) ==
+        "conv_transpose2d: the padding takes away 4 of 3 positions of spatial axis 0: z is f32 (1, "
+        "4, 1, 1), w is f32 (4, 3, 3, 3)  [here]");
+}
+
+// What f(x, w) gives with its gradients, of a picture of free size and of one whose size is known:
+// the same; and at the size below the least one an error.
+void check_free_sizes(const std::function<Tensor(const Tensor&, const Tensor&)>& f,
+                      const Dims& filters, std::int64_t least, const std::string& error) {
+  const auto compiled = [&](const Dim& size) {
+    const Tensor x = tensor("x", {2, 2, size, size}), w = tensor("w", filters);
+    const Tensor y = f(x, w), cost = sum(y * y);
+    return function({x, w}, std::vector<Tensor>{y, grad(cost, x), grad(cost, w)});
+  };
+  const auto call = [&](const auto& function, std::int64_t size) {
+    return function(operand({2, 2, size, size}, 1, f32),
+                    operand({filters[0].constant(), filters[1].constant(), 3, 3}, 2, f32));
+  };
+  const auto free = compiled(dim("h"));
+  CHECK(shape_error([&] { call(free, least - 1); }) == error);
+  for (std::int64_t size = least; size < least + 4; ++size) {
+    CAPTURE(size);
+    const auto expected = call(compiled(size), size);
+    const auto results = call(free, size);
+    for (std::size_t k = 0; k < expected.size(); ++k) {
+      CAPTURE(k);
+      CHECK(all_close(results[k], expected[k], 1e-5, 1e-5));
+    }
+  }
+}
+
+TEST_CASE("convolutions, pools and their gradients of free sizes down to one window") {
+  for (const int stride : {1, 2, 4}) {
+    CAPTURE(stride);
+    const auto reaches = [](const std::string& op, const std::string& has) {
+      return "function: " + op + ": the window reaches over 3 positions of spatial axis 0, " + has +
+             "  [here]";
+    };
+    check_free_sizes(
+        [&](const Tensor& x, const Tensor& w) { return conv2d(x, w, {.stride = stride}); },
+        {3, 2, 3, 3}, 3, reaches("conv2d", "which has 2"));
+    check_free_sizes(
+        [&](const Tensor& x, const Tensor& w) {
+          return conv2d(x, w, {.stride = stride, .padding = 1});
+        },
+        {3, 2, 3, 3}, 1, reaches("conv2d", "which has 2 with its padding"));
+    check_free_sizes(
+        [&](const Tensor& x, const Tensor& w) {
+          return sum(w) * max_pool(x, 3, {.stride = PerAxis(stride)});
+        },
+        {3, 2, 3, 3}, 3, reaches("max_pool", "which has 2"));
+    check_free_sizes(
+        [&](const Tensor& x, const Tensor& w) {
+          return sum(w) * avg_pool(x, 3, {.stride = PerAxis(stride), .padding = 1});
+        },
+        {3, 2, 3, 3}, 1, reaches("avg_pool", "which has 2 with its padding"));
+    check_free_sizes(
+        [&](const Tensor& x, const Tensor& w) {
+          return conv_transpose2d(x, w, {.stride = stride, .padding = 2});
+        },
+        {2, 3, 3, 3}, 2,
+        "function: conv_transpose2d: the padding takes away 4 of 3 positions of spatial axis 0  "
+        "[here]");
+  }
 }
 
 TEST_CASE("convolutions of nothing") {

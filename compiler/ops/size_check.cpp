@@ -1,0 +1,70 @@
+// Sizes that users' functions ask for and that are known only at the call.
+#include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+
+namespace kroton {
+
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+TensorType size_check_type(TypeContext& context) {
+  const Dim& size = context.attributes().dims.at(0);
+  const Dim& least = context.attributes().dims.at(1);
+  if (!provably_at_least(size, least)) {
+    context.require_equal(minimum(size - least, 0), 0, context.attributes().name, {size, least});
+  }
+  return context.input(0);
+}
+
+Tensor checked(const Tensor& x, const Dim& size, const Dim& least, std::string message) {
+  Attributes attributes;
+  attributes.dims = {size, least};
+  attributes.name = std::move(message);
+  return ops::apply(size_check_op, {x}, std::move(attributes));
+}
+
+std::vector<Sample> size_check_samples() {
+  std::vector<Sample> samples;
+  ops::add_samples(samples, {{0}, {1}, {3}, {17}, {3, 17}}, [](std::span<const Tensor> in) {
+    const Dim& size = in[0].shape()[0];
+    return checked(in[0], size * size, size, "%0 is less than %1");
+  });
+  return samples;
+}
+
+}  // namespace
+
+// y = x, where the size attributes.dims[0] is at least attributes.dims[1]; otherwise ShapeError
+// with the message attributes.name, in which %0 and %1 are the two sizes.   vjp: dx = dy
+constinit const OpRecord size_check_op = {
+    .name = "size_check",
+    .kind = OpKind::composite,
+    .cost = 0,
+    .linear = Linear::jointly,
+    .infer = size_check_type,
+    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
+    .expand = [](std::span<const Tensor> inputs, const Attributes&) { return inputs[0]; },
+    .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .batch = [](std::span<const Tensor> operands, const std::vector<bool>&,
+                const Attributes& attributes,
+                const Dim&) { return ops::apply(size_check_op, {operands[0]}, attributes); },
+    .samples = size_check_samples};
+
+namespace ops {
+
+Tensor size_check(const Tensor& x, const char* op, const std::vector<Tensor>& operands,
+                  const Dim& size, const Dim& least, const std::string& what) {
+  if (provably_at_least(size, least)) return x;
+  if ((size - least).is_constant()) {
+    const SizeConstraint never{size, least, what, {size, least}};
+    fail_shape(OpRecord{.name = op}, operands,
+               never.text([](const Dim& dim) { return dim.to_string(); }));
+  }
+  return checked(x, size, least, std::string(op) + ": " + what);
+}
+
+}  // namespace ops
+
+}  // namespace kroton

@@ -366,6 +366,8 @@ class Blocker {
           sum, new_buffer_(sum.name + "s", is_narrow ? DType::i32 : sum.dtype, Dim(part.size),
                            part.in_registers ? Space::registers : Space::stack));
       result.push_back(Allocate{part.arrays.back().second});
+      if (part.by_columns && !part.in_registers)
+        define_last_lanes(part, part.arrays.back().second, result);
     }
     Block straight;
     for (const Stmt& s : part.loop->body) {
@@ -383,6 +385,21 @@ class Blocker {
       }
     }
     add_straight(part, straight, result);
+  }
+
+  // The last vector of sums is loaded whole. What stands in its lanes past the last column is not
+  // used, but a product of it that is computed early could raise a flag, as memory may hold
+  // anything.
+  void define_last_lanes(const Part& part, const BufferRef& array, Block& result) {
+    const std::int64_t width = part.loop->width;
+    std::int64_t extent = 0;
+    const bool is_known = is_integer_constant(part.extent, extent);
+    if (!is_float(array->dtype) || (is_known && extent % width == 0)) return;
+    For lanes = loop_over(part.loop->variable.name, integer(width));
+    make_lanes(part, lanes);
+    const Expr last = quotient(part.extent - integer(1), width) * integer(width);
+    lanes.body.push_back(Store{array, last + variable(lanes.variable), real(0, array->dtype)});
+    result.push_back(statement(std::move(lanes)));
   }
 
   // What a reduction's or a straight statement's variables are at the block's iteration `at`.

@@ -1186,10 +1186,13 @@ kernel k0_argmax(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]
         partial_position: i64[100*floor_div(n + 323, 324)]) work (300*n) {
   parallel for run in 0..(floor_div(n + 323, 324)) {
     stack accs: f32[104]
+    vector<8> for j in 0..8 {
+      accs[j + 96] = 0.0
+    }
     stack positions: i64[104]
-    vector<8> for j in 0..100 {
-      accs[j] = -inf
-      positions[j] = 9223372036854775807
+    vector<8> for j_1 in 0..100 {
+      accs[j_1] = -inf
+      positions[j_1] = 9223372036854775807
     }
     let t1 = min(n - run*324, 324)
     let t2 = floor_div(t1, 4)
@@ -1201,29 +1204,29 @@ kernel k0_argmax(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]
       let t7 = run*324 + (row*4 + 2)
       let t8 = (row*4 + 3)*100
       let t9 = run*324 + (row*4 + 3)
-      vector<8> for j_1 in 0..100 {
-        var acc: f32 = accs[j_1]
-        var position: i64 = positions[j_1]
-        let t10 = x[j_1 + run*32400 + row*400]
+      vector<8> for j_2 in 0..100 {
+        var acc: f32 = accs[j_2]
+        var position: i64 = positions[j_2]
+        let t10 = x[j_2 + run*32400 + row*400]
         let t11 = t3 < position
         let t12 = acc < t10 or t10 == acc and t11 or t10 != t10 and (acc == acc or t11)
         let t13 = select(t12, t10, acc)
-        let t14 = x[j_1 + run*32400 + t4]
+        let t14 = x[j_2 + run*32400 + t4]
         let t15 = select(t12, t3, position)
         let t16 = t5 < t15
         let t17 = t13 < t14 or t14 == t13 and t16 or t14 != t14 and (t13 == t13 or t16)
         let t18 = select(t17, t14, t13)
-        let t19 = x[j_1 + run*32400 + t6]
+        let t19 = x[j_2 + run*32400 + t6]
         let t20 = select(t17, t5, t15)
         let t21 = t7 < t20
         let t22 = t18 < t19 or t19 == t18 and t21 or t19 != t19 and (t18 == t18 or t21)
         let t23 = select(t22, t19, t18)
-        let t24 = x[j_1 + run*32400 + t8]
+        let t24 = x[j_2 + run*32400 + t8]
         let t25 = select(t22, t7, t20)
         let t26 = t9 < t25
         let t27 = t23 < t24 or t24 == t23 and t26 or t24 != t24 and (t23 == t23 or t26)
-        accs[j_1] = select(t27, t24, t23)
-        positions[j_1] = select(t27, t9, t25)
+        accs[j_2] = select(t27, t24, t23)
+        positions[j_2] = select(t27, t9, t25)
       }
     }
     let t28 = t2*4
@@ -1231,19 +1234,19 @@ kernel k0_argmax(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]
       let t29 = t28 + row_1
       let t30 = t29*100
       let t31 = run*324 + t29
-      vector<8> for j_2 in 0..100 {
-        var acc_1: f32 = accs[j_2]
-        var position_1: i64 = positions[j_2]
-        let t32 = x[j_2 + run*32400 + t30]
+      vector<8> for j_3 in 0..100 {
+        var acc_1: f32 = accs[j_3]
+        var position_1: i64 = positions[j_3]
+        let t32 = x[j_3 + run*32400 + t30]
         let t33 = t31 < position_1
         let t34 = acc_1 < t32 or t32 == acc_1 and t33 or t32 != t32 and (acc_1 == acc_1 or t33)
-        accs[j_2] = select(t34, t32, acc_1)
-        positions[j_2] = select(t34, t31, position_1)
+        accs[j_3] = select(t34, t32, acc_1)
+        positions[j_3] = select(t34, t31, position_1)
       }
     }
-    vector<8> for j_3 in 0..100 {
-      partial[j_3 + run*100] = accs[j_3]
-      partial_position[j_3 + run*100] = positions[j_3]
+    vector<8> for j_4 in 0..100 {
+      partial[j_4 + run*100] = accs[j_4]
+      partial_position[j_4 + run*100] = positions[j_4]
     }
   }
 }
@@ -1262,63 +1265,66 @@ kernel k1_argmax(in partial: f32[100*floor_div(n + 323, 324)], in partial_positi
     }
   } else {
     stack accs: f32[104]
+    vector<8> for j_1 in 0..8 {
+      accs[j_1 + 96] = 0.0
+    }
     stack positions: i64[104]
-    vector<8> for j_1 in 0..100 {
-      accs[j_1] = -inf
-      positions[j_1] = 9223372036854775807
+    vector<8> for j_2 in 0..100 {
+      accs[j_2] = -inf
+      positions[j_2] = 9223372036854775807
     }
     for run_1 in 0..(floor_div(n + 323, 1296)) {
       let t1 = (run_1*4 + 1)*100
       let t2 = (run_1*4 + 2)*100
       let t3 = (run_1*4 + 3)*100
-      vector<8> for j_2 in 0..100 {
-        var acc_1: f32 = accs[j_2]
-        var position_1: i64 = positions[j_2]
-        let t4 = partial[j_2 + run_1*400]
-        let t5 = partial_position[j_2 + run_1*400]
+      vector<8> for j_3 in 0..100 {
+        var acc_1: f32 = accs[j_3]
+        var position_1: i64 = positions[j_3]
+        let t4 = partial[j_3 + run_1*400]
+        let t5 = partial_position[j_3 + run_1*400]
         let t6 = t5 < position_1
         let t7 = acc_1 < t4 or t4 == acc_1 and t6 or t4 != t4 and (acc_1 == acc_1 or t6)
         let t8 = select(t7, t4, acc_1)
-        let t9 = j_2 + t1
+        let t9 = j_3 + t1
         let t10 = partial[t9]
         let t11 = partial_position[t9]
         let t12 = select(t7, t5, position_1)
         let t13 = t11 < t12
         let t14 = t8 < t10 or t10 == t8 and t13 or t10 != t10 and (t8 == t8 or t13)
         let t15 = select(t14, t10, t8)
-        let t16 = j_2 + t2
+        let t16 = j_3 + t2
         let t17 = partial[t16]
         let t18 = partial_position[t16]
         let t19 = select(t14, t11, t12)
         let t20 = t18 < t19
         let t21 = t15 < t17 or t17 == t15 and t20 or t17 != t17 and (t15 == t15 or t20)
         let t22 = select(t21, t17, t15)
-        let t23 = j_2 + t3
+        let t23 = j_3 + t3
         let t24 = partial[t23]
         let t25 = partial_position[t23]
         let t26 = select(t21, t18, t19)
         let t27 = t25 < t26
         let t28 = t22 < t24 or t24 == t22 and t27 or t24 != t24 and (t22 == t22 or t27)
-        accs[j_2] = select(t28, t24, t22)
-        positions[j_2] = select(t28, t25, t26)
+        accs[j_3] = select(t28, t24, t22)
+        positions[j_3] = select(t28, t25, t26)
       }
     }
     for run_2 in 0..(floor_div(n + 323, 324) - 4*floor_div(n + 323, 1296)) {
-      vector<8> for j_3 in 0..100 {
-        var acc_2: f32 = accs[j_3]
-        var position_2: i64 = positions[j_3]
-        let t29 = j_3 + (run_2 + (4*floor_div(n + 323, 1296)))*100
+      vector<8> for j_4 in 0..100 {
+        var acc_2: f32 = accs[j_4]
+        var position_2: i64 = positions[j_4]
+        let t29 = j_4 + (run_2 + (4*floor_div(n + 323, 1296)))*100
         let t30 = partial[t29]
         let t31 = partial_position[t29]
         let t32 = t31 < position_2
         let t33 = acc_2 < t30 or t30 == acc_2 and t32 or t30 != t30 and (acc_2 == acc_2 or t32)
-        accs[j_3] = select(t33, t30, acc_2)
-        positions[j_3] = select(t33, t31, position_2)
+        accs[j_4] = select(t33, t30, acc_2)
+        positions[j_4] = select(t33, t31, position_2)
       }
     }
-    vector<8> for j_4 in 0..100 {
-      let t34 = positions[j_4]
-      argmax1[j_4] = select(t34 == 9223372036854775807, 0, t34)
+    vector<8> for j_5 in 0..100 {
+      let t34 = positions[j_5]
+      argmax1[j_5] = select(t34 == 9223372036854775807, 0, t34)
     }
   }
 }

@@ -2,6 +2,8 @@
 // gradients of any order are made of.
 #include "compiler/ops/convolution.h"
 
+#include <kroton/pooling.h>
+
 #include <algorithm>
 #include <numeric>
 #include <optional>
@@ -215,30 +217,66 @@ std::vector<Sample> convolution_samples() {
   return samples;
 }
 
+PerAxis random_numbers(ops::Draw& d, int axes, int most) {
+  std::vector<std::int64_t> numbers;
+  for (int axis = 0; axis < axes; ++axis) numbers.push_back(1 + d.below(most));
+  return PerAxis(numbers);
+}
+
+// Windows that have an element of the picture each.
+void draw_pool(ops::Draw& d, ops::Slot x, int axes) {
+  const PerAxis window = random_numbers(d, axes, 3), stride = random_numbers(d, axes, 3);
+  const Padding padding = d.one_in(2) ? Padding::same : Padding::full;
+  if (d.one_in(2)) {
+    const PerAxis dilation = random_numbers(d, axes, 2);
+    d.call("max_pool", max_pool, x, window, MaxPoolOptions{stride, Padding::same, dilation});
+  } else {
+    d.call("avg_pool", avg_pool, x, window,
+           AveragePoolOptions{stride, padding, d.one_in(2), d.one_in(3)});
+  }
+}
+
+void draw_transpose(ops::Draw& d, ops::Slot x, int axes) {
+  const TensorType type = d[x].type();
+  Dims filters = {type.shape[1], Dim(1 + d.below(3))};
+  for (int axis = 0; axis < axes; ++axis) filters.push_back(Dim(1 + d.below(3)));
+  ConvTransposeOptions options;
+  options.stride = random_numbers(d, axes, 3);
+  options.padding = d.one_in(2) ? Padding::same : Padding::valid;
+  options.dilation = random_numbers(d, axes, 2);
+  options.flip = d.one_in(4);
+  const ops::Slot w = d.of_type({type.dtype, filters});
+  if (axes == 1) {
+    d.call("conv_transpose1d", conv_transpose1d, x, w, std::move(options));
+  } else {
+    d.call("conv_transpose2d", conv_transpose2d, x, w, std::move(options));
+  }
+}
+
 // Pictures among the operands, and filters for them that fit whatever their free sizes are.
 void draw_convolution(ops::Draw& d) {
   const ops::Slot x = d.operand(ops::floating, 3, 4);
   const TensorType& type = d[x].type();
+  const int axes = type.rank() - 2;
+  const bool has_positions = std::all_of(type.shape.begin() + 2, type.shape.end(),
+                                         [&](const Dim& size) { return d.value(size) > 0; });
+  if (has_positions && d.one_in(4)) return draw_pool(d, x, axes);
+  if (has_positions && d.one_in(4)) return draw_transpose(d, x, axes);
   ConvolutionOptions options;
-  std::vector<std::int64_t> strides, dilations;
   Dims filters = {Dim(1 + d.below(3)), type.shape[1]};
-  for (int axis = 2; axis < type.rank(); ++axis) {
-    filters.push_back(Dim(1 + d.below(3)));
-    strides.push_back(1 + d.below(3));
-    dilations.push_back(1 + d.below(2));
-  }
+  for (int axis = 0; axis < axes; ++axis) filters.push_back(Dim(1 + d.below(3)));
   if (type.shape[1].is_constant() && d.one_in(3)) {
     filters[0] = filters[0] * type.shape[1];
     filters[1] = 1;
     options.groups = type.shape[1].constant();
     if (options.groups == 0) return draw_convolution(d);
   }
-  options.stride = PerAxis(strides);
-  options.dilation = PerAxis(dilations);
+  options.stride = random_numbers(d, axes, 3);
+  options.dilation = random_numbers(d, axes, 2);
   options.padding = d.one_in(2) ? Padding(Padding::full) : Padding(4 + d.below(2));
   options.flip = d.one_in(4);
   const ops::Slot w = d.of_type({type.dtype, filters});
-  if (type.rank() == 3) {
+  if (axes == 1) {
     d.call("conv1d", conv1d, x, w, std::move(options));
   } else {
     d.call("conv2d", conv2d, x, w, std::move(options));

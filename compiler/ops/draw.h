@@ -4,6 +4,7 @@
 #include <kroton/convolution.h>
 #include <kroton/index.h>
 #include <kroton/ops.h>
+#include <kroton/pooling.h>
 
 #include <functional>
 #include <string>
@@ -32,9 +33,10 @@ struct Cut {
 using Widths = std::vector<std::pair<Dim, Dim>>;
 // An argument as it stands in a program; std::monostate where it is left out. An `int` is an axis,
 // a std::int64_t or a double is a literal.
-using Argument = std::variant<std::monostate, Slot, std::vector<Slot>, double, std::int64_t, int,
-                              bool, std::vector<int>, Dim, Dims, DType, Widths, std::vector<Cut>,
-                              std::string, ConvolutionOptions>;
+using Argument =
+    std::variant<std::monostate, Slot, std::vector<Slot>, double, std::int64_t, int, bool,
+                 std::vector<int>, Dim, Dims, DType, Widths, std::vector<Cut>, std::string, PerAxis,
+                 ConvolutionOptions, ConvTransposeOptions, MaxPoolOptions, AveragePoolOptions>;
 
 // A call of one of the functions that users have.
 struct Call {

@@ -202,7 +202,7 @@ class Writer {
         }
         return "{" + joined(parts) + "}";
       }
-      static std::string per_axis(const kt::PerAxis& numbers) {
+      std::string operator()(const kt::PerAxis& numbers) const {
         std::vector<std::string> parts;
         for (const std::int64_t number : numbers.values()) parts.push_back(std::to_string(number));
         return "{" + joined(parts) + "}";
@@ -217,11 +217,25 @@ class Writer {
                                             : (*this)(padding.widths());
       }
       std::string operator()(const kt::ConvolutionOptions& o) const {
-        return "{.stride = " + per_axis(o.stride) + ", .padding = " + (*this)(o.padding) +
-               ", .dilation = " + per_axis(o.dilation) + ", .groups = " + std::to_string(o.groups) +
+        return "{.stride = " + (*this)(o.stride) + ", .padding = " + (*this)(o.padding) +
+               ", .dilation = " + (*this)(o.dilation) + ", .groups = " + std::to_string(o.groups) +
                (o.layout == kt::Layout::channels_last ? ", .layout = kt::Layout::channels_last"
                                                       : "") +
-               ", .flip = " + (o.flip ? "true" : "false") + "}";
+               ", .flip = " + (*this)(o.flip) + "}";
+      }
+      std::string operator()(const kt::ConvTransposeOptions& o) const {
+        return "{.stride = " + (*this)(o.stride) + ", .padding = " + (*this)(o.padding) +
+               ", .dilation = " + (*this)(o.dilation) + ", .flip = " + (*this)(o.flip) + "}";
+      }
+      std::string operator()(const kt::MaxPoolOptions& o) const {
+        return "{.stride = kt::PerAxis" + (*this)(*o.stride) +
+               ", .padding = " + (*this)(o.padding) + ", .dilation = " + (*this)(o.dilation) + "}";
+      }
+      std::string operator()(const kt::AveragePoolOptions& o) const {
+        return "{.stride = kt::PerAxis" + (*this)(*o.stride) +
+               ", .padding = " + (*this)(o.padding) +
+               ", .counts_padding = " + (*this)(o.counts_padding) +
+               ", .ceil_mode = " + (*this)(o.ceil_mode) + "}";
       }
       std::string operator()(const std::vector<kt::ops::Cut>& cuts) const {
         std::vector<std::string> parts;

@@ -2,8 +2,6 @@
 // gradients of any order are made of.
 #include "compiler/ops/convolution.h"
 
-#include <kroton/pooling.h>
-
 #include <algorithm>
 #include <numeric>
 #include <optional>
@@ -217,33 +215,14 @@ std::vector<Sample> convolution_samples() {
   return samples;
 }
 
-PerAxis random_numbers(ops::Draw& d, int axes, int most) {
-  std::vector<std::int64_t> numbers;
-  for (int axis = 0; axis < axes; ++axis) numbers.push_back(1 + d.below(most));
-  return PerAxis(numbers);
-}
-
-// Windows that have an element of the picture each.
-void draw_pool(ops::Draw& d, ops::Slot x, int axes) {
-  const PerAxis window = random_numbers(d, axes, 3), stride = random_numbers(d, axes, 3);
-  const Padding padding = d.one_in(2) ? Padding::same : Padding::full;
-  if (d.one_in(2)) {
-    const PerAxis dilation = random_numbers(d, axes, 2);
-    d.call("max_pool", max_pool, x, window, MaxPoolOptions{stride, Padding::same, dilation});
-  } else {
-    d.call("avg_pool", avg_pool, x, window,
-           AveragePoolOptions{stride, padding, d.one_in(2), d.one_in(3)});
-  }
-}
-
 void draw_transpose(ops::Draw& d, ops::Slot x, int axes) {
   const TensorType type = d[x].type();
   Dims filters = {type.shape[1], Dim(1 + d.below(3))};
   for (int axis = 0; axis < axes; ++axis) filters.push_back(Dim(1 + d.below(3)));
   ConvTransposeOptions options;
-  options.stride = random_numbers(d, axes, 3);
+  options.stride = ops::random_numbers(d, axes, 3);
   options.padding = d.one_in(2) ? Padding::same : Padding::valid;
-  options.dilation = random_numbers(d, axes, 2);
+  options.dilation = ops::random_numbers(d, axes, 2);
   options.flip = d.one_in(4);
   const ops::Slot w = d.of_type({type.dtype, filters});
   if (axes == 1) {
@@ -260,7 +239,6 @@ void draw_convolution(ops::Draw& d) {
   const int axes = type.rank() - 2;
   const bool has_positions = std::all_of(type.shape.begin() + 2, type.shape.end(),
                                          [&](const Dim& size) { return d.value(size) > 0; });
-  if (has_positions && d.one_in(4)) return draw_pool(d, x, axes);
   if (has_positions && d.one_in(4)) return draw_transpose(d, x, axes);
   ConvolutionOptions options;
   Dims filters = {Dim(1 + d.below(3)), type.shape[1]};
@@ -271,8 +249,8 @@ void draw_convolution(ops::Draw& d) {
     options.groups = type.shape[1].constant();
     if (options.groups == 0) return draw_convolution(d);
   }
-  options.stride = random_numbers(d, axes, 3);
-  options.dilation = random_numbers(d, axes, 2);
+  options.stride = ops::random_numbers(d, axes, 3);
+  options.dilation = ops::random_numbers(d, axes, 2);
   options.padding = d.one_in(2) ? Padding(Padding::full) : Padding(4 + d.below(2));
   options.flip = d.one_in(4);
   const ops::Slot w = d.of_type({type.dtype, filters});

@@ -82,6 +82,12 @@ Call index_call(Slot x, std::vector<Cut> cuts) {
   return {"index", {x, std::move(cuts)}, apply};
 }
 
+PerAxis random_numbers(Draw& d, int axes, int most) {
+  std::vector<std::int64_t> numbers;
+  for (int axis = 0; axis < axes; ++axis) numbers.push_back(1 + d.below(most));
+  return PerAxis(numbers);
+}
+
 void draw_unary(Draw& d, std::string name, UnaryFunction function, Accept accept) {
   d.call(std::move(name), function, d.operand(accept));
 }

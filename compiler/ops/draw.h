@@ -133,6 +133,9 @@ Call index_call(Slot x, std::vector<Cut> cuts);
 
 // ---- What the records of a family share
 
+// A number from 1 to `most` for each of the axes.
+PerAxis random_numbers(Draw& d, int axes, int most);
+
 using UnaryFunction = Tensor (*)(const Operand&);
 using BinaryFunction = Tensor (*)(const Operand&, const Operand&);
 using ReduceFunction = Tensor (*)(const Operand&, const Axes&, KeepDims);

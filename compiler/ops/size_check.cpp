@@ -1,4 +1,9 @@
 // Sizes that users' functions ask for and that are known only at the call.
+#include <kroton/pooling.h>
+
+#include <algorithm>
+
+#include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
@@ -34,6 +39,25 @@ std::vector<Sample> size_check_samples() {
   return samples;
 }
 
+// Pools whose windows have an element of the picture each; where they are not known to, of free
+// sizes, that is checked.
+void draw_pool(ops::Draw& d) {
+  const ops::Slot x = d.operand(ops::floating, 3, 4);
+  const int axes = d[x].rank() - 2;
+  const PerAxis window = ops::random_numbers(d, axes, 3), stride = ops::random_numbers(d, axes, 3);
+  std::size_t axis = 2;
+  const bool fits = std::all_of(
+      window.values().begin(), window.values().end(),
+      [&](std::int64_t positions) { return d.value(d[x].shape()[axis++]) >= positions; });
+  const Padding padding = fits ? Padding::valid : Padding::full;
+  if (fits && d.one_in(2)) {
+    d.call("max_pool", max_pool, x, window, MaxPoolOptions{stride, padding, 1, d.one_in(3)});
+  } else {
+    d.call("avg_pool", avg_pool, x, window,
+           AveragePoolOptions{stride, padding, d.one_in(2), d.one_in(3)});
+  }
+}
+
 }  // namespace
 
 // y = x, where the size attributes.dims[0] is at least attributes.dims[1]; otherwise ShapeError
@@ -50,6 +74,7 @@ constinit const OpRecord size_check_op = {
     .batch = [](std::span<const Tensor> operands, const std::vector<bool>&,
                 const Attributes& attributes,
                 const Dim&) { return ops::apply(size_check_op, {operands[0]}, attributes); },
+    .draw = draw_pool,
     .samples = size_check_samples};
 
 namespace ops {

@@ -229,7 +229,8 @@ class Writer {
       }
       std::string operator()(const kt::MaxPoolOptions& o) const {
         return "{.stride = kt::PerAxis" + (*this)(*o.stride) +
-               ", .padding = " + (*this)(o.padding) + ", .dilation = " + (*this)(o.dilation) + "}";
+               ", .padding = " + (*this)(o.padding) + ", .dilation = " + (*this)(o.dilation) +
+               ", .ceil_mode = " + (*this)(o.ceil_mode) + "}";
       }
       std::string operator()(const kt::AveragePoolOptions& o) const {
         return "{.stride = kt::PerAxis" + (*this)(*o.stride) +

@@ -122,6 +122,21 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const Function
   });
 }
 
+// Random streams that are drawn from count the call, unless there is another update of them.
+void count_calls(std::vector<Tensor>& roots, std::vector<Shared>& targets, const SourceLine& line) {
+  const LineScope scope(line, "function");
+  for (const Tensor& t : topological_order(roots)) {
+    const std::shared_ptr<SharedState>& state = t.node().attributes.state;
+    if (!state || !state->counts_calls) continue;
+    const bool is_updated = std::any_of(targets.begin(), targets.end(), [&](const Shared& target) {
+      return target.state() == state;
+    });
+    if (is_updated) continue;
+    targets.emplace_back(t);
+    roots.push_back(t + Array::from({std::int64_t{0}, std::int64_t{1}}));
+  }
+}
+
 // The size variables that are values of inputs, by the identity of the input.
 using Values = std::map<std::uint64_t, Dim>;
 
@@ -367,18 +382,21 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   check_updates(options.updates, line);
 
   std::vector<Tensor> roots = outputs;
+  std::vector<Shared> targets;
   for (const Update& update : options.updates) {
     roots.push_back(ops::met_by(update.value, update.target.dtype()));
+    targets.push_back(update.target);
   }
   std::vector<SizeConstraint> given_sizes;
   roots = with_givens(roots, options, line, given_sizes);
+  count_calls(roots, targets, line);
   const Values values = sizes_given_by_values(roots);
   check_reached(roots, inputs, values, options, line);
   const std::vector<Tensor> results(roots.begin(),
                                     roots.begin() + static_cast<std::ptrdiff_t>(outputs.size()));
   std::vector<std::pair<Shared, Tensor>> updates;
-  for (std::size_t k = 0; k < options.updates.size(); ++k) {
-    updates.emplace_back(options.updates[k].target, roots[outputs.size() + k]);
+  for (std::size_t k = 0; k < targets.size(); ++k) {
+    updates.emplace_back(targets[k], roots[outputs.size() + k]);
   }
   plan_sizes(*this, values);
   std::ranges::move(constraints_on_counts(roots), std::back_inserter(given_sizes));

@@ -60,8 +60,13 @@ class ScanBuilder {
       fail<ValueError>("the step takes " + std::to_string(arity) + " arguments, it gets " +
                        std::to_string(arguments_.size()) + ": " + describe_arguments());
     }
-    scope_.emplace(name_, line_, state_types());
-    return tensors(step(arguments_));
+    scope_.emplace(name_, line_, state_types(), loop_.count);
+    std::vector<Tensor> outputs = tensors(step(arguments_));
+    if (scope_->has_number()) {
+      const LineScope scope(line_, "");
+      loop_.rows.push_back({scope_->number(), arange(loop_.count)});
+    }
+    return outputs;
   }
 
   // A literal that a state starts from takes the dtype of what the step gives, as one takes that of
@@ -312,6 +317,7 @@ class ScanBuilder {
   void check_strict(const std::vector<Tensor>& outputs) const {
     std::vector<const Node*> allowed;
     for (const Tensor& argument : arguments_) allowed.push_back(&argument.node());
+    for (const ScanRows& row : loop_.rows) allowed.push_back(&row.parameter.node());
     // Down to the arguments only: what those are computed from is outside.
     std::vector<Tensor> pending = outputs;
     std::vector<const Node*> seen;
@@ -322,7 +328,8 @@ class ScanBuilder {
       if (std::find(allowed.begin(), allowed.end(), node) != allowed.end()) continue;
       if (std::find(seen.begin(), seen.end(), node) != seen.end()) continue;
       seen.push_back(node);
-      if (&node->op == &input_op || &node->op == &shared_op) {
+      const bool is_stream = node->attributes.state && node->attributes.state->counts_calls;
+      if (&node->op == &input_op || (&node->op == &shared_op && !is_stream)) {
         fail<ValueError>("the step uses " + tensor.name() +
                          ", which is not among its arguments, and the loop is strict  [" +
                          to_string(tensor.line()) + "]");

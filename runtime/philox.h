@@ -11,16 +11,20 @@ namespace kroton {
 struct Philox {
   using Words = std::array<std::uint32_t, 4>;
   using Key = std::array<std::uint32_t, 2>;
+  static constexpr std::array<std::uint32_t, 2> multipliers = {0xD2511F53, 0xCD9E8D57};
+  static constexpr std::array<std::uint32_t, 2> weyl = {0x9E3779B9, 0xBB67AE85};
+  /// The high half of the streams that keys of calls come from, which nothing else uses.
+  static constexpr std::uint64_t call_stream = 0xC0;
 
   /// The four words of a counter under a key.
   static constexpr Words words(Words counter, Key key) noexcept {
     for (int round = 0; round < 10; ++round) {
-      const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0];
-      const std::uint64_t b = std::uint64_t{0xCD9E8D57} * counter[2];
+      const std::uint64_t a = std::uint64_t{multipliers[0]} * counter[0];
+      const std::uint64_t b = std::uint64_t{multipliers[1]} * counter[2];
       counter = {
           static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
           static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
-      key = {key[0] + 0x9E3779B9U, key[1] + 0xBB67AE85U};
+      key = {key[0] + weyl[0], key[1] + weyl[1]};
     }
     return counter;
   }

@@ -157,7 +157,7 @@ class Fuser {
         inline_into(v, demands);
         return;
       }
-      if (demands.size() > 1 && op.cost <= cheap && costly_operands(v) <= 1 &&
+      if (demands.size() > 1 && (op.is_redrawn || (op.cost <= cheap && costly_operands(v) <= 1)) &&
           std::all_of(demands.begin(), demands.end(),
                       [&](const auto& d) { return worth_inlining(v, d.first, d.second); })) {
         inline_into(v, demands);

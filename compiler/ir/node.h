@@ -17,6 +17,8 @@ struct SharedState {
       : name(std::move(its_name)), value(std::move(initial)) {}
 
   const std::string name;
+  // A random stream's: a function that reads it adds 1 to element 1 at each call.
+  bool counts_calls = false;
   Array value;          // on the host; older than the device's copy while a device is at work
   FairLock lock{name};  // shared by calls that read, exclusive for calls that update
   std::shared_ptr<DeviceCopy> copy;  // once a function on a device has used the variable

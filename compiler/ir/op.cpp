@@ -1,5 +1,6 @@
 #include "compiler/ir/op.h"
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ir/user_function.h"
 
 namespace kroton {
@@ -29,14 +30,21 @@ const StepScope*& StepScope::current() {
   return scope;
 }
 
-StepScope::StepScope(std::string scan, SourceLine line, std::vector<State> states)
+StepScope::StepScope(std::string scan, SourceLine line, std::vector<State> states, const Dim& count)
     : scan_(std::move(scan) + "  [" + to_string(line) + "]"),
       states_(std::move(states)),
+      line_(line),
+      count_(count),
       outer_(current()) {
   current() = this;
 }
 
 StepScope::~StepScope() { current() = outer_; }
+
+const Tensor& StepScope::number() const {
+  if (!number_) number_ = make_input("step", {DType::i64, {}}, line_, InputRole::row);
+  return number_;
+}
 
 std::string StepScope::where(const Dim& a, const Dim& b) {
   for (const StepScope* scope = current(); scope != nullptr; scope = scope->outer_) {

@@ -97,18 +97,27 @@ class StepScope {
     std::string name;  // "state 0, h"
     TensorType type;
   };
-  StepScope(std::string scan, SourceLine line, std::vector<State> states);
+  StepScope(std::string scan, SourceLine line, std::vector<State> states, const Dim& count);
   ~StepScope();
   StepScope(const StepScope&) = delete;
   StepScope& operator=(const StepScope&) = delete;
   // ", in scan  [model.cpp:7], where state 0 is f32 (7,)", if a state has size a or b.
   static std::string where(const Dim& a, const Dim& b);
+  // What stands for the number of this scan's step, i64 (): once it has been asked for, the scan
+  // makes it a row of 0, 1, ...
+  const Tensor& number() const;
+  bool has_number() const { return static_cast<bool>(number_); }
+  const Dim& count() const { return count_; }  // of steps
+  const StepScope* outer() const { return outer_; }
   // The innermost one of this thread, or null. A thread that works for another one takes its.
   static const StepScope*& current();
 
  private:
   const std::string scan_;
   const std::vector<State> states_;
+  const SourceLine line_;
+  const Dim count_;
+  mutable Tensor number_;
   const StepScope* const outer_;
 };
 
@@ -280,7 +289,9 @@ struct OpRecord {
   bool regroups = false;  // a view of all elements in their row-major order
   bool shows = false;     // its value is shown, with attributes.name, when it is computed
   bool adds = false;      // write: an element may be the sum of many of input 0
-  int starts_from = -1;   // write: the input that the result is before anything is added to it
+  // Computed by every reader rather than stored: a random number costs no more than reading it.
+  bool is_redrawn = false;
+  int starts_from = -1;    // write: the input that the result is before anything is added to it
   bool sets_weak = false;  // attributes.weak says whether the result has no dtype of its own
   Linear linear = Linear::no;
   bool commutative = false;

@@ -129,6 +129,12 @@ Tensor make_shared_variable(const Array& value, std::string name, SourceLine lin
 Shared::Shared(const Array& value, std::string name, SourceLine line)
     : Tensor(make_shared_variable(value, name.empty() ? "shared" : std::move(name), line)) {}
 
+Shared::Shared(const Tensor& variable, const Location& at) : Tensor(variable) {
+  if (variable.node(at).attributes.state) return;
+  throw ValueError("Shared: " + variable.name() + " is no shared variable  [" +
+                   to_string(SourceLine{at.file_name(), at.line()}) + "]");
+}
+
 const std::shared_ptr<SharedState>& Shared::state() const { return node().attributes.state; }
 
 void SharedState::bring_to_host() {

@@ -168,6 +168,8 @@ class LineScope {
 class Shared : public Tensor {
  public:
   Shared(const Array& value, std::string name, SourceLine line);
+  // The variable that the tensor is; ValueError for any other expression.
+  explicit Shared(const Tensor& variable, const Location& at = Location::current());
   // A handle that is moved from stays what it was.
   Shared(const Shared&) = default;
   Shared& operator=(const Shared&) = default;

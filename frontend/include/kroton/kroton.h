@@ -16,6 +16,7 @@
 #include <kroton/pooling.h>
 #include <kroton/print.h>
 #include <kroton/profile.h>
+#include <kroton/random.h>
 #include <kroton/scan.h>
 #include <kroton/target.h>
 #include <kroton/tensor.h>

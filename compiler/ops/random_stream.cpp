@@ -1,0 +1,271 @@
+// Random numbers as users draw them: distributions, as compositions of uniform and normal deviates.
+#include <kroton/ops.h>
+#include <kroton/random.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "compiler/ir/leaf.h"
+#include "compiler/ir/node.h"
+#include "compiler/ops/random.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/weak.h"
+
+namespace kroton {
+
+using ops::Ends;
+
+namespace {
+
+SourceLine line_of(const RandomStream::Location& at) { return {at.file_name(), at.line()}; }
+
+Array first_place(std::uint64_t seed) {
+  Array place = Array::zeros({2}, DType::i64);
+  place.data<std::int64_t>()[0] = static_cast<std::int64_t>(seed);
+  return place;
+}
+
+// Draws of one call of a user's function.
+class Draws {
+ public:
+  Draws(const char* name, const Shared& state, std::int64_t& count, Dims shape, DType dtype,
+        const RandomStream::Location& at)
+      : name_(name),
+        state_(state),
+        count_(count),
+        shape_(std::move(shape)),
+        dtype_(dtype),
+        scope_(line_of(at), name) {
+    if (!is_float(dtype))
+      ops::fail_value(name,
+                      "the dtype is " + std::string(name_of(dtype)) + ", expected f32 or f64");
+  }
+
+  Tensor uniform(Ends ends = Ends::half_open) const {
+    return ops::random_uniform(state_, ops::step_number(), count_++, shape_, dtype_, ends);
+  }
+  Tensor normal() const {
+    return ops::random_normal(state_, ops::step_number(), count_++, shape_, dtype_);
+  }
+  // -log u
+  Tensor exponential() const { return -log(uniform(Ends::open)); }
+
+  // A parameter in the draws' dtype.
+  Tensor parameter(const Operand& x) const {
+    const Tensor tensor = x.tensor(dtype_);
+    if (!is_float(tensor.dtype()) && tensor.dtype() != DType::boolean) return cast(tensor, dtype_);
+    return ops::met_by(tensor, dtype_);
+  }
+  void check_literal(const Operand& x, bool (*allowed)(double), const std::string& expected) const {
+    double value = 0;
+    if (literal_value(x.tensor(), value) && !allowed(value)) {
+      ops::fail_value(name_, expected + " is expected, it is " + to_string(Array(value)));
+    }
+  }
+
+ private:
+  const char* name_;
+  const Shared& state_;
+  std::int64_t& count_;
+  const Dims shape_;
+  const DType dtype_;
+  const LineScope scope_;
+};
+
+bool is_positive(double x) { return x > 0; }
+bool is_not_negative(double x) { return x >= 0; }
+bool is_probability(double x) { return x >= 0 && x <= 1; }
+
+// The number whose error function is y, |y| < 1: an estimate by Winitzki (2008), then Halley's
+// steps, each of which triples the digits.
+Tensor inverse_erf(const Tensor& y) {
+  constexpr double a = 0.147;
+  const Tensor logarithm = log1p(-(y * y));
+  const Tensor middle = 2 / (std::numbers::pi * a) + 0.5 * logarithm;
+  Tensor x = sign(y) * sqrt(sqrt(middle * middle - logarithm / a) - middle);
+  for (int step = 0; step < 3; ++step) {
+    const Tensor error = (erf(x) - y) * (0.5 * std::sqrt(std::numbers::pi)) * exp(x * x);
+    x = x - error / (1 + x * error);
+  }
+  return x;
+}
+
+// Marsaglia and Tsang's method, for alpha of at least 1: candidates are accepted with a probability
+// of 0.95 and more, so that none of these is with one of 1e-8 at most.
+Tensor gamma_above_one(const Draws& draws, const Tensor& alpha) {
+  constexpr int candidates = 6;
+  const Tensor d = alpha - 1.0 / 3;
+  const Tensor c = 1 / sqrt(9 * d);
+  Tensor result;
+  for (int k = 0; k < candidates; ++k) {
+    const Tensor x = draws.normal();
+    const Tensor base = 1 + c * x;
+    const Tensor v = base * base * base;
+    const Tensor candidate = d * v;
+    if (!result) {
+      result = d + 0 * x;  // the mode, roughly, if no candidate is accepted
+    }
+    const Tensor bound = 0.5 * x * x + d * (1 - v + log(maximum(v, 1e-30)));
+    const Tensor accepted = logical_and(gt(v, 0), lt(log(draws.uniform(Ends::open)), bound));
+    result = where(accepted, candidate, result);
+  }
+  return result;
+}
+
+Tensor gamma_of(const Draws& draws, const Tensor& alpha) {
+  const Tensor fixed = stop_gradient(alpha);
+  // Below 1: one of alpha + 1 times a power of a uniform number.
+  const Tensor is_small = lt(fixed, 1);
+  const Tensor whole = gamma_above_one(draws, where(is_small, fixed + 1, fixed));
+  const Tensor power = exp(log(draws.uniform(Ends::open)) / fixed);
+  return where(is_small, whole * power, whole);
+}
+
+}  // namespace
+
+RandomStream::RandomStream(std::uint64_t seed, std::string name, const Location& at)
+    : state_(first_place(seed), std::move(name), line_of(at)),
+      draws_(std::make_shared<std::int64_t>(0)) {
+  state_.state()->counts_calls = true;
+}
+
+Tensor RandomStream::uniform(Dims shape, const Operand& low, const Operand& high, DType dtype,
+                             const Location& at) const {
+  const Draws draws("uniform", state_, *draws_, std::move(shape), dtype, at);
+  double least = 0, most = 0;
+  if (literal_value(low.tensor(), least) && literal_value(high.tensor(), most) && !(least < most)) {
+    ops::fail_value("uniform", "low < high is expected, low is " + to_string(Array(least)) +
+                                   ", high is " + to_string(Array(most)));
+  }
+  const Tensor from = draws.parameter(low), to = draws.parameter(high);
+  return from + (to - from) * draws.uniform();
+}
+
+Tensor RandomStream::normal(Dims shape, const Operand& mean, const Operand& stddev, DType dtype,
+                            const Location& at) const {
+  const Draws draws("normal", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(stddev, is_not_negative, "a stddev that is not negative");
+  return draws.parameter(mean) + draws.parameter(stddev) * draws.normal();
+}
+
+Tensor RandomStream::truncated_normal(Dims shape, const Operand& mean, const Operand& stddev,
+                                      double reach, DType dtype, const Location& at) const {
+  const Draws draws("truncated_normal", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(stddev, is_not_negative, "a stddev that is not negative");
+  if (!(reach > 0 && reach <= 8)) {
+    ops::fail_value("truncated_normal",
+                    "reach is " + to_string(Array(reach)) + ", expected one above 0, 8 at most");
+  }
+  // Beyond 5 the error function is 1 in f32.
+  const double farthest =
+      std::erf(std::min(reach, dtype == DType::f32 ? 5.0 : 8.0) / std::numbers::sqrt2);
+  const Tensor probability = farthest * (2 * draws.uniform(Ends::open) - 1);
+  return draws.parameter(mean) +
+         draws.parameter(stddev) * (std::numbers::sqrt2 * inverse_erf(probability));
+}
+
+Tensor RandomStream::bernoulli(Dims shape, const Operand& p, const Location& at) const {
+  const DType dtype = p.tensor(f32).dtype() == DType::f64 ? f64 : f32;
+  const Draws draws("bernoulli", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(p, is_probability, "a probability");
+  return lt(draws.uniform(), draws.parameter(p));
+}
+
+Tensor RandomStream::integers(Dims shape, const Operand& low, const Operand& high, DType dtype,
+                              const Location& at) const {
+  const Draws draws("integers", state_, *draws_, std::move(shape), f64, at);
+  if (!is_integer(dtype)) {
+    ops::fail_value("integers",
+                    "the dtype is " + std::string(name_of(dtype)) + ", expected i32 or i64");
+  }
+  const auto bound = [&](const Operand& x) {
+    const Tensor tensor = x.tensor(DType::i64);
+    if (!is_integer(tensor.dtype())) ops::fail_value("integers", "the bounds are integers");
+    return cast(tensor, DType::i64);
+  };
+  const Tensor from = bound(low), to = bound(high);
+  const Tensor range = cast(to - from, f64);
+  return cast(from + cast(floor(draws.uniform() * range), DType::i64), dtype);
+}
+
+Tensor RandomStream::exponential(Dims shape, const Operand& rate, DType dtype,
+                                 const Location& at) const {
+  const Draws draws("exponential", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(rate, is_positive, "a positive rate");
+  return draws.exponential() / draws.parameter(rate);
+}
+
+Tensor RandomStream::gumbel(Dims shape, const Operand& location, const Operand& scale, DType dtype,
+                            const Location& at) const {
+  const Draws draws("gumbel", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(scale, is_not_negative, "a scale that is not negative");
+  return draws.parameter(location) - draws.parameter(scale) * log(draws.exponential());
+}
+
+Tensor RandomStream::laplace(Dims shape, const Operand& location, const Operand& scale, DType dtype,
+                             const Location& at) const {
+  const Draws draws("laplace", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(scale, is_not_negative, "a scale that is not negative");
+  const Tensor u = draws.uniform(Ends::open) - 0.5;
+  return draws.parameter(location) -
+         draws.parameter(scale) * sign(u) * log(maximum(1 - 2 * abs(u), 1e-30));
+}
+
+Tensor RandomStream::logistic(Dims shape, const Operand& location, const Operand& scale,
+                              DType dtype, const Location& at) const {
+  const Draws draws("logistic", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(scale, is_not_negative, "a scale that is not negative");
+  const Tensor u = draws.uniform(Ends::open);
+  return draws.parameter(location) + draws.parameter(scale) * (log(u) - log1p(-u));
+}
+
+Tensor RandomStream::gamma(Dims shape, const Operand& alpha, DType dtype,
+                           const Location& at) const {
+  const Draws draws("gamma", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(alpha, is_positive, "a positive alpha");
+  return gamma_of(draws, draws.parameter(alpha));
+}
+
+Tensor RandomStream::beta(Dims shape, const Operand& a, const Operand& b, DType dtype,
+                          const Location& at) const {
+  const Draws draws("beta", state_, *draws_, std::move(shape), dtype, at);
+  draws.check_literal(a, is_positive, "a positive parameter");
+  draws.check_literal(b, is_positive, "a positive parameter");
+  const Tensor x = gamma_of(draws, draws.parameter(a));
+  return x / (x + gamma_of(draws, draws.parameter(b)));
+}
+
+namespace {
+
+// The logits, with the axis of the classes.
+Tensor logits_of(const char* name, const Operand& x) {
+  const Tensor logits = x.tensor();
+  const OpRecord op{.name = name};
+  if (!is_float(logits.dtype())) ops::fail_type(op, {logits}, "takes floating point only");
+  if (logits.rank() == 0) ops::fail_shape(op, {logits}, "takes logits (..., classes)");
+  return logits;
+}
+
+}  // namespace
+
+Tensor RandomStream::categorical(const Operand& logits, const Location& at) const {
+  const LineScope scope(line_of(at), "categorical");
+  const Tensor given = logits_of("categorical", logits);
+  const Draws draws("categorical", state_, *draws_, given.shape(), given.dtype(), at);
+  // The largest logit of those that Gumbel deviates are added to.
+  return argmax(given - log(draws.exponential()), -1);
+}
+
+Tensor RandomStream::multinomial(std::int64_t count, const Operand& logits,
+                                 const Location& at) const {
+  const LineScope scope(line_of(at), "multinomial");
+  const Tensor given = logits_of("multinomial", logits);
+  if (count < 0) ops::fail_value("multinomial", "count is " + std::to_string(count));
+  const Dim classes = given.shape(-1);
+  Dims shape = given.shape();
+  shape.insert(shape.begin(), Dim(count));
+  const Tensor drawn = categorical(broadcast_to(given, shape), at);
+  return sum(cast(one_hot(drawn, classes), DType::i64), 0);
+}
+
+}  // namespace kroton

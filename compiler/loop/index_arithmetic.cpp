@@ -89,8 +89,14 @@ Expr expression_of(const Form& form) {
   return result;
 }
 
-// At most the extent: of the smaller of two, either.
+// At least the extent: of the smaller of two, either.
 std::optional<Dim> bound_of(const Expr& extent) {
+  if (extent->op == Op::floor_div) {
+    const std::optional<Dim> bound = bound_of(extent->args[0]), divisor = as_dim(extent->args[1]);
+    if (bound && divisor && divisor->is_constant() && divisor->constant() > 0) {
+      return floor_div(*bound, *divisor);
+    }
+  }
   if (extent->op != Op::min) return as_dim(extent);
   const std::optional<Dim> bound = as_dim(extent->args[1]);
   return bound ? bound : as_dim(extent->args[0]);

@@ -35,6 +35,10 @@ Kernel vectorize(const Kernel& kernel, int lanes_bytes);
 // The same for one loop; false if it stays as it is.
 bool vectorize_loop(For& loop, int lanes_bytes);
 
+// Writes out the vectors of loops over random numbers among which the same blocks of words occur,
+// after everything else. See share_draws.cpp.
+Kernel share_draws(const Kernel& kernel);
+
 // Creates a buffer whose id is new in the Program.
 using NewBuffer = std::function<BufferRef(const std::string& name, DType, const Dim& size, Space)>;
 

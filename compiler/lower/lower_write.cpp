@@ -122,7 +122,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   if (buffers != nullptr) {
     scheduled = loop::block_reductions(scheduled, lanes_bytes, buffers->maker());
   }
-  return loop::parallelize(loop::sum_in_blocks(scheduled));
+  return loop::share_draws(loop::parallelize(loop::sum_in_blocks(scheduled)));
 }
 
 }  // namespace kroton

@@ -88,12 +88,17 @@ Place place_of(PointContext& context, const Index& index) {
                             loop::integer(Philox::call_stream)},
                            {word(seed), high_word(seed)});
   const int bits = number_bits(context.type().dtype);
-  const Expr lane = binary(Op::bit_and, position, loop::integer((1 << lane_bits) - 1));
-  const Expr group = binary(Op::lshr, position, loop::integer(lane_bits + bits));
-  const Expr block = binary(Op::bit_or, binary(Op::shl, group, loop::integer(lane_bits)), lane);
+  // Divisions by what is known, which schedules see through.
+  const auto quotient = [&](int power) {
+    return binary(Op::floor_div, position, loop::integer(std::int64_t{1} << power));
+  };
+  const auto rest = [](const Expr& x, int power) {
+    return binary(Op::mod, x, loop::integer(std::int64_t{1} << power));
+  };
+  const Expr block =
+      quotient(lane_bits + bits) * loop::integer(1 << lane_bits) + rest(position, lane_bits);
   return {philox({word(block), high_word(block), word(step), high_word(step)}, {key[0], key[1]}),
-          binary(Op::bit_and, binary(Op::lshr, position, loop::integer(lane_bits)),
-                 loop::integer((1 << bits) - 1))};
+          rest(quotient(lane_bits), bits)};
 }
 
 // The word at place `first` + step * (the number's place) of the block.
@@ -153,10 +158,10 @@ Expr sine_of_turns(const Expr& t, DType dtype) {
 Expr normal_at(PointContext& context, const Index& index) {
   const DType dtype = context.type().dtype;
   Place place = place_of(context, index);
-  const Expr is_sine = binary(Op::bit_and, place.number, loop::integer(1));
+  const Expr is_sine = binary(Op::mod, place.number, loop::integer(2));
   Expr u, turn;
   if (dtype == DType::f32) {
-    place.number = binary(Op::lshr, place.number, loop::integer(1));
+    place.number = binary(Op::floor_div, place.number, loop::integer(2));
     // All 32 bits, of which a small number keeps those that count.
     const Expr bits = word_of(place, 0, 2, 2);
     const auto part = [&](const Expr& x) { return loop::cast(loop::cast(x, DType::i32), dtype); };
@@ -242,13 +247,11 @@ void normal_reference(ReferenceContext& c) {
 
 // ---- Both ops
 
-Tensor random_batch(const OpRecord& op, std::span<const Tensor> operands,
-                    const std::vector<bool>& mapped, const Attributes& attributes) {
-  if (mapped[0]) {
-    throw ValueError(std::string(op.name) + ": the state of a random stream cannot be mapped over");
-  }
-  // Rows of steps in front of the step's own.
-  return ops::apply(op, {operands[0], operands[1]}, attributes);
+// Rows of steps stand in front of the step's own; of rows of states there is no rule.
+template <const OpRecord& op>
+Tensor random_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
+                    const Attributes& attributes, const Dim&) {
+  return mapped[0] ? Tensor() : ops::apply(op, {operands[0], operands[1]}, attributes);
 }
 
 std::vector<Sample> random_samples(Tensor (*draw)(std::span<const Tensor>, Dims, DType)) {
@@ -283,10 +286,7 @@ constinit const OpRecord random_uniform_op = {
     .infer = random_type,
     .at = uniform_at,
     .reference = uniform_reference,
-    .batch =
-        [](std::span<const Tensor> operands, const std::vector<bool>& mapped,
-           const Attributes& attributes,
-           const Dim&) { return random_batch(random_uniform_op, operands, mapped, attributes); },
+    .batch = random_batch<random_uniform_op>,
     .samples =
         [] {
           auto samples = random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
@@ -310,10 +310,7 @@ constinit const OpRecord random_normal_op = {
     .infer = random_type,
     .at = normal_at,
     .reference = normal_reference,
-    .batch =
-        [](std::span<const Tensor> operands, const std::vector<bool>& mapped,
-           const Attributes& attributes,
-           const Dim&) { return random_batch(random_normal_op, operands, mapped, attributes); },
+    .batch = random_batch<random_normal_op>,
     .samples =
         [] {
           return random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {

@@ -33,7 +33,7 @@ class RandomStream {
 
   // The stream's place, for checkpoints: i64 (2,), the seed's bits and the number of calls so far.
   // After set_value() the numbers that follow are those that followed there.
-  const Shared& state() const { return state_; }
+  Shared state() const { return state_; }
 
   // In [low, high). ValueError for literals with low >= high.
   Tensor uniform(Dims shape, const Operand& low = 0, const Operand& high = 1, DType dtype = f32,

@@ -122,16 +122,38 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const Function
   });
 }
 
-// Random streams that are drawn from count the call, unless there is another update of them.
-void count_calls(std::vector<Tensor>& roots, std::vector<Shared>& targets, const SourceLine& line) {
+// Updates that come with what is computed: of values that carry one, and of random streams, which
+// count the calls that draw from them unless something else updates them.
+void add_carried_updates(std::vector<Tensor>& roots, std::vector<Shared>& targets,
+                         const SourceLine& line) {
   const LineScope scope(line, "function");
+  const std::size_t given = targets.size(), outputs = roots.size() - given;
+  const auto find = [&](const std::shared_ptr<SharedState>& state) {
+    return std::find_if(targets.begin(), targets.end(),
+                        [&](const Shared& target) { return target.state() == state; });
+  };
+  // An update may depend on values that carry further ones.
+  std::set<const Node*> seen;
+  for (std::size_t done = 0; done < roots.size(); ++done) {
+    const Tensor root = roots[done];
+    for (const Tensor& t : topological_order(std::span(&root, 1))) {
+      const Node& node = t.node();
+      if (!node.op.carries_update || !seen.insert(&node).second) continue;
+      const Shared variable(node.inputs[1]);
+      const auto known = find(variable.state());
+      if (known == targets.end()) {
+        targets.push_back(variable);
+        roots.push_back(node.inputs[2]);
+      } else if (!same(roots[outputs + static_cast<std::size_t>(known - targets.begin())],
+                       node.inputs[2])) {
+        throw ValueError("function: two updates of " + variable.name() + ", one of them" +
+                         at(node.line) + at(line));
+      }
+    }
+  }
   for (const Tensor& t : topological_order(roots)) {
     const std::shared_ptr<SharedState>& state = t.node().attributes.state;
-    if (!state || !state->counts_calls) continue;
-    const bool is_updated = std::any_of(targets.begin(), targets.end(), [&](const Shared& target) {
-      return target.state() == state;
-    });
-    if (is_updated) continue;
+    if (!state || !state->counts_calls || find(state) != targets.end()) continue;
     targets.emplace_back(t);
     roots.push_back(t + Array::from({std::int64_t{0}, std::int64_t{1}}));
   }
@@ -389,7 +411,7 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   }
   std::vector<SizeConstraint> given_sizes;
   roots = with_givens(roots, options, line, given_sizes);
-  count_calls(roots, targets, line);
+  add_carried_updates(roots, targets, line);
   const Values values = sizes_given_by_values(roots);
   check_reached(roots, inputs, values, options, line);
   const std::vector<Tensor> results(roots.begin(),

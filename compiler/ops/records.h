@@ -20,8 +20,8 @@
   op(where)                                                                                      \
   /* shape.cpp: the elements of one operand at other indices */                                  \
   op(broadcast) op(reshape) op(transpose) op(slice)                                              \
-  /* size_check.cpp */                                                                           \
-  op(size_check)                                                                                 \
+  /* size_check.cpp, with_update.cpp: what something more is asked of */                         \
+  op(size_check) op(with_update)                                                                 \
   /* join.cpp: several operands, or one inside zeros, written into one result */                 \
   op(concatenate) op(unslice)                                                                    \
   /* cumulative.cpp */                                                                           \

@@ -1,0 +1,55 @@
+// Values that bring an update of a shared variable along.
+#include "compiler/ir/leaf.h"
+#include "compiler/ops/records.h"
+#include "compiler/ops/rules.h"
+#include "compiler/ops/samples.h"
+#include "compiler/ops/weak.h"
+
+namespace kroton {
+
+using Tensors = std::vector<Tensor>;
+
+namespace {
+
+std::vector<Sample> with_update_samples() {
+  std::vector<Sample> samples;
+  ops::add_samples(samples, {{}, {0}, {1}, {3}, {17}}, [](std::span<const Tensor> in) {
+    const Shared count(Array(0.0F), "count", SourceLine{});
+    return with_update(in[0], count, count + 1);
+  });
+  return samples;
+}
+
+}  // namespace
+
+// y = x. A function that computes y updates the shared variable, operand 1, by operand 2.
+// vjp: dx = dy
+constinit const OpRecord with_update_op = {
+    .name = "with_update",
+    .kind = OpKind::composite,
+    .arity = 3,
+    .cost = 0,
+    .carries_update = true,
+    .infer = [](TypeContext& context) { return context.input(0); },
+    .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, Tensor(), Tensor()}; },
+    .expand = [](std::span<const Tensor> inputs, const Attributes&) { return inputs[0]; },
+    .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
+    .samples = with_update_samples};
+
+Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_value) {
+  const LineScope scope(x.line());
+  const Tensor value = ops::met_by(new_value.tensor(variable.dtype()), variable.dtype());
+  const OpRecord& op = with_update_op;
+  if (StepScope::current() != nullptr) {
+    ops::fail_value(op.name, "a step of a scan updates no shared variable, as " + variable.name());
+  }
+  if (value.dtype() != variable.dtype()) {
+    ops::fail_type(op, {variable, value}, "the new value has another dtype");
+  }
+  if (value.rank() != variable.rank()) {
+    ops::fail_shape(op, {variable, value}, "the new value has another rank");
+  }
+  return ops::apply(op, {x.tensor(), variable, value});
+}
+
+}  // namespace kroton

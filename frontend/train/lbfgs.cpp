@@ -17,6 +17,8 @@
 
 namespace kroton::optim {
 
+using namespace checks;
+
 namespace {
 
 using Vector = std::vector<double>;

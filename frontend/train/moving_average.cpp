@@ -6,6 +6,8 @@
 
 namespace kroton::optim {
 
+using namespace checks;
+
 MovingAverage::MovingAverage(const std::vector<Shared>& parameters, double decay)
     : parameters_(parameters), decay_(decay) {
   check_parameters("moving_average", parameters);

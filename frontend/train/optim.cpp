@@ -11,6 +11,8 @@
 
 namespace kroton::optim {
 
+using namespace checks;
+
 namespace {
 
 template <class Options>
@@ -251,7 +253,8 @@ Tensor Muon::rule(Step& step) {
   }
   if (step.parameter.rank() != 2) {
     throw ShapeError("muon: the parameter " + quoted(step.parameter) +
-                     ", not a matrix: list it in fallback.parameters");
+                     ", not a matrix: list it in fallback.parameters" +
+                     place_of(*LineScope::current()));
   }
   const double rows = static_cast<double>(step.parameter.shape(0).constant());
   const double columns = static_cast<double>(step.parameter.shape(1).constant());

@@ -14,8 +14,10 @@
 
 namespace kroton::optim {
 
-void check_parameters(const std::string& owner, const std::vector<Shared>& parameters,
-                      const std::string& place) {
+using namespace checks;
+
+void checks::check_parameters(const std::string& owner, const std::vector<Shared>& parameters,
+                              const std::string& place) {
   if (parameters.empty()) throw ValueError(owner + ": no parameters" + place);
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     const Shared& parameter = parameters[k];
@@ -74,7 +76,7 @@ struct Optimizer::Parts {
       if (update.target.state() != target.state()) continue;
       // State that parameters have in common is updated by each of them, alike.
       if (same(update.value, value)) return;
-      throw ValueError(name + ": two different updates of " + target.name());
+      throw ValueError(name + ": two different updates of " + target.name() + place_of(line));
     }
     pending.emplace_back(target, value);
   }

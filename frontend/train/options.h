@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace kroton::optim {
+namespace kroton::optim::checks {
 
 inline std::string text(double value) {
   std::ostringstream stream;
@@ -50,4 +50,4 @@ void check_parameters(const std::string& owner, const std::vector<Shared>& param
 // The place of a call in the user's program, as it ends messages: "  [model.cpp:17]".
 inline std::string place_of(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
 
-}  // namespace kroton::optim
+}  // namespace kroton::optim::checks

@@ -15,6 +15,8 @@
 
 namespace kroton::optim {
 
+using namespace checks;
+
 namespace {
 
 void check_rate(const std::string& owner, double rate) {

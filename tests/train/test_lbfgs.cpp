@@ -106,6 +106,12 @@ TEST_CASE("lbfgs: errors leave the parameters as they were") {
         "lbfgs: evaluations is 0, below 1");
   CHECK(message_of([&] { optim::Lbfgs(cost, {x}, {}, {.rate = 0}); }) ==
         "lbfgs: rate is 0, not a finite number above 0");
+  CHECK(message_of([&] { optim::Lbfgs(cost, {x}, {}, {.gradient_tolerance = -1}); }) ==
+        "lbfgs: gradient_tolerance is -1, not a finite number of at least 0");
+  CHECK(message_of([&] { optim::Lbfgs(cost, {x}, {}, {.change_tolerance = -1}); }) ==
+        "lbfgs: change_tolerance is -1, not a finite number of at least 0");
+  CHECK(message_of([&] { optim::Lbfgs(cost, {x}, {}, {.c1 = 0}); }) ==
+        "lbfgs: c1 is 0, not in (0, 1)");
   CHECK(message_of([&] { optim::Lbfgs(cost, {x}, {}, {.c1 = 0.95}); }) ==
         "lbfgs: c2 is 0.9, not in (c1, 1)");
 }

@@ -1,256 +1,16 @@
-// The optimizers against PyTorch's values (optim_values.py), and what they have in common.
+// What all optimizers have in common: state, clipping, accumulation, rules of the user's; averages.
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 #include <kroton/optim.h>
 
 #include <cmath>
-#include <fstream>
-#include <functional>
-#include <map>
-#include <memory>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include "tests/tools/places.h"
+#include "tests/train/train_tools.h"
 
-namespace kt = kroton;
-namespace optim = kroton::optim;
-
-namespace {
-
-using Optimizers = std::unique_ptr<optim::Optimizer>;
-
-// By name and step.
-const std::map<std::pair<std::string, int>, std::vector<double>>& expected() {
-  static const auto values = [] {
-    std::map<std::pair<std::string, int>, std::vector<double>> read;
-    std::ifstream file(places::source_dir() + "/tests/train/optim_values.txt");
-    REQUIRE(file.good());
-    for (std::string line; std::getline(file, line);) {
-      std::istringstream words(line);
-      std::string name;
-      int step = 0;
-      words >> name >> step;
-      for (double value = 0; words >> value;) read[{name, step}].push_back(value);
-    }
-    return read;
-  }();
-  return values;
-}
-
-kt::Array numbers(int seed, const kt::Shape& shape, kt::DType dtype, double shift = 0) {
-  kt::Array made = kt::Array::empty(shape, kt::f64);
-  std::int64_t k = 0;
-  for (double& value : made.data<double>()) {
-    value = static_cast<double>((7 * k++ + 3 * seed) % 11 - 5) / 10 + shift;
-  }
-  return made.cast(dtype);
-}
-
-// Two matrices, one wide and one tall, a vector, and a cost of them.
-struct Toy {
-  explicit Toy(kt::DType dtype = kt::f64)
-      : parameters{kt::shared(numbers(1, {2, 3}, dtype), "u"),
-                   kt::shared(numbers(2, {3, 2}, dtype), "t"),
-                   kt::shared(numbers(3, {4}, dtype), "v")} {
-    const auto& [u, t, v] = std::tie(parameters[0], parameters[1], parameters[2]);
-    cost = kt::sum(kt::square(kt::dot(u, t) - numbers(5, {2, 2}, dtype))) / 2 +
-           kt::sum(kt::sin(u) * numbers(4, {2, 3}, dtype)) +
-           kt::sum(kt::softplus(v) * numbers(6, {4}, dtype, 0.6)) +
-           kt::sum(kt::square(kt::square(v))) / 10;
-  }
-
-  std::vector<double> values() const {
-    std::vector<double> all;
-    for (const kt::Shared& parameter : parameters) {
-      for (const double value : parameter.get_value().cast(kt::f64).data<double>()) {
-        all.push_back(value);
-      }
-    }
-    return all;
-  }
-
-  std::vector<kt::Shared> parameters;
-  kt::Tensor cost;
-};
-
-// The largest difference, relative to the larger of the value and `least`.
-double difference(const std::vector<double>& got, const std::vector<double>& wanted,
-                  double least = 1e-3) {
-  REQUIRE(got.size() == wanted.size());
-  double largest = 0;
-  for (std::size_t k = 0; k < got.size(); ++k) {
-    if (std::isnan(got[k])) return HUGE_VAL;
-    const double scale = std::max(std::abs(wanted[k]), least);
-    largest = std::max(largest, std::abs(got[k] - wanted[k]) / scale);
-  }
-  return largest;
-}
-
-template <class Kind, class Options>
-std::function<Optimizers(const Toy&)> of(const Options& options) {
-  return [options](const Toy&) { return std::make_unique<Kind>(options); };
-}
-
-using optim::Decay;
-const std::map<std::string, std::function<Optimizers(const Toy&)>> cases = {
-    {"sgd", of<optim::Sgd>(optim::SgdOptions{})},
-    {"sgd_momentum", of<optim::Sgd>(optim::SgdOptions{
-                         .rate = 0.05, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.02})},
-    {"sgd_nesterov",
-     of<optim::Sgd>(optim::SgdOptions{.rate = 0.05, .momentum = 0.8, .nesterov = true})},
-    {"adagrad", of<optim::Adagrad>(optim::AdagradOptions{})},
-    {"adagrad_options",
-     of<optim::Adagrad>(optim::AdagradOptions{
-         .rate = 0.2, .rate_decay = 0.1, .initial = 0.1, .epsilon = 1e-6, .weight_decay = 0.01})},
-    {"adadelta", of<optim::Adadelta>(optim::AdadeltaOptions{})},
-    {"adadelta_options", of<optim::Adadelta>(optim::AdadeltaOptions{
-                             .rate = 2, .rho = 0.8, .epsilon = 1e-4, .weight_decay = 0.03})},
-    {"rmsprop", of<optim::RmsProp>(optim::RmsPropOptions{})},
-    {"rmsprop_options",
-     of<optim::RmsProp>(optim::RmsPropOptions{
-         .rate = 0.005, .alpha = 0.9, .epsilon = 1e-6, .momentum = 0.5, .weight_decay = 0.01})},
-    {"rmsprop_centered", of<optim::RmsProp>(optim::RmsPropOptions{
-                             .rate = 0.005, .epsilon = 1e-4, .momentum = 0.3, .centered = true})},
-    {"adam", of<optim::Adam>(optim::AdamOptions{})},
-    {"adam_options",
-     of<optim::Adam>(optim::AdamOptions{
-         .rate = 0.02, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.05})},
-    {"adam_amsgrad", of<optim::Adam>(optim::AdamOptions{
-                         .rate = 0.05, .beta1 = 0.5, .beta2 = 0.6, .amsgrad = true})},
-    {"adamw", of<optim::AdamW>(optim::AdamWOptions{})},
-    {"adamw_options",
-     of<optim::AdamW>(optim::AdamWOptions{
-         .rate = 0.02, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.3})},
-    {"nadam", of<optim::NAdam>(optim::NAdamOptions{})},
-    {"nadam_options", of<optim::NAdam>(optim::NAdamOptions{.rate = 0.02,
-                                                           .beta1 = 0.8,
-                                                           .beta2 = 0.95,
-                                                           .epsilon = 1e-6,
-                                                           .momentum_decay = 0.1,
-                                                           .weight_decay = 0.05})},
-    {"adamax", of<optim::Adamax>(optim::AdamaxOptions{})},
-    {"adamax_options",
-     of<optim::Adamax>(optim::AdamaxOptions{
-         .rate = 0.02, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = 0.05})},
-    {"lamb", of<optim::Lamb>(optim::LambOptions{})},
-    {"lamb_options",
-     of<optim::Lamb>(optim::LambOptions{
-         .rate = 0.02, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-4, .weight_decay = 0.1})},
-    {"lion", of<optim::Lion>(optim::LionOptions{})},
-    {"lion_options", of<optim::Lion>(optim::LionOptions{
-                         .rate = 0.003, .beta1 = 0.8, .beta2 = 0.9, .weight_decay = 0.2})},
-    {"muon",
-     [](const Toy& toy) -> Optimizers {
-       return std::make_unique<optim::Muon>(
-           optim::MuonOptions{.fallback = {.parameters = {toy.parameters[2]}}});
-     }},
-    {"muon_options",
-     [](const Toy& toy) -> Optimizers {
-       return std::make_unique<optim::Muon>(
-           optim::MuonOptions{.rate = 0.02,
-                              .momentum = 0.9,
-                              .nesterov = false,
-                              .iterations = 3,
-                              .scale = optim::MuonOptions::Scale::rms,
-                              .fallback = {.parameters = {toy.parameters[2]}, .rate = 0.5},
-                              .weight_decay = 0});
-     }},
-    {"clip_norm", of<optim::Adam>(optim::AdamOptions{
-                      .rate = 0.01, .epsilon = 0.01, .clip_norm = 0.5})},
-    {"clip_value", of<optim::Sgd>(optim::SgdOptions{
-                       .rate = 0.1, .momentum = 0.5, .clip_value = 0.25})},
-    {"groups",
-     [](const Toy& toy) -> Optimizers {
-       return std::make_unique<optim::AdamW>(optim::AdamWOptions{
-           .rate = 0.01,
-           .weight_decay = 0.2,
-           .groups = {{.parameters = {toy.parameters[2]}, .rate = 0.5, .weight_decay = 0}}});
-     }},
-};
-
-// `early`: what differences are below in the first 10 steps, `late`: in step 50.
-void check_values(kt::DType dtype, double early, double late) {
-  for (const auto& [name, make] : cases) {
-    CAPTURE(name);
-    const Toy toy(dtype);
-    const Optimizers optimizer = make(toy);
-    const auto step = kt::function(
-        {}, toy.cost, {.updates = optimizer->minimize(toy.cost, toy.parameters), .name = "step"});
-    // RMSProp with its defaults oscillates here: what changes the start by 1 changes step 50 by
-    // 1e5.
-    const double growth = name == "rmsprop" ? 100 : 1;
-    for (int k = 1; k <= 50; ++k) {
-      step();
-      const auto wanted = expected().find({name, k});
-      if (wanted == expected().end()) continue;
-      CAPTURE(k);
-      CHECK(difference(toy.values(), wanted->second) < (k <= 10 ? early : late * growth));
-    }
-  }
-}
-
-// Every shared variable's name.
-std::string names(const std::vector<kt::Shared>& variables) {
-  std::string all;
-  for (const kt::Shared& variable : variables) all += variable.name() + ' ';
-  return all;
-}
-
-// What an error says, without its kind; the place in the program as [].
-template <class Error>
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    static const std::regex place(R"(\[\w+\.cpp:\d+\])");
-    return std::regex_replace(std::string(error.what()), place, "[]");
-  } catch (const std::exception& error) {
-    return std::string("another error: ") + error.what();
-  }
-  return "no error";
-}
-
-}  // namespace
-
-TEST_CASE("optim: values of PyTorch and of the papers, in f64") {
-  CHECK(expected().size() >= 4 * cases.size());
-  for (const auto& [name, make] : cases) {
-    for (const int step : {1, 2, 10, 50}) CHECK(expected().contains({name, step}));
-  }
-  check_values(kt::f64, 1e-10, 1e-10);
-}
-
-TEST_CASE("optim: in f32 the same to its rounding") { check_values(kt::f32, 1e-3, 1e-2); }
-
-TEST_CASE("optim: f32 parameters meet no f64, and a parameter takes one kernel") {
-  // What is beside one kernel for each of three parameters: scalars; norms and products of
-  // matrices; of Adadelta and Lion the state that the new parameter is not made of.
-  const std::map<std::string, int> more = {{"adadelta", 4}, {"lion", 4}, {"nadam", 5}};
-  for (const auto& [name, make] : cases) {
-    CAPTURE(name);
-    const Toy toy(kt::f32);
-    std::vector<kt::Tensor> gradients;
-    for (const kt::Shared& p : toy.parameters) {
-      gradients.push_back(kt::tensor("g", p.shape(), p.dtype()));
-    }
-    const Optimizers optimizer = make(toy);
-    const auto step =
-        kt::function(gradients, {.updates = optimizer->updates(toy.parameters, gradients)});
-    std::ostringstream text;
-    step.print(text);
-    const std::string program = text.str();
-    CHECK(program.find("f64") == std::string::npos);
-    static const std::regex kernel(R"((^|\n)\s*k\d+_)");
-    const auto kernels =
-        std::distance(std::sregex_iterator(program.begin(), program.end(), kernel), {});
-    const std::string kind = name.substr(0, name.find('_'));
-    if (kind == "lamb" || kind == "muon" || name == "clip_norm") continue;
-    CHECK_MESSAGE(kernels <= 3 + (more.contains(kind) ? more.at(kind) : 3), program);
-  }
-}
+using namespace train_tools;
 
 TEST_CASE("optim: bias corrections are right in f32 after very many steps") {
   for (const std::int64_t taken : {0LL, 1LL, 999LL, 20'000'000LL, 4'000'000'000'000LL}) {
@@ -295,6 +55,29 @@ TEST_CASE("optim: state is named, and made once") {
   CHECK(names(sgd.state()) ==
         "sgd.steps sgd.calls sgd.gradient.w sgd.gradient.w.2 sgd.momentum.w "
         "sgd.momentum.w.2 ");
+}
+
+TEST_CASE("optim: parameters of both dtypes, each with its own arithmetic") {
+  const auto train = [](std::vector<kt::Shared> parameters) {
+    kt::Tensor cost;
+    for (const kt::Shared& p : parameters) {
+      const kt::Tensor part = kt::sum(kt::square(p - 3));
+      cost = cost ? cost + part : part;
+    }
+    optim::NAdam nadam({.rate = optim::cosine(0.1, 20), .clip_norm = 100});
+    const auto step = kt::function({}, cost, {.updates = nadam.minimize(cost, parameters)});
+    for (int k = 0; k < 10; ++k) step();
+    return names(nadam.state());
+  };
+  auto a = kt::shared(kt::Array::zeros({2}, kt::f32), "a");
+  auto b = kt::shared(kt::Array::zeros({2}, kt::f64), "b");
+  auto c = kt::shared(kt::Array::zeros({2}, kt::f64), "c");
+  CHECK(train({a, b, c}) ==
+        "nadam.steps nadam.m.a nadam.v.a nadam.mu_product nadam.m.b nadam.v.b nadam.mu_product.2 "
+        "nadam.m.c nadam.v.c ");
+  CHECK(kt::array_equal(b.get_value(), c.get_value()));
+  CHECK(kt::all_close(a.get_value(), b.get_value(), 1e-5));
+  CHECK(!kt::array_equal(a.get_value().cast(kt::f64), b.get_value()));
 }
 
 TEST_CASE("optim: a run goes on from its state") {
@@ -397,14 +180,6 @@ struct SignMomentum : optim::Optimizer {
   }
 };
 
-struct Contradicting : optim::Optimizer {
-  Contradicting() : Optimizer("contradicting", {}) {}
-  kt::Tensor rule(optim::Step& step) override {
-    step.update(step.common_state("c"), kt::sum(step.gradient));
-    return step.value;
-  }
-};
-
 }  // namespace
 
 TEST_CASE("optim: an optimizer of the user's own") {
@@ -442,93 +217,4 @@ TEST_CASE("optim: averages of parameters") {
   later();
   CHECK(value(ema.averages()[0]) == 1.5);
   CHECK(value(w) == 1);
-}
-
-TEST_CASE("optim: errors of options name the optimizer and the option") {
-  const auto message = [](const std::function<void()>& make) {
-    return error_of<kt::ValueError>(make);
-  };
-  CHECK(message([] { optim::Adam({.rate = -0.1}); }) ==
-        "adam: rate is -0.1, not a finite number of at least 0");
-  CHECK(message([] { optim::Adam({.beta1 = 1}); }) == "adam: beta1 is 1, not in [0, 1)");
-  CHECK(message([] { optim::AdamW({.beta2 = -0.5}); }) == "adamw: beta2 is -0.5, not in [0, 1)");
-  CHECK(message([] { optim::NAdam({.epsilon = -1}); }) ==
-        "nadam: epsilon is -1, not a finite number of at least 0");
-  CHECK(message([] { optim::NAdam({.momentum_decay = -1}); }) ==
-        "nadam: momentum_decay is -1, not a finite number of at least 0");
-  CHECK(message([] { optim::Adamax({.weight_decay = -2}); }) ==
-        "adamax: weight_decay is -2, not a finite number of at least 0");
-  CHECK(message([] { optim::Lamb({.clip_value = 0}); }) ==
-        "lamb: clip_value is 0, not a finite number above 0");
-  CHECK(message([] { optim::Lion({.clip_norm = -1}); }) ==
-        "lion: clip_norm is -1, not a finite number above 0");
-  CHECK(message([] { optim::Sgd({.accumulate = 0}); }) == "sgd: accumulate is 0, below 1");
-  CHECK(message([] { optim::Sgd({.momentum = 1}); }) == "sgd: momentum is 1, not in [0, 1)");
-  CHECK(message([] { optim::Sgd({.momentum = 0.5, .dampening = 2}); }) ==
-        "sgd: dampening is 2, not in [0, 1]");
-  CHECK(message([] { optim::Sgd({.nesterov = true}); }) ==
-        "sgd: nesterov takes a momentum above 0 and no dampening");
-  CHECK(message([] { optim::Adagrad({.rate_decay = -1}); }) ==
-        "adagrad: rate_decay is -1, not a finite number of at least 0");
-  CHECK(message([] { optim::Adagrad({.initial = -1}); }) ==
-        "adagrad: initial is -1, not a finite number of at least 0");
-  CHECK(message([] { optim::Adadelta({.rho = 1.5}); }) == "adadelta: rho is 1.5, not in [0, 1]");
-  CHECK(message([] { optim::RmsProp({.alpha = 1.5}); }) == "rmsprop: alpha is 1.5, not in [0, 1]");
-  CHECK(message([] { optim::RmsProp({.momentum = -1}); }) ==
-        "rmsprop: momentum is -1, not in [0, 1)");
-  CHECK(message([] { optim::Muon({.iterations = 0}); }) == "muon: iterations is 0, below 1");
-  CHECK(message([] { optim::Muon({.epsilon = 0}); }) ==
-        "muon: epsilon is 0, not a finite number above 0");
-  CHECK(message([] { optim::Muon({.fallback = {.beta1 = 1}}); }) ==
-        "muon: the fallback's beta1 is 1, not in [0, 1)");
-  auto w = kt::shared(1.0, "w");
-  CHECK(message([&] { optim::Sgd({.groups = {{.parameters = {w}, .rate = -1}}}); }) ==
-        "sgd: a group's rate is -1, not a finite number of at least 0");
-  CHECK(message([&] { optim::Sgd({.groups = {{.parameters = {w}, .weight_decay = -1}}}); }) ==
-        "sgd: a group's weight_decay is -1, not a finite number of at least 0");
-  CHECK(message([&] { optim::Sgd({.groups = {{.parameters = {w}}, {.parameters = {w}}}}); }) ==
-        "sgd: groups: the parameter w is listed twice");
-  CHECK(message([&] { optim::MovingAverage({w}, 1); }) ==
-        "moving_average: decay is 1, not in [0, 1)");
-  CHECK(message([&] { optim::MovingAverage({}, 0.5); }) == "moving_average: no parameters");
-}
-
-TEST_CASE("optim: errors of parameters and gradients name both and the line") {
-  auto w = kt::shared(kt::Array::zeros({3}), "w");
-  auto b = kt::shared(0.0, "b");
-  auto ids = kt::shared(kt::Array::zeros({2}, kt::i64), "ids");
-  const auto cost = kt::sum(w * w);
-  optim::Adam adam;
-  CHECK(error_of<kt::ValueError>([&] { (void)adam.minimize(cost, {}); }) ==
-        "adam: no parameters  []");
-  CHECK(error_of<kt::ValueError>([&] { (void)adam.minimize(cost, {w, w}); }) ==
-        "adam: the parameter w is listed twice  []");
-  CHECK(error_of<kt::TypeError>([&] { (void)adam.minimize(cost, {w, ids}); }) ==
-        "adam: the parameter ids is i64 (2,), not floating  []");
-  CHECK(error_of<kt::ValueError>([&] { (void)adam.minimize(cost, {w, b}); }) ==
-        "grad: the cost does not depend on b, f32 ()  []");
-  CHECK(error_of<kt::ValueError>([&] { (void)adam.updates({w, b}, {w}); }) ==
-        "adam: 2 parameters and 1 gradients  []");
-  CHECK(error_of<kt::ValueError>([&] { (void)adam.updates({w}, {kt::Tensor()}); }) ==
-        "adam: the gradient of w is an empty Tensor  []");
-  CHECK(error_of<kt::TypeError>([&] { (void)adam.updates({w}, {kt::zeros({3}, kt::f64)}); }) ==
-        "adam: the gradient of w is f64 (3,), the parameter f32 (3,)  []");
-  CHECK(error_of<kt::ShapeError>([&] { (void)adam.updates({w}, {kt::zeros({1})}); }) ==
-        "adam: the gradient of w is f32 (1,), the parameter f32 (3,)  []");
-  CHECK(error_of<kt::ShapeError>([&] { (void)adam.updates({w}, {b}); }) ==
-        "adam: the gradient of w is f32 (), the parameter f32 (3,)  []");
-  CHECK(adam.state().empty());
-  optim::Adam grouped({.groups = {{.parameters = {b}}}});
-  CHECK(error_of<kt::ValueError>([&] { (void)grouped.minimize(cost, {w}); }) ==
-        "adam: the parameter b of a group is not among the parameters  []");
-  optim::Muon muon;
-  CHECK(error_of<kt::ShapeError>([&] { (void)muon.minimize(cost, {w}); }) ==
-        "muon: the parameter w is f32 (3,), not a matrix: list it in fallback.parameters");
-  auto v = kt::shared(kt::Array::zeros({3}), "v");
-  Contradicting contradicting;
-  CHECK(error_of<kt::ValueError>([&] {
-          (void)contradicting.minimize(cost + kt::sum(kt::exp(v)), {w, v});
-        }) == "contradicting: two different updates of contradicting.c");
-  CHECK(error_of<kt::TypeError>([&] { optim::MovingAverage({ids}, 0.5); }) ==
-        "moving_average: the parameter ids is i64 (2,), not floating");
 }

@@ -235,6 +235,10 @@ TEST_CASE("schedules: errors") {
   CHECK(value([] { (void)optim::one_cycle(1, 1); }) == "one_cycle: steps is 1, below 2");
   CHECK(value([] { (void)optim::one_cycle(1, 9, {.rise = 2}); }) ==
         "one_cycle: rise is 2, not in [0, 1]");
+  CHECK(value([] { (void)optim::one_cycle(1, 9, {.start_divisor = 0}); }) ==
+        "one_cycle: start_divisor is 0, not a finite number above 0");
+  CHECK(value([] { (void)optim::one_cycle(1, 9, {.final_divisor = -1}); }) ==
+        "one_cycle: final_divisor is -1, not a finite number above 0");
   CHECK(value([] { (void)optim::warm_up(0, 1); }) == "warm_up: steps is 0, below 1");
   CHECK(value([] { (void)optim::warm_up(1, 1, 2); }) == "warm_up: start is 2, not in [0, 1]");
   CHECK(value([] { (void)optim::piecewise({1}, {1}); }) ==
@@ -272,6 +276,12 @@ TEST_CASE("schedules: errors") {
   auto rate = kt::shared(1.0, "rate");
   CHECK(value([&] { optim::Plateau(rate, {.factor = 1}); }) ==
         "plateau: factor is 1, not in [0, 1)");
+  CHECK(value([&] { optim::Plateau(rate, {.threshold = -1}); }) ==
+        "plateau: threshold is -1, not a finite number of at least 0");
+  CHECK(value([&] { optim::Plateau(rate, {.cooldown = -1}); }) ==
+        "plateau: cooldown is -1, below 0");
+  CHECK(value([&] { optim::Plateau(rate, {.min_rate = -1}); }) ==
+        "plateau: min_rate is -1, not a finite number of at least 0");
   CHECK(value([&] { optim::Plateau(rate, {.patience = -1}); }) ==
         "plateau: patience is -1, below 0");
 }

@@ -114,7 +114,7 @@ struct OneCycleOptions {
 [[nodiscard]] Schedule piecewise(std::vector<std::int64_t> boundaries, std::vector<double> rates);
 
 /// rates[floor(t / period)], the last one for ever. CNTK's learning_rate_schedule per minibatch,
-/// the period counted in minibatches. ValueError for no rates.
+/// whose epoch_size counts samples where this period counts minibatches. ValueError for no rates.
 [[nodiscard]] Schedule per_minibatch(const std::vector<double>& rates, std::int64_t period = 1);
 
 /// The same with the rate of one sample, and the period counted in samples: CNTK's

@@ -123,6 +123,9 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
       const std::string owner = owner_of_public_header(target);
       check(!owner.empty(), "there is no such public header");
       check(owner.empty() || starts_with_any(owner, allowed), "a folder above this one");
+    } else if (include.quoted && path.starts_with("frontend/train/")) {
+      check(target.starts_with("frontend/train/"),
+            "what trains is written on the public headers alone");
     } else if (include.quoted) {
       const std::string owner = target.substr(0, target.find('/'));
       check(std::ranges::find(allowed, owner) != allowed.end(),
@@ -193,6 +196,8 @@ TEST_CASE("includes: the rules catch what they forbid") {
   CHECK(breaks("runtime/pool.cpp", "#include \"compiler/ir/graph.h\"\n"));
   CHECK(breaks("runtime/pool.cpp", "#include <kroton/kroton.h>\n"));
   CHECK(breaks("runtime/pool.cpp", "#include \"pool.h\"\n"));
+  CHECK(breaks("frontend/train/layers.cpp", "#include \"frontend/function_parts.h\"\n"));
+  CHECK_FALSE(breaks("frontend/train/layers.cpp", "#include \"frontend/train/options.h\"\n"));
   CHECK(breaks("runtime/pool.cpp", "int a;\n  #  include <boost/graph/graph_traits.hpp>\n"));
   CHECK(breaks("compiler/ir/graph.cpp", "#include \"frontend/tensor.h\"\n"));
   CHECK(breaks("compiler/ir/graph.cpp", "#include <kroton/kroton.h>\n"));

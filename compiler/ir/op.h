@@ -291,6 +291,8 @@ struct OpRecord {
   bool adds = false;      // write: an element may be the sum of many of input 0
   // Computed by every reader rather than stored: a random number costs no more than reading it.
   bool is_redrawn = false;
+  // A function that computes it updates operand 1, a shared variable, by operand 2.
+  bool carries_update = false;
   int starts_from = -1;    // write: the input that the result is before anything is added to it
   bool sets_weak = false;  // attributes.weak says whether the result has no dtype of its own
   Linear linear = Linear::no;

@@ -25,11 +25,32 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
+// What the attributes of both ops mean: integers are the number of the draw, and Ends (uniform).
+struct RandomView {
+  std::int64_t draw;
+  Ends ends = Ends::half_open;
+  explicit RandomView(std::int64_t number) : draw(number) {}
+  RandomView(std::int64_t number, Ends its_ends) : draw(number), ends(its_ends) {}
+  explicit RandomView(const Attributes& attributes)
+      : draw(attributes.integers.at(0)), ends(static_cast<Ends>(attributes.integers.at(1))) {}
+  Attributes attributes(Dims shape, DType dtype) const {
+    Attributes result;
+    result.dims = std::move(shape);
+    result.integers = {draw, static_cast<std::int64_t>(ends)};
+    result.dtype = dtype;
+    return result;
+  }
+};
+
 constexpr int lane_bits = 4;
 
-int words_of_number(DType dtype) { return dtype == DType::f64 ? 2 : 1; }
+constexpr std::int64_t bytes_of_word = 4;
+
+// The words that a number is made of: as many bytes as it has.
+int words_of_number(DType dtype) { return static_cast<int>(size_of(dtype) / bytes_of_word); }
+bool has_one_word(DType dtype) { return words_of_number(dtype) == 1; }
 // How many numbers a block makes, as a power of two.
-int number_bits(DType dtype) { return dtype == DType::f64 ? 1 : 2; }
+int number_bits(DType dtype) { return has_one_word(dtype) ? 2 : 1; }
 
 TensorType random_type(TypeContext& context) {
   const TensorType& state = context.input(0);
@@ -84,9 +105,10 @@ Place place_of(PointContext& context, const Index& index) {
   for (std::size_t axis = 0; axis < attributes.dims.size(); ++axis) {
     position = position * loop::size(attributes.dims[axis]) + index[front + axis];
   }
-  const Words key = philox({word(calls), high_word(calls), loop::integer(attributes.integers[0]),
-                            loop::integer(Philox::call_stream)},
-                           {word(seed), high_word(seed)});
+  const Words key =
+      philox({word(calls), high_word(calls), loop::integer(RandomView(attributes).draw),
+              loop::integer(Philox::call_stream)},
+             {word(seed), high_word(seed)});
   const int bits = number_bits(context.type().dtype);
   // Divisions by what is known, which schedules see through.
   const auto quotient = [&](int power) {
@@ -113,7 +135,7 @@ Expr word_of(const Place& place, int first, int step, int count) {
 
 // A word above, in f32; two words, in f64, of which the lower one gives 20 bits.
 Expr unit_number(const Expr& low, const Expr& high, DType dtype, Ends ends) {
-  if (dtype == DType::f32) {
+  if (has_one_word(dtype)) {
     const int bits = ends == Ends::open ? 23 : 24;
     const Expr whole =
         loop::cast(loop::cast(binary(Op::lshr, low, loop::integer(32 - bits)), DType::i32), dtype);
@@ -130,8 +152,8 @@ Expr unit_number(const Expr& low, const Expr& high, DType dtype, Ends ends) {
 
 Expr uniform_at(PointContext& context, const Index& index) {
   const Place place = place_of(context, index);
-  const auto ends = static_cast<Ends>(context.attributes().integers[1]);
-  if (context.type().dtype == DType::f32) {
+  const auto ends = RandomView(context.attributes()).ends;
+  if (has_one_word(context.type().dtype)) {
     const Expr bits = word_of(place, 0, 1, 4);
     return unit_number(bits, bits, DType::f32, ends);
   }
@@ -142,7 +164,7 @@ Expr uniform_at(PointContext& context, const Index& index) {
 Expr sine_of_turns(const Expr& t, DType dtype) {
   const Expr x = t * loop::real(2 * std::numbers::pi, dtype);
   const Expr square = x * x;
-  const int terms = dtype == DType::f32 ? 6 : 11;
+  const int terms = has_one_word(dtype) ? 6 : 11;
   double factor = 1;
   for (int k = 1; k < terms; ++k) factor /= -(2.0 * k) * (2.0 * k + 1);
   Expr sum = loop::real(factor, dtype);
@@ -160,7 +182,7 @@ Expr normal_at(PointContext& context, const Index& index) {
   Place place = place_of(context, index);
   const Expr is_sine = binary(Op::mod, place.number, loop::integer(2));
   Expr u, turn;
-  if (dtype == DType::f32) {
+  if (has_one_word(dtype)) {
     place.number = binary(Op::floor_div, place.number, loop::integer(2));
     // All 32 bits, of which a small number keeps those that count.
     const Expr bits = word_of(place, 0, 2, 2);
@@ -192,7 +214,7 @@ void for_each_number(ReferenceContext& c, const Make& make) {
   };
   const ReferenceValue& state = *c.inputs[0];
   const ReferenceValue& steps = *c.inputs[1];
-  const std::uint64_t draw = static_cast<std::uint64_t>(c.attributes.integers[0]);
+  const std::uint64_t draw = static_cast<std::uint64_t>(RandomView(c.attributes).draw);
   const Philox::Words key = Philox::block(bits_of(state.data[0]), draw | Philox::call_stream << 32,
                                           bits_of(state.data[1]));
   const int bits = number_bits(c.output.dtype);
@@ -213,7 +235,7 @@ void for_each_number(ReferenceContext& c, const Make& make) {
 
 double reference_unit(const Philox::Words& words, std::size_t first, DType dtype, Ends ends) {
   const bool open = ends == Ends::open;
-  if (dtype == DType::f32) {
+  if (has_one_word(dtype)) {
     const int bits = open ? 23 : 24;
     const double unit = std::ldexp(words[first] >> (32 - bits), -bits);
     return open ? unit + std::ldexp(1, -bits - 1) : unit;
@@ -223,7 +245,7 @@ double reference_unit(const Philox::Words& words, std::size_t first, DType dtype
 }
 
 void uniform_reference(ReferenceContext& c) {
-  const auto ends = static_cast<Ends>(c.attributes.integers[1]);
+  const auto ends = RandomView(c.attributes).ends;
   const DType dtype = c.output.dtype;
   for_each_number(c, [&](const Philox::Words& words, std::size_t number) {
     return reference_unit(words, number * static_cast<std::size_t>(words_of_number(dtype)), dtype,
@@ -234,10 +256,10 @@ void uniform_reference(ReferenceContext& c) {
 void normal_reference(ReferenceContext& c) {
   const DType dtype = c.output.dtype;
   for_each_number(c, [&](const Philox::Words& words, std::size_t number) {
-    const std::size_t first = dtype == DType::f32 ? number / 2 * 2 : 0;
-    const double u = dtype == DType::f32 ? words[first] * 0x1p-32 + 0x1p-33
+    const std::size_t first = has_one_word(dtype) ? number / 2 * 2 : 0;
+    const double u = has_one_word(dtype) ? words[first] * 0x1p-32 + 0x1p-33
                                          : reference_unit(words, 0, dtype, Ends::open);
-    const double turn = dtype == DType::f32
+    const double turn = has_one_word(dtype)
                             ? reference_unit(words, first + 1, dtype, Ends::half_open)
                             : reference_unit(words, 2, dtype, Ends::half_open);
     const double angle = 2 * std::numbers::pi * turn;
@@ -277,7 +299,7 @@ std::vector<Sample> random_samples(Tensor (*draw)(std::span<const Tensor>, Dims,
 }  // namespace
 
 // Numbers between 0 and 1 of shape (step's..., attributes.dims...), of the stream whose state is
-// operand 0, i64 (2,), in step operand 1, i64. attributes.integers: the number of the draw, Ends.
+// operand 0, i64 (2,), in step operand 1, i64. Attributes: RandomView.
 constinit const OpRecord random_uniform_op = {
     .name = "random_uniform",
     .arity = 2,
@@ -287,19 +309,17 @@ constinit const OpRecord random_uniform_op = {
     .at = uniform_at,
     .reference = uniform_reference,
     .batch = random_batch<random_uniform_op>,
-    .samples =
-        [] {
-          auto samples = random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
-            return ops::random_uniform(in[0], in[1], 1, std::move(shape), dtype, Ends::half_open);
-          });
-          for (Sample& sample :
-               random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
-                 return ops::random_uniform(in[0], in[1], 2, std::move(shape), dtype, Ends::open);
-               })) {
-            samples.push_back(std::move(sample));
-          }
-          return samples;
-        }};
+    .samples = [] {
+      auto samples = random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
+        return ops::random_uniform(in[0], in[1], 1, std::move(shape), dtype, Ends::half_open);
+      });
+      for (Sample& sample : random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
+             return ops::random_uniform(in[0], in[1], 2, std::move(shape), dtype, Ends::open);
+           })) {
+        samples.push_back(std::move(sample));
+      }
+      return samples;
+    }};
 
 // Normal deviates, likewise.
 constinit const OpRecord random_normal_op = {
@@ -311,24 +331,13 @@ constinit const OpRecord random_normal_op = {
     .at = normal_at,
     .reference = normal_reference,
     .batch = random_batch<random_normal_op>,
-    .samples =
-        [] {
-          return random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
-            return ops::random_normal(in[0], in[1], 3, std::move(shape), dtype);
-          });
-        }};
+    .samples = [] {
+      return random_samples([](std::span<const Tensor> in, Dims shape, DType dtype) {
+        return ops::random_normal(in[0], in[1], 3, std::move(shape), dtype);
+      });
+    }};
 
 namespace ops {
-
-namespace {
-Attributes attributes_of(std::int64_t draw, Dims shape, DType dtype) {
-  Attributes attributes;
-  attributes.dims = std::move(shape);
-  attributes.integers = {draw};
-  attributes.dtype = dtype;
-  return attributes;
-}
-}  // namespace
 
 Tensor step_number() {
   Tensor number = make_literal(0, DType::i64, LineScope::current().value_or(SourceLine{}));
@@ -345,14 +354,14 @@ Tensor step_number() {
 
 Tensor random_uniform(const Tensor& state, const Tensor& step, std::int64_t draw, Dims shape,
                       DType dtype, Ends ends) {
-  Attributes attributes = attributes_of(draw, std::move(shape), dtype);
-  attributes.integers.push_back(static_cast<std::int64_t>(ends));
-  return apply(random_uniform_op, {state, step}, std::move(attributes));
+  return apply(random_uniform_op, {state, step},
+               RandomView(draw, ends).attributes(std::move(shape), dtype));
 }
 
 Tensor random_normal(const Tensor& state, const Tensor& step, std::int64_t draw, Dims shape,
                      DType dtype) {
-  return apply(random_normal_op, {state, step}, attributes_of(draw, std::move(shape), dtype));
+  return apply(random_normal_op, {state, step},
+               RandomView(draw).attributes(std::move(shape), dtype));
 }
 
 }  // namespace ops

@@ -157,15 +157,16 @@ Tensor RandomStream::truncated_normal(Dims shape, const Operand& mean, const Ope
                     "reach is " + to_string(Array(reach)) + ", expected one above 0, 8 at most");
   }
   // Beyond 5 the error function is 1 in f32.
-  const double farthest =
-      std::erf(std::min(reach, dtype == DType::f32 ? 5.0 : 8.0) / std::numbers::sqrt2);
+  const double bound = size_of(dtype) < size_of(f64) ? 5 : 8;
+  const double farthest = std::erf(std::min(reach, bound) / std::numbers::sqrt2);
   const Tensor probability = farthest * (2 * draws.uniform(Ends::open) - 1);
   return draws.parameter(mean) +
          draws.parameter(stddev) * (std::numbers::sqrt2 * inverse_erf(probability));
 }
 
 Tensor RandomStream::bernoulli(Dims shape, const Operand& p, const Location& at) const {
-  const DType dtype = p.tensor(f32).dtype() == DType::f64 ? f64 : f32;
+  const DType given = p.tensor(f32).dtype();
+  const DType dtype = is_float(given) ? given : f32;
   const Draws draws("bernoulli", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(p, is_probability, "a probability");
   return lt(draws.uniform(), draws.parameter(p));

@@ -175,6 +175,9 @@ std::vector<Use> uses_in_operations() {
   add_use("ifelse", [](const Tensor& e) { ifelse(any(mask), e, v); });
   add_use("ifelse", [](const Tensor& e) { ifelse(any(mask), 1, e); });
   add_use("cast", [](const Tensor& e) { cast(e, f64); });
+  const Shared count = shared(0.0, "count");
+  add_use("with_update", [=](const Tensor& e) { with_update(e, count, 1); });
+  add_use("with_update", [=](const Tensor& e) { with_update(x, count, e); });
   add_use("print", [](const Tensor& e) { print(e); });
   add_use("print", [](const Tensor& e) { print(e, "message"); });
   add_use("broadcast_to", [](const Tensor& e) { broadcast_to(e, {3}); });

@@ -11,8 +11,10 @@
 #include <kroton/function.h>
 #include <kroton/grad.h>
 #include <kroton/index.h>
+#include <kroton/nn.h>
 #include <kroton/normalization.h>
 #include <kroton/ops.h>
+#include <kroton/optim.h>
 #include <kroton/pooling.h>
 #include <kroton/print.h>
 #include <kroton/profile.h>

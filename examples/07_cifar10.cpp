@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -51,43 +50,21 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-// A stack of layers: each works on what the one before it gives.
-class Network {
- public:
-  explicit Network(const kt::Tensor& input) : output_(input) {}
-
-  // The channels, and the inputs of a dense layer, are those of the layer before.
-  void convolution(std::int64_t filters, std::int64_t window) {
-    const std::int64_t channels = output_.shape(1).constant();
-    const kt::Shared w = weights({filters, channels, window, window}, channels * window * window);
-    output_ = kt::conv2d(output_, w) + parameter(kt::Array::zeros({filters, 1, 1}));
-  }
-  void dense(std::int64_t outputs) {
-    const std::int64_t inputs = output_.shape(1).constant();
-    const kt::Shared w = weights({inputs, outputs}, inputs);
-    output_ = kt::dot(output_, w) + parameter(kt::Array::zeros({outputs}));
-  }
-  void relu() { output_ = kt::relu(output_); }
-  void max_pool(std::int64_t window) { output_ = kt::max_pool(output_, window); }
-  void flatten() { output_ = kt::flatten(output_, 1); }
-
-  const kt::Tensor& output() const { return output_; }
-  const std::vector<kt::Shared>& parameters() const { return parameters_; }
-
- private:
-  kt::Shared parameter(const kt::Array& value) {
-    parameters_.push_back(kt::shared(value, "parameter" + std::to_string(parameters_.size())));
-    return parameters_.back();
-  }
-  // He et al.: of this variance, so that relu keeps that of what goes through the layer.
-  kt::Shared weights(const kt::Shape& shape, std::int64_t inputs) {
-    const double stddev = std::sqrt(2 / static_cast<double>(inputs));
-    return parameter(kt::Array::normal(shape, /*seed=*/parameters_.size() + 1, 0, stddev));
-  }
-
-  kt::Tensor output_;
-  std::vector<kt::Shared> parameters_;
-};
+// The network of the papers that compared Theano, TensorFlow and CNTK.
+kt::nn::Sequential network() {
+  using namespace kt::nn;  // NOLINT: a list of layers
+  const Initializer he = he_normal();
+  return {Conv2D(20, 5, {.activation = relu, .weight = he}),
+          MaxPool(2),
+          Conv2D(40, 5, {.activation = relu, .weight = he}),
+          MaxPool(2),
+          Flatten(),
+          Dense(1000, {.activation = relu, .weight = he}),
+          Dropout(0.5),
+          Dense(1000, {.activation = relu, .weight = he}),
+          Dropout(0.5),
+          Dense(10)};
+}
 
 // ---- The data: a shared variable each, from which a step takes rows by their numbers.
 
@@ -130,37 +107,17 @@ int run(const Settings& settings) {
 
   auto x = kt::tensor("x", {kt::dim("batch"), 3, 32, 32});
   auto labels = kt::tensor("labels", {kt::dim("batch")}, kt::i64);
-  Network network(x);
-  network.convolution(20, 5);
-  network.relu();
-  network.max_pool(2);
-  network.convolution(40, 5);
-  network.relu();
-  network.max_pool(2);
-  network.flatten();
-  network.dense(1000);
-  network.relu();
-  network.dense(1000);
-  network.relu();
-  network.dense(10);
-  std::printf(
-      "without the dropout of 0.5 after both layers of 1000: there are no random numbers "
-      "inside functions yet\n");
-
-  const kt::Tensor& logits = network.output();
-  auto loss = kt::mean(kt::softmax_cross_entropy(logits, labels));
-  auto gradients = kt::grad(loss, network.parameters());
-  std::vector<kt::Update> updates;
-  for (std::size_t k = 0; k < gradients.size(); ++k) {
-    const kt::Shared& parameter = network.parameters()[k];
-    updates.emplace_back(parameter, parameter - settings.rate * gradients[k]);
-  }
-  auto right = kt::sum(kt::cast(kt::eq(kt::argmax(logits, 1), labels), kt::i64));
+  kt::nn::seed(1);
+  const kt::nn::Sequential net = network();
+  const kt::Tensor loss = kt::nn::cross_entropy(net.train(x), labels);
+  kt::optim::Sgd sgd({.rate = settings.rate});
+  const kt::Tensor right = kt::sum(kt::cast(kt::eq(kt::argmax(net(x), 1), labels), kt::i64));
+  std::printf("%s", net.summary().c_str());
 
   auto rows = kt::vector("rows", kt::i64);
   auto train = kt::function(
-      {rows}, {loss, right},
-      {.updates = updates,
+      {rows}, loss,
+      {.updates = sgd.minimize(loss, net.parameters()),
        .givens = {{x, kt::take(train_pictures, rows)}, {labels, kt::take(train_labels, rows)}},
        .name = "train"});
   auto correct = kt::function(
@@ -179,14 +136,10 @@ int run(const Settings& settings) {
   const Clock::time_point start = Clock::now();
   const double pictures_in_all = static_cast<double>(train_count) * settings.epochs;
   double pictures_done = 0;
-  std::int64_t right_in_training = 0;
   for (int epoch = 1; epoch <= settings.epochs; ++epoch) {
     double sum = 0, count = 0;
-    right_in_training = 0;
     for (auto batch : batches.next_epoch()) {
-      const auto [step_loss, step_right] = train(row_numbers(batch));
-      sum += step_loss.item<float>() * static_cast<double>(batch.size());
-      right_in_training += step_right.item<std::int64_t>();
+      sum += train(row_numbers(batch)).item<float>() * static_cast<double>(batch.size());
       count += static_cast<double>(batch.size());
       const double speed = (pictures_done + count) / seconds_since(start);
       show_progress(epoch, settings.epochs, count / static_cast<double>(train_count), sum / count,
@@ -201,11 +154,8 @@ int run(const Settings& settings) {
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto percent = [](std::int64_t part, std::int64_t all) {
-    return 100.0 * static_cast<double>(part) / static_cast<double>(all);
-  };
-  std::printf("accuracy during the last epoch %.2f %%\n", percent(right_in_training, train_count));
-  std::printf("test accuracy %.2f %%\n", percent(right_in_test, test_count));
+  std::printf("test accuracy %.2f %%\n",
+              100.0 * static_cast<double>(right_in_test) / static_cast<double>(test_count));
   std::printf("peak memory %ld MiB\n", usage.ru_maxrss / 1024);
   return 0;
 }

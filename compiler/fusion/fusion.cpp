@@ -173,6 +173,7 @@ class Fuser {
     for (const auto& [c, demand] : demands) {
       const Cluster& cluster = at(c);
       if (!takes_members(cluster) || size_of_[c] >= largest_cluster) continue;
+      if (is_drawn(v) && !may_draw(cluster)) continue;
       if (cluster.guard != guards_[v]) continue;
       if (demand.points.size() != 1 || demand.needs_storage) continue;
       // A slice from the start is read at the same points, but is not the whole.
@@ -543,6 +544,7 @@ class Fuser {
              !is_narrow && !reads_start(v, cluster.hero);
     }
     if (!takes_members(cluster)) return false;
+    if (is_drawn(v) && !may_draw(cluster)) return false;
     // What lies inside zeros is read where it lies: a load with a condition.
     constexpr std::size_t few = 4, few_loads = 16;
     const std::size_t most = graph_[v].op == &unslice_op ? few_loads : few;
@@ -562,6 +564,39 @@ class Fuser {
       missing = missing || !used;
     }
     return true;
+  }
+
+  // Products and reductions are written out many times, which is too much code for a block of
+  // random words.
+  static bool may_draw(const Cluster& cluster) {
+    return cluster.kind == Cluster::Kind::loops && !cluster.reduces();
+  }
+
+  // Whether v is made of random numbers, and of nothing else that is read for each element.
+  bool is_drawn(Vertex v) {
+    const auto known = drawn_.find(v);
+    return known != drawn_.end() ? known->second : (drawn_[v] = find_drawn(v));
+  }
+  bool find_drawn(Vertex v) {
+    if (graph_[v].op->is_redrawn) return true;
+    if (graph_[v].op->kind != OpKind::elementwise && !graph_[v].op->is_view) return false;
+    bool draws = false;
+    for (Vertex o : graph_.operands(v)) {
+      if (is_drawn(o)) {
+        draws = true;
+      } else if (!is_literal(source_of(o)) && !is_smaller(source_of(o), v)) {
+        return false;
+      }
+    }
+    return draws;
+  }
+
+  bool is_literal(Vertex v) const { return graph_[v].op->kind == OpKind::leaf && graph_[v].op->at; }
+
+  // What views of views of it v is.
+  Vertex source_of(Vertex v) const {
+    while (graph_[v].op->is_view) v = graph_.operand(v, 0);
+    return v;
   }
 
   // Whether v's value comes by elementwise steps from a product or a reduction, and from none that
@@ -601,10 +636,8 @@ class Fuser {
   int costly_operands(Vertex v) const {
     int count = 0;
     for (Vertex o : graph_.operands(v)) {
-      Vertex source = o;
-      while (graph_[source].op->is_view) source = graph_.operand(source, 0);
-      const bool is_literal = graph_[source].op->kind == OpKind::leaf && graph_[source].op->at;
-      if (!is_literal && !is_smaller(source, v)) ++count;
+      const Vertex source = source_of(o);
+      if (!is_literal(source) && !is_smaller(source, v)) ++count;
     }
     return count;
   }
@@ -798,6 +831,7 @@ class Fuser {
   std::vector<Guard> guards_;  // by vertex
   Fusion result_;
   std::vector<Demands> demands_;       // by vertex
+  std::map<Vertex, bool> drawn_;       // as far as is_drawn has been asked
   std::vector<Demands> computed_;      // by vertex: where it is evaluated, at which points
   std::vector<bool> wanted_;           // outputs and updates
   std::vector<std::size_t> size_of_;   // by cluster: members other than views

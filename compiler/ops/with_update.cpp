@@ -15,7 +15,7 @@ std::vector<Sample> with_update_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{}, {0}, {1}, {3}, {17}}, [](std::span<const Tensor> in) {
     const Shared count(Array(0.0F), "count", SourceLine{});
-    return with_update(in[0], count, count + 1);
+    return ops::apply(with_update_op, {in[0], count, count + 1});  // inside a scan, too
   });
   return samples;
 }

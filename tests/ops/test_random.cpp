@@ -58,7 +58,7 @@ constexpr std::int64_t many = 20000;
 
 }  // namespace
 
-TEST_CASE("random: each draw and each call has other numbers; the seed and the state decide") {
+TEST_CASE("random: each draw and each call has other numbers, by the seed and the state") {
   RandomStream random(5);
   const Tensor a = random.normal({4}), b = random.normal({4});
   const auto f = function({}, {a, b});

@@ -74,7 +74,7 @@ TEST_CASE("nn: a convolutional network trains, and its parts have names") {
   CHECK(array_equal(predict(pictures, classes)[0], scores));
 }
 
-TEST_CASE("nn: the same seed makes the same network; copies share parameters") {
+TEST_CASE("nn: the same seed makes the same network, copies share parameters") {
   const auto make = [] {
     nn::seed(7);
     const nn::Sequential net{nn::Dense(3), nn::Dense(2)};
@@ -145,7 +145,7 @@ TEST_CASE("nn: batch normalisation updates its running statistics while training
   CHECK(z(1, 0).item<float>() == doctest::Approx(2 / std::sqrt(1.5)).epsilon(1e-4));
 }
 
-TEST_CASE("nn: dropout keeps the mean; a whole channel with spatial") {
+TEST_CASE("nn: dropout keeps the mean, and whole channels with spatial") {
   nn::seed(1);
   const nn::Training training;
   const Tensor x = tensor("x", {dim("n"), 50, 4, 4});
@@ -242,7 +242,7 @@ TEST_CASE("nn: recurrent layers give what their formulas say") {
   });
 }
 
-TEST_CASE("nn: masked steps leave the state; two directions; sequences") {
+TEST_CASE("nn: masked steps leave the state, two directions, sequences") {
   nn::seed(5);
   const Tensor x = tensor("x", {2, 5, 3}), mask = matrix("mask");
   const nn::Lstm lstm(4);

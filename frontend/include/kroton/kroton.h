@@ -22,4 +22,5 @@
 #include <kroton/scan.h>
 #include <kroton/target.h>
 #include <kroton/tensor.h>
+#include <kroton/trainer.h>
 #include <kroton/variables.h>

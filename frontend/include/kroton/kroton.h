@@ -3,6 +3,7 @@
 #pragma once
 #include <kroton/aot.h>
 #include <kroton/array.h>
+#include <kroton/checkpoint.h>
 #include <kroton/convolution.h>
 #include <kroton/data.h>
 #include <kroton/dtype.h>
@@ -13,6 +14,7 @@
 #include <kroton/index.h>
 #include <kroton/nn.h>
 #include <kroton/normalization.h>
+#include <kroton/npy.h>
 #include <kroton/ops.h>
 #include <kroton/optim.h>
 #include <kroton/pooling.h>

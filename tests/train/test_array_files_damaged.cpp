@@ -1,0 +1,105 @@
+// Files of arrays with random damage: each either loads or is an IoError.
+#include <chrono>
+#include <functional>
+#include <random>
+
+#include "tests/train/array_file_tools.h"
+
+using namespace array_files;  // NOLINT: tests
+
+namespace {
+
+// A few bytes are changed, or some are missing, doubled, or in the wrong place.
+Bytes damaged(Bytes bytes, std::mt19937& random) {
+  const auto below = [&](std::size_t n) { return n == 0 ? 0 : random() % n; };
+  const auto place = [&] {
+    return bytes.begin() + static_cast<std::ptrdiff_t>(below(bytes.size()));
+  };
+  switch (random() % 6) {
+    case 0:  // a bit
+    case 1:  // bytes
+      for (std::size_t k = 0, count = 1 + below(4); k < count; ++k) {
+        *place() = static_cast<std::uint8_t>(random());
+      }
+      if (!bytes.empty()) *place() ^= static_cast<std::uint8_t>(1U << below(8));
+      break;
+    case 2:  // the end
+      bytes.resize(below(bytes.size()));
+      break;
+    case 3: {  // a digit, which changes sizes and offsets in headers
+      const auto digit = std::find_if(place(), bytes.end(), [](int c) { return std::isdigit(c); });
+      if (digit != bytes.end()) *digit = static_cast<std::uint8_t>('0' + below(10));
+      break;
+    }
+    case 4: {  // some bytes twice
+      const auto from = place();
+      const Bytes again(from, from + static_cast<std::ptrdiff_t>(
+                                         below(static_cast<std::size_t>(bytes.end() - from))));
+      bytes.insert(place(), again.begin(), again.end());
+      break;
+    }
+    default: {  // some bytes not at all
+      const auto from = place();
+      bytes.erase(from, from + static_cast<std::ptrdiff_t>(
+                                   below(static_cast<std::size_t>(bytes.end() - from))));
+    }
+  }
+  return bytes;
+}
+
+std::int64_t bytes_in(const Arrays& arrays) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, array] : arrays) bytes += array.nbytes();
+  return bytes;
+}
+
+struct Outcome {
+  int loaded = 0, refused = 0;
+  std::int64_t most_bytes = 0;
+};
+
+// Anything but an IoError that names the file ends the test.
+Outcome load_damaged(const Bytes& whole, int count,
+                     const std::function<Arrays(const std::filesystem::path&)>& load) {
+  const Files directory;
+  std::mt19937 random(1);
+  Outcome outcome;
+  for (int k = 0; k < count; ++k) {
+    const auto path = directory.write("f", damaged(whole, random));
+    try {
+      outcome.most_bytes = std::max(outcome.most_bytes, bytes_in(load(path)));
+      ++outcome.loaded;
+    } catch (const kt::IoError& error) {
+      REQUIRE(std::string(error.what()).starts_with(path.string() + ": "));
+      ++outcome.refused;
+    }
+  }
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("damaged files of arrays load or are IoErrors") {
+  const auto start = std::chrono::steady_clock::now();
+  const auto npy = [](const std::filesystem::path& path) {
+    return Arrays{{"", kt::load_npy(path)}};
+  };
+  const auto check = [](const std::string& name, int count, const auto& load) {
+    const Bytes& whole = written_by_others().at(name);
+    const Outcome outcome = load_damaged(whole, count, load);
+    MESSAGE(name, ": ", outcome.loaded, " load, ", outcome.refused, " do not");
+    CHECK(outcome.loaded + outcome.refused == count);
+    CHECK(outcome.refused > count / 10);
+    // As many bytes as the file has; four times where I8 becomes i32, and what deflate makes.
+    CHECK(outcome.most_bytes < 100'000);
+  };
+  check("dtypes.safetensors", 3000, kt::load_safetensors);
+  check("halves.safetensors", 1000, kt::load_safetensors);
+  check("names.safetensors", 1000, kt::load_safetensors);
+  check("i16.big.npy", 1000, npy);
+  check("fortran.2x3x4.npy", 1000, npy);
+  check("version3.npy", 1000, npy);
+  check("stored.npz", 1500, kt::load_npz);
+  check("deflated.npz", 1500, kt::load_npz);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(120));
+}

@@ -260,12 +260,12 @@ Tensor BatchNormalization::operator()(const Tensor& x) const {
   if (x.rank() < 2) fail_shape("BatchNormalization", x, "takes x (batch, channels, ...)", line_);
   const bool last = options_.layout == Layout::channels_last;
   const Dims shape = {x.shape()[last ? at(x.rank() - 1) : 1]};
-  const auto get = [&](const char* name, const Initializer& initial, bool trainable) {
-    return parameters_.get(name, shape, initial, {}, x.dtype(), trainable);
+  const auto get = [&](const char* name, const Initializer& initial, bool is_statistic) {
+    return parameters_.get(name, shape, initial, {}, x.dtype(), is_statistic);
   };
-  const Shared scale = get("scale", ones(), true), shift = get("shift", zeros(), true);
-  const Shared mean = get("running_mean", zeros(), false);
-  const Shared variance = get("running_variance", ones(), false);
+  const Shared scale = get("scale", ones(), false), shift = get("shift", zeros(), false);
+  const Shared mean = get("running_mean", zeros(), true);
+  const Shared variance = get("running_variance", ones(), true);
   const NormOptions norm{options_.epsilon, options_.layout};
   if (!Training::is_on()) return batch_norm_inference(x, scale, shift, mean, variance, norm);
   const BatchNorm batch = batch_norm(x, scale, shift, norm);

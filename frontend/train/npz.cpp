@@ -382,13 +382,13 @@ std::string directory_entry(const Member& member) {
   const bool is_wide = std::max({member.size, member.packed_size, member.offset}) >= in_extra_32;
   std::string entry;
   append(entry, central_signature, 4);
-  append(entry, 45, 2);  // the version that wrote it
+  append(entry, 3 << 8 | 45, 2);  // the version that wrote it, under Unix
   append_common(entry, member, is_wide);
   append(entry, is_wide ? 28 : 0, 2);
   append(entry, 0, 2);  // of the comment
   append(entry, 0, 2);  // the part of the archive
   append(entry, 0, 2);
-  append(entry, 0, 4);
+  append(entry, 0100644ULL << 16, 4);  // a file that all may read
   append(entry, is_wide ? in_extra_32 : member.offset, 4);
   entry += member.name;
   if (is_wide) {

@@ -175,7 +175,7 @@ Training::~Training() { context().is_training = before_; }
 bool Training::is_on() { return context().is_training; }
 
 Shared Parameters::get(const std::string& name, const Dims& shape, const Initializer& initial,
-                       const Fans& fans, DType dtype, bool trainable) const {
+                       const Fans& fans, DType dtype, bool is_statistic) const {
   const std::string path = context().path + name;
   const auto line = LineScope::current();
   const std::string where = line ? "  [" + to_string(*line) + "]" : "";
@@ -191,8 +191,8 @@ Shared Parameters::get(const std::string& name, const Dims& shape, const Initial
   if (!made) {
     // Far apart: an initializer may count on from its seed.
     const std::uint64_t own = context().seed + (++context().made << 20);
-    made = std::make_shared<Parameter>(
-        Parameter{shared(initial(Shape(sizes), fans, own, dtype), path), trainable});
+    made = std::make_shared<Parameter>(Parameter{
+        shared(initial(Shape(sizes), fans, own, dtype), path), !is_statistic, is_statistic});
   } else if (made->value.shape() != shape || made->value.dtype() != dtype) {
     throw ShapeError(made->value.name() + ": it is " + to_string(made->value.type()) +
                      ", made at the first call of its layer; this call needs " +

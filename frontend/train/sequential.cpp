@@ -113,10 +113,7 @@ std::int64_t Sequential::parameter_count() const {
 void Sequential::set_trainable(const std::string& path, bool trainable) const {
   bool found = false;
   for (const auto& parameter : made_->parameters) {
-    const std::string& name = parameter->value.name();
-    // Running statistics are no parameters of training.
-    const bool is_statistic = name.find("running_") != std::string::npos;
-    if (!name.starts_with(path) || is_statistic) continue;
+    if (parameter->is_statistic || !parameter->value.name().starts_with(path)) continue;
     parameter->trainable = trainable;
     found = true;
   }

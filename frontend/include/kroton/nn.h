@@ -76,6 +76,7 @@ RandomStream& random_numbers();
 struct Parameter {
   Shared value;  // named by its path: "conv1.weight"
   bool trainable = true;
+  bool is_statistic = false;  // no optimizer changes it
 };
 
 // While one lives, it notes the parameters of the layers that this thread calls, each once.
@@ -127,7 +128,7 @@ class Parameters {
   // That of this name, noted by the recorders. ShapeError if it has been made with another shape,
   // and for sizes that are not known.
   Shared get(const std::string& name, const Dims& shape, const Initializer& initial,
-             const Fans& fans = {}, DType dtype = f32, bool trainable = true) const;
+             const Fans& fans = {}, DType dtype = f32, bool is_statistic = false) const;
 
  private:
   std::shared_ptr<std::map<std::string, std::shared_ptr<Parameter>>> made_;

@@ -32,6 +32,7 @@ void save_npy(const std::filesystem::path& path, const Array& array);
 /// data where the archive is sound), for an archive that is missing, damaged, truncated, encrypted
 /// or in several parts, for members that overlap, have one name, another compression, a wrong
 /// checksum or length, or are no array, and for arrays as load_npy does; nothing is returned then.
+/// Deflated data may unpack to 1032 times its size, and takes that memory.
 [[nodiscard]] std::map<std::string, Array> load_npz(const std::filesystem::path& path);
 
 /// Writes a .npz file, deflated if `compress`. The same arrays give the same bytes. Throws

@@ -127,28 +127,26 @@ std::vector<Tensor> with_givens(const std::vector<Tensor>& roots, const Function
 void add_carried_updates(std::vector<Tensor>& roots, std::vector<Shared>& targets,
                          const SourceLine& line) {
   const LineScope scope(line, "function");
-  const std::size_t given = targets.size(), outputs = roots.size() - given;
   const auto find = [&](const std::shared_ptr<SharedState>& state) {
     return std::find_if(targets.begin(), targets.end(),
                         [&](const Shared& target) { return target.state() == state; });
   };
   // An update may depend on values that carry further ones.
-  std::set<const Node*> seen;
+  std::set<std::uint64_t> seen;
   for (std::size_t done = 0; done < roots.size(); ++done) {
     const Tensor root = roots[done];
     for (const Tensor& t : topological_order(std::span(&root, 1))) {
       const Node& node = t.node();
-      if (!node.op.carries_update || !seen.insert(&node).second) continue;
+      if (!node.op.carries_update || !seen.insert(node.attributes.identity).second) continue;
       const Shared variable(node.inputs[1]);
       const auto known = find(variable.state());
-      if (known == targets.end()) {
-        targets.push_back(variable);
-        roots.push_back(node.inputs[2]);
-      } else if (!same(roots[outputs + static_cast<std::size_t>(known - targets.begin())],
-                       node.inputs[2])) {
-        throw ValueError("function: two updates of " + variable.name() + ", one of them" +
-                         at(node.line) + at(line));
+      if (known != targets.end()) {
+        throw ValueError("function: two updates of " + variable.name() +
+                         ", one of which comes with a value" + at(node.line) + ", in the function" +
+                         at(line));
       }
+      targets.push_back(variable);
+      roots.push_back(node.inputs[2]);
     }
   }
   for (const Tensor& t : topological_order(roots)) {

@@ -89,10 +89,15 @@ RunningStatistics running_statistics(const Operand& running_mean, const Operand&
                                      const BatchNorm& batch, double momentum) {
   const LineScope scope(running_mean.line());
   const Tensor mean = running_mean.tensor(), variance = running_variance.tensor();
-  const Tensor number = cast(size_of_dim(batch.count), batch.variance.dtype());
-  const Tensor corrected = batch.variance * (number / (number - 1));
+  const Tensor count = size_of_dim(batch.count);
+  const Tensor number = cast(count, batch.variance.dtype());
+  const Tensor corrected = batch.variance * (number / maximum(number - 1, 1));
+  // No elements say nothing.
   const auto moved = [&](const Tensor& running, const Tensor& now) {
-    return running + momentum * (cast(stop_gradient(now), running.dtype()) - running);
+    const Tensor next = running + momentum * (cast(stop_gradient(now), running.dtype()) - running);
+    return batch.count.is_constant() && !batch.count.is_constant(0)
+               ? next
+               : where(gt(count, 0), next, running);
   };
   return {moved(mean, batch.mean), moved(variance, corrected)};
 }

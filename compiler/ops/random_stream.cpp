@@ -50,9 +50,20 @@ class Draws {
   // -log u
   Tensor exponential() const { return -log(uniform(Ends::open)); }
 
-  // A parameter in the draws' dtype.
+  // A parameter in the draws' dtype, which must broadcast to their shape: it would repeat them.
   Tensor parameter(const Operand& x) const {
     const Tensor tensor = x.tensor(dtype_);
+    const Dims& own = tensor.shape();
+    bool fits = own.size() <= shape_.size();
+    for (std::size_t k = 1; fits && k <= own.size(); ++k) {
+      const Dim& size = own[own.size() - k];
+      const Dim difference = size - shape_[shape_.size() - k];
+      fits = size.is_constant(1) || !difference.is_constant() || difference.is_constant(0);
+    }
+    if (!fits) {
+      ops::fail_shape(OpRecord{.name = name_}, {tensor},
+                      "a parameter does not broadcast to " + to_string(shape_));
+    }
     if (!is_float(tensor.dtype()) && tensor.dtype() != DType::boolean) return cast(tensor, dtype_);
     return ops::met_by(tensor, dtype_);
   }
@@ -112,13 +123,14 @@ Tensor gamma_above_one(const Draws& draws, const Tensor& alpha) {
   return result;
 }
 
-Tensor gamma_of(const Draws& draws, const Tensor& alpha) {
+// The logarithm of a deviate: for a small alpha it may be no number itself.
+Tensor log_gamma_deviate(const Draws& draws, const Tensor& alpha) {
   const Tensor fixed = stop_gradient(alpha);
   // Below 1: one of alpha + 1 times a power of a uniform number.
   const Tensor is_small = lt(fixed, 1);
-  const Tensor whole = gamma_above_one(draws, where(is_small, fixed + 1, fixed));
-  const Tensor power = exp(log(draws.uniform(Ends::open)) / fixed);
-  return where(is_small, whole * power, whole);
+  const Tensor whole = log(gamma_above_one(draws, where(is_small, fixed + 1, fixed)));
+  const Tensor power = log(draws.uniform(Ends::open)) / fixed;
+  return where(is_small, whole + power, whole);
 }
 
 }  // namespace
@@ -138,7 +150,10 @@ Tensor RandomStream::uniform(Dims shape, const Operand& low, const Operand& high
                                    ", high is " + to_string(Array(most)));
   }
   const Tensor from = draws.parameter(low), to = draws.parameter(high);
-  return from + (to - from) * draws.uniform();
+  const Tensor number = from + (to - from) * draws.uniform();
+  // Rounding may reach `high`, which the range excludes; not that of the unit interval.
+  const bool is_unit = low.is_literal() && high.is_literal() && least == 0 && most == 1;
+  return is_unit ? number : where(lt(number, to), number, from);
 }
 
 Tensor RandomStream::normal(Dims shape, const Operand& mean, const Operand& stddev, DType dtype,
@@ -185,7 +200,16 @@ Tensor RandomStream::integers(Dims shape, const Operand& low, const Operand& hig
     return cast(tensor, DType::i64);
   };
   const Tensor from = bound(low), to = bound(high);
-  const Tensor range = cast(to - from, f64);
+  const Tensor range = cast(to, f64) - cast(from, f64);
+  double least = 0, most = 0;
+  if (literal_value(from, least) && literal_value(to, most)) {
+    if (!(least < most) || most - least > 0x1p52) {
+      ops::fail_value("integers", "low < high and at most 2^52 numbers are expected, low is " +
+                                      std::to_string(static_cast<std::int64_t>(least)) +
+                                      ", high is " +
+                                      std::to_string(static_cast<std::int64_t>(most)));
+    }
+  }
   return cast(from + cast(floor(draws.uniform() * range), DType::i64), dtype);
 }
 
@@ -224,7 +248,7 @@ Tensor RandomStream::gamma(Dims shape, const Operand& alpha, DType dtype,
                            const Location& at) const {
   const Draws draws("gamma", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(alpha, is_positive, "a positive alpha");
-  return gamma_of(draws, draws.parameter(alpha));
+  return exp(log_gamma_deviate(draws, draws.parameter(alpha)));
 }
 
 Tensor RandomStream::beta(Dims shape, const Operand& a, const Operand& b, DType dtype,
@@ -232,8 +256,8 @@ Tensor RandomStream::beta(Dims shape, const Operand& a, const Operand& b, DType 
   const Draws draws("beta", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(a, is_positive, "a positive parameter");
   draws.check_literal(b, is_positive, "a positive parameter");
-  const Tensor x = gamma_of(draws, draws.parameter(a));
-  return x / (x + gamma_of(draws, draws.parameter(b)));
+  const Tensor x = log_gamma_deviate(draws, draws.parameter(a));
+  return sigmoid(x - log_gamma_deviate(draws, draws.parameter(b)));
 }
 
 namespace {

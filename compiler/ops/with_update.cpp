@@ -1,4 +1,6 @@
 // Values that bring an update of a shared variable along.
+#include <atomic>
+
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -23,7 +25,8 @@ std::vector<Sample> with_update_samples() {
 }  // namespace
 
 // y = x. A function that computes y updates the shared variable, operand 1, by operand 2.
-// vjp: dx = dy
+// attributes.identity: of the call, which the copies that a gradient is made of have in common,
+// while the new value may be written otherwise in them. vjp: dx = dy
 constinit const OpRecord with_update_op = {
     .name = "with_update",
     .kind = OpKind::composite,
@@ -49,7 +52,10 @@ Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_
   if (value.rank() != variable.rank()) {
     ops::fail_shape(op, {variable, value}, "the new value has another rank");
   }
-  return ops::apply(op, {x.tensor(), variable, value});
+  static std::atomic<std::uint64_t> last{0};
+  Attributes attributes;
+  attributes.identity = ++last;
+  return ops::apply(op, {x.tensor(), variable, value}, std::move(attributes));
 }
 
 }  // namespace kroton

@@ -3,7 +3,6 @@
 #include <kroton/nn.h>
 
 #include <cmath>
-#include <limits>
 
 namespace kroton::nn {
 
@@ -343,7 +342,8 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& memory,
   const Tensor key = by_heads(projected("key", memory));
   const Tensor value = by_heads(projected("value", memory));
   Tensor scores = matmul(query, swapaxes(key, 2, 3)) * (1 / std::sqrt(static_cast<double>(each)));
-  const double nowhere = -std::numeric_limits<double>::infinity();
+  // Finite, so that a place that sees nothing sees all alike, and not NaN.
+  constexpr double nowhere = -1e30;
   if (options_.causal) {
     const Dims square = {x.shape(1), memory.shape(1)};
     scores = where(le(iota(square, 1), iota(square, 0)), scores, nowhere);

@@ -9,7 +9,21 @@ namespace {
 // The mean of the examples' losses by these weights, of all if there are none.
 Tensor weighted_mean(const Tensor& losses, const Tensor& weights) {
   if (!weights) return mean(losses);
-  return sum(losses * weights) / sum(weights);
+  const Tensor total = sum(weights), is_any = ne(total, 0);
+  return where(is_any, sum(losses * weights) / where(is_any, total, 1), 0);
+}
+
+// Losses of two tensors do not broadcast: a column against a vector would be compared in all pairs.
+void check_same_shape(const char* name, const Tensor& x, const Tensor& y) {
+  bool fits = x.rank() == y.rank();
+  for (int axis = 0; fits && axis < x.rank(); ++axis) {
+    const Dim difference = x.shape(axis) - y.shape(axis);
+    fits = !difference.is_constant() || difference.is_constant(0);
+  }
+  if (fits) return;
+  throw ShapeError(std::string(name) + ": takes two tensors of one shape: " + x.name() + " is " +
+                   to_string(x.type()) + ", " + y.name() + " is " + to_string(y.type()) + "  [" +
+                   to_string(x.line()) + "]");
 }
 
 Tensor times(const Tensor& weights, const Tensor& more) { return weights ? weights * more : more; }
@@ -43,7 +57,16 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
     weights = times(weights, cast(counts, rows.dtype()));
     index = where(counts, index, 0);
   }
-  if (options.class_weights) weights = times(weights, take(options.class_weights, index));
+  // A negative label does not count from the end.
+  index = where(lt(index, 0), index - size_of_dim(classes, index.dtype()), index);
+  if (options.class_weights) {
+    const Dims& sizes = options.class_weights.shape();
+    if (sizes.size() != 1 ||
+        ((sizes[0] - classes).is_constant() && !(sizes[0] - classes).is_constant(0))) {
+      fail("there are class weights " + to_string(sizes));
+    }
+    weights = times(weights, take(options.class_weights, index));
+  }
   Tensor losses = softmax_cross_entropy(rows, index);
   if (options.label_smoothing > 0) {
     const double rest = options.label_smoothing;
@@ -54,27 +77,35 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
 
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& probabilities) {
   const LineScope scope(logits.line(), "soft_cross_entropy");
+  check_same_shape("soft_cross_entropy", logits, probabilities);
   return -mean(sum(probabilities * log_softmax(logits, -1), -1));
 }
 
 Tensor binary_cross_entropy(const Tensor& logits, const Tensor& labels) {
   const LineScope scope(logits.line(), "binary_cross_entropy");
+  check_same_shape("binary_cross_entropy", logits, labels);
   const Tensor y = cast(labels, logits.dtype());
   return mean(kroton::softplus(logits) - y * logits);
 }
 
 Tensor mean_squared_error(const Tensor& x, const Tensor& y) {
   const LineScope scope(x.line(), "mean_squared_error");
+  check_same_shape("mean_squared_error", x, y);
   return mean(square(x - y));
 }
 
 Tensor mean_absolute_error(const Tensor& x, const Tensor& y) {
   const LineScope scope(x.line(), "mean_absolute_error");
+  check_same_shape("mean_absolute_error", x, y);
   return mean(abs(x - y));
 }
 
 Tensor huber(const Tensor& x, const Tensor& y, double delta) {
   const LineScope scope(x.line(), "huber");
+  check_same_shape("huber", x, y);
+  if (!(delta > 0)) {
+    throw ValueError("huber: delta is " + to_string(Array(delta)) + ", expected one above 0");
+  }
   const Tensor distance = abs(x - y);
   const Tensor near = minimum(distance, delta);
   return mean(0.5 * square(near) + delta * (distance - near));
@@ -82,11 +113,13 @@ Tensor huber(const Tensor& x, const Tensor& y, double delta) {
 
 Tensor hinge(const Tensor& x, const Tensor& y) {
   const LineScope scope(x.line(), "hinge");
+  check_same_shape("hinge", x, y);
   return mean(maximum(1 - cast(y, x.dtype()) * x, 0));
 }
 
 Tensor kl_divergence(const Tensor& log_q, const Tensor& p) {
   const LineScope scope(log_q.line(), "kl_divergence");
+  check_same_shape("kl_divergence", log_q, p);
   // p log p is 0 where p is.
   const Tensor entropy = where(gt(p, 0), p * log(where(gt(p, 0), p, 1)), 0);
   return mean(sum(entropy - p * log_q, -1));
@@ -94,8 +127,9 @@ Tensor kl_divergence(const Tensor& log_q, const Tensor& p) {
 
 Tensor cosine_loss(const Tensor& x, const Tensor& y, double epsilon) {
   const LineScope scope(x.line(), "cosine_loss");
-  const Tensor lengths = sqrt(sum(square(x), -1) * sum(square(y), -1));
-  return mean(1 - sum(x * y, -1) / maximum(lengths, epsilon));
+  check_same_shape("cosine_loss", x, y);
+  const Tensor squares = sum(square(x), -1) * sum(square(y), -1);
+  return mean(1 - sum(x * y, -1) / sqrt(maximum(squares, epsilon * epsilon)));
 }
 
 Tensor triplet(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
@@ -172,6 +206,7 @@ Tensor perplexity(const Tensor& loss) { return exp(loss); }
 
 Tensor r_squared(const Tensor& predicted, const Tensor& y) {
   const LineScope scope(predicted.line(), "r_squared");
+  check_same_shape("r_squared", predicted, y);
   return 1 - sum(square(predicted - y)) / sum(square(y - mean(y)));
 }
 

@@ -60,6 +60,15 @@ Context& context() {
   return current;
 }
 
+// This thread's path, numbered where the recorders know a parameter of that name there.
+std::string free_path(const std::string& name) {
+  const std::string& path = context().path;
+  if (!Recorder::knows(path + name)) return path;
+  int number = 2;
+  while (Recorder::knows(path + std::to_string(number) + "." + name)) ++number;
+  return path + std::to_string(number) + ".";
+}
+
 }  // namespace
 
 Initializer constant(double value) {
@@ -165,6 +174,15 @@ void Recorder::note(const std::shared_ptr<Parameter>& parameter) {
   }
 }
 
+bool Recorder::knows(const std::string& name) {
+  for (const Recorder* r = context().recorder; r != nullptr; r = r->outer_) {
+    for (const auto& parameter : r->recorded_) {
+      if (parameter->value.name() == name) return true;
+    }
+  }
+  return false;
+}
+
 Scope::Scope(const std::string& name) : length_(context().path.size()) {
   if (!name.empty()) context().path += name + ".";
 }
@@ -176,7 +194,8 @@ bool Training::is_on() { return context().is_training; }
 
 Shared Parameters::get(const std::string& name, const Dims& shape, const Initializer& initial,
                        const Fans& fans, DType dtype, bool is_statistic) const {
-  const std::string path = context().path + name;
+  if (!made_->path) made_->path = free_path(name);
+  const std::string path = *made_->path + name;
   const auto line = LineScope::current();
   const std::string where = line ? "  [" + to_string(*line) + "]" : "";
   std::vector<std::int64_t> sizes;
@@ -187,7 +206,7 @@ Shared Parameters::get(const std::string& name, const Dims& shape, const Initial
     }
     sizes.push_back(size.constant());
   }
-  std::shared_ptr<Parameter>& made = (*made_)[name];
+  std::shared_ptr<Parameter>& made = made_->parameters[name];
   if (!made) {
     // Far apart: an initializer may count on from its seed.
     const std::uint64_t own = context().seed + (++context().made << 20);

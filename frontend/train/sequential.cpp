@@ -113,12 +113,14 @@ std::int64_t Sequential::parameter_count() const {
 void Sequential::set_trainable(const std::string& path, bool trainable) const {
   bool found = false;
   for (const auto& parameter : made_->parameters) {
-    if (parameter->is_statistic || !parameter->value.name().starts_with(path)) continue;
+    const std::string& name = parameter->value.name();
+    const bool is_below = name == path || name.starts_with(path + ".");
+    if (parameter->is_statistic || !is_below) continue;
     parameter->trainable = trainable;
     found = true;
   }
   if (!found) {
-    throw ValueError("set_trainable: no parameter's path begins with " + path);
+    throw ValueError("set_trainable: there is no parameter " + path + ", nor one below it");
   }
 }
 

@@ -135,6 +135,7 @@ Trainer::Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss,
       has_metric_(static_cast<bool>(options.metric)) {}
 
 Measured Trainer::train_minibatch(const Array& x, const Array& labels) {
+  if (examples_of("train_minibatch", x, labels) == 0) fail("a minibatch has no examples");
   const auto [loss, metric] = train_(x, labels);
   ++steps_;
   const Measured measured{number(loss), number(metric)};

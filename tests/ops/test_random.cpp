@@ -264,8 +264,27 @@ TEST_CASE("random: gradients flow to the parameters through the numbers as they 
   CHECK(total.item<float>() == doctest::Approx(2000 + 3 * by_stddev.item<float>()).epsilon(1e-4));
 }
 
+TEST_CASE("random: ranges end where they say, and small parameters give numbers") {
+  RandomStream random(29);
+  for (const double x : drawn(random.uniform({400000}, 1000, 1000.25))) {
+    if (!(x >= 1000 && x < 1000.25)) FAIL_CHECK(x);
+  }
+  for (const double x : drawn(random.beta({20000}, 0.01, 0.01))) {
+    if (!(x >= 0 && x <= 1)) FAIL_CHECK(x);
+  }
+}
+
 TEST_CASE("random: errors") {
   RandomStream random(1);
+  CHECK(shape_error([&] {
+          random.normal({3}, matrix("m"));
+        }).starts_with("normal: a parameter does not broadcast to (3,): m is f32 ("));
+  CHECK(shape_error([&] {
+          random.uniform({1}, zeros({4}), 1);
+        }).starts_with("uniform: a parameter does not broadcast to (1,): "));
+  CHECK(value_error([&] { random.integers({3}, std::int64_t{-1} << 62, std::int64_t{1} << 62); }) ==
+        "integers: low < high and at most 2^52 numbers are expected, low is -4611686018427387904, "
+        "high is 4611686018427387904  [here]");
   CHECK(value_error([&] { random.uniform({3}, 2, 1); }) ==
         "uniform: low < high is expected, low is 2.0, high is 1.0  [here]");
   CHECK(value_error([&] { random.normal({3}, 0, -1); }) ==

@@ -111,6 +111,15 @@ TEST_CASE("nn: a layer of one's own, scopes, and frozen parameters") {
   CHECK(names_of(net.parameters()) ==
         std::vector<std::string>{"layer1.inner.weight", "layer1.inner.bias", "head.dense1.weight",
                                  "head.dense1.bias"});
+  struct Unnamed {
+    nn::Dense first{4}, second{4};
+    Tensor operator()(const Tensor& input) const { return second(first(input)); }
+  };
+  const nn::Sequential unnamed{Unnamed()};
+  unnamed(x);
+  CHECK(names_of(unnamed.parameters()) == std::vector<std::string>{"layer1.weight", "layer1.bias",
+                                                                   "layer1.2.weight",
+                                                                   "layer1.2.bias"});
   net.set_trainable("layer1", false);
   CHECK(names_of(net.parameters()) ==
         std::vector<std::string>{"head.dense1.weight", "head.dense1.bias"});
@@ -118,7 +127,7 @@ TEST_CASE("nn: a layer of one's own, scopes, and frozen parameters") {
   net.set_trainable("layer1", true);
   CHECK(net.parameters().size() == 4);
   CHECK(value_error([&] { net.set_trainable("nothing", true); }) ==
-        "set_trainable: no parameter's path begins with nothing");
+        "set_trainable: there is no parameter nothing, nor one below it");
   CHECK(value_error([] {
           nn::Sequential({nn::Dense(2, {.name = "a"}), nn::Dense(2, {.name = "a"})});
         }) == "Sequential: two layers are called a");
@@ -143,6 +152,54 @@ TEST_CASE("nn: batch normalisation updates its running statistics while training
   CHECK(all_close(mean.get_value(), Array::from(std::vector<float>{1, 10})));
   CHECK(z(0, 0).item<float>() == doctest::Approx(0));
   CHECK(z(1, 0).item<float>() == doctest::Approx(2 / std::sqrt(1.5)).epsilon(1e-4));
+}
+
+TEST_CASE("nn: a network with batch normalisation trains") {
+  nn::seed(4);
+  const Tensor x = tensor("x", {dim("n"), 3});
+  const nn::Sequential net{nn::Dense(4), nn::BatchNormalization(), nn::Dense(1)};
+  const Tensor loss = mean(square(net.train(x) - 0.3));
+  optim::Sgd sgd({.rate = 0.05});
+  const auto step = function({x}, loss, {.updates = sgd.minimize(loss, net.parameters())});
+  const Array data = numbers({20, 3}, 8);
+  const float first = step(data).item<float>();
+  float last = first;
+  for (int k = 0; k < 100; ++k) last = step(data).item<float>();
+  CHECK(last < 0.2F * first);
+  const Shared variance = net.state()[5];
+  CHECK(variance.name() == "batch_norm1.running_variance");
+  CHECK_FALSE(array_equal(variance.get_value(), Array::ones({4})));
+  // One example has no variance, and none say nothing.
+  const nn::Sequential alone{nn::BatchNormalization()};
+  const auto f = function({x}, alone.train(x));
+  f(Array::ones({1, 3}));
+  CHECK(all_close(alone.state()[2].get_value(), Array::full({3}, 0.1F)));
+  CHECK(all_close(alone.state()[3].get_value(), Array::full({3}, 0.9F)));
+  f(Array::ones({0, 3}));
+  CHECK(all_close(alone.state()[3].get_value(), Array::full({3}, 0.9F)));
+  // Twice in one function there are two updates.
+  CHECK(
+      value_error([&] { function({x}, {alone.train(x), alone.train(2 * x)}); })
+          .starts_with("function: two updates of batch_norm1.running_mean, one of which comes with "
+                       "a value"));
+}
+
+TEST_CASE("nn: losses of nothing and of other shapes") {
+  const Tensor logits = tensor("logits", {dim("n"), 3}), labels = vector("labels", i64);
+  const Tensor mask = vector("mask");
+  const Tensor loss = nn::cross_entropy(logits, labels, {.mask = mask});
+  const auto f = function({logits, labels, mask}, {loss, grad(loss, logits)});
+  const auto [value, slope] = f(Array::ones({2, 3}), Array::zeros({2}, i64), Array::zeros({2}));
+  CHECK(value.item<float>() == 0);
+  CHECK(array_equal(slope, Array::zeros({2, 3})));
+  const auto g = function({logits, labels}, nn::cross_entropy(logits, labels));
+  CHECK_THROWS_AS(g(Array::ones({1, 3}), Array::full({1}, -1, i64)), ValueError);
+  CHECK(shape_error([&] {
+          nn::cross_entropy(logits, labels, {.class_weights = ones({4})});
+        }).starts_with("cross_entropy: there are class weights (4,)"));
+  CHECK(shape_error([&] {
+          nn::mean_squared_error(logits, labels);
+        }).starts_with("mean_squared_error: takes two tensors of one shape: logits is "));
 }
 
 TEST_CASE("nn: dropout keeps the mean, and whole channels with spatial") {

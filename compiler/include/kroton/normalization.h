@@ -29,8 +29,8 @@ Tensor batch_norm_inference(const Operand& x, const Operand& scale, const Operan
                             const Operand& mean, const Operand& variance,
                             const NormOptions& options = {});
 // What a running mean and variance become after a batch: running + momentum * (of the batch -
-// running), where the batch's variance is corrected: divided by the number of elements less 1. They
-// are for the `updates` of a function; no gradient passes through them.
+// running), where the batch's variance is corrected: divided by the number of elements less 1 (by 1
+// where there is one). A batch without elements changes nothing. They are for the `updates` of a function; no gradient passes through them.
 struct RunningStatistics {
   Tensor mean, variance;
 };

@@ -22,7 +22,9 @@ namespace kroton {
 // one in each step. A gradient flows to the parameters of a distribution (low, high, mean, stddev,
 // rate, logits), through the numbers as they were drawn.
 //
-// The result has shape `shape`, with which the parameters must broadcast. `dtype` is f32 or f64,
+// The result has shape `shape`, to which the parameters must broadcast, else ShapeError. Literals
+// that no distribution has are ValueErrors; of other parameters out of range the numbers mean
+// nothing. `dtype` is f32 or f64,
 // else TypeError; an f32 uniform number has 24 random bits, an f64 one 52.
 class RandomStream {
  public:
@@ -49,7 +51,7 @@ class RandomStream {
   // True with probability p, floating: boolean. ValueError for a literal outside [0, 1].
   Tensor bernoulli(Dims shape, const Operand& p = 0.5,
                    const Location& at = Location::current()) const;
-  // Integers in [low, high), each as likely as the others to 2^-52 of the range: i64 or i32.
+  // Integers in [low, high), at most 2^52 of them: i64 or i32. ValueError for literals that are not.
   Tensor integers(Dims shape, const Operand& low, const Operand& high, DType dtype = i64,
                   const Location& at = Location::current()) const;
   // With density rate * exp(-rate * x), for x > 0.
@@ -66,7 +68,7 @@ class RandomStream {
   // the method of Marsaglia and Tsang (2000). No gradient flows to alpha.
   Tensor gamma(Dims shape, const Operand& alpha, DType dtype = f32,
                const Location& at = Location::current()) const;
-  // Between 0 and 1, of two gamma deviates. No gradient flows to the parameters.
+  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. No gradient flows to the parameters.
   Tensor beta(Dims shape, const Operand& a, const Operand& b, DType dtype = f32,
               const Location& at = Location::current()) const;
   // Class k with a probability in proportion to exp(logits[..., k]): i64 of the shape of the

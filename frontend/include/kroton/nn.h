@@ -89,6 +89,8 @@ class Recorder {
   const std::vector<std::shared_ptr<Parameter>>& recorded() const { return recorded_; }
   // Of all recorders of this thread.
   static void note(const std::shared_ptr<Parameter>& parameter);
+  // Whether one of them has noted a parameter of that name.
+  static bool knows(const std::string& name);
 
  private:
   std::vector<std::shared_ptr<Parameter>> recorded_;
@@ -121,17 +123,23 @@ class Training {
   bool before_;
 };
 
-// The parameters of one layer, made when they are first asked for. Copies are the same ones.
+// The parameters of one layer, made when they are first asked for. Copies are the same ones. Where
+// another layer of the network has a parameter of that name, the path gets a number:
+// "block1.weight", "block1.2.weight".
 class Parameters {
  public:
-  Parameters() : made_(std::make_shared<std::map<std::string, std::shared_ptr<Parameter>>>()) {}
+  Parameters() : made_(std::make_shared<Made>()) {}
   // That of this name, noted by the recorders. ShapeError if it has been made with another shape,
   // and for sizes that are not known.
   Shared get(const std::string& name, const Dims& shape, const Initializer& initial,
              const Fans& fans = {}, DType dtype = f32, bool is_statistic = false) const;
 
  private:
-  std::shared_ptr<std::map<std::string, std::shared_ptr<Parameter>>> made_;
+  struct Made {
+    std::optional<std::string> path;  // in front of their names
+    std::map<std::string, std::shared_ptr<Parameter>> parameters;
+  };
+  std::shared_ptr<Made> made_;
 };
 
 // ---- Layers. Errors name the line where a layer was made.
@@ -532,8 +540,8 @@ class Sequential {
   std::vector<Shared> state() const;
   // How many numbers the parameters have, frozen ones included.
   std::int64_t parameter_count() const;
-  // Whether training changes the parameters whose path begins with `path`. ValueError if there are
-  // none.
+  // Whether training changes the parameter of this path, or all below it ("conv1"). ValueError if
+  // there are none.
   void set_trainable(const std::string& path, bool trainable) const;
   // A table of the layers as they were called last: the shapes that they give, their parameters.
   std::string summary() const;
@@ -561,7 +569,7 @@ extern template Layer bidirectional<SimpleRnn>(std::int64_t, RecurrentOptions);
 extern template Layer bidirectional<Lstm>(std::int64_t, RecurrentOptions);
 extern template Layer bidirectional<Gru>(std::int64_t, RecurrentOptions);
 
-// ---- Losses: means over the examples, scalars
+// ---- Losses: means over the examples, scalars. ShapeError for two tensors of different shapes.
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;  // this part of the probability is shared by all classes
@@ -569,7 +577,8 @@ struct CrossEntropyOptions {
   std::optional<std::int64_t> ignored_label = {};
   Tensor mask = {};  // of the labels' shape, 0 or 1, or weights
 };
-// -log softmax(logits)[label]; logits (..., classes), labels integers (...).
+// -log softmax(logits)[label]; logits (..., classes), labels integers (...) from 0, else ValueError
+// at the call. 0 where no label counts.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
                      const CrossEntropyOptions& options = {});
 // The same for probabilities as labels: (..., classes).

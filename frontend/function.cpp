@@ -169,7 +169,8 @@ Dims sizes_fixed_by(const Tensor& input, const Values& values) {
 }
 
 void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& inputs,
-                   const Values& values, const FunctionOptions& options, const SourceLine& line) {
+                   const Values& values, const FunctionOptions& options,
+                   std::span<const SizeConstraint> given_sizes, const SourceLine& line) {
   std::set<const Node*> reached;
   std::set<std::uint64_t> sizes;  // size variables that are used and no reached input fixes
   const auto for_each_size = [](const Dims& dims, const auto& visit) {
@@ -179,6 +180,14 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   };
   const std::vector<Tensor> order = topological_order(roots);
   visit_sizes(roots, [&](const DimAtomRef& atom) { sizes.insert(atom->identity); });
+  // The sizes of a variable that is given are those of what is given for it.
+  for (const SizeConstraint& given : given_sizes) {
+    bool is_used = false;
+    given.left.visit_variables(
+        [&](const DimAtomRef& atom) { is_used = is_used || sizes.contains(atom->identity); });
+    if (!is_used) continue;
+    given.right.visit_variables([&](const DimAtomRef& atom) { sizes.insert(atom->identity); });
+  }
   for (const Tensor& t : order) {
     if (!is_input(t)) continue;
     reached.insert(&t.node());
@@ -411,7 +420,7 @@ FunctionPlan::FunctionPlan(const std::vector<Tensor>& parameters,
   roots = with_givens(roots, options, line, given_sizes);
   add_carried_updates(roots, targets, line);
   const Values values = sizes_given_by_values(roots);
-  check_reached(roots, inputs, values, options, line);
+  check_reached(roots, inputs, values, options, given_sizes, line);
   const std::vector<Tensor> results(roots.begin(),
                                     roots.begin() + static_cast<std::ptrdiff_t>(outputs.size()));
   std::vector<std::pair<Shared, Tensor>> updates;

@@ -244,6 +244,10 @@ TEST_CASE("givens replace variables and other expressions") {
   CHECK(step(Array::from({std::int64_t{3}, std::int64_t{19}})).item<float>() == 22);
   CHECK(step(Array::from({std::int64_t{-1}})).item<float>() == 19);
   CHECK(total.get_value().item<float>() == 41);
+  // Of a variable, only the sizes may be used.
+  const Tensor longer = vector("longer");
+  const auto sizes = function({longer}, sum(ones(x.shape())), {.givens = {{x, longer}}});
+  CHECK(sizes(value).item<float>() == 3);
 }
 
 TEST_CASE("into writes results into the caller's arrays") {

@@ -89,12 +89,11 @@ struct Transformer {
 
   explicit Transformer(std::int64_t count)
       : characters(count, width, nn::normal(0.02), "characters"),
-        places(context, width, nn::normal(0.02), "places"),
-        blocks(layers, nn::TransformerBlock(heads, 4 * width,
-                                            {.causal = true, .weight = nn::normal(0.02)})) {
-    // Each its own parameters: copies of a layer would share them.
-    for (nn::TransformerBlock& block : blocks) {
-      block = nn::TransformerBlock(heads, 4 * width, {.causal = true, .weight = nn::normal(0.02)});
+        places(context, width, nn::normal(0.02), "places") {
+    // One after the other: copies of a layer would share their parameters.
+    for (std::int64_t k = 0; k < layers; ++k) {
+      blocks.emplace_back(heads, 4 * width,
+                          nn::AttentionOptions{.causal = true, .weight = nn::normal(0.02)});
     }
   }
 

@@ -4,11 +4,11 @@
 
 #include <cmath>
 
+#include "frontend/train/lines.h"
+
 namespace kroton::nn {
 
 namespace {
-
-SourceLine line_of(const Location& at) { return {at.file_name(), at.line()}; }
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 

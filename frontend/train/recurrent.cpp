@@ -4,11 +4,11 @@
 #include <kroton/nn.h>
 #include <kroton/scan.h>
 
+#include "frontend/train/lines.h"
+
 namespace kroton::nn {
 
 namespace {
-
-SourceLine line_of(const Location& at) { return {at.file_name(), at.line()}; }
 
 // What the layers have in common: their parameters, and the loop over the steps.
 class Recurrence {

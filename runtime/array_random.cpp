@@ -5,7 +5,7 @@
 #include <numbers>
 #include <string>
 
-#include "runtime/philox.h"
+#include <kroton/philox.h>
 #include "runtime/visit.h"
 
 namespace kroton {

@@ -123,8 +123,8 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
       const std::string owner = owner_of_public_header(target);
       check(!owner.empty(), "there is no such public header");
       check(owner.empty() || starts_with_any(owner, allowed), "a folder above this one");
-    } else if (include.quoted && path.starts_with("frontend/train/")) {
-      check(target.starts_with("frontend/train/"),
+    } else if (include.quoted && starts_with_any(path, {"frontend/train/", "frontend/data/"})) {
+      check(starts_with_any(target, {"frontend/train/", "frontend/data/"}),
             "what trains is written on the public headers alone");
     } else if (include.quoted) {
       const std::string owner = target.substr(0, target.find('/'));

@@ -14,7 +14,7 @@
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
-#include "runtime/philox.h"
+#include <kroton/philox.h>
 
 namespace kroton {
 

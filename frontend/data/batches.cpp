@@ -1,51 +1,17 @@
 #include <kroton/data.h>
+#include <kroton/error.h>
+#include <kroton/shape.h>
 
 #include <algorithm>
 #include <limits>
 #include <numeric>
 #include <string>
 
-#include <kroton/error.h>
-#include <kroton/shape.h>
-
-#include "runtime/philox.h"
+#include "frontend/data/random.h"
 
 namespace kroton::data {
 
 namespace {
-
-// Uniform numbers below a bound, without bias: Lemire, "Fast random integer generation in an
-// interval", ACM TOMACS 29 (2019).
-class BoundedRandom {
- public:
-  BoundedRandom(std::uint64_t seed, std::uint64_t stream) : seed_(seed), stream_(stream) {}
-
-  std::uint32_t below(std::uint32_t bound) {
-    std::uint64_t product = std::uint64_t{next()} * bound;
-    if (static_cast<std::uint32_t>(product) < bound) {
-      const std::uint32_t threshold = (0U - bound) % bound;
-      while (static_cast<std::uint32_t>(product) < threshold) {
-        product = std::uint64_t{next()} * bound;
-      }
-    }
-    return static_cast<std::uint32_t>(product >> 32);
-  }
-
- private:
-  std::uint32_t next() {
-    if (used_ == words_.size()) {
-      words_ = Philox::block(seed_, stream_, block_++);
-      used_ = 0;
-    }
-    return words_[used_++];
-  }
-
-  std::uint64_t seed_;
-  std::uint64_t stream_;
-  std::uint64_t block_ = 0;
-  Philox::Words words_{};
-  std::size_t used_ = words_.size();
-};
 
 // The row as an index, checked against the number of rows there are.
 std::size_t checked_row(std::uint32_t row, std::uint64_t count, const char* operation) {
@@ -72,10 +38,11 @@ Batches::Batches(std::int64_t count, std::int64_t batch_size, std::uint64_t seed
   std::iota(order_.begin(), order_.end(), 0U);
 }
 
-const Batches& Batches::next_epoch() & {
+const Batches& Batches::epoch(std::uint64_t number) & {
+  epoch_ = number + 1;
   // Each epoch shuffles the ascending order, so that it does not depend on the epochs before.
   std::iota(order_.begin(), order_.end(), 0U);
-  BoundedRandom random(seed_, epoch_++);
+  Random random(seed_, number);
   for (std::size_t left = order_.size(); left > 1; --left) {
     std::swap(order_[left - 1], order_[random.below(static_cast<std::uint32_t>(left))]);
   }

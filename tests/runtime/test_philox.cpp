@@ -5,7 +5,7 @@
 
 #include <kroton/array.h>
 
-#include "runtime/philox.h"
+#include <kroton/philox.h>
 
 using namespace kroton;
 

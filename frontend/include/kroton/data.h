@@ -109,8 +109,10 @@ class Batches {
   /// unless 0 <= count < 2^32 and batch_size >= 1.
   Batches(std::int64_t count, std::int64_t batch_size, std::uint64_t seed);
 
-  /// Shuffles (Fisher-Yates over Philox4x32-10) and returns the batches of the new epoch.
-  const Batches& next_epoch() &;
+  /// Shuffles (Fisher-Yates over Philox4x32-10) and returns the batches of epoch `number`, from 0.
+  const Batches& epoch(std::uint64_t number) &;
+  /// Those of the epoch after the last one, at first of epoch 0.
+  const Batches& next_epoch() & { return epoch(epoch_); }
   /// The same of batches without a name, which the result keeps.
   Batches next_epoch() && {
     next_epoch();

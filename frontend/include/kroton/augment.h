@@ -1,0 +1,2 @@
+// Pictures changed at random, for training.
+#pragma once

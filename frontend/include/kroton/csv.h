@@ -1,0 +1,2 @@
+// Tables in text files.
+#pragma once

@@ -1,0 +1,96 @@
+// Examples for training, dealt in batches: from arrays, from files, changed on the way, made by
+// threads while a step computes.
+//
+//     kt::data::Loader loader(kt::data::from_arrays(x, labels), {.batch = 128, .seed = 1});
+//     for (int epoch = 0; epoch < 10; ++epoch) {
+//       loader.start(epoch);
+//       while (auto batch = loader.next()) step(batch->x, batch->labels);
+//     }
+#pragma once
+#include <kroton/array.h>
+#include <kroton/data.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace kroton::data {
+
+// Some examples: a row of each array is one.
+struct Batch {
+  Array x;
+  Array labels;
+  // Of sequences that are padded to one length, (batch, steps): 1 where a step is one, else 0.
+  std::optional<Array> mask = {};
+};
+
+using Rows = std::span<const std::uint32_t>;
+
+// Examples by their numbers, from 0 to count - 1.
+struct Dataset {
+  std::int64_t count = 0;
+  // The examples of these rows, in this order, as epoch `epoch` sees them. A function of the two
+  // alone, which several threads may call at once.
+  std::function<Batch(Rows rows, std::uint64_t epoch)> make;
+  // Of sequences, how long each one is; else empty.
+  std::vector<std::int64_t> lengths = {};
+};
+
+// The rows of two arrays. ShapeError where they have different numbers of them.
+Dataset from_arrays(const Array& x, const Array& labels);
+// Pictures as f32 (batch, channels, rows, cols) with values from 0 to 1, and their labels as i64
+// (batch). ShapeError where there are not as many labels as pictures.
+Dataset from_images(Images images, std::vector<std::uint8_t> labels);
+// These examples of `dataset`, numbered anew. ValueError for a row that is not there.
+Dataset subset(const Dataset& dataset, std::vector<std::uint32_t> rows);
+// All but this part of the examples, and that part: which ones is decided by the seed. ValueError
+// for a part outside (0, 1), and where one of the two would be empty.
+std::pair<Dataset, Dataset> split(const Dataset& dataset, double part, std::uint64_t seed);
+// Each batch as `change` leaves it; what it does may depend on the rows and the epoch, and several
+// threads may call it at once.
+Dataset mapped(const Dataset& dataset,
+               std::function<void(Batch& batch, Rows rows, std::uint64_t epoch)> change);
+
+struct LoaderOptions {
+  std::int64_t batch = 32;
+  bool shuffle = true;     // else in ascending order
+  std::uint64_t seed = 1;  // of the order, another one in each epoch
+  bool drop_last = false;  // leave out the last batch of an epoch where it is smaller
+  // Batches are of sequences of about one length (of data sets that know the lengths).
+  bool by_length = false;
+  // Threads that make batches beside the caller's; with 0 next() makes its batch itself.
+  int threads = 0;
+  // How many batches are made before they are asked for, with threads.
+  int ahead = 4;
+};
+
+// The batches of a data set, epoch after epoch: the same ones in the same order however many
+// threads make them.
+class Loader {
+ public:
+  // ValueError for options out of range, and for `by_length` without lengths.
+  explicit Loader(Dataset dataset, const LoaderOptions& options = {});
+  ~Loader();
+  Loader(Loader&&) noexcept;
+  Loader& operator=(Loader&&) noexcept;
+
+  std::int64_t count() const;    // examples in an epoch, those that are dropped left out
+  std::int64_t batches() const;  // batches in an epoch
+  // Begins epoch `epoch`, from batch `first` on; what is left of another one is dropped.
+  void start(std::uint64_t epoch, std::int64_t first = 0);
+  // The next batch of the epoch; nothing after its last, and before start(). Throws what making it
+  // threw, after which the epoch is at its end.
+  std::optional<Batch> next();
+  // How long next() has waited, or made batches itself, since start().
+  double seconds_waited() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kroton::data

@@ -1,0 +1,2 @@
+// Pictures in files: JPEG and PNG.
+#pragma once

@@ -1,0 +1,2 @@
+// Pictures in folders, one for each class.
+#pragma once

@@ -1,0 +1,2 @@
+// Curves and matrices as SVG.
+#pragma once

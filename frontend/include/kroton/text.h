@@ -1,0 +1,2 @@
+// Texts as numbers: characters, words, byte pairs.
+#pragma once

@@ -1,0 +1,2 @@
+// What a training writes beside its progress: tables, JSON lines, TensorBoard's events.
+#pragma once

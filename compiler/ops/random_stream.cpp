@@ -133,6 +133,76 @@ Tensor log_gamma_deviate(const Draws& draws, const Tensor& alpha) {
   return where(is_small, whole + power, whole);
 }
 
+// Below this rate by inversion.
+constexpr double large_rate = 30;
+
+// Of how many events a process of that rate never has more: the rest of the distribution is less
+// than the smallest difference of uniform numbers.
+int most_events(double rate) {
+  double probability = std::exp(-rate);
+  int k = 0;
+  while (k < rate || probability > 1e-18) probability *= rate / ++k;
+  return k;
+}
+
+// How many sums of the probabilities of 0, 1, 2, ... a uniform number reaches.
+Tensor poisson_of_small_rate(const Draws& draws, const Tensor& rate, int most) {
+  const Tensor u = draws.uniform();
+  Tensor probability = exp(-rate);
+  Tensor sum = probability;
+  Tensor count = cast(ge(u, sum), f64);
+  for (int k = 1; k < most; ++k) {
+    probability = probability * (rate / k);
+    sum = sum + probability;
+    count = count + cast(ge(u, sum), f64);
+  }
+  return count;
+}
+
+// log(k! / product) for whole k from 0 on, by Stirling's series of k + 9.
+struct Factorial {
+  Tensor log_rest, product;
+};
+Factorial factorial(const Tensor& k) {
+  Tensor product = k + 1;
+  for (int step = 2; step <= 8; ++step) product = product * (k + step);
+  const Tensor x = k + 9;
+  const Tensor inverse = 1 / x;
+  const Tensor square = inverse * inverse;
+  const Tensor series =
+      inverse * (1.0 / 12 - square * (1.0 / 360 - square * (1.0 / 1260 - square / 1680)));
+  return {(x - 0.5) * log(x) - x + 0.5 * std::log(2 * std::numbers::pi) + series, product};
+}
+
+// Hörmann's PTRS: candidates are accepted with a probability of 0.82 and more. Where none of these
+// is, in one of a thousand, it is the expansion of Cornish and Fisher around a normal deviate,
+// whose probabilities are right to a thousandth.
+Tensor poisson_of_large_rate(const Draws& draws, const Tensor& rate) {
+  constexpr int candidates = 4;
+  const Tensor root = sqrt(rate);
+  const Tensor b = 0.931 + 2.53 * root;
+  const Tensor a = 0.02483 * b - 0.059;
+  const Tensor inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+  const Tensor log_rate = log(rate);
+  const Tensor w = draws.normal();
+  const Tensor square = w * w;
+  const Tensor expansion =
+      rate + root * w + (1.0 / 3 + square / 6) - w * (2 + square) / (72 * root);
+  Tensor result = maximum(floor(expansion), 0);
+  for (int number = 0; number < candidates; ++number) {
+    const Tensor u = draws.uniform(Ends::open) - 0.5;
+    const Tensor v = draws.uniform(Ends::open);
+    const Tensor us = 0.5 - abs(u);
+    const Tensor k = floor((2 * a / us + b) * u + rate + 0.43);
+    // v inverse_alpha / (a / us^2 + b) <= rate^k exp(-rate) / k!
+    const Factorial of_k = factorial(maximum(k, 0));
+    const Tensor height = v * inverse_alpha * (us * us) / ((a + b * us * us) * of_k.product);
+    const Tensor below = le(log(height), k * log_rate - rate - of_k.log_rest);
+    result = where(logical_and(ge(k, 0), below), k, result);
+  }
+  return result;
+}
+
 }  // namespace
 
 RandomStream::RandomStream(std::uint64_t seed, std::string name, const Location& at)
@@ -258,6 +328,79 @@ Tensor RandomStream::beta(Dims shape, const Operand& a, const Operand& b, DType 
   draws.check_literal(b, is_positive, "a positive parameter");
   const Tensor x = log_gamma_deviate(draws, draws.parameter(a));
   return sigmoid(x - log_gamma_deviate(draws, draws.parameter(b)));
+}
+
+Tensor RandomStream::poisson(Dims shape, const Operand& rate, DType dtype,
+                             const Location& at) const {
+  const Draws draws("poisson", state_, *draws_, shape, f64, at);
+  if (dtype == DType::boolean)
+    ops::fail_value("poisson", "the dtype is boolean, expected a number");
+  draws.check_literal(rate, [](double x) { return x >= 0 && x < 0x1p52; }, "a rate from 0 to 2^52");
+  const Tensor mean = stop_gradient(draws.parameter(rate));
+  double known = 0;
+  if (literal_value(rate.tensor(), known)) {
+    const Tensor all = broadcast_to(mean, shape);
+    return cast(known < large_rate ? poisson_of_small_rate(draws, all, most_events(known))
+                                   : poisson_of_large_rate(draws, all),
+                dtype);
+  }
+  const Tensor small =
+      poisson_of_small_rate(draws, minimum(mean, large_rate), most_events(large_rate));
+  const Tensor large = poisson_of_large_rate(draws, maximum(mean, large_rate));
+  return cast(where(lt(mean, large_rate), small, large), dtype);
+}
+
+Tensor RandomStream::permutation(const Dim& n, const Location& at) const {
+  const Draws draws("permutation", state_, *draws_, {n}, f64, at);
+  const Tensor places = iota({n}, 0);
+  return fisher_yates(cast(floor(draws.uniform() * cast(places + 1, f64)), DType::i64));
+}
+
+namespace {
+
+// Something with rows, which `name` asks for.
+Tensor rows_of(const char* name, const Operand& x) {
+  const Tensor tensor = x.tensor();
+  if (tensor.rank() == 0) ops::fail_shape(OpRecord{.name = name}, {tensor}, "takes rows (n, ...)");
+  return tensor;
+}
+
+}  // namespace
+
+Tensor RandomStream::shuffle(const Operand& x, const Location& at) const {
+  const LineScope scope(line_of(at), "shuffle");
+  const Tensor rows = rows_of("shuffle", x);
+  return take(rows, permutation(rows.shape(0), at));
+}
+
+Tensor RandomStream::choice(const Operand& x, Dims shape, const ChoiceOptions& options,
+                            const Location& at) const {
+  const LineScope scope(line_of(at), "choice");
+  const Tensor rows = rows_of("choice", x);
+  const Dim& count = rows.shape(0);
+  const OpRecord op{.name = "choice"};
+  if (!options.replace) {
+    if (options.p) ops::fail_value("choice", "p is for choices with replace");
+    if (shape.size() != 1) {
+      ops::fail_shape(op, {rows},
+                      "without replace the shape has one axis, it is " + to_string(shape));
+    }
+    const Tensor order = ops::size_check(permutation(count, at), "choice", {rows}, count, shape[0],
+                                         "there are %0 rows, without replace %1 are asked for");
+    return take(rows, ops::strided_slice(order, {0}, shape, {1}));
+  }
+  const Tensor some =
+      ops::size_check(rows, "choice", {rows}, count, 1, "there are %0 rows to choose from");
+  if (!options.p) return take(some, integers(std::move(shape), 0, size_of_dim(count), i64, at));
+  if (!is_float(options.p.dtype())) ops::fail_type(op, {rows, options.p}, "p is not floating");
+  if (options.p.rank() != 1) ops::fail_shape(op, {rows, options.p}, "p is not (rows)");
+  const Draws draws("choice", state_, *draws_, shape, f64, at);
+  // How many of the sums of p, but the last, a number below the whole reaches.
+  const Tensor sums = cumsum(cast(options.p, f64), 0);
+  const Tensor whole = max(sums);
+  const Tensor number = expand_dims(draws.uniform() * whole, -1);
+  const Tensor reached = sum(cast(logical_and(ge(number, sums), lt(sums, whole)), DType::i64), -1);
+  return take(some, reached);
 }
 
 namespace {

@@ -32,8 +32,8 @@
   op(convolution)                                                                                \
   /* gather.cpp: gathers, scatters, and tensors made of indices */                                \
   op(take) op(scatter_add) op(add_at) op(checked_index) op(pick) op(one_hot) op(iota) op(size)   \
-  /* random.cpp */                                                                               \
-  op(random_uniform) op(random_normal)                                                           \
+  /* random.cpp, fisher_yates.cpp */                                                             \
+  op(random_uniform) op(random_normal) op(fisher_yates)                                          \
   /* branch.cpp: one of two values, the other not evaluated */                                   \
   op(ifelse)                                                                                     \
   /* softmax.cpp, scan_op.cpp, call.cpp, linear_algebra.cpp, print.cpp */                        \

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <numbers>
+#include <set>
 #include <sstream>
 
 #include "compiler/ir/reference.h"
@@ -53,6 +55,15 @@ double distance_to(std::vector<double> x, const std::function<double(double)>& d
 }
 
 double normal_distribution(double x) { return 0.5 * std::erfc(-x / std::numbers::sqrt2); }
+
+// Pearson's statistic: above 30 with a probability of 0.001 or less, for 9 degrees of freedom.
+double chi_squared(const std::vector<double>& counts, const std::vector<double>& expected) {
+  double sum = 0;
+  for (std::size_t k = 0; k < counts.size(); ++k) {
+    sum += (counts[k] - expected[k]) * (counts[k] - expected[k]) / expected[k];
+  }
+  return sum;
+}
 
 constexpr std::int64_t many = 20000;
 
@@ -210,15 +221,6 @@ TEST_CASE("random: distributions") {
 
 TEST_CASE("random: counts of integers and of classes") {
   RandomStream random(19);
-  // Above 30 with a probability of 0.001 or less, for 9 degrees of freedom.
-  const auto chi_squared = [](const std::vector<double>& counts,
-                              const std::vector<double>& expected) {
-    double sum = 0;
-    for (std::size_t k = 0; k < counts.size(); ++k) {
-      sum += (counts[k] - expected[k]) * (counts[k] - expected[k]) / expected[k];
-    }
-    return sum;
-  };
   std::vector<double> counts(10, 0);
   for (const double x : drawn(random.integers({many}, -3, 7)))
     ++counts.at(static_cast<std::size_t>(x + 3));
@@ -234,6 +236,122 @@ TEST_CASE("random: counts of integers and of classes") {
       drawn(random.multinomial(many, log(Operand(Array::from(weights)).tensor())));
   CHECK(mean_of(drawn_counts) * 4 == many);
   CHECK(chi_squared(drawn_counts, expected) < 20);
+}
+
+TEST_CASE("random: numbers of events") {
+  RandomStream random(23);
+  const auto check = [&](const std::vector<double>& x, double rate) {
+    CAPTURE(rate);
+    // Classes about the mean, each of which has a hundred and more, the outer ones whole sides.
+    const double width = std::max(1.0, std::floor(std::sqrt(rate) / 3));
+    const double first = std::max(0.0, std::floor(rate - 5 * width));
+    std::vector<double> counts(11, 0), expected(11, 0);
+    const auto class_of = [&](double k) {
+      return static_cast<std::size_t>(std::clamp(std::floor((k - first) / width), 0.0, 10.0));
+    };
+    for (const double k : x) {
+      REQUIRE(k >= 0);
+      ++counts[class_of(k)];
+    }
+    const double reach = rate + 40 + 12 * std::sqrt(rate);
+    for (double k = 0; k < reach; ++k) {
+      expected[class_of(k)] += many * std::exp(k * std::log(rate) - rate - std::lgamma(k + 1));
+    }
+    while (expected.back() < 20) {
+      expected[expected.size() - 2] += expected.back();
+      counts[counts.size() - 2] += counts.back();
+      expected.pop_back();
+      counts.pop_back();
+    }
+    CHECK(chi_squared(counts, expected) < 35);
+  };
+  for (const double rate : {0.5, 4.0, 29.9, 30.0, 100.0, 12345.0}) {
+    check(drawn(random.poisson({many}, rate)), rate);
+  }
+  // Rates that are only known in the call, of both methods.
+  const Tensor rates = vector("rates");
+  const auto f = function({rates}, random.poisson({rates.shape(0)}, rates, i32));
+  Array given = Array::zeros({2 * many});
+  for (std::int64_t i = 0; i < 2 * many; ++i) given.data<float>()[std::size_t(i)] = i % 2 ? 3 : 60;
+  const Array together = f(given);
+  CHECK(together.dtype() == i32);
+  std::vector<double> small, large;
+  for (const double x : numbers_of(together)) {
+    (small.size() == large.size() ? large : small).push_back(x);
+  }
+  check(small, 3);
+  check(large, 60);
+  CHECK(drawn(random.poisson({3}, 0)) == std::vector<double>{0, 0, 0});
+  const double much = drawn(random.poisson({1}, 1e15))[0];
+  CHECK(std::abs(much - 1e15) < 6 * std::sqrt(1e15));
+}
+
+TEST_CASE("random: orders") {
+  RandomStream random(29);
+  // Each of the 24 orders of four as often as any other; in a scan each step has its own.
+  constexpr std::int64_t steps = 4800;
+  const std::vector<Tensor> all =
+      scan([&](const Tensor& row) { return random.permutation(4) + row; },
+           {.sequences = {Operand(Array::zeros({steps}, i64)).tensor()}});
+  const std::vector<double> rows = drawn(all[0]);
+  REQUIRE(rows.size() == 4 * steps);
+  std::map<std::vector<double>, double> orders;
+  for (auto row = rows.begin(); row != rows.end(); row += 4) ++orders[{row, row + 4}];
+  CHECK(orders.size() == 24);
+  std::vector<double> counts;
+  for (const auto& [order, count] : orders) {
+    CHECK(std::set<double>(order.begin(), order.end()) == std::set<double>{0, 1, 2, 3});
+    counts.push_back(count);
+  }
+  CHECK(chi_squared(counts, std::vector<double>(24, steps / 24.0)) < 50);
+
+  for (const std::int64_t n : {0, 1, 3, 17, 1000}) {
+    const Tensor x = matrix("x");
+    const auto f = function({x}, {random.shuffle(x), random.permutation(x.shape(0))});
+    Array given = Array::zeros({n, 2});
+    for (std::int64_t i = 0; i < 2 * n; ++i) given.data<float>()[std::size_t(i)] = float(i);
+    const auto [shuffled, order] = f(given);
+    std::vector<double> sorted = numbers_of(shuffled), places = numbers_of(order);
+    for (std::size_t i = 0; i < sorted.size(); i += 2) CHECK(sorted[i + 1] == sorted[i] + 1);
+    if (n == 1000) CHECK(sorted != numbers_of(given));
+    std::sort(sorted.begin(), sorted.end());
+    CHECK(sorted == numbers_of(given));
+    std::sort(places.begin(), places.end());
+    for (std::size_t i = 0; i < places.size(); ++i) CHECK(places[i] == double(i));
+  }
+  // A gradient goes through the order as it was drawn.
+  const Tensor v = vector("v");
+  const Tensor shuffled = random.shuffle(v);
+  const auto g =
+      function({v}, {shuffled, grad(sum(shuffled * exp(iota({v.shape(0)}, 0) * 1.0F)), v)});
+  const auto [value, slope] = g(Array::from(std::vector<float>{0, 1, 2}));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(slope.data<float>()[std::size_t(value.data<float>()[i])] ==
+          doctest::Approx(std::exp(double(i))));
+  }
+}
+
+TEST_CASE("random: choices") {
+  RandomStream random(31);
+  const Tensor x = vector("x");
+  const Tensor p = vector("p");
+  const auto f = function({x, p}, {random.choice(x, {100, 200}), random.choice(x, {many}, {.p = p}),
+                                   random.choice(x, {3}, {.replace = false})});
+  const auto [any, weighed, different] =
+      f(Array::from(std::vector<float>{5, 6, 7, 8}), Array::from(std::vector<float>{1, 0, 3, 4}));
+  CHECK(any.shape() == Shape{100, 200});
+  const auto counts_of = [](const Array& chosen) {
+    std::vector<double> counts(4, 0);
+    for (const double k : numbers_of(chosen)) ++counts.at(static_cast<std::size_t>(k - 5));
+    return counts;
+  };
+  CHECK(chi_squared(counts_of(any), std::vector<double>(4, many / 4.0)) < 20);
+  std::vector<double> counts = counts_of(weighed);
+  CHECK(counts[1] == 0);
+  counts.erase(counts.begin() + 1);
+  CHECK(chi_squared(counts, {many / 8.0, many * 3 / 8.0, many / 2.0}) < 20);
+  const std::vector<double> three = numbers_of(different);
+  CHECK(std::set<double>(three.begin(), three.end()).size() == 3);
 }
 
 TEST_CASE("random: streams and draws do not follow each other") {
@@ -299,4 +417,22 @@ TEST_CASE("random: errors") {
         "categorical: takes logits (..., classes): s is f32 ()  [here]");
   CHECK(value_error([&] { random.truncated_normal({3}, 0, 1, 0); }) ==
         "truncated_normal: reach is 0.0, expected one above 0, 8 at most  [here]");
+  CHECK(value_error([&] { random.poisson({3}, -1); }) ==
+        "poisson: a rate from 0 to 2^52 is expected, it is -1.0  [here]");
+  CHECK(shape_error([&] { random.shuffle(scalar("s")); }) ==
+        "shuffle: takes rows (n, ...): s is f32 ()  [here]");
+  CHECK(value_error([&] {
+          random.choice(vector("v"), {2}, {.replace = false, .p = vector("p")});
+        }) == "choice: p is for choices with replace  [here]");
+  CHECK(shape_error([&] {
+          random.choice(zeros({3}), {4}, {.replace = false});
+        }).starts_with("choice: there are 3 rows, without replace 4 are asked for"));
+  CHECK(shape_error([&] {
+          random.choice(zeros({0}), {4});
+        }).starts_with("choice: there are 0 rows to choose from"));
+  const Tensor v = vector("v");
+  const auto few = function({v}, random.choice(v, {4}, {.replace = false}));
+  CHECK(shape_error([&] {
+          few(Array::zeros({3}));
+        }).starts_with("function: choice: there are 3 rows, without replace 4 are asked for"));
 }

@@ -10,6 +10,11 @@
 
 namespace kroton {
 
+struct ChoiceOptions {
+  bool replace = true;
+  Tensor p = {};
+};
+
 // A source of random numbers.
 //
 //     kt::RandomStream random(/*seed=*/1);
@@ -51,7 +56,8 @@ class RandomStream {
   // True with probability p, floating: boolean. ValueError for a literal outside [0, 1].
   Tensor bernoulli(Dims shape, const Operand& p = 0.5,
                    const Location& at = Location::current()) const;
-  // Integers in [low, high), at most 2^52 of them: i64 or i32. ValueError for literals that are not.
+  // Integers in [low, high), at most 2^52 of them: i64 or i32. ValueError for literals that are
+  // not.
   Tensor integers(Dims shape, const Operand& low, const Operand& high, DType dtype = i64,
                   const Location& at = Location::current()) const;
   // With density rate * exp(-rate * x), for x > 0.
@@ -68,9 +74,25 @@ class RandomStream {
   // the method of Marsaglia and Tsang (2000). No gradient flows to alpha.
   Tensor gamma(Dims shape, const Operand& alpha, DType dtype = f32,
                const Location& at = Location::current()) const;
-  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. No gradient flows to the parameters.
+  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. No gradient
+  // flows to the parameters.
   Tensor beta(Dims shape, const Operand& a, const Operand& b, DType dtype = f32,
               const Location& at = Location::current()) const;
+  // How many events of a process there are whose mean is `rate`, not negative and below 2^52: by
+  // inversion below a rate of 30, above it by the transformed rejection of Hörmann (1993). No
+  // gradient flows to the rate.
+  Tensor poisson(Dims shape, const Operand& rate = 1, DType dtype = i64,
+                 const Location& at = Location::current()) const;
+  // The numbers 0 to n - 1 in a random order, each order with the same probability: i64 (n).
+  Tensor permutation(const Dim& n, const Location& at = Location::current()) const;
+  // The rows of x, of one axis or more, in a random order.
+  Tensor shuffle(const Operand& x, const Location& at = Location::current()) const;
+  // Rows of x: (shape..., the other axes of x). With `replace` each is any of the rows, or with
+  // `p`, floating (rows), one with a probability in proportion to it. Without they are different
+  // rows, of a shape of one axis, at most as many as x has: else ShapeError. ValueError for `p`
+  // without `replace`.
+  Tensor choice(const Operand& x, Dims shape, const ChoiceOptions& options = {},
+                const Location& at = Location::current()) const;
   // Class k with a probability in proportion to exp(logits[..., k]): i64 of the shape of the
   // logits, floating, without their last axis. ShapeError for scalars.
   Tensor categorical(const Operand& logits, const Location& at = Location::current()) const;
@@ -82,5 +104,11 @@ class RandomStream {
   Shared state_;
   std::shared_ptr<std::int64_t> draws_;  // so far; copies of a stream are the same stream
 };
+
+// The permutation, i64, of 0 to n - 1 that Fisher and Yates' method makes of choices (..., n),
+// integers, along their last axis: in step i position i gets what stands at choices[i], which gets
+// i. Choices outside of [0, i] are the nearest in it. TypeError for other dtypes, ShapeError for
+// scalars.
+Tensor fisher_yates(const Operand& choices);
 
 }  // namespace kroton

@@ -86,6 +86,7 @@ class Fuser {
     switch (op.kind) {
       case OpKind::leaf:
         result_.stored[v] = op.at == nullptr;  // literals are written into the code
+        merge_wanted_readers(v);
         return;
       case OpKind::elementwise:
       case OpKind::pointwise:
@@ -142,7 +143,8 @@ class Fuser {
     const bool has_room = std::all_of(demands.begin(), demands.end(), [&](const auto& d) {
       return views_of_[d.first] < most_views;
     });
-    if (op.is_view) merge_readers(v, true);
+    // What reduces the same rows reads them once.
+    if (op.is_view) merge_readers(v, reduces_same_rows);
     if (op.is_view && !wanted_[v] && reads_across(v, demands)) {
       store(v, new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape), demands);
       return;
@@ -321,6 +323,7 @@ class Fuser {
   }
 
   void place_contraction(Vertex v, Demands& demands) {
+    merge_readers(v);
     for (auto& [c, demand] : demands) {
       Cluster& cluster = at(c);
       if (demand.points.size() != 1 || demand.needs_storage) continue;
@@ -367,24 +370,42 @@ class Fuser {
     }
   }
 
-  // Clusters that go over all elements of v and reduce the same axes, or of which one reduces them
-  // to scalars and the other gives a result for each, become one: then v need not be stored for the
-  // other. With `only_rows` those alone that reduce the same rows, and so read them once.
-  void merge_readers(Vertex v, bool only_rows = false) {
-    const auto merge_two = [&] {
-      for (const auto& [a, first] : demands_[v]) {
-        for (const auto& [b, second] : demands_[v]) {
-          if (a < b && reads_each(a, first) && reads_each(b, second) &&
-              (!only_rows || reduces_same_rows(at(a), at(b))) && may_merge(a, b) &&
-              !feeds_from_elsewhere(v, at(a)) && !feeds_from_elsewhere(v, at(b))) {
-            merge(a, b);
-            return true;
-          }
+  // Clusters that go over all elements of v and reduce the same axes or none, or of which one
+  // reduces them to scalars and the other gives a result for each, become one: then v need not be
+  // stored for the other.
+  void merge_readers(Vertex v) {
+    merge_readers(v, [](const Cluster&, const Cluster&) { return true; });
+  }
+
+  // Of those the ones that `may` meet.
+  template <class May>
+  void merge_readers(Vertex v, const May& may) {
+    std::vector<int> readers;
+    for (const auto& [c, demand] : demands_[v]) {
+      if (reads_each(c, demand)) readers.push_back(c);
+    }
+    for (std::size_t i = 0; i < readers.size(); ++i) {
+      for (std::size_t k = i + 1; k < readers.size();) {
+        const int a = readers[i], b = readers[k];
+        if (may(at(a), at(b)) && may_merge(a, b, v)) {
+          merge(a, b);
+          readers.erase(readers.begin() + static_cast<std::ptrdiff_t>(k));
+        } else {
+          ++k;
         }
       }
-      return false;
+    }
+  }
+
+  // Elementwise clusters that go over all elements of an argument, and whose results are all asked
+  // for, so that none lies in memory longer for it, become one: then v is read once.
+  void merge_wanted_readers(Vertex v) {
+    const auto is_wanted = [&](const Cluster& cluster) {
+      return !cluster.reduces() &&
+             std::ranges::all_of(cluster.roots, [&](Vertex root) { return wanted_[root]; });
     };
-    while (merge_two()) continue;
+    merge_readers(v,
+                  [&](const Cluster& a, const Cluster& b) { return is_wanted(a) && is_wanted(b); });
   }
 
   bool reads_each(int c, const Demand& demand) {
@@ -397,10 +418,12 @@ class Fuser {
            cluster.reduced.end();
   }
 
-  bool may_merge(int a, int b) {
+  // Whether two clusters that read v may.
+  bool may_merge(int a, int b, Vertex v) {
     const Cluster &x = at(a), &y = at(b);
     if (x.domain.empty() || x.domain != y.domain || x.guard != y.guard) return false;
-    if (!reduces_same_rows(x, y)) {
+    const bool reduce = x.reduces() || y.reduces();
+    if (reduce && !reduces_same_rows(x, y)) {
       const bool to_scalars =
           (reduces_all(x) && (reduces_all(y) || !y.reduces())) || (reduces_all(y) && !x.reduces());
       if (!to_scalars || !is_one_pass(a) || !is_one_pass(b)) return false;
@@ -408,8 +431,10 @@ class Fuser {
     if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
       return false;
     }
-    return is_free(a) && is_free(b) && !leads_to(a, b) && !leads_to(b, a) && !may_fail(a) &&
-           !may_fail(b);
+    if (leads_to(a, b) || leads_to(b, a) || may_fail(a) || may_fail(b)) return false;
+    // What reduces cannot be taken in by the product or the reduction that v comes from.
+    return !reduce ||
+           (is_free(a) && is_free(b) && !feeds_from_elsewhere(v, x) && !feeds_from_elsewhere(v, y));
   }
 
   // The same axes and not all: the stages of both, however many, go over the same rows.
@@ -485,7 +510,7 @@ class Fuser {
       }
     }
     Cluster &to = at(a), &from = at(b);
-    if (!reduces_same_rows(to, from)) is_one_pass_.insert(a);
+    if ((to.reduces() || from.reduces()) && !reduces_same_rows(to, from)) is_one_pass_.insert(a);
     if (is_one_pass_.erase(b) != 0) is_one_pass_.insert(a);
     to.roots.insert(to.roots.end(), from.roots.begin(), from.roots.end());
     if (from.reduces()) to.reduced = from.reduced;

@@ -31,7 +31,7 @@ std::string known_format(std::span<const std::uint8_t> bytes) {
   if (begins_with(bytes, "RIFF") && bytes.size() > 12 && begins_with(bytes.subspan(8), "WEBP")) {
     return "a WebP file";
   }
-  std::string text = "it begins with the bytes";
+  std::string text = "a file that begins with";
   for (const std::uint8_t byte : bytes.first(std::min<std::size_t>(bytes.size(), 4))) {
     constexpr std::string_view digits = "0123456789abcdef";
     text += {' ', digits[byte >> 4], digits[byte & 15]};

@@ -104,7 +104,8 @@ class JpegReader {
     info_.out_color_space = space;
     // Of a picture in several scans this reads all of them.
     guarded([this] { jpeg_start_decompress(&info_); });
-    if (jpeg_has_multiple_scans(&info_) != 0 && has_ended_) fail("the file ends early");
+    if (jpeg_has_multiple_scans(&info_) != 0 && has_ended_)
+      fail("the file ends early: no end marker after the last scan");
   }
 
   // All rows, one after the other.

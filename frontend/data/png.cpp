@@ -204,7 +204,8 @@ Picture decode_png(std::span<const std::uint8_t> bytes, const std::string& name,
   Picture picture{{}, reader.rows(), reader.cols(), 0};
   check_size(name, picture.rows, picture.cols, options);
   const auto size = static_cast<std::int64_t>(bytes.size());
-  if (picture.rows * reader.row_bytes() / most_inflated > size) {
+  // Divided, for the product may not fit.
+  if (picture.rows > 0 && reader.row_bytes() > (size + 1) * most_inflated / picture.rows) {
     fail_reading(name, "the header says " + size_of_picture(picture.rows, picture.cols) +
                            ", more than " + std::to_string(size) + " bytes can hold");
   }

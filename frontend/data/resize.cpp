@@ -132,14 +132,17 @@ Picture resize(const Picture& picture, std::int64_t rows, std::int64_t cols) {
     throw ValueError("resize: expected a size of 1 x 1 or more, got " + std::to_string(rows) +
                      " x " + std::to_string(cols));
   }
-  // Across first, which the height in between is of.
-  if (!fits(rows, cols) || !fits(picture.rows, cols)) {
+  // Across first, but where that only makes more to be reduced.
+  const bool down_first = rows < picture.rows && cols > picture.cols;
+  if (!fits(rows, cols) || (!down_first && !fits(picture.rows, cols))) {
     throw ValueError("resize: from " + size_of_picture(picture.rows, picture.cols) + " to " +
                      size_of_picture(rows, cols) + " is more than 2^31 values");
   }
-  if (cols == picture.cols) return rows == picture.rows ? picture : with_rows(picture, rows);
-  const Picture across = with_cols(picture, cols);
-  return rows == picture.rows ? across : with_rows(across, rows);
+  if (rows == picture.rows && cols == picture.cols) return picture;
+  if (cols == picture.cols) return with_rows(picture, rows);
+  if (rows == picture.rows) return with_cols(picture, cols);
+  if (down_first) return with_cols(with_rows(picture, rows), cols);
+  return with_rows(with_cols(picture, cols), rows);
 }
 
 Picture crop(const Picture& picture, std::int64_t row, std::int64_t col, std::int64_t rows,

@@ -108,13 +108,12 @@ class JpegReader {
       fail("the file ends early: no end marker after the last scan");
   }
 
-  // All rows, one after the other.
-  void read(std::uint8_t* to, std::size_t row_bytes) {
-    guarded([this, to, row_bytes] {
+  // The next rows.
+  void read(std::uint8_t* to, std::size_t row_bytes, std::int64_t rows) {
+    guarded([this, to, row_bytes, rows] {
       JSAMPROW row = to;
-      while (info_.output_scanline < info_.output_height) {
+      for (std::int64_t k = 0; k < rows; ++k, row += row_bytes) {
         jpeg_read_scanlines(&info_, &row, 1);
-        row += row_bytes;
       }
     });
   }
@@ -218,9 +217,9 @@ Picture decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name
   orientation = reader.orientation();
   reader.start(decoded_space(reader, options.channels));
   Picture picture{{}, rows, cols, reader.info().output_components};
-  const auto row_bytes = static_cast<std::size_t>(cols * picture.channels);
-  picture.pixels.resize(static_cast<std::size_t>(rows) * row_bytes);
-  reader.read(picture.pixels.data(), row_bytes);
+  read_rows(picture, [&reader](std::uint8_t* to, std::size_t row_bytes, std::int64_t count) {
+    reader.read(to, row_bytes, count);
+  });
   if (picture.channels != 4) return picture;
   return from_cmyk(picture, reader.info().saw_Adobe_marker != 0);
 }

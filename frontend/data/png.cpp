@@ -96,19 +96,26 @@ class PngReader : PngErrors {
     return png_get_channels(png_, info_);
   }
 
-  void read(std::uint8_t* to, std::size_t row_bytes) {
-    const bool is_done = guarded([this, to, row_bytes] {
-      const png_uint_32 count = png_get_image_height(png_, info_);
+  // An interlaced picture is read all at once.
+  bool is_interlaced() const { return passes_ > 1; }
+
+  // The next rows.
+  void read(std::uint8_t* to, std::size_t row_bytes, std::int64_t rows) {
+    const bool is_done = guarded([this, to, row_bytes, rows] {
       for (int pass = 0; pass < passes_; ++pass) {
         png_bytep row = to;
-        for (png_uint_32 k = 0; k < count; ++k, row += row_bytes) png_read_row(png_, row, nullptr);
+        for (std::int64_t k = 0; k < rows; ++k, row += row_bytes) png_read_row(png_, row, nullptr);
       }
-      png_read_end(png_, info_);
     });
     if (!is_done) give_up();
   }
 
-  // After read().
+  // What comes after the rows.
+  void finish() {
+    if (!guarded([this] { png_read_end(png_, info_); })) give_up();
+  }
+
+  // After finish().
   int orientation() {
     png_bytep data = nullptr;
     png_uint_32 count = 0;
@@ -210,9 +217,17 @@ Picture decode_png(std::span<const std::uint8_t> bytes, const std::string& name,
                            ", more than " + std::to_string(size) + " bytes can hold");
   }
   picture.channels = reader.convert();
-  const auto row_bytes = static_cast<std::size_t>(picture.cols * picture.channels);
-  picture.pixels.resize(static_cast<std::size_t>(picture.rows) * row_bytes);
-  reader.read(picture.pixels.data(), row_bytes);
+  const auto read = [&reader](std::uint8_t* to, std::size_t row_bytes, std::int64_t count) {
+    reader.read(to, row_bytes, count);
+  };
+  if (reader.is_interlaced()) {
+    const auto row_bytes = static_cast<std::size_t>(picture.cols * picture.channels);
+    picture.pixels.resize(static_cast<std::size_t>(picture.rows) * row_bytes);
+    read(picture.pixels.data(), row_bytes, picture.rows);
+  } else {
+    read_rows(picture, read);
+  }
+  reader.finish();
   orientation = reader.orientation();
   return picture;
 }

@@ -107,6 +107,12 @@ TEST_CASE("damaged pictures: more pixels than allowed or than there can be") {
     written.is_progressive = is_progressive;
     CHECK(read_picture(jpeg_file(written, 1000, 1000, grey), "p", {.channels = 1}).pixels == grey);
   }
+  // As large as the file allows, and cut off: no more is used than what there are data for.
+  const Bytes cut = with_size(samples().at("grey.jpg").file, 400, 65500);
+  CHECK(error_of_file(cut).find("bytes can hold") != std::string::npos);
+  Bytes padded = with_size(samples().at("grey.jpg").file, 2048, 65500);
+  padded.insert(padded.end() - 2, 300000, 0);
+  CHECK(error_of_file(padded).starts_with("p: damaged JPEG: "));
   const Bytes flat = kt::data::to_png({grey, 1000, 1000, 1});
   CHECK(read_picture(flat, "p", {.channels = 1}).pixels == grey);
 }

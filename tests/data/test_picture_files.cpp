@@ -154,6 +154,27 @@ TEST_CASE("pictures: written and read again") {
   CHECK(kt::data::to_picture(turned).pixels == Bytes{0, 51, 255, 102});
 }
 
+TEST_CASE("pictures: larger than what is read at once") {
+  for (const std::int64_t channels : {1, 3}) {
+    Picture picture{{}, 1100, 1001, channels};
+    for (std::int64_t row = 0; row < picture.rows; ++row) {
+      for (std::int64_t k = 0; k < picture.cols * channels; ++k) {
+        picture.pixels.push_back(static_cast<std::uint8_t>((row + k / channels) / 10));
+      }
+    }
+    CHECK(read_picture(kt::data::to_png(picture), "a.png", {.channels = channels}).pixels ==
+          picture.pixels);
+    JpegKind kind{.channels = static_cast<int>(channels), .quality = 95};
+    if (channels == 1) kind.space = kind.stored = JCS_GRAYSCALE;
+    for (const bool is_progressive : {false, true}) {
+      kind.is_progressive = is_progressive;
+      const Bytes file = jpeg_file(kind, picture.rows, picture.cols, picture.pixels);
+      CHECK(difference(read_picture(file, "a.jpg", {.channels = channels}).pixels,
+                       picture.pixels) <= 3);
+    }
+  }
+}
+
 TEST_CASE("pictures: side by side") {
   const kt::Array three = kt::Array::from({1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F}, {3, 1, 2});
   CHECK(kt::array_equal(kt::data::tile(three, 2, {.background = 9}),

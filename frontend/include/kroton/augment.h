@@ -1,5 +1,5 @@
-// Pictures changed at random, for training: the changes of Keras's ImageDataGenerator, random
-// crops, cutout and mixup.
+// Pictures changed at random, for training: the changes of Keras's ImageDataGenerator (all but ZCA
+// whitening), random crops, cutout and mixup.
 //
 //     kt::data::Dataset train = kt::data::augmented(
 //         kt::data::from_images(images, labels),

@@ -155,23 +155,16 @@ TEST_CASE("pictures: written and read again") {
 }
 
 TEST_CASE("pictures: larger than what is read at once") {
-  for (const std::int64_t channels : {1, 3}) {
-    Picture picture{{}, 1100, 1001, channels};
-    for (std::int64_t row = 0; row < picture.rows; ++row) {
-      for (std::int64_t k = 0; k < picture.cols * channels; ++k) {
-        picture.pixels.push_back(static_cast<std::uint8_t>((row + k / channels) / 10));
-      }
-    }
-    CHECK(read_picture(kt::data::to_png(picture), "a.png", {.channels = channels}).pixels ==
-          picture.pixels);
-    JpegKind kind{.channels = static_cast<int>(channels), .quality = 95};
-    if (channels == 1) kind.space = kind.stored = JCS_GRAYSCALE;
-    for (const bool is_progressive : {false, true}) {
-      kind.is_progressive = is_progressive;
-      const Bytes file = jpeg_file(kind, picture.rows, picture.cols, picture.pixels);
-      CHECK(difference(read_picture(file, "a.jpg", {.channels = channels}).pixels,
-                       picture.pixels) <= 3);
-    }
+  Picture picture{{}, 600, 601, 3};
+  picture.pixels.resize(600 * 601 * 3);
+  for (std::size_t k = 0; k < picture.pixels.size(); ++k) {
+    picture.pixels[k] = static_cast<std::uint8_t>((k / 1803 + k % 1803 / 3) / 10);
+  }
+  CHECK(read_picture(kt::data::to_png(picture), "a.png").pixels == picture.pixels);
+  for (const bool is_progressive : {false, true}) {
+    const Bytes file =
+        jpeg_file({.quality = 95, .is_progressive = is_progressive}, 600, 601, picture.pixels);
+    CHECK(difference(read_picture(file, "a.jpg").pixels, picture.pixels) <= 3);
   }
 }
 

@@ -69,10 +69,7 @@ class JpegReader {
     };
     progress_.progress_monitor = [](j_common_ptr info) {
       JpegReader& reader = of(info);
-      if (reader.info_.input_scan_number <= most_scans) return;
-      std::snprintf(reader.message_.data(), reader.message_.size(), "more than %d scans",
-                    most_scans);
-      std::longjmp(reader.jump_, 1);
+      if (reader.has_too_many_scans()) std::longjmp(reader.jump_, 1);
     };
     guarded([this] {
       jpeg_create_decompress(&info_);
@@ -104,8 +101,9 @@ class JpegReader {
     info_.out_color_space = space;
     // Of a picture in several scans this reads all of them.
     guarded([this] { jpeg_start_decompress(&info_); });
-    if (jpeg_has_multiple_scans(&info_) != 0 && has_ended_)
+    if (jpeg_has_multiple_scans(&info_) != 0 && has_ended_) {
       fail("the file ends early: no end marker after the last scan");
+    }
   }
 
   // The next rows.
@@ -132,12 +130,15 @@ class JpegReader {
       calls();
       return;
     }
-    std::string what = "damaged JPEG: ";
-    if (has_ended_) what = "the file ends early: ";
+    std::string what =
+        (has_ended_ ? "the file ends early: " : "libjpeg says: ") + std::string(message_.data());
+    if (has_too_many_scans()) what = "more than " + std::to_string(most_scans) + " scans";
     // A constructor that throws leaves no object to destroy.
     jpeg_destroy_decompress(&info_);
-    fail(what + message_.data());
+    fail(what);
   }
+
+  bool has_too_many_scans() const { return info_.input_scan_number > most_scans; }
 
   [[noreturn]] void leave() {
     errors_.format_message(reinterpret_cast<j_common_ptr>(&info_), message_.data());

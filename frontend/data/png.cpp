@@ -127,7 +127,7 @@ class PngReader : PngErrors {
   [[noreturn]] void give_up() {
     // A constructor that throws leaves no object to destroy.
     destroy();
-    fail_reading(name_, (has_ended_ ? "the file ends early: " : "damaged PNG: ") + message());
+    fail_reading(name_, (has_ended_ ? "the file ends early: " : "libpng says: ") + message());
   }
   void destroy() { png_destroy_read_struct(&png_, &info_, nullptr); }
 

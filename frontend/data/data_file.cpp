@@ -47,6 +47,24 @@ std::size_t DataFile::read_up_to(std::span<std::uint8_t> bytes) {
   return done;
 }
 
+std::string DataFile::read_rest() {
+  std::string text;
+  const auto size = static_cast<std::size_t>(file_size_);
+  // Of a gzipped file as much as there turns out to be.
+  std::size_t room = std::max<std::size_t>(size + 1, 4096);
+  for (;;) {
+    const std::size_t before = text.size();
+    text.resize(before + room);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(text.data()) + before;
+    const std::size_t got = read_up_to({bytes, room});
+    text.resize(before + got);
+    if (got < room) break;
+    room = text.size();
+  }
+  expect_end("the text");
+  return text;
+}
+
 void DataFile::expect_end(const std::string& what) {
   std::uint8_t extra = 0;
   if (read_some({&extra, 1}) != 0) {
@@ -103,13 +121,16 @@ std::filesystem::path find_file(const std::filesystem::path& directory,
   throw IoError(directory.string() + ": none of these files is there: " + looked_for + why);
 }
 
-void check_labels(const DataFile& file, std::span<const std::uint8_t> labels, std::int64_t start,
-                  std::int64_t stride) {
-  const auto bad = std::ranges::find_if(labels, [](std::uint8_t label) { return label > 9; });
+void check_labels(const DataFile& file, std::span<const std::uint8_t> labels,
+                  const LabelPlaces& places) {
+  const auto bad =
+      std::ranges::find_if(labels, [&](std::uint8_t label) { return label > places.largest; });
   if (bad == labels.end()) return;
   const std::int64_t example = bad - labels.begin();
-  file.fail(start + example * stride, "label of example " + std::to_string(example) +
-                                          ": expected 0 to 9, got " + std::to_string(*bad));
+  file.fail(places.start + example * places.stride,
+            std::string(places.name) + " of example " + std::to_string(example) +
+                ": expected 0 to " + std::to_string(places.largest) + ", got " +
+                std::to_string(*bad));
 }
 
 }  // namespace kroton::data

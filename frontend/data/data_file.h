@@ -32,6 +32,8 @@ class DataFile {
   void read(std::span<std::uint8_t> bytes, const std::string& what);
   // Fills the front of `bytes` and returns how much of it: less than all at the end of the data.
   std::size_t read_up_to(std::span<std::uint8_t> bytes);
+  // What is left, to the end of the file.
+  std::string read_rest();
   // Reports data, or a gzip stream without its checksum, after `what`, which was read last.
   void expect_end(const std::string& what);
 
@@ -57,9 +59,15 @@ std::optional<std::filesystem::path> find_if_there(const std::filesystem::path& 
 std::filesystem::path find_file(const std::filesystem::path& directory,
                                 const std::vector<std::string>& names, const std::string& why = "");
 
-// IoError for a label above 9; the first one was read from byte `start`, the others from `stride`
-// bytes after the one before.
-void check_labels(const DataFile& file, std::span<const std::uint8_t> labels, std::int64_t start,
-                  std::int64_t stride);
+// Where labels stand in a file, a byte each, and what they may be.
+struct LabelPlaces {
+  std::int64_t start = 0;   // the byte of the first one
+  std::int64_t stride = 1;  // from one to the next
+  int largest = 9;
+  const char* name = "label";
+};
+// IoError for a label above the largest.
+void check_labels(const DataFile& file, std::span<const std::uint8_t> labels,
+                  const LabelPlaces& places);
 
 }  // namespace kroton::data

@@ -114,7 +114,7 @@ std::vector<std::uint8_t> read_idx_labels(const std::filesystem::path& path) {
   const std::int64_t count = file.read_extent("number of labels", 0);
   const std::int64_t start = file.offset();
   std::vector<std::uint8_t> labels = file.read_body(count, std::to_string(count) + " labels");
-  check_labels(file, labels, start, 1);
+  check_labels(file, labels, {.start = start});
   return labels;
 }
 
@@ -137,5 +137,7 @@ Mnist load_mnist(const std::filesystem::path& directory) {
   }
   return mnist;
 }
+
+Mnist load_fashion_mnist(const std::filesystem::path& directory) { return load_mnist(directory); }
 
 }  // namespace kroton::data

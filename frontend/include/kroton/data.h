@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,7 +21,7 @@ struct Images {
   std::int64_t channels = 1;
 };
 
-/// The MNIST digits: images and their labels, 0 to 9.
+/// The MNIST digits, or another set in its form: images and their labels, 0 to 9.
 struct Mnist {
   Images train_images;
   std::vector<std::uint8_t> train_labels;
@@ -27,14 +29,52 @@ struct Mnist {
   std::vector<std::uint8_t> test_labels;
 };
 
-/// The CIFAR-10 photographs, 32 x 32 of 3 channels, and their labels: 0 airplane, 1 automobile,
-/// 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
+/// The CIFAR-10 photographs, 32 x 32 of 3 channels, and their labels, numbers of cifar10_classes.
 struct Cifar10 {
   Images train_images;
   std::vector<std::uint8_t> train_labels;
   Images test_images;
   std::vector<std::uint8_t> test_labels;
 };
+
+/// The CIFAR-100 photographs, 32 x 32 of 3 channels. Each has two labels: its class, a number of
+/// cifar100_classes, and the group of five classes that it is of, one of cifar100_coarse_classes.
+struct Cifar100 {
+  Images train_images;
+  std::vector<std::uint8_t> train_labels;
+  std::vector<std::uint8_t> train_coarse_labels;
+  Images test_images;
+  std::vector<std::uint8_t> test_labels;
+  std::vector<std::uint8_t> test_coarse_labels;
+};
+
+/// The names of the classes, in the order of the labels.
+inline constexpr std::array<std::string_view, 10> fashion_mnist_classes = {
+    "T-shirt/top", "trouser", "pullover", "dress", "coat",
+    "sandal",      "shirt",   "sneaker",  "bag",   "ankle boot"};
+inline constexpr std::array<std::string_view, 10> cifar10_classes = {
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+// clang-format off
+inline constexpr std::array<std::string_view, 100> cifar100_classes = {
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle",
+    "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle",
+    "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup",
+    "dinosaur", "dolphin", "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house",
+    "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard", "lobster", "man",
+    "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid",
+    "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy",
+    "porcupine", "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal",
+    "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar",
+    "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor",
+    "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
+    "worm"};
+inline constexpr std::array<std::string_view, 20> cifar100_coarse_classes = {
+    "aquatic_mammals", "fish", "flowers", "food_containers", "fruit_and_vegetables",
+    "household_electrical_devices", "household_furniture", "insects", "large_carnivores",
+    "large_man-made_outdoor_things", "large_natural_outdoor_scenes",
+    "large_omnivores_and_herbivores", "medium_mammals", "non-insect_invertebrates", "people",
+    "reptiles", "small_mammals", "trees", "vehicles_1", "vehicles_2"};
+// clang-format on
 
 /// Reads images in the IDX format (magic 0x00000803), gzipped or not, whatever the file's name.
 /// Throws IoError, naming the file and the byte offset (of the decompressed data when the file is
@@ -53,6 +93,11 @@ struct Cifar10 {
 /// where images and labels differ in number or the two sets' images in size.
 [[nodiscard]] Mnist load_mnist(const std::filesystem::path& directory);
 
+/// Reads Fashion-MNIST, pictures of clothes of 10 kinds (fashion_mnist_classes), from its four
+/// files, which have the names and the form of MNIST's; throws as load_mnist does.
+/// Source: https://github.com/zalandoresearch/fashion-mnist
+[[nodiscard]] Mnist load_fashion_mnist(const std::filesystem::path& directory);
+
 /// Reads CIFAR-10's "binary version" from a directory: data_batch_1.bin to data_batch_5.bin, in
 /// that order, and test_batch.bin, each with .gz or not, gzipped or not. An example is a byte for
 /// the label and 3072 for the picture. A file may have any number of them, and the last training
@@ -62,6 +107,13 @@ struct Cifar10 {
 /// label above 9; nothing is returned then.
 /// Source: https://www.cs.toronto.edu/~kriz/cifar.html
 [[nodiscard]] Cifar10 load_cifar10(const std::filesystem::path& directory);
+
+/// Reads CIFAR-100's "binary version" from a directory: train.bin and test.bin, each with .gz or
+/// not, gzipped or not. An example is a byte for the group, one for the class, and 3072 for the
+/// picture. Throws IoError as load_cifar10 does: both files are needed, sizes are multiples of
+/// 3074, groups 0 to 19, classes 0 to 99.
+/// Source: https://www.cs.toronto.edu/~kriz/cifar.html
+[[nodiscard]] Cifar100 load_cifar100(const std::filesystem::path& directory);
 
 /// Writes images `rows` of `images` to `out`, in order, as float32 values between 0 and 1. Throws
 /// ShapeError unless out.size() is rows.size() * images.channels * images.rows * images.cols and

@@ -165,12 +165,14 @@ void CsvRows::read_field() {
     return;
   }
   const char* const start = at_;
+  const char* at = start;
   for (;;) {
-    while (!is(*at_, ends_field)) ++at_;
-    if (*at_ != '\0' || at_ == end_) break;  // a '\0' is a character like others
-    ++at_;
+    while (!is(*at, ends_field)) ++at;
+    if (*at != '\0' || at == end_) break;  // a '\0' is a character like others
+    ++at;
   }
-  std::string_view text(start, static_cast<std::size_t>(at_ - start));
+  at_ = at;
+  std::string_view text(start, static_cast<std::size_t>(at - start));
   if (options_.trim) text = trimmed(text);
   fields_.push_back({text});
 }

@@ -19,7 +19,20 @@ constexpr std::size_t most_at_once = std::size_t{1} << 30;
 
 std::string text_of(int error) { return std::generic_category().message(error); }
 
-// The number of bytes of the well-formed character at the front, 0 if there is none.
+}  // namespace
+
+std::string shown(std::string_view name) {
+  constexpr std::size_t most = 80;
+  std::string text(name.substr(0, most));
+  for (std::size_t k = 0; k < text.size();) {
+    const std::size_t length = utf8_character(std::string_view(text).substr(k));
+    const auto first = static_cast<unsigned char>(text[k]);
+    if (length == 0 || first < 0x20 || first == 0x7f) text[k] = '?';
+    k += std::max<std::size_t>(length, 1);
+  }
+  return '"' + text + (name.size() > most ? "...\"" : "\"");
+}
+
 std::size_t utf8_character(std::string_view text) {
   const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
   const unsigned first = byte(0);
@@ -34,20 +47,6 @@ std::size_t utf8_character(std::string_view text) {
     if (byte(k) < 0x80 || byte(k) > 0xbf) return 0;
   }
   return length;
-}
-
-}  // namespace
-
-std::string shown(std::string_view name) {
-  constexpr std::size_t most = 80;
-  std::string text(name.substr(0, most));
-  for (std::size_t k = 0; k < text.size();) {
-    const std::size_t length = utf8_character(std::string_view(text).substr(k));
-    const auto first = static_cast<unsigned char>(text[k]);
-    if (length == 0 || first < 0x20 || first == 0x7f) text[k] = '?';
-    k += std::max<std::size_t>(length, 1);
-  }
-  return '"' + text + (name.size() > most ? "...\"" : "\"");
 }
 
 std::size_t valid_utf8_prefix(std::string_view text) {

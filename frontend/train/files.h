@@ -13,6 +13,10 @@ namespace kroton::files {
 // A name out of a file as messages show it: short, in quotes, without control characters.
 std::string shown(std::string_view name);
 
+// The number of bytes of the well-formed UTF-8 character at the front of a text that is not empty,
+// 0 if there is none.
+std::size_t utf8_character(std::string_view text);
+
 // The position of the first byte that is not part of well-formed UTF-8, else the size.
 std::size_t valid_utf8_prefix(std::string_view text);
 

@@ -65,9 +65,12 @@ std::string read_text(const std::filesystem::path& path, const TextOptions& opti
 
 CharacterVocabulary::CharacterVocabulary(std::string_view text, const CharacterOptions& options)
     : options_(options) {
-  std::vector<bool> seen(0x110000);
-  for_each_character(
-      text, [&](std::string_view character, std::size_t) { seen[code_point(character)] = true; });
+  std::vector<bool> seen;
+  for_each_character(text, [&](std::string_view character, std::size_t) {
+    const char32_t code = code_point(character);
+    if (code >= seen.size()) seen.resize(code + 1);
+    seen[code] = true;
+  });
   for (char32_t code = 0; code < seen.size(); ++code) {
     if (seen[code]) characters_.push_back(code);
   }

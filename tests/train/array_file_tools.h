@@ -3,35 +3,17 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
-#include <fstream>
 #include <map>
 #include <string>
 #include <string_view>
 
 #include "tests/tools/data_files.h"
-#include "tests/tools/places.h"
+#include "tests/train/written_by_others.h"
 
 namespace array_files {
 
 namespace kt = kroton;
 using Arrays = std::map<std::string, kt::Array>;
-
-// The files of array_files.txt.
-inline const std::map<std::string, Bytes>& written_by_others() {
-  static const std::map<std::string, Bytes> files = [] {
-    std::map<std::string, Bytes> read;
-    std::ifstream stream(places::source_dir() + "/tests/train/array_files.txt");
-    for (std::string name, text; stream >> name >> text;) {
-      Bytes& bytes = read[name];
-      for (std::size_t k = 0; k < text.size(); k += 2) {
-        bytes.push_back(static_cast<std::uint8_t>(std::stoi(text.substr(k, 2), nullptr, 16)));
-      }
-    }
-    return read;
-  }();
-  REQUIRE(!files.empty());
-  return files;
-}
 
 // What array_files.py fills arrays with. `kind` is "bool", "i8", "u16", "f32", ...
 inline kt::Array numbers(const kt::Shape& shape, std::string_view kind, kt::DType dtype) {

@@ -1,51 +1,15 @@
 // Files of arrays with random damage: each either loads or is an IoError.
 #include <chrono>
+#include <fstream>
 #include <functional>
 #include <random>
 
+#include "tests/tools/damaged_bytes.h"
 #include "tests/train/array_file_tools.h"
 
 using namespace array_files;  // NOLINT: tests
 
 namespace {
-
-// A few bytes are changed, or some are missing, doubled, or in the wrong place.
-Bytes damaged(Bytes bytes, std::mt19937& random) {
-  const auto below = [&](std::size_t n) { return n == 0 ? 0 : random() % n; };
-  const auto place = [&] {
-    return bytes.begin() + static_cast<std::ptrdiff_t>(below(bytes.size()));
-  };
-  switch (random() % 6) {
-    case 0:  // a bit
-    case 1:  // bytes
-      for (std::size_t k = 0, count = 1 + below(4); k < count; ++k) {
-        *place() = static_cast<std::uint8_t>(random());
-      }
-      if (!bytes.empty()) *place() ^= static_cast<std::uint8_t>(1U << below(8));
-      break;
-    case 2:  // the end
-      bytes.resize(below(bytes.size()));
-      break;
-    case 3: {  // a digit, which changes sizes and offsets in headers
-      const auto digit = std::find_if(place(), bytes.end(), [](int c) { return std::isdigit(c); });
-      if (digit != bytes.end()) *digit = static_cast<std::uint8_t>('0' + below(10));
-      break;
-    }
-    case 4: {  // some bytes twice
-      const auto from = place();
-      const Bytes again(from, from + static_cast<std::ptrdiff_t>(
-                                         below(static_cast<std::size_t>(bytes.end() - from))));
-      bytes.insert(place(), again.begin(), again.end());
-      break;
-    }
-    default: {  // some bytes not at all
-      const auto from = place();
-      bytes.erase(from, from + static_cast<std::ptrdiff_t>(
-                                   below(static_cast<std::size_t>(bytes.end() - from))));
-    }
-  }
-  return bytes;
-}
 
 std::int64_t bytes_in(const Arrays& arrays) {
   std::int64_t bytes = 0;

@@ -73,12 +73,17 @@ std::optional<double> parse_real(std::string_view text) {
 
 CsvRows::CsvRows(std::string_view text, const CsvOptions& options,
                  const std::filesystem::path& path)
-    : options_(options), path_(path), begin_(text.data()), end_(text.data() + text.size()) {
+    : options_(options),
+      path_(path),
+      by_runs_(options.separator == ' '),
+      begin_(text.data()),
+      end_(text.data() + text.size()) {
   for (const char c : {options.separator, '\n', '\r', '\0'}) {
     kinds_[static_cast<unsigned char>(c)] |= ends_field;
   }
   for (const char c : {' ', '\t'}) {
-    if (c != options.separator) kinds_[static_cast<unsigned char>(c)] |= blank;
+    if (by_runs_) kinds_[static_cast<unsigned char>(c)] |= ends_field;
+    if (by_runs_ || c != options.separator) kinds_[static_cast<unsigned char>(c)] |= blank;
   }
   restart();
 }
@@ -105,6 +110,18 @@ void CsvRows::step_back() {
   line_ = row_line_;
 }
 
+void CsvRows::skip_blanks() {
+  while (at_ != end_ && is(*at_, blank)) ++at_;
+}
+
+// Past the separator; false at the end of the row.
+bool CsvRows::to_next_field() {
+  if (by_runs_) skip_blanks();
+  if (at_line_end()) return false;
+  if (!by_runs_) ++at_;
+  return true;
+}
+
 void CsvRows::skip_line_end() {
   if (at_ == end_) return;
   if (*at_ == '\r' && at_ + 1 != end_ && at_[1] == '\n') ++at_;
@@ -125,7 +142,7 @@ bool CsvRows::skip_to_row() {
       continue;
     }
     const char* const start = at_;
-    while (at_ != end_ && is(*at_, blank)) ++at_;
+    skip_blanks();
     if (!at_line_end()) {
       at_ = start;
       return true;
@@ -141,11 +158,10 @@ bool CsvRows::next() {
   row_line_ = line_;
   fields_.clear();
   unescaped_.clear();
-  read_field();
-  while (!at_line_end()) {
-    ++at_;  // the separator
+  if (by_runs_) skip_blanks();
+  do {
     read_field();
-  }
+  } while (to_next_field());
   if (expected_ == 0) expected_ = fields_.size();
   if (fields_.size() != expected_) {
     fail(
@@ -157,9 +173,7 @@ bool CsvRows::next() {
 }
 
 void CsvRows::read_field() {
-  if (options_.trim) {
-    while (at_ != end_ && is(*at_, blank)) ++at_;
-  }
+  if (options_.trim) skip_blanks();
   if (options_.quote != '\0' && at_ != end_ && *at_ == options_.quote) {
     read_quoted();
     return;
@@ -200,10 +214,8 @@ void CsvRows::read_quoted() {
   std::string_view text(start, static_cast<std::size_t>(at_ - start));
   if (joined != nullptr) text = joined->append(text);
   ++at_;
-  if (options_.trim) {
-    while (at_ != end_ && is(*at_, blank)) ++at_;
-  }
-  if (!at_line_end() && *at_ != options_.separator) {
+  if (options_.trim) skip_blanks();
+  if (!at_line_end() && *at_ != options_.separator && !(by_runs_ && *at_ == '\t')) {
     row_line_ = line_;
     fail(fields_.size(), "expected the separator or the end of the line after the closing quote");
   }

@@ -51,6 +51,8 @@ class CsvRows {
     return (kinds_[static_cast<unsigned char>(c)] & kind) != 0;
   }
   bool at_line_end() const { return at_ == end_ || *at_ == '\n' || *at_ == '\r'; }
+  void skip_blanks();
+  bool to_next_field();
   void skip_line();
   void skip_line_end();
   bool skip_to_row();
@@ -59,6 +61,7 @@ class CsvRows {
 
   const CsvOptions& options_;
   const std::filesystem::path& path_;
+  const bool by_runs_;  // of blanks, as separators
   const char* begin_;
   const char* end_;
   const char* at_ = nullptr;

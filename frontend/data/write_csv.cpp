@@ -72,7 +72,8 @@ class Writer {
       return true;
     if (text.front() == '\xef' || text.front() == '\xfe' || text.front() == '\xff') return true;
     return std::ranges::any_of(text, [&](char c) {
-      return c == options_.separator || c == '"' || c == '\n' || c == '\r';
+      return c == options_.separator || c == '"' || c == '\n' || c == '\r' ||
+             (options_.separator == ' ' && c == '\t');
     });
   }
 
@@ -85,11 +86,11 @@ void check(const Table& table, const WriteCsvOptions& options) {
     throw ValueError("write_csv: " + files::shown(std::string(1, options.separator)) +
                      " cannot separate fields");
   }
-  for (const char c : options.missing) {
-    if (c == options.separator || c == '"' || c == '\n' || c == '\r') {
-      throw ValueError("write_csv: a missing value cannot be written as " +
-                       files::shown(options.missing));
-    }
+  const std::string& missing = options.missing;
+  const bool by_runs = options.separator == ' ';
+  if (missing.find_first_of(std::string("\"\n\r") + options.separator) != std::string::npos ||
+      (by_runs && (missing.empty() || missing.find('\t') != std::string::npos))) {
+    throw ValueError("write_csv: a missing value cannot be written as " + files::shown(missing));
   }
   if (table.columns() == 1 && options.missing.empty() && table.column(0).missing() > 0) {
     throw ValueError("write_csv: column " + files::shown(table.column(0).name()) +

@@ -129,6 +129,12 @@ TEST_CASE("csv: options") {
   CHECK(semicolons.column("y").is_missing(0));
   CHECK(semicolons.column("y").numbers()[1] == 3);
 
+  const Table aligned = read("  x    y\n 1.5   \"a b\" \n\n10\t\tc\n \t\n", {.separator = ' '});
+  CHECK(numbers(aligned.column("x")) == std::vector<double>{1.5, 10});
+  CHECK(aligned.column("y").texts() == Texts{"a b", "c"});
+  CHECK(error_in("x y\n1 2 3 \n", {.separator = ' '}) ==
+        "t.csv: line 2, column 3: expected 2 fields, got 3");
+
   const Table bare = read("1\t2\n\t4\n", {.separator = '\t', .header = false});
   CHECK(bare.names() == Texts{"column0", "column1"});
   CHECK(bare.rows() == 2);

@@ -211,12 +211,16 @@ TEST_CASE("table: written and read again") {
   check_same(again(table), table);
   check_same(again(table, {.separator = '\t'}, {.separator = '\t', .trim = true}), table);
 
+  check_same(again(table, {.separator = ' '}, {.separator = ' '}), table);
+
   Table alone;
   alone.add("x", kt::Array::from({no_number, 1.0}));
   check_same(again(alone), alone);
   CHECK(error_with_kind([&] { return again(alone, {.missing = ""}); }) ==
         "ValueError: write_csv: column \"x\" has missing values and is the only one: an empty line "
         "is no row");
+  CHECK(error_with_kind([&] { return again(alone, {.separator = ' ', .missing = ""}); }) ==
+        "ValueError: write_csv: a missing value cannot be written as \"\"");
   CHECK(error_with_kind([&] { return again(alone, {.separator = '.'}); }) ==
         "ValueError: write_csv: \".\" cannot separate fields");
   CHECK(error_with_kind([&] { return again(alone, {.missing = "a,b"}); }) ==

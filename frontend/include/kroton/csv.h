@@ -100,6 +100,7 @@ class Table {
 std::ostream& operator<<(std::ostream& stream, const Table& table);
 
 struct CsvOptions {
+  // ' ': any blanks in a row, but not those at both ends of a line.
   char separator = ',';
   bool header = true;  // the first row has the names; else they are column0, column1, ...
   // '\0': quotes are characters like others.
@@ -115,7 +116,8 @@ struct CsvOptions {
   bool trim = false;           // blanks around texts, and outside of quotes, are left out
 };
 
-// Reads a table from a file in UTF-8, gzipped or not, with or without a byte order mark.
+// Reads a table from a file in UTF-8 (which is not checked), gzipped or not, with or without a byte
+// order mark.
 //
 // Fields are as in RFC 4180: in quotes a field may have separators, line breaks, and quotes, which
 // are doubled. Lines end in LF, CRLF or CR, the last one or not; empty ones are left out. A quote

@@ -30,6 +30,11 @@ const char* name_of(ColumnType type) {
 void check(const CsvOptions& o) {
   if (o.skip_rows < 0) bad_option("skip_rows is " + std::to_string(o.skip_rows));
   if (o.separator == '\0') bad_option("there is no separator");
+  for (const auto& [name, type] : o.columns) {
+    if (type != ColumnType::i64 && type != ColumnType::f64 && type != ColumnType::text) {
+      bad_option("columns: " + files::shown(name) + " has no type");
+    }
+  }
   const std::pair<const char*, char> characters[] = {
       {"separator", o.separator}, {"quote", o.quote}, {"comment", o.comment}};
   for (const auto& [name, c] : characters) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <span>
 
 #include "frontend/train/files.h"
 
@@ -29,11 +30,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::string no_such_name(const std::string& kind, std::string_view name,
                          const std::vector<std::string>& names) {
-  constexpr std::size_t longest = 100, most = 20;
+  constexpr std::size_t longest = 100, compared = 1000, most = 20;
   std::string text = "there is no " + kind + " " + files::shown(name);
   std::size_t least = name.size() / 3 + 1;
   std::string_view near;
-  for (const std::string& other : names) {
+  for (const std::string& other : std::span(names).first(std::min(names.size(), compared))) {
     if (name.size() > longest || other.size() > longest) continue;
     const std::size_t changes = distance(name, other);
     if (changes <= least && (near.empty() || changes < least)) {

@@ -267,6 +267,8 @@ TEST_CASE("csv: options that contradict each other") {
         "read_csv: t.csv: line 1 has 1 columns, and there are 2 names");
   CHECK(error_in("1,2\n", {.header = false, .names = {"x", "x"}}) ==
         "read_csv: columns 1 and 2 are both named \"x\"");
+  CHECK(error_in("a\n1\n", {.columns = {{"a", static_cast<ColumnType>(7)}}}) ==
+        "read_csv: columns: \"a\" has no type");
   CHECK(error_in("length,width\n", {.columns = {{"lenght", ColumnType::f64}}}) ==
         "read_csv: columns: t.csv: there is no column \"lenght\"; did you mean \"length\"? There "
         "are \"length\", \"width\"");

@@ -1,146 +1,212 @@
-// Losses and metrics of networks.
+// Losses of networks.
 #include <kroton/error.h>
-#include <kroton/nn.h>
+#include <kroton/nn_losses.h>
+
+#include <cmath>
+
+#include "frontend/train/loss_tools.h"
 
 namespace kroton::nn {
 
+// ---- Of two tensors of one shape
+
 namespace {
 
-// The mean of the examples' losses by these weights, of all if there are none.
-Tensor weighted_mean(const Tensor& losses, const Tensor& weights) {
-  if (!weights) return mean(losses);
-  const Tensor total = sum(weights), is_any = ne(total, 0);
-  return where(is_any, sum(losses * weights) / where(is_any, total, 1), 0);
-}
-
-// Losses of two tensors do not broadcast: a column against a vector would be compared in all pairs.
-void check_same_shape(const char* name, const Tensor& x, const Tensor& y) {
-  bool fits = x.rank() == y.rank();
-  for (int axis = 0; fits && axis < x.rank(); ++axis) {
-    const Dim difference = x.shape(axis) - y.shape(axis);
-    fits = !difference.is_constant() || difference.is_constant(0);
-  }
-  if (fits) return;
-  throw ShapeError(std::string(name) + ": takes two tensors of one shape: " + x.name() + " is " +
-                   to_string(x.type()) + ", " + y.name() + " is " + to_string(y.type()) + "  [" +
-                   to_string(x.line()) + "]");
-}
-
-Tensor times(const Tensor& weights, const Tensor& more) { return weights ? weights * more : more; }
+constexpr double log_of_2 = 0.6931471805599453;
 
 Tensor square_distance(const Tensor& x, const Tensor& y) { return sum(square(x - y), -1); }
 
+Tensor binary(const Tensor& x, const Tensor& y) { return kroton::softplus(x) - y * x; }
+
+// Both checked, y with the dtype of x.
+std::pair<Tensor, Tensor> operands(const char* name, const Operand& x, const Operand& y) {
+  const Tensor first = x.tensor(), second = y.tensor();
+  check_floating(name, "x", first);
+  check_same_shape(name, first, second);
+  return {first, second.dtype() == first.dtype() ? second : cast(second, first.dtype())};
+}
+
+void check_last_axis(const char* name, const Tensor& x) {
+  if (x.rank() > 0) return;
+  throw ShapeError(std::string(name) + ": takes x (..., n): " + x.name() + " is a scalar  [" +
+                   to_string(LineScope::current().value_or(x.line())) + "]");
+}
+
 }  // namespace
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
-                     const CrossEntropyOptions& options) {
-  const LineScope scope(logits.line(), "cross_entropy");
-  const auto fail = [&](const std::string& what) {
-    throw ShapeError("cross_entropy: " + what + ": " + logits.name() + " is " +
-                     to_string(logits.type()) + ", " + labels.name() + " is " +
-                     to_string(labels.type()) + "  [" + to_string(logits.line()) + "]");
+Tensor Loss::operator()(const Operand& x, const Operand& y, const LossOptions& options) const {
+  const LineScope scope(line_of_call(x), name_);
+  const auto [first, second] = operands(name_, x, y);
+  return weighted_mean(name_, formula_(first, second), options.weights);
+}
+
+constinit const Loss mean_squared_error("mean_squared_error", [](const Tensor& x, const Tensor& y) {
+  return square(x - y);
+});
+constinit const Loss mean_absolute_error("mean_absolute_error",
+                                         [](const Tensor& x, const Tensor& y) {
+                                           return abs(x - y);
+                                         });
+constinit const Loss log_cosh("log_cosh", [](const Tensor& x, const Tensor& y) {
+  const Tensor distance = abs(x - y);
+  return distance + kroton::softplus(-2 * distance) - log_of_2;
+});
+constinit const Loss hinge("hinge",
+                           [](const Tensor& x, const Tensor& y) { return maximum(1 - y * x, 0); });
+constinit const Loss squared_hinge("squared_hinge", [](const Tensor& x, const Tensor& y) {
+  return square(maximum(1 - y * x, 0));
+});
+constinit const Loss categorical_hinge("categorical_hinge", [](const Tensor& x, const Tensor& y) {
+  check_last_axis("categorical_hinge", x);
+  const Tensor others = max(where(gt(y, 0), -HUGE_VAL, x), -1);
+  return maximum(others - sum(y * x, -1) + 1, 0);
+});
+constinit const Loss soft_cross_entropy("soft_cross_entropy", [](const Tensor& x, const Tensor& y) {
+  check_last_axis("soft_cross_entropy", x);
+  return -sum(y * log_softmax(x, -1), -1);
+});
+constinit const Loss kl_divergence("kl_divergence", [](const Tensor& log_q, const Tensor& p) {
+  check_last_axis("kl_divergence", p);
+  // p log p is 0 where p is.
+  const Tensor entropy = where(gt(p, 0), p * log(where(gt(p, 0), p, 1)), 0);
+  return sum(entropy - p * log_q, -1);
+});
+constinit const Loss binary_cross_entropy("binary_cross_entropy", binary);
+constinit const Loss poisson_nll("poisson_nll",
+                                 [](const Tensor& x, const Tensor& y) { return exp(x) - y * x; });
+
+Tensor huber(const Operand& x, const Operand& y, double delta, const LossOptions& options) {
+  const LineScope scope(line_of_call(x), "huber");
+  if (!(delta > 0)) {
+    fail_value("huber", "delta is " + to_string(Array(delta)) + ", expected one above 0");
+  }
+  const auto [first, second] = operands("huber", x, y);
+  const Tensor distance = abs(first - second);
+  const Tensor near = minimum(distance, delta);
+  return weighted_mean("huber", 0.5 * square(near) + delta * (distance - near), options.weights);
+}
+
+Tensor gaussian_nll(const Operand& mean, const Operand& y, const Operand& variance, double epsilon,
+                    const LossOptions& options) {
+  const LineScope scope(line_of_call(mean), "gaussian_nll");
+  if (!(epsilon > 0)) {
+    fail_value("gaussian_nll",
+               "epsilon is " + to_string(Array(epsilon)) + ", expected one above 0");
+  }
+  const auto [x, target] = operands("gaussian_nll", mean, y);
+  const Tensor spread = maximum(operands("gaussian_nll", mean, variance).second, epsilon);
+  return weighted_mean("gaussian_nll", 0.5 * (log(spread) + square(x - target) / spread),
+                       options.weights);
+}
+
+Tensor cosine_loss(const Operand& x, const Operand& y, double epsilon, const LossOptions& options) {
+  const LineScope scope(line_of_call(x), "cosine_loss");
+  const auto [first, second] = operands("cosine_loss", x, y);
+  check_last_axis("cosine_loss", first);
+  const Tensor squares = sum(square(first), -1) * sum(square(second), -1);
+  const Tensor cosine = sum(first * second, -1) / sqrt(maximum(squares, epsilon * epsilon));
+  return weighted_mean("cosine_loss", 1 - cosine, options.weights);
+}
+
+Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& negative,
+               double margin, const LossOptions& options) {
+  const LineScope scope(line_of_call(anchor), "triplet");
+  constexpr double tiny = 1e-12;  // no slope without end where points coincide
+  const auto distance = [&](const Operand& other) {
+    const auto [x, y] = operands("triplet", anchor, other);
+    check_last_axis("triplet", x);
+    return sqrt(square_distance(x, y) + tiny);
   };
-  if (logits.rank() < 1 || labels.rank() != logits.rank() - 1) {
-    fail("takes logits (..., classes) and labels (...)");
+  return weighted_mean("triplet", maximum(distance(positive) - distance(negative) + margin, 0),
+                       options.weights);
+}
+
+Tensor binary_focal(const Operand& logits, const Operand& y, double gamma, double alpha,
+                    const LossOptions& options) {
+  const LineScope scope(line_of_call(logits), "binary_focal");
+  if (!(gamma >= 0)) fail_value("binary_focal", "gamma is " + to_string(Array(gamma)));
+  if (!(alpha <= 1)) {
+    fail_value("binary_focal", "alpha is " + to_string(Array(alpha)) + ", expected at most 1");
   }
-  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
-    throw ValueError("cross_entropy: label_smoothing is " +
-                     to_string(Array(options.label_smoothing)) + ", expected one in [0, 1)");
+  const auto [x, target] = operands("binary_focal", logits, y);
+  Tensor losses = binary(x, target);
+  if (gamma > 0) {
+    const Tensor p = kroton::sigmoid(x);
+    losses = losses * pow(p * (1 - target) + (1 - p) * target, gamma);
   }
+  if (alpha >= 0) losses = losses * (alpha * target + (1 - alpha) * (1 - target));
+  return weighted_mean("binary_focal", losses, options.weights);
+}
+
+// ---- Of classes
+
+namespace {
+
+// The mean over the labels that count; with gamma that of (1 - p)^gamma times each.
+Tensor of_classes(const char* name, const Operand& given_logits, const Operand& given_labels,
+                  const CrossEntropyOptions& options, double gamma) {
+  const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
+  check_classes(name, logits, labels);
   const Dim classes = logits.shape(-1);
   const Tensor rows = logits.rank() == 2 ? logits : reshape(logits, {-1, classes});
   Tensor index = labels.rank() == 1 ? labels : flatten(labels);
-  Tensor weights;
-  if (options.mask) weights = cast(flatten(options.mask), rows.dtype());
+  Tensor mask;
+  if (options.mask) {
+    check_shape(name, "masks", options.mask, labels.shape());
+    mask = cast(options.mask.rank() == 1 ? options.mask : flatten(options.mask), rows.dtype());
+  }
+  const auto times = [](const Tensor& some, const Tensor& more) {
+    return some ? some * more : more;
+  };
   if (options.ignored_label) {
     const Tensor counts = ne(index, *options.ignored_label);
-    weights = times(weights, cast(counts, rows.dtype()));
+    mask = times(mask, cast(counts, rows.dtype()));
     index = where(counts, index, 0);
   }
-  // A negative label does not count from the end.
-  index = where(lt(index, 0), index - size_of_dim(classes, index.dtype()), index);
-  if (options.class_weights) {
-    const Dims& sizes = options.class_weights.shape();
-    if (sizes.size() != 1 ||
-        ((sizes[0] - classes).is_constant() && !(sizes[0] - classes).is_constant(0))) {
-      fail("there are class weights " + to_string(sizes));
-    }
-    weights = times(weights, take(options.class_weights, index));
-  }
+  index = as_index(index, classes);
   Tensor losses = softmax_cross_entropy(rows, index);
-  if (options.label_smoothing > 0) {
-    const double rest = options.label_smoothing;
-    losses = (1 - rest) * losses - rest * mean(log_softmax(rows, -1), -1);
+  if (gamma > 0) losses = losses * pow(maximum(-expm1(-losses), 0), gamma);
+  const double shared = options.label_smoothing;
+  Tensor weights, of_class;
+  if (options.class_weights) {
+    check_shape(name, "class weights", options.class_weights, {classes});
+    of_class = cast(options.class_weights, rows.dtype());
+    weights = take(of_class, index);
+    losses = losses * weights;
   }
-  return weighted_mean(losses, weights);
-}
-
-Tensor soft_cross_entropy(const Tensor& logits, const Tensor& probabilities) {
-  const LineScope scope(logits.line(), "soft_cross_entropy");
-  check_same_shape("soft_cross_entropy", logits, probabilities);
-  return -mean(sum(probabilities * log_softmax(logits, -1), -1));
-}
-
-Tensor binary_cross_entropy(const Tensor& logits, const Tensor& labels) {
-  const LineScope scope(logits.line(), "binary_cross_entropy");
-  check_same_shape("binary_cross_entropy", logits, labels);
-  const Tensor y = cast(labels, logits.dtype());
-  return mean(kroton::softplus(logits) - y * logits);
-}
-
-Tensor mean_squared_error(const Tensor& x, const Tensor& y) {
-  const LineScope scope(x.line(), "mean_squared_error");
-  check_same_shape("mean_squared_error", x, y);
-  return mean(square(x - y));
-}
-
-Tensor mean_absolute_error(const Tensor& x, const Tensor& y) {
-  const LineScope scope(x.line(), "mean_absolute_error");
-  check_same_shape("mean_absolute_error", x, y);
-  return mean(abs(x - y));
-}
-
-Tensor huber(const Tensor& x, const Tensor& y, double delta) {
-  const LineScope scope(x.line(), "huber");
-  check_same_shape("huber", x, y);
-  if (!(delta > 0)) {
-    throw ValueError("huber: delta is " + to_string(Array(delta)) + ", expected one above 0");
+  if (shared > 0) {
+    const Tensor all_classes = log_softmax(rows, -1);
+    losses =
+        (1 - shared) * losses - shared * mean(of_class ? all_classes * of_class : all_classes, -1);
   }
-  const Tensor distance = abs(x - y);
-  const Tensor near = minimum(distance, delta);
-  return mean(0.5 * square(near) + delta * (distance - near));
+  if (!mask && !weights) return mean(losses);
+  const Tensor counted = mask ? where(ne(mask, 0), losses, 0) * mask : losses;
+  const Tensor total = sum(!weights ? mask : times(mask, weights));
+  const Tensor is_any = ne(total, 0);
+  return where(is_any, sum(counted) / where(is_any, total, 1), 0);
 }
 
-Tensor hinge(const Tensor& x, const Tensor& y) {
-  const LineScope scope(x.line(), "hinge");
-  check_same_shape("hinge", x, y);
-  return mean(maximum(1 - cast(y, x.dtype()) * x, 0));
+}  // namespace
+
+Tensor cross_entropy(const Operand& logits, const Operand& labels,
+                     const CrossEntropyOptions& options) {
+  const LineScope scope(line_of_call(logits), "cross_entropy");
+  if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
+    fail_value("cross_entropy", "label_smoothing is " + to_string(Array(options.label_smoothing)) +
+                                    ", expected one in [0, 1)");
+  }
+  return of_classes("cross_entropy", logits, labels, options, 0);
 }
 
-Tensor kl_divergence(const Tensor& log_q, const Tensor& p) {
-  const LineScope scope(log_q.line(), "kl_divergence");
-  check_same_shape("kl_divergence", log_q, p);
-  // p log p is 0 where p is.
-  const Tensor entropy = where(gt(p, 0), p * log(where(gt(p, 0), p, 1)), 0);
-  return mean(sum(entropy - p * log_q, -1));
+Tensor focal(const Operand& logits, const Operand& labels, double gamma,
+             const CrossEntropyOptions& options) {
+  const LineScope scope(line_of_call(logits), "focal");
+  if (!(gamma >= 0)) fail_value("focal", "gamma is " + to_string(Array(gamma)));
+  if (options.label_smoothing != 0) fail_value("focal", "has no label_smoothing");
+  return of_classes("focal", logits, labels, options, gamma);
 }
 
-Tensor cosine_loss(const Tensor& x, const Tensor& y, double epsilon) {
-  const LineScope scope(x.line(), "cosine_loss");
-  check_same_shape("cosine_loss", x, y);
-  const Tensor squares = sum(square(x), -1) * sum(square(y), -1);
-  return mean(1 - sum(x * y, -1) / sqrt(maximum(squares, epsilon * epsilon)));
-}
-
-Tensor triplet(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
-               double margin) {
-  const LineScope scope(anchor.line(), "triplet");
-  constexpr double tiny = 1e-12;  // no slope without end where points coincide
-  const auto distance = [&](const Tensor& other) {
-    return sqrt(square_distance(anchor, other) + tiny);
-  };
-  return mean(maximum(distance(positive) - distance(negative) + margin, 0));
-}
+// ---- Of parameters
 
 Tensor l1(const std::vector<Shared>& parameters) {
   Tensor total = Operand(0.0F).tensor();
@@ -152,62 +218,6 @@ Tensor l2(const std::vector<Shared>& parameters) {
   Tensor total = Operand(0.0F).tensor();
   for (const Shared& parameter : parameters) total = total + sum(square(parameter));
   return total;
-}
-
-// ---- Metrics
-
-Tensor accuracy(const Tensor& logits, const Tensor& labels) {
-  const LineScope scope(logits.line(), "accuracy");
-  return mean(cast(eq(argmax(logits, -1), cast(labels, i64)), f32));
-}
-
-Tensor top_k_accuracy(const Tensor& logits, const Tensor& labels, std::int64_t k) {
-  const LineScope scope(logits.line(), "top_k_accuracy");
-  const Tensor own = sum(logits * one_hot(labels, logits.shape(-1), logits.dtype()), -1, true);
-  const Tensor larger = sum(cast(gt(logits, own), i64), -1);
-  return mean(cast(lt(larger, k), f32));
-}
-
-Tensor confusion_matrix(const Tensor& logits, const Tensor& labels) {
-  const LineScope scope(logits.line(), "confusion_matrix");
-  const Dim classes = logits.shape(-1);
-  const Tensor truth = one_hot(flatten(labels), classes, f32);
-  const Tensor predicted = one_hot(flatten(argmax(logits, -1)), classes, f32);
-  return cast(dot(transpose(truth), predicted), i64);
-}
-
-namespace {
-
-Tensor hits(const Tensor& confusion) {
-  const Dims& shape = confusion.shape();
-  return cast(sum(where(eq(iota(shape, 0), iota(shape, 1)), confusion, 0), 1), f32);
-}
-
-Tensor part_of(const Tensor& x, const Tensor& whole) {
-  return where(gt(whole, 0), x / maximum(whole, 1), 0);
-}
-
-}  // namespace
-
-Tensor precision(const Tensor& confusion) {
-  return part_of(hits(confusion), cast(sum(confusion, 0), f32));
-}
-
-Tensor recall(const Tensor& confusion) {
-  return part_of(hits(confusion), cast(sum(confusion, 1), f32));
-}
-
-Tensor f1_score(const Tensor& confusion) {
-  const Tensor all = cast(sum(confusion, 0), f32) + cast(sum(confusion, 1), f32);
-  return part_of(2 * hits(confusion), all);
-}
-
-Tensor perplexity(const Tensor& loss) { return exp(loss); }
-
-Tensor r_squared(const Tensor& predicted, const Tensor& y) {
-  const LineScope scope(predicted.line(), "r_squared");
-  check_same_shape("r_squared", predicted, y);
-  return 1 - sum(square(predicted - y)) / sum(square(y - mean(y)));
 }
 
 }  // namespace kroton::nn

@@ -1,5 +1,5 @@
 // Initial values, and parameters as layers make them.
-#include <kroton/nn.h>
+#include <kroton/nn_parameters.h>
 
 #include <algorithm>
 #include <cmath>
@@ -60,9 +60,17 @@ Context& context() {
   return current;
 }
 
-// This thread's path, numbered where the recorders know a parameter of that name there.
-std::string free_path(const std::string& name) {
+// Whether the innermost scope has that name.
+bool is_in_scope(const std::string& name) {
   const std::string& path = context().path;
+  return path == name + "." || path.ends_with("." + name + ".");
+}
+
+// This thread's path with the layer's own name, numbered where the recorders know a parameter of
+// that name there.
+std::string free_path(const std::string& layer_name, const std::string& name) {
+  std::string path = context().path;
+  if (!layer_name.empty() && !is_in_scope(layer_name)) path += layer_name + ".";
   if (!Recorder::knows(path + name)) return path;
   int number = 2;
   while (Recorder::knows(path + std::to_string(number) + "." + name)) ++number;
@@ -183,6 +191,15 @@ bool Recorder::knows(const std::string& name) {
   return false;
 }
 
+void Recorder::note_multiply_adds(const Dim& count) {
+  for (Recorder* r = context().recorder; r != nullptr; r = r->outer_) {
+    r->multiply_adds_ = r->multiply_adds_ + count;
+  }
+}
+
+Scope Scope::of_layer(const std::string& name) {
+  return Scope(is_in_scope(name) ? std::string() : name);
+}
 Scope::Scope(const std::string& name) : length_(context().path.size()) {
   if (!name.empty()) context().path += name + ".";
 }
@@ -194,7 +211,7 @@ bool Training::is_on() { return context().is_training; }
 
 Shared Parameters::get(const std::string& name, const Dims& shape, const Initializer& initial,
                        const Fans& fans, DType dtype, bool is_statistic) const {
-  if (!made_->path) made_->path = free_path(name);
+  if (!made_->path) made_->path = free_path(made_->layer_name, name);
   const std::string path = *made_->path + name;
   const auto line = LineScope::current();
   const std::string where = line ? "  [" + to_string(*line) + "]" : "";
@@ -208,10 +225,17 @@ Shared Parameters::get(const std::string& name, const Dims& shape, const Initial
   }
   std::shared_ptr<Parameter>& made = made_->parameters[name];
   if (!made) {
+    if (!initial) throw ValueError(path + ": its initializer is empty" + where);
     // Far apart: an initializer may count on from its seed.
     const std::uint64_t own = context().seed + (++context().made << 20);
-    made = std::make_shared<Parameter>(Parameter{
-        shared(initial(Shape(sizes), fans, own, dtype), path), !is_statistic, is_statistic});
+    const Array value = initial(Shape(sizes), fans, own, dtype);
+    if (value.shape() != Shape(sizes) || value.dtype() != dtype) {
+      throw ShapeError(
+          path + ": its initializer gave " +
+          to_string(TensorType{value.dtype(), Dims(value.shape().begin(), value.shape().end())}) +
+          ", it is " + to_string(TensorType{dtype, shape}) + where);
+    }
+    made = std::make_shared<Parameter>(Parameter{shared(value, path), !is_statistic, is_statistic});
   } else if (made->value.shape() != shape || made->value.dtype() != dtype) {
     throw ShapeError(made->value.name() + ": it is " + to_string(made->value.type()) +
                      ", made at the first call of its layer; this call needs " +
@@ -219,6 +243,12 @@ Shared Parameters::get(const std::string& name, const Dims& shape, const Initial
   }
   Recorder::note(made);
   return made->value;
+}
+
+std::optional<Shared> Parameters::find(const std::string& name) const {
+  const auto found = made_->parameters.find(name);
+  if (found == made_->parameters.end()) return std::nullopt;
+  return found->second->value;
 }
 
 }  // namespace kroton::nn

@@ -1,168 +1,220 @@
 // Layers with a memory of steps, written with scan.
 #include <kroton/error.h>
 #include <kroton/index.h>
-#include <kroton/nn.h>
+#include <kroton/nn_recurrent.h>
+#include <kroton/ops.h>
 #include <kroton/scan.h>
 
-#include "frontend/train/lines.h"
+#include "frontend/train/layer_tools.h"
 
 namespace kroton::nn {
 
 namespace {
 
-// What the layers have in common: their parameters, and the loop over the steps.
-class Recurrence {
- public:
-  Recurrence(const char* layer, const Tensor& x, const Tensor& mask, std::int64_t units,
-             std::int64_t parts, const RecurrentOptions& options, const Parameters& parameters,
-             const SourceLine& line)
-      : x_(x), mask_(mask), units_(units), options_(options), line_(line) {
-    if (x.rank() != 3 || (mask && mask.rank() != 2)) {
-      throw ShapeError(std::string(layer) +
-                       ": takes x (batch, steps, features) and a mask (batch, steps): " + x.name() +
-                       " is " + to_string(x.type()) + "  [" + to_string(line) + "]");
-    }
-    const Dim inputs = x.shape(2);
-    const std::int64_t width = parts * units;
-    const Fans fans{inputs.is_constant() ? inputs.constant() : 1, units};
-    weight = parameters.get("weight", {inputs, width}, options.weight, fans, x.dtype());
-    recurrent =
-        parameters.get("recurrent", {units, width}, options.recurrent, {units, units}, x.dtype());
-  }
-
-  // Part k of something whose last axis has all parts.
-  Tensor part(const Tensor& all_parts, std::int64_t k) const {
-    return all_parts(all, slice(k * units_, (k + 1) * units_));
-  }
-
-  // The states of all steps, or the last. `step` gives the new states of what a step sees of the
-  // input, (batch, width), and the old ones.
-  template <class Step>
-  Tensor run(const Tensor& of_inputs, std::size_t states, const Step& step) const {
-    const Tensor zero = broadcast_to(kroton::zeros({}, x_.dtype()), {x_.shape(0), units_});
-    ScanOptions options;
-    options.sequences = {Sequence(swapaxes(of_inputs, 0, 1))};
-    if (mask_) options.sequences.emplace_back(swapaxes(mask_, 0, 1));
-    for (std::size_t k = 0; k < states; ++k) options.outputs_info.emplace_back(zero);
-    options.go_backwards = options_.backwards;
-    options.name = "recurrent";
-    const std::vector<Tensor> stacks = scan(
-        [&](std::span<const Tensor> arguments) {
-          const LineScope scope(line_, "");
-          const std::size_t first = mask_ ? 2 : 1;
-          const std::vector<Tensor> old(arguments.begin() + static_cast<std::ptrdiff_t>(first),
-                                        arguments.end());
-          std::vector<Tensor> next = step(arguments[0], old);
-          if (mask_) {
-            const Tensor counts = expand_dims(ne(arguments[1], 0), 1);
-            for (std::size_t k = 0; k < next.size(); ++k) next[k] = where(counts, next[k], old[k]);
-          }
-          return next;
-        },
-        options);
-    return options_.sequences ? swapaxes(stacks[0], 0, 1) : stacks[0][-1];
-  }
-
-  Tensor weight, recurrent;
-
- private:
-  const Tensor& x_;
-  const Tensor& mask_;
-  const std::int64_t units_;
-  const RecurrentOptions& options_;
-  const SourceLine line_;
-};
-
-[[noreturn]] void fail_units(const char* layer, std::int64_t units, const SourceLine& line) {
-  throw ValueError(std::string(layer) + ": units is " + std::to_string(units) + "  [" +
-                   to_string(line) + "]");
+// What is remembered stays at first: Gers et al. (2000), Jozefowicz et al. (2015).
+Array lstm_bias(const Shape& shape, const Fans&, std::uint64_t, DType dtype) {
+  Array bias = Array::zeros(shape, f64);
+  const auto units = static_cast<std::size_t>(shape[0] / 4);
+  for (std::size_t k = units; k < 2 * units; ++k) bias.data<double>()[k] = 1;
+  return bias.cast(dtype);
 }
 
 }  // namespace
 
-SimpleRnn::SimpleRnn(std::int64_t units, RecurrentOptions options, const Location& at)
-    : units_(units), options_(std::move(options)), line_(line_of(at)) {
-  if (units < 1) fail_units("SimpleRnn", units, line_);
-}
-
-Tensor SimpleRnn::operator()(const Tensor& x, const Tensor& mask) const {
-  const LineScope scope(line_, "");
-  const Recurrence r("SimpleRnn", x, mask, units_, 1, options_, parameters_, line_);
-  const Tensor bias = parameters_.get("bias", {units_}, zeros(), {}, x.dtype());
-  return r.run(matmul(x, r.weight) + bias, 1,
-               [&](const Tensor& input, const std::vector<Tensor>& old) {
-                 return std::vector<Tensor>{kroton::tanh(input + dot(old[0], r.recurrent))};
-               });
-}
-
-Lstm::Lstm(std::int64_t units, RecurrentOptions options, const Location& at)
-    : units_(units), options_(std::move(options)), line_(line_of(at)) {
-  if (units < 1) fail_units("Lstm", units, line_);
-}
-
-Tensor Lstm::operator()(const Tensor& x, const Tensor& mask) const {
-  const LineScope scope(line_, "");
-  const Recurrence r("Lstm", x, mask, units_, 4, options_, parameters_, line_);
-  // What is remembered stays at first: Gers et al. (2000), Jozefowicz et al. (2015).
-  const Initializer remembers = [](const Shape& shape, const Fans&, std::uint64_t, DType dtype) {
-    Array bias = Array::zeros(shape, f64);
-    const auto units = static_cast<std::size_t>(shape[0] / 4);
-    for (std::size_t k = units; k < 2 * units; ++k) bias.data<double>()[k] = 1;
-    return bias.cast(dtype);
-  };
-  const Tensor bias = parameters_.get("bias", {4 * units_}, remembers, {}, x.dtype());
-  return r.run(
-      matmul(x, r.weight) + bias, 2, [&](const Tensor& input, const std::vector<Tensor>& old) {
-        const Tensor gates = input + dot(old[0], r.recurrent);
-        const Tensor cell = kroton::sigmoid(r.part(gates, 1)) * old[1] +
-                            kroton::sigmoid(r.part(gates, 0)) * kroton::tanh(r.part(gates, 2));
-        return std::vector<Tensor>{kroton::sigmoid(r.part(gates, 3)) * kroton::tanh(cell), cell};
-      });
-}
-
-Gru::Gru(std::int64_t units, RecurrentOptions options, const Location& at)
-    : units_(units), options_(std::move(options)), line_(line_of(at)) {
-  if (units < 1) fail_units("Gru", units, line_);
-}
-
-Tensor Gru::operator()(const Tensor& x, const Tensor& mask) const {
-  const LineScope scope(line_, "");
-  const Recurrence r("Gru", x, mask, units_, 3, options_, parameters_, line_);
-  const Tensor bias = parameters_.get("bias", {3 * units_}, zeros(), {}, x.dtype());
-  const Tensor recurrent_bias =
-      parameters_.get("recurrent_bias", {3 * units_}, zeros(), {}, x.dtype());
-  return r.run(
-      matmul(x, r.weight) + bias, 1, [&](const Tensor& input, const std::vector<Tensor>& old) {
-        const Tensor of_state = dot(old[0], r.recurrent) + recurrent_bias;
-        const auto gate = [&](int k) {
-          return kroton::sigmoid(r.part(input, k) + r.part(of_state, k));
-        };
-        const Tensor update = gate(1);
-        const Tensor fresh = kroton::tanh(r.part(input, 2) + gate(0) * r.part(of_state, 2));
-        return std::vector<Tensor>{(1 - update) * fresh + update * old[0]};
-      });
-}
-
-template <class Recurrent>
-Layer bidirectional(std::int64_t units, RecurrentOptions options) {
-  RecurrentOptions there = options, back = options;
-  there.backwards = false;
-  back.backwards = true;
-  const Recurrent forward(units, there), backward(units, back);
-  return [forward, backward, sequences = options.sequences](const Tensor& x) {
-    const auto call = [&](const char* name, const Recurrent& layer) {
-      const Scope path(name);
-      return layer(x);
+// One call of a layer: its parameters, what a step does, and the loop over the steps.
+struct RecurrentLayer::Loop {
+  Loop(const RecurrentLayer& of_layer, const Tensor& sequence)
+      : layer(of_layer), x(sequence), name(layer_name(of_layer.cell_)) {
+    check_input(name, x, 3, 3, "(batch, steps, features)", layer.line_);
+    const RecurrentOptions& o = layer.options_;
+    if (o.stateful > 0) {
+      if (differ(x.shape(0), Dim(o.stateful))) {
+        fail_shape(name, x, "stateful, takes batches of " + std::to_string(o.stateful),
+                   layer.line_);
+      }
+      x = reshape(x, {o.stateful, x.shape(1), x.shape(2)});
+    }
+    const std::int64_t units = layer.units_;
+    const std::int64_t parts = layer.cell_ == Cell::simple ? 1 : layer.cell_ == Cell::lstm ? 4 : 3;
+    const Dim inputs = x.shape(2);
+    const auto get = [&](const char* parameter, const Dims& shape, const Initializer& initial,
+                         const Fans& fans = {}) -> Tensor {
+      return layer.parameters_.get(parameter, shape, initial, fans, x.dtype());
     };
-    const Tensor first = call("forward", forward);
-    Tensor second = call("backward", backward);
-    if (!sequences) return concatenate({first, second}, 1);
-    return concatenate({first, second(all, slice(end, end, -1))}, 2);
-  };
+    const Tensor weight = get("weight", {inputs, parts * units}, o.weight, {known(inputs), units});
+    recurrent = get("recurrent", {units, parts * units}, o.recurrent, {units, units});
+    const Tensor bias =
+        get("bias", {parts * units}, layer.cell_ == Cell::lstm ? Initializer(lstm_bias) : zeros());
+    if (layer.cell_ == Cell::gru) recurrent_bias = get("recurrent_bias", {parts * units}, zeros());
+    if (o.peepholes) peephole = get("peephole", {3, units}, zeros());
+    of_inputs = times_matrix(x, weight) + bias;
+    Recorder::note_multiply_adds(x.shape(0) * x.shape(1) * units * (parts * units));
+  }
+
+  static const char* layer_name(Cell cell) {
+    return cell == Cell::simple ? "SimpleRnn" : cell == Cell::lstm ? "Lstm" : "Gru";
+  }
+
+  // Part k of something whose last axis has all parts.
+  Tensor part(const Tensor& all_parts, std::int64_t k) const {
+    return all_parts(all, slice(k * layer.units_, (k + 1) * layer.units_));
+  }
+
+  // The new states of what a step sees of the input, (batch, parts * units), and of the old ones.
+  std::vector<Tensor> step(const Tensor& input, const std::vector<Tensor>& old) const {
+    if (layer.cell_ == Cell::simple) return {kroton::tanh(input + dot(old[0], recurrent))};
+    if (layer.cell_ == Cell::lstm) {
+      const Tensor gates = input + dot(old[0], recurrent);
+      const auto gate = [&](std::int64_t k, std::int64_t hole, const Tensor& cell) {
+        const Tensor sum = part(gates, k);
+        return kroton::sigmoid(peephole ? sum + peephole[hole] * cell : sum);
+      };
+      const Tensor cell =
+          gate(1, 1, old[1]) * old[1] + gate(0, 0, old[1]) * kroton::tanh(part(gates, 2));
+      return {gate(3, 2, cell) * kroton::tanh(cell), cell};
+    }
+    const Tensor of_state = dot(old[0], recurrent) + recurrent_bias;
+    const auto gate = [&](int k) { return kroton::sigmoid(part(input, k) + part(of_state, k)); };
+    const Tensor update = gate(1);
+    const Tensor fresh = kroton::tanh(part(input, 2) + gate(0) * part(of_state, 2));
+    return {(1 - update) * fresh + update * old[0]};
+  }
+
+  // The states of all steps, (steps, batch, units).
+  std::vector<Tensor> states(const std::vector<Tensor>& initial, const Tensor& mask) const {
+    ScanOptions options;
+    options.sequences = {Sequence(swapaxes(of_inputs, 0, 1))};
+    if (mask) {
+      // Of x's sizes, whatever its own are called.
+      const Tensor counts = reshape(ne(mask, 0), {x.shape(0), x.shape(1), 1});
+      options.sequences.emplace_back(swapaxes(counts, 0, 1));
+    }
+    for (const Tensor& state : initial) options.outputs_info.emplace_back(state);
+    options.go_backwards = layer.options_.backwards;
+    options.name = name;
+    return scan(
+        [&](std::span<const Tensor> arguments) {
+          const LineScope scope(layer.line_, name);
+          const auto first = arguments.begin() + (mask ? 2 : 1);
+          const std::vector<Tensor> old(first, arguments.end());
+          std::vector<Tensor> next = step(arguments[0], old);
+          for (std::size_t k = 0; mask && k < next.size(); ++k) {
+            next[k] = where(arguments[1], next[k], old[k]);
+          }
+          return next;
+        },
+        options);
+  }
+
+  // Zeros, or the caller's, which must fit.
+  std::vector<Tensor> initial_states(const std::vector<Tensor>& given) const {
+    const std::vector<Shared> kept =
+        layer.options_.stateful > 0 ? layer.kept(x.dtype()) : std::vector<Shared>{};
+    if (given.empty() && !kept.empty()) return {kept.begin(), kept.end()};
+    const Dims shape = {x.shape(0), layer.units_};
+    if (given.empty()) {
+      return std::vector<Tensor>(layer.states(), broadcast_to(kroton::zeros({}, x.dtype()), shape));
+    }
+    if (given.size() != layer.states()) {
+      fail(name,
+           "an initial state is " + std::to_string(layer.states()) + " tensors, given are " +
+               std::to_string(given.size()),
+           layer.line_);
+    }
+    std::vector<Tensor> states;
+    for (const Tensor& state : given) {
+      if (state.dtype() != x.dtype() || differ(state.shape(), shape)) {
+        fail_shape(name, state, "an initial state is " + to_string(TensorType{x.dtype(), shape}),
+                   layer.line_);
+      }
+      // Of x's batch, whatever its own is called.
+      states.push_back(reshape(state, shape));
+    }
+    return states;
+  }
+
+  const RecurrentLayer& layer;
+  Tensor x;
+  const char* name;
+  Tensor recurrent, recurrent_bias, peephole, of_inputs;
+};
+
+RecurrentLayer::RecurrentLayer(Cell cell, std::int64_t units, RecurrentOptions options,
+                               const Location& at)
+    : cell_(cell),
+      units_(units),
+      options_(std::move(options)),
+      parameters_(options_.name),
+      line_(line_of(at)) {
+  const char* name = Loop::layer_name(cell);
+  if (units < 1) fail(name, "units is " + std::to_string(units), line_);
+  if (options_.stateful < 0) {
+    fail(name, "stateful is " + std::to_string(options_.stateful) + ", the size of a batch", line_);
+  }
+  if (options_.peepholes && cell != Cell::lstm) fail(name, "has no peepholes", line_);
 }
 
-template Layer bidirectional<SimpleRnn>(std::int64_t, RecurrentOptions);
-template Layer bidirectional<Lstm>(std::int64_t, RecurrentOptions);
-template Layer bidirectional<Gru>(std::int64_t, RecurrentOptions);
+std::vector<Shared> RecurrentLayer::kept(DType dtype) const {
+  const Dims shape = {options_.stateful, units_};
+  std::vector<Shared> found = {parameters_.get("last_h", shape, zeros(), {}, dtype, true)};
+  if (states() == 2) {
+    found.push_back(parameters_.get("last_c", shape, zeros(), {}, dtype, true));
+  }
+  return found;
+}
+
+RecurrentResult RecurrentLayer::call(const Tensor& x, const std::vector<Tensor>& initial,
+                                     const Tensor& mask, bool last) const {
+  const char* name = Loop::layer_name(cell_);
+  const LineScope scope(line_, name);
+  const Loop loop(*this, x);
+  if (mask && (mask.rank() != 2 || differ(mask.shape(0), x.shape(0)) ||
+               differ(mask.shape(1), x.shape(1)))) {
+    fail_shape(name, mask, "a mask is (batch, steps) of x, which is " + to_string(x.type()), line_);
+  }
+  const bool has_no_steps = loop.x.shape(1).is_constant(0);
+  if (last && has_no_steps) fail_shape(name, x, "there is no last step", line_);
+  const std::vector<Tensor> first = loop.initial_states(initial);
+  std::vector<Tensor> stacks = loop.states(first, mask);
+  RecurrentResult result;
+  const auto last_of = [&](std::size_t k) { return has_no_steps ? first[k] : stacks[k][-1]; };
+  if (options_.stateful > 0) {
+    const std::vector<Shared> states = kept(x.dtype());
+    Tensor carrying = stacks[0];
+    for (std::size_t k = 0; k < states.size(); ++k) {
+      carrying = with_update(carrying, states[k], last_of(k));
+    }
+    stacks[0] = carrying;
+  }
+  if (last) return {{}, {last_of(0)}};
+  result.outputs = swapaxes(stacks[0], 0, 1);
+  for (std::size_t k = 0; k < stacks.size(); ++k) result.state.push_back(last_of(k));
+  return result;
+}
+
+Tensor RecurrentLayer::operator()(const Tensor& x, const Tensor& mask) const {
+  const RecurrentResult result = call(x, {}, mask, !options_.sequences);
+  return options_.sequences ? result.outputs : result.state[0];
+}
+
+RecurrentResult RecurrentLayer::run(const Tensor& x, const std::vector<Tensor>& initial,
+                                    const Tensor& mask) const {
+  return call(x, initial, mask, false);
+}
+
+void RecurrentLayer::reset_state() const {
+  if (options_.stateful == 0) fail(Loop::layer_name(cell_), "is not stateful", line_);
+  for (const char* name : {"last_h", "last_c"}) {
+    std::optional<Shared> state = parameters_.find(name);
+    if (state) state->set_value(Array::zeros({options_.stateful, units_}, state->dtype()));
+  }
+}
+
+SimpleRnn::SimpleRnn(std::int64_t units, RecurrentOptions options, const Location& at)
+    : RecurrentLayer(Cell::simple, units, std::move(options), at) {}
+Lstm::Lstm(std::int64_t units, RecurrentOptions options, const Location& at)
+    : RecurrentLayer(Cell::lstm, units, std::move(options), at) {}
+Gru::Gru(std::int64_t units, RecurrentOptions options, const Location& at)
+    : RecurrentLayer(Cell::gru, units, std::move(options), at) {}
 
 }  // namespace kroton::nn

@@ -1,9 +1,11 @@
 // Layers one after the other.
 #include <kroton/error.h>
-#include <kroton/nn.h>
+#include <kroton/nn_network.h>
 
 #include <algorithm>
-#include <set>
+#include <cstdio>
+
+#include "frontend/train/layer_names.h"
 
 namespace kroton::nn {
 
@@ -15,24 +17,15 @@ std::int64_t size_of(const Parameter& parameter) {
   return count;
 }
 
-// The layers' own names; the others are numbered by their kinds.
-std::vector<std::string> names_of(const std::vector<Layer>& layers) {
-  std::map<std::string, int> numbers;
-  std::set<std::string> taken;
-  std::vector<std::string> names;
-  for (const Layer& layer : layers) {
-    const std::string name = layer.name().empty()
-                                 ? layer.kind() + std::to_string(++numbers[layer.kind()])
-                                 : layer.name();
-    if (!taken.insert(name).second) {
-      throw ValueError("Sequential: two layers are called " + name);
-    }
-    names.push_back(name);
-  }
-  return names;
+// Three digits, more of large numbers: "0.00123", "58.3", "1204".
+std::string formatted(double value) {
+  if (value == 0) return "0";
+  char text[64];
+  std::snprintf(text, sizeof text, value < 1000 ? "%.3g" : "%.0f", value);
+  return text;
 }
 
-// Columns as wide as their widest cell, the last ones on the right.
+// Columns as wide as their widest cell, those of numbers on the right.
 std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths(rows.front().size(), 0);
   for (const auto& row : rows) {
@@ -42,7 +35,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows) {
     for (std::size_t k = 0; k < row.size(); ++k) {
       const std::string space(widths[k] - row[k].size(), ' ');
-      text += k + 1 < row.size() ? row[k] + space + "  " : space + row[k] + "\n";
+      text += (k < 2 ? row[k] + space : space + row[k]) + (k + 1 < row.size() ? "  " : "\n");
     }
   }
   return text;
@@ -55,11 +48,12 @@ Sequential::Sequential(std::initializer_list<Layer> layers, std::string name)
 
 Sequential::Sequential(std::vector<Layer> layers, std::string name)
     : layers_(std::move(layers)),
-      names_(names_of(layers_)),
+      names_(names_of("Sequential", layers_)),
       name_(std::move(name)),
       made_(std::make_shared<Made>()) {}
 
 Tensor Sequential::operator()(const Tensor& x) const {
+  const Scope own = Scope::of_layer(name_);
   const Recorder recorder;
   std::vector<Call> calls;
   Tensor y = x;
@@ -67,7 +61,7 @@ Tensor Sequential::operator()(const Tensor& x) const {
     const Scope path(names_[k]);
     const Recorder of_layer;
     y = layers_[k](y);
-    Call call{names_[k], to_string(y.shape()), 0};
+    Call call{names_[k], y.type(), 0, of_layer.multiply_adds()};
     for (const auto& parameter : of_layer.recorded()) call.parameters += size_of(*parameter);
     calls.push_back(std::move(call));
   }
@@ -104,6 +98,38 @@ std::vector<Shared> Sequential::parameters() const {
   return result;
 }
 
+std::vector<std::shared_ptr<Parameter>> Sequential::below(const char* what,
+                                                          const std::string& path) const {
+  state();
+  std::vector<std::shared_ptr<Parameter>> found;
+  std::vector<std::string> paths;
+  for (const auto& parameter : made_->parameters) {
+    if (parameter->is_statistic) continue;
+    const std::string& name = parameter->value.name();
+    if (name == path || name.starts_with(path + ".")) found.push_back(parameter);
+    for (std::size_t end = name.find('.'); end != std::string::npos;
+         end = name.find('.', end + 1)) {
+      paths.push_back(name.substr(0, end));
+    }
+    paths.push_back(name);
+  }
+  if (!found.empty()) return found;
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+  std::string near;
+  for (const std::string& name : near_names(paths, path)) near += (near.empty() ? "" : ", ") + name;
+  throw ValueError(std::string(what) + ": there is no parameter " + path + ", nor one below it" +
+                   (near.empty() ? "; the network has none" : "; near are " + near));
+}
+
+std::vector<Shared> Sequential::parameters(const std::string& path) const {
+  std::vector<Shared> result;
+  for (const auto& parameter : below("parameters", path)) {
+    if (parameter->trainable) result.push_back(parameter->value);
+  }
+  return result;
+}
+
 std::int64_t Sequential::parameter_count() const {
   std::int64_t count = 0;
   for (const auto& parameter : made_->parameters) count += size_of(*parameter);
@@ -111,31 +137,36 @@ std::int64_t Sequential::parameter_count() const {
 }
 
 void Sequential::set_trainable(const std::string& path, bool trainable) const {
-  bool found = false;
-  for (const auto& parameter : made_->parameters) {
-    const std::string& name = parameter->value.name();
-    const bool is_below = name == path || name.starts_with(path + ".");
-    if (parameter->is_statistic || !is_below) continue;
-    parameter->trainable = trainable;
-    found = true;
-  }
-  if (!found) {
-    throw ValueError("set_trainable: there is no parameter " + path + ", nor one below it");
-  }
+  for (const auto& parameter : below("set_trainable", path)) parameter->trainable = trainable;
 }
 
-std::string Sequential::summary() const {
+std::string Sequential::summary(const std::map<std::string, std::int64_t>& sizes) const {
   state();
-  std::vector<std::vector<std::string>> rows = {{"layer", "gives", "parameters"}};
+  const auto number = [&](const Dim& size) {
+    return static_cast<double>(size.evaluate([&](const DimAtom& free) -> std::int64_t {
+      const auto given = sizes.find(free.name);
+      return given == sizes.end() ? 1 : given->second;
+    }));
+  };
+  std::vector<std::vector<std::string>> rows = {{"layer", "gives", "parameters", "MFLOP", "MiB"}};
+  double all_flops = 0, all_bytes = 0;
   for (const Call& call : made_->calls) {
-    rows.push_back({call.name, call.shape, std::to_string(call.parameters)});
+    Dim count = 1;
+    for (const Dim& size : call.gives.shape) count = count * size;
+    const double flops = 2 * number(call.multiply_adds);
+    const double bytes = number(count) * static_cast<double>(kroton::size_of(call.gives.dtype));
+    rows.push_back({call.name, to_string(call.gives.shape), std::to_string(call.parameters),
+                    formatted(flops / 1e6), formatted(bytes / 0x1p20)});
+    all_flops += flops;
+    all_bytes += bytes;
   }
   std::int64_t trained = 0;
   for (const auto& parameter : made_->parameters) {
     if (parameter->trainable) trained += size_of(*parameter);
   }
   return table(rows) + std::to_string(parameter_count()) + " parameters, " +
-         std::to_string(trained) + " of them trained\n";
+         std::to_string(trained) + " of them trained; " + formatted(all_flops / 1e6) + " MFLOP, " +
+         formatted(all_bytes / 0x1p20) + " MiB\n";
 }
 
 }  // namespace kroton::nn

@@ -103,6 +103,7 @@ namespace {
 
 std::vector<Tensor> measures(const Measure& loss, const Measure& metric, const Tensor& output,
                              const Tensor& labels) {
+  if (!loss) fail("the loss is an empty function");
   return {loss(output, labels), metric ? metric(output, labels) : Operand(0.0F).tensor()};
 }
 

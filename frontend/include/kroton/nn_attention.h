@@ -1,0 +1,55 @@
+// Attention and the block of transformers.
+#pragma once
+#include <kroton/nn_layers.h>
+#include <kroton/nn_normalization.h>
+
+#include <string>
+
+namespace kroton::nn {
+
+// Of every position of x (batch, positions, width) to those of `memory` (batch, others, width), x
+// itself unless given: Vaswani et al. (2017), with `heads` that divide the width. `causal`: only to
+// positions up to its own.
+struct AttentionOptions {
+  bool causal = false;
+  Initializer weight = glorot_uniform();
+  std::string name = {};
+};
+class MultiHeadAttention {
+ public:
+  static constexpr const char* kind = "attention";
+  explicit MultiHeadAttention(std::int64_t heads, AttentionOptions options = {},
+                              const Location& at = Location::current());
+  Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
+  // Where mask, which broadcasts to (batch, heads, positions, others), is 0 nothing is seen.
+  Tensor operator()(const Tensor& x, const Tensor& memory, const Tensor& mask = {}) const;
+  const std::string& name() const { return options_.name; }
+
+ private:
+  std::int64_t heads_;
+  AttentionOptions options_;
+  Parameters parameters_;
+  SourceLine line_;
+};
+
+// x + attention(norm(x)), then that + dense(gelu(dense(norm))): the block of GPT-2, norms first.
+class TransformerBlock {
+ public:
+  static constexpr const char* kind = "block";
+  TransformerBlock(std::int64_t heads, std::int64_t hidden, AttentionOptions options = {},
+                   double dropout = 0, const Location& at = Location::current());
+  Tensor operator()(const Tensor& x) const;
+  const std::string& name() const { return name_; }
+
+ private:
+  std::int64_t hidden_;
+  std::string name_;
+  MultiHeadAttention attention_;
+  LayerNormalization first_, second_;
+  Dense wide_;
+  Parameters parameters_;
+  SourceLine line_;
+  Dropout dropout_;
+};
+
+}  // namespace kroton::nn

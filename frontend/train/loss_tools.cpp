@@ -1,0 +1,94 @@
+#include "frontend/train/loss_tools.h"
+
+#include <kroton/error.h>
+
+#include <string_view>
+
+#include "frontend/train/layer_tools.h"
+
+namespace kroton::nn {
+
+namespace {
+
+// "[model.cpp:12]", where the loss is called.
+std::string place() {
+  const auto line = LineScope::current();
+  return line ? "  [" + to_string(*line) + "]" : "";
+}
+
+std::string described(const Tensor& x) { return x.name() + " is " + to_string(x.type()); }
+
+}  // namespace
+
+SourceLine line_of_call(const Operand& x) {
+  const SourceLine line = x.line();
+  const bool is_in_library = std::string_view(line.file).find("/c++/") != std::string_view::npos;
+  return is_in_library && !x.is_literal() && !x.is_empty() ? x.tensor().line() : line;
+}
+
+void fail_value(const char* name, const std::string& what) {
+  throw ValueError(std::string(name) + ": " + what + place());
+}
+
+void check_same_shape(const char* name, const Tensor& x, const Tensor& y) {
+  if (!differ(x.shape(), y.shape())) return;
+  throw ShapeError(std::string(name) + ": takes two tensors of one shape: " + described(x) + ", " +
+                   described(y) + place());
+}
+
+void check_shape(const char* name, const char* what, const Tensor& x, const Dims& shape) {
+  if (!differ(x.shape(), shape)) return;
+  throw ShapeError(std::string(name) + ": " + what + " are " + to_string(shape) + ": " +
+                   described(x) + place());
+}
+
+void check_floating(const char* name, const char* what, const Tensor& x) {
+  if (x.dtype() == f32 || x.dtype() == f64) return;
+  throw TypeError(std::string(name) + ": takes floating " + what + ": " + described(x) + place());
+}
+
+void check_integers(const char* name, const char* what, const Tensor& x) {
+  if (x.dtype() == i32 || x.dtype() == i64) return;
+  throw TypeError(std::string(name) + ": takes integers as " + what + ": " + described(x) +
+                  place());
+}
+
+void check_classes(const char* name, const Tensor& logits, const Tensor& labels) {
+  check_floating(name, "logits", logits);
+  check_integers(name, "labels", labels);
+  bool fits = logits.rank() == labels.rank() + 1;
+  for (int axis = 0; fits && axis < labels.rank(); ++axis) {
+    fits = !differ(logits.shape(axis), labels.shape(axis));
+  }
+  if (fits) return;
+  throw ShapeError(std::string(name) + ": takes logits (..., classes) and labels (...): " +
+                   described(logits) + ", " + described(labels) + place());
+}
+
+Tensor as_index(const Tensor& labels, const Dim& size) {
+  return where(lt(labels, 0), labels - size_of_dim(size, labels.dtype()), labels);
+}
+
+Tensor checked(const Tensor& numbers, const Dim& size) {
+  return take(arange(size, numbers.dtype()), as_index(numbers, size));
+}
+
+Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights) {
+  if (!weights) return mean(losses);
+  bool fits = weights.rank() <= losses.rank();
+  for (int axis = 0; fits && axis < weights.rank(); ++axis) {
+    fits = !differ(weights.shape(axis), losses.shape(axis));
+  }
+  if (!fits) {
+    throw ShapeError(std::string(name) + ": weights have the shape " + to_string(losses.shape()) +
+                     " of the losses, or that of its first axes: " + described(weights) + place());
+  }
+  Tensor each = cast(weights, losses.dtype());
+  while (each.rank() < losses.rank()) each = expand_dims(each, each.rank());
+  if (weights.rank() < losses.rank()) each = broadcast_to(each, losses.shape());
+  const Tensor total = sum(each), is_any = ne(total, 0);
+  const Tensor counted = where(ne(each, 0), losses, 0) * each;
+  return where(is_any, sum(counted) / where(is_any, total, 1), 0);
+}
+
+}  // namespace kroton::nn

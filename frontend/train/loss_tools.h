@@ -1,0 +1,33 @@
+// What losses and metrics have in common: checks, labels as indices, weighted means.
+#pragma once
+#include <kroton/ops.h>
+#include <kroton/tensor.h>
+
+#include <string>
+
+namespace kroton::nn {
+
+// Where a loss was called; through a std::function, as a Trainer does, where x was made.
+SourceLine line_of_call(const Operand& x);
+
+// ShapeError for two tensors whose shapes are known to differ.
+void check_same_shape(const char* name, const Tensor& x, const Tensor& y);
+// ShapeError where x, called `what`, is known to have another shape.
+void check_shape(const char* name, const char* what, const Tensor& x, const Dims& shape);
+void check_floating(const char* name, const char* what, const Tensor& x);
+void check_integers(const char* name, const char* what, const Tensor& x);
+// Logits (..., classes), floating, and labels (...), integers.
+void check_classes(const char* name, const Tensor& logits, const Tensor& labels);
+[[noreturn]] void fail_value(const char* name, const std::string& what);
+
+// Labels as indices along an axis of that size that do not count from the end: negative ones are
+// less than -size.
+Tensor as_index(const Tensor& labels, const Dim& size);
+// The same numbers; at the call ValueError for one that is negative or not below `size`.
+Tensor checked(const Tensor& numbers, const Dim& size);
+
+// The sum of losses * weights over the sum of weights, whose shape is the losses' or that of their
+// first axes; 0 where all are 0, also for losses that are not finite. The mean without weights.
+Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights);
+
+}  // namespace kroton::nn

@@ -1,0 +1,102 @@
+// Metrics of networks.
+#include <kroton/error.h>
+#include <kroton/nn_metrics.h>
+
+#include "frontend/train/loss_tools.h"
+
+namespace kroton::nn {
+
+Tensor accuracy(const Operand& given_logits, const Operand& given_labels) {
+  const LineScope scope(line_of_call(given_logits), "accuracy");
+  const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
+  check_classes("accuracy", logits, labels);
+  return mean(cast(eq(argmax(logits, -1), cast(labels, i64)), f32));
+}
+
+Tensor binary_accuracy(const Operand& given_logits, const Operand& given_labels, double threshold) {
+  const LineScope scope(line_of_call(given_logits), "binary_accuracy");
+  const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
+  check_floating("binary_accuracy", "logits", logits);
+  check_same_shape("binary_accuracy", logits, labels);
+  return mean(cast(eq(gt(logits, threshold), ne(labels, 0)), f32));
+}
+
+Tensor top_k_accuracy(const Operand& given_logits, const Operand& given_labels, std::int64_t k) {
+  const LineScope scope(line_of_call(given_logits), "top_k_accuracy");
+  const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
+  check_classes("top_k_accuracy", logits, labels);
+  const Dim classes = logits.shape(-1);
+  if (k < 1 || (classes.is_constant() && k > classes.constant())) {
+    fail_value("top_k_accuracy", "k is " + std::to_string(k) + ", expected one from 1 to the " +
+                                     classes.to_string() + " classes");
+  }
+  const Tensor rows = logits.rank() == 2 ? logits : reshape(logits, {-1, classes});
+  const Tensor index = labels.rank() == 1 ? labels : flatten(labels);
+  const Tensor own = pick(rows, as_index(index, classes));
+  const Tensor larger = sum(cast(logical_not(le(rows, expand_dims(own, 1))), i64), 1);
+  return mean(cast(lt(larger, k), f32));
+}
+
+Tensor confusion_matrix(const Operand& given_logits, const Operand& given_labels) {
+  const LineScope scope(line_of_call(given_logits), "confusion_matrix");
+  const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
+  check_classes("confusion_matrix", logits, labels);
+  const Dim classes = logits.shape(-1);
+  // Counts are exact up to 2^53.
+  const Tensor truth = one_hot(checked(flatten(labels), classes), classes, f64);
+  const Tensor predicted = one_hot(flatten(argmax(logits, -1)), classes, f64);
+  return cast(dot(transpose(truth), predicted), i64);
+}
+
+namespace {
+
+Tensor checked_confusion(const char* name, const Operand& given) {
+  const Tensor confusion = given.tensor();
+  if (confusion.rank() == 2) return confusion;
+  throw ShapeError(std::string(name) + ": takes a confusion matrix: " + confusion.name() + " is " +
+                   to_string(confusion.type()) + "  [" + to_string(line_of_call(given)) + "]");
+}
+
+Tensor hits(const Tensor& confusion) {
+  const Dims& shape = confusion.shape();
+  return cast(sum(where(eq(iota(shape, 0), iota(shape, 1)), confusion, 0), 1), f32);
+}
+
+Tensor part_of(const Tensor& x, const Tensor& whole) {
+  return where(gt(whole, 0), x / maximum(whole, 1), 0);
+}
+
+}  // namespace
+
+Tensor precision(const Operand& confusion) {
+  const LineScope scope(line_of_call(confusion), "precision");
+  const Tensor counts = checked_confusion("precision", confusion);
+  return part_of(hits(counts), cast(sum(counts, 0), f32));
+}
+
+Tensor recall(const Operand& confusion) {
+  const LineScope scope(line_of_call(confusion), "recall");
+  const Tensor counts = checked_confusion("recall", confusion);
+  return part_of(hits(counts), cast(sum(counts, 1), f32));
+}
+
+Tensor f1_score(const Operand& confusion) {
+  const LineScope scope(line_of_call(confusion), "f1_score");
+  const Tensor counts = checked_confusion("f1_score", confusion);
+  const Tensor all = cast(sum(counts, 0), f32) + cast(sum(counts, 1), f32);
+  return part_of(2 * hits(counts), all);
+}
+
+Tensor perplexity(const Operand& loss) {
+  const LineScope scope(line_of_call(loss), "perplexity");
+  return exp(loss);
+}
+
+Tensor r_squared(const Operand& given_predicted, const Operand& given_y) {
+  const LineScope scope(line_of_call(given_predicted), "r_squared");
+  const Tensor predicted = given_predicted.tensor(), y = given_y.tensor();
+  check_same_shape("r_squared", predicted, y);
+  return 1 - sum(square(predicted - y)) / sum(square(y - mean(y)));
+}
+
+}  // namespace kroton::nn

@@ -34,7 +34,8 @@ Tensor by_groups(const char* layer, const Tensor& x, std::int64_t groups, const 
     if (o.affine) return parameters.get(name, channels, initial, {}, x.dtype());
     return full(channels, Array(name == std::string("scale") ? 1.0 : 0.0).cast(x.dtype()));
   };
-  return group_norm(x, groups, get("scale", ones()), get("shift", zeros()), {o.epsilon, o.layout});
+  const Tensor scale = get("scale", ones()), shift = get("shift", zeros());
+  return group_norm(x, groups, scale, shift, {o.epsilon, o.layout});
 }
 
 }  // namespace
@@ -83,8 +84,9 @@ Tensor LayerNormalization::operator()(const Tensor& x) const {
                          : "with " + std::to_string(options_.axes) + " axes of features at least";
   check_input("LayerNormalization", x, options_.axes, Shape::max_rank, expected.c_str(), line_);
   const Dims shape(x.shape().end() - options_.axes, x.shape().end());
-  return layer_norm(x, parameters_.get("scale", shape, ones(), {}, x.dtype()),
-                    parameters_.get("shift", shape, zeros(), {}, x.dtype()), options_.epsilon);
+  const Tensor scale = parameters_.get("scale", shape, ones(), {}, x.dtype());
+  const Tensor shift = parameters_.get("shift", shape, zeros(), {}, x.dtype());
+  return layer_norm(x, scale, shift, options_.epsilon);
 }
 
 GroupNormalization::GroupNormalization(std::int64_t groups, GroupNormOptions options,

@@ -45,9 +45,11 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& memory,
   const auto projected = [&](const char* name, const Tensor& input) {
     const Dim inputs = input.shape(2);
     const Fans fans{known(inputs), width.constant()};
-    return times_matrix(input, parameters_.get(std::string(name) + "_weight", {inputs, width},
-                                               options_.weight, fans, x.dtype())) +
-           parameters_.get(std::string(name) + "_bias", {width}, zeros(), fans, x.dtype());
+    const Tensor weight = parameters_.get(std::string(name) + "_weight", {inputs, width},
+                                          options_.weight, fans, x.dtype());
+    const Tensor bias =
+        parameters_.get(std::string(name) + "_bias", {width}, zeros(), fans, x.dtype());
+    return times_matrix(input, weight) + bias;
   };
   // (batch, heads, positions, each)
   const auto by_heads = [&](const Tensor& t) {
@@ -91,10 +93,10 @@ Tensor TransformerBlock::operator()(const Tensor& x) const {
   const Tensor wide = part("dense1", wide_, part("norm2", second_, middle));
   const Dim width = x.shape(2);
   const Scope path("dense2");
-  const Tensor narrow =
-      times_matrix(wide, parameters_.get("weight", {hidden_, width}, glorot_uniform(),
-                                         {hidden_, known(width)}, x.dtype())) +
-      parameters_.get("bias", {width}, zeros(), {}, x.dtype());
+  const Tensor weight = parameters_.get("weight", {hidden_, width}, glorot_uniform(),
+                                        {hidden_, known(width)}, x.dtype());
+  const Tensor bias = parameters_.get("bias", {width}, zeros(), {}, x.dtype());
+  const Tensor narrow = times_matrix(wide, weight) + bias;
   return middle + dropout_(narrow);
 }
 

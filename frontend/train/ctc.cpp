@@ -16,11 +16,10 @@ namespace {
 constexpr double log_of_0 = -1e30;
 constexpr double impossible = -1e29;  // what is below is 0
 
-// x at one (two) places earlier along its last axis, log_of_0 in front.
-Tensor shifted(const Tensor& x, int places) {
-  const Dim kept = x.shape(1) - places;
-  const Tensor front = full({x.shape(0), places}, Array(log_of_0).cast(x.dtype()));
-  return concatenate({front, x(all, slice(0, kept))}, 1);
+// x at so many places earlier along its last axis, `value` in front.
+Tensor shifted(const Tensor& x, int places, const Tensor& value) {
+  const Tensor front = broadcast_to(value, {x.shape(0), places});
+  return concatenate({front, x}, 1)(all, slice(0, x.shape(1)));
 }
 
 Tensor log_sum(const Tensor& a, const Tensor& b, const Tensor& c) {
@@ -71,8 +70,7 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
                                    full({batch, 1}, Operand(blank).tensor(i64))},
                                   1);
   // A label may follow the one before without a blank between, if it is another one.
-  const Tensor before_last = concatenate(
-      {full({batch, 2}, Operand(blank).tensor(i64)), path(all, slice(0, places - 2))}, 1);
+  const Tensor before_last = shifted(path, 2, Operand(blank).tensor(i64));
   const Tensor may_skip = logical_and(ne(path, blank), ne(path, before_last));
 
   // What each place costs at each step: (steps, batch, places).
@@ -88,8 +86,8 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
   const Tensor end = foldl(
       [&](const Tensor& gain, const Tensor& run, const Tensor& sums) {
         const LineScope inner(line_of_call(given_logits), "ctc");
-        const Tensor skipping = where(may_skip, shifted(sums, 2), log_of_0);
-        return where(run, gain + log_sum(sums, shifted(sums, 1), skipping), sums);
+        const Tensor skipping = where(may_skip, shifted(sums, 2, zero), log_of_0);
+        return where(run, gain + log_sum(sums, shifted(sums, 1, zero), skipping), sums);
       },
       {Sequence(gains), Sequence(runs)}, start);
 
@@ -98,7 +96,7 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
   const Tensor place = iota({batch, places}, 1);
   const Tensor is_end = logical_or(eq(place, last), eq(place, last - 1));
   const Tensor total = logsumexp(where(is_end, end, log_of_0), 1);
-  const Tensor fits = gt(total, impossible);
+  const Tensor fits = logical_not(le(total, impossible));  // a NaN stays one
   Tensor losses = where(fits, -where(fits, total, 0), options.zero_infinity ? 0 : HUGE_VAL);
   if (options.per_label) {
     losses = losses / cast(maximum(label_lengths, 1), losses.dtype());

@@ -13,6 +13,7 @@ namespace kroton::nn {
 namespace {
 
 constexpr double log_of_2 = 0.6931471805599453;
+constexpr double tiny = 1e-30;  // no slope without end of roots
 
 Tensor square_distance(const Tensor& x, const Tensor& y) { return sum(square(x - y), -1); }
 
@@ -63,13 +64,13 @@ constinit const Loss categorical_hinge("categorical_hinge", [](const Tensor& x, 
 });
 constinit const Loss soft_cross_entropy("soft_cross_entropy", [](const Tensor& x, const Tensor& y) {
   check_last_axis("soft_cross_entropy", x);
-  return -sum(y * log_softmax(x, -1), -1);
+  // A class of no probability counts for nothing, also where its logit is -inf.
+  return -sum(where(ne(y, 0), y * log_softmax(x, -1), 0), -1);
 });
 constinit const Loss kl_divergence("kl_divergence", [](const Tensor& log_q, const Tensor& p) {
   check_last_axis("kl_divergence", p);
-  // p log p is 0 where p is.
-  const Tensor entropy = where(gt(p, 0), p * log(where(gt(p, 0), p, 1)), 0);
-  return sum(entropy - p * log_q, -1);
+  const Tensor is_any = gt(p, 0);
+  return sum(where(is_any, p * (log(where(is_any, p, 1)) - log_q), 0), -1);
 });
 constinit const Loss binary_cross_entropy("binary_cross_entropy", binary);
 constinit const Loss poisson_nll("poisson_nll",
@@ -111,11 +112,11 @@ Tensor cosine_loss(const Operand& x, const Operand& y, double epsilon, const Los
 Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& negative,
                double margin, const LossOptions& options) {
   const LineScope scope(line_of_call(anchor), "triplet");
-  constexpr double tiny = 1e-12;  // no slope without end where points coincide
+  constexpr double least = 1e-12;  // no slope without end where points coincide
   const auto distance = [&](const Operand& other) {
     const auto [x, y] = operands("triplet", anchor, other);
     check_last_axis("triplet", x);
-    return sqrt(square_distance(x, y) + tiny);
+    return sqrt(square_distance(x, y) + least);
   };
   return weighted_mean("triplet", maximum(distance(positive) - distance(negative) + margin, 0),
                        options.weights);
@@ -132,7 +133,7 @@ Tensor binary_focal(const Operand& logits, const Operand& y, double gamma, doubl
   Tensor losses = binary(x, target);
   if (gamma > 0) {
     const Tensor p = kroton::sigmoid(x);
-    losses = losses * pow(p * (1 - target) + (1 - p) * target, gamma);
+    losses = losses * pow(maximum(p * (1 - target) + (1 - p) * target, tiny), gamma);
   }
   if (alpha >= 0) losses = losses * (alpha * target + (1 - alpha) * (1 - target));
   return weighted_mean("binary_focal", losses, options.weights);
@@ -165,7 +166,7 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
   }
   index = as_index(index, classes);
   Tensor losses = softmax_cross_entropy(rows, index);
-  if (gamma > 0) losses = losses * pow(maximum(-expm1(-losses), 0), gamma);
+  if (gamma > 0) losses = losses * pow(maximum(-expm1(-losses), tiny), gamma);
   const double shared = options.label_smoothing;
   Tensor weights, of_class;
   if (options.class_weights) {

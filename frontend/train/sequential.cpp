@@ -66,6 +66,7 @@ Tensor Sequential::operator()(const Tensor& x) const {
     calls.push_back(std::move(call));
   }
   made_->calls = std::move(calls);
+  made_->is_called = true;
   for (const auto& parameter : recorder.recorded()) {
     auto& known = made_->parameters;
     if (std::find(known.begin(), known.end(), parameter) == known.end()) {
@@ -81,7 +82,7 @@ Tensor Sequential::train(const Tensor& x) const {
 }
 
 std::vector<Shared> Sequential::state() const {
-  if (made_->calls.empty()) {
+  if (!made_->is_called) {
     throw ValueError("Sequential: the network has not been called, which makes its parameters");
   }
   std::vector<Shared> result;

@@ -52,6 +52,7 @@ class Sequential {
   struct Made {
     std::vector<std::shared_ptr<Parameter>> parameters;
     std::vector<Call> calls;
+    bool is_called = false;
   };
   std::vector<std::shared_ptr<Parameter>> below(const char* what, const std::string& path) const;
   std::vector<Layer> layers_;

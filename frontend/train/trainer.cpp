@@ -1,266 +1,434 @@
-// The loop around a training step.
-#include <kroton/data.h>
+// The functions of a network, its loss and its optimizer, and calls of them on batches.
+#include <kroton/checkpoint.h>
 #include <kroton/error.h>
 #include <kroton/trainer.h>
-#include <unistd.h>
+#include <kroton/variables.h>
 
-#include <chrono>
+#include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <iostream>
-#include <limits>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "frontend/train/lines.h"
+#include "frontend/train/trainer_parts.h"
 
 namespace kroton::nn {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 [[noreturn]] void fail(const std::string& what) { throw ValueError("Trainer: " + what); }
 
-std::int64_t examples_of(const char* what, const Array& x, const Array& labels) {
-  if (x.shape().rank() == 0 || labels.shape().rank() == 0 || x.shape()[0] != labels.shape()[0]) {
-    throw ShapeError(std::string(what) + ": x is " + to_string(x.shape()) + ", labels are " +
-                     to_string(labels.shape()) + ": both have an example in each row");
-  }
-  return x.shape()[0];
+double number(const Array& value) { return value.item<double>(); }
+
+double sum_of(const Array& values) {
+  const Array all = values.cast(f64).contiguous();
+  const std::span<const double> elements = all.data<double>();
+  return std::accumulate(elements.begin(), elements.end(), 0.0);
 }
 
-// These rows of an array, one after the other.
-Array rows_of(const Array& all, std::span<const std::uint32_t> rows, std::int64_t first = 0) {
+// How many examples a batch has.
+std::int64_t examples_of(const char* what, const data::Batch& batch) {
+  const Shape &x = batch.x.shape(), &labels = batch.labels.shape();
+  if (x.rank() == 0 || labels.rank() == 0 || x[0] != labels[0]) {
+    throw ShapeError(std::string(what) + ": x is " + to_string(x) + ", labels are " +
+                     to_string(labels) + ": both have an example in each row");
+  }
+  if (x[0] == 0) fail(std::string(what) + ": a minibatch has no examples");
+  return x[0];
+}
+
+// How many labels a batch has that count.
+double weight_of(const data::Batch& batch) {
+  if (batch.mask && batch.mask->shape() == batch.labels.shape()) return sum_of(*batch.mask);
+  return static_cast<double>(batch.labels.size());
+}
+
+// One example as a batch of its own.
+Array row_of(const Array& all, std::int64_t row) {
   std::vector<std::int64_t> sizes(all.shape().begin(), all.shape().end());
-  sizes[0] = static_cast<std::int64_t>(rows.size());
-  Array result = Array::empty(Shape(sizes), all.dtype());
-  const std::size_t bytes = result.size() == 0
-                                ? 0
-                                : static_cast<std::size_t>(result.size()) *
-                                      static_cast<std::size_t>(size_of(all.dtype())) / rows.size();
-  const auto* from = static_cast<const std::byte*>(all.raw());
-  auto* to = static_cast<std::byte*>(result.raw());
-  for (const std::uint32_t row : rows) {
-    std::memcpy(to, from + (static_cast<std::size_t>(first) + row) * bytes, bytes);
-    to += bytes;
-  }
-  return result;
+  sizes[0] = 1;
+  return all.row(row).contiguous().reshape(Shape(sizes));
 }
 
-// The mean of the batches' means, by how many examples they have.
-class Mean {
- public:
-  void add(const Measured& of_batch, std::size_t examples) {
-    const auto n = static_cast<double>(examples);
-    sum_.loss += of_batch.loss * n;
-    sum_.metric += of_batch.metric * n;
-    count_ += n;
+// A weight for each label.
+Array weights_of(const Array& labels, const std::vector<double>& of_classes) {
+  if (is_float(labels.dtype())) {
+    throw TypeError("class_weights are for labels that are integers, these are " +
+                    std::string(name_of(labels.dtype())));
   }
-  Measured value() const { return {sum_.loss / count_, sum_.metric / count_}; }
-  double count() const { return count_; }
-
- private:
-  Measured sum_;
-  double count_ = 0;
-};
-
-double number(const Array& value) { return value.cast(f64).item<double>(); }
-
-std::string formatted(const char* format, double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
+  Array weights = Array::empty(labels.shape());
+  const Array classes = labels.cast(i64).contiguous();
+  const auto from = classes.data<std::int64_t>();
+  const auto to = weights.data<float>();
+  for (std::size_t k = 0; k < from.size(); ++k) {
+    if (from[k] < 0 || from[k] >= static_cast<std::int64_t>(of_classes.size())) {
+      fail("there are " + std::to_string(of_classes.size()) + " class_weights, and label " +
+           std::to_string(k) + " of the minibatch is " + std::to_string(from[k]));
+    }
+    to[k] = static_cast<float>(of_classes[static_cast<std::size_t>(from[k])]);
+  }
+  return weights;
 }
 
-std::string text_of(const Measured& measured, const std::string& metric_name, bool has_metric) {
-  std::string text = formatted("loss %.4f", measured.loss);
-  if (has_metric) text += "  " + metric_name + formatted(" %.4f", measured.metric);
-  return text;
-}
-
-void check(const FitOptions& o) {
-  if (o.epochs < 0) fail("epochs is " + std::to_string(o.epochs));
-  if (o.batch < 1) fail("batch is " + std::to_string(o.batch));
-  if (!(o.validation_split >= 0 && o.validation_split < 1)) {
-    fail("validation_split is " + to_string(Array(o.validation_split)) +
-         ", expected one in [0, 1)");
+void check_metrics(const std::vector<Metric>& metrics, const std::string& place) {
+  std::set<std::string> names = {"loss"};
+  for (const Metric& metric : metrics) {
+    if (metric.name.empty()) fail("a metric has no name" + place);
+    if (!names.insert(metric.name).second) fail("two measures are called " + metric.name + place);
+    if (!metric.measure) fail("the metric " + metric.name + " is an empty function" + place);
   }
-  if (o.validation && o.validation_split > 0) {
-    fail("there are both validation examples and a validation_split");
-  }
-  if (o.patience && *o.patience < 1) fail("patience is " + std::to_string(*o.patience));
 }
 
 }  // namespace
 
-Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels) {
-  return cross_entropy(logits, labels);
+void check_batch_size(const char* what, std::int64_t batch) {
+  if (batch >= 1) return;
+  throw ValueError(std::string(what) + ": batch is " + std::to_string(batch) +
+                   ", expected at least 1");
 }
 
-namespace {
-
-std::vector<Tensor> measures(const Measure& loss, const Measure& metric, const Tensor& output,
-                             const Tensor& labels) {
-  if (!loss) fail("the loss is an empty function");
-  return {loss(output, labels), metric ? metric(output, labels) : Operand(0.0F).tensor()};
+Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor& weights) {
+  return cross_entropy(logits, labels, {.mask = weights});
 }
 
-Function<2> training_step(const Sequential& net, const Tensor& x, const Tensor& labels,
-                          const Measure& loss, optim::Optimizer& optimizer,
-                          const TrainerOptions& options, const Location& at) {
-  const std::vector<Tensor> values = measures(loss, options.metric, net.train(x), labels);
-  return function({x, labels}, {values[0], values[1]},
-                  {.updates = optimizer.minimize(values[0], net.parameters(), at),
-                   .name = "train",
-                   .target = options.target});
+// ---- Totals
+
+void Totals::add(const std::vector<Array>& results, double loss_weight, double weight) {
+  // A loss of labels of which none counts is 0.
+  if (loss_weight > 0) loss_ += number(results[0]) * loss_weight;
+  loss_weight_ += loss_weight;
+  weight_ += weight;
+  for (std::size_t k = 0; k < of_metrics_.size(); ++k) {
+    const Array value = results[k + 1].cast(f64);
+    const bool is_mean = value.rank() == 0;
+    if (is_mean && weight == 0) continue;
+    Array& total = of_metrics_[k];
+    const bool is_first = total.shape() != value.shape();
+    if (is_first && total.size() > 0) {
+      throw ShapeError("Trainer: the metric " + (*metrics_)[k].name + " is " +
+                       to_string(total.shape()) + " of one batch and " + to_string(value.shape()) +
+                       " of another: they cannot be summed");
+    }
+    if (is_first) total = Array::zeros(value.shape(), f64);
+    const auto from = value.data<double>();
+    const auto to = total.data<double>();
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += is_mean ? from[i] * weight : from[i];
+  }
 }
 
-Function<2> test_step(const Sequential& net, const Tensor& x, const Tensor& labels,
-                      const Measure& loss, const TrainerOptions& options) {
-  const std::vector<Tensor> values = measures(loss, options.metric, net(x), labels);
-  return function({x, labels}, {values[0], values[1]}, {.name = "test", .target = options.target});
-}
-
-}  // namespace
-
-Trainer::Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss,
-                 optim::Optimizer& optimizer, const TrainerOptions& options, const Location& at)
-    : net_(std::move(net)),
-      optimizer_(optimizer),
-      train_(training_step(net_, x, labels, loss, optimizer, options, at)),
-      test_(test_step(net_, x, labels, loss, options)),
-      predict_(function({x}, net_(x), {.name = "predict", .target = options.target})),
-      metric_name_(options.metric_name),
-      has_metric_(static_cast<bool>(options.metric)) {}
-
-Measured Trainer::train_minibatch(const Array& x, const Array& labels) {
-  if (examples_of("train_minibatch", x, labels) == 0) fail("a minibatch has no examples");
-  const auto [loss, metric] = train_(x, labels);
-  ++steps_;
-  const Measured measured{number(loss), number(metric)};
-  if (!std::isfinite(measured.loss)) {
-    fail("the loss of step " + std::to_string(steps_) + " is " + to_string(Array(measured.loss)));
+Measured Totals::values() const {
+  Measured measured;
+  measured.loss = loss_weight_ > 0 ? loss_ / loss_weight_ : 0;
+  for (std::size_t k = 0; k < of_metrics_.size(); ++k) {
+    const Metric& metric = (*metrics_)[k];
+    Array total = of_metrics_[k].copy();
+    if (total.rank() == 0) total = Array(total.item<double>() / weight_);
+    if (total.rank() == 1 && total.size() == 0) total = Array(0.0);  // no label counted
+    measured.metrics.emplace_back(metric.name,
+                                  metric.finish ? metric.finish(total) : total.item<double>());
   }
   return measured;
 }
 
+// ---- The functions
+
+Trainer::Parts::Parts(Sequential network, Tensor input, Tensor targets, const Measure& of_loss,
+                      optim::Optimizer& steps_by, TrainerOptions given, const Location& here)
+    : net(std::move(network)),
+      x(std::move(input)),
+      labels(std::move(targets)),
+      loss(of_loss),
+      optimizer(&steps_by),
+      options(std::move(given)),
+      at(here) {
+  if (!x || !labels) fail("the variables x and labels are not to be empty" + place());
+  if (!loss) fail("the loss is an empty function" + place());
+  check_metrics(options.metrics, place());
+  train_step = training_step({});
+  tested = test_step();
+  predicted = prediction();
+}
+
+std::string Trainer::Parts::place() const { return "  [" + to_string(line_of(at)) + "]"; }
+
+std::vector<Tensor> Trainer::Parts::measures(const Tensor& output, const Tensor& weights) const {
+  const auto measured = [&](const std::string& what, const Measure& measure, const Tensor& by,
+                            bool may_be_array) {
+    // Errors of the measure know the lines of the network, not who asked for it.
+    const Tensor value = with_prefix([&] { return measure(output, labels, by); },
+                                     [&] { return "Trainer: " + what + place() + ": "; });
+    if (!value) fail(what + " is an empty Tensor" + place());
+    if (value.rank() > 0 && !may_be_array) {
+      throw ShapeError("Trainer: " + what + " is " + to_string(value.type()) +
+                       ", expected a scalar" + place());
+    }
+    return value;
+  };
+  std::vector<Tensor> all = {measured("the loss", loss, weights, false)};
+  for (const Metric& metric : options.metrics) {
+    all.push_back(measured("the metric " + metric.name, metric.measure, {},
+                           static_cast<bool>(metric.finish)));
+  }
+  return all;
+}
+
+StepFunction Trainer::Parts::training_step(const Tensor& weights) const {
+  const std::vector<Tensor> values =
+      measures(with_prefix([&] { return net.train(x); },
+                           [&] { return "Trainer: the network" + place() + ": "; }),
+               weights);
+  std::vector<Tensor> inputs = {x, labels};
+  if (options.mask) inputs.push_back(options.mask);
+  if (weights) inputs.push_back(weights);
+  return function(inputs, values,
+                  {.updates = optimizer->minimize(values[0], net.parameters(), at),
+                   .name = "train",
+                   .target = options.target,
+                   .check = options.check},
+                  at);
+}
+
+StepFunction Trainer::Parts::test_step() const {
+  std::vector<Tensor> inputs = {x, labels};
+  if (options.mask) inputs.push_back(options.mask);
+  return function(inputs, measures(net(x), {}), {.name = "test", .target = options.target}, at);
+}
+
+Function<1> Trainer::Parts::prediction() const {
+  std::vector<Tensor> inputs = {x};
+  if (options.mask) inputs.push_back(options.mask);
+  // The mask may be the loss's alone.
+  return function(
+      inputs, net(x),
+      {.name = "predict", .target = options.target, .on_unused_input = UnusedInput::ignore}, at);
+}
+
+// ---- Batches
+
+namespace {
+
+void check_mask(bool wanted, bool given) {
+  if (wanted && !given) fail("TrainerOptions::mask is for batches with a mask, this one has none");
+  if (!wanted && given) {
+    fail("the batch has a mask, for which there is no variable: TrainerOptions::mask");
+  }
+}
+
+std::vector<Argument> arguments_of(const data::Batch& batch, bool has_mask) {
+  check_mask(has_mask, batch.mask.has_value());
+  std::vector<Argument> arguments = {batch.x, batch.labels};
+  if (has_mask) arguments.emplace_back(*batch.mask);
+  return arguments;
+}
+
+}  // namespace
+
+std::string Trainer::Parts::row_at_fault(const data::Batch& batch, const Numbers& numbers) const {
+  for (std::int64_t row = 0; row < batch.x.shape()[0]; ++row) {
+    data::Batch alone{row_of(batch.x, row), row_of(batch.labels, row)};
+    if (batch.mask) alone.mask = row_of(*batch.mask, row);
+    try {
+      (*tested).call(arguments_of(alone, static_cast<bool>(options.mask)));
+    } catch (const ValueError&) {
+      std::string text = "row " + std::to_string(row) + " of the minibatch";
+      if (numbers) text += ", example " + std::to_string(numbers(row));
+      if (alone.labels.size() == 1) {
+        text += ", whose label is " + to_string(alone.labels.reshape({}));
+      }
+      return text + ": ";
+    } catch (const Error&) {
+      return "";
+    }
+  }
+  return "";
+}
+
+Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<double>& class_weights,
+                               Totals* epoch, const Numbers& numbers) {
+  const std::int64_t count = examples_of("train_minibatch", batch);
+  std::vector<Argument> arguments = arguments_of(batch, static_cast<bool>(options.mask));
+  double loss_weight = weight_of(batch);
+  const double weight = loss_weight;
+  if (!class_weights.empty()) {
+    const Array of_labels = weights_of(batch.labels, class_weights);
+    loss_weight = sum_of(of_labels);
+    arguments.emplace_back(Array(of_labels));
+  }
+  const StepFunction& step = class_weights.empty() ? *train_step : *weighted_step;
+  const auto number_of_step = [&] { return "step " + std::to_string(steps + 1) + ": "; };
+  std::vector<Array> results;
+  try {
+    results = step.call(arguments);
+  } catch (const ValueError& error) {
+    throw ValueError(row_at_fault(batch, numbers) + error.what());
+  } catch (const NotFiniteError& error) {
+    throw NotFiniteError(number_of_step() + error.what());
+  }
+  ++steps;
+  examples += count;
+  if (const double value = number(results[0]); !std::isfinite(value)) {
+    fail("the loss of step " + std::to_string(steps) + " is " + to_string(Array(value)) +
+         "; with .check = kt::Check::values the first operation that gives no finite number is "
+         "named");
+  }
+  Totals own(options.metrics);
+  own.add(results, loss_weight, weight);
+  if (epoch != nullptr) epoch->add(results, loss_weight, weight);
+  return own.values();
+}
+
+void Trainer::Parts::test(const data::Batch& batch, Totals& totals, const Numbers& numbers) const {
+  examples_of("test_minibatch", batch);
+  const std::vector<Argument> arguments = arguments_of(batch, static_cast<bool>(options.mask));
+  std::vector<Array> results;
+  try {
+    results = (*tested).call(arguments);
+  } catch (const ValueError& error) {
+    throw ValueError(row_at_fault(batch, numbers) + error.what());
+  }
+  const double weight = weight_of(batch);
+  totals.add(results, weight, weight);
+}
+
+Array Trainer::Parts::predict(const Array& of, const std::optional<Array>& mask) const {
+  check_mask(static_cast<bool>(options.mask), mask.has_value());
+  std::vector<Argument> arguments = {of};
+  if (mask) arguments.emplace_back(*mask);
+  return (*predicted).call(arguments);
+}
+
+Trainer::Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss,
+                 optim::Optimizer& optimizer, const TrainerOptions& options, const Location& at)
+    : parts_(std::make_unique<Parts>(std::move(net), std::move(x), std::move(labels), loss,
+                                     optimizer, options, at)) {}
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+Measured Trainer::train_minibatch(const Array& x, const Array& labels) {
+  return train_minibatch(data::Batch{x, labels});
+}
+Measured Trainer::train_minibatch(const data::Batch& batch) { return parts_->train(batch); }
+
 Measured Trainer::test_minibatch(const Array& x, const Array& labels) const {
-  const auto [loss, metric] = test_(x, labels);
-  return {number(loss), number(metric)};
+  return test_minibatch(data::Batch{x, labels});
+}
+Measured Trainer::test_minibatch(const data::Batch& batch) const {
+  Totals totals(parts_->options.metrics);
+  parts_->test(batch, totals);
+  return totals.values();
+}
+
+// ---- Data sets
+
+Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch, int threads) const {
+  check_batch_size("evaluate", batch);
+  if (examples.count == 0) fail("there are no examples to evaluate");
+  data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
+  loader.start(0);
+  Totals totals(parts_->options.metrics);
+  std::int64_t number = 0;
+  while (const std::optional<data::Batch> next = loader.next()) {
+    const auto numbers = [&](std::int64_t row) { return number * batch + row; };
+    with_prefix([&] { parts_->test(*next, totals, numbers); },
+                [&] { return "evaluate: batch " + std::to_string(number) + ": "; });
+    ++number;
+  }
+  return totals.values();
 }
 
 Measured Trainer::evaluate(const Array& x, const Array& labels, std::int64_t batch) const {
-  const std::int64_t count = examples_of("evaluate", x, labels);
-  if (count == 0) fail("there are no examples to evaluate");
-  Mean mean;
-  for (const std::span<const std::uint32_t> rows : data::Batches(count, batch, 0)) {
-    mean.add(test_minibatch(rows_of(x, rows), rows_of(labels, rows)), rows.size());
+  return evaluate(data::from_arrays(x.contiguous(), labels.contiguous()), batch, 0);
+}
+
+Array Trainer::predict(const data::Dataset& examples, std::int64_t batch, int threads) const {
+  check_batch_size("predict", batch);
+  if (!examples.make) fail("predict: the data set makes no batches");
+  if (examples.count == 0) {
+    const data::Batch none = examples.make({}, 0);
+    return parts_->predict(none.x, none.mask);
   }
-  return mean.value();
+  data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
+  loader.start(0);
+  Array all;
+  std::vector<std::int64_t> sizes;
+  std::byte* to = nullptr;
+  while (const std::optional<data::Batch> next = loader.next()) {
+    const Array part = parts_->predict(next->x, next->mask);
+    const Shape& shape = part.shape();
+    const bool has_rows = shape.rank() > 0 && shape[0] == next->x.shape()[0];
+    if (!has_rows || (to != nullptr && !std::equal(shape.begin() + 1, shape.end(),
+                                                   sizes.begin() + 1, sizes.end()))) {
+      throw ShapeError("predict: of x " + to_string(next->x.shape()) + " the network gives " +
+                       to_string(shape) +
+                       (has_rows ? ", of another batch rows of another shape"
+                                 : ", which has no row for each example"));
+    }
+    if (to == nullptr) {
+      sizes.assign(shape.begin(), shape.end());
+      sizes[0] = examples.count;
+      all = Array::empty(Shape(sizes), part.dtype());
+      to = static_cast<std::byte*>(all.raw());
+    }
+    if (part.nbytes() == 0) continue;
+    std::memcpy(to, part.raw(), static_cast<std::size_t>(part.nbytes()));
+    to += part.nbytes();
+  }
+  return all;
 }
 
 Array Trainer::predict(const Array& x, std::int64_t batch) const {
-  if (x.shape().rank() == 0 || x.shape()[0] == 0) return predict_(x);
-  std::vector<Array> parts;
-  for (const std::span<const std::uint32_t> rows : data::Batches(x.shape()[0], batch, 0)) {
-    parts.push_back(predict_(rows_of(x, rows)));
-  }
-  std::vector<std::int64_t> sizes(parts[0].shape().begin(), parts[0].shape().end());
-  if (sizes.empty() || sizes[0] != std::min(batch, x.shape()[0])) {
-    throw ShapeError("predict: the network gives " + to_string(parts[0].shape()) +
-                     ", which has no row for each example");
-  }
-  sizes[0] = x.shape()[0];
-  Array all = Array::empty(Shape(sizes), parts[0].dtype());
-  auto* to = static_cast<std::byte*>(all.raw());
-  for (const Array& part : parts) {
-    const auto bytes =
-        static_cast<std::size_t>(part.size()) * static_cast<std::size_t>(size_of(part.dtype()));
-    std::memcpy(to, part.raw(), bytes);
-    to += bytes;
-  }
-  return all;
+  if (x.rank() == 0) return parts_->predict(x, {});
+  const Array rows = x.contiguous();
+  // There are no labels, and nobody looks at them.
+  return predict(data::from_arrays(rows, Array::empty({x.shape()[0], 0})), batch, 0);
 }
+
+// ---- State
+
+std::int64_t Trainer::steps() const { return parts_->steps; }
+std::int64_t Trainer::examples() const { return parts_->examples; }
 
 std::vector<Shared> Trainer::state() const {
-  std::vector<Shared> all = net_.state();
-  for (const Shared& variable : optimizer_.state()) all.push_back(variable);
+  std::vector<Shared> all = parts_->net.state();
+  for (const Shared& variable : parts_->optimizer->state()) all.push_back(variable);
   all.push_back(random_numbers().state());
+  for (const Shared& variable : parts_->options.state) all.push_back(variable);
   return all;
 }
 
-std::vector<Epoch> Trainer::fit(const Array& x, const Array& labels, const FitOptions& o) {
-  check(o);
-  const std::int64_t count = examples_of("fit", x, labels);
-  const auto tested = static_cast<std::int64_t>(o.validation_split * static_cast<double>(count));
-  const std::int64_t trained = count - tested;
-  if (trained == 0) fail("there are no examples to train on");
-  if (o.validation_split > 0 && tested == 0) {
-    fail("a validation_split of " + to_string(Array(o.validation_split)) + " of " +
-         std::to_string(count) + " examples leaves none to test on");
-  }
-  if (o.validation) examples_of("fit: validation", o.validation->first, o.validation->second);
-  std::pair<Array, Array> validation;
-  if (tested > 0) {
-    std::vector<std::uint32_t> rows;
-    for (std::int64_t k = 0; k < tested; ++k) rows.push_back(static_cast<std::uint32_t>(k));
-    validation = {rows_of(x, rows, trained), rows_of(labels, rows, trained)};
-  } else if (o.validation) {
-    validation = *o.validation;
-  }
-  const bool validates = tested > 0 || o.validation.has_value();
-  const bool redraws = o.progress == &std::cout && isatty(STDOUT_FILENO) != 0;
+void Trainer::save(const std::filesystem::path& path, const Place& place) const {
+  save_checkpoint(path, state(),
+                  {{"epoch", std::to_string(place.epoch)},
+                   {"batch", std::to_string(place.batch)},
+                   {"batches", std::to_string(place.batches)},
+                   {"steps", std::to_string(parts_->steps)},
+                   {"examples", std::to_string(parts_->examples)}});
+}
 
-  std::vector<Epoch> history;
-  double least = std::numeric_limits<double>::infinity();
-  int since_least = 0;
-  std::vector<std::pair<Shared, Array>> best;
-  data::Batches batches(trained, o.batch, o.seed);
-  for (int k = 1; k <= o.epochs; ++k) {
-    const Clock::time_point start = Clock::now();
-    Clock::time_point shown = start;
-    Mean mean;
-    const std::string head = "epoch " + std::to_string(k) + "/" + std::to_string(o.epochs) + "  ";
-    for (const std::span<const std::uint32_t> rows : batches.next_epoch()) {
-      mean.add(train_minibatch(rows_of(x, rows), rows_of(labels, rows)), rows.size());
-      if (!redraws || seconds_since(shown) < 0.2) continue;
-      shown = Clock::now();
-      const double left = (static_cast<double>(trained) / mean.count() - 1) * seconds_since(start);
-      *o.progress << '\r' << head << text_of(mean.value(), metric_name_, has_metric_)
-                  << formatted("  %.0f s left  ", left) << std::flush;
+Place Trainer::resume(const std::filesystem::path& path) {
+  // The texts are read before anything is set.
+  const std::map<std::string, std::string> texts = read_safetensors_metadata(path);
+  const auto whole = [&](const char* name) {
+    const auto found = texts.find(name);
+    std::int64_t value = 0;
+    const std::string text = found == texts.end() ? "" : found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 0) {
+      throw IoError(path.string() + ": not a checkpoint of a Trainer: its text \"" + name +
+                    "\" is \"" + text + "\", expected a whole number");
     }
-    Epoch epoch;
-    epoch.number = k;
-    epoch.train = mean.value();
-    epoch.seconds = seconds_since(start);
-    epoch.examples_per_second = mean.count() / epoch.seconds;
-    if (validates) epoch.validation = evaluate(validation.first, validation.second);
-    if (o.progress != nullptr) {
-      *o.progress << (redraws ? "\r" : "") << head
-                  << text_of(epoch.train, metric_name_, has_metric_);
-      if (epoch.validation) {
-        *o.progress << "  validation: " << text_of(*epoch.validation, metric_name_, has_metric_);
-      }
-      *o.progress << formatted("  %.0f examples/s", epoch.examples_per_second) << std::endl;
-    }
-    history.push_back(epoch);
-    const double loss = epoch.validation ? epoch.validation->loss : epoch.train.loss;
-    ++since_least;
-    if (loss < least) {
-      least = loss;
-      since_least = 0;
-      if (o.keep_best) {
-        best.clear();
-        for (const Shared& variable : state()) best.emplace_back(variable, variable.get_value());
-      }
-    }
-    if (o.after_epoch && !o.after_epoch(epoch)) break;
-    if (o.patience && since_least >= *o.patience) break;
-  }
-  for (auto& [variable, value] : best) variable.set_value(value);
-  return history;
+    return value;
+  };
+  const Place place{static_cast<int>(whole("epoch")), whole("batch"), whole("batches")};
+  const std::int64_t steps = whole("steps"), examples = whole("examples");
+  load_checkpoint(path, state());
+  parts_->steps = steps;
+  parts_->examples = examples;
+  return place;
 }
 
 }  // namespace kroton::nn

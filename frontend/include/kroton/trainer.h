@@ -1,99 +1,248 @@
 // Training and testing of a network, on minibatches that the program has (train_minibatch,
-// test_minibatch) or on whole arrays (fit, evaluate, predict).
+// test_minibatch) or on whole data sets (fit, evaluate, predict).
 //
 //     kt::optim::Adam adam({.rate = 1e-3});
 //     kt::nn::Trainer trainer(net, images, labels, kt::nn::cross_entropy_of, adam,
-//                             {.metric = kt::nn::accuracy, .metric_name = "accuracy"});
-//     const auto history = trainer.fit(x, y, {.epochs = 5, .batch = 128, .validation_split = 0.1});
-//     const auto [loss, metric] = trainer.evaluate(x_test, y_test);
+//                             {.metrics = {{"accuracy", kt::nn::accuracy}}});
+//     const auto history = trainer.fit(examples, {.epochs = 5, .batch = 128,
+//                                                 .validation = held_out,
+//                                                 .callbacks = {kt::nn::EarlyStopping()},
+//                                                 .progress = &std::cout});
+//     const double accuracy = trainer.evaluate(test)["accuracy"];
 #pragma once
+#include <kroton/dataset.h>
 #include <kroton/function.h>
 #include <kroton/nn.h>
 #include <kroton/optimizer.h>
 
+#include <concepts>
+#include <filesystem>
 #include <functional>
 #include <iosfwd>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace kroton::nn {
 
-// A loss or a metric: a scalar of what the network gives and of the labels.
-using Measure = std::function<Tensor(const Tensor& output, const Tensor& labels)>;
-// cross_entropy without options.
-Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels);
+// ---- What is measured
 
-// Means over examples; the metric is 0 where there is none.
+// What a loss or a metric computes of the network's output and of the labels. A loss that has three
+// arguments is for FitOptions::class_weights, too: the last one is then a weight for each label, of
+// the labels' shape, and the mean is to be weighted by it; else, and for metrics, it is empty.
+class Measure {
+ public:
+  Measure() = default;
+  template <class F>
+    requires(!std::same_as<F, Measure> &&
+             std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&, const Tensor&>)
+  Measure(F measure) : weighted_(std::move(measure)) {}  // NOLINT: a function is one
+  template <class F>
+    requires(!std::same_as<F, Measure> &&
+             std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&> &&
+             !std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&, const Tensor&>)
+  Measure(F measure) : plain_(std::move(measure)) {}  // NOLINT: a function is one
+
+  explicit operator bool() const { return plain_ || weighted_; }
+  bool takes_weights() const { return static_cast<bool>(weighted_); }
+  Tensor operator()(const Tensor& output, const Tensor& labels, const Tensor& weights = {}) const {
+    return weighted_ ? weighted_(output, labels, weights) : plain_(output, labels);
+  }
+
+ private:
+  std::function<Tensor(const Tensor&, const Tensor&)> plain_;
+  std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)> weighted_;
+};
+
+// cross_entropy without other options; `weights` may be empty.
+Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor& weights = {});
+
+// A number that is measured beside the loss. Where the measure is a scalar, that of a data set is
+// the mean of those of its batches, by how many labels each has. Where it is an array, counts say,
+// it is the sum of theirs. `finish` makes the number of this mean or sum, an f64; a scalar may do
+// without. So perplexity and F1 are those of the whole data set, not means over batches:
+//
+//     {"perplexity", kt::nn::cross_entropy_of,
+//      [](const kt::Array& mean) { return std::exp(mean.item<double>()); }}
+struct Metric {
+  std::string name;
+  Measure measure;
+  std::function<double(const Array& total)> finish = {};
+};
+
+// Values by name, in the order of the metrics.
+using NamedValues = std::vector<std::pair<std::string, double>>;
+
 struct Measured {
   double loss = 0;
-  double metric = 0;
+  NamedValues metrics = {};
+  // "loss" or a metric. ValueError, which lists those there are, for another name.
+  double operator[](std::string_view name) const;
 };
 
 struct Epoch {
   int number = 0;  // from 1
-  Measured train;  // during the epoch, with dropout and the like
+  // Over its batches, each measured while it was trained on, with dropout and the like.
+  Measured train = {};
   std::optional<Measured> validation = {};
-  double seconds = 0;
+  std::int64_t steps = 0;  // taken by the trainer at its end
+  double seconds = 0;      // of training, without validation
   double examples_per_second = 0;
+  double waiting = 0;  // the part of the seconds in which the step waited for data
+  // All that was measured: "loss", the metrics, "validation_loss", "validation_" and a metric.
+  NamedValues values() const;
+  double operator[](std::string_view name) const;  // ValueError as above
 };
 
+// ---- Callbacks
+
+class Trainer;
+struct FitOptions;
+
+// Where a training stands in its data: so many batches of this epoch are done.
+struct Place {
+  int epoch = 1;
+  std::int64_t batch = 0;
+  std::int64_t batches = 0;  // in an epoch; 0: not known
+};
+
+// A call of fit that is under way.
+struct FitState {
+  Trainer& trainer;
+  const FitOptions& options;
+  std::int64_t batches = 0;               // in an epoch
+  std::int64_t examples = 0;              // in an epoch
+  std::vector<Epoch> history = {};        // the epochs that are done
+  int epoch = 0;                          // the one under way, from 1
+  std::int64_t first_batch = 0;           // where it began, after a resumption
+  std::int64_t batch = 0;                 // how many of its batches are done
+  std::function<Measured()> so_far = {};  // their means
+  double seconds = 0;                     // since the epoch began
+  double waiting = 0;                     // of these, for data
+  bool stop = false;                      // set it to end the training after this batch or epoch
+  Place place() const;                    // where to go on from
+};
+
+// Called on the thread of fit, one after the other. What one throws ends the training.
+class Callback {
+ public:
+  virtual ~Callback() = default;
+  virtual void on_train_begin(FitState&) {}
+  virtual void on_epoch_begin(FitState&) {}
+  virtual void on_batch_end(FitState&, const Measured& /*of_batch*/) {}
+  virtual void on_epoch_end(FitState&) {}  // validated, and the last one of the history
+  virtual void on_train_end(FitState&) {}  // not after an error
+};
+
+// One in the list of FitOptions: a copy of an object, or a std::shared_ptr to one that the program
+// asks afterwards. Those that there are: callbacks.h, training_log.h.
+class AnyCallback {
+ public:
+  template <std::derived_from<Callback> C>
+  AnyCallback(C callback) : callback_(std::make_shared<C>(std::move(callback))) {}  // NOLINT
+  template <std::derived_from<Callback> C>
+  AnyCallback(std::shared_ptr<C> callback) : callback_(std::move(callback)) {}  // NOLINT
+  const std::shared_ptr<Callback>& get() const { return callback_; }
+
+ private:
+  std::shared_ptr<Callback> callback_;
+};
+
+// ---- Trainers
+
 struct FitOptions {
-  int epochs = 1;
+  int epochs = 1;  // the number of the last one
   std::int64_t batch = 32;
-  // The last part of the examples is not trained on but tested after each epoch; or these are.
-  double validation_split = 0;
-  std::optional<std::pair<Array, Array>> validation = {};
+  bool shuffle = true;     // else in ascending order
   std::uint64_t seed = 1;  // of the order of the examples, another one in each epoch
-  // Stops when the validation loss (without one that of training) has not been less for so many
-  // epochs, and with `keep_best` brings back the state of the epoch where it was least.
-  std::optional<int> patience = {};
-  bool keep_best = false;
-  // Called after each epoch; false ends the training.
-  std::function<bool(const Epoch&)> after_epoch = {};
-  // A line for each epoch, on a terminal redrawn meanwhile; null: none.
+  bool drop_last = false;  // leave out the last batch of an epoch where it is smaller
+  bool by_length = false;  // batches of sequences of about one length
+  // What is tested after each epoch; or the last part of the examples is, and not trained on.
+  std::optional<data::Dataset> validation = {};
+  double validation_split = 0;
+  // A weight for each class, for a loss that takes them: labels are then integers.
+  std::vector<double> class_weights = {};
+  // Threads that make batches while steps compute, and how many batches ahead. 2 unless given, for
+  // arrays 0.
+  std::optional<int> threads = {};
+  int ahead = 4;
+  // Where to begin: Trainer::resume.
+  Place start = {};
+  std::vector<AnyCallback> callbacks = {};
+  // A line for each epoch; on a terminal it is redrawn meanwhile. Null: none.
   std::ostream* progress = nullptr;
 };
 
 struct TrainerOptions {
-  Measure metric = {};
-  std::string metric_name = "metric";
+  std::vector<Metric> metrics = {};
+  // The variable of the batches' masks, for networks and losses that have captured it.
+  Tensor mask = {};
+  // Variables of the program's that belong to the state: a rate that a callback lowers, say.
+  std::vector<Shared> state = {};
   Target target = cpu();
+  // Check::values: the first operation whose result is not finite ends the training, named with
+  // its line. Steps take several times as long (docs/checking.md).
+  Check check = Check::environment;
 };
 
 class Trainer {
  public:
   // `x` and `labels` are variables whose first axis is the batch. The network is called on x for
-  // training and for predicting; the optimizer's steps lower the loss. Errors are those of calling
-  // the network, of the loss and of the optimizer.
+  // training and for predicting; the optimizer, which is to outlive the Trainer, lowers the loss.
+  // ValueError for an empty loss or metric, two metrics of one name and one called "loss";
+  // ShapeError for a loss that is not a scalar, and a metric that is not and has no `finish`. Else
+  // errors are those of calling the network, of the measures and of the optimizer. All name the
+  // user's line.
   Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss, optim::Optimizer& optimizer,
           const TrainerOptions& options = {}, const Location& at = Location::current());
+  ~Trainer();
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
 
-  // One step. ValueError, which names the step, for a loss that is not finite: the parameters are
-  // then not to be used.
+  // One step, and what was measured in it, before the parameters changed. ShapeError where x and
+  // labels differ in their number of examples; ValueError for no examples, for a loss that is not
+  // finite, naming the step (the parameters are then not to be used), and for a mask that is there
+  // and not wanted or the other way. Where a value is at fault, a label that is no class, the error
+  // names its row.
   Measured train_minibatch(const Array& x, const Array& labels);
+  Measured train_minibatch(const data::Batch& batch);
   Measured test_minibatch(const Array& x, const Array& labels) const;
+  Measured test_minibatch(const data::Batch& batch) const;
 
-  // ShapeError where x and labels differ in their number of examples, ValueError for options out of
-  // range, and for no examples.
-  std::vector<Epoch> fit(const Array& x, const Array& labels, const FitOptions& options = {});
+  // Trains from options.start to the end of epoch options.epochs. ValueError for options out of
+  // range, naming the line of the call, and for no examples; errors of a batch name its number and
+  // the epoch.
+  std::vector<Epoch> fit(const data::Dataset& examples, const FitOptions& options = {},
+                         const Location& at = Location::current());
+  std::vector<Epoch> fit(const Array& x, const Array& labels, const FitOptions& options = {},
+                         const Location& at = Location::current());
+  // ValueError for no examples.
+  Measured evaluate(const data::Dataset& examples, std::int64_t batch = 256, int threads = 2) const;
   Measured evaluate(const Array& x, const Array& labels, std::int64_t batch = 256) const;
-  // What the network gives, for all examples.
+  // What the network gives, for all examples in their order; ShapeError where that is not a row for
+  // each.
+  Array predict(const data::Dataset& examples, std::int64_t batch = 256, int threads = 2) const;
   Array predict(const Array& x, std::int64_t batch = 256) const;
 
-  std::int64_t steps() const { return steps_; }  // taken so far
-  // All that training changes: the network's state, the optimizer's, that of the random numbers.
+  std::int64_t steps() const;     // taken so far
+  std::int64_t examples() const;  // in these steps
+  // All that training changes: the network's state, the optimizer's, that of the random numbers,
+  // TrainerOptions::state.
   std::vector<Shared> state() const;
+  // A checkpoint of the state, the place in the data, and how many steps and examples there were.
+  void save(const std::filesystem::path& path, const Place& place = {}) const;
+  // Goes back to a checkpoint. A training that begins at the place that is returned, with the same
+  // data and options, ends with the same bits as one that was not interrupted. Callbacks begin
+  // anew. Errors are those of load_checkpoint; IoError for a file that save has not written.
+  Place resume(const std::filesystem::path& path);
 
  private:
-  Sequential net_;
-  optim::Optimizer& optimizer_;
-  Function<2> train_, test_;
-  Function<1> predict_;
-  std::string metric_name_;
-  bool has_metric_;
-  std::int64_t steps_ = 0;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace kroton::nn

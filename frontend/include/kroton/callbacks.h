@@ -1,0 +1,132 @@
+// What is called while Trainer::fit trains: the callbacks that there are. One of your own derives
+// from nn::Callback (trainer.h). Logs are in training_log.h.
+//
+//     trainer.fit(examples, {.epochs = 100, .validation = held_out,
+//                            .callbacks = {kt::nn::EarlyStopping({.patience = 5}),
+//                                          kt::nn::ModelCheckpoint("last.safetensors")}});
+//
+// `monitor` is a name of Epoch::values(): unless given "validation_loss", without validation
+// "loss". Names that there are not are a ValueError after the first epoch. A NaN is no better than
+// anything. A loss that is not finite ends a training without a callback.
+#pragma once
+#include <kroton/schedule.h>
+#include <kroton/trainer.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kroton::nn {
+
+// The best value of a monitored name so far.
+class Monitor {
+ public:
+  // `maximize`: whether larger is better; by `min_delta` at least. ValueError for a negative one.
+  explicit Monitor(std::string name = {}, bool maximize = false, double min_delta = 0);
+  // Takes the last epoch of the history, and whether it is the best one.
+  bool observe(const FitState& fit);
+  // The monitored value of an epoch.
+  double value(const Epoch& epoch) const;
+  void reset();
+  int best_epoch() const { return best_epoch_; }  // 0 before the first
+  double best() const { return best_; }
+
+ private:
+  std::string name_;
+  bool maximize_;
+  double min_delta_;
+  double best_;
+  int best_epoch_ = 0;
+};
+
+struct EarlyStoppingOptions {
+  int patience = 1;  // epochs in a row without improvement after which the training ends
+  std::string monitor = {};
+  bool maximize = false;
+  double min_delta = 0;  // what is less than this is no improvement
+  // When the training ends, for whatever reason, the state is that of the best epoch.
+  bool restore_best = false;
+};
+// ValueError for a patience below 1.
+class EarlyStopping : public Callback {
+ public:
+  explicit EarlyStopping(EarlyStoppingOptions options = {});
+  void on_train_begin(FitState& fit) override;
+  void on_epoch_end(FitState& fit) override;
+  void on_train_end(FitState& fit) override;
+  int stopped_epoch() const { return stopped_epoch_; }  // 0: it has not
+  int best_epoch() const { return monitor_.best_epoch(); }
+
+ private:
+  EarlyStoppingOptions options_;
+  Monitor monitor_;
+  int since_best_ = 0, stopped_epoch_ = 0;
+  std::vector<std::pair<Shared, Array>> best_;
+};
+
+struct ModelCheckpointOptions {
+  bool best_only = false;  // only after epochs that are the best so far
+  std::string monitor = {};
+  bool maximize = false;
+  // Also after so many batches, in the middle of epochs; 0: not. Not with best_only.
+  std::int64_t every_batches = 0;
+};
+// Trainer::save after each epoch: Trainer::resume and FitOptions::start go on from there. "{epoch}"
+// in the path becomes the number of the epoch. A file is the old or the new one at any time.
+class ModelCheckpoint : public Callback {
+ public:
+  explicit ModelCheckpoint(std::filesystem::path path, ModelCheckpointOptions options = {});
+  void on_train_begin(FitState& fit) override;
+  void on_batch_end(FitState& fit, const Measured& of_batch) override;
+  void on_epoch_end(FitState& fit) override;
+
+ private:
+  void save(const FitState& fit) const;
+  std::string path_;
+  ModelCheckpointOptions options_;
+  Monitor monitor_;
+};
+
+// optim::Plateau, observed after each epoch. The rate is the one that the optimizer has been given,
+// and belongs in TrainerOptions::state where trainings are resumed. Rates that are functions of the
+// step need no callback: the schedules of schedule.h are part of the step.
+class ReduceOnPlateau : public Callback {
+ public:
+  explicit ReduceOnPlateau(const Shared& rate, const optim::PlateauOptions& options = {},
+                           std::string monitor = {});
+  void on_epoch_end(FitState& fit) override;
+  const optim::Plateau& plateau() const { return plateau_; }
+
+ private:
+  optim::Plateau plateau_;
+  Monitor monitor_;
+};
+
+struct LambdaCallbackOptions {
+  std::function<void(FitState&)> on_train_begin = {}, on_epoch_begin = {};
+  std::function<void(FitState&, const Measured& of_batch)> on_batch_end = {};
+  std::function<void(FitState&)> on_epoch_end = {}, on_train_end = {};
+};
+// Functions in place of a class.
+class LambdaCallback : public Callback {
+ public:
+  explicit LambdaCallback(LambdaCallbackOptions functions) : functions_(std::move(functions)) {}
+  void on_train_begin(FitState& fit) override { call(functions_.on_train_begin, fit); }
+  void on_epoch_begin(FitState& fit) override { call(functions_.on_epoch_begin, fit); }
+  void on_batch_end(FitState& fit, const Measured& of_batch) override {
+    if (functions_.on_batch_end) functions_.on_batch_end(fit, of_batch);
+  }
+  void on_epoch_end(FitState& fit) override { call(functions_.on_epoch_end, fit); }
+  void on_train_end(FitState& fit) override { call(functions_.on_train_end, fit); }
+
+ private:
+  static void call(const std::function<void(FitState&)>& function, FitState& fit) {
+    if (function) function(fit);
+  }
+  LambdaCallbackOptions functions_;
+};
+
+}  // namespace kroton::nn

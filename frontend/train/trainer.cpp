@@ -392,6 +392,8 @@ Array Trainer::predict(const Array& x, std::int64_t batch) const {
 std::int64_t Trainer::steps() const { return parts_->steps; }
 std::int64_t Trainer::examples() const { return parts_->examples; }
 
+const Sequential& Trainer::network() const { return parts_->net; }
+
 std::vector<Shared> Trainer::state() const {
   std::vector<Shared> all = parts_->net.state();
   for (const Shared& variable : parts_->optimizer->state()) all.push_back(variable);

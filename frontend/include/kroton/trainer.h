@@ -230,6 +230,7 @@ class Trainer {
 
   std::int64_t steps() const;     // taken so far
   std::int64_t examples() const;  // in these steps
+  const Sequential& network() const;
   // All that training changes: the network's state, the optimizer's, that of the random numbers,
   // TrainerOptions::state.
   std::vector<Shared> state() const;

@@ -17,8 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(Clock::time_point began) {
+  return std::chrono::duration<double>(Clock::now() - began).count();
 }
 
 double value_called(const NamedValues& values, std::string_view name) {
@@ -165,15 +165,17 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
       .trainer = *this, .options = o, .batches = loader.batches(), .examples = loader.count()};
   for (const auto& callback : callbacks) callback->on_train_begin(state);
 
-  for (int epoch = o.start.epoch; epoch <= o.epochs && !state.stop; ++epoch) {
+  // After the last batch of an epoch comes the first one of the next.
+  const Place start = o.start.batch == loader.batches() ? Place{o.start.epoch + 1} : o.start;
+  for (int epoch = start.epoch; epoch <= o.epochs && !state.stop; ++epoch) {
     state.epoch = epoch;
-    state.batch = state.first_batch = epoch == o.start.epoch ? o.start.batch : 0;
+    state.batch = state.first_batch = epoch == start.epoch ? start.batch : 0;
     state.seconds = state.waiting = 0;
     Totals totals(parts_->options.metrics);
     state.so_far = [&] { return totals.values(); };
     for (const auto& callback : callbacks) callback->on_epoch_begin(state);
     const std::int64_t before = parts_->examples;
-    const Clock::time_point start = Clock::now();
+    const Clock::time_point began = Clock::now();
     checked([&] { loader.start(static_cast<std::uint64_t>(epoch - 1), state.first_batch); });
     const Parts::Numbers numbers = numbers_of(trained.count, o, state);
     while (!state.stop) {
@@ -186,7 +188,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
                                std::to_string(state.batch) + ": ";
                       });
       ++state.batch;
-      state.seconds = seconds_since(start);
+      state.seconds = seconds_since(began);
       state.waiting = loader.seconds_waited();
       for (const auto& callback : callbacks) callback->on_batch_end(state, of_batch);
     }
@@ -194,11 +196,15 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     done.number = epoch;
     done.train = totals.values();
     done.steps = parts_->steps;
-    done.seconds = seconds_since(start);
+    done.seconds = seconds_since(began);
     done.examples_per_second =
         static_cast<double>(parts_->examples - before) / std::max(done.seconds, 1e-9);
     done.waiting = state.waiting / std::max(done.seconds, 1e-9);
-    if (tested) done.validation = evaluate(*tested, o.batch, o.threads.value_or(2));
+    if (tested) {
+      done.validation =
+          with_prefix([&, &of = *tested] { return evaluate(of, o.batch, o.threads.value_or(2)); },
+                      [&] { return "validation of epoch " + std::to_string(epoch) + ": "; });
+    }
     for (const auto& callback : callbacks) callback->on_epoch_end(state);
     state.so_far = {};
   }

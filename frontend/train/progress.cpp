@@ -1,5 +1,8 @@
 #include "frontend/train/progress.h"
 
+#include <kroton/callbacks.h>
+#include <kroton/error.h>
+
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -66,12 +69,6 @@ std::string value_text(double value) {
   return formatted(is_plain ? "%.4f" : "%.3e", value);
 }
 
-std::string text_of(const Measured& measured) {
-  std::string text = "loss " + value_text(measured.loss);
-  for (const auto& [name, value] : measured.metrics) text += "  " + name + ' ' + value_text(value);
-  return text;
-}
-
 std::string head_of(const FitState& fit) {
   return "epoch " + std::to_string(fit.epoch) + '/' + std::to_string(fit.options.epochs) + "  ";
 }
@@ -81,6 +78,12 @@ std::string waiting_text(double part) {
 }
 
 }  // namespace
+
+std::string text_of(const Measured& measured) {
+  std::string text = "loss " + value_text(measured.loss);
+  for (const auto& [name, value] : measured.metrics) text += "  " + name + ' ' + value_text(value);
+  return text;
+}
 
 int terminal_columns(const std::ostream& stream) {
   const int descriptor = descriptor_of(stream);
@@ -128,6 +131,56 @@ void ProgressLine::on_epoch_end(FitState& fit) {
           " examples/s" + waiting_text(epoch.waiting);
   stream_ << (is_open_ ? "\r" : "") << line << (is_open_ ? "\x1b[K" : "") << std::endl;
   is_open_ = false;
+}
+
+// ---- ProgressPrinter
+
+ProgressPrinter::ProgressPrinter(std::ostream& stream, std::int64_t every)
+    : stream_(&stream), every_(every) {
+  if (every >= 1) return;
+  throw ValueError("ProgressPrinter: every is " + std::to_string(every) + ", expected at least 1");
+}
+
+void ProgressPrinter::Means::add(const Measured& of_batch, double count) {
+  sums.metrics.resize(of_batch.metrics.size());
+  sums.loss += of_batch.loss * count;
+  for (std::size_t k = 0; k < of_batch.metrics.size(); ++k) {
+    sums.metrics[k].first = of_batch.metrics[k].first;
+    sums.metrics[k].second += of_batch.metrics[k].second * count;
+  }
+  examples += count;
+  ++batches;
+}
+
+Measured ProgressPrinter::Means::values() const {
+  Measured means = sums;
+  const double count = std::max(examples, 1.0);
+  means.loss /= count;
+  for (auto& metric : means.metrics) metric.second /= count;
+  return means;
+}
+
+std::string ProgressPrinter::line_of(const Means& means) const {
+  return text_of(means.values()) + "  (" + with_commas(means.examples) + " examples)";
+}
+
+void ProgressPrinter::update(const Measured& of_batch, std::int64_t examples) {
+  if (examples < 1) {
+    throw ValueError("ProgressPrinter: a minibatch of " + std::to_string(examples) + " examples");
+  }
+  recent_.add(of_batch, static_cast<double>(examples));
+  all_.add(of_batch, static_cast<double>(examples));
+  if (recent_.batches < every_) return;
+  *stream_ << "minibatches " << all_.batches - recent_.batches + 1 << " to " << all_.batches << ": "
+           << line_of(recent_) << std::endl;
+  recent_ = {};
+}
+
+Measured ProgressPrinter::summary() {
+  *stream_ << "all " << all_.batches << " minibatches: " << line_of(all_) << std::endl;
+  const Measured means = all_.values();
+  recent_ = all_ = {};
+  return means;
 }
 
 }  // namespace kroton::nn

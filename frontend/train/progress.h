@@ -11,6 +11,9 @@ namespace kroton::nn {
 // How many columns the terminal has that the stream writes to; 0 where it writes to none.
 int terminal_columns(const std::ostream& stream);
 
+// "loss 0.1234  accuracy 0.9876"
+std::string text_of(const Measured& measured);
+
 class ProgressLine : public Callback {
  public:
   explicit ProgressLine(std::ostream& stream);

@@ -210,3 +210,22 @@ TEST_CASE("progress: a terminal's line is redrawn and others get one line an epo
   CHECK(std::count(shown.begin(), shown.end(), '\n') == 2);
 #endif
 }
+
+TEST_CASE("progress: a printer for loops of minibatches") {
+  std::ostringstream lines;
+  nn::ProgressPrinter progress(lines, 2);
+  progress.update({1.0, {{"accuracy", 0.5}}}, 10);
+  progress.update({2.0, {{"accuracy", 1.0}}}, 30);
+  progress.update({4.0, {{"accuracy", 0.0}}}, 1000);
+  const nn::Measured all = progress.summary();
+  CHECK(all.loss == doctest::Approx((10 + 60 + 4000) / 1040.0));
+  CHECK(all["accuracy"] == doctest::Approx((5 + 30) / 1040.0));
+  CHECK(lines.str() ==
+        "minibatches 1 to 2: loss 1.7500  accuracy 0.8750  (40 examples)\n"
+        "all 3 minibatches: loss 3.9135  accuracy 0.0337  (1,040 examples)\n");
+  CHECK(progress.summary().loss == 0);
+  CHECK(value_error([&] { nn::ProgressPrinter(lines, 0); }) ==
+        "ProgressPrinter: every is 0, expected at least 1");
+  CHECK(value_error([&] { progress.update({}, 0); }) ==
+        "ProgressPrinter: a minibatch of 0 examples");
+}

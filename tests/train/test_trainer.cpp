@@ -309,7 +309,7 @@ TEST_CASE("trainer: errors of what it is given") {
   CHECK(value_error([&] { s.trainer.predict(clouds.points, -3); }) ==
         "predict: batch is -3, expected at least 1");
   CHECK(value_error([&] { s.trainer.evaluate(Array::zeros({0, 2}), Array::zeros({0}, i64)); }) ==
-        "Trainer: there are no examples to evaluate");
+        "evaluate: there are no examples");
   CHECK(value_error([&] {
           s.trainer.train_minibatch(Array::zeros({0, 2}), Array::zeros({0}, i64));
         }) == "Trainer: train_minibatch: a minibatch has no examples");
@@ -319,6 +319,28 @@ TEST_CASE("trainer: errors of what it is given") {
       shape_error([&] { s.trainer.train_minibatch(clouds.points, Array::zeros({300, 1}, i64)); }),
       "labels is i64 (labels.shape[0],), the argument is i64 (300, 1)"));
   CHECK(s.trainer.steps() == 0);
+
+  // A data set that makes other rows than it is asked for.
+  data::Dataset few = clouds.dataset();
+  few.make = [](data::Rows, std::uint64_t) {
+    return data::Batch{Array::zeros({2, 2}), Array::zeros({2}, i64)};
+  };
+  CHECK(shape_error([&] { s.trainer.predict(few); }) ==
+        "predict: of 256 examples the data set makes x (2, 2)");
+  CHECK(value_error([&] { s.trainer.evaluate(data::Dataset{}); }) ==
+        "evaluate: there are no examples");
+  CHECK(shape_error([&] {
+          s.trainer.fit(
+              few, {.epochs = 1,
+                    .validation = data::from_arrays(Array::zeros({3, 5}), Array::zeros({3}, i64))});
+        }) ==
+        "validation of epoch 1: evaluate: batch 0: test: x is f32 (batch, 2), the argument is "
+        "f32 (3, 5)");
+  // The end of an epoch is the beginning of the next one.
+  const auto next = s.trainer.fit(clouds.points, clouds.labels,
+                                  {.epochs = 2, .batch = 100, .start = {.epoch = 1, .batch = 3}});
+  REQUIRE(next.size() == 1);
+  CHECK(next[0].number == 2);
 
   // A label that is no class is found in its row.
   Array wrong = clouds.labels.copy();

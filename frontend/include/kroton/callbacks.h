@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <string>
 #include <utility>
 #include <vector>
@@ -127,6 +128,40 @@ class LambdaCallback : public Callback {
     if (function) function(fit);
   }
   LambdaCallbackOptions functions_;
+};
+
+// ---- For loops of one's own
+
+// Lines while a program trains on minibatches itself, as CNTK's ProgressPrinter writes them: after
+// each `every`-th of them the means since the last line, and at the end those of all. Means are by
+// the numbers of examples.
+//
+//     kt::nn::ProgressPrinter progress(std::cout, 100);
+//     while (auto batch = loader.next()) {
+//       progress.update(trainer.train_minibatch(*batch), batch->labels.shape()[0]);
+//     }
+//     progress.summary();
+class ProgressPrinter {
+ public:
+  // ValueError for `every` below 1.
+  explicit ProgressPrinter(std::ostream& stream, std::int64_t every = 100);
+  // A minibatch of so many examples; ValueError for none.
+  void update(const Measured& of_batch, std::int64_t examples);
+  // The means of all since the last summary, which are then forgotten.
+  Measured summary();
+
+ private:
+  struct Means {
+    Measured sums;
+    double examples = 0;
+    std::int64_t batches = 0;
+    void add(const Measured& of_batch, double count);
+    Measured values() const;
+  };
+  std::string line_of(const Means& means) const;
+  std::ostream* stream_;
+  std::int64_t every_;
+  Means recent_, all_;
 };
 
 }  // namespace kroton::nn

@@ -50,6 +50,7 @@ std::string with_commas(double value) {
 }
 
 std::string duration(double seconds) {
+  if (seconds < 0.0995) return formatted("%.0f ms", 1000 * seconds);
   if (seconds < 9.95) return formatted("%.1f s", seconds);
   if (seconds < 119.5) return formatted("%.0f s", seconds);
   const auto whole = static_cast<long long>(std::llround(seconds));

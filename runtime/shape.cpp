@@ -1,5 +1,6 @@
 #include <kroton/shape.h>
 
+#include <ostream>
 #include <string_view>
 
 namespace kroton {
@@ -32,6 +33,10 @@ std::string to_string(const Shape& shape) {
     text += (axis == 0 ? "" : ", ") + std::to_string(shape[axis]);
   }
   return text + (shape.rank() == 1 ? ",)" : ")");
+}
+
+std::ostream& operator<<(std::ostream& stream, const Shape& shape) {
+  return stream << to_string(shape);
 }
 
 }  // namespace kroton

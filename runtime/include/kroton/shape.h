@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <source_location>
 #include <span>
 #include <string>
@@ -112,5 +113,6 @@ class Shape {
 
 /// "(3, 4)", "(3,)" or "()".
 [[nodiscard]] std::string to_string(const Shape& shape);
+std::ostream& operator<<(std::ostream& stream, const Shape& shape);
 
 }  // namespace kroton

@@ -77,9 +77,9 @@ void write_values(std::span<const Value> values, T* to, std::int64_t stride, con
 template <class T>
 void write_column(const Column& column, T* to, std::int64_t stride) {
   if (column.type() == ColumnType::i64) {
-    write_values(column.integers(), to, stride, column);
+    write_values(column.i64_values(), to, stride, column);
   } else {
-    write_values(column.numbers(), to, stride, column);
+    write_values(column.f64_values(), to, stride, column);
   }
 }
 
@@ -148,12 +148,12 @@ std::int64_t Column::missing() const {
   return count;
 }
 
-std::span<const std::int64_t> Column::integers() const {
+std::span<const std::int64_t> Column::i64_values() const {
   if (type() != ColumnType::i64) fail_type(*this, "i64");
   return std::get<0>(values_);
 }
 
-std::span<const double> Column::numbers() const {
+std::span<const double> Column::f64_values() const {
   if (type() != ColumnType::f64) fail_type(*this, "f64");
   return std::get<1>(values_);
 }
@@ -203,8 +203,8 @@ const Column& Table::column(std::int64_t index) const {
 Array Table::number(std::string_view name) const {
   const Column& from = column(name);
   if (from.type() == ColumnType::text) fail_text("number", from);
-  if (from.type() == ColumnType::i64) return Array::from(from.integers());
-  return Array::from(from.numbers());
+  if (from.type() == ColumnType::i64) return Array::from(from.i64_values());
+  return Array::from(from.f64_values());
 }
 
 Array Table::matrix(const std::vector<std::string>& names, DType dtype) const {
@@ -228,8 +228,8 @@ Array Table::matrix(const std::vector<std::string>& names, DType dtype) const {
 
 Codes Table::codes(std::string_view name) const {
   const Column& from = column(name);
-  if (from.type() == ColumnType::i64) return codes_of_numbers(from.integers());
-  if (from.type() == ColumnType::f64) return codes_of_numbers(from.numbers());
+  if (from.type() == ColumnType::i64) return codes_of_numbers(from.i64_values());
+  if (from.type() == ColumnType::f64) return codes_of_numbers(from.f64_values());
   return codes_of_texts(from);
 }
 
@@ -321,9 +321,9 @@ std::ostream& operator<<(std::ostream& stream, const Table& table) {
       if (column.is_missing(row)) {
         stream << "missing";
       } else if (column.type() == ColumnType::i64) {
-        stream << shown_number(column.integers()[index]);
+        stream << shown_number(column.i64_values()[index]);
       } else if (column.type() == ColumnType::f64) {
-        stream << shown_number(column.numbers()[index]);
+        stream << shown_number(column.f64_values()[index]);
       } else {
         stream << shown(column.text(row));
       }

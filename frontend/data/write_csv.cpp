@@ -55,9 +55,9 @@ class Writer {
     } else if (column.type() == ColumnType::text) {
       text(column.text(row));
     } else if (column.type() == ColumnType::i64) {
-      number(column.integers()[static_cast<std::size_t>(row)]);
+      number(column.i64_values()[static_cast<std::size_t>(row)]);
     } else {
-      number(column.numbers()[static_cast<std::size_t>(row)]);
+      number(column.f64_values()[static_cast<std::size_t>(row)]);
     }
   }
 

@@ -43,12 +43,12 @@ std::string error_in(std::string_view text, const CsvOptions& options = {}) {
 }
 
 std::vector<std::int64_t> integers(const Column& column) {
-  const auto values = column.integers();
+  const auto values = column.i64_values();
   return {values.begin(), values.end()};
 }
 
 std::vector<double> numbers(const Column& column) {
-  const auto values = column.numbers();
+  const auto values = column.f64_values();
   return {values.begin(), values.end()};
 }
 
@@ -87,9 +87,9 @@ TEST_CASE("csv: a column that turns out to be something else late") {
     const Table t = read(text);
     REQUIRE(t.rows() == count + 2);
     CHECK(t.column("whole").type() == ColumnType::i64);
-    CHECK(t.column("whole").integers()[static_cast<std::size_t>(count) + 1] == 6);
-    CHECK(t.column("real").numbers()[static_cast<std::size_t>(count)] == 0.5);
-    CHECK(t.column("real").numbers()[static_cast<std::size_t>(count) - 1] == count - 1);
+    CHECK(t.column("whole").i64_values()[static_cast<std::size_t>(count) + 1] == 6);
+    CHECK(t.column("real").f64_values()[static_cast<std::size_t>(count)] == 0.5);
+    CHECK(t.column("real").f64_values()[static_cast<std::size_t>(count) - 1] == count - 1);
     CHECK(t.column("missing").missing() == 1);
     CHECK(t.column("missing").is_missing(count));
     // As they were written, blanks and zeros too.
@@ -127,7 +127,7 @@ TEST_CASE("csv: options") {
            {.separator = ';', .missing = {"?"}, .skip_rows = 1, .comment = '#'});
   CHECK(integers(semicolons.column("x")) == std::vector<std::int64_t>{1, 2});
   CHECK(semicolons.column("y").is_missing(0));
-  CHECK(semicolons.column("y").numbers()[1] == 3);
+  CHECK(semicolons.column("y").f64_values()[1] == 3);
 
   const Table aligned = read("  x    y\n 1.5   \"a b\" \n\n10\t\tc\n \t\n", {.separator = ' '});
   CHECK(numbers(aligned.column("x")) == std::vector<double>{1.5, 10});
@@ -188,7 +188,7 @@ TEST_CASE("csv: numbers are those that are written") {
   const Table edges = read(
       "x\n1e999\n-1e999\n1e-999\n0.00001e400\n100000e-400\ninf\n-Infinity\n.5\n5.\n-0\n"
       "1e99999999999999999999999\n1e-99999999999999999999999\n0e999999999999999999999\n\t 2 \n");
-  const auto x = edges.column("x").numbers();
+  const auto x = edges.column("x").f64_values();
   CHECK(numbers(edges.column("x")) ==
         std::vector<double>{inf, -inf, 0, inf, 0, inf, -inf, 0.5, 5, 0, inf, 0, 0, 2});
   CHECK(std::signbit(x[9]));
@@ -216,7 +216,7 @@ TEST_CASE("csv: numbers are those that are written") {
   CHECK(numbers(read(text + "0.5\n").column("x")).size() == expected.size() + 1);
   const Table many = read(text + "0.5\n");
   for (std::size_t k = 0; k < expected.size(); ++k) {
-    REQUIRE(many.column("x").numbers()[k] == expected[k]);
+    REQUIRE(many.column("x").f64_values()[k] == expected[k]);
   }
 }
 
@@ -246,7 +246,7 @@ TEST_CASE("csv: damaged files say where") {
   std::string text = "x\n";
   for (int k = 0; k < 1000; ++k) text += std::to_string(k * k) + "\n";
   const auto zipped = directory.write_gzipped("z", bytes_of(text));
-  CHECK(kt::data::read_csv(zipped).column("x").integers()[999] == 998001);
+  CHECK(kt::data::read_csv(zipped).column("x").i64_values()[999] == 998001);
   Bytes cut = contents(zipped);
   cut.resize(cut.size() - 3);
   CHECK(error_of([&] {

@@ -142,11 +142,11 @@ TEST_CASE("table: what does not fit") {
         "TypeError: matrix: expected a dtype of numbers, got boolean");
   CHECK(error_with_kind([&] { return t.matrix({"length"}, kt::i64); }) ==
         "ValueError: matrix: column \"length\": row 0 is 5.1, which i64 does not hold");
-  CHECK(error_with_kind([&] { return t.column("length").integers(); }) ==
+  CHECK(error_with_kind([&] { return t.column("length").i64_values(); }) ==
         "TypeError: column \"length\": expected i64, got f64");
   CHECK(error_with_kind([&] { return t.column("length").text(0); }) ==
         "TypeError: column \"length\": expected text, got f64");
-  CHECK(error_with_kind([&] { return t.column("petals").numbers(); }) ==
+  CHECK(error_with_kind([&] { return t.column("petals").f64_values(); }) ==
         "TypeError: column \"petals\": expected f64, got i64");
   CHECK(error_with_kind([&] { return t.column("petals").texts(); }) ==
         "TypeError: column \"petals\": expected text, got i64");

@@ -35,8 +35,8 @@ class Column {
   std::int64_t missing() const;  // how many rows have none
 
   // The values. TypeError unless the column is of that type.
-  std::span<const std::int64_t> integers() const;
-  std::span<const double> numbers() const;
+  std::span<const std::int64_t> i64_values() const;
+  std::span<const double> f64_values() const;
   // Of one row, valid while the column lives; ValueError for one that is not there.
   std::string_view text(std::int64_t row) const;
   std::vector<std::string> texts() const;

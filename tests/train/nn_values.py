@@ -41,6 +41,28 @@ def free(seed, *shape, shift=0.0):
     return numbers(seed, *shape, shift=shift).requires_grad_()
 
 
+# ---- Activations
+
+scaled = (16 * numbers(1, 11, shift=0.03)).requires_grad_()
+for name, y in {
+    "relu": F.relu(scaled),
+    "relu6": F.relu6(scaled),
+    "leaky_relu": F.leaky_relu(scaled),
+    "elu": F.elu(scaled),
+    "selu": F.selu(scaled),
+    "gelu": F.gelu(scaled),
+    "gelu_tanh": F.gelu(scaled, approximate="tanh"),
+    "silu": F.silu(scaled),
+    "mish": F.mish(scaled),
+    "hard_sigmoid": (scaled / 6 + 0.5).clamp(0, 1),
+    "softsign": F.softsign(scaled),
+    "tanh": torch.tanh(scaled),
+    "sigmoid": torch.sigmoid(scaled),
+    "softplus": F.softplus(scaled),
+    "softmax": F.softmax(scaled, 0),
+}.items():
+    with_gradients(name, y, scaled)
+
 # ---- Normalisation
 
 x, scale, shift = free(1, 2, 4, 3, 2), free(2, 4, shift=1.0), free(3, 4)

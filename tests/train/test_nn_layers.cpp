@@ -240,6 +240,8 @@ TEST_CASE("layers: errors begin with the layer and end with its line") {
                     }})(m);
         }),
         "weight: its initializer gave f32 (2,), it is f32 (3, 3)");
+  check(type_error([&] { nn::gelu(ids); }), "gelu: takes floating x: ids is i64 (2, 3)");
+  check(type_error([&] { nn::Sequential{nn::selu}(ids); }), "selu: takes floating x");
   check(value_error([&] { nn::Layer(std::function<Tensor(const Tensor&)>()); }),
         "Layer: the function is empty");
   check(value_error([&] { nn::Sequential net{nn::Dense(2), nn::Activation()}; }),

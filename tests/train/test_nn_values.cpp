@@ -107,6 +107,29 @@ std::vector<Shared> set(const Recorded& parameters_made,
 
 }  // namespace
 
+TEST_CASE("nn values: activations") {
+  Array values = numbers(1, {11}, f64, 0.03);
+  for (double& v : values.data<double>()) v *= 16;
+  const Shared x = shared(values, "x");
+  const std::map<std::string, nn::Activation> activations = {{"relu", nn::relu},
+                                                             {"relu6", nn::relu6},
+                                                             {"leaky_relu", nn::leaky_relu},
+                                                             {"elu", nn::elu},
+                                                             {"selu", nn::selu},
+                                                             {"gelu", nn::gelu},
+                                                             {"gelu_tanh", nn::gelu_tanh},
+                                                             {"silu", nn::silu},
+                                                             {"mish", nn::mish},
+                                                             {"hard_sigmoid", nn::hard_sigmoid},
+                                                             {"softsign", nn::softsign},
+                                                             {"tanh", nn::tanh},
+                                                             {"sigmoid", nn::sigmoid},
+                                                             {"softplus", nn::softplus},
+                                                             {"softmax", nn::softmax}};
+  for (const auto& [name, activation] : activations)
+    check_with_gradients(name, {activation(x)}, {x});
+}
+
 TEST_CASE("nn values: normalisation by groups and channels and over two axes") {
   const Shared x = value(1, {2, 4, 3, 2});
   const auto check = [&](const std::string& name, const auto& layer, const Array& scale,

@@ -17,6 +17,7 @@ using Location = std::source_location;
 
 using Activation = std::function<Tensor(const Tensor&)>;  // empty: none
 
+// Of floating x (TypeError). Errors end with the line of the layer that has them, else that of x.
 Tensor relu(const Tensor& x);
 Tensor relu6(const Tensor& x);         // min(max(x, 0), 6)
 Tensor leaky_relu(const Tensor& x);    // 0.01 x below 0

@@ -121,7 +121,10 @@ std::vector<Epoch> Trainer::fit(const Array& x, const Array& labels, const FitOp
                                 const Location& at) {
   FitOptions options = o;
   if (!options.threads) options.threads = 0;
-  return fit(data::from_arrays(x.contiguous(), labels.contiguous()), options, at);
+  const data::Dataset examples =
+      with_prefix([&] { return data::from_arrays(x.contiguous(), labels.contiguous()); },
+                  [&] { return "fit  [" + to_string(line_of(at)) + "]: "; });
+  return fit(examples, options, at);
 }
 
 std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions& o,

@@ -155,7 +155,7 @@ class AnyCallback {
 // ---- Trainers
 
 struct FitOptions {
-  int epochs = 1;  // the number of the last one
+  int epochs = 1;  // the number of the last one, counted from 1 whatever `start` is
   std::int64_t batch = 32;
   bool shuffle = true;     // else in ascending order
   std::uint64_t seed = 1;  // of the order of the examples, another one in each epoch
@@ -193,6 +193,7 @@ class Trainer {
  public:
   // `x` and `labels` are variables whose first axis is the batch. The network is called on x for
   // training and for predicting; the optimizer, which is to outlive the Trainer, lowers the loss.
+  // What is no Sequential, a struct or a lambda of layers, is one as its only layer.
   // ValueError for an empty loss or metric, two metrics of one name and one called "loss";
   // ShapeError for a loss that is not a scalar, and a metric that is not and has no `finish`. Else
   // errors are those of calling the network, of the measures and of the optimizer. All name the
@@ -237,8 +238,9 @@ class Trainer {
   // A checkpoint of the state, the place in the data, and how many steps and examples there were.
   void save(const std::filesystem::path& path, const Place& place = {}) const;
   // Goes back to a checkpoint. A training that begins at the place that is returned, with the same
-  // data and options, ends with the same bits as one that was not interrupted. Callbacks begin
-  // anew. Errors are those of load_checkpoint; IoError for a file that save has not written.
+  // data and options, ends with the same bits as one that was not interrupted. What is measured
+  // of an epoch is that of its remaining batches, and callbacks begin anew. Errors are those of
+  // load_checkpoint; IoError for a file that save has not written.
   Place resume(const std::filesystem::path& path);
 
  private:

@@ -20,7 +20,7 @@ namespace kroton::nn {
 
 struct LogOptions {
   bool append = false;  // else a file that is there is replaced
-  // JsonLog, TensorBoardLog: also after so many batches; 0: only after epochs.
+  // JsonLog: also after so many batches; 0: only after epochs.
   std::int64_t every_batches = 0;
 };
 

@@ -74,8 +74,9 @@ std::string head_of(const FitState& fit) {
   return "epoch " + std::to_string(fit.epoch) + '/' + std::to_string(fit.options.epochs) + "  ";
 }
 
-std::string waiting_text(double part) {
-  return part < 0.005 ? "" : "  waiting for data " + formatted("%.0f %%", 100 * part);
+// "  waiting 12 %", or nothing where steps do not wait.
+std::string waiting_text(const char* what, double part) {
+  return part < 0.005 ? "" : "  " + (what + formatted(" %.0f %%", 100 * part));
 }
 
 }  // namespace
@@ -119,9 +120,9 @@ void ProgressLine::on_batch_end(FitState& fit, const Measured&) {
   const double left = static_cast<double>(fit.batches - fit.batch) * seconds / done;
   const double speed =
       done / static_cast<double>(fit.batches) * static_cast<double>(fit.examples) / seconds;
-  show(head_of(fit) + formatted("%3.0f %%  ", 100 * part) + text_of(fit.so_far()) + "  " +
+  show(head_of(fit) + formatted("%.0f %%  ", 100 * part) + text_of(fit.so_far()) + "  " +
        with_commas(speed) + "/s  " + duration(left) + " left" +
-       waiting_text(fit.waiting / seconds));
+       waiting_text("waiting", fit.waiting / seconds));
 }
 
 void ProgressLine::on_epoch_end(FitState& fit) {
@@ -129,7 +130,7 @@ void ProgressLine::on_epoch_end(FitState& fit) {
   std::string line = head_of(fit) + text_of(epoch.train);
   if (epoch.validation) line += "  validation: " + text_of(*epoch.validation);
   line += "  " + duration(epoch.seconds) + "  " + with_commas(epoch.examples_per_second) +
-          " examples/s" + waiting_text(epoch.waiting);
+          " examples/s" + waiting_text("waiting for data", epoch.waiting);
   stream_ << (is_open_ ? "\r" : "") << line << (is_open_ ? "\x1b[K" : "") << std::endl;
   is_open_ = false;
 }

@@ -204,7 +204,7 @@ TEST_CASE("progress: a terminal's line is redrawn and others get one line an epo
     }
   }
   ::close(master);
-  CHECK(shown.starts_with("\repoch 1/2   10 %  loss "));
+  CHECK(shown.starts_with("\repoch 1/2  10 %  loss "));
   CHECK(contains(shown, " left"));
   CHECK(contains(shown, "\x1b[K\r\n"));
   CHECK(std::count(shown.begin(), shown.end(), '\n') == 2);

@@ -177,6 +177,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     Totals totals(parts_->options.metrics);
     state.so_far = [&] { return totals.values(); };
     for (const auto& callback : callbacks) callback->on_epoch_begin(state);
+    if (state.stop) break;
     const std::int64_t before = parts_->examples;
     const Clock::time_point began = Clock::now();
     checked([&] { loader.start(static_cast<std::uint64_t>(epoch - 1), state.first_batch); });

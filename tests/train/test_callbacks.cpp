@@ -168,6 +168,11 @@ TEST_CASE("callbacks: they are called in turn and may end the training anywhere"
   CHECK(calls == "begin 1( 1 2 3 ) go on from 2.0 2( 1 2 ) go on from 2.2 end");
   CHECK(history.size() == 2);
   CHECK(s.trainer.steps() == 5);
+  // Stopped before its first batch an epoch has not been.
+  const auto none = s.trainer.fit(
+      clouds.points, clouds.labels,
+      {.callbacks = {nn::LambdaCallback({.on_epoch_begin = [](auto& fit) { fit.stop = true; }})}});
+  CHECK(none.empty());
   // No epoch: only the beginning and the end.
   calls.clear();
   s.trainer.fit(clouds.points, clouds.labels,

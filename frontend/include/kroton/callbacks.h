@@ -93,7 +93,8 @@ class ModelCheckpoint : public Callback {
 
 // optim::Plateau, observed after each epoch. The rate is the one that the optimizer has been given,
 // and belongs in TrainerOptions::state where trainings are resumed. Rates that are functions of the
-// step need no callback: the schedules of schedule.h are part of the step.
+// step need no callback: the schedules of schedule.h are part of the step. What it has observed it
+// keeps from one call of fit to the next.
 class ReduceOnPlateau : public Callback {
  public:
   explicit ReduceOnPlateau(const Shared& rate, const optim::PlateauOptions& options = {},

@@ -62,9 +62,10 @@ class Measure {
 Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor& weights = {});
 
 // A number that is measured beside the loss. Where the measure is a scalar, that of a data set is
-// the mean of those of its batches, by how many labels each has. Where it is an array, counts say,
-// it is the sum of theirs. `finish` makes the number of this mean or sum, an f64; a scalar may do
-// without. So perplexity and F1 are those of the whole data set, not means over batches:
+// the mean of those of its batches, by how many labels each has, without those that a mask of their
+// shape hides. Where it is an array, counts say, it is the sum of theirs. `finish` makes the number
+// of this mean or sum, an f64; a scalar may do without. So perplexity and F1 are those of the whole
+// data set, not means over batches:
 //
 //     {"perplexity", kt::nn::cross_entropy_of,
 //      [](const kt::Array& mean) { return std::exp(mean.item<double>()); }}
@@ -123,7 +124,7 @@ struct FitState {
   std::function<Measured()> so_far = {};  // their means
   double seconds = 0;                     // since the epoch began
   double waiting = 0;                     // of these, for data
-  bool stop = false;                      // set it to end the training after this batch or epoch
+  bool stop = false;                      // set it to end the training before the next batch
   Place place() const;                    // where to go on from
 };
 

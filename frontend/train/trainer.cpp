@@ -85,6 +85,7 @@ void check_batch_size(const char* what, std::int64_t batch) {
 }
 
 Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor& weights) {
+  const LineScope scope(logits.line(), "cross_entropy");
   return cross_entropy(logits, labels, {.mask = weights});
 }
 

@@ -58,7 +58,8 @@ Dataset from_arrays(const Array& x, const Array& labels) {
     throw ShapeError("from_arrays: x is " + to_string(x.shape()) + ", labels are " +
                      to_string(labels.shape()) + ": both have an example in each row");
   }
-  return {.count = x.shape()[0], .make = [x, labels](Rows rows, std::uint64_t) {
+  return {.count = x.shape()[0],
+          .make = [x = x.contiguous(), labels = labels.contiguous()](Rows rows, std::uint64_t) {
             return Batch{rows_of(x, rows), rows_of(labels, rows)};
           }};
 }

@@ -111,12 +111,28 @@ def memory():
     yield Case("memory/mlp/arena", 1, "KiB", 2.0**-10, higher=False, kind="arena")
 
 
+TRAININGS = ("mnist_mlp", "mnist_cnn", "cifar", "char_lstm", "gpt", "vgg_folder")
+
+
+def trainings():
+    # Losses of other random numbers: they are near each other.
+    for what in TRAININGS:
+        yield Case(f"train/{what}", 1, "s/epoch", 1, higher=False, tolerance=0.4,
+                   target=[("best", 1)])
+    for what in TRAININGS:
+        yield Case(f"train/{what}/first", 1, "s", 1, higher=False, tolerance=0.6, kind="start",
+                   target=[("best", 1)])
+    for what in TRAININGS:
+        yield Case(f"train/{what}/memory", 1, "MiB", 2.0**-20, higher=False, kind="peak",
+                   step=f"train/{what}", tolerance=0.4, target=[("best", 1)])
+
+
 def size():
     yield Case("size/training", 1, "KiB", 2.0**-10, higher=False, kind="size")
 
 
 GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, compile_times, memory,
-          size, network_cases.layers, network_cases.networks, class_cases.cases)
+          size, trainings, network_cases.layers, network_cases.networks, class_cases.cases)
 WITH_QUICK_SIZES = (network_cases.layers, class_cases.cases)
 # One of each kind, for a first look.
 QUICK = ("gemm/f32/NN", "gemm/f32/TN/128x256x1024", "gemm/f64/NN/512x512x512", "mlp", "call",

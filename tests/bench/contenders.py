@@ -20,15 +20,15 @@ DEBIAN = INSTALLED / "debian"
 # Where peers keep what they compiled between runs; `compile` cases use no cache.
 CACHES = INSTALLED / "caches"
 
-# Name, Python package with its extras, program with its arguments.
+# Name, Python packages with their extras, program with its arguments.
 PYTHON_PEERS = {
-    "jax": ("jax[cpu]", ["jax_peer.py"]),
-    "torch": ("torch", ["torch_peer.py"]),
-    "torch_channels_last": ("torch", ["torch_peer.py", "channels_last"]),
-    "torch_compiled": ("torch", ["torch_peer.py", "compiled"]),
-    "tensorflow": ("tensorflow-cpu", ["tensorflow_peer.py"]),
-    "tensorflow_xla": ("tensorflow-cpu", ["tensorflow_peer.py", "xla"]),
-    "pytensor": ("pytensor", ["pytensor_peer.py"]),
+    "jax": (["jax[cpu]", "optax", "pillow"], ["jax_peer.py"]),
+    "torch": (["torch", "pillow"], ["torch_peer.py"]),
+    "torch_channels_last": (["torch"], ["torch_peer.py", "channels_last"]),
+    "torch_compiled": (["torch"], ["torch_peer.py", "compiled"]),
+    "tensorflow": (["tensorflow-cpu", "pillow"], ["tensorflow_peer.py"]),
+    "tensorflow_xla": (["tensorflow-cpu", "pillow"], ["tensorflow_peer.py", "xla"]),
+    "pytensor": (["pytensor"], ["pytensor_peer.py"]),
 }
 # Name, library, Debian packages that hold it.
 LIBRARY_PEERS = {
@@ -55,6 +55,8 @@ def lacks(name, bench):
     """Why a peer that competes has none of a bench's cases."""
     if bench == "classes" and name in WITHOUT_CLASSES:
         return "has not the programs of classes"
+    if bench == "train" and name in ("torch_compiled", "pytensor"):
+        return "has no trainings"
     if bench in CONVOLUTIONS and name == "pytensor":
         return "has no networks of convolutions"
     return None
@@ -108,17 +110,18 @@ def install(name):
         if found is None:
             raise Failure(f"no {library} in {', '.join(packages)}")
         return [str(PROGRAMS / "kroton_bench_blas"), found]
-    package, program = PYTHON_PEERS[name]
+    packages, program = PYTHON_PEERS[name]
     if not os.path.exists(python()):
         print("bench: making a Python environment", file=sys.stderr)
         quiet([sys.executable, "-m", "venv", str(ENVIRONMENT)])
     # A package is recorded once it and all it needs are there.
     find = "import importlib.metadata, sys; importlib.metadata.distribution(sys.argv[1])"
-    found = subprocess.run([python(), "-c", find, package.split("[")[0]], check=False,
-                           stderr=subprocess.DEVNULL)
-    if found.returncode != 0:
-        print(f"bench: installing {package}", file=sys.stderr)
-        quiet([python(), "-m", "pip", "install", "-q", package])
+    for package in packages:
+        found = subprocess.run([python(), "-c", find, package.split("[")[0]], check=False,
+                               stderr=subprocess.DEVNULL)
+        if found.returncode != 0:
+            print(f"bench: installing {package}", file=sys.stderr)
+            quiet([python(), "-m", "pip", "install", "-q", package])
     return [python(), str(HERE / "peers" / program[0]), *program[1:]]
 
 

@@ -239,6 +239,28 @@ def measure_peak(contest, case):
     return values, {}
 
 
+def measure_start(contest, case):
+    """From the start of a process until it has taken a step."""
+    values, expected = {}, None
+    for name in entrants(contest, case):
+        contender = None
+        try:
+            start = time.perf_counter()
+            contender = contest.started(name)
+            contender.ask("prepare " + case.name, contest.limit(name))
+            found = contender.ask("values", contest.limit(name))
+            taken = time.perf_counter() - start
+            expected = expected or found
+            if difference := differ(expected, found, case.tolerance):
+                raise Failure("other values: " + difference)
+            values[name] = [case.value(taken)]
+        except Failure as failure:
+            contest.fail(name, case, failure)
+        if contender:
+            contender.close()
+    return values, {}
+
+
 def measure_arena(contest, case):
     """Not against peers, but the sum of all intermediates."""
     try:
@@ -266,8 +288,8 @@ def measure_size(contest, case):
     return values, {}
 
 
-MEASURES = {"time": measure_time, "peak": measure_peak, "arena": measure_arena,
-            "size": measure_size}
+MEASURES = {"time": measure_time, "start": measure_start, "peak": measure_peak,
+            "arena": measure_arena, "size": measure_size}
 
 
 def main():

@@ -19,6 +19,7 @@ Case memory_case(const Parts& parts);       // memory/mlp/arena
 Case class_case(const Parts& parts);        // classes/FAMILY/WHAT/SIZES, classes/compile/...
 Case conv_case(const Parts& parts);         // conv/LAYER/forward, input, filter
 Case network_case(const Parts& parts);      // cnn/cifar/BATCH, vgg/forward/..., resnet/50/...
+Case train_case(const Parts& parts);        // train/cifar, train/cifar/first
 
 // A training step with its arguments, for the cases that run it and those that compile it.
 struct Step {

@@ -156,6 +156,17 @@ TEST_CASE("data sets: parts and changes") {
   CHECK(batch.x.data<double>()[1] == 5.5);
 }
 
+TEST_CASE("data sets: rows of a view with strides") {
+  std::vector<float> memory(12);
+  std::iota(memory.begin(), memory.end(), 0.0F);
+  const Dataset data = kt::data::from_arrays(kt::Array::view(memory.data(), {3, 2}, {4, 1}),
+                                             kt::Array::view(memory.data(), {3}, {3}));
+  const std::vector<std::uint32_t> rows{2, 0};
+  const Batch batch = data.make(rows, 0);
+  CHECK(kt::array_equal(batch.x, kt::Array::from({{8.0F, 9.0F}, {0.0F, 1.0F}})));
+  CHECK(kt::array_equal(batch.labels, kt::Array::from({6.0F, 0.0F})));
+}
+
 TEST_CASE("data sets: pictures") {
   kt::data::Images images{{0, 51, 102, 255}, 2, 1, 2, 1};
   const Dataset data = kt::data::from_images(images, {3, 4});

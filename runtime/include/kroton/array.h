@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -422,6 +423,16 @@ class Entry {
   Entry& operator*=(double value) { return *this = *this * value; }
   Entry& operator/=(double value) { return *this = *this / value; }
 
+  // Two of them meet as numbers, not as the constants of an expression.
+  friend double operator+(const Entry& a, const Entry& b) { return double{a} + double{b}; }
+  friend double operator-(const Entry& a, const Entry& b) { return double{a} - double{b}; }
+  friend double operator*(const Entry& a, const Entry& b) { return double{a} * double{b}; }
+  friend double operator/(const Entry& a, const Entry& b) { return double{a} / double{b}; }
+  friend double operator-(const Entry& a) { return -double{a}; }
+  friend bool operator==(const Entry& a, const Entry& b) { return double{a} == double{b}; }
+  friend std::partial_ordering operator<=>(const Entry& a, const Entry& b) {
+    return double{a} <=> double{b};
+  }
   friend std::ostream& operator<<(std::ostream& stream, const Entry& entry);
 
  private:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import jax.scipy.special
 from jax import lax
 from serve import serve
+from training_data import case
 from workloads import Framework
 
 
@@ -20,6 +21,10 @@ class Jax(Framework):
         staticmethod, (jax.scipy.special.erf, jax.scipy.special.logsumexp, jax.nn.log_softmax,
                        jax.nn.softplus, jax.nn.relu6))
     channel_axis = -1  # what XLA brings convolutions to
+
+    def training_case(self, parts):
+        import jax_training
+        return case(jax_training.make, parts)
 
     def sum(self, x, axis=None, keep=False):
         return jnp.sum(x, axis, keepdims=keep)

@@ -18,7 +18,7 @@ def training(model, optimizer, *data, steps=None, **how):
                   metrics=["accuracy"], jit_compile=training.xla)
 
     def epoch():
-        history = model.fit(*data, epochs=1, verbose=0, steps_per_epoch=steps, **how).history
+        history = model.fit(*data, epochs=1, verbose=0, steps_per_epoch=Training.limit or steps, **how).history
         return history["loss"][0], history["accuracy"][0]
 
     return Training(epoch)

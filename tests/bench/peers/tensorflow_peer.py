@@ -5,6 +5,7 @@ import sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
 from serve import THREADS, serve
+from training_data import case
 from workloads import Framework
 
 tf.config.threading.set_intra_op_parallelism_threads(THREADS)
@@ -18,6 +19,10 @@ class TensorFlow(Framework):
                        tf.reshape, tf.gather, tf.sigmoid, tf.nn.relu, tf.nn.softmax))
     relu6, concatenate = map(staticmethod, (tf.nn.relu6, tf.concat))
     channel_axis = -1
+
+    def training_case(self, parts):
+        import keras_training
+        return case(lambda name: keras_training.make(name, XLA), parts)
 
     def mean(self, x, axis=None):
         return tf.reduce_mean(x, axis, keepdims=axis is not None)

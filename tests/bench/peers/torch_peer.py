@@ -6,6 +6,7 @@ import sys
 import torch
 import torch.nn.functional as nn
 from serve import THREADS, serve
+from training_data import case
 from workloads import CannotMeasure, Framework, class_numbers, filled, zeros
 
 torch.set_num_threads(THREADS)
@@ -40,6 +41,10 @@ class Torch(Framework):
                        nn.relu6))
     tensor, ordered = staticmethod(tensor), staticmethod(row_major)
     channel_axis = 1
+
+    def training_case(self, parts):
+        import torch_training
+        return case(torch_training.make, parts)
 
     def maximum(self, x, y):
         return torch.maximum(x, y) if isinstance(y, torch.Tensor) else torch.clamp_min(x, y)

@@ -79,11 +79,17 @@ VGG = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "
 class Training:
     """What `make` gives the driver: an epoch to time, and the loss of one as a value."""
 
+    limit = None  # so many batches are an epoch, all if None
+
     def __init__(self, epoch):
         self.epoch = epoch  # gives the mean loss and the accuracy
 
-    def case(self):
-        return self.epoch, lambda: [self.epoch()[0]]
+
+def case(make, parts):
+    """Of train/NAME, or of train/NAME/first: one step."""
+    Training.limit = 1 if parts[2:] == ["first"] else None
+    training = make(parts[1])
+    return training.epoch, lambda: [training.epoch()[0]]
 
 
 def alone(make, name):

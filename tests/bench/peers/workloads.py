@@ -350,11 +350,17 @@ class Framework:
 
         return run, values
 
+    def training_case(self, parts):
+        """Whole epochs, with the framework's own layers, optimizers and loaders."""
+        raise CannotMeasure("has no trainings")
+
     def make(self, parts):
         """What is timed, and what gives values to compare."""
         kind = parts[0]
         if kind == "classes":
             return self.program(parts)
+        if kind == "train":
+            return self.training_case(parts)
         if kind == "conv":
             return self.layer(*parts[1:])
         if kind in ("cnn", "vgg", "resnet"):

@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "frontend/train/options.h"
@@ -36,6 +37,28 @@ std::map<std::string, Shared> by_name(const std::string& owner, const std::vecto
     }
   }
   return variables;
+}
+
+Array transposed(const Array& matrix) {
+  const Array from = matrix.contiguous();
+  const std::int64_t rows = from.shape()[0], cols = from.shape()[1];
+  Array to = Array::empty({cols, rows}, from.dtype());
+  const auto size = static_cast<std::size_t>(size_of(from.dtype()));
+  const auto* source = static_cast<const std::byte*>(from.raw());
+  auto* target = static_cast<std::byte*>(to.raw());
+  // In squares, whose lines of memory stay in a cache.
+  constexpr std::int64_t side = 32;
+  for (std::int64_t first_row = 0; first_row < rows; first_row += side) {
+    for (std::int64_t first_col = 0; first_col < cols; first_col += side) {
+      for (std::int64_t i = first_row; i < std::min(rows, first_row + side); ++i) {
+        for (std::int64_t k = first_col; k < std::min(cols, first_col + side); ++k) {
+          std::memcpy(target + static_cast<std::size_t>(k * rows + i) * size,
+                      source + static_cast<std::size_t>(i * cols + k) * size, size);
+        }
+      }
+    }
+  }
+  return to;
 }
 
 // Of what a message lists.
@@ -79,9 +102,21 @@ std::map<std::string, std::string> load_checkpoint(const std::filesystem::path& 
                        place_of(line));
     }
   }
+  for (const std::string& name : options.transposed) {
+    const auto variable = variables.find(name);
+    if (variable == variables.end() || variable->second.rank() != 2) {
+      throw ValueError("load_checkpoint: transposed: no matrix is named " + files::shown(name) +
+                       place_of(line));
+    }
+  }
   const files::Safetensors file(path);
   std::vector<std::string> faults;
-  std::vector<std::pair<Shared, std::string>> found;
+  struct Found {
+    Shared variable;
+    std::string name;
+    bool is_transposed;
+  };
+  std::vector<Found> found;
   std::set<std::string> taken;
   for (const auto& [name, variable] : variables) {
     const auto renamed = options.names.find(name);
@@ -94,14 +129,17 @@ std::map<std::string, std::string> load_checkpoint(const std::filesystem::path& 
       continue;
     }
     taken.insert(in_file);
-    const Shape shape = shape_of(variable);
+    Shape shape = shape_of(variable);
+    const bool is_transposed = options.transposed.contains(name);
+    if (is_transposed) shape = {shape[1], shape[0]};
     const files::StoredTensor& stored = tensor->second;
     if (stored.dtype != variable.dtype() || stored.shape != shape) {
-      faults.push_back(both + ": the variable is " + described(variable.dtype(), shape) +
-                       ", in the file it is " + described(stored.dtype, stored.shape));
+      faults.push_back(both + ": the variable" + (is_transposed ? ", transposed," : "") + " is " +
+                       described(variable.dtype(), shape) + ", in the file it is " +
+                       described(stored.dtype, stored.shape));
       continue;
     }
-    found.emplace_back(variable, in_file);
+    found.push_back({variable, in_file, is_transposed});
   }
   if (!options.allow_extra) {
     for (const auto& [name, tensor] : file.tensors()) {
@@ -117,8 +155,11 @@ std::map<std::string, std::string> load_checkpoint(const std::filesystem::path& 
   // All are read before the first one is set.
   std::vector<Array> values;
   values.reserve(found.size());
-  for (const auto& [variable, name] : found) values.push_back(file.read(name));
-  for (std::size_t k = 0; k < found.size(); ++k) found[k].first.set_value(values[k]);
+  for (const Found& each : found) {
+    const Array value = file.read(each.name);
+    values.push_back(each.is_transposed ? transposed(value) : value);
+  }
+  for (std::size_t k = 0; k < found.size(); ++k) found[k].variable.set_value(values[k]);
   return file.metadata();
 }
 

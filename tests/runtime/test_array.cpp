@@ -351,6 +351,25 @@ TEST_CASE("Array: elements by index, read and written") {
                        TypeError);
 }
 
+TEST_CASE("Array: two elements meet as numbers") {
+  const Array a = Array::from(std::vector<float>{1, 2});
+  Array b = Array::from(std::vector<std::int64_t>{1, 5});
+  CHECK(a(0) + a(1) == 3.0);
+  CHECK(a(0) - b(1) == -4.0);
+  CHECK(a(1) * b(1) == 10.0);
+  CHECK(a(0) / a(1) == 0.5);
+  CHECK(-b(1) == -5.0);
+  const bool less = a(0) < a(1), equal = a(0) == b(0), at_least = a(0) >= b(1);
+  CHECK(less);
+  CHECK(equal);
+  CHECK_FALSE(at_least);
+  const Array nan = Array::from(std::vector<double>{std::nan("")});
+  const bool ordered = nan(0) <= nan(0) || nan(0) > a(0);
+  CHECK_FALSE(ordered);
+  b(0) += a(1);
+  CHECK(b(0) == 3.0);
+}
+
 TEST_CASE("Array: elements of each dtype by index") {
   Array ids = Array::zeros({3}, i64);
   ids(1) = std::int64_t{1} << 60;

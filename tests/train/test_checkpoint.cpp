@@ -204,6 +204,33 @@ TEST_CASE("checkpoint: what does not fit is listed and nothing is set") {
   CHECK(contains(load_error(path, many, {.allow_extra = true}), "\n  and 30 more"));
 }
 
+TEST_CASE("checkpoint: matrices that the file has transposed") {
+  const Files directory;
+  const auto path = directory.path() / "torch.safetensors";
+  for (const std::int64_t rows : {0, 1, 3, 70}) {
+    const kt::Array weight = kt::Array::normal({rows, 33}, 1);
+    const kt::Array bias = kt::Array::normal({rows}, 2);
+    kt::save_safetensors(path, {{"fc.weight", weight}, {"fc.bias", bias}});
+    const kt::Shared w = kt::shared(kt::Array::zeros({33, rows}), "dense1.weight");
+    const kt::Shared b = kt::shared(kt::Array::zeros({rows}), "dense1.bias");
+    const std::map<std::string, std::string> names = {{"dense1.weight", "fc.weight"},
+                                                      {"dense1.bias", "fc.bias"}};
+    kt::load_checkpoint(path, {w, b}, {.names = names, .transposed = {"dense1.weight"}});
+    const kt::Array loaded = w.get_value();
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t k = 0; k < 33; ++k) CHECK(loaded(k, i) == weight(i, k));
+    }
+    CHECK(kt::array_equal(b.get_value(), bias));
+    if (rows == 3) {
+      CHECK(load_error(path, {w, b}, {.names = names})
+                .find("the variable is f32 (33, 3), in the file it is f32 (3, 33)") !=
+            std::string::npos);
+      CHECK(load_error(path, {w, b}, {.transposed = {"dense1.bias"}})
+                .starts_with("load_checkpoint: transposed: no matrix is named \"dense1.bias\""));
+    }
+  }
+}
+
 TEST_CASE("checkpoint: two variables of one name") {
   const Files directory;
   const auto path = directory.path() / "f";

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -59,6 +60,8 @@ void save_checkpoint(const std::filesystem::path& path, const std::vector<Shared
 struct LoadOptions {
   /// The tensor's name in the file for variables that are not named as it is.
   std::map<std::string, std::string> names = {};
+  /// Matrices of which the file has the transpose, as PyTorch's linear layers have of ours.
+  std::set<std::string> transposed = {};
   /// A variable that the file has no tensor for keeps its value.
   bool allow_missing = false;
   /// A tensor that no variable takes is left out.
@@ -70,7 +73,7 @@ struct LoadOptions {
 /// Throws one IoError that lists all that does not fit: variables that are not in the file, tensors
 /// that no variable takes, other dtypes and shapes; IoError for a damaged file as load_safetensors
 /// does; ValueError for two variables of one name, naming the places where both were made, and for
-/// an entry of `names` that is no variable's. No variable is set unless all fits.
+/// an entry of `names` that is no variable's and one of `transposed` that is no matrix's. No variable is set unless all fits.
 std::map<std::string, std::string> load_checkpoint(
     const std::filesystem::path& path, const std::vector<Shared>& state,
     const LoadOptions& options = {},

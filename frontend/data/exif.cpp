@@ -41,12 +41,12 @@ Picture upright(Picture picture, int orientation) {
       orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   const bool from_right =
       orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool is_on_its_side = orientation >= 5;
+  const bool on_its_side = is_on_its_side(orientation);
   const std::int64_t down = from_bottom ? -cols : cols, right = from_right ? -1 : 1;
   const std::int64_t first = (from_bottom ? (rows - 1) * cols : 0) + (from_right ? cols - 1 : 0);
   Picture result{{}, rows, cols, picture.channels};
-  if (is_on_its_side) std::swap(result.rows, result.cols);
-  const std::int64_t next = is_on_its_side ? down : right, below = is_on_its_side ? right : down;
+  if (on_its_side) std::swap(result.rows, result.cols);
+  const std::int64_t next = on_its_side ? down : right, below = on_its_side ? right : down;
   result.pixels.resize(picture.pixels.size());
   std::uint8_t* to = result.pixels.data();
   for (std::int64_t row = 0; row < result.rows; ++row) {

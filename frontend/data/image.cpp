@@ -105,6 +105,11 @@ Picture read_picture(std::span<const std::uint8_t> bytes, const std::string& nam
     throw ValueError("read_picture: expected 1 or 3 channels, got " +
                      std::to_string(options.channels));
   }
+  if (options.least_rows < 0 || options.least_cols < 0) {
+    throw ValueError("read_picture: expected a least size of 0 x 0 or more, got " +
+                     std::to_string(options.least_rows) + " x " +
+                     std::to_string(options.least_cols));
+  }
   int orientation = 1;
   Picture picture;
   if (begins_with(bytes, "\xff\xd8\xff")) {

@@ -147,7 +147,10 @@ struct ImageFolder::State {
   }
 
   Picture read(const fs::path& path) const {
-    return read_picture(path, {.channels = options.channels, .max_pixels = options.max_pixels});
+    return read_picture(path, {.channels = options.channels,
+                               .max_pixels = options.max_pixels,
+                               .least_rows = options.fast ? options.rows : 0,
+                               .least_cols = options.fast ? options.cols : 0});
   }
 
   void skip_unreadable(const fs::path& path) {

@@ -97,8 +97,11 @@ class JpegReader {
     return 1;
   }
 
-  void start(J_COLOR_SPACE space) {
+  // At one part in `parts` of its size.
+  void start(J_COLOR_SPACE space, unsigned parts) {
     info_.out_color_space = space;
+    info_.scale_num = 1;
+    info_.scale_denom = parts;
     // Of a picture in several scans this reads all of them.
     guarded([this] { jpeg_start_decompress(&info_); });
     if (jpeg_has_multiple_scans(&info_) != 0 && has_ended_) {
@@ -182,6 +185,20 @@ J_COLOR_SPACE decoded_space(const JpegReader& reader, std::int64_t channels) {
   }
 }
 
+// The smallest size that there must be at least: one part in how many.
+unsigned reduction(std::int64_t rows, std::int64_t cols, const PictureOptions& options,
+                   bool is_on_its_side) {
+  if (options.least_rows == 0 && options.least_cols == 0) return 1;
+  if (is_on_its_side) std::swap(rows, cols);
+  unsigned parts = 8;
+  const auto part = [&](std::int64_t size) { return (size + parts - 1) / parts; };
+  while (part(rows) < options.least_rows || part(cols) < options.least_cols) {
+    if (parts == 1) break;
+    parts /= 2;
+  }
+  return parts;
+}
+
 // a * b / 255, rounded.
 unsigned product(unsigned a, unsigned b) {
   const unsigned c = a * b + 128;
@@ -216,8 +233,10 @@ Picture decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name
                 std::to_string(size) + " bytes can hold");
   }
   orientation = reader.orientation();
-  reader.start(decoded_space(reader, options.channels));
-  Picture picture{{}, rows, cols, reader.info().output_components};
+  reader.start(decoded_space(reader, options.channels),
+               reduction(rows, cols, options, is_on_its_side(orientation)));
+  const jpeg_decompress_struct& info = reader.info();
+  Picture picture{{}, info.output_height, info.output_width, info.output_components};
   read_rows(picture, [&reader](std::uint8_t* to, std::size_t row_bytes, std::int64_t count) {
     reader.read(to, row_bytes, count);
   });

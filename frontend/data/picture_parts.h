@@ -40,6 +40,8 @@ void check_size(const std::string& name, std::int64_t rows, std::int64_t cols,
 
 // The orientation, 1 to 8, in Exif data, which begin with a TIFF header; 1 where it tells none.
 int exif_orientation(std::span<const std::uint8_t> tiff);
+// Whether rows become columns.
+inline bool is_on_its_side(int orientation) { return orientation >= 5; }
 // The picture upright, of an orientation from 1 to 8.
 Picture upright(Picture picture, int orientation);
 

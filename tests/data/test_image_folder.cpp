@@ -1,11 +1,8 @@
 // Folders of pictures as data sets.
-#include <doctest/doctest.h>
-#include <kroton/kroton.h>
-
 #include <algorithm>
 #include <filesystem>
 
-#include "tests/tools/data_files.h"
+#include "tests/data/picture_tools.h"
 
 namespace {
 
@@ -128,6 +125,25 @@ TEST_CASE("image folder: pictures of other proportions") {
   CHECK(all.row(0).row(0).data<float>()[1] < 0.7);
   CHECK(kt::array_equal(first(Fit::stretch, 2, 6), first(Fit::fit_and_crop, 2, 6)));
   CHECK(kt::array_equal(first(Fit::fit_and_crop, 8, 8), kt::Array::ones({1, 3, 8, 8})));
+  // At a part of the size where that is enough, of JPEG files; a PNG is read as it is.
+  Bytes smooth;
+  for (int k = 0; k < 80 * 160; ++k) smooth.push_back(static_cast<std::uint8_t>(k / 160 + k % 160));
+  const Bytes jpeg = pictures::jpeg_file(
+      {.space = JCS_GRAYSCALE, .stored = JCS_GRAYSCALE, .channels = 1}, 80, 160, smooth);
+  tree.text("photo/1.jpg", std::string(jpeg.begin(), jpeg.end()));
+  for (const Fit fit : {Fit::stretch, Fit::fit_and_crop}) {
+    const auto read = [&](bool fast) {
+      return all_of(ImageFolder(tree.path(), {.rows = 9, .cols = 9, .resize = fit, .fast = fast}))
+          .x.row(0);
+    };
+    const kt::Array slow = read(false), fast = read(true);
+    CHECK_FALSE(kt::array_equal(slow, fast));
+    CHECK(kt::all_close(slow, fast, 0, 0.02));
+  }
+  fs::remove_all(tree.path() / "photo");
+
+  CHECK(kt::array_equal(all_of(ImageFolder(tree.path(), {.rows = 2, .cols = 2, .fast = true})).x,
+                        all));
   // A strip of less than a pixel is one.
   CHECK(first(Fit::fit_and_crop, 100, 1).shape() == kt::Shape{1, 3, 100, 1});
   CHECK(first(Fit::fit_and_crop, 1, 100).shape() == kt::Shape{1, 3, 1, 100});

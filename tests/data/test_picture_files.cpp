@@ -154,6 +154,55 @@ TEST_CASE("pictures: written and read again") {
   CHECK(kt::data::to_picture(turned).pixels == Bytes{0, 51, 255, 102});
 }
 
+TEST_CASE("pictures: read at a part of their size") {
+  // Grey that rises from left to right, and a bright stripe at the top.
+  const std::int64_t rows = 150, cols = 240;
+  Bytes values;
+  for (std::int64_t k = 0; k < rows * cols; ++k) {
+    values.push_back(static_cast<std::uint8_t>(k < 16 * cols ? 250 : k % cols));
+  }
+  for (const bool is_progressive : {false, true}) {
+    const Bytes file = jpeg_file({.space = JCS_GRAYSCALE,
+                                  .stored = JCS_GRAYSCALE,
+                                  .channels = 1,
+                                  .is_progressive = is_progressive},
+                                 rows, cols, values);
+    const auto read = [&](std::int64_t least_rows, std::int64_t least_cols) {
+      return read_picture(file, "a.jpg",
+                          {.channels = 1, .least_rows = least_rows, .least_cols = least_cols});
+    };
+    const std::int64_t sizes[][4] = {
+        {0, 0, 150, 240},  {1, 1, 19, 30},     {0, 30, 19, 30},
+        {19, 30, 19, 30},  {19, 31, 38, 60},   {20, 0, 38, 60},
+        {38, 0, 38, 60},   {39, 0, 75, 120},   {75, 120, 75, 120},
+        {76, 0, 150, 240}, {150, 1, 150, 240}, {1000, std::int64_t{1} << 62, 150, 240}};
+    for (const auto& [least_rows, least_cols, got_rows, got_cols] : sizes) {
+      CAPTURE(least_rows);
+      CAPTURE(least_cols);
+      const Picture picture = read(least_rows, least_cols);
+      CHECK(picture.rows == got_rows);
+      CHECK(picture.cols == got_cols);
+      CHECK(std::abs(picture.pixels[0] - 250) <= 1);
+      const std::int64_t part = 240 / got_cols, row = got_rows / 2;
+      for (std::int64_t col = 0; col < got_cols; ++col) {
+        const auto value = picture.pixels[static_cast<std::size_t>(row * got_cols + col)];
+        CHECK(std::abs(value - (static_cast<double>(col * part) +
+                                (static_cast<double>(part) - 1) / 2)) <= 1.6);
+      }
+    }
+    CHECK(read(0, 0).pixels.size() == values.size());
+    CHECK_THROWS_AS((void)read(-1, 1), kt::ValueError);
+    CHECK_THROWS_AS((void)read(1, -1), kt::ValueError);
+  }
+  // Stored as 2 x 3, and on its side: the size asked for is that of the upright picture.
+  const Bytes& turned = samples().at("turned6.jpg").file;
+  const Picture whole = read_picture(turned, "a.jpg", {.least_rows = 3, .least_cols = 2});
+  CHECK(whole.pixels == read_picture(turned, "a.jpg").pixels);
+  const Picture half = read_picture(turned, "a.jpg", {.least_rows = 2, .least_cols = 1});
+  CHECK(half.rows == 2);
+  CHECK(half.cols == 1);
+}
+
 TEST_CASE("pictures: larger than what is read at once") {
   Picture picture{{}, 600, 601, 3};
   picture.pixels.resize(600 * 601 * 3);

@@ -47,6 +47,25 @@ bool differ(const Dims& a, const Dims& b) {
   return false;
 }
 
+bool may_repeat(const Dims& a, const Dims& b) {
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    if (a[k].is_constant(1) != b[k].is_constant(1)) return true;
+  }
+  return false;
+}
+
+Tensor with_shape(const Tensor& x, const Dims& shape) {
+  if (x.shape() == shape) return x;
+  // An operation compares the sizes of two operands; those of an axis that it would repeat are
+  // compared by their number of elements.
+  Dims compared = shape;
+  for (std::size_t k = 0; k < shape.size(); ++k) {
+    const Dim& own = x.shape()[k];
+    if (shape[k].is_constant(1) != own.is_constant(1)) compared[k] = own;
+  }
+  return reshape(where(full(compared, true), x, x), shape);
+}
+
 Dim count_of(const Dims& sizes) {
   Dim count = 1;
   for (const Dim& size : sizes) count = count * size;

@@ -25,6 +25,12 @@ void check_rate(const char* layer, const char* what, double rate, const SourceLi
 bool differ(const Dim& a, const Dim& b);
 bool differ(const Dims& a, const Dims& b);
 
+// Whether an axis of size 1 meets one of free size, which operations would repeat it for.
+bool may_repeat(const Dims& a, const Dims& b);
+// x under this shape, of the same rank: where its sizes are not known to be those, a ShapeError of
+// the call unless they are, axis by axis.
+Tensor with_shape(const Tensor& x, const Dims& shape);
+
 inline Tensor activated(const Activation& activation, const Tensor& x) {
   return activation ? activation(x) : x;
 }

@@ -36,6 +36,10 @@ void check_same_shape(const char* name, const Tensor& x, const Tensor& y) {
                    described(y) + place());
 }
 
+Tensor of_same_shape(const Tensor& x, const Tensor& y) {
+  return may_repeat(x.shape(), y.shape()) ? with_shape(y, x.shape()) : y;
+}
+
 void check_shape(const char* name, const char* what, const Tensor& x, const Dims& shape) {
   if (!differ(x.shape(), shape)) return;
   throw ShapeError(std::string(name) + ": " + what + " are " + to_string(shape) + ": " +
@@ -65,6 +69,12 @@ void check_classes(const char* name, const Tensor& logits, const Tensor& labels)
                    described(logits) + ", " + described(labels) + place());
 }
 
+Rows rows_of(const Tensor& logits, const Tensor& labels) {
+  if (labels.rank() == 1) return {logits, labels};
+  const Dims shape(logits.shape().begin(), logits.shape().end() - 1);
+  return {reshape(logits, {-1, logits.shape(-1)}), flatten(with_shape(labels, shape))};
+}
+
 Tensor as_index(const Tensor& labels, const Dim& size) {
   return where(lt(labels, 0), labels - size_of_dim(size, labels.dtype()), labels);
 }
@@ -83,7 +93,8 @@ Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weigh
     throw ShapeError(std::string(name) + ": weights have the shape " + to_string(losses.shape()) +
                      " of the losses, or that of its first axes: " + described(weights) + place());
   }
-  Tensor each = cast(weights, losses.dtype());
+  const Dims sizes(losses.shape().begin(), losses.shape().begin() + weights.rank());
+  Tensor each = cast(with_shape(weights, sizes), losses.dtype());
   while (each.rank() < losses.rank()) each = expand_dims(each, each.rank());
   if (weights.rank() < losses.rank()) each = broadcast_to(each, losses.shape());
   const Tensor total = sum(each), is_any = ne(total, 0);

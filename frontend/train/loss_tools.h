@@ -14,12 +14,20 @@ SourceLine line_of_call(const Operand& x);
 void check_same_shape(const char* name, const Tensor& x, const Tensor& y);
 // ShapeError where x, called `what`, is known to have another shape.
 void check_shape(const char* name, const char* what, const Tensor& x, const Dims& shape);
+// y, or where an operation with x might repeat one of the two what is compared with x at the call.
+Tensor of_same_shape(const Tensor& x, const Tensor& y);
 void check_floating(const char* name, const char* what, const Tensor& x);
 void check_integers(const char* name, const char* what, const Tensor& x);
 // Logits (..., classes), floating, and labels (...), integers.
 void check_classes(const char* name, const Tensor& logits, const Tensor& labels);
 [[noreturn]] void fail_value(const char* name, const std::string& what);
 
+// The labels as one axis, and the logits as rows. ShapeError of the call where sizes differ.
+struct Rows {
+  Tensor logits;  // (rows, classes)
+  Tensor labels;  // (rows)
+};
+Rows rows_of(const Tensor& logits, const Tensor& labels);
 // Labels as indices along an axis of that size that do not count from the end: negative ones are
 // less than -size.
 Tensor as_index(const Tensor& labels, const Dim& size);

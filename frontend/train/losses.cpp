@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "frontend/train/layer_tools.h"
 #include "frontend/train/loss_tools.h"
 
 namespace kroton::nn {
@@ -21,9 +22,10 @@ Tensor binary(const Tensor& x, const Tensor& y) { return kroton::softplus(x) - y
 
 // Both checked, y with the dtype of x.
 std::pair<Tensor, Tensor> operands(const char* name, const Operand& x, const Operand& y) {
-  const Tensor first = x.tensor(), second = y.tensor();
+  const Tensor first = x.tensor(), given = y.tensor();
   check_floating(name, "x", first);
-  check_same_shape(name, first, second);
+  check_same_shape(name, first, given);
+  const Tensor second = of_same_shape(first, given);
   return {first, second.dtype() == first.dtype() ? second : cast(second, first.dtype())};
 }
 
@@ -149,12 +151,11 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
   const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
   check_classes(name, logits, labels);
   const Dim classes = logits.shape(-1);
-  const Tensor rows = logits.rank() == 2 ? logits : reshape(logits, {-1, classes});
-  Tensor index = labels.rank() == 1 ? labels : flatten(labels);
+  auto [rows, index] = rows_of(logits, labels);
   Tensor mask;
   if (options.mask) {
     check_shape(name, "masks", options.mask, labels.shape());
-    mask = cast(options.mask.rank() == 1 ? options.mask : flatten(options.mask), rows.dtype());
+    mask = cast(flatten(with_shape(options.mask, labels.shape())), rows.dtype());
   }
   const auto times = [](const Tensor& some, const Tensor& more) {
     return some ? some * more : more;

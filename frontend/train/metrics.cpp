@@ -10,7 +10,8 @@ Tensor accuracy(const Operand& given_logits, const Operand& given_labels) {
   const LineScope scope(line_of_call(given_logits), "accuracy");
   const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
   check_classes("accuracy", logits, labels);
-  return mean(cast(eq(argmax(logits, -1), cast(labels, i64)), f32));
+  const Tensor predicted = argmax(logits, -1);
+  return mean(cast(eq(predicted, cast(of_same_shape(predicted, labels), i64)), f32));
 }
 
 Tensor binary_accuracy(const Operand& given_logits, const Operand& given_labels, double threshold) {
@@ -18,7 +19,7 @@ Tensor binary_accuracy(const Operand& given_logits, const Operand& given_labels,
   const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
   check_floating("binary_accuracy", "logits", logits);
   check_same_shape("binary_accuracy", logits, labels);
-  return mean(cast(eq(gt(logits, threshold), ne(labels, 0)), f32));
+  return mean(cast(eq(gt(logits, threshold), ne(of_same_shape(logits, labels), 0)), f32));
 }
 
 Tensor top_k_accuracy(const Operand& given_logits, const Operand& given_labels, std::int64_t k) {
@@ -30,8 +31,7 @@ Tensor top_k_accuracy(const Operand& given_logits, const Operand& given_labels, 
     fail_value("top_k_accuracy", "k is " + std::to_string(k) + ", expected one from 1 to the " +
                                      classes.to_string() + " classes");
   }
-  const Tensor rows = logits.rank() == 2 ? logits : reshape(logits, {-1, classes});
-  const Tensor index = labels.rank() == 1 ? labels : flatten(labels);
+  const auto [rows, index] = rows_of(logits, labels);
   const Tensor own = pick(rows, as_index(index, classes));
   const Tensor larger = sum(cast(logical_not(le(rows, expand_dims(own, 1))), i64), 1);
   return mean(cast(lt(larger, k), f32));
@@ -43,8 +43,9 @@ Tensor confusion_matrix(const Operand& given_logits, const Operand& given_labels
   check_classes("confusion_matrix", logits, labels);
   const Dim classes = logits.shape(-1);
   // Counts are exact up to 2^53.
-  const Tensor truth = one_hot(checked(flatten(labels), classes), classes, f64);
-  const Tensor predicted = one_hot(flatten(argmax(logits, -1)), classes, f64);
+  const auto [rows, index] = rows_of(logits, labels);
+  const Tensor truth = one_hot(checked(index, classes), classes, f64);
+  const Tensor predicted = one_hot(argmax(rows, -1), classes, f64);
   return cast(dot(transpose(truth), predicted), i64);
 }
 
@@ -94,8 +95,9 @@ Tensor perplexity(const Operand& loss) {
 
 Tensor r_squared(const Operand& given_predicted, const Operand& given_y) {
   const LineScope scope(line_of_call(given_predicted), "r_squared");
-  const Tensor predicted = given_predicted.tensor(), y = given_y.tensor();
-  check_same_shape("r_squared", predicted, y);
+  const Tensor predicted = given_predicted.tensor(), given = given_y.tensor();
+  check_same_shape("r_squared", predicted, given);
+  const Tensor y = of_same_shape(predicted, given);
   return 1 - sum(square(predicted - y)) / sum(square(y - mean(y)));
 }
 

@@ -85,9 +85,8 @@ struct RecurrentLayer::Loop {
     ScanOptions options;
     options.sequences = {Sequence(swapaxes(of_inputs, 0, 1))};
     if (mask) {
-      // Of x's sizes, whatever its own are called.
-      const Tensor counts = reshape(ne(mask, 0), {x.shape(0), x.shape(1), 1});
-      options.sequences.emplace_back(swapaxes(counts, 0, 1));
+      const Tensor counts = with_shape(ne(mask, 0), {x.shape(0), x.shape(1)});
+      options.sequences.emplace_back(expand_dims(swapaxes(counts, 0, 1), 2));
     }
     for (const Tensor& state : initial) options.outputs_info.emplace_back(state);
     options.go_backwards = layer.options_.backwards;
@@ -127,8 +126,7 @@ struct RecurrentLayer::Loop {
         fail_shape(name, state, "an initial state is " + to_string(TensorType{x.dtype(), shape}),
                    layer.line_);
       }
-      // Of x's batch, whatever its own is called.
-      states.push_back(reshape(state, shape));
+      states.push_back(with_shape(state, shape));
     }
     return states;
   }

@@ -50,6 +50,34 @@ TEST_CASE("losses: weights of elements and of examples and masks") {
                   Array::from({0.0F, 1.0F, 4.5F})));
 }
 
+TEST_CASE("losses: sizes that are free are compared axis by axis at the call") {
+  const Tensor logits = tensor3("logits"), labels = matrix("labels", i64), mask = matrix("mask");
+  const auto f = function({logits, labels},
+                          {nn::cross_entropy(logits, labels), nn::top_k_accuracy(logits, labels, 1),
+                           sum(nn::confusion_matrix(logits, labels))});
+  CHECK(f(Array::ones({2, 5, 3}), Array::ones({2, 5}, i64))[2].item<std::int64_t>() == 10);
+  CHECK(
+      contains(message_of<ShapeError>([&] { f(Array::ones({2, 5, 3}), Array::ones({5, 2}, i64)); }),
+               "logits.shape[0] is 2, labels.shape[0] is 5"));
+  const auto g =
+      function({logits, labels, mask}, nn::cross_entropy(logits, labels, {.mask = mask}));
+  CHECK_THROWS_AS(g(Array::ones({2, 5, 3}), Array::ones({2, 5}, i64), Array::ones({5, 2})),
+                  ShapeError);
+  const Tensor column = tensor("column", {dim("n"), 1}), x = matrix("x");
+  const auto h = function({column, x}, {nn::mean_squared_error(column, x),
+                                        grad(nn::mean_squared_error(column, x), column)});
+  CHECK(h(Array::ones({4, 1}), Array::zeros({4, 1}))[0].item<float>() == 1);
+  CHECK(h(Array::ones({4, 1}), Array::zeros({4, 1}))[1](3, 0).item<float>() == 0.5F);
+  CHECK_THROWS_AS(h(Array::ones({4, 1}), Array::zeros({4, 3})), ShapeError);
+  CHECK_THROWS_AS(h(Array::ones({4, 1}), Array::zeros({1, 4})), ShapeError);
+  const Tensor one = tensor("one", {1}, i64), scores = matrix("scores");
+  const auto a = function({scores, one}, nn::accuracy(scores, one));
+  CHECK(a(Array::ones({1, 3}), Array::zeros({1}, i64)).item<float>() == 1);
+  CHECK_THROWS_AS(a(Array::ones({2, 3}), Array::zeros({1}, i64)), ShapeError);
+  const auto w = function({x, mask}, nn::mean_absolute_error(x, zeros_like(x), {.weights = mask}));
+  CHECK_THROWS_AS(w(Array::ones({2, 3}), Array::zeros({3, 2})), ShapeError);
+}
+
 TEST_CASE("losses: where logarithms end") {
   const Tensor logits = reals({0, 0, -HUGE_VAL}, {1, 3}), p = reals({0.5, 0.5, 0}, {1, 3});
   CHECK(number(nn::soft_cross_entropy(logits, p)) == doctest::Approx(std::log(2)));

@@ -148,8 +148,19 @@ TEST_CASE("recurrent: an encoder hands its state to a decoder of free sizes") {
   }
   CHECK_THROWS_AS(f(data, keep, Array::normal({3, 4, 2}, 2)), ShapeError);
   CHECK_THROWS_AS(f(data, Array::ones({2, 4}), target), ShapeError);
+  CHECK(message_of<ShapeError>([&] {
+          f(data, Array::ones({5, 2}), target);
+        }).starts_with("function: Lstm: sizes differ on axis 0: "));
   CHECK(f(Array::zeros({0, 5, 3}), Array::zeros({0, 5}), Array::zeros({0, 4, 2}))[0].shape() ==
         Shape({0, 4, 4}));
+}
+
+TEST_CASE("recurrent: a state of free sizes is compared axis by axis") {
+  const Tensor x = tensor("x", {dim("n"), 2, 3}), h = matrix("h");
+  const nn::Gru layer(4);
+  const auto f = function({x, h}, layer.run(x, {h}).outputs);
+  CHECK(f(Array::ones({2, 2, 3}), Array::ones({2, 4})).shape() == Shape({2, 2, 4}));
+  CHECK_THROWS_AS(f(Array::ones({2, 2, 3}), Array::ones({4, 2})), ShapeError);
 }
 
 TEST_CASE("recurrent: no steps") {

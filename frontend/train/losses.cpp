@@ -80,8 +80,8 @@ constinit const Loss poisson_nll("poisson_nll",
 
 Tensor huber(const Operand& x, const Operand& y, double delta, const LossOptions& options) {
   const LineScope scope(line_of_call(x), "huber");
-  if (!(delta > 0)) {
-    fail_value("huber", "delta is " + to_string(Array(delta)) + ", expected one above 0");
+  if (!(delta > 0) || std::isinf(delta)) {
+    fail_value("huber", "delta is " + to_string(Array(delta)) + ", expected a number above 0");
   }
   const auto [first, second] = operands("huber", x, y);
   const Tensor distance = abs(first - second);

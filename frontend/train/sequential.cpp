@@ -152,12 +152,23 @@ std::string Sequential::summary(const std::map<std::string, std::int64_t>& sizes
   std::vector<std::vector<std::string>> rows = {{"layer", "gives", "parameters", "MFLOP", "MiB"}};
   double all_flops = 0, all_bytes = 0;
   for (const Call& call : made_->calls) {
-    Dim count = 1;
-    for (const Dim& size : call.gives.shape) count = count * size;
+    double count = 1;
+    bool is_possible = true;
+    for (const Dim& size : call.gives.shape) {
+      count *= number(size);
+      is_possible = is_possible && number(size) >= 0;
+    }
+    std::vector<std::string> row = {call.name, to_string(call.gives.shape),
+                                    std::to_string(call.parameters)};
+    if (!is_possible) {
+      row.insert(row.end(), {"?", "?"});
+      rows.push_back(std::move(row));
+      continue;
+    }
     const double flops = 2 * number(call.multiply_adds);
-    const double bytes = number(count) * static_cast<double>(kroton::size_of(call.gives.dtype));
-    rows.push_back({call.name, to_string(call.gives.shape), std::to_string(call.parameters),
-                    formatted(flops / 1e6), formatted(bytes / 0x1p20)});
+    const double bytes = count * static_cast<double>(kroton::size_of(call.gives.dtype));
+    row.insert(row.end(), {formatted(flops / 1e6), formatted(bytes / 0x1p20)});
+    rows.push_back(std::move(row));
     all_flops += flops;
     all_bytes += bytes;
   }

@@ -248,6 +248,26 @@ TEST_CASE("layers: errors begin with the layer and end with its line") {
         "Layer: the function is empty");
 }
 
+TEST_CASE("layers: a summary of pictures of free sizes") {
+  const nn::Sequential net{nn::Conv2D(2, 3, {.name = "c"}), nn::GlobalMaxPool()};
+  net(tensor("x", {dim("n"), 1, dim("h"), dim("w")}));
+  CHECK(net.summary() ==
+        "layer             gives                 parameters  MFLOP       MiB\n"
+        "c                 (n, 2, h - 2, w - 2)          20      ?         ?\n"
+        "global_max_pool1  (n, 2)                         0      0  7.63e-06\n"
+        "20 parameters, 20 of them trained; 0 MFLOP, 7.63e-06 MiB\n");
+  CHECK(contains(net.summary({{"n", 10}, {"h", 102}, {"w", 52}}), "20    1.8     0.381\n"));
+  const nn::Sequential nothing(std::vector<nn::Layer>{});
+  const Tensor x = vector("x");
+  CHECK(same(nothing(x), x));
+  CHECK(nothing.parameters().empty());
+  CHECK(nothing.summary() ==
+        "layer  gives  parameters  MFLOP  MiB\n"
+        "0 parameters, 0 of them trained; 0 MFLOP, 0 MiB\n");
+  CHECK(value_error([&] { nothing.parameters("a"); }) ==
+        "parameters: there is no parameter a, nor one below it; the network has none");
+}
+
 TEST_CASE("layers: a layer of one's own notes its products") {
   const nn::Sequential net{[](const Tensor& x) {
     const Tensor w = Operand(Array::ones({4, 500})).tensor();

@@ -127,7 +127,8 @@ TEST_CASE("losses: errors name the line of the call") {
   check(value_error([&] { nn::focal(logits, labels, 2, {.label_smoothing = 0.1}); }),
         "focal: has no label_smoothing");
   check(value_error([&] { nn::binary_focal(logits, logits, 2, 2); }), "binary_focal: alpha is 2.0");
-  check(value_error([&] { nn::huber(logits, logits, 0); }), "huber: delta is 0.0");
+  check(value_error([&] { nn::huber(logits, logits, 0); }), "huber: delta is 0.0, expected");
+  check(value_error([&] { nn::huber(logits, logits, HUGE_VAL); }), "huber: delta is inf");
   check(value_error([&] { nn::gaussian_nll(logits, logits, logits, 0); }),
         "gaussian_nll: epsilon is 0.0");
   check(type_error([&] { nn::mean_squared_error(labels, labels); }),

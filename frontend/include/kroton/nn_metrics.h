@@ -8,8 +8,9 @@ namespace kroton::nn {
 
 // The part of the labels, integers (...) (TypeError), that logits (..., classes) are largest at.
 Tensor accuracy(const Operand& logits, const Operand& labels);
-// That are among the k largest, 1 <= k <= classes (ValueError). A NaN counts as large, that of the
-// label as small. A label that is no class is a ValueError of the call.
+// That are among the k largest, 1 <= k <= classes (ValueError, where their number is known). A NaN
+// counts as large, that of the label as small. A label that is no class is a ValueError of the
+// call.
 Tensor top_k_accuracy(const Operand& logits, const Operand& labels, std::int64_t k);
 // The part of the labels, 0 or 1 of any dtype, that are 1 where the logit, of the same shape, is
 // above the threshold and 0 where it is not.

@@ -38,8 +38,9 @@ class Sequential {
   // A table of the layers as they were called last: the shapes that they give, their parameters,
   // the millions of floating operations of their products and convolutions (a multiplication and an
   // addition each) and the MiB of what they give. Sizes that are not known count as `sizes` says by
-  // their names ({{"batch", 32}}), as 1 otherwise: the work of one example. A layer of one's own
-  // counts what it calls layers for, and what it notes (Recorder::note_multiply_adds).
+  // their names ({{"batch", 32}}), as 1 otherwise: the work of one example. "?" where a window is
+  // larger than such a picture. A layer of one's own counts what it calls layers for, and what it
+  // notes (Recorder::note_multiply_adds).
   std::string summary(const std::map<std::string, std::int64_t>& sizes = {}) const;
 
  private:

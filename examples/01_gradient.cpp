@@ -8,10 +8,7 @@ int main() {
   auto a = kt::scalar("a");
   auto b = kt::scalar("b");
   auto e = (a + b) * (b + 1);
-  auto [da, db] = kt::grad(e, a, b);
-  auto f = kt::function({a, b}, {e, da, db});
-
-  auto [value, by_a, by_b] = f(2, 1);
-  std::printf("e = %g, de/da = %g, de/db = %g\n", value.item<float>(), by_a.item<float>(),
-              by_b.item<float>());
+  auto [de_da, de_db] = kt::grad(e, a, b);
+  auto f = kt::function({a, b}, {e, de_da, de_db});
+  for (const kt::Array& value : f(2, 1)) std::printf("%g\n", value.item<float>());
 }

@@ -1,0 +1,96 @@
+// Learns the strokes that digits are made of: a restricted Boltzmann machine of the MNIST digits.
+//   rbm [--data DIR] [--epochs N] [--picture FILE]
+// DIR holds the official files, gzipped or not; a sample of them ships with the repository. With
+// --picture FILE the hidden units' weights become a PNG. Persistent contrastive divergence:
+// Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood
+// Gradient", 2008.
+#include <kroton/kroton.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+namespace kt = kroton;
+namespace nn = kt::nn;
+
+namespace {
+
+constexpr std::int64_t hidden = 100, batch_size = 20;
+
+struct Settings {
+  std::string data = KROTON_EXAMPLE_DATA "/mnist";
+  int epochs = 15;
+  std::string picture;
+};
+
+Settings parse(int argc, char** argv) {
+  Settings settings;
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (i + 1 == argc) throw kt::ValueError("rbm: " + flag + " is unknown or takes a value");
+    const std::string value = argv[++i];
+    if (flag == "--data") {
+      settings.data = value;
+    } else if (flag == "--picture") {
+      settings.picture = value;
+    } else if (flag == "--epochs") {
+      const char* end = value.data() + value.size();
+      const auto read = std::from_chars(value.data(), end, settings.epochs);
+      if (read.ec != std::errc() || read.ptr != end || settings.epochs < 1) {
+        throw kt::ValueError("rbm: --epochs takes a number above 0, not '" + value + "'");
+      }
+    } else {
+      throw kt::ValueError("rbm: unknown option " + flag);
+    }
+  }
+  return settings;
+}
+
+int run(const Settings& settings) {
+  kt::data::Mnist mnist = kt::data::load_mnist(settings.data);
+  kt::data::Loader digits(
+      kt::data::from_images(std::move(mnist.train_images), std::move(mnist.train_labels)),
+      {.batch = batch_size, .drop_last = true});
+  std::printf("%lld digits from %s\n", static_cast<long long>(digits.count()),
+              settings.data.c_str());
+
+  nn::seed(1);
+  const nn::Rbm rbm(784, hidden, {.chains = batch_size});
+  const auto images = kt::tensor("images", {batch_size, 1, 28, 28});
+  const auto divergence = rbm.contrastive_divergence(kt::flatten(images, 1), /*k=*/5);
+  kt::optim::Sgd sgd({.rate = 0.05});
+  const auto train =
+      kt::function({images}, divergence.reconstruction,
+                   {.updates = sgd.minimize(divergence.loss, rbm.parameters()), .name = "train"});
+
+  const auto start = std::chrono::steady_clock::now();
+  for (int epoch = 1; epoch <= settings.epochs; ++epoch) {
+    double sum = 0;
+    for (digits.start(static_cast<std::uint64_t>(epoch)); const auto batch = digits.next();) {
+      sum += train(batch->x).item<float>();
+    }
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    std::printf("epoch %2d/%d  reconstruction %.2f nats a digit  %.1f s\n", epoch, settings.epochs,
+                sum / static_cast<double>(digits.batches()), elapsed.count());
+    std::fflush(stdout);
+  }
+  if (!settings.picture.empty()) {
+    const kt::Tensor filters = kt::reshape(kt::transpose(rbm.parameters()[0]), {hidden, 28, 28});
+    kt::data::write_png(settings.picture,
+                        kt::data::tile(kt::function({}, filters)(), 10, {.stretch = true}));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(parse(argc, argv));
+  } catch (const kt::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

@@ -34,7 +34,9 @@ Settings parse(int argc, char** argv) {
   Settings settings;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
-    const std::string value = i + 1 < argc ? argv[++i] : "";
+    if (i + 1 == argc)
+      throw kt::ValueError("mnist_keras: " + flag + " is unknown or takes a value");
+    const std::string value = argv[++i];
     if (flag == "--data") {
       settings.data = value;
     } else if (flag == "--epochs") {

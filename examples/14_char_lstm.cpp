@@ -29,7 +29,7 @@ constexpr std::int64_t readers = 32, steps = 64, passage = 10000;
 
 struct Settings {
   std::string data = KROTON_EXAMPLE_DATA "/text/shakespeare.txt";
-  int epochs = 8;
+  int epochs = 6;
   int units = 512;
   int characters = 500;  // to write
   std::string checkpoint;

@@ -1,7 +1,7 @@
 // Learns to draw digits: a variational autoencoder of the MNIST digits.
 //   vae [--data DIR] [--epochs N] [--picture FILE]
-// DIR holds the official files, gzipped or not; a sample of them ships with the repository. At the
-// end 100 new digits are drawn: with --picture FILE as a PNG. Kingma and Welling, "Auto-Encoding
+// DIR holds the official files, gzipped or not; a sample of them ships with the repository. With
+// --picture FILE a PNG shows 100 new digits after each epoch. Kingma and Welling, "Auto-Encoding
 // Variational Bayes", 2014.
 #include <kroton/kroton.h>
 
@@ -107,9 +107,9 @@ int run(const Settings& settings) {
     std::printf("epoch %2d/%d  training %.2f, test %.2f nats a digit  %.1f s\n", epoch,
                 settings.epochs, of_training, of_test, elapsed.count());
     std::fflush(stdout);
-  }
-  if (!settings.picture.empty()) {
-    kt::data::write_png(settings.picture, kt::data::tile(draw().reshape({100, 28, 28}), 10));
+    if (!settings.picture.empty()) {
+      kt::data::write_png(settings.picture, kt::data::tile(draw().reshape({100, 28, 28}), 10));
+    }
   }
   return 0;
 }

@@ -1,9 +1,9 @@
 // Learns the strokes that digits are made of: a restricted Boltzmann machine of the MNIST digits.
 //   rbm [--data DIR] [--epochs N] [--picture FILE]
 // DIR holds the official files, gzipped or not; a sample of them ships with the repository. With
-// --picture FILE the hidden units' weights become a PNG. Persistent contrastive divergence:
-// Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood
-// Gradient", 2008.
+// --picture FILE a PNG shows what each hidden unit looks for, after each epoch. Persistent
+// contrastive divergence: Tieleman, "Training Restricted Boltzmann Machines using Approximations to
+// the Likelihood Gradient", 2008.
 #include <kroton/kroton.h>
 
 #include <charconv>
@@ -64,6 +64,8 @@ int run(const Settings& settings) {
   const auto train =
       kt::function({images}, divergence.reconstruction,
                    {.updates = sgd.minimize(divergence.loss, rbm.parameters()), .name = "train"});
+  const auto weights = kt::transpose(rbm.parameters()[0]);  // a row for each hidden unit
+  const auto filters = kt::function({}, kt::reshape(weights, {hidden, 28, 28}));
 
   const auto start = std::chrono::steady_clock::now();
   for (int epoch = 1; epoch <= settings.epochs; ++epoch) {
@@ -75,11 +77,9 @@ int run(const Settings& settings) {
     std::printf("epoch %2d/%d  reconstruction %.2f nats a digit  %.1f s\n", epoch, settings.epochs,
                 sum / static_cast<double>(digits.batches()), elapsed.count());
     std::fflush(stdout);
-  }
-  if (!settings.picture.empty()) {
-    const kt::Tensor filters = kt::reshape(kt::transpose(rbm.parameters()[0]), {hidden, 28, 28});
-    kt::data::write_png(settings.picture,
-                        kt::data::tile(kt::function({}, filters)(), 10, {.stretch = true}));
+    if (!settings.picture.empty()) {
+      kt::data::write_png(settings.picture, kt::data::tile(filters(), 10, {.stretch = true}));
+    }
   }
   return 0;
 }

@@ -1,8 +1,8 @@
 // Learns to sort the digits of a string, by an encoder and a decoder with attention.
 //   seq2seq [--steps N] [--digits N]
 // Strings have N digits or fewer, down to half as many. Those that are multiples of 11 as numbers
-// are held out. Bahdanau, Cho and Bengio, "Neural Machine Translation by Jointly Learning to Align
-// and Translate", 2015, with the attention of Luong et al., 2015.
+// are held out. After Bahdanau, Cho and Bengio, "Neural Machine Translation by Jointly Learning to
+// Align and Translate", 2015, with the attention of Luong et al., 2015.
 #include <kroton/kroton.h>
 
 #include <algorithm>

@@ -91,7 +91,7 @@ Text read_text(const std::string& path) {
         .push_back(static_cast<std::int64_t>(text.characters.find(all[k])));
   }
   if (static_cast<std::int64_t>(text.held_out.size()) <= readers * steps) {
-    throw kt::IoError("char_lstm: " + path + " is not there, or has fewer than 93,000 characters");
+    throw kt::IoError("char_lstm: " + path + " is not there, or has fewer than 92,049 characters");
   }
   return text;
 }
@@ -204,8 +204,8 @@ int run(const Settings& settings) {
   std::printf("%zu characters to learn from and %zu held out, %zu different ones, from %s\n",
               text.training.size(), text.held_out.size(), text.characters.size(),
               settings.data.c_str());
-  std::printf("compiled the training step in %.0f ms; steps %lld to %lld\n",
-              1e3 * train.compile_seconds(), static_cast<long long>(first),
+  std::printf("compiled the training step in %.0f ms; %lld of %lld steps are taken\n",
+              1e3 * train.compile_seconds(), static_cast<long long>(first - 1),
               static_cast<long long>(steps_in_all));
 
   const auto start = std::chrono::steady_clock::now();

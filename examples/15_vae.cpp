@@ -20,7 +20,7 @@ constexpr std::int64_t hidden = 400, code = 20;
 
 struct Settings {
   std::string data = KROTON_EXAMPLE_DATA "/mnist";
-  int epochs = 20;
+  int epochs = 10;
   std::string picture;
 };
 

@@ -21,7 +21,7 @@ constexpr std::int64_t hidden = 100, batch_size = 20;
 
 struct Settings {
   std::string data = KROTON_EXAMPLE_DATA "/mnist";
-  int epochs = 15;
+  int epochs = 5;
   std::string picture;
 };
 

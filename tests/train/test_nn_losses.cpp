@@ -208,8 +208,9 @@ TEST_CASE("ctc: the sum over all paths, and where there is none") {
     }
     return sum;
   };
-  for (const std::vector<std::int64_t>& labels :
-       {std::vector<std::int64_t>{}, {1}, {1, 2}, {1, 1}, {2, 1, 2}, {1, 1, 2}, {1, 2, 1, 2}}) {
+  const std::vector<std::vector<std::int64_t>> readings = {
+      {}, {1}, {1, 2}, {1, 1}, {2, 1, 2}, {1, 1, 2}, {1, 2, 1, 2}};
+  for (const std::vector<std::int64_t>& labels : readings) {
     const auto count = static_cast<std::int64_t>(labels.size());
     const Tensor loss = nn::ctc(x, constant(Array::from(labels, {1, count})),
                                 integers({steps}, {1}), integers({count}, {1}));

@@ -26,8 +26,10 @@ struct RecurrentOptions {
 
 // What a recurrent layer gives in full.
 struct RecurrentResult {
-  Tensor outputs;             // of all steps (batch, steps, units), in the order they were taken
-  std::vector<Tensor> state;  // the last: {h}, of Lstm {h, c}, (batch, units) each
+  Tensor outputs;  // of all steps (batch, steps, units), in the order they were taken
+  // The last: {h}, of Lstm {h, c}, (batch, units) each. Of no steps the initial one; where the
+  // number of steps is free, none is an error of the call of a function of the state.
+  std::vector<Tensor> state;
 };
 
 // What the three layers have in common.

@@ -165,7 +165,7 @@ std::vector<std::string> choices_of_two(const std::string& text) {
 
 // Reads and writes of an op's numbers by position.
 bool reads_by_position(const std::string& text) {
-  static const std::regex pattern(R"((\.|->)integers\b)");
+  static const std::regex pattern(R"((\.|->)integers\b(?!\())");  // not random.integers(...)
   return std::regex_search(text, pattern);
 }
 
@@ -241,6 +241,7 @@ TEST_CASE("attributes: only an op's own file reads them by position") {
   CHECK(reads_by_position("data.attributes.integers[0]"));
   CHECK(reads_by_position("join.integers = {1, 0};"));
   CHECK_FALSE(reads_by_position("of integers."));
+  CHECK_FALSE(reads_by_position("random.integers({25}, 0, 2)"));
 }
 
 TEST_CASE("dtypes: no source chooses between two of them") {

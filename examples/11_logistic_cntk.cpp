@@ -17,7 +17,7 @@ int main() {
   kt::optim::Sgd learner({.rate = kt::optim::per_minibatch({0.1})});
   auto eval_error = [](const auto& p, const auto& y) { return 1 - kt::nn::accuracy(p, y); };
   kt::nn::Trainer trainer(z, features, labels, kt::nn::cross_entropy_of, learner,
-                          {.metric = eval_error});
+                          {.metrics = {{"error", eval_error}}});
 
   // Minibatches of 25 points drawn at random: 200 in an epoch, 400 in all.
   kt::data::Loader batches(kt::data::from_arrays(points, classes), {.batch = 25});
@@ -27,6 +27,6 @@ int main() {
     }
   }
 
-  const auto [loss, error] = trainer.evaluate(points, classes);
-  std::printf("loss %.4f, error %.2f %%\n", loss, 100 * error);
+  const auto result = trainer.evaluate(points, classes);
+  std::printf("loss %.4f, error %.2f %%\n", result.loss, 100 * result["error"]);
 }

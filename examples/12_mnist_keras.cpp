@@ -50,21 +50,12 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-// All pictures and labels as two arrays.
-kt::data::Batch arrays_of(const kt::data::Images& images, const std::vector<std::uint8_t>& labels) {
-  kt::data::Loader all(kt::data::from_images(images, labels),
-                       {.batch = images.count, .shuffle = false});
-  all.start(0);
-  return *all.next();
-}
-
 int run(const Settings& settings) {
   const kt::data::Mnist mnist = kt::data::load_mnist(settings.data);
-  const kt::data::Batch train = arrays_of(mnist.train_images, mnist.train_labels);
-  const kt::data::Batch test = arrays_of(mnist.test_images, mnist.test_labels);
-  std::printf("%lld training and %lld test digits from %s\n",
-              static_cast<long long>(train.labels.size()),
-              static_cast<long long>(test.labels.size()), settings.data.c_str());
+  const auto train = kt::data::from_images(mnist.train_images, mnist.train_labels);
+  const auto test = kt::data::from_images(mnist.test_images, mnist.test_labels);
+  std::printf("%lld training and %lld test digits from %s\n", static_cast<long long>(train.count),
+              static_cast<long long>(test.count), settings.data.c_str());
 
   std::vector<double> seconds;
   for (int repeat = 1; repeat <= settings.repeats; ++repeat) {
@@ -75,14 +66,14 @@ int run(const Settings& settings) {
     const auto images = kt::tensor("images", {kt::dim("batch"), 1, 28, 28});
     const auto labels = kt::vector("labels", kt::i64);
     kt::optim::Adam adam;
-    nn::Trainer trainer(net, images, labels, nn::cross_entropy_of, adam, {.metric = nn::accuracy});
-    trainer.fit(train.x, train.labels, {.epochs = settings.epochs, .batch = 128});
+    nn::Trainer trainer(net, images, labels, nn::cross_entropy_of, adam,
+                        {.metrics = {{"accuracy", nn::accuracy}}});
+    trainer.fit(train, {.epochs = settings.epochs, .batch = 128});
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     seconds.push_back(taken.count());
 
-    const auto [loss, accuracy] = trainer.evaluate(test.x, test.labels);
     std::printf("training %2d: %.2f s, test accuracy %.2f %%\n", repeat, taken.count(),
-                100 * accuracy);
+                100 * trainer.evaluate(test)["accuracy"]);
   }
   const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
   const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);

@@ -9,14 +9,11 @@
 // the same bits.
 #include <kroton/kroton.h>
 
-#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,32 +66,19 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-// ---- A text, as the numbers of its characters among those that occur in it.
+// ---- A text, as the numbers of its characters.
 
 struct Text {
-  std::string characters;
+  kt::data::CharacterVocabulary characters;
   std::vector<std::int64_t> training, held_out;
-};
 
-Text read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  const std::string all = bytes.str();
-  Text text;
-  text.characters = all;
-  std::sort(text.characters.begin(), text.characters.end());
-  text.characters.erase(std::unique(text.characters.begin(), text.characters.end()),
-                        text.characters.end());
-  for (std::size_t k = 0; k < all.size(); ++k) {
-    (k / passage % 10 == 9 ? text.held_out : text.training)
-        .push_back(static_cast<std::int64_t>(text.characters.find(all[k])));
+  explicit Text(const std::string& all) : characters(all) {
+    std::size_t k = 0;
+    for (const std::int64_t number : characters.encode(all)) {
+      (k++ / passage % 10 == 9 ? held_out : training).push_back(number);
+    }
   }
-  if (static_cast<std::int64_t>(text.held_out.size()) <= readers * steps) {
-    throw kt::IoError("char_lstm: " + path + " is not there, or has fewer than 92,049 characters");
-  }
-  return text;
-}
+};
 
 // ---- The network, and readers of it.
 
@@ -158,12 +142,15 @@ kt::Tensor loss_of_step(const Network& net, const Pages& pages, const kt::Tensor
 // ---- Training.
 
 int run(const Settings& settings) {
-  const Text text = read_text(settings.data);
+  const Text text(kt::data::read_text(settings.data));
+  if (static_cast<std::int64_t>(text.held_out.size()) <= readers * steps) {
+    throw kt::ValueError("char_lstm: " + settings.data + " has fewer than 92,049 characters");
+  }
   const Pages training(text.training, "training"), held_out(text.held_out, "held_out");
   const std::int64_t steps_in_all = settings.epochs * training.steps_through;
 
   nn::seed(1);
-  const Network net(static_cast<std::int64_t>(text.characters.size()), settings.units);
+  const Network net(text.characters.size(), settings.units);
   kt::optim::Adam adam({.rate = kt::optim::warm_up(50, kt::optim::cosine(4e-3, steps_in_all, 1e-4)),
                         .clip_norm = 1});
   const State train_state(readers, settings.units, "readers");
@@ -201,9 +188,9 @@ int run(const Settings& settings) {
 
   if (settings.resume) kt::load_checkpoint(settings.checkpoint, checkpoint);
   const auto first = taken.get_value().item<std::int64_t>() + 1;
-  std::printf("%zu characters to learn from and %zu held out, %zu different ones, from %s\n",
-              text.training.size(), text.held_out.size(), text.characters.size(),
-              settings.data.c_str());
+  std::printf("%zu characters to learn from and %zu held out, %lld different ones, from %s\n",
+              text.training.size(), text.held_out.size(),
+              static_cast<long long>(text.characters.size()), settings.data.c_str());
   std::printf("compiled the training step in %.0f ms; %lld of %lld steps are taken\n",
               1e3 * train.compile_seconds(), static_cast<long long>(first - 1),
               static_cast<long long>(steps_in_all));
@@ -230,7 +217,7 @@ int run(const Settings& settings) {
   }
 
   for (int k = 0; k < settings.characters; ++k) {
-    std::putchar(text.characters[static_cast<std::size_t>(write().item<std::int64_t>())]);
+    std::printf("%s", text.characters.decode(write()).c_str());
   }
   std::putchar('\n');
   return 0;

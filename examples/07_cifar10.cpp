@@ -55,10 +55,8 @@ int run(const std::string& directory, int epochs) {
   Trainer trainer(net, kt::vector("number", kt::i64), kt::vector("label", kt::i64),
                   cross_entropy_of, sgd, {.metrics = {{"accuracy", accuracy}}});
   std::cout << train_count << " training pictures from " << directory << '\n' << net.summary();
-  trainer.fit(part(0, train_count),
-              {.epochs = epochs, .batch = 50, .threads = 0, .progress = &std::cout});
-  const double right =
-      trainer.evaluate(part(train_count, numbers.count), 250, /*threads=*/0)["accuracy"];
+  trainer.fit(part(0, train_count), {.epochs = epochs, .batch = 50, .progress = &std::cout});
+  const double right = trainer.evaluate(part(train_count, numbers.count), 250)["accuracy"];
   std::cout << "test accuracy " << 100 * right << " %\n";
   return 0;
 }

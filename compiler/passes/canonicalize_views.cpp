@@ -97,7 +97,7 @@ Result broadcast_of_unit_axes(Graph& graph, Vertex v) {
 }
 
 // f(broadcast(a), broadcast(b), literal) -> broadcast(f(a, b, literal)) when a and b are repeated
-// in the same way.
+// in the same way. Of literals alone f is a scalar.
 Result elementwise_of_broadcasts(Graph& graph, Vertex v) {
   const std::vector<Vertex> operands = graph.operands(v);
   std::optional<Vertex> model;  // a broadcast operand that is no literal
@@ -110,8 +110,9 @@ Result elementwise_of_broadcasts(Graph& graph, Vertex v) {
       return std::nullopt;
     }
   }
-  if (!model) return std::nullopt;
-  const Dims small = shape(graph, graph.operand(*model, 0));
+  const VertexData data = graph[v];
+  if (!model && data.type.rank() == 0) return std::nullopt;
+  const Dims small = model ? shape(graph, graph.operand(*model, 0)) : Dims();
   std::vector<Vertex> arguments;
   for (const Vertex operand : operands) {
     if (const std::optional<Vertex> literal = uniform_literal(graph, operand)) {
@@ -120,8 +121,7 @@ Result elementwise_of_broadcasts(Graph& graph, Vertex v) {
       arguments.push_back(graph.operand(operand, 0));
     }
   }
-  const VertexData data = graph[v];
-  const std::vector<int> axes = graph[*model].attributes.axes;
+  const std::vector<int> axes = model ? graph[*model].attributes.axes : std::vector<int>();
   const Vertex before = graph.add(*data.op, arguments, data.attributes, data.line);
   return add_broadcast(graph, before, data.type.shape, axes, data.line);
 }

@@ -38,6 +38,7 @@ Array rows_of(const Array& all, Rows rows) {
 Dataset renumbered(const Dataset& from, std::vector<std::uint32_t> rows) {
   Dataset result;
   result.count = static_cast<std::int64_t>(rows.size());
+  result.is_in_memory = from.is_in_memory;
   if (!from.lengths.empty()) {
     for (const std::uint32_t row : rows) result.lengths.push_back(from.lengths[row]);
   }
@@ -59,9 +60,10 @@ Dataset from_arrays(const Array& x, const Array& labels) {
                      to_string(labels.shape()) + ": both have an example in each row");
   }
   return {.count = x.shape()[0],
-          .make = [x = x.contiguous(), labels = labels.contiguous()](Rows rows, std::uint64_t) {
-            return Batch{rows_of(x, rows), rows_of(labels, rows)};
-          }};
+          .make = [x = x.contiguous(), labels = labels.contiguous()](
+                      Rows rows,
+                      std::uint64_t) { return Batch{rows_of(x, rows), rows_of(labels, rows)}; },
+          .is_in_memory = true};
 }
 
 Dataset from_images(Images images, std::vector<std::uint8_t> labels) {
@@ -77,15 +79,18 @@ Dataset from_images(Images images, std::vector<std::uint8_t> labels) {
     std::vector<std::uint8_t> labels;
   };
   auto kept = std::make_shared<const Kept>(std::move(images), std::move(labels));
-  return {.count = kept->images.count, .make = [kept](Rows rows, std::uint64_t) {
-            const Images& all = kept->images;
-            const auto count = static_cast<std::int64_t>(rows.size());
-            Batch batch{Array::empty({count, all.channels, all.rows, all.cols}, f32),
-                        Array::empty({count}, i64)};
-            gather_batch(all, rows, batch.x.data<float>());
-            gather_labels(kept->labels, rows, batch.labels.data<std::int64_t>());
-            return batch;
-          }};
+  return {.count = kept->images.count,
+          .make =
+              [kept](Rows rows, std::uint64_t) {
+                const Images& all = kept->images;
+                const auto count = static_cast<std::int64_t>(rows.size());
+                Batch batch{Array::empty({count, all.channels, all.rows, all.cols}, f32),
+                            Array::empty({count}, i64)};
+                gather_batch(all, rows, batch.x.data<float>());
+                gather_labels(kept->labels, rows, batch.labels.data<std::int64_t>());
+                return batch;
+              },
+          .is_in_memory = true};
 }
 
 Dataset subset(const Dataset& dataset, std::vector<std::uint32_t> rows) {
@@ -122,6 +127,7 @@ std::pair<Dataset, Dataset> split(const Dataset& dataset, double part, std::uint
 
 Dataset mapped(const Dataset& dataset, std::function<void(Batch&, Rows, std::uint64_t)> change) {
   Dataset result = dataset;
+  result.is_in_memory = false;
   result.make = [make = dataset.make, change = std::move(change)](Rows rows, std::uint64_t epoch) {
     Batch batch = make(rows, epoch);
     change(batch, rows, epoch);

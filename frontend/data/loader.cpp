@@ -22,11 +22,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+int threads_of(const Dataset& dataset, const LoaderOptions& o) {
+  return o.threads.value_or(dataset.is_in_memory ? 0 : 2);
+}
+
 void check(const Dataset& dataset, const LoaderOptions& o) {
   const auto fail = [](const std::string& what) { throw ValueError("Loader: " + what); };
   if (!dataset.make) fail("the data set makes no batches");
-  if (o.threads < 0) fail("threads is " + std::to_string(o.threads));
-  if (o.threads > 0 && o.ahead < 1) fail("ahead is " + std::to_string(o.ahead));
+  const int threads = threads_of(dataset, o);
+  if (threads < 0) fail("threads is " + std::to_string(threads));
+  if (threads > 0 && o.ahead < 1) fail("ahead is " + std::to_string(o.ahead));
   if (!dataset.lengths.empty() &&
       static_cast<std::int64_t>(dataset.lengths.size()) != dataset.count) {
     fail("the data set has " + std::to_string(dataset.count) + " examples and " +
@@ -43,7 +48,7 @@ struct Loader::State {
   State(Dataset from, const LoaderOptions& o)
       : dataset(std::move(from)), options(o), order(dataset.count, o.batch, o.seed) {
     check(dataset, o);
-    for (int k = 0; k < o.threads; ++k) threads.emplace_back([this] { work(); });
+    for (int k = 0; k < threads_of(dataset, o); ++k) threads.emplace_back([this] { work(); });
   }
 
   ~State() {
@@ -155,7 +160,7 @@ struct Loader::State {
     if (!started || next_taken >= batches()) return std::nullopt;
     const Clock::time_point start = Clock::now();
     Made result;
-    if (options.threads == 0) {
+    if (threads.empty()) {
       result = make(rows(next_taken));
       ++next_taken;
     } else {

@@ -70,6 +70,7 @@ Dataset data_set_of(Kept&& given) {
   const std::int64_t longest = given.options.longest;
   if (longest < 0) throw ValueError("sequences: longest is " + std::to_string(longest));
   Dataset result;
+  result.is_in_memory = true;
   result.count = static_cast<std::int64_t>(given.sequences.size());
   for (Lists* lists : {&given.sequences, &given.token_labels}) {
     for (auto& list : *lists) {
@@ -109,6 +110,7 @@ Dataset windows(const Array& tokens, std::int64_t length, const WindowOptions& o
   }
   const std::int64_t stride = options.stride == 0 ? length : options.stride;
   Dataset result;
+  result.is_in_memory = true;
   result.count = (all.size() - 1 - length) / stride + 1;
   result.make = [all, length, stride, count = result.count](Rows rows, std::uint64_t) {
     const Shape shape{static_cast<std::int64_t>(rows.size()), length};

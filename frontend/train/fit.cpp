@@ -119,12 +119,10 @@ Place FitState::place() const {
 
 std::vector<Epoch> Trainer::fit(const Array& x, const Array& labels, const FitOptions& o,
                                 const Location& at) {
-  FitOptions options = o;
-  if (!options.threads) options.threads = 0;
   const data::Dataset examples =
       with_prefix([&] { return data::from_arrays(x.contiguous(), labels.contiguous()); },
                   [&] { return "fit  [" + to_string(line_of(at)) + "]: "; });
-  return fit(examples, options, at);
+  return fit(examples, o, at);
 }
 
 std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions& o,
@@ -147,7 +145,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
                              .seed = o.seed,
                              .drop_last = o.drop_last,
                              .by_length = o.by_length,
-                             .threads = o.threads.value_or(2),
+                             .threads = o.threads,
                              .ahead = o.ahead});
   });
   checked([&] {
@@ -206,7 +204,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     done.waiting = state.waiting / std::max(done.seconds, 1e-9);
     if (tested) {
       done.validation =
-          with_prefix([&, &of = *tested] { return evaluate(of, o.batch, o.threads.value_or(2)); },
+          with_prefix([&, &of = *tested] { return evaluate(of, o.batch, o.threads); },
                       [&] { return "validation of epoch " + std::to_string(epoch) + ": "; });
     }
     for (const auto& callback : callbacks) callback->on_epoch_end(state);

@@ -13,7 +13,8 @@ namespace kroton::nn {
 
 // ---- Data sets
 
-Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch, int threads) const {
+Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch,
+                           std::optional<int> threads) const {
   check_batch_size("evaluate", batch);
   if (examples.count == 0) throw ValueError("evaluate: there are no examples");
   data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
@@ -33,7 +34,8 @@ Measured Trainer::evaluate(const Array& x, const Array& labels, std::int64_t bat
   return evaluate(data::from_arrays(x.contiguous(), labels.contiguous()), batch, 0);
 }
 
-Array Trainer::predict(const data::Dataset& examples, std::int64_t batch, int threads) const {
+Array Trainer::predict(const data::Dataset& examples, std::int64_t batch,
+                       std::optional<int> threads) const {
   check_batch_size("predict", batch);
   if (!examples.make) throw ValueError("predict: the data set makes no batches");
   if (examples.count == 0) {

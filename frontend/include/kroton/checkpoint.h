@@ -73,7 +73,8 @@ struct LoadOptions {
 /// Throws one IoError that lists all that does not fit: variables that are not in the file, tensors
 /// that no variable takes, other dtypes and shapes; IoError for a damaged file as load_safetensors
 /// does; ValueError for two variables of one name, naming the places where both were made, and for
-/// an entry of `names` that is no variable's and one of `transposed` that is no matrix's. No variable is set unless all fits.
+/// an entry of `names` that is no variable's and one of `transposed` that is no matrix's. No
+/// variable is set unless all fits.
 std::map<std::string, std::string> load_checkpoint(
     const std::filesystem::path& path, const std::vector<Shared>& state,
     const LoadOptions& options = {},

@@ -38,6 +38,8 @@ struct Dataset {
   std::function<Batch(Rows rows, std::uint64_t epoch)> make;
   // Of sequences, how long each one is; else empty.
   std::vector<std::int64_t> lengths = {};
+  // Batches are copies of what lies in memory: no thread beside the caller's pays.
+  bool is_in_memory = false;
 };
 
 // The rows of two arrays. ShapeError where they have different numbers of them.
@@ -62,8 +64,9 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out the last batch of an epoch where it is smaller
   // Batches are of sequences of about one length (of data sets that know the lengths).
   bool by_length = false;
-  // Threads that make batches beside the caller's; with 0 next() makes its batch itself.
-  int threads = 0;
+  // Threads that make batches beside the caller's; with 0 next() makes its batch itself. Unless
+  // given 0 for data sets in memory, 2 for others.
+  std::optional<int> threads = {};
   // How many batches are made before they are asked for, with threads.
   int ahead = 4;
 };

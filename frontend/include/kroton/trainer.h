@@ -167,8 +167,8 @@ struct FitOptions {
   double validation_split = 0;
   // A weight for each class, for a loss that takes them: labels are then integers.
   std::vector<double> class_weights = {};
-  // Threads that make batches while steps compute, and how many batches ahead. 2 unless given, for
-  // arrays 0.
+  // Threads that make batches while steps compute, and how many batches ahead, as LoaderOptions has
+  // them.
   std::optional<int> threads = {};
   int ahead = 4;
   // Where to begin: Trainer::resume.
@@ -223,11 +223,13 @@ class Trainer {
   std::vector<Epoch> fit(const Array& x, const Array& labels, const FitOptions& options = {},
                          const Location& at = Location::current());
   // ValueError for no examples.
-  Measured evaluate(const data::Dataset& examples, std::int64_t batch = 256, int threads = 2) const;
+  Measured evaluate(const data::Dataset& examples, std::int64_t batch = 256,
+                    std::optional<int> threads = {}) const;
   Measured evaluate(const Array& x, const Array& labels, std::int64_t batch = 256) const;
   // What the network gives, for all examples in their order; ShapeError where that is not a row for
   // each.
-  Array predict(const data::Dataset& examples, std::int64_t batch = 256, int threads = 2) const;
+  Array predict(const data::Dataset& examples, std::int64_t batch = 256,
+                std::optional<int> threads = {}) const;
   Array predict(const Array& x, std::int64_t batch = 256) const;
 
   std::int64_t steps() const;     // taken so far

@@ -9,12 +9,12 @@
 #include <cmath>
 #include <numbers>
 
+#include <kroton/philox.h>
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
-#include <kroton/philox.h>
 
 namespace kroton {
 

@@ -290,9 +290,8 @@ TEST_CASE("random: orders") {
   RandomStream random(29);
   // Each of the 24 orders of four as often as any other; in a scan each step has its own.
   constexpr std::int64_t steps = 4800;
-  const Tensor all =
-      scan([&](const Tensor& row) { return random.permutation(4) + row; },
-           {.sequences = {Operand(Array::zeros({steps}, i64)).tensor()}});
+  const Tensor all = scan([&](const Tensor& row) { return random.permutation(4) + row; },
+                          {.sequences = {Operand(Array::zeros({steps}, i64)).tensor()}});
   const std::vector<double> rows = drawn(all);
   REQUIRE(rows.size() == 4 * steps);
   std::map<std::vector<double>, double> orders;

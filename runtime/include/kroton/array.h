@@ -1,8 +1,8 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <atomic>
+#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

@@ -394,9 +394,14 @@ Tensor RandomStream::choice(const Operand& x, Dims shape, const ChoiceOptions& o
   if (!options.p) return take(some, integers(std::move(shape), 0, size_of_dim(count), i64, at));
   if (!is_float(options.p.dtype())) ops::fail_type(op, {rows, options.p}, "p is not floating");
   if (options.p.rank() != 1) ops::fail_shape(op, {rows, options.p}, "p is not (rows)");
+  const char* const differs = "p has not as many elements as there are rows: %0 and %1";
+  const Dim& weights = options.p.shape(0);
+  const Tensor p = ops::size_check(
+      ops::size_check(options.p, "choice", {rows, options.p}, weights, count, differs), "choice",
+      {rows, options.p}, count, weights, differs);
   const Draws draws("choice", state_, *draws_, shape, f64, at);
   // How many of the sums of p, but the last, a number below the whole reaches.
-  const Tensor sums = cumsum(cast(options.p, f64), 0);
+  const Tensor sums = cumsum(cast(p, f64), 0);
   const Tensor whole = max(sums);
   const Tensor number = expand_dims(draws.uniform() * whole, -1);
   const Tensor reached = sum(cast(logical_and(ge(number, sums), lt(sums, whole)), DType::i64), -1);

@@ -429,6 +429,16 @@ TEST_CASE("random: errors") {
   CHECK(shape_error([&] {
           random.choice(zeros({0}), {4});
         }).starts_with("choice: there are 0 rows to choose from"));
+  for (const std::int64_t weights : {2, 4}) {
+    CHECK(shape_error([&] {
+            random.choice(zeros({3}), {4}, {.p = zeros({weights})});
+          }).starts_with("choice: p has not as many elements as there are rows: "));
+    const Tensor x = vector("x"), p = vector("p");
+    const auto weighed = function({x, p}, random.choice(x, {4}, {.p = p}));
+    CHECK(shape_error([&] {
+            weighed(Array::zeros({3}), Array::ones({weights}));
+          }).starts_with("function: choice: p has not as many elements as there are rows: "));
+  }
   const Tensor v = vector("v");
   const auto few = function({v}, random.choice(v, {4}, {.replace = false}));
   CHECK(shape_error([&] {

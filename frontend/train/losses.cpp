@@ -156,6 +156,7 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
   if (options.mask) {
     check_shape(name, "masks", options.mask, labels.shape());
     mask = cast(flatten(with_shape(options.mask, labels.shape())), rows.dtype());
+    index = where(ne(mask, 0), index, 0);  // what fills up may be no class
   }
   const auto times = [](const Tensor& some, const Tensor& more) {
     return some ? some * more : more;

@@ -40,6 +40,8 @@ TEST_CASE("losses: weights of elements and of examples and masks") {
         "constant is f64 (2, 2)  [here]");
   CHECK(number(nn::cross_entropy(logits, integers({0, 1}, {2}), {.mask = reals({1, 0}, {2})})) ==
         doctest::Approx(std::log(2)));
+  CHECK(number(nn::cross_entropy(logits, integers({0, -1}, {2}), {.mask = reals({1, 0}, {2})})) ==
+        doctest::Approx(std::log(2)));  // a label that fills up is no class
   CHECK(shape_error([&] { nn::cross_entropy(logits, integers({0, 1}, {2}), {.mask = each}); }) ==
         "cross_entropy: masks are (2,): constant is f64 (2, 2)  [here]");
   // Gradients go where weights are.

@@ -53,7 +53,7 @@ struct CrossEntropyOptions {
   double label_smoothing = 0;
   Tensor class_weights = {};  // (classes): the mean is weighted by them
   std::optional<std::int64_t> ignored_label = {};
-  Tensor mask = {};  // of the labels' shape, 0 or 1, or weights
+  Tensor mask = {};  // of the labels' shape, 0 or 1, or weights; labels under a 0 may be any
 };
 // -log softmax(logits)[label]; logits (..., classes), labels integers (...) from 0, else ValueError
 // at the call. 0 where no label counts.

@@ -1,0 +1,165 @@
+#include "compiler/fusion/fuser.h"
+
+#include <algorithm>
+
+#include "compiler/loop/traverse.h"
+
+namespace kroton {
+
+using Vertex = Graph::Vertex;
+
+void Fuser::merge_readers(Vertex v) {
+  merge_readers(v, [](const Cluster&, const Cluster&) { return true; });
+}
+
+void Fuser::merge_readers(Vertex v,
+                          const std::function<bool(const Cluster&, const Cluster&)>& may) {
+  std::vector<int> readers;
+  for (const auto& [c, demand] : demands_[v]) {
+    if (reads_each(c, demand)) readers.push_back(c);
+  }
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    for (std::size_t k = i + 1; k < readers.size();) {
+      const int a = readers[i], b = readers[k];
+      if (may(at(a), at(b)) && may_merge(a, b, v)) {
+        merge(a, b);
+        readers.erase(readers.begin() + static_cast<std::ptrdiff_t>(k));
+      } else {
+        ++k;
+      }
+    }
+  }
+}
+
+void Fuser::merge_wanted_readers(Vertex v) {
+  const auto is_wanted = [&](const Cluster& cluster) {
+    return !cluster.reduces() &&
+           std::ranges::all_of(cluster.roots, [&](Vertex root) { return wanted_[root]; });
+  };
+  merge_readers(v,
+                [&](const Cluster& a, const Cluster& b) { return is_wanted(a) && is_wanted(b); });
+}
+
+bool Fuser::reads_each(int c, const Demand& demand) {
+  return at(c).kind == Cluster::Kind::loops && !demand.needs_storage && demand.points.size() == 1 &&
+         same_index(demand.points[0], at(c).full_point());
+}
+
+bool Fuser::reduces_all(const Cluster& cluster) {
+  return std::find(cluster.reduced.begin(), cluster.reduced.end(), false) == cluster.reduced.end();
+}
+
+bool Fuser::may_merge(int a, int b, Vertex v) {
+  const Cluster &x = at(a), &y = at(b);
+  if (x.domain.empty() || x.domain != y.domain || x.guard != y.guard) return false;
+  const bool reduce = x.reduces() || y.reduces();
+  if (reduce && !reduces_same_rows(x, y)) {
+    const bool to_scalars =
+        (reduces_all(x) && (reduces_all(y) || !y.reduces())) || (reduces_all(y) && !x.reduces());
+    if (!to_scalars || !is_one_pass(a) || !is_one_pass(b)) return false;
+  }
+  if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
+    return false;
+  }
+  if (leads_to(a, b) || leads_to(b, a) || may_fail(a) || may_fail(b)) return false;
+  // What reduces cannot be taken in by the product or the reduction that v comes from.
+  return !reduce ||
+         (is_free(a) && is_free(b) && !feeds_from_elsewhere(v, x) && !feeds_from_elsewhere(v, y));
+}
+
+bool Fuser::reduces_same_rows(const Cluster& x, const Cluster& y) {
+  return x.reduces() && x.reduced == y.reduced && !reduces_all(x);
+}
+
+bool Fuser::is_free(int c) {
+  const Cluster& cluster = at(c);
+  return std::none_of(cluster.roots.begin(), cluster.roots.end(),
+                      [&](Vertex root) { return feeds_from_elsewhere(root, cluster); });
+}
+
+bool Fuser::may_fail(int c) {
+  std::vector<Vertex> pending = at(c).roots;
+  std::set<Vertex> seen(pending.begin(), pending.end());
+  while (!pending.empty()) {
+    const Vertex next = pending.back();
+    pending.pop_back();
+    const OpRecord& op = *graph_[next].op;
+    if (op.observable) return true;
+    if (!op.has_points() && op.kind != OpKind::reduce) continue;
+    for (Vertex o : graph_.operands(next)) {
+      if (seen.insert(o).second) pending.push_back(o);
+    }
+  }
+  return false;
+}
+
+bool Fuser::is_one_pass(int c) {
+  std::set<Vertex> after;  // members computed from a reduction
+  for (Vertex v : graph_.topological_order()) {
+    if (computed_[v].count(c) == 0) continue;
+    const std::vector<Vertex> operands = graph_.operands(v);
+    const bool is_after = std::any_of(operands.begin(), operands.end(),
+                                      [&](Vertex o) { return after.count(o) != 0; });
+    const OpRecord& op = *graph_[v].op;
+    if (op.kind == OpKind::reduce) {
+      const bool is_arg = op.reduction == Reduction::argmax || op.reduction == Reduction::argmin;
+      if (is_after || is_arg) return false;
+    }
+    if (is_after || op.kind == OpKind::reduce) after.insert(v);
+    if (is_after && graph_[v].type.shape == at(c).domain) return false;
+  }
+  return true;
+}
+
+void Fuser::merge(int a, int b) {
+  std::vector<std::pair<loop::Variable, loop::Expr>> renamed;
+  for (std::size_t axis = 0; axis < at(b).variables.size(); ++axis) {
+    renamed.emplace_back(at(b).variables[axis], loop::variable(at(a).variables[axis]));
+  }
+  for (std::vector<Demands>* all : {&demands_, &computed_}) {
+    for (Demands& demands : *all) {
+      const auto found = demands.find(b);
+      if (found == demands.end()) continue;
+      const Demand moved = std::move(found->second);
+      demands.erase(found);
+      Demand& demand = demands[a];
+      demand.needs_storage = demand.needs_storage || moved.needs_storage;
+      demand.needs_order = demand.needs_order || moved.needs_order;
+      demand.conditional = demand.conditional || moved.conditional;
+      for (Index point : moved.points) {
+        for (loop::Expr& e : point) e = loop::substitute(e, renamed);
+        demand.add(point);
+      }
+    }
+  }
+  Cluster &to = at(a), &from = at(b);
+  if ((to.reduces() || from.reduces()) && !reduces_same_rows(to, from)) is_one_pass_.insert(a);
+  if (is_one_pass_.erase(b) != 0) is_one_pass_.insert(a);
+  to.roots.insert(to.roots.end(), from.roots.begin(), from.roots.end());
+  if (from.reduces()) to.reduced = from.reduced;
+  from.roots.clear();
+  size_of_[a] += size_of_[b];
+  views_of_[a] += views_of_[b];
+  successors_[a].insert(successors_[b].begin(), successors_[b].end());
+  successors_[b].clear();
+  for (std::set<int>& successors : successors_) {
+    if (successors.erase(b) != 0) successors.insert(a);
+  }
+}
+
+bool Fuser::leads_to(int from, int to) const {
+  const std::set<int>& readers = successors_[static_cast<std::size_t>(from)];
+  std::vector<int> pending(readers.begin(), readers.end());
+  std::set<int> seen = readers;
+  while (!pending.empty()) {
+    const int next = pending.back();
+    pending.pop_back();
+    if (next == to) return true;
+    for (int s : successors_[static_cast<std::size_t>(next)]) {
+      if (seen.insert(s).second) pending.push_back(s);
+    }
+  }
+  return false;
+}
+
+}  // namespace kroton

@@ -13,6 +13,16 @@
   /* elementary.cpp */                                                                           \
   op(exp) op(expm1) op(log) op(log1p) op(tanh) op(sigmoid) op(softplus) op(erf) op(sin) op(cos)  \
   op(atan) op(asin) op(acos) op(pow) op(atan2)                                                   \
+  /* functions.cpp, log_sums.cpp, float_parts.cpp, integers.cpp */                               \
+  op(tan) op(sinh) op(cosh) op(asinh) op(acosh) op(atanh) op(hypot) op(exp2) op(log2) op(log10)  \
+  op(cbrt) op(rsqrt) op(logaddexp) op(logaddexp2) op(log1mexp) op(xlogy) op(xlog1py) op(sinc)    \
+  op(round) op(fmod) op(copysign) op(nextafter) op(signbit) op(gcd) op(bitwise_and)              \
+  op(bitwise_or) op(bitwise_xor) op(bitwise_not) op(left_shift) op(right_shift)                  \
+  op(bitwise_count) op(integer_power)                                                             \
+  /* special_*.cpp */                                                                            \
+  op(erfc) op(erfcx) op(erfinv) op(erfcinv) op(ndtr) op(log_ndtr) op(ndtri) op(gammaln)          \
+  op(gamma) op(digamma) op(polygamma) op(zeta) op(betaln) op(j0) op(j1) op(y0) op(y1) op(i0)     \
+  op(i1) op(i0e) op(i1e) op(exp1) op(expi) op(no_gradient)                                       \
   /* binary.cpp */                                                                               \
   op(add) op(sub) op(mul) op(div) op(floor_div) op(mod) op(maximum) op(minimum)                  \
   /* compare.cpp: comparison, logic, selection */                                                \

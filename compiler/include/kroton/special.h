@@ -1,0 +1,61 @@
+// Special functions. Names and meanings are SciPy's (scipy.special). Every function is elementwise,
+// broadcasts, and takes floating point only (TypeError). f32 is computed in f64 and rounded once.
+// Gradients are the formulas of the derivatives, of every order, unless it says otherwise.
+// docs/special_functions.md has the measured errors.
+#pragma once
+#include <kroton/ops.h>
+
+namespace kroton {
+
+// ---- The error function and the normal distribution.
+
+Tensor erfc(const Operand& x);      // 1 - erf(x), accurate where that is tiny
+Tensor erfcx(const Operand& x);     // exp(x^2) erfc(x); inf below -26.6
+Tensor erfinv(const Operand& x);    // the y with erf(y) = x; +-inf at +-1, beyond NaN
+Tensor erfcinv(const Operand& x);   // the y with erfc(y) = x; inf at 0, -inf at 2, beyond NaN
+Tensor ndtr(const Operand& x);      // the probability of a normal number below x
+Tensor log_ndtr(const Operand& x);  // its logarithm, accurate where that is below the least number
+Tensor ndtri(const Operand& p);     // the x with ndtr(x) = p; -inf at 0, inf at 1, beyond NaN
+
+// ---- The gamma function and what is made of it.
+
+// inf at 0, -inf at -0, NaN at the other poles -1, -2, ...
+Tensor gamma(const Operand& x);
+// log |gamma(x)|; inf at the poles. lgamma is the same.
+Tensor gammaln(const Operand& x);
+Tensor lgamma(const Operand& x);
+// The derivative of gammaln; -inf at 0, inf at -0, NaN at the other poles. psi is the same.
+Tensor digamma(const Operand& x);
+Tensor psi(const Operand& x);
+// The n-th derivative of digamma, n from 0 to 100 (ValueError); for odd n inf at the poles, for
+// even n inf at 0 and NaN at the others. trigamma is that of n = 1.
+Tensor polygamma(int n, const Operand& x);
+Tensor trigamma(const Operand& x);
+// log(gamma(a) gamma(b) / gamma(a + b)), and that itself, for a, b > 0: inf where one is 0, NaN
+// where one is negative. beta is as exact as exp is at betaln: an error of |betaln| ulp in f64.
+Tensor betaln(const Operand& a, const Operand& b);
+Tensor beta(const Operand& a, const Operand& b);
+// Hurwitz's sum of (q + k)^-s over k = 0, 1, ..., for s > 1, q > 0; of one operand Riemann's, with
+// q = 1. inf at s = 1 and q = 0, NaN below. There is a gradient by q, none by s (ValueError where
+// one is asked for).
+Tensor zeta(const Operand& s, const Operand& q);
+Tensor zeta(const Operand& s);
+
+// ---- Bessel functions of orders 0 and 1. Near their zeros the absolute error is small beside the
+// ---- amplitude sqrt(2 / (pi x)), as is that of sin and cos.
+
+Tensor j0(const Operand& x);  // of the first kind
+Tensor j1(const Operand& x);
+Tensor y0(const Operand& x);  // of the second kind; -inf at 0, NaN below
+Tensor y1(const Operand& x);
+Tensor i0(const Operand& x);  // modified, of the first kind
+Tensor i1(const Operand& x);
+Tensor i0e(const Operand& x);  // exp(-|x|) i0(x); the gradient at the kink 0 is 0
+Tensor i1e(const Operand& x);  // exp(-|x|) i1(x)
+
+// ---- Integrals of exponentials.
+
+Tensor exp1(const Operand& x);  // of exp(-t) / t from x to inf; inf at 0, NaN below
+Tensor expi(const Operand& x);  // of exp(t) / t from -inf to x, through 0 as principal value
+
+}  // namespace kroton

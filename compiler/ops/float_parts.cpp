@@ -1,0 +1,248 @@
+// Rounding, and the parts that floating numbers are made of; what is composed of them.
+#include <kroton/elementwise.h>
+
+#include <cmath>
+#include <limits>
+
+#include "compiler/ops/elementwise.h"
+#include "compiler/ops/samples.h"
+#include "compiler/ops/terms.h"
+
+namespace kroton {
+
+using ops::Accepts;
+using ops::elementwise;
+using ops::of_two_terms;
+using ops::Tensors;
+using ops::Term;
+using ops::unary;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
+
+Term copysign_of(Term x, Term y) { return with_sign_of(ops::format_of(x), abs(x), y); }
+
+// As integers, numbers of one sign are in the order of their sizes.
+Term nextafter_of(Term x, Term y) {
+  const Term grows = equal(x > 0.0, y > x);
+  const Term moved = iadd(bits(x), 1);
+  const Term shrunk = iadd(bits(x), -1);
+  const Term next = from_bits(select(grows, moved, shrunk));
+  const Term smallest = from_bits(iadd(iand(bits(y), ops::format_of(x).sign_bit), 1));
+  const Term from_zero = select(equal(x, 0.0), smallest, next);
+  const Term sum = x + y;  // NaN for a NaN; of two infinities one is the operand, or both are
+  const Term stays = equal(x, y);
+  const Term is_nan = unequal(x, x) || unequal(y, y);
+  return select(is_nan, sum, select(stays, y, from_zero));
+}
+
+loop::Expr fmod_of(const loop::Expr& x, const loop::Expr& y) {
+  if (is_float(x->dtype)) {
+    const Term a = ops::term(x);
+    const Term rest = ops::call(loop::Op::mod, abs(a), abs(ops::term(y)));
+    return with_sign_of(ops::format_of(a), rest, a).v;
+  }
+  const loop::Expr none = loop::whole_number(0, x->dtype);
+  const loop::Expr rest = x - loop::binary(loop::Op::div, x, y) * y;
+  return loop::select(loop::binary(loop::Op::eq, y, none), none, rest);
+}
+
+Number fmod_reference(const Number& x, const Number& y) {
+  if (!x.is_whole()) return std::fmod(x, y);
+  return y == 0 ? Number(0) : Number(x.whole() % y.whole());
+}
+
+// The sign bit of a floating number; an integer below 0.
+loop::Expr signbit_of(const loop::Expr& x) {
+  const DType integer = integer_of_size(x->dtype);
+  return loop::binary(loop::Op::lt, is_float(x->dtype) ? loop::bitcast(x, integer) : x,
+                      loop::integer(0, integer));
+}
+
+std::vector<Sample> fmod_samples() {
+  std::vector<Sample> samples = ops::binary_samples(
+      {.function = fmod, .low_x = 0.3, .high_x = 9.2, .low_y = -1.9, .high_y = -0.6});
+  for (Sample& sample : ops::binary_samples({.function = fmod,
+                                             .low_x = -9,
+                                             .high_x = 9,
+                                             .low_y = -4,
+                                             .high_y = 4,
+                                             .dtypes = ops::dtypes_of(ops::integer)})) {
+    samples.push_back(std::move(sample));
+  }
+  samples.push_back(ops::kink_sample(
+      {{6, -6, 0.5, -7}, {3, 3, 2, -2}},
+      [](std::span<const Tensor> in) { return fmod(in[0], in[1]); },
+      [](std::span<const Tensor> in) {
+        return in[0] - in[1] * Array::from({2.0, -2.0, 0.0, 3.0});
+      }));
+  return samples;
+}
+
+Sample copysign_at_zero() {
+  return ops::kink_sample(
+      {{0, -0.0, 2, 2, -3}, {1, 1, 1, -1, -1}},
+      [](std::span<const Tensor> in) { return copysign(in[0], in[1]); },
+      [](std::span<const Tensor> in) {
+        return in[0] * Array::from({0.0, 0.0, 1.0, -1.0, 1.0}) + 0 * in[1];
+      });
+}
+
+Tensor floating(const Operand& x, const char* name) {
+  const Tensor tensor = x.tensor();
+  if (!is_float(tensor.dtype())) {
+    ops::fail_type(OpRecord{.name = name}, {tensor}, "takes floating point only");
+  }
+  return tensor;
+}
+
+// Whether all values are numbers, in the shape of x.
+Mask same_for_all(const Tensor& x, bool value) { return value ? eq(x, x) : ne(x, x); }
+
+}  // namespace
+
+// y = the nearest integer, of two the even one
+constinit const OpRecord round_op =
+    elementwise<round_op>({.name = "round",
+                           .value = unary<loop::Op::round_even>,
+                           .reference = [](double x) { return std::nearbyint(x); },
+                           .range = {-5, 5},
+                           .special = {0.5, 1.5, -0.5, -2.5}});
+
+// z = what division truncated towards zero leaves, with the sign of x; integers: 0 for y = 0
+constinit const OpRecord fmod_op = elementwise<fmod_op>(
+    {.name = "fmod",
+     .cost = 12,
+     .accepts = Accepts::numbers,
+     .value = [](const loop::Expr& x, const loop::Expr& y) { return fmod_of(x, y); },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {g, -(g * trunc(x[0] / x[1]))};
+     },
+     .reference = [](Number x, Number y) { return fmod_reference(x, y); },
+     .samples = fmod_samples});
+
+// z = |x| with the sign of y
+constinit const OpRecord copysign_op = elementwise<copysign_op>(
+    {.name = "copysign",
+     .value = of_two_terms<copysign_of>,
+     .derivatives = [](auto& z, auto x, auto& g) -> Tensors {
+       return {where(eq(x[0], 0), 0, where(eq(z, x[0]), g, -g)), Tensor()};
+     },
+     .reference = [](double x, double y) { return std::copysign(x, y); },
+     .range = {0.2, 3},
+     .second_range = {-3, -0.2},
+     .samples = [] { return ops::samples_and<copysign_op>({copysign_at_zero()}); }});
+
+// z = the number after x on the way to y
+constinit const OpRecord nextafter_op = elementwise<nextafter_op>(
+    {.name = "nextafter",
+     .cost = 4,
+     .value = of_two_terms<nextafter_of>,
+     .reference = [](double x, double y) { return std::nextafter(x, y); }});
+
+// y = whether the sign is minus
+constinit const OpRecord signbit_op = elementwise<signbit_op>(
+    {.name = "signbit",
+     .accepts = Accepts::numbers,
+     .is_predicate = true,
+     .value = [](const loop::Expr& x) { return signbit_of(x); },
+     .reference =
+         [](Number x) {
+           return x.is_whole() ? Number(x < 0) : Number(std::signbit(static_cast<double>(x)));
+         }});
+
+Tensor round(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  return is_integer(tensor.dtype()) ? tensor : ops::apply_unary(round_op, x);
+}
+
+Tensor trunc(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (is_integer(tensor.dtype())) return tensor;
+  floating(tensor, "trunc");
+  return where(tensor < 0, ceil(tensor), floor(tensor));
+}
+
+Tensor frac(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = floating(x, "frac");
+  return tensor - trunc(tensor);
+}
+
+Tensor fmod(const Operand& x, const Operand& y) { return ops::apply_binary(fmod_op, x, y); }
+
+Tensor remainder(const Operand& x, const Operand& y) {
+  const LineScope scope(x.line());
+  return mod(x, y);
+}
+
+Tensor copysign(const Operand& x, const Operand& y) { return ops::apply_binary(copysign_op, x, y); }
+Tensor nextafter(const Operand& x, const Operand& y) {
+  return ops::apply_binary(nextafter_op, x, y);
+}
+Mask signbit(const Operand& x) { return Mask(ops::apply_unary(signbit_op, x)); }
+
+Mask isnan(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  return ne(tensor, tensor);
+}
+
+Mask isinf(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (!is_float(tensor.dtype())) return same_for_all(tensor, false);
+  return eq(abs(tensor), inf);
+}
+
+Mask isfinite(const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (!is_float(tensor.dtype())) return same_for_all(tensor, true);
+  return lt(abs(tensor), inf);
+}
+
+Tensor nan_to_num(const Operand& x, double nan, std::optional<double> posinf,
+                  std::optional<double> neginf) {
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();
+  if (!is_float(tensor.dtype())) return tensor;
+  const double largest = tensor.dtype() == DType::f64 ? std::numeric_limits<double>::max()
+                                                      : std::numeric_limits<float>::max();
+  const Tensor finite = where(eq(tensor, inf), posinf.value_or(largest),
+                              where(eq(tensor, -inf), neginf.value_or(-largest), tensor));
+  return where(ne(tensor, tensor), nan, finite);
+}
+
+Tensor fmax(const Operand& x, const Operand& y) {
+  const LineScope scope(x.line());
+  const std::vector<Tensor> both = ops::promoted(x, y);
+  return where(ne(both[0], both[0]) | (both[0] < both[1]), both[1], both[0]);
+}
+
+Tensor fmin(const Operand& x, const Operand& y) {
+  const LineScope scope(x.line());
+  const std::vector<Tensor> both = ops::promoted(x, y);
+  return where(ne(both[0], both[0]) | (both[1] < both[0]), both[1], both[0]);
+}
+
+Tensor heaviside(const Operand& x, const Operand& at_zero) {
+  const LineScope scope(x.line());
+  const std::vector<Tensor> both = ops::promoted(x, at_zero);
+  const Tensor value = floating(both[0], "heaviside");
+  const Tensor step = where(value < 0, 0, where(value > 0, 1, both[1]));
+  return where(ne(value, value), stop_gradient(value), step);
+}
+
+Tensor smoothstep(const Operand& low, const Operand& high, const Operand& x) {
+  const LineScope scope(x.line());
+  const Tensor value = floating(x, "smoothstep");
+  const Tensor t = clip((value - low) / (high - low), 0, 1);
+  return t * t * (3 - 2 * t);
+}
+
+}  // namespace kroton

@@ -1,0 +1,476 @@
+// The gamma function, its logarithm and what is made of it.
+#include <kroton/special.h>
+
+#include <limits>
+#include <numbers>
+
+#include "compiler/ops/elementwise.h"
+#include "compiler/ops/no_gradient.h"
+#include "compiler/ops/samples.h"
+#include "compiler/ops/special_coefficients.h"
+#include "compiler/ops/special_reference.h"
+#include "compiler/ops/terms.h"
+
+namespace kroton {
+
+using ops::constant_like;
+using ops::elementwise;
+using ops::horner;
+using ops::in_f64;
+using ops::in_f64_of_two;
+using ops::Tensors;
+using ops::Term;
+namespace coefficients = ops::coefficients;
+namespace reference = ops::reference;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double pi = std::numbers::pi;
+constexpr double half_log_two_pi = 0.9189385332046727;
+// From here on Stirling's formula is taken.
+constexpr double far_from = 8;
+
+// sin(pi x), exactly 0 at integers, and the cotangent.
+struct PiMultiple {
+  Term n, angle;
+  explicit PiMultiple(Term x) : n(round_even(x)), angle((x - n) * pi) {}
+  Term sine() const {
+    const Term size = ops::call(loop::Op::sin, angle);
+    const Term half = n * 0.5;
+    return select(equal(round_even(half), half), size, -size);
+  }
+  Term cotangent() const {
+    const Term cosine = ops::call(loop::Op::cos, angle);
+    return cosine / ops::call(loop::Op::sin, angle);
+  }
+};
+
+// gamma(x) = gamma(2 + rest) p for a `rest` in [-1/2, 1/2], or over p where x lies below; for x in
+// (-1/2, far_from), or further after more steps.
+struct AroundTwo {
+  Term rest, p, below;
+  explicit AroundTwo(Term x, int steps = 6)
+      : rest(at_most(x, steps + 2)), p(constant_like(x, 1)), below(x < 1.5) {
+    for (int k = 0; k < steps; ++k) {
+      const Term above = rest > 2.5;
+      const Term less = rest - 1.0;
+      rest = select(above, less, rest);
+      p = select(above, p * less, p);
+    }
+    rest = select(below, x - 1.0, rest - 2.0);
+    const Term lowest = x < 0.5;
+    rest = select(lowest, x, rest);
+    p = select(below, select(lowest, fma(x, x, x), x), p);
+  }
+  Term gamma() const {
+    const Term value = horner(rest * 2.0, coefficients::gamma);
+    return select(below, value / p, value * p);
+  }
+};
+
+// What Stirling's formula leaves of log(gamma(x)) for x >= far_from.
+Term stirling_rest(Term x) {
+  const Term inverse = 1.0 / x;
+  const Term z = inverse * inverse;
+  return horner(fma(z, 128.0, -1.0), coefficients::stirling) * inverse;
+}
+
+// log(gamma(x)) and the logarithm that it takes, for x > -1/2.
+struct LogGamma {
+  Term value, log_x;
+  explicit LogGamma(Term x) : value(x), log_x(x) {
+    const Term far = x > far_from;
+    const AroundTwo around(x);
+    log_x = ops::log(select(far, x, abs(around.p)));
+    const Term near = around.rest * horner(around.rest * 2.0, coefficients::lgamma);
+    const Term shifted = near + select(around.below, -log_x, log_x);
+    const Term stirling = fma(x - 0.5, log_x - 1.0, half_log_two_pi - 0.5);
+    const Term y = at_least(x, far_from);
+    value = select(far, stirling + stirling_rest(y), shifted);
+  }
+};
+
+// By reflection: |gamma(x) gamma(-x)| = pi / |x sin(pi x)|.
+Term gammaln_of(Term x) {
+  const Term reflected = x < -0.5;
+  const Term a = select(reflected, -x, x);
+  const LogGamma positive(a);
+  const Term sine = abs(PiMultiple(a).sine());
+  const Term product = select(reflected, a * sine, constant_like(x, 1));
+  const Term result = ops::log(pi / product) - positive.value;
+  const Term finite = abs(x) < inf;
+  const Term at_infinity = abs(x);  // NaN stays
+  return select(finite, select(reflected, result, positive.value), at_infinity);
+}
+
+// Large ones by Stirling's formula, with the power in two factors: one alone would overflow before
+// the result does, and the inverse of a negative x's would vanish.
+Term gamma_of(Term x) {
+  const Term reflected = x < -0.5;
+  const Term a = select(reflected, -x, x);
+  const Term far = a > far_from;
+  const Term near = AroundTwo(a).gamma();
+  const Term y = at_least(at_most(a, 190), far_from);
+  const Term half = ops::call(loop::Op::pow, y, fma(y, 0.5, -0.25));
+  const Term factor = horner(16.0 / y - 1.0, coefficients::stirling_factor) * 2.5066282746310002;
+  const Term rest = half * ops::exp(-y) * factor;
+  const Term first = select(far, half, 1.0);
+  const Term second = select(far, rest, near);
+  const Term sine = select(reflected, PiMultiple(a).sine(), 1.0);
+  const Term inverse = -pi / (select(reflected, a, 1.0) * sine) / first / second;
+  const Term result = select(reflected, inverse, first * second);
+  const Term is_pole = reflected && equal(round_even(a), a);
+  return select(is_pole, nan, select(equal(x, 0.0), 1.0 / x, result));
+}
+
+// The root of digamma, in two parts.
+constexpr double root = 1.4616321449683622;
+constexpr double root_low = 9.549995429965697e-17;
+
+// digamma(x) for x > 0: from the values on [1, 2] by digamma(x + 1) = digamma(x) + 1 / x.
+Term digamma_above(Term x) {
+  const Term far = x > far_from;
+  const Term low = x < 1.0;
+  Term t = select(low, x + 1.0, at_most(x, far_from));
+  Term numerator = select(low, -1.0, constant_like(x, 0));
+  Term denominator = select(low, x, 1.0);
+  for (int k = 0; k < 6; ++k) {
+    const Term above = t > 2.0;
+    const Term less = t - 1.0;
+    t = select(above, less, t);
+    numerator = select(above, fma(numerator, less, denominator), numerator);
+    denominator = select(above, denominator * less, denominator);
+  }
+  const Term distance = t - root - root_low;
+  const Term near = distance * horner(fma(t, 2.0, -3.0), coefficients::digamma);
+  const Term shifted = near + numerator / denominator;
+  const Term y = at_least(x, far_from);
+  const Term inverse = 1.0 / y;
+  const Term z = inverse * inverse;
+  const Term tail = horner(fma(z, 128.0, -1.0), coefficients::digamma_tail) * z;
+  return select(far, ops::log(y) - fma(inverse, 0.5, tail), shifted);
+}
+
+Term digamma_of(Term x) {
+  const Term reflected = x < 0.0;
+  const Term above = digamma_above(select(reflected, 1.0 - x, x));
+  const PiMultiple multiple(select(reflected, x, 0.25));
+  const Term below = above - multiple.cotangent() * pi;
+  const Term is_pole = reflected && equal(multiple.angle, 0.0);
+  const Term result = select(is_pole, nan, select(reflected, below, above));
+  return select(equal(x, 0.0), -1.0 / x, result);
+}
+
+// B_2k / (2k)! for k = 1, 2, ...
+constexpr double bernoulli[] = {
+    0.08333333333333333,   -0.001388888888888889,  3.306878306878307e-05,  -8.267195767195768e-07,
+    2.08767569878681e-08,  -5.284190138687493e-10, 1.3382536530684679e-11, -3.3896802963225827e-13,
+    8.586062056277845e-15, -2.174868698558062e-16, 5.509002828360229e-18,  -1.395446468581252e-19};
+
+// x^n, by squares.
+Term whole_power(Term x, int n) {
+  Term power = x, result = constant_like(x, 1);
+  for (bool first = true; n > 0; n /= 2) {
+    if (n % 2 == 1) result = first ? power : result * power;
+    if (n % 2 == 1) first = false;
+    if (n > 1) power = power * power;
+  }
+  return result;
+}
+
+// The sum of (x + k)^-s over k for x >= 0, by Euler and Maclaurin's formula from that term on. The
+// powers are of 1 / (x + k), which never overflow.
+Term sum_of_powers(Term x, int s) {
+  const int terms = 10 + s / 2;
+  Term sum = whole_power(1.0 / x, s);
+  for (int k = 1; k < terms; ++k) sum = sum + whole_power(1.0 / (x + k), s);
+  const Term inverse = 1.0 / (x + terms);
+  const Term square = inverse * inverse;
+  const Term shorter = whole_power(inverse, s - 1);
+  const Term last = shorter * inverse;
+  double factor = s;
+  std::vector<double> series;
+  for (int k = 0; k < 10; ++k) {
+    series.push_back(bernoulli[k] * factor);
+    factor *= (s + 2.0 * k + 1) * (s + 2.0 * k + 2);
+  }
+  Term rest = constant_like(x, series.back());
+  for (std::size_t k = series.size() - 1; k-- > 0;) rest = fma(rest, square, series[k]);
+  return sum + fma(shorter, 1.0 / (s - 1), fma(last, 0.5, last * inverse * rest));
+}
+
+// The n-th derivative of pi cot(pi x) is a polynomial of the cotangent.
+std::vector<double> cotangent_derivative(int n) {
+  std::vector<double> coefficients = {0, pi};
+  for (int order = 0; order < n; ++order) {
+    std::vector<double> next(coefficients.size() + 1);
+    for (std::size_t k = 1; k < coefficients.size(); ++k) {
+      const double slope = -pi * static_cast<double>(k) * coefficients[k];
+      next[k - 1] += slope;
+      next[k + 1] += slope;
+    }
+    coefficients = std::move(next);
+  }
+  return coefficients;
+}
+
+Term polygamma_of(int n, Term x) {
+  const bool is_odd = n % 2 == 1;
+  double factorial = is_odd ? 1 : -1;
+  for (int k = 2; k <= n; ++k) factorial *= k;
+  const Term reflected = x < 0.0;
+  const Term above = sum_of_powers(select(reflected, 1.0 - x, x), n + 1) * factorial;
+  const PiMultiple multiple(select(reflected, x, 0.25));
+  const Term cotangent = multiple.cotangent();
+  const std::vector<double> powers = cotangent_derivative(n);
+  Term derivative = constant_like(x, powers.back());
+  for (std::size_t k = powers.size() - 1; k-- > 0;) {
+    derivative = fma(derivative, cotangent, powers[k]);
+  }
+  const Term below = (is_odd ? -above : above) - derivative;
+  const Term is_pole = reflected && equal(multiple.angle, 0.0);
+  const Term result = select(reflected, below, above);
+  return select(is_pole, is_odd ? inf : -inf, result);
+}
+
+// polygamma: which derivative it is.
+int derivative_of(const Attributes& attributes) {
+  return static_cast<int>(attributes.integers.at(0));
+}
+
+Tensor apply_polygamma(int n, const Tensor& x) {
+  // The factorials of greater ones are beyond the numbers of f64.
+  if (n > 150) ops::fail_value("polygamma", "derivatives above the 150th are not available");
+  Attributes attributes;
+  attributes.integers = {n};
+  return ops::apply(polygamma_op, {x}, std::move(attributes));
+}
+
+std::vector<Sample> polygamma_samples() {
+  std::vector<Sample> samples = ops::unary_samples(
+      {.function = trigamma, .low = 0.4, .high = 9, .special = {20, -0.3, -2.6}});
+  for (const int n : {2, 5}) {
+    samples.push_back({{ops::spread(DType::f64, {17}, 0.5, 6)},
+                       [n](std::span<const Tensor> in) { return polygamma(n, in[0]); },
+                       true});
+  }
+  return samples;
+}
+
+void draw_polygamma(ops::Draw& d) {
+  if (d.one_in(2)) {
+    ops::draw_unary(d, "trigamma", trigamma, ops::floating);
+  } else {
+    d.call("polygamma", polygamma, 1 + d.below(3), d.operand(ops::floating));
+  }
+}
+
+// There is no gradient by s.
+std::vector<Sample> zeta_samples() {
+  std::vector<Sample> samples = ops::binary_samples({.function = zeta,
+                                                     .low_x = 1.5,
+                                                     .high_x = 6,
+                                                     .low_y = 0.3,
+                                                     .high_y = 5,
+                                                     .differentiable = false});
+  const auto of_one_half = [](const Operand& q) { return zeta(2.5, q); };
+  for (Sample& sample : ops::unary_samples({.function = of_one_half, .low = 0.3, .high = 5})) {
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
+// As sum_of_powers, with any exponent.
+Term zeta_of(Term s, Term q) {
+  constexpr int terms = 9;
+  const Term minus = -s;
+  Term sum = ops::call(loop::Op::pow, q, minus);
+  for (int k = 1; k < terms; ++k) sum = sum + ops::call(loop::Op::pow, q + k, minus);
+  const Term beyond = q + terms;
+  const Term inverse = 1.0 / beyond;
+  const Term square = inverse * inverse;
+  const Term last = ops::call(loop::Op::pow, beyond, minus);
+  const Term order = at_most(s, 1e4);  // the last term is 0 by then
+  Term rest = constant_like(s, 0);
+  for (int k = 11; k >= 0; --k) {
+    // What the k-th of Bernoulli's terms and those behind it have in common with the one before.
+    const Term next = (order + (2 * k + 1)) * (order + (2 * k + 2)) * square;
+    rest = fma(rest, next, bernoulli[k]);
+  }
+  const Term beside = fma(order * inverse, rest, 0.5) + beyond / select(order > 1.0, order - 1.0, 1.0);
+  const Term result = fma(last, beside, sum);
+  const Term inside = (s > 1.0) && (q > 0.0);
+  const Term at_one = equal(s, 1.0) && (q > 0.0);
+  const Term at_edge = at_one || (equal(q, 0.0) && (s > 1.0));
+  return select(inside, result, select(at_edge, inf, nan));
+}
+
+// log(gamma(a) gamma(b) / gamma(a + b)). With the larger one from far_from on, Stirling's formulas
+// of it and the sum are subtracted as formulas, else the quotient of the values is taken.
+Term betaln_of(Term a, Term b) {
+  const Term p = ops::smaller(a, b);
+  const Term q = ops::larger(a, b);
+  const Term far = q > far_from;
+  const Term y = at_least(q, far_from);
+  const Term total = p + y;
+  const LogGamma log_gamma(p);
+  const Term both_far = p > far_from;
+  const Term logarithm = ops::log(select(both_far, p / total, total));
+  // Of log gamma(p): all, or what p log(p) - p, which are in the logarithm, leave of it.
+  const Term left =
+      fma(log_gamma.log_x, -0.5, stirling_rest(at_least(p, far_from))) + half_log_two_pi;
+  const Term of_p =
+      select(both_far, fma(p, logarithm, left), log_gamma.value - fma(p, logarithm, -p));
+  const Term of_q = (y - 0.5) * ops::log1p(p / y);
+  const Term rests = stirling_rest(y) - stirling_rest(total);
+  const Term large = of_p - of_q + rests;
+
+  const Term small_p = at_most(p, far_from);
+  const Term small_q = at_most(q, far_from);
+  const Term quotient = AroundTwo(small_p).gamma() / AroundTwo(small_p + small_q, 14).gamma();
+  const Term small = ops::log(quotient * AroundTwo(small_q).gamma());
+  const Term result = select(far, large, small);
+  const Term finite = q < inf;
+  const Term inside = (p > 0.0) && (q > 0.0);
+  const Term at_zero = equal(p, 0.0) && finite;
+  return select(inside, select(finite, result, -inf), select(at_zero, inf, nan));
+}
+
+}  // namespace
+
+// y = log|gamma(x)|
+constinit const OpRecord gammaln_op = elementwise<gammaln_op>(
+    {.name = "gammaln",
+     .cost = 100,
+     .value = in_f64<gammaln_of>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * digamma(x[0])}; },
+     .reference = [](double x) { return reference::gammaln(x); },
+     .range = {0.2, 9},
+     .special = {1, 2, 20, -0.3, -2.6}});
+
+// y = gamma(x)
+constinit const OpRecord gamma_op = elementwise<gamma_op>(
+    {.name = "gamma",
+     .cost = 120,
+     .value = in_f64<gamma_of>,
+     .derivatives = [](auto& y, auto x, auto& g) -> Tensors { return {g * (y * digamma(x[0]))}; },
+     .reference = [](double x) { return reference::gamma(x); },
+     .range = {0.3, 5},
+     .special = {10, -0.3, -2.6}});
+
+// y = the derivative of gammaln
+constinit const OpRecord digamma_op =
+    elementwise<digamma_op>({.name = "digamma",
+                             .cost = 90,
+                             .value = in_f64<digamma_of>,
+                             .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                               return {g * apply_polygamma(1, x[0])};
+                             },
+                             .reference = [](double x) { return reference::polygamma(0, x); },
+                             .range = {0.4, 10},
+                             .special = {1.4616321449683622, 20, -0.3, -2.6}});
+
+// y = the derivative of digamma of order integers[0], at least 1
+constinit const OpRecord polygamma_op = {
+    .name = "polygamma",
+    .kind = OpKind::elementwise,
+    .cost = 100,
+    .infer = ops::same_type<ops::Accepts::floating>,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      const Node& node = y.node();
+      return {g * apply_polygamma(derivative_of(node.attributes) + 1, node.inputs[0])};
+    },
+    .at =
+        [](PointContext& context, const Index& index) {
+          const loop::Expr x = loop::cast(context.input(0, index), DType::f64);
+          const Term value = polygamma_of(derivative_of(context.attributes()), ops::term(x));
+          return loop::cast(value.v, context.type().dtype);
+        },
+    .reference =
+        [](ReferenceContext& c) {
+          const int n = derivative_of(c.attributes);
+          for (std::size_t i = 0; i < c.output.data.size(); ++i) {
+            c.output.data[i] = reference::polygamma(n, c.inputs[0]->data[i]);
+          }
+        },
+    .batch = ops::batch_elementwise<polygamma_op>,
+    .draw = draw_polygamma,
+    .samples = polygamma_samples};
+
+// z = the sum of (q + k)^-s.   dq = -s zeta(s + 1, q) dz; the public function sees to ds
+constinit const OpRecord zeta_op = elementwise<zeta_op>(
+    {.name = "zeta",
+     .cost = 400,
+     .value = in_f64_of_two<zeta_of>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {Tensor(), -(g * (x[0] * ops::apply(zeta_op, {x[0] + 1, x[1]})))};
+     },
+     .reference = [](double s, double q) { return reference::zeta(s, q); },
+     .samples = zeta_samples});
+
+// z = log(gamma(a) gamma(b) / gamma(a + b))
+constinit const OpRecord betaln_op =
+    elementwise<betaln_op>({.name = "betaln",
+                            .cost = 250,
+                            .commutative = true,
+                            .value = in_f64_of_two<betaln_of>,
+                            .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                              const Tensor both = digamma(x[0] + x[1]);
+                              return {g * (digamma(x[0]) - both), g * (digamma(x[1]) - both)};
+                            },
+                            .reference = [](double a, double b) { return reference::betaln(a, b); },
+                            .range = {0.3, 12},
+                            .second_range = {0.3, 12}});
+
+Tensor gammaln(const Operand& x) { return ops::apply_unary(gammaln_op, x); }
+Tensor gamma(const Operand& x) { return ops::apply_unary(gamma_op, x); }
+Tensor digamma(const Operand& x) { return ops::apply_unary(digamma_op, x); }
+Tensor betaln(const Operand& a, const Operand& b) { return ops::apply_binary(betaln_op, a, b); }
+
+Tensor lgamma(const Operand& x) {
+  const LineScope scope(x.line());
+  return gammaln(x);
+}
+
+Tensor psi(const Operand& x) {
+  const LineScope scope(x.line());
+  return digamma(x);
+}
+
+Tensor polygamma(int n, const Operand& x) {
+  const LineScope scope(x.line());
+  if (n < 0 || n > 100) {
+    ops::fail_value("polygamma", "n must be from 0 to 100, got " + std::to_string(n));
+  }
+  return n == 0 ? digamma(x) : apply_polygamma(n, x.tensor());
+}
+
+Tensor trigamma(const Operand& x) {
+  const LineScope scope(x.line());
+  return apply_polygamma(1, x.tensor());
+}
+
+Tensor beta(const Operand& a, const Operand& b) {
+  const LineScope scope(a.line());
+  const std::vector<Tensor> both = ops::promoted(a, b);
+  if (!is_float(both[0].dtype())) {
+    ops::fail_type(OpRecord{.name = "beta"}, both, "takes floating point only");
+  }
+  return cast(exp(betaln(cast(both[0], f64), cast(both[1], f64))), both[0].dtype());
+}
+
+Tensor zeta(const Operand& s, const Operand& q) {
+  const LineScope scope(s.line(), "zeta");
+  std::vector<Tensor> both = ops::promoted(s, q);
+  if (is_float(both[0].dtype())) both[0] = without_gradient(both[0], "zeta", "s");
+  return ops::apply(zeta_op, ops::broadcast(zeta_op, both));
+}
+
+Tensor zeta(const Operand& s) {
+  const LineScope scope(s.line(), "zeta");
+  return zeta(s, 1);
+}
+
+}  // namespace kroton

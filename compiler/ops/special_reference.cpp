@@ -1,0 +1,181 @@
+#include "compiler/ops/special_reference.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace kroton::ops::reference {
+namespace {
+
+using Wide = long double;
+constexpr Wide pi = std::numbers::pi_v<Wide>;
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+Wide wide_erfcx(Wide x) {
+  if (x < 8) return std::exp(x * x) * std::erfc(x);
+  Wide fraction = x;  // x + (1/2) / (x + (2/2) / (x + (3/2) / ...))
+  for (int k = 100; k > 0; --k) fraction = x + k / (2 * fraction);
+  return 1 / (std::sqrt(pi) * fraction);
+}
+
+// The z >= 0 with f(z) = value, for a function that falls.
+template <class F>
+Wide solve(F f, Wide value) {
+  Wide low = 0, high = 40;
+  for (int k = 0; k < 1500; ++k) {
+    const Wide middle = (low + high) / 2;
+    if (middle == low || middle == high) break;
+    (f(middle) > value ? low : high) = middle;
+  }
+  return low;
+}
+
+// The z with erfc(z) = tail, which is 1 - x.
+double inverse(Wide x, Wide tail) {
+  if (std::isnan(x) || x > 1 || x < -1) return nan;
+  if (x < 0) return -inverse(-x, 2 - tail);
+  if (tail == 0) return inf;
+  const Wide z = x < 0.5L ? solve([](Wide y) { return -std::erf(y); }, -x)
+                          : solve([](Wide y) { return std::erfc(y); }, tail);
+  return static_cast<double>(z);
+}
+
+// B2, B4, ... over their factorials (2k)!.
+constexpr Wide bernoulli[] = {1.0L / 12,          -1.0L / 720,
+                              1.0L / 30240,       -1.0L / 1209600,
+                              1.0L / 47900160,    -691.0L / 1307674368000,
+                              1.0L / 74724249600, -3617.0L / 10670622842880000};
+
+// The sum of (q + k)^-s by Euler and Maclaurin's formula from the 30th term on.
+Wide wide_zeta(Wide s, Wide q) {
+  Wide sum = 0;
+  for (int k = 0; k < 30; ++k) sum += std::pow(q + k, -s);
+  const Wide end = q + 30;
+  sum += std::pow(end, 1 - s) / (s - 1) + std::pow(end, -s) / 2;
+  Wide factor = s * std::pow(end, -s - 1);
+  for (int k = 0; k < 8; ++k) {
+    sum += bernoulli[k] * factor;
+    factor *= (s + 2 * k + 1) * (s + 2 * k + 2) / (end * end);
+  }
+  return sum;
+}
+
+Wide wide_digamma(Wide x) {
+  Wide sum = 0;
+  for (; x < 30; x += 1) sum -= 1 / x;
+  Wide power = 1 / (x * x), factorial = 1;
+  sum += std::log(x) - 1 / (2 * x);
+  for (int k = 0; k < 8; ++k) {  // B_2k / (2k x^2k)
+    sum -= bernoulli[k] * factorial * power;
+    factorial *= (2 * k + 2) * (2 * k + 3);
+    power /= x * x;
+  }
+  return sum;
+}
+
+// The n-th derivative of pi cot(pi x), as a polynomial of the cotangent.
+Wide cotangent_derivative(int n, Wide x) {
+  Wide coefficients[104] = {0, pi}, next[104];
+  for (int order = 0; order < n; ++order) {
+    for (Wide& c : next) c = 0;
+    for (int k = 1; k <= order + 1; ++k) {  // d/dx c^k = -pi k (c^(k-1) + c^(k+1))
+      next[k - 1] -= pi * k * coefficients[k];
+      next[k + 1] -= pi * k * coefficients[k];
+    }
+    for (int k = 0; k < 104; ++k) coefficients[k] = next[k];
+  }
+  const Wide rest = x - std::nearbyint(x);
+  const Wide cotangent = std::cos(pi * rest) / std::sin(pi * rest);
+  Wide sum = 0;
+  for (int k = n + 1; k >= 0; --k) sum = sum * cotangent + coefficients[k];
+  return sum;
+}
+
+}  // namespace
+
+double erfcx(double x) { return static_cast<double>(wide_erfcx(x)); }
+double erfinv(double x) { return inverse(x, 1 - static_cast<Wide>(x)); }
+double erfcinv(double x) { return inverse(1 - static_cast<Wide>(x), x); }
+double ndtr(double x) {
+  return static_cast<double>(std::erfc(-x / std::numbers::sqrt2_v<Wide>) / 2);
+}
+double log_ndtr(double x) {
+  const Wide z = -x / std::numbers::sqrt2_v<Wide>;
+  if (x > 0) return static_cast<double>(std::log1p(-std::erfc(-z) / 2));
+  return static_cast<double>(std::log(wide_erfcx(z) / 2) - z * z);
+}
+double ndtri(double p) {
+  return static_cast<double>(-std::numbers::sqrt2_v<Wide> *
+                             inverse(1 - 2 * static_cast<Wide>(p), 2 * static_cast<Wide>(p)));
+}
+
+double gamma(double x) { return static_cast<double>(std::tgamma(static_cast<Wide>(x))); }
+double gammaln(double x) { return static_cast<double>(std::lgamma(static_cast<Wide>(x))); }
+
+double polygamma(int n, double x) {
+  const bool is_pole = x <= 0 && x == std::floor(x);
+  if (is_pole && n == 0) return x == 0 ? std::copysign(inf, -x) : nan;
+  if (is_pole && n % 2 == 0) return x == 0 ? -inf : nan;
+  if (is_pole) return inf;
+  if (std::isnan(x) || x == -inf) return nan;
+  if (x == inf) return n == 0 ? inf : 0;
+  const auto right = [n](Wide at) -> Wide {
+    if (n == 0) return wide_digamma(at);
+    return (n % 2 == 0 ? -1 : 1) * std::tgamma(static_cast<Wide>(n) + 1) * wide_zeta(n + 1, at);
+  };
+  if (x > 0) return static_cast<double>(right(x));
+  const Wide reflected = (n % 2 == 0 ? 1 : -1) * right(1 - static_cast<Wide>(x));
+  return static_cast<double>(reflected - cotangent_derivative(n, x));
+}
+
+double betaln(double a, double b) {
+  if (!(a >= 0 && b >= 0)) return nan;
+  if (a == 0 || b == 0) return a == inf || b == inf ? nan : inf;
+  const Wide wide_a = a, wide_b = b;
+  return static_cast<double>(std::lgamma(wide_a) + std::lgamma(wide_b) -
+                             std::lgamma(wide_a + wide_b));
+}
+
+double zeta(double s, double q) {
+  if (!(s >= 1 && q >= 0)) return nan;
+  if (s == 1 || q == 0) return inf;
+  return static_cast<double>(wide_zeta(s, q));
+}
+
+double bessel_i(int order, double x, bool scaled) {
+  const Wide a = std::abs(static_cast<Wide>(x));
+  Wide sum = 0;
+  if (a < 200) {
+    Wide term = order == 0 ? 1 : a / 2;
+    for (int k = 1; k < 600; ++k) {
+      sum += term;
+      term *= a * a / 4 / (static_cast<Wide>(k) * (k + order));
+    }
+    if (scaled) sum *= std::exp(-a);
+  } else {
+    Wide term = 1;
+    for (int k = 1; k < 30; ++k) {
+      sum += term;
+      const Wide odd = 2 * k - 1;
+      term *= (odd * odd - 4 * order) / (8 * a * k);
+    }
+    sum /= std::sqrt(2 * pi * a);
+    if (!scaled) sum *= std::exp(a);
+  }
+  return static_cast<double>(order == 1 && std::signbit(x) ? -sum : sum);
+}
+
+double exp1(double x) {
+  if (x == 0) return inf;
+  if (!(x > 0)) return nan;
+  return static_cast<double>(-std::expint(-static_cast<Wide>(x)));
+}
+
+double expi(double x) {
+  if (x == 0) return -inf;
+  if (std::isnan(x)) return nan;
+  return static_cast<double>(std::expint(static_cast<Wide>(x)));
+}
+
+}  // namespace kroton::ops::reference

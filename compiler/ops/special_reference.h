@@ -1,0 +1,22 @@
+// Special functions for the reference interpreter: plain series, recurrences and bisection in long
+// double, far slower than those of the compiled code and made of none of their polynomials.
+#pragma once
+
+namespace kroton::ops::reference {
+
+double erfcx(double x);
+double erfinv(double x);
+double erfcinv(double x);
+double ndtr(double x);
+double log_ndtr(double x);
+double ndtri(double p);
+double gamma(double x);
+double gammaln(double x);
+double polygamma(int n, double x);
+double betaln(double a, double b);
+double zeta(double s, double q);
+double bessel_i(int order, double x, bool scaled);
+double exp1(double x);
+double expi(double x);
+
+}  // namespace kroton::ops::reference

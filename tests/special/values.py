@@ -1,0 +1,219 @@
+"""Values of the elementwise and special functions, from mpmath.
+
+    python3 tests/special/values.py > tests/special/values.txt
+    python3 tests/special/values.py 4000            # that many points of each function and dtype
+
+needs mpmath. A function's block begins with its name, the number of operands, and the bounds in ulp
+that test_special_values.cpp holds it to in f32 and f64. A line has the operands, the value rounded
+to f64, what that leaves in thousandths of its last place, and, for functions with zeros that a
+rounded argument blurs, the size that the error is measured by. Half of the operands are numbers of
+f32; those serve both dtypes.
+"""
+import math
+import random
+import struct
+import sys
+
+import mpmath as mp
+
+mp.mp.dps = 40
+COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+rng = random.Random(5)
+
+
+def to_f32(x):
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def draw(segment):
+    kind, low, high = segment
+    if kind == "u":
+        return rng.uniform(low, high)
+    return math.exp(rng.uniform(math.log(low), math.log(high))) if low > 0 else \
+        -math.exp(rng.uniform(math.log(-high), math.log(-low)))
+
+
+U = lambda a, b: ("u", a, b)
+L = lambda a, b: ("l", a, b)
+TINY32, TINY64 = L(1e-37, 1e-3), L(1e-300, 1e-3)
+SIGNED_TINY = [L(1e-37, 1e-3), L(-1e-3, -1e-37)]
+
+
+def sinc(x):
+    return mp.sinpi(x) / (mp.pi * x) if x else mp.mpf(1)
+
+
+def log_ndtr(x):
+    return mp.log1p(-mp.erfc(x / mp.sqrt(2)) / 2) if x > 0 else mp.log(mp.erfc(-x / mp.sqrt(2)) / 2)
+
+
+def inverse_of(f, guess, slope):
+    """The root of f(z) = 0 by Newton's method."""
+    z = mp.mpf(guess)
+    for _ in range(60):
+        step = f(z) / slope(z)
+        z -= step
+        if abs(step) <= abs(z) * mp.mpf(10) ** -32:
+            break
+    return z
+
+
+def erfcinv(y):
+    if y > 1:
+        return -erfcinv(2 - y)
+    if y > mp.mpf("0.1"):
+        return mp.erfinv(1 - y)
+    guess = mp.sqrt(-mp.log(y * mp.sqrt(mp.pi) * mp.sqrt(-mp.log(y))))
+    # Of the logarithm, which is nearly a parabola.
+    return inverse_of(lambda z: mp.log(mp.erfc(z)) - mp.log(y), guess,
+                      lambda z: -2 / mp.sqrt(mp.pi) * mp.exp(-z * z) / mp.erfc(z))
+
+
+def erfinv(x):
+    return mp.erfinv(x) if abs(x) < 0.9 else mp.sign(x) * erfcinv(1 - abs(x))
+
+
+def amplitude(x):
+    return mp.sqrt(2 / (mp.pi * abs(x))) if abs(x) > 1 else mp.mpf(0)
+
+
+def one(x):
+    return mp.mpf(1)
+
+
+def near_poles(f):
+    """The size that values left of 0 are measured by: there f has zeros between its poles."""
+    return lambda x: max(abs(f(x)), mp.mpf(1)) if x < 0 else mp.mpf(0)
+
+
+def sum_size(*sizes):
+    return lambda *x: sum(abs(s(*x)) for s in sizes)
+
+
+# name: function, f32 bound, f64 bound, segments for f32, segments for f64, size or None
+UNARY = {
+    "tan": (mp.tan, 5, 5, [U(-10, 10), L(1e-30, 1e5)], [U(-10, 10), L(1e-300, 1e12)], None),
+    "sinh": (mp.sinh, 5, 5, [U(-3, 3), U(-89, 89), TINY32], [U(-3, 3), U(-710, 710), TINY64], None),
+    "cosh": (mp.cosh, 5, 5, [U(-3, 3), U(-89, 89), TINY32], [U(-3, 3), U(-710, 710), TINY64], None),
+    "asinh": (mp.asinh, 5, 5, [U(-3, 3), L(1e-37, 1e38)], [U(-3, 3), L(1e-300, 1e308)], None),
+    "acosh": (mp.acosh, 5, 5, [U(1, 3), L(1, 1e38)], [U(1, 3), L(1, 1e308)], None),
+    "atanh": (mp.atanh, 5, 5, [U(-1, 1), TINY32], [U(-1, 1), TINY64], None),
+    "exp2": (lambda x: mp.mpf(2) ** x, 5, 5, [U(-4, 4), U(-150, 129)], [U(-4, 4), U(-1080, 1025)],
+             None),
+    "log2": (lambda x: mp.log(x, 2), 5, 5, [U(0.5, 2), L(1e-37, 1e38)], [U(0.5, 2), L(1e-300, 1e308)],
+             None),
+    "log10": (mp.log10, 5, 5, [U(0.5, 2), L(1e-37, 1e38)], [U(0.5, 2), L(1e-300, 1e308)], None),
+    "cbrt": (lambda x: mp.sign(x) * mp.cbrt(abs(x)), 5, 5, [U(-9, 9), L(1e-37, 1e38)],
+             [U(-9, 9), L(1e-300, 1e308)], None),
+    "rsqrt": (lambda x: 1 / mp.sqrt(x), 2, 2, [U(0, 9), L(1e-37, 1e38)], [U(0, 9), L(1e-300, 1e308)],
+              None),
+    "log1mexp": (lambda x: mp.log(-mp.expm1(-x)), 5, 5, [U(0, 3), L(1e-30, 80)],
+                 [U(0, 3), L(1e-300, 700)], None),
+    "sinc": (sinc, 5, 5, [U(-5, 5), L(1e-30, 1e5)], [U(-5, 5), L(1e-300, 1e12)], None),
+    "logsigmoid": (lambda x: -mp.log1p(mp.exp(-x)), 5, 5, [U(-20, 20)], [U(-20, 20), U(-700, 700)],
+                   None),
+    "erfc": (mp.erfc, 1, 8, [U(-3, 3), U(2, 10)], [U(-3, 3), U(2, 27.2)], None),
+    "erfcx": (lambda x: mp.exp(x * x) * mp.erfc(x) if x < 25 else
+              mp.hyperu(0.5, 0.5, x * x) / mp.sqrt(mp.pi), 1, 8, [U(-9, 9), L(1, 1e30)],
+              [U(-26, 9), L(1, 1e30)], None),
+    "erfinv": (erfinv, 1, 8, [U(-1, 1), TINY32], [U(-1, 1), U(0.999999999, 1), TINY64], None),
+    "erfcinv": (erfcinv, 1, 8, [U(0, 2), TINY32], [U(0, 2), TINY64], None),
+    "ndtr": (mp.ncdf, 1, 8, [U(-3, 3), U(-14, 6)], [U(-3, 3), U(-38, 8)], None),
+    "log_ndtr": (log_ndtr, 1, 8, [U(-3, 6), L(-1e5, -1)], [U(-3, 8), L(-1e5, -1)], None),
+    "ndtri": (lambda p: -mp.sqrt(2) * erfcinv(2 * p), 1, 8, [U(0, 1), TINY32], [U(0, 1), TINY64], None),
+    "gammaln": (lambda x: mp.loggamma(x).real, 1, 8,
+                [U(0, 9), U(0.9, 1.1), U(1.9, 2.1), L(1e-37, 1e30), U(-20, 0)],
+                [U(0, 9), U(0.9, 1.1), U(1.9, 2.1), L(1e-300, 1e300), U(-20, 0)],
+                near_poles(lambda x: mp.loggamma(x).real)),
+    "gamma": (mp.gamma, 1, 20, [U(0, 9), U(-30, 35), L(1e-37, 1)], [U(0, 9), U(-170, 171), L(1e-300, 1)],
+              None),
+    "digamma": (mp.digamma, 1, 8, [U(0, 12), U(1.4, 1.5), L(1e-37, 1e30), U(-20, 0)],
+                [U(0, 12), U(1.4, 1.5), L(1e-150, 1e150), U(-20, 0)],
+                lambda x: max(abs(mp.digamma(x)), mp.pi * abs(mp.cot(mp.pi * x)), 1) if x < 0
+                else mp.mpf(0)),
+    "trigamma": (lambda x: mp.psi(1, x), 1, 8, [U(0, 12), L(1e-15, 1e15), U(-20, 0)],
+                 [U(0, 12), L(1e-150, 1e150), U(-20, 0)],
+                 lambda x: (mp.pi / mp.sin(mp.pi * x)) ** 2 + mp.pi ** 2 if x < 0 else mp.mpf(0)),
+    "polygamma3": (lambda x: mp.psi(3, x), 1, 16, [U(0.1, 12), L(1e-8, 1e8)], [U(0.1, 12), L(1e-50, 1e50)],
+                   None),
+    "zeta": (mp.zeta, 1, 8, [U(1, 3), L(1.1, 100)], [U(1, 3), L(1.1, 100)], None),
+    "j0": (lambda x: mp.besselj(0, x), 1, 8, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
+           amplitude),
+    "j1": (lambda x: mp.besselj(1, x), 1, 8, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
+           amplitude),
+    "y0": (lambda x: mp.bessely(0, x), 1, 8, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
+           lambda x: amplitude(x) if x > 1 else mp.mpf(1)),
+    "y1": (lambda x: mp.bessely(1, x), 1, 8, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
+           lambda x: amplitude(x) if x > 1 else mp.mpf(1)),
+    "i0": (lambda x: mp.besseli(0, x), 1, 8, [U(-9, 9), U(0, 91)], [U(-9, 9), U(0, 713)], None),
+    "i1": (lambda x: mp.besseli(1, x), 1, 8, [U(-9, 9), U(0, 91), TINY32], [U(-9, 9), U(0, 713), TINY64],
+           None),
+    "i0e": (lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), 1, 8, [U(-9, 9), L(1, 1e4)],
+            [U(-9, 9), L(1, 1e4)], None),
+    "i1e": (lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), 1, 8, [U(-9, 9), L(1, 1e4), TINY32],
+            [U(-9, 9), L(1, 1e4), TINY64], None),
+    "exp1": (mp.e1, 1, 8, [U(0, 3), U(2, 88), TINY32], [U(0, 3), U(2, 740), TINY64], None),
+    "expi": (mp.ei, 1, 8, [U(-3, 30), U(0.3, 0.5), U(-80, 90), TINY32],
+             [U(-3, 30), U(0.3, 0.5), U(-740, 715), TINY64], None),
+}
+
+
+def hurwitz(s, q):
+    with mp.workdps(150):  # mpmath's error is absolute
+        return mp.zeta(s, q)
+
+
+def betaln(a, b):
+    return mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)
+
+
+def logaddexp(x, y, base):
+    big, small = max(x, y), min(x, y)
+    return big + mp.log1p(base ** (small - big)) / mp.log(base)
+
+
+# name: function, bounds, segments of the first operand, of the second, size or None
+BINARY = {
+    "hypot": (mp.hypot, 5, 5, [U(-5, 5), L(1e-30, 1e30)], [U(-5, 5), L(1e-30, 1e30)], None),
+    "logaddexp": (lambda x, y: logaddexp(x, y, mp.e), 5, 5, [U(-5, 5), U(-200, 200)],
+                  [U(-5, 5), U(-200, 200)], lambda x, y: max(abs(x), abs(y))),
+    "logaddexp2": (lambda x, y: logaddexp(x, y, mp.mpf(2)), 5, 5, [U(-5, 5), U(-200, 200)],
+                   [U(-5, 5), U(-200, 200)], lambda x, y: max(abs(x), abs(y))),
+    "xlogy": (lambda x, y: x * mp.log(y) if x else mp.mpf(0), 5, 5, [U(-5, 5)], [L(1e-30, 1e30)], None),
+    "xlog1py": (lambda x, y: x * mp.log1p(y) if x else mp.mpf(0), 5, 5, [U(-5, 5)],
+                [U(-0.99, 5), L(1e-30, 1e30)], None),
+    "hurwitz": (hurwitz, 1, 20, [U(1, 3), L(1.1, 40)], [L(0.01, 1e3)], None),
+    "betaln": (betaln, 1, 8, [U(0, 20), L(1e-3, 1e6)], [U(0, 20), L(1e-3, 1e6)],
+               lambda a, b: max(abs(betaln(a, b)), mp.mpf(1))),
+    "beta": (mp.beta, 1, 200, [U(0, 20), L(1e-3, 30)], [U(0, 20), L(1e-3, 30)], None),
+}
+
+
+def line(f, operands, size):
+    exact = mp.mpf(f(*[mp.mpf(x) for x in operands]))
+    rounded = float(exact)
+    rest = 0
+    if math.isfinite(rounded):
+        rest = int(mp.nint(1000 * (exact - mp.mpf(rounded)) / mp.mpf(math.ulp(rounded))))
+    parts = [repr(x) for x in operands] + [repr(rounded), str(rest)]
+    if size is not None:
+        parts.append("%.3g" % float(size(*[mp.mpf(x) for x in operands])))
+    return " ".join(parts)
+
+
+def main():
+    for name, (f, bound32, bound64, segments32, segments64, size) in UNARY.items():
+        print(name, 1, bound32, bound64)
+        for k in range(COUNT):
+            print(line(f, [to_f32(draw(segments32[k % len(segments32)]))], size))
+        for k in range(COUNT):
+            print(line(f, [draw(segments64[k % len(segments64)])], size))
+    for name, (f, bound32, bound64, first, second, size) in BINARY.items():
+        print(name, 2, bound32, bound64)
+        for k in range(2 * COUNT):
+            x, y = draw(rng.choice(first)), draw(rng.choice(second))
+            operands = [to_f32(x), to_f32(y)] if k < COUNT else [x, y]
+            print(line(f, operands, size))
+
+
+main()

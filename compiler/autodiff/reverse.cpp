@@ -3,84 +3,17 @@
 #include <kroton/grad.h>
 #include <kroton/ops.h>
 
-#include <unordered_set>
-
+#include "compiler/autodiff/checks.h"
 #include "compiler/autodiff/sweep.h"
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/leaf.h"
-#include "compiler/ops/weak.h"
 
 namespace kroton {
 namespace {
 
-using NodeSet = std::unordered_set<const Node*>;
-
-std::string described(const Tensor& tensor) {
-  return tensor.name() + " is " + to_string(tensor.type());
-}
-
-bool is_variable(const Tensor& tensor) {
-  return &tensor.node().op == &input_op || &tensor.node().op == &shared_op;
-}
-
-NodeSet node_set(std::span<const Tensor> tensors) {
-  NodeSet nodes;
-  for (const Tensor& tensor : tensors) nodes.insert(&tensor.node());
-  return nodes;
-}
-
 Tensor zeros_of(const Tensor& wrt) {
   const LineScope scope(wrt.line(), "");
   return zeros_like(wrt);
-}
-
-// Errors name the line of the user's call, not that of an expression.
-std::string place(const SourceLine& line) {
-  return "  [" + to_string(LineScope::current().value_or(line)) + "]";
-}
-
-void check_given(const char* op, const char* what, const Tensor& tensor, const SourceLine& line) {
-  if (tensor) return;
-  throw ValueError(std::string(op) + ": " + what +
-                   " is an empty Tensor: no expression has been assigned to it" + place(line));
-}
-
-void check_wrt(const char* op, const std::vector<Tensor>& wrt, const SourceLine& line) {
-  for (const Tensor& tensor : wrt) {
-    check_given(op, "wrt", tensor, line);
-    if (!is_float(tensor.dtype())) {
-      throw TypeError(std::string(op) + ": expected a floating wrt: " + described(tensor) +
-                      place(line));
-    }
-  }
-}
-
-// A given cotangent where it meets its expression, whose type it has, as far as sizes are known.
-Tensor met_cotangent(const char* op, const Tensor& tensor, const Tensor& given,
-                     const SourceLine& line) {
-  check_given(op, "an expression", tensor, line);
-  check_given(op, "a cotangent", given, line);
-  const Tensor cotangent = ops::met_by(given, tensor.dtype());
-  const std::string mismatch = std::string(op) + ": expected a cotangent of the type of " +
-                               described(tensor) + ", got " + to_string(cotangent.type()) +
-                               place(line);
-  if (!is_float(tensor.dtype()) || tensor.dtype() != cotangent.dtype()) throw TypeError(mismatch);
-  bool fits = tensor.rank() == cotangent.rank();
-  for (int axis = 0; fits && axis < tensor.rank(); ++axis) {
-    const Dim difference = tensor.shape(axis) - cotangent.shape(axis);
-    fits = !difference.is_constant() || difference.is_constant(0);
-  }
-  if (!fits) throw ShapeError(mismatch);
-  return cotangent;
-}
-
-void check_cost(const Tensor& cost, const SourceLine& line) {
-  if (!is_float(cost.dtype())) {
-    throw TypeError("grad: expected a floating cost: " + described(cost) + place(line));
-  }
-  if (cost.rank() != 0) {
-    throw ShapeError("grad: expected a scalar cost: " + described(cost) + place(line));
-  }
 }
 
 // Gradients by cuts. The gradient with respect to an intermediate result is that of the outputs as
@@ -164,7 +97,7 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
     check_given("grad", "a constant", tensor, line);
   }
   if (cost) {
-    check_cost(cost, line);
+    check_cost("grad", cost, line);
   } else if (options.known_grads.empty()) {
     throw ValueError("grad: the cost is an empty Tensor, and there are no known gradients" +
                      place(line));
@@ -173,17 +106,10 @@ static std::vector<Tensor> gradients(const Tensor& cost, const std::vector<Tenso
   if (cost) roots.push_back(cost);
   Cotangents known;
   for (const auto& [tensor, cotangent] : options.known_grads) {
-    known.emplace_back(tensor, met_cotangent("grad", tensor, cotangent, line));
+    known.emplace_back(tensor, met_by_type("grad", "cotangent", tensor, cotangent, line));
     roots.push_back(tensor);
   }
-  if (!options.allow_unused) {
-    const NodeSet reached = node_set(topological_order(roots));
-    for (const Tensor& tensor : wrt) {
-      if (reached.contains(&tensor.node())) continue;
-      throw ValueError("grad: the cost does not depend on " + tensor.name() + ", " +
-                       to_string(tensor.type()) + place(line));
-    }
-  }
+  if (!options.allow_unused) check_used("grad", "the cost", roots, wrt, line);
 
   Cotangents seeds;
   if (cost) seeds.emplace_back(cost, make_literal(1.0, cost.dtype(), cost.line()));
@@ -212,7 +138,8 @@ static std::vector<Tensor> products(const std::vector<Tensor>& outputs,
   }
   Cotangents seeds;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    seeds.emplace_back(outputs[k], met_cotangent("vjp", outputs[k], cotangents[k], line));
+    seeds.emplace_back(outputs[k],
+                       met_by_type("vjp", "cotangent", outputs[k], cotangents[k], line));
   }
   return or_zeros(Gradients(seeds, {}, {}).of(wrt), wrt);
 }

@@ -311,6 +311,13 @@ struct OpRecord {
   std::vector<Tensor> (*vjp_results)(const Tensor& node,
                                      std::span<const std::pair<Tensor, Tensor>> results,
                                      const std::vector<bool>& wanted) = nullptr;
+  // The tangent of y (this node) given those of the inputs, an empty Tensor where an input has
+  // none; at least one has one. Null: it follows from `linear`, the elementwise derivatives or the
+  // vjp (autodiff/forward_sweep.h). Only where that costs more does a record have it.
+  Tensor (*jvp)(const Tensor& y, std::span<const Tensor> tangents) = nullptr;
+  // The same with vjp_results: the tangents of these results of the node.
+  std::vector<Tensor> (*jvp_results)(const Tensor& node, std::span<const Tensor> results,
+                                     std::span<const Tensor> tangents) = nullptr;
   loop::Expr (*at)(PointContext& context, const Index& index) = nullptr;
   void (*write)(WriteContext& context) = nullptr;
   // Contractions: the roles of the axes, given the operands' shapes; and where the operands'

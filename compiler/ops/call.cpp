@@ -23,17 +23,6 @@ TensorType result_type(TypeContext& context) {
   return {context.attributes().dtype, context.attributes().dims};
 }
 
-Tensor result_of(const Tensor& call, std::size_t k) {
-  const TensorType type = CallView(call.node().attributes).results().at(k);
-  Attributes attributes;
-  const Callee& callee = *call.node().attributes.callee;
-  attributes.name = callee.is_users() ? callee.options.name : std::string(call.node().op.name);
-  attributes.integers = {static_cast<std::int64_t>(k)};
-  attributes.dtype = type.dtype;
-  attributes.dims = type.shape;
-  return make_node(call_result_op, {call}, std::move(attributes), call.line());
-}
-
 std::string listed(std::span<const TensorType> types) {
   std::string text;
   for (const TensorType& type : types) text += (text.empty() ? "" : ", ") + to_string(type);
@@ -119,6 +108,30 @@ std::vector<Sample> call_samples() {
 
 }  // namespace
 
+Tensor result_of_call(const Tensor& call, std::size_t k) {
+  const TensorType type = CallView(call.node().attributes).results().at(k);
+  Attributes attributes;
+  const Callee& callee = *call.node().attributes.callee;
+  attributes.name = callee.is_users() ? callee.options.name : std::string(call.node().op.name);
+  attributes.integers = {static_cast<std::int64_t>(k)};
+  attributes.dtype = type.dtype;
+  attributes.dims = type.shape;
+  return make_node(call_result_op, {call}, std::move(attributes), call.line());
+}
+
+bool takes_matrices(const Tensor& call) { return call.node().attributes.callee->takes_matrices; }
+
+Tensor call_of_rows(const Tensor& call, Tensors operands, const Dim& count) {
+  const Node& node = call.node();
+  std::vector<TensorType> results = CallView(node.attributes).results();
+  for (std::size_t k = 0; k + 1 < results.size(); ++k) {
+    results[k].shape.insert(results[k].shape.begin(), count);
+  }
+  return make_call(node.op, node.attributes.callee, std::move(operands), results)[0]
+      .node()
+      .inputs[0];
+}
+
 Tensors differentiate_call(const Tensor& call, std::span<const std::pair<Tensor, Tensor>> results,
                            const std::vector<bool>& /*wanted*/) {
   const Node& node = call.node();
@@ -131,7 +144,7 @@ Tensors differentiate_call(const Tensor& call, std::span<const std::pair<Tensor,
   }
   Tensors values, cotangents;
   const std::size_t count = CallView(node.attributes).results().size();
-  for (std::size_t k = 0; k < count; ++k) values.push_back(result_of(call, k));
+  for (std::size_t k = 0; k < count; ++k) values.push_back(result_of_call(call, k));
   cotangents.resize(count);
   for (const auto& [result, cotangent] : results) {
     cotangents[at(result.node().attributes.integers[0])] = cotangent;
@@ -223,7 +236,7 @@ Tensors make_call(const OpRecord& op, std::shared_ptr<const Callee> callee, Tens
   const Tensor call =
       make_node(op, std::move(operands), std::move(attributes), *LineScope::current());
   Tensors given;
-  for (std::size_t k = 0; k < results.size(); ++k) given.push_back(result_of(call, k));
+  for (std::size_t k = 0; k < results.size(); ++k) given.push_back(result_of_call(call, k));
   return given;
 }
 

@@ -23,6 +23,13 @@ class CallView {
 std::vector<Tensor> make_call(const OpRecord& op, std::shared_ptr<const Callee> callee,
                               std::vector<Tensor> operands, const std::vector<TensorType>& results);
 
+// The result k of a call.
+Tensor result_of_call(const Tensor& call, std::size_t k);
+// Whether the function takes batches of matrices; and such a call on operands with one more first
+// axis each, of that size, which its results get too. What it tells of failures stays as it is.
+bool takes_matrices(const Tensor& call);
+Tensor call_of_rows(const Tensor& call, std::vector<Tensor> operands, const Dim& count);
+
 // What records of the kind share: vjp_results by the callee's gradient, the function's call.
 std::vector<Tensor> differentiate_call(const Tensor& call,
                                        std::span<const std::pair<Tensor, Tensor>> results,

@@ -555,6 +555,9 @@ constinit const OpRecord pick_op = {
       const Tensor& x = y.node().inputs[0];
       return {expand_dims(g, 1) * one_hot(y.node().inputs[1], x.shape(1), x.dtype()), Tensor()};
     },
+    .jvp = [](const Tensor& y, std::span<const Tensor> tangents) -> Tensor {
+      return pick(tangents[0], y.node().inputs[1]);
+    },
     .at =
         [](PointContext& context, const Index& index) {
           const loop::Expr label = as_index(context.input(1, index));

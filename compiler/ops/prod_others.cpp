@@ -79,16 +79,20 @@ std::vector<Sample> samples() {
 }  // namespace
 
 // y = the product of the other elements along attributes.axes, floating point only; 1 where there
-// are none.   vjp: dx_j = the sum over i of dy_i times the product of all but x_i and x_j
-constinit const OpRecord prod_others_op = {.name = "prod_others",
-                                           .kind = OpKind::composite,
-                                           .cost = 8,
-                                           .infer = ops::same_type<Accepts::floating>,
-                                           .vjp = differentiate_prod_others,
-                                           .expand = expand,
-                                           .reference = reference,
-                                           .batch = ops::batch_along_axes<prod_others_op>,
-                                           .samples = samples};
+// are none.   vjp: dx_j = the sum over i of dy_i times the product of all but x_i and x_j;
+// jvp: the same, since the Jacobian is symmetric
+constinit const OpRecord prod_others_op = {
+    .name = "prod_others",
+    .kind = OpKind::composite,
+    .cost = 8,
+    .infer = ops::same_type<Accepts::floating>,
+    .vjp = differentiate_prod_others,
+    .jvp = [](const Tensor& y,
+              std::span<const Tensor> t) { return differentiate_prod_others(y, t[0])[0]; },
+    .expand = expand,
+    .reference = reference,
+    .batch = ops::batch_along_axes<prod_others_op>,
+    .samples = samples};
 
 namespace ops {
 

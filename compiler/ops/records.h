@@ -49,7 +49,9 @@
   /* softmax.cpp, scan_op.cpp, call.cpp, linear_algebra.cpp, print.cpp */                        \
   op(softmax) op(log_softmax) op(softmax_cross_entropy)                                          \
   op(scan) op(scan_last) op(scan_stack)                                                          \
-  op(call) op(call_result) op(cholesky) op(solve_triangular) op(print)
+  op(call) op(call_result) op(cholesky) op(solve_triangular) op(print)                           \
+  /* custom.cpp: derivatives of the user's own */                                                \
+  op(custom)
 // clang-format on
 
 namespace kroton {

@@ -125,12 +125,13 @@ void stack_reference(ReferenceContext& context) {
 // itself); results: the states' next values. dims[1 + k], integers[3 + k]: the row of sequence k
 // that the first step gets, and how far the next step's is from it. integers[0], [1]: the number of
 // states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a
-// scan backwards (compiler/scan/gradient.cpp)
+// scan backwards (compiler/scan/gradient.cpp); jvp: one beside it (compiler/scan/forward.cpp)
 constinit const OpRecord scan_op = {.name = "scan",
                                     .kind = OpKind::scan,
                                     .arity = -1,
                                     .infer = scan_type,
                                     .vjp_results = differentiate_scan,
+                                    .jvp_results = tangents_of_scan,
                                     .reference = scan_reference,
                                     .samples = scan_samples};
 

@@ -35,6 +35,10 @@ void set_backwards(Attributes& stack, bool backwards);
 std::vector<Tensor> differentiate_scan(const Tensor& loop,
                                        std::span<const std::pair<Tensor, Tensor>> results,
                                        const std::vector<bool>& wanted);
+// The tangents of these results of a scan node given those of its operands, empty where there are
+// none. They are results of a scan of the same steps, which has the tangents as further states.
+std::vector<Tensor> tangents_of_scan(const Tensor& loop, std::span<const Tensor> results,
+                                     std::span<const Tensor> tangents);
 // Scans to test with: running products and sums of rows.
 std::vector<Sample> scan_samples();
 

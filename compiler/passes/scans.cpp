@@ -7,6 +7,7 @@
 #include "compiler/ops/records.h"
 #include "compiler/ops/scan_op.h"
 #include "compiler/passes/match.h"
+#include "compiler/passes/merge_loops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/views.h"
 
@@ -179,7 +180,7 @@ class ScanOptimizer {
 }  // namespace
 
 bool optimize_scans(Graph& graph) {
-  bool changed = false;
+  bool changed = merge_loops(graph);
   for (const Vertex v : graph.topological_order()) {
     if (graph[v].op == &scan_op && !graph.is_dead(v)) changed |= ScanOptimizer(graph, v).run();
   }

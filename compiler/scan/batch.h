@@ -25,4 +25,14 @@ std::vector<std::optional<Batched>> batch(std::span<const Tensor> expressions,
                                           const std::unordered_map<const Node*, Tensor>& mapped,
                                           const Dim& count);
 
+// Several expressions, and what `batch` leaves in loops too: a loop becomes one whose states and
+// rows are those of all rows, a branch on a condition of each row's own a `where` of both sides,
+// and a factorisation takes the matrices of all rows.
+struct BatchedAll {
+  std::vector<Batched> values;
+  Tensor refused;  // the node that has no rule, if there is one; `values` are empty then
+};
+BatchedAll batch_all(std::span<const Tensor> expressions,
+                     const std::unordered_map<const Node*, Tensor>& mapped, const Dim& count);
+
 }  // namespace kroton

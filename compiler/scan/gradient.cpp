@@ -34,7 +34,7 @@ class ScanGradient {
     for (const Tensor& tensor : topological_order(node_.attributes.body->results)) {
       feedback_.insert(&tensor.node());
     }
-    find_active_states();
+    active_ = active_states(loop, wanted);
     seed(results);
   }
 
@@ -92,31 +92,6 @@ class ScanGradient {
  private:
   const Tensor& parameter(std::size_t k) const { return node_.attributes.body->parameters[k]; }
   const Tensor& next(std::size_t k) const { return node_.attributes.body->results[k]; }
-
-  // States that change with a wanted operand, directly or through other states.
-  void find_active_states() {
-    const auto states = static_cast<std::size_t>(view_.states);
-    active_.assign(states, false);
-    std::unordered_set<const Node*> sources;
-    for (std::size_t k = 0; k < node_.inputs.size(); ++k) {
-      if (wanted_[k] && is_float(node_.inputs[k].dtype())) sources.insert(&parameter(k).node());
-    }
-    for (bool more = true; more;) {
-      more = false;
-      std::unordered_set<const Node*> moved = sources;
-      for (const Tensor& tensor : topological_order(node_.attributes.body->results)) {
-        for (const Tensor& input : tensor.node().inputs) {
-          if (moved.contains(&input.node())) moved.insert(&tensor.node());
-        }
-      }
-      for (std::size_t k = 0; k < states; ++k) {
-        if (active_[k] || !is_float(parameter(k).dtype())) continue;
-        if (!moved.contains(&next(k).node()) && !sources.contains(&parameter(k).node())) continue;
-        active_[k] = more = true;
-        sources.insert(&parameter(k).node());
-      }
-    }
-  }
 
   // The outputs of a step and their cotangents: the states' next values, whose cotangents are the
   // states of the reverse loop, and the stacked expressions, whose cotangents are its rows.
@@ -270,6 +245,33 @@ class ScanGradient {
 };
 
 }  // namespace
+
+std::vector<bool> active_states(const Tensor& loop, const std::vector<bool>& wanted) {
+  const Node& node = loop.node();
+  const Body& body = *node.attributes.body;
+  std::vector<bool> active(static_cast<std::size_t>(ScanView(node.attributes).states), false);
+  std::unordered_set<const Node*> sources;
+  for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+    if (wanted[k] && is_float(node.inputs[k].dtype())) sources.insert(&body.parameters[k].node());
+  }
+  for (bool more = true; more;) {
+    more = false;
+    std::unordered_set<const Node*> moved = sources;
+    for (const Tensor& tensor : topological_order(body.results)) {
+      for (const Tensor& input : tensor.node().inputs) {
+        if (moved.contains(&input.node())) moved.insert(&tensor.node());
+      }
+    }
+    for (std::size_t k = 0; k < active.size(); ++k) {
+      const Node* parameter = &body.parameters[k].node();
+      if (active[k] || !is_float(body.parameters[k].dtype())) continue;
+      if (!moved.contains(&body.results[k].node()) && !sources.contains(parameter)) continue;
+      active[k] = more = true;
+      sources.insert(parameter);
+    }
+  }
+  return active;
+}
 
 std::vector<Tensor> differentiate_scan(const Tensor& loop,
                                        std::span<const std::pair<Tensor, Tensor>> results,

@@ -56,4 +56,8 @@ Tensor rows_of(const Tensor& all, const Dim& offset, std::int64_t stride, const 
 Tensor scan_last(const Tensor& loop, int state);
 Tensor scan_stack(const Tensor& loop, const Tensor& expression, bool backwards);
 
+// By state of a loop: whether it is floating and changes with a wanted operand, directly or through
+// other states.
+std::vector<bool> active_states(const Tensor& loop, const std::vector<bool>& wanted);
+
 }  // namespace kroton

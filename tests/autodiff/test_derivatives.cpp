@@ -2,13 +2,14 @@
 // the function itself: at the samples, and there with zeros and ties among the values. At a kink
 // the function is the smooth one that the sample gives for the op's convention.
 #include <doctest/doctest.h>
-#include <kroton/grad.h>
+#include <kroton/derivatives.h>
 #include <kroton/variables.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "compiler/autodiff/forward_sweep.h"
 #include "compiler/autodiff/sweep.h"
 #include "tests/tools/op_tools.h"
 
@@ -52,15 +53,33 @@ Tensor along(const std::vector<Tensor>& gradients, const std::vector<Tensor>& di
   return total;
 }
 
-// By the rules of the records as they are written, or as grad applies them.
-std::array<double, orders> by_rules(const Line& line, bool as_written) {
+// The derivative along the direction, in a mode: 'r' reverse by the rules of the records as they
+// are written, 'R' as grad applies them; 'f' and 'F' forward, likewise.
+Tensor derivative(const Tensor& of, const Line& line, char mode) {
+  switch (mode) {
+    case 'r':
+      return along(sweep({{of, ones_like(of)}}, line.wrt), line.direction);
+    case 'R':
+      return along(grad(of, line.wrt, {.allow_unused = true}), line.direction);
+    case 'F':
+      return cast(jvp({of}, line.wrt, line.direction)[0], f64);
+    default: {
+      Tangents seeds;
+      for (std::size_t k = 0; k < line.wrt.size(); ++k) {
+        seeds.emplace_back(line.wrt[k], line.direction[k]);
+      }
+      const Tensor tangent = forward_sweep(seeds, {&of, 1})[0];
+      return cast(tangent ? tangent : zeros_like(of), f64);
+    }
+  }
+}
+
+std::array<double, orders> by_rules(const Line& line, std::string_view modes) {
   std::array<double, orders> result{};
   Tensor now = line.cost;
-  for (double& derivative : result) {
-    const std::vector<Tensor> gradients = as_written ? sweep({{now, ones_like(now)}}, line.wrt)
-                                                     : grad(now, line.wrt, {.allow_unused = true});
-    now = along(gradients, line.direction);
-    derivative = value_of(now, line.c.bindings).data[0];
+  for (std::size_t k = 0; k < orders; ++k) {
+    now = derivative(now, line, modes[k]);
+    result[k] = value_of(now, line.c.bindings).data[0];
   }
   return result;
 }
@@ -99,15 +118,17 @@ bool is_tested(const Sample& sample) {
   return (sample.differentiable || sample.smooth) && floating && elements <= most_elements;
 }
 
+using Modes = std::vector<std::string_view>;  // of the first, second and third derivative
+
 // How many were compared.
-int check(const Sample& sample) {
+int check(const Sample& sample, const Modes& all) {
   if (!is_tested(sample)) return 0;
   const Line line = line_of(sample);
   if (!is_float(line.cost.dtype())) return 0;
   const std::array<double, orders> expected = by_differences(line, sample);
-  for (const bool as_written : {true, false}) {
-    CAPTURE(as_written);
-    const std::array<double, orders> got = by_rules(line, as_written);
+  for (const std::string_view modes : all) {
+    CAPTURE(modes);
+    const std::array<double, orders> got = by_rules(line, modes);
     for (std::size_t k = 0; k < orders; ++k) {
       CAPTURE(k);
       CHECK(std::fabs(got[k] - expected[k]) <= 2e-3 * std::fmax(1, std::fabs(expected[k])));
@@ -143,9 +164,7 @@ Sample changed(const std::vector<Sample>& samples, Sample sample, bool zeros) {
   return sample;
 }
 
-}  // namespace
-
-TEST_CASE("derivatives of every op up to the third order, zeros and ties among the values") {
+void check_all_ops(const Modes& modes) {
   for (const OpRecord* op : all_ops()) {
     if (op->vjp == nullptr && op->vjp_results == nullptr) continue;
     CAPTURE(op->name);
@@ -159,15 +178,29 @@ TEST_CASE("derivatives of every op up to the third order, zeros and ties among t
       CAPTURE(number);
       // The jumps of a remainder are closer to its samples than differences of this order reach.
       if (op->name == "mod" && !sample.smooth) continue;
-      tested += check(sample);
+      tested += check(sample, modes);
       if (has_kinks) continue;
       for (const bool zeros : {true, false}) {
         CAPTURE(zeros);
-        check(changed(samples, sample, zeros));
+        check(changed(samples, sample, zeros), modes);
       }
     }
     CHECK(tested > 0);
   }
+}
+
+}  // namespace
+
+TEST_CASE("derivatives of every op up to the third order, zeros and ties among the values") {
+  check_all_ops({"rrr", "RRR"});
+}
+
+TEST_CASE("tangents of every op up to the third order, zeros and ties among the values") {
+  check_all_ops({"fff", "FFF"});
+}
+
+TEST_CASE("tangents of gradients and gradients of tangents of every op up to the third order") {
+  check_all_ops({"RFR", "FRF"});
 }
 
 TEST_CASE("the Hessian of a product with zeros among its factors") {

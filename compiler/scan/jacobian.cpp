@@ -3,9 +3,13 @@
 #include <kroton/error.h>
 #include <kroton/ops.h>
 
+#include <algorithm>
+
 #include "compiler/autodiff/checks.h"
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/leaf.h"
+#include "compiler/ops/attribute_views.h"
+#include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/scan/batch.h"
 #include "compiler/scan/scan.h"
@@ -15,18 +19,50 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 
-// The unit vectors of tensors of that type: (their number, shape...).
-Tensor unit_vectors(const TensorType& type) {
-  const Dim count = element_count(type.shape);
+Tensor identity_of(const Dim& count, DType dtype) {
   const Dims square{count, count};
-  const Tensor eye = cast(eq(iota(square, 0), iota(square, 1)), type.dtype);
-  return reshape(eye, ops::with_rows(count, type.shape));
+  return cast(eq(iota(square, 0), iota(square, 1)), dtype);
+}
+
+// Whether x is that identity, its axes in whatever order, among others of size 1.
+bool is_identity(Tensor x, const Tensor& identity) {
+  const Dim& count = identity.shape(0);
+  while (!same(x, identity)) {
+    const Node& node = x.node();
+    if (&node.op != &reshape_op && &node.op != &transpose_op) return false;
+    const auto is_count = [&](const Dim& size) { return size == count; };
+    const auto is_one = [](const Dim& size) { return size.is_constant(1); };
+    const auto counts = std::count_if(x.shape().begin(), x.shape().end(), is_count);
+    const auto ones = std::count_if(x.shape().begin(), x.shape().end(), is_one);
+    if (counts != 2 || counts + ones != x.rank()) return false;
+    const Tensor operand = node.inputs[0];
+    x = operand;
+  }
+  return true;
+}
+
+// Products with the identity are the other factor.
+Tensors without_unit_products(const Tensors& values, const Tensor& identity) {
+  return substitute(values, [&](const Tensor& t) -> std::optional<Tensor> {
+    const Node& node = t.node();
+    if (&node.op != &dot_op || t.rank() != 2) return std::nullopt;
+    const DotView view(node.attributes);
+    for (const std::size_t k : {std::size_t{0}, std::size_t{1}}) {
+      if (!is_identity(node.inputs[k], identity)) continue;
+      const Tensor& other = node.inputs[1 - k];
+      const bool turned = k == 0 ? view.transposes_b : view.transposes_a;
+      const LineScope scope(node.line, "");
+      return turned ? transpose(other) : other;
+    }
+    return std::nullopt;
+  });
 }
 
 // The expressions for all unit vectors in place of `seed`, (their number, shape...) each.
 Tensors for_unit_vectors(const Tensors& expressions, const Tensor& seed) {
   const Dim count = element_count(seed.shape());
-  const Tensor seeds = unit_vectors(seed.type());
+  const Tensor identity = identity_of(count, seed.dtype());
+  const Tensor seeds = reshape(identity, ops::with_rows(count, seed.shape()));
   const BatchedAll all = batch_all(expressions, {{&seed.node(), seeds}}, count);
   Tensors values;
   if (!all.refused) {
@@ -34,7 +70,7 @@ Tensors for_unit_vectors(const Tensors& expressions, const Tensor& seed) {
       values.push_back(one.mapped ? one.value
                                   : ops::with_rows({&one.value, 1}, {false}, count).front());
     }
-    return values;
+    return without_unit_products(values, identity);
   }
   ScanDefinition loop;
   loop.count = count;
@@ -58,11 +94,41 @@ Tensor by_tangents(const Tensor& y, const Tensor& x) {
   return x.rank() == 1 ? behind : reshape(behind, joined(y.shape(), x.shape()));
 }
 
+// The parts that y is joined of along its first axis, if they have little in common: unit vectors
+// of all of y would be zero in most of what each part is computed by.
+Tensors separate_parts(const Tensor& y, const Tensors& wrt) {
+  const Node& node = y.node();
+  if (&node.op != &concatenate_op || node.attributes.axes[0] != 0 || node.inputs.size() < 2) {
+    return {};
+  }
+  const bool is_wrt =
+      std::any_of(wrt.begin(), wrt.end(), [&](const Tensor& w) { return same(w, y); });
+  if (is_wrt) return {};
+  std::size_t total = 0;
+  for (const Tensor& part : node.inputs) total += topological_order({&part, 1}).size();
+  const std::size_t together = topological_order({&y, 1}).size();
+  return 2 * total <= (node.inputs.size() + 1) * together ? node.inputs : Tensors();
+}
+
 Tensors by_cotangents(const Tensor& y, const Tensors& wrt) {
   if (y.rank() == 0) return vjp({y}, wrt, {ones_like(y)});
-  const Tensor seed = make_input("cotangent", y.type(), y.line());
-  Tensors rows = for_unit_vectors(vjp({y}, wrt, {seed}), seed);
-  for (std::size_t k = 0; k < rows.size() && y.rank() > 1; ++k) {
+  Tensors rows;
+  if (element_count(y.shape()).is_constant(1)) {
+    rows = vjp({y}, wrt, {ones_like(y)});
+  } else if (const Tensors parts = separate_parts(y, wrt); !parts.empty()) {
+    std::vector<Tensors> of_wrt(wrt.size());
+    for (const Tensor& part : parts) {
+      const Tensors of_part = by_cotangents(part, wrt);
+      for (std::size_t k = 0; k < wrt.size(); ++k) of_wrt[k].push_back(of_part[k]);
+    }
+    for (const Tensors& all : of_wrt) rows.push_back(concatenate(all));
+    return rows;
+  } else {
+    const Tensor seed = make_input("cotangent", y.type(), y.line());
+    rows = for_unit_vectors(vjp({y}, wrt, {seed}), seed);
+    if (y.rank() == 1) return rows;
+  }
+  for (std::size_t k = 0; k < rows.size(); ++k) {
     rows[k] = reshape(rows[k], joined(y.shape(), wrt[k].shape()));
   }
   return rows;

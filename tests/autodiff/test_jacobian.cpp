@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "compiler/passes/passes.h"
 #include "tests/tools/error_text.h"
 #include "tests/tools/op_tools.h"
 
@@ -66,7 +67,9 @@ void check_jacobian(const std::function<Tensor(const Tensor&)>& f,
       const ReferenceValue got = value_of(j, at);
       CHECK(got.shape == want_shape);
       check_equal(got, want);
-      if (compiled) check_equal(from_array(function({x}, j)(point)), want);
+      if (!compiled) continue;
+      const auto g = function({x}, j, {.on_unused_input = UnusedInput::ignore});
+      check_equal(from_array(g(point)), want);
     }
   }
 }
@@ -80,6 +83,17 @@ TEST_CASE("jacobian: of elementwise work, products, reductions and views") {
     check_jacobian([](const Tensor& x) { return cumsum(x * x, 0); }, {n});
     check_jacobian([](const Tensor& x) { return sum(sin(x)); }, {n}, n == 3);
   }
+  check_jacobian([](const Tensor& x) { return dot(spread_over({4, 3}, 2), x); }, {3}, true);
+  check_jacobian([](const Tensor& x) { return dot(x, spread_over({3, 4}, 2)); }, {3}, true);
+  // Parts with little in common, and with much.
+  check_jacobian([](const Tensor& x) { return stack({sin(x[0]), x[1] * x[2], exp(x[1])}); }, {3});
+  check_jacobian(
+      [](const Tensor& x) {
+        const Tensor s = sum(exp(sin(tanh(x))) * x);
+        return stack({s, s * x[0]});
+      },
+      {3});
+  check_jacobian([](const Tensor& x) { return concatenate({sin(x), sum(x, 0, true)}); }, {3, 2});
   check_jacobian([](const Tensor& x) { return dot(x, transpose(x)); }, {2, 3}, true);
   check_jacobian([](const Tensor& x) { return stack({sum(x, 0), max(x, 0)}); }, {2, 3}, true);
   check_jacobian([](const Tensor& x) { return softmax(x, 0)[1]; }, {3, 2});
@@ -253,6 +267,37 @@ TEST_CASE("jvp of a loop keeps no value of its steps") {
   const double h = 1e-6;
   const double slope = (at(0.5 + h)[0].item<double>() - at(0.5 - h)[0].item<double>()) / (2 * h);
   CHECK(at(0.5)[1].item<double>() == doctest::Approx(slope).epsilon(1e-7));
+}
+
+TEST_CASE("jvp of a loop and the loop itself are one loop") {
+  const Tensor xs = vector("xs", f64), w = scalar("w", f64), s0 = scalar("s0", f64);
+  const Tensor y = scan([&](Tensor row, Tensor s) { return tanh(w * s + row); },
+                        {.sequences = {xs}, .outputs_info = {s0}});
+  const auto loops = [&](const std::vector<Tensor>& outputs) {
+    Graph graph(std::vector<Tensor>{xs, w, s0}, outputs, {});
+    run_passes(graph);
+    int count = 0;
+    for (const Graph::Vertex v : graph.topological_order()) {
+      count += graph[v].op->kind == OpKind::scan ? 1 : 0;
+    }
+    return count;
+  };
+  const std::vector<Tensor> wrt{xs, w, s0};
+  const Tensor t = jvp({y}, wrt, {ones_like(xs), w, s0})[0];
+  CHECK(loops({y}) == 1);
+  CHECK(loops({y, t}) == 1);
+  CHECK(loops({y[-1], t[-1]}) == 1);
+  CHECK(loops({y, grad(sum(y), w)}) == 2);  // back from the last step
+  const auto values = function({xs, w, s0}, {y, t, jvp({y[-1]}, wrt, {ones_like(xs), w, s0})[0]})(
+      Array::from({0.5, -0.25, 1.0}), 0.7, 0.3);
+  const Bindings at = {{&xs.node(), {f64, {3}, {0.5, -0.25, 1.0}}},
+                       {&w.node(), {f64, {}, {0.7}}},
+                       {&s0.node(), {f64, {}, {0.3}}}};
+  for (const auto& [k, tensor] : {std::pair(0, y), std::pair(1, t)}) {
+    const ReferenceValue want = value_of(tensor, at);
+    check_equal(from_array(values[static_cast<std::size_t>(k)]),
+                {want.data.begin(), want.data.end()});
+  }
 }
 
 TEST_CASE("derivatives beyond the gradient refuse what has none, naming it") {

@@ -7,6 +7,7 @@
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
 #include "compiler/scan/batch.h"
+#include "compiler/scan/steps.h"
 
 namespace kroton::detail {
 namespace {
@@ -129,6 +130,14 @@ class Vmap {
   }
 
   std::vector<Tensor> for_all_rows(const std::vector<Tensor>& results) const {
+    const auto counts = sizes_given_by_values(results);
+    for (const Tensor& argument : arguments_) {
+      if (counts.contains(argument.node().attributes.identity) &&
+          mapped_.contains(&argument.node())) {
+        fail("a row of " + argument.name() +
+             " is the number of steps of a scan, which is one for all rows");
+      }
+    }
     const BatchedAll all = batch_all(results, mapped_, count_);
     if (all.refused) {
       const Node& node = all.refused.node();

@@ -87,10 +87,10 @@ Dims joined(Dims first, const Dims& second) {
 }
 
 Tensor by_tangents(const Tensor& y, const Tensor& x) {
-  if (x.rank() == 0) return jvp(y, x, ones_like(x));
+  if (x.rank() == 0) return cast(jvp(y, x, ones_like(x)), x.dtype());
   const Tensor seed = make_input("tangent", x.type(), x.line());
   const Tensor columns = for_unit_vectors({jvp(y, x, seed)}, seed).front();
-  const Tensor behind = ops::move_axis(columns, 0, y.rank());
+  const Tensor behind = cast(ops::move_axis(columns, 0, y.rank()), x.dtype());
   return x.rank() == 1 ? behind : reshape(behind, joined(y.shape(), x.shape()));
 }
 

@@ -164,6 +164,15 @@ TEST_CASE("jacobian: with respect to several variables and to intermediate resul
   check_equal(value_of(all[2], at), by_gradients(y, h, at));
 }
 
+TEST_CASE("jacobian: has the dtype of what changes, in every mode") {
+  const Tensor x = tensor("x", {3}), d = tensor("d", {3}, f64);
+  const Tensor y = cast(x, f64) * d;
+  for (const DerivativeMode mode : {DerivativeMode::forward, DerivativeMode::reverse}) {
+    CHECK(jacobian(y, x, {.mode = mode}).dtype() == f32);
+    CHECK(jacobian(cast(y, f32), d, {.mode = mode}).dtype() == f64);
+  }
+}
+
 TEST_CASE("hessian: as the gradients of the gradient") {
   const auto check = [](const std::function<Tensor(const Tensor&)>& f,
                         const std::vector<std::int64_t>& shape) {

@@ -219,6 +219,12 @@ TEST_CASE("vmap: what cannot take rows, and axes that do not fit, are refused") 
          return std::vector<TensorType>{in[0]};
        }});
   CHECK(contains(message([&] { vmap([&](Tensor a) { return op({a})[0]; })(x); }), "vmap: call"));
+  const Tensor counts = vector("counts", i64);
+  const auto doubled = [](Tensor n) {
+    return scan([](Tensor a) { return 2 * a; }, {.outputs_info = {ones({})}, .n_steps = n})[-1];
+  };
+  CHECK(contains(message([&] { vmap(doubled)(counts); }),
+                 "vmap: a row of counts is the number of steps of a scan"));
   const auto total = shared(0.0, "total");
   CHECK(contains(
       message([&] { vmap([&](Tensor a) { return with_update(a, total, total + 1); })(x); }),

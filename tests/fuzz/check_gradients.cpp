@@ -1,9 +1,12 @@
 // Gradients against differences of the interpreter's values, along one random direction for each.
+#include <kroton/derivatives.h>
+
 #include <algorithm>
 #include <cmath>
 #include <random>
 #include <set>
 
+#include "compiler/ir/leaf.h"
 #include "tests/fuzz/check.h"
 
 namespace fuzz {
@@ -75,8 +78,8 @@ class GradientCheck {
 
   // "" or what differs; `compared` counts the gradients that could be.
   std::string run(int& compared) {
-    if (!prepare()) return "";
-    std::string text;
+    std::string text = forward_difference();
+    if (!text.empty() || !prepare()) return text;
     for (std::size_t k = 0; k < wrt_.size(); ++k) {
       text += difference(k, compared);
     }
@@ -113,6 +116,52 @@ class GradientCheck {
     gradient_values_.assign(next + count, next + 2 * count);
     weights_.assign(next + 2 * count, values.end() - how_.costs);
     return true;
+  }
+
+  // The tangent of the costs along a direction is the product of the gradients with it, at kinks
+  // too.
+  std::string forward_difference() const {
+    if (!constants_.empty()) return "";
+    Bindings at = bindings_;
+    std::vector<kt::Tensor> directions;
+    const std::vector<ReferenceValue> values = kt::evaluate(wrt_, bindings_);
+    for (std::size_t k = 0; k < wrt_.size(); ++k) {
+      directions.push_back(kt::make_input("direction", wrt_[k].type(), wrt_[k].line()));
+      ReferenceValue& direction = at[&directions.back().node()] = values[k];
+      std::mt19937_64 random(k + 101);
+      for (kt::Number& d : direction.data) {
+        d = std::uniform_real_distribution<double>(-1, 1)(random);
+      }
+    }
+    std::vector<kt::Tensor> all = kt::jvp(costs_, wrt_, directions);
+    for (const std::vector<kt::Tensor>* list :
+         {&cotangents_, &gradients_, &std::as_const(directions)}) {
+      all.insert(all.end(), list->begin(), list->end());
+    }
+    const std::vector<ReferenceValue> found = kt::evaluate(all, at);
+    const ReferenceValue* next = found.data();
+    double forward = 0, reverse = 0, scale = 0;
+    for (std::size_t j = 0; j < costs_.size(); ++j) {
+      const ReferenceValue& tangent = next[j];
+      for (std::size_t i = 0; i < tangent.data.size(); ++i) {
+        const double weight = cotangents_.empty() ? 1.0 : double{next[costs_.size() + j].data[i]};
+        forward += weight * tangent.data[i];
+        scale += std::abs(weight * tangent.data[i]);
+      }
+    }
+    next += costs_.size() + cotangents_.size();
+    for (std::size_t k = 0; k < wrt_.size(); ++k) {
+      const ReferenceValue &gradient = next[k], &direction = next[wrt_.size() + k];
+      for (std::size_t i = 0; i < gradient.data.size(); ++i) {
+        reverse += gradient.data[i] * direction.data[i];
+        scale += std::abs(gradient.data[i] * direction.data[i]);
+      }
+    }
+    // What cancels inside is not seen in the terms.
+    const bool agree = std::abs(forward - reverse) <= 1e-6 * (scale + 1);
+    if (agree || !std::isfinite(forward) || !std::isfinite(reverse)) return "";
+    return "the tangent along a direction is " + std::to_string(forward) + ", the gradients give " +
+           std::to_string(reverse) + "\n";
   }
 
   // What is differentiated, where wrt k is moved by `step` along the direction.

@@ -44,10 +44,10 @@ struct JacobianOptions {
   bool allow_unused = false;
 };
 
-// d y / d wrt: (shape of y..., shape of wrt...). All tangents or cotangents are computed together,
-// along an axis of their own; the values that they share are computed once. Where an operation on
-// the way takes no such axis, a function of the user's own for example, they are computed in a loop
-// instead.
+// d y / d wrt: (shape of y..., shape of wrt...), of the dtype of wrt. All tangents or cotangents
+// are computed together, along an axis of their own; the values that they share are computed once.
+// Where an operation on the way takes no such axis, a function of the user's own for example, they
+// are computed in a loop instead.
 //
 // TypeError if y or `wrt` is not floating; ValueError, naming it, for a `wrt` that y does not
 // depend on.

@@ -32,6 +32,9 @@ class RecordingContext final : public PointContext {
     checked.push_back(index);
     return loop::check_index(index, loop::size(size), 0);
   }
+  loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
+    return check_index(position, size, axis);
+  }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
     ++conditions_;

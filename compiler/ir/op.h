@@ -158,6 +158,8 @@ class PointContext {
   // `index` checked against [−size, size) at run time, negative ones counted from the end; `axis`
   // is for the message.
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
+  // The same against [0, size): a negative one is an error, too.
+  virtual loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) = 0;
   // What `then` gives where the condition holds, what `otherwise` gives elsewhere. Each reads its
   // inputs there only: their indices may be out of range elsewhere.
   virtual loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
@@ -167,6 +169,11 @@ class PointContext {
 // What `write` sees: it emits statements that fill the output completely.
 class WriteContext {
  public:
+  // Memory beside the output, which these statements alone use; its elements begin undefined.
+  struct Scratch {
+    int number = 0;
+  };
+
   virtual ~WriteContext() = default;
   virtual const Attributes& attributes() const = 0;
   virtual const TensorType& type() const = 0;
@@ -179,8 +186,19 @@ class WriteContext {
   // loop variables and makes what is inside, by store() and further nests.
   virtual void nest(const Dims& extents,
                     const std::function<void(const Index& variables)>& body) = 0;
+  // The same where no iteration touches an element that another one writes, though the indices may
+  // not show it: workers share those of the outermost nests.
+  virtual void independent_nest(const Dims& extents,
+                                const std::function<void(const Index& variables)>& body) = 0;
+  // A fresh loop inside the nest in progress, of as many iterations as the expression says: the
+  // last one of several pieces may be shorter. None has more than `most`.
+  virtual void loop(const loop::Expr& extent, const Dim& most,
+                    const std::function<void(const loop::Expr& variable)>& body) = 0;
   virtual void store(const Index& index, const loop::Expr& value) = 0;  // output[index] = value
   virtual loop::Expr stored(const Index& index) = 0;                    // output[index] so far
+  virtual Scratch scratch(DType dtype, const Dims& shape) = 0;
+  virtual void store(Scratch scratch, const Index& index, const loop::Expr& value) = 0;
+  virtual loop::Expr stored(Scratch scratch, const Index& index) = 0;
 };
 
 // Host values of the reference interpreter, row-major.

@@ -33,6 +33,9 @@ class VertexPoint final : public PointContext {
     if (loop::may_fail(checked->op)) checked_.push_back(checked);
     return checked;
   }
+  loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
+    return check_index(context_.check_position(v_, position, size, axis), size, axis);
+  }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
     return context_.choose(condition, then, otherwise);
@@ -300,6 +303,16 @@ loop::Expr is_finite(const loop::Expr& value) {
 
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
                                       int axis) {
+  return loop::check_index(index, loop::size(size), check_site(v, size, axis));
+}
+
+loop::Expr KernelContext::check_position(Vertex v, const loop::Expr& position, const Dim& size,
+                                         int axis) {
+  const loop::Expr fits = loop::binary(loop::Op::le, loop::integer(0), position);
+  return loop::check(position, fits, position, loop::size(size), check_site(v, size, axis));
+}
+
+int KernelContext::check_site(Vertex v, const Dim& size, int axis) {
   if (!graph_[v].op->observable) {
     throw InternalError(std::string(graph_[v].op->name) +
                         ": checks an index, but its record does not say that it may fail");
@@ -319,7 +332,7 @@ loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const D
          (of_source ? " of " + buffer_name(graph_, graph_.operand(v, 0)) : "") +
          ", whose size is %size  [" + to_string(data.line) + "]"});
   }
-  return loop::check_index(index, loop::size(size), site);
+  return site;
 }
 
 std::int64_t KernelContext::cost() const {

@@ -91,6 +91,8 @@ class KernelContext {
   bool computes(Graph::Vertex v) const { return members_.count(v) != 0; }
   loop::Stmt store_root(Graph::Vertex v, const Index& index);
   loop::Expr check_index(Graph::Vertex v, const loop::Expr& index, const Dim& size, int axis);
+  // That it is not negative.
+  loop::Expr check_position(Graph::Vertex v, const loop::Expr& position, const Dim& size, int axis);
   // The sum of the members' costs of one element, at least 1.
   std::int64_t cost() const;
 
@@ -106,6 +108,7 @@ class KernelContext {
     loop::Expr operands_finite;
   };
   int value_site(Graph::Vertex v);
+  int check_site(Graph::Vertex v, const Dim& size, int axis);
   loop::Expr load(Graph::Vertex v, const Dims& shape, const Index& index);
 
   const Graph& graph_;

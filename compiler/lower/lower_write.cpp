@@ -25,36 +25,85 @@ class VertexWrite final : public WriteContext {
     return context_.check_index(v_, index, size, axis);
   }
   void nest(const Dims& extents, const std::function<void(const Index&)>& body) override {
-    std::vector<loop::Variable> variables;
-    Index index;
-    for (std::size_t axis = 0; axis < extents.size(); ++axis) {
-      variables.push_back(loop::fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
-      index.push_back(loop::variable(variables.back()));
-    }
-    loop::Block outside = std::move(block_);
-    block_.clear();
-    const Dim around = iterations_;
-    iterations_ = iterations_ * element_count(extents);
-    ++depth_;
-    body(index);
-    --depth_;
-    iterations_ = around;
-    loop::Block loops = loop::nest(variables, extents, std::move(block_));
-    block_ = std::move(outside);
-    for (loop::Stmt& stmt : loops) add(std::move(stmt));
+    nest(extents, body, false);
+  }
+  void independent_nest(const Dims& extents,
+                        const std::function<void(const Index&)>& body) override {
+    nest(extents, body, true);
+  }
+  void loop(const loop::Expr& extent, const Dim& most,
+            const std::function<void(const loop::Expr&)>& body) override {
+    loop::For loop;
+    loop.variable = loop::fresh_variable("i");
+    loop.extent = extent;
+    loop.body = inside(most, [&] { body(loop::variable(loop.variable)); });
+    add(loop::statement(std::move(loop)));
   }
   void store(const Index& index, const loop::Expr& value) override {
-    stores_ = stores_ + iterations_;
-    add(loop::Store{output(), linear_index(type().shape, index), value});
+    store(output(), type().shape, index, value);
   }
   loop::Expr stored(const Index& index) override {
     return loop::load(output(), linear_index(type().shape, index));
+  }
+  Scratch scratch(DType dtype, const Dims& shape) override {
+    const std::string name(context_.graph()[v_].op->name);
+    scratch_.emplace_back(context_.buffers().create(name + "_scratch", dtype, element_count(shape)),
+                          shape);
+    return {static_cast<int>(scratch_.size()) - 1};
+  }
+  void store(Scratch scratch, const Index& index, const loop::Expr& value) override {
+    const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(scratch.number)];
+    store(buffer, shape, index, value);
+  }
+  loop::Expr stored(Scratch scratch, const Index& index) override {
+    const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(scratch.number)];
+    return loop::load(buffer, linear_index(shape, index));
   }
   loop::Block take_block() { return std::move(block_); }
   // How many elements each statement of the block stores.
   const std::vector<Dim>& stores() const { return stores_of_; }
 
  private:
+  void nest(const Dims& extents, const std::function<void(const Index&)>& body,
+            bool is_independent) {
+    std::vector<loop::Variable> variables;
+    Index index;
+    for (std::size_t axis = 0; axis < extents.size(); ++axis) {
+      variables.push_back(loop::fresh_variable(std::string(1, static_cast<char>('i' + axis % 6))));
+      index.push_back(loop::variable(variables.back()));
+    }
+    loop::Block loops =
+        loop::nest(variables, extents, inside(element_count(extents), [&] { body(index); }));
+    for (loop::Stmt& stmt : loops) {
+      add(is_independent ? marked_independent(stmt, extents.size()) : std::move(stmt));
+    }
+  }
+  // The statements that `body` makes in a loop of at most so many iterations.
+  loop::Block inside(const Dim& iterations, const std::function<void()>& body) {
+    loop::Block outside = std::move(block_);
+    block_.clear();
+    const Dim around = iterations_;
+    iterations_ = iterations_ * iterations;
+    ++depth_;
+    body();
+    --depth_;
+    iterations_ = around;
+    std::swap(block_, outside);
+    return outside;
+  }
+  static loop::Stmt marked_independent(const loop::Stmt& stmt, std::size_t loops) {
+    const loop::For* found = loop::as_for(stmt);
+    if (found == nullptr || loops == 0) return stmt;
+    loop::For loop = *found;
+    loop.is_independent = true;
+    for (loop::Stmt& inner : loop.body) inner = marked_independent(inner, loops - 1);
+    return loop::statement(std::move(loop));
+  }
+  void store(const loop::BufferRef& buffer, const Dims& shape, const Index& index,
+             const loop::Expr& value) {
+    stores_ = stores_ + iterations_;
+    add(loop::Store{buffer, linear_index(shape, index), value});
+  }
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
   void add(loop::Stmt stmt) {
     block_.push_back(std::move(stmt));
@@ -66,6 +115,7 @@ class VertexWrite final : public WriteContext {
   KernelContext& context_;
   Vertex v_;
   std::vector<Vertex> operands_;
+  std::vector<std::pair<loop::BufferRef, Dims>> scratch_;
   loop::Block block_;
   Dim iterations_ = 1;  // of the loops in progress
   int depth_ = 0;       // how many these are

@@ -1,112 +1,182 @@
-// Running sums along an axis.
-#include "compiler/ops/draw.h"
+// Running sums, products and extremes along an axis.
+#include <kroton/cumulative.h>
+
+#include <cmath>
+#include <limits>
+
 #include "compiler/ops/records.h"
-#include "compiler/ops/reference_loops.h"
-#include "compiler/ops/rules.h"
-#include "compiler/ops/samples.h"
+#include "compiler/ops/running.h"
 
 namespace kroton {
 
+using ops::Accepts;
+using ops::RunningFunction;
+using Tensors = std::vector<Tensor>;
+
 namespace {
 
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+using Combine = Number (*)(const Number& before, const Number& x);
 
-bool runs_backwards(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
+// What each of these ops is: y[i] = operation(y[i-1], x[i]).
+struct Running {
+  std::string_view name;
+  loop::Op operation;
+  Combine reference;  // null: a compensated sum
+  RunningFunction function;
+  ops::Accept accept;  // for the fuzzer
+  std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g);
+};
 
-// The row at position 0 of the axis is copied, each other one added to the one before.
-void cumsum_write(WriteContext& context) {
-  const int axis = context.attributes().axes[0];
-  const bool backwards = runs_backwards(context.attributes());
-  const Dims& shape = context.type().shape;
-  const Dim& size = shape[at(axis)];
-  const auto rows = [&](const Dim& count, const auto& body) {
-    context.nest(Dims(shape.begin(), shape.begin() + axis), [&](const Index& before) {
-      context.nest({count}, [&](const Index& row) {
-        context.nest(Dims(shape.begin() + axis + 1, shape.end()), [&](const Index& behind) {
-          const auto index_of = [&](const loop::Expr& position) {
-            Index index = before;
-            index.push_back(backwards ? loop::size(size - Dim(1)) - position : position);
-            index.insert(index.end(), behind.begin(), behind.end());
-            return index;
-          };
-          body(row[0], index_of);
-        });
-      });
-    });
-  };
-  rows(minimum(size, 1), [&](const loop::Expr& row, const auto& index_of) {
-    context.store(index_of(row), context.input(0, index_of(row)));
-  });
-  rows(maximum(size - Dim(1), 0), [&](const loop::Expr& row, const auto& index_of) {
-    const Index here = index_of(row + loop::integer(1));
-    context.store(here, context.stored(index_of(row)) + context.input(0, here));
-  });
+void write(WriteContext& context, loop::Op operation) {
+  ops::running_write(context,
+                     [operation](WriteContext& c, const Index& here, const loop::Expr& before) {
+                       const loop::Expr x = c.input(0, here);
+                       return before ? loop::binary(operation, before, x) : x;
+                     });
 }
 
-void cumsum_reference(ReferenceContext& c) {
-  const auto axis = at(c.attributes.axes[0]);
-  const std::vector<std::int64_t>& shape = c.output.shape;
-  std::vector<std::int64_t> lines = shape;
-  lines[axis] = std::min<std::int64_t>(1, shape[axis]);
-  ops::for_each_position(lines, [&](ops::Position position) {
-    ops::CompensatedSum sum;
-    for (std::int64_t k = 0; k < shape[axis]; ++k) {
-      position[axis] = runs_backwards(c.attributes) ? shape[axis] - 1 - k : k;
-      const auto offset = static_cast<std::size_t>(ops::offset_of(shape, position));
-      sum.add(c.inputs[0]->data[offset]);
-      c.output.data[offset] = sum.value();
+void evaluate(ReferenceContext& c, Combine combine) {
+  ops::CompensatedSum sum;
+  Number result;
+  ops::run_along(c, [&](std::size_t offset, bool is_first) {
+    const Number& x = c.inputs[0]->data[offset];
+    if (combine == nullptr) {
+      if (is_first) sum = {};
+      sum.add(x);
+      result = sum.value();
+    } else {
+      result = is_first ? x : combine(result, x);
     }
+    c.output.data[offset] = result;
   });
 }
 
-std::vector<Sample> cumsum_samples() {
-  std::vector<Sample> samples;
-  for (const DType dtype : ops::dtypes_of(ops::number)) {
-    for (const ops::HostShape& shape :
-         {ops::HostShape{0}, {1}, {17}, {3, 17}, {17, 1}, {2, 3, 5}, {0, 3}}) {
-      for (const int axis : {0, -1}) {
-        for (const bool reverse : {false, true}) {
-          samples.push_back({{ops::spread(dtype, shape, -2, 2)},
-                             [=](std::span<const Tensor> x) { return cumsum(x[0], axis, reverse); },
-                             is_float(dtype)});
-        }
-      }
-    }
-  }
-  return samples;
+// The record of `op`, which `how` describes: it runs along attributes.axes[0], from the other end
+// if attributes.integers[0] is 1; numbers.
+template <const OpRecord& op, const Running& how>
+constexpr OpRecord running() {
+  return {.name = how.name,
+          .kind = OpKind::write,
+          .adds = how.operation == loop::Op::add,
+          .linear = how.operation == loop::Op::add ? Linear::jointly : Linear::no,
+          .infer = ops::same_type<Accepts::numbers>,
+          .vjp = how.vjp,
+          .write = [](WriteContext& context) { write(context, how.operation); },
+          .reference = [](ReferenceContext& context) { evaluate(context, how.reference); },
+          .batch = ops::batch_along_axes<op>,
+          .draw = [](ops::Draw& d) { ops::draw_running(d, how.name, how.function, how.accept); },
+          .samples = [] { return ops::running_samples(how.function); }};
 }
 
-void draw_cumsum(ops::Draw& d) {
-  const ops::Slot x = d.operand(ops::any_dtype, 1, 3);
-  d.call("cumsum", cumsum, x, d.axis(x), d.one_in(3));
+// An element that is taken has the cotangents of all results up to where the next one is taken: a
+// recurrence that begins anew there.
+Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
+  const Attributes& attributes = y.node().attributes;
+  const Tensor before = ops::element_before(y, attributes);
+  const Tensor taken = ops::is_first_on_way(y, attributes) | (ne(y, before) & eq(before, before));
+  const Tensor goes_on = cast(logical_not(taken), g.dtype());
+  return {where(taken, ops::running_cotangent(goes_on, g, attributes), 0)};
+}
+
+Number larger(const Number& best, const Number& x) {
+  return std::isnan(best) || best > x ? best : x;
+}
+
+Number smaller(const Number& best, const Number& x) {
+  return std::isnan(best) || best < x ? best : x;
 }
 
 }  // namespace
 
-// y[i] = x[0] + ... + x[i] along attributes.axes[0], from the other end if attributes.integers[0]
-// is 1; numbers.   vjp: dx = the running sum of dy from the other end
-constinit const OpRecord cumsum_op = {
+// vjp: dx = the running sum of dy from the other end
+constexpr Running cumsum_how = {
     .name = "cumsum",
-    .kind = OpKind::write,
-    .adds = true,
-    .linear = Linear::jointly,
-    .infer = ops::same_type<ops::Accepts::numbers>,
-    .vjp = [](const Tensor& y, const Tensor& g) -> std::vector<Tensor> {
-      return {cumsum(g, y.node().attributes.axes[0], !runs_backwards(y.node().attributes))};
-    },
-    .write = cumsum_write,
-    .reference = cumsum_reference,
-    .batch = ops::batch_along_axes<cumsum_op>,
-    .draw = draw_cumsum,
-    .samples = cumsum_samples};
+    .operation = loop::Op::add,
+    .reference = nullptr,
+    .function = cumsum,
+    .accept = ops::any_dtype,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      return {cumsum(g, y.node().attributes.axes[0], !ops::runs_backwards(y.node().attributes))};
+    }};
+constinit const OpRecord cumsum_op = running<cumsum_op, cumsum_how>();
+
+// vjp: dx[i] = y[i-1] times c[i] = dy[i] + x[i+1] c[i+1]: nothing is divided by x
+constexpr Running cumprod_how = {
+    .name = "cumprod",
+    .operation = loop::Op::mul,
+    .reference = [](const Number& y, const Number& x) { return y * x; },
+    .function = cumprod,
+    .accept = ops::any_dtype,
+    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
+      const Attributes& attributes = y.node().attributes;
+      const Tensor c = ops::running_cotangent(y.node().inputs[0], g, attributes);
+      return {c *
+              where(ops::is_first_on_way(y, attributes), 1, ops::element_before(y, attributes))};
+    }};
+constinit const OpRecord cumprod_op = running<cumprod_op, cumprod_how>();
+
+constexpr Running cummax_how = {.name = "cummax",
+                                .operation = loop::Op::max,
+                                .reference = larger,
+                                .function = cummax,
+                                .accept = ops::number,
+                                .vjp = extreme_vjp};
+constinit const OpRecord cummax_op = running<cummax_op, cummax_how>();
+
+constexpr Running cummin_how = {.name = "cummin",
+                                .operation = loop::Op::min,
+                                .reference = smaller,
+                                .function = cummin,
+                                .accept = ops::number,
+                                .vjp = extreme_vjp};
+constinit const OpRecord cummin_op = running<cummin_op, cummin_how>();
+
+namespace {
+
+Tensor run(const OpRecord& op, const Tensor& x, int axis, bool reverse) {
+  return ops::apply(op, {x}, ops::running_attributes(op.name, axis, x.rank(), reverse));
+}
+
+}  // namespace
 
 Tensor cumsum(const Operand& x, int axis, bool reverse) {
   const LineScope scope(x.line());
-  const Tensor terms = ops::widened(x);
-  Attributes attributes;
-  attributes.axes = {ops::resolve_axis(axis, terms.rank(), "cumsum")};
-  attributes.integers = {reverse ? 1 : 0};
-  return ops::apply(cumsum_op, {terms}, std::move(attributes));
+  return run(cumsum_op, ops::widened(x), axis, reverse);
+}
+
+Tensor cumprod(const Operand& x, int axis, bool reverse) {
+  const LineScope scope(x.line());
+  return run(cumprod_op, ops::widened(x), axis, reverse);
+}
+
+Tensor cummax(const Operand& x, int axis, bool reverse) {
+  const LineScope scope(x.line());
+  return run(cummax_op, x.tensor(), axis, reverse);
+}
+
+Tensor cummin(const Operand& x, int axis, bool reverse) {
+  const LineScope scope(x.line());
+  return run(cummin_op, x.tensor(), axis, reverse);
+}
+
+// With c[i] the largest element so far, s[i] = exp(c[i-1] - c[i]) s[i-1] + exp(x[i] - c[i]) has no
+// exponent above 0, and y = c + log(s). What cancels has no derivative: c is taken as a constant.
+Tensor logcumsumexp(const Operand& x, int axis, bool reverse) {
+  const LineScope scope(x.line());
+  const Tensor t = x.tensor();
+  if (!is_float(t.dtype())) {
+    ops::fail_type(OpRecord{.name = "logcumsumexp"}, {t}, "takes floating point only");
+  }
+  const Attributes attributes = ops::running_attributes("logcumsumexp", axis, t.rank(), reverse);
+  const Tensor c = stop_gradient(cummax(t, axis, reverse));
+  const Tensor before = ops::element_before(c, attributes);
+  // Infinities that are equal differ by 0.
+  const auto difference = [&](const Tensor& a) {
+    const double infinity = std::numeric_limits<double>::infinity();
+    return where(eq(a, c) & eq(abs(c), Operand(infinity).tensor(c.dtype())), 0, a - c);
+  };
+  const Tensor s = linear_recurrence(exp(difference(before)), exp(difference(t)), axis, reverse);
+  return c + log(s);
 }
 
 }  // namespace kroton

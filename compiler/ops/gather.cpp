@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "compiler/ops/draw.h"
+#include "compiler/ops/indices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -15,20 +16,14 @@ namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
-Index slice_of(const Index& index, int first, int count) {
-  return Index(index.begin() + first, index.begin() + first + count);
-}
+using ops::as_index;
+using ops::gathered;
+using ops::gathered_position;
+using ops::merged_indices;
+using ops::require_indices;
+using ops::slice_of;
 
-loop::Expr as_index(const loop::Expr& e) { return loop::cast(e, DType::i64); }
-
-void require_indices(const TypeContext& context, int k) {
-  if (!is_integer(context.input(k).dtype)) {
-    context.fail_type("indices must be integers");
-  }
-}
-
-// ---- take and scatter_add share one walk: `thin` has one position on `axis`, `wide` the indices'
-// axes in its place.
+// ---- take and scatter_add
 
 TensorType take_type(TypeContext& context) {
   const TensorType& x = context.input(0);
@@ -37,41 +32,8 @@ TensorType take_type(TypeContext& context) {
           ops::replace_axis(x.shape, context.attributes().axes[0], context.input(1).shape)};
 }
 
-// The index in x of an element of the wide tensor, given the one that the indices say.
-template <class Context>
-Index gathered(Context& context, const Index& index,
-               const std::function<loop::Expr(const loop::Expr&, int axis)>& checked) {
-  const int axis = context.attributes().axes[0];
-  const int count = context.input_type(1).rank();
-  Index result(index.begin(), index.begin() + axis);
-  result.push_back(checked(as_index(context.input(1, slice_of(index, axis, count))), axis));
-  result.insert(result.end(), index.begin() + axis + count, index.end());
-  return result;
-}
-
-template <class Context>
-Index gathered(Context& context, const Index& index, const Dims& thin_shape) {
-  return gathered(context, index, [&](const loop::Expr& e, int axis) {
-    return context.check_index(e, thin_shape[at(axis)], axis);
-  });
-}
-
 loop::Expr take_at(PointContext& context, const Index& index) {
   return context.input(0, gathered(context, index, context.input_type(0).shape));
-}
-
-ops::Position gathered_position(const ReferenceContext& c, const ops::Position& position,
-                                const std::vector<std::int64_t>& thin_shape, std::string_view op) {
-  const int axis = c.attributes.axes[0];
-  const ReferenceValue& indices = *c.inputs[1];
-  const auto first = position.begin() + axis;
-  const auto last = first + static_cast<std::ptrdiff_t>(indices.shape.size());
-  ops::Position result(position.begin(), first);
-  const auto offset =
-      static_cast<std::size_t>(ops::offset_of(indices.shape, ops::Position(first, last)));
-  result.push_back(ops::checked_index(indices.data[offset], thin_shape[at(axis)], axis, op));
-  result.insert(result.end(), last, position.end());
-  return result;
 }
 
 void take_reference(ReferenceContext& c) {
@@ -81,22 +43,6 @@ void take_reference(ReferenceContext& c) {
     const ops::Position source = gathered_position(c, position, x.shape, "take");
     c.output.data[next++] = x.data[static_cast<std::size_t>(ops::offset_of(x.shape, source))];
   });
-}
-
-// `thin`: the shape that the values are added to.
-TensorType scatter_type(TypeContext& context, const Dims& thin) {
-  const TensorType& values = context.input(0);
-  const TensorType& indices = context.input(1);
-  require_indices(context, 1);
-  if (values.dtype == DType::boolean) context.fail_type("takes numbers only");
-  const Dims expected = ops::replace_axis(thin, context.attributes().axes[0], indices.shape);
-  if (expected.size() != values.shape.size()) {
-    context.fail_shape("values must be " + to_string(expected));
-  }
-  for (std::size_t axis = 0; axis < expected.size(); ++axis) {
-    context.equal(expected[axis], values.shape[axis], "values must be " + to_string(expected));
-  }
-  return {values.dtype, thin};
 }
 
 void scatter_write(WriteContext& context) {
@@ -109,49 +55,15 @@ void scatter_write(WriteContext& context) {
   });
 }
 
-// The indices are in range: add_at() sees to that.
-void add_at_write(WriteContext& context) {
-  const int x = add_at_op.starts_from;
-  context.nest(context.type().shape,
-               [&](const Index& index) { context.store(index, context.input(x, index)); });
-  context.nest(context.input_type(0).shape, [&](const Index& index) {
-    const Index target = gathered(context, index, [](const loop::Expr& e, int) { return e; });
-    context.store(target, context.stored(target) + context.input(0, index));
-  });
-}
-
-// Of scatter_add, and of add_at, whose sums begin with its third input.
 void scatter_reference(ReferenceContext& c) {
   const ReferenceValue& values = *c.inputs[0];
   std::vector<ops::CompensatedSum> sums(c.output.data.size());
-  for (std::size_t i = 0; c.inputs.size() == 3 && i < sums.size(); ++i) {
-    sums[i] = ops::CompensatedSum(c.inputs[2]->data[i]);
-  }
   std::size_t next = 0;
   ops::for_each_position(values.shape, [&](const ops::Position& position) {
     const ops::Position target = gathered_position(c, position, c.output.shape, "scatter_add");
     sums[static_cast<std::size_t>(ops::offset_of(c.output.shape, target))].add(values.data[next++]);
   });
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    c.output.data[i] = sums[i].value();
-  }
-}
-
-// The indices into an axis of x as integers from 0 on, checked when they are evaluated; `op` is
-// whose error it is.
-Tensor checked_indices(const Tensor& indices, const Dim& size, int axis, std::string_view op) {
-  Attributes attributes;
-  attributes.dims = {size};
-  attributes.axes = {axis};
-  attributes.name = op;
-  return ops::apply(checked_index_op, {indices}, std::move(attributes));
-}
-
-// Indices (count, i...) into an axis of `size` of each row's own, as indices into count * size
-// rows.
-Tensor merged_indices(const Tensor& indices, const Dim& size, int axis, std::string_view op) {
-  const Tensor checked = checked_indices(indices, size, axis, op);
-  return checked + iota(checked.shape(), 0) * size_of_dim(size);
+  for (std::size_t i = 0; i < sums.size(); ++i) c.output.data[i] = sums[i].value();
 }
 
 Tensor take_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
@@ -185,30 +97,15 @@ Tensor scatter_batch(std::span<const Tensor> operands, const std::vector<bool>& 
   if (!mapped[1]) {
     return scatter_add(operands[0], indices, ops::with_rows(count, attributes.dims), axis + 1);
   }
-  // (count, axes before, i..., axes behind) -> (count, i..., axes before, axes behind)
-  const Tensor values = ops::with_rows(operands, mapped, count)[0];
-  const int index_axes = indices.rank() - 1;
-  std::vector<int> axes = ops::axes_from(0, values.rank());
-  std::rotate(axes.begin() + 1, axes.begin() + 1 + axis, axes.begin() + 1 + axis + index_axes);
+  const Tensor values =
+      ops::indices_first(ops::with_rows(operands, mapped, count)[0], axis, indices.rank() - 1);
   const Dim& size = attributes.dims[at(axis)];
   Dims split = ops::replace_axis(attributes.dims, axis, {});
   split.insert(split.begin(), {count, size});
   Dims merged(split.begin() + 1, split.end());
   merged[0] = count * size;
-  const Tensor y = scatter_add(transpose(values, axes),
-                               merged_indices(indices, size, axis, "scatter_add"), merged);
+  const Tensor y = scatter_add(values, merged_indices(indices, size, axis, "scatter_add"), merged);
   return ops::move_axis(reshape(y, split), 1, axis + 1);
-}
-
-Tensor add_at_batch(std::span<const Tensor> operands, const std::vector<bool>& mapped,
-                    const Attributes& attributes, const Dim& count) {
-  const Tensor &values = operands[0], &indices = operands[1], &x = operands[2];
-  Attributes of_scatter = attributes;
-  of_scatter.dims = Dims(x.shape().begin() + (mapped[2] ? 1 : 0), x.shape().end());
-  if (!mapped[0] && !mapped[1]) {
-    return x + scatter_add(values, indices, of_scatter.dims, attributes.axes[0]);
-  }
-  return x + scatter_batch(operands.first(2), {mapped[0], mapped[1]}, of_scatter, count);
 }
 
 std::vector<Sample> take_samples() {
@@ -246,25 +143,6 @@ std::vector<Sample> scatter_samples() {
   add({2, 2, 3}, ops::values(DType::i32, {2, 2}, {-1, 5, -17, 5}), {17, 3}, 0);
   add({3, 3}, ops::values(DType::i64, {3}, {1, -2, 1}), {3, 17}, 1);
   add({0, 5}, ops::values(DType::i64, {0}, {}), {1, 5}, 0);
-  return samples;
-}
-
-std::vector<Sample> add_at_samples() {
-  std::vector<Sample> samples;
-  const auto add = [&](const ops::HostShape& x, const ops::HostShape& values,
-                       const ReferenceValue& indices, int axis) {
-    for (DType dtype : ops::dtypes_of(ops::number)) {
-      samples.push_back(
-          {{ops::spread(dtype, x, -1, 3), ops::spread(dtype, values, -2, 2), indices},
-           [axis](std::span<const Tensor> in) { return add_at(in[0], in[1], in[2], axis); },
-           is_float(dtype)});
-    }
-  };
-  add({3}, {}, ops::values(DType::i64, {}, {1}), 0);
-  add({17, 3}, {4, 3}, ops::values(DType::i64, {4}, {16, 0, 3, 0}), 0);
-  add({17, 3}, {2, 2, 3}, ops::values(DType::i32, {2, 2}, {-1, 5, -17, 5}), 0);
-  add({3, 17}, {3, 3}, ops::values(DType::i64, {3}, {1, -2, 1}), -1);
-  add({1, 5}, {0, 5}, ops::values(DType::i64, {0}, {}), 0);
   return samples;
 }
 
@@ -403,17 +281,6 @@ void draw_scatter(ops::Draw& d) {
   d.call("scatter_add", scatter_add, values, indices, std::move(shape), axis);
 }
 
-void draw_add_at(ops::Draw& d) {
-  const ops::Slot x = d.operand(ops::number, 1, 3);
-  const int axis = d.below(d[x].rank());
-  TensorType values = d[x].type();
-  const Dim size = values.shape[at(axis)];
-  const Dim count = d.one_in(2) ? size : d.size();
-  values.shape[at(axis)] = count;
-  const ops::Slot added = d.of_type(values);
-  d.call("add_at", add_at, x, added, d.indices({count}, size), axis);
-}
-
 void draw_pick(ops::Draw& d) {
   const ops::Slot x = d.operand(ops::any_dtype, 2, 2);
   const Dims shape = d[x].shape();
@@ -474,7 +341,10 @@ constinit const OpRecord scatter_add_op = {
     .arity = 2,
     .adds = true,
     .observable = true,
-    .infer = [](TypeContext& context) { return scatter_type(context, context.attributes().dims); },
+    .infer =
+        [](TypeContext& context) {
+          return ops::scatter_type(context, context.attributes().dims, ops::Accepts::numbers);
+        },
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       return {take(g, y.node().inputs[1], y.node().attributes.axes[0]), Tensor()};
     },
@@ -484,31 +354,9 @@ constinit const OpRecord scatter_add_op = {
     .draw = draw_scatter,
     .samples = scatter_samples};
 
-// y = input 2 with the values of input 0 added at the integers of input 1, which are in range,
-// along attributes.axes[0], in row-major order; numbers. vjp: dvalues = take(dy, indices), dx = dy
-constinit const OpRecord add_at_op = {
-    .name = "add_at",
-    .kind = OpKind::write,
-    .arity = 3,
-    .adds = true,
-    .starts_from = 2,
-    .infer = [](TypeContext& context) -> TensorType {
-      if (context.input(2).dtype != context.input(0).dtype) {
-        context.fail_type("x and the values must have one dtype");
-      }
-      return scatter_type(context, context.input(2).shape);
-    },
-    .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-      return {take(g, y.node().inputs[1], y.node().attributes.axes[0]), Tensor(), g};
-    },
-    .write = add_at_write,
-    .reference = scatter_reference,
-    .batch = add_at_batch,
-    .draw = draw_add_at,
-    .samples = add_at_samples};
-
 // y = integers x as indices from 0 on into an axis of attributes.dims[0] elements, i64: negative
-// ones are counted from the end. attributes.axes[0] and name: the axis and the op that errors name.
+// ones are counted from the end, or are errors too if attributes.integers[0] is 0.
+// attributes.axes[0] and name: the axis and the op that errors name.
 constinit const OpRecord checked_index_op = {
     .name = "checked_index",
     .observable = true,
@@ -519,14 +367,19 @@ constinit const OpRecord checked_index_op = {
     .at =
         [](PointContext& context, const Index& index) {
           const Attributes& attributes = context.attributes();
-          return context.check_index(as_index(context.input(0, index)), attributes.dims[0],
-                                     attributes.axes[0]);
+          const loop::Expr x = as_index(context.input(0, index));
+          if (attributes.integers[0] == 0) {
+            return context.check_position(x, attributes.dims[0], attributes.axes[0]);
+          }
+          return context.check_index(x, attributes.dims[0], attributes.axes[0]);
         },
     .reference =
         [](ReferenceContext& c) {
           const std::int64_t size = c.size(c.attributes.dims[0]);
           for (std::size_t i = 0; i < c.output.data.size(); ++i) {
-            c.output.data[i] = ops::checked_index(c.inputs[0]->data[i], size, c.attributes.axes[0],
+            const Number& x = c.inputs[0]->data[i];
+            const bool below = c.attributes.integers[0] == 0 && x < 0;
+            c.output.data[i] = ops::checked_index(below ? x - size : x, size, c.attributes.axes[0],
                                                   c.attributes.name);
           }
         },
@@ -536,10 +389,16 @@ constinit const OpRecord checked_index_op = {
           std::vector<Sample> samples;
           for (const DType dtype : {DType::i32, DType::i64}) {
             for (const ops::HostShape& shape : {ops::HostShape{}, {0}, {1}, {17}, {3, 5}}) {
-              samples.push_back(
-                  {{ops::spread(dtype, shape, -5, 4)},
-                   [](std::span<const Tensor> x) { return checked_indices(x[0], 5, 1, "take"); },
-                   false});
+              samples.push_back({{ops::spread(dtype, shape, -5, 4)},
+                                 [](std::span<const Tensor> x) {
+                                   return ops::checked_indices(x[0], 5, 1, "take");
+                                 },
+                                 false});
+              samples.push_back({{ops::spread(dtype, shape, 0, 4)},
+                                 [](std::span<const Tensor> x) {
+                                   return ops::checked_positions(x[0], 5, 0, "bincount");
+                                 },
+                                 false});
             }
           }
           return samples;
@@ -641,20 +500,6 @@ Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& sh
   attributes.axes = {ops::resolve_axis(axis, static_cast<int>(shape.size()), "scatter_add")};
   attributes.dims = shape;
   return ops::apply(scatter_add_op, {values.tensor(), indices.tensor()}, std::move(attributes));
-}
-
-Tensor add_at(const Operand& x, const Operand& values, const Operand& indices, int axis) {
-  const LineScope scope(x.line());
-  const Tensor to = x.tensor();
-  Attributes attributes;
-  attributes.axes = {ops::resolve_axis(axis, to.rank(), "add_at")};
-  // Whether the operands fit is told in the name of this op, before the indices are looked at.
-  const Tensor unchecked = ops::apply(add_at_op, {values.tensor(to.dtype()), indices.tensor(), to},
-                                      std::move(attributes));
-  const Node& node = unchecked.node();
-  const int at_axis = node.attributes.axes[0];
-  const Tensor in_range = checked_indices(node.inputs[1], to.shape(at_axis), at_axis, "add_at");
-  return ops::apply(add_at_op, {node.inputs[0], in_range, to}, node.attributes);
 }
 
 Tensor pick(const Operand& x, const Operand& labels) {

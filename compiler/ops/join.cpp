@@ -362,12 +362,16 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, Pad
   Tensor result = x.tensor();
   check_widths(result, widths);
   Tensor filling;
-  if (mode == PadMode::constant) {
+  const OpRecord op{.name = "pad"};
+  if ((mode == PadMode::linear_ramp || mode == PadMode::mean) && !is_float(result.dtype())) {
+    ops::fail_type(op, {result}, "linear_ramp and mean take floating point only");
+  }
+  if (mode == PadMode::constant || mode == PadMode::linear_ramp) {
     const std::vector<Tensor> both = ops::promoted(x, value);
     result = both[0];
     filling = both[1];
     if (filling.rank() != 0) {
-      ops::fail_shape(OpRecord{.name = "pad"}, both, "the value is no scalar");
+      ops::fail_shape(op, both, "the value is no scalar");
     }
   }
   for (int axis = 0; axis < result.rank(); ++axis) {
@@ -376,14 +380,29 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, Pad
     const auto part = [&](const Dim& width, bool is_before) {
       Dims shape = result.shape();
       shape[at(axis)] = width;
+      const auto edge = [&] {
+        return run_of(result, axis, is_before ? Dim(0) : size - Dim(1), 1, 1);
+      };
       switch (mode) {
         case PadMode::constant:
           return broadcast_to(filling, shape);
         case PadMode::edge:
-          return broadcast_to(run_of(result, axis, is_before ? Dim(0) : size - Dim(1), 1, 1),
-                              shape);
+          return broadcast_to(edge(), shape);
         case PadMode::reflect:
           return run_of(result, axis, is_before ? width : size - Dim(2), width, -1);
+        case PadMode::symmetric:
+          return run_of(result, axis, (is_before ? width : size) - Dim(1), width, -1);
+        case PadMode::linear_ramp: {
+          const Tensor place = iota(shape, axis, result.dtype());
+          const Tensor places = size_of_dim(width, result.dtype());
+          return filling + (edge() - filling) * ((is_before ? place : places - 1 - place) / places);
+        }
+        case PadMode::maximum:
+          return broadcast_to(max(result, axis, true), shape);
+        case PadMode::minimum:
+          return broadcast_to(min(result, axis, true), shape);
+        case PadMode::mean:
+          return broadcast_to(mean(result, axis, true), shape);
         case PadMode::wrap:
           break;
       }

@@ -34,14 +34,18 @@
   op(size_check) op(with_update)                                                                 \
   /* join.cpp: several operands, or one inside zeros, written into one result */                 \
   op(concatenate) op(unslice)                                                                    \
-  /* cumulative.cpp */                                                                           \
-  op(cumsum)                                                                                     \
+  /* cumulative.cpp, linear_recurrence.cpp */                                                    \
+  op(cumsum) op(cumprod) op(cummax) op(cummin) op(linear_recurrence)                             \
+  /* sort.cpp, searchsorted.cpp */                                                               \
+  op(argsort) op(searchsorted)                                                                   \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
   /* convolution.cpp */                                                                          \
   op(convolution)                                                                                \
   /* gather.cpp: gathers, scatters, and tensors made of indices */                                \
-  op(take) op(scatter_add) op(add_at) op(checked_index) op(pick) op(one_hot) op(iota) op(size)   \
+  op(take) op(scatter_add) op(checked_index) op(pick) op(one_hot) op(iota) op(size)              \
+  /* update_at.cpp, take_along_axis.cpp */                                                       \
+  op(add_at) op(set_at) op(mul_at) op(max_at) op(min_at) op(take_along_axis)                     \
   /* random.cpp, fisher_yates.cpp */                                                             \
   op(random_uniform) op(random_normal) op(fisher_yates)                                          \
   /* branch.cpp: one of two values, the other not evaluated */                                   \

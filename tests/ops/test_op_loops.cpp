@@ -41,8 +41,39 @@ class OneNode {
     return loop::check_index(index, loop::size(size), axis);
   }
 
+  static loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) {
+    const loop::Expr fits = loop::binary(loop::Op::le, loop::integer(0), position);
+    return check_index(loop::check(position, fits, position, loop::size(size), axis), size, axis);
+  }
+
   void store(const Index& index, const loop::Expr& value) {
     current_->push_back(loop::Store{kernel_.outputs[0], linear(node_.type.shape, index), value});
+  }
+
+  int scratch(DType dtype, const Dims& shape) {
+    scratch_.emplace_back(buffer({dtype, shape}), shape);
+    kernel_.outputs.push_back(scratch_.back().first);
+    return static_cast<int>(scratch_.size()) - 1;
+  }
+
+  void store_scratch(int number, const Index& index, const loop::Expr& value) {
+    const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(number)];
+    current_->push_back(loop::Store{buffer, linear(shape, index), value});
+  }
+
+  loop::Expr load_scratch(int number, const Index& index) const {
+    const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(number)];
+    return loop::load(buffer, linear(shape, index));
+  }
+
+  void loop(const loop::Expr& extent, const std::function<void(const loop::Expr&)>& body) {
+    loop::For loop;
+    loop.variable = {next_variable_++, DType::i64, "i"};
+    loop.extent = extent;
+    loop::Block* const outside = std::exchange(current_, &loop.body);
+    body(loop::variable(loop.variable));
+    current_ = outside;
+    current_->push_back(loop::statement(std::move(loop)));
   }
 
   void nest(const Dims& extents, const std::function<void(const Index&)>& body) {
@@ -76,16 +107,21 @@ class OneNode {
       arrays.push_back(to_array(input));
     }
     arrays.push_back(Array::zeros(Shape(shape), node_.type.dtype));
+    for (const auto& [buffer, dims] : scratch_) {
+      const std::int64_t count = evaluate(buffer->size, sizes);
+      arrays.push_back(Array::full(Shape({count}), 7, buffer->dtype));
+    }
     for (std::size_t k = 0; k < arrays.size(); ++k) {
-      const int id = (k < inputs.size() ? kernel_.inputs[k] : kernel_.outputs[0])->id;
-      memory.buffers[id] = {arrays[k].raw(), arrays[k].size()};
+      const auto& buffers = k < inputs.size() ? kernel_.inputs : kernel_.outputs;
+      memory.buffers[buffers[k < inputs.size() ? k : k - inputs.size()]->id] = {arrays[k].raw(),
+                                                                                arrays[k].size()};
     }
     memory.size_of = [&](const DimAtom& atom) { return sizes.at(atom.identity); };
     if (const auto fault = loop::interpret(kernel_, memory)) {
       throw ValueError("index " + std::to_string(fault->index) + " is out of range on axis " +
                        std::to_string(fault->site) + " of size " + std::to_string(fault->size));
     }
-    return from_array(arrays.back());
+    return from_array(arrays[inputs.size()]);
   }
 
  private:
@@ -106,6 +142,7 @@ class OneNode {
   const Node& node_;
   loop::Kernel kernel_;
   loop::Block* current_ = &kernel_.body;
+  std::vector<std::pair<loop::BufferRef, Dims>> scratch_;
   int next_buffer_ = 0;
   int next_variable_ = 0;
 };
@@ -122,6 +159,9 @@ class Point final : public PointContext {
   loop::Expr input(int k, const Index& index) override { return loops_.load(k, index, condition_); }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
     return OneNode::check_index(index, size, axis);
+  }
+  loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
+    return OneNode::check_position(position, size, axis);
   }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
@@ -159,8 +199,25 @@ class Write final : public WriteContext {
   void nest(const Dims& extents, const std::function<void(const Index&)>& body) override {
     loops_.nest(extents, body);
   }
+  void independent_nest(const Dims& extents,
+                        const std::function<void(const Index&)>& body) override {
+    loops_.nest(extents, body);
+  }
+  void loop(const loop::Expr& extent, const Dim& /*most*/,
+            const std::function<void(const loop::Expr&)>& body) override {
+    loops_.loop(extent, body);
+  }
   void store(const Index& index, const loop::Expr& value) override { loops_.store(index, value); }
   loop::Expr stored(const Index& index) override { return loops_.load_output(index); }
+  Scratch scratch(DType dtype, const Dims& shape) override {
+    return {loops_.scratch(dtype, shape)};
+  }
+  void store(Scratch scratch, const Index& index, const loop::Expr& value) override {
+    loops_.store_scratch(scratch.number, index, value);
+  }
+  loop::Expr stored(Scratch scratch, const Index& index) override {
+    return loops_.load_scratch(scratch.number, index);
+  }
 
  private:
   const Node& node_;

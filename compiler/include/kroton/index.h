@@ -42,7 +42,7 @@ inline Slice slice(const SliceBound& start, const SliceBound& stop, std::int64_t
 using WholeAxis = Tensor(const Operand&, const Axes&, KeepDims);
 
 // What one axis of x(...) is indexed with: an integer (removes the axis), kt::all, kt::slice(...),
-// or an integer tensor (as `take` along that axis). Its constructors note the user's line.
+// or an integer tensor. Its constructors note the user's line.
 class IndexItem {
  public:
   using Location = Operand::Location;
@@ -65,10 +65,12 @@ class IndexItem {
   SourceLine line_;
 };
 
-// x(items...): one item per axis, the rest taken whole. An integer outside [-size, size) is a
-// ValueError when the size is known, else an error of the call. ShapeError for more items than
-// axes, TypeError for a tensor that is not of integers, ValueError for a second tensor or a step
-// of 0.
+// x(items...): one item per axis, the rest taken whole. Several tensors are broadcast to one shape
+// and taken together: x(i, j) has the elements x[i[k], j[k]]. The axes of the indices stand where
+// the first one is; where a slice stands between two of them (an integer counts as one as soon as
+// there is a tensor), in front. An integer outside [-size, size) is a ValueError when the size is
+// known, else an error of the call. ShapeError for more items than axes or for tensors that do not
+// broadcast, TypeError for a tensor that is not of integers, ValueError for a step of 0.
 Tensor index(const Tensor& x, std::span<const IndexItem> items);
 
 }  // namespace kroton

@@ -249,10 +249,23 @@ Tensor stack(const std::vector<Tensor>& tensors, int axis = 0,
 // Zeros added: widths[i] = {before, after} along axis i, not negative (ValueError).
 Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths);
 // What stands in the added places: `value`; the first or the last element along the axis; the
-// elements after the first (before the last), in turn; those of the other end. One axis is extended
-// after the other. ShapeError where the axis has too few elements for that: none (edge), no more than
-// the width (reflect), less than it (wrap); of the call where sizes are free.
-enum class PadMode : std::uint8_t { constant, edge, reflect, wrap };
+// elements after the first (before the last), in turn; the same from the first (the last) itself
+// on; those of the other end; what lies evenly between the edge and `value`, which the outermost
+// place has (linear_ramp; floating point only); the largest, the smallest or the mean element along
+// the axis. One axis is extended after the other. ShapeError where the axis has too few elements
+// for that: none (edge, linear_ramp, maximum, minimum, mean), no more than the width (reflect),
+// less than it (symmetric, wrap); of the call where sizes are free.
+enum class PadMode : std::uint8_t {
+  constant,
+  edge,
+  reflect,
+  symmetric,
+  wrap,
+  linear_ramp,
+  maximum,
+  minimum,
+  mean
+};
 Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, PadMode mode,
            const Operand& value = 0);
 // Element i along `axis` at place i + shift; what passes an end comes in at the other.
@@ -320,8 +333,8 @@ Tensor take(const Operand& x, const Operand& indices, int axis = 0);
 // row-major order): the gradient of take. values, numbers: shape[:axis] + indices.shape +
 // shape[axis+1:].
 Tensor scatter_add(const Operand& values, const Operand& indices, const Dims& shape, int axis = 0);
-// x with `values` added at `indices` along `axis`: repeated indices add up, in row-major order, each
-// to what x has there. values: x.shape[:axis] + indices.shape + x.shape[axis+1:], of x's dtype
+// x with `values` added at `indices` along `axis`: repeated indices add up, in row-major order,
+// each to what x has there. values: x.shape[:axis] + indices.shape + x.shape[axis+1:], of x's dtype
 // (TypeError; a literal takes it). Numbers.
 Tensor add_at(const Operand& x, const Operand& values, const Operand& indices, int axis = 0);
 // x[i, labels[i]] for x (n, c) and integer labels (n,): shape (n,).

@@ -71,7 +71,7 @@ class Tensor {
   // (as `take`). Rank falls by one for a scalar index.
   Tensor operator[](const Operand& index) const;
   // NumPy's basic and integer-array indexing, one argument per axis, the rest taken whole:
-  // integers, kt::all, kt::slice(...), integer tensors (at most one).
+  // integers, kt::all, kt::slice(...), integer tensors.
   Tensor operator()(const IndexItem& i) const;
   Tensor operator()(const IndexItem& i, const IndexItem& j) const;
   Tensor operator()(const IndexItem& i, const IndexItem& j, const IndexItem& k) const;

@@ -29,37 +29,36 @@ Expr is_before(const Expr& a, const Expr& b) {
                       loop::binary(Op::logical_and, loop::binary(Op::eq, a, a), b_is_nan));
 }
 
-// How often an axis of that size is halved until nothing is left of it.
-Dim halvings(const Dim& size) {
-  Dim count = 0;
-  for (int bit = 0; bit < 48; ++bit) {
-    count = count + minimum(floor_div(size, std::int64_t{1} << bit), 1);
-  }
-  return count;
+// How often a number is halved until nothing is left of it, which is how many bits it has: what the
+// exponent of a double says. Nothing that runs so often runs for 0.
+Expr halvings(const Expr& count) {
+  const Expr bits = loop::bitcast(loop::cast(count, DType::f64), DType::i64);
+  return loop::binary(Op::lshr, bits, loop::integer(52)) - loop::integer(1022);
 }
+constexpr std::int64_t most_halvings = 63;
 
 // The elements before the position found so far are known to stand before v. Of those that are left
 // behind it each step halves the number, which is the same for all v, and is above 0.
 void searchsorted_write(WriteContext& context) {
   const Dim& size = context.input_type(1).shape[0];
   const bool right = goes_right(context.attributes());
-  const Dim steps = halvings(size);
-  const WriteContext::Scratch halves = context.scratch(DType::i64, {steps});
-  const WriteContext::Scratch left = context.scratch(DType::i64, {steps + 1});
-  context.nest({minimum(steps, 1)}, [&](const Index& once) {
+  const Expr steps = halvings(loop::size(size));
+  const WriteContext::Scratch halves = context.scratch(DType::i64, {most_halvings});
+  const WriteContext::Scratch left = context.scratch(DType::i64, {most_halvings + 1});
+  context.nest({1}, [&](const Index& once) {
     context.store(left, once, loop::size(size));
-    context.nest({steps}, [&](const Index& step) {
-      const Expr count = context.stored(left, step);
+    context.loop(steps, most_halvings, [&](const Expr& step) {
+      const Expr count = context.stored(left, {step});
       const Expr half = loop::binary(Op::ashr, count + loop::integer(1), loop::integer(1));
-      context.store(halves, step, half);
-      context.store(left, {step[0] + loop::integer(1)}, count - half);
+      context.store(halves, {step}, half);
+      context.store(left, {step + loop::integer(1)}, count - half);
     });
   });
   context.nest(context.type().shape, [&](const Index& index) {
     context.store(index, loop::integer(0));
-    context.nest({steps}, [&](const Index& step) {
+    context.loop(steps, most_halvings, [&](const Expr& step) {
       const Expr found = context.stored(index);
-      const Expr half = context.stored(halves, step);
+      const Expr half = context.stored(halves, {step});
       const Expr next = found + half;
       const Expr v = context.input(0, index);
       const Expr there = context.input(1, {next - loop::integer(1)});

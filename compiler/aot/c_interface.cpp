@@ -9,12 +9,15 @@ namespace {
 std::string without_numbers(std::string text) {
   static constexpr std::pair<std::string_view, std::string_view> forms[] = {
       {"returned %index", "has returned an error"},
+      {"index (%index, %size)", "an index"},
+      {" of the first axis and element %size of the others", ""},
       {"index %index", "an index"},
       {", whose size is %size", ""},
       {"is %size though", "is not finite though"},
       {"matrix %index", "a matrix"},
       {": its leading minor of order %size is not above 0", ""},
-      {": element %size of its diagonal is 0", ""}};
+      {": element %size of its diagonal is 0", ""},
+      {": its pivot %size is 0", ""}};
   for (const auto& [numbered, plain] : forms) {
     const auto at = text.find(numbered);
     if (at != std::string::npos) text.replace(at, numbered.size(), plain);

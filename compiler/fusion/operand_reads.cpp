@@ -35,6 +35,11 @@ class RecordingContext final : public PointContext {
   loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
     return check_index(position, size, axis);
   }
+  loop::Expr check(const loop::Expr& value, const loop::Expr& condition, const loop::Expr& index,
+                   const loop::Expr& size, const std::string&) override {
+    checked.push_back(condition);
+    return loop::check(value, condition, index, size, 0);
+  }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
     ++conditions_;

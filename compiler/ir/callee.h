@@ -14,6 +14,8 @@ struct Callee {
 
   // Of Kroton's own functions only.
   //
+  // The operation that it computes, as messages and dumps call it.
+  std::string operation = {};
   // What is wrong where it returns 1, 2, ...: errors[0], errors[1], ... Its last result, i64 (2,),
   // holds the two numbers that %index and %size stand for: which matrix, and where in it. Of a
   // user's function, which has none, the number that it returns is told.

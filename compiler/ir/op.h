@@ -160,6 +160,11 @@ class PointContext {
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
   // The same against [0, size): a negative one is an error, too.
   virtual loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) = 0;
+  // `value`. Where the condition does not hold the call ends with a ValueError of that text and the
+  // user's line, in which %index and %size stand for the two numbers, i64.
+  virtual loop::Expr check(const loop::Expr& value, const loop::Expr& condition,
+                           const loop::Expr& index, const loop::Expr& size,
+                           const std::string& text) = 0;
   // What `then` gives where the condition holds, what `otherwise` gives elsewhere. Each reads its
   // inputs there only: their indices may be out of range elsewhere.
   virtual loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
@@ -182,6 +187,10 @@ class WriteContext {
   // The k-th input's value at `index`: that of input 0 may be computed here, others are stored.
   virtual loop::Expr input(int k, const Index& index) = 0;
   virtual loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) = 0;
+  // As of PointContext.
+  virtual loop::Expr check(const loop::Expr& value, const loop::Expr& condition,
+                           const loop::Expr& index, const loop::Expr& size,
+                           const std::string& text) = 0;
   // A fresh loop nest over `extents`, inside the one in progress if there is one; `body` gets the
   // loop variables and makes what is inside, by store() and further nests.
   virtual void nest(const Dims& extents,

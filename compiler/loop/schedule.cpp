@@ -28,8 +28,10 @@ bool is_one(const Expr& stride) {
 }
 
 // Which of the loops of a nest is wanted for the lanes: one without gathers before any with some.
-// Stores apart from each other, too, only where nothing else fills the lanes.
-enum class Gathers : std::uint8_t { none, some, also_stores };
+// Stores apart from each other, too, only where nothing else fills the lanes: rows that are too
+// short for them, or much arithmetic that is written out for each iteration, as that on a small
+// matrix.
+enum class Gathers : std::uint8_t { none, some, also_stores, written_out };
 
 // Operations per lane and step, index arithmetic and leaves left out.
 int operation_count(const LoopFacts& facts) {
@@ -66,7 +68,7 @@ bool has_vector_accesses(const For& loop, const LoopFacts& facts, Gathers allowe
     const Expr stride = facts.stride(access.index);
     if (access.is_store) {
       if (is_one(stride) || together.contains(access.index.get())) continue;
-      if (allowed != Gathers::also_stores) return false;
+      if (allowed < Gathers::also_stores) return false;
       apart += 2;
       continue;
     }
@@ -84,6 +86,7 @@ bool has_vector_accesses(const For& loop, const LoopFacts& facts, Gathers allowe
   if (apart == 0 && !is_strided) return true;
   if (allowed == Gathers::none) return false;
   const int arithmetic = operation_count(facts) - loads;
+  if (allowed == Gathers::written_out) return !facts.has_inner_loop() && apart <= arithmetic;
   return apart <= contiguous + arithmetic / operations_of_gather;
 }
 
@@ -243,7 +246,7 @@ bool vectorize_loop(For& loop, int lanes_bytes) {
 
 Kernel vectorize(const Kernel& kernel, int lanes_bytes) {
   Kernel result = kernel;
-  for (const Gathers allowed : {Gathers::none, Gathers::some}) {
+  for (const Gathers allowed : {Gathers::none, Gathers::some, Gathers::written_out}) {
     result.body = vectorize_block(result.body, lanes_bytes, allowed);
   }
   return result;

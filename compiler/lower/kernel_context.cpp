@@ -36,6 +36,10 @@ class VertexPoint final : public PointContext {
   loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
     return check_index(context_.check_position(v_, position, size, axis), size, axis);
   }
+  loop::Expr check(const loop::Expr& value, const loop::Expr& condition, const loop::Expr& index,
+                   const loop::Expr& size, const std::string& text) override {
+    return context_.check(v_, value, condition, index, size, text);
+  }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
     return context_.choose(condition, then, otherwise);
@@ -95,6 +99,12 @@ void collect_loads(const loop::Expr& e, std::unordered_set<const loop::ExprNode*
   if (!e || !seen.insert(e.get()).second) return;
   if (e->op == loop::Op::load) read[e->buffer->id] = e->buffer;
   for (const loop::Expr& arg : e->args) collect_loads(arg, seen, read);
+}
+
+void require_observable(const OpRecord& op) {
+  if (op.observable) return;
+  throw InternalError(std::string(op.name) +
+                      ": checks something, but its record does not say that it may fail");
 }
 
 struct BufferUse {
@@ -301,6 +311,15 @@ loop::Expr is_finite(const loop::Expr& value) {
                       loop::real(infinity, value->dtype));
 }
 
+loop::Expr KernelContext::check(Vertex v, const loop::Expr& value, const loop::Expr& condition,
+                                const loop::Expr& index, const loop::Expr& size,
+                                const std::string& text) {
+  require_observable(*graph_[v].op);
+  int& site = text_sites_.try_emplace({v, text}, -1).first->second;
+  if (site < 0) site = buffers_.add_site({text + "  [" + to_string(graph_[v].line) + "]"});
+  return loop::check(value, condition, index, size, site);
+}
+
 loop::Expr KernelContext::check_index(Vertex v, const loop::Expr& index, const Dim& size,
                                       int axis) {
   return loop::check_index(index, loop::size(size), check_site(v, size, axis));
@@ -313,10 +332,7 @@ loop::Expr KernelContext::check_position(Vertex v, const loop::Expr& position, c
 }
 
 int KernelContext::check_site(Vertex v, const Dim& size, int axis) {
-  if (!graph_[v].op->observable) {
-    throw InternalError(std::string(graph_[v].op->name) +
-                        ": checks an index, but its record does not say that it may fail");
-  }
+  require_observable(*graph_[v].op);
   int& site = check_sites_.try_emplace({v, axis}, -1).first->second;
   if (site < 0) {
     const VertexData& data = graph_[v];

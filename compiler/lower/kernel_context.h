@@ -93,6 +93,8 @@ class KernelContext {
   loop::Expr check_index(Graph::Vertex v, const loop::Expr& index, const Dim& size, int axis);
   // That it is not negative.
   loop::Expr check_position(Graph::Vertex v, const loop::Expr& position, const Dim& size, int axis);
+  loop::Expr check(Graph::Vertex v, const loop::Expr& value, const loop::Expr& condition,
+                   const loop::Expr& index, const loop::Expr& size, const std::string& text);
   // The sum of the members' costs of one element, at least 1.
   std::int64_t cost() const;
 
@@ -126,6 +128,7 @@ class KernelContext {
   std::unordered_map<loop::Expr, Values> memo_;  // by the condition
   std::vector<Place> computed_;                  // those that are always computed
   std::map<std::pair<Graph::Vertex, int>, int> check_sites_;
+  std::map<std::pair<Graph::Vertex, std::string>, int> text_sites_;
 };
 
 loop::Expr linear_index(const Dims& shape, const Index& index);

@@ -24,6 +24,10 @@ class VertexWrite final : public WriteContext {
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
     return context_.check_index(v_, index, size, axis);
   }
+  loop::Expr check(const loop::Expr& value, const loop::Expr& condition, const loop::Expr& index,
+                   const loop::Expr& size, const std::string& text) override {
+    return context_.check(v_, value, condition, index, size, text);
+  }
   void nest(const Dims& extents, const std::function<void(const Index&)>& body) override {
     nest(extents, body, false);
   }

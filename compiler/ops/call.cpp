@@ -5,6 +5,7 @@
 
 #include "compiler/base/c_names.h"
 #include "compiler/ir/reference.h"
+#include "compiler/ops/check.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
@@ -45,18 +46,6 @@ void check_cotangents(const Callee& callee, const Tensors& inputs, const Tensors
                                              " is " + to_string(given) + ", expected " +
                                              to_string(expected));
   }
-}
-
-// The text with the error's numbers in it.
-std::string with_numbers(std::string text, const kroton_error& error) {
-  for (const auto& [name, number] :
-       {std::pair("%index", error.index), std::pair("%size", error.size)}) {
-    const std::size_t place = text.find(name);
-    if (place != std::string::npos) {
-      text.replace(place, std::string_view(name).size(), std::to_string(number));
-    }
-  }
-  return text;
 }
 
 void result_reference(ReferenceContext& context) {
@@ -112,7 +101,7 @@ Tensor result_of_call(const Tensor& call, std::size_t k) {
   const TensorType type = CallView(call.node().attributes).results().at(k);
   Attributes attributes;
   const Callee& callee = *call.node().attributes.callee;
-  attributes.name = callee.is_users() ? callee.options.name : std::string(call.node().op.name);
+  attributes.name = callee.is_users() ? callee.options.name : callee.operation;
   attributes.integers = {static_cast<std::int64_t>(k)};
   attributes.dtype = type.dtype;
   attributes.dims = type.shape;
@@ -184,7 +173,8 @@ void call_reference(ReferenceContext& context) {
   if (const kroton_error error = invoke(callee, function, pointers, sizes);
       error.code != KROTON_OK) {
     const int rank = given == 0 ? 0 : arrays[0].rank();
-    const std::string text = with_numbers(error_texts(callee, rank)[at(error.site)], error);
+    const std::string text =
+        ops::with_numbers(error_texts(callee, rank)[at(error.site)], error.index, error.size);
     if (callee.is_users()) throw ExternalError(text);
     throw ValueError(text);
   }

@@ -1,10 +1,17 @@
-// Factorisations and solvers: calls of LAPACK.
-#include <map>
+// Factors, systems and determinants: small matrices of known size are computed with element by
+// element, all others by LAPACK.
+#include <kroton/error.h>
+#include <kroton/linalg.h>
 
-#include "compiler/ops/call.h"
+#include <cmath>
+
+#include "compiler/ops/draw.h"
+#include "compiler/ops/lapack_call.h"
+#include "compiler/ops/matrices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ops/small_matrices.h"
 #include "runtime/lapack.h"
 
 namespace kroton {
@@ -13,145 +20,179 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-const TensorType no_value{DType::boolean, {0}};
+using ops::Routine;
+using ops::SolveView;
+using ops::transposed_matrices;
+using ops::TriangleView;
 
-// What these functions give besides: which matrix an error means, and where in it.
-const TensorType failure{DType::i64, {2}};
+// Rows of operands that are matrices on their last axes.
+template <const OpRecord& op>
+constexpr auto batch_matrices = ops::batch_elementwise<op>;
 
-const char* const libraries = "the libraries kroton_aot_lapack, LAPACK and BLAS";
-
-std::string too_large(const std::string& op) {
-  return op + ": a size does not fit the 32-bit integers of LAPACK";
-}
-
-Tensor transposed_matrices(const Tensor& x) { return swapaxes(x, -1, -2); }
-
-Tensor row_of(const Tensor& x) { return iota(x.shape(), x.rank() - 2); }
-Tensor column_of(const Tensor& x) { return iota(x.shape(), x.rank() - 1); }
-
-// The elements of the lower or upper triangle, the diagonal in it, and zeros elsewhere.
-Tensor triangle(const Tensor& x, bool lower) {
-  return where(lower ? ge(row_of(x), column_of(x)) : le(row_of(x), column_of(x)), x, 0);
-}
-
-// The last axis as the size of square matrices, a constant if one is known.
-Dim square_size(const TensorType& type) {
-  const Dim& last = type.shape.back();
-  return last.is_constant() ? last : type.shape[type.shape.size() - 2];
-}
-
-void require_square(TypeContext& context) {
-  const TensorType& type = context.input(0);
-  if (type.rank() < 2) context.fail_shape("takes matrices, of two axes or more");
-  context.equal(type.shape[type.shape.size() - 2], type.shape.back(),
-                "the matrices are not square");
-}
-
-TensorType cholesky_type(TypeContext& context) {
-  require_square(context);
-  return no_value;
-}
+// ---- cholesky
 
 // (S + S^T) / 2 of S = L^-T P L^-1, where P is the lower triangle of L^T G with half its diagonal
 // and G the cotangent of L.
-Tensors cholesky_gradient(std::span<const Tensor> /*inputs*/, std::span<const Tensor> results,
-                          std::span<const Tensor> cotangents) {
-  const Tensor& l = results[0];
-  const Tensor product = matmul(transposed_matrices(l), cotangents[0]);
-  const Tensor on_diagonal = eq(row_of(product), column_of(product));
-  const Tensor p = where(on_diagonal, 0.5 * product, triangle(product, true));
+Tensors cholesky_vjp(const Tensor& l, const Tensor& g) {
+  const Tensor product = matmul(transposed_matrices(l), g);
+  const Tensor on_diagonal = eq(ops::row_of(product), ops::column_of(product));
+  const Tensor p = where(on_diagonal, 0.5 * product, ops::triangle(product, true));
   const Tensor left = solve_triangular(l, p, true);
   const Tensor s = transposed_matrices(solve_triangular(l, transposed_matrices(left), true));
   return {0.5 * (s + transposed_matrices(s))};
 }
 
-TensorType solve_triangular_type(TypeContext& context) {
-  const TensorType& l = context.input(0);
-  const TensorType& b = context.input(1);
-  if (l.dtype != b.dtype) context.fail_type("dtypes differ");
-  require_square(context);
-  if (b.rank() != l.rank()) context.fail_shape("ranks differ");
-  for (int axis = 0; axis + 1 < l.rank(); ++axis) {
-    const auto k = static_cast<std::size_t>(axis);
-    context.equal(l.shape[k], b.shape[k], ops::sizes_differ(axis, l.rank()));
-  }
-  return no_value;
+Tensor cholesky_expand(std::span<const Tensor> in, const Attributes&) {
+  static const Routine routine("cholesky", KROTON_ROUTINE(cholesky), ops::not_positive_definite);
+  const Dim n = ops::square_size(in[0].type());
+  if (ops::is_small(n)) return ops::apply(small_cholesky_op, {in[0]});
+  return routine.call({in[0]}, {{in[0].dtype(), ops::square_shape(in[0])}})[0];
 }
 
-// Of the two sides of L X = b or L^T X = b, for L lower or upper.
-template <bool lower, bool transposed>
-Tensors solve_gradient(std::span<const Tensor> inputs, std::span<const Tensor> results,
-                       std::span<const Tensor> cotangents) {
-  const Tensor& x = results[0];
-  const Tensor of_b = solve_triangular(inputs[0], cotangents[0], !transposed, lower);
+// ---- solve_triangular
+
+Tensors triangular_vjp(const Tensor& x, const Tensor& g) {
+  const auto [transposed, lower] = TriangleView(x.node().attributes);
+  const Tensor& l = x.node().inputs[0];
+  const Tensor of_b = solve_triangular(l, g, !transposed, lower);
   const Tensor of_l =
       transposed ? matmul(x, transposed_matrices(of_b)) : matmul(of_b, transposed_matrices(x));
-  return {-triangle(of_l, lower), of_b};
+  return {-ops::triangle(of_l, lower), of_b};
 }
 
-using Gradient = Tensors (*)(std::span<const Tensor>, std::span<const Tensor>,
-                             std::span<const Tensor>);
-
-// The functions of one form, by dtype: nodes of equal calls share the callee.
-struct Routine {
-  Routine(const char* name, ExternalFunction f32, ExternalFunction f64, Gradient gradient,
-          const std::vector<std::string>& errors) {
-    for (const auto& [dtype, function] : {std::pair(DType::f32, f32), std::pair(DType::f64, f64)}) {
-      callees[dtype] = std::make_shared<const Callee>(
-          Callee{.options = {.name = name + ("_" + std::string(name_of(dtype))),
-                             .function = function,
-                             .results = {},
-                             .gradient = gradient},
-                 .errors = errors,
-                 .takes_matrices = true,
-                 .in_f64 = f64,
-                 .libraries = libraries});
-    }
-  }
-  std::map<DType, std::shared_ptr<const Callee>> callees;
-
-  // The first result of the call.
-  Tensor call(const OpRecord& op, const Tensors& operands, Dims shape) const {
-    const DType dtype = operands[0].dtype();
-    const auto found = callees.find(dtype);
-    if (found == callees.end()) ops::fail_type(op, operands, "takes f32 and f64 only");
-    return make_call(op, found->second, operands, {{dtype, std::move(shape)}, failure})[0];
-  }
-};
-
-const Routine& cholesky_routine() {
-  static const Routine routine("kroton_cholesky", kroton_cholesky_f32, kroton_cholesky_f64,
-                               cholesky_gradient,
-                               {"cholesky: matrix %index is not positive definite: its leading "
-                                "minor of order %size is not above 0",
-                                too_large("cholesky")});
-  return routine;
-}
-
-const Routine& solve_routine(bool lower, bool transposed) {
-  static const std::vector<std::string> errors = {
-      "solve_triangular: matrix %index is singular: element %size of its diagonal is 0",
-      too_large("solve_triangular")};
+const Routine& triangular_routine(const TriangleView& how) {
   static const Routine routines[] = {
-      {"kroton_solve_upper", kroton_solve_upper_f32, kroton_solve_upper_f64,
-       solve_gradient<false, false>, errors},
-      {"kroton_solve_upper_transposed", kroton_solve_upper_transposed_f32,
-       kroton_solve_upper_transposed_f64, solve_gradient<false, true>, errors},
-      {"kroton_solve_lower", kroton_solve_lower_f32, kroton_solve_lower_f64,
-       solve_gradient<true, false>, errors},
-      {"kroton_solve_lower_transposed", kroton_solve_lower_transposed_f32,
-       kroton_solve_lower_transposed_f64, solve_gradient<true, true>, errors}};
-  return routines[(lower ? 2 : 0) + (transposed ? 1 : 0)];
+      {"solve_triangular", KROTON_ROUTINE(solve_upper), ops::singular_triangle},
+      {"solve_triangular", KROTON_ROUTINE(solve_upper_transposed), ops::singular_triangle},
+      {"solve_triangular", KROTON_ROUTINE(solve_lower), ops::singular_triangle},
+      {"solve_triangular", KROTON_ROUTINE(solve_lower_transposed), ops::singular_triangle}};
+  return routines[(how.lower ? 2 : 0) + (how.transposed ? 1 : 0)];
+}
+
+// Both are written out: matrices, and as many columns as are known and few.
+bool are_small(const Tensor& a, const Tensor& b) {
+  return ops::is_small(ops::square_size(a.type())) && ops::is_small(b.shape(-1));
+}
+
+Dims solution_shape(const Tensor& a, const Tensor& b) {
+  Dims shape = b.shape();
+  shape.end()[-2] = ops::square_size(a.type());
+  return shape;
+}
+
+Tensor triangular_expand(std::span<const Tensor> in, const Attributes& attributes) {
+  if (are_small(in[0], in[1])) {
+    return ops::apply(small_triangular_op, {in[0], in[1]}, attributes);
+  }
+  return triangular_routine(TriangleView(attributes))
+      .call({in[0], in[1]}, {{in[1].dtype(), solution_shape(in[0], in[1])}})[0];
+}
+
+// ---- solve
+
+Tensor solution(const Tensor& a, const Tensor& b, const SolveView& how) {
+  return ops::apply(solve_op, {a, b}, how.attributes());
+}
+
+Tensors solve_vjp(const Tensor& x, const Tensor& g) {
+  const SolveView how(x.node().attributes);
+  const Tensor of_b = solution(x.node().inputs[0], g, {!how.transposed, how.checked});
+  const Tensor of_a =
+      how.transposed ? matmul(x, transposed_matrices(of_b)) : matmul(of_b, transposed_matrices(x));
+  return {-of_a, of_b};
+}
+
+Tensor solve_expand(std::span<const Tensor> in, const Attributes& attributes) {
+  static const Routine routines[] = {
+      {"solve", KROTON_ROUTINE(lu_solve_unchecked), ops::singular_matrix},
+      {"solve", KROTON_ROUTINE(lu_solve_transposed_unchecked), ops::singular_matrix},
+      {"solve", KROTON_ROUTINE(lu_solve), ops::singular_matrix},
+      {"solve", KROTON_ROUTINE(lu_solve_transposed), ops::singular_matrix}};
+  if (are_small(in[0], in[1])) return ops::apply(small_solve_op, {in[0], in[1]}, attributes);
+  const SolveView how(attributes);
+  const ops::LuFactors lu = ops::lu_factors(in[0]);
+  return routines[(how.checked ? 2 : 0) + (how.transposed ? 1 : 0)].call(
+      {lu.transposed, lu.exchanges, in[1]}, {{in[1].dtype(), solution_shape(in[0], in[1])}})[0];
+}
+
+// ---- determinant
+
+enum class Part : std::uint8_t { value, log_of_size, sign };
+
+TensorType determinant_type(TypeContext& context) {
+  TensorType type = ops::pivots_type(context);
+  type.shape.pop_back();
+  return type;
+}
+
+Part part_of(const Attributes& attributes) { return static_cast<Part>(attributes.integers.at(0)); }
+
+// d det = det tr(A^-1 dA)
+Tensors determinant_vjp(const Tensor& y, const Tensor& g) {
+  const Part part = part_of(y.node().attributes);
+  if (part == Part::sign) return {Tensor()};
+  const Tensor& a = y.node().inputs[0];
+  const Tensor inverse = solution(a, ops::identity_like(a), {true, false});
+  const Tensor factor = part == Part::value ? g * y : g;
+  return {expand_dims(expand_dims(factor, -1), -1) * inverse};
+}
+
+// Numbers whose product is the determinant.
+Tensor pivots(const Tensor& a) {
+  if (ops::is_small(ops::square_size(a.type()))) return ops::apply(small_pivots_op, {a});
+  const ops::LuFactors lu = ops::lu_factors(a);
+  const Tensor diagonal = ops::matrix_diagonal(lu.transposed, "det");
+  const Tensor exchanges = squeeze(lu.exchanges, -1);
+  return where(ne(exchanges, iota(exchanges.shape(), exchanges.rank() - 1, DType::i32)), -diagonal,
+               diagonal);
+}
+
+Tensor determinant_expand(std::span<const Tensor> in, const Attributes& attributes) {
+  const Tensor d = pivots(in[0]);
+  switch (part_of(attributes)) {
+    case Part::value:
+      return prod(d, -1);
+    case Part::log_of_size:
+      return sum(log(abs(d)), -1);
+    case Part::sign:
+      return prod(sign(d), -1);
+  }
+  throw InternalError("determinant: no such part");
+}
+
+void determinant_reference(ReferenceContext& c) {
+  const auto n = static_cast<std::size_t>(c.inputs[0]->shape.back());
+  ReferenceValue factors{DType::f64, c.inputs[0]->shape, {}};
+  factors.shape.pop_back();
+  factors.data.resize(c.output.data.size() * n);
+  ReferenceContext of_pivots{c.attributes, c.inputs, factors, c.size};
+  ops::pivots_reference(of_pivots);
+  const Part part = part_of(c.attributes);
+  for (std::size_t k = 0; k < c.output.data.size(); ++k) {
+    double value = part == Part::log_of_size ? 0 : 1;
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto pivot = static_cast<double>(factors.data[k * n + i]);
+      if (part == Part::value) value *= pivot;
+      if (part == Part::log_of_size) value += std::log(std::abs(pivot));
+      if (part == Part::sign) value *= pivot > 0 ? 1 : pivot < 0 ? -1 : pivot;
+    }
+    c.output.data[k] = value;
+  }
+}
+
+Tensor determinant(const char* name, const Operand& a, Part part) {
+  const LineScope scope(a.line(), name);
+  Attributes attributes;
+  attributes.integers = {static_cast<std::int64_t>(part)};
+  return ops::apply(determinant_op, {a.tensor()}, std::move(attributes));
 }
 
 // ---- Samples
 
-Tensor identity_like(const Tensor& x) { return cast(eq(row_of(x), column_of(x)), x.dtype()); }
-
 std::vector<Sample> cholesky_samples() {
   const auto apply = [](std::span<const Tensor> in) {
     const Tensor square = matmul(in[0], transposed_matrices(in[0]));
-    return cholesky(square + 2 * identity_like(square));
+    return cholesky(square + 2 * ops::identity_like(square));
   };
   std::vector<Sample> samples;
   ops::add_samples(samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}, {0, 3, 3}, {2, 1, 2, 2}}, apply);
@@ -167,7 +208,7 @@ std::vector<Sample> solve_triangular_samples() {
         for (const bool transposed : {true, false}) {
           samples.push_back({{ops::spread(dtype, l, -2, 2, 1), ops::spread(dtype, b, -2, 2, 2)},
                              [=](std::span<const Tensor> in) {
-                               return solve_triangular(in[0] + 4 * identity_like(in[0]), in[1],
+                               return solve_triangular(in[0] + 4 * ops::identity_like(in[0]), in[1],
                                                        transposed, lower);
                              },
                              differentiable});
@@ -183,35 +224,108 @@ std::vector<Sample> solve_triangular_samples() {
   return samples;
 }
 
+std::vector<Sample> solve_samples() {
+  std::vector<Sample> samples;
+  const auto add = [&](const ops::HostShape& a, const ops::HostShape& b, bool differentiable) {
+    for (const DType dtype : ops::dtypes_of(ops::floating)) {
+      samples.push_back({{ops::spread(dtype, a, -2, 2, 1), ops::spread(dtype, b, -2, 2, 2)},
+                         [](std::span<const Tensor> in) {
+                           return solve(in[0] + 4 * ops::identity_like(in[0]), in[1]);
+                         },
+                         differentiable});
+    }
+  };
+  add({0, 0}, {0, 3}, true);
+  add({1, 1}, {1, 1}, true);
+  add({3, 3}, {3, 2}, true);
+  add({2, 2, 2}, {2, 2, 3}, true);
+  add({17, 17}, {17, 3}, false);
+  return samples;
+}
+
+std::vector<Sample> determinant_samples() {
+  std::vector<Sample> samples;
+  for (const auto function : {det, logdet}) {
+    const auto apply = [function](std::span<const Tensor> in) {
+      return function(in[0] + 4 * ops::identity_like(in[0]));
+    };
+    ops::add_samples(samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}, {2, 1, 2, 2}}, apply);
+    ops::add_samples(samples, {{17, 17}}, apply, false);
+  }
+  const auto sign = [](std::span<const Tensor> in) { return slogdet(in[0]).sign; };
+  ops::add_samples(samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}, {17, 17}}, sign, false);
+  return samples;
+}
+
 }  // namespace
 
-// L (..., n, n) of a (..., n, n).
+// L (..., n, n) of a (..., n, n).   vjp: see there
 constinit const OpRecord cholesky_op = {.name = "cholesky",
-                                        .kind = OpKind::call,
+                                        .kind = OpKind::composite,
                                         .cost = 100,
                                         .observable = true,
-                                        .infer = cholesky_type,
-                                        .vjp_results = differentiate_call,
-                                        .reference = call_reference,
+                                        .infer = ops::square_type,
+                                        .vjp = cholesky_vjp,
+                                        .expand = cholesky_expand,
+                                        .reference = ops::cholesky_reference,
+                                        .batch = batch_matrices<cholesky_op>,
                                         .samples = cholesky_samples};
 
-// X (..., n, k) of L (..., n, n) and B (..., n, k); the callee says which triangle and side.
+// X (..., n, k) of L (..., n, n) and B (..., n, k). integers: TriangleView.
 constinit const OpRecord solve_triangular_op = {.name = "solve_triangular",
-                                                .kind = OpKind::call,
+                                                .kind = OpKind::composite,
                                                 .arity = 2,
                                                 .cost = 100,
                                                 .observable = true,
-                                                .infer = solve_triangular_type,
-                                                .vjp_results = differentiate_call,
-                                                .reference = call_reference,
+                                                .infer = ops::solve_type,
+                                                .vjp = triangular_vjp,
+                                                .expand = triangular_expand,
+                                                .reference = ops::triangular_reference,
+                                                .batch = batch_matrices<solve_triangular_op>,
                                                 .samples = solve_triangular_samples};
+
+// X (..., n, k) of A (..., n, n) and B (..., n, k). integers: SolveView.
+constinit const OpRecord solve_op = {.name = "solve",
+                                     .kind = OpKind::composite,
+                                     .arity = 2,
+                                     .cost = 100,
+                                     .observable = true,
+                                     .infer = ops::solve_type,
+                                     .vjp = solve_vjp,
+                                     .expand = solve_expand,
+                                     .reference = ops::solve_reference,
+                                     .batch = batch_matrices<solve_op>,
+                                     .samples = solve_samples};
+
+// A part of the determinant (...) of A (..., n, n). integers[0]: Part.
+// vjp: dA = dy det A^-T, or dy A^-T of the logarithm
+constinit const OpRecord determinant_op = {.name = "determinant",
+                                           .kind = OpKind::composite,
+                                           .cost = 100,
+                                           .infer = determinant_type,
+                                           .vjp = determinant_vjp,
+                                           .expand = determinant_expand,
+                                           .reference = determinant_reference,
+                                           .batch = batch_matrices<determinant_op>,
+                                           .samples = determinant_samples};
+
+namespace ops {
+
+LuFactors lu_factors(const Tensor& a) {
+  static const Routine routine("lu", KROTON_ROUTINE(lu), "lu: matrix %index", lu_gradient);
+  const Dims shape = square_shape(a);
+  Dims column = shape;
+  column.back() = 1;
+  const Tensors results =
+      routine.call({a}, {{a.dtype(), shape}, {DType::i32, column}, {DType::i32, column}});
+  return {results[0], results[1], results[2]};
+}
+
+}  // namespace ops
 
 Tensor cholesky(const Operand& a) {
   const LineScope scope(a.line());
-  const Tensor x = a.tensor();
-  Dims shape = x.shape();
-  if (shape.size() >= 2) shape.end()[-1] = shape.end()[-2] = square_size(x.type());
-  return cholesky_routine().call(cholesky_op, {x}, std::move(shape));
+  return ops::apply(cholesky_op, {a.tensor()});
 }
 
 Tensor solve_triangular(const Operand& l, const Operand& b, bool transposed, bool lower) {
@@ -222,7 +336,52 @@ Tensor solve_triangular(const Operand& l, const Operand& b, bool transposed, boo
   if (matrices.rank() == 2 && right.rank() == 1) {
     return squeeze(solve_triangular(matrices, expand_dims(right, 1), transposed, lower), 1);
   }
-  return solve_routine(lower, transposed).call(solve_triangular_op, operands, right.shape());
+  return ops::apply(solve_triangular_op, {matrices, right},
+                    TriangleView(transposed, lower).attributes());
+}
+
+Tensor solve(const Operand& a, const Operand& b, Assume assume) {
+  const LineScope scope(a.line());
+  Tensors operands = ops::promoted(a, b);
+  Tensor &matrices = operands[0], &right = operands[1];
+  if (right.rank() == 1) return squeeze(solve(matrices, expand_dims(right, 1), assume), -1);
+  if (matrices.rank() < 2 || right.rank() < 2) {
+    ops::fail_shape(solve_op, operands, "takes matrices, and a vector or matrices");
+  }
+  const auto batch_of = [](const Tensor& x) {
+    return Dims(x.shape().begin(), x.shape().end() - 2);
+  };
+  const Dims batch = ops::common_shape(solve_op, operands, {batch_of(matrices), batch_of(right)});
+  for (Tensor* x : {&matrices, &right}) {
+    Dims shape = batch;
+    shape.insert(shape.end(), x->shape().end() - 2, x->shape().end());
+    *x = ops::broadcast_towards(*x, shape);
+  }
+  if (assume == Assume::positive_definite) {
+    const Tensor l = cholesky(matrices);
+    return solve_triangular(l, solve_triangular(l, right), true);
+  }
+  return solution(matrices, right, {false, true});
+}
+
+Tensor inv(const Operand& a) {
+  const LineScope scope(a.line());
+  const Tensor matrices = a.tensor();
+  if (matrices.rank() < 2) {
+    ops::fail_shape(OpRecord{.name = "inv"}, {matrices}, "takes matrices, of two axes or more");
+  }
+  return solution(matrices, ops::identity_like(matrices), {false, true});
+}
+
+Tensor det(const Operand& a) { return determinant("det", a, Part::value); }
+
+Tensor logdet(const Operand& a) {
+  const LineScope scope(a.line());
+  return 2 * sum(log(ops::matrix_diagonal(cholesky(a), "logdet")), -1);
+}
+
+SignAndLog slogdet(const Operand& a) {
+  return {determinant("slogdet", a, Part::sign), determinant("slogdet", a, Part::log_of_size)};
 }
 
 }  // namespace kroton

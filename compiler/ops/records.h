@@ -55,7 +55,10 @@
   op(scan) op(scan_last) op(scan_stack)                                                          \
   op(call) op(call_result) op(cholesky) op(solve_triangular) op(print)                           \
   /* custom.cpp: derivatives of the user's own */                                                \
-  op(custom)
+  op(custom)                                                                                     \
+  /* check.cpp, small_matrices.cpp, solve.cpp, lapack_call.cpp */                                \
+  op(check) op(small_cholesky) op(small_triangular) op(small_solve) op(small_pivots)             \
+  op(solve) op(determinant) op(pinv) op(lapack)
 // clang-format on
 
 namespace kroton {

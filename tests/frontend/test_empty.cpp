@@ -1,6 +1,9 @@
 // An empty Tensor, an axis or an element that is not there: a ValueError with the operation and the
 // user's line, from each public function.
 #include <doctest/doctest.h>
+#include <kroton/check.h>
+#include <kroton/linalg.h>
+#include <kroton/products.h>
 
 #include <algorithm>
 #include <fstream>
@@ -79,6 +82,50 @@ void add_window_uses(std::vector<Use>& uses) {
   use("group_norm", [=](const Tensor& e) { group_norm(e, 1, each, each); });
   use("group_norm", [=](const Tensor& e) { group_norm(signal, 1, each, e); });
   use("local_response_norm", [](const Tensor& e) { local_response_norm(e); });
+}
+
+// Of check.h, products.h and linalg.h.
+void add_linalg_uses(std::vector<Use>& uses) {
+  const auto use = [&](const char* name, std::function<void(const Tensor&)> f) {
+    uses.push_back({name, std::move(f)});
+  };
+  use("check", [](const Tensor& e) { check(e, x, "message"); });
+  use("check", [](const Tensor& e) { check(mask, e, "message"); });
+  use("einsum", [](const Tensor& e) { einsum("ij,jk->ik", e, x); });
+  use("einsum", [](const Tensor& e) { einsum("ij,jk->ik", x, e); });
+  use("tensordot", [](const Tensor& e) { tensordot(e, x, 1); });
+  use("tensordot", [](const Tensor& e) { tensordot(x, e, {0}, {0}); });
+  use("multi_dot", [](const Tensor& e) { multi_dot({x, e}); });
+  use("matrix_power", [](const Tensor& e) { matrix_power(e, 2); });
+  use("bilinear", [](const Tensor& e) { bilinear(e, e, e); });
+  use("lstsq", [](const Tensor& e) { lstsq(e, v); });
+  use("solve", [](const Tensor& e) { solve(e, v); });
+  use("solve", [](const Tensor& e) { solve(x, e); });
+  use("solve_tridiagonal", [](const Tensor& e) { solve_tridiagonal(v, v, v, e); });
+  use("solve_tridiagonal", [](const Tensor& e) { solve_tridiagonal(e, v, v, v); });
+  use("slogdet", [](const Tensor& e) { slogdet(e); });
+  use("lu", [](const Tensor& e) { lu(e); });
+  use("qr", [](const Tensor& e) { qr(e); });
+  use("eigh", [](const Tensor& e) { eigh(e); });
+  use("eigvals", [](const Tensor& e) { eigvals(e); });
+  use("svd", [](const Tensor& e) { svd(e); });
+  use("pinv", [](const Tensor& e) { pinv(e); });
+  use("matrix_rank", [](const Tensor& e) { matrix_rank(e); });
+  use("matrix_norm", [](const Tensor& e) { matrix_norm(e); });
+  use("cond", [](const Tensor& e) { cond(e); });
+  use("block_diag", [](const Tensor& e) { block_diag({x, e}); });
+  use("toeplitz", [](const Tensor& e) { toeplitz(e, v); });
+  use("vander", [](const Tensor& e) { vander(e, 2); });
+  const std::pair<const char*, Unary> unary[] = {
+      {"inv", inv},           {"det", det},         {"logdet", logdet}, {"trace", trace},
+      {"eigvalsh", eigvalsh}, {"svdvals", svdvals}, {"expm", expm},     {"sqrtm", sqrtm}};
+  for (const auto& [name, f] : unary) use(name, [g = f](const Tensor& e) { g(e); });
+  const std::pair<const char*, Binary> binary[] = {
+      {"inner", inner}, {"vdot", vdot}, {"kron", kron}};
+  for (const auto& [name, f] : binary) {
+    use(name, [g = f](const Tensor& e) { g(e, x); });
+    use(name, [g = f](const Tensor& e) { g(x, e); });
+  }
 }
 
 // Every function of ops.h and index.h, with an empty Tensor at each place in turn.
@@ -196,6 +243,7 @@ std::vector<Use> uses_in_operations() {
   add_use("pad", [](const Tensor& e) { pad(v, {{1, 1}}, PadMode::constant, e); });
   add_use("roll", [](const Tensor& e) { roll(e, 1, 0); });
   add_window_uses(uses);
+  add_linalg_uses(uses);
   add_use("full", [](const Tensor& e) { full({3}, e); });
   add_use("scatter_add", [](const Tensor& e) { scatter_add(e, v, {3}); });
   add_use("scatter_add", [](const Tensor& e) { scatter_add(v, e, {3}); });
@@ -299,11 +347,14 @@ TEST_CASE("empty Tensor: what is asked of it, gradients, scans, functions") {
 }
 
 TEST_CASE("empty Tensor: the list of operations is complete") {
-  std::set<std::string> tested{"arange", "iota", "size_of_dim", "zeros", "ones"};  // take none
+  std::set<std::string> tested{"arange", "iota", "size_of_dim",
+                               "zeros",  "ones", "constant"};  // take none
   for (const Use& use : uses_in_operations()) tested.insert(use.name);
-  const std::regex declaration(R"(^(Tensor|Mask|BatchNorm|RunningStatistics) (\w+)\()");
+  const std::regex declaration(
+      R"(^(Tensor|Mask|BatchNorm|RunningStatistics|SignAndLog|Lu|Qr|Eigh|Eigenvalues|Svd) (\w+)\()");
   int found = 0;
-  for (const char* name : {"ops.h", "convolution.h", "pooling.h", "normalization.h"}) {
+  for (const char* name : {"ops.h", "convolution.h", "pooling.h", "normalization.h", "check.h",
+                           "products.h", "linalg.h"}) {
     std::ifstream header(places::source_dir() + "/compiler/include/kroton/" + name);
     for (std::string line; std::getline(header, line);) {
       std::smatch match;

@@ -163,6 +163,10 @@ class Point final : public PointContext {
   loop::Expr check_position(const loop::Expr& position, const Dim& size, int axis) override {
     return OneNode::check_position(position, size, axis);
   }
+  loop::Expr check(const loop::Expr& value, const loop::Expr& condition, const loop::Expr& index,
+                   const loop::Expr& size, const std::string&) override {
+    return loop::check(value, condition, index, size, 0);
+  }
   loop::Expr choose(const loop::Expr& condition, const std::function<loop::Expr()>& then,
                     const std::function<loop::Expr()>& otherwise) override {
     const auto under = [&](const loop::Expr& own, const std::function<loop::Expr()>& value) {
@@ -195,6 +199,10 @@ class Write final : public WriteContext {
   loop::Expr input(int k, const Index& index) override { return loops_.load(k, index); }
   loop::Expr check_index(const loop::Expr& index, const Dim& size, int axis) override {
     return OneNode::check_index(index, size, axis);
+  }
+  loop::Expr check(const loop::Expr& value, const loop::Expr& condition, const loop::Expr& index,
+                   const loop::Expr& size, const std::string&) override {
+    return loop::check(value, condition, index, size, 0);
   }
   void nest(const Dims& extents, const std::function<void(const Index&)>& body) override {
     loops_.nest(extents, body);

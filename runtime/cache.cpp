@@ -254,7 +254,10 @@ Cache::Cache(const std::string& directory, std::int64_t limit)
 
 Cache Cache::from_environment() {
   const char* asked = std::getenv("KROTON_CACHE");
-  if (asked != nullptr && std::strcmp(asked, "off") == 0) return {};
+  const auto is_asked = [&](const char* text) {
+    return asked != nullptr && std::strcmp(asked, text) == 0;
+  };
+  if (is_asked("off") || is_asked("0")) return {};
   const std::int64_t limit = limit_from_environment();
   if (asked != nullptr && *asked != '\0') {
     try {

@@ -26,8 +26,8 @@ class Cache {
   // IoError if it cannot be made, read and written, or is not to be trusted.
   Cache(const std::string& directory, std::int64_t limit);
 
-  // What the environment asks for. KROTON_CACHE: "off", or a directory (IoError if it cannot be
-  // used). Not set or empty: kroton in $XDG_CACHE_HOME, or in ~/.cache; no cache if that cannot be
+  // What the environment asks for. KROTON_CACHE: "off" or "0", or a directory (IoError if it
+  // cannot be used). Not set or empty: kroton in $XDG_CACHE_HOME, or in ~/.cache; no cache if that cannot be
   // used. A directory that is not to be trusted is no cache either; stderr says so, once.
   // KROTON_CACHE_MB: the limit in MiB, 256 if not set (ValueError if it is not a whole number from
   // 1 on).

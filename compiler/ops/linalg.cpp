@@ -141,15 +141,6 @@ Tensor matrix_rank(const Operand& a, double rcond) {
   return sum(cast(s > least_singular_value(s, x, rcond), DType::i64), -1);
 }
 
-Tensor trace(const Operand& a) {
-  const LineScope scope(a.line());
-  const Tensor x = matrices_of("trace", a, true);
-  if (x.dtype() == DType::boolean) {
-    ops::fail_type(OpRecord{.name = "trace"}, {x}, "takes numbers only");
-  }
-  return sum(where(eq(ops::row_of(x), ops::column_of(x)), x, 0), {-2, -1});
-}
-
 Tensor lstsq(const Operand& a, const Operand& b) {
   const LineScope scope(a.line());
   const Tensors operands = ops::promoted(a, b);

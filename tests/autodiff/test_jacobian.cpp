@@ -186,8 +186,8 @@ TEST_CASE("hessian: as the gradients of the gradient") {
       const Tensor h = hessian(cost, x);
       const std::vector<double> want = by_gradients(grad(cost, x), x, at);
       check_equal(value_of(h, at), want);
-      const auto f = function({x}, h, {.on_unused_input = UnusedInput::ignore});
-      check_equal(from_array(f(point)), want);
+      const auto compiled = function({x}, h, {.on_unused_input = UnusedInput::ignore});
+      check_equal(from_array(compiled(point)), want);
       const std::size_t n = point.size();
       std::vector<double> product(n, 0);
       for (std::size_t i = 0; i < n; ++i) {

@@ -218,13 +218,21 @@ std::map<std::string, std::string> meanings() {
       const std::string_view begin = "constinit const OpRecord ";
       if (line.starts_with("//")) {
         add_comment(comment, line);
-      } else {
-        if (line.starts_with(begin)) {
-          const auto end = line.find("_op", begin.size());
-          result[line.substr(begin.size(), end - begin.size())] = comment;
-        }
-        comment.clear();
+        continue;
       }
+      // What members of a family differ in stands before their records.
+      const auto how = line.find("_how");
+      if (line.starts_with("constexpr ") && how != std::string::npos) {
+        const auto name = line.rfind(' ', how) + 1;
+        result.try_emplace(line.substr(name, how - name), comment);
+      }
+      if (line.starts_with(begin)) {
+        const auto end = line.find("_op", begin.size());
+        const auto known =
+            result.try_emplace(line.substr(begin.size(), end - begin.size()), comment).first;
+        if (known->second.empty()) known->second = comment;
+      }
+      comment.clear();
     }
   }
   return result;

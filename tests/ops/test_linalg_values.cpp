@@ -108,7 +108,7 @@ const std::map<std::string, Function>& functions() {
       {"two", norm(MatrixNorm::two, apart)},
       {"cond", one([](const Tensor& x) { return cond(apart(x)); })},
       {"cond1", one([](const Tensor& x) { return cond(regular(x), MatrixNorm::one); })},
-      {"trace", one([](const Tensor& x) { return trace(x); })},
+      {"trace", one([](const Tensor& x) { return trace(x, 0, -2, -1); })},
       {"qr", one([](const Tensor& x) {
          const auto [q, r] = qr(apart(x));
          return sum(q * q) + flatten(r * r);

@@ -220,8 +220,8 @@ TEST_CASE("cache: the environment names the directory and the limit") {
   const Setting home("HOME", directory.path() + "/home");
   const Setting xdg("XDG_CACHE_HOME", std::nullopt);
   const Setting limit("KROTON_CACHE_MB", std::nullopt);
-  {
-    const Setting off("KROTON_CACHE", "off");
+  for (const char* no : {"off", "0"}) {
+    const Setting off("KROTON_CACHE", no);
     CHECK_FALSE(Cache::from_environment().enabled());
   }
   {

@@ -27,7 +27,6 @@ std::vector<std::string> names_made_by(const nn::Layer& layer, const Tensor& x) 
 }
 
 Array value_of(const Tensor& expression) { return function({}, expression)(); }
-Tensor constant(const Array& array) { return Operand(array).tensor(); }
 
 }  // namespace
 

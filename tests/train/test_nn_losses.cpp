@@ -11,7 +11,6 @@ using namespace error_text;  // NOLINT: tests
 
 namespace {
 
-Tensor constant(const Array& array) { return Operand(array).tensor(); }
 Tensor reals(std::initializer_list<double> values, const Shape& shape) {
   return constant(Array::from(std::vector<double>(values), shape));
 }

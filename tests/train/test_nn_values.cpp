@@ -35,7 +35,6 @@ const std::vector<double>& expected(const std::string& name) {
 Shared value(int seed, const Shape& shape, double shift = 0) {
   return shared(numbers(seed, shape, f64, shift), "p" + std::to_string(seed));
 }
-Tensor constant(const Array& array) { return Operand(array).tensor(); }
 Tensor integers(std::initializer_list<std::int64_t> values, const Shape& shape) {
   return constant(Array::from(std::vector<std::int64_t>(values), shape));
 }

@@ -52,8 +52,6 @@ struct SignAndLog {
 SignAndLog slogdet(const Operand& a);
 // The logarithm of the determinant of positive definite matrices, by cholesky, and its errors.
 Tensor logdet(const Operand& a);
-// The sum of the diagonal (the first min(m, n) elements), of any numbers.
-Tensor trace(const Operand& a);
 
 // ---- Factors
 

@@ -3,8 +3,7 @@
 //
 //     kt::data::Loader loader(kt::data::from_arrays(x, labels), {.batch = 128, .seed = 1});
 //     for (int epoch = 0; epoch < 10; ++epoch) {
-//       loader.start(epoch);
-//       while (auto batch = loader.next()) step(batch->x, batch->labels);
+//       for (const kt::data::Batch& batch : loader.epoch(epoch)) step(batch.x, batch.labels);
 //     }
 #pragma once
 #include <kroton/array.h>
@@ -12,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,6 +83,10 @@ class Loader {
 
   std::int64_t count() const;    // examples in an epoch, those that are dropped left out
   std::int64_t batches() const;  // batches in an epoch
+  // An epoch for a loop over its batches, which begins it. The loader is to outlive it.
+  class Epoch;
+  Epoch epoch(std::uint64_t number);
+
   // Begins epoch `epoch`, from batch `first` on; what is left of another one is dropped.
   void start(std::uint64_t epoch, std::int64_t first = 0);
   // The next batch of the epoch; nothing after its last, and before start(). Throws what making it
@@ -95,5 +99,36 @@ class Loader {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+class Loader::Epoch {
+ public:
+  class Iterator {
+   public:
+    explicit Iterator(Loader& loader) : loader_(&loader), batch_(loader.next()) {}
+    const Batch& operator*() const { return *batch_; }
+    const Batch* operator->() const { return &*batch_; }
+    Iterator& operator++() {
+      batch_ = loader_->next();
+      return *this;
+    }
+    bool operator!=(std::default_sentinel_t) const { return batch_.has_value(); }
+
+   private:
+    Loader* loader_;
+    std::optional<Batch> batch_;
+  };
+  Epoch(Loader& loader, std::uint64_t number) : loader_(&loader), number_(number) {}
+  Iterator begin() const {
+    loader_->start(number_);
+    return Iterator(*loader_);
+  }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  Loader* loader_;
+  std::uint64_t number_;
+};
+
+inline Loader::Epoch Loader::epoch(std::uint64_t number) { return Epoch(*this, number); }
 
 }  // namespace kroton::data

@@ -61,10 +61,8 @@ Term product_with_log(Term x, Term y) {
 Term xlogy_of(Term x, Term y) { return product_with_log<loop::Op::log>(x, y); }
 Term xlog1py_of(Term x, Term y) { return product_with_log<loop::Op::log1p>(x, y); }
 
-// Where x is 0 there is no change with y, and with x that of the formula, if it is one.
-Tensor without_zero(const Tensor& x, const Tensor& quotient) {
-  return where(eq(x, 0), 0, quotient);
-}
+// x / y, and 0 where both are 0.
+Tensor quotient(const Tensor& x, const Tensor& y) { return x / where(eq(x, 0) & eq(y, 0), 1, y); }
 
 // pi x = pi (n + r): the sine of pi r, with the sign of the parity of n.
 Term sinc_of(Term x) {
@@ -140,7 +138,7 @@ constinit const OpRecord xlogy_op = elementwise<xlogy_op>(
      .cost = 14,
      .value = of_two_terms<xlogy_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {g * log(x[1]), g * without_zero(x[0], x[0] / x[1])};
+       return {g * log(x[1]), g * quotient(x[0], x[1])};
      },
      .reference = [](double x, double y) { return x == 0 && !std::isnan(y) ? 0 : x * std::log(y); },
      .range = {-2, 2},
@@ -152,7 +150,7 @@ constinit const OpRecord xlog1py_op = elementwise<xlog1py_op>(
      .cost = 16,
      .value = of_two_terms<xlog1py_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {g * log1p(x[1]), g * without_zero(x[0], x[0] / (1 + x[1]))};
+       return {g * log1p(x[1]), g * quotient(x[0], 1 + x[1])};
      },
      .reference = [](double x,
                      double y) { return x == 0 && !std::isnan(y) ? 0 : x * std::log1p(y); },

@@ -8,6 +8,7 @@
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
+#include "compiler/ops/special_terms.h"
 #include "compiler/ops/terms.h"
 
 namespace kroton {
@@ -15,6 +16,7 @@ namespace kroton {
 using ops::elementwise;
 using ops::horner;
 using ops::in_f64;
+using ops::tail_ratio;
 using ops::Tensors;
 using ops::Term;
 namespace coefficients = ops::coefficients;
@@ -27,12 +29,6 @@ constexpr double root_half = 0.7071067811865476;
 constexpr double root_two = 1.4142135623730951;
 constexpr double root_two_pi = 2.5066282746310002;
 constexpr double inverse_root_pi = std::numbers::inv_sqrtpi;
-
-// e^(a^2) erfc(a) for a >= 0.
-Term tail_ratio(Term a) {
-  const Term t = 1.0 - 6.0 / (a + 3.0);
-  return horner(t, coefficients::erfcx) * 0.5 / (a + 0.5);
-}
 
 // e^-(square + rest) times `factor`. A result that is subnormal is rounded in the last product
 // only: where the power itself would be, one of e^200 times as much is computed.

@@ -9,15 +9,19 @@
 #include "compiler/ops/samples.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
+#include "compiler/ops/special_terms.h"
 #include "compiler/ops/terms.h"
 
 namespace kroton {
 
+using ops::AroundTwo;
 using ops::constant_like;
 using ops::elementwise;
+using ops::far_from;
 using ops::horner;
 using ops::in_f64;
 using ops::in_f64_of_two;
+using ops::stirling_rest;
 using ops::Tensors;
 using ops::Term;
 namespace coefficients = ops::coefficients;
@@ -29,8 +33,6 @@ constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double pi = std::numbers::pi;
 constexpr double half_log_two_pi = 0.9189385332046727;
-// From here on Stirling's formula is taken.
-constexpr double far_from = 8;
 
 // sin(pi x), exactly 0 at integers, and the cotangent.
 struct PiMultiple {
@@ -46,36 +48,6 @@ struct PiMultiple {
     return cosine / ops::call(loop::Op::sin, angle);
   }
 };
-
-// gamma(x) = gamma(2 + rest) p for a `rest` in [-1/2, 1/2], or over p where x lies below; for x in
-// (-1/2, far_from), or further after more steps.
-struct AroundTwo {
-  Term rest, p, below;
-  explicit AroundTwo(Term x, int steps = 6)
-      : rest(at_most(x, steps + 2)), p(constant_like(x, 1)), below(x < 1.5) {
-    for (int k = 0; k < steps; ++k) {
-      const Term above = rest > 2.5;
-      const Term less = rest - 1.0;
-      rest = select(above, less, rest);
-      p = select(above, p * less, p);
-    }
-    rest = select(below, x - 1.0, rest - 2.0);
-    const Term lowest = x < 0.5;
-    rest = select(lowest, x, rest);
-    p = select(below, select(lowest, fma(x, x, x), x), p);
-  }
-  Term gamma() const {
-    const Term value = horner(rest * 2.0, coefficients::gamma);
-    return select(below, value / p, value * p);
-  }
-};
-
-// What Stirling's formula leaves of log(gamma(x)) for x >= far_from.
-Term stirling_rest(Term x) {
-  const Term inverse = 1.0 / x;
-  const Term z = inverse * inverse;
-  return horner(fma(z, 128.0, -1.0), coefficients::stirling) * inverse;
-}
 
 // log(gamma(x)) and the logarithm that it takes, for x > -1/2.
 struct LogGamma {
@@ -114,7 +86,7 @@ Term gamma_of(Term x) {
   const Term near = AroundTwo(a).gamma();
   const Term y = at_least(at_most(a, 190), far_from);
   const Term half = ops::call(loop::Op::pow, y, fma(y, 0.5, -0.25));
-  const Term factor = horner(16.0 / y - 1.0, coefficients::stirling_factor) * 2.5066282746310002;
+  const Term factor = ops::stirling_factor(y) * 2.5066282746310002;
   const Term rest = half * ops::exp(-y) * factor;
   const Term first = select(far, half, 1.0);
   const Term second = select(far, rest, near);
@@ -299,7 +271,8 @@ Term zeta_of(Term s, Term q) {
     const Term next = (order + (2 * k + 1)) * (order + (2 * k + 2)) * square;
     rest = fma(rest, next, bernoulli[k]);
   }
-  const Term beside = fma(order * inverse, rest, 0.5) + beyond / select(order > 1.0, order - 1.0, 1.0);
+  const Term beside =
+      fma(order * inverse, rest, 0.5) + beyond / select(order > 1.0, order - 1.0, 1.0);
   const Term result = fma(last, beside, sum);
   const Term inside = (s > 1.0) && (q > 0.0);
   const Term at_one = equal(s, 1.0) && (q > 0.0);
@@ -307,9 +280,11 @@ Term zeta_of(Term s, Term q) {
   return select(inside, result, select(at_edge, inf, nan));
 }
 
+}  // namespace
+
 // log(gamma(a) gamma(b) / gamma(a + b)). With the larger one from far_from on, Stirling's formulas
 // of it and the sum are subtracted as formulas, else the quotient of the values is taken.
-Term betaln_of(Term a, Term b) {
+Term ops::betaln_of(const Term& a, const Term& b) {
   const Term p = ops::smaller(a, b);
   const Term q = ops::larger(a, b);
   const Term far = q > far_from;
@@ -337,8 +312,6 @@ Term betaln_of(Term a, Term b) {
   const Term at_zero = equal(p, 0.0) && finite;
   return select(inside, select(finite, result, -inf), select(at_zero, inf, nan));
 }
-
-}  // namespace
 
 // y = log|gamma(x)|
 constinit const OpRecord gammaln_op = elementwise<gammaln_op>(
@@ -415,7 +388,7 @@ constinit const OpRecord betaln_op =
     elementwise<betaln_op>({.name = "betaln",
                             .cost = 250,
                             .commutative = true,
-                            .value = in_f64_of_two<betaln_of>,
+                            .value = in_f64_of_two<ops::betaln_of>,
                             .derivatives = [](auto&, auto x, auto& g) -> Tensors {
                               const Tensor both = digamma(x[0] + x[1]);
                               return {g * (digamma(x[0]) - both), g * (digamma(x[1]) - both)};

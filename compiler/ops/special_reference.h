@@ -16,6 +16,9 @@ double polygamma(int n, double x);
 double betaln(double a, double b);
 double zeta(double s, double q);
 double bessel_i(int order, double x, bool scaled);
+double bessel_k(int order, double x, bool scaled);
+double gammainc(double a, double x, bool upper);
+double betainc(double a, double b, double x);
 double exp1(double x);
 double expi(double x);
 

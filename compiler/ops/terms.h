@@ -55,5 +55,12 @@ inline constexpr auto in_f64_of_two = [](const loop::Expr& x, const loop::Expr& 
                     x->dtype);
 };
 
+template <auto formula>
+inline constexpr auto in_f64_of_three =
+    [](const loop::Expr& x, const loop::Expr& y, const loop::Expr& z) {
+      const auto wide = [](const loop::Expr& e) { return term(loop::cast(e, DType::f64)); };
+      return loop::cast(formula(wide(x), wide(y), wide(z)).v, x->dtype);
+    };
+
 }  // namespace kroton::ops
 // NOLINTEND(performance-unnecessary-value-param)

@@ -203,6 +203,7 @@ TEST_CASE("every composite's composition has the value of its reference") {
 
 TEST_CASE("gradients of every op agree with finite differences") {
   for (const OpRecord* op : all_ops()) {
+    if (op->name == "no_gradient") continue;  // its rule is an error
     CAPTURE(op->name);
     int checked = 0;
     int number = -1;

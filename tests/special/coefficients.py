@@ -7,6 +7,7 @@ out is below 2e-17 of its largest value, in powers of t, which runs over [-1, 1]
 argument does over the interval.
 """
 import sys
+from fractions import Fraction
 
 from mpmath import (besseli, besselj, besselk, bessely, cos, e1, ei, erfc, euler, exp, expm1,
                     findroot, fsum, gamma, inf, ldexp, log, loggamma, mp, mpf, pi, psi, sqrt)
@@ -55,6 +56,27 @@ def emit(name, what, f, a, b):
     print(f"inline constexpr std::initializer_list<double> {name} = {{")
     print(",\n".join("    " + repr(float(c)) for c in powers))
     print("};\n")
+
+
+def temme(most_k, most_eta, least_a):
+    """The series in eta that Temme's expansion of the incomplete gamma function has for each power of
+    1 / a, for |eta| <= most_eta and a >= least_a. With mu = x / a - 1 and eta^2 / 2 = mu - log(1 + mu):
+    C_0 = 1 / mu - 1 / eta, C_k = (d C_(k-1) / d eta) / eta + gamma_k / mu, without a pole at 0."""
+    count = 70
+    mu = [Fraction(0), Fraction(1)]  # by mu d mu / d eta = eta (1 + mu)
+    for n in range(2, count + 1):
+        rest = sum(mu[i] * (n + 1 - i) * mu[n + 1 - i] for i in range(2, n))
+        mu.append((mu[n - 1] - rest) / (n + 1))
+    inverse = [Fraction(1)]  # eta / mu
+    for n in range(1, count):
+        inverse.append(-sum(mu[i + 1] * inverse[n - i] for i in range(1, n + 1)))
+    series = [inverse[n + 1] for n in range(count - 1)]
+    for k in range(most_k + 1):
+        degree = max(n for n, c in enumerate(series)
+                     if abs(float(c)) * most_eta ** n / least_a ** k > 2e-18)
+        yield series[:degree + 1]
+        pole = -series[1]
+        series = [(n + 2) * series[n + 2] + pole * inverse[n + 1] for n in range(len(series) - 2)]
 
 
 def erfcx(x):
@@ -135,16 +157,34 @@ namespace kroton::ops::coefficients {
              lambda x: exp(-x) * besseli(order, x) / x ** order, 0, 8)
         emit(f"i{order}_tail", f"sqrt(x) exp(-x) I{order}(x) for 8 / x in [0, 1].",
              lambda u: sqrt(8 / u) * exp(-8 / u) * besseli(order, 8 / u), 0, 1)
-    emit("exp1", "E1(x) + log(x) for x in [0, 2].", lambda x: e1(x) + log(x), 0, 2)
-    emit("exp1_tail", "(x + 1) exp(x) E1(x) for t = (x - 6) / (x + 6) from x = 2 on.",
-         lambda t: (6 * (1 + t) / (1 - t) + 1) * exp(6 * (1 + t) / (1 - t)) *
-         e1(6 * (1 + t) / (1 - t)), "-0.5", 1)
+    for order in (0, 1):
+        sign = 1 if order == 0 else -1
+        emit(f"k{order}", f"K{order}(x) {'+' if order == 0 else '-'} log(x / 2) I{order}(x)"
+             f"{'' if order == 0 else ' - 1 / x, over x,'} for x^2 in [0, 4].",
+             lambda z: (besselk(order, sqrt(z)) + sign * log(sqrt(z) / 2) * besseli(order, sqrt(z)) -
+                        order / sqrt(z)) / sqrt(z) ** order, 0, 4)
+        emit(f"i{order}_near", f"I{order}(x){' / x' if order else ''} for x^2 in [0, 4].",
+             lambda z: besseli(order, sqrt(z)) / sqrt(z) ** order, 0, 4)
+        emit(f"k{order}_tail", f"sqrt(x) exp(x) K{order}(x) for t = (x - 6) / (x + 6) from x = 2 on.",
+             lambda t: sqrt(6 * (1 + t) / (1 - t)) * exp(6 * (1 + t) / (1 - t)) *
+             besselk(order, 6 * (1 + t) / (1 - t)), "-0.5", 1)
+    emit("exp1", "E1(x) + log(x) for x in [0, 1].", lambda x: e1(x) + log(x), 0, 1)
+    emit("exp1_tail", "(x + 1) exp(x) E1(x) for 1 - 12 / (x + 5) from x = 1 on.",
+         lambda u: (12 / (1 - u) - 4) * exp(12 / (1 - u) - 5) * e1(12 / (1 - u) - 5), -1, 1)
     emit("expi", "(Ei(x) - log(x / root)) / (x - root) for x in [0, 6].",
          lambda x: (ei(x) - log(x / ROOT)) / (x - ROOT), 0, 6)
     emit("expi_middle", "x exp(-x) Ei(x) for x in [6, 12].", lambda x: x * exp(-x) * ei(x), 6, 12)
     emit("expi_far", "The same for x in [12, 24].", lambda x: x * exp(-x) * ei(x), 12, 24)
     emit("expi_tail", "The same for 24 / x in [0, 1].",
          lambda u: 24 / u * exp(-24 / u) * ei(24 / u), 0, 1)
+    emit("log1p_rest", "(x - log(1 + x)) / x^2 for x in [-0.4, 0.4].",
+         lambda x: (x - log(1 + x)) / x ** 2, "-0.4", "0.4")
+    print("// Temme's expansion of the incomplete gamma function: a series in eta for each power of "
+          "1 / a.")
+    print("inline constexpr std::initializer_list<double> temme[] = {")
+    for series in temme(9, 0.4709, 20):
+        print("    {" + ",\n     ".join(repr(float(c)) for c in series) + "},")
+    print("};\n")
     print("}  // namespace kroton::ops::coefficients")
 
 

@@ -102,7 +102,7 @@ POINTS = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, 0.5, -0.5, 10.0, -10.5, 50.0, 1e
           NAN]
 # Left out: where SciPy's answer is an accident of its formula, not the function's limit.
 LEFT_OUT = {"gammaln": [-INF], "j1": [], "i0": [INF, -INF], "i1": [INF, -INF, 5e-324], "digamma": [-INF],
-            "y0": [1e300], "y1": [1e300, 5e-324], "j0": [1e300], "exp1": [], "sinc": [INF, -INF, 1e300, 1.0, -1.0, 2.0, -2.0, 3.0, 10.0, 50.0],
+            "y0": [1e300], "y1": [1e300, 5e-324], "j0": [1e300], "exp1": [], "k0e": [5e-324], "k1e": [5e-324], "sinc": [INF, -INF, 1e300, 1.0, -1.0, 2.0, -2.0, 3.0, 10.0, 50.0],
             "i1e": [5e-324],
             "trigamma": [-INF, 5e-324, 1e300], "zeta": [0.0, -0.0, -1.0, -2.0, 0.5, -0.5, -10.5, 5e-324, -INF]}
 LEFT_OUT["j1"] = [1e300]
@@ -112,9 +112,18 @@ for name, f in {
     "ndtri": special.ndtri, "gammaln": special.gammaln, "gamma": special.gamma,
     "digamma": special.digamma, "trigamma": lambda x: special.polygamma(1, x), "zeta": special.zeta,
     "j0": special.j0, "j1": special.j1, "y0": special.y0, "y1": special.y1, "i0": special.i0,
-    "i1": special.i1, "i0e": special.i0e, "i1e": special.i1e, "exp1": special.exp1,
+    "i1": special.i1, "i0e": special.i0e, "i1e": special.i1e, "exp1": special.exp1, "k0": special.k0,
+    "k1": special.k1, "k0e": special.k0e, "k1e": special.k1e,
     "expi": special.expi, "sinc": numpy.sinc, "log1mexp": lambda x: numpy.where(x > 0.7, numpy.log1p(-numpy.exp(-x)),
                                                              numpy.log(-numpy.expm1(-x))),
 }.items():
     points = [(x,) for x in POINTS if x not in LEFT_OUT.get(name, [])]
     block(name, "f64", f, points, 1e-12)
+
+EDGES = [0.0, 1e-300, 1e-5, 0.5, 1.0, 2.5, 8.0, 30.0, 1e3, -1.0, INF, NAN]
+for name, f in {"gammainc": special.gammainc, "gammaincc": special.gammaincc}.items():
+    pairs = [(a, x) for a in EDGES for x in EDGES]
+    # SciPy's answers beside 1e-300 have the errors of a logarithm of it.
+    block(name, "f64", f, [(a, x) for a, x in pairs if 1e-300 not in (a, x)], 3e-12)
+block("betaln", "f64", special.betaln,
+      [(a, b) for a in EDGES for b in EDGES if min(a, b) > 0 and max(a, b) < INF], 1e-11)

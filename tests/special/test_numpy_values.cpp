@@ -73,6 +73,10 @@ const std::map<std::string, OfOne> of_one = {
     {"i1", one<i1>},
     {"i0e", one<i0e>},
     {"i1e", one<i1e>},
+    {"k0", one<k0>},
+    {"k1", one<k1>},
+    {"k0e", one<k0e>},
+    {"k1e", one<k1e>},
     {"exp1", one<exp1>},
     {"expi", one<expi>},
     {"sinc", one<sinc>},
@@ -97,7 +101,10 @@ const std::map<std::string, OfTwo> of_two = {{"fmod", two<fmod>},
                                              {"lcm", two<lcm>},
                                              {"left_shift", two<left_shift>},
                                              {"right_shift", two<right_shift>},
-                                             {"integer_power", two<integer_power>}};
+                                             {"integer_power", two<integer_power>},
+                                             {"gammainc", two<gammainc>},
+                                             {"gammaincc", two<gammaincc>},
+                                             {"betaln", two<betaln>}};
 
 struct Block {
   std::string name, dtype;

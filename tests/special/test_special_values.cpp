@@ -60,12 +60,21 @@ const std::map<std::string, OfOne> of_one = {
     {"i1", i1},
     {"i0e", i0e},
     {"i1e", i1e},
+    {"k0", k0},
+    {"k1", k1},
+    {"k0e", k0e},
+    {"k1e", k1e},
     {"exp1", exp1},
     {"expi", expi}};
 
-const std::map<std::string, OfTwo> of_two = {
-    {"hypot", hypot},     {"logaddexp", logaddexp}, {"logaddexp2", logaddexp2}, {"xlogy", xlogy},
-    {"xlog1py", xlog1py}, {"hurwitz", zeta},        {"betaln", betaln},         {"beta", beta}};
+const std::map<std::string, OfTwo> of_two = {{"hypot", hypot},           {"logaddexp", logaddexp},
+                                             {"logaddexp2", logaddexp2}, {"xlogy", xlogy},
+                                             {"xlog1py", xlog1py},       {"hurwitz", zeta},
+                                             {"betaln", betaln},         {"gammainc", gammainc},
+                                             {"gammaincc", gammaincc},   {"beta", beta}};
+
+const std::map<std::string, Tensor (*)(const Operand&, const Operand&, const Operand&)> of_three = {
+    {"betainc", betainc}};
 
 struct Line {
   std::vector<double> operands;
@@ -157,10 +166,13 @@ Worst worst_of(const Block& block) {
     }
     arguments.push_back(array);
   }
-  const Tensor x = vector("x", dtype), y = vector("y", dtype);
-  const Array result = block.operands == 1 ? function({x}, of_one.at(block.name)(x))(arguments[0])
-                                           : function({x, y}, of_two.at(block.name)(x, y))(
-                                                 arguments[0], arguments[1]);
+  const Tensor x = vector("x", dtype), y = vector("y", dtype), z = vector("z", dtype);
+  const std::string& name = block.name;
+  const Array result = block.operands == 1 ? function({x}, of_one.at(name)(x))(arguments[0])
+                       : block.operands == 2
+                           ? function({x, y}, of_two.at(name)(x, y))(arguments[0], arguments[1])
+                           : function({x, y, z}, of_three.at(name)(x, y, z))(
+                                 arguments[0], arguments[1], arguments[2]);
   REQUIRE(result.dtype() == dtype);
   Worst worst;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -183,7 +195,7 @@ TEST_CASE("special: values are within their bounds of mpmath's") {
   const char* other = std::getenv("KROTON_SPECIAL_VALUES");
   const std::vector<Block> blocks =
       read_blocks(other != nullptr ? other : places::source_dir() + "/tests/special/values.txt");
-  CHECK(blocks.size() == of_one.size() + of_two.size());
+  CHECK(blocks.size() == of_one.size() + of_two.size() + of_three.size());
   if (other != nullptr) std::printf("| function | f32 | f64 |\n|---|---|---|\n");
   for (const Block& block : blocks) {
     CAPTURE(block.name);

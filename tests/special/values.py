@@ -107,7 +107,7 @@ UNARY = {
              [U(-9, 9), L(1e-300, 1e308)], None),
     "rsqrt": (lambda x: 1 / mp.sqrt(x), 2, 2, [U(0, 9), L(1e-37, 1e38)], [U(0, 9), L(1e-300, 1e308)],
               None),
-    "log1mexp": (lambda x: mp.log(-mp.expm1(-x)), 5, 5, [U(0, 3), L(1e-30, 80)],
+    "log1mexp": (lambda x: mp.log1p(-mp.exp(-x)) if x > 1 else mp.log(-mp.expm1(-x)), 5, 5, [U(0, 3), L(1e-30, 80)],
                  [U(0, 3), L(1e-300, 700)], None),
     "sinc": (sinc, 5, 5, [U(-5, 5), L(1e-30, 1e5)], [U(-5, 5), L(1e-300, 1e12)], None),
     "logsigmoid": (lambda x: -mp.log1p(mp.exp(-x)), 5, 5, [U(-20, 20)], [U(-20, 20), U(-700, 700)],
@@ -137,13 +137,13 @@ UNARY = {
     "polygamma3": (lambda x: mp.psi(3, x), 1, 16, [U(0.1, 12), L(1e-8, 1e8)], [U(0.1, 12), L(1e-50, 1e50)],
                    None),
     "zeta": (mp.zeta, 1, 8, [U(1, 3), L(1.1, 100)], [U(1, 3), L(1.1, 100)], None),
-    "j0": (lambda x: mp.besselj(0, x), 1, 8, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
+    "j0": (lambda x: mp.besselj(0, x), 1, 16, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
            amplitude),
-    "j1": (lambda x: mp.besselj(1, x), 1, 8, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
+    "j1": (lambda x: mp.besselj(1, x), 1, 16, [U(-9, 9), L(1e-30, 1e4)], [U(-9, 9), L(1e-300, 1e4)],
            amplitude),
-    "y0": (lambda x: mp.bessely(0, x), 1, 8, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
+    "y0": (lambda x: mp.bessely(0, x), 1, 16, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
            lambda x: amplitude(x) if x > 1 else mp.mpf(1)),
-    "y1": (lambda x: mp.bessely(1, x), 1, 8, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
+    "y1": (lambda x: mp.bessely(1, x), 1, 16, [U(0, 9), L(1e-30, 1e4)], [U(0, 9), L(1e-300, 1e4)],
            lambda x: amplitude(x) if x > 1 else mp.mpf(1)),
     "i0": (lambda x: mp.besseli(0, x), 1, 8, [U(-9, 9), U(0, 91)], [U(-9, 9), U(0, 713)], None),
     "i1": (lambda x: mp.besseli(1, x), 1, 8, [U(-9, 9), U(0, 91), TINY32], [U(-9, 9), U(0, 713), TINY64],
@@ -152,6 +152,14 @@ UNARY = {
             [U(-9, 9), L(1, 1e4)], None),
     "i1e": (lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), 1, 8, [U(-9, 9), L(1, 1e4), TINY32],
             [U(-9, 9), L(1, 1e4), TINY64], None),
+    "k0": (lambda x: mp.besselk(0, x), 1, 8, [U(0, 3), U(1, 85), TINY32], [U(0, 3), U(1, 735), TINY64],
+           None),
+    "k1": (lambda x: mp.besselk(1, x), 1, 8, [U(0, 3), U(1, 85), L(1e-36, 1)],
+           [U(0, 3), U(1, 735), TINY64], None),
+    "k0e": (lambda x: mp.exp(x) * mp.besselk(0, x), 1, 8, [U(0, 3), L(1, 1e4)],
+            [U(0, 3), L(1, 1e4), TINY64], None),
+    "k1e": (lambda x: mp.exp(x) * mp.besselk(1, x), 1, 8, [U(0, 3), L(1, 1e4)],
+            [U(0, 3), L(1, 1e4), TINY64], None),
     "exp1": (mp.e1, 1, 8, [U(0, 3), U(2, 88), TINY32], [U(0, 3), U(2, 740), TINY64], None),
     "expi": (mp.ei, 1, 8, [U(-3, 30), U(0.3, 0.5), U(-80, 90), TINY32],
              [U(-3, 30), U(0.3, 0.5), U(-740, 715), TINY64], None),
@@ -165,6 +173,33 @@ def hurwitz(s, q):
 
 def betaln(a, b):
     return mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)
+
+
+def incomplete(a, x, upper):
+    """By the series, or by the continued fraction with Lentz's method."""
+    with mp.workdps(40):
+        power = mp.exp(a * mp.log(x) - x - mp.loggamma(a + 1))
+        small = mp.mpf(10) ** -38
+        if x < a + 1 or x < 2:
+            total, term, k = mp.mpf(0), mp.mpf(1), 0
+            while term > small * total:
+                total += term
+                k += 1
+                term *= x / (a + k)
+            lower = power * total
+            return 1 - lower if upper else lower
+        d = 1 / (x + 1 - a)
+        c, h, k = mp.mpf(10) ** 300, d, 0
+        while True:
+            k += 1
+            n, b = -k * (k - a), x + 1 - a + 2 * k
+            d = 1 / (n * d + b)
+            c = b + n / c
+            h *= d * c
+            if abs(d * c - 1) < small:
+                break
+        above = power * a * h
+        return above if upper else 1 - above
 
 
 def logaddexp(x, y, base):
@@ -182,10 +217,52 @@ BINARY = {
     "xlogy": (lambda x, y: x * mp.log(y) if x else mp.mpf(0), 5, 5, [U(-5, 5)], [L(1e-30, 1e30)], None),
     "xlog1py": (lambda x, y: x * mp.log1p(y) if x else mp.mpf(0), 5, 5, [U(-5, 5)],
                 [U(-0.99, 5), L(1e-30, 1e30)], None),
-    "hurwitz": (hurwitz, 1, 20, [U(1, 3), L(1.1, 40)], [L(0.01, 1e3)], None),
-    "betaln": (betaln, 1, 8, [U(0, 20), L(1e-3, 1e6)], [U(0, 20), L(1e-3, 1e6)],
+    "hurwitz": (hurwitz, 1, 40, [U(1, 3), L(1.1, 40)], [L(0.01, 1e3)], None),
+    "betaln": (betaln, 1, 16, [U(0, 20), L(1e-3, 1e6)], [U(0, 20), L(1e-3, 1e6)],
                lambda a, b: max(abs(betaln(a, b)), mp.mpf(1))),
-    "beta": (mp.beta, 1, 200, [U(0, 20), L(1e-3, 30)], [U(0, 20), L(1e-3, 30)], None),
+    "beta": (mp.beta, 1, 500, [U(0, 20), L(1e-3, 30)], [U(0, 20), L(1e-3, 30)], None),
+}
+
+
+def near_a():
+    """a, and an x about which there is something to say."""
+    a = math.exp(rng.uniform(math.log(1e-3), math.log(2e4)))
+    return [a, max(a * (1 + rng.gauss(0, 1) * rng.choice([3, 1]) / math.sqrt(a)), a * rng.uniform(0.01, 1))
+            if rng.random() < 0.8 else a * rng.uniform(0.1, 3)]
+
+
+def near_mean():
+    """a and b, of which one is at most 1000, and an x about which there is something to say."""
+    a, b = (math.exp(rng.uniform(math.log(0.01), math.log(1000))) for _ in range(2))
+    if rng.random() < 0.2:
+        a *= 30
+    mean, width = a / (a + b), math.sqrt(a * b / (a + b + 1)) / (a + b)
+    x = mean + width * rng.gauss(0, 2) if rng.random() < 0.7 else rng.random()
+    return [a, b, x] if 0 < x < 1 else [a, b, mean]
+
+
+def betainc(a, b, x):
+    """x^a (1 - x)^b / (a B(a, b)) times the sum of (a + b)_k / (a + 1)_k x^k, or 1 minus that of the
+    other side."""
+    if x * (a + b + 2) > a + 1:
+        return 1 - betainc_below(b, a, 1 - x)
+    return betainc_below(a, b, x)
+
+
+def betainc_below(a, b, x):
+    power = mp.exp(a * mp.log(x) + b * mp.log1p(-x) - betaln(a, b)) / a
+    total, term, k = mp.mpf(0), mp.mpf(1), 0
+    while term > mp.mpf(10) ** -38 * total:
+        total += term
+        term *= (a + b + k) / (a + 1 + k) * x
+        k += 1
+    return power * total
+
+
+TUPLES = {
+    "gammainc": (lambda a, x: incomplete(a, x, False), 1, 2000, near_a),
+    "gammaincc": (lambda a, x: incomplete(a, x, True), 1, 2000, near_a),
+    "betainc": (betainc, 1, 20000, near_mean),
 }
 
 
@@ -214,6 +291,11 @@ def main():
             x, y = draw(rng.choice(first)), draw(rng.choice(second))
             operands = [to_f32(x), to_f32(y)] if k < COUNT else [x, y]
             print(line(f, operands, size))
+    for name, (f, bound32, bound64, draw_operands) in TUPLES.items():
+        print(name, len(draw_operands()), bound32, bound64)
+        for k in range(2 * COUNT):
+            operands = draw_operands()
+            print(line(f, [to_f32(x) for x in operands] if k < COUNT else operands, None))
 
 
 main()

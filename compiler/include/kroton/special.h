@@ -41,6 +41,16 @@ Tensor beta(const Operand& a, const Operand& b);
 Tensor zeta(const Operand& s, const Operand& q);
 Tensor zeta(const Operand& s);
 
+// The share of gamma(a) that the integral of t^(a - 1) exp(-t) has from 0 to x, and from x on, for
+// a, x >= 0 (NaN below). There is a gradient by x, none by a (ValueError where one is asked for).
+Tensor gammainc(const Operand& a, const Operand& x);
+Tensor gammaincc(const Operand& a, const Operand& x);
+
+// The share of beta(a, b) that the integral of t^(a - 1) (1 - t)^(b - 1) has from 0 to x, for a, b
+// > 0 and x in [0, 1], NaN elsewhere, and NaN where both a and b are above 1000. There is a
+// gradient by x, none by a and b (ValueError where one is asked for).
+Tensor betainc(const Operand& a, const Operand& b, const Operand& x);
+
 // ---- Bessel functions of orders 0 and 1. Near their zeros the absolute error is small beside the
 // ---- amplitude sqrt(2 / (pi x)), as is that of sin and cos.
 
@@ -52,6 +62,11 @@ Tensor i0(const Operand& x);  // modified, of the first kind
 Tensor i1(const Operand& x);
 Tensor i0e(const Operand& x);  // exp(-|x|) i0(x); the gradient at the kink 0 is 0
 Tensor i1e(const Operand& x);  // exp(-|x|) i1(x)
+
+Tensor k0(const Operand& x);  // modified, of the second kind; inf at 0, NaN below
+Tensor k1(const Operand& x);
+Tensor k0e(const Operand& x);  // exp(x) k0(x)
+Tensor k1e(const Operand& x);  // exp(x) k1(x)
 
 // ---- Integrals of exponentials.
 

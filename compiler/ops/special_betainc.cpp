@@ -107,9 +107,7 @@ constinit const OpRecord betainc_op = elementwise<betainc_op>(
     {.name = "betainc",
      .cost = 1200,
      .value = in_f64_of_three<betainc_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {Tensor(), Tensor(), g * density(x)};
-     },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, g, g * density(x)}; },
      .reference = [](double a, double b, double x) { return ops::reference::betainc(a, b, x); },
      .draw = draw_betainc,
      .samples = betainc_samples});

@@ -373,15 +373,15 @@ constinit const OpRecord polygamma_op = {
     .samples = polygamma_samples};
 
 // z = the sum of (q + k)^-s.   dq = -s zeta(s + 1, q) dz; the public function sees to ds
-constinit const OpRecord zeta_op = elementwise<zeta_op>(
-    {.name = "zeta",
-     .cost = 400,
-     .value = in_f64_of_two<zeta_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {Tensor(), -(g * (x[0] * ops::apply(zeta_op, {x[0] + 1, x[1]})))};
-     },
-     .reference = [](double s, double q) { return reference::zeta(s, q); },
-     .samples = zeta_samples});
+constinit const OpRecord zeta_op =
+    elementwise<zeta_op>({.name = "zeta",
+                          .cost = 400,
+                          .value = in_f64_of_two<zeta_of>,
+                          .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+                            return {g, -(g * (x[0] * ops::apply(zeta_op, {x[0] + 1, x[1]})))};
+                          },
+                          .reference = [](double s, double q) { return reference::zeta(s, q); },
+                          .samples = zeta_samples});
 
 // z = log(gamma(a) gamma(b) / gamma(a + b))
 constinit const OpRecord betaln_op =

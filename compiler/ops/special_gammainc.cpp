@@ -189,7 +189,7 @@ constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
     {.name = "gammainc",
      .cost = 700,
      .value = in_f64_of_two<gammainc_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {Tensor(), g * density(x)}; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, g * density(x)}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, false); },
      .samples =
          [] {
@@ -201,7 +201,7 @@ constinit const OpRecord gammaincc_op = elementwise<gammaincc_op>(
     {.name = "gammaincc",
      .cost = 700,
      .value = in_f64_of_two<gammaincc_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {Tensor(), -(g * density(x))}; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, -(g * density(x))}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, true); },
      .samples =
          [] {

@@ -25,7 +25,15 @@ struct Running {
   RunningFunction function;
   ops::Accept accept;  // for the fuzzer
   std::vector<Tensor> (*vjp)(const Tensor& y, const Tensor& g);
+  std::vector<Sample> (*more_samples)() = nullptr;
 };
+
+std::vector<Sample> samples(const Running& how) {
+  std::vector<Sample> result = ops::running_samples(how.function);
+  if (how.more_samples == nullptr) return result;
+  for (Sample& sample : how.more_samples()) result.push_back(std::move(sample));
+  return result;
+}
 
 void write(WriteContext& context, loop::Op operation) {
   ops::running_write(context,
@@ -65,7 +73,7 @@ constexpr OpRecord running() {
           .reference = [](ReferenceContext& context) { evaluate(context, how.reference); },
           .batch = ops::batch_along_axes<op>,
           .draw = [](ops::Draw& d) { ops::draw_running(d, how.name, how.function, how.accept); },
-          .samples = [] { return ops::running_samples(how.function); }};
+          .samples = [] { return samples(how); }};
 }
 
 // An element that is taken has the cotangents of all results up to where the next one is taken: a
@@ -76,6 +84,15 @@ Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
   const Tensor taken = ops::is_first_on_way(y, attributes) | (ne(y, before) & eq(before, before));
   const Tensor goes_on = cast(logical_not(taken), g.dtype());
   return {where(taken, ops::running_cotangent(goes_on, g, attributes), 0)};
+}
+
+// The second element is taken for itself and all behind it, some of which are equal to it.
+std::vector<Sample> extreme_ties(RunningFunction function, const std::vector<double>& x) {
+  return {ops::kink_sample(
+      {x}, [=](std::span<const Tensor> in) { return function(in[0], 0, false); },
+      [](std::span<const Tensor> in) {
+        return take(in[0], Array::from<std::int64_t>({0, 1, 1, 1, 1}));
+      })};
 }
 
 Number larger(const Number& best, const Number& x) {
@@ -115,20 +132,24 @@ constexpr Running cumprod_how = {
     }};
 constinit const OpRecord cumprod_op = running<cumprod_op, cumprod_how>();
 
-constexpr Running cummax_how = {.name = "cummax",
-                                .operation = loop::Op::max,
-                                .reference = larger,
-                                .function = cummax,
-                                .accept = ops::number,
-                                .vjp = extreme_vjp};
+constexpr Running cummax_how = {
+    .name = "cummax",
+    .operation = loop::Op::max,
+    .reference = larger,
+    .function = cummax,
+    .accept = ops::number,
+    .vjp = extreme_vjp,
+    .more_samples = [] { return extreme_ties(cummax, {1, 3, 3, 2, 3}); }};
 constinit const OpRecord cummax_op = running<cummax_op, cummax_how>();
 
-constexpr Running cummin_how = {.name = "cummin",
-                                .operation = loop::Op::min,
-                                .reference = smaller,
-                                .function = cummin,
-                                .accept = ops::number,
-                                .vjp = extreme_vjp};
+constexpr Running cummin_how = {
+    .name = "cummin",
+    .operation = loop::Op::min,
+    .reference = smaller,
+    .function = cummin,
+    .accept = ops::number,
+    .vjp = extreme_vjp,
+    .more_samples = [] { return extreme_ties(cummin, {3, 1, 1, 2, 1}); }};
 constinit const OpRecord cummin_op = running<cummin_op, cummin_how>();
 
 namespace {

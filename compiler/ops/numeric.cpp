@@ -48,8 +48,12 @@ Points points_of(const char* op, const Operand& y, const Operand& spacing, int a
   if (both[1].rank() != 1) {
     ops::fail_shape(OpRecord{.name = op}, both, "the spacing must be a scalar or a vector");
   }
+  const Dim &points = both[0].shape(result.axis), &given = both[1].shape(0);
+  if (points.is_constant() && given.is_constant() && points != given) {
+    ops::fail_shape(OpRecord{.name = op}, both, "there are not as many coordinates as points");
+  }
   Dims shape(at(both[0].rank()), Dim(1));
-  shape[at(result.axis)] = both[1].shape(0);
+  shape[at(result.axis)] = given;
   const Tensor coordinates = reshape(both[1], shape);
   result.steps = part(coordinates, result.axis, 1, 0) - part(coordinates, result.axis, 0, 1);
   return result;
@@ -122,10 +126,11 @@ Tensor interp(const Operand& x, const Operand& xp, const Operand& fp,
     ops::fail_shape(op, all, "the points must be two vectors");
   }
   const Tensor &at_x = all[0], &ys = all[2];
-  const Attributes none;
-  TypeContext context(op, all, none, *LineScope::current());
-  const Dim size = context.equal(all[1].shape(0), ys.shape(0), "the points' sizes differ");
-  const Tensor xs = ops::size_check(all[1], "interp", all, size, 1, "there are no points");
+  const Dim &size = all[1].shape(0), &values = ys.shape(0);
+  const char* const differ = "there are %0 and %1 points";
+  Tensor xs = ops::size_check(all[1], "interp", all, size, 1, "there are no points");
+  xs = ops::size_check(xs, "interp", all, size, values, differ);
+  xs = ops::size_check(xs, "interp", all, values, size, differ);
   const Tensor last = size_of_dim(size) - 1;
   const Tensor found = searchsorted(xs, stop_gradient(at_x), true);
   const Tensor low = minimum(maximum(found - 1, 0), maximum(last - 1, 0));

@@ -131,11 +131,13 @@ Tensor repeat(const Operand& x, const std::vector<std::int64_t>& counts, int axi
     ops::fail_value("repeat", "there are " + given.to_string() + " counts for axis " +
                                   std::to_string(along) + " of size " + size.to_string());
   }
-  // That there are no more elements than counts is told where the axis is taken as one so long.
-  return take(run_of(ops::size_check(tensor, "repeat", {tensor}, given, size,
-                                     "there are %0 counts for an axis of %1 elements"),
-                     along, 0, given),
-              Operand(Array::from(positions)), along);
+  Tensor counted = tensor;
+  for (const auto& [more, fewer] : {std::pair(given, size), std::pair(size, given)}) {
+    counted = ops::size_check(counted, "repeat", {tensor}, more, fewer,
+                              "there are " + given.to_string() + " counts for axis " +
+                                  std::to_string(along) + " of another size");
+  }
+  return take(counted, Operand(Array::from(positions)), along);
 }
 
 Tensor tile(const Operand& x, const Dims& repetitions) {

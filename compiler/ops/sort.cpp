@@ -112,15 +112,16 @@ class SortLoops {
     return result;
   }
 
-  // The nest over all rows, once if `runs`, and over what else there is.
+  // The nest over all rows and over what else there is, if `runs` is 1, not 0.
   void rows(const Dim& runs, const Dims& more,
             const std::function<void(const Index& row, const Index& rest)>& body) {
     Dims extents = rows_;
-    extents.push_back(runs);
     extents.insert(extents.end(), more.begin(), more.end());
+    if (extents.empty()) extents.emplace_back(1);
+    extents[0] = extents[0] * runs;
     context_.independent_nest(extents, [&](const Index& index) {
       const auto rest = index.begin() + static_cast<std::ptrdiff_t>(rows_.size());
-      body(Index(index.begin(), rest), Index(rest + 1, index.end()));
+      body(Index(index.begin(), rest), Index(rest, index.end()));
     });
   }
 

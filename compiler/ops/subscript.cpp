@@ -234,6 +234,22 @@ Tensor placed(const Selection& s, const Tensor& elements) {
   return where(inside_zeros(there), inside_zeros(reshape(elements, s.sizes)), s.x);
 }
 
+// The value repeated to the shape of the elements that it is brought into.
+Tensor repeated(const Selection& s, const Tensor& value, const Dims& shape) {
+  const OpRecord op{.name = s.op};
+  if (ops::common_shape(op, {s.x, value}, {shape, value.shape()}).size() != shape.size()) {
+    ops::fail_shape(op, {s.x, value}, "the values do not broadcast to " + to_string(shape));
+  }
+  const Tensor result = ops::broadcast_towards(value, shape);
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    const Dim& size = result.shape()[axis];
+    if (shape[axis].is_constant() && size.is_constant() && shape[axis] != size) {
+      ops::fail_shape(op, {s.x, value}, "the values do not broadcast to " + to_string(shape));
+    }
+  }
+  return broadcast_to(result, shape);
+}
+
 Tensor brought(const Tensor& x, std::span<const IndexItem> items, const Operand& v,
                const Bring& how) {
   const LineScope scope(items[0].line(), how.name);
@@ -242,9 +258,12 @@ Tensor brought(const Tensor& x, std::span<const IndexItem> items, const Operand&
   if (value.dtype() != x.dtype()) {
     ops::fail_type(OpRecord{.name = how.name}, {x, value}, "x and the values must have one dtype");
   }
+  if (x.dtype() == DType::boolean && how.at_indices != set_at) {
+    ops::fail_type(OpRecord{.name = how.name}, {x, value}, "takes numbers only");
+  }
   const Tensor elements = cut(s);
   if (s.tensors.empty()) {
-    return placed(s, how.whole(elements, broadcast_to(value, s.kept)));
+    return placed(s, how.whole(elements, repeated(s, value, s.kept)));
   }
   const Merged merged = merge(s);
   const int index_axes = merged.indices.rank();
@@ -252,7 +271,7 @@ Tensor brought(const Tensor& x, std::span<const IndexItem> items, const Operand&
   shape.erase(shape.begin() + merged.axis);
   shape.insert(shape.begin() + s.place, merged.indices.shape().begin(),
                merged.indices.shape().end());
-  const Tensor values = with_axes_at(broadcast_to(value, shape), s.place, index_axes, merged.axis);
+  const Tensor values = with_axes_at(repeated(s, value, shape), s.place, index_axes, merged.axis);
   return placed(
       s, merged.back(how.at_indices(merged.from(elements), values, merged.indices, merged.axis)));
 }

@@ -31,6 +31,7 @@ struct Update {
   Number (*reference)(const Number& element, const Number& value);  // null: compensated sums
   UpdateFunction function;
   Tensors (*vjp)(const Tensor& y, const Tensor& g);  // of the values, of the indices, of x
+  double beats = 0;  // extremes: what beats the elements of the sample with ties
 };
 
 // The result begins as this operand.
@@ -94,6 +95,20 @@ Tensor batch(const OpRecord& op, std::span<const Tensor> operands, const std::ve
   return ops::move_axis(reshape(y, x.shape()), 1, axis + 1);
 }
 
+// Of an extreme: x is taken before an equal value, and the first one of equal values.
+Sample ties(const Update& how) {
+  const double best = how.beats;
+  return {{ops::values(DType::f64, {3}, {1.0, 2.0, 0.0}),
+           ops::values(DType::f64, {5}, {1.0, best, best, 0.0, 0.0}),
+           ops::values(DType::i64, {5}, {0, 1, 1, 2, 2})},
+          [f = how.function](std::span<const Tensor> in) { return f(in[0], in[1], in[2], 0); },
+          false,
+          [](std::span<const Tensor> in) {
+            const Tensor from_x = Operand(Array::from({1.0, 0.0, 1.0})).tensor();
+            return in[0] * from_x + in[1](slice(0, 3)) * (1 - from_x);
+          }};
+}
+
 std::vector<Sample> samples(const Update& how) {
   std::vector<Sample> result;
   const auto add = [&](const ops::HostShape& x, const ops::HostShape& values,
@@ -112,6 +127,7 @@ std::vector<Sample> samples(const Update& how) {
   add({17, 3}, {2, 2, 3}, ops::values(DType::i32, {2, 2}, {-1, 5, -17, 5}), 0);
   add({3, 17}, {3, 3}, ops::values(DType::i64, {3}, {1, -2, 1}), -1);
   add({1, 5}, {0, 5}, ops::values(DType::i64, {0}, {}), 0);
+  if (how.beats != 0) result.push_back(ties(how));
   return result;
 }
 
@@ -283,7 +299,8 @@ constexpr Update max_at_how = {.name = "max_at",
                                .combine = combined<loop::Op::max>,
                                .reference = larger,
                                .function = max_at,
-                               .vjp = extreme_vjp};
+                               .vjp = extreme_vjp,
+                               .beats = 5};
 constinit const OpRecord max_at_op = updating<max_at_op, max_at_how>();
 
 constexpr Update min_at_how = {.name = "min_at",
@@ -291,7 +308,8 @@ constexpr Update min_at_how = {.name = "min_at",
                                .combine = combined<loop::Op::min>,
                                .reference = smaller,
                                .function = min_at,
-                               .vjp = extreme_vjp};
+                               .vjp = extreme_vjp,
+                               .beats = -5};
 constinit const OpRecord min_at_op = updating<min_at_op, min_at_how>();
 
 namespace {

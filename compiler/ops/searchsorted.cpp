@@ -40,7 +40,8 @@ constexpr std::int64_t most_halvings = 63;
 // The elements before the position found so far are known to stand before v. Of those that are left
 // behind it each step halves the number, which is the same for all v, and is above 0.
 void searchsorted_write(WriteContext& context) {
-  const Dim& size = context.input_type(1).shape[0];
+  const Dim& size = context.input_type(1).shape.back();
+  const auto rows = static_cast<std::ptrdiff_t>(context.input_type(1).shape.size()) - 1;
   const bool right = goes_right(context.attributes());
   const Expr steps = halvings(loop::size(size));
   const WriteContext::Scratch halves = context.scratch(DType::i64, {most_halvings});
@@ -61,7 +62,9 @@ void searchsorted_write(WriteContext& context) {
       const Expr half = context.stored(halves, {step});
       const Expr next = found + half;
       const Expr v = context.input(0, index);
-      const Expr there = context.input(1, {next - loop::integer(1)});
+      Index middle(index.begin(), index.begin() + rows);
+      middle.push_back(next - loop::integer(1));
+      const Expr there = context.input(1, middle);
       const Expr passes =
           right ? loop::unary(Op::logical_not, is_before(v, there)) : is_before(there, v);
       context.store(index, loop::select(passes, next, found));
@@ -76,12 +79,19 @@ void searchsorted_reference(ReferenceContext& c) {
     if (std::isnan(a) || std::isnan(b)) return !std::isnan(a) && std::isnan(b);
     return a < b;
   };
+  const std::vector<std::int64_t>& shape = c.inputs[1]->shape;
+  const auto size = static_cast<std::size_t>(shape.back());
+  std::size_t rows = 1;
+  for (std::size_t axis = 0; axis + 1 < shape.size(); ++axis) {
+    rows *= static_cast<std::size_t>(shape[axis]);
+  }
   for (std::size_t i = 0; i < c.output.data.size(); ++i) {
     const Number& v = c.inputs[0]->data[i];
+    const std::size_t row = i / (c.output.data.size() / rows);
     std::size_t found = 0;
-    for (std::size_t left = sorted.size(); left > 0; left /= 2) {
+    for (std::size_t left = size; left > 0; left /= 2) {
       const std::size_t next = found + (left + 1) / 2;
-      const Number& there = sorted[next - 1];
+      const Number& there = sorted[row * size + next - 1];
       const bool passes = goes_right(c.attributes) ? !is_less(v, there) : is_less(there, v);
       if (passes) found = next;
     }
@@ -94,8 +104,14 @@ TensorType searchsorted_type(TypeContext& context) {
   const TensorType& sorted = context.input(1);
   if (v.dtype != sorted.dtype) context.fail_type("dtypes differ");
   if (v.dtype == DType::boolean) context.fail_type("takes numbers only");
-  if (sorted.rank() != 1) context.fail_shape("what is searched in must be a vector");
-  return {DType::i64, v.shape};
+  if (sorted.rank() == 0) context.fail_shape("what is searched in must have an axis");
+  if (sorted.rank() - 1 > v.rank()) context.fail_shape("there are more rows than v has axes");
+  TensorType result{DType::i64, v.shape};
+  for (std::size_t axis = 0; axis + 1 < sorted.shape.size(); ++axis) {
+    result.shape[axis] = context.equal(sorted.shape[axis], v.shape[axis],
+                                       ops::sizes_differ(static_cast<int>(axis), v.rank()));
+  }
+  return result;
 }
 
 // A vector of ascending numbers, some of them equal.
@@ -127,6 +143,12 @@ std::vector<Sample> searchsorted_samples() {
   }
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double inf = std::numeric_limits<double>::infinity();
+  for (const ops::HostShape& shape : {ops::HostShape{2}, {2, 3}, {2, 0}, {2, 3, 2}}) {
+    ReferenceValue rows = ascending(DType::f64, 5, -5, 5);
+    for (int k = 0; k < 5; ++k) rows.data.push_back(rows.data[static_cast<std::size_t>(k)] + 1);
+    rows.shape = {2, 5};
+    add(rows, ops::spread(DType::f64, shape, -6, 6, 2));
+  }
   for (const DType dtype : ops::dtypes_of(ops::floating)) {
     add(ops::values(dtype, {5}, {-inf, 0.0, inf, nan, nan}),
         ops::values(dtype, {6}, {nan, inf, -inf, -0.0, 0.0, 1.0}));
@@ -141,8 +163,9 @@ void draw_searchsorted(ops::Draw& d) {
 
 }  // namespace
 
-// y = for each element of operand 0 its position in the ascending vector, operand 1, i64: before
-// equal ones, or behind them if attributes.integers[0] is 1; numbers.   Not differentiable.
+// y = for each element of operand 0 its position in the ascending vector, operand 1, or in that of
+// its row, where operand 1 (rows..., n) has the first axes of operand 0; i64: before equal ones, or
+// behind them if attributes.integers[0] is 1; numbers.   Not differentiable.
 constinit const OpRecord searchsorted_op = {
     .name = "searchsorted",
     .kind = OpKind::write,
@@ -152,9 +175,11 @@ constinit const OpRecord searchsorted_op = {
     .write = searchsorted_write,
     .reference = searchsorted_reference,
     .batch = [](std::span<const Tensor> operands, const std::vector<bool>& mapped,
-                const Attributes& attributes, const Dim&) -> Tensor {
-      if (mapped[1]) return Tensor();
-      return ops::apply(searchsorted_op, {operands[0], operands[1]}, attributes);
+                const Attributes& attributes, const Dim& count) -> Tensor {
+      if (!mapped[1] && operands[1].rank() == 1) {
+        return ops::apply(searchsorted_op, {operands[0], operands[1]}, attributes);
+      }
+      return ops::apply(searchsorted_op, ops::with_rows(operands, mapped, count), attributes);
     },
     .draw = draw_searchsorted,
     .samples = searchsorted_samples};

@@ -51,7 +51,8 @@ Tensor nanmedian(const Operand& x, std::optional<int> axis = std::nullopt,
                  KeepDims keepdims = false);
 
 // For each element of v the position (i64) in the ascending vector `sorted` at which it would be
-// inserted: before equal elements, or behind them with `right`. dtypes are promoted; NaNs as in
+// inserted: before equal elements, or behind them with `right`. Or, as in PyTorch, in a vector for
+// each row: `sorted` is (rows..., n), and v has these axes first. dtypes are promoted; NaNs as in
 // `sort`. By bisection. No gradient.
 Tensor searchsorted(const Operand& sorted, const Operand& v, bool right = false);
 // The number of the bin for each element of x, of `bins` ascending: searchsorted(bins, x, !right).

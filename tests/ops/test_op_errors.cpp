@@ -194,8 +194,6 @@ TEST_CASE("errors of arguments") {
         "index: index -11 is out of range on axis 1 of size 10: w is f32 (512, 10)");
   CHECK(value_error([] { return b(slice(0, end, 0)); }) ==
         "index: the step of a slice is 0: b is f32 (512,)");
-  CHECK(value_error([] { return w(i, i); }) ==
-        "index: there is more than one tensor among the indices of w is f32 (512, 10)");
 }
 
 TEST_CASE("errors of sizes name the line") {

@@ -48,15 +48,8 @@ Tensor approximant(const Tensor& a) {
 
 Tensor expm(const Operand& operand) {
   const LineScope scope(operand.line());
-  const Tensor a = operand.tensor();
-  const OpRecord op{.name = "expm"};
-  if (!is_float(a.dtype())) ops::fail_type(op, {a}, "takes f32 and f64 only");
-  if (a.rank() < 2) ops::fail_shape(op, {a}, "takes matrices, of two axes or more");
-  const Dim &rows = a.shape(-2), &columns = a.shape(-1);
-  if (rows.is_constant() && columns.is_constant() && rows != columns) {
-    ops::fail_shape(op, {a}, "the matrices are not square");
-  }
-  if (rows.is_constant(0)) return a;
+  const Tensor a = ops::square_matrices("expm", operand);
+  if (a.shape(-1).is_constant(0)) return a;
   // How often each matrix is halved before and its exponential squared behind.
   const Tensor norm = matrix_norm(stop_gradient(a), MatrixNorm::one);
   const Tensor halvings = clip(ceil(log(norm / largest_norm) * (1 / std::log(2.0))), 0,

@@ -19,23 +19,6 @@ using ops::Routine;
 using ops::transposed_matrices;
 using ops::triangle;
 
-// f32 or f64 matrices, square if asked for; errors in the name of `name`.
-Tensor matrices_of(const char* name, const Operand& a, bool square) {
-  const Tensor x = a.tensor();
-  const OpRecord op{.name = name};
-  if (!is_float(x.dtype())) ops::fail_type(op, {x}, "takes f32 and f64 only");
-  if (x.rank() < 2) ops::fail_shape(op, {x}, "takes matrices, of two axes or more");
-  if (!square) return x;
-  const Dim &rows = x.shape(-2), &columns = x.shape(-1);
-  if (rows == columns) return x;
-  const std::string what = "the matrices are not square";
-  Tensor result = x;
-  for (const auto& [size, least] : {std::pair(rows, columns), std::pair(columns, rows)}) {
-    result = ops::size_check(result, name, {x}, size, least, what + ": %0 is less than %1");
-  }
-  return result;
-}
-
 // x with last axes of these sizes.
 Dims with_last(const Tensor& x, const Dims& last) {
   Dims shape(x.shape().begin(), x.shape().end() - 2);
@@ -187,7 +170,7 @@ Tensors lu_gradient(Span, Span results, Span cotangents) {
 
 Lu lu(const Operand& a) {
   const LineScope scope(a.line());
-  const ops::LuFactors factors = ops::lu_factors(matrices_of("lu", a, true));
+  const ops::LuFactors factors = ops::lu_factors(ops::square_matrices("lu", a));
   return {transposed_matrices(factors.transposed), cast(squeeze(factors.exchanges, -1), DType::i64),
           cast(squeeze(factors.rows, -1), DType::i64)};
 }
@@ -195,7 +178,7 @@ Lu lu(const Operand& a) {
 Qr qr(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("qr", KROTON_ROUTINE(qr), "qr: matrix %index", qr_gradient);
-  const Tensor x = matrices_of("qr", a, false);
+  const Tensor x = ops::float_matrices("qr", a);
   const Dim &m = x.shape(-2), &n = x.shape(-1);
   const Dim k = minimum(m, n);
   const Tensors results =
@@ -205,7 +188,7 @@ Qr qr(const Operand& a) {
 
 Eigh eigh(const Operand& a) {
   const LineScope scope(a.line());
-  const Tensors results = eigh_results(matrices_of("eigh", a, true));
+  const Tensors results = eigh_results(ops::square_matrices("eigh", a));
   return {results[0], transposed_matrices(results[1])};
 }
 
@@ -213,7 +196,7 @@ Tensor eigvalsh(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("eigvalsh", KROTON_ROUTINE(eigvalsh),
                                std::string("eigvalsh") + no_eigenvalues, eigvalsh_gradient);
-  const Tensor x = matrices_of("eigvalsh", a, true);
+  const Tensor x = ops::square_matrices("eigvalsh", a);
   return routine.call({x}, {{x.dtype(), with_last(x, {ops::square_size(x.type())})}})[0];
 }
 
@@ -221,7 +204,7 @@ Eigenvalues eigvals(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("eigvals", KROTON_ROUTINE(eigvals),
                                std::string("eigvals") + no_eigenvalues, eigvals_gradient);
-  const Tensor x = matrices_of("eigvals", a, true);
+  const Tensor x = ops::square_matrices("eigvals", a);
   const TensorType type{x.dtype(), with_last(x, {ops::square_size(x.type())})};
   const Tensors results = routine.call({x}, {type, type});
   return {results[0], results[1]};
@@ -229,7 +212,7 @@ Eigenvalues eigvals(const Operand& a) {
 
 Svd svd(const Operand& a) {
   const LineScope scope(a.line());
-  const Tensors results = svd_results(matrices_of("svd", a, false));
+  const Tensors results = svd_results(ops::float_matrices("svd", a));
   return {results[0], results[1], results[2]};
 }
 
@@ -237,7 +220,7 @@ Tensor svdvals(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("svdvals", KROTON_ROUTINE(svdvals),
                                std::string("svdvals") + no_singular_values, svdvals_gradient);
-  const Tensor x = matrices_of("svdvals", a, false);
+  const Tensor x = ops::float_matrices("svdvals", a);
   return routine.call({x}, {{x.dtype(), with_last(x, {minimum(x.shape(-2), x.shape(-1))})}})[0];
 }
 

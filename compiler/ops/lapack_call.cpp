@@ -27,8 +27,10 @@ constinit const OpRecord lapack_op = {
             const Tensor row = cast(ops::row_of(x), x.dtype());
             return where(eq(ops::row_of(x), ops::column_of(x)), 9 * row, x);
           };
-          ops::add_samples(samples, {{1, 1}, {3, 3}, {2, 3, 3}},
-                           [=](std::span<const Tensor> in) { return eigvalsh(distinct(in[0])); });
+          ops::add_samples(
+              samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}}, [=](std::span<const Tensor> in) {
+                return eigvalsh(distinct(0.5 * (in[0] + ops::transposed_matrices(in[0]))));
+              });
           ops::add_samples(samples, {{3, 3}, {2, 3, 4}}, [=](std::span<const Tensor> in) {
             return svdvals(distinct(in[0]) + 1);
           });

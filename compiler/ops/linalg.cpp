@@ -18,15 +18,6 @@ namespace {
 
 using ops::transposed_matrices;
 
-// A matrix at least, of floating numbers unless `any` are welcome; errors in the name of `name`.
-Tensor matrices_of(const char* name, const Operand& a, bool any = false) {
-  const Tensor x = a.tensor();
-  const OpRecord op{.name = name};
-  if (!any && !is_float(x.dtype())) ops::fail_type(op, {x}, "takes f32 and f64 only");
-  if (x.rank() < 2) ops::fail_shape(op, {x}, "takes matrices, of two axes or more");
-  return x;
-}
-
 double epsilon_of(DType dtype) {
   return visit_dtype(dtype, []<class T>(std::type_identity<T>) {
     return static_cast<double>(std::numeric_limits<T>::epsilon());
@@ -42,6 +33,8 @@ Tensor least_singular_value(const Tensor& s, const Tensor& a, double rcond) {
 }
 
 bool is_empty(const Tensor& a) { return a.shape(-2).is_constant(0) || a.shape(-1).is_constant(0); }
+
+Dims batch_of(const Tensor& a) { return Dims(a.shape().begin(), a.shape().end() - 2); }
 
 Dims pinv_shape(const TensorType& a) {
   Dims shape = a.shape;
@@ -135,8 +128,8 @@ Tensor pinv(const Operand& a, double rcond) {
 
 Tensor matrix_rank(const Operand& a, double rcond) {
   const LineScope scope(a.line());
-  const Tensor x = matrices_of("matrix_rank", a);
-  if (is_empty(x)) return zeros(Dims(x.shape().begin(), x.shape().end() - 2), DType::i64);
+  const Tensor x = ops::float_matrices("matrix_rank", a);
+  if (is_empty(x)) return zeros(batch_of(x), DType::i64);
   const Tensor s = svdvals(x);
   return sum(cast(s > least_singular_value(s, x, rcond), DType::i64), -1);
 }
@@ -144,7 +137,7 @@ Tensor matrix_rank(const Operand& a, double rcond) {
 Tensor lstsq(const Operand& a, const Operand& b) {
   const LineScope scope(a.line());
   const Tensors operands = ops::promoted(a, b);
-  const Tensor x = matrices_of("lstsq", operands[0]);
+  const Tensor x = ops::float_matrices("lstsq", operands[0]);
   const Tensor& right = operands[1];
   if (right.rank() == 1 && x.rank() == 2) return squeeze(lstsq(x, expand_dims(right, 1)), 1);
   if (right.rank() != x.rank()) {
@@ -174,7 +167,8 @@ Tensor sqrtm(const Operand& a) {
 
 Tensor matrix_norm(const Operand& a, MatrixNorm norm) {
   const LineScope scope(a.line());
-  const Tensor x = matrices_of("matrix_norm", a);
+  const Tensor x = ops::float_matrices("matrix_norm", a);
+  if (is_empty(x)) return zeros(batch_of(x), x.dtype());
   switch (norm) {
     case MatrixNorm::fro:
       return sqrt(sum(square(x), {-2, -1}));
@@ -192,7 +186,8 @@ Tensor matrix_norm(const Operand& a, MatrixNorm norm) {
 
 Tensor cond(const Operand& a, MatrixNorm norm) {
   const LineScope scope(a.line());
-  const Tensor x = matrices_of("cond", a);
+  const Tensor x = ops::float_matrices("cond", a);
+  if (is_empty(x)) return zeros(batch_of(x), x.dtype());
   if (norm != MatrixNorm::two) return matrix_norm(x, norm) * matrix_norm(inv(x), norm);
   const Tensor s = svdvals(x);
   return max(s, -1) / min(s, -1);

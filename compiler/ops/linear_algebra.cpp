@@ -245,14 +245,16 @@ std::vector<Sample> solve_samples() {
 
 std::vector<Sample> determinant_samples() {
   std::vector<Sample> samples;
-  for (const auto function : {det, logdet}) {
-    const auto apply = [function](std::span<const Tensor> in) {
-      return function(in[0] + 4 * ops::identity_like(in[0]));
+  for (const Part part : {Part::value, Part::log_of_size}) {
+    const auto apply = [part](std::span<const Tensor> in) {
+      return determinant("det", in[0] + 4 * ops::identity_like(in[0]), part);
     };
     ops::add_samples(samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}, {2, 1, 2, 2}}, apply);
     ops::add_samples(samples, {{17, 17}}, apply, false);
   }
-  const auto sign = [](std::span<const Tensor> in) { return slogdet(in[0]).sign; };
+  const auto sign = [](std::span<const Tensor> in) {
+    return slogdet(in[0] - 40 * ops::identity_like(in[0])).sign;
+  };
   ops::add_samples(samples, {{0, 0}, {1, 1}, {3, 3}, {2, 3, 3}, {17, 17}}, sign, false);
   return samples;
 }
@@ -366,10 +368,7 @@ Tensor solve(const Operand& a, const Operand& b, Assume assume) {
 
 Tensor inv(const Operand& a) {
   const LineScope scope(a.line());
-  const Tensor matrices = a.tensor();
-  if (matrices.rank() < 2) {
-    ops::fail_shape(OpRecord{.name = "inv"}, {matrices}, "takes matrices, of two axes or more");
-  }
+  const Tensor matrices = ops::square_matrices("inv", a);
   return solution(matrices, ops::identity_like(matrices), {false, true});
 }
 

@@ -22,6 +22,27 @@ void require_square(TypeContext& context) {
                 "the matrices are not square");
 }
 
+Tensor float_matrices(const char* op, const Operand& a) {
+  const Tensor x = a.tensor();
+  const OpRecord record{.name = op};
+  if (!is_float(x.dtype())) fail_type(record, {x}, "takes f32 and f64 only");
+  if (x.rank() < 2) fail_shape(record, {x}, "takes matrices, of two axes or more");
+  return x;
+}
+
+Tensor square_matrices(const char* op, const Operand& a) {
+  Tensor x = float_matrices(op, a);
+  const Dim rows = x.shape(-2), columns = x.shape(-1);
+  if (rows.is_constant() && columns.is_constant() && rows != columns) {
+    fail_shape(OpRecord{.name = op}, {x}, "the matrices are not square");
+  }
+  if (rows == columns) return x;
+  for (const auto& [size, least] : {std::pair(rows, columns), std::pair(columns, rows)}) {
+    x = size_check(x, op, {x}, size, least, "the matrices are not square: %0 is less than %1");
+  }
+  return x;
+}
+
 Tensor transposed_matrices(const Tensor& x) { return swapaxes(x, -1, -2); }
 
 Tensor row_of(const Tensor& x) { return iota(x.shape(), x.rank() - 2); }

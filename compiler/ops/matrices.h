@@ -8,6 +8,9 @@ namespace kroton::ops {
 
 // ShapeError in the context's name unless operand 0 has square matrices.
 void require_square(TypeContext& context);
+// a as f32 or f64 matrices, and square ones; TypeError or ShapeError in the name of `op`.
+Tensor float_matrices(const char* op, const Operand& a);
+Tensor square_matrices(const char* op, const Operand& a);
 // The size of square matrices, a constant if one is known.
 Dim square_size(const TensorType& type);
 // x with both of its last two axes at that size.

@@ -86,16 +86,16 @@ double real(const Number& x) { return static_cast<double>(x); }
 
 int rank_of(const ReferenceValue& value) { return static_cast<int>(value.shape.size()); }
 
-// Gauss' elimination of the first columns; whether the rows' exchanges are odd.
+// Gauss' elimination of the first columns, each larger element in turn becoming the pivot; whether
+// the rows' exchanges are odd.
 bool eliminate(const Matrix& m) {
   bool odd = false;
   for (std::size_t c = 0; c < m.rows; ++c) {
-    std::size_t largest = c;
     for (std::size_t r = c + 1; r < m.rows; ++r) {
-      if (std::abs(real(m(r, c))) > std::abs(real(m(largest, c)))) largest = r;
+      if (!(std::abs(real(m(r, c))) > std::abs(real(m(c, c))))) continue;
+      odd = !odd;
+      for (std::size_t j = 0; j < m.columns; ++j) std::swap(m(c, j), m(r, j));
     }
-    odd = odd != (largest != c);
-    for (std::size_t j = 0; j < m.columns; ++j) std::swap(m(c, j), m(largest, j));
     for (std::size_t r = c + 1; r < m.rows; ++r) {
       if (real(m(c, c)) == 0) continue;  // and below it
       const double factor = real(m(r, c)) / real(m(c, c));

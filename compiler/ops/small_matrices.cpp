@@ -258,6 +258,12 @@ std::vector<Sample> samples_of(const ops::Apply& known, const ops::Apply& free) 
   return samples;
 }
 
+// Whose rows change places, but never by a tie that rounding decides.
+Tensor dominant(const Tensor& x) {
+  const Tensor backwards = eq(ops::row_of(x) + ops::column_of(x), size_of_dim(x.shape(-1)) - 1);
+  return where(backwards, x + 9, x);
+}
+
 Tensor definite(const Tensor& x) {
   const Tensor square = matmul(x, ops::transposed_matrices(x));
   return square + 2 * ops::identity_like(square);
@@ -274,6 +280,7 @@ constinit const OpRecord small_cholesky_op = {
     .infer = ops::square_type,
     .write = cholesky_write,
     .reference = ops::cholesky_reference,
+    .batch = ops::batch_elementwise<small_cholesky_op>,
     .samples = [] {
       return samples_of(
           [](std::span<const Tensor> in) {
@@ -293,6 +300,7 @@ constinit const OpRecord small_triangular_op = {
     .infer = ops::solve_type,
     .write = triangular_write,
     .reference = ops::triangular_reference,
+    .batch = ops::batch_elementwise<small_triangular_op>,
     .samples = [] {
       std::vector<Sample> samples;
       for (const bool lower : {true, false}) {
@@ -323,6 +331,7 @@ constinit const OpRecord small_solve_op = {
     .infer = ops::solve_type,
     .write = solve_write,
     .reference = ops::solve_reference,
+    .batch = ops::batch_elementwise<small_solve_op>,
     .samples = [] {
       return samples_of(
           [](std::span<const Tensor> in) {
@@ -341,10 +350,13 @@ constinit const OpRecord small_pivots_op = {
     .infer = ops::pivots_type,
     .write = pivots_write,
     .reference = ops::pivots_reference,
+    .batch = ops::batch_elementwise<small_pivots_op>,
     .samples = [] {
       return samples_of(
-          [](std::span<const Tensor> in) { return ops::apply(small_pivots_op, {in[0]}); },
-          [](std::span<const Tensor> in) { return det(in[0]); });
+          [](std::span<const Tensor> in) {
+            return prod(ops::apply(small_pivots_op, {dominant(in[0])}), -1);
+          },
+          [](std::span<const Tensor> in) { return det(dominant(in[0])); });
     }};
 
 }  // namespace kroton

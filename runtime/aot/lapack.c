@@ -3,6 +3,7 @@
    that little is moved for that. No argument is one that they refuse, since then they print. */
 #include "runtime/lapack.h"
 
+#include <fenv.h>
 #include <limits.h>
 #include <math.h>
 #include <stddef.h>

@@ -201,12 +201,17 @@ int32_t OF_TYPE(kroton_qr)(void* const* arrays, const int64_t* sizes) {
   return status;
 }
 
+/* LAPACK asks the processor for infinities and NaNs to see whether it has them: the flags that this
+   raises are nobody's, and traps must not see it. */
+
 /* By columns the lower triangle is the upper one. Vectors are the rows of `vectors`, which is
    overwritten if there are to be none. */
 static int32_t OF_TYPE(symmetric)(const char* job, int64_t count, int64_t n, const REAL* a, REAL* w,
                                   REAL* vectors, void* failure) {
   if (count == 0 || n == 0) return 0;
   if (n > INT_MAX) return KROTON_LAPACK_TOO_LARGE;
+  fenv_t environment;
+  feholdexcept(&environment);
   const int order = (int)n, query = -1;
   REAL wanted = 0;
   int wanted_integers = 0, info = 0;
@@ -234,6 +239,7 @@ static int32_t OF_TYPE(symmetric)(const char* job, int64_t count, int64_t n, con
   free(work);
   free(own);
   free(iwork);
+  fesetenv(&environment);
   return status;
 }
 
@@ -250,6 +256,8 @@ static int32_t OF_TYPE(singular)(const char* job, const int64_t* sizes, const RE
   const int64_t count = sizes[0], m = sizes[1], n = sizes[2], k = smaller(m, n);
   if (count == 0 || k == 0) return 0;
   if (m > INT_MAX || n > INT_MAX) return KROTON_LAPACK_TOO_LARGE;
+  fenv_t environment;
+  feholdexcept(&environment);
   const int rows = (int)n, columns = (int)m, least = (int)k, query = -1;
   REAL wanted = 0;
   int info = 0;
@@ -274,6 +282,7 @@ static int32_t OF_TYPE(singular)(const char* job, const int64_t* sizes, const RE
   free(work);
   free(own);
   free(iwork);
+  fesetenv(&environment);
   return status;
 }
 
@@ -289,6 +298,8 @@ int32_t OF_TYPE(kroton_eigvals)(void* const* arrays, const int64_t* sizes) {
   const int64_t count = sizes[0], n = sizes[1];
   if (count == 0 || n == 0) return 0;
   if (n > INT_MAX) return KROTON_LAPACK_TOO_LARGE;
+  fenv_t environment;
+  feholdexcept(&environment);
   const int order = (int)n, query = -1, one = 1;
   REAL wanted = 0;
   int info = 0;
@@ -310,5 +321,6 @@ int32_t OF_TYPE(kroton_eigvals)(void* const* arrays, const int64_t* sizes) {
   }
   free(work);
   free(own);
+  fesetenv(&environment);
   return status;
 }

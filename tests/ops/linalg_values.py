@@ -175,7 +175,7 @@ def main():
     torch.set_default_dtype(torch.float64)
     for _ in range(240):
         text, shapes = random_einsum(draw)
-        emit("einsum", text or ",", shapes, lambda *xs: torch.einsum(text, *xs))
+        emit("einsum", text or "->", shapes, lambda *xs: torch.einsum(text, *xs))
     for axes, a, b in [(0, [2, 3], [3]), (1, [2, 3], [3, 4]), (2, [5, 2, 3], [2, 3, 4]), (2, [2, 3], [2, 3]),
                        (1, [2, 0], [0, 3])]:
         emit("tensordot", axes, [a, b], lambda x, y: torch.tensordot(x, y, axes))
@@ -201,19 +201,23 @@ def main():
             turn += 1
             return [[], [3], [2, 2]][turn % 3]
 
+        # The largest that are written out element by element take a second each to compile.
+        few = n == 12
         for name, f in SQUARE.items():
+            if few and name in ["matrix_power-2", "cond1", "expm", "logabsdet", "norm1", "norminf"]:
+                continue
             emit(name, "-", [batch() + [n, n]], f)
         for m in [n + 2, max(n - 1, 0)]:
             for name, f in ANY.items():
                 emit(name, "-", [batch() + [n, m]], f)
             b = batch()
             emit("lstsq", "-", [b + [n, m], b + [n, 2]], lambda x, y: torch.linalg.pinv(apart(x)) @ y)
-        for columns in [1, 3, 14]:
+        for columns in [1] if few else [1, 3, 14]:
             b = batch()
             shapes = [b + [n, n], b + [n, columns]]
             emit("solve", "-", shapes, lambda x, y: torch.linalg.solve(regular(x), y))
             emit("solve_definite", "-", shapes, lambda x, y: torch.linalg.solve(definite(x), y))
-        for variant in range(4):
+        for variant in [1] if few else range(4):
             b = batch()
             emit("solve_triangular", variant, [b + [n, n], b + [n, 2]], triangular(variant))
         emit("solve_vector", "-", [batch() + [n, n], [n]],

@@ -88,7 +88,7 @@ std::vector<Tensor> jvp(const std::vector<Tensor>& outputs, const std::vector<Te
   return on_deep_stack([&] { return products(outputs, wrt, tangents, line); });
 }
 
-Tensor jvp(const Operand& output, const Tensor& wrt, const Operand& tangent) {
+Tensor detail::jvp_of_one(const Operand& output, const Tensor& wrt, const Operand& tangent) {
   const SourceLine line = output.line();
   check_wrt("jvp", {wrt}, line);
   if (output.is_empty()) check_given("jvp", "an output", Tensor(), line);

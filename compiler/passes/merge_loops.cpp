@@ -14,6 +14,21 @@ namespace {
 
 using Vertex = Graph::Vertex;
 
+// Whether `v` is computed from `from`.
+bool is_computed_from(const Graph& graph, Vertex v, Vertex from) {
+  std::unordered_set<Vertex> seen{v};
+  std::vector<Vertex> pending{v};
+  while (!pending.empty()) {
+    const Vertex now = pending.back();
+    pending.pop_back();
+    if (now == from) return true;
+    for (const Vertex operand : graph.operands(now)) {
+      if (seen.insert(operand).second) pending.push_back(operand);
+    }
+  }
+  return false;
+}
+
 // A loop that does all that another one does.
 class Merger {
  public:
@@ -47,7 +62,7 @@ class Merger {
     for (std::size_t k = 0; k < states_.size(); ++k) {
       fits = fits && same(expressions[k], into_body().results[states_[k]]);
     }
-    if (!fits) return false;
+    if (!fits || is_computed_from(graph_, other_, loop_)) return false;
     for (const Vertex v : graph_.users(loop_)) {
       if (!graph_.is_op(v, scan_last_op)) continue;
       Attributes last = graph_[v].attributes;
@@ -116,21 +131,6 @@ class Merger {
   std::unordered_set<const Node*> strangers_;
 };
 
-// Whether `v` is computed from `from`.
-bool is_computed_from(const Graph& graph, Vertex v, Vertex from) {
-  std::unordered_set<Vertex> seen{v};
-  std::vector<Vertex> pending{v};
-  while (!pending.empty()) {
-    const Vertex now = pending.back();
-    pending.pop_back();
-    if (now == from) return true;
-    for (const Vertex operand : graph.operands(now)) {
-      if (seen.insert(operand).second) pending.push_back(operand);
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 bool merge_loops(Graph& graph) {
@@ -147,8 +147,7 @@ bool merge_loops(Graph& graph) {
       const bool may_hold_it = other != loop && states(other) >= states(loop) &&
                                !graph.is_dead(loop) && !graph.is_dead(other) &&
                                guards[loop] == guards[other];
-      if (!may_hold_it || is_computed_from(graph, other, loop)) continue;
-      if (!Merger(graph, loop, other).run()) continue;
+      if (!may_hold_it || !Merger(graph, loop, other).run()) continue;
       changed = true;
       break;
     }

@@ -235,6 +235,7 @@ TEST_CASE("jvp: of several outputs, with intermediate results among what changes
   const double e = std::exp(1.0), e2 = std::exp(2.0);
   check_equal(value_of(both[0], at), {2 * (1 + 5), 2 * e * (2 * e + 7), 2 * e2 * (3 * e2 + 11)});
   check_equal(value_of(both[1], at), {1, 2, 3});
+  CHECK(jvp({h}, {x}, {t}).size() == 1);
   const Tensor none = tensor("none", {2}, f64);
   check_equal(value_of(jvp(none, x, t), {{&none.node(), {f64, {2}, {1, 1}}}}), {0, 0});
 }

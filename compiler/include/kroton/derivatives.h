@@ -5,6 +5,7 @@
 #include <kroton/grad.h>
 #include <kroton/tensor.h>
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -27,8 +28,18 @@ namespace kroton {
 std::vector<Tensor> jvp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
                         const std::vector<Tensor>& tangents,
                         const std::source_location& at = std::source_location::current());
-// The same of one output, one `wrt`.
-Tensor jvp(const Operand& output, const Tensor& wrt, const Operand& tangent);
+
+namespace detail {
+Tensor jvp_of_one(const Operand& output, const Tensor& wrt, const Operand& tangent);
+}
+
+// The same of one output, one `wrt`: jvp(y, x, v). A number is a tangent full of it. With braces,
+// jvp({y}, {x}, {v}), it is the one above, which gives a list.
+template <std::convertible_to<Operand> Output, std::convertible_to<Operand> Tangent>
+Tensor jvp(const Output& output, const Tensor& wrt, const Tangent& tangent,
+           const std::source_location& at = std::source_location::current()) {
+  return detail::jvp_of_one(Operand(output, at), wrt, Operand(tangent, at));
+}
 
 // ---- Jacobians and Hessians
 

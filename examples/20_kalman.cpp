@@ -55,8 +55,8 @@ kt::plot::Series series(const std::string& name, const kt::Array& points, kt::pl
 int run(const std::string& svg) {
   const Track track = simulate();
   const auto z = kt::tensor("z", {kt::dim("steps"), 2}, kt::f64);
-  const auto log_push = kt::shared(kt::Array::from(0.0), "log_push");
-  const auto log_noise = kt::shared(kt::Array::from(0.0), "log_noise");
+  const auto log_push = kt::shared(kt::Array(0.0), "log_push");
+  const auto log_noise = kt::shared(kt::Array(0.0), "log_noise");
 
   const auto eye2 = kt::eye(2, {}, 0, kt::f64), eye4 = kt::eye(4, {}, 0, kt::f64);
   // x' = F x + G push, z = H x + noise.

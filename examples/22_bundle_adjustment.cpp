@@ -69,8 +69,8 @@ int run(const std::string& svg) {
   const kt::Array pictures =
       kt::function({}, kt::constant(f_seen(true_poses, true_places)) + noise)();
 
-  const auto poses = kt::shared(true_poses, "poses");
-  const auto places = kt::shared(true_places, "places");
+  kt::Shared poses = kt::shared(true_poses, "poses");
+  kt::Shared places = kt::shared(true_places, "places");
   const auto residual = seen(poses, places) - pictures;
   const auto cost = kt::sum(kt::square(residual));
   const std::vector<kt::Tensor> unknown = {poses, places};

@@ -35,7 +35,7 @@ int run(const std::string& svg) {
     values.push_back(value + error(random));
 
   const auto y = kt::vector("y", kt::f64), damping = kt::scalar("damping", kt::f64);
-  const auto parameters = kt::shared(kt::Array::from(guess), "parameters");
+  kt::Shared parameters = kt::shared(kt::Array::from(guess), "parameters");
   const auto residual = model(parameters, x) - y;
   const auto cost = 0.5 * kt::sum(kt::square(residual));
   const auto j = kt::jacobian(residual, parameters);

@@ -15,9 +15,10 @@ namespace {
 
 class ScanBuilder {
  public:
-  ScanBuilder(const ScanOptions& options, SourceLine line)
+  ScanBuilder(const ScanOptions& options, SourceLine line, bool ends = false)
       : options_(options),
         line_(line),
+        ends_(ends),
         name_(options.name.empty() ? "scan" : "scan " + options.name) {}
 
   std::vector<Tensor> stacks(const StepFunction& step, int arity) {
@@ -42,6 +43,7 @@ class ScanBuilder {
     std::vector<Tensor> outputs = call(step, arity);
     if (adapt_initial_values(outputs)) outputs = call(step, arity);
     check_outputs(outputs);
+    if (ends_) keep_after_end(outputs);
     if (options_.strict) check_strict(outputs);
     return outputs;
   }
@@ -61,7 +63,12 @@ class ScanBuilder {
                        std::to_string(arguments_.size()) + ": " + describe_arguments());
     }
     scope_.emplace(name_, line_, state_types(), loop_.count);
-    std::vector<Tensor> outputs = tensors(step(arguments_));
+    std::vector<Operand> returned = step(arguments_);
+    if (ends_) {
+      end_ = condition(returned.back());
+      returned.pop_back();
+    }
+    std::vector<Tensor> outputs = tensors(returned);
     if (scope_->has_number()) {
       const LineScope scope(line_, "");
       loop_.rows.push_back({scope_->number(), arange(loop_.count)});
@@ -314,6 +321,41 @@ class ScanBuilder {
     }
   }
 
+  // The condition of until().
+  Tensor condition(const Operand& given) const {
+    if (given.is_empty()) fail<ValueError>("the condition of until is an empty Tensor");
+    const Tensor result = given.tensor();
+    const std::string what = "the condition of until is " + to_string(result.type()) +
+                             ", expected a boolean scalar  [" + to_string(result.line()) + "]";
+    if (result.dtype() != DType::boolean) fail<TypeError>(what);
+    if (result.rank() != 0) fail<ShapeError>(what);
+    return result;
+  }
+
+  // Once the condition has held, every state and every output stays what it is; what it would be is
+  // on the side of a branch that is not taken.
+  void keep_after_end(std::vector<Tensor>& outputs) {
+    const LineScope scope(line_, "");
+    const Tensor ended = make_input("ended", {DType::boolean, {}}, line_, InputRole::state);
+    const auto kept = [&](const Tensor& old, const Tensor& next) {
+      return ifelse(ended, old, next);
+    };
+    for (ScanState& state : loop_.states) state.next = kept(state.parameter, state.next);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      const bool is_state =
+          k < options_.outputs_info.size() && options_.outputs_info[k].is_read_back;
+      if (is_state) {
+        outputs[k] = loop_.states[first_[k]].next;
+        continue;
+      }
+      const Tensor old =
+          make_input("kept" + std::to_string(k), outputs[k].type(), line_, InputRole::state);
+      outputs[k] = kept(old, outputs[k]);
+      loop_.states.push_back({old, zeros(old.shape(), old.dtype()), outputs[k]});
+    }
+    loop_.states.push_back({ended, full({}, Operand(false)), ifelse(ended, ended, end_)});
+  }
+
   void check_strict(const std::vector<Tensor>& outputs) const {
     std::vector<const Node*> allowed;
     for (const Tensor& argument : arguments_) allowed.push_back(&argument.node());
@@ -392,6 +434,8 @@ class ScanBuilder {
 
   const ScanOptions& options_;
   SourceLine line_;
+  bool ends_;   // the step says when it was the last
+  Tensor end_;  // what it says
   std::string name_;
   ScanDefinition loop_;
   std::vector<Tensor> arguments_;
@@ -403,8 +447,8 @@ class ScanBuilder {
 }  // namespace
 
 std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
-                         SourceLine line) {
-  return ScanBuilder(options, line).stacks(step, arity);
+                         SourceLine line, bool ends) {
+  return ScanBuilder(options, line, ends).stacks(step, arity);
 }
 
 Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line) {

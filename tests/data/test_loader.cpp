@@ -78,6 +78,21 @@ TEST_CASE("loader: an epoch that is left in its middle") {
   CHECK(epoch_of(loader, 3) == epoch_of(alone, 3));
 }
 
+TEST_CASE("loader: an epoch as a range") {
+  Loader loader(numbers(10), {.batch = 4, .seed = 7});
+  const auto expected = epoch_of(loader, 3);
+  for (int again = 0; again < 2; ++again) {
+    std::vector<std::vector<double>> batches;
+    for (const Batch& batch : loader.epoch(3)) {
+      const auto x = batch.x.data<double>();
+      batches.emplace_back(x.begin(), x.end());
+    }
+    CHECK(batches == expected);
+  }
+  Loader nothing(numbers(0));
+  for (const Batch& batch : nothing.epoch(0)) CHECK(batch.x.size() == -1);
+}
+
 TEST_CASE("loader: in order, and without the smaller last batch") {
   Loader loader(numbers(5), {.batch = 2, .shuffle = false});
   CHECK(epoch_of(loader, 0) == std::vector<std::vector<double>>{{0, 1}, {2, 3}, {4}});

@@ -88,6 +88,10 @@ void add_elementwise(List& list) {
              {"i1", i1},
              {"i0e", i0e},
              {"i1e", i1e},
+             {"k0", k0},
+             {"k1", k1},
+             {"k0e", k0e},
+             {"k1e", k1e},
              {"exp1", exp1},
              {"expi", expi}});
   const std::pair<const char*, Predicate> predicates[] = {
@@ -106,6 +110,8 @@ void add_elementwise(List& list) {
              {"logaddexp2", logaddexp2},
              {"xlogy", xlogy},
              {"xlog1py", xlog1py},
+             {"gammainc", gammainc},
+             {"gammaincc", gammaincc},
              {"betaln", betaln},
              {"beta", beta},
              {"zeta", zeta}},
@@ -128,6 +134,8 @@ void add_elementwise(List& list) {
   list.one("softshrink", [](const Tensor& e) { softshrink(e); });
   list.one("squareplus", [](const Tensor& e) { squareplus(e); });
   list.one("threshold", [](const Tensor& e) { threshold(e, 1, 0); });
+  list.one("betainc", [](const Tensor& e) { betainc(e, v, v); });
+  list.one("betainc", [](const Tensor& e) { betainc(v, v, e); });
   list.one("polygamma", [](const Tensor& e) { polygamma(2, e); });
 }
 

@@ -68,6 +68,30 @@ class Steps {
   bool is_tensor_ = false;
 };
 
+// What a step returns that may end the loop: its outputs, and whether this step was the last.
+template <class Result>
+struct Until {
+  Result result;
+  Tensor condition;
+};
+// For a step to return: `result` is what it would return otherwise, `condition` a boolean scalar.
+// The step at which it holds is the last: later ones are not computed, here and in gradients, and
+// every output keeps its value to the end. So y[-1] is the value of the step that ended the loop,
+// and a stack has its n_steps rows, the last value repeated in those that were not computed. How
+// many steps there were a state can count. n_steps, or the sequences, say how many there are at
+// most.
+//
+//     auto roots = kt::scan(
+//         [&](kt::Tensor x) {
+//           auto next = x - f(x) / slope(x);
+//           return kt::until(next, kt::abs(next - x) < 1e-12);
+//         },
+//         {.outputs_info = {guess}, .n_steps = 50});
+template <class Result>
+Until<Result> until(Result result, const Operand& condition) {
+  return {std::move(result), condition.tensor()};
+}
+
 struct ScanOptions {
   std::vector<Sequence> sequences = {};
   std::vector<State> outputs_info =
@@ -86,9 +110,10 @@ namespace detail {
 
 using StepFunction = std::function<std::vector<Operand>(std::span<const Tensor>)>;
 
-// One stacked result per output of the step: (steps, ...) each.
+// One stacked result per output of the step: (steps, ...) each. With `ends` the last of the step's
+// outputs is the condition of until().
 std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
-                         SourceLine line);
+                         SourceLine line, bool ends = false);
 // The last value of the only state, which is the initial one if there are no steps.
 Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line);
 
@@ -149,10 +174,25 @@ template <class T>
 inline constexpr bool is_step_result =
     StepValue<T> || StepTuple<T> || TensorRange<T> || std::same_as<T, std::vector<Tensor>>;
 
+// Until<T> -> T.
+template <class T>
+struct without_until {
+  using type = T;
+  static constexpr bool ends = false;
+};
+template <class T>
+struct without_until<Until<T>> {
+  using type = T;
+  static constexpr bool ends = true;
+};
+
 template <class Result>
 std::vector<Operand> as_list(const Result& result, const std::source_location& at) {
   std::vector<Operand> list;
-  if constexpr (StepValue<Result>) {
+  if constexpr (without_until<Result>::ends) {
+    list = as_list(result.result, at);
+    list.emplace_back(result.condition, at);
+  } else if constexpr (StepValue<Result>) {
     list.emplace_back(result, at);
   } else if constexpr (StepTuple<Result>) {
     std::apply([&](const auto&... each) { (list.emplace_back(each, at), ...); }, result);
@@ -171,10 +211,11 @@ constexpr bool check_step() {
                   "std::span<const kt::Tensor>: the values are not known before the function runs");
     return false;
   } else {
-    static_assert(is_step_result<step_result<F>>,
-                  "a step returns a kt::Tensor or a number, a pair, tuple or array of them, or a "
-                  "std::vector<kt::Tensor>");
-    return is_step_result<step_result<F>>;
+    using Result = typename without_until<step_result<F>>::type;
+    static_assert(is_step_result<Result>,
+                  "a step returns a kt::Tensor or a number, a pair, tuple or array of them, a "
+                  "std::vector<kt::Tensor>, or one of these with kt::until");
+    return is_step_result<Result>;
   }
 }
 
@@ -209,10 +250,11 @@ template <class F>
 auto scan(F step, const ScanOptions& options,
           const std::source_location& at = std::source_location::current()) {
   if constexpr (detail::check_step<F>()) {
-    using Result = detail::step_result<F>;
+    using Returned = detail::without_until<detail::step_result<F>>;
+    using Result = typename Returned::type;
     const std::vector<Tensor> outputs =
         detail::scan(detail::step_function(step, at), detail::arity<F>(), options,
-                     SourceLine{at.file_name(), at.line()});
+                     SourceLine{at.file_name(), at.line()}, Returned::ends);
     if constexpr (detail::StepValue<Result>) {  // x < y is a Mask
       return outputs[0];
     } else if constexpr (detail::StepTuple<Result>) {

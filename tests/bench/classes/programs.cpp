@@ -15,7 +15,9 @@ const std::map<std::string, Family>& families() {
       {"joins", join_programs()},          {"stored", stored_programs()},
       {"pointwise", pointwise_programs()}, {"gathers", gather_programs()},
       {"sparse", sparse_programs()},       {"optimisers", optimiser_programs()},
-      {"recurrent", recurrent_programs()}, {"graphs", graph_programs()}};
+      {"recurrent", recurrent_programs()}, {"graphs", graph_programs()},
+      {"ops", operation_programs()},       {"linalg", linalg_programs()},
+      {"jacobian", jacobian_programs()}};
   return all;
 }
 

@@ -35,6 +35,9 @@ Family sparse_programs();
 Family optimiser_programs();
 Family recurrent_programs();
 Family graph_programs();
+Family operation_programs();
+Family linalg_programs();
+Family jacobian_programs();
 
 // The function of a program, called with its arguments; its values are those of so many calls.
 Case program_case(Program program, int calls);

@@ -20,11 +20,37 @@ class Jax(Framework):
     erf, logsumexp, log_softmax, softplus, relu6 = map(
         staticmethod, (jax.scipy.special.erf, jax.scipy.special.logsumexp, jax.nn.log_softmax,
                        jax.nn.softplus, jax.nn.relu6))
+    sort, argsort, cumprod, einsum, inv, eigvalsh, solve, cholesky = map(
+        staticmethod, (jnp.sort, jnp.argsort, jnp.cumprod, jnp.einsum, jnp.linalg.inv,
+                       jnp.linalg.eigvalsh, jnp.linalg.solve, jnp.linalg.cholesky))
+    erfc, gammaln, gammainc = map(
+        staticmethod, (jax.scipy.special.erfc, jax.scipy.special.gammaln,
+                       jax.scipy.special.gammainc))
+    forward_jacobian, hessian = staticmethod(jax.jacfwd), staticmethod(jax.hessian)
     channel_axis = -1  # what XLA brings convolutions to
 
     def training_case(self, parts):
         import jax_training
         return case(jax_training.make, parts)
+
+    def topk(self, x, k):
+        return lax.top_k(x, k)[0]
+
+    def median(self, x):
+        return jnp.median(x, -1)
+
+    def cummax(self, x, axis):
+        return lax.cummax(x, axis)
+
+    def rfft_power(self, x):
+        y = jnp.fft.rfft(x)
+        return y.real * y.real + y.imag * y.imag
+
+    def swapped(self, x):
+        return jnp.swapaxes(x, -1, -2)
+
+    def logabsdet(self, x):
+        return jnp.linalg.slogdet(x)[1]
 
     def sum(self, x, axis=None, keep=False):
         return jnp.sum(x, axis, keepdims=keep)

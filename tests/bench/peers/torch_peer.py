@@ -40,11 +40,47 @@ class Torch(Framework):
         staticmethod, (torch.cat, torch.stack, torch.reshape, torch.amax, nn.softplus, tensor,
                        nn.relu6))
     tensor, ordered = staticmethod(tensor), staticmethod(row_major)
+    cumprod, erfc, gammaln, bessel_j0, gammainc, argsort, einsum, inv, eigvalsh, solve = map(
+        staticmethod, (torch.cumprod, torch.special.erfc, torch.special.gammaln,
+                       torch.special.bessel_j0, torch.special.gammainc, torch.argsort,
+                       torch.einsum, torch.linalg.inv, torch.linalg.eigvalsh, torch.linalg.solve))
     channel_axis = 1
 
     def training_case(self, parts):
         import torch_training
         return case(torch_training.make, parts)
+
+    def sort(self, x):
+        return torch.sort(x)[0]
+
+    def topk(self, x, k):
+        return torch.topk(x, k)[0]
+
+    def median(self, x):
+        """The mean of the two in the middle, as elsewhere."""
+        return torch.quantile(x, 0.5, -1)
+
+    def cummax(self, x, axis):
+        return torch.cummax(x, axis)[0]
+
+    def rfft_power(self, x):
+        y = torch.fft.rfft(x)
+        return y.real * y.real + y.imag * y.imag
+
+    def swapped(self, x):
+        return x.mT
+
+    def cholesky(self, x):
+        return torch.linalg.cholesky(x)
+
+    def logabsdet(self, x):
+        return torch.linalg.slogdet(x)[1]
+
+    def forward_jacobian(self, f):
+        return torch.func.jacfwd(f)
+
+    def hessian(self, f):
+        return torch.func.hessian(f)
 
     def maximum(self, x, y):
         return torch.maximum(x, y) if isinstance(y, torch.Tensor) else torch.clamp_min(x, y)

@@ -10,6 +10,7 @@ FAMILIES = {
     "access": "access", "strides": "access", "reshapes": "access", "joins": "joins",
     "stored": "pointwise", "pointwise": "pointwise", "gathers": "gathers", "sparse": "gathers",
     "optimisers": "optimisers", "recurrent": "recurrent", "graphs": "graphs",
+    "ops": "operations", "linalg": "operations", "jacobian": "operations",
 }
 PROGRAMS = {}
 

@@ -131,23 +131,41 @@ void add_carried_updates(std::vector<Tensor>& roots, std::vector<Shared>& target
     return std::find_if(targets.begin(), targets.end(),
                         [&](const Shared& target) { return target.state() == state; });
   };
-  // An update may depend on values that carry further ones.
-  std::set<std::uint64_t> seen;
-  for (std::size_t done = 0; done < roots.size(); ++done) {
-    const Tensor root = roots[done];
+  // By the order in which they were written; an update may depend on values that carry further
+  // ones.
+  std::map<std::uint64_t, Tensor> carried;
+  std::vector<Tensor> pending = roots;
+  for (std::size_t done = 0; done < pending.size(); ++done) {
+    const Tensor root = pending[done];
     for (const Tensor& t : topological_order(std::span(&root, 1))) {
       const Node& node = t.node();
-      if (!node.op.carries_update || !seen.insert(node.attributes.identity).second) continue;
-      const Shared variable(node.inputs[1]);
-      const auto known = find(variable.state());
-      if (known != targets.end()) {
-        throw ValueError("function: two updates of " + variable.name() +
-                         ", one of which comes with a value" + at(node.line) + ", in the function" +
-                         at(line));
-      }
+      if (!node.op.carries_update || !carried.emplace(node.attributes.identity, t).second) continue;
+      pending.push_back(node.inputs[2]);
+    }
+  }
+  const auto given = static_cast<std::ptrdiff_t>(targets.size());
+  for (const auto& [identity, t] : carried) {
+    const Node& node = t.node();
+    const Shared variable(node.inputs[1]);
+    const auto known = find(variable.state());
+    if (known == targets.end()) {
       targets.push_back(variable);
       roots.push_back(node.inputs[2]);
+      continue;
     }
+    if (known - targets.begin() < given) {
+      throw ValueError("function: two updates of " + variable.name() +
+                       ", one of which comes with a value" + at(node.line) + ", in the function" +
+                       at(line));
+    }
+    // One after the other: this one changes what the one before gives.
+    Tensor& value = roots[roots.size() - static_cast<std::size_t>(targets.end() - known)];
+    const Tensor before = value;
+    value =
+        substitute(std::span(&node.inputs[2], 1), [&](const Tensor& read) -> std::optional<Tensor> {
+          if (read.node().attributes.state != variable.state()) return std::nullopt;
+          return before;
+        })[0];
   }
   for (const Tensor& t : topological_order(roots)) {
     const std::shared_ptr<SharedState>& state = t.node().attributes.state;

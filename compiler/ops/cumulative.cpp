@@ -132,6 +132,8 @@ constexpr Running cumprod_how = {
     }};
 constinit const OpRecord cumprod_op = running<cumprod_op, cumprod_how>();
 
+// y[i] = the largest of x[0] ... x[i] along attributes.axes[0], from the other end if
+// attributes.integers[0] is 1; NaN from the first one on; numbers. vjp: to the element taken
 constexpr Running cummax_how = {
     .name = "cummax",
     .operation = loop::Op::max,
@@ -142,6 +144,7 @@ constexpr Running cummax_how = {
     .more_samples = [] { return extreme_ties(cummax, {1, 3, 3, 2, 3}); }};
 constinit const OpRecord cummax_op = running<cummax_op, cummax_how>();
 
+// The same of the smallest.
 constexpr Running cummin_how = {
     .name = "cummin",
     .operation = loop::Op::min,

@@ -276,6 +276,9 @@ constexpr Update add_at_how = {.name = "add_at",
                                }};
 constinit const OpRecord add_at_op = updating<add_at_op, add_at_how>();
 
+// y = input 2 with the values of input 0 in place of those at the integers of input 1 along
+// attributes.axes[0]; of repeated ones the last; any dtype. vjp: dvalues = take(dy) of the last
+// ones, dx = dy elsewhere
 constexpr Update set_at_how = {
     .name = "set_at",
     .accepts = Accepts::anything,
@@ -285,6 +288,7 @@ constexpr Update set_at_how = {
     .vjp = set_vjp};
 constinit const OpRecord set_at_op = updating<set_at_op, set_at_how>();
 
+// The same with the values multiplied, one after the other; numbers.
 constexpr Update mul_at_how = {
     .name = "mul_at",
     .accepts = Accepts::numbers,
@@ -294,6 +298,7 @@ constexpr Update mul_at_how = {
     .vjp = mul_vjp};
 constinit const OpRecord mul_at_op = updating<mul_at_op, mul_at_how>();
 
+// The same with the larger of both; NaN if either is; numbers. vjp: to the one taken
 constexpr Update max_at_how = {.name = "max_at",
                                .accepts = Accepts::numbers,
                                .combine = combined<loop::Op::max>,
@@ -303,6 +308,7 @@ constexpr Update max_at_how = {.name = "max_at",
                                .beats = 5};
 constinit const OpRecord max_at_op = updating<max_at_op, max_at_how>();
 
+// The same with the smaller of both.
 constexpr Update min_at_how = {.name = "min_at",
                                .accepts = Accepts::numbers,
                                .combine = combined<loop::Op::min>,

@@ -392,3 +392,28 @@ TEST_CASE("shared variables from numbers and in lists") {
   function({}, {.updates = {{d, 0.1}}})();
   CHECK(d.get_value().item<double>() == 0.1);
 }
+
+TEST_CASE("updates that come with values: several of one variable") {
+  const Shared v = shared(Array(10.0), "v");
+  const Tensor x = scalar("x", f64);
+  const Tensor first = with_update(x, v, v + x), second = with_update(2 * x, v, 3 * v);
+  // In the order in which they were written, whatever the order of the outputs.
+  const auto f = function({x}, {second, first});
+  const auto results = f(2.0);
+  CHECK(results[0].item<double>() == 4);
+  CHECK(results[1].item<double>() == 2);
+  CHECK(v.get_value().item<double>() == 36);
+  function({x}, {first, second, first})(1.0);
+  CHECK(v.get_value().item<double>() == 111);
+  CHECK_THROWS_AS(function({x}, first, {.updates = {{v, v + 1}}}), ValueError);
+
+  // A layer on two batches, as in PyTorch.
+  nn::Sequential net{nn::BatchNormalization({.momentum = 0.5})};
+  const Tensor a = matrix("a"), b = matrix("b");
+  const auto g = function({a, b}, {sum(net.train(a)), sum(net.train(b))});
+  g(Array::full({4, 1}, 1.0F), Array::full({4, 1}, 4.0F));
+  for (const Shared& p : net.state()) {
+    if (!p.name().ends_with("running_mean")) continue;
+    CHECK(p.get_value()(0).item<float>() == doctest::Approx(0.5 * (0.5 * 0 + 0.5 * 1) + 0.5 * 4));
+  }
+}

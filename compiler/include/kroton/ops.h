@@ -153,9 +153,11 @@ Tensor cast(const Operand& x, DType dtype);
 // x, with a gradient of 0.
 Tensor stop_gradient(const Operand& x);
 // x; a function that depends on it updates `variable` by `new_value` after each call, as if it had
-// that update in its options: running statistics come with the value that they are of. ValueError
-// inside a scan, and in a function that has another update of the variable; TypeError, ShapeError
-// for another dtype or rank.
+// that update in its options: running statistics come with the value that they are of. Several of
+// one variable happen one after the other, in the order in which they were written: where a new
+// value reads the variable, it reads what the one before gave. ValueError inside a scan, and in a
+// function that has an update of the variable among its options; TypeError, ShapeError for another
+// dtype or rank.
 Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_value);
 // x, and shows it each time it is computed: the message (or else x's name), dtype and shape, and
 // the values. The gradient passes through. A print whose result nothing uses shows nothing; one in

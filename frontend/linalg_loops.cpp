@@ -4,9 +4,12 @@
 #include <kroton/scan.h>
 
 #include <cmath>
+#include <limits>
 
 #include "compiler/ops/matrices.h"
+#include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
+#include "compiler/ops/small_matrices.h"
 
 namespace kroton {
 
@@ -41,7 +44,7 @@ Tensor approximant(const Tensor& a) {
   const Tensor u = matmul(a, odd);
   const Tensor v = matmul(a6, b[12] * a6 + b[10] * a4 + b[8] * a2) + b[6] * a6 + b[4] * a4 +
                    b[2] * a2 + b[0] * one;
-  return solve(v - u, v + u);
+  return ops::apply(solve_op, {v - u, v + u}, ops::SolveView(false, false).attributes());
 }
 
 }  // namespace
@@ -52,11 +55,15 @@ Tensor expm(const Operand& operand) {
   if (a.shape(-1).is_constant(0)) return a;
   // How often each matrix is halved before and its exponential squared behind.
   const Tensor norm = matrix_norm(stop_gradient(a), MatrixNorm::one);
-  const Tensor halvings = clip(ceil(log(norm / largest_norm) * (1 / std::log(2.0))), 0,
-                               static_cast<double>(most_squarings));
+  const Tensor wanted_halvings =
+      ceil(log(maximum(norm, largest_norm) / largest_norm) * (1 / std::log(2.0)));
+  const Tensor halvings = minimum(wanted_halvings, static_cast<double>(most_squarings));
   const auto of_matrices = [](const Tensor& x) { return expand_dims(expand_dims(x, -1), -1); };
   const Tensor scale = exp(halvings * -std::log(2.0));
-  const Tensor start = approximant(a * of_matrices(scale));
+  // Beyond, nothing is known.
+  const Tensor known = le(wanted_halvings, halvings);
+  const Tensor start = where(of_matrices(known), approximant(a * of_matrices(scale)),
+                             std::numeric_limits<double>::quiet_NaN());
   const Tensor steps = arange(most_squarings, a.dtype());
   return foldl(
       [&](const Tensor& step, const Tensor& x, const Tensor& times) {
@@ -72,9 +79,7 @@ Tensor solve_tridiagonal(const Operand& lower, const Operand& diagonal, const Op
   const OpRecord op{.name = "solve_tridiagonal"};
   Tensors operands = ops::promoted({lower.tensor(), diagonal.tensor(), upper.tensor(), b.tensor()});
   if (!is_float(operands[0].dtype())) ops::fail_type(op, operands, "takes f32 and f64 only");
-  for (const Tensor& x : operands) {
-    if (x.rank() == 0) ops::fail_shape(op, operands, "takes vectors at least");
-  }
+  if (operands[3].rank() == 0) ops::fail_shape(op, operands, "takes vectors at least");
   operands = ops::broadcast(op, operands);
   for (Tensor& x : operands) x = ops::move_axis(x, x.rank() - 1, 0);
   const Tensor &a = operands[0], &d = operands[1], &c = operands[2], &right = operands[3];

@@ -51,7 +51,7 @@ KROTON_LAPACK(kroton_qr)
 
 /* Of symmetric a (count, n, n), of which the lower triangle is read, the eigenvalues w (count, n),
    ascending, and the eigenvectors as the rows of v (count, n, n). Error: they were not found, or
-   there is a NaN. */
+   an element of a is not finite. */
 KROTON_LAPACK(kroton_eigh)
 KROTON_LAPACK(kroton_eigvalsh)
 

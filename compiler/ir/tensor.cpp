@@ -43,7 +43,9 @@ SourceLine Tensor::line(const Location& at) const {
 std::string Tensor::name(const Location& at) const {
   if (node_ == nullptr) fail_empty("name", at);
   const std::string& given = node_->attributes.name;
-  return given.empty() ? std::string(node_->op.name) : given;
+  // Of a value that is checked it is the text of the error.
+  const bool is_text = node_->op.has_points();
+  return given.empty() || is_text ? std::string(node_->op.name) : given;
 }
 
 void Tensor::fail_empty(std::string_view asked, const Location& at) {

@@ -90,7 +90,8 @@ std::string buffer_name(const Graph& graph, Vertex v) {
   const VertexData& data = graph[v];
   if (data.attributes.state && !data.attributes.state->name.empty())
     return data.attributes.state->name;
-  if (!data.attributes.name.empty()) return data.attributes.name;
+  const bool is_text = data.op->has_points();  // of an error
+  if (!data.attributes.name.empty() && !is_text) return data.attributes.name;
   return std::string(data.op->name) + std::to_string(v);
 }
 

@@ -57,6 +57,16 @@ void draw_check(ops::Draw& d) {
   d.call("check", check, d.of_type({DType::boolean, shape}), x, std::string("drawn"));
 }
 
+// The user's text as it is, where the text of an error has places for numbers.
+std::string without_places(std::string text) {
+  for (const char* place : {"%index", "%size"}) {
+    for (std::size_t at = 0; (at = text.find(place, at)) != std::string::npos; at += 2) {
+      text.insert(at + 1, " ");
+    }
+  }
+  return text;
+}
+
 // What stands for the first index, and the others, at which a condition of that shape does not
 // hold.
 std::string place_in_words(const Dims& shape) {
@@ -127,7 +137,7 @@ Tensor check(const Operand& condition, const Operand& x, const std::string& mess
     ops::fail_type(check_op, {holds, tensor}, "the condition must be boolean");
   }
   const Dims& shape = holds.shape();
-  const std::string text = "check: " + message + ": " + place_in_words(shape);
+  const std::string text = "check: " + without_places(message) + ": " + place_in_words(shape);
   const Tensor zero = make_literal(0, DType::i64, *LineScope::current());
   if (shape.empty()) return ops::checked(tensor, holds, zero, zero, text);
   // The axes behind the first are one to the message.

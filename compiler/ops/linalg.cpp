@@ -175,11 +175,11 @@ Tensor matrix_norm(const Operand& a, MatrixNorm norm) {
     case MatrixNorm::nuc:
       return sum(svdvals(x), -1);
     case MatrixNorm::two:
-      return max(svdvals(x), -1);
+      return maximum(max(svdvals(x), -1), 0);  // of a size that is 0
     case MatrixNorm::one:
-      return max(sum(abs(x), -2), -1);
+      return maximum(max(sum(abs(x), -2), -1), 0);
     case MatrixNorm::inf:
-      return max(sum(abs(x), -1), -1);
+      return maximum(max(sum(abs(x), -1), -1), 0);
   }
   ops::fail_value("matrix_norm", "no such norm");
 }

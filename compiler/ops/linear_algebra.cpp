@@ -346,10 +346,10 @@ Tensor solve(const Operand& a, const Operand& b, Assume assume) {
   const LineScope scope(a.line());
   Tensors operands = ops::promoted(a, b);
   Tensor &matrices = operands[0], &right = operands[1];
-  if (right.rank() == 1) return squeeze(solve(matrices, expand_dims(right, 1), assume), -1);
-  if (matrices.rank() < 2 || right.rank() < 2) {
+  if (matrices.rank() < 2 || right.rank() < 1) {
     ops::fail_shape(solve_op, operands, "takes matrices, and a vector or matrices");
   }
+  if (right.rank() == 1) return squeeze(solve(matrices, expand_dims(right, 1), assume), -1);
   const auto batch_of = [](const Tensor& x) {
     return Dims(x.shape().begin(), x.shape().end() - 2);
   };

@@ -5,6 +5,8 @@
 
 #include <kroton/linalg.h>
 
+#include <algorithm>
+
 #include "compiler/ops/matrices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -234,9 +236,10 @@ void pivots_write(WriteContext& context) {
 
 // ---- Samples
 
-// Of matrices (..., n, n) and as many with `columns` columns. `known`: of known sizes, which these
-// ops take only; of free ones `free`, the same by the op that chooses.
-std::vector<Sample> samples_of(const ops::Apply& known, const ops::Apply& free) {
+// Of matrices (..., n, n), and as many with `columns` columns if asked for. `known`: of known
+// sizes, which these ops take only; of free ones `free`, the same by the op that chooses.
+std::vector<Sample> samples_of(bool have_right_sides, const ops::Apply& known,
+                               const ops::Apply& free) {
   std::vector<Sample> samples;
   const std::pair<std::int64_t, std::int64_t> sizes[] = {{1, 1}, {2, 3}, {3, 1}, {5, 2}};
   for (const DType dtype : ops::dtypes_of(ops::floating)) {
@@ -245,10 +248,12 @@ std::vector<Sample> samples_of(const ops::Apply& known, const ops::Apply& free) 
         ops::HostShape a = batch, b = batch;
         a.insert(a.end(), {n, n});
         b.insert(b.end(), {n, columns});
-        samples.push_back({{ops::spread(dtype, a, -2, 2, 1), ops::spread(dtype, b, -2, 2, 2)},
+        std::vector<ReferenceValue> inputs = {ops::spread(dtype, a, -2, 2, 1)};
+        if (have_right_sides) inputs.push_back(ops::spread(dtype, b, -2, 2, 2));
+        samples.push_back({inputs,
                            [=](std::span<const Tensor> in) {
-                             const bool are_known =
-                                 ops::is_small(in[0].shape(-1)) && ops::is_small(in[1].shape(-1));
+                             const bool are_known = std::ranges::all_of(
+                                 in, [](const Tensor& x) { return ops::is_small(x.shape(-1)); });
                              return are_known ? known(in) : free(in);
                            },
                            false});
@@ -283,6 +288,7 @@ constinit const OpRecord small_cholesky_op = {
     .batch = ops::batch_elementwise<small_cholesky_op>,
     .samples = [] {
       return samples_of(
+          false,
           [](std::span<const Tensor> in) {
             return ops::apply(small_cholesky_op, {definite(in[0])});
           },
@@ -306,6 +312,7 @@ constinit const OpRecord small_triangular_op = {
       for (const bool lower : {true, false}) {
         for (const bool transposed : {true, false}) {
           const auto of = samples_of(
+              true,
               [=](std::span<const Tensor> in) {
                 return ops::apply(small_triangular_op,
                                   {in[0] + 4 * ops::identity_like(in[0]), in[1]},
@@ -334,6 +341,7 @@ constinit const OpRecord small_solve_op = {
     .batch = ops::batch_elementwise<small_solve_op>,
     .samples = [] {
       return samples_of(
+          true,
           [](std::span<const Tensor> in) {
             return ops::apply(small_solve_op, {definite(in[0]), in[1]},
                               ops::SolveView(true, true).attributes());
@@ -353,6 +361,7 @@ constinit const OpRecord small_pivots_op = {
     .batch = ops::batch_elementwise<small_pivots_op>,
     .samples = [] {
       return samples_of(
+          false,
           [](std::span<const Tensor> in) {
             return prod(ops::apply(small_pivots_op, {dominant(in[0])}), -1);
           },

@@ -37,9 +37,9 @@ static void OF_TYPE(transpose)(const REAL* a, REAL* b, size_t rows, size_t colum
   }
 }
 
-static int OF_TYPE(has_nan)(const REAL* a, size_t count) {
+static int OF_TYPE(is_not_finite)(const REAL* a, size_t count) {
   for (size_t k = 0; k < count; ++k) {
-    if (isnan(a[k])) return 1;
+    if (!isfinite(a[k])) return 1;
   }
   return 0;
 }
@@ -229,7 +229,7 @@ static int32_t OF_TYPE(symmetric)(const char* job, int64_t count, int64_t n, con
   for (int64_t k = 0; status == 0 && k < count; ++k) {
     REAL* v = vectors == NULL ? own : vectors + (size_t)k * matrix;
     memcpy(v, a + (size_t)k * matrix, matrix * sizeof(REAL));
-    info = OF_TYPE(has_nan)(v, matrix);
+    info = OF_TYPE(is_not_finite)(v, matrix);
     if (info == 0) {
       FORTRAN(syevd)(job, "U", &order, v, &order, w + k * n, work, &length, iwork, &integers, &info,
                      1, 1);
@@ -271,7 +271,7 @@ static int32_t OF_TYPE(singular)(const char* job, const int64_t* sizes, const RE
   int32_t status = work == NULL || own == NULL || iwork == NULL ? KROTON_LAPACK_NO_MEMORY : 0;
   for (int64_t i = 0; status == 0 && i < count; ++i) {
     memcpy(own, a + (size_t)i * matrix, matrix * sizeof(REAL));
-    info = OF_TYPE(has_nan)(own, matrix);
+    info = OF_TYPE(is_not_finite)(own, matrix);
     if (info == 0) {
       FORTRAN(gesdd)(job, &rows, &columns, own, &rows, s + i * k,
                      vt == NULL ? NULL : vt + i * k * n, &rows, u == NULL ? NULL : u + i * m * k,
@@ -312,7 +312,7 @@ int32_t OF_TYPE(kroton_eigvals)(void* const* arrays, const int64_t* sizes) {
   int32_t status = work == NULL || own == NULL ? KROTON_LAPACK_NO_MEMORY : 0;
   for (int64_t k = 0; status == 0 && k < count; ++k) {
     memcpy(own, (const REAL*)arrays[0] + (size_t)k * matrix, matrix * sizeof(REAL));
-    info = OF_TYPE(has_nan)(own, matrix);
+    info = OF_TYPE(is_not_finite)(own, matrix);
     if (info == 0) {
       FORTRAN(geev)("N", "N", &order, own, &order, (REAL*)arrays[1] + k * n,
                     (REAL*)arrays[2] + k * n, NULL, &one, NULL, &one, work, &length, &info, 1, 1);

@@ -82,6 +82,8 @@ TEST_CASE("check: all of it is looked at, though a part is wanted, and nothing t
     CHECK_THROWS_AS(function({x}, part)(floats({1, 2, -1})), ValueError);
     CHECK_NOTHROW(function({x}, part)(floats({1, 2, 1})));
   }
+  // Its text is no name.
+  CHECK(held.name() == "check");
   const auto f = function({x}, where(x > 0, 1, 0) + 0 * x);
   CHECK_NOTHROW(f(floats({-1})));
   const Tensor wanted = scalar("wanted", boolean);

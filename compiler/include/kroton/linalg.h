@@ -33,9 +33,9 @@ Tensor inv(const Operand& a);
 // which of m and n is the larger.
 Tensor lstsq(const Operand& a, const Operand& b);
 // Systems of matrices with three diagonals: lower (..., n) and upper (..., n) beside the diagonal
-// (..., n), of which lower[..., 0] and upper[..., n - 1] are not read; b (..., n). By Thomas'
-// algorithm, without pivoting: for matrices that are diagonally dominant or positive definite;
-// others may lose accuracy or give NaN.
+// (..., n), of which lower[..., 0] and upper[..., n - 1] are not read; b (..., n); they broadcast.
+// By Thomas' algorithm, without pivoting: for matrices that are diagonally dominant or positive
+// definite; others may lose accuracy or give NaN.
 Tensor solve_tridiagonal(const Operand& lower, const Operand& diagonal, const Operand& upper,
                          const Operand& b);
 
@@ -74,7 +74,8 @@ Qr qr(const Operand& a);
 // The eigenvalues, ascending, and eigenvectors, as columns, of symmetric matrices: a v = v w. The
 // lower triangle alone is read; signs of vectors are LAPACK's. The gradient is symmetric, as that
 // of cholesky; that of vectors is defined for what does not depend on their signs, and not finite
-// where eigenvalues are equal. ValueError of the call for a NaN, or an iteration without end.
+// where eigenvalues are equal. ValueError of the call for an element that is not finite,
+// or an iteration without end.
 struct Eigh {
   Tensor values, vectors;  // (..., n), (..., n, n)
 };
@@ -107,7 +108,7 @@ Tensor pinv(const Operand& a, double rcond = -1);
 // How many singular values (i64) are above rcond times the largest; the default is that of pinv.
 Tensor matrix_rank(const Operand& a, double rcond = -1);
 // The exponential of square matrices, by scaling, a Pade approximant and squaring: in f64 to about
-// 1e-14 relative to its norm, for norms up to 1e20.
+// 1e-14 relative to its norm, for norms up to 1e20; NaN beyond.
 Tensor expm(const Operand& a);
 // The symmetric square root of symmetric positive semidefinite matrices, by eigh, of which negative
 // eigenvalues count as 0. Its gradient is not finite where eigenvalues are equal or 0.

@@ -236,6 +236,16 @@ TEST_CASE("linalg values: singular values") {
 }
 TEST_CASE("linalg values: norms") { check_all({"fro", "norm1", "norminf", "cond1"}); }
 TEST_CASE("linalg values: loops") { check_all({"expm", "tridiagonal"}); }
+TEST_CASE("linalg values: in f32") {
+  int count = 0;
+  for (const Case& c : cases_of([](const std::string& name) { return name != "einsum"; })) {
+    const Numbers& shape = c.shapes[0];
+    if (shape.size() < 2 || shape.back() != 3) continue;
+    check(c, f32);
+    ++count;
+  }
+  CHECK(count > 20);
+}
 TEST_CASE("linalg values: every function of the file has a case") {
   std::set<std::string> seen;
   cases_of([&](const std::string& name) { return seen.insert(name).second; });

@@ -30,17 +30,21 @@ Tensor float_matrices(const char* op, const Operand& a) {
   return x;
 }
 
-Tensor square_matrices(const char* op, const Operand& a) {
-  Tensor x = float_matrices(op, a);
+Tensor with_square_sizes(const char* op, const Tensor& matrices) {
+  Tensor x = matrices;
   const Dim rows = x.shape(-2), columns = x.shape(-1);
-  if (rows.is_constant() && columns.is_constant() && rows != columns) {
+  if (rows == columns) return x;
+  if ((rows - columns).is_constant()) {
     fail_shape(OpRecord{.name = op}, {x}, "the matrices are not square");
   }
-  if (rows == columns) return x;
   for (const auto& [size, least] : {std::pair(rows, columns), std::pair(columns, rows)}) {
     x = size_check(x, op, {x}, size, least, "the matrices are not square: %0 is less than %1");
   }
   return x;
+}
+
+Tensor square_matrices(const char* op, const Operand& a) {
+  return with_square_sizes(op, float_matrices(op, a));
 }
 
 Tensor transposed_matrices(const Tensor& x) { return swapaxes(x, -1, -2); }

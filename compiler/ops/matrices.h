@@ -11,6 +11,8 @@ void require_square(TypeContext& context);
 // a as f32 or f64 matrices, and square ones; TypeError or ShapeError in the name of `op`.
 Tensor float_matrices(const char* op, const Operand& a);
 Tensor square_matrices(const char* op, const Operand& a);
+// The same of what are matrices of any dtype.
+Tensor with_square_sizes(const char* op, const Tensor& matrices);
 // The size of square matrices, a constant if one is known.
 Dim square_size(const TensorType& type);
 // x with both of its last two axes at that size.

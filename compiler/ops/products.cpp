@@ -164,14 +164,11 @@ Tensor multi_dot(const Tensors& matrices, const Operand::Location& location) {
 
 Tensor matrix_power(const Operand& x, int n) {
   const LineScope scope(x.line());
-  const Tensor matrices = x.tensor();
+  const Tensor given = x.tensor();
   const OpRecord op{.name = "matrix_power"};
-  if (matrices.dtype() == DType::boolean) ops::fail_type(op, {matrices}, "takes numbers only");
-  if (matrices.rank() < 2) ops::fail_shape(op, {matrices}, "takes matrices, of two axes or more");
-  const Dim &rows = matrices.shape(-2), &columns = matrices.shape(-1);
-  if (rows.is_constant() && columns.is_constant() && rows != columns) {
-    ops::fail_shape(op, {matrices}, "the matrices are not square");
-  }
+  if (given.dtype() == DType::boolean) ops::fail_type(op, {given}, "takes numbers only");
+  if (given.rank() < 2) ops::fail_shape(op, {given}, "takes matrices, of two axes or more");
+  const Tensor matrices = ops::with_square_sizes("matrix_power", given);
   if (n == 0) return ops::identity_like(matrices);
   Tensor square = n < 0 ? inv(matrices) : matrices, result;
   for (std::int64_t rest = std::abs(static_cast<std::int64_t>(n));;) {

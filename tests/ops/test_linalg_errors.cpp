@@ -87,6 +87,10 @@ TEST_CASE("linalg errors: tensordot and the other products") {
       "3), b is f32 (4, 5)  [here]");
   CHECK(shape_error([] { matrix_power(a, 2); }) ==
         "matrix_power: the matrices are not square: a is f32 (2, 3)  [here]");
+  const Tensor free = matrix("free");
+  for (const int n : {1, 2}) {
+    CHECK_THROWS_AS(function({free}, matrix_power(free, n))(Array::ones({2, 3})), ShapeError);
+  }
   CHECK(type_error([] { kron(a > 0, a > 0); }).substr(0, 24) == "kron: takes numbers only");
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "compiler/ops/indices.h"
-#include "compiler/ops/rules.h"
+#include "compiler/ops/pieces.h"
 
 namespace kroton {
 
@@ -13,14 +13,6 @@ using Tensors = std::vector<Tensor>;
 namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-LineScope line_scope(const Operand::Location& location,
-                     std::string_view function = __builtin_FUNCTION()) {
-  return LineScope(LineScope::current().value_or(SourceLine{location.file_name(), location.line()}),
-                   function);
-}
-
-Dim not_negative(const Dim& size) { return provably_at_least(size, 0) ? size : maximum(size, 0); }
 
 // How far each element of the last two axes is to the right of the diagonal.
 Tensor to_the_right(const Dims& shape) {
@@ -41,7 +33,8 @@ Tensor matrices(const char* op, const Operand& x) {
 Tensor last_diagonal(const Tensor& x, std::int64_t k) {
   const int rank = x.rank();
   const Dim row = std::max<std::int64_t>(-k, 0), column = std::max<std::int64_t>(k, 0);
-  const Dim length = not_negative(minimum(x.shape(rank - 2) - row, x.shape(rank - 1) - column));
+  const Dim length =
+      ops::not_negative(minimum(x.shape(rank - 2) - row, x.shape(rank - 1) - column));
   Dims starts(at(rank), Dim(0)), sizes = x.shape();
   starts[at(rank - 2)] = row;
   starts[at(rank - 1)] = column;
@@ -100,18 +93,18 @@ Tensor triu(const Operand& x, std::int64_t k) {
 
 Tensor tri(const Dim& n, std::optional<Dim> m, std::int64_t k, DType dtype,
            const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return cast(le(to_the_right({n, m.value_or(n)}), k), dtype);
 }
 
 Tensor eye(const Dim& n, std::optional<Dim> m, std::int64_t k, DType dtype,
            const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return cast(eq(to_the_right({n, m.value_or(n)}), k), dtype);
 }
 
 Tensor identity(const Dim& n, DType dtype, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return eye(n, n, 0, dtype);
 }
 
@@ -168,7 +161,7 @@ Tensor geomspace(const Operand& start, const Operand& stop, const Dim& count, bo
 }
 
 Tensors meshgrid(const Tensors& vectors, bool in_order, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   Dims shape;
   for (const Tensor& vector : vectors) {
     const Tensor given = Operand(vector).tensor();

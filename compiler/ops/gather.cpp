@@ -3,6 +3,7 @@
 
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -515,16 +516,8 @@ Tensor one_hot(const Operand& labels, const Dim& classes, DType dtype) {
   return ops::apply(one_hot_op, {labels.tensor()}, std::move(attributes));
 }
 
-namespace {
-
-SourceLine line_of(const Operand::Location& location) {
-  return LineScope::current().value_or(SourceLine{location.file_name(), location.line()});
-}
-
-}  // namespace
-
 Tensor iota(const Dims& shape, int axis, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   Attributes attributes;
   attributes.axes = {ops::resolve_axis(axis, static_cast<int>(shape.size()), "iota")};
   attributes.dims = shape;
@@ -533,12 +526,12 @@ Tensor iota(const Dims& shape, int axis, DType dtype, const Operand::Location& l
 }
 
 Tensor arange(const Dim& size, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   return iota({size}, 0, dtype);
 }
 
 Tensor size_of_dim(const Dim& size, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   Attributes attributes;
   attributes.dims = {size};
   attributes.dtype = dtype;
@@ -551,12 +544,12 @@ Tensor full(const Dims& shape, const Operand& value) {
 }
 
 Tensor zeros(const Dims& shape, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   return full(shape, Operand(0).tensor(dtype));
 }
 
 Tensor ones(const Dims& shape, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   return full(shape, Operand(1).tensor(dtype));
 }
 

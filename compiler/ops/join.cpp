@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "compiler/ops/draw.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -282,8 +283,7 @@ constinit const OpRecord unslice_op = {
 
 Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
                    const Operand::Location& location) {
-  const LineScope scope(
-      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
+  const LineScope scope(ops::line_of(location));
   if (tensors.empty()) {
     ops::fail_value("concatenate", "there are no tensors");
   }
@@ -296,8 +296,7 @@ Tensor concatenate(const std::vector<Tensor>& tensors, int axis,
 }
 
 Tensor stack(const std::vector<Tensor>& tensors, int axis, const Operand::Location& location) {
-  const LineScope scope(
-      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
+  const LineScope scope(ops::line_of(location));
   if (tensors.empty()) {
     ops::fail_value("stack", "there are no tensors");
   }
@@ -329,16 +328,6 @@ void check_widths(const Tensor& tensor, const Widths& widths) {
       }
     }
   }
-}
-
-// `count` elements along the axis from `start` on, by steps of `step`.
-Tensor run_of(const Tensor& x, int axis, const Dim& start, const Dim& count, std::int64_t step) {
-  Dims starts(at(x.rank()), Dim(0)), sizes = x.shape();
-  std::vector<std::int64_t> steps(at(x.rank()), 1);
-  starts[at(axis)] = start;
-  sizes[at(axis)] = count;
-  steps[at(axis)] = step;
-  return ops::strided_slice(x, starts, sizes, steps);
 }
 
 }  // namespace
@@ -381,7 +370,7 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, Pad
       Dims shape = result.shape();
       shape[at(axis)] = width;
       const auto edge = [&] {
-        return run_of(result, axis, is_before ? Dim(0) : size - Dim(1), 1, 1);
+        return ops::run_of(result, axis, is_before ? Dim(0) : size - Dim(1), 1, 1);
       };
       switch (mode) {
         case PadMode::constant:
@@ -389,9 +378,9 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, Pad
         case PadMode::edge:
           return broadcast_to(edge(), shape);
         case PadMode::reflect:
-          return run_of(result, axis, is_before ? width : size - Dim(2), width, -1);
+          return ops::run_of(result, axis, is_before ? width : size - Dim(2), width, -1);
         case PadMode::symmetric:
-          return run_of(result, axis, (is_before ? width : size) - Dim(1), width, -1);
+          return ops::run_of(result, axis, (is_before ? width : size) - Dim(1), width, -1);
         case PadMode::linear_ramp: {
           const Tensor place = iota(shape, axis, result.dtype());
           const Tensor places = size_of_dim(width, result.dtype());
@@ -406,7 +395,7 @@ Tensor pad(const Operand& x, const std::vector<std::pair<Dim, Dim>>& widths, Pad
         case PadMode::wrap:
           break;
       }
-      return run_of(result, axis, is_before ? size - width : Dim(0), width, 1);
+      return ops::run_of(result, axis, is_before ? size - width : Dim(0), width, 1);
     };
     Tensors parts;
     if (!before.is_constant(0)) parts.push_back(part(before, true));
@@ -425,9 +414,9 @@ Tensor roll(const Operand& x, std::int64_t shift, int axis) {
   const Dim period = provably_at_least(size, 1) ? size : maximum(size, 1);
   const Dim moved = Dim(shift) - floor_div(Dim(shift), period) * period;  // to the front
   if (moved.is_constant(0)) return tensor;
-  return concatenate(
-      {run_of(tensor, along, size - moved, moved, 1), run_of(tensor, along, 0, size - moved, 1)},
-      along);
+  return concatenate({ops::run_of(tensor, along, size - moved, moved, 1),
+                      ops::run_of(tensor, along, 0, size - moved, 1)},
+                     along);
 }
 
 }  // namespace kroton

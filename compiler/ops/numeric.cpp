@@ -6,7 +6,7 @@
 
 #include <limits>
 
-#include "compiler/ops/rules.h"
+#include "compiler/ops/pieces.h"
 
 namespace kroton {
 
@@ -16,18 +16,10 @@ namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
-Dim not_negative(const Dim& size) { return provably_at_least(size, 0) ? size : maximum(size, 0); }
-
 // The elements along the axis from `first` on, but for the last `left_out` ones.
 Tensor part(const Tensor& x, int axis, std::int64_t first, std::int64_t left_out) {
-  Dims starts(at(x.rank()), Dim(0)), sizes = x.shape();
-  starts[at(axis)] = first;
-  sizes[at(axis)] = not_negative(sizes[at(axis)] - first - left_out);
-  return ops::strided_slice(x, starts, sizes, std::vector<std::int64_t>(at(x.rank()), 1));
+  return ops::run_of(x, axis, first, ops::not_negative(x.shape(axis) - Dim(first) - Dim(left_out)));
 }
-
-// Integers as f32.
-Tensor floating(const Tensor& x) { return is_float(x.dtype()) ? x : cast(x, DType::f32); }
 
 int axis_of(const char* op, const Tensor& x, int axis) {
   if (x.rank() == 0) ops::fail_shape(OpRecord{.name = op}, {x}, "a scalar has no axes");
@@ -42,7 +34,7 @@ struct Points {
 
 Points points_of(const char* op, const Operand& y, const Operand& spacing, int axis) {
   Tensors both = ops::promoted(y, spacing);
-  for (Tensor& tensor : both) tensor = floating(tensor);
+  for (Tensor& tensor : both) tensor = ops::floating(tensor);
   Points result{both[0], both[1], axis_of(op, both[0], axis)};
   if (both[1].rank() == 0) return result;
   if (both[1].rank() != 1) {
@@ -85,13 +77,7 @@ Tensor gradient(const Operand& x, const Operand& spacing, int axis) {
                         "axis " + std::to_string(p.axis) + " has %0 elements, fewer than %1");
   const Tensor slopes = (part(p.y, p.axis, 1, 0) - part(p.y, p.axis, 0, 1)) / p.steps;
   const Dim count = p.y.shape(p.axis) - 1;
-  const auto slope_at = [&](const Dim& place) {
-    Dims starts(at(slopes.rank()), Dim(0)), sizes = slopes.shape();
-    starts[at(p.axis)] = place;
-    sizes[at(p.axis)] = 1;
-    return ops::strided_slice(slopes, starts, sizes,
-                              std::vector<std::int64_t>(at(slopes.rank()), 1));
-  };
+  const auto slope_at = [&](const Dim& place) { return ops::run_of(slopes, p.axis, place, 1); };
   const Tensor before = part(slopes, p.axis, 0, 1), behind = part(slopes, p.axis, 1, 0);
   Tensor inside;
   if (p.steps.rank() == 0) {

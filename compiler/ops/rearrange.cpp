@@ -4,33 +4,17 @@
 #include <algorithm>
 #include <numeric>
 
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
-#include "compiler/ops/rules.h"
 
 namespace kroton {
 
+using ops::run_of;
 using Tensors = std::vector<Tensor>;
 
 namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-LineScope line_scope(const Operand::Location& location,
-                     std::string_view function = __builtin_FUNCTION()) {
-  return LineScope(LineScope::current().value_or(SourceLine{location.file_name(), location.line()}),
-                   function);
-}
-
-// `count` elements along the axis from `first` on.
-Tensor run_of(const Tensor& x, int axis, const Dim& first, const Dim& count,
-              std::int64_t step = 1) {
-  Dims starts(at(x.rank()), Dim(0)), sizes = x.shape();
-  std::vector<std::int64_t> steps(at(x.rank()), 1);
-  starts[at(axis)] = first;
-  sizes[at(axis)] = count;
-  steps[at(axis)] = step;
-  return ops::strided_slice(x, starts, sizes, steps);
-}
 
 // Of an operation that takes that rank and above.
 Tensor of_rank(const char* op, const Operand& x, int least) {
@@ -246,8 +230,7 @@ Tensors split(const Operand& x, const std::vector<std::int64_t>& positions, int 
   for (std::size_t k = 0; k <= positions.size(); ++k) {
     const Dim last = k < positions.size() ? clamped(positions[k]) : size;
     const Dim count = last - first;
-    result.push_back(
-        run_of(tensor, along, first, provably_at_least(count, 0) ? count : maximum(count, 0)));
+    result.push_back(run_of(tensor, along, first, ops::not_negative(count)));
     first = last;
   }
   return result;
@@ -281,22 +264,22 @@ Tensor joined(const char* op, const Tensors& tensors, int rank, int axis) {
 }  // namespace
 
 Tensor hstack(const Tensors& tensors, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return joined("hstack", tensors, 1, 1);
 }
 
 Tensor vstack(const Tensors& tensors, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return joined("vstack", tensors, 2, 0);
 }
 
 Tensor dstack(const Tensors& tensors, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   return joined("dstack", tensors, 3, 2);
 }
 
 Tensor column_stack(const Tensors& tensors, const Operand::Location& location) {
-  const LineScope scope = line_scope(location);
+  const LineScope scope(ops::line_of(location));
   Tensors columns;
   for (const Tensor& tensor : tensors) {
     const Tensor given = Operand(tensor).tensor();

@@ -4,21 +4,15 @@
 #include <limits>
 
 #include "compiler/ops/indices.h"
-#include "compiler/ops/rules.h"
+#include "compiler/ops/pieces.h"
 
 namespace kroton {
+
+using ops::run_of;
 
 namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-// `count` elements along the axis from `first` on.
-Tensor run_of(const Tensor& x, int axis, const Dim& first, const Dim& count) {
-  Dims starts(at(x.rank()), Dim(0)), sizes = x.shape();
-  starts[at(axis)] = first;
-  sizes[at(axis)] = count;
-  return ops::strided_slice(x, starts, sizes, std::vector<std::int64_t>(at(x.rank()), 1));
-}
 
 int axis_of(const char* op, const Tensor& x, int axis) {
   if (x.rank() == 0) {
@@ -99,8 +93,7 @@ struct Lines {
 
 Lines lines_of(const char* op, const Operand& x, std::optional<int> axis, bool keepdims,
                bool leaves_nans_out) {
-  Tensor tensor = x.tensor();
-  if (!is_float(tensor.dtype())) tensor = cast(tensor, DType::f32);
+  Tensor tensor = ops::floating(x);
   Lines result;
   result.keepdims = keepdims;
   result.kept = Dims(at(tensor.rank()), Dim(1));

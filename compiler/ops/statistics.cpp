@@ -6,9 +6,11 @@
 #include <cmath>
 #include <limits>
 
-#include "compiler/ops/rules.h"
+#include "compiler/ops/pieces.h"
 
 namespace kroton {
+
+using ops::floating;
 
 namespace {
 
@@ -27,12 +29,6 @@ Dim count_along(const Tensor& x, const Axes& axes, const char* op) {
 // total / (count - ddof), which is not below 0.
 Tensor corrected(const Tensor& total, const Tensor& count, double ddof) {
   return total / maximum(cast(count, total.dtype()) - constant(ddof, total), 0);
-}
-
-// x, integers as f32.
-Tensor floating(const Operand& x) {
-  const Tensor tensor = x.tensor();
-  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::f32);
 }
 
 // The root, with a derivative of 0 at 0.

@@ -6,18 +6,19 @@
 
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/indices.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
+
+using ops::not_negative;
 
 namespace {
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 std::string describe(const Tensor& x) { return x.name() + " is " + to_string(x.type()); }
-
-Dim not_negative(const Dim& dim) { return provably_at_least(dim, 0) ? dim : maximum(dim, 0); }
 
 // Start, size and step of one axis of a slice node.
 struct Range {

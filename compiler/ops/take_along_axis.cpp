@@ -5,6 +5,7 @@
 
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/samples.h"
 
@@ -194,8 +195,7 @@ Tensors unravel_index(const Operand& indices, const Dims& shape) {
 
 Tensor ravel_multi_index(const Tensors& indices, const Dims& shape,
                          const Operand::Location& location) {
-  const LineScope scope(
-      LineScope::current().value_or(SourceLine{location.file_name(), location.line()}));
+  const LineScope scope(ops::line_of(location));
   const OpRecord op{.name = "ravel_multi_index"};
   if (indices.size() != shape.size() || indices.empty()) {
     ops::fail_value("ravel_multi_index", "there are " + std::to_string(indices.size()) +

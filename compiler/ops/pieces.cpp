@@ -1,0 +1,26 @@
+#include "compiler/ops/pieces.h"
+
+namespace kroton::ops {
+
+Tensor run_of(const Tensor& x, int axis, const Dim& first, const Dim& count, std::int64_t step) {
+  const auto rank = static_cast<std::size_t>(x.rank()), along = static_cast<std::size_t>(axis);
+  Dims starts(rank, Dim(0)), sizes = x.shape();
+  std::vector<std::int64_t> steps(rank, 1);
+  starts[along] = first;
+  sizes[along] = count;
+  steps[along] = step;
+  return strided_slice(x, starts, sizes, steps);
+}
+
+Dim not_negative(const Dim& size) { return provably_at_least(size, 0) ? size : maximum(size, 0); }
+
+Tensor floating(const Operand& x) {
+  const Tensor tensor = x.tensor();
+  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::f32);
+}
+
+SourceLine line_of(const Operand::Location& location) {
+  return LineScope::current().value_or(SourceLine{location.file_name(), location.line()});
+}
+
+}  // namespace kroton::ops

@@ -1,0 +1,16 @@
+// Small parts of the functions that are compositions.
+#pragma once
+#include "compiler/ops/rules.h"
+
+namespace kroton::ops {
+
+// `count` elements along the axis from `first` on, by steps of `step`.
+Tensor run_of(const Tensor& x, int axis, const Dim& first, const Dim& count, std::int64_t step = 1);
+// size, or 0 where that is negative.
+Dim not_negative(const Dim& size);
+// x, integers and booleans as f32.
+Tensor floating(const Operand& x);
+// The line in scope, or else that place.
+SourceLine line_of(const Operand::Location& location);
+
+}  // namespace kroton::ops

@@ -45,8 +45,8 @@ Expr order_key(const Expr& x, bool descending) {
   Expr key = x;
   if (is_float(x->dtype)) {
     const DType bits_dtype = integer_of_size(x->dtype);
-    const std::int64_t most = bits_dtype == DType::i32 ? std::numeric_limits<std::int32_t>::max()
-                                                       : std::numeric_limits<std::int64_t>::max();
+    const std::int64_t most =
+        std::numeric_limits<std::int64_t>::max() >> (64 - 8 * size_of(bits_dtype));
     const auto constant = [&](std::int64_t value) { return loop::integer(value, bits_dtype); };
     const Expr bits = loop::bitcast(x, bits_dtype);
     const Expr turned = loop::binary(Op::bit_xor, bits, constant(most));

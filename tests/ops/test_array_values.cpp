@@ -388,7 +388,8 @@ void compare(const Values& values, std::size_t k, const std::vector<double>& fou
 }
 
 double epsilon_of(const Values& values, const Tensor& y) {
-  return y.dtype() == DType::f32 || values.dtype == DType::f32 ? 1e-5 : 1e-12;
+  const bool is_narrow = y.dtype() == DType::f32 || values.dtype == DType::f32;
+  return is_narrow ? 1e-5 : 1e-12;
 }
 
 // Evaluates the case by the reference interpreter: of known sizes and of free ones.

@@ -1,4 +1,6 @@
 // Elementary functions, which are operations of the loop IR.
+#include <kroton/elementwise.h>
+
 #include <cmath>
 #include <limits>
 
@@ -247,7 +249,16 @@ Tensor cos(const Operand& x) { return ops::apply_unary(cos_op, x); }
 Tensor atan(const Operand& x) { return ops::apply_unary(atan_op, x); }
 Tensor asin(const Operand& x) { return ops::apply_unary(asin_op, x); }
 Tensor acos(const Operand& x) { return ops::apply_unary(acos_op, x); }
-Tensor pow(const Operand& x, const Operand& y) { return ops::apply_binary(pow_op, x, y); }
+
+Tensor pow(const Operand& x, const Operand& y) {
+  const LineScope scope(x.line());
+  const auto is_whole = [](const Operand& operand) {
+    return !operand.is_empty() && is_integer(operand.tensor().dtype());
+  };
+  if (is_whole(x) && is_whole(y)) return integer_power(x, y);
+  return ops::apply_binary(pow_op, x, y);
+}
+
 Tensor atan2(const Operand& y, const Operand& x) { return ops::apply_binary(atan2_op, y, x); }
 
 }  // namespace kroton

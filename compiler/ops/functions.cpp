@@ -143,8 +143,6 @@ Term cbrt_of(Term x) {
   return select(plain, with_sign_of(ops::format_of(x), y + step, x), x);
 }
 
-Term rsqrt_of(Term x) { return 1.0 / sqrt(x); }
-
 void require_floating(const Tensor& x, const char* name) {
   if (!is_float(x.dtype()))
     ops::fail_type(OpRecord{.name = name}, {x}, "takes floating point only");
@@ -275,7 +273,11 @@ constinit const OpRecord cbrt_op = elementwise<cbrt_op>(
 constinit const OpRecord rsqrt_op = elementwise<rsqrt_op>(
     {.name = "rsqrt",
      .cost = 5,
-     .value = of_terms<rsqrt_of>,
+     .value =
+         [](const loop::Expr& x) {
+           return loop::binary(loop::Op::div, loop::real(1, x->dtype),
+                               loop::unary(loop::Op::sqrt, x));
+         },
      .derivatives = [](auto& y, auto, auto& g) -> Tensors { return {-0.5 * g * (y * y * y)}; },
      .reference = [](double x) { return 1 / std::sqrt(x); },
      .range = {0.1, 4}});

@@ -199,6 +199,12 @@ Tensor bitwise(const OpRecord& op, const Operand& x, const Operand& y) {
   const LineScope scope(x.line(), op.name);
   const std::vector<Tensor> both = ops::promoted(x, y);
   if (both[0].dtype() == DType::boolean) return logical(both[0], both[1]);
+  if (is_float(both[0].dtype())) {
+    const bool is_xor = &op == &bitwise_xor_op;
+    ops::fail_type(op, both,
+                   std::string("takes integers and booleans only") +
+                       (is_xor ? " (x to the power of y is pow(x, y))" : ""));
+  }
   return ops::apply(op, ops::broadcast(op, both));
 }
 

@@ -54,7 +54,9 @@ Term betainc_of(Term a, Term b, Term x) {
   const Term at = select(beyond, 1.0 - y, y);
   const Term logarithm = fma(safe_a, ops::log(y), safe_b * ops::log1p(-y));
   const Term power = ops::exp(logarithm - ops::betaln_of(safe_a, safe_b)) / first;
-  const Term value = power * continued_fraction(first, second, at);
+  // Of parameters so large that their products overflow nothing is left but 0 and 1.
+  const Term fraction = continued_fraction(at_most(first, 1e100), at_most(second, 1e100), at);
+  const Term value = power * fraction;
   const Term result = select(beyond, 1.0 - value, value);
   const Term known = ops::smaller(safe_a, safe_b) < most + 0.5;
   const Term inside = (a > 0.0) && (b > 0.0);

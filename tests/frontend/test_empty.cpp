@@ -253,7 +253,7 @@ std::vector<Use> uses_in_operations() {
   add_use("add", [](const Tensor& e) { x + e; });
   add_use("mul", [](const Tensor& e) { 2 * e; });
   add_use("neg", [](const Tensor& e) { -e; });
-  add_use("logical_not", [](const Tensor& e) { ~e; });
+  add_use("bitwise_not", [](const Tensor& e) { ~e; });
   add_use("lt", [](const Tensor& e) { static_cast<void>(e < 1); });
   add_use("index", [](const Tensor& e) { e[0]; });
   add_use("index", [](const Tensor& e) { x[e]; });

@@ -235,6 +235,13 @@ TEST_CASE("special: functions of integers and booleans") {
   CHECK(array_equal(function({i}, bitwise_and(i, 6))(Array::from<std::int64_t>({13, -1})),
                     Array::from<std::int64_t>({4, 6})));
   CHECK(bitwise_or(i, vector("j", i32)).dtype() == i64);
+  const Array some = Array::from<std::int64_t>({13, -1, 4});
+  CHECK(array_equal(function({i}, ((i & 5) | 16) ^ 1)(some),
+                    Array::from<std::int64_t>({20, 20, 21})));
+  CHECK(array_equal(function({i}, ~i)(some), Array::from<std::int64_t>({-14, 0, -5})));
+  CHECK((i & b).dtype() == i64);
+  CHECK((b & c).dtype() == boolean);
+  CHECK(array_equal(function({i}, pow(i, 2))(some), Array::from<std::int64_t>({169, 1, 16})));
   const Array numbers = Array::from<std::int64_t>({3, -2, 0});
   CHECK(array_equal(function({i}, integer_power(i, 5))(numbers),
                     Array::from<std::int64_t>({243, -32, 0})));

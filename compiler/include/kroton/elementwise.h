@@ -70,13 +70,8 @@ Tensor heaviside(const Operand& x, const Operand& at_zero);
 // Floating point only. The gradient is 0 at the ends, as it is beyond.
 Tensor smoothstep(const Operand& low, const Operand& high, const Operand& x);
 
-// ---- Integers. TypeError for floating numbers; the bitwise functions take booleans too, of which
-// ---- two are combined as by logical_and, logical_or, logical_xor and logical_not. No gradients.
+// ---- Integers; & | ^ ~ are in ops.h. TypeError for other numbers. No gradients.
 
-Tensor bitwise_and(const Operand& x, const Operand& y);
-Tensor bitwise_or(const Operand& x, const Operand& y);
-Tensor bitwise_xor(const Operand& x, const Operand& y);
-Tensor bitwise_not(const Operand& x);
 // x * 2^n, wrapping, and floor(x / 2^n). A count of the width or more, or below 0, shifts every bit
 // out: 0, of a negative x to the right -1.
 Tensor left_shift(const Operand& x, const Operand& n);
@@ -86,8 +81,9 @@ Tensor bitwise_count(const Operand& x);
 // Of |x| and |y|; gcd(0, 0) = lcm(x, 0) = 0.
 Tensor gcd(const Operand& x, const Operand& y);
 Tensor lcm(const Operand& x, const Operand& y);
-// x to the power n of integers, wrapping. A negative n is a ValueError where it is a literal; in a
-// tensor it gives what 1 / x^-n truncates to: 0, or a 1 with a sign for x = 1 and -1, and 0 for 0.
+// x to the power n of integers, wrapping; pow of two integers is this. A negative n is a ValueError
+// where it is a literal; in a tensor it gives what 1 / x^-n truncates to: 0, or a 1 with a sign for
+// x = 1 and -1, and 0 for 0.
 Tensor integer_power(const Operand& x, const Operand& n);
 
 // ---- Logarithms of sums and products, without overflow. Floating point only.

@@ -56,7 +56,7 @@ class KeepDims {
   bool keep_;
 };
 
-// The result of a comparison: a boolean tensor that is no condition of an `if`, because
+// The result of a comparison, or of & | ^ ~: a tensor that is no condition of an `if`, because
 // its value is not known before a function runs.
 class Mask : public Tensor {
  public:
@@ -79,7 +79,7 @@ Tensor floor_div(const Operand& x, const Operand& y);
 // The remainder of floor division, with the sign of y; exact, also of floating numbers, for which
 // x mod 0 is NaN. Integers: x mod 0 is 0.
 Tensor mod(const Operand& x, const Operand& y);
-// x to the power y; floating point only (TypeError for two integers). The gradient with respect to
+// x to the power y; of two integers integer_power (elementwise.h). The gradient with respect to
 // y takes log(x) as 0 where x <= 0: there y is as good as a constant, in higher derivatives too.
 Tensor pow(const Operand& x, const Operand& y);
 // The larger (smaller) of both; a NaN operand gives NaN. Where both are equal the gradient goes to
@@ -134,6 +134,12 @@ Mask logical_and(const Operand& x, const Operand& y);
 Mask logical_or(const Operand& x, const Operand& y);
 Mask logical_xor(const Operand& x, const Operand& y);
 Mask logical_not(const Operand& x);
+// Integers bit by bit (two's complement); two booleans as the functions above. TypeError for
+// floating numbers; no gradient.
+Tensor bitwise_and(const Operand& x, const Operand& y);
+Tensor bitwise_or(const Operand& x, const Operand& y);
+Tensor bitwise_xor(const Operand& x, const Operand& y);
+Tensor bitwise_not(const Operand& x);
 // x where `condition` (boolean) holds, else y.
 Tensor where(const Operand& condition, const Operand& x, const Operand& y);
 // `then_value` if `condition` holds, else `else_value`, and only that one is evaluated: what the
@@ -165,7 +171,7 @@ Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_
 Tensor print(const Operand& x, const std::string& message = "");
 
 // ---- Operators. Equality is eq() and ne(), for `==` on handles would surprise, and logic is & and
-// |:
+// |, which take integers bit by bit, too:
 // ---- ==, !=, && and || do not compile. `!x` tells, as for a pointer, whether the handle is empty.
 
 inline Tensor operator+(const Operand& x, const Operand& y) { return add(x, y); }
@@ -178,10 +184,10 @@ inline Mask operator<(const Operand& x, const Operand& y) { return lt(x, y); }
 inline Mask operator<=(const Operand& x, const Operand& y) { return le(x, y); }
 inline Mask operator>(const Operand& x, const Operand& y) { return gt(x, y); }
 inline Mask operator>=(const Operand& x, const Operand& y) { return ge(x, y); }
-inline Mask operator&(const Operand& x, const Operand& y) { return logical_and(x, y); }
-inline Mask operator|(const Operand& x, const Operand& y) { return logical_or(x, y); }
-inline Mask operator^(const Operand& x, const Operand& y) { return logical_xor(x, y); }
-inline Mask operator~(const Operand& x) { return logical_not(x); }
+inline Mask operator&(const Operand& x, const Operand& y) { return Mask(bitwise_and(x, y)); }
+inline Mask operator|(const Operand& x, const Operand& y) { return Mask(bitwise_or(x, y)); }
+inline Mask operator^(const Operand& x, const Operand& y) { return Mask(bitwise_xor(x, y)); }
+inline Mask operator~(const Operand& x) { return Mask(bitwise_not(x)); }
 bool operator==(const Operand&, const Operand&) = delete;  // eq(x, y); array_equal(x, y) of Arrays
 bool operator!=(const Operand&, const Operand&) = delete;  // ne(x, y); !array_equal(x, y) of Arrays
 Tensor operator&&(const Tensor& x, const Tensor& y) = delete;  // write x & y

@@ -92,16 +92,16 @@ Tensor logaddexp(const Operand& x, const Operand& y);   // log(exp(x) + exp(y))
 Tensor logaddexp2(const Operand& x, const Operand& y);  // log2(2^x + 2^y)
 Tensor log1pexp(const Operand& x);                      // softplus
 Tensor log1mexp(const Operand& x);  // log(1 - exp(-x)), -inf at 0, NaN below (JAX)
-// x log(y) and x log1p(y); 0 where x is 0 and y no NaN (SciPy). The gradient by y is 0 where x is
-// 0.
+// x log(y) and x log1p(y); 0 where x is 0 and y no NaN (SciPy). At (0, 0), for
+// xlog1py (0, -1), the gradient by y is 0.
 Tensor xlogy(const Operand& x, const Operand& y);
 Tensor xlog1py(const Operand& x, const Operand& y);
 // sin(pi x) / (pi x), 1 at 0, exactly 0 at the other integers. Derivatives of all orders are right
 // at 0.
 Tensor sinc(const Operand& x);
 
-// ---- Activations that <kroton/nn.h> does not have (PyTorch, JAX). Floating point only. At a kink
-// ---- the gradient is that of the side away from 0 for celu, else 0.
+// ---- Activations that <kroton/nn.h> does not have (PyTorch, JAX). Floating point only. The
+// ---- gradient at the ends of hardtanh and hard_swish is that of clip, at the other kinks 0.
 
 Tensor celu(const Operand& x, double alpha = 1);  // alpha (exp(x / alpha) - 1) below 0
 Tensor hard_swish(const Operand& x);              // x clip(x / 6 + 1/2, 0, 1)

@@ -21,14 +21,14 @@ Tensor ndtri(const Operand& p);     // the x with ndtr(x) = p; -inf at 0, inf at
 
 // inf at 0, -inf at -0, NaN at the other poles -1, -2, ...
 Tensor gamma(const Operand& x);
-// log |gamma(x)|; inf at the poles. lgamma is the same.
+// log |gamma(x)|; inf at the poles and at both infinities. lgamma is the same.
 Tensor gammaln(const Operand& x);
 Tensor lgamma(const Operand& x);
 // The derivative of gammaln; -inf at 0, inf at -0, NaN at the other poles. psi is the same.
 Tensor digamma(const Operand& x);
 Tensor psi(const Operand& x);
-// The n-th derivative of digamma, n from 0 to 100 (ValueError); for odd n inf at the poles, for
-// even n inf at 0 and NaN at the others. trigamma is that of n = 1.
+// The n-th derivative of digamma, n from 0 to 100 (ValueError); at the poles inf for odd n,
+// -inf for even n. trigamma is that of n = 1.
 Tensor polygamma(int n, const Operand& x);
 Tensor trigamma(const Operand& x);
 // log(gamma(a) gamma(b) / gamma(a + b)), and that itself, for a, b > 0: inf where one is 0, NaN

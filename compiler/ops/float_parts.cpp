@@ -7,6 +7,7 @@
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/terms.h"
+#include "runtime/visit.h"
 
 namespace kroton {
 
@@ -96,6 +97,12 @@ Tensor floating(const Operand& x, const char* name) {
     ops::fail_type(OpRecord{.name = name}, {tensor}, "takes floating point only");
   }
   return tensor;
+}
+
+double largest_of(DType dtype) {
+  return visit_dtype(dtype, []<class T>(std::type_identity<T>) {
+    return static_cast<double>(std::numeric_limits<T>::max());
+  });
 }
 
 // Whether all values are numbers, in the shape of x.
@@ -211,8 +218,7 @@ Tensor nan_to_num(const Operand& x, double nan, std::optional<double> posinf,
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   if (!is_float(tensor.dtype())) return tensor;
-  const double largest = tensor.dtype() == DType::f64 ? std::numeric_limits<double>::max()
-                                                      : std::numeric_limits<float>::max();
+  const double largest = largest_of(tensor.dtype());
   const Tensor finite = where(eq(tensor, inf), posinf.value_or(largest),
                               where(eq(tensor, -inf), neginf.value_or(-largest), tensor));
   return where(ne(tensor, tensor), nan, finite);

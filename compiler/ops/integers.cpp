@@ -6,7 +6,7 @@
 
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/elementwise.h"
-#include "compiler/ops/samples.h"
+#include "compiler/ops/few_samples.h"
 
 namespace kroton {
 
@@ -155,13 +155,13 @@ using OfTwo = Tensor (*)(const Operand&, const Operand&);
 
 std::vector<Sample> samples_of_two(OfTwo function, double low_y, double high_y,
                                    std::vector<std::int64_t> x, std::vector<std::int64_t> y) {
-  std::vector<Sample> samples = ops::binary_samples({.function = function,
-                                                     .low_x = -99,
-                                                     .high_x = 99,
-                                                     .low_y = low_y,
-                                                     .high_y = high_y,
-                                                     .dtypes = ops::dtypes_of(ops::integer),
-                                                     .differentiable = false});
+  std::vector<Sample> samples = ops::few_binary_samples({.function = function,
+                                                         .low_x = -99,
+                                                         .high_x = 99,
+                                                         .low_y = low_y,
+                                                         .high_y = high_y,
+                                                         .dtypes = ops::dtypes_of(ops::integer),
+                                                         .differentiable = false});
   const auto count = static_cast<std::int64_t>(x.size());
   samples.push_back({{ops::values(DType::i64, {count}, {x.begin(), x.end()}),
                       ops::values(DType::i64, {count}, {y.begin(), y.end()})},

@@ -5,8 +5,8 @@
 #include <numbers>
 
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/few_samples.h"
 #include "compiler/ops/no_gradient.h"
-#include "compiler/ops/samples.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/special_terms.h"
@@ -241,14 +241,14 @@ void draw_polygamma(ops::Draw& d) {
 
 // There is no gradient by s.
 std::vector<Sample> zeta_samples() {
-  std::vector<Sample> samples = ops::binary_samples({.function = zeta,
-                                                     .low_x = 1.5,
-                                                     .high_x = 6,
-                                                     .low_y = 0.3,
-                                                     .high_y = 5,
-                                                     .differentiable = false});
+  std::vector<Sample> samples = ops::few_binary_samples({.function = zeta,
+                                                         .low_x = 1.5,
+                                                         .high_x = 6,
+                                                         .low_y = 0.3,
+                                                         .high_y = 5,
+                                                         .differentiable = false});
   const auto of_one_half = [](const Operand& q) { return zeta(2.5, q); };
-  for (Sample& sample : ops::unary_samples({.function = of_one_half, .low = 0.3, .high = 5})) {
+  for (Sample& sample : ops::few_unary_samples({.function = of_one_half, .low = 0.3, .high = 5})) {
     samples.push_back(std::move(sample));
   }
   return samples;
@@ -384,18 +384,21 @@ constinit const OpRecord zeta_op =
                           .samples = zeta_samples});
 
 // z = log(gamma(a) gamma(b) / gamma(a + b))
-constinit const OpRecord betaln_op =
-    elementwise<betaln_op>({.name = "betaln",
-                            .cost = 250,
-                            .commutative = true,
-                            .value = in_f64_of_two<ops::betaln_of>,
-                            .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-                              const Tensor both = digamma(x[0] + x[1]);
-                              return {g * (digamma(x[0]) - both), g * (digamma(x[1]) - both)};
-                            },
-                            .reference = [](double a, double b) { return reference::betaln(a, b); },
-                            .range = {0.3, 12},
-                            .second_range = {0.3, 12}});
+constinit const OpRecord betaln_op = elementwise<betaln_op>(
+    {.name = "betaln",
+     .cost = 250,
+     .commutative = true,
+     .value = in_f64_of_two<ops::betaln_of>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       const Tensor both = digamma(x[0] + x[1]);
+       return {g * (digamma(x[0]) - both), g * (digamma(x[1]) - both)};
+     },
+     .reference = [](double a, double b) { return reference::betaln(a, b); },
+     .samples =
+         [] {
+           return ops::few_binary_samples(
+               {.function = betaln, .low_x = 0.3, .high_x = 12, .low_y = 0.3, .high_y = 12});
+         }});
 
 Tensor gammaln(const Operand& x) { return ops::apply_unary(gammaln_op, x); }
 Tensor gamma(const Operand& x) { return ops::apply_unary(gamma_op, x); }

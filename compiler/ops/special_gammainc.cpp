@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/few_samples.h"
 #include "compiler/ops/no_gradient.h"
-#include "compiler/ops/samples.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/special_terms.h"
 
@@ -164,13 +164,13 @@ Tensor density(Operands operands) {
 
 std::vector<Sample> incomplete_samples(ops::BinaryFunction function,
                                        Tensor (*of_a_half)(const Operand&)) {
-  std::vector<Sample> samples = ops::binary_samples({.function = function,
-                                                     .low_x = 0.3,
-                                                     .high_x = 30,
-                                                     .low_y = 0.2,
-                                                     .high_y = 40,
-                                                     .differentiable = false});
-  for (Sample& sample : ops::unary_samples({.function = of_a_half, .low = 0.3, .high = 6})) {
+  std::vector<Sample> samples = ops::few_binary_samples({.function = function,
+                                                         .low_x = 0.3,
+                                                         .high_x = 30,
+                                                         .low_y = 0.2,
+                                                         .high_y = 40,
+                                                         .differentiable = false});
+  for (Sample& sample : ops::few_unary_samples({.function = of_a_half, .low = 0.3, .high = 6})) {
     samples.push_back(std::move(sample));
   }
   return samples;

@@ -1,6 +1,10 @@
 // Formulas on the values of single elements: the notation of the elementary functions
 // (loop/math_term.h) over expressions of the loop IR.
 #pragma once
+#include <kroton/error.h>
+
+#include <string>
+
 #include "compiler/loop/expr_builder.h"
 #include "compiler/loop/math_term.h"
 
@@ -15,8 +19,12 @@ using Format = loop::math::Format;
 
 // The builder of that dtype, f32 or f64.
 inline loop::ExprBuilder& builder_of(DType dtype) {
-  static loop::ExprBuilder f32(DType::f32), f64(DType::f64);
-  return dtype == DType::f64 ? f64 : f32;
+  static loop::ExprBuilder builders[] = {loop::ExprBuilder(DType::f32),
+                                         loop::ExprBuilder(DType::f64)};
+  for (loop::ExprBuilder& builder : builders) {
+    if (builder.real(0)->dtype == dtype) return builder;
+  }
+  throw InternalError("formulas have no builder for " + std::string(name_of(dtype)));
 }
 
 inline Term term(const loop::Expr& x) { return {&builder_of(x->dtype), x}; }

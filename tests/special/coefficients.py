@@ -1,6 +1,6 @@
 """The polynomials of the special functions, as compiler/ops/special_coefficients.h.
 
-    python3 tests/special/coefficients.py > compiler/ops/special_coefficients.h
+    python3 tests/special/coefficients.py | clang-format > compiler/ops/special_coefficients.h
 
 needs mpmath. Each is the Chebyshev interpolant of a function on an interval, cut where what is left
 out is below 2e-17 of its largest value, in powers of t, which runs over [-1, 1] as the function's

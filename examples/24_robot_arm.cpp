@@ -61,7 +61,7 @@ int run(const std::string& svg) {
               move.compile_seconds(), static_cast<long long>(places), error.item<double>());
 
   kt::plot::Chart chart{
-      .title = "An arm of six joints", .x_range = {{-2, 6}}, .y_range = {{-2, 4}}};
+      .title = "An arm of six joints", .x_range = {{-2, 6}}, .y_range = {{-3, 4}}};
   kt::plot::Series hand{
       .name = "hand", .y = {}, .mark = kt::plot::Mark::points, .color = "#d55e00"};
   for (std::int64_t k = 0; k < places; ++k) {

@@ -111,12 +111,13 @@ Result pick_of_log_softmax(Graph& graph, Vertex v) {
   return graph.add(neg_op, {loss}, {}, graph[v].line);
 }
 
-// Whether the vertex is x less its maximum already: a sum with a maximum among its terms, perhaps
-// under a stop_gradient. logsumexp and the softmaxes write it so.
+// Whether the vertex is, perhaps behind views, x less its maximum already: a sum with a maximum
+// among its terms, perhaps under a stop_gradient. logsumexp and the softmaxes write it so.
 bool is_shifted(const Graph& graph, Vertex v) {
   const auto is_sum = [](const OpRecord* op) {
     return op == &add_op || op == &sub_op || op == &neg_op;
   };
+  while (graph[v].op->is_view) v = graph.operand(v, 0);
   if (!is_sum(graph[v].op)) return false;
   constexpr std::size_t limit = 1000;
   std::vector<Vertex> seen{v};

@@ -74,7 +74,9 @@ Term sinc_of(Term x) {
   const Term signed_sine = select(equal(round_even(half), half), sine, -sine);
   const Term at_zero = equal(y, 0.0);
   const Term safe = select(at_zero, 1.0, y);
-  const Term result = select(at_zero, 1.0, signed_sine / (safe * pi));
+  // Not a choice between the quotient and 1: LLVM would divide by y and choose afterwards, and 0 /
+  // 0 raises a flag.
+  const Term result = signed_sine / (safe * pi) + select(at_zero, 1.0, 0.0);
   return select(plain, result, select(equal(x, x), 0.0, x));
 }
 

@@ -409,7 +409,7 @@ TEST_CASE("updates that come with values: several of one variable") {
 
   // A layer on two batches, as in PyTorch.
   nn::Sequential net{nn::BatchNormalization({.momentum = 0.5})};
-  const Tensor a = matrix("a"), b = matrix("b");
+  const Tensor a = tensor("a", {dim("rows"), 1}), b = tensor("b", {dim("rows"), 1});
   const auto g = function({a, b}, {sum(net.train(a)), sum(net.train(b))});
   g(Array::full({4, 1}, 1.0F), Array::full({4, 1}, 4.0F));
   for (const Shared& p : net.state()) {

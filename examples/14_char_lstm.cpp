@@ -162,8 +162,7 @@ int run(const Settings& settings) {
     const nn::Recorder recorder;
     std::vector<kt::Update> updates = {{taken, taken + 1}};
     const kt::Tensor loss = loss_of_step(net, training, taken, train_state, updates);
-    std::vector<kt::Shared> parameters;
-    for (const auto& parameter : recorder.recorded()) parameters.push_back(parameter->value);
+    const std::vector<kt::Shared> parameters = recorder.parameters();
     const std::vector<kt::Update> steps_of_adam = adam.minimize(loss, parameters);
     updates.insert(updates.end(), steps_of_adam.begin(), steps_of_adam.end());
     checkpoint.insert(checkpoint.end(), parameters.begin(), parameters.end());

@@ -125,8 +125,7 @@ int run(const Settings& settings) {
       kt::concatenate({begin, answers(kt::all, kt::slice(0, settings.digits - 1))}, 1);
   const auto logits = net.decode(before, encoded.state[0], encoded.outputs).first;
   const auto loss = nn::cross_entropy(logits, answers);
-  std::vector<kt::Shared> parameters;
-  for (const auto& parameter : recorder.recorded()) parameters.push_back(parameter->value);
+  const std::vector<kt::Shared> parameters = recorder.parameters();
   kt::optim::Adam adam({.rate = kt::optim::cosine(4e-3, settings.steps), .clip_norm = 1});
   const auto train = kt::function({questions, answers}, loss,
                                   {.updates = adam.minimize(loss, parameters), .name = "train"});

@@ -174,6 +174,14 @@ RandomStream& random_numbers() { return context().random; }
 Recorder::Recorder() : outer_(context().recorder) { context().recorder = this; }
 Recorder::~Recorder() { context().recorder = outer_; }
 
+std::vector<Shared> Recorder::parameters() const {
+  std::vector<Shared> result;
+  for (const auto& parameter : recorded_) {
+    if (parameter->trainable) result.push_back(parameter->value);
+  }
+  return result;
+}
+
 void Recorder::note(const std::shared_ptr<Parameter>& parameter) {
   for (Recorder* r = context().recorder; r != nullptr; r = r->outer_) {
     if (std::find(r->recorded_.begin(), r->recorded_.end(), parameter) == r->recorded_.end()) {

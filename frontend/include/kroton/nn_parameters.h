@@ -69,6 +69,8 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
   const std::vector<std::shared_ptr<Parameter>>& recorded() const { return recorded_; }
+  // Of these the variables that training changes, for an optimizer.
+  std::vector<Shared> parameters() const;
   // Of the forward direction of all calls: of matrix products and convolutions, each with an
   // addition. It depends on free sizes.
   const Dim& multiply_adds() const { return multiply_adds_; }

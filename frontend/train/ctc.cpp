@@ -74,7 +74,8 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
   const Tensor may_skip = logical_and(ne(path, blank), ne(path, before_last));
 
   // What each place costs at each step: (steps, batch, places).
-  const Tensor by_step = swapaxes(log_softmax(logits, -1), 0, 1);
+  const Tensor is_step = lt(iota({batch, steps, 1}, 1), reshape(input_lengths, {batch, 1, 1}));
+  const Tensor by_step = swapaxes(log_softmax(where(is_step, logits, 0), -1), 0, 1);
   const Tensor flat = reshape(by_step, {steps, batch * classes});
   const Tensor column = path + iota({batch, places}, 0) * size_of_dim(classes);
   const Tensor gains = maximum(take(flat, column, 1), log_of_0);

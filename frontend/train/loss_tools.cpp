@@ -83,19 +83,39 @@ Tensor checked(const Tensor& numbers, const Dim& size) {
   return take(arange(size, numbers.dtype()), as_index(numbers, size));
 }
 
+namespace {
+
+// Whether weights have the shape of x or of its first axes.
+bool are_weights_of(const Tensor& weights, const Tensor& x) {
+  bool fits = weights.rank() <= x.rank();
+  for (int axis = 0; fits && axis < weights.rank(); ++axis) {
+    fits = !differ(weights.shape(axis), x.shape(axis));
+  }
+  return fits;
+}
+
+// Weights of the first axes of x with as many axes as x, the further ones of size 1.
+Tensor beside(const Tensor& x, const Tensor& weights) {
+  const Dims sizes(x.shape().begin(), x.shape().begin() + weights.rank());
+  Tensor each = with_shape(weights, sizes);
+  while (each.rank() < x.rank()) each = expand_dims(each, each.rank());
+  return each;
+}
+
+}  // namespace
+
+Tensor where_counted(const Tensor& x, const Tensor& weights, double otherwise) {
+  if (!weights || !are_weights_of(weights, x)) return x;
+  return where(ne(beside(x, weights), 0), x, otherwise);
+}
+
 Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights) {
   if (!weights) return mean(losses);
-  bool fits = weights.rank() <= losses.rank();
-  for (int axis = 0; fits && axis < weights.rank(); ++axis) {
-    fits = !differ(weights.shape(axis), losses.shape(axis));
-  }
-  if (!fits) {
+  if (!are_weights_of(weights, losses)) {
     throw ShapeError(std::string(name) + ": weights have the shape " + to_string(losses.shape()) +
                      " of the losses, or that of its first axes: " + described(weights) + place());
   }
-  const Dims sizes(losses.shape().begin(), losses.shape().begin() + weights.rank());
-  Tensor each = cast(with_shape(weights, sizes), losses.dtype());
-  while (each.rank() < losses.rank()) each = expand_dims(each, each.rank());
+  Tensor each = cast(beside(losses, weights), losses.dtype());
   if (weights.rank() < losses.rank()) each = broadcast_to(each, losses.shape());
   const Tensor total = sum(each), is_any = ne(total, 0);
   const Tensor counted = where(ne(each, 0), losses, 0) * each;

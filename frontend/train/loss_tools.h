@@ -34,6 +34,11 @@ Tensor as_index(const Tensor& labels, const Dim& size);
 // The same numbers; at the call ValueError for one that is negative or not below `size`.
 Tensor checked(const Tensor& numbers, const Dim& size);
 
+// x where the weight is not 0, else `otherwise`: what does not count has no part in a gradient,
+// whatever it is, where 0 times a NaN would have one. x itself without weights, and for those that
+// do not have the shape of its first axes, which weighted_mean refuses.
+Tensor where_counted(const Tensor& x, const Tensor& weights, double otherwise = 0);
+
 // The sum of losses * weights over the sum of weights, whose shape is the losses' or that of their
 // first axes; 0 where all are 0, also for losses that are not finite. The mean without weights.
 Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights);

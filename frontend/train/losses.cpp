@@ -20,13 +20,15 @@ Tensor square_distance(const Tensor& x, const Tensor& y) { return sum(square(x -
 
 Tensor binary(const Tensor& x, const Tensor& y) { return kroton::softplus(x) - y * x; }
 
-// Both checked, y with the dtype of x.
-std::pair<Tensor, Tensor> operands(const char* name, const Operand& x, const Operand& y) {
+// Both checked, y with the dtype of x; without what does not count.
+std::pair<Tensor, Tensor> operands(const char* name, const Operand& x, const Operand& y,
+                                   const Tensor& weights, double y_otherwise = 0) {
   const Tensor first = x.tensor(), given = y.tensor();
   check_floating(name, "x", first);
   check_same_shape(name, first, given);
   const Tensor second = of_same_shape(first, given);
-  return {first, second.dtype() == first.dtype() ? second : cast(second, first.dtype())};
+  const Tensor of_dtype = second.dtype() == first.dtype() ? second : cast(second, first.dtype());
+  return {where_counted(first, weights), where_counted(of_dtype, weights, y_otherwise)};
 }
 
 void check_last_axis(const char* name, const Tensor& x) {
@@ -39,7 +41,7 @@ void check_last_axis(const char* name, const Tensor& x) {
 
 Tensor Loss::operator()(const Operand& x, const Operand& y, const LossOptions& options) const {
   const LineScope scope(line_of_call(x), name_);
-  const auto [first, second] = operands(name_, x, y);
+  const auto [first, second] = operands(name_, x, y, options.weights);
   return weighted_mean(name_, formula_(first, second), options.weights);
 }
 
@@ -78,12 +80,13 @@ constinit const Loss binary_cross_entropy("binary_cross_entropy", binary);
 constinit const Loss poisson_nll("poisson_nll",
                                  [](const Tensor& x, const Tensor& y) { return exp(x) - y * x; });
 
-Tensor huber(const Operand& x, const Operand& y, double delta, const LossOptions& options) {
+Tensor Huber::operator()(const Operand& x, const Operand& y, double delta,
+                         const LossOptions& options) const {
   const LineScope scope(line_of_call(x), "huber");
   if (!(delta > 0) || std::isinf(delta)) {
     fail_value("huber", "delta is " + to_string(Array(delta)) + ", expected a number above 0");
   }
-  const auto [first, second] = operands("huber", x, y);
+  const auto [first, second] = operands("huber", x, y, options.weights);
   const Tensor distance = abs(first - second);
   const Tensor near = minimum(distance, delta);
   return weighted_mean("huber", 0.5 * square(near) + delta * (distance - near), options.weights);
@@ -96,15 +99,17 @@ Tensor gaussian_nll(const Operand& mean, const Operand& y, const Operand& varian
     fail_value("gaussian_nll",
                "epsilon is " + to_string(Array(epsilon)) + ", expected one above 0");
   }
-  const auto [x, target] = operands("gaussian_nll", mean, y);
-  const Tensor spread = maximum(operands("gaussian_nll", mean, variance).second, epsilon);
+  const auto [x, target] = operands("gaussian_nll", mean, y, options.weights);
+  const Tensor given = operands("gaussian_nll", mean, variance, options.weights, 1).second;
+  const Tensor spread = maximum(given, epsilon);
   return weighted_mean("gaussian_nll", 0.5 * (log(spread) + square(x - target) / spread),
                        options.weights);
 }
 
-Tensor cosine_loss(const Operand& x, const Operand& y, double epsilon, const LossOptions& options) {
+Tensor CosineLoss::operator()(const Operand& x, const Operand& y, double epsilon,
+                              const LossOptions& options) const {
   const LineScope scope(line_of_call(x), "cosine_loss");
-  const auto [first, second] = operands("cosine_loss", x, y);
+  const auto [first, second] = operands("cosine_loss", x, y, options.weights);
   check_last_axis("cosine_loss", first);
   const Tensor squares = sum(square(first), -1) * sum(square(second), -1);
   const Tensor cosine = sum(first * second, -1) / sqrt(maximum(squares, epsilon * epsilon));
@@ -116,7 +121,7 @@ Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& ne
   const LineScope scope(line_of_call(anchor), "triplet");
   constexpr double least = 1e-12;  // no slope without end where points coincide
   const auto distance = [&](const Operand& other) {
-    const auto [x, y] = operands("triplet", anchor, other);
+    const auto [x, y] = operands("triplet", anchor, other, options.weights);
     check_last_axis("triplet", x);
     return sqrt(square_distance(x, y) + least);
   };
@@ -124,14 +129,14 @@ Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& ne
                        options.weights);
 }
 
-Tensor binary_focal(const Operand& logits, const Operand& y, double gamma, double alpha,
-                    const LossOptions& options) {
+Tensor BinaryFocal::operator()(const Operand& logits, const Operand& y, double gamma, double alpha,
+                               const LossOptions& options) const {
   const LineScope scope(line_of_call(logits), "binary_focal");
   if (!(gamma >= 0)) fail_value("binary_focal", "gamma is " + to_string(Array(gamma)));
   if (!(alpha <= 1)) {
     fail_value("binary_focal", "alpha is " + to_string(Array(alpha)) + ", expected at most 1");
   }
-  const auto [x, target] = operands("binary_focal", logits, y);
+  const auto [x, target] = operands("binary_focal", logits, y, options.weights);
   Tensor losses = binary(x, target);
   if (gamma > 0) {
     const Tensor p = kroton::sigmoid(x);
@@ -167,16 +172,19 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
     index = where(counts, index, 0);
   }
   index = as_index(index, classes);
-  Tensor losses = softmax_cross_entropy(rows, index);
-  if (gamma > 0) losses = losses * pow(maximum(-expm1(-losses), tiny), gamma);
   const double shared = options.label_smoothing;
   Tensor weights, of_class;
   if (options.class_weights) {
     check_shape(name, "class weights", options.class_weights, {classes});
     of_class = cast(options.class_weights, rows.dtype());
     weights = take(of_class, index);
-    losses = losses * weights;
   }
+  rows = where_counted(rows, mask);
+  // A class of weight 0 has a part in smoothed losses.
+  if (shared == 0) rows = where_counted(rows, weights);
+  Tensor losses = softmax_cross_entropy(rows, index);
+  if (gamma > 0) losses = losses * pow(maximum(-expm1(-losses), tiny), gamma);
+  if (weights) losses = losses * weights;
   if (shared > 0) {
     const Tensor all_classes = log_softmax(rows, -1);
     losses =
@@ -191,8 +199,8 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
 
 }  // namespace
 
-Tensor cross_entropy(const Operand& logits, const Operand& labels,
-                     const CrossEntropyOptions& options) {
+Tensor CrossEntropy::operator()(const Operand& logits, const Operand& labels,
+                                const CrossEntropyOptions& options) const {
   const LineScope scope(line_of_call(logits), "cross_entropy");
   if (!(options.label_smoothing >= 0 && options.label_smoothing < 1)) {
     fail_value("cross_entropy", "label_smoothing is " + to_string(Array(options.label_smoothing)) +
@@ -201,8 +209,8 @@ Tensor cross_entropy(const Operand& logits, const Operand& labels,
   return of_classes("cross_entropy", logits, labels, options, 0);
 }
 
-Tensor focal(const Operand& logits, const Operand& labels, double gamma,
-             const CrossEntropyOptions& options) {
+Tensor Focal::operator()(const Operand& logits, const Operand& labels, double gamma,
+                         const CrossEntropyOptions& options) const {
   const LineScope scope(line_of_call(logits), "focal");
   if (!(gamma >= 0)) fail_value("focal", "gamma is " + to_string(Array(gamma)));
   if (options.label_smoothing != 0) fail_value("focal", "has no label_smoothing");

@@ -14,7 +14,8 @@ Tensor accuracy(const Operand& given_logits, const Operand& given_labels) {
   return mean(cast(eq(predicted, cast(of_same_shape(predicted, labels), i64)), f32));
 }
 
-Tensor binary_accuracy(const Operand& given_logits, const Operand& given_labels, double threshold) {
+Tensor BinaryAccuracy::operator()(const Operand& given_logits, const Operand& given_labels,
+                                  double threshold) const {
   const LineScope scope(line_of_call(given_logits), "binary_accuracy");
   const Tensor logits = given_logits.tensor(), labels = given_labels.tensor();
   check_floating("binary_accuracy", "logits", logits);

@@ -6,6 +6,7 @@
 #include <kroton/scan.h>
 
 #include "frontend/train/layer_tools.h"
+#include "frontend/train/loss_tools.h"
 
 namespace kroton::nn {
 
@@ -23,9 +24,16 @@ Array lstm_bias(const Shape& shape, const Fans&, std::uint64_t, DType dtype) {
 
 // One call of a layer: its parameters, what a step does, and the loop over the steps.
 struct RecurrentLayer::Loop {
-  Loop(const RecurrentLayer& of_layer, const Tensor& sequence)
+  Loop(const RecurrentLayer& of_layer, const Tensor& sequence, const Tensor& mask)
       : layer(of_layer), x(sequence), name(layer_name(of_layer.cell_)) {
     check_input(name, x, 3, 3, "(batch, steps, features)", layer.line_);
+    if (mask && (mask.rank() != 2 || differ(mask.shape(0), x.shape(0)) ||
+                 differ(mask.shape(1), x.shape(1)))) {
+      fail_shape(name, mask, "a mask is (batch, steps) of x, which is " + to_string(x.type()),
+                 layer.line_);
+    }
+    // What fills up may be anything, and is in no gradient.
+    x = where_counted(x, mask);
     const RecurrentOptions& o = layer.options_;
     if (o.stateful > 0) {
       if (differ(x.shape(0), Dim(o.stateful))) {
@@ -165,11 +173,7 @@ RecurrentResult RecurrentLayer::call(const Tensor& x, const std::vector<Tensor>&
                                      const Tensor& mask, bool last) const {
   const char* name = Loop::layer_name(cell_);
   const LineScope scope(line_, name);
-  const Loop loop(*this, x);
-  if (mask && (mask.rank() != 2 || differ(mask.shape(0), x.shape(0)) ||
-               differ(mask.shape(1), x.shape(1)))) {
-    fail_shape(name, mask, "a mask is (batch, steps) of x, which is " + to_string(x.type()), line_);
-  }
+  const Loop loop(*this, x, mask);
   const bool has_no_steps = loop.x.shape(1).is_constant(0);
   if (last && has_no_steps) fail_shape(name, x, "there is no last step", line_);
   const std::vector<Tensor> first = loop.initial_states(initial);

@@ -1,7 +1,8 @@
 // Losses: means over the examples, scalars, of the dtype of their first argument. ShapeError for
 // two tensors of different shapes: nothing broadcasts. Errors end with the line of the call.
 //
-// Those that are objects (kt::nn::Loss) and cross_entropy_of can be handed to a Trainer by name.
+// All but triplet and gaussian_nll, which take more, can be handed to a Trainer by name: they are
+// objects.
 #pragma once
 #include <kroton/ops.h>
 
@@ -14,7 +15,7 @@ namespace kroton::nn {
 struct LossOptions {
   // The mean is weighted by them: 0 or 1 of a mask, booleans, or any numbers. Of the shape of what
   // the mean is taken of, or of its first axes: (batch) or (batch, steps) for (batch, steps, n).
-  // 0 where all weights are.
+  // 0 where all weights are. What has weight 0 may be anything, a NaN too: its gradient is 0.
   Tensor weights = {};
 };
 
@@ -53,28 +54,45 @@ struct CrossEntropyOptions {
   double label_smoothing = 0;
   Tensor class_weights = {};  // (classes): the mean is weighted by them
   std::optional<std::int64_t> ignored_label = {};
-  Tensor mask = {};  // of the labels' shape, 0 or 1, or weights; labels under a 0 may be any
+  Tensor mask = {};  // of the labels' shape, 0 or 1, or weights; labels and logits under a 0
+                     // may be any, and have the gradient 0
 };
 // -log softmax(logits)[label]; logits (..., classes), labels integers (...) from 0, else ValueError
 // at the call. 0 where no label counts.
-Tensor cross_entropy(const Operand& logits, const Operand& labels,
-                     const CrossEntropyOptions& options = {});
+struct CrossEntropy {
+  Tensor operator()(const Operand& logits, const Operand& labels,
+                    const CrossEntropyOptions& options = {}) const;
+};
+inline constexpr CrossEntropy cross_entropy;
 // The same times (1 - p)^gamma for the probability p of the label: Lin et al. (2017). No label
 // smoothing.
-Tensor focal(const Operand& logits, const Operand& labels, double gamma = 2,
-             const CrossEntropyOptions& options = {});
+struct Focal {
+  Tensor operator()(const Operand& logits, const Operand& labels, double gamma = 2,
+                    const CrossEntropyOptions& options = {}) const;
+};
+inline constexpr Focal focal;
 // Of two classes, y 0 or 1 and p the probability of y; times alpha where y is 1, 1 - alpha where it
 // is 0, unless alpha is negative.
-Tensor binary_focal(const Operand& logits, const Operand& y, double gamma = 2, double alpha = 0.25,
-                    const LossOptions& options = {});
+struct BinaryFocal {
+  Tensor operator()(const Operand& logits, const Operand& y, double gamma = 2, double alpha = 0.25,
+                    const LossOptions& options = {}) const;
+};
+inline constexpr BinaryFocal binary_focal;
 // Quadratic within `delta`, linear beyond.
-Tensor huber(const Operand& x, const Operand& y, double delta = 1, const LossOptions& options = {});
+struct Huber {
+  Tensor operator()(const Operand& x, const Operand& y, double delta = 1,
+                    const LossOptions& options = {}) const;
+};
+inline constexpr Huber huber;
 // (log(variance) + (mean - y)^2 / variance) / 2, where a variance is `epsilon` at least.
 Tensor gaussian_nll(const Operand& mean, const Operand& y, const Operand& variance,
                     double epsilon = 1e-6, const LossOptions& options = {});
 // 1 - cosine, along the last axis.
-Tensor cosine_loss(const Operand& x, const Operand& y, double epsilon = 1e-8,
-                   const LossOptions& options = {});
+struct CosineLoss {
+  Tensor operator()(const Operand& x, const Operand& y, double epsilon = 1e-8,
+                    const LossOptions& options = {}) const;
+};
+inline constexpr CosineLoss cosine_loss;
 Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& negative,
                double margin = 1,
                const LossOptions& options = {});  // of Euclidean distances along the last axis

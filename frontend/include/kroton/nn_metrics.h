@@ -14,7 +14,10 @@ Tensor accuracy(const Operand& logits, const Operand& labels);
 Tensor top_k_accuracy(const Operand& logits, const Operand& labels, std::int64_t k);
 // The part of the labels, 0 or 1 of any dtype, that are 1 where the logit, of the same shape, is
 // above the threshold and 0 where it is not.
-Tensor binary_accuracy(const Operand& logits, const Operand& labels, double threshold = 0);
+struct BinaryAccuracy {
+  Tensor operator()(const Operand& logits, const Operand& labels, double threshold = 0) const;
+};
+inline constexpr BinaryAccuracy binary_accuracy;  // an object, for a Trainer to take by name
 // Counts (true class, predicted class), i64. A label that is no class is a ValueError of the call.
 Tensor confusion_matrix(const Operand& logits, const Operand& labels);
 // Of each class, from a confusion matrix: f32 (classes); 0 where there is nothing to divide by.

@@ -69,6 +69,10 @@ PixelMap pixel_map(const Affine& change, std::int64_t rows, std::int64_t cols) {
 void check_zoom(double low, double high, const char* operation) {
   constexpr double most = 1e6;
   if (low > 0 && low <= high && high <= most) return;
+  if (low > high) {
+    throw ValueError(std::string(operation) + ": the zoom is from " + to_string(Array(low)) +
+                     " to " + to_string(Array(high)) + ": its low is above its high");
+  }
   throw ValueError(std::string(operation) + ": expected a zoom above 0 and up to 1e6, got " +
                    to_string(Array(low)) + (low == high ? "" : " to " + to_string(Array(high))));
 }

@@ -106,6 +106,7 @@ struct Loader::State {
       throw ValueError("Loader: batch " + std::to_string(first) + " of " +
                        std::to_string(batches()));
     }
+    const std::lock_guard one_at_a_time(caller);
     std::unique_lock lock(mutex);
     // Nobody makes a batch of the order that is about to change.
     next_made = batches();
@@ -157,6 +158,7 @@ struct Loader::State {
   }
 
   std::optional<Batch> next() {
+    const std::lock_guard one_at_a_time(caller);
     if (!started || next_taken >= batches()) return std::nullopt;
     const Clock::time_point start = Clock::now();
     Made result;
@@ -189,6 +191,7 @@ struct Loader::State {
   std::uint64_t epoch = 0;
   double waited = 0;
 
+  std::mutex caller;  // start() or next() is under way
   std::mutex mutex;
   std::condition_variable wanted;  // a batch may be made, or all ends
   std::condition_variable there;   // one has been made

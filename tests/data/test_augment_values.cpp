@@ -314,6 +314,8 @@ TEST_CASE("augment: options out of range") {
   CHECK_THROWS_AS(augmented({}, {}), kt::ValueError);
   CHECK(message_of([&] { (void)augmented(data, {.rotation = -5}); }) ==
         "augmented: expected a finite rotation of 0 or more, got -5.0");
+  CHECK(message_of([&] { (void)augmented(data, {.zoom = {1.2, 0.8}}); }) ==
+        "augmented: the zoom is from 1.2 to 0.8: its low is above its high");
   const Array picture = Array::zeros({2, 2});
   for (const kt::data::Affine& change : std::vector<kt::data::Affine>{{.rotation = nan},
                                                                       {.row_shift = inf},

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -41,6 +42,34 @@ std::vector<std::vector<double>> epoch_of(Loader& loader, std::uint64_t number,
 }
 
 }  // namespace
+
+TEST_CASE("loader: several threads may take batches") {
+  for (const int makers : {0, 1, 2}) {
+    CAPTURE(makers);
+    Loader loader(numbers(1000), {.batch = 3, .threads = makers, .ahead = 2});
+    for (std::uint64_t epoch = 0; epoch < 3; ++epoch) {
+      loader.start(epoch);
+      std::vector<std::vector<double>> taken(3);
+      std::vector<std::thread> takers;
+      for (auto& own : taken) {
+        takers.emplace_back([&] {
+          while (const auto batch = loader.next()) {
+            for (const double x : batch->x.data<double>()) own.push_back(x);
+          }
+        });
+      }
+      for (std::thread& taker : takers) taker.join();
+      std::set<double> all;
+      std::size_t count = 0;
+      for (const auto& own : taken) {
+        all.insert(own.begin(), own.end());
+        count += own.size();
+      }
+      CHECK(count == 1000);
+      CHECK(all.size() == 1000);
+    }
+  }
+}
 
 TEST_CASE("loader: the same batches with any number of threads") {
   for (const std::int64_t count : {0, 1, 3, 17, 1000}) {

@@ -90,7 +90,8 @@ class Loader {
   // Begins epoch `epoch`, from batch `first` on; what is left of another one is dropped.
   void start(std::uint64_t epoch, std::int64_t first = 0);
   // The next batch of the epoch; nothing after its last, and before start(). Throws what making it
-  // threw, after which the epoch is at its end.
+  // threw, after which the epoch is at its end. Several threads may call it: each batch goes to one
+  // of them.
   std::optional<Batch> next();
   // How long next() has waited, or made batches itself, since start().
   double seconds_waited() const;

@@ -1,17 +1,58 @@
 #include <kroton/callbacks.h>
 #include <kroton/error.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "frontend/train/trainer_parts.h"
 
 namespace kroton::nn {
 
 // ---- Monitor
 
-Monitor::Monitor(std::string name, bool maximize, double min_delta)
-    : name_(std::move(name)), maximize_(maximize), min_delta_(min_delta) {
+namespace {
+
+// Whether a larger value of that name is better; nothing where the name does not tell.
+std::optional<bool> is_maximized(std::string name) {
+  std::ranges::transform(name, name.begin(), [](char c) {
+    return 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  const auto ends_in = [&](std::initializer_list<std::string_view> words) {
+    return std::ranges::any_of(words, [&](std::string_view word) {
+      if (!name.ends_with(word)) return false;
+      const std::size_t before = name.size() - word.size();
+      return before == 0 || name[before - 1] < 'a' || name[before - 1] > 'z';
+    });
+  };
+  if (name.empty()) return false;  // the loss
+  if (ends_in(
+          {"accuracy", "acc", "auc", "precision", "recall", "f1", "f1_score", "r_squared", "r2"})) {
+    return true;
+  }
+  if (ends_in({"loss", "error", "perplexity", "mse", "rmse", "mae", "nll", "cross_entropy"})) {
+    return false;
+  }
+  return {};
+}
+
+bool is_maximized(const char* owner, const std::string& name, std::optional<bool> given) {
+  if (!given) given = is_maximized(name);
+  if (given) return *given;
+  throw ValueError(std::string(owner) + ": the name \"" + name +
+                   "\" does not tell whether larger is better: .maximize does");
+}
+
+}  // namespace
+
+Monitor::Monitor(std::string name, std::optional<bool> maximize, double min_delta,
+                 std::string owner)
+    : owner_(std::move(owner)),
+      name_(std::move(name)),
+      maximize_(is_maximized(owner_.c_str(), name_, maximize)),
+      min_delta_(min_delta) {
   if (!(min_delta >= 0)) {
-    throw ValueError("Monitor: min_delta is " + to_string(Array(min_delta)) +
+    throw ValueError(owner_ + ": min_delta is " + to_string(Array(min_delta)) +
                      ", expected at least 0");
   }
   reset();
@@ -24,7 +65,9 @@ void Monitor::reset() {
 }
 
 double Monitor::value(const Epoch& epoch) const {
-  if (!name_.empty()) return epoch[name_];
+  if (!name_.empty()) {
+    return with_prefix([&] { return epoch[name_]; }, [&] { return owner_ + ": "; });
+  }
   return epoch.validation ? epoch.validation->loss : epoch.train.loss;
 }
 
@@ -46,7 +89,7 @@ bool Monitor::observe(const FitState& fit) {
 
 EarlyStopping::EarlyStopping(EarlyStoppingOptions options)
     : options_(std::move(options)),
-      monitor_(options_.monitor, options_.maximize, options_.min_delta) {
+      monitor_(options_.monitor, options_.maximize, options_.min_delta, "EarlyStopping") {
   if (options_.patience >= 1) return;
   throw ValueError("EarlyStopping: patience is " + std::to_string(options_.patience) +
                    ", expected at least 1");
@@ -80,11 +123,32 @@ void EarlyStopping::on_train_end(FitState&) {
 
 // ---- ModelCheckpoint
 
+namespace {
+
+std::string with_epoch(std::string path, const std::string& number) {
+  constexpr std::string_view place = "{epoch}";
+  for (auto found = path.find(place); found != std::string::npos;
+       found = path.find(place, found + number.size())) {
+    path.replace(found, place.size(), number);
+  }
+  return path;
+}
+
+}  // namespace
+
 ModelCheckpoint::ModelCheckpoint(std::filesystem::path path, ModelCheckpointOptions options)
     : path_(path.string()),
       options_(std::move(options)),
-      monitor_(options_.monitor, options_.maximize) {
+      monitor_(options_.monitor, options_.maximize, 0, "ModelCheckpoint") {
   if (path_.empty()) throw ValueError("ModelCheckpoint: the path is empty");
+  const std::string plain = with_epoch(path_, "");
+  const std::size_t brace = plain.find('{');
+  if (brace != std::string::npos && plain.find('}', brace) != std::string::npos) {
+    throw ValueError(
+        "ModelCheckpoint: of what stands in braces only {epoch} has a meaning, the "
+        "path is " +
+        path_);
+  }
   if (options_.every_batches < 0) {
     throw ValueError("ModelCheckpoint: every_batches is " + std::to_string(options_.every_batches) +
                      ", expected at least 0");
@@ -96,17 +160,18 @@ ModelCheckpoint::ModelCheckpoint(std::filesystem::path path, ModelCheckpointOpti
   }
 }
 
-void ModelCheckpoint::on_train_begin(FitState&) { monitor_.reset(); }
+void ModelCheckpoint::on_train_begin(FitState&) {
+  monitor_.reset();
+  const std::filesystem::path directory = std::filesystem::path(path_).parent_path();
+  // A directory of each epoch may be made by then.
+  if (directory.empty() || directory.string().find("{epoch}") != std::string::npos) return;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(directory, ignored)) return;
+  throw IoError("ModelCheckpoint: " + path_ + ": there is no directory " + directory.string());
+}
 
 void ModelCheckpoint::save(const FitState& fit) const {
-  std::string path = path_;
-  constexpr std::string_view place = "{epoch}";
-  const std::string number = std::to_string(fit.epoch);
-  for (auto found = path.find(place); found != std::string::npos;
-       found = path.find(place, found + number.size())) {
-    path.replace(found, place.size(), number);
-  }
-  fit.trainer.save(path, fit.place());
+  fit.trainer.save(with_epoch(path_, std::to_string(fit.epoch)), fit.place());
 }
 
 void ModelCheckpoint::on_batch_end(FitState& fit, const Measured&) {
@@ -121,9 +186,19 @@ void ModelCheckpoint::on_epoch_end(FitState& fit) {
 
 // ---- ReduceOnPlateau
 
+namespace {
+
+optim::PlateauOptions directed(optim::PlateauOptions options, const std::string& monitor) {
+  options.maximize = is_maximized("ReduceOnPlateau", monitor, options.maximize);
+  return options;
+}
+
+}  // namespace
+
 ReduceOnPlateau::ReduceOnPlateau(const Shared& rate, const optim::PlateauOptions& options,
                                  std::string monitor)
-    : plateau_(rate, options), monitor_(std::move(monitor)) {}
+    : plateau_(rate, directed(options, monitor)),
+      monitor_(std::move(monitor), options.maximize, 0, "ReduceOnPlateau") {}
 
 void ReduceOnPlateau::on_epoch_end(FitState& fit) {
   plateau_.observe(monitor_.value(fit.history.back()));

@@ -229,8 +229,8 @@ Schedule per_sample(const std::vector<double>& rates, std::int64_t minibatch_siz
 Plateau::Plateau(const Shared& rate, const PlateauOptions& options)
     : rate_(rate),
       options_(options),
-      best_(options.maximize ? -std::numeric_limits<double>::infinity()
-                             : std::numeric_limits<double>::infinity()) {
+      best_(options.maximize.value_or(false) ? -std::numeric_limits<double>::infinity()
+                                             : std::numeric_limits<double>::infinity()) {
   if (!is_float(rate.dtype())) {
     throw TypeError("plateau: the rate " + quoted(rate) + ", not floating");
   }
@@ -243,7 +243,7 @@ Plateau::Plateau(const Shared& rate, const PlateauOptions& options)
 }
 
 bool Plateau::observe(double metric) {
-  const double sign = options_.maximize ? -1 : 1;
+  const double sign = options_.maximize.value_or(false) ? -1 : 1;
   double target = best_;
   if (std::isfinite(best_)) {
     target = options_.relative ? best_ * (1 - sign * options_.threshold)

@@ -86,11 +86,12 @@ TEST_CASE("callbacks: patience counts epochs without improvement") {
   Played unknown;
   nn::EarlyStopping misspelt({.monitor = "val_loss"});
   CHECK(value_error([&] { unknown.play(misspelt, 1); }) ==
-        "nothing is called \"val_loss\" that was measured; there are loss, validation_loss");
+        "EarlyStopping: nothing is called \"val_loss\" that was measured; there are loss, "
+        "validation_loss");
   CHECK(value_error([&] { nn::EarlyStopping({.patience = 0}); }) ==
         "EarlyStopping: patience is 0, expected at least 1");
   CHECK(value_error([&] { nn::EarlyStopping({.min_delta = -1}); }) ==
-        "Monitor: min_delta is -1.0, expected at least 0");
+        "EarlyStopping: min_delta is -1.0, expected at least 0");
 }
 
 TEST_CASE("callbacks: checkpoints of the best epoch and of every epoch") {
@@ -124,6 +125,72 @@ TEST_CASE("callbacks: checkpoints of the best epoch and of every epoch") {
   CHECK(contains(
       value_error([&] { nn::ModelCheckpoint("a", {.best_only = true, .every_batches = 2}); }),
       "best_only"));
+}
+
+TEST_CASE("callbacks: which direction is better is known by the name") {
+  // Whether a callback keeps the largest value of that name.
+  const auto keeps_largest = [](const std::string& name) {
+    Played played;
+    nn::EarlyStopping stopping({.patience = 9, .monitor = name});
+    for (const double value : {0.5, 0.7, 0.3}) {
+      played.state.epoch = static_cast<int>(played.state.history.size()) + 1;
+      const std::string measured = name.starts_with("validation_") ? name.substr(11) : name;
+      nn::Measured all{.loss = value, .metrics = {{measured, value}}};
+      played.state.history.push_back(
+          {.number = played.state.epoch, .train = all, .validation = all});
+      stopping.on_epoch_end(played.state);
+    }
+    REQUIRE(stopping.best_epoch() != 1);
+    return stopping.best_epoch() == 2;
+  };
+  for (const char* name :
+       {"accuracy", "validation_accuracy", "top5_accuracy", "acc", "validation_acc", "auc",
+        "roc_auc", "PR-AUC", "precision", "average_precision", "recall", "f1", "macro_f1",
+        "validation_f1_score", "r_squared", "r2"}) {
+    INFO(name);
+    CHECK(keeps_largest(name));
+  }
+  for (const char* name : {"loss", "validation_loss", "", "error", "top1_error", "perplexity",
+                           "validation_perplexity", "mse", "rmse", "mae", "nll", "cross_entropy"}) {
+    INFO(name);
+    CHECK_FALSE(keeps_largest(name));
+  }
+  for (const char* name : {"top5", "score", "inaccuracy", "validation_"}) {
+    const std::string says = ": the name \"" + std::string(name) +
+                             "\" does not tell whether larger is better: .maximize does";
+    CHECK(value_error([&] { nn::EarlyStopping({.monitor = name}); }) == "EarlyStopping" + says);
+    CHECK(value_error([&] { nn::ModelCheckpoint("a", {.best_only = true, .monitor = name}); }) ==
+          "ModelCheckpoint" + says);
+    CHECK(value_error([&] { nn::ReduceOnPlateau(shared(0.1, "rate"), {}, name); }) ==
+          "ReduceOnPlateau" + says);
+    nn::EarlyStopping({.monitor = name, .maximize = false});
+  }
+  // A plateau of an accuracy that rises is none.
+  Played rising;
+  nn::ReduceOnPlateau reduce(rising.setup.rate, {.factor = 0.5, .patience = 0},
+                             "validation_accuracy");
+  for (const double value : {0.1, 0.2, 0.3}) {
+    rising.state.history.push_back(
+        {.number = 1, .validation = nn::Measured{.metrics = {{"accuracy", value}}}});
+    reduce.on_epoch_end(rising.state);
+  }
+  CHECK(reduce.plateau().rate() == doctest::Approx(0.01));
+  CHECK(reduce.plateau().best() == 0.3);
+}
+
+TEST_CASE("callbacks: where a checkpoint cannot be is said before the training") {
+  const Clouds clouds;
+  const TemporaryDirectory folder;
+  Setup s;
+  const std::string path = folder.file("none/a.safetensors");
+  CHECK(message_of<IoError>([&] {
+          s.trainer.fit(clouds.points, clouds.labels, {.callbacks = {nn::ModelCheckpoint(path)}});
+        }) == "ModelCheckpoint: " + path + ": there is no directory " + folder.file("none"));
+  CHECK(s.trainer.steps() == 0);
+  CHECK(value_error([] { nn::ModelCheckpoint("m-{epoch:02d}.st"); }) ==
+        "ModelCheckpoint: of what stands in braces only {epoch} has a meaning, the path is "
+        "m-{epoch:02d}.st");
+  nn::ModelCheckpoint("}{-{epoch}");
 }
 
 TEST_CASE("callbacks: a plateau lowers the rate") {

@@ -6,8 +6,11 @@
 //                                          kt::nn::ModelCheckpoint("last.safetensors")}});
 //
 // `monitor` is a name of Epoch::values(): unless given "validation_loss", without validation
-// "loss". Names that there are not are a ValueError after the first epoch. A NaN is no better than
-// anything. A loss that is not finite ends a training without a callback.
+// "loss". Names that there are not are a ValueError after the first epoch. `maximize` is whether
+// larger is better. Unless given it is known by the name, or the word that it ends in: larger is
+// better of accuracy, acc, auc, precision, recall, f1, f1_score, r_squared, r2; smaller of loss,
+// error, perplexity, mse, rmse, mae, nll, cross_entropy; other names are a ValueError. A NaN is no
+// better than anything. A loss that is not finite ends a training without a callback.
 #pragma once
 #include <kroton/schedule.h>
 #include <kroton/trainer.h>
@@ -16,6 +19,7 @@
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +29,10 @@ namespace kroton::nn {
 // The best value of a monitored name so far.
 class Monitor {
  public:
-  // `maximize`: whether larger is better; by `min_delta` at least. ValueError for a negative one.
-  explicit Monitor(std::string name = {}, bool maximize = false, double min_delta = 0);
+  // Better is what is so by `min_delta` at least; ValueError for a negative one. `owner` begins the
+  // errors.
+  explicit Monitor(std::string name = {}, std::optional<bool> maximize = {}, double min_delta = 0,
+                   std::string owner = "Monitor");
   // Takes the last epoch of the history, and whether it is the best one.
   bool observe(const FitState& fit);
   // The monitored value of an epoch.
@@ -36,7 +42,7 @@ class Monitor {
   double best() const { return best_; }
 
  private:
-  std::string name_;
+  std::string owner_, name_;
   bool maximize_;
   double min_delta_;
   double best_;
@@ -46,7 +52,7 @@ class Monitor {
 struct EarlyStoppingOptions {
   int patience = 1;  // epochs in a row without improvement after which the training ends
   std::string monitor = {};
-  bool maximize = false;
+  std::optional<bool> maximize = {};
   double min_delta = 0;  // what is less than this is no improvement
   // When the training ends, for whatever reason, the state is that of the best epoch.
   bool restore_best = false;
@@ -71,12 +77,15 @@ class EarlyStopping : public Callback {
 struct ModelCheckpointOptions {
   bool best_only = false;  // only after epochs that are the best so far
   std::string monitor = {};
-  bool maximize = false;
+  std::optional<bool> maximize = {};
   // Also after so many batches, in the middle of epochs; 0: not. Not with best_only.
   std::int64_t every_batches = 0;
 };
 // Trainer::save after each epoch: Trainer::resume and FitOptions::start go on from there. "{epoch}"
-// in the path becomes the number of the epoch. A file is the old or the new one at any time.
+// in the path becomes the number of the epoch; ValueError for anything else in braces. A file is
+// the old or the new one at any time. IoError for a directory that there is not, when the training
+// begins. A program that predicts takes the parameters alone: load_checkpoint(path, net.state(),
+// {.allow_extra = true}).
 class ModelCheckpoint : public Callback {
  public:
   explicit ModelCheckpoint(std::filesystem::path path, ModelCheckpointOptions options = {});

@@ -129,7 +129,8 @@ struct PlateauOptions {
   std::int64_t patience = 10;  ///< observations without improvement that are let pass
   double threshold = 1e-4;     ///< how much better counts: relative to the best, or absolute
   bool relative = true;
-  bool maximize = false;      ///< whether larger is better
+  /// Whether larger is better: unless given it is not; nn::ReduceOnPlateau knows it by the name.
+  std::optional<bool> maximize = {};
   std::int64_t cooldown = 0;  ///< observations after a change that are not counted
   double min_rate = 0;        ///< the rate does not fall below it
 };

@@ -1,6 +1,5 @@
 // The loop of a training, and what is measured in it.
 #include <kroton/error.h>
-#include <kroton/variables.h>
 
 #include <algorithm>
 #include <chrono>
@@ -87,11 +86,12 @@ std::pair<data::Dataset, std::optional<data::Dataset>> parts_of(const data::Data
 // Which example of the data set a row of the batch under way is, for messages; empty where batches
 // are of one length, in an order that is the Loader's own.
 std::function<std::int64_t(std::int64_t)> numbers_of(std::int64_t count, const FitOptions& o,
-                                                     const FitState& state) {
+                                                     const FitState& state,
+                                                     std::int64_t epochs_before) {
   if (o.by_length) return {};
-  return [count, &o, &state](std::int64_t row) {
+  return [=, &o, &state](std::int64_t row) {
     data::Batches batches(count, o.batch, o.seed);
-    if (o.shuffle) batches.epoch(static_cast<std::uint64_t>(state.epoch - 1));
+    if (o.shuffle) batches.epoch(static_cast<std::uint64_t>(epochs_before + state.epoch - 1));
     return std::int64_t{batches.batch(state.batch)[static_cast<std::size_t>(row)]};
   };
 }
@@ -154,10 +154,14 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     throw ValueError("fit: start is a place in epochs of " + std::to_string(o.start.batches) +
                      " batches, these have " + std::to_string(loader.batches()));
   });
-  if (!o.class_weights.empty() && !parts_->weighted_step) {
-    parts_->weighted_step =
-        parts_->training_step(tensor("weights", parts_->labels.shape(), f32, parts_->at));
+  parts_->check_trained();
+  if (!o.class_weights.empty()) checked([&] { parts_->weigh(o.class_weights.size()); });
+  // A call that begins at the beginning comes after the one before; another one goes on with it.
+  if (o.start.epoch == 1 && o.start.batch == 0) {
+    parts_->epochs_before += parts_->epochs_seen;
+    parts_->epochs_seen = 0;
   }
+  const std::int64_t before_all = parts_->epochs_before;
 
   std::vector<std::shared_ptr<Callback>> callbacks;
   if (o.progress != nullptr) callbacks.push_back(std::make_shared<ProgressLine>(*o.progress));
@@ -178,17 +182,23 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     if (state.stop) break;
     const std::int64_t before = parts_->examples;
     const Clock::time_point began = Clock::now();
-    checked([&] { loader.start(static_cast<std::uint64_t>(epoch - 1), state.first_batch); });
-    const Parts::Numbers numbers = numbers_of(trained.count, o, state);
+    checked([&] {
+      loader.start(static_cast<std::uint64_t>(before_all + epoch - 1), state.first_batch);
+    });
+    const Parts::Numbers numbers = numbers_of(trained.count, o, state, before_all);
     while (!state.stop) {
       const std::optional<data::Batch> batch = loader.next();
       if (!batch) break;
-      const Measured of_batch =
-          with_prefix([&] { return parts_->train(*batch, o.class_weights, &totals, numbers); },
-                      [&] {
-                        return "epoch " + std::to_string(epoch) + ", batch " +
-                               std::to_string(state.batch) + ": ";
-                      });
+      const Measured of_batch = with_prefix(
+          [&, &of = trained] {
+            check_rows(*batch, std::min(o.batch, of.count - state.batch * o.batch));
+            parts_->epochs_seen = epoch;
+            return parts_->train(*batch, o.class_weights, &totals, numbers);
+          },
+          [&] {
+            return "epoch " + std::to_string(epoch) + ", batch " + std::to_string(state.batch) +
+                   ": ";
+          });
       ++state.batch;
       state.seconds = seconds_since(began);
       state.waiting = loader.seconds_waited();

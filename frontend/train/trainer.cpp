@@ -1,7 +1,9 @@
 // The functions of a network, its loss and its optimizer, and calls of them on batches.
 #include <kroton/error.h>
 #include <kroton/trainer.h>
+#include <kroton/variables.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -47,17 +49,23 @@ Array row_of(const Array& all, std::int64_t row) {
   return all.row(row).contiguous().reshape(Shape(sizes));
 }
 
-// A weight for each label.
-Array weights_of(const Array& labels, const std::vector<double>& of_classes) {
+// A weight for each label, 0 where a mask of their shape is, whatever the label.
+Array weights_of(const data::Batch& batch, const std::vector<double>& of_classes) {
+  const Array& labels = batch.labels;
   if (is_float(labels.dtype())) {
     throw TypeError("class_weights are for labels that are integers, these are " +
                     std::string(name_of(labels.dtype())));
   }
-  Array weights = Array::empty(labels.shape());
+  Array weights = Array::zeros(labels.shape());
+  std::optional<Array> mask;
+  if (batch.mask && batch.mask->shape() == labels.shape()) {
+    mask = batch.mask->cast(f64).contiguous();
+  }
   const Array classes = labels.cast(i64).contiguous();
   const auto from = classes.data<std::int64_t>();
   const auto to = weights.data<float>();
   for (std::size_t k = 0; k < from.size(); ++k) {
+    if (mask && mask->data<double>()[k] == 0) continue;
     if (from[k] < 0 || from[k] >= static_cast<std::int64_t>(of_classes.size())) {
       fail("there are " + std::to_string(of_classes.size()) + " class_weights, and label " +
            std::to_string(k) + " of the minibatch is " + std::to_string(from[k]));
@@ -137,14 +145,17 @@ Trainer::Parts::Parts(Sequential network, Tensor input, Tensor targets, const Me
       labels(std::move(targets)),
       loss(of_loss),
       optimizer(&steps_by),
+      optimizer_lives(steps_by.lifetime()),
       options(std::move(given)),
       at(here) {
   if (!x || !labels) fail("the variables x and labels are not to be empty" + place());
   if (!loss) fail("the loss is an empty function" + place());
   check_metrics(options.metrics, place());
-  train_step = training_step({});
+  train_step = training_step(steps_by, {});
+  optimizer_state = steps_by.state();
   tested = test_step();
   predicted = prediction();
+  trained = net.parameters();
 }
 
 std::string Trainer::Parts::place() const { return "  [" + to_string(line_of(at)) + "]"; }
@@ -170,7 +181,7 @@ std::vector<Tensor> Trainer::Parts::measures(const Tensor& output, const Tensor&
   return all;
 }
 
-StepFunction Trainer::Parts::training_step(const Tensor& weights) const {
+StepFunction Trainer::Parts::training_step(optim::Optimizer& by, const Tensor& weights) const {
   const std::vector<Tensor> values =
       measures(with_prefix([&] { return net.train(x); },
                            [&] { return "Trainer: the network" + place() + ": "; }),
@@ -179,7 +190,7 @@ StepFunction Trainer::Parts::training_step(const Tensor& weights) const {
   if (options.mask) inputs.push_back(options.mask);
   if (weights) inputs.push_back(weights);
   return function(inputs, values,
-                  {.updates = optimizer->minimize(values[0], net.parameters(), at),
+                  {.updates = by.minimize(values[0], net.parameters(), at),
                    .name = "train",
                    .target = options.target,
                    .check = options.check},
@@ -192,13 +203,49 @@ StepFunction Trainer::Parts::test_step() const {
   return function(inputs, measures(net(x), {}), {.name = "test", .target = options.target}, at);
 }
 
-Function<1> Trainer::Parts::prediction() const {
+Function<1> Trainer::Parts::prediction() {
+  const Tensor output = net(x);
+  const bool are_classes = !is_float(labels.dtype()) && output.rank() == labels.rank() + 1 &&
+                           output.shape(-1).is_constant();
+  if (are_classes) classes = output.shape(-1).constant();
   std::vector<Tensor> inputs = {x};
   if (options.mask) inputs.push_back(options.mask);
   // The mask may be the loss's alone.
   return function(
-      inputs, net(x),
+      inputs, output,
       {.name = "predict", .target = options.target, .on_unused_input = UnusedInput::ignore}, at);
+}
+
+void Trainer::Parts::weigh(std::size_t count) {
+  if (classes && static_cast<std::int64_t>(count) != *classes) {
+    throw ValueError("fit: there are " + std::to_string(count) +
+                     " class_weights, the network gives " + std::to_string(*classes) + " classes");
+  }
+  if (weighted_step) return;
+  if (optimizer_lives.expired()) {
+    throw ValueError(
+        "fit: the optimizer is no longer there, which the first fit with "
+        "class_weights takes");
+  }
+  weighted_step = training_step(*optimizer, tensor("weights", labels.shape(), f32, at));
+  optimizer_state = optimizer->state();
+}
+
+void Trainer::Parts::check_trained() const {
+  const std::vector<Shared> now = net.parameters();
+  const auto is_same = [](const Shared& a, const Shared& b) { return a.state() == b.state(); };
+  if (std::ranges::equal(now, trained, is_same)) return;
+  const auto missing = [&](const std::vector<Shared>& all, const std::vector<Shared>& from) {
+    return std::ranges::find_if(all, [&](const Shared& one) {
+      return std::ranges::none_of(from, [&](const Shared& other) { return is_same(one, other); });
+    });
+  };
+  const auto frozen = missing(trained, now), freed = missing(now, trained);
+  const bool is_frozen = frozen != trained.end();
+  if (!is_frozen && freed == now.end()) return;
+  fail("the parameter " + (is_frozen ? frozen : freed)->name() + " has been " +
+       (is_frozen ? "frozen" : "made trainable") +
+       " since the Trainer was made: make the Trainer after set_trainable" + place());
 }
 
 // ---- Batches
@@ -241,14 +288,41 @@ std::string Trainer::Parts::row_at_fault(const data::Batch& batch, const Numbers
   return "";
 }
 
+std::string Trainer::Parts::not_finite_in(const data::Batch& batch, const Numbers& numbers) {
+  const auto found_in = [&](const std::string& what, const Array& given) -> std::string {
+    if (!is_float(given.dtype()) || given.size() == 0) return "";
+    const Array all = given.cast(f64).contiguous();
+    const std::span<const double> values = all.data<double>();
+    // What a mask of its first axes hides does not count.
+    std::optional<Array> mask;
+    std::size_t of_each = 1;
+    if (batch.mask && batch.mask->rank() <= all.rank() &&
+        std::equal(batch.mask->shape().begin(), batch.mask->shape().end(), all.shape().begin())) {
+      mask = batch.mask->cast(f64).contiguous();
+      of_each = values.size() / static_cast<std::size_t>(mask->size());
+    }
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      if (std::isfinite(values[k]) || (mask && mask->data<double>()[k / of_each] == 0)) continue;
+      const auto rows = static_cast<std::size_t>(all.shape()[0]);
+      const auto row = static_cast<std::int64_t>(k / (values.size() / rows));
+      return "; " + what + " of the minibatch " + (what == "x" ? "holds " : "hold ") +
+             to_string(Array(values[k])) + " in row " + std::to_string(row) +
+             (numbers ? ", example " + std::to_string(numbers(row)) : "");
+    }
+    return "";
+  };
+  return found_in("x", batch.x) + found_in("the labels", batch.labels);
+}
+
 Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<double>& class_weights,
                                Totals* epoch, const Numbers& numbers) {
+  check_trained();
   const std::int64_t count = examples_of("train_minibatch", batch);
   std::vector<Argument> arguments = arguments_of(batch, static_cast<bool>(options.mask));
   double loss_weight = weight_of(batch);
   const double weight = loss_weight;
   if (!class_weights.empty()) {
-    const Array of_labels = weights_of(batch.labels, class_weights);
+    const Array of_labels = weights_of(batch, class_weights);
     loss_weight = sum_of(of_labels);
     arguments.emplace_back(Array(of_labels));
   }
@@ -260,14 +334,16 @@ Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<doubl
   } catch (const ValueError& error) {
     throw ValueError(row_at_fault(batch, numbers) + error.what());
   } catch (const NotFiniteError& error) {
-    throw NotFiniteError(number_of_step() + error.what());
+    throw NotFiniteError(number_of_step() + error.what() + not_finite_in(batch, numbers));
   }
   ++steps;
   examples += count;
   if (const double value = number(results[0]); !std::isfinite(value)) {
+    const std::string of_data = not_finite_in(batch, numbers);
     fail("the loss of step " + std::to_string(steps) + " is " + to_string(Array(value)) +
-         "; with .check = kt::Check::values the first operation that gives no finite number is "
-         "named");
+         (!of_data.empty() ? of_data
+                           : "; with .check = kt::Check::values the first operation that gives no "
+                             "finite number is named"));
   }
   Totals own(options.metrics);
   own.add(results, loss_weight, weight);

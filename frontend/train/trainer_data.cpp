@@ -13,6 +13,12 @@ namespace kroton::nn {
 
 // ---- Data sets
 
+void check_rows(const data::Batch& batch, std::int64_t asked) {
+  if (batch.x.rank() == 0 || batch.x.shape()[0] == asked) return;  // no rows: the call says so
+  throw ValueError("the data set was asked for " + std::to_string(asked) +
+                   " examples and has made " + std::to_string(batch.x.shape()[0]));
+}
+
 Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch,
                            std::optional<int> threads) const {
   check_batch_size("evaluate", batch);
@@ -23,8 +29,12 @@ Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch,
   std::int64_t number = 0;
   while (const std::optional<data::Batch> next = loader.next()) {
     const auto numbers = [&](std::int64_t row) { return number * batch + row; };
-    with_prefix([&] { parts_->test(*next, totals, numbers); },
-                [&] { return "evaluate: batch " + std::to_string(number) + ": "; });
+    with_prefix(
+        [&] {
+          check_rows(*next, std::min(batch, examples.count - number * batch));
+          parts_->test(*next, totals, numbers);
+        },
+        [&] { return "evaluate: batch " + std::to_string(number) + ": "; });
     ++number;
   }
   return totals.values();
@@ -94,7 +104,7 @@ const Sequential& Trainer::network() const { return parts_->net; }
 
 std::vector<Shared> Trainer::state() const {
   std::vector<Shared> all = parts_->net.state();
-  for (const Shared& variable : parts_->optimizer->state()) all.push_back(variable);
+  for (const Shared& variable : parts_->optimizer_state) all.push_back(variable);
   all.push_back(random_numbers().state());
   for (const Shared& variable : parts_->options.state) all.push_back(variable);
   return all;
@@ -106,7 +116,9 @@ void Trainer::save(const std::filesystem::path& path, const Place& place) const 
                    {"batch", std::to_string(place.batch)},
                    {"batches", std::to_string(place.batches)},
                    {"steps", std::to_string(parts_->steps)},
-                   {"examples", std::to_string(parts_->examples)}});
+                   {"examples", std::to_string(parts_->examples)},
+                   {"epochs_before", std::to_string(parts_->epochs_before)},
+                   {"epochs_seen", std::to_string(parts_->epochs_seen)}});
 }
 
 Place Trainer::resume(const std::filesystem::path& path) {
@@ -125,7 +137,12 @@ Place Trainer::resume(const std::filesystem::path& path) {
   };
   const Place place{static_cast<int>(whole("epoch")), whole("batch"), whole("batches")};
   const std::int64_t steps = whole("steps"), examples = whole("examples");
+  // Files of a time before they were counted have no such texts.
+  const std::int64_t before = texts.contains("epochs_before") ? whole("epochs_before") : 0;
+  const std::int64_t seen = texts.contains("epochs_seen") ? whole("epochs_seen") : place.epoch - 1;
   load_checkpoint(path, state());
+  parts_->epochs_before = before;
+  parts_->epochs_seen = seen;
   parts_->steps = steps;
   parts_->examples = examples;
   return place;

@@ -145,12 +145,14 @@ TEST_CASE("trainer: class weights are those of the loss") {
       value_error([&] { by_loss.fit(clouds.points, clouds.labels, {.class_weights = weights}); }) ==
       "fit: class_weights are for a loss that takes weights as a third argument, as "
       "cross_entropy_of does  [here]");
+  Array wrong = clouds.labels.copy();
+  wrong(2) = 3;
   CHECK(contains(
       value_error([&] {
-        by_options.fit(clouds.points, clouds.labels,
-                       {.batch = 2, .shuffle = false, .class_weights = {1, 1}});
+        by_options.fit(clouds.points, wrong,
+                       {.batch = 2, .shuffle = false, .class_weights = {1, 1, 1}});
       }),
-      "epoch 1, batch 1: Trainer: there are 2 class_weights, and label 0 of the minibatch is 2"));
+      "epoch 1, batch 1: Trainer: there are 3 class_weights, and label 0 of the minibatch is 3"));
   CHECK(value_error([&] {
           by_options.fit(clouds.points, clouds.labels, {.class_weights = {1, -1, 1}});
         }) == "fit: a class weight is -1.0, expected finite ones of at least 0  [here]");
@@ -332,8 +334,9 @@ TEST_CASE("trainer: errors of what it is given") {
         "evaluate: there are no examples");
   CHECK(shape_error([&] {
           s.trainer.fit(
-              few, {.epochs = 1,
-                    .validation = data::from_arrays(Array::zeros({3, 5}), Array::zeros({3}, i64))});
+              data::from_arrays(Array::zeros({2, 2}), Array::zeros({2}, i64)),
+              {.epochs = 1,
+               .validation = data::from_arrays(Array::zeros({3, 5}), Array::zeros({3}, i64))});
         }) ==
         "validation of epoch 1: evaluate: batch 0: test: x is f32 (batch, 2), the argument is "
         "f32 (3, 5)");

@@ -122,6 +122,8 @@ class Optimizer {
   [[nodiscard]] std::vector<Shared> state() && { return state(); }
   [[nodiscard]] const std::string& name() const&;
   [[nodiscard]] std::string name() && { return name(); }
+  /// Empty when the optimizer is no longer there: for what keeps a reference to it.
+  [[nodiscard]] std::weak_ptr<const void> lifetime() const { return parts_; }
 
  protected:
   /// Throws ValueError, naming the optimizer, for a negative rate, weight decay or multiplier,
@@ -135,7 +137,7 @@ class Optimizer {
  private:
   friend class Step;
   struct Parts;
-  std::unique_ptr<Parts> parts_;
+  std::shared_ptr<Parts> parts_;  // the optimizer's alone
 };
 
 }  // namespace kroton::optim

@@ -156,7 +156,9 @@ class AnyCallback {
 // ---- Trainers
 
 struct FitOptions {
-  int epochs = 1;  // the number of the last one, counted from 1 whatever `start` is
+  // The number of the last one, counted from 1 in each call, whatever `start` is. The data and
+  // their order go on over the calls of a Trainer: the first epoch of the next call is a new one.
+  int epochs = 1;
   std::int64_t batch = 32;
   bool shuffle = true;     // else in ascending order
   std::uint64_t seed = 1;  // of the order of the examples, another one in each epoch
@@ -165,7 +167,8 @@ struct FitOptions {
   // What is tested after each epoch; or the last part of the examples is, and not trained on.
   std::optional<data::Dataset> validation = {};
   double validation_split = 0;
-  // A weight for each class, for a loss that takes them: labels are then integers.
+  // A weight for each class, for a loss that takes them: labels are then integers, and may be
+  // anything where a mask of their shape is 0, where the weight is 0, too.
   std::vector<double> class_weights = {};
   // Threads that make batches while steps compute, and how many batches ahead, as LoaderOptions has
   // them.
@@ -193,14 +196,22 @@ struct TrainerOptions {
 class Trainer {
  public:
   // `x` and `labels` are variables whose first axis is the batch. The network is called on x for
-  // training and for predicting; the optimizer, which is to outlive the Trainer, lowers the loss.
-  // What is no Sequential, a struct or a lambda of layers, is one as its only layer.
+  // training and for predicting; the optimizer lowers the loss. It is asked again by the first fit
+  // with class_weights alone, a ValueError where it is no longer there. What is no Sequential, a
+  // struct or a lambda of layers, is one as its only layer. What is frozen is so before the Trainer
+  // is made: a parameter that set_trainable has changed since is a ValueError of the next step.
   // ValueError for an empty loss or metric, two metrics of one name and one called "loss";
   // ShapeError for a loss that is not a scalar, and a metric that is not and has no `finish`. Else
   // errors are those of calling the network, of the measures and of the optimizer. All name the
   // user's line.
   Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss, optim::Optimizer& optimizer,
           const TrainerOptions& options = {}, const Location& at = Location::current());
+  template <class Net>
+    requires(std::is_invocable_r_v<Tensor, Net&, const Tensor&> && !std::same_as<Net, Sequential>)
+  Trainer(Net net, Tensor x, Tensor labels, const Measure& loss, optim::Optimizer& optimizer,
+          const TrainerOptions& options = {}, const Location& at = Location::current())
+      : Trainer(Sequential(std::vector<Layer>{Layer(std::move(net), at)}), std::move(x),
+                std::move(labels), loss, optimizer, options, at) {}
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
@@ -216,8 +227,9 @@ class Trainer {
   Measured test_minibatch(const data::Batch& batch) const;
 
   // Trains from options.start to the end of epoch options.epochs. ValueError for options out of
-  // range, naming the line of the call, and for no examples; errors of a batch name its number and
-  // the epoch.
+  // range, for another number of class_weights than the network is known to have classes, naming
+  // the line of the call, and for no examples; errors of a batch, one with another number of rows
+  // than asked for among them, name its number and the epoch.
   std::vector<Epoch> fit(const data::Dataset& examples, const FitOptions& options = {},
                          const Location& at = Location::current());
   std::vector<Epoch> fit(const Array& x, const Array& labels, const FitOptions& options = {},
@@ -238,7 +250,8 @@ class Trainer {
   // All that training changes: the network's state, the optimizer's, that of the random numbers,
   // TrainerOptions::state.
   std::vector<Shared> state() const;
-  // A checkpoint of the state, the place in the data, and how many steps and examples there were.
+  // A checkpoint of the state, the place in the data, and how many steps, examples and epochs there
+  // were.
   void save(const std::filesystem::path& path, const Place& place = {}) const;
   // Goes back to a checkpoint. A training that begins at the place that is returned, with the same
   // data and options, ends with the same bits as one that was not interrupted. What is measured

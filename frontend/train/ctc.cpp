@@ -50,10 +50,10 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
   const Dim length = given.rank() == 2 ? given.shape(1) : Dim::named("length");
   const Tensor all_labels = integers(given_labels, "labels", {batch, length});
   // Of what a call checks there is one more than of steps and labels.
-  const Tensor input_lengths =
-      checked(integers(given_input_lengths, "input_lengths", {batch}), steps + 1);
-  const Tensor label_lengths =
-      checked(integers(given_label_lengths, "label_lengths", {batch}), length + 1);
+  const Tensor input_lengths = checked(
+      "an input length", integers(given_input_lengths, "input_lengths", {batch}), steps + 1);
+  const Tensor label_lengths = checked(
+      "a label length", integers(given_label_lengths, "label_lengths", {batch}), length + 1);
   const std::int64_t blank = options.blank;
   if (blank < 0 || (classes.is_constant() && blank >= classes.constant())) {
     fail_value("ctc", "blank is " + std::to_string(blank) + ", expected one of the " +
@@ -63,7 +63,7 @@ Tensor ctc(const Operand& given_logits, const Operand& given_labels,
   // Blanks before, between and after the labels, (batch, places); past an example's own blanks too.
   const Dims label_shape = {batch, length};
   const Tensor counts = lt(iota(label_shape, 1), expand_dims(label_lengths, 1));
-  const Tensor labels = checked(where(counts, all_labels, blank), classes);
+  const Tensor labels = checked("a label", where(counts, all_labels, blank), classes);
   const Tensor blanks = full(label_shape, Operand(blank).tensor(i64));
   const Dim places = 2 * length + 1;
   const Tensor path = concatenate({reshape(stack({blanks, labels}, 2), {batch, 2 * length}),

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "frontend/train/layer_tools.h"
+#include "frontend/train/loss_tools.h"
 
 namespace kroton::nn {
 
@@ -126,7 +127,7 @@ Tensor Embedding::operator()(const Tensor& indices) const {
                     to_string(indices.type()) + "  [" + to_string(line_) + "]");
   }
   // A negative index does not count from the end.
-  return take(table(), where(lt(indices, 0), indices - count_, indices), 0);
+  return take(table(), as_index("an index", indices), 0);
 }
 
 }  // namespace kroton::nn

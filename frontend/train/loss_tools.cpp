@@ -1,5 +1,6 @@
 #include "frontend/train/loss_tools.h"
 
+#include <kroton/check.h>
 #include <kroton/error.h>
 
 #include <string_view>
@@ -75,12 +76,12 @@ Rows rows_of(const Tensor& logits, const Tensor& labels) {
   return {reshape(logits, {-1, logits.shape(-1)}), flatten(with_shape(labels, shape))};
 }
 
-Tensor as_index(const Tensor& labels, const Dim& size) {
-  return where(lt(labels, 0), labels - size_of_dim(size, labels.dtype()), labels);
+Tensor as_index(const char* what, const Tensor& numbers) {
+  return check(ge(numbers, 0), numbers, std::string(what) + " is negative");
 }
 
-Tensor checked(const Tensor& numbers, const Dim& size) {
-  return take(arange(size, numbers.dtype()), as_index(numbers, size));
+Tensor checked(const char* what, const Tensor& numbers, const Dim& size) {
+  return take(arange(size, numbers.dtype()), as_index(what, numbers));
 }
 
 namespace {

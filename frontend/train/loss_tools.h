@@ -28,11 +28,11 @@ struct Rows {
   Tensor labels;  // (rows)
 };
 Rows rows_of(const Tensor& logits, const Tensor& labels);
-// Labels as indices along an axis of that size that do not count from the end: negative ones are
-// less than -size.
-Tensor as_index(const Tensor& labels, const Dim& size);
+// The same numbers, as indices that do not count from the end: at the call ValueError for one that
+// is negative, which says that `what`, "a label", is.
+Tensor as_index(const char* what, const Tensor& numbers);
 // The same numbers; at the call ValueError for one that is negative or not below `size`.
-Tensor checked(const Tensor& numbers, const Dim& size);
+Tensor checked(const char* what, const Tensor& numbers, const Dim& size);
 
 // x where the weight is not 0, else `otherwise`: what does not count has no part in a gradient,
 // whatever it is, where 0 times a NaN would have one. x itself without weights, and for those that

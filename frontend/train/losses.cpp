@@ -171,7 +171,7 @@ Tensor of_classes(const char* name, const Operand& given_logits, const Operand& 
     mask = times(mask, cast(counts, rows.dtype()));
     index = where(counts, index, 0);
   }
-  index = as_index(index, classes);
+  index = as_index("a label", index);
   const double shared = options.label_smoothing;
   Tensor weights, of_class;
   if (options.class_weights) {

@@ -33,7 +33,7 @@ Tensor top_k_accuracy(const Operand& given_logits, const Operand& given_labels, 
                                      classes.to_string() + " classes");
   }
   const auto [rows, index] = rows_of(logits, labels);
-  const Tensor own = pick(rows, as_index(index, classes));
+  const Tensor own = pick(rows, as_index("a label", index));
   const Tensor larger = sum(cast(logical_not(le(rows, expand_dims(own, 1))), i64), 1);
   return mean(cast(lt(larger, k), f32));
 }
@@ -45,7 +45,7 @@ Tensor confusion_matrix(const Operand& given_logits, const Operand& given_labels
   const Dim classes = logits.shape(-1);
   // Counts are exact up to 2^53.
   const auto [rows, index] = rows_of(logits, labels);
-  const Tensor truth = one_hot(checked(index, classes), classes, f64);
+  const Tensor truth = one_hot(checked("a label", index, classes), classes, f64);
   const Tensor predicted = one_hot(argmax(rows, -1), classes, f64);
   return cast(dot(transpose(truth), predicted), i64);
 }

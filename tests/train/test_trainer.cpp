@@ -352,6 +352,10 @@ TEST_CASE("trainer: errors of what it is given") {
   CHECK(value_error([&] {
           s.trainer.train_minibatch(clouds.points, wrong);
         }).starts_with("row 40 of the minibatch, whose label is 3: train: "));
+  Array below = clouds.labels.copy();
+  below(40) = -1;
+  CHECK(contains(value_error([&] { s.trainer.train_minibatch(clouds.points, below); }),
+                 "row 40 of the minibatch, whose label is -1: train: check: a label is negative"));
   CHECK(
       value_error([&] {
         s.trainer.evaluate(clouds.points, wrong, 32);

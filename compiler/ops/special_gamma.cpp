@@ -90,8 +90,11 @@ Term gamma_of(Term x) {
   const Term rest = half * ops::exp(-y) * factor;
   const Term first = select(far, half, 1.0);
   const Term second = select(far, rest, near);
-  const Term sine = select(reflected, PiMultiple(a).sine(), 1.0);
-  const Term inverse = -pi / (select(reflected, a, 1.0) * sine) / first / second;
+  // 1 where nothing is reflected, by a sum: of a choice LLVM would make one between quotients, and
+  // the sine of whole numbers is 0.
+  const Term sine = select(reflected, PiMultiple(a).sine(), 0.0);
+  const Term below = fma(sine, a, select(reflected, 0.0, constant_like(a, 1)));
+  const Term inverse = -pi / below / first / second;
   const Term result = select(reflected, inverse, first * second);
   const Term is_pole = reflected && equal(round_even(a), a);
   return select(is_pole, nan, select(equal(x, 0.0), 1.0 / x, result));

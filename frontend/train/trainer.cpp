@@ -153,9 +153,14 @@ Trainer::Parts::Parts(Sequential network, Tensor input, Tensor targets, const Me
   check_metrics(options.metrics, place());
   train_step = training_step(steps_by, {});
   optimizer_state = steps_by.state();
+  trained = net.parameters();
   tested = test_step();
   predicted = prediction();
-  trained = net.parameters();
+  if (const std::vector<Shared> now = net.parameters(); now.size() > trained.size()) {
+    fail("the network makes new parameters when it is called again, as " +
+         now[trained.size()].name() +
+         ": layers are made once, outside of the function that calls them" + place());
+  }
 }
 
 std::string Trainer::Parts::place() const { return "  [" + to_string(line_of(at)) + "]"; }

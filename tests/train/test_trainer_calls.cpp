@@ -238,6 +238,13 @@ TEST_CASE("trainer: structs and lambdas and measures with defaults are taken as 
   nn::Trainer of_lambda([net](const Tensor& in) { return net(in); }, x, labels, nn::focal, adam);
   CHECK(of_lambda.network().parameters().size() == 4);
   of_lambda.fit(clouds.points, clouds.labels);
+  // Predicting would not be what was trained.
+  CHECK(value_error([&] {
+          nn::Trainer([](const Tensor& in) { return nn::Dense(3)(in); }, x, labels,
+                      nn::cross_entropy_of, adam);
+        }) ==
+        "Trainer: the network makes new parameters when it is called again, as layer1.weight: "
+        "layers are made once, outside of the function that calls them  [here]");
   const Tensor y = vector("y");
   nn::Trainer binary([dense = nn::Dense(1)](const Tensor& in) { return dense(in)(all, 0); }, x, y,
                      nn::huber, adam, {.metrics = {{"accuracy", nn::binary_accuracy}}});

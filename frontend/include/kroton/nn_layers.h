@@ -155,8 +155,7 @@ class GaussianNoise {
 };
 
 // Row `index` of a table (count, width) for each index: integers (...) -> (..., width). An index
-// that is negative or not below `count` is a ValueError of the call (where it is negative, the
-// message shows it less count).
+// that is negative or not below `count` is a ValueError of the call.
 class Embedding {
  public:
   static constexpr const char* kind = "embedding";

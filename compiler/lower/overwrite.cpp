@@ -58,6 +58,8 @@ class Overwriting {
         });
       });
       if (stores_once_ && reads_result) return false;
+      // Something that works on what it has stored itself: a load may be of that.
+      if (reads_result && stores > 1) return false;
       if (!stores_once_ && reads_state && (!is_first || reads_result || stores > 1)) return false;
       is_first = is_first && stores == 0;
     }

@@ -147,6 +147,7 @@ constinit const OpRecord nextafter_op = elementwise<nextafter_op>(
     {.name = "nextafter",
      .cost = 4,
      .value = of_two_terms<nextafter_of>,
+     .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, Tensor()}; },
      .reference = [](double x, double y) { return std::nextafter(x, y); }});
 
 // y = whether the sign is minus

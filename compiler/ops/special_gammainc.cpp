@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "compiler/ops/draw.h"
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
 #include "compiler/ops/no_gradient.h"
@@ -182,6 +183,10 @@ Tensor apply_incomplete(const OpRecord& op, const Operand& a, const Operand& x) 
   return ops::apply(op, ops::broadcast(op, both));
 }
 
+// By the public functions, which see to what has no gradient.
+void draw_gammainc(ops::Draw& d) { ops::draw_binary(d, "gammainc", gammainc, ops::floating); }
+void draw_gammaincc(ops::Draw& d) { ops::draw_binary(d, "gammaincc", gammaincc, ops::floating); }
+
 }  // namespace
 
 // z = the share of gamma(a) that its integral has up to x.   The public function sees to da
@@ -191,6 +196,7 @@ constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
      .value = in_f64_of_two<gammainc_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, g * density(x)}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, false); },
+     .draw = draw_gammainc,
      .samples =
          [] {
            return incomplete_samples(gammainc, [](const Operand& x) { return gammainc(2.5, x); });
@@ -203,6 +209,7 @@ constinit const OpRecord gammaincc_op = elementwise<gammaincc_op>(
      .value = in_f64_of_two<gammaincc_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, -(g * density(x))}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, true); },
+     .draw = draw_gammaincc,
      .samples =
          [] {
            return incomplete_samples(gammaincc, [](const Operand& x) { return gammaincc(2.5, x); });

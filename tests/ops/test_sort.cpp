@@ -150,3 +150,11 @@ TEST_CASE("logcumsumexp: far from each other and infinite") {
   const double expected[] = {-inf, -inf, -1000, -1000 + std::log(2.0), 1000, inf, inf};
   for (std::size_t i = 0; i < 7; ++i) CHECK(y.data<double>()[i] == expected[i]);
 }
+
+TEST_CASE("searchsorted: positions take the place of what was looked for") {
+  const kt::Shared v = kt::shared(kt::Array::from({{-3L, 1L}, {2L, 4L}}), "v");
+  const kt::Tensor sorted = kt::vector("sorted", kt::f64);
+  kt::function({sorted}, {.updates = {{v, kt::searchsorted(sorted, v, true)}}})(
+      std::vector<double>{0.5, 1.2});
+  CHECK(kt::array_equal(v.get_value(), kt::Array::from({{0L, 1L}, {2L, 2L}})));
+}

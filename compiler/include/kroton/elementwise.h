@@ -43,8 +43,8 @@ Tensor remainder(const Operand& x, const Operand& y);
 // |x| with the sign of y, that of -0 and NaN included. Floating point only. The gradient passes to
 // x, negated where the sign changed, 0 at 0; none to y.
 Tensor copysign(const Operand& x, const Operand& y);
-// The next number of the dtype from x towards y; y where they are equal. Floating point only. No
-// gradient.
+// The next number of the dtype from x towards y; y where they are equal. Floating point only. The
+// gradient passes to x, none to y.
 Tensor nextafter(const Operand& x, const Operand& y);
 // Of any number or boolean; integers are finite. Boolean.
 Mask isnan(const Operand& x);

@@ -8,8 +8,6 @@ namespace {
 
 using T = kt::Tensor;
 
-T constant(const kt::Array& array) { return kt::Operand(array).tensor(); }
-
 // (steps, batch, inputs, hidden): gates in the order reset, update, new.
 Program gru(const Sizes& n) {
   Inputs in;
@@ -52,8 +50,8 @@ Program rnn(const Sizes& n) {
 Program kalman(const Sizes& n) {
   Inputs in;
   const auto seen = in.data({n[0]});
-  const auto moves = constant(kt::Array::from({{1.0F, 0.1F}, {0.0F, 1.0F}}));
-  const auto noise = constant(kt::Array::from({{0.01F, 0.0F}, {0.0F, 0.01F}}));
+  const auto moves = kt::constant(kt::Array::from({{1.0F, 0.1F}, {0.0F, 1.0F}}));
+  const auto noise = kt::constant(kt::Array::from({{0.01F, 0.0F}, {0.0F, 0.01F}}));
   const auto [states, covariances] = kt::scan(
       [&](const T& z, const T& x, const T& p) {
         const auto expected = kt::dot(moves, x);
@@ -62,7 +60,8 @@ Program kalman(const Sizes& n) {
         return std::pair{expected + gain * (z - expected[0]), spread - kt::outer(gain, spread[0])};
       },
       {.sequences = {seen},
-       .outputs_info = {kt::zeros({2}), constant(kt::Array::from({{1.0F, 0.0F}, {0.0F, 1.0F}}))}});
+       .outputs_info = {kt::zeros({2}),
+                        kt::constant(kt::Array::from({{1.0F, 0.0F}, {0.0F, 1.0F}}))}});
   return in.gives({states});
 }
 
@@ -84,7 +83,7 @@ Program orbit(const Sizes& n) {
         return s + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4);
       },
       {.sequences = {pushes},
-       .outputs_info = {constant(kt::Array::from({1.0F, 0.0F, 0.0F, 1.0F}))}});
+       .outputs_info = {kt::constant(kt::Array::from({1.0F, 0.0F, 0.0F, 1.0F}))}});
   return in.gives({states});
 }
 

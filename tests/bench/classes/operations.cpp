@@ -9,8 +9,9 @@ namespace {
 using T = kt::Tensor;
 
 // Of numbers in no order.
-T mixed(Inputs& in, const kt::Shape& shape) {
-  return kt::cast(in.numbers(shape, 1 << 24), kt::f32) / (1 << 24);
+T mixed(Inputs& in, const Sizes& n) {
+  return kt::cast(in.numbers(kt::Shape(std::span<const std::int64_t>(n)), 1 << 24), kt::f32) /
+         (1 << 24);
 }
 
 template <T (*f)(const T&)>
@@ -21,7 +22,7 @@ Program of_mixed(const Sizes& n) {
 
 T sorted(const T& x) { return kt::sort(x); }
 T order(const T& x) { return kt::argsort(x); }
-T largest(const T& x) { return kt::topk(x, 5).values; }
+T largest(const T& x) { return kt::topk(x, 5).first; }
 T median(const T& x) { return kt::median(x, -1); }
 T running_product(const T& x) { return kt::cumprod(x + 0.5, -1); }
 T running_maximum(const T& x) { return kt::cummax(x, 0); }
@@ -38,7 +39,7 @@ Program spectrum(const Sizes& n) {
 }
 
 // Symmetric positive definite matrices: (matrices, rows).
-T definite(const T& x) { return kt::matmul(x, kt::swapaxes(x, -1, -2)) + kt::eye(x.shape(2)); }
+T definite(const T& x) { return kt::dot(x, kt::swapaxes(x, -1, -2)) + kt::eye(x.shape(2)); }
 T matrices(Inputs& in, const Sizes& n) { return definite(in.data({n[0], n[1], n[1]})); }
 
 Program factor(const Sizes& n) {

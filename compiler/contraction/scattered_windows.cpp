@@ -235,6 +235,7 @@ std::vector<loop::Kernel> build_scattered_windows(const WindowSums& sums,
   std::vector<std::int64_t> window;
   for (const Axis& axis : parts.window) window.push_back(axis.extent.constant());
   const auto places = winograd::places_of(window);
+  const loop::Expr first = winograd::first_of_batch(c.batch, parts.places);
   loop::Block stores;
   for (std::size_t f = 0; f < places.size(); ++f) {
     Places at;
@@ -242,8 +243,7 @@ std::vector<loop::Kernel> build_scattered_windows(const WindowSums& sums,
       at.push_back({parts.window[axis].variable, loop::integer(places[f][axis])});
     }
     const loop::Expr number = loop::integer(static_cast<std::int64_t>(f));
-    stores.push_back(loop::Store{filters_by_place,
-                                 of_filters.index(c.batch, parts.places, number, row, channel),
+    stores.push_back(loop::Store{filters_by_place, of_filters.index(first + number, row, channel),
                                  loop::substitute(c.a, at)});
   }
 
@@ -257,8 +257,8 @@ std::vector<loop::Kernel> build_scattered_windows(const WindowSums& sums,
   product.sum = loop::fresh_variable("sum");
   product.sum.dtype = c.dtype;
   product.cost = c.cost;
-  product.a = loop::load(filters_by_place, of_filters.index(c.batch, parts.places,
-                                                            loop::variable(place), row, channel));
+  product.a =
+      loop::load(filters_by_place, of_filters.index(first + loop::variable(place), row, channel));
   TilePlan plan = plan_tiles(product, machine);
   narrow_tiles(plan, product, machine);
   plan.columns_of_position = parts.elements;

@@ -13,12 +13,20 @@ using loop::Op;
 namespace winograd {
 namespace {
 
-// The sums of the filters' places: a matrix of filters and channels for each product.
+// The sums of the filters' places: for each product a matrix of channels and filters.
 loop::Kernel transform_filters(const Contraction& c, const Tiling& t, const loop::BufferRef& sums,
-                               const Matrices& matrices, std::int64_t lanes) {
+                               const Panels& panels, std::int64_t lanes) {
+  const Axis panel{loop::fresh_variable("panel"), panels.count};
+  const Axis column{loop::fresh_variable("o"), Dim(panels.width)};
+  loop::Expr filter = loop::variable(panel.variable) * loop::integer(panels.width) +
+                      loop::variable(column.variable);
+  // Past the last one it is there again.
+  if (!(panels.all_columns() == c.rows[0].extent)) {
+    filter = loop::binary(Op::min, filter, loop::size(c.rows[0].extent - Dim(1)));
+  }
   std::vector<loop::Expr> elements;
   for (const auto& place : places_of(t.window)) {
-    Places at;
+    Places at{{c.rows[0].variable, filter}};
     for (std::size_t axis = 0; axis < place.size(); ++axis) {
       at.push_back({c.inner[axis + 1].variable, loop::integer(place[axis])});
     }
@@ -27,161 +35,148 @@ loop::Kernel transform_filters(const Contraction& c, const Tiling& t, const loop
   const std::vector<loop::Expr> values = transformed(std::move(elements), t.of_filter);
   loop::Block stores;
   for (std::size_t k = 0; k < values.size(); ++k) {
-    const loop::Expr index =
-        matrices.index(c.batch, t.products, loop::integer(static_cast<std::int64_t>(k)),
-                       loop::variable(c.rows[0].variable), loop::variable(c.inner[0].variable));
-    stores.push_back(loop::Store{sums, index, values[k]});
+    const loop::Expr number =
+        first_of_batch(c.batch, t.products) + loop::integer(static_cast<std::int64_t>(k));
+    stores.push_back(loop::Store{
+        sums,
+        panels.index(number, loop::variable(panel.variable), loop::variable(c.inner[0].variable),
+                     loop::variable(column.variable)),
+        values[k]});
   }
-  return over_matrix(c.batch, c.rows[0], c.inner[0], lanes, std::move(stores));
+  AxisList outer = c.batch;
+  outer.push_back(panel);
+  return over_matrix(outer, c.inner[0], column, lanes, std::move(stores));
 }
 
-// A task transforms what the windows of some rows of tiles see into a panel for each product, goes
-// over all of them with all filters, and makes results of the products.
+// A task transforms what the windows of some rows of tiles see into a matrix for each product, of
+// tiles and channels; multiplies each with the filters' matrix; and makes results of the products.
 class SumsBuilder : public Builder {
  public:
+  // `elements`, `products`: a matrix of tiles and channels, or filters, for each product.
   SumsBuilder(const Contraction& convolution, const Tiling& tiling, const Contraction& product,
-              const loop::Variable& number, const TilePlan& plan, const Matrices& matrices,
-              const loop::NewBuffer& new_buffer)
+              const loop::Variable& number, const loop::Variable& panel, const Dim& panels,
+              std::int64_t rows_of_task, const TilePlan& plan, const Matrices& elements,
+              const Matrices& products, const loop::NewBuffer& new_buffer)
       : Builder(tiling, product, number, plan, new_buffer),
         convolution_(convolution),
-        products_(product.stores[0].buffer),
-        matrices_(matrices) {
-    panel_pitch_ = matrices.columns;
-    panel_size_ = Matrices(c_.dtype, c_.inner[0].extent, panel_pitch_).pitch;
-  }
+        panel_number_(panel),
+        panels_(panels),
+        rows_of_task_(rows_of_task),
+        elements_(elements),
+        products_(products) {}
 
  protected:
   void make_buffers() override {
-    panel_ = new_buffer_("panel", c_.dtype, panels_size() + Dim(plan_.tile_columns()),
-                         loop::Space::worker);
+    TileBuilder::make_buffers();
     seen_ = make_lines("seen", t_.seen);
     given_ = make_lines("given", t_.results);
   }
 
-  loop::Block pack_panels(const loop::Expr& first, const loop::Expr& panels) override {
-    return each_panel(first, panels,
-                      [&](const loop::Expr&, const loop::Expr& column, const Dim& columns) {
-                        return transform_pictures(column, columns);
-                      });
-  }
-
-  loop::Block rows_of_task(const loop::Expr& first, const loop::Expr& panels, const loop::Expr&,
-                           const loop::Expr&) override {
-    return each_panel(
-        first, panels, [&](const loop::Expr&, const loop::Expr& column, const Dim& columns) {
-          number_ = loop::variable(product_number_);
-          return loop::Block{
-              serial(product_number_, loop::integer(t_.products),
-                     row_tiles(loop::integer(0), columns, loop::integer(0), loop::size(rows_))),
-              make_results(column, columns)};
-        });
+  loop::Block tasks() override {
+    number_ = loop::integer(0);
+    row_shift_ = loop::integer(0);
+    const Dim all = t_.row_count(), of_task(rows_of_task_);
+    const loop::Variable task = loop::fresh_variable("task");
+    const loop::Expr first = loop::variable(task) * loop::integer(rows_of_task_);
+    loop::Expr rows = loop::integer(rows_of_task_);
+    const bool is_whole = (all - floor_div(all, of_task) * of_task).is_constant(0);
+    if (!is_whole) rows = loop::binary(Op::min, rows, loop::size(all) - first);
+    // What tiles read past the last position, and squares past the last line.
+    loop::Block body{zeros(seen_.by_channel, loop::integer(0), seen_.by_channel->size),
+                     zeros(given_.by_place, loop::integer(0), given_.by_place->size)};
+    body.push_back(transform_pictures(first, rows));
+    if (!is_whole) body.push_back(no_tiles(rows));
+    body.push_back(serial(product_number_, loop::integer(t_.products),
+                          {serial(panel_number_, loop::size(panels_),
+                                  row_tiles(loop::integer(0), panel_columns_, loop::integer(0),
+                                            column_of(rows, loop::integer(0))))}));
+    body.push_back(make_results(first, rows));
+    return {serial(task, loop::size(ceil_div(all, of_task)), std::move(body))};
   }
 
  private:
-  Dim panels_size() const { return Dim(t_.products) * panel_size_; }
-
-  // A loop over the rows of tiles of a panel, with their places.
+  // A loop over the rows of tiles of a task, with their places.
   template <class Body>
-  loop::Stmt over_rows(const loop::Expr& column, const Dim& columns, const Body& body) const {
+  loop::Stmt over_rows(const loop::Expr& first, const loop::Expr& rows, const Body& body) const {
     const loop::Variable r = loop::fresh_variable("r");
-    const loop::Expr first = loop::binary(Op::floor_div, column, loop::size(t_.row_length()));
-    const Dim in_panel = Dim(plan_.positions_of_panel), all = t_.row_count();
-    const Dim rows =
-        columns == panel_columns_ ? in_panel : all - floor_div(all, in_panel) * in_panel;
-    return serial(r, loop::size(rows),
-                  body(loop::variable(r), row_places(first + loop::variable(r))));
+    return serial(r, rows, body(loop::variable(r), row_places(first + loop::variable(r))));
   }
 
-  loop::Expr column_of(const loop::Expr& row, const loop::Expr& tile) const {
-    return row * loop::size(t_.row_length()) + tile;
-  }
-
-  loop::Block transform_pictures(const loop::Expr& column, const Dim& columns) {
-    // What tiles read past the last column, and past the last position.
-    loop::Block block{zeros(seen_.buffer, loop::integer(0), seen_.buffer->size)};
-    if (columns == panel_columns_) {
-      block.push_back(zeros(panel_, loop::size(panels_size()), Dim(plan_.tile_columns())));
-      if (const Dim more_columns = panel_pitch_ - columns; !more_columns.is_constant(0)) {
-        const loop::Variable f = loop::fresh_variable("f"), k = loop::fresh_variable("k");
-        block.push_back(serial(
-            f, loop::integer(t_.products),
-            {serial(k, loop::size(c_.inner[0].extent),
-                    {zeros(panel_,
-                           panel_index(loop::variable(f), {loop::variable(k)}, loop::size(columns)),
-                           more_columns)})}));
-      }
-    } else {
-      block.push_back(zeros(panel_, loop::integer(0), panel_->size));
-    }
-    std::vector<std::int64_t> more;
-    for (const std::int64_t window : t_.window) more.push_back(window - 1);
+  loop::Stmt transform_pictures(const loop::Expr& first, const loop::Expr& rows) const {
+    TileOperand pictures{{}, convolution_.inner[0], t_.positions, {}};
     Places first_place;
     for (std::size_t axis = 0; axis < t_.axes(); ++axis) {
+      pictures.more.push_back(t_.window[axis] - 1);
       first_place.push_back({convolution_.inner[axis + 1].variable, loop::integer(0)});
     }
-    const loop::Expr element = loop::substitute(convolution_.b, first_place);
-    block.push_back(over_channels(loop::size(c_.inner[0].extent), [&](const loop::Expr& first,
-                                                                      const loop::Expr& count) {
-      return loop::Block{over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
-        const auto copy = [&](const loop::Expr& slot) {
-          const Places at{{convolution_.inner[0].variable, first + slot}};
-          return loop::Block{
-              copy_lines(seen_, slot, loop::substitute(element, at), t_.positions, places, more)};
+    pictures.element = loop::substitute(convolution_.b, first_place);
+    return over_channels(loop::size(c_.inner[0].extent), [&](const loop::Expr& channel,
+                                                             const loop::Expr& count) {
+      return loop::Block{over_rows(first, rows, [&](const loop::Expr& r, const Places& places) {
+        const auto store = [&](const loop::Expr& number, const loop::Expr& tile,
+                               const loop::Expr& lane, const loop::Expr& value) {
+          return loop::Store{c_.a->buffer,
+                             elements_.index(number, column_of(r, tile), channel + lane), value};
         };
-        const auto transform = [&](const loop::Expr& slot) {
-          const auto store = [&](const loop::Expr& number, const loop::Expr& tile,
-                                 const loop::Expr& value) {
-            return loop::Store{panel_, panel_index(number, {first + slot}, column_of(r, tile)),
-                               value};
-          };
-          return loop::Block{transform_lines(seen_, slot, t_.of_elements, store)};
-        };
-        return loop::Block{over_slots(count, copy), over_slots(count, transform)};
-      })};
-    }));
-    return block;
-  }
-
-  // What is stored of the results: those of a row of tiles are put together first.
-  loop::Stmt make_results(const loop::Expr& column, const Dim& columns) const {
-    return over_channels(loop::size(rows_), [&](const loop::Expr& first, const loop::Expr& count) {
-      return loop::Block{over_rows(column, columns, [&](const loop::Expr& r, const Places& places) {
-        return loop::Block{over_slots(count,
-                                      [&](const loop::Expr& slot) {
-                                        return loop::Block{put_together(first + slot, slot, r)};
-                                      }),
-                           over_slots(count, [&](const loop::Expr& slot) {
-                             return store_given(places, first + slot, slot);
-                           })};
+        return loop::Block{copy_lines(seen_, pictures, channel, count, places),
+                           exchange(seen_, true), transform_lines(seen_, t_.of_elements, store)};
       })};
     });
   }
 
-  loop::Stmt put_together(const loop::Expr& row, const loop::Expr& slot,
-                          const loop::Expr& row_of_tiles) const {
-    const loop::Variable tile = loop::fresh_variable("tile");
-    std::vector<loop::Expr> products;
-    for (std::int64_t k = 0; k < t_.products; ++k) {
-      const loop::Expr column = column_of(row_of_tiles, loop::variable(tile));
-      products.push_back(loop::load(products_, matrices_.index(loop::integer(k), row, column)));
-    }
-    std::vector<Matrix> to_results;
-    for (const Matrix& matrix : t_.of_results) to_results.push_back(transposed(matrix));
-    const std::vector<loop::Expr> values = transformed(std::move(products), to_results);
-    const std::vector<std::vector<std::int64_t>> all = places_of(t_.results);
-    loop::For lanes = vector_loop(tile, t_.row_length(), 0);
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      lanes.body.push_back(loop::Store{
-          given_.buffer, element_index(given_, slot, all[k], loop::variable(tile)), values[k]});
-    }
-    return loop::statement(std::move(lanes));
+  // What tiles of results read of the last task, which has fewer rows.
+  loop::Stmt no_tiles(const loop::Expr& rows) const {
+    const loop::Variable number = loop::fresh_variable("f"), tile = loop::fresh_variable("tile");
+    const loop::Expr tiles = column_of(rows, loop::integer(0));
+    return serial(number, loop::integer(t_.products),
+                  {serial(tile, loop::size(rows_) - tiles,
+                          {zeros(c_.a->buffer,
+                                 elements_.index(loop::variable(number),
+                                                 tiles + loop::variable(tile), loop::integer(0)),
+                                 elements_.columns)})});
   }
 
-  loop::Block store_given(const Places& places, const loop::Expr& row,
-                          const loop::Expr& slot) const {
+  // What is stored of the results: those of a row of tiles are put together first.
+  loop::Stmt make_results(const loop::Expr& first, const loop::Expr& rows) const {
+    return over_channels(loop::size(convolution_.rows[0].extent), [&](const loop::Expr& filter,
+                                                                      const loop::Expr& count) {
+      return loop::Block{over_rows(first, rows, [&](const loop::Expr& r, const Places& places) {
+        loop::Block body{put_together(filter, r), exchange(given_, false)};
+        for (loop::Stmt& stmt : store_given(places, filter, count)) {
+          body.push_back(std::move(stmt));
+        }
+        return body;
+      })};
+    });
+  }
+
+  loop::Stmt put_together(const loop::Expr& filter, const loop::Expr& row_of_tiles) const {
+    std::vector<Matrix> to_results;
+    for (const Matrix& matrix : t_.of_results) to_results.push_back(transposed(matrix));
+    const std::vector<std::vector<std::int64_t>> all = places_of(t_.results);
+    return over_tiles([&](const loop::Expr& tile, const loop::Expr& lane) {
+      std::vector<loop::Expr> products;
+      for (std::int64_t k = 0; k < t_.products; ++k) {
+        products.push_back(loop::load(
+            c_.stores[0].buffer,
+            products_.index(loop::integer(k), column_of(row_of_tiles, tile), filter + lane)));
+      }
+      const std::vector<loop::Expr> values = transformed(std::move(products), to_results);
+      loop::Block stores;
+      for (std::size_t k = 0; k < values.size(); ++k) {
+        stores.push_back(
+            loop::Store{given_.by_place, element_index(given_, all[k], tile, lane), values[k]});
+      }
+      return stores;
+    });
+  }
+
+  loop::Block store_given(const Places& places, const loop::Expr& first,
+                          const loop::Expr& count) const {
+    const loop::Variable slot = loop::fresh_variable("slot");
     const std::size_t last = t_.axes() - 1, pictures = t_.pictures.size();
     Places at(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(pictures));
-    at.push_back({c_.rows[0].variable, row});
+    at.push_back({convolution_.rows[0].variable, first + loop::variable(slot)});
     loop::Expr line = loop::integer(0), inside;
     std::vector<loop::Variable> numbers;
     for (std::size_t axis = 0; axis < last; ++axis) {
@@ -199,13 +194,16 @@ class SumsBuilder : public Builder {
     const loop::Variable w = loop::fresh_variable("w");
     at.push_back({t_.positions[last].variable, loop::variable(w)});
     at.push_back(
-        {convolution_.sum, loop::load(given_.buffer, given_.index(slot, line, loop::variable(w)))});
+        {convolution_.sum,
+         loop::load(given_.by_channel, loop::variable(slot) * loop::size(given_.size) +
+                                           line * loop::size(given_.pitch) + loop::variable(w))});
     loop::For along = vector_loop(w, t_.positions[last].extent, 0);
     for (const loop::Store& store : convolution_.stores) {
       along.body.push_back(loop::Store{store.buffer, loop::substitute(store.index, at),
                                        loop::substitute(store.value, at)});
     }
-    loop::Block block{loop::statement(std::move(along))};
+    // Filters within a line.
+    loop::Block block{serial(slot, count, {loop::statement(std::move(along))})};
     if (inside) block = {loop::statement(loop::If{inside, std::move(block), {}})};
     for (std::size_t axis = last; axis-- > 0;) {
       block = {serial(numbers[axis], loop::integer(t_.results[axis]), std::move(block))};
@@ -214,88 +212,103 @@ class SumsBuilder : public Builder {
   }
 
   const Contraction& convolution_;
-  const loop::BufferRef products_;
-  const Matrices matrices_;  // products: of filters and columns of a panel
-  Lines seen_, given_;       // of a channel, of a filter
+  const loop::Variable panel_number_;
+  const Dim panels_;  // of filters
+  const std::int64_t rows_of_task_;
+  const Matrices elements_, products_;
+  Lines seen_, given_;  // of channels, of filters
 };
 
-// How many rows of tiles a panel has.
-std::int64_t rows_of_panel(const Tiling& t, std::int64_t bytes_of_column, const Machine& machine,
-                           std::int64_t lanes) {
-  // Enough columns to use what all panels read often, few enough for panels and products to stay
-  // in the second cache, if they can.
-  constexpr std::int64_t fewest = 96, most = 256;
-  // What all panels read costs each as much as some vectors.
-  constexpr double of_panel = 1.5;
-  const std::int64_t width = t.row_length().constant();
-  const std::int64_t columns = std::clamp(machine.second_cache / 2 / bytes_of_column, fewest, most);
+// How many rows of tiles a task has.
+std::int64_t rows_of_task(const Tiling& t, std::int64_t bytes_of_tile, const Machine& machine) {
+  // Enough tiles to use the filters' matrices often, which each task reads; few enough for a task's
+  // own to stay in the second cache, if they can.
+  constexpr std::int64_t fewest = 128, most = 256;
+  constexpr std::int64_t enough_tasks = 4;  // for threads
+  const std::int64_t tiles = std::clamp(machine.second_cache / 2 / bytes_of_tile, fewest, most);
+  const std::int64_t rows = std::max<std::int64_t>(1, tiles / t.row_length().constant());
   const Dim all = t.row_count();
-  std::int64_t best = 1;
-  double least = 0;
-  const auto cost_of = [&](std::int64_t rows) {
-    return static_cast<double>((rows * width + lanes - 1) / lanes) + of_panel;
-  };
-  for (std::int64_t rows = std::max<std::int64_t>(1, columns / width / 2);
-       rows <= std::max<std::int64_t>(1, columns * 3 / 2 / width); ++rows) {
-    double cost = cost_of(rows) / static_cast<double>(rows);
-    if (all.is_constant() && all.constant() > 0) {
-      const std::int64_t panels = all.constant() / rows, rest = all.constant() % rows;
-      if (panels < 4 && least != 0) break;  // for threads
-      cost = (static_cast<double>(panels) * cost_of(rows) + (rest == 0 ? 0 : cost_of(rest))) /
-             static_cast<double>(all.constant());
-    }
-    if (least == 0 || cost < least) {
-      least = cost;
-      best = rows;
-    }
-  }
-  return best;
+  if (!all.is_constant() || all.constant() == 0) return rows;
+  // As many tasks, of about the same size.
+  const std::int64_t tasks = std::clamp((all.constant() + rows - 1) / rows,
+                                        std::min(enough_tasks, all.constant()), all.constant());
+  return (all.constant() + tasks - 1) / tasks;
 }
 
 }  // namespace
 
+// Tiles with the vectors that fill panels best, the widest of them.
+TilePlan plan_panels(Contraction product, const Machine& machine) {
+  // What b will be: columns side by side.
+  const Dim& columns = product.columns[0].extent;
+  product.b = loop::load(product.a->buffer,
+                         loop::variable(product.inner[0].variable) * loop::size(columns) +
+                             loop::variable(product.columns[0].variable));
+  TilePlan plan = plan_tiles(product, machine);
+  narrow_tiles(plan, product, machine);
+  const std::int64_t filled = ceil_div(columns, plan.lanes).constant();
+  const auto computed = [&](std::int64_t vectors) {
+    return (filled + vectors - 1) / vectors * vectors;
+  };
+  std::int64_t best = plan.vectors;
+  for (std::int64_t vectors = plan.vectors - 1; vectors > 0; --vectors) {
+    if (computed(vectors) < computed(best)) best = vectors;
+  }
+  plan.vectors = static_cast<int>(best);
+  plan.b_in_place = true;
+  plan.rows_to_pack_from = plan.rows_of_block = plan.rows_of_task = 0;
+  plan.panels_of_task = 1;
+  return plan;
+}
+
 std::vector<loop::Kernel> build_sums(const Contraction& c, const Tiling& t, const Machine& machine,
                                      const loop::NewBuffer& new_buffer) {
   const Dim &filters = c.rows[0].extent, &channels = c.inner[0].extent;
-  const Matrices of_filters(c.dtype, filters, channels);
-  const loop::BufferRef sums = new_buffer(
-      "filters", c.dtype, count(c.batch) * Dim(t.products) * of_filters.pitch, loop::Space::global);
+  const loop::Variable number = loop::fresh_variable("f"), panel = loop::fresh_variable("panel");
+  const std::int64_t bytes_of_tile = t.products * static_cast<std::int64_t>(size_of(c.dtype)) *
+                                     (channels.constant() + filters.constant());
+  const std::int64_t rows = rows_of_task(t, bytes_of_tile, machine);
+  const Dim tiles = Dim(rows) * t.row_length();
 
-  // One of the products: of its filters' sums with those of the elements in the panel of its
-  // number.
-  const loop::Variable number = loop::fresh_variable("f");
+  // One of the products: of what a task's tiles see with the filters' sums.
   Contraction product;
   product.dtype = c.dtype;
   product.batch = c.batch;
-  product.rows = c.rows;
+  product.rows = {{loop::fresh_variable("t"), tiles}};
+  product.columns = {{loop::fresh_variable("q"), filters}};
   product.inner = {c.inner[0]};
-  product.columns = {{loop::fresh_variable("q"), t.row_count() * t.row_length()}};
-  product.positions = {{loop::fresh_variable("t"), t.row_count()}};
   product.sum = loop::fresh_variable("sum");
   product.sum.dtype = c.dtype;
-  product.cost = c.cost;
-  const loop::Expr row = loop::variable(c.rows[0].variable);
-  product.a = loop::load(sums, of_filters.index(c.batch, t.products, loop::variable(number), row,
-                                                loop::variable(c.inner[0].variable)));
-  TilePlan plan = plan_tiles(product, machine);
-  narrow_tiles(plan, product, machine);
-  plan.columns_of_position = t.row_length();
-  const std::int64_t bytes_of_column = t.products * static_cast<std::int64_t>(size_of(c.dtype)) *
-                                       (channels.constant() + filters.constant());
-  plan.positions_of_panel = rows_of_panel(t, bytes_of_column, machine, plan.lanes);
+  product.cost = 1;
+  const loop::Expr tile = loop::variable(product.rows[0].variable),
+                   column = loop::variable(product.columns[0].variable),
+                   channel = loop::variable(product.inner[0].variable);
+  const std::int64_t lanes = machine.vector_bytes / static_cast<std::int64_t>(size_of(c.dtype));
+  const Matrices elements(c.dtype, tiles, ceil_div(channels, lanes) * Dim(lanes));
+  product.a = loop::load(
+      new_buffer("elements", c.dtype, Dim(t.products) * elements.pitch, loop::Space::worker),
+      elements.index(loop::variable(number), tile, channel));
+  TilePlan plan = plan_panels(product, machine);
   plan.inner_run = channels.constant();
-  // Rows that begin on a line of the cache.
-  const Dim pitch = ceil_div(plan.panel_columns(), plan.lanes) * Dim(plan.lanes);
-  const Matrices matrices(c.dtype, filters, pitch);
-  const loop::BufferRef products =
-      new_buffer("products", c.dtype, Dim(t.products) * matrices.pitch, loop::Space::worker);
+  const Panels panels(c.dtype, channels, filters, plan.tile_columns());
+  product.columns[0].extent = Dim(panels.width);
+  const loop::BufferRef sums =
+      new_buffer("filters", c.dtype, count(c.batch) * Dim(t.products) * panels.matrices.pitch,
+                 loop::Space::global);
+  product.b =
+      loop::load(sums, panels.index(first_of_batch(c.batch, t.products) + loop::variable(number),
+                                    loop::variable(panel), channel, column));
+  const Matrices products(c.dtype, tiles, panels.all_columns());
   product.stores = {loop::Store{
-      products,
-      matrices.index(loop::variable(number), row, loop::variable(product.columns[0].variable)),
+      new_buffer("products", c.dtype, Dim(t.products) * products.pitch, loop::Space::worker),
+      products.index(loop::variable(number), tile,
+                     loop::variable(panel) * loop::integer(panels.width) + column),
       loop::variable(product.sum)}};
-  loop::Kernel kernel = SumsBuilder(c, t, product, number, plan, matrices, new_buffer).run();
+  loop::Kernel kernel = SumsBuilder(c, t, product, number, panel, panels.count, rows, plan,
+                                    elements, products, new_buffer)
+                            .run();
   kernel.work = loop::size(c.work());
-  return {transform_filters(c, t, sums, of_filters, plan.lanes), std::move(kernel)};
+  return {transform_filters(c, t, sums, panels, lanes), std::move(kernel)};
 }
 
 }  // namespace winograd

@@ -38,14 +38,20 @@ loop::Expr Matrices::index(const loop::Expr& number, const loop::Expr& row,
   return number * loop::size(pitch) + row * loop::size(columns) + column;
 }
 
-loop::Expr Matrices::index(const AxisList& batch, std::int64_t numbers, const loop::Expr& number,
-                           const loop::Expr& row, const loop::Expr& column) const {
+loop::Expr first_of_batch(const AxisList& batch, std::int64_t numbers) {
   loop::Expr first = loop::integer(0);
   for (const Axis& axis : batch) {
     first = first * loop::size(axis.extent) + loop::variable(axis.variable);
   }
-  return first * loop::size(Dim(numbers) * pitch) + index(number, row, column);
+  return first * loop::integer(numbers);
 }
+
+Panels::Panels(DType dtype, const Dim& rows_of_panel, const Dim& columns,
+               std::int64_t columns_of_panel)
+    : rows(rows_of_panel),
+      count(ceil_div(columns, columns_of_panel)),
+      width(columns_of_panel),
+      matrices(dtype, count * rows_of_panel, Dim(columns_of_panel)) {}
 
 loop::Kernel over_matrix(const AxisList& batch, const Axis& row, const Axis& column,
                          std::int64_t lanes, loop::Block body) {
@@ -84,8 +90,12 @@ Builder::Lines Builder::make_lines(const char* name,
   lines.pitch = t_.row_length() * Dim(t_.results.back()) + Dim(counts.back() - t_.results.back());
   std::int64_t number = 1;
   for (std::size_t axis = 0; axis + 1 < counts.size(); ++axis) number *= counts[axis];
-  lines.size = Dim(number) * lines.pitch;
-  lines.buffer = new_buffer_(name, c_.dtype, Dim(slot_count) * lines.size, loop::Space::worker);
+  lines.size = ceil_div(Dim(number) * lines.pitch, plan_.lanes) * Dim(plan_.lanes);
+  const auto buffer = [&] {
+    return new_buffer_(name, c_.dtype, Dim(plan_.lanes) * lines.size, loop::Space::worker);
+  };
+  lines.by_channel = buffer();
+  lines.by_place = buffer();
   return lines;
 }
 
@@ -101,11 +111,13 @@ Places Builder::row_places(const loop::Expr& number) const {
   return places;
 }
 
-loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& slot,
-                               const loop::Expr& operand, const AxisList& positions,
-                               const Places& places, const std::vector<std::int64_t>& more) const {
+loop::Stmt Builder::copy_lines(const Lines& lines, const TileOperand& operand,
+                               const loop::Expr& first, const loop::Expr& count,
+                               const Places& places) const {
   const std::size_t last = t_.axes() - 1, pictures = t_.pictures.size();
+  const loop::Variable slot = loop::fresh_variable("slot");
   Places at(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(pictures));
+  at.push_back({operand.channel.variable, first + loop::variable(slot)});
   loop::Expr line = loop::integer(0), inside;
   std::vector<loop::Variable> numbers;
   for (std::size_t axis = 0; axis < last; ++axis) {
@@ -114,44 +126,59 @@ loop::Stmt Builder::copy_lines(const Lines& lines, const loop::Expr& slot,
     line = line * loop::integer(lines.counts[axis]) + i;
     loop::Expr position = places[pictures + axis].second * loop::integer(t_.results[axis]) + i;
     if (!t_.is_whole(axis)) {
-      const loop::Expr end = loop::size(t_.positions[axis].extent + Dim(more[axis]));
+      const loop::Expr end = loop::size(t_.positions[axis].extent + Dim(operand.more[axis]));
       const loop::Expr is_one = loop::binary(Op::lt, position, end);
       inside = inside ? loop::binary(Op::logical_and, inside, is_one) : is_one;
       position = loop::binary(Op::min, position, end - loop::integer(1));
     }
-    at.push_back({positions[axis].variable, position});
+    at.push_back({operand.positions[axis].variable, position});
   }
   const loop::Variable w = loop::fresh_variable("w");
-  at.push_back({positions[last].variable, loop::variable(w)});
-  loop::For along = vector_loop(w, t_.positions[last].extent + Dim(more[last]), 0);
-  loop::Expr value = loop::substitute(operand, at);
+  at.push_back({operand.positions[last].variable, loop::variable(w)});
+  loop::For along = vector_loop(w, t_.positions[last].extent + Dim(operand.more[last]), 0);
+  loop::Expr value = loop::substitute(operand.element, at);
   if (inside) value = loop::select(inside, value, loop::real(0, c_.dtype));
-  along.body = {loop::Store{lines.buffer, lines.index(slot, line, loop::variable(w)), value}};
-  loop::Stmt copy = loop::statement(std::move(along));
+  along.body = {loop::Store{lines.by_channel,
+                            loop::variable(slot) * loop::size(lines.size) +
+                                line * loop::size(lines.pitch) + loop::variable(w),
+                            value}};
+  // Channels within a line: what of it is padding is seen once for all.
+  loop::Stmt copy = serial(slot, count, {loop::statement(std::move(along))});
   for (std::size_t axis = last; axis-- > 0;) {
     copy = serial(numbers[axis], loop::integer(lines.counts[axis]), {std::move(copy)});
   }
   return copy;
 }
 
-loop::Expr Builder::element_index(const Lines& lines, const loop::Expr& slot,
-                                  const std::vector<std::int64_t>& place,
-                                  const loop::Expr& tile) const {
+// Squares that are transposed in registers: vectors are read along the places of a channel and
+// stored along the channels of a place, or the other way round.
+loop::Stmt Builder::exchange(const Lines& lines, bool to_lanes) const {
+  const loop::Variable square = loop::fresh_variable("square"),
+                       place = loop::fresh_variable("place"), slot = loop::fresh_variable("slot");
+  const loop::Expr at = loop::variable(square) * lanes() + loop::variable(place);
+  const loop::Expr by_channel = loop::variable(slot) * loop::size(lines.size) + at;
+  const loop::Expr by_place = at * lanes() + loop::variable(slot);
+  loop::For stored;
+  stored.variable = to_lanes ? slot : place;
+  stored.extent = lanes();
+  stored.kind = loop::LoopKind::unroll;
+  stored.body = {
+      to_lanes ? loop::Store{lines.by_place, by_place, loop::load(lines.by_channel, by_channel)}
+               : loop::Store{lines.by_channel, by_channel, loop::load(lines.by_place, by_place)}};
+  loop::For read = vector_loop(to_lanes ? place : slot, Dim(plan_.lanes), plan_.lanes);
+  read.body = {loop::statement(std::move(stored))};
+  return serial(square, loop::size(floor_div(lines.size, plan_.lanes)),
+                {loop::statement(std::move(read))});
+}
+
+loop::Expr Builder::element_index(const Lines& lines, const std::vector<std::int64_t>& place,
+                                  const loop::Expr& tile, const loop::Expr& lane) const {
   std::int64_t line = 0;
   for (std::size_t axis = 0; axis + 1 < place.size(); ++axis) {
     line = line * lines.counts[axis] + place[axis];
   }
-  return lines.index(slot, loop::integer(line),
-                     tile * loop::integer(t_.results.back()) + loop::integer(place.back()));
-}
-
-std::vector<loop::Expr> Builder::elements_of(const Lines& lines, const loop::Expr& slot,
-                                             const loop::Expr& tile) const {
-  std::vector<loop::Expr> elements;
-  for (const auto& place : places_of(lines.counts)) {
-    elements.push_back(loop::load(lines.buffer, element_index(lines, slot, place, tile)));
-  }
-  return elements;
+  const loop::Expr along = tile * loop::integer(t_.results.back()) + loop::integer(place.back());
+  return (loop::integer(line) * loop::size(lines.pitch) + along) * lanes() + lane;
 }
 
 }  // namespace kroton::winograd

@@ -23,7 +23,7 @@ struct Tasks {
   }
 };
 
-Tasks plan_tasks(const Tiling& t, std::int64_t rows) {
+Tasks plan_tasks(const Tiling& t, std::int64_t rows, std::int64_t lanes) {
   // Tiles that a part has at least, to pay for its sums; rows that a block has, to pay for
   // transforming the other operand once more.
   constexpr std::int64_t wanted = 8, fewest_tiles = 1024, fewest_rows = 128;
@@ -38,7 +38,9 @@ Tasks plan_tasks(const Tiling& t, std::int64_t rows) {
                 : rows >= enough_blocks * fewest_rows ? 1
                                                       : 2;
   tasks.blocks = std::clamp<std::int64_t>(rows / fewest_rows, 1, wanted / tasks.parts);
-  tasks.rows_of_block = (rows + tasks.blocks - 1) / tasks.blocks;
+  // Whole vectors of channels.
+  tasks.rows_of_block = ((rows + tasks.blocks - 1) / tasks.blocks + lanes - 1) / lanes * lanes;
+  tasks.blocks = (rows + tasks.rows_of_block - 1) / tasks.rows_of_block;
   tasks.rows_of_part = ceil_div(all, tasks.parts);
   tasks.rows_of_panel = std::max<std::int64_t>(1, tiles_of_panel / width);
   if (const Dim& of_part = tasks.rows_of_part; of_part.is_constant() && of_part.constant() > 0) {
@@ -50,27 +52,28 @@ Tasks plan_tasks(const Tiling& t, std::int64_t rows) {
   return tasks;
 }
 
-// One operand of the products.
+// One operand of the products: what each tile has of it, multiplied by matrices.
 struct Side {
-  loop::Expr from;                 // its elements at positions, of a channel
-  Axis channel;                    // the same axis in the products' operand
-  std::vector<std::int64_t> more;  // positions along each axis than the tiling has
-  std::vector<std::int64_t> counts;
+  TileOperand operand;
+  std::vector<std::int64_t> counts;  // elements of a tile along each axis
   std::vector<Matrix> matrices;
 };
 
 class GradientBuilder : public Builder {
  public:
-  GradientBuilder(const Contraction& gradient, const Tiling& tiling, const Contraction& product,
-                  const loop::Variable& number, const loop::Variable& part, const TilePlan& plan,
-                  const Tasks& tasks, const Side& rows, const Side& columns,
-                  const loop::NewBuffer& new_buffer)
+  // `rows`, `columns`: where the products' operands have tiles and channels; `panel`: which of the
+  // columns are computed.
+  GradientBuilder(const Tiling& tiling, const Contraction& product, const loop::Variable& number,
+                  const loop::Variable& panel, const loop::Variable& part, const TilePlan& plan,
+                  const Tasks& tasks, const Side& row_side, const Side& column_side,
+                  const Matrices& rows, const Panels& columns, const loop::NewBuffer& new_buffer)
       : Builder(tiling, product, number, plan, new_buffer),
-        positions_(gradient.inner.end() - static_cast<std::ptrdiff_t>(tiling.axes()),
-                   gradient.inner.end()),
+        panel_number_(panel),
         part_of_sums_(part),
         tasks_(tasks),
-        sides_{rows, columns} {}
+        sides_{row_side, column_side},
+        of_rows_(rows),
+        of_columns_(columns) {}
 
  protected:
   void make_buffers() override {
@@ -92,13 +95,16 @@ class GradientBuilder : public Builder {
     // What is read past the last tile of a panel, and past the last position.
     loop::Block body;
     for (const loop::BufferRef& buffer :
-         {c_.a->buffer, c_.b->buffer, lines_[0].buffer, lines_[1].buffer}) {
+         {c_.a->buffer, c_.b->buffer, lines_[0].by_channel, lines_[1].by_channel}) {
       body.push_back(zeros(buffer, loop::integer(0), buffer->size));
     }
     if (!tasks_.has_one_panel()) body.push_back(no_sums());
     const loop::Variable panel = loop::fresh_variable("panel");
     loop::Block one = transform_rows(loop::variable(panel));
-    one.push_back(serial(product_number_, loop::integer(t_.products), add_products()));
+    one.push_back(
+        serial(product_number_, loop::integer(t_.products),
+               {serial(panel_number_, loop::size(of_columns_.count),
+                       row_tiles(loop::integer(0), panel_columns_, first_row_, rows_of_block_))}));
     body.push_back(serial(panel, loop::size(ceil_div(tasks_.rows_of_part, tasks_.rows_of_panel)),
                           std::move(one)));
     return {loop::substitute(
@@ -111,17 +117,20 @@ class GradientBuilder : public Builder {
     const loop::Store& sum = c_.stores[0];
     const loop::Variable row = loop::fresh_variable("i");
     const Places first{{c_.rows[0].variable, first_row_ + loop::variable(row)},
+                       {panel_number_, loop::integer(0)},
                        {c_.columns[0].variable, loop::integer(0)}};
     return serial(product_number_, loop::integer(t_.products),
                   {serial(row, rows_of_block_,
-                          {zeros(sum.buffer, loop::substitute(sum.index, first), columns_)})});
+                          {zeros(sum.buffer, loop::substitute(sum.index, first),
+                                 of_columns_.all_columns())})});
   }
 
   // Both operands of the rows of tiles of a panel; zeros for rows that are no more of this part.
   loop::Block transform_rows(const loop::Expr& panel) const {
     loop::Block block;
     for (int side : {0, 1}) {
-      const loop::Expr channels = side == 0 ? rows_of_block_ : loop::size(columns_);
+      const loop::Expr channels =
+          side == 0 ? rows_of_block_ : loop::size(sides_[1].operand.channel.extent);
       const loop::Expr start = side == 0 ? first_row_ : loop::integer(0);
       block.push_back(over_channels(channels, [&](const loop::Expr& first,
                                                   const loop::Expr& count) {
@@ -134,7 +143,7 @@ class GradientBuilder : public Builder {
             loop::binary(Op::lt, row, loop::size(t_.row_count())));
         inside.then_body =
             transform(side, row_places(row), start + first, count, loop::variable(r));
-        inside.else_body = no_row(side, start + first, count, loop::variable(r));
+        inside.else_body = {no_row(side, start + first, loop::variable(r))};
         return loop::Block{
             serial(r, loop::integer(tasks_.rows_of_panel), {loop::statement(std::move(inside))})};
       }));
@@ -142,92 +151,58 @@ class GradientBuilder : public Builder {
     return block;
   }
 
-  // Where a row of tiles is in an operand of the products.
+  // An element of an operand of the products: of the channels from one on, which are lanes.
   loop::Store store_operand(int side, const loop::Expr& channel, const loop::Expr& number,
-                            const loop::Expr& row, const loop::Expr& tile,
+                            const loop::Expr& tile, const loop::Expr& lane,
                             const loop::Expr& value) const {
-    const loop::Expr& operand = side == 0 ? c_.a : c_.b;
-    const Places at{{sides_[side].channel.variable, channel},
-                    {product_number_, number},
-                    {c_.inner[0].variable, row * loop::size(t_.row_length()) + tile}};
-    return {operand->buffer, loop::substitute(operand->args[0], at), value};
+    if (side == 0) return {c_.a->buffer, of_rows_.index(number, tile, channel + lane), value};
+    const loop::Expr width = loop::integer(of_columns_.width);
+    const loop::Expr panel = loop::binary(Op::floor_div, channel, width);
+    return {c_.b->buffer, of_columns_.index(number, panel, tile, channel - panel * width + lane),
+            value};
   }
 
   loop::Block transform(int side, const Places& places, const loop::Expr& first,
                         const loop::Expr& count, const loop::Expr& row) const {
-    const auto copy = [&](const loop::Expr& slot) {
-      const Places at{{sides_[side].channel.variable, first + slot}};
-      return loop::Block{copy_lines(lines_[side], slot, loop::substitute(sides_[side].from, at),
-                                    positions_, places, sides_[side].more)};
+    const auto store = [&](const loop::Expr& number, const loop::Expr& tile, const loop::Expr& lane,
+                           const loop::Expr& value) {
+      return store_operand(side, first, number, column_of(row, tile), lane, value);
     };
-    const auto store_all = [&](const loop::Expr& slot) {
-      const auto store = [&](const loop::Expr& number, const loop::Expr& tile,
-                             const loop::Expr& value) {
-        return store_operand(side, first + slot, number, row, tile, value);
-      };
-      return loop::Block{transform_lines(lines_[side], slot, sides_[side].matrices, store)};
-    };
-    return {over_slots(count, copy), over_slots(count, store_all)};
+    return {copy_lines(lines_[side], sides_[side].operand, first, count, places),
+            exchange(lines_[side], true),
+            transform_lines(lines_[side], sides_[side].matrices, store)};
   }
 
-  loop::Block no_row(int side, const loop::Expr& first, const loop::Expr& count,
-                     const loop::Expr& row) const {
-    const loop::Variable number = loop::fresh_variable("f"), tile = loop::fresh_variable("tile");
-    return {
-        serial(number, loop::integer(t_.products), {over_slots(count, [&](const loop::Expr& slot) {
-                 loop::For lanes = vector_loop(tile, t_.row_length(), 0);
-                 lanes.body = {store_operand(side, first + slot, loop::variable(number), row,
-                                             loop::variable(tile), loop::real(0, c_.dtype))};
-                 return loop::Block{loop::statement(std::move(lanes))};
-               })})};
+  loop::Stmt no_row(int side, const loop::Expr& first, const loop::Expr& row) const {
+    const loop::Variable number = loop::fresh_variable("f");
+    return serial(
+        number, loop::integer(t_.products),
+        {over_tiles([&](const loop::Expr& tile, const loop::Expr& lane) {
+          return loop::Block{store_operand(side, first, loop::variable(number),
+                                           column_of(row, tile), lane, loop::real(0, c_.dtype))};
+        })});
   }
 
-  // The products of the block's rows, with some columns at a time.
-  loop::Block add_products() {
-    const Dim whole = floor_div(columns_, panel_columns_);
-    const Dim rest = columns_ - whole * panel_columns_;
-    const auto panel = [&](const Dim& columns, const loop::Expr& first) {
-      loop::Block block = pack(loop::integer(0), first, columns);
-      for (loop::Stmt& stmt : row_tiles(first, columns, first_row_, rows_of_block_)) {
-        block.push_back(std::move(stmt));
-      }
-      return block;
-    };
-    loop::Block block;
-    if (!whole.is_constant(0)) {
-      const loop::Variable number = loop::fresh_variable("columns");
-      block.push_back(
-          serial(number, loop::size(whole),
-                 panel(panel_columns_, loop::variable(number) * loop::size(panel_columns_))));
-    }
-    if (!rest.is_constant(0)) {
-      for (loop::Stmt& stmt : panel(rest, loop::size(whole * panel_columns_))) {
-        block.push_back(std::move(stmt));
-      }
-    }
-    return block;
-  }
-
-  const AxisList positions_;
+  const loop::Variable panel_number_;
   const loop::Variable part_of_sums_;  // where the products are added
   const Tasks tasks_;
   const Side sides_[2];  // rows, columns
+  const Matrices of_rows_;
+  const Panels of_columns_;
   Lines lines_[2];
   loop::Expr part_, first_row_, rows_of_block_;  // of the task
 };
 
 // The parts' sums, added in order, are the filter's of products: what is stored of its places.
-loop::Kernel finish(const Contraction& gradient, const Tiling& t, const Contraction& product,
-                    const loop::Variable& part, std::int64_t parts, const loop::Variable& number,
-                    std::int64_t lanes) {
-  const loop::Store& sum = product.stores[0];
+// `sums` gives those of a part and a product at the places of both channels.
+template <class Sums>
+loop::Kernel finish(const Contraction& gradient, const Tiling& t, const Axis& row,
+                    const Axis& column, std::int64_t parts, std::int64_t lanes, const Sums& sums) {
   std::vector<loop::Expr> totals;
   for (std::int64_t f = 0; f < t.products; ++f) {
     loop::Expr total;
     for (std::int64_t p = 0; p < parts; ++p) {
-      const loop::Expr one = loop::load(
-          sum.buffer,
-          loop::substitute(sum.index, {{number, loop::integer(f)}, {part, loop::integer(p)}}));
+      const loop::Expr one = sums(loop::integer(p), loop::integer(f));
       total = total ? total + one : one;
     }
     totals.push_back(total);
@@ -248,7 +223,7 @@ loop::Kernel finish(const Contraction& gradient, const Tiling& t, const Contract
                                    loop::substitute(store.value, at)});
     }
   }
-  return over_matrix(gradient.batch, product.rows[0], product.columns[0], lanes, std::move(stores));
+  return over_matrix(gradient.batch, row, column, lanes, std::move(stores));
 }
 
 }  // namespace
@@ -256,18 +231,22 @@ loop::Kernel finish(const Contraction& gradient, const Tiling& t, const Contract
 std::vector<loop::Kernel> build_filter_gradient(const Contraction& c, const Tiling& t,
                                                 const Machine& machine,
                                                 const loop::NewBuffer& new_buffer) {
-  const loop::Variable number = loop::fresh_variable("f"), part = loop::fresh_variable("part");
+  const loop::Variable number = loop::fresh_variable("f"), part = loop::fresh_variable("part"),
+                       panel = loop::fresh_variable("panel");
   const std::int64_t lanes = machine.vector_bytes / static_cast<std::int64_t>(size_of(c.dtype));
 
   // What tiles see of the pictures' channels, and what the results' channels multiply it by.
-  Side seen{c.a, c.rows[0], {}, t.seen, t.of_elements};
-  Side given{c.b, c.columns[0], std::vector<std::int64_t>(t.axes(), 0), t.results, t.of_results};
+  const AxisList positions(c.inner.end() - static_cast<std::ptrdiff_t>(t.axes()), c.inner.end());
+  Side seen{{c.a, c.rows[0], positions, {}}, t.seen, t.of_elements};
+  const Side given{{c.b, c.columns[0], positions, std::vector<std::int64_t>(t.axes(), 0)},
+                   t.results,
+                   t.of_results};
   Places first_place;
   for (std::size_t axis = 0; axis < t.axes(); ++axis) {
-    seen.more.push_back(t.window[axis] - 1);
+    seen.operand.more.push_back(t.window[axis] - 1);
     first_place.push_back({c.rows[c.rows.size() - t.axes() + axis].variable, loop::integer(0)});
   }
-  seen.from = loop::substitute(seen.from, first_place);
+  seen.operand.element = loop::substitute(c.a, first_place);
   // The sums' columns are the channels that lie closer to each other in what is stored.
   const auto is_closer = [&](const Axis& x, const Axis& y) {
     const auto along = [&](const Axis& axis) {
@@ -277,48 +256,58 @@ std::vector<loop::Kernel> build_filter_gradient(const Contraction& c, const Tili
     };
     return along(x) < along(y);
   };
-  const bool seen_are_columns = is_closer(seen.channel, given.channel);
-  const Side &rows = seen_are_columns ? given : seen, &columns = seen_are_columns ? seen : given;
-  const Tasks tasks = plan_tasks(t, rows.channel.extent.constant());
-  // Whole squares, which are transposed in registers.
-  const Dim tiles = ceil_div(Dim(tasks.rows_of_panel) * t.row_length(), lanes) * Dim(lanes);
+  const bool seen_are_columns = is_closer(seen.operand.channel, given.operand.channel);
+  const Side &of_rows = seen_are_columns ? given : seen,
+             &of_columns = seen_are_columns ? seen : given;
+  const Axis &rows = of_rows.operand.channel, &columns = of_columns.operand.channel;
+  const Tasks tasks = plan_tasks(t, rows.extent.constant(), lanes);
+  const Dim tiles = Dim(tasks.rows_of_panel) * t.row_length();
 
   Contraction product;
   product.dtype = c.dtype;
   product.batch = c.batch;
-  product.rows = {rows.channel};
-  product.columns = {columns.channel};
+  product.rows = {rows};
+  product.columns = {{loop::fresh_variable("q"), columns.extent}};
   product.inner = {{loop::fresh_variable("t"), tiles}};
   product.sum = loop::fresh_variable("sum");
   product.sum.dtype = c.dtype;
   product.cost = 1;
-  const auto operand = [&](const char* name, const Axis& axis) {
-    const Matrices matrices(c.dtype, axis.extent, tiles);
-    const loop::BufferRef buffer =
-        new_buffer(name, c.dtype, Dim(t.products) * matrices.pitch, loop::Space::worker);
-    return loop::load(buffer, matrices.index(loop::variable(number), loop::variable(axis.variable),
-                                             loop::variable(product.inner[0].variable)));
-  };
-  product.a = operand("rows", rows.channel);
-  product.b = operand("columns", columns.channel);
-  const Matrices matrices(c.dtype, rows.channel.extent, columns.channel.extent);
+  const loop::Expr row = loop::variable(rows.variable),
+                   column = loop::variable(product.columns[0].variable),
+                   tile = loop::variable(product.inner[0].variable);
+  const Matrices row_matrices(c.dtype, tiles, ceil_div(rows.extent, lanes) * Dim(lanes));
+  product.a = loop::load(
+      new_buffer("rows", c.dtype, Dim(t.products) * row_matrices.pitch, loop::Space::worker),
+      row_matrices.index(loop::variable(number), tile, row));
+  TilePlan plan = plan_panels(product, machine);
+  const Panels panels(c.dtype, tiles, columns.extent, plan.tile_columns());
+  product.columns[0].extent = Dim(panels.width);
+  product.b = loop::load(
+      new_buffer("columns", c.dtype, Dim(t.products) * panels.matrices.pitch, loop::Space::worker),
+      panels.index(loop::variable(number), loop::variable(panel), tile, column));
+  const Matrices matrices(c.dtype, rows.extent, panels.all_columns());
   const std::int64_t numbers = tasks.parts * t.products;
   const loop::BufferRef sums = new_buffer(
       "sums", c.dtype, count(c.batch) * Dim(numbers) * matrices.pitch, loop::Space::global);
-  const loop::Expr index = matrices.index(
-      c.batch, numbers, loop::variable(part) * loop::integer(t.products) + loop::variable(number),
-      loop::variable(rows.channel.variable), loop::variable(columns.channel.variable));
+  const auto sum_at = [&](const loop::Expr& p, const loop::Expr& f, const loop::Expr& at) {
+    return loop::load(
+        sums, matrices.index(first_of_batch(c.batch, numbers) + p * loop::integer(t.products) + f,
+                             row, at));
+  };
+  const loop::Expr earlier = sum_at(loop::variable(part), loop::variable(number),
+                                    loop::variable(panel) * loop::integer(panels.width) + column);
   const loop::Expr sum = loop::variable(product.sum);
   product.stores = {
-      loop::Store{sums, index, tasks.has_one_panel() ? sum : loop::load(sums, index) + sum}};
-  TilePlan plan = plan_tiles(product, machine);
+      loop::Store{sums, earlier->args[0], tasks.has_one_panel() ? sum : earlier + sum}};
   plan.inner_run = tiles.constant();
-  plan.panels_of_task = 1;
-  plan.rows_of_task = 0;
-  loop::Kernel kernel =
-      GradientBuilder(c, t, product, number, part, plan, tasks, rows, columns, new_buffer).run();
+  loop::Kernel kernel = GradientBuilder(t, product, number, panel, part, plan, tasks, of_rows,
+                                        of_columns, row_matrices, panels, new_buffer)
+                            .run();
   kernel.work = loop::size(c.work());
-  return {std::move(kernel), finish(c, t, product, part, tasks.parts, number, lanes)};
+  return {std::move(kernel), finish(c, t, rows, columns, tasks.parts, lanes,
+                                    [&](const loop::Expr& p, const loop::Expr& f) {
+                                      return sum_at(p, f, loop::variable(columns.variable));
+                                    })};
 }
 
 }  // namespace kroton::winograd

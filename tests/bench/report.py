@@ -81,8 +81,10 @@ def shortened(names, measured):
 
     every = collections.Counter(part for name in measured for part in beginnings(name))
     found = collections.Counter(part for name in names for part in beginnings(name))
+    # A name that begins others is itself where they are not all there.
     return " ".join(dict.fromkeys(
-        next(part for part in beginnings(name) if found[part] == every[part]) for name in names))
+        next((part for part in beginnings(name) if found[part] == every[part]), name)
+        for name in names))
 
 
 def targets(results):

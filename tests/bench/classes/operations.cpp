@@ -39,7 +39,7 @@ Program spectrum(const Sizes& n) {
 }
 
 // Symmetric positive definite matrices: (matrices, rows).
-T definite(const T& x) { return kt::dot(x, kt::swapaxes(x, -1, -2)) + kt::eye(x.shape(2)); }
+T definite(const T& x) { return kt::matmul(x, kt::swapaxes(x, -1, -2)) + kt::eye(x.shape(2)); }
 T matrices(Inputs& in, const Sizes& n) { return definite(in.data({n[0], n[1], n[1]})); }
 
 Program factor(const Sizes& n) {

@@ -158,7 +158,8 @@ int run(const Settings& settings) {
            {&muon, filters}, {&sgd, others}, {&of_head, head}}) {
     for (kt::Update& update : optimizer->minimize(loss, parameters)) updates.push_back(update);
   }
-  const auto step = kt::function({x, labels}, loss, {.updates = updates, .name = "step"});
+  const auto step = kt::function(
+      {x, labels}, loss, {.updates = updates, .name = "step", .winograd = kt::Winograd::four});
   // The mean over the picture and its mirror image.
   const auto both = net(x) + net(x(kt::all, kt::all, kt::all, kt::slice(kt::end, kt::end, -1)));
   const auto right =

@@ -2,6 +2,7 @@
 #include "compiler/contraction/winograd.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "compiler/contraction/winograd_builder.h"
 #include "compiler/loop/traverse.h"
@@ -342,19 +343,17 @@ std::vector<int> winograd_tiles(const WindowSums& sums, const Machine& machine, 
     results.push_back(of_tile);
   }
   if (direct == 1) return {};
-  // To transform costs, for each product of a channel or a filter, as much as some multiply-adds;
-  // and more where a row of tiles leaves lanes empty.
-  constexpr double of_full_lanes = 18, gain = 1.1;
-  const std::int64_t lanes = machine.vector_bytes / static_cast<std::int64_t>(size_of(c.dtype));
-  const std::int64_t of_row = (of_positions.back().extent.constant() + results.back() - 1) /
-                              static_cast<std::int64_t>(results.back());
-  const double of_transform = of_full_lanes *
-                              static_cast<double>((of_row + lanes - 1) / lanes * lanes) /
-                              static_cast<double>(of_row);
+  // To transform a vector of channels costs, for each product, as much as some multiply-adds.
+  constexpr double of_vector = 8, gain = 1.1;
+  const auto lanes =
+      static_cast<double>(machine.vector_bytes / static_cast<std::int64_t>(size_of(c.dtype)));
+  const auto of_channel = [&](double number) {
+    return of_vector * std::ceil(number / lanes) * lanes / number;
+  };
   const auto o = static_cast<double>(filters.constant());
   const auto i = static_cast<double>(channels.constant());
   if (o == 0 || i == 0) return {};
-  if (gain * products * (1 + of_transform / o + of_transform / i) > direct) return {};
+  if (gain * products * (1 + of_channel(i) / o + of_channel(o) / i) > direct) return {};
   return results;
 }
 

@@ -37,8 +37,8 @@
   op(concatenate) op(unslice)                                                                    \
   /* cumulative.cpp, linear_recurrence.cpp */                                                    \
   op(cumsum) op(cumprod) op(cummax) op(cummin) op(linear_recurrence)                             \
-  /* sort.cpp, searchsorted.cpp */                                                               \
-  op(argsort) op(searchsorted)                                                                   \
+  /* sort.cpp, argtopk.cpp, searchsorted.cpp */                                                   \
+  op(argsort) op(argtopk) op(searchsorted)                                                       \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
   /* convolution.cpp */                                                                          \

@@ -5,6 +5,7 @@
 
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
+#include "compiler/ops/records.h"
 
 namespace kroton {
 
@@ -43,16 +44,45 @@ Tensor sort(const Operand& x, int axis, bool descending) {
   return ops::take_along(tensor, argsort(tensor, along, descending), along);
 }
 
+namespace {
+
+// x, along whose axis there are k elements at least.
+Tensor with_elements(const char* op, const Tensor& x, const Dim& k, int axis) {
+  if (k.is_constant() && k.constant() < 0) ops::fail_value(op, "k is " + k.to_string());
+  return ops::size_check(x, op, {x}, x.shape(axis), k,
+                         "axis " + std::to_string(axis) + " has %0 elements, fewer than k, %1");
+}
+
+// The k first positions of a sort.
+Tensor first_positions(const Tensor& x, const Dim& k, int axis, bool largest) {
+  // A few of many are found without sorting the others.
+  constexpr std::int64_t few = 48, of_each = 4;
+  const Dim& size = x.shape(axis);
+  const bool are_few = k.is_constant() && k.constant() > 0 && k.constant() <= few &&
+                       (!size.is_constant() || size.constant() >= of_each * k.constant());
+  if (!are_few) return run_of(argsort(x, axis, largest), axis, 0, k);
+  Attributes attributes;
+  attributes.integers = {largest ? 1 : 0, k.constant()};
+  const int last = x.rank() - 1;
+  const Tensor positions =
+      ops::apply(argtopk_op, {ops::move_axis(x, axis, last)}, std::move(attributes));
+  return ops::move_axis(positions, last, axis);
+}
+
+}  // namespace
+
 std::pair<Tensor, Tensor> topk(const Operand& x, const Dim& k, int axis, bool largest) {
   const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
-  const int along = axis_of("topk", tensor, axis);
-  if (k.is_constant() && k.constant() < 0) ops::fail_value("topk", "k is " + k.to_string());
-  const Tensor enough =
-      ops::size_check(tensor, "topk", {tensor}, tensor.shape(along), k,
-                      "axis " + std::to_string(along) + " has %0 elements, fewer than k, %1");
-  const Tensor positions = run_of(argsort(enough, along, largest), along, 0, k);
+  const int along = axis_of("topk", x.tensor(), axis);
+  const Tensor enough = with_elements("topk", x.tensor(), k, along);
+  const Tensor positions = first_positions(enough, k, along, largest);
   return {ops::take_along(enough, positions, along), positions};
+}
+
+Tensor argtopk(const Operand& x, const Dim& k, int axis, bool largest) {
+  const LineScope scope(x.line());
+  const int along = axis_of("argtopk", x.tensor(), axis);
+  return first_positions(with_elements("argtopk", x.tensor(), k, along), k, along, largest);
 }
 
 Tensor partition(const Operand& x, std::int64_t kth, int axis) {

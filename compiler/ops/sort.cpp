@@ -20,6 +20,7 @@
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
+#include "compiler/ops/sort_keys.h"
 
 namespace kroton {
 
@@ -27,6 +28,8 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
+using ops::in;
+using ops::whole;
 
 // Up to here counting is quicker than going by digits.
 constexpr std::int64_t most_by_rank = 96;
@@ -37,47 +40,19 @@ constexpr std::int64_t digits = 1 << digit_bits;
 
 bool is_descending(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
 
-Expr number(std::int64_t value) { return loop::integer(value); }
-
-// An integer, i64, in whose order the elements are sorted. Negative floats have their other bits
-// turned, as these grow towards minus infinity.
-Expr order_key(const Expr& x, bool descending) {
-  Expr key = x;
-  if (is_float(x->dtype)) {
-    const DType bits_dtype = integer_of_size(x->dtype);
-    const std::int64_t most =
-        std::numeric_limits<std::int64_t>::max() >> (64 - 8 * size_of(bits_dtype));
-    const auto constant = [&](std::int64_t value) { return loop::integer(value, bits_dtype); };
-    const Expr bits = loop::bitcast(x, bits_dtype);
-    const Expr turned = loop::binary(Op::bit_xor, bits, constant(most));
-    const Expr ordered = loop::select(loop::binary(Op::lt, bits, constant(0)), turned, bits);
-    const Expr is_zero = loop::binary(Op::eq, x, loop::real(0, x->dtype));
-    const Expr is_number = loop::binary(Op::eq, x, x);
-    key = loop::select(is_number, loop::select(is_zero, constant(0), ordered), constant(most));
-  }
-  key = loop::cast(key, DType::i64);
-  return descending ? loop::binary(Op::bit_xor, key, number(-1)) : key;
-}
-
-// How the elements of a dtype are sorted.
-struct Keys {
+// How the elements of a dtype go by digits.
+struct Keys : ops::SortKeys {
   explicit Keys(DType dtype)
-      : bits(dtype == DType::boolean ? 1 : 8 * static_cast<int>(size_of(dtype))),
-        packed(bits <= 32),
-        // Where a packed key begins. One of fewer bits than a digit is one digit.
-        low(packed ? 32 : 0),
-        passes((bits + digit_bits - 1) / digit_bits) {}
-  int bits;
-  bool packed;
-  int low;
+      // A key of fewer bits than a digit is one digit.
+      : ops::SortKeys(dtype), passes((bits + digit_bits - 1) / digit_bits) {}
   int passes;
 
   // The digit of a key that counts in that pass. The sign bit of the last one is turned: negative
   // numbers come first.
   Expr digit(const Expr& key, int pass) const {
-    const Expr shifted = loop::binary(Op::lshr, key, number(low + pass * digit_bits));
-    const Expr found = loop::binary(Op::bit_and, shifted, number(digits - 1));
-    return pass + 1 < passes ? found : loop::binary(Op::bit_xor, found, number(digits / 2));
+    const Expr shifted = loop::binary(Op::lshr, key, whole(low + pass * digit_bits));
+    const Expr found = loop::binary(Op::bit_and, shifted, whole(digits - 1));
+    return pass + 1 < passes ? found : loop::binary(Op::bit_xor, found, whole(digits / 2));
   }
 };
 
@@ -125,22 +100,10 @@ class SortLoops {
     });
   }
 
-  static Index in(Index row, const Expr& place) {
-    row.push_back(place);
-    return row;
-  }
-  static Index in(Index row, const Expr& first, const Expr& second) {
-    row.push_back(first);
-    row.push_back(second);
-    return row;
-  }
-
   void place_key(const Index& row, const Expr& i) {
-    const Expr key = order_key(context_.input(0, in(row, i)), is_descending(context_.attributes()));
-    context_.store(from_.keys, in(row, i),
-                   keys_.packed
-                       ? loop::binary(Op::bit_or, loop::binary(Op::shl, key, number(keys_.low)), i)
-                       : key);
+    context_.store(
+        from_.keys, in(row, i),
+        keys_.key(context_.input(0, in(row, i)), i, is_descending(context_.attributes())));
   }
 
   void by_rank(const Dim& runs) {
@@ -151,16 +114,11 @@ class SortLoops {
       const auto key = [&](const Expr& i) { return context_.stored(from_.keys, in(row, i)); };
       each([&](const Expr& i) {
         place_key(row, i);
-        context_.store(to_.keys, in(row, i), number(0));
+        context_.store(to_.keys, in(row, i), whole(0));
       });
       each([&](const Expr& j) {
         each([&](const Expr& i) {
-          Expr is_before = loop::binary(Op::lt, key(j), key(i));
-          if (!keys_.packed) {
-            const Expr is_equal = loop::binary(
-                Op::logical_and, loop::binary(Op::eq, key(j), key(i)), loop::binary(Op::lt, j, i));
-            is_before = loop::binary(Op::logical_or, is_before, is_equal);
-          }
+          const Expr is_before = keys_.is_before(key(j), j, key(i), i);
           context_.store(to_.keys, in(row, i),
                          context_.stored(to_.keys, in(row, i)) + loop::cast(is_before, DType::i64));
         });
@@ -192,19 +150,19 @@ class SortLoops {
 
   // Of each block, i: a position in it.
   void elements(const Expr& b, const std::function<void(const Expr& i)>& body) {
-    const Expr first = b * number(block);
-    context_.loop(loop::binary(Op::min, loop::size(size_) - first, number(block)), block,
+    const Expr first = b * whole(block);
+    context_.loop(loop::binary(Op::min, loop::size(size_) - first, whole(block)), block,
                   [&](const Expr& i) { body(first + i); });
   }
 
   void count(const Dim& runs, const Dim& blocks, int pass) {
     rows(runs, {blocks}, [&](const Index& row, const Index& b) {
       context_.nest({digits}, [&](const Index& d) {
-        context_.store(counts_, in(row, b[0], d[0]), number(0));
+        context_.store(counts_, in(row, b[0], d[0]), whole(0));
       });
       elements(b[0], [&](const Expr& i) {
         const Index at = in(row, b[0], keys_.digit(context_.stored(from_.keys, in(row, i)), pass));
-        context_.store(counts_, at, context_.stored(counts_, at) + number(1));
+        context_.store(counts_, at, context_.stored(counts_, at) + whole(1));
       });
     });
   }
@@ -213,7 +171,7 @@ class SortLoops {
   void find_starts(const Dim& runs, const Dim& blocks) {
     rows(runs, {digits}, [&](const Index& row, const Index& d) {
       const Index total = in(row, d[0]);
-      context_.store(totals_, total, number(0));
+      context_.store(totals_, total, whole(0));
       context_.nest({blocks}, [&](const Index& b) {
         const Index here = in(row, b[0], d[0]);
         context_.store(totals_, total,
@@ -223,9 +181,9 @@ class SortLoops {
       });
     });
     rows(runs, {}, [&](const Index& row, const Index&) {
-      context_.store(starts_, in(row, number(0)), number(0));
+      context_.store(starts_, in(row, whole(0)), whole(0));
       context_.nest({digits - 1}, [&](const Index& d) {
-        const Expr next = d[0] + number(1);
+        const Expr next = d[0] + whole(1);
         context_.store(
             starts_, in(row, next),
             context_.stored(starts_, in(row, d[0])) + context_.stored(totals_, in(row, d[0])));
@@ -243,14 +201,14 @@ class SortLoops {
         const Expr place = context_.stored(starts_, in(row, digit)) + context_.stored(counts_, at);
         if (!is_last) context_.store(to_.keys, in(row, place), key);
         const Expr position = pass == 0      ? i
-                              : keys_.packed ? loop::binary(Op::bit_and, key, number(0xffffffff))
+                              : keys_.packed ? keys_.position(key)
                                              : context_.stored(from_.positions, in(row, i));
         if (is_last) {
           context_.store(in(row, place), position);
         } else if (!keys_.packed) {
           context_.store(to_.positions, in(row, place), position);
         }
-        context_.store(counts_, at, context_.stored(counts_, at) + number(1));
+        context_.store(counts_, at, context_.stored(counts_, at) + whole(1));
       });
     });
   }
@@ -269,25 +227,7 @@ TensorType argsort_type(TypeContext& context) {
   return {DType::i64, x.shape};
 }
 
-void argsort_reference(ReferenceContext& c) {
-  const std::vector<Number>& x = c.inputs[0]->data;
-  const std::int64_t n = c.output.shape.back();
-  const bool descending = is_descending(c.attributes);
-  const auto is_before = [&](const Number& a, const Number& b) {
-    if (std::isnan(a) || std::isnan(b)) return !std::isnan(a) && std::isnan(b);
-    return a < b;
-  };
-  std::vector<std::int64_t> order(static_cast<std::size_t>(n));
-  for (std::size_t first = 0; n > 0 && first < x.size(); first += order.size()) {
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
-    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-      const Number& of_a = x[first + static_cast<std::size_t>(a)];
-      const Number& of_b = x[first + static_cast<std::size_t>(b)];
-      return descending ? is_before(of_b, of_a) : is_before(of_a, of_b);
-    });
-    for (std::size_t i = 0; i < order.size(); ++i) c.output.data[first + i] = order[i];
-  }
-}
+void argsort_reference(ReferenceContext& c) { ops::sort_reference(c, is_descending(c.attributes)); }
 
 std::vector<Sample> argsort_samples() {
   std::vector<Sample> samples;

@@ -210,6 +210,7 @@ void add_rearranging(List& list) {
 void add_sorting(List& list) {
   list.one("sort", [](const Tensor& e) { sort(e); });
   list.one("argsort", [](const Tensor& e) { argsort(e); });
+  list.one("argtopk", [](const Tensor& e) { argtopk(e, 1); });
   list.one("partition", [](const Tensor& e) { partition(e, 1); });
   list.one("argpartition", [](const Tensor& e) { argpartition(e, 1); });
   list.one("quantile", [](const Tensor& e) { quantile(e, 0.5); });

@@ -1,0 +1,42 @@
+// Integer keys in whose order elements are sorted, and the order itself for the interpreter.
+#pragma once
+#include <cstdint>
+
+#include "compiler/ir/op.h"
+#include "compiler/loop/ir.h"
+
+namespace kroton::ops {
+
+inline loop::Expr whole(std::int64_t value) { return loop::integer(value); }
+
+// Further places behind those of a row.
+inline Index in(Index row, const loop::Expr& place) {
+  row.push_back(place);
+  return row;
+}
+inline Index in(Index row, const loop::Expr& first, const loop::Expr& second) {
+  row.push_back(first);
+  row.push_back(second);
+  return row;
+}
+
+// Keys of 32 bits stand with their position in one integer of 64, whose order is that of a stable
+// sort; those of 64 bits are compared with their positions beside them.
+struct SortKeys {
+  explicit SortKeys(DType dtype);
+  int bits;
+  bool packed;
+  int low;  // the bit at which a key begins
+
+  // The key of the element at a position.
+  loop::Expr key(const loop::Expr& x, const loop::Expr& position, bool descending) const;
+  // Whether a comes before b; positions are of keys that are not packed.
+  loop::Expr is_before(const loop::Expr& a, const loop::Expr& position_of_a, const loop::Expr& b,
+                       const loop::Expr& position_of_b) const;
+  loop::Expr position(const loop::Expr& packed_key) const;
+};
+
+// The output's last axis: the positions that come first in a stable sort of the input's.
+void sort_reference(ReferenceContext& context, bool descending);
+
+}  // namespace kroton::ops

@@ -1,9 +1,12 @@
 // Attention and the block of transformers.
+#include <kroton/elementwise.h>
 #include <kroton/error.h>
 #include <kroton/nn_attention.h>
 #include <kroton/ops.h>
 
 #include <cmath>
+#include <optional>
+#include <string>
 
 #include "frontend/train/layer_tools.h"
 
@@ -21,6 +24,44 @@ Tensor product(const Tensor& x, const Tensor& y) {
   Recorder::note_multiply_adds(count_of(x.shape()) * y.shape(3));
   return matmul(x, y);
 }
+
+// The numbers that are there, 0 in place of what is not finite or does not count.
+Tensor finite(const Tensor& x, const Tensor& counts = {}) {
+  const Mask is_finite = isfinite(x);
+  return where(counts ? logical_and(is_finite, expand_dims(counts, 2)) : is_finite, x, 0);
+}
+
+// What a mask lets through, where what it hides may be anything. Numbers that are not finite are
+// computed with as 0, so that they are in no sum, of which 0 times a NaN would be one; a position
+// that sees some becomes NaN at the end, through a `where`, whose gradient for it is 0.
+class Visible {
+ public:
+  // pairs: true where a position sees another one; each axis is of size 1 or that of (batch, heads,
+  // positions, others).
+  Visible(const Tensor& pairs, const Tensor& x, const Tensor& memory)
+      : sees_(any(pairs, 3, true)), sees_in_a_head_(expand_dims(any(pairs, {1, 3}), 2)) {
+    const Mask is_wrong = logical_not(all(isfinite(x), 2));
+    const Mask is_wrong_memory = same(x, memory) ? is_wrong : logical_not(all(isfinite(memory), 2));
+    is_seen_ = any(pairs, {1, 2});
+    const Tensor others = expand_dims(expand_dims(is_wrong_memory, 1), 1);
+    const Tensor sees_wrong = any(logical_and(pairs, others), {1, 3});
+    // Of attention to itself a position that nobody sees is hidden, too.
+    const Tensor asks_wrong = same(x, memory) ? logical_and(is_wrong, is_seen_) : is_wrong;
+    is_nan_ = logical_and(expand_dims(logical_or(sees_wrong, asks_wrong), 2), sees_in_a_head_);
+  }
+  Tensor query(const Tensor& x) const { return finite(x); }
+  Tensor memory(const Tensor& x) const { return finite(x, is_seen_); }
+  Tensor weights(const Tensor& all_weights) const { return where(sees_, all_weights, 0); }
+  Tensor result(const Tensor& y) const {
+    return where(is_nan_, std::nan(""), where(sees_in_a_head_, y, 0));
+  }
+
+ private:
+  Tensor sees_;            // (batch, heads, positions, 1)
+  Tensor sees_in_a_head_;  // (batch, positions, 1)
+  Tensor is_seen_;         // (batch, others)
+  Tensor is_nan_;          // (batch, positions, 1)
+};
 
 }  // namespace
 
@@ -55,19 +96,47 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& memory,
   const auto by_heads = [&](const Tensor& t) {
     return transpose(reshape(t, {t.shape(0), t.shape(1), heads_, each}), {0, 2, 1, 3});
   };
-  const Tensor query = by_heads(projected("query", x));
-  const Tensor key = by_heads(projected("key", memory));
-  const Tensor value = by_heads(projected("value", memory));
-  Tensor scores = product(query, swapaxes(key, 2, 3)) * (1 / std::sqrt(static_cast<double>(each)));
-  // Finite, so that a place that sees nothing sees all alike, and not NaN.
-  constexpr double nowhere = -1e30;
+  Tensor pairs;
   if (options_.causal) {
     const Dims square = {x.shape(1), memory.shape(1)};
-    scores = where(le(iota(square, 1), iota(square, 0)), scores, nowhere);
+    pairs = le(iota(square, 1), iota(square, 0));
   }
-  if (mask) scores = where(ne(mask, 0), scores, nowhere);
-  const Tensor seen = transpose(product(kroton::softmax(scores, -1), value), {0, 2, 1, 3});
-  return projected("out", reshape(seen, {x.shape(0), x.shape(1), width}));
+  std::optional<Visible> visible;
+  if (mask) {
+    const Tensor given = ne(of_pairs(mask, x, memory), 0);
+    pairs = pairs ? logical_and(given, pairs) : given;
+    visible.emplace(pairs, x, memory);
+  }
+  const Tensor shown = visible ? visible->memory(memory) : memory;
+  const Tensor query = by_heads(projected("query", visible ? visible->query(x) : x));
+  const Tensor key = by_heads(projected("key", shown));
+  const Tensor value = by_heads(projected("value", shown));
+  Tensor scores = product(query, swapaxes(key, 2, 3)) * (1 / std::sqrt(static_cast<double>(each)));
+  // Finite, so that a place that sees nothing is no NaN.
+  if (pairs) scores = where(pairs, scores, -1e30);
+  Tensor weights = kroton::softmax(scores, -1);
+  if (visible) weights = visible->weights(weights);
+  const Tensor seen = transpose(product(weights, value), {0, 2, 1, 3});
+  const Tensor y = projected("out", reshape(seen, {x.shape(0), x.shape(1), width}));
+  return visible ? visible->result(y) : y;
+}
+
+Tensor MultiHeadAttention::of_pairs(const Tensor& mask, const Tensor& x,
+                                    const Tensor& memory) const {
+  const Dims whole = {x.shape(0), heads_, x.shape(1), memory.shape(1)};
+  bool fits = mask.rank() <= 4;
+  for (int axis = -1; fits && axis >= -mask.rank(); --axis) {
+    const Dim& size = mask.shape(axis);
+    fits = size.is_constant(1) || !differ(size, whole[index_of(4 + axis)]);
+  }
+  if (!fits) {
+    throw ShapeError("MultiHeadAttention: takes a mask that broadcasts to (batch, heads, " +
+                     std::string("positions, others), ") + to_string(whole) + ": " + mask.name() +
+                     " is " + to_string(mask.type()) + "  [" + to_string(line_) + "]");
+  }
+  Tensor pairs = mask;
+  while (pairs.rank() < 4) pairs = expand_dims(pairs, 0);
+  return pairs;
 }
 
 TransformerBlock::TransformerBlock(std::int64_t heads, std::int64_t hidden,

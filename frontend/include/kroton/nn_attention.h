@@ -10,6 +10,14 @@ namespace kroton::nn {
 // Of every position of x (batch, positions, width) to those of `memory` (batch, others, width), x
 // itself unless given: Vaswani et al. (2017), with `heads` that divide the width. `causal`: only to
 // positions up to its own.
+//
+// With a mask, which broadcasts to (batch, heads, positions, others), a position sees another one
+// where it is not 0; that of padding, (batch, steps), is expand_dims(expand_dims(mask, 1), 1). What
+// is masked may be anything, a NaN too: it has no part in what others give, in their gradients and
+// in those of the weights, and its own gradient is 0. A position that sees nothing gives 0, without
+// the bias; one that sees what is not finite gives NaN, and has no part in gradients. Without a
+// mask nothing of this is looked for: a NaN reaches all positions of its example, in front of it,
+// too, where the layer is causal.
 struct AttentionOptions {
   bool causal = false;
   Initializer weight = glorot_uniform();
@@ -21,11 +29,12 @@ class MultiHeadAttention {
   explicit MultiHeadAttention(std::int64_t heads, AttentionOptions options = {},
                               const Location& at = Location::current());
   Tensor operator()(const Tensor& x) const { return (*this)(x, x); }
-  // Where mask, which broadcasts to (batch, heads, positions, others), is 0 nothing is seen.
+  // ShapeError for a mask that is known not to broadcast.
   Tensor operator()(const Tensor& x, const Tensor& memory, const Tensor& mask = {}) const;
   const std::string& name() const { return options_.name; }
 
  private:
+  Tensor of_pairs(const Tensor& mask, const Tensor& x, const Tensor& memory) const;
   std::int64_t heads_;
   AttentionOptions options_;
   Parameters parameters_;

@@ -251,16 +251,21 @@ Tensor Muon::rule(Step& step) {
     const Tensor direction = adam_direction(step, fallback);
     return value - rate / step.one_minus_power(fallback.beta1) * direction;
   }
-  if (step.parameter.rank() != 2) {
+  if (step.parameter.rank() < 2) {
     throw ShapeError("muon: the parameter " + quoted(step.parameter) +
                      ", not a matrix: list it in fallback.parameters" +
                      place_of(*LineScope::current()));
   }
-  const double rows = static_cast<double>(step.parameter.shape(0).constant());
-  const double columns = static_cast<double>(step.parameter.shape(1).constant());
+  const Dims& shape = step.parameter.shape();
+  const double rows = static_cast<double>(shape[0].constant());
+  double columns = 1;
+  for (std::size_t k = 1; k < shape.size(); ++k) {
+    columns *= static_cast<double>(shape[k].constant());
+  }
   const Tensor m = average(step, "momentum", options_.momentum, step.gradient);
-  const Tensor d =
+  Tensor d =
       options_.nesterov ? (1 - options_.momentum) * step.gradient + options_.momentum * m : m;
+  if (shape.size() > 2) d = flatten(d, 1);
   // The products with itself are of the smaller size.
   Tensor x = rows > columns ? transpose(d) : d;
   x = x / maximum(norm(d), options_.epsilon);
@@ -269,6 +274,7 @@ Tensor Muon::rule(Step& step) {
     x = options_.a * x + dot(options_.b * gram + options_.c * dot(gram, gram), x);
   }
   if (rows > columns) x = transpose(x);
+  if (shape.size() > 2) x = reshape(x, shape);
   const double scale = options_.scale == MuonOptions::Scale::original
                            ? std::sqrt(std::max(1.0, rows / columns))
                            : 0.2 * std::sqrt(std::max(rows, columns));

@@ -218,3 +218,25 @@ TEST_CASE("optim: averages of parameters") {
   CHECK(value(ema.averages()[0]) == 1.5);
   CHECK(value(w) == 1);
 }
+
+TEST_CASE("optim: Muon takes filters as matrices of a row for each") {
+  for (const kt::Shape& shape : {kt::Shape{3, 2, 2, 2}, kt::Shape{6, 2, 1}, kt::Shape{2, 2, 2}}) {
+    CAPTURE(kt::to_string(shape));
+    const kt::Array values = numbers(1, shape, kt::f64), slopes = numbers(4, shape, kt::f64);
+    const kt::Shape flat{shape[0], shape.element_count() / shape[0]};
+    auto filters = kt::shared(values, "filters");
+    auto matrix = kt::shared(values.reshape(flat), "matrix");
+    const optim::MuonOptions options{.rate = 0.1, .scale = optim::MuonOptions::Scale::rms};
+    optim::Muon of_filters(options), of_matrix(options);
+    const auto step = kt::function(
+        {}, {.updates = of_filters.updates({filters}, {kt::Operand(slopes).tensor()})});
+    const auto flat_step = kt::function(
+        {}, {.updates = of_matrix.updates({matrix}, {kt::Operand(slopes.reshape(flat)).tensor()})});
+    for (int k = 0; k < 3; ++k) {
+      step();
+      flat_step();
+    }
+    CHECK(kt::all_close(filters.get_value().reshape(flat), matrix.get_value(), 1e-12, 1e-12));
+    CHECK_FALSE(kt::array_equal(filters.get_value(), values));
+  }
+}

@@ -267,13 +267,15 @@ struct MuonFallback {
   double epsilon = 1e-8;
 };
 
-/// For matrices: m = momentum * m + (1 - momentum) * g; with `nesterov` d = (1 - momentum) * g +
-/// momentum * m, else d = m; o is d with its singular values brought near 1, by `iterations` steps
-/// X = a X + (b X X^T + c (X X^T)^2) X of Newton and Schulz from X = d / max(|d|, epsilon);
-/// p = p * (1 - rate * weight_decay) - rate * scale * o. PyTorch's, which computes o in bfloat16,
-/// Kroton in the dtype of the parameter. A parameter that is no matrix and is not named in
-/// `fallback` is a ShapeError. Jordan et al., "Muon: An Optimizer for Hidden Layers in Neural
-/// Networks", 2024; Liu et al., "Muon is Scalable for LLM Training", 2025 (Scale::rms).
+/// For matrices, and for filters and other parameters of more axes, which are matrices with a row
+/// for each index of the first one: m = momentum * m + (1 - momentum) * g; with `nesterov`
+/// d = (1 - momentum) * g + momentum * m, else d = m; o is d with its singular values brought near
+/// 1, by `iterations` steps X = a X + (b X X^T + c (X X^T)^2) X of Newton and Schulz from
+/// X = d / max(|d|, epsilon); p = p * (1 - rate * weight_decay) - rate * scale * o. PyTorch's, which
+/// takes matrices alone and computes o in bfloat16, Kroton in the dtype of the parameter. A
+/// parameter of less than two axes that is not named in `fallback` is a ShapeError. Jordan et al.,
+/// "Muon: An Optimizer for Hidden Layers in Neural Networks", 2024, which flattens filters so; Liu
+/// et al., "Muon is Scalable for LLM Training", 2025 (Scale::rms).
 struct MuonOptions {
   enum class Scale : std::uint8_t {
     original,  ///< sqrt(max(1, rows / columns))

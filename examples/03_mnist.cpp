@@ -7,9 +7,10 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -27,32 +28,6 @@ struct Settings {
   double rate = 0.5;
   kt::Target target = kt::cpu();
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    const char* value = i + 1 < argc ? argv[++i] : "";
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--epochs") {
-      settings.epochs = std::atoi(value);
-    } else if (flag == "--batch") {
-      settings.batch = std::atoi(value);
-    } else if (flag == "--rate") {
-      settings.rate = std::atof(value);
-    } else if (flag == "--target" &&
-               (value == std::string("cpu") || value == std::string("cuda"))) {
-      settings.target = value == std::string("cpu") ? kt::cpu() : kt::cuda();
-    } else {
-      throw kt::ValueError("mnist: unknown option " + flag);
-    }
-  }
-  if (settings.epochs < 1 || settings.batch < 1 || settings.rate <= 0) {
-    throw kt::ValueError("mnist: --epochs, --batch and --rate must be numbers above zero");
-  }
-  return settings;
-}
 
 // One line that is redrawn: on a terminal all the time, else once an epoch.
 void show_progress(int epoch, int epochs, double done, double loss, double rate, double left) {
@@ -150,10 +125,12 @@ int run(const Settings& settings, Clock::time_point process_start) {
 
 int main(int argc, char** argv) {
   const Clock::time_point start = Clock::now();
-  try {
-    return run(parse(argc, argv), start);
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--batch", &settings.batch},
+                     {"--rate", &settings.rate},
+                     {"--target", &settings.target}},
+                    [&] { return run(settings, start); });
 }

@@ -10,13 +10,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <numeric>
 #include <random>
 #include <sstream>
 #include <string>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -39,39 +40,6 @@ struct Settings {
   int truncate = -1;
   kt::Target target = kt::cpu();
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  const std::map<std::string, int*> numbers = {{"--epochs", &settings.epochs},
-                                               {"--sentences", &settings.sentences},
-                                               {"--hidden", &settings.hidden},
-                                               {"--vocabulary", &settings.vocabulary},
-                                               {"--truncate", &settings.truncate}};
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    const char* value = i + 1 < argc ? argv[++i] : "";
-    if (const auto number = numbers.find(flag); number != numbers.end()) {
-      *number->second = std::atoi(value);
-    } else if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--rate") {
-      settings.rate = std::atof(value);
-    } else if (flag == "--target" &&
-               (value == std::string("cpu") || value == std::string("cuda"))) {
-      settings.target = value == std::string("cpu") ? kt::cpu() : kt::cuda();
-    } else {
-      throw kt::ValueError("rnn: unknown option " + flag);
-    }
-  }
-  if (settings.epochs < 1 || settings.sentences < 1 || settings.hidden < 1 || settings.rate <= 0) {
-    throw kt::ValueError("rnn: --epochs, --sentences, --hidden and --rate must be above zero");
-  }
-  if (settings.vocabulary < 4) throw kt::ValueError("rnn: --vocabulary must be 4 or more");
-  if (settings.truncate != -1 && settings.truncate < 1) {
-    throw kt::ValueError("rnn: --truncate must be a number of steps");
-  }
-  return settings;
-}
 
 // ---- Text: sentences of lower-case words and punctuation marks.
 
@@ -257,6 +225,7 @@ void show_progress(const Settings& settings, int epoch, double done, double loss
 }
 
 int run(const Settings& settings) {
+  if (settings.truncate == 0) throw kt::ValueError("rnn: --truncate is a number of steps, not 0");
   const std::vector<Words> sentences = read_sentences(settings.data);
   const Vocabulary vocabulary(sentences, static_cast<std::size_t>(settings.vocabulary));
   // Every tenth sentence is kept from the training.
@@ -321,10 +290,15 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--sentences", &settings.sentences},
+                     {"--hidden", &settings.hidden},
+                     {"--vocabulary", &settings.vocabulary, /*least=*/4},
+                     {"--rate", &settings.rate},
+                     {"--truncate", &settings.truncate, /*least=*/-1},
+                     {"--target", &settings.target}},
+                    [&] { return run(settings); });
 }

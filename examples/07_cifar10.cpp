@@ -5,12 +5,13 @@
 // TensorFlow and CNTK.
 #include <kroton/kroton.h>
 
-#include <charconv>
 #include <iostream>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 using namespace kt::nn;  // NOLINT: layers
 
@@ -29,10 +30,10 @@ int run(const std::string& directory, int epochs) {
   labels.insert(labels.end(), cifar.test_labels.begin(), cifar.test_labels.end());
   std::vector<std::uint32_t> rows(labels.size());
   std::iota(rows.begin(), rows.end(), 0U);
-  const auto [x, classes, mask] = kt::data::from_images(std::move(all), labels).make(rows, 0);
-  const kt::Shared pictures = kt::shared(x, "pictures");
+  const kt::data::Batch whole = kt::data::from_images(std::move(all), labels).make(rows, 0);
+  const kt::Shared pictures = kt::shared(whole.x, "pictures");
   const kt::data::Dataset numbers = kt::data::from_arrays(
-      kt::Array::from(std::vector<std::int64_t>(rows.begin(), rows.end())), classes);
+      kt::Array::from(std::vector<std::int64_t>(rows.begin(), rows.end())), whole.labels);
   const auto part = [&](std::int64_t from, std::int64_t to) {
     return kt::data::subset(numbers, {rows.begin() + from, rows.begin() + to});
   };
@@ -64,22 +65,8 @@ int run(const std::string& directory, int epochs) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    std::string directory = KROTON_EXAMPLE_DATA "/cifar10";
-    int epochs = 40;
-    for (int i = 1; i < argc; i += 2) {
-      const std::string flag = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-      if (flag == "--data") {
-        directory = value;
-      } else if (flag == "--epochs") {
-        std::from_chars(value.data(), value.data() + value.size(), epochs);
-      } else {
-        throw kt::ValueError("cifar10: unknown option " + flag);
-      }
-    }
-    return run(directory, epochs);
-  } catch (const kt::Error& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
+  std::string directory = KROTON_EXAMPLE_DATA "/cifar10";
+  int epochs = 40;
+  return flags::run(argc, argv, {{"--data", &directory}, {"--epochs", &epochs}},
+                    [&] { return run(directory, epochs); });
 }

@@ -9,12 +9,13 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -33,27 +34,6 @@ struct Settings {
   int steps = 2000;
   int characters = 300;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    const char* value = i + 1 < argc ? argv[++i] : "";
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--steps") {
-      settings.steps = std::atoi(value);
-    } else if (flag == "--characters") {
-      settings.characters = std::atoi(value);
-    } else {
-      throw kt::ValueError("gpt: unknown option " + flag);
-    }
-  }
-  if (settings.steps < 1 || settings.characters < 0) {
-    throw kt::ValueError("gpt: --steps and --characters must be numbers above zero");
-  }
-  return settings;
-}
 
 // A text as the numbers of its characters among those that occur in it.
 struct Text {
@@ -188,10 +168,10 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--steps", &settings.steps},
+                     {"--characters", &settings.characters, /*least=*/0}},
+                    [&] { return run(settings); });
 }

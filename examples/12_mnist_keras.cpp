@@ -4,12 +4,13 @@
 #include <kroton/kroton.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <numeric>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -20,35 +21,6 @@ struct Settings {
   int epochs = 5;
   int repeats = 20;
 };
-
-int number(const std::string& flag, const std::string& text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1) {
-    throw kt::ValueError("mnist_keras: " + flag + " takes a number above 0, not '" + text + "'");
-  }
-  return value;
-}
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (i + 1 == argc)
-      throw kt::ValueError("mnist_keras: " + flag + " is unknown or takes a value");
-    const std::string value = argv[++i];
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--epochs") {
-      settings.epochs = number(flag, value);
-    } else if (flag == "--repeats") {
-      settings.repeats = number(flag, value);
-    } else {
-      throw kt::ValueError("mnist_keras: unknown option " + flag);
-    }
-  }
-  return settings;
-}
 
 int run(const Settings& settings) {
   const kt::data::Mnist mnist = kt::data::load_mnist(settings.data);
@@ -85,10 +57,10 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--repeats", &settings.repeats}},
+                    [&] { return run(settings); });
 }

@@ -9,14 +9,14 @@
 // the same bits.
 #include <kroton/kroton.h>
 
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -32,39 +32,6 @@ struct Settings {
   std::string checkpoint;
   bool resume = false;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  const std::map<std::string, int*> numbers = {{"--epochs", &settings.epochs},
-                                               {"--units", &settings.units},
-                                               {"--characters", &settings.characters}};
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (flag == "--resume") {
-      settings.resume = true;
-      continue;
-    }
-    if (i + 1 == argc) throw kt::ValueError("char_lstm: " + flag + " is unknown or takes a value");
-    const std::string value = argv[++i];
-    if (const auto number = numbers.find(flag); number != numbers.end()) {
-      const char* end = value.data() + value.size();
-      const auto read = std::from_chars(value.data(), end, *number->second);
-      if (read.ec != std::errc() || read.ptr != end || *number->second < 1) {
-        throw kt::ValueError("char_lstm: " + flag + " takes a number above 0, not '" + value + "'");
-      }
-    } else if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--checkpoint") {
-      settings.checkpoint = value;
-    } else {
-      throw kt::ValueError("char_lstm: unknown option " + flag);
-    }
-  }
-  if (settings.resume && settings.checkpoint.empty()) {
-    throw kt::ValueError("char_lstm: --resume needs --checkpoint FILE");
-  }
-  return settings;
-}
 
 // ---- A text, as the numbers of its characters.
 
@@ -142,6 +109,9 @@ kt::Tensor loss_of_step(const Network& net, const Pages& pages, const kt::Tensor
 // ---- Training.
 
 int run(const Settings& settings) {
+  if (settings.resume && settings.checkpoint.empty()) {
+    throw kt::ValueError("char_lstm: --resume needs --checkpoint FILE");
+  }
   const Text text(kt::data::read_text(settings.data));
   if (static_cast<std::int64_t>(text.held_out.size()) <= readers * steps) {
     throw kt::ValueError("char_lstm: " + settings.data + " has fewer than 92,049 characters");
@@ -225,10 +195,13 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--units", &settings.units},
+                     {"--characters", &settings.characters},
+                     {"--checkpoint", &settings.checkpoint},
+                     {"--resume", &settings.resume}},
+                    [&] { return run(settings); });
 }

@@ -5,12 +5,13 @@
 // Variational Bayes", 2014.
 #include <kroton/kroton.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -23,29 +24,6 @@ struct Settings {
   int epochs = 10;
   std::string picture;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (i + 1 == argc) throw kt::ValueError("vae: " + flag + " is unknown or takes a value");
-    const std::string value = argv[++i];
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--picture") {
-      settings.picture = value;
-    } else if (flag == "--epochs") {
-      const char* end = value.data() + value.size();
-      const auto read = std::from_chars(value.data(), end, settings.epochs);
-      if (read.ec != std::errc() || read.ptr != end || settings.epochs < 1) {
-        throw kt::ValueError("vae: --epochs takes a number above 0, not '" + value + "'");
-      }
-    } else {
-      throw kt::ValueError("vae: unknown option " + flag);
-    }
-  }
-  return settings;
-}
 
 // The mean over the batches of an epoch, weighted by their sizes, of what `step` gives.
 double mean_of(const kt::Function<1>& step, kt::data::Loader& digits, std::uint64_t epoch) {
@@ -117,10 +95,10 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--picture", &settings.picture}},
+                    [&] { return run(settings); });
 }

@@ -6,12 +6,13 @@
 // the Likelihood Gradient", 2008.
 #include <kroton/kroton.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -24,29 +25,6 @@ struct Settings {
   int epochs = 5;
   std::string picture;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (i + 1 == argc) throw kt::ValueError("rbm: " + flag + " is unknown or takes a value");
-    const std::string value = argv[++i];
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--picture") {
-      settings.picture = value;
-    } else if (flag == "--epochs") {
-      const char* end = value.data() + value.size();
-      const auto read = std::from_chars(value.data(), end, settings.epochs);
-      if (read.ec != std::errc() || read.ptr != end || settings.epochs < 1) {
-        throw kt::ValueError("rbm: --epochs takes a number above 0, not '" + value + "'");
-      }
-    } else {
-      throw kt::ValueError("rbm: unknown option " + flag);
-    }
-  }
-  return settings;
-}
 
 int run(const Settings& settings) {
   kt::data::Mnist mnist = kt::data::load_mnist(settings.data);
@@ -87,10 +65,10 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--epochs", &settings.epochs},
+                     {"--picture", &settings.picture}},
+                    [&] { return run(settings); });
 }

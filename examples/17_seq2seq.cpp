@@ -6,14 +6,14 @@
 #include <kroton/kroton.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 
@@ -26,25 +26,6 @@ struct Settings {
   int steps = 600;
   int digits = 10;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  const std::map<std::string, int*> numbers = {{"--steps", &settings.steps},
-                                               {"--digits", &settings.digits}};
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    const auto number = numbers.find(flag);
-    if (number == numbers.end()) throw kt::ValueError("seq2seq: unknown option " + flag);
-    const std::string value = i + 1 < argc ? argv[++i] : "";
-    const char* end = value.data() + value.size();
-    const auto read = std::from_chars(value.data(), end, *number->second);
-    if (read.ec != std::errc() || read.ptr != end || *number->second < 1) {
-      throw kt::ValueError("seq2seq: " + flag + " takes a number above 0, not '" + value + "'");
-    }
-  }
-  if (settings.digits > 18) throw kt::ValueError("seq2seq: --digits is at most 18");
-  return settings;
-}
 
 // ---- Strings of digits, and the same digits sorted, filled up with spaces: "314159  ", "113459 ".
 
@@ -112,6 +93,7 @@ struct Network {
 };
 
 int run(const Settings& settings) {
+  if (settings.digits > 18) throw kt::ValueError("seq2seq: --digits is at most 18");
   nn::seed(1);
   const Network net;
   const auto questions = kt::matrix("questions", kt::i64);
@@ -181,10 +163,7 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv, {{"--steps", &settings.steps}, {"--digits", &settings.digits}},
+                    [&] { return run(settings); });
 }

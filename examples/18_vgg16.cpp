@@ -8,13 +8,14 @@
 #include <kroton/kroton.h>
 #include <sys/resource.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 namespace nn = kt::nn;
 namespace data = kt::data;
@@ -27,41 +28,6 @@ struct Settings {
   int epochs = 5, batch = 8, size = 224;
   bool whole = false;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (flag == "--whole") {
-      settings.whole = true;
-      continue;
-    }
-    if (i + 1 == argc) throw kt::ValueError("vgg16: " + flag + " is unknown or takes a value");
-    const std::string value = argv[++i];
-    int* number = flag == "--epochs"  ? &settings.epochs
-                  : flag == "--batch" ? &settings.batch
-                  : flag == "--size"  ? &settings.size
-                                      : nullptr;
-    if (flag == "--data") {
-      settings.data = value;
-    } else if (flag == "--weights") {
-      settings.weights = value;
-    } else if (number == nullptr) {
-      throw kt::ValueError("vgg16: unknown option " + flag);
-    } else {
-      const char* end = value.data() + value.size();
-      const auto read = std::from_chars(value.data(), end, *number);
-      if (read.ec != std::errc() || read.ptr != end || *number < 1) {
-        throw kt::ValueError("vgg16: " + flag + " takes a number above 0, not '" + value + "'");
-      }
-    }
-  }
-  if (settings.size < 32) throw kt::ValueError("vgg16: --size is at least 32");
-  if (settings.whole && settings.size != 224) {
-    throw kt::ValueError("vgg16: --whole is for pictures of 224 x 224");
-  }
-  return settings;
-}
 
 // The convolutions, named by torchvision's numbers, which count activations and pools, too.
 nn::Sequential features() {
@@ -111,6 +77,9 @@ void load(const std::string& file, const std::vector<kt::Shared>& state) {
 }
 
 int run(const Settings& settings) {
+  if (settings.whole && settings.size != 224) {
+    throw kt::ValueError("vgg16: --whole is for pictures of 224 x 224");
+  }
   const data::ImageFolder folder(settings.data, {.rows = settings.size,
                                                  .cols = settings.size,
                                                  .resize = data::Fit::fit_and_crop,
@@ -166,10 +135,13 @@ int run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  return flags::run(argc, argv,
+                    {{"--data", &settings.data},
+                     {"--weights", &settings.weights},
+                     {"--epochs", &settings.epochs},
+                     {"--batch", &settings.batch},
+                     {"--size", &settings.size, /*least=*/32},
+                     {"--whole", &settings.whole}},
+                    [&] { return run(settings); });
 }

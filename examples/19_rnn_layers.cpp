@@ -4,13 +4,14 @@
 // batches of about one length and filled up; the loss leaves out what fills them up.
 #include <kroton/kroton.h>
 
-#include <charconv>
 #include <iostream>
 #include <random>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 using namespace kt::nn;  // NOLINT: layers
 
@@ -83,22 +84,8 @@ int run(const std::string& path, int epochs) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    std::string path = KROTON_EXAMPLE_DATA "/text/shakespeare.txt";
-    int epochs = 5;
-    for (int i = 1; i < argc; i += 2) {
-      const std::string flag = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-      if (flag == "--data") {
-        path = value;
-      } else if (flag == "--epochs") {
-        std::from_chars(value.data(), value.data() + value.size(), epochs);
-      } else {
-        throw kt::ValueError("rnn_layers: unknown option " + flag);
-      }
-    }
-    return run(path, epochs);
-  } catch (const kt::Error& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
+  std::string path = KROTON_EXAMPLE_DATA "/text/shakespeare.txt";
+  int epochs = 5;
+  return flags::run(argc, argv, {{"--data", &path}, {"--epochs", &epochs}},
+                    [&] { return run(path, epochs); });
 }

@@ -12,6 +12,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -117,10 +119,6 @@ int run(const std::string& svg) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : "kalman.svg");
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  std::string svg = "kalman.svg";
+  return flags::run(argc, argv, {{"SVG", &svg}}, [&] { return run(svg); });
 }

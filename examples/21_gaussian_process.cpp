@@ -11,6 +11,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -96,10 +98,6 @@ int run(const std::string& svg) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : "gaussian_process.svg");
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  std::string svg = "gaussian_process.svg";
+  return flags::run(argc, argv, {{"SVG", &svg}}, [&] { return run(svg); });
 }

@@ -13,6 +13,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -137,10 +139,6 @@ int run(const std::string& svg) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : "bundle_adjustment.svg");
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  std::string svg = "bundle_adjustment.svg";
+  return flags::run(argc, argv, {{"SVG", &svg}}, [&] { return run(svg); });
 }

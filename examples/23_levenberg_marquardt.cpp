@@ -10,6 +10,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -90,10 +92,6 @@ int run(const std::string& svg) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : "levenberg_marquardt.svg");
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  std::string svg = "levenberg_marquardt.svg";
+  return flags::run(argc, argv, {{"SVG", &svg}}, [&] { return run(svg); });
 }

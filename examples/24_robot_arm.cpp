@@ -12,6 +12,8 @@
 #include <numbers>
 #include <string>
 #include <vector>
+
+#include "common/flags.h"
 namespace kt = kroton;
 
 namespace {
@@ -82,10 +84,6 @@ int run(const std::string& svg) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc > 1 ? argv[1] : "robot_arm.svg");
-  } catch (const kt::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  std::string svg = "robot_arm.svg";
+  return flags::run(argc, argv, {{"SVG", &svg}}, [&] { return run(svg); });
 }

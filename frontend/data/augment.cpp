@@ -12,6 +12,7 @@
 #include "frontend/data/affine.h"
 #include "frontend/data/mixup.h"
 #include "frontend/data/random.h"
+#include "frontend/data/zca.h"
 
 namespace kroton::data {
 
@@ -68,6 +69,16 @@ void check(const AugmentOptions& o) {
   }
   if (o.mixup != 0 && !(o.mixup >= 1e-6 && o.mixup <= 1e6)) {
     refuse("expected a mixup of 0 or from 1e-6 to 1e6, got " + to_string(Array(o.mixup)));
+  }
+  if (o.zca.size() > 0) {
+    if (o.zca.dtype() != f32) {
+      throw TypeError(std::string(operation) + ": zca is " + std::string(name_of(o.zca.dtype())) +
+                      ", expected f32");
+    }
+    if (o.zca.rank() != 2 || o.zca.shape()[0] != o.zca.shape()[1]) {
+      throw ShapeError(std::string(operation) + ": zca is " + to_string(o.zca.shape()) +
+                       ", expected a square matrix");
+    }
   }
   if (o.mixup == 0 && o.classes != 0) refuse("classes is given, which only mixup uses");
 }
@@ -127,6 +138,7 @@ class Augmenter {
     has_affine_ = o_.rotation != 0 || o_.width_shift != 0 || o_.height_shift != 0 ||
                   o_.shear != 0 || o_.zoom.low != 1 || o_.zoom.high != 1;
     has_brightness_ = o_.brightness.low != 1 || o_.brightness.high != 1;
+    o_.zca = o_.zca.contiguous();
   }
 
   void operator()(Batch& batch, Rows rows, std::uint64_t epoch) const {
@@ -140,7 +152,13 @@ class Augmenter {
     const float* from = given.data<float>().data();
     float* to = x.data<float>().data();
     const auto length = static_cast<std::size_t>(size.count * size.rows * size.cols);
+    if (o_.zca.size() > 0 && o_.zca.shape()[0] != static_cast<std::int64_t>(length)) {
+      throw ShapeError(std::string(operation) + ": zca is " + to_string(o_.zca.shape()) +
+                       ", for pictures " + to_string(x.shape()) + " of " + std::to_string(length) +
+                       " values");
+    }
     RowScratch scratch;
+    std::vector<float> of_picture;
     for (std::size_t k = 0; k < rows.size(); ++k) {
       const Draws draws(o_.seed, epoch, rows[k]);
       move(draws, from, from_size, to, size, scratch);
@@ -148,6 +166,7 @@ class Augmenter {
       colour(draws, picture);
       if (o_.function) o_.function(x.row(static_cast<std::int64_t>(k)), rows[k], epoch);
       normalize(picture, size);
+      if (o_.zca.size() > 0) whiten(picture, o_.zca, of_picture);
       cut(draws, to, size);
       from += from_size.count * from_size.rows * from_size.cols;
       to += length;

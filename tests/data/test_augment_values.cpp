@@ -189,6 +189,73 @@ TEST_CASE("augment: moments of the channels") {
                   kt::TypeError);
 }
 
+TEST_CASE("augment: ZCA whitening leaves no correlation") {
+  // Pictures of 12 values, of which the first one goes with the second.
+  Array pictures = Array::normal({40, 3, 2, 2}, 4);
+  for (std::int64_t k = 0; k < 40; ++k) {
+    pictures(k, 0, 0, 0) += pictures(k, 0, 0, 1).item<float>() * 2;
+  }
+  const Dataset examples = kt::data::from_arrays(pictures, Array::zeros({40}, kt::i64));
+  AugmentOptions options;
+  options.zca = kt::data::zca_matrix(examples);
+  CHECK(options.zca.shape() == kt::Shape({12, 12}));
+  for (std::int64_t i = 0; i < 12; ++i) {
+    for (std::int64_t j = 0; j < 12; ++j) {
+      CHECK(options.zca(i, j).item<float>() == doctest::Approx(options.zca(j, i).item<float>()));
+    }
+  }
+  const auto products_of = [](const Array& x) {
+    const Array rows = x.reshape({40, 12});
+    std::vector<double> sums(144);
+    for (std::int64_t k = 0; k < 40; ++k) {
+      for (std::int64_t i = 0; i < 12; ++i) {
+        for (std::int64_t j = 0; j < 12; ++j) {
+          sums[static_cast<std::size_t>(12 * i + j)] +=
+              rows(k, i).item<double>() * rows(k, j).item<double>() / 40;
+        }
+      }
+    }
+    return sums;
+  };
+  std::vector<std::uint32_t> all(40);
+  for (std::uint32_t k = 0; k < 40; ++k) all[k] = k;
+  const Array white = augmented(examples, options).make(all, 0).x;
+  CHECK(white.shape() == pictures.shape());
+  const std::vector<double> sums = products_of(white);
+  for (std::size_t k = 0; k < 144; ++k) {
+    CHECK(sums[k] == doctest::Approx(k % 13 == 0 ? 1.0 : 0.0).epsilon(1e-4));
+  }
+  // A value that is always 0, and fewer pictures than values: what is not there stays 0.
+  Array few = pictures.copy();
+  for (std::int64_t k = 0; k < 40; ++k) few(k, 2, 1, 1) = 0;
+  const Array of_few =
+      kt::data::zca_matrix(kt::data::from_arrays(few, Array::zeros({40}, kt::i64)));
+  for (std::int64_t k = 0; k < 12; ++k) CHECK(of_few(11, k).item<float>() == 0);
+  const Array of_three = kt::data::zca_matrix(kt::data::subset(examples, {0, 1, 2}));
+  double trace = 0;
+  for (std::int64_t k = 0; k < 12; ++k) trace += of_three(k, k).item<double>();
+  CHECK(std::isfinite(trace));
+
+  CHECK(message_of([&] { kt::data::zca_matrix(examples, -1); }) ==
+        "zca_matrix: epsilon is -1.0, expected a finite one of at least 0");
+  CHECK(message_of([&] { kt::data::zca_matrix(Dataset{}); }) ==
+        "zca_matrix: the data set makes no batches");
+  few(3, 0, 0, 0) = std::nan("");
+  CHECK(message_of([&] {
+          kt::data::zca_matrix(kt::data::from_arrays(few, Array::zeros({40}, kt::i64)));
+        }) == "zca_matrix: a picture holds nan");
+  options.zca = Array::zeros({12, 11});
+  CHECK_THROWS_WITH_AS(augmented(examples, options),
+                       "augmented: zca is (12, 11), expected a square matrix", kt::ShapeError);
+  options.zca = Array::zeros({11, 11});
+  CHECK_THROWS_WITH_AS(augmented(examples, options).make(all, 0),
+                       "augmented: zca is (11, 11), for pictures (40, 3, 2, 2) of 12 values",
+                       kt::ShapeError);
+  options.zca = Array::zeros({12, 12}, kt::f64);
+  CHECK_THROWS_WITH_AS(augmented(examples, options), "augmented: zca is f64, expected f32",
+                       kt::TypeError);
+}
+
 TEST_CASE("augment: cutout") {
   for (const std::int64_t size : {1, 2, 3, 50}) {
     const Dataset data = uniform({300, 2, 6, 5});

@@ -1,5 +1,5 @@
-// Pictures changed at random, for training: the changes of Keras's ImageDataGenerator (all but ZCA
-// whitening), random crops, cutout and mixup.
+// Pictures changed at random, for training: the changes of Keras's ImageDataGenerator, random
+// crops, cutout and mixup.
 //
 //     kt::data::Dataset train = kt::data::augmented(
 //         kt::data::from_images(images, labels),
@@ -90,6 +90,9 @@ struct AugmentOptions {
   // those of the data set, see channel_moments. One number stands for all channels; none: not done.
   std::vector<double> mean = {};
   std::vector<double> stddev = {};
+  // f32 (values, values), values = channels * rows * cols: each picture as a row is multiplied by
+  // it. See zca_matrix. Empty: not done.
+  Array zca = {};
 
   // A square of so many pixels a side becomes `cutout_value`. Its centre is any pixel, so that it
   // may lie outside in part. DeVries, Taylor, "Improved regularization of convolutional neural
@@ -107,8 +110,9 @@ struct AugmentOptions {
 
 // The pictures of a data set, changed anew in each epoch. Its batches have x f32 (batch, channels,
 // rows, cols): TypeError, ShapeError for others, when one is made; also for a crop larger than the
-// padded picture, for as many means as neither 1 nor the channels, and with mixup for labels of
-// another kind (ValueError for a label that is no class). ValueError for options out of range.
+// padded picture, for as many means as neither 1 nor the channels, for a `zca` of another size than
+// the pictures, and with mixup for labels of another kind (ValueError for a label that is no
+// class). ValueError for options out of range.
 [[nodiscard]] Dataset augmented(const Dataset& dataset, const AugmentOptions& options);
 
 // The mean and the standard deviation of each channel, over all pictures of a data set in epoch 0.
@@ -118,5 +122,18 @@ struct ChannelMoments {
 };
 // Errors as augmented; ValueError without examples.
 [[nodiscard]] ChannelMoments channel_moments(const Dataset& dataset);
+
+// The matrix by which pictures as rows become values without correlation that look like the
+// pictures: of all pictures of a data set in epoch 0 as rows X, whose singular values are s and
+// right vectors V, V diag(sqrt(count) / (s + epsilon)) V^T, f32 (values, values); what no picture
+// has a part in becomes 0. Keras's zca_whitening. Pictures are to be centered before, here and
+// where they are whitened:
+//
+//     kt::data::AugmentOptions options{.mean = {0.49, 0.48, 0.45}};
+//     options.zca = kt::data::zca_matrix(kt::data::augmented(train, options));
+//
+// For pictures of a few thousand values: the work grows with their cube. Errors as channel_moments;
+// ValueError for an epsilon that is negative or not finite, and for values that are not finite.
+[[nodiscard]] Array zca_matrix(const Dataset& dataset, double epsilon = 1e-6);
 
 }  // namespace kroton::data

@@ -66,6 +66,53 @@ Dataset from_arrays(const Array& x, const Array& labels) {
           .is_in_memory = true};
 }
 
+Dataset from_arrays(const std::vector<Array>& x, const std::vector<Array>& labels) {
+  if (x.empty()) throw ValueError("from_arrays: there is no x");
+  std::vector<Array> all;
+  for (const std::vector<Array>* list : {&x, &labels}) {
+    for (const Array& array : *list) all.push_back(array.contiguous());
+  }
+  std::string shapes;
+  bool fits = true;
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    const Shape& shape = all[k].shape();
+    shapes += (k == 0 ? "x are " : k == x.size() ? ", labels are " : " and ") + to_string(shape);
+    fits = fits && shape.rank() > 0 && all[0].rank() > 0 && shape[0] == all[0].shape()[0];
+  }
+  if (!fits) throw ShapeError("from_arrays: " + shapes + ": all have an example in each row");
+  return {.count = all[0].shape()[0],
+          .make =
+              [all, inputs = x.size()](Rows rows, std::uint64_t) {
+                Batch batch;
+                for (std::size_t k = 0; k < all.size(); ++k) {
+                  Array part = rows_of(all[k], rows);
+                  const bool is_x = k < inputs;
+                  if (k == 0 || k == inputs) {
+                    (is_x ? batch.x : batch.labels) = std::move(part);
+                  } else {
+                    (is_x ? batch.more_x : batch.more_labels).push_back(std::move(part));
+                  }
+                }
+                return batch;
+              },
+          .is_in_memory = true};
+}
+
+Dataset weighted(const Dataset& dataset, const Array& weights) {
+  if (weights.rank() == 0 || weights.shape()[0] != dataset.count) {
+    throw ShapeError("weighted: weights are " + to_string(weights.shape()) + ", the data set has " +
+                     std::to_string(dataset.count) + " examples");
+  }
+  Dataset result = dataset;
+  result.make = [make = dataset.make, kept = weights.cast(f32).contiguous()](Rows rows,
+                                                                             std::uint64_t epoch) {
+    Batch batch = make(rows, epoch);
+    batch.weights = rows_of(kept, rows);
+    return batch;
+  };
+  return result;
+}
+
 Dataset from_images(Images images, std::vector<std::uint8_t> labels) {
   const Shape shape{images.count, images.channels, images.rows, images.cols};
   if (static_cast<std::int64_t>(images.pixels.size()) != shape.element_count() ||

@@ -13,6 +13,12 @@ namespace kroton::nn {
 
 namespace {
 
+std::string listed(const std::vector<std::string>& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
 // Whether a larger value of that name is better; nothing where the name does not tell.
 std::optional<bool> is_maximized(std::string name) {
   std::ranges::transform(name, name.begin(), [](char c) {
@@ -64,6 +70,12 @@ void Monitor::reset() {
   best_epoch_ = 0;
 }
 
+void Monitor::check(const FitState& fit) const {
+  if (name_.empty() || std::ranges::find(fit.names, name_) != fit.names.end()) return;
+  throw ValueError(owner_ + ": nothing that is measured is called \"" + name_ + "\"; there are " +
+                   listed(fit.names));
+}
+
 double Monitor::value(const Epoch& epoch) const {
   if (!name_.empty()) {
     return with_prefix([&] { return epoch[name_]; }, [&] { return owner_ + ": "; });
@@ -95,7 +107,8 @@ EarlyStopping::EarlyStopping(EarlyStoppingOptions options)
                    ", expected at least 1");
 }
 
-void EarlyStopping::on_train_begin(FitState&) {
+void EarlyStopping::on_train_begin(FitState& fit) {
+  monitor_.check(fit);
   monitor_.reset();
   since_best_ = stopped_epoch_ = 0;
   best_.clear();
@@ -121,69 +134,6 @@ void EarlyStopping::on_train_end(FitState&) {
   best_.clear();
 }
 
-// ---- ModelCheckpoint
-
-namespace {
-
-std::string with_epoch(std::string path, const std::string& number) {
-  constexpr std::string_view place = "{epoch}";
-  for (auto found = path.find(place); found != std::string::npos;
-       found = path.find(place, found + number.size())) {
-    path.replace(found, place.size(), number);
-  }
-  return path;
-}
-
-}  // namespace
-
-ModelCheckpoint::ModelCheckpoint(std::filesystem::path path, ModelCheckpointOptions options)
-    : path_(path.string()),
-      options_(std::move(options)),
-      monitor_(options_.monitor, options_.maximize, 0, "ModelCheckpoint") {
-  if (path_.empty()) throw ValueError("ModelCheckpoint: the path is empty");
-  const std::string plain = with_epoch(path_, "");
-  const std::size_t brace = plain.find('{');
-  if (brace != std::string::npos && plain.find('}', brace) != std::string::npos) {
-    throw ValueError(
-        "ModelCheckpoint: of what stands in braces only {epoch} has a meaning, the "
-        "path is " +
-        path_);
-  }
-  if (options_.every_batches < 0) {
-    throw ValueError("ModelCheckpoint: every_batches is " + std::to_string(options_.every_batches) +
-                     ", expected at least 0");
-  }
-  if (options_.best_only && options_.every_batches > 0) {
-    throw ValueError(
-        "ModelCheckpoint: best_only is known at the end of an epoch, every_batches "
-        "saves before it");
-  }
-}
-
-void ModelCheckpoint::on_train_begin(FitState&) {
-  monitor_.reset();
-  const std::filesystem::path directory = std::filesystem::path(path_).parent_path();
-  // A directory of each epoch may be made by then.
-  if (directory.empty() || directory.string().find("{epoch}") != std::string::npos) return;
-  std::error_code ignored;
-  if (std::filesystem::is_directory(directory, ignored)) return;
-  throw IoError("ModelCheckpoint: " + path_ + ": there is no directory " + directory.string());
-}
-
-void ModelCheckpoint::save(const FitState& fit) const {
-  fit.trainer.save(with_epoch(path_, std::to_string(fit.epoch)), fit.place());
-}
-
-void ModelCheckpoint::on_batch_end(FitState& fit, const Measured&) {
-  // The end of the epoch saves after its last batch.
-  const bool is_due = options_.every_batches > 0 && fit.batch % options_.every_batches == 0;
-  if (is_due && fit.batch < fit.batches) save(fit);
-}
-
-void ModelCheckpoint::on_epoch_end(FitState& fit) {
-  if (!options_.best_only || monitor_.observe(fit)) save(fit);
-}
-
 // ---- ReduceOnPlateau
 
 namespace {
@@ -199,6 +149,8 @@ ReduceOnPlateau::ReduceOnPlateau(const Shared& rate, const optim::PlateauOptions
                                  std::string monitor)
     : plateau_(rate, directed(options, monitor)),
       monitor_(std::move(monitor), options.maximize, 0, "ReduceOnPlateau") {}
+
+void ReduceOnPlateau::on_train_begin(FitState& fit) { monitor_.check(fit); }
 
 void ReduceOnPlateau::on_epoch_end(FitState& fit) {
   plateau_.observe(monitor_.value(fit.history.back()));

@@ -35,6 +35,17 @@ NamedValues values_of(const Measured& measured, const std::string& prefix) {
   return values;
 }
 
+// What an epoch measures, in the order of Epoch::values().
+std::vector<std::string> names_of(const std::vector<std::string>& beside_loss, bool validates) {
+  std::vector<std::string> names;
+  for (const char* prefix : {"", "validation_"}) {
+    if (*prefix != '\0' && !validates) continue;
+    names.push_back(std::string(prefix) + "loss");
+    for (const std::string& name : beside_loss) names.push_back(prefix + name);
+  }
+  return names;
+}
+
 void check(const FitOptions& o, bool takes_weights) {
   const auto fail = [](const std::string& what) { throw ValueError("fit: " + what); };
   if (o.epochs < 0) fail("epochs is " + std::to_string(o.epochs) + ", expected at least 0");
@@ -125,6 +136,14 @@ std::vector<Epoch> Trainer::fit(const Array& x, const Array& labels, const FitOp
   return fit(examples, o, at);
 }
 
+std::vector<Epoch> Trainer::fit(const std::vector<Array>& x, const std::vector<Array>& labels,
+                                const FitOptions& o, const Location& at) {
+  const data::Dataset examples =
+      with_prefix([&] { return data::from_arrays(x, labels); },
+                  [&] { return "fit  [" + to_string(line_of(at)) + "]: "; });
+  return fit(examples, o, at);
+}
+
 std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions& o,
                                 const Location& at) {
   const std::string place = "  [" + to_string(line_of(at)) + "]";
@@ -136,7 +155,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     }
   };
   const auto [trained, tested] = checked([&] {
-    check(o, parts_->loss.takes_weights());
+    check(o, parts_->takes_weights());
     return parts_of(examples, o);
   });
   data::Loader loader = checked([&, &of = trained] {
@@ -166,8 +185,11 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
   std::vector<std::shared_ptr<Callback>> callbacks;
   if (o.progress != nullptr) callbacks.push_back(std::make_shared<ProgressLine>(*o.progress));
   for (const AnyCallback& callback : o.callbacks) callbacks.push_back(callback.get());
-  FitState state{
-      .trainer = *this, .options = o, .batches = loader.batches(), .examples = loader.count()};
+  FitState state{.trainer = *this,
+                 .options = o,
+                 .batches = loader.batches(),
+                 .examples = loader.count(),
+                 .names = names_of(parts_->names(), tested.has_value())};
   for (const auto& callback : callbacks) callback->on_train_begin(state);
 
   // After the last batch of an epoch comes the first one of the next.
@@ -176,7 +198,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     state.epoch = epoch;
     state.batch = state.first_batch = epoch == start.epoch ? start.batch : 0;
     state.seconds = state.waiting = 0;
-    Totals totals(parts_->options.metrics);
+    Totals totals = parts_->totals();
     state.so_far = [&] { return totals.values(); };
     for (const auto& callback : callbacks) callback->on_epoch_begin(state);
     if (state.stop) break;

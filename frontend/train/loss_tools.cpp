@@ -23,7 +23,9 @@ std::string described(const Tensor& x) { return x.name() + " is " + to_string(x.
 
 SourceLine line_of_call(const Operand& x) {
   const SourceLine line = x.line();
-  const bool is_in_library = std::string_view(line.file).find("/c++/") != std::string_view::npos;
+  // A std::function, or a Measure of a Trainer.
+  const std::string_view file = line.file;
+  const bool is_in_library = file.find("/c++/") != file.npos || file.ends_with("kroton/trainer.h");
   return is_in_library && !x.is_literal() && !x.is_empty() ? x.tensor().line() : line;
 }
 
@@ -108,6 +110,15 @@ Tensor beside(const Tensor& x, const Tensor& weights) {
 Tensor where_counted(const Tensor& x, const Tensor& weights, double otherwise) {
   if (!weights || !are_weights_of(weights, x)) return x;
   return where(ne(beside(x, weights), 0), x, otherwise);
+}
+
+Tensor weights_for(const char* name, const Tensor& weights, const Tensor& labels) {
+  if (!are_weights_of(weights, labels)) {
+    throw ShapeError(std::string(name) + ": weights have the shape " + to_string(labels.shape()) +
+                     " of the labels, or that of its first axes: " + described(weights) + place());
+  }
+  const Tensor each = beside(labels, weights);
+  return weights.rank() < labels.rank() ? broadcast_to(each, labels.shape()) : each;
 }
 
 Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights) {

@@ -39,6 +39,9 @@ Tensor checked(const char* what, const Tensor& numbers, const Dim& size);
 // do not have the shape of its first axes, which weighted_mean refuses.
 Tensor where_counted(const Tensor& x, const Tensor& weights, double otherwise = 0);
 
+// Weights of the labels' shape, of those of that shape or of its first axes; else ShapeError.
+Tensor weights_for(const char* name, const Tensor& weights, const Tensor& labels);
+
 // The sum of losses * weights over the sum of weights, whose shape is the losses' or that of their
 // first axes; 0 where all are 0, also for losses that are not finite. The mean without weights.
 Tensor weighted_mean(const char* name, const Tensor& losses, const Tensor& weights);

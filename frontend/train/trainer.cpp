@@ -1,11 +1,10 @@
-// The functions of a network, its loss and its optimizer, and calls of them on batches.
+// The functions of a network, its losses and its optimizer.
 #include <kroton/error.h>
 #include <kroton/trainer.h>
 #include <kroton/variables.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <set>
 
 #include "frontend/train/lines.h"
@@ -13,78 +12,7 @@
 
 namespace kroton::nn {
 
-namespace {
-
-[[noreturn]] void fail(const std::string& what) { throw ValueError("Trainer: " + what); }
-
-double number(const Array& value) { return value.item<double>(); }
-
-double sum_of(const Array& values) {
-  const Array all = values.cast(f64).contiguous();
-  const std::span<const double> elements = all.data<double>();
-  return std::accumulate(elements.begin(), elements.end(), 0.0);
-}
-
-// How many examples a batch has.
-std::int64_t examples_of(const char* what, const data::Batch& batch) {
-  const Shape &x = batch.x.shape(), &labels = batch.labels.shape();
-  if (x.rank() == 0 || labels.rank() == 0 || x[0] != labels[0]) {
-    throw ShapeError(std::string(what) + ": x is " + to_string(x) + ", labels are " +
-                     to_string(labels) + ": both have an example in each row");
-  }
-  if (x[0] == 0) fail(std::string(what) + ": a minibatch has no examples");
-  return x[0];
-}
-
-// How many labels a batch has that count.
-double weight_of(const data::Batch& batch) {
-  if (batch.mask && batch.mask->shape() == batch.labels.shape()) return sum_of(*batch.mask);
-  return static_cast<double>(batch.labels.size());
-}
-
-// One example as a batch of its own.
-Array row_of(const Array& all, std::int64_t row) {
-  std::vector<std::int64_t> sizes(all.shape().begin(), all.shape().end());
-  sizes[0] = 1;
-  return all.row(row).contiguous().reshape(Shape(sizes));
-}
-
-// A weight for each label, 0 where a mask of their shape is, whatever the label.
-Array weights_of(const data::Batch& batch, const std::vector<double>& of_classes) {
-  const Array& labels = batch.labels;
-  if (is_float(labels.dtype())) {
-    throw TypeError("class_weights are for labels that are integers, these are " +
-                    std::string(name_of(labels.dtype())));
-  }
-  Array weights = Array::zeros(labels.shape());
-  std::optional<Array> mask;
-  if (batch.mask && batch.mask->shape() == labels.shape()) {
-    mask = batch.mask->cast(f64).contiguous();
-  }
-  const Array classes = labels.cast(i64).contiguous();
-  const auto from = classes.data<std::int64_t>();
-  const auto to = weights.data<float>();
-  for (std::size_t k = 0; k < from.size(); ++k) {
-    if (mask && mask->data<double>()[k] == 0) continue;
-    if (from[k] < 0 || from[k] >= static_cast<std::int64_t>(of_classes.size())) {
-      fail("there are " + std::to_string(of_classes.size()) + " class_weights, and label " +
-           std::to_string(k) + " of the minibatch is " + std::to_string(from[k]));
-    }
-    to[k] = static_cast<float>(of_classes[static_cast<std::size_t>(from[k])]);
-  }
-  return weights;
-}
-
-void check_metrics(const std::vector<Metric>& metrics, const std::string& place) {
-  std::set<std::string> names = {"loss"};
-  for (const Metric& metric : metrics) {
-    if (metric.name.empty()) fail("a metric has no name" + place);
-    if (!names.insert(metric.name).second) fail("two measures are called " + metric.name + place);
-    if (!metric.measure) fail("the metric " + metric.name + " is an empty function" + place);
-  }
-}
-
-}  // namespace
+void fail(const std::string& what) { throw ValueError("Trainer: " + what); }
 
 void check_batch_size(const char* what, std::int64_t batch) {
   if (batch >= 1) return;
@@ -97,65 +25,35 @@ Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor
   return cross_entropy(logits, labels, {.mask = weights});
 }
 
-// ---- Totals
-
-void Totals::add(const std::vector<Array>& results, double loss_weight, double weight) {
-  // A loss of labels of which none counts is 0.
-  if (loss_weight > 0) loss_ += number(results[0]) * loss_weight;
-  loss_weight_ += loss_weight;
-  weight_ += weight;
-  for (std::size_t k = 0; k < of_metrics_.size(); ++k) {
-    const Array value = results[k + 1].cast(f64);
-    const bool is_mean = value.rank() == 0;
-    if (is_mean && weight == 0) continue;
-    Array& total = of_metrics_[k];
-    const bool is_first = total.shape() != value.shape();
-    if (is_first && total.size() > 0) {
-      throw ShapeError("Trainer: the metric " + (*metrics_)[k].name + " is " +
-                       to_string(total.shape()) + " of one batch and " + to_string(value.shape()) +
-                       " of another: they cannot be summed");
-    }
-    if (is_first) total = Array::zeros(value.shape(), f64);
-    const auto from = value.data<double>();
-    const auto to = total.data<double>();
-    for (std::size_t i = 0; i < to.size(); ++i) to[i] += is_mean ? from[i] * weight : from[i];
-  }
+Tensor Measure::of_all(const Tensors& outputs, const Tensors& labels) const {
+  if (!of_all_) fail("the measure is of one output");
+  return of_all_(outputs, labels);
 }
 
-Measured Totals::values() const {
-  Measured measured;
-  measured.loss = loss_weight_ > 0 ? loss_ / loss_weight_ : 0;
-  for (std::size_t k = 0; k < of_metrics_.size(); ++k) {
-    const Metric& metric = (*metrics_)[k];
-    Array total = of_metrics_[k].copy();
-    if (total.rank() == 0) total = Array(total.item<double>() / weight_);
-    if (total.rank() == 1 && total.size() == 0) total = Array(0.0);  // no label counted
-    measured.metrics.emplace_back(metric.name,
-                                  metric.finish ? metric.finish(total) : total.item<double>());
-  }
-  return measured;
-}
+// ---- What a Trainer is made of
 
-// ---- The functions
-
-Trainer::Parts::Parts(Sequential network, Tensor input, Tensor targets, const Measure& of_loss,
+Trainer::Parts::Parts(Sequential network, std::shared_ptr<ListsOfTensors> of_network,
+                      Tensors inputs, Tensors targets, std::vector<OutputLoss> of_losses,
                       optim::Optimizer& steps_by, TrainerOptions given, const Location& here)
     : net(std::move(network)),
-      x(std::move(input)),
+      lists(std::move(of_network)),
+      x(std::move(inputs)),
       labels(std::move(targets)),
-      loss(of_loss),
+      losses(std::move(of_losses)),
       optimizer(&steps_by),
       optimizer_lives(steps_by.lifetime()),
       options(std::move(given)),
       at(here) {
-  if (!x || !labels) fail("the variables x and labels are not to be empty" + place());
-  if (!loss) fail("the loss is an empty function" + place());
-  check_metrics(options.metrics, place());
-  train_step = training_step(steps_by, {});
-  optimizer_state = steps_by.state();
+  const auto is_empty = [](const Tensor& t) { return !t; };
+  if (x.empty() || std::ranges::any_of(x, is_empty) || std::ranges::any_of(labels, is_empty)) {
+    fail("the variables x and labels are not to be empty" + place());
+  }
+  check_losses();
+  step_for({});
   trained = net.parameters();
-  tested = test_step();
-  predicted = prediction();
+  use_averages = average.has_value();
+  test_for({});
+  predictions.emplace(use_averages, prediction(use_averages));
   if (const std::vector<Shared> now = net.parameters(); now.size() > trained.size()) {
     fail("the network makes new parameters when it is called again, as " +
          now[trained.size()].name() +
@@ -165,12 +63,82 @@ Trainer::Parts::Parts(Sequential network, Tensor input, Tensor targets, const Me
 
 std::string Trainer::Parts::place() const { return "  [" + to_string(line_of(at)) + "]"; }
 
-std::vector<Tensor> Trainer::Parts::measures(const Tensor& output, const Tensor& weights) const {
-  const auto measured = [&](const std::string& what, const Measure& measure, const Tensor& by,
-                            bool may_be_array) {
+void Trainer::Parts::check_losses() {
+  const bool are_of_all = losses.size() == 1 && losses[0].measure.is_of_all();
+  if (!are_of_all && losses.size() != labels.size()) {
+    fail("there are " + std::to_string(losses.size()) + " losses and " +
+         std::to_string(labels.size()) + " labels, expected one of each for each output" + place());
+  }
+  std::set<std::string> names = {"loss"};
+  const auto take = [&](const std::string& name) {
+    if (!names.insert(name).second) fail("two measures are called " + name + place());
+  };
+  for (std::size_t k = 0; k < losses.size(); ++k) {
+    OutputLoss& loss = losses[k];
+    if (loss.name.empty()) loss.name = "output" + std::to_string(k + 1);
+    const std::string what = losses.size() == 1 ? "the loss" : "the loss " + loss.name;
+    if (!loss.measure) fail(what + " is an empty function" + place());
+    if (losses.size() > 1 && loss.measure.is_of_all()) {
+      fail(what + " is of all outputs: it is to be the only one" + place());
+    }
+    if (!(loss.weight >= 0) || std::isinf(loss.weight)) {
+      fail("the weight of " + what + " is " + to_string(Array(loss.weight)) +
+           ", expected a finite one of at least 0" + place());
+    }
+    if (losses.size() > 1) take(loss.name + "_loss");
+  }
+  for (const Metric& metric : options.metrics) {
+    if (metric.name.empty()) fail("a metric has no name" + place());
+    take(metric.name);
+    if (!metric.measure) fail("the metric " + metric.name + " is an empty function" + place());
+    const auto count = static_cast<int>(labels.size());
+    if (!metric.measure.is_of_all() && (metric.output < 0 || metric.output >= count)) {
+      fail("the metric " + metric.name + " is of output " + std::to_string(metric.output) +
+           ", there are labels of " + std::to_string(count) + place());
+    }
+  }
+}
+
+bool Trainer::Parts::takes_weights() const {
+  return std::ranges::all_of(losses, [](const OutputLoss& l) { return l.measure.takes_weights(); });
+}
+
+std::vector<std::string> Trainer::Parts::names() const {
+  std::vector<std::string> all;
+  for (const OutputLoss& loss : losses) {
+    if (losses.size() > 1) all.push_back(loss.name + "_loss");
+  }
+  for (const Metric& metric : options.metrics) all.push_back(metric.name);
+  return all;
+}
+
+// ---- Expressions
+
+Tensors Trainer::Parts::outputs_of(bool training) const {
+  return with_prefix(
+      [&]() -> Tensors {
+        if (lists) lists->inputs = x;
+        const Tensor output = training ? net.train(x[0]) : net(x[0]);
+        if (!lists) return {output};
+        if (!losses[0].measure.is_of_all() && lists->outputs.size() != labels.size()) {
+          throw ValueError("it gives " + std::to_string(lists->outputs.size()) +
+                           " outputs, there are " + std::to_string(labels.size()) + " labels");
+        }
+        return lists->outputs;
+      },
+      [&] { return "Trainer: the network" + place() + ": "; });
+}
+
+std::vector<Tensor> Trainer::Parts::measures(const Tensors& outputs, const Tensors& weights) const {
+  const auto measured = [&](const std::string& what, const Measure& measure, std::size_t output,
+                            const Tensor& by, bool may_be_array) {
     // Errors of the measure know the lines of the network, not who asked for it.
-    const Tensor value = with_prefix([&] { return measure(output, labels, by); },
-                                     [&] { return "Trainer: " + what + place() + ": "; });
+    const Tensor value = with_prefix(
+        [&] {
+          return measure.is_of_all() ? measure.of_all(outputs, labels)
+                                     : measure(outputs[output], labels[output], by);
+        },
+        [&] { return "Trainer: " + what + place() + ": "; });
     if (!value) fail(what + " is an empty Tensor" + place());
     if (value.rank() > 0 && !may_be_array) {
       throw ShapeError("Trainer: " + what + " is " + to_string(value.type()) +
@@ -178,62 +146,128 @@ std::vector<Tensor> Trainer::Parts::measures(const Tensor& output, const Tensor&
     }
     return value;
   };
-  std::vector<Tensor> all = {measured("the loss", loss, weights, false)};
+  std::vector<Tensor> all;
+  Tensor sum;
+  for (std::size_t k = 0; k < losses.size(); ++k) {
+    const OutputLoss& loss = losses[k];
+    const Tensor value = measured(losses.size() == 1 ? "the loss" : "the loss " + loss.name,
+                                  loss.measure, k, weights.empty() ? Tensor() : weights[k], false);
+    const Tensor part = loss.weight == 1 ? value : loss.weight * value;
+    sum = sum ? sum + part : part;
+    if (losses.size() > 1) all.push_back(value);
+  }
+  all.insert(all.begin(), sum);
   for (const Metric& metric : options.metrics) {
-    all.push_back(measured("the metric " + metric.name, metric.measure, {},
+    all.push_back(measured("the metric " + metric.name, metric.measure,
+                           static_cast<std::size_t>(metric.output), {},
                            static_cast<bool>(metric.finish)));
   }
   return all;
 }
 
-StepFunction Trainer::Parts::training_step(optim::Optimizer& by, const Tensor& weights) const {
-  const std::vector<Tensor> values =
-      measures(with_prefix([&] { return net.train(x); },
-                           [&] { return "Trainer: the network" + place() + ": "; }),
-               weights);
-  std::vector<Tensor> inputs = {x, labels};
-  if (options.mask) inputs.push_back(options.mask);
-  if (weights) inputs.push_back(weights);
-  return function(inputs, values,
-                  {.updates = by.minimize(values[0], net.parameters(), at),
-                   .name = "train",
+std::vector<Tensor> Trainer::Parts::variables(bool with_labels, const Tensors& weights) const {
+  std::vector<Tensor> all = x;
+  if (with_labels) all.insert(all.end(), labels.begin(), labels.end());
+  if (options.mask) all.push_back(options.mask);
+  all.insert(all.end(), weights.begin(), weights.end());
+  return all;
+}
+
+Tensors Trainer::Parts::weight_variables(const std::vector<int>& ranks) const {
+  Tensors all;
+  for (std::size_t k = 0; k < ranks.size(); ++k) {
+    const Dims& shape = labels[k].shape();
+    all.push_back(tensor(ranks.size() == 1 ? "weights" : "weights" + std::to_string(k + 1),
+                         Dims(shape.begin(), shape.begin() + ranks[k]), f32, at));
+  }
+  return all;
+}
+
+// ---- Functions
+
+StepFunction Trainer::Parts::training_step(optim::Optimizer& by, const Tensors& weights) {
+  const std::vector<Tensor> values = measures(outputs_of(true), weights);
+  std::vector<Update> updates = by.minimize(values[0], net.parameters(), at);
+  if (options.average_decay) {
+    if (!average) {
+      average = with_prefix(
+          [&] { return optim::MovingAverage(net.parameters(), *options.average_decay); },
+          [&] { return "Trainer: average_decay" + place() + ": "; });
+    }
+    updates = average->updates(updates, at);
+  }
+  return function(
+      variables(true, weights), values,
+      {.updates = updates, .name = "train", .target = options.target, .check = options.check}, at);
+}
+
+std::vector<Given> Trainer::Parts::givens(bool averaged) const {
+  std::vector<Given> all;
+  if (!averaged) return all;
+  for (std::size_t k = 0; k < trained.size(); ++k) {
+    all.push_back({trained[k], average->averages()[k]});
+  }
+  return all;
+}
+
+StepFunction Trainer::Parts::test_step(bool averaged, const Tensors& weights) const {
+  return function(variables(true, weights), measures(outputs_of(false), weights),
+                  {.givens = givens(averaged), .name = "test", .target = options.target}, at);
+}
+
+StepFunction Trainer::Parts::prediction(bool averaged) {
+  const Tensors outputs = outputs_of(false);
+  if (outputs.size() == 1 && labels.size() == 1) {
+    const Tensor& output = outputs[0];
+    const bool are_classes = !is_float(labels[0].dtype()) &&
+                             output.rank() == labels[0].rank() + 1 &&
+                             output.shape(-1).is_constant();
+    if (are_classes) classes = output.shape(-1).constant();
+  }
+  // The mask may be the loss's alone.
+  return function(variables(false, {}), outputs,
+                  {.givens = givens(averaged),
+                   .name = "predict",
                    .target = options.target,
-                   .check = options.check},
+                   .on_unused_input = UnusedInput::ignore},
                   at);
 }
 
-StepFunction Trainer::Parts::test_step() const {
-  std::vector<Tensor> inputs = {x, labels};
-  if (options.mask) inputs.push_back(options.mask);
-  return function(inputs, measures(net(x), {}), {.name = "test", .target = options.target}, at);
+const StepFunction& Trainer::Parts::step_for(const std::vector<int>& ranks) {
+  const std::lock_guard lock(making);
+  if (const auto found = steps_for.find(ranks); found != steps_for.end()) return found->second;
+  if (optimizer_lives.expired()) {
+    fail("the optimizer is no longer there, which the first step with weights takes" + place());
+  }
+  StepFunction step = training_step(*optimizer, weight_variables(ranks));
+  optimizer_state = optimizer->state();
+  return steps_for.emplace(ranks, std::move(step)).first->second;
 }
 
-Function<1> Trainer::Parts::prediction() {
-  const Tensor output = net(x);
-  const bool are_classes = !is_float(labels.dtype()) && output.rank() == labels.rank() + 1 &&
-                           output.shape(-1).is_constant();
-  if (are_classes) classes = output.shape(-1).constant();
-  std::vector<Tensor> inputs = {x};
-  if (options.mask) inputs.push_back(options.mask);
-  // The mask may be the loss's alone.
-  return function(
-      inputs, output,
-      {.name = "predict", .target = options.target, .on_unused_input = UnusedInput::ignore}, at);
+const StepFunction& Trainer::Parts::test_for(const std::vector<int>& ranks) {
+  const std::lock_guard lock(making);
+  const std::pair<bool, std::vector<int>> key(use_averages, ranks);
+  if (const auto found = tests_for.find(key); found != tests_for.end()) return found->second;
+  return tests_for.emplace(key, test_step(use_averages, weight_variables(ranks))).first->second;
 }
 
 void Trainer::Parts::weigh(std::size_t count) {
+  if (labels.size() != 1) {
+    throw ValueError("fit: class_weights are for networks of one output, this one has " +
+                     std::to_string(labels.size()) +
+                     " labels: losses of a function of its own take weights");
+  }
   if (classes && static_cast<std::int64_t>(count) != *classes) {
     throw ValueError("fit: there are " + std::to_string(count) +
                      " class_weights, the network gives " + std::to_string(*classes) + " classes");
   }
-  if (weighted_step) return;
-  if (optimizer_lives.expired()) {
+  const std::vector<int> ranks = {labels[0].rank()};
+  if (!steps_for.contains(ranks) && optimizer_lives.expired()) {
     throw ValueError(
         "fit: the optimizer is no longer there, which the first fit with "
         "class_weights takes");
   }
-  weighted_step = training_step(*optimizer, tensor("weights", labels.shape(), f32, at));
-  optimizer_state = optimizer->state();
+  step_for(ranks);
 }
 
 void Trainer::Parts::check_trained() const {
@@ -253,149 +287,54 @@ void Trainer::Parts::check_trained() const {
        " since the Trainer was made: make the Trainer after set_trainable" + place());
 }
 
-// ---- Batches
+// ---- Trainer
 
 namespace {
 
-void check_mask(bool wanted, bool given) {
-  if (wanted && !given) fail("TrainerOptions::mask is for batches with a mask, this one has none");
-  if (!wanted && given) {
-    fail("the batch has a mask, for which there is no variable: TrainerOptions::mask");
-  }
-}
-
-std::vector<Argument> arguments_of(const data::Batch& batch, bool has_mask) {
-  check_mask(has_mask, batch.mask.has_value());
-  std::vector<Argument> arguments = {batch.x, batch.labels};
-  if (has_mask) arguments.emplace_back(*batch.mask);
-  return arguments;
+// A network of lists as one of its first input.
+Sequential in_lists(std::function<Tensors(const Tensors&)> net,
+                    const std::shared_ptr<ListsOfTensors>& lists, const Location& at) {
+  const auto call = [net = std::move(net), lists](const Tensor&) {
+    lists->outputs = net(lists->inputs);
+    if (lists->outputs.empty()) throw ValueError("it gives no output");
+    return lists->outputs[0];
+  };
+  return Sequential(std::vector<Layer>{Layer(call, at)});
 }
 
 }  // namespace
 
-std::string Trainer::Parts::row_at_fault(const data::Batch& batch, const Numbers& numbers) const {
-  for (std::int64_t row = 0; row < batch.x.shape()[0]; ++row) {
-    data::Batch alone{row_of(batch.x, row), row_of(batch.labels, row)};
-    if (batch.mask) alone.mask = row_of(*batch.mask, row);
-    try {
-      (*tested).call(arguments_of(alone, static_cast<bool>(options.mask)));
-    } catch (const ValueError&) {
-      std::string text = "row " + std::to_string(row) + " of the minibatch";
-      if (numbers) text += ", example " + std::to_string(numbers(row));
-      if (alone.labels.size() == 1) {
-        text += ", whose label is " + to_string(alone.labels.reshape({}));
-      }
-      return text + ": ";
-    } catch (const Error&) {
-      return "";
-    }
-  }
-  return "";
-}
-
-std::string Trainer::Parts::not_finite_in(const data::Batch& batch, const Numbers& numbers) {
-  const auto found_in = [&](const std::string& what, const Array& given) -> std::string {
-    if (!is_float(given.dtype()) || given.size() == 0) return "";
-    const Array all = given.cast(f64).contiguous();
-    const std::span<const double> values = all.data<double>();
-    // What a mask of its first axes hides does not count.
-    std::optional<Array> mask;
-    std::size_t of_each = 1;
-    if (batch.mask && batch.mask->rank() <= all.rank() &&
-        std::equal(batch.mask->shape().begin(), batch.mask->shape().end(), all.shape().begin())) {
-      mask = batch.mask->cast(f64).contiguous();
-      of_each = values.size() / static_cast<std::size_t>(mask->size());
-    }
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      if (std::isfinite(values[k]) || (mask && mask->data<double>()[k / of_each] == 0)) continue;
-      const auto rows = static_cast<std::size_t>(all.shape()[0]);
-      const auto row = static_cast<std::int64_t>(k / (values.size() / rows));
-      return "; " + what + " of the minibatch " + (what == "x" ? "holds " : "hold ") +
-             to_string(Array(values[k])) + " in row " + std::to_string(row) +
-             (numbers ? ", example " + std::to_string(numbers(row)) : "");
-    }
-    return "";
-  };
-  return found_in("x", batch.x) + found_in("the labels", batch.labels);
-}
-
-Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<double>& class_weights,
-                               Totals* epoch, const Numbers& numbers) {
-  check_trained();
-  const std::int64_t count = examples_of("train_minibatch", batch);
-  std::vector<Argument> arguments = arguments_of(batch, static_cast<bool>(options.mask));
-  double loss_weight = weight_of(batch);
-  const double weight = loss_weight;
-  if (!class_weights.empty()) {
-    const Array of_labels = weights_of(batch, class_weights);
-    loss_weight = sum_of(of_labels);
-    arguments.emplace_back(Array(of_labels));
-  }
-  const StepFunction& step = class_weights.empty() ? *train_step : *weighted_step;
-  const auto number_of_step = [&] { return "step " + std::to_string(steps + 1) + ": "; };
-  std::vector<Array> results;
-  try {
-    results = step.call(arguments);
-  } catch (const ValueError& error) {
-    throw ValueError(row_at_fault(batch, numbers) + error.what());
-  } catch (const NotFiniteError& error) {
-    throw NotFiniteError(number_of_step() + error.what() + not_finite_in(batch, numbers));
-  }
-  ++steps;
-  examples += count;
-  if (const double value = number(results[0]); !std::isfinite(value)) {
-    const std::string of_data = not_finite_in(batch, numbers);
-    fail("the loss of step " + std::to_string(steps) + " is " + to_string(Array(value)) +
-         (!of_data.empty() ? of_data
-                           : "; with .check = kt::Check::values the first operation that gives no "
-                             "finite number is named"));
-  }
-  Totals own(options.metrics);
-  own.add(results, loss_weight, weight);
-  if (epoch != nullptr) epoch->add(results, loss_weight, weight);
-  return own.values();
-}
-
-void Trainer::Parts::test(const data::Batch& batch, Totals& totals, const Numbers& numbers) const {
-  examples_of("test_minibatch", batch);
-  const std::vector<Argument> arguments = arguments_of(batch, static_cast<bool>(options.mask));
-  std::vector<Array> results;
-  try {
-    results = (*tested).call(arguments);
-  } catch (const ValueError& error) {
-    throw ValueError(row_at_fault(batch, numbers) + error.what());
-  }
-  const double weight = weight_of(batch);
-  totals.add(results, weight, weight);
-}
-
-Array Trainer::Parts::predict(const Array& of, const std::optional<Array>& mask) const {
-  check_mask(static_cast<bool>(options.mask), mask.has_value());
-  std::vector<Argument> arguments = {of};
-  if (mask) arguments.emplace_back(*mask);
-  return (*predicted).call(arguments);
-}
-
 Trainer::Trainer(Sequential net, Tensor x, Tensor labels, const Measure& loss,
                  optim::Optimizer& optimizer, const TrainerOptions& options, const Location& at)
-    : parts_(std::make_unique<Parts>(std::move(net), std::move(x), std::move(labels), loss,
-                                     optimizer, options, at)) {}
+    : parts_(std::make_unique<Parts>(
+          std::move(net), nullptr, Tensors{std::move(x)}, Tensors{std::move(labels)},
+          std::vector<OutputLoss>{{.measure = loss}}, optimizer, options, at)) {}
+Trainer::Trainer(ListNetwork net, Tensors x, Tensors labels, std::vector<OutputLoss> losses,
+                 optim::Optimizer& optimizer, const TrainerOptions& options, const Location& at,
+                 OfLists) {
+  const auto lists = std::make_shared<ListsOfTensors>();
+  parts_ = std::make_unique<Parts>(in_lists(std::move(net), lists, at), lists, std::move(x),
+                                   std::move(labels), std::move(losses), optimizer, options, at);
+}
 Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
-Measured Trainer::train_minibatch(const Array& x, const Array& labels) {
-  return train_minibatch(data::Batch{x, labels});
+optim::MovingAverage& Trainer::averages() {
+  if (!parts_->average) {
+    throw ValueError(
+        "averages: the Trainer keeps none, TrainerOptions::average_decay asks for them");
+  }
+  return *parts_->average;
 }
-Measured Trainer::train_minibatch(const data::Batch& batch) { return parts_->train(batch); }
 
-Measured Trainer::test_minibatch(const Array& x, const Array& labels) const {
-  return test_minibatch(data::Batch{x, labels});
-}
-Measured Trainer::test_minibatch(const data::Batch& batch) const {
-  Totals totals(parts_->options.metrics);
-  parts_->test(batch, totals);
-  return totals.values();
+void Trainer::use_averages(bool use) {
+  if (use) averages();
+  parts_->use_averages = use;
+  parts_->test_for({});
+  if (!parts_->predictions.contains(use)) {
+    parts_->predictions.emplace(use, parts_->prediction(use));
+  }
 }
 
 }  // namespace kroton::nn

@@ -25,7 +25,7 @@ Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch,
   if (examples.count == 0) throw ValueError("evaluate: there are no examples");
   data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
   loader.start(0);
-  Totals totals(parts_->options.metrics);
+  Totals totals = parts_->totals();
   std::int64_t number = 0;
   while (const std::optional<data::Batch> next = loader.next()) {
     const auto numbers = [&](std::int64_t row) { return number * batch + row; };
@@ -44,55 +44,99 @@ Measured Trainer::evaluate(const Array& x, const Array& labels, std::int64_t bat
   return evaluate(data::from_arrays(x.contiguous(), labels.contiguous()), batch, 0);
 }
 
-Array Trainer::predict(const data::Dataset& examples, std::int64_t batch,
-                       std::optional<int> threads) const {
-  check_batch_size("predict", batch);
-  if (!examples.make) throw ValueError("predict: the data set makes no batches");
-  if (examples.count == 0) {
-    const data::Batch none = examples.make({}, 0);
-    return parts_->predict(none.x, none.mask);
-  }
-  data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
-  loader.start(0);
-  Array all;
-  std::vector<std::int64_t> sizes;
-  std::byte* to = nullptr;
-  std::int64_t done = 0;
-  while (const std::optional<data::Batch> next = loader.next()) {
-    const Array part = parts_->predict(next->x, next->mask);
+Measured Trainer::evaluate(const std::vector<Array>& x, const std::vector<Array>& labels,
+                           std::int64_t batch) const {
+  return evaluate(data::from_arrays(x, labels), batch, 0);
+}
+
+namespace {
+
+// The rows that one output has for batch after batch.
+class Rows {
+ public:
+  explicit Rows(std::int64_t count) : count_(count) {}
+  // `of`: what the network was called on, of so many rows.
+  void add(const Array& part, const Shape& of, std::int64_t rows) {
     const Shape& shape = part.shape();
-    const std::int64_t rows = std::min(batch, examples.count - done);
-    if (next->x.rank() == 0 || next->x.shape()[0] != rows) {
-      throw ShapeError("predict: of " + std::to_string(rows) + " examples the data set makes x " +
-                       to_string(next->x.shape()));
-    }
-    done += rows;
     const bool has_rows = shape.rank() > 0 && shape[0] == rows;
-    if (!has_rows || (to != nullptr && !std::equal(shape.begin() + 1, shape.end(),
-                                                   sizes.begin() + 1, sizes.end()))) {
-      throw ShapeError("predict: of x " + to_string(next->x.shape()) + " the network gives " +
-                       to_string(shape) +
+    if (!has_rows || (to_ != nullptr && !std::equal(shape.begin() + 1, shape.end(),
+                                                    sizes_.begin() + 1, sizes_.end()))) {
+      throw ShapeError("predict: of x " + to_string(of) + " the network gives " + to_string(shape) +
                        (has_rows ? ", of another batch rows of another shape"
                                  : ", which has no row for each example"));
     }
-    if (to == nullptr) {
-      sizes.assign(shape.begin(), shape.end());
-      sizes[0] = examples.count;
-      all = Array::empty(Shape(sizes), part.dtype());
-      to = static_cast<std::byte*>(all.raw());
+    if (to_ == nullptr) {
+      sizes_.assign(shape.begin(), shape.end());
+      sizes_[0] = count_;
+      all_ = Array::empty(Shape(sizes_), part.dtype());
+      to_ = static_cast<std::byte*>(all_.raw());
     }
-    if (part.nbytes() == 0) continue;
-    std::memcpy(to, part.raw(), static_cast<std::size_t>(part.nbytes()));
-    to += part.nbytes();
+    if (part.nbytes() == 0) return;
+    std::memcpy(to_, part.raw(), static_cast<std::size_t>(part.nbytes()));
+    to_ += part.nbytes();
   }
+  const Array& all() const { return all_; }
+
+ private:
+  std::int64_t count_;
+  Array all_;
+  std::vector<std::int64_t> sizes_;
+  std::byte* to_ = nullptr;
+};
+
+Array only(std::vector<Array> outputs) {
+  if (outputs.size() == 1) return std::move(outputs[0]);
+  throw ValueError("predict: the network gives " + std::to_string(outputs.size()) +
+                   " outputs, which predict_all returns");
+}
+
+// There are no labels, and nobody looks at them.
+data::Dataset without_labels(const std::vector<Array>& x) { return data::from_arrays(x, {}); }
+
+}  // namespace
+
+std::vector<Array> Trainer::predict_all(const data::Dataset& examples, std::int64_t batch,
+                                        std::optional<int> threads) const {
+  check_batch_size("predict", batch);
+  if (!examples.make) throw ValueError("predict: the data set makes no batches");
+  if (examples.count == 0) return parts_->predict(examples.make({}, 0));
+  data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
+  loader.start(0);
+  std::vector<Rows> outputs;
+  std::int64_t done = 0;
+  while (const std::optional<data::Batch> next = loader.next()) {
+    const std::vector<Array> parts = parts_->predict(*next);
+    const Shape& x = next->x.shape();
+    const std::int64_t rows = std::min(batch, examples.count - done);
+    if (x.rank() == 0 || x[0] != rows) {
+      throw ShapeError("predict: of " + std::to_string(rows) + " examples the data set makes x " +
+                       to_string(x));
+    }
+    done += rows;
+    outputs.resize(parts.size(), Rows(examples.count));
+    for (std::size_t k = 0; k < parts.size(); ++k) outputs[k].add(parts[k], x, rows);
+  }
+  std::vector<Array> all;
+  for (const Rows& output : outputs) all.push_back(output.all());
   return all;
 }
 
+std::vector<Array> Trainer::predict_all(const std::vector<Array>& x, std::int64_t batch) const {
+  return predict_all(without_labels(x), batch, 0);
+}
+
+Array Trainer::predict(const data::Dataset& examples, std::int64_t batch,
+                       std::optional<int> threads) const {
+  return only(predict_all(examples, batch, threads));
+}
+
 Array Trainer::predict(const Array& x, std::int64_t batch) const {
-  if (x.rank() == 0) return parts_->predict(x, {});
-  const Array rows = x.contiguous();
-  // There are no labels, and nobody looks at them.
-  return predict(data::from_arrays(rows, Array::empty({x.shape()[0], 0})), batch, 0);
+  if (x.rank() == 0) return only(parts_->predict({.x = x}));
+  return only(predict_all(without_labels({x}), batch, 0));
+}
+
+Array Trainer::predict(const std::vector<Array>& x, std::int64_t batch) const {
+  return only(predict_all(without_labels(x), batch, 0));
 }
 
 // ---- State
@@ -104,6 +148,9 @@ const Sequential& Trainer::network() const { return parts_->net; }
 
 std::vector<Shared> Trainer::state() const {
   std::vector<Shared> all = parts_->net.state();
+  if (parts_->average) {
+    for (const Shared& variable : parts_->average->averages()) all.push_back(variable);
+  }
   for (const Shared& variable : parts_->optimizer_state) all.push_back(variable);
   all.push_back(random_numbers().state());
   for (const Shared& variable : parts_->options.state) all.push_back(variable);

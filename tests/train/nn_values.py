@@ -10,7 +10,16 @@ import math
 
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 torch.set_default_dtype(torch.float64)
 
@@ -112,6 +121,22 @@ set_weights(layer)
 y, h = layer(x)
 with_gradients("stacked", [y, h[0], h[1]], x)
 
+# ---- Attention: to others under a mask of padding, and to itself, causal.
+
+queries, memory = free(1, 2, 3, 4), free(2, 2, 5, 4)
+layer = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+matrices = [3 * numbers(30 + k, 4, 4) for k in range(4)]
+biases = [numbers(40 + k, 4) for k in range(4)]
+layer.in_proj_weight.data = torch.cat([m.T for m in matrices[:3]])
+layer.in_proj_bias.data = torch.cat(biases[:3])
+layer.out_proj.weight.data, layer.out_proj.bias.data = matrices[3].T.contiguous(), biases[3]
+is_padding = torch.tensor([[False] * 5, [False, False, False, True, True]])
+y, _ = layer(queries, memory, memory, key_padding_mask=is_padding)
+with_gradients("attention_padding", y, queries, memory)
+is_later = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1)
+y, _ = layer(memory, memory, memory, attn_mask=is_later, key_padding_mask=is_padding)
+with_gradients("attention_causal", y, memory)
+
 # ---- Losses
 
 x, y = free(1, 4, 3), numbers(2, 4, 3)
@@ -135,6 +160,8 @@ counts = (y > 0).double() * 3
 loss("poisson_nll", F.poisson_nll_loss(x, counts), x)
 variance = free(5, 4, 3, shift=0.6)
 loss("gaussian_nll", F.gaussian_nll_loss(x, y, variance), x, variance)
+loss("mean_squared_error", F.mse_loss(x, y), x)
+loss("mean_absolute_error", F.l1_loss(x, y), x)
 loss("log_cosh", torch.log(torch.cosh(x - y)).mean(), x)
 loss("huber", F.huber_loss(x, y, delta=0.3), x)
 signs = 2 * target - 1
@@ -181,3 +208,13 @@ scores = numbers(4, 30)
 ones = (numbers(5, 30) + numbers(6, 30) / 3 > 0).long()
 show("roc_auc", roc_auc_score(ones, scores))
 show("average_precision", average_precision_score(ones, scores))
+
+# ---- Metrics of classes and of numbers
+
+logits, labels = numbers(3, 12, 4), torch.tensor([0, 2, 1, 1, 0, 3, 2, 2, 1, 0, 0, 1])
+predicted = logits.argmax(1)
+show("confusion", confusion_matrix(labels, predicted).flatten())
+for name, score in (("precision", precision_score), ("recall", recall_score), ("f1_score", f1_score)):
+    show(name, score(labels, predicted, average=None, zero_division=0))
+show("top_2", top_k_accuracy_score(labels, logits + 1e-9 * numbers(5, 12, 4), k=2))
+show("r_squared", r2_score(numbers(2, 12), numbers(2, 12) + numbers(7, 12) / 2))

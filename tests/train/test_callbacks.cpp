@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <sstream>
 
@@ -187,10 +188,96 @@ TEST_CASE("callbacks: where a checkpoint cannot be is said before the training")
           s.trainer.fit(clouds.points, clouds.labels, {.callbacks = {nn::ModelCheckpoint(path)}});
         }) == "ModelCheckpoint: " + path + ": there is no directory " + folder.file("none"));
   CHECK(s.trainer.steps() == 0);
-  CHECK(value_error([] { nn::ModelCheckpoint("m-{epoch:02d}.st"); }) ==
-        "ModelCheckpoint: of what stands in braces only {epoch} has a meaning, the path is "
-        "m-{epoch:02d}.st");
-  nn::ModelCheckpoint("}{-{epoch}");
+}
+
+TEST_CASE("callbacks: the path of a checkpoint has fields") {
+  const Clouds clouds;
+  const TemporaryDirectory folder;
+  Setup s;
+  const auto path = [&](const char* name) { return folder.file(name); };
+  const auto fit = [&](const std::string& name, nn::ModelCheckpointOptions options = {}) {
+    return s.trainer.fit(clouds.points, clouds.labels,
+                         {.epochs = 2,
+                          .batch = 100,
+                          .validation_split = 0.2,
+                          .callbacks = {nn::ModelCheckpoint(folder.file(name), options)}});
+  };
+  const auto written = [](const char* form, double value) {
+    char text[64];
+    std::snprintf(text, sizeof text, form, value);
+    return std::string(text);
+  };
+  const auto history = fit("}{-{epoch:03d}-{validation_loss:.2f}-{accuracy}-{loss:.1e}.st");
+  for (const nn::Epoch& epoch : history) {
+    CHECK(std::filesystem::exists(path(
+        ("}{-00" + std::to_string(epoch.number) + "-" + written("%.2f", epoch["validation_loss"]) +
+         "-" + written("%.4f", epoch["accuracy"]) + "-" + written("%.1e", epoch["loss"]) + ".st")
+            .c_str())));
+  }
+  fit("{epoch}b{batch:2d}.st", {.every_batches = 2});
+  for (const char* name : {"1b 2.st", "1b 3.st", "2b 2.st", "2b 3.st"}) {
+    INFO(std::string(name));
+    CHECK(std::filesystem::exists(path(name)));
+  }
+  const std::int64_t steps = s.trainer.steps();
+  const std::string unknown = folder.file("{val_loss}.st");
+  CHECK(value_error([&] { fit("{val_loss}.st"); }) ==
+        "ModelCheckpoint: {val_loss} of the path " + unknown +
+            " is nothing that is measured; there are epoch, batch, loss, accuracy, "
+            "validation_loss, validation_accuracy");
+  CHECK(s.trainer.steps() == steps);
+  for (const char* field : {"{}", "{epoch:f}", "{epoch:.2d}", "{loss:d}", "{loss:.3}}x{:x}",
+                            "{loss:3q}", "{loss:.3ff}", "{loss:999f}", "{loss:-3f}"}) {
+    INFO(std::string(field));
+    CHECK(contains(value_error([&] { nn::ModelCheckpoint{std::string(field)}; }),
+                   "is no field: expected a name, or as {epoch:02d} or {loss:.3f}"));
+  }
+  CHECK(value_error([&] { nn::ModelCheckpoint("{loss}.st", {.every_batches = 2}); }) ==
+        "ModelCheckpoint: {loss} of the path {loss}.st is known at the end of an epoch, "
+        "every_batches saves before it");
+}
+
+TEST_CASE("callbacks: a name that nothing has is refused before the first epoch") {
+  const Clouds clouds;
+  Setup s;
+  const auto refused = [&](const nn::AnyCallback& callback, double split) {
+    return value_error([&] {
+      s.trainer.fit(clouds.points, clouds.labels,
+                    {.validation_split = split, .callbacks = {callback}});
+    });
+  };
+  const std::string all = "loss, accuracy, validation_loss, validation_accuracy";
+  const std::string says = ": nothing that is measured is called \"val_loss\"; there are ";
+  CHECK(refused(nn::EarlyStopping({.monitor = "val_loss"}), 0.1) == "EarlyStopping" + says + all);
+  CHECK(refused(nn::EarlyStopping({.monitor = "val_loss"}), 0) ==
+        "EarlyStopping" + says + "loss, accuracy");
+  CHECK(refused(nn::ModelCheckpoint("a", {.best_only = true, .monitor = "val_loss"}), 0.1) ==
+        "ModelCheckpoint" + says + all);
+  CHECK(refused(nn::ReduceOnPlateau(s.rate, {}, "val_loss"), 0.1) ==
+        "ReduceOnPlateau" + says + all);
+  CHECK(s.trainer.steps() == 0);
+}
+
+TEST_CASE("callbacks: early stopping and the best checkpoint agree") {
+  const Clouds clouds;
+  const TemporaryDirectory folder;
+  for (const bool stopping_first : {true, false}) {
+    Setup s(3.0);  // far too fast: the loss goes up and down
+    auto stopping = std::make_shared<nn::EarlyStopping>(
+        nn::EarlyStoppingOptions{.patience = 3, .restore_best = true});
+    const std::string path = folder.file("best.safetensors");
+    const nn::ModelCheckpoint best(path, {.best_only = true});
+    std::vector<nn::AnyCallback> callbacks = {stopping, best};
+    if (!stopping_first) callbacks = {best, stopping};
+    s.trainer.fit(clouds.points, clouds.labels,
+                  {.epochs = 60, .validation_split = 0.2, .callbacks = callbacks});
+    CHECK(stopping->stopped_epoch() == stopping->best_epoch() + 3);
+    const std::vector<Array> restored = s.values();
+    const nn::Place place = s.trainer.resume(path);
+    CHECK(place.epoch == stopping->best_epoch() + 1);
+    const std::vector<Array> loaded = s.values();
+    for (std::size_t k = 0; k < loaded.size(); ++k) CHECK(array_equal(restored[k], loaded[k]));
+  }
 }
 
 TEST_CASE("callbacks: a plateau lowers the rate") {

@@ -250,6 +250,43 @@ TEST_CASE("nn values: two directions with a mask and stacked layers") {
   CHECK(elements({stacked(x)}) == elements({result.state[1]}));
 }
 
+TEST_CASE("nn values: attention") {
+  const Shared queries = value(1, {2, 3, 4}), memory = value(2, {2, 5, 4});
+  std::map<std::string, Array> weights;
+  const char* names[] = {"query", "key", "value", "out"};
+  for (int k = 0; k < 4; ++k) {
+    Array matrix = numbers(30 + k, {4, 4}, f64);
+    for (double& v : matrix.data<double>()) v *= 3;
+    weights[std::string(names[k]) + "_weight"] = matrix;
+    weights[std::string(names[k]) + "_bias"] = numbers(40 + k, {4}, f64);
+  }
+  const Tensor mask = integers({1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, {2, 1, 1, 5});
+  const nn::MultiHeadAttention to_others(2), causal(2, {.causal = true});
+  const auto [y, made] = recorded([&] { return to_others(queries, memory, mask); });
+  set(made, weights);
+  check_with_gradients("attention_padding", {y}, {queries, memory});
+  const auto [of_itself, made_causal] = recorded([&] { return causal(memory, memory, mask); });
+  set(made_causal, weights);
+  check_with_gradients("attention_causal", {of_itself}, {memory});
+}
+
+TEST_CASE("nn values: metrics of classes and of numbers") {
+  const Tensor logits = constant(numbers(3, {12, 4}, f64));
+  const Tensor labels = integers({0, 2, 1, 1, 0, 3, 2, 2, 1, 0, 0, 1}, {12});
+  const Tensor counts = nn::confusion_matrix(logits, labels);
+  const auto check = [](const std::string& name, const Tensor& values) {
+    INFO(name);
+    CHECK(difference(elements({values}), expected(name)) < 1e-6);
+  };
+  check("confusion", counts);
+  check("precision", nn::precision(counts));
+  check("recall", nn::recall(counts));
+  check("f1_score", nn::f1_score(counts));
+  check("top_2", nn::top_k_accuracy(logits + 1e-9 * constant(numbers(5, {12, 4}, f64)), labels, 2));
+  const Tensor y = constant(numbers(2, {12}, f64));
+  check("r_squared", nn::r_squared(y + constant(numbers(7, {12}, f64)) / 2, y));
+}
+
 TEST_CASE("nn values: losses of classes") {
   const Shared logits = value(3, {5, 3});
   const Tensor labels = integers({0, 2, 1, 1, 0}, {5});
@@ -279,6 +316,8 @@ TEST_CASE("nn values: losses of two tensors") {
   check_loss("binary_focal", nn::binary_focal(x, target), {x});
   check_loss("poisson_nll", nn::poisson_nll(x, 3 * target), {x});
   check_loss("gaussian_nll", nn::gaussian_nll(x, y, variance), {x, variance});
+  check_loss("mean_squared_error", nn::mean_squared_error(x, y), {x});
+  check_loss("mean_absolute_error", nn::mean_absolute_error(x, y), {x});
   check_loss("log_cosh", nn::log_cosh(x, y), {x});
   check_loss("huber", nn::huber(x, y, 0.3), {x});
   check_loss("hinge", nn::hinge(x, signs), {x});

@@ -6,7 +6,8 @@
 //                                          kt::nn::ModelCheckpoint("last.safetensors")}});
 //
 // `monitor` is a name of Epoch::values(): unless given "validation_loss", without validation
-// "loss". Names that there are not are a ValueError after the first epoch. `maximize` is whether
+// "loss". Names that there are not are a ValueError before the first epoch, which lists those there
+// are. `maximize` is whether
 // larger is better. Unless given it is known by the name, or the word that it ends in: larger is
 // better of accuracy, acc, auc, precision, recall, f1, f1_score, r_squared, r2; smaller of loss,
 // error, perplexity, mse, rmse, mae, nll, cross_entropy; other names are a ValueError. A NaN is no
@@ -33,6 +34,8 @@ class Monitor {
   // errors.
   explicit Monitor(std::string name = {}, std::optional<bool> maximize = {}, double min_delta = 0,
                    std::string owner = "Monitor");
+  // ValueError, which lists what there is, where no epoch will measure what is monitored.
+  void check(const FitState& fit) const;
   // Takes the last epoch of the history, and whether it is the best one.
   bool observe(const FitState& fit);
   // The monitored value of an epoch.
@@ -81,8 +84,13 @@ struct ModelCheckpointOptions {
   // Also after so many batches, in the middle of epochs; 0: not. Not with best_only.
   std::int64_t every_batches = 0;
 };
-// Trainer::save after each epoch: Trainer::resume and FitOptions::start go on from there. "{epoch}"
-// in the path becomes the number of the epoch; ValueError for anything else in braces. A file is
+// Trainer::save after each epoch: Trainer::resume and FitOptions::start go on from there. In the
+// path {epoch} becomes the number of the epoch, {batch} how many of its batches are done, and the
+// name of anything that an epoch measures its value: "{epoch:02d}-{validation_loss:.3f}.st". After
+// a colon stands how, as in Python and Keras: a width, with a 0 in front filled up with zeros, and
+// digits after the point with f, e or g (.4f unless given), or d for {epoch} and {batch}.
+// ValueError for another format, with every_batches for what is known at the end of an epoch only,
+// and, when the training begins, for a name that nothing has, listing those there are. A file is
 // the old or the new one at any time. IoError for a directory that there is not, when the training
 // begins. A program that predicts takes the parameters alone: load_checkpoint(path, net.state(),
 // {.allow_extra = true}).
@@ -95,7 +103,16 @@ class ModelCheckpoint : public Callback {
 
  private:
   void save(const FitState& fit) const;
+  // The path as fields and the text between them, which have no name.
+  struct Piece {
+    std::string text, name = {};
+    int width = 0, digits = 4;
+    bool zeros = false;
+    char form = 'f';
+  };
+  static std::vector<Piece> pieces_of(const std::string& path);
   std::string path_;
+  std::vector<Piece> pieces_;
   ModelCheckpointOptions options_;
   Monitor monitor_;
 };
@@ -108,6 +125,7 @@ class ReduceOnPlateau : public Callback {
  public:
   explicit ReduceOnPlateau(const Shared& rate, const optim::PlateauOptions& options = {},
                            std::string monitor = {});
+  void on_train_begin(FitState& fit) override;
   void on_epoch_end(FitState& fit) override;
   const optim::Plateau& plateau() const { return plateau_; }
 

@@ -22,10 +22,14 @@ namespace kroton::data {
 
 // Some examples: a row of each array is one.
 struct Batch {
-  Array x;
-  Array labels;
+  Array x = {};
+  Array labels = {};
   // Of sequences that are padded to one length, (batch, steps): 1 where a step is one, else 0.
   std::optional<Array> mask = {};
+  // The further inputs and labels of networks that have several.
+  std::vector<Array> more_x = {}, more_labels = {};
+  // How much each example counts, (batch), or each label of it: of the labels' first axes.
+  std::optional<Array> weights = {};
 };
 
 using Rows = std::span<const std::uint32_t>;
@@ -44,6 +48,12 @@ struct Dataset {
 
 // The rows of two arrays. ShapeError where they have different numbers of them.
 Dataset from_arrays(const Array& x, const Array& labels);
+// The rows of several arrays, for networks with several inputs and outputs; there may be no labels.
+// ValueError for no x; ShapeError as above.
+Dataset from_arrays(const std::vector<Array>& x, const std::vector<Array>& labels);
+// The same examples with weights (Batch::weights), of which row k is that of example k. ShapeError
+// for another number of rows.
+Dataset weighted(const Dataset& dataset, const Array& weights);
 // Pictures as f32 (batch, channels, rows, cols) with values from 0 to 1, and their labels as i64
 // (batch). ShapeError where there are not as many labels as pictures.
 Dataset from_images(Images images, std::vector<std::uint8_t> labels);

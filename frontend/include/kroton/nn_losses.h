@@ -1,8 +1,8 @@
 // Losses: means over the examples, scalars, of the dtype of their first argument. ShapeError for
 // two tensors of different shapes: nothing broadcasts. Errors end with the line of the call.
 //
-// All but triplet and gaussian_nll, which take more, can be handed to a Trainer by name: they are
-// objects.
+// All but triplet and gaussian_nll, which take more, can be handed to a Trainer by name, which
+// gives them the weights of a batch and of classes: they are objects.
 #pragma once
 #include <kroton/ops.h>
 
@@ -69,6 +69,10 @@ inline constexpr CrossEntropy cross_entropy;
 struct Focal {
   Tensor operator()(const Operand& logits, const Operand& labels, double gamma = 2,
                     const CrossEntropyOptions& options = {}) const;
+  Tensor operator()(const Operand& logits, const Operand& labels,
+                    const CrossEntropyOptions& options) const {
+    return (*this)(logits, labels, 2, options);
+  }
 };
 inline constexpr Focal focal;
 // Of two classes, y 0 or 1 and p the probability of y; times alpha where y is 1, 1 - alpha where it
@@ -76,12 +80,18 @@ inline constexpr Focal focal;
 struct BinaryFocal {
   Tensor operator()(const Operand& logits, const Operand& y, double gamma = 2, double alpha = 0.25,
                     const LossOptions& options = {}) const;
+  Tensor operator()(const Operand& logits, const Operand& y, const LossOptions& options) const {
+    return (*this)(logits, y, 2, 0.25, options);
+  }
 };
 inline constexpr BinaryFocal binary_focal;
 // Quadratic within `delta`, linear beyond.
 struct Huber {
   Tensor operator()(const Operand& x, const Operand& y, double delta = 1,
                     const LossOptions& options = {}) const;
+  Tensor operator()(const Operand& x, const Operand& y, const LossOptions& options) const {
+    return (*this)(x, y, 1, options);
+  }
 };
 inline constexpr Huber huber;
 // (log(variance) + (mean - y)^2 / variance) / 2, where a variance is `epsilon` at least.
@@ -91,6 +101,9 @@ Tensor gaussian_nll(const Operand& mean, const Operand& y, const Operand& varian
 struct CosineLoss {
   Tensor operator()(const Operand& x, const Operand& y, double epsilon = 1e-8,
                     const LossOptions& options = {}) const;
+  Tensor operator()(const Operand& x, const Operand& y, const LossOptions& options) const {
+    return (*this)(x, y, 1e-8, options);
+  }
 };
 inline constexpr CosineLoss cosine_loss;
 Tensor triplet(const Operand& anchor, const Operand& positive, const Operand& negative,

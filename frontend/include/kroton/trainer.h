@@ -12,6 +12,7 @@
 #pragma once
 #include <kroton/dataset.h>
 #include <kroton/function.h>
+#include <kroton/moving_average.h>
 #include <kroton/nn.h>
 #include <kroton/optimizer.h>
 
@@ -31,31 +32,69 @@ namespace kroton::nn {
 
 // ---- What is measured
 
-// What a loss or a metric computes of the network's output and of the labels. A loss that has three
-// arguments is for FitOptions::class_weights, too: the last one is then a weight for each label, of
-// the labels' shape, and the mean is to be weighted by it; else, and for metrics, it is empty.
+template <class F, class... Arguments>
+concept GivesTensor = std::is_invocable_r_v<Tensor, const F&, const Arguments&...>;
+using Tensors = std::vector<Tensor>;
+
+// What a loss or a metric computes of the network's output and of the labels. One that has three
+// arguments takes weights, too, which may be empty: a weight for each label, of the labels' shape
+// or of its first axes, by which the mean is to be weighted. FitOptions::class_weights and the
+// weights of a batch are for losses that take them; for metrics they are empty. The losses of
+// nn_losses.h take them. One whose arguments are lists is of all outputs and labels of the network.
 class Measure {
  public:
   Measure() = default;
   template <class F>
-    requires(!std::same_as<F, Measure> &&
-             std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&, const Tensor&>)
+    requires(!std::same_as<F, Measure> && GivesTensor<F, Tensor, Tensor, Tensor>)
   Measure(F measure) : weighted_(std::move(measure)) {}  // NOLINT: a function is one
   template <class F>
-    requires(!std::same_as<F, Measure> &&
-             std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&> &&
-             !std::is_invocable_r_v<Tensor, const F&, const Tensor&, const Tensor&, const Tensor&>)
+    requires(!std::same_as<F, Measure> && !GivesTensor<F, Tensor, Tensor, Tensor> &&
+             GivesTensor<F, Tensor, Tensor, LossOptions>)
+  Measure(F measure)  // NOLINT: a loss is one
+      : weighted_([measure = std::move(measure)](const Tensor& output, const Tensor& labels,
+                                                 const Tensor& weights) -> Tensor {
+          return measure(output, labels, LossOptions{.weights = weights});
+        }) {}
+  template <class F>
+    requires(!std::same_as<F, Measure> && !GivesTensor<F, Tensor, Tensor, Tensor> &&
+             GivesTensor<F, Tensor, Tensor, CrossEntropyOptions>)
+  Measure(F measure)  // NOLINT: a loss is one
+      : weighted_([measure = std::move(measure)](const Tensor& output, const Tensor& labels,
+                                                 const Tensor& weights) -> Tensor {
+          return measure(output, labels, CrossEntropyOptions{.mask = weights});
+        }) {}
+  template <class F>
+    requires(!std::same_as<F, Measure> && !GivesTensor<F, Tensor, Tensor, Tensor> &&
+             !GivesTensor<F, Tensor, Tensor, LossOptions> &&
+             !GivesTensor<F, Tensor, Tensor, CrossEntropyOptions> && GivesTensor<F, Tensor, Tensor>)
   Measure(F measure) : plain_(std::move(measure)) {}  // NOLINT: a function is one
+  template <class F>
+    requires(!std::same_as<F, Measure> && !GivesTensor<F, Tensor, Tensor> &&
+             GivesTensor<F, Tensors, Tensors>)
+  Measure(F measure) : of_all_(std::move(measure)) {}  // NOLINT: a function is one
 
-  explicit operator bool() const { return plain_ || weighted_; }
+  explicit operator bool() const { return plain_ || weighted_ || of_all_; }
   bool takes_weights() const { return static_cast<bool>(weighted_); }
+  bool is_of_all() const { return static_cast<bool>(of_all_); }
   Tensor operator()(const Tensor& output, const Tensor& labels, const Tensor& weights = {}) const {
+    if (of_all_) return of_all_({output}, {labels});
     return weighted_ ? weighted_(output, labels, weights) : plain_(output, labels);
   }
+  // ValueError unless it is one of all.
+  Tensor of_all(const Tensors& outputs, const Tensors& labels) const;
 
  private:
   std::function<Tensor(const Tensor&, const Tensor&)> plain_;
   std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)> weighted_;
+  std::function<Tensor(const Tensors&, const Tensors&)> of_all_;
+};
+
+// The loss of one of several outputs, measured as "<name>_loss". What is lowered is the sum of
+// weight * loss, "loss".
+struct OutputLoss {
+  Measure measure;
+  double weight = 1;      // finite, at least 0
+  std::string name = {};  // "output1", "output2", ... unless given
 };
 
 // cross_entropy without other options; `weights` may be empty.
@@ -69,10 +108,17 @@ Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor
 //
 //     {"perplexity", kt::nn::cross_entropy_of,
 //      [](const kt::Array& mean) { return std::exp(mean.item<double>()); }}
+//
+// Under a mask a metric captures it as a loss does, or it counts what fills up:
+//
+//     {"accuracy", [=](const kt::Tensor& output, const kt::Tensor& labels) {
+//       return kt::nn::accuracy(output, labels, {.weights = mask});
+//     }}
 struct Metric {
   std::string name;
   Measure measure;
   std::function<double(const Array& total)> finish = {};
+  int output = 0;  // of several: which one, and which labels, it is of
 };
 
 // Values by name, in the order of the metrics.
@@ -118,6 +164,7 @@ struct FitState {
   std::int64_t batches = 0;               // in an epoch
   std::int64_t examples = 0;              // in an epoch
   std::vector<Epoch> history = {};        // the epochs that are done
+  std::vector<std::string> names = {};    // of what each epoch measures: those of Epoch::values()
   int epoch = 0;                          // the one under way, from 1
   std::int64_t first_batch = 0;           // where it began, after a resumption
   std::int64_t batch = 0;                 // how many of its batches are done
@@ -187,6 +234,11 @@ struct TrainerOptions {
   Tensor mask = {};
   // Variables of the program's that belong to the state: a rate that a callback lowers, say.
   std::vector<Shared> state = {};
+  // The decay of exponential moving averages of the parameters, in [0, 1), which each step moves
+  // (optim::MovingAverage): 0.999, say. Evaluation, validation and prediction use them in place of
+  // the parameters, unless Trainer::use_averages says otherwise; running statistics of
+  // normalisation are not averaged.
+  std::optional<double> average_decay = {};
   Target target = cpu();
   // Check::values: the first operation whose result is not finite ends the training, named with
   // its line. Steps take several times as long (docs/checking.md).
@@ -212,15 +264,41 @@ class Trainer {
           const TrainerOptions& options = {}, const Location& at = Location::current())
       : Trainer(Sequential(std::vector<Layer>{Layer(std::move(net), at)}), std::move(x),
                 std::move(labels), loss, optimizer, options, at) {}
+  // Of several inputs or outputs: the network is a function of a list of Tensors, which gives one
+  // or a list of them. There is a loss for each output, with its labels, in their order:
+  //
+  //     kt::nn::Trainer trainer(
+  //         [=](const std::vector<kt::Tensor>& in) {
+  //           const auto both = kt::concatenate({picture(in[0]), words(in[1])}, 1);
+  //           return std::vector<kt::Tensor>{price(both), kind(both)};
+  //         },
+  //         {pictures, texts}, {prices, kinds},
+  //         {{.measure = kt::nn::mean_squared_error, .name = "price"},
+  //          {.measure = kt::nn::cross_entropy_of, .weight = 0.1, .name = "kind"}},
+  //         adam, {.metrics = {{.name = "accuracy", .measure = kt::nn::accuracy, .output = 1}}});
+  //     trainer.fit({picture_array, text_array}, {price_array, kind_array}, {.epochs = 5});
+  //
+  // or one loss of all outputs, a function of two lists, for which there may be no labels. Batches
+  // bring the first input and labels as x and labels, the others as more_x and more_labels.
+  // ValueError also for another number of losses than labels or than outputs.
+  template <class Net>
+    requires(std::is_invocable_r_v<Tensors, Net&, const Tensors&> ||
+             std::is_invocable_r_v<Tensor, Net&, const Tensors&>)
+  Trainer(Net net, Tensors x, Tensors labels, std::vector<OutputLoss> losses,
+          optim::Optimizer& optimizer, const TrainerOptions& options = {},
+          const Location& at = Location::current())
+      : Trainer(of_lists(std::move(net)), std::move(x), std::move(labels), std::move(losses),
+                optimizer, options, at, {}) {}
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
   // One step, and what was measured in it, before the parameters changed. ShapeError where x and
   // labels differ in their number of examples; ValueError for no examples, for a loss that is not
-  // finite, naming the step (the parameters are then not to be used), and for a mask that is there
-  // and not wanted or the other way. Where a value is at fault, a label that is no class, the error
-  // names its row.
+  // finite, naming the step (the parameters are then not to be used), for a mask that is there
+  // and not wanted or the other way, for another number of inputs or labels than the Trainer has
+  // variables, and for weights where the loss takes none. Where a value is at fault, a label that
+  // is no class, the error names its row.
   Measured train_minibatch(const Array& x, const Array& labels);
   Measured train_minibatch(const data::Batch& batch);
   Measured test_minibatch(const Array& x, const Array& labels) const;
@@ -234,21 +312,37 @@ class Trainer {
                          const Location& at = Location::current());
   std::vector<Epoch> fit(const Array& x, const Array& labels, const FitOptions& options = {},
                          const Location& at = Location::current());
+  std::vector<Epoch> fit(const std::vector<Array>& x, const std::vector<Array>& labels,
+                         const FitOptions& options = {}, const Location& at = Location::current());
   // ValueError for no examples.
   Measured evaluate(const data::Dataset& examples, std::int64_t batch = 256,
                     std::optional<int> threads = {}) const;
   Measured evaluate(const Array& x, const Array& labels, std::int64_t batch = 256) const;
+  Measured evaluate(const std::vector<Array>& x, const std::vector<Array>& labels,
+                    std::int64_t batch = 256) const;
   // What the network gives, for all examples in their order; ShapeError where that is not a row for
   // each.
   Array predict(const data::Dataset& examples, std::int64_t batch = 256,
                 std::optional<int> threads = {}) const;
   Array predict(const Array& x, std::int64_t batch = 256) const;
+  Array predict(const std::vector<Array>& x, std::int64_t batch = 256) const;
+  // The same of all outputs; predict is a ValueError for several.
+  std::vector<Array> predict_all(const data::Dataset& examples, std::int64_t batch = 256,
+                                 std::optional<int> threads = {}) const;
+  std::vector<Array> predict_all(const std::vector<Array>& x, std::int64_t batch = 256) const;
+
+  // Whether evaluation, validation and prediction use the averages (TrainerOptions::average_decay)
+  // from now on, or the parameters. ValueError, as of the next one, without averages.
+  void use_averages(bool use);
+  // The averages; `swap()` exchanges them with the parameters, for a file or for functions of the
+  // program's own: then use_averages(false), until they are swapped again.
+  optim::MovingAverage& averages();
 
   std::int64_t steps() const;     // taken so far
   std::int64_t examples() const;  // in these steps
   const Sequential& network() const;
-  // All that training changes: the network's state, the optimizer's, that of the random numbers,
-  // TrainerOptions::state.
+  // All that training changes: the network's state, its averages, the optimizer's state, that of
+  // the random numbers, TrainerOptions::state.
   std::vector<Shared> state() const;
   // A checkpoint of the state, the place in the data, and how many steps, examples and epochs there
   // were.
@@ -261,6 +355,20 @@ class Trainer {
 
  private:
   struct Parts;
+  using ListNetwork = std::function<Tensors(const Tensors&)>;
+  template <class Net>
+  static ListNetwork of_lists(Net net) {
+    return [net = std::move(net)](const Tensors& x) mutable -> Tensors {
+      if constexpr (std::is_invocable_r_v<Tensor, Net&, const Tensors&>) {
+        return {net(x)};
+      } else {
+        return net(x);
+      }
+    };
+  }
+  struct OfLists {};
+  Trainer(ListNetwork net, Tensors x, Tensors labels, std::vector<OutputLoss> losses,
+          optim::Optimizer& optimizer, const TrainerOptions& options, const Location& at, OfLists);
   std::unique_ptr<Parts> parts_;
 };
 

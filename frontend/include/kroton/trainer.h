@@ -340,6 +340,7 @@ class Trainer {
 
   std::int64_t steps() const;     // taken so far
   std::int64_t examples() const;  // in these steps
+  // Of several inputs it is for its parameters and its summary, not to be called.
   const Sequential& network() const;
   // All that training changes: the network's state, its averages, the optimizer's state, that of
   // the random numbers, TrainerOptions::state.

@@ -7,6 +7,8 @@
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/weak.h"
+#include "compiler/ops/with_update.h"
+#include "compiler/scan/checkpoint.h"
 #include "compiler/scan/scan.h"
 #include "compiler/scan/steps.h"
 
@@ -25,12 +27,18 @@ class ScanBuilder {
     return stacks(step_outputs(step, arity));
   }
 
-  Tensor last(const StepFunction& step, int arity) {
-    step_outputs(step, arity);
-    if (loop_.states.empty()) fail<ValueError>("a fold starts from an initial value");
+  std::vector<Tensor> last(const StepFunction& step, int arity) {
+    const std::vector<Tensor> outputs = step_outputs(step, arity);
     const LineScope scope(line_, "");
-    const ScanResult wanted{loop_.states[0].parameter, Collect::last};
-    return make_scan(loop_, std::span(&wanted, 1)).front();
+    std::vector<ScanResult> wanted;
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (k >= options_.outputs_info.size() || !options_.outputs_info[k].is_read_back) {
+        fail<ValueError>("a fold starts from an initial value: output " + std::to_string(k) +
+                         " has none");
+      }
+      wanted.push_back({loop_.states[first_[k]].parameter, Collect::last});
+    }
+    return made(wanted);
   }
 
  private:
@@ -43,6 +51,7 @@ class ScanBuilder {
     std::vector<Tensor> outputs = call(step, arity);
     if (adapt_initial_values(outputs)) outputs = call(step, arity);
     check_outputs(outputs);
+    thread_updates(outputs);
     if (ends_) keep_after_end(outputs);
     if (options_.strict) check_strict(outputs);
     return outputs;
@@ -63,6 +72,7 @@ class ScanBuilder {
                        std::to_string(arguments_.size()) + ": " + describe_arguments());
     }
     scope_.emplace(name_, line_, state_types(), loop_.count);
+    last_update_ = last_update();
     std::vector<Operand> returned = step(arguments_);
     if (ends_) {
       end_ = condition(returned.back());
@@ -139,6 +149,15 @@ class ScanBuilder {
     if (options_.truncate_gradient < -1) {
       fail<ValueError>("truncate_gradient is " + std::to_string(options_.truncate_gradient) +
                        ": expected a number of steps, or -1 for all");
+    }
+    if (options_.checkpoint_every < 0) {
+      fail<ValueError>("checkpoint_every is " + std::to_string(options_.checkpoint_every) +
+                       ": expected a number of steps, or 0");
+    }
+    if (options_.checkpoint_every != 0 && options_.checkpoint != Checkpoints::all) {
+      fail<ValueError>(
+          "there are both checkpoint_every and checkpoint: one of them says which "
+          "states the gradient keeps");
     }
     if (options_.sequences.empty() && !options_.n_steps) {
       fail<ValueError>("there are neither sequences nor n_steps: nothing sets the number of steps");
@@ -360,6 +379,7 @@ class ScanBuilder {
     std::vector<const Node*> allowed;
     for (const Tensor& argument : arguments_) allowed.push_back(&argument.node());
     for (const ScanRows& row : loop_.rows) allowed.push_back(&row.parameter.node());
+    for (const ScanState& state : loop_.states) allowed.push_back(&state.parameter.node());
     // Down to the arguments only: what those are computed from is outside.
     std::vector<Tensor> pending = outputs;
     std::vector<const Node*> seen;
@@ -387,11 +407,96 @@ class ScanBuilder {
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       wanted.push_back({unread[k] ? of_its_state(k, outputs[k]) : outputs[k], Collect::stack});
     }
-    std::vector<Tensor> result = make_scan(loop_, wanted);
-    if (loop_.truncate >= 0) {
-      for (Tensor& stack : result) stack = cut_off(stack);
+    return made(wanted);
+  }
+
+  std::vector<Tensor> made(std::vector<ScanResult> wanted) {
+    const std::size_t outputs = wanted.size();
+    for (const Updated& updated : updated_) wanted.push_back({updated.running, Collect::last});
+    std::vector<Tensor> result;
+    if (options_.checkpoint_every != 0) {
+      result = make_scan_in_stretches(loop_, wanted, Dim(options_.checkpoint_every));
+    } else if (options_.checkpoint == Checkpoints::sqrt) {
+      result = make_scan_in_stretches(loop_, wanted, about_sqrt(loop_.count));
+    } else {
+      result = make_scan(loop_, wanted);
+      for (std::size_t k = 0; k < outputs && loop_.truncate >= 0; ++k) {
+        if (wanted[k].collect == Collect::stack) result[k] = cut_off(result[k]);
+      }
     }
+    for (std::size_t n = 0; n < updated_.size(); ++n) {
+      const std::uint64_t number = new_update();
+      for (std::size_t k = 0; k < outputs; ++k) {
+        result[k] = carrying(result[k], updated_[n].variable, result[outputs + n], number);
+      }
+    }
+    result.resize(outputs);
     return result;
+  }
+
+  // A shared variable that the step updates is a state: it begins with the variable's value, steps
+  // read what the one before has given, and the last one gives the update that the outputs carry.
+  void thread_updates(std::vector<Tensor>& outputs) {
+    if (ends_) outputs.push_back(end_);
+    const std::map<std::uint64_t, Tensor> updates = updates_since(outputs, last_update_);
+    const auto of = [&](const Tensor& read) {
+      return std::find_if(updated_.begin(), updated_.end(), [&](const Updated& updated) {
+        const auto& state = read.node().attributes.state;
+        return state && state == updated.variable.node().attributes.state;
+      });
+    };
+    const auto plain = [&](std::vector<Tensor> roots) {
+      for (bool more = true; more;) {  // what is replaced is not looked into
+        more = false;
+        roots = substitute(roots, [&](const Tensor& t) -> std::optional<Tensor> {
+          const Node& node = t.node();
+          if (!node.op.carries_update || !updates.contains(node.attributes.identity)) {
+            return std::nullopt;
+          }
+          more = true;
+          return node.inputs[0];
+        });
+      }
+      return roots;
+    };
+    updated_.clear();
+    for (const auto& [number, value] : updates) {
+      const Tensor& variable = value.node().inputs[1];
+      if (of(variable) != updated_.end()) continue;
+      const Tensor parameter =
+          make_input(variable.name(), variable.type(), line_, InputRole::state);
+      updated_.push_back({variable, parameter, parameter});
+    }
+    // One after the other: each changes what the one before gives.
+    for (const auto& [number, value] : updates) {
+      const Node& node = value.node();
+      const auto own = of(node.inputs[1]);
+      own->next =
+          substitute(plain({node.inputs[2]}), [&](const Tensor& t) -> std::optional<Tensor> {
+            const auto read = of(t);
+            if (read == updated_.end()) return std::nullopt;
+            return read == own ? read->next : read->running;
+          })[0];
+    }
+    const auto of_step = [&](const std::vector<Tensor>& roots) {
+      return substitute(plain(roots), [&](const Tensor& t) -> std::optional<Tensor> {
+        const auto read = of(t);
+        return read == updated_.end() ? std::nullopt : std::optional(read->running);
+      });
+    };
+    if (!updated_.empty()) {
+      outputs = of_step(outputs);
+      for (std::size_t k = 0; k < options_.outputs_info.size(); ++k) {
+        if (options_.outputs_info[k].is_read_back) loop_.states[first_[k]].next = outputs[k];
+      }
+      for (const Updated& updated : updated_) {
+        loop_.states.push_back({updated.running, updated.variable, updated.next});
+      }
+    }
+    if (ends_) {
+      end_ = outputs.back();
+      outputs.pop_back();
+    }
   }
 
   // By output: whether it is a state that no step reads. Such a one takes no part in the loop,
@@ -442,6 +547,13 @@ class ScanBuilder {
   std::map<std::size_t, Tensor> initial_values_;  // by output, where a literal takes its dtype
   std::vector<std::size_t> first_;  // by output: where its states begin in loop_.states
   std::optional<StepScope> scope_;  // from the step on
+  std::uint64_t last_update_ = 0;   // before the step was called
+  struct Updated {
+    Tensor variable;
+    Tensor running;  // its value before a step
+    Tensor next;
+  };
+  std::vector<Updated> updated_;
 };
 
 }  // namespace
@@ -451,8 +563,9 @@ std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions&
   return ScanBuilder(options, line, ends).stacks(step, arity);
 }
 
-Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line) {
-  return ScanBuilder(options, line).last(step, arity);
+std::vector<Tensor> fold(const StepFunction& step, int arity, const ScanOptions& options,
+                         SourceLine line, bool ends) {
+  return ScanBuilder(options, line, ends).last(step, arity);
 }
 
 }  // namespace kroton::detail

@@ -6,6 +6,7 @@
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
+#include "compiler/ops/with_update.h"
 #include "compiler/scan/batch.h"
 #include "compiler/scan/steps.h"
 
@@ -31,7 +32,13 @@ class Vmap {
     std::vector<Tensor> results;
     {
       const StepScope rows(name, line_, {}, count_);
+      const std::uint64_t last = last_update();
       results = tensors(f(arguments_));
+      if (const auto updates = updates_since(results, last); !updates.empty()) {
+        const Node& first = updates.begin()->second.node();
+        throw ValueError("with_update: a function of vmap updates no shared variable, as " +
+                         first.inputs[1].name() + "  [" + to_string(first.line) + "]");
+      }
       if (rows.has_number()) {
         const LineScope scope(line_, "");
         mapped_.emplace(&rows.number().node(), arange(count_));

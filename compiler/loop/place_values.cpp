@@ -156,7 +156,11 @@ class Placer {
     for (const Expr& arg : e->args) use(arg, target, before_loop);
     Level& level = levels_[target];
     const bool elsewhere = target < site || before_loop != site_before_loop;
-    Value value{e, level.at, Let::Life::block, 1, elsewhere || may_fail(e->op)};
+    // Where a name from outside would stand for what the value was there, it gets one of its own.
+    const bool shadows =
+        std::any_of(levels_.begin(), levels_.begin() + static_cast<std::ptrdiff_t>(target),
+                    [&](const Level& outer) { return outer.known.contains(e.get()); });
+    Value value{e, level.at, Let::Life::block, 1, elsewhere || shadows || may_fail(e->op)};
     if (before_loop) {
       value.before = 0;
       value.life = Let::Life::loop;

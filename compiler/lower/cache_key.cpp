@@ -279,11 +279,15 @@ class KeyWriter {
     expression(work);
   }
   void write(const std::shared_ptr<const Scan>& loop) {
-    const auto& [index, extent, body, name, source] = *loop;
+    const auto& [index, extent, body, name, source, idle, to_the_end, idle_steps] = *loop;
     variable(index);
     dim(extent);
     steps(body);
     text(name);
+    number(idle ? (to_the_end ? 2 : 1) : 0);
+    if (!idle) return;
+    buffer(idle);
+    steps(idle_steps);
   }
   void write(const std::shared_ptr<const Branch>& branch) {
     const auto& [condition, then_steps, else_steps, source] = *branch;

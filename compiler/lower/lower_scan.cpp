@@ -1,5 +1,6 @@
 // Scans: where states, rows and results lie while the steps run.
 #include "compiler/loop/traverse.h"
+#include "compiler/lower/idle_steps.h"
 #include "compiler/lower/lowering.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/ops/attribute_views.h"
@@ -9,21 +10,6 @@
 
 namespace kroton {
 namespace {
-
-// The state whose history a stack shows: its values before the steps or after them.
-struct History {
-  int state = -1;
-  bool after = false;
-};
-History history_of(const Attributes& loop, const Attributes& stack) {
-  const ScanView view(loop);
-  for (int k = 0; k < view.states; ++k) {
-    const auto at = static_cast<std::size_t>(k);
-    if (same(stack.body->results[0], loop.body->results[at])) return {k, true};
-    if (same(stack.body->results[0], loop.body->parameters[at])) return {k, false};
-  }
-  return {};
-}
 
 // A loop keeps each state in two rows by turns, or, where the states of all steps are wanted, in
 // one row for each step and one for the initial value. A step reads its row and writes the next:
@@ -126,24 +112,34 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     const OpKind kind = inside[v].op->kind;
     if (kind != OpKind::leaf && kind != OpKind::result && placed.insert(v).second) {
       steps.place_part(steps.buffers_.of(v), to, start);
-    } else {
-      copies.emplace_back(v, make_part(to, row, start));
+      return steps.buffers_.of(v);
     }
+    copies.emplace_back(v, make_part(to, row, start));
+    return copies.back().second;
   };
+  std::vector<loop::BufferRef> next;  // of the states
   for (std::size_t k = 0; k < states.size(); ++k) {
-    send(inside.outputs[k], states[k].buffer, states[k].row,
-         row_start(states[k], view.count, after));
+    next.push_back(send(inside.outputs[k], states[k].buffer, states[k].row,
+                        row_start(states[k], view.count, after)));
   }
+  struct Row {
+    std::size_t stack;
+    loop::BufferRef of;
+    Dim size;
+    loop::Expr start;
+  };
+  std::vector<Row> shown;  // rows that are stored besides the states
   for (std::size_t k = 0; k < stacks.size(); ++k) {
     const Vertex v = stacks[k];
     const loop::BufferRef buffer = buffers_.of(v);
     group.written.insert(buffer->id);
     const bool backwards = is_backwards(graph_[v].attributes);
-    const History shown = history_of(data.attributes, graph_[v].attributes);
-    if (shown.state >= 0) {
-      const StateRows& state = states[static_cast<std::size_t>(shown.state)];
+    const History history = history_of(data.attributes, graph_[v].attributes);
+    if (history.state >= 0) {
+      const StateRows& state = states[static_cast<std::size_t>(history.state)];
       if (state.backwards == backwards) {
-        place_part(buffer, state.buffer, loop::size(shown.after != backwards ? state.row : Dim(0)));
+        place_part(buffer, state.buffer,
+                   loop::size(history.after != backwards ? state.row : Dim(0)));
         continue;
       }
     }
@@ -151,6 +147,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     const Dim row = element_count(inside[value].type.shape);
     const loop::Expr number = backwards ? loop::size(view.count - Dim(1)) - now : now;
     send(value, buffer, row, number * loop::size(row));
+    shown.push_back({k, buffer, row, number * loop::size(row)});
   }
   for (Vertex v : cluster.roots) {
     if (!graph_.is_op(v, scan_last_op)) continue;
@@ -164,6 +161,44 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
   made->extent = view.count;
   made->source = kroton::to_string(data.line);
   made->steps = steps.body_steps(copies);
+  // What is left to do in a step that changes no state.
+  if (const std::optional<IdleSteps> idle = find_idle_steps(graph_, loop, stacks)) {
+    Body kept{body.parameters, {}};
+    std::vector<std::size_t> histories;
+    for (std::size_t k = 0; k < states.size(); ++k) {
+      if (!states[k].history) continue;
+      histories.push_back(k);
+      kept.results.push_back(body.parameters[k]);
+    }
+    for (const Row& row : shown) {
+      const History shows = history_of(data.attributes, graph_[stacks[row.stack]].attributes);
+      kept.results.push_back(shows.state < 0
+                                 ? idle->rows[row.stack]
+                                 : body.parameters[static_cast<std::size_t>(shows.state)]);
+    }
+    const Graph at_rest(kept.parameters, kept.results, {}, false);
+    Lowering resting(at_rest, *this);
+    for (std::size_t k = 0; k < given.size(); ++k) {
+      resting.buffers_.set(at_rest.inputs[k], steps.buffers_.of(inside.inputs[k]));
+    }
+    std::vector<std::pair<Vertex, loop::BufferRef>> rows;
+    for (std::size_t n = 0; n < histories.size(); ++n) {
+      rows.emplace_back(at_rest.outputs[n], next[histories[n]]);
+    }
+    std::set<Vertex> stored;
+    for (std::size_t n = 0; n < shown.size(); ++n) {
+      const Vertex v = at_rest.outputs[histories.size() + n];
+      const auto& [stack, of, size, start] = shown[n];
+      if (at_rest[v].op->kind != OpKind::leaf && stored.insert(v).second) {
+        resting.place_part(resting.buffers_.of(v), of, start);
+      } else {
+        rows.emplace_back(v, make_part(of, size, start));
+      }
+    }
+    made->idle = steps.buffers_.of(inside.inputs[idle->flag]);
+    made->idle_to_the_end = idle->to_the_end;
+    made->idle_steps = resting.body_steps(rows);
+  }
   group.checks = has_calls(made->steps);
   for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
     group.checks = group.checks || has_checks(kernel);

@@ -93,6 +93,8 @@ loop::Expr with_bits(const loop::Expr& e) {
   return rewrite(e);
 }
 
+constexpr std::int64_t steps_of_a_part = 512;
+
 // One loop whose steps become one kernel.
 class Merger {
  public:
@@ -106,35 +108,24 @@ class Merger {
   // cannot be told from those of others.
   std::optional<loop::Kernel> run(const std::set<int>& own) {
     collect_uses(loop_.steps);
+    collect_uses(loop_.idle_steps);
     if (!place_in_wholes()) return std::nullopt;
     hold_in_registers(own);
 
     const loop::Expr zero = loop::integer(0);
     loop::Kernel kernel;
-    loop::For steps;
-    steps.variable = step_;
-    steps.extent = loop::size(loop_.extent);
-    for (const State& state : states_) {
-      if (!state.held->size.is_constant(1)) continue;
-      steps.body.push_back(loop::Declare{state.value, loop::load(state.held, zero)});
-    }
-    for (const loop::BufferRef& buffer : passing_) steps.body.push_back(loop::Allocate{buffer});
-    add_steps(loop_.steps, steps.body);
-    for (const Row& row : rows_) {
-      steps.body.push_back(copy({row.held, zero}, {row.whole, row.start}, row.held->size));
-    }
-    for (const State& state : states_) {
-      const Dim& size = state.held->size;
-      steps.body.push_back(copy({state.next, zero}, {state.held, zero}, size));
-      if (!state.all_rows) continue;
-      steps.body.push_back(copy({state.next, zero}, {state.whole, start_after(state)}, size));
+    loop::Block all = one_step();
+    if (loop_.idle && homes_.contains(loop_.idle->id)) {
+      all = in_parts(std::move(all));
+    } else {
+      all = {steps(loop::size(loop_.extent), std::move(all))};
     }
     for (const State& state : states_) {
       const loop::Expr first = loop::substitute(state.start, {{step_, zero}});
       kernel.body.push_back(loop::Allocate{state.held});
       kernel.body.push_back(copy({state.whole, first}, {state.held, zero}, state.held->size));
     }
-    kernel.body.push_back(loop::statement(std::move(steps)));
+    kernel.body.insert(kernel.body.end(), all.begin(), all.end());
     for (const State& state : states_) {
       if (state.all_rows) continue;
       const loop::Expr last = loop::substitute(state.start, {{step_, loop::size(loop_.extent)}});
@@ -173,6 +164,117 @@ class Merger {
     loop::Expr start;                   // of the row before the step
     bool all_rows = false;              // else two by turns, of which the last one counts
   };
+
+  loop::Stmt steps(const loop::Expr& extent, loop::Block body) const {
+    loop::For steps;
+    steps.variable = step_;
+    steps.extent = extent;
+    steps.body = std::move(body);
+    return loop::statement(std::move(steps));
+  }
+
+  loop::Block one_step() {
+    const loop::Expr zero = loop::integer(0);
+    loop::Block body;
+    for (const State& state : states_) {
+      if (!state.held->size.is_constant(1)) continue;
+      body.push_back(loop::Declare{state.value, loop::load(state.held, zero)});
+    }
+    for (const loop::BufferRef& buffer : passing_) body.push_back(loop::Allocate{buffer});
+    add_steps(loop_.steps, body);
+    for (const Row& row : rows_) {
+      body.push_back(copy({row.held, zero}, {row.whole, row.start}, row.held->size));
+    }
+    for (const State& state : states_) {
+      const Dim& size = state.held->size;
+      body.push_back(copy({state.next, zero}, {state.held, zero}, size));
+      if (!state.all_rows) continue;
+      body.push_back(copy({state.next, zero}, {state.whole, start_after(state)}, size));
+    }
+    return body;
+  }
+
+  // A step that changes no state: the rows that are held stay, and are stored.
+  loop::Block one_idle_step() {
+    const loop::Expr zero = loop::integer(0);
+    loop::Block body;
+    std::set<int> passed;  // by the steps below, which the copies of held states are not among
+    for (const State& state : states_) {
+      passed.insert(state.next->id);
+      if (!state.all_rows) continue;
+      body.push_back(copy({state.held, zero}, {state.whole, start_after(state)}, state.held->size));
+    }
+    std::vector<Step> others;
+    for (const Step& step : loop_.idle_steps) {
+      const auto* kernel = as<loop::Kernel>(step);
+      const bool of_held = kernel && kernel->outputs.size() == 1 &&
+                           homes_.contains(kernel->outputs[0]->id) &&
+                           passed.contains(homes_.at(kernel->outputs[0]->id).buffer->id);
+      if (!of_held) others.push_back(step);
+    }
+    for (const State& state : states_) {
+      if (!state.held->size.is_constant(1)) continue;
+      body.push_back(loop::Declare{state.value, loop::load(state.held, zero)});
+    }
+    for (const loop::BufferRef& buffer : passing_) body.push_back(loop::Allocate{buffer});
+    const std::string name = name_;
+    const loop::Expr work = work_;
+    add_steps(others, body);
+    name_ = name;
+    work_ = work;
+    for (const Row& row : rows_) {
+      body.push_back(copy({row.held, zero}, {row.whole, row.start}, row.held->size));
+    }
+    return body;
+  }
+
+  // Steps by the hundreds, of which those that are all idle are passed over together. Even numbers
+  // of them: a state that lies in two rows by turns stays where it is.
+  loop::Block in_parts(loop::Block body) {
+    const loop::Variable part = loop::fresh_variable("part");
+    const loop::Expr length = loop::integer(steps_of_a_part);
+    const loop::Expr first = loop::variable(part) * length;
+    const loop::Expr left = loop::size(loop_.extent) - first;
+    const auto from_first = [&](const loop::Block& block) {
+      return loop::substitute(block, {{step_, first + loop::variable(step_)}});
+    };
+    // Whether all are: by the first one, or by the last one.
+    const loop::Expr decides =
+        loop_.idle_to_the_end ? first : first + loop::integer(steps_of_a_part - 1);
+    const loop::Expr whole = loop::binary(loop::Op::le, length, left);
+    const Home& home = homes_.at(loop_.idle->id);
+    const bool held = home.value != nullptr || home.buffer->space == loop::Space::registers;
+    loop::Expr idle;
+    if (held) {
+      idle =
+          loop::binary(loop::Op::logical_and, whole, loop::load(held_flag(home), loop::integer(0)));
+    } else {
+      idle = loop::load(home.buffer, loop::substitute(home.start, {{step_, decides}}), whole);
+    }
+    loop::If sides;
+    sides.condition = idle;
+    loop::Block at_rest = one_idle_step();
+    const bool rests = std::any_of(at_rest.begin(), at_rest.end(), [](const loop::Stmt& s) {
+      return !std::holds_alternative<loop::Declare>(s) &&
+             !std::holds_alternative<loop::Allocate>(s);
+    });
+    if (rests) sides.then_body = {steps(length, from_first(at_rest))};
+    sides.else_body = {
+        steps(loop::binary(loop::Op::min, length, left), from_first(std::move(body)))};
+    loop::For parts;
+    parts.variable = part;
+    parts.extent = loop::size(ceil_div(loop_.extent, steps_of_a_part));
+    parts.body = {loop::statement(std::move(sides))};
+    return {loop::statement(std::move(parts))};
+  }
+
+  // What holds the flag between steps.
+  loop::BufferRef held_flag(const Home& home) const {
+    for (const State& state : states_) {
+      if (home.buffer->id == state.held->id) return state.held;
+    }
+    throw InternalError("merge_scans: the flag of idle steps is held by no state");
+  }
 
   void collect_uses(const std::vector<Step>& steps) {
     const auto use = [&](const loop::BufferRef& buffer) -> Use& {
@@ -326,7 +428,10 @@ class Merger {
       ids.insert(use->buffer->id);
     }
     KernelLoops found;
-    if (!find_index_loops(loop_.steps, ids, found)) return false;
+    if (!find_index_loops(loop_.steps, ids, found) ||
+        !find_index_loops(loop_.idle_steps, ids, found)) {
+      return false;
+    }
     for (const auto& [kernel, variables] : found) {
       written_out_[kernel].insert(variables.begin(), variables.end());
     }
@@ -495,7 +600,8 @@ class ScanMerger {
     const Mentions inside(loop.steps, program_);
     auto copy = std::make_shared<Scan>(loop);
     copy->steps = run(loop.steps);
-    if (!copy->steps.empty() && may_merge(copy->steps)) {
+    copy->idle_steps = run(loop.idle_steps);
+    if (!copy->steps.empty() && may_merge(copy->steps) && may_merge(copy->idle_steps)) {
       std::set<int> own;
       for (const auto& [id, count] : inside.by_id()) {
         if (all_.by_id().at(id) == count) own.insert(id);

@@ -30,6 +30,10 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
           text += indent + "scan " + scan.name + " " + scan.variable.name + " < " +
                   scan.extent.to_string() + lines_of(scan.source) + "\n";
           print(scan.steps, indent + "  ", text);
+          if (!scan.idle) return;
+          text +=
+              indent + (scan.idle_to_the_end ? "from " : "until not ") + scan.idle->name + " on\n";
+          print(scan.idle_steps, indent + "  ", text);
         },
         [&](const Branch& branch) {
           text += indent + "if " + branch.condition->name + lines_of(branch.source) + "\n";
@@ -76,7 +80,11 @@ std::string Call::title() const {
 
 void for_each_inner(const Step& step, const std::function<void(const std::vector<Step>&)>& action) {
   visit(
-      step, [](const loop::Kernel&) {}, [&](const Scan& scan) { action(scan.steps); },
+      step, [](const loop::Kernel&) {},
+      [&](const Scan& scan) {
+        action(scan.steps);
+        if (!scan.idle_steps.empty()) action(scan.idle_steps);
+      },
       [&](const Branch& branch) {
         action(branch.then_steps);
         action(branch.else_steps);
@@ -90,6 +98,7 @@ Step with_inner(const Step& step, const StepsToSteps& replace) {
       [&](const Scan& scan) {
         auto changed = std::make_shared<Scan>(scan);
         changed->steps = replace(scan.steps);
+        if (!scan.idle_steps.empty()) changed->idle_steps = replace(scan.idle_steps);
         return Step{std::shared_ptr<const Scan>(std::move(changed))};
       },
       [&](const Branch& branch) {
@@ -109,7 +118,10 @@ void for_each_buffer(const Step& step, const std::function<void(const loop::Buff
           for (const loop::BufferRef& buffer : *list) action(buffer);
         }
       },
-      [](const Scan&) {}, [&](const Branch& branch) { action(branch.condition); },
+      [&](const Scan& scan) {
+        if (scan.idle) action(scan.idle);
+      },
+      [&](const Branch& branch) { action(branch.condition); },
       [&](const Call& call) {
         for (const auto* list : {&call.inputs, &call.outputs}) {
           for (const Call::Value& value : *list) action(value.buffer);

@@ -51,6 +51,12 @@ struct Scan {
   std::vector<Step> steps;
   std::string name;    // "scan0"
   std::string source;  // the user's line
+  // Iterations that change no state are idle, those in which the boolean `idle` holds, a part that
+  // moves with the iteration and lies where `steps` do not write in it. `idle_steps` may run in
+  // their place, two of them at a time: a state that lies in two rows by turns is not moved.
+  loop::BufferRef idle = nullptr;  // null: not known
+  bool idle_to_the_end = true;     // from some iteration on all are idle; else up to some iteration
+  std::vector<Step> idle_steps = {};
 };
 
 // An ifelse: one of the two lists runs.

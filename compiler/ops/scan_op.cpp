@@ -124,8 +124,9 @@ void stack_reference(ReferenceContext& context) {
 // sequences, then values that stay. body: one parameter for each operand (a state, a row, the value
 // itself); results: the states' next values. dims[1 + k], integers[3 + k]: the row of sequence k
 // that the first step gets, and how far the next step's is from it. integers[0], [1]: the number of
-// states and of sequences; [2]: through how many last steps the gradient flows, -1: all.   vjp: a
-// scan backwards (compiler/scan/gradient.cpp); jvp: one beside it (compiler/scan/forward.cpp)
+// states and of sequences; [2]: through how many last steps the gradient flows, -1: all. axes: not
+// empty if the gradient keeps the states only and computes the rest again.   vjp: a scan backwards
+// (compiler/scan/gradient.cpp); jvp: one beside it (compiler/scan/forward.cpp)
 constinit const OpRecord scan_op = {.name = "scan",
                                     .kind = OpKind::scan,
                                     .arity = -1,

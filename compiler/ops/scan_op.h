@@ -14,11 +14,14 @@ struct ScanView {
     return attributes.integers[static_cast<std::size_t>(row) + 3];
   }
   std::int64_t truncate() const { return attributes.integers[2]; }
+  // Whether the gradient keeps the states of the steps only, and computes the rest again.
+  bool recomputes() const { return !attributes.axes.empty(); }
   const Attributes& attributes;
 
   // Sets what a scan of that many steps and states is, without rows; and adds a row.
   static void set(Attributes& attributes, const Dim& count, std::size_t states,
                   std::int64_t truncate);
+  static void set_recomputes(Attributes& attributes) { attributes.axes = {0}; }
   static void add_row(Attributes& attributes, const Dim& offset, std::int64_t stride);
 };
 

@@ -1,4 +1,6 @@
 // Values that bring an update of a shared variable along.
+#include "compiler/ops/with_update.h"
+
 #include <atomic>
 
 #include "compiler/ir/leaf.h"
@@ -12,6 +14,8 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
+
+std::atomic<std::uint64_t> last_number{0};
 
 std::vector<Sample> with_update_samples() {
   std::vector<Sample> samples;
@@ -43,19 +47,38 @@ Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_
   const LineScope scope(x.line());
   const Tensor value = ops::met_by(new_value.tensor(variable.dtype()), variable.dtype());
   const OpRecord& op = with_update_op;
-  if (StepScope::current() != nullptr) {
-    ops::fail_value(op.name, "a step of a scan updates no shared variable, as " + variable.name());
-  }
   if (value.dtype() != variable.dtype()) {
     ops::fail_type(op, {variable, value}, "the new value has another dtype");
   }
   if (value.rank() != variable.rank()) {
     ops::fail_shape(op, {variable, value}, "the new value has another rank");
   }
-  static std::atomic<std::uint64_t> last{0};
+  return carrying(x.tensor(), variable, value, new_update());
+}
+
+std::uint64_t last_update() { return last_number; }
+std::uint64_t new_update() { return ++last_number; }
+
+Tensor carrying(const Tensor& x, const Tensor& variable, const Tensor& new_value,
+                std::uint64_t number) {
   Attributes attributes;
-  attributes.identity = ++last;
-  return ops::apply(op, {x.tensor(), variable, value}, std::move(attributes));
+  attributes.identity = number;
+  return ops::apply(with_update_op, {x, variable, new_value}, std::move(attributes));
+}
+
+std::map<std::uint64_t, Tensor> updates_since(std::span<const Tensor> roots, std::uint64_t last) {
+  std::map<std::uint64_t, Tensor> result;
+  std::vector<Tensor> pending(roots.begin(), roots.end());
+  for (std::size_t done = 0; done < pending.size(); ++done) {
+    const Tensor root = pending[done];
+    for (const Tensor& tensor : topological_order(std::span(&root, 1))) {
+      const Node& node = tensor.node();
+      if (!node.op.carries_update || node.attributes.identity <= last) continue;
+      if (!result.emplace(node.attributes.identity, tensor).second) continue;
+      pending.push_back(node.inputs[2]);
+    }
+  }
+  return result;
 }
 
 }  // namespace kroton

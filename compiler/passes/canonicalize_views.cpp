@@ -4,6 +4,7 @@
 #include <kroton/ops.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
@@ -289,6 +290,24 @@ Result slice_of_all(Graph& graph, Vertex v) {
   return x;
 }
 
+// The slice v of one row, that of a loop's state after the last step.
+Vertex sliced_last(Graph& graph, Vertex v, Vertex loop, int state) {
+  const ScanView view(graph[loop].attributes);
+  const TensorType rows = graph[graph.operand(v, 0)].type;
+  Attributes last;
+  last.dtype = rows.dtype;
+  last.dims.assign(rows.shape.begin() + 1, rows.shape.end());
+  set_last(last, state, view.states);
+  const SourceLine line = graph[v].line;
+  Dims row = rows.shape;
+  row[0] = 1;
+  const Vertex value =
+      add_reshape(graph, graph.add(scan_last_op, {loop}, std::move(last), line), row, line);
+  Dims from = starts(graph, v), sizes = shape(graph, v);
+  from[0] = 0;
+  return add_slice(graph, value, from, sizes, slice_steps(graph[v].attributes), line);
+}
+
 // The last row of the states of all steps: the state after the last step. With it alone wanted, the
 // others are not stored.
 Result last_of_stack(Graph& graph, Vertex v) {
@@ -307,24 +326,80 @@ Result last_of_stack(Graph& graph, Vertex v) {
     return same(t, attributes.body->results[0]);
   });
   if (state == next.end()) return std::nullopt;
-  const int number = static_cast<int>(state - next.begin());
-  Attributes last;
-  last.dtype = attributes.dtype;
-  last.dims.assign(attributes.dims.begin() + 1, attributes.dims.end());
-  set_last(last, number, view.states);
-  const SourceLine line = graph[v].line;
-  const Vertex value = graph.add(scan_last_op, {loop}, std::move(last), line);
-  Dims from = starts(graph, v), sizes = shape(graph, v);
-  from[0] = 0;
-  const Vertex row = add_reshape(
-      graph, value,
-      [&] {
-        Dims with_step = shape(graph, stack);
-        with_step[0] = 1;
-        return with_step;
-      }(),
-      line);
-  return add_slice(graph, row, from, sizes, slice_steps(graph[v].attributes), line);
+  return sliced_last(graph, v, loop, static_cast<int>(state - next.begin()));
+}
+
+// A state of a loop of which a tensor shows the values after all steps.
+struct ShownState {
+  Vertex loop = 0;
+  int state = 0;
+};
+
+int number_of(const std::vector<Tensor>& results, const std::function<bool(const Tensor&)>& is) {
+  const auto found = std::find_if(results.begin(), results.end(), is);
+  return found == results.end() ? -1 : static_cast<int>(found - results.begin());
+}
+
+// Of the rows of a loop, or of those of a loop in each of its steps, regrouped (checkpoint.cpp).
+std::optional<ShownState> shown_state(const Graph& graph, Vertex v) {
+  const bool regrouped = graph[v].op == &reshape_op;
+  const Vertex stack = regrouped ? graph.operand(v, 0) : v;
+  if (graph[stack].op != &scan_stack_op || is_backwards(graph[stack].attributes)) {
+    return std::nullopt;
+  }
+  const Vertex loop = graph.operand(stack, 0);
+  const std::vector<Tensor>& next = graph[loop].attributes.body->results;
+  const Tensor& shown = graph[stack].attributes.body->results[0];
+  int state = -1;
+  if (!regrouped) {
+    state = number_of(next, [&](const Tensor& t) { return same(t, shown); });
+  } else {
+    const Dims& from = shape(graph, stack);
+    const Node& inner = shown.node();
+    if (&inner.op != &scan_stack_op || is_backwards(inner.attributes) || from.size() < 2) {
+      return std::nullopt;
+    }
+    Dims merged(from.begin() + 1, from.end());
+    merged[0] = from[0] * from[1];
+    if (!(merged == shape(graph, v))) return std::nullopt;
+    const Node& run = inner.inputs[0].node();
+    const int of_run = number_of(run.attributes.body->results, [&](const Tensor& t) {
+      return same(t, inner.attributes.body->results[0]);
+    });
+    state = number_of(next, [&](const Tensor& t) {
+      return &t.node().op == &scan_last_op && &t.node().inputs[0].node() == &run &&
+             result_number(t.node().attributes) == of_run;
+    });
+  }
+  if (state < 0) return std::nullopt;
+  return ShownState{loop, state};
+}
+
+// The last of all rows, where the steps are divided among loops that go on from each other.
+Result last_of_joined_stacks(Graph& graph, Vertex v) {
+  const Vertex x = graph.operand(v, 0);
+  const bool joined = graph[x].op == &concatenate_op && graph[x].attributes.axes[0] == 0;
+  if (!joined && graph[x].op != &reshape_op) return std::nullopt;
+  if (!shape(graph, v)[0].is_constant(1) || !(starts(graph, v)[0] == shape(graph, x)[0] - Dim(1))) {
+    return std::nullopt;
+  }
+  const std::vector<Vertex> parts = joined ? graph.operands(x) : std::vector<Vertex>{x};
+  const std::optional<ShownState> last = shown_state(graph, parts.back());
+  if (!last) return std::nullopt;
+  // A loop that may make no step begins with what the one before ends with.
+  ShownState now = *last;
+  for (std::size_t k = parts.size() - 1; k > 0; --k) {
+    if (provably_at_least(ScanView(graph[now.loop].attributes).count, 1)) break;
+    const Vertex initial = graph.operand(now.loop, now.state);
+    const std::optional<ShownState> before = shown_state(graph, parts[k - 1]);
+    if (!before || graph[initial].op != &scan_last_op ||
+        graph.operand(initial, 0) != before->loop ||
+        result_number(graph[initial].attributes) != before->state) {
+      return std::nullopt;
+    }
+    now = *before;
+  }
+  return sliced_last(graph, v, last->loop, last->state);
 }
 
 Result slice_of_slice(Graph& graph, Vertex v) {
@@ -389,6 +464,7 @@ std::vector<Rule> view_rules() {
       {"dot", dot_of_transpose},
       {"slice", slice_of_all},
       {"slice", last_of_stack},
+      {"slice", last_of_joined_stacks},
       {"slice", slice_of_slice},
       {"slice", slice_of_broadcast},
       {"slice", slice_of_elementwise},

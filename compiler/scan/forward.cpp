@@ -70,6 +70,7 @@ class ScanTangents {
   void seed() {
     loop_.count = view_.count;
     loop_.line = node_.line;
+    loop_.recomputes = view_.recomputes();
     if (!node_.attributes.name.empty()) loop_.name = node_.attributes.name;
     tangent_parameters_.resize(states());
     for (std::size_t k = 0; k < node_.inputs.size(); ++k) {

@@ -60,6 +60,7 @@ class ScanGradient {
     ScanDefinition reverse;
     reverse.count = count_;
     reverse.line = node_.line;
+    reverse.recomputes = view_.recomputes();
     reverse.rows = rows_;
     std::vector<ScanResult> results;
     for (std::size_t n = 0; n < wrt.size(); ++n) {
@@ -161,7 +162,9 @@ class ScanGradient {
         return known->second;
       }
       if (of_states.contains(&node)) {
-        const bool again = node.op.is_view || (node.op.has_points() && node.op.cost <= cheap);
+        const bool is_leaf = node.op.kind == OpKind::leaf;
+        const bool again = (view_.recomputes() && !is_leaf) || node.op.is_view ||
+                           (node.op.has_points() && node.op.cost <= cheap);
         if (again) return std::nullopt;
         return replacement[&node] = row(in_all_steps(t, paths), t.type(), view_.count - Dim(1), -1);
       }

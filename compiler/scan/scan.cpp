@@ -67,7 +67,7 @@ class ScanMaker {
   std::vector<Tensor> run() {
     classify();
     simplify();
-    take_rows_out();
+    if (!loop_.recomputes) take_rows_out();
     find_feedback();
     std::vector<Tensor> results;
     for (const ScanResult& wanted : wanted_) results.push_back(collect(wanted));
@@ -297,6 +297,11 @@ class ScanMaker {
 
   static bool outside_pays(const Cone& cone) { return cone.heavy || cone.boundary.size() <= 1; }
 
+  // Values of all steps that others are computed from take the memory that computing again saves.
+  bool is_kept_inside(const Tensor& expression) const {
+    return loop_.recomputes && (varies(expression) & with_states);
+  }
+
   Tensor stacked(const Tensor& expression, bool backwards) {
     if (varies(expression) == never) {
       return ops::broadcast_axes(expression, stacked_shape(loop_.count, expression.shape()),
@@ -304,7 +309,7 @@ class ScanMaker {
     }
     if (!feedback_.contains(&expression.node())) {
       const Cone cone = cone_of(expression);
-      if (outside_pays(cone)) {
+      if (outside_pays(cone) && !is_kept_inside(expression)) {
         if (Tensor result = batched(expression, cone, backwards)) return result;
       }
     }
@@ -365,6 +370,7 @@ class ScanMaker {
       attributes.dtype = expression.dtype();
       return expression * make_node(size_op, {}, std::move(attributes), node.line);
     }
+    if (is_kept_inside(expression)) return accumulated(expression);
     if (!feedback_.contains(&node)) {
       if (&node.op == &dot_op && expression.rank() == 2) return summed_product(node);
       if (&node.op == &scatter_add_op && varies(node.inputs[1]) != never) {
@@ -445,6 +451,7 @@ class ScanMaker {
     std::unordered_set<const Node*> used;
     for (const Tensor& tensor : topological_order(inside)) used.insert(&tensor.node());
     ScanView::set(attributes, loop_.count, states, loop_.truncate);
+    if (loop_.recomputes) ScanView::set_recomputes(attributes);
     if (loop_.name != ScanDefinition().name) attributes.name = loop_.name;
     for (const ScanRows& row : loop_.rows) {
       if (!used.contains(&row.parameter.node())) continue;

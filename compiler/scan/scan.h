@@ -31,6 +31,7 @@ struct ScanDefinition {
   std::vector<ScanState> states;
   std::vector<ScanRows> rows;
   std::int64_t truncate = -1;  // the gradient flows through this many last steps; -1: through all
+  bool recomputes = false;     // the gradient keeps the states only, and computes the rest again
   std::string name = "scan";   // for messages
   SourceLine line = {};
 };

@@ -24,7 +24,8 @@ bool depends_on_values(const std::vector<Step>& steps) {
   return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
     return visit(
         step, [](const loop::Kernel&) { return false; },
-        [](const Scan& scan) { return depends_on_values(scan.steps); },
+
+        [](const Scan& scan) { return scan.idle != nullptr || depends_on_values(scan.steps); },
         [](const Branch&) { return true; }, [](const kroton::Call&) { return true; });
   });
 }
@@ -290,21 +291,32 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
         },
         [this](const Scan& scan) {
           const std::int64_t extent = evaluate(scan.extent);
+          const bool ends = scan.idle != nullptr && scan.idle_to_the_end;
+          std::int64_t idle_from = extent;
           for (std::int64_t i = 0; i < extent; ++i) {
             variables_[scan.variable.id] = i;
-            run_steps(scan.steps);
+            run_steps(idle_from < i ? scan.idle_steps : scan.steps);
+            if (!ends || idle_from < i) continue;
+            // The one that finds it out has brought every state to both of its rows.
+            if (is_true(scan.idle)) {
+              if (scan.idle_steps.empty()) break;
+              idle_from = i;
+            }
           }
           variables_.erase(scan.variable.id);
         },
         [this](const Branch& branch) {
-          std::uint8_t condition = 0;
-          const int position = positions_.at(branch.condition->id);
-          device_->download(&condition, address_of(buffers_[static_cast<std::size_t>(position)]),
-                            1);
-          run_steps(condition != 0 ? branch.then_steps : branch.else_steps);
+          run_steps(is_true(branch.condition) ? branch.then_steps : branch.else_steps);
         },
         [this](const kroton::Call& made) { made.callee ? call(made) : show(made); });
   }
+}
+
+bool DeviceProgram::is_true(const loop::BufferRef& condition) {
+  std::uint8_t value = 0;
+  const int position = positions_.at(condition->id);
+  device_->download(&value, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
+  return value != 0;
 }
 
 // By the way that printing takes on the CPU.

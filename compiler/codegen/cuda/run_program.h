@@ -88,6 +88,8 @@ class DeviceProgram final : public Executable {
   const PlacedBuffer& placed(const kroton::Call::Value& value) const;
   void run_all();
   void run_steps(const std::vector<Step>& steps);
+  // The value of a boolean on the device.
+  bool is_true(const loop::BufferRef& condition);
   void launch(const LoadedKernel& kernel);
   bool run_product(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -93,23 +94,90 @@ class ProgramEmitter {
   }
 
   void run_scan(const Scan& loop) {
-    llvm::Type* i64 = builder_.getInt64Ty();
     llvm::Value* extent = sizes_->emit(builder_, loop.extent);
+    llvm::Value* next = builder_.getInt64(0);
+    if (loop.idle && !loop.idle_to_the_end) next = run_idle_pairs(loop, extent);
+    next = run_while(
+        loop.name.c_str(), next,
+        [&](llvm::Value* step) { return builder_.CreateICmpSLT(step, extent); },
+        [&](llvm::Value* step) { return run_steps_of(loop, loop.steps, step); },
+        loop.idle && loop.idle_to_the_end ? &loop : nullptr);
+    if (!loop.idle || !loop.idle_to_the_end || loop.idle_steps.empty()) return;
+    run_while(
+        "idle", next, [&](llvm::Value* step) { return builder_.CreateICmpSLT(step, extent); },
+        [&](llvm::Value* step) { return run_steps_of(loop, loop.idle_steps, step); });
+  }
+
+  // Iterations from `first` on as long as `goes_on`, and up to one in which `ends` is idle: that
+  // one has brought every state to both of its rows. The number of the iteration after the last.
+  llvm::Value* run_while(const char* name, llvm::Value* first,
+                         const std::function<llvm::Value*(llvm::Value*)>& goes_on,
+                         const std::function<llvm::Value*(llvm::Value*)>& run,
+                         const Scan* ends = nullptr) {
     llvm::BasicBlock* before = builder_.GetInsertBlock();
-    auto* head = block(loop.name.c_str());
+    auto* head = block(name);
     auto* body = block("step");
     auto* done = block("done");
     builder_.CreateBr(head);
     builder_.SetInsertPoint(head);
-    llvm::PHINode* step = builder_.CreatePHI(i64, 2, "step");
-    step->addIncoming(builder_.getInt64(0), before);
-    builder_.CreateCondBr(builder_.CreateICmpSLT(step, extent), body, done);
+    llvm::PHINode* step = builder_.CreatePHI(builder_.getInt64Ty(), 2, "step");
+    step->addIncoming(first, before);
+    llvm::Value* more = goes_on(step);
+    llvm::BasicBlock* decides = builder_.GetInsertBlock();
+    builder_.CreateCondBr(more, body, done);
     builder_.SetInsertPoint(body);
-    steps_[loop.variable.id] = step;
-    run_steps(loop.steps);
-    step->addIncoming(builder_.CreateNSWAdd(step, builder_.getInt64(1)), builder_.GetInsertBlock());
-    builder_.CreateBr(head);
+    llvm::Value* next = run(step);
+    step->addIncoming(next, builder_.GetInsertBlock());
+    llvm::BasicBlock* last = builder_.GetInsertBlock();
+    if (ends == nullptr) {
+      builder_.CreateBr(head);
+      builder_.SetInsertPoint(done);
+      return step;
+    }
+    builder_.CreateCondBr(is_idle(*ends, step), done, head);
     builder_.SetInsertPoint(done);
+    llvm::PHINode* after = builder_.CreatePHI(builder_.getInt64Ty(), 2, "after");
+    after->addIncoming(step, decides);
+    after->addIncoming(next, last);
+    return after;
+  }
+
+  llvm::Value* run_steps_of(const Scan& loop, std::span<const Step> steps, llvm::Value* step) {
+    steps_[loop.variable.id] = step;
+    run_steps(steps);
+    return builder_.CreateNSWAdd(step, builder_.getInt64(1));
+  }
+
+  llvm::Value* is_idle(const Scan& loop, llvm::Value* step) {
+    steps_[loop.variable.id] = step;
+    return builder_.CreateICmpNE(
+        builder_.CreateLoad(builder_.getInt8Ty(), buffer_address(loop.idle)), builder_.getInt8(0),
+        "idle");
+  }
+
+  // Iterations before the first one that is not idle, an even number of them.
+  llvm::Value* run_idle_pairs(const Scan& loop, llvm::Value* extent) {
+    return run_while(
+        "idle", builder_.getInt64(0),
+        [&](llvm::Value* step) -> llvm::Value* {
+          llvm::BasicBlock* before = builder_.GetInsertBlock();
+          auto* look = block("look");
+          auto* join = block("decide");
+          llvm::Value* second = builder_.CreateNSWAdd(step, builder_.getInt64(1));
+          builder_.CreateCondBr(builder_.CreateICmpSLT(second, extent), look, join);
+          builder_.SetInsertPoint(look);
+          llvm::Value* idle = is_idle(loop, second);
+          llvm::BasicBlock* looked = builder_.GetInsertBlock();
+          builder_.CreateBr(join);
+          builder_.SetInsertPoint(join);
+          llvm::PHINode* both = builder_.CreatePHI(builder_.getInt1Ty(), 2, "both");
+          both->addIncoming(builder_.getFalse(), before);
+          both->addIncoming(idle, looked);
+          return both;
+        },
+        [&](llvm::Value* step) {
+          return run_steps_of(loop, loop.idle_steps, run_steps_of(loop, loop.idle_steps, step));
+        });
   }
 
   // What is the module's own gets another name where they clash.

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -92,6 +93,12 @@ Until<Result> until(Result result, const Operand& condition) {
   return {std::move(result), condition.tensor()};
 }
 
+// Which steps a gradient keeps the states of; it computes the others again.
+enum class Checkpoints : std::uint8_t {
+  all,  // every step's: nothing is computed twice
+  sqrt  // those of about sqrt(steps) steps
+};
+
 struct ScanOptions {
   std::vector<Sequence> sequences = {};
   std::vector<State> outputs_info =
@@ -101,6 +108,11 @@ struct ScanOptions {
   bool go_backwards = false;          // sequences are read from their last row to their first
   // The gradient flows through this many last steps; -1: through all.
   std::int64_t truncate_gradient = -1;
+  // Less memory for gradients: they keep the states of every so many steps only, and compute the
+  // stretch of steps between two of them again, so that for n steps they take the memory of
+  // n / checkpoint_every + checkpoint_every. 0: as `checkpoint` says.
+  std::int64_t checkpoint_every = 0;
+  Checkpoints checkpoint = Checkpoints::all;
   // The step may use only its arguments, not tensors captured by the lambda (ValueError).
   bool strict = false;
   std::string name = {};  // for messages and dumps
@@ -114,8 +126,10 @@ using StepFunction = std::function<std::vector<Operand>(std::span<const Tensor>)
 // outputs is the condition of until().
 std::vector<Tensor> scan(const StepFunction& step, int arity, const ScanOptions& options,
                          SourceLine line, bool ends = false);
-// The last value of the only state, which is the initial one if there are no steps.
-Tensor fold(const StepFunction& step, int arity, const ScanOptions& options, SourceLine line);
+// The last values of the states, those before the first step if there are no steps. ValueError for
+// an output that is none.
+std::vector<Tensor> fold(const StepFunction& step, int arity, const ScanOptions& options,
+                         SourceLine line, bool ends = false);
 
 template <class F, class Sequence>
 struct takes_impl;
@@ -225,6 +239,23 @@ StepFunction step_function(F& step, const std::source_location& at) {
     return as_list<step_result<F>>(call_step(step, arguments), at);
   };
 }
+// Whether the step may end the loop.
+template <class F>
+inline constexpr bool may_end = without_until<step_result<F>>::ends;
+// One tensor for each output, in the form in which F returns them.
+template <class F>
+auto as_returned(std::vector<Tensor> outputs) {
+  using Result = typename without_until<step_result<F>>::type;
+  if constexpr (StepValue<Result>) {  // x < y is a Mask
+    return outputs[0];
+  } else if constexpr (StepTuple<Result>) {
+    std::array<Tensor, std::tuple_size_v<Result>> result;
+    for (std::size_t k = 0; k < result.size(); ++k) result[k] = outputs[k];
+    return result;
+  } else {
+    return outputs;
+  }
+}
 template <class F>
 constexpr int arity() {
   return takes_span<F> ? -1 : static_cast<int>(arity_of<F>());
@@ -250,20 +281,25 @@ template <class F>
 auto scan(F step, const ScanOptions& options,
           const std::source_location& at = std::source_location::current()) {
   if constexpr (detail::check_step<F>()) {
-    using Returned = detail::without_until<detail::step_result<F>>;
-    using Result = typename Returned::type;
-    const std::vector<Tensor> outputs =
-        detail::scan(detail::step_function(step, at), detail::arity<F>(), options,
-                     SourceLine{at.file_name(), at.line()}, Returned::ends);
-    if constexpr (detail::StepValue<Result>) {  // x < y is a Mask
-      return outputs[0];
-    } else if constexpr (detail::StepTuple<Result>) {
-      std::array<Tensor, std::tuple_size_v<Result>> result;
-      for (std::size_t k = 0; k < result.size(); ++k) result[k] = outputs[k];
-      return result;
-    } else {
-      return outputs;
-    }
+    return detail::as_returned<F>(detail::scan(detail::step_function(step, at), detail::arity<F>(),
+                                               options, SourceLine{at.file_name(), at.line()},
+                                               detail::may_end<F>));
+  } else {
+    return Tensor();
+  }
+}
+
+// The values of the last step only: the same arguments, and for each output, which must be a state,
+// what is its value after the last step, or the initial one if there are no steps. With taps that
+// is one row, the latest. reduce(step, options) is scan(step, options)[-1], also of no steps.
+// ValueError for an output that is none; otherwise the errors of scan.
+template <class F>
+auto reduce(F step, const ScanOptions& options,
+            const std::source_location& at = std::source_location::current()) {
+  if constexpr (detail::check_step<F>()) {
+    return detail::as_returned<F>(detail::fold(detail::step_function(step, at), detail::arity<F>(),
+                                               options, SourceLine{at.file_name(), at.line()},
+                                               detail::may_end<F>));
   } else {
     return Tensor();
   }
@@ -283,8 +319,8 @@ template <class F>
 Tensor fold(F step, const ScanOptions& options, const std::source_location& at) {
   if constexpr (check_step<F>()) {
     static_assert(StepValue<step_result<F>>, "the step of a fold returns the next value, a Tensor");
-    return fold(step_function(step, at), arity<F>(), options,
-                SourceLine{at.file_name(), at.line()});
+    return fold(step_function(step, at), arity<F>(), options, SourceLine{at.file_name(), at.line()})
+        .front();
   } else {
     return Tensor();
   }

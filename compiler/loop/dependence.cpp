@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
@@ -135,27 +136,47 @@ Expr LoopFacts::stride(const Expr& index) const {
   return stride_of(index, loop_.variable);
 }
 
-// All accesses use one index, which no two iterations share.
+// All accesses go through the same indices, in loops that may be other ones, and no two iterations
+// share one of them.
 bool LoopFacts::has_own_element_per_iteration(const std::vector<const Access*>& accesses) const {
-  const Expr& index = accesses.front()->index;
-  const std::optional<Dim> own = as_dim(stride(index));
+  const std::optional<Dim> own = as_dim(stride(accesses.front()->index));
   if (!own) return false;
-  std::map<int, Part> inner;
+  std::vector<Part> common;
+  Expr origin;
   for (const Access* access : accesses) {
-    if (access->index != index) return false;
+    const std::optional<Dim> moves = as_dim(stride(access->index));
+    if (!moves || *moves != *own) return false;
+    std::vector<Part> parts;
+    std::vector<std::pair<Variable, Expr>> start{{loop_.variable, integer(0)}};
     for (const For* loop : access->inner) {
-      if (!depends_on(index, loop->variable)) continue;
-      const std::optional<Dim> step = as_dim(stride_of(index, loop->variable));
-      const std::optional<Dim> extent = most_iterations(loop->extent);
+      if (!depends_on(access->index, loop->variable)) continue;
+      const std::optional<Dim> step = as_dim(stride_of(access->index, loop->variable));
       if (!step) return false;
-      const auto [known, is_new] = inner.try_emplace(loop->variable.id, Part{*step, extent});
-      // Loops that share a variable but not an extent.
-      if (!is_new && known->second.extent != extent) known->second.extent = std::nullopt;
+      parts.push_back({*step, most_iterations(loop->extent)});
+      start.emplace_back(loop->variable, integer(0));
+    }
+    const Expr first = substitute(access->index, start);
+    if (access == accesses.front()) {
+      common = std::move(parts);
+      origin = first;
+      continue;
+    }
+    if (first != origin) {
+      const std::optional<Dim> distance = difference(first, origin);
+      if (!distance || !distance->is_constant(0)) return false;
+    }
+    if (parts.size() != common.size()) return false;
+    for (Part& part : common) {
+      const auto same = std::find_if(parts.begin(), parts.end(), [&](const Part& other) {
+        return other.stride == part.stride;
+      });
+      if (same == parts.end()) return false;
+      if (same->extent != part.extent) part.extent = std::nullopt;
+      parts.erase(same);
     }
   }
-  std::vector<Part> parts{{*own, as_dim(loop_.extent)}};
-  for (const auto& [id, part] : inner) parts.push_back(part);
-  return parts.size() <= max_parts && is_injective(parts, 1);
+  common.push_back({*own, as_dim(loop_.extent)});
+  return common.size() <= max_parts && is_injective(common, 1);
 }
 
 // Every iteration stays within a window of its own: all accesses move by the same stride, and what

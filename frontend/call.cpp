@@ -69,7 +69,7 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
     throw TypeError(function + ": " + input.name() + " is " + dtype_name(dtype) +
                     ", the argument is a floating number");
   }
-  if (is_integer(dtype) && argument.is_above_i64()) {
+  if (is_integer(dtype) && argument.is_above_i64() && dtype != DType::u64) {
     throw ValueError(function + ": " +
                      std::to_string(static_cast<std::uint64_t>(argument.integer())) + " for " +
                      input.name() + " does not fit " + dtype_name(dtype));
@@ -77,11 +77,11 @@ void store_number(const Argument& argument, const Tensor& input, const std::stri
   const bool has_real = argument.is_floating() || argument.is_above_i64();
   visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
     T value{};
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating_element<T>) {
       value = has_real ? static_cast<T>(argument.real()) : static_cast<T>(argument.integer());
     } else {
       value = static_cast<T>(argument.integer());
-      if (is_integer(dtype) && !holds(dtype, argument.integer())) {
+      if (is_integer(dtype) && !argument.is_above_i64() && !holds(dtype, argument.integer())) {
         throw ValueError(function + ": " + std::to_string(argument.integer()) + " for " +
                          input.name() + " does not fit " + dtype_name(dtype));
       }

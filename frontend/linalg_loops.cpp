@@ -78,7 +78,8 @@ Tensor solve_tridiagonal(const Operand& lower, const Operand& diagonal, const Op
   const LineScope scope(diagonal.line());
   const OpRecord op{.name = "solve_tridiagonal"};
   Tensors operands = ops::promoted({lower.tensor(), diagonal.tensor(), upper.tensor(), b.tensor()});
-  if (!is_float(operands[0].dtype())) ops::fail_type(op, operands, "takes f32 and f64 only");
+  if (!is_float(operands[0].dtype()) || is_only_stored(operands[0].dtype()))
+    ops::fail_type(op, operands, "takes f32 and f64 only");
   if (operands[3].rank() == 0) ops::fail_shape(op, operands, "takes vectors at least");
   operands = ops::broadcast(op, operands);
   for (Tensor& x : operands) x = ops::move_axis(x, x.rank() - 1, 0);

@@ -10,13 +10,21 @@
 extern "C" {
 #endif
 
-/* Element types. A boolean is one byte, 0 or 1. */
+/* Element types. A boolean is one byte, 0 or 1; an F16 or BF16 is the uint16_t of its bits. */
 typedef enum kroton_dtype {
   KROTON_BOOLEAN = 0,
   KROTON_I32 = 1,
   KROTON_I64 = 2,
   KROTON_F32 = 3,
-  KROTON_F64 = 4
+  KROTON_F64 = 4,
+  KROTON_I8 = 5,
+  KROTON_I16 = 6,
+  KROTON_U8 = 7,
+  KROTON_U16 = 8,
+  KROTON_U32 = 9,
+  KROTON_U64 = 10,
+  KROTON_F16 = 11,
+  KROTON_BF16 = 12
 } kroton_dtype;
 
 enum { KROTON_OK = 0, KROTON_INDEX_OUT_OF_RANGE = 1 };

@@ -97,16 +97,24 @@ void gather(T* to, const T* from, std::int64_t count, const Shape& shape, const 
 // A number as an element, or nothing where an integer or boolean element does not hold it.
 template <class T>
 std::optional<T> exactly(detail::Number number) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return number.floating ? static_cast<T>(number.real) : static_cast<T>(number.whole);
+  if constexpr (is_floating_element<T>) {
+    const bool is_real = number.floating || number.above_i64;
+    return is_real ? static_cast<T>(number.real) : static_cast<T>(number.whole);
   } else {
     if (number.floating) {
-      // 2^63 is the first double above int64; a NaN fails both comparisons.
-      if (!(number.real >= -0x1p63 && number.real < 0x1p63) ||
+      // 2^63 is the first double above int64; a NaN fails all comparisons.
+      if (!(number.real >= -0x1p63 && number.real < 0x1p64) ||
           number.real != std::trunc(number.real)) {
         return std::nullopt;
       }
-      number.whole = static_cast<std::int64_t>(number.real);
+      number.above_i64 = number.real >= 0x1p63;
+      number.whole = number.above_i64
+                         ? static_cast<std::int64_t>(static_cast<std::uint64_t>(number.real))
+                         : static_cast<std::int64_t>(number.real);
+    }
+    if (number.above_i64) {
+      if (!std::same_as<T, std::uint64_t>) return std::nullopt;
+      return static_cast<T>(number.whole);
     }
     if (!holds(dtype_of<T>, number.whole)) return std::nullopt;
     return static_cast<T>(number.whole);
@@ -114,7 +122,9 @@ std::optional<T> exactly(detail::Number number) {
 }
 
 std::string text_of(detail::Number number) {
-  return number.floating ? to_string(Array(number.real)) : std::to_string(number.whole);
+  if (number.floating) return to_string(Array(number.real));
+  return number.above_i64 ? std::to_string(static_cast<std::uint64_t>(number.whole))
+                          : std::to_string(number.whole);
 }
 
 template <class T>
@@ -131,14 +141,18 @@ template <class To, class From>
 To convert(From value) {
   if constexpr (std::same_as<To, bool>) {
     return value != From{0};
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    // The ends as From; the upper one is max + 1, a power of two and so exact.
-    constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
-    constexpr From above = 2 * static_cast<From>(std::numeric_limits<To>::max() / 2 + 1);
-    if (!(value >= low)) {
-      return std::isnan(value) ? To{0} : std::numeric_limits<To>::min();
+  } else if constexpr (is_floating_element<From> && std::is_integral_v<To>) {
+    // The ends are exact; the upper one is max + 1, a power of two.
+    using Computed = detail::Computed<From>;
+    constexpr auto low = static_cast<Computed>(std::numeric_limits<To>::min());
+    constexpr auto above = 2 * static_cast<Computed>(std::numeric_limits<To>::max() / 2 + 1);
+    const Computed real = value;
+    if (!(real >= low)) {
+      return std::isnan(real) ? To{0} : std::numeric_limits<To>::min();
     }
-    return value >= above ? std::numeric_limits<To>::max() : static_cast<To>(value);
+    return real >= above ? std::numeric_limits<To>::max() : static_cast<To>(real);
+  } else if constexpr (is_floating_element<From> && !std::is_floating_point_v<From>) {
+    return static_cast<To>(static_cast<float>(value));
   } else {
     return static_cast<To>(value);
   }

@@ -11,8 +11,8 @@ namespace {
 
 template <class T>
 bool is_nan(T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return std::isnan(value);
+  if constexpr (is_floating_element<T>) {
+    return value != value;
   } else {
     return false;
   }

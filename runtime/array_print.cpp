@@ -94,10 +94,31 @@ std::vector<std::string> format_floats(const std::vector<T>& values) {
   return texts;
 }
 
+// Of what a float of 16 bits is, the fewest digits that tell it from its neighbours, as a double
+// has them.
+template <class T>
+double shortest(T value) {
+  const float exact = value;
+  if (!std::isfinite(exact)) return exact;
+  for (int precision = 1;; ++precision) {
+    char buffer[32];
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, exact,
+                                   std::chars_format::scientific, precision - 1)
+                         .ptr;
+    double read = 0;
+    std::from_chars(buffer, end, read);
+    if (precision == 9 || T(read).bits() == value.bits()) return read;
+  }
+}
+
 template <class T>
 std::vector<std::string> format_all(const std::vector<T>& values) {
   if constexpr (std::is_floating_point_v<T>) {
     return format_floats(values);
+  } else if constexpr (is_floating_element<T>) {
+    std::vector<double> reals;
+    for (const T value : values) reals.push_back(shortest(value));
+    return format_floats(reals);
   } else {
     std::vector<std::string> texts;
     for (const T value : values) {

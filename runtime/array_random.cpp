@@ -21,10 +21,10 @@ constexpr std::uint64_t normal_stream = 1;
 template <class Make>
 Array of_floats(DType dtype, const char* operation, Make make) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Array {
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating_element<T>) {
       return make(T{});
     } else {
-      throw TypeError(std::string(operation) + ": expected f32 or f64, got " +
+      throw TypeError(std::string(operation) + ": expected a floating dtype, got " +
                       std::string(name_of(dtype)));
     }
   });
@@ -113,13 +113,31 @@ Array Array::normal(const Shape& shape, std::uint64_t seed, double mean, double 
     if (!(stddev >= 0)) {
       throw ValueError("normal: expected stddev >= 0, got " + to_string(Array(stddev)));
     }
-    return make_normal(shape, seed, static_cast<T>(mean), static_cast<T>(stddev));
+    using Computed = detail::Computed<T>;
+    return make_normal(shape, seed, static_cast<Computed>(mean), static_cast<Computed>(stddev))
+        .cast(dtype);
   });
 }
 
 Array Array::uniform(const Shape& shape, std::uint64_t seed, double low, double high, DType dtype) {
   return of_floats(dtype, "uniform", [&]<class T>(T) {
-    return make_uniform(shape, seed, static_cast<T>(low), static_cast<T>(high));
+    using Computed = detail::Computed<T>;
+    const Computed first = T(low), end = T(high);
+    const Array exact = make_uniform(shape, seed, first, end);
+    if constexpr (std::same_as<T, Computed>) {
+      return exact;
+    } else {
+      // Down, so that the end is not reached.
+      Array result = Array::empty(shape, dtype);
+      std::ranges::transform(exact.data<float>(), result.data<T>().begin(), [&](float value) {
+        T rounded(value);
+        if (float{rounded} > value) {
+          rounded = T::from_bits(static_cast<std::uint16_t>(rounded.bits() + (value < 0 ? 1 : -1)));
+        }
+        return rounded;
+      });
+      return result;
+    }
   });
 }
 

@@ -70,9 +70,10 @@ class HeaderWriter {
     }
     for (const std::string& names : libraries) line("   Link " + names + " too.");
     line(
-        "   Arrays are row-major and dense; an uint8_t holds 0 or 1. The result of a function is "
-        "0, or");
-    line("   the number of an error, whose text " + c_.name + "_error() gives.");
+        "   Arrays are row-major and dense; a boolean is an uint8_t, 0 or 1, an f16 or bf16 the "
+        "uint16_t");
+    line("   of its bits. The result of a function is 0, or the number of an error, whose text");
+    line("   " + c_.name + "_error() gives.");
     line();
     line(
         "   Memory: everything belongs to the caller. A call allocates nothing and keeps no "
@@ -88,10 +89,13 @@ class HeaderWriter {
   }
 
   std::string type_text(const TensorType& type) const {
-    if (type.rank() == 0) return std::string(info_of(type.dtype).c_type) + ", one number";
+    std::string kind(info_of(type.dtype).c_type);
+    const bool has_other_name = type.dtype == DType::boolean || is_only_stored(type.dtype);
+    if (has_other_name) kind += " " + std::string(name_of(type.dtype));
+    if (type.rank() == 0) return kind + ", one number";
     std::string text;
     for (const Dim& dim : type.shape) text += (text.empty() ? "" : ", ") + shown(dim);
-    return std::string(info_of(type.dtype).c_type) + " (" + text + ")";
+    return kind + " (" + text + ")";
   }
 
   // With the sizes under their names in C.

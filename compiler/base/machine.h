@@ -13,6 +13,7 @@ struct Machine {
   int vector_registers = 16;
   bool fused_multiply_add = false;  // as one instruction, whose product needs no register
   bool masks = false;               // part of a vector is loaded or stored by one instruction
+  bool converts_f16 = false;        // by an instruction, to f32 and back
   int cache_ways = 8;               // lines of the first cache that may share a set
   // Which is as large as can be found by the part of an address that is the same on every page.
   std::int64_t first_cache() const { return cache_ways * page_bytes; }
@@ -35,6 +36,7 @@ inline Machine x86_machine(int vector_bytes) {
   machine.vector_registers = vector_bytes == 64 ? 32 : 16;
   machine.fused_multiply_add = vector_bytes >= 32;
   machine.masks = vector_bytes == 64;
+  machine.converts_f16 = vector_bytes >= 32;
   return machine;
 }
 
@@ -43,6 +45,7 @@ inline Machine arm_machine() {
   Machine machine;
   machine.vector_registers = 32;
   machine.fused_multiply_add = true;
+  machine.converts_f16 = true;
   return machine;
 }
 

@@ -36,6 +36,10 @@ std::string Contraction::to_string() const {
 }
 
 std::optional<std::int64_t> stride(const loop::Expr& operand, const Axis& axis) {
+  // What is converted while it is copied lies as it is stored.
+  if (operand->op == loop::Op::cast && is_only_stored(operand->args[0]->dtype)) {
+    return stride(operand->args[0], axis);
+  }
   if (operand->op != loop::Op::load || loop::is_conditional(*operand)) return std::nullopt;
   const loop::Expr step = loop::stride_of(operand->args[0], axis.variable);
   std::int64_t elements = 0;

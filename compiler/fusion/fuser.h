@@ -69,7 +69,10 @@ class Fuser {
   bool sees_padding(Vertex v) const;
   ContractionRoles roles_of(Vertex v) const;
   // Where in operand 0 an element of the contraction v finds one of its factors.
-  Index place_of_windows(Vertex v, const Cluster& cluster) const;
+  // Whether a product converts its right operand from a dtype that is only stored: that is read,
+  // and converted where the product copies it.
+  bool converts_right_operand(Vertex v) const;
+  Index place_of_operand(Vertex v, std::size_t number, const Cluster& cluster) const;
   // Whether evaluating the observable v at that index all over the cluster's domain looks at
   // whatever it checks: along such an axis it is at each place.
   bool checks_all(Vertex v, const Index& index, const Cluster& cluster) const;

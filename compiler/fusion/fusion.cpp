@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "compiler/ops/records.h"
+
 namespace kroton {
 
 using Vertex = Graph::Vertex;
@@ -259,7 +261,11 @@ void Fuser::ask_operands(Vertex v) {
         const Vertex o = op.kind == OpKind::scan ? stored_source(graph_, operands[k]) : operands[k];
         Demand& asked = demands_[o][c];
         if (k == 0 && sees_padding(v)) {
-          asked.add(place_of_windows(v, cluster));
+          asked.add(place_of_operand(v, 0, cluster));
+          continue;
+        }
+        if (k == 1 && converts_right_operand(v)) {
+          asked.add(place_of_operand(v, 1, cluster));
           continue;
         }
         if (op.kind == OpKind::write && k == 0) {
@@ -271,6 +277,10 @@ void Fuser::ask_operands(Vertex v) {
       }
       continue;
     }
+    // What the product converts is not computed in it.
+    const bool is_converted = cluster.kind == Cluster::Kind::contraction &&
+                              converts_right_operand(cluster.hero) &&
+                              graph_.operand(cluster.hero, 1) == v;
     for (const Index& point : demand.points) {
       if (op.kind == OpKind::reduce) {
         Index full = cluster.full_point();
@@ -287,7 +297,7 @@ void Fuser::ask_operands(Vertex v) {
         asked.add(read.index);
         asked.conditional = asked.conditional || demand.conditional || read.conditional;
         // A check would stop where the value is not wanted, or not look at all that is.
-        asked.needs_storage = asked.needs_storage ||
+        asked.needs_storage = asked.needs_storage || is_converted ||
                               (graph_[operand].op->observable &&
                                (asked.conditional || !checks_all(operand, read.index, cluster)));
       }
@@ -306,12 +316,20 @@ ContractionRoles Fuser::roles_of(Vertex v) const {
                              graph_[graph_.operand(v, 1)].type.shape);
 }
 
-Index Fuser::place_of_windows(Vertex v, const Cluster& cluster) const {
+bool Fuser::converts_right_operand(Vertex v) const {
+  if (graph_[v].op->kind != OpKind::contraction || !roles_of(v).windows.empty()) return false;
+  const Vertex right = graph_.operand(v, 1);
+  return graph_[right].op == &cast_op && graph_.operand(v, 0) != right &&
+         is_only_stored(graph_[graph_.operand(right, 0)].type.dtype);
+}
+
+// Where a contraction's operand is read, for any point of the inner axes.
+Index Fuser::place_of_operand(Vertex v, std::size_t number, const Cluster& cluster) const {
   Index inner;
   for (std::size_t k = 0; k < roles_of(v).inner.size(); ++k) {
     inner.push_back(loop::variable(loop::fresh_variable("k")));
   }
-  return graph_[v].op->factors(graph_[v].attributes, cluster.full_point(), inner)[0];
+  return graph_[v].op->factors(graph_[v].attributes, cluster.full_point(), inner)[number];
 }
 
 bool Fuser::checks_all(Vertex v, const Index& index, const Cluster& cluster) const {

@@ -17,7 +17,7 @@ TensorType attributes_type(TypeContext& context) {
 }
 
 Number value_of(const Attributes& literal) {
-  if (!is_float(literal.dtype)) return literal.integers.at(0);
+  if (!is_float(literal.dtype)) return stored_as(literal.dtype, literal.integers.at(0));
   return loop::scalar_from_real(literal.real, literal.dtype).real;
 }
 
@@ -156,6 +156,10 @@ Tensor make_literal(double value, DType dtype, SourceLine line) {
     return literal_node(dtype, loop::scalar_from_real(value, dtype).real, 0, line);
   }
   constexpr double limit = 9223372036854775808.0;  // 2^63
+  if (dtype == DType::u64 && value >= limit && value < 2 * limit) {
+    return literal_node(dtype, 0, static_cast<std::int64_t>(static_cast<std::uint64_t>(value)),
+                        line);
+  }
   if (!(value >= -limit && value < limit) || value != std::trunc(value)) {
     fail_fit(std::to_string(value), dtype, line);
   }
@@ -172,6 +176,12 @@ Tensor make_literal(std::int64_t value, DType dtype, SourceLine line) {
   return literal_node(dtype, 0, value, line);
 }
 
+Tensor make_literal(const Number& value, DType dtype, SourceLine line) {
+  if (!value.is_whole()) return make_literal(static_cast<double>(value), dtype, line);
+  if (is_float(dtype)) return make_literal(static_cast<double>(value), dtype, line);
+  return literal_node(dtype, 0, static_cast<std::int64_t>(stored_as(dtype, value).whole()), line);
+}
+
 Tensor make_weak_literal(double value, SourceLine line) {
   return literal_node(DType::f32, value, 0, line, true);
 }
@@ -184,7 +194,7 @@ Tensor make_constant(const Array& array, SourceLine line) {
   if (array.rank() == 0) {
     const loop::Scalar value = loop::read_element(array.raw(), array.dtype());
     return is_float(array.dtype()) ? make_literal(value.real, array.dtype(), line)
-                                   : make_literal(value.integer, array.dtype(), line);
+                                   : make_literal(Number(value.integer), array.dtype(), line);
   }
   Attributes attributes;
   attributes.dims.assign(array.shape().begin(), array.shape().end());
@@ -194,7 +204,8 @@ Tensor make_constant(const Array& array, SourceLine line) {
 }
 
 double literal_value(const Attributes& literal) {
-  return is_float(literal.dtype) ? literal.real : static_cast<double>(literal.integers.at(0));
+  if (is_float(literal.dtype)) return literal.real;
+  return static_cast<double>(stored_as(literal.dtype, literal.integers.at(0)));
 }
 
 bool literal_value(const Tensor& tensor, double& value) {

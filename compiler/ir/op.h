@@ -288,6 +288,7 @@ struct Elementwise {
   Linear linear = Linear::no;
   Accepts accepts = Accepts::floating;     // the operands, which have one dtype
   bool is_predicate = false;               // its result is boolean, else of the operands' dtype
+  bool keeps_stored = false;               // as of the record
   ElementFunction<loop::Expr> value = {};  // in code
   // g times the derivative by each operand: what a cotangent g of the result y gives the operands
   // x. An empty Tensor where an operand gets none. Null: not differentiable.
@@ -328,6 +329,9 @@ struct OpRecord {
   // evaluated only if an output or update really needs it.
   bool observable = false;
   Reduction reduction = Reduction::absent;
+  // Its code takes values of dtypes that are only stored (is_only_stored) as they are: it moves or
+  // compares them. Other ops but views are computed on their conversions (passes/widen.cpp).
+  bool keeps_stored = false;
 
   TensorType (*infer)(TypeContext& context) = nullptr;
   // The cotangents of the inputs given y (this node) and its cotangent g; an empty Tensor where an

@@ -175,6 +175,9 @@ Number stored_as(DType dtype, const Number& value) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Number {
     if constexpr (std::is_floating_point_v<T>) {
       return static_cast<double>(value);
+    } else if constexpr (is_floating_element<T>) {
+      const auto of_whole = [&] { return static_cast<float>(value.whole()); };
+      return static_cast<double>(value.is_whole() ? T(of_whole()) : T(static_cast<double>(value)));
     } else {
       return static_cast<T>(value);
     }
@@ -185,16 +188,35 @@ ReferenceValue from_array(const Array& array) {
   ReferenceValue result{array.dtype(), {array.shape().begin(), array.shape().end()}, {}};
   visit_dtype(array.dtype(), [&]<class T>(std::type_identity<T>) {
     const Array elements = array.contiguous();
-    result.data.assign(elements.data<T>().begin(), elements.data<T>().end());
+    for (const T x : elements.data<T>()) {
+      if constexpr (is_floating_element<T>) {
+        result.data.emplace_back(static_cast<double>(x));
+      } else {
+        result.data.emplace_back(x);
+      }
+    }
   });
   return result;
 }
+
+namespace {
+
+template <class T>
+T element(const Number& x) {
+  if constexpr (is_floating_element<T>) {
+    return T(static_cast<double>(x));
+  } else {
+    return static_cast<T>(x);
+  }
+}
+
+}  // namespace
 
 Array to_array(const ReferenceValue& value) {
   Array result = Array::empty(Shape(value.shape), value.dtype);
   visit_dtype(value.dtype, [&]<class T>(std::type_identity<T>) {
     std::transform(value.data.begin(), value.data.end(), result.data<T>().begin(),
-                   [](const Number& x) { return static_cast<T>(x); });
+                   [](const Number& x) { return element<T>(x); });
   });
   return result;
 }

@@ -73,6 +73,10 @@ Tensor Operand::tensor(DType literal_dtype) const {
     if (!tensor_) Tensor::fail_empty("operand", line_);
     return tensor_;
   }
+  if (is_above_i64_ && literal_dtype == DType::u64) {
+    const auto value = static_cast<std::uint64_t>(integer_);
+    return make_literal(Number(value), literal_dtype, line());
+  }
   if (is_above_i64_ && !is_float(literal_dtype)) {
     throw TypeError("literal: the integer literal " + to_string(Array(real_)) + " does not fit " +
                     std::string(name_of(literal_dtype)) + "  [" + to_string(line()) + "]");

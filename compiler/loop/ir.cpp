@@ -142,6 +142,22 @@ void require_operands(Op op, const Expr& a, const Expr& b) {
   if (!fits) fail(op, "is not defined on " + name(a->dtype) + " and " + name(b->dtype));
 }
 
+// What an operation on a dtype that is only stored is computed of.
+Expr computed(const Expr& a) {
+  return is_only_stored(a->dtype) ? cast(a, info_of(a->dtype).computed_in) : a;
+}
+
+// The f32 whose rounding to 16 bits is that of the f64, as detail::rounded_to_odd() has it.
+Expr rounded_to_odd(const Expr& a) {
+  const Expr nearest = cast(a, DType::f32);
+  const Expr back = cast(nearest, DType::f64);
+  const Expr bits = bitcast(nearest, DType::i32);
+  const Expr above = binary(Op::lt, unary(Op::abs, a), unary(Op::abs, back));
+  const Expr below = select(above, binary(Op::sub, bits, integer(1, DType::i32)), bits);
+  const Expr odd = binary(Op::bit_or, below, integer(1, DType::i32));
+  return select(binary(Op::eq, back, a), nearest, bitcast(odd, DType::f32));
+}
+
 // Sums and products of sizes are sizes: strides that are equal become the same expression.
 Expr combine_sizes(Op op, const Expr& a, const Expr& b) {
   if (!is_fixed(a) || !is_fixed(b) || a->dtype != DType::i64) return nullptr;
@@ -221,7 +237,7 @@ Expr simplify_integers(Op op, const Expr& a, const Expr& b) {
       if (b->op == Op::integer && a->op == Op::floor_div && a->args[1]->op == Op::integer) {
         const std::int64_t c = a->args[1]->integer;
         const std::int64_t d = b->integer;
-        if (c > 0 && d > 0 && c < limit && d < limit) {
+        if (c > 0 && d > 0 && c < limit && d < limit && holds(a->dtype, c * d)) {
           return binary(Op::floor_div, a->args[0], integer(c * d, a->dtype));
         }
       }
@@ -328,7 +344,7 @@ std::string_view name_of(Op op) {
 }
 
 Expr real(double value, DType dtype) {
-  if (!is_float(dtype)) fail(Op::real, "the dtype is " + name(dtype) + ", expected f32 or f64");
+  if (!is_float(dtype)) fail(Op::real, "the dtype is " + name(dtype) + ", expected a floating one");
   ExprNode node{};
   node.op = Op::real;
   node.dtype = dtype;
@@ -338,7 +354,7 @@ Expr real(double value, DType dtype) {
 
 Expr integer(std::int64_t value, DType dtype) {
   if (is_float(dtype)) {
-    fail(Op::integer, "the dtype is " + name(dtype) + ", expected i32, i64 or boolean");
+    fail(Op::integer, "the dtype is " + name(dtype) + ", expected an integer or boolean");
   }
   ExprNode node{};
   node.op = Op::integer;
@@ -438,6 +454,7 @@ Expr unary(Op op, const Expr& a) {
       fits = is_float(a->dtype);
   }
   if (!fits) fail(op, "is not defined on " + name(a->dtype));
+  if (is_only_stored(a->dtype)) return cast(unary(op, computed(a)), a->dtype);
   if (is_elementary(op)) return is_constant(a) ? arithmetic_of(op, {a}) : make(op, a->dtype, {a});
   if (Expr folded = fold(op, a->dtype, a->dtype, a)) return folded;
   if ((op == Op::neg || op == Op::logical_not) && a->op == op) return a->args[0];
@@ -449,6 +466,7 @@ Expr unary(Op op, const Expr& a) {
 Expr binary(Op op, const Expr& a, const Expr& b) {
   require_operands(op, a, b);
   const DType result = is_comparison(op) ? DType::boolean : a->dtype;
+  if (is_only_stored(a->dtype)) return cast(binary(op, computed(a), computed(b)), result);
   if (is_elementary(op)) {
     return is_constant(a) && is_constant(b) ? arithmetic_of(op, {a, b}) : make(op, result, {a, b});
   }
@@ -469,6 +487,7 @@ Expr fma(const Expr& a, const Expr& b, const Expr& c) {
   require_same(Op::fma, a, b);
   require_same(Op::fma, a, c);
   if (!is_float(a->dtype)) fail(Op::fma, "is not defined on " + name(a->dtype));
+  if (is_only_stored(a->dtype)) return cast(fma(computed(a), computed(b), computed(c)), a->dtype);
   if (Expr folded = fold(Op::fma, a->dtype, a->dtype, a, b, c)) return folded;
   if (is_real_value(a, 1)) return b + c;
   if (is_real_value(b, 1)) return a + c;
@@ -497,6 +516,13 @@ Expr cast(const Expr& a, DType to) {
   require_operand(Op::cast, a);
   if (a->dtype == to) return a;
   if (Expr folded = fold(Op::cast, a->dtype, to, a)) return folded;
+  // Emitters convert what is only stored to the dtype it is computed in, and back.
+  const DType from = a->dtype;
+  if (is_only_stored(from) && to != info_of(from).computed_in) return cast(computed(a), to);
+  if (is_only_stored(to) && from != info_of(to).computed_in) {
+    const bool rounds_twice = is_float(from) && !keeps_every_value(from, DType::f32);
+    return cast(rounds_twice ? rounded_to_odd(a) : cast(a, info_of(to).computed_in), to);
+  }
   return make(Op::cast, to, {a});
 }
 

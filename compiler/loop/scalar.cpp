@@ -177,12 +177,12 @@ Scalar convert(const Scalar& value, DType from, DType to) {
   if (is_float(from) && is_float(to)) return scalar_from_real(value.real, to);
   return visit_dtype(from, [&]<class From>(std::type_identity<From>) {
     return visit_dtype(to, [&]<class To>(std::type_identity<To>) -> Scalar {
-      if constexpr (std::is_floating_point_v<To>) {
+      if constexpr (is_floating_element<To> && !is_floating_element<From>) {
         // Straight to float: by way of double it would round twice.
         return {static_cast<To>(static_cast<Wide<From>>(value.integer)), 0};
-      } else if constexpr (std::is_floating_point_v<From> && std::same_as<To, bool>) {
+      } else if constexpr (is_floating_element<From> && std::same_as<To, bool>) {
         return {0, value.real != 0};
-      } else if constexpr (std::is_floating_point_v<From>) {
+      } else if constexpr (is_floating_element<From> && std::is_integral_v<To>) {
         return {0, static_cast<std::int64_t>(saturated<To>(value.real))};
       } else {
         return scalar_from_integer(value.integer, to);
@@ -199,7 +199,7 @@ using Stored = std::conditional_t<std::same_as<T, bool>, std::uint8_t, T>;
 
 Scalar scalar_from_real(double value, DType dtype) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Scalar {
-    if constexpr (std::is_floating_point_v<T>) return {static_cast<T>(value), 0};
+    if constexpr (is_floating_element<T>) return {static_cast<T>(value), 0};
     fail(Op::real, dtype);
   });
 }
@@ -240,6 +240,8 @@ Scalar evaluate(Op op, DType operand, DType result, const Scalar* args) {
   return visit_dtype(operand, [&]<class T>(std::type_identity<T>) -> Scalar {
     if constexpr (std::is_integral_v<T>) {
       return scalar_from_integer(evaluate_integer<Wide<T>>(op, operand, args), result);
+    } else if constexpr (!std::is_floating_point_v<T>) {
+      fail(op, operand);  // computed in another dtype
     } else {
       if (result == DType::boolean) return {0, compare_reals(op, args[0].real, args[1].real)};
       return {evaluate_real<T>(op, operand, args), 0};
@@ -251,7 +253,7 @@ Scalar read_element(const void* address, DType dtype) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> Scalar {
     Stored<T> value;
     std::memcpy(&value, address, sizeof value);
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating_element<T>) {
       return {value, 0};
     } else {
       return {0, static_cast<std::int64_t>(static_cast<T>(value))};
@@ -262,7 +264,7 @@ Scalar read_element(const void* address, DType dtype) {
 void write_element(void* address, DType dtype, const Scalar& value) {
   visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
     T element{};
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating_element<T>) {
       element = static_cast<T>(value.real);
     } else {
       element = static_cast<T>(value.integer);
@@ -273,9 +275,10 @@ void write_element(void* address, DType dtype, const Scalar& value) {
 
 std::string digits_of(const Scalar& value, DType dtype) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) -> std::string {
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (is_floating_element<T>) {
       std::array<char, 40> text{};
-      const auto end = std::to_chars(text.begin(), text.end(), static_cast<T>(value.real));
+      const auto real = static_cast<detail::Computed<T>>(static_cast<T>(value.real));
+      const auto end = std::to_chars(text.begin(), text.end(), real);
       return {text.begin(), end.ptr};
     } else {
       return std::to_string(static_cast<T>(value.integer));

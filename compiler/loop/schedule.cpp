@@ -109,7 +109,8 @@ std::int64_t widest_element(const LoopFacts& facts) {
 std::int64_t narrowest_float(const LoopFacts& facts) {
   std::int64_t narrowest = 8;
   for (const Expr& e : facts.nodes()) {
-    if (facts.varies(e) && is_float(e->dtype)) narrowest = std::min(narrowest, size_of(e->dtype));
+    const bool is_computed = is_float(e->dtype) && !is_only_stored(e->dtype);
+    if (facts.varies(e) && is_computed) narrowest = std::min(narrowest, size_of(e->dtype));
   }
   return narrowest;
 }

@@ -187,6 +187,7 @@ constinit const OpRecord argtopk_op = {
     .name = "argtopk",
     .kind = OpKind::write,
     .cost = 4,
+    .keeps_stored = true,
     .infer = argtopk_type,
     .write = [](WriteContext& context) { TopLoops(context).run(); },
     .reference = [](ReferenceContext& c) { ops::sort_reference(c, is_descending(c.attributes)); },

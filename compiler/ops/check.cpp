@@ -90,6 +90,7 @@ constinit const OpRecord check_op = {
     .name = "check",
     .arity = 4,
     .observable = true,
+    .keeps_stored = true,
     .infer = check_type,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors {
       return {g, Tensor(), Tensor(), Tensor()};

@@ -141,6 +141,7 @@ constinit const OpRecord logical_not_op =
 constinit const OpRecord where_op =
     elementwise<where_op>({.name = "where",
                            .accepts = Accepts::anything,
+                           .keeps_stored = true,
                            .value = [](const loop::Expr& c, const loop::Expr& x,
                                        const loop::Expr& y) { return loop::select(c, x, y); },
                            .derivatives = [](auto&, auto x, auto& g) -> Tensors {

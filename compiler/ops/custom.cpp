@@ -85,6 +85,7 @@ constinit const OpRecord custom_op = {
     .kind = OpKind::composite,
     .arity = -1,
     .cost = 0,
+    .keeps_stored = true,
     .infer = [](TypeContext& context) { return context.input(0); },
     .vjp = custom_vjp,
     .jvp = custom_jvp,

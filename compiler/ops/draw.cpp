@@ -4,13 +4,22 @@
 
 namespace kroton::ops {
 
-std::vector<DType> dtypes_of(Accept accept) {
+namespace {
+
+std::vector<DType> dtypes_of(Accept accept, bool all) {
   std::vector<DType> dtypes;
   for (const DTypeInfo& info : dtype_table) {
-    if (accept(info.dtype)) dtypes.push_back(info.dtype);
+    const bool is_sampled = info.kind == DTypeKind::boolean ||
+                            (info.kind != DTypeKind::unsigned_integer && info.bytes >= 4);
+    if (accept(info.dtype) && (all || is_sampled)) dtypes.push_back(info.dtype);
   }
   return dtypes;
 }
+
+}  // namespace
+
+std::vector<DType> dtypes_of(Accept accept) { return dtypes_of(accept, false); }
+std::vector<DType> all_dtypes_of(Accept accept) { return dtypes_of(accept, true); }
 
 Argument Draw::literal(Slot x) {
   constexpr double reals[] = {0, 1, -1, 0.5, 2, -3, 0.1, -0.5, 1e-3};

@@ -53,7 +53,10 @@ inline bool number(DType dtype) { return dtype != DType::boolean; }
 inline bool floating(DType dtype) { return is_float(dtype); }
 inline bool integer(DType dtype) { return is_integer(dtype); }
 inline bool truth(DType dtype) { return dtype == DType::boolean; }
-std::vector<DType> dtypes_of(Accept accept);  // those it takes
+// Those it takes of which samples are made: boolean, and numbers of 32 and 64 bits that may be
+// negative. What is right for these is tested on the others by a few samples (test_dtype_ops.cpp).
+std::vector<DType> dtypes_of(Accept accept);
+std::vector<DType> all_dtypes_of(Accept accept);
 
 // What a record's `draw` sees: random numbers, and operands to choose from. It ends with `call`.
 class Draw {

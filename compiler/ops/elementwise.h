@@ -53,6 +53,7 @@ constexpr OpRecord elementwise(const Elementwise& e) {
       .cost = e.cost,
       .linear = e.linear,
       .commutative = e.commutative,
+      .keeps_stored = e.keeps_stored,
       .infer = [](TypeContext& context) { return elementwise_type(op, context); },
       .at = [](PointContext& context,
                const Index& index) { return elementwise_value(op, context, index); },

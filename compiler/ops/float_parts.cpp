@@ -26,17 +26,24 @@ constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
 Term copysign_of(Term x, Term y) { return with_sign_of(ops::format_of(x), abs(x), y); }
 
 // As integers, numbers of one sign are in the order of their sizes.
-Term nextafter_of(Term x, Term y) {
-  const Term grows = equal(x > 0.0, y > x);
-  const Term moved = iadd(bits(x), 1);
-  const Term shrunk = iadd(bits(x), -1);
-  const Term next = from_bits(select(grows, moved, shrunk));
-  const Term smallest = from_bits(iadd(iand(bits(y), ops::format_of(x).sign_bit), 1));
-  const Term from_zero = select(equal(x, 0.0), smallest, next);
-  const Term sum = x + y;  // NaN for a NaN; of two infinities one is the operand, or both are
-  const Term stays = equal(x, y);
-  const Term is_nan = unequal(x, x) || unequal(y, y);
-  return select(is_nan, sum, select(stays, y, from_zero));
+loop::Expr next_of(const loop::Expr& x, const loop::Expr& y) {
+  using loop::Op;
+  const DType integer = integer_of_size(x->dtype);
+  const auto whole = [&](std::int64_t value) { return loop::integer(value, integer); };
+  const auto both = [](Op op, const loop::Expr& a, const loop::Expr& b) {
+    return loop::binary(op, a, b);
+  };
+  const loop::Expr zero = loop::real(0, x->dtype), bits = loop::bitcast(x, integer);
+  const loop::Expr is_positive = both(Op::lt, zero, x), is_below = both(Op::lt, x, y);
+  const loop::Expr grows = both(Op::eq, is_positive, is_below);
+  const loop::Expr next = loop::bitcast(
+      loop::select(grows, both(Op::add, bits, whole(1)), both(Op::sub, bits, whole(1))), x->dtype);
+  const loop::Expr sign = both(Op::bit_and, loop::bitcast(y, integer), whole(lowest_of(integer)));
+  const loop::Expr smallest = loop::bitcast(both(Op::bit_or, sign, whole(1)), x->dtype);
+  const loop::Expr from_zero = loop::select(both(Op::eq, x, zero), smallest, next);
+  const loop::Expr sum = both(Op::add, x, y);  // NaN for a NaN
+  const loop::Expr is_nan = both(Op::logical_or, both(Op::ne, x, x), both(Op::ne, y, y));
+  return loop::select(is_nan, sum, loop::select(both(Op::eq, x, y), y, from_zero));
 }
 
 loop::Expr fmod_of(const loop::Expr& x, const loop::Expr& y) {
@@ -57,9 +64,8 @@ Number fmod_reference(const Number& x, const Number& y) {
 
 // The sign bit of a floating number; an integer below 0.
 loop::Expr signbit_of(const loop::Expr& x) {
-  const DType integer = integer_of_size(x->dtype);
-  return loop::binary(loop::Op::lt, is_float(x->dtype) ? loop::bitcast(x, integer) : x,
-                      loop::integer(0, integer));
+  const loop::Expr whole = is_float(x->dtype) ? loop::bitcast(x, integer_of_size(x->dtype)) : x;
+  return loop::binary(loop::Op::lt, whole, loop::integer(0, whole->dtype));
 }
 
 std::vector<Sample> fmod_samples() {
@@ -146,7 +152,8 @@ constinit const OpRecord copysign_op = elementwise<copysign_op>(
 constinit const OpRecord nextafter_op = elementwise<nextafter_op>(
     {.name = "nextafter",
      .cost = 4,
-     .value = of_two_terms<nextafter_of>,
+     .keeps_stored = true,
+     .value = [](const loop::Expr& x, const loop::Expr& y) { return next_of(x, y); },
      .derivatives = [](auto&, auto, auto& g) -> Tensors { return {g, Tensor()}; },
      .reference = [](double x, double y) { return std::nextafter(x, y); }});
 
@@ -155,6 +162,7 @@ constinit const OpRecord signbit_op = elementwise<signbit_op>(
     {.name = "signbit",
      .accepts = Accepts::numbers,
      .is_predicate = true,
+     .keeps_stored = true,
      .value = [](const loop::Expr& x) { return signbit_of(x); },
      .reference =
          [](Number x) {

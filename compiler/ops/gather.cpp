@@ -323,6 +323,7 @@ constinit const OpRecord take_op = {
     .name = "take",
     .arity = 2,
     .observable = true,
+    .keeps_stored = true,
     .infer = take_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -410,6 +411,7 @@ constinit const OpRecord pick_op = {
     .name = "pick",
     .arity = 2,
     .observable = true,
+    .keeps_stored = true,
     .infer = pick_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Tensor& x = y.node().inputs[0];
@@ -442,6 +444,7 @@ constinit const OpRecord pick_op = {
 // classes is attributes.dims[0].   Not differentiable.
 constinit const OpRecord one_hot_op = {.name = "one_hot",
                                        .observable = true,
+                                       .keeps_stored = true,
                                        .infer = one_hot_type,
                                        .at = one_hot_at,
                                        .reference = one_hot_reference,
@@ -454,6 +457,7 @@ constinit const OpRecord one_hot_op = {.name = "one_hot",
 constinit const OpRecord iota_op = {
     .name = "iota",
     .arity = 0,
+    .keeps_stored = true,
     .infer = [](TypeContext& context) -> TensorType {
       if (context.attributes().dtype == DType::boolean) {
         context.fail_type("gives numbers only");
@@ -478,6 +482,7 @@ constinit const OpRecord iota_op = {
 constinit const OpRecord size_op = {
     .name = "size",
     .arity = 0,
+    .keeps_stored = true,
     .infer = [](TypeContext& context) -> TensorType { return {context.attributes().dtype, {}}; },
     .at =
         [](PointContext& context, const Index&) {

@@ -123,7 +123,7 @@ Expr gcd_of(const Expr& x, const Expr& y) {
 // By squares, for each bit of the exponent.
 Expr power_of(const Expr& x, const Expr& n) {
   Expr power = x, result = whole(1, x);
-  const int bits = bits_of(x->dtype) - 1;
+  const int bits = info_of(x->dtype).digits;
   for (int bit = 0; bit < bits; ++bit) {
     result = loop::select(has_bit(n, bit), result * power, result);
     power = power * power;

@@ -255,6 +255,7 @@ void draw_pad(ops::Draw& d) {
 constinit const OpRecord concatenate_op = {.name = "concatenate",
                                            .arity = -1,
                                            .linear = Linear::jointly,
+                                           .keeps_stored = true,
                                            .infer = concatenate_type,
                                            .vjp = concatenate_vjp,
                                            .at = concatenate_at,
@@ -268,6 +269,7 @@ constinit const OpRecord concatenate_op = {.name = "concatenate",
 constinit const OpRecord unslice_op = {
     .name = "unslice",
     .linear = Linear::jointly,
+    .keeps_stored = true,
     .infer = unslice_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
       const Attributes& attributes = y.node().attributes;

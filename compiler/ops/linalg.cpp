@@ -44,7 +44,7 @@ Dims pinv_shape(const TensorType& a) {
 
 TensorType pinv_type(TypeContext& context) {
   const TensorType& a = context.input(0);
-  if (!is_float(a.dtype)) context.fail_type("takes f32 and f64 only");
+  if (!is_float(a.dtype) || is_only_stored(a.dtype)) context.fail_type("takes f32 and f64 only");
   if (a.rank() < 2) context.fail_shape("takes matrices, of two axes or more");
   return {a.dtype, pinv_shape(a)};
 }

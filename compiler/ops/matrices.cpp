@@ -25,7 +25,8 @@ void require_square(TypeContext& context) {
 Tensor float_matrices(const char* op, const Operand& a) {
   const Tensor x = a.tensor();
   const OpRecord record{.name = op};
-  if (!is_float(x.dtype())) fail_type(record, {x}, "takes f32 and f64 only");
+  if (!is_float(x.dtype()) || is_only_stored(x.dtype()))
+    fail_type(record, {x}, "takes f32 and f64 only");
   if (x.rank() < 2) fail_shape(record, {x}, "takes matrices, of two axes or more");
   return x;
 }

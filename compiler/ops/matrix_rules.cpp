@@ -22,7 +22,8 @@ std::string matrix_error(std::string text, int rank) {
 namespace {
 
 void require_floating(const TypeContext& context) {
-  if (!is_float(context.input(0).dtype)) context.fail_type("takes f32 and f64 only");
+  if (!is_float(context.input(0).dtype) || is_only_stored(context.input(0).dtype))
+    context.fail_type("takes f32 and f64 only");
 }
 
 }  // namespace

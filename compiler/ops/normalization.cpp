@@ -52,6 +52,13 @@ BatchNorm batch_norm(const Operand& x, const Operand& scale, const Operand& shif
   constexpr const char* name = "batch_norm";
   check_epsilon(name, options.epsilon);
   const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  const DType dtype = given[0].dtype();
+  if (is_only_stored(dtype)) {
+    BatchNorm result =
+        batch_norm(cast(given[0], info_of(dtype).computed_in), given[1], given[2], options);
+    result.y = cast(result.y, dtype);
+    return result;
+  }
   const int axis = channel_axis(name, given[0], options.layout);
   const Axes others(ops::other_axes(given[0].rank(), {axis}));
   const Tensor mean = kroton::mean(given[0], others, true);
@@ -79,6 +86,11 @@ Tensor batch_norm_inference(const Operand& x, const Operand& scale, const Operan
   check_epsilon(name, options.epsilon);
   const std::vector<Tensor> given = operands(
       name, {x.tensor(), scale.tensor(), shift.tensor(), mean.tensor(), variance.tensor()});
+  if (is_only_stored(given[0].dtype())) {
+    return ops::computed(given[0], [&](const Tensor& t) {
+      return batch_norm_inference(t, given[1], given[2], given[3], given[4], options);
+    });
+  }
   const int axis = channel_axis(name, given[0], options.layout);
   const auto channels = [&](std::size_t k) { return of_channels(name, given[0], given[k], axis); };
   return normalized(given[0], channels(3), channels(4), options.epsilon) * channels(1) +
@@ -107,6 +119,10 @@ Tensor layer_norm(const Operand& x, const Operand& scale, const Operand& shift, 
   constexpr const char* name = "layer_norm";
   check_epsilon(name, epsilon);
   const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  if (is_only_stored(given[0].dtype())) {
+    return ops::computed(
+        given[0], [&](const Tensor& t) { return layer_norm(t, given[1], given[2], epsilon); });
+  }
   const int rank = given[0].rank(), normal = given[1].rank();
   bool fits = normal >= 1 && normal <= rank && given[2].rank() == normal;
   for (int k = 1; fits && k <= normal; ++k) {
@@ -129,6 +145,11 @@ Tensor group_norm(const Operand& x, std::int64_t groups, const Operand& scale, c
   constexpr const char* name = "group_norm";
   check_epsilon(name, options.epsilon);
   const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  if (is_only_stored(given[0].dtype())) {
+    return ops::computed(given[0], [&](const Tensor& t) {
+      return group_norm(t, groups, given[1], given[2], options);
+    });
+  }
   const int axis = channel_axis(name, given[0], options.layout);
   const Dim& channels = given[0].shape()[at(axis)];
   if (groups < 1) ops::fail_value(name, "groups is " + std::to_string(groups));
@@ -152,6 +173,9 @@ Tensor local_response_norm(const Operand& x, const LocalResponseOptions& options
   constexpr const char* name = "local_response_norm";
   const std::vector<Tensor> given = operands(name, {x.tensor()});
   const Tensor& picture = given[0];
+  if (is_only_stored(picture.dtype())) {
+    return ops::computed(picture, [&](const Tensor& t) { return local_response_norm(t, options); });
+  }
   const int axis = channel_axis(name, picture, options.layout);
   if (options.size < 1) ops::fail_value(name, "size is " + std::to_string(options.size));
   std::vector<std::pair<Dim, Dim>> widths(picture.shape().size());

@@ -119,8 +119,7 @@ bool is_padded(const std::vector<Walk>& axes) {
 // What no element is less than.
 Operand least(DType dtype) {
   if (is_float(dtype)) return -std::numeric_limits<double>::infinity();
-  if (dtype == DType::i32) return std::numeric_limits<std::int32_t>::min();
-  return std::numeric_limits<std::int64_t>::min();
+  return lowest_of(dtype);
 }
 
 // How many elements each window has along an axis.
@@ -194,6 +193,9 @@ Tensor avg_pool(const Operand& x, const PerAxis& window, const AveragePoolOption
   const Spatial spatial = spatial_axes("avg_pool", picture, options.layout);
   if (!is_float(picture.dtype())) {
     ops::fail_type(OpRecord{.name = "avg_pool"}, {picture}, "takes floating point only");
+  }
+  if (is_only_stored(picture.dtype())) {
+    return ops::computed(picture, [&](const Tensor& t) { return avg_pool(t, window, options); });
   }
   const std::vector<Walk> axes = walks("avg_pool", picture, spatial, window,
                                        {options.stride, options.padding, 1, options.ceil_mode});

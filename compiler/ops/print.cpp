@@ -40,6 +40,7 @@ constinit const OpRecord print_op = {
     .kind = OpKind::write,
     .shows = true,
     .observable = true,
+    .keeps_stored = true,
     .infer = ops::same_type<ops::Accepts::anything>,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
     .write = print_write,

@@ -38,11 +38,19 @@ class Draws {
         scope_(line_of(at), name) {
     if (!is_float(dtype))
       ops::fail_value(name,
-                      "the dtype is " + std::string(name_of(dtype)) + ", expected f32 or f64");
+                      "the dtype is " + std::string(name_of(dtype)) + ", expected a floating one");
   }
 
   Tensor uniform(Ends ends = Ends::half_open) const {
-    return ops::random_uniform(state_, ops::step_number(), count_++, shape_, dtype_, ends);
+    if (is_only_stored(dtype_)) {
+      // As many random bits as the dtype has digits: rounding would reach 1.
+      const double steps = std::ldexp(1.0, info_of(dtype_).digits);
+      return cast(floor(uniform_of(info_of(dtype_).computed_in, ends) * steps) / steps, dtype_);
+    }
+    return uniform_of(dtype_, ends);
+  }
+  Tensor uniform_of(DType dtype, Ends ends) const {
+    return ops::random_uniform(state_, ops::step_number(), count_++, shape_, dtype, ends);
   }
   Tensor normal() const {
     return ops::random_normal(state_, ops::step_number(), count_++, shape_, dtype_);
@@ -228,6 +236,9 @@ Tensor RandomStream::uniform(Dims shape, const Operand& low, const Operand& high
 
 Tensor RandomStream::normal(Dims shape, const Operand& mean, const Operand& stddev, DType dtype,
                             const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(normal(std::move(shape), mean, stddev, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("normal", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(stddev, is_not_negative, "a stddev that is not negative");
   return draws.parameter(mean) + draws.parameter(stddev) * draws.normal();
@@ -235,6 +246,11 @@ Tensor RandomStream::normal(Dims shape, const Operand& mean, const Operand& stdd
 
 Tensor RandomStream::truncated_normal(Dims shape, const Operand& mean, const Operand& stddev,
                                       double reach, DType dtype, const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(
+        truncated_normal(std::move(shape), mean, stddev, reach, info_of(dtype).computed_in, at),
+        dtype);
+  }
   const Draws draws("truncated_normal", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(stddev, is_not_negative, "a stddev that is not negative");
   if (!(reach > 0 && reach <= 8)) {
@@ -251,7 +267,7 @@ Tensor RandomStream::truncated_normal(Dims shape, const Operand& mean, const Ope
 
 Tensor RandomStream::bernoulli(Dims shape, const Operand& p, const Location& at) const {
   const DType given = p.tensor(f32).dtype();
-  const DType dtype = is_float(given) ? given : f32;
+  const DType dtype = is_float(given) ? info_of(given).computed_in : f32;
   const Draws draws("bernoulli", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(p, is_probability, "a probability");
   return lt(draws.uniform(), draws.parameter(p));
@@ -262,7 +278,7 @@ Tensor RandomStream::integers(Dims shape, const Operand& low, const Operand& hig
   const Draws draws("integers", state_, *draws_, std::move(shape), f64, at);
   if (!is_integer(dtype)) {
     ops::fail_value("integers",
-                    "the dtype is " + std::string(name_of(dtype)) + ", expected i32 or i64");
+                    "the dtype is " + std::string(name_of(dtype)) + ", expected an integer one");
   }
   const auto bound = [&](const Operand& x) {
     const Tensor tensor = x.tensor(DType::i64);
@@ -285,6 +301,9 @@ Tensor RandomStream::integers(Dims shape, const Operand& low, const Operand& hig
 
 Tensor RandomStream::exponential(Dims shape, const Operand& rate, DType dtype,
                                  const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(exponential(std::move(shape), rate, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("exponential", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(rate, is_positive, "a positive rate");
   return draws.exponential() / draws.parameter(rate);
@@ -292,6 +311,9 @@ Tensor RandomStream::exponential(Dims shape, const Operand& rate, DType dtype,
 
 Tensor RandomStream::gumbel(Dims shape, const Operand& location, const Operand& scale, DType dtype,
                             const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(gumbel(std::move(shape), location, scale, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("gumbel", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(scale, is_not_negative, "a scale that is not negative");
   return draws.parameter(location) - draws.parameter(scale) * log(draws.exponential());
@@ -299,6 +321,9 @@ Tensor RandomStream::gumbel(Dims shape, const Operand& location, const Operand& 
 
 Tensor RandomStream::laplace(Dims shape, const Operand& location, const Operand& scale, DType dtype,
                              const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(laplace(std::move(shape), location, scale, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("laplace", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(scale, is_not_negative, "a scale that is not negative");
   const Tensor u = draws.uniform(Ends::open) - 0.5;
@@ -308,6 +333,9 @@ Tensor RandomStream::laplace(Dims shape, const Operand& location, const Operand&
 
 Tensor RandomStream::logistic(Dims shape, const Operand& location, const Operand& scale,
                               DType dtype, const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(logistic(std::move(shape), location, scale, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("logistic", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(scale, is_not_negative, "a scale that is not negative");
   const Tensor u = draws.uniform(Ends::open);
@@ -316,6 +344,9 @@ Tensor RandomStream::logistic(Dims shape, const Operand& location, const Operand
 
 Tensor RandomStream::gamma(Dims shape, const Operand& alpha, DType dtype,
                            const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(gamma(std::move(shape), alpha, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("gamma", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(alpha, is_positive, "a positive alpha");
   return exp(log_gamma_deviate(draws, draws.parameter(alpha)));
@@ -323,6 +354,9 @@ Tensor RandomStream::gamma(Dims shape, const Operand& alpha, DType dtype,
 
 Tensor RandomStream::beta(Dims shape, const Operand& a, const Operand& b, DType dtype,
                           const Location& at) const {
+  if (is_only_stored(dtype)) {
+    return cast(beta(std::move(shape), a, b, info_of(dtype).computed_in, at), dtype);
+  }
   const Draws draws("beta", state_, *draws_, std::move(shape), dtype, at);
   draws.check_literal(a, is_positive, "a positive parameter");
   draws.check_literal(b, is_positive, "a positive parameter");

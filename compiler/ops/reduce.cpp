@@ -90,7 +90,8 @@ template <class F>
 void reduce_reference(ReferenceContext& c, loop::Op op, F f) {
   const loop::Expr initial = loop::initial(op, c.output.dtype);
   std::fill(c.output.data.begin(), c.output.data.end(),
-            is_float(c.output.dtype) ? Number(initial->real) : Number(initial->integer));
+            is_float(c.output.dtype) ? Number(initial->real)
+                                     : stored_as(c.output.dtype, initial->integer));
   fold(c, [&](std::size_t offset, const Number& element, std::int64_t) {
     Number& result = c.output.data[offset];
     result = f(result, element);
@@ -350,7 +351,9 @@ Tensor position(const OpRecord& op, const Operand& x, std::optional<int> axis, b
 
 Tensor ops::widened(const Operand& x) {
   const Tensor tensor = x.tensor();
-  return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::i64);
+  if (is_float(tensor.dtype())) return tensor;
+  const bool is_unsigned = is_integer(tensor.dtype()) && !is_signed(tensor.dtype());
+  return cast(tensor, is_unsigned ? DType::u64 : DType::i64);
 }
 
 Tensor sum(const Operand& x, const Axes& axes, KeepDims keepdims) {
@@ -366,6 +369,9 @@ Tensor prod(const Operand& x, const Axes& axes, KeepDims keepdims) {
 Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
+  if (is_only_stored(tensor.dtype())) {
+    return ops::computed(tensor, [&](const Tensor& t) { return mean(t, axes, keepdims); });
+  }
   Dim count = 1;
   for (int axis : axes.resolve(tensor.rank(), "mean")) {
     count = count * tensor.shape(axis);
@@ -386,12 +392,14 @@ Tensor mean(const Operand& x, const Axes& axes, KeepDims keepdims) {
 
 Tensor var(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return mean(square(x.tensor() - mean(x, axes, true)), axes, keepdims);
+  return ops::computed(x.tensor(), [&](const Tensor& t) {
+    return mean(square(t - mean(t, axes, true)), axes, keepdims);
+  });
 }
 
 Tensor stddev(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return sqrt(var(x, axes, keepdims));
+  return ops::computed(x.tensor(), [&](const Tensor& t) { return sqrt(var(t, axes, keepdims)); });
 }
 
 Tensor max(const Operand& x, const Axes& axes, KeepDims keepdims) {
@@ -416,6 +424,9 @@ Tensor any(const Operand& x, const Axes& axes, KeepDims keepdims) {
 Tensor logsumexp(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
+  if (is_only_stored(tensor.dtype())) {
+    return ops::computed(tensor, [&](const Tensor& t) { return logsumexp(t, axes, keepdims); });
+  }
   const std::vector<int> reduced = axes.resolve(tensor.rank(), "logsumexp");
   const Tensor largest = stop_gradient(max(tensor, axes, true));
   // An infinite maximum is not subtracted: infinity minus itself would be NaN.

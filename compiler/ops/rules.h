@@ -84,8 +84,15 @@ Dims common_shape(const OpRecord& op, const std::vector<Tensor>& operands,
 Tensor broadcast_towards(const Tensor& x, const Dims& shape);
 // Every tensor at the common shape; ShapeError naming `op` if there is none.
 std::vector<Tensor> broadcast(const OpRecord& op, std::vector<Tensor> tensors);
-// Booleans and integers as i64, in which they are added and multiplied.
+// Booleans and integers as i64, unsigned ones as u64, in which they are added and multiplied.
 Tensor widened(const Operand& x);
+// f(x); of a dtype that is only stored, f of x in the dtype that it is computed in, rounded once.
+// For compositions that would lose digits, or overflow, between their ops.
+template <class F>
+Tensor computed(const Tensor& x, const F& f) {
+  if (!is_only_stored(x.dtype())) return f(x);
+  return cast(f(Tensor(cast(x, info_of(x.dtype()).computed_in))), x.dtype());
+}
 // The node of a unary op, and of a binary op on promoted and broadcast operands.
 Tensor apply_unary(const OpRecord& op, const Operand& x);
 Tensor apply_binary(const OpRecord& op, const Operand& x, const Operand& y);

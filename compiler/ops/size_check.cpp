@@ -67,6 +67,7 @@ constinit const OpRecord size_check_op = {
     .kind = OpKind::composite,
     .cost = 0,
     .linear = Linear::jointly,
+    .keeps_stored = true,
     .infer = size_check_type,
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g}; },
     .expand = [](std::span<const Tensor> inputs, const Attributes&) { return inputs[0]; },

@@ -266,6 +266,7 @@ constinit const OpRecord argsort_op = {
     .name = "argsort",
     .kind = OpKind::write,
     .cost = 20,
+    .keeps_stored = true,
     .infer = argsort_type,
     .write = [](WriteContext& context) { SortLoops(context).run(); },
     .reference = argsort_reference,

@@ -11,7 +11,7 @@ using loop::Expr;
 using loop::Op;
 
 // An integer, i64, in whose order the elements are sorted. Negative floats have their other bits
-// turned, as these grow towards minus infinity.
+// turned, as these grow towards minus infinity. Unsigned integers are moved to begin at the lowest.
 Expr order_key(const Expr& x, bool descending) {
   Expr key = x;
   if (is_float(x->dtype)) {
@@ -25,6 +25,11 @@ Expr order_key(const Expr& x, bool descending) {
     const Expr is_zero = loop::binary(Op::eq, x, loop::real(0, x->dtype));
     const Expr is_number = loop::binary(Op::eq, x, x);
     key = loop::select(is_number, loop::select(is_zero, constant(0), ordered), constant(most));
+  }
+  if (is_integer(x->dtype) && !is_signed(x->dtype)) {
+    const DType of_size = integer_of_size(x->dtype);
+    key = loop::binary(Op::bit_xor, loop::cast(x, of_size),
+                       loop::integer(lowest_of(of_size), of_size));
   }
   key = loop::cast(key, DType::i64);
   return descending ? loop::binary(Op::bit_xor, key, whole(-1)) : key;

@@ -41,6 +41,9 @@ Tensor root(const Tensor& x, const std::function<Tensor(const Tensor&)>& functio
 
 Tensor var(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof) {
   const LineScope scope(x.line());
+  if (is_only_stored(x.tensor().dtype())) {
+    return ops::computed(x.tensor(), [&](const Tensor& t) { return var(t, axes, keepdims, ddof); });
+  }
   const Tensor deviations = x.tensor() - mean(x, axes, true);
   return corrected(sum(square(deviations), axes, keepdims),
                    size_of_dim(count_along(deviations, axes, "var")), ddof);
@@ -48,7 +51,8 @@ Tensor var(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof) {
 
 Tensor stddev(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof) {
   const LineScope scope(x.line());
-  return sqrt(var(x, axes, keepdims, ddof));
+  return ops::computed(x.tensor(),
+                       [&](const Tensor& t) { return sqrt(var(t, axes, keepdims, ddof)); });
 }
 
 Tensor ptp(const Operand& x, const Axes& axes, KeepDims keepdims) {
@@ -63,6 +67,10 @@ Tensor vector_norm(const Operand& x, const Axes& axes, KeepDims keepdims, double
     ops::fail_type(OpRecord{.name = "vector_norm"}, {tensor}, "takes floating point only");
   }
   if (std::isnan(order)) ops::fail_value("vector_norm", "the order is NaN");
+  if (is_only_stored(tensor.dtype())) {
+    return ops::computed(tensor,
+                         [&](const Tensor& t) { return vector_norm(t, axes, keepdims, order); });
+  }
   if (order == 0) return sum(cast(ne(tensor, 0), tensor.dtype()), axes, keepdims);
   if (order == 1) return sum(abs(tensor), axes, keepdims);
   if (order == 2) {
@@ -217,18 +225,23 @@ Tensor nanmean(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   if (!is_float(tensor.dtype())) return mean(tensor, axes, keepdims);
+  if (is_only_stored(tensor.dtype())) {
+    return ops::computed(tensor, [&](const Tensor& t) { return nanmean(t, axes, keepdims); });
+  }
   return sum(without_nans(tensor, 0), axes, keepdims) /
          counted(tensor, axes, keepdims, tensor.dtype());
 }
 
 Tensor nanvar(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof) {
   const LineScope scope(x.line());
-  return nan_variance(x, axes, keepdims, ddof);
+  return ops::computed(x.tensor(),
+                       [&](const Tensor& t) { return nan_variance(t, axes, keepdims, ddof); });
 }
 
 Tensor nanstd(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof) {
   const LineScope scope(x.line());
-  return sqrt(nan_variance(x, axes, keepdims, ddof));
+  return ops::computed(
+      x.tensor(), [&](const Tensor& t) { return sqrt(nan_variance(t, axes, keepdims, ddof)); });
 }
 
 Tensor nanmax(const Operand& x, const Axes& axes, KeepDims keepdims) {

@@ -147,6 +147,7 @@ Tensor brought_along(const char* op, const Operand& x, const Operand& indices,
 // vjp: dx = dy added at the indices
 constinit const OpRecord take_along_axis_op = {.name = "take_along_axis",
                                                .arity = 2,
+                                               .keeps_stored = true,
                                                .infer = along_type,
                                                .vjp = along_vjp,
                                                .at = along_at,

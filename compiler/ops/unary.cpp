@@ -85,7 +85,7 @@ std::vector<Sample> samples_around_zero(Tensor (*function)(const Operand&),
 }
 
 void draw_cast(ops::Draw& d) {
-  const std::vector<DType> dtypes = ops::dtypes_of(ops::any_dtype);
+  const std::vector<DType> dtypes = ops::all_dtypes_of(ops::any_dtype);
   d.call("cast", cast, d.operand(ops::any_dtype), dtypes[d.below(std::size(dtypes))]);
 }
 
@@ -155,6 +155,7 @@ constinit const OpRecord cast_op = {
     .name = "cast",
     .kind = OpKind::elementwise,
     .sets_weak = true,
+    .keeps_stored = true,
     .infer = [](TypeContext& context) -> TensorType {
       return {context.attributes().dtype, context.input(0).shape};
     },
@@ -182,6 +183,7 @@ constinit const OpRecord stop_gradient_op = {
     .kind = OpKind::elementwise,
     .cost = 0,
     .is_view = true,
+    .keeps_stored = true,
     .infer = ops::same_type<Accepts::anything>,
     .at = [](PointContext& context, const Index& index) { return context.input(0, index); },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },

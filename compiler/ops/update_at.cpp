@@ -153,6 +153,7 @@ constexpr OpRecord updating() {
           .arity = 3,
           .adds = how.reference == nullptr,
           .starts_from = start,
+          .keeps_stored = how.accepts == Accepts::anything,  // nothing is added up
           .infer = [](TypeContext& context) { return infer(context, how.accepts); },
           .vjp = how.vjp,
           .write = [](WriteContext& context) { write(context, how); },

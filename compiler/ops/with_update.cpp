@@ -37,6 +37,7 @@ constinit const OpRecord with_update_op = {
     .arity = 3,
     .cost = 0,
     .carries_update = true,
+    .keeps_stored = true,
     .infer = [](TypeContext& context) { return context.input(0); },
     .vjp = [](const Tensor&, const Tensor& g) -> Tensors { return {g, Tensor(), Tensor()}; },
     .expand = [](std::span<const Tensor> inputs, const Attributes&) { return inputs[0]; },

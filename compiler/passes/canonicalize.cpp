@@ -24,7 +24,11 @@ bool is_zero(const Match& m, int sign) {
 Tensor lowest(const Tensor& x) { return eq(x, -inf); }
 
 // Whether a merged factor is far from overflow and underflow, which one of its parts may avoid.
-bool ordinary(double factor) { return std::abs(factor) > 1e-30 && std::abs(factor) < 1e30; }
+bool ordinary(const Match& m, double factor) {
+  const bool is_small = bits_of(m.type(0).dtype) <= 16;  // f16 holds 6e-8 to 65504
+  const double largest = is_small ? 1e3 : 1e30;
+  return std::abs(factor) > 1 / largest && std::abs(factor) < largest;
+}
 
 std::optional<Vertex> same_cast(Graph& graph, Vertex v) {
   const Vertex x = graph.operand(v, 0);
@@ -36,7 +40,13 @@ std::optional<Vertex> nested_cast(Graph& graph, Vertex v) {
   const Vertex inner = graph.operand(v, 0);
   if (graph[inner].op != &cast_op) return std::nullopt;
   const Vertex x = graph.operand(inner, 0);
-  if (!keeps_every_value(graph[x].type.dtype, graph[inner].type.dtype)) return std::nullopt;
+  const DType from = graph[x].type.dtype, between = graph[inner].type.dtype;
+  const DType to = graph[v].type.dtype;
+  if (!keeps_every_value(from, between)) return std::nullopt;
+  // Floating numbers saturate, integers wrap; and integers go to 16 bits by way of f32.
+  const bool by_another_way = (is_float(between) && is_integer(to)) || is_only_stored(to);
+  const DType direct = is_only_stored(to) ? info_of(to).computed_in : to;
+  if (is_integer(from) && by_another_way && !keeps_every_value(from, direct)) return std::nullopt;
   return graph.add(*graph[v].op, {x}, graph[v].attributes, graph[v].line);
 }
 
@@ -133,13 +143,13 @@ std::vector<Rule> make_rules() {
 
       // Scalar factors merge. An integer product may wrap, so that its factors stay.
       algebra((x * c) * d, [](const Match& m) { return m[0] * (m.value(2) * m.value(3)); },
-              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) * m.value(3)); }),
+              [](const Match& m) { return m.is_float(0) && ordinary(m, m.value(2) * m.value(3)); }),
       algebra((x * c) / d, [](const Match& m) { return m[0] * (m.value(2) / m.value(3)); },
-              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) / m.value(3)); }),
+              [](const Match& m) { return m.is_float(0) && ordinary(m, m.value(2) / m.value(3)); }),
       algebra((x / c) * d, [](const Match& m) { return m[0] * (m.value(3) / m.value(2)); },
-              [](const Match& m) { return m.is_float(0) && ordinary(m.value(3) / m.value(2)); }),
+              [](const Match& m) { return m.is_float(0) && ordinary(m, m.value(3) / m.value(2)); }),
       algebra((x / c) / d, [](const Match& m) { return m[0] / (m.value(2) * m.value(3)); },
-              [](const Match& m) { return m.is_float(0) && ordinary(m.value(2) * m.value(3)); }),
+              [](const Match& m) { return m.is_float(0) && ordinary(m, m.value(2) * m.value(3)); }),
 
       // Small powers. The root of -inf is inf as a power, that of -0 is 0; the square of 1 / x
       // neither over- nor underflows before its result does.

@@ -30,8 +30,7 @@ Vertex add_value(Graph& graph, const ReferenceValue& value, const Dims& shape, S
                                    [&](const Number& x) { return same(x, first); });
   const Vertex leaf = graph.build({}, line, [&](std::span<const Tensor>) {
     if (!uniform) return make_constant(to_array(value), line);
-    return first.is_whole() ? make_literal(static_cast<std::int64_t>(first), value.dtype, line)
-                            : make_literal(static_cast<double>(first), value.dtype, line);
+    return make_literal(first, value.dtype, line);
   });
   return uniform ? add_repeated(graph, leaf, shape, line) : leaf;
 }

@@ -27,6 +27,10 @@ bool fold_constants(Graph& graph);
 bool confine_failures(Graph& graph);
 // Drops what no output or update needs.
 bool eliminate_dead_code(Graph& graph);
+// What is computed of f16 and bf16 becomes the same of their conversions to f32, its result
+// rounded: no other pass, and no code, does arithmetic on a dtype that is only stored. Views and
+// ops that only move or compare elements stay (OpRecord::keeps_stored).
+bool compute_in_wider_dtypes(Graph& graph);
 // Replaces composite ops (softmax, mean, ...) by their compositions.
 bool expand_composites(Graph& graph);
 // Rewrites products that are better as a fused reduction than as a tiled matrix product (a vector

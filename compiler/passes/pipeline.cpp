@@ -18,6 +18,9 @@ constexpr Pass passes[] = {
      true},
     {"cse", eliminate_common_subexpressions,
      "merges what the user and the gradient wrote twice, before it is expanded twice", true},
+    {"widen", compute_in_wider_dtypes,
+     "after stabilize, whose patterns have no conversions in them; before composites and products "
+     "are taken apart, whose parts are not rounded"},
     {"expand", expand_composites, "the rest sees primitive ops only"},
     {"small_dots", reduce_small_dots,
      "before canonicalize, which cleans up the axes of size 1 it makes"},

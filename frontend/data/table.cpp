@@ -62,7 +62,8 @@ void write_values(std::span<const Value> values, T* to, std::int64_t stride, con
       } else {
         // The bound is a power of two, a double for any T.
         const double bound = std::ldexp(1.0, std::numeric_limits<T>::digits);
-        fits = value >= -bound && value < bound && std::trunc(value) == value;
+        const double lowest = std::is_signed_v<T> ? -bound : 0;
+        fits = value >= lowest && value < bound && std::trunc(value) == value;
       }
       if (!fits) {
         throw ValueError("matrix: column " + shown(column.name()) + ": row " + std::to_string(row) +

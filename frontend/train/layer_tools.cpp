@@ -15,7 +15,7 @@ void fail_shape(const char* layer, const Tensor& x, const std::string& what,
 }
 
 void check_floating(const char* layer, const Tensor& x, const SourceLine& line) {
-  if (x.dtype() == f32 || x.dtype() == f64) return;
+  if (is_float(x.dtype())) return;
   throw TypeError(std::string(layer) + ": takes floating x: " + x.name() + " is " +
                   to_string(x.type()) + "  [" + to_string(line) + "]");
 }

@@ -50,12 +50,12 @@ void check_shape(const char* name, const char* what, const Tensor& x, const Dims
 }
 
 void check_floating(const char* name, const char* what, const Tensor& x) {
-  if (x.dtype() == f32 || x.dtype() == f64) return;
+  if (is_float(x.dtype())) return;
   throw TypeError(std::string(name) + ": takes floating " + what + ": " + described(x) + place());
 }
 
 void check_integers(const char* name, const char* what, const Tensor& x) {
-  if (x.dtype() == i32 || x.dtype() == i64) return;
+  if (is_integer(x.dtype())) return;
   throw TypeError(std::string(name) + ": takes integers as " + what + ": " + described(x) +
                   place());
 }

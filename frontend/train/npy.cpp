@@ -27,7 +27,10 @@ struct Letter {
 constexpr Letter letters[] = {{'b', Encoding::boolean},
                               {'i', Encoding::signed_integer},
                               {'u', Encoding::unsigned_integer},
-                              {'f', Encoding::floating}};
+                              {'f', Encoding::floating},
+                              // NumPy does not know bf16. Of the package that adds it there are two
+                              // bytes left.
+                              {'V', Encoding::bfloat}};
 
 struct Header {
   Stored stored;
@@ -117,7 +120,8 @@ class HeaderReader {
         std::ranges::find(letters, descr.size() == 3 ? descr[1] : ' ', &Letter::letter);
     const int bytes = descr.size() == 3 ? descr[2] - '0' : 0;
     const bool has_order = order == '<' || order == '>' || order == '=' || order == '|';
-    if (letter != std::end(letters) && has_order && (order != '|' || bytes == 1)) {
+    if (letter != std::end(letters) && has_order &&
+        (order != '|' || bytes == 1 || letter->encoding == Encoding::bfloat)) {
       header_.stored = {letter->encoding, bytes, order == '>'};
       if (read_as(header_.stored)) return;
     }

@@ -27,53 +27,12 @@ Encoding encoding_of(DTypeKind kind) {
   return Encoding::floating;
 }
 
-// The dtype whose elements lie in memory just so.
-std::optional<DType> same_in_memory(const Stored& stored) {
-  for (const DTypeInfo& info : dtype_table) {
-    if (encoding_of(info.kind) == stored.encoding && info.bytes == stored.bytes) return info.dtype;
-  }
-  return {};
-}
-
-float from_half(std::uint32_t bits) {
-  const std::uint32_t exponent = bits >> 10 & 0x1f, fraction = bits & 0x3ff;
-  const std::uint32_t sign = (bits & 0x8000) << 16;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t wide = exponent == 0x1f ? 0xffU : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
 // The lowest `bytes` bytes of a number in the file.
 std::uint64_t raw_bits(const std::byte* at, int bytes, bool is_big_endian) {
   std::uint64_t bits = 0;
   for (int k = 0; k < bytes; ++k) {
     const int position = is_big_endian ? bytes - 1 - k : k;
     bits |= std::to_integer<std::uint64_t>(at[position]) << 8 * k;
-  }
-  return bits;
-}
-
-std::uint64_t extended_sign(std::uint64_t bits, int bytes) {
-  const int unused = 64 - 8 * bytes;
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << unused) >> unused);
-}
-
-// The bits of the element of the Array, low bytes first. `bits` are those of the file.
-std::uint64_t converted(const Stored& stored, std::uint64_t bits) {
-  if (same_in_memory(stored)) return bits;
-  switch (stored.encoding) {
-    case Encoding::signed_integer:
-      return extended_sign(bits, stored.bytes);
-    case Encoding::floating:
-      return std::bit_cast<std::uint32_t>(from_half(static_cast<std::uint32_t>(bits)));
-    case Encoding::bfloat:
-      return bits << 16;
-    case Encoding::boolean:
-    case Encoding::unsigned_integer:
-      return bits;
   }
   return bits;
 }
@@ -88,26 +47,14 @@ void check_booleans(std::span<const std::byte> bytes, const FailElement& fail) {
 }  // namespace
 
 Stored stored_as(DType dtype) {
-  return {.encoding = encoding_of(info_of(dtype).kind), .bytes = info_of(dtype).bytes};
+  const Encoding encoding = dtype == bf16 ? Encoding::bfloat : encoding_of(info_of(dtype).kind);
+  return {.encoding = encoding, .bytes = info_of(dtype).bytes};
 }
 
 std::optional<DType> read_as(const Stored& stored) {
-  if (const auto same = same_in_memory(stored)) return same;
-  const int bytes = stored.bytes;
-  switch (stored.encoding) {
-    case Encoding::signed_integer:
-      if (bytes == 1 || bytes == 2) return i32;
-      break;
-    case Encoding::unsigned_integer:
-      if (bytes == 1 || bytes == 2) return i32;
-      if (bytes == 4 || bytes == 8) return i64;
-      break;
-    case Encoding::floating:
-    case Encoding::bfloat:
-      if (bytes == 2) return f32;
-      break;
-    case Encoding::boolean:
-      break;
+  for (const DTypeInfo& info : dtype_table) {
+    const Stored as = stored_as(info.dtype);
+    if (as.encoding == stored.encoding && as.bytes == stored.bytes) return info.dtype;
   }
   return {};
 }
@@ -128,7 +75,7 @@ Array read_elements(const Stored& stored, const Shape& shape, const NextBytes& n
   Array result = Array::empty(shape, dtype);
   const std::span<std::byte> all{static_cast<std::byte*>(result.raw()),
                                  static_cast<std::size_t>(result.nbytes())};
-  if (same_in_memory(stored) && (stored.bytes == 1 || !stored.is_big_endian)) {
+  if (stored.bytes == 1 || !stored.is_big_endian) {
     next(all);
     if (stored.encoding == Encoding::boolean) check_booleans(all, fail);
     return result;
@@ -142,13 +89,9 @@ Array read_elements(const Stored& stored, const Shape& shape, const NextBytes& n
     next(std::span(chunk).first(count * static_cast<std::size_t>(stored.bytes)));
     std::byte* to = all.data() + static_cast<std::size_t>(start) * width;
     for (std::size_t k = 0; k < count; ++k) {
-      const std::uint64_t bits = raw_bits(chunk.data() + k * static_cast<std::size_t>(stored.bytes),
-                                          stored.bytes, stored.is_big_endian);
-      if (stored.encoding == Encoding::unsigned_integer && bits > highest_of(dtype)) {
-        fail(start + static_cast<std::int64_t>(k),
-             std::to_string(bits) + " is above the highest " + std::string(name_of(dtype)));
-      }
-      const std::uint64_t element = converted(stored, bits);
+      const std::uint64_t element =
+          raw_bits(chunk.data() + k * static_cast<std::size_t>(stored.bytes), stored.bytes,
+                   stored.is_big_endian);
       std::memcpy(to + k * width, &element, width);
     }
   }

@@ -26,7 +26,7 @@ struct Stored {
 };
 
 Stored stored_as(DType dtype);
-// The dtype that holds its values; nothing where there is none.
+// The dtype whose elements lie in memory just so; nothing where there is none.
 std::optional<DType> read_as(const Stored& stored);
 
 // The number of bytes of so many elements; nothing where 63 bits do not count the elements, leaving

@@ -49,8 +49,16 @@ LibraryTypes types_of(DType dtype) {
     case DType::f64:
       return {type_f64, compute_f64};
     case DType::boolean:
+    case DType::i8:
+    case DType::i16:
     case DType::i32:
     case DType::i64:
+    case DType::u8:
+    case DType::u16:
+    case DType::u32:
+    case DType::u64:
+    case DType::f16:
+    case DType::bf16:
       break;
   }
   throw InternalError("cublasLt: no products of " + std::string(name_of(dtype)));

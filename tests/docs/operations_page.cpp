@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "tests/tools/places.h"
 
@@ -193,14 +194,41 @@ std::string as_call(const std::string& signature) {
 
 // ---- What a record knows.
 
-// The dtypes of the op's samples, in the order of all dtypes.
+// Whether the sample's op takes bf16 where the sample has f32.
+bool takes_16_bits(const Sample& sample) {
+  std::vector<Tensor> inputs;
+  for (const ReferenceValue& value : sample.inputs) {
+    const Dims shape(value.shape.begin(), value.shape.end());
+    inputs.push_back(make_input("x", {value.dtype == f32 ? bf16 : value.dtype, shape}, {}));
+  }
+  try {
+    sample.apply(inputs);
+    return true;
+  } catch (const TypeError&) {
+    return false;
+  }
+}
+
+// The dtypes of the operands by their kinds, as the op's samples have them.
 std::string dtypes_of(const OpRecord& op) {
-  std::set<DType> all;
+  bool booleans = false, integers = false, floats = false, narrow = true;
   for (const Sample& sample : op.samples ? op.samples() : std::vector<Sample>()) {
-    for (const ReferenceValue& value : sample.inputs) all.insert(value.dtype);
+    bool has_f32 = false;
+    for (const ReferenceValue& value : sample.inputs) {
+      booleans = booleans || value.dtype == boolean;
+      integers = integers || is_integer(value.dtype);
+      floats = floats || is_float(value.dtype);
+      has_f32 = has_f32 || value.dtype == f32;
+    }
+    narrow = narrow && (!has_f32 || takes_16_bits(sample));
   }
   std::string text;
-  for (const DType dtype : all) text += (text.empty() ? "" : " ") + std::string(name_of(dtype));
+  const auto add = [&](bool has, const char* kind) {
+    if (has) text += (text.empty() ? "" : ", ") + std::string(kind);
+  };
+  add(booleans, "boolean");
+  add(integers, "integers");
+  add(floats, narrow ? "floating" : "f32, f64");
   return text;
 }
 
@@ -281,7 +309,8 @@ std::string operations_page() {
          "--update-golden`; a test holds it to them. All functions are in namespace `kroton` and "
          "come with `<kroton/kroton.h>`.\n\n"
          "An operation that has a record of its own shows what the record knows: the **dtypes** of "
-         "the operands that it is tested with; whether it has a **gradient** (of every order); "
+         "the operands, by their kinds ([all of them](dtypes.md)); whether it has a **gradient** "
+         "(of every order); "
          "whether it has a rule for many **rows** at once, by which a loop's work on sequences is "
          "done before the loop; the **cost** of an element, 1 for an addition. The others are "
          "compositions of these: they have the dtypes, gradients and rules of what they are made "

@@ -52,7 +52,7 @@ const std::vector<Mistake> mistakes = {
     // Calls.
     {"f(x);", "an argument of a call is a kt::Array, a number, or a vector of bool"},
     {"f(std::vector<kt::Array>{a, a});", "a list of all arguments goes to f.call()"},
-    {"f(std::vector<unsigned>{1, 2});", "a vector of bool, std::int32_t, std::int64_t, float or"},
+    {"f(std::vector<long double>{1, 2});", "a vector of bool, integers of"},
     {"f.memory(x);", "an argument of a call is a kt::Array"},
     {"std::vector<float> out(3); f.into(out)(a);", "results are written into kt::Arrays"},
     // Steps.
@@ -69,10 +69,11 @@ const std::vector<Mistake> mistakes = {
     {"kt::foldl([](auto row, auto s) { return std::pair{s, row}; }, {x}, 0.0);",
      "the step of a fold returns the next value"},
     // Elements of arrays.
-    {"auto b = kt::Array::from(std::vector<unsigned>{1});", "convert the elements first"},
+    {"auto b = kt::Array::from(std::vector<long double>{1});", "convert the elements first"},
     {"auto b = kt::Array::from({\"a\", \"b\"});", "an Array is made of numbers"},
     {"auto s = a.data();", "name the type of the elements: a.data<float>()"},
-    {"auto s = a.data<unsigned>();", "elements are bool, std::int32_t, std::int64_t, float or"},
+    {"auto s = a.data<long double>();",
+     "elements are bool, std::int8_t ... std::uint64_t, kt::float16"},
     {"float v = a.item();", "name the type of the element: a.item<float>()"},
     {"a.row(1) = a.row(0);", "elements are copied by a.row(i).assign(values)"},
     // What would read freed memory.

@@ -19,6 +19,9 @@ using kt::ReferenceValue;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double smallest_normal_f32 = std::numeric_limits<float>::min();
 
+// How far a number is from the nearest one of a floating dtype, relative to it.
+double unit_of(DType dtype) { return std::ldexp(1.0, -kt::info_of(dtype).digits); }
+
 double largest(const ReferenceValue& value) {
   double result = 0;
   for (const double x : value.data) {
@@ -42,10 +45,13 @@ class Rounding {
     if (node.op.elementwise.is_predicate && inputs.size() == 2) compare(node, inputs, value);
     if (!kt::is_float(value.dtype) || value.data.empty()) return;
     if (node.op.kind == OpKind::composite) value = expanded(node, inputs, value);
-    const bool f32 = value.dtype == DType::f32;
-    const double unit = scale_ * (f32 ? 0x1p-24 : 0x1p-53);
+    const bool f32 = value.dtype == DType::f32, narrow = kt::is_only_stored(value.dtype);
+    // The interpreter has rounded to a dtype that is only stored: what was computed a little off
+    // may have gone to its neighbour.
+    const double unit = scale_ * unit_of(value.dtype) * (narrow ? 2 : 1);
     // Equal terms are rounded the same way, a few hundred of them in each block.
-    const double of_terms = 4 * unit * terms_magnitude(node, inputs, value);
+    const double of_terms = 4 * scale_ * unit_of(kt::info_of(value.dtype).computed_in) *
+                            terms_magnitude(node, inputs, value);
     const bool basic = node.op.cost <= 4;
     // A product is rounded at each factor, more often one way than the other where they are alike.
     double roundings = basic ? 1 : 4;
@@ -69,10 +75,12 @@ class Rounding {
         continue;
       }
       // What basic operations give exactly is exact.
+      const bool moves = node.op.is_view || (narrow && node.op.keeps_stored);
       const bool exact = basic && of_terms == 0 &&
-                         (node.op.is_view || static_cast<double>(static_cast<float>(x)) == x);
+                         (moves || (!narrow && static_cast<double>(static_cast<float>(x)) == x));
       if (!exact) x += of_terms * noise() + x * unit * roundings * noise();
       if (f32) x = stored(x);
+      if (narrow) x = kt::stored_as(value.dtype, x);
     }
   }
 
@@ -83,7 +91,7 @@ class Rounding {
   void compare(const kt::Node& node, std::span<const ReferenceValue* const> inputs,
                ReferenceValue& value) {
     if (!kt::is_float(inputs[0]->dtype) || random_() % 2 == 0) return;
-    const double unit = 8 * scale_ * (inputs[0]->dtype == DType::f32 ? 0x1p-24 : 0x1p-53);
+    const double unit = 8 * scale_ * unit_of(inputs[0]->dtype);
     for (std::size_t i = 0; i < value.data.size(); ++i) {
       const double a = inputs[0]->data[i];
       const double b = inputs[1]->data[i];
@@ -154,6 +162,7 @@ class Rounding {
 };
 
 kt::Number rounded(const kt::Number& x, DType dtype) {
+  if (kt::is_only_stored(dtype)) return kt::stored_as(dtype, x);
   return dtype == DType::f32 ? kt::Number(static_cast<float>(x)) : x;
 }
 
@@ -182,12 +191,14 @@ Expected expect(const std::vector<kt::Tensor>& outputs, const Bindings& bindings
     return result;
   }
   for (const ReferenceValue& value : result.values) {
-    const double unit = value.dtype == DType::f32 ? 0x1p-22 : 0x1p-51;
+    const double unit = 4 * unit_of(value.dtype);
+    const double least = value.dtype == DType::f16   ? 0x1p-23
+                         : value.dtype == DType::f64 ? 1e-300
+                                                     : 1e-36;
     std::vector<double>& bounds = result.bounds.emplace_back();
     for (const double x : value.data) {
       const bool real = kt::is_float(value.dtype) && std::isfinite(x);
-      bounds.push_back(real ? unit * std::abs(x) + (value.dtype == DType::f32 ? 1e-36 : 1e-300)
-                            : 0);
+      bounds.push_back(real ? unit * std::abs(x) + least : 0);
     }
   }
   for (int run = 0; run < runs; ++run) {

@@ -27,7 +27,7 @@ Program generate(std::uint64_t seed) { return Generator(seed).run(); }
 Generator::Generator(std::uint64_t seed) : random_(seed * 0x9E3779B97F4A7C15ULL + 1) {
   scopes_.emplace_back();
   blocks_.push_back(&program_.main);
-  dtype_of_program_ = below(4);
+  dtype_of_program_ = below(8);
   choose_sizes();
 }
 
@@ -80,11 +80,15 @@ std::int64_t Generator::value(const kt::Dim& size) const { return evaluate(progr
 
 kt::DType Generator::random_dtype(Accept accept) {
   // Most programs have one floating dtype.
-  const kt::DType real =
-      dtype_of_program_ == 0 || (dtype_of_program_ == 1 && one_in(2)) ? kt::f64 : kt::f32;
+  constexpr std::pair<kt::DType, kt::DType> of_program[] = {
+      {kt::f64, kt::f64},  {kt::f64, kt::f64}, {kt::f32, kt::f64}, {kt::f32, kt::f64},
+      {kt::f32, kt::bf16}, {kt::f16, kt::f32}, {kt::f32, kt::f32}, {kt::f32, kt::f32}};
+  const auto& [first, second] = of_program[dtype_of_program_];
+  const kt::DType real = one_in(2) ? first : second;
   for (;;) {
-    constexpr kt::DType others[] = {kt::boolean, kt::i32, kt::i64};
-    const kt::DType dtype = one_in(4) ? others[below(3)] : real;
+    constexpr kt::DType others[] = {kt::boolean, kt::boolean, kt::i32, kt::i32, kt::i64, kt::i64,
+                                    kt::i8,      kt::i16,     kt::u8,  kt::u16, kt::u32, kt::u64};
+    const kt::DType dtype = one_in(4) ? others[below(std::size(others))] : real;
     if (accept(dtype)) return dtype;
     if (accept(real)) return real;
   }
@@ -93,7 +97,7 @@ kt::DType Generator::random_dtype(Accept accept) {
 Contents Generator::random_contents(kt::DType dtype) {
   Contents contents{.seed = static_cast<std::uint64_t>(below(1000))};
   if (!kt::is_float(dtype)) {
-    contents.low = -4;
+    contents.low = kt::is_integer(dtype) && !kt::is_signed(dtype) ? 0 : -4;
     contents.high = 5;
     return contents;
   }
@@ -260,7 +264,8 @@ Slot Generator::indices(const kt::Dims& shape, const kt::Dim& size) {
   if (v && !one_in(3)) return use(*v);
   Contents contents{.seed = static_cast<std::uint64_t>(below(1000)), .low = one_in(2) ? -1.0 : 0.0};
   contents.index_of = size;
-  return use(add_variable(one_in(2) ? kt::i32 : kt::i64, shape, contents));
+  constexpr kt::DType dtypes[] = {kt::i32, kt::i64, kt::i32, kt::i64, kt::i8, kt::i16};
+  return use(add_variable(dtypes[below(std::size(dtypes))], shape, contents));
 }
 
 // ---- Statements

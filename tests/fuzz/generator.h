@@ -85,7 +85,7 @@ class Generator : public kt::ops::Draw {
   std::vector<Block*> blocks_;
   std::set<Value> used_;         // by a statement
   std::vector<Value> operands_;  // of the call that is being drawn
-  int dtype_of_program_ = 0;     // 0: f64, 1: both, else f32
+  int dtype_of_program_ = 0;     // which floating dtypes it has
 };
 
 }  // namespace fuzz

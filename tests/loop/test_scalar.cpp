@@ -21,15 +21,16 @@ std::vector<Scalar> values_of(kt::DType dtype) {
   return kt::visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
     using Limits = std::numeric_limits<T>;
     std::vector<Scalar> values;
-    for (const T value : {Limits::lowest(), Limits::max(), T{0}, T{1}}) {
-      if constexpr (std::is_floating_point_v<T>) {
+    for (const T value : {Limits::lowest(), Limits::max(), T(0), T(1)}) {
+      if constexpr (kt::is_floating_element<T>) {
         values.push_back({value, 0});
       } else {
         values.push_back({0, static_cast<std::int64_t>(value)});
       }
     }
-    if constexpr (std::is_floating_point_v<T>) {
-      for (const T value : {Limits::infinity(), -Limits::infinity(), Limits::denorm_min(), -T{0}}) {
+    if constexpr (kt::is_floating_element<T>) {
+      for (const T value :
+           {Limits::infinity(), T(-Limits::infinity()), Limits::denorm_min(), T(-T(0))}) {
         values.push_back({value, 0});
       }
     }
@@ -62,6 +63,8 @@ TEST_CASE("scalars: every reduction begins with what leaves other values as they
     const std::vector<Op> ops = info.dtype == kt::boolean
                                     ? std::vector{Op::min, Op::max, Op::logical_and, Op::logical_or}
                                     : std::vector{Op::add, Op::mul, Op::min, Op::max};
+    // A reduction of a dtype that is only stored is one of its conversions.
+    if (kt::is_only_stored(info.dtype)) continue;
     for (const Op op : ops) {
       CAPTURE(name_of(op));
       const Scalar neutral = scalar_of(identity(op, info.dtype));

@@ -409,9 +409,9 @@ TEST_CASE("random: errors") {
   CHECK(value_error([&] { random.bernoulli({3}, 1.5); }) ==
         "bernoulli: a probability is expected, it is 1.5  [here]");
   CHECK(value_error([&] { random.normal({3}, 0, 1, i32); }) ==
-        "normal: the dtype is i32, expected f32 or f64  [here]");
+        "normal: the dtype is i32, expected a floating one  [here]");
   CHECK(value_error([&] { random.integers({3}, 0, 9, f32); }) ==
-        "integers: the dtype is f32, expected i32 or i64  [here]");
+        "integers: the dtype is f32, expected an integer one  [here]");
   CHECK(shape_error([&] { random.categorical(scalar("s")); }) ==
         "categorical: takes logits (..., classes): s is f32 ()  [here]");
   CHECK(value_error([&] { random.truncated_normal({3}, 0, 1, 0); }) ==

@@ -40,7 +40,7 @@ TEST_CASE("dtypes: the entries of the table agree with the element types") {
     CHECK(kt::dtype_of<T> == info.dtype);
     CHECK(info.bytes == sizeof(T));
     CHECK(kt::bits_of(info.dtype) == 8 * info.bytes);
-    CHECK(kt::is_float(info.dtype) == std::is_floating_point_v<T>);
+    CHECK(kt::is_float(info.dtype) == kt::is_floating_element<T>);
     CHECK(kt::is_integer(info.dtype) == (std::is_integral_v<T> && !std::same_as<T, bool>));
     CHECK(kt::is_signed(info.dtype) == (std::is_integral_v<T> && std::is_signed_v<T>));
     const DTypeInfo& computed_in = kt::info_of(info.computed_in);
@@ -64,7 +64,15 @@ TEST_CASE("dtypes: their numbers are those of the call ABI") {
   CHECK(static_cast<int>(kt::i64) == KROTON_I64);
   CHECK(static_cast<int>(kt::f32) == KROTON_F32);
   CHECK(static_cast<int>(kt::f64) == KROTON_F64);
-  CHECK(std::size(kt::dtype_table) == KROTON_F64 + 1);
+  CHECK(static_cast<int>(kt::i8) == KROTON_I8);
+  CHECK(static_cast<int>(kt::i16) == KROTON_I16);
+  CHECK(static_cast<int>(kt::u8) == KROTON_U8);
+  CHECK(static_cast<int>(kt::u16) == KROTON_U16);
+  CHECK(static_cast<int>(kt::u32) == KROTON_U32);
+  CHECK(static_cast<int>(kt::u64) == KROTON_U64);
+  CHECK(static_cast<int>(kt::f16) == KROTON_F16);
+  CHECK(static_cast<int>(kt::bf16) == KROTON_BF16);
+  CHECK(std::size(kt::dtype_table) == KROTON_BF16 + 1);
 }
 
 TEST_CASE("dtypes: promotion is a join") {

@@ -106,7 +106,7 @@ TEST_CASE("array: random arrays are functions of seed and position") {
 
 TEST_CASE("array: random arrays refuse what they cannot make") {
   CHECK_THROWS_WITH_AS((void)Array::normal({3}, 1, 0, 1, i32),
-                       "normal: expected f32 or f64, got i32", TypeError);
+                       "normal: expected a floating dtype, got i32", TypeError);
   CHECK_THROWS_WITH_AS((void)Array::normal({3}, 1, 0, -1), "normal: expected stddev >= 0, got -1.0",
                        ValueError);
   CHECK_THROWS_WITH_AS((void)Array::uniform({3}, 1, 2, 2),

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <string_view>
@@ -28,11 +29,8 @@ inline kt::Array numbers(const kt::Shape& shape, std::string_view kind, kt::DTyp
 
 // The dtype that a kind is read as.
 inline kt::DType dtype_of_kind(std::string_view kind) {
-  static const std::map<std::string_view, kt::DType> dtypes = {
-      {"bool", kt::boolean}, {"i8", kt::i32},  {"i16", kt::i32}, {"i32", kt::i32}, {"i64", kt::i64},
-      {"u8", kt::i32},       {"u16", kt::i32}, {"u32", kt::i64}, {"u64", kt::i64}, {"f16", kt::f32},
-      {"bf16", kt::f32},     {"f32", kt::f32}, {"f64", kt::f64}};
-  return dtypes.at(kind);
+  if (kind == "bool") return kt::boolean;
+  return std::ranges::find(kt::dtype_table, kind, &kt::DTypeInfo::name)->dtype;
 }
 
 inline Bytes bytes_of(std::string_view text) { return {text.begin(), text.end()}; }

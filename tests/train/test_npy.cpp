@@ -267,9 +267,8 @@ TEST_CASE("npy: hostile files") {
   Bytes boolean = npy(fields("|b1", "(3,)"), 3);
   boolean.back() = 9;
   CHECK(error(boolean) == "at byte 70: a boolean is 0 or 1, not 9");
-  Bytes unsigned_integer = npy(fields(">u8", "(2,)"), 16);
-  unsigned_integer[unsigned_integer.size() - 8] = 0xff;
-  CHECK(error(unsigned_integer) == "at byte 76: 18374686479671623680 is above the highest i64");
+  CHECK(error(npy(fields("|V1", "(3,)"), 3)) ==
+        "at byte 20: the dtype \"|V1\" is none that can be read");
 }
 
 TEST_CASE("npz: hostile archives") {

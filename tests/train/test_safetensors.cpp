@@ -73,10 +73,10 @@ TEST_CASE("safetensors: PyTorch's names, halves, and no tensor at all") {
       {0.0F, -0.0F, 1.0F, -2.0F, 65504.0F, 0x1p-24F, -0x1p-15F, 0x1.554p-2F, inf, -inf, NAN});
   const kt::Array bf16 = kt::Array::from(
       {0.0F, -0.0F, 1.0F, -2.0F, 65536.0F, 0x1p-24F, -0x1p-15F, 0x1.56p-2F, inf, -inf, NAN});
-  CHECK(kt::array_equal(halves.at("f16"), f16, true));
-  CHECK(kt::array_equal(halves.at("bf16"), bf16, true));
-  CHECK(std::signbit(halves.at("f16").data<float>()[1]));
-  CHECK(std::signbit(halves.at("bf16").data<float>()[1]));
+  CHECK(kt::array_equal(halves.at("f16"), f16.cast(kt::f16), true));
+  CHECK(kt::array_equal(halves.at("bf16"), bf16.cast(kt::bf16), true));
+  CHECK(halves.at("f16").data<kt::float16>()[1].bits() == 0x8000);
+  CHECK(halves.at("bf16").data<kt::bfloat16>()[1].bits() == 0x8000);
 }
 
 TEST_CASE("safetensors: round trips") {
@@ -257,13 +257,6 @@ TEST_CASE("safetensors: elements that cannot be") {
   boolean.back() = 2;
   CHECK(error_in(directory, boolean) == "at byte " + std::to_string(boolean.size() - 1) +
                                             ": tensor \"a\": a boolean is 0 or 1, not 2");
-  Bytes large = file_of("{" + tensor("a", "U64", "[2]", "[0,16]") + "}", 16);
-  large.back() = 0x80;
-  CHECK(error_in(directory, large) ==
-        "at byte " + std::to_string(large.size() - 8) +
-            ": tensor \"a\": 9223372036854775808 is above the highest i64");
-  large.back() = 0x7f;
-  CHECK(error_in(directory, large) == "no error");
 }
 
 TEST_CASE("safetensors: what cannot be written") {

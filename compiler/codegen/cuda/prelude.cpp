@@ -26,18 +26,21 @@ __device__ inline void kt_fail(kroton_error* error, int site, long long index, l
   error->size = size;
 }
 
-__device__ inline int kt_add(int a, int b) { return (int)((unsigned)a + (unsigned)b); }
-__device__ inline int kt_sub(int a, int b) { return (int)((unsigned)a - (unsigned)b); }
-__device__ inline int kt_mul(int a, int b) { return (int)((unsigned)a * (unsigned)b); }
-__device__ inline long long kt_add(long long a, long long b) {
-  return (long long)((unsigned long long)a + (unsigned long long)b);
-}
-__device__ inline long long kt_sub(long long a, long long b) {
-  return (long long)((unsigned long long)a - (unsigned long long)b);
-}
-__device__ inline long long kt_mul(long long a, long long b) {
-  return (long long)((unsigned long long)a * (unsigned long long)b);
-}
+// Wide: the unsigned type that arithmetic is done in; Same: the one of T's bits.
+#define KT_WRAPPING(T, Wide, Same)                                                         \
+  __device__ inline T kt_add(T a, T b) { return (T)((Wide)a + (Wide)b); }                  \
+  __device__ inline T kt_sub(T a, T b) { return (T)((Wide)a - (Wide)b); }                  \
+  __device__ inline T kt_mul(T a, T b) { return (T)((Wide)a * (Wide)b); }                  \
+  __device__ inline T kt_shl(T a, T n) { return (T)((Wide)a << n); }                       \
+  __device__ inline T kt_lshr(T a, T n) { return (T)((Same)a >> n); }
+KT_WRAPPING(signed char, unsigned, unsigned char)
+KT_WRAPPING(short, unsigned, unsigned short)
+KT_WRAPPING(int, unsigned, unsigned)
+KT_WRAPPING(long long, unsigned long long, unsigned long long)
+KT_WRAPPING(unsigned char, unsigned, unsigned char)
+KT_WRAPPING(unsigned short, unsigned, unsigned short)
+KT_WRAPPING(unsigned, unsigned, unsigned)
+KT_WRAPPING(unsigned long long, unsigned long long, unsigned long long)
 __device__ inline float kt_add(float a, float b) { return a + b; }
 __device__ inline float kt_mul(float a, float b) { return a * b; }
 __device__ inline double kt_add(double a, double b) { return a + b; }
@@ -61,6 +64,12 @@ __device__ inline double kt_mul(double a, double b) { return a * b; }
     const T rest = a % b;                                                                  \
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;                           \
   }
+#define KT_UNSIGNED(T)                                                                     \
+  __device__ inline T kt_neg(T a) { return kt_sub((T)0, a); }                              \
+  __device__ inline T kt_abs(T a) { return a; }                                            \
+  __device__ inline T kt_div(T a, T b) { return b == 0 ? (T)0 : (T)(a / b); }              \
+  __device__ inline T kt_floor_div(T a, T b) { return b == 0 ? (T)0 : (T)(a / b); }        \
+  __device__ inline T kt_mod(T a, T b) { return b == 0 ? (T)0 : (T)(a % b); }
 #define KT_ORDERED(T)                                                                      \
   __device__ inline T kt_min(T a, T b) { return a != a || a < b ? a : b; }                 \
   __device__ inline T kt_max(T a, T b) { return a != a || a > b ? a : b; }
@@ -69,32 +78,89 @@ __device__ inline double kt_mul(double a, double b) { return a * b; }
     const T rest = kt_fmod(a, b);                                                          \
     if (rest == 0) return kt_copysign((T)0, b);                                            \
     return (rest < 0) != (b < 0) ? rest + b : rest;                                        \
-  }                                                                                        \
-  __device__ inline int kt_i32(T a) {                                                      \
-    if (a != a) return 0;                                                                  \
-    if (a >= (T)2147483648.0) return 2147483647;                                           \
-    return a < (T)-2147483648.0 ? -2147483647 - 1 : (int)a;                                \
-  }                                                                                        \
-  __device__ inline long long kt_i64(T a) {                                                \
-    if (a != a) return 0;                                                                  \
-    if (a >= (T)9223372036854775808.0) return 9223372036854775807LL;                       \
-    return a < (T)-9223372036854775808.0 ? -9223372036854775807LL - 1 : (long long)a;      \
   }
+// To integers from `low` to below `end`, a power of two.
+#define KT_INTEGER_OF(name, T, Real, low, end)                                             \
+  __device__ inline T name(Real a) {                                                       \
+    if (a != a) return 0;                                                                  \
+    if (a >= (Real)end) return (T)((unsigned long long)(end / 2) - 1 +                     \
+                                   (unsigned long long)(end / 2));                         \
+    return a < (Real)low ? (T)(long long)low : (T)a;                                       \
+  }
+#define KT_INTEGERS_OF(Real)                                                               \
+  KT_INTEGER_OF(kt_i8, signed char, Real, -128.0, 128.0)                                   \
+  KT_INTEGER_OF(kt_i16, short, Real, -32768.0, 32768.0)                                    \
+  KT_INTEGER_OF(kt_i32, int, Real, -2147483648.0, 2147483648.0)                            \
+  KT_INTEGER_OF(kt_i64, long long, Real, -9223372036854775808.0, 9223372036854775808.0)    \
+  KT_INTEGER_OF(kt_u8, unsigned char, Real, 0.0, 256.0)                                    \
+  KT_INTEGER_OF(kt_u16, unsigned short, Real, 0.0, 65536.0)                                \
+  KT_INTEGER_OF(kt_u32, unsigned, Real, 0.0, 4294967296.0)                                 \
+  KT_INTEGER_OF(kt_u64, unsigned long long, Real, 0.0, 18446744073709551616.0)
+KT_INTEGER(signed char)
+KT_INTEGER(short)
 KT_INTEGER(int)
 KT_INTEGER(long long)
+KT_UNSIGNED(unsigned char)
+KT_UNSIGNED(unsigned short)
+KT_UNSIGNED(unsigned)
+KT_UNSIGNED(unsigned long long)
+KT_ORDERED(signed char)
+KT_ORDERED(short)
 KT_ORDERED(int)
 KT_ORDERED(long long)
+KT_ORDERED(unsigned char)
+KT_ORDERED(unsigned short)
+KT_ORDERED(unsigned)
+KT_ORDERED(unsigned long long)
 KT_ORDERED(float)
 KT_ORDERED(double)
 KT_REAL(float, fmodf, copysignf)
 KT_REAL(double, fmod, copysign)
-__device__ inline int kt_shl(int a, int n) { return (int)((unsigned)a << n); }
-__device__ inline int kt_lshr(int a, int n) { return (int)((unsigned)a >> n); }
-__device__ inline long long kt_shl(long long a, long long n) {
-  return (long long)((unsigned long long)a << n);
+KT_INTEGERS_OF(float)
+KT_INTEGERS_OF(double)
+
+// Floating numbers of 16 bits are held as their bits.
+__device__ inline float kt_f32_of_bf16(unsigned short a) {
+  return __int_as_float((int)((unsigned)a << 16));
 }
-__device__ inline long long kt_lshr(long long a, long long n) {
-  return (long long)((unsigned long long)a >> n);
+__device__ inline unsigned short kt_bf16(float a) {
+  const unsigned bits = (unsigned)__float_as_int(a);
+  if (a != a) return (unsigned short)(bits >> 16 | 0x40u);
+  return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+__device__ inline float kt_f32_of_f16(unsigned short a) {
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(a));
+  return result;
+#else
+  const unsigned sign = (a & 0x8000u) << 16;
+  const unsigned size = a & 0x7fffu;
+  if (size < 0x400u) {
+    return __int_as_float((int)((unsigned)__float_as_int((float)size * 5.9604644775390625e-8f) |
+                                sign));
+  }
+  const unsigned exponent = size >= 0x7c00u ? 0x70000000u : 0x38000000u;
+  return __int_as_float((int)(sign | ((size << 13) + exponent)));
+#endif
+}
+__device__ inline unsigned short kt_f16(float a) {
+#ifdef __CUDA_ARCH__
+  unsigned short result;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result) : "f"(a));
+  return result;
+#else
+  const unsigned bits = (unsigned)__float_as_int(a);
+  const unsigned sign = bits >> 16 & 0x8000u;
+  const unsigned size = bits & 0x7fffffffu;
+  if (size > 0x7f800000u) return (unsigned short)(sign | 0x7e00u | (size >> 13 & 0x1ffu));
+  if (size >= 0x477ff000u) return (unsigned short)(sign | 0x7c00u);
+  if (size < 0x38800000u) {
+    const float shifted = __int_as_float((int)size) + 0.5f;
+    return (unsigned short)(sign | ((unsigned)__float_as_int(shifted) - 0x3f000000u));
+  }
+  return (unsigned short)(sign | (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13);
+#endif
 }
 
 struct KtAdd {

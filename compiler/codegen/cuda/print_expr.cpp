@@ -19,6 +19,10 @@ constexpr std::int64_t plain_constant = 1 << 30;  // constants of index arithmet
 
 std::string integer_text(std::int64_t value, DType dtype) {
   if (dtype == DType::boolean) return value != 0 ? "true" : "false";
+  // A literal has no fewer bits than an int.
+  if (size_of(dtype) < size_of(DType::i32)) {
+    return "(" + std::string(info_of(dtype).cuda_type) + ")" + std::to_string(value);
+  }
   const std::string suffix =
       std::string(is_signed(dtype) ? "" : "U") + (size_of(dtype) > size_of(DType::i32) ? "LL" : "");
   // The digits of the lowest value alone are a number above the highest.
@@ -36,28 +40,58 @@ std::string suffix_of(DType dtype) {
     case DType::f64:
       return "";
     case DType::boolean:
+    case DType::i8:
+    case DType::i16:
     case DType::i32:
     case DType::i64:
+    case DType::u8:
+    case DType::u16:
+    case DType::u32:
+    case DType::u64:
+    case DType::f16:
+    case DType::bf16:
       break;
   }
   throw InternalError("cuda: " + std::string(name_of(dtype)) + " has no mathematical functions");
 }
 
-// The function that makes a value of the dtype of the bits that e's operand has.
-const char* bitcast_to(DType dtype) {
-  switch (dtype) {
+// Whether values of the dtype are an integer in CUDA C++: numbers, or the bits of a number.
+bool is_integer_there(DType dtype) { return is_integer(dtype) || is_only_stored(dtype); }
+
+// The function that makes a value of the dtype of the bits that e's operand has; of integers that
+// have other ones a conversion.
+std::string bitcast_to(DType to, DType from) {
+  const std::string conversion = "(" + std::string(info_of(to).cuda_type) + ")";
+  if (is_integer_there(to) && is_integer_there(from)) return conversion;
+  switch (to) {
     case DType::i32:
       return "__float_as_int";
+    case DType::u32:
+      return conversion + "__float_as_int";
     case DType::i64:
       return "__double_as_longlong";
+    case DType::u64:
+      return conversion + "__double_as_longlong";
     case DType::f32:
       return "__int_as_float";
     case DType::f64:
       return "__longlong_as_double";
     case DType::boolean:
+    case DType::i8:
+    case DType::i16:
+    case DType::u8:
+    case DType::u16:
+    case DType::f16:
+    case DType::bf16:
       break;
   }
-  throw InternalError("cuda: no value has the bits of " + std::string(name_of(dtype)));
+  throw InternalError("cuda: no value has the bits of " + std::string(name_of(to)));
+}
+
+// What is computed of narrower integers than int is one.
+std::string converted_back(const std::string& text, DType dtype) {
+  if (size_of(dtype) >= size_of(DType::i32) || !is_integer(dtype)) return text;
+  return "(" + std::string(info_of(dtype).cuda_type) + ")" + text;
 }
 
 }  // namespace
@@ -67,7 +101,12 @@ std::string_view memory_type(DType dtype) {
 }
 
 std::string KernelPrinter::real_text(double value, DType dtype) {
-  const std::string make = bitcast_to(dtype);
+  if (is_only_stored(dtype)) {
+    std::uint16_t bits = 0;
+    loop::write_element(&bits, dtype, {value, 0});
+    return integer_text(bits, DType::u16);
+  }
+  const std::string make = bitcast_to(dtype, integer_of_size(dtype));
   const bool narrow = size_of(dtype) == size_of(DType::f32);
   if (std::isnan(value)) return make + (narrow ? "(0x7fc00000)" : "(0x7ff8000000000000LL)");
   if (std::isinf(value)) {
@@ -194,7 +233,13 @@ std::string KernelPrinter::arithmetic(const Expr& e, Place place, int outer) {
 
 std::string KernelPrinter::conversion(const Expr& e, int outer) {
   const Expr& from = e->args[0];
-  if (e->op == Op::bitcast) return call(bitcast_to(e->dtype), e, Place::value);
+  if (e->op == Op::bitcast) return call(bitcast_to(e->dtype, from->dtype), e, Place::value);
+  if (is_only_stored(from->dtype)) {
+    return call("kt_f32_of_" + std::string(kroton::name_of(from->dtype)), e, Place::value);
+  }
+  if (is_only_stored(e->dtype)) {
+    return call("kt_" + std::string(kroton::name_of(e->dtype)), e, Place::value);
+  }
   if (e->dtype == DType::boolean) {
     const std::string test = text(from, Place::value, comparison + 1) + " != 0";
     return comparison < outer ? "(" + test + ")" : test;
@@ -264,15 +309,17 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::logical_not:
       return "!" + text(e->args[0], place, atom);
     case Op::bit_and:
-      return infix(e, "&", bits, place, std::max<int>(outer, bits + 1));
+      return converted_back(infix(e, "&", bits, place, std::max<int>(outer, bits + 1)), e->dtype);
     case Op::bit_or:
-      return infix(e, "|", bits, place, std::max<int>(outer, bits + 1));
+      return converted_back(infix(e, "|", bits, place, std::max<int>(outer, bits + 1)), e->dtype);
     case Op::bit_xor:
-      return infix(e, "^", bits, place, std::max<int>(outer, bits + 1));
+      return converted_back(infix(e, "^", bits, place, std::max<int>(outer, bits + 1)), e->dtype);
     case Op::shl:
       return call("kt_shl", e, place);
     case Op::ashr:
-      return "(" + text(e->args[0], place, atom) + " >> " + text(e->args[1], place, atom) + ")";
+      return converted_back(
+          "(" + text(e->args[0], place, atom) + " >> " + text(e->args[1], place, atom) + ")",
+          e->dtype);
     case Op::lshr:
       return call("kt_lshr", e, place);
     case Op::select: {

@@ -9,6 +9,7 @@
 
 #include "compiler/codegen/llvm/emit_remainder.h"
 #include "compiler/codegen/llvm/kernel_emitter.h"
+#include "compiler/loop/scalar.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
@@ -70,9 +71,19 @@ llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype) {
   switch (dtype) {
     case DType::boolean:
       return llvm::Type::getInt1Ty(context);
+    case DType::i8:
+    case DType::u8:
+      return llvm::Type::getInt8Ty(context);
+    case DType::i16:
+    case DType::u16:
+    case DType::f16:
+    case DType::bf16:
+      return llvm::Type::getInt16Ty(context);
     case DType::i32:
+    case DType::u32:
       return llvm::Type::getInt32Ty(context);
     case DType::i64:
+    case DType::u64:
       return llvm::Type::getInt64Ty(context);
     case DType::f32:
       return llvm::Type::getFloatTy(context);
@@ -84,6 +95,14 @@ llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype) {
 
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::boolean ? llvm::Type::getInt8Ty(context) : llvm_type(context, dtype);
+}
+
+llvm::Constant* real_constant(llvm::LLVMContext& context, double value, DType dtype) {
+  llvm::Type* type = llvm_type(context, dtype);
+  if (!is_only_stored(dtype)) return llvm::ConstantFP::get(type, value);
+  std::uint16_t bits = 0;
+  loop::write_element(&bits, dtype, {value, 0});
+  return llvm::ConstantInt::get(type, bits);
 }
 
 llvm::Value* SizeEmitter::emit(llvm::IRBuilder<>& builder, const Dim& dim) const {
@@ -313,8 +332,75 @@ llvm::Value* KernelEmitter::print_integer_division(Op op, DType dtype, llvm::Val
   return builder_.CreateSelect(by_zero, zero, quotient);
 }
 
+// The f32 that has the value of a floating number of 16 bits, which is held as its bits.
+llvm::Value* KernelEmitter::print_f32_of(llvm::Value* a, DType from) {
+  llvm::Type* narrow = a->getType();
+  const auto like_a = [&](llvm::Type* type) -> llvm::Type* { return narrow->getWithNewType(type); };
+  llvm::Type* real = like_a(builder_.getFloatTy());
+  llvm::Type* whole = like_a(builder_.getInt32Ty());
+  const auto constant = [&](std::uint32_t value) { return llvm::ConstantInt::get(whole, value); };
+  if (from == DType::f16 && converts_f16_) {
+    return builder_.CreateFPExt(builder_.CreateBitCast(a, like_a(builder_.getHalfTy())), real);
+  }
+  llvm::Value* bits = builder_.CreateZExt(a, whole);
+  if (from == DType::bf16) return builder_.CreateBitCast(builder_.CreateShl(bits, 16), real);
+  // A product by 2^112, exact, moves the exponent, that of subnormal numbers too.
+  llvm::Value* size = builder_.CreateShl(builder_.CreateAnd(bits, constant(0x7fff)), 13);
+  llvm::Value* moved = builder_.CreateBitCast(
+      builder_.CreateFMul(builder_.CreateBitCast(size, real), llvm::ConstantFP::get(real, 0x1p112)),
+      whole);
+  llvm::Value* is_finite = builder_.CreateICmpULT(size, constant(0x7c00U << 13));
+  moved = builder_.CreateSelect(is_finite, moved, builder_.CreateOr(size, constant(0x7f800000)));
+  llvm::Value* sign = builder_.CreateShl(builder_.CreateAnd(bits, constant(0x8000)), 16);
+  return builder_.CreateBitCast(builder_.CreateOr(moved, sign), real);
+}
+
+// The bits of the floating number of 16 bits that is nearest to an f32, of two the even one.
+llvm::Value* KernelEmitter::print_rounded(llvm::Value* a, DType to) {
+  llvm::Type* real = a->getType();
+  const auto like_a = [&](llvm::Type* type) -> llvm::Type* { return real->getWithNewType(type); };
+  llvm::Type* narrow = like_a(builder_.getInt16Ty());
+  llvm::Type* whole = like_a(builder_.getInt32Ty());
+  const auto constant = [&](std::uint32_t value) { return llvm::ConstantInt::get(whole, value); };
+  if (to == DType::f16 && converts_f16_) {
+    return builder_.CreateBitCast(builder_.CreateFPTrunc(a, like_a(builder_.getHalfTy())), narrow);
+  }
+  llvm::Value* bits = builder_.CreateBitCast(a, whole);
+  // `x` without its last bits, to the nearest and even.
+  const auto rounded = [&](llvm::Value* x, std::uint64_t last) {
+    llvm::Value* odd = builder_.CreateAnd(builder_.CreateLShr(x, last), constant(1));
+    llvm::Value* half = constant((1U << (last - 1)) - 1);
+    return builder_.CreateLShr(builder_.CreateAdd(builder_.CreateAdd(x, half), odd), last);
+  };
+  if (to == DType::bf16) {
+    llvm::Value* is_nan = builder_.CreateFCmpUNO(a, a);
+    llvm::Value* nan = builder_.CreateOr(builder_.CreateLShr(bits, 16), constant(0x40));
+    return builder_.CreateTrunc(builder_.CreateSelect(is_nan, nan, rounded(bits, 16)), narrow);
+  }
+  llvm::Value* size = builder_.CreateAnd(bits, constant(0x7fffffff));
+  llvm::Value* result = rounded(builder_.CreateSub(size, constant(0x38000000)), 13);
+  // Below 2^-14 a sum with 0.5 leaves the multiple of 2^-24.
+  llvm::Value* is_small = builder_.CreateICmpULT(size, constant(0x38800000));
+  llvm::Value* small = builder_.CreateSelect(is_small, size, constant(0));
+  llvm::Value* sum =
+      builder_.CreateFAdd(builder_.CreateBitCast(small, real), llvm::ConstantFP::get(real, 0.5));
+  llvm::Value* subnormal =
+      builder_.CreateSub(builder_.CreateBitCast(sum, whole), constant(0x3f000000));
+  result = builder_.CreateSelect(is_small, subnormal, result);
+  llvm::Value* is_large = builder_.CreateICmpUGE(size, constant(0x477ff000));
+  result = builder_.CreateSelect(is_large, constant(0x7c00), result);
+  llvm::Value* is_nan = builder_.CreateICmpUGT(size, constant(0x7f800000));
+  llvm::Value* nan = builder_.CreateOr(
+      builder_.CreateAnd(builder_.CreateLShr(size, 13), constant(0x1ff)), constant(0x7e00));
+  result = builder_.CreateSelect(is_nan, nan, result);
+  llvm::Value* sign = builder_.CreateAnd(builder_.CreateLShr(bits, 16), constant(0x8000));
+  return builder_.CreateTrunc(builder_.CreateOr(result, sign), narrow);
+}
+
 llvm::Value* KernelEmitter::print_cast(llvm::Value* a, DType from, DType to) {
   if (from == to) return a;
+  if (is_only_stored(from)) return print_f32_of(a, from);
+  if (is_only_stored(to)) return print_rounded(a, to);
   llvm::Type* type = llvm_type(context_, to);
   if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(a->getType())) {
     type = llvm::FixedVectorType::get(type, vector->getNumElements());
@@ -406,7 +492,7 @@ llvm::Value* KernelEmitter::print_binary(Op op, DType dtype, llvm::Value* a, llv
     case Op::shl:
       return builder_.CreateShl(a, b);
     case Op::ashr:
-      return builder_.CreateAShr(a, b);
+      return is_signed(dtype) ? builder_.CreateAShr(a, b) : builder_.CreateLShr(a, b);
     case Op::lshr:
       return builder_.CreateLShr(a, b);
     default:
@@ -605,7 +691,7 @@ Printed KernelEmitter::print_check(const ExprNode& e) {
 Printed KernelEmitter::print_node(const ExprNode& e, bool at_base) {
   switch (e.op) {
     case Op::real:
-      return {llvm::ConstantFP::get(llvm_type(context_, e.dtype), e.real), false};
+      return {real_constant(context_, e.real, e.dtype), false};
     case Op::integer:
       return {
           llvm::ConstantInt::getSigned(llvm_type(context_, e.dtype),

@@ -93,12 +93,13 @@ llvm::Function* report_function(llvm::Module& module) {
 }
 
 KernelEmitter::KernelEmitter(llvm::Module& module, const Program& program,
-                             const loop::Kernel& kernel, bool masks)
+                             const loop::Kernel& kernel, const Machine& machine)
     : module_(module),
       context_(module.getContext()),
       program_(program),
       kernel_(kernel),
-      masks_(masks),
+      masks_(machine.masks),
+      converts_f16_(machine.converts_f16),
       builder_(module.getContext()) {}
 
 EmittedKernel KernelEmitter::run(const std::vector<loop::BufferRef>& buffers,
@@ -724,8 +725,8 @@ llvm::FunctionType* kernel_type(llvm::LLVMContext& context, std::size_t buffers,
 
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                           const std::vector<loop::BufferRef>& buffers,
-                          const std::vector<loop::Variable>& numbers, bool masks) {
-  return KernelEmitter(module, program, loop::place_values(loop::with_arithmetic(kernel)), masks)
+                          const std::vector<loop::Variable>& numbers, const Machine& machine) {
+  return KernelEmitter(module, program, loop::place_values(loop::with_arithmetic(kernel)), machine)
       .run(buffers, numbers);
 }
 

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "compiler/base/machine.h"
 #include "compiler/lower/program.h"
 
 namespace kroton::codegen {
@@ -36,11 +37,10 @@ class SizeEmitter {
 };
 
 // `buffers`: those of inputs, outputs and scratch, in the order of the parameters; `numbers`:
-// variables of the kernel that its caller gives a value. `masks`: the processor's masked loads and
-// stores cost no more than others.
+// variables of the kernel that its caller gives a value. `machine`: the one that the code is for.
 EmittedKernel emit_kernel(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
                           const std::vector<loop::BufferRef>& buffers,
-                          const std::vector<loop::Variable>& numbers, bool masks);
+                          const std::vector<loop::Variable>& numbers, const Machine& machine);
 
 // The type of such a function: with how many buffers, and numbers of which dtypes.
 llvm::FunctionType* kernel_type(llvm::LLVMContext& context, std::size_t buffers,
@@ -49,7 +49,9 @@ llvm::FunctionType* kernel_type(llvm::LLVMContext& context, std::size_t buffers,
 // void kroton_report(context, index, size, site): notes the call's first error.
 llvm::Function* report_function(llvm::Module& module);
 
-llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);    // of a value: boolean is i1
+llvm::Type* llvm_type(llvm::LLVMContext& context, DType dtype);  // of a value: boolean is i1
+// A floating number, held as its bits where it is only stored.
+llvm::Constant* real_constant(llvm::LLVMContext& context, double value, DType dtype);
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);  // in memory: boolean is i8
 
 }  // namespace kroton::codegen

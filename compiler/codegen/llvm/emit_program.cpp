@@ -346,8 +346,7 @@ class ProgramEmitter {
       arguments.push_back(buffer_address(buffer));
     }
     for (const loop::Expr& constant : callable.numbers) {
-      arguments.push_back(
-          llvm::ConstantFP::get(llvm_type(builder_.getContext(), constant->dtype), constant->real));
+      arguments.push_back(real_constant(builder_.getContext(), constant->real, constant->dtype));
     }
     llvm::Value* status = builder_.CreateCall(function, arguments);
     profile(number, false);

@@ -30,7 +30,7 @@ bool is_harmless_on_zeros(const loop::For& loop);
 class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Program& program, const loop::Kernel& kernel,
-                bool masks);
+                const Machine& machine);
   EmittedKernel run(const std::vector<loop::BufferRef>& buffers,
                     const std::vector<loop::Variable>& numbers);
 
@@ -77,6 +77,8 @@ class KernelEmitter {
   void fail_if(const Printed& bad, const Printed& index, const Printed& size, int site);
   llvm::Value* print_integer_division(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
   llvm::Value* print_cast(llvm::Value* a, DType from, DType to);
+  llvm::Value* print_f32_of(llvm::Value* a, DType from);
+  llvm::Value* print_rounded(llvm::Value* a, DType to);
   llvm::Value* print_binary(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b,
                             const loop::ExprNode* node);
   llvm::Value* splat(const Printed& p);
@@ -148,7 +150,8 @@ class KernelEmitter {
   llvm::LLVMContext& context_;
   const Program& program_;
   const loop::Kernel& kernel_;
-  const bool masks_;  // masked loads and stores cost no more than others
+  const bool masks_;         // masked loads and stores cost no more than others
+  const bool converts_f16_;  // by an instruction
   llvm::IRBuilder<> builder_;
   llvm::Function* function_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;

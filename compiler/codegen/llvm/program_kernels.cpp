@@ -13,7 +13,7 @@ constexpr std::size_t instructions_of_module = 500;
 
 ProgramKernels::ProgramKernels(const Program& program, const Machine& machine,
                                const llvm::TargetMachine& target, ModuleSink full)
-    : program_(program), masks_(machine.masks), target_(target), full_(std::move(full)) {
+    : program_(program), machine_(machine), target_(target), full_(std::move(full)) {
   start_module();
   find_forms(program.steps);
   emit(program.steps);
@@ -57,7 +57,7 @@ void ProgramKernels::emit(const std::vector<Step>& steps) {
 void ProgramKernels::emit(const loop::Kernel& kernel, const KernelForm& form, Shared& shared) {
   if (full_ && instructions_ >= instructions_of_module) hand_over();
   if (shared.differing.empty()) {
-    shared.emitted = emit_kernel(*last_.module, program_, kernel, form.buffers, {}, masks_);
+    shared.emitted = emit_kernel(*last_.module, program_, kernel, form.buffers, {}, machine_);
   } else {
     std::vector<loop::Variable> numbers;
     std::unordered_map<const loop::ExprNode*, loop::Expr> stand_ins;
@@ -72,7 +72,7 @@ void ProgramKernels::emit(const loop::Kernel& kernel, const KernelForm& form, Sh
       const auto found = stand_ins.find(e.get());
       return found == stand_ins.end() ? e : found->second;
     })(kernel.body);
-    shared.emitted = emit_kernel(*last_.module, program_, general, form.buffers, numbers, masks_);
+    shared.emitted = emit_kernel(*last_.module, program_, general, form.buffers, numbers, machine_);
   }
   instructions_ += shared.emitted.function->getInstructionCount();
   in_module_.push_back(&shared);

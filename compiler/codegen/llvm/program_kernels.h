@@ -63,7 +63,7 @@ class ProgramKernels {
   void hand_over();
 
   const Program& program_;
-  const bool masks_;
+  const Machine machine_;
   const llvm::TargetMachine& target_;
   const ModuleSink full_;
   OwnedModule last_;

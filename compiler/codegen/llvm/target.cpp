@@ -27,6 +27,7 @@ CpuTarget find_host() {
   }
   const bool avx512 = has("avx512f") && has("avx512vl") && has("avx512bw");
   target.machine = has("neon") ? arm_machine() : x86_machine(avx512 ? 64 : has("avx2") ? 32 : 16);
+  if (!has("neon")) target.machine.converts_f16 = has("f16c");
   const std::int64_t cache = ::sysconf(_SC_LEVEL2_CACHE_SIZE);
   const std::int64_t ways = ::sysconf(_SC_LEVEL2_CACHE_ASSOC);
   if (cache > 0 && ways > 0) {

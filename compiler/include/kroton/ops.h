@@ -1,12 +1,14 @@
 // The operations on tensors. Names and semantics are NumPy's. Every function is elementwise and
 // broadcasts unless it says otherwise.
 //
-// Promotion: operands of different dtypes are converted to the larger in the order
-// boolean < i32 < i64 < f32 < f64 (so i64 with f32 gives f32). A literal takes the dtype of the
-// tensor it meets; an integer literal that meets a boolean tensor is an i64; a floating literal
-// that meets an integer or boolean tensor is a TypeError. What is computed from literals only, and
-// the floating value that `/` or `mean` makes of integers, is weak: an f32 (i64) that is computed
-// anew in the dtype of the tensor it meets.
+// Promotion: operands of different dtypes are converted to a common one (docs/dtypes.md): floating
+// rather than integer rather than boolean, of one kind the wider (so i64 with f32 gives f32, i32
+// with bf16 gives bf16); a signed integer with room for the unsigned one, i64 at most; f16 and bf16
+// meet in f32. What is computed of f16 and bf16 is computed in f32 and rounded, each operation's
+// result for itself. A literal takes the dtype of the tensor it meets; an integer literal that
+// meets a boolean tensor is an i64; a floating literal that meets an integer or boolean tensor is a
+// TypeError. What is computed from literals only, and the floating value that `/` or `mean` makes
+// of integers, is weak: an f32 (i64) that is computed anew in the dtype of the tensor it meets.
 //
 // Broadcasting: shapes are aligned at their last axes. Only a size known to be 1 when the graph is
 // built is repeated; other sizes must be equal (ShapeError), or are checked at the call if free.
@@ -197,13 +199,14 @@ Tensor operator||(const Tensor& x, const Tensor& y) = delete;  // write x | y
 // ---- ValueError for an axis out of range or named twice. The order of additions is fixed: a
 // ---- result does not depend on the number of threads.
 
-// Booleans and i32 are added as i64. Over no elements: 0.
+// Booleans and integers are added as i64, unsigned ones as u64; f16 and bf16 in f32, and the sum is
+// rounded. Over no elements: 0.
 Tensor sum(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The product, as sum; over no elements: 1. Gradients of any order are exact with zeros among the
 // factors.
 Tensor prod(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
-// sum / count. Integers and booleans are added exactly (i64 in f64) and give f32 (f64 where that
-// meets an f64). Over no elements: NaN.
+// sum / count. Integers and booleans are added exactly (i64 and u64 in f64) and give f32 (f64 where
+// that meets an f64). Over no elements: NaN.
 Tensor mean(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 // The mean squared deviation from the mean (no correction), and its square root.
 Tensor var(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
@@ -219,7 +222,7 @@ Tensor min(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);
 Tensor argmax(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
 Tensor argmin(const Operand& x, std::optional<int> axis = std::nullopt, KeepDims keepdims = false);
 // The running sum along `axis`: y[i] = x[0] + ... + x[i], or x[i] + ... + x[n-1] with `reverse`.
-// Terms are added one after the other. Booleans and i32 are added as i64.
+// Terms are added one after the other, booleans and integers as i64, unsigned ones as u64.
 Tensor cumsum(const Operand& x, int axis, bool reverse = false);
 // log(sum(exp(x))), without overflow. Floating point only.
 Tensor logsumexp(const Operand& x, const Axes& axes = {}, KeepDims keepdims = false);

@@ -29,8 +29,9 @@ struct ChoiceOptions {
 //
 // The result has shape `shape`, to which the parameters must broadcast, else ShapeError. Literals
 // that no distribution has are ValueErrors; of other parameters out of range the numbers mean
-// nothing. `dtype` is f32 or f64,
-// else TypeError; an f32 uniform number has 24 random bits, an f64 one 52.
+// nothing. `dtype` is floating,
+// else ValueError; an f32 uniform number has 24 random bits, an f64 one 52, an f16 one 11, a bf16
+// one 8. Other numbers of 16 bits are drawn in f32 and rounded.
 class RandomStream {
  public:
   using Location = std::source_location;
@@ -56,8 +57,8 @@ class RandomStream {
   // True with probability p, floating: boolean. ValueError for a literal outside [0, 1].
   Tensor bernoulli(Dims shape, const Operand& p = 0.5,
                    const Location& at = Location::current()) const;
-  // Integers in [low, high), at most 2^52 of them: i64 or i32. ValueError for literals that are
-  // not.
+  // Integers in [low, high), at most 2^52 of them: of an integer dtype. ValueError for literals
+  // that are not.
   Tensor integers(Dims shape, const Operand& low, const Operand& high, DType dtype = i64,
                   const Location& at = Location::current()) const;
   // With density rate * exp(-rate * x), for x > 0.

@@ -16,9 +16,8 @@ namespace kroton {
 // header in JSON, the elements in little-endian order.
 // Source: https://github.com/huggingface/safetensors#format
 //
-// What is stored as BOOL, I32, I64, F32 and F64 is read as boolean, i32, i64, f32 and f64, and
-// these are written so. Others are converted: F16 and BF16 to f32; I8, U8, I16 and U16 to i32; U32
-// and U64 to i64, of which a value above 2^63 - 1 is an error. All these keep their values.
+// Every dtype has a name there: BOOL, I8 to I64, U8 to U64, F16, BF16, F32 and F64 are boolean, i8
+// to i64, u8 to u64, f16, bf16, f32 and f64.
 //
 // Functions that write do it beside the file, under its name and ".tmp", bring that to the disk,
 // and rename it: whenever the process or the machine stops, the file is the old or the new one. A

@@ -131,10 +131,10 @@ inline constexpr bool is_argument = std::is_convertible_v<const T&, Argument>;
 // Whether a call may have these arguments; where not, the compiler says what it may.
 template <class... Arguments>
 constexpr bool check_arguments() {
-  static_assert(
-      (is_argument<Arguments> && ...),
-      "an argument of a call is a kt::Array, a number, or a vector of bool, std::int32_t, "
-      "std::int64_t, float or double; a list of all arguments goes to f.call()");
+  static_assert((is_argument<Arguments> && ...),
+                "an argument of a call is a kt::Array, a number, or a vector of bool, integers of "
+                "8 to 64 bits, kt::float16, kt::bfloat16, float or double; a list of all arguments "
+                "goes to f.call()");
   return (is_argument<Arguments> && ...);
 }
 

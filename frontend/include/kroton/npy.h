@@ -13,10 +13,11 @@ namespace kroton {
 // https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT (the ZIP archive that .npz is).
 //
 // Read are versions 1 to 3, both orders of elements (Fortran's becomes row-major) and of bytes.
-// NumPy's bool, int32, int64, float32 and float64 are boolean, i32, i64, f32 and f64. Others are
-// converted: float16 to f32; int8, uint8, int16 and uint16 to i32; uint32 and uint64 to i64, of
-// which a value above 2^63 - 1 is an error. Files are written as those of <kroton/checkpoint.h>
-// are: the old one is intact until the new one is complete.
+// NumPy's bool, int8 to int64, uint8 to uint64, float16, float32 and float64 are boolean, i8 to
+// i64, u8 to u64, f16, f32 and f64. NumPy knows no bf16: it is written as the package ml_dtypes
+// does it, as two bytes without a meaning (V2), and such are read as bf16; there
+// `np.load(file).view(ml_dtypes.bfloat16)` has them. Files are written as those of
+// <kroton/checkpoint.h> are: the old one is intact until the new one is complete.
 
 /// Reads a .npy file. Throws IoError, naming the file and the byte offset, for one that is missing,
 /// damaged, truncated or longer than its header says, for any other dtype (strings, objects,

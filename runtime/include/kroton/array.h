@@ -36,27 +36,28 @@ void free_block(Block* block) noexcept;
 // A scalar of any dtype on its way to an element. Integers stay exact.
 struct Number {
   template <class T>
-    requires std::is_arithmetic_v<T>
+    requires(std::is_arithmetic_v<T> || Element<T>)
   Number(T value)  // NOLINT(google-explicit-constructor): any number is one
-      : floating(std::is_floating_point_v<T>), real(static_cast<double>(value)), whole(0) {
-    if constexpr (!std::is_floating_point_v<T>) {
+      : floating(is_floating_element<T>), real(static_cast<double>(value)), whole(0) {
+    if constexpr (!is_floating_element<T>) {
       whole = static_cast<std::int64_t>(value);
-      floating = value > T{0} && whole < 0;  // an unsigned value that int64 does not hold
+      above_i64 = value > T{0} && whole < 0;
     }
   }
 
   bool floating;
   double real;
-  std::int64_t whole;
+  std::int64_t whole;      // of an unsigned value that int64 does not hold, its bits
+  bool above_i64 = false;  // such a value
 };
 
 // A number of a list that has several types of them, with the dtype that stores it.
 struct ListedNumber : Number {
   template <class T>
-    requires std::is_arithmetic_v<T>
+    requires(std::is_arithmetic_v<T> || Element<T>)
   ListedNumber(T value)  // NOLINT(google-explicit-constructor): any number is one
       : Number(value),
-        dtype(std::is_floating_point_v<T>             ? (sizeof(T) > 4 ? f64 : f32)
+        dtype(is_floating_element<T>                  ? (sizeof(T) > 4 ? f64 : f32)
               : std::same_as<T, bool>                 ? boolean
               : sizeof(T) + std::is_unsigned_v<T> > 4 ? i64
                                                       : i32) {}
@@ -153,11 +154,13 @@ class Array {
   [[nodiscard]] static Array arange(double stop, DType dtype = f32);
 
   /// Independent normal deviates, by Philox4x32-10 and the Box-Muller transform; a function of the
-  /// arguments alone. Throws TypeError unless dtype is f32 or f64, ValueError for stddev < 0.
+  /// arguments alone; one of 16 bits is an f32 rounded. Throws TypeError unless dtype is floating,
+  /// ValueError for stddev < 0.
   [[nodiscard]] static Array normal(const Shape& shape, std::uint64_t seed, double mean = 0,
                                     double stddev = 1, DType dtype = f32);
   /// Independent uniform deviates in [low, high), by Philox4x32-10; a function of the arguments
-  /// alone. Throws TypeError unless dtype is f32 or f64, ValueError unless low < high in the dtype.
+  /// alone; one of 16 bits is an f32 rounded down. Throws TypeError unless dtype is floating,
+  /// ValueError unless low < high in the dtype.
   [[nodiscard]] static Array uniform(const Shape& shape, std::uint64_t seed, double low = 0,
                                      double high = 1, DType dtype = f32);
 
@@ -179,7 +182,8 @@ class Array {
     static_assert(
         detail::never<R>,
         "Array::from copies a vector, span, array or braced list whose elements are bool, "
-        "std::int32_t, std::int64_t, float or double; convert the elements first");
+        "std::int8_t to std::int64_t, std::uint8_t to std::uint64_t, kt::float16, kt::bfloat16, "
+        "float or double; convert the elements first");
     return {};
   }
   /// The same from a vector of bits.
@@ -199,7 +203,7 @@ class Array {
     return from_elements(values.begin(), count, Shape{count});
   }
   template <class T>
-    requires(!std::is_arithmetic_v<T>)
+    requires(!std::is_arithmetic_v<T> && !Element<T>)
   static Array from(std::initializer_list<T>) = delete;  // an Array is made of numbers
   /// `Array::from({1.0F, 2.0F}, {2, 1})`. Throws ShapeError when the sizes differ.
   template <Element T>
@@ -288,7 +292,8 @@ class Array {
   [[nodiscard]] Elements<T> data() &&;
   template <class T>
     requires(!Element<T>)
-  void data() const& = delete;  // elements are bool, std::int32_t, std::int64_t, float or double
+  void data() const& = delete;  // elements are bool, std::int8_t ... std::uint64_t, kt::float16,
+                                // kt::bfloat16, float or double
   void data() const& = delete;  // name the type of the elements: a.data<float>()
   /// The address of the first element, also for a view with strides.
   [[nodiscard]] const void* raw() const noexcept { return data_; }
@@ -298,8 +303,8 @@ class Array {
     return data_;
   }
 
-  /// The only element. item<double>() converts from any dtype (an i64 above 2^53 is rounded); any
-  /// other T must be the dtype, or TypeError. Throws ValueError unless size() is 1.
+  /// The only element. item<double>() converts from any dtype (an i64 or u64 above 2^53 is
+  /// rounded); any other T must be the dtype, or TypeError. Throws ValueError unless size() is 1.
   template <Element T>
   [[nodiscard]] T item() const {
     if constexpr (std::same_as<T, double>) {
@@ -311,7 +316,8 @@ class Array {
   }
   template <class T>
     requires(!Element<T>)
-  void item() const = delete;  // elements are bool, std::int32_t, std::int64_t, float or double
+  void item() const = delete;  // elements are bool, std::int8_t ... std::uint64_t, kt::float16,
+                               // kt::bfloat16, float or double
   void item() const = delete;  // name the type of the element: a.item<float>()
 
   // ---- Elements by index. A negative index counts from the end. All throw ValueError for an index
@@ -338,7 +344,8 @@ class Array {
   [[nodiscard]] Array contiguous() const;
   /// The values as another dtype; this array when it has the dtype already. To boolean: whether not
   /// zero (NaN is true). Float to integer rounds toward zero; NaN gives 0 and values outside the
-  /// range its nearest end. i64 to i32 keeps the low 32 bits.
+  /// range its nearest end. An integer keeps its low bits: i64 to i32 the low 32, i8 to u8 all 8.
+  /// f16 and bf16 are rounded to the nearest, of two to the even one; integers become f32 first.
   [[nodiscard]] Array cast(DType dtype) const;
   /// The same elements under another shape. One extent may be -1 and is then worked out. Throws
   /// ShapeError when the sizes differ, ValueError when the array is not row-major.
@@ -397,7 +404,7 @@ class Array {
 /// One element of an Array, of whatever dtype. It reads as a number and is assigned one.
 class Entry {
  public:
-  /// As a double; ValueError for an i64 that is none.
+  /// As a double; ValueError for an i64 or u64 that is none.
   operator double() const;  // NOLINT(google-explicit-constructor): an element is a number
   /// Typed, as Array::item: item<double>() converts, any other T must be the dtype (TypeError).
   template <Element T>

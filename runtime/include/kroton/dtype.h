@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include <kroton/float16.h>
+
 namespace kroton {
 
 /// What kind of values a dtype has.
@@ -18,12 +20,20 @@ enum class DTypeKind : std::uint8_t { boolean, signed_integer, unsigned_integer,
 // The one list (docs/add_a_dtype.md), in the order of the numbers in runtime/abi.h: name, C++ type
 // of an element, kind, the dtype in which arithmetic is done, type in C, type in CUDA C++.
 // clang-format off
-#define KROTON_DTYPES(dtype)                                            \
-  dtype(boolean, bool, boolean, boolean, "uint8_t", "bool")             \
-  dtype(i32, std::int32_t, signed_integer, i32, "int32_t", "int")       \
-  dtype(i64, std::int64_t, signed_integer, i64, "int64_t", "long long") \
-  dtype(f32, float, floating, f32, "float", "float")                    \
-  dtype(f64, double, floating, f64, "double", "double")
+#define KROTON_DTYPES(dtype)                                                         \
+  dtype(boolean, bool, boolean, boolean, "uint8_t", "bool")                          \
+  dtype(i32, std::int32_t, signed_integer, i32, "int32_t", "int")                    \
+  dtype(i64, std::int64_t, signed_integer, i64, "int64_t", "long long")              \
+  dtype(f32, float, floating, f32, "float", "float")                                 \
+  dtype(f64, double, floating, f64, "double", "double")                              \
+  dtype(i8, std::int8_t, signed_integer, i8, "int8_t", "signed char")                \
+  dtype(i16, std::int16_t, signed_integer, i16, "int16_t", "short")                  \
+  dtype(u8, std::uint8_t, unsigned_integer, u8, "uint8_t", "unsigned char")          \
+  dtype(u16, std::uint16_t, unsigned_integer, u16, "uint16_t", "unsigned short")     \
+  dtype(u32, std::uint32_t, unsigned_integer, u32, "uint32_t", "unsigned")           \
+  dtype(u64, std::uint64_t, unsigned_integer, u64, "uint64_t", "unsigned long long") \
+  dtype(f16, float16, floating, f32, "uint16_t", "unsigned short")                   \
+  dtype(bf16, bfloat16, floating, f32, "uint16_t", "unsigned short")
 // clang-format on
 /// The type of an element. A boolean is stored as one byte that holds 0 or 1.
 enum class DType : std::uint8_t {
@@ -83,7 +93,7 @@ constexpr DType dtype_for() {
 template <Element T>
 inline constexpr DType dtype_of = detail::dtype_for<T>();
 
-/// "boolean", "i32", "i64", "f32" or "f64".
+/// "boolean", "i32", "bf16", ...
 constexpr std::string_view name_of(DType dtype) { return info_of(dtype).name; }
 
 /// Bytes per element.
@@ -93,6 +103,10 @@ constexpr std::int64_t size_of(DType dtype) { return info_of(dtype).bytes; }
 constexpr int bits_of(DType dtype) { return info_of(dtype).bytes * 8; }
 
 constexpr bool is_float(DType dtype) { return info_of(dtype).kind == DTypeKind::floating; }
+
+/// Whether values of the dtype are computed in another one, to which they are converted, and whose
+/// results are rounded: f16 and bf16.
+constexpr bool is_only_stored(DType dtype) { return info_of(dtype).computed_in != dtype; }
 
 /// Whether it is an integer that may be negative.
 constexpr bool is_signed(DType dtype) { return info_of(dtype).kind == DTypeKind::signed_integer; }
@@ -164,6 +178,8 @@ constexpr DType promote(DType a, DType b) {
   const detail::KindAndBits first = detail::kind_and_bits(a), second = detail::kind_and_bits(b);
   if (first == second) return promote(info_of(a).computed_in, info_of(b).computed_in);
   const detail::KindAndBits least = detail::joined(first, second);
+  // One of the two rather than another one of its kind and bits: f16 and bf16 are that.
+  if (least == first || least == second) return least == first ? a : b;
   const DTypeInfo* result = nullptr;
   for (const DTypeInfo& info : dtype_table) {
     const bool fits = info.kind == least.kind && bits_of(info.dtype) >= least.bits;

@@ -332,6 +332,12 @@ llvm::Value* KernelEmitter::print_integer_division(Op op, DType dtype, llvm::Val
   return builder_.CreateSelect(by_zero, zero, quotient);
 }
 
+// Beside a conversion LLVM would do the arithmetic in 16 bits, which most processors do lane by
+// lane.
+llvm::Value* KernelEmitter::fenced(llvm::Value* a) {
+  return builder_.CreateIntrinsic(llvm::Intrinsic::arithmetic_fence, {a->getType()}, {a});
+}
+
 // The f32 that has the value of a floating number of 16 bits, which is held as its bits.
 llvm::Value* KernelEmitter::print_f32_of(llvm::Value* a, DType from) {
   llvm::Type* narrow = a->getType();
@@ -340,7 +346,8 @@ llvm::Value* KernelEmitter::print_f32_of(llvm::Value* a, DType from) {
   llvm::Type* whole = like_a(builder_.getInt32Ty());
   const auto constant = [&](std::uint32_t value) { return llvm::ConstantInt::get(whole, value); };
   if (from == DType::f16 && converts_f16_) {
-    return builder_.CreateFPExt(builder_.CreateBitCast(a, like_a(builder_.getHalfTy())), real);
+    llvm::Value* half = builder_.CreateBitCast(a, like_a(builder_.getHalfTy()));
+    return fenced(builder_.CreateFPExt(half, real));
   }
   llvm::Value* bits = builder_.CreateZExt(a, whole);
   if (from == DType::bf16) return builder_.CreateBitCast(builder_.CreateShl(bits, 16), real);
@@ -363,7 +370,8 @@ llvm::Value* KernelEmitter::print_rounded(llvm::Value* a, DType to) {
   llvm::Type* whole = like_a(builder_.getInt32Ty());
   const auto constant = [&](std::uint32_t value) { return llvm::ConstantInt::get(whole, value); };
   if (to == DType::f16 && converts_f16_) {
-    return builder_.CreateBitCast(builder_.CreateFPTrunc(a, like_a(builder_.getHalfTy())), narrow);
+    llvm::Value* rounded = builder_.CreateFPTrunc(fenced(a), like_a(builder_.getHalfTy()));
+    return builder_.CreateBitCast(rounded, narrow);
   }
   llvm::Value* bits = builder_.CreateBitCast(a, whole);
   // `x` without its last bits, to the nearest and even.

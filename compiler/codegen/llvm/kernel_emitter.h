@@ -77,6 +77,7 @@ class KernelEmitter {
   void fail_if(const Printed& bad, const Printed& index, const Printed& size, int site);
   llvm::Value* print_integer_division(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b);
   llvm::Value* print_cast(llvm::Value* a, DType from, DType to);
+  llvm::Value* fenced(llvm::Value* a);
   llvm::Value* print_f32_of(llvm::Value* a, DType from);
   llvm::Value* print_rounded(llvm::Value* a, DType to);
   llvm::Value* print_binary(loop::Op op, DType dtype, llvm::Value* a, llvm::Value* b,

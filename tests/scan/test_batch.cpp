@@ -17,9 +17,8 @@ namespace {
 // Whether integers among the operands are indices: what the op is composed of refuses some.
 bool takes_indices(const Tensor& output) {
   const Node& node = output.node();
-  const Tensor composition = node.op.kind == OpKind::composite
-                                 ? node.op.expand(node.inputs, node.attributes)
-                                 : output;
+  const Tensor composition =
+      node.op.kind == OpKind::composite ? node.op.expand(node.inputs, node.attributes) : output;
   const std::vector<Tensor> parts = topological_order(std::span(&composition, 1));
   return std::ranges::any_of(parts, [](const Tensor& t) { return t.node().op.observable; });
 }

@@ -13,13 +13,10 @@ using namespace error_text;  // NOLINT: tests
 
 namespace {
 
-struct Made {
-  Function f;
-  std::int64_t arena = 0;
-};
+using Network = Function<dynamic_outputs>;
 
 // s' = tanh(W s + x_t), of 16 numbers: the last one's squares, and the gradients by s, x and W.
-Made network(std::int64_t steps, ScanOptions options, bool free) {
+Network network(std::int64_t steps, ScanOptions options, bool free) {
   const Tensor s = tensor("s", {16}, f64), w = tensor("w", {16, 16}, f64);
   const Tensor x = free ? tensor("x", {dim("n")}, f64) : tensor("x", {steps}, f64);
   options.sequences = {x};
@@ -29,12 +26,17 @@ Made network(std::int64_t steps, ScanOptions options, bool free) {
   const Tensor cost = sum(square(y[-1]));
   std::vector<Tensor> results = {cost};
   for (const Tensor& g : grad(cost, std::vector<Tensor>{s, x, w})) results.push_back(g);
-  return {function({s, x, w}, results)};
+  return function({s, x, w}, results);
 }
 
-std::vector<Array> results_of(const Made& made, std::int64_t steps) {
-  return made.f(Array::normal({16}, 1, 0, 1, f64), Array::normal({steps}, 2, 0, 0.1, f64),
-                Array::normal({16, 16}, 3, 0, 0.3, f64));
+std::array<Array, 3> arguments_of(std::int64_t steps) {
+  return {Array::normal({16}, 1, 0, 1, f64), Array::normal({steps}, 2, 0, 0.1, f64),
+          Array::normal({16, 16}, 3, 0, 0.3, f64)};
+}
+
+std::vector<Array> results_of(const Network& f, std::int64_t steps) {
+  const auto [s, x, w] = arguments_of(steps);
+  return f(s, x, w);
 }
 
 }  // namespace
@@ -58,12 +60,12 @@ TEST_CASE("checkpoint: values and gradients are the same bits") {
 }
 
 TEST_CASE("checkpoint: numbers of steps that are known at the call") {
-  const Made every = network(0, {.checkpoint_every = 5}, true);
-  const Made root = network(0, {.checkpoint = Checkpoints::sqrt}, true);
+  const Network every = network(0, {.checkpoint_every = 5}, true);
+  const Network root = network(0, {.checkpoint = Checkpoints::sqrt}, true);
   for (const std::int64_t steps : {1, 2, 4, 5, 6, 30, 100}) {
     CAPTURE(steps);
     const auto want = results_of(network(steps, {}, false), steps);
-    for (const Made* made : {&every, &root}) {
+    for (const Network* made : {&every, &root}) {
       const auto have = results_of(*made, steps);
       for (std::size_t k = 0; k < want.size(); ++k) {
         CAPTURE(k);
@@ -75,9 +77,8 @@ TEST_CASE("checkpoint: numbers of steps that are known at the call") {
 
 TEST_CASE("checkpoint: memory of ten thousand steps") {
   const auto arena = [](const ScanOptions& options, bool free) {
-    const Made made = network(10000, options, free);
-    results_of(made, 10000);
-    return made.f.memory({{16}, {10000}, {16, 16}}).arena_bytes;
+    const auto [s, x, w] = arguments_of(10000);
+    return network(10000, options, free).memory(s, x, w).arena;
   };
   const std::int64_t all = arena({}, false);
   CHECK(all > 10000 * 16 * 8);

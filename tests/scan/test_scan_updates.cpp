@@ -61,14 +61,18 @@ TEST_CASE("scan updates: several of one variable, of several, in loops in loops,
   check_values(values, {3 + 0.0, 7 + 8.0}, 1e-15);
 
   const Shared steps = shared(Array(std::int64_t{0}), "steps");
+  const Tensor start = scalar("start", f64);
   const Tensor s = scan(
       [&](Tensor v) {
         const Tensor next = with_update(v / 2, steps, steps + 1);
         return until(next, next < 1);
       },
-      {.outputs_info = {scalar("start", f64)}, .n_steps = 100});
-  const auto halve = function({}, s[-1], {.givens = {}, .on_unused_input = UnusedInput::ignore});
-  static_cast<void>(halve);
+      {.outputs_info = {start}, .n_steps = 100});
+  const auto halve = function({start}, s[-1]);
+  CHECK(halve(5.0).item<double>() == 0.625);
+  CHECK(steps.get_value().item<std::int64_t>() == 3);
+  halve(1.5);
+  CHECK(steps.get_value().item<std::int64_t>() == 4);
 }
 
 TEST_CASE("scan updates: gradients flow through what steps have given each other") {
@@ -89,10 +93,53 @@ TEST_CASE("scan updates: gradients flow through what steps have given each other
 }
 
 TEST_CASE("scan updates: running statistics of a layer") {
-  const Tensor x = tensor("x", {dim("steps"), 4, 3}, f32);
-  nn::BatchNorm norm(3);
-  const Tensor y = map([&](Tensor rows) { return norm(rows, nn::Mode::train); }, {x});
-  static_cast<void>(y);
+  const Array batches = Array::normal({3, 8, 2}, 1, 0.5, 2, f64);
+  const auto rows = [&](std::int64_t k) {
+    const std::vector<double> all = numbers(batches);
+    return array_of({all.begin() + 16 * k, all.begin() + 16 * (k + 1)}, f64).reshape({8, 2});
+  };
+  const auto statistics = [&](bool in_a_loop) {
+    const nn::BatchNormalization norm({.momentum = 0.9});
+    const nn::Training training;
+    const Tensor x = tensor("x", {in_a_loop ? dim("steps") : Dim(8), in_a_loop ? 8 : 2, 2}, f64);
+    const Tensor batch = tensor("batch", {8, 2}, f64);
+    if (in_a_loop) {
+      const Tensor y = map([&](Tensor rows) { return norm(rows); }, {x});
+      const auto train = function({x}, {y, grad(sum(sin(y)), x)});
+      train(batches);
+    } else {
+      const auto train = function({batch}, norm(batch));
+      for (int k = 0; k < 3; ++k) train(rows(k));
+    }
+    const auto inference = [&] {
+      const nn::Training off(false);
+      return norm(batch);
+    }();
+    return numbers(function({batch}, inference)(rows(0)));
+  };
+  check_values(Array::from(statistics(true)), statistics(false), 1e-12);
+}
+
+TEST_CASE("scan updates: checkpoints change nothing") {
+  const Tensor x = vector("x", f64);
+  for (const std::int64_t every : {0, 2}) {
+    const Shared mean = shared(Array(1.0), "mean");
+    const Tensor y =
+        scan([&](Tensor row) { return with_update(row * mean, mean, 0.5 * mean + 0.5 * row); },
+             {.sequences = {x}, .checkpoint_every = every});
+    const auto f = function({x}, {y, grad(sum(square(y)), x)});
+    const auto results = f(std::vector<double>{2, 3, 4, 5, 6});
+    check_values(results[0], {2, 4.5, 9, 15.625, 24.375}, 1e-12);
+    CHECK(mean.get_value().item<double>() == 5.03125);
+  }
+}
+
+TEST_CASE("scan updates: a function of vmap updates nothing") {
+  const Tensor x = vector("x", f64);
+  const Shared count = shared(Array(0.0), "count");
+  CHECK(value_error([&] {
+          vmap([&](Tensor v) { return with_update(v, count, count + 1); })(x);
+        }).starts_with("with_update: a function of vmap updates no shared variable, as count"));
 }
 
 TEST_CASE("reduce: the last values of several states") {

@@ -31,6 +31,24 @@ Tensor finite(const Tensor& x, const Tensor& counts = {}) {
   return where(counts ? logical_and(is_finite, expand_dims(counts, 2)) : is_finite, x, 0);
 }
 
+// A mask of pairs under all its four axes. ShapeError where it is known not to broadcast.
+Tensor of_pairs(const char* layer, const Tensor& mask, const Dims& whole, const SourceLine& line) {
+  bool fits = mask.rank() <= 4;
+  for (int axis = -1; fits && axis >= -mask.rank(); --axis) {
+    const Dim& size = mask.shape(axis);
+    fits = size.is_constant(1) || !differ(size, whole[index_of(4 + axis)]);
+  }
+  if (!fits) {
+    throw ShapeError(std::string(layer) +
+                     ": takes a mask that broadcasts to (batch, heads, positions, others), " +
+                     to_string(whole) + ": " + mask.name() + " is " + to_string(mask.type()) +
+                     "  [" + to_string(line) + "]");
+  }
+  Tensor pairs = mask;
+  while (pairs.rank() < 4) pairs = expand_dims(pairs, 0);
+  return ne(pairs, 0);
+}
+
 // What a mask lets through, where what it hides may be anything. Numbers that are not finite are
 // computed with as 0, so that they are in no sum, of which 0 times a NaN would be one; a position
 // that sees some becomes NaN at the end, through a `where`, whose gradient for it is 0.
@@ -103,7 +121,8 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& memory,
   }
   std::optional<Visible> visible;
   if (mask) {
-    const Tensor given = ne(of_pairs(mask, x, memory), 0);
+    const Dims whole = {x.shape(0), heads_, x.shape(1), memory.shape(1)};
+    const Tensor given = of_pairs("MultiHeadAttention", mask, whole, line_);
     pairs = pairs ? logical_and(given, pairs) : given;
     visible.emplace(pairs, x, memory);
   }
@@ -121,27 +140,10 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& memory,
   return visible ? visible->result(y) : y;
 }
 
-Tensor MultiHeadAttention::of_pairs(const Tensor& mask, const Tensor& x,
-                                    const Tensor& memory) const {
-  const Dims whole = {x.shape(0), heads_, x.shape(1), memory.shape(1)};
-  bool fits = mask.rank() <= 4;
-  for (int axis = -1; fits && axis >= -mask.rank(); --axis) {
-    const Dim& size = mask.shape(axis);
-    fits = size.is_constant(1) || !differ(size, whole[index_of(4 + axis)]);
-  }
-  if (!fits) {
-    throw ShapeError("MultiHeadAttention: takes a mask that broadcasts to (batch, heads, " +
-                     std::string("positions, others), ") + to_string(whole) + ": " + mask.name() +
-                     " is " + to_string(mask.type()) + "  [" + to_string(line_) + "]");
-  }
-  Tensor pairs = mask;
-  while (pairs.rank() < 4) pairs = expand_dims(pairs, 0);
-  return pairs;
-}
-
 TransformerBlock::TransformerBlock(std::int64_t heads, std::int64_t hidden,
                                    AttentionOptions options, double dropout, const Location& at)
-    : hidden_(hidden),
+    : heads_(heads),
+      hidden_(hidden),
       name_(options.name),
       attention_(heads, without_name(options), at),
       first_(1e-5, {}, at),
@@ -150,15 +152,23 @@ TransformerBlock::TransformerBlock(std::int64_t heads, std::int64_t hidden,
       line_(line_of(at)),
       dropout_(dropout, {}, at) {}
 
-Tensor TransformerBlock::operator()(const Tensor& x) const {
+Tensor TransformerBlock::operator()(const Tensor& given, const Tensor& mask) const {
   const LineScope scope(line_, "TransformerBlock");
-  check_input("TransformerBlock", x, 3, 3, "(batch, positions, width)", line_);
+  check_input("TransformerBlock", given, 3, 3, "(batch, positions, width)", line_);
+  Tensor x = given;
+  if (mask) {
+    // What nobody sees has no part in gradients of the weights, whatever it is.
+    const Dims whole = {x.shape(0), heads_, x.shape(1), x.shape(1)};
+    const Tensor is_seen = any(of_pairs("TransformerBlock", mask, whole, line_), {1, 2});
+    x = where(logical_or(isfinite(x), expand_dims(is_seen, 2)), x, 0);
+  }
   const Scope own = Scope::of_layer(name_);
   const auto part = [&](const char* name, const auto& layer, const Tensor& input) {
     const Scope path(name);
     return layer(input);
   };
-  const Tensor middle = x + dropout_(part("attention", attention_, part("norm1", first_, x)));
+  const auto attend = [&](const Tensor& input) { return attention_(input, input, mask); };
+  const Tensor middle = x + dropout_(part("attention", attend, part("norm1", first_, x)));
   const Tensor wide = part("dense1", wide_, part("norm2", second_, middle));
   const Dim width = x.shape(2);
   const Scope path("dense2");

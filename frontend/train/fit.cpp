@@ -130,6 +130,8 @@ Place FitState::place() const {
 
 std::vector<Epoch> Trainer::fit(const Array& x, const Array& labels, const FitOptions& o,
                                 const Location& at) {
+  // fit({x}, {}) means lists of one and of none.
+  if (parts_->labels.empty()) return fit(std::vector<Array>{x}, {}, o, at);
   const data::Dataset examples =
       with_prefix([&] { return data::from_arrays(x.contiguous(), labels.contiguous()); },
                   [&] { return "fit  [" + to_string(line_of(at)) + "]: "; });

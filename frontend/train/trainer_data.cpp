@@ -41,6 +41,7 @@ Measured Trainer::evaluate(const data::Dataset& examples, std::int64_t batch,
 }
 
 Measured Trainer::evaluate(const Array& x, const Array& labels, std::int64_t batch) const {
+  if (parts_->labels.empty()) return evaluate(std::vector<Array>{x}, {}, batch);
   return evaluate(data::from_arrays(x.contiguous(), labels.contiguous()), batch, 0);
 }
 

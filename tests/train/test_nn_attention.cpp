@@ -171,3 +171,38 @@ TEST_CASE("attention: masks of heads and fewer axes and wrong ones") {
   CHECK(contains(shape_error([&] { layer(t, t, tensor("mask", {1, 2, 1, 1, 5})); }),
                  "mask is f32 (1, 2, 1, 1, 5)"));
 }
+
+TEST_CASE("attention: a transformer's block sees no padding") {
+  nn::seed(4);
+  const nn::TransformerBlock block(heads, 8);
+  const nn::Recorder recorder;
+  const Tensor x = tensor("x", {dim("batch"), dim("steps"), width}, f64);
+  const Tensor mask = tensor("mask", {dim("batch"), dim("steps")});
+  const Tensor y = block(x, expand_dims(expand_dims(mask, 1), 1));
+  std::vector<Tensor> of = {x};
+  for (const Shared& parameter : recorder.parameters()) of.push_back(parameter);
+  const Tensor counted = where(ne(expand_dims(mask, 2), 0), y, 0);
+  std::vector<Tensor> outputs = {counted};
+  for (const Tensor& slope : grad(sum(square(counted)), of)) outputs.push_back(slope);
+  const auto f = function(std::vector<Tensor>{x, mask}, outputs);
+  const Array values = Array::normal({2, steps, width}, 1, 0, 1, f64);
+  Array some = Array::ones({2, steps});
+  for (std::int64_t k = 2; k < steps; ++k) some(1, k) = 0;
+  const auto good = f(values, some), got = f(with(values, 1, 3, NAN), some);
+  for (std::size_t k = 0; k < good.size(); ++k) {
+    CHECK(is_finite(got[k]));
+    CHECK(all_close(got[k], good[k], 1e-12, 1e-12));
+  }
+  // The same as of the two steps alone.
+  Array two = Array::zeros({1, 2, width}, f64);
+  for (std::int64_t k = 0; k < 2 * width; ++k)
+    two(0, k / width, k % width) = values(1, k / width, k % width).item<double>();
+  const Array alone = function({x}, block(x))(two);
+  for (std::int64_t k = 0; k < 2 * width; ++k) {
+    CHECK(got[0](1, k / width, k % width).item<double>() ==
+          doctest::Approx(alone(0, k / width, k % width).item<double>()).epsilon(1e-12));
+  }
+  CHECK(contains(shape_error([&] { block(tensor("t", {2, 5, 4}), tensor("m", {2, 5})); }),
+                 "TransformerBlock: takes a mask that broadcasts to (batch, heads, positions, "
+                 "others), (2, 2, 5, 5): m is f32 (2, 5)"));
+}

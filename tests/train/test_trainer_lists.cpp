@@ -157,6 +157,14 @@ TEST_CASE("trainer of lists: several inputs of one output and a loss of all outp
   const double whole = triplets.evaluate({task.points, near, far}, {}).loss;
   CHECK(triplets.evaluate({task.points, near, far}, {}, 7).loss ==
         doctest::Approx(whole).epsilon(1e-5));
+  // Lists of one and of none.
+  nn::Trainer alone([place](const nn::Tensors& in) { return place(in[0]); }, {points}, {},
+                    {{.measure = [](const nn::Tensors& out,
+                                    const nn::Tensors&) { return mean(square(out[0])); }}},
+                    adam);
+  alone.fit({task.points}, {}, {.epochs = 1});
+  CHECK(alone.evaluate({task.points}, {}, 7).loss ==
+        doctest::Approx(alone.evaluate({task.points}, {}).loss).epsilon(1e-5));
   CHECK(triplets.predict_all({task.points, near, far})[2].shape() == Shape({60, 2}));
 }
 

@@ -34,24 +34,26 @@ class MultiHeadAttention {
   const std::string& name() const { return options_.name; }
 
  private:
-  Tensor of_pairs(const Tensor& mask, const Tensor& x, const Tensor& memory) const;
   std::int64_t heads_;
   AttentionOptions options_;
   Parameters parameters_;
   SourceLine line_;
 };
 
-// x + attention(norm(x)), then that + dense(gelu(dense(norm))): the block of GPT-2, norms first.
+// x + attention(norm(x)), then that + dense(gelu(dense(norm))): the block of GPT-2, norms first. A
+// mask is the attention's; what is not finite in a position that no other one sees counts as 0. In
+// a network it is captured: [=](const kt::Tensor& x) { return block(x, mask); }.
 class TransformerBlock {
  public:
   static constexpr const char* kind = "block";
   TransformerBlock(std::int64_t heads, std::int64_t hidden, AttentionOptions options = {},
                    double dropout = 0, const Location& at = Location::current());
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& x) const { return (*this)(x, {}); }
+  Tensor operator()(const Tensor& x, const Tensor& mask) const;
   const std::string& name() const { return name_; }
 
  private:
-  std::int64_t hidden_;
+  std::int64_t heads_, hidden_;
   std::string name_;
   MultiHeadAttention attention_;
   LayerNormalization first_, second_;

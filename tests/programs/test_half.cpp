@@ -32,7 +32,7 @@ double difference(const Array& a, const Array& b) {
 
 }  // namespace
 
-TEST_CASE("half: products are those of f32, rounded") {
+TEST_CASE("half: products are those of f32 rounded") {
   for (const DType dtype : halves) {
     CAPTURE(name_of(dtype));
     for (const auto& [m, k, n] : {std::array{1, 300, 7}, std::array{33, 65, 40},
@@ -59,7 +59,7 @@ TEST_CASE("half: products are those of f32, rounded") {
   }
 }
 
-TEST_CASE("half: each result is rounded, whatever is fused") {
+TEST_CASE("half: each result is rounded whatever is fused") {
   const Tensor x = tensor("x", {dim("n")}, bf16), y = tensor("y", {dim("n")}, bf16);
   const Array a = Array::uniform({1000}, 1, -3, 3, bf16),
               b = Array::uniform({1000}, 2, -3, 3, bf16);
@@ -85,7 +85,7 @@ TEST_CASE("half: sums and means neither overflow nor stand still on the way") {
   CHECK(std::isinf(float(function({x}, sum(x))(large).item<float16>())));
 }
 
-TEST_CASE("half: gradients have the operand's dtype, and are those of f32") {
+TEST_CASE("half: gradients have the dtype of the operand") {
   for (const DType dtype : halves) {
     CAPTURE(name_of(dtype));
     const Tensor x = tensor("x", {dim("n"), 12}, dtype), w = tensor("w", {12, 5}, dtype);
@@ -222,7 +222,7 @@ TEST_CASE("half: files") {
   }
 }
 
-TEST_CASE("half: ahead of time, for every target") {
+TEST_CASE("half: ahead of time for every target") {
   const TemporaryDirectory directory;
   const Tensor x = tensor("x", {dim("n")}, u8), w = tensor("w", {dim("n")}, bf16);
   const Tensor h = tensor("h", {dim("n")}, f16), scale = scalar("scale", f16);
@@ -242,7 +242,7 @@ TEST_CASE("half: ahead of time, for every target") {
     CAPTURE(target);
     const aot::Files files =
         aot::write({x, w, h, scale}, outputs,
-                       {.name = "narrow", .directory = directory.path(), .target = target});
+                   {.name = "narrow", .directory = directory.path(), .target = target});
     const std::string header = aot_tools::read_file(files.header);
     CHECK(error_text::contains(header, "const uint8_t* x"));
     CHECK(error_text::contains(header, "const uint16_t* w"));

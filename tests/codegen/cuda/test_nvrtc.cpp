@@ -128,6 +128,22 @@ Unit unit_of_words() {
                  {{u, u - 0.005 * gu}, {v, v - 0.005 * gv}, {w, w - 0.005 * gw}});
 }
 
+// Conversions between all dtypes, and arithmetic of each.
+Unit unit_of_dtypes() {
+  const Dim n = dim("n");
+  std::vector<Tensor> inputs, outputs;
+  for (const DTypeInfo& info : dtype_table) {
+    const Tensor x = tensor("x", {n}, info.dtype), y = tensor("y", {n}, info.dtype);
+    inputs.insert(inputs.end(), {x, y});
+    for (const DTypeInfo& to : dtype_table) outputs.push_back(cast(x, to.dtype));
+    if (info.dtype == boolean) continue;
+    outputs.insert(outputs.end(), {maximum(x * y + x, y), sum(x), max(x), argmax(x), -abs(x)});
+    if (!is_integer(info.dtype)) continue;
+    outputs.insert(outputs.end(), {floor_div(x, y), mod(x, y), left_shift(x, 3), x ^ (y & 5)});
+  }
+  return unit_of("dtypes", inputs, outputs, {});
+}
+
 const std::vector<int> generations = {75, 80, 90, 100};
 
 void compile_all(const std::vector<Unit>& units, const std::vector<int>& capabilities) {
@@ -181,6 +197,11 @@ TEST_CASE("NVRTC compiles the examples for every generation") {
   if (!has_nvrtc("NVRTC compiles the examples for every generation")) return;
   compile_all({unit_of_training_step(), unit_of_logistic(), unit_of_digits(), unit_of_words()},
               generations);
+}
+
+TEST_CASE("NVRTC compiles the conversions and the arithmetic of every dtype") {
+  if (!has_nvrtc("NVRTC compiles the conversions and the arithmetic of every dtype")) return;
+  compile_all({unit_of_dtypes()}, generations);
 }
 
 // The texts are those of every generation: the oldest has the fewest instructions, the newest the

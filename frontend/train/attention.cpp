@@ -25,10 +25,11 @@ Tensor product(const Tensor& x, const Tensor& y) {
   return matmul(x, y);
 }
 
-// The numbers that are there, 0 in place of what is not finite or does not count.
-Tensor finite(const Tensor& x, const Tensor& counts = {}) {
-  const Mask is_finite = isfinite(x);
-  return where(counts ? logical_and(is_finite, expand_dims(counts, 2)) : is_finite, x, 0);
+// x (batch, positions, width), 0 where it is hidden and so large that what is computed of it might
+// overflow, or a NaN.
+Tensor without_wild(const Tensor& x, const Tensor& is_shown) {
+  constexpr double most = 1e15;
+  return where(logical_or(is_shown, le(abs(x), most)), x, 0);
 }
 
 // A mask of pairs under all its four axes. ShapeError where it is known not to broadcast.
@@ -57,18 +58,19 @@ class Visible {
   // pairs: true where a position sees another one; each axis is of size 1 or that of (batch, heads,
   // positions, others).
   Visible(const Tensor& pairs, const Tensor& x, const Tensor& memory)
-      : sees_(any(pairs, 3, true)), sees_in_a_head_(expand_dims(any(pairs, {1, 3}), 2)) {
-    const Mask is_wrong = logical_not(all(isfinite(x), 2));
-    const Mask is_wrong_memory = same(x, memory) ? is_wrong : logical_not(all(isfinite(memory), 2));
-    is_seen_ = any(pairs, {1, 2});
+      : sees_(any(pairs, 3, true)),
+        sees_in_a_head_(expand_dims(any(pairs, {1, 3}), 2)),
+        is_seen_(expand_dims(any(pairs, {1, 2}), 2)),
+        // Of attention to itself a position that nobody sees is hidden, too.
+        asks_(same(x, memory) ? is_seen_ : sees_in_a_head_) {
+    const Mask is_wrong = logical_not(all(isfinite(x), 2, true));
+    const Mask is_wrong_memory = logical_not(all(isfinite(memory), 2));
     const Tensor others = expand_dims(expand_dims(is_wrong_memory, 1), 1);
-    const Tensor sees_wrong = any(logical_and(pairs, others), {1, 3});
-    // Of attention to itself a position that nobody sees is hidden, too.
-    const Tensor asks_wrong = same(x, memory) ? logical_and(is_wrong, is_seen_) : is_wrong;
-    is_nan_ = logical_and(expand_dims(logical_or(sees_wrong, asks_wrong), 2), sees_in_a_head_);
+    const Tensor sees_wrong = expand_dims(any(logical_and(pairs, others), {1, 3}), 2);
+    is_nan_ = logical_and(logical_or(sees_wrong, logical_and(is_wrong, asks_)), sees_in_a_head_);
   }
-  Tensor query(const Tensor& x) const { return finite(x); }
-  Tensor memory(const Tensor& x) const { return finite(x, is_seen_); }
+  Tensor query(const Tensor& x) const { return where(isfinite(x), without_wild(x, asks_), 0); }
+  Tensor memory(const Tensor& x) const { return where(logical_and(isfinite(x), is_seen_), x, 0); }
   Tensor weights(const Tensor& all_weights) const { return where(sees_, all_weights, 0); }
   Tensor result(const Tensor& y) const {
     return where(is_nan_, std::nan(""), where(sees_in_a_head_, y, 0));
@@ -77,7 +79,8 @@ class Visible {
  private:
   Tensor sees_;            // (batch, heads, positions, 1)
   Tensor sees_in_a_head_;  // (batch, positions, 1)
-  Tensor is_seen_;         // (batch, others)
+  Tensor is_seen_;         // (batch, others, 1)
+  Tensor asks_;            // (batch, positions, 1)
   Tensor is_nan_;          // (batch, positions, 1)
 };
 
@@ -160,7 +163,7 @@ Tensor TransformerBlock::operator()(const Tensor& given, const Tensor& mask) con
     // What nobody sees has no part in gradients of the weights, whatever it is.
     const Dims whole = {x.shape(0), heads_, x.shape(1), x.shape(1)};
     const Tensor is_seen = any(of_pairs("TransformerBlock", mask, whole, line_), {1, 2});
-    x = where(logical_or(isfinite(x), expand_dims(is_seen, 2)), x, 0);
+    x = without_wild(x, expand_dims(is_seen, 2));
   }
   const Scope own = Scope::of_layer(name_);
   const auto part = [&](const char* name, const auto& layer, const Tensor& input) {

@@ -7,11 +7,11 @@
 //
 // `monitor` is a name of Epoch::values(): unless given "validation_loss", without validation
 // "loss". Names that there are not are a ValueError before the first epoch, which lists those there
-// are. `maximize` is whether
-// larger is better. Unless given it is known by the name, or the word that it ends in: larger is
-// better of accuracy, acc, auc, precision, recall, f1, f1_score, r_squared, r2; smaller of loss,
-// error, perplexity, mse, rmse, mae, nll, cross_entropy; other names are a ValueError. A NaN is no
-// better than anything. A loss that is not finite ends a training without a callback.
+// are. `maximize` is whether larger is better. Unless given it is known by the name, or the word
+// that it ends in: larger is better of accuracy, acc, auc, precision, recall, f1, f1_score,
+// r_squared, r2; smaller of loss, error, perplexity, mse, rmse, mae, nll, cross_entropy; other
+// names are a ValueError. A NaN is no better than anything. A loss that is not finite ends a
+// training without a callback.
 #pragma once
 #include <kroton/schedule.h>
 #include <kroton/trainer.h>

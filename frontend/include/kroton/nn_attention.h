@@ -41,8 +41,8 @@ class MultiHeadAttention {
 };
 
 // x + attention(norm(x)), then that + dense(gelu(dense(norm))): the block of GPT-2, norms first. A
-// mask is the attention's; what is not finite in a position that no other one sees counts as 0. In
-// a network it is captured: [=](const kt::Tensor& x) { return block(x, mask); }.
+// mask is the attention's; in a position that nobody sees a NaN, or what is beyond 1e15, counts as
+// 0. In a network it is captured: [=](const kt::Tensor& x) { return block(x, mask); }.
 class TransformerBlock {
  public:
   static constexpr const char* kind = "block";

@@ -16,6 +16,21 @@ constexpr std::int64_t few = 16;
 // Elements that one row of a slice is longer than the tile: threads that write one column of it
 // reach different banks, and rows stay aligned for loads of four.
 constexpr int padding = 4;
+constexpr int together = 4;  // columns that a thread reads by one load
+// Tiles of results with many rows and columns, known to be many: a thread multiplies 8 by 8, so
+// that it reads less of shared memory for each product. Numbers of 8 bytes would fill its
+// registers.
+constexpr int large_tile = 128;
+constexpr int large_depth = 8;
+constexpr int large_thread = 8;
+constexpr std::int64_t most_large_bytes = 4;
+// Tiles that leave a large device half empty, and those that fill it: several warps of each fit on
+// a processor, and each thread has many sums under way.
+constexpr std::int64_t few_tiles = 132;
+constexpr std::int64_t enough_tiles = 2 * few_tiles;
+// Inner elements that one block is quickly done with, and the least of a part.
+constexpr std::int64_t quick_inner = 256;
+constexpr std::int64_t least_inner = 128;
 
 std::vector<loop::Variable> variables_of(const AxisList& axes) {
   std::vector<loop::Variable> variables;
@@ -50,22 +65,76 @@ class GpuTileBuilder {
     blocks.kind = loop::LoopKind::block;
     blocks.variable = loop::fresh_variable("block");
     // The last two stand for the tile's place.
-    AxisList axes = c_.batch;
+    AxisList axes;
+    if (plan_.is_in_parts()) axes.push_back({part_, parts()});
+    axes.insert(axes.end(), c_.batch.begin(), c_.batch.end());
     axes.push_back({loop::fresh_variable("tile_row"), ceil_div(rows_, Dim(plan_.rows))});
     axes.push_back({loop::fresh_variable("tile_column"), ceil_div(columns_, Dim(plan_.columns))});
-    const Places at = places_of(axes, loop::variable(blocks.variable));
-    for (const auto& [variable, value] : at) {
-      if (variable == axes[axes.size() - 2].variable) {
-        first_row_ = value * loop::integer(plan_.rows);
+    first_row_ = loop::variable(axes[axes.size() - 2].variable) * loop::integer(plan_.rows);
+    first_column_ = loop::variable(axes.back().variable) * loop::integer(plan_.columns);
+    // A place that takes a division is worked out once.
+    Places at;
+    for (auto& [variable, value] : places_of(axes, loop::variable(blocks.variable))) {
+      if (value->args.empty()) {
+        at.emplace_back(variable, value);
+      } else {
+        blocks.body.push_back(loop::Declare{variable, value});
       }
-      if (variable == axes.back().variable) first_column_ = value * loop::integer(plan_.columns);
     }
-    blocks.extent = loop::size(count(axes));
+    for (loop::Stmt& stmt : loop::substitute(tile(), at)) blocks.body.push_back(std::move(stmt));
+    blocks.extent = loop::size(count(axes) * plan_.are_wanted);
     blocks.width = plan_.threads();
-    blocks.body = loop::substitute(tile(), at);
     loop::Kernel kernel;
     kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
     kernel.work = loop::size(c_.work());
+    return kernel;
+  }
+
+  // Where a part's sum of a result is kept.
+  Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
+  loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
+                           const loop::Expr& column) const {
+    loop::Expr at = part;
+    for (const Axis& axis : c_.batch) {
+      at = at * loop::size(axis.extent) + loop::variable(axis.variable);
+    }
+    return (at * loop::size(rows_) + row) * loop::size(columns_) + column;
+  }
+  Dim parts() const { return ceil_div(ceil_div(inner_, Dim(plan_.depth)), plan_.slices_of_part); }
+  void keep_partial(const loop::BufferRef& partial) { partial_ = partial; }
+
+  // Adds up the parts' sums of each result, and stores it.
+  loop::Kernel combine() const {
+    const auto flat = [](const AxisList& axes) {
+      loop::Expr at = loop::integer(0);
+      for (const Axis& axis : axes) {
+        at = at * loop::size(axis.extent) + loop::variable(axis.variable);
+      }
+      return at;
+    };
+    loop::For parts_loop;
+    parts_loop.variable = loop::fresh_variable("part");
+    parts_loop.extent = loop::size(parts());
+    parts_loop.body = {
+        loop::Accumulate{c_.sum, Op::add,
+                         loop::load(partial_, partial_index(loop::variable(parts_loop.variable),
+                                                            flat(c_.rows), flat(c_.columns)))}};
+    loop::Block body{loop::Declare{c_.sum, loop::real(0, c_.dtype)},
+                     loop::statement(std::move(parts_loop))};
+    body.insert(body.end(), c_.stores.begin(), c_.stores.end());
+    for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
+      for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
+        loop::For loop;
+        loop.variable = axis->variable;
+        loop.extent = loop::size(axis->extent);
+        loop.body = std::move(body);
+        loop.is_independent = true;  // each result is stored once
+        body = {loop::statement(std::move(loop))};
+      }
+    }
+    loop::Kernel kernel;
+    kernel.body = std::move(body);
+    kernel.work = loop::size(partial_count());
     return kernel;
   }
 
@@ -81,6 +150,12 @@ class GpuTileBuilder {
     const auto b_slice = buffer("b_slice", plan_.depth * b_stride, loop::Space::shared);
     const auto sums = buffer("sums", results, loop::Space::registers);
     loop::Block block{loop::Allocate{a_slice}, loop::Allocate{b_slice}, loop::Allocate{sums}};
+    std::vector<Slice> slices{{true, a_slice, nullptr}, {false, b_slice, nullptr}};
+    for (Slice& slice : slices) {
+      slice.held =
+          buffer(slice.is_a ? "a_next" : "b_next", rounds_of(slice), loop::Space::registers);
+      block.push_back(loop::Allocate{slice.held});
+    }
     const auto zeros = [&](const loop::BufferRef& to) {
       return over_results([&](const Result& r) {
         return loop::Block{loop::Store{to, r.sum, loop::real(0, c_.dtype)}};
@@ -91,9 +166,16 @@ class GpuTileBuilder {
     steps.variable = loop::fresh_variable("step");
     steps.extent = loop::size(ceil_div(inner_, Dim(plan_.depth)));
     loop::Expr step = loop::variable(steps.variable);
+    loop::Expr first_step = loop::integer(0);
+    if (plan_.is_in_parts()) {
+      first_step = loop::variable(part_) * loop::size(plan_.slices_of_part);
+      steps.extent =
+          loop::binary(Op::min, loop::size(plan_.slices_of_part), steps.extent - first_step);
+    }
     // More inner elements than make a block: the sums of blocks are added to each other.
     loop::BufferRef totals = sums;
-    if (!inner_.is_constant() || inner_.constant() > loop::sum_block) {
+    const Dim longest = plan_.is_in_parts() ? plan_.slices_of_part * Dim(plan_.depth) : inner_;
+    if (!longest.is_constant() || longest.constant() > loop::sum_block) {
       totals = buffer("totals", results, loop::Space::registers);
       block.push_back(loop::Allocate{totals});
       block.push_back(zeros(totals));
@@ -105,10 +187,15 @@ class GpuTileBuilder {
       step = number * in_block + step;
       steps.extent = loop::extent_of_block(steps.extent, in_block, number);
     }
-    const loop::Expr first = step * loop::integer(plan_.depth);
-    steps.body.push_back(slice(a_slice, first, true));
-    steps.body.push_back(slice(b_slice, first, false));
+    const loop::Expr depth = loop::integer(plan_.depth);
+    for (const Slice& slice : slices) {
+      block.push_back(fetch(slice, first_step * depth));
+      steps.body.push_back(to_shared(slice));
+    }
     steps.body.push_back(loop::Barrier{});
+    for (const Slice& slice : slices) {
+      steps.body.push_back(fetch(slice, (first_step + step + loop::integer(1)) * depth));
+    }
     steps.body.push_back(over_results(
         [&](const Result& r) {
           const auto a = loop::load(a_slice, r.k * loop::integer(a_stride) + r.row);
@@ -131,6 +218,12 @@ class GpuTileBuilder {
     block.push_back(over_results([&](const Result& r) {
       const loop::Expr row = first_row_ + r.row;
       const loop::Expr column = first_column_ + r.column;
+      if (partial_ != nullptr) {
+        const loop::Block store{loop::Store{partial_,
+                                            partial_index(loop::variable(part_), row, column),
+                                            loop::load(totals, r.sum)}};
+        return inside(row, rows_, plan_.rows, inside(column, columns_, plan_.columns, store));
+      }
       Places places = places_of(c_.rows, row);
       append(places, places_of(c_.columns, column));
       places.push_back({c_.sum, loop::load(totals, r.sum)});
@@ -158,7 +251,13 @@ class GpuTileBuilder {
     const loop::Expr right = loop::binary(Op::mod, loop::variable(t), across);
     Result result;
     result.row = down * loop::integer(plan_.thread_rows) + loop::variable(i);
-    result.column = right * loop::integer(plan_.thread_columns) + loop::variable(j);
+    // More columns than one load brings lie in groups as far apart as the tile allows: neighbouring
+    // threads' loads are neighbours in shared memory, and so are their stores.
+    const int group = std::min(plan_.thread_columns, together);
+    const loop::Expr groups = loop::binary(Op::floor_div, loop::variable(j), loop::integer(group));
+    result.column = groups * loop::integer(plan_.columns / (plan_.thread_columns / group)) +
+                    right * loop::integer(group) +
+                    loop::binary(Op::mod, loop::variable(j), loop::integer(group));
     result.k = loop::variable(k);
     result.sum = loop::variable(i) * loop::integer(plan_.thread_columns) + loop::variable(j);
     loop::Block results = unrolled(j, plan_.thread_columns, body(result));
@@ -167,38 +266,120 @@ class GpuTileBuilder {
     return threads(t, plan_.threads(), std::move(results));
   }
 
-  // Brings rows (or columns) of an operand to shared memory, zeros past its ends. Neighbouring
-  // threads read neighbouring elements.
-  loop::Stmt slice(const loop::BufferRef& to, const loop::Expr& first_k, bool is_a) {
-    const AxisList& axes = is_a ? c_.rows : c_.columns;
-    const loop::Expr& operand = is_a ? c_.a : c_.b;
-    const int width = is_a ? plan_.rows : plan_.columns;
-    const loop::Expr first = is_a ? first_row_ : first_column_;
-    const Dim& size = is_a ? rows_ : columns_;
-    const bool inner_runs_fastest =
-        is_contiguous(operand, c_.inner.back()) || (is_a && !is_contiguous(operand, axes.back()));
+  // Rows (or columns) of an operand, a few inner elements deep, on their way to shared memory: each
+  // thread has some elements in registers, so that those of the next slice may be under way while
+  // this one is multiplied.
+  struct Slice {
+    bool is_a;
+    loop::BufferRef shared, held;
+  };
+
+  int elements_of(const Slice& slice) const {
+    return plan_.depth * (slice.is_a ? plan_.rows : plan_.columns);
+  }
+  int rounds_of(const Slice& slice) const {
+    return (elements_of(slice) + plan_.threads() - 1) / plan_.threads();
+  }
+
+  // `body` for every element that a thread has of the slice: its number there, its register.
+  template <class Body>
+  loop::Stmt over_elements(const Slice& slice, const Body& body) {
     const loop::Variable t = loop::fresh_variable("t");
+    const loop::Variable n = loop::fresh_variable("n");
+    const loop::Expr number =
+        loop::variable(n) * loop::integer(plan_.threads()) + loop::variable(t);
+    return threads(t, plan_.threads(),
+                   unrolled(n, rounds_of(slice), body(number, loop::variable(n))));
+  }
+
+  // Where an element of the slice lies: neighbouring threads read neighbouring elements.
+  struct At {
+    loop::Expr k, at;  // inner element; row or column of the tile
+  };
+  At place_of(const Slice& slice, const loop::Expr& number) const {
+    const AxisList& axes = slice.is_a ? c_.rows : c_.columns;
+    const loop::Expr& operand = slice.is_a ? c_.a : c_.b;
+    const bool inner_runs_fastest = is_contiguous(operand, c_.inner.back()) ||
+                                    (slice.is_a && !is_contiguous(operand, axes.back()));
+    const int width = slice.is_a ? plan_.rows : plan_.columns;
     const loop::Expr fast = loop::integer(inner_runs_fastest ? plan_.depth : width);
-    const loop::Expr slow = loop::binary(Op::floor_div, loop::variable(t), fast);
-    const loop::Expr quick = loop::binary(Op::mod, loop::variable(t), fast);
-    const loop::Expr k = inner_runs_fastest ? quick : slow;
-    const loop::Expr at = inner_runs_fastest ? slow : quick;
-    const loop::Expr place = k * loop::integer(width + padding) + at;
-    Places places = places_of(axes, first + at);
-    append(places, places_of(c_.inner, first_k + k));
-    const loop::Block zero{loop::Store{to, place, loop::real(0, c_.dtype)}};
-    loop::Block body{loop::Store{to, place, loop::substitute(operand, places)}};
-    body = inside(first + at, size, width, std::move(body), zero);
-    body = inside(first_k + k, inner_, plan_.depth, std::move(body), zero);
-    return threads(t, plan_.depth * width, std::move(body));
+    const loop::Expr slow = loop::binary(Op::floor_div, number, fast);
+    const loop::Expr quick = loop::binary(Op::mod, number, fast);
+    return inner_runs_fastest ? At{quick, slow} : At{slow, quick};
+  }
+
+  // Reads a slice that begins at that inner element, zeros past the operand's ends.
+  loop::Stmt fetch(const Slice& slice, const loop::Expr& first_k) {
+    const AxisList& axes = slice.is_a ? c_.rows : c_.columns;
+    const loop::Expr& operand = slice.is_a ? c_.a : c_.b;
+    const loop::Expr first = slice.is_a ? first_row_ : first_column_;
+    const Dim& size = slice.is_a ? rows_ : columns_;
+    const int width = slice.is_a ? plan_.rows : plan_.columns;
+    return over_elements(slice, [&](const loop::Expr& number, const loop::Expr& n) {
+      const At at = place_of(slice, number);
+      // Of the slice behind the last, which is not used, nothing is read.
+      loop::Expr inside = loop::binary(Op::lt, first_k + at.k, loop::size(inner_));
+      if (!fits(size, width)) {
+        inside = loop::binary(Op::logical_and, inside,
+                              loop::binary(Op::lt, first + at.at, loop::size(size)));
+      }
+      if (elements_of(slice) % plan_.threads() != 0) {
+        inside = loop::binary(Op::logical_and, inside,
+                              loop::binary(Op::lt, number, loop::integer(elements_of(slice))));
+      }
+      Places places = places_of(axes, first + at.at);
+      append(places, places_of(c_.inner, first_k + at.k));
+      const loop::Expr value = loop::substitute(operand, places);
+      const loop::Expr zero = loop::real(0, c_.dtype);
+      if (!may_stop(value)) {
+        return loop::Block{loop::Store{slice.held, n, only_inside(value, inside, zero)}};
+      }
+      return loop::Block{loop::statement(loop::If{
+          inside, {loop::Store{slice.held, n, value}}, {loop::Store{slice.held, n, zero}}})};
+    });
+  }
+
+  loop::Stmt to_shared(const Slice& slice) {
+    const int width = slice.is_a ? plan_.rows : plan_.columns;
+    return over_elements(slice, [&](const loop::Expr& number, const loop::Expr& n) {
+      const At at = place_of(slice, number);
+      const loop::Block store{loop::Store{
+          slice.shared, at.k * loop::integer(width + padding) + at.at, loop::load(slice.held, n)}};
+      if (elements_of(slice) % plan_.threads() == 0) return store;
+      return loop::Block{loop::statement(
+          loop::If{loop::binary(Op::lt, number, loop::integer(elements_of(slice))), store, {}})};
+    });
+  }
+
+  static bool may_stop(const loop::Expr& value) {
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
+    return std::any_of(nodes.begin(), nodes.end(),
+                       [](const loop::Expr& e) { return loop::may_fail(e->op); });
+  }
+
+  // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
+  static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside,
+                                const loop::Expr& zero) {
+    loop::Rewriter rewrite([&](const loop::Expr& e) {
+      if (e->op != Op::load) return e;
+      const loop::Expr when =
+          loop::is_conditional(*e) ? loop::binary(Op::logical_and, inside, e->args[1]) : inside;
+      return loop::load(e->buffer, e->args[0], when);
+    });
+    const loop::Expr guarded = rewrite(value);
+    return value->op == Op::load ? guarded : loop::select(inside, guarded, zero);
+  }
+
+  // Whether tiles of that many fill the size.
+  static bool fits(const Dim& size, int tile) {
+    return (size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0);
   }
 
   // `body` where index < size, unless that is so for every tile.
-  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body,
-                            loop::Block otherwise = {}) {
-    if ((size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0)) return body;
-    return {loop::statement(loop::If{loop::binary(Op::lt, index, loop::size(size)), std::move(body),
-                                     std::move(otherwise)})};
+  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body) {
+    if (fits(size, tile)) return body;
+    return {loop::statement(
+        loop::If{loop::binary(Op::lt, index, loop::size(size)), std::move(body), {}})};
   }
 
   static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body) {
@@ -224,6 +405,8 @@ class GpuTileBuilder {
   const loop::NewBuffer& new_buffer_;
   const Dim rows_, columns_, inner_;
   loop::Expr first_row_, first_column_;
+  const loop::Variable part_ = loop::fresh_variable("part");
+  loop::BufferRef partial_ = nullptr;  // where parts leave their sums
 };
 
 }  // namespace
@@ -246,6 +429,14 @@ GpuTilePlan plan_gpu_tiles(const Contraction& c) {
   } else if (columns.is_constant() && columns.constant() <= few) {
     plan.columns = few;
     plan.thread_columns = 1;
+  } else if (size_of(c.dtype) <= most_large_bytes) {
+    const Dim tiles =
+        count(c.batch) * ceil_div(rows, Dim(large_tile)) * ceil_div(columns, Dim(large_tile));
+    if (tiles.is_constant() && tiles.constant() >= few_tiles) {
+      plan.rows = plan.columns = large_tile;
+      plan.thread_rows = plan.thread_columns = large_thread;
+      plan.depth = std::min(plan.depth, large_depth);
+    }
   }
   return plan;
 }
@@ -253,6 +444,29 @@ GpuTilePlan plan_gpu_tiles(const Contraction& c) {
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
                              const loop::NewBuffer& new_buffer) {
   return GpuTileBuilder(contraction, plan, new_buffer).run();
+}
+
+std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePlan& plan) {
+  const auto at_least_one = [](const Dim& size) { return maximum(1, size); };
+  const Dim inner = count(c.inner);
+  const Dim tiles = at_least_one(count(c.batch) * ceil_div(count(c.rows), Dim(plan.rows)) *
+                                 ceil_div(count(c.columns), Dim(plan.columns)));
+  GpuTilePlan parts = plan;
+  parts.are_wanted =
+      minimum(1, floor_div(few_tiles, tiles)) * minimum(1, floor_div(inner, quick_inner + 1));
+  if (parts.are_wanted.is_constant(0)) return std::nullopt;
+  const Dim most = at_least_one(floor_div(enough_tiles, tiles));
+  parts.slices_of_part =
+      maximum(least_inner / plan.depth, ceil_div(ceil_div(inner, Dim(plan.depth)), most));
+  return parts;
+}
+
+GpuPartsKernels build_gpu_parts(const Contraction& contraction, const GpuTilePlan& parts,
+                                const loop::NewBuffer& new_buffer) {
+  GpuTileBuilder builder(contraction, parts, new_buffer);
+  builder.keep_partial(new_buffer("partial", contraction.dtype,
+                                  builder.partial_count() * parts.are_wanted, loop::Space::global));
+  return {builder.run(), builder.combine()};
 }
 
 }  // namespace kroton

@@ -1,5 +1,7 @@
 // A contraction as a kernel for GPUs.
 #pragma once
+#include <optional>
+
 #include "compiler/base/machine.h"
 #include "compiler/contraction/contraction.h"
 #include "compiler/loop/schedule.h"
@@ -13,7 +15,12 @@ struct GpuTilePlan {
   int depth = 16;  // inner elements per slice of the operands in shared memory
   int thread_rows = 4;
   int thread_columns = 4;
+  // Slices of inner elements that a block goes over; 0: all. Then blocks share them out, and leave
+  // partial sums.
+  Dim slices_of_part = 0;
+  Dim are_wanted = 1;  // or 0: no block runs; perhaps not known before the sizes are
   int threads() const { return rows / thread_rows * (columns / thread_columns); }
+  bool is_in_parts() const { return !slices_of_part.is_constant(0); }
   std::string to_string() const;
 };
 
@@ -23,5 +30,16 @@ GpuTilePlan plan_gpu_tiles(const Contraction& contraction);
 // a few inner elements deep, and each multiplies what its own few results need into registers.
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
                              const loop::NewBuffer& new_buffer);
+
+// The plan for few results of many inner elements each: blocks share the inner elements of a tile.
+// Nothing if it is known not to pay.
+std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& contraction, const GpuTilePlan& plan);
+// A kernel that leaves each part's sums, and serial loops of one that adds them up in the order of
+// the parts and stores the results.
+struct GpuPartsKernels {
+  loop::Kernel partial, combine;
+};
+GpuPartsKernels build_gpu_parts(const Contraction& contraction, const GpuTilePlan& parts,
+                                const loop::NewBuffer& new_buffer);
 
 }  // namespace kroton

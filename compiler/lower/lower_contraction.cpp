@@ -10,6 +10,7 @@
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/reduction_parts.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 
@@ -303,6 +304,28 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
   return schedule(kernel, machine, &buffers);
 }
 
+// One kernel that a library may replace; else, where that is better, two that share out the inner
+// elements, or three if the sizes decide.
+std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& machine,
+                                       BufferTable& buffers) {
+  GpuTilePlan plan = plan_gpu_tiles(c);
+  const std::shared_ptr<const LibraryProduct> library = library_product(c);
+  const std::optional<GpuTilePlan> parts = library ? std::nullopt : plan_gpu_parts(c, plan);
+  std::vector<loop::Kernel> kernels;
+  if (parts) {
+    GpuPartsKernels built = build_gpu_parts(c, *parts, buffers.maker());
+    kernels.push_back(std::move(built.partial));
+    built.combine.body = only_if(parts->are_wanted, std::move(built.combine.body));
+    kernels.push_back(schedule(built.combine, machine, &buffers));
+    plan.are_wanted = 1 - parts->are_wanted;
+  }
+  if (!plan.are_wanted.is_constant(0)) {
+    kernels.push_back(build_gpu_tiles(c, plan, buffers.maker()));
+    kernels.back().instead = library;
+  }
+  return kernels;
+}
+
 }  // namespace
 
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
@@ -310,10 +333,7 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.gpu) {
-    const Contraction c = std::move(maker).for_gpu();
-    loop::Kernel kernel = build_gpu_tiles(c, plan_gpu_tiles(c), new_buffer);
-    kernel.instead = library_product(c);
-    return {kernel};
+    return gpu_products(std::move(maker).for_gpu(), machine, context.buffers());
   }
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
     const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);

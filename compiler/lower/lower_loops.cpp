@@ -8,6 +8,7 @@
 
 #include "compiler/loop/simplify.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/reduction_parts.h"
 
 namespace kroton {
 namespace {
@@ -57,14 +58,25 @@ class LoopsLowering {
   std::vector<loop::Kernel> run() {
     find_stages();
     // Statements read an accumulator in the stages after its own.
+    use_accumulators();
+    if (machine_.gpu) return for_gpu();
+    if (splits_in_chunks()) return chunked();
+    if (const std::optional<Runs> runs = runs_by_columns()) return in_runs(*runs);
+    return finish(whole(), work());
+  }
+
+ private:
+  void use_accumulators() {
     for (const Accumulator& a : accumulators_) {
       if (a.of_finite) context_.set_operands_finite(a.vertex, loop::variable(a.variable));
     }
     for (const Accumulator& a : accumulators_) {
       if (!a.of_finite) context_.set_value({a.vertex, cluster_.outer_point()}, result(a));
     }
-    if (splits_in_chunks()) return chunked();
-    if (const std::optional<Columns> columns = runs_by_columns()) return by_columns(*columns);
+  }
+
+  // All in one kernel.
+  loop::Kernel whole() {
     loop::Kernel kernel;
     loop::Block body = declarations(accumulators_);
     for (int stage = 1; stage <= stages_; ++stage) {
@@ -72,10 +84,41 @@ class LoopsLowering {
     }
     append(body, results());
     kernel.body = outer_nest(std::move(body));
-    return finish(std::move(kernel), work());
+    return kernel;
   }
 
- private:
+  // Few results of long reductions by runs, which many blocks share. Where the sizes are not known,
+  // kernels of both kinds, of which the host starts those that suit them.
+  std::vector<loop::Kernel> for_gpu() {
+    std::optional<ReductionParts> parts;
+    if (cluster_.reduces()) {
+      const std::optional<std::size_t> last = last_before_results();
+      parts = reduction_parts(cluster_.domain, cluster_.reduced, last && !lies_along_rows(*last),
+                              stages_);
+    }
+    if (!parts) return finish(whole(), work());
+    std::vector<loop::Kernel> kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
+    if (parts->are_wanted.is_constant()) return kernels;
+    use_accumulators();
+    in_runs_ = false;
+    loop::Kernel kernel = whole();
+    kernel.body = only_if(1 - parts->are_wanted, std::move(kernel.body));
+    append(kernels, finish(std::move(kernel), work()));
+    return kernels;
+  }
+
+  // The last of the reduced axes if the last of all axes with more than one position is none.
+  std::optional<std::size_t> last_before_results() const {
+    std::optional<std::size_t> last;
+    bool is_along = false;
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (cluster_.domain[axis].is_constant(1)) continue;
+      is_along = cluster_.reduced[axis];
+      if (is_along) last = axis;
+    }
+    return is_along ? std::nullopt : last;
+  }
+
   // How many stages must have run before each member's value is known.
   void find_stages() {
     for (Vertex v : cluster_.members) {
@@ -246,7 +289,7 @@ class LoopsLowering {
           at.push_back(loop::variable(cluster_.variables[axis]));
         }
         const Dim count = element_count(row);
-        if (is_by_columns_ || (machine_.gpu && !fits_shared(count, value->dtype))) continue;
+        if (in_runs_ || (machine_.gpu && !fits_shared(count, value->dtype))) continue;
         buffer = context_.buffers().create(
             "row", value->dtype, count, machine_.gpu ? loop::Space::shared : loop::Space::worker);
         index = linear_index(row, at);
@@ -403,19 +446,20 @@ class LoopsLowering {
     return kernels;
   }
 
-  // Reductions whose results lie next to each other in memory, of many rows: by runs of rows, which
-  // threads share.
-  struct Columns {
-    std::size_t first, last;  // the axes that are reduced
-    Dim step;                 // rows of a run, along the first of them
+  // A reduction in runs of positions of one axis, which threads share.
+  struct Runs {
+    std::size_t axis;
+    Dim step;            // positions of a run
+    Dim are_wanted = 1;  // or 0: nothing is to be done
   };
 
-  std::optional<Columns> runs_by_columns() {
+  // Reductions whose results lie next to each other in memory, of many rows: by runs of rows.
+  std::optional<Runs> runs_by_columns() {
     const Dims& domain = cluster_.domain;
     const auto begin = cluster_.reduced.begin();
     const auto first = std::find(begin, cluster_.reduced.end(), true);
     const auto behind = std::find(first, cluster_.reduced.end(), false);
-    if (machine_.gpu || first == cluster_.reduced.end() || behind == cluster_.reduced.end() ||
+    if (first == cluster_.reduced.end() || behind == cluster_.reduced.end() ||
         std::find(behind, cluster_.reduced.end(), true) != cluster_.reduced.end()) {
       return std::nullopt;
     }
@@ -441,16 +485,14 @@ class LoopsLowering {
     }
     const Dim& rows = domain[static_cast<std::size_t>(first - begin)];
     if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
-    const Columns result{static_cast<std::size_t>(first - begin),
-                         static_cast<std::size_t>(behind - begin) - 1, step};
-    if (lies_along_rows(result)) return std::nullopt;
-    return result;
+    if (lies_along_rows(static_cast<std::size_t>(behind - begin) - 1)) return std::nullopt;
+    return Runs{static_cast<std::size_t>(first - begin), step};
   }
 
-  // Whether operands are contiguous along what is summed, and none along the results, as in the
-  // product of a vector and a transposed matrix.
-  bool lies_along_rows(const Columns& columns) {
-    const loop::Variable& summed = cluster_.variables[columns.last];
+  // Whether operands are contiguous along what is summed, the axis `inner`, and none along the
+  // results, as in the product of a vector and a transposed matrix.
+  bool lies_along_rows(std::size_t inner) {
+    const loop::Variable& summed = cluster_.variables[inner];
     const loop::Variable& last = cluster_.variables.back();
     bool along_sums = false, along_results = false;
     for (const Accumulator& a : accumulators_) {
@@ -472,15 +514,15 @@ class LoopsLowering {
 
   // For each stage a kernel that leaves partial results of each run, or stores, and one that
   // combines the partial ones in their order, whatever the number of threads.
-  std::vector<loop::Kernel> by_columns(const Columns& columns) {
-    is_by_columns_ = true;
-    const Dim runs = ceil_div(cluster_.domain[columns.first], columns.step);
+  std::vector<loop::Kernel> in_runs(const Runs& cut) {
+    in_runs_ = true;
+    const Dim runs = ceil_div(cluster_.domain[cut.axis], cut.step);
     const loop::Variable run = loop::fresh_variable("run");
     // The axes that stay, and among them the run's in place of those that are reduced.
     std::vector<loop::Variable> kept, with_runs;
     Dims kept_shape, runs_shape;
     for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-      if (axis == columns.first) {
+      if (axis == cut.axis) {
         with_runs.push_back(run);
         runs_shape.push_back(runs);
       }
@@ -499,7 +541,8 @@ class LoopsLowering {
       loop::Block body = stage_body(stage);
       loop::Kernel first;
       if (sums.empty()) {
-        first.body = loop::nest(cluster_.variables, cluster_.domain, std::move(body));
+        first.body = only_if(cut.are_wanted,
+                             loop::nest(cluster_.variables, cluster_.domain, std::move(body)));
         append(kernels, finish(std::move(first), work()));
         continue;
       }
@@ -509,9 +552,9 @@ class LoopsLowering {
         return index;
       };
       const loop::Expr part = linear_index(runs_shape, index_of(with_runs));
-      const Dim parts = element_count(runs_shape);
+      const Dim parts = element_count(runs_shape) * cut.are_wanted;
       loop::Block of_run = declarations(sums);
-      append(of_run, rows_of_run(columns, run, std::move(body)));
+      append(of_run, rows_of_run(cut, run, std::move(body)));
       loop::Block combine = declarations(sums);
       loop::Block steps;
       for (const Accumulator& a : sums) {
@@ -526,44 +569,58 @@ class LoopsLowering {
         steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum,
                                             loop::load(partial, part), loop::load(position, part)});
       }
-      first.body = independent(loop::nest(with_runs, runs_shape, std::move(of_run)));
+      first.body = only_if(cut.are_wanted,
+                           independent(loop::nest(with_runs, runs_shape, std::move(of_run))));
       append(kernels, finish(std::move(first), work()));
       append(combine, loop::nest({run}, {runs}, std::move(steps)));
       if (stage == last_sums) append(combine, results());
-      if (stage < stages_) append(combine, stored_sums(sums, kept_shape, index_of(kept)));
+      if (stage < stages_) append(combine, stored_sums(sums, cut, kept_shape, index_of(kept)));
       loop::Kernel second;
-      second.body = loop::nest(kept, kept_shape, std::move(combine));
+      second.body = only_if(cut.are_wanted, loop::nest(kept, kept_shape, std::move(combine)));
       append(kernels, finish(std::move(second), parts));
     }
     return kernels;
   }
 
   // The reduced axes' loops around the body, for the rows of one run.
-  loop::Block rows_of_run(const Columns& columns, const loop::Variable& run, loop::Block body) {
+  loop::Block rows_of_run(const Runs& cut, const loop::Variable& run, loop::Block body) {
     std::vector<loop::Variable> variables;
     Dims extents;
-    for (std::size_t axis = columns.first + 1; axis <= columns.last; ++axis) {
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (!cluster_.reduced[axis] || axis == cut.axis) continue;
       variables.push_back(cluster_.variables[axis]);
       extents.push_back(cluster_.domain[axis]);
     }
-    const loop::Expr first = loop::variable(run) * loop::size(columns.step);
+    const loop::Expr first = loop::variable(run) * loop::size(cut.step);
     loop::For rows;
     rows.variable = loop::fresh_variable("row");
-    rows.extent = loop::binary(Op::min, loop::size(columns.step),
-                               loop::size(cluster_.domain[columns.first]) - first);
-    rows.body = loop::substitute(
-        loop::nest(variables, extents, std::move(body)),
-        {{cluster_.variables[columns.first], first + loop::variable(rows.variable)}});
-    return {loop::statement(std::move(rows))};
+    rows.extent =
+        loop::binary(Op::min, loop::size(cut.step), loop::size(cluster_.domain[cut.axis]) - first);
+    rows.body =
+        loop::substitute(loop::nest(variables, extents, std::move(body)),
+                         {{cluster_.variables[cut.axis], first + loop::variable(rows.variable)}});
+    const loop::Block nest{loop::statement(std::move(rows))};
+    return machine_.gpu ? all_independent(nest) : nest;
+  }
+
+  // No iteration of any of the loops touches what another one stores.
+  static loop::Block all_independent(const loop::Block& nest) {
+    return loop::replace_loops(nest, [](const loop::For& found, loop::Block& result) {
+      loop::For loop = found;
+      loop.is_independent = true;
+      loop.body = all_independent(loop.body);
+      result.push_back(loop::statement(std::move(loop)));
+    });
   }
 
   // Keeps the results of a stage in memory, from where the stages after it read them.
-  loop::Block stored_sums(const std::vector<Accumulator>& sums, const Dims& shape,
+  loop::Block stored_sums(const std::vector<Accumulator>& sums, const Runs& cut, const Dims& shape,
                           const Index& index) {
     loop::Block block;
     const loop::Expr at = linear_index(shape, index);
     const auto kept = [&](const loop::Expr& value) {
-      const auto buffer = context_.buffers().create("acc", value->dtype, element_count(shape));
+      const auto buffer =
+          context_.buffers().create("acc", value->dtype, element_count(shape) * cut.are_wanted);
       block.push_back(loop::Store{buffer, at, value});
       return loop::load(buffer, at);
     };
@@ -594,7 +651,8 @@ class LoopsLowering {
     const Dim count = element_count(cluster_.domain);
     const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;
     std::vector<loop::Kernel> kernels;
-    for (const loop::Kernel& part : loop::split_loops(loop::split_phases(loop::simplify(kernel)), !is_small)) {
+    for (const loop::Kernel& part :
+         loop::split_loops(loop::split_phases(loop::simplify(kernel)), !is_small)) {
       const loop::Kernel collapsed = loop::collapse_loops(part);
       for (const loop::Kernel& rows : loop::split_short_rows(collapsed, machine_.vector_bytes)) {
         kernels.push_back(schedule(rows, machine_, &context_.buffers()));
@@ -640,8 +698,8 @@ class LoopsLowering {
   Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
-  bool is_by_columns_ = false;  // no stage leaves anything in scratch memory for the next
-  bool lent_ = false;           // a result's memory keeps another value until the last stage
+  bool in_runs_ = false;  // no stage leaves anything in scratch memory for the next
+  bool lent_ = false;     // a result's memory keeps another value until the last stage
   int stages_ = 0;
   std::int64_t shared_bytes_ = 0;
 };

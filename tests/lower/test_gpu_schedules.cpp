@@ -2,6 +2,9 @@
 // kernels compute.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <functional>
+
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
@@ -98,6 +101,82 @@ TEST_CASE("GPU schedules: whole arrays in chunks, independent of the schedule's 
   }
 }
 
+namespace {
+
+// The same with sizes known and free.
+void check_both(const std::vector<std::pair<Shape, DType>>& shapes,
+                const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& outputs) {
+  for (const bool free : {false, true}) {
+    CAPTURE(free);
+    Problem problem;
+    for (std::size_t k = 0; k < shapes.size(); ++k) {
+      const auto& [shape, dtype] = shapes[k];
+      const std::string name = "x" + std::to_string(k);
+      Dims dims;
+      for (int axis = 0; axis < shape.rank(); ++axis) {
+        dims.push_back(free ? dim("s" + std::to_string(shape[axis])) : Dim(shape[axis]));
+      }
+      problem.inputs.push_back(tensor(name, dims, dtype));
+      problem.values.push_back(random_array(shape, dtype, k + 1));
+    }
+    problem.outputs = outputs(problem.inputs);
+    check(problem, {1e-5, 1e-12});
+  }
+}
+
+}  // namespace
+
+// Sizes on both sides of those from which runs are made.
+TEST_CASE("GPU schedules: few long rows in runs that blocks share") {
+  for (const std::int64_t m : {16384, 16385}) {
+    CAPTURE(m);
+    check_both({{{2, m}, f32}}, [](const std::vector<Tensor>& x) {
+      return std::vector<Tensor>{softmax(x[0]), sum(x[0], 1), argmax(x[0], 1)};
+    });
+  }
+  check_both({{{2, 3, 8200}, f64}}, [](const std::vector<Tensor>& x) {
+    return std::vector<Tensor>{max(x[0], {0, 2}), var(x[0], {1, 2})};
+  });
+}
+
+TEST_CASE("GPU schedules: columns of many rows in runs that blocks share") {
+  for (const std::int64_t m : {1, 3, 8, 40}) {
+    for (const std::int64_t n : {1, 128, 129, 1030}) {
+      CAPTURE(n);
+      CAPTURE(m);
+      check_both({{{n, m}, f32}}, [](const std::vector<Tensor>& x) {
+        return std::vector<Tensor>{softmax(x[0], 0), sum(x[0] * 2, 0), argmin(x[0], 0)};
+      });
+    }
+  }
+  check_both({{{5, 3, 40, 30}, f32}}, [](const std::vector<Tensor>& x) {
+    return std::vector<Tensor>{sum(x[0], {0, 2, 3}), mean(x[0], {1, 2})};
+  });
+}
+
+TEST_CASE("GPU schedules: whole arrays in stages, in runs that blocks share") {
+  for (const std::int64_t n : {1, 16384, 16385}) {
+    CAPTURE(n);
+    check_both({{{n}, f32}}, [](const std::vector<Tensor>& x) {
+      return std::vector<Tensor>{softmax(x[0], 0), sum(square(x[0] - mean(x[0])))};
+    });
+  }
+}
+
+TEST_CASE("GPU schedules: products whose inner elements blocks share") {
+  using Sizes = std::array<std::int64_t, 3>;
+  for (const auto& [m, k, n] : {Sizes{3, 1100, 70}, Sizes{65, 513, 3}, Sizes{17, 512, 5}}) {
+    CAPTURE(m);
+    CAPTURE(k);
+    check_both({{{m, k}, f32}, {{k, n}, f32}}, [](const std::vector<Tensor>& x) {
+      return std::vector<Tensor>{relu(dot(x[0], x[1]))};
+    });
+  }
+  check_both({{{3, 5, 600}, f64}, {{3, 600, 7}, f64}}, [](const std::vector<Tensor>& x) {
+    return std::vector<Tensor>{relu(matmul(x[0], x[1]))};
+  });
+}
+
 TEST_CASE("GPU schedules: products of all shapes and transpositions") {
   for (const std::int64_t m : {2, 65}) {
     for (const std::int64_t k : {0, 17}) {
@@ -124,7 +203,7 @@ TEST_CASE("GPU schedules: products of all shapes and transpositions") {
          {random_array({3, 5, 20}, f64, 1), random_array({3, 20, 7}, f64, 2)}});
 }
 
-TEST_CASE("GPU schedules: rows added at repeated indices, one thread a column") {
+TEST_CASE("GPU schedules: rows added at repeated indices, in blocks that have rows of their own") {
   const Tensor ids = vector("ids", i64);
   const Shared table = shared(Array::normal({7, 40}, 1), "table");
   const Tensor cost = sum(square(take(table, ids)));
@@ -132,7 +211,25 @@ TEST_CASE("GPU schedules: rows added at repeated indices, one thread a column") 
   const std::string text = text_of(program);
   CAPTURE(text);
   CHECK(text.find("check_index") != std::string::npos);
-  CHECK(text.find("block<64>") != std::string::npos);
+  CHECK(text.find("shared mine") != std::string::npos);
+}
+
+TEST_CASE("GPU schedules: rows added at repeated indices, few and many of them") {
+  const Tensor ids = tensor("ids", {dim("n")}, i64);
+  const Tensor values = tensor("values", {dim("n"), 17});
+  for (const std::int64_t rows : {7, 600}) {
+    for (const std::int64_t n : {0, 33, 2100}) {
+      if (rows == 7 && n == 2100) continue;
+      CAPTURE(rows);
+      CAPTURE(n);
+      Array places = Array::zeros({n}, i64);
+      for (std::int64_t k = 0; k < n; ++k) places.data<std::int64_t>()[k] = k * k % rows;
+      check({{values, ids},
+             {scatter_add(values, ids, {rows, 17})},
+             {random_array({n, 17}, f32, 1), places}},
+            {1e-5, 1e-12});
+    }
+  }
 }
 
 TEST_CASE("GPU schedules: an index out of range is reported") {

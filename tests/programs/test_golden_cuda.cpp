@@ -47,7 +47,7 @@ kernel k0_add_relu_mul(in x: f32[x.shape[0]*x.shape[1]], in b: f32[x.shape[1]], 
 == k0_add_relu_mul: floor_div(x.shape[0]*x.shape[1] + 255, 256) blocks of 256 threads
 
 // line 1
-extern "C" __global__ void __launch_bounds__(256) k0_add_relu_mul(
+extern "C" __global__ void __launch_bounds__(256, 4) k0_add_relu_mul(
     KROTON_GLOBAL(const float) x,
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(float) mul7,
@@ -94,7 +94,7 @@ kernel k0_max_sub_exp_sum_div_mul(in rows: f32[100*n], out mul10: f32[100*n]) wo
 == k0_max_sub_exp_sum_div_mul: n blocks of 32 threads
 
 // line 1
-extern "C" __global__ void __launch_bounds__(32) k0_max_sub_exp_sum_div_mul(
+extern "C" __global__ void __launch_bounds__(32, 16) k0_max_sub_exp_sum_div_mul(
     KROTON_GLOBAL(const float) rows,
     KROTON_GLOBAL(float) mul10,
     long long n,
@@ -106,32 +106,41 @@ extern "C" __global__ void __launch_bounds__(32) k0_max_sub_exp_sum_div_mul(
   float acc_1 = 0.0f;
   float acc_own = (-__int_as_float(0x7f800000));
   #pragma unroll
-  for (long long j = threadIdx.x; j < 100; j += 32) {
-    acc_own = kt_max(acc_own, rows[j + b * 100]);
+  for (int n_1 = 0; n_1 < 4; ++n_1) {
+    const long long j = threadIdx.x + n_1 * 32;
+    if (j < 100) {
+      acc_own = kt_max(acc_own, rows[j + b * 100]);
+    }
   }
   acc = kt_max(acc, kt_combine<KtMax>(acc_own));
   float acc_own_1 = (-0.0f);
   #pragma unroll
-  for (long long j_1 = threadIdx.x; j_1 < 100; j_1 += 32) {
-    const float t1 = rows[j_1 + b * 100] - acc;
-    const float t2 = 89.0f < t1 ? 89.0f : t1;
-    const float t3 = t2 < (-105.0f) ? (-105.0f) : t2;
-    const float t4 = fmaf(t3, 0.7213475f, 12583039.0f);
-    const float t5 = t4 - 12583039.0f;
-    const float t6 = fmaf(t5, (-2.8572135e-06f), fmaf(t5, (-1.3862915f), t3));
-    const float t7 = __int_as_float(kt_shl(__float_as_int(t4), 23));
-    const float t8 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t6, 0.001410447f), t6,
-            0.0083361035f), t6, 0.04166127f), t6, 0.16666614f), t6, 0.50000036f), t6, 1.0f), t6 *
-            t7, t7) * t7;
-    row[j_1] = t8;
-    acc_own_1 = acc_own_1 + t8;
+  for (int n_2 = 0; n_2 < 4; ++n_2) {
+    const long long j_1 = threadIdx.x + n_2 * 32;
+    if (j_1 < 100) {
+      const float t1 = rows[j_1 + b * 100] - acc;
+      const float t2 = 89.0f < t1 ? 89.0f : t1;
+      const float t3 = t2 < (-105.0f) ? (-105.0f) : t2;
+      const float t4 = fmaf(t3, 0.7213475f, 12583039.0f);
+      const float t5 = t4 - 12583039.0f;
+      const float t6 = fmaf(t5, (-2.8572135e-06f), fmaf(t5, (-1.3862915f), t3));
+      const float t7 = __int_as_float(kt_shl(__float_as_int(t4), 23));
+      const float t8 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t6, 0.001410447f), t6,
+              0.0083361035f), t6, 0.04166127f), t6, 0.16666614f), t6, 0.50000036f), t6, 1.0f), t6 *
+              t7, t7) * t7;
+      row[j_1] = t8;
+      acc_own_1 = acc_own_1 + t8;
+    }
   }
   acc_1 = acc_1 + kt_combine<KtAdd>(acc_own_1);
   __syncthreads();
   const float t9 = 1.0f / acc_1;
   #pragma unroll
-  for (long long j_2 = threadIdx.x; j_2 < 100; j_2 += 32) {
-    mul10[j_2 + b * 100] = row[j_2] * t9;
+  for (int n_3 = 0; n_3 < 4; ++n_3) {
+    const long long j_2 = threadIdx.x + n_3 * 32;
+    if (j_2 < 100) {
+      mul10[j_2 + b * 100] = row[j_2] * t9;
+    }
   }
 }
 )golden");
@@ -143,15 +152,40 @@ TEST_CASE("golden: a product with bias and relu for a GPU") {
   const Tensor b = vector("b");
   check_golden("product", gpu_dump({x, w, b}, {relu(dot(x, w) + b)}), R"golden(
 == loop
-program golden  arena 0 bytes
+program golden  arena 256*floor_div(4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] +
+        15, 16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
+        63, 64), 1)), 1)) + 1, 8)) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1) + 255, 256) bytes
+  buffer 4 at 0
 # line 1
-kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], in b:
-        f32[w.shape[1]], out relu6: f32[x.shape[0]*w.shape[1]]) work
-        (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
-  block<256> for block in 0..(floor_div(x.shape[0] + 63, 64)*floor_div(w.shape[1] + 63, 64)) {
+kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], out
+        partial: f32[x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
+        1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
+        16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64), 1)), 1)) + 1, 8)) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)]) work (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
+  block<256> for block in 0..(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+          64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+          64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+          max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+          max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
+          floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1],
+          257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+          64), 1)), 1)) {
+    var tile_column: i64 = mod(block, floor_div(w.shape[1] + 63, 64))
+    var tile_row: i64 = mod(floor_div(block, floor_div(w.shape[1] + 63, 64)), floor_div(x.shape[0] +
+            63, 64))
+    var part: i64 = floor_div(block, floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64))
     shared a_slice: f32[1088]
     shared b_slice: f32[1088]
     registers sums: f32[16]
+    registers a_next: f32[4]
+    registers b_next: f32[4]
     registers totals: f32[16]
     thread for t in 0..256 {
       unroll for i in 0..4 {
@@ -160,65 +194,85 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         }
       }
     }
-    for block_1 in 0..(floor_div(x.shape[1] + 511, 512)) {
-      thread for t_1 in 0..256 {
+    thread for t_1 in 0..256 {
+      let t1 = part*(16*max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+              max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
+              mod(t_1, 16)
+      let t2 = t1 < x.shape[1]
+      unroll for n in 0..4 {
+        let t3 = tile_row*64 + (n*16 + floor_div(t_1, 16))
+        a_next[n] = x[t1 + t3*x.shape[1] if t2 and t3 < x.shape[0]]
+      }
+    }
+    thread for t_2 in 0..256 {
+      let t4 = tile_column*64 + mod(t_2, 64)
+      let t5 = t4 < w.shape[1]
+      unroll for n_1 in 0..4 {
+        let t6 = part*(16*max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+                max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8))
+                + (n_1*4 + floor_div(t_2, 64))
+        b_next[n_1] = w[t4 + t6*w.shape[1] if t6 < x.shape[1] and t5]
+      }
+    }
+    let t7 = min((floor_div(x.shape[1] + 15, 16)) - part*(max(floor_div(floor_div(x.shape[1] + 15,
+            16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
+            63, 64), 1)), 1)) + 1, 8)), max(floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+            max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+            1)), 1)) + 1, 8))
+    for block_1 in 0..floor_div(t7 + 31, 32) {
+      thread for t_3 in 0..256 {
         unroll for i_1 in 0..4 {
           unroll for j_1 in 0..4 {
             sums[i_1*4 + j_1] = 0.0
           }
         }
       }
-      for step in 0..min((floor_div(x.shape[1] + 15, 16)) - block_1*32, 32) {
-        let t1 = block_1*512 + step*16
-        thread for t_2 in 0..1024 {
-          let t2 = t1 + mod(t_2, 16)
-          let t3 = floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_2, 16) <
-                  x.shape[0]
-          let t4 = mod(t_2, 16)*68 + floor_div(t_2, 16)
-          let t5 = t2 + floor_div(block, floor_div(w.shape[1] + 63, 64))*(64*x.shape[1]) +
-                  floor_div(t_2, 16)*x.shape[1]
-          if t2 < x.shape[1] {
-            if t3 {
-              a_slice[t4] = x[t5]
-            } else {
-              a_slice[t4] = 0.0
-            }
-          } else {
-            a_slice[t4] = 0.0
+      for step in 0..min(t7 - block_1*32, 32) {
+        thread for t_4 in 0..256 {
+          unroll for n_2 in 0..4 {
+            a_slice[mod(t_4, 16)*68 + n_2*16 + floor_div(t_4, 16)] = a_next[n_2]
           }
         }
-        thread for t_3 in 0..1024 {
-          let t6 = mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_3, 64)
-          let t7 = t6 < w.shape[1]
-          let t8 = floor_div(t_3, 64)*68 + mod(t_3, 64)
-          let t9 = t6 + block_1*(512*w.shape[1]) + step*(16*w.shape[1]) + floor_div(t_3,
-                  64)*w.shape[1]
-          if t1 + floor_div(t_3, 64) < x.shape[1] {
-            if t7 {
-              b_slice[t8] = w[t9]
-            } else {
-              b_slice[t8] = 0.0
-            }
-          } else {
-            b_slice[t8] = 0.0
+        thread for t_5 in 0..256 {
+          unroll for n_3 in 0..4 {
+            b_slice[n_3*272 + floor_div(t_5, 64)*68 + mod(t_5, 64)] = b_next[n_3]
           }
         }
         barrier
-        thread for t_4 in 0..256 {
+        let t8 = (part*(max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+                max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8))
+                + (block_1*32 + step) + 1)*16
+        thread for t_6 in 0..256 {
+          let t9 = t8 + mod(t_6, 16)
+          let t10 = t9 < x.shape[1]
+          unroll for n_4 in 0..4 {
+            let t11 = tile_row*64 + (n_4*16 + floor_div(t_6, 16))
+            a_next[n_4] = x[t9 + t11*x.shape[1] if t10 and t11 < x.shape[0]]
+          }
+        }
+        thread for t_7 in 0..256 {
+          let t12 = tile_column*64 + mod(t_7, 64)
+          let t13 = t12 < w.shape[1]
+          unroll for n_5 in 0..4 {
+            let t14 = t8 + (n_5*4 + floor_div(t_7, 64))
+            b_next[n_5] = w[t12 + t14*w.shape[1] if t14 < x.shape[1] and t13]
+          }
+        }
+        thread for t_8 in 0..256 {
           unroll for k in 0..16 {
-            let t10 = k*68 + floor_div(t_4, 16)*4
-            let t11 = k*68 + mod(t_4, 16)*4
+            let t15 = k*68 + floor_div(t_8, 16)*4
+            let t16 = k*68 + mod(t_8, 16)*4
             unroll for i_2 in 0..4 {
-              let t12 = a_slice[t10 + i_2]
+              let t17 = a_slice[t15 + i_2]
               unroll for j_2 in 0..4 {
-                sums[i_2*4 + j_2] = fma(t12, b_slice[t11 + j_2], sums[i_2*4 + j_2])
+                sums[i_2*4 + j_2] = fma(t17, b_slice[t16 + j_2], sums[i_2*4 + j_2])
               }
             }
           }
         }
         barrier
       }
-      thread for t_5 in 0..256 {
+      thread for t_9 in 0..256 {
         unroll for i_3 in 0..4 {
           unroll for j_3 in 0..4 {
             totals[i_3*4 + j_3] = totals[i_3*4 + j_3] + sums[i_3*4 + j_3]
@@ -226,19 +280,18 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         }
       }
     }
-    thread for t_6 in 0..256 {
-      let t13 = floor_div(block, floor_div(w.shape[1] + 63, 64))*64 + floor_div(t_6, 16)*4
-      let t14 = mod(block, floor_div(w.shape[1] + 63, 64))*64 + mod(t_6, 16)*4
+    thread for t_10 in 0..256 {
       unroll for i_4 in 0..4 {
-        let t15 = t13 + i_4 < x.shape[0]
+        let t18 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
+        let t19 = t18 < x.shape[0]
+        let t20 = (part*x.shape[0] + t18)*w.shape[1]
         unroll for j_4 in 0..4 {
-          let t16 = t14 + j_4
-          let t17 = t16 < w.shape[1]
-          let t18 = t16 + floor_div(block, floor_div(w.shape[1] + 63, 64))*(64*w.shape[1]) +
-                  floor_div(t_6, 16)*(4*w.shape[1]) + i_4*w.shape[1]
-          if t15 {
-            if t17 {
-              relu6[t18] = max(totals[i_4*4 + j_4] + b[t16], 0.0)
+          let t21 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
+          let t22 = t21 < w.shape[1]
+          let t23 = t20 + t21
+          if t19 {
+            if t22 {
+              partial[t23] = totals[i_4*4 + j_4]
             }
           }
         }
@@ -246,24 +299,216 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
     }
   }
 }
-== k0_dot_add_relu: floor_div(x.shape[0] + 63, 64)*floor_div(w.shape[1] + 63, 64) blocks of 256
-        threads
+# line 1
+kernel k1_dot_add_relu(in b: f32[w.shape[1]], in partial:
+        f32[x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
+        1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
+        16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64), 1)), 1)) + 1, 8)) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)], out relu6: f32[x.shape[0]*w.shape[1]]) work
+        (x.shape[0]*w.shape[1]*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+        max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
+        x.shape[0]*w.shape[1]) {
+  block<512> for b_1 in 0..(min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+          max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
+          1)*floor_div(x.shape[0]*w.shape[1] + 31, 32)) {
+    shared partial_1: f32[512]
+    thread for t in 0..512 {
+      let t1 = floor_div((floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+              max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+              max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
+              16) - floor_div(t, 32), 16)
+      let t2 = floor_div(t1 + 511, 512)
+      let t3 = floor_div(t2 + 511, 512)
+      let t4 = b_1*32 + mod(t, 32)
+      let t5 = floor_div(t4, w.shape[1])*w.shape[1]
+      let t6 = mod(t4, w.shape[1])
+      if mod(t, 32) < (x.shape[0]*w.shape[1]) - b_1*32 {
+        var sum: f32 = 0.0
+        for block in 0..t3 {
+          var sum_1: f32 = -0.0
+          for block_1 in 0..min(t2 - block*512, 512) {
+            var sum_2: f32 = -0.0
+            let t7 = (block*512 + block_1)*512
+            for k in 0..min(t1 - t7, 512) {
+              sum_2 += partial[((t7 + k)*16 + floor_div(t, 32))*(x.shape[0]*w.shape[1]) + t5 + t6]
+            }
+            sum_1 += sum_2
+          }
+          sum += sum_1
+        }
+        partial_1[t] = sum
+      }
+    }
+    barrier
+    thread for c in 0..min((x.shape[0]*w.shape[1]) - b_1*32, 32) {
+      var sum: f32 = 0.0
+      unroll for g in 0..16 {
+        sum += partial_1[g*32 + c]
+      }
+      relu6[b_1*32 + c] = max(sum + b[mod(b_1*32 + c, w.shape[1])], 0.0)
+    }
+  }
+}
+# line 1
+kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], in b:
+        f32[w.shape[1]], out relu6: f32[x.shape[0]*w.shape[1]]) work
+        (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
+  block<256> for block in 0..(-floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+          64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+          64)*floor_div(x.shape[0] + 63, 64), 1)), 1) + floor_div(w.shape[1] + 63,
+          64)*floor_div(x.shape[0] + 63, 64)) {
+    var tile_column: i64 = mod(block, floor_div(w.shape[1] + 63, 64))
+    var tile_row: i64 = floor_div(block, floor_div(w.shape[1] + 63, 64))
+    shared a_slice: f32[1088]
+    shared b_slice: f32[1088]
+    registers sums: f32[16]
+    registers a_next: f32[4]
+    registers b_next: f32[4]
+    registers totals: f32[16]
+    thread for t in 0..256 {
+      unroll for i in 0..4 {
+        unroll for j in 0..4 {
+          totals[i*4 + j] = 0.0
+        }
+      }
+    }
+    thread for t_1 in 0..256 {
+      let t1 = mod(t_1, 16) < x.shape[1]
+      unroll for n in 0..4 {
+        let t2 = tile_row*64 + (n*16 + floor_div(t_1, 16))
+        a_next[n] = x[mod(t_1, 16) + t2*x.shape[1] if t1 and t2 < x.shape[0]]
+      }
+    }
+    thread for t_2 in 0..256 {
+      let t3 = tile_column*64 + mod(t_2, 64)
+      let t4 = t3 < w.shape[1]
+      unroll for n_1 in 0..4 {
+        b_next[n_1] = w[t3 + (n_1*(4*w.shape[1]) + floor_div(t_2, 64)*w.shape[1]) if n_1*4 +
+                floor_div(t_2, 64) < x.shape[1] and t4]
+      }
+    }
+    for block_1 in 0..(floor_div(x.shape[1] + 511, 512)) {
+      thread for t_3 in 0..256 {
+        unroll for i_1 in 0..4 {
+          unroll for j_1 in 0..4 {
+            sums[i_1*4 + j_1] = 0.0
+          }
+        }
+      }
+      for step in 0..min((floor_div(x.shape[1] + 15, 16)) - block_1*32, 32) {
+        thread for t_4 in 0..256 {
+          unroll for n_2 in 0..4 {
+            a_slice[mod(t_4, 16)*68 + n_2*16 + floor_div(t_4, 16)] = a_next[n_2]
+          }
+        }
+        thread for t_5 in 0..256 {
+          unroll for n_3 in 0..4 {
+            b_slice[n_3*272 + floor_div(t_5, 64)*68 + mod(t_5, 64)] = b_next[n_3]
+          }
+        }
+        barrier
+        let t5 = block_1*512 + step*16
+        thread for t_6 in 0..256 {
+          let t6 = t5 + mod(t_6, 16) + 16
+          let t7 = t6 < x.shape[1]
+          unroll for n_4 in 0..4 {
+            let t8 = tile_row*64 + (n_4*16 + floor_div(t_6, 16))
+            a_next[n_4] = x[t6 + t8*x.shape[1] if t7 and t8 < x.shape[0]]
+          }
+        }
+        let t9 = block_1*(512*w.shape[1]) + step*(16*w.shape[1])
+        thread for t_7 in 0..256 {
+          let t10 = tile_column*64 + mod(t_7, 64)
+          let t11 = t10 < w.shape[1]
+          unroll for n_5 in 0..4 {
+            b_next[n_5] = w[t10 + (t9 + n_5*(4*w.shape[1]) + floor_div(t_7, 64)*w.shape[1] +
+                    (16*w.shape[1])) if t5 + n_5*4 + floor_div(t_7, 64) + 16 < x.shape[1] and t11]
+          }
+        }
+        thread for t_8 in 0..256 {
+          unroll for k in 0..16 {
+            let t12 = k*68 + floor_div(t_8, 16)*4
+            let t13 = k*68 + mod(t_8, 16)*4
+            unroll for i_2 in 0..4 {
+              let t14 = a_slice[t12 + i_2]
+              unroll for j_2 in 0..4 {
+                sums[i_2*4 + j_2] = fma(t14, b_slice[t13 + j_2], sums[i_2*4 + j_2])
+              }
+            }
+          }
+        }
+        barrier
+      }
+      thread for t_9 in 0..256 {
+        unroll for i_3 in 0..4 {
+          unroll for j_3 in 0..4 {
+            totals[i_3*4 + j_3] = totals[i_3*4 + j_3] + sums[i_3*4 + j_3]
+          }
+        }
+      }
+    }
+    thread for t_10 in 0..256 {
+      unroll for i_4 in 0..4 {
+        let t15 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
+        let t16 = t15 < x.shape[0]
+        let t17 = t15*w.shape[1]
+        unroll for j_4 in 0..4 {
+          let t18 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
+          let t19 = t18 < w.shape[1]
+          let t20 = t18 + t17
+          if t16 {
+            if t19 {
+              relu6[t20] = max(totals[i_4*4 + j_4] + b[t18], 0.0)
+            }
+          }
+        }
+      }
+    }
+  }
+}
+== k0_dot_add_relu: floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+        64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+        max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
+        floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1],
+        257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64), 1)), 1) blocks of 256 threads
+== k1_dot_add_relu: min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] +
+        63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(x.shape[0]*w.shape[1] + 31, 32)
+        blocks of 512 threads
+== k2_dot_add_relu: -floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+        64)*floor_div(x.shape[0] + 63, 64), 1)), 1) + floor_div(w.shape[1] + 63,
+        64)*floor_div(x.shape[0] + 63, 64) blocks of 256 threads
 
 // line 1
-extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
+extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
     KROTON_GLOBAL(const float) x,
     KROTON_GLOBAL(const float) w,
-    KROTON_GLOBAL(const float) b,
-    KROTON_GLOBAL(float) relu6,
+    KROTON_GLOBAL(float) partial,
     long long x_shape_0,
     long long x_shape_1,
     long long w_shape_1,
     long long workers,
+    long long size,
+    long long size_1,
+    long long size_2,
+    long long size_3,
     kroton_error* error) {
   const long long block = blockIdx.x;
+  const long long tile_column = block % size;
+  const long long tile_row = block / size % size_1;
+  const long long part = block / (size * size_1);
   KROTON_SHARED(float, a_slice, 1088);
   KROTON_SHARED(float, b_slice, 1088);
   float sums[16];
+  float a_next[4];
+  float b_next[4];
   float totals[16];
   {
     #pragma unroll
@@ -274,10 +519,28 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
       }
     }
   }
-  const long long t1 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64;
-  const long long t2 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (x_shape_1 * 64LL);
-  const long long t3 = block % (kt_floor_div(w_shape_1 + 63LL, 64LL)) * 64;
-  for (long long block_1 = 0; block_1 < kt_floor_div(x_shape_1 + 511LL, 512LL); ++block_1) {
+  {
+    const long long t_1 = threadIdx.x;
+    const long long t1 = part * (size_2 * 16LL) + t_1 % 16;
+    const bool t2 = t1 < x_shape_1;
+    #pragma unroll
+    for (long long n = 0; n < 4; ++n) {
+      const long long t3 = tile_row * 64 + (n * 16 + t_1 / 16);
+      a_next[n] = (t2 && t3 < x_shape_0 ? x[t1 + t3 * x_shape_1] : 0.0f);
+    }
+  }
+  {
+    const long long t_2 = threadIdx.x;
+    const long long t4 = tile_column * 64 + t_2 % 64;
+    const bool t5 = t4 < w_shape_1;
+    #pragma unroll
+    for (long long n_1 = 0; n_1 < 4; ++n_1) {
+      const long long t6 = part * (size_2 * 16LL) + (n_1 * 4 + t_2 / 64);
+      b_next[n_1] = (t6 < x_shape_1 && t5 ? w[t4 + t6 * w_shape_1] : 0.0f);
+    }
+  }
+  const long long t7 = kt_min(size_3 - part * size_2, size_2);
+  for (long long block_1 = 0; block_1 < kt_floor_div(t7 + 31, 32LL); ++block_1) {
     {
       #pragma unroll
       for (long long i_1 = 0; i_1 < 4; ++i_1) {
@@ -287,58 +550,60 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
         }
       }
     }
-    for (long long step = 0; step < kt_min(kt_floor_div(x_shape_1 + 15LL, 16LL) - block_1 * 32,
-            32LL); ++step) {
-      const long long t4 = block_1 * 512 + step * 16;
-      #pragma unroll
-      for (long long t_2 = threadIdx.x; t_2 < 1024; t_2 += 256) {
-        const long long t5 = t4 + t_2 % 16;
-        const bool t6 = t1 + t_2 / 16 < x_shape_0;
-        const long long t7 = t_2 % 16 * 68 + t_2 / 16;
-        const long long t8 = t5 + t2 + t_2 / 16 * x_shape_1;
-        if (t5 < x_shape_1) {
-          if (t6) {
-            a_slice[t7] = x[t8];
-          } else {
-            a_slice[t7] = 0.0f;
-          }
-        } else {
-          a_slice[t7] = 0.0f;
+    for (long long step = 0; step < kt_min(t7 - block_1 * 32, 32LL); ++step) {
+      {
+        const long long t_4 = threadIdx.x;
+        const long long t8 = t_4 % 16 * 68;
+        #pragma unroll
+        for (long long n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t8 + n_2 * 16 + t_4 / 16] = a_next[n_2];
         }
       }
-      #pragma unroll
-      for (long long t_3 = threadIdx.x; t_3 < 1024; t_3 += 256) {
-        const long long t9 = t3 + t_3 % 64;
-        const bool t10 = t9 < w_shape_1;
-        const long long t11 = t_3 / 64 * 68 + t_3 % 64;
-        const long long t12 = t9 + block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 16LL) + t_3 /
-                64 * w_shape_1;
-        if (t4 + t_3 / 64 < x_shape_1) {
-          if (t10) {
-            b_slice[t11] = w[t12];
-          } else {
-            b_slice[t11] = 0.0f;
-          }
-        } else {
-          b_slice[t11] = 0.0f;
+      {
+        const long long t_5 = threadIdx.x;
+        const long long t9 = t_5 / 64 * 68;
+        #pragma unroll
+        for (long long n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 272 + t9 + t_5 % 64] = b_next[n_3];
         }
       }
       __syncthreads();
+      const long long t10 = (part * size_2 + (block_1 * 32 + step) + 1) * 16;
       {
-        const long long t_4 = threadIdx.x;
-        const long long t13 = t_4 / 16 * 4;
-        const long long t14 = t_4 % 16 * 4;
+        const long long t_6 = threadIdx.x;
+        const long long t11 = t10 + t_6 % 16;
+        const bool t12 = t11 < x_shape_1;
+        #pragma unroll
+        for (long long n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t13 = tile_row * 64 + (n_4 * 16 + t_6 / 16);
+          a_next[n_4] = (t12 && t13 < x_shape_0 ? x[t11 + t13 * x_shape_1] : 0.0f);
+        }
+      }
+      {
+        const long long t_7 = threadIdx.x;
+        const long long t14 = tile_column * 64 + t_7 % 64;
+        const bool t15 = t14 < w_shape_1;
+        #pragma unroll
+        for (long long n_5 = 0; n_5 < 4; ++n_5) {
+          const long long t16 = t10 + (n_5 * 4 + t_7 / 64);
+          b_next[n_5] = (t16 < x_shape_1 && t15 ? w[t14 + t16 * w_shape_1] : 0.0f);
+        }
+      }
+      {
+        const long long t_8 = threadIdx.x;
+        const long long t17 = t_8 / 16 * 4;
+        const long long t18 = t_8 % 16 * 4;
         #pragma unroll
         for (long long k = 0; k < 16; ++k) {
-          const long long t15 = k * 68 + t13;
-          const long long t16 = k * 68 + t14;
+          const long long t19 = k * 68 + t17;
+          const long long t20 = k * 68 + t18;
           #pragma unroll
           for (long long i_2 = 0; i_2 < 4; ++i_2) {
-            const float t17 = a_slice[t15 + i_2];
+            const float t21 = a_slice[t19 + i_2];
             #pragma unroll
             for (long long j_2 = 0; j_2 < 4; ++j_2) {
-              const long long t18 = i_2 * 4 + j_2;
-              sums[t18] = fmaf(t17, b_slice[t16 + j_2], sums[t18]);
+              const long long t22 = i_2 * 4 + j_2;
+              sums[t22] = fmaf(t21, b_slice[t20 + j_2], sums[t22]);
             }
           }
         }
@@ -350,30 +615,243 @@ extern "C" __global__ void __launch_bounds__(256) k0_dot_add_relu(
       for (long long i_3 = 0; i_3 < 4; ++i_3) {
         #pragma unroll
         for (long long j_3 = 0; j_3 < 4; ++j_3) {
-          const long long t19 = i_3 * 4 + j_3;
-          totals[t19] = totals[t19] + sums[t19];
+          const long long t23 = i_3 * 4 + j_3;
+          totals[t23] = totals[t23] + sums[t23];
         }
       }
     }
   }
-  const long long t20 = block / (kt_floor_div(w_shape_1 + 63LL, 64LL)) * (w_shape_1 * 64LL);
   {
-    const long long t_6 = threadIdx.x;
-    const long long t21 = t1 + t_6 / 16 * 4;
-    const long long t22 = t3 + t_6 % 16 * 4;
-    const long long t23 = t_6 / 16 * (w_shape_1 * 4LL);
+    const long long t_10 = threadIdx.x;
+    const long long t24 = t_10 / 16 * 4;
+    const long long t25 = t_10 % 16 * 4;
     #pragma unroll
     for (long long i_4 = 0; i_4 < 4; ++i_4) {
-      const bool t24 = t21 + i_4 < x_shape_0;
+      const long long t26 = tile_row * 64 + (t24 + i_4);
+      const bool t27 = t26 < x_shape_0;
+      const long long t28 = (part * x_shape_0 + t26) * w_shape_1;
       #pragma unroll
       for (long long j_4 = 0; j_4 < 4; ++j_4) {
-        const long long t25 = t22 + j_4;
-        const bool t26 = t25 < w_shape_1;
-        const long long t27 = t25 + t20 + t23 + i_4 * w_shape_1;
-        const long long t28 = i_4 * 4 + j_4;
-        if (t24) {
-          if (t26) {
-            relu6[t27] = kt_max(totals[t28] + b[t25], 0.0f);
+        const long long t29 = tile_column * 64 + (t25 + j_4);
+        const bool t30 = t29 < w_shape_1;
+        const long long t31 = t28 + t29;
+        const long long t32 = i_4 * 4 + j_4;
+        if (t27) {
+          if (t30) {
+            partial[t31] = totals[t32];
+          }
+        }
+      }
+    }
+  }
+}
+
+// line 1
+extern "C" __global__ void __launch_bounds__(512, 1) k1_dot_add_relu(
+    KROTON_GLOBAL(const float) b,
+    KROTON_GLOBAL(const float) partial,
+    KROTON_GLOBAL(float) relu6,
+    long long x_shape_0,
+    long long x_shape_1,
+    long long w_shape_1,
+    long long workers,
+    long long size,
+    kroton_error* error) {
+  const long long b_1 = blockIdx.x;
+  KROTON_SHARED(float, partial_1, 512);
+  const long long t1 = x_shape_0 * w_shape_1 - b_1 * 32;
+  {
+    const long long t = threadIdx.x;
+    const long long t2 = kt_floor_div(size + 16LL - t / 32, 16LL);
+    const long long t3 = kt_floor_div(t2 + 511, 512LL);
+    const long long t4 = kt_floor_div(t3 + 511, 512LL);
+    const long long t5 = b_1 * 32 + t % 32;
+    const long long t6 = t5 / w_shape_1 * w_shape_1;
+    const long long t7 = t5 % w_shape_1;
+    if (t % 32 < t1) {
+      float sum = 0.0f;
+      for (long long block = 0; block < t4; ++block) {
+        float sum_1 = (-0.0f);
+        for (long long block_1 = 0; block_1 < kt_min(t3 - block * 512, 512LL); ++block_1) {
+          float sum_2 = (-0.0f);
+          const long long t8 = (block * 512 + block_1) * 512;
+          for (long long k = 0; k < kt_min(t2 - t8, 512LL); ++k) {
+            sum_2 = sum_2 + partial[((t8 + k) * 16 + t / 32) * (x_shape_0 * w_shape_1) + t6 + t7];
+          }
+          sum_1 = sum_1 + sum_2;
+        }
+        sum = sum + sum_1;
+      }
+      partial_1[t] = sum;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x < kt_min(t1, 32LL)) {
+    const long long c = threadIdx.x;
+    float sum = 0.0f;
+    #pragma unroll
+    for (long long g = 0; g < 16; ++g) {
+      sum = sum + partial_1[g * 32 + c];
+    }
+    const long long t9 = b_1 * 32 + c;
+    relu6[t9] = kt_max(sum + b[t9 % w_shape_1], 0.0f);
+  }
+}
+
+// line 1
+extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
+    KROTON_GLOBAL(const float) x,
+    KROTON_GLOBAL(const float) w,
+    KROTON_GLOBAL(const float) b,
+    KROTON_GLOBAL(float) relu6,
+    long long x_shape_0,
+    long long x_shape_1,
+    long long w_shape_1,
+    long long workers,
+    long long size,
+    long long size_1,
+    long long size_2,
+    kroton_error* error) {
+  const long long block = blockIdx.x;
+  const long long tile_column = block % size;
+  const long long tile_row = block / size;
+  KROTON_SHARED(float, a_slice, 1088);
+  KROTON_SHARED(float, b_slice, 1088);
+  float sums[16];
+  float a_next[4];
+  float b_next[4];
+  float totals[16];
+  {
+    #pragma unroll
+    for (long long i = 0; i < 4; ++i) {
+      #pragma unroll
+      for (long long j = 0; j < 4; ++j) {
+        totals[i * 4 + j] = 0.0f;
+      }
+    }
+  }
+  {
+    const long long t_1 = threadIdx.x;
+    const bool t1 = kt_mod(t_1, 16LL) < x_shape_1;
+    #pragma unroll
+    for (long long n = 0; n < 4; ++n) {
+      const long long t2 = tile_row * 64 + (n * 16 + t_1 / 16);
+      a_next[n] = (t1 && t2 < x_shape_0 ? x[t_1 % 16 + t2 * x_shape_1] : 0.0f);
+    }
+  }
+  {
+    const long long t_2 = threadIdx.x;
+    const long long t3 = tile_column * 64 + t_2 % 64;
+    const long long t4 = t_2 / 64 * w_shape_1;
+    const bool t5 = t3 < w_shape_1;
+    #pragma unroll
+    for (long long n_1 = 0; n_1 < 4; ++n_1) {
+      b_next[n_1] = (kt_add(kt_mul(n_1, 4LL), kt_floor_div(t_2, 64LL)) < x_shape_1 && t5 ? w[t3 +
+              (n_1 * (w_shape_1 * 4LL) + t4)] : 0.0f);
+    }
+  }
+  for (long long block_1 = 0; block_1 < size_1; ++block_1) {
+    {
+      #pragma unroll
+      for (long long i_1 = 0; i_1 < 4; ++i_1) {
+        #pragma unroll
+        for (long long j_1 = 0; j_1 < 4; ++j_1) {
+          sums[i_1 * 4 + j_1] = 0.0f;
+        }
+      }
+    }
+    for (long long step = 0; step < kt_min(size_2 - block_1 * 32, 32LL); ++step) {
+      {
+        const long long t_4 = threadIdx.x;
+        const long long t6 = t_4 % 16 * 68;
+        #pragma unroll
+        for (long long n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t6 + n_2 * 16 + t_4 / 16] = a_next[n_2];
+        }
+      }
+      {
+        const long long t_5 = threadIdx.x;
+        const long long t7 = t_5 / 64 * 68;
+        #pragma unroll
+        for (long long n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 272 + t7 + t_5 % 64] = b_next[n_3];
+        }
+      }
+      __syncthreads();
+      const long long t8 = block_1 * 512 + step * 16;
+      {
+        const long long t_6 = threadIdx.x;
+        const long long t9 = t8 + t_6 % 16 + 16;
+        const bool t10 = t9 < x_shape_1;
+        #pragma unroll
+        for (long long n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t11 = tile_row * 64 + (n_4 * 16 + t_6 / 16);
+          a_next[n_4] = (t10 && t11 < x_shape_0 ? x[t9 + t11 * x_shape_1] : 0.0f);
+        }
+      }
+      const long long t12 = block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 16LL);
+      {
+        const long long t_7 = threadIdx.x;
+        const long long t13 = tile_column * 64 + t_7 % 64;
+        const long long t14 = t_7 / 64 * w_shape_1;
+        const bool t15 = t13 < w_shape_1;
+        #pragma unroll
+        for (long long n_5 = 0; n_5 < 4; ++n_5) {
+          b_next[n_5] = (kt_add(kt_add(kt_add(t8, kt_mul(n_5, 4LL)), kt_floor_div(t_7, 64LL)), 16LL)
+                  < x_shape_1 && t15 ? w[t13 + (t12 + n_5 * (w_shape_1 * 4LL) + t14 + w_shape_1 *
+                  16LL)] : 0.0f);
+        }
+      }
+      {
+        const long long t_8 = threadIdx.x;
+        const long long t16 = t_8 / 16 * 4;
+        const long long t17 = t_8 % 16 * 4;
+        #pragma unroll
+        for (long long k = 0; k < 16; ++k) {
+          const long long t18 = k * 68 + t16;
+          const long long t19 = k * 68 + t17;
+          #pragma unroll
+          for (long long i_2 = 0; i_2 < 4; ++i_2) {
+            const float t20 = a_slice[t18 + i_2];
+            #pragma unroll
+            for (long long j_2 = 0; j_2 < 4; ++j_2) {
+              const long long t21 = i_2 * 4 + j_2;
+              sums[t21] = fmaf(t20, b_slice[t19 + j_2], sums[t21]);
+            }
+          }
+        }
+      }
+      __syncthreads();
+    }
+    {
+      #pragma unroll
+      for (long long i_3 = 0; i_3 < 4; ++i_3) {
+        #pragma unroll
+        for (long long j_3 = 0; j_3 < 4; ++j_3) {
+          const long long t22 = i_3 * 4 + j_3;
+          totals[t22] = totals[t22] + sums[t22];
+        }
+      }
+    }
+  }
+  {
+    const long long t_10 = threadIdx.x;
+    const long long t23 = t_10 / 16 * 4;
+    const long long t24 = t_10 % 16 * 4;
+    #pragma unroll
+    for (long long i_4 = 0; i_4 < 4; ++i_4) {
+      const long long t25 = tile_row * 64 + (t23 + i_4);
+      const bool t26 = t25 < x_shape_0;
+      const long long t27 = t25 * w_shape_1;
+      #pragma unroll
+      for (long long j_4 = 0; j_4 < 4; ++j_4) {
+        const long long t28 = tile_column * 64 + (t24 + j_4);
+        const bool t29 = t28 < w_shape_1;
+        const long long t30 = t28 + t27;
+        const long long t31 = i_4 * 4 + j_4;
+        if (t26) {
+          if (t29) {
+            relu6[t30] = kt_max(totals[t31] + b[t28], 0.0f);
           }
         }
       }

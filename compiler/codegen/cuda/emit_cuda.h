@@ -10,14 +10,15 @@ namespace kroton::codegen {
 
 // How the host starts one kernel of the Program. The kernel is
 //   extern "C" __global__ void NAME(T* buffer..., long long size..., kroton_error* error)
-// with one pointer per entry of `buffers`, and the values of Program::sizes in their order. `error`
-// is device memory laid out as in runtime/abi.h; the first error wins by a compare-and-swap of
-// code.
+// with one pointer per entry of `buffers`, the values of Program::sizes in their order, and those
+// of `derived_sizes`. `error` is device memory laid out as in runtime/abi.h; the first error wins
+// by a compare-and-swap of code.
 struct CudaKernel {
   std::string name;
   std::vector<loop::BufferRef> buffers;
-  loop::Expr blocks;  // of the grid, i64 arithmetic of sizes; 0: nothing to start
-  int threads = 1;    // of a block
+  std::vector<Dim> derived_sizes;  // quotients, minima, maxima of sizes that it needs
+  loop::Expr blocks;               // of the grid, i64 arithmetic of sizes; 0: nothing to start
+  int threads = 1;                 // of a block
 };
 
 struct CudaProgram {

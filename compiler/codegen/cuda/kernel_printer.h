@@ -51,6 +51,7 @@ class KernelPrinter {
   std::string conversion(const loop::Expr& e, int outer);
   std::string size_text(const Dim& dim, int outer);
   std::string atom_text(const DimAtom& size);
+  static Dim operation(const DimAtom& size);
   static std::string real_text(double value, DType dtype);
   // Whether it is made of loop variables, sizes and constants by sums and products only.
   bool is_plain(const loop::Expr& e);
@@ -75,6 +76,7 @@ class KernelPrinter {
   void print_if(const loop::If& branch);
   void print_threads(const loop::For& loop);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
+  int blocks_at_a_time() const;
   std::string shared_for_combining(DType dtype, const std::string& role);
   static std::string combined(loop::Op op, DType dtype, const std::string& a, const std::string& b);
 
@@ -94,10 +96,13 @@ class KernelPrinter {
   std::unordered_map<int, std::string> variables_;
   std::unordered_map<int, std::string> buffers_;
   std::unordered_map<std::uint64_t, std::string> sizes_;  // by DimAtom::identity
-  loop::LetValues<std::string> lets_;                     // their names
+  std::vector<Dim> derived_sizes_;                        // that the host computes for the kernel
+  std::string derived_parameters_;
+  loop::LetValues<std::string> lets_;  // their names
   std::unordered_set<const loop::ExprNode*> indices_;
   std::unordered_map<const loop::ExprNode*, bool> plain_;
   std::unordered_set<int> loop_variables_;
+  std::unordered_set<int> changed_;  // scalars that are accumulated into
   std::string combining_;  // declarations of the shared memory for combining
   std::unordered_map<std::string, std::string> combining_names_;
 };

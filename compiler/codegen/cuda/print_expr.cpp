@@ -356,20 +356,29 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
                       " is not made by its statement");
 }
 
+// A quotient, a minimum or a maximum of sizes is worked out by the host, once for all threads.
 std::string KernelPrinter::atom_text(const DimAtom& size) {
+  const auto found = sizes_.find(size.identity);
+  if (found != sizes_.end()) return found->second;
   if (size.is_variable()) {
-    const auto found = sizes_.find(size.identity);
-    if (found != sizes_.end()) return found->second;
     throw InternalError("size variable " + size.name + " is not among the program's sizes");
   }
-  const auto operand = [&](const Dim& dim) {
-    return dim.is_constant() ? std::to_string(dim.constant()) + "LL" : size_text(dim, any);
-  };
-  const char* function = size.kind == DimAtom::Kind::minimum   ? "kt_min"
-                         : size.kind == DimAtom::Kind::maximum ? "kt_max"
-                                                               : "kt_floor_div";
-  return std::string(function) + "(" + operand(size.operands[0]) + ", " +
-         operand(size.operands[1]) + ")";
+  const std::string name = distinct("size");
+  derived_sizes_.push_back(operation(size));
+  derived_parameters_ += ",\n    long long " + name;
+  return sizes_[size.identity] = name;
+}
+
+Dim KernelPrinter::operation(const DimAtom& size) {
+  const Dim &a = size.operands[0], &b = size.operands[1];
+  switch (size.kind) {
+    case DimAtom::Kind::minimum:
+      return minimum(a, b);
+    case DimAtom::Kind::maximum:
+      return maximum(a, b);
+    default:
+      return floor_div(a, b);
+  }
 }
 
 std::string KernelPrinter::size_text(const Dim& dim, int outer) {
@@ -395,7 +404,7 @@ std::string KernelPrinter::size_text(const Dim& dim, int outer) {
     }
   }
   const int level = terms.size() > 1 ? sum : product;
-  const bool bare = dim.as_variable() != nullptr;
+  const bool bare = terms.size() == 1 && terms[0].coefficient == 1 && terms[0].factors.size() == 1;
   return !bare && level < outer ? "(" + result + ")" : result;
 }
 

@@ -16,6 +16,16 @@ using loop::Expr;
 using loop::Op;
 
 constexpr int warp = 32;
+// Threads of a processor that leave each of them enough registers: 64; 128, and 255, where arrays
+// are held in them, of so many words or more.
+constexpr int most_threads = 1024;
+constexpr int large_block = 512;  // one of them: the next smaller number of registers is a half
+constexpr int most_threads_with_arrays = 512;
+constexpr int most_threads_with_large_arrays = 256;
+constexpr std::int64_t few_words = 96;
+constexpr int most_blocks = 16;
+// Iterations of a thread that are written out.
+constexpr std::int64_t most_rounds = 16;
 
 // What a user's name must not be, beside words of C++ and its macros: names that the kernels use.
 constexpr auto used = std::to_array<std::string_view>(
@@ -176,6 +186,12 @@ void KernelPrinter::print_if(const loop::If& branch) {
 }
 
 void KernelPrinter::print_declare(const loop::Declare& s) {
+  // What nothing changes is a name, and as good in an index as what it stands for.
+  if (!changed_.contains(s.variable.id) && is_plain(s.init) && is_not_negative(s.init)) {
+    loop_variables_.insert(s.variable.id);
+    line("const long long " + name_of(s.variable) + " = " + text(s.init, Place::index) + ";");
+    return;
+  }
   line(std::string(info_of(s.variable.dtype).cuda_type) + " " + name_of(s.variable) + " = " +
        text(s.init, Place::value) + ";");
 }
@@ -283,7 +299,20 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     close();
     return;
   }
-  if (known && count <= 16 * threads_) line("#pragma unroll");
+  if (known && count <= most_rounds * threads_) {
+    // With the number of rounds known, the loads of all of them may be under way at a time.
+    const std::string n = distinct("n");
+    const std::int64_t rounds = (count + threads_ - 1) / threads_;
+    line("#pragma unroll");
+    open("for (int " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
+    line("const long long " + t + " = threadIdx.x + " + n + " * " + std::to_string(threads_) + ";");
+    const bool all = count % threads_ == 0;
+    if (!all) open("if (" + t + " < " + extent + ") {");
+    body();
+    if (!all) close();
+    close();
+    return;
+  }
   open("for (long long " + t + " = threadIdx.x; " + t + " < " + extent + "; " + t +
        " += " + std::to_string(threads_) + ") {");
   body();
@@ -340,6 +369,21 @@ void KernelPrinter::print_threads(const loop::For& loop) {
   }
 }
 
+// Blocks that are to fit on a processor at a time: registers are to be as few as that takes, and
+// not fewer, which would cost loads and stores of what has no register.
+int KernelPrinter::blocks_at_a_time() const {
+  std::int64_t held = 0;  // words of arrays in registers
+  loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
+    const auto* array = std::get_if<loop::Allocate>(&s);
+    if (array == nullptr || array->buffer->space != loop::Space::registers) return;
+    held += array->buffer->size.constant() * size_of(array->buffer->dtype) / size_of(DType::i32);
+  });
+  int threads = threads_ < large_block ? most_threads : large_block;
+  if (held > 0)
+    threads = held <= few_words ? most_threads_with_arrays : most_threads_with_large_arrays;
+  return std::clamp(threads / threads_, 1, most_blocks);
+}
+
 CudaKernel KernelPrinter::run(std::string& source) {
   const loop::For* blocks = kernel_.body.empty() ? nullptr : loop::as_for(kernel_.body.back());
   if (blocks == nullptr || blocks->kind != loop::LoopKind::block) {
@@ -358,6 +402,10 @@ CudaKernel KernelPrinter::run(std::string& source) {
   has_checks_ =
       std::any_of(nodes.begin(), nodes.end(), [](const Expr& e) { return loop::may_fail(e->op); });
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
+    if (const auto* one = std::get_if<loop::Accumulate>(&s)) changed_.insert(one->variable.id);
+    if (const auto* arg = std::get_if<loop::AccumulateArg>(&s)) {
+      changed_.insert({arg->best.id, arg->position.id});
+    }
     has_barriers_ = has_barriers_ || std::holds_alternative<loop::Barrier>(s);
     if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {
       const Accumulated accumulated = accumulated_in(*loop);
@@ -380,14 +428,15 @@ CudaKernel KernelPrinter::run(std::string& source) {
   for (const DimAtomRef& size : program_.sizes) {
     parameter("long long " + (sizes_[size->identity] = distinct(size->name)));
   }
-  parameter("kroton_error* error");
-
   find_indices(kernel_.body);
   print_block(kernel_.body);
+  parameters += derived_parameters_;
+  parameter("kroton_error* error");
+  result.derived_sizes = derived_sizes_;
   source += "\n";
   if (!kernel_.source.empty()) source += "// " + kernel_.source + "\n";
-  source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads_) + ") " +
-            kernel_.name + "(" + parameters + ") {\n";
+  source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads_) + ", " +
+            std::to_string(blocks_at_a_time()) + ") " + kernel_.name + "(" + parameters + ") {\n";
   if (!has_checks_ && !program_.sites.empty()) source += "  if (error->code != 0) return;\n";
   source += combining_ + body_ + "}\n";
   return result;

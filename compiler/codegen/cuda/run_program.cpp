@@ -203,7 +203,14 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
         placed.start = constants_[static_cast<std::size_t>(placed.place.argument)].address();
       }
     }
-    for (LoadedKernel& kernel : kernels_) kernel.blocks = evaluate(kernel.emitted->blocks);
+    for (LoadedKernel& kernel : kernels_) {
+      kernel.blocks = evaluate(kernel.emitted->blocks);
+      kernel.derived_sizes.clear();
+      if (kernel.blocks == 0) continue;
+      for (const Dim& size : kernel.emitted->derived_sizes) {
+        kernel.derived_sizes.push_back(evaluate(size));
+      }
+    }
     sizes_.assign(sizes.begin(), sizes.end());
   }
   for (PlacedBuffer& placed : buffers_) {
@@ -277,6 +284,9 @@ void DeviceProgram::launch(const LoadedKernel& kernel) {
     launch_arguments_.push_back({address_of(placed), placed.bytes});
   }
   for (std::int64_t size : sizes_) launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
+  for (std::int64_t size : kernel.derived_sizes) {
+    launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
+  }
   launch_arguments_.push_back({error_.address(), error_.bytes()});
   device_->launch(kernel.handle, kernel.blocks, kernel.emitted->threads, launch_arguments_);
   updating_ = updating_ || kernel.updates;

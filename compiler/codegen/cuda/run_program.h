@@ -69,8 +69,9 @@ class DeviceProgram final : public Executable {
     DeviceModule::Kernel handle = nullptr;
     std::vector<int> buffers;  // positions in buffers_
     std::int64_t blocks = 0;   // for the sizes of this call
-    PlacedProduct product;     // if the device's library computes it
-    bool updates = false;      // writes to a shared variable
+    std::vector<std::int64_t> derived_sizes;
+    PlacedProduct product;  // if the device's library computes it
+    bool updates = false;   // writes to a shared variable
   };
 
   int position_of(const loop::BufferRef& buffer);

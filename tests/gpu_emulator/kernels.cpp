@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::atomic<int> compiler_runs = 0;
+Watcher* watcher = nullptr;
 
 std::string run_compiler(const std::string& command) {
   std::string output;
@@ -89,7 +90,17 @@ Kernels compile(const std::string& source, const std::string& name) {
   return kernels;
 }
 
+void touch(void*, std::int64_t array, int line, bool writes, unsigned thread, std::uint64_t place,
+           int bytes) {
+  watcher->touch(array, line, writes, thread, place, bytes);
+}
+
+void end_block(void*) { watcher->end_block(); }
+
 }  // namespace
+
+Watcher::Watcher() { watcher = this; }
+Watcher::~Watcher() { watcher = nullptr; }
 
 Kernels& compiled(const std::string& source, const std::string& name) {
   static std::mutex mutex;
@@ -112,6 +123,7 @@ std::string run(const Kernel& kernel, std::int64_t blocks, std::int64_t threads,
     shadows.push_back(argument.shadow);
   }
   std::array<char, 1024> message{};
+  if (watcher) watcher->begin_kernel(kernel.name, blocks, threads);
   const Launch launch{++launches,
                       blocks,
                       threads,
@@ -120,7 +132,10 @@ std::string run(const Kernel& kernel, std::int64_t blocks, std::int64_t threads,
                       bytes.data(),
                       shadows.data(),
                       message.data(),
-                      static_cast<std::int64_t>(message.size())};
+                      static_cast<std::int64_t>(message.size()),
+                      watcher ? touch : nullptr,
+                      nullptr,
+                      watcher ? end_block : nullptr};
   if (kernel.entry(&launch) == 0) return "";
   return "kernel " + kernel.name + ": " + message.data();
 }

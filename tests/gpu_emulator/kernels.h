@@ -30,6 +30,25 @@ struct Launch {
   void* const* shadows;
   char* message;
   std::int64_t message_size;
+  void (*touch)(void*, std::int64_t, int, bool, unsigned, std::uint64_t, int);
+  void* environment;
+  void (*end_block)(void*);
+};
+
+// Who is told of every access to memory while it is installed, until the end of its life; one at a
+// time.
+class Watcher {
+ public:
+  Watcher();
+  virtual ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+  virtual void begin_kernel(const std::string& name, std::int64_t blocks, std::int64_t threads) = 0;
+  // `array`: the number of the argument, or minus the line of a shared array; `line`: of the
+  // access.
+  virtual void touch(std::int64_t array, int line, bool writes, unsigned thread,
+                     std::uint64_t place, int bytes) = 0;
+  virtual void end_block() = 0;
 };
 
 struct Kernel {

@@ -119,6 +119,12 @@ struct Launch {
   void* const* shadows;  // per argument: the log of its first byte
   char* message;         // of message_size bytes: what went wrong
   int64_t message_size;
+  // Told of every access of a thread to memory, if given: the number of the argument, or minus the
+  // line of the shared array; the line of the access.
+  void (*touch)(void* environment, int64_t array, int line, bool writes, unsigned thread,
+                uint64_t place, int bytes);
+  void* environment;
+  void (*end_block)(void* environment);
 };
 
 // Who touched an element last, or several threads since the last barrier.
@@ -266,6 +272,13 @@ struct Plain<const T> {
   using Type = T;
 };
 
+// The index in x[i], and the line that it stands in.
+struct At {
+  long long i;
+  int line;
+  At(long long index, int at = __builtin_LINE()) : i(index), line(at) {}
+};
+
 // One element, as x[i] gives it.
 template <class T>
 struct Element {
@@ -274,13 +287,23 @@ struct Element {
   Log* log;
   const char* what;
   long long number, index;
+  int line;
 
+  void touch(bool writes) const {
+    const Launch& request = *machine.request;
+    if (!request.touch) return;
+    const bool is_shared = what[0] == 't';
+    request.touch(request.environment, is_shared ? -number : number, line, writes, thread_number(),
+                  is_shared ? index * sizeof(T) : reinterpret_cast<uint64_t>(place), sizeof(T));
+  }
   operator Value() const {
     note_read(*log, what, number, index);
+    touch(false);
     return *place;
   }
   Value operator=(Value value) const {
     note_write(*log, what, number, index);
+    touch(true);
     *place = value;
     return value;
   }
@@ -303,12 +326,13 @@ struct Global {
   Log* logs;  // of bytes
   long long number;
 
-  Element<T> operator[](long long i) const {
+  Element<T> operator[](At at) const {
+    const long long i = at.i;
     if (i < 0 || i >= count) {
       fail("thread %u of block %u: element %lld of argument %lld, which has %lld elements",
            thread_number(), machine.block.x, i, number, count);
     }
-    return {data + i, logs + i * static_cast<long long>(sizeof(T)), "argument", number, i};
+    return {data + i, logs + i * static_cast<long long>(sizeof(T)), "argument", number, i, at.line};
   }
 };
 
@@ -328,10 +352,11 @@ struct Shared {
   struct Place {
     Shared& array;
     long long i;
+    int at;
     Element<T> element() const {
       if (array.logged[i] != machine.serial) array.logs[i] = Log();
       array.logged[i] = machine.serial;
-      return {array.data + i, array.logs + i, "the shared array of line", array.line, i};
+      return {array.data + i, array.logs + i, "the shared array of line", array.line, i, at};
     }
     operator T() const {
       if (array.written[i] != machine.serial) {
@@ -352,14 +377,15 @@ struct Shared {
     T operator*=(T value) const { return *this = static_cast<T>(*this) * value; }
     T* atomically() const { return element().atomically(); }
   };
-  Place operator[](long long i) {
+  Place operator[](At at) {
+    const long long i = at.i;
     if (i < 0 || i >= N) {
       fail(
           "thread %u of block %u: element %lld of the shared array of line %d, which has %d "
           "elements",
           thread_number(), machine.block.x, i, line, N);
     }
-    return {*this, i};
+    return {*this, i, at.line};
   }
 };
 
@@ -627,6 +653,7 @@ inline int run(void (*kernel)(A...), const Launch* launch) {
   for (int64_t block = 0; block < launch->blocks && !machine.failed; ++block) {
     machine.block.x = static_cast<unsigned>(block);
     run_block(static_cast<int>(launch->threads));
+    if (launch->end_block) launch->end_block(launch->environment);
   }
   if (!machine.failed) return 0;
   for (int t = 0; t < launch->threads; ++t) {

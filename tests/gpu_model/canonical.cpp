@@ -1,0 +1,268 @@
+#include "tests/gpu_model/canonical.h"
+
+#include <kroton/convolution.h>
+#include <kroton/error.h>
+#include <kroton/normalization.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "compiler/lower/lower.h"
+#include "compiler/passes/passes.h"
+
+namespace gpu_model {
+namespace {
+
+using namespace kroton;  // NOLINT: tests
+
+Tensor numbers(const std::string& name, const Dims& shape, DType dtype = f32) {
+  return tensor(name, shape, dtype);
+}
+
+void add_elementwise(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {dim("n")}), y = numbers("y", {dim("n")});
+  list.push_back({"elementwise, free", {x, y}, {relu(x + y) * 2}, {}, {{{"n", 10000000}}}});
+  const Tensor k = numbers("x", {10000000});
+  list.push_back({"tanh of 1e7", {k}, {tanh(k)}, {}});
+  const Tensor d = numbers("d", {dim("n")}, f64);
+  list.push_back({"exp, f64", {d}, {exp(d) * d}, {}, {{{"n", 1000000}}}});
+  const Tensor m = numbers("m", {dim("n"), dim("m")}), b = numbers("b", {dim("m")});
+  list.push_back({"bias, free", {m, b}, {m * b}, {}, {{{"n", 8192}, {"m", 1024}}}});
+  const Tensor t = numbers("t", {4096, 4096});
+  list.push_back({"transpose of 4096x4096", {t}, {transpose(t)}, {}});
+  const Tensor z = numbers("z", {dim("m"), dim("n")});
+  list.push_back(
+      {"x + transpose(y), free", {m, z}, {m + transpose(z)}, {}, {{{"n", 4096}, {"m", 4096}}}});
+  list.push_back({"concatenate", {x, y}, {concatenate({x, y * 2}, 0)}, {}, {{{"n", 1000000}}}});
+}
+
+void add_rows(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {dim("n"), dim("m")});
+  const Sizes square{{"n", 1000}, {"m", 1000}}, wide{{"n", 8}, {"m", 1000000}};
+  const Tensor k = numbers("x", {1000, 1000}), w = numbers("x", {8, 1000000});
+  list.push_back({"softmax of 1000x1000", {k}, {softmax(k)}, {}});
+  list.push_back({"softmax of 8x1e6", {w}, {softmax(w)}, {}});
+  list.push_back({"softmax, free", {x}, {softmax(x)}, {}, {square, wide}});
+  const Tensor s = numbers("x", {8192, 128});
+  list.push_back({"log_softmax of 8192x128", {s}, {log_softmax(s)}, {}});
+  list.push_back({"sum of rows, free", {x}, {sum(x, 1)}, {}, {square, wide}});
+  const Tensor t = numbers("x", {1000000, 10});
+  list.push_back({"softmax of 1e6x10", {t}, {softmax(t)}, {}});
+  list.push_back({"argmax of rows, free", {x}, {argmax(x, 1)}, {}, {square, wide}});
+  const Tensor d = numbers("x", {dim("n"), dim("m")}, f64);
+  list.push_back({"mean of rows, f64", {d}, {mean(d, 1)}, {}, {square}});
+  const Tensor l = numbers("x", {dim("n"), 1024}), scale = numbers("scale", {1024}),
+               shift = numbers("shift", {1024});
+  const Sizes rows{{"n", 8192}};
+  const Tensor y = layer_norm(l, scale, shift);
+  list.push_back({"layer norm", {l, scale, shift}, {y}, {}, {rows}});
+  const Tensor c = numbers("c", {dim("n"), 1024});
+  const auto [gl, gs, gh] = grad(sum(y * c), l, scale, shift);
+  list.push_back({"layer norm, gradients", {l, scale, shift, c}, {gl, gs, gh}, {}, {rows}});
+}
+
+void add_sums(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {dim("n")});
+  list.push_back({"sum of all, free", {x}, {sum(x)}, {}, {{{"n", 10000000}}, {{"n", 1000}}}});
+  list.push_back({"argmax of all, free", {x}, {argmax(x, 0)}, {}, {{{"n", 10000000}}}});
+  list.push_back({"softmax of all, free", {x}, {softmax(x)}, {}, {{{"n", 10000000}}}});
+  const Tensor n = numbers("x", {1000000, 8});
+  list.push_back({"sum of columns of 1e6x8", {n}, {sum(n, 0)}, {}});
+  const Tensor m = numbers("x", {dim("n"), dim("m")});
+  list.push_back({"sum of columns, free",
+                  {m},
+                  {sum(m, 0)},
+                  {},
+                  {{{"n", 1000000}, {"m", 8}}, {{"n", 8192}, {"m", 1024}}}});
+  const Tensor b = numbers("x", {dim("n"), 512});
+  list.push_back({"sum of 512 columns", {b}, {sum(b, 0)}, {}, {{{"n", 128}}, {{"n", 65536}}}});
+  list.push_back(
+      {"softmax of columns, free", {m}, {softmax(m, 0)}, {}, {{{"n", 100000}, {"m", 64}}}});
+  const Tensor p = numbers("x", {dim("n"), 64, 56, 56});
+  list.push_back({"sum of channels", {p}, {sum(p, {0, 2, 3})}, {}, {{{"n", 32}}}});
+}
+
+void add_products(std::vector<Case>& list) {
+  const auto product = [&](const std::string& name, std::int64_t m, std::int64_t k, std::int64_t n,
+                           DType dtype = f32) {
+    const Tensor a = numbers("a", {m, k}, dtype), b = numbers("b", {k, n}, dtype);
+    list.push_back({name, {a, b}, {relu(dot(a, b))}, {}});
+  };
+  product("relu of dot 4096x4096x4096", 4096, 4096, 4096);
+  product("relu of dot 64x16384x64", 64, 16384, 64);
+  product("relu of dot 128x784x512", 128, 784, 512);
+  product("relu of dot 1024x1024x1024, f64", 1024, 1024, 1024, f64);
+  product("relu of dot 4096x512x10", 4096, 512, 10);
+  const Tensor a = numbers("a", {dim("m"), dim("k")}), b = numbers("b", {dim("k"), dim("n")});
+  const Tensor bias = numbers("bias", {dim("n")});
+  list.push_back({"relu of dot + bias, free",
+                  {a, b, bias},
+                  {relu(dot(a, b) + bias)},
+                  {},
+                  {{{"m", 4096}, {"k", 4096}, {"n", 4096}},
+                   {{"m", 64}, {"k", 16384}, {"n", 64}},
+                   {{"m", 1000}, {"k", 1000}, {"n", 1000}}}});
+  const Tensor at = numbers("a", {dim("k"), dim("m")}), bt = numbers("b", {dim("n"), dim("k")});
+  list.push_back({"relu of dot of transposed, free",
+                  {at, bt},
+                  {relu(dot(transpose(at), transpose(bt)))},
+                  {},
+                  {{{"m", 1000}, {"k", 1000}, {"n", 1000}}}});
+  const Tensor q = numbers("q", {dim("b"), 128, 64}), k = numbers("k", {dim("b"), 64, 128});
+  list.push_back({"exp of matmul of a batch", {q, k}, {exp(matmul(q, k))}, {}, {{{"b", 96}}}});
+  const Tensor v = numbers("v", {4096});
+  const Tensor w = numbers("w", {4096, 4096});
+  list.push_back({"dot of matrix and vector", {w, v}, {dot(w, v)}, {}});
+  const Tensor image = numbers("image", {dim("n"), 64, 56, 56});
+  const Tensor filters = numbers("filters", {64, 64, 3, 3});
+  ConvolutionOptions same;
+  same.padding = Padding::same;
+  const Tensor y = conv2d(image, filters, same);
+  list.push_back({"conv2d of 64x56x56, 3x3", {image, filters}, {y}, {}, {{{"n", 32}}}});
+  const Tensor c = numbers("c", {dim("n"), 64, 56, 56});
+  const auto [gi, gf] = grad(sum(y * c), image, filters);
+  list.push_back({"conv2d, gradient of the image", {image, filters, c}, {gi}, {}, {{{"n", 32}}}});
+  list.push_back({"conv2d, gradient of the filters", {image, filters, c}, {gf}, {}, {{{"n", 32}}}});
+}
+
+void add_indexed(std::vector<Case>& list) {
+  const Tensor table = numbers("table", {dim("rows"), dim("columns")});
+  const Tensor ids = numbers("ids", {dim("n")}, i64);
+  const Sizes sizes{{"rows", 50000}, {"columns", 256}, {"n", 100000}};
+  list.push_back({"gather, free", {table, ids}, {take(table, ids)}, {}, {sizes}});
+  const Tensor values = numbers("values", {dim("n"), dim("columns")});
+  list.push_back({"scatter_add, free",
+                  {values, ids},
+                  {scatter_add(values, ids, {dim("rows"), dim("columns")})},
+                  {},
+                  {sizes}});
+  list.back().inputs.push_back(table);
+  list.back().outputs.push_back(table * 2);
+  const Tensor one = numbers("one", {dim("n")});
+  list.push_back({"scatter_add of numbers",
+                  {one, ids},
+                  {scatter_add(one, ids, {1000})},
+                  {},
+                  {{{"n", 100000}}}});
+  const Tensor x = numbers("x", {dim("n"), 256});
+  list.push_back({"cumsum down rows", {x}, {cumsum(x, 0)}, {}, {{{"n", 10000}}}});
+}
+
+// Training steps.
+void add_steps(std::vector<Case>& list) {
+  {
+    const Tensor images = numbers("images", {dim("batch"), 784});
+    const Tensor labels = numbers("labels", {dim("batch")}, i64);
+    const Shared w1 = shared(Array::zeros({784, 512}), "w1"),
+                 b1 = shared(Array::zeros({512}), "b1");
+    const Shared w2 = shared(Array::zeros({512, 10}), "w2"), b2 = shared(Array::zeros({10}), "b2");
+    const Tensor scores = dot(relu(dot(images, w1) + b1), w2) + b2;
+    const Tensor loss = mean(softmax_cross_entropy(scores, labels));
+    const auto [g1, h1, g2, h2] = grad(loss, w1, b1, w2, b2);
+    list.push_back(
+        {"MLP step 784-512-10",
+         {images, labels},
+         {loss},
+         {{w1, w1 - 0.5 * g1}, {b1, b1 - 0.5 * h1}, {w2, w2 - 0.5 * g2}, {b2, b2 - 0.5 * h2}},
+         {{{"batch", 128}}},
+         true});
+  }
+  {
+    const std::int64_t units = 256;
+    const Tensor x = numbers("x", {dim("steps"), dim("batch"), 256});
+    const Shared w = shared(Array::zeros({256, 4 * units}), "w");
+    const Shared u = shared(Array::zeros({units, 4 * units}), "u");
+    const Shared b = shared(Array::zeros({4 * units}), "b");
+    const Tensor zero = zeros({dim("batch"), units});
+    const auto [h, c] = scan(
+        [&](Tensor now, Tensor h0, Tensor c0) {
+          const Tensor gates = dot(now, w) + dot(h0, u) + b;
+          const auto gate = [&](std::int64_t k) {
+            return gates(all, slice(k * units, (k + 1) * units));
+          };
+          const Tensor cell = sigmoid(gate(0)) * c0 + sigmoid(gate(1)) * tanh(gate(2));
+          return std::pair{sigmoid(gate(3)) * tanh(cell), cell};
+        },
+        {.sequences = {x}, .outputs_info = {zero, zero}});
+    const Tensor loss = mean(square(h));
+    const auto [gw, gu, gb] = grad(loss, w, u, b);
+    list.push_back({"LSTM step, 256 units",
+                    {x},
+                    {loss},
+                    {{w, w - 0.1 * gw}, {u, u - 0.1 * gu}, {b, b - 0.1 * gb}},
+                    {{{"steps", 100}, {"batch", 64}}},
+                    true});
+  }
+  {
+    const Tensor x = numbers("x", {dim("n")});
+    const Tensor y = scan([&](Tensor now, Tensor before) { return before * 0.9 + now; },
+                          {.sequences = {x}, .outputs_info = {zeros({})}});
+    list.push_back({"running sum by scan", {x}, {y}, {}, {{{"n", 10000}}}, true});
+  }
+}
+
+}  // namespace
+
+std::vector<Case> cases() {
+  std::vector<Case> list;
+  add_elementwise(list);
+  add_rows(list);
+  add_sums(list);
+  add_products(list);
+  add_indexed(list);
+  add_steps(list);
+  return list;
+}
+
+Program lowered(const Case& one) {
+  Graph graph(one.inputs, one.outputs, one.updates);
+  run_passes(graph);
+  return lower(graph, "model", gpu_machine());
+}
+
+std::int64_t Evaluator::operator()(const Dim& dim) const {
+  return dim.evaluate([&](const DimAtom& atom) {
+    const auto found = sizes_.find(atom.name);
+    return found == sizes_.end() ? std::int64_t{1} : found->second;
+  });
+}
+
+std::int64_t Evaluator::operator()(const loop::Expr& e) const {
+  const auto argument = [&](std::size_t k) { return (*this)(e->args[k]); };
+  const auto quotient = [&] {
+    const std::int64_t a = argument(0), b = argument(1);
+    return b == 0 ? 0 : a / b - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
+  };
+  switch (e->op) {
+    case loop::Op::integer:
+      return e->integer;
+    case loop::Op::size:
+      return (*this)(e->dim);
+    case loop::Op::add:
+      return argument(0) + argument(1);
+    case loop::Op::sub:
+      return argument(0) - argument(1);
+    case loop::Op::mul:
+      return argument(0) * argument(1);
+    case loop::Op::min:
+      return std::min(argument(0), argument(1));
+    case loop::Op::max:
+      return std::max(argument(0), argument(1));
+    case loop::Op::floor_div:
+      return quotient();
+    case loop::Op::mod:
+      return argument(0) - quotient() * argument(1);
+    default:
+      throw std::runtime_error("no arithmetic of sizes: " + loop::to_string(e));
+  }
+}
+
+std::string to_string(const Sizes& sizes) {
+  std::string text;
+  for (const auto& [name, value] : sizes) {
+    text += (text.empty() ? "" : " ") + name + "=" + std::to_string(value);
+  }
+  return text.empty() ? "known" : text;
+}
+
+}  // namespace gpu_model

@@ -1,0 +1,50 @@
+// The functions that what is known of GPUs without one is measured on: code of kernels, launch
+// shapes, traffic, predicted times. Every form of kernel that there is, at the sizes that are asked
+// for.
+#pragma once
+#include <kroton/kroton.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "compiler/lower/program.h"
+
+namespace gpu_model {
+
+// Values of the free sizes, by name.
+using Sizes = std::map<std::string, std::int64_t>;
+
+struct Case {
+  std::string name;
+  std::vector<kroton::Tensor> inputs, outputs;
+  std::vector<std::pair<kroton::Shared, kroton::Tensor>> updates;
+  std::vector<Sizes> sizes = {{}};
+  bool is_step = false;  // a training step: many kernels, whose code others have too
+};
+
+std::vector<Case> cases();
+
+// Lowered for a GPU.
+kroton::Program lowered(const Case& one);
+
+// Expressions and sizes of the Program at these sizes; free sizes that have no value are 1, so is
+// the number of workers.
+class Evaluator {
+ public:
+  explicit Evaluator(const Sizes& sizes) : sizes_(sizes) {}
+  std::int64_t operator()(const kroton::Dim& dim) const;
+  // i64 arithmetic of sizes, as the number of blocks is.
+  std::int64_t operator()(const kroton::loop::Expr& e) const;
+
+ private:
+  const Sizes& sizes_;
+};
+
+// "n=8 m=1000000", or "known" where none is free.
+std::string to_string(const Sizes& sizes);
+
+}  // namespace gpu_model

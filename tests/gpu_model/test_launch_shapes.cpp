@@ -1,0 +1,245 @@
+// Launches at the sizes that are asked for: they fill a large device where the work allows.
+#include <doctest/doctest.h>
+
+#include <iomanip>
+#include <set>
+#include <sstream>
+
+#include "compiler/codegen/cuda/emit_cuda.h"
+#include "compiler/loop/traverse.h"
+#include "tests/gpu_model/canonical.h"
+#include "tests/tools/golden.h"
+
+using namespace gpu_model;  // NOLINT: tests
+
+namespace {
+
+// As many as an H100 runs at a time at half of its occupancy.
+constexpr std::int64_t device_threads = 132 * 1024;
+// What a thread does in the time that a further launch takes.
+constexpr std::int64_t little_work = 256;
+
+// Functions with kernels that leave much of a device idle, and why that is so.
+const std::set<std::string> known = {
+    "cumsum down rows",  // one after the other
+};
+
+// Sums that a thread has under way at a time, each as good as a thread.
+std::int64_t sums_of_thread(const kroton::loop::Kernel& kernel) {
+  std::int64_t most = 1;
+  kroton::loop::visit_statements(kernel.body, [&](const kroton::loop::Stmt& s) {
+    const auto* held = std::get_if<kroton::loop::Allocate>(&s);
+    if (held && held->buffer->space == kroton::loop::Space::registers) {
+      most = std::max(most, held->buffer->size.constant());
+    }
+  });
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("golden: launch shapes of canonical functions") {
+  std::ostringstream text;
+  for (const Case& one : cases()) {
+    const kroton::Program program = lowered(one);
+    const kroton::codegen::CudaProgram cuda = kroton::codegen::emit_cuda(program);
+    std::string idle;  // kernels that leave much of the device without work
+    for (const Sizes& sizes : one.sizes) {
+      text << one.name << ", " << to_string(sizes) << "\n";
+      const Evaluator at(sizes);
+      std::size_t number = 0;
+      kroton::for_each_kernel(program.steps, [&](const kroton::loop::Kernel& kernel) {
+        const kroton::codegen::CudaKernel& emitted = cuda.kernels[number++];
+        const std::int64_t blocks = at(emitted.blocks), work = at(kernel.work);
+        if (blocks == 0) return;
+        const std::int64_t threads = blocks * emitted.threads * sums_of_thread(kernel);
+        text << std::left << std::setw(44) << "  " + emitted.name.substr(0, 40) << std::right
+             << std::setw(9) << blocks << " x" << std::setw(5) << emitted.threads << ", work "
+             << work << (kernel.instead ? ", or a library" : "") << "\n";
+        if (kernel.instead) return;
+        if (threads < std::min(work / 4, device_threads) && work > threads * little_work) {
+          idle += emitted.name + ", " + to_string(sizes) + "; ";
+        }
+      });
+    }
+    CHECK_MESSAGE(idle.empty() != known.contains(one.name), one.name, ": ", idle);
+  }
+  check_golden("launch shapes", text.str(), R"golden(
+elementwise, free, n=10000000
+  k0_add_relu_mul                               39063 x  256, work 40000000
+tanh of 1e7, known
+  k0_tanh                                       39063 x  256, work 150000000
+exp, f64, n=1000000
+  k0_exp_mul                                     3907 x  256, work 14000000
+bias, free, m=1024 n=8192
+  k0_mul                                        32768 x  256, work 16777216
+transpose of 4096x4096, known
+  k0_copy                                       16384 x  256, work 16777216
+x + transpose(y), free, m=4096 n=4096
+  k0_add                                        16384 x  256, work 33554432
+concatenate, n=1000000
+  k0_mul_concatenate                             7813 x  256, work 6000000
+softmax of 1000x1000, known
+  k0_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
+softmax of 8x1e6, known
+  k0_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
+  k1_max_sub_exp_sum_div_mul                        8 x   32, work 528
+  k2_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
+  k3_max_sub_exp_sum_div_mul                        8 x   32, work 528
+  k4_max_sub_exp_sum_div_mul                    31250 x  256, work 136000032
+softmax, free, m=1000 n=1000
+  k5_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
+softmax, free, m=1000000 n=8
+  k0_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
+  k1_max_sub_exp_sum_div_mul                        8 x  256, work 528
+  k2_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
+  k3_max_sub_exp_sum_div_mul                        8 x  256, work 528
+  k4_max_sub_exp_sum_div_mul                    31250 x  256, work 136000032
+log_softmax of 8192x128, known
+  k0_max_sub_exp_sum_log_sub                     8192 x   32, work 17924096
+sum of rows, free, m=1000 n=1000
+  k2_sum                                         1000 x  256, work 2000000
+sum of rows, free, m=1000000 n=8
+  k0_sum                                          528 x  256, work 16000000
+  k1_sum                                            8 x  256, work 528
+softmax of 1e6x10, known
+  k0_max_sub_exp_sum_div_mul                    15625 x   64, work 174000000
+argmax of rows, free, m=1000 n=1000
+  k2_argmax                                      1000 x  256, work 3000000
+argmax of rows, free, m=1000000 n=8
+  k0_argmax                                       528 x  256, work 24000000
+  k1_argmax                                         8 x  256, work 528
+mean of rows, f64, m=1000 n=1000
+  k2_sum_size_div                                1000 x  256, work 2004001
+layer norm, n=8192
+  k0_sum_div_sub_mul_sum_div_add_sqrt_div_       8192 x  256, work 92381184
+layer norm, gradients, n=8192
+  k0_mul_sum_div_sub_mul_sum_div_add_sqrt_       8192 x  256, work 226705408
+  k1_mul_sum                                      512 x  512, work 25165824
+  k2_mul_sum                                       32 x 1024, work 16384
+  k4_sum                                          512 x  512, work 16777216
+  k5_sum                                           32 x 1024, work 16384
+sum of all, free, n=10000000
+  k0_sum                                          528 x  256, work 20000000
+  k1_sum                                            1 x  256, work 528
+sum of all, free, n=1000
+  k2_sum                                            1 x  256, work 2000
+argmax of all, free, n=10000000
+  k0_argmax                                       528 x  256, work 30000000
+  k1_argmax                                         1 x  256, work 528
+softmax of all, free, n=10000000
+  k0_max_sub_exp_sum                              528 x  256, work 160000000
+  k1_max_sub_exp_sum                                1 x  256, work 528
+  k2_max_sub_exp_sum                              528 x  256, work 160000000
+  k3_max_sub_exp_sum                                1 x  256, work 528
+  k5_div_mul                                    39063 x  256, work 20000004
+sum of columns of 1e6x8, known
+  k0_sum                                          528 x  256, work 16000000
+  k1_sum                                            1 x 1024, work 4224
+sum of columns, free, m=8 n=1000000
+  k0_sum                                          132 x  512, work 16000000
+  k1_sum                                            1 x  512, work 4224
+sum of columns, free, m=1024 n=8192
+  k0_sum                                          512 x  512, work 16777216
+  k1_sum                                           32 x  512, work 16384
+sum of 512 columns, n=128
+  k2_sum                                           16 x 1024, work 131072
+sum of 512 columns, n=65536
+  k0_sum                                          528 x  512, work 67108864
+  k1_sum                                           16 x 1024, work 16896
+softmax of columns, free, m=64 n=100000
+  k0_max_sub_exp_sum_div                          528 x  512, work 102400256
+  k1_max_sub_exp_sum_div                            2 x  512, work 16896
+  k2_max_sub_exp_sum_div                          528 x  512, work 102400256
+  k3_max_sub_exp_sum_div                            2 x  512, work 16896
+  k5_mul                                        25000 x  256, work 12800000
+sum of channels, n=32
+  k0_sum                                          512 x  256, work 12845056
+  k1_sum                                            2 x 1024, work 512
+relu of dot 4096x4096x4096, known
+  k0_dot_relu                                    1024 x  256, work 137472507904
+relu of dot 64x16384x64, known
+  k0_dot_relu                                     128 x  256, work 134225920
+  k1_dot_relu                                     128 x 1024, work 524288
+relu of dot 128x784x512, known
+  k0_dot_relu                                     112 x  256, work 102891520
+  k1_dot_relu                                    1024 x   64, work 458752
+relu of dot 1024x1024x1024, f64, known
+  k0_dot_relu                                     256 x  256, work 2149580800
+relu of dot 4096x512x10, known
+  k0_dot_relu                                     256 x  256, work 42024960
+  k1_dot_relu                                     640 x   64, work 163840
+relu of dot + bias, free, k=4096 m=4096 n=4096
+  k2_dot_add_relu                                4096 x  256, work 137489285120
+relu of dot + bias, free, k=16384 m=64 n=64
+  k0_dot_add_relu                                 128 x  256, work 134230016
+  k1_dot_add_relu                                 128 x  512, work 524288
+relu of dot + bias, free, k=1000 m=1000 n=1000
+  k2_dot_add_relu                                 256 x  256, work 2003000000
+relu of dot of transposed, free, k=1000 m=1000 n=1000
+  k2_dot_relu                                     256 x  256, work 2002000000
+exp of matmul of a batch, b=96
+  k0_dot_exp                                      384 x  256, work 221773824
+dot of matrix and vector, known
+  k0_mul_sum                                     4096 x  256, work 50331648
+conv2d of 64x56x56, 3x3, n=32
+  k2_unslice_convolution                         1568 x  256, work 7411597312
+conv2d, gradient of the image, n=32
+  k2_unslice_unslice_convolution                 1568 x  256, work 7418019840
+conv2d, gradient of the filters, n=32
+  k0_unslice                                    26912 x  256, work 13778944
+  k1_convolution                                  261 x  256, work 7398789120
+  k2_convolution                                 4096 x  256, work 1069056
+  k4_copy                                         144 x  256, work 36864
+gather, free, columns=256 n=100000 rows=50000
+  k0_take                                      100000 x  256, work 51200000
+scatter_add, free, columns=256 n=100000 rows=50000
+  k0_scatter_add                                50000 x  256, work 12800000
+  k1_scatter_add                                  512 x  256, work 25600000
+  k2_mul                                        50000 x  256, work 25600000
+scatter_add of numbers, n=100000
+  k0_scatter_add                                    4 x  256, work 1000
+  k1_scatter_add                                   16 x   64, work 100000
+cumsum down rows, n=10000
+  k0_cumsum                                         1 x  256, work 256
+  k1_cumsum                                         4 x   64, work 2559744
+MLP step 784-512-10, batch=128
+  k0_dot_add_relu                                 112 x  256, work 102957056
+  k1_dot_add_relu                                2048 x  512, work 458752
+  k3_dot                                            2 x  256, work 1312000, or a library
+  k4_add_max_sub_exp_sum_size_div_mul_one_          2 x   64, work 27397
+  k7_add_sub_log_pick_sub_sum_size_div              1 x  256, work 3333
+  k8_lt_dot_where                                  16 x  256, work 1507328
+  k9_dot_mul_sub                                  104 x  256, work 103964672, or a library
+  k12_sum_mul_sub                                  16 x 1024, work 132096
+  k13_dot_mul_sub                                   8 x  256, work 1326080, or a library
+  k16_sum_mul_sub                                   1 x 1024, work 2580
+  k17_copy                                       1568 x  256, work 401408
+  k18_copy                                         20 x  256, work 5120
+LSTM step, 256 units, batch=64 steps=100
+  k0_copy                                          64 x  256, work 16384
+  k1_dot                                         1600 x  256, work 3361996800, or a library
+  k2_copy                                          64 x  256, work 16384
+  k3_copy                                          64 x  256, work 16384
+  k4_dot                                           16 x  256, work 33619968, or a library
+  k5_add_add_sigmoid_sigmoid_mul_sigmoid_t         64 x  256, work 1261568
+  k6_mul_sum_size_div                             100 x  256, work 4915205
+  k7_mul_sum_size_div                               1 x  256, work 100
+  k9_size_div_mul_add                            6400 x  256, work 4915205
+  k10_copy                                        256 x  256, work 262144
+  k11_copy                                         64 x  256, work 16384
+  k12_copy                                         64 x  256, work 16384
+  k13_add_mul_mul_sub_mul_add_mul                  64 x  256, work 131072
+  k14_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
+  k15_dot                                           4 x  256, work 33570816, or a library
+  k16_dot_mul_sub                                  64 x  256, work 3356229632, or a library
+  k17_dot_mul_sub                                  64 x  256, work 3356229632, or a library
+  k18_sum_mul_sub                                 480 x  512, work 13109248
+  k19_sum_mul_sub                                  32 x 1024, work 15360
+running sum by scan, n=10000
+  k0_literal                                        1 x   32, work 1
+  k1_copy                                           1 x   32, work 1
+  k2_mul_add                                        1 x   32, work 3
+  k3_copy                                          40 x  256, work 10000
+)golden");
+}

@@ -1,0 +1,563 @@
+// What NVIDIA's compiler makes of the canonical kernels. The tables are golden: a change of theirs
+// is looked at before it is agreed to.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <iomanip>
+#include <sstream>
+
+#include "tests/gpu_model/canonical.h"
+#include "tests/gpu_model/sass.h"
+#include "tests/tools/golden.h"
+#include "tests/tools/left_out.h"
+
+using namespace gpu_model;  // NOLINT: tests
+
+namespace {
+
+constexpr const char* head =
+    "kernel                                 regs warps  load store  lds in-flight shared  loop\n";
+
+std::string line_of(const Code& code) {
+  std::ostringstream line;
+  line << std::left << std::setw(38) << "  " + code.name.substr(0, 34) << std::right << std::setw(5)
+       << code.registers << std::setw(6) << code.warps << std::setw(6) << code.load_bytes
+       << std::setw(6) << code.store_bytes << std::setw(5) << code.shared_load_bytes
+       << std::setw(10) << code.loads_in_flight << std::setw(7) << code.shared_bytes << std::setw(6)
+       << code.loop_instructions;
+  if (code.calls_in_loops > 0) line << "  calls in loops: " << code.calls_in_loops;
+  if (code.spills > 0 || code.stack_bytes > 0) {
+    line << "  spills: " << code.spills << ", stack " << code.stack_bytes;
+  }
+  return line.str() + "\n";
+}
+
+constexpr int most_stack = 32;  // bytes, of what is kept from before a loop to behind it
+
+// A table of all cases, a kernel a line. Nothing is spilled in a loop, and no loop calls a
+// subroutine.
+std::string table(int capability) {
+  std::vector<kroton::codegen::CudaProgram> programs;
+  std::vector<std::string> names;
+  for (const Case& one : cases()) {
+    if (one.is_step) continue;
+    programs.push_back(kroton::codegen::emit_cuda(lowered(one)));
+    names.push_back(one.name);
+  }
+  const std::vector<Code> codes = compiled(programs, capability);
+  std::string text = head;
+  std::size_t next = 0;
+  for (std::size_t k = 0; k < programs.size(); ++k) {
+    text += names[k] + "\n";
+    for (std::size_t n = 0; n < programs[k].kernels.size(); ++n) {
+      const Code& code = codes[next++];
+      text += line_of(code);
+      CHECK_MESSAGE(code.spills_in_loops == 0, names[k], ": ", code.name);
+      CHECK_MESSAGE(code.calls_in_loops == 0, names[k], ": ", code.name);
+      CHECK_MESSAGE(code.stack_bytes <= most_stack, names[k], ": ", code.name);
+      CHECK_MESSAGE(code.shared_bytes <= 48 << 10, names[k], ": ", code.name);
+    }
+  }
+  return text;
+}
+
+bool left_out(int capability, bool always) {
+  const std::string test = "the code of canonical kernels, sm_" + std::to_string(capability);
+  if (!always && !std::getenv("KROTON_TEST_ALL_GPUS")) {
+    leave_out(test, "it takes long; KROTON_TEST_ALL_GPUS=1 asks for it");
+    return true;
+  }
+  const std::string lacks = what_sass_lacks();
+  if (lacks.empty()) return false;
+  leave_out(test, lacks);
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("facts about the instructions of a kernel") {
+  const Code code = facts_of(R"(
+        /*0000*/                   LDC R1, c[0x0][0x28] ;   /* 0x00000a00ff017b82 */
+        /*0010*/                   LDG.E.CONSTANT R4, desc[UR6][R2.64] ;
+        /*0020*/                   LDG.E.64 R6, desc[UR6][R2.64+0x100] ;
+        /*0030*/              @!P0 LDG.E R8, desc[UR6][R2.64+0x200] ;
+        /*0040*/                   STS.128 [R9], R4 ;
+        /*0050*/                   LDG.E R10, desc[UR6][R2.64] ;
+        /*0060*/                   FADD R10, R10, R7 ;
+        /*0070*/                   CALL.REL.NOINC 0x1150 ;
+        /*0080*/               @P0 BRA 0x50 ;
+        /*0090*/                   STL [R1], R4 ;
+        /*00a0*/                   CALL.REL.NOINC 0x1150 ;
+        /*00b0*/                   LDS.64 R4, [R9] ;
+        /*00c0*/                   STG.E.U8 desc[UR6][R2.64], R4 ;
+        /*00d0*/                   EXIT ;
+        /*00e0*/                   BRA 0xe0;
+  )");
+  CHECK(code.loads_in_flight == 3);
+  CHECK(code.load_bytes == 8);
+  CHECK(code.store_bytes == 1);
+  CHECK(code.shared_load_bytes == 8);
+  CHECK(code.calls_in_loops == 1);
+  CHECK(code.spills == 1);
+  CHECK(code.spills_in_loops == 0);
+  CHECK(code.loop_instructions == 4);
+}
+
+TEST_CASE("warps that fit on a processor") {
+  CHECK(resident_warps(90, 256, 32, 0) == 64);
+  CHECK(resident_warps(90, 256, 33, 0) == 48);
+  CHECK(resident_warps(90, 256, 79, 0) == 24);
+  CHECK(resident_warps(90, 32, 32, 0) == 32);
+  CHECK(resident_warps(75, 256, 32, 0) == 32);
+  CHECK(resident_warps(80, 256, 32, 40 << 10) == 32);
+}
+
+TEST_CASE("golden: the code of canonical kernels, sm_90") {
+  if (left_out(90, true)) return;
+  check_golden("sm_90", table(90), R"golden(
+kernel                                 regs warps  load store  lds in-flight shared  loop
+elementwise, free
+  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+tanh of 1e7
+  k0_tanh                                18    64     4     4    0         1      0     0
+exp, f64
+  k0_exp_mul                             16    64     8     8    0         1      0     0
+bias, free
+  k0_mul                                 18    64     4     4    0         2      0     0
+transpose of 4096x4096
+  k0_copy                                29    64     4     4    4         4   4224     0
+x + transpose(y), free
+  k0_add                                 36    48     4     4    4         4   4224     0
+concatenate
+  k0_mul_concatenate                     12    64     4     4    0         1      0     0
+softmax of 1000x1000
+  k0_max_sub_exp_sum_div_mul             25    64     4     4    4         4   4032    75
+softmax of 8x1e6
+  k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
+  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
+  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+softmax, free
+  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
+  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
+  k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
+  k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k5_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
+log_softmax of 8192x128
+  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+sum of rows, free
+  k0_sum                                 63    32     4     4    4        16     32    43
+  k1_sum                                 47    40     4     4    4        16     32    43
+  k2_sum                                 47    40     4     4    4        16     32    43
+softmax of 1e6x10
+  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+argmax of rows, free
+  k0_argmax                              34    48     4     8   16         4     96    77
+  k1_argmax                              29    64     8     8   16         8     96    75
+  k2_argmax                              21    64     4     8   16         4     96    75
+mean of rows, f64
+  k0_sum_size_div                        62    32     8     8    8         8     64    43
+  k1_sum_size_div                        55    32     8     8    8        16     64    43
+  k2_sum_size_div                        55    32     8     8    8        16     64    43
+layer norm
+  k0_sum_div_sub_mul_sum_div_add_sqr     31    64     4     4    4         4     32    43
+layer norm, gradients
+  k0_mul_sum_div_sub_mul_sum_div_add     34    48     4     4    4         4     32    43
+  k1_mul_sum                             56    32     4     4    4         8   2048    27
+  k2_mul_sum                             37    32     4     4    4         4   4096    18
+  k3_mul_sum                             42    32     4     4    4         8   4096    27
+  k4_sum                                 49    32     4     4    4         4   2048    18
+  k5_sum                                 37    32     4     4    4         4   4096    18
+  k6_sum                                 37    32     4     4    4         4   4096    18
+sum of all, free
+  k0_sum                                 55    32     4     4    4        16     32    43
+  k1_sum                                 55    32     4     4    4        16     32    43
+  k2_sum                                 47    40     4     4    4        16     32    43
+argmax of all, free
+  k0_argmax                              32    64     4     8   16         4     96    80
+  k1_argmax                              29    64     8     8   16         8     96    75
+  k2_argmax                              21    64     4     8   16         4     96    75
+softmax of all, free
+  k0_max_sub_exp_sum                     32    64     4     4   16        16     32    71
+  k1_max_sub_exp_sum                     32    64     4     4   16        16     32    71
+  k2_max_sub_exp_sum                     36    48     4     4    4         4     32    93
+  k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
+  k4_max_sub_exp_sum                     38    48     4     4    4        16     32    95
+  k5_div_mul                             14    64     4     4    0         1      0     0
+sum of columns of 1e6x8
+  k0_sum                                 46    40     4     4    4         4   1024    48
+  k1_sum                                 47    32     4     4    4         4   4096    48
+sum of columns, free
+  k0_sum                                 54    32     4     4    4         4   2048    24
+  k1_sum                                 48    32     4     4    4         4   2048    24
+  k2_sum                                 48    32     4     4    4         4   2048    24
+sum of 512 columns
+  k0_sum                                 49    32     4     4    4         4   2048    18
+  k1_sum                                 37    32     4     4    4         4   4096    18
+  k2_sum                                 37    32     4     4    4         4   4096    18
+softmax of columns, free
+  k0_max_sub_exp_sum_div                 48    32     4     4    4        16   2048   105
+  k1_max_sub_exp_sum_div                 40    48     4     4    4        16   2048   105
+  k2_max_sub_exp_sum_div                 56    32     4     4    4         5   2048   110
+  k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    24
+  k4_max_sub_exp_sum_div                 40    50     4     4    0        16      0   110
+  k5_mul                                 18    64     4     4    0         2      0     0
+sum of channels
+  k0_sum                                 64    32     4     4    4        16     32   289
+  k1_sum                                 37    32     4     4    4         4   4096    18
+  k2_sum                                 64    32     4     4    4        16     32   289
+relu of dot 4096x4096x4096
+  k0_dot_relu                           190     8     4     4   16         8   8448   610
+relu of dot 64x16384x64
+  k0_dot_relu                            76    24     4     4   16         8   8704   356
+  k1_dot_relu                            19    64     4     4    4         4   4096     0
+relu of dot 128x784x512
+  k0_dot_relu                            71    24     4     4   16         8   8704   352
+  k1_dot_relu                            18    64     4     4    0         7      0     0
+relu of dot 1024x1024x1024, f64
+  k0_dot_relu                           126    16     8     8   16         8  17408   383
+relu of dot 4096x512x10
+  k0_dot_relu                            80    24     4     4   16         5   5632   145
+  k1_dot_relu                            12    64     4     4    0         4      0     0
+relu of dot + bias, free
+  k0_dot_add_relu                       109    16     4     4   16         8   8704   421
+  k1_dot_add_relu                        54    32     4     4    4         4   2048    23
+  k2_dot_add_relu                       108    16     4     4   16         8   8704   440
+relu of dot of transposed, free
+  k0_dot_relu                           111    16     4     4   16         8   8704   425
+  k1_dot_relu                            54    32     4     4    4         4   2048    24
+  k2_dot_relu                           108    16     4     4   16         8   8704   443
+exp of matmul of a batch
+  k0_dot_exp                             72    24     4     4   16         8   8704   350
+dot of matrix and vector
+  k0_mul_sum                             40    48     4     4   16        32     32    26
+conv2d of 64x56x56, 3x3
+  k0_unslice_convolution                110    16     4     4   16         8   8704   644
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    25
+  k2_unslice_convolution                112    16     4     4   16         8   8704   662
+conv2d, gradient of the image
+  k0_unslice_unslice_convolution        105    16     4     4   16         8   8704   692
+  k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
+  k2_unslice_unslice_convolution        105    16     4     4   16         8   8704   655
+conv2d, gradient of the filters
+  k0_unslice                             18    64     4     4    0         1      0     0
+  k1_convolution                        113    16     4     4   16         8   8704   438
+  k2_convolution                         43    40     4     4    4         4   1024    18
+  k3_convolution                        127    16     4     4   16         8   8704   427
+  k4_copy                                14    64     4     4    0         1      0     0
+gather, free
+  k0_take                                18    64     8     8    0         1      0     0
+scatter_add, free
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         30    64     8     8    4         2   8704    23
+  k2_mul                                 10    64     4     4    0         1      0     0
+scatter_add of numbers
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         16    64     8     8    0         2      0    25
+cumsum down rows
+  k0_cumsum                              10    64     4     4    0         1      0     0
+  k1_cumsum                              26    64     4     4    0         5      0    26
+)golden");
+}
+
+TEST_CASE("golden: the code of canonical kernels, sm_80") {
+  if (left_out(80, false)) return;
+  check_golden("sm_80", table(80), R"golden(
+kernel                                 regs warps  load store  lds in-flight shared  loop
+elementwise, free
+  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+tanh of 1e7
+  k0_tanh                                16    64     4     4    0         1      0     0
+exp, f64
+  k0_exp_mul                             16    64     8     8    0         1      0     0
+bias, free
+  k0_mul                                 18    64     4     4    0         2      0     0
+transpose of 4096x4096
+  k0_copy                                32    64     4     4    4         4   4224     0
+x + transpose(y), free
+  k0_add                                 40    48     4     4    4         6   4224     0
+concatenate
+  k0_mul_concatenate                     12    64     4     4    0         1      0     0
+softmax of 1000x1000
+  k0_max_sub_exp_sum_div_mul             26    64     4     4    4         4   4032    75
+softmax of 8x1e6
+  k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
+  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
+  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+softmax, free
+  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
+  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
+  k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
+  k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k5_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
+log_softmax of 8192x128
+  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+sum of rows, free
+  k0_sum                                 63    32     4     4    4        16     32    43
+  k1_sum                                 47    40     4     4    4        16     32    43
+  k2_sum                                 47    40     4     4    4        16     32    43
+softmax of 1e6x10
+  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+argmax of rows, free
+  k0_argmax                              34    48     4     8   16         4     96    77
+  k1_argmax                              29    64     8     8   16         8     96    75
+  k2_argmax                              21    64     4     8   16         4     96    75
+mean of rows, f64
+  k0_sum_size_div                        61    32     8     8    8         8     64    43
+  k1_sum_size_div                        57    32     8     8    8        16     64    43
+  k2_sum_size_div                        56    32     8     8    8        16     64    43
+layer norm
+  k0_sum_div_sub_mul_sum_div_add_sqr     30    64     4     4    4         4     32    43
+layer norm, gradients
+  k0_mul_sum_div_sub_mul_sum_div_add     36    48     4     4    4         4     32    43
+  k1_mul_sum                             56    32     4     4    4         8   2048    27
+  k2_mul_sum                             37    32     4     4    4         4   4096    18
+  k3_mul_sum                             42    32     4     4    4         8   4096    27
+  k4_sum                                 49    32     4     4    4         4   2048    18
+  k5_sum                                 37    32     4     4    4         4   4096    18
+  k6_sum                                 37    32     4     4    4         4   4096    18
+sum of all, free
+  k0_sum                                 55    32     4     4    4        16     32    43
+  k1_sum                                 55    32     4     4    4        16     32    43
+  k2_sum                                 55    32     4     4    4        16     32    43
+argmax of all, free
+  k0_argmax                              30    64     4     8   16         4     96    79
+  k1_argmax                              29    64     8     8   16         8     96    75
+  k2_argmax                              21    64     4     8   16         4     96    75
+softmax of all, free
+  k0_max_sub_exp_sum                     32    64     4     4   16        16     32    71
+  k1_max_sub_exp_sum                     32    64     4     4   16        16     32    71
+  k2_max_sub_exp_sum                     40    48     4     4    4         4     32    92
+  k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
+  k4_max_sub_exp_sum                     40    48     4     4    4        16     32    93
+  k5_div_mul                             14    64     4     4    0         1      0     0
+sum of columns of 1e6x8
+  k0_sum                                 46    40     4     4    4         4   1024    47
+  k1_sum                                 46    32     4     4    4         4   4096    47
+sum of columns, free
+  k0_sum                                 54    32     4     4    4         4   2048    24
+  k1_sum                                 48    32     4     4    4         4   2048    23
+  k2_sum                                 48    32     4     4    4         4   2048    23
+sum of 512 columns
+  k0_sum                                 49    32     4     4    4         4   2048    18
+  k1_sum                                 37    32     4     4    4         4   4096    18
+  k2_sum                                 37    32     4     4    4         4   4096    18
+softmax of columns, free
+  k0_max_sub_exp_sum_div                 48    32     4     4    4        16   2048   104
+  k1_max_sub_exp_sum_div                 40    48     4     4    4        16   2048   105
+  k2_max_sub_exp_sum_div                 55    32     4     4    4         5   2048   114
+  k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    23
+  k4_max_sub_exp_sum_div                 37    50     4     4    0        16      0   112
+  k5_mul                                 18    64     4     4    0         2      0     0
+sum of channels
+  k0_sum                                 64    32     4     4    4        16     32   290
+  k1_sum                                 37    32     4     4    4         4   4096    18
+  k2_sum                                 64    32     4     4    4        16     32   289
+relu of dot 4096x4096x4096
+  k0_dot_relu                           204     8     4     4   16         8   8448   611
+relu of dot 64x16384x64
+  k0_dot_relu                            75    24     4     4   16         8   8704   357
+  k1_dot_relu                            19    64     4     4    4         4   4096     0
+relu of dot 128x784x512
+  k0_dot_relu                            71    24     4     4   16         8   8704   356
+  k1_dot_relu                            18    64     4     4    0         7      0     0
+relu of dot 1024x1024x1024, f64
+  k0_dot_relu                           128    16     8     8   16         8  17408   384
+relu of dot 4096x512x10
+  k0_dot_relu                            77    24     4     4   16         5   5632   144
+  k1_dot_relu                            12    64     4     4    0         4      0     0
+relu of dot + bias, free
+  k0_dot_add_relu                       115    16     4     4   16         8   8704   415
+  k1_dot_add_relu                        52    32     4     4    4         4   2048    23
+  k2_dot_add_relu                        98    16     4     4   16         8   8704   451
+relu of dot of transposed, free
+  k0_dot_relu                           110    16     4     4   16         8   8704   418
+  k1_dot_relu                            54    32     4     4    4         4   2048    24
+  k2_dot_relu                           100    16     4     4   16         8   8704   442
+exp of matmul of a batch
+  k0_dot_exp                             72    24     4     4   16         8   8704   351
+dot of matrix and vector
+  k0_mul_sum                             40    48     4     4   16        32     32    26
+conv2d of 64x56x56, 3x3
+  k0_unslice_convolution                106    16     4     4   16         8   8704   644
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    28
+  k2_unslice_convolution                104    16     4     4   16         8   8704   663
+conv2d, gradient of the image
+  k0_unslice_unslice_convolution        114    16     4     4   16         8   8704   712
+  k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
+  k2_unslice_unslice_convolution         96    16     4     4   16         8   8704   659
+conv2d, gradient of the filters
+  k0_unslice                             18    64     4     4    0         1      0     0
+  k1_convolution                        108    16     4     4   16         8   8704   442
+  k2_convolution                         43    40     4     4    4         4   1024    18
+  k3_convolution                        127    16     4     4   16         8   8704   440
+  k4_copy                                14    64     4     4    0         1      0     0
+gather, free
+  k0_take                                18    64     8     8    0         1      0     0
+scatter_add, free
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         31    64     8     8    4         2   8704    23
+  k2_mul                                 10    64     4     4    0         1      0     0
+scatter_add of numbers
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         16    64     8     8    0         2      0    24
+cumsum down rows
+  k0_cumsum                               8    64     4     4    0         1      0     0
+  k1_cumsum                              24    64     4     4    0         5      0    26
+)golden");
+}
+
+TEST_CASE("golden: the code of canonical kernels, sm_100") {
+  if (left_out(100, false)) return;
+  check_golden("sm_100", table(100), R"golden(
+kernel                                 regs warps  load store  lds in-flight shared  loop
+elementwise, free
+  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+tanh of 1e7
+  k0_tanh                                18    64     4     4    0         1      0     0
+exp, f64
+  k0_exp_mul                             16    64     8     8    0         1      0     0
+bias, free
+  k0_mul                                 18    64     4     4    0         2      0     0
+transpose of 4096x4096
+  k0_copy                                29    64     4     4    4         4   4224     0
+x + transpose(y), free
+  k0_add                                 32    64     4     4    4         4   4224     0
+concatenate
+  k0_mul_concatenate                     14    64     4     4    0         2      0     0
+softmax of 1000x1000
+  k0_max_sub_exp_sum_div_mul             28    64     4     4   16         4   4032    34
+softmax of 8x1e6
+  k0_max_sub_exp_sum_div_mul             29    64     4     4   16        16     32    71
+  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k2_max_sub_exp_sum_div_mul             31    64     4     4   16         5     32    87
+  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+softmax, free
+  k0_max_sub_exp_sum_div_mul             42    40     4     4   16        16     32    73
+  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    73
+  k2_max_sub_exp_sum_div_mul             59    32     4     4   16         5     32    87
+  k3_max_sub_exp_sum_div_mul             45    40     4     4   16        16     32    41
+  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k5_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
+log_softmax of 8192x128
+  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+sum of rows, free
+  k0_sum                                 61    32     4     4   16        16     32    41
+  k1_sum                                 45    40     4     4   16        16     32    41
+  k2_sum                                 46    40     4     4   16        16     32    41
+softmax of 1e6x10
+  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+argmax of rows, free
+  k0_argmax                              32    64     4     8   16         2     96    99
+  k1_argmax                              26    64     8     8   16         4     96    98
+  k2_argmax                              23    64     4     8   16         2     96    97
+mean of rows, f64
+  k0_sum_size_div                        61    32     8     8   16         9     64    41
+  k1_sum_size_div                        60    32     8     8   16        15     64    41
+  k2_sum_size_div                        60    32     8     8   16        14     64    41
+layer norm
+  k0_sum_div_sub_mul_sum_div_add_sqr     28    64     4     4   16         4     32    26
+layer norm, gradients
+  k0_mul_sum_div_sub_mul_sum_div_add     34    48     4     4   16         4     32    26
+  k1_mul_sum                             67    16     4     4    4        16   2048    41
+  k2_mul_sum                             61    32     4     4    4        16   4096    39
+  k3_mul_sum                             61    32     4     4    4        16   4096    41
+  k4_sum                                 69    16     4     4    4        16   2048    39
+  k5_sum                                 61    32     4     4    4        16   4096    39
+  k6_sum                                 61    32     4     4    4        16   4096    39
+sum of all, free
+  k0_sum                                 47    40     4     4   16        16     32    41
+  k1_sum                                 46    40     4     4   16        16     32    41
+  k2_sum                                 44    40     4     4   16        16     32    41
+argmax of all, free
+  k0_argmax                              29    64     4     8   16         2     96   104
+  k1_argmax                              26    64     8     8   16         4     96    97
+  k2_argmax                              20    64     4     8   16         2     96    97
+softmax of all, free
+  k0_max_sub_exp_sum                     30    64     4     4   16        16     32    73
+  k1_max_sub_exp_sum                     29    64     4     4   16        16     32    73
+  k2_max_sub_exp_sum                     56    32     4     4   16         5     32    95
+  k3_max_sub_exp_sum                     46    40     4     4   16        16     32    41
+  k4_max_sub_exp_sum                     40    48     4     4   16        16     32    95
+  k5_div_mul                             14    64     4     4    0         1      0     0
+sum of columns of 1e6x8
+  k0_sum                                 61    32     4     4    4        16   1024    39
+  k1_sum                                 25    64     4     4    4         4   4096    17
+sum of columns, free
+  k0_sum                                 72    16     4     4    4         8   2048    39
+  k1_sum                                 64    32     4     4    4         8   2048    39
+  k2_sum                                 64    32     4     4    4         8   2048    39
+sum of 512 columns
+  k0_sum                                 69    16     4     4    4        16   2048    39
+  k1_sum                                 61    32     4     4    4        16   4096    39
+  k2_sum                                 61    32     4     4    4        16   4096    39
+softmax of columns, free
+  k0_max_sub_exp_sum_div                 40    48     4     4    4         8   2048    55
+  k1_max_sub_exp_sum_div                 40    48     4     4    4         8   2048    55
+  k2_max_sub_exp_sum_div                109    16     4     4    4         5   2048   105
+  k3_max_sub_exp_sum_div                 64    32     4     4    4         8   2048    39
+  k4_max_sub_exp_sum_div                 56    36     4     4    0         8      0   105
+  k5_mul                                 18    64     4     4    0         2      0     0
+sum of channels
+  k0_sum                                 64    32     4     4   16         8     32   257
+  k1_sum                                 61    32     4     4    4        16   4096    39
+  k2_sum                                 64    32     4     4   16         8     32   231
+relu of dot 4096x4096x4096
+  k0_dot_relu                           193     8     4     4   16         8   8448   597
+relu of dot 64x16384x64
+  k0_dot_relu                            79    24     4     4   16         8   8704   341
+  k1_dot_relu                            19    64     4     4    4         4   4096     0
+relu of dot 128x784x512
+  k0_dot_relu                            79    24     4     4   16         8   8704   338
+  k1_dot_relu                            18    64     4     4    0         7      0     0
+relu of dot 1024x1024x1024, f64
+  k0_dot_relu                           128    16     8     8   16         8  17408   373
+relu of dot 4096x512x10
+  k0_dot_relu                            87    16     4     4   16         5   5632   130
+  k1_dot_relu                            12    64     4     4    0         4      0     0
+relu of dot + bias, free
+  k0_dot_add_relu                       127    16     4     4   16         8   8704   409
+  k1_dot_add_relu                        89    16     4     4    4         8   2048    39
+  k2_dot_add_relu                       128    16     4     4   16         8   8704   367
+relu of dot of transposed, free
+  k0_dot_relu                           127    16     4     4   16         8   8704   409
+  k1_dot_relu                            89    16     4     4    4         8   2048    39
+  k2_dot_relu                           127    16     4     4   16         8   8704   370
+exp of matmul of a batch
+  k0_dot_exp                             78    24     4     4   16         8   8704   337
+dot of matrix and vector
+  k0_mul_sum                             40    48     4     4   16        32     32    26
+conv2d of 64x56x56, 3x3
+  k0_unslice_convolution                116    16     4     4   16         8   8704   648
+  k1_unslice_convolution                 68    16     4     4    4         8   2048    39
+  k2_unslice_convolution                127    16     4     4   16         8   8704   713
+conv2d, gradient of the image
+  k0_unslice_unslice_convolution        115    16     4     4   16         8   8704   699
+  k1_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
+  k2_unslice_unslice_convolution        127    16     4     4   16         8   8704   699
+conv2d, gradient of the filters
+  k0_unslice                             18    64     4     4    0         1      0     0
+  k1_convolution                        124    16     4     4   16         8   8704   430
+  k2_convolution                         62    32     4     4    4         8   1024    26
+  k3_convolution                        117    16     4     4   16         8   8704   369
+  k4_copy                                14    64     4     4    0         1      0     0
+gather, free
+  k0_take                                18    64     8     8    0         1      0     0
+scatter_add, free
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         44    40     8     8    4         8   8704    29
+  k2_mul                                 10    64     4     4    0         1      0     0
+scatter_add of numbers
+  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k1_scatter_add                         18    64     8     8    0         2      0    27
+cumsum down rows
+  k0_cumsum                               8    64     4     4    0         1      0     0
+  k1_cumsum                              30    64     4     4    0         9      0    36
+)golden");
+}

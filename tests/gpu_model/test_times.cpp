@@ -1,0 +1,190 @@
+// Predicted times of the canonical functions, and what a call of a training step asks of the
+// device.
+#include <doctest/doctest.h>
+
+#include <iomanip>
+#include <set>
+#include <sstream>
+
+#include "tests/gpu_emulator/emulated_device.h"
+#include "tests/gpu_model/times.h"
+#include "tests/tools/golden.h"
+
+using namespace gpu_model;  // NOLINT: tests
+namespace kt = kroton;
+
+TEST_CASE("golden: predicted times of canonical functions") {
+  // Above three times the bound of an H100.
+  const std::set<std::string> known = {
+      "softmax of columns, free",  // five passes, of a launch each
+      "scatter_add of numbers",    // every thread goes over all indices
+      "cumsum down rows",          // one row after the other
+      "MLP step 784-512-10",       // launches, as the next two
+      "LSTM step, 256 units",     "running sum by scan",
+  };
+  std::ostringstream text;
+  text << std::left << std::setw(52) << "us, not measured" << std::right << std::setw(7)
+       << "starts";
+  for (const Gpu& gpu : gpus()) text << std::setw(9) << gpu.name;
+  text << "    bound\n";
+  for (const Case& one : cases()) {
+    const kt::Program program = lowered(one);
+    double worst = 1;
+    for (const Sizes& sizes : one.sizes) {
+      Times h100;
+      text << std::left << std::setw(52) << one.name + ", " + to_string(sizes) << std::right
+           << std::fixed << std::setprecision(1);
+      for (const Gpu& gpu : gpus()) {
+        const Times times = predicted(program, sizes, gpu);
+        if (&gpu == &gpus().front()) text << std::setw(7) << times.launches;
+        text << std::setw(9) << times.microseconds;
+        if (gpu.name == "H100") h100 = times;
+      }
+      text << std::setw(9) << h100.bound << "\n";
+      worst = std::max(worst, h100.microseconds / h100.bound);
+    }
+    CHECK_MESSAGE((worst <= 3) != known.contains(one.name), one.name, " takes ", worst,
+                  " times its bound");
+  }
+  check_golden("times", text.str(), R"golden(
+us, not measured                                     starts       T4     A100     H100     4090   
+        bound
+elementwise, free, n=10000000                             1    447.8     88.3     42.4    132.6    
+        42.4
+tanh of 1e7, known                                        1    299.7     59.7     29.1     89.2    
+        29.1
+exp, f64, n=1000000                                       1    253.4     14.0      7.7     47.8     
+        7.7
+bias, free, m=1024 n=8192                                 1    251.9     50.5     24.8     75.1    
+        24.8
+transpose of 4096x4096, known                             1    500.5     98.5     47.1    148.1    
+        47.1
+x + transpose(y), free, m=4096 n=4096                     1    749.0    146.4     69.5    221.0    
+        69.5
+concatenate, n=1000000                                    1     62.6     14.0      7.7     19.6     
+        7.7
+softmax of 1000x1000, known                               1     33.0      8.3      5.1     10.9     
+        5.1
+softmax of 8x1e6, known                                   5    491.3    115.0     55.1    150.5    
+        23.7
+softmax, free, m=1000 n=1000                              1     33.0      8.3      5.1     10.9     
+        5.1
+softmax, free, m=1000000 n=8                              5    490.9    114.6     54.7    150.2    
+        23.7
+log_softmax of 8192x128, known                            1     34.4      8.6      5.2     11.3     
+        5.2
+sum of rows, free, m=1000 n=1000                          1     18.2      5.5      3.7      6.6     
+        3.7
+sum of rows, free, m=1000000 n=8                          2    125.3     28.1     15.5     39.2    
+        13.1
+softmax of 1e6x10, known                                  1    299.7     59.7     29.1     89.2    
+        29.1
+argmax of rows, free, m=1000 n=1000                       1     18.2      5.5      3.7      6.6     
+        3.7
+argmax of rows, free, m=1000000 n=8                       2    125.3     28.1     15.6     39.3    
+        13.1
+mean of rows, f64, m=1000 n=1000                          1     39.1      8.3      5.1     10.9     
+        5.1
+layer norm, n=8192                                        1    251.9     50.5     24.8     75.2    
+        24.8
+layer norm, gradients, n=8192                             5    887.7    181.0     90.5    266.6    
+        36.0
+sum of all, free, n=10000000                              2    155.1     34.0     18.4     48.1    
+        15.7
+sum of all, free, n=1000                                  1      3.8      3.0      2.8      2.5     
+        2.4
+argmax of all, free, n=10000000                           2    155.6     34.4     18.8     48.4    
+        15.7
+softmax of all, free, n=10000000                          5    758.0    160.5     79.1    228.8    
+        29.1
+sum of columns of 1e6x8, known                            2    125.7     28.5     15.9     39.6    
+        13.1
+sum of columns, free, m=8 n=1000000                       2    126.2     28.9     19.1     39.9    
+        13.1
+sum of columns, free, m=1024 n=8192                       2    131.5     29.3     16.1     41.0    
+        13.6
+sum of 512 columns, n=128                                 1      4.3      3.0      2.9      2.6     
+        2.5
+sum of 512 columns, n=65536                               2    504.3    101.2     49.7    150.5    
+        47.1
+softmax of columns, free, m=64 n=100000                   5    494.9    110.5     58.4    153.2    
+        19.5
+sum of channels, n=32                                     2    101.9     23.6     13.4     32.4    
+        11.0
+relu of dot 4096x4096x4096, known                         1  38360.6  14108.2   4788.5   3498.3  
+        2395.5
+relu of dot 64x16384x64, known                            2     53.4     20.5     14.5     18.1     
+        5.2
+relu of dot 128x784x512, known                            2     43.2     17.3      9.9     10.9     
+        4.2
+relu of dot 1024x1024x1024, f64, known                    1  19196.0    443.7    152.1   3500.9    
+        77.2
+relu of dot 4096x512x10, known                            2     43.3     12.3      9.3     15.1     
+        5.3
+relu of dot + bias, free, k=4096 m=4096 n=4096            1  38365.3  14110.0   4789.1   3498.7  
+        2395.7
+relu of dot + bias, free, k=16384 m=64 n=64               2     53.4     20.5     14.7     18.1     
+        5.2
+relu of dot + bias, free, k=1000 m=1000 n=1000            1    562.2    208.1     72.1     53.1    
+        37.3
+relu of dot of transposed, free, k=1000 m=1000 n=1000      1    562.0    208.0     72.1     53.1    
+        37.2
+exp of matmul of a batch, b=96                            1     65.2     25.4     10.1     15.9     
+        6.6
+dot of matrix and vector, known                           1    252.0     50.6     24.8     75.2    
+        24.8
+conv2d of 64x56x56, 3x3, n=32                             1   2071.3    763.1    260.4    190.7   
+        131.4
+conv2d, gradient of the image, n=32                       1   2073.1    763.7    260.7    190.8   
+        131.5
+conv2d, gradient of the filters, n=32                     4   2292.5    811.0    286.6    260.0   
+        131.7
+gather, free, columns=256 n=100000 rows=50000             1    575.2    112.9     53.9    170.0    
+        53.9
+scatter_add, free, columns=256 n=100000 rows=50000        3   1150.8    227.8    109.9    341.4    
+        88.0
+scatter_add of numbers, n=100000                          2     38.4     34.7     38.0     30.2     
+        2.8
+cumsum down rows, n=10000                                 2   4306.7   4005.2   4504.8   3504.4     
+        9.2
+MLP step 784-512-10, batch=128                           12    116.0     57.9     42.8     45.4     
+        6.1
+LSTM step, 256 units, batch=64 steps=100                514   5756.2   2666.6   1778.7   1816.6   
+        304.5
+running sum by scan, n=10000                          10003  33711.2  26101.8  24112.9  22088.8     
+        2.4
+)golden");
+}
+
+TEST_CASE("golden: what a call of a training step asks of the device") {
+  std::ostringstream text;
+  const auto bytes = [](const std::vector<kt::TensorType>& types, const Sizes& sizes) {
+    std::int64_t sum = 0;
+    for (const kt::TensorType& type : types) {
+      sum += Evaluator(sizes)(kt::element_count(type.shape)) *
+             static_cast<std::int64_t>(size_of(type.dtype));
+    }
+    return sum;
+  };
+  for (const Case& one : cases()) {
+    if (!one.is_step) continue;
+    const kt::Program program = lowered(one);
+    for (const Sizes& sizes : one.sizes) {
+      const Times times = predicted(program, sizes, gpus().front());
+      const std::int64_t checks = program.sites.empty() ? 0 : 24;
+      text << one.name << ", " << to_string(sizes) << ": " << times.kernels << " kernels, "
+           << times.launches << " launches, " << times.products
+           << " of them products of a library; " << bytes(program.inputs, sizes) << " bytes up, "
+           << bytes(program.outputs, sizes) + checks << " down in "
+           << program.outputs.size() + (checks > 0 ? 1 : 0) << " copies\n";
+    }
+  }
+  check_golden("steps", text.str(), R"golden(
+MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a library; 402432
+        bytes up, 28 down in 2 copies
+LSTM step, 256 units, batch=64 steps=100: 19 kernels, 514 launches, 203 of them products of a
+        library; 6553600 bytes up, 4 down in 1 copies
+running sum by scan, n=10000: 4 kernels, 10003 launches, 0 of them products of a library; 40000
+        bytes up, 40000 down in 1 copies
+)golden");
+}

@@ -1,0 +1,121 @@
+// The traffic of kernels of every form: sectors and banks as few as can be, but for what is named.
+#include <doctest/doctest.h>
+#include <kroton/kroton.h>
+
+#include <set>
+
+#include "tests/gpu_emulator/emulated_device.h"
+#include "tests/gpu_model/traffic.h"
+#include "tests/tools/compiled_tools.h"
+#include "tests/tools/golden.h"
+
+using namespace gpu_model;  // NOLINT: tests
+namespace kt = kroton;
+
+namespace {
+
+struct Measured {
+  std::string name;
+  compiled_test::Problem problem;
+};
+
+kt::Array floats(const kt::Shape& shape) { return compiled_test::random_array(shape, kt::f32, 1); }
+
+std::vector<Measured> measured_cases() {
+  std::vector<Measured> list;
+  const auto add = [&](const std::string& name, const kt::Shape& shape, auto make) {
+    kt::Dims dims;
+    for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
+    const kt::Tensor x = kt::tensor("x", dims);
+    list.push_back({name, {{x}, {make(x)}, {floats(shape)}}});
+  };
+  using kt::Tensor;
+  add("elementwise", {1000}, [](Tensor x) { return kt::tanh(x) * x; });
+  add("transpose", {128, 96}, [](Tensor x) { return kt::transpose(x); });
+  add("transpose and sum", {3, 40, 50},
+      [](Tensor x) { return kt::transpose(x, {0, 2, 1}) * 2 + x(0, 0, 0); });
+  add("rows of 1000", {4, 1000}, [](Tensor x) { return kt::softmax(x); });
+  add("rows of 100", {8, 100}, [](Tensor x) { return kt::softmax(x); });
+  add("rows of 10", {512, 10}, [](Tensor x) { return kt::softmax(x); });
+  add("long rows", {2, 20000}, [](Tensor x) { return kt::sum(x, 1); });
+  add("columns", {300, 64}, [](Tensor x) { return kt::sum(x, 0); });
+  add("8 columns", {4096, 8}, [](Tensor x) { return kt::sum(x, 0); });
+  add("all", {20000}, [](Tensor x) { return kt::sum(x); });
+  const auto product = [&](const std::string& name, const kt::Shape& a, const kt::Shape& b,
+                           bool transposed) {
+    const Tensor x = kt::tensor("a", {a[0], a[1]}), y = kt::tensor("b", {b[0], b[1]});
+    const Tensor z = transposed ? kt::dot(kt::transpose(x), kt::transpose(y)) : kt::dot(x, y);
+    list.push_back({name, {{x, y}, {kt::relu(z)}, {floats(a), floats(b)}}});
+  };
+  product("product", {128, 64}, {64, 128}, false);
+  product("product of transposed", {64, 128}, {128, 64}, true);
+  return list;
+}
+
+}  // namespace
+
+TEST_CASE("golden: traffic of kernels in the emulator") {
+  // Asked for more than half as many sectors or banks again as would do.
+  const std::set<std::string> known = {
+      "rows of 10",             // a thread has a row
+      "product",                // a thread has four columns, which the compiler stores together
+      "product of transposed",  // where it knows their alignment
+  };
+  const gpu_emulator::TestCuda cuda;
+  if (!cuda.is_emulated()) return;
+  std::string text;
+  for (const Measured& one : measured_cases()) {
+    const Traffic traffic;
+    compiled_test::compiled(one.problem, kt::cuda());
+    text += one.name + "\n" + to_string(traffic.kernels());
+    double worst = 1;
+    for (const KernelTraffic& kernel : traffic.kernels()) {
+      for (const Requests* r :
+           {&kernel.loads, &kernel.stores, &kernel.shared_loads, &kernel.shared_stores}) {
+        worst = std::max(worst, r->excess());
+      }
+    }
+    CHECK_MESSAGE((worst <= 1.5) != known.contains(one.name), one.name, ": ", worst,
+                  " times what would do");
+  }
+  check_golden("traffic", text, R"golden(
+elementwise
+  k0_tanh_mul                                4 x  256  loads 3.9/3.9 of 31.2  stores 3.9/3.9 of 31.2
+transpose
+  k0_copy                                   12 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+transpose and sum
+  k0_mul_add                                12 x  256  loads 2.3/2.1 of 22.2  stores 2.5/2.5 of 20.0
+           shared loads 1.0/1.0 of 20.0  shared stores 1.0/1.0 of 25.0
+rows of 1000
+  k0_max_sub_exp_sum_div_mul                 4 x  256  loads 3.9/3.9 of 31.2  stores 3.9/3.9 of 31.2
+           shared loads 1.0/1.0 of 31.9  shared stores 1.0/1.0 of 21.2
+rows of 100
+  k0_max_sub_exp_sum_div_mul                 8 x   32  loads 3.6/3.2 of 25.0  stores 3.6/3.2 of 25.0
+           shared loads 1.0/1.0 of 25.0  shared stores 1.0/1.0 of 25.0
+rows of 10
+  k0_max_sub_exp_sum_div_mul                 8 x   64  loads 32.0/4.0 of 32.0  stores 32.0/4.0 of
+          32.0
+long rows
+  k0_sum                                    10 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 1.0 
+          shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+  k1_sum                                     1 x   64  loads 1.4/1.0 of 2.0  stores 1.0/1.0 of 2.0
+columns
+  k0_sum                                     2 x 1024  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+8 columns
+  k0_sum                                    32 x 1024  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 8.0 
+          shared loads 1.0/1.0 of 8.0  shared stores 1.0/1.0 of 32.0
+  k1_sum                                     1 x   64  loads 1.0/1.0 of 8.0  stores 1.0/1.0 of 8.0
+all
+  k0_sum                                     5 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 1.0 
+          shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+  k1_sum                                     1 x   32  loads 1.0/1.0 of 5.0  stores 1.0/1.0 of 1.0
+product
+  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+product of transposed
+  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+)golden");
+}

@@ -206,6 +206,9 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     if (state.stop) break;
     const std::int64_t before = parts_->examples;
     const Clock::time_point began = Clock::now();
+    // A step that weights ask for is compiled on the way, which is no training.
+    const double compiled = parts_->compiling;
+    const auto seconds = [&] { return seconds_since(began) - (parts_->compiling - compiled); };
     checked([&] {
       loader.start(static_cast<std::uint64_t>(before_all + epoch - 1), state.first_batch);
     });
@@ -224,7 +227,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
                    ": ";
           });
       ++state.batch;
-      state.seconds = seconds_since(began);
+      state.seconds = seconds();
       state.waiting = loader.seconds_waited();
       for (const auto& callback : callbacks) callback->on_batch_end(state, of_batch);
     }
@@ -232,7 +235,7 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
     done.number = epoch;
     done.train = totals.values();
     done.steps = parts_->steps;
-    done.seconds = seconds_since(began);
+    done.seconds = seconds();
     done.examples_per_second =
         static_cast<double>(parts_->examples - before) / std::max(done.seconds, 1e-9);
     done.waiting = state.waiting / std::max(done.seconds, 1e-9);

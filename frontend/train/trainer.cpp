@@ -4,6 +4,7 @@
 #include <kroton/variables.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <set>
 
@@ -239,7 +240,9 @@ const StepFunction& Trainer::Parts::step_for(const std::vector<int>& ranks) {
   if (optimizer_lives.expired()) {
     fail("the optimizer is no longer there, which the first step with weights takes" + place());
   }
+  const auto began = std::chrono::steady_clock::now();
   StepFunction step = training_step(*optimizer, weight_variables(ranks));
+  compiling += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   optimizer_state = optimizer->state();
   return steps_for.emplace(ranks, std::move(step)).first->second;
 }

@@ -131,6 +131,7 @@ struct Trainer::Parts {
   std::map<bool, StepFunction> predictions;
   std::mutex making;                    // one of the functions above: tests run on several threads
   std::optional<std::int64_t> classes;  // that the network tells apart, where that is known
+  double compiling = 0;  // how many seconds training steps took that were made when asked for
   std::int64_t steps = 0, examples = 0;
   // Of earlier calls of fit, and the number of the one that this call, or the last one, is in.
   std::int64_t epochs_before = 0, epochs_seen = 0;

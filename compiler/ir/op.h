@@ -208,6 +208,8 @@ class WriteContext {
   virtual Scratch scratch(DType dtype, const Dims& shape) = 0;
   virtual void store(Scratch scratch, const Index& index, const loop::Expr& value) = 0;
   virtual loop::Expr stored(Scratch scratch, const Index& index) = 0;
+  // Whether it is for a GPU, where only many independent iterations are quick.
+  virtual bool is_for_gpu() const { return false; }
 };
 
 // Host values of the reference interpreter, row-major.

@@ -14,8 +14,9 @@ using Vertex = Graph::Vertex;
 
 class VertexWrite final : public WriteContext {
  public:
-  VertexWrite(KernelContext& context, Vertex v)
-      : context_(context), v_(v), operands_(context.graph().operands(v)) {}
+  VertexWrite(KernelContext& context, Vertex v, bool is_for_gpu)
+      : context_(context), v_(v), operands_(context.graph().operands(v)), is_for_gpu_(is_for_gpu) {}
+  bool is_for_gpu() const override { return is_for_gpu_; }
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
   const TensorType& type() const override { return context_.graph()[v_].type; }
   int input_count() const override { return static_cast<int>(operands_.size()); }
@@ -119,6 +120,7 @@ class VertexWrite final : public WriteContext {
   KernelContext& context_;
   Vertex v_;
   std::vector<Vertex> operands_;
+  bool is_for_gpu_;
   std::vector<std::pair<loop::BufferRef, Dims>> scratch_;
   loop::Block block_;
   Dim iterations_ = 1;  // of the loops in progress
@@ -131,7 +133,7 @@ class VertexWrite final : public WriteContext {
 
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine) {
   const Vertex v = context.cluster().hero;
-  VertexWrite write(context, v);
+  VertexWrite write(context, v, machine.gpu);
   context.graph()[v].op->write(write);
   loop::Kernel kernel;
   kernel.body = write.take_block();

@@ -23,7 +23,7 @@
   op(erfc) op(erfcx) op(erfinv) op(erfcinv) op(ndtr) op(log_ndtr) op(ndtri) op(gammaln)          \
   op(gamma) op(digamma) op(polygamma) op(zeta) op(betaln) op(j0) op(j1) op(y0) op(y1) op(i0)     \
   op(i1) op(i0e) op(i1e) op(exp1) op(expi) op(k0) op(k1) op(k0e)  \
-  op(k1e) op(gammainc) op(gammaincc) op(betainc) op(no_gradient)                                       \
+  op(k1e) op(gammainc) op(gammaincc) op(betainc) op(no_gradient)                                 \
   /* binary.cpp */                                                                               \
   op(add) op(sub) op(mul) op(div) op(floor_div) op(mod) op(maximum) op(minimum)                  \
   /* compare.cpp: comparison, logic, selection */                                                \
@@ -59,7 +59,9 @@
   op(custom)                                                                                     \
   /* check.cpp, small_matrices.cpp, solve.cpp, lapack_call.cpp */                                \
   op(check) op(small_cholesky) op(small_triangular) op(small_solve) op(small_pivots)             \
-  op(solve) op(determinant) op(pinv) op(lapack)
+  op(solve) op(determinant) op(pinv) op(lapack)                                                  \
+  /* sparse_dot.cpp */                                                                           \
+  op(sparse_dot) op(sampled_dot)
 // clang-format on
 
 namespace kroton {

@@ -1,16 +1,9 @@
 #include "compiler/ops/no_gradient.h"
 
-#include <kroton/special.h>
-
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/samples.h"
 
 namespace kroton {
-namespace {
-
-ops::BinaryFunction zeta_of_two() { return zeta; }
-
-}  // namespace
 
 // y = x.   A gradient that is asked for is an error; attributes.name says of what
 constinit const OpRecord no_gradient_op = {
@@ -27,7 +20,6 @@ constinit const OpRecord no_gradient_op = {
     .at = [](PointContext& context, const Index& index) { return context.input(0, index); },
     .reference = [](ReferenceContext& c) { c.output.data = c.inputs[0]->data; },
     .batch = ops::batch_elementwise<no_gradient_op>,
-    .draw = [](ops::Draw& d) { ops::draw_binary(d, "zeta", zeta_of_two(), ops::floating); },
     .samples =
         [] {
           return ops::unary_samples(

@@ -8,6 +8,7 @@
 #include "compiler/ir/leaf.h"
 #include "compiler/ir/node.h"
 #include "compiler/ops/random.h"
+#include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/weak.h"
 
@@ -131,14 +132,15 @@ Tensor gamma_above_one(const Draws& draws, const Tensor& alpha) {
   return result;
 }
 
-// The logarithm of a deviate: for a small alpha it may be no number itself.
+// The logarithm of a deviate: for a small alpha it may be no number itself. Its gradient by alpha
+// is that at which the share of the distribution below it stays (Figurnov et al. 2018).
 Tensor log_gamma_deviate(const Draws& draws, const Tensor& alpha) {
   const Tensor fixed = stop_gradient(alpha);
   // Below 1: one of alpha + 1 times a power of a uniform number.
   const Tensor is_small = lt(fixed, 1);
   const Tensor whole = log(gamma_above_one(draws, where(is_small, fixed + 1, fixed)));
   const Tensor power = log(draws.uniform(Ends::open)) / fixed;
-  return where(is_small, whole + power, whole);
+  return ops::apply_binary(gamma_deviate_op, alpha, where(is_small, whole + power, whole));
 }
 
 // Below this rate by inversion.

@@ -24,6 +24,8 @@
   op(gamma) op(digamma) op(polygamma) op(zeta) op(betaln) op(j0) op(j1) op(y0) op(y1) op(i0)     \
   op(i1) op(i0e) op(i1e) op(exp1) op(expi) op(k0) op(k1) op(k0e)  \
   op(k1e) op(gammainc) op(gammaincc) op(betainc) op(no_gradient)                                 \
+  op(gammainc_by_a) op(betainc_by_a) op(betainc_by_b) op(zeta_by_s) op(gammaincinv)              \
+  op(gammainccinv) op(betaincinv) op(gamma_deviate)                                              \
   /* binary.cpp */                                                                               \
   op(add) op(sub) op(mul) op(div) op(floor_div) op(mod) op(maximum) op(minimum)                  \
   /* compare.cpp: comparison, logic, selection */                                                \

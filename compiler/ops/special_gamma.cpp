@@ -4,10 +4,11 @@
 #include <limits>
 #include <numbers>
 
+#include "compiler/ops/dual_terms.h"
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
-#include "compiler/ops/no_gradient.h"
 #include "compiler/ops/special_coefficients.h"
+#include "compiler/ops/special_incomplete.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/special_terms.h"
 #include "compiler/ops/terms.h"
@@ -16,6 +17,7 @@ namespace kroton {
 
 using ops::AroundTwo;
 using ops::constant_like;
+using ops::Dual;
 using ops::elementwise;
 using ops::far_from;
 using ops::horner;
@@ -242,7 +244,7 @@ void draw_polygamma(ops::Draw& d) {
   }
 }
 
-// There is no gradient by s.
+// There is no gradient of second order by s.
 std::vector<Sample> zeta_samples() {
   std::vector<Sample> samples = ops::few_binary_samples({.function = zeta,
                                                          .low_x = 1.5,
@@ -283,7 +285,52 @@ Term zeta_of(Term s, Term q) {
   return select(inside, result, select(at_edge, inf, nan));
 }
 
+// Its derivative by s, term by term.
+Term zeta_by_s_of(Term s, Term q) {
+  constexpr int terms = 9;
+  const auto power = [&](const Term& x) { return ops::call(loop::Op::pow, x, -s); };
+  const Term inside = (s > 1.0) && (q > 0.0) && (q < inf);
+  const Term from = select(inside, q, 1.0);
+  Term sum = ops::log(from) * power(from);
+  for (int k = 1; k < terms; ++k) sum = fma(ops::log(from + k), power(from + k), sum);
+  const Term beyond = from + terms;
+  const Term inverse = 1.0 / beyond;
+  const Term square = inverse * inverse;
+  const Dual order = at_most(ops::parameter(s), 1e4);
+  Dual rest = ops::fixed(constant_like(s, 0));
+  for (int k = 11; k >= 0; --k) {
+    rest = fma(rest, (order + (2 * k + 1)) * (order + (2 * k + 2)) * square, bernoulli[k]);
+  }
+  const Dual less = order - 1.0;
+  const Dual safe{select(inside, less.value, 1.0), less.derivative};
+  const Dual beside = fma(order * inverse, rest, 0.5) + beyond / safe;
+  const Term tail = power(beyond) * fma(ops::log(beyond), -beside.value, beside.derivative);
+  const Term at_one = equal(s, 1.0) && (q > 0.0);
+  const Term at_edge = select(at_one, -inf, select(equal(q, 0.0) && (s > 1.0), inf, nan));
+  const Term at_infinity = equal(q, inf) && (s > 1.0);
+  return select(inside, tail - sum, select(at_infinity, 0.0, at_edge));
+}
+
+std::vector<Sample> zeta_by_s_samples() {
+  std::vector<Sample> samples = ops::few_binary_samples(
+      {.function = [](const Operand& s,
+                      const Operand& q) { return ops::apply_binary(zeta_by_s_op, s, q); },
+       .low_x = 1.5,
+       .high_x = 6,
+       .low_y = 0.3,
+       .high_y = 5,
+       .differentiable = false});
+  const auto of_q = [](const Operand& q) { return ops::apply_binary(zeta_by_s_op, 2.5, q); };
+  for (Sample& sample : ops::few_unary_samples({.function = of_q, .low = 0.3, .high = 5})) {
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
 }  // namespace
+
+Term ops::gammaln_of_positive(const Term& x) { return LogGamma(x).value; }
+Term ops::digamma_of_positive(const Term& x) { return digamma_above(x); }
 
 // log(gamma(a) gamma(b) / gamma(a + b)). With the larger one from far_from on, Stirling's formulas
 // of it and the sum are subtracted as formulas, else the quotient of the values is taken.
@@ -375,16 +422,30 @@ constinit const OpRecord polygamma_op = {
     .draw = draw_polygamma,
     .samples = polygamma_samples};
 
-// z = the sum of (q + k)^-s.   dq = -s zeta(s + 1, q) dz; the public function sees to ds
+// z = the sum of (q + k)^-s.   ds = zeta_by_s(s, q) dz, dq = -s zeta(s + 1, q) dz
 constinit const OpRecord zeta_op =
     elementwise<zeta_op>({.name = "zeta",
                           .cost = 400,
                           .value = in_f64_of_two<zeta_of>,
                           .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-                            return {g, -(g * (x[0] * ops::apply(zeta_op, {x[0] + 1, x[1]})))};
+                            const Tensor fixed = ops::without_second_gradient(x[0], "zeta", "s");
+                            return {g * ops::apply(zeta_by_s_op, {fixed, x[1]}),
+                                    -(g * (x[0] * ops::apply(zeta_op, {x[0] + 1, x[1]})))};
                           },
                           .reference = [](double s, double q) { return reference::zeta(s, q); },
                           .samples = zeta_samples});
+
+// z = the derivative of zeta by s.   dq = -(zeta(s + 1, q) + s zeta_by_s(s + 1, q)) dz
+constinit const OpRecord zeta_by_s_op = ops::only_in_gradients(elementwise<zeta_by_s_op>(
+    {.name = "zeta_by_s",
+     .cost = 700,
+     .value = in_f64_of_two<zeta_by_s_of>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       const Tensors next = {x[0] + 1, x[1]};
+       return {g, -(g * (ops::apply(zeta_op, next) + x[0] * ops::apply(zeta_by_s_op, next)))};
+     },
+     .reference = [](double s, double q) { return reference::zeta_by_s(s, q); },
+     .samples = zeta_by_s_samples}));
 
 // z = log(gamma(a) gamma(b) / gamma(a + b))
 constinit const OpRecord betaln_op = elementwise<betaln_op>(
@@ -442,9 +503,7 @@ Tensor beta(const Operand& a, const Operand& b) {
 
 Tensor zeta(const Operand& s, const Operand& q) {
   const LineScope scope(s.line(), "zeta");
-  std::vector<Tensor> both = ops::promoted(s, q);
-  if (is_float(both[0].dtype())) both[0] = without_gradient(both[0], "zeta", "s");
-  return ops::apply(zeta_op, ops::broadcast(zeta_op, both));
+  return ops::apply_binary(zeta_op, s, q);
 }
 
 Tensor zeta(const Operand& s) {

@@ -5,16 +5,18 @@
 #include <limits>
 
 #include "compiler/ops/draw.h"
+#include "compiler/ops/dual_terms.h"
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
 #include "compiler/ops/no_gradient.h"
+#include "compiler/ops/special_incomplete.h"
 #include "compiler/ops/special_reference.h"
-#include "compiler/ops/special_terms.h"
 
 namespace kroton {
 
 using ops::AroundTwo;
 using ops::constant_like;
+using ops::Dual;
 using ops::elementwise;
 using ops::far_from;
 using ops::horner;
@@ -34,12 +36,13 @@ constexpr double two_pi = 6.283185307179586;
 // For a >= far_from with mu = x / a - 1: x^a e^-x / (a^a e^-a) is e^-(a phi), phi = mu - log(1 +
 // mu).
 struct Deviation {
-  Term mu, phi, is_near;
-  Deviation(Term a, Term x) : mu(x), phi(x), is_near(x) {
+  Term mu, phi, is_near, curvature;  // phi / mu^2 where mu is near 0
+  Deviation(Term a, Term x) : mu(x), phi(x), is_near(x), curvature(x) {
     mu = (x - a) / a;
     is_near = abs(mu) < 0.4;
     const Term small = at_least(at_most(mu, 0.4), -0.4);
-    const Term near = small * small * horner(small * 2.5, coefficients::log1p_rest);
+    curvature = horner(small * 2.5, coefficients::log1p_rest);
+    const Term near = small * small * curvature;
     const Term ratio = at_most(x / a, 1e6);  // far beyond what e^-(a phi) is 0 for
     const Term far = ratio - 1.0 - ops::log(ratio);
     phi = select(is_near, near, far);
@@ -65,37 +68,40 @@ struct Prefactor {
 
 // 1 + x / (a + 1) (1 + x / (a + 2) (1 + ...)) for x <= a + 2 or 1.5. What follows the last term is
 // taken as a geometric series, which it is nearly where it counts.
-Term power_series(Term a, Term x) {
+template <class T>
+T power_series(T a, Term x) {
   constexpr int terms = 56;
-  const Term ratio = at_most(x / (a + (terms + 1)), 0.9);
-  Term sum = 1.0 / (1.0 - ratio);
+  const T ratio = at_most(x / (a + (terms + 1)), 0.9);
+  T sum = 1.0 / (1.0 - ratio);
   for (int k = terms; k > 0; --k) sum = fma(sum, x / (a + k), 1.0);
   return sum;
 }
 
 // Of Legendre: 1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - 2 (2 - a) / (x + 5 - a - ...))) for x >=
 // a + 1 and 1.5.
-Term continued_fraction(Term a, Term x) {
+template <class T>
+T continued_fraction(T a, Term x) {
   constexpr int terms = 56;
-  const Term first = x - a + 1.0;
-  Term fraction = first + 2.0 * terms;
+  const T first = x - a + 1.0;
+  T fraction = first + 2.0 * terms;
   for (int k = terms; k > 0; --k) {
-    const Term numerator = (k - a) * k;
+    const T numerator = (k - a) * k;
     fraction = first + 2.0 * (k - 1) - numerator / fraction;
   }
   return 1.0 / fraction;
 }
 
-// What Temme's expansion adds to half the error function's complement.
-Term temme_sum(Term a, Term eta) {
-  const Term inverse = 1.0 / at_least(a, 20);
-  const Term small = at_least(at_most(eta, 0.5), -0.5);
-  Term sum = constant_like(a, 0);
-  for (std::size_t k = std::size(coefficients::temme); k-- > 0;) {
-    sum = fma(sum, inverse, horner(small, coefficients::temme[k]));
-  }
+// What Temme's expansion adds to half the error function's complement: of 1 / a and eta.
+template <class T>
+T temme_sum(T inverse, T eta) {
+  std::size_t k = std::size(coefficients::temme) - 1;
+  T sum = horner(eta, coefficients::temme[k]);
+  while (k-- > 0) sum = sum * inverse + horner(eta, coefficients::temme[k]);
   return sum;
 }
+
+// What is left of eta where it is used.
+Term limited(Term eta) { return at_least(at_most(eta, 0.5), -0.5); }
 
 // 1 minus the lower function for small a and x, where nearly nothing is left of the 1: the
 // difference 1 - x^a / gamma(1 + a) and the sum over n of -(-x)^n a / (n! (a + n)) times that.
@@ -113,7 +119,9 @@ Term upper_of_small(Term a, Term x) {
   return -less_one - (less_one + 1.0) * a * sum;
 }
 
-Term incomplete(Term a, Term x, bool upper) {
+}  // namespace
+
+ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x) {
   const Term large_a = at_least(a, far_from);
   const Deviation deviation(large_a, x);
   const Term exponent = large_a * deviation.phi;
@@ -124,7 +132,7 @@ Term incomplete(Term a, Term x, bool upper) {
   const Term size = sqrt(deviation.phi + deviation.phi);
   const Term eta = select(is_below, -size, size);
   const Term ratio = ops::tail_ratio(sqrt(exponent)) * 0.5;
-  const Term added = temme_sum(a, eta) / prefactor.root;
+  const Term added = temme_sum(1.0 / at_least(a, 20), limited(eta)) / prefactor.root;
   const Term tail = prefactor.power * (ratio + select(is_below, -added, added));
 
   const Term limit = ops::larger(a + 1.0, constant_like(a, 1.5));
@@ -136,26 +144,64 @@ Term incomplete(Term a, Term x, bool upper) {
   const Term is_lower = select(uniform, is_below, by_series);
   const Term direct = select(uniform, tail, value);
   const Term other = 1.0 - direct;
-  Term result = upper ? select(is_lower, other, direct) : select(is_lower, direct, other);
-  if (upper) {
-    const Term small = (a < 0.6) && (x < 1.5);
-    const Term small_a = at_most(a, 0.6);
-    result = select(small, upper_of_small(small_a, at_most(x, 1.5)), result);
-    result = select(equal(x, 0.0), 1.0, result);
-  }
   // At a = 0 all of it lies at x = 0, at an infinite a beyond every x.
   const Term at_edge = equal(a, 0.0) || equal(a, inf);
-  const Term all_below = select(equal(a, 0.0), upper ? 0.0 : 1.0, constant_like(a, upper ? 1 : 0));
   const Term both = (equal(a, 0.0) && equal(x, 0.0)) || (equal(a, inf) && equal(x, inf));
-  const Term edge = select(both, nan, all_below);
   const Term outside = (a < 0.0) || (x < 0.0);
   const Term sum = a + x;
-  const Term known = select(outside, nan, select(at_edge, edge, result));
-  return select(equal(sum, sum), known, sum);
+  const auto with_edges = [&](Term result, double at_zero, double at_infinity) {
+    const Term edge =
+        select(both, nan, select(equal(a, 0.0), at_zero, constant_like(a, at_infinity)));
+    const Term known = select(outside, nan, select(at_edge, edge, result));
+    return select(equal(sum, sum), known, sum);
+  };
+  const Term small = (a < 0.6) && (x < 1.5);
+  const Term of_small = upper_of_small(at_most(a, 0.6), at_most(x, 1.5));
+  const Term upper = select(small, of_small, select(is_lower, other, direct));
+  return {with_edges(select(is_lower, direct, other), 1, 0),
+          with_edges(select(equal(x, 0.0), 1.0, upper), 0, 1), prefactor.value * a};
 }
 
-Term gammainc_of(Term a, Term x) { return incomplete(a, x, false); }
-Term gammaincc_of(Term a, Term x) { return incomplete(a, x, true); }
+// The three forms of the function, each differentiated. Their parts add up without loss.
+Term ops::incomplete_gamma_by_a(const Term& a, const Term& x) {
+  const Term large_a = at_least(a, far_from);
+  const Deviation deviation(large_a, x);
+  const Prefactor prefactor(a, x, large_a * deviation.phi);
+  // d(a phi) / da = phi - mu, and that of eta is -1 / (a sqrt(2 phi / mu^2)).
+  const Term root_of_curvature = sqrt(at_least(deviation.curvature * 2.0, 0.1));
+  const Term eta = deviation.mu * root_of_curvature;
+  const Term eta_by_a = -1.0 / (large_a * root_of_curvature);
+  const Term inverse = 1.0 / at_least(a, 20);
+  const Dual temme = temme_sum(Dual{inverse, -(inverse * inverse)}, Dual{limited(eta), eta_by_a});
+  const Term half = 0.5 / large_a;
+  const Term rest = temme.value * (deviation.mu - deviation.phi - half) + temme.derivative;
+  const Term middle =
+      prefactor.power / prefactor.root * (large_a * fma(eta, half, eta_by_a) - rest);
+  const Term uniform = deviation.is_near && (a > 20.0);
+
+  const Term limit = larger(a + 1.0, constant_like(a, 1.5));
+  const Term by_series = x < limit;
+  // Of the logarithm of x^a e^-x / gamma(a + 1).
+  const Term log_x = ops::log(select(equal(x, 0.0), 1.0, at_most(x, 1e300)));
+  const Term of_logarithm = log_x - digamma_of_positive(a + 1.0);
+  const Dual series = power_series(ops::parameter(a), smaller(x, limit));
+  const Term below = fma(series.value, of_logarithm, series.derivative);
+  const Dual fraction = continued_fraction(ops::parameter(a), larger(x, limit));
+  const Term beyond = fma(fraction.value, fma(a, of_logarithm, 1.0), a * fraction.derivative);
+  const Term value = prefactor.value * select(by_series, below, -beyond);
+
+  const Term result = select(uniform, middle, value);
+  const Term at_end = equal(x, 0.0) || equal(x, inf) || equal(a, inf);
+  const Term outside = (a < 0.0) || (x < 0.0) || (equal(a, 0.0) && equal(x, 0.0));
+  const Term sum = a + x;
+  return select(equal(sum, sum), select(outside, nan, select(at_end, 0.0, result)), sum);
+}
+
+namespace {
+
+Term gammainc_of(Term a, Term x) { return ops::incomplete_gamma(a, x).lower; }
+Term gammaincc_of(Term a, Term x) { return ops::incomplete_gamma(a, x).upper; }
+Term gammainc_by_a_of(Term a, Term x) { return ops::incomplete_gamma_by_a(a, x); }
 
 // x^(a - 1) e^-x / gamma(a), in f64: the logarithm's terms are large and nearly cancel.
 Tensor density(Operands operands) {
@@ -171,32 +217,38 @@ std::vector<Sample> incomplete_samples(ops::BinaryFunction function,
                                                          .low_y = 0.2,
                                                          .high_y = 40,
                                                          .differentiable = false});
+  // No derivative of second order by a.
   for (Sample& sample : ops::few_unary_samples({.function = of_a_half, .low = 0.3, .high = 6})) {
     samples.push_back(std::move(sample));
   }
   return samples;
 }
 
-Tensor apply_incomplete(const OpRecord& op, const Operand& a, const Operand& x) {
-  std::vector<Tensor> both = ops::promoted(a, x);
-  if (is_float(both[0].dtype())) both[0] = without_gradient(both[0], op.name.data(), "a");
-  return ops::apply(op, ops::broadcast(op, both));
+// Its gradient is not that of its value.
+std::vector<Sample> deviate_samples() {
+  return ops::few_binary_samples(
+      {.function = [](const Operand& a,
+                      const Operand& y) { return ops::apply_binary(gamma_deviate_op, a, y); },
+       .low_x = 0.3,
+       .high_x = 30,
+       .low_y = -3,
+       .high_y = 3,
+       .differentiable = false});
 }
 
-// By the public functions, which see to what has no gradient.
-void draw_gammainc(ops::Draw& d) { ops::draw_binary(d, "gammainc", gammainc, ops::floating); }
-void draw_gammaincc(ops::Draw& d) { ops::draw_binary(d, "gammaincc", gammaincc, ops::floating); }
+Tensor by_a(Operands x) {
+  return ops::apply(gammainc_by_a_op, {ops::without_second_gradient(x[0], "gammainc", "a"), x[1]});
+}
 
 }  // namespace
 
-// z = the share of gamma(a) that its integral has up to x.   The public function sees to da
+// z = the share of gamma(a) that its integral has up to x.   da = gammainc_by_a dz
 constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
     {.name = "gammainc",
      .cost = 700,
      .value = in_f64_of_two<gammainc_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, g * density(x)}; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * by_a(x), g * density(x)}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, false); },
-     .draw = draw_gammainc,
      .samples =
          [] {
            return incomplete_samples(gammainc, [](const Operand& x) { return gammainc(2.5, x); });
@@ -207,22 +259,62 @@ constinit const OpRecord gammaincc_op = elementwise<gammaincc_op>(
     {.name = "gammaincc",
      .cost = 700,
      .value = in_f64_of_two<gammaincc_of>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g, -(g * density(x))}; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {-(g * by_a(x)), -(g * density(x))};
+     },
      .reference = [](double a, double x) { return reference::gammainc(a, x, true); },
-     .draw = draw_gammaincc,
      .samples =
          [] {
            return incomplete_samples(gammaincc, [](const Operand& x) { return gammaincc(2.5, x); });
          }});
 
-Tensor gammainc(const Operand& a, const Operand& x) {
-  const LineScope scope(a.line());
-  return apply_incomplete(gammainc_op, a, x);
+// z = the derivative of gammainc by a.   dx = density (log(x) - digamma(a)) dz
+constinit const OpRecord gammainc_by_a_op = ops::only_in_gradients(elementwise<gammainc_by_a_op>(
+    {.name = "gammainc_by_a",
+     .cost = 1500,
+     .value = in_f64_of_two<gammainc_by_a_of>,
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {g, g * (density(x) * (log(x[1]) - digamma(x[0])))};
+     },
+     .reference = [](double a, double x) { return reference::gammainc_by_a(a, x); },
+     .samples =
+         [] {
+           return incomplete_samples(
+               [](const Operand& a, const Operand& x) {
+                 return ops::apply_binary(gammainc_by_a_op, a, x);
+               },
+               [](const Operand& x) { return ops::apply_binary(gammainc_by_a_op, 2.5, x); });
+         }}));
+
+// z = operand 1, y, the logarithm of a gamma deviate, as a function of operand 0, its parameter.
+// dalpha = deviate_slope(alpha, y) dz
+constinit const OpRecord gamma_deviate_op = ops::only_in_gradients(elementwise<gamma_deviate_op>(
+    {.name = "gamma_deviate",
+     .cost = 0,
+     .value = [](const loop::Expr&, const loop::Expr& y) { return y; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {g * ops::deviate_slope(x[0], x[1]), g};
+     },
+     .reference = [](double, double y) { return y; },
+     .samples = deviate_samples}));
+
+Tensor ops::deviate_slope(const Tensor& a, const Tensor& log_x) {
+  const Tensor x = exp(log_x);
+  const Tensor is_small = log_x < -20;
+  // For small x the share below it is x^a / gamma(a + 1).
+  const Tensor of_small = (digamma(a + 1) - log_x) / a;
+  const Tensor at = where(is_small, 1, x);
+  const std::vector<Tensor> operands = {a, at};
+  return where(is_small, of_small, -by_a(operands) / (at * density(operands)));
 }
 
+Tensor ops::without_second_gradient(const Tensor& a, const char* function, const char* operand) {
+  return without_gradient(a, function, (std::string(operand) + " of second order").c_str());
+}
+
+Tensor gammainc(const Operand& a, const Operand& x) { return ops::apply_binary(gammainc_op, a, x); }
 Tensor gammaincc(const Operand& a, const Operand& x) {
-  const LineScope scope(a.line());
-  return apply_incomplete(gammaincc_op, a, x);
+  return ops::apply_binary(gammaincc_op, a, x);
 }
 
 }  // namespace kroton

@@ -1,6 +1,8 @@
 #include "compiler/ops/special_reference.h"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numbers>
 
@@ -224,6 +226,121 @@ double betainc(double a, double b, double x) {
   };
   const bool beyond = x * (a + b + 2) > a + 1;
   return static_cast<double>(beyond ? 1 - side(b, a, 1 - wide_x) : side(a, b, wide_x));
+}
+
+// The integral of f over [0, 1] by the rule of tanh and sinh, f of a point and of its distance from
+// 1; both ends may have singularities.
+namespace {
+template <class F>
+Wide integral(F f) {
+  const Wide step = 1.0L / 64;
+  Wide sum = 0;
+  for (int k = -64 * 6; k <= 64 * 6; ++k) {
+    const Wide t = k * step;
+    const Wide small = 1 / (1 + std::exp(pi * std::sinh(std::abs(t))));  // of the nearer end
+    const Wide weight = pi * std::cosh(t) * small * (1 - small);
+    if (small == 0 || weight == 0) continue;
+    const Wide term = weight * (t < 0 ? f(small, 1 - small) : f(1 - small, small));
+    if (std::isfinite(term)) sum += term;
+  }
+  return sum * step;
+}
+}  // namespace
+
+// The integral of t^(a - 1) e^-t (log t - digamma(a)) / gamma(a), up to x, or beyond it, where less
+// cancels.
+double gammainc_by_a(double a, double x) {
+  if (std::isnan(a) || std::isnan(x) || a < 0 || x < 0 || (a == 0 && x == 0)) return nan;
+  if (x == 0 || x == inf || a == inf) return 0;
+  if (a == 0) return static_cast<double>(std::expint(-static_cast<Wide>(x)));
+  const Wide wide_a = a, wide_x = x;
+  const Wide psi = wide_digamma(wide_a), log_gamma = std::lgamma(wide_a);
+  const Wide log_x = std::log(wide_x);
+  if (x < a) {  // t = x u^(1 / a): t^(a - 1) dt = x^a / a du
+    const Wide scale = wide_a * log_x - log_gamma - std::log(wide_a);
+    return static_cast<double>(integral([&](Wide u, Wide) {
+      const Wide log_t = log_x + std::log(u) / wide_a;
+      return std::exp(scale - std::exp(log_t)) * (log_t - psi);
+    }));
+  }
+  // t = x + r / (1 - r)
+  return static_cast<double>(-integral([&](Wide u, Wide rest) {
+    const Wide log_t = std::log(wide_x + u / rest);
+    return std::exp((wide_a - 1) * log_t - (wide_x + u / rest) - log_gamma) * (log_t - psi) /
+           (rest * rest);
+  }));
+}
+
+double betainc_by(double a, double b, double x, bool by_a) {
+  if (!(a > 0 && b > 0 && x >= 0 && x <= 1) || std::fmin(a, b) > 1000) return nan;
+  if (x == 0 || x == 1) return 0;
+  const Wide wide_a = a, wide_b = b, wide_x = x;
+  const Wide log_beta = std::lgamma(wide_a) + std::lgamma(wide_b) - std::lgamma(wide_a + wide_b);
+  const Wide psi = wide_digamma(by_a ? wide_a : wide_b) - wide_digamma(wide_a + wide_b);
+  // t = y u^(1 / p) below, with the roles exchanged beyond the mean.
+  const auto part = [&](Wide p, Wide q, Wide y, bool by_p) {
+    const Wide scale = p * std::log(y) - log_beta - std::log(p);
+    return integral([&](Wide u, Wide) {
+      const Wide log_t = std::log(y) + std::log(u) / p;
+      const Wide log_rest = std::log1p(-std::exp(log_t));
+      return std::exp(scale + (q - 1) * log_rest) * ((by_p ? log_t : log_rest) - psi);
+    });
+  };
+  const bool beyond = x * (a + b) > a;
+  return static_cast<double>(beyond ? -part(wide_b, wide_a, 1 - wide_x, !by_a)
+                                    : part(wide_a, wide_b, wide_x, by_a));
+}
+
+double zeta_by_s(double s, double q) {
+  if (!(s >= 1 && q >= 0)) return nan;
+  if (s == 1) return q == 0 ? nan : -inf;
+  if (q == 0) return inf;
+  if (q == inf) return 0;
+  // By Euler and Maclaurin's formula, differentiated.
+  const Wide wide_s = s;
+  Wide sum = 0;
+  for (int k = 0; k < 30; ++k) sum -= std::log(q + k) * std::pow(static_cast<Wide>(q) + k, -wide_s);
+  const Wide end = static_cast<Wide>(q) + 30, logarithm = std::log(end);
+  const Wide power = std::pow(end, 1 - wide_s) / (wide_s - 1);
+  sum -= power * (logarithm + 1 / (wide_s - 1)) + std::pow(end, -wide_s) * logarithm / 2;
+  Wide factor = wide_s * std::pow(end, -wide_s - 1), slope = 1 / wide_s - logarithm;
+  for (int k = 0; k < 8; ++k) {
+    sum += bernoulli[k] * factor * slope;
+    factor *= (wide_s + 2 * k + 1) * (wide_s + 2 * k + 2) / (end * end);
+    slope += 1 / (wide_s + 2 * k + 1) + 1 / (wide_s + 2 * k + 2);
+  }
+  return static_cast<double>(sum);
+}
+
+namespace {
+
+// The least double x in [low, high] with rises(x), by bisection over the doubles.
+template <class F>
+double first_of(double low, double high, F rises) {
+  while (true) {
+    // Between numbers of one sign their bits are in their order.
+    const auto a = std::bit_cast<std::int64_t>(low), b = std::bit_cast<std::int64_t>(high);
+    const std::int64_t middle = a + (b - a) / 2;
+    if (middle == a) return high;
+    (rises(std::bit_cast<double>(middle)) ? high : low) = std::bit_cast<double>(middle);
+  }
+}
+
+}  // namespace
+
+double gammaincinv(double a, double share, bool upper) {
+  if (!(a > 0) || !(share >= 0 && share <= 1)) return nan;
+  if (share == (upper ? 1 : 0)) return 0;
+  if (share == (upper ? 0 : 1)) return inf;
+  return first_of(0, 1e308, [&](double x) {
+    return upper ? gammainc(a, x, true) <= share : gammainc(a, x, false) >= share;
+  });
+}
+
+double betaincinv(double a, double b, double p) {
+  if (!(a > 0 && b > 0 && p >= 0 && p <= 1) || std::fmin(a, b) > 1000) return nan;
+  if (p == 0 || p == 1) return p;
+  return first_of(0, 1, [&](double x) { return betainc(a, b, x) >= p; });
 }
 
 double exp1(double x) {

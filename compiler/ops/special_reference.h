@@ -19,6 +19,13 @@ double bessel_i(int order, double x, bool scaled);
 double bessel_k(int order, double x, bool scaled);
 double gammainc(double a, double x, bool upper);
 double betainc(double a, double b, double x);
+// Derivatives by a parameter.
+double gammainc_by_a(double a, double x);
+double betainc_by(double a, double b, double x, bool by_a);
+double zeta_by_s(double s, double q);
+// What has that value, by bisection: of p below, or of q beyond.
+double gammaincinv(double a, double share, bool upper);
+double betaincinv(double a, double b, double p);
 double exp1(double x);
 double expi(double x);
 

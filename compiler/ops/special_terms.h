@@ -49,7 +49,10 @@ inline Term stirling_factor(Term x) {
   return horner(16.0 / x - 1.0, coefficients::stirling_factor);
 }
 
-// log(gamma(a) gamma(b) / gamma(a + b)), in special_gamma.cpp.
+// In special_gamma.cpp: log(gamma(a) gamma(b) / gamma(a + b)); log(gamma(x)) and digamma(x) for x >
+// 0.
 Term betaln_of(const Term& a, const Term& b);
+Term gammaln_of_positive(const Term& x);
+Term digamma_of_positive(const Term& x);
 
 }  // namespace kroton::ops

@@ -112,6 +112,8 @@ void add_elementwise(List& list) {
              {"xlog1py", xlog1py},
              {"gammainc", gammainc},
              {"gammaincc", gammaincc},
+             {"gammaincinv", gammaincinv},
+             {"gammainccinv", gammainccinv},
              {"betaln", betaln},
              {"beta", beta},
              {"zeta", zeta}},
@@ -136,6 +138,8 @@ void add_elementwise(List& list) {
   list.one("threshold", [](const Tensor& e) { threshold(e, 1, 0); });
   list.one("betainc", [](const Tensor& e) { betainc(e, v, v); });
   list.one("betainc", [](const Tensor& e) { betainc(v, v, e); });
+  list.one("betaincinv", [](const Tensor& e) { betaincinv(e, v, v); });
+  list.one("betaincinv", [](const Tensor& e) { betaincinv(v, v, e); });
   list.one("polygamma", [](const Tensor& e) { polygamma(2, e); });
 }
 

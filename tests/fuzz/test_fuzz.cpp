@@ -28,7 +28,7 @@ Program program_of(const Generator& generator) {
 const std::set<std::string_view> not_drawn = {
     "cholesky",       "solve_triangular", "solve",       "determinant",  "pinv",
     "small_cholesky", "small_triangular", "small_solve", "small_pivots", "sparse_dot",
-    "sampled_dot"};
+    "sampled_dot",    "gamma_deviate"};
 
 }  // namespace
 

@@ -381,6 +381,34 @@ TEST_CASE("random: gradients flow to the parameters through the numbers as they 
   CHECK(total.item<float>() == doctest::Approx(2000 + 3 * by_stddev.item<float>()).epsilon(1e-4));
 }
 
+TEST_CASE("random: gradients of gamma and beta deviates are those of their distributions") {
+  RandomStream random(31);
+  // The mean of x^2 is alpha (alpha + 1), that of log(x) is digamma(alpha).
+  const Tensor alpha = scalar("alpha", f64);
+  const Tensor x = random.gamma({200000}, alpha, f64);
+  const auto f = function({alpha}, {grad(mean(x), alpha), grad(mean(x * x), alpha),
+                                    grad(mean(log(x)), alpha), mean(x)});
+  for (const double a : {0.3, 1.0, 4.5, 40.0}) {
+    CAPTURE(a);
+    const auto [of_mean, of_square, of_log, value] = f(a);
+    CHECK(of_mean.item<double>() == doctest::Approx(1).epsilon(0.02));
+    CHECK(of_square.item<double>() == doctest::Approx(2 * a + 1).epsilon(0.04));
+    const double trigamma_of_a =
+        function({}, trigamma(Operand(Array(a)).tensor()))().item<double>();
+    CHECK(of_log.item<double>() == doctest::Approx(trigamma_of_a).epsilon(0.03));
+    CHECK(value.item<double>() == doctest::Approx(a).epsilon(0.02));
+  }
+  // Of a deviate that is no number of f64, the logarithm of its share is.
+  const Tensor tiny = grad(mean(random.gamma({1000}, alpha, f64)), alpha);
+  CHECK(std::isfinite(function({alpha}, tiny)(1e-3).item<double>()));
+  // The mean of a beta deviate is a / (a + b).
+  const Tensor b = scalar("b", f64);
+  const Tensor share = mean(random.beta({200000}, alpha, b, f64));
+  const auto [by_a, by_b] = function({alpha, b}, {grad(share, alpha), grad(share, b)})(2.0, 3.0);
+  CHECK(by_a.item<double>() == doctest::Approx(3.0 / 25).epsilon(0.02));
+  CHECK(by_b.item<double>() == doctest::Approx(-2.0 / 25).epsilon(0.02));
+}
+
 TEST_CASE("random: ranges end where they say, and small parameters give numbers") {
   RandomStream random(29);
   for (const double x : drawn(random.uniform({400000}, 1000, 1000.25))) {

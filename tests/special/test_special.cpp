@@ -217,13 +217,61 @@ TEST_CASE("special: errors name the function, what it takes, and the line") {
   CHECK(value_error([] { return polygamma(101, v); }).starts_with("polygamma: n must be"));
   CHECK(value_error([] { return hardtanh(v, 1, 1); }).starts_with("hardtanh: low must be below"));
   CHECK(value_error([] { return celu(v, 0); }).starts_with("celu: alpha must be"));
-  CHECK(value_error([] { return grad(sum(zeta(v, 2.0)), v); }) ==
-        "zeta: there is no gradient with respect to s  [here]");
-  CHECK(value_error([] {
-          return grad(sum(gammainc(v, 2.0)), v);
-        }).starts_with("gammainc: there is no gradient with respect to a"));
-  CHECK_NOTHROW(grad(sum(zeta(2.0, v)), v));
-  CHECK_NOTHROW(grad(sum(gammaincc(2.0, v)), v));
+  const auto twice = [](const Tensor& y) { return grad(sum(grad(sum(y), v)), v); };
+  CHECK(value_error([&] { return twice(zeta(v, 2.0)); }) ==
+        "zeta: there is no gradient with respect to s of second order  [here]");
+  CHECK(value_error([&] {
+          return twice(gammainc(v, 2.0));
+        }).starts_with("gammainc: there is no gradient with respect to a of second order"));
+  CHECK(value_error([&] {
+          return twice(betainc(2.0, v, 0.5));
+        }).starts_with("betainc: there is no gradient with respect to b of second order"));
+  CHECK_NOTHROW(twice(zeta(2.0, v)));
+  CHECK_NOTHROW(twice(gammaincc(2.0, v)));
+  CHECK_NOTHROW(twice(betaincinv(2.0, 3.0, v)));
+}
+
+TEST_CASE("special: inverses at the ends of their domains") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const Tensor a = vector("a", f64), p = vector("p", f64);
+  const Array shapes = Array::from({2.0, 2.0, 2.0, 2.0, 0.0, -1.0, inf, 1e-300, 2.0});
+  const Array shares = Array::from({0.0, 1.0, -0.1, 1.1, 0.5, 0.5, 0.5, 0.5, std::nan("")});
+  const double n = std::nan("");
+  const auto has = [&](const Tensor& y, const Array& want) {
+    CHECK(array_equal(function({a, p}, y)(shapes, shares), want, true));
+  };
+  has(gammaincinv(a, p), Array::from({0.0, inf, n, n, n, n, n, 0.0, n}));
+  has(gammainccinv(a, p), Array::from({inf, 0.0, n, n, n, n, n, 0.0, n}));
+  has(betaincinv(a, 3.0, p), Array::from({0.0, 1.0, n, n, n, n, n, 0.0, n}));
+  has(betaincinv(a + 2000, 1001.0, p), Array::from({n, n, n, n, n, n, n, n, n}));
+  // Both ways.
+  const auto there = function({a, p}, gammainc(a, gammaincinv(a, p)));
+  const auto back = function({a, p}, betainc(a, 0.2, betaincinv(a, 0.2, p)));
+  const Array many = Array::from({0.01, 0.4, 3.0, 900.0}),
+              some = Array::from({0.9, 1e-9, 0.4, 0.7});
+  CHECK(all_close(there(many, some), some, 1e-12, 0));
+  CHECK(all_close(back(many, some), some, 1e-11, 0));
+}
+
+TEST_CASE("special: gradients of inverses are those of the functions, the other way round") {
+  const Tensor a = vector("a", f64), b = vector("b", f64), p = vector("p", f64);
+  const Array of_a = Array::from({0.3, 1.0, 4.0, 30.0, 200.0}),
+              of_b = Array::from({2.0, 0.4, 3.0, 7.0, 90.0}),
+              shares = Array::from({0.1, 0.5, 0.9, 0.02, 0.6});
+  // x(a, p) with F(a, x(a, p)) = p: its derivatives by a and b are 0, that by p is 1.
+  const auto check = [&](const Tensor& share, const std::vector<Tensor>& none) {
+    std::vector<Tensor> gradients = grad(sum(share), none);
+    gradients.push_back(grad(sum(share), p));
+    const auto f = function({a, b, p}, gradients, {.on_unused_input = UnusedInput::ignore});
+    const std::vector<Array> values = f(of_a, of_b, shares);
+    for (std::size_t k = 0; k + 1 < values.size(); ++k) {
+      CHECK(all_close(values[k], Array::zeros({5}, f64), 0, 1e-10));
+    }
+    CHECK(all_close(values.back(), Array::ones({5}, f64), 1e-12, 0));
+  };
+  check(gammainc(a, gammaincinv(a, p)), {a});
+  check(gammaincc(a, gammainccinv(a, p)), {a});
+  check(betainc(a, b, betaincinv(a, b, p)), {a, b});
 }
 
 TEST_CASE("special: functions of integers and booleans") {

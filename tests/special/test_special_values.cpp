@@ -23,6 +23,7 @@ namespace {
 
 using OfOne = Tensor (*)(const Operand&);
 using OfTwo = Tensor (*)(const Operand&, const Operand&);
+using OfThree = Tensor (*)(const Operand&, const Operand&, const Operand&);
 
 const std::map<std::string, OfOne> of_one = {
     {"tan", tan},
@@ -67,14 +68,32 @@ const std::map<std::string, OfOne> of_one = {
     {"exp1", exp1},
     {"expi", expi}};
 
-const std::map<std::string, OfTwo> of_two = {{"hypot", hypot},           {"logaddexp", logaddexp},
-                                             {"logaddexp2", logaddexp2}, {"xlogy", xlogy},
-                                             {"xlog1py", xlog1py},       {"hurwitz", zeta},
-                                             {"betaln", betaln},         {"gammainc", gammainc},
-                                             {"gammaincc", gammaincc},   {"beta", beta}};
+const std::map<std::string, OfTwo> of_two = {
+    {"hypot", hypot},
+    {"logaddexp", logaddexp},
+    {"logaddexp2", logaddexp2},
+    {"xlogy", xlogy},
+    {"xlog1py", xlog1py},
+    {"hurwitz", zeta},
+    {"betaln", betaln},
+    {"gammainc", gammainc},
+    {"gammaincc", gammaincc},
+    {"beta", beta},
+    {"gammaincinv", gammaincinv},
+    {"gammainccinv", gammainccinv},
+    {"gammainc_by_a",
+     [](const Operand& a, const Operand& x) { return grad(sum(gammainc(a, x)), a.tensor()); }},
+    {"zeta_by_s",
+     [](const Operand& s, const Operand& q) { return grad(sum(zeta(s, q)), s.tensor()); }}};
 
-const std::map<std::string, Tensor (*)(const Operand&, const Operand&, const Operand&)> of_three = {
-    {"betainc", betainc}};
+const std::map<std::string, OfThree> of_three = {
+    {"betainc", betainc},
+    {"betaincinv", betaincinv},
+    {"betainc_by_a", [](const Operand& a, const Operand& b,
+                        const Operand& x) { return grad(sum(betainc(a, b, x)), a.tensor()); }},
+    {"betainc_by_b", [](const Operand& a, const Operand& b, const Operand& x) {
+       return grad(sum(betainc(a, b, x)), b.tensor());
+     }}};
 
 struct Line {
   std::vector<double> operands;

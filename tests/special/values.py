@@ -259,10 +259,86 @@ def betainc_below(a, b, x):
     return power * total
 
 
+def slope(f, x):
+    """The derivative of a function that is known to 40 digits."""
+    h = x * mp.mpf(10) ** -11
+    return (f(x + h) - f(x - h)) / (2 * h)
+
+
+def gammainc_by_a(a, x):
+    upper = x > a
+    return slope(lambda p: incomplete(p, x, upper), a) * (-1 if upper else 1)
+
+
+def betainc_by(a, b, x, by_a):
+    if x * (a + b + 2) > a + 1:
+        return -betainc_by(b, a, 1 - x, not by_a)
+    return slope(lambda p: betainc_below(p, b, x), a) if by_a else \
+        slope(lambda p: betainc_below(a, p, x), b)
+
+
+def root_of(log_share, target, log_slope, low, high):
+    """The u with log_share(u) = log(target), which rises, by bisection and then Newton's method."""
+    wanted = mp.log(target)
+    for _ in range(24):
+        middle = (low + high) / 2
+        if log_share(middle) < wanted:
+            low = middle
+        else:
+            high = middle
+    u = low  # from there a concave function has no overshoot
+    for _ in range(12):
+        value = log_share(u)
+        step = (value - wanted) / mp.exp(log_slope(u) - value)
+        u -= step
+        if abs(step) < mp.mpf(10) ** -30:
+            break
+    return u
+
+
+def gammaincinv(a, p, upper=False):
+    """By the share below, as a function of log(x)."""
+    share = 1 - p if upper else p
+    lowest = (mp.log(share) + mp.loggamma(a + 1)) / a  # x^a / gamma(a + 1) is above the share
+    return mp.exp(root_of(lambda u: mp.log(incomplete(a, mp.exp(u), False)), share,
+                          lambda u: a * u - mp.exp(u) - mp.loggamma(a),
+                          lowest, max(lowest, mp.log(a + 60 * mp.sqrt(a) + 800))))
+
+
+def betaincinv(a, b, p):
+    """By the share below, as a function of log(x / (1 - x))."""
+    def x(u):
+        return 1 / (1 + mp.exp(-u))
+
+    def log_slope(u):
+        return a * mp.log(x(u)) + b * mp.log1p(-x(u)) - betaln(a, b)
+
+    span = 40 + 800 / min(a, b)
+    return x(root_of(lambda u: mp.log(betainc(a, b, x(u))), p, log_slope, -span, mp.mpf(40)))
+
+
+def with_share(operands):
+    """The parameters, and a share in place of x, in a tail now and then."""
+    share = rng.random() if rng.random() < 0.7 else math.exp(rng.uniform(math.log(1e-30), 0))
+    return operands[:-1] + [share]
+
+
+def of_beta():
+    return with_share([math.exp(rng.uniform(math.log(0.05), math.log(900))) for _ in range(3)])
+
+
 TUPLES = {
     "gammainc": (lambda a, x: incomplete(a, x, False), 1, 2000, near_a),
     "gammaincc": (lambda a, x: incomplete(a, x, True), 1, 2000, near_a),
     "betainc": (betainc, 1, 20000, near_mean),
+    "gammaincinv": (gammaincinv, 1, 2000, lambda: with_share(near_a())),
+    "gammainccinv": (lambda a, q: gammaincinv(a, q, True), 1, 2000, lambda: with_share(near_a())),
+    "betaincinv": (betaincinv, 1, 2000, of_beta),
+    "gammainc_by_a": (gammainc_by_a, 1, 2000, near_a),
+    "betainc_by_a": (lambda a, b, x: betainc_by(a, b, x, True), 1, 200000, near_mean),
+    "betainc_by_b": (lambda a, b, x: betainc_by(a, b, x, False), 1, 200000, near_mean),
+    "zeta_by_s": (lambda s, q: slope(lambda p: hurwitz(p, q), s), 1, 40,
+                  lambda: [rng.uniform(1.05, 30), math.exp(rng.uniform(-4, 6))]),
 }
 
 

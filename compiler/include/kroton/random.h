@@ -72,11 +72,12 @@ class RandomStream {
   Tensor logistic(Dims shape, const Operand& location = 0, const Operand& scale = 1,
                   DType dtype = f32, const Location& at = Location::current()) const;
   // The density of shape `alpha` (positive) and scale 1 is x^(alpha-1) exp(-x) / gamma(alpha), by
-  // the method of Marsaglia and Tsang (2000). No gradient flows to alpha.
+  // the method of Marsaglia and Tsang (2000). The gradient by alpha is that at which the share of
+  // the distribution below the number stays (implicit reparametrisation); of first order only.
   Tensor gamma(Dims shape, const Operand& alpha, DType dtype = f32,
                const Location& at = Location::current()) const;
-  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. No gradient
-  // flows to the parameters.
+  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. Gradients as
+  // of gamma.
   Tensor beta(Dims shape, const Operand& a, const Operand& b, DType dtype = f32,
               const Location& at = Location::current()) const;
   // How many events of a process there are whose mean is `rate`, not negative and below 2^52: by

@@ -36,20 +36,27 @@ Tensor trigamma(const Operand& x);
 Tensor betaln(const Operand& a, const Operand& b);
 Tensor beta(const Operand& a, const Operand& b);
 // Hurwitz's sum of (q + k)^-s over k = 0, 1, ..., for s > 1, q > 0; of one operand Riemann's, with
-// q = 1. inf at s = 1 and q = 0, NaN below. There is a gradient by q, none by s (ValueError where
-// one is asked for).
+// q = 1. inf at s = 1 and q = 0, NaN below. By s there is a gradient of first order (ValueError
+// where one of second order is asked for).
 Tensor zeta(const Operand& s, const Operand& q);
 Tensor zeta(const Operand& s);
 
 // The share of gamma(a) that the integral of t^(a - 1) exp(-t) has from 0 to x, and from x on, for
-// a, x >= 0 (NaN below). There is a gradient by x, none by a (ValueError where one is asked for).
+// a, x >= 0 (NaN below). By a there is a gradient of first order, which has one by x (ValueError
+// where another one by a is asked for).
 Tensor gammainc(const Operand& a, const Operand& x);
 Tensor gammaincc(const Operand& a, const Operand& x);
+// The x with gammainc(a, x) = p, and that with gammaincc(a, x) = q, for a > 0 and shares from 0 to
+// 1 (NaN elsewhere), at which they are 0 and inf. Gradients as above.
+Tensor gammaincinv(const Operand& a, const Operand& p);
+Tensor gammainccinv(const Operand& a, const Operand& q);
 
 // The share of beta(a, b) that the integral of t^(a - 1) (1 - t)^(b - 1) has from 0 to x, for a, b
-// > 0 and x in [0, 1], NaN elsewhere, and NaN where both a and b are above 1000. There is a
-// gradient by x, none by a and b (ValueError where one is asked for).
+// > 0 and x in [0, 1], NaN elsewhere, and NaN where both a and b are above 1000. By a and b there
+// are gradients of first order, which have one by x (ValueError where others are asked for).
 Tensor betainc(const Operand& a, const Operand& b, const Operand& x);
+// The x with betainc(a, b, x) = p. Domain and gradients as above.
+Tensor betaincinv(const Operand& a, const Operand& b, const Operand& p);
 
 // ---- Bessel functions of orders 0 and 1. Near their zeros the absolute error is small beside the
 // ---- amplitude sqrt(2 / (pi x)), as is that of sin and cos.

@@ -26,6 +26,9 @@ namespace {
 // Iterations that are not worth a loop of their own, and loops that are split everywhere.
 constexpr std::int64_t few_iterations = 8;
 constexpr std::int64_t tiny_loop = 16;
+// Columns that are joined, each a value of its own: a cut in so many iterations.
+constexpr std::int64_t most_columns = 64;
+constexpr std::int64_t columns_apart = 4;
 // Of more cuts than that, at unknown sizes, the order is not looked into: they come from a join of
 // many operands, whose first condition halves the others.
 constexpr std::size_t many_cuts = 12;
@@ -160,7 +163,10 @@ class Splitter {
       return result;
     }
     std::int64_t extent = 0;
-    const bool is_tiny = is_integer_constant(loop.extent, extent) && extent <= tiny_loop;
+    const auto count = static_cast<std::int64_t>(cuts.all().size());
+    const bool is_tiny =
+        is_integer_constant(loop.extent, extent) &&
+        (extent <= tiny_loop || (extent <= most_columns && count * columns_apart >= extent));
     const bool are_known = std::all_of(cuts.all().begin(), cuts.all().end(),
                                        [](const Cut& cut) { return cut.at->op == Op::integer; });
     const bool are_many = cuts.all().size() > many_cuts && !are_known;

@@ -231,7 +231,7 @@ void Bundle::jacobian(Numbers& result) const {
     // By u and v of both.
     const double place[2] = {u, v};
     for (std::size_t e = 0; e < 2; ++e) {
-      double* out = &result[(e * seen + p) * row];
+      double* out = &result[(2 * p + e) * row];
       const double by_u = focal * ((e == 0 ? radial : 0) + place[e] * by_square * 2 * u);
       const double by_v = focal * ((e == 1 ? radial : 0) + place[e] * by_square * 2 * v);
       const Vector by{by_u / x[2], by_v / x[2], -(by_u * u + by_v * v) / x[2]};

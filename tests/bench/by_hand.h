@@ -37,7 +37,7 @@ struct Bundle {
 
   // Errors of the places, (seen, 2), then 1 - w^2 of the weights, (seen).
   void values(Numbers& result) const;
-  // The parts that are not 0: (2, seen, 15), by camera, point and weight, and (seen).
+  // The parts that are not 0: (seen, 2, 15), by camera, point and weight, and (seen).
   void jacobian(Numbers& result) const;
 };
 

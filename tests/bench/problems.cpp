@@ -76,7 +76,7 @@ Problem problem(const by_hand::Mixture& of) {
                    (kt::sum(kt::square(diagonal)) +
                     kt::sum(kt::square(factors(kt::all, kt::slice(d, d * (d + 1) / 2))))) -
                static_cast<double>(of.m) * kt::sum(logs) - (constant + prior);
-  made.derivative = joined(kt::grad(made.value, std::vector<T>{alphas, means, factors}));
+  made.derivatives = kt::grad(made.value, std::vector<T>{alphas, means, factors});
   return made;
 }
 
@@ -90,9 +90,13 @@ Problem problem(const by_hand::Bundle& of) {
   const auto camera = kt::take(cameras, add(made, "camera_of", {seen}, of.camera_of));
   const auto point = kt::take(points, add(made, "point_of", {seen}, of.point_of));
 
-  const auto c = [&](int k) { return camera(kt::all, k); };
-  const auto x = point(kt::all, 0) - c(3), y = point(kt::all, 1) - c(4),
-             z = point(kt::all, 2) - c(5);
+  // Of each observation, which the Jacobian is by.
+  std::vector<T> of_row;
+  for (int k = 0; k < 11; ++k) of_row.push_back(camera(kt::all, k));
+  for (int k = 0; k < 3; ++k) of_row.push_back(point(kt::all, k));
+  of_row.push_back(weights);
+  const auto c = [&](std::size_t k) { return of_row[k]; };
+  const auto x = c(11) - c(3), y = c(12) - c(4), z = c(13) - c(5);
   const auto square = kt::square(c(0)) + kt::square(c(1)) + kt::square(c(2)) + 1e-300;
   const auto angle = kt::sqrt(square);
   const auto cosine = kt::cos(angle), sine = kt::sin(angle) / angle;
@@ -102,19 +106,18 @@ Problem problem(const by_hand::Bundle& of) {
   const auto pz = z * cosine + (c(0) * y - c(1) * x) * sine + c(2) * along;
   const auto u = px / pz, v = py / pz, radius = u * u + v * v;
   const auto scale = c(6) * (1 + radius * (c(9) + c(10) * radius));
-  const auto errors = kt::stack({weights * (u * scale + c(7) - features(kt::all, 0)),
-                                 weights * (v * scale + c(8) - features(kt::all, 1))},
-                                1);
+  const std::vector<T> errors = {weights * (u * scale + c(7) - features(kt::all, 0)),
+                                 weights * (v * scale + c(8) - features(kt::all, 1))};
   const auto of_weights = 1 - kt::square(weights);
-  made.value = joined({errors, of_weights});
+  made.value = joined({kt::stack(errors, 1), of_weights});
 
   // Each error depends on its own rows only: the sum's gradient by them is its row of the Jacobian.
-  std::vector<T> rows;
-  for (const int e : {0, 1}) {
-    const auto by = kt::grad(kt::sum(errors(kt::all, e)), std::vector<T>{camera, point, weights});
-    rows.push_back(kt::concatenate({by[0], by[1], kt::expand_dims(by[2], 1)}, 1));
+  std::vector<T> columns;
+  for (const T& error : errors) {
+    const auto row = kt::grad(kt::sum(error), of_row, {.allow_unused = true});
+    columns.insert(columns.end(), row.begin(), row.end());
   }
-  made.derivative = joined({rows[0], rows[1], kt::grad(kt::sum(of_weights), weights)});
+  made.derivatives = {kt::stack(columns, 1), kt::grad(kt::sum(of_weights), weights)};
   return made;
 }
 
@@ -166,20 +169,23 @@ Problem problem(const by_hand::Hand& of) {
       homes.push_back(homes[before] + rest(bone));
     }
   }
-  // A point goes to the sum over bones of share * (turn * (point - home) + move): a matrix and a
-  // vector for each bone, and one product with both.
-  std::vector<T> columns;
+  // A point goes to the sum over bones of share * (turn * (point - home) + move). What it is of the
+  // hand at rest is one row, and the motions of all bones are one matrix.
+  std::vector<T> motions;
   for (std::size_t b = 0; b < moves.size(); ++b) {
     const auto moved = moves[b].move - kt::dot(moves[b].turn, homes[b]);
-    columns.push_back(kt::concatenate({moves[b].turn, kt::expand_dims(moved, 1)}, 1));
+    motions.push_back(kt::concatenate({kt::transpose(moves[b].turn), kt::expand_dims(moved, 0)}));
   }
-  const auto motions = kt::reshape(kt::stack(columns), {bones, 12});
-  const auto of_point = kt::reshape(kt::dot(share, motions), {points, 3, 4});
-  const auto placed =
-      kt::sum(of_point(kt::all, kt::all, kt::slice(0, 3)) * kt::expand_dims(skin, 1), 2) +
-      of_point(kt::all, kt::all, 3);
-  made.value = placed - measured;
-  made.derivative = kt::moveaxis(kt::jacobian(made.value, theta), 2, 0);
+  const auto places = kt::concatenate({skin, kt::ones({points, 1}, kt::f64)}, 1);
+  const auto rows =
+      kt::reshape(kt::expand_dims(share, 2) * kt::expand_dims(places, 1), {points, bones * 4});
+  const auto all = kt::concatenate(motions);
+  const auto placed = kt::dot(rows, all);
+  // For one hand it is less work to blend the motions for each point, for 31 tangents to have rows.
+  const auto blended = kt::reshape(kt::dot(share, kt::reshape(all, {bones, 12})), {points, 4, 3});
+  made.value = kt::sum(blended(kt::all, kt::slice(0, 3)) * kt::expand_dims(skin, 2), 1) +
+               blended(kt::all, 3) - measured;
+  made.derivatives = {kt::moveaxis(kt::jacobian(placed, theta), 2, 0)};
   return made;
 }
 
@@ -210,7 +216,7 @@ Problem problem(const by_hand::Lstm& of) {
       {.sequences = {sequence(kt::slice(0, steps - 1)), sequence(kt::slice(1, steps))},
        .outputs_info = {kt::none, state}})[0];
   made.value = -kt::sum(loss) / static_cast<double>((steps - 1) * width);
-  made.derivative = joined(kt::grad(made.value, std::vector<T>{main, extra}));
+  made.derivatives = kt::grad(made.value, std::vector<T>{main, extra});
   return made;
 }
 

@@ -10,8 +10,8 @@ namespace bench {
 struct Problem {
   std::vector<kroton::Tensor> inputs;
   std::vector<kroton::Array> arguments;
-  kroton::Tensor value;       // as Mixture::value and Bundle::values give it
-  kroton::Tensor derivative;  // as gradient and jacobian give it
+  kroton::Tensor value;                     // as Mixture::value and Bundle::values give it
+  std::vector<kroton::Tensor> derivatives;  // the parts of what gradient and jacobian give
 };
 
 Problem problem(const by_hand::Mixture& of);

@@ -79,6 +79,20 @@ void KernelEmitter::print_store(const loop::Store& store) {
     }
     return;
   }
+  if (stride && loop::is_integer_constant(stride, step) && lanes_->mask == nullptr) {
+    // At places that are known from the first: an instruction that scatters takes many times as
+    // long as the stores one by one.
+    llvm::Value* first = address(store.buffer, print_at_base(store.index));
+    for (int k = 0; k < lanes_->width; ++k) {
+      llvm::Value* pointer =
+          builder_.CreateGEP(memory_type(context_, dtype), first,
+                             builder_.getInt64(static_cast<std::uint64_t>(k * step)));
+      builder_.CreateAlignedStore(
+          builder_.CreateExtractElement(lanes, static_cast<std::uint64_t>(k)), pointer,
+          alignment(dtype));
+    }
+    return;
+  }
   llvm::Value* pointers = address(store.buffer, splat(print(store.index)));
   llvm::Value* mask =
       lanes_->mask ? lanes_->mask : llvm::Constant::getAllOnesValue(type_of(DType::boolean, true));

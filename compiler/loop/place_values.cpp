@@ -156,10 +156,7 @@ class Placer {
     for (const Expr& arg : e->args) use(arg, target, before_loop);
     Level& level = levels_[target];
     const bool elsewhere = target < site || before_loop != site_before_loop;
-    // Where a name from outside would stand for what the value was there, it gets one of its own.
-    const bool shadows =
-        std::any_of(levels_.begin(), levels_.begin() + static_cast<std::ptrdiff_t>(target),
-                    [&](const Level& outer) { return outer.known.contains(e.get()); });
+    const bool shadows = is_named_outside(e, target);
     Value value{e, level.at, Let::Life::block, 1, elsewhere || shadows || may_fail(e->op)};
     if (before_loop) {
       value.before = 0;
@@ -169,6 +166,18 @@ class Placer {
     }
     level.known[e.get()] = level.values.size();
     level.values.push_back(std::move(value));
+  }
+
+  // Whether a name of an outer block may stand for what the value is there: within the level it
+  // needs one of its own.
+  bool is_named_outside(const Expr& e, std::size_t level) const {
+    return std::any_of(levels_.begin(), levels_.begin() + static_cast<std::ptrdiff_t>(level),
+                       [&](const Level& outer) {
+                         const auto found = outer.known.find(e.get());
+                         if (found == outer.known.end()) return false;
+                         const Value& value = outer.values[found->second];
+                         return value.life != Let::Life::statement || value.before == outer.at;
+                       });
   }
 
   // Names what nests too deeply of what is not named yet.

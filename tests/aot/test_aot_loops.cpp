@@ -91,6 +91,41 @@ TEST_CASE("aot: a number of steps is read from its argument") {
         "powers: steps is below zero");
 }
 
+TEST_CASE("aot: steps after an end are left out, in one kernel and in several") {
+  const TemporaryDirectory directory;
+  const auto a = kt::vector("a", kt::f64), b = kt::tensor("b", {2}, kt::f64);
+  const auto halved = [](const kt::Tensor& x) {
+    return kt::scan(
+        [](kt::Tensor v) {
+          const kt::Tensor next = v / 2;
+          return kt::until(next, kt::max(next) < 1);
+        },
+        {.outputs_info = {x}, .n_steps = 600});
+  };
+  const auto of_a = halved(a), of_b = halved(b);
+  const kt::aot::Files files = kt::aot::write(
+      {a, b}, {of_a, of_b, kt::grad(kt::sum(of_a[-1]), a), kt::grad(kt::sum(of_b[-1]), b)},
+      {.name = "halved", .directory = directory.path()});
+  const Linked linked(files.object);
+  auto* const run = linked.function<int(std::int64_t, const double*, const double*, double*,
+                                        double*, double*, double*, void*, std::size_t)>("halved");
+  auto* const bytes = linked.function<std::size_t(std::int64_t)>("halved_arena_bytes");
+  const double x[2] = {12, 3};
+  const Block arena(bytes(2));
+  std::vector<double> ya(1200), yb(1200);
+  double ga[2] = {}, gb[2] = {};
+  REQUIRE(run(2, x, x, ya.data(), yb.data(), ga, gb, arena.data(), arena.size()) == 0);
+  CHECK(ya == yb);
+  CHECK(ya[4] == 1.5);
+  CHECK(ya[6] == 0.75);
+  CHECK(ya[1198] == 0.75);
+  CHECK(ya[1199] == 0.1875);
+  for (const double* g : {ga, gb}) {
+    CHECK(g[0] == 1.0 / 16);
+    CHECK(g[1] == 1.0 / 16);
+  }
+}
+
 TEST_CASE("aot: a branch that is not taken is not run") {
   const TemporaryDirectory directory;
   const auto table = kt::tensor("table", {5});

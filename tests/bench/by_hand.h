@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace bench::by_hand {
@@ -72,5 +74,15 @@ Mixture mixture(std::size_t n, std::size_t d, std::size_t k);
 Bundle bundle(std::size_t cameras, std::size_t points, std::size_t seen);
 Hand hand(std::size_t points);
 Lstm lstm(std::size_t layers, std::size_t steps, std::size_t width);
+
+// What `use` makes of the problem of that name, "gmm", "ba", "hand" or "lstm", at those sizes.
+template <class Use>
+auto with_problem(const std::string& name, const std::vector<std::size_t>& n, const Use& use) {
+  if (name == "gmm") return use(mixture(n.at(0), n.at(1), n.at(2)));
+  if (name == "ba") return use(bundle(n.at(0), n.at(1), n.at(2)));
+  if (name == "hand") return use(hand(n.at(0)));
+  if (name == "lstm") return use(lstm(n.at(0), n.at(1), n.at(2)));
+  throw std::runtime_error("no such problem: " + name);
+}
 
 }  // namespace bench::by_hand

@@ -77,6 +77,16 @@ def scan():
                        tolerance=2e-2, target=[target])
 
 
+def published():
+    for name, sizes in (("gmm", ("1000x2x5", "1000x10x25", "1000x32x50")),
+                        ("ba", ("49x7776x31843",)), ("hand", ("500", "10000")),
+                        ("lstm", ("2x1024x14", "4x4096x14"))):
+        for size in sizes:
+            for what in ("value", "derivative"):
+                yield Case(f"published/{name}/{what}/{size}", 1, "us", 1e6, higher=False,
+                           tolerance=1e-9, target=[("by_hand", 1.5)])
+
+
 def lstm():
     flops = 3 * 100 * 2.0 * 2 * 64 * 256
     yield Case("lstm/h64", 100, "us/step", 1e6, ("f32", flops), higher=False,
@@ -131,8 +141,8 @@ def size():
     yield Case("size/training", 1, "KiB", 2.0**-10, higher=False, kind="size")
 
 
-GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, compile_times, memory,
-          size, trainings, network_cases.layers, network_cases.networks, class_cases.cases)
+GROUPS = (gemm, mlp, call, elementwise, softmax, layernorm, sums, scan, lstm, published, compile_times,
+          memory, size, trainings, network_cases.layers, network_cases.networks, class_cases.cases)
 WITH_QUICK_SIZES = (network_cases.layers, class_cases.cases)
 # One of each kind, for a first look.
 QUICK = ("gemm/f32/NN", "gemm/f32/TN/128x256x1024", "gemm/f64/NN/512x512x512", "mlp", "call",

@@ -35,14 +35,19 @@ LIBRARY_PEERS = {
     "openblas": ("libopenblas.so.0", ["libopenblas0-pthread"]),
     "onednn": ("libdnnl.so.2", ["libdnnl2", "ocl-icd-libopencl1"]),
 }
-PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS]
+# What has its derivatives written by hand, and is built beside ours.
+HAND_PEERS = {"by_hand": "kroton_bench_by_hand"}
+PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS, *HAND_PEERS]
 
 
 CONVOLUTIONS = ("conv", "cnn", "vgg", "resnet")
 
 
 def competes(name, bench):
-    """The libraries are there for products, the Python peers for everything else."""
+    """The libraries are there for products, loops by hand for published problems, the Python
+    peers for everything else."""
+    if name in HAND_PEERS or bench == "published":
+        return name in HAND_PEERS and bench == "published"
     if name == "torch_channels_last":
         return bench in CONVOLUTIONS
     return (bench == "gemm") == (name in LIBRARY_PEERS)
@@ -110,6 +115,8 @@ def install(name):
         if found is None:
             raise Failure(f"no {library} in {', '.join(packages)}")
         return [str(PROGRAMS / "kroton_bench_blas"), found]
+    if name in HAND_PEERS:
+        return [str(PROGRAMS / HAND_PEERS[name])]
     packages, program = PYTHON_PEERS[name]
     if not os.path.exists(python()):
         print("bench: making a Python environment", file=sys.stderr)

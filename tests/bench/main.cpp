@@ -20,6 +20,7 @@ int main() {
     if (name == "classes") return bench::class_case(parts);
     if (name == "conv") return bench::conv_case(parts);
     if (name == "cnn" || name == "vgg" || name == "resnet") return bench::network_case(parts);
+    if (name == "published") return bench::published_case(parts);
     if (name == "train") return bench::train_case(parts);
     throw std::runtime_error("not measured: " + name);
   });

@@ -20,7 +20,8 @@ using Numbers = std::vector<double>;
 // covariance: d logarithms of the diagonal, then the rows of the strict lower triangle.
 struct Mixture {
   std::size_t n = 0, d = 0, k = 0;
-  Numbers alphas, means, factors, points;  // (k), (k, d), (k, d (d + 1) / 2), (n, d)
+  Numbers alphas = {}, means = {}, factors = {},
+          points = {};  // (k), (k, d), (k, d (d + 1) / 2), (n, d)
   double gamma = 1;
   int m = 0;
 
@@ -34,8 +35,9 @@ struct Mixture {
 struct Bundle {
   static constexpr std::size_t camera_size = 11, row = 15;
   std::size_t cameras = 0, points = 0, seen = 0;
-  Numbers camera, point, weight, features;  // (cameras, 11), (points, 3), (seen), (seen, 2)
-  std::vector<std::int64_t> camera_of, point_of;
+  Numbers camera = {}, point = {}, weight = {},
+          features = {};  // (cameras, 11), (points, 3), (seen), (seen, 2)
+  std::vector<std::int64_t> camera_of = {}, point_of = {};
 
   // Errors of the places, (seen, 2), then 1 - w^2 of the weights, (seen).
   void values(Numbers& result) const;
@@ -48,11 +50,11 @@ struct Bundle {
 struct Hand {
   static constexpr std::size_t bones = 21, parameters = 6 + 5 * 5;
   std::size_t points = 0;
-  Numbers theta;     // (31): a turn, a move, then by finger: sideways, and four angles
-  Numbers rest;      // (21, 3): where each bone begins in the one before, the wrist first
-  Numbers skin;      // (points, 3), in the hand at rest
-  Numbers share;     // (points, 21): how much of each point goes with each bone
-  Numbers measured;  // (points, 3)
+  Numbers theta = {};     // (31): a turn, a move, then by finger: sideways, and four angles
+  Numbers rest = {};      // (21, 3): where each bone begins in the one before, the wrist first
+  Numbers skin = {};      // (points, 3), in the hand at rest
+  Numbers share = {};     // (points, 21): how much of each point goes with each bone
+  Numbers measured = {};  // (points, 3)
 
   void values(Numbers& result) const;    // (points, 3)
   void jacobian(Numbers& result) const;  // (31, points, 3)
@@ -62,8 +64,8 @@ struct Hand {
 // sequence: the mean of the cross-entropy.
 struct Lstm {
   std::size_t layers = 0, steps = 0, width = 0;
-  Numbers main, extra, state, sequence;  // (layers, 8, width), (3, width), (layers, 2, width),
-                                         // (steps, width)
+  Numbers main = {}, extra = {}, state = {}, sequence = {};  // (layers, 8, width), (3, width),
+                                                             // (layers, 2, width), (steps, width)
   double value() const;
   // By main and extra, joined.
   double gradient(Numbers& result) const;

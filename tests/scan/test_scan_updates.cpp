@@ -94,7 +94,7 @@ TEST_CASE("scan updates: gradients flow through what steps have given each other
 
 TEST_CASE("scan updates: running statistics of a layer") {
   const Array batches = Array::normal({3, 8, 2}, 1, 0.5, 2, f64);
-  const auto rows = [&](std::int64_t k) {
+  const auto batch_of = [&](std::int64_t k) {
     const std::vector<double> all = numbers(batches);
     return array_of({all.begin() + 16 * k, all.begin() + 16 * (k + 1)}, f64).reshape({8, 2});
   };
@@ -109,13 +109,13 @@ TEST_CASE("scan updates: running statistics of a layer") {
       train(batches);
     } else {
       const auto train = function({batch}, norm(batch));
-      for (int k = 0; k < 3; ++k) train(rows(k));
+      for (int k = 0; k < 3; ++k) train(batch_of(k));
     }
     const auto inference = [&] {
       const nn::Training off(false);
       return norm(batch);
     }();
-    return numbers(function({batch}, inference)(rows(0)));
+    return numbers(function({batch}, inference)(batch_of(0)));
   };
   check_values(Array::from(statistics(true)), statistics(false), 1e-12);
 }

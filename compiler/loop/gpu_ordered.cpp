@@ -17,6 +17,8 @@ constexpr int blocks_of_shares = 512;
 constexpr int threads_of_shares = 256;
 constexpr int chunk_of_shares = 2048;
 constexpr int word_of_shares = 32;
+// Operations of a block for each that it looks at.
+constexpr int work_of_a_look = 60;
 
 // Where the only store of the block goes: the row of the columns, or the element itself. Null if
 // there are several stores, or what it stores to is read elsewhere.
@@ -122,6 +124,7 @@ Block GpuScheduler::in_shares(const std::vector<const For*>& loops, const For& c
   const std::vector<Expr> extents = extents_of(loops);
   const Expr count = product(extents);
   block_count_ = integer(blocks_of_shares);
+  further_work_ = count * integer(blocks_of_shares * work_of_a_look);
   // A gap behind each word: threads that count one each reach different banks.
   const BufferRef mine = shared_buffer(DType::i32, chunk_of_shares + words, "mine");
   const BufferRef counts = shared_buffer(DType::i32, words, "counts");

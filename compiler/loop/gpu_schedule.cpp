@@ -155,6 +155,7 @@ const For* GpuScheduler::only_if_wanted(const Block& body) {
 
 Kernel GpuScheduler::finish(Block body, int threads) {
   Kernel result = kernel_;
+  if (further_work_ != nullptr && result.work != nullptr) result.work = result.work + further_work_;
   Block shared;
   std::unordered_set<int> allocated;
   visit_statements(body, [&](const Stmt& s) {

@@ -131,7 +131,8 @@ class GpuScheduler {
   int next_buffer_id_ = 0;  // above those of the kernel
   Variable block_ = fresh("b");
   Expr block_count_ = integer(1);
-  Expr wanted_ = nullptr;  // 1 or 0: whether the kernel is to run
+  Expr wanted_ = nullptr;        // 1 or 0: whether the kernel is to run
+  Expr further_work_ = nullptr;  // that the schedule makes
   int row_threads_ = 0;
   int ordered_threads_ = threads_of_loops;
   int column_threads_ = 0;

@@ -141,8 +141,8 @@ conv2d, gradient of the filters, n=32                     4   2292.5    811.0   
         131.7
 gather, free, columns=256 n=100000 rows=50000             1    575.2    112.9     53.9    170.0    
         53.9
-scatter_add, free, columns=256 n=100000 rows=50000        3   1150.8    227.8    109.9    341.4    
-        88.0
+scatter_add, free, columns=256 n=100000 rows=50000        3   2307.5    753.2    274.1    341.4   
+        111.6
 scatter_add of numbers, n=100000                          2     38.4     34.7     38.0     30.2     
         2.8
 cumsum down rows, n=10000                                 2   4306.7   4005.2   4504.8   3504.4     

@@ -41,6 +41,7 @@
 #include <kroton/rearrange.h>
 #include <kroton/scan.h>
 #include <kroton/sort.h>
+#include <kroton/sparse.h>
 #include <kroton/special.h>
 #include <kroton/statistics.h>
 #include <kroton/target.h>

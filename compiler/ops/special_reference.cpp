@@ -346,6 +346,13 @@ double betaincinv(double a, double b, double p) {
 double exp1(double x) {
   if (x == 0) return inf;
   if (!(x > 0)) return nan;
+  // From 100 on libstdc++'s expint has only the first term of this series.
+  if (x >= 100) {
+    const Wide wide = x;
+    Wide sum = 1, term = 1;
+    for (int k = 1; k < 40; ++k) sum += term *= -k / wide;
+    return static_cast<double>(std::exp(-wide) / wide * sum);
+  }
   return static_cast<double>(-std::expint(-static_cast<Wide>(x)));
 }
 

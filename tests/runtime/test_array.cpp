@@ -436,7 +436,8 @@ TEST_CASE("Array: lists of numbers of several types") {
   CHECK(array_equal(Array::from({1, 2.5}), Array::from({1.0, 2.5})));
   CHECK(array_equal(Array::from({1, 2.5F}), Array::from({1.0F, 2.5F})));
   CHECK(array_equal(Array::from({true, 2}), Array::from({1, 2})));
-  CHECK(Array::from({1U, 2U}).dtype() == i64);
+  CHECK(Array::from({1U, 2U}).dtype() == u32);
+  CHECK(Array::from({1U, 2U, true}).dtype() == i64);
   CHECK(Array::from({1LL, 2LL}).dtype() == i64);
   CHECK(array_equal(Array::from({{1, 2.5}, {3, 4}}), Array::from({{1.0, 2.5}, {3.0, 4.0}})));
   CHECK(array_equal(Array::from({1, 2.5}, {2, 1}), Array::from({{1.0}, {2.5}})));

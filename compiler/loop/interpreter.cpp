@@ -139,7 +139,9 @@ class Interpreter {
     LetValues<Scalar>::Scope scope(lets_);
     for (const Stmt& s : block) {
       if (const auto* let = std::get_if<Let>(&s)) {
-        if (let->life != Let::Life::loop) scope.let(*let, value(let->value));
+        if (let->life == Let::Life::loop) continue;
+        scope.hide(*let);
+        scope.let(*let, value(let->value));
         continue;
       }
       std::visit([this](const auto& one) { run(one); }, s);
@@ -179,6 +181,7 @@ class Interpreter {
     for (const Stmt& inner : s->body) {
       const auto* let = std::get_if<Let>(&inner);
       if (extent > 0 && let != nullptr && let->life == Let::Life::loop) {
+        scope.hide(*let);
         scope.let(*let, value(let->value));
       }
     }

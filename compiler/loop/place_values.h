@@ -51,6 +51,15 @@ class LetValues {
       }
     }
     void end_statement() { undo(passing_); }
+    // What an outer Let of the same expression has, the expression being something else by now: it
+    // is out of sight while this one is worked out.
+    void hide(const Let& let) {
+      const auto found = values_.find(let.value.get());
+      if (found == values_.end()) return;
+      std::vector<Change>& log = let.life == Let::Life::statement ? passing_ : log_;
+      log.push_back({found->first, std::move(found->second)});
+      values_.erase(found);
+    }
 
    private:
     struct Change {

@@ -139,6 +139,7 @@ std::vector<Expr> Printer::choose_shared(const Expr& root) const {
 
 void Printer::write_let(const Let& let, LetValues<std::string>::Scope& scope) {
   if (is_small(let.value)) return;
+  scope.hide(let);
   std::string name = next_let();
   line();
   out_ += (let.life == Let::Life::loop ? "once let " : "let ") + name + " = ";

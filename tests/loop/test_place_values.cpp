@@ -122,6 +122,26 @@ TEST_CASE("place_values: what the kernel has written is read again") {
         "}\n");
 }
 
+TEST_CASE("place_values: a name from before a loop is not read in it for what the loop changes") {
+  const Expr first = load(y, integer(0));
+  If branch;
+  branch.condition = binary(Op::lt, squared(first), first);
+  branch.then_body = {serial(j, size(m), {Store{y, integer(0), half(first)}})};
+  const std::string text = placed({serial(i, size(n), {statement(std::move(branch))})});
+  CHECK(text ==
+        "{\n"
+        "  for i in 0..n {\n"
+        "    let t1 = y[0]\n"
+        "    if t1 * t1 < t1 {\n"
+        "      for j in 0..m {\n"
+        "        let t2 = y[0]\n"
+        "        y[0] = t2 * 0.5\n"
+        "      }\n"
+        "    }\n"
+        "  }\n"
+        "}\n");
+}
+
 TEST_CASE("place_values: an accumulator is read after the loop that accumulates it") {
   const std::string text =
       placed({Declare{acc, real(0, DType::f32)},

@@ -135,6 +135,21 @@ TEST_CASE("split_loops: of a tiny loop each iteration knows its conditions") {
         "}\n");
 }
 
+TEST_CASE("split_loops: of up to 64 columns that are joined each knows its conditions") {
+  const auto joined = [](int columns) {
+    Expr value = load(b, integer(0), negated(below(vi, integer(columns - 1))));
+    for (int k = columns - 2; k >= 0; --k) {
+      const Expr first = below(vi, integer(k + 1));
+      const Expr own = k == 0 ? first : both(negated(below(vi, integer(k))), first);
+      value = select(first, load(a, integer(k), own), value);
+    }
+    return text_of(split_loops(over(columns, value), false));
+  };
+  CHECK(count_of(joined(64), " if ") == 0);
+  CHECK(count_of(joined(64), "for ") == 0);
+  CHECK(count_of(joined(65), " if ") > 0);
+}
+
 TEST_CASE("split_loops: many operands are as many loops, of code that grows with their number") {
   const int parts = 64;
   Expr value = load(a, vi - integer(100 * (parts - 1)), negated(below(vi, integer(6300))));

@@ -163,7 +163,8 @@ Tensor stop_gradient(const Operand& x);
 // x; a function that depends on it updates `variable` by `new_value` after each call, as if it had
 // that update in its options: running statistics come with the value that they are of. Several of
 // one variable happen one after the other, in the order in which they were written: where a new
-// value reads the variable, it reads what the one before gave. ValueError inside a scan, and in a
+// value reads the variable, it reads what the one before gave. In a step of a scan each step reads
+// what the one before gave, and the last one's is the update. ValueError inside vmap, and in a
 // function that has an update of the variable among its options; TypeError, ShapeError for another
 // dtype or rank.
 Tensor with_update(const Operand& x, const Shared& variable, const Operand& new_value);

@@ -388,8 +388,14 @@ void DeviceProgram::run_all() {
 std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
   std::int64_t count = 0;
   for (const Step& step : steps) {
-    const Scan* scan = as<Scan>(step);
-    count += scan ? evaluate(scan->extent) * launches_of(scan->steps) : 1;
+    if (const Scan* scan = as<Scan>(step)) {
+      count += evaluate(scan->extent) * launches_of(scan->steps);
+    } else if (const auto* kernel = as<loop::Kernel>(step)) {
+      const int number = kernel_numbers_.at(kernel);
+      count += kernels_[static_cast<std::size_t>(number)].blocks != 0 ? 1 : 0;
+    } else {
+      ++count;
+    }
   }
   return count;
 }

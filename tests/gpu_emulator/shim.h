@@ -272,11 +272,12 @@ struct Plain<const T> {
   using Type = T;
 };
 
-// The index in x[i], and the line that it stands in.
+// The index in x[i], a number or an element of an array, and the line that it stands in.
 struct At {
   long long i;
   int line;
-  At(long long index, int at = __builtin_LINE()) : i(index), line(at) {}
+  template <class I>
+  At(const I& index, int at = __builtin_LINE()) : i(static_cast<long long>(index)), line(at) {}
 };
 
 // One element, as x[i] gives it.

@@ -17,6 +17,12 @@ inline std::vector<Sample> few_unary_samples(const UnarySamples& how) {
   return samples;
 }
 
+// One that is differentiated, of an op that takes long to compile.
+inline Sample differentiable_sample(Tensor (*function)(const Operand&), double low, double high) {
+  return {{spread(DType::f64, {3}, low, high)},
+          [=](std::span<const Tensor> x) { return function(x[0]); }};
+}
+
 inline std::vector<Sample> few_binary_samples(const BinarySamples& how) {
   std::vector<Sample> samples;
   const DType last = how.dtypes.back();

@@ -117,9 +117,7 @@ std::vector<Sample> samples_of(OfThree function, Tensor (*of_halves)(const Opera
                        [=](std::span<const Tensor> in) { return function(in[0], in[1], in[2]); },
                        false});
   }
-  for (Sample& sample : ops::few_unary_samples({.function = of_halves, .low = 0.1, .high = 0.9})) {
-    samples.push_back(std::move(sample));
-  }
+  samples.push_back(ops::differentiable_sample(of_halves, 0.1, 0.9));
   return samples;
 }
 

@@ -218,9 +218,7 @@ std::vector<Sample> incomplete_samples(ops::BinaryFunction function,
                                                          .high_y = 40,
                                                          .differentiable = false});
   // No derivative of second order by a.
-  for (Sample& sample : ops::few_unary_samples({.function = of_a_half, .low = 0.3, .high = 6})) {
-    samples.push_back(std::move(sample));
-  }
+  samples.push_back(ops::differentiable_sample(of_a_half, 0.3, 6));
   return samples;
 }
 

@@ -275,9 +275,7 @@ std::vector<Sample> gamma_samples(ops::BinaryFunction function,
                                                          .low_y = 0.02,
                                                          .high_y = 0.98,
                                                          .differentiable = false});
-  for (Sample& sample : ops::few_unary_samples({.function = of_a_half, .low = 0.1, .high = 0.9})) {
-    samples.push_back(std::move(sample));
-  }
+  samples.push_back(ops::differentiable_sample(of_a_half, 0.1, 0.9));
   return samples;
 }
 
@@ -301,9 +299,7 @@ std::vector<Sample> beta_samples() {
                        false});
   }
   const auto of_halves = [](const Operand& p) { return betaincinv(2.5, 1.5, p); };
-  for (Sample& sample : ops::few_unary_samples({.function = of_halves, .low = 0.1, .high = 0.9})) {
-    samples.push_back(std::move(sample));
-  }
+  samples.push_back(ops::differentiable_sample(of_halves, 0.1, 0.9));
   return samples;
 }
 

@@ -76,8 +76,8 @@ class RandomStream {
   // the distribution below the number stays (implicit reparametrisation); of first order only.
   Tensor gamma(Dims shape, const Operand& alpha, DType dtype = f32,
                const Location& at = Location::current()) const;
-  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. Gradients as
-  // of gamma.
+  // From 0 to 1, of two gamma deviates; for small parameters rounded to one of the two. Gradients
+  // as of gamma.
   Tensor beta(Dims shape, const Operand& a, const Operand& b, DType dtype = f32,
               const Location& at = Location::current()) const;
   // How many events of a process there are whose mean is `rate`, not negative and below 2^52: by

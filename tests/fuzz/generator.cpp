@@ -579,7 +579,8 @@ std::optional<Value> Generator::scalar_of(Value v) {
   if (one_in(2)) x = emit(call("square", kt::square, Slot{0}), {v});
   if (!x) return std::nullopt;
   if (one_in(4)) return emit(call("mean", kt::mean, Slot{0}, std::monostate(), false), {*x});
-  return emit(call("sum", kt::sum, Slot{0}, std::monostate(), false), {*x});
+  const kt::ops::ReduceFunction sum = kt::sum;
+  return emit(call("sum", sum, Slot{0}, std::monostate(), false), {*x});
 }
 
 bool Generator::try_gradient() {

@@ -13,6 +13,14 @@
 
 namespace kroton {
 
+Tensor ops::apply_of_three(const OpRecord& op, const Operand& a, const Operand& b,
+                           const Operand& x) {
+  const Operand& tensor = !x.is_literal() ? x : !a.is_literal() ? a : b;
+  const std::vector<Tensor> all =
+      promoted({promoted(a, tensor)[0], promoted(b, tensor)[0], promoted(x, tensor)[0]});
+  return apply(op, broadcast(op, all));
+}
+
 using ops::constant_like;
 using ops::Dual;
 using ops::elementwise;
@@ -121,18 +129,9 @@ std::vector<Sample> samples_of(OfThree function, Tensor (*of_halves)(const Opera
   return samples;
 }
 
-// An op of three operands, of which literals take the dtype of a tensor among the others.
-Tensor apply_of_three(const OpRecord& op, const Operand& a, const Operand& b, const Operand& x) {
-  const LineScope scope(a.line());
-  const Operand& tensor = !x.is_literal() ? x : !a.is_literal() ? a : b;
-  const std::vector<Tensor> all = ops::promoted(
-      {ops::promoted(a, tensor)[0], ops::promoted(b, tensor)[0], ops::promoted(x, tensor)[0]});
-  return ops::apply(op, ops::broadcast(op, all));
-}
-
 template <const OpRecord& op>
 Tensor of_three(const Operand& a, const Operand& b, const Operand& x) {
-  return apply_of_three(op, a, b, x);
+  return ops::apply_of_three(op, a, b, x);
 }
 
 template <const OpRecord& op>
@@ -206,7 +205,8 @@ ops::IncompleteBeta ops::incomplete_beta(const Term& a, const Term& b, const Ter
 }
 
 Tensor betainc(const Operand& a, const Operand& b, const Operand& x) {
-  return apply_of_three(betainc_op, a, b, x);
+  const LineScope scope(a.line());
+  return ops::apply_of_three(betainc_op, a, b, x);
 }
 
 }  // namespace kroton

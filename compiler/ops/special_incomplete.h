@@ -32,6 +32,10 @@ IncompleteBeta incomplete_beta(const Term& a, const Term& b, const Term& x);
 // dP/dx, over x, at x = e^log_x.
 Tensor deviate_slope(const Tensor& a, const Tensor& log_x);
 
+// An op of two parameters and a place, of which literals take the dtype of a tensor among the
+// others.
+Tensor apply_of_three(const OpRecord& op, const Operand& a, const Operand& b, const Operand& x);
+
 // a, of f32 or f64; where a gradient by it is asked for, it is one of second order: ValueError.
 Tensor without_second_gradient(const Tensor& a, const char* function, const char* operand);
 

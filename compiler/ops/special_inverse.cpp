@@ -279,14 +279,6 @@ std::vector<Sample> gamma_samples(ops::BinaryFunction function,
   return samples;
 }
 
-Tensor apply_of_three(const OpRecord& op, const Operand& a, const Operand& b, const Operand& p) {
-  const LineScope scope(a.line());
-  const Operand& tensor = !p.is_literal() ? p : !a.is_literal() ? a : b;
-  const Tensors all = ops::promoted(
-      {ops::promoted(a, tensor)[0], ops::promoted(b, tensor)[0], ops::promoted(p, tensor)[0]});
-  return ops::apply(op, ops::broadcast(op, all));
-}
-
 std::vector<Sample> beta_samples() {
   std::vector<Sample> samples;
   const std::vector<std::vector<ops::HostShape>> shapes = {
@@ -379,7 +371,8 @@ Tensor gammainccinv(const Operand& a, const Operand& q) {
 }
 
 Tensor betaincinv(const Operand& a, const Operand& b, const Operand& p) {
-  return apply_of_three(betaincinv_op, a, b, p);
+  const LineScope scope(a.line());
+  return ops::apply_of_three(betaincinv_op, a, b, p);
 }
 
 }  // namespace kroton

@@ -44,6 +44,7 @@ const std::vector<Use>& uses() {
       {"sort", [](E e) { kroton::sort(e); }},
       {"argsort", [](E e) { argsort(e); }},
       {"topk", [](E e) { topk(e, 2); }},
+      {"argtopk", [](E e) { argtopk(e, 2); }},
       {"partition", [](E e) { kroton::partition(e, 1); }},
       {"argpartition", [](E e) { argpartition(e, 1); }},
       {"quantile", [](E e) { quantile(e, 0.5); }},
@@ -201,6 +202,7 @@ TEST_CASE("array functions: wrong arguments are told where they are written") {
   check_mistakes(
       {{"sort: axis 1 is out of range for rank 1", [] { kroton::sort(v, 1); }},
        {"topk: k is -1", [] { topk(five, -1); }},
+       {"argtopk: k is -1", [] { argtopk(five, -1); }},
        {"partition: position 5 is out of range for axis 0 of size 5",
         [] { kroton::partition(five, 5); }},
        {"argpartition: position -6 is out of range for axis 0 of size 5",

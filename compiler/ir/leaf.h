@@ -19,6 +19,8 @@ Tensor make_literal(std::int64_t value, DType dtype, SourceLine line);
 inline Tensor make_literal(int value, DType dtype, SourceLine line) {
   return make_literal(static_cast<std::int64_t>(value), dtype, line);
 }
+// Of the interpreter's number, whose integers are exact; they wrap around.
+Tensor make_literal(const Number& value, DType dtype, SourceLine line);
 // A scalar without a dtype of its own (Node::weak), an f32 whose value is not rounded or an i64.
 Tensor make_weak_literal(double value, SourceLine line);
 Tensor make_weak_literal(std::int64_t value, SourceLine line);

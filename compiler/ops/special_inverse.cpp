@@ -101,9 +101,10 @@ Term guess_of(const GammaTarget& t) {
   const Term bent = lower / at_least(1.0 - lower / (t.a + 1.0), 0.2);
   const Term log_density = ops::log(t.beyond) + t.log_gamma - ops::log(t.a);
   const Term y = at_least(-log_density, 0.7);
-  const Term u = fma(t.a - 1.0, ops::log(y), y);
+  // The bounds are for the places that do not use it, where logarithms would have none.
+  const Term u = at_least(fma(t.a - 1.0, ops::log(y), y), 0.1);
   const Term far =
-      fma(t.a - 1.0, ops::log(u), y) - ops::log1p((1.0 - t.a) / at_least(u + 1.0, 0.5));
+      fma(t.a - 1.0, ops::log(u), y) - ops::log1p(at_least((1.0 - t.a) / (u + 1.0), -0.9));
   const Term beyond = select(log_density < -0.8, at_least(far, 0.05), bent);
   const Term in_tail = t.by_upper && (y > t.a + t.a);
   return select(t.a < 1.0, beyond, select(in_tail, far, large));

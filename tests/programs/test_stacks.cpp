@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 #include <kroton/error.h>
 #include <kroton/kroton.h>
-#include <link.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,27 +53,10 @@ void* run(void* argument) {
   return nullptr;
 }
 
-// Bytes that lie on every stack besides: the thread-local memory of the libraries that the program
-// is linked with, of which OpenBLAS has 60 KB.
-std::size_t thread_local_bytes() {
-  std::size_t bytes = 0;
-  ::dl_iterate_phdr(
-      [](::dl_phdr_info* library, std::size_t, void* sum) {
-        for (int k = 0; k < library->dlpi_phnum; ++k) {
-          const auto& part = library->dlpi_phdr[k];
-          if (part.p_type == PT_TLS) *static_cast<std::size_t*>(sum) += part.p_memsz + part.p_align;
-        }
-        return 0;
-      },
-      &bytes);
-  return bytes;
-}
-
-// Runs it on a thread with so much stack besides what libraries have there; what lies below ends
-// the process when it is touched. Returns how much of it was used.
+// Runs it on a thread with so much stack; what lies below ends the process when it is touched.
+// Returns how much of it was used.
 std::size_t on_stack(std::size_t bytes, const std::function<void()>& body) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  bytes += (thread_local_bytes() + page - 1) / page * page;
   void* const memory =
       ::mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(memory != MAP_FAILED);

@@ -17,6 +17,9 @@ struct Trial {
 std::vector<Trial> value_trials(const kroton::OpRecord& op, bool free_sizes);
 // The gradients of all its samples that have one.
 std::vector<Trial> gradient_trials(const kroton::OpRecord& op, bool free_sizes);
+// The first, the fourth and so on, for tests that take long for each: their number grows with ops
+// times dtypes.
+std::vector<Trial> every_third(const std::vector<Trial>& trials);
 
 // Whether its inputs and outputs are, and far from the largest numbers.
 bool is_finite(const Trial& trial);

@@ -130,7 +130,8 @@ constinit const OpRecord log1mexp_op = elementwise<log1mexp_op>(
      .cost = 50,
      .value = of_terms<log1mexp_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g / expm1(x[0])}; },
-     .reference = [](double x) { return std::log(-std::expm1(-x)); },
+     .reference =
+         [](double x) { return x < ln2 ? std::log(-std::expm1(-x)) : std::log1p(-std::exp(-x)); },
      .range = {0.1, 4},
      .special = {0.69, 0.7}});
 

@@ -13,6 +13,21 @@
 
 namespace kroton {
 
+std::vector<Sample> ops::samples_of_three(OfThree function, Tensor (*of_halves)(const Operand&)) {
+  std::vector<Sample> samples;
+  const std::vector<std::vector<ops::HostShape>> shapes = {
+      {{0}, {0}, {}}, {{1}, {1}, {1}}, {{17}, {17}, {17}}, {{3, 1}, {3, 5}, {5}}};
+  for (const auto& s : shapes) {
+    const DType dtype = s[0].size() > 1 ? DType::f32 : DType::f64;
+    samples.push_back({{ops::spread(dtype, s[0], 0.3, 20, 1), ops::spread(dtype, s[1], 0.3, 20, 2),
+                        ops::spread(dtype, s[2], 0.05, 0.95, 3)},
+                       [=](std::span<const Tensor> in) { return function(in[0], in[1], in[2]); },
+                       false});
+  }
+  samples.push_back(ops::differentiable_sample(of_halves, 0.1, 0.9));
+  return samples;
+}
+
 Tensor ops::apply_of_three(const OpRecord& op, const Operand& a, const Operand& b,
                            const Operand& x) {
   const Operand& tensor = !x.is_literal() ? x : !a.is_literal() ? a : b;
@@ -111,24 +126,6 @@ Tensor density(Operands operands) {
   return cast(exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b)), operands[0].dtype());
 }
 
-using OfThree = Tensor (*)(const Operand&, const Operand&, const Operand&);
-
-// No derivative of second order by a and b.
-std::vector<Sample> samples_of(OfThree function, Tensor (*of_halves)(const Operand&)) {
-  std::vector<Sample> samples;
-  const std::vector<std::vector<ops::HostShape>> shapes = {
-      {{0}, {0}, {}}, {{1}, {1}, {1}}, {{17}, {17}, {17}}, {{3, 1}, {3, 5}, {5}}};
-  for (const auto& s : shapes) {
-    const DType dtype = s[0].size() > 1 ? DType::f32 : DType::f64;
-    samples.push_back({{ops::spread(dtype, s[0], 0.3, 20, 1), ops::spread(dtype, s[1], 0.3, 20, 2),
-                        ops::spread(dtype, s[2], 0.05, 0.95, 3)},
-                       [=](std::span<const Tensor> in) { return function(in[0], in[1], in[2]); },
-                       false});
-  }
-  samples.push_back(ops::differentiable_sample(of_halves, 0.1, 0.9));
-  return samples;
-}
-
 template <const OpRecord& op>
 Tensor of_three(const Operand& a, const Operand& b, const Operand& x) {
   return ops::apply_of_three(op, a, b, x);
@@ -136,7 +133,8 @@ Tensor of_three(const Operand& a, const Operand& b, const Operand& x) {
 
 template <const OpRecord& op>
 std::vector<Sample> samples_of() {
-  return samples_of(of_three<op>, [](const Operand& x) { return of_three<op>(2.5, 1.5, x); });
+  return ops::samples_of_three(of_three<op>,
+                               [](const Operand& x) { return of_three<op>(2.5, 1.5, x); });
 }
 
 void draw_betainc(ops::Draw& d) {

@@ -36,6 +36,11 @@ Tensor deviate_slope(const Tensor& a, const Tensor& log_x);
 // others.
 Tensor apply_of_three(const OpRecord& op, const Operand& a, const Operand& b, const Operand& x);
 
+// Their samples, and one by the place alone at which finite differences are right: no derivative of
+// second order by the parameters.
+using OfThree = Tensor (*)(const Operand&, const Operand&, const Operand&);
+std::vector<Sample> samples_of_three(OfThree function, Tensor (*of_halves)(const Operand&));
+
 // a, of f32 or f64; where a gradient by it is asked for, it is one of second order: ValueError.
 Tensor without_second_gradient(const Tensor& a, const char* function, const char* operand);
 

@@ -281,19 +281,8 @@ std::vector<Sample> gamma_samples(ops::BinaryFunction function,
 }
 
 std::vector<Sample> beta_samples() {
-  std::vector<Sample> samples;
-  const std::vector<std::vector<ops::HostShape>> shapes = {
-      {{0}, {0}, {}}, {{1}, {1}, {1}}, {{17}, {17}, {17}}, {{3, 1}, {3, 5}, {5}}};
-  for (const auto& s : shapes) {
-    const DType dtype = s[0].size() > 1 ? DType::f32 : DType::f64;
-    samples.push_back({{ops::spread(dtype, s[0], 0.3, 20, 1), ops::spread(dtype, s[1], 0.3, 20, 2),
-                        ops::spread(dtype, s[2], 0.05, 0.95, 3)},
-                       [](std::span<const Tensor> in) { return betaincinv(in[0], in[1], in[2]); },
-                       false});
-  }
-  const auto of_halves = [](const Operand& p) { return betaincinv(2.5, 1.5, p); };
-  samples.push_back(ops::differentiable_sample(of_halves, 0.1, 0.9));
-  return samples;
+  return ops::samples_of_three(betaincinv,
+                               [](const Operand& p) { return betaincinv(2.5, 1.5, p); });
 }
 
 void draw_betaincinv(ops::Draw& d) {

@@ -63,6 +63,16 @@ constexpr float bf16_value(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
+// The f32 that rounds to 16 bits as the value does.
+template <class T>
+constexpr float narrowed(T value) {
+  if constexpr (std::is_floating_point_v<T> && sizeof(T) > sizeof(float)) {
+    return rounded_to_odd(static_cast<double>(value));
+  } else {
+    return static_cast<float>(value);
+  }
+}
+
 }  // namespace detail
 
 /// IEEE 754's binary16, the element of an f16: 11 bits of precision, up to 65504. A value only:
@@ -74,7 +84,7 @@ class float16 {
   /// first.
   template <class T>
     requires std::is_arithmetic_v<T>
-  explicit constexpr float16(T value) : bits_(detail::f16_bits(narrowed(value))) {}
+  explicit constexpr float16(T value) : bits_(detail::f16_bits(detail::narrowed(value))) {}
   static constexpr float16 from_bits(std::uint16_t bits) {
     float16 result{};
     result.bits_ = bits;
@@ -84,14 +94,6 @@ class float16 {
   constexpr operator float() const { return detail::f16_value(bits_); }  // NOLINT: exact
 
  private:
-  template <class T>
-  static constexpr float narrowed(T value) {
-    if constexpr (std::is_floating_point_v<T> && sizeof(T) > sizeof(float)) {
-      return detail::rounded_to_odd(static_cast<double>(value));
-    } else {
-      return static_cast<float>(value);
-    }
-  }
   std::uint16_t bits_;
 };
 
@@ -103,7 +105,7 @@ class bfloat16 {
   /// The nearest one, of two the even one. An integer becomes a float first.
   template <class T>
     requires std::is_arithmetic_v<T>
-  explicit constexpr bfloat16(T value) : bits_(detail::bf16_bits(narrowed(value))) {}
+  explicit constexpr bfloat16(T value) : bits_(detail::bf16_bits(detail::narrowed(value))) {}
   static constexpr bfloat16 from_bits(std::uint16_t bits) {
     bfloat16 result{};
     result.bits_ = bits;
@@ -113,14 +115,6 @@ class bfloat16 {
   constexpr operator float() const { return detail::bf16_value(bits_); }  // NOLINT: exact
 
  private:
-  template <class T>
-  static constexpr float narrowed(T value) {
-    if constexpr (std::is_floating_point_v<T> && sizeof(T) > sizeof(float)) {
-      return detail::rounded_to_odd(static_cast<double>(value));
-    } else {
-      return static_cast<float>(value);
-    }
-  }
   std::uint16_t bits_;
 };
 

@@ -21,7 +21,7 @@ class Case:
         self.group = "/".join(name.split("/")[:2]) if self.bench == "classes" else self.bench
         self.work, self.unit, self.scale, self.floor = work, unit, scale, floor
         self.higher, self.tolerance, self.target = higher, tolerance, target
-        self.kind = kind  # how it is measured: time, peak, arena, size
+        self.kind = kind  # how it is measured: time, start, peak, arena, size, lines
         self.alone = alone  # whether contenders take no turns
         self.step = step  # the name of the case whose peak it is
         self.shorter = shorter  # the name of a case: who is too slow for it is not asked for this

@@ -135,6 +135,8 @@ def trainings():
     for what in TRAININGS:
         yield Case(f"train/{what}/memory", 1, "MiB", 2.0**-20, higher=False, kind="peak",
                    step=f"train/{what}", tolerance=0.4, target=[("best", 1)])
+    for what in TRAININGS:
+        yield Case(f"train/{what}/lines", 1, "lines", 1, higher=False, kind="lines")
 
 
 def size():

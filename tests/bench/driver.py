@@ -7,6 +7,7 @@ import sys
 import time
 
 import cases
+import lines
 import report
 from contenders import (BUILD, INSTALLED, PEERS, PROGRAMS, SHIPPED, Contender, Failure, TooSlow,
                         competes, install, lacks, shipped_bytes, stripped_bytes)
@@ -288,8 +289,18 @@ def measure_size(contest, case):
     return values, {}
 
 
+def measure_lines(contest, case):
+    """Of the programs that the other cases of this training run."""
+    training = case.case.split("/")[0]
+    found = {name: lines.count(name, training)
+             for name in contest.commands if name in lines.FILES}
+    return {name: [number] for name, number in found.items() if number}, {}
+
+
 MEASURES = {"time": measure_time, "start": measure_start, "peak": measure_peak,
-            "arena": measure_arena, "size": measure_size}
+            "arena": measure_arena, "size": measure_size, "lines": measure_lines}
+# What threads do not change.
+WITHOUT_THREADS = ("size", "lines")
 
 
 def main():
@@ -324,8 +335,8 @@ def main():
             there = {name: command for name, command in commands.items() if name not in absent}
             contest = Contest(there, absent, slow, threads, options, log)
             for case in selected:
-                if case.kind == "size" and threads != options.threads[0]:
-                    continue  # has no threads
+                if case.kind in WITHOUT_THREADS and threads != options.threads[0]:
+                    continue
                 contest.left_out = {}
                 measure = measure_alone if case.alone else MEASURES[case.kind]
                 values, processors = measure(contest, case)

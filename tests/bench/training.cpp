@@ -2,6 +2,7 @@
 // peers/*_training.py, of the same sizes.
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -30,41 +31,20 @@ Case case_of(std::function<double()> epoch) {
   return {[epoch] { epoch(); }, [epoch] { return std::vector<double>{epoch()}; }};
 }
 
-struct Training {
-  std::unique_ptr<kt::optim::Optimizer> optimizer;
-  nn::Trainer trainer;
-  int epochs = 0;
-
-  Training(nn::Sequential net, const kt::Tensor& x, const kt::Tensor& labels,
-           std::unique_ptr<kt::optim::Optimizer> steps_by)
-      : optimizer(std::move(steps_by)),
-        trainer(std::move(net), x, labels, nn::cross_entropy_of, *optimizer,
-                {.metrics = {{"accuracy", nn::accuracy}}}) {}
-};
-
-template <class Optimizer, class Options>
-std::shared_ptr<Training> training(nn::Sequential net, const kt::Tensor& x,
-                                   const kt::Tensor& labels, const Options& options) {
-  return std::make_shared<Training>(std::move(net), x, labels,
-                                    std::make_unique<Optimizer>(options));
-}
-
-// `first`: one step of it.
-Case epochs_of(std::shared_ptr<Training> training, data::Dataset examples, std::int64_t batch,
-               bool first, bool drop_last = false) {
+// An epoch of fit, or its first step.
+Case fit(const nn::Sequential& net, const kt::Tensor& x, const kt::Tensor& labels,
+         std::shared_ptr<kt::optim::Optimizer> optimizer, data::Dataset examples,
+         const nn::FitOptions& options, bool first) {
   if (first) {
-    std::vector<std::uint32_t> rows;
-    for (std::int64_t k = 0; k < batch; ++k) rows.push_back(static_cast<std::uint32_t>(k));
-    examples = data::subset(examples, std::move(rows));
+    std::vector<std::uint32_t> rows(static_cast<std::size_t>(options.batch));
+    std::iota(rows.begin(), rows.end(), 0U);
+    examples = data::subset(examples, rows);
   }
-  return case_of([training, examples, batch, drop_last] {
-    const int number = ++training->epochs;
-    const auto history = training->trainer.fit(examples, {.epochs = number,
-                                                          .batch = batch,
-                                                          .drop_last = drop_last,
-                                                          .threads = 1,
-                                                          .start = {.epoch = number}});
-    return history.at(0).train.loss;
+  const auto trainer =
+      std::make_shared<nn::Trainer>(net, x, labels, nn::cross_entropy_of, *optimizer,
+                                    nn::TrainerOptions{.metrics = {{"accuracy", nn::accuracy}}});
+  return case_of([optimizer, trainer, examples, options] {
+    return trainer->fit(examples, options).at(0).train.loss;
   });
 }
 
@@ -73,22 +53,24 @@ data::Dataset digits() {
   return data::from_images(std::move(mnist.train_images), std::move(mnist.train_labels));
 }
 
-Case mnist(bool convolutions, bool first) {
-  const kt::Tensor x = kt::tensor("x", {kt::dim("batch"), 1, 28, 28});
-  const kt::Tensor labels = kt::vector("labels", kt::i64);
-  using namespace nn;  // NOLINT: lists of layers
-  const Sequential net = convolutions ? Sequential{Conv2D(32, 3, {.activation = relu}),
-                                                   MaxPool(2),
-                                                   Conv2D(64, 3, {.activation = relu}),
-                                                   MaxPool(2),
-                                                   Flatten(),
-                                                   Dropout(0.5),
-                                                   Dense(10)}
-                                      : Sequential{Flatten(),    Dense(512, {.activation = relu}),
-                                                   Dropout(0.2), Dense(512, {.activation = relu}),
-                                                   Dropout(0.2), Dense(10)};
-  return epochs_of(training<kt::optim::Adam>(net, x, labels, kt::optim::AdamOptions{.rate = 1e-3}),
-                   digits(), 128, first);
+Case mnist(const nn::Sequential& net, bool first) {
+  return fit(net, kt::tensor("x", {kt::dim("batch"), 1, 28, 28}), kt::vector("labels", kt::i64),
+             std::make_shared<kt::optim::Adam>(), digits(), {.batch = 128, .threads = 1}, first);
+}
+
+Case mnist_mlp(bool first) {
+  using namespace nn;  // NOLINT: a list of layers
+  return mnist({Flatten(), Dense(512, {.activation = relu}), Dropout(0.2),
+                Dense(512, {.activation = relu}), Dropout(0.2), Dense(10)},
+               first);
+}
+
+Case mnist_cnn(bool first) {
+  using namespace nn;  // NOLINT: a list of layers
+  return mnist(
+      {Conv2D(32, 3, {.activation = relu}), MaxPool(2), Conv2D(64, 3, {.activation = relu}),
+       MaxPool(2), Flatten(), Dropout(0.5), Dense(10)},
+      first);
 }
 
 Case cifar(bool first) {
@@ -109,8 +91,8 @@ Case cifar(bool first) {
   const data::Dataset examples = data::augmented(
       data::from_images(std::move(pictures.train_images), std::move(pictures.train_labels)),
       {.padding = 4, .fill = data::Fill::constant, .horizontal_flip = true});
-  return epochs_of(training<kt::optim::Sgd>(net, x, labels, kt::optim::SgdOptions{.rate = 0.01}),
-                   examples, 50, first);
+  return fit(net, x, labels, std::make_shared<kt::optim::Sgd>(kt::optim::SgdOptions{.rate = 0.01}),
+             examples, {.batch = 50, .threads = 1}, first);
 }
 
 Case char_lstm(bool first) {
@@ -120,8 +102,9 @@ Case char_lstm(bool first) {
   const nn::Sequential net{nn::Embedding(characters.size(), 64),
                            nn::Lstm(text_units, {.sequences = true}), nn::Dense(characters.size())};
   const data::Dataset windows = data::windows(kt::Array::from(characters.encode(text)), text_steps);
-  return epochs_of(training<kt::optim::Adam>(net, x, labels, kt::optim::AdamOptions{.rate = 2e-3}),
-                   windows, text_batch, first, /*drop_last=*/true);
+  return fit(net, x, labels,
+             std::make_shared<kt::optim::Adam>(kt::optim::AdamOptions{.rate = 2e-3}), windows,
+             {.batch = text_batch, .drop_last = true, .threads = 1}, first);
 }
 
 // The transformer of examples/gpt.
@@ -149,16 +132,18 @@ Case gpt(bool first) {
   const std::string text = data::read_text(folder("text/shakespeare.txt"));
   const data::CharacterVocabulary characters(text);
   const kt::Tensor x = kt::matrix("x", kt::i64), labels = kt::matrix("labels", kt::i64);
-  const auto made =
-      training<kt::optim::AdamW>(nn::Sequential{Gpt(characters.size())}, x, labels,
-                                 kt::optim::AdamWOptions{.rate = 1e-3, .weight_decay = 0.1});
+  const auto adamw = std::make_shared<kt::optim::AdamW>(
+      kt::optim::AdamWOptions{.rate = 1e-3, .weight_decay = 0.1});
+  const auto trainer = std::make_shared<nn::Trainer>(
+      nn::Sequential{Gpt(characters.size())}, x, labels, nn::cross_entropy_of, *adamw,
+      nn::TrainerOptions{.metrics = {{"accuracy", nn::accuracy}}});
   const auto loader = std::make_shared<data::Loader>(
       data::windows(kt::Array::from(characters.encode(text)), gpt_steps, {.stride = 1}),
       data::LoaderOptions{.batch = gpt_batch});
-  return case_of([made, loader, batches = first ? 1 : gpt_batches] {
+  return case_of([adamw, trainer, loader, epoch = 0, batches = first ? 1 : gpt_batches]() mutable {
     double sum = 0;
-    loader->start(static_cast<std::uint64_t>(made->epochs++));
-    for (int k = 0; k < batches; ++k) sum += made->trainer.train_minibatch(*loader->next()).loss;
+    loader->start(static_cast<std::uint64_t>(epoch++));
+    for (int k = 0; k < batches; ++k) sum += trainer->train_minibatch(*loader->next()).loss;
     return sum / batches;
   });
 }
@@ -190,8 +175,9 @@ Case vgg_folder(bool first) {
   }
   const data::Dataset examples =
       data::augmented(data::subset(photographs.dataset(), rows), {.horizontal_flip = true});
-  return epochs_of(training<kt::optim::Adam>(net, x, labels, kt::optim::AdamOptions{.rate = 1e-4}),
-                   examples, photo_batch, first);
+  return fit(net, x, labels,
+             std::make_shared<kt::optim::Adam>(kt::optim::AdamOptions{.rate = 1e-4}), examples,
+             {.batch = photo_batch, .threads = 1}, first);
 }
 
 }  // namespace
@@ -200,8 +186,8 @@ Case train_case(const Parts& parts) {
   const std::string& name = parts.at(1);
   const bool first = parts.size() > 2 && parts[2] == "first";
   nn::seed(1);
-  if (name == "mnist_mlp") return mnist(false, first);
-  if (name == "mnist_cnn") return mnist(true, first);
+  if (name == "mnist_mlp") return mnist_mlp(first);
+  if (name == "mnist_cnn") return mnist_cnn(first);
   if (name == "cifar") return cifar(first);
   if (name == "char_lstm") return char_lstm(first);
   if (name == "gpt") return gpt(first);

@@ -15,6 +15,7 @@
 #include "tests/tools/cache_tools.h"
 #include "tests/tools/error_text.h"
 #include "tests/tools/program_call.h"
+#include "tests/tools/quick_code.h"
 #include "tests/tools/sample_tools.h"
 
 using namespace kroton;         // NOLINT: tests
@@ -407,6 +408,7 @@ TEST_CASE("checks: programs that are right compute the same") {
 }
 
 TEST_CASE("checks: samples and gradients of every op are the same, and accesses are right") {
+  const QuickCode quick;
   const cache_test::Setting setting("KROTON_CHECK", "memory");
   for (const OpRecord* op : all_ops()) {
     // Neighbours differ in dtype or shape: one of five each way.

@@ -10,6 +10,7 @@
 
 #include "compiler/fusion/fusion.h"
 #include "compiler/passes/passes.h"
+#include "tests/tools/quick_code.h"
 #include "tests/tools/sample_tools.h"
 
 using namespace compiled_test;  // NOLINT: tests
@@ -256,6 +257,7 @@ void note_fused_pairs(const std::vector<Trial>& trials,
 }  // namespace
 
 TEST_CASE("compositions of every op agree with the reference") {
+  const QuickCode quick;
   for (const OpRecord* op : all_ops()) {
     SUBCASE(std::string(op->name).c_str()) { check_trials(every_third(compositions(*op))); }
   }

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "tests/tools/quick_code.h"
 #include "tests/tools/sample_tools.h"
 
 using namespace compiled_test;  // NOLINT: tests
@@ -37,5 +38,6 @@ TEST_CASE("compiled gradients of every op, sizes known") {
 }
 
 TEST_CASE("compiled gradients of every op, sizes free") {
+  const QuickCode quick;
   for_each_op([](const OpRecord& op) { check_trials(gradient_trials(op, true)); });
 }

@@ -63,7 +63,7 @@ class KernelEmitter {
     bool counts = false;  // holds the number of the vector loop's iteration, for a position
   };
 
-  // Expressions (emit_expr.cpp).
+  // Expressions (emit_expr.cpp, emit_load.cpp, emit_cast.cpp).
   Printed print(const loop::Expr& e);
   // The value in lane 0 of the vector loop: for the addresses of contiguous accesses.
   llvm::Value* print_at_base(const loop::Expr& e);

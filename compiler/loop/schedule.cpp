@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <unordered_set>
 
 #include "compiler/loop/dependence.h"
 #include "compiler/loop/elementary.h"
@@ -115,6 +116,27 @@ std::int64_t narrowest_float(const LoopFacts& facts) {
   return narrowest;
 }
 
+// Whether a loop inside looks where what it has stored tells it to, as bisection does: each of its
+// steps waits for the load of the one before.
+bool searches(const LoopFacts& facts) {
+  std::unordered_set<const Buffer*> stored;
+  for (const Access& access : facts.accesses()) {
+    if (access.is_store && !access.inner.empty()) stored.insert(access.buffer.get());
+  }
+  return std::any_of(facts.accesses().begin(), facts.accesses().end(), [&](const Access& access) {
+    if (access.is_store || access.inner.empty() || facts.stride(access.index) != nullptr) {
+      return false;
+    }
+    const std::vector<Expr> nodes = post_order(std::span(&access.index, 1));
+    return std::any_of(nodes.begin(), nodes.end(), [&](const Expr& e) {
+      return e->op == Op::load && stored.contains(e->buffer.get());
+    });
+  });
+}
+
+// How many vectors search at once.
+constexpr int searching_vectors = 4;
+
 // Several vectors per step hide the latency of accumulations; two let the processor overlap more of
 // a long chain of operations than its window holds of one after the other. A body with loops of its
 // own is large enough, and a very long one not worth the code.
@@ -143,6 +165,7 @@ bool try_vectorize(For& loop, int lanes_bytes, Gathers allowed) {
   // Narrower vectors are computed with in whole registers, whose other lanes may hold anything.
   loop.width = std::max(loop.width, static_cast<int>(least_register / narrowest_float(facts)));
   loop.interleave = copies_for(facts);
+  if (searches(facts)) loop.width *= searching_vectors;
   if (most_iterations) {
     // No more lanes than the loop can fill.
     const auto most =

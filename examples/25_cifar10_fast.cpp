@@ -26,7 +26,7 @@ constexpr std::int64_t batch = 500;
 
 struct Settings {
   std::string data = KROTON_EXAMPLE_DATA "/cifar10";
-  int epochs = 11;
+  int epochs = 12;
   int seed = 1;
 };
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -74,6 +75,19 @@ TEST_CASE("docs: every link leads to a file") {
     }
   }
   CHECK(links > 100);
+}
+
+TEST_CASE("docs: nothing else is at the top") {
+  const std::set<std::string> expected = {"compiler",       "docs",    "examples",
+                                          "frontend",       "runtime", "tests",
+                                          "CMakeLists.txt", "LICENSE", "README.md"};
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator(root())) {
+    const std::string name = entry.path().filename().string();
+    // What is built and what is hidden is nobody's to read.
+    if (!name.starts_with('.') && !name.starts_with("build")) found.insert(name);
+  }
+  CHECK(found == expected);
 }
 
 TEST_CASE("docs: the table of passes is the list of passes") {

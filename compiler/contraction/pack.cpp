@@ -116,10 +116,11 @@ loop::Block TileBuilder::pack_windows(const loop::Expr& number, const loop::Expr
                                       const Dim& columns) {
   const Dim& width = plan_.columns_of_position;
   const bool is_whole = columns == panel_columns_;
-  Dim positions = is_whole ? Dim(plan_.positions_of_panel)
-                           : c_.positions[0].extent -
-                                 floor_div(c_.positions[0].extent, plan_.positions_of_panel) *
-                                     Dim(plan_.positions_of_panel);
+  Dim positions = plan_.positions_of_panel;
+  if (!is_whole) {
+    const Dim& all = c_.positions[0].extent;
+    positions = all - floor_div(all, positions) * positions;
+  }
   std::vector<loop::Expr> extents = inner_extents();
   if (c_.overlap) {
     positions =

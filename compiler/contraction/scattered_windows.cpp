@@ -86,7 +86,7 @@ class ScatterBuilder : public TileBuilder {
 
  private:
   Dim pictures_in(const Dim& columns) const {
-    const Dim in_panel = Dim(plan_.positions_of_panel), all = c_.positions[0].extent;
+    const Dim &in_panel = plan_.positions_of_panel, &all = c_.positions[0].extent;
     return columns == panel_columns_ ? in_panel : all - floor_div(all, in_panel) * in_panel;
   }
   loop::Expr first_picture(const loop::Expr& column) const {

@@ -30,7 +30,7 @@ constexpr std::int64_t columns_to_copy_a_for = 256, inner_to_copy_a_for = 384;
 constexpr std::int64_t rows_of_packed_block = 48;
 
 // A panel of windows: columns enough where sizes are not known, and what it takes to copy a vector.
-constexpr std::int64_t few_columns = 192;
+constexpr std::int64_t few_columns = 256;
 constexpr double cycles_to_pack = 2.5;
 
 constexpr int enough_accumulators = 8;
@@ -166,9 +166,8 @@ void place_windows(TilePlan& plan, const Contraction& c, const Machine& machine)
   const Dim& columns = plan.columns_of_position;
   if (!positions.is_constant() || !columns.is_constant() || !inner.is_constant() ||
       positions.constant() == 0 || columns.constant() == 0 || inner.constant() == 0) {
-    if (columns.is_constant() && columns.constant() > 0) {
-      plan.positions_of_panel = std::max<std::int64_t>(1, few_columns / columns.constant());
-    }
+    plan.positions_of_panel =
+        maximum(1, minimum(positions, floor_div(few_columns, maximum(1, columns))));
     return;
   }
   const std::int64_t in_panel = plan.panel_rows(c, inner).constant();
@@ -234,8 +233,7 @@ Dim TilePlan::panel_rows(const Contraction& c, const Dim& inner) const {
 }
 
 Dim TilePlan::panel_pitch(const Contraction& c) const {
-  if (positions_of_panel == 0) return panel_columns();
-  if (!c.overlap) return panel_columns();
+  if (!has_windows() || !c.overlap) return panel_columns();
   const Dim further = (c.inner[c.overlap->inner].extent - Dim(1)) * Dim(c.overlap->distance);
   return panel_columns() + further * columns_of_position;
 }
@@ -252,10 +250,10 @@ bool TilePlan::has_one_run(const Contraction& c) const {
 
 std::string TilePlan::to_string() const {
   const auto number = [](std::int64_t value) { return std::to_string(value); };
-  const std::string windows = positions_of_panel == 0
-                                  ? ""
-                                  : "; panels of " + number(positions_of_panel) + " x " +
-                                        columns_of_position.to_string() + " positions";
+  const std::string windows = has_windows()
+                                  ? "; panels of " + positions_of_panel.to_string() + " x " +
+                                        columns_of_position.to_string() + " positions"
+                                  : "";
   return "tile " + number(tile_rows(vectors)) + " rows x " + number(vectors) + " vectors of " +
          number(lanes) + "; B " +
          (!b_in_place      ? "packed"

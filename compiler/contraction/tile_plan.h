@@ -35,13 +35,13 @@ struct TilePlan {
 
   // Windows: a panel has the columns of so many positions along the first axis, and several tiles.
   // 0: a panel is as wide as a tile.
-  std::int64_t positions_of_panel = 0;
+  Dim positions_of_panel = 0;
   Dim columns_of_position = 1;
 
+  bool has_windows() const { return !positions_of_panel.is_constant(0); }
   int tile_columns() const { return vectors * lanes; }
   Dim panel_columns() const {
-    return positions_of_panel == 0 ? Dim(tile_columns())
-                                   : Dim(positions_of_panel) * columns_of_position;
+    return has_windows() ? positions_of_panel * columns_of_position : Dim(tile_columns());
   }
   // Rows of a full tile of so many vectors; and of the tiles for what full ones leave over: enough
   // sums to hide the latency of a multiply-add, few enough to waste little.

@@ -328,12 +328,20 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
 std::vector<TileBuilder::ColumnTiles> TileBuilder::tiles_of_panel(const Dim& columns) const {
   const loop::Expr one = loop::integer(1), zero = loop::integer(0);
   if (c_.positions.empty()) return {{zero, one, plan_.vectors_for(columns), columns}};
-  const std::int64_t lanes = plan_.lanes, full = plan_.tile_columns();
+  const std::int64_t lanes = plan_.lanes;
   if (!columns.is_constant()) {
-    const Dim whole = floor_div(columns, full);
-    const Dim rest = columns - whole * Dim(full);
-    return {{zero, loop::size(whole), plan_.vectors, Dim(full)},
-            {loop::size(whole * Dim(full)), loop::size(ceil_div(rest, full)), plan_.vectors, rest}};
+    // What whole tiles leave over, in narrower ones: tiles of half the width and so on, and a
+    // vector that is not full.
+    std::vector<ColumnTiles> result;
+    Dim done = 0;
+    for (std::int64_t vectors = plan_.vectors; vectors >= 1; vectors /= 2) {
+      const Dim width = Dim(vectors * lanes), tiles = floor_div(columns - done, width);
+      result.push_back({loop::size(done), loop::size(tiles), static_cast<int>(vectors), width});
+      done = done + tiles * width;
+    }
+    const Dim rest = columns - done;
+    result.push_back({loop::size(done), loop::size(ceil_div(rest, lanes)), 1, rest});
+    return result;
   }
   // As many as are needed, all of about the same width.
   std::vector<ColumnTiles> result;

@@ -45,11 +45,12 @@ Result slice_of_convolution(Graph& graph, Vertex v) {
   w_steps[front - 2] = steps[front - 1];
   for (std::size_t k = 0; k < windows.axes(); ++k) {
     const std::size_t axis = front + k;
-    if (!provably_at_least(wanted[axis], 1)) return std::nullopt;
     x_starts[axis] = part.dims[axis] * Dim(windows.strides[k]);
     windows.strides[k] *= steps[axis];
     x_sizes[axis] = (wanted[axis] - Dim(1)) * Dim(windows.strides[k]) +
                     ops::reach(w_sizes[axis], windows.dilations[k]);
+    // No positions see less than a window, but not less than nothing.
+    if (!provably_at_least(x_sizes[axis], 0)) return std::nullopt;
   }
   return graph.add(convolution_op,
                    {add_part(graph, x, x_starts, x_sizes, x_steps, line),

@@ -327,8 +327,22 @@ loop::Block TileBuilder::row_tiles(const loop::Expr& first, const Dim& columns,
 
 std::vector<TileBuilder::ColumnTiles> TileBuilder::tiles_of_panel(const Dim& columns) const {
   const loop::Expr one = loop::integer(1), zero = loop::integer(0);
-  if (c_.positions.empty()) return {{zero, one, plan_.vectors_for(columns), columns}};
   const std::int64_t lanes = plan_.lanes;
+  if (c_.positions.empty() && columns.is_constant()) {
+    return {{zero, one, plan_.vectors_for(columns), columns}};
+  }
+  if (c_.positions.empty()) {
+    // What is left of all columns, in one tile: of the least width, by halves, that they fit in.
+    const auto has = [&](std::int64_t least) { return minimum(1, floor_div(columns, Dim(least))); };
+    std::vector<ColumnTiles> result;
+    Dim wider = 0;
+    for (int vectors = plan_.vectors; vectors >= 1; vectors /= 2) {
+      const Dim so_many = has(vectors == 1 ? 1 : vectors / 2 * lanes + 1);
+      result.push_back({zero, loop::size(so_many - wider), vectors, columns});
+      wider = so_many;
+    }
+    return result;
+  }
   if (!columns.is_constant()) {
     // What whole tiles leave over, in narrower ones: tiles of half the width and so on, and a
     // vector that is not full.

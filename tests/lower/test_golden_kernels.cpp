@@ -223,119 +223,378 @@ kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]]
           }
         }
       } else {
-        for tile_4 in 0..floor_div(a.shape[0], 6) {
-          registers tile_5: f32[384]
-          for k_block_2 in 0..t6 {
-            unroll for i_14 in 0..6 {
-              vector<16 unrolled 64> for j_16 in 0..64 {
-                tile_5[i_14*64 + j_16] = 0.0
+        for strip in 0..(-floor_div(b.shape[1], 64) + floor_div(b.shape[1] -
+                31*floor_div(b.shape[1], 64), 33)) {
+          let t23 = task*64 + strip*64
+          for tile_4 in 0..floor_div(a.shape[0], 6) {
+            registers tile_5: f32[384]
+            for k_block_2 in 0..t6 {
+              unroll for i_14 in 0..6 {
+                vector<16 unrolled 64> for j_16 in 0..64 {
+                  tile_5[i_14*64 + j_16] = 0.0
+                }
               }
-            }
-            for k_5 in 0..min(t3 - k_block_2*1024, 1024) {
-              let t23 = run*1024 + (k_block_2*1024 + k_5)
-              let t24 = (k_block_2*1024 + k_5)*64
-              unroll for i_15 in 0..6 {
-                let t25 = a[t23 + (tile_4*6 + i_15)*a.shape[1]]
-                vector<16 unrolled 64> for j_17 in 0..64 {
-                  tile_5[i_15*64 + j_17] = fma(t25, panel[t24 + j_17], tile_5[i_15*64 + j_17])
+              for k_5 in 0..min(t3 - k_block_2*1024, 1024) {
+                let t24 = run*1024 + (k_block_2*1024 + k_5)
+                let t25 = (k_block_2*1024 + k_5)*64
+                unroll for i_15 in 0..6 {
+                  let t26 = a[t24 + (tile_4*6 + i_15)*a.shape[1]]
+                  vector<16 unrolled 64> for j_17 in 0..64 {
+                    tile_5[i_15*64 + j_17] = fma(t26, panel[t25 + (strip*64 + j_17)], tile_5[i_15*64
+                            + j_17])
+                  }
+                }
+              }
+              if 0 < k_block_2 {
+                unroll for i_16 in 0..6 {
+                  vector<16 unrolled 64> for j_18 in 0..64 {
+                    tile_5[i_16*64 + j_18] = earlier[i_16*64 + j_18] + tile_5[i_16*64 + j_18]
+                  }
+                }
+              }
+              if k_block_2 + 1 < t6 {
+                unroll for i_17 in 0..6 {
+                  vector<16 unrolled 64> for j_19 in 0..64 {
+                    earlier[i_17*64 + j_19] = tile_5[i_17*64 + j_19]
+                  }
                 }
               }
             }
-            if 0 < k_block_2 {
-              unroll for i_16 in 0..6 {
-                vector<16 unrolled 64> for j_18 in 0..64 {
-                  tile_5[i_16*64 + j_18] = earlier[i_16*64 + j_18] + tile_5[i_16*64 + j_18]
+            if t7 {
+              unroll for i_18 in 0..6 {
+                let t27 = (tile_4*6 + i_18)*64 + strip*64
+                vector<16 unrolled 64> for j_20 in 0..64 {
+                  tile_5[i_18*64 + j_20] = kept[t27 + j_20] + tile_5[i_18*64 + j_20]
                 }
               }
             }
-            if k_block_2 + 1 < t6 {
-              unroll for i_17 in 0..6 {
-                vector<16 unrolled 64> for j_19 in 0..64 {
-                  earlier[i_17*64 + j_19] = tile_5[i_17*64 + j_19]
+            if t8 {
+              unroll for i_19 in 0..6 {
+                let t28 = (tile_4*6 + i_19)*64 + strip*64
+                vector<16 unrolled 64> for j_21 in 0..64 {
+                  kept[t28 + j_21] = tile_5[i_19*64 + j_21]
+                }
+              }
+            } else {
+              unroll for i_20 in 0..6 {
+                let t29 = (tile_4*6 + i_20)*b.shape[1]
+                vector<16 unrolled 64> for j_22 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+                  dot2[t23 + j_22 + t29] = tile_5[i_20*64 + j_22]
                 }
               }
             }
           }
-          if t7 {
-            unroll for i_18 in 0..6 {
-              let t26 = (tile_4*6 + i_18)*64
-              vector<16 unrolled 64> for j_20 in 0..64 {
-                tile_5[i_18*64 + j_20] = kept[t26 + j_20] + tile_5[i_18*64 + j_20]
+          for tile_6 in 0..t1 {
+            registers tile_7: f32[128]
+            let t30 = floor_div(a.shape[0], 6)*6 + tile_6*2
+            for k_block_3 in 0..t6 {
+              unroll for i_21 in 0..2 {
+                vector<16 unrolled 64> for j_23 in 0..64 {
+                  tile_7[i_21*64 + j_23] = 0.0
+                }
+              }
+              for k_6 in 0..min(t3 - k_block_3*1024, 1024) {
+                let t31 = run*1024 + (k_block_3*1024 + k_6)
+                let t32 = (k_block_3*1024 + k_6)*64
+                unroll for i_22 in 0..2 {
+                  let t33 = a[t31 + min(t30 + i_22, a.shape[0] - 1)*a.shape[1]]
+                  vector<16 unrolled 64> for j_24 in 0..64 {
+                    tile_7[i_22*64 + j_24] = fma(t33, panel[t32 + (strip*64 + j_24)], tile_7[i_22*64
+                            + j_24])
+                  }
+                }
+              }
+              if 0 < k_block_3 {
+                unroll for i_23 in 0..2 {
+                  vector<16 unrolled 64> for j_25 in 0..64 {
+                    tile_7[i_23*64 + j_25] = earlier[i_23*64 + j_25] + tile_7[i_23*64 + j_25]
+                  }
+                }
+              }
+              if k_block_3 + 1 < t6 {
+                unroll for i_24 in 0..2 {
+                  vector<16 unrolled 64> for j_26 in 0..64 {
+                    earlier[i_24*64 + j_26] = tile_7[i_24*64 + j_26]
+                  }
+                }
               }
             }
-          }
-          if t8 {
-            unroll for i_19 in 0..6 {
-              let t27 = (tile_4*6 + i_19)*64
-              vector<16 unrolled 64> for j_21 in 0..64 {
-                kept[t27 + j_21] = tile_5[i_19*64 + j_21]
+            if t7 {
+              unroll for i_25 in 0..2 {
+                let t34 = (t30 + i_25)*64 + strip*64
+                vector<16 unrolled 64> for j_27 in 0..64 {
+                  tile_7[i_25*64 + j_27] = kept[t34 + j_27] + tile_7[i_25*64 + j_27]
+                }
               }
             }
-          } else {
-            unroll for i_20 in 0..6 {
-              let t28 = (tile_4*6 + i_20)*b.shape[1]
-              vector<16 unrolled 64> for j_22 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-                dot2[task*64 + j_22 + t28] = tile_5[i_20*64 + j_22]
+            if t8 {
+              unroll for i_26 in 0..2 {
+                let t35 = (t30 + i_26)*64 + strip*64
+                vector<16 unrolled 64> for j_28 in 0..64 {
+                  kept[t35 + j_28] = tile_7[i_26*64 + j_28]
+                }
+              }
+            } else {
+              unroll for i_27 in 0..2 {
+                let t36 = t30 + i_27
+                let t37 = t36*b.shape[1]
+                if t36 <= (a.shape[0] - 1) {
+                  vector<16 unrolled 64> for j_29 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64))
+                          {
+                    dot2[t23 + j_29 + t37] = tile_7[i_27*64 + j_29]
+                  }
+                }
               }
             }
           }
         }
-        for tile_6 in 0..t1 {
-          registers tile_7: f32[128]
-          let t29 = floor_div(a.shape[0], 6)*6 + tile_6*2
-          for k_block_3 in 0..t6 {
-            unroll for i_21 in 0..2 {
-              vector<16 unrolled 64> for j_23 in 0..64 {
-                tile_7[i_21*64 + j_23] = 0.0
+        for strip_1 in 0..(floor_div(b.shape[1], 64) - floor_div(b.shape[1] -
+                31*floor_div(b.shape[1], 64), 33) + min(-3*floor_div(b.shape[1], 64) +
+                floor_div(b.shape[1] - 13*floor_div(b.shape[1], 64), 17), 1)) {
+          let t38 = task*64 + strip_1*32
+          for tile_8 in 0..floor_div(a.shape[0], 6) {
+            registers tile_9: f32[192]
+            for k_block_4 in 0..t6 {
+              unroll for i_28 in 0..6 {
+                vector<16 unrolled 32> for j_30 in 0..32 {
+                  tile_9[i_28*32 + j_30] = 0.0
+                }
               }
-            }
-            for k_6 in 0..min(t3 - k_block_3*1024, 1024) {
-              let t30 = run*1024 + (k_block_3*1024 + k_6)
-              let t31 = (k_block_3*1024 + k_6)*64
-              unroll for i_22 in 0..2 {
-                let t32 = a[t30 + min(t29 + i_22, a.shape[0] - 1)*a.shape[1]]
-                vector<16 unrolled 64> for j_24 in 0..64 {
-                  tile_7[i_22*64 + j_24] = fma(t32, panel[t31 + j_24], tile_7[i_22*64 + j_24])
+              for k_7 in 0..min(t3 - k_block_4*1024, 1024) {
+                let t39 = run*1024 + (k_block_4*1024 + k_7)
+                let t40 = (k_block_4*1024 + k_7)*64
+                unroll for i_29 in 0..6 {
+                  let t41 = a[t39 + (tile_8*6 + i_29)*a.shape[1]]
+                  vector<16 unrolled 32> for j_31 in 0..32 {
+                    tile_9[i_29*32 + j_31] = fma(t41, panel[t40 + (strip_1*32 + j_31)],
+                            tile_9[i_29*32 + j_31])
+                  }
+                }
+              }
+              if 0 < k_block_4 {
+                unroll for i_30 in 0..6 {
+                  vector<16 unrolled 32> for j_32 in 0..32 {
+                    tile_9[i_30*32 + j_32] = earlier[i_30*32 + j_32] + tile_9[i_30*32 + j_32]
+                  }
+                }
+              }
+              if k_block_4 + 1 < t6 {
+                unroll for i_31 in 0..6 {
+                  vector<16 unrolled 32> for j_33 in 0..32 {
+                    earlier[i_31*32 + j_33] = tile_9[i_31*32 + j_33]
+                  }
                 }
               }
             }
-            if 0 < k_block_3 {
-              unroll for i_23 in 0..2 {
-                vector<16 unrolled 64> for j_25 in 0..64 {
-                  tile_7[i_23*64 + j_25] = earlier[i_23*64 + j_25] + tile_7[i_23*64 + j_25]
+            if t7 {
+              unroll for i_32 in 0..6 {
+                let t42 = (tile_8*6 + i_32)*64 + strip_1*32
+                vector<16 unrolled 32> for j_34 in 0..32 {
+                  tile_9[i_32*32 + j_34] = kept[t42 + j_34] + tile_9[i_32*32 + j_34]
                 }
               }
             }
-            if k_block_3 + 1 < t6 {
-              unroll for i_24 in 0..2 {
-                vector<16 unrolled 64> for j_26 in 0..64 {
-                  earlier[i_24*64 + j_26] = tile_7[i_24*64 + j_26]
+            if t8 {
+              unroll for i_33 in 0..6 {
+                let t43 = (tile_8*6 + i_33)*64 + strip_1*32
+                vector<16 unrolled 32> for j_35 in 0..32 {
+                  kept[t43 + j_35] = tile_9[i_33*32 + j_35]
+                }
+              }
+            } else {
+              unroll for i_34 in 0..6 {
+                let t44 = (tile_8*6 + i_34)*b.shape[1]
+                vector<16 unrolled 32> for j_36 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+                  dot2[t38 + j_36 + t44] = tile_9[i_34*32 + j_36]
                 }
               }
             }
           }
-          if t7 {
-            unroll for i_25 in 0..2 {
-              let t33 = (t29 + i_25)*64
-              vector<16 unrolled 64> for j_27 in 0..64 {
-                tile_7[i_25*64 + j_27] = kept[t33 + j_27] + tile_7[i_25*64 + j_27]
+          for tile_10 in 0..t1 {
+            registers tile_11: f32[64]
+            let t45 = floor_div(a.shape[0], 6)*6 + tile_10*2
+            for k_block_5 in 0..t6 {
+              unroll for i_35 in 0..2 {
+                vector<16 unrolled 32> for j_37 in 0..32 {
+                  tile_11[i_35*32 + j_37] = 0.0
+                }
+              }
+              for k_8 in 0..min(t3 - k_block_5*1024, 1024) {
+                let t46 = run*1024 + (k_block_5*1024 + k_8)
+                let t47 = (k_block_5*1024 + k_8)*64
+                unroll for i_36 in 0..2 {
+                  let t48 = a[t46 + min(t45 + i_36, a.shape[0] - 1)*a.shape[1]]
+                  vector<16 unrolled 32> for j_38 in 0..32 {
+                    tile_11[i_36*32 + j_38] = fma(t48, panel[t47 + (strip_1*32 + j_38)],
+                            tile_11[i_36*32 + j_38])
+                  }
+                }
+              }
+              if 0 < k_block_5 {
+                unroll for i_37 in 0..2 {
+                  vector<16 unrolled 32> for j_39 in 0..32 {
+                    tile_11[i_37*32 + j_39] = earlier[i_37*32 + j_39] + tile_11[i_37*32 + j_39]
+                  }
+                }
+              }
+              if k_block_5 + 1 < t6 {
+                unroll for i_38 in 0..2 {
+                  vector<16 unrolled 32> for j_40 in 0..32 {
+                    earlier[i_38*32 + j_40] = tile_11[i_38*32 + j_40]
+                  }
+                }
+              }
+            }
+            if t7 {
+              unroll for i_39 in 0..2 {
+                let t49 = (t45 + i_39)*64 + strip_1*32
+                vector<16 unrolled 32> for j_41 in 0..32 {
+                  tile_11[i_39*32 + j_41] = kept[t49 + j_41] + tile_11[i_39*32 + j_41]
+                }
+              }
+            }
+            if t8 {
+              unroll for i_40 in 0..2 {
+                let t50 = (t45 + i_40)*64 + strip_1*32
+                vector<16 unrolled 32> for j_42 in 0..32 {
+                  kept[t50 + j_42] = tile_11[i_40*32 + j_42]
+                }
+              }
+            } else {
+              unroll for i_41 in 0..2 {
+                let t51 = t45 + i_41
+                let t52 = t51*b.shape[1]
+                if t51 <= (a.shape[0] - 1) {
+                  vector<16 unrolled 32> for j_43 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64))
+                          {
+                    dot2[t38 + j_43 + t52] = tile_11[i_41*32 + j_43]
+                  }
+                }
               }
             }
           }
-          if t8 {
-            unroll for i_26 in 0..2 {
-              let t34 = (t29 + i_26)*64
-              vector<16 unrolled 64> for j_28 in 0..64 {
-                kept[t34 + j_28] = tile_7[i_26*64 + j_28]
+        }
+        for strip_2 in 0..(-min(-3*floor_div(b.shape[1], 64) + floor_div(b.shape[1] -
+                13*floor_div(b.shape[1], 64), 17), 1) + min(b.shape[1] - 64*floor_div(b.shape[1],
+                64), 1)) {
+          let t53 = task*64 + strip_2*16
+          for tile_12 in 0..floor_div(a.shape[0], 6) {
+            registers tile_13: f32[96]
+            for k_block_6 in 0..t6 {
+              unroll for i_42 in 0..6 {
+                vector<16 unrolled 16> for j_44 in 0..16 {
+                  tile_13[i_42*16 + j_44] = 0.0
+                }
+              }
+              for k_9 in 0..min(t3 - k_block_6*1024, 1024) {
+                let t54 = run*1024 + (k_block_6*1024 + k_9)
+                let t55 = (k_block_6*1024 + k_9)*64
+                unroll for i_43 in 0..6 {
+                  let t56 = a[t54 + (tile_12*6 + i_43)*a.shape[1]]
+                  vector<16 unrolled 16> for j_45 in 0..16 {
+                    tile_13[i_43*16 + j_45] = fma(t56, panel[t55 + (strip_2*16 + j_45)],
+                            tile_13[i_43*16 + j_45])
+                  }
+                }
+              }
+              if 0 < k_block_6 {
+                unroll for i_44 in 0..6 {
+                  vector<16 unrolled 16> for j_46 in 0..16 {
+                    tile_13[i_44*16 + j_46] = earlier[i_44*16 + j_46] + tile_13[i_44*16 + j_46]
+                  }
+                }
+              }
+              if k_block_6 + 1 < t6 {
+                unroll for i_45 in 0..6 {
+                  vector<16 unrolled 16> for j_47 in 0..16 {
+                    earlier[i_45*16 + j_47] = tile_13[i_45*16 + j_47]
+                  }
+                }
               }
             }
-          } else {
-            unroll for i_27 in 0..2 {
-              let t35 = t29 + i_27
-              let t36 = t35*b.shape[1]
-              if t35 <= (a.shape[0] - 1) {
-                vector<16 unrolled 64> for j_29 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
-                  dot2[task*64 + j_29 + t36] = tile_7[i_27*64 + j_29]
+            if t7 {
+              unroll for i_46 in 0..6 {
+                let t57 = (tile_12*6 + i_46)*64 + strip_2*16
+                vector<16 unrolled 16> for j_48 in 0..16 {
+                  tile_13[i_46*16 + j_48] = kept[t57 + j_48] + tile_13[i_46*16 + j_48]
+                }
+              }
+            }
+            if t8 {
+              unroll for i_47 in 0..6 {
+                let t58 = (tile_12*6 + i_47)*64 + strip_2*16
+                vector<16 unrolled 16> for j_49 in 0..16 {
+                  kept[t58 + j_49] = tile_13[i_47*16 + j_49]
+                }
+              }
+            } else {
+              unroll for i_48 in 0..6 {
+                let t59 = (tile_12*6 + i_48)*b.shape[1]
+                vector<16 unrolled 16> for j_50 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64)) {
+                  dot2[t53 + j_50 + t59] = tile_13[i_48*16 + j_50]
+                }
+              }
+            }
+          }
+          for tile_14 in 0..t1 {
+            registers tile_15: f32[32]
+            let t60 = floor_div(a.shape[0], 6)*6 + tile_14*2
+            for k_block_7 in 0..t6 {
+              unroll for i_49 in 0..2 {
+                vector<16 unrolled 16> for j_51 in 0..16 {
+                  tile_15[i_49*16 + j_51] = 0.0
+                }
+              }
+              for k_10 in 0..min(t3 - k_block_7*1024, 1024) {
+                let t61 = run*1024 + (k_block_7*1024 + k_10)
+                let t62 = (k_block_7*1024 + k_10)*64
+                unroll for i_50 in 0..2 {
+                  let t63 = a[t61 + min(t60 + i_50, a.shape[0] - 1)*a.shape[1]]
+                  vector<16 unrolled 16> for j_52 in 0..16 {
+                    tile_15[i_50*16 + j_52] = fma(t63, panel[t62 + (strip_2*16 + j_52)],
+                            tile_15[i_50*16 + j_52])
+                  }
+                }
+              }
+              if 0 < k_block_7 {
+                unroll for i_51 in 0..2 {
+                  vector<16 unrolled 16> for j_53 in 0..16 {
+                    tile_15[i_51*16 + j_53] = earlier[i_51*16 + j_53] + tile_15[i_51*16 + j_53]
+                  }
+                }
+              }
+              if k_block_7 + 1 < t6 {
+                unroll for i_52 in 0..2 {
+                  vector<16 unrolled 16> for j_54 in 0..16 {
+                    earlier[i_52*16 + j_54] = tile_15[i_52*16 + j_54]
+                  }
+                }
+              }
+            }
+            if t7 {
+              unroll for i_53 in 0..2 {
+                let t64 = (t60 + i_53)*64 + strip_2*16
+                vector<16 unrolled 16> for j_55 in 0..16 {
+                  tile_15[i_53*16 + j_55] = kept[t64 + j_55] + tile_15[i_53*16 + j_55]
+                }
+              }
+            }
+            if t8 {
+              unroll for i_54 in 0..2 {
+                let t65 = (t60 + i_54)*64 + strip_2*16
+                vector<16 unrolled 16> for j_56 in 0..16 {
+                  kept[t65 + j_56] = tile_15[i_54*16 + j_56]
+                }
+              }
+            } else {
+              unroll for i_55 in 0..2 {
+                let t66 = t60 + i_55
+                let t67 = t66*b.shape[1]
+                if t66 <= (a.shape[0] - 1) {
+                  vector<16 unrolled 16> for j_57 in 0..(b.shape[1] - 64*floor_div(b.shape[1], 64))
+                          {
+                    dot2[t53 + j_57 + t67] = tile_15[i_55*16 + j_57]
+                  }
                 }
               }
             }

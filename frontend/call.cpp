@@ -45,8 +45,13 @@ class FrameLease {
 bool overlap(const Array& a, const Array& b) {
   if (a.size() == 0 || b.size() == 0) return false;
   // A view with strides reaches from its first element to its last.
+  const Storage* const a_storage = ArrayAccess::on_device(a);
+  const Storage* const b_storage = ArrayAccess::on_device(b);
+  if ((a_storage ? a_storage->device : nullptr) != (b_storage ? b_storage->device : nullptr)) {
+    return false;
+  }
   const auto range = [](const Array& x) {
-    const auto* first = static_cast<const char*>(x.raw());
+    const auto* first = reinterpret_cast<const char*>(ArrayAccess::address(x));
     std::ptrdiff_t low = 0, high = 0;
     const Shape strides = x.strides();
     for (int axis = 0; axis < x.rank(); ++axis) {
@@ -107,6 +112,32 @@ std::int64_t FunctionCore::Parts::evaluate(const Dim& dim,
   }
 }
 
+const Storage* FunctionCore::Parts::storage_of(const Array& array, bool moves,
+                                               const std::string& which) const {
+  const Storage* storage = ArrayAccess::on_device(array);
+  const auto runs_on = [&] { return device ? device->name() : std::string("the CPU"); };
+  if (!storage) {
+    if (!device || moves) return nullptr;
+    throw DeviceError(name + ": " + which + " is on the host, the function runs on " + runs_on() +
+                      " and moves nothing: to(kt::cuda(" + std::to_string(device_number) +
+                      ")) copies it there");
+  }
+  if (storage->device != device) {
+    throw DeviceError(name + ": " + which + " is on " + place_of(array) +
+                      ", the function runs on " + runs_on() + ": to(" +
+                      (device ? "kt::cuda(" + std::to_string(device_number) + ")" : "kt::cpu()") +
+                      ") copies it there");
+  }
+  if (storage->is_foreign && array.size() > 0) {
+    const std::string why = device->why_foreign(ArrayAccess::address(array));
+    if (!why.empty()) {
+      throw DeviceError(name + ": " + which + ", a view of memory on " + device->name() + ", " +
+                        why);
+    }
+  }
+  return storage;
+}
+
 void FunctionCore::Parts::bind_value(std::size_t input, const void* value, CallFrame& frame) const {
   const std::int64_t count = loop::read_element(value, inputs[input].dtype()).integer;
   if (count < 0) {
@@ -132,6 +163,7 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
   if (sizes.size() != slot_variables.size()) sizes.assign(slot_variables.size(), -1);
   frame.numbers.resize(inputs.size());
   frame.args.resize(inputs.size() + program.states.size() + program.outputs.size());
+  frame.storages.assign(frame.args.size(), nullptr);
   bool has_computed = false;
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Tensor& input = inputs[k];
@@ -179,6 +211,18 @@ void FunctionCore::Parts::bind_inputs(std::span<const Argument> arguments, CallF
           has_computed = true;
           break;
       }
+    }
+    if (array->is_on_device() || !uploads) {
+      frame.storages[k] = storage_of(*array, uploads, input.name());
+    }
+    if (frame.storages[k]) {
+      if (value_slots[k] >= 0) {
+        throw DeviceError(name + ": " + input.name() +
+                          " sets a number of steps, which the host must know; the argument is on " +
+                          place_of(*array));
+      }
+      frame.args[k] = reinterpret_cast<void*>(ArrayAccess::address(*array));
+      continue;
     }
     const Array* used = array;
     if (!array->is_row_major()) {
@@ -316,7 +360,8 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
     const DType dtype = program.outputs[k].dtype;
     if (!given) {
       try {
-        results[k] = Array::empty(shape, dtype);
+        results[k] = device && !downloads ? empty_on_device(device, device_number, shape, dtype)
+                                          : Array::empty(shape, dtype);
       } catch (const ValueError&) {
         check_steps(frame);
         throw;
@@ -343,7 +388,18 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
         }
       }
     }
-    frame.args[first + k] = address_of(results[k]);
+    if (!results[k].is_on_device() && downloads) {
+      frame.args[first + k] = address_of(results[k]);
+      continue;
+    }
+    const std::string which = "the given array of output " + std::to_string(k);
+    const Storage* storage = storage_of(results[k], downloads, which);
+    if (storage && results[k].is_read_only()) {
+      throw ValueError(name + ": " + which + " is a view of const memory");
+    }
+    frame.storages[first + k] = storage;
+    frame.args[first + k] = storage ? reinterpret_cast<void*>(ArrayAccess::address(results[k]))
+                                    : address_of(results[k]);
   }
 }
 
@@ -352,7 +408,7 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   CallContext context{make_context(Pool::global()), nullptr};
   context.workers = frame.workers;
   context.print = kroton_print_value;
-  const Executable::Call call{frame.args, frame.sizes, frame.arena.raw()};
+  const Executable::Call call{frame.args, frame.sizes, frame.arena.raw(), frame.storages};
   const kroton_error error =
       profiler ? profiler->run(*this, call, context) : executable->run(call, context);
   if (error.code != KROTON_OK) fail(error);

@@ -504,6 +504,10 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
   std::unique_ptr<Graph> graph;
   auto made = std::make_unique<FunctionCore::Parts>(inputs, outputs, options, line, graph);
   FunctionCore::Parts& parts = *made;
+  parts.device = device;
+  parts.device_number = options.target.device;
+  parts.uploads = options.uploads;
+  parts.downloads = options.downloads;
   shapes_to_count(*graph, parts.name);  // those that are known are checked here
   if (device && options.profile) {
     throw ValueError("function: profile measures functions on the CPU, the target of " +

@@ -8,6 +8,7 @@
 
 #include "compiler/compile.h"
 #include "frontend/size_limits.h"
+#include "runtime/storage.h"
 
 namespace kroton::detail {
 
@@ -40,8 +41,9 @@ struct CallFrame {
   std::vector<std::int64_t> sizes;      // what the entry gets
   std::vector<Shape> output_shapes;
   std::vector<void*> args;
-  std::vector<std::uint64_t> numbers;  // storage for arguments given as C++ numbers
-  Array arena;                         // bytes
+  std::vector<const Storage*> storages;  // by argument; null for one on the host
+  std::vector<std::uint64_t> numbers;    // storage for arguments given as C++ numbers
+  Array arena;                           // bytes
   std::int64_t workers = 0;
   bool valid = false;  // sizes, output_shapes and arena belong to raw_sizes and workers
 };
@@ -73,6 +75,9 @@ struct FunctionPlan {
 struct FunctionCore::Parts : FunctionPlan {
   using FunctionPlan::FunctionPlan;
   double compile_seconds = 0;
+  std::shared_ptr<Device> device;  // null: on the CPU
+  int device_number = 0;
+  bool uploads = true, downloads = true;
   std::vector<int> size_slots;        // slots_of the Program's sizes
   std::vector<LockRequest> locks;     // of the Program's states
   std::vector<CountedShape> counted;  // checked at a call
@@ -88,6 +93,8 @@ struct FunctionCore::Parts : FunctionPlan {
                         std::int64_t workers) const;
   void bind_inputs(std::span<const Argument> arguments, CallFrame& frame,
                    std::vector<Array>& copies) const;
+  // DeviceError for an Array that the function cannot use where it is; `which` is for the message.
+  const Storage* storage_of(const Array& array, bool moves, const std::string& which) const;
   // The value of an input that is a number of steps.
   void bind_value(std::size_t input, const void* value, CallFrame& frame) const;
   void prepare(CallFrame& frame) const;

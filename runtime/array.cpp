@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "runtime/large_memory.h"
+#include "runtime/storage.h"
 #include "runtime/visit.h"
 
 namespace kroton {
@@ -39,7 +40,7 @@ detail::Block* allocate_block(std::size_t bytes, bool zeroed) {
   const auto address = reinterpret_cast<std::uintptr_t>(allocation.address);
   const std::uintptr_t skip = (alignment - address % alignment) % alignment;
   void* place = static_cast<std::byte*>(allocation.address) + skip;
-  return new (place) detail::Block{{1}, allocation.address, allocation.bytes};
+  return new (place) detail::Block{{1}, allocation.address, allocation.bytes, false};
 }
 
 Shape row_major_strides(const Shape& shape) {
@@ -160,8 +161,44 @@ To convert(From value) {
 
 }  // namespace
 
+namespace {
+
+detail::Storage* storage_in(detail::Block* block) {
+  return std::launder(reinterpret_cast<detail::Storage*>(elements_of(block)));
+}
+
+}  // namespace
+
+const detail::Storage* detail::ArrayAccess::storage(const Array& array) {
+  const bool has = array.block_ != nullptr && array.block_->has_storage;
+  return has ? storage_in(array.block_) : nullptr;
+}
+
+Array detail::ArrayAccess::make(void* data, DType dtype, const Shape& shape, bool read_only,
+                                const Storage& storage, bool row_major) {
+  Block* block = allocate_block(sizeof(Storage), false);
+  if (block == nullptr) {
+    throw std::bad_alloc();
+  }
+  new (elements_of(block)) Storage(storage);
+  block->has_storage = true;
+  Array array;
+  array.block_ = block;
+  array.data_ = static_cast<std::byte*>(data);
+  array.size_ = shape.element_count();
+  array.shape_ = shape;
+  array.dtype_ = dtype;
+  array.read_only_ = read_only;
+  array.row_major_ = row_major;
+  array.on_device_ = storage.device != nullptr;
+  return array;
+}
+
 void detail::free_block(Block* block) noexcept {
   const LargeBlock allocation{block->allocation, block->large_bytes};
+  if (block->has_storage) {
+    storage_in(block)->~Storage();
+  }
   block->~Block();
   if (allocation.bytes != 0) {
     free_large(allocation);
@@ -178,6 +215,7 @@ void Array::swap(Array& other) noexcept {
   std::swap(dtype_, other.dtype_);
   std::swap(read_only_, other.read_only_);
   std::swap(row_major_, other.row_major_);
+  std::swap(on_device_, other.on_device_);
 }
 
 Array Array::make(const Shape& shape, DType dtype, bool zeroed) {
@@ -332,23 +370,24 @@ Array Array::view_of(void* data, DType dtype, const Shape& shape, const Shape& s
                      " for shape " + to_string(shape));
   }
   Array array = view_of(data, dtype, shape, read_only);
-  if (array.size_ != 0 && !visits_in_order(shape, strides)) {
-    array.block_ = allocate_block(sizeof(Shape), false);
-    if (array.block_ == nullptr) {
-      throw std::bad_alloc();
-    }
-    new (elements_of(array.block_)) Shape(strides);
-    array.row_major_ = false;
+  if (array.size_ == 0 || visits_in_order(shape, strides)) {
+    return array;
   }
-  return array;
+  detail::Storage storage;
+  storage.strides = strides;
+  return detail::ArrayAccess::make(data, dtype, shape, read_only, storage, false);
 }
 
 Shape Array::strides() const noexcept {
-  return row_major_ ? row_major_strides(shape_)
-                    : *std::launder(reinterpret_cast<const Shape*>(elements_of(block_)));
+  return row_major_ ? row_major_strides(shape_) : storage_in(block_)->strides;
 }
 
 Array Array::copy() const {
+  if (on_device_) {
+    Array result = empty(shape_, dtype_, device());
+    result.assign(*this);
+    return result;
+  }
   Array result = empty(shape_, dtype_);
   if (size_ == 0) {
     return result;
@@ -370,6 +409,7 @@ Array Array::cast(DType dtype) const {
   if (dtype == dtype_) {
     return *this;
   }
+  check_host("cast");
   const Array source = contiguous();
   Array result = empty(shape_, dtype);
   visit_dtype(dtype_, [&]<class From>(std::type_identity<From>) {
@@ -431,6 +471,7 @@ Array Array::element(std::span<const std::int64_t> indices) const {
                      " indices, the array is " + std::string(name_of(dtype_)) + " " +
                      to_string(shape_));
   }
+  check_host("index");
   const Shape by_axis = strides();
   std::int64_t offset = 0;
   for (int axis = 0; axis < rank(); ++axis) {
@@ -458,8 +499,10 @@ Array Array::row(std::int64_t i) const {
     const Shape inner(std::span(by_axis.begin() + 1, by_axis.end()));
     result.row_major_ = result.size_ == 0 || visits_in_order(result.shape_, inner);
     if (!result.row_major_) {
-      // Such a view owns its strides, not the memory.
-      result = view_of(result.data_, dtype_, result.shape_, inner, read_only_);
+      detail::Storage storage = *storage_in(block_);
+      storage.strides = inner;
+      result = detail::ArrayAccess::make(result.data_, dtype_, result.shape_, read_only_, storage,
+                                         false);
     }
   }
   return result;
@@ -477,6 +520,10 @@ void Array::assign(const Array& values) {
     throw ShapeError(mismatch);
   }
   if (size_ == 0) {
+    return;
+  }
+  if (on_device_ || values.on_device_) {
+    assign_between(values);
     return;
   }
   const Array source = values.contiguous();
@@ -530,6 +577,7 @@ double Array::item_as_double() const {
 }
 
 void Array::fail_data(DType dtype) const {
+  check_host("data");
   if (dtype != dtype_) {
     throw TypeError("data: the array is " + std::string(name_of(dtype_)) + ", asked for " +
                     std::string(name_of(dtype)));
@@ -539,6 +587,7 @@ void Array::fail_data(DType dtype) const {
 }
 
 void Array::fail_item(DType dtype) const {
+  check_host("item");
   if (size_ != 1) {
     throw ValueError("item: expected an array of one element, got shape " + to_string(shape_));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/storage.h"
 #include "runtime/visit.h"
 
 namespace kroton {
@@ -21,6 +22,8 @@ bool is_nan(T value) {
 }  // namespace
 
 bool array_equal(const Array& a, const Array& b, bool equal_nan) {
+  detail::require_host(a, "array_equal");
+  detail::require_host(b, "array_equal");
   if (a.dtype() != b.dtype() || a.shape() != b.shape()) {
     return false;
   }
@@ -34,6 +37,8 @@ bool array_equal(const Array& a, const Array& b, bool equal_nan) {
 }
 
 bool all_close(const Array& a, const Array& b, double rtol, double atol, bool equal_nan) {
+  detail::require_host(a, "all_close");
+  detail::require_host(b, "all_close");
   if (a.shape() != b.shape()) {
     return false;
   }

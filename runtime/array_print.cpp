@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/storage.h"
 #include "runtime/visit.h"
 
 namespace kroton {
@@ -238,7 +239,13 @@ class Printer {
 
 }  // namespace
 
-std::string to_string(const Array& array) { return Printer(array).print(); }
+std::string to_string(const Array& array) {
+  if (array.is_on_device()) {
+    return std::string(name_of(array.dtype())) + " " + to_string(array.shape()) + " on " +
+           detail::place_of(array);
+  }
+  return Printer(array).print();
+}
 
 std::ostream& operator<<(std::ostream& stream, const Array& array) {
   return stream << to_string(array);

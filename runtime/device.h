@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "runtime/device_pool.h"
 #include "runtime/device_product.h"
 
 namespace kroton {
@@ -20,6 +21,13 @@ struct KernelArgument {
   static constexpr std::int64_t number = -1;
   std::uint64_t value = 0;
   std::int64_t bytes = number;
+};
+
+// A copy to the host.
+struct DeviceRead {
+  void* to = nullptr;
+  DeviceAddress from = 0;
+  std::int64_t bytes = 0;
 };
 
 // The kernels of one source text, compiled for one device.
@@ -35,6 +43,12 @@ class DeviceModule {
 class DeviceGraph {
  public:
   virtual ~DeviceGraph() = default;
+};
+
+// A place in the order of a device's work.
+class DeviceEvent {
+ public:
+  virtual ~DeviceEvent() = default;
 };
 
 // Work is done in the order in which it is asked for. Every function may be called from any
@@ -55,7 +69,27 @@ class Device {
   // `from` may be changed when upload returns; `to` holds the bytes when download returns.
   virtual void upload(DeviceAddress to, const void* from, std::int64_t bytes) = 0;
   virtual void download(void* to, DeviceAddress from, std::int64_t bytes) = 0;
+  // Several downloads that are waited for once.
+  virtual void download(std::span<const DeviceRead> reads) {
+    for (const DeviceRead& read : reads) download(read.to, read.from, read.bytes);
+  }
+  virtual void copy(DeviceAddress to, DeviceAddress from, std::int64_t bytes) = 0;
   virtual void clear(DeviceAddress to, std::int64_t bytes) = 0;  // to zero
+
+  // A place that work before it has passed when it is recorded: `early` uploads after it may be
+  // done while what was asked for since then still runs. All that is asked for later comes after
+  // them.
+  virtual std::unique_ptr<DeviceEvent> make_event() { return std::make_unique<DeviceEvent>(); }
+  virtual void record(DeviceEvent& /*event*/) {}
+  virtual void begin_early_uploads(DeviceEvent& /*after*/) {}
+  virtual void end_early_uploads() noexcept {}
+
+  // Memory and streams of others. Empty if memory at that address is this device's; else what it is
+  // instead: "is memory of the host".
+  virtual std::string why_foreign(DeviceAddress address) = 0;
+  // What is asked for from here on waits for what is in that stream now, and the other way round.
+  virtual void wait_for(void* /*stream*/) {}
+  virtual void let_wait(void* /*stream*/) {}
 
   // `name` is for messages. A source that does not compile is an InternalError with the
   // compiler's log and the text.
@@ -79,10 +113,14 @@ class Device {
   virtual bool has_graphs() const { return true; }
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<DeviceGraph> end_capture() = 0;
+  // The same into a graph of the same launches with other arguments, which it replaces: cheaper
+  // than a new one.
+  virtual void end_capture(std::unique_ptr<DeviceGraph>& graph) { graph = end_capture(); }
   virtual void abandon_capture() noexcept = 0;
   virtual void launch(DeviceGraph& graph) = 0;
 
   std::recursive_mutex mutex;
+  DevicePool pool{*this};  // memory for arrays
 };
 
 // Memory on a device, freed at the end of its life.

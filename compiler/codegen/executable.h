@@ -8,6 +8,10 @@
 
 namespace kroton {
 
+namespace detail {
+struct Storage;
+}
+
 class Executable {
  public:
   struct Call {
@@ -16,6 +20,8 @@ class Executable {
     std::span<void*> args;
     std::span<const std::int64_t> sizes;  // the values of Program::sizes
     void* arena = nullptr;                // Program::arena_bytes, if uses_host_memory()
+    // By argument, or empty: that of an array on the device, where its address is; else null.
+    std::span<const detail::Storage* const> storages = {};
   };
 
   virtual ~Executable() = default;

@@ -5,6 +5,7 @@
 
 #include "compiler/ir/reference.h"
 #include "compiler/loop/scalar.h"
+#include "runtime/storage.h"
 
 namespace kroton {
 namespace {
@@ -191,6 +192,7 @@ Tensor make_weak_literal(std::int64_t value, SourceLine line) {
 }
 
 Tensor make_constant(const Array& array, SourceLine line) {
+  detail::require_host(array, "constant");
   if (array.rank() == 0) {
     const loop::Scalar value = loop::read_element(array.raw(), array.dtype());
     return is_float(array.dtype()) ? make_literal(value.real, array.dtype(), line)

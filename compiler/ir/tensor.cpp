@@ -4,6 +4,7 @@
 
 #include "compiler/ir/leaf.h"
 #include "runtime/device_copy.h"
+#include "runtime/storage.h"
 
 namespace kroton {
 
@@ -122,6 +123,7 @@ std::string_view LineScope::function() { return current_function; }
 namespace {
 
 Tensor make_shared_variable(const Array& value, std::string name, SourceLine line) {
+  detail::require_host(value, "shared: " + name);
   Attributes attributes;
   attributes.dims.assign(value.shape().begin(), value.shape().end());
   attributes.dtype = value.dtype();
@@ -171,6 +173,7 @@ void Shared::set_value(const Array& value) {
       "set_value: " + current.name + " is " + to_string(type()) + ", got " + to_string(given);
   if (given.dtype != dtype()) throw TypeError(mismatch);
   if (given.shape != shape()) throw ShapeError(mismatch);
+  detail::require_host(value, "set_value: " + current.name);
   Array copy = value.copy();
   const LockRequest request{&current.lock, true};
   const HeldLocks held({&request, 1}, "set_value");

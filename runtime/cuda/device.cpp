@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -88,6 +89,8 @@ bool is_of_another_version(CUresult result) {
   return std::find(codes.begin(), codes.end(), result) != codes.end();
 }
 
+constexpr CUresult graph_update_failed = 910;
+
 struct NamedFunction {
   CUfunction function = nullptr;
   std::string name;
@@ -96,7 +99,8 @@ struct NamedFunction {
 // Opened by open_device only, and never closed: the context must outlast everything made in it.
 class CudaDevice final : public Device {
  public:
-  CudaDevice(int number, CUdevice device) : name_("cuda:" + std::to_string(number)) {
+  CudaDevice(int number, CUdevice device)
+      : name_("cuda:" + std::to_string(number)), number_(number) {
     char text[256] = {};
     check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
     name_ += " (" + std::string(text) + ")";
@@ -113,6 +117,11 @@ class CudaDevice final : public Device {
     waits_ = waits && *waits && std::string(waits) != "0";
     const Use use(*this);
     check(driver().cuStreamCreate(&stream_, stream_non_blocking), "cuStreamCreate");
+    check(driver().cuStreamCreate(&early_stream_, stream_non_blocking), "cuStreamCreate");
+    check(driver().cuEventCreate(&order_, event_disable_timing), "cuEventCreate");
+    void* memory = nullptr;
+    check(driver().cuMemAllocHost(&memory, landing_bytes), "cuMemAllocHost");
+    landing_ = static_cast<char*>(memory);
   }
 
   const std::string& name() const override { return name_; }
@@ -132,8 +141,9 @@ class CudaDevice final : public Device {
   }
 
   void free(DeviceAddress address) noexcept override {
+    // Of all streams: memory that others have got may be in use in theirs.
     release([&] {
-      driver().cuStreamSynchronize(stream_);
+      driver().cuCtxSynchronize();
       driver().cuMemFree(address);
     });
   }
@@ -142,7 +152,9 @@ class CudaDevice final : public Device {
     if (bytes == 0) return;
     const Use use(*this);
     note_work();
-    check(staging_.upload(to, from, static_cast<std::size_t>(bytes), stream_),
+    const auto size = static_cast<std::size_t>(bytes);
+    check(is_early_ ? early_staging_.upload(to, from, size, early_stream_)
+                    : staging_.upload(to, from, size, stream_),
           "copying " + std::to_string(bytes) + " bytes to the device");
   }
 
@@ -154,12 +166,109 @@ class CudaDevice final : public Device {
     wait(what);
   }
 
+  // Small ones by way of page-locked memory: a copy to other memory is waited for by itself.
+  void download(std::span<const DeviceRead> reads) override {
+    const Use use(*this);
+    std::size_t staged = 0;
+    std::int64_t bytes = 0;
+    const auto place_of = [&](const DeviceRead& read) -> char* {
+      const auto size = static_cast<std::size_t>(read.bytes);
+      if (size > landing_bytes - staged) return nullptr;
+      char* const place = landing_ + staged;
+      staged += (size + 63) / 64 * 64;
+      staged = std::min(staged, landing_bytes);
+      return place;
+    };
+    for (const DeviceRead& read : reads) {
+      if (read.bytes == 0) continue;
+      bytes += read.bytes;
+      void* const landed = place_of(read);
+      check(driver().cuMemcpyDtoHAsync(landed ? landed : read.to, read.from,
+                                       static_cast<std::size_t>(read.bytes), stream_),
+            "copying " + std::to_string(read.bytes) + " bytes from the device");
+    }
+    if (bytes == 0) return;
+    wait("copying " + std::to_string(bytes) + " bytes from the device");
+    staged = 0;
+    for (const DeviceRead& read : reads) {
+      if (read.bytes == 0) continue;
+      if (const char* landed = place_of(read)) {
+        std::memcpy(read.to, landed, static_cast<std::size_t>(read.bytes));
+      }
+    }
+  }
+
+  void copy(DeviceAddress to, DeviceAddress from, std::int64_t bytes) override {
+    if (bytes == 0) return;
+    const Use use(*this);
+    note_work();
+    check(driver().cuMemcpyDtoDAsync(to, from, static_cast<std::size_t>(bytes), stream_),
+          "copying " + std::to_string(bytes) + " bytes on the device");
+  }
+
   void clear(DeviceAddress to, std::int64_t bytes) override {
     if (bytes == 0) return;
     const Use use(*this);
     note_work();
     check(driver().cuMemsetD8Async(to, 0, static_cast<std::size_t>(bytes), stream_),
           "cuMemsetD8Async");
+  }
+
+  std::unique_ptr<DeviceEvent> make_event() override {
+    const Use use(*this);
+    CUevent event = nullptr;
+    check(driver().cuEventCreate(&event, event_disable_timing), "cuEventCreate");
+    return std::make_unique<Event>(*this, event);
+  }
+
+  void record(DeviceEvent& event) override {
+    const Use use(*this);
+    check(driver().cuEventRecord(static_cast<Event&>(event).get(), stream_), "cuEventRecord");
+  }
+
+  void begin_early_uploads(DeviceEvent& after) override {
+    const Use use(*this);
+    wait_in(early_stream_, static_cast<Event&>(after).get());
+    is_early_ = true;
+  }
+
+  void end_early_uploads() noexcept override {
+    release([&] {
+      is_early_ = false;
+      // What fails here is a lasting error, which the next call meets.
+      driver().cuEventRecord(order_, early_stream_);
+      driver().cuStreamWaitEvent(stream_, order_, 0);
+    });
+  }
+
+  std::string why_foreign(DeviceAddress address) override {
+    const Use use(*this);
+    unsigned type = 0;
+    const CUresult asked = driver().cuPointerGetAttribute(&type, pointer_memory_type, address);
+    if (asked == 1) return "is in no memory that the driver knows";
+    check(asked, "cuPointerGetAttribute");
+    unsigned is_managed = 0;
+    check(driver().cuPointerGetAttribute(&is_managed, pointer_is_managed, address),
+          "cuPointerGetAttribute");
+    if (is_managed != 0) return "";  // it goes where it is used
+    if (type == memory_of_host) return "is memory of the host";
+    int device = -1;
+    check(driver().cuPointerGetAttribute(&device, pointer_device, address),
+          "cuPointerGetAttribute");
+    return device == number_ ? "" : "is on cuda:" + std::to_string(device);
+  }
+
+  void wait_for(void* stream) override {
+    const Use use(*this);
+    check(driver().cuEventRecord(order_, static_cast<CUstream>(stream)),
+          "cuEventRecord in the stream of a view");
+    wait_in(stream_, order_);
+  }
+
+  void let_wait(void* stream) override {
+    const Use use(*this);
+    check(driver().cuEventRecord(order_, stream_), "cuEventRecord");
+    wait_in(static_cast<CUstream>(stream), order_);
   }
 
   std::unique_ptr<DeviceModule> compile(const std::string& source,
@@ -262,6 +371,28 @@ class CudaDevice final : public Device {
     return std::make_unique<Graph>(*this, executable);
   }
 
+  void end_capture(std::unique_ptr<DeviceGraph>& into) override {
+    const Use use(*this);
+    CUgraph graph = nullptr;
+    check(driver().cuStreamEndCapture(stream_, &graph), "cuStreamEndCapture");
+    void* failed_node = nullptr;
+    int why = 0;
+    const CUresult result =
+        driver().cuGraphExecUpdate(static_cast<Graph&>(*into).get(), graph, &failed_node, &why);
+    CUgraphExec executable = nullptr;
+    CUresult made = 0;
+    if (result == graph_update_failed) {
+      made = driver().cuGraphInstantiate(&executable, graph, 0);
+    }
+    driver().cuGraphDestroy(graph);
+    if (result != graph_update_failed) {
+      check(result, "cuGraphExecUpdate");
+      return;
+    }
+    check(made, "cuGraphInstantiate");
+    into = std::make_unique<Graph>(*this, executable);
+  }
+
   void abandon_capture() noexcept override {
     release([&] {
       CUgraph graph = nullptr;
@@ -304,7 +435,7 @@ class CudaDevice final : public Device {
         : device_(device), name_(std::move(name)), module_(module) {}
     ~Module() override {
       device_.release([&] {
-        driver().cuStreamSynchronize(device_.stream_);
+        driver().cuCtxSynchronize();
         driver().cuModuleUnload(module_);
       });
     }
@@ -342,6 +473,26 @@ class CudaDevice final : public Device {
     CudaDevice& device_;
     CUgraphExec graph_;
   };
+
+  class Event : public DeviceEvent {
+   public:
+    Event(CudaDevice& device, CUevent event) : device_(device), event_(event) {}
+    // The driver keeps it until it has been passed.
+    ~Event() override {
+      device_.release([&] { driver().cuEventDestroy(event_); });
+    }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    CUevent get() const { return event_; }
+
+   private:
+    CudaDevice& device_;
+    CUevent event_;
+  };
+
+  void wait_in(CUstream stream, CUevent event) {
+    check(driver().cuStreamWaitEvent(stream, event, 0), "cuStreamWaitEvent");
+  }
 
   // Gives something back, in the context, if there still is one. What fails shows in the next call.
   template <class F>
@@ -394,12 +545,19 @@ class CudaDevice final : public Device {
   }
 
   std::string name_;
+  int number_ = 0;
   int capability_ = 0;
   int driver_ = 0;      // its major version
   bool waits_ = false;  // for every kernel, so that an error names it
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   Staging staging_;
+  CUstream early_stream_ = nullptr;  // of uploads that do not wait for what runs
+  Staging early_staging_;
+  bool is_early_ = false;
+  CUevent order_ = nullptr;  // between streams: recorded and waited for at once
+  static constexpr std::size_t landing_bytes = std::size_t{64} << 10;
+  char* landing_ = nullptr;  // page-locked memory that small downloads come to
   std::vector<void*> parameters_;
   std::unique_ptr<CublasLt> products_;
   std::string why_no_products_;

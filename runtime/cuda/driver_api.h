@@ -18,6 +18,8 @@ using CUfunction = struct CUfunc_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 
+constexpr int pointer_memory_type = 2, pointer_is_managed = 8, pointer_device = 9;
+constexpr unsigned memory_of_host = 1;
 constexpr int attribute_capability_major = 75;
 constexpr int attribute_capability_minor = 76;
 constexpr unsigned stream_non_blocking = 1;
@@ -39,16 +41,21 @@ struct DriverApi {
   CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice) = nullptr;
   CUresult (*cuCtxPushCurrent)(CUcontext) = nullptr;
   CUresult (*cuCtxPopCurrent)(CUcontext*) = nullptr;
+  CUresult (*cuCtxSynchronize)() = nullptr;
   CUresult (*cuStreamCreate)(CUstream*, unsigned flags) = nullptr;
   CUresult (*cuStreamSynchronize)(CUstream) = nullptr;
+  CUresult (*cuStreamWaitEvent)(CUstream, CUevent, unsigned flags) = nullptr;
   CUresult (*cuEventCreate)(CUevent*, unsigned flags) = nullptr;
   CUresult (*cuEventRecord)(CUevent, CUstream) = nullptr;
   CUresult (*cuEventSynchronize)(CUevent) = nullptr;
+  CUresult (*cuEventDestroy)(CUevent) = nullptr;
   CUresult (*cuMemAllocHost)(void**, std::size_t) = nullptr;
   CUresult (*cuMemAlloc)(CUdeviceptr*, std::size_t) = nullptr;
   CUresult (*cuMemFree)(CUdeviceptr) = nullptr;
   CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr, const void*, std::size_t, CUstream) = nullptr;
   CUresult (*cuMemcpyDtoHAsync)(void*, CUdeviceptr, std::size_t, CUstream) = nullptr;
+  CUresult (*cuMemcpyDtoDAsync)(CUdeviceptr, CUdeviceptr, std::size_t, CUstream) = nullptr;
+  CUresult (*cuPointerGetAttribute)(void* value, int attribute, CUdeviceptr) = nullptr;
   CUresult (*cuMemsetD8Async)(CUdeviceptr, unsigned char, std::size_t, CUstream) = nullptr;
   CUresult (*cuModuleLoadDataEx)(CUmodule*, const void* image, unsigned count, int* options,
                                  void** values) = nullptr;
@@ -61,6 +68,8 @@ struct DriverApi {
   CUresult (*cuStreamBeginCapture)(CUstream, int mode) = nullptr;
   CUresult (*cuStreamEndCapture)(CUstream, CUgraph*) = nullptr;
   CUresult (*cuGraphInstantiate)(CUgraphExec*, CUgraph, unsigned long long flags) = nullptr;
+  // Since CUDA 12 there is a second version with another list; drivers have this one too.
+  CUresult (*cuGraphExecUpdate)(CUgraphExec, CUgraph, void** failed_node, int* why) = nullptr;
   CUresult (*cuGraphDestroy)(CUgraph) = nullptr;
   CUresult (*cuGraphLaunch)(CUgraphExec, CUstream) = nullptr;
   CUresult (*cuGraphExecDestroy)(CUgraphExec) = nullptr;
@@ -77,16 +86,21 @@ struct DriverApi {
     loaded.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
     loaded.find(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
     loaded.find(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
+    loaded.find(cuCtxSynchronize, "cuCtxSynchronize");
     loaded.find(cuStreamCreate, "cuStreamCreate");
     loaded.find(cuStreamSynchronize, "cuStreamSynchronize");
+    loaded.find(cuStreamWaitEvent, "cuStreamWaitEvent");
     loaded.find(cuEventCreate, "cuEventCreate");
     loaded.find(cuEventRecord, "cuEventRecord");
     loaded.find(cuEventSynchronize, "cuEventSynchronize");
+    loaded.find(cuEventDestroy, "cuEventDestroy_v2");
     loaded.find(cuMemAllocHost, "cuMemAllocHost_v2");
     loaded.find(cuMemAlloc, "cuMemAlloc_v2");
     loaded.find(cuMemFree, "cuMemFree_v2");
     loaded.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
     loaded.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+    loaded.find(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
+    loaded.find(cuPointerGetAttribute, "cuPointerGetAttribute");
     loaded.find(cuMemsetD8Async, "cuMemsetD8Async");
     loaded.find(cuModuleLoadDataEx, "cuModuleLoadDataEx");
     loaded.find(cuModuleUnload, "cuModuleUnload");
@@ -95,6 +109,7 @@ struct DriverApi {
     loaded.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
     loaded.find(cuStreamEndCapture, "cuStreamEndCapture");
     loaded.find(cuGraphInstantiate, "cuGraphInstantiateWithFlags");
+    loaded.find(cuGraphExecUpdate, "cuGraphExecUpdate");
     loaded.find(cuGraphDestroy, "cuGraphDestroy");
     loaded.find(cuGraphLaunch, "cuGraphLaunch");
     loaded.find(cuGraphExecDestroy, "cuGraphExecDestroy");

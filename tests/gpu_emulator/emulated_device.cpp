@@ -98,6 +98,35 @@ class EmulatedDevice : public Device {
     ++all_counts().downloads;
   }
 
+  void download(std::span<const kroton::DeviceRead> reads) override {
+    bool any = false;
+    for (const kroton::DeviceRead& read : reads) {
+      if (read.bytes == 0) continue;
+      const std::lock_guard lock(mutex);
+      forbid_in_capture("download");
+      std::memcpy(read.to, memory(read.from, read.bytes), static_cast<std::size_t>(read.bytes));
+      any = true;
+    }
+    all_counts().downloads += any ? 1 : 0;
+  }
+
+  void copy(DeviceAddress to, DeviceAddress from, std::int64_t bytes) override {
+    if (bytes == 0) return;
+    const std::lock_guard lock(mutex);
+    forbid_in_capture("copy");
+    std::memcpy(memory(to, bytes), memory(from, bytes), static_cast<std::size_t>(bytes));
+  }
+
+  std::string why_foreign(DeviceAddress address) override {
+    const std::lock_guard lock(mutex);
+    try {
+      holder(address, 1);
+    } catch (const DeviceError&) {
+      return "is in no memory of the emulator";
+    }
+    return "";
+  }
+
   void clear(DeviceAddress to, std::int64_t bytes) override {
     if (bytes == 0) return;
     const std::lock_guard lock(mutex);
@@ -145,6 +174,12 @@ class EmulatedDevice : public Device {
   }
 
   void synchronize() override { forbid_in_capture("synchronize"); }
+
+  void end_capture(std::unique_ptr<DeviceGraph>& graph) override {
+    if (!capture_) throw DeviceError(name_ + ": end_capture: nothing is being captured");
+    ++all_counts().graph_updates;
+    graph = std::move(capture_);
+  }
 
   void begin_capture() override {
     const std::lock_guard lock(mutex);
@@ -275,7 +310,20 @@ class WithoutProducts : public Device {
   void download(void* to, DeviceAddress from, std::int64_t bytes) override {
     device_->download(to, from, bytes);
   }
+  void download(std::span<const kroton::DeviceRead> reads) override { device_->download(reads); }
+  void copy(DeviceAddress to, DeviceAddress from, std::int64_t bytes) override {
+    device_->copy(to, from, bytes);
+  }
   void clear(DeviceAddress to, std::int64_t bytes) override { device_->clear(to, bytes); }
+  std::unique_ptr<kroton::DeviceEvent> make_event() override { return device_->make_event(); }
+  void record(kroton::DeviceEvent& event) override { device_->record(event); }
+  void begin_early_uploads(kroton::DeviceEvent& after) override {
+    device_->begin_early_uploads(after);
+  }
+  void end_early_uploads() noexcept override { device_->end_early_uploads(); }
+  std::string why_foreign(DeviceAddress address) override { return device_->why_foreign(address); }
+  void wait_for(void* stream) override { device_->wait_for(stream); }
+  void let_wait(void* stream) override { device_->let_wait(stream); }
   std::unique_ptr<DeviceModule> compile(const std::string& source,
                                         const std::string& name) override {
     return device_->compile(source, name);
@@ -291,6 +339,7 @@ class WithoutProducts : public Device {
   bool has_graphs() const override { return device_->has_graphs(); }
   void begin_capture() override { device_->begin_capture(); }
   std::unique_ptr<DeviceGraph> end_capture() override { return device_->end_capture(); }
+  void end_capture(std::unique_ptr<DeviceGraph>& graph) override { device_->end_capture(graph); }
   void abandon_capture() noexcept override { device_->abandon_capture(); }
   void launch(DeviceGraph& graph) override { device_->launch(graph); }
 

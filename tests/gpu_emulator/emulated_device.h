@@ -29,9 +29,10 @@ class TestCuda {
 
 // What the emulated devices of this process have done so far.
 struct Counts {
-  int compilations = 0;  // runs of the compiler; a text compiled before is used again
-  int launches = 0;      // of kernels, those of graphs included
-  int graphs = 0;        // captured
+  int compilations = 0;   // runs of the compiler; a text compiled before is used again
+  int launches = 0;       // of kernels, those of graphs included
+  int graphs = 0;         // captured
+  int graph_updates = 0;  // of one captured before, to other addresses
   int graph_launches = 0;
   int products = 0;  // by the library
   int uploads = 0;

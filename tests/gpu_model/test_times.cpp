@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "compiler/codegen/cuda/run_program.h"
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/gpu_model/times.h"
 #include "tests/tools/golden.h"
@@ -158,25 +159,42 @@ running sum by scan, n=10000                          10003  33711.2  26101.8  2
 
 TEST_CASE("golden: what a call of a training step asks of the device") {
   std::ostringstream text;
-  const auto bytes = [](const std::vector<kt::TensorType>& types, const Sizes& sizes) {
-    std::int64_t sum = 0;
+  using kt::codegen::DeviceProgram;
+  // What arguments and results on the host take: small ones are copied together.
+  struct Copies {
+    std::int64_t bytes = 0, large = 0, small = 0;
+    std::int64_t count() const { return large + (small > 0 ? 1 : 0); }
+  };
+  const auto copies = [](const std::vector<kt::TensorType>& types, const Sizes& sizes) {
+    Copies result;
     for (const kt::TensorType& type : types) {
-      sum += Evaluator(sizes)(kt::element_count(type.shape)) *
-             static_cast<std::int64_t>(size_of(type.dtype));
+      const std::int64_t bytes = Evaluator(sizes)(kt::element_count(type.shape)) *
+                                 static_cast<std::int64_t>(size_of(type.dtype));
+      result.bytes += bytes;
+      ++(bytes > DeviceProgram::small_bytes ? result.large : result.small);
     }
-    return sum;
+    return result;
   };
   for (const Case& one : cases()) {
     if (!one.is_step) continue;
     const kt::Program program = lowered(one);
     for (const Sizes& sizes : one.sizes) {
       const Times times = predicted(program, sizes, gpus().front());
-      const std::int64_t checks = program.sites.empty() ? 0 : 24;
+      const Copies up = copies(program.inputs, sizes);
+      Copies down = copies(program.outputs, sizes);
+      const bool checks = !program.sites.empty();
+      if (checks) {
+        down.bytes += static_cast<std::int64_t>(sizeof(kroton_error));
+        ++down.small;
+      }
+      const std::int64_t waits = checks && down.large > 0 ? 2 : down.count() > 0 ? 1 : 0;
+      const bool graph = kt::codegen::can_be_captured(program.steps) &&
+                         times.launches <= kt::codegen::GraphCache::most_launches;
       text << one.name << ", " << to_string(sizes) << ": " << times.kernels << " kernels, "
-           << times.launches << " launches, " << times.products
-           << " of them products of a library; " << bytes(program.inputs, sizes) << " bytes up, "
-           << bytes(program.outputs, sizes) + checks << " down in "
-           << program.outputs.size() + (checks > 0 ? 1 : 0) << " copies\n";
+           << times.launches << " launches, " << times.products << " of them products of a library"
+           << (graph ? ", in one graph" : "") << "; " << up.bytes << " bytes up in " << up.count()
+           << " copies, " << down.bytes << " down in " << down.count() << ", " << waits
+           << " waits; with its data on the device " << (checks ? 1 : 0) << " copies and waits\n";
     }
   }
   check_golden("steps", text.str(), R"golden(

@@ -232,7 +232,7 @@ TEST_CASE("checks: on a GPU") {
   const auto device_fault = [](const Program& program, std::int64_t n) -> std::string {
     codegen::DeviceProgram device(program, codegen::emit_cuda(program), cuda_device(0), {});
     Array x = Array::ones({n}), y = Array::zeros({n});
-    const codegen::HostMemory input{x.raw(), n * 4}, output{y.raw(), n * 4};
+    const codegen::ArgumentMemory input{x.raw(), n * 4}, output{y.raw(), n * 4};
     const std::vector<std::int64_t> sizes{n, 1};
     const kroton_error error = device.run(std::span(&input, 1), std::span(&output, 1), sizes);
     if (error.code == KROTON_OK) return "";

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <optional>
 
 #include "compiler/base/dump.h"
 #include "compiler/contraction/library_product.h"
@@ -15,32 +17,34 @@
 namespace kroton::codegen {
 namespace {
 
+constexpr std::int64_t line = 256;  // arguments begin at multiples of it
+
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return b == 0 ? 0 : a / b - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
 }
 
-// The host decides what runs next while it runs.
-bool depends_on_values(const std::vector<Step>& steps) {
-  return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
-    return visit(
-        step, [](const loop::Kernel&) { return false; },
+}  // namespace
 
-        [](const Scan& scan) { return scan.idle != nullptr || depends_on_values(scan.steps); },
-        [](const Branch&) { return true; }, [](const kroton::Call&) { return true; });
+bool can_be_captured(const std::vector<Step>& steps) {
+  return std::all_of(steps.begin(), steps.end(), [](const Step& step) {
+    return visit(
+        step, [](const loop::Kernel&) { return true; },
+        [](const Scan& scan) { return scan.idle == nullptr && can_be_captured(scan.steps); },
+        // The host decides what runs next while it runs.
+        [](const Branch&) { return false; }, [](const kroton::Call&) { return false; });
   });
 }
-
-}  // namespace
 
 DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                              std::shared_ptr<Device> device, const How& how)
     : program_(program),
       emitted_(emitted),
       device_(std::move(device)),
-      how_{how.graphs && device_->has_graphs() && !depends_on_values(program.steps),
+      how_{how.graphs && device_->has_graphs() && can_be_captured(program.steps),
            how.products && device_->has_products()},
       module_(device_->compile(emitted_.source, program.name)),
-      error_(device_, sizeof(kroton_error)) {
+      results_(device_, line) {
+  static_assert(sizeof(kroton_error) <= line);
   for (const Array& constant : program_.constants) {
     const Array values = constant.contiguous();
     DeviceMemory& memory = constants_.emplace_back(
@@ -49,8 +53,8 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   }
   const std::size_t argument_count =
       program_.inputs.size() + program_.states.size() + program_.outputs.size();
-  arguments_.resize(argument_count);
   argument_addresses_.resize(argument_count);
+  for (Inputs& inputs : inputs_) inputs.used = device_->make_event();
   for (const CudaKernel& kernel : emitted_.kernels) {
     LoadedKernel& loaded = kernels_.emplace_back();
     loaded.emitted = &kernel;
@@ -171,8 +175,23 @@ std::int64_t DeviceProgram::evaluate(const loop::Expr& e) const {
                       program_.name);
 }
 
-// Everything that follows from the sizes: memory, addresses, grids.
-void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
+DeviceProgram::Layout DeviceProgram::layout(std::span<const ArgumentMemory> memory,
+                                            std::int64_t begin) {
+  Layout result{std::vector<std::int64_t>(memory.size(), -1), begin, begin};
+  for (const bool small : {true, false}) {
+    for (std::size_t k = 0; k < memory.size(); ++k) {
+      if (memory[k].storage || (memory[k].bytes <= small_bytes) != small) continue;
+      result.offsets[k] = result.end;
+      result.end += (memory[k].bytes + line - 1) / line * line;
+    }
+    if (small) result.small_end = result.end;
+  }
+  return result;
+}
+
+// Everything that follows from the sizes and the arguments: memory, addresses, grids.
+void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
+                         std::span<const ArgumentMemory> outputs,
                          std::span<const std::int64_t> sizes) {
   const bool same_sizes = std::equal(sizes.begin(), sizes.end(), sizes_.begin(), sizes_.end());
   if (!same_sizes) {
@@ -181,13 +200,22 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
       size_values_[program_.sizes[k]->identity] = sizes[k];
     }
   }
-  const auto provide = [&](std::size_t argument, std::int64_t bytes) {
-    grow(arguments_[argument], bytes);
-    argument_addresses_[argument] = arguments_[argument].address();
+  if (is_read_) current_ = 1 - current_;
+  input_layout_ = layout(inputs, 0);
+  output_layout_ = layout(outputs, line);
+  DeviceMemory& uploaded = inputs_[current_].memory;
+  grow(uploaded, input_layout_.end);
+  grow(results_, output_layout_.end);
+  const auto place = [&](const Layout& in, const DeviceMemory& memory,
+                         std::span<const ArgumentMemory> arguments, std::size_t first) {
+    for (std::size_t k = 0; k < arguments.size(); ++k) {
+      argument_addresses_[first + k] =
+          in.offsets[k] < 0 ? reinterpret_cast<DeviceAddress>(arguments[k].data)
+                            : memory.address() + static_cast<DeviceAddress>(in.offsets[k]);
+    }
   };
-  const std::size_t first_output = inputs.size() + program_.states.size();
-  for (std::size_t k = 0; k < inputs.size(); ++k) provide(k, inputs[k].bytes);
-  for (std::size_t k = 0; k < outputs.size(); ++k) provide(first_output + k, outputs[k].bytes);
+  place(input_layout_, uploaded, inputs, 0);
+  place(output_layout_, results_, outputs, inputs.size() + program_.states.size());
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
     SharedState& state = *program_.states[k];
     argument_addresses_[inputs.size() + k] = state.on_device(device_).bring_to_device(state.value);
@@ -221,10 +249,9 @@ void DeviceProgram::bind(std::span<const HostMemory> inputs, std::span<const Hos
 }
 
 // To at least that many bytes. Memory that grows gets half as much again: sizes that creep up ask
-// for it a few times only, and the graphs that use it are not lost at every one of them.
+// for it a few times only, and the graphs that use it are not updated at every one of them.
 void DeviceProgram::grow(DeviceMemory& memory, std::int64_t bytes) {
   if (memory.bytes() >= bytes) return;
-  graphs_.forget_graphs();
   const std::int64_t more = memory.bytes() + memory.bytes() / 2;
   memory = {};
   if (more > bytes) {
@@ -287,7 +314,7 @@ void DeviceProgram::launch(const LoadedKernel& kernel) {
   for (std::int64_t size : kernel.derived_sizes) {
     launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
   }
-  launch_arguments_.push_back({error_.address(), error_.bytes()});
+  launch_arguments_.push_back({results_.address(), sizeof(kroton_error)});
   device_->launch(kernel.handle, kernel.blocks, kernel.emitted->threads, launch_arguments_);
   updating_ = updating_ || kernel.updates;
 }
@@ -345,7 +372,7 @@ void DeviceProgram::show(const kroton::Call& print) {
 // not called, as no kernel does anything then.
 void DeviceProgram::call(const kroton::Call& made) {
   kroton_error error{};
-  device_->download(&error, error_.address(), sizeof error);
+  device_->download(&error, results_.address(), sizeof error);
   if (error.code != KROTON_OK) return;
   std::vector<std::vector<std::byte>> memory;
   std::vector<void*> arrays;
@@ -361,7 +388,7 @@ void DeviceProgram::call(const kroton::Call& made) {
   error = invoke(*made.callee, made.callee->options.function, arrays, sizes);
   if (error.code != KROTON_OK) {
     error.site += made.site;
-    device_->upload(error_.address(), &error, sizeof error);
+    device_->upload(results_.address(), &error, sizeof error);
     return;
   }
   for (std::size_t k = 0; k < made.outputs.size(); ++k) {
@@ -381,7 +408,7 @@ std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
 }
 
 void DeviceProgram::run_all() {
-  if (!program_.sites.empty()) device_->clear(error_.address(), error_.bytes());
+  if (!program_.sites.empty()) device_->clear(results_.address(), sizeof(kroton_error));
   run_steps(program_.steps);
 }
 
@@ -400,7 +427,8 @@ std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
   return count;
 }
 
-std::unique_ptr<DeviceGraph> DeviceProgram::captured() {
+// Into a graph of the same launches if there is one.
+void DeviceProgram::capture(std::unique_ptr<DeviceGraph>& graph) {
   device_->begin_capture();
   try {
     run_all();
@@ -410,23 +438,28 @@ std::unique_ptr<DeviceGraph> DeviceProgram::captured() {
     throw;
   }
   updating_ = false;
-  return device_->end_capture();
+  if (graph) {
+    device_->end_capture(graph);
+  } else {
+    graph = device_->end_capture();
+  }
 }
 
 void DeviceProgram::run_replayed() {
-  // All that may be another's at the next call: own memory that moves drops the graphs.
-  std::vector<std::int64_t> key = sizes_;
-  for (std::size_t k = 0; k < program_.states.size(); ++k) {
-    key.push_back(static_cast<std::int64_t>(argument_addresses_[program_.inputs.size() + k]));
-  }
-  DeviceGraph* graph = graphs_.look_up(key);
+  // All that the launches have beside the sizes.
+  std::vector<DeviceAddress> addresses = argument_addresses_;
+  addresses.push_back(arena_.address());
+  addresses.push_back(results_.address());
+  DeviceGraph* graph = graphs_.look_up(sizes_, addresses);
   if (!graph) {
     const std::int64_t launches = launches_of(program_.steps);
     if (!graphs_.wants(launches)) {
       run_all();
       return;
     }
-    graph = graphs_.keep(captured(), launches);
+    std::unique_ptr<DeviceGraph> made = graphs_.take_outdated();
+    capture(made);
+    graph = graphs_.keep(std::move(made), launches);
   }
   device_->launch(*graph);
   updating_ = true;
@@ -452,8 +485,76 @@ void DeviceProgram::give_up_states(const std::string& reason) {
   }
 }
 
-kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
-                                std::span<const HostMemory> outputs,
+namespace {
+
+// What is uploaded meanwhile does not wait for what still runs.
+class EarlyUploads {
+ public:
+  EarlyUploads(Device& device, DeviceEvent& after) : device_(device) {
+    device_.begin_early_uploads(after);
+  }
+  ~EarlyUploads() { device_.end_early_uploads(); }
+  EarlyUploads(const EarlyUploads&) = delete;
+  EarlyUploads& operator=(const EarlyUploads&) = delete;
+
+ private:
+  Device& device_;
+};
+
+}  // namespace
+
+void DeviceProgram::upload(std::span<const ArgumentMemory> inputs) {
+  if (input_layout_.end == 0) return;
+  std::optional<EarlyUploads> early;
+  if (is_read_) early.emplace(*device_, *inputs_[current_].used);
+  const DeviceAddress base = inputs_[current_].memory.address();
+  packed_.resize(static_cast<std::size_t>(input_layout_.small_end));
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const std::int64_t offset = input_layout_.offsets[k];
+    if (offset < 0 || inputs[k].bytes == 0) continue;
+    if (offset < input_layout_.small_end) {
+      std::memcpy(packed_.data() + offset, inputs[k].data,
+                  static_cast<std::size_t>(inputs[k].bytes));
+    } else {
+      device_->upload(base + static_cast<DeviceAddress>(offset), inputs[k].data, inputs[k].bytes);
+    }
+  }
+  device_->upload(base, packed_.data(), input_layout_.small_end);
+}
+
+kroton_error DeviceProgram::download(std::span<const ArgumentMemory> outputs) {
+  const bool checks = !program_.sites.empty();
+  const std::int64_t begin = checks ? 0 : line;
+  const auto small_end = std::max(begin, output_layout_.small_end);
+  packed_.resize(static_cast<std::size_t>(small_end));
+  std::vector<DeviceRead> small{{packed_.data() + begin,
+                                 results_.address() + static_cast<DeviceAddress>(begin),
+                                 small_end - begin}};
+  std::vector<DeviceRead> large;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const std::int64_t offset = output_layout_.offsets[k];
+    if (offset < output_layout_.small_end) continue;
+    large.push_back({outputs[k].data, results_.address() + static_cast<DeviceAddress>(offset),
+                     outputs[k].bytes});
+  }
+  // Arrays of the host stay as they are if a check has failed.
+  if (!checks) small.insert(small.end(), large.begin(), large.end());
+  device_->download(small);
+  kroton_error error{};
+  if (checks) std::memcpy(&error, packed_.data(), sizeof error);
+  if (error.code != KROTON_OK) return error;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    const std::int64_t offset = output_layout_.offsets[k];
+    if (offset < 0 || offset >= output_layout_.small_end || outputs[k].bytes == 0) continue;
+    std::memcpy(outputs[k].data, packed_.data() + offset,
+                static_cast<std::size_t>(outputs[k].bytes));
+  }
+  if (checks) device_->download(large);
+  return error;
+}
+
+kroton_error DeviceProgram::run(std::span<const ArgumentMemory> inputs,
+                                std::span<const ArgumentMemory> outputs,
                                 std::span<const std::int64_t> sizes) {
   device_->check_usable();
   const std::lock_guard lock(device_->mutex);
@@ -467,37 +568,44 @@ kroton_error DeviceProgram::run(std::span<const HostMemory> inputs,
   } const running{running_};
   running_ = true;
   device_->begin_call(program_.name);
+  std::vector<const detail::Storage*> storages;
+  for (const auto& list : {inputs, outputs}) {
+    for (const ArgumentMemory& argument : list) storages.push_back(argument.storage);
+  }
+  const detail::StreamOrder order(*device_, storages);
+  return run_ordered(inputs, outputs, sizes);
+}
+
+kroton_error DeviceProgram::run_ordered(std::span<const ArgumentMemory> inputs,
+                                        std::span<const ArgumentMemory> outputs,
+                                        std::span<const std::int64_t> sizes) {
   bind(inputs, outputs, sizes);
   variables_.clear();
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    device_->upload(argument_addresses_[k], inputs[k].data, inputs[k].bytes);
-  }
+  upload(inputs);
   kroton_error error{};
   updating_ = false;
+  const bool checks = !program_.sites.empty();
+  const bool waits = checks || output_layout_.end > line;
   try {
     launch_all();
-    if (!program_.sites.empty()) {
-      device_->download(&error, error_.address(), error_.bytes());
-      if (error.code != KROTON_OK) return error;
-    }
+    is_read_ = !waits && input_layout_.end > 0;
+    if (is_read_) device_->record(*inputs_[current_].used);
+    if (checks) error = download(outputs);
   } catch (const std::exception& failure) {
     give_up_states(failure.what());
     throw;
   }
+  if (error.code != KROTON_OK) return error;
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
     if (program_.state_is_updated[k]) program_.states[k]->on_device(device_).written_on_device();
   }
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    device_->download(outputs[k].data,
-                      argument_addresses_[inputs.size() + program_.states.size() + k],
-                      outputs[k].bytes);
-  }
+  if (waits && !checks) download(outputs);
   return error;
 }
 
 kroton_error DeviceProgram::run(const Call& call, CallContext&) {
   // Another thread's call may be in progress: what it uses is behind the device's lock.
-  std::vector<HostMemory> memory;
+  std::vector<ArgumentMemory> memory;
   const auto bytes_of = [&](const TensorType& type) {
     std::int64_t bytes = size_of(type.dtype);
     for (const Dim& dim : type.shape) {
@@ -511,12 +619,14 @@ kroton_error DeviceProgram::run(const Call& call, CallContext&) {
     return bytes;
   };
   const std::size_t inputs = program_.inputs.size();
-  for (std::size_t k = 0; k < inputs; ++k) {
-    memory.push_back({call.args[k], bytes_of(program_.inputs[k])});
-  }
+  const auto add = [&](std::size_t argument, const TensorType& type) {
+    memory.push_back({call.args[argument], bytes_of(type),
+                      call.storages.empty() ? nullptr : call.storages[argument]});
+  };
+  for (std::size_t k = 0; k < inputs; ++k) add(k, program_.inputs[k]);
   const std::size_t first_output = inputs + program_.states.size();
   for (std::size_t k = 0; k < program_.outputs.size(); ++k) {
-    memory.push_back({call.args[first_output + k], bytes_of(program_.outputs[k])});
+    add(first_output + k, program_.outputs[k]);
   }
   return run(std::span(memory).first(inputs), std::span(memory).subspan(inputs), call.sizes);
 }

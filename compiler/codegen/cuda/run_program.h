@@ -1,6 +1,7 @@
 // Programs on a device: buffers placed in its memory, kernels started, loops and branches run by
 // the host.
 #pragma once
+#include <array>
 #include <map>
 #include <span>
 #include <unordered_map>
@@ -9,26 +10,33 @@
 #include "compiler/codegen/cuda/graph_cache.h"
 #include "compiler/codegen/executable.h"
 #include "runtime/abi.h"
-#include "runtime/device.h"
+#include "runtime/storage.h"
 
 namespace kroton::codegen {
 
-// Host memory of one input or output: row-major elements.
-struct HostMemory {
+// Memory of one input or output: row-major elements.
+struct ArgumentMemory {
   void* data = nullptr;
   std::int64_t bytes = 0;
+  const detail::Storage* storage = nullptr;  // of memory on the device; null: the host's
 };
+
+// Whether the launches of a call depend on its sizes only, so that they can be captured.
+bool can_be_captured(const std::vector<Step>& steps);
 
 // One Program on one device. Calls on a device run one after the other: each holds its lock.
 class DeviceProgram final : public Executable {
  public:
   struct How {
     // A program whose launches depend on the sizes only is captured as a graph when the sizes are
-    // those of an earlier call, and replayed from then on.
+    // those of an earlier call, and replayed from then on, updated where addresses are others.
     bool graphs = true;
     // Kernels that are a product are left to the device's library if it has one.
     bool products = true;
   };
+
+  // Arguments of at most so many bytes are copied together.
+  static constexpr std::int64_t small_bytes = 4 << 10;
 
   // Compiles the kernels and uploads the constants. `program` must live as long. DeviceError where
   // the device fails, InternalError for a buffer that has no place on a device.
@@ -42,7 +50,10 @@ class DeviceProgram final : public Executable {
   // that was to be updated as it was if its newest value was the host's; if that was the device's,
   // it is lost, and the variable says so. DeviceError if called from inside a call, as what a print
   // is written to may do: the device's memory of the function is in use.
-  kroton_error run(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
+  //
+  // Memory on the device is used where it is, and outputs there may be written in part by a call
+  // that fails. Without host outputs and checks the call returns when all is started.
+  kroton_error run(std::span<const ArgumentMemory> inputs, std::span<const ArgumentMemory> outputs,
                    std::span<const std::int64_t> sizes);
 
   bool uses_host_memory() const override { return false; }
@@ -79,8 +90,28 @@ class DeviceProgram final : public Executable {
   void place_buffers(const std::vector<Step>& steps);
   std::int64_t evaluate(const Dim& dim) const;
   std::int64_t evaluate(const loop::Expr& e) const;
-  void bind(std::span<const HostMemory> inputs, std::span<const HostMemory> outputs,
+  // Places of arguments in one piece of memory: the small ones first, so that they are copied
+  // together. -1: not in it.
+  struct Layout {
+    std::vector<std::int64_t> offsets;
+    std::int64_t small_end = 0, end = 0;
+  };
+  static Layout layout(std::span<const ArgumentMemory> memory, std::int64_t begin);
+  // Memory that inputs are uploaded to.
+  struct Inputs {
+    DeviceMemory memory;
+    std::unique_ptr<DeviceEvent> used;  // behind the last call that read it
+  };
+
+  void bind(std::span<const ArgumentMemory> inputs, std::span<const ArgumentMemory> outputs,
             std::span<const std::int64_t> sizes);
+  void upload(std::span<const ArgumentMemory> inputs);
+  // The error of the checks; outputs only if none has failed.
+  kroton_error download(std::span<const ArgumentMemory> outputs);
+  // run(), in order with the streams of others.
+  kroton_error run_ordered(std::span<const ArgumentMemory> inputs,
+                           std::span<const ArgumentMemory> outputs,
+                           std::span<const std::int64_t> sizes);
   void grow(DeviceMemory& memory, std::int64_t bytes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
   void show(const kroton::Call& print);
@@ -95,7 +126,7 @@ class DeviceProgram final : public Executable {
   bool run_product(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;
   void run_replayed();
-  std::unique_ptr<DeviceGraph> captured();
+  void capture(std::unique_ptr<DeviceGraph>& graph);
   void launch_all();
   void give_up_states(const std::string& reason);
 
@@ -105,9 +136,13 @@ class DeviceProgram final : public Executable {
   How how_;
   std::unique_ptr<DeviceModule> module_;
   std::vector<DeviceMemory> constants_;
-  std::vector<DeviceMemory> arguments_;  // inputs and outputs; unused for shared variables
+  // Two, for calls that do not wait: while one is read, the inputs of the next come to the other.
+  std::array<Inputs, 2> inputs_;
+  std::size_t current_ = 0;
+  bool is_read_ = false;  // the current ones, perhaps still
+  DeviceMemory results_;  // the error of the checks, then outputs on their way to the host
+  DeviceMemory arena_;
   std::vector<DeviceAddress> argument_addresses_;
-  DeviceMemory arena_, error_;
   std::vector<PlacedBuffer> buffers_;
   std::map<int, int> positions_;  // in buffers_, by Buffer::id
   std::vector<LoadedKernel> kernels_;
@@ -118,6 +153,8 @@ class DeviceProgram final : public Executable {
   std::map<std::uint64_t, std::int64_t> size_values_;  // by the variable's identity
   std::map<int, std::int64_t> variables_;              // of the loops around, by id
   std::vector<KernelArgument> launch_arguments_;
+  Layout input_layout_, output_layout_;
+  std::vector<std::byte> packed_;
 
   bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started

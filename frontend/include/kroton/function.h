@@ -74,6 +74,11 @@ struct FunctionOptions {
   // need not be 0 where x is y.
   bool contract = false;
   Winograd winograd = Winograd::environment;
+  // Of a function on a GPU. Arguments that are on the device already (Array::to) are used there.
+  // Others are copied to it in each call; where `uploads` is false they are DeviceErrors instead.
+  bool uploads = true;
+  // Whether results are copied to the host; else they stay on the device (docs/gpu.md).
+  bool downloads = true;
 };
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range
@@ -171,7 +176,8 @@ inline constexpr int dynamic_outputs = -1;
 // several threads at once; calls that update the same shared variables wait for each other.
 //
 // Errors of a call (the shared variables are then as before it): ValueError for a wrong number of
-// arguments or an index out of range, TypeError for a wrong dtype, ShapeError for a wrong shape.
+// arguments or an index out of range, TypeError for a wrong dtype, ShapeError for a wrong shape,
+// DeviceError for an Array on another device than the function's.
 template <int N>
 class Function {
  public:
@@ -212,7 +218,8 @@ class Function {
     }
   }
   // f.into(y, z)(a, b): results are written into the caller's row-major Arrays, which must have
-  // the outputs' dtypes and shapes and must not overlap an argument.
+  // the outputs' dtypes and shapes and must not overlap an argument. Those of a function on a GPU
+  // may lie on its device; where a check fails they may be written in part.
   template <class... Outputs>
   auto into(Outputs&... outputs) const {
     constexpr bool are_arrays = (std::same_as<std::remove_const_t<Outputs>, Array> && ...);

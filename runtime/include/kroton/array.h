@@ -18,18 +18,24 @@
 #include <kroton/dtype.h>
 #include <kroton/error.h>
 #include <kroton/shape.h>
+#include <kroton/target.h>
 
 namespace kroton {
 
 namespace detail {
 
 // The head of a reference-counted buffer; the elements follow 64 bytes after it, in the same
-// allocation, aligned to 64 bytes.
+// allocation, aligned to 64 bytes. What the handles of a view or of an array on a device share, a
+// Storage, is in the elements' place.
 struct Block {
   std::atomic<std::int64_t> references;
   void* allocation;
   std::size_t large_bytes;  // of the allocation where it is a large one, else 0
+  bool has_storage = false;
 };
+
+struct Storage;
+struct ArrayAccess;
 
 void free_block(Block* block) noexcept;
 
@@ -83,7 +89,8 @@ concept ElementRange =
     std::ranges::contiguous_range<const R> && std::ranges::sized_range<const R> &&
     Element<std::remove_cv_t<std::ranges::range_value_t<const R>>>;
 
-/// An n-dimensional value in host memory: a dtype, a shape, and elements in row-major order.
+/// An n-dimensional value: a dtype, a shape, and elements in row-major order, in the host's memory
+/// or in that of a device.
 ///
 /// An Array is a handle, as in NumPy: a copy is cheap and refers to the same elements, so a write
 /// through one is seen through the other. copy() makes new elements. Constness is that of the
@@ -94,6 +101,13 @@ concept ElementRange =
 /// for a view, the caller's memory, which must outlive every handle.
 ///
 /// Handles may be used from several threads as std::shared_ptr is; the elements have no lock.
+///
+/// An array on a device is made by to(), empty() or zeros() with a device, by view() of the
+/// caller's memory there, by from_dlpack(), or is the result of a function that leaves it there.
+/// Functions on that device use it where it is. What looks at elements (data, raw, item, an index,
+/// printing, comparing, cast) is for arrays on the host, and else a DeviceError that names the
+/// device: nothing moves unless to() or assign() says so. Work on a device is done in the order in
+/// which it is asked for, and later; to(cpu()) waits for it.
 class Array {
  public:
   /// No elements: shape (0,), f32.
@@ -112,7 +126,8 @@ class Array {
         shape_(other.shape_),
         dtype_(other.dtype_),
         read_only_(other.read_only_),
-        row_major_(other.row_major_) {
+        row_major_(other.row_major_),
+        on_device_(other.on_device_) {
     if (block_ != nullptr) {
       block_->references.fetch_add(1, std::memory_order_relaxed);
     }
@@ -143,6 +158,9 @@ class Array {
   [[nodiscard]] static Array empty(const Shape& shape, DType dtype = f32);
   [[nodiscard]] static Array zeros(const Shape& shape, DType dtype = f32);
   [[nodiscard]] static Array ones(const Shape& shape, DType dtype = f32);
+  /// The same in the memory of a device. DeviceError where it is not there or has no room.
+  [[nodiscard]] static Array empty(const Shape& shape, DType dtype, const Target& device);
+  [[nodiscard]] static Array zeros(const Shape& shape, DType dtype, const Target& device);
   /// Every element is `value`, which an integer dtype must hold exactly.
   [[nodiscard]] static Array full(const Shape& shape, detail::Number value, DType dtype = f32);
 
@@ -253,6 +271,36 @@ class Array {
     return view_of(const_cast<std::remove_const_t<T>*>(data), dtype_of<std::remove_const_t<T>>,
                    shape, strides, std::is_const_v<T>);
   }
+  /// The caller's memory on a CUDA device, row-major: `Array::view(kt::cuda(), data, {2, 3})`. Work
+  /// with it waits for what is in the caller's `stream` (a cudaStream_t or CUstream; null: the
+  /// default stream) when it is asked for, and what comes into that stream later waits for the
+  /// work. The memory may be freed when what was in the stream after the last use is done. Throws
+  /// DeviceError where the device is not there, and for memory that is not on it, ValueError for a
+  /// null pointer to one element or more and for an address that is no multiple of the element's
+  /// size. A device of cpu() gives a view of the host's memory.
+  template <class T>
+    requires Element<std::remove_const_t<T>>
+  [[nodiscard]] static Array view(const Target& device, T* data, const Shape& shape,
+                                  void* stream = nullptr) {
+    return view_of(device, const_cast<std::remove_const_t<T>*>(data),
+                   dtype_of<std::remove_const_t<T>>, shape, std::is_const_v<T>, stream);
+  }
+
+  // ---- Where they are.
+
+  /// Where the elements lie: cpu(), or the CUDA device.
+  [[nodiscard]] Target device() const noexcept;
+  [[nodiscard]] bool is_on_device() const noexcept { return on_device_; }
+  /// The same elements there: this array if it is there already, else a row-major copy. One to the
+  /// host waits for what computes the elements; one to a device has read the host's when it
+  /// returns, which may be changed then. From one device to another it goes through the host's
+  /// memory. DeviceError where the device is not there, has no room or fails.
+  [[nodiscard]] Array to(const Target& target) const;
+  /// The address of the first element on the device, for code of your own: a CUdeviceptr. What
+  /// Kroton does with the array is done after synchronize(a.device()). DeviceError for an array on
+  /// the host; the mutable one ValueError for a read-only view.
+  [[nodiscard]] const void* device_pointer() const;
+  [[nodiscard]] void* device_pointer();
 
   // ---- Looking at them.
 
@@ -295,10 +343,15 @@ class Array {
   void data() const& = delete;  // elements are bool, std::int8_t ... std::uint64_t, kt::float16,
                                 // kt::bfloat16, float or double
   void data() const& = delete;  // name the type of the elements: a.data<float>()
-  /// The address of the first element, also for a view with strides.
-  [[nodiscard]] const void* raw() const noexcept { return data_; }
+  /// The address of the first element, also for a view with strides. DeviceError for an array on a
+  /// device, as from all that looks at elements.
+  [[nodiscard]] const void* raw() const {
+    check_host("raw");
+    return data_;
+  }
   /// The same, mutable. Throws ValueError for a read-only view.
   [[nodiscard]] void* raw() {
+    check_host("raw");
     check_writable();
     return data_;
   }
@@ -333,12 +386,13 @@ class Array {
   /// a.row(-1).data<float>(). ShapeError for a scalar.
   [[nodiscard]] Array row(std::int64_t i) const;
   /// Copies the elements of an array of the same dtype (TypeError) and shape (ShapeError) into
-  /// these: `a.row(2).assign(b)`. Throws ValueError for a read-only view.
+  /// these: `a.row(2).assign(b)`. Either may be on a device, and they need not be on the same one.
+  /// Throws ValueError for a read-only view.
   void assign(const Array& values);
 
   // ---- Making others of them.
 
-  /// New elements with the same values, in row-major order.
+  /// New elements with the same values, in row-major order, where these are.
   [[nodiscard]] Array copy() const;
   /// This array when it is row-major, otherwise a copy that is.
   [[nodiscard]] Array contiguous() const;
@@ -366,18 +420,28 @@ class Array {
   static Array view_of(void* data, DType dtype, const Shape& shape, bool read_only);
   static Array view_of(void* data, DType dtype, const Shape& shape, const Shape& strides,
                        bool read_only);
+  static Array view_of(const Target& device, void* data, DType dtype, const Shape& shape,
+                       bool read_only, void* stream);
+
+  // assign() where one of both is on a device: same dtype and shape, not empty.
+  void assign_between(const Array& values);
 
   // The scalar at these indices, on the same memory.
   [[nodiscard]] Array element(std::span<const std::int64_t> indices) const;
 
   void check_data(DType dtype) const {
-    if (dtype != dtype_ || !row_major_) {
+    if (dtype != dtype_ || !row_major_ || on_device_) {
       fail_data(dtype);
     }
   }
   void check_item(DType dtype) const {
-    if (dtype != dtype_ || size_ != 1) {
+    if (dtype != dtype_ || size_ != 1 || on_device_) {
       fail_item(dtype);
+    }
+  }
+  void check_host(const char* operation) const {
+    if (on_device_) {
+      fail_on_device(operation);
     }
   }
   void check_writable() const {
@@ -388,10 +452,14 @@ class Array {
   [[nodiscard]] double item_as_double() const;
   [[noreturn]] void fail_data(DType dtype) const;
   [[noreturn]] void fail_item(DType dtype) const;
+  [[noreturn]] void fail_on_device(const char* operation) const;
   [[noreturn]] static void fail_read_only();
   [[noreturn]] static void fail_ragged(std::size_t row, std::size_t length, std::size_t expected);
 
-  // The owned elements; for a view with strides, the strides; null for a row-major view.
+  friend struct detail::ArrayAccess;
+
+  // The owned elements; for a view with strides or an owner and on a device, a Storage; null for a
+  // row-major view of the caller's.
   detail::Block* block_ = nullptr;
   std::byte* data_ = nullptr;
   std::int64_t size_ = 0;
@@ -399,6 +467,7 @@ class Array {
   DType dtype_ = DType::f32;
   bool read_only_ = false;
   bool row_major_ = true;
+  bool on_device_ = false;  // data_ is an address there
 };
 
 /// One element of an Array, of whatever dtype. It reads as a number and is assigned one.
@@ -514,7 +583,7 @@ Elements<T> Array::data() && {
 
 /// Nested brackets with aligned columns as NumPy prints them: up to 8 digits after the point,
 /// scientific notation where magnitudes differ widely; above 1000 elements only the first and last
-/// three along each axis.
+/// three along each axis. Of an array on a device what it is and where, without elements.
 [[nodiscard]] std::string to_string(const Array& array);
 std::ostream& operator<<(std::ostream& stream, const Array& array);
 

@@ -15,6 +15,8 @@ struct NoGraph : kroton::DeviceGraph {};
 char call(GraphCache& cache, std::int64_t key, std::int64_t launches = 1) {
   if (cache.look_up({key})) return 'r';
   if (!cache.wants(launches)) return 'p';
+  std::unique_ptr<kroton::DeviceGraph> graph = cache.take_outdated();
+  CHECK(graph == nullptr);  // the addresses are the same
   cache.keep(std::make_unique<NoGraph>(), launches);
   return 'c';
 }
@@ -33,11 +35,40 @@ TEST_CASE("graph cache: captured at the second call, wherever it comes") {
   CHECK(calls(cache, {2, 3, 4, 1, 3, 2, 4, 2, 3, 4}) == "ppprcccrrr");
 }
 
-TEST_CASE("graph cache: memory that moves takes the graphs, not what is known") {
+TEST_CASE("graph cache: other addresses get a few graphs and then the oldest updated") {
   GraphCache cache;
-  CHECK(calls(cache, {1, 2, 1, 2, 1}) == "ppccr");
-  cache.forget_graphs();
-  CHECK(calls(cache, {1, 2, 3, 1, 2, 3}) == "ccprrc");
+  // 'u': updated.
+  const auto call_at = [&](kroton::DeviceAddress address, std::int64_t launches = 1) {
+    if (cache.look_up({5}, {address})) return 'r';
+    if (!cache.wants(launches)) return 'p';
+    std::unique_ptr<kroton::DeviceGraph> graph = cache.take_outdated();
+    const char how = graph ? 'u' : 'c';
+    if (!graph) graph = std::make_unique<NoGraph>();
+    cache.keep(std::move(graph), launches);
+    return how;
+  };
+  const auto calls_at = [&](const std::vector<kroton::DeviceAddress>& addresses) {
+    std::string result;
+    for (const auto address : addresses) result += call_at(address);
+    return result;
+  };
+  CHECK(calls_at({1, 2, 1, 2, 1}) == "pccrr");
+  CHECK(calls_at({3, 4, 1, 2, 3, 4}) == "ccrrrr");
+  CHECK(calls_at({5, 2, 3, 4, 1, 5}) == "urrruu");
+  // A circle of more of them: updated at each call, and no graph is made.
+  std::string how;
+  for (int round = 0; round < 3; ++round) {
+    for (kroton::DeviceAddress address = 100; address < 150; ++address) how += call_at(address);
+  }
+  CHECK(how == std::string(150, 'u'));
+  // Graphs that take much memory are one.
+  GraphCache large;
+  std::swap(cache, large);
+  const std::int64_t most = GraphCache::most_launches;
+  how.clear();
+  for (const auto address : std::vector<kroton::DeviceAddress>{1, 1, 2, 3, 1})
+    how += call_at(address, most);
+  CHECK(how == "pccuu");
 }
 
 TEST_CASE("graph cache: graphs of many launches are few") {

@@ -168,9 +168,17 @@ DRIVER_FUNCTION(cuStreamCreate)(CUstream* stream, unsigned /*flags*/) {
   return 0;
 }
 
+DRIVER_FUNCTION(cuCtxSynchronize)() {
+  const Call call("cuCtxSynchronize");
+  if (call.result != 0) return call.result;
+  finish_all(current_context());
+  return current_context()->failed;
+}
+
 DRIVER_FUNCTION(cuStreamSynchronize)(CUstream stream) {
   const Call call("cuStreamSynchronize");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
   if (!belongs("cuStreamSynchronize", stream->context)) return invalid_handle;
   if (stream->capturing) {
     complain("cuStreamSynchronize of a stream that is being captured");
@@ -187,9 +195,33 @@ DRIVER_FUNCTION(cuEventCreate)(CUevent* event, unsigned /*flags*/) {
   return 0;
 }
 
+DRIVER_FUNCTION(cuEventDestroy_v2)(CUevent event) {
+  const Call call("cuEventDestroy_v2");
+  if (call.result != 0) return call.result;
+  if (std::exchange(event->destroyed, true)) complain("cuEventDestroy twice");
+  return 0;
+}
+
+DRIVER_FUNCTION(cuStreamWaitEvent)(CUstream stream, CUevent event, unsigned flags) {
+  const Call call("cuStreamWaitEvent");
+  if (call.result != 0) return call.result;
+  stream = resolved(stream);
+  if (!belongs("cuStreamWaitEvent", stream->context)) return invalid_handle;
+  if (flags != 0) return invalid_value;
+  if (event->destroyed) complain("cuStreamWaitEvent for an event that is destroyed");
+  if (stream->capturing) complain("cuStreamWaitEvent in a stream that is being captured");
+  // For what the event stands for now, whatever it is recorded for later.
+  if (!event->stream) return 0;
+  enqueue(stream,
+          [from = event->stream, position = event->position] { return finish(from, position); });
+  return 0;
+}
+
 DRIVER_FUNCTION(cuEventRecord)(CUevent event, CUstream stream) {
   const Call call("cuEventRecord");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
+  if (event->destroyed) complain("cuEventRecord of an event that is destroyed");
   if (!belongs("cuEventRecord", stream->context)) return invalid_handle;
   if (stream->capturing) {
     complain("cuEventRecord in a stream that is being captured");
@@ -222,3 +254,6 @@ SAME(cuStreamSynchronize, cuStreamSynchronize);
 SAME(cuEventCreate, cuEventCreate);
 SAME(cuEventRecord, cuEventRecord);
 SAME(cuEventSynchronize, cuEventSynchronize);
+SAME(cuEventDestroy, cuEventDestroy_v2);
+SAME(cuStreamWaitEvent, cuStreamWaitEvent);
+SAME(cuCtxSynchronize, cuCtxSynchronize);

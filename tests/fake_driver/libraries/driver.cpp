@@ -60,6 +60,16 @@ CUcontext current_context() {
   return current_contexts().empty() ? nullptr : current_contexts().back();
 }
 
+CUstream resolved(CUstream stream) {
+  if (stream) return stream;
+  CUstream& made = machine().default_streams[current_context()];
+  if (!made) {
+    made = keep(machine().streams);
+    made->context = current_context();
+  }
+  return made;
+}
+
 CUresult Call::judge(const std::string& function, Needs needs) {
   Machine& m = machine();
   ++m.calls[function];

@@ -28,6 +28,7 @@ struct CUstream_st {
 struct CUevent_st {
   CUstream stream = nullptr;  // null: not recorded
   std::uint64_t position = 0;
+  bool destroyed = false;
 };
 struct CUfunc_st {
   CUmodule module = nullptr;
@@ -77,6 +78,8 @@ struct Machine {
   std::vector<std::unique_ptr<CUgraph_st>> graphs;
   std::vector<std::unique_ptr<CUgraphExec_st>> executables;
   std::map<CUdeviceptr, Allocation> allocations;
+  std::map<CUdeviceptr, std::size_t> host_memory;  // page-locked
+  std::map<CUcontext, CUstream> default_streams;
   std::map<std::string, int> calls;
   std::map<std::string, std::vector<Injection>> injections;
   std::string violations;
@@ -90,6 +93,8 @@ Machine& machine();
 // The contexts that are current in this thread, the last of them on top.
 std::vector<CUcontext>& current_contexts();
 CUcontext current_context();  // null: none
+// The stream, or for null the default one of the current context.
+CUstream resolved(CUstream stream);
 
 template <class T>
 T* keep(std::vector<std::unique_ptr<T>>& list) {

@@ -46,6 +46,25 @@ DRIVER_FUNCTION(cuGraphInstantiateWithFlags)
   return 0;
 }
 
+// What is under way goes on as it was.
+DRIVER_FUNCTION(cuGraphExecUpdate)
+(CUgraphExec executable, CUgraph graph, void** /*failed_node*/, int* why) {
+  const Call call("cuGraphExecUpdate");
+  if (call.result != 0) return call.result;
+  if (!graph || graph->destroyed || executable->destroyed) {
+    complain("cuGraphExecUpdate of no graph");
+    return invalid_handle;
+  }
+  constexpr int topology_changed = 2;
+  constexpr CUresult update_failed = 910;
+  if (executable->nodes.size() != graph->nodes.size()) {
+    *why = topology_changed;
+    return update_failed;
+  }
+  executable->nodes = graph->nodes;
+  return 0;
+}
+
 DRIVER_FUNCTION(cuGraphDestroy)(CUgraph graph) {
   const Call call("cuGraphDestroy");
   if (call.result != 0) return call.result;
@@ -78,6 +97,7 @@ DRIVER_FUNCTION(cuGraphExecDestroy)(CUgraphExec executable) {
 SAME(cuStreamBeginCapture, cuStreamBeginCapture_v2);
 SAME(cuStreamEndCapture, cuStreamEndCapture);
 SAME(cuGraphInstantiate, cuGraphInstantiateWithFlags);
+SAME(cuGraphExecUpdate, cuGraphExecUpdate);
 SAME(cuGraphDestroy, cuGraphDestroy);
 SAME(cuGraphLaunch, cuGraphLaunch);
 SAME(cuGraphExecDestroy, cuGraphExecDestroy);

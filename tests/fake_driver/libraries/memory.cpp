@@ -73,13 +73,16 @@ DRIVER_FUNCTION(cuMemAllocHost_v2)(void** memory, std::size_t bytes) {
   const Call call("cuMemAllocHost_v2");
   if (call.result != 0) return call.result;
   *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  return *memory ? 0 : out_of_memory;
+  if (!*memory) return out_of_memory;
+  machine().host_memory[reinterpret_cast<CUdeviceptr>(*memory)] = bytes;
+  return 0;
 }
 
 DRIVER_FUNCTION(cuMemcpyHtoDAsync_v2)
 (CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream) {
   const Call call("cuMemcpyHtoDAsync_v2");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
   if (!belongs("cuMemcpyHtoDAsync", stream->context)) return invalid_handle;
   if (stream->capturing) complain("a copy from the host's memory in a graph");
   enqueue(stream, [=, before = digest(from, bytes)] {
@@ -99,6 +102,7 @@ DRIVER_FUNCTION(cuMemcpyDtoHAsync_v2)
 (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
   const Call call("cuMemcpyDtoHAsync_v2");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
   if (!belongs("cuMemcpyDtoHAsync", stream->context)) return invalid_handle;
   if (stream->capturing) complain("a copy to the host's memory in a graph");
   enqueue(stream, [=] {
@@ -110,10 +114,55 @@ DRIVER_FUNCTION(cuMemcpyDtoHAsync_v2)
   return 0;
 }
 
+DRIVER_FUNCTION(cuMemcpyDtoDAsync_v2)
+(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
+  const Call call("cuMemcpyDtoDAsync_v2");
+  if (call.result != 0) return call.result;
+  stream = resolved(stream);
+  if (!belongs("cuMemcpyDtoDAsync", stream->context)) return invalid_handle;
+  if (to < from + bytes && from < to + bytes) complain("a copy of memory onto itself");
+  enqueue(stream, [=] {
+    void* target = memory(to, static_cast<std::int64_t>(bytes));
+    const void* source = memory(from, static_cast<std::int64_t>(bytes));
+    if (!target) return stray("a copy on the device", bytes, to);
+    if (!source) return stray("a copy on the device", bytes, from);
+    std::memcpy(target, source, bytes);
+    return 0;
+  });
+  return 0;
+}
+
+DRIVER_FUNCTION(cuPointerGetAttribute)(void* value, int attribute, CUdeviceptr address) {
+  const Call call("cuPointerGetAttribute");
+  if (call.result != 0) return call.result;
+  const auto in = [&](const auto& all) {
+    auto after = all.upper_bound(address);
+    return after == all.begin() ? all.end() : --after;
+  };
+  const auto host = in(machine().host_memory);
+  const bool is_host = host != machine().host_memory.end() && address < host->first + host->second;
+  const auto found = in(machine().allocations);
+  const bool is_there = found != machine().allocations.end() && !found->second.freed &&
+                        address < found->first + found->second.bytes;
+  if (!is_host && !is_there) return invalid_value;
+  constexpr unsigned of_device = 2;
+  if (attribute == pointer_memory_type) {
+    *static_cast<unsigned*>(value) = is_host ? memory_of_host : of_device;
+  } else if (attribute == pointer_is_managed) {
+    *static_cast<unsigned*>(value) = 0;
+  } else if (attribute == pointer_device) {
+    *static_cast<int*>(value) = is_host ? 0 : found->second.context->device;
+  } else {
+    return invalid_value;
+  }
+  return 0;
+}
+
 DRIVER_FUNCTION(cuMemsetD8Async)
 (CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream stream) {
   const Call call("cuMemsetD8Async");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
   if (!belongs("cuMemsetD8Async", stream->context)) return invalid_handle;
   enqueue(stream, [=] {
     void* target = memory(to, static_cast<std::int64_t>(bytes));
@@ -130,3 +179,5 @@ SAME(cuMemFree, cuMemFree_v2);
 SAME(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2);
 SAME(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2);
 SAME(cuMemsetD8Async, cuMemsetD8Async);
+SAME(cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2);
+SAME(cuPointerGetAttribute, cuPointerGetAttribute);

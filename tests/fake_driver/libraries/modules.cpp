@@ -129,6 +129,7 @@ DRIVER_FUNCTION(cuLaunchKernel)
  void** /*extra*/) {
   const Call call("cuLaunchKernel");
   if (call.result != 0) return call.result;
+  stream = resolved(stream);
   if (!belongs("cuLaunchKernel", stream->context) ||
       !belongs("the kernel's module", function->module->context)) {
     return invalid_handle;

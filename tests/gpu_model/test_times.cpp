@@ -198,11 +198,14 @@ TEST_CASE("golden: what a call of a training step asks of the device") {
     }
   }
   check_golden("steps", text.str(), R"golden(
-MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a library; 402432
-        bytes up, 28 down in 2 copies
+MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a library, in one
+        graph; 402432 bytes up in 2 copies, 28 down in 1, 1 waits; with its data on the device 1
+        copies and waits
 LSTM step, 256 units, batch=64 steps=100: 19 kernels, 514 launches, 203 of them products of a
-        library; 6553600 bytes up, 4 down in 1 copies
-running sum by scan, n=10000: 4 kernels, 10003 launches, 0 of them products of a library; 40000
-        bytes up, 40000 down in 1 copies
+        library, in one graph; 6553600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on
+        the device 0 copies and waits
+running sum by scan, n=10000: 4 kernels, 10003 launches, 0 of them products of a library, in one
+        graph; 40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the device 0
+        copies and waits
 )golden");
 }

@@ -89,8 +89,6 @@ bool is_of_another_version(CUresult result) {
   return std::find(codes.begin(), codes.end(), result) != codes.end();
 }
 
-constexpr CUresult graph_update_failed = 910;
-
 struct NamedFunction {
   CUfunction function = nullptr;
   std::string name;
@@ -379,13 +377,12 @@ class CudaDevice final : public Device {
     int why = 0;
     const CUresult result =
         driver().cuGraphExecUpdate(static_cast<Graph&>(*into).get(), graph, &failed_node, &why);
+    // What cannot be updated, for whatever reason, is made anew.
+    const bool again = result != 0 && !is_lasting(result);
     CUgraphExec executable = nullptr;
-    CUresult made = 0;
-    if (result == graph_update_failed) {
-      made = driver().cuGraphInstantiate(&executable, graph, 0);
-    }
+    const CUresult made = again ? driver().cuGraphInstantiate(&executable, graph, 0) : 0;
     driver().cuGraphDestroy(graph);
-    if (result != graph_update_failed) {
+    if (!again) {
       check(result, "cuGraphExecUpdate");
       return;
     }

@@ -3,8 +3,10 @@
 #include <kroton/dlpack.h>
 #include <kroton/kroton.h>
 
+#include <atomic>
 #include <functional>
 #include <numeric>
+#include <thread>
 
 #include "runtime/cuda/driver_api.h"
 #include "tests/fake_driver/process.h"
@@ -380,6 +382,75 @@ TEST_CASE("driver: training on batches that stay on the device") {
   CHECK(kt::array_equal(stayed.second, moved.second));
   CHECK(kt::array_equal(plain.first, moved.first));
   CHECK(kt::array_equal(plain.second, moved.second));
+}
+
+TEST_CASE("driver: a graph that cannot be updated is made anew") {
+  const Process process;
+  if (!process) return;
+  const auto x = kt::vector("x");
+  const auto f = kt::function({x}, kt::sum(kt::softmax(x) * x), {.target = kt::cuda()});
+  const kt::Array rows = kt::Array::normal({10, 17}, 1), there = rows.to(kt::cuda());
+  const auto want = kt::function({x}, kt::sum(kt::softmax(x) * x));
+  const auto graphs = [&] { return process->calls("cuGraphInstantiateWithFlags"); };
+  const auto updates = [&] { return process->calls("cuGraphExecUpdate"); };
+  for (int k = 0; k < 30; ++k) {
+    // The topology has changed, the driver does not know how, there is no memory for it.
+    const int made = graphs(), tried = updates();
+    const bool fails = k >= 10 && k % 2 == 0;
+    const int codes[] = {910, 801, 2};
+    if (fails) process->fail_call("cuGraphExecUpdate", 1, codes[k / 2 % 3]);
+    CHECK(kt::all_close(f(there.row(k % 10)), want(rows.row(k % 10)), 1e-5, 1e-6));
+    CHECK(updates() == tried + (k > 4 ? 1 : 0));
+    CHECK(graphs() == made + ((k >= 1 && k <= 4) || fails ? 1 : 0));
+  }
+  // With no graph at all the call is an error, and the next one is right.
+  process->fail_call("cuGraphExecUpdate", 1, 910);
+  process->fail_call("cuGraphInstantiateWithFlags", 1, 2);
+  CHECK(contains(device_error([&] { f(there.row(0)); }), "cuGraphInstantiate"));
+  for (int k = 0; k < 6; ++k) {
+    CHECK(kt::all_close(f(there.row(k)), want(rows.row(k)), 1e-5, 1e-6));
+  }
+}
+
+TEST_CASE("driver: arrays on a device that has failed") {
+  const Process process("devices=2");
+  if (!process) return;
+  const auto x = kt::vector("x");
+  const auto f = kt::function({x}, 2 * x, {.name = "f", .target = kt::cuda(), .downloads = false});
+  const kt::Array there = numbered({17}).to(kt::cuda());
+  process->fail_kernel(1, 700);
+  kt::Array y = f(there);  // returns at once
+  const std::string message = device_error([&] { static_cast<void>(y.to(kt::cpu())); });
+  CHECK(contains(message, "failed in a call of f: CUDA_ERROR_ILLEGAL_ADDRESS"));
+  CHECK(device_error([&] { f(there); }) == message);
+  CHECK(device_error([&] { static_cast<void>(there.copy()); }) == message);
+  CHECK(device_error([&] { y.assign(numbered({17})); }) == message);
+  CHECK(device_error([&] { kt::synchronize(); }) == message);
+  CHECK(kt::to_string(y) == "f32 (17,) on cuda:0 (test GPU)");
+  CHECK(numbered({17}).to(kt::cuda(1)).to(kt::cpu()).data<float>()[16] == 16);
+}
+
+TEST_CASE("driver: arrays on a device from several threads") {
+  const Process process;
+  if (!process) return;
+  const auto x = kt::vector("x");
+  const auto f = kt::function({x}, 2 * x, {.target = kt::cuda(), .downloads = false});
+  const kt::Array shared = numbered({17}).to(kt::cuda());
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      kt::Array mine = kt::Array::full({17}, t + 1).to(kt::cuda());
+      for (int i = 0; i < 10; ++i) {
+        mine = f(mine);
+        const kt::Array theirs = f(shared).to(kt::cpu());
+        wrong += theirs.data<float>()[16] != 32;
+      }
+      wrong += mine.to(kt::cpu()).data<float>()[0] != static_cast<float>(1024 * (t + 1));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("driver: results that come and go take no new memory") {

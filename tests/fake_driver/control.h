@@ -6,6 +6,8 @@
 //   devices=1        how many
 //   version=13000    of the driver: 1000 times the major version and 10 times the minor
 //   capability=90    of the devices
+//   order=lazy       of streams, when one is waited for: what it waits for only; eager: all others
+//                    first, the newest of them before the rest
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product
 #pragma once

@@ -101,6 +101,16 @@ bool belongs(const char* function, CUcontext context) {
 
 CUresult finish(CUstream stream, std::uint64_t position) {
   Machine& m = machine();
+  static const bool eager = setting("order", "lazy") == "eager";
+  if (eager && !m.is_running_others) {
+    m.is_running_others = true;
+    for (auto other = m.streams.rbegin(); other != m.streams.rend(); ++other) {
+      if ((*other)->context == stream->context && other->get() != stream) {
+        finish(other->get(), (*other)->queued);
+      }
+    }
+    m.is_running_others = false;
+  }
   while (stream->done < position) {
     const Work work = std::move(stream->queue.front());
     stream->queue.pop_front();

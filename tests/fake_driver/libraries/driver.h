@@ -84,6 +84,7 @@ struct Machine {
   std::map<std::string, std::vector<Injection>> injections;
   std::string violations;
   CUcontext working = nullptr;  // whose work runs
+  bool is_running_others = false;
   Injection next_kernel;
   int kernels = 0, products = 0, allocated = 0;
 };

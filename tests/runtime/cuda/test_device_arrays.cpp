@@ -274,9 +274,9 @@ TEST_CASE("driver: results are written into arrays on the device") {
   CHECK(picked.item<float>() == 16);
 }
 
-TEST_CASE("driver: memory of others is used in order with their stream") {
-  const Process process("devices=2");
-  if (!process) return;
+namespace {
+
+void check_memory_of_others(const Process& process) {
   const Other other;
   const auto x = kt::vector("x");
   const auto f = kt::function({x}, 2 * x, {.name = "f", .target = kt::cuda(), .downloads = false});
@@ -335,6 +335,17 @@ TEST_CASE("driver: memory of others is used in order with their stream") {
         "f: x, a view of memory on cuda:0 (test GPU), is in no memory that the driver knows");
   CHECK(kt::array_equal(f(numbered({3})).to(kt::cpu()), kt::Array::from({0.0F, 2.0F, 4.0F})));
   other.free(out);
+}
+
+}  // namespace
+
+TEST_CASE("driver: memory of others is used in order with their stream") {
+  const Process process("devices=2");
+  if (process) check_memory_of_others(process);
+}
+TEST_CASE("driver: memory of others is used in order with their stream whatever runs first") {
+  const Process process("devices=2 order=eager");
+  if (process) check_memory_of_others(process);
 }
 
 TEST_CASE("driver: training on batches that stay on the device") {
@@ -481,9 +492,9 @@ TEST_CASE("driver: results that come and go take no new memory") {
       "cuda:0 (test GPU): allocating 4194304 bytes: CUDA_ERROR_OUT_OF_MEMORY"));
 }
 
-TEST_CASE("driver: uploads of calls that do not wait come early, and in order") {
-  const Process process;
-  if (!process) return;
+namespace {
+
+void check_early_uploads(const Process& process) {
   const auto x = kt::vector("x");
   auto s = kt::shared(kt::Array::zeros({2000}), "s");
   const auto add = kt::function({x}, {.updates = {{s, 2 * s + x}}, .target = kt::cuda()});
@@ -496,6 +507,17 @@ TEST_CASE("driver: uploads of calls that do not wait come early, and in order") 
   CHECK(process->kernels() < 12);  // the last are still to be done
   CHECK(s.get_value().data<float>()[0] == want);
   CHECK(process->calls("cuStreamWaitEvent") > 0);
+}
+
+}  // namespace
+
+TEST_CASE("driver: uploads of calls that do not wait come early and in order") {
+  const Process process;
+  if (process) check_early_uploads(process);
+}
+TEST_CASE("driver: uploads of calls that do not wait come early and in order whatever runs first") {
+  const Process process("order=eager");
+  if (process) check_early_uploads(process);
 }
 
 TEST_CASE("driver: what a training step asks of the driver") {

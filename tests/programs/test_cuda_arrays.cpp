@@ -101,3 +101,13 @@ TEST_CASE("cuda: results on the device outlive their function") {
   }
   CHECK(kt::array_equal(kept.to(kt::cpu()), kt::Array::full({17}, 2)));
 }
+
+TEST_CASE("cuda: results are collected on the device") {
+  const TestCuda cuda;
+  const auto x = kt::vector("x");
+  const auto total = kt::function({x}, kt::sum(x), {.target = kt::cuda(), .downloads = false});
+  const kt::Array rows = kt::Array::arange(12).reshape({4, 3}), there = rows.to(kt::cuda());
+  kt::Array sums = kt::Array::zeros({4}, kt::f32, kt::cuda());
+  for (int k = 0; k < 4; ++k) sums.row(k).assign(total(there.row(k)));
+  CHECK(kt::array_equal(sums.to(kt::cpu()), kt::Array::from({3.0F, 12.0F, 21.0F, 30.0F})));
+}

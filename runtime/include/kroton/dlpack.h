@@ -3,8 +3,8 @@
 // give. The structs here have the layout of those of <dlpack/dlpack.h>, which is not needed; where
 // a program has it, pointers of either kind are taken and given:
 //
-//   kt::Array a = kt::from_dlpack(managed);                   // a DLManagedTensor*, or a
-//   ...Versioned* auto* out = kt::to_dlpack<DLManagedTensorVersioned>(a);   // to be handed on
+//   kt::Array a = kt::from_dlpack(managed);  // DLManagedTensor* or DLManagedTensorVersioned*
+//   auto* tensor = kt::to_dlpack<DLManagedTensorVersioned>(a);  // to be handed on
 #pragma once
 #include <kroton/array.h>
 

@@ -177,3 +177,48 @@ TEST_CASE("fake driver: fails where it is told to") {
   CHECK(rig.api.cuStreamSynchronize(rig.stream) == 719);
   CHECK(rig.api.cuMemAlloc(&memory, 8) == 719);
 }
+
+TEST_CASE("fake driver: a stream waits for another where an event says so") {
+  for (const char* settings : {"", "order=eager"}) {
+    const Process process(settings);
+    if (!process) continue;
+    const Rig rig(process);
+    CUstream other = nullptr;
+    CUevent event = nullptr;
+    CHECK(rig.api.cuStreamCreate(&other, stream_non_blocking) == 0);
+    CHECK(rig.api.cuEventCreate(&event, event_disable_timing) == 0);
+    float before[10] = {}, after[10] = {};
+    CHECK(rig.api.cuMemsetD8Async(rig.memory, 0, 40, rig.stream) == 0);
+    CHECK(rig.api.cuStreamSynchronize(rig.stream) == 0);
+    // It waits for what the event stands for now, not for what it is recorded for afterwards.
+    CHECK(rig.api.cuMemcpyDtoHAsync(before, rig.memory, sizeof before, other) == 0);
+    CHECK(rig.api.cuEventRecord(event, other) == 0);
+    CHECK(rig.api.cuStreamWaitEvent(rig.stream, event, 0) == 0);
+    CHECK(rig.launch(rig.memory, 10) == 0);
+    CHECK(rig.api.cuEventRecord(event, rig.stream) == 0);
+    CHECK(rig.api.cuStreamWaitEvent(other, event, 0) == 0);
+    CHECK(rig.api.cuMemcpyDtoHAsync(after, rig.memory, sizeof after, other) == 0);
+    CHECK(rig.api.cuEventDestroy(event) == 0);
+    CHECK(rig.api.cuStreamSynchronize(other) == 0);
+    CHECK(before[9] == 0);
+    CHECK(after[9] == 7);
+  }
+}
+
+TEST_CASE("fake driver: knows whose memory an address is in") {
+  const Process process;
+  if (!process) return;
+  const Rig rig(process);
+  unsigned type = 0;
+  int device = -1;
+  CHECK(rig.api.cuPointerGetAttribute(&type, pointer_memory_type, rig.memory + 39) == 0);
+  CHECK(type != memory_of_host);
+  CHECK(rig.api.cuPointerGetAttribute(&device, pointer_device, rig.memory) == 0);
+  CHECK(device == 0);
+  CHECK(rig.api.cuPointerGetAttribute(&type, pointer_memory_type, rig.memory + 40) != 0);
+  CHECK(rig.api.cuMemcpyDtoDAsync(rig.memory, rig.memory + 4, 8, rig.stream) == 0);
+  rig.complains("a copy of memory onto itself");
+  CHECK(rig.api.cuCtxSynchronize() == 0);
+  CHECK(rig.api.cuMemFree(rig.memory) == 0);
+  CHECK(rig.api.cuPointerGetAttribute(&type, pointer_memory_type, rig.memory) != 0);
+}

@@ -46,17 +46,26 @@ KROTON_LAPACK(kroton_lu_solve_transposed)
 KROTON_LAPACK(kroton_lu_solve_unchecked)
 KROTON_LAPACK(kroton_lu_solve_transposed_unchecked)
 
+/* Of a matrix (n, n) with few diagonals, those from the main one on as the rows of upper (count, u
+   + 1, n), from above, and those below as the rows of lower (count, l, n), each element in the
+   column that it has in the matrix, and of b (count, n, k): the x (count, n, k) with a x = b, or
+   a^T x = b. Error: the first pivot that is 0. */
+KROTON_LAPACK(kroton_solve_banded)
+KROTON_LAPACK(kroton_solve_banded_transposed)
+
 /* Of a (count, m, n) and the smaller k of m and n: q (count, m, k), r (count, k, n). */
 KROTON_LAPACK(kroton_qr)
 
 /* Of symmetric a (count, n, n), of which the lower triangle is read, the eigenvalues w (count, n),
-   ascending, and the eigenvectors as the rows of v (count, n, n). Error: they were not found, or
+   ascending, and the eigenvectors as the rows of v (count, n, n), each turned so that the first
+   element of at least 0.6 times the largest is above 0. Error: they were not found, or
    an element of a is not finite. */
 KROTON_LAPACK(kroton_eigh)
 KROTON_LAPACK(kroton_eigvalsh)
 
 /* Of a (count, m, n) and the smaller k of m and n: u (count, m, k), s (count, k), descending,
-   and v^T (count, k, n); or s alone. Errors as above. */
+   and v^T (count, k, n), turned so that it holds for the columns of u; or s alone. Errors as
+   above. */
 KROTON_LAPACK(kroton_svd)
 KROTON_LAPACK(kroton_svdvals)
 

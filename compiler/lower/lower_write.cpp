@@ -1,6 +1,7 @@
 // Ops that write their output by loops of their own, plain copies, and the default schedule.
 #include <kroton/error.h>
 
+#include "compiler/ir/block_context.h"
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
@@ -12,7 +13,7 @@ namespace {
 
 using Vertex = Graph::Vertex;
 
-class VertexWrite final : public WriteContext {
+class VertexWrite final : public WriteContext, public BlockContext {
  public:
   VertexWrite(KernelContext& context, Vertex v, bool is_for_gpu)
       : context_(context), v_(v), operands_(context.graph().operands(v)), is_for_gpu_(is_for_gpu) {}
@@ -51,10 +52,15 @@ class VertexWrite final : public WriteContext {
     return loop::load(output(), linear_index(type().shape, index));
   }
   Scratch scratch(DType dtype, const Dims& shape) override {
-    const std::string name(context_.graph()[v_].op->name);
-    scratch_.emplace_back(context_.buffers().create(name + "_scratch", dtype, element_count(shape)),
-                          shape);
-    return {static_cast<int>(scratch_.size()) - 1};
+    return scratch(dtype, shape, loop::Space::global);
+  }
+  Scratch scratch_of_iteration(DType dtype, const Dims& shape) override {
+    return scratch(dtype, shape, loop::Space::worker);
+  }
+  loop::Expr hold(const loop::Expr& value) override {
+    const loop::Variable held{loop::fresh_variable("t").id, value->dtype, "t"};
+    add(loop::Declare{held, value});
+    return loop::variable(held);
   }
   void store(Scratch scratch, const Index& index, const loop::Expr& value) override {
     const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(scratch.number)];
@@ -103,6 +109,12 @@ class VertexWrite final : public WriteContext {
     loop.is_independent = true;
     for (loop::Stmt& inner : loop.body) inner = marked_independent(inner, loops - 1);
     return loop::statement(std::move(loop));
+  }
+  Scratch scratch(DType dtype, const Dims& shape, loop::Space space) {
+    const std::string name(context_.graph()[v_].op->name);
+    scratch_.emplace_back(
+        context_.buffers().create(name + "_scratch", dtype, element_count(shape), space), shape);
+    return {static_cast<int>(scratch_.size()) - 1};
   }
   void store(const loop::BufferRef& buffer, const Dims& shape, const Index& index,
              const loop::Expr& value) {

@@ -1,15 +1,17 @@
-// Decompositions by LAPACK: lu, qr, eigh, svd, eigvals.
+// Decompositions: lu, qr, eigh, svd, eigvals. By LAPACK, but for small matrices of known size
+// (small_eigh.cpp, small_svd.cpp, small_qr.cpp).
 #include <kroton/linalg.h>
 
 #include "compiler/ops/lapack_call.h"
 #include "compiler/ops/matrices.h"
 #include "compiler/ops/rules.h"
+#include "compiler/ops/small_matrices.h"
 #include "runtime/lapack.h"
 
 namespace kroton {
 
 using Tensors = std::vector<Tensor>;
-using Span = std::span<const Tensor>;
+using ops::Span;
 
 namespace {
 
@@ -40,8 +42,10 @@ Tensor tall_qr_gradient(const Tensor& q, const Tensor& r, const Tensor& of_q, co
       solve_triangular(r, transposed_matrices(right), /*transposed=*/false, /*lower=*/false));
 }
 
+}  // namespace
+
 // A wide A is [X, Y] with X = Q U, Y = Q V and R = [U, V].
-Tensors qr_gradient(Span inputs, Span results, Span cotangents) {
+Tensors ops::qr_gradient(Span inputs, Span results, Span cotangents) {
   const Tensor &q = results[0], &r = results[1];
   const Dim &rows = inputs[0].shape(-2), &columns = inputs[0].shape(-1);
   if (!provably_at_least(columns, rows) || rows == columns) {
@@ -66,7 +70,7 @@ Tensors qr_gradient(Span inputs, Span results, Span cotangents) {
 // ---- eigh; vectors come as rows
 
 // V (diag(gw) + (V^T gV) / (w_j - w_i)) V^T, symmetric.
-Tensors eigh_gradient(Span, Span results, Span cotangents) {
+Tensors ops::eigh_gradient(Span, Span results, Span cotangents) {
   const Tensor &w = results[0], &rows = results[1];
   const Tensor v = transposed_matrices(rows);
   const Tensor of_v = matmul(rows, transposed_matrices(cotangents[1]));
@@ -78,25 +82,25 @@ Tensors eigh_gradient(Span, Span results, Span cotangents) {
   return {symmetric(matmul(matmul(v, inside), rows))};
 }
 
-const char* const no_eigenvalues =
-    ": of matrix %index no eigenvalues were found: it has a NaN or an infinity, or the iteration "
-    "does not converge";
-const char* const no_singular_values =
-    ": of matrix %index no singular values were found: it has a NaN or an infinity, or the "
-    "iteration "
-    "does not converge";
+namespace {
 
+// The eigenvalues, and the eigenvectors as rows.
 Tensors eigh_results(const Tensor& x) {
-  static const Routine routine("eigh", KROTON_ROUTINE(eigh), std::string("eigh") + no_eigenvalues,
-                               eigh_gradient);
+  if (ops::is_decomposable_small(x)) return ops::small_eigh(x);
+  static const Routine routine("eigh", KROTON_ROUTINE(eigh), ops::no_eigenvalues("eigh"),
+                               ops::eigh_gradient);
   const Dim n = ops::square_size(x.type());
   return routine.call({x}, {{x.dtype(), with_last(x, {n})}, {x.dtype(), with_last(x, {n, n})}});
 }
 
-Tensors eigvalsh_gradient(Span inputs, Span, Span cotangents) {
+}  // namespace
+
+Tensors ops::eigvalsh_gradient(Span inputs, Span, Span cotangents) {
   const Tensor rows = eigh_results(inputs[0])[1];
   return {matmul(transposed_matrices(rows), expand_dims(cotangents[0], -1) * rows)};
 }
+
+namespace {
 
 Tensors eigvals_gradient(Span, Span, Span) { ops::fail_value("eigvals", "has no gradient"); }
 
@@ -105,7 +109,9 @@ Tensors eigvals_gradient(Span, Span, Span) { ops::fail_value("eigvals", "has no 
 // x - x^T
 Tensor skew(const Tensor& x) { return x - transposed_matrices(x); }
 
-Tensors svd_gradient(Span, Span results, Span cotangents) {
+}  // namespace
+
+Tensors ops::svd_gradient(Span, Span results, Span cotangents) {
   const Tensor &u = results[0], &s = results[1], &vh = results[2];
   const Tensor v = transposed_matrices(vh);
   const Tensor &of_u = cotangents[0], &of_s = cotangents[1];
@@ -129,9 +135,12 @@ Tensors svd_gradient(Span, Span results, Span cotangents) {
   return {result};
 }
 
+namespace {
+
 Tensors svd_results(const Tensor& x) {
-  static const Routine routine("svd", KROTON_ROUTINE(svd), std::string("svd") + no_singular_values,
-                               svd_gradient);
+  if (ops::is_decomposable_small(x)) return ops::small_svd(x);
+  static const Routine routine("svd", KROTON_ROUTINE(svd), ops::no_singular_values("svd"),
+                               ops::svd_gradient);
   const Dim &m = x.shape(-2), &n = x.shape(-1);
   const Dim k = minimum(m, n);
   return routine.call({x}, {{x.dtype(), with_last(x, {m, k})},
@@ -139,14 +148,26 @@ Tensors svd_results(const Tensor& x) {
                             {x.dtype(), with_last(x, {k, n})}});
 }
 
-Tensors svdvals_gradient(Span inputs, Span, Span cotangents) {
+}  // namespace
+
+Tensors ops::svdvals_gradient(Span inputs, Span, Span cotangents) {
   const Tensors parts = svd_results(inputs[0]);
   return {matmul(parts[0] * expand_dims(cotangents[0], -2), parts[2])};
 }
 
-}  // namespace
-
 namespace ops {
+
+bool is_decomposable_small(const Tensor& a) {
+  const auto fits = [&](int axis) { return is_small(a.shape(axis)) && a.shape(axis) != Dim(0); };
+  return fits(-2) && fits(-1);
+}
+
+Tensor last_part(const Tensor& x, const Dim& first, const Dim& count) {
+  Dims starts(x.shape().size(), Dim(0)), sizes = x.shape();
+  starts.back() = first;
+  sizes.back() = count;
+  return strided_slice(x, starts, sizes, std::vector<std::int64_t>(sizes.size(), 1));
+}
 
 // With the cotangent G of L and U in one: P^T L^-T (tril(L^T tril(G, -1), -1) + triu(triu(G) U^T))
 // U^-T.
@@ -177,8 +198,12 @@ Lu lu(const Operand& a) {
 
 Qr qr(const Operand& a) {
   const LineScope scope(a.line());
-  static const Routine routine("qr", KROTON_ROUTINE(qr), "qr: matrix %index", qr_gradient);
+  static const Routine routine("qr", KROTON_ROUTINE(qr), "qr: matrix %index", ops::qr_gradient);
   const Tensor x = ops::float_matrices("qr", a);
+  if (ops::is_decomposable_small(x)) {
+    const Tensors parts = ops::small_qr(x);
+    return {parts[0], parts[1]};
+  }
   const Dim &m = x.shape(-2), &n = x.shape(-1);
   const Dim k = minimum(m, n);
   const Tensors results =
@@ -195,15 +220,16 @@ Eigh eigh(const Operand& a) {
 Tensor eigvalsh(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("eigvalsh", KROTON_ROUTINE(eigvalsh),
-                               std::string("eigvalsh") + no_eigenvalues, eigvalsh_gradient);
+                               ops::no_eigenvalues("eigvalsh"), ops::eigvalsh_gradient);
   const Tensor x = ops::square_matrices("eigvalsh", a);
+  if (ops::is_decomposable_small(x)) return ops::small_eigvalsh(x);
   return routine.call({x}, {{x.dtype(), with_last(x, {ops::square_size(x.type())})}})[0];
 }
 
 Eigenvalues eigvals(const Operand& a) {
   const LineScope scope(a.line());
-  static const Routine routine("eigvals", KROTON_ROUTINE(eigvals),
-                               std::string("eigvals") + no_eigenvalues, eigvals_gradient);
+  static const Routine routine("eigvals", KROTON_ROUTINE(eigvals), ops::no_eigenvalues("eigvals"),
+                               eigvals_gradient);
   const Tensor x = ops::square_matrices("eigvals", a);
   const TensorType type{x.dtype(), with_last(x, {ops::square_size(x.type())})};
   const Tensors results = routine.call({x}, {type, type});
@@ -219,8 +245,9 @@ Svd svd(const Operand& a) {
 Tensor svdvals(const Operand& a) {
   const LineScope scope(a.line());
   static const Routine routine("svdvals", KROTON_ROUTINE(svdvals),
-                               std::string("svdvals") + no_singular_values, svdvals_gradient);
+                               ops::no_singular_values("svdvals"), ops::svdvals_gradient);
   const Tensor x = ops::float_matrices("svdvals", a);
+  if (ops::is_decomposable_small(x)) return ops::small_svdvals(x);
   return routine.call({x}, {{x.dtype(), with_last(x, {minimum(x.shape(-2), x.shape(-1))})}})[0];
 }
 

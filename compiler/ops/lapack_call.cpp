@@ -37,6 +37,13 @@ constinit const OpRecord lapack_op = {
           ops::add_samples(samples, {{4, 3}, {2, 3, 3}}, [=](std::span<const Tensor> in) {
             return square(qr(distinct(in[0]) + 1).q);
           });
+          // With more than 12 rows or columns it is LAPACK's where sizes are known, too.
+          ops::add_samples(samples, {{2, 13}, {13, 2}}, [=](std::span<const Tensor> in) {
+            return svdvals(distinct(in[0]) + 1);
+          });
+          ops::add_samples(samples, {{13, 2}}, [=](std::span<const Tensor> in) {
+            return square(qr(distinct(in[0]) + 1).q);
+          });
           ops::add_samples(
               samples, {{17, 17}}, [](std::span<const Tensor> in) { return svdvals(in[0]); },
               false);

@@ -39,8 +39,13 @@ struct LuFactors {
   Tensor transposed, exchanges, rows;
 };
 LuFactors lu_factors(const Tensor& a);
-// The gradient of that call.
-std::vector<Tensor> lu_gradient(std::span<const Tensor> inputs, std::span<const Tensor> results,
-                                std::span<const Tensor> cotangents);
+// The cotangent of a matrix from those of its parts; eigenvectors are rows.
+using Span = std::span<const Tensor>;
+std::vector<Tensor> lu_gradient(Span inputs, Span results, Span cotangents);
+std::vector<Tensor> qr_gradient(Span inputs, Span results, Span cotangents);
+std::vector<Tensor> eigh_gradient(Span inputs, Span results, Span cotangents);
+std::vector<Tensor> eigvalsh_gradient(Span inputs, Span results, Span cotangents);
+std::vector<Tensor> svd_gradient(Span inputs, Span results, Span cotangents);
+std::vector<Tensor> svdvals_gradient(Span inputs, Span results, Span cotangents);
 
 }  // namespace kroton::ops

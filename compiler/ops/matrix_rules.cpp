@@ -26,7 +26,20 @@ void require_floating(const TypeContext& context) {
     context.fail_type("takes f32 and f64 only");
 }
 
+std::string not_found(const char* op, const char* values) {
+  return std::string(op) + ": of matrix %index no " + values +
+         " were found: it has a NaN or an infinity, or the iteration does not converge";
+}
+
 }  // namespace
+
+std::string no_eigenvalues(const char* op) { return not_found(op, "eigenvalues"); }
+std::string no_singular_values(const char* op) { return not_found(op, "singular values"); }
+
+void require_matrices(TypeContext& context) {
+  require_floating(context);
+  if (context.input(0).rank() < 2) context.fail_shape("takes matrices, of two axes or more");
+}
 
 TensorType square_type(TypeContext& context) {
   require_floating(context);
@@ -184,6 +197,29 @@ void pivots_reference(ReferenceContext& c) {
     for (std::size_t i = 0; i < m.rows; ++i) {
       c.output.data[number * m.rows + i] = i == 0 && odd ? -real(m(i, i)) : real(m(i, i));
     }
+  }
+}
+
+void by_lapack(ReferenceContext& c, LapackRoutine routine, const std::vector<std::size_t>& results,
+               const std::string& error,
+               const std::function<void(const std::vector<std::vector<double>>& results,
+                                        Number* packed)>& pack) {
+  const ReferenceValue& a = *c.inputs[0];
+  const std::int64_t m = a.shape.end()[-2], n = a.shape.end()[-1];
+  const auto elements = static_cast<std::size_t>(m * n);
+  const std::size_t count = elements == 0 ? 0 : a.data.size() / elements;
+  for (std::size_t number = 0; number < count; ++number) {
+    std::vector<double> x(elements);
+    for (std::size_t i = 0; i < elements; ++i) x[i] = real(a.data[number * elements + i]);
+    std::vector<std::vector<double>> values;
+    for (const std::size_t size : results) values.emplace_back(size);
+    std::vector<void*> arrays = {x.data()};
+    for (std::vector<double>& value : values) arrays.push_back(value.data());
+    std::int64_t failure[2];
+    arrays.push_back(failure);
+    const std::int64_t sizes[] = {1, m, n};
+    if (routine(arrays.data(), sizes) != 0) throw ValueError(error);
+    pack(values, c.output.data.data() + number * (c.output.data.size() / count));
   }
 }
 

@@ -61,6 +61,8 @@
   op(custom)                                                                                     \
   /* check.cpp, small_matrices.cpp, solve.cpp, lapack_call.cpp */                                \
   op(check) op(small_cholesky) op(small_triangular) op(small_solve) op(small_pivots)             \
+  /* small_eigh.cpp, small_svd.cpp, small_qr.cpp */                                                           \
+  op(small_eigh) op(small_svd) op(small_qr)                                                      \
   op(solve) op(determinant) op(pinv) op(lapack)                                                  \
   /* sparse_dot.cpp */                                                                           \
   op(sparse_dot) op(sampled_dot)

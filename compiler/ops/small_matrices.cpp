@@ -20,6 +20,7 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
+using ops::known_size;
 
 std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
 
@@ -63,10 +64,6 @@ Index inside(Index batch, std::size_t row, std::size_t column) {
   batch.push_back(loop::integer(static_cast<std::int64_t>(row)));
   batch.push_back(loop::integer(static_cast<std::int64_t>(column)));
   return batch;
-}
-
-std::int64_t known_size(const TensorType& type, int axis) {
-  return type.shape[at(type.rank() + axis)].constant();
 }
 
 Elements read(WriteContext& context, int k, const Index& batch) {

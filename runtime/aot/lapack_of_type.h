@@ -9,6 +9,11 @@ void FORTRAN(trsm)(const char* side, const char* uplo, const char* transa, const
 void FORTRAN(getrf)(const int* m, const int* n, REAL* a, const int* lda, int* ipiv, int* info);
 void FORTRAN(getrs)(const char* trans, const int* n, const int* nrhs, const REAL* a, const int* lda,
                     const int* ipiv, REAL* b, const int* ldb, int* info, size_t);
+void FORTRAN(gbtrf)(const int* m, const int* n, const int* kl, const int* ku, REAL* ab,
+                    const int* ldab, int* ipiv, int* info);
+void FORTRAN(gbtrs)(const char* trans, const int* n, const int* kl, const int* ku, const int* nrhs,
+                    const REAL* ab, const int* ldab, const int* ipiv, REAL* b, const int* ldb,
+                    int* info, size_t);
 void FORTRAN(geqrf)(const int* m, const int* n, REAL* a, const int* lda, REAL* tau, REAL* work,
                     const int* lwork, int* info);
 void FORTRAN(orgqr)(const int* m, const int* n, const int* k, REAL* a, const int* lda,
@@ -170,6 +175,53 @@ int32_t OF_TYPE(kroton_lu_solve_transposed_unchecked)(void* const* arrays, const
   return OF_TYPE(lu_solve)(arrays, sizes, "T", 0);
 }
 
+/* LAPACK wants the diagonals by columns, below as many empty rows as there are diagonals below the
+   main one. */
+static int32_t OF_TYPE(solve_banded)(void* const* arrays, const int64_t* sizes,
+                                     const char* transposed) {
+  const int64_t count = sizes[0], above = sizes[1] - 1, n = sizes[2], below = sizes[4];
+  const int64_t k = sizes[8];
+  if (count == 0 || n == 0 || k == 0) return 0;
+  if (n > INT_MAX || k > INT_MAX || 2 * below + above + 1 > INT_MAX) return KROTON_LAPACK_TOO_LARGE;
+  const int order = (int)n, columns = (int)k, lower = (int)below, upper = (int)above;
+  const int height = 2 * lower + upper + 1;
+  REAL* factors = malloc((size_t)n * (size_t)height * sizeof(REAL));
+  REAL* x = malloc((size_t)(n * k) * sizeof(REAL));
+  int* pivots = malloc((size_t)n * sizeof(int));
+  int32_t status = factors == NULL || x == NULL || pivots == NULL ? KROTON_LAPACK_NO_MEMORY : 0;
+  for (int64_t m = 0; status == 0 && m < count; ++m) {
+    const REAL* diagonals = (const REAL*)arrays[0] + m * (above + 1) * n;
+    const REAL* rest = (const REAL*)arrays[1] + m * below * n;
+    for (int64_t j = 0; j < n; ++j) {
+      REAL* column = factors + j * height;
+      for (int64_t r = 0; r < below; ++r) column[r] = 0;
+      for (int64_t r = 0; r <= above; ++r) column[below + r] = diagonals[r * n + j];
+      for (int64_t r = 0; r < below; ++r) column[below + above + 1 + r] = rest[r * n + j];
+    }
+    int info = 0;
+    FORTRAN(gbtrf)(&order, &order, &lower, &upper, factors, &height, pivots, &info);
+    if (info != 0) {
+      status = no_solution(arrays[4], m, info - 1);
+      break;
+    }
+    OF_TYPE(transpose)((const REAL*)arrays[2] + m * n * k, x, (size_t)n, (size_t)k);
+    FORTRAN(gbtrs)(transposed, &order, &lower, &upper, &columns, factors, &height, pivots, x,
+                   &order, &info, 1);
+    OF_TYPE(transpose)(x, (REAL*)arrays[3] + m * n * k, (size_t)k, (size_t)n);
+  }
+  free(factors);
+  free(x);
+  free(pivots);
+  return status;
+}
+
+int32_t OF_TYPE(kroton_solve_banded)(void* const* arrays, const int64_t* sizes) {
+  return OF_TYPE(solve_banded)(arrays, sizes, "N");
+}
+int32_t OF_TYPE(kroton_solve_banded_transposed)(void* const* arrays, const int64_t* sizes) {
+  return OF_TYPE(solve_banded)(arrays, sizes, "T");
+}
+
 int32_t OF_TYPE(kroton_qr)(void* const* arrays, const int64_t* sizes) {
   const int64_t count = sizes[0], m = sizes[1], n = sizes[2], k = smaller(m, n);
   if (count == 0 || k == 0) return 0;
@@ -199,6 +251,26 @@ int32_t OF_TYPE(kroton_qr)(void* const* arrays, const int64_t* sizes) {
   free(tau);
   free(work);
   return status;
+}
+
+/* The sign of vectors, which LAPACK leaves open: the first element of the `count` elements that is
+   not below this part of the largest is above 0. Such an element is the first whatever the last
+   digits are. Of matrices that are small the compiler's own code does the same. */
+static int OF_TYPE(is_to_be_turned)(const REAL* x, size_t count, size_t step) {
+  REAL largest = 0;
+  for (size_t k = 0; k < count; ++k) {
+    const REAL size = x[k * step] < 0 ? -x[k * step] : x[k * step];
+    if (size > largest) largest = size;
+  }
+  for (size_t k = 0; k < count; ++k) {
+    const REAL size = x[k * step] < 0 ? -x[k * step] : x[k * step];
+    if (size >= largest * (REAL)0.6) return x[k * step] < 0;
+  }
+  return 0;
+}
+
+static void OF_TYPE(turn)(REAL* x, size_t count, size_t step) {
+  for (size_t k = 0; k < count; ++k) x[k * step] = -x[k * step];
 }
 
 /* LAPACK asks the processor for infinities and NaNs to see whether it has them: the flags that this
@@ -233,6 +305,10 @@ static int32_t OF_TYPE(symmetric)(const char* job, int64_t count, int64_t n, con
     if (info == 0) {
       FORTRAN(syevd)(job, "U", &order, v, &order, w + k * n, work, &length, iwork, &integers, &info,
                      1, 1);
+    }
+    for (int64_t i = 0; vectors != NULL && info == 0 && i < n; ++i) {
+      REAL* row = v + i * n;
+      if (OF_TYPE(is_to_be_turned)(row, (size_t)n, 1)) OF_TYPE(turn)(row, (size_t)n, 1);
     }
     if (info != 0) status = no_solution(failure, k, 0);
   }
@@ -276,6 +352,12 @@ static int32_t OF_TYPE(singular)(const char* job, const int64_t* sizes, const RE
       FORTRAN(gesdd)(job, &rows, &columns, own, &rows, s + i * k,
                      vt == NULL ? NULL : vt + i * k * n, &rows, u == NULL ? NULL : u + i * m * k,
                      &least, work, &length, iwork, &info, 1);
+    }
+    for (int64_t j = 0; u != NULL && info == 0 && j < k; ++j) {
+      REAL* column = u + i * m * k + j;
+      if (!OF_TYPE(is_to_be_turned)(column, (size_t)m, (size_t)k)) continue;
+      OF_TYPE(turn)(column, (size_t)m, (size_t)k);
+      OF_TYPE(turn)(vt + i * k * n + j * n, (size_t)n, 1);
     }
     if (info != 0) status = no_solution(failure, i, 0);
   }

@@ -27,8 +27,8 @@ Program program_of(const Generator& generator) {
 // random numbers are made of.
 const std::set<std::string_view> not_drawn = {
     "cholesky",       "solve_triangular", "solve",       "determinant",  "pinv",
-    "small_cholesky", "small_triangular", "small_solve", "small_pivots", "sparse_dot",
-    "sampled_dot",    "gamma_deviate"};
+    "small_cholesky", "small_triangular", "small_solve", "small_pivots", "small_eigh",
+    "small_svd",      "small_qr",         "sparse_dot",  "sampled_dot",  "gamma_deviate"};
 
 }  // namespace
 

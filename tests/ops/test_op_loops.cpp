@@ -7,6 +7,7 @@
 #include <cmath>
 #include <utility>
 
+#include "compiler/ir/block_context.h"
 #include "compiler/loop/interpreter.h"
 #include "compiler/loop/traverse.h"
 #include "tests/tools/op_tools.h"
@@ -64,6 +65,12 @@ class OneNode {
   loop::Expr load_scratch(int number, const Index& index) const {
     const auto& [buffer, shape] = scratch_[static_cast<std::size_t>(number)];
     return loop::load(buffer, linear(shape, index));
+  }
+
+  loop::Expr hold(const loop::Expr& value) {
+    const loop::Variable held{next_variable_++, value->dtype, "t"};
+    current_->push_back(loop::Declare{held, value});
+    return loop::variable(held);
   }
 
   void loop(const loop::Expr& extent, const std::function<void(const loop::Expr&)>& body) {
@@ -187,7 +194,7 @@ class Point final : public PointContext {
   loop::Expr condition_;
 };
 
-class Write final : public WriteContext {
+class Write final : public WriteContext, public BlockContext {
  public:
   Write(const Node& node, OneNode& loops) : node_(node), loops_(loops) {}
   const Attributes& attributes() const override { return node_.attributes; }
@@ -220,6 +227,10 @@ class Write final : public WriteContext {
   Scratch scratch(DType dtype, const Dims& shape) override {
     return {loops_.scratch(dtype, shape)};
   }
+  Scratch scratch_of_iteration(DType dtype, const Dims& shape) override {
+    return {loops_.scratch(dtype, shape)};
+  }
+  loop::Expr hold(const loop::Expr& value) override { return loops_.hold(value); }
   void store(Scratch scratch, const Index& index, const loop::Expr& value) override {
     loops_.store_scratch(scratch.number, index, value);
   }

@@ -10,6 +10,7 @@
 #include <span>
 #include <unordered_map>
 
+#include "compiler/codegen/llvm/emit_shared_call.h"
 #include "compiler/loop/traverse.h"
 #include "runtime/abi.h"
 
@@ -220,8 +221,10 @@ class ProgramEmitter {
       builder_.CreateStore(sizes_->emit(builder_, sizes[k]),
                            builder_.CreateConstGEP1_64(i64, lengths, k));
     }
-    llvm::Value* status =
-        builder_.CreateCall(callees_.at(made.callee->options.name), {arrays, lengths});
+    llvm::Function* function = callees_.at(made.callee->options.name);
+    llvm::Value* status = made.callee->takes_matrices
+                              ? call_of_matrices(function, values, arrays, lengths)
+                              : builder_.CreateCall(function, {arrays, lengths});
     auto* wrong = block("wrong");
     auto* next = block("next");
     builder_.CreateCondBr(builder_.CreateICmpNE(status, builder_.getInt32(0)), wrong, next);
@@ -238,6 +241,50 @@ class ProgramEmitter {
     builder_.CreateCall(report_function(*module_), {entry_->getArg(3), index, size, site});
     builder_.CreateBr(failed_);
     builder_.SetInsertPoint(next);
+  }
+
+  // All workers share the matrices where it pays. If one fails, one worker does it all over again:
+  // it comes to the first that fails, and says so.
+  llvm::Value* call_of_matrices(llvm::Function* function, std::span<const Call::Value> values,
+                                llvm::Value* arrays, llvm::Value* lengths) {
+    llvm::Type* pointer = builder_.getPtrTy();
+    llvm::Type* i64 = builder_.getInt64Ty();
+    const auto call_alone = [&] { return builder_.CreateCall(function, {arrays, lengths}); };
+    const Dims& first = values.front().type.shape;
+    if (first.size() != 3 || first[0].is_constant(1)) return call_alone();
+    llvm::Value* count = sizes_->emit(builder_, first[0]);
+    // Such functions take about that many operations.
+    llvm::Value* work = sizes_->emit(builder_, first[0] * first[1] * first[1] * first[2]);
+    llvm::Value* workers =
+        builder_.CreateLoad(i64, context_field(offsetof(kroton_context, workers)));
+    const auto exceeds = [&](llvm::Value* a, std::int64_t least) {
+      return builder_.CreateICmpSGT(a, builder_.getInt64(static_cast<std::uint64_t>(least)));
+    };
+    llvm::Value* pays =
+        builder_.CreateAnd(exceeds(work, most_work_on_one_thread),
+                           builder_.CreateAnd(exceeds(count, 1), exceeds(workers, 1)));
+    auto *shared = block("shared"), *alone = block("alone"), *done = block("done");
+    builder_.CreateCondBr(pays, shared, alone);
+    builder_.SetInsertPoint(shared);
+    llvm::Value* environment = frame_array(pointer, 2, "environment");
+    builder_.CreateStore(arrays, builder_.CreateConstGEP1_64(pointer, environment, 0));
+    builder_.CreateStore(lengths, builder_.CreateConstGEP1_64(pointer, environment, 1));
+    llvm::Value* parallel_for =
+        builder_.CreateLoad(pointer, context_field(offsetof(kroton_context, parallel_for)));
+    auto* type =
+        llvm::FunctionType::get(builder_.getInt32Ty(), {pointer, pointer, pointer, i64}, false);
+    llvm::Function* body = matrices_body(*module_, function, values);
+    llvm::Value* found =
+        builder_.CreateCall(type, parallel_for, {entry_->getArg(3), body, environment, count});
+    builder_.CreateCondBr(builder_.CreateICmpEQ(found, builder_.getInt32(0)), done, alone);
+    builder_.SetInsertPoint(alone);
+    llvm::Value* own = call_alone();
+    builder_.CreateBr(done);
+    builder_.SetInsertPoint(done);
+    llvm::PHINode* status = builder_.CreatePHI(builder_.getInt32Ty(), 2);
+    status->addIncoming(found, shared);
+    status->addIncoming(own, alone);
+    return status;
   }
 
   // Hands a value to the context, if it wants to show any, and ends the call if it wants that.

@@ -1,6 +1,7 @@
 // An empty Tensor, an axis or an element that is not there: a ValueError with the operation and the
 // user's line, from each public function.
 #include <doctest/doctest.h>
+#include <kroton/banded.h>
 
 #include <algorithm>
 #include <fstream>
@@ -97,6 +98,9 @@ void add_linalg_uses(std::vector<Use>& uses) {
   use("solve", [](const Tensor& e) { solve(e, v); });
   use("solve", [](const Tensor& e) { solve(x, e); });
   use("solve_tridiagonal", [](const Tensor& e) { solve_tridiagonal(v, v, v, e); });
+  use("solve_banded", [](const Tensor& e) { solve_banded({1, 1}, e, v); });
+  use("solve_banded", [](const Tensor& e) { solve_banded({1, 1}, e, e); });
+  use("null_space", [](const Tensor& e) { null_space(e, 1); });
   use("solve_tridiagonal", [](const Tensor& e) { solve_tridiagonal(e, v, v, v); });
   use("slogdet", [](const Tensor& e) { slogdet(e); });
   use("lu", [](const Tensor& e) { lu(e); });

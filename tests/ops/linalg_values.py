@@ -223,6 +223,34 @@ def main():
         emit("solve_vector", "-", [batch() + [n, n], [n]],
              lambda x, b: torch.linalg.solve(regular(x), b.unsqueeze(-1)).squeeze(-1))
         emit("tridiagonal", "-", 4 * [batch() + [n]], tridiagonal)
+    for n in [1, 3, 5, 13]:
+        for lower, upper in [(0, 0), (1, 2), (2, 1), (3, 0)]:
+            b = batch()
+            emit("solve_banded", f"{lower},{upper}", [b + [lower + upper + 1, n], b + [n, 2]],
+                 banded(lower, upper))
+    for m, n in [(1, 2), (2, 3), (3, 3), (4, 9), (3, 14)]:
+        emit("null_projection", m, [batch() + [m, n]], null_projection)
+
+
+def banded(lower, upper):
+    """Of the diagonals as scipy.linalg.solve_banded takes them."""
+
+    def solve(ab, b):
+        n = ab.shape[-1]
+        matrix = 9 * torch.eye(n, dtype=ab.dtype)
+        for row in range(lower + upper + 1):
+            below = row - upper
+            if abs(below) < n:
+                elements = ab[..., row, :n - below] if below >= 0 else ab[..., row, -below:]
+                matrix = matrix + torch.diag_embed(elements, -below)
+        return torch.linalg.solve(matrix, b)
+
+    return solve
+
+
+def null_projection(x):
+    a = apart(x)
+    return torch.eye(x.shape[-1], dtype=x.dtype) - torch.linalg.pinv(a) @ a
 
 
 def tridiagonal(a, d, c, b):

@@ -1,5 +1,6 @@
 // Products and linear algebra: values and gradients against PyTorch's (linalg_values.py).
 #include <doctest/doctest.h>
+#include <kroton/banded.h>
 #include <kroton/kroton.h>
 #include <kroton/linalg.h>
 #include <kroton/products.h>
@@ -133,6 +134,18 @@ const std::map<std::string, Function>& functions() {
          const int k = std::stoi(variant);
          return solve_triangular(regular(x[0]), x[1], k % 2 == 1, k / 2 == 1);
        }},
+      {"solve_banded",
+       [](const Tensors& x, const std::string& text) {
+         const Numbers bands = numbers(text);
+         const Tensor on_main = eq(iota(x[0].shape(), x[0].rank() - 2), bands[1]);
+         return solve_banded({static_cast<int>(bands[0]), static_cast<int>(bands[1])},
+                             where(on_main, x[0] + 9, x[0]), x[1]);
+       }},
+      {"null_projection",
+       [](const Tensors& x, const std::string& rank) {
+         const Tensor basis = null_space(apart(x[0]), std::stoi(rank));
+         return matmul(basis, transposed(basis));
+       }},
       {"tridiagonal",
        [](const Tensors& x, const std::string&) {
          return solve_tridiagonal(x[0], x[1] + 9, x[2], x[3]);
@@ -224,7 +237,7 @@ TEST_CASE("linalg values: products") {
              "matrix_power0", "matrix_power3", "matrix_power-2"});
 }
 TEST_CASE("linalg values: systems") {
-  check_all({"solve", "solve_definite", "solve_vector", "inv", "lstsq"});
+  check_all({"solve", "solve_definite", "solve_vector", "inv", "lstsq", "solve_banded"});
 }
 TEST_CASE("linalg values: triangles") { check_all({"cholesky", "solve_triangular"}); }
 TEST_CASE("linalg values: determinants") {
@@ -232,7 +245,7 @@ TEST_CASE("linalg values: determinants") {
 }
 TEST_CASE("linalg values: qr and eigenvalues") { check_all({"qr", "eigh", "eigvalsh"}); }
 TEST_CASE("linalg values: singular values") {
-  check_all({"svd", "svdvals", "pinv", "rank", "nuc", "two", "cond"});
+  check_all({"svd", "svdvals", "pinv", "rank", "nuc", "two", "cond", "null_projection"});
 }
 TEST_CASE("linalg values: norms") { check_all({"fro", "norm1", "norminf", "cond1"}); }
 TEST_CASE("linalg values: loops") { check_all({"expm", "tridiagonal"}); }

@@ -3,7 +3,6 @@
 #include <functional>
 #include <limits>
 
-#include "compiler/ops/matrices.h"
 #include "compiler/ops/small_matrices.h"
 
 namespace kroton::ops {
@@ -154,11 +153,6 @@ void store_value(LaneLoops& loops, const JacobiBlock& block, const Index& index,
   const Term finite = loops.get(block.is_finite, 0) > 0.0;
   context.store(index, context.check(unscaled.v, finite.v, number, loop::integer(0),
                                      matrix_error(text, context.input_type(0).rank())));
-}
-
-Tensor apart(const Tensor& x) {
-  const Tensor on_diagonal = eq(row_of(x), column_of(x));
-  return 0.1 * x + where(on_diagonal, cast(row_of(x), x.dtype()) + 1, 0);
 }
 
 }  // namespace kroton::ops

@@ -54,7 +54,4 @@ void turn(LaneLoops& loops, const loop::Expr& i, const LaneLoops::Array& x, std:
 void store_value(LaneLoops& loops, const JacobiBlock& block, const Index& index, const Term& value,
                  const loop::Expr& number, const std::string& text);
 
-// Matrices whose eigenvalues, or singular values, are apart from each other: for samples.
-Tensor apart(const Tensor& x);
-
 }  // namespace kroton::ops

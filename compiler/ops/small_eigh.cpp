@@ -8,8 +8,8 @@
 #include "compiler/ops/matrices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
-#include "compiler/ops/samples.h"
 #include "compiler/ops/small_matrices.h"
+#include "compiler/ops/small_samples.h"
 #include "runtime/lapack.h"
 
 namespace kroton {
@@ -121,21 +121,22 @@ Tensors eigh_parts(const Tensor& packed) {
   return {squeeze(ops::last_part(packed, 0, 1), -1), ops::last_part(packed, 1, n)};
 }
 
+Tensor symmetric(const Tensor& x) {
+  const Tensor a = ops::apart(x);
+  return 0.5 * (a + ops::transposed_matrices(a));
+}
+
 std::vector<Sample> eigh_samples() {
-  const auto symmetric = [](const Tensor& x) {
-    const Tensor a = ops::apart(x);
-    return 0.5 * (a + ops::transposed_matrices(a));
-  };
   std::vector<Sample> samples;
-  ops::add_samples(samples, {{1, 1}, {3, 3}, {2, 2, 2}, {0, 2, 2}},
-                   [=](std::span<const Tensor> in) { return eigvalsh(symmetric(in[0])); });
-  ops::add_samples(samples, {{1, 1}, {3, 3}, {3, 2, 2}}, [=](std::span<const Tensor> in) {
-    const auto [w, v] = eigh(symmetric(in[0]));
+  ops::add_known_samples(samples, {{1, 1}, {3, 3}, {2, 2, 2}, {0, 2, 2}},
+                         [](const Tensor& x) { return eigvalsh(symmetric(x)); });
+  ops::add_known_samples(samples, {{1, 1}, {3, 3}, {3, 2, 2}}, [](const Tensor& x) {
+    const auto [w, v] = eigh(symmetric(x));
     return concatenate({v, expand_dims(w, -2)}, -2);
   });
-  ops::add_samples(
+  ops::add_known_samples(
       samples, {{17, 5, 5}, {2, 0, 3, 3}},
-      [=](std::span<const Tensor> in) { return eigh(symmetric(in[0])).values; }, false);
+      [](const Tensor& x) { return eigh(symmetric(x)).values; }, false);
   return samples;
 }
 

@@ -8,8 +8,8 @@
 #include "compiler/ops/matrices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
-#include "compiler/ops/samples.h"
 #include "compiler/ops/small_matrices.h"
+#include "compiler/ops/small_samples.h"
 #include "runtime/lapack.h"
 
 namespace kroton {
@@ -110,22 +110,17 @@ Tensors qr_parts(const Tensor& packed, const TensorType& a) {
   return {ops::transposed_matrices(ops::last_part(packed, 0, m)), ops::last_part(packed, m, n)};
 }
 
+// Signs jump where a column has zeros below the diagonal.
+Tensor squares(const Tensor& x) {
+  const auto [q, r] = qr(x + 3 * ops::identity_like(x));
+  return square(concatenate({ops::transposed_matrices(q), r}, -1));
+}
+
 std::vector<Sample> qr_samples() {
-  const auto apply = [](std::span<const Tensor> in) {
-    const auto [q, r] = qr(in[0] + 3 * ops::identity_like(in[0]));
-    return concatenate({q, r}, -1);
-  };
-  // Where the sizes are free there may not be more columns than rows.
   std::vector<Sample> samples;
-  ops::add_samples(samples, {{1, 1}, {3, 3}, {2, 3, 3}, {0, 2, 2}}, apply);
-  ops::add_samples(samples, {{2, 3, 2}, {2, 2, 1}}, [](std::span<const Tensor> in) {
-    const auto [q, r] = qr(in[0] + 3 * ops::identity_like(in[0]));
-    return concatenate({q, r}, -2);
-  });
-  ops::add_samples(
-      samples, {{17, 5, 5}, {2, 0, 3, 3}, {2, 5}},
-      [](std::span<const Tensor> in) { return qr(in[0] + 3 * ops::identity_like(in[0])).r; },
-      false);
+  ops::add_known_samples(samples, {{1, 1}, {3, 3}, {2, 2, 3}, {0, 2, 2}, {2, 3, 2}, {2, 2, 1}},
+                         squares);
+  ops::add_known_samples(samples, {{17, 5, 5}, {2, 0, 3, 3}, {2, 5}}, squares, false);
   return samples;
 }
 

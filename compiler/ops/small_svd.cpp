@@ -8,8 +8,8 @@
 #include "compiler/ops/matrices.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
-#include "compiler/ops/samples.h"
 #include "compiler/ops/small_matrices.h"
+#include "compiler/ops/small_samples.h"
 #include "runtime/lapack.h"
 
 namespace kroton {
@@ -223,15 +223,15 @@ Tensors svd_parts(const Tensor& packed, const TensorType& a) {
 
 std::vector<Sample> svd_samples() {
   std::vector<Sample> samples;
-  ops::add_samples(samples, {{1, 1}, {3, 3}, {2, 3, 2}, {0, 2, 2}, {2, 4}},
-                   [](std::span<const Tensor> in) { return svdvals(ops::apart(in[0])); });
-  ops::add_samples(samples, {{1, 1}, {2, 2}, {2, 3, 2}, {2, 3}}, [](std::span<const Tensor> in) {
-    const auto [u, s, vh] = svd(ops::apart(in[0]));
+  ops::add_known_samples(samples, {{1, 1}, {3, 3}, {2, 3, 2}, {0, 2, 2}, {2, 4}},
+                         [](const Tensor& x) { return svdvals(ops::apart(x)); });
+  ops::add_known_samples(samples, {{1, 1}, {2, 2}, {2, 3, 2}, {2, 3}}, [](const Tensor& x) {
+    const auto [u, s, vh] = svd(ops::apart(x));
     return concatenate({u, expand_dims(s, -2), ops::transposed_matrices(vh)}, -2);
   });
-  ops::add_samples(
-      samples, {{17, 4, 5}, {2, 0, 3, 3}},
-      [](std::span<const Tensor> in) { return svd(ops::apart(in[0])).s; }, false);
+  ops::add_known_samples(
+      samples, {{17, 4, 5}, {2, 0, 3, 3}}, [](const Tensor& x) { return svd(ops::apart(x)).s; },
+      false);
   return samples;
 }
 

@@ -109,9 +109,45 @@ TEST_CASE("linear algebra: small matrices on a device") {
 
 TEST_CASE("linear algebra: the checking mode") {
   const Tensor x = tensor("x", {dim("batch"), 3, 3}, f64);
-  const auto f =
-      function({x}, {inv(x), cholesky(matmul(x, tr(x)) + eye(x)), det(x)}, {.check = Check::all});
+  const auto f = function(
+      {x},
+      {inv(x), cholesky(matmul(x, tr(x)) + eye(x)), det(x), eigvalsh(x + tr(x)), svd(x).u, qr(x).q},
+      {.check = Check::all});
   CHECK_NOTHROW(f(rnd({7, 3, 3}, 1)));
+}
+
+TEST_CASE("linear algebra: threads share the matrices of a batch") {
+  const Tensor x = tensor("x", {dim("count"), dim("n"), dim("n")}, f64);
+  const auto [w, v] = eigh(x);
+  const auto f =
+      function({x}, {solve(x, x), w, v, svd(x).u, qr(x).r, det(x), cholesky(x + 40 * eye(x))});
+  const Array many = rnd({23, 30, 30}, 1);
+  const auto together = f(many);
+  for (const std::int64_t number : {0, 11, 22}) {
+    Array one = Array::zeros({1, 30, 30}, f64);
+    std::copy_n(many.data<double>().begin() + number * 900, 900, one.data<double>().begin());
+    const auto alone = f(one);
+    for (std::size_t k = 0; k < alone.size(); ++k) {
+      CAPTURE(k);
+      const auto part =
+          together[k].data<double>().subspan(static_cast<std::size_t>(number * alone[k].size()),
+                                             static_cast<std::size_t>(alone[k].size()));
+      CHECK(std::equal(part.begin(), part.end(), alone[k].data<double>().begin()));
+    }
+  }
+  // The first matrix that fails is named, whoever comes to one first.
+  const auto factor = function({x}, cholesky(x), {.name = "f"});
+  Array bad = Array::zeros({50, 30, 30}, f64);
+  for (int k = 0; k < 50; ++k) {
+    for (int i = 0; i < 30; ++i) {
+      const bool fails = (k == 11 && i == 7) || k == 26 || k == 49;
+      bad.data<double>()[static_cast<std::size_t>((k * 30 + i) * 30 + i)] = fails ? -1 : 1;
+    }
+  }
+  CHECK(
+      error_text::value_error([&] { factor(bad); }) ==
+      "f: cholesky: matrix 11 is not positive definite: its leading minor of order 8 is not above "
+      "0  [here]");
 }
 
 TEST_CASE("linear algebra: a factor is shared") {
@@ -159,8 +195,13 @@ TEST_CASE("linear algebra: small matrices ahead of time need no library") {
   const Tensor ph = matmul(p, tr(h)), s = matmul(h, ph);
   const Tensor gain = tr(solve(s + eye(s), tr(ph)));
   const std::vector<Tensor> outputs = {state + dot(gain, seen - dot(h, state)),
-                                       p - matmul(gain, tr(ph)), cholesky(p + 9 * eye(p)),
-                                       inv(p + 9 * eye(p))};
+                                       p - matmul(gain, tr(ph)),
+                                       cholesky(p + 9 * eye(p)),
+                                       inv(p + 9 * eye(p)),
+                                       eigh(p).vectors,
+                                       svd(h).vh,
+                                       qr(p).q,
+                                       pinv(h)};
   const auto files =
       aot::write({p, h, state, seen}, outputs, {.name = "step", .directory = directory.path()});
   const std::string header = aot_tools::read_file(files.header);

@@ -255,8 +255,7 @@ TEST_CASE("small decompositions: singular values and vectors of hard matrices") 
                                {5, 2},
                                {1, 12},
                                {12, 12},
-                               {12, 7},
-                               {5, 12}}) {
+                               {4, 7}}) {
       CAPTURE(m);
       CAPTURE(n);
       const std::int64_t k = std::min(m, n), most = std::max(m, n);
@@ -323,14 +322,8 @@ TEST_CASE("small decompositions: small singular values keep their digits") {
 
 TEST_CASE("small decompositions: q and r of hard matrices are LAPACK's") {
   for (const DType dtype : {f32, f64}) {
-    for (const auto& [m, n] : {std::pair<std::int64_t, std::int64_t>{1, 1},
-                               {2, 3},
-                               {3, 3},
-                               {5, 2},
-                               {1, 12},
-                               {12, 12},
-                               {12, 7},
-                               {5, 12}}) {
+    for (const auto& [m, n] :
+         {std::pair<std::int64_t, std::int64_t>{1, 1}, {2, 3}, {3, 3}, {5, 2}, {12, 12}, {4, 7}}) {
       CAPTURE(m);
       CAPTURE(n);
       const std::int64_t most = std::max(m, n);

@@ -2,9 +2,11 @@
 // row by row, from 0). f32 and f64 only (TypeError). Sizes of 0 are allowed. See also cholesky and
 // solve_triangular in <kroton/ops.h>.
 //
-// Matrices of at most 12 rows and columns whose size is known when a function is made are computed
-// with element by element, one matrix in each lane of a vector: cholesky, solve_triangular, solve,
-// inv, det and slogdet call no library then. All else is LAPACK's.
+// Matrices of at most 12 rows and columns whose sizes are known, of qr, eigh and svd when the
+// expression is made, else when the function is, are computed with by code of the function's own,
+// one matrix in each lane of a vector: no function here but lu, eigvals and systems of more than 12
+// right sides calls a library then. All else is LAPACK's, batches shared by the function's threads.
+// See also <kroton/banded.h>.
 //
 // Gradients are those of PyTorch and JAX. An error ends the call before anything is updated; those
 // of shape and dtype come where the expression is made.
@@ -64,18 +66,20 @@ struct Lu {
 Lu lu(const Operand& a);
 
 // A = Q R for (..., m, n), with k = min(m, n): q (..., m, k) with orthonormal columns, r (..., k,
-// n) upper triangular. Signs are LAPACK's. The gradient needs the first k columns of A independent
-// (not finite otherwise) and, where sizes are free, m >= n (ShapeError of the call).
+// n) upper triangular. Signs are LAPACK's, with and without it: the opposite of what stands on the
+// diagonal before a column is reflected, or the same if there are zeros below it. The gradient
+// needs the first k columns of A independent (not finite otherwise) and, where sizes are free, m >=
+// n (ShapeError of the call).
 struct Qr {
   Tensor q, r;
 };
 Qr qr(const Operand& a);
 
 // The eigenvalues, ascending, and eigenvectors, as columns, of symmetric matrices: a v = v w. The
-// lower triangle alone is read; signs of vectors are LAPACK's. The gradient is symmetric, as that
-// of cholesky; that of vectors is defined for what does not depend on their signs, and not finite
-// where eigenvalues are equal. ValueError of the call for an element that is not finite,
-// or an iteration without end.
+// lower triangle alone is read. The first element of a vector that is at least 0.6 times as large
+// as its largest is above 0. The gradient is symmetric, as that of cholesky; that of vectors is
+// defined for what does not depend on their signs, and not finite where eigenvalues are equal.
+// ValueError of the call for an element that is not finite, or an iteration without end.
 struct Eigh {
   Tensor values, vectors;  // (..., n), (..., n, n)
 };
@@ -90,7 +94,9 @@ struct Eigenvalues {
 Eigenvalues eigvals(const Operand& a);
 
 // A = u diag(s) vh for (..., m, n), with k = min(m, n): u (..., m, k), s (..., k) descending, vh
-// (..., k, n). Gradients through u and vh are defined for what does not depend on signs, and not
+// (..., k, n). The columns of u have the signs that eigh's vectors have, and vh those that follow.
+// Singular values of small matrices keep their digits if its columns (rows of a wide one) differ in
+// size alone. Gradients through u and vh are defined for what does not depend on signs, and not
 // finite where singular values are equal or 0. Errors as of eigh.
 struct Svd {
   Tensor u, s, vh;

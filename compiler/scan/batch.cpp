@@ -103,10 +103,16 @@ class Batcher {
       operands.push_back(batched.value);
       mapped.push_back(batched.mapped);
     }
-    if (std::find(mapped.begin(), mapped.end(), true) == mapped.end()) {
-      return Batched{tensor, false};
-    }
     const LineScope scope(node.line, "");
+    if (std::find(mapped.begin(), mapped.end(), true) == mapped.end()) {
+      // An operand may have a new node all the same: a state that is the same for all rows, of a
+      // loop that has others.
+      const bool is_same =
+          std::equal(operands.begin(), operands.end(), node.inputs.begin(),
+                     [](const Tensor& now, const Tensor& before) { return same(now, before); });
+      if (is_same) return Batched{tensor, false};
+      return Batched{make_node(node.op, std::move(operands), node.attributes, node.line), false};
+    }
     if (node.op.batch != nullptr) {
       const Tensor value = node.op.batch(operands, mapped, node.attributes, count_);
       if (value) return Batched{value, true};

@@ -107,6 +107,15 @@ TEST_CASE("vmap: a loop becomes one loop of all rows") {
         return a + b;
       },
       {2}, {3});
+  // What is made of the one that does not alone.
+  check(
+      [](const Tensor& x, const Tensor& w) {
+        auto [a, b] = scan(
+            [&](Tensor row, Tensor s, Tensor t) { return std::pair{s * row + x[0], sin(t) + row}; },
+            {.sequences = {w}, .outputs_info = {x[1], zeros({}, f64)}});
+        return stack({sum(a), sum(exp(b) * w), 2 * b[-1]});
+      },
+      {2}, {3});
   const Tensor x = tensor("x", {7, 3}, f64);
   const Tensor y = vmap([](Tensor r) {
     return foldl([](Tensor a, Tensor s) { return sin(s + a); }, {r}, zeros({}, f64));

@@ -92,9 +92,52 @@ Vertex holds(Graph& graph, const Guard& path, std::size_t first, SourceLine line
   return result;
 }
 
-// A boolean: whether one of the paths holds, where what they have in common does.
-Vertex one_holds(Graph& graph, const std::vector<Guard>& paths, SourceLine line) {
-  const std::size_t shared = common_prefix(paths).size();
+// By vertex: it is `v` or computed from it.
+std::vector<bool> computed_from(const Graph& graph, const std::vector<Vertex>& order, Vertex v) {
+  std::vector<bool> result(graph.size(), false);
+  for (const Vertex u : order) {
+    const std::vector<Vertex> operands = graph.operands(u);
+    result[u] = u == v ||
+                std::any_of(operands.begin(), operands.end(), [&](Vertex o) { return result[o]; });
+  }
+  return result;
+}
+
+bool has_steps_of(const Guard& path, const Guard& steps) {
+  return std::all_of(steps.begin(), steps.end(), [&](const auto& step) {
+    return std::find(path.begin(), path.end(), step) != path.end();
+  });
+}
+
+// Paths of which one holds wherever `v` is needed, by conditions that can be known before it.
+std::vector<Guard> paths_before(const Graph& graph, const Needs& needs,
+                                const std::vector<bool>& fails, Vertex v) {
+  // A path with all steps of another one, in whatever order, adds nothing to it.
+  std::vector<Guard> paths;
+  for (const Guard& path : needs[v]) {
+    const bool adds = std::none_of(needs[v].begin(), needs[v].end(), [&](const Guard& other) {
+      return other.size() < path.size() && has_steps_of(path, other);
+    });
+    if (adds) paths.push_back(path);
+  }
+  // What is computed from v says nothing before v is there. The path without it holds more often;
+  // it ends before a condition that may fail where what is left out does not hold.
+  const std::vector<bool> later = computed_from(graph, needs.order(), v);
+  for (Guard& path : paths) {
+    Guard before;
+    for (const auto& step : path) {
+      if (later[step.condition]) continue;
+      if (fails[step.condition] && !has_steps_of(before, needs.guard_of(step.condition))) break;
+      before.push_back(step);
+    }
+    path = std::move(before);
+  }
+  return reduced(paths);
+}
+
+// A boolean: whether one of the paths holds, where their first `shared` steps do.
+Vertex one_holds(Graph& graph, const std::vector<Guard>& paths, std::size_t shared,
+                 SourceLine line) {
   Vertex result = holds(graph, paths[0], shared, line);
   for (std::size_t k = 1; k < paths.size(); ++k) {
     result = graph.add(logical_or_op, {result, holds(graph, paths[k], shared, line)}, {}, line);
@@ -141,7 +184,9 @@ bool confine_failures(Graph& graph) {
       if (graph[*v].op->kind == OpKind::result) continue;
       const bool has_results = gives_results(graph[*v].op->kind);
       const std::size_t shared = common_prefix(needs[*v]).size();
-      const Vertex needed = one_holds(graph, needs[*v], graph[*v].line);
+      const std::vector<Guard> paths = paths_before(graph, needs, fails, *v);
+      if (common_prefix(paths).size() == shared && paths.size() == 1) continue;
+      const Vertex needed = one_holds(graph, paths, shared, graph[*v].line);
       for (const Vertex value : has_results ? graph.users(*v) : std::vector{*v}) {
         confined.insert(confine(graph, value, needed, shared));
       }

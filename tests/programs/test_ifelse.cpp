@@ -253,6 +253,30 @@ TEST_CASE("ifelse: what several branches need, but not always, is evaluated only
   CHECK_THROWS_AS(f(false, true, t.table, t.bad), ValueError);
 }
 
+TEST_CASE("ifelse: a condition that says where another one, which it is computed from, is needed") {
+  const Lookup t;
+  const Tensor large = sum(t.rows) > 3;
+  const Tensor first = ifelse(t.c, ifelse(large, sum(t.x), 1), 2);
+  const Tensor small = ifelse(t.c, ~large, false);
+  const Array low = Array::from({std::int64_t{0}, std::int64_t{0}});
+  const auto f = function({t.c, t.x, t.ids},
+                          first + 10 * ifelse(small, ifelse(t.c, ifelse(large, 5, 6), 7), 8));
+  CHECK(f(false, t.table, t.bad).item<float>() == 82);
+  CHECK(f(true, t.table, t.good).item<float>() == 87);
+  CHECK(f(true, t.table, low).item<float>() == 61);
+  CHECK_THROWS_AS(f(true, t.table, t.bad), ValueError);
+  // The second use is not behind all that the first one is behind.
+  const auto g = function({t.c, t.d, t.x, t.ids},
+                          first + 10 * ifelse(small, ifelse(t.d, ifelse(large, 5, 6), 7), 8));
+  CHECK(g(false, false, t.table, t.bad).item<float>() == 82);
+  CHECK(g(false, true, t.table, t.good).item<float>() == 82);
+  for (const bool d : {false, true}) {
+    CHECK(g(true, d, t.table, t.good).item<float>() == 87);
+    CHECK(g(true, d, t.table, low).item<float>() == (d ? 61 : 71));
+  }
+  CHECK_THROWS_AS(g(true, false, t.table, t.bad), ValueError);
+}
+
 TEST_CASE("ifelse: gradients") {
   const Tensor c = flag("c");
   const Tensor x = vector("x");

@@ -138,6 +138,10 @@ class ScanBuilder {
           fail<ValueError>(which + ", has the tap " + std::to_string(tap) +
                            ": expected earlier values, -1 for the one before");
         }
+        if (tap < -most_lags) {
+          fail<ValueError>(which + ", has the tap " + std::to_string(tap) + ": a step reads the " +
+                           std::to_string(most_lags) + " values before it at most");
+        }
       }
       if (has_rows(state)) check_initial_rows(state, which);
     }
@@ -164,8 +168,10 @@ class ScanBuilder {
     }
   }
 
-  static int lags(const State& state) {
-    return -*std::min_element(state.taps.begin(), state.taps.end());
+  // Each value that is kept is a state of the loop.
+  static constexpr int most_lags = 10000;
+  static std::int64_t lags(const State& state) {
+    return -std::int64_t{*std::min_element(state.taps.begin(), state.taps.end())};
   }
   static bool has_rows(const State& state) { return state.taps != std::vector<int>{-1}; }
 
@@ -185,10 +191,10 @@ class ScanBuilder {
   }
 
   // How many steps a sequence gives, and the row of tap 0 in the first of them.
-  static Dim length(const Sequence& sequence, int& first) {
+  static Dim length(const Sequence& sequence, std::int64_t& first) {
     const auto [low, high] = std::minmax_element(sequence.taps.begin(), sequence.taps.end());
-    first = -std::min(*low, 0);
-    const int lost = first + std::max(*high, 0);
+    first = -std::int64_t{std::min(*low, 0)};
+    const std::int64_t lost = first + std::max(*high, 0);
     const Dim& rows = sequence.rows.shape(0);
     return lost == 0 ? rows : maximum(rows - Dim(lost), 0);
   }
@@ -196,7 +202,7 @@ class ScanBuilder {
   void find_count() {
     std::optional<Dim> shortest;
     for (const Sequence& sequence : options_.sequences) {
-      int first = 0;
+      std::int64_t first = 0;
       const Dim steps = length(sequence, first);
       shortest = shortest ? minimum(*shortest, steps) : steps;
     }
@@ -224,7 +230,7 @@ class ScanBuilder {
 
   void add_sequences() {
     for (const Sequence& sequence : options_.sequences) {
-      int first = 0;
+      std::int64_t first = 0;
       const Dim steps = length(sequence, first);
       TensorType type = sequence.rows.type();
       type.shape.erase(type.shape.begin());
@@ -254,7 +260,7 @@ class ScanBuilder {
         rows = broadcast_to(start, type.shape);
         type.shape.erase(type.shape.begin());
       }
-      for (int lag = 1; lag <= lags(state); ++lag) {
+      for (std::int64_t lag = 1; lag <= lags(state); ++lag) {
         const std::string name =
             state_name(state) + (lag == 1 ? "" : "[-" + std::to_string(lag) + "]");
         const Tensor initial = rows ? rows[lags(state) - lag] : start;
@@ -262,7 +268,7 @@ class ScanBuilder {
       }
       for (const int tap : state.taps) {
         arguments_.push_back(
-            loop_.states[first_.back() + static_cast<std::size_t>(-tap - 1)].parameter);
+            loop_.states[first_.back() + static_cast<std::size_t>(-(tap + 1))].parameter);
       }
     }
   }

@@ -1,6 +1,8 @@
 // The errors of scans: when one is built, and at a call.
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "tests/scan/scan_tools.h"
 #include "tests/tools/error_text.h"
 
@@ -144,6 +146,18 @@ TEST_CASE("scan error: taps that are no earlier values") {
                    {.sequences = {{x, {}}}});
             }),
             "tap"));
+  constexpr int lowest = std::numeric_limits<int>::min();
+  CHECK(has(value_error([&] {
+              scan([](Tensor s) { return s; }, {.outputs_info = {{s0, {lowest}}}, .n_steps = 3});
+            }),
+            "-2147483648"));
+  // The rows of a sequence may be as far apart as an int says: of few there are no steps.
+  for (const std::vector<int>& taps :
+       {std::vector{lowest}, {lowest, -1}, {lowest, -(lowest + 1)}}) {
+    const auto none = scan([](std::span<const Tensor> a) { return std::vector<Tensor>{a[0]}; },
+                           {.sequences = {{x, taps}}});
+    CHECK(function({x}, none[0])(Array::ones({4})).shape() == Shape{0});
+  }
 }
 
 TEST_CASE("scan error: an initial value with a wrong number of rows for the taps") {

@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "tests/tools/error_text.h"
@@ -327,4 +328,32 @@ TEST_CASE("a number of steps whose values have no memory is an error of the scan
   CHECK(fails(f, most).find("f: " + uncountable) == 0);
   CHECK(fails(g, most).find("g: more elements than 64 bits can count in ") == 0);
   CHECK(f(3, row).shape() == kt::Shape{3, 1000});
+}
+
+TEST_CASE("a value that is read twice by the next one: 40 of them compile as soon as any 40") {
+  // A walk over such an expression that visits a node at each of its uses takes 2^40 steps.
+  const Tensor x = kt::vector("x");
+  const Array at = Array::from({0.0F, -0.5F, 0.001F});
+  using Step = std::function<Tensor(const Tensor&)>;
+  const Step steps[] = {
+      [](const Tensor& y) { return y + y * y; },
+      [](const Tensor& y) { return kt::where(y > 0, y * 0.5, y - y * y); },
+      [](const Tensor& y) { return y / (1 + kt::abs(y)) + kt::square(y) * 0.25; },
+      [](const Tensor& y) {
+        return kt::cast(kt::cast(y, kt::f16) + kt::cast(y * 0.5, kt::f16), kt::f32) * 0.5;
+      },
+  };
+  for (const Step& step : steps) {
+    Tensor y = x;
+    for (int k = 0; k < 40; ++k) y = step(y);
+    const auto [total, all, slopes] =
+        kt::function({x}, {kt::sum(y), y, kt::grad(kt::sum(y), x)})(at);
+    const Tensor looped =
+        kt::reduce([&](Tensor s) { return step(s); }, {.outputs_info = {x}, .n_steps = 40});
+    const auto [want, want_slopes] = kt::function({x}, {looped, kt::grad(kt::sum(looped), x)})(at);
+    CHECK(kt::all_close(all, want, 1e-4, 1e-12));
+    CHECK(kt::all_close(total, Array(kt::function({x}, kt::sum(x))(want).item<float>()), 1e-4));
+    CHECK(kt::all_close(slopes, want_slopes, 1e-4, 1e-12));
+    CHECK(kt::array_equal(kt::function({x}, y, {.check = kt::Check::memory})(at), all));
+  }
 }

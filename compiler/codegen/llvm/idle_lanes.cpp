@@ -61,6 +61,14 @@ class IdleLane {
   // It is 0, and so is all that it is made of and depends on the lane.
   bool is_zero(const Expr& e) {
     if (e->op == Op::real) return e->real == 0;
+    const auto [found, is_new] = zero_.try_emplace(e.get(), false);
+    if (!is_new) return found->second;
+    const bool judged = judge_zero(e);
+    zero_[e.get()] = judged;
+    return judged;
+  }
+
+  bool judge_zero(const Expr& e) {
     if (e->op == Op::load) return !is_common(e);
     if (is_common(e)) return false;
     switch (e->op) {
@@ -85,7 +93,8 @@ class IdleLane {
   }
 
   const loop::Variable& lane_;
-  std::unordered_map<const loop::ExprNode*, bool> harmless_;
+  // By node: an expression may read one many times.
+  std::unordered_map<const loop::ExprNode*, bool> harmless_, zero_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <kroton/aot.h>
 #include <kroton/array.h>
 #include <kroton/augment.h>
+#include <kroton/banded.h>
 #include <kroton/check.h>
 #include <kroton/checkpoint.h>
 #include <kroton/convolution.h>
@@ -13,6 +14,7 @@
 #include <kroton/data.h>
 #include <kroton/dataset.h>
 #include <kroton/derivatives.h>
+#include <kroton/dlpack.h>
 #include <kroton/dtype.h>
 #include <kroton/elementwise.h>
 #include <kroton/error.h>

@@ -78,7 +78,8 @@ bool has_vector_accesses(const For& loop, const LoopFacts& facts, Gathers allowe
     std::int64_t step = 0;
     if (is_one(stride)) {
       ++contiguous;
-    } else if (stride && is_integer_constant(stride, step) && is_short_stride(step)) {
+    } else if (stride && is_integer_constant(stride, step) &&
+               (is_short_stride(step) || step == -1)) {
       is_strided = true;
     } else {
       ++apart;

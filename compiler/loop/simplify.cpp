@@ -182,6 +182,7 @@ class Collapser {
     For loop;
     loop.variable = merged;
     loop.extent = outer.extent * inner->extent;
+    loop.is_independent = outer.is_independent && inner->is_independent;
     // With steps in the ratio of the extent, the value at (i, j) is that at (0, i*extent + j).
     loop.body = substitute(inner->body,
                            {{outer.variable, integer(0)}, {inner->variable, variable(merged)}});

@@ -322,12 +322,16 @@ class Tiler {
 Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer) {
   Kernel result = kernel;
   int next_id = next_variable_id(kernel);
-  result.body = replace_loops(kernel.body, [&](const For& loop, Block& block) {
-    const std::optional<Nest> nest = nest_of(loop);
+  const std::function<void(const For&, Block&)> replace = [&](const For& found, Block& block) {
+    const std::optional<Nest> nest = nest_of(found);
     std::optional<Stmt> tiled;
     if (nest) tiled = Tiler(*nest, lanes_bytes, new_buffer, next_id).run();
-    block.push_back(tiled ? *tiled : statement(loop));
-  });
+    For loop = found;
+    // There may be nests inside a loop that is none itself.
+    if (!nest) loop.body = replace_loops(found.body, replace);
+    block.push_back(tiled ? *tiled : statement(std::move(loop)));
+  };
+  result.body = replace_loops(kernel.body, replace);
   return result;
 }
 

@@ -126,6 +126,15 @@ Printed KernelEmitter::print_load(const ExprNode& e, bool at_base) {
     } else if (stride && !lanes_->mask && loop::is_integer_constant(stride, step) &&
                loop::is_short_stride(step)) {
       value = load_strided(address(e.buffer, print_at_base(index)), e.dtype, step);
+    } else if (stride && !lanes_->mask && loop::is_integer_constant(stride, step) && step == -1) {
+      // The elements up to the first lane's, the other way round.
+      std::vector<int> backwards;
+      for (int lane = lanes_->width; lane-- > 0;) backwards.push_back(lane);
+      llvm::Value* lowest =
+          builder_.CreateSub(print_at_base(index), builder_.getInt64(backwards.front()));
+      llvm::Value* vector =
+          builder_.CreateAlignedLoad(type, address(e.buffer, lowest), alignment(e.dtype));
+      value = builder_.CreateShuffleVector(vector, backwards);
     } else {
       llvm::Value* pointers = address(e.buffer, splat(print(index)));
       llvm::Value* mask = lanes_->mask && !lanes_->repeats

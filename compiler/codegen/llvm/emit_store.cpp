@@ -1,10 +1,38 @@
 // Stores: of one element, of lanes next to each other or apart, and of several values side by side.
+#include <bit>
+
 #include "compiler/codegen/llvm/kernel_emitter.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::codegen {
 
 using loop::Expr;
+
+namespace {
+
+// Vectors of which the first has the first lane of each of the values, then the second lane of
+// each, and the others what follows: of values that are a power of two, by halves.
+template <class Builder>
+std::vector<llvm::Value*> zip(Builder& builder, std::vector<llvm::Value*> values, int width) {
+  const std::size_t half = values.size() / 2;
+  for (std::size_t level = half; level > 0; level /= 2) {
+    std::vector<llvm::Value*> pairs;
+    for (std::size_t k = 0; k < half; ++k) {
+      for (const int first : {0, width / 2}) {
+        std::vector<int> lanes;
+        for (int lane = first; lane < first + width / 2; ++lane) {
+          lanes.push_back(lane);
+          lanes.push_back(width + lane);
+        }
+        pairs.push_back(builder.CreateShuffleVector(values[k], values[k + half], lanes));
+      }
+    }
+    values = std::move(pairs);
+  }
+  return values;
+}
+
+}  // namespace
 
 // A value, or those of lanes, as they lie in memory.
 llvm::Value* KernelEmitter::in_memory(llvm::Value* value, DType dtype) {
@@ -24,12 +52,14 @@ void KernelEmitter::print_interleaved(const loop::Store& first,
   const int width = lanes_->width;
   const auto count = static_cast<int>(values.size());
   llvm::Value* start = address(first.buffer, print_at_base(first.index));
+  const bool by_halves = std::has_single_bit(values.size());
+  const std::vector<llvm::Value*> zipped = by_halves ? zip(builder_, values, width) : values;
   for (int part = 0; part < count; ++part) {
     // Lane k of this vector is lane (part * width + k) / count of one of the values.
     const auto place = [&](int k) { return part * width + k; };
-    llvm::Value* vector = nullptr;
+    llvm::Value* vector = zipped[static_cast<std::size_t>(part)];
     std::vector<int> lanes(static_cast<std::size_t>(width));
-    for (int from = 0; from < count; ++from) {
+    for (int from = 0; from < count && !by_halves; ++from) {
       for (int k = 0; k < width; ++k) {
         int& lane = lanes[static_cast<std::size_t>(k)];
         if (place(k) % count == from) {

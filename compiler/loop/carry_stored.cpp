@@ -2,11 +2,18 @@
 // stored. The value is held in a scalar instead, so that iterations wait for an addition only:
 //
 //   if 0 < n { var sum = out[0]; for i in 0..n { sum += x[i + 1]; out[i + 1] = sum } }
+//
+// Where a loop over independent rows has nothing else in it, several rows run in step: an addition
+// of one row need not wait for that of another.
+#include "compiler/loop/dependence.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
 namespace {
+
+// Rows that run in step: as many as fill the time that an addition takes.
+constexpr std::int64_t rows_in_step = 4;
 
 bool accumulates(Op op) {
   return op == Op::add || op == Op::mul || op == Op::min || op == Op::max ||
@@ -24,9 +31,8 @@ class Carrier {
       const auto* store = loop.kind == LoopKind::serial && loop.body.size() == 1
                               ? std::get_if<Store>(&loop.body.front())
                               : nullptr;
-      if (store == nullptr || !carry(loop, *store, result)) {
-        result.push_back(statement(std::move(loop)));
-      }
+      if (store != nullptr && carry(loop, *store, result)) return;
+      if (!put_in_step(loop, result)) result.push_back(statement(std::move(loop)));
     });
   }
 
@@ -60,6 +66,50 @@ class Carrier {
     result.push_back(statement(If{binary(Op::lt, integer(0), loop.extent),
                                   {Declare{held, at(last, 0)}, statement(std::move(running))},
                                   {}}));
+    return true;
+  }
+
+  // Whether the loop is one over rows of which each is carried; then several are put in step.
+  bool put_in_step(const For& rows, Block& result) {
+    const If* row = rows.body.size() == 1 ? as_if(rows.body.front()) : nullptr;
+    if (row == nullptr || row->then_body.size() != 2 || !row->else_body.empty()) return false;
+    const auto* declare = std::get_if<Declare>(&row->then_body[0]);
+    const For* running = as_for(row->then_body[1]);
+    const std::optional<Dim> count = as_dim(rows.extent);
+    if (declare == nullptr || running == nullptr || !count || rows.kind != LoopKind::serial ||
+        depends_on(row->condition, rows.variable) || depends_on(running->extent, rows.variable) ||
+        running->body.size() != 2 || std::get_if<Accumulate>(&running->body[0]) == nullptr ||
+        !LoopFacts(rows).iterations_are_independent(false)) {
+      return false;
+    }
+    const auto& sum = std::get<Accumulate>(running->body[0]);
+    const auto& store = std::get<Store>(running->body[1]);
+    const Variable step{next_id_++, DType::i64, "step"};
+    const Expr first = variable(step) * integer(rows_in_step);
+    Block together, body;
+    for (std::int64_t k = 0; k < rows_in_step; ++k) {
+      const auto of_row = [&](const Expr& e) {
+        return substitute(e, {{rows.variable, first + integer(k)}});
+      };
+      const Variable held{next_id_++, sum.variable.dtype, sum.variable.name};
+      together.emplace_back(Declare{held, of_row(declare->init)});
+      body.emplace_back(Accumulate{held, sum.op, of_row(sum.value)});
+      body.emplace_back(Store{store.buffer, of_row(store.index), variable(held)});
+    }
+    For all = *running;
+    all.body = std::move(body);
+    together.push_back(statement(std::move(all)));
+    For rest = rows;
+    rest.variable = {next_id_++, DType::i64, rows.variable.name};
+    rest.extent = rows.extent - first;
+    rest.body = substitute(rows.body, {{rows.variable, first + variable(rest.variable)}});
+    For steps = rows;
+    steps.variable = step;
+    steps.extent = size(ceil_div(*count, rows_in_step));
+    steps.body = {statement(If{binary(Op::le, first + integer(rows_in_step), rows.extent),
+                               {statement(If{row->condition, std::move(together), {}})},
+                               {statement(std::move(rest))}})};
+    result.push_back(statement(std::move(steps)));
     return true;
   }
 

@@ -40,7 +40,7 @@
   /* cumulative.cpp, linear_recurrence.cpp */                                                    \
   op(cumsum) op(cumprod) op(cummax) op(cummin) op(linear_recurrence)                             \
   /* sort.cpp, argtopk.cpp, searchsorted.cpp */                                                   \
-  op(argsort) op(argtopk) op(searchsorted)                                                       \
+  op(sort) op(argsort) op(argtopk) op(searchsorted)                                              \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
   /* convolution.cpp */                                                                          \

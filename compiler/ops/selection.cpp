@@ -1,4 +1,4 @@
-// What is made of a sort: sorted elements, the largest, quantiles.
+// What is made of a sort: the largest elements, quantiles.
 #include <kroton/sort.h>
 
 #include <limits>
@@ -36,13 +36,6 @@ Tensor with_position(const char* op, const Tensor& x, std::int64_t position, int
 }
 
 }  // namespace
-
-Tensor sort(const Operand& x, int axis, bool descending) {
-  const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
-  const int along = axis_of("sort", tensor, axis);
-  return ops::take_along(tensor, argsort(tensor, along, descending), along);
-}
 
 namespace {
 

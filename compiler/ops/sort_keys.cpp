@@ -10,29 +10,45 @@ namespace {
 using loop::Expr;
 using loop::Op;
 
-// An integer, i64, in whose order the elements are sorted. Negative floats have their other bits
-// turned, as these grow towards minus infinity. Unsigned integers are moved to begin at the lowest.
-Expr order_key(const Expr& x, bool descending) {
+Expr highest(DType dtype) {
+  return loop::integer(static_cast<std::int64_t>(highest_of(dtype)), dtype);
+}
+
+// Negative floats, as integers, with their other bits turned, as these grow towards minus infinity.
+Expr turned_if_negative(const Expr& bits) {
+  const Expr turned = loop::binary(Op::bit_xor, bits, highest(bits->dtype));
+  return loop::select(loop::binary(Op::lt, bits, loop::integer(0, bits->dtype)), turned, bits);
+}
+
+// An unsigned integer as a signed one of its size that begins at the lowest, and back.
+Expr moved(const Expr& x) {
+  const DType of_size = integer_of_size(x->dtype);
+  return loop::binary(Op::bit_xor, loop::cast(x, of_size),
+                      loop::integer(lowest_of(of_size), of_size));
+}
+
+bool is_moved(DType dtype) { return is_integer(dtype) && !is_signed(dtype); }
+
+Expr in_direction(const Expr& key, bool descending) {
+  return descending ? loop::binary(Op::bit_xor, key, loop::integer(-1, key->dtype)) : key;
+}
+
+// An integer in whose order the elements are sorted, all zeros being one if `zeros_are_equal`, and
+// all NaNs.
+Expr order_key(const Expr& x, DType dtype, bool descending, bool zeros_are_equal) {
   Expr key = x;
   if (is_float(x->dtype)) {
     const DType bits_dtype = integer_of_size(x->dtype);
-    const std::int64_t most =
-        std::numeric_limits<std::int64_t>::max() >> (64 - 8 * size_of(bits_dtype));
-    const auto constant = [&](std::int64_t value) { return loop::integer(value, bits_dtype); };
-    const Expr bits = loop::bitcast(x, bits_dtype);
-    const Expr turned = loop::binary(Op::bit_xor, bits, constant(most));
-    const Expr ordered = loop::select(loop::binary(Op::lt, bits, constant(0)), turned, bits);
-    const Expr is_zero = loop::binary(Op::eq, x, loop::real(0, x->dtype));
+    key = turned_if_negative(loop::bitcast(x, bits_dtype));
+    if (zeros_are_equal) {
+      const Expr is_zero = loop::binary(Op::eq, x, loop::real(0, x->dtype));
+      key = loop::select(is_zero, loop::integer(0, bits_dtype), key);
+    }
     const Expr is_number = loop::binary(Op::eq, x, x);
-    key = loop::select(is_number, loop::select(is_zero, constant(0), ordered), constant(most));
+    key = loop::select(is_number, key, highest(bits_dtype));
   }
-  if (is_integer(x->dtype) && !is_signed(x->dtype)) {
-    const DType of_size = integer_of_size(x->dtype);
-    key = loop::binary(Op::bit_xor, loop::cast(x, of_size),
-                       loop::integer(lowest_of(of_size), of_size));
-  }
-  key = loop::cast(key, DType::i64);
-  return descending ? loop::binary(Op::bit_xor, key, whole(-1)) : key;
+  if (is_moved(x->dtype)) key = moved(x);
+  return in_direction(loop::cast(key, dtype), descending);
 }
 
 }  // namespace
@@ -43,7 +59,7 @@ SortKeys::SortKeys(DType dtype)
       low(packed ? 32 : 0) {}
 
 Expr SortKeys::key(const Expr& x, const Expr& position, bool descending) const {
-  const Expr ordered = order_key(x, descending);
+  const Expr ordered = order_key(x, DType::i64, descending, true);
   if (!packed) return ordered;
   return loop::binary(Op::bit_or, loop::binary(Op::shl, ordered, whole(low)), position);
 }
@@ -59,6 +75,19 @@ Expr SortKeys::is_before(const Expr& a, const Expr& position_of_a, const Expr& b
 
 Expr SortKeys::position(const Expr& packed_key) const {
   return loop::binary(Op::bit_and, packed_key, whole(0xffffffff));
+}
+
+Expr value_key(const Expr& x, DType dtype, bool descending) {
+  return order_key(x, dtype, descending, false);
+}
+
+Expr value_of_key(const Expr& key, DType dtype, bool descending) {
+  const Expr ascending = in_direction(key, descending);
+  if (is_float(dtype)) {
+    return loop::bitcast(turned_if_negative(loop::cast(ascending, integer_of_size(dtype))), dtype);
+  }
+  if (!is_moved(dtype)) return loop::cast(ascending, dtype);
+  return loop::cast(moved(loop::cast(ascending, integer_of_size(dtype))), dtype);
 }
 
 void sort_reference(ReferenceContext& c, bool descending) {

@@ -36,6 +36,11 @@ struct SortKeys {
   loop::Expr position(const loop::Expr& packed_key) const;
 };
 
+// An integer of 4 or 8 bytes in whose order elements of at most that size are sorted, and the
+// element that has it; -0 comes before 0, and a NaN is the highest key, which is that of no other.
+loop::Expr value_key(const loop::Expr& x, DType dtype, bool descending);
+loop::Expr value_of_key(const loop::Expr& key, DType dtype, bool descending);
+
 // The output's last axis: the positions that come first in a stable sort of the input's.
 void sort_reference(ReferenceContext& context, bool descending);
 

@@ -41,17 +41,20 @@ kt::Array any_numbers(const kt::Shape& shape, kt::DType dtype) {
   return result;
 }
 
+// Of rows of any length, or of a known one, whose zeros and NaNs need not be the same.
 template <class T>
-void check_long(const kt::Array& x) {
+void check_rows(const kt::Array& x, bool is_known) {
   const auto is_before = [](T a, T b) {
     if constexpr (std::is_floating_point_v<T>) {
       if (std::isnan(a) || std::isnan(b)) return !std::isnan(a) && std::isnan(b);
     }
     return a < b;
   };
-  const kt::Tensor m = kt::matrix("m", x.dtype());
-  const auto f = kt::function({m}, {kt::argsort(m), kt::argsort(m, -1, true), kt::sort(m)});
-  const auto [ascending, descending, sorted] = f(x);
+  const kt::Dim columns = is_known ? kt::Dim(x.shape()[1]) : kt::dim("columns");
+  const kt::Tensor m = kt::tensor("m", {kt::dim("rows"), columns}, x.dtype());
+  const auto f = kt::function(
+      {m}, {kt::argsort(m), kt::argsort(m, -1, true), kt::sort(m), kt::sort(m, -1, true)});
+  const auto [ascending, descending, sorted, falling] = f(x);
   const auto n = static_cast<std::size_t>(x.shape()[1]);
   const auto data = x.data<T>();
   for (std::size_t row = 0; row < static_cast<std::size_t>(x.shape()[0]); ++row) {
@@ -66,13 +69,33 @@ void check_long(const kt::Array& x) {
     const auto found_down = descending.data<std::int64_t>().subspan(row * n, n);
     CHECK(std::ranges::equal(found_up, up));
     CHECK(std::ranges::equal(found_down, down));
-    const auto values = sorted.data<T>().subspan(row * n, n);
-    bool same = true;
-    for (std::size_t i = 0; i < n; ++i) {
-      const T expected = at(up[i]);
-      same = same && std::memcmp(&values[i], &expected, sizeof(T)) == 0;
+    const auto same = [&](const kt::Array& values, const std::vector<std::int64_t>& order) {
+      bool result = true;
+      for (std::size_t i = 0; i < n; ++i) {
+        const T expected = at(order[i]), found = values.data<T>()[row * n + i];
+        result = result && (is_known ? !is_before(found, expected) && !is_before(expected, found)
+                                     : std::memcmp(&found, &expected, sizeof(T)) == 0);
+      }
+      return result;
+    };
+    CHECK(same(sorted, up));
+    CHECK(same(falling, down));
+  }
+}
+
+template <class T>
+void check_long(const kt::Array& x) {
+  check_rows<T>(x, false);
+}
+
+// Rows in the lanes of vectors: a whole number of them, and some more.
+template <class T>
+void check_known(kt::DType dtype, std::initializer_list<std::int64_t> lengths) {
+  for (const std::int64_t length : lengths) {
+    CAPTURE(length);
+    for (const std::int64_t rows : {48, 5}) {
+      check_rows<T>(any_numbers<T>({rows, length}, dtype), true);
     }
-    CHECK(same);
   }
 }
 
@@ -86,6 +109,39 @@ TEST_CASE("sort: long axes of any numbers") {
   check_long<float>(any_numbers<float>({3, 97}, kt::f32));
   check_long<double>(any_numbers<double>({3, 96}, kt::f64));
   check_long<float>(any_numbers<float>({1, 70000}, kt::f32));
+}
+
+TEST_CASE("sort: many rows of a known length") {
+  check_known<float>(kt::f32, {2, 3, 15, 16, 17, 33, 100, 1000});
+  check_known<double>(kt::f64, {2, 16, 31, 64, 300});
+  check_known<std::int32_t>(kt::i32, {7, 32, 129});
+  check_known<std::int64_t>(kt::i64, {5, 40, 257});
+  check_known<std::uint8_t>(kt::u8, {3, 70});
+  check_known<std::uint32_t>(kt::u32, {9, 70});
+  check_known<std::uint64_t>(kt::u64, {9, 70});
+  check_known<std::int16_t>(kt::i16, {20});
+  check_known<float>(kt::f32, {2500});
+}
+
+TEST_CASE("sort: rows of more axes, along any of them") {
+  const kt::Array x = any_numbers<std::int32_t>({5, 20, 18}, kt::i32);
+  const kt::Tensor t = kt::tensor("t", {kt::dim("n"), 20, 18}, kt::i32);
+  for (const int axis : {0, 1, 2}) {
+    CAPTURE(axis);
+    const kt::Tensor moved = kt::moveaxis(t, axis, -1), sorted = kt::sort(t, axis);
+    const kt::Tensor matrix = kt::reshape(moved, {-1, moved.shape(2)});
+    const kt::Tensor rows = kt::reshape(kt::sort(matrix), moved.shape());
+    const auto f = kt::function({t}, {kt::moveaxis(sorted, axis, -1), rows,
+                                      kt::take_along_axis(t, kt::argsort(t, axis), axis), sorted});
+    const auto [along, by_rows, gathered, all] = f(x);
+    CHECK(kt::array_equal(along, by_rows));
+    CHECK(kt::array_equal(gathered, all));
+    const auto values = along.data<std::int32_t>();
+    const auto n = static_cast<std::size_t>(along.shape()[2]);
+    for (std::size_t row = 0; row < values.size() / n; ++row) {
+      CHECK(std::ranges::is_sorted(values.subspan(row * n, n)));
+    }
+  }
 }
 
 TEST_CASE("sort: in the step of a loop and its gradient") {

@@ -1,9 +1,11 @@
 // Sorting, selection and search. Names and meanings are NumPy's; `topk` is PyTorch's. Any dtype:
-// false before true, NaNs last. Every sort is stable: equal elements (and -0 and 0, and NaNs) stay
+// false before true, NaNs last. Every order is stable: equal elements (and -0 and 0, and NaNs) stay
 // in the order in which they are. Free sizes, also 0.
 //
-// An axis of up to 96 elements is sorted by counting, for each element, the smaller ones; a longer
-// one by digits (radix sort): linear time, threads share one long axis as well as many short ones.
+// Rows whose length is known when the expression is made (2 to 4,096 elements; their number may be
+// free) are sorted many at a time in the lanes of vectors. Another axis of up to 96 elements is
+// sorted by counting, for each element, the smaller ones; a longer one by digits (radix sort):
+// linear time, threads share one long axis as well as many short ones.
 #pragma once
 #include <kroton/ops.h>
 
@@ -11,8 +13,8 @@
 
 namespace kroton {
 
-// The elements along `axis` in ascending order, or descending ones. The gradient goes to the places
-// that the elements come from.
+// The elements along `axis` in ascending order, or descending ones; -0 may come before 0 that stood
+// before it, and a NaN be another one. The gradient goes to the places that the elements come from.
 Tensor sort(const Operand& x, int axis = -1, bool descending = false);
 // Where they come from (i64): sort(x) is take_along_axis(x, argsort(x), axis). In descending order,
 // too, equal elements keep their order, and NaNs come first. No gradient. ShapeError at the call

@@ -1,0 +1,16 @@
+// Rows of any length sorted by loops of their own.
+#pragma once
+#include <functional>
+
+#include "compiler/ir/op.h"
+
+namespace kroton::ops {
+
+// The element at `position` of a row of input 0 comes at `place` of the result's row.
+using PutPosition =
+    std::function<void(const Index& row, const loop::Expr& place, const loop::Expr& position)>;
+
+// A stable sort of input 0 along the last axis; the result has its shape.
+void sort_by_loops(WriteContext& context, bool descending, const PutPosition& put);
+
+}  // namespace kroton::ops

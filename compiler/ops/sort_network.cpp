@@ -1,0 +1,234 @@
+// Vectors hold one element of as many rows as they have lanes, so that a compare-exchange of two
+// vectors is one minimum and one maximum, and nothing ever moves between lanes. 16 elements are
+// sorted in registers (Batcher's network); sorted runs are merged two by two as in Batcher's
+// bitonic sort, of which one pass over memory takes four levels: it loads 16 vectors, exchanges,
+// and stores them in another place. The first of a merge's levels compares an element with its
+// mirror image, so that the smaller one always comes first: elements beyond the row count as the
+// highest, stay where they are, and need not be looked at but for the last few.
+//
+// Rows go in groups, each through all passes while it is in a cache. A task has room for one group,
+// and goes through its share of the groups.
+#include "compiler/ops/sort_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "compiler/ops/sort_keys.h"
+#include "compiler/ops/tasks.h"
+
+namespace kroton::ops {
+namespace {
+
+using loop::Expr;
+using loop::Op;
+using Element = NetworkForm::Element;
+using Pairs = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
+// By the parts of an element: of long rows the code takes long to compile.
+constexpr std::int64_t longest = 4096, longest_of_two = 2048;
+// Fewer rows than that leave most lanes empty.
+constexpr std::int64_t fewest_rows = 4;
+constexpr std::int64_t vector_bytes = 64;
+// Levels of one pass: 16 vectors fit the registers.
+constexpr int most_levels = 4;
+constexpr std::int64_t most_vectors = 1 << most_levels;
+
+// Batcher's odd-even merge sort.
+Pairs sorting_pairs(std::int64_t n) {
+  Pairs pairs;
+  for (std::int64_t p = 1; p < n; p *= 2) {
+    for (std::int64_t k = p; k >= 1; k /= 2) {
+      for (std::int64_t j = k % p; j + k < n; j += 2 * k) {
+        for (std::int64_t i = j; i < std::min(j + k, n - k); ++i) {
+          if (i / (2 * p) == (i + k) / (2 * p)) pairs.emplace_back(i, i + k);
+        }
+      }
+    }
+  }
+  return pairs;
+}
+
+// The levels of a bitonic merge, of which the first may be mirrored.
+Pairs merging_pairs(std::int64_t n, bool mirrored) {
+  Pairs pairs;
+  for (std::int64_t apart = n / 2; apart >= 1; apart /= 2) {
+    const bool mirror = mirrored && apart == n / 2;
+    for (std::int64_t i = 0; i < n; ++i) {
+      if ((i & apart) == 0) pairs.emplace_back(i, mirror ? n - 1 - i : i + apart);
+    }
+  }
+  return pairs;
+}
+
+class Network {
+ public:
+  Network(WriteContext& context, const Dims& shape, const NetworkForm& form)
+      : context_(context),
+        form_(form),
+        outer_(shape.begin(), shape.end() - 2),
+        rows_(shape[shape.size() - 2]),
+        size_(shape.back().constant()),
+        lanes_(vector_bytes / size_of(form.dtype)) {
+    while (padded_ < size_) padded_ *= 2;
+  }
+
+  void run() {
+    const Tasks tasks(context_, outer_, ceil_div(rows_, lanes_));
+    for (int k = 0; k < form_.parts; ++k) {
+      from_.push_back(tasks.scratch(form_.dtype, {padded_, lanes_}));
+      to_.push_back(tasks.scratch(form_.dtype, {padded_, lanes_}));
+    }
+    const auto fill = [&](const Index& task) {
+      task_ = task;
+      fill_end();
+    };
+    tasks.run(padded_ == size_ ? nullptr : std::function<void(const Index&)>(fill),
+              [&](const Index& task, const Index& outer, const Expr& group) {
+                task_ = task;
+                outer_index_ = outer;
+                sort_group(group * whole(lanes_));
+              });
+  }
+
+ private:
+  // What stands beyond the rows, at both places.
+  void fill_end() {
+    const auto highest = static_cast<std::int64_t>(highest_of(form_.dtype));
+    context_.independent_nest({padded_ - size_, lanes_}, [&](const Index& at) {
+      for (const auto* planes : {&from_, &to_}) {
+        for (const WriteContext::Scratch plane : *planes) {
+          context_.store(plane, in(task_, at[0] + whole(size_), at[1]),
+                         loop::integer(highest, form_.dtype));
+        }
+      }
+    });
+  }
+
+  Index row(const Expr& number) const { return in(outer_index_, number); }
+  Element loaded(const Expr& i, const Expr& lane) {
+    Element element;
+    for (const auto plane : from_) element.push_back(context_.stored(plane, in(task_, i, lane)));
+    return element;
+  }
+  void place(const std::vector<WriteContext::Scratch>& planes, const Expr& i, const Expr& lane,
+             const Element& element) {
+    for (std::size_t k = 0; k < planes.size(); ++k) {
+      context_.store(planes[k], in(task_, i, lane), element[k]);
+    }
+  }
+
+  void sort_group(const Expr& first) {
+    in_and_out(first, false);
+    pass(most_levels, 1, false, sorting_pairs(most_vectors));
+    int levels = most_levels;
+    for (std::int64_t sorted = most_vectors; sorted < size_; sorted *= 2) {
+      ++levels;
+      pass(most_levels, sorted / (most_vectors / 2), true, merging_pairs(most_vectors, true));
+      int left = levels - most_levels;
+      for (int passes = (left + most_levels - 1) / most_levels; passes > 0; --passes) {
+        const int now = (left + passes - 1) / passes;
+        left -= now;
+        const std::int64_t vectors = std::int64_t{1} << now;
+        pass(now, std::int64_t{1} << left, false, merging_pairs(vectors, false));
+      }
+    }
+    in_and_out(first, true);
+  }
+
+  // The rows of the group from `first` on, of which there may be fewer than lanes.
+  void in_and_out(const Expr& first, bool out) {
+    const auto one = [&](const Expr& i, const Expr& lane) {
+      if (out) {
+        form_.store(row(first + lane), i, loaded(i, lane));
+      } else {
+        place(from_, i, lane, form_.load(row(first + lane), i));
+      }
+    };
+    const Expr there = loop::size(rows_) - first;
+    const Expr is_full = loop::cast(loop::binary(Op::le, whole(lanes_), there), DType::i64);
+    context_.loop(is_full, 1, [&](const Expr&) {
+      if (out) {
+        context_.independent_nest({lanes_, size_}, [&](const Index& at) { one(at[1], at[0]); });
+      } else {
+        context_.independent_nest({size_, lanes_}, [&](const Index& at) { one(at[0], at[1]); });
+      }
+    });
+    if (rows_.is_constant() && rows_.constant() % lanes_ == 0) return;
+    context_.loop((whole(1) - is_full) * there, lanes_, [&](const Expr& lane) {
+      context_.independent_nest({size_}, [&](const Index& at) { one(at[0], lane); });
+    });
+  }
+
+  // Exchanges in groups of 2^levels vectors that stand `step` apart. With `mirrored` the upper half
+  // of a group stands where the lower half does if one counts from the end.
+  void pass(int levels, std::int64_t step, bool mirrored, const Pairs& pairs) {
+    const std::int64_t vectors = std::int64_t{1} << levels, span = step * vectors;
+    const std::int64_t whole_ones = size_ / span, rest = size_ % span;
+    exchange(0, whole_ones, step, vectors, vectors, mirrored, pairs);
+    exchange(whole_ones, rest == 0 ? 0 : 1, step, vectors, (rest + step - 1) / step, mirrored,
+             pairs);
+    std::swap(from_, to_);
+  }
+
+  // Of which the first `there` vectors are looked at.
+  void exchange(std::int64_t first, std::int64_t blocks, std::int64_t step, std::int64_t vectors,
+                std::int64_t there, bool mirrored, const Pairs& pairs) {
+    if (blocks == 0) return;
+    context_.independent_nest({blocks, step, lanes_}, [&](const Index& at) {
+      const Expr start = (at[0] + whole(first)) * whole(step * vectors);
+      std::vector<Expr> places;
+      std::vector<Element> elements;
+      for (std::int64_t t = 0; t < there; ++t) {
+        const bool is_mirrored = mirrored && t >= vectors / 2;
+        const Expr inside = is_mirrored ? whole(step - 1) - at[1] : at[1];
+        places.push_back(start + whole(t * step) + inside);
+        elements.push_back(loaded(places.back(), at[2]));
+      }
+      for (const auto& [a, b] : pairs) {
+        if (b >= there) continue;
+        order(elements[static_cast<std::size_t>(a)], elements[static_cast<std::size_t>(b)]);
+      }
+      for (std::size_t t = 0; t < places.size(); ++t) place(to_, places[t], at[2], elements[t]);
+    });
+  }
+
+  void order(Element& a, Element& b) const {
+    if (!form_.is_before) {
+      const Expr low = loop::binary(Op::min, a[0], b[0]);
+      b[0] = loop::binary(Op::max, a[0], b[0]);
+      a[0] = low;
+      return;
+    }
+    const Expr turned = form_.is_before(b, a);
+    for (std::size_t k = 0; k < a.size(); ++k) {
+      const Expr low = loop::select(turned, b[k], a[k]);
+      b[k] = loop::select(turned, a[k], b[k]);
+      a[k] = low;
+    }
+  }
+
+  WriteContext& context_;
+  const NetworkForm& form_;
+  const Dims outer_;
+  const Dim rows_;
+  const std::int64_t size_, lanes_;
+  std::int64_t padded_ = most_vectors;
+  std::vector<WriteContext::Scratch> from_, to_;
+  Index task_, outer_index_;
+};
+
+}  // namespace
+
+bool suits_network(const Dims& shape, int parts) {
+  if (shape.size() < 2 || !shape.back().is_constant()) return false;
+  const std::int64_t size = shape.back().constant();
+  const Dim& rows = shape[shape.size() - 2];
+  return size >= 2 && size <= (parts == 1 ? longest : longest_of_two) &&
+         !(rows.is_constant() && rows.constant() < fewest_rows);
+}
+
+void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form) {
+  Network(context, shape, form).run();
+}
+
+}  // namespace kroton::ops

@@ -1,0 +1,29 @@
+// Rows of a known length sorted many at a time, one to a lane, by compare-exchanges alone.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "compiler/ir/op.h"
+
+namespace kroton::ops {
+
+// What is sorted: of each element some integers, all of 4 or all of 8 bytes.
+struct NetworkForm {
+  using Element = std::vector<loop::Expr>;
+  DType dtype = DType::i32;
+  int parts = 1;
+  std::function<Element(const Index& row, const loop::Expr& i)> load;
+  // Whether b comes before a; without it the only part of both decides.
+  std::function<loop::Expr(const Element& b, const Element& a)> is_before;
+  std::function<void(const Index& row, const loop::Expr& i, const Element& element)> store;
+};
+
+// Whether rows along the last axis of `shape` are sorted that way: known to be of 2 to 4,096
+// elements, or 2,048 of two parts, and not known to be few.
+bool suits_network(const Dims& shape, int parts);
+
+// Loads all rows of `shape`, sorts them, stores them. An element whose parts are the highest of the
+// dtype comes last.
+void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form);
+
+}  // namespace kroton::ops

@@ -1,10 +1,13 @@
-// Fourier transforms, composed of products with small constant matrices.
+// Fourier transforms: of lengths of small primes by butterflies (fourier.cpp), of others composed
+// of products with small constant matrices, or of a convolution.
 #include <kroton/check.h>
 #include <kroton/fft.h>
 
 #include <cmath>
 #include <numbers>
 
+#include "compiler/ops/fourier.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
@@ -88,6 +91,16 @@ Dims with_last(const Dims& shape, std::initializer_list<Dim> last) {
 // Along the last axis, without a factor.
 Complex transform(const Complex& x, std::int64_t n, int sign);
 
+Complex by_butterflies(const Complex& x, std::int64_t n, int sign) {
+  const Dims with_parts = with_last(x.re.shape(), {1, n});
+  const int parts = x.re.rank() - 1;
+  const Tensor im = x.im ? x.im : zeros_like(x.re);
+  const Tensor both = concatenate({reshape(x.re, with_parts), reshape(im, with_parts)}, parts);
+  const Tensor y = ops::fourier(both, sign);
+  const auto one = [&](int k) { return reshape(ops::run_of(y, parts, k, 1), x.re.shape()); };
+  return {one(0), one(1)};
+}
+
 // The transform as a convolution: j k = (j^2 + k^2 - (k - j)^2) / 2.
 Complex by_convolution(const Complex& x, std::int64_t n, int sign) {
   const DType dtype = x.re.dtype();
@@ -122,9 +135,10 @@ Complex by_convolution(const Complex& x, std::int64_t n, int sign) {
 
 Complex transform(const Complex& x, std::int64_t n, int sign) {
   if (n <= 1) return {x.re, x.im ? x.im : zeros_like(x.re)};
+  if (ops::has_fourier(n)) return by_butterflies(x, n, sign);
+  if (has_large_prime(n)) return by_convolution(x, n, sign);
   const DType dtype = x.re.dtype();
   const auto by = [](std::int64_t i, std::int64_t j) { return i * j; };
-  if (has_large_prime(n)) return by_convolution(x, n, sign);
   const std::int64_t first = first_factor(n), second = n / first;
   if (second == 1) {
     // A row times a matrix.

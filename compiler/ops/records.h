@@ -41,6 +41,8 @@
   op(cumsum) op(cumprod) op(cummax) op(cummin) op(linear_recurrence)                             \
   /* sort.cpp, argtopk.cpp, searchsorted.cpp */                                                   \
   op(sort) op(argsort) op(argtopk) op(searchsorted)                                              \
+  /* fourier.cpp */                                                                              \
+  op(fourier)                                                                                    \
   /* reduce.cpp, prod_others.cpp, dot.cpp */                                                     \
   op(sum) op(prod) op(max) op(min) op(argmax) op(argmin) op(all) op(any) op(prod_others) op(dot) \
   /* convolution.cpp */                                                                          \

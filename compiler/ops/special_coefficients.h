@@ -16,6 +16,12 @@ inline constexpr std::initializer_list<double> erfcx = {
     -1.3312919661038687e-08, -8.217595058711455e-09,  9.862533510345587e-10,
     8.393734858690877e-10};
 
+// The same for f32.
+inline constexpr std::initializer_list<double> erfcx_f32 = {
+    1.2530080563677553,   -0.1356210694002736,    -0.047562156927520076,  0.1296441143440814,
+    -0.1192752752822409,  0.06831656777114085,    -0.02376357643949504,   0.0024991168696069477,
+    0.001875079123772353, -0.0007264536790340485, -9.254516686923966e-05, 7.731024224076895e-05};
+
 // erfinv(x) / x for w = -log(1 - x^2) in [0, 6.25].
 inline constexpr std::initializer_list<double> erfinv_center = {
     1.6536545626831027,      0.7504943200799635,     -0.05892256710377839,
@@ -62,6 +68,12 @@ inline constexpr std::initializer_list<double> lgamma = {
     -2.3086762989770807e-09, 5.352455971471404e-10,  -1.2049490071353507e-10,
     2.8075860826633894e-11,  -8.869173050841157e-12, 2.1270762170785405e-12};
 
+// The same for f32.
+inline constexpr std::initializer_list<double> lgamma_f32 = {
+    0.4227843349991114,      0.16123350894179672,    -0.016838070324663716,
+    0.002572703830368473,    -0.0004616361023252989, 8.9963340936156e-05,
+    -1.8528714032394127e-05, 4.455835323372129e-06,  -9.916478379248917e-07};
+
 // gamma(x) for x in [1.5, 2.5].
 inline constexpr std::initializer_list<double> gamma = {1.0,
                                                         0.2113921675492334,
@@ -87,6 +99,10 @@ inline constexpr std::initializer_list<double> gamma = {1.0,
 inline constexpr std::initializer_list<double> stirling = {
     0.08331168010429436,   -2.1605346910997007e-05, 4.760738262245755e-08, -2.71819176819136e-10,
     2.876910644172138e-12, -4.8106269892916366e-14, 1.1522355126213349e-15};
+
+// The same for f32.
+inline constexpr std::initializer_list<double> stirling_f32 = {
+    0.08331168010393457, -2.160555080544604e-05, 4.761026061332251e-08};
 
 // gamma(x) over Stirling's formula for 1 / x in [0, 1/8].
 inline constexpr std::initializer_list<double> stirling_factor = {

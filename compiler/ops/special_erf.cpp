@@ -16,6 +16,7 @@ namespace kroton {
 using ops::elementwise;
 using ops::horner;
 using ops::in_f64;
+using ops::of_terms;
 using ops::tail_ratio;
 using ops::Tensors;
 using ops::Term;
@@ -31,12 +32,14 @@ constexpr double root_two_pi = 2.5066282746310002;
 constexpr double inverse_root_pi = std::numbers::inv_sqrtpi;
 
 // e^-(square + rest) times `factor`. A result that is subnormal is rounded in the last product
-// only: where the power itself would be, one of e^200 times as much is computed.
+// only: where the power itself would be, one of e^200, in f32 e^30, times as much is computed.
 Term exp_minus(Term square, Term rest, Term factor) {
-  const Term is_small = square > 400.0;
-  const Term power = ops::exp(select(is_small, 200.0, ops::constant_like(square, 0)) - square);
+  const ops::Format format = ops::format_of(square);
+  const Term is_small = square > format.pick(60, 400);
+  const double more = format.pick(30, 200);
+  const Term power = ops::exp(select(is_small, more, ops::constant_like(square, 0)) - square);
   const Term product = (power - power * rest) * factor;
-  const Term scaled = product * 0x1.6061812054cfap-289;  // e^-200
+  const Term scaled = product * std::exp(-more);
   return select(is_small, scaled, product);
 }
 
@@ -62,11 +65,12 @@ Term ndtr_of(Term x) {
   return select(x > 0.0, 1.0 - tail, tail);
 }
 
-// From -26.64 on the result is beyond all numbers, though e^(x^2) itself is not yet.
+// From -26.64 on, in f32 from -9.39 on, the result is beyond all numbers, though e^(x^2) itself is
+// not yet.
 Term erfcx_of(Term x) {
   const Term ratio = tail_ratio(abs(x));
   const Term below = x < 0.0;
-  const Term a = at_least(select(below, x, 0.0), -26.64);
+  const Term a = at_least(select(below, x, 0.0), ops::format_of(x).pick(-9.39, -26.64));
   const Term square = a * a;
   const Term rest = fma(a, a, -square);
   const Term power = ops::exp(square);
@@ -125,7 +129,7 @@ Tensor erfcx_slope(const Tensor& x, const Tensor& y) {
 constinit const OpRecord erfc_op =
     elementwise<erfc_op>({.name = "erfc",
                           .cost = 40,
-                          .value = in_f64<erfc_of>,
+                          .value = of_terms<erfc_of>,
                           .derivatives = [](auto&, auto x, auto& g) -> Tensors {
                             return {g * (-2 * inverse_root_pi * exp(-square(x[0])))};
                           },
@@ -137,7 +141,7 @@ constinit const OpRecord erfc_op =
 constinit const OpRecord erfcx_op = elementwise<erfcx_op>(
     {.name = "erfcx",
      .cost = 40,
-     .value = in_f64<erfcx_of>,
+     .value = of_terms<erfcx_of>,
      .derivatives = [](auto& y, auto x, auto& g) -> Tensors { return {g * erfcx_slope(x[0], y)}; },
      .reference = [](double x) { return reference::erfcx(x); },
      .range = {-2, 6},
@@ -171,7 +175,7 @@ constinit const OpRecord erfcinv_op =
 constinit const OpRecord ndtr_op =
     elementwise<ndtr_op>({.name = "ndtr",
                           .cost = 40,
-                          .value = in_f64<ndtr_of>,
+                          .value = of_terms<ndtr_of>,
                           .derivatives = [](auto&, auto x, auto& g) -> Tensors {
                             return {g * (1 / root_two_pi * exp(-0.5 * square(x[0])))};
                           },

@@ -23,6 +23,7 @@ using ops::far_from;
 using ops::horner;
 using ops::in_f64;
 using ops::in_f64_of_two;
+using ops::of_terms;
 using ops::stirling_rest;
 using ops::Tensors;
 using ops::Term;
@@ -51,14 +52,15 @@ struct PiMultiple {
   }
 };
 
-// log(gamma(x)) and the logarithm that it takes, for x > -1/2.
+// log(gamma(x)) and the logarithm that it takes, for x > -1/2, in f32 or f64.
 struct LogGamma {
   Term value, log_x;
   explicit LogGamma(Term x) : value(x), log_x(x) {
     const Term far = x > far_from;
     const AroundTwo around(x);
     log_x = ops::log(select(far, x, abs(around.p)));
-    const Term near = around.rest * horner(around.rest * 2.0, coefficients::lgamma);
+    const auto& powers = ops::format_of(x).f64 ? coefficients::lgamma : coefficients::lgamma_f32;
+    const Term near = around.rest * horner(around.rest * 2.0, powers);
     const Term shifted = near + select(around.below, -log_x, log_x);
     const Term stirling = fma(x - 0.5, log_x - 1.0, half_log_two_pi - 0.5);
     const Term y = at_least(x, far_from);
@@ -73,7 +75,8 @@ Term gammaln_of(Term x) {
   const LogGamma positive(a);
   const Term sine = abs(PiMultiple(a).sine());
   const Term product = select(reflected, a * sine, constant_like(x, 1));
-  const Term result = ops::log(pi / product) - positive.value;
+  const Term is_pole = equal(product, 0.0);
+  const Term result = select(is_pole, inf, ops::log(pi / product) - positive.value);
   const Term finite = abs(x) < inf;
   const Term at_infinity = abs(x);  // NaN stays
   return select(finite, select(reflected, result, positive.value), at_infinity);
@@ -367,7 +370,7 @@ Term ops::betaln_of(const Term& a, const Term& b) {
 constinit const OpRecord gammaln_op = elementwise<gammaln_op>(
     {.name = "gammaln",
      .cost = 100,
-     .value = in_f64<gammaln_of>,
+     .value = of_terms<gammaln_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * digamma(x[0])}; },
      .reference = [](double x) { return reference::gammaln(x); },
      .range = {0.2, 9},

@@ -2,6 +2,7 @@
 #include <kroton/elementwise.h>
 #include <kroton/special.h>
 
+#include <cmath>
 #include <limits>
 
 #include "compiler/ops/draw.h"
@@ -19,6 +20,7 @@ using ops::constant_like;
 using ops::Dual;
 using ops::elementwise;
 using ops::far_from;
+using ops::Format;
 using ops::horner;
 using ops::in_f64_of_two;
 using ops::Operands;
@@ -66,37 +68,72 @@ struct Prefactor {
   }
 };
 
+// Terms of the series and of the fraction.
+int terms_for(Format of_result) { return of_result.f64 ? 56 : 28; }
+// From here on nothing is left of what they are multiplied with, and below the products of so many
+// terms do not overflow.
+constexpr double largest = 2e4;
+
+// Both are evaluated from their last term on, as a numerator over a denominator: one division in
+// all. The rounding errors of a denominator are in the numerator as well, so that they cancel.
+
 // 1 + x / (a + 1) (1 + x / (a + 2) (1 + ...)) for x <= a + 2 or 1.5. What follows the last term is
 // taken as a geometric series, which it is nearly where it counts.
 template <class T>
-T power_series(T a, Term x) {
-  constexpr int terms = 56;
-  const T ratio = at_most(x / (a + (terms + 1)), 0.9);
-  T sum = 1.0 / (1.0 - ratio);
-  for (int k = terms; k > 0; --k) sum = fma(sum, x / (a + k), 1.0);
-  return sum;
+T power_series(T parameter, Term place, int terms) {
+  const T a = at_most(parameter, largest);
+  const Term x = at_most(place, largest);
+  T numerator = constant_like(a, 1);
+  T denominator = 1.0 - at_most(x / (a + (terms + 1)), 0.9);
+  for (int k = terms; k > 0; --k) {
+    denominator = denominator * (a + k);
+    numerator = numerator * x + denominator;
+  }
+  return numerator / denominator;
 }
 
 // Of Legendre: 1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - 2 (2 - a) / (x + 5 - a - ...))) for x >=
 // a + 1 and 1.5.
 template <class T>
-T continued_fraction(T a, Term x) {
-  constexpr int terms = 56;
-  const T first = x - a + 1.0;
-  T fraction = first + 2.0 * terms;
+T continued_fraction(T parameter, Term place, int terms) {
+  const T a = at_most(parameter, largest);
+  const T first = at_most(place, largest) - a + 1.0;
+  T numerator = first + 2.0 * terms;
+  T denominator = constant_like(a, 1);
   for (int k = terms; k > 0; --k) {
-    const T numerator = (k - a) * k;
-    fraction = first + 2.0 * (k - 1) - numerator / fraction;
+    const T less = (k - a) * k * denominator;
+    denominator = numerator;
+    numerator = (first + 2.0 * (k - 1)) * denominator - less;
   }
-  return 1.0 / fraction;
+  return denominator / numerator;
+}
+
+// How many of the coefficients that Temme's expansion has for a power of 1 / a count, for |eta| up
+// to 0.4709 and a >= 20.
+std::size_t counting(std::size_t power, Format of_result) {
+  const double least = of_result.pick(1e-10, 0);
+  double size = std::pow(20.0, -static_cast<double>(power));
+  std::size_t k = 0, count = 0;
+  for (const double c : coefficients::temme[power]) {
+    ++k;
+    if (std::abs(c) * size >= least) count = k;
+    size *= 0.4709;
+  }
+  return count;
 }
 
 // What Temme's expansion adds to half the error function's complement: of 1 / a and eta.
 template <class T>
-T temme_sum(T inverse, T eta) {
-  std::size_t k = std::size(coefficients::temme) - 1;
-  T sum = horner(eta, coefficients::temme[k]);
-  while (k-- > 0) sum = sum * inverse + horner(eta, coefficients::temme[k]);
+T temme_sum(T inverse, T eta, Format of_result) {
+  T sum = constant_like(eta, 0);
+  for (std::size_t power = std::size(coefficients::temme); power-- > 0;) {
+    const double* powers = coefficients::temme[power].begin();
+    std::size_t k = counting(power, of_result);
+    if (k == 0) continue;
+    T of_power = constant_like(eta, powers[--k]);
+    while (k-- > 0) of_power = fma(of_power, eta, powers[k]);
+    sum = sum * inverse + of_power;
+  }
   return sum;
 }
 
@@ -121,7 +158,7 @@ Term upper_of_small(Term a, Term x) {
 
 }  // namespace
 
-ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x) {
+ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x, Format of_result) {
   const Term large_a = at_least(a, far_from);
   const Deviation deviation(large_a, x);
   const Term exponent = large_a * deviation.phi;
@@ -132,13 +169,14 @@ ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x) {
   const Term size = sqrt(deviation.phi + deviation.phi);
   const Term eta = select(is_below, -size, size);
   const Term ratio = ops::tail_ratio(sqrt(exponent)) * 0.5;
-  const Term added = temme_sum(1.0 / at_least(a, 20), limited(eta)) / prefactor.root;
+  const Term added = temme_sum(1.0 / at_least(a, 20), limited(eta), of_result) / prefactor.root;
   const Term tail = prefactor.power * (ratio + select(is_below, -added, added));
 
   const Term limit = ops::larger(a + 1.0, constant_like(a, 1.5));
   const Term by_series = x < limit;
-  const Term lower = prefactor.value * power_series(a, ops::smaller(x, limit));
-  const Term fraction = continued_fraction(a, ops::larger(x, limit));
+  const int terms = terms_for(of_result);
+  const Term lower = prefactor.value * power_series(a, ops::smaller(x, limit), terms);
+  const Term fraction = continued_fraction(a, ops::larger(x, limit), terms);
   const Term value = select(by_series, lower, prefactor.value * a * fraction);
 
   const Term is_lower = select(uniform, is_below, by_series);
@@ -172,7 +210,8 @@ Term ops::incomplete_gamma_by_a(const Term& a, const Term& x) {
   const Term eta = deviation.mu * root_of_curvature;
   const Term eta_by_a = -1.0 / (large_a * root_of_curvature);
   const Term inverse = 1.0 / at_least(a, 20);
-  const Dual temme = temme_sum(Dual{inverse, -(inverse * inverse)}, Dual{limited(eta), eta_by_a});
+  const Dual temme =
+      temme_sum(Dual{inverse, -(inverse * inverse)}, Dual{limited(eta), eta_by_a}, Format(true));
   const Term half = 0.5 / large_a;
   const Term rest = temme.value * (deviation.mu - deviation.phi - half) + temme.derivative;
   const Term middle =
@@ -184,9 +223,10 @@ Term ops::incomplete_gamma_by_a(const Term& a, const Term& x) {
   // Of the logarithm of x^a e^-x / gamma(a + 1).
   const Term log_x = ops::log(select(equal(x, 0.0), 1.0, at_most(x, 1e300)));
   const Term of_logarithm = log_x - digamma_of_positive(a + 1.0);
-  const Dual series = power_series(ops::parameter(a), smaller(x, limit));
+  const int terms = terms_for(Format(true));
+  const Dual series = power_series(ops::parameter(a), smaller(x, limit), terms);
   const Term below = fma(series.value, of_logarithm, series.derivative);
-  const Dual fraction = continued_fraction(ops::parameter(a), larger(x, limit));
+  const Dual fraction = continued_fraction(ops::parameter(a), larger(x, limit), terms);
   const Term beyond = fma(fraction.value, fma(a, of_logarithm, 1.0), a * fraction.derivative);
   const Term value = prefactor.value * select(by_series, below, -beyond);
 
@@ -199,8 +239,13 @@ Term ops::incomplete_gamma_by_a(const Term& a, const Term& x) {
 
 namespace {
 
-Term gammainc_of(Term a, Term x) { return ops::incomplete_gamma(a, x).lower; }
-Term gammaincc_of(Term a, Term x) { return ops::incomplete_gamma(a, x).upper; }
+// In f64: the exponents are large, and f32 loses what they nearly cancel to.
+template <Term ops::IncompleteGamma::* share>
+inline constexpr auto share_of = [](const loop::Expr& a, const loop::Expr& x) {
+  const auto wide = [](const loop::Expr& e) { return ops::term(loop::cast(e, DType::f64)); };
+  const ops::Format of_result = ops::format_of(ops::term(a));
+  return loop::cast((ops::incomplete_gamma(wide(a), wide(x), of_result).*share).v, a->dtype);
+};
 Term gammainc_by_a_of(Term a, Term x) { return ops::incomplete_gamma_by_a(a, x); }
 
 // x^(a - 1) e^-x / gamma(a), in f64: the logarithm's terms are large and nearly cancel.
@@ -244,7 +289,7 @@ Tensor by_a(Operands x) {
 constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
     {.name = "gammainc",
      .cost = 700,
-     .value = in_f64_of_two<gammainc_of>,
+     .value = share_of<&ops::IncompleteGamma::lower>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * by_a(x), g * density(x)}; },
      .reference = [](double a, double x) { return reference::gammainc(a, x, false); },
      .samples =
@@ -256,7 +301,7 @@ constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
 constinit const OpRecord gammaincc_op = elementwise<gammaincc_op>(
     {.name = "gammaincc",
      .cost = 700,
-     .value = in_f64_of_two<gammaincc_of>,
+     .value = share_of<&ops::IncompleteGamma::upper>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
        return {-(g * by_a(x)), -(g * density(x))};
      },

@@ -13,11 +13,11 @@ constexpr OpRecord only_in_gradients(OpRecord record) {
 }
 
 // The shares of gamma(a) below and beyond x, and x times the derivative by x of the lower one, for
-// a, x >= 0.
+// a, x >= 0; of so few terms as the dtype needs that the result is rounded to.
 struct IncompleteGamma {
   Term lower, upper, slope;
 };
-IncompleteGamma incomplete_gamma(const Term& a, const Term& x);
+IncompleteGamma incomplete_gamma(const Term& a, const Term& x, Format of_result = Format(true));
 // The derivative of the lower one by a.
 Term incomplete_gamma_by_a(const Term& a, const Term& x);
 

@@ -1,4 +1,4 @@
-// Parts of special functions that several of them are made of, for f64.
+// Parts of special functions that several of them are made of, for f64 and where that is said f32.
 #pragma once
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/terms.h"
@@ -8,14 +8,15 @@ namespace kroton::ops {
 // From here on Stirling's formula is taken.
 inline constexpr double far_from = 8;
 
-// e^(a^2) erfc(a) for a >= 0.
+// e^(a^2) erfc(a) for a >= 0. For f32 too.
 inline Term tail_ratio(Term a) {
   const Term t = 1.0 - 6.0 / (a + 3.0);
-  return horner(t, coefficients::erfcx) * 0.5 / (a + 0.5);
+  const auto& powers = format_of(a).f64 ? coefficients::erfcx : coefficients::erfcx_f32;
+  return horner(t, powers) * 0.5 / (a + 0.5);
 }
 
 // gamma(x) = gamma(2 + rest) p for a `rest` in [-1/2, 1/2], or over p where x lies below; for x in
-// (-1/2, far_from), or further after more steps.
+// (-1/2, far_from), or further after more steps. For f32 too, but for gamma().
 struct AroundTwo {
   Term rest, p, below;
   explicit AroundTwo(Term x, int steps = 6)
@@ -37,11 +38,12 @@ struct AroundTwo {
   }
 };
 
-// What Stirling's formula leaves of log(gamma(x)) for x >= far_from.
+// What Stirling's formula leaves of log(gamma(x)) for x >= far_from. For f32 too.
 inline Term stirling_rest(Term x) {
   const Term inverse = 1.0 / x;
   const Term z = inverse * inverse;
-  return horner(fma(z, 128.0, -1.0), coefficients::stirling) * inverse;
+  const auto& powers = format_of(x).f64 ? coefficients::stirling : coefficients::stirling_f32;
+  return horner(fma(z, 128.0, -1.0), powers) * inverse;
 }
 
 // gamma(x) over Stirling's formula, sqrt(2 pi) x^(x - 1/2) e^-x, for x >= far_from.

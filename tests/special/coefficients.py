@@ -3,8 +3,8 @@
     python3 tests/special/coefficients.py | clang-format > compiler/ops/special_coefficients.h
 
 needs mpmath. Each is the Chebyshev interpolant of a function on an interval, cut where what is left
-out is below 2e-17 of its largest value, in powers of t, which runs over [-1, 1] as the function's
-argument does over the interval.
+out is below 2e-17 of its largest value (4e-9 in those for f32), in powers of t, which runs over
+[-1, 1] as the function's argument does over the interval.
 """
 import sys
 from fractions import Fraction
@@ -49,13 +49,18 @@ def polynomial(f, a, b, tolerance=mpf(2) ** -56):
     return powers, worst
 
 
-def emit(name, what, f, a, b):
-    powers, worst = polynomial(f, a, b)
+def emit(name, what, f, a, b, tolerance=mpf(2) ** -56):
+    powers, worst = polynomial(f, a, b, tolerance)
     print(f"{name}: degree {len(powers) - 1}, {float(worst):.1e}", file=sys.stderr, flush=True)
     print(f"// {what}")
     print(f"inline constexpr std::initializer_list<double> {name} = {{")
     print(",\n".join("    " + repr(float(c)) for c in powers))
     print("};\n")
+
+
+def emit_both(name, what, f, a, b):
+    emit(name, what, f, a, b)
+    emit(name + "_f32", "The same for f32.", f, a, b, mpf(2) ** -28)
 
 
 def temme(most_k, most_eta, least_a):
@@ -121,17 +126,17 @@ def main():
 
 namespace kroton::ops::coefficients {
 """)
-    emit("erfcx", "(1 + 2 x) erfcx(x) for t = (x - 3) / (x + 3).", erfcx_of_t, -1, 1)
+    emit_both("erfcx", "(1 + 2 x) erfcx(x) for t = (x - 3) / (x + 3).", erfcx_of_t, -1, 1)
     emit("erfinv_center", "erfinv(x) / x for w = -log(1 - x^2) in [0, 6.25].", erfinv_ratio, 0,
          "6.25")
     emit("erfinv_middle", "The same for sqrt(w) in [2.5, 5].", lambda s: erfinv_ratio(s * s),
          "2.5", 5)
     emit("erfinv_tail", "erfinv(x) / (x sqrt(w)) for 1 / sqrt(w) in [0.036, 0.2].",
          lambda z: erfinv_ratio(1 / z ** 2) * z, "0.036", "0.2")
-    emit("lgamma", "log(gamma(x)) / (x - 2) for x in [1.5, 2.5].",
+    emit_both("lgamma", "log(gamma(x)) / (x - 2) for x in [1.5, 2.5].",
          lambda x: loggamma(x) / (x - 2), "1.5", "2.5")
     emit("gamma", "gamma(x) for x in [1.5, 2.5].", gamma, "1.5", "2.5")
-    emit("stirling", "What Stirling's formula leaves of log(gamma(x)), times x, for 1 / x^2 in "
+    emit_both("stirling", "What Stirling's formula leaves of log(gamma(x)), times x, for 1 / x^2 in "
          "[0, 1/64].", lambda z: correction(1 / sqrt(z)) / sqrt(z), 0, mpf(1) / 64)
     emit("stirling_factor", "gamma(x) over Stirling's formula for 1 / x in [0, 1/8].",
          lambda u: exp(correction(1 / u)), 0, mpf(1) / 8)

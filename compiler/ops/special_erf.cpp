@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/special_coefficients.h"
@@ -55,14 +56,33 @@ Term tail_of_normal(Term a) {
   return exp_minus(square, rest, tail_ratio(a * root_half) * 0.5);
 }
 
+// erf(x) for |x| <= 1/2 to the digits of f32: its series.
+Term near_erf(Term x) {
+  double factor = 2 * inverse_root_pi;
+  std::vector<double> series;
+  for (int k = 0; k < 7; ++k) {
+    series.push_back(factor / (2 * k + 1));
+    factor /= -(k + 1);
+  }
+  const Term square = x * x;
+  Term sum = ops::constant_like(x, series.back());
+  for (std::size_t k = series.size() - 1; k-- > 0;) sum = fma(sum, square, series[k]);
+  return sum * x;
+}
+
+// In f32 the ratio's argument is too coarse near 0.
 Term erfc_of(Term x) {
   const Term tail = tail_of_erf(at_most(abs(x), 40));
-  return select(x < 0.0, 2.0 - tail, tail);
+  const Term result = select(x < 0.0, 2.0 - tail, tail);
+  if (ops::format_of(x).f64) return result;
+  return select(abs(x) < 0.5, 1.0 - near_erf(x), result);
 }
 
 Term ndtr_of(Term x) {
   const Term tail = tail_of_normal(at_most(abs(x), 55));
-  return select(x > 0.0, 1.0 - tail, tail);
+  const Term result = select(x > 0.0, 1.0 - tail, tail);
+  if (ops::format_of(x).f64) return result;
+  return select(abs(x) < 0.7, fma(near_erf(x * root_half), 0.5, 0.5), result);
 }
 
 // From -26.64 on, in f32 from -9.39 on, the result is beyond all numbers, though e^(x^2) itself is

@@ -68,8 +68,11 @@ struct Prefactor {
   }
 };
 
-// Terms of the series and of the fraction.
-int terms_for(Format of_result) { return of_result.f64 ? 56 : 28; }
+// Terms of the series, of the fraction, and for small a.
+struct Terms {
+  int series, fraction, small;
+};
+Terms terms_for(Format of_result) { return of_result.f64 ? Terms{56, 56, 20} : Terms{28, 20, 13}; }
 // From here on nothing is left of what they are multiplied with, and below the products of so many
 // terms do not overflow.
 constexpr double largest = 2e4;
@@ -142,14 +145,14 @@ Term limited(Term eta) { return at_least(at_most(eta, 0.5), -0.5); }
 
 // 1 minus the lower function for small a and x, where nearly nothing is left of the 1: the
 // difference 1 - x^a / gamma(1 + a) and the sum over n of -(-x)^n a / (n! (a + n)) times that.
-Term upper_of_small(Term a, Term x) {
+Term upper_of_small(Term a, Term x, int terms) {
   const Term log_gamma = a * horner(a * 2.0, coefficients::lgamma) - ops::log1p(a);
   const Term exponent = a * ops::log(x) - log_gamma;
   const Term less_one = ops::expm1(exponent);
   Term sum = constant_like(a, 0);
   double factorial = 1;
-  for (int n = 1; n <= 20; ++n) factorial *= n;
-  for (int n = 20; n > 0; --n) {
+  for (int n = 1; n <= terms; ++n) factorial *= n;
+  for (int n = terms; n > 0; --n) {
     sum = (sum + ((n % 2 == 0 ? 1.0 : -1.0) / factorial) / (a + n)) * x;
     factorial /= n;
   }
@@ -174,9 +177,9 @@ ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x, Format 
 
   const Term limit = ops::larger(a + 1.0, constant_like(a, 1.5));
   const Term by_series = x < limit;
-  const int terms = terms_for(of_result);
-  const Term lower = prefactor.value * power_series(a, ops::smaller(x, limit), terms);
-  const Term fraction = continued_fraction(a, ops::larger(x, limit), terms);
+  const Terms terms = terms_for(of_result);
+  const Term lower = prefactor.value * power_series(a, ops::smaller(x, limit), terms.series);
+  const Term fraction = continued_fraction(a, ops::larger(x, limit), terms.fraction);
   const Term value = select(by_series, lower, prefactor.value * a * fraction);
 
   const Term is_lower = select(uniform, is_below, by_series);
@@ -194,7 +197,7 @@ ops::IncompleteGamma ops::incomplete_gamma(const Term& a, const Term& x, Format 
     return select(equal(sum, sum), known, sum);
   };
   const Term small = (a < 0.6) && (x < 1.5);
-  const Term of_small = upper_of_small(at_most(a, 0.6), at_most(x, 1.5));
+  const Term of_small = upper_of_small(at_most(a, 0.6), at_most(x, 1.5), terms.small);
   const Term upper = select(small, of_small, select(is_lower, other, direct));
   return {with_edges(select(is_lower, direct, other), 1, 0),
           with_edges(select(equal(x, 0.0), 1.0, upper), 0, 1), prefactor.value * a};
@@ -223,10 +226,10 @@ Term ops::incomplete_gamma_by_a(const Term& a, const Term& x) {
   // Of the logarithm of x^a e^-x / gamma(a + 1).
   const Term log_x = ops::log(select(equal(x, 0.0), 1.0, at_most(x, 1e300)));
   const Term of_logarithm = log_x - digamma_of_positive(a + 1.0);
-  const int terms = terms_for(Format(true));
-  const Dual series = power_series(ops::parameter(a), smaller(x, limit), terms);
+  const Terms terms = terms_for(Format(true));
+  const Dual series = power_series(ops::parameter(a), smaller(x, limit), terms.series);
   const Term below = fma(series.value, of_logarithm, series.derivative);
-  const Dual fraction = continued_fraction(ops::parameter(a), larger(x, limit), terms);
+  const Dual fraction = continued_fraction(ops::parameter(a), larger(x, limit), terms.fraction);
   const Term beyond = fma(fraction.value, fma(a, of_logarithm, 1.0), a * fraction.derivative);
   const Term value = prefactor.value * select(by_series, below, -beyond);
 

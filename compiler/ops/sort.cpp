@@ -3,6 +3,7 @@
 // Many rows of a known length go through a network of compare-exchanges (sort_network.cpp), others
 // through loops by rank or by digits (sort_loops.cpp). The elements alone are sorted at half the
 // cost of their permutation: as integers of their own size, without positions.
+#include <kroton/check.h>
 #include <kroton/sort.h>
 
 #include <algorithm>
@@ -147,6 +148,20 @@ std::vector<Sample> sort_samples() {
   return samples;
 }
 
+// Where two elements are equal, too, each place's derivative is that of the element put there.
+std::vector<Sample> samples_with_ties() {
+  std::vector<Sample> samples = sort_samples<sort>();
+  for (const DType dtype : ops::dtypes_of(ops::floating)) {
+    samples.push_back({{ops::values(dtype, {4}, {1, 0, 1, 0})},
+                       [](std::span<const Tensor> in) { return sort(in[0]); },
+                       true,
+                       [](std::span<const Tensor> in) {
+                         return take(in[0], constant(Array::from<std::int64_t>({1, 3, 0, 2})), 0);
+                       }});
+  }
+  return samples;
+}
+
 // Longer ones, which the permutation alone is tested with in all dtypes.
 std::vector<Sample> argsort_samples() {
   std::vector<Sample> samples = sort_samples<argsort>();
@@ -214,7 +229,7 @@ constinit const OpRecord sort_op = {
     .reference = sort_reference,
     .batch = batch_sort<sort_op>,
     .draw = [](ops::Draw& d) { draw_sort<sort>(d, "sort"); },
-    .samples = sort_samples<sort>};
+    .samples = samples_with_ties};
 
 namespace {
 

@@ -158,8 +158,8 @@ PROGRAMS = [
     ("graphs/hand", "28x20", "28x20", None),
     ("graphs/autoencoder", "128x784x400x20", "32x784x400x20", None),
 
-    ("ops/sort", "1000x1000 1000000 100000x10", "1000x1000", None),
-    ("ops/argsort", "1000x1000 1000000", "1000x1000", None),
+    ("ops/sort", "1000x1000 1000000 100000x10 20000x50 500x2000", "1000x1000 2000x50", None),
+    ("ops/argsort", "1000x1000 1000000 20000x50", "1000x1000", None),
     ("ops/topk", "1000x1000", "1000x1000", None),
     ("ops/median", "1000x1000", "1000x1000", None),
     ("ops/cumprod", "1000x1000", "1000x1000", streamed(2)),

@@ -29,6 +29,9 @@ PYTHON_PEERS = {
     "tensorflow": (["tensorflow-cpu", "pillow"], ["tensorflow_peer.py"]),
     "tensorflow_xla": (["tensorflow-cpu", "pillow"], ["tensorflow_peer.py", "xla"]),
     "pytensor": (["pytensor"], ["pytensor_peer.py"]),
+    "numpy": (["numpy", "scipy"], ["numpy_peer.py"]),
+    "casadi": (["numpy", "casadi"], ["casadi_peer.py"]),
+    "casadi_c": (["numpy", "casadi"], ["casadi_peer.py", "c"]),
 }
 # Name, library, Debian packages that hold it.
 LIBRARY_PEERS = {
@@ -38,14 +41,19 @@ LIBRARY_PEERS = {
 # What has its derivatives written by hand, and is built beside ours.
 HAND_PEERS = {"by_hand": "kroton_bench_by_hand"}
 PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS, *HAND_PEERS]
+# Those that are there for some families of classes only.
+FAMILIES = {"numpy": ("ops", "linalg"), "casadi": ("jacobian",), "casadi_c": ("jacobian",)}
 
 
 CONVOLUTIONS = ("conv", "cnn", "vgg", "resnet")
 
 
-def competes(name, bench):
-    """The libraries are there for products, loops by hand for published problems, the Python
-    peers for everything else."""
+def competes(name, group):
+    """The libraries are there for products, loops by hand for published problems, some peers for
+    families of classes, the other Python peers for everything else."""
+    bench, *family = group.split("/")
+    if name in FAMILIES:
+        return bench == "classes" and family[0] in FAMILIES[name]
     if name in HAND_PEERS or bench == "published":
         return name in HAND_PEERS and bench == "published"
     if name == "torch_channels_last":
@@ -100,17 +108,21 @@ def python():
     return str(ENVIRONMENT / "bin" / "python")
 
 
+def unpack(name, packages):
+    """Packages of Debian below the build folder: which BLAS the system uses stays as it is."""
+    print(f"bench: fetching {name}", file=sys.stderr)
+    DEBIAN.mkdir(parents=True, exist_ok=True)
+    quiet(["apt-get", "download", *packages], cwd=DEBIAN)
+    for file in DEBIAN.glob("*.deb"):
+        quiet(["dpkg", "-x", str(file), str(DEBIAN)])
+
+
 def install(name):
     """The command that starts a peer, installed if it is not; Failure says why it cannot be."""
     if name in LIBRARY_PEERS:
         library, packages = LIBRARY_PEERS[name]
         if find_library(library) is None:
-            # Unpacked here instead of installed: which BLAS the system uses stays as it is.
-            print(f"bench: fetching {name}", file=sys.stderr)
-            DEBIAN.mkdir(parents=True, exist_ok=True)
-            quiet(["apt-get", "download", *packages], cwd=DEBIAN)
-            for file in DEBIAN.glob("*.deb"):
-                quiet(["dpkg", "-x", str(file), str(DEBIAN)])
+            unpack(name, packages)
         found = find_library(library)
         if found is None:
             raise Failure(f"no {library} in {', '.join(packages)}")

@@ -28,8 +28,11 @@ def arguments():
     parser.add_argument("--limit", type=float, default=60)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--show", nargs="+", metavar="FILE")
     chosen = parser.parse_args()
+    if chosen.processor_time:
+        os.environ["BENCH_PROCESSOR_TIME"] = "1"  # of all contenders
     chosen.names = chosen.names or (cases.QUICK if chosen.quick else ())
     chosen.seconds = chosen.seconds or (0.05 if chosen.quick else 0.1)
     chosen.rounds = chosen.rounds or (2 if chosen.quick else 3)
@@ -134,7 +137,7 @@ class Contest:
 def entrants(contest, case):
     """Ours first."""
     return [name for name in contest.commands
-            if name == "ours" or name != "floor" and competes(name, case.bench)]
+            if name == "ours" or name != "floor" and competes(name, case.group)]
 
 
 def prepare(contest, case, names, expected=None):
@@ -312,7 +315,7 @@ def main():
     selected = cases.selected(options.names, options.quick)
     commands, absent = {"ours": OURS}, {}
     for peer in options.peers:
-        benches = {case.bench for case in selected if competes(peer, case.bench)}
+        benches = {case.bench for case in selected if competes(peer, case.group)}
         if not benches:
             continue
         try:
@@ -342,7 +345,7 @@ def main():
                 values, processors = measure(contest, case)
                 contest.forget()
                 contest.left_out.update((name, why) for name, why in absent.items()
-                                        if competes(name, case.bench))
+                                        if competes(name, case.group))
                 if not values or "ours" not in values:
                     missed += 1
                     print(f"{case.name:{report.WIDTH}} {threads} failed")

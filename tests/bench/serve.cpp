@@ -1,7 +1,7 @@
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,12 +14,18 @@
 namespace bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+// Seconds that have passed; where a machine is shared, those of the processor by all threads.
+double now() {
+  static const bool of_processor = std::getenv("BENCH_PROCESSOR_TIME") != nullptr;
+  timespec time{};
+  clock_gettime(of_processor ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 double seconds_of(const std::function<void()>& run, long count) {
-  const Clock::time_point start = Clock::now();
+  const double start = now();
   for (long i = 0; i < count; ++i) run();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return now() - start;
 }
 
 std::string quoted(const std::string& text) {

@@ -233,9 +233,7 @@ constinit const OpRecord sort_op = {
 
 namespace {
 
-Tensor along_axis(const OpRecord& op, const Operand& x, int axis, bool descending) {
-  const LineScope scope(x.line());
-  const Tensor tensor = x.tensor();
+Tensor along_axis(const OpRecord& op, const Tensor& tensor, int axis, bool descending) {
   if (tensor.rank() == 0) return ops::apply(op, {tensor});  // which tells
   const int along = ops::resolve_axis(axis, tensor.rank(), op.name);
   const int last = tensor.rank() - 1;
@@ -259,11 +257,15 @@ Tensor along_axis(const OpRecord& op, const Operand& x, int axis, bool descendin
 }  // namespace
 
 Tensor argsort(const Operand& x, int axis, bool descending) {
-  return along_axis(argsort_op, x, axis, descending);
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();  // an empty one is an error that names this function
+  return along_axis(argsort_op, tensor, axis, descending);
 }
 
 Tensor sort(const Operand& x, int axis, bool descending) {
-  return along_axis(sort_op, x, axis, descending);
+  const LineScope scope(x.line());
+  const Tensor tensor = x.tensor();  // an empty one is an error that names this function
+  return along_axis(sort_op, tensor, axis, descending);
 }
 
 }  // namespace kroton

@@ -7,6 +7,11 @@ namespace kroton {
 
 struct Machine {
   bool gpu = false;  // kernels are scheduled for blocks of threads
+  // Of a GPU: kernels are parts of a larger one that a single block runs.
+  bool one_block = false;
+  // Of a GPU: rows whose length is not known are short enough for a warp each.
+  bool short_rows = false;
+  static constexpr std::int64_t warp_row = 512;  // elements
 
   // A CPU core.
   int vector_bytes = 16;  // of the widest vector register to use

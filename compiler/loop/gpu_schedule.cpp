@@ -13,8 +13,7 @@ namespace {
 
 // Threads of a block where every thread has an element of its own.
 constexpr int threads_of_elements = 256;
-// Threads that share a row, by its length: a warp needs no shared memory to combine its sums.
-constexpr std::int64_t warp_row = 512;
+// Threads that share a row longer than a warp's, which needs no shared memory to combine its sums.
 constexpr std::int64_t short_row = 16;  // up to here a row is one thread's
 constexpr int threads_of_rows = 256;
 // The same, where rows are long and so few that all their blocks fit on a large device at once.
@@ -25,11 +24,6 @@ constexpr std::int64_t few_rows = 528;
 bool depends_on_any(const Expr& e, const std::vector<const For*>& loops) {
   return std::any_of(loops.begin(), loops.end(),
                      [&](const For* loop) { return depends_on(e, loop->variable); });
-}
-
-bool is_independent(const For& loop) {
-  const LoopFacts facts(loop);
-  return !facts.reduces() && facts.iterations_are_independent(true);
 }
 
 bool uses_shared(const Block& block) {
@@ -45,8 +39,8 @@ bool meet(const std::unordered_set<int>& a, const std::unordered_set<int>& b) {
   return std::any_of(a.begin(), a.end(), [&](int id) { return b.contains(id); });
 }
 
-// Barriers between statements of which one touches what another has written, or overwrites what
-// another has read.
+}  // namespace
+
 Block with_barriers(const Block& block) {
   Block result;
   Use since;
@@ -64,7 +58,10 @@ Block with_barriers(const Block& block) {
   return result;
 }
 
-}  // namespace
+bool is_independent(const For& loop) {
+  const LoopFacts facts(loop);
+  return !facts.reduces() && facts.iterations_are_independent(true);
+}
 
 Use use_of(const Block& block) {
   Use use;
@@ -103,8 +100,8 @@ bool has_loop(const Block& block) {
   return found;
 }
 
-GpuScheduler::GpuScheduler(const Kernel& kernel)
-    : kernel_(kernel), next_id_(next_variable_id(kernel)) {
+GpuScheduler::GpuScheduler(const Kernel& kernel, bool short_rows)
+    : kernel_(kernel), short_rows_(short_rows), next_id_(next_variable_id(kernel)) {
   const Use use = use_of(kernel.body);
   for (const auto* ids : {&use.read, &use.written}) {
     for (const int id : *ids) next_buffer_id_ = std::max(next_buffer_id_, id + 1);
@@ -134,6 +131,9 @@ Kernel GpuScheduler::run() {
   }
   if (Block tiles = tiled_elements(outer, *core); !tiles.empty()) {
     return finish(std::move(tiles), threads_of_elements);
+  }
+  if (Block staged = staged_rows(outer, *core); !staged.empty()) {
+    return finish(std::move(staged), threads_of_loops);
   }
   if (!outer.empty()) {
     const int threads = has_loop(*core) ? threads_of_loops : threads_of_elements;
@@ -258,7 +258,8 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
       if (!outer.empty() && is_step(access.index, outer.back()->variable)) ++along_columns;
     }
   }
-  row_threads_ = longest >= 0 && longest <= warp_row ? warp : threads_of_rows;
+  const bool is_short = longest >= 0 ? longest <= Machine::warp_row : short_rows_;
+  row_threads_ = is_short ? warp : threads_of_rows;
   std::int64_t blocks = 0;
   if (longest > long_row && is_integer_constant(product(extents_of(outer)), blocks) &&
       blocks <= few_rows) {
@@ -287,6 +288,12 @@ Stmt GpuScheduler::threads(const Variable& t, const Expr& extent, Block body) {
   return statement(std::move(loop));
 }
 
-Kernel schedule_for_gpu(const Kernel& kernel) { return GpuScheduler(kernel).run(); }
+Kernel schedule_for_gpu(const Kernel& kernel, bool short_rows) {
+  return GpuScheduler(kernel, short_rows).run();
+}
+
+Kernel schedule_in_one_block(const Kernel& kernel) {
+  return GpuScheduler(kernel).run_in_one_block();
+}
 
 }  // namespace kroton::loop

@@ -9,6 +9,15 @@ namespace kroton::loop {
 // column sums) or one iteration a block, whose threads then share the loops inside (rows, chunks).
 // What depends on its order runs in one thread, or in one thread per column where columns do not
 // meet. The order of accumulations depends on the kernel alone, not on the device.
-Kernel schedule_for_gpu(const Kernel& kernel);
+// `short_rows`: a row whose length is not known is one warp's.
+Kernel schedule_for_gpu(const Kernel& kernel, bool short_rows = false);
+
+// Turns a kernel of serial loops into thread loops and barriers: a part of a block's work. The
+// block's threads share independent iterations, else what a loop adds up; the rest is one thread's.
+Kernel schedule_in_one_block(const Kernel& kernel);
+
+// Barriers between statements of which one touches what another has written, or overwrites what
+// another has read.
+Block with_barriers(const Block& block);
 
 }  // namespace kroton::loop

@@ -42,12 +42,14 @@ std::vector<const For*> perfect_nest(const Block& block,
                                      const std::function<bool(const For&)>& accept,
                                      const Block*& rest);
 bool has_loop(const Block& block);
+bool is_independent(const For& loop);
 
 class GpuScheduler {
  public:
-  explicit GpuScheduler(const Kernel& kernel);
+  explicit GpuScheduler(const Kernel& kernel, bool short_rows = false);
 
   Kernel run();
+  Kernel run_in_one_block();
 
  private:
   Variable fresh(const std::string& name) { return {next_id_++, DType::i64, name}; }
@@ -66,6 +68,11 @@ class GpuScheduler {
   // through shared memory, so that neighbouring threads read and write neighbours. Empty if nothing
   // lies so, or the core is more than stores.
   Block tiled_elements(const std::vector<const For*>& loops, const Block& core);
+
+  // One iteration of the loops a thread, whose rows of a few elements lie one after the other: they
+  // come and go through shared memory, so that neighbouring threads read and write neighbours.
+  // Empty if nothing lies so.
+  Block staged_rows(const std::vector<const For*>& loops, const Block& core);
 
   // Not known to be so short that most of a tile would be empty.
   static bool is_long(const Expr& extent);
@@ -118,6 +125,13 @@ class GpuScheduler {
   Block in_shares(const std::vector<const For*>& loops, const For& column, const Expr& row,
                   const Block& core);
 
+  // Statements as the work of one block's threads, without barriers between them.
+  Block dealt_out(const Block& block);
+
+  // Independent iterations as the block's: few of long loops one after the other, whose loops its
+  // threads share; else one a thread.
+  Stmt iterations(const std::vector<const For*>& loops, const Block& core);
+
   // All of the kernel in its order.
   Block one_thread() { return {threads(fresh("t"), integer(1), kernel_.body)}; }
 
@@ -127,6 +141,7 @@ class GpuScheduler {
   static constexpr int threads_of_loops = 64;
 
   const Kernel& kernel_;
+  bool short_rows_;
   int next_id_;
   int next_buffer_id_ = 0;  // above those of the kernel
   Variable block_ = fresh("b");

@@ -279,7 +279,7 @@ class KeyWriter {
     expression(work);
   }
   void write(const std::shared_ptr<const Scan>& loop) {
-    const auto& [index, extent, body, name, source, idle, to_the_end, idle_steps] = *loop;
+    const auto& [index, extent, body, name, source, idle, to_the_end, idle_steps, form] = *loop;
     variable(index);
     dim(extent);
     steps(body);

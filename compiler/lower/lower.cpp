@@ -100,6 +100,7 @@ void Lowering::place_arguments() {
 void Lowering::place_constants() {
   for (Vertex v : graph_.topological_order()) {
     if (!graph_.is_op(v, constant_op)) continue;
+    if (program_.placements.contains(buffers_.of(v)->id)) continue;  // steps in another form too
     Placement& place = program_.placements[buffers_.of(v)->id];
     place.kind = Placement::Kind::constant;
     place.argument = static_cast<int>(program_.constants.size());

@@ -304,6 +304,29 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
   return schedule(kernel, machine, &buffers);
 }
 
+// Loops around each result's sum.
+loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTable& buffers) {
+  loop::Block body{loop::Accumulate{c.sum, loop::Op::add, c.a * c.b}};
+  const auto around = [&](const AxisList& axes, bool is_independent) {
+    for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+      loop::For loop;
+      loop.variable = axis->variable;
+      loop.extent = loop::size(axis->extent);
+      loop.body = std::move(body);
+      loop.is_independent = is_independent;
+      body = {loop::statement(std::move(loop))};
+    }
+  };
+  around(c.inner, false);
+  body.insert(body.begin(), loop::Declare{c.sum, loop::real(0, c.dtype)});
+  body.insert(body.end(), c.stores.begin(), c.stores.end());
+  for (const AxisList* axes : {&c.columns, &c.rows, &c.batch}) around(*axes, true);
+  loop::Kernel kernel;
+  kernel.body = std::move(body);
+  kernel.work = loop::size(c.work());
+  return schedule(kernel, machine, &buffers);
+}
+
 // One kernel that a library may replace; else, where that is better, two that share out the inner
 // elements, or three if the sizes decide.
 std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& machine,
@@ -332,6 +355,9 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
                                             int winograd) {
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
+  if (machine.one_block) {
+    return {in_one_block(std::move(maker).for_gpu(), machine, context.buffers())};
+  }
   if (machine.gpu) {
     return gpu_products(std::move(maker).for_gpu(), machine, context.buffers());
   }

@@ -91,20 +91,58 @@ class LoopsLowering {
   // kernels of both kinds, of which the host starts those that suit them.
   std::vector<loop::Kernel> for_gpu() {
     std::optional<ReductionParts> parts;
-    if (cluster_.reduces()) {
+    if (cluster_.reduces() && !machine_.one_block) {
       const std::optional<std::size_t> last = last_before_results();
       parts = reduction_parts(cluster_.domain, cluster_.reduced, last && !lies_along_rows(*last),
                               stages_);
     }
-    if (!parts) return finish(whole(), work());
+    if (!parts) return rows_or_all(1);
     std::vector<loop::Kernel> kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
     if (parts->are_wanted.is_constant()) return kernels;
     use_accumulators();
     in_runs_ = false;
-    loop::Kernel kernel = whole();
-    kernel.body = only_if(1 - parts->are_wanted, std::move(kernel.body));
-    append(kernels, finish(std::move(kernel), work()));
+    append(kernels, rows_or_all(1 - parts->are_wanted));
     return kernels;
+  }
+
+  // One kernel; of rows whose length is not known, one for those that are short, and one for those
+  // that are not.
+  std::vector<loop::Kernel> rows_or_all(const Dim& are_wanted) {
+    const loop::Kernel kernel = whole();
+    const auto where = [&](const Dim& flag) {
+      loop::Kernel one = kernel;
+      one.body = only_if(flag, kernel.body);
+      return finish(std::move(one), work());
+    };
+    const std::optional<Dim> length = row_length();
+    if (!length || length->is_constant() || machine_.one_block) return where(are_wanted);
+    const Dim are_long = minimum(1, floor_div(*length, Machine::warp_row + 1));
+    machine_.short_rows = true;
+    std::vector<loop::Kernel> kernels = where(are_wanted * (1 - are_long));
+    machine_.short_rows = false;
+    const loop::For* blocks = loop::as_for(kernels[0].body.back());
+    // Threads may be dealt out otherwise than by rows: then one kernel is for all.
+    if (blocks == nullptr || blocks->width != Machine::warp) return where(are_wanted);
+    append(kernels, where(are_wanted * are_long));
+    return kernels;
+  }
+
+  // Of each of several rows that are reduced along the last axis; nothing for those that are known
+  // to be long.
+  std::optional<Dim> row_length() const {
+    Dim length = 1;
+    std::int64_t least = 1;
+    bool is_along = false, are_several = false;
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (cluster_.domain[axis].is_constant(1)) continue;
+      is_along = cluster_.reduced[axis];
+      are_several = are_several || !is_along;
+      if (!is_along) continue;
+      length = length * cluster_.domain[axis];
+      if (cluster_.domain[axis].is_constant()) least *= cluster_.domain[axis].constant();
+    }
+    return is_along && are_several && least <= Machine::warp_row ? std::optional(length)
+                                                                 : std::nullopt;
   }
 
   // The last of the reduced axes if the last of all axes with more than one position is none.

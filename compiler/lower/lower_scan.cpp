@@ -1,8 +1,11 @@
 // Scans: where states, rows and results lie while the steps run.
+#include <algorithm>
+
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/idle_steps.h"
 #include "compiler/lower/lowering.h"
 #include "compiler/lower/overwrite.h"
+#include "compiler/lower/persistent_scan.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/scan_op.h"
@@ -162,7 +165,8 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
   made->source = kroton::to_string(data.line);
   made->steps = steps.body_steps(copies);
   // What is left to do in a step that changes no state.
-  if (const std::optional<IdleSteps> idle = find_idle_steps(graph_, loop, stacks)) {
+  const std::optional<IdleSteps> idle = find_idle_steps(graph_, loop, stacks);
+  const auto idle_steps = [&](const Machine& machine) {
     Body kept{body.parameters, {}};
     std::vector<std::size_t> histories;
     for (std::size_t k = 0; k < states.size(); ++k) {
@@ -178,6 +182,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     }
     const Graph at_rest(kept.parameters, kept.results, {}, false);
     Lowering resting(at_rest, *this);
+    resting.machine_ = machine;
     for (std::size_t k = 0; k < given.size(); ++k) {
       resting.buffers_.set(at_rest.inputs[k], steps.buffers_.of(inside.inputs[k]));
     }
@@ -195,14 +200,49 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
         rows.emplace_back(v, make_part(of, size, start));
       }
     }
+    return resting.body_steps(rows);
+  };
+  if (idle) {
     made->idle = steps.buffers_.of(inside.inputs[idle->flag]);
     made->idle_to_the_end = idle->to_the_end;
-    made->idle_steps = resting.body_steps(rows);
+    made->idle_steps = idle_steps(machine_);
   }
   group.checks = has_calls(made->steps);
   for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
     group.checks = group.checks || has_checks(kernel);
   });
+  if (machine_.gpu && !machine_.one_block && !options_.checks.memory) {
+    // The steps once more, as parts of one kernel.
+    Machine one_block = machine_;
+    one_block.one_block = true;
+    one_block.block_shared_bytes = 0;
+    Lowering parts(inside, *this);
+    parts.machine_ = one_block;
+    for (Vertex v : inside.topological_order()) {
+      const bool is_given =
+          std::find(inside.inputs.begin(), inside.inputs.end(), v) != inside.inputs.end();
+      if (is_given || placed.contains(v) || inside.is_op(v, constant_op)) {
+        parts.buffers_.set(v, steps.buffers_.of(v));
+      }
+    }
+    Scan whole = *made;
+    whole.steps = parts.body_steps(copies);
+    if (idle) whole.idle_steps = idle_steps(one_block);
+    std::int64_t launches = 0;
+    for_each_kernel(made->steps, [&](const loop::Kernel&) { ++launches; });
+    PersistentScan persistent = persistent_scan(whole, launches, program_, buffers_);
+    if (persistent.kernel) group.steps.emplace_back().kind = *std::move(persistent.kernel);
+    if (persistent.is_wanted.is_constant(1)) {
+      // What moved with the steps has no place of its own any more.
+      std::erase_if(program_.placements, [&](const auto& entry) {
+        const Placement& place = entry.second;
+        return place.kind == Placement::Kind::part && loop::depends_on(place.start, step);
+      });
+      return group;
+    }
+    made->extent = made->extent * (1 - persistent.is_wanted);
+    made->form = "kernels for each step: " + persistent.why_not;
+  }
   group.steps.emplace_back().kind = std::shared_ptr<const Scan>(std::move(made));
   return group;
 }

@@ -9,6 +9,7 @@
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/index_loops.h"
+#include "compiler/lower/rehome.h"
 
 namespace kroton {
 namespace {
@@ -144,12 +145,6 @@ class Merger {
   struct Use {
     loop::BufferRef buffer;
     bool read = false, written = false;
-  };
-  // Where a buffer of the steps is found in the new kernel.
-  struct Home {
-    loop::BufferRef buffer;
-    loop::Expr start;            // in terms of step_
-    loop::Expr value = nullptr;  // the only element, where that does not change during a step
   };
   // A row that each step adds to a stack.
   struct Row {
@@ -478,87 +473,29 @@ class Merger {
   void add_steps(const std::vector<Step>& steps, loop::Block& block) {
     for (const Step& step : steps) {
       if (const auto* body = as<loop::Kernel>(step)) {
-        variables_.clear();
-        body_ = body;
-        loop::Rewriter rewrite([this](const loop::Expr& e) { return rewritten(e); });
-        for (loop::Stmt& s : rewritten(rewrite(body->body))) block.push_back(std::move(s));
+        const std::set<int>& written_out = written_out_[body];
+        const Rehoming rehomed(homes_, [&](const loop::For& found, loop::For& inner) {
+          if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
+          if (!is_short(inner) || !written_out.contains(found.variable.id)) return;
+          if (inner.kind == loop::LoopKind::serial) inner.kind = loop::LoopKind::unroll;
+          if (inner.kind == loop::LoopKind::vector) {
+            inner.unrolled = static_cast<int>(inner.extent->integer);
+          }
+        });
+        for (loop::Stmt& s : rehomed.block(body->body)) block.push_back(std::move(s));
         work_ = work_ + body->work;
         if (name_.size() < 40) name_ += body->name;
         if (body->source != loop_.source) lines_.insert(body->source);
       } else {
         const Branch* branch = as<Branch>(step);  // scans and calls are not merged
         loop::If sides;
-        sides.condition = rewritten(loop::load(branch->condition, loop::integer(0)));
+        sides.condition =
+            Rehoming(homes_).expression(loop::load(branch->condition, loop::integer(0)));
         add_steps(branch->then_steps, sides.then_body);
         add_steps(branch->else_steps, sides.else_body);
         block.push_back(loop::statement(std::move(sides)));
       }
     }
-  }
-
-  // A load from where the buffer is now. Variables of different kernels may have the same id.
-  loop::Expr rewritten(const loop::Expr& e) {
-    if (e->op == loop::Op::variable) return loop::variable(renamed(e->variable));
-    if (e->op != loop::Op::load) return e;
-    const auto home = homes_.find(e->buffer->id);
-    if (home == homes_.end()) return e;
-    const loop::Expr when = loop::is_conditional(*e) ? e->args[1] : nullptr;
-    if (const loop::Expr& value = home->second.value) {
-      return when ? loop::select(when, value, loop::whole_number(0, value->dtype)) : value;
-    }
-    return loop::load(home->second.buffer, home->second.start + e->args[0], when);
-  }
-
-  loop::Variable renamed(const loop::Variable& v) {
-    const auto [found, first] = variables_.try_emplace(v.id);
-    if (first) found->second = {loop::fresh_variable(v.name).id, v.dtype, v.name};
-    return found->second;
-  }
-
-  loop::Stmt rewritten(const loop::Stmt& s) {
-    return loop::visit(
-        s, [](const loop::Let& one) -> loop::Stmt { return one; },
-        [&](const loop::Declare& one) -> loop::Stmt {
-          return loop::Declare{renamed(one.variable), one.init};
-        },
-        [](const loop::Allocate& one) -> loop::Stmt { return one; },
-        [&](const loop::Store& store) -> loop::Stmt {
-          const auto home = homes_.find(store.buffer->id);
-          if (home == homes_.end()) return store;
-          return loop::Store{home->second.buffer, home->second.start + store.index, store.value};
-        },
-        [&](const loop::Accumulate& sum) -> loop::Stmt {
-          return loop::Accumulate{renamed(sum.variable), sum.op, sum.value};
-        },
-        [&](const loop::AccumulateArg& best) -> loop::Stmt {
-          return loop::AccumulateArg{renamed(best.best), renamed(best.position), best.maximum,
-                                     best.value, best.at};
-        },
-        [](const loop::Barrier& one) -> loop::Stmt { return one; },
-        [&](const loop::For& found) -> loop::Stmt {
-          loop::For inner = found;
-          inner.variable = renamed(inner.variable);
-          if (inner.kind == loop::LoopKind::parallel) inner.kind = loop::LoopKind::serial;
-          if (is_short(inner) && written_out_[body_].contains(found.variable.id)) {
-            if (inner.kind == loop::LoopKind::serial) inner.kind = loop::LoopKind::unroll;
-            if (inner.kind == loop::LoopKind::vector) {
-              inner.unrolled = static_cast<int>(inner.extent->integer);
-            }
-          }
-          inner.body = rewritten(inner.body);
-          return loop::statement(std::move(inner));
-        },
-        [&](const loop::If& branch) -> loop::Stmt {
-          return loop::statement(
-              loop::If{branch.condition, rewritten(branch.then_body), rewritten(branch.else_body)});
-        });
-  }
-
-  // The statements, whose expressions are rewritten already.
-  loop::Block rewritten(const loop::Block& block) {
-    loop::Block result;
-    for (const loop::Stmt& s : block) result.push_back(rewritten(s));
-    return result;
   }
 
   const Scan& loop_;
@@ -571,8 +508,6 @@ class Merger {
   std::vector<State> states_;
   std::vector<Row> rows_;
   KernelLoops written_out_;
-  const loop::Kernel* body_ = nullptr;       // the kernel in progress
-  std::map<int, loop::Variable> variables_;  // its own, by their ids there
   loop::Expr work_ = loop::integer(0);
   std::string name_;
   std::set<std::string> lines_;

@@ -28,7 +28,8 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
         [&](const loop::Kernel& kernel) { text += indented(loop::to_string(kernel), indent); },
         [&](const Scan& scan) {
           text += indent + "scan " + scan.name + " " + scan.variable.name + " < " +
-                  scan.extent.to_string() + lines_of(scan.source) + "\n";
+                  scan.extent.to_string() + lines_of(scan.source) +
+                  (scan.form.empty() ? "" : "  (" + scan.form + ")") + "\n";
           print(scan.steps, indent + "  ", text);
           if (!scan.idle) return;
           text +=

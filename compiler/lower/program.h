@@ -57,6 +57,7 @@ struct Scan {
   loop::BufferRef idle = nullptr;  // null: not known
   bool idle_to_the_end = true;     // from some iteration on all are idle; else up to some iteration
   std::vector<Step> idle_steps = {};
+  std::string form = {};  // for people: why its steps are no kernel of their own on a GPU
 };
 
 // An ifelse: one of the two lists runs.

@@ -148,6 +148,34 @@ void add_indexed(std::vector<Case>& list) {
   list.push_back({"cumsum down rows", {x}, {cumsum(x, 0)}, {}, {{{"n", 10000}}}});
 }
 
+// A training step of a recurrent network.
+void add_lstm(std::vector<Case>& list, const std::string& name, std::int64_t units,
+              const Sizes& sizes) {
+  const Tensor x = numbers("x", {dim("steps"), dim("batch"), units});
+  const Shared w = shared(Array::zeros({units, 4 * units}), "w");
+  const Shared u = shared(Array::zeros({units, 4 * units}), "u");
+  const Shared b = shared(Array::zeros({4 * units}), "b");
+  const Tensor zero = zeros({dim("batch"), units});
+  const auto [h, c] = scan(
+      [&](Tensor now, Tensor h0, Tensor c0) {
+        const Tensor gates = dot(now, w) + dot(h0, u) + b;
+        const auto gate = [&](std::int64_t k) {
+          return gates(all, slice(k * units, (k + 1) * units));
+        };
+        const Tensor cell = sigmoid(gate(0)) * c0 + sigmoid(gate(1)) * tanh(gate(2));
+        return std::pair{sigmoid(gate(3)) * tanh(cell), cell};
+      },
+      {.sequences = {x}, .outputs_info = {zero, zero}});
+  const Tensor loss = mean(square(h));
+  const auto [gw, gu, gb] = grad(loss, w, u, b);
+  list.push_back({name,
+                  {x},
+                  {loss},
+                  {{w, w - 0.1 * gw}, {u, u - 0.1 * gu}, {b, b - 0.1 * gb}},
+                  {sizes},
+                  true});
+}
+
 // Training steps.
 void add_steps(std::vector<Case>& list) {
   {
@@ -167,37 +195,49 @@ void add_steps(std::vector<Case>& list) {
          {{{"batch", 128}}},
          true});
   }
-  {
-    const std::int64_t units = 256;
-    const Tensor x = numbers("x", {dim("steps"), dim("batch"), 256});
-    const Shared w = shared(Array::zeros({256, 4 * units}), "w");
-    const Shared u = shared(Array::zeros({units, 4 * units}), "u");
-    const Shared b = shared(Array::zeros({4 * units}), "b");
-    const Tensor zero = zeros({dim("batch"), units});
-    const auto [h, c] = scan(
-        [&](Tensor now, Tensor h0, Tensor c0) {
-          const Tensor gates = dot(now, w) + dot(h0, u) + b;
-          const auto gate = [&](std::int64_t k) {
-            return gates(all, slice(k * units, (k + 1) * units));
-          };
-          const Tensor cell = sigmoid(gate(0)) * c0 + sigmoid(gate(1)) * tanh(gate(2));
-          return std::pair{sigmoid(gate(3)) * tanh(cell), cell};
-        },
-        {.sequences = {x}, .outputs_info = {zero, zero}});
-    const Tensor loss = mean(square(h));
-    const auto [gw, gu, gb] = grad(loss, w, u, b);
-    list.push_back({"LSTM step, 256 units",
-                    {x},
-                    {loss},
-                    {{w, w - 0.1 * gw}, {u, u - 0.1 * gu}, {b, b - 0.1 * gb}},
-                    {{{"steps", 100}, {"batch", 64}}},
-                    true});
-  }
+  add_lstm(list, "LSTM step, 256 units", 256, {{"steps", 100}, {"batch", 64}});
+  add_lstm(list, "LSTM step, 64 units", 64, {{"steps", 100}, {"batch", 1}});
   {
     const Tensor x = numbers("x", {dim("n")});
     const Tensor y = scan([&](Tensor now, Tensor before) { return before * 0.9 + now; },
                           {.sequences = {x}, .outputs_info = {zeros({})}});
     list.push_back({"running sum by scan", {x}, {y}, {}, {{{"n", 10000}}}, true});
+    list.push_back({"gradient of a running sum by scan",
+                    {x},
+                    {grad(sum(square(y)), x)},
+                    {},
+                    {{{"n", 10000}}},
+                    true});
+  }
+  {
+    // Oscillators with friction, by Runge and Kutta's method of the fourth order.
+    const Tensor x = numbers("x", {dim("n")}), v = numbers("v", {dim("n")});
+    const auto [xs, vs] = scan(
+        [](Tensor at, Tensor speed) {
+          const double h = 0.01;
+          const auto force = [](const Tensor& p, const Tensor& q) { return -sin(p) - 0.1 * q; };
+          const Tensor k1 = speed, l1 = force(at, speed);
+          const Tensor k2 = speed + h / 2 * l1, l2 = force(at + h / 2 * k1, k2);
+          const Tensor k3 = speed + h / 2 * l2, l3 = force(at + h / 2 * k2, k3);
+          const Tensor k4 = speed + h * l3, l4 = force(at + h * k3, k4);
+          return std::pair{at + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4),
+                           speed + h / 6 * (l1 + 2 * l2 + 2 * l3 + l4)};
+        },
+        {.outputs_info = {x, v}, .n_steps = 1000});
+    list.push_back(
+        {"1000 steps of oscillators", {x, v}, {xs[-1], vs[-1]}, {}, {{{"n", 4096}}}, true});
+  }
+  {
+    const Tensor z = numbers("z", {dim("n")}), f = numbers("f", {4, 4}), q = numbers("q", {4, 4}),
+                 h = numbers("h", {4});
+    const auto [x, p] = scan(
+        [&](Tensor measured, Tensor x0, Tensor p0) {
+          const Tensor x1 = dot(f, x0), p1 = dot(dot(f, p0), transpose(f)) + q;
+          const Tensor ph = dot(p1, h), gain = ph / (dot(h, ph) + 0.1);
+          return std::pair{x1 + gain * (measured - dot(h, x1)), p1 - outer(gain, ph)};
+        },
+        {.sequences = {z}, .outputs_info = {zeros({4}), q}});
+    list.push_back({"Kalman filter of 4 numbers", {z, f, q, h}, {x}, {}, {{{"n", 1000}}}, true});
   }
 }
 

@@ -34,13 +34,14 @@ std::string line_of(const Code& code) {
 
 constexpr int most_stack = 32;  // bytes, of what is kept from before a loop to behind it
 
-// A table of all cases, a kernel a line. Nothing is spilled in a loop, and no loop calls a
-// subroutine.
+// A table of all cases, a kernel a line; of training steps those that run all steps of a scan.
+// Nothing is spilled in a loop, and no loop calls a subroutine, but for divisions in such steps.
 std::string table(int capability) {
   std::vector<kroton::codegen::CudaProgram> programs;
   std::vector<std::string> names;
+  std::vector<bool> are_steps;
   for (const Case& one : cases()) {
-    if (one.is_step) continue;
+    are_steps.push_back(one.is_step);
     programs.push_back(kroton::codegen::emit_cuda(lowered(one)));
     names.push_back(one.name);
   }
@@ -51,9 +52,11 @@ std::string table(int capability) {
     text += names[k] + "\n";
     for (std::size_t n = 0; n < programs[k].kernels.size(); ++n) {
       const Code& code = codes[next++];
+      const bool runs_steps = code.name.find("_scan_") != std::string::npos;
+      if (are_steps[k] && !runs_steps) continue;
       text += line_of(code);
       CHECK_MESSAGE(code.spills_in_loops == 0, names[k], ": ", code.name);
-      CHECK_MESSAGE(code.calls_in_loops == 0, names[k], ": ", code.name);
+      CHECK_MESSAGE((runs_steps || code.calls_in_loops == 0), names[k], ": ", code.name);
       CHECK_MESSAGE(code.stack_bytes <= most_stack, names[k], ": ", code.name);
       CHECK_MESSAGE(code.shared_bytes <= 48 << 10, names[k], ": ", code.name);
     }
@@ -144,23 +147,27 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
   k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
+  k5_max_sub_exp_sum_div_mul             43    32     4     4    0        16      0    94
+  k6_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
-  k2_sum                                 47    40     4     4    4        16     32    43
+  k2_sum                                 47    32     4     4    0        16      0    39
+  k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
-  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+  k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
-  k2_argmax                              21    64     4     8   16         4     96    75
+  k2_argmax                              20    32     4     8    0         4      0    75
+  k3_argmax                              21    64     4     8   16         4     96    75
 mean of rows, f64
   k0_sum_size_div                        62    32     8     8    8         8     64    43
   k1_sum_size_div                        55    32     8     8    8        16     64    43
-  k2_sum_size_div                        55    32     8     8    8        16     64    43
+  k2_sum_size_div                        61    32     8     8    0        16      0    39
+  k3_sum_size_div                        55    32     8     8    8        16     64    43
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     31    64     4     4    4         4     32    43
 layer norm, gradients
@@ -259,6 +266,25 @@ scatter_add of numbers
 cumsum down rows
   k0_cumsum                              10    64     4     4    0         1      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
+MLP step 784-512-10
+LSTM step, 256 units
+  k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   262  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m     67    16     4     4    0        32      0   196
+LSTM step, 64 units
+  k4_scan_dot_add_add_sigmoid_sigmoi    127    16     4     4    0        96      0   273  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m     67    16     4     4    0        32      0   180
+running sum by scan
+  k2_scan_mul_add                        20    32     4     4    0         5      0    29
+gradient of a running sum by scan
+  k2_scan_mul_add                        20    32     4     4    0         5      0    29
+  k6_scan_add_mul                        22    32     4     4    0         5      0    29
+1000 steps of oscillators
+  k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   165
+Kalman filter of 4 numbers
+  k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
+          loops: 1
 )golden");
 }
 

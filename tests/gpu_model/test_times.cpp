@@ -20,8 +20,11 @@ TEST_CASE("golden: predicted times of canonical functions") {
       "softmax of columns, free",  // five passes, of a launch each
       "scatter_add of numbers",    // every thread goes over all indices
       "cumsum down rows",          // one row after the other
-      "MLP step 784-512-10",       // launches, as the next two
-      "LSTM step, 256 units",     "running sum by scan",
+      "MLP step 784-512-10",       // launches, as the next one
+      "LSTM step, 256 units",
+      "LSTM step, 64 units",  // steps that wait for each other, as the next ones
+      "running sum by scan",       "gradient of a running sum by scan",
+      "1000 steps of oscillators", "Kalman filter of 4 numbers",
   };
   std::ostringstream text;
   text << std::left << std::setw(52) << "us, not measured" << std::right << std::setw(7)
@@ -152,7 +155,15 @@ MLP step 784-512-10, batch=128                           12    116.0     57.9   
         6.1
 LSTM step, 256 units, batch=64 steps=100                514   5756.2   2666.6   1778.7   1816.6   
         304.5
-running sum by scan, n=10000                          10003  33711.2  26101.8  24112.9  22088.8     
+LSTM step, 64 units, batch=1 steps=100                   14    387.3    372.6    305.7    224.1     
+        2.8
+running sum by scan, n=10000                              4    442.3    436.1    362.8    259.0     
+        2.4
+gradient of a running sum by scan, n=10000                7    881.0    869.5    722.9    515.6     
+        2.4
+1000 steps of oscillators, n=4096                         5    696.2    687.6    571.7    407.5    
+        15.9
+Kalman filter of 4 numbers, n=1000                        5    904.2    894.1    742.8    528.7     
         2.4
 )golden");
 }
@@ -202,10 +213,16 @@ MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a
         graph; 402432 bytes up in 2 copies, 28 down in 1, 1 waits; with its data on the device 1
         copies and waits
 LSTM step, 256 units, batch=64 steps=100: 19 kernels, 514 launches, 203 of them products of a
-        library, in one graph; 6553600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on
-        the device 0 copies and waits
-running sum by scan, n=10000: 4 kernels, 10003 launches, 0 of them products of a library, in one
-        graph; 40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the device 0
-        copies and waits
+        library; 6553600 bytes up, 4 down in 1 copies
+LSTM step, 64 units, batch=1 steps=100: 14 kernels, 14 launches, 3 of them products of a library;
+        25600 bytes up, 4 down in 1 copies
+running sum by scan, n=10000: 4 kernels, 4 launches, 0 of them products of a library; 40000 bytes
+        up, 40000 down in 1 copies
+gradient of a running sum by scan, n=10000: 7 kernels, 7 launches, 0 of them products of a library;
+        40000 bytes up, 40000 down in 1 copies
+1000 steps of oscillators, n=4096: 5 kernels, 5 launches, 0 of them products of a library; 32768
+        bytes up, 32768 down in 2 copies
+Kalman filter of 4 numbers, n=1000: 5 kernels, 5 launches, 0 of them products of a library; 4144
+        bytes up, 16000 down in 1 copies
 )golden");
 }

@@ -1,7 +1,9 @@
 #include "tests/gpu_model/times.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
 
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/loop/traverse.h"
@@ -18,16 +20,94 @@ constexpr double loads_in_flight = 4;
 constexpr double operation_cycles = 5;
 constexpr double our_rate = 0.5;
 constexpr double library_rate = 0.75;
+// Cycles that a block's threads take for a loop that they share and the barrier behind it, when all
+// lies in the first cache; those of an iteration of a loop in it; those of a step that a thread
+// takes by itself, with its state in registers.
+constexpr double phase_cycles = 150;
+constexpr double iteration_cycles = 12;
+constexpr double step_cycles = 60;
 
 struct Facts {
   double blocks = 0, threads = 0, work = 0, bytes = 0;
   double sums =
       1;  // that a thread has in registers: of a product, which is half as many operations
+  double cycles = 0;  // of steps that wait for each other
   bool f64 = false;
 };
 
 double bytes_of(const loop::BufferRef& buffer, const Evaluator& at) {
   return static_cast<double>(at(buffer->size)) * static_cast<double>(size_of(buffer->dtype));
+}
+
+double count_of(const loop::Expr& extent, const Evaluator& at) {
+  const std::optional<Dim> size = loop::as_dim(extent);
+  return size ? static_cast<double>(at(*size)) : 1;
+}
+
+bool has_barrier(const loop::Block& block) {
+  bool found = false;
+  loop::visit_statements(block, [&](const loop::Stmt& s) {
+    found = found || std::holds_alternative<loop::Barrier>(s);
+  });
+  return found;
+}
+
+// Iterations of the loops in a thread's share, one after the other.
+double iterations_in(const loop::Block& block, const Evaluator& at) {
+  double sum = 0;
+  for (const loop::Stmt& s : block) {
+    const loop::For* loop = loop::as_for(s);
+    if (loop == nullptr) continue;
+    sum += count_of(loop->extent, at) * std::max(1.0, iterations_in(loop->body, at));
+  }
+  return sum;
+}
+
+// Of the steps that a kernel runs, if it does: loops with barriers that are in no other ones, and
+// loops of threads that carry a state in registers.
+double cycles_of(const loop::Block& block, double threads, const Evaluator& at) {
+  double cycles = 0;
+  for (const loop::Stmt& s : block) {
+    if (const loop::If* branch = loop::as_if(s)) {
+      cycles += std::max(cycles_of(branch->then_body, threads, at),
+                         cycles_of(branch->else_body, threads, at));
+    }
+    const loop::For* loop = loop::as_for(s);
+    if (loop == nullptr) continue;
+    const double count = count_of(loop->extent, at);
+    if (loop->kind == loop::LoopKind::thread) {
+      const double rounds = std::max(1.0, std::ceil(count / threads));
+      cycles += rounds * (phase_cycles + iteration_cycles * iterations_in(loop->body, at));
+    } else if (has_barrier(loop->body)) {
+      cycles += count * cycles_of(loop->body, threads, at);
+    }
+  }
+  return cycles;
+}
+
+double cycles_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
+                 const Evaluator& at) {
+  double cycles = 0;
+  loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+    const loop::For* loop = loop::as_for(s);
+    if (loop == nullptr) return;
+    if (loop->kind == loop::LoopKind::thread) {
+      const bool holds = std::any_of(loop->body.begin(), loop->body.end(), [](const loop::Stmt& t) {
+        return std::holds_alternative<loop::Allocate>(t);
+      });
+      for (const loop::Stmt& t : loop->body) {
+        const loop::For* steps = loop::as_for(t);
+        if (steps == nullptr || !holds) continue;
+        cycles += count_of(steps->extent, at) *
+                  (step_cycles + iteration_cycles * iterations_in(steps->body, at));
+      }
+    }
+    if (loop->kind != loop::LoopKind::block || !at(emitted.blocks)) return;
+    if (kernel.instead == nullptr && kernel.form == "one block runs all steps") {
+      cycles += cycles_of(loop->body, emitted.threads, at);
+    }
+  });
+  return cycles;
 }
 
 Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
@@ -36,6 +116,7 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
   facts.blocks = static_cast<double>(at(emitted.blocks));
   facts.threads = emitted.threads;
   facts.work = static_cast<double>(at(kernel.work));
+  facts.cycles = cycles_of(kernel, emitted, at);
   for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
     for (const loop::BufferRef& buffer : *list) {
       facts.bytes += bytes_of(buffer, at);
@@ -71,7 +152,8 @@ double microseconds(const Facts& facts, bool library, const Gpu& gpu) {
   const double busy = std::min(1.0, resident / used * facts.sums / (operation_cycles * gpu.lanes));
   const double computing =
       facts.work / (full_rate(gpu, facts) * our_rate * used / gpu.processors * busy);
-  return gpu.launch + 2 * gpu.latency * 1e-3 + std::max(moving, computing);
+  const double waiting = facts.cycles / (gpu.clock * 1e3);
+  return gpu.launch + 2 * gpu.latency * 1e-3 + std::max({moving, computing, waiting});
 }
 
 class Prediction {

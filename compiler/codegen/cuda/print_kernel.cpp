@@ -299,14 +299,15 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     close();
     return;
   }
-  if (known && count <= most_rounds * threads_) {
+  const std::int64_t most = known ? count : bound;
+  if (most > 0 && most <= most_rounds * threads_) {
     // With the number of rounds known, the loads of all of them may be under way at a time.
     const std::string n = distinct("n");
-    const std::int64_t rounds = (count + threads_ - 1) / threads_;
+    const std::int64_t rounds = (most + threads_ - 1) / threads_;
     line("#pragma unroll");
     open("for (int " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
     line("const long long " + t + " = threadIdx.x + " + n + " * " + std::to_string(threads_) + ";");
-    const bool all = count % threads_ == 0;
+    const bool all = known && count % threads_ == 0;
     if (!all) open("if (" + t + " < " + extent + ") {");
     body();
     if (!all) close();

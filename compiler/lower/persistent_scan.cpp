@@ -1,0 +1,430 @@
+#include "compiler/lower/persistent_scan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "compiler/loop/gpu_schedule.h"
+#include "compiler/loop/index_arithmetic.h"
+#include "compiler/loop/sum_blocks.h"
+#include "compiler/lower/overwrite.h"
+#include "compiler/lower/rehome.h"
+
+namespace kroton {
+namespace {
+
+// Operations that one block does in the time that it takes to start a kernel.
+constexpr std::int64_t work_of_a_launch = 1 << 16;
+// Threads of a block that runs all steps, and of those where each thread has its element.
+constexpr std::int64_t most_threads = 512;
+constexpr std::int64_t threads_of_elements = 256;
+
+bool has_scans(const std::vector<Step>& steps) {
+  return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
+    bool found = as<Scan>(step) != nullptr;
+    for_each_inner(step, [&](const auto& inner) { found = found || has_scans(inner); });
+    return found;
+  });
+}
+
+// Scalar operations of the steps, as far as their number is arithmetic of sizes.
+std::optional<Dim> work_of(const std::vector<Step>& steps) {
+  Dim work = 0;
+  for (const Step& step : steps) {
+    Dim inner = 0;
+    bool known = true;
+    if (const auto* kernel = as<loop::Kernel>(step)) {
+      const std::optional<Dim> own = loop::as_dim(kernel->work);
+      known = own.has_value();
+      if (own) inner = *own;
+    }
+    for_each_inner(step, [&](const auto& list) {
+      const std::optional<Dim> own = work_of(list);
+      known = known && own.has_value();
+      if (own) inner = inner + *own;
+    });
+    if (!known) return std::nullopt;
+    const Scan* scan = as<Scan>(step);
+    work = work + (scan != nullptr ? scan->extent * inner : inner);
+  }
+  return work;
+}
+
+bool is_multiple(const loop::Expr& e, const Dim& of) {
+  if (of.is_constant(0) || of.is_constant(1)) return true;
+  const std::optional<Dim> value = loop::as_dim(e);
+  if (value) return floor_div(*value, of) * of == *value;
+  if (e->op == loop::Op::add || e->op == loop::Op::sub) {
+    return is_multiple(e->args[0], of) && is_multiple(e->args[1], of);
+  }
+  return e->op == loop::Op::mul && (is_multiple(e->args[0], of) || is_multiple(e->args[1], of));
+}
+
+class Builder {
+ public:
+  Builder(const Scan& scan, const Program& program, BufferTable& buffers)
+      : scan_(scan), program_(program), buffers_(buffers) {}
+
+  // False if the host has to say where some buffer lies.
+  bool find_homes() {
+    scan_variables_.insert(scan_.variable.id);
+    return find_homes(scan_.steps) && find_homes(scan_.idle_steps) &&
+           (scan_.idle == nullptr || find_home(scan_.idle));
+  }
+
+  // Every thread runs all steps for one element.
+  std::optional<loop::Kernel> by_elements() {
+    const std::optional<Dim> count = elements();
+    if (!count || !keep_to_elements(*count)) return std::nullopt;
+    hold_in_registers(*count);
+    const loop::Variable block = loop::fresh_variable("block"), t = loop::fresh_variable("t");
+    const bool is_one = count->is_constant() && count->constant() <= threads_of_elements;
+    const loop::Expr width = loop::integer(threads_of_elements);
+    const loop::Expr first = is_one ? loop::integer(0) : loop::variable(block) * width;
+    const loop::Expr element = first + loop::variable(t);
+
+    loop::Block own, each;
+    for (const State& state : states_) {
+      own.push_back(loop::Allocate{state.held});
+      own.push_back(
+          loop::Store{state.held, loop::integer(0),
+                      loop::load(state.whole, at_step(state.start, loop::integer(0)) + element)});
+    }
+    for (const loop::BufferRef& buffer : passing_) each.push_back(loop::Allocate{buffer});
+    for (const Step& step : scan_.steps) {
+      const loop::Kernel& kernel = *as<loop::Kernel>(step);
+      const loop::For& nest = *loop::as_for(kernel.body[0]);
+      const Rehoming rehomed(homes_);
+      const loop::Block body = rehomed.block(nest.body);
+      for (loop::Stmt& s : loop::substitute(body, {{rehomed.renamed(nest.variable), element}})) {
+        each.push_back(std::move(s));
+      }
+    }
+    const loop::Expr after = loop::variable(scan_.variable) + loop::integer(1);
+    for (const State& state : states_) {
+      const loop::Expr next = loop::load(state.next, loop::integer(0));
+      each.push_back(loop::Store{state.held, loop::integer(0), next});
+      if (!state.all_rows) continue;
+      each.push_back(loop::Store{state.whole, at_step(state.start, after) + element, next});
+    }
+    own.push_back(steps_loop(std::move(each)));
+    for (const State& state : states_) {
+      if (state.all_rows) continue;
+      own.push_back(loop::Store{state.whole,
+                                at_step(state.start, loop::size(scan_.extent)) + element,
+                                loop::load(state.held, loop::integer(0))});
+    }
+    loop::For threads;
+    threads.kind = loop::LoopKind::thread;
+    threads.variable = t;
+    threads.extent = is_one ? loop::size(*count)
+                            : loop::binary(loop::Op::min, loop::size(*count) - first, width);
+    threads.body = std::move(own);
+    const std::int64_t few = is_one ? std::max<std::int64_t>(count->constant(), 1) : 0;
+    const auto warps = (few + Machine::warp - 1) / Machine::warp * Machine::warp;
+    loop::Kernel kernel = in_blocks(
+        block, is_one ? loop::integer(1) : loop::size(ceil_div(*count, threads_of_elements)),
+        static_cast<int>(is_one ? warps : threads_of_elements), {loop::statement(threads)});
+    kernel.form = "every thread runs all steps for an element";
+    return kernel;
+  }
+
+  loop::Kernel in_one_block(const Dim& is_wanted) {
+    loop::Block body{loop_of(scan_)};
+    std::int64_t threads = Machine::warp;
+    loop::visit_statements(body, [&](const loop::Stmt& s) {
+      const loop::For* loop = loop::as_for(s);
+      if (loop == nullptr || loop->kind != loop::LoopKind::thread) return;
+      std::int64_t count = most_threads;
+      loop::is_integer_constant(loop->extent, count);
+      threads = std::max(threads, count);
+    });
+    const std::int64_t warps = (threads + Machine::warp - 1) / Machine::warp;
+    loop::Kernel kernel =
+        in_blocks(loop::fresh_variable("block"), loop::size(is_wanted),
+                  static_cast<int>(std::min(most_threads, warps * Machine::warp)), std::move(body));
+    kernel.form = "one block runs all steps";
+    return kernel;
+  }
+
+ private:
+  struct Use {
+    loop::BufferRef buffer;
+    bool read = false, written = false;
+  };
+  // What each step reads from the one before.
+  struct State {
+    loop::BufferRef whole, held, next;  // in memory; before and after the step
+    loop::Expr start;                   // of the row before the step
+    bool all_rows = false;              // else two by turns, of which the last one counts
+  };
+
+  bool find_homes(const std::vector<Step>& steps) {
+    bool all = true;
+    for (const Step& step : steps) {
+      if (const Scan* inner = as<Scan>(step)) scan_variables_.insert(inner->variable.id);
+      for_each_buffer(step, [&](const loop::BufferRef& b) { all = all && find_home(b); });
+      for_each_inner(step, [&](const auto& inner) { all = all && find_homes(inner); });
+      const auto* kernel = as<loop::Kernel>(step);
+      for (const loop::BufferRef& b : kernel ? kernel->inputs : none_) note(b).read = true;
+      for (const loop::BufferRef& b : kernel ? kernel->outputs : none_) note(b).written = true;
+    }
+    return all;
+  }
+
+  Use& note(const loop::BufferRef& buffer) {
+    Use& found = uses_[buffer->id];
+    found.buffer = buffer;
+    return found;
+  }
+
+  // A scan's variable is that of its loop.
+  bool find_home(const loop::BufferRef& buffer) {
+    if (homes_.contains(buffer->id)) return true;
+    const auto placed = program_.placements.find(buffer->id);
+    if (placed == program_.placements.end() || placed->second.kind != Placement::Kind::part) {
+      homes_[buffer->id] = {buffer, loop::integer(0)};
+      return true;
+    }
+    const loop::Expr& start = placed->second.start;
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&start, 1));
+    homes_[buffer->id] = {placed->second.of, start};
+    return std::all_of(nodes.begin(), nodes.end(), [&](const loop::Expr& e) {
+      return e->op != loop::Op::variable || scan_variables_.contains(e->variable.id);
+    });
+  }
+
+  loop::Kernel in_blocks(const loop::Variable& block, const loop::Expr& extent, int threads,
+                         loop::Block body) const {
+    loop::For blocks;
+    blocks.kind = loop::LoopKind::block;
+    blocks.variable = block;
+    blocks.extent = extent;
+    blocks.width = threads;
+    blocks.body = std::move(body);
+    loop::Kernel kernel;
+    kernel.body = {loop::statement(std::move(blocks))};
+    std::set<std::string> lines;
+    describe(scan_.steps, kernel, lines);
+    kernel.name = "_scan" + kernel.name;
+    kernel.source = scan_.source;
+    lines.erase(scan_.source);
+    for (const std::string& line : lines) kernel.source += " " + line;
+    kernel.work = loop::size(scan_.extent * *work_of(scan_.steps));
+    kernel = loop::sum_in_blocks(kernel);
+    collect_buffers(kernel);
+    return kernel;
+  }
+
+  static void describe(const std::vector<Step>& steps, loop::Kernel& whole,
+                       std::set<std::string>& lines) {
+    for (const Step& step : steps) {
+      if (const auto* kernel = as<loop::Kernel>(step)) {
+        if (whole.name.size() < 40) whole.name += kernel->name;
+        lines.insert(kernel->source);
+      }
+      for_each_inner(step, [&](const auto& inner) { describe(inner, whole, lines); });
+    }
+  }
+
+  // ---- One block.
+
+  loop::Block statements_of(const std::vector<Step>& steps) {
+    loop::Block block;
+    for (const Step& step : steps) {
+      visit(
+          step,
+          [&](const loop::Kernel& kernel) {
+            for (loop::Stmt& s : Rehoming(homes_).block(kernel.body)) block.push_back(std::move(s));
+          },
+          [&](const Scan& inner) { block.push_back(loop_of(inner)); },
+          [&](const Branch& branch) {
+            loop::If sides;
+            sides.condition =
+                Rehoming(homes_).expression(loop::load(branch.condition, loop::integer(0)));
+            sides.then_body = statements_of(branch.then_steps);
+            sides.else_body = statements_of(branch.else_steps);
+            block.push_back(loop::statement(std::move(sides)));
+          },
+          [](const Call&) {});
+    }
+    return loop::with_barriers(block);
+  }
+
+  loop::Stmt loop_of(const Scan& scan) {
+    loop::Block body = statements_of(scan.steps);
+    if (scan.idle && scan.idle_to_the_end) {
+      // The step that finds out that it is idle brings every state to both of its rows.
+      const loop::Expr now = loop::variable(scan.variable);
+      const Home& home = homes_.at(scan.idle->id);
+      const loop::Expr before =
+          loop::substitute(home.start, {{scan.variable, now - loop::integer(1)}});
+      loop::If sides;
+      sides.condition =
+          loop::load(home.buffer, before, loop::binary(loop::Op::le, loop::integer(1), now));
+      sides.then_body = statements_of(scan.idle_steps);
+      sides.else_body = std::move(body);
+      body = {loop::statement(std::move(sides))};
+    }
+    body.push_back(loop::Barrier{});
+    loop::For loop;
+    loop.variable = scan.variable;
+    loop.extent = loop::size(scan.extent);
+    loop.body = std::move(body);
+    return loop::statement(std::move(loop));
+  }
+
+  // ---- A thread for each element.
+
+  loop::Stmt steps_loop(loop::Block body) const {
+    loop::For steps;
+    steps.variable = scan_.variable;
+    steps.extent = loop::size(scan_.extent);
+    steps.body = std::move(body);
+    return loop::statement(std::move(steps));
+  }
+
+  loop::Expr at_step(const loop::Expr& start, const loop::Expr& step) const {
+    return loop::substitute(start, {{scan_.variable, step}});
+  }
+
+  // How many elements every kernel of a step has, each one's in one thread.
+  std::optional<Dim> elements() const {
+    std::optional<Dim> count;
+    if (scan_.idle) return std::nullopt;
+    for (const Step& step : scan_.steps) {
+      const auto* kernel = as<loop::Kernel>(step);
+      if (kernel == nullptr || kernel->body.size() != 1) return std::nullopt;
+      const loop::For* loop = loop::as_for(kernel->body[0]);
+      if (loop == nullptr || loop->kind != loop::LoopKind::thread) return std::nullopt;
+      const std::optional<Dim> own = loop::as_dim(loop->extent);
+      if (!own || (count && *own != *count)) return std::nullopt;
+      count = own;
+    }
+    return count;
+  }
+
+  // Whether the element of what is written is the thread's own, in every row.
+  bool keep_to_elements(const Dim& count) const {
+    std::set<int> written;  // whole buffers
+    for (const auto& [id, use] : uses_) {
+      if (use.written) written.insert(homes_.at(id).buffer->id);
+    }
+    for (const auto& [id, use] : uses_) {
+      const Home& home = homes_.at(id);
+      if (!written.contains(home.buffer->id)) continue;
+      if (use.buffer->size != count || !is_multiple(home.start, count)) return false;
+    }
+    bool all = true;
+    for (const Step& step : scan_.steps) {
+      const loop::For& nest = *loop::as_for(as<loop::Kernel>(step)->body[0]);
+      const auto check = [&](const loop::BufferRef& buffer, const loop::Expr& index) {
+        const auto home = homes_.find(buffer->id);
+        if (home == homes_.end() || !written.contains(home->second.buffer->id)) return;
+        std::int64_t at = -1;
+        const bool is_first = loop::is_integer_constant(index, at) && at == 0;
+        all = all && (index == loop::variable(nest.variable) || (count.is_constant(1) && is_first));
+      };
+      std::unordered_set<const loop::ExprNode*> seen;
+      std::vector<loop::Expr> nodes;
+      loop::visit_expressions(
+          nest.body, [&](const loop::Expr& e) { loop::append_post_order(e, seen, nodes); });
+      for (const loop::Expr& e : nodes) {
+        if (e->op == loop::Op::load) check(e->buffer, e->args[0]);
+      }
+      loop::visit_statements(nest.body, [&](const loop::Stmt& s) {
+        if (const auto* store = std::get_if<loop::Store>(&s)) check(store->buffer, store->index);
+      });
+    }
+    return all;
+  }
+
+  // What goes from step to step, and from kernel to kernel.
+  void hold_in_registers(const Dim& count) {
+    std::map<int, std::vector<const Use*>> users;  // by the whole buffer
+    for (const auto& [id, use] : uses_) users[homes_.at(id).buffer->id].push_back(&use);
+    for (const auto& [id, parts] : users) {
+      if (parts.size() == 1 && parts[0]->written && parts[0]->buffer->id == id &&
+          !program_.placements.contains(id)) {
+        homes_[id] = alone(passing(parts[0]->buffer));
+      } else if (parts.size() == 2) {
+        const bool swapped = parts[0]->written;
+        hold_state(*parts[swapped ? 1 : 0], *parts[swapped ? 0 : 1], count);
+      }
+    }
+  }
+
+  void hold_state(const Use& before, const Use& after, const Dim& count) {
+    if (before.written || !after.written) return;
+    State state;
+    state.whole = homes_.at(before.buffer->id).buffer;
+    state.start = homes_.at(before.buffer->id).start;
+    const loop::Expr step = loop::variable(scan_.variable);
+    if (homes_.at(after.buffer->id).start != at_step(state.start, step + loop::integer(1))) return;
+    // By turns, or row by row: else a row that is held may be one that the step writes.
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&state.start, 1));
+    const bool by_turns = std::any_of(nodes.begin(), nodes.end(),
+                                      [](const loop::Expr& e) { return e->op == loop::Op::mod; });
+    const std::optional<Dim> moves = loop::as_dim(at_step(state.start, loop::integer(1)) -
+                                                  at_step(state.start, loop::integer(0)));
+    if (!moves || (*moves != count && 0 - *moves != count)) return;
+    state.all_rows = !by_turns;
+    state.held = in_registers(before.buffer);
+    state.next = passing(after.buffer);
+    homes_[before.buffer->id] = alone(state.held);
+    homes_[after.buffer->id] = alone(state.next);
+    states_.push_back(std::move(state));
+  }
+
+  loop::BufferRef in_registers(const loop::BufferRef& buffer) {
+    return buffers_.create(buffer->name, buffer->dtype, Dim(1), loop::Space::registers);
+  }
+  loop::BufferRef passing(const loop::BufferRef& buffer) {
+    return passing_.emplace_back(in_registers(buffer));
+  }
+  static Home alone(const loop::BufferRef& buffer) {
+    return {buffer, loop::integer(0), nullptr, true};
+  }
+
+  const Scan& scan_;
+  const Program& program_;
+  BufferTable& buffers_;
+  const std::vector<loop::BufferRef> none_ = {};
+  std::set<int> scan_variables_;
+  std::map<int, Use> uses_;  // by Buffer::id
+  Homes homes_;
+  std::vector<loop::BufferRef> passing_;
+  std::vector<State> states_;
+};
+
+}  // namespace
+
+PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Program& program,
+                               BufferTable& buffers) {
+  const auto no = [](std::string why) { return PersistentScan{std::nullopt, 0, std::move(why)}; };
+  if (has_calls(scan.steps)) return no("a step calls a function or prints");
+  bool checks = false, scratch = false;
+  for (const auto* steps : {&scan.steps, &scan.idle_steps}) {
+    for_each_kernel(*steps, [&](const loop::Kernel& kernel) {
+      checks = checks || has_checks(kernel);
+      scratch = scratch || !kernel.scratch.empty();
+    });
+  }
+  // What a failed check leaves unwritten must not be read.
+  if (checks) return no("a step checks what it is given");
+  if (scratch) return no("a step works in memory of its own");
+  const std::optional<Dim> work = work_of(scan.steps);
+  if (!work) return no("the work of a step is not known");
+  Builder builder(scan, program, buffers);
+  if (!builder.find_homes()) return no("it is a part of a scan that starts kernels");
+  if (!has_scans(scan.steps)) {
+    if (std::optional<loop::Kernel> kernel = builder.by_elements()) return {kernel, 1, ""};
+  }
+  const std::int64_t most = work_of_a_launch * std::max<std::int64_t>(launches, 1);
+  const Dim is_wanted = 1 - minimum(1, floor_div(*work, most + 1));
+  const std::string why_not =
+      "a step of more than " + std::to_string(most) + " operations is more than a block's";
+  if (is_wanted.is_constant(0)) return no(why_not);
+  return {builder.in_one_block(is_wanted), is_wanted, why_not};
+}
+
+}  // namespace kroton

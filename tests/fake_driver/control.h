@@ -8,6 +8,7 @@
 //   capability=90    of the devices
 //   order=lazy       of streams, when one is waited for: what it waits for only; eager: all others
 //                    first, the newest of them before the rest
+//   code=own         any: code for devices loads too, and its kernels do nothing
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product
 #pragma once

@@ -17,6 +17,7 @@ CUresult run_kernel(CUfunction function, unsigned blocks, unsigned threads,
   ++m.kernels;
   if (m.next_kernel.left > 0 && --m.next_kernel.left == 0) return m.next_kernel.code;
   const gpu_emulator::Kernel& kernel = *function->kernel;
+  if (kernel.entry == nullptr) return 0;  // code for a device
   if (function->module->unloaded) {
     complain("kernel " + kernel.name + " runs after its module was unloaded");
     return illegal_address;
@@ -73,7 +74,12 @@ DRIVER_FUNCTION(cuModuleLoadDataEx)
   const Call call("cuModuleLoadDataEx");
   if (call.result != 0) return call.result;
   Image image;
-  if (!read_image(static_cast<const char*>(text), image)) return invalid_image;
+  if (!read_image(static_cast<const char*>(text), image)) {
+    if (setting("code", "own") != "any") return invalid_image;
+    *module = keep(machine().modules);
+    (*module)->context = current_context();
+    return 0;
+  }
   const int driver = setting("version", 13000) / 1000;
   if (image.is_cubin && image.major > driver) return invalid_image;
   if (image.is_cubin && image.architecture != setting("capability", 90)) return no_binary;
@@ -116,6 +122,14 @@ DRIVER_FUNCTION(cuModuleUnload)(CUmodule module) {
 DRIVER_FUNCTION(cuModuleGetFunction)(CUfunction* function, CUmodule module, const char* name) {
   const Call call("cuModuleGetFunction");
   if (call.result != 0) return call.result;
+  if (module->kernels == nullptr) {
+    static auto* const any = new gpu_emulator::Kernels;
+    gpu_emulator::Kernel& kernel = (*any)[name];
+    kernel.name = name;
+    *function = &module->functions[name];
+    **function = {module, &kernel};
+    return 0;
+  }
   const auto found = module->kernels->find(name);
   if (found == module->kernels->end()) return not_found;
   *function = &module->functions[name];

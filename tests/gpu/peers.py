@@ -1,0 +1,263 @@
+"""The cases of benchmarks.cpp in PyTorch (eager, compiled, products in TF32) and JAX, with the data
+on the device. One JSON object a line: peers.py torch|jax [PART OF A NAME...]"""
+import json
+import sys
+import time
+
+import numpy as np
+
+FRAMEWORK, WANTED = sys.argv[1], sys.argv[2:]
+DEADLINE = time.time() + 85
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape, scale=1):
+    return scale * RANDOM.standard_normal(shape, dtype=np.float32)
+
+
+def emit(who, case, **result):
+    print(json.dumps(dict(who=who, case=case, **result)), flush=True)
+
+
+def cases(xp):
+    """The name, a function, its arrays; and whether derivatives are in it."""
+    x, y = normal(10_000_000), normal(10_000_000)
+    yield "add_1e7", lambda x, y: x + y, (x, y)
+    yield "tanh_1e7", xp.tanh, (x,)
+    yield ("mixed_1e7",
+           lambda x, y: xp.tanh(x * y + 1) * xp.exp(-x * x) + y / 2 - x * xp.relu(y), (x, y))
+    yield "sum_all_1e7", lambda x: x.sum(), (x,)
+    yield "argmax_all_1e7", lambda x: x.argmax(), (x,)
+    yield "cumsum_1e7", lambda x: xp.cumsum(x, 0), (x,)
+    yield "concatenate_1e7", lambda x, y: xp.concatenate((x, y)), (x, y)
+    yield "exp_f64_1e6", xp.exp, (RANDOM.standard_normal(1_000_000),)
+    yield "transpose_4096", lambda m: xp.contiguous(m.T + 1), (normal(4096, 4096),)
+    for r, c in ((1000, 1000), (8, 1_000_000), (8192, 1024)):
+        m, by = normal(r, c), f"{r}x{c}"
+        scale, shift, weight = normal(c), normal(c), normal(r, c)
+        yield f"softmax_{by}", xp.softmax, (m,)
+        yield f"log_softmax_{by}", xp.log_softmax, (m,)
+        yield f"layernorm_{by}", xp.layer_norm, (m, scale, shift)
+        yield (f"layernorm_grad_{by}",
+               xp.grad(lambda m, s, h, w: (xp.layer_norm(m, s, h) * w).sum()),
+               (m, scale, shift, weight))
+        yield f"sum_rows_{by}", lambda m: m.sum(1), (m,)
+        yield f"sum_cols_{by}", lambda m: m.sum(0), (m,)
+        yield f"argmax_rows_{by}", lambda m: m.argmax(1), (m,)
+    yield "sum_cols_1e6x8", lambda m: m.sum(0), (normal(1_000_000, 8),)
+    yield "softmax_1e6x10", xp.softmax, (normal(1_000_000, 10),)
+    yield "softmax_1e5x60", xp.softmax, (normal(100_000, 60),)
+    yield "cumsum_down_10000x256", lambda m: xp.cumsum(m, 0), (normal(10000, 256),)
+    table, ids = normal(50000, 256), (np.arange(100000) * 7919 % 50000).astype(np.int64)
+    yield "gather_1e5x256", lambda t, i: t[i], (table, ids)
+    yield "gather_grad_1e5x256", xp.grad(lambda t, i: (t[i] ** 2).sum()), (table, ids)
+    yield "scatter_numbers_1e5", lambda v, i: xp.scatter_add(v, i, 50000), (normal(100000), ids)
+    for n in (512, 1024, 4096):
+        a, b, bias = normal(n, n), normal(n, n), normal(n)
+        yield f"dot_{n}", lambda a, b: a @ b, (a, b)
+        yield f"dot_bias_relu_{n}", lambda a, b, c: xp.relu(a @ b + c), (a, b, bias)
+    yield "dot_64x16384x64", lambda a, b: a @ b, (normal(64, 16384), normal(16384, 64))
+    yield "dot_matrix_vector_4096", lambda a, v: a @ v, (normal(4096, 4096), normal(4096))
+    batch = tuple(normal(96, 512, 64) for _ in range(3))
+    yield ("attention_96x512x64",
+           lambda q, k, v: xp.softmax(q @ xp.swap(k) / 8) @ v, batch)
+    image, filters = normal(32, 64, 56, 56), normal(64, 64, 3, 3)
+    yield "conv_32x64x56x56", xp.conv, (image, filters)
+    yield ("conv_grad_filters_32x64x56x56",
+           xp.grad(lambda f, i: (xp.conv(i, f) ** 2).sum()), (filters, image))
+    for size in (128, 4096):
+
+        def loss(w1, b1, w2, b2, x, labels):
+            return xp.cross_entropy(xp.relu(x @ w1 + b1) @ w2 + b2, labels)
+
+        parameters = (normal(784, 512, scale=0.05), np.zeros(512, np.float32),
+                      normal(512, 10, scale=0.05), np.zeros(10, np.float32))
+        yield (f"mlp_{size}", xp.step(loss, 4),
+               parameters + (normal(size, 784), np.zeros(size, np.int64)))
+    for size, units in ((64, 256), (1, 64)):
+        arrays = (normal(units, 4 * units, scale=0.05), normal(100, size, 4 * units))
+        by = f"100x{size}x{units}"
+        yield f"lstm_{by}", xp.lstm, arrays
+        yield f"lstm_grad_{by}", xp.grad(lambda w, x: (xp.lstm(w, x) ** 2).sum()), arrays
+
+
+def timed(call, wait):
+    """Microseconds of a call, the middle one of three rounds of 50 ms."""
+    for _ in range(3):
+        call()
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    count = int(min(5000, max(3, 0.05 / max(time.perf_counter() - start, 1e-6))))
+    rounds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        wait()
+        rounds.append((time.perf_counter() - start) / count * 1e6)
+    return round(sorted(rounds)[1], 2)
+
+
+def measured(xp, ways):
+    for case, function, arrays in cases(xp):
+        if WANTED and not any(part in case for part in WANTED):
+            continue
+        here = [xp.place(array) for array in arrays]
+        for who, make in ways(case):
+            if time.time() > DEADLINE:
+                return
+            try:
+                call = make(function)
+                emit(who, case, us=timed(lambda: call(*here), xp.wait))
+            except Exception as error:  # one case less
+                emit(who, case, error=str(error)[:200])
+
+
+def torch_cases():
+    import torch
+    from torch.nn import functional as nn
+
+    class Torch:
+        tanh, exp, relu, cumsum = torch.tanh, torch.exp, torch.relu, torch.cumsum
+        concatenate, wait = torch.cat, torch.cuda.synchronize
+        cross_entropy = staticmethod(nn.cross_entropy)
+
+        place = staticmethod(lambda array: torch.from_numpy(array).cuda())
+        softmax = staticmethod(lambda m: torch.softmax(m, -1))
+        log_softmax = staticmethod(lambda m: torch.log_softmax(m, -1))
+        layer_norm = staticmethod(lambda m, s, h: nn.layer_norm(m, (m.shape[-1],), s, h))
+        contiguous = staticmethod(lambda m: m.contiguous())
+        swap = staticmethod(lambda m: m.transpose(-1, -2))
+        conv = staticmethod(lambda i, f: nn.conv2d(i, f, padding=1))
+
+        @staticmethod
+        def scatter_add(values, ids, size):
+            return torch.zeros(size, device="cuda").index_add(0, ids, values)
+
+        @staticmethod
+        def grad(function):
+            def gradient(first, *others):
+                first = first.detach().requires_grad_(True)
+                return torch.autograd.grad(function(first, *others), first)[0]
+
+            return gradient
+
+        @staticmethod
+        def step(loss, count):
+            def step(*arrays):
+                parameters = [a.detach().requires_grad_(True) for a in arrays[:count]]
+                value = loss(*parameters, *arrays[count:])
+                gradients = torch.autograd.grad(value, parameters)
+                with torch.no_grad():
+                    return (value, *[p - 0.01 * g for p, g in zip(parameters, gradients)])
+
+            return step
+
+        @staticmethod
+        def lstm(w, x):
+            units = w.shape[0]
+            h = c = torch.zeros(x.shape[1], units, device="cuda")
+            states = []
+            for row in x:
+                i, f, u, o = (row + h @ w).chunk(4, -1)
+                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(u)
+                h = torch.sigmoid(o) * torch.tanh(c)
+                states.append(h)
+            return torch.stack(states)
+
+    def tf32(function):
+        def with_tf32(*arrays):
+            torch.backends.cuda.matmul.allow_tf32 = True
+            try:
+                return function(*arrays)
+            finally:
+                torch.backends.cuda.matmul.allow_tf32 = False
+
+        return with_tf32
+
+    def compiled(function):
+        torch._dynamo.reset()
+        return torch.compile(function, mode="reduce-overhead")
+
+    def ways(case):
+        yield "torch", lambda function: function
+        if "lstm" not in case:  # a hundred steps written out take a minute
+            yield "torch_compiled", compiled
+        if "dot" in case or "mlp" in case or "attention" in case:
+            yield "torch_tf32", tf32
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    measured(Torch, ways)
+
+
+def jax_cases():
+    import jax
+    from jax import numpy as jnp
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_enable_x64", True)
+    last = []
+
+    class Jax:
+        tanh, exp, relu, cumsum = jnp.tanh, jnp.exp, jax.nn.relu, jnp.cumsum
+        concatenate = jnp.concatenate
+
+        place = staticmethod(jax.device_put)
+        wait = staticmethod(lambda: jax.block_until_ready(last))
+        softmax = staticmethod(lambda m: jax.nn.softmax(m, -1))
+        log_softmax = staticmethod(lambda m: jax.nn.log_softmax(m, -1))
+        contiguous = staticmethod(lambda m: m)
+        swap = staticmethod(lambda m: jnp.swapaxes(m, -1, -2))
+        grad = staticmethod(jax.grad)
+
+        @staticmethod
+        def layer_norm(m, scale, shift):
+            centred = m - m.mean(-1, keepdims=True)
+            return centred / jnp.sqrt((centred ** 2).mean(-1, keepdims=True) + 1e-5) * scale + shift
+
+        @staticmethod
+        def conv(image, filters):
+            return jax.lax.conv(image, filters, (1, 1), "SAME")
+
+        @staticmethod
+        def scatter_add(values, ids, size):
+            return jnp.zeros(size, values.dtype).at[ids].add(values)
+
+        @staticmethod
+        def cross_entropy(scores, labels):
+            return -jnp.take_along_axis(jax.nn.log_softmax(scores), labels[:, None], 1).mean()
+
+        @staticmethod
+        def step(loss, count):
+            def step(*arrays):
+                value, gradients = jax.value_and_grad(loss, tuple(range(count)))(*arrays)
+                return (value, *[p - 0.01 * g for p, g in zip(arrays, gradients)])
+
+            return step
+
+        @staticmethod
+        def lstm(w, x):
+            def step(carry, row):
+                h, c = carry
+                i, f, u, o = jnp.split(row + h @ w, 4, -1)
+                c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(u)
+                h = jax.nn.sigmoid(o) * jnp.tanh(c)
+                return (h, c), h
+
+            zero = jnp.zeros((x.shape[1], w.shape[0]), jnp.float32)
+            return jax.lax.scan(step, (zero, zero), x)[1]
+
+    def jitted(function):
+        compiled = jax.jit(function)
+
+        def call(*arrays):
+            last[:] = [compiled(*arrays)]
+
+        return call
+
+    measured(Jax, lambda case: [("jax", jitted)])
+
+
+{"torch": torch_cases, "jax": jax_cases}[FRAMEWORK]()

@@ -11,8 +11,6 @@
 namespace kroton::loop {
 namespace {
 
-// Threads of a block where every thread has an element of its own.
-constexpr int threads_of_elements = 256;
 // Threads that share a row longer than a warp's, which needs no shared memory to combine its sums.
 constexpr std::int64_t short_row = 16;  // up to here a row is one thread's
 constexpr int threads_of_rows = 256;
@@ -134,6 +132,9 @@ Kernel GpuScheduler::run() {
   }
   if (Block staged = staged_rows(outer, *core); !staged.empty()) {
     return finish(std::move(staged), threads_of_loops);
+  }
+  if (Block together = neighbours(outer, *core); !together.empty()) {
+    return finish(std::move(together), threads_of_neighbours);
   }
   if (!outer.empty()) {
     const int threads = has_loop(*core) ? threads_of_loops : threads_of_elements;

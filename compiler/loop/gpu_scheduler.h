@@ -64,6 +64,10 @@ class GpuScheduler {
   // One iteration of the loops a thread.
   Block elements(const std::vector<const For*>& loops, const Block& core, int threads);
 
+  // Neighbouring elements a thread, as many as 16 bytes hold, where nearly all lies so. Empty if
+  // little does, or the elements are known to be few.
+  Block neighbours(const std::vector<const For*>& loops, const Block& core);
+
   // Where operands lie across the results, along another loop than the last: by tiles, which come
   // through shared memory, so that neighbouring threads read and write neighbours. Empty if nothing
   // lies so, or the core is more than stores.
@@ -136,6 +140,8 @@ class GpuScheduler {
   Block one_thread() { return {threads(fresh("t"), integer(1), kernel_.body)}; }
 
   static constexpr int warp = Machine::warp;
+  static constexpr int threads_of_neighbours = 64;  // as many blocks as with an element a thread
+  static constexpr int threads_of_elements = 256;   // where every thread has elements of its own
   static constexpr int tile_side = 32;  // of tiles, in elements: a thread of a warp each
   // Of a block where every thread has a loop of its own: more blocks share the work of few.
   static constexpr int threads_of_loops = 64;

@@ -270,7 +270,8 @@ void Verifier::check_gpu_loop(const For& loop, const std::string& role) const {
     require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
             role + " is a thread loop outside a block loop or inside another");
   } else if (loop.kind == LoopKind::vector) {
-    require(!is_inside(LoopKind::block), role + " is a vector loop inside a block loop");
+    require(!is_inside(LoopKind::block) || is_inside(LoopKind::thread),
+            role + " is a vector loop inside a block loop, but in no thread loop");
   }
 }
 

@@ -337,6 +337,39 @@ struct Global {
   }
 };
 
+// Neighbours by one access.
+template <int N, class T>
+inline void touch_together(const Global<T>& array, At at, bool writes) {
+  const Element<T> first = array[at];
+  array[At(at.i + N - 1, at.line)];
+  if (reinterpret_cast<uint64_t>(first.place) % (N * sizeof(T)) != 0) {
+    fail("thread %u of block %u: %d elements from %lld of argument %lld are not aligned",
+         thread_number(), machine.block.x, N, at.i, array.number);
+  }
+  const Launch& request = *machine.request;
+  if (!request.touch) return;
+  request.touch(request.environment, array.number, at.line, writes, thread_number(),
+                reinterpret_cast<uint64_t>(first.place), N * sizeof(T));
+}
+template <int N, class V, class T>
+inline void load_together(V (&to)[N], const Global<T>& from, At at) {
+  touch_together<N>(from, at, false);
+  for (int k = 0; k < N; ++k) {
+    const Element<T> one = from[At(at.i + k, at.line)];
+    note_read(*one.log, one.what, one.number, one.index);
+    to[k] = *one.place;
+  }
+}
+template <int N, class V, class T>
+inline void store_together(const Global<T>& to, At at, const V (&from)[N]) {
+  touch_together<N>(to, at, true);
+  for (int k = 0; k < N; ++k) {
+    const Element<T> one = to[At(at.i + k, at.line)];
+    note_write(*one.log, one.what, one.number, one.index);
+    *one.place = from[k];
+  }
+}
+
 // An array in the shared memory of a block. Every block finds it without values.
 template <class T, int N>
 struct Shared {
@@ -690,6 +723,9 @@ inline T exchange(T* place, T value) {
 #define gridDim (emulator::machine.block_count)
 #define KROTON_SHARED(type, name, count) static emulator::Shared<type, (count)> name(__LINE__)
 #define KROTON_GLOBAL(type) emulator::Global<type>
+#define KROTON_LOAD(to, from, at) emulator::load_together(to, from, at)
+#define KROTON_STORE(to, at, from) emulator::store_together(to, at, from)
+#define KROTON_ADDRESS(x, at) (reinterpret_cast<uint64_t>((x).data + (at)))
 #define KROTON_ATOMIC_ADD(x, i, v) atomicAdd((x)[i].atomically(), v)
 #define __syncthreads() emulator::block_barrier(__LINE__)
 #define __syncwarp(...) emulator::warp_barrier(__LINE__, ##__VA_ARGS__)

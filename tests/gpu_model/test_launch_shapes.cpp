@@ -68,11 +68,11 @@ TEST_CASE("golden: launch shapes of canonical functions") {
   }
   check_golden("launch shapes", text.str(), R"golden(
 elementwise, free, n=10000000
-  k0_add_relu_mul                               39063 x  256, work 40000000
+  k0_add_relu_mul                               39063 x   64, work 40000000
 tanh of 1e7, known
-  k0_tanh                                       39063 x  256, work 150000000
+  k0_tanh                                       39063 x   64, work 150000000
 exp, f64, n=1000000
-  k0_exp_mul                                     3907 x  256, work 14000000
+  k0_exp_mul                                     7813 x   64, work 14000000
 bias, free, m=1024 n=8192
   k0_mul                                        32768 x  256, work 16777216
 transpose of 4096x4096, known
@@ -134,7 +134,7 @@ softmax of all, free, n=10000000
   k1_max_sub_exp_sum                                1 x  256, work 528
   k2_max_sub_exp_sum                              528 x  256, work 160000000
   k3_max_sub_exp_sum                                1 x  256, work 528
-  k5_div_mul                                    39063 x  256, work 20000004
+  k5_div_mul                                    39063 x   64, work 20000004
 sum of columns of 1e6x8, known
   k0_sum                                          528 x  256, work 16000000
   k1_sum                                            1 x 1024, work 4224
@@ -196,14 +196,14 @@ conv2d, gradient of the filters, n=32
 gather, free, columns=256 n=100000 rows=50000
   k0_take                                      100000 x  256, work 51200000
 scatter_add, free, columns=256 n=100000 rows=50000
-  k0_scatter_add                                50000 x  256, work 12800000
+  k0_scatter_add                                50000 x   64, work 12800000
   k1_scatter_add                                  512 x  256, work 3097600000
-  k2_mul                                        50000 x  256, work 25600000
+  k2_mul                                        50000 x   64, work 25600000
 scatter_add of numbers, n=100000
   k0_scatter_add                                    4 x  256, work 1000
   k1_scatter_add                                   16 x   64, work 100000
 cumsum down rows, n=10000
-  k0_cumsum                                         1 x  256, work 256
+  k0_cumsum                                         1 x   64, work 256
   k1_cumsum                                         4 x   64, work 2559744
 MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
@@ -216,22 +216,22 @@ MLP step 784-512-10, batch=128
   k12_sum_mul_sub                                  16 x 1024, work 132096
   k13_dot_mul_sub                                   8 x  256, work 1326080, or a library
   k16_sum_mul_sub                                   1 x 1024, work 2580
-  k17_copy                                       1568 x  256, work 401408
+  k17_copy                                       1568 x   64, work 401408
   k18_copy                                         20 x  256, work 5120
 LSTM step, 256 units, batch=64 steps=100
-  k0_copy                                          64 x  256, work 16384
+  k0_copy                                          64 x   64, work 16384
   k1_dot                                         1600 x  256, work 3361996800, or a library
-  k2_copy                                          64 x  256, work 16384
-  k3_copy                                          64 x  256, work 16384
+  k2_copy                                          64 x   64, work 16384
+  k3_copy                                          64 x   64, work 16384
   k5_dot                                           16 x  256, work 33619968, or a library
   k6_add_add_sigmoid_sigmoid_mul_sigmoid_t         64 x  256, work 1261568
   k7_mul_sum_size_div                             100 x  256, work 4915205
   k8_mul_sum_size_div                               1 x  256, work 100
-  k10_size_div_mul_add                           6400 x  256, work 4915205
+  k10_size_div_mul_add                           6400 x   64, work 4915205
   k11_copy                                        256 x  256, work 262144
-  k12_copy                                         64 x  256, work 16384
-  k13_copy                                         64 x  256, work 16384
-  k15_add_mul_mul_sub_mul_add_mul                  64 x  256, work 131072
+  k12_copy                                         64 x   64, work 16384
+  k13_copy                                         64 x   64, work 16384
+  k15_add_mul_mul_sub_mul_add_mul                  64 x   64, work 131072
   k16_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
   k17_dot                                           4 x  256, work 33570816, or a library
   k18_dot_mul_sub                                  64 x  256, work 3356229632, or a library
@@ -239,20 +239,20 @@ LSTM step, 256 units, batch=64 steps=100
   k20_sum_mul_sub                                 480 x  512, work 13109248
   k21_sum_mul_sub                                  32 x 1024, work 15360
 LSTM step, 64 units, batch=1 steps=100
-  k0_copy                                           1 x  256, work 64
+  k0_copy                                           1 x   64, work 64
   k1_dot                                            8 x  256, work 3302400, or a library
-  k2_copy                                           1 x  256, work 64
-  k3_copy                                           1 x  256, work 64
+  k2_copy                                           1 x   64, work 64
+  k3_copy                                           1 x   64, work 64
   k4_scan_dot_add_add_sigmoid_sigmoid_mul_          1 x  512, work 3795200
   k5_dot                                            4 x  256, work 33024, or a library
   k6_add_add_sigmoid_sigmoid_mul_sigmoid_t          1 x  256, work 4928
   k9_mul_sum_size_div                               1 x  256, work 19205
-  k10_size_div_mul_add                             25 x  256, work 19205
+  k10_size_div_mul_add                             25 x   64, work 19205
   k11_copy                                         16 x  256, work 16384
-  k12_copy                                          1 x  256, work 64
-  k13_copy                                          1 x  256, work 64
+  k12_copy                                          1 x   64, work 64
+  k13_copy                                          1 x   64, work 64
   k14_scan_add_mul_mul_sub_mul_add_mul_mul          1 x  512, work 3795200
-  k15_add_mul_mul_sub_mul_add_mul                   1 x  256, work 512
+  k15_add_mul_mul_sub_mul_add_mul                   1 x   64, work 512
   k16_mul_sub_mul_mul_mul_sub_mul_mul_mul_          1 x  256, work 4608
   k17_dot                                           1 x  256, work 32832, or a library
   k18_dot_mul_sub                                   4 x  256, work 3325952, or a library
@@ -262,26 +262,26 @@ running sum by scan, n=10000
   k0_literal                                        1 x   32, work 1
   k1_copy                                           1 x   32, work 1
   k2_scan_mul_add                                   1 x   32, work 30000
-  k3_copy                                          40 x  256, work 10000
+  k3_copy                                          40 x   64, work 10000
 gradient of a running sum by scan, n=10000
   k0_literal                                        1 x   32, work 1
   k1_copy                                           1 x   32, work 1
   k2_scan_mul_add                                   1 x   32, work 30000
-  k3_add                                           40 x  256, work 20000
+  k3_add                                           40 x   64, work 20000
   k4_literal                                        1 x   32, work 1
   k5_copy                                           1 x   32, work 1
   k6_scan_add_mul                                   1 x   32, work 30000
 1000 steps of oscillators, n=4096
-  k0_copy                                          16 x  256, work 4096
-  k1_copy                                          16 x  256, work 4096
+  k0_copy                                          16 x   64, work 4096
+  k1_copy                                          16 x   64, work 4096
   k2_scan_sin_neg_mul_sub_mul_add_mul_add_         16 x  256, work 389120000
-  k3_copy                                          16 x  256, work 4096
-  k4_copy                                          16 x  256, work 4096
+  k3_copy                                          16 x   64, work 4096
+  k4_copy                                          16 x   64, work 4096
 Kalman filter of 4 numbers, n=1000
   k0_copy                                           1 x  256, work 4
   k1_copy                                           1 x  256, work 16
   k2_copy                                           1 x  256, work 16
   k3_scan_mul_sum_dot_dot_add_mul_sum_mul_          1 x   32, work 494000
-  k4_copy                                          16 x  256, work 4000
+  k4_copy                                          16 x   64, work 4000
 )golden");
 }

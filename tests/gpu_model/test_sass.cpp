@@ -120,11 +120,11 @@ TEST_CASE("golden: the code of canonical kernels, sm_90") {
   check_golden("sm_90", table(90), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+  k0_add_relu_mul                        18    64    16    16    0         6      0     0
 tanh of 1e7
-  k0_tanh                                18    64     4     4    0         1      0     0
+  k0_tanh                                22    64    16    16    0         1      0     0
 exp, f64
-  k0_exp_mul                             16    64     8     8    0         1      0     0
+  k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
   k0_mul                                 18    64     4     4    0         2      0     0
 transpose of 4096x4096
@@ -192,7 +192,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     36    48     4     4    4         4     32    93
   k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
   k4_max_sub_exp_sum                     38    48     4     4    4        16     32    95
-  k5_div_mul                             14    64     4     4    0         1      0     0
+  k5_div_mul                             14    64    16    16    0         3      0     0
 sum of columns of 1e6x8
   k0_sum                                 46    40     4     4    4         4   1024    48
   k1_sum                                 47    32     4     4    4         4   4096    48
@@ -257,14 +257,14 @@ conv2d, gradient of the filters
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
 scatter_add, free
-  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k0_scatter_add                         12    64     4    16    0         1      0     0
   k1_scatter_add                         30    64     8     8    4         2   8704    23
-  k2_mul                                 10    64     4     4    0         1      0     0
+  k2_mul                                 14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    25
 cumsum down rows
-  k0_cumsum                              10    64     4     4    0         1      0     0
+  k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
 MLP step 784-512-10
 LSTM step, 256 units

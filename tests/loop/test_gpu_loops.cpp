@@ -97,7 +97,7 @@ TEST_CASE("GPU loops: schedules of elements, rows and one thread") {
     return kernel({x}, {y}, {serial(t, size(n), std::move(body))});
   };
   const std::string elements = to_string(schedule_for_gpu(nest(copy)));
-  CHECK(elements.find("block<256> for b in 0..(floor_div(n + 255, 256))") != std::string::npos);
+  CHECK(elements.find("block<64> for b in 0..(floor_div(n + 255, 256))") != std::string::npos);
   // What an iteration reads another has written: one thread keeps the order.
   const Kernel chain = nest({Store{y, variable(t) + integer(1), load(y, variable(t))}});
   CHECK(to_string(schedule_for_gpu(chain)).find("block<32> for b in 0..1") != std::string::npos);

@@ -46,6 +46,8 @@ class KernelPrinter {
   std::string text(const loop::Expr& e, Place place, int outer = any);
   std::string node_text(const loop::Expr& e, Place place, int outer);
   std::string infix(const loop::Expr& e, const char* op, int level, Place place, int outer);
+  std::string element_text(const loop::BufferRef& buffer, const loop::Expr& index);
+  static bool steps_by_one(const loop::Expr& index, const loop::Variable& v);
   std::string call(const std::string& function, const loop::Expr& e, Place place);
   std::string arithmetic(const loop::Expr& e, Place place, int outer);
   std::string conversion(const loop::Expr& e, int outer);
@@ -74,6 +76,7 @@ class KernelPrinter {
   void print_accumulate(const loop::AccumulateArg& s);
   void print_for(const loop::For& loop);
   void print_if(const loop::If& branch);
+  void print_together(const loop::For& loop);
   void print_threads(const loop::For& loop);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
   int blocks_at_a_time() const;
@@ -99,11 +102,14 @@ class KernelPrinter {
   std::vector<Dim> derived_sizes_;                        // that the host computes for the kernel
   std::string derived_parameters_;
   loop::LetValues<std::string> lets_;  // their names
+  // Neighbours that a thread has at a time: the names of their arrays, by Buffer::id.
+  std::unordered_map<int, std::string> together_;
+  const loop::For* neighbours_ = nullptr;  // the loop over them
   std::unordered_set<const loop::ExprNode*> indices_;
   std::unordered_map<const loop::ExprNode*, bool> plain_;
   std::unordered_set<int> loop_variables_;
   std::unordered_set<int> changed_;  // scalars that are accumulated into
-  std::string combining_;  // declarations of the shared memory for combining
+  std::string combining_;            // declarations of the shared memory for combining
   std::unordered_map<std::string, std::string> combining_names_;
 };
 

@@ -10,6 +10,29 @@ const std::string_view cuda_prelude = R"cuda(#ifndef KROTON_SHARED
 #endif
 #ifndef KROTON_GLOBAL
 #define KROTON_GLOBAL(type) type* __restrict__
+// Neighbours by one access of up to 16 bytes, which their address must be a multiple of.
+template <int bytes> struct KtWords;
+template <> struct KtWords<16> { typedef uint4 Type; };
+template <> struct KtWords<8> { typedef uint2 Type; };
+template <> struct KtWords<4> { typedef unsigned Type; };
+template <> struct KtWords<2> { typedef unsigned short Type; };
+template <int count, class T> union KtTogether {
+  typename KtWords<count * sizeof(T)>::Type words;
+  T values[count];
+};
+template <int count, class T> __device__ inline void kt_load(T (&to)[count], const T* from) {
+  KtTogether<count, T> all;
+  all.words = *reinterpret_cast<const decltype(all.words)*>(from);
+  for (int k = 0; k < count; ++k) to[k] = all.values[k];
+}
+template <int count, class T> __device__ inline void kt_store(T* to, const T (&from)[count]) {
+  KtTogether<count, T> all;
+  for (int k = 0; k < count; ++k) all.values[k] = from[k];
+  *reinterpret_cast<decltype(all.words)*>(to) = all.words;
+}
+#define KROTON_LOAD(to, from, at) kt_load(to, from + (at))
+#define KROTON_STORE(to, at, from) kt_store(to + (at), from)
+#define KROTON_ADDRESS(x, at) ((unsigned long long)(x + (at)))
 #endif
 
 struct kroton_error {

@@ -182,6 +182,14 @@ std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place
   return level < outer ? "(" + result + ")" : result;
 }
 
+std::string KernelPrinter::element_text(const loop::BufferRef& buffer, const Expr& index) {
+  if (neighbours_ != nullptr && steps_by_one(index, neighbours_->variable)) {
+    const auto found = together_.find(buffer->id);
+    if (found != together_.end()) return found->second + "[" + name_of(neighbours_->variable) + "]";
+  }
+  return name_of(buffer) + "[" + text(index, Place::index) + "]";
+}
+
 std::string KernelPrinter::call(const std::string& function, const Expr& e, Place place) {
   std::string result = function + "(";
   for (std::size_t k = 0; k < e->args.size(); ++k) {
@@ -265,7 +273,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::size:
       return size_text(e->dim, outer);
     case Op::load: {
-      std::string element = name_of(e->buffer) + "[" + text(e->args[0], Place::index) + "]";
+      std::string element = element_text(e->buffer, e->args[0]);
       if (is_conditional(*e)) {
         element = "(" + text(e->args[1], Place::value, conjunction) + " ? " + element + " : " +
                   node_text(loop::whole_number(0, e->dtype), place, any) + ")";

@@ -208,8 +208,8 @@ void KernelPrinter::print_allocate(const loop::Allocate& s) {
 
 // Outside thread loops all threads are at the same place: one of them stores.
 void KernelPrinter::print_store(const loop::Store& s) {
-  const std::string text_of_store = name_of(s.buffer) + "[" + text(s.index, Place::index) +
-                                    "] = " + text(s.value, Place::value) + ";";
+  const std::string text_of_store =
+      element_text(s.buffer, s.index) + " = " + text(s.value, Place::value) + ";";
   line((in_thread_loop_ ? "" : "if (threadIdx.x == 0) ") + text_of_store);
 }
 
@@ -257,10 +257,100 @@ void KernelPrinter::print_for(const loop::For& loop) {
       close();
       return;
     }
+    case loop::LoopKind::vector:
+      print_together(loop);
+      return;
     default:
       throw InternalError("kernel " + kernel_.name + " is scheduled for a CPU\n" +
                           to_string(kernel_));
   }
+}
+
+bool KernelPrinter::steps_by_one(const Expr& index, const loop::Variable& v) {
+  const Expr stride = loop::stride_of(index, v);
+  std::int64_t step = 0;
+  return stride != nullptr && loop::is_integer_constant(stride, step) && step == 1;
+}
+
+// Neighbouring elements of a thread: those of arrays in which they are aligned come and go by one
+// access each; where one is not, or at the end, one by one.
+void KernelPrinter::print_together(const loop::For& loop) {
+  struct Array {
+    loop::BufferRef buffer;
+    Expr first;
+    bool read = false, written = false;
+  };
+  std::vector<Array> arrays;
+  // What is read under a condition may lie outside: it is only read with what is read anyway.
+  const auto note = [&](const loop::BufferRef& buffer, const Expr& index, bool writes,
+                        bool is_conditional = false) {
+    if (buffer->space != loop::Space::global || !steps_by_one(index, loop.variable)) return;
+    const Expr first = loop::substitute(index, {{loop.variable, loop::integer(0)}});
+    auto found = std::find_if(arrays.begin(), arrays.end(),
+                              [&](const Array& array) { return array.buffer->id == buffer->id; });
+    if (found == arrays.end()) {
+      arrays.push_back({buffer, is_conditional ? nullptr : first});
+      found = arrays.end() - 1;
+    }
+    // At two places: only one of them may be this array.
+    if (found->first != first) found->first = nullptr;
+    (writes ? found->written : found->read) = true;
+  };
+  std::unordered_set<const loop::ExprNode*> seen;
+  std::vector<Expr> nodes;
+  loop::visit_expressions(loop.body,
+                          [&](const Expr& e) { loop::append_post_order(e, seen, nodes); });
+  for (const Expr& e : nodes) {
+    if (e->op == Op::load) note(e->buffer, e->args[0], false, loop::is_conditional(*e));
+  }
+  loop::visit_statements(loop.body, [&](const loop::Stmt& s) {
+    if (const auto* store = std::get_if<loop::Store>(&s)) note(store->buffer, store->index, true);
+  });
+  std::erase_if(arrays, [](const Array& array) { return array.first == nullptr; });
+
+  const std::string& k = name_of(loop.variable);
+  const std::string count = std::to_string(loop.width);
+  std::string test;
+  if (loop.extent->op != Op::integer) test = text(loop.extent, Place::index, sum) + " >= " + count;
+  std::unordered_map<int, std::string> names;
+  for (const Array& array : arrays) {
+    const std::string bytes = std::to_string(loop.width * size_of(array.buffer->dtype));
+    test += (test.empty() ? "" : " && ") + ("KROTON_ADDRESS(" + name_of(array.buffer) + ", ") +
+            text(array.first, Place::index) + ") % " + bytes + " == 0";
+    names[array.buffer->id] = distinct(array.buffer->name + "_together");
+  }
+  if (test.empty()) test = "true";
+  open("if (" + test + ") {");
+  for (const Array& array : arrays) {
+    const std::string& name = names.at(array.buffer->id);
+    line(std::string(memory_type(array.buffer->dtype)) + " " + name + "[" + count + "];");
+    if (!array.read) continue;
+    line("KROTON_LOAD(" + name + ", " + name_of(array.buffer) + ", " +
+         text(array.first, Place::index) + ");");
+  }
+  together_ = names;
+  neighbours_ = &loop;
+  line("#pragma unroll");
+  open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+  print_block(loop.body);
+  close();
+  neighbours_ = nullptr;
+  together_.clear();
+  for (const Array& array : arrays) {
+    if (!array.written) continue;
+    line("KROTON_STORE(" + name_of(array.buffer) + ", " + text(array.first, Place::index) + ", " +
+         names.at(array.buffer->id) + ");");
+  }
+  --indent_;
+  open("} else {");
+  line("#pragma unroll");
+  open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+  const bool all = loop.extent->op == Op::integer;
+  if (!all) open("if (" + k + " < " + text(loop.extent, Place::index) + ") {");
+  print_block(loop.body);
+  if (!all) close();
+  close();
+  close();
 }
 
 std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& role) {

@@ -1,0 +1,92 @@
+// Elementwise work whose operands come by accesses of several elements.
+#include <algorithm>
+
+#include "compiler/loop/gpu_scheduler.h"
+#include "compiler/loop/index_arithmetic.h"
+
+namespace kroton::loop {
+namespace {
+
+constexpr std::int64_t bytes_together = 16;  // of the widest elements
+// Fewer elements are better spread over more threads.
+constexpr std::int64_t least_elements = 1 << 18;
+
+// Of an element, where the number of elements is not known: what computes more is better spread
+// too.
+constexpr int most_operations = 24;
+constexpr int operations_of_function = 10;  // an elementary one
+
+bool steps_by_one(const Expr& index, const Variable& v) {
+  const Expr stride = stride_of(index, v);
+  std::int64_t step = 0;
+  return stride != nullptr && is_integer_constant(stride, step) && step == 1;
+}
+
+}  // namespace
+
+Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block& core) {
+  if (loops.empty()) return {};
+  const std::vector<Expr> extents = extents_of(loops);
+  const Expr count = product(extents);
+  std::int64_t known = 0;
+  const bool constant = is_integer_constant(count, known);
+  if (constant && known < least_elements) return {};
+  std::int64_t widest = 1;
+  std::unordered_set<const ExprNode*> seen;
+  std::vector<Expr> nodes;
+  for (const Stmt& s : core) {
+    const auto* store = std::get_if<Store>(&s);
+    if (store == nullptr || store->buffer->space != Space::global) return {};
+    widest = std::max<std::int64_t>(widest, size_of(store->buffer->dtype));
+    visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
+  }
+  int operations = 0;
+  for (const Expr& e : nodes) {
+    if (may_fail(e->op)) return {};
+    const bool is_function = Op::exp <= e->op && e->op <= Op::atan2;
+    operations += is_function ? operations_of_function : e->args.empty() ? 0 : 1;
+    if (e->op == Op::load) widest = std::max<std::int64_t>(widest, size_of(e->dtype));
+  }
+  if (!constant && operations > most_operations) return {};
+  const std::int64_t together = std::min<std::int64_t>(4, bytes_together / widest);
+  if (together < 2) return {};
+
+  For few;
+  few.kind = LoopKind::vector;
+  few.variable = fresh("k");
+  few.width = static_cast<int>(together);
+  const Variable t = fresh("t");
+  const Expr of_block = integer(threads_of_neighbours * together);
+  const Expr first = variable(block_) * of_block + variable(t) * integer(together);
+  const bool is_even = constant && known % (threads_of_neighbours * together) == 0;
+  few.extent = is_even ? integer(together) : binary(Op::min, count - first, integer(together));
+  few.body = simplify_indices(
+      substitute(core, unflatten(variables_of(loops), extents, first + variable(few.variable))));
+  // Most accesses must be to neighbours, all stores among them.
+  int near = 0, far = 0;
+  std::unordered_set<int> written;
+  nodes.clear();
+  seen.clear();
+  for (const Stmt& s : few.body) {
+    const auto* store = std::get_if<Store>(&s);
+    if (store == nullptr || !steps_by_one(store->index, few.variable)) return {};
+    if (!written.insert(store->buffer->id).second) return {};
+    visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
+  }
+  for (const Expr& e : nodes) {
+    if (e->op != Op::load) continue;
+    ++(!is_conditional(*e) && steps_by_one(e->args[0], few.variable) ? near : far);
+    // What is overwritten is read where it is written.
+    const bool elsewhere = std::none_of(few.body.begin(), few.body.end(), [&](const Stmt& s) {
+      const auto& store = std::get<Store>(s);
+      return store.buffer->id == e->buffer->id && store.index == e->args[0];
+    });
+    if (written.contains(e->buffer->id) && (elsewhere || is_conditional(*e))) return {};
+  }
+  if (far > near + static_cast<int>(written.size())) return {};
+  block_count_ = blocks_for(count, static_cast<int>(threads_of_neighbours * together));
+  // Threads past the end have no elements.
+  return {threads(t, integer(threads_of_neighbours), {statement(std::move(few))})};
+}
+
+}  // namespace kroton::loop

@@ -2,11 +2,16 @@
 // of times (tests/gpu_model): what a launch costs alone and in a graph, what graphs cost, copies
 // from page-locked memory and from any, whether a call gives the same bits twice.
 //   kroton_gpu_questions [--small]      --small: as much as an emulator can do
+//   kroton_gpu_questions --compile CAPABILITY FILE...      only compiles texts for the cache; the
+//                                                          first line of each is its name
 #include <kroton/kroton.h>
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -223,9 +228,29 @@ void same_bits() {
   std::printf("the same bits in every call: %s\n", all ? "yes" : "NO");
 }
 
+int compile(int capability, int count, char** files) {
+  int failures = 0;
+  for (int k = 0; k < count; ++k) {
+    std::ifstream file(files[k], std::ios::binary);
+    std::string name;
+    std::getline(file, name);
+    const std::string source{std::istreambuf_iterator<char>(file), {}};
+    try {
+      Nvrtc::get().compile(source, name, capability);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ++failures;
+    }
+  }
+  return failures == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 2 && std::strcmp(argv[1], "--compile") == 0) {
+    return compile(std::atoi(argv[2]), argc - 3, argv + 3);
+  }
   is_small = argc > 1 && std::strcmp(argv[1], "--small") == 0;
   try {
     Questions questions;

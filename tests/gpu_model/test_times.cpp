@@ -149,21 +149,21 @@ scatter_add, free, columns=256 n=100000 rows=50000        3   2307.5    753.2   
         111.6
 scatter_add of numbers, n=100000                          2     38.4     34.7     38.0     30.2     
         2.8
-cumsum down rows, n=10000                                 2  10756.7  10005.2  11254.8   8754.4     
+cumsum down rows, n=10000                                 2   4306.7   4005.2   4504.8   3504.4     
         9.2
 MLP step 784-512-10, batch=128                           12    116.0     57.9     42.8     45.4     
         6.1
-LSTM step, 256 units, batch=64 steps=100                514   5926.5   2939.3   2085.5   2055.2   
+LSTM step, 256 units, batch=64 steps=100                514   5756.2   2666.6   1778.7   1816.6   
         304.5
-LSTM step, 64 units, batch=1 steps=100                   14    388.7    373.9    307.1    225.2     
+LSTM step, 64 units, batch=1 steps=100                   14    387.3    372.6    305.7    224.1     
         2.8
-running sum by scan, n=10000                              4    442.9    436.7    363.4    259.5     
+running sum by scan, n=10000                              4    442.3    436.1    362.8    259.0     
         2.4
-gradient of a running sum by scan, n=10000                7    881.5    870.1    723.6    516.1     
+gradient of a running sum by scan, n=10000                7    881.0    869.5    722.9    515.6     
         2.4
-1000 steps of oscillators, n=4096                         5    698.8    690.0    574.4    409.6    
+1000 steps of oscillators, n=4096                         5    696.2    687.6    571.7    407.5    
         15.9
-Kalman filter of 4 numbers, n=1000                        5    904.8    894.7    743.5    529.2     
+Kalman filter of 4 numbers, n=1000                        5    904.2    894.1    742.8    528.7     
         2.4
 )golden");
 }

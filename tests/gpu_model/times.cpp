@@ -31,7 +31,8 @@ struct Facts {
   double blocks = 0, threads = 0, work = 0, bytes = 0;
   double sums =
       1;  // that a thread has in registers: of a product, which is half as many operations
-  double cycles = 0;  // of steps that wait for each other
+  double cycles = 0;    // of steps that wait for each other
+  double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
 };
 
@@ -124,6 +125,8 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
     }
   }
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+    const loop::For* loop = loop::as_for(s);
+    if (loop && loop->kind == loop::LoopKind::vector) facts.together = loop->width;
     const auto* held = std::get_if<loop::Allocate>(&s);
     if (held && held->buffer->space == loop::Space::registers) {
       facts.sums = std::max(facts.sums, static_cast<double>(held->buffer->size.constant()));
@@ -146,7 +149,7 @@ double microseconds(const Facts& facts, bool library, const Gpu& gpu) {
   }
   const double used = std::min(facts.blocks, gpu.processors);
   const double resident = std::min(facts.blocks * facts.threads, gpu.processors * gpu.threads);
-  const double in_flight = resident * loads_in_flight * (facts.f64 ? 8 : 4);
+  const double in_flight = resident * loads_in_flight * facts.together * (facts.f64 ? 8 : 4);
   const double moving = facts.bytes / std::min(bandwidth, in_flight / (gpu.latency * 1e-3));
   // A processor with few threads waits for each operation.
   const double busy = std::min(1.0, resident / used * facts.sums / (operation_cycles * gpu.lanes));

@@ -1,6 +1,9 @@
 // libnvrtc of the tests, of the version that version.cpp names: its code is the source text with a
 // line about it, which the driver of the tests hands to the emulator.
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <functional>
 #include <string>
 
 #include "runtime/cuda/nvrtc_api.h"
@@ -69,6 +72,16 @@ FAKE_DRIVER_EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int cou
                        std::to_string(fake_driver::library_version) + " " +
                        option.substr(start.size()) + " " + program->name + "\n" + program->source;
     }
+  }
+  // Where a folder is asked for, the text is left there for another compiler (tests/gpu/kit), and
+  // nothing comes of it here.
+  const char* folder = std::getenv("KROTON_FAKE_SOURCES");
+  if (folder && !program->image.empty()) {
+    const std::string name = program->name.substr(0, program->name.rfind(".cu"));
+    const std::size_t number = std::hash<std::string>()(name + program->source);
+    std::ofstream(std::string(folder) + "/" + std::to_string(number)) << name << "\n"
+                                                                      << program->source;
+    program->image = "no code";
   }
   return program->image.empty() ? 6 : 0;
 }

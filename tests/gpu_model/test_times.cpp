@@ -213,16 +213,22 @@ MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a
         graph; 402432 bytes up in 2 copies, 28 down in 1, 1 waits; with its data on the device 1
         copies and waits
 LSTM step, 256 units, batch=64 steps=100: 19 kernels, 514 launches, 203 of them products of a
-        library; 6553600 bytes up, 4 down in 1 copies
-LSTM step, 64 units, batch=1 steps=100: 14 kernels, 14 launches, 3 of them products of a library;
-        25600 bytes up, 4 down in 1 copies
-running sum by scan, n=10000: 4 kernels, 4 launches, 0 of them products of a library; 40000 bytes
-        up, 40000 down in 1 copies
-gradient of a running sum by scan, n=10000: 7 kernels, 7 launches, 0 of them products of a library;
-        40000 bytes up, 40000 down in 1 copies
-1000 steps of oscillators, n=4096: 5 kernels, 5 launches, 0 of them products of a library; 32768
-        bytes up, 32768 down in 2 copies
-Kalman filter of 4 numbers, n=1000: 5 kernels, 5 launches, 0 of them products of a library; 4144
-        bytes up, 16000 down in 1 copies
+        library, in one graph; 6553600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on
+        the device 0 copies and waits
+LSTM step, 64 units, batch=1 steps=100: 14 kernels, 14 launches, 3 of them products of a library, in
+        one graph; 25600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on the device 0
+        copies and waits
+running sum by scan, n=10000: 4 kernels, 4 launches, 0 of them products of a library, in one graph;
+        40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the device 0 copies
+        and waits
+gradient of a running sum by scan, n=10000: 7 kernels, 7 launches, 0 of them products of a library,
+        in one graph; 40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the
+        device 0 copies and waits
+1000 steps of oscillators, n=4096: 5 kernels, 5 launches, 0 of them products of a library, in one
+        graph; 32768 bytes up in 2 copies, 32768 down in 2, 1 waits; with its data on the device 0
+        copies and waits
+Kalman filter of 4 numbers, n=1000: 5 kernels, 5 launches, 0 of them products of a library, in one
+        graph; 4144 bytes up in 1 copies, 16000 down in 1, 1 waits; with its data on the device 0
+        copies and waits
 )golden");
 }

@@ -40,9 +40,12 @@ LIBRARY_PEERS = {
 }
 # What has its derivatives written by hand, and is built beside ours.
 HAND_PEERS = {"by_hand": "kroton_bench_by_hand"}
-PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS, *HAND_PEERS]
+# Name, Debian package of its headers, a folder that they lie in, program.
+HEADER_PEERS = {"eigen": ("libeigen3-dev", "usr/include/eigen3", "eigen.cpp")}
+PEERS = [*LIBRARY_PEERS, *PYTHON_PEERS, *HAND_PEERS, *HEADER_PEERS]
 # Those that are there for some families of classes only.
-FAMILIES = {"numpy": ("ops", "linalg"), "casadi": ("jacobian",), "casadi_c": ("jacobian",)}
+FAMILIES = {"numpy": ("ops", "linalg"), "eigen": ("linalg",), "casadi": ("jacobian",),
+            "casadi_c": ("jacobian",)}
 
 
 CONVOLUTIONS = ("conv", "cnn", "vgg", "resnet")
@@ -117,8 +120,23 @@ def unpack(name, packages):
         quiet(["dpkg", "-x", str(file), str(DEBIAN)])
 
 
+def compiled(name):
+    """The program of a peer that is headers, made again where its text is newer."""
+    package, folder, source = HEADER_PEERS[name]
+    if not (DEBIAN / folder).exists():
+        unpack(name, [package])
+    program, texts = INSTALLED / name, [HERE / source, HERE / "serve.cpp"]
+    if not program.exists() or any(t.stat().st_mtime > program.stat().st_mtime for t in texts):
+        print(f"bench: compiling {name}", file=sys.stderr)
+        quiet(["g++", "-std=c++20", "-O2", "-march=native", "-fopenmp", "-isystem",
+               str(DEBIAN / folder), *map(str, texts), "-o", str(program)])
+    return [str(program)]
+
+
 def install(name):
     """The command that starts a peer, installed if it is not; Failure says why it cannot be."""
+    if name in HEADER_PEERS:
+        return compiled(name)
     if name in LIBRARY_PEERS:
         library, packages = LIBRARY_PEERS[name]
         if find_library(library) is None:

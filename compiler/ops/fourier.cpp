@@ -318,8 +318,9 @@ std::vector<Sample> fourier_samples() {
     add(dtype, 17, 6, 1);
     add(dtype, 3, 30, -1);
     add(dtype, 1, 77, 1);
-    add(dtype, 2, 128, -1);
   }
+  // In f32 what cancels in a long row has few digits left to compare.
+  add(DType::f64, 2, 128, -1);
   return samples;
 }
 

@@ -310,6 +310,21 @@ void KernelPrinter::print_together(const loop::For& loop) {
 
   const std::string& k = name_of(loop.variable);
   const std::string count = std::to_string(loop.width);
+  const auto one_by_one = [&] {
+    line("#pragma unroll");
+    open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+    const bool all = loop.extent->op == Op::integer;
+    if (!all) open("if (" + k + " < " + text(loop.extent, Place::index) + ") {");
+    print_block(loop.body);
+    if (!all) close();
+    close();
+  };
+  // What watches an access says so where it fails: at the element's own.
+  if (std::any_of(nodes.begin(), nodes.end(),
+                  [](const Expr& e) { return loop::may_fail(e->op); })) {
+    one_by_one();
+    return;
+  }
   std::string test;
   if (loop.extent->op != Op::integer) test = text(loop.extent, Place::index, sum) + " >= " + count;
   std::unordered_map<int, std::string> names;
@@ -343,13 +358,7 @@ void KernelPrinter::print_together(const loop::For& loop) {
   }
   --indent_;
   open("} else {");
-  line("#pragma unroll");
-  open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
-  const bool all = loop.extent->op == Op::integer;
-  if (!all) open("if (" + k + " < " + text(loop.extent, Place::index) + ") {");
-  print_block(loop.body);
-  if (!all) close();
-  close();
+  one_by_one();
   close();
 }
 

@@ -211,6 +211,15 @@ double betainc(double a, double b, double x) {
   if (!(a > 0 && b > 0 && x >= 0 && x <= 1) || std::fmin(a, b) > 1000) return nan;
   if (x == 0 || x == 1) return x;
   const Wide wide_x = x;
+  // Next to a parameter so large the series has no end; x^a is e^-t then, and the other factor a
+  // power of t. What is left out is the square of the quotient of the parameters.
+  constexpr Wide most = 1e5L;
+  if (b > most * (1 + static_cast<Wide>(a))) {
+    return gammainc(a, static_cast<double>(-std::log1p(-wide_x) * (b + (a - 1) / 2)), false);
+  }
+  if (a > most * (1 + static_cast<Wide>(b))) {
+    return gammainc(b, static_cast<double>(-std::log(wide_x) * (a + (b - 1) / 2)), true);
+  }
   const Wide power = std::exp(
       a * std::log(wide_x) + b * std::log1p(-wide_x) + std::lgamma(static_cast<Wide>(a) + b) -
       std::lgamma(static_cast<Wide>(a)) - std::lgamma(static_cast<Wide>(b)));

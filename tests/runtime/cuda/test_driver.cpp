@@ -162,8 +162,9 @@ TEST_CASE("driver: arguments larger than the staging memory arrive whole") {
 TEST_CASE("driver: products at any address and of rows in a scan") {
   const Process process;
   if (!process) return;
-  const auto x = kt::tensor("x", {kt::dim("t"), 3, 7});
-  const auto b = kt::tensor("b", {kt::dim("t"), 5});
+  // Large enough that each step starts kernels of its own.
+  const auto x = kt::tensor("x", {kt::dim("t"), 63, 65});
+  const auto b = kt::tensor("b", {kt::dim("t"), 33});
   const auto w = kt::matrix("w");
   const auto rows = kt::scan(
       [](kt::Tensor row, kt::Tensor bias, kt::Tensor state) {
@@ -173,8 +174,8 @@ TEST_CASE("driver: products at any address and of rows in a scan") {
   const auto on_cpu = kt::function({x, b, w}, rows);
   const auto on_cuda = kt::function({x, b, w}, rows, {.target = kt::cuda()});
   for (const std::int64_t t : {1, 5, 5, 5}) {
-    const kt::Array xs = kt::Array::normal({t, 3, 7}, 1, 0, 0.3), bs = kt::Array::normal({t, 5}, 2),
-                    ws = kt::Array::normal({7, 5}, 3);
+    const kt::Array xs = kt::Array::normal({t, 63, 65}, 1, 0, 0.06),
+                    bs = kt::Array::normal({t, 33}, 2), ws = kt::Array::normal({65, 33}, 3);
     CHECK(kt::all_close(on_cuda(xs, bs, ws), on_cpu(xs, bs, ws), 1e-5, 1e-5));
   }
   CHECK(process->products() > 0);

@@ -7,6 +7,8 @@ namespace kroton {
 
 struct Machine {
   bool gpu = false;  // kernels are scheduled for blocks of threads
+  // Of a GPU: scans with small steps are one kernel.
+  bool persistent_scans = true;
   // Of a GPU: kernels are parts of a larger one that a single block runs.
   bool one_block = false;
   // Of a GPU: rows whose length is not known are short enough for a warp each.

@@ -211,7 +211,7 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
   for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
     group.checks = group.checks || has_checks(kernel);
   });
-  if (machine_.gpu && !machine_.one_block && !options_.checks.memory) {
+  if (machine_.gpu && machine_.persistent_scans && !machine_.one_block && !options_.checks.memory) {
     // The steps once more, as parts of one kernel.
     Machine one_block = machine_;
     one_block.one_block = true;

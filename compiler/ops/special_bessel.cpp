@@ -131,13 +131,16 @@ Tensor first_over_x(const Tensor& x, double sign, const std::function<Tensor(con
 
 }  // namespace
 
+// Where waves have no place at infinity, as in SciPy, there is no value.
+double at_waves(double x) { return std::isinf(x) ? nan : x; }
+
 // y = J0(x)
 constinit const OpRecord j0_op = elementwise<j0_op>(
     {.name = "j0",
      .cost = 70,
      .value = in_f64<j0_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {-(g * j1(x[0]))}; },
-     .reference = [](double x) { return static_cast<double>(::j0l(x)); },
+     .reference = [](double x) { return static_cast<double>(::j0l(at_waves(x))); },
      .range = {-12, 12},
      .special = {0, 40}});
 
@@ -149,7 +152,7 @@ constinit const OpRecord j1_op = elementwise<j1_op>(
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
        return {g * (j0(x[0]) - first_over_x(x[0], -1, [](auto& y) { return j1(y); }))};
      },
-     .reference = [](double x) { return static_cast<double>(::j1l(x)); },
+     .reference = [](double x) { return static_cast<double>(::j1l(at_waves(x))); },
      .range = {-12, 12},
      .special = {0, 40}});
 
@@ -159,7 +162,7 @@ constinit const OpRecord y0_op = elementwise<y0_op>(
      .cost = 90,
      .value = in_f64<y0_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {-(g * y1(x[0]))}; },
-     .reference = [](double x) { return static_cast<double>(::y0l(x)); },
+     .reference = [](double x) { return static_cast<double>(::y0l(at_waves(x))); },
      .range = {0.3, 12},
      .special = {40}});
 
@@ -169,7 +172,7 @@ constinit const OpRecord y1_op = elementwise<y1_op>(
      .cost = 90,
      .value = in_f64<y1_of>,
      .derivatives = [](auto& y, auto x, auto& g) -> Tensors { return {g * (y0(x[0]) - y / x[0])}; },
-     .reference = [](double x) { return static_cast<double>(::y1l(x)); },
+     .reference = [](double x) { return static_cast<double>(::y1l(at_waves(x))); },
      .range = {0.3, 12},
      .special = {40}});
 

@@ -94,11 +94,15 @@ class Checker {
     }
   }
 
+  // Others, at which no variable has less than no elements: of n - 1, say.
   bool has_second_sizes() const {
-    for (const Size& size : program_.sizes) {
-      if (size.first != size.second) return true;
+    for (const Variable* variable : built_->input_variables) {
+      for (const kt::Dim& dim : variable->shape) {
+        if (evaluate(program_, dim, true) < 0) return false;
+      }
     }
-    return false;
+    return std::any_of(program_.sizes.begin(), program_.sizes.end(),
+                       [](const Size& size) { return size.first != size.second; });
   }
 
   void compile() {

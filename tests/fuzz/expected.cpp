@@ -68,8 +68,18 @@ class Rounding {
         if (input && may_cancel) nothing = std::max(nothing, cancelled * unit * largest(*input));
       }
     }
-    for (kt::Number& x : value.data) {
+    // Special functions are as exact as their amplitude: they may be those of a neighbour.
+    const bool of_neighbours = node.op.cost >= least_cost_of_special && inputs.size() == 1 &&
+                               node.op.elementwise.reference.arity == 1 && inputs[0] != nullptr &&
+                               inputs[0]->data.size() == value.data.size();
+    for (std::size_t i = 0; i < value.data.size(); ++i) {
+      kt::Number& x = value.data[i];
       if (!std::isfinite(x)) continue;
+      if (of_neighbours) {
+        const kt::Number near[] = {inputs[0]->data[i] * (1 + unit * roundings * noise())};
+        const kt::Number moved = node.op.elementwise.reference.of(near);
+        if (std::isfinite(moved)) x = moved;
+      }
       if (std::abs(x) < nothing) {
         x = 0.0;
         continue;
@@ -85,6 +95,8 @@ class Rounding {
   }
 
  private:
+  static constexpr double least_cost_of_special = 60;
+
   double noise() { return std::uniform_real_distribution<double>(-1, 1)(random_); }
 
   // Numbers that differ by rounding only may as well be equal.

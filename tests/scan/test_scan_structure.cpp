@@ -18,7 +18,9 @@ Program program_of(const std::vector<Tensor>& inputs, const std::vector<Tensor>&
                    const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
   Graph graph(inputs, outputs, updates);
   run_passes(graph);
-  return lower(graph, "scan_structure", gpu_machine());
+  Machine machine = gpu_machine();
+  machine.persistent_scans = false;
+  return lower(graph, "scan_structure", machine);
 }
 
 void collect_loops(const std::vector<Step>& steps, std::vector<const Scan*>& loops) {

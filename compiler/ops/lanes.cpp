@@ -121,6 +121,24 @@ Term power_of_two(const Term& size) {
   return at_least(at_most(power, largest), 1 / largest);
 }
 
+namespace {
+
+// Column c of `of` by reflection j, of which x(j, i) below the diagonal and `factors` are made.
+void reflect(LaneLoops& loops, const LaneLoops::Array& x, const LaneLoops::Array& factors,
+             std::size_t j, const LaneLoops::Array& of, const Expr& c, std::size_t rows) {
+  Term sum = loops.get(of, c, j);
+  for (std::size_t i = j + 1; i < rows; ++i) {
+    sum = fma(loops.get(x, j, i), loops.get(of, c, i), sum);
+  }
+  const Term f = loops.hold(-sum * loops.get(factors, j));
+  loops.set(of, loops.get(of, c, j) + f, c, j);
+  for (std::size_t i = j + 1; i < rows; ++i) {
+    loops.set(of, fma(f, loops.get(x, j, i), loops.get(of, c, i)), c, i);
+  }
+}
+
+}  // namespace
+
 void reflect_columns(LaneLoops& loops, const LaneLoops::Array& x, const LaneLoops::Array& factors,
                      std::size_t columns, std::size_t rows, std::size_t reflections) {
   for (std::size_t j = 0; j < reflections; ++j) {
@@ -145,17 +163,7 @@ void reflect_columns(LaneLoops& loops, const LaneLoops::Array& x, const LaneLoop
     });
     loops.times(static_cast<std::int64_t>(columns - j - 1), [&](const Expr& after) {
       const Expr c = after + loop::integer(static_cast<std::int64_t>(j) + 1);
-      loops.each_lane([&] {
-        Term sum = loops.get(x, c, j);
-        for (std::size_t i = j + 1; i < rows; ++i) {
-          sum = fma(loops.get(x, j, i), loops.get(x, c, i), sum);
-        }
-        const Term f = loops.hold(-sum * loops.get(factors, j));
-        loops.set(x, loops.get(x, c, j) + f, c, j);
-        for (std::size_t i = j + 1; i < rows; ++i) {
-          loops.set(x, fma(f, loops.get(x, j, i), loops.get(x, c, i)), c, i);
-        }
-      });
+      loops.each_lane([&] { reflect(loops, x, factors, j, x, c, rows); });
     });
   }
 }
@@ -174,17 +182,7 @@ void orthonormal_columns(LaneLoops& loops, const LaneLoops::Array& x,
   for (std::size_t j = columns; j-- > 0;) {
     loops.times(static_cast<std::int64_t>(columns - j), [&](const Expr& after) {
       const Expr c = after + loop::integer(static_cast<std::int64_t>(j));
-      loops.each_lane([&] {
-        Term sum = loops.get(q, c, j);
-        for (std::size_t i = j + 1; i < rows; ++i) {
-          sum = fma(loops.get(x, j, i), loops.get(q, c, i), sum);
-        }
-        const Term f = loops.hold(-sum * loops.get(factors, j));
-        loops.set(q, loops.get(q, c, j) + f, c, j);
-        for (std::size_t i = j + 1; i < rows; ++i) {
-          loops.set(q, fma(f, loops.get(x, j, i), loops.get(q, c, i)), c, i);
-        }
-      });
+      loops.each_lane([&] { reflect(loops, x, factors, j, q, c, rows); });
     });
   }
 }

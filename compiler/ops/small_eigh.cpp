@@ -19,13 +19,12 @@ using Tensors = std::vector<Tensor>;
 namespace {
 
 using loop::Expr;
+using ops::at;
 using ops::LaneLoops;
 using ops::larger;
 using ops::PartsView;
 using ops::smaller;
 using ops::Term;
-
-std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
 
 void eigh_write(WriteContext& context) {
   const bool has_vectors = PartsView(context.attributes()).all;

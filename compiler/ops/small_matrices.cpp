@@ -20,9 +20,8 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
+using ops::at;
 using ops::known_size;
-
-std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
 
 // The elements of one matrix, as expressions.
 class Elements {

@@ -38,6 +38,8 @@ struct SolveView {
   }
 };
 
+inline std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
+
 // Attributes of decompositions: all their parts in one result, or the values alone.
 struct PartsView {
   bool all;

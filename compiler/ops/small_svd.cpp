@@ -19,17 +19,15 @@ using Tensors = std::vector<Tensor>;
 namespace {
 
 using loop::Expr;
+using ops::at;
 using ops::LaneLoops;
 using ops::larger;
 using ops::PartsView;
 using ops::smaller;
 using ops::Term;
 
-std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
-
-// W, of which the rows are those of A or of A^T, as there are fewer of them,
-// becomes J W with orthogonal rows.
-
+// Of A. The rows of W are those of A or of A^T, whichever are fewer; it becomes J W, whose rows are
+// orthogonal.
 struct SvdSizes {
   std::size_t rows, columns, least, most;
   bool is_tall;

@@ -80,12 +80,14 @@ void say_once(const std::string& text) {
   if (said.insert(text).second) std::fprintf(stderr, "kroton: %s\n", text.c_str());
 }
 
-class File {
+}  // namespace
+
+class CacheFile {
  public:
-  explicit File(int descriptor) : descriptor_(descriptor) {}
-  ~File() { close(); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
+  explicit CacheFile(int descriptor) : descriptor_(descriptor) {}
+  ~CacheFile() { close(); }
+  CacheFile(const CacheFile&) = delete;
+  CacheFile& operator=(const CacheFile&) = delete;
   bool is_open() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
   bool close() {
@@ -119,9 +121,11 @@ class File {
   int descriptor_;
 };
 
+namespace {
+
 // The entry's bytes; nothing if the file is not a whole entry of that key and at most that size.
-std::optional<std::string> read_entry(const File& file, std::int64_t file_size, const Digest& key,
-                                      std::int64_t limit) {
+std::optional<std::string> read_entry(const CacheFile& file, std::int64_t file_size,
+                                      const Digest& key, std::int64_t limit) {
   Header header;
   if (file_size > limit || !file.read(&header, sizeof header) ||
       std::memcmp(header.magic, magic, sizeof magic) != 0 ||
@@ -153,7 +157,7 @@ bool may_write(std::uint64_t size) {
 // The bytes that the ledger knows of, with `stored` more, which is noted; nothing if there is no
 // ledger, or none that can be used any longer.
 std::optional<std::int64_t> noted(int directory, std::int64_t stored) {
-  const File file(
+  const CacheFile file(
       ::openat(directory, ledger_name, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status{};
   std::vector<std::int64_t> counts(most_stores_between_looks);
@@ -225,7 +229,7 @@ std::string without_slashes_at_end(std::string path) {
 
 struct Cache::OpenDirectory {
   explicit OpenDirectory(int descriptor) : file(descriptor) {}
-  File file;
+  CacheFile file;
 };
 
 // Code that runs in this process: the directory is the user's alone.
@@ -319,7 +323,7 @@ class TemporaryFile {
 
   int directory_;
   std::string name_;
-  File file_;
+  CacheFile file_;
 };
 
 }  // namespace
@@ -329,7 +333,7 @@ std::optional<std::string> Cache::load(const Digest& key) const {
   const int directory = open_->file.descriptor();
   const std::string name = name_of(key);
   // Neither waits for the writer of a pipe nor follows a link out of the directory.
-  const File file(
+  const CacheFile file(
       ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   // A link or a socket is no entry; what cannot be opened for another reason may be one.
   if (!file.is_open() && errno != ELOOP && errno != ENXIO) return std::nullopt;
@@ -370,12 +374,12 @@ bool Cache::store(const Digest& key, std::string_view bytes) const {
 
 void Cache::evict() const {
   const int directory = open_->file.descriptor();
-  struct Entry {
+  struct Evictable {
     std::int64_t seconds, nanoseconds;  // of the last use
     std::string name;
     std::int64_t size;
   };
-  std::vector<Entry> entries;
+  std::vector<Evictable> entries;
   std::int64_t total = 0;
   const std::time_t now = std::time(nullptr);
   DIR* listing = nullptr;
@@ -401,7 +405,7 @@ void Cache::evict() const {
   ::closedir(listing);
   std::size_t removed = 0;
   if (total > limit_) {
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    std::sort(entries.begin(), entries.end(), [](const Evictable& a, const Evictable& b) {
       return std::tie(a.seconds, a.nanoseconds) < std::tie(b.seconds, b.nanoseconds);
     });
     // Where there are many, some more, so that not every store finds the directory full again.

@@ -86,11 +86,15 @@ void await(const std::atomic<std::uint32_t>& word, Open open, std::atomic<bool>&
   asleep.store(false, std::memory_order_relaxed);
 }
 
-struct Range {
+}  // namespace
+
+struct PoolRange {
   std::int64_t begin;
   std::int64_t end;
   [[nodiscard]] bool empty() const { return begin == end; }
 };
+
+namespace {
 
 // The ranges of the workers in order: [extent * w / ranges, extent * (w + 1) / ranges). Keeps the
 // remainder of the division instead of the product, which may overflow.
@@ -99,7 +103,7 @@ class Split {
   Split(std::int64_t extent, std::int64_t ranges)
       : ranges_(ranges), quotient_(extent / ranges), rest_(extent % ranges) {}
 
-  Range next() {
+  PoolRange next() {
     const std::int64_t begin = end_;
     end_ += quotient_;
     remainder_ += rest_;
@@ -122,7 +126,7 @@ std::int32_t run_serially(kroton_body body, void* env, std::int64_t extent, std:
   std::int32_t first = 0;
   Split split(extent, ranges);
   for (std::int64_t worker = 0; worker < ranges; ++worker) {
-    const Range range = split.next();
+    const PoolRange range = split.next();
     if (!range.empty()) {
       const std::int32_t result = body(env, worker, range.begin, range.end);
       first = first != 0 ? first : result;
@@ -153,7 +157,7 @@ struct Pool::Crew {
     kroton_body body = nullptr;  // null: leave
     void* env = nullptr;
     std::int64_t worker = 0;
-    Range range{0, 0};
+    PoolRange range{0, 0};
     std::uint64_t float_control = 0;  // the caller's, see float_environment.h
   };
   // The way back.
@@ -188,7 +192,7 @@ struct Pool::Crew {
   void next_loop();
   void stop();
   void work(Seat& seat);
-  void post(Seat& seat, kroton_body body, void* env, std::int64_t worker, Range range) const;
+  void post(Seat& seat, kroton_body body, void* env, std::int64_t worker, PoolRange range) const;
   std::int32_t finish(Seat& seat);
   std::int32_t run(kroton_body body, void* env, std::int64_t extent, std::int64_t ranges);
 
@@ -276,7 +280,7 @@ void Pool::Crew::work(Seat& seat) {
 }
 
 void Pool::Crew::post(Seat& seat, kroton_body body, void* env, std::int64_t worker,
-                      Range range) const {
+                      PoolRange range) const {
   seat.mailbox.body = body;
   seat.mailbox.env = env;
   seat.mailbox.worker = worker;
@@ -313,7 +317,7 @@ std::int32_t Pool::Crew::run(kroton_body body, void* env, std::int64_t extent,
   float_control = kroton_get_float_environment().control;
   Split split(extent, ranges);
   std::int64_t own = 0;  // the first range that is not empty
-  Range own_range = split.next();
+  PoolRange own_range = split.next();
   while (own_range.empty()) {
     ++own;
     own_range = split.next();
@@ -321,22 +325,23 @@ std::int32_t Pool::Crew::run(kroton_body body, void* env, std::int64_t extent,
   const auto each_helper = [&](auto&& visit) {
     Split others = split;
     for (std::int64_t worker = own + 1; worker < ranges; ++worker) {
-      const Range range = others.next();
+      const PoolRange range = others.next();
       if (!range.empty()) {
         visit(seats[static_cast<std::size_t>(worker - 1)], worker, range);
       }
     }
   };
-  each_helper(
-      [&](Seat& seat, std::int64_t worker, Range range) { post(seat, body, env, worker, range); });
+  each_helper([&](Seat& seat, std::int64_t worker, PoolRange range) {
+    post(seat, body, env, worker, range);
+  });
   store_before_load();
-  each_helper([&](Seat& seat, std::int64_t, Range) {
+  each_helper([&](Seat& seat, std::int64_t, PoolRange) {
     if (seat.reply.asleep.load(std::memory_order_relaxed)) {
       seat.mailbox.ticket.notify_one();
     }
   });
   std::int32_t first = body(env, own, own_range.begin, own_range.end);
-  each_helper([&](Seat& seat, std::int64_t, Range) {
+  each_helper([&](Seat& seat, std::int64_t, PoolRange) {
     const std::int32_t result = finish(seat);
     first = first != 0 ? first : result;
   });

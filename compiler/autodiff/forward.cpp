@@ -54,8 +54,9 @@ class Products {
   std::vector<Tensor> totals_;
 };
 
-std::vector<Tensor> products(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
-                             const std::vector<Tensor>& tangents, SourceLine line) {
+std::vector<Tensor> jacobian_vector_products(const std::vector<Tensor>& outputs,
+                                             const std::vector<Tensor>& wrt,
+                                             const std::vector<Tensor>& tangents, SourceLine line) {
   check_wrt("jvp", wrt, line);
   for (const Tensor& output : outputs) {
     check_given("jvp", "an output", output, line);
@@ -85,7 +86,7 @@ std::vector<Tensor> products(const std::vector<Tensor>& outputs, const std::vect
 std::vector<Tensor> jvp(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wrt,
                         const std::vector<Tensor>& tangents, const std::source_location& at) {
   const SourceLine line = LineScope::current().value_or(SourceLine{at.file_name(), at.line()});
-  return on_deep_stack([&] { return products(outputs, wrt, tangents, line); });
+  return on_deep_stack([&] { return jacobian_vector_products(outputs, wrt, tangents, line); });
 }
 
 Tensor detail::jvp_of_one(const Operand& output, const Tensor& wrt, const Operand& tangent) {
@@ -97,7 +98,8 @@ Tensor detail::jvp_of_one(const Operand& output, const Tensor& wrt, const Operan
   const Tensor given = tangent.tensor(wrt.dtype());
   // A number stands for a tangent of the shape of wrt.
   const Tensor direction = tangent.is_literal() ? broadcast_to(given, wrt.shape()) : given;
-  return on_deep_stack([&] { return products({y}, {wrt}, {direction}, line).front(); });
+  return on_deep_stack(
+      [&] { return jacobian_vector_products({y}, {wrt}, {direction}, line).front(); });
 }
 
 }  // namespace kroton

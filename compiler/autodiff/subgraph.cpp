@@ -7,7 +7,7 @@
 
 namespace kroton {
 
-SubgraphGradients subgraph_grad(const std::vector<Tensor>& wrt, const std::vector<Tensor>& end,
+SubgraphGradients subgraph_grad(const std::vector<Tensor>& wrt, const std::vector<Tensor>& ends,
                                 const std::vector<std::pair<Tensor, Tensor>>& start_grads,
                                 const Tensor& cost, const std::source_location& at) {
   const SourceLine line = LineScope::current().value_or(SourceLine{at.file_name(), at.line()});
@@ -20,17 +20,17 @@ SubgraphGradients subgraph_grad(const std::vector<Tensor>& wrt, const std::vecto
   }
   if (cost) check_cost(op, cost, line);
   std::vector<Tensor> all = wrt;
-  all.insert(all.end(), end.begin(), end.end());
+  all.insert(all.end(), ends.begin(), ends.end());
   check_wrt(op, all, line);
   std::vector<std::pair<Tensor, Tensor>> known;
   for (const auto& [tensor, cotangent] : start_grads) {
     known.emplace_back(tensor, met_by_type(op, "gradient", tensor, cotangent, line));
   }
   std::vector<Tensor> gradients;
-  if (cost) gradients = grad(cost, all, {.consider_constant = end, .allow_unused = true});
+  if (cost) gradients = grad(cost, all, {.consider_constant = ends, .allow_unused = true});
   if (!known.empty()) {
-    const std::vector<Tensor> from_start =
-        grad(Tensor(), all, {.consider_constant = end, .known_grads = known, .allow_unused = true});
+    const std::vector<Tensor> from_start = grad(
+        Tensor(), all, {.consider_constant = ends, .known_grads = known, .allow_unused = true});
     for (std::size_t k = 0; k < from_start.size(); ++k) {
       if (cost) {
         gradients[k] = gradients[k] + from_start[k];

@@ -20,10 +20,12 @@ constexpr std::size_t guard_bytes = std::size_t{64} << 10;  // below it: no fram
 
 thread_local std::optional<std::thread::id> waiting;  // for what this thread does
 
+}  // namespace
+
 // Memory for the stack, given back at the end.
-class Stack {
+class DeepStack {
  public:
-  Stack()
+  DeepStack()
       : memory_(::mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0)) {
     if (memory_ == MAP_FAILED) throw std::bad_alloc();
@@ -31,16 +33,16 @@ class Stack {
     // A huge page would have to be cleared for the few kilobytes that most work needs.
     ::madvise(memory_, guard_bytes + stack_bytes, MADV_NOHUGEPAGE);
   }
-  ~Stack() { ::munmap(memory_, guard_bytes + stack_bytes); }
-  Stack(const Stack&) = delete;
-  Stack& operator=(const Stack&) = delete;
+  ~DeepStack() { ::munmap(memory_, guard_bytes + stack_bytes); }
+  DeepStack(const DeepStack&) = delete;
+  DeepStack& operator=(const DeepStack&) = delete;
   void* begin() const { return static_cast<char*>(memory_) + guard_bytes; }
 
  private:
   void* memory_;
 };
 
-struct Job {
+struct DeepJob {
   std::function<void()> work;
   std::optional<SourceLine> line = LineScope::current();
   std::string_view function = LineScope::function();
@@ -49,8 +51,10 @@ struct Job {
   std::exception_ptr error = nullptr;
 };
 
+namespace {
+
 void* run(void* argument) {
-  Job& job = *static_cast<Job*>(argument);
+  DeepJob& job = *static_cast<DeepJob*>(argument);
   waiting = job.caller;
   StepScope::current() = job.step;
   std::fesetenv(FE_DFL_ENV);
@@ -74,7 +78,7 @@ sigset_t signals_of_others() {
   return set;
 }
 
-pthread_t start(const Stack& stack, Job& job) {
+pthread_t start(const DeepStack& stack, DeepJob& job) {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setstack(&attributes, stack.begin(), stack_bytes);
@@ -103,8 +107,8 @@ struct DeepThread::Running {
     ::pthread_setcancelstate(cancel_state, nullptr);
   }
 
-  Stack stack;
-  Job job;
+  DeepStack stack;
+  DeepJob job;
   pthread_t thread;
 };
 

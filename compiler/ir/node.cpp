@@ -120,15 +120,15 @@ NodeTable& table() {
 // outermost call, so that the stack does not grow with the depth of the expression. They wait in a
 // list of themselves: it needs no memory, which an unwinding program may not have.
 void release(const Node* node) {
-  thread_local const Node* waiting = nullptr;
+  thread_local const Node* first_dead = nullptr;
   thread_local bool is_freeing = false;
-  node->next_dead = waiting;
-  waiting = node;
+  node->next_dead = first_dead;
+  first_dead = node;
   if (is_freeing) return;
   is_freeing = true;
-  while (waiting != nullptr) {
-    const Node* dead = waiting;
-    waiting = dead->next_dead;
+  while (first_dead != nullptr) {
+    const Node* dead = first_dead;
+    first_dead = dead->next_dead;
     table().remove(dead);
     delete dead;
   }

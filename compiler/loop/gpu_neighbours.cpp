@@ -13,7 +13,7 @@ constexpr std::int64_t least_elements = 1 << 18;
 
 // Of an element, where the number of elements is not known: what computes more is better spread
 // too.
-constexpr int most_operations = 24;
+constexpr int most_for_neighbours = 24;
 constexpr int operations_of_function = 10;  // an elementary one
 
 bool steps_by_one(const Expr& index, const Variable& v) {
@@ -47,7 +47,7 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
     operations += is_function ? operations_of_function : e->args.empty() ? 0 : 1;
     if (e->op == Op::load) widest = std::max<std::int64_t>(widest, size_of(e->dtype));
   }
-  if (!constant && operations > most_operations) return {};
+  if (!constant && operations > most_for_neighbours) return {};
   const std::int64_t together = std::min<std::int64_t>(4, bytes_together / widest);
   if (together < 2) return {};
 

@@ -15,7 +15,7 @@ constexpr std::int64_t longest_row = 16;
 constexpr std::int64_t most_staged_bytes = 16 << 10;
 
 // How an array lies in rows: each iteration of the loops around has `length` elements of its own.
-struct Rows {
+struct StagedRows {
   BufferRef buffer;
   std::int64_t length = 0;
   bool read = false, written = false, is_filled = false;
@@ -64,7 +64,7 @@ class RowFinder {
     for (const Expr& e : nodes) {
       may_stop_ = may_stop_ || may_fail(e->op);
       if (e->op != Op::load || e->buffer->space != Space::global) continue;
-      Rows& rows = note(e->buffer, e->args[0]);
+      StagedRows& rows = note(e->buffer, e->args[0]);
       rows.read = true;
       if (is_conditional(*e)) rows.fits = false;
     }
@@ -77,8 +77,8 @@ class RowFinder {
   }
 
   // Those that may go through shared memory, as many as there is room for.
-  std::vector<Rows> found(int rows_of_block) const {
-    std::vector<Rows> result;
+  std::vector<StagedRows> found(int rows_of_block) const {
+    std::vector<StagedRows> result;
     std::int64_t bytes = 0;
     for (const auto& [id, rows] : rows_) {
       if (!rows.fits || (rows.written && !rows.read && !rows.is_filled)) continue;
@@ -95,8 +95,8 @@ class RowFinder {
   Expr in_row(const Expr& index) const { return substitute(index, at_first_); }
 
  private:
-  Rows& note(const BufferRef& buffer, const Expr& index) {
-    Rows& rows = rows_[buffer->id];
+  StagedRows& note(const BufferRef& buffer, const Expr& index) {
+    StagedRows& rows = rows_[buffer->id];
     rows.buffer = buffer;
     const std::vector<Expr> nodes = post_order(std::span(&index, 1));
     const bool is_simple = std::none_of(nodes.begin(), nodes.end(), [](const Expr& e) {
@@ -131,7 +131,7 @@ class RowFinder {
   const std::vector<const For*>& loops_;
   const std::vector<std::pair<Variable, Expr>> at_first_;
   const std::vector<std::pair<Variable, Dim>> bounds_;
-  std::map<int, Rows> rows_;  // by Buffer::id
+  std::map<int, StagedRows> rows_;  // by Buffer::id
   bool may_stop_ = false;
 };
 
@@ -153,7 +153,7 @@ Block GpuScheduler::staged_rows(const std::vector<const For*>& loops, const Bloc
   if (loops.empty() || !has_loop(core)) return {};
   constexpr int rows_of_block = threads_of_loops;
   const RowFinder finder(loops, core);
-  const std::vector<Rows> staged = finder.found(rows_of_block);
+  const std::vector<StagedRows> staged = finder.found(rows_of_block);
   if (staged.empty()) return {};
   const std::vector<Expr> extents = extents_of(loops);
   const Expr count = product(extents);
@@ -167,7 +167,7 @@ Block GpuScheduler::staged_rows(const std::vector<const For*>& loops, const Bloc
   Block in, out;
   std::map<int, BufferRef> tiles;
   std::map<int, std::function<Stmt(const Store&)>> stores;
-  for (const Rows& rows : staged) {
+  for (const StagedRows& rows : staged) {
     const Expr length = integer(rows.length), stride = integer(rows.length | 1);
     const BufferRef tile =
         shared_buffer(rows.buffer->dtype, rows_of_block * (rows.length | 1), "rows");
@@ -194,7 +194,7 @@ Block GpuScheduler::staged_rows(const std::vector<const For*>& loops, const Bloc
     };
   }
   std::map<int, Expr> strides;
-  for (const Rows& rows : staged) strides[rows.buffer->id] = integer(rows.length | 1);
+  for (const StagedRows& rows : staged) strides[rows.buffer->id] = integer(rows.length | 1);
   Rewriter rewrite([&](const Expr& e) {
     if (e->op != Op::load) return e;
     const auto tile = tiles.find(e->buffer->id);

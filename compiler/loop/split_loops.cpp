@@ -24,7 +24,7 @@ namespace kroton::loop {
 namespace {
 
 // Iterations that are not worth a loop of their own, and loops that are split everywhere.
-constexpr std::int64_t few_iterations = 8;
+constexpr std::int64_t most_peeled = 8;
 constexpr std::int64_t tiny_loop = 16;
 // Columns that are joined, each a value of its own: a cut in so many iterations.
 constexpr std::int64_t most_columns = 64;
@@ -44,7 +44,7 @@ bool at_most(const Expr& a, const Expr& b) {
 }
 
 // Whether b is known to be a few more than a, or less.
-bool is_near(const Expr& a, const Expr& b) { return at_most(b, a + integer(few_iterations)); }
+bool is_near(const Expr& a, const Expr& b) { return at_most(b, a + integer(most_peeled)); }
 
 std::size_t count_nodes(const Block& block) {
   std::unordered_set<const ExprNode*> seen;
@@ -221,7 +221,7 @@ class Splitter {
   }
   // A bound that shows in the ends; more than a few iterations where none does.
   static std::int64_t most_iterations(const Segment& segment) {
-    std::int64_t most = few_iterations + 1;
+    std::int64_t most = most_peeled + 1;
     if (segment.is_of_many) return most;
     for (const Expr& lowest : segment.lowest) {
       for (const Expr& highest : segment.highest) {
@@ -279,7 +279,7 @@ class Splitter {
     result.variable.id = next_id_++;
     result.extent = segment.last - segment.first;
     if (constant_length(segment) < 0) {
-      if (const std::int64_t most = most_iterations(segment); most <= few_iterations) {
+      if (const std::int64_t most = most_iterations(segment); most <= most_peeled) {
         result.extent = binary(Op::min, result.extent, integer(most));
       }
     }

@@ -17,31 +17,31 @@
 namespace kroton::loop {
 namespace {
 
-constexpr std::int64_t few_rows = 16;
-constexpr int most_operations = 48;  // written out for each row at once
+constexpr std::int64_t few_short_rows = 16;
+constexpr int most_in_short_rows = 48;  // written out for each row at once
 constexpr std::size_t most_loops = 3;
 
-bool is_one(const Expr& stride) {
+bool is_constant_one(const Expr& stride) {
   std::int64_t step = 0;
   return stride != nullptr && is_integer_constant(stride, step) && step == 1;
 }
 
 // The loops over a row's elements, if that is what the body's loops are.
-class Rows {
+class ShortRows {
  public:
-  explicit Rows(const For& loop) : loop_(loop), facts_(loop) {}
+  explicit ShortRows(const For& loop) : loop_(loop), facts_(loop) {}
 
   // The rows' width where nothing but rows of one unknown width is reduced.
   std::optional<Dim> width() {
     std::int64_t rows = 0;
-    if (is_integer_constant(loop_.extent, rows) && rows < few_rows) return std::nullopt;
+    if (is_integer_constant(loop_.extent, rows) && rows < few_short_rows) return std::nullopt;
     if (facts_.reduces() || facts_.has_varying_control()) return std::nullopt;
     for (const Stmt& s : loop_.body) {
       if (std::holds_alternative<Declare>(s) || std::holds_alternative<Store>(s)) continue;
       const For* inner = as_for(s);
       if (inner == nullptr || !is_along_rows(*inner)) return std::nullopt;
     }
-    const bool are_few = loops_ > 0 && loops_ <= most_loops && operations_ <= most_operations;
+    const bool are_few = loops_ > 0 && loops_ <= most_loops && operations_ <= most_in_short_rows;
     return are_few && has_row_ ? width_ : std::nullopt;
   }
 
@@ -63,7 +63,7 @@ class Rows {
     if (facts.has_inner_loop()) return false;
     for (const Expr& e : facts.nodes()) operations_ += operations_of(*e);
     return std::all_of(facts.accesses().begin(), facts.accesses().end(), [&](const Access& access) {
-      const bool is_row = is_one(facts.stride(access.index));
+      const bool is_row = is_constant_one(facts.stride(access.index));
       has_row_ = has_row_ || (is_row && !access.is_store);
       const bool is_common = facts.varies(access.index) && !facts_.varies(access.index);
       return !is_common && (is_row || !facts.varies(access.index));
@@ -84,7 +84,7 @@ std::vector<Kernel> split_short_rows(const Kernel& kernel, int lanes_bytes) {
   const For* loop = kernel.body.size() == 1 ? as_for(kernel.body[0]) : nullptr;
   const std::optional<Dim> count = loop == nullptr ? std::nullopt : as_dim(loop->extent);
   if (!count) return {kernel};
-  Rows rows(*loop);
+  ShortRows rows(*loop);
   const std::optional<Dim> width = rows.width();
   if (!width) return {kernel};
   const std::int64_t lanes = lanes_bytes / rows.widest();

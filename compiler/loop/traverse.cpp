@@ -28,7 +28,9 @@ std::function<Expr(const Expr&)> replacing(
   };
 }
 
-bool is_zero(const Expr& e) { return e != nullptr && e->op == Op::integer && e->integer == 0; }
+bool is_integer_zero(const Expr& e) {
+  return e != nullptr && e->op == Op::integer && e->integer == 0;
+}
 
 // The quotient when every step of `stride` moves `divisor` by a whole number of times; else null.
 // Equal sizes divide even where their value may be 0: nothing runs over an axis of size 0.
@@ -49,7 +51,8 @@ struct Slope {
 Expr stride_of_node(const Expr& e, const std::vector<Slope>& args) {
   Expr zero = integer(0, is_integer(e->dtype) ? e->dtype : DType::i64);
   // A value that is the same at every step stays the same under any operation.
-  if (std::all_of(args.begin(), args.end(), [](const Slope& s) { return is_zero(s.stride); })) {
+  if (std::all_of(args.begin(), args.end(),
+                  [](const Slope& s) { return is_integer_zero(s.stride); })) {
     return zero;
   }
   if (!is_integer(e->dtype)) return nullptr;

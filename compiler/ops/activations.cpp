@@ -1,32 +1,25 @@
 // Activations that are compositions.
 #include <kroton/elementwise.h>
 
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
 namespace {
 
 // x, of which errors speak as that function's operand.
-Tensor floating(const Operand& x, const char* name) {
-  const Tensor tensor = x.tensor();
-  if (!is_float(tensor.dtype())) {
-    ops::fail_type(OpRecord{.name = name}, {tensor}, "takes floating point only");
-  }
-  return tensor;
-}
-
 }  // namespace
 
 Tensor celu(const Operand& x, double alpha) {
   const LineScope scope(x.line());
   if (!(alpha != 0)) ops::fail_value("celu", "alpha must be a number other than 0");
-  const Tensor value = floating(x, "celu");
+  const Tensor value = ops::floating_only(x, "celu");
   return where(value > 0, value, alpha * expm1(minimum(value, 0) / alpha));
 }
 
 Tensor hard_swish(const Operand& x) {
   const LineScope scope(x.line());
-  const Tensor value = floating(x, "hard_swish");
+  const Tensor value = ops::floating_only(x, "hard_swish");
   return value * clip(value / 6 + 0.5, 0, 1);
 }
 
@@ -36,44 +29,44 @@ Tensor hardtanh(const Operand& x, double low, double high) {
     ops::fail_value("hardtanh", "low must be below high, got " + std::to_string(low) + " and " +
                                     std::to_string(high));
   }
-  return clip(floating(x, "hardtanh"), low, high);
+  return clip(ops::floating_only(x, "hardtanh"), low, high);
 }
 
 Tensor hardshrink(const Operand& x, double lambda) {
   const LineScope scope(x.line());
   if (!(lambda >= 0)) ops::fail_value("hardshrink", "lambda must not be below 0");
-  const Tensor value = floating(x, "hardshrink");
+  const Tensor value = ops::floating_only(x, "hardshrink");
   return where(abs(value) <= lambda, 0, value);
 }
 
 Tensor softshrink(const Operand& x, double lambda) {
   const LineScope scope(x.line());
   if (!(lambda >= 0)) ops::fail_value("softshrink", "lambda must not be below 0");
-  const Tensor value = floating(x, "softshrink");
+  const Tensor value = ops::floating_only(x, "softshrink");
   return where(value > lambda, value - lambda, where(value < -lambda, value + lambda, 0 * value));
 }
 
 Tensor tanhshrink(const Operand& x) {
   const LineScope scope(x.line());
-  const Tensor value = floating(x, "tanhshrink");
+  const Tensor value = ops::floating_only(x, "tanhshrink");
   return value - tanh(value);
 }
 
 Tensor logsigmoid(const Operand& x) {
   const LineScope scope(x.line());
-  return -softplus(-floating(x, "logsigmoid"));
+  return -softplus(-ops::floating_only(x, "logsigmoid"));
 }
 
 Tensor squareplus(const Operand& x, double b) {
   const LineScope scope(x.line());
   if (!(b > 0)) ops::fail_value("squareplus", "b must be above 0");
-  const Tensor value = floating(x, "squareplus");
+  const Tensor value = ops::floating_only(x, "squareplus");
   return 0.5 * (value + sqrt(value * value + b));
 }
 
 Tensor threshold(const Operand& x, double limit, double value) {
   const LineScope scope(x.line());
-  const Tensor tensor = floating(x, "threshold");
+  const Tensor tensor = ops::floating_only(x, "threshold");
   return where(tensor <= limit, value, tensor);
 }
 

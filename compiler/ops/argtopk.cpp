@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "compiler/ops/draw.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -22,15 +23,16 @@ namespace {
 using loop::Expr;
 using loop::Op;
 using ops::in;
+using ops::inf;
+using ops::nan;
 using ops::whole;
 
 // Elements of a block, and of the vectors that its lowest key is found in.
-constexpr std::int64_t block = 64, lanes = 8;
+constexpr std::int64_t block_size = 64, lanes = 8;
 // A prime that is more than the blocks of any axis: its multiples go through all of them.
-constexpr std::int64_t step = 100000007;
-constexpr std::int64_t highest = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t prime_step = 100000007;
+constexpr std::int64_t highest_key = std::numeric_limits<std::int64_t>::max();
 
-bool is_descending(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
 std::int64_t count_of(const Attributes& attributes) { return attributes.integers.at(1); }
 
 class TopLoops {
@@ -47,7 +49,7 @@ class TopLoops {
       extents.emplace_back(length);
       return context_.scratch(DType::i64, extents);
     };
-    keys_of_block_ = of_row(block);
+    keys_of_block_ = of_row(block_size);
     lowest_ = of_row(lanes);
     kept_ = of_row(count_);
     place_ = of_row(1);
@@ -58,12 +60,13 @@ class TopLoops {
     context_.independent_nest(rows_.empty() ? Dims{1} : rows_, [&](const Index& index) {
       row_ = rows_.empty() ? Index{} : index;
       context_.nest({count_}, [&](const Index& j) {
-        context_.store(kept_, at(j[0]), whole(highest));
-        if (!keys_.packed) context_.store(positions_, at(j[0]), whole(highest));
+        context_.store(kept_, at(j[0]), whole(highest_key));
+        if (!keys_.packed) context_.store(positions_, at(j[0]), whole(highest_key));
       });
-      const Dim blocks = ceil_div(size_, block);
+      const Dim blocks = ceil_div(size_, block_size);
       context_.nest({blocks}, [&](const Index& b) {
-        one_block(loop::binary(Op::mod, b[0] * whole(step), loop::size(blocks)) * whole(block));
+        one_block(loop::binary(Op::mod, b[0] * whole(prime_step), loop::size(blocks)) *
+                  whole(block_size));
       });
       context_.nest({count_}, [&](const Index& j) {
         context_.store(at(j[0]), keys_.packed ? keys_.position(context_.stored(kept_, at(j[0])))
@@ -79,19 +82,19 @@ class TopLoops {
   }
 
   void one_block(const Expr& first) {
-    const Expr there = loop::binary(Op::min, whole(block), loop::size(size_) - first);
-    context_.loop(there, block, [&](const Expr& i) {
+    const Expr there = loop::binary(Op::min, whole(block_size), loop::size(size_) - first);
+    context_.loop(there, block_size, [&](const Expr& i) {
       context_.store(keys_of_block_, at(i),
                      keys_.key(context_.input(0, at(first + i)), first + i,
-                               is_descending(context_.attributes())));
+                               ops::is_descending(context_.attributes())));
     });
-    context_.loop(whole(block) - there, block, [&](const Expr& i) {
-      context_.store(keys_of_block_, at(there + i), whole(highest));
+    context_.loop(whole(block_size) - there, block_size, [&](const Expr& i) {
+      context_.store(keys_of_block_, at(there + i), whole(highest_key));
     });
     context_.nest({lanes}, [&](const Index& l) {
       context_.store(lowest_, at(l[0]), context_.stored(keys_of_block_, at(l[0])));
     });
-    context_.nest({block / lanes - 1}, [&](const Index& j) {
+    context_.nest({block_size / lanes - 1}, [&](const Index& j) {
       context_.nest({lanes}, [&](const Index& l) {
         const Expr next =
             context_.stored(keys_of_block_, at((j[0] + whole(1)) * whole(lanes) + l[0]));
@@ -107,7 +110,7 @@ class TopLoops {
     const Op may_be = keys_.packed ? Op::lt : Op::le;
     const Expr last = context_.stored(kept_, at(whole(count_ - 1)));
     if_so(loop::binary(may_be, lowest, last),
-          [&] { context_.loop(there, block, [&](const Expr& i) { insert(i, first + i); }); });
+          [&] { context_.loop(there, block_size, [&](const Expr& i) { insert(i, first + i); }); });
   }
 
   void insert(const Expr& i, const Expr& position) {
@@ -166,8 +169,6 @@ std::vector<Sample> argtopk_samples() {
     add(ops::spread(dtype, {131}, -300, 300), 5, false);
     add(ops::spread(dtype, {0, 9}, -5, 5), 2, true);
   }
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  constexpr double inf = std::numeric_limits<double>::infinity();
   for (const DType dtype : ops::dtypes_of(ops::floating)) {
     for (const bool largest : {true, false}) {
       add(ops::values(dtype, {16},
@@ -197,7 +198,8 @@ constinit const OpRecord argtopk_op = {
     .keeps_stored = true,
     .infer = argtopk_type,
     .write = [](WriteContext& context) { TopLoops(context).run(); },
-    .reference = [](ReferenceContext& c) { ops::sort_reference(c, is_descending(c.attributes)); },
+    .reference =
+        [](ReferenceContext& c) { ops::sort_reference(c, ops::is_descending(c.attributes)); },
     .batch = [](std::span<const Tensor> operands, const std::vector<bool>&,
                 const Attributes& attributes,
                 const Dim&) { return ops::apply(argtopk_op, {operands[0]}, attributes); },

@@ -63,8 +63,6 @@ Tensor solution(const Tensor& upper, const Tensor& lower, const Tensor& b, bool 
   return (transposed ? of_transpose : plain).call({upper, lower, b}, {b.type()})[0];
 }
 
-Dims batch_of(const Tensor& x) { return Dims(x.shape().begin(), x.shape().end() - 2); }
-
 }  // namespace
 
 Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
@@ -106,7 +104,8 @@ Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
                               "the numbers of rows differ: %0 is less than %1");
     }
   }
-  const Dims batch = ops::common_shape(op, operands, {batch_of(diagonals), batch_of(right)});
+  const Dims batch =
+      ops::common_shape(op, operands, {ops::batch_of(diagonals), ops::batch_of(right)});
   const auto repeated = [&](const Tensor& x) {
     Dims shape = batch;
     shape.insert(shape.end(), x.shape().end() - 2, x.shape().end());

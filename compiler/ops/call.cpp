@@ -4,6 +4,7 @@
 #include <kroton/error.h>
 
 #include "compiler/base/c_names.h"
+#include "compiler/ir/at.h"
 #include "compiler/ir/reference.h"
 #include "compiler/ops/check.h"
 #include "compiler/ops/records.h"
@@ -16,13 +17,7 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
-
 TensorType call_type(TypeContext&) { return {DType::boolean, {0}}; }
-
-TensorType result_type(TypeContext& context) {
-  return {context.attributes().dtype, context.attributes().dims};
-}
 
 std::string listed(std::span<const TensorType> types) {
   std::string text;
@@ -189,7 +184,7 @@ constinit const OpRecord call_op = {.name = "call",
                                     .arity = -1,
                                     .cost = 100,
                                     .observable = true,
-                                    .infer = call_type,
+                                    .infer = ops::stated_type,
                                     .vjp_results = differentiate_call,
                                     .reference = call_reference,
                                     .samples = call_samples};
@@ -197,7 +192,7 @@ constinit const OpRecord call_op = {.name = "call",
 // The result integers[0] of a call. dims, dtype: the type; name: the callee's.
 constinit const OpRecord call_result_op = {.name = "call_result",
                                            .kind = OpKind::result,
-                                           .infer = result_type,
+                                           .infer = call_type,
                                            .reference = result_reference,
                                            .samples = call_samples};
 

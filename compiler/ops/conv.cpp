@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/convolution.h"
 #include "compiler/ops/rules.h"
 
@@ -14,10 +15,8 @@ namespace {
 // Of strides, dilations, windows and paddings: sums and products with sizes stay far from overflow.
 constexpr std::int64_t greatest = std::numeric_limits<std::int32_t>::max();
 
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
 // What both directions have in common: operands with the channels first, their groups split.
-struct Operands {
+struct ConvolutionOperands {
   std::vector<Tensor> given;  // as the user gave them, in one dtype
   Tensor x;                   // (batch, groups, channels, spatial...)
   Tensor w;                   // (groups, out, in, window...)
@@ -36,9 +35,9 @@ Tensor with_channels_first(const Tensor& x) { return ops::move_axis(x, x.rank() 
 Tensor with_channels_last(const Tensor& x) { return ops::move_axis(x, 1, x.rank() - 1); }
 
 // `is_transposed`: x has the channels that the filters give, otherwise those that they see.
-Operands operands_of(const char* name, const Operand& picture, const Operand& filters, int axes,
-                     const PerAxis& stride, const PerAxis& dilation, std::int64_t groups,
-                     Layout layout, bool flip, bool is_transposed) {
+ConvolutionOperands operands_of(const char* name, const Operand& picture, const Operand& filters,
+                                int axes, const PerAxis& stride, const PerAxis& dilation,
+                                std::int64_t groups, Layout layout, bool flip, bool is_transposed) {
   const OpRecord op{.name = name};
   const std::vector<Tensor> given = ops::promoted(picture, filters);
   const auto fail = [&](const std::string& what) { ops::fail_shape(op, given, what); };
@@ -49,7 +48,7 @@ Operands operands_of(const char* name, const Operand& picture, const Operand& fi
          std::to_string(rank));
   }
   if (groups < 1) ops::fail_value(name, "groups is " + std::to_string(groups));
-  Operands result;
+  ConvolutionOperands result;
   result.given = given;
   result.windows = {stride.resolve(axes, name, "stride"), dilation.resolve(axes, name, "dilation")};
   Tensor x = given[0];
@@ -101,8 +100,9 @@ Tensor merged(const Tensor& y, int front, Layout layout) {
 
 Tensor conv(const char* name, int axes, const Operand& picture, const Operand& filters,
             const ConvolutionOptions& options) {
-  Operands o = operands_of(name, picture, filters, axes, options.stride, options.dilation,
-                           options.groups, options.layout, options.flip, false);
+  ConvolutionOperands o =
+      operands_of(name, picture, filters, axes, options.stride, options.dilation, options.groups,
+                  options.layout, options.flip, false);
   const Dims sizes(o.x.shape().begin() + o.front, o.x.shape().end());
   const auto padding = options.padding.resolve(sizes, o.reach, o.windows.strides, name);
   std::vector<std::pair<Dim, Dim>> widths(at(o.front));
@@ -121,8 +121,9 @@ Tensor conv(const char* name, int axes, const Operand& picture, const Operand& f
 
 Tensor conv_transpose(const char* name, int axes, const Operand& picture, const Operand& filters,
                       const ConvTransposeOptions& options) {
-  Operands o = operands_of(name, picture, filters, axes, options.stride, options.dilation,
-                           options.groups, options.layout, options.flip, true);
+  ConvolutionOperands o =
+      operands_of(name, picture, filters, axes, options.stride, options.dilation, options.groups,
+                  options.layout, options.flip, true);
   const std::vector<std::int64_t> more =
       options.output_padding.resolve(axes, name, "output_padding", 0);
   Dims starts, sizes, whole;

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 
+#include "compiler/ir/at.h"
 #include "compiler/ir/user_function.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
@@ -20,8 +21,6 @@ using ops::Windows;
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // Axes before the spatial ones, of all three tensors: two, or three where there are groups.
 std::size_t front_axes(std::size_t rank, const Windows& windows) { return rank - windows.axes(); }

@@ -78,7 +78,7 @@ constexpr OpRecord running() {
 
 // An element that is taken has the cotangents of all results up to where the next one is taken: a
 // recurrence that begins anew there.
-Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
+Tensors running_extreme_vjp(const Tensor& y, const Tensor& g) {
   const Attributes& attributes = y.node().attributes;
   const Tensor before = ops::element_before(y, attributes);
   const Tensor taken = ops::is_first_on_way(y, attributes) | (ne(y, before) & eq(before, before));
@@ -95,11 +95,11 @@ std::vector<Sample> extreme_ties(RunningFunction function, const std::vector<dou
       })};
 }
 
-Number larger(const Number& best, const Number& x) {
+Number larger_before(const Number& best, const Number& x) {
   return std::isnan(best) || best > x ? best : x;
 }
 
-Number smaller(const Number& best, const Number& x) {
+Number smaller_before(const Number& best, const Number& x) {
   return std::isnan(best) || best < x ? best : x;
 }
 
@@ -137,10 +137,10 @@ constinit const OpRecord cumprod_op = running<cumprod_op, cumprod_how>();
 constexpr Running cummax_how = {
     .name = "cummax",
     .operation = loop::Op::max,
-    .reference = larger,
+    .reference = larger_before,
     .function = cummax,
     .accept = ops::number,
-    .vjp = extreme_vjp,
+    .vjp = running_extreme_vjp,
     .more_samples = [] { return extreme_ties(cummax, {1, 3, 3, 2, 3}); }};
 constinit const OpRecord cummax_op = running<cummax_op, cummax_how>();
 
@@ -148,10 +148,10 @@ constinit const OpRecord cummax_op = running<cummax_op, cummax_how>();
 constexpr Running cummin_how = {
     .name = "cummin",
     .operation = loop::Op::min,
-    .reference = smaller,
+    .reference = smaller_before,
     .function = cummin,
     .accept = ops::number,
-    .vjp = extreme_vjp,
+    .vjp = running_extreme_vjp,
     .more_samples = [] { return extreme_ties(cummin, {3, 1, 1, 2, 1}); }};
 constinit const OpRecord cummin_op = running<cummin_op, cummin_how>();
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
 
@@ -11,8 +12,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // How far each element of the last two axes is to the right of the diagonal.
 Tensor to_the_right(const Dims& shape) {
@@ -115,11 +114,11 @@ namespace {
 // Both as floating scalars of one dtype.
 Tensors ends(const char* op, const Operand& start, const Operand& stop) {
   Tensors both = ops::promoted(start, stop);
-  for (Tensor& end : both) {
-    if (end.rank() != 0) ops::fail_shape(OpRecord{.name = op}, both, "takes scalars");
+  for (Tensor& edge : both) {
+    if (edge.rank() != 0) ops::fail_shape(OpRecord{.name = op}, both, "takes scalars");
   }
   if (!is_float(both[0].dtype())) {
-    for (Tensor& end : both) end = cast(end, DType::f32);
+    for (Tensor& edge : both) edge = cast(edge, DType::f32);
   }
   return both;
 }
@@ -152,7 +151,7 @@ Tensor geomspace(const Operand& start, const Operand& stop, const Dim& count, bo
   const LineScope scope(start.line());
   Tensors both = ends("geomspace", start, stop);
   const Tensors given = both;
-  for (Tensor& end : both) end = log(end);
+  for (Tensor& edge : both) edge = log(edge);
   const Tensor numbers = exp(spaced(both, count, endpoint));
   const Tensor place = iota({count}, 0);
   const Tensor exact = where(eq(place, 0), given[0], numbers);

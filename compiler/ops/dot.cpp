@@ -1,4 +1,5 @@
 // Products of matrices.
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
@@ -11,8 +12,6 @@ using ops::Accepts;
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // The last two axes as the product sees them.
 struct MatrixSizes {

@@ -6,12 +6,14 @@
 
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/samples.h"
 
 namespace kroton {
 
 using ops::binary;
 using ops::elementwise;
+using ops::inf;
 using ops::Operands;
 using ops::Tensors;
 using ops::unary;
@@ -59,7 +61,6 @@ Sample pow_at_whole_exponents() {
 // Every quadrant, zeros of both signs, infinities. At the jump, where y is 0 and x negative, the
 // derivatives are those of the opposite point.
 std::vector<Sample> angles_all_around() {
-  constexpr double inf = std::numeric_limits<double>::infinity();
   const ops::Apply apply = [](std::span<const Tensor> in) { return atan2(in[0], in[1]); };
   const auto sample = [&](std::vector<Number> y, std::vector<Number> x, bool differentiable) {
     const auto count = static_cast<std::int64_t>(x.size());

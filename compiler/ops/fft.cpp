@@ -18,10 +18,6 @@ constexpr std::int64_t largest_product = 32;
 // Primes of at most this many are one product, too.
 constexpr std::int64_t largest_prime = 64;
 
-SourceLine line_of(const Operand::Location& location) {
-  return LineScope::current().value_or(SourceLine{location.file_name(), location.line()});
-}
-
 // cos and sin of 2 pi sign rows[i] columns[j] / n: exact arguments, since what counts is the
 // remainder by n.
 template <class F>
@@ -157,13 +153,13 @@ Complex transform(const Complex& x, std::int64_t n, int sign) {
 
 // ---- Along any axis
 
-struct Checked {
+struct ComplexOperand {
   Complex x;  // with the axis as the last
   int axis;
   std::int64_t n;
 };
 
-Checked checked(const char* name, const Complex& given, int axis) {
+ComplexOperand complex_operand(const char* name, const Complex& given, int axis) {
   Complex x = given;
   if (!x.re) ops::fail_value(name, "a Tensor is empty: no expression has been assigned to it");
   const auto fail = [&](const std::string& what, bool of_type) {
@@ -232,27 +228,27 @@ Complex of_real(const Tensor& x, std::int64_t n) {
 }  // namespace
 
 Complex fft(const Complex& x, int axis, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
-  const Checked c = checked("fft", x, axis);
+  const LineScope scope(ops::line_of(location));
+  const ComplexOperand c = complex_operand("fft", x, axis);
   return with_axis(transform(c.x, c.n, -1), c.axis);
 }
 
 Complex ifft(const Complex& y, int axis, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
-  const Checked c = checked("ifft", y, axis);
+  const LineScope scope(ops::line_of(location));
+  const ComplexOperand c = complex_operand("ifft", y, axis);
   const auto scale = [&](const Tensor& t) { return t / static_cast<double>(c.n); };
   return with_axis(each(transform(c.x, c.n, 1), scale), c.axis);
 }
 
 Complex rfft(const Operand& x, int axis) {
   const LineScope scope(x.line());
-  const Checked c = checked("rfft", {x.tensor()}, axis);
+  const ComplexOperand c = complex_operand("rfft", {x.tensor()}, axis);
   return with_axis(of_real(c.x.re, c.n), c.axis);
 }
 
 Tensor irfft(const Complex& y, std::int64_t n, int axis, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
-  const Checked c = checked("irfft", y, axis);
+  const LineScope scope(ops::line_of(location));
+  const ComplexOperand c = complex_operand("irfft", y, axis);
   if (n < 1) ops::fail_value("irfft", "n is " + std::to_string(n));
   if (c.n != n / 2 + 1) {
     ops::fail_shape(
@@ -276,14 +272,14 @@ Tensor irfft(const Complex& y, std::int64_t n, int axis, const Operand::Location
 }
 
 Complex fftn(const Complex& x, const std::vector<int>& axes, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   Complex y = x;
   for (const int axis : axes) y = fft(y, axis);
   return y;
 }
 
 Complex ifftn(const Complex& y, const std::vector<int>& axes, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   Complex x = y;
   for (const int axis : axes) x = ifft(x, axis);
   return x;
@@ -299,7 +295,7 @@ Complex rfftn(const Operand& x, const std::vector<int>& axes) {
 
 Tensor irfftn(const Complex& y, std::int64_t n, const std::vector<int>& axes,
               const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   if (axes.empty()) ops::fail_value("irfftn", "there are no axes");
   Complex x = y;
   for (std::size_t k = 0; k + 1 < axes.size(); ++k) x = ifft(x, axes[k]);
@@ -307,14 +303,14 @@ Tensor irfftn(const Complex& y, std::int64_t n, const std::vector<int>& axes,
 }
 
 Tensor fftfreq(std::int64_t n, double spacing, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   if (n < 1) ops::fail_value("fftfreq", "n is " + std::to_string(n));
   const Tensor k = arange(n);
   return cast(where(k < (n + 1) / 2, k, k - n), dtype) / (static_cast<double>(n) * spacing);
 }
 
 Tensor rfftfreq(std::int64_t n, double spacing, DType dtype, const Operand::Location& location) {
-  const LineScope scope(line_of(location));
+  const LineScope scope(ops::line_of(location));
   if (n < 1) ops::fail_value("rfftfreq", "n is " + std::to_string(n));
   return cast(arange(n / 2 + 1), dtype) / (static_cast<double>(n) * spacing);
 }

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/numbers.h"
+#include "compiler/ops/pieces.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/terms.h"
 #include "runtime/visit.h"
@@ -20,8 +22,8 @@ using ops::unary;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan_value = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 
 Term copysign_of(Term x, Term y) { return with_sign_of(ops::format_of(x), abs(x), y); }
 
@@ -95,14 +97,6 @@ Sample copysign_at_zero() {
       [](std::span<const Tensor> in) {
         return in[0] * Array::from({0.0, 0.0, 1.0, -1.0, 1.0}) + 0 * in[1];
       });
-}
-
-Tensor floating(const Operand& x, const char* name) {
-  const Tensor tensor = x.tensor();
-  if (!is_float(tensor.dtype())) {
-    ops::fail_type(OpRecord{.name = name}, {tensor}, "takes floating point only");
-  }
-  return tensor;
 }
 
 double largest_of(DType dtype) {
@@ -179,13 +173,13 @@ Tensor trunc(const Operand& x) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
   if (is_integer(tensor.dtype())) return tensor;
-  floating(tensor, "trunc");
+  ops::floating_only(tensor, "trunc");
   return where(tensor < 0, ceil(tensor), floor(tensor));
 }
 
 Tensor frac(const Operand& x) {
   const LineScope scope(x.line());
-  const Tensor tensor = floating(x, "frac");
+  const Tensor tensor = ops::floating_only(x, "frac");
   return tensor - trunc(tensor);
 }
 
@@ -248,14 +242,14 @@ Tensor fmin(const Operand& x, const Operand& y) {
 Tensor heaviside(const Operand& x, const Operand& at_zero) {
   const LineScope scope(x.line());
   const std::vector<Tensor> both = ops::promoted(x, at_zero);
-  const Tensor value = floating(both[0], "heaviside");
+  const Tensor value = ops::floating_only(both[0], "heaviside");
   const Tensor step = where(value < 0, 0, where(value > 0, 1, both[1]));
   return where(ne(value, value), stop_gradient(value), step);
 }
 
 Tensor smoothstep(const Operand& low, const Operand& high, const Operand& x) {
   const LineScope scope(x.line());
-  const Tensor value = floating(x, "smoothstep");
+  const Tensor value = ops::floating_only(x, "smoothstep");
   const Tensor t = clip((value - low) / (high - low), 0, 1);
   return t * t * (3 - 2 * t);
 }

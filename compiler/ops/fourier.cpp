@@ -13,6 +13,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -29,7 +30,7 @@ using loop::Op;
 using ops::in;
 using ops::whole;
 
-constexpr double two_pi = 2 * std::numbers::pi;
+using ops::two_pi;
 
 int sign_of(const Attributes& attributes) { return static_cast<int>(attributes.integers.at(0)); }
 

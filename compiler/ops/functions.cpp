@@ -6,6 +6,7 @@
 
 #include "compiler/loop/math_log.h"
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/terms.h"
 
 namespace kroton {
@@ -18,9 +19,9 @@ using ops::Term;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double e = 2.718281828459045;
-constexpr double ln2 = 0.6931471805599453;
+using ops::inf;
+constexpr double half_e = 2.718281828459045 / 2;
+using ops::ln2;
 
 Term tan_of(Term x) {
   const Term sine = ops::call(loop::Op::sin, x);
@@ -40,14 +41,14 @@ Term sinh_of(Term x) {
   const Term t = ops::expm1(half.reduced);
   const Term rest = t / (t + 1.0);
   const Term small = (t + select(half.is_large, 0.0, rest)) * 0.5;
-  return with_sign_of(ops::format_of(x), select(half.is_large, t * (e / 2), small), x);
+  return with_sign_of(ops::format_of(x), select(half.is_large, t * half_e, small), x);
 }
 
 Term cosh_of(Term x) {
   const HalfExp half(abs(x));
   const Term t = ops::exp(half.reduced);
   const Term inverse = 0.5 / t;
-  return select(half.is_large, t * (e / 2), fma(t, 0.5, inverse));
+  return select(half.is_large, t * half_e, fma(t, 0.5, inverse));
 }
 
 // From there on log(2 a) = log(1 + a) + log(2), and the square would overflow before long.

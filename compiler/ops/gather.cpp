@@ -1,6 +1,7 @@
 // Gathers, scatters, and tensors made of indices.
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
@@ -14,8 +15,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 using ops::as_index;
 using ops::gathered;

@@ -45,8 +45,8 @@ TensorType scatter_type(TypeContext& context, const Dims& thin, Accepts accepts)
 
 namespace {
 
-Tensor checked(const Tensor& indices, const Dim& size, int axis, std::string_view op,
-               bool from_end) {
+Tensor checked_along(const Tensor& indices, const Dim& size, int axis, std::string_view op,
+                     bool from_end) {
   Attributes attributes;
   attributes.dims = {size};
   attributes.axes = {axis};
@@ -58,11 +58,11 @@ Tensor checked(const Tensor& indices, const Dim& size, int axis, std::string_vie
 }  // namespace
 
 Tensor checked_indices(const Tensor& indices, const Dim& size, int axis, std::string_view op) {
-  return checked(indices, size, axis, op, true);
+  return checked_along(indices, size, axis, op, true);
 }
 
 Tensor checked_positions(const Tensor& positions, const Dim& size, int axis, std::string_view op) {
-  return checked(positions, size, axis, op, false);
+  return checked_along(positions, size, axis, op, false);
 }
 
 Tensor merged_indices(const Tensor& indices, const Dim& size, int axis, std::string_view op) {

@@ -1,6 +1,7 @@
 // Several operands written into one result, or one operand written into zeros.
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
@@ -13,8 +14,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // ---- concatenate
 

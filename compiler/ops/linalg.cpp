@@ -34,8 +34,6 @@ Tensor least_singular_value(const Tensor& s, const Tensor& a, double rcond) {
 
 bool is_empty(const Tensor& a) { return a.shape(-2).is_constant(0) || a.shape(-1).is_constant(0); }
 
-Dims batch_of(const Tensor& a) { return Dims(a.shape().begin(), a.shape().end() - 2); }
-
 Dims pinv_shape(const TensorType& a) {
   Dims shape = a.shape;
   std::swap(shape.end()[-1], shape.end()[-2]);
@@ -129,7 +127,7 @@ Tensor pinv(const Operand& a, double rcond) {
 Tensor matrix_rank(const Operand& a, double rcond) {
   const LineScope scope(a.line());
   const Tensor x = ops::float_matrices("matrix_rank", a);
-  if (is_empty(x)) return zeros(batch_of(x), DType::i64);
+  if (is_empty(x)) return zeros(ops::batch_of(x), DType::i64);
   const Tensor s = svdvals(x);
   return sum(cast(s > least_singular_value(s, x, rcond), DType::i64), -1);
 }
@@ -168,7 +166,7 @@ Tensor sqrtm(const Operand& a) {
 Tensor matrix_norm(const Operand& a, MatrixNorm norm) {
   const LineScope scope(a.line());
   const Tensor x = ops::float_matrices("matrix_norm", a);
-  if (is_empty(x)) return zeros(batch_of(x), x.dtype());
+  if (is_empty(x)) return zeros(ops::batch_of(x), x.dtype());
   switch (norm) {
     case MatrixNorm::fro:
       return sqrt(sum(square(x), {-2, -1}));
@@ -187,7 +185,7 @@ Tensor matrix_norm(const Operand& a, MatrixNorm norm) {
 Tensor cond(const Operand& a, MatrixNorm norm) {
   const LineScope scope(a.line());
   const Tensor x = ops::float_matrices("cond", a);
-  if (is_empty(x)) return zeros(batch_of(x), x.dtype());
+  if (is_empty(x)) return zeros(ops::batch_of(x), x.dtype());
   if (norm != MatrixNorm::two) return matrix_norm(x, norm) * matrix_norm(inv(x), norm);
   const Tensor s = svdvals(x);
   return max(s, -1) / min(s, -1);

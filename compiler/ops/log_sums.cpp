@@ -7,6 +7,7 @@
 
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/even_series.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/terms.h"
 
@@ -21,9 +22,9 @@ using ops::Term;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double ln2 = std::numbers::ln2;
-constexpr double pi = std::numbers::pi;
+using ops::inf;
+using ops::ln2;
+using ops::pi;
 
 // The larger one, and what the smaller one adds: log(1 + e^-|x - y|), in units of 1 / scale.
 Term logaddexp_in(Term x, Term y, double scale) {

@@ -48,6 +48,8 @@ Tensor square_matrices(const char* op, const Operand& a) {
   return with_square_sizes(op, float_matrices(op, a));
 }
 
+Dims batch_of(const Tensor& x) { return Dims(x.shape().begin(), x.shape().end() - 2); }
+
 Tensor transposed_matrices(const Tensor& x) { return swapaxes(x, -1, -2); }
 
 Tensor row_of(const Tensor& x) { return iota(x.shape(), x.rank() - 2); }

@@ -18,6 +18,8 @@ Dim square_size(const TensorType& type);
 // x with both of its last two axes at that size.
 Dims square_shape(const Tensor& x);
 
+// The axes before the last two.
+Dims batch_of(const Tensor& x);
 Tensor transposed_matrices(const Tensor& x);
 // The positions in the last two axes, i64, of x's shape.
 Tensor row_of(const Tensor& x);

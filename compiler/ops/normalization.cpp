@@ -1,12 +1,11 @@
 // Layers that normalise, as compositions.
 #include <kroton/normalization.h>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 int channel_axis(const char* name, const Tensor& x, Layout layout) {
   if (x.rank() < 2) {
@@ -32,7 +31,7 @@ Tensor of_channels(const char* name, const Tensor& x, const Tensor& numbers, int
 }
 
 // All in their common dtype, floating.
-std::vector<Tensor> operands(const char* name, std::vector<Tensor> given) {
+std::vector<Tensor> in_common_dtype(const char* name, std::vector<Tensor> given) {
   std::vector<Tensor> result = ops::promoted(std::move(given));
   if (!is_float(result[0].dtype())) {
     ops::fail_type(OpRecord{.name = name}, result, "takes floating point only");
@@ -51,7 +50,8 @@ BatchNorm batch_norm(const Operand& x, const Operand& scale, const Operand& shif
   const LineScope scope(x.line());
   constexpr const char* name = "batch_norm";
   check_epsilon(name, options.epsilon);
-  const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  const std::vector<Tensor> given =
+      in_common_dtype(name, {x.tensor(), scale.tensor(), shift.tensor()});
   const DType dtype = given[0].dtype();
   if (is_only_stored(dtype)) {
     BatchNorm result =
@@ -84,7 +84,7 @@ Tensor batch_norm_inference(const Operand& x, const Operand& scale, const Operan
   const LineScope scope(x.line());
   constexpr const char* name = "batch_norm_inference";
   check_epsilon(name, options.epsilon);
-  const std::vector<Tensor> given = operands(
+  const std::vector<Tensor> given = in_common_dtype(
       name, {x.tensor(), scale.tensor(), shift.tensor(), mean.tensor(), variance.tensor()});
   if (is_only_stored(given[0].dtype())) {
     return ops::computed(given[0], [&](const Tensor& t) {
@@ -118,7 +118,8 @@ Tensor layer_norm(const Operand& x, const Operand& scale, const Operand& shift, 
   const LineScope scope(x.line());
   constexpr const char* name = "layer_norm";
   check_epsilon(name, epsilon);
-  const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  const std::vector<Tensor> given =
+      in_common_dtype(name, {x.tensor(), scale.tensor(), shift.tensor()});
   if (is_only_stored(given[0].dtype())) {
     return ops::computed(
         given[0], [&](const Tensor& t) { return layer_norm(t, given[1], given[2], epsilon); });
@@ -144,7 +145,8 @@ Tensor group_norm(const Operand& x, std::int64_t groups, const Operand& scale, c
   const LineScope scope(x.line());
   constexpr const char* name = "group_norm";
   check_epsilon(name, options.epsilon);
-  const std::vector<Tensor> given = operands(name, {x.tensor(), scale.tensor(), shift.tensor()});
+  const std::vector<Tensor> given =
+      in_common_dtype(name, {x.tensor(), scale.tensor(), shift.tensor()});
   if (is_only_stored(given[0].dtype())) {
     return ops::computed(given[0], [&](const Tensor& t) {
       return group_norm(t, groups, given[1], given[2], options);
@@ -171,7 +173,7 @@ Tensor group_norm(const Operand& x, std::int64_t groups, const Operand& scale, c
 Tensor local_response_norm(const Operand& x, const LocalResponseOptions& options) {
   const LineScope scope(x.line());
   constexpr const char* name = "local_response_norm";
-  const std::vector<Tensor> given = operands(name, {x.tensor()});
+  const std::vector<Tensor> given = in_common_dtype(name, {x.tensor()});
   const Tensor& picture = given[0];
   if (is_only_stored(picture.dtype())) {
     return ops::computed(picture, [&](const Tensor& t) { return local_response_norm(t, options); });

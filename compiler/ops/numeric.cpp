@@ -6,6 +6,7 @@
 
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/pieces.h"
 
 namespace kroton {
@@ -14,16 +15,9 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
 // The elements along the axis from `first` on, but for the last `left_out` ones.
 Tensor part(const Tensor& x, int axis, std::int64_t first, std::int64_t left_out) {
   return ops::run_of(x, axis, first, ops::not_negative(x.shape(axis) - Dim(first) - Dim(left_out)));
-}
-
-int axis_of(const char* op, const Tensor& x, int axis) {
-  if (x.rank() == 0) ops::fail_shape(OpRecord{.name = op}, {x}, "a scalar has no axes");
-  return ops::resolve_axis(axis, x.rank(), op);
 }
 
 // Values and the distances between neighbours, which broadcast: a scalar, or one less than values.
@@ -35,7 +29,7 @@ struct Points {
 Points points_of(const char* op, const Operand& y, const Operand& spacing, int axis) {
   Tensors both = ops::promoted(y, spacing);
   for (Tensor& tensor : both) tensor = ops::floating(tensor);
-  Points result{both[0], both[1], axis_of(op, both[0], axis)};
+  Points result{both[0], both[1], ops::axis_of(op, both[0], axis)};
   if (both[1].rank() == 0) return result;
   if (both[1].rank() != 1) {
     ops::fail_shape(OpRecord{.name = op}, both, "the spacing must be a scalar or a vector");
@@ -62,7 +56,7 @@ Tensor diff(const Operand& x, int n, int axis) {
   const LineScope scope(x.line());
   if (n < 0) ops::fail_value("diff", "n is " + std::to_string(n));
   Tensor result = x.tensor();
-  const int along = axis_of("diff", result, axis);
+  const int along = ops::axis_of("diff", result, axis);
   for (int k = 0; k < n; ++k) {
     const Tensor next = part(result, along, 1, 0), here = part(result, along, 0, 1);
     result = result.dtype() == DType::boolean ? Tensor(ne(next, here)) : next - here;
@@ -126,12 +120,12 @@ Tensor interp(const Operand& x, const Operand& xp, const Operand& fp,
   const Tensor is_point = eq(width, 0);
   const Tensor slope = where(is_point, 0, (y1 - y0) / where(is_point, 1, width));
   const Tensor inside = slope * (at_x - x0) + y0;
-  const auto end = [&](const std::optional<double>& given, const Tensor& place) {
+  const auto or_given = [&](const std::optional<double>& given, const Tensor& place) {
     return given ? Operand(*given).tensor(ys.dtype()) : take(ys, place);
   };
   const Tensor first = zeros({}, DType::i64);
-  const Tensor value = where(lt(at_x, take(xs, first)), end(left, first),
-                             where(gt(at_x, take(xs, last)), end(right, last),
+  const Tensor value = where(lt(at_x, take(xs, first)), or_given(left, first),
+                             where(gt(at_x, take(xs, last)), or_given(right, last),
                                    where(eq(at_x, take(xs, last)), take(ys, last), inside)));
   return where(ne(at_x, at_x), at_x, value);
 }

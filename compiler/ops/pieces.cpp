@@ -19,6 +19,19 @@ Tensor floating(const Operand& x) {
   return is_float(tensor.dtype()) ? tensor : cast(tensor, DType::f32);
 }
 
+Tensor floating_only(const Operand& x, const char* name) {
+  const Tensor tensor = x.tensor();
+  if (!is_float(tensor.dtype())) {
+    fail_type(OpRecord{.name = name}, {tensor}, "takes floating point only");
+  }
+  return tensor;
+}
+
+int axis_of(const char* name, const Tensor& x, int axis) {
+  if (x.rank() == 0) fail_shape(OpRecord{.name = name}, {x}, "a scalar has no axes");
+  return resolve_axis(axis, x.rank(), name);
+}
+
 SourceLine line_of(const Operand::Location& location) {
   return LineScope::current().value_or(SourceLine{location.file_name(), location.line()});
 }

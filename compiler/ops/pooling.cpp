@@ -4,13 +4,12 @@
 
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/convolution.h"
 #include "compiler/ops/rules.h"
 
 namespace kroton {
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // The spatial axes of a picture.
 struct Spatial {

@@ -1,6 +1,7 @@
 // The product of the other elements: what the derivative of a product multiplies with.
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
@@ -13,8 +14,6 @@ using ops::Accepts;
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // With one zero among the factors it is 0 for all but that one, with two it is 0 everywhere.
 // Nothing is divided by zero. The value only: as an expression of x it has other derivatives.

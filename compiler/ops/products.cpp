@@ -17,7 +17,7 @@ namespace {
 
 using ops::Labeled;
 
-Tensors numbers(const char* name, const Operand& x, const Operand& y) {
+Tensors of_numbers(const char* name, const Operand& x, const Operand& y) {
   Tensors operands = ops::promoted(x, y);
   if (operands[0].dtype() == DType::boolean) {
     ops::fail_type(OpRecord{.name = name}, operands, "takes numbers only");
@@ -65,7 +65,7 @@ Tensor summed_over(const char* name, const Tensors& operands, const std::vector<
 
 Tensor tensordot(const Operand& x, const Operand& y, int axes) {
   const LineScope scope(x.line());
-  const Tensors operands = numbers("tensordot", x, y);
+  const Tensors operands = of_numbers("tensordot", x, y);
   const int rank = operands[0].rank();
   if (axes < 0 || axes > rank || axes > operands[1].rank()) {
     ops::fail_value("tensordot", "cannot sum over " + std::to_string(axes) + " axes of " +
@@ -79,7 +79,7 @@ Tensor tensordot(const Operand& x, const Operand& y, int axes) {
 Tensor tensordot(const Operand& x, const Operand& y, const std::vector<int>& axes_x,
                  const std::vector<int>& axes_y) {
   const LineScope scope(x.line());
-  const Tensors operands = numbers("tensordot", x, y);
+  const Tensors operands = of_numbers("tensordot", x, y);
   if (axes_x.size() != axes_y.size()) {
     ops::fail_value("tensordot", "expected as many axes of x as of y, got " +
                                      std::to_string(axes_x.size()) + " and " +
@@ -91,14 +91,14 @@ Tensor tensordot(const Operand& x, const Operand& y, const std::vector<int>& axe
 
 Tensor inner(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  const Tensors operands = numbers("inner", x, y);
+  const Tensors operands = of_numbers("inner", x, y);
   if (operands[0].rank() == 0 || operands[1].rank() == 0) return operands[0] * operands[1];
   return summed_over("inner", operands, {operands[0].rank() - 1}, {operands[1].rank() - 1});
 }
 
 Tensor vdot(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  const Tensors operands = numbers("vdot", x, y);
+  const Tensors operands = of_numbers("vdot", x, y);
   const Dim a = element_count(operands[0].shape()), b = element_count(operands[1].shape());
   if (a.is_constant() && b.is_constant() && a != b) {
     ops::fail_shape(OpRecord{.name = "vdot"}, operands, "the numbers of elements differ");
@@ -108,7 +108,7 @@ Tensor vdot(const Operand& x, const Operand& y) {
 
 Tensor kron(const Operand& x, const Operand& y) {
   const LineScope scope(x.line());
-  const Tensors operands = numbers("kron", x, y);
+  const Tensors operands = of_numbers("kron", x, y);
   const auto rank = static_cast<std::size_t>(std::max(operands[0].rank(), operands[1].rank()));
   // (x0, 1, x1, 1, ...) times (1, y0, 1, y1, ...).
   std::array<Dims, 2> shapes;

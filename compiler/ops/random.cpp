@@ -69,9 +69,9 @@ TensorType random_type(TypeContext& context) {
 
 // ---- In code: words are i64 below 2^32
 
-Expr word(const Expr& x) { return binary(Op::bit_and, x, loop::integer(0xffffffff)); }
-Expr high_word(const Expr& x) { return binary(Op::lshr, x, loop::integer(32)); }
-Expr exclusive_or(const Expr& a, const Expr& b) { return binary(Op::bit_xor, a, b); }
+Expr word(const Expr& x) { return loop::binary(Op::bit_and, x, loop::integer(0xffffffff)); }
+Expr high_word(const Expr& x) { return loop::binary(Op::lshr, x, loop::integer(32)); }
+Expr exclusive_or(const Expr& a, const Expr& b) { return loop::binary(Op::bit_xor, a, b); }
 
 using Words = std::array<Expr, 4>;
 
@@ -112,10 +112,10 @@ Place place_of(PointContext& context, const Index& index) {
   const int bits = number_bits(context.type().dtype);
   // Divisions by what is known, which schedules see through.
   const auto quotient = [&](int power) {
-    return binary(Op::floor_div, position, loop::integer(std::int64_t{1} << power));
+    return loop::binary(Op::floor_div, position, loop::integer(std::int64_t{1} << power));
   };
   const auto rest = [](const Expr& x, int power) {
-    return binary(Op::mod, x, loop::integer(std::int64_t{1} << power));
+    return loop::binary(Op::mod, x, loop::integer(std::int64_t{1} << power));
   };
   const Expr block =
       quotient(lane_bits + bits) * loop::integer(1 << lane_bits) + rest(position, lane_bits);
@@ -127,7 +127,7 @@ Place place_of(PointContext& context, const Index& index) {
 Expr word_of(const Place& place, int first, int step, int count) {
   Expr result = place.words[static_cast<std::size_t>(first)];
   for (int k = 1; k < count; ++k) {
-    result = loop::select(binary(Op::eq, place.number, loop::integer(k)),
+    result = loop::select(loop::binary(Op::eq, place.number, loop::integer(k)),
                           place.words[static_cast<std::size_t>(first + k * step)], result);
   }
   return result;
@@ -137,16 +137,16 @@ Expr word_of(const Place& place, int first, int step, int count) {
 Expr unit_number(const Expr& low, const Expr& high, DType dtype, Ends ends) {
   if (has_one_word(dtype)) {
     const int bits = ends == Ends::open ? 23 : 24;
-    const Expr whole =
-        loop::cast(loop::cast(binary(Op::lshr, low, loop::integer(32 - bits)), DType::i32), dtype);
+    const Expr whole = loop::cast(
+        loop::cast(loop::binary(Op::lshr, low, loop::integer(32 - bits)), DType::i32), dtype);
     const Expr scaled = whole * loop::real(std::ldexp(1, -bits), dtype);
     return ends == Ends::open ? scaled + loop::real(std::ldexp(1, -bits - 1), dtype) : scaled;
   }
   // The bits of a number of [1, 2).
-  const Expr fraction = binary(Op::bit_or, binary(Op::shl, high, loop::integer(20)),
-                               binary(Op::lshr, low, loop::integer(12)));
+  const Expr fraction = loop::binary(Op::bit_or, loop::binary(Op::shl, high, loop::integer(20)),
+                                     loop::binary(Op::lshr, low, loop::integer(12)));
   const Expr one = loop::bitcast(
-      binary(Op::bit_or, fraction, loop::integer(std::int64_t{1023} << 52)), DType::f64);
+      loop::binary(Op::bit_or, fraction, loop::integer(std::int64_t{1023} << 52)), DType::f64);
   return one - loop::real(ends == Ends::open ? 1 - 0x1p-53 : 1, dtype);
 }
 
@@ -180,16 +180,17 @@ Expr sine_of_turns(const Expr& t, DType dtype) {
 Expr normal_at(PointContext& context, const Index& index) {
   const DType dtype = context.type().dtype;
   Place place = place_of(context, index);
-  const Expr is_sine = binary(Op::mod, place.number, loop::integer(2));
+  const Expr is_sine = loop::binary(Op::mod, place.number, loop::integer(2));
   Expr u, turn;
   if (has_one_word(dtype)) {
-    place.number = binary(Op::floor_div, place.number, loop::integer(2));
+    place.number = loop::binary(Op::floor_div, place.number, loop::integer(2));
     // All 32 bits, of which a small number keeps those that count.
     const Expr bits = word_of(place, 0, 2, 2);
     const auto part = [&](const Expr& x) { return loop::cast(loop::cast(x, DType::i32), dtype); };
-    const Expr low = loop::fma(part(binary(Op::bit_and, bits, loop::integer(0xffff))),
+    const Expr low = loop::fma(part(loop::binary(Op::bit_and, bits, loop::integer(0xffff))),
                                loop::real(0x1p-32, dtype), loop::real(0x1p-33, dtype));
-    u = loop::fma(part(binary(Op::lshr, bits, loop::integer(16))), loop::real(0x1p-16, dtype), low);
+    u = loop::fma(part(loop::binary(Op::lshr, bits, loop::integer(16))), loop::real(0x1p-16, dtype),
+                  low);
     const Expr angle = word_of(place, 1, 2, 2);
     turn = unit_number(angle, angle, dtype, Ends::half_open);
   } else {
@@ -198,8 +199,8 @@ Expr normal_at(PointContext& context, const Index& index) {
   }
   const Expr radius = loop::unary(Op::sqrt, loop::unary(Op::log, u) * loop::real(-2, dtype));
   // cos(2 pi t) is the sine of a quarter of a turn less |t|, which is at most half a turn.
-  const Expr shifted =
-      loop::select(binary(Op::eq, is_sine, loop::integer(1)), turn - loop::real(0.25, dtype), turn);
+  const Expr shifted = loop::select(loop::binary(Op::eq, is_sine, loop::integer(1)),
+                                    turn - loop::real(0.25, dtype), turn);
   const Expr nearest = shifted - loop::unary(Op::round_even, shifted);
   return radius * sine_of_turns(loop::real(0.25, dtype) - loop::unary(Op::abs, nearest), dtype);
 }

@@ -18,7 +18,7 @@ using ops::Ends;
 
 namespace {
 
-SourceLine line_of(const RandomStream::Location& at) { return {at.file_name(), at.line()}; }
+SourceLine line_at(const RandomStream::Location& at) { return {at.file_name(), at.line()}; }
 
 Array first_place(std::uint64_t seed) {
   Array place = Array::zeros({2}, DType::i64);
@@ -36,7 +36,7 @@ class Draws {
         count_(count),
         shape_(std::move(shape)),
         dtype_(dtype),
-        scope_(line_of(at), name) {
+        scope_(line_at(at), name) {
     if (!is_float(dtype))
       ops::fail_value(name,
                       "the dtype is " + std::string(name_of(dtype)) + ", expected a floating one");
@@ -216,7 +216,7 @@ Tensor poisson_of_large_rate(const Draws& draws, const Tensor& rate) {
 }  // namespace
 
 RandomStream::RandomStream(std::uint64_t seed, std::string name, const Location& at)
-    : state_(first_place(seed), std::move(name), line_of(at)),
+    : state_(first_place(seed), std::move(name), line_at(at)),
       draws_(std::make_shared<std::int64_t>(0)) {
   state_.state()->counts_calls = true;
 }
@@ -404,14 +404,14 @@ Tensor rows_of(const char* name, const Operand& x) {
 }  // namespace
 
 Tensor RandomStream::shuffle(const Operand& x, const Location& at) const {
-  const LineScope scope(line_of(at), "shuffle");
+  const LineScope scope(line_at(at), "shuffle");
   const Tensor rows = rows_of("shuffle", x);
   return take(rows, permutation(rows.shape(0), at));
 }
 
 Tensor RandomStream::choice(const Operand& x, Dims shape, const ChoiceOptions& options,
                             const Location& at) const {
-  const LineScope scope(line_of(at), "choice");
+  const LineScope scope(line_at(at), "choice");
   const Tensor rows = rows_of("choice", x);
   const Dim& count = rows.shape(0);
   const OpRecord op{.name = "choice"};
@@ -458,7 +458,7 @@ Tensor logits_of(const char* name, const Operand& x) {
 }  // namespace
 
 Tensor RandomStream::categorical(const Operand& logits, const Location& at) const {
-  const LineScope scope(line_of(at), "categorical");
+  const LineScope scope(line_at(at), "categorical");
   const Tensor given = logits_of("categorical", logits);
   const Draws draws("categorical", state_, *draws_, given.shape(), given.dtype(), at);
   // The largest logit of those that Gumbel deviates are added to.
@@ -467,7 +467,7 @@ Tensor RandomStream::categorical(const Operand& logits, const Location& at) cons
 
 Tensor RandomStream::multinomial(std::int64_t count, const Operand& logits,
                                  const Location& at) const {
-  const LineScope scope(line_of(at), "multinomial");
+  const LineScope scope(line_at(at), "multinomial");
   const Tensor given = logits_of("multinomial", logits);
   if (count < 0) ops::fail_value("multinomial", "count is " + std::to_string(count));
   const Dim classes = given.shape(-1);

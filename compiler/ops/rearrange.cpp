@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
 
@@ -13,8 +14,6 @@ using ops::run_of;
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // Of an operation that takes that rank and above.
 Tensor of_rank(const char* op, const Operand& x, int least) {

@@ -3,7 +3,9 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -14,10 +16,9 @@ namespace kroton {
 
 using ops::Accepts;
 using Tensors = std::vector<Tensor>;
+using ops::nan;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 template <Accepts accepts>
 TensorType reduced_type(TypeContext& context) {
@@ -120,8 +121,8 @@ void position_reference(ReferenceContext& c, Beats beats) {
 
 // ---- Samples
 
-const std::vector<DType> numbers = ops::dtypes_of(ops::number);
-const std::vector<DType> booleans = ops::dtypes_of(ops::truth);
+const std::vector<DType> number_dtypes = ops::dtypes_of(ops::number);
+const std::vector<DType> truth_dtypes = ops::dtypes_of(ops::truth);
 
 using Reduce = Tensor (*)(const Operand&, const Axes&, KeepDims);
 
@@ -155,7 +156,7 @@ std::vector<Sample> reduce_samples(Reduce function, const std::vector<DType>& dt
 
 // The largest twice, all equal, and `shares` of the gradient in a row 1, 2, 2.
 std::vector<Sample> extreme_samples(Reduce function, const std::vector<double>& shares) {
-  std::vector<Sample> samples = reduce_samples(function, numbers, false);
+  std::vector<Sample> samples = reduce_samples(function, number_dtypes, false);
   const auto ties = [&](const std::vector<double>& row, const std::vector<double>& slopes) {
     samples.push_back(ops::kink_sample(
         {row}, [=](std::span<const Tensor> x) { return function(x[0], 0, false); },
@@ -181,7 +182,6 @@ std::vector<Sample> position_samples(Tensor (*function)(const Operand&, std::opt
     along(ops::spread(dtype, {0, 3}, -9, 9), -1);
     along(ops::spread(dtype, {2, 3, 5}, -9, 9), std::nullopt);
   }
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   along(ops::values(DType::f32, {2, 4}, {1, 3, 3, 1, 2, nan, 7, nan}), 1);
   return samples;
 }
@@ -205,16 +205,17 @@ void draw_sum(ops::Draw& d) {
 }  // namespace
 
 // y = the sum over axes, numbers; 0 over nothing.   vjp: dx = dy repeated along axes
-constinit const OpRecord sum_op = {.name = "sum",
-                                   .kind = OpKind::reduce,
-                                   .linear = Linear::jointly,
-                                   .reduction = Reduction::sum,
-                                   .infer = reduced_type<Accepts::numbers>,
-                                   .vjp = sum_vjp,
-                                   .reference = sum_reference,
-                                   .batch = ops::batch_along_axes<sum_op>,
-                                   .draw = draw_sum,
-                                   .samples = [] { return reduce_samples(sum, numbers, true); }};
+constinit const OpRecord sum_op = {
+    .name = "sum",
+    .kind = OpKind::reduce,
+    .linear = Linear::jointly,
+    .reduction = Reduction::sum,
+    .infer = reduced_type<Accepts::numbers>,
+    .vjp = sum_vjp,
+    .reference = sum_reference,
+    .batch = ops::batch_along_axes<sum_op>,
+    .draw = draw_sum,
+    .samples = [] { return reduce_samples(sum, number_dtypes, true); }};
 
 // y = the product over axes, numbers; 1 over nothing.   vjp: dx = dy * product of the other factors
 constinit const OpRecord prod_op = {
@@ -307,7 +308,7 @@ constinit const OpRecord all_op = {
         },
     .batch = ops::batch_along_axes<all_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "all", all, ops::truth); },
-    .samples = [] { return reduce_samples(all, booleans, true, false); }};
+    .samples = [] { return reduce_samples(all, truth_dtypes, true, false); }};
 
 // y = whether any over axes is true, booleans.   Not differentiable.
 constinit const OpRecord any_op = {
@@ -319,7 +320,7 @@ constinit const OpRecord any_op = {
         [](ReferenceContext& c) { reduce_reference(c, loop::Op::logical_or, std::logical_or<>()); },
     .batch = ops::batch_along_axes<any_op>,
     .draw = [](ops::Draw& d) { ops::draw_reduction(d, "any", any, ops::truth); },
-    .samples = [] { return reduce_samples(any, booleans, true, false); }};
+    .samples = [] { return reduce_samples(any, truth_dtypes, true, false); }};
 
 namespace {
 

@@ -16,6 +16,10 @@ Tensor apply(const OpRecord& op, std::vector<Tensor> inputs, Attributes attribut
 void require(const TypeContext& context, Accepts accepts);
 // All inputs have one dtype (TypeError) and one shape (ShapeError); that type.
 TensorType equal_types(TypeContext& context);
+// What the attributes dtype and dims say.
+inline TensorType stated_type(TypeContext& context) {
+  return {context.attributes().dtype, context.attributes().dims};
+}
 // All inputs have one shape; that shape.
 Dims equal_shapes(TypeContext& context);
 

@@ -1,4 +1,5 @@
 #include "compiler/ops/running.h"
+#include "compiler/ir/at.h"
 
 #include <kroton/cumulative.h>
 
@@ -6,11 +7,7 @@
 
 namespace kroton::ops {
 
-namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-}  // namespace
+namespace {}  // namespace
 
 Attributes running_attributes(std::string_view op, int axis, int rank, bool reverse) {
   Attributes attributes;

@@ -12,10 +12,6 @@
 namespace kroton {
 namespace {
 
-TensorType result_type(TypeContext& context) {
-  return {context.attributes().dtype, context.attributes().dims};
-}
-
 void equal_types(TypeContext& context, const TensorType& a, const TensorType& b,
                  const std::string& what) {
   if (a.dtype != b.dtype) context.fail_type(what + ": " + to_string(a) + " and " + to_string(b));
@@ -140,7 +136,7 @@ constinit const OpRecord scan_op = {.name = "scan",
 // integers[1]: the states from this one to the last. dims, dtype: the type.
 constinit const OpRecord scan_last_op = {.name = "scan_last",
                                          .kind = OpKind::result,
-                                         .infer = result_type,
+                                         .infer = ops::stated_type,
                                          .reference = last_reference,
                                          .samples = scan_samples};
 
@@ -148,7 +144,7 @@ constinit const OpRecord scan_last_op = {.name = "scan_last",
 // step's in the last row if integers[0] is 1. dims, dtype: the type.
 constinit const OpRecord scan_stack_op = {.name = "scan_stack",
                                           .kind = OpKind::result,
-                                          .infer = result_type,
+                                          .infer = ops::stated_type,
                                           .reference = stack_reference,
                                           .samples = scan_samples};
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compiler/ops/draw.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -17,6 +18,8 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
+using ops::inf;
+using ops::nan;
 
 bool goes_right(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
 
@@ -141,8 +144,6 @@ std::vector<Sample> searchsorted_samples() {
       add(ascending(dtype, size, -5, 5), ascending(dtype, size, -5, 5));
     }
   }
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  constexpr double inf = std::numeric_limits<double>::infinity();
   for (const ops::HostShape& shape : {ops::HostShape{2}, {2, 3}, {2, 0}, {2, 3, 2}}) {
     ReferenceValue rows = ascending(DType::f64, 5, -5, 5);
     for (int k = 0; k < 5; ++k) rows.data.push_back(rows.data[static_cast<std::size_t>(k)] + 1);

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
 #include "compiler/ops/records.h"
@@ -12,15 +13,6 @@ namespace kroton {
 using ops::run_of;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-int axis_of(const char* op, const Tensor& x, int axis) {
-  if (x.rank() == 0) {
-    ops::fail_shape(OpRecord{.name = op}, {x}, "a scalar has no axis to sort along");
-  }
-  return ops::resolve_axis(axis, x.rank(), op);
-}
 
 // x, along whose axis there is that position.
 Tensor with_position(const char* op, const Tensor& x, std::int64_t position, int axis) {
@@ -66,7 +58,7 @@ Tensor first_positions(const Tensor& x, const Dim& k, int axis, bool largest) {
 
 std::pair<Tensor, Tensor> topk(const Operand& x, const Dim& k, int axis, bool largest) {
   const LineScope scope(x.line());
-  const int along = axis_of("topk", x.tensor(), axis);
+  const int along = ops::axis_of("topk", x.tensor(), axis);
   const Tensor enough = with_elements("topk", x.tensor(), k, along);
   const Tensor positions = first_positions(enough, k, along, largest);
   return {ops::take_along(enough, positions, along), positions};
@@ -74,21 +66,21 @@ std::pair<Tensor, Tensor> topk(const Operand& x, const Dim& k, int axis, bool la
 
 Tensor argtopk(const Operand& x, const Dim& k, int axis, bool largest) {
   const LineScope scope(x.line());
-  const int along = axis_of("argtopk", x.tensor(), axis);
+  const int along = ops::axis_of("argtopk", x.tensor(), axis);
   return first_positions(with_elements("argtopk", x.tensor(), k, along), k, along, largest);
 }
 
 Tensor partition(const Operand& x, std::int64_t kth, int axis) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
-  const int along = axis_of("partition", tensor, axis);
+  const int along = ops::axis_of("partition", tensor, axis);
   return sort(with_position("partition", tensor, kth, along), along);
 }
 
 Tensor argpartition(const Operand& x, std::int64_t kth, int axis) {
   const LineScope scope(x.line());
   const Tensor tensor = x.tensor();
-  const int along = axis_of("argpartition", tensor, axis);
+  const int along = ops::axis_of("argpartition", tensor, axis);
   return argsort(with_position("argpartition", tensor, kth, along), along);
 }
 
@@ -98,7 +90,7 @@ namespace {
 
 // What quantiles are taken of: sorted along the first axis, which has an element; how many of them
 // count in each line; and whether a NaN among the others makes the result NaN.
-struct Lines {
+struct SortedLines {
   Tensor sorted;  // (n, ...)
   Tensor count;   // (...), f64: of elements that are not NaN; none: all of them
   Dims kept;      // the result's shape with the reduced axes, behind those of q
@@ -114,15 +106,15 @@ struct Lines {
   Tensor row(const Dim& position) const { return reshape(run_of(sorted, 0, position, 1), shape()); }
 };
 
-Lines lines_of(const char* op, const Operand& x, std::optional<int> axis, bool keepdims,
-               bool leaves_nans_out) {
+SortedLines sorted_lines(const char* op, const Operand& x, std::optional<int> axis, bool keepdims,
+                         bool leaves_nans_out) {
   Tensor tensor = ops::floating(x);
-  Lines result;
+  SortedLines result;
   result.keepdims = keepdims;
   result.kept = Dims(at(tensor.rank()), Dim(1));
   int along = 0;
   if (axis) {
-    along = axis_of(op, tensor, *axis);
+    along = ops::axis_of(op, tensor, *axis);
     result.kept = ops::with_ones(tensor.shape(), {along});
   } else {
     tensor = flatten(tensor);
@@ -149,13 +141,13 @@ Tensor between(const Tensor& a, const Tensor& b, const Tensor& t) {
 }
 
 // The elements at these positions, (k,) + lines or (k, 1, ...), of a line each, or the same of all.
-Tensor elements(const Lines& lines, const Tensor& positions) {
+Tensor elements(const SortedLines& lines, const Tensor& positions) {
   const Tensor whole = cast(positions, DType::i64);
   if (lines.count) return ops::take_along(lines.sorted, whole, 0);
   return take(lines.sorted, flatten(whole), 0);
 }
 
-Tensor quantile_of(const char* op, const Lines& lines, const Operand& q, double most,
+Tensor quantile_of(const char* op, const SortedLines& lines, const Operand& q, double most,
                    QuantileMethod method) {
   const Tensor given = q.is_literal() ? q.tensor(DType::f64) : q.tensor();
   if (!is_float(given.dtype())) {
@@ -208,25 +200,25 @@ Tensor quantile_of(const char* op, const Lines& lines, const Operand& q, double 
 Tensor quantile(const Operand& x, const Operand& q, std::optional<int> axis, KeepDims keepdims,
                 QuantileMethod method) {
   const LineScope scope(x.line());
-  return quantile_of("quantile", lines_of("quantile", x, axis, keepdims, false), q, 1, method);
+  return quantile_of("quantile", sorted_lines("quantile", x, axis, keepdims, false), q, 1, method);
 }
 
 Tensor percentile(const Operand& x, const Operand& q, std::optional<int> axis, KeepDims keepdims,
                   QuantileMethod method) {
   const LineScope scope(x.line());
-  return quantile_of("percentile", lines_of("percentile", x, axis, keepdims, false), q, 100,
+  return quantile_of("percentile", sorted_lines("percentile", x, axis, keepdims, false), q, 100,
                      method);
 }
 
 Tensor nanquantile(const Operand& x, const Operand& q, std::optional<int> axis, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return quantile_of("nanquantile", lines_of("nanquantile", x, axis, keepdims, true), q, 1,
+  return quantile_of("nanquantile", sorted_lines("nanquantile", x, axis, keepdims, true), q, 1,
                      QuantileMethod::linear);
 }
 
 Tensor median(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   const LineScope scope(x.line());
-  const Lines lines = lines_of("median", x, axis, keepdims, false);
+  const SortedLines lines = sorted_lines("median", x, axis, keepdims, false);
   const Dim& n = lines.sorted.shape(0);
   const Dim low = floor_div(n - 1, 2), high = floor_div(n, 2);
   const Tensor middle = low == high ? lines.row(low) : (lines.row(low) + lines.row(high)) * 0.5;
@@ -236,7 +228,7 @@ Tensor median(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
 
 Tensor nanmedian(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   const LineScope scope(x.line());
-  const Lines lines = lines_of("nanmedian", x, axis, keepdims, true);
+  const SortedLines lines = sorted_lines("nanmedian", x, axis, keepdims, true);
   const Tensor last = expand_dims(lines.count, 0) - 1;
   const Tensor place = where(ge(last, 0), last * 0.5, 0);
   const Tensor middle = (elements(lines, floor(place)) + elements(lines, ceil(place))) * 0.5;

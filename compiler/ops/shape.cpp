@@ -1,6 +1,7 @@
 // Views: the elements of one operand at other indices.
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
@@ -12,8 +13,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // ---- broadcast
 

@@ -23,7 +23,7 @@ TensorType size_check_type(TypeContext& context) {
   return context.input(0);
 }
 
-Tensor checked(const Tensor& x, const Dim& size, const Dim& least, std::string message) {
+Tensor checked_size(const Tensor& x, const Dim& size, const Dim& least, std::string message) {
   Attributes attributes;
   attributes.dims = {size, least};
   attributes.name = std::move(message);
@@ -34,7 +34,7 @@ std::vector<Sample> size_check_samples() {
   std::vector<Sample> samples;
   ops::add_samples(samples, {{0}, {1}, {3}, {17}, {3, 17}}, [](std::span<const Tensor> in) {
     const Dim& size = in[0].shape()[0];
-    return checked(in[0], size * size, size, "%0 is less than %1");
+    return checked_size(in[0], size * size, size, "%0 is less than %1");
   });
   return samples;
 }
@@ -88,7 +88,7 @@ Tensor size_check(const Tensor& x, const char* op, const std::vector<Tensor>& op
     fail_shape(OpRecord{.name = op}, operands,
                never.text([](const Dim& dim) { return dim.to_string(); }));
   }
-  return checked(x, size, least, std::string(op) + ": " + what);
+  return checked_size(x, size, least, std::string(op) + ": " + what);
 }
 
 }  // namespace ops

@@ -19,7 +19,6 @@ using Tensors = std::vector<Tensor>;
 namespace {
 
 using loop::Expr;
-using ops::at;
 using ops::LaneLoops;
 using ops::larger;
 using ops::PartsView;
@@ -120,7 +119,7 @@ Tensors eigh_parts(const Tensor& packed) {
   return {squeeze(ops::last_part(packed, 0, 1), -1), ops::last_part(packed, 1, n)};
 }
 
-Tensor symmetric(const Tensor& x) {
+Tensor symmetric_apart(const Tensor& x) {
   const Tensor a = ops::apart(x);
   return 0.5 * (a + ops::transposed_matrices(a));
 }
@@ -128,14 +127,14 @@ Tensor symmetric(const Tensor& x) {
 std::vector<Sample> eigh_samples() {
   std::vector<Sample> samples;
   ops::add_known_samples(samples, {{1, 1}, {3, 3}, {2, 2, 2}, {0, 2, 2}},
-                         [](const Tensor& x) { return eigvalsh(symmetric(x)); });
+                         [](const Tensor& x) { return eigvalsh(symmetric_apart(x)); });
   ops::add_known_samples(samples, {{1, 1}, {3, 3}, {3, 2, 2}}, [](const Tensor& x) {
-    const auto [w, v] = eigh(symmetric(x));
+    const auto [w, v] = eigh(symmetric_apart(x));
     return concatenate({v, expand_dims(w, -2)}, -2);
   });
   ops::add_known_samples(
       samples, {{17, 5, 5}, {2, 0, 3, 3}},
-      [](const Tensor& x) { return eigh(symmetric(x)).values; }, false);
+      [](const Tensor& x) { return eigh(symmetric_apart(x)).values; }, false);
   return samples;
 }
 

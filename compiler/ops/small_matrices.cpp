@@ -20,7 +20,6 @@ namespace {
 
 using loop::Expr;
 using loop::Op;
-using ops::at;
 using ops::known_size;
 
 // The elements of one matrix, as expressions.

@@ -1,6 +1,7 @@
 // Linear algebra on elements, for matrices whose size is known and small; the rules that it shares
 // with that on matrices of any size.
 #pragma once
+#include "compiler/ir/at.h"
 #include "compiler/ir/op.h"
 
 namespace kroton::ops {
@@ -37,8 +38,6 @@ struct SolveView {
     return result;
   }
 };
-
-inline std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
 
 // Attributes of decompositions: all their parts in one result, or the values alone.
 struct PartsView {

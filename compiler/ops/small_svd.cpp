@@ -19,7 +19,6 @@ using Tensors = std::vector<Tensor>;
 namespace {
 
 using loop::Expr;
-using ops::at;
 using ops::LaneLoops;
 using ops::larger;
 using ops::PartsView;

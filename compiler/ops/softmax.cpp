@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
@@ -15,9 +16,7 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
-
-int axis_of(const Tensor& y) { return y.node().attributes.axes[0]; }
+int softmax_axis(const Tensor& y) { return y.node().attributes.axes[0]; }
 
 TensorType softmax_type(TypeContext& context) {
   ops::require(context, Accepts::floating);
@@ -167,7 +166,7 @@ constinit const OpRecord softmax_op = {
     .cost = 20,
     .infer = softmax_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-      return {y * (g - sum(g * y, axis_of(y), true))};
+      return {y * (g - sum(g * y, softmax_axis(y), true))};
     },
     .expand = [](std::span<const Tensor> inputs, const Attributes& attributes) -> Tensor {
       // The sum lies between 1 and the number of terms, so its reciprocal is harmless.
@@ -188,7 +187,7 @@ constinit const OpRecord log_softmax_op = {
     .cost = 16,
     .infer = softmax_type,
     .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-      return {g - exp(y) * sum(g, axis_of(y), true)};
+      return {g - exp(y) * sum(g, softmax_axis(y), true)};
     },
     .expand = [](std::span<const Tensor> inputs, const Attributes& attributes) -> Tensor {
       const Tensor x = shifted(inputs[0], attributes.axes[0]);

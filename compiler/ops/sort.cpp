@@ -12,6 +12,7 @@
 
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/reference_loops.h"
 #include "compiler/ops/rules.h"
@@ -26,16 +27,16 @@ namespace {
 
 using loop::Expr;
 using ops::in;
+using ops::inf;
+using ops::nan;
 using ops::NetworkForm;
-
-bool is_descending(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
 
 bool by_network(const WriteContext& context, int parts) {
   return !context.is_for_gpu() && ops::suits_network(context.type().shape, parts);
 }
 
 void write_argsort(WriteContext& context) {
-  const bool descending = is_descending(context.attributes());
+  const bool descending = ops::is_descending(context.attributes());
   const ops::SortKeys keys(context.input_type(0).dtype);
   const int parts = keys.packed ? 1 : 2;
   if (!by_network(context, parts)) {
@@ -64,7 +65,7 @@ void write_argsort(WriteContext& context) {
 }
 
 void write_sort(WriteContext& context) {
-  const bool descending = is_descending(context.attributes());
+  const bool descending = ops::is_descending(context.attributes());
   const DType dtype = context.type().dtype;
   if (!by_network(context, 1)) {
     ops::sort_by_loops(context, descending,
@@ -93,7 +94,9 @@ TensorType sort_type(TypeContext& context) {
 
 TensorType argsort_type(TypeContext& context) { return {DType::i64, sort_type(context).shape}; }
 
-void argsort_reference(ReferenceContext& c) { ops::sort_reference(c, is_descending(c.attributes)); }
+void argsort_reference(ReferenceContext& c) {
+  ops::sort_reference(c, ops::is_descending(c.attributes));
+}
 
 // What a sort by argsort gives.
 void sort_reference(ReferenceContext& c) {
@@ -134,8 +137,6 @@ std::vector<Sample> sort_samples() {
       add(ops::spread(dtype, shape, -5, 5), 0, true);
     }
   }
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  constexpr double inf = std::numeric_limits<double>::infinity();
   for (const DType dtype : ops::dtypes_of(ops::floating)) {
     for (const bool descending : {false, true}) {
       for (const ops::HostShape& shape : {ops::HostShape{9}, {1, 9}, {9, 1}}) {

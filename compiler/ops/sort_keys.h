@@ -41,6 +41,9 @@ struct SortKeys {
 loop::Expr value_key(const loop::Expr& x, DType dtype, bool descending);
 loop::Expr value_of_key(const loop::Expr& key, DType dtype, bool descending);
 
+// Whether the op is one of the highest first.
+inline bool is_descending(const Attributes& attributes) { return attributes.integers.at(0) != 0; }
+
 // The output's last axis: the positions that come first in a stable sort of the input's.
 void sort_reference(ReferenceContext& context, bool descending);
 

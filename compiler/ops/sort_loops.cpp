@@ -25,7 +25,7 @@ using loop::Op;
 // Up to here counting is quicker than going by digits.
 constexpr std::int64_t most_by_rank = 96;
 // Elements that one thread moves: many, as each block has counts of its own.
-constexpr std::int64_t block = 2048;
+constexpr std::int64_t moved_by_thread = 2048;
 constexpr int digit_bits = 8;
 constexpr std::int64_t digits = 1 << digit_bits;
 
@@ -119,7 +119,7 @@ class SortLoops {
 
   void by_digits(const Dim& runs) {
     rows(runs, {size_}, [&](const Index& row, const Index& i) { place_key(row, i[0]); });
-    const Dim blocks = ceil_div(size_, block);
+    const Dim blocks = ceil_div(size_, moved_by_thread);
     Dims counts = rows_;
     counts.push_back(blocks);
     counts.push_back(digits);
@@ -138,9 +138,9 @@ class SortLoops {
 
   // Of each block, i: a position in it.
   void elements(const Expr& b, const std::function<void(const Expr& i)>& body) {
-    const Expr first = b * whole(block);
-    context_.loop(loop::binary(Op::min, loop::size(size_) - first, whole(block)), block,
-                  [&](const Expr& i) { body(first + i); });
+    const Expr first = b * whole(moved_by_thread);
+    context_.loop(loop::binary(Op::min, loop::size(size_) - first, whole(moved_by_thread)),
+                  moved_by_thread, [&](const Expr& i) { body(first + i); });
   }
 
   void count(const Dim& runs, const Dim& blocks, int pass) {

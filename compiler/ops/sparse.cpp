@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "compiler/ir/at.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/sparse_pattern.h"
@@ -20,8 +21,6 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-std::size_t at(std::int64_t k) { return static_cast<std::size_t>(k); }
-
 std::string text(std::int64_t k) { return std::to_string(k); }
 std::string text(const Sizes& shape) { return "(" + text(shape[0]) + ", " + text(shape[1]) + ")"; }
 
@@ -32,11 +31,11 @@ const Array* constant_of(const Tensor& values) {
   return &values.node().op == &constant_op ? values.node().attributes.array.get() : nullptr;
 }
 
-Tensor constant(const Array& array) {
+Tensor constant_array(const Array& array) {
   return make_constant(array, LineScope::current().value_or(SourceLine{}));
 }
 
-Tensor positions(const Integers& numbers) { return constant(Array::from(numbers)); }
+Tensor positions(const Integers& numbers) { return constant_array(Array::from(numbers)); }
 
 // Numbers, one for each of `count` stored elements, or a scalar.
 Tensor values_of(const char* op, const Operand& given, std::int64_t count) {
@@ -72,7 +71,7 @@ Tensor brought_to(const Tensor& values, const Integers& place, std::int64_t coun
         to[at(place[k])] = static_cast<T>(to[at(place[k])] + from[k]);
       }
     });
-    return constant(result);
+    return constant_array(result);
   }
   if (!distinct) return scatter_add(values, positions(place), {count});
   Integers from(place.size());
@@ -88,7 +87,7 @@ Tensor joined(const Tensor& a, const Tensor& b) {
   auto* const bytes = static_cast<char*>(both.raw());
   if (of_a->size() > 0) std::memcpy(bytes, of_a->raw(), at(of_a->nbytes()));
   if (of_b->size() > 0) std::memcpy(bytes + of_a->nbytes(), of_b->raw(), at(of_b->nbytes()));
-  return constant(both);
+  return constant_array(both);
 }
 
 // a[of_a[k]] b[of_b[k]]; of one dtype.
@@ -106,7 +105,7 @@ Tensor products(const Tensor& a, const Integers& of_a, const Tensor& b, const In
       to[k] = static_cast<T>(x[at(of_a[k])] * y[at(of_b[k])]);
     }
   });
-  return constant(result);
+  return constant_array(result);
 }
 
 // ---- Patterns
@@ -260,7 +259,7 @@ SparseMatrix SparseMatrix::from_dense(const Array& matrix, const Location& locat
         }
         pointers.push_back(static_cast<std::int64_t>(columns.size()));
       }
-      values = constant(Array::from(stored));
+      values = constant_array(Array::from(stored));
     }
   });
   return {SparsePattern::of_rows(shape, pointers, columns), values};

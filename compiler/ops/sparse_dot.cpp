@@ -19,7 +19,7 @@ using loop::Expr;
 
 // Operands 0 and 1 are what is multiplied; then comes the pattern.
 enum : std::uint8_t { row_pointers = 2, columns, column_pointers, rows, order, row_of_each };
-constexpr int operands = 8;
+constexpr int operand_count = 8;
 
 // By rows, or by columns: a transposed matrix.
 struct Way {
@@ -274,7 +274,7 @@ void sampled_dot_reference(ReferenceContext& c) {
 Tensors sparse_dot_vjp(const Tensor& y, const Tensor& g) {
   const Way way(y.node().attributes);
   const Tensor &values = y.node().inputs[0], &x = y.node().inputs[1];
-  Tensors result(operands);
+  Tensors result(operand_count);
   result[0] = way.transposed ? product(y, sampled_dot_op, x, g, Way(false))
                              : product(y, sampled_dot_op, g, x, Way(false));
   result[1] = product(y, sparse_dot_op, values, g, way.other());
@@ -283,7 +283,7 @@ Tensors sparse_dot_vjp(const Tensor& y, const Tensor& g) {
 
 Tensors sampled_dot_vjp(const Tensor& z, const Tensor& g) {
   const Tensor &x = z.node().inputs[0], &y = z.node().inputs[1];
-  Tensors result(operands);
+  Tensors result(operand_count);
   result[0] = product(z, sparse_dot_op, g, y, Way(false));
   result[1] = product(z, sparse_dot_op, g, x, Way(true));
   return result;
@@ -463,7 +463,7 @@ std::vector<Sample> sampled_dot_samples() {
 // vjp: dvalues = sampled_dot(dy, x), dx = sparse_dot of the other order
 constinit const OpRecord sparse_dot_op = {.name = "sparse_dot",
                                           .kind = OpKind::write,
-                                          .arity = operands,
+                                          .arity = operand_count,
                                           .cost = 20,
                                           .adds = true,
                                           .linear = Linear::each,
@@ -479,7 +479,7 @@ constinit const OpRecord sparse_dot_op = {.name = "sparse_dot",
 // vjp: dx = sparse_dot(dz, y), dy = sparse_dot(dz, x) of A^T
 constinit const OpRecord sampled_dot_op = {.name = "sampled_dot",
                                            .kind = OpKind::composite,
-                                           .arity = operands,
+                                           .arity = operand_count,
                                            .cost = 20,
                                            .linear = Linear::each,
                                            .infer = sampled_dot_type,

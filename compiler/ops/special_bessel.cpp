@@ -7,6 +7,7 @@
 
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/even_series.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/terms.h"
@@ -23,8 +24,8 @@ namespace reference = ops::reference;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 constexpr double far_from = 8;
 constexpr double two_over_pi = 2 / std::numbers::pi;
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/terms.h"
@@ -21,13 +22,13 @@ namespace reference = ops::reference;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 
 // K itself for x <= 2, e^x K above.
-struct Parts {
+struct BesselKParts {
   Term is_near, near, far, y;
-  Parts(Term x, int order) : is_near(x < 2.0), near(x), far(x), y(at_least(x, 2)) {
+  BesselKParts(Term x, int order) : is_near(x < 2.0), near(x), far(x), y(at_least(x, 2)) {
     const Term a = at_most(x, 2);
     const Term t = fma(a, a * 0.5, -1.0);
     const Term logarithm = ops::log(a * 0.5);
@@ -44,7 +45,7 @@ struct Parts {
 
 // Where e^-x would be subnormal, a factor is taken out of it.
 Term unscaled(Term x, int order) {
-  const Parts parts(x, order);
+  const BesselKParts parts(x, order);
   const Term y = at_most(parts.y, 800);
   const Term is_small = y > 680.0;
   const Term power = ops::exp(select(is_small, 64.0, constant_like(x, 0)) - y) * parts.far;
@@ -53,7 +54,7 @@ Term unscaled(Term x, int order) {
 }
 
 Term scaled(Term x, int order) {
-  const Parts parts(x, order);
+  const BesselKParts parts(x, order);
   const Term near = parts.near * ops::exp(at_most(x, 2));
   return select(x < 0.0, nan, select(parts.is_near, near, parts.far));
 }

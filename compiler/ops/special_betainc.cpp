@@ -8,6 +8,7 @@
 #include "compiler/ops/dual_terms.h"
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_incomplete.h"
 #include "compiler/ops/special_reference.h"
 
@@ -46,10 +47,10 @@ using ops::Term;
 
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::nan;
 // The terms of the continued fraction are enough where the smaller of a and b is no more than that.
-constexpr double most = 1000;
-constexpr int terms = 80;
+constexpr double known_up_to = 1000;
+constexpr int fraction_terms = 80;
 
 // 1 / (1 + d1 / (1 + d2 / (1 + ...))), d_2k = k (b - k) x / ((a + 2k - 1) (a + 2k)) and
 // d_(2k+1) = -(a + k) (a + b + k) x / ((a + 2k) (a + 2k + 1)), for x up to (a + 1) / (a + b + 2).
@@ -57,7 +58,7 @@ template <class T>
 T continued_fraction(T a, T b, Term x) {
   const T both = a + b;
   T fraction = constant_like(a, 1);
-  for (int m = 2 * terms; m > 0; --m) {
+  for (int m = 2 * fraction_terms; m > 0; --m) {
     const int k = m / 2;
     const T numerator = m % 2 == 0 ? (b - k) * k : -(a + k) * (both + k);
     const T place = a + m;
@@ -83,7 +84,7 @@ struct Side {
   Term slope() const { return ops::exp(fma(a, log_x, b * log_other) - ops::betaln_of(a, b)); }
   // Of parameters so large that their products overflow nothing is left but 0 and 1.
   Term fraction() const { return continued_fraction(at_most(a, 1e100), at_most(b, 1e100), x); }
-  Term known() const { return ops::smaller(a, b) < most + 0.5; }
+  Term known() const { return ops::smaller(a, b) < known_up_to + 0.5; }
 };
 
 Term betainc_of(Term a, Term b, Term x) {
@@ -121,7 +122,7 @@ Term by_b_of(Term a, Term b, Term x) { return derivative_of(a, b, x, false); }
 
 // x^(a - 1) (1 - x)^(b - 1) / beta(a, b), in f64: the logarithm's terms are large and nearly
 // cancel.
-Tensor density(Operands operands) {
+Tensor betainc_density(Operands operands) {
   const Tensor a = cast(operands[0], f64), b = cast(operands[1], f64), x = cast(operands[2], f64);
   return cast(exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b)), operands[0].dtype());
 }
@@ -163,7 +164,7 @@ constinit const OpRecord betainc_op = elementwise<betainc_op>(
        const Tensors fixed = {ops::without_second_gradient(x[0], "betainc", "a"),
                               ops::without_second_gradient(x[1], "betainc", "b"), x[2]};
        return {g * ops::apply(betainc_by_a_op, fixed), g * ops::apply(betainc_by_b_op, fixed),
-               g * density(x)};
+               g * betainc_density(x)};
      },
      .reference = [](double a, double b, double x) { return ops::reference::betainc(a, b, x); },
      .draw = draw_betainc,
@@ -175,7 +176,7 @@ constinit const OpRecord betainc_by_a_op = ops::only_in_gradients(elementwise<be
      .cost = 3000,
      .value = in_f64_of_three<by_a_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {g, g, g * (density(x) * (log(x[2]) - digamma(x[0]) + digamma(x[0] + x[1])))};
+       return {g, g, g * (betainc_density(x) * (log(x[2]) - digamma(x[0]) + digamma(x[0] + x[1])))};
      },
      .reference = [](double a, double b,
                      double x) { return ops::reference::betainc_by(a, b, x, true); },
@@ -187,7 +188,8 @@ constinit const OpRecord betainc_by_b_op = ops::only_in_gradients(elementwise<be
      .cost = 3000,
      .value = in_f64_of_three<by_b_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {g, g, g * (density(x) * (log1p(-x[2]) - digamma(x[1]) + digamma(x[0] + x[1])))};
+       return {g, g,
+               g * (betainc_density(x) * (log1p(-x[2]) - digamma(x[1]) + digamma(x[0] + x[1])))};
      },
      .reference = [](double a, double b,
                      double x) { return ops::reference::betainc_by(a, b, x, false); },

@@ -7,6 +7,7 @@
 #include "compiler/ops/dual_terms.h"
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_incomplete.h"
 #include "compiler/ops/special_reference.h"
@@ -32,9 +33,9 @@ namespace reference = ops::reference;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double pi = std::numbers::pi;
+using ops::inf;
+using ops::nan;
+using ops::pi;
 constexpr double half_log_two_pi = 0.9189385332046727;
 
 // sin(pi x), exactly 0 at integers, and the cotangent.
@@ -106,8 +107,8 @@ Term gamma_of(Term x) {
 }
 
 // The root of digamma, in two parts.
-constexpr double root = 1.4616321449683622;
-constexpr double root_low = 9.549995429965697e-17;
+constexpr double digamma_root = 1.4616321449683622;
+constexpr double digamma_root_low = 9.549995429965697e-17;
 
 // digamma(x) for x > 0: from the values on [1, 2] by digamma(x + 1) = digamma(x) + 1 / x.
 Term digamma_above(Term x) {
@@ -123,7 +124,7 @@ Term digamma_above(Term x) {
     numerator = select(above, fma(numerator, less, denominator), numerator);
     denominator = select(above, denominator * less, denominator);
   }
-  const Term distance = t - root - root_low;
+  const Term distance = t - digamma_root - digamma_root_low;
   const Term near = distance * horner(fma(t, 2.0, -3.0), coefficients::digamma);
   const Term shifted = near + numerator / denominator;
   const Term y = at_least(x, far_from);

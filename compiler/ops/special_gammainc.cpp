@@ -10,6 +10,7 @@
 #include "compiler/ops/elementwise.h"
 #include "compiler/ops/few_samples.h"
 #include "compiler/ops/no_gradient.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_incomplete.h"
 #include "compiler/ops/special_reference.h"
 
@@ -31,9 +32,9 @@ namespace reference = ops::reference;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-constexpr double two_pi = 6.283185307179586;
+using ops::inf;
+using ops::nan;
+using ops::two_pi;
 
 // For a >= far_from with mu = x / a - 1: x^a e^-x / (a^a e^-a) is e^-(a phi), phi = mu - log(1 +
 // mu).
@@ -252,7 +253,7 @@ inline constexpr auto share_of = [](const loop::Expr& a, const loop::Expr& x) {
 Term gammainc_by_a_of(Term a, Term x) { return ops::incomplete_gamma_by_a(a, x); }
 
 // x^(a - 1) e^-x / gamma(a), in f64: the logarithm's terms are large and nearly cancel.
-Tensor density(Operands operands) {
+Tensor gammainc_density(Operands operands) {
   const Tensor a = cast(operands[0], f64), x = cast(operands[1], f64);
   return cast(exp(xlogy(a - 1, x) - x - gammaln(a)), operands[0].dtype());
 }
@@ -293,7 +294,9 @@ constinit const OpRecord gammainc_op = elementwise<gammainc_op>(
     {.name = "gammainc",
      .cost = 700,
      .value = share_of<&ops::IncompleteGamma::lower>,
-     .derivatives = [](auto&, auto x, auto& g) -> Tensors { return {g * by_a(x), g * density(x)}; },
+     .derivatives = [](auto&, auto x, auto& g) -> Tensors {
+       return {g * by_a(x), g * gammainc_density(x)};
+     },
      .reference = [](double a, double x) { return reference::gammainc(a, x, false); },
      .samples =
          [] {
@@ -306,7 +309,7 @@ constinit const OpRecord gammaincc_op = elementwise<gammaincc_op>(
      .cost = 700,
      .value = share_of<&ops::IncompleteGamma::upper>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {-(g * by_a(x)), -(g * density(x))};
+       return {-(g * by_a(x)), -(g * gammainc_density(x))};
      },
      .reference = [](double a, double x) { return reference::gammainc(a, x, true); },
      .samples =
@@ -320,7 +323,7 @@ constinit const OpRecord gammainc_by_a_op = ops::only_in_gradients(elementwise<g
      .cost = 1500,
      .value = in_f64_of_two<gammainc_by_a_of>,
      .derivatives = [](auto&, auto x, auto& g) -> Tensors {
-       return {g, g * (density(x) * (log(x[1]) - digamma(x[0])))};
+       return {g, g * (gammainc_density(x) * (log(x[1]) - digamma(x[0])))};
      },
      .reference = [](double a, double x) { return reference::gammainc_by_a(a, x); },
      .samples =
@@ -351,7 +354,7 @@ Tensor ops::deviate_slope(const Tensor& a, const Tensor& log_x) {
   const Tensor of_small = (digamma(a + 1) - log_x) / a;
   const Tensor at = where(is_small, 1, x);
   const std::vector<Tensor> operands = {a, at};
-  return where(is_small, of_small, -by_a(operands) / (at * density(operands)));
+  return where(is_small, of_small, -by_a(operands) / (at * gammainc_density(operands)));
 }
 
 Tensor ops::without_second_gradient(const Tensor& a, const char* function, const char* operand) {

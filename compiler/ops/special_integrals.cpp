@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "compiler/ops/elementwise.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/special_coefficients.h"
 #include "compiler/ops/special_reference.h"
 #include "compiler/ops/terms.h"
@@ -21,8 +22,8 @@ namespace reference = ops::reference;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 
 // E1 of a > 0, whose logarithm is at hand. Where e^-a would be subnormal, a factor is taken out.
 Term exp1_of_positive(Term a, Term logarithm) {
@@ -37,14 +38,14 @@ Term exp1_of_positive(Term a, Term logarithm) {
 }
 
 // The root of Ei, in two parts.
-constexpr double root = 0.37250741078136663;
-constexpr double root_low = 1.3140183414386028e-17;
+constexpr double expi_root = 0.37250741078136663;
+constexpr double expi_root_low = 1.3140183414386028e-17;
 constexpr double log_root = -0.9874983466453419;
 
 Term expi_of_positive(Term x, Term logarithm) {
-  const Term distance = x - root - root_low;
+  const Term distance = x - expi_root - expi_root_low;
   const Term close = abs(distance) < 0.2;
-  const Term ratio = select(close, distance * (1 / root), constant_like(x, 0));
+  const Term ratio = select(close, distance * (1 / expi_root), constant_like(x, 0));
   const Term log_ratio = select(close, ops::log1p(ratio), logarithm - log_root);
   const Term small = fma(at_most(x, 6), 1.0 / 3, -1.0);
   const Term near = fma(distance, horner(small, coefficients::expi), log_ratio);

@@ -9,6 +9,7 @@
 
 #include "compiler/ops/draw.h"
 #include "compiler/ops/few_samples.h"
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/ops/special_incomplete.h"
@@ -24,8 +25,8 @@ using Tensors = std::vector<Tensor>;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 constexpr double euler = 0.5772156649015329;
 
 // What is known of a share at the argument in hand: its logarithm, and how that changes with the
@@ -111,17 +112,17 @@ Term guess_of(const GammaTarget& t) {
 }
 
 // From there on below, x^a / gamma(a + 1) is exact.
-constexpr double least = 1e-30;
+constexpr double least_answer = 1e-30;
 
 Term next_of(const GammaTarget& t, Term x) {
-  const Term at = at_least(at_most(x, 1e300), least);
+  const Term at = at_least(at_most(x, 1e300), least_answer);
   const ops::IncompleteGamma here = ops::incomplete_gamma(t.a, at);
   const Term log_density = t.a * ops::log(at) - at - t.log_gamma + ops::log(t.a);
   const LogShare share(select(t.by_upper, here.upper, here.lower), here.slope, log_density,
                        select(t.by_upper, at - t.a + 1.0, t.a - at));
   const Term slope = select(t.by_upper, -share.slope, share.slope);
   const Term step = halley(share.value - ops::log(t.tail), slope, t.a - at - slope, 3);
-  return select(x < least, x, at * ops::exp(step));
+  return select(x < least_answer, x, at * ops::exp(step));
 }
 
 // ---- Beta
@@ -168,7 +169,7 @@ Term guess_of(const BetaTarget& t) {
 
 Term next_of(const BetaTarget& t, Term x) {
   // Below, x^a / (a beta(a, b)) is exact, which the first guess is then.
-  const Term at = at_least(at_most(x, 0.75), least);
+  const Term at = at_least(at_most(x, 0.75), least_answer);
   const ops::IncompleteBeta here = ops::incomplete_beta(t.a, t.b, at);
   const Term log_density = fma(t.a, ops::log(at), t.b * ops::log1p(-at)) - t.log_beta;
   const Term fall = t.a - (t.a + t.b) * at;
@@ -178,7 +179,7 @@ Term next_of(const BetaTarget& t, Term x) {
   const Term step = halley(share.value - ops::log(t.tail), slope, fall - slope, 20);
   const Term factor = ops::exp(step);
   const Term next = at * factor / fma(at, factor - 1.0, 1.0);
-  return select(x < least, x, next);
+  return select(x < least_answer, x, next);
 }
 
 // ---- Records

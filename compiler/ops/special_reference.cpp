@@ -1,4 +1,5 @@
 #include "compiler/ops/special_reference.h"
+#include "compiler/ops/numbers.h"
 
 #include <bit>
 #include <cmath>
@@ -11,8 +12,8 @@ namespace {
 
 using Wide = long double;
 constexpr Wide pi = std::numbers::pi_v<Wide>;
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+using ops::inf;
+using ops::nan;
 
 Wide wide_erfcx(Wide x) {
   if (x < 8) return std::exp(x * x) * std::erfc(x);

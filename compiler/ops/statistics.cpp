@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ops/numbers.h"
 #include "compiler/ops/pieces.h"
 
 namespace kroton {
@@ -14,7 +15,7 @@ using ops::floating;
 
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+using ops::inf;
 
 Tensor constant(double value, const Tensor& like) { return Operand(value).tensor(like.dtype()); }
 
@@ -77,8 +78,8 @@ Tensor vector_norm(const Operand& x, const Axes& axes, KeepDims keepdims, double
     return root(sum(square(tensor), axes, keepdims), [](const Tensor& s) { return sqrt(s); });
   }
   const Tensor size = abs(tensor);
-  if (order == infinity) return max(size, axes, keepdims);
-  if (order == -infinity) return min(size, axes, keepdims);
+  if (order == inf) return max(size, axes, keepdims);
+  if (order == -inf) return min(size, axes, keepdims);
   const Tensor power = constant(order, tensor), inverse = constant(1 / order, tensor);
   if (order < 0) return pow(sum(pow(size, power), axes, keepdims), inverse);
   return root(sum(root(size, [&](const Tensor& s) { return pow(s, power); }), axes, keepdims),
@@ -246,22 +247,22 @@ Tensor nanstd(const Operand& x, const Axes& axes, KeepDims keepdims, double ddof
 
 Tensor nanmax(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return nan_extreme(x, axes, keepdims, -infinity, max);
+  return nan_extreme(x, axes, keepdims, -inf, max);
 }
 
 Tensor nanmin(const Operand& x, const Axes& axes, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return nan_extreme(x, axes, keepdims, infinity, min);
+  return nan_extreme(x, axes, keepdims, inf, min);
 }
 
 Tensor nanargmax(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return argmax(without_nans(x.tensor(), -infinity), axis, keepdims);
+  return argmax(without_nans(x.tensor(), -inf), axis, keepdims);
 }
 
 Tensor nanargmin(const Operand& x, std::optional<int> axis, KeepDims keepdims) {
   const LineScope scope(x.line());
-  return argmin(without_nans(x.tensor(), infinity), axis, keepdims);
+  return argmin(without_nans(x.tensor(), inf), axis, keepdims);
 }
 
 Tensor nancumsum(const Operand& x, int axis) {

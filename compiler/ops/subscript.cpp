@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
@@ -15,8 +16,6 @@ namespace kroton {
 using ops::not_negative;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 std::string describe(const Tensor& x) { return x.name() + " is " + to_string(x.type()); }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compiler/ir/at.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/pieces.h"
@@ -14,8 +15,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // Whether the axes but one have equal sizes; the result has the indices' shape.
 TensorType along_type(TypeContext& context) {
@@ -100,13 +99,13 @@ void draw_along(ops::Draw& d) {
 }
 
 // x and the tensors with their other axes broadcast to each other's.
-struct Lines {
+struct PickedLines {
   Tensor x, indices;
   int axis = 0;
 };
 
-Lines lines_of(const char* op, const Operand& x, const Operand& indices, int axis) {
-  Lines result{x.tensor(), indices.tensor(), 0};
+PickedLines picked_lines(const char* op, const Operand& x, const Operand& indices, int axis) {
+  PickedLines result{x.tensor(), indices.tensor(), 0};
   const OpRecord record{.name = op};
   const Tensors both{result.x, result.indices};
   if (!is_integer(result.indices.dtype())) ops::fail_type(record, both, "indices must be integers");
@@ -130,7 +129,7 @@ Lines lines_of(const char* op, const Operand& x, const Operand& indices, int axi
 Tensor brought_along(const char* op, const Operand& x, const Operand& indices,
                      const Operand& values, int axis,
                      Tensor (*bring)(const Operand&, const Operand&, const Operand&, int)) {
-  const Lines lines = lines_of(op, x, indices, axis);
+  const PickedLines lines = picked_lines(op, x, indices, axis);
   const Tensor value = values.tensor(lines.x.dtype());
   if (value.dtype() != lines.x.dtype()) {
     ops::fail_type(OpRecord{.name = op}, {lines.x, value}, "x and the values must have one dtype");
@@ -164,7 +163,7 @@ Tensor ops::take_along(const Tensor& x, const Tensor& positions, int axis) {
 
 Tensor take_along_axis(const Operand& x, const Operand& indices, int axis) {
   const LineScope scope(x.line());
-  const Lines lines = lines_of("take_along_axis", x, indices, axis);
+  const PickedLines lines = picked_lines("take_along_axis", x, indices, axis);
   return ops::take_along(lines.x, lines.indices, lines.axis);
 }
 

@@ -168,8 +168,8 @@ constexpr OpRecord updating() {
 // ---- Derivatives
 
 // The parts of a node of such an op.
-struct Parts {
-  explicit Parts(const Tensor& node)
+struct UpdateParts {
+  explicit UpdateParts(const Tensor& node)
       : values(node.node().inputs[0]),
         indices(node.node().inputs[1]),
         x(node.node().inputs[start]),
@@ -194,7 +194,7 @@ struct Parts {
 
 // The last one of those with an index has its cotangent.
 Tensors set_vjp(const Tensor& y, const Tensor& g) {
-  const Parts p(y);
+  const UpdateParts p(y);
   const Tensor numbers = reshape(iota({element_count(p.indices.shape())}, 0), p.indices.shape());
   Attributes of_vector;
   of_vector.axes = {0};
@@ -205,8 +205,8 @@ Tensors set_vjp(const Tensor& y, const Tensor& g) {
 }
 
 // The first of the equal extremes, x before the values, has the cotangent.
-Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
-  const Parts p(y);
+Tensors extreme_at_vjp(const Tensor& y, const Tensor& g) {
+  const UpdateParts p(y);
   const Tensor of_x = eq(p.x, y) | ne(p.x, p.x);
   const Tensor numbers = p.numbers();
   const Tensor most = size_of_dim(element_count(p.indices.shape()));
@@ -220,7 +220,7 @@ Tensors extreme_vjp(const Tensor& y, const Tensor& g) {
 // those behind it. In the order of the indices these are recurrences that begin anew at each other
 // index. Nothing is divided by a value.
 Tensors mul_vjp(const Tensor& y, const Tensor& g) {
-  const Parts p(y);
+  const UpdateParts p(y);
   const int index_axes = p.indices.rank();
   std::vector<int> axes = ops::axes_from(0, p.values.rank());
   std::rotate(axes.begin(), axes.begin() + p.axis, axes.begin() + p.axis + index_axes);
@@ -256,8 +256,8 @@ Tensors mul_vjp(const Tensor& y, const Tensor& g) {
   return {of_values, Tensor(), p.updated(mul_at_op, g, p.values)};
 }
 
-Number larger(const Number& a, const Number& b) { return std::isnan(a) || a > b ? a : b; }
-Number smaller(const Number& a, const Number& b) { return std::isnan(a) || a < b ? a : b; }
+Number larger_number(const Number& a, const Number& b) { return std::isnan(a) || a > b ? a : b; }
+Number smaller_number(const Number& a, const Number& b) { return std::isnan(a) || a < b ? a : b; }
 
 template <loop::Op operation>
 loop::Expr combined(const loop::Expr& element, const loop::Expr& value) {
@@ -273,7 +273,7 @@ constexpr Update add_at_how = {.name = "add_at",
                                .reference = nullptr,
                                .function = add_at,
                                .vjp = [](const Tensor& y, const Tensor& g) -> Tensors {
-                                 return {Parts(y).taken(g), Tensor(), g};
+                                 return {UpdateParts(y).taken(g), Tensor(), g};
                                }};
 constinit const OpRecord add_at_op = updating<add_at_op, add_at_how>();
 
@@ -303,9 +303,9 @@ constinit const OpRecord mul_at_op = updating<mul_at_op, mul_at_how>();
 constexpr Update max_at_how = {.name = "max_at",
                                .accepts = Accepts::numbers,
                                .combine = combined<loop::Op::max>,
-                               .reference = larger,
+                               .reference = larger_number,
                                .function = max_at,
-                               .vjp = extreme_vjp,
+                               .vjp = extreme_at_vjp,
                                .beats = 5};
 constinit const OpRecord max_at_op = updating<max_at_op, max_at_how>();
 
@@ -313,9 +313,9 @@ constinit const OpRecord max_at_op = updating<max_at_op, max_at_how>();
 constexpr Update min_at_how = {.name = "min_at",
                                .accepts = Accepts::numbers,
                                .combine = combined<loop::Op::min>,
-                               .reference = smaller,
+                               .reference = smaller_number,
                                .function = min_at,
-                               .vjp = extreme_vjp,
+                               .vjp = extreme_at_vjp,
                                .beats = -5};
 constinit const OpRecord min_at_op = updating<min_at_op, min_at_how>();
 

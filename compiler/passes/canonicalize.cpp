@@ -64,7 +64,7 @@ std::optional<Vertex> of_negated_difference(Graph& graph, Vertex v) {
   return graph.add(*data.op, {turned}, data.attributes, data.line);
 }
 
-std::vector<Rule> make_rules() {
+std::vector<Rule> canonicalize_rules() {
   const Pattern x = term(0);
   const Pattern y = term(1);
   const Pattern c = literal(2);
@@ -178,7 +178,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 std::span<const Rule> canonical_rules() {
-  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
+  static const auto& rules = *new std::vector<Rule>(canonicalize_rules());  // never destroyed
   return rules;
 }
 

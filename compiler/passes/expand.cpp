@@ -12,7 +12,7 @@ std::optional<Vertex> expand(Graph& graph, Vertex v) {
   });
 }
 
-std::vector<Rule> make_rules() {
+std::vector<Rule> expand_rules() {
   // Gradients have been taken by now.
   std::vector<Rule> rules = {
       algebra(call("stop_gradient", {term(0)}), [](const Match& m) -> Tensor { return m[0]; })};
@@ -25,7 +25,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 bool expand_composites(Graph& graph) {
-  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
+  static const auto& rules = *new std::vector<Rule>(expand_rules());  // never destroyed
   return rewrite(graph, "expand", rules);
 }
 

@@ -160,7 +160,7 @@ Tensor log_of_two(const Tensor& x, const Tensor& y) {
   return larger + softplus(where(finite, below, 0));
 }
 
-std::vector<Rule> make_rules() {
+std::vector<Rule> stabilize_rules() {
   const Pattern x = term(0);
   const Pattern one = number(1);
   const auto sigmoid_of = [](Pattern operand) { return call("sigmoid", {std::move(operand)}); };
@@ -208,7 +208,7 @@ std::vector<Rule> make_rules() {
 }  // namespace
 
 bool stabilize(Graph& graph) {
-  static const auto& rules = *new std::vector<Rule>(make_rules());  // never destroyed
+  static const auto& rules = *new std::vector<Rule>(stabilize_rules());  // never destroyed
   return rewrite(graph, "stabilize", rules);
 }
 

@@ -1,5 +1,6 @@
 // The derivative of prod_others is a loop.
 #include "compiler/autodiff/sweep.h"
+#include "compiler/ir/at.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
@@ -10,8 +11,6 @@ namespace kroton {
 using Tensors = std::vector<Tensor>;
 
 namespace {
-
-std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
 
 // x with the axes merged into the first, (product of their sizes, the others...).
 Tensor axes_first(const Tensor& x, const std::vector<int>& axes) {

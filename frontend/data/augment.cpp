@@ -18,11 +18,11 @@ namespace kroton::data {
 
 namespace {
 
-constexpr const char* operation = "augmented";
+constexpr const char* augmented_name = "augmented";
 constexpr float tiny = 1e-6F;  // keeps pictures of one value from being divided by 0
 
 [[noreturn]] void refuse(const std::string& what) {
-  throw ValueError(std::string(operation) + ": " + what);
+  throw ValueError(std::string(augmented_name) + ": " + what);
 }
 
 void check_range(const AugmentOptions::Range& range, const char* name) {
@@ -41,10 +41,10 @@ void check(const AugmentOptions& o) {
   check_from_zero(o.rotation, "rotation");
   check_from_zero(o.width_shift, "width_shift");
   check_from_zero(o.height_shift, "height_shift");
-  check_shift(o.width_shift, "width_shift", operation);
-  check_shift(o.height_shift, "height_shift", operation);
+  check_shift(o.width_shift, "width_shift", augmented_name);
+  check_shift(o.height_shift, "height_shift", augmented_name);
   check_from_zero(o.shear, "shear");
-  check_zoom(o.zoom.low, o.zoom.high, operation);
+  check_zoom(o.zoom.low, o.zoom.high, augmented_name);
   check_from_zero(o.channel_shift, "channel_shift");
   check_range(o.brightness, "brightness");
   check_from_zero(o.white, "white");
@@ -72,11 +72,11 @@ void check(const AugmentOptions& o) {
   }
   if (o.zca.size() > 0) {
     if (o.zca.dtype() != f32) {
-      throw TypeError(std::string(operation) + ": zca is " + std::string(name_of(o.zca.dtype())) +
-                      ", expected f32");
+      throw TypeError(std::string(augmented_name) + ": zca is " +
+                      std::string(name_of(o.zca.dtype())) + ", expected f32");
     }
     if (o.zca.rank() != 2 || o.zca.shape()[0] != o.zca.shape()[1]) {
-      throw ShapeError(std::string(operation) + ": zca is " + to_string(o.zca.shape()) +
+      throw ShapeError(std::string(augmented_name) + ": zca is " + to_string(o.zca.shape()) +
                        ", expected a square matrix");
     }
   }
@@ -153,7 +153,7 @@ class Augmenter {
     float* to = x.data<float>().data();
     const auto length = static_cast<std::size_t>(size.count * size.rows * size.cols);
     if (o_.zca.size() > 0 && o_.zca.shape()[0] != static_cast<std::int64_t>(length)) {
-      throw ShapeError(std::string(operation) + ": zca is " + to_string(o_.zca.shape()) +
+      throw ShapeError(std::string(augmented_name) + ": zca is " + to_string(o_.zca.shape()) +
                        ", for pictures " + to_string(x.shape()) + " of " + std::to_string(length) +
                        " values");
     }
@@ -179,7 +179,7 @@ class Augmenter {
   // The size of one picture.
   Planes checked_size(const Array& x, Rows rows) const {
     const std::string expected =
-        std::string(operation) + ": expected pictures f32 (batch, channels, rows, cols), got ";
+        std::string(augmented_name) + ": expected pictures f32 (batch, channels, rows, cols), got ";
     if (x.dtype() != f32) throw TypeError(expected + std::string(name_of(x.dtype())));
     const Shape& shape = x.shape();
     if (shape.rank() != 4) throw ShapeError(expected + to_string(shape));
@@ -192,14 +192,14 @@ class Augmenter {
       throw ShapeError(expected + to_string(shape) + " without pixels");
     }
     if (o_.crop_rows > size.rows + 2 * o_.padding || o_.crop_cols > size.cols + 2 * o_.padding) {
-      throw ShapeError(std::string(operation) + ": a crop of " + std::to_string(o_.crop_rows) +
+      throw ShapeError(std::string(augmented_name) + ": a crop of " + std::to_string(o_.crop_rows) +
                        " x " + std::to_string(o_.crop_cols) + " is larger than pictures " +
                        to_string(shape) + " with a padding of " + std::to_string(o_.padding));
     }
     for (const auto* values : {&o_.mean, &o_.stddev}) {
       const auto given = static_cast<std::int64_t>(values->size());
       if (given > 1 && given != size.count) {
-        throw ShapeError(std::string(operation) + ": " + std::to_string(given) +
+        throw ShapeError(std::string(augmented_name) + ": " + std::to_string(given) +
                          (values == &o_.mean ? " means" : " standard deviations") +
                          " for pictures " + to_string(shape));
       }

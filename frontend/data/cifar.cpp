@@ -10,11 +10,15 @@ namespace kroton::data {
 
 namespace {
 
-constexpr std::int64_t channels = 3, rows = 32, cols = 32;
-constexpr std::int64_t picture_bytes = channels * rows * cols;
+constexpr std::int64_t picture_channels = 3, picture_side = 32;
+constexpr std::int64_t picture_bytes = picture_channels * picture_side * picture_side;
 
 Images no_images() {
-  return {.pixels = {}, .count = 0, .rows = rows, .cols = cols, .channels = channels};
+  return {.pixels = {},
+          .count = 0,
+          .rows = picture_side,
+          .cols = picture_side,
+          .channels = picture_channels};
 }
 
 // One of the bytes before a picture, and where those of all examples go.

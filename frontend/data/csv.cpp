@@ -17,7 +17,7 @@ namespace kroton::data {
 
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
 
 const char* name_of(ColumnType type) {
   return type == ColumnType::i64 ? "i64" : type == ColumnType::f64 ? "f64" : "text";
@@ -48,6 +48,8 @@ void check(const CsvOptions& o) {
   }
 }
 
+}  // namespace
+
 // What stands for no value, with a quick answer for most fields.
 class Missing {
  public:
@@ -71,8 +73,6 @@ class Missing {
   bool begins_[256] = {};
   bool empty_ = false;
 };
-
-}  // namespace
 
 class TableBuilder {
  public:
@@ -176,7 +176,7 @@ class TableBuilder {
       values = std::move(reals);
     }
     if (is_missing) {
-      std::get<std::vector<double>>(values).push_back(nan);
+      std::get<std::vector<double>>(values).push_back(no_number);
     } else if (const auto value = parse_real(text)) {
       std::get<std::vector<double>>(values).push_back(*value);
     } else if (growing.fixed) {

@@ -20,15 +20,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view operation = "ImageFolder: ";
+constexpr std::string_view folder_prefix = "ImageFolder: ";
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what) {
-  throw IoError(std::string(operation) + path.string() + ": " + what);
+  throw IoError(std::string(folder_prefix) + path.string() + ": " + what);
 }
 
 void check(const ImageFolderOptions& o) {
   const auto refuse = [](const std::string& what) {
-    throw ValueError(std::string(operation) + what);
+    throw ValueError(std::string(folder_prefix) + what);
   };
   constexpr std::int64_t most = std::int64_t{1} << 31;
   if (o.rows < 1 || o.cols < 1 || o.rows > most / o.cols) {
@@ -213,7 +213,7 @@ struct ImageFolder::State {
     std::int64_t* label = batch.labels.data<std::int64_t>().data();
     for (const std::uint32_t row : rows) {
       if (row >= paths.size()) {
-        throw ValueError(std::string(operation) + "row " + std::to_string(row) +
+        throw ValueError(std::string(folder_prefix) + "row " + std::to_string(row) +
                          " is out of range for " + std::to_string(paths.size()) + " pictures");
       }
       Picture picture = read(paths[row]);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
 // Arrays of elements that can be read have headers of a few hundred bytes.
-constexpr std::uint64_t longest_header = 1 << 20;
+constexpr std::uint64_t longest_npy_header = 1 << 20;
 constexpr std::uint64_t alignment = 64;  // of the elements
 
 struct Letter {
@@ -219,10 +219,10 @@ Array read_npy(ByteStream& stream) {
   }
   const std::uint64_t begin = first.size() + length_part.size();
   const std::uint64_t room = stream.size() - std::min(begin, stream.size());
-  if (length > std::min(room, longest_header)) {
+  if (length > std::min(room, longest_npy_header)) {
     stream.fail(first.size(), "a header of " + std::to_string(length) +
                                   " bytes is announced; there are " + std::to_string(room) +
-                                  " more, and at most " + std::to_string(longest_header) +
+                                  " more, and at most " + std::to_string(longest_npy_header) +
                                   " are read");
   }
   std::string text(length, ' ');

@@ -13,7 +13,7 @@
 
 namespace kroton::nn {
 
-void fail(const std::string& what) { throw ValueError("Trainer: " + what); }
+void fail_trainer(const std::string& what) { throw ValueError("Trainer: " + what); }
 
 void check_batch_size(const char* what, std::int64_t batch) {
   if (batch >= 1) return;
@@ -27,7 +27,7 @@ Tensor cross_entropy_of(const Tensor& logits, const Tensor& labels, const Tensor
 }
 
 Tensor Measure::of_all(const Tensors& outputs, const Tensors& labels) const {
-  if (!of_all_) fail("the measure is of one output");
+  if (!of_all_) fail_trainer("the measure is of one output");
   return of_all_(outputs, labels);
 }
 
@@ -47,7 +47,7 @@ Trainer::Parts::Parts(Sequential network, std::shared_ptr<ListsOfTensors> of_net
       at(here) {
   const auto is_empty = [](const Tensor& t) { return !t; };
   if (x.empty() || std::ranges::any_of(x, is_empty) || std::ranges::any_of(labels, is_empty)) {
-    fail("the variables x and labels are not to be empty" + place());
+    fail_trainer("the variables x and labels are not to be empty" + place());
   }
   check_losses();
   step_for({});
@@ -56,9 +56,9 @@ Trainer::Parts::Parts(Sequential network, std::shared_ptr<ListsOfTensors> of_net
   test_for({});
   predictions.emplace(use_averages, prediction(use_averages));
   if (const std::vector<Shared> now = net.parameters(); now.size() > trained.size()) {
-    fail("the network makes new parameters when it is called again, as " +
-         now[trained.size()].name() +
-         ": layers are made once, outside of the function that calls them" + place());
+    fail_trainer("the network makes new parameters when it is called again, as " +
+                 now[trained.size()].name() +
+                 ": layers are made once, outside of the function that calls them" + place());
   }
 }
 
@@ -67,35 +67,37 @@ std::string Trainer::Parts::place() const { return "  [" + to_string(line_of(at)
 void Trainer::Parts::check_losses() {
   const bool are_of_all = losses.size() == 1 && losses[0].measure.is_of_all();
   if (!are_of_all && losses.size() != labels.size()) {
-    fail("there are " + std::to_string(losses.size()) + " losses and " +
-         std::to_string(labels.size()) + " labels, expected one of each for each output" + place());
+    fail_trainer("there are " + std::to_string(losses.size()) + " losses and " +
+                 std::to_string(labels.size()) + " labels, expected one of each for each output" +
+                 place());
   }
   std::set<std::string> names = {"loss"};
   const auto take = [&](const std::string& name) {
-    if (!names.insert(name).second) fail("two measures are called " + name + place());
+    if (!names.insert(name).second) fail_trainer("two measures are called " + name + place());
   };
   for (std::size_t k = 0; k < losses.size(); ++k) {
     OutputLoss& loss = losses[k];
     if (loss.name.empty()) loss.name = "output" + std::to_string(k + 1);
     const std::string what = losses.size() == 1 ? "the loss" : "the loss " + loss.name;
-    if (!loss.measure) fail(what + " is an empty function" + place());
+    if (!loss.measure) fail_trainer(what + " is an empty function" + place());
     if (losses.size() > 1 && loss.measure.is_of_all()) {
-      fail(what + " is of all outputs: it is to be the only one" + place());
+      fail_trainer(what + " is of all outputs: it is to be the only one" + place());
     }
     if (!(loss.weight >= 0) || std::isinf(loss.weight)) {
-      fail("the weight of " + what + " is " + to_string(Array(loss.weight)) +
-           ", expected a finite one of at least 0" + place());
+      fail_trainer("the weight of " + what + " is " + to_string(Array(loss.weight)) +
+                   ", expected a finite one of at least 0" + place());
     }
     if (losses.size() > 1) take(loss.name + "_loss");
   }
   for (const Metric& metric : options.metrics) {
-    if (metric.name.empty()) fail("a metric has no name" + place());
+    if (metric.name.empty()) fail_trainer("a metric has no name" + place());
     take(metric.name);
-    if (!metric.measure) fail("the metric " + metric.name + " is an empty function" + place());
+    if (!metric.measure)
+      fail_trainer("the metric " + metric.name + " is an empty function" + place());
     const auto count = static_cast<int>(labels.size());
     if (!metric.measure.is_of_all() && (metric.output < 0 || metric.output >= count)) {
-      fail("the metric " + metric.name + " is of output " + std::to_string(metric.output) +
-           ", there are labels of " + std::to_string(count) + place());
+      fail_trainer("the metric " + metric.name + " is of output " + std::to_string(metric.output) +
+                   ", there are labels of " + std::to_string(count) + place());
     }
   }
 }
@@ -140,7 +142,7 @@ std::vector<Tensor> Trainer::Parts::measures(const Tensors& outputs, const Tenso
                                      : measure(outputs[output], labels[output], by);
         },
         [&] { return "Trainer: " + what + place() + ": "; });
-    if (!value) fail(what + " is an empty Tensor" + place());
+    if (!value) fail_trainer(what + " is an empty Tensor" + place());
     if (value.rank() > 0 && !may_be_array) {
       throw ShapeError("Trainer: " + what + " is " + to_string(value.type()) +
                        ", expected a scalar" + place());
@@ -238,7 +240,8 @@ const StepFunction& Trainer::Parts::step_for(const std::vector<int>& ranks) {
   const std::lock_guard lock(making);
   if (const auto found = steps_for.find(ranks); found != steps_for.end()) return found->second;
   if (optimizer_lives.expired()) {
-    fail("the optimizer is no longer there, which the first step with weights takes" + place());
+    fail_trainer("the optimizer is no longer there, which the first step with weights takes" +
+                 place());
   }
   const auto began = std::chrono::steady_clock::now();
   StepFunction step = training_step(*optimizer, weight_variables(ranks));
@@ -285,9 +288,9 @@ void Trainer::Parts::check_trained() const {
   const auto frozen = missing(trained, now), freed = missing(now, trained);
   const bool is_frozen = frozen != trained.end();
   if (!is_frozen && freed == now.end()) return;
-  fail("the parameter " + (is_frozen ? frozen : freed)->name() + " has been " +
-       (is_frozen ? "frozen" : "made trainable") +
-       " since the Trainer was made: make the Trainer after set_trainable" + place());
+  fail_trainer("the parameter " + (is_frozen ? frozen : freed)->name() + " has been " +
+               (is_frozen ? "frozen" : "made trainable") +
+               " since the Trainer was made: make the Trainer after set_trainable" + place());
 }
 
 // ---- Trainer

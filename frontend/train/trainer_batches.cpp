@@ -54,8 +54,8 @@ Array given_weights(const Array& weights, const Shape& labels) {
   Array values = weights.cast(f32).contiguous();
   for (const float weight : values.data<float>()) {
     if (weight >= 0 && std::isfinite(weight)) continue;
-    fail("a weight of the batch is " + to_string(Array(weight)) +
-         ", expected finite ones of at least 0");
+    fail_trainer("a weight of the batch is " + to_string(Array(weight)) +
+                 ", expected finite ones of at least 0");
   }
   return values;
 }
@@ -81,8 +81,8 @@ void weigh_classes(Array& weights, const Array& labels, const std::vector<double
   for (std::size_t k = 0; k < from.size(); ++k) {
     if (mask && mask->data<double>()[k] == 0) continue;
     if (from[k] < 0 || from[k] >= static_cast<std::int64_t>(of_classes.size())) {
-      fail("there are " + std::to_string(of_classes.size()) + " class_weights, and label " +
-           std::to_string(k) + " of the minibatch is " + std::to_string(from[k]));
+      fail_trainer("there are " + std::to_string(of_classes.size()) + " class_weights, and label " +
+                   std::to_string(k) + " of the minibatch is " + std::to_string(from[k]));
     }
     to[k] *= static_cast<float>(of_classes[static_cast<std::size_t>(from[k])]);
   }
@@ -188,7 +188,7 @@ std::int64_t Trainer::Parts::examples_of(const char* what, const data::Batch& ba
                        ": all have an example in each row");
     }
   }
-  if (batch.x.shape()[0] == 0) fail(std::string(what) + ": a minibatch has no examples");
+  if (batch.x.shape()[0] == 0) fail_trainer(std::string(what) + ": a minibatch has no examples");
   return batch.x.shape()[0];
 }
 
@@ -196,8 +196,8 @@ std::vector<Argument> Trainer::Parts::arguments_of(const data::Batch& batch,
                                                    bool with_labels) const {
   const auto check_count = [](const char* what, std::size_t wanted, std::size_t given) {
     if (wanted == given) return;
-    fail(std::string("there are ") + std::to_string(wanted) + what + ", the batch has " +
-         std::to_string(given));
+    fail_trainer(std::string("there are ") + std::to_string(wanted) + what + ", the batch has " +
+                 std::to_string(given));
   };
   check_count(" inputs", x.size(), batch.more_x.size() + 1);
   std::vector<Argument> arguments = {batch.x};
@@ -208,10 +208,10 @@ std::vector<Argument> Trainer::Parts::arguments_of(const data::Batch& batch,
     for (const Array& more : batch.more_labels) arguments.emplace_back(more);
   }
   if (options.mask && !batch.mask) {
-    fail("TrainerOptions::mask is for batches with a mask, this one has none");
+    fail_trainer("TrainerOptions::mask is for batches with a mask, this one has none");
   }
   if (!options.mask && batch.mask) {
-    fail("the batch has a mask, for which there is no variable: TrainerOptions::mask");
+    fail_trainer("the batch has a mask, for which there is no variable: TrainerOptions::mask");
   }
   if (batch.mask) arguments.emplace_back(*batch.mask);
   return arguments;
@@ -222,7 +222,7 @@ std::vector<Array> Trainer::Parts::weights_of(const data::Batch& batch,
   std::vector<Array> all;
   if (!batch.weights && of_classes.empty()) return all;
   if (!takes_weights()) {
-    fail(
+    fail_trainer(
         "the batch has weights, which are for losses that take weights as a third argument, as "
         "cross_entropy_of does");
   }
@@ -341,10 +341,11 @@ Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<doubl
   examples += count;
   if (const double value = number(results[0]); !std::isfinite(value)) {
     const std::string of_data = not_finite_in(batch, numbers);
-    fail("the loss of step " + std::to_string(steps) + " is " + to_string(Array(value)) +
-         (!of_data.empty() ? of_data
-                           : "; with .check = kt::Check::values the first operation that gives no "
-                             "finite number is named"));
+    fail_trainer("the loss of step " + std::to_string(steps) + " is " + to_string(Array(value)) +
+                 (!of_data.empty()
+                      ? of_data
+                      : "; with .check = kt::Check::values the first operation that gives no "
+                        "finite number is named"));
   }
   const Totals::Weights counts = counts_of(batch, weights);
   Totals own = totals();

@@ -53,9 +53,9 @@ Measured Trainer::evaluate(const std::vector<Array>& x, const std::vector<Array>
 namespace {
 
 // The rows that one output has for batch after batch.
-class Rows {
+class OutputRows {
  public:
-  explicit Rows(std::int64_t count) : count_(count) {}
+  explicit OutputRows(std::int64_t count) : count_(count) {}
   // `of`: what the network was called on, of so many rows.
   void add(const Array& part, const Shape& of, std::int64_t rows) {
     const Shape& shape = part.shape();
@@ -103,7 +103,7 @@ std::vector<Array> Trainer::predict_all(const data::Dataset& examples, std::int6
   if (examples.count == 0) return parts_->predict(examples.make({}, 0));
   data::Loader loader(examples, {.batch = batch, .shuffle = false, .threads = threads});
   loader.start(0);
-  std::vector<Rows> outputs;
+  std::vector<OutputRows> outputs;
   std::int64_t done = 0;
   while (const std::optional<data::Batch> next = loader.next()) {
     const std::vector<Array> parts = parts_->predict(*next);
@@ -114,11 +114,11 @@ std::vector<Array> Trainer::predict_all(const data::Dataset& examples, std::int6
                        to_string(x));
     }
     done += rows;
-    outputs.resize(parts.size(), Rows(examples.count));
+    outputs.resize(parts.size(), OutputRows(examples.count));
     for (std::size_t k = 0; k < parts.size(); ++k) outputs[k].add(parts[k], x, rows);
   }
   std::vector<Array> all;
-  for (const Rows& output : outputs) all.push_back(output.all());
+  for (const OutputRows& output : outputs) all.push_back(output.all());
   return all;
 }
 

@@ -156,6 +156,6 @@ auto with_prefix(const Body& body, const Prefix& prefix) {
 // ValueError where a batch has another number of rows than the data set was asked for.
 void check_rows(const data::Batch& batch, std::int64_t asked);
 void check_batch_size(const char* what, std::int64_t batch);
-[[noreturn]] void fail(const std::string& what);  // ValueError "Trainer: ..."
+[[noreturn]] void fail_trainer(const std::string& what);  // ValueError "Trainer: ..."
 
 }  // namespace kroton::nn

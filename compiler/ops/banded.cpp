@@ -80,9 +80,7 @@ Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
   if (diagonals.rank() < 2 || right.rank() < 1) {
     ops::fail_shape(op, operands, "takes diagonals as rows, and a vector or matrices");
   }
-  if (right.rank() == 1) {
-    return squeeze(solve_banded(bands, diagonals, expand_dims(right, 1)), -1);
-  }
+  const bool is_vector = right.rank() == 1;
   const std::int64_t rows = std::int64_t{bands.lower} + bands.upper + 1;
   const std::string expected = "expected " + std::to_string(rows) + " rows of diagonals, lower " +
                                std::to_string(bands.lower) + ", upper " +
@@ -94,7 +92,7 @@ Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
       diagonals = ops::size_check(diagonals, "solve_banded", operands, size, least, expected);
     }
   }
-  const Dim n = diagonals.shape(-1), of_right = right.shape(-2);
+  const Dim n = diagonals.shape(-1), of_right = right.shape(is_vector ? -1 : -2);
   if (n != of_right && (n - of_right).is_constant()) {
     ops::fail_shape(op, operands, "the numbers of rows differ");
   }
@@ -104,6 +102,7 @@ Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
                               "the numbers of rows differ: %0 is less than %1");
     }
   }
+  if (is_vector) right = expand_dims(right, 1);
   const Dims batch =
       ops::common_shape(op, operands, {ops::batch_of(diagonals), ops::batch_of(right)});
   const auto repeated = [&](const Tensor& x) {
@@ -120,7 +119,9 @@ Tensor solve_banded(const Bands& bands, const Operand& ab, const Operand& b) {
     sizes.end()[-2] = count;
     return ops::strided_slice(diagonals, starts, sizes, ones);
   };
-  return solution(part(0, bands.upper + 1), part(bands.upper + 1, bands.lower), right, false);
+  const Tensor x =
+      solution(part(0, bands.upper + 1), part(bands.upper + 1, bands.lower), right, false);
+  return is_vector ? squeeze(x, -1) : x;
 }
 
 Tensor null_space(const Operand& operand, int rank, double rcond) {

@@ -128,6 +128,8 @@ TEST_CASE("solve_banded: in a scan, and what is refused") {
         "(4, 1)  [here]");
   CHECK(shape_error([&] { solve_banded({1, 1}, a, tensor("c", {5, 1}, f64)); }) ==
         "solve_banded: the numbers of rows differ: a is f64 (3, 4), c is f64 (5, 1)  [here]");
+  CHECK(shape_error([&] { solve_banded({1, 1}, a, tensor("c", {5}, f64)); }) ==
+        "solve_banded: the numbers of rows differ: a is f64 (3, 4), c is f64 (5,)  [here]");
   CHECK(type_error([&] {
           solve_banded({1, 1}, tensor("i", {3, 4}, i64), tensor("j", {4, 1}, i64));
         }) == "solve_banded: takes f32 and f64 only: i is i64 (3, 4), j is i64 (4, 1)  [here]");

@@ -53,17 +53,18 @@ constexpr double known_up_to = 1000;
 constexpr int fraction_terms = 80;
 
 // 1 / (1 + d1 / (1 + d2 / (1 + ...))), d_2k = k (b - k) x / ((a + 2k - 1) (a + 2k)) and
-// d_(2k+1) = -(a + k) (a + b + k) x / ((a + 2k) (a + 2k + 1)), for x up to (a + 1) / (a + b + 2).
+// d_(2k+1) = -(a + k) (a + b + k) x / ((a + 2k) (a + 2k + 1)), for x up to (a + 1) / (a + b + 2):
+// b x is no more than a + 1, however large b is.
 template <class T>
 T continued_fraction(T a, T b, Term x) {
   const T both = a + b;
   T fraction = constant_like(a, 1);
   for (int m = 2 * fraction_terms; m > 0; --m) {
     const int k = m / 2;
-    const T numerator = m % 2 == 0 ? (b - k) * k : -(a + k) * (both + k);
+    const T numerator = m % 2 == 0 ? (b - k) * x * k : -(a + k) * ((both + k) * x);
     const T place = a + m;
     const T before = a + (m - 1);
-    fraction = numerator * x / (place * before * fraction) + 1.0;
+    fraction = numerator / (place * before * fraction) + 1.0;
   }
   return 1.0 / fraction;
 }
@@ -82,8 +83,8 @@ struct Side {
   }
   // x^a (1 - x)^b / beta(a, b)
   Term slope() const { return ops::exp(fma(a, log_x, b * log_other) - ops::betaln_of(a, b)); }
-  // Of parameters so large that their products overflow nothing is left but 0 and 1.
-  Term fraction() const { return continued_fraction(at_most(a, 1e100), at_most(b, 1e100), x); }
+  // Squares of a stay finite.
+  Term fraction() const { return continued_fraction(at_most(a, 1e100), b, x); }
   Term known() const { return ops::smaller(a, b) < known_up_to + 0.5; }
 };
 
@@ -106,7 +107,7 @@ Term derivative_of(Term a, Term b, Term x, bool by_a) {
   };
   const Term one = constant_like(a, 1), zero = constant_like(a, 0);
   const Dual first{at_most(side.a, 1e100), pick(one, zero)};
-  const Dual second{at_most(side.b, 1e100), pick(zero, one)};
+  const Dual second{side.b, pick(zero, one)};
   const Dual fraction = continued_fraction(first, second, side.x);
   const Term of_sum = ops::digamma_of_positive(side.a + side.b);
   const Term of_logarithm = pick(side.log_x, side.log_other) + of_sum -
@@ -199,7 +200,7 @@ ops::IncompleteBeta ops::incomplete_beta(const Term& a, const Term& b, const Ter
   const Side side(a, b, x);
   const Term slope = side.slope();
   const Term value = slope / side.a * side.fraction();
-  const Term other = 1.0 - value;
+  const Term other = select(value > 1.0, 0.0, 1.0 - value);
   return {select(side.known(), select(side.beyond, other, value), nan),
           select(side.known(), select(side.beyond, value, other), nan), slope};
 }

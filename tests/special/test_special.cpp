@@ -231,6 +231,18 @@ TEST_CASE("special: errors name the function, what it takes, and the line") {
   CHECK_NOTHROW(twice(betaincinv(2.0, 3.0, v)));
 }
 
+TEST_CASE("special: betainc where a parameter is huge or tiny") {
+  // With b x = y, betainc(a, b, x) of a huge b is gammainc(a, y): 1 - 1 / e, erf(1), 1 - 5 / (2 e).
+  const Tensor a = vector("a", f64), b = vector("b", f64), x = vector("x", f64);
+  const Array value = function({a, b, x}, betainc(a, b, x))(
+      Array::from({1.0, 0.5, 3.0, 3.0, 1e-5, 1.0}),
+      Array::from({1e300, 1e300, 1e300, 1e150, 1e300, 1e-300}),
+      Array::from({1e-300, 1e-300, 1e-300, 1e-150, 1e-300, 0.7}));
+  const Array want = Array::from({0.6321205588285577, 0.8427007929497149, 0.08030139707139418,
+                                  0.08030139707139418, 0.9999978061382085, 0.0});
+  CHECK(all_close(value, want, 1e-10, 0));
+}
+
 TEST_CASE("special: inverses at the ends of their domains") {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const Tensor a = vector("a", f64), p = vector("p", f64);

@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "compiler/dim/dim_atoms.h"
 #include "compiler/ops/records.h"
@@ -12,13 +13,22 @@ namespace {
 
 // Whether it has products of free sizes. Sums of them pass 64 bits only where memory is at an end.
 bool may_be_huge(const Dim& dim) {
-  const std::vector<Dim::Term> terms = dim.terms();
-  return std::any_of(terms.begin(), terms.end(), [](const Dim::Term& term) {
-    return term.factors.size() > 1 ||
-           std::any_of(term.factors.begin(), term.factors.end(), [](const DimAtomRef& factor) {
-             return std::any_of(factor->operands.begin(), factor->operands.end(), may_be_huge);
-           });
-  });
+  if (dim.is_constant()) return false;
+  // Sizes of nested joins have atoms within atoms, each reached on many ways.
+  std::unordered_set<const DimAtom*> seen;
+  std::vector<const Dim*> pending{&dim};
+  while (!pending.empty()) {
+    const std::vector<Dim::Term> terms = pending.back()->terms();
+    pending.pop_back();
+    for (const Dim::Term& term : terms) {
+      if (term.factors.size() > 1) return true;
+      for (const DimAtomRef& factor : term.factors) {
+        if (!seen.insert(factor.get()).second) continue;
+        for (const Dim& operand : factor->operands) pending.push_back(&operand);
+      }
+    }
+  }
+  return false;
 }
 
 bool may_be_too_many(const Dims& shape) {

@@ -38,15 +38,74 @@ void sort_and_merge(std::vector<Term>& terms) {
 
 using NameOf = std::function<std::string(const DimAtom&)>;
 
-std::string to_string(const DimAtom& atom, const NameOf& name_of) {
-  if (atom.kind == DimAtom::Kind::count) return "(" + atom.operands[0].to_string(name_of) + ")";
-  if (atom.is_variable()) return name_of(atom);
-  const char* function = atom.kind == DimAtom::Kind::floor_div ? "floor_div"
-                         : atom.kind == DimAtom::Kind::minimum ? "min"
-                                                               : "max";
-  return function + ("(" + atom.operands[0].to_string(name_of)) + ", " +
-         atom.operands[1].to_string(name_of) + ")";
-}
+// The text of a form. Sizes that are joined and cut again and again are short as forms, as the
+// atoms in atoms are shared, but not as texts: these leave out what is beyond a length.
+class Text {
+ public:
+  explicit Text(const NameOf& name_of) : name_of_(name_of) {}
+
+  std::string of(const Dim& dim) {
+    write(dim);
+    return std::move(text_);
+  }
+
+ private:
+  static constexpr std::size_t longest = 2000;
+
+  void write(const Dim& dim) {
+    if (dim.is_constant()) {
+      text_ += std::to_string(dim.constant());
+      return;
+    }
+    if (const DimAtomRef atom = dim.as_atom(); atom && atom->kind == DimAtom::Kind::count) {
+      write(atom->operands[0]);
+      return;
+    }
+    bool is_first = true;
+    for (const Term& term : dim.terms()) {
+      if (text_.size() > longest) {
+        text_ += is_first ? "..." : " + ...";
+        return;
+      }
+      const bool negative = term.coefficient < 0;
+      const std::string magnitude = std::to_string(term.coefficient).substr(negative ? 1 : 0);
+      if (is_first) {
+        text_ += negative ? "-" : "";
+      } else {
+        text_ += negative ? " - " : " + ";
+      }
+      is_first = false;
+      if (term.factors.empty() || magnitude != "1") {
+        text_ += magnitude;
+        text_ += term.factors.empty() ? "" : "*";
+      }
+      for (std::size_t k = 0; k < term.factors.size(); ++k) {
+        text_ += k == 0 ? "" : "*";
+        write(*term.factors[k]);
+      }
+    }
+  }
+
+  void write(const DimAtom& atom) {
+    if (atom.is_variable() && atom.kind != DimAtom::Kind::count) {
+      text_ += name_of_(atom);
+      return;
+    }
+    text_ += atom.kind == DimAtom::Kind::count       ? "("
+             : atom.kind == DimAtom::Kind::floor_div ? "floor_div("
+             : atom.kind == DimAtom::Kind::minimum   ? "min("
+                                                     : "max(";
+    write(atom.operands[0]);
+    if (atom.kind != DimAtom::Kind::count) {
+      text_ += ", ";
+      write(atom.operands[1]);
+    }
+    text_ += ")";
+  }
+
+  const NameOf& name_of_;
+  std::string text_;
+};
 
 }  // namespace
 
@@ -172,32 +231,7 @@ std::string Dim::to_string() const {
   return to_string([](const DimAtom& variable) { return variable.name; });
 }
 
-std::string Dim::to_string(const NameOf& name_of) const {
-  if (polynomial_ == nullptr) {
-    return std::to_string(constant_);
-  }
-  if (const DimAtomRef atom = as_atom(); atom && atom->kind == DimAtom::Kind::count) {
-    return atom->operands[0].to_string(name_of);
-  }
-  std::string text;
-  for (const Term& term : polynomial_->terms) {
-    const bool negative = term.coefficient < 0;
-    const std::string magnitude = std::to_string(term.coefficient).substr(negative ? 1 : 0);
-    if (text.empty()) {
-      text = negative ? "-" : "";
-    } else {
-      text += negative ? " - " : " + ";
-    }
-    if (term.factors.empty() || magnitude != "1") {
-      text += magnitude;
-      text += term.factors.empty() ? "" : "*";
-    }
-    for (std::size_t k = 0; k < term.factors.size(); ++k) {
-      text += (k == 0 ? "" : "*") + kroton::to_string(*term.factors[k], name_of);
-    }
-  }
-  return text;
-}
+std::string Dim::to_string(const NameOf& name_of) const { return Text(name_of).of(*this); }
 
 // An atom may be reached on many ways, as those of sizes that are halved again and again: each is
 // looked at once.

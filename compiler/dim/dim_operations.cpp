@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <unordered_map>
 
 #include "compiler/dim/dim_atoms.h"
 
@@ -92,8 +93,8 @@ std::optional<Dim> without_inner_division(const Dim& dividend, const Dim& b) {
 
 // ---- Bounds.
 
-// How deep into atoms within atoms a proof goes, and how many forms it looks at in all: what takes
-// more is not known.
+// How deep into atoms within atoms a proof goes, and how many terms the forms have in all that it
+// looks at: what takes more is not known.
 struct Effort {
   int depth;
   int& left;
@@ -148,14 +149,29 @@ bool non_negative_with_quotient(const Dim& rest, std::int64_t factor, const DimA
   return non_negative(Dim(b) * rest + Dim(factor) * bound + spare, effort.deeper());
 }
 
+// The sum of `terms` with another value of the atom that is `term`.
+Dim with_in_place_of(const std::vector<Term>& terms, const Term& term, const Dim& value) {
+  std::vector<Term> result;
+  result.reserve(terms.size() + 4);
+  for (const Term& other : terms) {
+    if (&other != &term) result.push_back(other);
+  }
+  for (Term& part : value.terms()) {
+    part.coefficient = checked_multiply(part.coefficient, term.coefficient);
+    result.push_back(std::move(part));
+  }
+  return Dim::from_terms(std::move(result));
+}
+
 bool non_negative(const Dim& dim, Effort effort) {
   if (dim.is_constant()) {
     return dim.constant() >= 0;
   }
-  if (effort.depth <= 0 || --effort.left < 0) {
+  if (effort.depth <= 0 || effort.left <= 0) {
     return false;
   }
   const std::vector<Term> terms = dim.terms();
+  effort.left -= static_cast<int>(terms.size());
   bool all = true;
   for (const Term& term : terms) {
     all = all && term.coefficient > 0;
@@ -185,8 +201,8 @@ bool non_negative(const Dim& dim, Effort effort) {
       continue;
     }
     const auto does = [&](const Dim& operand) {
-      return non_negative(dim - Dim::from_terms({term}) + Dim(term.coefficient) * operand,
-                          effort.deeper());
+      return effort.left > 0 &&
+             non_negative(with_in_place_of(terms, term, operand), effort.deeper());
     };
     const bool either = is_minimum == (term.coefficient < 0);
     if (either ? std::any_of(atom.operands.begin(), atom.operands.end(), does)
@@ -196,6 +212,10 @@ bool non_negative(const Dim& dim, Effort effort) {
   }
   return false;
 }
+
+struct HashOfDim {
+  std::size_t operator()(const Dim& dim) const { return dim.hash(); }
+};
 
 // A fixed order of the operands of minimum and maximum, which commute.
 bool before(const Dim& a, const Dim& b) {
@@ -277,9 +297,19 @@ Dim maximum(const Dim& a, const Dim& b) {
 }
 
 bool provably_at_least(const Dim& a, const Dim& b) {
+  if (a == b) return true;
+  const Dim difference = a - b;
+  if (difference.is_constant()) return difference.constant() >= 0;
+  // Compiling asks the same again and again.
+  thread_local std::unordered_map<Dim, bool, HashOfDim> known;
+  if (const auto found = known.find(difference); found != known.end()) return found->second;
   constexpr int depth = 6;
-  int forms = 200;
-  return a == b || non_negative(a - b, {depth, forms});
+  int terms = 1000;
+  const bool result = non_negative(difference, {depth, terms});
+  constexpr std::size_t most_known = 4096;
+  if (known.size() >= most_known) known.clear();
+  known.emplace(difference, result);
+  return result;
 }
 
 }  // namespace kroton

@@ -137,8 +137,10 @@ void Verifier::check_access(const BufferRef& buffer, const Expr& index, const st
     const bool fixed = node->op != Op::load && node->op != Op::size &&
                        (node->op != Op::variable || (variables_.contains(node->variable.id) &&
                                                      variables_.at(node->variable.id).is_unrolled));
-    require(fixed, role + ": the index " + to_string(index) + " of register buffer '" +
-                       buffer->name + "' is not constant after unrolling");
+    if (!fixed) {
+      fail(role + ": the index " + to_string(index) + " of register buffer '" + buffer->name +
+           "' is not constant after unrolling");
+    }
   }
 }
 
@@ -146,9 +148,10 @@ void Verifier::check_access(const BufferRef& buffer, const Expr& index, const st
 void Verifier::check_uniform(const Expr& e, const std::string& role) {
   for (const Enclosing& enclosing : loops_) {
     if (enclosing.loop->kind != LoopKind::vector) continue;
-    require(!depends_on(e, enclosing.loop->variable),
-            role + " " + to_string(e) + " differs between the lanes of the vector loop over '" +
-                enclosing.loop->variable.name + "'");
+    if (depends_on(e, enclosing.loop->variable)) {
+      fail(role + " " + to_string(e) + " differs between the lanes of the vector loop over '" +
+           enclosing.loop->variable.name + "'");
+    }
   }
 }
 
@@ -285,8 +288,9 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
   const bool constant = s->extent->op == Op::integer;
   const bool is_vector = s->kind == LoopKind::vector;
   const bool written_out = s->kind == LoopKind::unroll || (is_vector && s->unrolled > 0);
-  require(s->kind != LoopKind::unroll || constant,
-          role + " is unrolled but its extent " + to_string(s->extent) + " is not constant");
+  if (s->kind == LoopKind::unroll && !constant) {
+    fail(role + " is unrolled but its extent " + to_string(s->extent) + " is not constant");
+  }
   std::int64_t extent = 0;
   const bool cut = is_vector && s->unrolled > 0 && is_integer_constant(s->extent, extent) &&
                    extent > s->unrolled;
@@ -333,9 +337,10 @@ void Verifier::check(const std::shared_ptr<const For>& s) {
 void Verifier::check(const std::shared_ptr<const If>& s) {
   require(s != nullptr, "a branch is null");
   check_expression(s->condition, "a condition");
-  require(s->condition->dtype == DType::boolean, "the condition " + to_string(s->condition) +
-                                                     " is " + text(s->condition->dtype) +
-                                                     ", expected boolean");
+  if (s->condition->dtype != DType::boolean) {
+    fail("the condition " + to_string(s->condition) + " is " + text(s->condition->dtype) +
+         ", expected boolean");
+  }
   check_uniform(s->condition, "the condition");
   check_block(s->then_body);
   check_block(s->else_body);

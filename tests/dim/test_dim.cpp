@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 #include <kroton/type.h>
 
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <thread>
@@ -193,6 +194,31 @@ TEST_CASE("a size that does not fit in 64 bits is an error") {
   CHECK_THROWS_AS(Dim(INT64_MAX) * 2, kroton::ValueError);
   CHECK_THROWS_AS(at(n * n, {{"n", INT64_MAX}}), kroton::ValueError);
   CHECK_THROWS_AS(at(floor_div(n, Dim::named("m")), {{"n", 3}, {"m", 0}}), kroton::ValueError);
+}
+
+TEST_CASE("sizes that are joined and cut again and again have texts of bounded length") {
+  const Dim n = Dim::named("n");
+  Dim size = n;
+  for (int k = 0; k < 200; ++k) {
+    size = maximum(size - 2, 0) + 2 * minimum(size, 1);
+  }
+  const std::string text = size.to_string();
+  CHECK(text.size() < 4000);
+  CHECK(text.find("...") != std::string::npos);
+  CHECK(at(size, {{"n", 17}}) == 17);
+  CHECK(at(size, {{"n", 0}}) == 0);
+  CHECK(maximum(n - 2, 0).to_string() == "max(0, n - 2)");
+}
+
+TEST_CASE("what is not known of the order of many sizes is given up soon") {
+  const Dim n = Dim::named("n");
+  Dim all;
+  for (int k = 0; k < 300; ++k) all = all + minimum(n, k + 7) - minimum(n, k);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int k = 0; k < 200; ++k) CHECK_FALSE(provably_at_least(all - k, 2 * n));
+  const auto taken = std::chrono::steady_clock::now() - begin;
+  CHECK(taken < std::chrono::seconds(5));
+  CHECK(provably_at_least(minimum(n, 9) + 3, minimum(n, 9)));
 }
 
 TEST_CASE("sizes are interned from several threads at once") {

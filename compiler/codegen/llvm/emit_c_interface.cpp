@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <unordered_map>
 
 #include "compiler/codegen/llvm/emit_kernel.h"
 #include "compiler/codegen/llvm/emit_program.h"
@@ -36,6 +37,15 @@ class CheckedDims {
   }
 
   llvm::Value* emit(const Dim& dim) {
+    known_.clear();
+    return value_of(dim);
+  }
+
+  // Whether one of the values so far is not what it should be.
+  llvm::Value* impossible() const { return impossible_; }
+
+ private:
+  llvm::Value* value_of(const Dim& dim) {
     llvm::Value* sum = b_.getInt64(0);
     for (const Dim::Term& term : dim.terms()) {
       llvm::Value* product = b_.getInt64(static_cast<std::uint64_t>(term.coefficient));
@@ -47,19 +57,20 @@ class CheckedDims {
     return sum;
   }
 
-  // Whether one of the values so far is not what it should be.
-  llvm::Value* impossible() const { return impossible_; }
-
- private:
   llvm::Value* value_of(const DimAtom& atom) {
+    if (const auto found = known_.find(&atom); found != known_.end()) return found->second;
+    return known_[&atom] = new_value_of(atom);
+  }
+
+  llvm::Value* new_value_of(const DimAtom& atom) {
     if (atom.is_variable()) {
       for (std::size_t k = 0; k < variables_.size(); ++k) {
         if (variables_[k]->identity == atom.identity) return values_[k];
       }
       throw InternalError("the size " + atom.name + " is not among the arguments");
     }
-    llvm::Value* a = emit(atom.operands[0]);
-    llvm::Value* b = emit(atom.operands[1]);
+    llvm::Value* a = value_of(atom.operands[0]);
+    llvm::Value* b = value_of(atom.operands[1]);
     if (atom.kind == DimAtom::Kind::minimum) {
       return b_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, a, b);
     }
@@ -89,6 +100,7 @@ class CheckedDims {
   std::vector<DimAtomRef> variables_;
   std::vector<llvm::Value*> values_;
   llvm::Value* impossible_;
+  std::unordered_map<const DimAtom*, llvm::Value*> known_;  // of the form being emitted
 };
 
 class InterfaceEmitter {

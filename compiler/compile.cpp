@@ -109,12 +109,15 @@ Compilation compile(Graph& graph, const std::string& name, bool profile,
 }
 
 CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
-                                 const LoweringOptions& options) {
+                                 const LoweringOptions& options, const Machine& machine) {
   const DefaultFloatEnvironment rounding;
   run_passes(graph);
-  if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
+  if (dumps("fusion")) {
+    std::fprintf(stderr, "== fusion\n%s",
+                 fuse(graph, machine.has_matrix_units()).to_string(graph).c_str());
+  }
   CudaCompilation result;
-  result.program = lower(graph, name, gpu_machine(), options);
+  result.program = lower(graph, name, machine, options);
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
   if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
@@ -124,11 +127,12 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
 std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
                                             const ExecutionOptions& options, Program& program) {
   if (options.device) {
-    CudaCompilation compiled = compile_for_cuda(graph, name, options.lowering);
+    CudaCompilation compiled = compile_for_cuda(
+        graph, name, options.lowering, gpu_machine(options.device->capability(), options.tf32));
     program = std::move(compiled.program);
     return std::make_unique<codegen::DeviceProgram>(
         program, compiled.kernels, options.device,
-        codegen::DeviceProgram::How{options.graphs, options.products});
+        codegen::DeviceProgram::How{options.graphs, options.products, options.tf32});
   }
   Compilation compiled = compile(graph, name, options.profile, options.lowering);
   program = std::move(compiled.program);

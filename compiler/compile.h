@@ -31,13 +31,14 @@ struct CudaCompilation {
 
 // The same for CUDA, as far as the text of its kernels.
 CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
-                                 const LoweringOptions& options = Checks::from_environment());
+                                 const LoweringOptions& options = Checks::from_environment(),
+                                 const Machine& machine = gpu_machine());
 
 // Where and how a function runs.
 struct ExecutionOptions {
-  std::shared_ptr<Device> device;       // null: on this processor
-  bool graphs = true, products = true;  // of a device: DeviceProgram::How
-  bool profile = false;                 // on this processor
+  std::shared_ptr<Device> device;                     // null: on this processor
+  bool graphs = true, products = true, tf32 = false;  // of a device: DeviceProgram::How
+  bool profile = false;                               // on this processor
   LoweringOptions lowering = {};
 };
 // One of the above, ready to run. `program` becomes what it runs and must live as long.

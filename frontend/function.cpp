@@ -518,6 +518,7 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
       {device,
        options.target.graphs,
        options.target.products,
+       options.target.tf32,
        options.profile,
        {checks_of(options.check), options.contract, detail::winograd_tiles(options.winograd)}},
       parts.program);

@@ -59,6 +59,8 @@ class Device {
   virtual ~Device() = default;
   // "cuda:0 (NVIDIA H200)"
   virtual const std::string& name() const = 0;
+  // Its compute capability: 75, 80, 90.
+  virtual int capability() const { return 80; }
   // DeviceError if nothing can be done on the device any more: it has failed, or this process is
   // the child of the one that opened it. To be asked before the mutex is locked: in a child nobody
   // may be there to unlock it.

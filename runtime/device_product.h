@@ -16,7 +16,10 @@ struct DeviceProduct {
     std::int64_t batch_stride = 0;  // elements from one of the batch to the next; 0: one for all
     bool transposed = false;
   };
-  DType dtype = DType::f32;                                  // or f64; of everything
+  DType dtype = DType::f32;     // or f64; that it is computed in
+  DType operands = DType::f32;  // of a and b: dtype, or one of 16 bits that is computed in f32
+  DType result = DType::f32;    // of c, d and bias: dtype, or that of the operands
+  bool tf32 = false;            // operands of f32 may be rounded to 11 bits
   std::int64_t rows = 0, columns = 0, inner = 0, batch = 1;  // of d; all at least 1
   Matrix a, b, c, d;                                         // c and d are not transposed
   std::uint64_t bias = 0;                                    // one element per column; 0: none

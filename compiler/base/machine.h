@@ -33,6 +33,12 @@ struct Machine {
 
   // A GPU.
   static constexpr int warp = 32;  // threads that run in step
+  int capability = 80;             // of CUDA: 75, 80, 90
+  // Products of f32 may be of operands rounded to 11 bits.
+  bool tf32 = false;
+  // Products of 16 bits and of TF32 by warps together, copies to shared memory that nobody waits
+  // for before they are needed.
+  bool has_matrix_units() const { return gpu && capability >= 80; }
   // Shared memory of a block that leaves room for several blocks on a processor.
   std::int64_t block_shared_bytes = 16 << 10;
 };
@@ -56,9 +62,11 @@ inline Machine arm_machine() {
   return machine;
 }
 
-inline Machine gpu_machine() {
+inline Machine gpu_machine(int capability = 80, bool tf32 = false) {
   Machine machine;
   machine.gpu = true;
+  machine.capability = capability;
+  machine.tf32 = tf32;
   return machine;
 }
 

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "compiler/loop/index_arithmetic.h"
+#include "compiler/contraction/gpu_tile_builder.h"
+#include "compiler/loop/matrix_tile.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 
@@ -32,114 +33,17 @@ constexpr std::int64_t enough_tiles = 2 * few_tiles;
 constexpr std::int64_t quick_inner = 256;
 constexpr std::int64_t least_inner = 128;
 
-std::vector<loop::Variable> variables_of(const AxisList& axes) {
-  std::vector<loop::Variable> variables;
-  for (const Axis& axis : axes) variables.push_back(axis.variable);
-  return variables;
-}
-
-// The places along the axes that a position among all of theirs stands for.
-Places places_of(const AxisList& axes, const loop::Expr& position) {
-  std::vector<loop::Expr> extents;
-  for (const Axis& axis : axes) extents.push_back(loop::size(axis.extent));
-  return loop::unflatten(variables_of(axes), extents, position);
-}
-
 void append(Places& places, const Places& more) {
   places.insert(places.end(), more.begin(), more.end());
 }
 
-class GpuTileBuilder {
+// By threads that each multiply what their own few results need into registers.
+class ScalarTiles final : public GpuTileBuilder {
  public:
-  GpuTileBuilder(const Contraction& contraction, const GpuTilePlan& plan,
-                 const loop::NewBuffer& new_buffer)
-      : c_(contraction),
-        plan_(plan),
-        new_buffer_(new_buffer),
-        rows_(count(c_.rows)),
-        columns_(count(c_.columns)),
-        inner_(count(c_.inner)) {}
-
-  loop::Kernel run() {
-    loop::For blocks;
-    blocks.kind = loop::LoopKind::block;
-    blocks.variable = loop::fresh_variable("block");
-    // The last two stand for the tile's place.
-    AxisList axes;
-    if (plan_.is_in_parts()) axes.push_back({part_, parts()});
-    axes.insert(axes.end(), c_.batch.begin(), c_.batch.end());
-    axes.push_back({loop::fresh_variable("tile_row"), ceil_div(rows_, Dim(plan_.rows))});
-    axes.push_back({loop::fresh_variable("tile_column"), ceil_div(columns_, Dim(plan_.columns))});
-    first_row_ = loop::variable(axes[axes.size() - 2].variable) * loop::integer(plan_.rows);
-    first_column_ = loop::variable(axes.back().variable) * loop::integer(plan_.columns);
-    // A place that takes a division is worked out once.
-    Places at;
-    for (auto& [variable, value] : places_of(axes, loop::variable(blocks.variable))) {
-      if (value->args.empty()) {
-        at.emplace_back(variable, value);
-      } else {
-        blocks.body.push_back(loop::Declare{variable, value});
-      }
-    }
-    for (loop::Stmt& stmt : loop::substitute(tile(), at)) blocks.body.push_back(std::move(stmt));
-    blocks.extent = loop::size(count(axes) * plan_.are_wanted);
-    blocks.width = plan_.threads();
-    loop::Kernel kernel;
-    kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
-    kernel.work = loop::size(c_.work());
-    return kernel;
-  }
-
-  // Where a part's sum of a result is kept.
-  Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
-  loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
-                           const loop::Expr& column) const {
-    loop::Expr at = part;
-    for (const Axis& axis : c_.batch) {
-      at = at * loop::size(axis.extent) + loop::variable(axis.variable);
-    }
-    return (at * loop::size(rows_) + row) * loop::size(columns_) + column;
-  }
-  Dim parts() const { return ceil_div(ceil_div(inner_, Dim(plan_.depth)), plan_.slices_of_part); }
-  void keep_partial(const loop::BufferRef& partial) { partial_ = partial; }
-
-  // Adds up the parts' sums of each result, and stores it.
-  loop::Kernel combine() const {
-    const auto flat = [](const AxisList& axes) {
-      loop::Expr at = loop::integer(0);
-      for (const Axis& axis : axes) {
-        at = at * loop::size(axis.extent) + loop::variable(axis.variable);
-      }
-      return at;
-    };
-    loop::For parts_loop;
-    parts_loop.variable = loop::fresh_variable("part");
-    parts_loop.extent = loop::size(parts());
-    parts_loop.body = {
-        loop::Accumulate{c_.sum, Op::add,
-                         loop::load(partial_, partial_index(loop::variable(parts_loop.variable),
-                                                            flat(c_.rows), flat(c_.columns)))}};
-    loop::Block body{loop::Declare{c_.sum, loop::real(0, c_.dtype)},
-                     loop::statement(std::move(parts_loop))};
-    body.insert(body.end(), c_.stores.begin(), c_.stores.end());
-    for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
-      for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
-        loop::For loop;
-        loop.variable = axis->variable;
-        loop.extent = loop::size(axis->extent);
-        loop.body = std::move(body);
-        loop.is_independent = true;  // each result is stored once
-        body = {loop::statement(std::move(loop))};
-      }
-    }
-    loop::Kernel kernel;
-    kernel.body = std::move(body);
-    kernel.work = loop::size(partial_count());
-    return kernel;
-  }
+  using GpuTileBuilder::GpuTileBuilder;
 
  private:
-  loop::Block tile() {
+  loop::Block tile() override {
     const auto buffer = [&](const char* name, int size, loop::Space space) {
       return new_buffer_(name, c_.dtype, Dim(size), space);
     };
@@ -162,16 +66,12 @@ class GpuTileBuilder {
       });
     };
 
+    const Steps all = this->steps();
+    const loop::Expr first_step = all.first;
     loop::For steps, blocks;
     steps.variable = loop::fresh_variable("step");
-    steps.extent = loop::size(ceil_div(inner_, Dim(plan_.depth)));
+    steps.extent = all.count;
     loop::Expr step = loop::variable(steps.variable);
-    loop::Expr first_step = loop::integer(0);
-    if (plan_.is_in_parts()) {
-      first_step = loop::variable(part_) * loop::size(plan_.slices_of_part);
-      steps.extent =
-          loop::binary(Op::min, loop::size(plan_.slices_of_part), steps.extent - first_step);
-    }
     // More inner elements than make a block: the sums of blocks are added to each other.
     loop::BufferRef totals = sums;
     const Dim longest = plan_.is_in_parts() ? plan_.slices_of_part * Dim(plan_.depth) : inner_;
@@ -215,22 +115,8 @@ class GpuTileBuilder {
       block.push_back(loop::statement(std::move(blocks)));
     }
 
-    block.push_back(over_results([&](const Result& r) {
-      const loop::Expr row = first_row_ + r.row;
-      const loop::Expr column = first_column_ + r.column;
-      if (partial_ != nullptr) {
-        const loop::Block store{loop::Store{partial_,
-                                            partial_index(loop::variable(part_), row, column),
-                                            loop::load(totals, r.sum)}};
-        return inside(row, rows_, plan_.rows, inside(column, columns_, plan_.columns, store));
-      }
-      Places places = places_of(c_.rows, row);
-      append(places, places_of(c_.columns, column));
-      places.push_back({c_.sum, loop::load(totals, r.sum)});
-      loop::Block stores(c_.stores.begin(), c_.stores.end());
-      return inside(row, rows_, plan_.rows,
-                    inside(column, columns_, plan_.columns, loop::substitute(stores, places)));
-    }));
+    block.push_back(over_results(
+        [&](const Result& r) { return store(r.row, r.column, loop::load(totals, r.sum)); }));
     return block;
   }
 
@@ -332,7 +218,7 @@ class GpuTileBuilder {
       const loop::Expr value = loop::substitute(operand, places);
       const loop::Expr zero = loop::real(0, c_.dtype);
       if (!may_stop(value)) {
-        return loop::Block{loop::Store{slice.held, n, only_inside(value, inside, zero)}};
+        return loop::Block{loop::Store{slice.held, n, only_inside(value, inside)}};
       }
       return loop::Block{loop::statement(loop::If{
           inside, {loop::Store{slice.held, n, value}}, {loop::Store{slice.held, n, zero}}})};
@@ -350,74 +236,26 @@ class GpuTileBuilder {
           loop::If{loop::binary(Op::lt, number, loop::integer(elements_of(slice))), store, {}})};
     });
   }
-
-  static bool may_stop(const loop::Expr& value) {
-    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
-    return std::any_of(nodes.begin(), nodes.end(),
-                       [](const loop::Expr& e) { return loop::may_fail(e->op); });
-  }
-
-  // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
-  static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside,
-                                const loop::Expr& zero) {
-    loop::Rewriter rewrite([&](const loop::Expr& e) {
-      if (e->op != Op::load) return e;
-      const loop::Expr when =
-          loop::is_conditional(*e) ? loop::binary(Op::logical_and, inside, e->args[1]) : inside;
-      return loop::load(e->buffer, e->args[0], when);
-    });
-    const loop::Expr guarded = rewrite(value);
-    return value->op == Op::load ? guarded : loop::select(inside, guarded, zero);
-  }
-
-  // Whether tiles of that many fill the size.
-  static bool fits(const Dim& size, int tile) {
-    return (size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0);
-  }
-
-  // `body` where index < size, unless that is so for every tile.
-  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body) {
-    if (fits(size, tile)) return body;
-    return {loop::statement(
-        loop::If{loop::binary(Op::lt, index, loop::size(size)), std::move(body), {}})};
-  }
-
-  static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body) {
-    loop::For loop;
-    loop.kind = loop::LoopKind::unroll;
-    loop.variable = variable;
-    loop.extent = loop::integer(extent);
-    loop.body = std::move(body);
-    return {loop::statement(std::move(loop))};
-  }
-
-  static loop::Stmt threads(const loop::Variable& variable, int extent, loop::Block body) {
-    loop::For loop;
-    loop.kind = loop::LoopKind::thread;
-    loop.variable = variable;
-    loop.extent = loop::integer(extent);
-    loop.body = std::move(body);
-    return loop::statement(std::move(loop));
-  }
-
-  const Contraction& c_;
-  const GpuTilePlan& plan_;
-  const loop::NewBuffer& new_buffer_;
-  const Dim rows_, columns_, inner_;
-  loop::Expr first_row_, first_column_;
-  const loop::Variable part_ = loop::fresh_variable("part");
-  loop::BufferRef partial_ = nullptr;  // where parts leave their sums
 };
 
 }  // namespace
 
-std::string GpuTilePlan::to_string() const {
-  return "tile " + std::to_string(rows) + " x " + std::to_string(columns) + ", slices of " +
-         std::to_string(depth) + ", " + std::to_string(thread_rows) + " x " +
-         std::to_string(thread_columns) + " results a thread";
+int GpuTilePlan::threads() const {
+  return units ? loop::warps_of(*units) * Machine::warp
+               : rows / thread_rows * (columns / thread_columns);
 }
 
-GpuTilePlan plan_gpu_tiles(const Contraction& c) {
+std::string GpuTilePlan::to_string() const {
+  std::string text = "tile " + std::to_string(rows) + " x " + std::to_string(columns) +
+                     ", slices of " + std::to_string(depth) + ", ";
+  if (units) return text + std::string(name_of(*element)) + " by matrix units";
+  return text + std::to_string(thread_rows) + " x " + std::to_string(thread_columns) +
+         " results a thread";
+}
+
+namespace {
+
+GpuTilePlan plan_scalar_tiles(const Contraction& c) {
   GpuTilePlan plan;
   const Dim inner = count(c.inner), rows = count(c.rows), columns = count(c.columns);
   if (inner.is_constant() && inner.constant() > 0 && inner.constant() < plan.depth) {
@@ -441,9 +279,74 @@ GpuTilePlan plan_gpu_tiles(const Contraction& c) {
   return plan;
 }
 
+// What lies in memory where the contraction reads a value of its own dtype.
+DType stored_dtype(const loop::Expr& operand) {
+  const bool is_converted = operand->op == Op::cast && is_only_stored(operand->args[0]->dtype);
+  return is_converted ? operand->args[0]->dtype : operand->dtype;
+}
+
+// The dtype of operands that the device's matrix units multiply: one that is only stored, in which
+// both lie in memory, since their products are exact in what they are added in; else that of the
+// contraction itself where less exact products are asked for.
+std::optional<DType> unit_dtype(const Contraction& c, const Machine& machine) {
+  if (!machine.has_matrix_units() || c.dtype != DType::f32) return std::nullopt;
+  const DType dtype = stored_dtype(c.a);
+  if (dtype == stored_dtype(c.b) && is_only_stored(dtype)) return dtype;
+  return machine.tf32 ? std::optional(c.dtype) : std::nullopt;
+}
+
+GpuTilePlan unit_plan(DType element, const loop::MatrixTile& tile) {
+  GpuTilePlan plan;
+  plan.element = element;
+  plan.units = tile;
+  plan.rows = tile.rows;
+  plan.columns = tile.columns;
+  plan.depth = tile.depth;
+  return plan;
+}
+
+// Tiles of results with few rows or columns, of few results, of many: as many bytes along the inner
+// axis whatever the elements are, so that three slices of the largest are 48 KB.
+constexpr int unit_depth_bytes = 64;
+
+std::vector<GpuTilePlan> plan_unit_tiles(const Contraction& c, DType element) {
+  const Dim rows = count(c.rows), columns = count(c.columns);
+  const int depth = unit_depth_bytes / static_cast<int>(size_of(element));
+  if (rows.is_constant() && rows.constant() <= few) {
+    return {unit_plan(element, {16, 128, depth, 16, 32})};
+  }
+  if (columns.is_constant() && columns.constant() <= few) {
+    return {unit_plan(element, {128, 16, depth, 32, 16})};
+  }
+  GpuTilePlan small = unit_plan(element, {64, 64, depth, 32, 32});
+  GpuTilePlan large = unit_plan(element, {128, 128, depth, 64, 32});
+  const Dim tiles =
+      count(c.batch) * ceil_div(rows, Dim(large.rows)) * ceil_div(columns, Dim(large.columns));
+  large.are_wanted = minimum(1, floor_div(tiles, few_tiles + 1));
+  small.are_wanted = 1 - large.are_wanted;
+  if (large.are_wanted.is_constant(0)) return {small};
+  if (large.are_wanted.is_constant(1)) return {large};
+  return {small, large};
+}
+
+std::unique_ptr<GpuTileBuilder> builder_of(const Contraction& contraction, const GpuTilePlan& plan,
+                                           const loop::NewBuffer& new_buffer) {
+  if (plan.units) return matrix_unit_builder(contraction, plan, new_buffer);
+  return std::make_unique<ScalarTiles>(contraction, plan, new_buffer);
+}
+
+}  // namespace
+
+std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& c, const Machine& machine) {
+  if (const std::optional<DType> element = unit_dtype(c, machine)) {
+    return plan_unit_tiles(c, *element);
+  }
+  return {plan_scalar_tiles(c)};
+}
+
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
                              const loop::NewBuffer& new_buffer) {
-  return GpuTileBuilder(contraction, plan, new_buffer).run();
+  return builder_of(contraction, plan, new_buffer)->run();
 }
 
 std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePlan& plan) {
@@ -452,8 +355,8 @@ std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePla
   const Dim tiles = at_least_one(count(c.batch) * ceil_div(count(c.rows), Dim(plan.rows)) *
                                  ceil_div(count(c.columns), Dim(plan.columns)));
   GpuTilePlan parts = plan;
-  parts.are_wanted =
-      minimum(1, floor_div(few_tiles, tiles)) * minimum(1, floor_div(inner, quick_inner + 1));
+  parts.are_wanted = plan.are_wanted * minimum(1, floor_div(few_tiles, tiles)) *
+                     minimum(1, floor_div(inner, quick_inner + 1));
   if (parts.are_wanted.is_constant(0)) return std::nullopt;
   const Dim most = at_least_one(floor_div(enough_tiles, tiles));
   parts.slices_of_part =
@@ -463,10 +366,11 @@ std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePla
 
 GpuPartsKernels build_gpu_parts(const Contraction& contraction, const GpuTilePlan& parts,
                                 const loop::NewBuffer& new_buffer) {
-  GpuTileBuilder builder(contraction, parts, new_buffer);
-  builder.keep_partial(new_buffer("partial", contraction.dtype,
-                                  builder.partial_count() * parts.are_wanted, loop::Space::global));
-  return {builder.run(), builder.combine()};
+  const std::unique_ptr<GpuTileBuilder> builder = builder_of(contraction, parts, new_buffer);
+  builder->keep_partial(new_buffer("partial", contraction.dtype,
+                                   builder->partial_count() * parts.are_wanted,
+                                   loop::Space::global));
+  return {builder->run(), builder->combine()};
 }
 
 }  // namespace kroton

@@ -19,15 +19,21 @@ struct GpuTilePlan {
   // partial sums.
   Dim slices_of_part = 0;
   Dim are_wanted = 1;  // or 0: no block runs; perhaps not known before the sizes are
-  int threads() const { return rows / thread_rows * (columns / thread_columns); }
+  // Where the device's matrix units multiply: how the warps of a block share the tile, and the
+  // dtype of the operands' elements in shared memory.
+  std::optional<loop::MatrixTile> units = {};
+  std::optional<DType> element = {};
+  int threads() const;
   bool is_in_parts() const { return !slices_of_part.is_constant(0); }
   std::string to_string() const;
 };
 
-GpuTilePlan plan_gpu_tiles(const Contraction& contraction);
+// One plan, or several of which the sizes decide when they are known.
+std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& contraction, const Machine& machine);
 
 // A block computes a tile of results: its threads bring a slice of both operands to shared memory,
-// a few inner elements deep, and each multiplies what its own few results need into registers.
+// a few inner elements deep, and each multiplies what its own few results need into registers, or
+// its warps do by matrix units.
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
                              const loop::NewBuffer& new_buffer);
 

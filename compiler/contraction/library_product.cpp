@@ -22,6 +22,7 @@ class ProductMatcher {
       return nullptr;
     }
     LibraryProduct& p = product_;
+    p.dtype = c_.dtype;
     p.rows = c_.rows[0].extent;
     p.columns = c_.columns[0].extent;
     p.inner = c_.inner[0].extent;
@@ -30,12 +31,17 @@ class ProductMatcher {
         !operand(c_.b, inner_, column_, p.inner, p.columns, p.b)) {
       return nullptr;
     }
+    if (p.a.buffer->dtype != p.b.buffer->dtype) return nullptr;
     const loop::Store& store = c_.stores[0];
+    // Of 16 bits is the result only where it is rounded once: nothing is done to it before.
+    const bool is_rounded = store.value->op == Op::cast && is_only_stored(store.value->dtype) &&
+                            store.value->dtype == p.a.buffer->dtype;
+    const Expr& stored = is_rounded ? store.value->args[0] : store.value;
     result_index_ = store.index;
     p.alpha = 0;
-    if (store.buffer->dtype != c_.dtype ||
+    if (stored->dtype != c_.dtype ||
         !matrix(store.buffer, store.index, row_, column_, p.rows, p.columns, p.result) ||
-        p.result.transposed || !add(store.value, 1) || p.alpha == 0) {
+        p.result.transposed || !add(stored, 1) || p.alpha == 0 || (is_rounded && (p.c || p.bias))) {
       return nullptr;
     }
     return std::make_shared<const LibraryProduct>(p);
@@ -44,7 +50,11 @@ class ProductMatcher {
  private:
   bool operand(const Expr& value, const loop::Variable& row, const loop::Variable& column,
                const Dim& rows, const Dim& columns, LibraryProduct::Matrix& found) const {
-    return value->op == Op::load && value->buffer->dtype == c_.dtype &&
+    if (value->op == Op::cast && is_only_stored(value->args[0]->dtype)) {
+      return operand(value->args[0], row, column, rows, columns, found);
+    }
+    return value->op == Op::load && !loop::is_conditional(*value) &&
+           info_of(value->buffer->dtype).computed_in == c_.dtype &&
            matrix(value->buffer, value->args[0], row, column, rows, columns, found);
   }
 

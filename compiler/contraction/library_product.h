@@ -13,6 +13,7 @@ struct LibraryProduct {
     Dim batch_stride;         // from one of the batch to the next; 0: one for all
     bool transposed = false;  // memory holds its columns as rows
   };
+  DType dtype = DType::f32;  // that it is computed in; operands, or all, may be of 16 bits
   Dim rows, columns, inner, batch = 1;  // of the result
   Matrix a, b, result;                  // the result is not transposed
   loop::BufferRef c;     // laid out like the result, perhaps it; null where beta is 0

@@ -32,8 +32,9 @@ class Fuser {
  public:
   using Vertex = Graph::Vertex;
 
-  explicit Fuser(const Graph& graph)
+  Fuser(const Graph& graph, bool converts_operands)
       : graph_(graph),
+        converts_operands_(converts_operands),
         guards_(find_guards(graph)),
         demands_(graph.size()),
         computed_(graph.size()),
@@ -69,9 +70,9 @@ class Fuser {
   bool sees_padding(Vertex v) const;
   ContractionRoles roles_of(Vertex v) const;
   // Where in operand 0 an element of the contraction v finds one of its factors.
-  // Whether a product converts its right operand from a dtype that is only stored: that is read,
-  // and converted where the product copies it.
-  bool converts_right_operand(Vertex v) const;
+  // Whether a product converts that operand from a dtype that is only stored: that is read, and
+  // converted where the product copies it. Both operands' may be the same.
+  bool converts_operand(Vertex v, std::size_t number) const;
   Index place_of_operand(Vertex v, std::size_t number, const Cluster& cluster) const;
   // Whether evaluating the observable v at that index all over the cluster's domain looks at
   // whatever it checks: along such an axis it is at each place.
@@ -161,7 +162,8 @@ class Fuser {
   Cluster& at(int c) { return result_.clusters[static_cast<std::size_t>(c)]; }
 
   const Graph& graph_;
-  std::vector<Guard> guards_;  // by vertex
+  const bool converts_operands_;  // the left ones of products too
+  std::vector<Guard> guards_;     // by vertex
   Fusion result_;
   std::vector<Demands> demands_;       // by vertex
   std::map<Vertex, bool> drawn_;       // as far as is_drawn has been asked

@@ -264,8 +264,8 @@ void Fuser::ask_operands(Vertex v) {
           asked.add(place_of_operand(v, 0, cluster));
           continue;
         }
-        if (k == 1 && converts_right_operand(v)) {
-          asked.add(place_of_operand(v, 1, cluster));
+        if (converts_operand(v, k)) {
+          asked.add(place_of_operand(v, k, cluster));
           continue;
         }
         if (op.kind == OpKind::write && k == 0) {
@@ -278,9 +278,10 @@ void Fuser::ask_operands(Vertex v) {
       continue;
     }
     // What the product converts is not computed in it.
-    const bool is_converted = cluster.kind == Cluster::Kind::contraction &&
-                              converts_right_operand(cluster.hero) &&
-                              graph_.operand(cluster.hero, 1) == v;
+    const bool is_converted =
+        cluster.kind == Cluster::Kind::contraction &&
+        ((converts_operand(cluster.hero, 0) && graph_.operand(cluster.hero, 0) == v) ||
+         (converts_operand(cluster.hero, 1) && graph_.operand(cluster.hero, 1) == v));
     for (const Index& point : demand.points) {
       if (op.kind == OpKind::reduce) {
         Index full = cluster.full_point();
@@ -316,11 +317,15 @@ ContractionRoles Fuser::roles_of(Vertex v) const {
                              graph_[graph_.operand(v, 1)].type.shape);
 }
 
-bool Fuser::converts_right_operand(Vertex v) const {
-  if (graph_[v].op->kind != OpKind::contraction || !roles_of(v).windows.empty()) return false;
-  const Vertex right = graph_.operand(v, 1);
-  return graph_[right].op == &cast_op && graph_.operand(v, 0) != right &&
-         is_only_stored(graph_[graph_.operand(right, 0)].type.dtype);
+bool Fuser::converts_operand(Vertex v, std::size_t number) const {
+  if (graph_[v].op->kind != OpKind::contraction) return false;
+  if (!converts_operands_ && (number != 1 || graph_.operand(v, 0) == graph_.operand(v, 1) ||
+                              !roles_of(v).windows.empty())) {
+    return false;
+  }
+  const Vertex operand = graph_.operand(v, static_cast<int>(number));
+  return graph_[operand].op == &cast_op &&
+         is_only_stored(graph_[graph_.operand(operand, 0)].type.dtype);
 }
 
 // Where a contraction's operand is read, for any point of the inner axes.
@@ -425,6 +430,8 @@ void Fuser::sort_clusters() {
   result_.clusters = std::move(sorted);
 }
 
-Fusion fuse(const Graph& graph) { return Fuser(graph).run(); }
+Fusion fuse(const Graph& graph, bool converts_operands) {
+  return Fuser(graph, converts_operands).run();
+}
 
 }  // namespace kroton

@@ -42,7 +42,9 @@ struct Fusion {
 // Greedy, users before operands: a vertex joins the cluster of its users when that saves a store
 // and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic. What a
 // cluster stores is all needed under the same guard, which is the cluster's.
-Fusion fuse(const Graph& graph);
+// With `converts_operands` a product converts both operands where it copies them, else only the
+// right one, which is copied whatever it is.
+Fusion fuse(const Graph& graph, bool converts_operands = false);
 
 // Whose memory holds the elements of a scan's operand: its own, or that of what it regroups.
 Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);

@@ -63,7 +63,8 @@ class Counter {
           s, [](const Let&) {}, [](const Declare&) {}, [](const Allocate&) {},
           [&](const Store& store) { own.stores[store.buffer->id] += 1; },
           [&](const Accumulate& sum) { own.flops += is_float(sum.variable.dtype) ? 1 : 0; },
-          [](const AccumulateArg&) {}, [](const Barrier&) {},
+          [](const AccumulateArg&) {}, [](const Barrier&) {}, [](const Copy&) {},
+          [](const Multiply&) {},  // a device's, not counted
           [&](const For& loop) { add(inner, iterations(loop), 1); },
           [&](const If& branch) { add(inner, sides(branch), 1); });
       scope.end_statement();

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "compiler/loop/elementary.h"
+#include "compiler/loop/matrix_tile.h"
 #include "compiler/loop/place_values.h"
 #include "compiler/loop/scalar.h"
 #include "compiler/loop/traverse.h"
@@ -193,6 +194,37 @@ class Interpreter {
     if (s->kind == LoopKind::thread) thread_ = 0;
   }
   void run(const Barrier&) {}
+  void run(const Copy& s) {
+    const std::int64_t to = value(s.to_index).integer, from = value(s.from_index).integer;
+    const std::int64_t available = value(s.available).integer;
+    for (std::int64_t k = 0; k < s.count; ++k) {
+      const Scalar copied =
+          k < available ? read_element(element(s.from, from + k, "copy"), s.from->dtype) : Scalar{};
+      write_element(element(s.to, to + k, "copy"), s.to->dtype, copied);
+    }
+  }
+  void run(const Multiply& s) {
+    const MatrixTile& tile = s.tile;
+    const std::int64_t a_start = value(s.a_start).integer, b_start = value(s.b_start).integer;
+    const auto operand = [&](const BufferRef& buffer, std::int64_t place) {
+      return read_element(element(buffer, place, "load"), buffer->dtype).real;
+    };
+    for (std::int64_t t = 0; t < threads_; ++t) {
+      for (int r = 0; r < sums_of_thread(tile); ++r) {
+        const auto [row, column] = place_of_sum(tile, t, r);
+        thread_ = t;
+        void* sum = element(s.sums, r, "load");
+        auto total = static_cast<float>(read_element(sum, s.sums->dtype).real);
+        for (int k = 0; k < tile.depth; ++k) {
+          const double a = operand(s.a, a_start + place_of_a(tile, s.a->dtype, row, k));
+          const double b = operand(s.b, b_start + place_of_b(tile, s.b->dtype, k, column));
+          total += static_cast<float>(multiplied(a, s.a->dtype) * multiplied(b, s.b->dtype));
+        }
+        write_element(sum, s.sums->dtype, {total, 0});
+      }
+    }
+    thread_ = 0;
+  }
   void run(const std::shared_ptr<const If>& s) {
     run_block(value(s->condition).integer != 0 ? s->then_body : s->else_body);
   }

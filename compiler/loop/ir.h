@@ -187,7 +187,9 @@ struct Let {
   Life life = Life::block;
 };
 // GPU: the threads of a block wait for each other, and see what the others have stored.
-struct Barrier {};
+struct Barrier {
+  int under_way = 0;  // the last thread loops whose copies need not have come
+};
 // A scalar that Accumulate changes; read as a variable after the loop that accumulates it.
 struct Declare {
   Variable variable;
@@ -219,8 +221,39 @@ struct AccumulateArg {
   Expr value;
   Expr at;
 };
-using Stmt = std::variant<Let, Declare, Allocate, Store, Accumulate, AccumulateArg, Barrier,
-                          std::shared_ptr<const For>, std::shared_ptr<const If>>;
+// GPU, in a thread loop: `count` neighbours come from global memory to shared memory. They may come
+// late: from here to the barrier that waits for this thread loop nobody touches them, nor writes
+// what they come from.
+struct Copy {
+  BufferRef to;
+  Expr to_index;
+  BufferRef from;
+  Expr from_index;
+  Expr available;  // i64: so many are there; the others become 0, and are not read
+  int count = 1;
+  Expr aligned;  // boolean, the same for all threads and iterations: both indices are multiples of
+                 // count
+};
+// How the warps of a block share the product of two tiles (matrix_tile.h).
+struct MatrixTile {
+  int rows = 0, columns = 0, depth = 0;  // of the block's tile
+  int warp_rows = 0, warp_columns = 0;   // of a warp's part
+  bool a_runs_inner = true;              // neighbours in memory are neighbours along the inner axis
+  bool b_runs_inner = false;
+  friend bool operator==(const MatrixTile&, const MatrixTile&) = default;
+};
+// GPU, outside thread loops: sums += a·b by the device's matrix units. Each thread has the sums of
+// its own elements of the tile in registers; a and b are tiles in shared memory. Products of 16
+// bits are exact, those of f32 are of operands rounded to 11 bits (TF32); they are added in f32, in
+// an order that is the device's and always the same.
+struct Multiply {
+  BufferRef sums;
+  BufferRef a, b;
+  Expr a_start, b_start;  // i64: the tiles' first elements in their buffers
+  MatrixTile tile;
+};
+using Stmt = std::variant<Let, Declare, Allocate, Store, Accumulate, AccumulateArg, Barrier, Copy,
+                          Multiply, std::shared_ptr<const For>, std::shared_ptr<const If>>;
 using Block = std::vector<Stmt>;
 
 enum class LoopKind : std::uint8_t {

@@ -65,6 +65,10 @@ class Placer {
       const auto note = [&](const Stmt& s) {
         if (const auto* store = std::get_if<Store>(&s); store && store->buffer) {
           written.buffers[store->buffer->id] = k;
+        } else if (const auto* copy = std::get_if<Copy>(&s)) {
+          written.buffers[copy->to->id] = k;
+        } else if (const auto* product = std::get_if<Multiply>(&s)) {
+          written.buffers[product->sums->id] = k;
         } else if (const auto* sum = std::get_if<Accumulate>(&s)) {
           written.variables[sum->variable.id] = k;
         } else if (const auto* best = std::get_if<AccumulateArg>(&s)) {

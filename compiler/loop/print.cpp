@@ -388,8 +388,35 @@ void Printer::write_statement(const Stmt& s) {
         write(best.at, any);
         out_ += ")\n";
       },
-      [&](const Barrier&) { out_ += "barrier\n"; }, [&](const For& loop) { write_loop(loop); },
-      [&](const If& branch) { write_branch(branch); });
+      [&](const Barrier& barrier) {
+        out_ += "barrier";
+        if (barrier.under_way > 0) out_ += " but " + std::to_string(barrier.under_way);
+        out_ += '\n';
+      },
+      [&](const Copy& copy) {
+        out_ += "copy<" + std::to_string(copy.count) + "> " + name_of_buffer(copy.to) + "[";
+        write(copy.to_index, any);
+        out_ += "] = " + name_of_buffer(copy.from) + "[";
+        write(copy.from_index, any);
+        out_ += "], ";
+        write(copy.available, any);
+        out_ += " there, aligned if ";
+        write(copy.aligned, any);
+        out_ += '\n';
+      },
+      [&](const Multiply& one) {
+        const MatrixTile& tile = one.tile;
+        const auto sizes = [](int a, int b) { return std::to_string(a) + "x" + std::to_string(b); };
+        out_ += "multiply<" + sizes(tile.rows, tile.columns) + "x" + std::to_string(tile.depth) +
+                ", warps " + sizes(tile.warp_rows, tile.warp_columns) + "> " +
+                name_of_buffer(one.sums) + " += " + name_of_buffer(one.a) + "[";
+        write(one.a_start, any);
+        out_ += tile.a_runs_inner ? "] * " : " transposed] * ";
+        out_ += name_of_buffer(one.b) + "[";
+        write(one.b_start, any);
+        out_ += tile.b_runs_inner ? " transposed]\n" : "]\n";
+      },
+      [&](const For& loop) { write_loop(loop); }, [&](const If& branch) { write_branch(branch); });
 }
 
 std::string Printer::expression(const Expr& root) {

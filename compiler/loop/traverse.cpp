@@ -188,6 +188,18 @@ Block Rewriter::operator()(const Block& block) {
                                self(best.at)};
         },
         [](const Barrier& one) -> Stmt { return one; },
+        [&](const Copy& copy) -> Stmt {
+          return Copy{copy.to,
+                      self(copy.to_index),
+                      copy.from,
+                      self(copy.from_index),
+                      self(copy.available),
+                      copy.count,
+                      self(copy.aligned)};
+        },
+        [&](const Multiply& one) -> Stmt {
+          return Multiply{one.sums, one.a, one.b, self(one.a_start), self(one.b_start), one.tile};
+        },
         [&](const For& original) -> Stmt {
           For loop = original;
           loop.extent = self(original.extent);
@@ -251,7 +263,8 @@ void for_each_inner(const Stmt& statement, const std::function<void(const Block&
   visit(
       statement, [](const Let&) {}, [](const Declare&) {}, [](const Allocate&) {},
       [](const Store&) {}, [](const Accumulate&) {}, [](const AccumulateArg&) {},
-      [](const Barrier&) {}, [&](const For& loop) { action(loop.body); },
+      [](const Barrier&) {}, [](const Copy&) {}, [](const Multiply&) {},
+      [&](const For& loop) { action(loop.body); },
       [&](const If& branch) {
         action(branch.then_body);
         action(branch.else_body);
@@ -283,7 +296,18 @@ void visit_own_expressions(const Stmt& statement, const std::function<void(const
         action(best.value);
         action(best.at);
       },
-      [](const Barrier&) {}, [&](const For& loop) { action(loop.extent); },
+      [](const Barrier&) {},
+      [&](const Copy& copy) {
+        action(copy.to_index);
+        action(copy.from_index);
+        action(copy.available);
+        action(copy.aligned);
+      },
+      [&](const Multiply& one) {
+        action(one.a_start);
+        action(one.b_start);
+      },
+      [&](const For& loop) { action(loop.extent); },
       [&](const If& branch) { action(branch.condition); });
 }
 

@@ -7,6 +7,7 @@
 
 #include "compiler/base/machine.h"
 #include "compiler/loop/ir.h"
+#include "compiler/loop/matrix_tile.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
@@ -53,6 +54,8 @@ class Verifier {
   void check(const Accumulate& s);
   void check(const AccumulateArg& s);
   void check(const Barrier& s);
+  void check(const Copy& s);
+  void check(const Multiply& s);
   void check(const std::shared_ptr<const For>& s);
   void check(const std::shared_ptr<const If>& s);
   void check_gpu_loop(const For& loop, const std::string& role) const;
@@ -66,6 +69,13 @@ class Verifier {
            (is_one(kernel_.body) && std::all_of(loops_.begin(), loops_.end(), [&](const auto& e) {
               return e.loop->kind == LoopKind::serial && is_one(e.loop->body);
             }));
+  }
+  bool depends_on_thread(const Expr& e) const {
+    return std::any_of(loops_.begin(), loops_.end(), [&](const Enclosing& enclosing) {
+      return (enclosing.loop->kind == LoopKind::thread ||
+              enclosing.loop->kind == LoopKind::unroll) &&
+             depends_on(e, enclosing.loop->variable);
+    });
   }
   bool is_inside(LoopKind kind) const {
     return std::any_of(loops_.begin(), loops_.end(),
@@ -259,6 +269,51 @@ void Verifier::check(const AccumulateArg& s) {
 void Verifier::check(const Barrier&) {
   require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
           "a barrier is outside a block loop or inside a thread loop");
+}
+
+void Verifier::check(const Copy& s) {
+  const std::string role = "the copy to '" + (s.to == nullptr ? "" : s.to->name) + "'";
+  require(is_inside(LoopKind::thread), role + " is outside a thread loop");
+  for (const Expr& e : {s.to_index, s.from_index, s.available, s.aligned})
+    check_expression(e, role);
+  check_access(s.to, s.to_index, role);
+  check_access(s.from, s.from_index, role);
+  require(s.to->space == Space::shared && s.from->space == Space::global,
+          role + " is not from global to shared memory");
+  require(s.to->dtype == s.from->dtype, role + ": elements of '" + s.from->name + "' are " +
+                                            text(s.from->dtype) + ", of '" + s.to->name + "' " +
+                                            text(s.to->dtype));
+  require(s.available->dtype == DType::i64 && s.aligned->dtype == DType::boolean,
+          role + ": how many are there is i64, whether they are aligned boolean");
+  const std::int64_t bytes = s.count * static_cast<std::int64_t>(size_of(s.to->dtype));
+  require(bytes == 4 || bytes == 8 || bytes == 16,
+          role + " is of " + std::to_string(bytes) + " bytes; expected 4, 8 or 16");
+  require(!depends_on_thread(s.aligned), role + ": threads may differ about the alignment");
+}
+
+void Verifier::check(const Multiply& s) {
+  require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
+          "a product of tiles is outside a block loop or inside a thread loop");
+  for (const Expr& e : {s.a_start, s.b_start}) check_expression(e, "a product of tiles");
+  for (const BufferRef& buffer : {s.sums, s.a, s.b}) {
+    require(buffer != nullptr && buffers_.contains(buffer->id),
+            "a product of tiles uses a buffer that the kernel does not have here");
+  }
+  const MatrixTile& tile = s.tile;
+  const auto divides = [](int a, int b) { return a > 0 && b > 0 && b % a == 0; };
+  require(divides(16, tile.warp_rows) && divides(16, tile.warp_columns) &&
+              divides(tile.warp_rows, tile.rows) && divides(tile.warp_columns, tile.columns),
+          "a product of tiles: warps do not share the tile");
+  constexpr int warp = Machine::warp;
+  require(warps_of(tile) * warp == loops_.front().loop->width,
+          "a product of tiles is for " + std::to_string(warps_of(tile)) + " warps");
+  require(s.a->space == Space::shared && s.b->space == Space::shared && s.a->dtype == s.b->dtype &&
+              s.sums->space == Space::registers && s.sums->dtype == DType::f32 &&
+              s.sums->size.is_constant(sums_of_thread(tile)),
+          "a product of tiles: its buffers are not those of tiles in shared memory and sums");
+  const int step = 2 * elements_together(s.a->dtype);
+  require(divides(step, tile.depth),
+          "a product of tiles: its depth is no multiple of " + std::to_string(step));
 }
 
 void Verifier::check_gpu_loop(const For& loop, const std::string& role) const {

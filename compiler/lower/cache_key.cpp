@@ -211,7 +211,32 @@ class KeyWriter {
     expression(value);
     tag(life);
   }
-  void write(const loop::Barrier&) {}
+  void write(const loop::Barrier& s) {
+    const auto& [under_way] = s;
+    number(static_cast<std::uint64_t>(under_way));
+  }
+  void write(const loop::Copy& s) {
+    const auto& [to, to_index, from, from_index, available, count, aligned] = s;
+    buffer(to);
+    expression(to_index);
+    buffer(from);
+    expression(from_index);
+    expression(available);
+    number(static_cast<std::uint64_t>(count));
+    expression(aligned);
+  }
+  void write(const loop::Multiply& s) {
+    const auto& [sums, a, b, a_start, b_start, tile] = s;
+    for (const loop::BufferRef& one : {sums, a, b}) buffer(one);
+    expression(a_start);
+    expression(b_start);
+    const auto& [rows, columns, depth, warp_rows, warp_columns, a_runs_inner, b_runs_inner] = tile;
+    for (const int size : {rows, columns, depth, warp_rows, warp_columns}) {
+      number(static_cast<std::uint64_t>(size));
+    }
+    number(a_runs_inner ? 1 : 0);
+    number(b_runs_inner ? 1 : 0);
+  }
   void write(const loop::Declare& s) {
     const auto& [declared, init] = s;
     variable(declared);

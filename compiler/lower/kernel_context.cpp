@@ -116,6 +116,8 @@ struct BufferUse {
       loop::visit_own_expressions(stmt, [&](const loop::Expr& e) { collect_loads(e, seen, read); });
       if (const auto* store = std::get_if<loop::Store>(&stmt)) {
         written[store->buffer->id] = store->buffer;
+      } else if (const auto* copy = std::get_if<loop::Copy>(&stmt)) {
+        read[copy->from->id] = copy->from;
       }
     });
   }

@@ -17,12 +17,23 @@
 
 namespace kroton {
 
+namespace {
+
+// Every access is looked at: none may be by units of the device's own.
+Machine as_checked(const Machine& machine, const Checks& checks) {
+  Machine result = machine;
+  if (checks.memory && machine.has_matrix_units()) result.capability = 75;
+  return result;
+}
+
+}  // namespace
+
 Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
                    const LoweringOptions& options)
     : graph_(graph),
-      machine_(machine),
+      machine_(as_checked(machine, options.checks)),
       options_(options),
-      fusion_(fuse(graph)),
+      fusion_(fuse(graph, machine_.has_matrix_units())),
       buffers_(graph),
       program_(program) {
   if (options.checks.values) checks_ = value_checks(graph);
@@ -31,7 +42,7 @@ Lowering::Lowering(const Graph& body, Lowering& outer)
     : graph_(body),
       machine_(outer.machine_),
       options_(outer.options_),
-      fusion_(fuse(body)),
+      fusion_(fuse(body, machine_.has_matrix_units())),
       buffers_(body, outer.buffers_),
       program_(outer.program_) {
   if (options_.checks.values) checks_ = value_checks(body);

@@ -331,8 +331,11 @@ loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTa
 // elements, or three if the sizes decide.
 std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& machine,
                                        BufferTable& buffers) {
-  GpuTilePlan plan = plan_gpu_tiles(c);
+  std::vector<GpuTilePlan> plans = plan_gpu_tiles(c, machine);
   const std::shared_ptr<const LibraryProduct> library = library_product(c);
+  // In place of the library's product they are for what it refuses.
+  if (library) plans = {plans.back()}, plans[0].are_wanted = 1;
+  GpuTilePlan& plan = plans.front();
   const std::optional<GpuTilePlan> parts = library ? std::nullopt : plan_gpu_parts(c, plan);
   std::vector<loop::Kernel> kernels;
   if (parts) {
@@ -340,10 +343,11 @@ std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& mach
     kernels.push_back(std::move(built.partial));
     built.combine.body = only_if(parts->are_wanted, std::move(built.combine.body));
     kernels.push_back(schedule(built.combine, machine, &buffers));
-    plan.are_wanted = 1 - parts->are_wanted;
+    plan.are_wanted = plan.are_wanted - parts->are_wanted;
   }
-  if (!plan.are_wanted.is_constant(0)) {
-    kernels.push_back(build_gpu_tiles(c, plan, buffers.maker()));
+  for (const GpuTilePlan& one : plans) {
+    if (one.are_wanted.is_constant(0)) continue;
+    kernels.push_back(build_gpu_tiles(c, one, buffers.maker()));
     kernels.back().instead = library;
   }
   return kernels;

@@ -58,6 +58,8 @@ loop::Stmt Rehoming::moved(const loop::Stmt& s) const {
                                    best.value, best.at};
       },
       [](const loop::Barrier& one) -> loop::Stmt { return one; },
+      [](const loop::Copy& one) -> loop::Stmt { return one; },
+      [](const loop::Multiply& one) -> loop::Stmt { return one; },
       [&](const loop::For& found) -> loop::Stmt {
         loop::For inner = found;
         inner.variable = renamed(inner.variable);

@@ -37,17 +37,17 @@ const void* pointer(std::uint64_t address) {
   return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(address));
 }
 
-// The library's numbers for elements of the dtype and for what they are multiplied in.
-struct LibraryTypes {
-  int element, compute;
-};
-
-LibraryTypes types_of(DType dtype) {
+// The library's number for elements of the dtype.
+int type_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
-      return {type_f32, compute_f32};
+      return type_f32;
     case DType::f64:
-      return {type_f64, compute_f64};
+      return type_f64;
+    case DType::f16:
+      return type_f16;
+    case DType::bf16:
+      return type_bf16;
     case DType::boolean:
     case DType::i8:
     case DType::i16:
@@ -57,18 +57,22 @@ LibraryTypes types_of(DType dtype) {
     case DType::u16:
     case DType::u32:
     case DType::u64:
-    case DType::f16:
-    case DType::bf16:
       break;
   }
   throw InternalError("cublasLt: no products of " + std::string(name_of(dtype)));
 }
 
+// And for how it computes.
+int compute_of(const DeviceProduct& p) {
+  if (p.dtype == DType::f64) return compute_f64;
+  return p.tf32 && p.operands == p.dtype ? compute_tf32 : compute_f32;
+}
+
 }  // namespace
 
 CublasLtPlan::CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product) : api_(api) {
-  const auto [type, compute] = types_of(product.dtype);
-  check(api, api.cublasLtMatmulDescCreate(&operation, compute, type), "cublasLtMatmulDescCreate");
+  check(api, api.cublasLtMatmulDescCreate(&operation, compute_of(product), type_of(product.dtype)),
+        "cublasLtMatmulDescCreate");
   const auto set = [&](int attribute, const auto& value) {
     check(api, api.cublasLtMatmulDescSetAttribute(operation, attribute, &value, sizeof value),
           "cublasLtMatmulDescSetAttribute");
@@ -80,11 +84,11 @@ CublasLtPlan::CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product)
     set(desc_bias, pointer(product.bias));
   }
   // Row-major (rows, columns) is column-major (columns, rows).
-  const auto layout = [&](cublasLtMatrixLayout& made, const DeviceProduct::Matrix& m,
+  const auto layout = [&](cublasLtMatrixLayout& made, const DeviceProduct::Matrix& m, DType dtype,
                           std::int64_t rows, std::int64_t columns) {
     if (m.transposed) std::swap(rows, columns);
     check(api,
-          api.cublasLtMatrixLayoutCreate(&made, type, static_cast<std::uint64_t>(columns),
+          api.cublasLtMatrixLayoutCreate(&made, type_of(dtype), static_cast<std::uint64_t>(columns),
                                          static_cast<std::uint64_t>(rows), m.leading),
           "cublasLtMatrixLayoutCreate");
     if (product.batch == 1) return;
@@ -96,10 +100,11 @@ CublasLtPlan::CublasLtPlan(const CublasLtApi& api, const DeviceProduct& product)
                                                sizeof m.batch_stride),
           "batch stride");
   };
-  layout(first, product.b, product.inner, product.columns);
-  layout(second, product.a, product.rows, product.inner);
-  layout(c, product.beta != 0 ? product.c : product.d, product.rows, product.columns);
-  layout(d, product.d, product.rows, product.columns);
+  layout(first, product.b, product.operands, product.inner, product.columns);
+  layout(second, product.a, product.operands, product.rows, product.inner);
+  layout(c, product.beta != 0 ? product.c : product.d, product.result, product.rows,
+         product.columns);
+  layout(d, product.d, product.result, product.rows, product.columns);
 }
 
 CublasLtPlan::~CublasLtPlan() {
@@ -124,14 +129,14 @@ CublasLt::CublasLt(int driver) {
 }
 
 CublasLt::Key CublasLt::key_of(const DeviceProduct& p) {
-  return {p.dtype,
+  return {{p.dtype, p.operands, p.result},
           p.rows,
           p.columns,
           p.inner,
           p.batch,
           {p.a.leading, p.b.leading, p.c.leading, p.d.leading, p.a.batch_stride, p.b.batch_stride,
            p.c.batch_stride, p.d.batch_stride},
-          {p.a.transposed, p.b.transposed, p.bias != 0, p.beta != 0},
+          {p.a.transposed, p.b.transposed, p.bias != 0, p.beta != 0, p.tf32},
           alignments_of(p)};
 }
 
@@ -145,7 +150,9 @@ std::unique_ptr<CublasLtPlan> CublasLt::make_plan(const DeviceProduct& p) const 
     set = api_->cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value);
   };
   prefer(preference_workspace, std::uint64_t{workspace_bytes});
-  prefer(preference_reductions, reductions_in_order);
+  // A result of 16 bits is rounded once.
+  prefer(preference_reductions,
+         p.result == p.dtype ? reductions_in_order | reductions_of_results : reductions_in_order);
   int attribute = preference_alignment;
   for (const std::uint32_t alignment : alignments_of(p)) prefer(attribute++, alignment);
   cublasLtMatmulHeuristicResult found{};

@@ -42,8 +42,8 @@ class CublasLt {
  private:
   // What an algorithm is chosen for: the last are the alignments of the four matrices.
   using Key =
-      std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                 std::array<std::int64_t, 8>, std::array<bool, 4>, std::array<std::uint32_t, 4>>;
+      std::tuple<std::array<DType, 3>, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                 std::array<std::int64_t, 8>, std::array<bool, 5>, std::array<std::uint32_t, 4>>;
   static Key key_of(const DeviceProduct& product);
   // Null if the library has none.
   std::unique_ptr<CublasLtPlan> make_plan(const DeviceProduct& product) const;

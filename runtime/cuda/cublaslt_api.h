@@ -25,8 +25,9 @@ struct cublasLtMatmulHeuristicResult {
   int reserved[4];
 };
 
-constexpr int type_f32 = 0, type_f64 = 1;          // cudaDataType
+constexpr int type_f32 = 0, type_f64 = 1, type_f16 = 2, type_bf16 = 14;  // cudaDataType
 constexpr int compute_f32 = 68, compute_f64 = 70;  // cublasComputeType_t: in full precision
+constexpr int compute_tf32 = 77;                   // operands of f32 are rounded
 constexpr int desc_transpose_a = 3, desc_transpose_b = 4, desc_epilogue = 7, desc_bias = 8;
 constexpr std::int32_t operation_transpose = 1;
 constexpr std::uint32_t epilogue_bias = 4;
@@ -35,7 +36,8 @@ constexpr int preference_workspace = 1, preference_reductions = 3;
 constexpr int preference_alignment = 5;  // in bytes, of a; 6 to 8: of b, c and d
 constexpr cublasStatus status_invalid_value = 7, status_arch_mismatch = 8,
                        status_not_supported = 15;
-constexpr std::uint32_t reductions_in_order = 2 | 4;  // partial sums added in a fixed order
+// Partial sums added in a fixed order: in what is computed in, in the result's type.
+constexpr std::uint32_t reductions_in_order = 2, reductions_of_results = 4;
 
 struct CublasLtApi {
   Library loaded;

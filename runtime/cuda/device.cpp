@@ -320,6 +320,8 @@ class CudaDevice final : public Device {
     if (waits_) wait("the kernel " + called.name);
   }
 
+  int capability() const override { return capability_; }
+
   bool has_products() override {
     const Use use(*this);
     if (products_ || !why_no_products_.empty()) return products_ != nullptr;

@@ -162,7 +162,7 @@ void check(const Problem& problem) {
           build_tiles(made->contraction, plan, made->buffers.maker()), &machine == &host);
   }
   const auto made = make(problem);
-  const GpuTilePlan plan = plan_gpu_tiles(made->contraction);
+  const GpuTilePlan plan = plan_gpu_tiles(made->contraction, gpu_machine()).front();
   check(problem, plan.to_string(), *made,
         build_gpu_tiles(made->contraction, plan, made->buffers.maker()), false);
 }

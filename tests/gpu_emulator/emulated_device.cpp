@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "compiler/loop/matrix_tile.h"
+#include "compiler/loop/scalar.h"
 #include "tests/gpu_emulator/kernels.h"
 
 namespace gpu_emulator {
@@ -164,11 +166,7 @@ class EmulatedDevice : public Device {
     const std::lock_guard lock(mutex);
     run_or_note([this, p] {
       ++all_counts().products;
-      if (p.dtype == kroton::DType::f32) {
-        multiply<float>(p);
-      } else {
-        multiply<double>(p);
-      }
+      multiply(p);
     });
     return true;
   }
@@ -264,26 +262,37 @@ class EmulatedDevice : public Device {
     if (!failure.empty()) throw DeviceError(name_ + ": " + failure);
   }
 
-  template <class T>
   void multiply(const DeviceProduct& p) {
-    const auto element = [&](const DeviceProduct::Matrix& m, std::int64_t batch, std::int64_t row,
-                             std::int64_t column) {
+    using kroton::loop::read_element;
+    const auto element = [&](const DeviceProduct::Matrix& m, kroton::DType dtype,
+                             std::int64_t batch, std::int64_t row, std::int64_t column) {
       const std::int64_t at = batch * m.batch_stride + (m.transposed ? column : row) * m.leading +
                               (m.transposed ? row : column);
-      return static_cast<T*>(memory(m.address + static_cast<DeviceAddress>(at) * sizeof(T),
-                                    static_cast<std::int64_t>(sizeof(T))));
+      const auto size = static_cast<std::int64_t>(size_of(dtype));
+      return memory(m.address + static_cast<DeviceAddress>(at * size), size);
+    };
+    const auto operand = [&](const DeviceProduct::Matrix& m, std::int64_t batch, std::int64_t row,
+                             std::int64_t column) {
+      const double value =
+          read_element(element(m, p.operands, batch, row, column), p.operands).real;
+      return p.tf32 ? kroton::loop::multiplied(value, p.operands) : value;
     };
     for (std::int64_t n = 0; n < p.batch; ++n) {
       for (std::int64_t i = 0; i < p.rows; ++i) {
         for (std::int64_t j = 0; j < p.columns; ++j) {
           double sum = 0;
           for (std::int64_t k = 0; k < p.inner; ++k) {
-            sum += static_cast<double>(*element(p.a, n, i, k)) * *element(p.b, n, k, j);
+            sum += operand(p.a, n, i, k) * operand(p.b, n, k, j);
           }
           sum *= p.alpha;
-          if (p.beta != 0) sum += p.beta * *element(p.c, n, i, j);
-          if (p.bias != 0) sum += *element({p.bias, 0, 0, false}, 0, 0, j);
-          *element(p.d, n, i, j) = static_cast<T>(sum);
+          if (p.beta != 0) {
+            sum += p.beta * read_element(element(p.c, p.result, n, i, j), p.result).real;
+          }
+          if (p.bias != 0) {
+            sum += read_element(element({p.bias, 0, 0, false}, p.result, 0, 0, j), p.result).real;
+          }
+          if (p.result != p.dtype) sum = static_cast<float>(sum);
+          kroton::loop::write_element(element(p.d, p.result, n, i, j), p.result, {sum, 0});
         }
       }
     }
@@ -333,6 +342,7 @@ class WithoutProducts : public Device {
               std::span<const KernelArgument> arguments) override {
     device_->launch(kernel, blocks, threads, arguments);
   }
+  int capability() const override { return device_->capability(); }
   bool has_products() override { return false; }
   bool product(const DeviceProduct& /*product*/) override { return false; }
   void synchronize() override { device_->synchronize(); }

@@ -143,7 +143,18 @@ struct Log {
 };
 
 enum class State : uint8_t { ready, at_barrier, at_warp, done };
-enum class WarpOp : uint8_t { barrier, index, up, down, exclusive_or, ballot };
+enum class WarpOp : uint8_t { barrier, index, up, down, exclusive_or, ballot, together };
+
+// What a thread has copied to shared memory and not waited for.
+struct Underway {
+  unsigned char values[16];
+  void (*arrive)(const Underway&);
+  void* array;
+  long long i;
+  int count;
+  int line;
+  uint32_t group;
+};
 
 struct Thread {
   void* stack_pointer = nullptr;
@@ -156,6 +167,9 @@ struct Thread {
   int width = 32;
   uint64_t value = 0;  // given to the warp, then got from it
   Index index;
+  Underway* copies = nullptr;  // in the order of their groups
+  int copy_count = 0, copy_room = 0;
+  uint32_t group = 0;  // of copies: the next one
 };
 
 constexpr int most_threads = 1024;
@@ -375,12 +389,14 @@ template <class T, int N>
 struct Shared {
   T data[N];
   Log logs[N];
-  uint32_t logged[N];   // the serial number of the block that the log is of
-  uint32_t written[N];  // that of the block that wrote it last
+  uint32_t logged[N];    // the serial number of the block that the log is of
+  uint32_t arriving[N];  // that of the block of which a copy is on its way here
+  uint32_t written[N];   // that of the block that wrote it last
   int line;
 
   explicit Shared(int at) : line(at) {
     memset(logged, 0, sizeof logged);
+    memset(arriving, 0, sizeof arriving);
     memset(written, 0, sizeof written);
   }
   struct Place {
@@ -388,19 +404,27 @@ struct Shared {
     long long i;
     int at;
     Element<T> element() const {
+      if (array.arriving[i] == machine.serial) {
+        fail(
+            "thread %u of block %u touches element %lld of the shared array of line %d, to which a "
+            "copy is on its way",
+            thread_number(), machine.block.x, i, array.line);
+      }
       if (array.logged[i] != machine.serial) array.logs[i] = Log();
       array.logged[i] = machine.serial;
       return {array.data + i, array.logs + i, "the shared array of line", array.line, i, at};
     }
-    operator T() const {
+    Element<T> readable() const {
+      const Element<T> found = element();
       if (array.written[i] != machine.serial) {
         fail(
             "thread %u of block %u reads element %lld of the shared array of line %d, which no "
             "thread of the block has written",
             thread_number(), machine.block.x, i, array.line);
       }
-      return element();
+      return found;
     }
+    operator T() const { return readable(); }
     T operator=(T value) const {
       array.written[i] = machine.serial;
       return element() = value;
@@ -466,6 +490,217 @@ inline unsigned ballot(int line, uint32_t mask, bool value) {
   return static_cast<unsigned>(warp_operation(line, WarpOp::ballot, mask, value, 0, 32));
 }
 
+struct Together {
+  void (*act)(void* const* lanes);
+  void* place;
+};
+
+// All lanes give a place of their own, and one does what the warp does together.
+inline void together(int line, void (*act)(void* const* lanes), void* place) {
+  Together given{act, place};
+  warp_operation(line, WarpOp::together, 0xffffffffu, reinterpret_cast<uint64_t>(&given), 0, 32);
+}
+
+// ---- Copies to shared memory that nobody waits for.
+
+// Comes when the thread waits for the group. Until then nobody may touch the elements.
+template <int count, class T, int N, class U>
+inline void copy_later(Shared<T, N>& to, At i, const Global<U>& from, At j, long long available) {
+  Thread& self = *machine.current;
+  const int bytes = count * static_cast<int>(sizeof(T));
+  const int there = available >= count ? count : available <= 0 ? 0 : static_cast<int>(available);
+  if (i.i % count != 0 ||
+      (there > 0 && reinterpret_cast<uint64_t>(from.data + j.i) % static_cast<uint64_t>(bytes))) {
+    fail(
+        "thread %u of block %u: a copy of %d bytes to element %lld of the shared array of line %d "
+        "is not aligned",
+        thread_number(), machine.block.x, bytes, i.i, to.line);
+  }
+  if (self.copy_count == self.copy_room) {
+    self.copy_room = 2 * self.copy_room + 16;
+    self.copies = static_cast<Underway*>(
+        realloc(self.copies, static_cast<size_t>(self.copy_room) * sizeof(Underway)));
+  }
+  Underway& copy = self.copies[self.copy_count++];
+  copy.array = &to;
+  copy.i = i.i;
+  copy.count = count;
+  copy.line = i.line;
+  copy.group = self.group;
+  copy.arrive = [](const Underway& one) {
+    Shared<T, N>& array = *static_cast<Shared<T, N>*>(one.array);
+    for (int k = 0; k < one.count; ++k) {
+      T value;
+      memcpy(&value, one.values + k * sizeof(T), sizeof(T));
+      array.arriving[one.i + k] = 0;
+      array.written[one.i + k] = machine.serial;
+      const Element<T> element = array[At(one.i + k, one.line)].element();
+      note_write(*element.log, element.what, element.number, element.index);
+      *element.place = value;
+    }
+  };
+  const Launch& request = *machine.request;
+  for (int k = 0; k < count; ++k) {
+    T value = 0;
+    if (k < there) {
+      const Element<U> one = from[At(j.i + k, j.line)];
+      note_read(*one.log, one.what, one.number, one.index);
+      value = *one.place;
+      if (request.touch && k == 0) {
+        request.touch(request.environment, from.number, j.line, false, thread_number(),
+                      reinterpret_cast<uint64_t>(one.place), there * static_cast<int>(sizeof(T)));
+      }
+    }
+    memcpy(copy.values + k * sizeof(T), &value, sizeof(T));
+    const Element<T> place = to[At(i.i + k, i.line)].element();
+    note_write(*place.log, place.what, place.number, place.index);
+    to.arriving[i.i + k] = machine.serial;
+    if (request.touch && k == 0) {
+      request.touch(request.environment, -place.number, i.line, true, thread_number(),
+                    static_cast<uint64_t>(i.i) * sizeof(T), bytes);
+    }
+  }
+}
+
+inline void end_copies() { ++machine.current->group; }
+
+inline void wait_for_copies(uint32_t groups) {
+  Thread& self = *machine.current;
+  int left = 0;
+  for (int k = 0; k < self.copy_count; ++k) {
+    if (self.copies[k].group + groups < self.group) {
+      self.copies[k].arrive(self.copies[k]);
+    } else {
+      self.copies[left++] = self.copies[k];
+    }
+  }
+  self.copy_count = left;
+}
+
+// ---- Matrix units: what lanes of a warp have of tiles, as PTX says (ldmatrix and mma).
+
+struct Squares {
+  unsigned char line[16];  // of a square: that of lane l is line l % 8 of square l / 8
+  unsigned* to;
+};
+
+inline void squares_along(void* const* lanes) {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int n = 0; n < 4; ++n) {
+      const Squares& from = *static_cast<Squares*>(lanes[n * 8 + lane / 4]);
+      memcpy(static_cast<Squares*>(lanes[lane])->to + n, from.line + lane % 4 * 4, 4);
+    }
+  }
+}
+
+inline void squares_across(void* const* lanes) {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int n = 0; n < 4; ++n) {
+      char* to = reinterpret_cast<char*>(static_cast<Squares*>(lanes[lane])->to + n);
+      for (int next = 0; next < 2; ++next) {
+        const Squares& from = *static_cast<Squares*>(lanes[n * 8 + lane % 4 * 2 + next]);
+        memcpy(to + next * 2, from.line + lane / 4 * 2, 2);
+      }
+    }
+  }
+}
+
+template <class T, int N>
+inline void load_squares(int line, void (*act)(void* const*), unsigned (&to)[4], Shared<T, N>& from,
+                         At at) {
+  constexpr int count = 16 / static_cast<int>(sizeof(T));
+  if (at.i % count != 0) {
+    fail(
+        "thread %u of block %u: 16 bytes from element %lld of the shared array of line %d are not "
+        "aligned",
+        thread_number(), machine.block.x, at.i, from.line);
+  }
+  Squares squares;
+  squares.to = to;
+  const Launch& request = *machine.request;
+  for (int k = 0; k < count; ++k) {
+    const Element<T> one = from[At(at.i + k, line)].readable();
+    note_read(*one.log, one.what, one.number, one.index);
+    memcpy(squares.line + k * sizeof(T), one.place, sizeof(T));
+    if (request.touch && k == 0) {
+      request.touch(request.environment, -one.number, line, false, thread_number(),
+                    static_cast<uint64_t>(at.i) * sizeof(T), 16);
+    }
+  }
+  together(line, act, &squares);
+}
+
+// Numbers of an operand's 4 bytes.
+struct Numbers_bf16 {
+  static constexpr int count = 2;
+  static float value(unsigned bits, int k) {
+    const unsigned word = (k == 0 ? bits << 16 : bits) & 0xffff0000u;
+    float f;
+    memcpy(&f, &word, 4);
+    return f;
+  }
+};
+struct Numbers_f16 {
+  static constexpr int count = 2;
+  static float value(unsigned bits, int k) {
+    const unsigned half = (k == 0 ? bits : bits >> 16) & 0xffffu;
+    const unsigned exponent = half >> 10 & 31u, fraction = half & 0x3ffu;
+    float f;
+    if (exponent == 31) {
+      const unsigned word = 0x7f800000u | fraction << 13;
+      memcpy(&f, &word, 4);
+    } else {
+      f = static_cast<float>(exponent == 0 ? fraction : fraction | 0x400u) * 5.9604644775390625e-8f;
+      for (unsigned k2 = 1; k2 < exponent; ++k2) f *= 2;
+    }
+    return half & 0x8000u ? -f : f;
+  }
+};
+struct Numbers_tf32 {
+  static constexpr int count = 1;
+  static float value(unsigned bits, int) {
+    bits &= 0xffffe000u;  // the others are not looked at
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+  }
+};
+
+struct Multiplied {
+  float* d;
+  const unsigned *a, *b;
+};
+
+// d += a * b: 16 x 8 results, over 8 * count elements of a row of a and a column of b.
+template <class Numbers>
+inline void multiply(void* const* lanes) {
+  constexpr int depth = 8 * Numbers::count;
+  float a[16][depth], b[depth][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const Multiplied& own = *static_cast<Multiplied*>(lanes[lane]);
+    for (int n = 0; n < 4; ++n) {
+      for (int k = 0; k < Numbers::count; ++k) {
+        const int inner = n / 2 * (depth / 2) + lane % 4 * Numbers::count + k;
+        a[lane / 4 + n % 2 * 8][inner] = Numbers::value(own.a[n], k);
+        if (n % 2 == 0) b[inner][lane / 4] = Numbers::value(own.b[n / 2], k);
+      }
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    float* d = static_cast<Multiplied*>(lanes[lane])->d;
+    for (int n = 0; n < 4; ++n) {
+      const int row = lane / 4 + n / 2 * 8, column = lane % 4 * 2 + n % 2;
+      for (int k = 0; k < depth; ++k) d[n] += a[row][k] * b[k][column];
+    }
+  }
+}
+
+template <class Numbers>
+inline void units(int line, float* d, const unsigned* a, const unsigned* b) {
+  Multiplied own{d, a, b};
+  together(line, multiply<Numbers>, &own);
+}
+
 // Lets a warp go on whose masked threads all wait at one operation. False if it may not.
 inline bool release_warp(int warp, int threads) {
   Thread* lanes = machine.threads + warp * 32;
@@ -483,6 +718,13 @@ inline bool release_warp(int warp, int threads) {
     }
     if (!complete) continue;
     const uint32_t mask = leader.mask;
+    if (leader.op == WarpOp::together) {
+      void* places[32];
+      for (int lane = 0; lane < 32; ++lane) {
+        places[lane] = reinterpret_cast<Together*>(lanes[lane].value)->place;
+      }
+      reinterpret_cast<Together*>(leader.value)->act(places);
+    }
     uint64_t given[32] = {}, got[32] = {};
     uint64_t votes = 0;
     for (int lane = 0; lane < count; ++lane) {
@@ -497,6 +739,7 @@ inline bool release_warp(int warp, int threads) {
       switch (self.op) {
         case WarpOp::barrier:
         case WarpOp::ballot:
+        case WarpOp::together:
           break;
         case WarpOp::index:
           from = group + (self.operand & (self.width - 1));
@@ -593,6 +836,8 @@ inline void run_block(int threads) {
     thread.state = State::ready;
     thread.line = 0;
     thread.index.x = static_cast<unsigned>(t);
+    thread.copy_count = 0;
+    thread.group = 0;
   }
   for (;;) {
     int done = 0;
@@ -726,6 +971,16 @@ inline T exchange(T* place, T value) {
 #define KROTON_LOAD(to, from, at) emulator::load_together(to, from, at)
 #define KROTON_STORE(to, at, from) emulator::store_together(to, at, from)
 #define KROTON_ADDRESS(x, at) (reinterpret_cast<uint64_t>((x).data + (at)))
+#define KROTON_COPY(count, to, i, from, j, available) \
+  emulator::copy_later<(count)>(to, i, from, j, available)
+#define KROTON_COPIES_END() emulator::end_copies()
+#define KROTON_WAIT_COPIES(n) emulator::wait_for_copies(n)
+#define KROTON_SQUARES(to, x, at) \
+  emulator::load_squares(__LINE__, emulator::squares_along, to, x, at)
+#define KROTON_SQUARES_ACROSS(to, x, at) \
+  emulator::load_squares(__LINE__, emulator::squares_across, to, x, at)
+#define KROTON_UNITS(name, step, d, a, b) \
+  emulator::units<emulator::Numbers_##name>(__LINE__, d, a, b)
 #define KROTON_ATOMIC_ADD(x, i, v) atomicAdd((x)[i].atomically(), v)
 #define __syncthreads() emulator::block_barrier(__LINE__)
 #define __syncwarp(...) emulator::warp_barrier(__LINE__, ##__VA_ARGS__)

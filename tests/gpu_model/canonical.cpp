@@ -241,6 +241,30 @@ void add_steps(std::vector<Case>& list) {
   }
 }
 
+// Products by matrix units.
+void add_matrix_units(std::vector<Case>& list) {
+  const auto relu_of_dot = [&](const std::string& name, const Dims& a, const Dims& b, DType dtype,
+                               const std::vector<Sizes>& sizes = {{}}) {
+    const Tensor x = numbers("a", a, dtype), y = numbers("b", b, dtype);
+    list.push_back({"relu of dot " + name, {x, y}, {relu(dot(x, y))}, {}, sizes});
+  };
+  relu_of_dot("4096x4096x4096, bf16", {4096, 4096}, {4096, 4096}, bf16);
+  relu_of_dot("8x4096x4096, f16", {8, 4096}, {4096, 4096}, f16);
+  relu_of_dot("4096x4096x4096, TF32", {4096, 4096}, {4096, 4096}, f32);
+  list.back().tf32 = true;
+  relu_of_dot("bf16, free", {dim("m"), dim("k")}, {dim("k"), dim("n")}, bf16,
+              {{{"m", 4096}, {"k", 4096}, {"n", 4096}},
+               {{"m", 64}, {"k", 16384}, {"n", 64}},
+               {{"m", 1000}, {"k", 1000}, {"n", 1000}}});
+  const Tensor at = numbers("a", {dim("k"), 1024}, bf16), bt = numbers("b", {1024, dim("k")}, bf16),
+               bias = numbers("bias", {1024}, bf16);
+  list.push_back({"relu of dot of transposed + bias, bf16",
+                  {at, bt, bias},
+                  {relu(dot(transpose(at), transpose(bt)) + bias)},
+                  {},
+                  {{{"k", 4096}}}});
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -251,13 +275,14 @@ std::vector<Case> cases() {
   add_products(list);
   add_indexed(list);
   add_steps(list);
+  add_matrix_units(list);
   return list;
 }
 
-Program lowered(const Case& one) {
+Program lowered(const Case& one, int capability) {
   Graph graph(one.inputs, one.outputs, one.updates);
   run_passes(graph);
-  return lower(graph, "model", gpu_machine());
+  return lower(graph, "model", gpu_machine(capability, one.tf32));
 }
 
 std::int64_t Evaluator::operator()(const Dim& dim) const {

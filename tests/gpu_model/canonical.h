@@ -24,12 +24,13 @@ struct Case {
   std::vector<std::pair<kroton::Shared, kroton::Tensor>> updates;
   std::vector<Sizes> sizes = {{}};
   bool is_step = false;  // a training step: many kernels, whose code others have too
+  bool tf32 = false;     // Target::tf32
 };
 
 std::vector<Case> cases();
 
-// Lowered for a GPU.
-kroton::Program lowered(const Case& one);
+// Lowered for a GPU of that compute capability.
+kroton::Program lowered(const Case& one, int capability = 80);
 
 // Expressions and sizes of the Program at these sizes; free sizes that have no value are 1, so is
 // the number of workers.

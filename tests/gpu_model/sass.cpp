@@ -172,6 +172,9 @@ Code facts_of(const std::string& text) {
     // A branch to itself is the end of the text.
     if (target && *target < i.address) loops.emplace_back(*target, i.address);
     if (is_named(i, "LDL") || is_named(i, "STL")) ++code.spills;
+    code.unit_products += is_named(i, "HMMA");
+    code.unit_loads += is_named(i, "LDSM");
+    code.copies += is_named(i, "LDGSTS");
     if (is_named(i, "LDG")) code.load_bytes = std::max(code.load_bytes, bytes_of(i));
     if (is_named(i, "STG")) code.store_bytes = std::max(code.store_bytes, bytes_of(i));
     if (is_named(i, "LDS")) code.shared_load_bytes = std::max(code.shared_load_bytes, bytes_of(i));

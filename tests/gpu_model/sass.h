@@ -20,7 +20,9 @@ struct Code {
   int load_bytes = 0, store_bytes = 0, shared_load_bytes = 0;  // of the widest instruction; 0: none
   int loads_in_flight = 0;    // global ones issued before the first instruction that needs one
   int loop_instructions = 0;  // of the longest innermost loop
-  int warps = 0;              // that fit on a processor of that generation at once
+  // Of matrix units: products, loads of their operands; copies that nobody waits for.
+  int unit_products = 0, unit_loads = 0, copies = 0;
+  int warps = 0;  // that fit on a processor of that generation at once
 };
 
 // "" or what is missing here: NVRTC of the version that the tables are of, or cuobjdump, which is

@@ -283,5 +283,21 @@ Kalman filter of 4 numbers, n=1000
   k2_copy                                           1 x  256, work 16
   k3_scan_mul_sum_dot_dot_add_mul_sum_mul_          1 x   32, work 494000
   k4_copy                                          16 x   64, work 4000
+relu of dot 4096x4096x4096, bf16, known
+  k0_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137556393984
+relu of dot 8x4096x4096, f16, known
+  k0_cast_cast_dot_cast_cast_relu_cast            256 x  128, work 268664832
+  k1_cast_cast_dot_cast_cast_relu_cast            512 x   64, work 262144
+relu of dot 4096x4096x4096, TF32, known
+  k0_dot_relu                                    1024 x  256, work 137472507904
+relu of dot bf16, free, k=4096 m=4096 n=4096
+  k3_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137556393984
+relu of dot bf16, free, k=16384 m=64 n=64
+  k0_cast_cast_dot_cast_cast_relu_cast            128 x  128, work 134246400
+  k1_cast_cast_dot_cast_cast_relu_cast            128 x  512, work 524288
+relu of dot bf16, free, k=1000 m=1000 n=1000
+  k2_cast_cast_dot_cast_cast_relu_cast            256 x  128, work 2007000000
+relu of dot of transposed + bias, bf16, k=4096
+  k0_cast_cast_dot_cast_cast_cast_add_cast        256 x  128, work 8601468928
 )golden");
 }

@@ -25,6 +25,9 @@ std::string line_of(const Code& code) {
        << std::setw(6) << code.store_bytes << std::setw(5) << code.shared_load_bytes
        << std::setw(10) << code.loads_in_flight << std::setw(7) << code.shared_bytes << std::setw(6)
        << code.loop_instructions;
+  if (code.unit_products > 0) line << "  HMMA " << code.unit_products;
+  if (code.unit_loads > 0) line << ", LDSM " << code.unit_loads;
+  if (code.copies > 0) line << ", LDGSTS " << code.copies;
   if (code.calls_in_loops > 0) line << "  calls in loops: " << code.calls_in_loops;
   if (code.spills > 0 || code.stack_bytes > 0) {
     line << "  spills: " << code.spills << ", stack " << code.stack_bytes;
@@ -285,6 +288,27 @@ gradient of a running sum by scan
 Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
           loops: 1
+relu of dot 4096x4096x4096, bf16
+  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   339  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot 8x4096x4096, f16
+  k0_cast_cast_dot_cast_cast_relu_ca     80    24     2     4    4        32  27648   372  HMMA 8,
+          LDSM 6, LDGSTS 15
+  k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
+relu of dot 4096x4096x4096, TF32
+  k0_dot_relu                           128    16     4     4    4         8  49152   409  HMMA 32,
+          LDSM 8, LDGSTS 12
+relu of dot bf16, free
+  k0_cast_cast_dot_cast_cast_relu_ca    102    16     2     4    4        16  24576   405  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k1_cast_cast_dot_cast_cast_relu_ca     54    32     4     2    4         4   2048    24
+  k2_cast_cast_dot_cast_cast_relu_ca    100    16     2     2    4        16  24576   422  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_relu_ca    126    16     2     2    4        16  49152   449  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot of transposed + bias, bf16
+  k0_cast_cast_dot_cast_cast_cast_ad     98    16     2     2    4        16  24576   359  HMMA 16,
+          LDSM 8, LDGSTS 12
 )golden");
 }
 

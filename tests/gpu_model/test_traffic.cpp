@@ -42,13 +42,15 @@ std::vector<Measured> measured_cases() {
   add("8 columns", {4096, 8}, [](Tensor x) { return kt::sum(x, 0); });
   add("all", {20000}, [](Tensor x) { return kt::sum(x); });
   const auto product = [&](const std::string& name, const kt::Shape& a, const kt::Shape& b,
-                           bool transposed) {
-    const Tensor x = kt::tensor("a", {a[0], a[1]}), y = kt::tensor("b", {b[0], b[1]});
+                           bool transposed, kt::DType dtype = kt::f32) {
+    const Tensor x = kt::tensor("a", {a[0], a[1]}, dtype), y = kt::tensor("b", {b[0], b[1]}, dtype);
     const Tensor z = transposed ? kt::dot(kt::transpose(x), kt::transpose(y)) : kt::dot(x, y);
-    list.push_back({name, {{x, y}, {kt::relu(z)}, {floats(a), floats(b)}}});
+    list.push_back({name, {{x, y}, {kt::relu(z)}, {floats(a).cast(dtype), floats(b).cast(dtype)}}});
   };
   product("product", {128, 64}, {64, 128}, false);
   product("product of transposed", {64, 128}, {128, 64}, true);
+  product("product, bf16", {128, 64}, {64, 128}, false, kt::bf16);
+  product("product of transposed, bf16", {64, 128}, {128, 64}, true, kt::bf16);
   return list;
 }
 
@@ -59,6 +61,8 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
   const std::set<std::string> known = {
       "product",                // a thread has four columns, which the compiler stores together
       "product of transposed",  // where it knows their alignment
+      "product, bf16",          // two columns, as the next one
+      "product of transposed, bf16",
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -117,5 +121,11 @@ product
 product of transposed
   k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
           32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+product, bf16
+  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/2.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+product of transposed, bf16
+  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/2.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 )golden");
 }

@@ -34,6 +34,7 @@ struct Facts {
   double cycles = 0;    // of steps that wait for each other
   double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
+  double matrix = 0;  // of the rate of matrix units for 16 bits; 0: not by them
 };
 
 double bytes_of(const loop::BufferRef& buffer, const Evaluator& at) {
@@ -127,6 +128,13 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const loop::For* loop = loop::as_for(s);
     if (loop && loop->kind == loop::LoopKind::vector) facts.together = loop->width;
+    if (const auto* copy = std::get_if<loop::Copy>(&s)) {
+      const double bytes = copy->count * static_cast<double>(size_of(copy->to->dtype));
+      facts.together = std::max(facts.together, bytes / 4);
+    }
+    if (const auto* units = std::get_if<loop::Multiply>(&s)) {
+      facts.matrix = static_cast<double>(size_of(DType::bf16)) / size_of(units->a->dtype);
+    }
     const auto* held = std::get_if<loop::Allocate>(&s);
     if (held && held->buffer->space == loop::Space::registers) {
       facts.sums = std::max(facts.sums, static_cast<double>(held->buffer->size.constant()));
@@ -137,6 +145,7 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
 
 // Operations a second of the whole device, in units of 1e6 (per microsecond).
 double full_rate(const Gpu& gpu, const Facts& facts) {
+  if (facts.matrix > 0) return gpu.processors * gpu.matrix * facts.matrix * gpu.clock * 1e3 * 2;
   return gpu.processors * gpu.lanes * gpu.clock * 1e3 * (facts.f64 ? gpu.f64_rate : 1) *
          (facts.sums > 1 ? 2 : 1);
 }
@@ -227,10 +236,11 @@ class Prediction {
 }  // namespace
 
 const std::vector<Gpu>& gpus() {
-  static const std::vector<Gpu> list = {{"T4", 40, 1.4, 64, 1.0 / 32, 270, 430, 2.5, 1024},
-                                        {"A100", 108, 1.41, 64, 0.5, 1400, 400, 1.8, 1024},
-                                        {"H100", 132, 1.7, 128, 0.5, 3000, 450, 1.5, 1024},
-                                        {"4090", 128, 2.4, 128, 1.0 / 64, 920, 350, 1.5, 1024}};
+  static const std::vector<Gpu> list = {
+      {"T4", 40, 1.4, 64, 1.0 / 32, 270, 430, 2.5, 1024, 75, 0},
+      {"A100", 108, 1.41, 64, 0.5, 1400, 400, 1.8, 1024, 80, 1024},
+      {"H100", 132, 1.7, 128, 0.5, 3000, 450, 1.5, 1024, 90, 2048},
+      {"4090", 128, 2.4, 128, 1.0 / 64, 920, 350, 1.5, 1024, 89, 256}};
   return list;
 }
 

@@ -20,6 +20,10 @@ struct Gpu {
   double latency = 0;    // ns from a load of memory to its value
   double launch = 0;     // us from one kernel of a graph to the next
   double threads = 0;    // of a processor, at the occupancy that kernels usually have
+  int capability = 80;
+  // Products of 16 bits that are added in f32 a cycle, of a processor's matrix units; half of that
+  // in TF32.
+  double matrix = 0;
 };
 
 // T4, A100, H100, RTX 4090; from what their vendor and measurements by others say.

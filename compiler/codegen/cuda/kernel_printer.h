@@ -78,6 +78,11 @@ class KernelPrinter {
   void print_if(const loop::If& branch);
   void print_together(const loop::For& loop);
   void print_threads(const loop::For& loop);
+  // Copies that nobody waits for, products of tiles (print_matrices.cpp).
+  void print_copies(const loop::For& loop);
+  void print_copy(const loop::Copy& s);
+  void print_multiply(const loop::Multiply& s);
+  void print_barrier(const loop::Barrier& s);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
   int blocks_at_a_time() const;
   std::string shared_for_combining(DType dtype, const std::string& role);
@@ -91,6 +96,8 @@ class KernelPrinter {
   bool in_thread_loop_ = false;
   bool has_checks_ = false;
   bool has_barriers_ = false;
+  bool has_copies_ = false;
+  bool copies_pieces_ = false;  // what is printed is where all of them are aligned
   std::string failed_;  // the label behind the thread loop, empty where a failed check returns
   bool uses_label_ = false;
   int temporaries_ = 0;

@@ -8,4 +8,8 @@ namespace kroton::codegen {
 // means the same to NVRTC and to a host compiler that has the few CUDA names it uses.
 extern const std::string_view cuda_prelude;
 
+// Behind it where kernels copy to shared memory without waiting, or multiply by matrix units. May
+// stand in a text several times.
+extern const std::string_view matrix_prelude;
+
 }  // namespace kroton::codegen

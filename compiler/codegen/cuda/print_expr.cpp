@@ -138,6 +138,7 @@ bool KernelPrinter::is_plain(const Expr& e) {
     case Op::max:
     case Op::floor_div:
     case Op::mod:
+    case Op::bit_xor:
       plain = plain && is_plain(e->args[0]) && is_plain(e->args[1]);
       break;
     default:
@@ -159,6 +160,7 @@ bool KernelPrinter::is_not_negative(const Expr& e) {
     case Op::min:
     case Op::floor_div:
     case Op::mod:
+    case Op::bit_xor:
       return is_plain(e) && is_not_negative(e->args[0]) && is_not_negative(e->args[1]);
     default:
       return false;
@@ -429,6 +431,12 @@ void KernelPrinter::find_indices(const loop::Block& block) {
     if (const auto* store = std::get_if<loop::Store>(&s)) roots.push_back(store->index);
     if (const loop::For* loop = loop::as_for(s)) roots.push_back(loop->extent);
     if (const loop::If* branch = loop::as_if(s)) roots.push_back(branch->condition);
+    if (const auto* copy = std::get_if<loop::Copy>(&s)) {
+      roots.insert(roots.end(), {copy->to_index, copy->from_index, copy->available, copy->aligned});
+    }
+    if (const auto* multiply = std::get_if<loop::Multiply>(&s)) {
+      roots.insert(roots.end(), {multiply->a_start, multiply->b_start});
+    }
     loop::visit_own_expressions(s, [&](const Expr& e) { loop::append_post_order(e, seen, nodes); });
   });
   for (const Expr& e : nodes) {

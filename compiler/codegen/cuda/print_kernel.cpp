@@ -84,6 +84,14 @@ Accumulated accumulated_in(const loop::For& loop) {
   return result;
 }
 
+bool has_copy(const loop::Stmt& stmt) {
+  bool found = false;
+  loop::visit_statements(std::span(&stmt, 1), [&](const loop::Stmt& s) {
+    found = found || std::holds_alternative<loop::Copy>(s);
+  });
+  return found;
+}
+
 bool reads(const loop::Block& block, const loop::Variable& variable) {
   bool found = false;
   loop::visit_expressions(block,
@@ -169,7 +177,9 @@ void KernelPrinter::print_statement(const loop::Stmt& stmt) {
       [&](const loop::Store& store) { print_store(store); },
       [&](const loop::Accumulate& one) { print_accumulate(one); },
       [&](const loop::AccumulateArg& best) { print_accumulate(best); },
-      [&](const loop::Barrier&) { line("__syncthreads();"); },
+      [&](const loop::Barrier& barrier) { print_barrier(barrier); },
+      [&](const loop::Copy& copy) { print_copy(copy); },
+      [&](const loop::Multiply& tiles) { print_multiply(tiles); },
       [&](const loop::For& loop) { print_for(loop); },
       [&](const loop::If& branch) { print_if(branch); });
 }
@@ -436,6 +446,10 @@ void KernelPrinter::print_threads(const loop::For& loop) {
     own(a.best, name_of(a.best));
     own(a.position, name_of(a.position));
   }
+  if (std::any_of(loop.body.begin(), loop.body.end(), has_copy)) {
+    print_copies(loop);
+    return;
+  }
   if (has_barriers_) failed_ = "failed_" + std::to_string(++labels_);
   uses_label_ = false;
   print_thread_loop(loop, [&] {
@@ -507,6 +521,7 @@ CudaKernel KernelPrinter::run(std::string& source) {
       changed_.insert({arg->best.id, arg->position.id});
     }
     has_barriers_ = has_barriers_ || std::holds_alternative<loop::Barrier>(s);
+    has_copies_ = has_copies_ || std::holds_alternative<loop::Copy>(s);
     if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {
       const Accumulated accumulated = accumulated_in(*loop);
       has_barriers_ = has_barriers_ || !accumulated.plain.empty() || !accumulated.args.empty();

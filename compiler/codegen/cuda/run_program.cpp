@@ -41,7 +41,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
       emitted_(emitted),
       device_(std::move(device)),
       how_{how.graphs && device_->has_graphs() && can_be_captured(program.steps),
-           how.products && device_->has_products()},
+           how.products && device_->has_products(), how.tf32},
       module_(device_->compile(emitted_.source, program.name)),
       results_(device_, line) {
   static_assert(sizeof(kroton_error) <= line);
@@ -274,7 +274,10 @@ DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
 bool DeviceProgram::run_product(const PlacedProduct& placed) {
   const LibraryProduct& p = *placed.product;
   DeviceProduct call;
-  call.dtype = p.result.buffer->dtype;
+  call.dtype = p.dtype;
+  call.operands = p.a.buffer->dtype;
+  call.result = p.result.buffer->dtype;
+  call.tf32 = how_.tf32;
   call.rows = evaluate(p.rows);
   call.columns = evaluate(p.columns);
   call.inner = evaluate(p.inner);

@@ -33,6 +33,8 @@ class DeviceProgram final : public Executable {
     bool graphs = true;
     // Kernels that are a product are left to the device's library if it has one.
     bool products = true;
+    // Which may round operands of f32 to 11 bits.
+    bool tf32 = false;
   };
 
   // Arguments of at most so many bytes are copied together.

@@ -234,7 +234,8 @@ void KernelEmitter::print_statement(const loop::Stmt& stmt) {
       [&](const loop::Store& store) { print_store(store); },
       [&](const loop::Accumulate& sum) { print_accumulate(sum); },
       [&](const loop::AccumulateArg& best) { print_accumulate(best); },
-      [&](const loop::Barrier&) { not_for_cpus(); },
+      [&](const loop::Barrier&) { not_for_cpus(); }, [&](const loop::Copy&) { not_for_cpus(); },
+      [&](const loop::Multiply&) { not_for_cpus(); },
       [&](const loop::For& loop) { print_for(loop); },
       [&](const loop::If& branch) { print_if(branch); });
 }

@@ -13,6 +13,9 @@ struct Target {
   // For measuring; results agree within the rounding of sums.
   bool graphs = true;    // cuda: launches are captured in a CUDA graph and replayed
   bool products = true;  // cuda: products are cuBLASLt's where it is there, else kernels of ours
+  // cuda: products of f32 may round their operands to 11 bits (TF32, from compute capability 8.0
+  // on), which is several times as fast: relative errors of 5e-4. Never unless asked for.
+  bool tf32 = false;
 
   // Whether they are the same processor, however functions run there.
   friend bool operator==(const Target& a, const Target& b) {

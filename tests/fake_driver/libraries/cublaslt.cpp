@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/cuda/cublaslt_api.h"
@@ -76,6 +77,31 @@ struct Product {
   double alpha = 1, beta = 0;
 };
 
+// Numbers of 16 bits, as a float.
+struct Bf16 {
+  std::uint16_t bits;
+  explicit operator double() const {
+    const std::uint32_t word = std::uint32_t{bits} << 16;
+    float value = 0;
+    std::memcpy(&value, &word, sizeof value);
+    return value;
+  }
+  static Bf16 of(double value) {
+    const auto rounded = static_cast<float>(value);
+    std::uint32_t word = 0;
+    std::memcpy(&word, &rounded, sizeof word);
+    return {static_cast<std::uint16_t>((word + 0x7fff + (word >> 16 & 1)) >> 16)};
+  }
+};
+template <class T>
+T of(double value) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    return Bf16::of(value);
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
 template <class T>
 T* elements(const Matrix& m, std::int64_t batch) {
   const std::int64_t count = (batch - 1) * m.stride + (m.columns - 1) * m.leading + m.rows;
@@ -83,11 +109,11 @@ T* elements(const Matrix& m, std::int64_t batch) {
       fake_driver::memory(m.address, count * static_cast<std::int64_t>(sizeof(T))));
 }
 
-template <class T>
+template <class Operand, class T>
 fake_driver::CUresult multiply(const Product& p) {
   const std::int64_t inner = p.transpose_a ? p.a.rows : p.a.columns;
-  const T* a = elements<T>(p.a, p.batch);
-  const T* b = elements<T>(p.b, p.batch);
+  const Operand* a = elements<Operand>(p.a, p.batch);
+  const Operand* b = elements<Operand>(p.b, p.batch);
   const T* c = p.beta != 0 ? elements<T>(p.c, p.batch) : nullptr;
   T* d = elements<T>(p.d, p.batch);
   const T* bias = p.bias == 0 ? nullptr : elements<T>({p.bias, p.d.rows, 1, p.d.rows, 0}, 1);
@@ -102,12 +128,12 @@ fake_driver::CUresult multiply(const Product& p) {
         double sum = 0;
         for (std::int64_t k = 0; k < inner; ++k) {
           sum += static_cast<double>(a[p.a.at(n, i, k, p.transpose_a)]) *
-                 b[p.b.at(n, k, j, p.transpose_b)];
+                 static_cast<double>(b[p.b.at(n, k, j, p.transpose_b)]);
         }
         sum *= p.alpha;
-        if (c) sum += p.beta * c[p.c.at(n, i, j, false)];
-        if (bias) sum += bias[i];
-        d[p.d.at(n, i, j, false)] = static_cast<T>(sum);
+        if (c) sum += p.beta * static_cast<double>(c[p.c.at(n, i, j, false)]);
+        if (bias) sum += static_cast<double>(bias[i]);
+        d[p.d.at(n, i, j, false)] = of<T>(sum);
       }
     }
   }
@@ -248,8 +274,15 @@ LIBRARY_FUNCTION(cublasLtMatmul)
     return invalid_value;
   }
   Product p = product_of(*desc, a, *a_layout, b, *b_layout, c, *c_layout, d, *d_layout);
-  const bool single = d_layout->type == type_f32;
-  if (!fits(p) || desc->compute != (single ? compute_f32 : compute_f64) ||
+  const bool single = desc->scale == type_f32;
+  // What there is of the library's combinations, but for f16.
+  const int of_a = a_layout->type, of_d = d_layout->type;
+  const bool is_known = of_a == b_layout->type && of_d == c_layout->type &&
+                        (of_a == of_d || (of_a == type_bf16 && of_d == type_f32)) &&
+                        (single ? of_a == type_f32 || of_a == type_bf16 : of_a == type_f64);
+  if (!is_known) return not_supported;
+  const bool rounds = desc->compute == compute_tf32 && of_a == type_f32;
+  if (!fits(p) || (!rounds && desc->compute != (single ? compute_f32 : compute_f64)) ||
       algorithm->data[5] != mark || algorithm->data[4] > workspace_bytes ||
       reinterpret_cast<std::uint64_t>(workspace) % 256 != 0) {
     complain("cublasLtMatmul: a product that its algorithm was not chosen for");
@@ -265,7 +298,10 @@ LIBRARY_FUNCTION(cublasLtMatmul)
     fake_driver::enqueue(stream, [] { return fake_driver::misaligned_address; });
     return 0;
   }
-  fake_driver::enqueue(stream,
-                       [p, single] { return single ? multiply<float>(p) : multiply<double>(p); });
+  fake_driver::enqueue(stream, [p, of_a, of_d] {
+    if (of_a == type_f64) return multiply<double, double>(p);
+    if (of_a == type_f32) return multiply<float, float>(p);
+    return of_d == type_f32 ? multiply<Bf16, float>(p) : multiply<Bf16, Bf16>(p);
+  });
   return 0;
 }

@@ -103,8 +103,17 @@ TEST_CASE("cuBLASLt takes the description of a product, also without a device") 
   product.a = {1024, 7, 21, false};
   product.b = {2048, 7, 35, true};
   product.d = {4096, 5, 15, false};
-  for (const kt::DType dtype : {kt::f32, kt::f64}) {
+  for (const auto& [dtype, operands, result, tf32] :
+       std::vector<std::tuple<kt::DType, kt::DType, kt::DType, bool>>{
+           {kt::f32, kt::f32, kt::f32, false},
+           {kt::f64, kt::f64, kt::f64, false},
+           {kt::f32, kt::f32, kt::f32, true},
+           {kt::f32, kt::bf16, kt::f32, false},
+           {kt::f32, kt::f16, kt::f16, true}}) {
     product.dtype = dtype;
+    product.operands = operands;
+    product.result = result;
+    product.tf32 = tf32;
     for (const std::int64_t batch : {1, 2}) {
       product.batch = batch;
       for (const std::uint64_t bias : {0, 512}) {

@@ -1,0 +1,179 @@
+#include "compiler/contraction/gpu_tile_builder.h"
+
+#include <algorithm>
+
+#include "compiler/loop/index_arithmetic.h"
+
+namespace kroton {
+
+using loop::Op;
+
+GpuTileBuilder::GpuTileBuilder(const Contraction& contraction, const GpuTilePlan& plan,
+                               const loop::NewBuffer& new_buffer)
+    : c_(contraction),
+      plan_(plan),
+      new_buffer_(new_buffer),
+      rows_(count(c_.rows)),
+      columns_(count(c_.columns)),
+      inner_(count(c_.inner)) {}
+
+Places GpuTileBuilder::places_of(const AxisList& axes, const loop::Expr& position) {
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const Axis& axis : axes) {
+    variables.push_back(axis.variable);
+    extents.push_back(loop::size(axis.extent));
+  }
+  return loop::unflatten(variables, extents, position);
+}
+
+loop::Kernel GpuTileBuilder::run() {
+  loop::For blocks;
+  blocks.kind = loop::LoopKind::block;
+  blocks.variable = loop::fresh_variable("block");
+  // The last two stand for the tile's place.
+  AxisList axes;
+  if (plan_.is_in_parts()) axes.push_back({part_, parts()});
+  axes.insert(axes.end(), c_.batch.begin(), c_.batch.end());
+  axes.push_back({loop::fresh_variable("tile_row"), ceil_div(rows_, Dim(plan_.rows))});
+  axes.push_back({loop::fresh_variable("tile_column"), ceil_div(columns_, Dim(plan_.columns))});
+  first_row_ = loop::variable(axes[axes.size() - 2].variable) * loop::integer(plan_.rows);
+  first_column_ = loop::variable(axes.back().variable) * loop::integer(plan_.columns);
+  // A place that takes a division is worked out once.
+  Places at;
+  for (auto& [variable, value] : places_of(axes, loop::variable(blocks.variable))) {
+    if (value->args.empty()) {
+      at.emplace_back(variable, value);
+    } else {
+      blocks.body.push_back(loop::Declare{variable, value});
+    }
+  }
+  for (loop::Stmt& stmt : loop::substitute(tile(), at)) blocks.body.push_back(std::move(stmt));
+  blocks.extent = loop::size(count(axes) * plan_.are_wanted);
+  blocks.width = plan_.threads();
+  loop::Kernel kernel;
+  kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
+  kernel.work = loop::size(c_.work());
+  return kernel;
+}
+
+Dim GpuTileBuilder::parts() const {
+  return ceil_div(ceil_div(inner_, Dim(plan_.depth)), plan_.slices_of_part);
+}
+
+loop::Expr GpuTileBuilder::partial_index(const loop::Expr& part, const loop::Expr& row,
+                                         const loop::Expr& column) const {
+  loop::Expr at = part;
+  for (const Axis& axis : c_.batch) {
+    at = at * loop::size(axis.extent) + loop::variable(axis.variable);
+  }
+  return (at * loop::size(rows_) + row) * loop::size(columns_) + column;
+}
+
+loop::Kernel GpuTileBuilder::combine() const {
+  const auto flat = [](const AxisList& axes) {
+    loop::Expr at = loop::integer(0);
+    for (const Axis& axis : axes) {
+      at = at * loop::size(axis.extent) + loop::variable(axis.variable);
+    }
+    return at;
+  };
+  loop::For parts_loop;
+  parts_loop.variable = loop::fresh_variable("part");
+  parts_loop.extent = loop::size(parts());
+  parts_loop.body = {
+      loop::Accumulate{c_.sum, Op::add,
+                       loop::load(partial_, partial_index(loop::variable(parts_loop.variable),
+                                                          flat(c_.rows), flat(c_.columns)))}};
+  loop::Block body{loop::Declare{c_.sum, loop::real(0, c_.dtype)},
+                   loop::statement(std::move(parts_loop))};
+  body.insert(body.end(), c_.stores.begin(), c_.stores.end());
+  for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
+    for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
+      loop::For loop;
+      loop.variable = axis->variable;
+      loop.extent = loop::size(axis->extent);
+      loop.body = std::move(body);
+      loop.is_independent = true;  // each result is stored once
+      body = {loop::statement(std::move(loop))};
+    }
+  }
+  loop::Kernel kernel;
+  kernel.body = std::move(body);
+  kernel.work = loop::size(partial_count());
+  return kernel;
+}
+
+GpuTileBuilder::Steps GpuTileBuilder::steps() const {
+  const loop::Expr all = loop::size(ceil_div(inner_, Dim(plan_.depth)));
+  if (!plan_.is_in_parts()) return {loop::integer(0), all};
+  const loop::Expr first = loop::variable(part_) * loop::size(plan_.slices_of_part);
+  return {first, loop::binary(Op::min, loop::size(plan_.slices_of_part), all - first)};
+}
+
+loop::Block GpuTileBuilder::store(const loop::Expr& row_of_tile, const loop::Expr& column_of_tile,
+                                  const loop::Expr& sum) const {
+  const loop::Expr row = first_row_ + row_of_tile;
+  const loop::Expr column = first_column_ + column_of_tile;
+  if (partial_ != nullptr) {
+    const loop::Block kept{
+        loop::Store{partial_, partial_index(loop::variable(part_), row, column), sum}};
+    return inside(row, rows_, plan_.rows, inside(column, columns_, plan_.columns, kept));
+  }
+  Places places = places_of(c_.rows, row);
+  const Places more = places_of(c_.columns, column);
+  places.insert(places.end(), more.begin(), more.end());
+  places.push_back({c_.sum, sum});
+  const loop::Block stores(c_.stores.begin(), c_.stores.end());
+  return inside(row, rows_, plan_.rows,
+                inside(column, columns_, plan_.columns, loop::substitute(stores, places)));
+}
+
+bool GpuTileBuilder::may_stop(const loop::Expr& value) {
+  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [](const loop::Expr& e) { return loop::may_fail(e->op); });
+}
+
+loop::Expr GpuTileBuilder::only_inside(const loop::Expr& value, const loop::Expr& inside) {
+  loop::Rewriter rewrite([&](const loop::Expr& e) {
+    if (e->op != Op::load) return e;
+    const loop::Expr when =
+        loop::is_conditional(*e) ? loop::binary(Op::logical_and, inside, e->args[1]) : inside;
+    return loop::load(e->buffer, e->args[0], when);
+  });
+  const loop::Expr guarded = rewrite(value);
+  return value->op == Op::load ? guarded
+                               : loop::select(inside, guarded, loop::real(0, value->dtype));
+}
+
+bool GpuTileBuilder::fits(const Dim& size, int tile) {
+  return (size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0);
+}
+
+loop::Block GpuTileBuilder::inside(const loop::Expr& index, const Dim& size, int tile,
+                                   loop::Block body) {
+  if (fits(size, tile)) return body;
+  return {loop::statement(
+      loop::If{loop::binary(Op::lt, index, loop::size(size)), std::move(body), {}})};
+}
+
+loop::Block GpuTileBuilder::unrolled(const loop::Variable& variable, int extent, loop::Block body) {
+  loop::For loop;
+  loop.kind = loop::LoopKind::unroll;
+  loop.variable = variable;
+  loop.extent = loop::integer(extent);
+  loop.body = std::move(body);
+  return {loop::statement(std::move(loop))};
+}
+
+loop::Stmt GpuTileBuilder::threads(const loop::Variable& variable, int extent, loop::Block body) {
+  loop::For loop;
+  loop.kind = loop::LoopKind::thread;
+  loop.variable = variable;
+  loop.extent = loop::integer(extent);
+  loop.body = std::move(body);
+  return loop::statement(std::move(loop));
+}
+
+}  // namespace kroton

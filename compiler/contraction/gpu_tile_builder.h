@@ -1,0 +1,71 @@
+// What kernels of products for GPUs have in common: a block of threads for each tile of results,
+// parts of the inner elements, what is stored.
+#pragma once
+#include <memory>
+
+#include "compiler/contraction/gpu_tiles.h"
+#include "compiler/loop/traverse.h"
+
+namespace kroton {
+
+class GpuTileBuilder {
+ public:
+  GpuTileBuilder(const Contraction& contraction, const GpuTilePlan& plan,
+                 const loop::NewBuffer& new_buffer);
+  virtual ~GpuTileBuilder() = default;
+  GpuTileBuilder(const GpuTileBuilder&) = delete;
+  GpuTileBuilder& operator=(const GpuTileBuilder&) = delete;
+
+  loop::Kernel run();
+
+  // Parts of the inner elements leave their sums there.
+  void keep_partial(const loop::BufferRef& partial) { partial_ = partial; }
+  Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
+  // Adds up the parts' sums of each result, and stores it.
+  loop::Kernel combine() const;
+
+ protected:
+  virtual loop::Block tile() = 0;
+
+  // Slices of inner elements that a block goes over, and the first of them.
+  struct Steps {
+    loop::Expr first, count;
+  };
+  Steps steps() const;
+  // Stores the result of that row and column of the tile, or the part's sum of it, if there is one.
+  loop::Block store(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
+
+  // The places along the axes that a position among all of theirs stands for.
+  static Places places_of(const AxisList& axes, const loop::Expr& position);
+  static bool may_stop(const loop::Expr& value);
+  // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
+  static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside);
+  // Whether tiles of that many fill the size.
+  static bool fits(const Dim& size, int tile);
+  // `body` where index < size, unless that is so for every tile.
+  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body);
+  static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body);
+  static loop::Stmt threads(const loop::Variable& variable, int extent, loop::Block body);
+
+  const Contraction& c_;
+  const GpuTilePlan& plan_;
+  const loop::NewBuffer& new_buffer_;
+  const Dim rows_, columns_, inner_;
+  loop::Expr first_row_, first_column_;  // of the tile
+
+ private:
+  Dim parts() const;
+  // Where a part's sum of a result is kept.
+  loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
+                           const loop::Expr& column) const;
+
+  const loop::Variable part_ = loop::fresh_variable("part");
+  loop::BufferRef partial_ = nullptr;
+};
+
+// The kernel that the plan is for.
+std::unique_ptr<GpuTileBuilder> matrix_unit_builder(const Contraction& contraction,
+                                                    const GpuTilePlan& plan,
+                                                    const loop::NewBuffer& new_buffer);
+
+}  // namespace kroton

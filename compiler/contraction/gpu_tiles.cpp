@@ -255,7 +255,19 @@ std::string GpuTilePlan::to_string() const {
 
 namespace {
 
-GpuTilePlan plan_scalar_tiles(const Contraction& c) {
+// The small tiles, or the large ones where there are more of these than few; both where the sizes
+// are not known.
+std::vector<GpuTilePlan> either(const Contraction& c, GpuTilePlan small, GpuTilePlan large) {
+  const Dim tiles = count(c.batch) * ceil_div(count(c.rows), Dim(large.rows)) *
+                    ceil_div(count(c.columns), Dim(large.columns));
+  large.are_wanted = minimum(1, floor_div(tiles, few_tiles + 1));
+  small.are_wanted = 1 - large.are_wanted;
+  if (large.are_wanted.is_constant(0)) return {small};
+  if (large.are_wanted.is_constant(1)) return {large};
+  return {small, large};
+}
+
+std::vector<GpuTilePlan> plan_scalar_tiles(const Contraction& c) {
   GpuTilePlan plan;
   const Dim inner = count(c.inner), rows = count(c.rows), columns = count(c.columns);
   if (inner.is_constant() && inner.constant() > 0 && inner.constant() < plan.depth) {
@@ -268,15 +280,13 @@ GpuTilePlan plan_scalar_tiles(const Contraction& c) {
     plan.columns = few;
     plan.thread_columns = 1;
   } else if (size_of(c.dtype) <= most_large_bytes) {
-    const Dim tiles =
-        count(c.batch) * ceil_div(rows, Dim(large_tile)) * ceil_div(columns, Dim(large_tile));
-    if (tiles.is_constant() && tiles.constant() >= few_tiles) {
-      plan.rows = plan.columns = large_tile;
-      plan.thread_rows = plan.thread_columns = large_thread;
-      plan.depth = std::min(plan.depth, large_depth);
-    }
+    GpuTilePlan large = plan;
+    large.rows = large.columns = large_tile;
+    large.thread_rows = large.thread_columns = large_thread;
+    large.depth = std::min(plan.depth, large_depth);
+    return either(c, plan, large);
   }
-  return plan;
+  return {plan};
 }
 
 // What lies in memory where the contraction reads a value of its own dtype.
@@ -318,15 +328,8 @@ std::vector<GpuTilePlan> plan_unit_tiles(const Contraction& c, DType element) {
   if (columns.is_constant() && columns.constant() <= few) {
     return {unit_plan(element, {128, 16, depth, 32, 16})};
   }
-  GpuTilePlan small = unit_plan(element, {64, 64, depth, 32, 32});
-  GpuTilePlan large = unit_plan(element, {128, 128, depth, 64, 32});
-  const Dim tiles =
-      count(c.batch) * ceil_div(rows, Dim(large.rows)) * ceil_div(columns, Dim(large.columns));
-  large.are_wanted = minimum(1, floor_div(tiles, few_tiles + 1));
-  small.are_wanted = 1 - large.are_wanted;
-  if (large.are_wanted.is_constant(0)) return {small};
-  if (large.are_wanted.is_constant(1)) return {large};
-  return {small, large};
+  return either(c, unit_plan(element, {64, 64, depth, 32, 32}),
+                unit_plan(element, {128, 128, depth, 64, 32}));
 }
 
 std::unique_ptr<GpuTileBuilder> builder_of(const Contraction& contraction, const GpuTilePlan& plan,
@@ -341,7 +344,7 @@ std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& c, const Machine& mac
   if (const std::optional<DType> element = unit_dtype(c, machine)) {
     return plan_unit_tiles(c, *element);
   }
-  return {plan_scalar_tiles(c)};
+  return plan_scalar_tiles(c);
 }
 
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,

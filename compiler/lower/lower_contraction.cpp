@@ -334,7 +334,10 @@ std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& mach
   std::vector<GpuTilePlan> plans = plan_gpu_tiles(c, machine);
   const std::shared_ptr<const LibraryProduct> library = library_product(c);
   // In place of the library's product they are for what it refuses.
-  if (library) plans = {plans.back()}, plans[0].are_wanted = 1;
+  if (library) {
+    plans.resize(1);
+    plans[0].are_wanted = 1;
+  }
   GpuTilePlan& plan = plans.front();
   const std::optional<GpuTilePlan> parts = library ? std::nullopt : plan_gpu_parts(c, plan);
   std::vector<loop::Kernel> kernels;

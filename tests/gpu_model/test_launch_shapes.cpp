@@ -172,7 +172,7 @@ relu of dot 4096x512x10, known
   k0_dot_relu                                     256 x  256, work 42024960
   k1_dot_relu                                     640 x   64, work 163840
 relu of dot + bias, free, k=4096 m=4096 n=4096
-  k2_dot_add_relu                                4096 x  256, work 137489285120
+  k3_dot_add_relu                                1024 x  256, work 137489285120
 relu of dot + bias, free, k=16384 m=64 n=64
   k0_dot_add_relu                                 128 x  256, work 134230016
   k1_dot_add_relu                                 128 x  512, work 524288
@@ -185,9 +185,9 @@ exp of matmul of a batch, b=96
 dot of matrix and vector, known
   k0_mul_sum                                     4096 x  256, work 50331648
 conv2d of 64x56x56, 3x3, n=32
-  k2_unslice_convolution                         1568 x  256, work 7411597312
+  k3_unslice_convolution                          784 x  256, work 7411597312
 conv2d, gradient of the image, n=32
-  k2_unslice_unslice_convolution                 1568 x  256, work 7418019840
+  k3_unslice_unslice_convolution                  784 x  256, work 7418019840
 conv2d, gradient of the filters, n=32
   k0_unslice                                    26912 x  256, work 13778944
   k1_convolution                                  261 x  256, work 7398789120
@@ -208,16 +208,16 @@ cumsum down rows, n=10000
 MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
   k1_dot_add_relu                                2048 x  512, work 458752
-  k3_dot                                            2 x  256, work 1312000, or a library
-  k4_add_max_sub_exp_sum_size_div_mul_one_          2 x   64, work 27397
-  k7_add_sub_log_pick_sub_sum_size_div              1 x  256, work 3333
-  k8_lt_dot_where                                  16 x  256, work 1507328
-  k9_dot_mul_sub                                  104 x  256, work 103964672, or a library
-  k12_sum_mul_sub                                  16 x 1024, work 132096
-  k13_dot_mul_sub                                   8 x  256, work 1326080, or a library
-  k16_sum_mul_sub                                   1 x 1024, work 2580
-  k17_copy                                       1568 x   64, work 401408
-  k18_copy                                         20 x  256, work 5120
+  k4_dot                                            2 x  256, work 1312000, or a library
+  k5_add_max_sub_exp_sum_size_div_mul_one_          2 x   64, work 27397
+  k8_add_sub_log_pick_sub_sum_size_div              1 x  256, work 3333
+  k9_lt_dot_where                                  16 x  256, work 1507328
+  k11_dot_mul_sub                                 104 x  256, work 103964672, or a library
+  k14_sum_mul_sub                                  16 x 1024, work 132096
+  k15_dot_mul_sub                                   8 x  256, work 1326080, or a library
+  k18_sum_mul_sub                                   1 x 1024, work 2580
+  k19_copy                                       1568 x   64, work 401408
+  k20_copy                                         20 x  256, work 5120
 LSTM step, 256 units, batch=64 steps=100
   k0_copy                                          64 x   64, work 16384
   k1_dot                                         1600 x  256, work 3361996800, or a library

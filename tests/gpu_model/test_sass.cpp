@@ -235,22 +235,27 @@ relu of dot + bias, free
   k0_dot_add_relu                       109    16     4     4   16         8   8704   421
   k1_dot_add_relu                        54    32     4     4    4         4   2048    23
   k2_dot_add_relu                       108    16     4     4   16         8   8704   440
+  k3_dot_add_relu                       207     8     4     4   16         8   8448   699
 relu of dot of transposed, free
   k0_dot_relu                           111    16     4     4   16         8   8704   425
   k1_dot_relu                            54    32     4     4    4         4   2048    24
   k2_dot_relu                           108    16     4     4   16         8   8704   443
+  k3_dot_relu                           201     8     4     4   16         8   8448   701
 exp of matmul of a batch
   k0_dot_exp                             72    24     4     4   16         8   8704   350
+  k1_dot_exp                            128    16     4     4   16         8   8448   625
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                110    16     4     4   16         8   8704   644
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                112    16     4     4   16         8   8704   662
+  k2_unslice_convolution                116    16     4     4   16         8   8704   662
+  k3_unslice_convolution                211     8     4     4   16         8   8448   870
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        105    16     4     4   16         8   8704   692
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
-  k2_unslice_unslice_convolution        105    16     4     4   16         8   8704   655
+  k2_unslice_unslice_convolution        113    16     4     4   16         8   8704   655
+  k3_unslice_unslice_convolution        216     8     4     4   16         8   8448   880
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
   k1_convolution                        113    16     4     4   16         8   8704   438
@@ -317,11 +322,11 @@ TEST_CASE("golden: the code of canonical kernels, sm_80") {
   check_golden("sm_80", table(80), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+  k0_add_relu_mul                        18    64    16    16    0         6      0     0
 tanh of 1e7
-  k0_tanh                                16    64     4     4    0         1      0     0
+  k0_tanh                                22    64    16    16    0         1      0     0
 exp, f64
-  k0_exp_mul                             16    64     8     8    0         1      0     0
+  k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
   k0_mul                                 18    64     4     4    0         2      0     0
 transpose of 4096x4096
@@ -344,23 +349,27 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
   k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
+  k5_max_sub_exp_sum_div_mul             45    32     4     4    0        16      0    94
+  k6_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
-  k2_sum                                 47    40     4     4    4        16     32    43
+  k2_sum                                 55    32     4     4    0        16      0    39
+  k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
-  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+  k0_max_sub_exp_sum_div_mul             47    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
-  k2_argmax                              21    64     4     8   16         4     96    75
+  k2_argmax                              24    32     4     8    0         4      0    75
+  k3_argmax                              21    64     4     8   16         4     96    75
 mean of rows, f64
   k0_sum_size_div                        61    32     8     8    8         8     64    43
   k1_sum_size_div                        57    32     8     8    8        16     64    43
-  k2_sum_size_div                        56    32     8     8    8        16     64    43
+  k2_sum_size_div                        61    32     8     8    0        16      0    39
+  k3_sum_size_div                        56    32     8     8    8        16     64    43
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     30    64     4     4    4         4     32    43
 layer norm, gradients
@@ -385,7 +394,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     40    48     4     4    4         4     32    92
   k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
   k4_max_sub_exp_sum                     40    48     4     4    4        16     32    93
-  k5_div_mul                             14    64     4     4    0         1      0     0
+  k5_div_mul                             14    64    16    16    0         3      0     0
 sum of columns of 1e6x8
   k0_sum                                 46    40     4     4    4         4   1024    47
   k1_sum                                 46    32     4     4    4         4   4096    47
@@ -425,22 +434,27 @@ relu of dot + bias, free
   k0_dot_add_relu                       115    16     4     4   16         8   8704   415
   k1_dot_add_relu                        52    32     4     4    4         4   2048    23
   k2_dot_add_relu                        98    16     4     4   16         8   8704   451
+  k3_dot_add_relu                       191     8     4     4   16         8   8448   711
 relu of dot of transposed, free
   k0_dot_relu                           110    16     4     4   16         8   8704   418
   k1_dot_relu                            54    32     4     4    4         4   2048    24
   k2_dot_relu                           100    16     4     4   16         8   8704   442
+  k3_dot_relu                           191     8     4     4   16         8   8448   704
 exp of matmul of a batch
   k0_dot_exp                             72    24     4     4   16         8   8704   351
+  k1_dot_exp                            128    16     4     4   16         8   8448   626
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                106    16     4     4   16         8   8704   644
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                104    16     4     4   16         8   8704   663
+  k2_unslice_convolution                108    16     4     4   16         8   8704   663
+  k3_unslice_convolution                216     8     4     4   16         8   8448   880
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        114    16     4     4   16         8   8704   712
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
-  k2_unslice_unslice_convolution         96    16     4     4   16         8   8704   659
+  k2_unslice_unslice_convolution        104    16     4     4   16         8   8704   656
+  k3_unslice_unslice_convolution        231     8     4     4   16         8   8448   906
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
   k1_convolution                        108    16     4     4   16         8   8704   442
@@ -450,15 +464,55 @@ conv2d, gradient of the filters
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
 scatter_add, free
-  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k0_scatter_add                         11    64     4    16    0         1      0     0
   k1_scatter_add                         31    64     8     8    4         2   8704    23
-  k2_mul                                 10    64     4     4    0         1      0     0
+  k2_mul                                 14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    24
 cumsum down rows
-  k0_cumsum                               8    64     4     4    0         1      0     0
+  k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              24    64     4     4    0         5      0    26
+MLP step 784-512-10
+LSTM step, 256 units
+  k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   258  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m     64    32     4     4    0        32      0   192
+LSTM step, 64 units
+  k4_scan_dot_add_add_sigmoid_sigmoi    127    16     4     4    0        96      0   274  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m     72    16     4     4    0        32      0   177
+running sum by scan
+  k2_scan_mul_add                        18    32     4     4    0         5      0    29
+gradient of a running sum by scan
+  k2_scan_mul_add                        18    32     4     4    0         5      0    29
+  k6_scan_add_mul                        22    32     4     4    0         5      0    29
+1000 steps of oscillators
+  k2_scan_sin_neg_mul_sub_mul_add_mu     23    64     4     4    0         2      0   165
+Kalman filter of 4 numbers
+  k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
+          loops: 1
+relu of dot 4096x4096x4096, bf16
+  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   335  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot 8x4096x4096, f16
+  k0_cast_cast_dot_cast_cast_relu_ca     87    20     2     4    4        32  27648   362  HMMA 8,
+          LDSM 6, LDGSTS 15
+  k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
+relu of dot 4096x4096x4096, TF32
+  k0_dot_relu                           128    16     4     4    4         8  49152   406  HMMA 32,
+          LDSM 8, LDGSTS 12
+relu of dot bf16, free
+  k0_cast_cast_dot_cast_cast_relu_ca    100    16     2     4    4        16  24576   409  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k1_cast_cast_dot_cast_cast_relu_ca     54    32     4     2    4         4   2048    24
+  k2_cast_cast_dot_cast_cast_relu_ca     98    16     2     2    4        16  24576   424  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   449  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot of transposed + bias, bf16
+  k0_cast_cast_dot_cast_cast_cast_ad     98    16     2     2    4        16  24576   355  HMMA 16,
+          LDSM 8, LDGSTS 12
 )golden");
 }
 
@@ -467,11 +521,11 @@ TEST_CASE("golden: the code of canonical kernels, sm_100") {
   check_golden("sm_100", table(100), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        12    64     4     4    0         2      0     0
+  k0_add_relu_mul                        17    64    16    16    0         6      0     0
 tanh of 1e7
-  k0_tanh                                18    64     4     4    0         1      0     0
+  k0_tanh                                21    64    16    16    0         1      0     0
 exp, f64
-  k0_exp_mul                             16    64     8     8    0         1      0     0
+  k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
   k0_mul                                 18    64     4     4    0         2      0     0
 transpose of 4096x4096
@@ -494,23 +548,27 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             59    32     4     4   16         5     32    87
   k3_max_sub_exp_sum_div_mul             45    40     4     4   16        16     32    41
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
+  k5_max_sub_exp_sum_div_mul             40    32     4     4    0        16      0    94
+  k6_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
 sum of rows, free
   k0_sum                                 61    32     4     4   16        16     32    41
   k1_sum                                 45    40     4     4   16        16     32    41
-  k2_sum                                 46    40     4     4   16        16     32    41
+  k2_sum                                 43    32     4     4    0        16      0    41
+  k3_sum                                 46    40     4     4   16        16     32    41
 softmax of 1e6x10
-  k0_max_sub_exp_sum_div_mul             32    64     4     4    0        10      0     0
+  k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              32    64     4     8   16         2     96    99
   k1_argmax                              26    64     8     8   16         4     96    98
-  k2_argmax                              23    64     4     8   16         2     96    97
+  k2_argmax                              23    32     4     8    0         2      0    97
+  k3_argmax                              23    64     4     8   16         2     96    97
 mean of rows, f64
   k0_sum_size_div                        61    32     8     8   16         9     64    41
   k1_sum_size_div                        60    32     8     8   16        15     64    41
-  k2_sum_size_div                        60    32     8     8   16        14     64    41
+  k2_sum_size_div                        62    32     8     8    0        16      0    41
+  k3_sum_size_div                        60    32     8     8   16        14     64    41
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     28    64     4     4   16         4     32    26
 layer norm, gradients
@@ -535,7 +593,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     56    32     4     4   16         5     32    95
   k3_max_sub_exp_sum                     46    40     4     4   16        16     32    41
   k4_max_sub_exp_sum                     40    48     4     4   16        16     32    95
-  k5_div_mul                             14    64     4     4    0         1      0     0
+  k5_div_mul                             14    64    16    16    0         3      0     0
 sum of columns of 1e6x8
   k0_sum                                 61    32     4     4    4        16   1024    39
   k1_sum                                 25    64     4     4    4         4   4096    17
@@ -575,22 +633,28 @@ relu of dot + bias, free
   k0_dot_add_relu                       127    16     4     4   16         8   8704   409
   k1_dot_add_relu                        89    16     4     4    4         8   2048    39
   k2_dot_add_relu                       128    16     4     4   16         8   8704   367
+  k3_dot_add_relu                       231     8     4     4   16         8   8448   625
 relu of dot of transposed, free
   k0_dot_relu                           127    16     4     4   16         8   8704   409
   k1_dot_relu                            89    16     4     4    4         8   2048    39
   k2_dot_relu                           127    16     4     4   16         8   8704   370
+  k3_dot_relu                           235     8     4     4   16         8   8448   625
 exp of matmul of a batch
   k0_dot_exp                             78    24     4     4   16         8   8704   337
+  k1_dot_exp                            128    16     4     4   16         8   8448   594
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                116    16     4     4   16         8   8704   648
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                127    16     4     4   16         8   8704   713
+  k2_unslice_convolution                127    16     4     4   16         8   8704   721
+  k3_unslice_convolution                221     8     4     4   16         8   8448   983
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        115    16     4     4   16         8   8704   699
   k1_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
-  k2_unslice_unslice_convolution        127    16     4     4   16         8   8704   699
+  k2_unslice_unslice_convolution        128    16     4     4   16         8   8704   698  spills:
+          2, stack 8
+  k3_unslice_unslice_convolution        233     8     4     4   16         8   8448   967
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
   k1_convolution                        124    16     4     4   16         8   8704   430
@@ -600,14 +664,54 @@ conv2d, gradient of the filters
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
 scatter_add, free
-  k0_scatter_add                          6    64     4     4    0         1      0     0
+  k0_scatter_add                         14    64     4    16    0         1      0     0
   k1_scatter_add                         44    40     8     8    4         8   8704    29
-  k2_mul                                 10    64     4     4    0         1      0     0
+  k2_mul                                 18    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    27
 cumsum down rows
-  k0_cumsum                               8    64     4     4    0         1      0     0
+  k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              30    64     4     4    0         9      0    36
+MLP step 784-512-10
+LSTM step, 256 units
+  k4_scan_dot_add_add_sigmoid_sigmoi    104    16     4     4    0        80      0   240  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m    107    16     4     4    0        64      0   165
+LSTM step, 64 units
+  k4_scan_dot_add_add_sigmoid_sigmoi    126    16     4     4    0       106      0   240  calls in
+          loops: 5
+  k14_scan_add_mul_mul_sub_mul_add_m    115    16     4     4    0        64      0   185
+running sum by scan
+  k2_scan_mul_add                        32    32     4     4    0        17      0    75
+gradient of a running sum by scan
+  k2_scan_mul_add                        32    32     4     4    0        17      0    75
+  k6_scan_add_mul                        26    32     4     4    0         9      0    43
+1000 steps of oscillators
+  k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   168
+Kalman filter of 4 numbers
+  k3_scan_mul_sum_dot_dot_add_mul_su     54    32     4     4    0         9      0   175  calls in
+          loops: 1
+relu of dot 4096x4096x4096, bf16
+  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   333  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot 8x4096x4096, f16
+  k0_cast_cast_dot_cast_cast_relu_ca     96    20     2     4    4        32  27648   307  HMMA 8,
+          LDSM 6, LDGSTS 15
+  k1_cast_cast_dot_cast_cast_relu_ca     24    64     4     2    0         8      0     0
+relu of dot 4096x4096x4096, TF32
+  k0_dot_relu                           128    16     4     4    4        16  49152   416  HMMA 32,
+          LDSM 8, LDGSTS 12
+relu of dot bf16, free
+  k0_cast_cast_dot_cast_cast_relu_ca    111    16     2     4    4        16  24576   405  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k1_cast_cast_dot_cast_cast_relu_ca     89    16     4     2    4         8   2048    39
+  k2_cast_cast_dot_cast_cast_relu_ca    106    16     2     2    4        16  24576   415  HMMA 16,
+          LDSM 8, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   483  HMMA 32,
+          LDSM 12, LDGSTS 12
+relu of dot of transposed + bias, bf16
+  k0_cast_cast_dot_cast_cast_cast_ad     96    20     2     2    4        16  24576   354  HMMA 16,
+          LDSM 8, LDGSTS 12
 )golden");
 }

@@ -152,24 +152,49 @@ TEST_CASE("golden: a product with bias and relu for a GPU") {
   const Tensor b = vector("b");
   check_golden("product", gpu_dump({x, w, b}, {relu(dot(x, w) + b)}), R"golden(
 == loop
-program golden  arena 256*floor_div(4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+program golden  arena 256*floor_div(-4*x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] +
+        127, 128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
         1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] +
         15, 16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
-        63, 64), 1)), 1)) + 1, 8)) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        63, 64), 1)), 1)) + 1, 8)) - 4*x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] +
+        127, 128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
+        1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
+        16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64), 1)), 1)) + 1, 8)) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
         1)), 1) + 255, 256) bytes
   buffer 4 at 0
 # line 1
 kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], out
-        partial: f32[x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        partial: f32[-x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] +
+        15, 16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
+        63, 64), 1)), 1)) + 1, 8)) - x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
         max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
         1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
         16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
         64), 1)), 1)) + 1, 8)) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
         1)), 1)]) work (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
-  block<256> for block in 0..(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+  block<256> for block in 0..(-min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] +
+          127, 128), 133), 1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+          64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+          64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+          max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+          max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) -
+          min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128), 133),
+          1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1],
+          257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+          64), 1)), 1) + floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
           64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
           64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
           max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
@@ -301,7 +326,15 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
 }
 # line 1
 kernel k1_dot_add_relu(in b: f32[w.shape[1]], in partial:
-        f32[x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        f32[-x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] +
+        15, 16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
+        63, 64), 1)), 1)) + 1, 8)) - x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
         max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
         1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
         16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
@@ -312,9 +345,12 @@ kernel k1_dot_add_relu(in b: f32[w.shape[1]], in partial:
         max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
         max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) +
         x.shape[0]*w.shape[1]) {
-  block<512> for b_1 in 0..(min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+  block<512> for b_1 in 0..(-min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] +
+          127, 128), 133), 1)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
           max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
-          1)*floor_div(x.shape[0]*w.shape[1] + 31, 32)) {
+          1)*floor_div(x.shape[0]*w.shape[1] + 31, 32) + min(floor_div(x.shape[1], 257),
+          1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+          1)), 1)*floor_div(x.shape[0]*w.shape[1] + 31, 32)) {
     shared partial_1: f32[512]
     thread for t in 0..512 {
       let t1 = floor_div((floor_div(floor_div(x.shape[1] + 15, 16) - 1,
@@ -357,10 +393,15 @@ kernel k1_dot_add_relu(in b: f32[w.shape[1]], in partial:
 kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], in b:
         f32[w.shape[1]], out relu6: f32[x.shape[0]*w.shape[1]]) work
         (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
-  block<256> for block in 0..(-floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+  block<256> for block in 0..(min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] +
+          127, 128), 133), 1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
           64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
-          64)*floor_div(x.shape[0] + 63, 64), 1)), 1) + floor_div(w.shape[1] + 63,
-          64)*floor_div(x.shape[0] + 63, 64)) {
+          64)*floor_div(x.shape[0] + 63, 64), 1)), 1) - floor_div(w.shape[1] + 63,
+          64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+          max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1) -
+          min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128), 133),
+          1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64) + floor_div(w.shape[1] +
+          63, 64)*floor_div(x.shape[0] + 63, 64)) {
     var tile_column: i64 = mod(block, floor_div(w.shape[1] + 63, 64))
     var tile_row: i64 = floor_div(block, floor_div(w.shape[1] + 63, 64))
     shared a_slice: f32[1088]
@@ -470,7 +511,132 @@ kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
     }
   }
 }
-== k0_dot_add_relu: floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+# line 1
+kernel k3_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], in b:
+        f32[w.shape[1]], out relu6: f32[x.shape[0]*w.shape[1]]) work
+        (2*x.shape[0]*x.shape[1]*w.shape[1] + 3*x.shape[0]*w.shape[1]) {
+  block<256> for block in 0..(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127,
+          128)*min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128),
+          133), 1)) {
+    var tile_column: i64 = mod(block, floor_div(w.shape[1] + 127, 128))
+    var tile_row: i64 = floor_div(block, floor_div(w.shape[1] + 127, 128))
+    shared a_slice: f32[1056]
+    shared b_slice: f32[1056]
+    registers sums: f32[64]
+    registers a_next: f32[4]
+    registers b_next: f32[4]
+    registers totals: f32[64]
+    thread for t in 0..256 {
+      unroll for i in 0..8 {
+        unroll for j in 0..8 {
+          totals[i*8 + j] = 0.0
+        }
+      }
+    }
+    thread for t_1 in 0..256 {
+      let t1 = mod(t_1, 8) < x.shape[1]
+      unroll for n in 0..4 {
+        let t2 = tile_row*128 + (n*32 + floor_div(t_1, 8))
+        a_next[n] = x[mod(t_1, 8) + t2*x.shape[1] if t1 and t2 < x.shape[0]]
+      }
+    }
+    thread for t_2 in 0..256 {
+      let t3 = tile_column*128 + mod(t_2, 128)
+      let t4 = t3 < w.shape[1]
+      unroll for n_1 in 0..4 {
+        b_next[n_1] = w[t3 + (n_1*(2*w.shape[1]) + floor_div(t_2, 128)*w.shape[1]) if n_1*2 +
+                floor_div(t_2, 128) < x.shape[1] and t4]
+      }
+    }
+    for block_1 in 0..(floor_div(x.shape[1] + 511, 512)) {
+      thread for t_3 in 0..256 {
+        unroll for i_1 in 0..8 {
+          unroll for j_1 in 0..8 {
+            sums[i_1*8 + j_1] = 0.0
+          }
+        }
+      }
+      for step in 0..min((floor_div(x.shape[1] + 7, 8)) - block_1*64, 64) {
+        thread for t_4 in 0..256 {
+          unroll for n_2 in 0..4 {
+            a_slice[mod(t_4, 8)*132 + n_2*32 + floor_div(t_4, 8)] = a_next[n_2]
+          }
+        }
+        thread for t_5 in 0..256 {
+          unroll for n_3 in 0..4 {
+            b_slice[n_3*264 + floor_div(t_5, 128)*132 + mod(t_5, 128)] = b_next[n_3]
+          }
+        }
+        barrier
+        let t5 = block_1*512 + step*8
+        thread for t_6 in 0..256 {
+          let t6 = t5 + mod(t_6, 8) + 8
+          let t7 = t6 < x.shape[1]
+          unroll for n_4 in 0..4 {
+            let t8 = tile_row*128 + (n_4*32 + floor_div(t_6, 8))
+            a_next[n_4] = x[t6 + t8*x.shape[1] if t7 and t8 < x.shape[0]]
+          }
+        }
+        let t9 = block_1*(512*w.shape[1]) + step*(8*w.shape[1])
+        thread for t_7 in 0..256 {
+          let t10 = tile_column*128 + mod(t_7, 128)
+          let t11 = t10 < w.shape[1]
+          unroll for n_5 in 0..4 {
+            b_next[n_5] = w[t10 + (t9 + n_5*(2*w.shape[1]) + floor_div(t_7, 128)*w.shape[1] +
+                    (8*w.shape[1])) if t5 + n_5*2 + floor_div(t_7, 128) + 8 < x.shape[1] and t11]
+          }
+        }
+        thread for t_8 in 0..256 {
+          unroll for k in 0..8 {
+            let t12 = k*132 + floor_div(t_8, 16)*8
+            unroll for i_2 in 0..8 {
+              let t13 = a_slice[t12 + i_2]
+              unroll for j_2 in 0..8 {
+                sums[i_2*8 + j_2] = fma(t13, b_slice[k*132 + floor_div(j_2, 4)*64 + mod(t_8, 16)*4 +
+                        mod(j_2, 4)], sums[i_2*8 + j_2])
+              }
+            }
+          }
+        }
+        barrier
+      }
+      thread for t_9 in 0..256 {
+        unroll for i_3 in 0..8 {
+          unroll for j_3 in 0..8 {
+            totals[i_3*8 + j_3] = totals[i_3*8 + j_3] + sums[i_3*8 + j_3]
+          }
+        }
+      }
+    }
+    thread for t_10 in 0..256 {
+      unroll for i_4 in 0..8 {
+        let t14 = tile_row*128 + (floor_div(t_10, 16)*8 + i_4)
+        let t15 = t14 < x.shape[0]
+        let t16 = t14*w.shape[1]
+        unroll for j_4 in 0..8 {
+          let t17 = tile_column*128 + (floor_div(j_4, 4)*64 + mod(t_10, 16)*4 + mod(j_4, 4))
+          let t18 = t17 < w.shape[1]
+          let t19 = t17 + t16
+          if t15 {
+            if t18 {
+              relu6[t19] = max(totals[i_4*8 + j_4] + b[t17], 0.0)
+            }
+          }
+        }
+      }
+    }
+  }
+}
+== k0_dot_add_relu: -min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127,
+        128), 133), 1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
+        64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
+        max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)) + 1, 8)) -
+        min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128), 133),
+        1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1],
+        257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+        64), 1)), 1) + floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
         64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
         64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1,
         max(floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(264,
@@ -478,13 +644,24 @@ kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1],
         257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
         64), 1)), 1) blocks of 256 threads
-== k1_dot_add_relu: min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] +
-        63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1)*floor_div(x.shape[0]*w.shape[1] + 31, 32)
-        blocks of 512 threads
-== k2_dot_add_relu: -floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
+== k1_dot_add_relu: -min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127,
+        128), 133), 1)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
+        1)*floor_div(x.shape[0]*w.shape[1] + 31, 32) + min(floor_div(x.shape[1], 257),
+        1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
+        1)), 1)*floor_div(x.shape[0]*w.shape[1] + 31, 32) blocks of 512 threads
+== k2_dot_add_relu: min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128),
+        133), 1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
         64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132, max(floor_div(w.shape[1] + 63,
-        64)*floor_div(x.shape[0] + 63, 64), 1)), 1) + floor_div(w.shape[1] + 63,
-        64)*floor_div(x.shape[0] + 63, 64) blocks of 256 threads
+        64)*floor_div(x.shape[0] + 63, 64), 1)), 1) - floor_div(w.shape[1] + 63,
+        64)*floor_div(x.shape[0] + 63, 64)*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)), 1) -
+        min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128), 133),
+        1)*floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64) + floor_div(w.shape[1] +
+        63, 64)*floor_div(x.shape[0] + 63, 64) blocks of 256 threads
+== k3_dot_add_relu: floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127,
+        128)*min(floor_div(floor_div(w.shape[1] + 127, 128)*floor_div(x.shape[0] + 127, 128), 133),
+        1) blocks of 256 threads
 
 // line 1
 extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
@@ -852,6 +1029,166 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
         if (t26) {
           if (t29) {
             relu6[t30] = kt_max(totals[t31] + b[t28], 0.0f);
+          }
+        }
+      }
+    }
+  }
+}
+
+// line 1
+extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
+    KROTON_GLOBAL(const float) x,
+    KROTON_GLOBAL(const float) w,
+    KROTON_GLOBAL(const float) b,
+    KROTON_GLOBAL(float) relu6,
+    long long x_shape_0,
+    long long x_shape_1,
+    long long w_shape_1,
+    long long workers,
+    long long size,
+    long long size_1,
+    long long size_2,
+    kroton_error* error) {
+  const long long block = blockIdx.x;
+  const long long tile_column = block % size;
+  const long long tile_row = block / size;
+  KROTON_SHARED(float, a_slice, 1056);
+  KROTON_SHARED(float, b_slice, 1056);
+  float sums[64];
+  float a_next[4];
+  float b_next[4];
+  float totals[64];
+  {
+    #pragma unroll
+    for (long long i = 0; i < 8; ++i) {
+      #pragma unroll
+      for (long long j = 0; j < 8; ++j) {
+        totals[i * 8 + j] = 0.0f;
+      }
+    }
+  }
+  {
+    const long long t_1 = threadIdx.x;
+    const bool t1 = kt_mod(t_1, 8LL) < x_shape_1;
+    #pragma unroll
+    for (long long n = 0; n < 4; ++n) {
+      const long long t2 = tile_row * 128 + (n * 32 + t_1 / 8);
+      a_next[n] = (t1 && t2 < x_shape_0 ? x[t_1 % 8 + t2 * x_shape_1] : 0.0f);
+    }
+  }
+  {
+    const long long t_2 = threadIdx.x;
+    const long long t3 = tile_column * 128 + t_2 % 128;
+    const long long t4 = t_2 / 128 * w_shape_1;
+    const bool t5 = t3 < w_shape_1;
+    #pragma unroll
+    for (long long n_1 = 0; n_1 < 4; ++n_1) {
+      b_next[n_1] = (kt_add(kt_mul(n_1, 2LL), kt_floor_div(t_2, 128LL)) < x_shape_1 && t5 ? w[t3 +
+              (n_1 * (w_shape_1 * 2LL) + t4)] : 0.0f);
+    }
+  }
+  for (long long block_1 = 0; block_1 < size_1; ++block_1) {
+    {
+      #pragma unroll
+      for (long long i_1 = 0; i_1 < 8; ++i_1) {
+        #pragma unroll
+        for (long long j_1 = 0; j_1 < 8; ++j_1) {
+          sums[i_1 * 8 + j_1] = 0.0f;
+        }
+      }
+    }
+    for (long long step = 0; step < kt_min(size_2 - block_1 * 64, 64LL); ++step) {
+      {
+        const long long t_4 = threadIdx.x;
+        const long long t6 = t_4 % 8 * 132;
+        #pragma unroll
+        for (long long n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t6 + n_2 * 32 + t_4 / 8] = a_next[n_2];
+        }
+      }
+      {
+        const long long t_5 = threadIdx.x;
+        const long long t7 = t_5 / 128 * 132;
+        #pragma unroll
+        for (long long n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 264 + t7 + t_5 % 128] = b_next[n_3];
+        }
+      }
+      __syncthreads();
+      const long long t8 = block_1 * 512 + step * 8;
+      {
+        const long long t_6 = threadIdx.x;
+        const long long t9 = t8 + t_6 % 8 + 8;
+        const bool t10 = t9 < x_shape_1;
+        #pragma unroll
+        for (long long n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t11 = tile_row * 128 + (n_4 * 32 + t_6 / 8);
+          a_next[n_4] = (t10 && t11 < x_shape_0 ? x[t9 + t11 * x_shape_1] : 0.0f);
+        }
+      }
+      const long long t12 = block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 8LL);
+      {
+        const long long t_7 = threadIdx.x;
+        const long long t13 = tile_column * 128 + t_7 % 128;
+        const long long t14 = t_7 / 128 * w_shape_1;
+        const bool t15 = t13 < w_shape_1;
+        #pragma unroll
+        for (long long n_5 = 0; n_5 < 4; ++n_5) {
+          b_next[n_5] = (kt_add(kt_add(kt_add(t8, kt_mul(n_5, 2LL)), kt_floor_div(t_7, 128LL)), 8LL)
+                  < x_shape_1 && t15 ? w[t13 + (t12 + n_5 * (w_shape_1 * 2LL) + t14 + w_shape_1 *
+                  8LL)] : 0.0f);
+        }
+      }
+      {
+        const long long t_8 = threadIdx.x;
+        const long long t16 = t_8 / 16 * 8;
+        const long long t17 = t_8 % 16 * 4;
+        #pragma unroll
+        for (long long k = 0; k < 8; ++k) {
+          const long long t18 = k * 132 + t16;
+          #pragma unroll
+          for (long long i_2 = 0; i_2 < 8; ++i_2) {
+            const float t19 = a_slice[t18 + i_2];
+            #pragma unroll
+            for (long long j_2 = 0; j_2 < 8; ++j_2) {
+              const long long t20 = i_2 * 8 + j_2;
+              sums[t20] = fmaf(t19, b_slice[k * 132 + j_2 / 4 * 64 + t17 + j_2 % 4], sums[t20]);
+            }
+          }
+        }
+      }
+      __syncthreads();
+    }
+    {
+      #pragma unroll
+      for (long long i_3 = 0; i_3 < 8; ++i_3) {
+        #pragma unroll
+        for (long long j_3 = 0; j_3 < 8; ++j_3) {
+          const long long t21 = i_3 * 8 + j_3;
+          totals[t21] = totals[t21] + sums[t21];
+        }
+      }
+    }
+  }
+  {
+    const long long t_10 = threadIdx.x;
+    const long long t22 = t_10 / 16 * 8;
+    const long long t23 = t_10 % 16 * 4;
+    #pragma unroll
+    for (long long i_4 = 0; i_4 < 8; ++i_4) {
+      const long long t24 = tile_row * 128 + (t22 + i_4);
+      const bool t25 = t24 < x_shape_0;
+      const long long t26 = t24 * w_shape_1;
+      #pragma unroll
+      for (long long j_4 = 0; j_4 < 8; ++j_4) {
+        const long long t27 = tile_column * 128 + (j_4 / 4 * 64 + t23 + j_4 % 4);
+        const bool t28 = t27 < w_shape_1;
+        const long long t29 = t27 + t26;
+        const long long t30 = i_4 * 8 + j_4;
+        if (t25) {
+          if (t28) {
+            relu6[t29] = kt_max(totals[t30] + b[t27], 0.0f);
           }
         }
       }

@@ -36,6 +36,8 @@ class Overwriting {
         declared_.insert(declare->variable.id);
       } else if (const loop::For* loop = loop::as_for(s)) {
         has_threads_ = has_threads_ || loop->kind == loop::LoopKind::block;
+      } else if (const auto* copy = std::get_if<loop::Copy>(&s)) {
+        copies_state_ = copies_state_ || copy->from->id == state->id || copy->from->id == result;
       }
     });
     next_id_ = loop::next_variable_id(kernel);
@@ -45,7 +47,7 @@ class Overwriting {
   // elements are stored more than once, in the first statement that stores any, which stores each
   // once.
   bool is_safe() {
-    if (stores_ == 0) return false;
+    if (stores_ == 0 || copies_state_) return false;
     bool is_first = true;
     for (const loop::Stmt& s : kernel_.body) {
       int stores = 0;
@@ -219,6 +221,7 @@ class Overwriting {
   int stores_ = 0;
   std::unordered_set<int> declared_;
   bool has_threads_ = false;
+  bool copies_state_ = false;  // to shared memory, other elements than a thread stores
   int next_id_ = 0;
 };
 

@@ -169,6 +169,19 @@ TEST_CASE("cuda: products of 16 bits: batches and axes and views and what is com
        whole({3, 5, 40}, bf16, 4), whole({2, 3, 9, 8}, f16, 5), whole({4, 3, 3, 3}, f16, 6)});
 }
 
+TEST_CASE("cuda: a variable that is multiplied by itself is replaced when it has been read") {
+  const gpu_emulator::TestCuda device;
+  const Array first = whole({130, 130}, bf16, 1);
+  const auto multiplied = [&](const Target& target) {
+    const Shared w = shared(first.copy(), "w");
+    const Tensor x = matrix("x", bf16);
+    const auto f = function({x}, {.updates = {{w, relu(dot(w, x))}}, .target = target});
+    f(whole({130, 130}, bf16, 2));
+    return w.get_value();
+  };
+  CHECK(array_equal(multiplied(cuda()), multiplied(cpu())));
+}
+
 TEST_CASE("cuda: products of free sizes by large tiles where they are many") {
   const gpu_emulator::TestCuda device;
   for (const DType dtype : {bf16, f32}) {

@@ -53,7 +53,8 @@ class UnitTiles final : public GpuTileBuilder {
     }
     block.push_back(loop::Allocate{sums});
     block.push_back(over_sums([&](const Sum& sum) {
-      return loop::Block{loop::Store{sums, sum.number, loop::real(0, c_.dtype)}};
+      const loop::Expr number = sum.first + loop::variable(sum.next);
+      return unrolled(sum.next, 2, {loop::Store{sums, number, loop::real(0, c_.dtype)}});
     }));
     const Steps all = steps();
     const auto bring_both = [&](loop::Block& into, const loop::Expr& step) {
@@ -74,8 +75,10 @@ class UnitTiles final : public GpuTileBuilder {
                                        stage * loop::integer(a.elements(plan_.depth)),
                                        stage * loop::integer(b.elements(plan_.depth)), tile_});
     block.push_back(loop::statement(std::move(loop)));
-    block.push_back(over_sums(
-        [&](const Sum& sum) { return store(sum.row, sum.column, loop::load(sums, sum.number)); }));
+    block.push_back(over_sums([&](const Sum& sum) {
+      return store_neighbours(sum.row, sum.column, sum.next, 2,
+                              loop::load(sums, sum.first + loop::variable(sum.next)));
+    }));
     return block;
   }
 
@@ -183,12 +186,14 @@ class UnitTiles final : public GpuTileBuilder {
                                     {loop::Store{o.slices, to, loop::real(0, value->dtype)}}});
   }
 
-  // One of a thread's sums: its place in the tile, its register.
+  // Two neighbours of a thread's sums: the place of the first in the tile, its register; the
+  // number of one of them.
   struct Sum {
-    loop::Expr row, column, number;
+    loop::Expr row, column, first;
+    loop::Variable next;
   };
 
-  // `body` for every sum of every thread, in the places that loop::place_of_sum says.
+  // `body` for every two sums of every thread, in the places that loop::place_of_sum says.
   template <class Body>
   loop::Stmt over_sums(const Body& body) const {
     const auto number = [](std::int64_t value) { return loop::integer(value); };
@@ -204,14 +209,12 @@ class UnitTiles final : public GpuTileBuilder {
               loop::variable(i) * number(16) + loop::variable(half) * number(8) +
               loop::binary(Op::floor_div, lane, number(4));
     sum.column = loop::binary(Op::mod, warp, warps) * number(tile_.warp_columns) +
-                 loop::variable(j) * number(8) +
-                 loop::binary(Op::mod, lane, number(4)) * number(2) + loop::variable(next);
-    sum.number = ((loop::variable(i) * number(across) + loop::variable(j)) * number(2) +
-                  loop::variable(half)) *
-                     number(2) +
-                 loop::variable(next);
-    loop::Block results = unrolled(next, 2, body(sum));
-    results = unrolled(j, across, std::move(results));
+                 loop::variable(j) * number(8) + loop::binary(Op::mod, lane, number(4)) * number(2);
+    sum.first = ((loop::variable(i) * number(across) + loop::variable(j)) * number(2) +
+                 loop::variable(half)) *
+                number(2);
+    sum.next = next;
+    loop::Block results = unrolled(j, across, body(sum));
     results = unrolled(half, 2, std::move(results));
     results = unrolled(i, down, std::move(results));
     return threads(t, plan_.threads(), std::move(results));

@@ -111,22 +111,42 @@ GpuTileBuilder::Steps GpuTileBuilder::steps() const {
   return {first, loop::binary(Op::min, loop::size(plan_.slices_of_part), all - first)};
 }
 
-loop::Block GpuTileBuilder::store(const loop::Expr& row_of_tile, const loop::Expr& column_of_tile,
-                                  const loop::Expr& sum) const {
-  const loop::Expr row = first_row_ + row_of_tile;
-  const loop::Expr column = first_column_ + column_of_tile;
+loop::Block GpuTileBuilder::stored(const loop::Expr& row, const loop::Expr& column,
+                                   const loop::Expr& sum) const {
   if (partial_ != nullptr) {
-    const loop::Block kept{
-        loop::Store{partial_, partial_index(loop::variable(part_), row, column), sum}};
-    return inside(row, rows_, plan_.rows, inside(column, columns_, plan_.columns, kept));
+    return {loop::Store{partial_, partial_index(loop::variable(part_), row, column), sum}};
   }
   Places places = places_of(c_.rows, row);
   const Places more = places_of(c_.columns, column);
   places.insert(places.end(), more.begin(), more.end());
   places.push_back({c_.sum, sum});
-  const loop::Block stores(c_.stores.begin(), c_.stores.end());
+  return loop::substitute(loop::Block(c_.stores.begin(), c_.stores.end()), places);
+}
+
+loop::Block GpuTileBuilder::store(const loop::Expr& row_of_tile, const loop::Expr& column_of_tile,
+                                  const loop::Expr& sum) const {
+  const loop::Expr row = first_row_ + row_of_tile;
+  const loop::Expr column = first_column_ + column_of_tile;
   return inside(row, rows_, plan_.rows,
-                inside(column, columns_, plan_.columns, loop::substitute(stores, places)));
+                inside(column, columns_, plan_.columns, stored(row, column, sum)));
+}
+
+loop::Block GpuTileBuilder::store_neighbours(const loop::Expr& row_of_tile,
+                                             const loop::Expr& column_of_tile,
+                                             const loop::Variable& next, int count,
+                                             const loop::Expr& sum) const {
+  const loop::Expr row = first_row_ + row_of_tile;
+  const loop::Expr column = first_column_ + column_of_tile;
+  loop::For neighbours;
+  neighbours.variable = next;
+  neighbours.kind = loop::LoopKind::vector;
+  neighbours.width = neighbours.unrolled = count;
+  neighbours.extent = loop::integer(count);
+  if (!fits(columns_, plan_.columns)) {
+    neighbours.extent = loop::binary(Op::min, loop::size(columns_) - column, neighbours.extent);
+  }
+  neighbours.body = stored(row, column + loop::variable(next), sum);
+  return inside(row, rows_, plan_.rows, {loop::statement(std::move(neighbours))});
 }
 
 bool GpuTileBuilder::may_stop(const loop::Expr& value) {

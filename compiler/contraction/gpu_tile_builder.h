@@ -34,6 +34,9 @@ class GpuTileBuilder {
   Steps steps() const;
   // Stores the result of that row and column of the tile, or the part's sum of it, if there is one.
   loop::Block store(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
+  // The same of as many columns from there on as `next` has values, which it is added to.
+  loop::Block store_neighbours(const loop::Expr& row, const loop::Expr& column,
+                               const loop::Variable& next, int count, const loop::Expr& sum) const;
 
   // The places along the axes that a position among all of theirs stands for.
   static Places places_of(const AxisList& axes, const loop::Expr& position);
@@ -55,6 +58,8 @@ class GpuTileBuilder {
 
  private:
   Dim parts() const;
+  // What is stored for a row and a column of all.
+  loop::Block stored(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
   // Where a part's sum of a result is kept.
   loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
                            const loop::Expr& column) const;

@@ -294,25 +294,25 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   339  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    124    16     2     4    4        16  49152   338  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
-  k0_cast_cast_dot_cast_cast_relu_ca     80    24     2     4    4        32  27648   372  HMMA 8,
+  k0_cast_cast_dot_cast_cast_relu_ca     80    24     2     8    4        32  27648   372  HMMA 8,
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           128    16     4     4    4         8  49152   409  HMMA 32,
+  k0_dot_relu                           121    16     4     8    4         8  49152   409  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
-  k0_cast_cast_dot_cast_cast_relu_ca    102    16     2     4    4        16  24576   405  HMMA 16,
+  k0_cast_cast_dot_cast_cast_relu_ca    102    16     2     8    4        16  24576   405  HMMA 16,
           LDSM 8, LDGSTS 12
   k1_cast_cast_dot_cast_cast_relu_ca     54    32     4     2    4         4   2048    24
-  k2_cast_cast_dot_cast_cast_relu_ca    100    16     2     2    4        16  24576   422  HMMA 16,
+  k2_cast_cast_dot_cast_cast_relu_ca    100    16     2     4    4        16  24576   421  HMMA 16,
           LDSM 8, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_relu_ca    126    16     2     2    4        16  49152   449  HMMA 32,
+  k3_cast_cast_dot_cast_cast_relu_ca    126    16     2     4    4        16  49152   449  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot of transposed + bias, bf16
-  k0_cast_cast_dot_cast_cast_cast_ad     98    16     2     2    4        16  24576   359  HMMA 16,
+  k0_cast_cast_dot_cast_cast_cast_ad     98    16     4     4    4        16  24576   359  HMMA 16,
           LDSM 8, LDGSTS 12
 )golden");
 }
@@ -493,25 +493,25 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   335  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    124    16     2     4    4        16  49152   334  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
-  k0_cast_cast_dot_cast_cast_relu_ca     87    20     2     4    4        32  27648   362  HMMA 8,
+  k0_cast_cast_dot_cast_cast_relu_ca     87    20     2     8    4        32  27648   362  HMMA 8,
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           128    16     4     4    4         8  49152   406  HMMA 32,
+  k0_dot_relu                           124    16     4     8    4         8  49152   406  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
-  k0_cast_cast_dot_cast_cast_relu_ca    100    16     2     4    4        16  24576   409  HMMA 16,
+  k0_cast_cast_dot_cast_cast_relu_ca    100    16     2     8    4        16  24576   409  HMMA 16,
           LDSM 8, LDGSTS 12
   k1_cast_cast_dot_cast_cast_relu_ca     54    32     4     2    4         4   2048    24
-  k2_cast_cast_dot_cast_cast_relu_ca     98    16     2     2    4        16  24576   424  HMMA 16,
+  k2_cast_cast_dot_cast_cast_relu_ca     98    16     2     4    4        16  24576   423  HMMA 16,
           LDSM 8, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   449  HMMA 32,
+  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     4    4        16  49152   449  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot of transposed + bias, bf16
-  k0_cast_cast_dot_cast_cast_cast_ad     98    16     2     2    4        16  24576   355  HMMA 16,
+  k0_cast_cast_dot_cast_cast_cast_ad     98    16     4     4    4        16  24576   355  HMMA 16,
           LDSM 8, LDGSTS 12
 )golden");
 }
@@ -693,25 +693,25 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     54    32     4     4    0         9      0   175  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   333  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     4    4        16  49152   333  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
-  k0_cast_cast_dot_cast_cast_relu_ca     96    20     2     4    4        32  27648   307  HMMA 8,
+  k0_cast_cast_dot_cast_cast_relu_ca     96    20     2     8    4        32  27648   307  HMMA 8,
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     24    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           128    16     4     4    4        16  49152   416  HMMA 32,
+  k0_dot_relu                           121    16     4     8    4        16  49152   416  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
-  k0_cast_cast_dot_cast_cast_relu_ca    111    16     2     4    4        16  24576   405  HMMA 16,
+  k0_cast_cast_dot_cast_cast_relu_ca    111    16     2     8    4        16  24576   416  HMMA 16,
           LDSM 8, LDGSTS 12
   k1_cast_cast_dot_cast_cast_relu_ca     89    16     4     2    4         8   2048    39
-  k2_cast_cast_dot_cast_cast_relu_ca    106    16     2     2    4        16  24576   415  HMMA 16,
+  k2_cast_cast_dot_cast_cast_relu_ca    106    16     2     4    4        16  24576   426  HMMA 16,
           LDSM 8, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     2    4        16  49152   483  HMMA 32,
+  k3_cast_cast_dot_cast_cast_relu_ca    128    16     2     4    4        16  49152   496  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot of transposed + bias, bf16
-  k0_cast_cast_dot_cast_cast_cast_ad     96    20     2     2    4        16  24576   354  HMMA 16,
+  k0_cast_cast_dot_cast_cast_cast_ad     96    20     4     4    4        16  24576   354  HMMA 16,
           LDSM 8, LDGSTS 12
 )golden");
 }

@@ -61,7 +61,7 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
   const std::set<std::string> known = {
       "product",                // a thread has four columns, which the compiler stores together
       "product of transposed",  // where it knows their alignment
-      "product, bf16",          // two columns, as the next one
+      "product, bf16",          // half a sector of a row, as the next one
       "product of transposed, bf16",
   };
   const gpu_emulator::TestCuda cuda;
@@ -122,10 +122,10 @@ product of transposed
   k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
           32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
 product, bf16
-  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/2.0 of
+  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 product of transposed, bf16
-  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/2.0 of
+  k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 )golden");
 }

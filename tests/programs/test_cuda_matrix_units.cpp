@@ -169,6 +169,34 @@ TEST_CASE("cuda: products of 16 bits: batches and axes and views and what is com
        whole({3, 5, 40}, bf16, 4), whole({2, 3, 9, 8}, f16, 5), whole({4, 3, 3, 3}, f16, 6)});
 }
 
+TEST_CASE(
+    "cuda: products of 16 bits in scans and branches and gradients and where all is checked") {
+  const gpu_emulator::TestCuda device;
+  const Tensor xs = tensor("xs", {dim("steps"), 40, 9}, bf16), w = tensor("w", {48, 40}, bf16),
+               start = tensor("start", {48, 9}, bf16), flag = scalar("flag", boolean);
+  // So large that its kernels are started by the host, from rows that are not aligned.
+  const Tensor h = scan([&](Tensor x, Tensor before) { return minimum(dot(w, x), 3) - before; },
+                        {.sequences = {xs}, .outputs_info = {start}});
+  const Tensor chosen = ifelse(flag, dot(w, xs(0)), dot(w, xs(1)));
+  const Tensor image = tensor("image", {2, 3, 8, 8}, f16), filters = tensor("f", {4, 3, 3, 3}, f16);
+  const auto [gi, gf] = grad(sum(cast(conv2d(image, filters), f32)), image, filters);
+  const std::vector<Tensor> inputs{xs, w, start, flag, image, filters}, outputs{h, chosen, gi, gf};
+  const std::vector<Argument> arguments{whole({3, 40, 9}, bf16, 1),  whole({48, 40}, bf16, 2),
+                                        whole({48, 9}, bf16, 3),     true,
+                                        whole({2, 3, 8, 8}, f16, 4), whole({4, 3, 3, 3}, f16, 5)};
+  const std::vector<Array> wanted = function(inputs, outputs).call(arguments);
+  for (const bool checked : {false, true}) {
+    FunctionOptions options{.target = cuda()};
+    if (checked) options.check = Check::memory;
+    const std::vector<Array> got = function(inputs, outputs, options).call(arguments);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      CAPTURE(k);
+      CAPTURE(checked);
+      CHECK(array_equal(got[k], wanted[k]));
+    }
+  }
+}
+
 TEST_CASE("cuda: a variable that is multiplied by itself is replaced when it has been read") {
   const gpu_emulator::TestCuda device;
   const Array first = whole({130, 130}, bf16, 1);

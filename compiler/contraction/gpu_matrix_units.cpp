@@ -75,6 +75,8 @@ class UnitTiles final : public GpuTileBuilder {
                                        stage * loop::integer(a.elements(plan_.depth)),
                                        stage * loop::integer(b.elements(plan_.depth)), tile_});
     block.push_back(loop::statement(std::move(loop)));
+    // A block does not end while copies to its memory are on their way.
+    block.push_back(loop::Barrier{});
     block.push_back(over_sums([&](const Sum& sum) {
       return store_neighbours(sum.row, sum.column, sum.next, 2,
                               loop::load(sums, sum.first + loop::variable(sum.next)));

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "compiler/contraction/gpu_tiles.h"
+#include "compiler/contraction/gpu_windows.h"
 #include "compiler/contraction/library_product.h"
 #include "compiler/contraction/scattered_windows.h"
 #include "compiler/contraction/tiles.h"
@@ -68,6 +69,10 @@ class ContractionMaker {
     c_.cost = context.cost();
     substitute(ones_);
   }
+
+  bool has_windows() const { return !roles_.windows.empty(); }
+  // Windows over a picture; else, if there are windows, those of a gradient by filters.
+  bool has_positions() const { return overlaps_little(roles_, context_.cluster().domain); }
 
   Contraction for_gpu() && {
     if (roles_.windows.empty()) return std::move(c_);
@@ -327,6 +332,24 @@ loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTa
   return schedule(kernel, machine, &buffers);
 }
 
+// The same for a convolution: one kernel, or two, or three.
+std::vector<loop::Kernel> gpu_windows(const Contraction& c, GpuWindowPlan plan,
+                                      const Machine& machine, BufferTable& buffers) {
+  std::vector<loop::Kernel> kernels;
+  if (const std::optional<GpuWindowPlan> parts = plan_gpu_window_parts(c, plan)) {
+    GpuPartsKernels built = build_gpu_window_parts(c, *parts, buffers.maker());
+    kernels.push_back(std::move(built.partial));
+    built.combine.body = only_if(parts->tile.are_wanted, std::move(built.combine.body));
+    kernels.push_back(schedule(built.combine, machine, &buffers));
+    plan.tile.are_wanted = 1 - parts->tile.are_wanted;
+  }
+  if (!plan.tile.are_wanted.is_constant(0)) {
+    kernels.push_back(build_gpu_windows(c, plan, buffers.maker()));
+  }
+  for (loop::Kernel& kernel : kernels) kernel.form = "convolution in " + plan.to_string();
+  return kernels;
+}
+
 // One kernel that a library may replace; else, where that is better, two that share out the inner
 // elements, or three if the sizes decide.
 std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& machine,
@@ -366,7 +389,12 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
     return {in_one_block(std::move(maker).for_gpu(), machine, context.buffers())};
   }
   if (machine.gpu) {
-    return gpu_products(std::move(maker).for_gpu(), machine, context.buffers());
+    const bool has_windows = maker.has_windows(), has_positions = maker.has_positions();
+    const Contraction c = std::move(maker).for_gpu();
+    if (const auto plan = has_windows ? plan_gpu_windows(c, has_positions) : std::nullopt) {
+      return gpu_windows(c, *plan, machine, context.buffers());
+    }
+    return gpu_products(c, machine, context.buffers());
   }
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
     const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);

@@ -265,6 +265,52 @@ void add_matrix_units(std::vector<Case>& list) {
                   {{{"k", 4096}}}});
 }
 
+void add_convolutions(std::vector<Case>& list) {
+  struct Layer {
+    std::string name;
+    Dims picture;
+    Dims filters;
+    std::int64_t stride = 1, dilation = 1, groups = 1;
+    bool with_gradients = false;
+    Sizes sizes = {{"n", 32}};
+  };
+  const Dim n = dim("n");
+  const std::vector<Layer> layers = {
+      {"conv2d of 256x56x56, 1x1", {n, 256, 56, 56}, {64, 256, 1, 1}},
+      {"conv2d of 3x224x224, 7x7, stride 2", {n, 3, 224, 224}, {64, 3, 7, 7}, 2},
+      {"conv2d of 128x56x56, 3x3, stride 2", {n, 128, 56, 56}, {128, 128, 3, 3}, 2, 1, 1, true},
+      {"conv2d of 64x56x56, 3x3, dilation 2", {n, 64, 56, 56}, {64, 64, 3, 3}, 1, 2},
+      {"conv2d of 128x28x28, 3x3, 4 groups", {n, 128, 28, 28}, {128, 32, 3, 3}, 1, 1, 4},
+      {"conv2d of 96x56x56, 3x3, 96 groups", {n, 96, 56, 56}, {96, 1, 3, 3}, 1, 1, 96, true},
+      {"conv2d of 64 channels, 3x3, free",
+       {n, 64, dim("h"), dim("w")},
+       {64, 64, 3, 3},
+       1,
+       1,
+       1,
+       true,
+       {{"n", 32}, {"h", 56}, {"w", 56}}},
+      {"conv1d of 64x4096, 5", {n, 64, 4096}, {64, 64, 5}},
+      {"conv3d of 32x16x28x28, 3x3x3", {n, 32, 16, 28, 28}, {32, 32, 3, 3, 3}}};
+  for (const Layer& layer : layers) {
+    const Tensor x = numbers("x", layer.picture), w = numbers("w", layer.filters);
+    ConvolutionOptions options;
+    options.stride = layer.stride;
+    options.dilation = layer.dilation;
+    options.groups = layer.groups;
+    options.padding = Padding::same;
+    const Tensor y = x.rank() == 3   ? conv1d(x, w, options)
+                     : x.rank() == 4 ? conv2d(x, w, options)
+                                     : conv3d(x, w, options);
+    list.push_back({layer.name, {x, w}, {y}, {}, {layer.sizes}});
+    if (!layer.with_gradients) continue;
+    const Tensor c = numbers("c", y.shape());
+    const auto [gx, gw] = grad(sum(y * c), x, w);
+    list.push_back({layer.name + ", by the image", {x, w, c}, {gx}, {}, {layer.sizes}});
+    list.push_back({layer.name + ", by the filters", {x, w, c}, {gw}, {}, {layer.sizes}});
+  }
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -276,6 +322,7 @@ std::vector<Case> cases() {
   add_indexed(list);
   add_steps(list);
   add_matrix_units(list);
+  add_convolutions(list);
   return list;
 }
 

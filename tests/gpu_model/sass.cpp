@@ -199,6 +199,10 @@ Code facts_of(const std::string& text) {
     if (!innermost) continue;
     code.loop_instructions = std::max(
         code.loop_instructions, static_cast<int>(std::count_if(list.begin(), list.end(), inside)));
+    code.spills_in_inner_loops +=
+        static_cast<int>(std::count_if(list.begin(), list.end(), [&](const Instruction& i) {
+          return inside(i) && (is_named(i, "LDL") || is_named(i, "STL"));
+        }));
   }
   return code;
 }

@@ -16,7 +16,8 @@ struct Code {
   int stack_bytes = 0;  // arrays that are no registers, and spilled ones
   int spills = 0;       // loads and stores of local memory
   int spills_in_loops = 0;
-  int calls_in_loops = 0;  // of subroutines: divisions of 64 bits and the like
+  int spills_in_inner_loops = 0;  // those that have no loop inside
+  int calls_in_loops = 0;         // of subroutines: divisions of 64 bits and the like
   int load_bytes = 0, store_bytes = 0, shared_load_bytes = 0;  // of the widest instruction; 0: none
   int loads_in_flight = 0;    // global ones issued before the first instruction that needs one
   int loop_instructions = 0;  // of the longest innermost loop

@@ -36,9 +36,12 @@ std::string line_of(const Code& code) {
 }
 
 constexpr int most_stack = 32;  // bytes, of what is kept from before a loop to behind it
+constexpr int most_sums = 96;   // and of a convolution's sums
 
 // A table of all cases, a kernel a line; of training steps those that run all steps of a scan.
 // Nothing is spilled in a loop, and no loop calls a subroutine, but for divisions in such steps.
+// Convolutions may leave sums of earlier blocks of 512 products outside of registers: they are
+// looked at once for such a block.
 std::string table(int capability) {
   std::vector<kroton::codegen::CudaProgram> programs;
   std::vector<std::string> names;
@@ -58,9 +61,12 @@ std::string table(int capability) {
       const bool runs_steps = code.name.find("_scan_") != std::string::npos;
       if (are_steps[k] && !runs_steps) continue;
       text += line_of(code);
-      CHECK_MESSAGE(code.spills_in_loops == 0, names[k], ": ", code.name);
+      const bool is_convolution = code.name.find("convolution") != std::string::npos;
+      const int spills = is_convolution ? code.spills_in_inner_loops : code.spills_in_loops;
+      CHECK_MESSAGE(spills == 0, names[k], ": ", code.name);
       CHECK_MESSAGE((runs_steps || code.calls_in_loops == 0), names[k], ": ", code.name);
-      CHECK_MESSAGE(code.stack_bytes <= most_stack, names[k], ": ", code.name);
+      CHECK_MESSAGE(code.stack_bytes <= (is_convolution ? most_sums : most_stack), names[k], ": ",
+                    code.name);
       CHECK_MESSAGE(code.shared_bytes <= 48 << 10, names[k], ": ", code.name);
     }
   }
@@ -247,20 +253,23 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                110    16     4     4   16         8   8704   644
+  k0_unslice_convolution                123    16     4     4   16        15  14400   792
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
   k2_unslice_convolution                116    16     4     4   16         8   8704   662
   k3_unslice_convolution                211     8     4     4   16         8   8448   870
+  k2_unslice_convolution                128    16     4     4   16        15  14400   793
 conv2d, gradient of the image
-  k0_unslice_unslice_convolution        105    16     4     4   16         8   8704   692
+  k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   806
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
   k2_unslice_unslice_convolution        113    16     4     4   16         8   8704   655
   k3_unslice_unslice_convolution        216     8     4     4   16         8   8448   880
+  k2_unslice_unslice_convolution        127    16     4     4   16        15  14400   803
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
-  k1_convolution                        113    16     4     4   16         8   8704   438
+  k1_convolution                        127    16     4     4   16        16   7616   651
   k2_convolution                         43    40     4     4    4         4   1024    18
-  k3_convolution                        127    16     4     4   16         8   8704   427
+  k3_convolution                        128    16     4     4   16        16   7616   654  spills:
+          5, stack 8
   k4_copy                                14    64     4     4    0         1      0     0
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
@@ -314,6 +323,77 @@ relu of dot bf16, free
 relu of dot of transposed + bias, bf16
   k0_cast_cast_dot_cast_cast_cast_ad     98    16     4     4    4        16  24576   359  HMMA 16,
           LDSM 8, LDGSTS 12
+conv2d of 256x56x56, 1x1
+  k0_convolution                         91    16     4     4   16        12  12800   624
+conv2d of 3x224x224, 7x7, stride 2
+  k0_unslice_convolution                108    16     4     4   16        11  11200   615
+conv2d of 128x56x56, 3x3, stride 2
+  k0_unslice_convolution                126    16     4     4   16        15  14400   776
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    25
+  k2_unslice_convolution                127    16     4     4   16        15  14400   757
+conv2d of 128x56x56, 3x3, stride 2, by the image
+  k0_convolution                         95    16     4     4   16        12  12800   627
+  k1_unslice_convolution                 94    16     4     4   16        12  12800   622
+  k2_unslice_convolution                 92    16     4     4   16        12  12800   620
+  k3_unslice_unslice_convolution        127    16     4     4   16        12  12800   664
+  k4_unslice_unslice_convolution         53    32     4     4    4         4   2048    26
+  k5_unslice_unslice_convolution        113    16     4     4   16        12  12800   641
+  k6_unslice_unslice_add_unslice_add     32    64     4     4    0         4      0     0
+conv2d of 128x56x56, 3x3, stride 2, by the filters
+  k0_unslice                             18    64     4     4    0         1      0     0
+  k1_convolution                        127    16     4     4   16        12  11200   663
+  k2_convolution                         46    40     4     4    4         4   1024    22
+  k3_convolution                        127    16     4     4   16        12  11200   661
+  k4_copy                                14    64     4     4    0         1      0     0
+conv2d of 64x56x56, 3x3, dilation 2
+  k0_unslice_convolution                123    16     4     4   16        15  14400   792
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    25
+  k2_unslice_convolution                128    16     4     4   16        15  14400   793
+conv2d of 128x28x28, 3x3, 4 groups
+  k0_unslice_convolution                128    16     4     4   16        24  12096   804  spills:
+          24, stack 24
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    25
+  k2_unslice_convolution                107    16     4     4   16        24  12096   763
+  k3_copy                                14    64    16    16    0         3      0     0
+conv2d of 96x56x56, 3x3, 96 groups
+  k0_unslice_mul_mul_add_mul_add_mul     28    64     4     4    0        18      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the image
+  k0_unslice_unslice_mul_mul_add_mul     27    64     4     4    0        18      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the filters
+  k0_unslice_mul_sum_mul_sum_mul_sum     52    32     4     4    4        10     32   112
+  k1_unslice_mul_sum_mul_sum_mul_sum     64    32     4     4    4        27     32    99
+  k2_unslice_mul_sum_mul_sum_mul_sum     64    32     4     4    4        10     32   107
+  k3_concatenate                         12    64     4     4    0         1      0     0
+  k4_copy                                 8    64     4     4    0         1      0     0
+conv2d of 64 channels, 3x3, free
+  k0_unslice_convolution                128    16     4     4   16        15  14400   793  spills:
+          4, stack 8
+  k1_unslice_convolution                 54    32     4     4    4         4   2048    23
+  k2_unslice_convolution                128    16     4     4   16        15  14400   808  spills:
+          12, stack 16
+conv2d of 64 channels, 3x3, free, by the image
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   817  spills:
+          79, stack 72
+  k1_unslice_unslice_convolution         54    32     4     4    4         4   2048    23
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   801  spills:
+          16, stack 16
+conv2d of 64 channels, 3x3, free, by the filters
+  k0_unslice                             26    64     4     4    0         1      0     0
+  k1_convolution                        128    16     4     4   16        16   8704   748  spills:
+          5, stack 8
+  k2_convolution                         43    40     4     4    4         4   1024    18
+  k3_convolution                        128    16     4     4   16        16   8704   771  spills:
+          25, stack 24
+  k4_copy                                14    64     4     4    0         1      0     0
+conv1d of 64x4096, 5
+  k0_unslice_convolution                125    16     4     4   16        16  16000   864
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    23
+  k2_unslice_convolution                111    16     4     4   16        16  16000   864
+conv3d of 32x16x28x28, 3x3x3
+  k0_unslice_convolution                127    16     4     4   16        24  12096   852
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    25
+  k2_unslice_convolution                128    16     4     4   16        24  12096   827  spills:
+          27, stack 40
 )golden");
 }
 

@@ -140,8 +140,8 @@ conv2d of 64x56x56, 3x3, n=32                             1   2071.3    763.1   
         131.4
 conv2d, gradient of the image, n=32                       1   2073.1    763.7    260.7    190.8   
         131.5
-conv2d, gradient of the filters, n=32                     4   2292.5    811.0    286.6    260.0   
-        131.7
+conv2d, gradient of the filters, n=32                     4   2308.4    814.0    288.1    264.6   
+        131.8
 gather, free, columns=256 n=100000 rows=50000             1    575.2    112.9     53.9    170.0    
         53.9
 scatter_add, free, columns=256 n=100000 rows=50000        3   2307.5    753.2    274.1    341.4   
@@ -178,6 +178,36 @@ relu of dot bf16, free, k=1000 m=1000 n=1000              1    588.7     15.5   
         4.6
 relu of dot of transposed + bias, bf16, k=4096            1   2499.6     57.8     21.1    111.6    
         11.8
+conv2d of 256x56x56, 1x1, n=32                            1    922.7    340.7    117.1    141.9    
+        59.8
+conv2d of 3x224x224, 7x7, stride 2, n=32                  1   2125.1    782.9    267.1    195.6   
+        134.8
+conv2d of 128x56x56, 3x3, stride 2, n=32                  1   2069.5    762.4    260.2    190.5   
+        131.3
+conv2d of 128x56x56, 3x3, stride 2, by the image, n=32      5   2575.6    886.2    317.8    330.2   
+        141.4
+conv2d of 128x56x56, 3x3, stride 2, by the filters, n=32      4   2502.5    851.5    305.4    321.6 
+          132.2
+conv2d of 64x56x56, 3x3, dilation 2, n=32                 1   2071.3    763.1    260.4    190.7   
+        131.4
+conv2d of 128x28x28, 3x3, 4 groups, n=32                  2    619.8    214.0     78.0     79.5    
+        34.8
+conv2d of 96x56x56, 3x3, 96 groups, n=32                  1    288.8     57.7     28.1     86.0    
+        28.1
+conv2d of 96x56x56, 3x3, 96 groups, by the image, n=32      1    288.8     57.7     28.1     86.0   
+         40.9
+conv2d of 96x56x56, 3x3, 96 groups, by the filters, n=32      4    299.4     65.8     35.7     92.9 
+           28.1
+conv2d of 64 channels, 3x3, free, h=56 n=32 w=56          1   2071.3    763.1    260.4    190.7   
+        131.4
+conv2d of 64 channels, 3x3, free, by the image, h=56 n=32 w=56      1   2073.1    763.7    260.7   
+        190.8    131.5
+conv2d of 64 channels, 3x3, free, by the filters, h=56 n=32 w=56      4   2312.7    814.9    288.5  
+         265.9    131.8
+conv1d of 64x4096, 5, n=32                                1   1506.0    555.2    189.9    139.2    
+        96.1
+conv3d of 32x16x28x28, 3x3x3, n=32                        1   6203.7   2282.7    776.1    567.3   
+        389.2
 )golden");
 }
 

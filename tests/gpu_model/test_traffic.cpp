@@ -1,5 +1,6 @@
 // The traffic of kernels of every form: sectors and banks as few as can be, but for what is named.
 #include <doctest/doctest.h>
+#include <kroton/convolution.h>
 #include <kroton/kroton.h>
 
 #include <set>
@@ -51,6 +52,24 @@ std::vector<Measured> measured_cases() {
   product("product of transposed", {64, 128}, {128, 64}, true);
   product("product, bf16", {128, 64}, {64, 128}, false, kt::bf16);
   product("product of transposed, bf16", {64, 128}, {128, 64}, true, kt::bf16);
+  const auto convolution = [&](const std::string& name, int which) {
+    const kt::Shape image{1, 8, 8, 16}, window{64, 8, 3, 3}, result{1, 64, 8, 16};
+    const Tensor x = kt::tensor("x", {1, 8, 8, 16}), w = kt::tensor("w", {64, 8, 3, 3}),
+                 c = kt::tensor("c", {1, 64, 8, 16});
+    kt::ConvolutionOptions same;
+    same.padding = kt::Padding::same;
+    const Tensor y = kt::conv2d(x, w, same);
+    const auto [gx, gw] = kt::grad(kt::sum(y * c), x, w);
+    list.push_back({name,
+                    {{x, w, c},
+                     {which == 0   ? y
+                      : which == 1 ? gx
+                                   : gw},
+                     {floats(image), floats(window), floats(result)}}});
+  };
+  convolution("convolution", 0);
+  convolution("convolution, gradient of the image", 1);
+  convolution("convolution, gradient of the filters", 2);
   return list;
 }
 
@@ -63,6 +82,9 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
       "product of transposed",  // where it knows their alignment
       "product, bf16",          // half a sector of a row, as the next one
       "product of transposed, bf16",
+      "convolution",            // the same
+      "convolution, gradient of the image",
+      "convolution, gradient of the filters",
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -127,5 +149,17 @@ product, bf16
 product of transposed, bf16
   k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+convolution
+  k0_unslice_convolution                     1 x  256  loads 5.1/3.4 of 26.5  stores 16.0/4.0 of
+          32.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 28.8
+convolution, gradient of the image
+  k0_unslice_unslice_convolution             4 x  128  loads 4.0/3.6 of 27.8  stores 16.0/4.0 of
+          32.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 30.9
+  k1_unslice_unslice_convolution            16 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+convolution, gradient of the filters
+  k0_unslice                                 6 x  256  loads 3.6/3.4 of 23.3  stores 4.0/4.0 of 32.0
+  k1_convolution                             1 x  256  loads 3.9/3.5 of 32.0  stores 13.0/3.0 of
+          18.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k2_copy                                   18 x  256  loads 8.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
 )golden");
 }

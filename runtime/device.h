@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "runtime/communicator.h"
 #include "runtime/device_pool.h"
 #include "runtime/device_product.h"
 
@@ -86,6 +87,16 @@ class Device {
   virtual void begin_early_uploads(DeviceEvent& /*after*/) {}
   virtual void end_early_uploads() noexcept {}
 
+  // Exchanges with other devices are in a stream of their own, beside other work. The stream; what
+  // comes to it from here on waits for what was asked for before. Null where there is none.
+  virtual void* begin_exchange() { return nullptr; }
+  // The place behind what the stream has got.
+  virtual void record_exchange(DeviceEvent& /*event*/) {}
+  // What is asked for from here on waits for that place.
+  virtual void wait_for_exchange(DeviceEvent& /*event*/) {}
+  // With the device's context as the thread's current one.
+  virtual void in_context(const std::function<void()>& action) { action(); }
+
   // Memory and streams of others. Empty if memory at that address is this device's; else what it is
   // instead: "is memory of the host".
   virtual std::string why_foreign(DeviceAddress address) = 0;
@@ -159,6 +170,10 @@ std::shared_ptr<Device> cuda_device(int number);
 
 // The same, of this machine, whatever replaces it.
 std::shared_ptr<Device> machine_cuda_device(int number);
+
+// The library (NCCL) that exchanges between the CUDA devices of these numbers, a group of as many
+// ranks. Null where there is none, and for devices that replace the machine's; `why` tells.
+std::shared_ptr<GroupExchange> open_exchange(const std::vector<int>& devices, std::string& why);
 
 // From now on cuda_device gives what `open` gives; with an empty function, real devices again. The
 // tests put their emulator here.

@@ -32,6 +32,7 @@ void DeviceCopy::bring_to_host(Array& value) {
 }
 
 void DeviceCopy::written_in_part(const std::string& reason) {
+  ++writes_;
   if (host_is_old_.load(std::memory_order_acquire)) {
     lost_ = reason;
   } else {

@@ -22,8 +22,12 @@ class DeviceCopy {
   DeviceAddress bring_to_device(const Array& value);
   // `value` holds the newest afterwards. DeviceError if that is lost.
   void bring_to_host(Array& value);
-  void written_on_device() { host_is_old_.store(true, std::memory_order_release); }
+  void written_on_device() {
+    ++writes_;
+    host_is_old_.store(true, std::memory_order_release);
+  }
   void written_on_host() {
+    ++writes_;
     device_is_old_ = true;
     host_is_old_.store(false, std::memory_order_release);
     lost_.clear();
@@ -31,11 +35,14 @@ class DeviceCopy {
   // An update on the device was begun and did not come to its end. The host's value counts, unless
   // it is an old one: then the newest is lost, and whoever asks for it gets `reason`.
   void written_in_part(const std::string& reason);
+  // How often the value was written, in either place.
+  std::uint64_t writes() const { return writes_; }
 
  private:
   std::shared_ptr<Device> device_;
   DeviceMemory memory_;
   bool device_is_old_ = true;
+  std::uint64_t writes_ = 0;
   std::atomic<bool> host_is_old_{false};
   std::string lost_;  // why there is no newest value, or empty
   std::mutex downloading_;

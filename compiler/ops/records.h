@@ -67,7 +67,9 @@
   op(small_eigh) op(small_svd) op(small_qr)                                                      \
   op(solve) op(determinant) op(pinv) op(lapack)                                                  \
   /* sparse_dot.cpp */                                                                           \
-  op(sparse_dot) op(sampled_dot)
+  op(sparse_dot) op(sampled_dot)                                                                 \
+  /* collectives.cpp: between devices that run one program */                                    \
+  op(collective) op(replicate)
 // clang-format on
 
 namespace kroton {

@@ -14,6 +14,7 @@
 
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/driver_api.h"
+#include "runtime/cuda/nccl.h"
 #include "runtime/cuda/nvrtc.h"
 #include "runtime/cuda/staging.h"
 
@@ -116,6 +117,7 @@ class CudaDevice final : public Device {
     const Use use(*this);
     check(driver().cuStreamCreate(&stream_, stream_non_blocking), "cuStreamCreate");
     check(driver().cuStreamCreate(&early_stream_, stream_non_blocking), "cuStreamCreate");
+    check(driver().cuStreamCreate(&exchange_stream_, stream_non_blocking), "cuStreamCreate");
     check(driver().cuEventCreate(&order_, event_disable_timing), "cuEventCreate");
     void* memory = nullptr;
     check(driver().cuMemAllocHost(&memory, landing_bytes), "cuMemAllocHost");
@@ -237,6 +239,30 @@ class CudaDevice final : public Device {
       driver().cuEventRecord(order_, early_stream_);
       driver().cuStreamWaitEvent(stream_, order_, 0);
     });
+  }
+
+  void* begin_exchange() override {
+    const Use use(*this);
+    note_work();
+    check(driver().cuEventRecord(order_, stream_), "cuEventRecord");
+    wait_in(exchange_stream_, order_);
+    return exchange_stream_;
+  }
+
+  void record_exchange(DeviceEvent& event) override {
+    const Use use(*this);
+    check(driver().cuEventRecord(static_cast<Event&>(event).get(), exchange_stream_),
+          "cuEventRecord");
+  }
+
+  void wait_for_exchange(DeviceEvent& event) override {
+    const Use use(*this);
+    wait_in(stream_, static_cast<Event&>(event).get());
+  }
+
+  void in_context(const std::function<void()>& action) override {
+    const Use use(*this);
+    action();
   }
 
   std::string why_foreign(DeviceAddress address) override {
@@ -553,6 +579,7 @@ class CudaDevice final : public Device {
   Staging staging_;
   CUstream early_stream_ = nullptr;  // of uploads that do not wait for what runs
   Staging early_staging_;
+  CUstream exchange_stream_ = nullptr;  // of exchanges with other devices
   bool is_early_ = false;
   CUevent order_ = nullptr;  // between streams: recorded and waited for at once
   static constexpr std::size_t landing_bytes = std::size_t{64} << 10;
@@ -633,6 +660,26 @@ std::shared_ptr<Device> cuda_device(int number) {
     replacement = all.replacement;
   }
   return replacement ? replacement(number) : machine_cuda_device(number);
+}
+
+std::shared_ptr<GroupExchange> open_exchange(const std::vector<int>& devices, std::string& why) {
+  {
+    nvidia::Devices& all = nvidia::devices();
+    const std::lock_guard lock(all.mutex);
+    if (all.replacement) {
+      why = "other devices are in the place of this machine's";
+      return nullptr;
+    }
+  }
+  try {
+    const std::shared_ptr<Device> first = cuda_device(devices[0]);
+    std::shared_ptr<GroupExchange> made;
+    first->in_context([&] { made = nvidia::make_nccl(devices); });
+    return made;
+  } catch (const DeviceError& error) {
+    why = error.what();
+    return nullptr;
+  }
 }
 
 void replace_cuda_devices(std::function<std::shared_ptr<Device>(int number)> open) {

@@ -304,6 +304,9 @@ bool DeviceProgram::run_product(const PlacedProduct& placed) {
 
 void DeviceProgram::launch(const LoadedKernel& kernel) {
   if (kernel.blocks == 0) return;
+  if (!in_flight_.empty()) {
+    for (int position : kernel.buffers) settle(buffers_[static_cast<std::size_t>(position)]);
+  }
   if (kernel.product.product && run_product(kernel.product)) {
     updating_ = updating_ || kernel.updates;
     return;
@@ -348,13 +351,90 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
         [this](const Branch& branch) {
           run_steps(is_true(branch.condition) ? branch.then_steps : branch.else_steps);
         },
-        [this](const kroton::Call& made) { made.callee ? call(made) : show(made); });
+        [this](const kroton::Call& made) {
+          if (!made.callee) {
+            settle(placed(made.inputs[0]));
+            show(made);
+          } else if (!exchange(made)) {
+            for (const auto* values : {&made.inputs, &made.outputs}) {
+              for (const kroton::Call::Value& value : *values) settle(placed(value));
+            }
+            call(made);
+          }
+        });
   }
+}
+
+// Between devices, if there is something that does it.
+bool DeviceProgram::exchange(const kroton::Call& made) {
+  const RankScope* const scope = RankScope::current();
+  if (!scope || made.callee->options.function != kroton_collective) return false;
+  std::array<std::int64_t, collective_rank> sizes{};
+  for (std::size_t k = 0; k < sizes.size(); ++k) {
+    sizes[k] = evaluate(made.inputs[0].type.shape[k]);
+  }
+  const Collective what = collective_of(sizes.data());
+  if (what.size != scope->group.size() || !scope->group.is_connected_for(what)) return false;
+  const PlacedBuffer& in = placed(made.inputs[1]);
+  const PlacedBuffer& out = placed(made.outputs[0]);
+  settle(in);
+  settle(out);
+  ExchangePart part{.in = address_of(in),
+                    .out = address_of(out),
+                    .in_count = evaluate(made.inputs[1].type.shape[0]),
+                    .out_count = evaluate(made.outputs[0].type.shape[0])};
+  if (what.kind == Collective::Kind::reduce && scope->rank != what.root) {
+    device_->clear(part.out, out.bytes);
+  }
+  part.stream = device_->begin_exchange();
+  const bool done = scope->group.run(
+      scope->rank, what, part,
+      [this](const std::function<void()>& action) { device_->in_context(action); });
+  if (!done) throw DeviceError(program_.name + ": " + scope->group.failure());
+  InFlight& started = in_flight_.emplace_back();
+  if (spare_events_.empty()) spare_events_.push_back(device_->make_event());
+  started.done = std::move(spare_events_.back());
+  spare_events_.pop_back();
+  device_->record_exchange(*started.done);
+  const auto end_of = [](DeviceAddress begin, std::int64_t bytes) {
+    return begin + static_cast<DeviceAddress>(bytes);
+  };
+  started.begin = {part.in, part.out};
+  started.end = {end_of(part.in, in.bytes), end_of(part.out, out.bytes)};
+  return true;
+}
+
+// Waits for the exchanges that use that memory, and for those before them.
+void DeviceProgram::settle(const PlacedBuffer& touched) {
+  const DeviceAddress begin = address_of(touched);
+  const DeviceAddress end = begin + static_cast<DeviceAddress>(touched.bytes);
+  std::size_t last = in_flight_.size();
+  while (last > 0) {
+    const InFlight& started = in_flight_[last - 1];
+    bool touches = false;
+    for (std::size_t k = 0; k < 2; ++k) {
+      touches = touches || (begin < started.end[k] && started.begin[k] < end);
+    }
+    if (touches) break;
+    --last;
+  }
+  if (last == 0) return;
+  device_->wait_for_exchange(*in_flight_[last - 1].done);
+  for (std::size_t k = 0; k < last; ++k) spare_events_.push_back(std::move(in_flight_[k].done));
+  in_flight_.erase(in_flight_.begin(), in_flight_.begin() + static_cast<std::ptrdiff_t>(last));
+}
+
+void DeviceProgram::settle_all() {
+  if (in_flight_.empty()) return;
+  device_->wait_for_exchange(*in_flight_.back().done);
+  for (InFlight& started : in_flight_) spare_events_.push_back(std::move(started.done));
+  in_flight_.clear();
 }
 
 bool DeviceProgram::is_true(const loop::BufferRef& condition) {
   std::uint8_t value = 0;
   const int position = positions_.at(condition->id);
+  settle(buffers_[static_cast<std::size_t>(position)]);
   device_->download(&value, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
   return value != 0;
 }
@@ -412,7 +492,9 @@ std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
 
 void DeviceProgram::run_all() {
   if (!program_.sites.empty()) device_->clear(results_.address(), sizeof(kroton_error));
+  in_flight_.clear();  // of a call that has failed
   run_steps(program_.steps);
+  settle_all();
 }
 
 std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {

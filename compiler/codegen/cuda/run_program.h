@@ -118,6 +118,11 @@ class DeviceProgram final : public Executable {
   DeviceAddress address_of(const PlacedBuffer& placed) const;
   void show(const kroton::Call& print);
   void call(const kroton::Call& made);
+  // What exchanges between devices (runtime/communicator.h) have in flight is waited for where
+  // something touches it, or at the end: meanwhile other kernels run.
+  bool exchange(const kroton::Call& made);
+  void settle(const PlacedBuffer& touched);
+  void settle_all();
   std::vector<std::byte> downloaded(const PlacedBuffer& placed);
   const PlacedBuffer& placed(const kroton::Call::Value& value) const;
   void run_all();
@@ -157,6 +162,13 @@ class DeviceProgram final : public Executable {
   std::vector<KernelArgument> launch_arguments_;
   Layout input_layout_, output_layout_;
   std::vector<std::byte> packed_;
+
+  struct InFlight {
+    std::unique_ptr<DeviceEvent> done;
+    std::array<DeviceAddress, 2> begin, end;  // of what it reads and writes
+  };
+  std::vector<InFlight> in_flight_;  // in their order
+  std::vector<std::unique_ptr<DeviceEvent>> spare_events_;
 
   bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started

@@ -1,0 +1,15 @@
+// Exchanges between devices as nodes: calls of kroton_collective on operands of one axis.
+#pragma once
+#include "compiler/ops/call.h"
+#include "runtime/communicator.h"
+
+namespace kroton::ops {
+
+// The result of that exchange of x, of any shape; it has `shape`.
+Tensor exchanged(const Collective& what, const Tensor& x, const Dims& shape);
+
+// What a call exchanges, if it is an exchange.
+bool is_exchange(const Node& call);
+Collective exchange_of(const Node& call);
+
+}  // namespace kroton::ops

@@ -11,6 +11,7 @@
 //   code=own         any: code for devices loads too, and its kernels do nothing
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product
+//   nccl=on          off: does not join devices
 // KROTON_FAKE_SOURCES=FOLDER: NVRTC leaves all texts there, each behind its name, and makes no code.
 #pragma once
 #include <string>

@@ -2,6 +2,7 @@
 // user's line, from each public function.
 #include <doctest/doctest.h>
 #include <kroton/banded.h>
+#include <kroton/collectives.h>
 
 #include <algorithm>
 #include <fstream>
@@ -128,8 +129,25 @@ void add_linalg_uses(std::vector<Use>& uses) {
 }
 
 // Every function of the headers of operations, with an empty Tensor at each place in turn.
+// Of collectives.h.
+void add_collective_uses(std::vector<Use>& uses) {
+  static const DeviceGroup group = devices(cpu(), 2);
+  const auto use = [&](const char* name, std::function<void(const Tensor&)> f) {
+    uses.push_back({name, std::move(f)});
+  };
+  use("all_reduce", [](const Tensor& e) { all_reduce(e, group); });
+  use("reduce_scatter", [](const Tensor& e) { reduce_scatter(e, group); });
+  use("all_gather", [](const Tensor& e) { all_gather(e, group); });
+  use("broadcast", [](const Tensor& e) { broadcast(e, group); });
+  use("reduce_to_root", [](const Tensor& e) { reduce_to_root(e, group); });
+  use("replicated", [](const Tensor& e) { replicated(e, group); });
+  use("data_parallel_loss", [](const Tensor& e) { data_parallel_loss(e, x, group); });
+  use("data_parallel_loss", [](const Tensor& e) { data_parallel_loss(sum(x), e, group); });
+}
+
 std::vector<Use> uses_in_operations() {
   std::vector<Use> uses = empty_test::uses_by_numpys_names();
+  add_collective_uses(uses);
   const auto add_use = [&](const std::string& name, std::function<void(const Tensor&)> use) {
     uses.push_back({name, std::move(use)});
   };
@@ -352,9 +370,10 @@ TEST_CASE("empty Tensor: the list of operations is complete") {
   const std::regex declaration(
       R"(^(Tensor|Mask|BatchNorm|RunningStatistics|SignAndLog|Lu|Qr|Eigh|Eigenvalues|Svd) (\w+)\()");
   int found = 0;
-  for (const char* name : {"ops.h", "convolution.h", "pooling.h", "normalization.h", "check.h",
-                           "products.h", "linalg.h", "elementwise.h", "special.h", "cumulative.h",
-                           "indexing.h", "numeric.h", "rearrange.h", "sort.h", "statistics.h"}) {
+  for (const char* name :
+       {"ops.h", "convolution.h", "pooling.h", "normalization.h", "check.h", "products.h",
+        "linalg.h", "elementwise.h", "special.h", "cumulative.h", "indexing.h", "numeric.h",
+        "rearrange.h", "sort.h", "statistics.h", "collectives.h"}) {
     std::ifstream header(places::source_dir() + "/compiler/include/kroton/" + name);
     for (std::string line; std::getline(header, line);) {
       std::smatch match;

@@ -1,0 +1,272 @@
+// Several GPUs, on the driver of the tests: exchanges by NCCL, in a stream of their own, and by the
+// host where it is not there; failures.
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "runtime/cuda/nccl_api.h"
+#include "tests/fake_driver/process.h"
+#include "tests/frontend/parallel_training.h"
+#include "tests/tools/error_text.h"
+
+using fake_driver::Process;
+using namespace kroton;         // NOLINT: tests
+using namespace parallel_test;  // NOLINT: tests
+using namespace error_text;     // NOLINT: tests
+
+namespace {
+
+double at(const Array& x, std::int64_t i) {
+  return x.cast(f64).data<double>()[static_cast<std::size_t>(i)];
+}
+
+// Every exchange, of what the devices hold.
+void check_exchanges(const DeviceGroup& group) {
+  const int n = group.size();
+  const Tensor x = matrix("x");
+  Array given = Array::zeros({n * n, 2});
+  for (std::size_t i = 0; i < given.data<float>().size(); ++i) {
+    given.data<float>()[i] = static_cast<float>(i * 7 % 11);
+  }
+  const std::int64_t part = 2 * n;
+  const auto sum_at = [&](std::int64_t i) {
+    double sum = 0;
+    for (int k = 0; k < n; ++k) sum += at(given, k * part + i);
+    return sum;
+  };
+  const auto f = parallel_function(
+      group, {x},
+      {all_reduce(x + 0, group), reduce_scatter(x, group), all_gather(x, group),
+       broadcast(x, group, n - 1), reduce_to_root(x, group, n - 1),
+       all_reduce(x, group, Combine::max), all_reduce(cast(x, i64), group, Combine::min)});
+  for (int call = 0; call < 3; ++call) {
+    const auto [reduced, scattered, gathered, sent, summed, largest, smallest] = f(given);
+    for (int k = 0; k < n; ++k) {
+      for (std::int64_t i = 0; i < part; ++i) {
+        CHECK(at(reduced, k * part + i) == sum_at(i));
+        CHECK(at(sent, k * part + i) == at(given, (n - 1) * part + i));
+        CHECK(at(summed, k * part + i) == (k == n - 1 ? sum_at(i) : 0));
+        double high = at(given, i), low = high;
+        for (int other = 1; other < n; ++other) {
+          high = std::max(high, at(given, other * part + i));
+          low = std::min(low, at(given, other * part + i));
+        }
+        CHECK(at(largest, k * part + i) == high);
+        CHECK(at(smallest, k * part + i) == low);
+      }
+      for (std::int64_t i = 0; i < n * part; ++i) {
+        CHECK(at(gathered, k * n * part + i) == at(given, i));
+      }
+    }
+    for (std::int64_t i = 0; i < part; ++i) CHECK(at(scattered, i) == sum_at(i));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("several gpus: exchanges by NCCL give what they should") {
+  for (const char* settings : {"devices=3", "devices=3 order=eager"}) {
+    const Process process(settings);
+    if (!process) continue;
+    check_exchanges(devices(cuda(), 3));
+    check_exchanges(DeviceGroup({cuda(2), cuda(0)}));
+    CHECK(process->calls("ncclAllReduce") > 0);
+    CHECK(process->calls("ncclReduce") > 0);
+  }
+}
+
+TEST_CASE("several gpus: exchanges by the host give the same") {
+  const Process process("devices=2 nccl=off");
+  if (!process) return;
+  check_exchanges(devices(cuda(), 2));
+  CHECK(process->calls("ncclAllReduce") == 0);
+}
+
+TEST_CASE("several gpus: digits are learned as by one function") {
+  for (const char* settings : {"devices=3 order=eager", "devices=3 nccl=off"}) {
+    const Process process(settings);
+    if (!process) continue;
+    const auto problem = [] { return digits(40, 28, 8); };
+    const auto momentum = [] { return optim::Sgd({.rate = 0.2, .momentum = 0.9}); };
+    const Trained one = on_one(problem(), momentum, 3, 20);
+    for (const int n : {1, 2, 3}) {
+      CAPTURE(n);
+      // One exchange for each gradient, and all together.
+      const std::int64_t bytes = n == 2 ? 0 : 4 << 20;
+      const DeviceGroup group = devices(cuda(), n);
+      const Trained several = on_group(problem(), momentum, 3, 20, group, bytes);
+      CHECK(largest_difference(one, several) < 2e-5);
+      if (n == 3) CHECK(same_bits(several, on_group(problem(), momentum, 3, 20, group, bytes)));
+    }
+  }
+}
+
+// An exchange that fails shows how far the devices were when it was queued.
+TEST_CASE("several gpus: gradients are exchanged while others are still to be computed") {
+  const Process process("devices=2");
+  if (!process) return;
+  const DeviceGroup group = devices(cuda(), 2);
+  const Problem p = digits(4, 28, 8);
+  optim::Sgd sgd({.rate = 0.1});
+  const Tensor loss = data_parallel_loss(p.loss, p.x, group);
+  const auto step =
+      parallel_function(group, {p.x, p.labels}, loss,
+                        {.updates = sgd.minimize(loss, p.parameters), .bucket_bytes = 0});
+  const auto launches_of = [&](const auto& call) {
+    const int before = process->calls("cuLaunchKernel");
+    call();
+    return process->calls("cuLaunchKernel") - before;
+  };
+  const auto run = [&] { step(p.pictures, p.classes); };
+  const int all = launches_of(run);
+  // Of each device: the rows, the cost, four gradients.
+  std::vector<int> launched;
+  for (int exchange = 0; exchange < 6; ++exchange) {
+    process->fail_call("ncclAllReduce", 2 * exchange + 1, 1);
+    launched.push_back(launches_of([&] { CHECK_THROWS_AS(run(), DeviceError); }));
+    CHECK(launched[static_cast<std::size_t>(exchange)] >=
+          (exchange == 0 ? 0 : launched[static_cast<std::size_t>(exchange) - 1]));
+  }
+  // Between the first gradient and the last, and before the updates, there are kernels to run.
+  CHECK(launched[2] + 4 <= launched[5]);
+  CHECK(launched[5] < all);
+  CHECK(launches_of(run) == all);
+}
+
+TEST_CASE("several gpus: photographs are learned as by one function") {
+  const Process process("devices=2");
+  if (!process) return;
+  const auto problem = [] { return photographs(10, 6, 2); };
+  const auto sgd = [] { return optim::Sgd({.rate = 0.1}); };
+  const Trained one = on_one(problem(), sgd, 2, 5);
+  const Trained several = on_group(problem(), sgd, 2, 5, devices(cuda(), 2));
+  CHECK(largest_difference(one, several) < 2e-5);
+  CHECK(same_bits(several, on_group(problem(), sgd, 2, 5, devices(cuda(), 2))));
+}
+
+TEST_CASE("several gpus: what others do with a shared variable is seen by all devices") {
+  const Process process("devices=2");
+  if (!process) return;
+  const DeviceGroup group = devices(cuda(), 2);
+  const Tensor x = vector("x");
+  Shared w = shared(Array::from({1.0F}), "w");
+  const auto f = parallel_function(group, {x}, x * 0 + w, {.updates = {{w, w + 1}}});
+  const auto alike = [&](float expected) {
+    const Array y = f(Array::ones({2}));
+    CHECK(y.data<float>()[0] == expected);
+    CHECK(y.data<float>()[1] == expected);
+  };
+  alike(1);
+  alike(2);
+  w.set_value(Array::from({7.0F}));
+  alike(7);
+  function({}, {.updates = {{w, w + 10}}, .target = cuda()})();
+  alike(18);
+  function({}, {.updates = {{w, w + 10}}, .target = cuda(1)})();
+  alike(29);
+  function({}, {.updates = {{w, w + 10}}})();
+  alike(40);
+  CHECK(w.get_value().data<float>()[0] == 41);
+  alike(41);
+}
+
+TEST_CASE("several gpus: a failed check on one device is the error of the call") {
+  for (const char* settings : {"devices=2", "devices=2 nccl=off"}) {
+    const Process process(settings);
+    if (!process) continue;
+    const DeviceGroup group = devices(cuda(), 2);
+    const Tensor x = vector("x", i64);
+    Shared table = shared(Array::from({1.0F, 2.0F, 3.0F}), "table");
+    const Tensor total = all_reduce(sum(take(table, x, 0)), group);
+    const auto f = parallel_function(group, {x}, total, {.updates = {{table, table + total}}});
+    const Array good = Array::from({std::int64_t{0}, std::int64_t{1}});
+    for (std::size_t where = 0; where < 2; ++where) {
+      Array bad = good.copy();
+      bad.data<std::int64_t>()[where] = 9;
+      CHECK(contains(value_error([&] { f(bad); }), "index 9 is out of range for axis 0 of table"));
+      CHECK(table.get_value().data<float>()[0] == 1);
+      CHECK(f(good).item<float>() == 3);
+      CHECK(table.get_value().data<float>()[1] == 5);
+      table.set_value(Array::from({1.0F, 2.0F, 3.0F}));
+    }
+  }
+}
+
+TEST_CASE("several gpus: a device or an exchange that fails ends the call of all") {
+  const Process process("devices=2");
+  if (!process) return;
+  const DeviceGroup group = devices(cuda(), 2);
+  const Tensor x = vector("x");
+  const Shared w = shared(2.0F, "w");
+  const auto f = parallel_function(group, {x}, all_reduce(sum(x) * w, group),
+                                   {.updates = {{w, w + 1}}, .name = "f"});
+  const Array ones = Array::ones({2});
+  CHECK(f(ones).item<float>() == 4);
+  process->fail_call("ncclAllReduce", 1, 1);
+  CHECK(contains(device_error([&] { f(ones); }), "all_reduce: the NCCL of the tests says so"));
+  CHECK(w.get_value().item<float>() == 3);
+  CHECK(f(ones).item<float>() == 6);
+  // A launch that one of the two makes.
+  process->fail_call("cuLaunchKernel", 1, 1);
+  const std::string said = device_error([&] { f(ones); });
+  CAPTURE(said);
+  CHECK(contains(said, "starting the kernel"));
+  CHECK(w.get_value().item<float>() == 4);
+  CHECK(f(ones).item<float>() == 8);
+}
+
+TEST_CASE("fake driver: NCCL complains of what would wait for ever") {
+  const Process process("devices=2");
+  if (!process) return;
+  const auto* const api = new nvidia::DriverApi;
+  const nvidia::NcclApi nccl;
+  nvidia::CUcontext contexts[2] = {};
+  nvidia::CUstream streams[2] = {};
+  nvidia::CUdeviceptr memory[2] = {};
+  CHECK(api->cuInit(0) == 0);
+  for (int k = 0; k < 2; ++k) {
+    CHECK(api->cuDevicePrimaryCtxRetain(&contexts[k], k) == 0);
+    CHECK(api->cuCtxPushCurrent(contexts[k]) == 0);
+    CHECK(api->cuStreamCreate(&streams[k], nvidia::stream_non_blocking) == 0);
+    CHECK(api->cuMemAlloc(&memory[k], 16) == 0);
+  }
+  nvidia::ncclComm communicators[2] = {};
+  const int numbers[2] = {0, 1};
+  CHECK(nccl.ncclCommInitAll(communicators, 2, numbers) == 0);
+  const auto reduce = [&](int rank, std::size_t count, int stream) {
+    auto* const at = reinterpret_cast<void*>(memory[rank]);
+    return nccl.ncclAllReduce(at, at, count, nvidia::nccl_f32, nvidia::nccl_sum,
+                              communicators[rank], streams[stream]);
+  };
+  const auto complains = [&](const std::string& part) {
+    const std::string said = process->violations();
+    CAPTURE(said);
+    CHECK(said.find(part) != std::string::npos);
+  };
+  CHECK(reduce(0, 4, 0) != 0);
+  complains("rank 1 does not take part");
+  nccl.ncclGroupStart();
+  CHECK(reduce(0, 4, 0) == 0);
+  CHECK(nccl.ncclGroupEnd() != 0);
+  complains("rank 1 does not take part");
+  nccl.ncclGroupStart();
+  CHECK(reduce(0, 4, 0) == 0);
+  CHECK(reduce(1, 3, 1) == 0);
+  CHECK(nccl.ncclGroupEnd() != 0);
+  complains("ranks 0 and 1 do not ask for the same exchange");
+  CHECK(reduce(0, 4, 1) != 0);
+  complains("the stream is not one of the rank's device");
+  nvidia::ncclComm others[2] = {};
+  CHECK(nccl.ncclCommInitAll(others, 2, numbers) == 0);
+  std::swap(communicators, others);
+  CHECK(nccl.ncclCommDestroy(communicators[0]) == 0);
+  CHECK(reduce(0, 4, 0) != 0);
+  complains("a communicator that is destroyed");
+  std::swap(communicators, others);
+  nccl.ncclGroupStart();
+  CHECK(reduce(0, 5, 0) == 0);
+  CHECK(reduce(1, 5, 1) == 0);
+  CHECK(nccl.ncclGroupEnd() == 0);
+  CHECK(api->cuStreamSynchronize(streams[1]) != 0);
+  complains("is not inside an allocation");
+}

@@ -10,6 +10,7 @@
 #include "compiler/ir/deep_stack.h"
 #include "compiler/ir/node.h"
 #include "frontend/function_parts.h"
+#include "runtime/communicator.h"
 
 namespace kroton::aot {
 namespace {
@@ -157,6 +158,10 @@ static Files write_at(const SourceLine& line, const std::vector<Tensor>& inputs,
       {Checks::from_environment(), options.contract, detail::winograd_tiles(options.winograd)});
   for (const auto& callee : callees(program)) {
     const std::string& called = callee->options.name;
+    if (callee->options.function == kroton_collective) {
+      throw ValueError("aot::write: " + options.name + " exchanges values between devices (" +
+                       callee->operation + "), which only functions in this process do" + at(line));
+    }
     if (called == options.name || called.starts_with(options.name + "_")) {
       throw ValueError("aot::write: " + options.name + " calls a function " + called +
                        ", a name that its own header declares; give one of them another" +

@@ -201,7 +201,7 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
       how.updates.push_back(
           {parts.replicas.on(rank, options.updates[k].target), own[outputs.size() + k]});
     }
-    how.name = options.name;
+    how.name = name;
     how.target = group.devices()[static_cast<std::size_t>(rank)];
     how.on_unused_input = options.on_unused_input;
     how.check = options.check;

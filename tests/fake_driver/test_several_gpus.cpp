@@ -83,7 +83,7 @@ TEST_CASE("several gpus: exchanges by the host give the same") {
 }
 
 TEST_CASE("several gpus: digits are learned as by one function") {
-  for (const char* settings : {"devices=3 order=eager", "devices=3 nccl=off"}) {
+  for (const char* settings : {"devices=3", "devices=3 nccl=off"}) {
     const Process process(settings);
     if (!process) continue;
     const auto problem = [] { return digits(40, 28, 8); };

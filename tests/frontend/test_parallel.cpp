@@ -414,6 +414,11 @@ TEST_CASE("parallel: what is asked for wrongly") {
         parallel_function(group, {t}, sum(t));
       }),
       "t is f32 (6, 2): its rows are split over the devices, so that their number must be free"));
+  CHECK(contains(value_error([&] { aot::write({x}, all_reduce(x, group), {.name = "g"}); }),
+                 "aot::write: g exchanges values between devices (all_reduce)"));
+  CHECK(contains(
+      value_error([&] { vmap([&](const Tensor& row) { return all_reduce(row, group); })(x); }),
+      "collective"));
   // Without the others.
   CHECK(contains(
       value_error(

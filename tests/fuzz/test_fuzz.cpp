@@ -24,12 +24,13 @@ Program program_of(const Generator& generator) {
 
 // What is not drawn: systems of random matrices, whose solutions have errors of any size, and what
 // they are expanded to; products with sparse matrices, whose pattern has constant sizes; Fourier
-// transforms, whose lengths are constant; what random numbers are made of.
+// transforms, whose lengths are constant; what random numbers are made of; what is alike on the
+// devices of a group.
 const std::set<std::string_view> not_drawn = {
     "cholesky",       "solve_triangular", "solve",       "determinant",  "pinv",
     "small_cholesky", "small_triangular", "small_solve", "small_pivots", "small_eigh",
     "small_svd",      "small_qr",         "sparse_dot",  "sampled_dot",  "gamma_deviate",
-    "fourier"};
+    "fourier",        "replicate"};
 
 }  // namespace
 

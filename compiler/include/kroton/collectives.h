@@ -1,5 +1,6 @@
-// Operations between devices that run one program at the same time, each on its own part of the
-// data: what kt::parallel_function (parallel.h) is made for. docs/parallel.md has examples.
+// Exchanges between devices. A function of kt::parallel_function (parallel.h) is one program that
+// several devices run at the same time, each on its own part of the data; these are operations in
+// it. docs/parallel.md has examples.
 //
 // Every device of the group computes the same expression. Where it comes to one of these
 // operations it waits for the others, and gets a value that depends on those of all. The

@@ -16,7 +16,7 @@ const NcclApi& nccl() {
   return *api;
 }
 
-std::optional<int> type_of(DType dtype) {
+std::optional<int> nccl_type_of(DType dtype) {
   switch (dtype) {
     case DType::i8:
       return nccl_i8;
@@ -46,7 +46,7 @@ std::optional<int> type_of(DType dtype) {
   return std::nullopt;
 }
 
-int operation_of(Collective::Combine combine) {
+int nccl_operation_of(Collective::Combine combine) {
   switch (combine) {
     case Collective::Combine::sum:
       return nccl_sum;
@@ -75,7 +75,7 @@ class Nccl final : public GroupExchange {
   Nccl& operator=(const Nccl&) = delete;
 
   bool takes(const Collective& what) const override {
-    if (ended_ || !type_of(what.dtype)) return false;
+    if (ended_ || !nccl_type_of(what.dtype)) return false;
     // It does not say what becomes of NaN.
     const bool is_extreme =
         what.combine == Collective::Combine::max || what.combine == Collective::Combine::min;
@@ -113,7 +113,7 @@ class Nccl final : public GroupExchange {
     auto* const stream = static_cast<CUstream>(part.stream);
     const auto in_count = static_cast<std::size_t>(part.in_count);
     const auto out_count = static_cast<std::size_t>(part.out_count);
-    const int type = *type_of(what.dtype), operation = operation_of(what.combine);
+    const int type = *nccl_type_of(what.dtype), operation = nccl_operation_of(what.combine);
     switch (what.kind) {
       case Collective::Kind::all_reduce:
         return nccl().ncclAllReduce(in, out, in_count, type, operation, communicator, stream);

@@ -41,10 +41,16 @@ Depths depths_of(const Tensors& order) {
   return depths;
 }
 
-// Means over devices as what they are made of.
+// Means over devices as what they are made of; what a single device would exchange with itself as
+// what it gives.
 Tensors expanded(const Tensors& roots) {
   std::unordered_map<const Node*, Tensor> now;
   const auto of = [&](const Tensor& t) { return now.at(&t.node()); };
+  const auto is_alone = [](const Node& node) {
+    return &node.op == &call_result_op && node.attributes.integers[0] == 0 &&
+           ops::is_exchange(node.inputs[0].node()) &&
+           ops::exchange_of(node.inputs[0].node()).size == 1;
+  };
   for (const Tensor& t : topological_order(roots)) {
     const Node& node = t.node();
     Tensors inputs;
@@ -54,9 +60,15 @@ Tensors expanded(const Tensors& roots) {
       same = same && &inputs.back().node() == &input.node();
     }
     const LineScope scope(node.line);
-    now[&node] = &node.op == &replicate_op ? node.op.expand(inputs, node.attributes)
-                 : same                    ? t
-                        : make_node(node.op, std::move(inputs), node.attributes, node.line);
+    Tensor& value = now[&node];
+    if (&node.op == &replicate_op) {
+      value =
+          node.attributes.integers[0] == 1 ? inputs[0] : node.op.expand(inputs, node.attributes);
+    } else if (is_alone(node)) {
+      value = inputs[0].node().inputs[1];
+    } else {
+      value = same ? t : make_node(node.op, std::move(inputs), node.attributes, node.line);
+    }
   }
   Tensors result;
   for (const Tensor& root : roots) result.push_back(of(root));

@@ -142,7 +142,6 @@ struct ParallelCore::Parts {
   Replicas replicas;
   std::vector<std::unique_ptr<FunctionCore>> cores;
   Communicator communicator;
-  bool reconnects = false;  // before the next call
   Team team;
   std::mutex mutex;  // one call at a time
 };
@@ -245,7 +244,6 @@ std::vector<std::vector<Argument>> ParallelCore::Parts::split(std::span<const Ar
 }
 
 void ParallelCore::Parts::connect() {
-  reconnects = false;
   if (group.size() == 1 || group.devices()[0].kind == Target::Kind::cpu) return;
   std::vector<int> numbers;
   for (const Target& device : group.devices()) numbers.push_back(device.device);
@@ -265,7 +263,6 @@ void ParallelCore::Parts::fail(std::vector<std::exception_ptr>& errors) {
     if (own < 0 && !communicator.was_let_down(rank)) own = rank;
   }
   replicas.take_back(failed);
-  reconnects = true;  // what was under way has been ended
   if (own >= 0) std::rethrow_exception(errors[static_cast<std::size_t>(own)]);
   throw DeviceError(name + ": " + communicator.failure());
 }
@@ -279,7 +276,7 @@ void ParallelCore::call(std::span<const Argument> arguments, std::span<Array> re
   std::vector<Array> copies;
   const std::vector<std::vector<Argument>> split = parts.split(arguments, copies);
   parts.replicas.bring_up_to_date();
-  if (parts.reconnects) parts.connect();
+  if (parts.communicator.is_ended()) parts.connect();
   const auto size = static_cast<std::size_t>(parts.group.size());
   std::vector<std::vector<Array>> values(size, std::vector<Array>(results.size()));
   std::vector<std::exception_ptr> errors(size);

@@ -99,7 +99,7 @@ const char* name_of(Collective::Kind kind) {
 void Communicator::begin() {
   const std::lock_guard lock(mutex_);
   arrived_ = left_ = 0;
-  failed_ = false;
+  failed_ = has_started_ = false;
   failure_.clear();
   for (Posted& posted : posted_) posted.let_down = posted.left = false;
 }
@@ -108,7 +108,10 @@ void Communicator::leave(int rank, bool failed) {
   const std::lock_guard lock(mutex_);
   ++left_;
   posted_[static_cast<std::size_t>(rank)].left = true;
-  if (failed && devices_) devices_->abort();
+  if (failed && has_started_ && devices_) {
+    devices_->abort();
+    is_ended_ = true;
+  }
   if (arrived_ > 0) fail(gone(rank));
 }
 
@@ -193,6 +196,7 @@ bool Communicator::run(int rank, const Collective& what, const ExchangePart& par
     std::vector<ExchangePart> parts;
     for (const Posted& posted : posted_) parts.push_back(posted.part);
     if (part.in_count == 0) return;
+    has_started_ = true;
     in_context([&] { devices_->start(what, parts); });
   });
 }

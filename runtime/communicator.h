@@ -79,7 +79,12 @@ class Communicator {
 
   // The same between devices, by what connects them, if something does and takes it: queued when it
   // returns. `in_context` does something with the rank's device as the thread's current one.
-  void connect(std::shared_ptr<GroupExchange> devices) { devices_ = std::move(devices); }
+  void connect(std::shared_ptr<GroupExchange> devices) {
+    devices_ = std::move(devices);
+    is_ended_ = false;
+  }
+  // Whether what connected them has been ended since, by a device that failed.
+  bool is_ended() const { return is_ended_; }
   bool is_connected_for(const Collective& what) const { return devices_ && devices_->takes(what); }
   bool run(int rank, const Collective& what, const ExchangePart& part,
            const std::function<void(const std::function<void()>&)>& in_context);
@@ -113,6 +118,8 @@ class Communicator {
   std::string failure_;
   std::vector<Posted> posted_;
   std::shared_ptr<GroupExchange> devices_;
+  bool has_started_ = false;  // an exchange by them, in this call
+  bool is_ended_ = false;
 };
 
 // While one lives, this thread is that rank of the group.

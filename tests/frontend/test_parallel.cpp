@@ -432,11 +432,11 @@ TEST_CASE("parallel: what is asked for wrongly") {
 }
 
 TEST_CASE("parallel: exchanges are made together as far as they do not depend on each other") {
-  const DeviceGroup group = devices(cpu(), 2);
   const Problem p = digits(4, 1, 16);
-  const Tensor loss = data_parallel_loss(p.loss, p.x, group);
-  optim::Sgd sgd({.rate = 0.1});
-  const auto calls_of = [&](std::int64_t bytes) {
+  const auto calls_of = [&](int n, std::int64_t bytes) {
+    const DeviceGroup group = devices(cpu(), n);
+    const Tensor loss = data_parallel_loss(p.loss, p.x, group);
+    optim::Sgd sgd({.rate = 0.1});
     const auto f =
         parallel_function(group, {p.x, p.labels}, loss,
                           {.updates = sgd.minimize(loss, p.parameters), .bucket_bytes = bytes});
@@ -449,7 +449,8 @@ TEST_CASE("parallel: exchanges are made together as far as they do not depend on
     }
     return count;
   };
-  CHECK(calls_of(0) == 6);        // rows, cost, four gradients
-  CHECK(calls_of(4 << 20) == 2);  // rows; the rest
-  CHECK(calls_of(1000) == 3);     // rows; cost and small ones; the largest by itself
+  CHECK(calls_of(1, 0) == 0);        // as if there were no devices
+  CHECK(calls_of(2, 0) == 6);        // rows, cost, four gradients
+  CHECK(calls_of(2, 4 << 20) == 2);  // rows; the rest
+  CHECK(calls_of(3, 1000) == 3);     // rows; cost and small ones; the largest by itself
 }

@@ -93,6 +93,19 @@ struct Bf16 {
     return {static_cast<std::uint16_t>((word + 0x7fff + (word >> 16 & 1)) >> 16)};
   }
 };
+// A float that is multiplied with 11 of its bits.
+struct Tf32 {
+  float given;
+  explicit operator double() const {
+    std::uint32_t word = 0;
+    std::memcpy(&word, &given, sizeof word);
+    constexpr std::uint32_t half = 1U << 12;
+    word = (word + half) & ~(2 * half - 1);
+    float rounded = 0;
+    std::memcpy(&rounded, &word, sizeof rounded);
+    return rounded;
+  }
+};
 template <class T>
 T of(double value) {
   if constexpr (std::is_same_v<T, Bf16>) {
@@ -298,7 +311,8 @@ LIBRARY_FUNCTION(cublasLtMatmul)
     fake_driver::enqueue(stream, [] { return fake_driver::misaligned_address; });
     return 0;
   }
-  fake_driver::enqueue(stream, [p, of_a, of_d] {
+  fake_driver::enqueue(stream, [p, of_a, of_d, rounds] {
+    if (rounds) return multiply<Tf32, float>(p);
     if (of_a == type_f64) return multiply<double, double>(p);
     if (of_a == type_f32) return multiply<float, float>(p);
     return of_d == type_f32 ? multiply<Bf16, float>(p) : multiply<Bf16, Bf16>(p);

@@ -104,10 +104,29 @@ const ScanScope*& ScanScope::current() {
   return scope;
 }
 
+namespace {
+
+// The stack of a scan's steps that x is: of all of them, or, as a loop in stretches makes them on
+// the loop's own line, put together of its parts. Null for other tensors.
+const Node* stack_of(const Tensor& x) {
+  const Node* node = &x.node();
+  const SourceLine line = x.line();
+  const auto at_line = [&](const Node& at) {
+    return at.line.line == line.line && std::string_view(at.line.file) == line.file;
+  };
+  while ((&node->op == &concatenate_op || &node->op == &reshape_op) && at_line(*node)) {
+    node = &node->inputs.front().node();
+  }
+  return &node->op == &scan_stack_op && at_line(*node) ? node : nullptr;
+}
+
+}  // namespace
+
 std::string axis_in_words(const Tensor& x, int axis) {
-  const bool is_stack = &x.node().op == &scan_stack_op && axis == 0;
-  const std::string& given = x.node().attributes.name;
-  const std::string name = is_stack && given.empty() ? "scan" : x.name();
+  const Node* stack = axis == 0 ? stack_of(x) : nullptr;
+  const bool is_stack = stack != nullptr;
+  const std::string& given = is_stack ? stack->attributes.name : x.node().attributes.name;
+  const std::string name = is_stack && given.empty() ? "scan" : is_stack ? given : x.name();
   return "axis " + std::to_string(axis) + " of " + name +
          (is_stack ? ", which made %0 steps" : ", whose size is %0");
 }

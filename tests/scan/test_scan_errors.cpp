@@ -277,6 +277,20 @@ TEST_CASE("scan call error: the last of no steps") {
   const auto g = function({x}, named[2], {.name = "g"});
   CHECK(shape_error([&] { g(Array::zeros({2})); }) ==
         "g: index: index 2 is out of range for axis 0 of scan s, which made 2 steps  [here]");
+  // A loop that keeps few of its states is put together of parts.
+  for (const bool by_root : {false, true}) {
+    ScanOptions options{.sequences = {x}, .outputs_info = {zeros({})}, .name = "s"};
+    if (by_root) {
+      options.checkpoint = Checkpoints::sqrt;
+    } else {
+      options.checkpoint_every = 3;
+    }
+    const Tensor sparing = scan([](Tensor row, Tensor s) { return s + row; }, options);
+    const auto h = function({x}, sparing[-1], {.name = "h"});
+    CHECK(h(array_of({5, 2})).item<float>() == 7);
+    CHECK(shape_error([&] { h(Array::zeros({0})); }) ==
+          "h: index: index -1 is out of range for axis 0 of scan s, which made 0 steps  [here]");
+  }
 }
 
 TEST_CASE("scan call error: taps that reach further than the sequence") {

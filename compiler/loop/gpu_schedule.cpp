@@ -133,6 +133,9 @@ Kernel GpuScheduler::run() {
   if (Block staged = staged_rows(outer, *core); !staged.empty()) {
     return finish(std::move(staged), threads_of_loops);
   }
+  if (Block below = below_each_other(outer, *core); !below.empty()) {
+    return finish(std::move(below), threads_of_elements);
+  }
   if (Block together = neighbours(outer, *core); !together.empty()) {
     return finish(std::move(together), threads_of_neighbours);
   }

@@ -68,6 +68,10 @@ class GpuScheduler {
   // little does, or the elements are known to be few.
   Block neighbours(const std::vector<const For*>& loops, const Block& core);
 
+  // Elements below each other a thread, a few along the loop before the last, where they read much
+  // of the same. Empty if they do not, or too few threads would be left.
+  Block below_each_other(const std::vector<const For*>& loops, const Block& core);
+
   // Where operands lie across the results, along another loop than the last: by tiles, which come
   // through shared memory, so that neighbouring threads read and write neighbours. Empty if nothing
   // lies so, or the core is more than stores.

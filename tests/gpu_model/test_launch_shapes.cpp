@@ -327,9 +327,9 @@ conv2d of 128x28x28, 3x3, 4 groups, n=32
   k2_unslice_convolution                          784 x  128, work 1856110592
   k3_copy                                       12544 x   64, work 3211264
 conv2d of 96x56x56, 3x3, 96 groups, n=32
-  k0_unslice_mul_mul_add_mul_add_mul_add_m      37632 x  256, work 183042048
+  k0_unslice_mul_mul_add_mul_add_mul_add_m       9408 x  256, work 183042048
 conv2d of 96x56x56, 3x3, 96 groups, by the image, n=32
-  k0_unslice_unslice_mul_mul_add_mul_add_m      37632 x  256, work 192675840
+  k0_unslice_unslice_mul_mul_add_mul_add_m       9408 x  256, work 192675840
 conv2d of 96x56x56, 3x3, 96 groups, by the filters, n=32
   k0_unslice_mul_sum_mul_sum_mul_sum_mul_s        480 x  256, work 192675840
   k1_unslice_mul_sum_mul_sum_mul_sum_mul_s         96 x  256, work 480

@@ -356,9 +356,9 @@ conv2d of 128x28x28, 3x3, 4 groups
   k2_unslice_convolution                107    16     4     4   16        24  12096   763
   k3_copy                                14    64    16    16    0         3      0     0
 conv2d of 96x56x56, 3x3, 96 groups
-  k0_unslice_mul_mul_add_mul_add_mul     28    64     4     4    0        18      0     0
+  k0_unslice_mul_mul_add_mul_add_mul     36    48     4     4    0        27      0     0
 conv2d of 96x56x56, 3x3, 96 groups, by the image
-  k0_unslice_unslice_mul_mul_add_mul     27    64     4     4    0        18      0     0
+  k0_unslice_unslice_mul_mul_add_mul     38    48     4     4    0        27      0     0
 conv2d of 96x56x56, 3x3, 96 groups, by the filters
   k0_unslice_mul_sum_mul_sum_mul_sum     52    32     4     4    4        10     32   112
   k1_unslice_mul_sum_mul_sum_mul_sum     64    32     4     4    4        27     32    99
@@ -526,20 +526,24 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                106    16     4     4   16         8   8704   644
+  k0_unslice_convolution                128    16     4     4   16        15  14400   769  spills:
+          4, stack 8
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
   k2_unslice_convolution                108    16     4     4   16         8   8704   663
   k3_unslice_convolution                216     8     4     4   16         8   8448   880
+  k2_unslice_convolution                128    16     4     4   16        15  14400   788
 conv2d, gradient of the image
-  k0_unslice_unslice_convolution        114    16     4     4   16         8   8704   712
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   800
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
   k2_unslice_unslice_convolution        104    16     4     4   16         8   8704   656
   k3_unslice_unslice_convolution        231     8     4     4   16         8   8448   906
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   791
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
-  k1_convolution                        108    16     4     4   16         8   8704   442
+  k1_convolution                        127    16     4     4   16        16   7616   659
   k2_convolution                         43    40     4     4    4         4   1024    18
-  k3_convolution                        127    16     4     4   16         8   8704   440
+  k3_convolution                        128    16     4     4   16        16   7616   659  spills:
+          5, stack 8
   k4_copy                                14    64     4     4    0         1      0     0
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
@@ -593,6 +597,76 @@ relu of dot bf16, free
 relu of dot of transposed + bias, bf16
   k0_cast_cast_dot_cast_cast_cast_ad     98    16     4     4    4        16  24576   355  HMMA 16,
           LDSM 8, LDGSTS 12
+conv2d of 256x56x56, 1x1
+  k0_convolution                         89    16     4     4   16        12  12800   626
+conv2d of 3x224x224, 7x7, stride 2
+  k0_unslice_convolution                102    16     4     4   16        11  11200   616
+conv2d of 128x56x56, 3x3, stride 2
+  k0_unslice_convolution                128    16     4     4   16        15  14400   773
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    28
+  k2_unslice_convolution                128    16     4     4   16        15  14400   752
+conv2d of 128x56x56, 3x3, stride 2, by the image
+  k0_convolution                         95    16     4     4   16        12  12800   626
+  k1_unslice_convolution                 94    16     4     4   16        12  12800   622
+  k2_unslice_convolution                 92    16     4     4   16        12  12800   620
+  k3_unslice_unslice_convolution        124    16     4     4   16        12  12800   683
+  k4_unslice_unslice_convolution         48    32     4     4    4         4   2048    27
+  k5_unslice_unslice_convolution        107    16     4     4   16        12  12800   643
+  k6_unslice_unslice_add_unslice_add     30    64     4     4    0         4      0     0
+conv2d of 128x56x56, 3x3, stride 2, by the filters
+  k0_unslice                             20    64     4     4    0         1      0     0
+  k1_convolution                        125    16     4     4   16        12  11200   656
+  k2_convolution                         46    40     4     4    4         4   1024    22
+  k3_convolution                        128    16     4     4   16        12  11200   656
+  k4_copy                                14    64     4     4    0         1      0     0
+conv2d of 64x56x56, 3x3, dilation 2
+  k0_unslice_convolution                128    16     4     4   16        15  14400   769  spills:
+          4, stack 8
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    28
+  k2_unslice_convolution                128    16     4     4   16        15  14400   788
+conv2d of 128x28x28, 3x3, 4 groups
+  k0_unslice_convolution                127    16     4     4   16        24  12096   815
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    28
+  k2_unslice_convolution                105    16     4     4   16        24  12096   764
+  k3_copy                                14    64    16    16    0         3      0     0
+conv2d of 96x56x56, 3x3, 96 groups
+  k0_unslice_mul_mul_add_mul_add_mul     38    48     4     4    0        27      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the image
+  k0_unslice_unslice_mul_mul_add_mul     40    48     4     4    0        27      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the filters
+  k0_unslice_mul_sum_mul_sum_mul_sum     52    32     4     4    4        10     32   115
+  k1_unslice_mul_sum_mul_sum_mul_sum     64    32     4     4    4        27     32    99
+  k2_unslice_mul_sum_mul_sum_mul_sum     62    32     4     4    4        10     32   107
+  k3_concatenate                         12    64     4     4    0         1      0     0
+  k4_copy                                 8    64     4     4    0         1      0     0
+conv2d of 64 channels, 3x3, free
+  k0_unslice_convolution                128    16     4     4   16        15  14400   782  spills:
+          7, stack 16
+  k1_unslice_convolution                 56    32     4     4    4         4   2048    24
+  k2_unslice_convolution                128    16     4     4   16        15  14400   800  spills:
+          16, stack 16
+conv2d of 64 channels, 3x3, free, by the image
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   806  spills:
+          60, stack 64
+  k1_unslice_unslice_convolution         56    32     4     4    4         4   2048    24
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   794  spills:
+          20, stack 24
+conv2d of 64 channels, 3x3, free, by the filters
+  k0_unslice                             26    64     4     4    0         1      0     0
+  k1_convolution                        128    16     4     4   16        16   8704   744
+  k2_convolution                         43    40     4     4    4         4   1024    18
+  k3_convolution                        128    16     4     4   16        16   8704   791  spills:
+          25, stack 24
+  k4_copy                                14    64     4     4    0         1      0     0
+conv1d of 64x4096, 5
+  k0_unslice_convolution                125    16     4     4   16        16  16000   858
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    23
+  k2_unslice_convolution                104    16     4     4   16        16  16000   854
+conv3d of 32x16x28x28, 3x3x3
+  k0_unslice_convolution                128    16     4     4   16        24  12096   838  spills:
+          20, stack 24
+  k1_unslice_convolution                 48    32     4     4    4         4   2048    28
+  k2_unslice_convolution                128    16     4     4   16        24  12096   829
 )golden");
 }
 
@@ -725,21 +799,26 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                116    16     4     4   16         8   8704   648
+  k0_unslice_convolution                127    16     4     4   16        15  14400   717
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
   k2_unslice_convolution                127    16     4     4   16         8   8704   721
   k3_unslice_convolution                221     8     4     4   16         8   8448   983
+  k2_unslice_convolution                128    16     4     4   16        15  14400   714  spills:
+          2, stack 8
 conv2d, gradient of the image
-  k0_unslice_unslice_convolution        115    16     4     4   16         8   8704   699
+  k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   775
   k1_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
   k2_unslice_unslice_convolution        128    16     4     4   16         8   8704   698  spills:
           2, stack 8
   k3_unslice_unslice_convolution        233     8     4     4   16         8   8448   967
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   749  spills:
+          2, stack 8
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
-  k1_convolution                        124    16     4     4   16         8   8704   430
+  k1_convolution                        127    16     4     4   16        16   7616   702
   k2_convolution                         62    32     4     4    4         8   1024    26
-  k3_convolution                        117    16     4     4   16         8   8704   369
+  k3_convolution                        128    16     4     4   16        16   7616   688  spills:
+          5, stack 8
   k4_copy                                14    64     4     4    0         1      0     0
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
@@ -793,5 +872,75 @@ relu of dot bf16, free
 relu of dot of transposed + bias, bf16
   k0_cast_cast_dot_cast_cast_cast_ad     96    20     4     4    4        16  24576   354  HMMA 16,
           LDSM 8, LDGSTS 12
+conv2d of 256x56x56, 1x1
+  k0_convolution                         91    16     4     4   16        12  12800   608
+conv2d of 3x224x224, 7x7, stride 2
+  k0_unslice_convolution                108    16     4     4   16         7  11200   633
+conv2d of 128x56x56, 3x3, stride 2
+  k0_unslice_convolution                127    16     4     4   16        15  14400   726
+  k1_unslice_convolution                 68    16     4     4    4         8   2048    39
+  k2_unslice_convolution                128    16     4     4   16        15  14400   716
+conv2d of 128x56x56, 3x3, stride 2, by the image
+  k0_convolution                         92    16     4     4   16        12  12800   609
+  k1_unslice_convolution                 92    16     4     4   16        12  12800   613
+  k2_unslice_convolution                 95    16     4     4   16        12  12800   613
+  k3_unslice_unslice_convolution        128    16     4     4   16        12  12800   656
+  k4_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
+  k5_unslice_unslice_convolution        107    16     4     4   16        12  12800   668
+  k6_unslice_unslice_add_unslice_add     28    64     4     4    0         4      0     0
+conv2d of 128x56x56, 3x3, stride 2, by the filters
+  k0_unslice                             20    64     4     4    0         1      0     0
+  k1_convolution                        128    16     4     4   16        12  11200   702
+  k2_convolution                         64    32     4     4    4         8   1024    32
+  k3_convolution                        128    16     4     4   16        12  11200   674
+  k4_copy                                14    64     4     4    0         1      0     0
+conv2d of 64x56x56, 3x3, dilation 2
+  k0_unslice_convolution                127    16     4     4   16        15  14400   717
+  k1_unslice_convolution                 68    16     4     4    4         8   2048    39
+  k2_unslice_convolution                128    16     4     4   16        15  14400   714  spills:
+          2, stack 8
+conv2d of 128x28x28, 3x3, 4 groups
+  k0_unslice_convolution                128    16     4     4   16        24  12096   860  spills:
+          10, stack 16
+  k1_unslice_convolution                 68    16     4     4    4         8   2048    39
+  k2_unslice_convolution                126    16     4     4   16        24  12096   776
+  k3_copy                                14    64    16    16    0         3      0     0
+conv2d of 96x56x56, 3x3, 96 groups
+  k0_unslice_mul_mul_add_mul_add_mul     40    48     4     4    0        16      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the image
+  k0_unslice_unslice_mul_mul_add_mul     40    48     4     4    0        16      0     0
+conv2d of 96x56x56, 3x3, 96 groups, by the filters
+  k0_unslice_mul_sum_mul_sum_mul_sum     51    32     4     4   16        10     32   135
+  k1_unslice_mul_sum_mul_sum_mul_sum     64    32     4     4   16        20     32    99
+  k2_unslice_mul_sum_mul_sum_mul_sum     56    32     4     4   16        10     32   127
+  k3_concatenate                         14    64     4     4    0         9      0     0
+  k4_copy                                 8    64     4     4    0         1      0     0
+conv2d of 64 channels, 3x3, free
+  k0_unslice_convolution                128    16     4     4   16        15  14400   756  spills:
+          38, stack 64
+  k1_unslice_convolution                 94    16     4     4    4         8   2048    39
+  k2_unslice_convolution                128    16     4     4   16        15  14400   753  spills:
+          20, stack 24
+conv2d of 64 channels, 3x3, free, by the image
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   809  spills:
+          56, stack 80
+  k1_unslice_unslice_convolution         94    16     4     4    4         8   2048    39
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   805  spills:
+          4, stack 8
+conv2d of 64 channels, 3x3, free, by the filters
+  k0_unslice                             30    64     4     4    0         1      0     0
+  k1_convolution                        128    16     4     4   16        16   8704   972
+  k2_convolution                         62    32     4     4    4         8   1024    26
+  k3_convolution                        128    16     4     4   16        16   8704   910
+  k4_copy                                14    64     4     4    0         1      0     0
+conv1d of 64x4096, 5
+  k0_unslice_convolution                125    16     4     4   16        13  16000   825
+  k1_unslice_convolution                 64    32     4     4    4         8   2048    39
+  k2_unslice_convolution                100    16     4     4   16        16  16000   806
+conv3d of 32x16x28x28, 3x3x3
+  k0_unslice_convolution                128    16     4     4   16        24  12096   812
+  k1_unslice_convolution                 68    16     4     4    4         8   2048    39
+  k2_unslice_convolution                128    16     4     4   16        19  12096   826  spills:
+          6, stack 8
 )golden");
 }

@@ -107,3 +107,10 @@ TEST_CASE("cuda: convolutions of free sizes with their gradients") {
 TEST_CASE("cuda: each channel of a convolution with a window of its own") {
   check({{2, 6, {9, 8}, 6, {3, 3}, 1, 1, 6}, {1, 4, {9, 9}, 8, {3, 3}, 2, 1, 4}}, false);
 }
+
+TEST_CASE("cuda: elements below each other that read much of the same") {
+  // By four, and by seven.
+  for (const kt::Shape& picture : {kt::Shape{64, 64}, kt::Shape{49, 160}}) {
+    check({{1, 16, picture, 16, {3, 3}, 1, 1, 16}}, false);
+  }
+}

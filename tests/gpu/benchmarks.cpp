@@ -1,18 +1,24 @@
 // What a GPU takes for functions of every kind, whose data is on the device unless a name ends in
 // "_host". One JSON object a line: {"who": "kroton", "case": ..., "us": ...}.
-//   kroton_gpu_benchmarks [--small] [--compile] [PART OF A NAME...]
-//   --small: sizes that an emulator can do; --compile: functions are compiled, not run
+//   kroton_gpu_benchmarks [--small] [--compile] [--after CASE] [PART OF A NAME...]
+//   --small: sizes that an emulator can do; --compile: functions are compiled, not run; --after:
+//   the cases behind that one
+// A line "# CASE" comes before each. Exit status 3: that case took too long or has spoiled the
+// device, and there may be others, which --after goes on with.
 // tests/gpu/peers.py has the same cases in other frameworks.
 #include <kroton/convolution.h>
 #include <kroton/kroton.h>
 #include <kroton/normalization.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace kt = kroton;
@@ -23,6 +29,10 @@ using Clock = std::chrono::steady_clock;
 
 bool is_small = false, only_compiles = false;
 std::vector<std::string> wanted;
+std::string after;                      // the case that was the last; empty: none
+std::atomic<std::int64_t> case_number;  // of the case in progress
+constexpr int spoilt = 3;
+constexpr std::chrono::seconds longest_case{25};
 
 // A size as it is measured, or as an emulator can do it.
 std::int64_t size(std::int64_t large, std::int64_t small) { return is_small ? small : large; }
@@ -85,14 +95,35 @@ void measure(const std::string& name, const Work& work, const std::function<void
 }
 
 void run(const std::string& name, const std::function<void()>& body) {
+  if (!after.empty()) {
+    if (name == after) after.clear();
+    return;
+  }
   if (!is_wanted(name)) return;
+  const auto fail = [&name](const std::string& why) {
+    std::printf("{\"who\": \"kroton\", \"case\": \"%s\", \"error\": \"%s\"}\n", name.c_str(),
+                in_one_line(why).c_str());
+    std::fflush(stdout);
+  };
+  std::printf("# %s\n", name.c_str());
+  std::fflush(stdout);
+  if (!is_small && !only_compiles) {
+    const std::int64_t number = ++case_number;
+    std::thread([number, fail] {
+      std::this_thread::sleep_for(longest_case);
+      if (case_number != number) return;
+      fail("took longer than 25 s");
+      std::_Exit(spoilt);
+    }).detach();
+  }
   try {
     body();
   } catch (const std::exception& error) {
-    std::printf("{\"who\": \"kroton\", \"case\": \"%s\", \"error\": \"%s\"}\n", name.c_str(),
-                in_one_line(error.what()).c_str());
-    std::fflush(stdout);
+    fail(error.what());
+    const bool lasts = std::strstr(error.what(), "cannot be used in this process") != nullptr;
+    if (lasts) std::_Exit(spoilt);
   }
+  ++case_number;
 }
 
 // Numbers on the device.
@@ -301,6 +332,8 @@ int main(int argc, char** argv) {
       is_small = true;
     } else if (std::strcmp(argv[k], "--compile") == 0) {
       only_compiles = true;
+    } else if (std::strcmp(argv[k], "--after") == 0 && k + 1 < argc) {
+      after = argv[++k];
     } else {
       wanted.emplace_back(argv[k]);
     }

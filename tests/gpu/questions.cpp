@@ -1,12 +1,17 @@
 // Answers of a machine's GPU to questions that documents leave open, and the numbers of the model
 // of times (tests/gpu_model): what a launch costs alone and in a graph, what graphs cost, copies
-// from page-locked memory and from any, whether a call gives the same bits twice.
-//   kroton_gpu_questions [--small]      --small: as much as an emulator can do
+// from page-locked memory and from any, whether a call gives the same bits twice, what the library
+// of products does with NaN and with addresses of few zeros.
+//   kroton_gpu_questions [--small] [PART...]      --small: as much as an emulator can do; parts:
+//                        launches copies memory bits relu alignment. An answer that ends in an
+//                        error that lasts takes no other part along if each is a process.
 //   kroton_gpu_questions --compile CAPABILITY FILE...      only compiles texts for the cache; the
 //                                                          first line of each is its name
 #include <kroton/kroton.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +21,7 @@
 #include <vector>
 
 #include "compiler/codegen/cuda/prelude.h"
+#include "runtime/cuda/cublaslt_api.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/nvrtc.h"
 
@@ -180,7 +186,112 @@ class Questions {
     for (const CUdeviceptr address : {from, to, circle}) check(driver().cuMemFree(address), "free");
   }
 
+  // max(a*b, 0) by the library, with a NaN in one row of a.
+  void relu() {
+    const std::vector<float> d = product(256, 0, 0, relu_epilogue);
+    if (d.empty()) {
+      std::printf("the library's ReLU: it computes none\n");
+      return;
+    }
+    const auto nans = std::count_if(d.begin(), d.end(), [](float x) { return std::isnan(x); });
+    std::printf("the library's ReLU of NaN: %s (%lld of %d)\n", nans == side ? "NaN" : "NOT NaN",
+                static_cast<long long>(nans), side);
+  }
+
+  // Matrices and biases that begin so many bytes behind a multiple of 256.
+  void alignment() {
+    for (const int offset : {0, 128, 64, 32, 16, 8, 4}) {
+      const int promised = offset == 0 ? 256 : offset;
+      std::printf("matrices at a multiple of %d bytes: ", promised);
+      const std::vector<float> d = product(promised, offset, 0, 0);
+      std::printf("%s\n", d.empty() ? "refused" : "computed");
+    }
+    for (const int offset : {16, 8, 4}) {  // the last may be the end of this process
+      std::printf("a bias at a multiple of %d bytes: ", offset);
+      const std::vector<float> d = product(256, 0, offset, epilogue_bias);
+      std::printf("%s\n", d.empty() ? "refused" : "computed");
+    }
+  }
+
  private:
+  static constexpr int side = 64;
+  static constexpr std::uint32_t relu_epilogue = 2;
+
+  // The product of two matrices of ones, the first element of the first of them NaN; all of them
+  // begin `offset` bytes behind a multiple of 256. Empty if the library refuses.
+  std::vector<float> product(int promised, int offset, int bias_offset, std::uint32_t epilogue) {
+    int version = 0;
+    check(driver().cuDriverGetVersion(&version), "cuDriverGetVersion");
+    const CublasLtApi api(CublasLtApi::names(version / 1000));
+    const auto ask = [&](cublasStatus status, const char* what) {
+      if (status != 0) {
+        throw std::runtime_error(std::string(what) + ": " + api.cublasLtGetStatusString(status));
+      }
+    };
+    cublasLtHandle handle = nullptr;
+    cublasLtMatmulDesc operation = nullptr;
+    cublasLtMatrixLayout layout = nullptr;
+    cublasLtMatmulPreference preference = nullptr;
+    ask(api.cublasLtCreate(&handle), "cublasLtCreate");
+    ask(api.cublasLtMatmulDescCreate(&operation, compute_f32, type_f32), "desc");
+    ask(api.cublasLtMatrixLayoutCreate(&layout, type_f32, side, side, side), "layout");
+    ask(api.cublasLtMatmulPreferenceCreate(&preference), "preference");
+    constexpr std::int64_t bytes = 4 * side * side, apart = bytes + 512;
+    constexpr std::uint64_t workspace_bytes = 32 << 20;
+    const CUdeviceptr all = allocated(4 * apart), workspace = allocated(workspace_bytes);
+    std::vector<float> ones(side * side, 1.0F);
+    const auto at = [&](int number, int shift) {
+      return all + static_cast<CUdeviceptr>(number * apart + shift);
+    };
+    const auto upload = [&](CUdeviceptr to) {
+      check(driver().cuMemcpyHtoDAsync(to, ones.data(), bytes, stream_), "cuMemcpyHtoDAsync");
+      wait();
+    };
+    const CUdeviceptr a = at(0, offset), b = at(1, offset), d = at(2, offset);
+    const CUdeviceptr bias = at(3, bias_offset);
+    upload(b);
+    upload(d);
+    upload(bias);
+    ones[0] = std::nanf("");
+    upload(a);
+    if (epilogue != 0) {
+      ask(api.cublasLtMatmulDescSetAttribute(operation, desc_epilogue, &epilogue, sizeof epilogue),
+          "epilogue");
+    }
+    if (epilogue == epilogue_bias) {
+      ask(api.cublasLtMatmulDescSetAttribute(operation, desc_bias, &bias, sizeof bias), "bias");
+    }
+    ask(api.cublasLtMatmulPreferenceSetAttribute(preference, preference_workspace, &workspace_bytes,
+                                                 sizeof workspace_bytes),
+        "workspace");
+    const auto alignment = static_cast<std::uint32_t>(promised);
+    for (int k = 0; k < 4; ++k) {
+      ask(api.cublasLtMatmulPreferenceSetAttribute(preference, preference_alignment + k, &alignment,
+                                                   sizeof alignment),
+          "alignment");
+    }
+    cublasLtMatmulHeuristicResult found{};
+    int count = 0;
+    if (api.cublasLtMatmulAlgoGetHeuristic(handle, operation, layout, layout, layout, layout,
+                                           preference, 1, &found, &count) != 0 ||
+        count == 0) {
+      return {};
+    }
+    const float one = 1, zero = 0;
+    const auto pointer = [](CUdeviceptr address) { return reinterpret_cast<void*>(address); };
+    if (api.cublasLtMatmul(handle, operation, &one, pointer(a), layout, pointer(b), layout, &zero,
+                           pointer(d), layout, pointer(d), layout, &found.algo, pointer(workspace),
+                           workspace_bytes, stream_) != 0) {
+      return {};
+    }
+    std::vector<float> result(side * side);
+    check(driver().cuMemcpyDtoHAsync(result.data(), d, bytes, stream_), "cuMemcpyDtoHAsync");
+    wait();
+    check(driver().cuMemFree(all), "cuMemFree");
+    check(driver().cuMemFree(workspace), "cuMemFree");
+    return result;
+  }
+
   CUfunction function(const char* name) const {
     CUfunction found = nullptr;
     check(driver().cuModuleGetFunction(&found, module_, name), "cuModuleGetFunction");
@@ -251,13 +362,21 @@ int main(int argc, char** argv) {
   if (argc > 2 && std::strcmp(argv[1], "--compile") == 0) {
     return compile(std::atoi(argv[2]), argc - 3, argv + 3);
   }
-  is_small = argc > 1 && std::strcmp(argv[1], "--small") == 0;
+  // Lines are out when they are printed: who is ended in the middle has said what it knew.
+  std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);
+  std::vector<std::string> parts(argv + 1, argv + argc);
+  is_small = std::erase(parts, "--small") > 0;
   try {
     Questions questions;
-    questions.launches();
-    questions.copies();
-    questions.memory();
-    same_bits();
+    const auto ask = [&](const char* part, const auto& question) {
+      if (parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end()) question();
+    };
+    ask("launches", [&] { questions.launches(); });
+    ask("copies", [&] { questions.copies(); });
+    ask("memory", [&] { questions.memory(); });
+    ask("bits", same_bits);
+    ask("relu", [&] { questions.relu(); });
+    ask("alignment", [&] { questions.alignment(); });
   } catch (const std::exception& error) {
     std::printf("no answer: %s\n", error.what());
     return 1;

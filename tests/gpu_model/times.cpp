@@ -127,7 +127,9 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
   }
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const loop::For* loop = loop::as_for(s);
-    if (loop && loop->kind == loop::LoopKind::vector) facts.together = loop->width;
+    if (loop && loop->kind == loop::LoopKind::vector) {
+      facts.together = std::max(facts.together, static_cast<double>(loop->width));
+    }
     if (const auto* copy = std::get_if<loop::Copy>(&s)) {
       const double bytes = copy->count * static_cast<double>(size_of(copy->to->dtype));
       facts.together = std::max(facts.together, bytes / 4);

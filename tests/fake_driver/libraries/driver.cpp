@@ -52,8 +52,9 @@ Machine& machine() {
 }
 
 std::vector<CUcontext>& current_contexts() {
-  static thread_local std::vector<CUcontext> contexts;
-  return contexts;
+  // Never destroyed: static variables of the program, which end later, give memory back.
+  static thread_local auto* const contexts = new std::vector<CUcontext>;
+  return *contexts;
 }
 
 CUcontext current_context() {

@@ -10,7 +10,7 @@ for path in sys.argv[1:]:
             result = json.loads(line)
             rows.setdefault(result["case"], {})[result["who"]] = result
 columns = ["kroton", "torch", "torch_compiled", "torch_tf32", "jax"]
-print(f'{"us":29s}' + "".join(f"{who[-8:]:>9s}" for who in columns) + f'{"/ best":>9s}')
+print(f'{"us":29s}' + "".join(f"{who.removeprefix('torch_'):>9s}" for who in columns) + f'{"/ best":>9s}')
 for case, results in rows.items():
     times = {who: result["us"] for who, result in results.items() if "us" in result}
     text = f"{case:29s}"

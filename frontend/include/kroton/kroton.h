@@ -7,6 +7,7 @@
 #include <kroton/banded.h>
 #include <kroton/check.h>
 #include <kroton/checkpoint.h>
+#include <kroton/collectives.h>
 #include <kroton/convolution.h>
 #include <kroton/csv.h>
 #include <kroton/cumulative.h>
@@ -33,6 +34,7 @@
 #include <kroton/numeric.h>
 #include <kroton/ops.h>
 #include <kroton/optim.h>
+#include <kroton/parallel.h>
 #include <kroton/philox.h>
 #include <kroton/plot.h>
 #include <kroton/pooling.h>

@@ -22,17 +22,19 @@
 namespace kroton::detail {
 namespace {
 
-std::string at(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
+std::string in_line(const SourceLine& line) { return "  [" + to_string(line) + "]"; }
+
+}  // namespace
 
 // Threads that do one thing together with the one that asks for it.
-class Team {
+class ParallelTeam {
  public:
-  explicit Team(int size) {
+  explicit ParallelTeam(int size) {
     for (int rank = 1; rank < size; ++rank) {
       threads_.emplace_back([this, rank] { work(rank); });
     }
   }
-  ~Team() {
+  ~ParallelTeam() {
     {
       const std::lock_guard lock(mutex_);
       ends_ = true;
@@ -40,8 +42,8 @@ class Team {
     begins_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
-  Team(const Team&) = delete;
-  Team& operator=(const Team&) = delete;
+  ParallelTeam(const ParallelTeam&) = delete;
+  ParallelTeam& operator=(const ParallelTeam&) = delete;
 
   // task(0) on this thread, the others on theirs; must not throw.
   void run(const std::function<void(int)>& task) {
@@ -81,6 +83,8 @@ class Team {
   bool ends_ = false;
   std::vector<std::thread> threads_;
 };
+
+namespace {
 
 // Rows [first, first + count) of a row-major array on the host, where they are.
 Array rows_of(const Array& array, std::int64_t first, std::int64_t count) {
@@ -142,7 +146,7 @@ struct ParallelCore::Parts {
   Replicas replicas;
   std::vector<std::unique_ptr<FunctionCore>> cores;
   Communicator communicator;
-  Team team;
+  ParallelTeam team;
   std::mutex mutex;  // one call at a time
 };
 
@@ -151,12 +155,13 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
                            const SourceLine& line) {
   const std::string name = options.name.empty() ? "parallel_function" : options.name;
   for (const Tensor& output : outputs) {
-    if (!output) throw ValueError(name + ": an output is empty" + at(line));
+    if (!output) throw ValueError(name + ": an output is empty" + in_line(line));
   }
   std::vector<Tensor> roots = outputs;
   for (const Update& update : options.updates) {
     if (!update.value) {
-      throw ValueError(name + ": the update of " + update.target.name() + " is empty" + at(line));
+      throw ValueError(name + ": the update of " + update.target.name() + " is empty" +
+                       in_line(line));
     }
     roots.push_back(ops::met_by(update.value, update.target.dtype()));
   }
@@ -168,7 +173,8 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
         std::any_of(outputs.begin(), outputs.end(), is_t)) {
       continue;
     }
-    throw ValueError(name + ": a tensor in `same` is neither an input nor an output" + at(line));
+    throw ValueError(name + ": a tensor in `same` is neither an input nor an output" +
+                     in_line(line));
   }
   roots = with_buckets(roots, options.bucket_bytes);
   std::vector<Tensor> leaves = topological_order(roots);
@@ -184,7 +190,7 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
     throw ValueError(name + ": " + input.name() + " is " + to_string(input.type()) +
                      ": its rows are split over the devices, so that their number must be free; "
                      "`same` names what all devices get whole" +
-                     at(line));
+                     in_line(line));
   }
   for (const Tensor& output : outputs) {
     parts.output_is_joined.push_back(!parts.is_same(options.same, output));

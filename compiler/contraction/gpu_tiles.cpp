@@ -14,9 +14,6 @@ using loop::Op;
 
 // Results with few rows or columns, known to be few, get a tile that they fill.
 constexpr std::int64_t few = 16;
-// Elements that one row of a slice is longer than the tile: threads that write one column of it
-// reach different banks, and rows stay aligned for loads of four.
-constexpr int padding = 4;
 constexpr int together = 4;  // columns that a thread reads by one load
 // Tiles of results with many rows and columns, known to be many: a thread multiplies 8 by 8, so
 // that it reads less of shared memory for each product. Numbers of 8 bytes would fill its
@@ -48,8 +45,8 @@ class ScalarTiles final : public GpuTileBuilder {
       return new_buffer_(name, c_.dtype, Dim(size), space);
     };
     const int results = plan_.thread_rows * plan_.thread_columns;
-    const int a_stride = plan_.rows + padding;
-    const int b_stride = plan_.columns + padding;
+    const int a_stride = plan_.rows + gpu_tile_padding;
+    const int b_stride = plan_.columns + gpu_tile_padding;
     const auto a_slice = buffer("a_slice", plan_.depth * a_stride, loop::Space::shared);
     const auto b_slice = buffer("b_slice", plan_.depth * b_stride, loop::Space::shared);
     const auto sums = buffer("sums", results, loop::Space::registers);
@@ -229,8 +226,9 @@ class ScalarTiles final : public GpuTileBuilder {
     const int width = slice.is_a ? plan_.rows : plan_.columns;
     return over_elements(slice, [&](const loop::Expr& number, const loop::Expr& n) {
       const At at = place_of(slice, number);
-      const loop::Block store{loop::Store{
-          slice.shared, at.k * loop::integer(width + padding) + at.at, loop::load(slice.held, n)}};
+      const loop::Block store{loop::Store{slice.shared,
+                                          at.k * loop::integer(width + gpu_tile_padding) + at.at,
+                                          loop::load(slice.held, n)}};
       if (elements_of(slice) % plan_.threads() == 0) return store;
       return loop::Block{loop::statement(
           loop::If{loop::binary(Op::lt, number, loop::integer(elements_of(slice))), store, {}})};

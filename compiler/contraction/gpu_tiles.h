@@ -8,6 +8,10 @@
 
 namespace kroton {
 
+// Elements that one row of a slice is longer than the tile: threads that write one column of it
+// reach different banks, and rows stay aligned for loads of four.
+constexpr int gpu_tile_padding = 4;
+
 // A block's tile of results and a thread's part of it. Several axes of a role count as one.
 struct GpuTilePlan {
   int rows = 64;

@@ -23,8 +23,6 @@ bool may_stop(const loop::Expr& value) {
                      [](const loop::Expr& e) { return loop::may_fail(e->op); });
 }
 
-int int_of(std::int64_t value) { return static_cast<int>(value); }
-
 // The tile whose rows leave the least of it empty, of equals the largest.
 GpuTilePlan tile_of(const Contraction& c) {
   const Dim rows = count(c.rows), columns = count(c.columns);

@@ -11,11 +11,6 @@ namespace {
 
 using loop::Op;
 
-// Elements that one row of a slice is longer than the tile: threads that write a column of it reach
-// different banks, and rows stay aligned for loads of four.
-constexpr int padding = 4;
-constexpr int lanes = gpu_window_lanes;
-
 std::vector<loop::Variable> variables_of(const AxisList& axes) {
   std::vector<loop::Variable> variables;
   for (const Axis& axis : axes) variables.push_back(axis.variable);
@@ -46,8 +41,6 @@ loop::Expr both(const loop::Expr& a, const loop::Expr& b) {
 bool fits(const Dim& size, std::int64_t tile_size) {
   return (size - floor_div(size, Dim(tile_size)) * Dim(tile_size)).is_constant(0);
 }
-
-int int_of(std::int64_t value) { return static_cast<int>(value); }
 
 class GpuWindowBuilder {
  public:
@@ -146,7 +139,7 @@ class GpuWindowBuilder {
 
   loop::Block block() {
     const int results = tile_.thread_rows * tile_.thread_columns;
-    const int a_stride = tile_.rows + padding, b_stride = tile_.columns + padding;
+    const int a_stride = tile_.rows + gpu_tile_padding, b_stride = tile_.columns + gpu_tile_padding;
     std::vector<Slice> slices{
         {true, false, buffer("a_slice", tile_.depth * a_stride, shared),
          buffer("a_next", held_of(true, false), registers), nullptr},
@@ -279,7 +272,8 @@ class GpuWindowBuilder {
   int held_of(bool is_a, bool by_columns) const {
     const int width = is_a ? tile_.rows : tile_.columns;
     if (by_columns) return tile_.depth / (tile_.threads() / width);
-    return passes(width, tile_.threads() / lanes) * passes(tile_.depth, lanes);
+    return passes(width, tile_.threads() / gpu_window_lanes) *
+           passes(tile_.depth, gpu_window_lanes);
   }
   static int passes(int size, int at_a_time) { return (size + at_a_time - 1) / at_a_time; }
 
@@ -298,28 +292,28 @@ class GpuWindowBuilder {
     if (slice.by_columns) {
       // A thread has all of the slice's elements for some positions of the axis that is cut, with
       // a bit each in its mask.
-      const std::int64_t together = plan_.taken / (tile_.threads() / width);
+      const std::int64_t windows = plan_.taken / (tile_.threads() / width);
       const loop::Expr group = quotient(thread, width);
       e.at = remainder(thread, width);
       loop::Block elements;
-      for (std::int64_t n = 0; n < together * whole_; ++n) {
-        e.taken = group * loop::integer(together) + loop::integer(n / whole_);
+      for (std::int64_t n = 0; n < windows * whole_; ++n) {
+        e.taken = group * loop::integer(windows) + loop::integer(n / whole_);
         e.whole = places_of(plan_.whole, loop::integer(n % whole_));
         e.held = loop::integer(n);
-        e.k = group * loop::integer(together * whole_) + e.held;
+        e.k = group * loop::integer(windows * whole_) + e.held;
         for (loop::Stmt& s : body(e)) elements.push_back(std::move(s));
       }
       return threads(t, std::move(elements));
     }
-    const int at_a_time = tile_.threads() / lanes;
+    const int at_a_time = tile_.threads() / gpu_window_lanes;
     const loop::Variable i = loop::fresh_variable("i"), j = loop::fresh_variable("j");
-    const int deep = passes(tile_.depth, lanes), down = passes(width, at_a_time);
-    e.at = loop::variable(i) * loop::integer(at_a_time) + quotient(thread, lanes);
-    e.k = loop::variable(j) * loop::integer(lanes) + remainder(thread, lanes);
+    const int deep = passes(tile_.depth, gpu_window_lanes), down = passes(width, at_a_time);
+    e.at = loop::variable(i) * loop::integer(at_a_time) + quotient(thread, gpu_window_lanes);
+    e.k = loop::variable(j) * loop::integer(gpu_window_lanes) + remainder(thread, gpu_window_lanes);
     e.taken = quotient(e.k, whole_);
     e.whole = places_of(plan_.whole, remainder(e.k, whole_));
     e.held = loop::variable(i) * loop::integer(deep) + loop::variable(j);
-    if (tile_.depth % lanes != 0) {
+    if (tile_.depth % gpu_window_lanes != 0) {
       e.inside = loop::binary(Op::lt, e.k, loop::integer(tile_.depth));
     }
     if (width % at_a_time != 0) {
@@ -480,7 +474,7 @@ class GpuWindowBuilder {
   }
 
   loop::Stmt to_shared(const Slice& slice) const {
-    const int stride = (slice.is_a ? tile_.rows : tile_.columns) + padding;
+    const int stride = (slice.is_a ? tile_.rows : tile_.columns) + gpu_tile_padding;
     return over_elements(slice, [&](const Element& e) {
       loop::Block store{loop::Store{slice.shared, e.k * loop::integer(stride) + e.at,
                                     loop::load(slice.held, e.held)}};

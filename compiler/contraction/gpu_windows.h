@@ -8,6 +8,7 @@ namespace kroton {
 
 // Neighbouring threads that read what lies along the inner axes: a sector of f32.
 constexpr int gpu_window_lanes = 8;
+inline int int_of(std::int64_t value) { return static_cast<int>(value); }
 
 // A block's tile as of any contraction (gpu_tiles.h), and the order in which it goes over the inner
 // axes. A slice has `taken` positions of one of them and all of some short ones, so that where its

@@ -184,7 +184,7 @@ constinit const OpRecord call_op = {.name = "call",
                                     .arity = -1,
                                     .cost = 100,
                                     .observable = true,
-                                    .infer = ops::stated_type,
+                                    .infer = call_type,
                                     .vjp_results = differentiate_call,
                                     .reference = call_reference,
                                     .samples = call_samples};
@@ -192,7 +192,7 @@ constinit const OpRecord call_op = {.name = "call",
 // The result integers[0] of a call. dims, dtype: the type; name: the callee's.
 constinit const OpRecord call_result_op = {.name = "call_result",
                                            .kind = OpKind::result,
-                                           .infer = call_type,
+                                           .infer = ops::stated_type,
                                            .reference = result_reference,
                                            .samples = call_samples};
 

@@ -187,9 +187,6 @@ exp of matmul of a batch, b=96
 dot of matrix and vector, known
   k0_mul_sum                                     4096 x  256, work 50331648
 conv2d of 64x56x56, 3x3, n=32
-  k3_unslice_convolution                          784 x  256, work 7411597312
-conv2d, gradient of the image, n=32
-  k3_unslice_unslice_convolution                  784 x  256, work 7418019840
   k2_unslice_convolution                          784 x  256, work 7411597312
 conv2d, gradient of the image, n=32
   k2_unslice_unslice_convolution                  784 x  256, work 7418019840

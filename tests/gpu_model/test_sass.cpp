@@ -255,14 +255,10 @@ dot of matrix and vector
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                123    16     4     4   16        15  14400   792
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                116    16     4     4   16         8   8704   662
-  k3_unslice_convolution                211     8     4     4   16         8   8448   870
   k2_unslice_convolution                128    16     4     4   16        15  14400   793
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   806
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
-  k2_unslice_unslice_convolution        113    16     4     4   16         8   8704   655
-  k3_unslice_unslice_convolution        216     8     4     4   16         8   8448   880
   k2_unslice_unslice_convolution        127    16     4     4   16        15  14400   803
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
@@ -529,14 +525,10 @@ conv2d of 64x56x56, 3x3
   k0_unslice_convolution                128    16     4     4   16        15  14400   769  spills:
           4, stack 8
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                108    16     4     4   16         8   8704   663
-  k3_unslice_convolution                216     8     4     4   16         8   8448   880
   k2_unslice_convolution                128    16     4     4   16        15  14400   788
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   800
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
-  k2_unslice_unslice_convolution        104    16     4     4   16         8   8704   656
-  k3_unslice_unslice_convolution        231     8     4     4   16         8   8448   906
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   791
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
@@ -801,16 +793,11 @@ dot of matrix and vector
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                127    16     4     4   16        15  14400   717
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                127    16     4     4   16         8   8704   721
-  k3_unslice_convolution                221     8     4     4   16         8   8448   983
   k2_unslice_convolution                128    16     4     4   16        15  14400   714  spills:
           2, stack 8
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   775
   k1_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
-  k2_unslice_unslice_convolution        128    16     4     4   16         8   8704   698  spills:
-          2, stack 8
-  k3_unslice_unslice_convolution        233     8     4     4   16         8   8448   967
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   749  spills:
           2, stack 8
 conv2d, gradient of the filters

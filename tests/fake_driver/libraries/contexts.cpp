@@ -75,6 +75,12 @@ DRIVER_FUNCTION(cuDriverGetVersion)(int* version) {
   return call.result;
 }
 
+// What NVRTC asks a driver for, where there is one, and does without.
+DRIVER_FUNCTION(cuGetExportTable)(const void** table, const void*) {
+  *table = nullptr;
+  return not_found;
+}
+
 DRIVER_FUNCTION(cuGetErrorName)(CUresult code, const char** name) {
   *name = name_of(code);
   return 0;

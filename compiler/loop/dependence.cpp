@@ -10,13 +10,39 @@
 namespace kroton::loop {
 namespace {
 
-// A Dim that the extent does not exceed.
+// The extent of a loop that runs: max(0, n) is n then.
+Dim of_running(const Dim& extent) {
+  const DimAtomRef atom = extent.as_atom();
+  if (!atom || atom->kind != DimAtom::Kind::maximum) return extent;
+  for (const std::size_t k : {std::size_t{0}, std::size_t{1}}) {
+    if (atom->operands[k].is_constant() && atom->operands[k].constant() <= 0) {
+      return atom->operands[1 - k];
+    }
+  }
+  return extent;
+}
+
+// A Dim that the extent does not exceed where the loop's body runs.
 std::optional<Dim> most_iterations(const Expr& extent) {
-  if (extent->op != Op::min) return as_dim(extent);
+  if (extent->op != Op::min) {
+    const std::optional<Dim> dim = as_dim(extent);
+    return dim ? std::optional(of_running(*dim)) : dim;
+  }
   for (const Expr& bound : extent->args) {
     if (const std::optional<Dim> dim = as_dim(bound)) return dim;
   }
   return std::nullopt;
+}
+
+// Whether the size is a factor of the number of elements: where one of them is accessed, it is not
+// 0.
+bool is_factor(const Dim& size, const Dim& elements) {
+  const DimAtomRef atom = size.as_atom();
+  if (!atom || !provably_at_least(size, 0)) return false;
+  const std::vector<Dim::Term> terms = elements.terms();
+  return !terms.empty() && std::all_of(terms.begin(), terms.end(), [&](const Dim::Term& term) {
+    return std::find(term.factors.begin(), term.factors.end(), atom) != term.factors.end();
+  });
 }
 
 // One loop's part of an affine index. The extent, or a bound of it, may be unknown.
@@ -190,6 +216,7 @@ bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& a
   const Expr common = stride(accesses.front()->index);
   const std::optional<Dim> own = as_dim(common);
   if (!own) return false;
+  const bool is_positive = is_factor(*own, accesses.front()->buffer->size);
   for (const Access* access : accesses) {
     if (stride(access->index) != common) return false;
     Reach reach;
@@ -208,8 +235,9 @@ bool LoopFacts::has_own_window_per_iteration(const std::vector<const Access*>& a
   return std::any_of(reaches.begin(), reaches.end(), [&](const Reach& lowest) {
     return std::all_of(reaches.begin(), reaches.end(), [&](const Reach& reach) {
       const std::optional<Dim> distance = difference(reach.base, lowest.base);
-      return distance && provably_at_least(*distance, 0) &&
-             provably_at_least(*own, *distance + reach.length + 1);
+      if (!distance || !provably_at_least(*distance, 0)) return false;
+      const Dim window = *distance + reach.length + 1;
+      return provably_at_least(*own, window) || (is_positive && provably_at_least(1, window));
     });
   });
 }

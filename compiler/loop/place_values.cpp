@@ -21,6 +21,7 @@ struct Written {
 struct Nature {
   std::size_t depth = 0;                // of the innermost block that defines a variable of it
   bool stays = false;                   // a load, a check or a division
+  bool is_of_thread = false;            // of registers, which every thread has its own of
   std::vector<int> buffers, variables;  // that it depends on and the kernel writes
 };
 
@@ -53,6 +54,7 @@ class Placer {
   struct Level {
     const Block* block;
     Kind kind;
+    bool is_of_thread = false;       // the body of a loop over threads
     std::size_t at = 0;              // the current statement
     std::vector<Value> values = {};  // operands before their users
     std::unordered_map<const ExprNode*, std::size_t> known = {};
@@ -113,21 +115,26 @@ class Placer {
       nature.buffers = {e->buffer->id};
     }
     nature.stays = e->op == Op::load || may_fail(e->op) || may_raise_flags(*e);
+    nature.is_of_thread =
+        e->op == Op::load && e->buffer != nullptr && e->buffer->space == Space::registers;
     for (const Expr& arg : e->args) {
       if (arg == nullptr) continue;
       const Nature& of_arg = nature_of(arg);
       nature.depth = std::max(nature.depth, of_arg.depth);
       nature.stays = nature.stays || of_arg.stays;
+      nature.is_of_thread = nature.is_of_thread || of_arg.is_of_thread;
       add_to(nature.buffers, of_arg.buffers);
       add_to(nature.variables, of_arg.variables);
     }
     return natures_[e.get()] = std::move(nature);
   }
 
-  // The innermost level up to `site` whose block writes what the value depends on; 0 for none.
+  // The innermost level up to `site` whose block writes what the value depends on, or has other
+  // registers for each thread; 0 for none.
   std::size_t innermost_writer(const Nature& nature, std::size_t site) {
-    if (nature.buffers.empty() && nature.variables.empty()) return 0;
+    if (nature.buffers.empty() && nature.variables.empty() && !nature.is_of_thread) return 0;
     for (std::size_t k = site; k > 0; --k) {
+      if (nature.is_of_thread && levels_[k].is_of_thread) return k;
       if (writes(written_in(*levels_[k].block), 0, nature)) return k;
     }
     return 0;
@@ -199,8 +206,8 @@ class Placer {
     }
   }
 
-  Block place_block(const Block& block, Kind kind) {
-    levels_.push_back({&block, kind});
+  Block place_block(const Block& block, Kind kind, bool is_of_thread = false) {
+    levels_.push_back({&block, kind, is_of_thread});
     std::vector<Stmt> placed;
     for (const Stmt& s : block) {
       levels_.back().at = placed.size();
@@ -242,7 +249,8 @@ class Placer {
       const bool runs =
           loop->extent != nullptr && is_integer_constant(loop->extent, extent) && extent > 0;
       For result = *loop;
-      result.body = place_block(loop->body, runs ? Kind::plain : Kind::loop);
+      result.body =
+          place_block(loop->body, runs ? Kind::plain : Kind::loop, loop->kind == LoopKind::thread);
       return statement(std::move(result));
     } else if (const If* branch = as_if(s)) {
       return statement(If{branch->condition, place_block(branch->then_body, Kind::branch),

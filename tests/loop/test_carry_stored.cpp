@@ -34,21 +34,40 @@ bool carries(const Kernel& kernel) {
 }  // namespace
 
 TEST_CASE("carry_stored: a running sum is held in a scalar") {
-  const std::string text = to_string(carry_stored(running(Op::add)));
+  const Kernel one_row =
+      kernel({x}, {y},
+             {serial(j, size(m) - integer(1),
+                     {Store{y, vj + integer(1), load(y, vj) + load(x, vj + integer(1))}})});
+  const std::string text = to_string(carry_stored(one_row));
   CHECK(text.substr(text.find("{\n")) ==
         "{\n"
-        "  let t1 = 0 < (m - 1)\n"
-        "  for i in 0..n {\n"
-        "    if t1 {\n"
-        "      var held: f32 = y[i*m]\n"
-        "      for j in 0..(m - 1) {\n"
-        "        let t2 = i*m + (j + 1)\n"
-        "        held += x[t2]\n"
-        "        y[t2] = held\n"
-        "      }\n"
+        "  if 0 < (m - 1) {\n"
+        "    var held: f32 = y[0]\n"
+        "    for j in 0..(m - 1) {\n"
+        "      held += x[j + 1]\n"
+        "      y[j + 1] = held\n"
         "    }\n"
         "  }\n"
         "}\n");
+}
+
+TEST_CASE("carry_stored: rows of a free size that have no element in common run in step") {
+  const auto rows_of = [](const Dim& running) {
+    const Expr at = vi * size(m) + vj, next = at + integer(1);
+    return to_string(carry_stored(kernel(
+        {x}, {y},
+        {serial(i, size(n),
+                {serial(j, size(running), {Store{y, next, load(y, at) + load(x, next)}})})})));
+  };
+  const auto in_step = [&](const Dim& running) {
+    return rows_of(running).find("held_3") != std::string::npos;
+  };
+  CHECK(in_step(m - 1));
+  CHECK(in_step(maximum(0, m - 1)));  // none where m is 0
+  CHECK(in_step(maximum(m - 2, 0)));
+  CHECK(!in_step(m));  // to the first of the next row
+  CHECK(!in_step(maximum(1, m - 1)));
+  CHECK(!in_step(maximum(0, m)));
 }
 
 TEST_CASE("carry_stored: only what the iteration before has stored is held") {
@@ -67,7 +86,7 @@ TEST_CASE("carry_stored: only what the iteration before has stored is held") {
 TEST_CASE("carry_stored keeps what loops compute") {
   for (const Op op : {Op::add, Op::mul, Op::min, Op::max}) {
     for (const bool last_first : {false, true}) {
-      for (const std::int64_t rows : {0, 1, 3}) {
+      for (const std::int64_t rows : {0, 1, 3, 4, 9}) {
         for (const std::int64_t columns : {1, 2, 17}) {
           const Kernel before = running(op, last_first);
           const Kernel after = carry_stored(before);

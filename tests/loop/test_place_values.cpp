@@ -180,3 +180,24 @@ TEST_CASE("place_values: work counts where it is placed") {
   CHECK(work.loads.at(x->id) == 5 * 7);
   CHECK(work.stores.at(y->id) == 5 * 7);
 }
+
+TEST_CASE("place_values: what a thread has in registers stays in the loop over threads") {
+  const BufferRef own = buffer(3, "own", 1, DType::f32, Space::registers);
+  const Variable t = index_variable(3, "t"), u = index_variable(4, "u");
+  const auto loop_of = [](LoopKind kind, const Variable& v, int extent, Block body) {
+    For loop;
+    loop.kind = kind;
+    loop.variable = v;
+    loop.extent = integer(extent);
+    loop.width = 32;
+    loop.body = std::move(body);
+    return statement(std::move(loop));
+  };
+  const Expr first = integer(0);
+  const std::string text = placed({loop_of(
+      LoopKind::block, i, 1,
+      {Allocate{own}, loop_of(LoopKind::thread, t, 32, {Store{own, first, load(x, variable(t))}}),
+       loop_of(LoopKind::thread, u, 32,
+               {Store{y, variable(u), squared(half(load(own, first)))}})})});
+  CHECK(text.find("thread for u in 0..32 {\n      let t1 = own[0] * 0.5\n") != std::string::npos);
+}

@@ -253,13 +253,13 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                123    16     4     4   16        15  14400   792
+  k0_unslice_convolution                124    16     4     4   16        15  14400   789
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                128    16     4     4   16        15  14400   793
+  k2_unslice_convolution                128    16     4     4   16        15  14400   813
 conv2d, gradient of the image
   k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   806
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
-  k2_unslice_unslice_convolution        127    16     4     4   16        15  14400   803
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   802
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
   k1_convolution                        127    16     4     4   16        16   7616   651
@@ -326,11 +326,11 @@ conv2d of 3x224x224, 7x7, stride 2
 conv2d of 128x56x56, 3x3, stride 2
   k0_unslice_convolution                126    16     4     4   16        15  14400   776
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                127    16     4     4   16        15  14400   757
+  k2_unslice_convolution                126    16     4     4   16        15  14400   755
 conv2d of 128x56x56, 3x3, stride 2, by the image
   k0_convolution                         95    16     4     4   16        12  12800   627
-  k1_unslice_convolution                 94    16     4     4   16        12  12800   622
-  k2_unslice_convolution                 92    16     4     4   16        12  12800   620
+  k1_unslice_convolution                 94    16     4     4   16        12  12800   624
+  k2_unslice_convolution                 92    16     4     4   16        12  12800   622
   k3_unslice_unslice_convolution        127    16     4     4   16        12  12800   664
   k4_unslice_unslice_convolution         53    32     4     4    4         4   2048    26
   k5_unslice_unslice_convolution        113    16     4     4   16        12  12800   641
@@ -342,14 +342,13 @@ conv2d of 128x56x56, 3x3, stride 2, by the filters
   k3_convolution                        127    16     4     4   16        12  11200   661
   k4_copy                                14    64     4     4    0         1      0     0
 conv2d of 64x56x56, 3x3, dilation 2
-  k0_unslice_convolution                123    16     4     4   16        15  14400   792
+  k0_unslice_convolution                124    16     4     4   16        15  14400   789
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                128    16     4     4   16        15  14400   793
+  k2_unslice_convolution                128    16     4     4   16        15  14400   813
 conv2d of 128x28x28, 3x3, 4 groups
-  k0_unslice_convolution                128    16     4     4   16        24  12096   804  spills:
-          24, stack 24
+  k0_unslice_convolution                127    16     4     4   16        24  12096   810
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
-  k2_unslice_convolution                107    16     4     4   16        24  12096   763
+  k2_unslice_convolution                107    16     4     4   16        24  12096   762
   k3_copy                                14    64    16    16    0         3      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     36    48     4     4    0        27      0     0
@@ -362,17 +361,16 @@ conv2d of 96x56x56, 3x3, 96 groups, by the filters
   k3_concatenate                         12    64     4     4    0         1      0     0
   k4_copy                                 8    64     4     4    0         1      0     0
 conv2d of 64 channels, 3x3, free
-  k0_unslice_convolution                128    16     4     4   16        15  14400   793  spills:
-          4, stack 8
+  k0_unslice_convolution                128    16     4     4   16        15  14400   787  spills:
+          2, stack 8
   k1_unslice_convolution                 54    32     4     4    4         4   2048    23
-  k2_unslice_convolution                128    16     4     4   16        15  14400   808  spills:
-          12, stack 16
+  k2_unslice_convolution                127    16     4     4   16        15  14400   820
 conv2d of 64 channels, 3x3, free, by the image
-  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   817  spills:
-          79, stack 72
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   816  spills:
+          4, stack 8
   k1_unslice_unslice_convolution         54    32     4     4    4         4   2048    23
-  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   801  spills:
-          16, stack 16
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   803  spills:
+          8, stack 8
 conv2d of 64 channels, 3x3, free, by the filters
   k0_unslice                             26    64     4     4    0         1      0     0
   k1_convolution                        128    16     4     4   16        16   8704   748  spills:
@@ -382,9 +380,9 @@ conv2d of 64 channels, 3x3, free, by the filters
           25, stack 24
   k4_copy                                14    64     4     4    0         1      0     0
 conv1d of 64x4096, 5
-  k0_unslice_convolution                125    16     4     4   16        16  16000   864
+  k0_unslice_convolution                126    16     4     4   16        16  16000   856
   k1_unslice_convolution                 48    32     4     4    4         4   2048    23
-  k2_unslice_convolution                111    16     4     4   16        16  16000   864
+  k2_unslice_convolution                108    16     4     4   16        16  16000   820
 conv3d of 32x16x28x28, 3x3x3
   k0_unslice_convolution                127    16     4     4   16        24  12096   852
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
@@ -522,14 +520,14 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                128    16     4     4   16        15  14400   769  spills:
-          4, stack 8
+  k0_unslice_convolution                128    16     4     4   16        15  14400   767  spills:
+          6, stack 16
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                128    16     4     4   16        15  14400   788
+  k2_unslice_convolution                128    16     4     4   16        15  14400   799
 conv2d, gradient of the image
-  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   800
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   798
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
-  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   791
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   790
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
   k1_convolution                        127    16     4     4   16        16   7616   659
@@ -596,11 +594,11 @@ conv2d of 3x224x224, 7x7, stride 2
 conv2d of 128x56x56, 3x3, stride 2
   k0_unslice_convolution                128    16     4     4   16        15  14400   773
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                128    16     4     4   16        15  14400   752
+  k2_unslice_convolution                128    16     4     4   16        15  14400   750
 conv2d of 128x56x56, 3x3, stride 2, by the image
   k0_convolution                         95    16     4     4   16        12  12800   626
-  k1_unslice_convolution                 94    16     4     4   16        12  12800   622
-  k2_unslice_convolution                 92    16     4     4   16        12  12800   620
+  k1_unslice_convolution                 94    16     4     4   16        12  12800   624
+  k2_unslice_convolution                 92    16     4     4   16        12  12800   622
   k3_unslice_unslice_convolution        124    16     4     4   16        12  12800   683
   k4_unslice_unslice_convolution         48    32     4     4    4         4   2048    27
   k5_unslice_unslice_convolution        107    16     4     4   16        12  12800   643
@@ -612,14 +610,14 @@ conv2d of 128x56x56, 3x3, stride 2, by the filters
   k3_convolution                        128    16     4     4   16        12  11200   656
   k4_copy                                14    64     4     4    0         1      0     0
 conv2d of 64x56x56, 3x3, dilation 2
-  k0_unslice_convolution                128    16     4     4   16        15  14400   769  spills:
-          4, stack 8
+  k0_unslice_convolution                128    16     4     4   16        15  14400   767  spills:
+          6, stack 16
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                128    16     4     4   16        15  14400   788
+  k2_unslice_convolution                128    16     4     4   16        15  14400   799
 conv2d of 128x28x28, 3x3, 4 groups
-  k0_unslice_convolution                127    16     4     4   16        24  12096   815
+  k0_unslice_convolution                127    16     4     4   16        24  12096   806
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
-  k2_unslice_convolution                105    16     4     4   16        24  12096   764
+  k2_unslice_convolution                105    16     4     4   16        24  12096   765
   k3_copy                                14    64    16    16    0         3      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     38    48     4     4    0        27      0     0
@@ -632,16 +630,14 @@ conv2d of 96x56x56, 3x3, 96 groups, by the filters
   k3_concatenate                         12    64     4     4    0         1      0     0
   k4_copy                                 8    64     4     4    0         1      0     0
 conv2d of 64 channels, 3x3, free
-  k0_unslice_convolution                128    16     4     4   16        15  14400   782  spills:
-          7, stack 16
+  k0_unslice_convolution                128    16     4     4   16        15  14400   778  spills:
+          4, stack 8
   k1_unslice_convolution                 56    32     4     4    4         4   2048    24
-  k2_unslice_convolution                128    16     4     4   16        15  14400   800  spills:
-          16, stack 16
+  k2_unslice_convolution                126    16     4     4   16        15  14400   810
 conv2d of 64 channels, 3x3, free, by the image
-  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   806  spills:
-          60, stack 64
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   805
   k1_unslice_unslice_convolution         56    32     4     4    4         4   2048    24
-  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   794  spills:
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   797  spills:
           20, stack 24
 conv2d of 64 channels, 3x3, free, by the filters
   k0_unslice                             26    64     4     4    0         1      0     0
@@ -651,9 +647,9 @@ conv2d of 64 channels, 3x3, free, by the filters
           25, stack 24
   k4_copy                                14    64     4     4    0         1      0     0
 conv1d of 64x4096, 5
-  k0_unslice_convolution                125    16     4     4   16        16  16000   858
+  k0_unslice_convolution                128    16     4     4   16        16  16000   850
   k1_unslice_convolution                 48    32     4     4    4         4   2048    23
-  k2_unslice_convolution                104    16     4     4   16        16  16000   854
+  k2_unslice_convolution                 98    16     4     4   16        16  16000   816
 conv3d of 32x16x28x28, 3x3x3
   k0_unslice_convolution                128    16     4     4   16        24  12096   838  spills:
           20, stack 24
@@ -791,14 +787,13 @@ exp of matmul of a batch
 dot of matrix and vector
   k0_mul_sum                             40    48     4     4   16        32     32    26
 conv2d of 64x56x56, 3x3
-  k0_unslice_convolution                127    16     4     4   16        15  14400   717
+  k0_unslice_convolution                127    16     4     4   16        15  14400   729
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                128    16     4     4   16        15  14400   714  spills:
-          2, stack 8
+  k2_unslice_convolution                127    16     4     4   16        15  14400   718
 conv2d, gradient of the image
-  k0_unslice_unslice_convolution        127    16     4     4   16        15  14400   775
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   775
   k1_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
-  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   749  spills:
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   748  spills:
           2, stack 8
 conv2d, gradient of the filters
   k0_unslice                             18    64     4     4    0         1      0     0
@@ -864,16 +859,17 @@ conv2d of 256x56x56, 1x1
 conv2d of 3x224x224, 7x7, stride 2
   k0_unslice_convolution                108    16     4     4   16         7  11200   633
 conv2d of 128x56x56, 3x3, stride 2
-  k0_unslice_convolution                127    16     4     4   16        15  14400   726
+  k0_unslice_convolution                127    16     4     4   16        15  14400   718
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                128    16     4     4   16        15  14400   716
+  k2_unslice_convolution                127    16     4     4   16        15  14400   711
 conv2d of 128x56x56, 3x3, stride 2, by the image
   k0_convolution                         92    16     4     4   16        12  12800   609
   k1_unslice_convolution                 92    16     4     4   16        12  12800   613
   k2_unslice_convolution                 95    16     4     4   16        12  12800   613
-  k3_unslice_unslice_convolution        128    16     4     4   16        12  12800   656
+  k3_unslice_unslice_convolution        128    16     4     4   16        12  12800   643  spills:
+          8, stack 24
   k4_unslice_unslice_convolution         68    16     4     4    4         8   2048    39
-  k5_unslice_unslice_convolution        107    16     4     4   16        12  12800   668
+  k5_unslice_unslice_convolution        103    16     4     4   16        12  12800   633
   k6_unslice_unslice_add_unslice_add     28    64     4     4    0         4      0     0
 conv2d of 128x56x56, 3x3, stride 2, by the filters
   k0_unslice                             20    64     4     4    0         1      0     0
@@ -882,15 +878,14 @@ conv2d of 128x56x56, 3x3, stride 2, by the filters
   k3_convolution                        128    16     4     4   16        12  11200   674
   k4_copy                                14    64     4     4    0         1      0     0
 conv2d of 64x56x56, 3x3, dilation 2
-  k0_unslice_convolution                127    16     4     4   16        15  14400   717
+  k0_unslice_convolution                127    16     4     4   16        15  14400   729
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                128    16     4     4   16        15  14400   714  spills:
-          2, stack 8
+  k2_unslice_convolution                127    16     4     4   16        15  14400   718
 conv2d of 128x28x28, 3x3, 4 groups
-  k0_unslice_convolution                128    16     4     4   16        24  12096   860  spills:
-          10, stack 16
+  k0_unslice_convolution                128    16     4     4   16        24  12096   852  spills:
+          22, stack 32
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
-  k2_unslice_convolution                126    16     4     4   16        24  12096   776
+  k2_unslice_convolution                126    16     4     4   16        24  12096   787
   k3_copy                                14    64    16    16    0         3      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     40    48     4     4    0        16      0     0
@@ -903,17 +898,15 @@ conv2d of 96x56x56, 3x3, 96 groups, by the filters
   k3_concatenate                         14    64     4     4    0         9      0     0
   k4_copy                                 8    64     4     4    0         1      0     0
 conv2d of 64 channels, 3x3, free
-  k0_unslice_convolution                128    16     4     4   16        15  14400   756  spills:
-          38, stack 64
+  k0_unslice_convolution                128    16     4     4   16        15  14400   768  spills:
+          24, stack 48
   k1_unslice_convolution                 94    16     4     4    4         8   2048    39
-  k2_unslice_convolution                128    16     4     4   16        15  14400   753  spills:
-          20, stack 24
+  k2_unslice_convolution                128    16     4     4   16        15  14400   767
 conv2d of 64 channels, 3x3, free, by the image
-  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   809  spills:
-          56, stack 80
+  k0_unslice_unslice_convolution        128    16     4     4   16        15  14400   793  spills:
+          6, stack 16
   k1_unslice_unslice_convolution         94    16     4     4    4         8   2048    39
-  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   805  spills:
-          4, stack 8
+  k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   789
 conv2d of 64 channels, 3x3, free, by the filters
   k0_unslice                             30    64     4     4    0         1      0     0
   k1_convolution                        128    16     4     4   16        16   8704   972
@@ -921,9 +914,9 @@ conv2d of 64 channels, 3x3, free, by the filters
   k3_convolution                        128    16     4     4   16        16   8704   910
   k4_copy                                14    64     4     4    0         1      0     0
 conv1d of 64x4096, 5
-  k0_unslice_convolution                125    16     4     4   16        13  16000   825
+  k0_unslice_convolution                127    16     4     4   16        11  16000   807
   k1_unslice_convolution                 64    32     4     4    4         8   2048    39
-  k2_unslice_convolution                100    16     4     4   16        16  16000   806
+  k2_unslice_convolution                100    16     4     4   16        16  16000   798
 conv3d of 32x16x28x28, 3x3x3
   k0_unslice_convolution                128    16     4     4   16        24  12096   812
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39

@@ -391,7 +391,10 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   if (machine.gpu) {
     const bool has_windows = maker.has_windows(), has_positions = maker.has_positions();
     const Contraction c = std::move(maker).for_gpu();
-    if (const auto plan = has_windows ? plan_gpu_windows(c, has_positions) : std::nullopt) {
+    // Matrix units multiply so much faster that the order of windows is no matter.
+    const bool by_units = plan_gpu_tiles(c, machine).front().units.has_value();
+    if (const auto plan =
+            has_windows && !by_units ? plan_gpu_windows(c, has_positions) : std::nullopt) {
       return gpu_windows(c, *plan, machine, context.buffers());
     }
     return gpu_products(c, machine, context.buffers());

@@ -47,9 +47,7 @@ Tensors expanded(const Tensors& roots) {
   std::unordered_map<const Node*, Tensor> now;
   const auto of = [&](const Tensor& t) { return now.at(&t.node()); };
   const auto is_alone = [](const Node& node) {
-    return &node.op == &call_result_op && node.attributes.integers[0] == 0 &&
-           ops::is_exchange(node.inputs[0].node()) &&
-           ops::exchange_of(node.inputs[0].node()).size == 1;
+    return ops::is_result_of_exchange(node) && ops::exchange_of(node.inputs[0].node()).size == 1;
   };
   for (const Tensor& t : topological_order(roots)) {
     const Node& node = t.node();
@@ -62,8 +60,7 @@ Tensors expanded(const Tensors& roots) {
     const LineScope scope(node.line);
     Tensor& value = now[&node];
     if (&node.op == &replicate_op) {
-      value =
-          node.attributes.integers[0] == 1 ? inputs[0] : node.op.expand(inputs, node.attributes);
+      value = ops::replicas_of(node) == 1 ? inputs[0] : node.op.expand(inputs, node.attributes);
     } else if (is_alone(node)) {
       value = inputs[0].node().inputs[1];
     } else {
@@ -158,9 +155,9 @@ class Bucketed {
       value = t;  // which its result does not use
       return;
     }
-    if (&node.op == &call_result_op) {
+    if (ops::is_result_of_exchange(node)) {
       const auto place = places_.find(&node.inputs[0].node());
-      if (place != places_.end() && node.attributes.integers[0] == 0) {
+      if (place != places_.end()) {
         const LineScope scope(node.line);
         const auto& [bucket, start] = place->second;
         value = ops::strided_slice(joined(buckets_[bucket]), {start}, t.shape(), {1});

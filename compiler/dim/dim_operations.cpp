@@ -213,9 +213,19 @@ bool non_negative(const Dim& dim, Effort effort) {
   return false;
 }
 
-struct HashOfDim {
-  std::size_t operator()(const Dim& dim) const { return dim.hash(); }
-};
+// The terms' coefficients and the identities of their atoms, as bytes.
+std::string identities_of(const Dim& size) {
+  std::string all;
+  const auto add = [&](std::uint64_t number) {
+    all.append(reinterpret_cast<const char*>(&number), sizeof number);
+  };
+  for (const Dim::Term& term : size.terms()) {
+    add(static_cast<std::uint64_t>(term.coefficient));
+    add(term.factors.size());
+    for (const DimAtomRef& atom : term.factors) add(atom->identity);
+  }
+  return all;
+}
 
 // A fixed order of the operands of minimum and maximum, which commute.
 bool before(const Dim& a, const Dim& b) {
@@ -300,15 +310,17 @@ bool provably_at_least(const Dim& a, const Dim& b) {
   if (a == b) return true;
   const Dim difference = a - b;
   if (difference.is_constant()) return difference.constant() >= 0;
-  // Compiling asks the same again and again.
-  thread_local std::unordered_map<Dim, bool, HashOfDim> known;
-  if (const auto found = known.find(difference); found != known.end()) return found->second;
+  // Compiling asks the same again and again. No two atoms ever have one identity, and none is kept
+  // alive here: the order of those made later would depend on what has been compiled before.
+  thread_local std::unordered_map<std::string, bool> known;
+  const std::string asked = identities_of(difference);
+  if (const auto found = known.find(asked); found != known.end()) return found->second;
   constexpr int depth = 6;
   int terms = 1000;
   const bool result = non_negative(difference, {depth, terms});
   constexpr std::size_t most_known = 4096;
   if (known.size() >= most_known) known.clear();
-  known.emplace(difference, result);
+  known.emplace(asked, result);
   return result;
 }
 

@@ -11,5 +11,9 @@ Tensor exchanged(const Collective& what, const Tensor& x, const Dims& shape);
 // What a call exchanges, if it is an exchange.
 bool is_exchange(const Node& call);
 Collective exchange_of(const Node& call);
+// Whether it is the first result of an exchange, what comes of its value.
+bool is_result_of_exchange(const Node& node);
+// Of how many devices a replicate_op is.
+int replicas_of(const Node& replicate);
 
 }  // namespace kroton::ops

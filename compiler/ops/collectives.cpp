@@ -207,6 +207,13 @@ Collective exchange_of(const Node& call) {
   return collective_of(sizes.data());
 }
 
+bool is_result_of_exchange(const Node& node) {
+  return &node.op == &call_result_op && node.attributes.integers[0] == 0 &&
+         is_exchange(node.inputs[0].node());
+}
+
+int replicas_of(const Node& replicate) { return size_in(replicate.attributes); }
+
 }  // namespace ops
 
 namespace {

@@ -8,6 +8,16 @@ namespace kroton {
 
 using loop::Op;
 
+bool may_stop(const loop::Expr& value) {
+  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [](const loop::Expr& e) { return loop::may_fail(e->op); });
+}
+
+bool fits(const Dim& size, std::int64_t tile) {
+  return (size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0);
+}
+
 GpuTileBuilder::GpuTileBuilder(const Contraction& contraction, const GpuTilePlan& plan,
                                const loop::NewBuffer& new_buffer)
     : c_(contraction),
@@ -57,8 +67,10 @@ loop::Kernel GpuTileBuilder::run() {
   return kernel;
 }
 
-Dim GpuTileBuilder::parts() const {
-  return ceil_div(ceil_div(inner_, Dim(plan_.depth)), plan_.slices_of_part);
+GpuPartsKernels GpuTileBuilder::run_in_parts() {
+  partial_ =
+      new_buffer_("partial", c_.dtype, partial_count() * plan_.are_wanted, loop::Space::global);
+  return {run(), combine()};
 }
 
 loop::Expr GpuTileBuilder::partial_index(const loop::Expr& part, const loop::Expr& row,
@@ -105,7 +117,7 @@ loop::Kernel GpuTileBuilder::combine() const {
 }
 
 GpuTileBuilder::Steps GpuTileBuilder::steps() const {
-  const loop::Expr all = loop::size(ceil_div(inner_, Dim(plan_.depth)));
+  const loop::Expr all = loop::size(slices());
   if (!plan_.is_in_parts()) return {loop::integer(0), all};
   const loop::Expr first = loop::variable(part_) * loop::size(plan_.slices_of_part);
   return {first, loop::binary(Op::min, loop::size(plan_.slices_of_part), all - first)};
@@ -149,12 +161,6 @@ loop::Block GpuTileBuilder::store_neighbours(const loop::Expr& row_of_tile,
   return inside(row, rows_, plan_.rows, {loop::statement(std::move(neighbours))});
 }
 
-bool GpuTileBuilder::may_stop(const loop::Expr& value) {
-  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
-  return std::any_of(nodes.begin(), nodes.end(),
-                     [](const loop::Expr& e) { return loop::may_fail(e->op); });
-}
-
 loop::Expr GpuTileBuilder::only_inside(const loop::Expr& value, const loop::Expr& inside) {
   loop::Rewriter rewrite([&](const loop::Expr& e) {
     if (e->op != Op::load) return e;
@@ -165,10 +171,6 @@ loop::Expr GpuTileBuilder::only_inside(const loop::Expr& value, const loop::Expr
   const loop::Expr guarded = rewrite(value);
   return value->op == Op::load ? guarded
                                : loop::select(inside, guarded, loop::real(0, value->dtype));
-}
-
-bool GpuTileBuilder::fits(const Dim& size, int tile) {
-  return (size - floor_div(size, Dim(tile)) * Dim(tile)).is_constant(0);
 }
 
 loop::Block GpuTileBuilder::inside(const loop::Expr& index, const Dim& size, int tile,

@@ -8,6 +8,11 @@
 
 namespace kroton {
 
+// Whether working the value out may end the run with an error.
+bool may_stop(const loop::Expr& value);
+// Whether tiles of that many fill the size.
+bool fits(const Dim& size, std::int64_t tile);
+
 class GpuTileBuilder {
  public:
   GpuTileBuilder(const Contraction& contraction, const GpuTilePlan& plan,
@@ -17,15 +22,13 @@ class GpuTileBuilder {
   GpuTileBuilder& operator=(const GpuTileBuilder&) = delete;
 
   loop::Kernel run();
-
-  // Parts of the inner elements leave their sums there.
-  void keep_partial(const loop::BufferRef& partial) { partial_ = partial; }
-  Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
-  // Adds up the parts' sums of each result, and stores it.
-  loop::Kernel combine() const;
+  // The same where the plan is one in parts.
+  GpuPartsKernels run_in_parts();
 
  protected:
   virtual loop::Block tile() = 0;
+  // How many slices the inner elements are.
+  virtual Dim slices() const { return ceil_div(inner_, Dim(plan_.depth)); }
 
   // Slices of inner elements that a block goes over, and the first of them.
   struct Steps {
@@ -40,11 +43,8 @@ class GpuTileBuilder {
 
   // The places along the axes that a position among all of theirs stands for.
   static Places places_of(const AxisList& axes, const loop::Expr& position);
-  static bool may_stop(const loop::Expr& value);
   // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
   static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside);
-  // Whether tiles of that many fill the size.
-  static bool fits(const Dim& size, int tile);
   // `body` where index < size, unless that is so for every tile.
   static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body);
   static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body);
@@ -57,7 +57,10 @@ class GpuTileBuilder {
   loop::Expr first_row_, first_column_;  // of the tile
 
  private:
-  Dim parts() const;
+  Dim parts() const { return ceil_div(slices(), plan_.slices_of_part); }
+  Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
+  // Adds up the parts' sums of each result, and stores it.
+  loop::Kernel combine() const;
   // What is stored for a row and a column of all.
   loop::Block stored(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
   // Where a part's sum of a result is kept.
@@ -65,7 +68,7 @@ class GpuTileBuilder {
                            const loop::Expr& column) const;
 
   const loop::Variable part_ = loop::fresh_variable("part");
-  loop::BufferRef partial_ = nullptr;
+  loop::BufferRef partial_ = nullptr;  // where parts leave their sums
 };
 
 // The kernel that the plan is for.

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "compiler/contraction/gpu_tile_builder.h"
+#include "compiler/contraction/gpu_thread_tiles.h"
 #include "compiler/loop/matrix_tile.h"
-#include "compiler/loop/sum_blocks.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton {
@@ -14,7 +13,6 @@ using loop::Op;
 
 // Results with few rows or columns, known to be few, get a tile that they fill.
 constexpr std::int64_t few = 16;
-constexpr int together = 4;  // columns that a thread reads by one load
 // Tiles of results with many rows and columns, known to be many: a thread multiplies 8 by 8, so
 // that it reads less of shared memory for each product. Numbers of 8 bytes would fill its
 // registers.
@@ -34,145 +32,38 @@ void append(Places& places, const Places& more) {
   places.insert(places.end(), more.begin(), more.end());
 }
 
-// By threads that each multiply what their own few results need into registers.
-class ScalarTiles final : public GpuTileBuilder {
+// Neighbouring threads bring what lies beside each other in memory.
+class ScalarTiles final : public GpuThreadTileBuilder {
  public:
-  using GpuTileBuilder::GpuTileBuilder;
+  using GpuThreadTileBuilder::GpuThreadTileBuilder;
 
  private:
-  loop::Block tile() override {
-    const auto buffer = [&](const char* name, int size, loop::Space space) {
-      return new_buffer_(name, c_.dtype, Dim(size), space);
-    };
-    const int results = plan_.thread_rows * plan_.thread_columns;
-    const int a_stride = plan_.rows + gpu_tile_padding;
-    const int b_stride = plan_.columns + gpu_tile_padding;
-    const auto a_slice = buffer("a_slice", plan_.depth * a_stride, loop::Space::shared);
-    const auto b_slice = buffer("b_slice", plan_.depth * b_stride, loop::Space::shared);
-    const auto sums = buffer("sums", results, loop::Space::registers);
-    loop::Block block{loop::Allocate{a_slice}, loop::Allocate{b_slice}, loop::Allocate{sums}};
-    std::vector<Slice> slices{{true, a_slice, nullptr}, {false, b_slice, nullptr}};
-    for (Slice& slice : slices) {
-      slice.held =
-          buffer(slice.is_a ? "a_next" : "b_next", rounds_of(slice), loop::Space::registers);
-      block.push_back(loop::Allocate{slice.held});
-    }
-    const auto zeros = [&](const loop::BufferRef& to) {
-      return over_results([&](const Result& r) {
-        return loop::Block{loop::Store{to, r.sum, loop::real(0, c_.dtype)}};
-      });
-    };
-
-    const Steps all = this->steps();
-    const loop::Expr first_step = all.first;
-    loop::For steps, blocks;
-    steps.variable = loop::fresh_variable("step");
-    steps.extent = all.count;
-    loop::Expr step = loop::variable(steps.variable);
-    // More inner elements than make a block: the sums of blocks are added to each other.
-    loop::BufferRef totals = sums;
-    const Dim longest = plan_.is_in_parts() ? plan_.slices_of_part * Dim(plan_.depth) : inner_;
-    if (!longest.is_constant() || longest.constant() > loop::sum_block) {
-      totals = buffer("totals", results, loop::Space::registers);
-      block.push_back(loop::Allocate{totals});
-      block.push_back(zeros(totals));
-      const loop::Expr in_block =
-          loop::integer(std::max<std::int64_t>(1, loop::sum_block / plan_.depth));
-      blocks.variable = loop::fresh_variable("block");
-      blocks.extent = loop::blocks_in(steps.extent, in_block);
-      const loop::Expr number = loop::variable(blocks.variable);
-      step = number * in_block + step;
-      steps.extent = loop::extent_of_block(steps.extent, in_block, number);
-    }
-    const loop::Expr depth = loop::integer(plan_.depth);
-    for (const Slice& slice : slices) {
-      block.push_back(fetch(slice, first_step * depth));
-      steps.body.push_back(to_shared(slice));
-    }
-    steps.body.push_back(loop::Barrier{});
-    for (const Slice& slice : slices) {
-      steps.body.push_back(fetch(slice, (first_step + step + loop::integer(1)) * depth));
-    }
-    steps.body.push_back(over_results(
-        [&](const Result& r) {
-          const auto a = loop::load(a_slice, r.k * loop::integer(a_stride) + r.row);
-          const auto b = loop::load(b_slice, r.k * loop::integer(b_stride) + r.column);
-          return loop::Block{loop::Store{sums, r.sum, loop::fma(a, b, loop::load(sums, r.sum))}};
-        },
-        plan_.depth));
-    steps.body.push_back(loop::Barrier{});
-    blocks.body = {zeros(sums), loop::statement(std::move(steps))};
-    if (totals == sums) {
-      for (loop::Stmt& stmt : blocks.body) block.push_back(std::move(stmt));
-    } else {
-      blocks.body.push_back(over_results([&](const Result& r) {
-        const loop::Expr total = loop::load(totals, r.sum) + loop::load(sums, r.sum);
-        return loop::Block{loop::Store{totals, r.sum, total}};
-      }));
-      block.push_back(loop::statement(std::move(blocks)));
-    }
-
-    block.push_back(over_results(
-        [&](const Result& r) { return store(r.row, r.column, loop::load(totals, r.sum)); }));
-    return block;
+  int elements_of(bool is_a) const { return plan_.depth * (is_a ? plan_.rows : plan_.columns); }
+  int held_of(bool is_a) const override {
+    return (elements_of(is_a) + plan_.threads() - 1) / plan_.threads();
   }
 
-  // One of a thread's results: its row and column in the tile, the inner element, its register.
-  struct Result {
-    loop::Expr row, column, k, sum;
-  };
-
-  // `body` for every result of every thread, and for each of `depth` inner elements if given.
-  template <class Body>
-  loop::Stmt over_results(const Body& body, int depth = 0) {
-    const loop::Variable t = loop::fresh_variable("t");
-    const loop::Variable k = loop::fresh_variable("k");
-    const loop::Variable i = loop::fresh_variable("i");
-    const loop::Variable j = loop::fresh_variable("j");
-    const loop::Expr across = loop::integer(plan_.columns / plan_.thread_columns);
-    const loop::Expr down = loop::binary(Op::floor_div, loop::variable(t), across);
-    const loop::Expr right = loop::binary(Op::mod, loop::variable(t), across);
-    Result result;
-    result.row = down * loop::integer(plan_.thread_rows) + loop::variable(i);
-    // More columns than one load brings lie in groups as far apart as the tile allows: neighbouring
-    // threads' loads are neighbours in shared memory, and so are their stores.
-    const int group = std::min(plan_.thread_columns, together);
-    const loop::Expr groups = loop::binary(Op::floor_div, loop::variable(j), loop::integer(group));
-    result.column = groups * loop::integer(plan_.columns / (plan_.thread_columns / group)) +
-                    right * loop::integer(group) +
-                    loop::binary(Op::mod, loop::variable(j), loop::integer(group));
-    result.k = loop::variable(k);
-    result.sum = loop::variable(i) * loop::integer(plan_.thread_columns) + loop::variable(j);
-    loop::Block results = unrolled(j, plan_.thread_columns, body(result));
-    results = unrolled(i, plan_.thread_rows, std::move(results));
-    if (depth > 0) results = unrolled(k, depth, std::move(results));
-    return threads(t, plan_.threads(), std::move(results));
+  void begin(const std::vector<Slice>&, loop::Block&) override {}
+  void fetch_first(const std::vector<Slice>& both_slices, const loop::Expr& step,
+                   loop::Block& to) override {
+    for (const Slice& slice : both_slices) {
+      to.push_back(fetch(slice, step * loop::integer(plan_.depth)));
+    }
   }
-
-  // Rows (or columns) of an operand, a few inner elements deep, on their way to shared memory: each
-  // thread has some elements in registers, so that those of the next slice may be under way while
-  // this one is multiplied.
-  struct Slice {
-    bool is_a;
-    loop::BufferRef shared, held;
-  };
-
-  int elements_of(const Slice& slice) const {
-    return plan_.depth * (slice.is_a ? plan_.rows : plan_.columns);
-  }
-  int rounds_of(const Slice& slice) const {
-    return (elements_of(slice) + plan_.threads() - 1) / plan_.threads();
+  void fetch_next(const std::vector<Slice>& both_slices, const loop::Expr& step,
+                  loop::Block& to) override {
+    fetch_first(both_slices, step, to);
   }
 
   // `body` for every element that a thread has of the slice: its number there, its register.
   template <class Body>
-  loop::Stmt over_elements(const Slice& slice, const Body& body) {
+  loop::Stmt over_elements(const Slice& slice, const Body& body) const {
     const loop::Variable t = loop::fresh_variable("t");
     const loop::Variable n = loop::fresh_variable("n");
     const loop::Expr number =
         loop::variable(n) * loop::integer(plan_.threads()) + loop::variable(t);
     return threads(t, plan_.threads(),
-                   unrolled(n, rounds_of(slice), body(number, loop::variable(n))));
+                   unrolled(n, held_of(slice.is_a), body(number, loop::variable(n))));
   }
 
   // Where an element of the slice lies: neighbouring threads read neighbouring elements.
@@ -184,31 +75,29 @@ class ScalarTiles final : public GpuTileBuilder {
     const loop::Expr& operand = slice.is_a ? c_.a : c_.b;
     const bool inner_runs_fastest = is_contiguous(operand, c_.inner.back()) ||
                                     (slice.is_a && !is_contiguous(operand, axes.back()));
-    const int width = slice.is_a ? plan_.rows : plan_.columns;
-    const loop::Expr fast = loop::integer(inner_runs_fastest ? plan_.depth : width);
+    const loop::Expr fast = loop::integer(inner_runs_fastest ? plan_.depth : slice.width);
     const loop::Expr slow = loop::binary(Op::floor_div, number, fast);
     const loop::Expr quick = loop::binary(Op::mod, number, fast);
     return inner_runs_fastest ? At{quick, slow} : At{slow, quick};
   }
 
   // Reads a slice that begins at that inner element, zeros past the operand's ends.
-  loop::Stmt fetch(const Slice& slice, const loop::Expr& first_k) {
+  loop::Stmt fetch(const Slice& slice, const loop::Expr& first_k) const {
     const AxisList& axes = slice.is_a ? c_.rows : c_.columns;
     const loop::Expr& operand = slice.is_a ? c_.a : c_.b;
     const loop::Expr first = slice.is_a ? first_row_ : first_column_;
     const Dim& size = slice.is_a ? rows_ : columns_;
-    const int width = slice.is_a ? plan_.rows : plan_.columns;
     return over_elements(slice, [&](const loop::Expr& number, const loop::Expr& n) {
       const At at = place_of(slice, number);
       // Of the slice behind the last, which is not used, nothing is read.
       loop::Expr inside = loop::binary(Op::lt, first_k + at.k, loop::size(inner_));
-      if (!fits(size, width)) {
+      if (!fits(size, slice.width)) {
         inside = loop::binary(Op::logical_and, inside,
                               loop::binary(Op::lt, first + at.at, loop::size(size)));
       }
-      if (elements_of(slice) % plan_.threads() != 0) {
+      if (elements_of(slice.is_a) % plan_.threads() != 0) {
         inside = loop::binary(Op::logical_and, inside,
-                              loop::binary(Op::lt, number, loop::integer(elements_of(slice))));
+                              loop::binary(Op::lt, number, loop::integer(elements_of(slice.is_a))));
       }
       Places places = places_of(axes, first + at.at);
       append(places, places_of(c_.inner, first_k + at.k));
@@ -222,16 +111,14 @@ class ScalarTiles final : public GpuTileBuilder {
     });
   }
 
-  loop::Stmt to_shared(const Slice& slice) {
-    const int width = slice.is_a ? plan_.rows : plan_.columns;
+  loop::Stmt to_shared(const Slice& slice) const override {
     return over_elements(slice, [&](const loop::Expr& number, const loop::Expr& n) {
       const At at = place_of(slice, number);
-      const loop::Block store{loop::Store{slice.shared,
-                                          at.k * loop::integer(width + gpu_tile_padding) + at.at,
+      const loop::Block store{loop::Store{slice.shared, at.k * loop::integer(slice.stride) + at.at,
                                           loop::load(slice.held, n)}};
-      if (elements_of(slice) % plan_.threads() == 0) return store;
-      return loop::Block{loop::statement(
-          loop::If{loop::binary(Op::lt, number, loop::integer(elements_of(slice))), store, {}})};
+      if (elements_of(slice.is_a) % plan_.threads() == 0) return store;
+      return loop::Block{loop::statement(loop::If{
+          loop::binary(Op::lt, number, loop::integer(elements_of(slice.is_a))), store, {}})};
     });
   }
 };
@@ -367,11 +254,7 @@ std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePla
 
 GpuPartsKernels build_gpu_parts(const Contraction& contraction, const GpuTilePlan& parts,
                                 const loop::NewBuffer& new_buffer) {
-  const std::unique_ptr<GpuTileBuilder> builder = builder_of(contraction, parts, new_buffer);
-  builder->keep_partial(new_buffer("partial", contraction.dtype,
-                                   builder->partial_count() * parts.are_wanted,
-                                   loop::Space::global));
-  return {builder->run(), builder->combine()};
+  return builder_of(contraction, parts, new_buffer)->run_in_parts();
 }
 
 }  // namespace kroton

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/contraction/gpu_tile_builder.h"
 #include "compiler/contraction/gpu_windows.h"
-#include "compiler/loop/traverse.h"
 
 namespace kroton {
 namespace {
@@ -16,12 +16,6 @@ constexpr std::int64_t slice_elements = 16;
 constexpr std::int64_t most_places = 128;
 // Rows or columns that are too few for a tile of 64.
 constexpr std::int64_t small_tile = 16, middle_tile = 32, tile = 64;
-
-bool may_stop(const loop::Expr& value) {
-  const std::vector<loop::Expr> nodes = loop::post_order(std::span(&value, 1));
-  return std::any_of(nodes.begin(), nodes.end(),
-                     [](const loop::Expr& e) { return loop::may_fail(e->op); });
-}
 
 // The tile whose rows leave the least of it empty, of equals the largest.
 GpuTilePlan tile_of(const Contraction& c) {

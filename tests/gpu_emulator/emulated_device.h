@@ -1,6 +1,6 @@
 // A Device that runs CUDA C++ on the CPU, for tests: the source is compiled by the system's C++
-// compiler behind the text of shim.h. Races, divergent barriers and accesses outside a buffer are
-// DeviceErrors that name the kernel.
+// compiler behind the text of shim/cuda.h. Races, divergent barriers and accesses outside a buffer
+// are DeviceErrors that name the kernel.
 #pragma once
 #include <kroton/error.h>
 

@@ -33,11 +33,6 @@ std::string run_compiler(const std::string& command) {
   return pclose(pipe) == 0 ? "" : "failed: " + command + "\n" + output;
 }
 
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::vector<std::string> kernel_names(const std::string& source) {
   static const std::regex pattern(
       R"(__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\()");
@@ -61,7 +56,7 @@ Kernels compile(const std::string& source, const std::string& name) {
   const fs::path object = base + ".so";
   {
     std::ofstream file(text, std::ios::binary);
-    file << text_of(places::source_dir() + "/tests/gpu_emulator/shim.h")
+    file << "#include \"" << places::source_dir() << "/tests/gpu_emulator/shim/cuda.h\"\n"
          << "static_assert(sizeof(emulator::Log) == " << log_bytes << ");\n#line 1 \"" << name
          << ".cu\"\n"
          << source;

@@ -1,5 +1,5 @@
-// CUDA C++ compiled for the CPU, behind the text of shim.h, by the system's C++ compiler. Depends
-// on nothing of Kroton's: the driver of the tests runs kernels by it too.
+// CUDA C++ compiled for the CPU, behind the text of shim/cuda.h, by the system's C++ compiler.
+// Depends on nothing of Kroton's: the driver of the tests runs kernels by it too.
 #pragma once
 #include <cstdint>
 #include <map>

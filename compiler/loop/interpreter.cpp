@@ -16,11 +16,42 @@
 namespace kroton::loop {
 namespace {
 
-// An expression as a list of steps, arguments before users: evaluating it needs no recursion.
-struct Tape {
-  std::vector<Expr> nodes;
-  std::vector<std::vector<std::size_t>> args;
-  std::vector<Scalar> values;
+// An expression as a list of steps, arguments before users: evaluating it needs no recursion. What
+// a step has to look up has been found when the list was made.
+struct Step {
+  const ExprNode* e = nullptr;
+  std::size_t slot = 0;
+  std::array<std::size_t, 4> args{};  // their slots
+  const std::optional<Scalar>* variable = nullptr;
+  const BufferMemory* buffer = nullptr;
+  std::int64_t size = 0;
+};
+
+// The value of every expression, in a slot of its own.
+class Slots {
+ public:
+  std::size_t slot_of(const ExprNode* e) {
+    const auto [found, is_new] = numbers_.try_emplace(e, values_.size());
+    if (is_new) values_.emplace_back();
+    return found->second;
+  }
+  Scalar& operator[](std::size_t slot) { return values_[slot].value; }
+  bool is_under_let(std::size_t slot) const { return values_[slot].is_under_let; }
+  std::optional<Scalar> exchange(const ExprNode* e, const std::optional<Scalar>& value) {
+    Value& held = values_[slot_of(e)];
+    const std::optional<Scalar> before =
+        held.is_under_let ? std::optional(held.value) : std::nullopt;
+    held = {value.value_or(Scalar{}), value.has_value()};
+    return before;
+  }
+
+ private:
+  struct Value {
+    Scalar value;
+    bool is_under_let = false;
+  };
+  std::unordered_map<const ExprNode*, std::size_t> numbers_;
+  std::vector<Value> values_;
 };
 
 class Interpreter {
@@ -60,47 +91,56 @@ class Interpreter {
   }
 
   void* element(const BufferRef& buffer, std::int64_t index, const char* access) const {
-    const auto found = buffers_.find(buffer->id);
-    if (found == buffers_.end()) fail("buffer '" + buffer->name + "' has no memory");
-    const BufferMemory& memory = found->second;
+    return element(*buffer, memory_of(*buffer), index, access);
+  }
+
+  const BufferMemory& memory_of(const Buffer& buffer) const {
+    const auto found = buffers_.find(buffer.id);
+    if (found == buffers_.end()) fail("buffer '" + buffer.name + "' has no memory");
+    return found->second;
+  }
+
+  void* element(const Buffer& buffer, const BufferMemory& memory, std::int64_t index,
+                const char* access) const {
     if (index < 0 || index >= memory.count) {
-      fail(std::string(access) + " outside buffer '" + buffer->name + "': index " +
+      fail(std::string(access) + " outside buffer '" + buffer.name + "': index " +
            std::to_string(index) + ", size " + std::to_string(memory.count));
     }
-    if (buffer->space == Space::registers) index += thread_ * memory.count;
-    return static_cast<std::byte*>(memory.data) + index * size_of(buffer->dtype);
+    if (buffer.space == Space::registers) index += thread_ * memory.count;
+    return static_cast<std::byte*>(memory.data) + index * size_of(buffer.dtype);
   }
 
-  Tape& tape_of(const Expr& root) {
-    const auto [found, is_new] = tapes_.try_emplace(root.get());
-    Tape& tape = found->second;
-    if (!is_new) return tape;
-    tape.nodes = post_order(std::span(&root, 1));
-    std::unordered_map<const ExprNode*, std::size_t> places;
-    for (const Expr& e : tape.nodes) {
-      places.emplace(e.get(), places.size());
-      std::vector<std::size_t>& args = tape.args.emplace_back();
-      for (const Expr& arg : e->args) args.push_back(places.at(arg.get()));
+  const std::vector<Step>& steps_of(const Expr& root) {
+    const auto [found, is_new] = steps_.try_emplace(root.get());
+    if (!is_new) return found->second;
+    for (const Expr& e : post_order(std::span(&root, 1))) {
+      Step& step = found->second.emplace_back();
+      step.e = e.get();
+      step.slot = slots_.slot_of(e.get());
+      for (std::size_t k = 0; k < e->args.size(); ++k) {
+        step.args[k] = slots_.slot_of(e->args[k].get());
+      }
+      if (e->op == Op::variable) step.variable = &variables_[e->variable.id];
+      if (e->op == Op::load) step.buffer = &memory_of(*e->buffer);
+      if (e->op == Op::size) step.size = e->dim.evaluate(memory_.size_of);
     }
-    tape.values.resize(tape.nodes.size());
-    return tape;
+    return found->second;
   }
 
-  Scalar evaluate_node(const ExprNode& e, const Scalar* args) const {
+  Scalar evaluate_step(const Step& step, const Scalar* args) const {
+    const ExprNode& e = *step.e;
     switch (e.op) {
       case Op::real:
       case Op::integer:
         return {e.real, e.integer};
-      case Op::variable: {
-        const auto found = variables_.find(e.variable.id);
-        if (found == variables_.end()) fail("'" + e.variable.name + "' has no value");
-        return found->second;
-      }
+      case Op::variable:
+        if (!*step.variable) fail("'" + e.variable.name + "' has no value");
+        return **step.variable;
       case Op::size:
-        return {0, e.dim.evaluate(memory_.size_of)};
+        return {0, step.size};
       case Op::load:
         if (is_conditional(e) && args[1].integer == 0) return {};
-        return read_element(element(e.buffer, args[0].integer, "load"), e.dtype);
+        return read_element(element(*e.buffer, *step.buffer, args[0].integer, "load"), e.dtype);
       case Op::check_index: {
         const std::int64_t index = args[0].integer;
         const std::int64_t size = args[1].integer;
@@ -123,21 +163,18 @@ class Interpreter {
   }
 
   Scalar value(const Expr& root) {
-    Tape& tape = tape_of(root);
     std::array<Scalar, 4> args;
-    for (std::size_t k = 0; k < tape.nodes.size(); ++k) {
-      if (const Scalar* known = lets_.find(tape.nodes[k].get())) {
-        tape.values[k] = *known;
-        continue;
-      }
-      for (std::size_t a = 0; a < tape.args[k].size(); ++a) args[a] = tape.values[tape.args[k][a]];
-      tape.values[k] = evaluate_node(*tape.nodes[k], args.data());
+    const std::vector<Step>& steps = steps_of(root);
+    for (const Step& step : steps) {
+      if (slots_.is_under_let(step.slot)) continue;
+      for (std::size_t a = 0; a < step.e->args.size(); ++a) args[a] = slots_[step.args[a]];
+      slots_[step.slot] = evaluate_step(step, args.data());
     }
-    return tape.values.back();
+    return slots_[steps.back().slot];
   }
 
   void run_block(const Block& block) {
-    LetValues<Scalar>::Scope scope(lets_);
+    LetScope<Scalar, Slots> scope(slots_);
     for (const Stmt& s : block) {
       if (const auto* let = std::get_if<Let>(&s)) {
         if (let->life == Let::Life::loop) continue;
@@ -159,14 +196,15 @@ class Interpreter {
   }
   void run(const Accumulate& s) {
     const DType dtype = s.variable.dtype;
-    const std::array<Scalar, 2> args{variables_[s.variable.id], value(s.value)};
-    variables_[s.variable.id] = loop::evaluate(s.op, dtype, dtype, args.data());
+    std::optional<Scalar>& sum = variables_[s.variable.id];
+    const std::array<Scalar, 2> args{sum.value(), value(s.value)};
+    sum = loop::evaluate(s.op, dtype, dtype, args.data());
   }
   void run(const AccumulateArg& s) {
     const Scalar candidate = value(s.value);
     const Scalar at = value(s.at);
-    Scalar& best = variables_[s.best.id];
-    Scalar& position = variables_[s.position.id];
+    Scalar& best = variables_[s.best.id].value();
+    Scalar& position = variables_[s.position.id].value();
     if (beats(candidate, best, s.best.dtype, s.maximum) ||
         (ties(candidate, best, s.best.dtype) && at.integer < position.integer)) {
       best = candidate;
@@ -178,7 +216,7 @@ class Interpreter {
   void run(const std::shared_ptr<const For>& s) {
     const std::int64_t extent = value(s->extent).integer;
     if (s->kind == LoopKind::block) threads_ = s->width;
-    LetValues<Scalar>::Scope scope(lets_);
+    LetScope<Scalar, Slots> scope(slots_);
     for (const Stmt& inner : s->body) {
       const auto* let = std::get_if<Let>(&inner);
       if (extent > 0 && let != nullptr && let->life == Let::Life::loop) {
@@ -187,7 +225,7 @@ class Interpreter {
       }
     }
     for (std::int64_t k = 0; k < extent; ++k) {
-      variables_[s->variable.id] = {0, k};
+      variables_[s->variable.id] = Scalar{0, k};
       if (s->kind == LoopKind::thread) thread_ = k % threads_;
       run_block(s->body);
     }
@@ -246,9 +284,9 @@ class Interpreter {
   const Memory& memory_;
   std::unordered_map<int, BufferMemory> buffers_;
   std::unordered_map<int, std::vector<std::byte>> owned_;
-  std::unordered_map<int, Scalar> variables_;
-  std::unordered_map<const ExprNode*, Tape> tapes_;
-  LetValues<Scalar> lets_;
+  std::unordered_map<int, std::optional<Scalar>> variables_;
+  std::unordered_map<const ExprNode*, std::vector<Step>> steps_;
+  Slots slots_;
   std::int64_t threads_ = 1;  // of a block
   std::int64_t thread_ = 0;   // which of them runs
 };

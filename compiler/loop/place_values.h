@@ -27,60 +27,63 @@ Kernel place_values(const Kernel& kernel);
 // Whether some finite operands make it divide by zero or invalid.
 bool may_raise_flags(const ExprNode& e);
 
-// What a walk over a kernel with Lets knows of them. It opens a Scope for each block, and in it
-// calls `let` for a Let and `end_statement` after any other statement.
+// What a walk over a kernel with Lets knows of them changes by a Scope, which it opens for each
+// block: in it the walk calls `let` for a Let and `end_statement` after any other statement.
+// `Values` has exchange(), as LetValues.
+template <class T, class Values>
+class LetScope {
+ public:
+  explicit LetScope(Values& values) : values_(values) {}
+  ~LetScope() { undo(log_); }
+  LetScope(const LetScope&) = delete;
+  LetScope& operator=(const LetScope&) = delete;
+
+  void let(const Let& let, T value) { set(let, std::move(value)); }
+  void end_statement() { undo(passing_); }
+  // What an outer Let of the same expression has, the expression being something else by now: it
+  // is out of sight while this one is worked out.
+  void hide(const Let& let) { set(let, std::nullopt); }
+
+ private:
+  struct Change {
+    const ExprNode* e;
+    std::optional<T> before;
+  };
+  void set(const Let& let, std::optional<T> value) {
+    std::vector<Change>& log = let.life == Let::Life::statement ? passing_ : log_;
+    const ExprNode* e = let.value.get();
+    log.push_back({e, values_.exchange(e, std::move(value))});
+  }
+  void undo(std::vector<Change>& log) {
+    for (; !log.empty(); log.pop_back()) {
+      values_.exchange(log.back().e, std::move(log.back().before));
+    }
+  }
+
+  Values& values_;
+  std::vector<Change> log_, passing_;
+};
+
 template <class T>
 class LetValues {
  public:
-  class Scope {
-   public:
-    explicit Scope(LetValues& values) : values_(values.values_) {}
-    ~Scope() { undo(log_); }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
+  using Scope = LetScope<T, LetValues>;
 
-    void let(const Let& let, T value) {
-      std::vector<Change>& log = let.life == Let::Life::statement ? passing_ : log_;
-      const ExprNode* e = let.value.get();
-      const auto [found, is_new] = values_.try_emplace(e, std::move(value));
-      if (is_new) {
-        log.push_back({e, std::nullopt});
-      } else {
-        log.push_back({e, std::move(found->second)});
-        found->second = std::move(value);
-      }
+  // Sets or forgets the expression's value, and returns what it was.
+  std::optional<T> exchange(const ExprNode* e, std::optional<T> value) {
+    const auto found = values_.find(e);
+    if (found == values_.end()) {
+      if (value) values_.emplace(e, std::move(*value));
+      return std::nullopt;
     }
-    void end_statement() { undo(passing_); }
-    // What an outer Let of the same expression has, the expression being something else by now: it
-    // is out of sight while this one is worked out.
-    void hide(const Let& let) {
-      const auto found = values_.find(let.value.get());
-      if (found == values_.end()) return;
-      std::vector<Change>& log = let.life == Let::Life::statement ? passing_ : log_;
-      log.push_back({found->first, std::move(found->second)});
+    std::optional<T> before = std::move(found->second);
+    if (value) {
+      found->second = std::move(*value);
+    } else {
       values_.erase(found);
     }
-
-   private:
-    struct Change {
-      const ExprNode* e;
-      std::optional<T> before;
-    };
-    void undo(std::vector<Change>& log) {
-      for (; !log.empty(); log.pop_back()) {
-        Change& last = log.back();
-        if (last.before) {
-          values_.insert_or_assign(last.e, std::move(*last.before));
-        } else {
-          values_.erase(last.e);
-        }
-      }
-    }
-
-    std::unordered_map<const ExprNode*, T>& values_;
-    std::vector<Change> log_, passing_;
-  };
-
+    return before;
+  }
   // Null where the expression is under no Let.
   T* find(const ExprNode* e) {
     const auto found = values_.find(e);

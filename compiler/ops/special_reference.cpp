@@ -151,7 +151,7 @@ double bessel_i(int order, double x, bool scaled) {
   Wide sum = 0;
   if (a < 200) {
     Wide term = order == 0 ? 1 : a / 2;
-    for (int k = 1; k < 600; ++k) {
+    for (int k = 1; term > sum * 1e-22L; ++k) {
       sum += term;
       term *= a * a / 4 / (static_cast<Wide>(k) * (k + order));
     }
@@ -179,8 +179,9 @@ double bessel_k(int order, double x, bool scaled) {
   for (int k = 1; k < 64 * 60; ++k) {
     const Wide t = k * step;
     const Wide half = std::sinh(t / 2);
-    sum += std::exp(-2 * x * half * half) * std::cosh(order * t);
-    if (2 * x * half * half > 12000) break;
+    const Wide term = std::exp(-2 * x * half * half) * std::cosh(order * t);
+    sum += term;
+    if (term < sum * 1e-22L) break;
   }
   return static_cast<double>(step * sum * (scaled ? 1 : std::exp(-static_cast<Wide>(x))));
 }
@@ -200,9 +201,15 @@ double gammainc(double a, double x, bool upper) {
     }
     return static_cast<double>(upper ? 1 - power * sum : power * sum);
   }
-  Wide fraction = wide_x + 1 - wide_a + 2 * 2000;
-  for (int k = 2000; k > 0; --k) {
-    fraction = wide_x + 1 - wide_a + 2 * (k - 1) - k * (k - wide_a) / fraction;
+  // A continued fraction from its beginning: the quotients of neighbouring numerators, and of
+  // denominators, until they are the same.
+  Wide fraction = wide_x + 1 - wide_a, numerators = fraction, denominators = 0, factor = 0;
+  for (int k = 1; k < 2000 && std::abs(factor - 1) > 1e-19L; ++k) {
+    const Wide next = wide_x + 1 - wide_a + 2 * k, above_it = -k * (k - wide_a);
+    denominators = 1 / (next + above_it * denominators);
+    numerators = next + above_it / numerators;
+    factor = numerators * denominators;
+    fraction *= factor;
   }
   const Wide above = power * wide_a / fraction;
   return static_cast<double>(upper ? above : 1 - above);

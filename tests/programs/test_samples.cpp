@@ -30,6 +30,7 @@ TEST_CASE("compiled samples of every op, sizes known") {
 }
 
 TEST_CASE("compiled samples of every op, sizes free") {
+  const QuickCode quick;
   for_each_op([](const OpRecord& op) { check_values(op, true); });
 }
 

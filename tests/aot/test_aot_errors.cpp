@@ -7,6 +7,8 @@
 
 #include "tests/aot/aot_tools.h"
 
+namespace test_aot_errors {
+
 using namespace aot_tools;
 
 namespace {
@@ -145,3 +147,5 @@ TEST_CASE("aot: a generator writes what its command line asks for") {
   CHECK(generate({"gen", "--fast"}) == 1);
   CHECK(generate({"gen", "--target"}) == 1);
 }
+
+}  // namespace test_aot_errors

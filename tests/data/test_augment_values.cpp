@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+namespace test_augment_values {
+
 namespace {
 
 namespace kt = kroton;
@@ -447,3 +449,5 @@ TEST_CASE("augment: batches that do not fit") {
   CHECK(mixed(Array::full({2}, 3, kt::i64)) == "augmented: label 3 is none of 3 classes");
   CHECK(mixed(Array::full({2}, -1, kt::i64)) == "augmented: label -1 is none of 3 classes");
 }
+
+}  // namespace test_augment_values

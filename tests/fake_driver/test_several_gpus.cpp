@@ -106,7 +106,7 @@ TEST_CASE("several gpus: gradients are exchanged while others are still to be co
   const Process process("devices=2");
   if (!process) return;
   const DeviceGroup group = devices(cuda(), 2);
-  const Problem p = digits(4, 28, 8);
+  const TrainingProblem p = digits(4, 28, 8);
   optim::Sgd sgd({.rate = 0.1});
   const Tensor loss = data_parallel_loss(p.loss, p.x, group);
   const auto step =

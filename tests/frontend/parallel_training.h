@@ -13,7 +13,7 @@ namespace parallel_test {
 namespace kt = kroton;
 
 // A network with fresh weights, what it is given, and its cost on these rows.
-struct Problem {
+struct TrainingProblem {
   kt::Tensor x, labels, loss;
   std::vector<kt::Shared> parameters;
   kt::Array pictures, classes;  // f32 (count, ...), i64 (count,)
@@ -43,11 +43,11 @@ inline kt::Array classes_of(const std::vector<std::uint8_t>& labels, std::int64_
 }
 
 // A perceptron with one hidden layer, on digits with every `stride`-th pixel.
-inline Problem digits(std::int64_t count, std::int64_t stride, std::int64_t hidden) {
+inline TrainingProblem digits(std::int64_t count, std::int64_t stride, std::int64_t hidden) {
   static const kt::data::Mnist mnist =
       kt::data::load_mnist(places::source_dir() + "/examples/data/mnist");
   const std::int64_t pixels = 784 / stride;
-  Problem p;
+  TrainingProblem p;
   p.pictures = pixels_of(mnist.train_images, count, {pixels}, stride);
   p.classes = classes_of(mnist.train_labels, count);
   p.x = kt::tensor("x", {kt::dim("batch"), pixels});
@@ -67,10 +67,10 @@ inline Problem digits(std::int64_t count, std::int64_t stride, std::int64_t hidd
 }
 
 // Two convolutions and a dense layer, on photographs.
-inline Problem photographs(std::int64_t count, std::int64_t size, std::int64_t filters) {
+inline TrainingProblem photographs(std::int64_t count, std::int64_t size, std::int64_t filters) {
   static const kt::data::Cifar10 cifar =
       kt::data::load_cifar10(places::source_dir() + "/examples/data/cifar10");
-  Problem p;
+  TrainingProblem p;
   p.pictures = pixels_of(cifar.train_images, count, {3, size, size}, 1);
   p.classes = classes_of(cifar.train_labels, count);
   p.x = kt::tensor("x", {kt::dim("batch"), 3, size, size});
@@ -94,7 +94,7 @@ inline Problem photographs(std::int64_t count, std::int64_t size, std::int64_t f
 // What training gives: the costs of the steps, then the parameters' values.
 using Trained = std::vector<kt::Array>;
 
-inline Trained results_of(const Problem& p, std::vector<float> costs) {
+inline Trained results_of(const TrainingProblem& p, std::vector<float> costs) {
   Trained result{kt::Array::from(costs)};
   for (const kt::Shared& parameter : p.parameters) result.push_back(parameter.get_value());
   return result;
@@ -102,7 +102,7 @@ inline Trained results_of(const Problem& p, std::vector<float> costs) {
 
 // The rows of one step, which go round.
 template <class F>
-std::vector<float> train(const Problem& p, const F& step, int steps, std::int64_t batch) {
+std::vector<float> train(const TrainingProblem& p, const F& step, int steps, std::int64_t batch) {
   std::vector<float> costs;
   const std::int64_t batches = p.pictures.shape()[0] / batch;
   std::vector<std::int64_t> sizes(p.pictures.shape().begin(), p.pictures.shape().end());
@@ -119,7 +119,7 @@ std::vector<float> train(const Problem& p, const F& step, int steps, std::int64_
 }
 
 template <class Optimizer>
-Trained on_one(const Problem& p, const Optimizer& made, int steps, std::int64_t batch) {
+Trained on_one(const TrainingProblem& p, const Optimizer& made, int steps, std::int64_t batch) {
   auto optimizer = made();
   const auto step =
       kt::function({p.x, p.labels}, p.loss, {.updates = optimizer.minimize(p.loss, p.parameters)});
@@ -127,7 +127,7 @@ Trained on_one(const Problem& p, const Optimizer& made, int steps, std::int64_t 
 }
 
 template <class Optimizer>
-Trained on_group(const Problem& p, const Optimizer& made, int steps, std::int64_t batch,
+Trained on_group(const TrainingProblem& p, const Optimizer& made, int steps, std::int64_t batch,
                  const kt::DeviceGroup& group, std::int64_t bucket_bytes = 4 << 20) {
   auto optimizer = made();
   const kt::Tensor loss = kt::data_parallel_loss(p.loss, p.x, group);

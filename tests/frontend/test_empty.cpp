@@ -16,6 +16,8 @@
 #include "tests/tools/error_text.h"
 #include "tests/tools/places.h"
 
+namespace test_empty {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -464,3 +466,5 @@ TEST_CASE("what a temporary gives outlives it") {
   for (const auto batch : data::Batches(10, 4, 1).next_epoch()) rows += std::ssize(batch);
   CHECK(rows == 10);
 }
+
+}  // namespace test_empty

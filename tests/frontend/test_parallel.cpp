@@ -432,7 +432,7 @@ TEST_CASE("parallel: what is asked for wrongly") {
 }
 
 TEST_CASE("parallel: exchanges are made together as far as they do not depend on each other") {
-  const Problem p = digits(4, 1, 16);
+  const TrainingProblem p = digits(4, 1, 16);
   const auto calls_of = [&](int n, std::int64_t bytes) {
     const DeviceGroup group = devices(cpu(), n);
     const Tensor loss = data_parallel_loss(p.loss, p.x, group);

@@ -8,6 +8,8 @@
 #include "tests/aot/aot_tools.h"
 #include "tests/tools/error_text.h"
 
+namespace test_size_limits {
+
 namespace kt = kroton;
 
 namespace {
@@ -96,3 +98,5 @@ TEST_CASE("size limits: ahead of time") {
   CHECK(std::string(message(f(128, values.data(), &out, arena.data(), arena.size()))) ==
         "f: no array of these sizes fits in memory");
 }
+
+}  // namespace test_size_limits

@@ -6,6 +6,8 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 
+namespace test_joins {
+
 namespace kt = kroton;
 
 namespace {
@@ -243,3 +245,5 @@ TEST_CASE("joins and reductions by columns with their values checked") {
   const auto f = kt::function({m}, m * kt::sum(m, 0), checked);
   CHECK_THROWS_AS(f(kt::Array::from({{1.0F, 3e38F}, {1.0F, 3e38F}})), kt::NotFiniteError);
 }
+
+}  // namespace test_joins

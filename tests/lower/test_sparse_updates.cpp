@@ -7,6 +7,8 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 
+namespace test_sparse_updates {
+
 namespace kt = kroton;
 
 namespace {
@@ -129,3 +131,5 @@ TEST_CASE("sparse updates: any number of threads gives the same bits") {
     CHECK(kt::all_close(results[k], results[k - 2], 0, 0));
   }
 }
+
+}  // namespace test_sparse_updates

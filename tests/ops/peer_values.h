@@ -8,17 +8,17 @@
 
 namespace peer_values {
 
-using Numbers = std::vector<std::int64_t>;
+using Integers = std::vector<std::int64_t>;
 
-inline Numbers numbers(const std::string& text) {
-  Numbers result;
+inline Integers numbers(const std::string& text) {
+  Integers result;
   std::istringstream in(text);
   for (std::string part; std::getline(in, part, ',');) result.push_back(std::stoll(part));
   return result;
 }
 
 // Small whole numbers, the same as `operand` in convolution_values.py.
-inline kroton::Array operand(const Numbers& shape, std::uint64_t seed, kroton::DType dtype) {
+inline kroton::Array operand(const Integers& shape, std::uint64_t seed, kroton::DType dtype) {
   kroton::Array array =
       kroton::Array::zeros(kroton::Shape(std::span<const std::int64_t>(shape)), kroton::DType::f64);
   const std::span<double> data = array.data<double>();

@@ -18,6 +18,8 @@
 #include "tests/tools/error_text.h"
 #include "tests/tools/places.h"
 
+namespace test_array_errors {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -310,3 +312,5 @@ TEST_CASE("array functions: what only a call can know") {
   indices("function: index: index 7 is out of range for axis 1, whose size is 5",
           broadcast_to(v, {9, v.shape(0)})(ids, ids));
 }
+
+}  // namespace test_array_errors

@@ -9,6 +9,8 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/error_text.h"
 
+namespace test_check {
+
 using namespace kroton;  // NOLINT: tests
 using error_text::shape_error;
 using error_text::type_error;
@@ -130,3 +132,5 @@ TEST_CASE("check: constants are arrays as expressions") {
   CHECK(array_equal(function({x}, concatenate({c, x}))(floats({3})), floats({1, 2, 3})));
   CHECK(constant(Array(2.0)).rank() == 0);
 }
+
+}  // namespace test_check

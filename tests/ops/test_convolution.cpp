@@ -13,6 +13,8 @@
 #include "tests/tools/places.h"
 #include "tests/tools/quick_code.h"
 
+namespace test_convolution {
+
 using namespace kroton;       // NOLINT: tests
 using namespace error_text;   // NOLINT: tests
 using namespace peer_values;  // NOLINT: tests
@@ -23,10 +25,10 @@ namespace {
 struct Case {
   bool transposed, last, flip;
   std::int64_t n, c, o, groups;
-  Numbers size, window, stride, dilation, more;
+  Integers size, window, stride, dilation, more;
   std::string padding;
   struct Expected {
-    Numbers shape, sums;
+    Integers shape, sums;
   };
   std::vector<Expected> expected;
 
@@ -40,14 +42,14 @@ struct Case {
     transposed = word() == "transposed";
     last = word() == "last";
     flip = word() == "flip";
-    const Numbers counts = numbers(word());
+    const Integers counts = numbers(word());
     n = counts[0], c = counts[1], o = counts[2], groups = counts[3];
     size = numbers(word()), window = numbers(word()), stride = numbers(word());
     dilation = numbers(word());
     padding = word();
     more = numbers(word());
     for (int k = 0; k < 3; ++k) {
-      const Numbers shape = numbers(word());
+      const Integers shape = numbers(word());
       expected.push_back({shape, numbers(word())});
     }
   }
@@ -59,21 +61,21 @@ struct Case {
     std::vector<std::pair<Dim, Dim>> widths;
     std::istringstream in(padding);
     for (std::string pair; std::getline(in, pair, ';');) {
-      const Numbers both = numbers(pair);
+      const Integers both = numbers(pair);
       widths.emplace_back(both[0], both[1]);
     }
     return widths;
   }
 
-  Numbers x_shape() const {
-    Numbers shape = {n};
+  Integers x_shape() const {
+    Integers shape = {n};
     if (!last) shape.push_back(c);
     shape.insert(shape.end(), size.begin(), size.end());
     if (last) shape.push_back(c);
     return shape;
   }
-  Numbers w_shape() const {
-    Numbers shape = transposed ? Numbers{c, o / groups} : Numbers{o, c / groups};
+  Integers w_shape() const {
+    Integers shape = transposed ? Integers{c, o / groups} : Integers{o, c / groups};
     shape.insert(shape.end(), window.begin(), window.end());
     return shape;
   }
@@ -106,7 +108,7 @@ struct Case {
 };
 
 std::string difference(const Array& found, const Case::Expected& expected) {
-  const Numbers shape(found.shape().begin(), found.shape().end());
+  const Integers shape(found.shape().begin(), found.shape().end());
   if (shape != expected.shape) return "the shape is " + to_string(found.shape());
   const Array exact = found.cast(DType::f64);
   double sums[2] = {0, 0};
@@ -172,7 +174,7 @@ void check_values(int which) {
     const bool is_free = count % 6 != 0;
     std::ostringstream key;
     key << one.transposed << one.last << one.flip << one.padding << static_cast<int>(dtype);
-    for (const Numbers& part : {one.window, one.stride, one.dilation, one.more}) {
+    for (const Integers& part : {one.window, one.stride, one.dilation, one.more}) {
       for (const std::int64_t number : part) key << ' ' << number;
     }
     if (one.groups > 1) key << ' ' << one.groups << ' ' << one.c << ' ' << one.o;
@@ -330,3 +332,5 @@ TEST_CASE("convolutions of nothing") {
 }
 
 }  // namespace
+
+}  // namespace test_convolution

@@ -14,6 +14,8 @@
 #include "runtime/visit.h"
 #include "tests/tools/places.h"
 
+namespace test_dtype_values {
+
 using namespace kroton;  // NOLINT: tests
 
 namespace {
@@ -214,3 +216,5 @@ TEST_CASE("dtypes: sums and products of integers have 64 bits") {
     check_same(got.rank() == 0 ? got.reshape({1}) : got, wanted, Array(), Array());
   }
 }
+
+}  // namespace test_dtype_values

@@ -8,6 +8,8 @@
 
 #include "tests/tools/error_text.h"
 
+namespace test_fft {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -143,3 +145,5 @@ TEST_CASE("fft: errors") {
   CHECK(value_error([] { ifft(tensor("x", {4}), 1); }).starts_with("ifft: axis 1 is out of range"));
   CHECK(shape_error([] { fft(tensor("x", {0})); }).starts_with("fft: axis 0 has no elements"));
 }
+
+}  // namespace test_fft

@@ -15,6 +15,8 @@
 #include "tests/ops/peer_values.h"
 #include "tests/tools/places.h"
 
+namespace test_linalg_values {
+
 using namespace kroton;       // NOLINT: tests
 using namespace peer_values;  // NOLINT: tests
 
@@ -136,7 +138,7 @@ const std::map<std::string, Function>& functions() {
        }},
       {"solve_banded",
        [](const Tensors& x, const std::string& text) {
-         const Numbers bands = numbers(text);
+         const Integers bands = numbers(text);
          const Tensor on_main = eq(iota(x[0].shape(), x[0].rank() - 2), bands[1]);
          return solve_banded({static_cast<int>(bands[0]), static_cast<int>(bands[1])},
                              where(on_main, x[0] + 9, x[0]), x[1]);
@@ -156,7 +158,7 @@ const std::map<std::string, Function>& functions() {
 
 struct Case {
   std::string name, argument, line;
-  std::vector<Numbers> shapes;
+  std::vector<Integers> shapes;
   std::vector<double> expected;  // two for the result and for each gradient
 
   explicit Case(const std::string& text) : line(text) {
@@ -165,7 +167,7 @@ struct Case {
     in >> name >> argument >> list;
     std::istringstream parts(list);
     for (std::string part; std::getline(parts, part, ';');) {
-      shapes.push_back(part == "s" ? Numbers{} : numbers(part));
+      shapes.push_back(part == "s" ? Integers{} : numbers(part));
     }
     for (double value = 0; in >> value;) expected.push_back(value);
   }
@@ -198,7 +200,7 @@ void check(const Case& c, DType dtype) {
   Tensors inputs, operands;
   std::vector<Array> values;
   for (std::size_t k = 0; k < c.shapes.size(); ++k) {
-    const Numbers& shape = c.shapes[k];
+    const Integers& shape = c.shapes[k];
     inputs.push_back(tensor("x" + std::to_string(k), Dims(shape.begin(), shape.end()), f64));
     operands.push_back(cast(inputs.back(), dtype));
     values.push_back(operand(shape, k + 1, f64));
@@ -252,7 +254,7 @@ TEST_CASE("linalg values: loops") { check_all({"expm", "tridiagonal"}); }
 TEST_CASE("linalg values: in f32") {
   int count = 0;
   for (const Case& c : cases_of([](const std::string& name) { return name != "einsum"; })) {
-    const Numbers& shape = c.shapes[0];
+    const Integers& shape = c.shapes[0];
     if (shape.size() < 2 || shape.back() != 3) continue;
     check(c, f32);
     ++count;
@@ -265,3 +267,5 @@ TEST_CASE("linalg values: every function of the file has a case") {
   for (const auto& [name, function] : functions()) CHECK_MESSAGE(seen.contains(name), name);
   CHECK(seen.size() == functions().size());
 }
+
+}  // namespace test_linalg_values

@@ -11,6 +11,8 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/error_text.h"
 
+namespace test_linear_algebra {
+
 using namespace kroton;  // NOLINT: tests
 using error_text::shape_error;
 using error_text::type_error;
@@ -304,3 +306,5 @@ TEST_CASE("linear algebra: on a device LAPACK runs on the host") {
         "above 0  [here]");
   CHECK(f(doubles({3, 2, 2}, {4, 0, 2, 5, 1, 0, 0, 1, 9, 0, 3, 2})).data<double>()[8] == 3);
 }
+
+}  // namespace test_linear_algebra

@@ -8,6 +8,8 @@
 
 #include "tests/tools/op_tools.h"
 
+namespace test_op_errors {
+
 using namespace op_test;  // NOLINT: tests
 
 namespace {
@@ -276,3 +278,5 @@ TEST_CASE("an index out of range names index, axis and size") {
   CHECK_THROWS_WITH_AS(value_of(scatter_add(ones({2}), ids, {3}), at),
                        "scatter_add: index 512 is out of range on axis 0 of size 3", ValueError);
 }
+
+}  // namespace test_op_errors

@@ -14,6 +14,8 @@
 #include "tests/tools/graph_helpers.h"
 #include "tests/tools/places.h"
 
+namespace test_sparse {
+
 using namespace kroton;       // NOLINT: tests
 using namespace error_text;   // NOLINT: tests
 using namespace peer_values;  // NOLINT: tests
@@ -90,7 +92,7 @@ void check_line(const Line& line, bool free_sizes, bool is_compiled) {
   const Given a(line.rows, line.columns, line.count, 1, "values");
   Tensors inputs = {a.values};
   std::vector<Array> arguments = {a.numbers};
-  const auto dense = [&](peer_values::Numbers shape, std::uint64_t seed) {
+  const auto dense = [&](peer_values::Integers shape, std::uint64_t seed) {
     if (line.width >= 0) shape.push_back(line.width);
     Dims sizes;
     for (const std::int64_t size : shape) {
@@ -378,3 +380,5 @@ TEST_CASE("sparse: dtypes are promoted and integers stay") {
       SparseMatrix::from_coo(rows, columns, Array::from({1, 2, 3, 4}), {4, 3});
   CHECK(array_equal(function({}, sum(whole, 0))(), Array::from({3LL, 1LL, 6LL})));
 }
+
+}  // namespace test_sparse

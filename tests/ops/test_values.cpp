@@ -7,6 +7,8 @@
 
 #include "tests/tools/op_tools.h"
 
+namespace test_values {
+
 using namespace op_test;  // NOLINT: tests
 
 namespace {
@@ -269,3 +271,5 @@ TEST_CASE("values: probability") {
   check("softmax_cross_entropy(x, labels)", softmax_cross_entropy(x, labels), {2},
         {1.5251302622476353, 3.543501553930298});
 }
+
+}  // namespace test_values

@@ -20,9 +20,9 @@ namespace {
 // A line of window_values.txt.
 struct Case {
   std::string name;
-  Numbers given, shape;
+  Integers given, shape;
   struct Expected {
-    Numbers shape;
+    Integers shape;
     std::vector<double> sums;
   };
   std::vector<Expected> expected;
@@ -38,7 +38,7 @@ struct Case {
     if (const std::string text = word(); text != "-") given = numbers(text);
     shape = numbers(word());
     for (int k = 0; k < 2; ++k) {
-      const Numbers size = numbers(word());
+      const Integers size = numbers(word());
       std::istringstream sums(word());
       Expected& e = expected.emplace_back(Expected{size, {}});
       for (std::string part; std::getline(sums, part, ',');) e.sums.push_back(std::stod(part));
@@ -46,12 +46,12 @@ struct Case {
   }
 
   // The k-th of the lists of numbers that have one for each spatial axis.
-  Numbers list(std::size_t k) const {
+  Integers list(std::size_t k) const {
     const std::size_t axes = shape.size() - 2;
     const auto from = given.begin() + static_cast<std::ptrdiff_t>(k * axes);
     return {from, from + static_cast<std::ptrdiff_t>(axes)};
   }
-  static Padding both(const Numbers& widths) {
+  static Padding both(const Integers& widths) {
     std::vector<std::pair<Dim, Dim>> pairs;
     for (const std::int64_t width : widths) pairs.emplace_back(width, width);
     return pairs;
@@ -116,7 +116,7 @@ struct Case {
       return concatenate({mean, of_variance}) + 0.0 * sum(x);
     }
     if (name == "layer_norm") {
-      const Numbers last(shape.end() - given[0], shape.end());
+      const Integers last(shape.end() - given[0], shape.end());
       const auto of = [&](std::uint64_t seed) {
         return Operand(operand(last, seed, DType::f64)).tensor();
       };
@@ -139,7 +139,7 @@ struct Case {
 };
 
 std::string difference(const Array& found, const Case::Expected& expected) {
-  const Numbers shape(found.shape().begin(), found.shape().end());
+  const Integers shape(found.shape().begin(), found.shape().end());
   if (shape != expected.shape) return "the shape is " + to_string(found.shape());
   double sums[2] = {0, 0}, scale = 1;
   std::int64_t k = 0;

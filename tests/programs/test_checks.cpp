@@ -18,6 +18,8 @@
 #include "tests/tools/quick_code.h"
 #include "tests/tools/sample_tools.h"
 
+namespace test_checks {
+
 using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 using namespace error_text;     // NOLINT: tests
@@ -422,3 +424,5 @@ TEST_CASE("checks: samples and gradients of every op are the same, and accesses 
     check_trials(trials);
   }
 }
+
+}  // namespace test_checks

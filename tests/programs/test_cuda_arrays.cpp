@@ -5,6 +5,8 @@
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/error_text.h"
 
+namespace test_cuda_arrays {
+
 namespace kt = kroton;
 using gpu_emulator::TestCuda;
 
@@ -111,3 +113,5 @@ TEST_CASE("cuda: results are collected on the device") {
   for (int k = 0; k < 4; ++k) sums.row(k).assign(total(there.row(k)));
   CHECK(kt::array_equal(sums.to(kt::cpu()), kt::Array::from({3.0F, 12.0F, 21.0F, 30.0F})));
 }
+
+}  // namespace test_cuda_arrays

@@ -7,6 +7,8 @@
 #include "tests/tools/compiled_tools.h"
 #include "tests/tools/like_cpu.h"
 
+namespace test_cuda_neighbours {
+
 namespace kt = kroton;
 using namespace compiled_test;  // NOLINT: tests
 using gpu_emulator::TestCuda;
@@ -68,3 +70,5 @@ TEST_CASE("cuda: neighbours together: variables updated in place, and from each 
   CHECK(kt::all_close(have.first, want.first, 1e-5, 1e-5));
   CHECK(kt::all_close(have.second, want.second, 1e-5, 1e-5));
 }
+
+}  // namespace test_cuda_neighbours

@@ -7,8 +7,11 @@
 
 #include "tests/bench/problems.h"
 
+namespace test_published_problems {
+
 namespace kt = kroton;
 using namespace bench;  // NOLINT: tests
+using bench::Problem;
 using by_hand::Numbers;
 
 namespace {
@@ -128,3 +131,5 @@ TEST_CASE("published problems: a diagonal LSTM") {
   check_differences(of.main, value, g.data());
   check_differences(of.extra, value, &g[2 * 8 * 3]);
 }
+
+}  // namespace test_published_problems

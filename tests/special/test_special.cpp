@@ -14,6 +14,8 @@
 #include "tests/tools/error_text.h"
 #include "tests/tools/places.h"
 
+namespace test_special {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -361,3 +363,5 @@ TEST_CASE("special: in loops, branches, and with rows of free length") {
     }
   }
 }
+
+}  // namespace test_special

@@ -17,6 +17,8 @@
 
 #include "tests/tools/places.h"
 
+namespace test_special_values {
+
 using namespace kroton;  // NOLINT: tests
 
 namespace {
@@ -225,3 +227,5 @@ TEST_CASE("special: values are within their bounds of mpmath's") {
       std::printf("| `%s` | %.2f | %.2f |\n", block.name.c_str(), f32.error, f64.error);
   }
 }
+
+}  // namespace test_special_values

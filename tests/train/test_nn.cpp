@@ -8,6 +8,8 @@
 
 #include "tests/tools/error_text.h"
 
+namespace test_nn {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -338,3 +340,5 @@ TEST_CASE("nn: errors name the line where the layer was made") {
         }).starts_with("conv2d: the window reaches over 9 positions of spatial axis 0"));
   CHECK(shape_error([] { nn::Dense(4)(matrix("x")); }).ends_with("  [here]"));
 }
+
+}  // namespace test_nn

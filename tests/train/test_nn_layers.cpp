@@ -7,6 +7,8 @@
 
 #include "tests/tools/error_text.h"
 
+namespace test_nn_layers {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 
@@ -275,3 +277,5 @@ TEST_CASE("layers: a layer of one's own notes its products") {
   net(tensor("x", {1000, 4}));
   CHECK(contains(net.summary(), "(1000, 500)           0      4  1.91"));
 }
+
+}  // namespace test_nn_layers

@@ -9,6 +9,8 @@
 #include "tests/tools/error_text.h"
 #include "tests/train/train_tools.h"
 
+namespace test_nn_rbm {
+
 using namespace kroton;      // NOLINT: tests
 using namespace error_text;  // NOLINT: tests
 using train_tools::numbers;
@@ -169,3 +171,5 @@ TEST_CASE("rbm: sizes and errors") {
   const Array half = Array::full({1, 3}, 0.5);
   CHECK(array_equal(none(half)[0], half));
 }
+
+}  // namespace test_nn_rbm

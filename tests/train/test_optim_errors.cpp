@@ -8,6 +8,8 @@
 #include <regex>
 #include <string>
 
+namespace test_optim_errors {
+
 namespace kt = kroton;
 namespace optim = kroton::optim;
 
@@ -150,3 +152,5 @@ TEST_CASE("optim: errors of parameters and gradients name both and the line") {
   CHECK(error_of<kt::TypeError>([&] { optim::MovingAverage({ids}, 0.5); }) ==
         "moving_average: the parameter ids is i64 (2,), not floating");
 }
+
+}  // namespace test_optim_errors

@@ -6,6 +6,8 @@
 #include "tests/tools/error_text.h"
 #include "tests/train/trainer_tools.h"
 
+namespace test_trainer_lists {
+
 using namespace kroton;         // NOLINT: tests
 using namespace error_text;     // NOLINT: tests
 using namespace trainer_tools;  // NOLINT: tests
@@ -245,3 +247,5 @@ TEST_CASE("trainer of lists: errors") {
                  }),
                  "is nan; more_x[0] of the minibatch holds nan in row 3, example 3"));
 }
+
+}  // namespace test_trainer_lists

@@ -15,6 +15,8 @@
 #include "tests/tools/temporary_directory.h"
 #include "tests/train/trainer_tools.h"
 
+namespace test_training_log {
+
 using namespace kroton;         // NOLINT: tests
 using namespace error_text;     // NOLINT: tests
 using namespace trainer_tools;  // NOLINT: tests
@@ -327,3 +329,5 @@ TEST_CASE("log: events of pictures and texts") {
   CHECK(contains(value_error([&] { nn::TensorBoardLog(folder.file("x"), {.every_batches = -1}); }),
                  "every_batches is -1"));
 }
+
+}  // namespace test_training_log

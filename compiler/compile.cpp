@@ -9,6 +9,7 @@
 
 #include "compiler/base/default_float_environment.h"
 #include "compiler/base/dump.h"
+#include "compiler/codegen/cuda/choices.h"
 #include "compiler/codegen/cuda/run_program.h"
 #include "compiler/codegen/llvm/run_on_cpu.h"
 #include "compiler/fusion/fusion.h"
@@ -120,15 +121,22 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
   result.program = lower(graph, name, machine, options);
   if (dumps("loop")) std::fprintf(stderr, "== loop\n%s", to_string(result.program).c_str());
   result.kernels = codegen::emit_cuda(result.program);
-  if (dumps("cuda")) std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
+  if (dumps("cuda")) {
+    std::fprintf(stderr, "== cuda\n%s", result.kernels.source.c_str());
+    for (const std::string& candidate : result.kernels.candidates) {
+      std::fprintf(stderr, "== cuda: a candidate\n%s", candidate.c_str());
+    }
+  }
   return result;
 }
 
 std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
                                             const ExecutionOptions& options, Program& program) {
   if (options.device) {
+    LoweringOptions lowering = options.lowering;
+    lowering.candidates = codegen::tunes_from_environment();
     CudaCompilation compiled = compile_for_cuda(
-        graph, name, options.lowering, gpu_machine(options.device->capability(), options.tf32));
+        graph, name, lowering, gpu_machine(options.device->capability(), options.tf32));
     program = std::move(compiled.program);
     return std::make_unique<codegen::DeviceProgram>(
         program, compiled.kernels, options.device,

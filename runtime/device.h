@@ -1,6 +1,7 @@
 // A processor with memory of its own that runs kernels given as CUDA C++. The real one is in
 // runtime/cuda; the tests have one that emulates it on the CPU.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -62,6 +63,9 @@ class Device {
   virtual const std::string& name() const = 0;
   // Its compute capability: 75, 80, 90.
   virtual int capability() const { return 80; }
+  // What decides how fast kernels run there, for what is remembered of it: the kind of device, its
+  // driver.
+  virtual std::string kind() const { return name(); }
   // DeviceError if nothing can be done on the device any more: it has failed, or this process is
   // the child of the one that opened it. To be asked before the mutex is locked: in a child nobody
   // may be there to unlock it.
@@ -117,9 +121,12 @@ class Device {
   // Whether the device has a library of matrix products; if not, why.
   virtual bool has_products() = 0;
   virtual std::string why_no_products() const { return ""; }
+  virtual std::string products_version() const { return ""; }
   // One product by it. False, and nothing is done, if the library does not compute such a one.
   virtual bool product(const DeviceProduct& product) = 0;
   virtual void synchronize() = 0;
+  // How long the device works on what that starts. Waits.
+  virtual double seconds_of(const std::function<void()>& start);
 
   // Whether launches may be captured. Between begin and end, launch, product and clear are noted
   // instead of run, and nothing else may be called. What has failed meanwhile is abandoned.
@@ -135,6 +142,14 @@ class Device {
   std::recursive_mutex mutex;
   DevicePool pool{*this};  // memory for arrays
 };
+
+inline double Device::seconds_of(const std::function<void()>& start) {
+  synchronize();
+  const auto begin = std::chrono::steady_clock::now();
+  start();
+  synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 // Memory on a device, freed at the end of its life.
 class DeviceMemory {

@@ -141,8 +141,10 @@ std::string GpuTilePlan::to_string() const {
 namespace {
 
 // The small tiles, or the large ones where there are more of these than few; both where the sizes
-// are not known.
-std::vector<GpuTilePlan> either(const Contraction& c, GpuTilePlan small, GpuTilePlan large) {
+// are not known, or all are asked for.
+std::vector<GpuTilePlan> either(const Contraction& c, GpuTilePlan small, GpuTilePlan large,
+                                bool all) {
+  if (all) return {small, large};
   const Dim tiles = count(c.batch) * ceil_div(count(c.rows), Dim(large.rows)) *
                     ceil_div(count(c.columns), Dim(large.columns));
   large.are_wanted = minimum(1, floor_div(tiles, few_tiles + 1));
@@ -152,7 +154,7 @@ std::vector<GpuTilePlan> either(const Contraction& c, GpuTilePlan small, GpuTile
   return {small, large};
 }
 
-std::vector<GpuTilePlan> plan_scalar_tiles(const Contraction& c) {
+std::vector<GpuTilePlan> plan_scalar_tiles(const Contraction& c, bool all) {
   GpuTilePlan plan;
   const Dim inner = count(c.inner), rows = count(c.rows), columns = count(c.columns);
   if (inner.is_constant() && inner.constant() > 0 && inner.constant() < plan.depth) {
@@ -169,7 +171,7 @@ std::vector<GpuTilePlan> plan_scalar_tiles(const Contraction& c) {
     large.rows = large.columns = large_tile;
     large.thread_rows = large.thread_columns = large_thread;
     large.depth = std::min(plan.depth, large_depth);
-    return either(c, plan, large);
+    return either(c, plan, large, all);
   }
   return {plan};
 }
@@ -204,7 +206,7 @@ GpuTilePlan unit_plan(DType element, const loop::MatrixTile& tile) {
 // axis whatever the elements are, so that three slices of the largest are 48 KB.
 constexpr int unit_depth_bytes = 64;
 
-std::vector<GpuTilePlan> plan_unit_tiles(const Contraction& c, DType element) {
+std::vector<GpuTilePlan> plan_unit_tiles(const Contraction& c, DType element, bool all) {
   const Dim rows = count(c.rows), columns = count(c.columns);
   const int depth = unit_depth_bytes / static_cast<int>(size_of(element));
   if (rows.is_constant() && rows.constant() <= few) {
@@ -214,7 +216,7 @@ std::vector<GpuTilePlan> plan_unit_tiles(const Contraction& c, DType element) {
     return {unit_plan(element, {128, 16, depth, 32, 16})};
   }
   return either(c, unit_plan(element, {64, 64, depth, 32, 32}),
-                unit_plan(element, {128, 128, depth, 64, 32}));
+                unit_plan(element, {128, 128, depth, 64, 32}), all);
 }
 
 std::unique_ptr<GpuTileBuilder> builder_of(const Contraction& contraction, const GpuTilePlan& plan,
@@ -225,11 +227,11 @@ std::unique_ptr<GpuTileBuilder> builder_of(const Contraction& contraction, const
 
 }  // namespace
 
-std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& c, const Machine& machine) {
+std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& c, const Machine& machine, bool all) {
   if (const std::optional<DType> element = unit_dtype(c, machine)) {
-    return plan_unit_tiles(c, *element);
+    return plan_unit_tiles(c, *element, all);
   }
-  return plan_scalar_tiles(c);
+  return plan_scalar_tiles(c, all);
 }
 
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
@@ -237,18 +239,28 @@ loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& 
   return builder_of(contraction, plan, new_buffer)->run();
 }
 
-std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePlan& plan) {
+std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& c, const GpuTilePlan& plan,
+                                          bool always) {
   const auto at_least_one = [](const Dim& size) { return maximum(1, size); };
   const Dim inner = count(c.inner);
   const Dim tiles = at_least_one(count(c.batch) * ceil_div(count(c.rows), Dim(plan.rows)) *
                                  ceil_div(count(c.columns), Dim(plan.columns)));
   GpuTilePlan parts = plan;
+  Dim most = at_least_one(floor_div(enough_tiles, tiles));
+  const auto share_out = [&] {
+    parts.slices_of_part =
+        maximum(least_inner / plan.depth, ceil_div(ceil_div(inner, Dim(plan.depth)), most));
+  };
+  if (always) {
+    if (inner.is_constant() && inner.constant() <= least_inner) return std::nullopt;
+    most = maximum(2, most);
+    share_out();
+    return parts;
+  }
   parts.are_wanted = plan.are_wanted * minimum(1, floor_div(few_tiles, tiles)) *
                      minimum(1, floor_div(inner, quick_inner + 1));
   if (parts.are_wanted.is_constant(0)) return std::nullopt;
-  const Dim most = at_least_one(floor_div(enough_tiles, tiles));
-  parts.slices_of_part =
-      maximum(least_inner / plan.depth, ceil_div(ceil_div(inner, Dim(plan.depth)), most));
+  share_out();
   return parts;
 }
 

@@ -32,8 +32,10 @@ struct GpuTilePlan {
   std::string to_string() const;
 };
 
-// One plan, or several of which the sizes decide when they are known.
-std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& contraction, const Machine& machine);
+// One plan, or several of which the sizes decide when they are known. `all`: every plan that may be
+// the best, each for all sizes.
+std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& contraction, const Machine& machine,
+                                        bool all = false);
 
 // A block computes a tile of results: its threads bring a slice of both operands to shared memory,
 // a few inner elements deep, and each multiplies what its own few results need into registers, or
@@ -42,8 +44,10 @@ loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& 
                              const loop::NewBuffer& new_buffer);
 
 // The plan for few results of many inner elements each: blocks share the inner elements of a tile.
-// Nothing if it is known not to pay.
-std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& contraction, const GpuTilePlan& plan);
+// Nothing if it is known not to pay. `always`: for all sizes, in two parts at least; nothing if
+// there is one slice only.
+std::optional<GpuTilePlan> plan_gpu_parts(const Contraction& contraction, const GpuTilePlan& plan,
+                                          bool always = false);
 // A kernel that leaves each part's sums, and serial loops of one that adds them up in the order of
 // the parts and stores the results.
 struct GpuPartsKernels {

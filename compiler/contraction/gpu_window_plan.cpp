@@ -112,9 +112,9 @@ std::optional<GpuWindowPlan> plan_gpu_windows(const Contraction& c, bool columns
   return plan;
 }
 
-std::optional<GpuWindowPlan> plan_gpu_window_parts(const Contraction& c,
-                                                   const GpuWindowPlan& plan) {
-  const std::optional<GpuTilePlan> shared = plan_gpu_parts(c, plan.tile);
+std::optional<GpuWindowPlan> plan_gpu_window_parts(const Contraction& c, const GpuWindowPlan& plan,
+                                                   bool always) {
+  const std::optional<GpuTilePlan> shared = plan_gpu_parts(c, plan.tile, always);
   if (!shared) return std::nullopt;
   GpuWindowPlan parts = plan;
   parts.tile = *shared;

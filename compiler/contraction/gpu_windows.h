@@ -34,9 +34,9 @@ std::optional<GpuWindowPlan> plan_gpu_windows(const Contraction& contraction,
 
 loop::Kernel build_gpu_windows(const Contraction& contraction, const GpuWindowPlan& plan,
                                const loop::NewBuffer& new_buffer);
-// Where blocks share the slices; nothing if it is known not to pay.
+// Where blocks share the slices; nothing if it is known not to pay. `always`: as plan_gpu_parts.
 std::optional<GpuWindowPlan> plan_gpu_window_parts(const Contraction& contraction,
-                                                   const GpuWindowPlan& plan);
+                                                   const GpuWindowPlan& plan, bool always = false);
 GpuPartsKernels build_gpu_window_parts(const Contraction& contraction, const GpuWindowPlan& parts,
                                        const loop::NewBuffer& new_buffer);
 

@@ -287,7 +287,8 @@ class KeyWriter {
   void steps(const std::vector<Step>& list) {
     number(list.size());
     for (const Step& step : list) {
-      const auto& [kind] = step;
+      // Choices are made on devices, whose code this is not.
+      const auto& [kind, choice, candidate] = step;
       number(kind.index());
       std::visit([&](const auto& what) { write(what); }, kind);
     }

@@ -141,8 +141,10 @@ void collect_buffers(loop::Kernel& kernel);
 
 // One per kind of cluster. Kernels come in the order they must run in.
 std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine);
+// `candidates`: null, or the kernels are several ways to the same, and it gets the number of each
+// one's way; nothing if there is one way only.
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
-                                            int winograd);
+                                            int winograd, std::vector<int>* candidates = nullptr);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);

@@ -37,6 +37,7 @@ Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
       buffers_(graph),
       program_(program) {
   if (options.checks.values) checks_ = value_checks(graph);
+  options_.candidates &= machine_.gpu && !options.checks.memory && !options.checks.values;
 }
 Lowering::Lowering(const Graph& body, Lowering& outer)
     : graph_(body),
@@ -158,13 +159,17 @@ void Lowering::lower_cluster(const Cluster& cluster) {
   KernelContext context(graph_, fusion_, cluster, buffers_, checks_);
   StepGroup group;
   std::vector<loop::Kernel> kernels;
+  std::vector<int> candidates;        // of the last kernels
+  std::size_t before_candidates = 0;  // so many others
   switch (cluster.kind) {
     case Cluster::Kind::loops:
       kernels = lower_loops(context, machine_);
       break;
     case Cluster::Kind::contraction:
       kernels = operand_checks(context, machine_);
-      for (loop::Kernel& kernel : lower_contraction(context, machine_, options_.winograd.most)) {
+      before_candidates = kernels.size();
+      for (loop::Kernel& kernel : lower_contraction(context, machine_, options_.winograd.most,
+                                                    options_.candidates ? &candidates : nullptr)) {
         kernels.push_back(std::move(kernel));
       }
       break;
@@ -193,7 +198,8 @@ void Lowering::lower_cluster(const Cluster& cluster) {
       ops += "_" + std::string(op.name);
     lines.insert(kroton::to_string(graph_[v].line));
   }
-  for (loop::Kernel& kernel : kernels) {
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    loop::Kernel& kernel = kernels[k];
     kernel.name = ops.empty() ? "_copy" : ops;
     for (const std::string& line : lines) {
       if (!kernel.source.empty()) kernel.source += " ";
@@ -203,7 +209,11 @@ void Lowering::lower_cluster(const Cluster& cluster) {
     group.checks = group.checks || has_checks(kernel);
     for (const loop::BufferRef& b : kernel.inputs) group.read.insert(b->id);
     for (const loop::BufferRef& b : kernel.outputs) group.written.insert(b->id);
-    group.steps.emplace_back().kind = std::move(kernel);
+    Step& step = group.steps.emplace_back();
+    step.kind = std::move(kernel);
+    if (candidates.empty() || k < before_candidates) continue;
+    step.choice = buffers_.of(cluster.roots.front())->id;
+    step.candidate = candidates[k - before_candidates];
   }
   const Vertex v = cluster.members.back();
   if (const VertexData& data = graph_[v]; data.op->shows) {

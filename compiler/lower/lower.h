@@ -32,6 +32,9 @@ struct LoweringOptions {
   Checks checks;
   bool contract;  // a * b + c is rounded once
   WinogradTiles winograd;
+  // On a GPU: steps have all the candidates that are worth being timed (Step::choice). Not where
+  // anything is checked.
+  bool candidates = false;
 };
 
 // `name` becomes the entry's symbol.

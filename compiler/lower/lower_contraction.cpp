@@ -2,16 +2,13 @@
 #include <algorithm>
 #include <optional>
 
-#include "compiler/contraction/gpu_tiles.h"
-#include "compiler/contraction/gpu_windows.h"
-#include "compiler/contraction/library_product.h"
 #include "compiler/contraction/scattered_windows.h"
 #include "compiler/contraction/tiles.h"
 #include "compiler/contraction/winograd.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
+#include "compiler/lower/gpu_contraction.h"
 #include "compiler/lower/kernel_context.h"
-#include "compiler/lower/reduction_parts.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 
@@ -332,72 +329,21 @@ loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTa
   return schedule(kernel, machine, &buffers);
 }
 
-// The same for a convolution: one kernel, or two, or three.
-std::vector<loop::Kernel> gpu_windows(const Contraction& c, GpuWindowPlan plan,
-                                      const Machine& machine, BufferTable& buffers) {
-  std::vector<loop::Kernel> kernels;
-  if (const std::optional<GpuWindowPlan> parts = plan_gpu_window_parts(c, plan)) {
-    GpuPartsKernels built = build_gpu_window_parts(c, *parts, buffers.maker());
-    kernels.push_back(std::move(built.partial));
-    built.combine.body = only_if(parts->tile.are_wanted, std::move(built.combine.body));
-    kernels.push_back(schedule(built.combine, machine, &buffers));
-    plan.tile.are_wanted = 1 - parts->tile.are_wanted;
-  }
-  if (!plan.tile.are_wanted.is_constant(0)) {
-    kernels.push_back(build_gpu_windows(c, plan, buffers.maker()));
-  }
-  for (loop::Kernel& kernel : kernels) kernel.form = "convolution in " + plan.to_string();
-  return kernels;
-}
-
-// One kernel that a library may replace; else, where that is better, two that share out the inner
-// elements, or three if the sizes decide.
-std::vector<loop::Kernel> gpu_products(const Contraction& c, const Machine& machine,
-                                       BufferTable& buffers) {
-  std::vector<GpuTilePlan> plans = plan_gpu_tiles(c, machine);
-  const std::shared_ptr<const LibraryProduct> library = library_product(c);
-  // In place of the library's product they are for what it refuses.
-  if (library) {
-    plans.resize(1);
-    plans[0].are_wanted = 1;
-  }
-  GpuTilePlan& plan = plans.front();
-  const std::optional<GpuTilePlan> parts = library ? std::nullopt : plan_gpu_parts(c, plan);
-  std::vector<loop::Kernel> kernels;
-  if (parts) {
-    GpuPartsKernels built = build_gpu_parts(c, *parts, buffers.maker());
-    kernels.push_back(std::move(built.partial));
-    built.combine.body = only_if(parts->are_wanted, std::move(built.combine.body));
-    kernels.push_back(schedule(built.combine, machine, &buffers));
-    plan.are_wanted = plan.are_wanted - parts->are_wanted;
-  }
-  for (const GpuTilePlan& one : plans) {
-    if (one.are_wanted.is_constant(0)) continue;
-    kernels.push_back(build_gpu_tiles(c, one, buffers.maker()));
-    kernels.back().instead = library;
-  }
-  return kernels;
-}
-
 }  // namespace
 
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
-                                            int winograd) {
+                                            int winograd, std::vector<int>* candidates) {
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.one_block) {
     return {in_one_block(std::move(maker).for_gpu(), machine, context.buffers())};
   }
   if (machine.gpu) {
-    const bool has_windows = maker.has_windows(), has_positions = maker.has_positions();
-    const Contraction c = std::move(maker).for_gpu();
-    // Matrix units multiply so much faster that the order of windows is no matter.
-    const bool by_units = plan_gpu_tiles(c, machine).front().units.has_value();
-    if (const auto plan =
-            has_windows && !by_units ? plan_gpu_windows(c, has_positions) : std::nullopt) {
-      return gpu_windows(c, *plan, machine, context.buffers());
-    }
-    return gpu_products(c, machine, context.buffers());
+    const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none
+                               : maker.has_positions() ? GpuWindows::of_picture
+                                                       : GpuWindows::of_gradient;
+    return gpu_contraction(std::move(maker).for_gpu(), windows, machine, context.buffers(),
+                           candidates);
   }
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
     const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);

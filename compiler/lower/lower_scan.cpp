@@ -228,9 +228,8 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     Scan whole = *made;
     whole.steps = parts.body_steps(copies);
     if (idle) whole.idle_steps = idle_steps(one_block);
-    std::int64_t launches = 0;
-    for_each_kernel(made->steps, [&](const loop::Kernel&) { ++launches; });
-    PersistentScan persistent = persistent_scan(whole, launches, program_, buffers_);
+    PersistentScan persistent =
+        persistent_scan(whole, kernel_count(made->steps), program_, buffers_);
     if (persistent.kernel) group.steps.emplace_back().kind = *std::move(persistent.kernel);
     if (persistent.is_wanted.is_constant(1)) {
       // What moved with the steps has no place of its own any more.

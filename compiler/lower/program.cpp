@@ -25,7 +25,13 @@ void print(const std::vector<Step>& steps, const std::string& indent, std::strin
   for (const Step& step : steps) {
     visit(
         step,
-        [&](const loop::Kernel& kernel) { text += indented(loop::to_string(kernel), indent); },
+        [&](const loop::Kernel& kernel) {
+          if (step.choice >= 0) {
+            text +=
+                indent + "candidate " + std::to_string(step.candidate) + ": " + kernel.form + "\n";
+          }
+          text += indented(loop::to_string(kernel), indent);
+        },
         [&](const Scan& scan) {
           text += indent + "scan " + scan.name + " " + scan.variable.name + " < " +
                   scan.extent.to_string() + lines_of(scan.source) +
@@ -128,6 +134,15 @@ void for_each_buffer(const Step& step, const std::function<void(const loop::Buff
           for (const Call::Value& value : *list) action(value.buffer);
         }
       });
+}
+
+std::int64_t kernel_count(const std::vector<Step>& steps) {
+  std::int64_t count = 0;
+  for (const Step& step : steps) {
+    if (as<loop::Kernel>(step) && step.candidate == 0) ++count;
+    for_each_inner(step, [&](const auto& inner) { count += kernel_count(inner); });
+  }
+  return count;
 }
 
 void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& action) {

@@ -90,6 +90,10 @@ struct Step {
   std::variant<loop::Kernel, std::shared_ptr<const Scan>, std::shared_ptr<const Branch>,
                std::shared_ptr<const Call>>
       kind;
+  // Kernels of one choice are several ways to the same: those of one candidate run, of the first
+  // unless another one is known to be faster.
+  int choice = -1;  // the same for all of them; -1: it always runs
+  int candidate = 0;
 };
 
 // Calls the handler for what the step is. There is one for each kind, or it does not compile:
@@ -144,7 +148,10 @@ Callees callees(const Program& program);
 void for_each_kernel(const std::vector<Step>& steps,
                      const std::function<void(const loop::Kernel&)>& action);
 
-// The same for every call.
+// How many of them run, those of other candidates than the first left out; loops count once.
+std::int64_t kernel_count(const std::vector<Step>& steps);
+
+// For every call, in program order.
 void for_each_call(const std::vector<Step>& steps, const std::function<void(const Call&)>& action);
 
 // The size variable that stands for the number of workers a call may use.

@@ -59,8 +59,9 @@ void Lowering::update_in_place(const Update& update) {
                      return std::any_of(k->inputs.begin(), k->inputs.end(),
                                         [&](const auto& x) { return x->id == state->id; });
                    });
-  const bool unchecked =
-      machine_.gpu && kernels.size() == 1 && kernels[0]->instead && anything_checks();
+  const bool unchecked = machine_.gpu && anything_checks() &&
+                         std::any_of(kernels.begin(), kernels.end(),
+                                     [](const loop::Kernel* k) { return k->instead != nullptr; });
   std::vector<loop::Block> in_place;
   const bool may_be =
       !kernels.empty() && !unchecked && writer->guard == update.guard && !writer->checks &&

@@ -128,6 +128,10 @@ CublasLt::CublasLt(int driver) {
   throw DeviceError(failures);
 }
 
+std::string CublasLt::version() const {
+  return "cuBLASLt " + std::to_string(api_->cublasLtGetVersion());
+}
+
 CublasLt::Key CublasLt::key_of(const DeviceProduct& p) {
   return {{p.dtype, p.operands, p.result},
           p.rows,

@@ -35,6 +35,7 @@ class CublasLt {
 
   // For a driver of that major version. DeviceError if there is no library that starts.
   explicit CublasLt(int driver);
+  std::string version() const;
   // Queues the product; false if the library has no way to compute it. `workspace`: memory of
   // workspace_bytes on the device.
   bool product(const DeviceProduct& product, CUdeviceptr workspace, CUstream stream);

@@ -42,6 +42,7 @@ constexpr std::uint32_t reductions_in_order = 2, reductions_of_results = 4;
 struct CublasLtApi {
   Library loaded;
 
+  std::size_t (*cublasLtGetVersion)() = nullptr;
   const char* (*cublasLtGetStatusString)(cublasStatus) = nullptr;
   cublasStatus (*cublasLtCreate)(cublasLtHandle*) = nullptr;
   cublasStatus (*cublasLtMatmulDescCreate)(cublasLtMatmulDesc*, int compute, int scale) = nullptr;
@@ -77,6 +78,7 @@ struct CublasLtApi {
 
   explicit CublasLtApi(const std::vector<std::string>& names)
       : loaded("cuBLASLt, NVIDIA's library of products (libcublasLt),", names) {
+    loaded.find(cublasLtGetVersion, "cublasLtGetVersion");
     loaded.find(cublasLtGetStatusString, "cublasLtGetStatusString");
     loaded.find(cublasLtCreate, "cublasLtCreate");
     loaded.find(cublasLtMatmulDescCreate, "cublasLtMatmulDescCreate");

@@ -103,6 +103,7 @@ class CudaDevice final : public Device {
     char text[256] = {};
     check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
     name_ += " (" + std::string(text) + ")";
+    kind_ = text;
     int major = 0, minor = 0, version = 0;
     check(driver().cuDeviceGetAttribute(&major, attribute_capability_major, device),
           "compute capability");
@@ -111,6 +112,7 @@ class CudaDevice final : public Device {
     capability_ = major * 10 + minor;
     check(driver().cuDriverGetVersion(&version), "cuDriverGetVersion");
     driver_ = version / 1000;
+    kind_ += ", capability " + std::to_string(capability_) + ", driver " + std::to_string(version);
     check(driver().cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
     const char* waits = std::getenv("KROTON_CUDA_SYNC");
     waits_ = waits && *waits && std::string(waits) != "0";
@@ -125,6 +127,8 @@ class CudaDevice final : public Device {
   }
 
   const std::string& name() const override { return name_; }
+
+  std::string kind() const override { return kind_; }
 
   void check_usable() const override {
     refuse_after_fork(name_);
@@ -364,6 +368,7 @@ class CudaDevice final : public Device {
   }
 
   std::string why_no_products() const override { return why_no_products_; }
+  std::string products_version() const override { return products_ ? products_->version() : ""; }
 
   bool product(const DeviceProduct& product) override {
     const Use use(*this);
@@ -376,6 +381,20 @@ class CudaDevice final : public Device {
   void synchronize() override {
     const Use use(*this);
     wait("cuStreamSynchronize");
+  }
+
+  double seconds_of(const std::function<void()>& start) override {
+    const Use use(*this);
+    for (CUevent& event : timed_) {
+      if (!event) check(driver().cuEventCreate(&event, event_default), "cuEventCreate");
+    }
+    check(driver().cuEventRecord(timed_[0], stream_), "cuEventRecord");
+    start();
+    check(driver().cuEventRecord(timed_[1], stream_), "cuEventRecord");
+    wait("kernels that are timed");
+    float milliseconds = 0;
+    check(driver().cuEventElapsedTime(&milliseconds, timed_[0], timed_[1]), "cuEventElapsedTime");
+    return 1e-3 * static_cast<double>(milliseconds);
   }
 
   // Not where every kernel is waited for: an error would name the graph.
@@ -570,6 +589,7 @@ class CudaDevice final : public Device {
   }
 
   std::string name_;
+  std::string kind_;
   int number_ = 0;
   int capability_ = 0;
   int driver_ = 0;      // its major version
@@ -581,7 +601,8 @@ class CudaDevice final : public Device {
   Staging early_staging_;
   CUstream exchange_stream_ = nullptr;  // of exchanges with other devices
   bool is_early_ = false;
-  CUevent order_ = nullptr;  // between streams: recorded and waited for at once
+  std::array<CUevent, 2> timed_{};  // before and behind what is timed
+  CUevent order_ = nullptr;         // between streams: recorded and waited for at once
   static constexpr std::size_t landing_bytes = std::size_t{64} << 10;
   char* landing_ = nullptr;  // page-locked memory that small downloads come to
   std::vector<void*> parameters_;

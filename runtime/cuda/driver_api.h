@@ -23,7 +23,7 @@ constexpr unsigned memory_of_host = 1;
 constexpr int attribute_capability_major = 75;
 constexpr int attribute_capability_minor = 76;
 constexpr unsigned stream_non_blocking = 1;
-constexpr unsigned event_disable_timing = 2;
+constexpr unsigned event_default = 0, event_disable_timing = 2;
 constexpr int capture_mode_relaxed = 2;
 constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
 
@@ -48,6 +48,7 @@ struct DriverApi {
   CUresult (*cuEventCreate)(CUevent*, unsigned flags) = nullptr;
   CUresult (*cuEventRecord)(CUevent, CUstream) = nullptr;
   CUresult (*cuEventSynchronize)(CUevent) = nullptr;
+  CUresult (*cuEventElapsedTime)(float* milliseconds, CUevent begin, CUevent end) = nullptr;
   CUresult (*cuEventDestroy)(CUevent) = nullptr;
   CUresult (*cuMemAllocHost)(void**, std::size_t) = nullptr;
   CUresult (*cuMemAlloc)(CUdeviceptr*, std::size_t) = nullptr;
@@ -93,6 +94,7 @@ struct DriverApi {
     loaded.find(cuEventCreate, "cuEventCreate");
     loaded.find(cuEventRecord, "cuEventRecord");
     loaded.find(cuEventSynchronize, "cuEventSynchronize");
+    loaded.find(cuEventElapsedTime, "cuEventElapsedTime");
     loaded.find(cuEventDestroy, "cuEventDestroy_v2");
     loaded.find(cuMemAllocHost, "cuMemAllocHost_v2");
     loaded.find(cuMemAlloc, "cuMemAlloc_v2");

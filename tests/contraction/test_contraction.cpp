@@ -123,7 +123,7 @@ void check(const Problem& problem, const std::string& plan, Made& made, loop::Ke
   collect_buffers(kernel);
   loop::verify(kernel);
   Program program = made.program;
-  program.steps.push_back({std::move(kernel)});
+  program.steps.emplace_back().kind = std::move(kernel);
   plan_memory(program);
   const Array a = Array::uniform({problem.a_size}, 1, -1, 1);
   const Array b = Array::uniform({problem.b_size}, 2, -1, 1);

@@ -12,9 +12,11 @@
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product
 //   nccl=on          off: does not join devices
-// KROTON_FAKE_SOURCES=FOLDER: NVRTC leaves all texts there, each behind its name, and makes no code.
+// KROTON_FAKE_SOURCES=FOLDER: NVRTC leaves all texts there, each behind its name, and makes no
+// code.
 #pragma once
 #include <string>
+#include <vector>
 
 namespace fake_driver {
 
@@ -30,6 +32,8 @@ struct Control {
   int (*kernels)();      // run so far, those of graphs included
   int (*products)();     // run so far by cuBLASLt
   int (*allocations)();  // alive on all devices
+  // What events are apart from now on, in milliseconds; behind these the time that it takes.
+  void (*times)(const std::vector<float>& milliseconds);
 };
 
 }  // namespace fake_driver

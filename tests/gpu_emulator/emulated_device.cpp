@@ -346,6 +346,10 @@ class WithoutProducts : public Device {
   bool has_products() override { return false; }
   bool product(const DeviceProduct& /*product*/) override { return false; }
   void synchronize() override { device_->synchronize(); }
+  std::string kind() const override { return device_->kind(); }
+  double seconds_of(const std::function<void()>& start) override {
+    return device_->seconds_of(start);
+  }
   bool has_graphs() const override { return device_->has_graphs(); }
   void begin_capture() override { device_->begin_capture(); }
   std::unique_ptr<DeviceGraph> end_capture() override { return device_->end_capture(); }

@@ -38,12 +38,6 @@ std::vector<const Scan*> loops_of(const Program& program) {
   return loops;
 }
 
-int kernel_count(const std::vector<Step>& steps) {
-  int count = 0;
-  for_each_kernel(steps, [&](const loop::Kernel&) { ++count; });
-  return count;
-}
-
 // The buffer that a buffer is a part of, or itself.
 const loop::Buffer& whole(const Program& program, const loop::BufferRef& buffer) {
   const Placement& place = program.placements.at(buffer->id);

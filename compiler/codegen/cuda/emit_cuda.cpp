@@ -1,5 +1,8 @@
 #include "compiler/codegen/cuda/emit_cuda.h"
 
+#include <map>
+#include <utility>
+
 #include "compiler/codegen/cuda/kernel_printer.h"
 #include "compiler/codegen/cuda/prelude.h"
 #include "compiler/loop/elementary.h"
@@ -7,22 +10,67 @@
 
 namespace kroton::codegen {
 
+namespace {
+
+bool has_matrices(const loop::Kernel& kernel) {
+  bool has = false;
+  loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+    has = has || std::holds_alternative<loop::Copy>(s) || std::holds_alternative<loop::Multiply>(s);
+  });
+  return has;
+}
+
+// One text of kernels, with what they need before it.
+class CudaText {
+ public:
+  explicit CudaText(const Program& program) : program_(program) {}
+
+  CudaKernel add(const loop::Kernel& kernel) {
+    has_matrices_ = has_matrices_ || has_matrices(kernel);
+    return KernelPrinter(program_, loop::place_values(loop::with_arithmetic(kernel))).run(kernels_);
+  }
+  std::string whole() const {
+    return "// " + program_.name + "\n" + std::string(cuda_prelude) +
+           (has_matrices_ ? std::string(matrix_prelude) : "") + kernels_;
+  }
+
+ private:
+  const Program& program_;
+  bool has_matrices_ = false;
+  std::string kernels_;
+};
+
+void emit(const std::vector<Step>& steps, const Program& program, CudaProgram& result,
+          CudaText& always, std::map<std::pair<int, int>, int>& numbers,
+          std::vector<CudaText>& candidates) {
+  for (const Step& step : steps) {
+    if (const auto* kernel = as<loop::Kernel>(step)) {
+      if (step.choice < 0) {
+        result.kernels.push_back(always.add(*kernel));
+        continue;
+      }
+      const auto [found, fresh] =
+          numbers.try_emplace({step.choice, step.candidate}, static_cast<int>(candidates.size()));
+      if (fresh) candidates.emplace_back(program);
+      result.kernels.push_back(candidates[static_cast<std::size_t>(found->second)].add(*kernel));
+      result.kernels.back().text = found->second;
+    }
+    for_each_inner(step, [&](const auto& inner) {
+      emit(inner, program, result, always, numbers, candidates);
+    });
+  }
+}
+
+}  // namespace
+
 CudaProgram emit_cuda(const Program& program) {
   CudaProgram result;
-  result.source = "// " + program.name + "\n" + std::string(cuda_prelude);
-  bool has_matrices = false;
-  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
-    loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
-      has_matrices = has_matrices || std::holds_alternative<loop::Copy>(s) ||
-                     std::holds_alternative<loop::Multiply>(s);
-    });
-  });
-  if (has_matrices) result.source += matrix_prelude;
-  for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
-    result.kernels.push_back(
-        KernelPrinter(program, loop::place_values(loop::with_arithmetic(kernel)))
-            .run(result.source));
-  });
+  CudaText always(program);
+  std::map<std::pair<int, int>, int> numbers;  // of candidates, by choice and candidate
+  std::vector<CudaText> candidates;
+  emit(program.steps, program, result, always, numbers, candidates);
+  result.source = always.whole();
+  for (const CudaText& text : candidates) result.candidates.push_back(text.whole());
   return result;
 }
 

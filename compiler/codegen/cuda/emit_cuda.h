@@ -19,10 +19,14 @@ struct CudaKernel {
   std::vector<Dim> derived_sizes;  // quotients, minima, maxima of sizes that it needs
   loop::Expr blocks;               // of the grid, i64 arithmetic of sizes; 0: nothing to start
   int threads = 1;                 // of a block
+  int text = -1;                   // of CudaProgram::candidates; -1: the source
 };
 
 struct CudaProgram {
   std::string source;
+  // Those of the kernels of which the host decides whether they are needed (Step::choice), one for
+  // each candidate, to be compiled when it is.
+  std::vector<std::string> candidates;
   std::vector<CudaKernel> kernels;  // in the order of for_each_kernel
 };
 

@@ -58,7 +58,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   for (const CudaKernel& kernel : emitted_.kernels) {
     LoadedKernel& loaded = kernels_.emplace_back();
     loaded.emitted = &kernel;
-    loaded.handle = module_->kernel(kernel.name);
+    if (kernel.text < 0) loaded.handle = module_->kernel(kernel.name);
     for (const loop::BufferRef& buffer : kernel.buffers) {
       loaded.buffers.push_back(position_of(buffer));
     }
@@ -86,6 +86,8 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                       p.bias ? position_of(p.bias) : -1};
   }
   place_buffers(program_.steps);
+  find_choices(program_.steps);
+  candidate_modules_.resize(emitted_.candidates.size());
   if (how.products && !how_.products && dumps("cuda")) {
     std::fprintf(stderr, "== products by kernels\n%s\n", device_->why_no_products().c_str());
   }
@@ -240,6 +242,7 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
       }
     }
     sizes_.assign(sizes.begin(), sizes.end());
+    recall_choices();
   }
   for (PlacedBuffer& placed : buffers_) {
     if (placed.place.kind == Placement::Kind::argument) {
@@ -265,6 +268,7 @@ void DeviceProgram::grow(DeviceMemory& memory, std::int64_t bytes) {
 }
 
 DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
+  if (placed.elsewhere != 0) return placed.elsewhere;
   if (placed.of < 0) return placed.start;
   return buffers_[static_cast<std::size_t>(placed.of)].start +
          static_cast<DeviceAddress>(evaluate(placed.place.start)) * size_of(placed.buffer->dtype);
@@ -330,7 +334,9 @@ void DeviceProgram::run_steps(const std::vector<Step>& steps) {
     visit(
         step,
         [this](const loop::Kernel& kernel) {
-          launch(kernels_[static_cast<std::size_t>(kernel_numbers_.at(&kernel))]);
+          const LoadedKernel& loaded =
+              kernels_[static_cast<std::size_t>(kernel_numbers_.at(&kernel))];
+          if (loaded.choice < 0 || candidate_of(loaded.choice) == loaded.candidate) launch(loaded);
         },
         [this](const Scan& scan) {
           const std::int64_t extent = evaluate(scan.extent);
@@ -493,8 +499,11 @@ std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
 void DeviceProgram::run_all() {
   if (!program_.sites.empty()) device_->clear(results_.address(), sizeof(kroton_error));
   in_flight_.clear();  // of a call that has failed
+  is_undecided_ = false;
+  for (Choice& choice : choices_) choice.was_tried = false;
   run_steps(program_.steps);
   settle_all();
+  if (!choices_.empty() && !is_undecided_) decided_sizes_.insert(sizes_);
 }
 
 std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
@@ -503,8 +512,10 @@ std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
     if (const Scan* scan = as<Scan>(step)) {
       count += evaluate(scan->extent) * launches_of(scan->steps);
     } else if (const auto* kernel = as<loop::Kernel>(step)) {
-      const int number = kernel_numbers_.at(kernel);
-      count += kernels_[static_cast<std::size_t>(number)].blocks != 0 ? 1 : 0;
+      const LoadedKernel& loaded = kernels_[static_cast<std::size_t>(kernel_numbers_.at(kernel))];
+      const bool runs = loaded.choice < 0 ||
+                        choices_[static_cast<std::size_t>(loaded.choice)].now == loaded.candidate;
+      count += runs && loaded.blocks != 0 ? 1 : 0;
     } else {
       ++count;
     }
@@ -537,6 +548,11 @@ void DeviceProgram::run_replayed() {
   addresses.push_back(results_.address());
   DeviceGraph* graph = graphs_.look_up(sizes_, addresses);
   if (!graph) {
+    // While a graph is captured nothing can be timed.
+    if (!choices_.empty() && decided_sizes_.count(sizes_) == 0) {
+      run_all();
+      return;
+    }
     const std::int64_t launches = launches_of(program_.steps);
     if (!graphs_.wants(launches)) {
       run_all();

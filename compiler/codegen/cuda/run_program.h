@@ -3,6 +3,8 @@
 #pragma once
 #include <array>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 
@@ -10,6 +12,7 @@
 #include "compiler/codegen/cuda/graph_cache.h"
 #include "compiler/codegen/executable.h"
 #include "runtime/abi.h"
+#include "runtime/sha256.h"
 #include "runtime/storage.h"
 
 namespace kroton::codegen {
@@ -71,6 +74,7 @@ class DeviceProgram final : public Executable {
     int of = -1;              // part: the position of the buffer it is in
     DeviceAddress start = 0;  // for the sizes of this call; part: of the whole
     std::int64_t bytes = 0;
+    DeviceAddress elsewhere = 0;  // memory in its place, while candidates are timed; 0: none
   };
   struct PlacedProduct {
     const LibraryProduct* product = nullptr;
@@ -85,6 +89,22 @@ class DeviceProgram final : public Executable {
     std::vector<std::int64_t> derived_sizes;
     PlacedProduct product;  // if the device's library computes it
     bool updates = false;   // writes to a shared variable
+    int choice = -1;        // position in choices_; -1: it always runs
+    int candidate = 0;
+  };
+  // Several ways to the same results (Step::choice). Code for one is made when it is to run.
+  struct Candidate {
+    std::vector<int> kernels;    // positions in kernels_
+    std::vector<Digest> forms;   // of these
+    std::string form;            // for people
+    bool needs_library = false;  // a kernel is in the place of its product
+  };
+  struct Choice {
+    std::vector<Candidate> candidates;
+    std::vector<int> outputs;                          // of any of them, positions in buffers_
+    std::map<std::vector<std::int64_t>, int> decided;  // by sizes
+    int now = -1;                                      // for the sizes of this call; -1: not known
+    bool was_tried = false;                            // in this call
   };
 
   int position_of(const loop::BufferRef& buffer);
@@ -130,6 +150,14 @@ class DeviceProgram final : public Executable {
   // The value of a boolean on the device.
   bool is_true(const loop::BufferRef& condition);
   void launch(const LoadedKernel& kernel);
+  // Choices between candidates (choose.cpp).
+  void find_choices(const std::vector<Step>& steps);
+  void recall_choices();
+  int candidate_of(int choice);
+  void load(const Candidate& candidate);
+  Digest key_of(const Choice& choice) const;
+  int decide(Choice& choice);
+  std::optional<int> timed(const Choice& choice);
   bool run_product(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;
   void run_replayed();
@@ -154,6 +182,12 @@ class DeviceProgram final : public Executable {
   std::map<int, int> positions_;  // in buffers_, by Buffer::id
   std::vector<LoadedKernel> kernels_;
   std::unordered_map<const loop::Kernel*, int> kernel_numbers_;
+  std::vector<Choice> choices_;
+  std::map<int, int> choice_numbers_;  // in choices_, by Step::choice
+  std::vector<std::unique_ptr<DeviceModule>> candidate_modules_;
+  // Sizes for which every choice that a call meets has been made.
+  std::set<std::vector<std::int64_t>> decided_sizes_;
+  bool is_undecided_ = false;  // a call has met one that could not be made
 
   // Of the call in progress.
   std::vector<std::int64_t> sizes_;

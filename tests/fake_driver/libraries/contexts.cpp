@@ -194,10 +194,11 @@ DRIVER_FUNCTION(cuStreamSynchronize)(CUstream stream) {
   return finish(stream, stream->queued);
 }
 
-DRIVER_FUNCTION(cuEventCreate)(CUevent* event, unsigned /*flags*/) {
+DRIVER_FUNCTION(cuEventCreate)(CUevent* event, unsigned flags) {
   const Call call("cuEventCreate");
   if (call.result != 0) return call.result;
   *event = keep(machine().events);
+  (*event)->has_time = (flags & event_disable_timing) == 0;
   return 0;
 }
 
@@ -234,6 +235,12 @@ DRIVER_FUNCTION(cuEventRecord)(CUevent event, CUstream stream) {
     return capture_unsupported;
   }
   event->stream = stream;
+  if (event->has_time) {
+    enqueue(stream, [event] {
+      event->passed = std::chrono::steady_clock::now();
+      return 0;
+    });
+  }
   event->position = stream->queued;
   return 0;
 }
@@ -242,6 +249,29 @@ DRIVER_FUNCTION(cuEventSynchronize)(CUevent event) {
   const Call call("cuEventSynchronize");
   if (call.result != 0) return call.result;
   return event->stream ? finish(event->stream, event->position) : 0;
+}
+
+DRIVER_FUNCTION(cuEventElapsedTime)(float* milliseconds, CUevent begin, CUevent end) {
+  const Call call("cuEventElapsedTime");
+  if (call.result != 0) return call.result;
+  for (const CUevent event : {begin, end}) {
+    if (!event->has_time || event->destroyed || !event->stream) {
+      complain("cuEventElapsedTime of an event that has no time");
+      return invalid_handle;
+    }
+    if (event->stream->done < event->position) {
+      complain("cuEventElapsedTime before an event is passed");
+      return not_ready;
+    }
+  }
+  std::deque<float>& asked_for = machine().times;
+  if (asked_for.empty()) {
+    *milliseconds = std::chrono::duration<float, std::milli>(end->passed - begin->passed).count();
+  } else {
+    *milliseconds = asked_for.front();
+    asked_for.pop_front();
+  }
+  return 0;
 }
 
 SAME(cuInit, cuInit);
@@ -260,6 +290,7 @@ SAME(cuStreamSynchronize, cuStreamSynchronize);
 SAME(cuEventCreate, cuEventCreate);
 SAME(cuEventRecord, cuEventRecord);
 SAME(cuEventSynchronize, cuEventSynchronize);
+SAME(cuEventElapsedTime, cuEventElapsedTime);
 SAME(cuEventDestroy, cuEventDestroy_v2);
 SAME(cuStreamWaitEvent, cuStreamWaitEvent);
 SAME(cuCtxSynchronize, cuCtxSynchronize);

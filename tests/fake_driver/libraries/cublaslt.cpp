@@ -196,6 +196,10 @@ FAKE_DRIVER_EXPORT const char* cublasLtGetStatusString(cublasStatus status) {
                                      : "CUBLAS_STATUS_UNKNOWN";
 }
 
+FAKE_DRIVER_EXPORT std::size_t cublasLtGetVersion() {
+  return 10000 * static_cast<std::size_t>(fake_driver::library_version);
+}
+
 LIBRARY_FUNCTION(cublasLtCreate)(cublasLtHandle* handle) {
   if (behaviour() == "off") return not_initialized;
   if (fake_driver::library_version > fake_driver::setting("version", 13000) / 1000) {

@@ -43,6 +43,10 @@ int calls(const std::string& function) {
 int kernels() { return machine().kernels; }
 int products() { return machine().products; }
 int allocations() { return machine().allocated; }
+void times(const std::vector<float>& milliseconds) {
+  const std::lock_guard lock(machine().mutex);
+  machine().times.assign(milliseconds.begin(), milliseconds.end());
+}
 
 }  // namespace
 
@@ -190,6 +194,6 @@ void count_product() { ++machine().products; }
 FAKE_DRIVER_EXPORT const fake_driver::Control* fake_driver_control() {
   using namespace fake_driver;  // NOLINT
   static const Control control{take_violations, fail_call, fail_kernel, calls,
-                               kernels,         products,  allocations};
+                               kernels,         products,  allocations, times};
   return &control;
 }

@@ -1,5 +1,6 @@
 // The driver of the tests: what it keeps, and what its functions share.
 #pragma once
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -29,6 +30,8 @@ struct CUevent_st {
   CUstream stream = nullptr;  // null: not recorded
   std::uint64_t position = 0;
   bool destroyed = false;
+  bool has_time = false;
+  std::chrono::steady_clock::time_point passed;
 };
 struct CUfunc_st {
   CUmodule module = nullptr;
@@ -81,6 +84,7 @@ struct Machine {
   std::map<CUdeviceptr, std::size_t> host_memory;  // page-locked
   std::map<CUcontext, CUstream> default_streams;
   std::map<std::string, int> calls;
+  std::deque<float> times;  // that events are to be apart, in milliseconds
   std::map<std::string, std::vector<Injection>> injections;
   std::string violations;
   CUcontext working = nullptr;  // whose work runs

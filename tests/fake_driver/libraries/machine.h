@@ -16,7 +16,7 @@ using kroton::nvidia::CUstream;
 constexpr CUresult invalid_value = 1, out_of_memory = 2, not_initialized = 3, no_device = 100,
                    invalid_device = 101, invalid_image = 200, invalid_context = 201,
                    no_binary = 209, invalid_ptx = 218, unsupported_ptx = 222, invalid_handle = 400,
-                   illegal_state = 401, not_found = 500, illegal_address = 700,
+                   illegal_state = 401, not_found = 500, not_ready = 600, illegal_address = 700,
                    misaligned_address = 716, capture_unsupported = 900, capture_invalidated = 901;
 
 // The major version of NVRTC or cuBLASLt that the library at hand is.

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "compiler/base/default_float_environment.h"
 #include "compiler/base/dump.h"
@@ -135,6 +136,16 @@ std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& nam
   if (options.device) {
     LoweringOptions lowering = options.lowering;
     lowering.candidates = codegen::tunes_from_environment();
+    if (options.products) {
+      lowering.convolutions = [&, shown = false]() mutable {
+        if (options.device->has_convolutions()) return true;
+        if (!std::exchange(shown, true) && dumps("cuda")) {
+          std::fprintf(stderr, "== convolutions by kernels\n%s\n",
+                       options.device->why_no_convolutions().c_str());
+        }
+        return false;
+      };
+    }
     CudaCompilation compiled = compile_for_cuda(
         graph, name, lowering, gpu_machine(options.device->capability(), options.tf32));
     program = std::move(compiled.program);

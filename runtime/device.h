@@ -8,8 +8,10 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/communicator.h"
+#include "runtime/device_convolution.h"
 #include "runtime/device_pool.h"
 #include "runtime/device_product.h"
 
@@ -124,6 +126,14 @@ class Device {
   virtual std::string products_version() const { return ""; }
   // One product by it. False, and nothing is done, if the library does not compute such a one.
   virtual bool product(const DeviceProduct& product) = 0;
+  // The same for convolutions. Their library is another one; where it computes none of a kind, it
+  // says why, if it can be told.
+  virtual bool has_convolutions() { return false; }
+  virtual std::string why_no_convolutions() const { return ""; }
+  virtual std::string convolutions_version() const { return ""; }
+  virtual bool convolution(const DeviceConvolution& /*convolution*/, std::string& /*why_not*/) {
+    return false;
+  }
   virtual void synchronize() = 0;
   // How long the device works on what that starts. Waits.
   virtual double seconds_of(const std::function<void()>& start);
@@ -137,6 +147,12 @@ class Device {
   // than a new one.
   virtual void end_capture(std::unique_ptr<DeviceGraph>& graph) { graph = end_capture(); }
   virtual void abandon_capture() noexcept = 0;
+  // Whether what is captured may be put in another order than one behind the other: then what
+  // comes next waits for those places only, until captured_places() is asked for where it is.
+  using CapturedPlace = void*;
+  virtual bool orders_captured() const { return false; }
+  virtual void capture_behind(std::span<const CapturedPlace> /*places*/) {}
+  virtual std::vector<CapturedPlace> captured_places() { return {}; }
   virtual void launch(DeviceGraph& graph) = 0;
 
   std::recursive_mutex mutex;

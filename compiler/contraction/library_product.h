@@ -4,6 +4,8 @@
 
 namespace kroton {
 
+struct LibraryConvolution;  // library_convolution.h
+
 // A product of matrices in whole buffers, row-major: result = alpha * a·b + beta * c + bias, for
 // each of `batch`.
 struct LibraryProduct {
@@ -19,6 +21,8 @@ struct LibraryProduct {
   loop::BufferRef c;     // laid out like the result, perhaps it; null where beta is 0
   loop::BufferRef bias;  // one element per column, or null
   double alpha = 1, beta = 0;
+  // If there is one, it is meant instead: of the product count the buffers of a, b and the result.
+  std::shared_ptr<const LibraryConvolution> convolution = nullptr;
 };
 
 // What the contraction computes, if that is one: both operands lie in buffers, and what is done to

@@ -20,17 +20,34 @@ GpuKernels with_form(GpuKernels kernels, const std::string& form) {
 
 class GpuContractionMaker {
  public:
-  GpuContractionMaker(const Contraction& c, GpuWindows windows, const Machine& machine,
-                      BufferTable& buffers)
-      : c_(c), machine_(machine), buffers_(buffers), library_(library_product(c)) {
+  GpuContractionMaker(const Contraction& c, const GpuContractionOptions& options,
+                      const Machine& machine, BufferTable& buffers)
+      : c_(c),
+        axes_(options.axes),
+        machine_(machine),
+        buffers_(buffers),
+        library_(library_product(c)),
+        convolution_(axes_ ? library_convolution(c, *axes_) : nullptr) {
     // Matrix units multiply so much faster that the order of windows is no matter.
     const bool by_units = plan_gpu_tiles(c, machine).front().units.has_value();
-    if (windows == GpuWindows::none || by_units) return;
-    windows_ = plan_gpu_windows(c, windows == GpuWindows::of_picture);
+    if (options.windows == GpuWindows::none || by_units) return;
+    windows_ = plan_gpu_windows(c, options.windows == GpuWindows::of_picture);
   }
 
   // As the model chooses.
-  GpuKernels planned() { return windows_ ? planned_windows(*windows_) : planned_products(); }
+  GpuKernels planned() {
+    if (convolution_) {
+      planned_form_ = convolution_form;
+      return with_form({convolution_kernel(c_, convolution_)}, planned_form_);
+    }
+    if (axes_ && pays_for_rest()) {
+      if (auto kernels = convolution_and_rest()) {
+        planned_form_ = convolution_rest_form;
+        return with_form(*std::move(kernels), planned_form_);
+      }
+    }
+    return windows_ ? planned_windows(*windows_) : planned_products();
+  }
 
   // How that is called in messages.
   const std::string& planned_form() const { return planned_form_; }
@@ -48,6 +65,9 @@ class GpuContractionMaker {
       add(std::move(kernels), library_form);
     } else if (auto kernels = library_and_rest()) {
       add(*std::move(kernels), "the library's product, then the rest");
+    }
+    if (axes_ && !convolution_) {
+      if (auto kernels = convolution_and_rest()) add(*std::move(kernels), convolution_rest_form);
     }
     if (windows_) {
       add({build_gpu_windows(c_, *windows_, buffers_.maker())}, form_of(*windows_));
@@ -70,6 +90,8 @@ class GpuContractionMaker {
   static constexpr const char* in_parts_form = ", in parts";
   static constexpr const char* by_sizes_form = "by the sizes";
   static constexpr const char* library_form = "the library's product";
+  static constexpr const char* convolution_form = "the library's convolution";
+  static constexpr const char* convolution_rest_form = "the library's convolution, then the rest";
 
   static std::string form_of(const GpuWindowPlan& plan) {
     return "convolution in " + plan.to_string();
@@ -127,28 +149,41 @@ class GpuContractionMaker {
     return kernels;
   }
 
-  // The product into memory, which the library may compute, and what is done to it afterwards.
-  // Nothing if the library computes no such product.
-  std::optional<GpuKernels> library_and_rest() {
+  // In the library's place, for what it refuses.
+  loop::Kernel convolution_kernel(const Contraction& c,
+                                  const std::shared_ptr<const LibraryProduct>& library) {
+    loop::Kernel kernel =
+        windows_ ? build_gpu_windows(c, *windows_, buffers_.maker())
+                 : build_gpu_tiles(c, plan_gpu_tiles(c, machine_, true).front(), buffers_.maker());
+    kernel.instead = library;
+    return kernel;
+  }
+
+  // The results are written and read once more, which takes as long as some products of each.
+  bool pays_for_rest() const {
+    constexpr std::int64_t enough_products = 128;
+    const Dim products = count(c_.inner);
+    return !products.is_constant() || products.constant() >= enough_products;
+  }
+
+  // The sums of products alone, into memory along these axes.
+  Contraction bare(const AxisList& axes) {
     loop::Expr at = loop::integer(0);
-    for (const AxisList* axes : {&c_.batch, &c_.rows, &c_.columns}) {
-      for (const Axis& axis : *axes) {
-        at = at * loop::size(axis.extent) + loop::variable(axis.variable);
-      }
+    for (const Axis& axis : axes) {
+      at = at * loop::size(axis.extent) + loop::variable(axis.variable);
     }
-    const Dim results = count(c_.batch) * count(c_.rows) * count(c_.columns);
-    Contraction bare = c_;
-    bare.cost = 0;
-    bare.stores.clear();
-    const loop::BufferRef product = buffers_.create("product", c_.dtype, results);
-    bare.stores.push_back({product, at, loop::variable(c_.sum)});
-    const std::shared_ptr<const LibraryProduct> library = library_product(bare);
-    if (!library) return std::nullopt;
-    GpuKernels kernels{
-        build_gpu_tiles(bare, plan_gpu_tiles(bare, machine_, true).front(), buffers_.maker())};
-    kernels.back().instead = library;
+    Contraction result = c_;
+    result.cost = 0;
+    result.stores.clear();
+    result.stores.push_back(
+        {buffers_.create("product", c_.dtype, count(axes)), at, loop::variable(c_.sum)});
+    return result;
+  }
+  // What is done to them afterwards.
+  loop::Kernel rest_of(const Contraction& bare) {
+    const loop::Store& sum = bare.stores[0];
     loop::Block body = loop::substitute(loop::Block(c_.stores.begin(), c_.stores.end()),
-                                        Places{{c_.sum, loop::load(product, at)}});
+                                        Places{{c_.sum, loop::load(sum.buffer, sum.index)}});
     for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
       for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
         loop::For loop;
@@ -160,27 +195,56 @@ class GpuContractionMaker {
       }
     }
     loop::Kernel rest;
-    rest.body = loop::simplify_indices(body);
-    rest.work = loop::size(results * Dim(c_.cost + 1));
-    kernels.push_back(schedule(rest, machine_, &buffers_));
+    rest.body = simplify_indices(body);
+    rest.work = loop::size(sum.buffer->size * Dim(c_.cost + 1));
+    return schedule(rest, machine_, &buffers_);
+  }
+
+  // Nothing if the library computes no such product.
+  std::optional<GpuKernels> library_and_rest() {
+    AxisList axes = c_.batch;
+    axes.insert(axes.end(), c_.rows.begin(), c_.rows.end());
+    axes.insert(axes.end(), c_.columns.begin(), c_.columns.end());
+    const Contraction product = bare(axes);
+    const std::shared_ptr<const LibraryProduct> library = library_product(product);
+    if (!library) return std::nullopt;
+    GpuKernels kernels{build_gpu_tiles(product, plan_gpu_tiles(product, machine_, true).front(),
+                                       buffers_.maker())};
+    kernels.back().instead = library;
+    kernels.push_back(rest_of(product));
     return kernels;
+  }
+  std::optional<GpuKernels> convolution_and_rest() {
+    // (batch, filters, positions), of a gradient (filters, channels, places).
+    AxisList axes;
+    if (!axes_->is_gradient) axes.push_back(axes_->batch);
+    if (axes_->group) axes.push_back(*axes_->group);
+    axes.push_back(axes_->filter);
+    if (axes_->is_gradient) axes.push_back(axes_->batch);
+    for (const WindowAxes::Spatial& axis : axes_->spatial) axes.push_back(axis.position);
+    const Contraction sums = bare(axes);
+    const std::shared_ptr<const LibraryProduct> library = library_convolution(sums, *axes_);
+    if (!library) return std::nullopt;
+    return GpuKernels{convolution_kernel(sums, library), rest_of(sums)};
   }
 
   const Contraction& c_;
+  const std::optional<WindowAxes>& axes_;
   const Machine& machine_;
   BufferTable& buffers_;
-  const std::shared_ptr<const LibraryProduct> library_;
+  const std::shared_ptr<const LibraryProduct> library_, convolution_;
   std::optional<GpuWindowPlan> windows_;
   std::string planned_form_ = by_sizes_form;
 };
 
 }  // namespace
 
-std::vector<loop::Kernel> gpu_contraction(const Contraction& contraction, GpuWindows windows,
-                                          const Machine& machine, BufferTable& buffers,
-                                          std::vector<int>* candidates) {
-  GpuContractionMaker maker(contraction, windows, machine, buffers);
+std::vector<loop::Kernel> gpu_contraction(const Contraction& contraction,
+                                          const GpuContractionOptions& options,
+                                          const Machine& machine, BufferTable& buffers) {
+  GpuContractionMaker maker(contraction, options, machine, buffers);
   GpuKernels kernels = maker.planned();
+  std::vector<int>* const candidates = options.candidates;
   if (!candidates) return kernels;
   candidates->clear();
   kernels = with_form(std::move(kernels), maker.planned_form());

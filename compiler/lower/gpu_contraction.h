@@ -1,6 +1,6 @@
 // The kernels of a contraction on a GPU.
 #pragma once
-#include "compiler/contraction/contraction.h"
+#include "compiler/contraction/library_convolution.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
@@ -12,12 +12,19 @@ enum class GpuWindows : std::uint8_t {
   of_gradient  // places of windows, as in a gradient by filters
 };
 
+struct GpuContractionOptions {
+  GpuWindows windows = GpuWindows::none;
+  std::vector<int>* candidates = nullptr;
+  // Of windows, where there is a library for convolutions that may compute them.
+  std::optional<WindowAxes> axes = {};
+};
+
 // As the model of the device chooses them: one kernel that a library may replace, or those that
 // share out the inner elements, or several of which the sizes decide. With `candidates`, other ways
 // to the same results behind them; it gets the number of the way that each kernel is part of, or
 // nothing where there is one way only.
-std::vector<loop::Kernel> gpu_contraction(const Contraction& contraction, GpuWindows windows,
-                                          const Machine& machine, BufferTable& buffers,
-                                          std::vector<int>* candidates);
+std::vector<loop::Kernel> gpu_contraction(const Contraction& contraction,
+                                          const GpuContractionOptions& options,
+                                          const Machine& machine, BufferTable& buffers);
 
 }  // namespace kroton

@@ -144,7 +144,8 @@ std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& mac
 // `candidates`: null, or the kernels are several ways to the same, and it gets the number of each
 // one's way; nothing if there is one way only.
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
-                                            int winograd, std::vector<int>* candidates = nullptr);
+                                            const LoweringOptions& options,
+                                            std::vector<int>* candidates = nullptr);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);

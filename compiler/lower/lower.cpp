@@ -168,7 +168,7 @@ void Lowering::lower_cluster(const Cluster& cluster) {
     case Cluster::Kind::contraction:
       kernels = operand_checks(context, machine_);
       before_candidates = kernels.size();
-      for (loop::Kernel& kernel : lower_contraction(context, machine_, options_.winograd.most,
+      for (loop::Kernel& kernel : lower_contraction(context, machine_, options_,
                                                     options_.candidates ? &candidates : nullptr)) {
         kernels.push_back(std::move(kernel));
       }

@@ -1,5 +1,7 @@
 // From an optimised graph to a Program.
 #pragma once
+#include <functional>
+
 #include "compiler/base/machine.h"
 #include "compiler/ir/graph.h"
 #include "compiler/lower/program.h"
@@ -35,6 +37,9 @@ struct LoweringOptions {
   // On a GPU: steps have all the candidates that are worth being timed (Step::choice). Not where
   // anything is checked.
   bool candidates = false;
+  // Whether a library for convolutions is there, asked only where there is one to compute; may be
+  // empty.
+  std::function<bool()> convolutions = {};
 };
 
 // `name` becomes the entry's symbol.

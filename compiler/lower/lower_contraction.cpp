@@ -71,6 +71,47 @@ class ContractionMaker {
   // Windows over a picture; else, if there are windows, those of a gradient by filters.
   bool has_positions() const { return overlaps_little(roles_, context_.cluster().domain); }
 
+  // What a library has to know of a convolution; nothing without windows, and where the picture is
+  // something else than views of memory with zeros around.
+  std::optional<WindowAxes> window_axes() const {
+    const Graph& graph = context_.graph();
+    if (roles_.windows.empty() || roles_.batch.size() > 1) return std::nullopt;
+    WindowAxes axes;
+    axes.is_gradient = !has_positions();
+    if (!c_.batch.empty()) axes.group = c_.batch[0];
+    axes.batch = c_.rows[0];
+    axes.filter = c_.columns[0];
+    axes.channel = c_.inner[0];
+    const Graph::Vertex seen = graph.operand(context_.cluster().hero, 0);
+    const Dims& shape = graph[seen].type.shape;
+    const std::size_t front = shape.size() - roles_.windows.size();
+    for (std::size_t k = 0; k < roles_.windows.size(); ++k) {
+      const ContractionRoles::Window& window = roles_.windows[k];
+      axes.spatial.push_back({axis_of(window.axis), c_.inner[window.inner], window.stride,
+                              window.dilation, Dim(0), shape[front + k]});
+    }
+    const std::optional<PictureInside> inside = picture_inside();
+    if (inside) {
+      for (std::size_t k = 0; k < axes.spatial.size(); ++k) {
+        axes.spatial[k].first = inside->first[k];
+        axes.spatial[k].size = inside->size[k];
+      }
+    }
+    // Other conditions than those of the zeros come from nowhere else.
+    bool is_inside = inside.has_value();
+    for (Graph::Vertex v = seen; context_.computes(v); v = graph.operand(v, 0)) {
+      const OpRecord& op = *graph[v].op;
+      if (op.kind == OpKind::leaf) break;
+      if (&op == &unslice_op) {
+        if (!is_inside) return std::nullopt;
+        continue;
+      }
+      if (!op.is_view && &op != &cast_op) return std::nullopt;
+      is_inside = false;
+    }
+    return axes;
+  }
+
   Contraction for_gpu() && {
     if (roles_.windows.empty()) return std::move(c_);
     exchange_operands();
@@ -332,7 +373,8 @@ loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTa
 }  // namespace
 
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
-                                            int winograd, std::vector<int>* candidates) {
+                                            const LoweringOptions& options,
+                                            std::vector<int>* candidates) {
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.one_block) {
@@ -342,11 +384,14 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
     const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none
                                : maker.has_positions() ? GpuWindows::of_picture
                                                        : GpuWindows::of_gradient;
-    return gpu_contraction(std::move(maker).for_gpu(), windows, machine, context.buffers(),
-                           candidates);
+    GpuContractionOptions asked{windows, candidates, std::nullopt};
+    if (windows != GpuWindows::none && options.convolutions && options.convolutions()) {
+      asked.axes = maker.window_axes();
+    }
+    return gpu_contraction(std::move(maker).for_gpu(), asked, machine, context.buffers());
   }
   if (const std::optional<WindowSums> sums = maker.as_window_sums()) {
-    const std::vector<int> tiles = winograd_tiles(*sums, machine, winograd);
+    const std::vector<int> tiles = winograd_tiles(*sums, machine, options.winograd.most);
     if (!tiles.empty()) {
       std::vector<loop::Kernel> kernels = build_winograd(*sums, tiles, machine, new_buffer);
       const std::string size = std::to_string(*std::max_element(tiles.begin(), tiles.end()));

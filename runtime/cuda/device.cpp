@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/cuda/cublaslt.h"
+#include "runtime/cuda/cudnn.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/nccl.h"
 #include "runtime/cuda/nvrtc.h"
@@ -362,7 +363,7 @@ class CudaDevice final : public Device {
       why_no_products_ = error.what();
       return false;
     }
-    workspace_ = allocate(CublasLt::workspace_bytes);
+    need_workspace();
     products_ = std::move(library);
     return true;
   }
@@ -375,6 +376,35 @@ class CudaDevice final : public Device {
     note_work();
     if (!products_->product(product, workspace_, stream_)) return false;
     if (waits_) wait("a product by cuBLASLt");
+    return true;
+  }
+
+  bool has_convolutions() override {
+    const Use use(*this);
+    if (convolutions_ || !why_no_convolutions_.empty()) return convolutions_ != nullptr;
+    std::unique_ptr<Cudnn> library;
+    try {
+      library = std::make_unique<Cudnn>(stream_);
+    } catch (const DeviceError& error) {
+      check_usable();
+      why_no_convolutions_ = error.what();
+      return false;
+    }
+    need_workspace();
+    convolutions_ = std::move(library);
+    return true;
+  }
+
+  std::string why_no_convolutions() const override { return why_no_convolutions_; }
+  std::string convolutions_version() const override {
+    return convolutions_ ? convolutions_->version() : "";
+  }
+
+  bool convolution(const DeviceConvolution& convolution, std::string& why_not) override {
+    const Use use(*this);
+    note_work();
+    if (!convolutions_->convolution(convolution, workspace_, why_not)) return false;
+    if (waits_) wait("a convolution by cuDNN");
     return true;
   }
 
@@ -562,6 +592,12 @@ class CudaDevice final : public Device {
     return result;
   }
 
+  // Of libraries; what they do in it is in one stream.
+  void need_workspace() {
+    static_assert(Cudnn::workspace_bytes == std::int64_t{CublasLt::workspace_bytes});
+    if (workspace_ == 0) workspace_ = allocate(Cudnn::workspace_bytes);
+  }
+
   void note_work() {
     if (call_.empty()) return;
     if (std::find(in_flight_.begin(), in_flight_.end(), call_) == in_flight_.end()) {
@@ -608,6 +644,8 @@ class CudaDevice final : public Device {
   std::vector<void*> parameters_;
   std::unique_ptr<CublasLt> products_;
   std::string why_no_products_;
+  std::unique_ptr<Cudnn> convolutions_;
+  std::string why_no_convolutions_;
   DeviceAddress workspace_ = 0;
 
   std::string call_;                    // the function of the last call that began

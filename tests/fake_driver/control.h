@@ -11,6 +11,9 @@
 //   code=own         any: code for devices loads too, and its kernels do nothing
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product
+//   cudnn=off        on: is there; refuses: takes no convolution; none: has no engine; fallback:
+//   has
+//                    one in its fallback mode only; late: refuses when it is to run; broken: fails
 //   nccl=on          off: does not join devices
 // KROTON_FAKE_SOURCES=FOLDER: NVRTC leaves all texts there, each behind its name, and makes no
 // code.
@@ -29,9 +32,10 @@ struct Control {
   void (*fail_kernel)(int n, int code);
   // Calls of a function so far, those that failed included.
   int (*calls)(const std::string& function);
-  int (*kernels)();      // run so far, those of graphs included
-  int (*products)();     // run so far by cuBLASLt
-  int (*allocations)();  // alive on all devices
+  int (*kernels)();       // run so far, those of graphs included
+  int (*products)();      // run so far by cuBLASLt
+  int (*convolutions)();  // run so far by cuDNN
+  int (*allocations)();   // alive on all devices
   // What events are apart from now on, in milliseconds; behind these the time that it takes.
   void (*times)(const std::vector<float>& milliseconds);
 };

@@ -41,7 +41,7 @@ void DeviceProgram::find_choices(const std::vector<Step>& steps) {
     of.kernels.push_back(number);
     of.form = kernel->form;
     of.forms.push_back(form_of(program_, *kernel).digest);
-    of.needs_library = of.needs_library || kernel->instead != nullptr;
+    of.needs_library = of.needs_library || (kernel->instead && !loaded.product.product);
     for (const loop::BufferRef& buffer : kernel->outputs) {
       choice.outputs.push_back(position_of(buffer));
     }
@@ -90,6 +90,7 @@ Digest DeviceProgram::key_of(const Choice& choice) const {
   write_text(hash, compiler_id());
   write_text(hash, device_->kind());
   write_text(hash, how_.products ? "products by " + device_->products_version() : "");
+  write_text(hash, device_->convolutions_version());
   write_number(hash, how_.tf32 ? 1 : 0);
   write_number(hash, std::ssize(choice.candidates));
   for (const Candidate& candidate : choice.candidates) {
@@ -154,8 +155,7 @@ std::optional<int> DeviceProgram::timed(const Choice& choice) {
   }
   std::vector<std::function<void()>> starts;
   for (const Candidate& candidate : choice.candidates) {
-    const bool is_there =
-        &candidate == &choice.candidates.front() || !candidate.needs_library || how_.products;
+    const bool is_there = &candidate == &choice.candidates.front() || !candidate.needs_library;
     starts.emplace_back([this, &candidate, is_there] {
       if (!is_there) throw DeviceError("it needs the library");
       load(candidate);

@@ -6,9 +6,10 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "compiler/base/dump.h"
-#include "compiler/contraction/library_product.h"
+#include "compiler/contraction/library_convolution.h"
 #include "compiler/ir/node.h"
 #include "compiler/ops/call.h"
 #include "runtime/device_copy.h"
@@ -76,8 +77,9 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     LoadedKernel& loaded = kernels_[static_cast<std::size_t>(number)];
     loaded.updates = std::any_of(kernel->outputs.begin(), kernel->outputs.end(),
                                  [&](const auto& buffer) { return is_state(buffer); });
-    if (!how_.products || !kernel->instead) continue;
+    if (!kernel->instead) continue;
     const LibraryProduct& p = *kernel->instead;
+    if (p.convolution ? !(how.products && device_->has_convolutions()) : !how_.products) continue;
     loaded.product = {&p,
                       position_of(p.a.buffer),
                       position_of(p.b.buffer),
@@ -277,6 +279,7 @@ DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
 // False for one that the library does not compute; products of nothing are never given to it.
 bool DeviceProgram::run_product(const PlacedProduct& placed) {
   const LibraryProduct& p = *placed.product;
+  if (p.convolution) return run_convolution(placed);
   DeviceProduct call;
   call.dtype = p.dtype;
   call.operands = p.a.buffer->dtype;
@@ -304,6 +307,56 @@ bool DeviceProgram::run_product(const PlacedProduct& placed) {
   call.alpha = p.alpha;
   call.beta = p.beta;
   return device_->product(call);
+}
+
+bool DeviceProgram::run_convolution(const PlacedProduct& placed) {
+  const LibraryConvolution& c = *placed.product->convolution;
+  DeviceConvolution call;
+  using Wanted = DeviceConvolution::Wanted;
+  call.wanted = c.wanted;
+  call.dtype = c.dtype;
+  call.operands = placed.product->a.buffer->dtype;
+  call.result = placed.product->result.buffer->dtype;
+  call.tf32 = how_.tf32;
+  call.flipped = c.flipped;
+  call.groups = evaluate(c.groups);
+  call.stride = c.stride;
+  call.dilation = c.dilation;
+  bool is_empty = false;
+  const auto array = [&](const LibraryConvolution::Array& of, int position) {
+    DeviceConvolution::Array made{address_of(buffers_[static_cast<std::size_t>(position)]), {}, {}};
+    for (const Dim& size : of.sizes) {
+      made.sizes.push_back(evaluate(size));
+      is_empty = is_empty || made.sizes.back() == 0;
+    }
+    for (std::size_t k = 0; k < of.strides.size(); ++k) {
+      const std::int64_t stride = evaluate(of.strides[k]);
+      made.strides.push_back(made.sizes[k] == 1 ? std::max<std::int64_t>(stride, 1) : stride);
+    }
+    return made;
+  };
+  // a is in the filters' place, b in the picture's.
+  const int y_known = c.wanted == Wanted::w ? placed.a : placed.b;
+  call.x = array(c.x, c.wanted == Wanted::x ? placed.result : placed.b);
+  call.w = array(c.w, c.wanted == Wanted::w ? placed.result : placed.a);
+  call.y = array(c.y, c.wanted == Wanted::y ? placed.result : y_known);
+  if (is_empty) return false;
+  for (std::size_t k = 0; k < c.stride.size(); ++k) {
+    call.before.push_back(evaluate(c.before[k]));
+    call.after.push_back(evaluate(c.after[k]));
+    // What no window reaches is not seen.
+    if (call.after[k] < 0 && c.wanted != Wanted::x) {
+      call.x.sizes[k + 2] += std::exchange(call.after[k], 0);
+    }
+    if (call.before[k] < 0 || call.after[k] < 0 || call.x.sizes[k + 2] <= 0) return false;
+  }
+  std::string why_not;
+  if (device_->convolution(call, why_not)) return true;
+  if (dumps("cuda") && refusals_.insert(why_not).second) {
+    std::fprintf(stderr, "== a convolution of %s by a kernel\n%s\n", program_.name.c_str(),
+                 why_not.c_str());
+  }
+  return false;
 }
 
 void DeviceProgram::launch(const LoadedKernel& kernel) {

@@ -34,7 +34,8 @@ class DeviceProgram final : public Executable {
     // A program whose launches depend on the sizes only is captured as a graph when the sizes are
     // those of an earlier call, and replayed from then on, updated where addresses are others.
     bool graphs = true;
-    // Kernels that are a product are left to the device's library if it has one.
+    // Kernels that are a product or a convolution are left to the device's libraries if it has
+    // them.
     bool products = true;
     // Which may round operands of f32 to 11 bits.
     bool tf32 = false;
@@ -97,7 +98,7 @@ class DeviceProgram final : public Executable {
     std::vector<int> kernels;    // positions in kernels_
     std::vector<Digest> forms;   // of these
     std::string form;            // for people
-    bool needs_library = false;  // a kernel is in the place of its product
+    bool needs_library = false;  // that is not there: a kernel is in its place
   };
   struct Choice {
     std::vector<Candidate> candidates;
@@ -159,6 +160,7 @@ class DeviceProgram final : public Executable {
   int decide(Choice& choice);
   std::optional<int> timed(const Choice& choice);
   bool run_product(const PlacedProduct& placed);
+  bool run_convolution(const PlacedProduct& placed);
   std::int64_t launches_of(const std::vector<Step>& steps) const;
   void run_replayed();
   void capture(std::unique_ptr<DeviceGraph>& graph);
@@ -187,7 +189,8 @@ class DeviceProgram final : public Executable {
   std::vector<std::unique_ptr<DeviceModule>> candidate_modules_;
   // Sizes for which every choice that a call meets has been made.
   std::set<std::vector<std::int64_t>> decided_sizes_;
-  bool is_undecided_ = false;  // a call has met one that could not be made
+  std::set<std::string> refusals_;  // of convolutions, that have been shown
+  bool is_undecided_ = false;       // a call has met one that could not be made
 
   // Of the call in progress.
   std::vector<std::int64_t> sizes_;

@@ -42,6 +42,7 @@ int calls(const std::string& function) {
 }
 int kernels() { return machine().kernels; }
 int products() { return machine().products; }
+int convolutions() { return machine().convolutions; }
 int allocations() { return machine().allocated; }
 void times(const std::vector<float>& milliseconds) {
   const std::lock_guard lock(machine().mutex);
@@ -188,12 +189,13 @@ void* memory(std::uint64_t address, std::int64_t bytes) {
 }
 
 void count_product() { ++machine().products; }
+void count_convolution() { ++machine().convolutions; }
 
 }  // namespace fake_driver
 
 FAKE_DRIVER_EXPORT const fake_driver::Control* fake_driver_control() {
   using namespace fake_driver;  // NOLINT
-  static const Control control{take_violations, fail_call, fail_kernel, calls,
-                               kernels,         products,  allocations, times};
+  static const Control control{take_violations, fail_call,    fail_kernel, calls, kernels,
+                               products,        convolutions, allocations, times};
   return &control;
 }

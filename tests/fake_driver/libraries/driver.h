@@ -90,7 +90,7 @@ struct Machine {
   CUcontext working = nullptr;  // whose work runs
   bool is_running_others = false;
   Injection next_kernel;
-  int kernels = 0, products = 0, allocated = 0;
+  int kernels = 0, products = 0, convolutions = 0, allocated = 0;
 };
 
 Machine& machine();

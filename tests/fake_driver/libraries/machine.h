@@ -39,5 +39,6 @@ void enqueue(CUstream stream, Work work);
 // allocation that has not been freed.
 void* memory(std::uint64_t address, std::int64_t bytes);
 void count_product();
+void count_convolution();
 
 }  // namespace fake_driver

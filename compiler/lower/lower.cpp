@@ -67,7 +67,7 @@ void Lowering::run() {
     check_memory(program_, buffers_, machine_);
     check_gaps(program_, buffers_, plan_memory_with_gaps(program_, line), machine_);
   } else {
-    plan_memory(program_, line);
+    plan_memory(program_, line, machine_.gpu);
   }
   program_.sites = buffers_.sites();
 }

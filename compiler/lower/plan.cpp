@@ -1,6 +1,8 @@
 #include "compiler/lower/plan.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <set>
 
 namespace kroton {
@@ -15,19 +17,111 @@ struct Life {
   loop::BufferRef buffer;
   std::size_t first = 0, last = 0;
   Dim bytes;
+  std::set<std::size_t> users = {};  // steps of the Program, with what is in them
 };
 
 struct Slot {
   Dim bytes;
   std::size_t free_from = 0;  // the step after its last user
   std::vector<loop::BufferRef> buffers;
+  std::set<std::size_t> users;  // of all of them
 };
+
+// Which steps of a Program come behind which, by the buffers that they read and write.
+class StepOrder {
+ public:
+  // Of Programs with more steps nothing is worked out.
+  static constexpr std::size_t most_steps = 2048;
+
+  explicit StepOrder(const Program& program) : program_(program) {
+    const std::size_t count = program.steps.size();
+    before_.assign(count, std::vector<bool>(count, false));
+    for (std::size_t step = 0; step < count; ++step) {
+      read_.clear();
+      written_.clear();
+      collect(program.steps[step]);
+      for (const int id : read_) {
+        if (!written_.count(id)) come_behind(step, uses_[id].writers);
+      }
+      for (const int id : written_) {
+        come_behind(step, uses_[id].writers);
+        come_behind(step, uses_[id].readers);
+      }
+      for (const int id : read_) uses_[id].readers.push_back(step);
+      for (const int id : written_) uses_[id] = {{step}, {}};
+    }
+  }
+
+  // Whether the step waits for all of these anyway.
+  bool is_behind(std::size_t step, const std::set<std::size_t>& steps) const {
+    return std::all_of(steps.begin(), steps.end(),
+                       [&](std::size_t other) { return other == step || before_[step][other]; });
+  }
+
+ private:
+  struct Uses {
+    std::vector<std::size_t> writers, readers;
+  };
+
+  int id_of(const loop::BufferRef& buffer) const {
+    const auto placed = program_.placements.find(buffer->id);
+    const bool is_part =
+        placed != program_.placements.end() && placed->second.kind == Placement::Kind::part;
+    return is_part ? placed->second.of->id : buffer->id;
+  }
+  void collect(const Step& step) {
+    const auto add = [&](const loop::BufferRef& buffer, std::set<int>& to) {
+      to.insert(id_of(buffer));
+    };
+    visit(
+        step,
+        [&](const loop::Kernel& kernel) {
+          for (const loop::BufferRef& buffer : kernel.inputs) add(buffer, read_);
+          for (const loop::BufferRef& buffer : kernel.outputs) add(buffer, written_);
+        },
+        [&](const Scan& scan) {
+          if (scan.idle) add(scan.idle, read_);
+        },
+        [&](const Branch& branch) { add(branch.condition, read_); },
+        [&](const Call& call) {
+          for (const Call::Value& value : call.inputs) add(value.buffer, read_);
+          for (const Call::Value& value : call.outputs) add(value.buffer, written_);
+        });
+    for_each_inner(step, [&](const auto& inner) {
+      for (const Step& one : inner) collect(one);
+    });
+  }
+  void come_behind(std::size_t step, const std::vector<std::size_t>& others) {
+    std::vector<bool>& before = before_[step];
+    for (const std::size_t other : others) {
+      if (other == step || before[other]) continue;
+      before[other] = true;
+      for (std::size_t k = 0; k < other; ++k) before[k] = before[k] || before_[other][k];
+    }
+  }
+
+  const Program& program_;
+  std::vector<std::vector<bool>> before_;  // by the later step, then by the earlier one
+  std::set<int> read_, written_;           // by the step at hand
+  std::map<int, Uses> uses_;               // since the last writer
+};
+
+// Steps that do not depend on each other may run side by side, unless they have memory in turns.
+// What is small has memory of its own where that keeps them apart: small steps are those that do
+// not fill a device. Free sizes count as if they were so long.
+constexpr std::int64_t small_bytes = 1 << 20, most_bytes_for_branches = 64 << 20;
+constexpr std::int64_t usual_size = 256;
+
+std::int64_t usual_bytes(const Dim& bytes) {
+  return bytes.is_constant() ? bytes.constant()
+                             : bytes.evaluate([](const DimAtom&) { return usual_size; });
+}
 
 // When buffers are in use, by the positions of kernels in program order.
 class Lives {
  public:
   Lives(const Program& program, std::int64_t line) : program_(program), line_(line) {
-    walk(program.steps);
+    for (; step_ < program.steps.size(); ++step_) walk({program.steps[step_]});
     // What a loop uses and others use too lives through all its iterations, as do the buffers whose
     // parts its iterations use.
     for (const auto& [begin, end] : loops_) {
@@ -74,40 +168,58 @@ class Lives {
                                   Life{buffer, position_, position_, aligned_bytes(buffer, line_)})
                      .first->second;
     life.last = position_;
+    life.users.insert(step_);
   }
 
   const Program& program_;
   std::int64_t line_;
   std::size_t position_ = 0;
+  std::size_t step_ = 0;  // of the Program
   std::map<int, Life> lives_;
   std::set<int> in_parts_;
   std::vector<std::pair<std::size_t, std::size_t>> loops_;  // inner ones first
 };
 
-std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) {
+std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps,
+                           bool side_by_side = false) {
   const std::vector<Life> order = Lives(program, line).in_order();
   std::vector<Slot> slots;
+  std::optional<StepOrder> steps;
+  if (side_by_side && program.steps.size() <= StepOrder::most_steps) steps.emplace(program);
+  std::int64_t for_branches = 0;  // bytes that would not be needed without
   for (const Life& life : order) {
+    const std::int64_t usual = usual_bytes(life.bytes);
+    const bool keeps_apart =
+        steps && usual <= small_bytes && for_branches + usual <= most_bytes_for_branches;
+    bool is_kept_apart = false;
+    const auto is_free = [&](const Slot& slot) {
+      if (slot.free_from > life.first) return false;
+      const bool may_follow = !keeps_apart || steps->is_behind(*life.users.begin(), slot.users);
+      is_kept_apart = is_kept_apart || !may_follow;
+      return may_follow;
+    };
     // The free slot that fits with the least to spare, as far as sizes can be compared.
     Slot* best = nullptr;
     for (Slot& slot : slots) {
-      if (slot.free_from > life.first || !provably_at_least(slot.bytes, life.bytes)) continue;
+      if (!provably_at_least(slot.bytes, life.bytes) || !is_free(slot)) continue;
       if (!best || provably_at_least(best->bytes, slot.bytes)) best = &slot;
     }
     if (!best) {
       // Else one that is free and provably smaller grows.
       for (Slot& slot : slots) {
-        if (slot.free_from > life.first || !provably_at_least(life.bytes, slot.bytes)) continue;
+        if (!provably_at_least(life.bytes, slot.bytes) || !is_free(slot)) continue;
         if (!best || provably_at_least(slot.bytes, best->bytes)) best = &slot;
       }
       if (best) best->bytes = life.bytes;
     }
     if (!best) {
-      slots.push_back({life.bytes, 0, {}});
+      slots.push_back({life.bytes, 0, {}, {}});
       best = &slots.back();
+      if (is_kept_apart) for_branches += usual;
     }
     best->free_from = life.last + 1;
     best->buffers.push_back(life.buffer);
+    best->users.insert(life.users.begin(), life.users.end());
   }
   Dim offset = 0;
   std::vector<ArenaGap> gaps;
@@ -158,7 +270,9 @@ std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps) 
 
 }  // namespace
 
-void plan_memory(Program& program, std::int64_t line) { plan(program, line, false); }
+void plan_memory(Program& program, std::int64_t line, bool side_by_side) {
+  plan(program, line, false, side_by_side);
+}
 
 std::vector<ArenaGap> plan_memory_with_gaps(Program& program, std::int64_t line) {
   return plan(program, line, true);

@@ -10,8 +10,9 @@ constexpr std::int64_t host_line = 64, device_line = 256;
 // Places every buffer of program.steps that has no placement yet: global ones into arena slots by
 // their lives in step order, worker scratch behind them. Sets arena_bytes. Sizes stay symbolic: a
 // slot is used again only for a buffer that provably fits at every size. Every slot starts at a
-// multiple of `line` bytes.
-void plan_memory(Program& program, std::int64_t line = host_line);
+// multiple of `line` bytes. `side_by_side`: steps that do not depend on each other may run at the
+// same time, and small buffers of theirs do not share a slot.
+void plan_memory(Program& program, std::int64_t line = host_line, bool side_by_side = false);
 
 // Memory that belongs to no buffer.
 struct ArenaGap {

@@ -435,6 +435,31 @@ class CudaDevice final : public Device {
     check(driver().cuStreamBeginCapture(stream_, capture_mode_relaxed), "cuStreamBeginCapture");
   }
 
+  bool orders_captured() const override {
+    return driver().cuStreamGetCaptureInfo && driver().cuStreamUpdateCaptureDependencies;
+  }
+
+  void capture_behind(std::span<const CapturedPlace> places) override {
+    const Use use(*this);
+    dependencies_.clear();
+    for (const CapturedPlace place : places) {
+      dependencies_.push_back(static_cast<CUgraphNode>(place));
+    }
+    check(driver().cuStreamUpdateCaptureDependencies(
+              stream_, dependencies_.data(), dependencies_.size(), capture_set_dependencies),
+          "cuStreamUpdateCaptureDependencies");
+  }
+
+  std::vector<CapturedPlace> captured_places() override {
+    const Use use(*this);
+    int status = 0;
+    const CUgraphNode* nodes = nullptr;
+    std::size_t count = 0;
+    check(driver().cuStreamGetCaptureInfo(stream_, &status, nullptr, nullptr, &nodes, &count),
+          "cuStreamGetCaptureInfo");
+    return {nodes, nodes + count};
+  }
+
   std::unique_ptr<DeviceGraph> end_capture() override {
     const Use use(*this);
     CUgraph graph = nullptr;
@@ -642,6 +667,7 @@ class CudaDevice final : public Device {
   static constexpr std::size_t landing_bytes = std::size_t{64} << 10;
   char* landing_ = nullptr;  // page-locked memory that small downloads come to
   std::vector<void*> parameters_;
+  std::vector<CUgraphNode> dependencies_;
   std::unique_ptr<CublasLt> products_;
   std::string why_no_products_;
   std::unique_ptr<Cudnn> convolutions_;

@@ -17,6 +17,7 @@ using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
+using CUgraphNode = struct CUgraphNode_st*;
 
 constexpr int pointer_memory_type = 2, pointer_is_managed = 8, pointer_device = 9;
 constexpr unsigned memory_of_host = 1;
@@ -25,6 +26,7 @@ constexpr int attribute_capability_minor = 76;
 constexpr unsigned stream_non_blocking = 1;
 constexpr unsigned event_default = 0, event_disable_timing = 2;
 constexpr int capture_mode_relaxed = 2;
+constexpr unsigned capture_set_dependencies = 1;
 constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
 
 struct DriverApi {
@@ -68,6 +70,12 @@ struct DriverApi {
                              void** extra) = nullptr;
   CUresult (*cuStreamBeginCapture)(CUstream, int mode) = nullptr;
   CUresult (*cuStreamEndCapture)(CUstream, CUgraph*) = nullptr;
+  // Since CUDA 11.3; null in older drivers. What is captured last, and what comes next behind.
+  CUresult (*cuStreamGetCaptureInfo)(CUstream, int* status, std::uint64_t* id, CUgraph*,
+                                     const CUgraphNode** dependencies,
+                                     std::size_t* count) = nullptr;
+  CUresult (*cuStreamUpdateCaptureDependencies)(CUstream, CUgraphNode* dependencies,
+                                                std::size_t count, unsigned flags) = nullptr;
   CUresult (*cuGraphInstantiate)(CUgraphExec*, CUgraph, unsigned long long flags) = nullptr;
   // Since CUDA 12 there is a second version with another list; drivers have this one too.
   CUresult (*cuGraphExecUpdate)(CUgraphExec, CUgraph, void** failed_node, int* why) = nullptr;
@@ -110,6 +118,8 @@ struct DriverApi {
     loaded.find(cuLaunchKernel, "cuLaunchKernel");
     loaded.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
     loaded.find(cuStreamEndCapture, "cuStreamEndCapture");
+    loaded.find_if_there(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v2");
+    loaded.find_if_there(cuStreamUpdateCaptureDependencies, "cuStreamUpdateCaptureDependencies");
     loaded.find(cuGraphInstantiate, "cuGraphInstantiateWithFlags");
     loaded.find(cuGraphExecUpdate, "cuGraphExecUpdate");
     loaded.find(cuGraphDestroy, "cuGraphDestroy");

@@ -64,8 +64,10 @@ Library::Library(std::string what, const std::vector<std::string>& names) : what
   throw DeviceError(what_ + " is not on this machine; tried:" + tried);
 }
 
+void* Library::symbol_if_there(const char* name) const { return dlsym(handle_, name); }
+
 void* Library::symbol(const char* name) const {
-  void* address = dlsym(handle_, name);
+  void* address = symbol_if_there(name);
   if (!address) throw DeviceError(what_ + " (" + path_ + ") has no function " + name);
   return address;
 }

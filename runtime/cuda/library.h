@@ -19,10 +19,17 @@ class Library {
     function = reinterpret_cast<F*>(symbol(name));
   }
 
+  // The same; null if there is none.
+  template <class F>
+  void find_if_there(F*& function, const char* name) const {
+    function = reinterpret_cast<F*>(symbol_if_there(name));
+  }
+
   const std::string& path() const { return path_; }
 
  private:
   void* symbol(const char* name) const;
+  void* symbol_if_there(const char* name) const;
 
   std::string what_;
   std::string path_;

@@ -38,6 +38,8 @@ struct Control {
   int (*allocations)();   // alive on all devices
   // What events are apart from now on, in milliseconds; behind these the time that it takes.
   void (*times)(const std::vector<float>& milliseconds);
+  // Of the last graph made or updated: how many nodes come one behind the other.
+  int (*graph_depth)();
 };
 
 }  // namespace fake_driver

@@ -11,6 +11,7 @@
 #include "compiler/base/dump.h"
 #include "compiler/contraction/library_convolution.h"
 #include "compiler/ir/node.h"
+#include "compiler/lower/overwrite.h"
 #include "compiler/ops/call.h"
 #include "runtime/device_copy.h"
 #include "runtime/print.h"
@@ -75,6 +76,12 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   }
   for (const auto& [kernel, number] : kernel_numbers_) {
     LoadedKernel& loaded = kernels_[static_cast<std::size_t>(number)];
+    loaded.checks = has_checks(*kernel);
+    for (const int position : loaded.buffers) {
+      loaded.writes.push_back(
+          std::any_of(kernel->outputs.begin(), kernel->outputs.end(),
+                      [&](const auto& buffer) { return position_of(buffer) == position; }));
+    }
     loaded.updates = std::any_of(kernel->outputs.begin(), kernel->outputs.end(),
                                  [&](const auto& buffer) { return is_state(buffer); });
     if (!kernel->instead) continue;
@@ -359,8 +366,45 @@ bool DeviceProgram::run_convolution(const PlacedProduct& placed) {
   return false;
 }
 
+namespace {
+
+// Memory that libraries work in, each as if it were here: two of them at a time would disturb each
+// other.
+constexpr DeviceAddress library_memory = 1;
+
+CaptureOrder::Range range_of(DeviceAddress begin, std::int64_t bytes, bool writes) {
+  return {begin, begin + static_cast<DeviceAddress>(bytes), writes};
+}
+
+}  // namespace
+
+std::vector<CaptureOrder::Range> DeviceProgram::touched(const LoadedKernel& kernel) const {
+  std::vector<CaptureOrder::Range> ranges;
+  for (std::size_t k = 0; k < kernel.buffers.size(); ++k) {
+    const PlacedBuffer& placed = buffers_[static_cast<std::size_t>(kernel.buffers[k])];
+    ranges.push_back(range_of(address_of(placed), placed.bytes, kernel.writes[k]));
+  }
+  // The first failed check counts, and nothing is updated behind one.
+  if (kernel.checks || (kernel.updates && !program_.sites.empty())) {
+    ranges.push_back(range_of(results_.address(), sizeof(kroton_error), kernel.checks));
+  }
+  if (kernel.product.product) ranges.push_back(range_of(library_memory, 1, true));
+  return ranges;
+}
+
 void DeviceProgram::launch(const LoadedKernel& kernel) {
   if (kernel.blocks == 0) return;
+  if (!order_) {
+    start(kernel);
+    return;
+  }
+  const std::vector<CaptureOrder::Range> ranges = touched(kernel);
+  device_->capture_behind(order_->before(ranges));
+  start(kernel);
+  order_->add(ranges, device_->captured_places());
+}
+
+void DeviceProgram::start(const LoadedKernel& kernel) {
   if (!in_flight_.empty()) {
     for (int position : kernel.buffers) settle(buffers_[static_cast<std::size_t>(position)]);
   }
@@ -550,7 +594,13 @@ std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
 }
 
 void DeviceProgram::run_all() {
-  if (!program_.sites.empty()) device_->clear(results_.address(), sizeof(kroton_error));
+  if (!program_.sites.empty()) {
+    device_->clear(results_.address(), sizeof(kroton_error));
+    if (order_) {
+      const CaptureOrder::Range error = range_of(results_.address(), sizeof(kroton_error), true);
+      order_->add(std::span(&error, 1), device_->captured_places());
+    }
+  }
   in_flight_.clear();  // of a call that has failed
   is_undecided_ = false;
   for (Choice& choice : choices_) choice.was_tried = false;
@@ -579,9 +629,12 @@ std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
 // Into a graph of the same launches if there is one.
 void DeviceProgram::capture(std::unique_ptr<DeviceGraph>& graph) {
   device_->begin_capture();
+  if (device_->orders_captured()) order_.emplace();
   try {
     run_all();
+    order_.reset();
   } catch (...) {
+    order_.reset();
     device_->abandon_capture();
     updating_ = false;  // nothing has been started
     throw;

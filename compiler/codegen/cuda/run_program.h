@@ -8,6 +8,7 @@
 #include <span>
 #include <unordered_map>
 
+#include "compiler/codegen/cuda/capture_order.h"
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/cuda/graph_cache.h"
 #include "compiler/codegen/executable.h"
@@ -86,6 +87,8 @@ class DeviceProgram final : public Executable {
     const CudaKernel* emitted = nullptr;
     DeviceModule::Kernel handle = nullptr;
     std::vector<int> buffers;  // positions in buffers_
+    std::vector<bool> writes;  // which of these
+    bool checks = false;       // it may stop with an error
     std::int64_t blocks = 0;   // for the sizes of this call
     std::vector<std::int64_t> derived_sizes;
     PlacedProduct product;  // if the device's library computes it
@@ -151,6 +154,8 @@ class DeviceProgram final : public Executable {
   // The value of a boolean on the device.
   bool is_true(const loop::BufferRef& condition);
   void launch(const LoadedKernel& kernel);
+  void start(const LoadedKernel& kernel);
+  std::vector<CaptureOrder::Range> touched(const LoadedKernel& kernel) const;
   // Choices between candidates (choose.cpp).
   void find_choices(const std::vector<Step>& steps);
   void recall_choices();
@@ -210,6 +215,8 @@ class DeviceProgram final : public Executable {
   bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started
 
+  // While a graph is captured whose branches may run side by side.
+  std::optional<CaptureOrder> order_;
   GraphCache graphs_;
 };
 

@@ -43,6 +43,7 @@ int calls(const std::string& function) {
 int kernels() { return machine().kernels; }
 int products() { return machine().products; }
 int convolutions() { return machine().convolutions; }
+int graph_depth() { return machine().graph_depth; }
 int allocations() { return machine().allocated; }
 void times(const std::vector<float>& milliseconds) {
   const std::lock_guard lock(machine().mutex);
@@ -173,7 +174,8 @@ bool is_current(CUstream stream) { return current_context() == stream->context; 
 void enqueue(CUstream stream, Work work) {
   const std::lock_guard lock(machine().mutex);
   if (stream->capturing) {
-    stream->captured.push_back(std::move(work));
+    stream->captured.push_back({std::move(work), stream->behind});
+    stream->behind = {stream->captured.size() - 1};
     return;
   }
   stream->queue.push_back(std::move(work));
@@ -196,6 +198,6 @@ void count_convolution() { ++machine().convolutions; }
 FAKE_DRIVER_EXPORT const fake_driver::Control* fake_driver_control() {
   using namespace fake_driver;  // NOLINT
   static const Control control{take_violations, fail_call,    fail_kernel, calls, kernels,
-                               products,        convolutions, allocations, times};
+                               products,        convolutions, allocations, times, graph_depth};
   return &control;
 }

@@ -13,6 +13,16 @@
 #include "tests/fake_driver/libraries/machine.h"
 #include "tests/gpu_emulator/kernels.h"
 
+namespace fake_driver {
+
+// Work in a graph, and the positions of the work that it waits for.
+struct Node {
+  Work work;
+  std::vector<std::size_t> behind;
+};
+
+}  // namespace fake_driver
+
 namespace kroton::nvidia {
 
 struct CUctx_st {
@@ -24,7 +34,9 @@ struct CUstream_st {
   std::deque<fake_driver::Work> queue;
   std::uint64_t queued = 0, done = 0;
   bool capturing = false, invalidated = false;
-  std::vector<fake_driver::Work> captured;
+  std::vector<fake_driver::Node> captured;
+  std::vector<std::size_t> behind;   // what comes next in the graph
+  std::vector<CUgraphNode> handles;  // of these, for who asks
 };
 struct CUevent_st {
   CUstream stream = nullptr;  // null: not recorded
@@ -44,12 +56,12 @@ struct CUmod_st {
   bool unloaded = false;
 };
 struct CUgraph_st {
-  std::vector<fake_driver::Work> nodes;
+  std::vector<fake_driver::Node> nodes;
   bool destroyed = false;
 };
 struct CUgraphExec_st {
   CUcontext context = nullptr;
-  std::vector<fake_driver::Work> nodes;
+  std::vector<fake_driver::Node> nodes;
   bool destroyed = false;
 };
 
@@ -90,6 +102,8 @@ struct Machine {
   CUcontext working = nullptr;  // whose work runs
   bool is_running_others = false;
   Injection next_kernel;
+  std::uint64_t graph_order = 1;  // of the next launch
+  int graph_depth = 0;            // of the last graph
   int kernels = 0, products = 0, convolutions = 0, allocated = 0;
 };
 

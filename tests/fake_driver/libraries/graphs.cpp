@@ -1,7 +1,91 @@
 // The driver of the tests: captured streams and graphs.
 #include "tests/fake_driver/libraries/driver.h"
 
+#include <algorithm>
+
 using namespace fake_driver;  // NOLINT: this is its interface
+
+namespace {
+
+// The nodes in one of the orders that their edges allow, another one each time.
+std::vector<std::size_t> some_order(const std::vector<Node>& nodes) {
+  std::uint64_t state = machine().graph_order++ * 0x9e3779b97f4a7c15U;
+  const auto below = [&](std::size_t n) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<std::size_t>((state >> 33) % n);
+  };
+  std::vector<std::vector<std::size_t>> after(nodes.size());
+  std::vector<std::size_t> waits(nodes.size(), 0), ready, order;
+  for (std::size_t k = 0; k < nodes.size(); ++k) {
+    waits[k] = nodes[k].behind.size();
+    for (const std::size_t before : nodes[k].behind) after[before].push_back(k);
+    if (waits[k] == 0) ready.push_back(k);
+  }
+  while (!ready.empty()) {
+    std::swap(ready[below(ready.size())], ready.back());
+    const std::size_t next = ready.back();
+    ready.pop_back();
+    order.push_back(next);
+    for (const std::size_t k : after[next]) {
+      if (--waits[k] == 0) ready.push_back(k);
+    }
+  }
+  return order;
+}
+
+int depth_of(const std::vector<Node>& nodes) {
+  std::vector<int> depth(nodes.size(), 1);
+  int deepest = 0;
+  for (std::size_t k = 0; k < nodes.size(); ++k) {
+    for (const std::size_t before : nodes[k].behind)
+      depth[k] = std::max(depth[k], depth[before] + 1);
+    deepest = std::max(deepest, depth[k]);
+  }
+  return deepest;
+}
+
+// Handles are positions from 1 on.
+CUgraphNode handle_of(std::size_t position) {
+  return reinterpret_cast<CUgraphNode>(static_cast<std::uintptr_t>(position + 1));
+}
+
+}  // namespace
+
+DRIVER_FUNCTION(cuStreamGetCaptureInfo_v2)
+(CUstream stream, int* status, std::uint64_t* /*id*/, CUgraph* /*graph*/,
+ const CUgraphNode** dependencies, std::size_t* count) {
+  const Call call("cuStreamGetCaptureInfo_v2");
+  if (call.result != 0) return call.result;
+  constexpr int capturing = 1;
+  *status = stream->capturing ? capturing : 0;
+  stream->handles.clear();
+  for (const std::size_t position : stream->behind) stream->handles.push_back(handle_of(position));
+  *dependencies = stream->handles.data();
+  *count = stream->handles.size();
+  return 0;
+}
+
+DRIVER_FUNCTION(cuStreamUpdateCaptureDependencies)
+(CUstream stream, CUgraphNode* dependencies, std::size_t count, unsigned flags) {
+  const Call call("cuStreamUpdateCaptureDependencies");
+  if (call.result != 0) return call.result;
+  if (!stream->capturing) {
+    complain("cuStreamUpdateCaptureDependencies of a stream that is not being captured");
+    return illegal_state;
+  }
+  if (flags != capture_set_dependencies) return invalid_value;
+  stream->behind.clear();
+  for (std::size_t k = 0; k < count; ++k) {
+    const auto position =
+        static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(dependencies[k]));
+    if (position == 0 || position > stream->captured.size()) {
+      complain("cuStreamUpdateCaptureDependencies: a node that is not in the graph");
+      return invalid_value;
+    }
+    stream->behind.push_back(position - 1);
+  }
+  return 0;
+}
 
 DRIVER_FUNCTION(cuStreamBeginCapture_v2)(CUstream stream, int mode) {
   const Call call("cuStreamBeginCapture_v2");
@@ -11,6 +95,7 @@ DRIVER_FUNCTION(cuStreamBeginCapture_v2)(CUstream stream, int mode) {
   stream->capturing = true;
   stream->invalidated = false;
   stream->captured.clear();
+  stream->behind.clear();
   return 0;
 }
 
@@ -43,6 +128,7 @@ DRIVER_FUNCTION(cuGraphInstantiateWithFlags)
   *executable = keep(machine().executables);
   (*executable)->context = current_context();
   (*executable)->nodes = graph->nodes;
+  machine().graph_depth = depth_of(graph->nodes);
   return 0;
 }
 
@@ -57,11 +143,14 @@ DRIVER_FUNCTION(cuGraphExecUpdate)
   }
   constexpr int topology_changed = 2;
   constexpr CUresult update_failed = 910;
-  if (executable->nodes.size() != graph->nodes.size()) {
+  if (!std::equal(executable->nodes.begin(), executable->nodes.end(), graph->nodes.begin(),
+                  graph->nodes.end(),
+                  [](const Node& a, const Node& b) { return a.behind == b.behind; })) {
     *why = topology_changed;
     return update_failed;
   }
   executable->nodes = graph->nodes;
+  machine().graph_depth = depth_of(graph->nodes);
   return 0;
 }
 
@@ -83,7 +172,9 @@ DRIVER_FUNCTION(cuGraphLaunch)(CUgraphExec executable, CUstream stream) {
     complain("cuGraphLaunch of a graph that is destroyed, or into one");
     return invalid_handle;
   }
-  for (const Work& work : executable->nodes) enqueue(stream, work);
+  for (const std::size_t node : some_order(executable->nodes)) {
+    enqueue(stream, executable->nodes[node].work);
+  }
   return 0;
 }
 
@@ -96,6 +187,8 @@ DRIVER_FUNCTION(cuGraphExecDestroy)(CUgraphExec executable) {
 
 SAME(cuStreamBeginCapture, cuStreamBeginCapture_v2);
 SAME(cuStreamEndCapture, cuStreamEndCapture);
+SAME(cuStreamGetCaptureInfo, cuStreamGetCaptureInfo_v2);
+SAME(cuStreamUpdateCaptureDependencies, cuStreamUpdateCaptureDependencies);
 SAME(cuGraphInstantiate, cuGraphInstantiateWithFlags);
 SAME(cuGraphExecUpdate, cuGraphExecUpdate);
 SAME(cuGraphDestroy, cuGraphDestroy);

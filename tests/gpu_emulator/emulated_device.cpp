@@ -9,6 +9,7 @@
 
 #include "compiler/loop/matrix_tile.h"
 #include "compiler/loop/scalar.h"
+#include "tests/gpu_emulator/any_order.h"
 #include "tests/gpu_emulator/kernels.h"
 
 namespace gpu_emulator {
@@ -44,6 +45,8 @@ class Module : public DeviceModule {
 class Graph : public DeviceGraph {
  public:
   std::vector<std::function<void()>> steps;
+  std::vector<std::vector<std::size_t>> behind;  // positions of steps that each waits for
+  std::vector<std::size_t> last;                 // that the next one waits for
 };
 
 class EmulatedDevice : public Device {
@@ -194,11 +197,30 @@ class EmulatedDevice : public Device {
 
   void abandon_capture() noexcept override { capture_.reset(); }
 
+  // Places are positions from 1 on.
+  bool orders_captured() const override { return true; }
+  void capture_behind(std::span<const CapturedPlace> places) override {
+    capture_->last.clear();
+    for (const CapturedPlace place : places) {
+      capture_->last.push_back(static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(place)) -
+                               1);
+    }
+  }
+  std::vector<CapturedPlace> captured_places() override {
+    std::vector<CapturedPlace> places;
+    for (const std::size_t position : capture_->last) {
+      places.push_back(reinterpret_cast<CapturedPlace>(static_cast<std::uintptr_t>(position + 1)));
+    }
+    return places;
+  }
+
+  // In any order that is allowed, another one each time.
   void launch(DeviceGraph& graph) override {
     const std::lock_guard lock(mutex);
     forbid_in_capture("launch of a graph");
-    ++all_counts().graph_launches;
-    for (const auto& step : static_cast<Graph&>(graph).steps) step();
+    const auto& launched = static_cast<Graph&>(graph);
+    const auto seed = static_cast<std::uint64_t>(++all_counts().graph_launches);
+    for (const std::size_t step : any_order(launched.behind, seed)) launched.steps[step]();
   }
 
  private:
@@ -221,6 +243,8 @@ class EmulatedDevice : public Device {
   void run_or_note(F step) {
     if (capture_) {
       capture_->steps.emplace_back(std::move(step));
+      capture_->behind.push_back(std::move(capture_->last));
+      capture_->last = {capture_->steps.size() - 1};
     } else {
       step();
     }
@@ -356,6 +380,11 @@ class WithoutProducts : public Device {
   void end_capture(std::unique_ptr<DeviceGraph>& graph) override { device_->end_capture(graph); }
   void abandon_capture() noexcept override { device_->abandon_capture(); }
   void launch(DeviceGraph& graph) override { device_->launch(graph); }
+  bool orders_captured() const override { return device_->orders_captured(); }
+  void capture_behind(std::span<const CapturedPlace> places) override {
+    device_->capture_behind(places);
+  }
+  std::vector<CapturedPlace> captured_places() override { return device_->captured_places(); }
 
  private:
   std::shared_ptr<Device> device_;

@@ -1,5 +1,6 @@
 // The driver of the tests: captured streams and graphs.
 #include "tests/fake_driver/libraries/driver.h"
+#include "tests/gpu_emulator/any_order.h"
 
 #include <algorithm>
 
@@ -9,28 +10,9 @@ namespace {
 
 // The nodes in one of the orders that their edges allow, another one each time.
 std::vector<std::size_t> some_order(const std::vector<Node>& nodes) {
-  std::uint64_t state = machine().graph_order++ * 0x9e3779b97f4a7c15U;
-  const auto below = [&](std::size_t n) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    return static_cast<std::size_t>((state >> 33) % n);
-  };
-  std::vector<std::vector<std::size_t>> after(nodes.size());
-  std::vector<std::size_t> waits(nodes.size(), 0), ready, order;
-  for (std::size_t k = 0; k < nodes.size(); ++k) {
-    waits[k] = nodes[k].behind.size();
-    for (const std::size_t before : nodes[k].behind) after[before].push_back(k);
-    if (waits[k] == 0) ready.push_back(k);
-  }
-  while (!ready.empty()) {
-    std::swap(ready[below(ready.size())], ready.back());
-    const std::size_t next = ready.back();
-    ready.pop_back();
-    order.push_back(next);
-    for (const std::size_t k : after[next]) {
-      if (--waits[k] == 0) ready.push_back(k);
-    }
-  }
-  return order;
+  std::vector<std::vector<std::size_t>> behind;
+  for (const Node& node : nodes) behind.push_back(node.behind);
+  return gpu_emulator::any_order(behind, machine().graph_order++);
 }
 
 int depth_of(const std::vector<Node>& nodes) {

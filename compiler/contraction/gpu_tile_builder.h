@@ -25,6 +25,15 @@ class GpuTileBuilder {
   // The same where the plan is one in parts.
   GpuPartsKernels run_in_parts();
 
+  // The places along the axes that a position among all of theirs stands for.
+  static Places places_of(const AxisList& axes, const loop::Expr& position);
+  // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
+  static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside);
+  // `body` where index < size, unless that is so for every tile.
+  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body);
+  static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body);
+  static loop::Stmt threads(const loop::Variable& variable, int extent, loop::Block body);
+
  protected:
   virtual loop::Block tile() = 0;
   // How many slices the inner elements are.
@@ -40,15 +49,6 @@ class GpuTileBuilder {
   // The same of as many columns from there on as `next` has values, which it is added to.
   loop::Block store_neighbours(const loop::Expr& row, const loop::Expr& column,
                                const loop::Variable& next, int count, const loop::Expr& sum) const;
-
-  // The places along the axes that a position among all of theirs stands for.
-  static Places places_of(const AxisList& axes, const loop::Expr& position);
-  // The value where `inside` holds, else zero; nothing is loaded for it elsewhere.
-  static loop::Expr only_inside(const loop::Expr& value, const loop::Expr& inside);
-  // `body` where index < size, unless that is so for every tile.
-  static loop::Block inside(const loop::Expr& index, const Dim& size, int tile, loop::Block body);
-  static loop::Block unrolled(const loop::Variable& variable, int extent, loop::Block body);
-  static loop::Stmt threads(const loop::Variable& variable, int extent, loop::Block body);
 
   const Contraction& c_;
   const GpuTilePlan& plan_;

@@ -43,7 +43,7 @@ loop::Expr pieces_are_aligned(const SharedTile& tile, std::span<const AxisList* 
 
 // Whether rows or columns of the tile may be none of the operand's.
 bool may_be_outside(const SharedTile& tile) {
-  return tile.may_begin_outside || !GpuTileBuilder::fits(tile.size, tile.width);
+  return tile.may_begin_outside || !fits(tile.size, tile.width);
 }
 
 loop::Stmt tile_copied(const SharedTile& tile, const loop::Expr& to, const loop::Expr& value,
@@ -66,7 +66,7 @@ loop::Stmt tile_stored(const SharedTile& tile, const loop::Expr& to, const loop:
     inside =
         loop::binary(Op::logical_and, inside, loop::binary(Op::lt, place, loop::size(tile.size)));
   }
-  if (!GpuTileBuilder::may_stop(value)) {
+  if (!may_stop(value)) {
     return loop::Store{tile.buffer, to, GpuTileBuilder::only_inside(value, inside)};
   }
   return loop::statement(loop::If{inside,

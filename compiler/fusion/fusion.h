@@ -1,6 +1,7 @@
 // Fusion: which vertices one kernel computes, and which values are stored.
 // docs/decisions/0003-fusion.md gives the reasons.
 #pragma once
+#include <functional>
 #include <map>
 #include <set>
 
@@ -11,12 +12,13 @@ namespace kroton {
 // A kernel to be: the vertices it computes over one iteration space.
 struct Cluster {
   enum class Kind : std::uint8_t {
-    loops,  // elementwise work, with or without reductions over the reduced axes
+    loops,        // elementwise work, with or without reductions over the reduced axes
     contraction,  // one product or convolution and the elementwise work on its result
-    write,  // one op of kind write
-    scan,   // a scan and its results
-    call,   // a call and its results
-    branch  // one ifelse
+    write,        // one op of kind write
+    scan,         // a scan and its results
+    call,         // a call and its results
+    branch,       // one ifelse
+    attention     // a product, the softmax of its rows, and a product of that
   };
   Kind kind = Kind::loops;
   Dims domain;                            // one size per axis of the iteration space
@@ -24,8 +26,11 @@ struct Cluster {
   std::vector<bool> reduced;              // axes that reductions of this cluster remove
   std::vector<Graph::Vertex> members;     // operands before users
   std::vector<Graph::Vertex> roots;       // the members that are stored
-  Graph::Vertex hero = 0;                 // contraction: its op; write, scan, call, branch: the op
-  Guard guard;                            // when it is needed
+  Graph::Vertex hero = 0;  // contraction: its op; write, scan, call, branch: the op; attention: the
+                           // last product
+  // Attention: the first product, the scores that are made of it, their softmax.
+  Graph::Vertex products = 0, scores = 0, weights = 0;
+  Guard guard;  // when it is needed
 
   bool reduces() const;
   Index full_point() const;   // all variables
@@ -46,6 +51,16 @@ struct Fusion {
 // right one, which is copied whatever it is.
 Fusion fuse(const Graph& graph, bool converts_operands = false);
 
+// Makes one cluster of each product whose rows' softmax is nothing but multiplied again: attention
+// (see attention.cpp). Where `may` allows it: which dtype all operands have where they lie, how
+// many inner elements the first product and how many columns the last one has.
+struct AttentionOperands {
+  DType element;
+  std::int64_t inner, columns;
+};
+void join_attention(const Graph& graph, Fusion& fusion,
+                    const std::function<bool(const AttentionOperands&)>& may);
+
 // Whose memory holds the elements of a scan's operand: its own, or that of what it regroups.
 Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);
 
@@ -58,8 +73,8 @@ struct OperandRead {
 };
 std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, const Index& point);
 
-// For each axis of `v`: whether what its evaluation checks depends on where along the axis it is. For
-// vertices with points.
+// For each axis of `v`: whether what its evaluation checks depends on where along the axis it is.
+// For vertices with points.
 std::vector<bool> checked_axes(const Graph& graph, Graph::Vertex v);
 
 bool same_index(const Index& a, const Index& b);

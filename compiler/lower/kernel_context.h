@@ -146,6 +146,9 @@ std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& mac
 std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machine& machine,
                                             const LoweringOptions& options,
                                             std::vector<int>* candidates = nullptr);
+// Whether the device has a kernel for it.
+bool computes_attention(const AttentionOperands& operands, const Machine& machine);
+std::vector<loop::Kernel> lower_attention(KernelContext& context, const Machine& machine);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);

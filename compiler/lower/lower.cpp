@@ -26,6 +26,17 @@ Machine as_checked(const Machine& machine, const Checks& checks) {
   return result;
 }
 
+// Every product is looked at by itself where values or accesses are checked.
+Fusion fused(const Graph& graph, const Machine& machine, const LoweringOptions& options) {
+  Fusion fusion = fuse(graph, machine.has_matrix_units());
+  if (machine.gpu && !machine.one_block && !options.checks.values && !options.checks.memory) {
+    join_attention(graph, fusion, [&](const AttentionOperands& operands) {
+      return computes_attention(operands, machine);
+    });
+  }
+  return fusion;
+}
+
 }  // namespace
 
 Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
@@ -33,7 +44,7 @@ Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
     : graph_(graph),
       machine_(as_checked(machine, options.checks)),
       options_(options),
-      fusion_(fuse(graph, machine_.has_matrix_units())),
+      fusion_(fused(graph, machine_, options)),
       buffers_(graph),
       program_(program) {
   if (options.checks.values) checks_ = value_checks(graph);
@@ -43,7 +54,7 @@ Lowering::Lowering(const Graph& body, Lowering& outer)
     : graph_(body),
       machine_(outer.machine_),
       options_(outer.options_),
-      fusion_(fuse(body, machine_.has_matrix_units())),
+      fusion_(fused(body, machine_, options_)),
       buffers_(body, outer.buffers_),
       program_(outer.program_) {
   if (options_.checks.values) checks_ = value_checks(body);
@@ -172,6 +183,9 @@ void Lowering::lower_cluster(const Cluster& cluster) {
                                                     options_.candidates ? &candidates : nullptr)) {
         kernels.push_back(std::move(kernel));
       }
+      break;
+    case Cluster::Kind::attention:
+      kernels = lower_attention(context, machine_);
       break;
     case Cluster::Kind::write:
       kernels = lower_write(context, machine_);

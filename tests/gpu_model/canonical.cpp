@@ -5,6 +5,7 @@
 #include <kroton/normalization.h>
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "compiler/lower/lower.h"
@@ -311,6 +312,27 @@ void add_convolutions(std::vector<Case>& list) {
   }
 }
 
+// Queries, keys and values (batch, heads, positions, head).
+void add_attention(std::vector<Case>& list) {
+  const auto attention = [&](const std::string& name, const Dim& batch, const Dim& heads,
+                             const Dim& positions, std::int64_t head, DType dtype, bool causal,
+                             const std::vector<Sizes>& sizes = {{}}) {
+    const Dims shape{batch, heads, positions, head}, pairs{positions, positions};
+    const Tensor q = numbers("q", shape, dtype), k = numbers("k", shape, dtype),
+                 v = numbers("v", shape, dtype);
+    Tensor scores = matmul(q, swapaxes(k, 2, 3)) * (1 / std::sqrt(static_cast<double>(head)));
+    if (causal) scores = where(le(iota(pairs, 1), iota(pairs, 0)), scores, -1e30);
+    list.push_back({name, {q, k, v}, {matmul(softmax(scores, -1), v)}, {}, sizes});
+  };
+  attention("attention of 8x12x1024x64, f16", 8, 12, 1024, 64, f16, false);
+  attention("attention of 8x12x1024x64, f32", 8, 12, 1024, 64, f32, false);
+  attention("causal attention of 8x12x1024x64, bf16", 8, 12, 1024, 64, bf16, true);
+  attention("attention of heads of 128, f16, free", dim("b"), dim("h"), dim("n"), 128, f16, false,
+            {{{"b", 4}, {"h", 16}, {"n", 2048}}, {{"b", 1}, {"h", 32}, {"n", 8192}}});
+  attention("causal attention of heads of 64, f32, free", dim("b"), dim("h"), dim("n"), 64, f32,
+            true, {{{"b", 4}, {"h", 16}, {"n", 1000}}});
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -323,6 +345,7 @@ std::vector<Case> cases() {
   add_steps(list);
   add_matrix_units(list);
   add_convolutions(list);
+  add_attention(list);
   return list;
 }
 

@@ -345,5 +345,17 @@ conv1d of 64x4096, 5, n=32
   k2_unslice_convolution                         1024 x  256, work 5385486336
 conv3d of 32x16x28x28, 3x3x3, n=32
   k2_unslice_convolution                         3136 x  128, work 22221946880
+attention of 8x12x1024x64, f16, known
+  k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 25977421824
+attention of 8x12x1024x64, f32, known
+  k0_dot_mul_max_sub_exp_sum_div_mul_dot         1536 x  128, work 25914507264
+causal attention of 8x12x1024x64, bf16, known
+  k0_cast_cast_dot_iota_iota_le_cast_cast_       1536 x  128, work 26002587648
+attention of heads of 128, f16, free, b=4 h=16 n=2048
+  k0_cast_cast_dot_cast_cast_mul_cast_cast       2048 x  128, work 137992601600
+attention of heads of 128, f16, free, b=1 h=32 n=8192
+  k0_cast_cast_dot_cast_cast_mul_cast_cast       4096 x  128, work 1100618924032
+causal attention of heads of 64, f32, free, b=4 h=16 n=1000
+  k0_dot_iota_iota_le_mul_where_max_sub_ex       1024 x  128, work 16494592000
 )golden");
 }

@@ -388,6 +388,19 @@ conv3d of 32x16x28x28, 3x3x3
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
   k2_unslice_convolution                128    16     4     4   16        24  12096   827  spills:
           27, stack 40
+attention of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    143    12     2     4   16        32  33792  1469  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    127    16     4    16   16        32  37888   290
+causal attention of 8x12x1024x64, bf16
+  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2221  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of heads of 128, f16, free
+  k0_cast_cast_dot_cast_cast_mul_cas    198     8     2     4   16        64  37888  1169  HMMA 64,
+          LDSM 42, LDGSTS 20
+causal attention of heads of 64, f32, free
+  k0_dot_iota_iota_le_mul_where_max_    128    16     4    16   16        32  37888   290
 )golden");
 }
 
@@ -655,6 +668,19 @@ conv3d of 32x16x28x28, 3x3x3
           20, stack 24
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
   k2_unslice_convolution                128    16     4     4   16        24  12096   829
+attention of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1462  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    123    16     4    16   16        32  37888   289
+causal attention of 8x12x1024x64, bf16
+  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2221  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of heads of 128, f16, free
+  k0_cast_cast_dot_cast_cast_mul_cas    189     8     2     4   16        64  37888  1161  HMMA 64,
+          LDSM 42, LDGSTS 20
+causal attention of heads of 64, f32, free
+  k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   289
 )golden");
 }
 
@@ -922,5 +948,18 @@ conv3d of 32x16x28x28, 3x3x3
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
   k2_unslice_convolution                128    16     4     4   16        19  12096   826  spills:
           6, stack 8
+attention of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1314  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    127    16     4    16   16        32  37888   290
+causal attention of 8x12x1024x64, bf16
+  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2110  HMMA 64,
+          LDSM 40, LDGSTS 16
+attention of heads of 128, f16, free
+  k0_cast_cast_dot_cast_cast_mul_cas    207     8     2     4   16        56  37888  1082  HMMA 64,
+          LDSM 42, LDGSTS 20
+causal attention of heads of 64, f32, free
+  k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   290
 )golden");
 }

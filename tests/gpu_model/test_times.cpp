@@ -208,6 +208,18 @@ conv1d of 64x4096, 5, n=32                                1   1506.0    555.2   
         96.1
 conv3d of 32x16x28x28, 3x3x3, n=32                        1   6203.7   2282.7    776.1    567.3   
         389.2
+attention of 8x12x1024x64, f16, known                     1  10387.5    169.2     58.9    332.5    
+        30.7
+attention of 8x12x1024x64, f32, known                     1   7234.0   2661.6    904.6    661.2   
+        453.5
+causal attention of 8x12x1024x64, bf16, known             1  10387.5    169.4     59.0    332.8    
+        30.7
+attention of heads of 128, f16, free, b=4 h=16 n=2048      1  46851.7    887.5    302.7   1756.9   
+        152.5
+attention of heads of 128, f16, free, b=1 h=32 n=8192      1 372398.1   7060.8   2397.3  13997.3  
+        1199.8
+causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   1695.1    576.7   
+        421.7    289.5
 )golden");
 }
 

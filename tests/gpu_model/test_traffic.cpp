@@ -70,6 +70,18 @@ std::vector<Measured> measured_cases() {
   convolution("convolution", 0);
   convolution("convolution, gradient of the image", 1);
   convolution("convolution, gradient of the filters", 2);
+  const auto attention = [&](const std::string& name, kt::DType dtype) {
+    const kt::Shape shape{2, 64, 64};
+    const Tensor q = kt::tensor("q", {2, 64, 64}, dtype), k = kt::tensor("k", {2, 64, 64}, dtype),
+                 v = kt::tensor("v", {2, 64, 64}, dtype);
+    const kt::Array values = floats(shape).cast(dtype);
+    list.push_back({name,
+                    {{q, k, v},
+                     {kt::matmul(kt::softmax(kt::matmul(q, kt::swapaxes(k, 1, 2)), -1), v)},
+                     {values, values, values}}});
+  };
+  attention("attention", kt::f32);
+  attention("attention, bf16", kt::bf16);
   return list;
 }
 
@@ -82,9 +94,11 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
       "product of transposed",  // where it knows their alignment
       "product, bf16",          // half a sector of a row, as the next one
       "product of transposed, bf16",
-      "convolution",            // the same
+      "convolution",  // the same
       "convolution, gradient of the image",
       "convolution, gradient of the filters",
+      "attention, bf16",  // half a sector of a row
+      "attention",        // a thread's neighbouring weights are stored in different lines
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -161,5 +175,11 @@ convolution, gradient of the filters
   k1_convolution                             1 x  256  loads 3.9/3.5 of 32.0  stores 13.0/3.0 of
           18.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
   k2_copy                                   18 x  256  loads 8.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+attention
+  k0_dot_max_sub_exp_sum_div_mul_dot         2 x  128  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.0/1.0 of 32.0  shared stores 1.7/1.0 of 32.0
+attention, bf16
+  k0_cast_cast_dot_cast_cast_max_sub_ex      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
+          32.0  shared loads 3.1/3.1 of 32.0  shared stores 1.9/1.9 of 32.0
 )golden");
 }

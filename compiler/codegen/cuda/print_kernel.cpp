@@ -486,8 +486,11 @@ void KernelPrinter::print_threads(const loop::For& loop) {
 // Blocks that are to fit on a processor at a time: registers are to be as few as that takes, and
 // not fewer, which would cost loads and stores of what has no register.
 int KernelPrinter::blocks_at_a_time() const {
-  std::int64_t held = 0;  // words of arrays in registers
+  std::int64_t held = 0;  // words of arrays in registers, and of what matrix units multiply
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
+    if (const auto* units = std::get_if<loop::Multiply>(&s)) {
+      held += (units->tile.warp_rows + units->tile.warp_columns) / 4;
+    }
     const auto* array = std::get_if<loop::Allocate>(&s);
     if (array == nullptr || array->buffer->space != loop::Space::registers) return;
     held += array->buffer->size.constant() * size_of(array->buffer->dtype) / size_of(DType::i32);

@@ -1,0 +1,123 @@
+// Attention: a product, the softmax of its rows and a product of that, as one kernel for GPUs.
+#include "compiler/contraction/gpu_attention.h"
+
+#include <kroton/error.h>
+
+#include "compiler/loop/traverse.h"
+#include "compiler/lower/kernel_context.h"
+#include "compiler/ops/records.h"
+
+namespace kroton {
+namespace {
+
+using Vertex = Graph::Vertex;
+
+std::optional<GpuAttentionPlan> plan_for(const AttentionOperands& operands,
+                                         const Machine& machine) {
+  const bool is_stored_only = is_only_stored(operands.element);
+  const bool by_units = machine.has_matrix_units() && (is_stored_only || machine.tf32);
+  const DType element = by_units ? operands.element : DType::f32;
+  return plan_gpu_attention({element, by_units, operands.inner, operands.columns});
+}
+
+class AttentionMaker {
+ public:
+  explicit AttentionMaker(KernelContext& context)
+      : context_(context),
+        graph_(context.graph()),
+        cluster_(context.cluster()),
+        key_(loop::fresh_variable("key")),
+        inner_(loop::fresh_variable("k")) {}
+
+  Attention run() {
+    const Vertex hero = cluster_.hero, products = cluster_.products;
+    const ContractionRoles roles = roles_of(hero);
+    const Index full = cluster_.full_point();
+    const Factors of_result = factors_of(hero, full, key_);
+    const Factors of_products = factors_of(products, of_result[0], inner_);
+    Attention result;
+    Contraction& first = result.products;
+    Contraction& last = result.result;
+    for (const std::size_t axis : roles.batch) {
+      if (cluster_.domain[axis].is_constant(1)) {
+        ones_.push_back({cluster_.variables[axis], loop::integer(0)});
+      } else {
+        first.batch.push_back({cluster_.variables[axis], cluster_.domain[axis]});
+      }
+    }
+    last.batch = first.batch;
+    first.dtype = last.dtype = DType::f32;
+    first.rows = last.rows = {axis_of(roles.rows[0])};
+    first.columns = last.inner = {{key_, roles.inner[0]}};
+    first.inner = {{inner_, roles_of(products).inner[0]}};
+    last.columns = {axis_of(roles.columns[0])};
+    first.sum = scalar("product");
+    last.sum = scalar("sum");
+    result.weight = scalar("weight");
+    first.a = operand(products, 0, of_products);
+    first.b = operand(products, 1, of_products);
+    last.b = operand(hero, 1, of_result);
+    context_.set_value({products, of_result[0]}, loop::variable(first.sum));
+    result.score = placed(context_.value(cluster_.scores, of_result[0]));
+    context_.set_value({cluster_.weights, of_result[0]}, loop::variable(result.weight));
+    last.a = operand(hero, 0, of_result);
+    context_.set_value({hero, full}, loop::variable(last.sum));
+    for (const Vertex root : cluster_.roots) {
+      const auto store = std::get<loop::Store>(context_.store_root(root, full));
+      last.stores.push_back({store.buffer, placed(store.index), placed(store.value)});
+    }
+    last.cost = context_.cost();
+    return result;
+  }
+
+ private:
+  ContractionRoles roles_of(Vertex v) const {
+    return graph_[v].op->roles(graph_[v].attributes, graph_[graph_.operand(v, 0)].type.shape,
+                               graph_[graph_.operand(v, 1)].type.shape);
+  }
+  Factors factors_of(Vertex v, const Index& index, const loop::Variable& inner) const {
+    return graph_[v].op->factors(graph_[v].attributes, index, {loop::variable(inner)});
+  }
+  Axis axis_of(std::size_t axis) const { return {cluster_.variables[axis], cluster_.domain[axis]}; }
+  loop::Expr operand(Vertex v, std::size_t number, const Factors& factors) {
+    return placed(context_.value(graph_.operand(v, static_cast<int>(number)), factors[number]));
+  }
+  loop::Expr placed(const loop::Expr& e) const {
+    return ones_.empty() ? e : loop::substitute(e, ones_);
+  }
+  static loop::Variable scalar(const char* name) {
+    loop::Variable variable = loop::fresh_variable(name);
+    variable.dtype = DType::f32;
+    return variable;
+  }
+
+  KernelContext& context_;
+  const Graph& graph_;
+  const Cluster& cluster_;
+  const loop::Variable key_, inner_;
+  Places ones_;
+};
+
+}  // namespace
+
+bool computes_attention(const AttentionOperands& operands, const Machine& machine) {
+  return plan_for(operands, machine).has_value();
+}
+
+std::vector<loop::Kernel> lower_attention(KernelContext& context, const Machine& machine) {
+  const Attention attention = AttentionMaker(context).run();
+  const auto dtype_of = [](const loop::Expr& operand) {
+    const bool is_converted =
+        operand->op == loop::Op::cast && is_only_stored(operand->args[0]->dtype);
+    return is_converted ? operand->args[0]->dtype : operand->dtype;
+  };
+  const auto size = [](const AxisList& axes) { return count(axes).constant(); };
+  const std::optional<GpuAttentionPlan> plan =
+      plan_for({dtype_of(attention.products.a), size(attention.products.inner),
+                size(attention.result.columns)},
+               machine);
+  if (!plan) throw InternalError("attention: there is no plan for it");
+  return {build_gpu_attention(attention, *plan, context.buffers().maker())};
+}
+
+}  // namespace kroton

@@ -70,18 +70,21 @@ class AttentionBuilder : public GpuTileBuilder {
   };
   using OfRow = std::function<loop::Block(const Row&)>;
   using OfElement = std::function<loop::Block(const Element&)>;
+  using OfRun = std::function<loop::Block(const Element& first, int count)>;
 
   virtual Row row_of(const loop::Variable& thread, const loop::Variable& number) const = 0;
-  // `body` for each of the row's elements that the thread has, among so many columns.
-  virtual loop::Block over_elements(const Row& row, int columns, const OfElement& body) const = 0;
-  // Stores the thread's results of a row.
-  virtual loop::Block store_results(const Row& row, const loop::Expr& factor) const = 0;
+  // `body` for the thread's elements of the row, among so many columns: the first of some
+  // neighbours, and how many they are.
+  virtual loop::Block over_runs(const Row& row, int columns, const OfRun& body) const = 0;
   // Shared memory, and what comes to it before the first step.
   virtual loop::Block begin() = 0;
-  // From the step's begin on: the products of its keys are in `scores_`.
-  virtual loop::Block multiply_keys(const loop::Expr& step) = 0;
+  // The same before the first step of going over the keys again.
+  virtual loop::Block begin_again() = 0;
+  // From the step's begin on: the products of its keys are in `scores_`. Its values are wanted,
+  // too, or not.
+  virtual loop::Block multiply_keys(const loop::Expr& step, bool with_values) = 0;
   // The threads have left their largest scores, and wait for each other.
-  virtual loop::Block wait_for_largest(const loop::Expr& step) = 0;
+  virtual loop::Block wait_for_largest(const loop::Expr& step, bool with_values) = 0;
   // Where a weight is left, and what adds its products to `sums_`, once all are there.
   virtual loop::Stmt keep_weight(const Row& row, const loop::Expr& key,
                                  const loop::Expr& weight) const = 0;
@@ -90,6 +93,15 @@ class AttentionBuilder : public GpuTileBuilder {
   loop::Stmt over_rows(const OfRow& body) const {
     const loop::Variable t = loop::fresh_variable("t"), r = loop::fresh_variable("r");
     return threads(t, plan_.threads(), unrolled(r, p_.thread_rows, body(row_of(t, r))));
+  }
+
+  loop::Block over_elements(const Row& row, int columns, const OfElement& body) const {
+    return over_runs(row, columns, [&](const Element& first, int count) {
+      const loop::Variable next = loop::fresh_variable("next");
+      return unrolled(
+          next, count,
+          body({first.column + loop::variable(next), first.number + loop::variable(next)}));
+    });
   }
 
   loop::Stmt zeros(const loop::BufferRef& to, int columns) const {
@@ -131,16 +143,18 @@ class AttentionBuilder : public GpuTileBuilder {
       body.push_back(loop::Store{total_, loop::variable(row.number), zero()});
       return body;
     }));
-    loop::For steps;
-    steps.variable = loop::fresh_variable("step");
-    steps.extent = loop::size(ceil_div(inner_, Dim(p_.keys)));
-    const loop::Expr step = loop::variable(steps.variable);
-    append(steps.body, multiply_keys(step));
-    steps.body.push_back(largest(step));
-    append(steps.body, wait_for_largest(step));
-    steps.body.push_back(weights(step));
-    append(steps.body, multiply_values(step));
-    block.push_back(loop::statement(std::move(steps)));
+    // Weights that are kept are divided by their sum, which takes all keys: once for the sums, once
+    // for the weights.
+    const bool keeps = a_.kept.has_value();
+    block.push_back(over_steps([&](const loop::Expr& step) {
+      loop::Block body = multiply_keys(step, !keeps);
+      body.push_back(scores(step, true));
+      append(body, wait_for_largest(step, !keeps));
+      body.push_back(exponentials(step, !keeps));
+      if (!keeps) append(body, multiply_values(step));
+      return body;
+    }));
+    if (keeps) block.push_back(loop::Barrier{});  // the last largest scores have been read
     // What a row's threads have of its sum.
     block.push_back(over_rows([&](const Row& row) {
       return loop::Block{loop::Store{exchange_, place_of_own(row),
@@ -158,24 +172,64 @@ class AttentionBuilder : public GpuTileBuilder {
         reciprocal = loop::select(loop::binary(Op::lt, loop::integer(0), loop::size(inner_)),
                                   reciprocal, zero());
       }
+      if (keeps) {
+        body.push_back(loop::Store{total_, loop::variable(row.number), reciprocal});
+        return body;
+      }
       body.push_back(loop::Declare{factor, reciprocal});
       append(body, store_results(row, loop::variable(factor)));
       return body;
     }));
+    if (!keeps) return block;
+    append(block, begin_again());
+    block.push_back(over_steps([&](const loop::Expr& step) {
+      loop::Block body = multiply_keys(step, true);
+      body.push_back(scores(step, false));
+      append(body, wait_for_largest(step, true));
+      body.push_back(kept_weights(step));
+      append(body, multiply_values(step));
+      return body;
+    }));
+    // A block does not end while copies to its memory are on their way.
+    block.push_back(loop::Barrier{});
+    block.push_back(
+        over_rows([&](const Row& row) { return store_results(row, loop::real(1, DType::f32)); }));
     return block;
   }
 
-  // Scores take the place of their products; each thread leaves its largest of each row.
-  loop::Stmt largest(const loop::Expr& step) const {
+  loop::Stmt over_steps(const std::function<loop::Block(const loop::Expr& step)>& body) const {
+    loop::For steps;
+    steps.variable = loop::fresh_variable("step");
+    steps.extent = loop::size(ceil_div(inner_, Dim(p_.keys)));
+    steps.body = body(loop::variable(steps.variable));
+    return loop::statement(std::move(steps));
+  }
+
+  loop::Block store_results(const Row& row, const loop::Expr& factor) const {
+    return over_runs(row, p_.columns, [&](const Element& first, int count) {
+      const loop::Variable next = loop::fresh_variable("next");
+      return store_neighbours(row.row, first.column, next, count,
+                              loop::load(sums_, first.number + loop::variable(next)) * factor);
+    });
+  }
+
+  // Scores take the place of their products; each thread leaves its largest of each row, if that is
+  // wanted.
+  loop::Stmt scores(const loop::Expr& step, bool leaves_largest) const {
     return over_rows([&](const Row& row) {
       const loop::Variable most = scalar("most");
       loop::Block body{loop::Declare{most, lowest()}};
       append(body, over_elements(row, p_.keys, [&](const Element& e) {
                const loop::Expr key = step * loop::integer(p_.keys) + e.column;
-               return loop::Block{loop::Store{scores_, e.number, score(row, key, e.number)},
-                                  loop::Accumulate{most, Op::max, loop::load(scores_, e.number)}};
+               loop::Block one{loop::Store{scores_, e.number, score(row, key, e.number)}};
+               if (leaves_largest) {
+                 one.push_back(loop::Accumulate{most, Op::max, loop::load(scores_, e.number)});
+               }
+               return one;
              }));
-      body.push_back(loop::Store{exchange_, place_of_own(row), loop::variable(most)});
+      if (leaves_largest) {
+        body.push_back(loop::Store{exchange_, place_of_own(row), loop::variable(most)});
+      }
       return body;
     });
   }
@@ -216,44 +270,92 @@ class AttentionBuilder : public GpuTileBuilder {
     return rewrite(value);
   }
 
+  // The largest score so far; as long as nothing but minus infinity has been seen 0, since the
+  // difference of two is no number.
+  static loop::Expr base_of(const loop::Expr& largest) {
+    return loop::select(loop::binary(Op::eq, largest, lowest()), zero(), largest);
+  }
+
   // The exponentials of the step's scores, and what the largest so far does to all sums.
-  loop::Stmt weights(const loop::Expr& step) const {
+  loop::Stmt exponentials(const loop::Expr& step, bool are_multiplied) const {
     return over_rows([&](const Row& row) {
       const loop::Expr number = loop::variable(row.number);
-      const loop::Expr multiplied = c_.a->dtype == p_.element ? c_.a : c_.a->args[0];
       const loop::Variable most = scalar("most"), base = scalar("base"), factor = scalar("factor"),
                            sum = scalar("sum");
       loop::Block body{loop::Declare{most, loop::load(top_, number)}};
       append(body, over_exchanged(row, [&](const loop::Expr& value) {
                return loop::Accumulate{most, Op::max, value};
              }));
-      // As long as nothing but minus infinity has been seen, the difference of two is no weight.
-      const loop::Expr so_far = loop::variable(most);
-      body.push_back(loop::Declare{
-          base, loop::select(loop::binary(Op::eq, so_far, lowest()), zero(), so_far)});
+      body.push_back(loop::Declare{base, base_of(loop::variable(most))});
       body.push_back(loop::Declare{
           factor, loop::unary(Op::exp, loop::load(top_, number) - loop::variable(base))});
-      body.push_back(loop::Store{top_, number, so_far});
+      body.push_back(loop::Store{top_, number, loop::variable(most)});
       body.push_back(loop::Declare{sum, zero()});
       append(body, over_elements(row, p_.keys, [&](const Element& e) {
                const loop::Variable weight = scalar("weight");
-               return loop::Block{
+               loop::Block one{
                    loop::Declare{weight, loop::unary(Op::exp, loop::load(scores_, e.number) -
                                                                   loop::variable(base))},
-                   loop::Accumulate{sum, Op::add, loop::variable(weight)},
-                   keep_weight(row, e.column,
-                               at(multiplied, row, step * loop::integer(p_.keys) + e.column,
-                                  {a_.weight, loop::variable(weight)}))};
+                   loop::Accumulate{sum, Op::add, loop::variable(weight)}};
+               if (are_multiplied) one.push_back(multiply_by(row, step, e, loop::variable(weight)));
+               return one;
              }));
       body.push_back(loop::Store{
           total_, number,
           loop::fma(loop::load(total_, number), loop::variable(factor), loop::variable(sum))});
+      if (!are_multiplied) return body;
       append(body, over_elements(row, p_.columns, [&](const Element& e) {
                return loop::Block{loop::Store{
                    sums_, e.number, loop::load(sums_, e.number) * loop::variable(factor)}};
              }));
       return body;
     });
+  }
+
+  // The step's weights, where all sums are known; they are stored, too.
+  loop::Stmt kept_weights(const loop::Expr& step) const {
+    return over_rows([&](const Row& row) {
+      const loop::Expr number = loop::variable(row.number);
+      const loop::Variable base = scalar("base");
+      loop::Block body{loop::Declare{base, base_of(loop::load(top_, number))}};
+      append(body, over_elements(row, p_.keys, [&](const Element& e) {
+               const loop::Expr weight =
+                   loop::unary(Op::exp, loop::load(scores_, e.number) - loop::variable(base)) *
+                   loop::load(total_, number);
+               return loop::Block{loop::Store{scores_, e.number, weight},
+                                  multiply_by(row, step, e, loop::load(scores_, e.number))};
+             }));
+      append(body, over_runs(row, p_.keys, [&](const Element& first, int count) {
+               const loop::Variable next = loop::fresh_variable("next");
+               const loop::Expr key = step * loop::integer(p_.keys) + first.column;
+               const loop::Expr place = key + loop::variable(next);
+               const std::pair<loop::Variable, loop::Expr> weight{
+                   a_.weight, loop::load(scores_, first.number + loop::variable(next))};
+               loop::For run;
+               run.variable = next;
+               run.kind = loop::LoopKind::vector;
+               run.width = run.unrolled = count;
+               run.extent = loop::integer(count);
+               if (!fits(inner_, p_.keys)) {
+                 run.extent = loop::binary(Op::min, loop::size(inner_) - key, run.extent);
+               }
+               Places places = places_of(c_.rows, first_row_ + row.row);
+               for (auto& one : places_of(c_.inner, place)) places.push_back(std::move(one));
+               run.body = {loop::Store{a_.kept->buffer, loop::substitute(a_.kept->index, places),
+                                       at(a_.kept->value, row, place, weight)}};
+               return inside(first_row_ + row.row, rows_, p_.rows,
+                             {loop::statement(std::move(run))});
+             }));
+      return body;
+    });
+  }
+
+  // Leaves what the values are multiplied by, which is made of the weight.
+  loop::Stmt multiply_by(const Row& row, const loop::Expr& step, const Element& e,
+                         const loop::Expr& weight) const {
+    const loop::Expr multiplied = c_.a->dtype == p_.element ? c_.a : c_.a->args[0];
+    const loop::Expr key = step * loop::integer(p_.keys) + e.column;
+    return keep_weight(row, e.column, at(multiplied, row, key, {a_.weight, weight}));
   }
 
   loop::Expr place_of_own(const Row& row) const {
@@ -304,27 +406,13 @@ class UnitAttention final : public AttentionBuilder {
   }
 
   // In the places that loop::place_of_sum says: two neighbours of every eight columns.
-  loop::Block over_pairs(const Row& row, int columns,
-                         const std::function<loop::Block(const Element&)>& body) const {
+  loop::Block over_runs(const Row& row, int columns, const OfRun& body) const override {
     const loop::Variable j = loop::fresh_variable("j");
     const loop::Expr two = loop::integer(2);
     return unrolled(j, columns / 8,
                     body({loop::variable(j) * loop::integer(8) + row.sharer * two,
-                          (loop::variable(j) * two + loop::variable(row.number)) * two}));
-  }
-  loop::Block over_elements(const Row& row, int columns, const OfElement& body) const override {
-    return over_pairs(row, columns, [&](const Element& pair) {
-      const loop::Variable next = loop::fresh_variable("next");
-      return unrolled(
-          next, 2, body({pair.column + loop::variable(next), pair.number + loop::variable(next)}));
-    });
-  }
-  loop::Block store_results(const Row& row, const loop::Expr& factor) const override {
-    return over_pairs(row, p_.columns, [&](const Element& pair) {
-      const loop::Variable next = loop::fresh_variable("next");
-      return store_neighbours(row.row, pair.column, next, 2,
-                              loop::load(sums_, pair.number + loop::variable(next)) * factor);
-    });
+                          (loop::variable(j) * two + loop::variable(row.number)) * two},
+                         2));
   }
 
   loop::Block begin() override {
@@ -357,20 +445,27 @@ class UnitAttention final : public AttentionBuilder {
                         loop::Space::shared);
     const loop::Expr none = loop::integer(0);
     block.push_back(bring(query_, first_row_, none, none, plan_.threads()));
-    block.push_back(bring(key_, none, none, none, plan_.threads()));
+    append(block, begin_again());
     return block;
   }
-
-  loop::Block multiply_keys(const loop::Expr& step) override {
+  loop::Block begin_again() override {
     const loop::Expr none = loop::integer(0);
-    return {loop::Barrier{},
-            bring(value_, none, step * loop::integer(p_.keys), none, plan_.threads()),
-            zeros(scores_, p_.keys),
-            loop::Multiply{scores_, query_.buffer, key_.buffer, none, none, of_keys_}};
+    return {bring(key_, none, none, none, plan_.threads())};
   }
-  loop::Block wait_for_largest(const loop::Expr& step) override {
+
+  loop::Block multiply_keys(const loop::Expr& step, bool with_values) override {
     const loop::Expr none = loop::integer(0);
-    return {loop::Barrier{value_.aligned ? 1 : 0},
+    loop::Block block{loop::Barrier{}};
+    if (with_values) {
+      block.push_back(bring(value_, none, step * loop::integer(p_.keys), none, plan_.threads()));
+    }
+    block.push_back(zeros(scores_, p_.keys));
+    block.push_back(loop::Multiply{scores_, query_.buffer, key_.buffer, none, none, of_keys_});
+    return block;
+  }
+  loop::Block wait_for_largest(const loop::Expr& step, bool with_values) override {
+    const loop::Expr none = loop::integer(0);
+    return {loop::Barrier{with_values && value_.aligned ? 1 : 0},
             bring(key_, (step + loop::integer(1)) * loop::integer(p_.keys), none, none,
                   plan_.threads())};
   }
@@ -406,10 +501,8 @@ class ScalarAttention final : public AttentionBuilder {
   }
 
   // Groups of columns as far apart as the tile allows, so that neighbouring threads' loads are
-  // neighbours in shared memory: the first column of each, its register, how many there are.
-  loop::Block over_groups(
-      const Row& row, int columns,
-      const std::function<loop::Block(const Element& first, int count)>& body) const {
+  // neighbours in shared memory.
+  loop::Block over_runs(const Row& row, int columns, const OfRun& body) const override {
     const loop::Variable g = loop::fresh_variable("g");
     const int each = columns / p_.across, group = std::min(each, columns_of_load);
     const loop::Expr number = loop::variable(g);
@@ -418,20 +511,6 @@ class ScalarAttention final : public AttentionBuilder {
         body({number * loop::integer(group * p_.across) + row.sharer * loop::integer(group),
               loop::variable(row.number) * loop::integer(each) + number * loop::integer(group)},
              group));
-  }
-  loop::Block over_elements(const Row& row, int columns, const OfElement& body) const override {
-    return over_groups(row, columns, [&](const Element& first, int count) {
-      const loop::Variable j = loop::fresh_variable("j");
-      return unrolled(j, count,
-                      body({first.column + loop::variable(j), first.number + loop::variable(j)}));
-    });
-  }
-  loop::Block store_results(const Row& row, const loop::Expr& factor) const override {
-    return over_groups(row, p_.columns, [&](const Element& first, int count) {
-      const loop::Variable next = loop::fresh_variable("next");
-      return store_neighbours(row.row, first.column, next, count,
-                              loop::load(sums_, first.number + loop::variable(next)) * factor);
-    });
   }
 
   loop::Block begin() override {
@@ -449,16 +528,22 @@ class ScalarAttention final : public AttentionBuilder {
     return block;
   }
 
-  loop::Block multiply_keys(const loop::Expr& step) override {
+  loop::Block begin_again() override { return {}; }
+
+  loop::Block multiply_keys(const loop::Expr& step, bool) override {
     return {loop::Barrier{},
             fill(a_.products, false, keys_, step * loop::integer(p_.keys), loop::integer(0),
                  p_.keys, p_.inner),
             zeros(scores_, p_.keys), loop::Barrier{},
             multiplied(scores_, queries_, p_.keys, p_.inner)};
   }
-  loop::Block wait_for_largest(const loop::Expr& step) override {
-    return {loop::Barrier{}, fill(c_, false, keys_, loop::integer(0), step * loop::integer(p_.keys),
-                                  p_.columns, p_.keys)};
+  loop::Block wait_for_largest(const loop::Expr& step, bool with_values) override {
+    loop::Block block{loop::Barrier{}};
+    if (with_values) {
+      block.push_back(fill(c_, false, keys_, loop::integer(0), step * loop::integer(p_.keys),
+                           p_.columns, p_.keys));
+    }
+    return block;
   }
   loop::Stmt keep_weight(const Row& row, const loop::Expr& key,
                          const loop::Expr& weight) const override {
@@ -598,7 +683,9 @@ loop::Kernel build_gpu_attention(const Attention& attention, const GpuAttentionP
   }
   loop::Kernel kernel = plan.units ? UnitAttention(attention, plan, tiles, new_buffer).run()
                                    : ScalarAttention(attention, plan, tiles, new_buffer).run();
-  kernel.work = kernel.work + loop::size(attention.products.work());
+  // The products with the keys once more.
+  const Dim times = attention.kept ? 2 : 1;
+  kernel.work = kernel.work + loop::size(attention.products.work() * times);
   kernel.form = plan.to_string();
   return kernel;
 }

@@ -16,6 +16,8 @@ struct Attention {
   loop::Expr score;       // of products.sum and the variables
   loop::Variable weight;  // stands for a weight in result.a, which is linear in it
   Contraction result;     // its inner axis: the keys
+  // What is stored of each weight, if that is wanted.
+  std::optional<loop::Store> kept = {};
 };
 
 // What a plan depends on.

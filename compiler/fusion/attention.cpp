@@ -30,7 +30,7 @@ class AttentionFinder {
 
   void run() {
     for (std::size_t c = 0; c < fusion_.clusters.size();) {
-      const std::optional<Found> found = find(fusion_.clusters[c]);
+      const std::optional<Found> found = find(c);
       if (!found) {
         ++c;
         continue;
@@ -45,6 +45,7 @@ class AttentionFinder {
   struct Found {
     std::size_t first, rows;  // clusters
     Vertex root;              // what the second stores of it
+    bool keeps;               // for others, too
     Vertex products, scores, exponentials, sum, weights;
     Index index;
     std::size_t key_axis;
@@ -189,6 +190,31 @@ class AttentionFinder {
     return true;
   }
 
+  bool reads(const Cluster& cluster, Vertex root) const {
+    const std::vector<Vertex> users = graph_.users(root);
+    return std::any_of(users.begin(), users.end(), [&](Vertex v) { return has(cluster, v); }) ||
+           std::any_of(cluster.guard.begin(), cluster.guard.end(),
+                       [&](const auto& step) { return step.condition == root; });
+  }
+
+  // The clusters between the two that wait for that root of the first. Nothing if the second one
+  // waits for any of them.
+  std::optional<std::set<std::size_t>> waiting(Vertex root, std::size_t first,
+                                               std::size_t last) const {
+    std::set<std::size_t> found;
+    std::vector<Vertex> roots{root};
+    const auto waits = [&](std::size_t c) {
+      return std::any_of(roots.begin(), roots.end(), [&](Vertex v) { return reads(at(c), v); });
+    };
+    for (std::size_t c = first + 1; c < last; ++c) {
+      if (!waits(c)) continue;
+      found.insert(c);
+      roots.insert(roots.end(), at(c).roots.begin(), at(c).roots.end());
+    }
+    roots.erase(roots.begin());
+    return waits(last) ? std::nullopt : std::optional(found);
+  }
+
   // The members that these roots of the cluster are computed from.
   std::set<Vertex> needed_for(const Cluster& cluster, const std::vector<Vertex>& roots) const {
     std::vector<Vertex> pending = roots;
@@ -237,7 +263,8 @@ class AttentionFinder {
     return result;
   }
 
-  std::optional<Found> find(const Cluster& last) const {
+  std::optional<Found> find(std::size_t position) const {
+    const Cluster& last = at(position);
     if (last.kind != Cluster::Kind::contraction) return std::nullopt;
     const Vertex multiplied = graph_.operand(last.hero, 0);
     const std::optional<Softmax> softmax = softmax_of(multiplied);
@@ -266,7 +293,9 @@ class AttentionFinder {
         root = v;
       }
     }
-    if (!root || !feeds_only(*root, *rows, last)) return std::nullopt;
+    if (!root) return std::nullopt;
+    const bool keeps = !feeds_only(*root, *rows, last);
+    if (keeps && !waiting(*root, *rows, position)) return std::nullopt;
     const std::set<Vertex> rest = needed_for(middle, others(middle, *root));
     if (rest.contains(largest) || rest.contains(softmax->sum) ||
         (!rest.empty() && reductions_in(rest) == 0)) {
@@ -285,6 +314,7 @@ class AttentionFinder {
     Found found{*first,
                 *rows,
                 *root,
+                keeps,
                 at(*first).hero,
                 scores,
                 softmax->exponentials,
@@ -367,7 +397,9 @@ class AttentionFinder {
     };
     const Vertex divisor = graph_.operand(
         found.weights, graph_.operand(found.weights, 0) == found.exponentials ? 1 : 0);
-    return computes(found.scores, found.products, found.index) &&
+    return graph_[found.root].type.shape == shape &&
+           computes(found.root, found.weights, found.index) &&
+           computes(found.scores, found.products, found.index) &&
            computes(graph_.operand(difference, 1), largest, of_row) &&
            computes(divisor, found.sum, of_row) &&
            computes(graph_.operand(last.hero, 0), found.weights, found.index);
@@ -382,7 +414,7 @@ class AttentionFinder {
     if (!inner.is_constant() || !columns.is_constant()) return false;
     const Cluster& first = at(found.first);
     AttentionOperands operands{element_of(first, graph_.operand(found.products, 0)),
-                               inner.constant(), columns.constant()};
+                               inner.constant(), columns.constant(), found.keeps};
     const bool are_alike =
         operands.element == element_of(first, graph_.operand(found.products, 1)) &&
         operands.element == element_of(last, graph_.operand(last.hero, 0)) &&
@@ -410,19 +442,32 @@ class AttentionFinder {
       }
     }
     joined.members = std::move(members);
-    fusion_.stored[found.root] = false;
+    if (found.keeps) {
+      joined.kept = found.root;
+      joined.roots.push_back(found.root);
+    } else {
+      fusion_.stored[found.root] = false;
+    }
     fusion_.stored[at(found.first).roots[0]] = false;
     if (!kept.empty()) {
       const std::set<Vertex> rest = needed_for(middle, kept);
       std::erase_if(middle.members, [&](Vertex v) { return !rest.contains(v); });
       middle.roots = kept;
     }
+    const std::set<std::size_t> later =
+        found.keeps ? *waiting(found.root, found.rows, last) : std::set<std::size_t>();
     fusion_.clusters[last] = std::move(joined);
-    std::set<std::size_t, std::greater<>> gone{found.first};
-    if (kept.empty()) gone.insert(found.rows);
-    for (const std::size_t c : gone) {
-      fusion_.clusters.erase(fusion_.clusters.begin() + static_cast<std::ptrdiff_t>(c));
+    // Those that wait for the weights come behind it.
+    std::vector<Cluster> ordered;
+    const auto take = [&](std::size_t c) { ordered.push_back(std::move(fusion_.clusters[c])); };
+    for (std::size_t c = 0; c < last; ++c) {
+      const bool is_gone = c == found.first || (c == found.rows && kept.empty());
+      if (!is_gone && !later.contains(c)) take(c);
     }
+    take(last);
+    for (const std::size_t c : later) take(c);
+    for (std::size_t c = last + 1; c < fusion_.clusters.size(); ++c) take(c);
+    fusion_.clusters = std::move(ordered);
   }
 
   const Graph& graph_;

@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "compiler/passes/guards.h"
@@ -30,7 +31,8 @@ struct Cluster {
                            // last product
   // Attention: the first product, the scores that are made of it, their softmax.
   Graph::Vertex products = 0, scores = 0, weights = 0;
-  Guard guard;  // when it is needed
+  std::optional<Graph::Vertex> kept = {};  // made of the weights, and stored for others
+  Guard guard;                             // when it is needed
 
   bool reduces() const;
   Index full_point() const;   // all variables
@@ -51,12 +53,13 @@ struct Fusion {
 // right one, which is copied whatever it is.
 Fusion fuse(const Graph& graph, bool converts_operands = false);
 
-// Makes one cluster of each product whose rows' softmax is nothing but multiplied again: attention
-// (see attention.cpp). Where `may` allows it: which dtype all operands have where they lie, how
+// Makes one cluster of each product whose rows' softmax is multiplied again: attention (see
+// attention.cpp). Where `may` allows it: which dtype all operands have where they lie, how
 // many inner elements the first product and how many columns the last one has.
 struct AttentionOperands {
   DType element;
   std::int64_t inner, columns;
+  bool keeps_weights;  // others read them, so that they are stored
 };
 void join_attention(const Graph& graph, Fusion& fusion,
                     const std::function<bool(const AttentionOperands&)>& may);

@@ -16,6 +16,8 @@ std::optional<GpuAttentionPlan> plan_for(const AttentionOperands& operands,
                                          const Machine& machine) {
   const bool is_stored_only = is_only_stored(operands.element);
   const bool by_units = machine.has_matrix_units() && (is_stored_only || machine.tf32);
+  // Without them, the products with the keys once more take longer than writing and reading them.
+  if (operands.keeps_weights && !by_units) return std::nullopt;
   const DType element = by_units ? operands.element : DType::f32;
   return plan_gpu_attention({element, by_units, operands.inner, operands.columns});
 }
@@ -61,10 +63,14 @@ class AttentionMaker {
     result.score = placed(context_.value(cluster_.scores, of_result[0]));
     context_.set_value({cluster_.weights, of_result[0]}, loop::variable(result.weight));
     last.a = operand(hero, 0, of_result);
+    if (cluster_.kept) {
+      result.kept =
+          placed(std::get<loop::Store>(context_.store_root(*cluster_.kept, of_result[0])));
+    }
     context_.set_value({hero, full}, loop::variable(last.sum));
     for (const Vertex root : cluster_.roots) {
-      const auto store = std::get<loop::Store>(context_.store_root(root, full));
-      last.stores.push_back({store.buffer, placed(store.index), placed(store.value)});
+      if (root == cluster_.kept) continue;
+      last.stores.push_back(placed(std::get<loop::Store>(context_.store_root(root, full))));
     }
     last.cost = context_.cost();
     return result;
@@ -84,6 +90,9 @@ class AttentionMaker {
   }
   loop::Expr placed(const loop::Expr& e) const {
     return ones_.empty() ? e : loop::substitute(e, ones_);
+  }
+  loop::Store placed(const loop::Store& store) const {
+    return {store.buffer, placed(store.index), placed(store.value)};
   }
   static loop::Variable scalar(const char* name) {
     loop::Variable variable = loop::fresh_variable(name);
@@ -114,7 +123,7 @@ std::vector<loop::Kernel> lower_attention(KernelContext& context, const Machine&
   const auto size = [](const AxisList& axes) { return count(axes).constant(); };
   const std::optional<GpuAttentionPlan> plan =
       plan_for({dtype_of(attention.products.a), size(attention.products.inner),
-                size(attention.result.columns)},
+                size(attention.result.columns), attention.kept.has_value()},
                machine);
   if (!plan) throw InternalError("attention: there is no plan for it");
   return {build_gpu_attention(attention, *plan, context.buffers().maker())};

@@ -331,6 +331,11 @@ void add_attention(std::vector<Case>& list) {
             {{{"b", 4}, {"h", 16}, {"n", 2048}}, {{"b", 1}, {"h", 32}, {"n", 8192}}});
   attention("causal attention of heads of 64, f32, free", dim("b"), dim("h"), dim("n"), 64, f32,
             true, {{{"b", 4}, {"h", 16}, {"n", 1000}}});
+  attention("attention of 8x12x1024x64, f16, gradients", 8, 12, 1024, 64, f16, false);
+  Case& trained = list.back();
+  const auto [gq, gk, gv] = grad(sum(square(trained.outputs[0])), trained.inputs[0],
+                                 trained.inputs[1], trained.inputs[2]);
+  trained.outputs = {gq, gk, gv};
 }
 
 }  // namespace

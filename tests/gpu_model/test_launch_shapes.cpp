@@ -357,5 +357,12 @@ attention of heads of 128, f16, free, b=1 h=32 n=8192
   k0_cast_cast_dot_cast_cast_mul_cast_cast       4096 x  128, work 1100618924032
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000
   k0_dot_iota_iota_le_mul_where_max_sub_ex       1024 x  128, work 16494592000
+attention of 8x12x1024x64, f16, gradients, known
+  k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38881198080
+  k1_cast_cast_dot_cast                           768 x  256, work 12910067712
+  k2_cast_cast_dot                               6144 x  256, work 13186891776
+  k3_cast_cast_cast_mul_cast_cast_sum_cast      98304 x  256, work 1610809344
+  k4_cast_cast_dot_cast                           768 x  256, work 12910067712
+  k5_cast_cast_dot_cast                           768 x  256, work 12910067712
 )golden");
 }

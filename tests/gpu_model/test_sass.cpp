@@ -401,6 +401,18 @@ attention of heads of 128, f16, free
           LDSM 42, LDGSTS 20
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    128    16     4    16   16        32  37888   290
+attention of 8x12x1024x64, f16, gradients
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1318  HMMA 96,
+          LDSM 60, LDGSTS 24
+  k1_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k2_cast_cast_dot                      122    16     2     8    4        16  49152   145  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k3_cast_cast_cast_mul_cast_cast_su     31    64     4     2    4         8     32    43
+  k4_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
+          LDSM 12, LDGSTS 12
 )golden");
 }
 
@@ -681,6 +693,18 @@ attention of heads of 128, f16, free
           LDSM 42, LDGSTS 20
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   289
+attention of 8x12x1024x64, f16, gradients
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1318  HMMA 96,
+          LDSM 60, LDGSTS 24
+  k1_cast_cast_dot_cast                 125    16     2     4    4        16  49152   346  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k2_cast_cast_dot                      122    16     2     8    4        16  49152   138  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k3_cast_cast_cast_mul_cast_cast_su     30    64     4     2    4         8     32    43
+  k4_cast_cast_dot_cast                 125    16     2     4    4        16  49152   346  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
+          LDSM 12, LDGSTS 12
 )golden");
 }
 
@@ -961,5 +985,17 @@ attention of heads of 128, f16, free
           LDSM 42, LDGSTS 20
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   290
+attention of 8x12x1024x64, f16, gradients
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1202  HMMA 96,
+          LDSM 60, LDGSTS 24
+  k1_cast_cast_dot_cast                 128    16     2     4    4        16  49152   351  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k2_cast_cast_dot                      123    16     2     8    4        16  49152   121  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k3_cast_cast_cast_mul_cast_cast_su     29    64     4     2   16         8     32    26
+  k4_cast_cast_dot_cast                 128    16     2     4    4        16  49152   351  HMMA 32,
+          LDSM 12, LDGSTS 12
+  k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
+          LDSM 12, LDGSTS 12
 )golden");
 }

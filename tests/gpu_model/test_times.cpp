@@ -23,8 +23,11 @@ TEST_CASE("golden: predicted times of canonical functions") {
       "MLP step 784-512-10",       // launches, as the next one
       "LSTM step, 256 units",
       "LSTM step, 64 units",  // steps that wait for each other, as the next ones
-      "running sum by scan",       "gradient of a running sum by scan",
-      "1000 steps of oscillators", "Kalman filter of 4 numbers",
+      "running sum by scan",
+      "gradient of a running sum by scan",
+      "1000 steps of oscillators",
+      "Kalman filter of 4 numbers",
+      "attention of 8x12x1024x64, f16, gradients",  // numbers of all pairs of positions
   };
   std::ostringstream text;
   text << std::left << std::setw(52) << "us, not measured" << std::right << std::setw(7)
@@ -220,6 +223,8 @@ attention of heads of 128, f16, free, b=1 h=32 n=8192      1 372398.1   7060.8  
         1199.8
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   1695.1    576.7   
         421.7    289.5
+attention of 8x12x1024x64, f16, gradients, known          6  29334.2   1631.1    736.5   2586.5   
+        157.3
 )golden");
 }
 

@@ -34,6 +34,8 @@ struct GpuAttentionPlan {
   DType element;
   bool units;
   int thread_rows, across;  // of a thread; threads that share a row
+  // Numbers that a row's threads leave for each other, with what keeps rows in different banks.
+  int exchange_stride() const { return units ? across : across + across / 4; }
   std::string to_string() const;
 };
 

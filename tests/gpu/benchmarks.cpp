@@ -6,8 +6,8 @@
 // A line "# CASE" comes before each. Exit status 3: that case took too long or has spoiled the
 // device, and there may be others, which --after goes on with.
 // tests/gpu/peers.py has the same cases in other frameworks.
-#include <kroton/convolution.h>
-#include <kroton/kroton.h>
+#include "tests/gpu/benchmarks.h"
+
 #include <kroton/normalization.h>
 
 #include <algorithm>
@@ -16,13 +16,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <string>
 #include <thread>
 #include <vector>
 
-namespace kt = kroton;
-
+namespace gpu_benchmarks {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -33,9 +30,6 @@ std::string after;                      // the case that was the last; empty: no
 std::atomic<std::int64_t> case_number;  // of the case in progress
 constexpr int spoilt = 3;
 constexpr std::chrono::seconds longest_case{25};
-
-// A size as it is measured, or as an emulator can do it.
-std::int64_t size(std::int64_t large, std::int64_t small) { return is_small ? small : large; }
 
 std::string in_one_line(std::string text) {
   for (char& c : text) {
@@ -61,11 +55,10 @@ void wait() {
   f();
 }
 
-struct Work {
-  double bytes = 0, operations = 0;
-};
+}  // namespace
 
-// The middle one of three rounds of 50 ms each.
+std::int64_t size(std::int64_t large, std::int64_t small) { return is_small ? small : large; }
+
 void measure(const std::string& name, const Work& work, const std::function<void()>& call) {
   if (only_compiles) {
     wait();
@@ -126,15 +119,12 @@ void run(const std::string& name, const std::function<void()>& body) {
   ++case_number;
 }
 
-// Numbers on the device.
-kt::Shared data(const kt::Shape& shape, std::uint64_t seed, double scale = 1,
-                kt::DType dtype = kt::f32) {
+kt::Shared data(const kt::Shape& shape, std::uint64_t seed, double scale, kt::DType dtype) {
   return kt::shared(kt::Array::normal(shape, seed, 0, scale, dtype), "d" + std::to_string(seed));
 }
 
-// The value is computed and kept on the device.
 void resident(const std::string& name, const Work& work, const std::function<kt::Tensor()>& value,
-              const kt::Target& target = kt::cuda()) {
+              const kt::Target& target) {
   run(name, [&] {
     const kt::Tensor y = value();
     std::vector<std::int64_t> sizes;
@@ -145,7 +135,7 @@ void resident(const std::string& name, const Work& work, const std::function<kt:
   });
 }
 
-double real(std::int64_t n) { return static_cast<double>(n); }
+namespace {
 
 void elementwise() {
   const std::int64_t n = size(10'000'000, 100), q = size(4096, 33);
@@ -209,45 +199,9 @@ void indexed() {
            [&] { return kt::scatter_add(one, ids, {rows}); });
 }
 
-void products() {
-  kt::Target own = kt::cuda();
-  own.products = false;
-  for (const std::int64_t large : {512, 1024, 4096}) {
-    const std::int64_t n = size(large, 16 + large / 256);
-    const std::string by = std::to_string(large);
-    const auto a = data({n, n}, 15), b = data({n, n}, 16), bias = data({n}, 17);
-    const Work work{12 * real(n) * real(n), 2 * real(n) * real(n) * real(n)};
-    resident("dot_" + by, work, [&] { return kt::dot(a, b); });
-    resident("dot_own_" + by, work, [&] { return kt::dot(a, b); }, own);
-    resident("dot_bias_relu_" + by, work, [&] { return kt::relu(kt::dot(a, b) + bias); });
-  }
-  const std::int64_t k = size(16384, 64);
-  const auto flat = data({64, k}, 18), tall = data({k, 64}, 19);
-  const Work work{8 * 64 * real(k), 2 * 64 * 64 * real(k)};
-  resident("dot_64x16384x64", work, [&] { return kt::dot(flat, tall); });
-  resident("dot_own_64x16384x64", work, [&] { return kt::dot(flat, tall); }, own);
-  const std::int64_t n = size(4096, 40), batch = size(96, 2), length = size(512, 9);
-  const auto w = data({n, n}, 20), v = data({n}, 21);
-  resident("dot_matrix_vector_4096", {4 * real(n) * real(n), 0}, [&] { return kt::dot(w, v); });
-  const auto q = data({batch, length, 64}, 22), key = data({batch, length, 64}, 23);
-  const auto value = data({batch, length, 64}, 24);
-  resident("attention_96x512x64", {0, 4 * real(batch) * real(length) * real(length) * 64}, [&] {
-    const auto scores = kt::matmul(q, kt::transpose(key, {0, 2, 1})) / 8;
-    return kt::matmul(kt::softmax(scores), value);
-  });
-  const std::int64_t pictures = size(32, 1), side = size(56, 6);
-  const auto image = data({pictures, 64, side, side}, 25), filters = data({64, 64, 3, 3}, 26);
-  kt::ConvolutionOptions same;
-  same.padding = kt::Padding::same;
-  const Work conv{0, 2 * real(pictures) * real(side) * real(side) * 64 * 64 * 9};
-  resident("conv_32x64x56x56", conv, [&] { return kt::conv2d(image, filters, same); });
-  resident("conv_grad_filters_32x64x56x56", conv, [&] {
-    return kt::grad(kt::sum(kt::square(kt::conv2d(image, filters, same))), filters);
-  });
-}
-
-void classifier(std::int64_t large, bool from_host) {
-  const std::string name = "mlp_" + std::to_string(large) + (from_host ? "_host" : "");
+void classifier(std::int64_t large, bool from_host, bool tf32 = false) {
+  const std::string name = std::string("mlp_") + (tf32 ? "tf32_" : "") + std::to_string(large) +
+                           (from_host ? "_host" : "");
   run(name, [&] {
     const std::int64_t batch = size(large, 3 + large / 1000), in = size(784, 20),
                        hidden = size(512, 17);
@@ -264,12 +218,14 @@ void classifier(std::int64_t large, bool from_host) {
     const auto scores = kt::dot(kt::relu(kt::dot(x, w1) + b1), w2) + b2;
     const auto loss = kt::mean(kt::softmax_cross_entropy(scores, labels));
     const auto [g1, h1, g2, h2] = kt::grad(loss, w1, b1, w2, b2);
+    kt::Target target = kt::cuda();
+    target.tf32 = tf32;
     const kt::FunctionOptions options{.updates = {{w1, w1 - 0.01 * g1},
                                                   {b1, b1 - 0.01 * h1},
                                                   {w2, w2 - 0.01 * g2},
                                                   {b2, b2 - 0.01 * h2}},
                                       .name = "mlp",
-                                      .target = kt::cuda()};
+                                      .target = target};
     const Work work{0, 6 * real(batch) * real(in) * real(hidden)};
     if (from_host) {
       const auto f = kt::function({x_in, labels_in}, loss, options);
@@ -326,7 +282,8 @@ void recurrent() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// All cases, or what the program's arguments ask for.
+int run_all(int argc, char** argv) {
   for (int k = 1; k < argc; ++k) {
     if (std::strcmp(argv[k], "--small") == 0) {
       is_small = true;
@@ -343,10 +300,12 @@ int main(int argc, char** argv) {
     rows();
     indexed();
     products();
+    convolutions();
     for (const std::int64_t batch : {128, 4096}) {
       classifier(batch, false);
       classifier(batch, true);
     }
+    classifier(4096, false, true);
     recurrent();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu benchmarks: %s\n", error.what());
@@ -354,3 +313,7 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
+
+}  // namespace gpu_benchmarks
+
+int main(int argc, char** argv) { return gpu_benchmarks::run_all(argc, argv); }

@@ -1,13 +1,17 @@
-"""The cases of benchmarks.cpp in PyTorch (eager, compiled, products in TF32) and JAX, with the data
-on the device. One JSON object a line: peers.py torch|jax [PART OF A NAME...]"""
+"""The cases of benchmarks.cpp and benchmarks_products.cpp in PyTorch (eager, compiled, f32 products
+in TF32) and JAX, with the data on the device. Cases with tf32 in their names are in TF32 in all of
+them, others in full precision. One JSON object a line: peers.py torch|jax [PART OF A NAME...]"""
 import json
+import os
 import sys
 import time
 
 import numpy as np
 
 FRAMEWORK, WANTED = sys.argv[1], sys.argv[2:]
-DEADLINE = time.time() + 85
+# Arrays of that name are converted on the device: NumPy has no bf16.
+NARROW = ("bf16", "f16")
+DEADLINE = time.time() + float(os.environ.get("KROTON_PEERS_SECONDS", "85"))
 RANDOM = np.random.default_rng(0)
 
 
@@ -59,20 +63,36 @@ def cases(xp):
     yield "dot_64x16384x64", lambda a, b: a @ b, (normal(64, 16384), normal(16384, 64))
     yield "dot_matrix_vector_4096", lambda a, v: a @ v, (normal(4096, 4096), normal(4096))
     batch = tuple(normal(96, 512, 64) for _ in range(3))
-    yield ("attention_96x512x64",
-           lambda q, k, v: xp.softmax(q @ xp.swap(k) / 8) @ v, batch)
+    for kind in ("", "tf32_", "bf16_"):
+        yield (f"attention_{kind}96x512x64",
+               lambda q, k, v: xp.softmax(q @ xp.swap(k) / 8) @ v, batch)
+    square, bias = (normal(4096, 4096), normal(4096, 4096)), normal(4096)
+    for kind in ("bf16", "f16", "tf32"):
+        yield f"dot_{kind}_4096", lambda a, b: a @ b, square
+        yield f"dot_bias_relu_{kind}_4096", lambda a, b, c: xp.relu(a @ b + c), square + (bias,)
+    yield "dot_bf16_8x4096x4096", lambda a, b: a @ b, (normal(8, 4096), normal(4096, 4096))
     image, filters = normal(32, 64, 56, 56), normal(64, 64, 3, 3)
-    yield "conv_32x64x56x56", xp.conv, (image, filters)
-    yield ("conv_grad_filters_32x64x56x56",
-           xp.grad(lambda f, i: (xp.conv(i, f) ** 2).sum()), (filters, image))
-    for size in (128, 4096):
+    for kind in ("", "tf32_", "bf16_", "f16_"):
+        by = f"{kind}32x64x56x56"
+
+        def all_of(f, i):
+            return (xp.f32(xp.conv(i, f)) ** 2).sum()
+
+        yield f"conv_{by}", xp.conv, (image, filters)
+        yield f"conv_grad_filters_{by}", xp.grad(all_of), (filters, image)
+        yield f"conv_grad_image_{by}", xp.grad(lambda i, f: all_of(f, i)), (image, filters)
+    yield ("conv_1x1_bf16_32x256x56x56", xp.conv_points,
+           (normal(32, 256, 56, 56), normal(64, 256, 1, 1)))
+    yield ("conv_depthwise_32x96x56x56", lambda i, f: xp.conv(i, f, 96),
+           (normal(32, 96, 56, 56), normal(96, 1, 3, 3)))
+    for by, size in (("128", 128), ("4096", 4096), ("tf32_4096", 4096)):
 
         def loss(w1, b1, w2, b2, x, labels):
             return xp.cross_entropy(xp.relu(x @ w1 + b1) @ w2 + b2, labels)
 
         parameters = (normal(784, 512, scale=0.05), np.zeros(512, np.float32),
                       normal(512, 10, scale=0.05), np.zeros(10, np.float32))
-        yield (f"mlp_{size}", xp.step(loss, 4),
+        yield (f"mlp_{by}", xp.step(loss, 4),
                parameters + (normal(size, 784), np.zeros(size, np.int64)))
     for size, units in ((64, 256), (1, 64)):
         arrays = (normal(units, 4 * units, scale=0.05), normal(100, size, 4 * units))
@@ -110,8 +130,11 @@ def measured(xp, passes):
             if time.time() > DEADLINE:
                 return
             try:
-                here = [xp.place(array) for array in arrays]
+                kind = next((kind for kind in NARROW if f"_{kind}_" in f"{case}_"), None)
+                here = [xp.narrow(xp.place(array), kind) if kind else xp.place(array)
+                        for array in arrays]
                 call = make(function)
+                call = xp.tf32(call) if "tf32" in case else call
                 emit(who, case, us=timed(lambda: call(*here), xp.wait))
             except Exception as error:  # one case less
                 emit(who, case, error=str(error)[:200])
@@ -132,7 +155,21 @@ def torch_cases():
         layer_norm = staticmethod(lambda m, s, h: nn.layer_norm(m, (m.shape[-1],), s, h))
         contiguous = staticmethod(lambda m: m.contiguous())
         swap = staticmethod(lambda m: m.transpose(-1, -2))
-        conv = staticmethod(lambda i, f: nn.conv2d(i, f, padding=1))
+        conv = staticmethod(lambda i, f, groups=1: nn.conv2d(i, f, padding=1, groups=groups))
+        conv_points = staticmethod(nn.conv2d)
+        f32 = staticmethod(lambda a: a.float())
+        narrow = staticmethod(lambda a, kind: a.to(dict(bf16=torch.bfloat16, f16=torch.float16)[kind]))
+
+        @staticmethod
+        def tf32(function):
+            def with_tf32(*arrays):
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+                try:
+                    return function(*arrays)
+                finally:
+                    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+            return with_tf32
 
         @staticmethod
         def scatter_add(values, ids, size):
@@ -169,26 +206,17 @@ def torch_cases():
                 states.append(h)
             return torch.stack(states)
 
-    def tf32(function):
-        def with_tf32(*arrays):
-            torch.backends.cuda.matmul.allow_tf32 = True
-            try:
-                return function(*arrays)
-            finally:
-                torch.backends.cuda.matmul.allow_tf32 = False
-
-        return with_tf32
-
     def compiled(function):
         torch._dynamo.reset()
         return torch.compile(function, mode="reduce-overhead")
 
     def has_products(case):
-        return "dot" in case or "mlp" in case or "attention" in case
+        return (any(part in case for part in ("dot_", "mlp", "attention", "conv"))
+                and not any(kind in case for kind in NARROW + ("tf32",)))
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     measured(Torch, [("torch", lambda function: function, lambda case: True),
-                     ("torch_tf32", tf32, has_products),
+                     ("torch_tf32", Torch.tf32, has_products),
                      # A hundred steps written out take a minute.
                      ("torch_compiled", compiled, lambda case: "lstm" not in case)])
 
@@ -218,9 +246,25 @@ def jax_cases():
             centred = m - m.mean(-1, keepdims=True)
             return centred / jnp.sqrt((centred ** 2).mean(-1, keepdims=True) + 1e-5) * scale + shift
 
+        f32 = staticmethod(lambda a: a.astype(jnp.float32))
+        narrow = staticmethod(lambda a, kind: a.astype(dict(bf16=jnp.bfloat16, f16=jnp.float16)[kind]))
+
         @staticmethod
-        def conv(image, filters):
-            return jax.lax.conv(image, filters, (1, 1), "SAME")
+        def conv(image, filters, groups=1):
+            return jax.lax.conv_general_dilated(image, filters, (1, 1), "SAME",
+                                                feature_group_count=groups)
+
+        @staticmethod
+        def conv_points(image, filters):
+            return jax.lax.conv(image, filters, (1, 1), "VALID")
+
+        @staticmethod
+        def tf32(function):
+            def with_tf32(*arrays):
+                with jax.default_matmul_precision("tensorfloat32"):
+                    return function(*arrays)
+
+            return with_tf32
 
         @staticmethod
         def scatter_add(values, ids, size):

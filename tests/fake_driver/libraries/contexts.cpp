@@ -121,6 +121,12 @@ DRIVER_FUNCTION(cuDeviceGetAttribute)(int* value, int attribute, CUdevice /*devi
     *value = capability / 10;
   } else if (attribute == attribute_capability_minor) {
     *value = capability % 10;
+  } else if (attribute == attribute_clock) {
+    *value = 1'000'000;  // kHz
+  } else if (attribute == attribute_processors) {
+    *value = 4;
+  } else if (attribute == attribute_cache_bytes) {
+    *value = 1 << 20;
   } else {
     return invalid_value;
   }

@@ -1,5 +1,6 @@
 // Trains a 784-512-10 network on real MNIST digits and tests it.
-//   mnist [--data DIR] [--epochs N] [--batch N] [--rate R] [--target cpu|cuda]
+//   mnist [--data DIR] [--epochs N] [--batch N] [--rate R] [--target cpu|cuda] [--devices N]
+// N devices share each batch: GPUs, or threads on the CPU.
 // DIR holds the official files, gzipped or not; a sample of them ships with the repository.
 #include <kroton/kroton.h>
 #include <sys/resource.h>
@@ -8,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <string>
 
 #include "common/flags.h"
@@ -27,6 +29,7 @@ struct Settings {
   int batch = 128;
   double rate = 0.5;
   kt::Target target = kt::cpu();
+  int devices = 1;
 };
 
 // One line that is redrawn: on a terminal all the time, else once an epoch.
@@ -56,21 +59,28 @@ int run(const Settings& settings, Clock::time_point process_start) {
 
   auto hidden = kt::relu(kt::dot(x, w1) + b1);
   auto logits = kt::dot(hidden, w2) + b2;
+  const kt::DeviceGroup group = kt::devices(settings.target, settings.devices);
   auto loss = kt::mean(kt::softmax_cross_entropy(logits, labels));
+  const bool is_shared = group.size() > 1;
+  if (is_shared) loss = kt::data_parallel_loss(loss, x, group);
   auto [gw1, gb1, gw2, gb2] = kt::grad(loss, w1, b1, w2, b2);
   const double rate = settings.rate;
-  auto train = kt::function({x, labels}, loss,
-                            {.updates = {{w1, w1 - rate * gw1},
-                                         {b1, b1 - rate * gb1},
-                                         {w2, w2 - rate * gw2},
-                                         {b2, b2 - rate * gb2}},
-                             .name = "train",
-                             .target = settings.target});
+  const std::vector<kt::Update> updates = {
+      {w1, w1 - rate * gw1}, {b1, b1 - rate * gb1}, {w2, w2 - rate * gw2}, {b2, b2 - rate * gb2}};
+  std::function<kt::Array(const kt::Array&, const kt::Array&)> train;
+  const Clock::time_point compiling = Clock::now();
+  if (is_shared) {
+    train = kt::parallel_function(group, {x, labels}, loss, {.updates = updates, .name = "train"});
+  } else {
+    train = kt::function({x, labels}, loss,
+                         {.updates = updates, .name = "train", .target = settings.target});
+  }
+  const double compiled = seconds_since(compiling);
   auto correct =
       kt::function({x, labels}, kt::sum(kt::cast(kt::eq(kt::argmax(logits, 1), labels), kt::i64)),
                    {.name = "correct", .target = settings.target});
-  std::printf("compiled the training step in %.0f ms, the test in %.0f ms\n",
-              1e3 * train.compile_seconds(), 1e3 * correct.compile_seconds());
+  std::printf("compiled the training step in %.0f ms, the test in %.0f ms\n", 1e3 * compiled,
+              1e3 * correct.compile_seconds());
 
   // Pixels of one batch; smaller batches use the front of it.
   std::vector<float> pixels(static_cast<std::size_t>(settings.batch) * 784);
@@ -131,6 +141,7 @@ int main(int argc, char** argv) {
                      {"--epochs", &settings.epochs},
                      {"--batch", &settings.batch},
                      {"--rate", &settings.rate},
-                     {"--target", &settings.target}},
+                     {"--target", &settings.target},
+                     {"--devices", &settings.devices}},
                     [&] { return run(settings, start); });
 }

@@ -13,6 +13,10 @@ bool is_exchange(const Node& call);
 Collective exchange_of(const Node& call);
 // Whether it is the first result of an exchange, what comes of its value.
 bool is_result_of_exchange(const Node& node);
+// The result of an exchange (is_result_of_exchange) for many rows at once: x (rows, n) has the
+// operand of each, what comes back is (rows, m). As many rows on every device.
+Tensor exchange_of_rows(const Tensor& result, const Tensor& x);
+
 // Of how many devices a replicate_op is.
 int replicas_of(const Node& replicate);
 

@@ -212,6 +212,27 @@ bool is_result_of_exchange(const Node& node) {
          is_exchange(node.inputs[0].node());
 }
 
+Tensor exchange_of_rows(const Tensor& result, const Tensor& x) {
+  const Collective what = exchange_of(result.node().inputs[0].node());
+  const Dim rows = x.shape(0), given = x.shape(1), got = result.shape(0);
+  switch (what.kind) {
+    case Kind::all_reduce:
+    case Kind::broadcast:
+    case Kind::reduce:
+      break;
+    case Kind::all_gather: {
+      // Devices give all their rows one after the other: each row's are put together.
+      const Tensor all = exchanged(what, x, {what.size, rows, given});
+      return reshape(transpose(all, {1, 0, 2}), {rows, got});
+    }
+    case Kind::reduce_scatter: {
+      const Tensor parts = transpose(reshape(x, {rows, what.size, got}), {1, 0, 2});
+      return exchanged(what, parts, {rows, got});
+    }
+  }
+  return exchanged(what, x, x.shape());
+}
+
 int replicas_of(const Node& replicate) { return size_in(replicate.attributes); }
 
 }  // namespace ops
@@ -363,18 +384,23 @@ Tensor replicated(const Operand& x, const DeviceGroup& group) {
   return replicated_by(x.tensor(), group.size(), false);
 }
 
-Tensor data_parallel_loss(const Tensor& loss, const Tensor& x, const DeviceGroup& group,
-                          const std::source_location& at) {
-  const LineScope scope(LineScope::current().value_or(SourceLine{at.file_name(), at.line()}));
-  const char* const name = "data_parallel_loss";
-  const Tensor cost = Operand(loss).tensor();
+namespace {
+
+// Costs that are scalars (or, where `sums_arrays`, also counts) of all devices' rows.
+Tensors of_all_rows(const char* name, const Tensors& values, const Tensor& x,
+                    const DeviceGroup& group, bool sums_arrays) {
+  Tensors roots;
+  for (const Tensor& value : values) {
+    const Tensor root = roots.emplace_back(Operand(value).tensor());
+    if (root.rank() != 0 && sums_arrays) continue;
+    if (!is_float(root.dtype())) {
+      ops::fail_type(replicate_op, {root}, std::string(name) + ": expected a floating cost");
+    }
+    if (root.rank() != 0) {
+      ops::fail_shape(replicate_op, {root}, std::string(name) + ": expected a scalar cost");
+    }
+  }
   const Tensor rows_of = Operand(x).tensor();
-  if (!is_float(cost.dtype())) {
-    ops::fail_type(replicate_op, {cost}, std::string(name) + ": expected a floating cost");
-  }
-  if (cost.rank() != 0) {
-    ops::fail_shape(replicate_op, {cost}, std::string(name) + ": expected a scalar cost");
-  }
   if (rows_of.rank() == 0) {
     ops::fail_shape(replicate_op, {rows_of}, std::string(name) + ": a scalar has no rows");
   }
@@ -386,7 +412,7 @@ Tensor data_parallel_loss(const Tensor& loss, const Tensor& x, const DeviceGroup
     return replicated_by(value * cast(weight, value.dtype()), size, true);
   };
   std::unordered_map<const Node*, Tensor> now;
-  for (const Tensor& t : topological_order(std::span(&cost, 1))) {
+  for (const Tensor& t : topological_order(roots)) {
     const Node& node = t.node();
     Tensor& value = now[&node];
     if (&node.op == &shared_op) {
@@ -407,7 +433,27 @@ Tensor data_parallel_loss(const Tensor& loss, const Tensor& x, const DeviceGroup
     }
     value = same ? t : make_node(node.op, std::move(inputs), node.attributes, node.line);
   }
-  return joined(now.at(&cost.node()));
+  Tensors results;
+  for (const Tensor& root : roots) {
+    const Tensor& value = now.at(&root.node());
+    results.push_back(root.rank() == 0 ? joined(value) : all_reduce(value, group));
+  }
+  return results;
+}
+
+}  // namespace
+
+Tensor data_parallel_loss(const Tensor& loss, const Tensor& x, const DeviceGroup& group,
+                          const std::source_location& at) {
+  const LineScope scope(LineScope::current().value_or(SourceLine{at.file_name(), at.line()}));
+  return of_all_rows("data_parallel_loss", {loss}, x, group, false)[0];
+}
+
+std::vector<Tensor> data_parallel_measures(const std::vector<Tensor>& values, const Tensor& x,
+                                           const DeviceGroup& group,
+                                           const std::source_location& at) {
+  const LineScope scope(LineScope::current().value_or(SourceLine{at.file_name(), at.line()}));
+  return of_all_rows("data_parallel_measures", values, x, group, true);
 }
 
 }  // namespace kroton

@@ -9,6 +9,7 @@
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/call.h"
+#include "compiler/ops/collective.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/rules.h"
 #include "compiler/scan/scan.h"
@@ -132,6 +133,8 @@ class Batcher {
       case OpKind::scan:
         return loop(tensor, std::move(operands), mapped);
       case OpKind::call:
+        // Its result is made of the rows themselves.
+        if (ops::is_exchange(node)) return Batched{operands[1], true};
         if (!takes_matrices(tensor)) return std::nullopt;
         return Batched{call_of_rows(tensor, ops::with_rows(operands, mapped, count_), count_),
                        true};
@@ -207,6 +210,10 @@ class Batcher {
 
   std::optional<Batched> result(const Tensor& tensor, const Tensor& of) {
     const Node& node = tensor.node();
+    if (ops::is_exchange(node.inputs[0].node())) {
+      if (!ops::is_result_of_exchange(node)) return std::nullopt;
+      return Batched{ops::exchange_of_rows(tensor, of), true};
+    }
     const auto found = loops_.find(&node.inputs[0].node());
     if (found == loops_.end()) {
       return Batched{result_of_call(of, static_cast<std::size_t>(result_number(node.attributes))),

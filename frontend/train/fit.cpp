@@ -158,7 +158,9 @@ std::vector<Epoch> Trainer::fit(const data::Dataset& examples, const FitOptions&
   };
   const auto [trained, tested] = checked([&] {
     check(o, parts_->takes_weights());
-    return parts_of(examples, o);
+    auto parts = parts_of(examples, o);
+    check_batches(o, parts_->options, parts.first.count);
+    return parts;
   });
   data::Loader loader = checked([&, &of = trained] {
     return data::Loader(of, {.batch = o.batch,

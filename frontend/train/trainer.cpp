@@ -1,5 +1,6 @@
 // The functions of a network, its losses and its optimizer.
 #include <kroton/error.h>
+#include <kroton/parallel.h>
 #include <kroton/trainer.h>
 #include <kroton/variables.h>
 
@@ -50,6 +51,7 @@ Trainer::Parts::Parts(Sequential network, std::shared_ptr<ListsOfTensors> of_net
     fail_trainer("the variables x and labels are not to be empty" + place());
   }
   check_losses();
+  check_devices();
   step_for({});
   trained = net.parameters();
   use_averages = average.has_value();
@@ -188,8 +190,8 @@ Tensors Trainer::Parts::weight_variables(const std::vector<int>& ranks) const {
 
 // ---- Functions
 
-StepFunction Trainer::Parts::training_step(optim::Optimizer& by, const Tensors& weights) {
-  const std::vector<Tensor> values = measures(outputs_of(true), weights);
+TrainingStep Trainer::Parts::training_step(optim::Optimizer& by, const Tensors& weights) {
+  const std::vector<Tensor> values = of_all_devices(measures(outputs_of(true), weights));
   std::vector<Update> updates = by.minimize(values[0], net.parameters(), at);
   if (options.average_decay) {
     if (!average) {
@@ -199,9 +201,17 @@ StepFunction Trainer::Parts::training_step(optim::Optimizer& by, const Tensors& 
     }
     updates = average->updates(updates, at);
   }
-  return function(
-      variables(true, weights), values,
+  const std::vector<Tensor> inputs = variables(true, weights);
+  if (options.devices) {
+    const ParallelFunction<dynamic_outputs> step = parallel_function(
+        *options.devices, inputs, values,
+        {.updates = updates, .same = values, .name = "train", .check = options.check}, at);
+    return [step](std::span<const Argument> arguments) { return step.call(arguments); };
+  }
+  const StepFunction step = function(
+      inputs, values,
       {.updates = updates, .name = "train", .target = options.target, .check = options.check}, at);
+  return [step](std::span<const Argument> arguments) { return step.call(arguments); };
 }
 
 std::vector<Given> Trainer::Parts::givens(bool averaged) const {
@@ -236,7 +246,7 @@ StepFunction Trainer::Parts::prediction(bool averaged) {
                   at);
 }
 
-const StepFunction& Trainer::Parts::step_for(const std::vector<int>& ranks) {
+const TrainingStep& Trainer::Parts::step_for(const std::vector<int>& ranks) {
   const std::lock_guard lock(making);
   if (const auto found = steps_for.find(ranks); found != steps_for.end()) return found->second;
   if (optimizer_lives.expired()) {
@@ -244,7 +254,7 @@ const StepFunction& Trainer::Parts::step_for(const std::vector<int>& ranks) {
                  place());
   }
   const auto began = std::chrono::steady_clock::now();
-  StepFunction step = training_step(*optimizer, weight_variables(ranks));
+  TrainingStep step = training_step(*optimizer, weight_variables(ranks));
   compiling += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   optimizer_state = optimizer->state();
   return steps_for.emplace(ranks, std::move(step)).first->second;
@@ -258,6 +268,11 @@ const StepFunction& Trainer::Parts::test_for(const std::vector<int>& ranks) {
 }
 
 void Trainer::Parts::weigh(std::size_t count) {
+  if (options.devices) {
+    throw ValueError(
+        "fit: class_weights are not for batches that devices share, whose parts count by their "
+        "rows");
+  }
   if (labels.size() != 1) {
     throw ValueError("fit: class_weights are for networks of one output, this one has " +
                      std::to_string(labels.size()) +

@@ -327,10 +327,15 @@ Measured Trainer::Parts::train(const data::Batch& batch, const std::vector<doubl
   const std::int64_t count = examples_of("train_minibatch", batch);
   std::vector<Argument> arguments = arguments_of(batch);
   const std::vector<Array> weights = weights_of(batch, class_weights);
-  const StepFunction& step = step_for(add_weights(arguments, weights));
+  if (options.devices && !weights.empty()) {
+    fail_trainer(
+        "the labels have weights, and the batch is shared by devices, whose parts count by their "
+        "rows");
+  }
+  const TrainingStep& step = step_for(add_weights(arguments, weights));
   std::vector<Array> results;
   try {
-    results = step.call(arguments);
+    results = step(arguments);
   } catch (const ValueError& error) {
     throw ValueError(row_at_fault(batch, numbers) + error.what());
   } catch (const NotFiniteError& error) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,8 @@
 namespace kroton::nn {
 
 using StepFunction = Function<dynamic_outputs>;
+// A step of training, on one device or on several.
+using TrainingStep = std::function<std::vector<Array>(std::span<const Argument>)>;
 
 // What batches have given so far, on the way to the values of a data set.
 class Totals {
@@ -67,7 +70,11 @@ struct Trainer::Parts {
   // or none.
   std::vector<Tensor> measures(const Tensors& outputs, const Tensors& weights) const;
   std::vector<Tensor> variables(bool with_labels, const Tensors& weights) const;
-  StepFunction training_step(optim::Optimizer& optimizer, const Tensors& weights);
+  TrainingStep training_step(optim::Optimizer& optimizer, const Tensors& weights);
+  // What is measured of one device's rows, made that of all rows; the same where there is one.
+  std::vector<Tensor> of_all_devices(std::vector<Tensor> values) const;
+  // ValueError for devices that do not go with the other options.
+  void check_devices() const;
   StepFunction test_step(bool averaged, const Tensors& weights) const;
   StepFunction prediction(bool averaged);
   std::vector<Given> givens(bool averaged) const;
@@ -75,7 +82,7 @@ struct Trainer::Parts {
   Tensors weight_variables(const std::vector<int>& ranks) const;
   // The steps for weights of these ranks, none or one for each output; made when they are asked for
   // first.
-  const StepFunction& step_for(const std::vector<int>& ranks);
+  const TrainingStep& step_for(const std::vector<int>& ranks);
   const StepFunction& test_for(const std::vector<int>& ranks);
   // Makes the step that takes weights of labels, for so many classes.
   void weigh(std::size_t classes);
@@ -126,7 +133,7 @@ struct Trainer::Parts {
   std::optional<optim::MovingAverage> average;
   bool use_averages = false;
   // By the ranks of the weights; of tests also by whether the averages are used.
-  std::map<std::vector<int>, StepFunction> steps_for;
+  std::map<std::vector<int>, TrainingStep> steps_for;
   std::map<std::pair<bool, std::vector<int>>, StepFunction> tests_for;
   std::map<bool, StepFunction> predictions;
   std::mutex making;                    // one of the functions above: tests run on several threads
@@ -153,6 +160,8 @@ auto with_prefix(const Body& body, const Prefix& prefix) {
   }
 }
 
+// ValueError for batches of a data set of `count` that have fewer examples than devices.
+void check_batches(const FitOptions& options, const TrainerOptions& trainer, std::int64_t count);
 // ValueError where a batch has another number of rows than the data set was asked for.
 void check_rows(const data::Batch& batch, std::int64_t asked);
 void check_batch_size(const char* what, std::int64_t batch);

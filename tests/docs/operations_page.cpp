@@ -281,7 +281,9 @@ void print_header(std::ostream& out, const std::filesystem::path& header,
     out << "\n| operation | meaning | dtypes | gradient | rows | cost "
            "|\n|---|---|---|---|---|---|\n";
     for (const Declaration& d : section.declarations) {
-      const auto found = records.find(d.name);
+      // The record of this name is what broadcast_to() makes.
+      const bool is_exchange = d.name == "broadcast" && header.filename() == "collectives.h";
+      const auto found = is_exchange ? records.end() : records.find(d.name);
       const auto meaning = known.find(d.name);
       out << "| `" << as_call(d.signature) << "` | "
           << cell(d.meaning.empty() && meaning != known.end() ? meaning->second : d.meaning)

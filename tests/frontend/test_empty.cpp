@@ -145,6 +145,7 @@ void add_collective_uses(std::vector<Use>& uses) {
   use("replicated", [](const Tensor& e) { replicated(e, group); });
   use("data_parallel_loss", [](const Tensor& e) { data_parallel_loss(e, x, group); });
   use("data_parallel_loss", [](const Tensor& e) { data_parallel_loss(sum(x), e, group); });
+  use("data_parallel_measures", [](const Tensor& e) { data_parallel_measures({e}, x, group); });
 }
 
 std::vector<Use> uses_in_operations() {

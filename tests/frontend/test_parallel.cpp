@@ -212,6 +212,27 @@ TEST_CASE("parallel: gradients are those of the costs of all devices") {
 
 using namespace parallel_test;  // NOLINT: tests
 
+TEST_CASE("parallel: exchanges of many rows at once are those of each row") {
+  for (const Named& named : exchanges()) {
+    const int n = 3;
+    const DeviceGroup group = devices(cpu(), n);
+    CAPTURE(std::string(named.name));
+    // Two rows on every device, of three values each.
+    const Tensor x = matrix("x", f64);
+    const Tensor fixed = reshape(x, {2, 3});
+    const auto of_row = [&](const Tensor& row) {
+      return sin(named.exchange(row * row + 1, group));
+    };
+    const Tensor all = vmap(of_row)(fixed);
+    const Tensor each = stack({of_row(fixed(0)), of_row(fixed(1))}, 0);
+    const Tensor slope = grad(sum(all * all), x), slope_of_each = grad(sum(each * each), x);
+    const Array given = rows_of_all(n, 2, 3, f64, 0.1);
+    const auto results = parallel_function(group, {x}, {all, each, slope, slope_of_each})(given);
+    CHECK(all_close(results[0], results[1], 1e-12, 1e-12));
+    CHECK(all_close(results[2], results[3], 1e-12, 1e-12));
+  }
+}
+
 TEST_CASE("parallel: digits are learned by 1 and 2 and 3 devices as by one function") {
   const auto problem = [] { return digits(300, 1, 64); };
   const auto momentum = [] { return optim::Sgd({.rate = 0.2, .momentum = 0.9}); };
@@ -416,9 +437,6 @@ TEST_CASE("parallel: what is asked for wrongly") {
       "t is f32 (6, 2): its rows are split over the devices, so that their number must be free"));
   CHECK(contains(value_error([&] { aot::write({x}, all_reduce(x, group), {.name = "g"}); }),
                  "aot::write: g exchanges values between devices (all_reduce)"));
-  CHECK(contains(
-      value_error([&] { vmap([&](const Tensor& row) { return all_reduce(row, group); })(x); }),
-      "collective"));
   // Without the others.
   CHECK(contains(
       value_error(

@@ -24,8 +24,8 @@ Program program_of(const Generator& generator) {
 
 // What is not drawn: systems of random matrices, whose solutions have errors of any size, and what
 // they are expanded to; products with sparse matrices, whose pattern has constant sizes; Fourier
-// transforms, whose lengths are constant; what random numbers are made of; what is alike on the
-// devices of a group.
+// transforms, whose lengths are constant; what random numbers are made of; exchanges of a group of
+// devices and what is alike on them, which a group of one, all that a program has, gives as it is.
 const std::set<std::string_view> not_drawn = {
     "cholesky",       "solve_triangular", "solve",       "determinant",  "pinv",
     "small_cholesky", "small_triangular", "small_solve", "small_pivots", "small_eigh",

@@ -91,4 +91,11 @@ Tensor replicated(const Operand& x, const DeviceGroup& group);
 Tensor data_parallel_loss(const Tensor& loss, const Tensor& x, const DeviceGroup& group,
                           const std::source_location& at = std::source_location::current());
 
+// The same of a cost and of what one computation measures beside it, so that its updates are made
+// once: floating scalars become means over all rows, weighted as the cost is, arrays (counts) sums
+// over the devices. Errors are those of data_parallel_loss(), TypeError for other scalars.
+std::vector<Tensor> data_parallel_measures(
+    const std::vector<Tensor>& values, const Tensor& x, const DeviceGroup& group,
+    const std::source_location& at = std::source_location::current());
+
 }  // namespace kroton

@@ -10,6 +10,7 @@
 //                                                 .progress = &std::cout});
 //     const double accuracy = trainer.evaluate(test)["accuracy"];
 #pragma once
+#include <kroton/collectives.h>
 #include <kroton/dataset.h>
 #include <kroton/function.h>
 #include <kroton/moving_average.h>
@@ -240,6 +241,14 @@ struct TrainerOptions {
   // normalisation are not averaged.
   std::optional<double> average_decay = {};
   Target target = cpu();
+  // Devices that share every batch: each trains on its part of the rows, and all make the same
+  // update (docs/parallel.md). Losses and metrics that are scalars are to be means over the rows,
+  // arrays are counts; what a step measures is that of the whole batch, within rounding what one
+  // device measures. Evaluation and prediction run on the first device; `target` is that one, or
+  // not given. ValueError with a mask and for weights of labels, for which parts have no mean of
+  // their own; for another target; of fit for a batch of fewer examples than devices, also the last
+  // one of an epoch.
+  std::optional<DeviceGroup> devices = {};
   // Check::values: the first operation whose result is not finite ends the training, named with
   // its line. Steps take several times as long (docs/checking.md).
   Check check = Check::environment;

@@ -83,16 +83,19 @@ struct FunctionOptions {
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range
 // of elements, which is read where it is, for a vector; or a C++ number for a scalar (it takes the
-// input's dtype; a floating number for an integer input is a TypeError).
+// input's dtype; a floating number for an integer input is a TypeError). It keeps the Array alive,
+// and has a copy of the elements of a range that is a temporary, so that a list of arguments may be
+// made before the call. The elements of other ranges are to outlive it.
 class Argument {
  public:
-  Argument(const Array& array) : array_(&array) {}                      // NOLINT
-  Argument(Array&& array) : owned_(std::in_place, std::move(array)) {}  // NOLINT
-  template <ElementRange R>
-  Argument(const R& elements)  // NOLINT
-      : owned_(std::in_place,
-               Array::view(std::ranges::data(elements),
-                           {static_cast<std::int64_t>(std::ranges::size(elements))})) {}
+  Argument(const Array& array) : owned_(array) {}        // NOLINT
+  Argument(Array&& array) : owned_(std::move(array)) {}  // NOLINT
+  template <class R>
+    requires(ElementRange<std::remove_cvref_t<R>> && !std::same_as<std::remove_cvref_t<R>, Array>)
+  Argument(R&& elements) : owned_(view_of(elements)) {  // NOLINT
+    constexpr bool stays = std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>;
+    if constexpr (!stays) owned_ = owned_->copy();
+  }
   template <class T>
     requires std::is_arithmetic_v<T>
   Argument(T number)  // NOLINT
@@ -100,6 +103,18 @@ class Argument {
         above_i64_(std::is_unsigned_v<T> && static_cast<double>(number) >= 0x1p63),
         real_(static_cast<double>(number)),
         integer_(std::is_floating_point_v<T> ? 0 : static_cast<std::int64_t>(number)) {}
+
+  // One that is over before what it is made of: nothing is counted or copied.
+  template <class T>
+  static Argument borrowed(const T& value) {
+    if constexpr (std::same_as<T, Array>) {
+      Argument argument;
+      argument.array_ = &value;
+      return argument;
+    } else {
+      return Argument(value);
+    }
+  }
 
   const Array* array() const { return owned_ ? &*owned_ : array_; }  // null for a number
   bool is_floating() const { return floating_; }
@@ -109,6 +124,13 @@ class Argument {
   std::int64_t integer() const { return integer_; }
 
  private:
+  Argument() = default;
+  template <class R>
+  static Array view_of(const R& elements) {
+    return Array::view(std::ranges::data(elements),
+                       {static_cast<std::int64_t>(std::ranges::size(elements))});
+  }
+
   const Array* array_ = nullptr;
   std::optional<Array> owned_;
   bool floating_ = false;
@@ -124,6 +146,8 @@ struct MemoryUse {
   std::int64_t without_fusion = 0;  // with the result of every operation stored, those inside of
                                     // loops left out
 };
+
+inline constexpr int dynamic_outputs = -1;
 
 namespace detail {
 
@@ -141,6 +165,38 @@ constexpr bool check_arguments() {
                 "8 to 64 bits, kt::float16, kt::bfloat16, float or double; a list of all arguments "
                 "goes to f.call()");
   return (is_argument<Arguments> && ...);
+}
+
+// then(list) of the arguments, which are there as long.
+template <class Then, class... Arguments>
+auto with_list(const Then& then, const Arguments&... arguments) {
+  if constexpr (check_arguments<Arguments...>()) {
+    const std::array<Argument, sizeof...(Arguments)> list{Argument::borrowed(arguments)...};
+    return then(std::span<const Argument>(list));
+  } else {
+    return then(std::span<const Argument>());
+  }
+}
+
+// What a call of N outputs returns: `fill` gets as many Arrays to fill, `count` if that is not
+// known when the program is compiled.
+template <int N, class Fill>
+auto results_of(std::size_t count, const Fill& fill) {
+  if constexpr (N == dynamic_outputs) {
+    std::vector<Array> results(count);
+    fill(std::span<Array>(results));
+    return results;
+  } else if constexpr (N == 0) {
+    fill(std::span<Array>());
+  } else {
+    std::array<Array, static_cast<std::size_t>(N)> results;
+    fill(std::span<Array>(results));
+    if constexpr (N == 1) {
+      return std::move(results[0]);
+    } else {
+      return results;
+    }
+  }
 }
 
 // A compiled function, whatever its number of outputs.
@@ -170,8 +226,6 @@ class FunctionCore {
 
 }  // namespace detail
 
-inline constexpr int dynamic_outputs = -1;
-
 // A compiled function of N outputs. Copies share the code. Without updates it may be called from
 // several threads at once; calls that update the same shared variables wait for each other.
 //
@@ -193,29 +247,13 @@ class Function {
   // outputs were given as one.
   template <class... Arguments>
   auto operator()(const Arguments&... arguments) const {
-    if constexpr (detail::check_arguments<Arguments...>()) {
-      const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-      return call(list);
-    } else {
-      return call({});
-    }
+    return detail::with_list([&](std::span<const Argument> list) { return call(list); },
+                             arguments...);
   }
   auto call(std::span<const Argument> arguments) const {
-    if constexpr (N == dynamic_outputs) {
-      std::vector<Array> results(core().output_count());
+    return detail::results_of<N>(core().output_count(), [&](std::span<Array> results) {
       core().call(arguments, results, false);
-      return results;
-    } else if constexpr (N == 0) {
-      core().call(arguments, {}, false);
-    } else {
-      std::array<Array, static_cast<std::size_t>(N)> results;
-      core().call(arguments, results, false);
-      if constexpr (N == 1) {
-        return std::move(results[0]);
-      } else {
-        return results;
-      }
-    }
+    });
   }
   // f.into(y, z)(a, b): results are written into the caller's row-major Arrays, which must have
   // the outputs' dtypes and shapes and must not overlap an argument. Those of a function on a GPU
@@ -229,10 +267,8 @@ class Function {
     if constexpr (are_arrays) {
       return [core = core_, results = std::array<Array, sizeof...(Outputs)>{
                                 outputs...}]<class... T>(const T&... arguments) mutable {
-        if constexpr (detail::check_arguments<T...>()) {
-          const std::array<Argument, sizeof...(arguments)> list{Argument(arguments)...};
-          core->call(list, results, true);
-        }
+        detail::with_list([&](std::span<const Argument> list) { core->call(list, results, true); },
+                          arguments...);
       };
     }
   }
@@ -255,12 +291,8 @@ class Function {
   // What a call with such arguments needs. Their sizes count; nothing is computed.
   template <class... Arguments>
   MemoryUse memory(const Arguments&... arguments) const {
-    if constexpr (detail::check_arguments<Arguments...>()) {
-      const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-      return core().memory(list);
-    } else {
-      return {};
-    }
+    return detail::with_list([&](std::span<const Argument> list) { return core().memory(list); },
+                             arguments...);
   }
 
  private:

@@ -53,12 +53,8 @@ class Lbfgs {
   /// parameters are as before then, and after an error of the function.
   template <class... Arguments>
   LbfgsResult step(const Arguments&... arguments) {
-    if constexpr (detail::check_arguments<Arguments...>()) {
-      const std::vector<Argument> list{Argument(arguments)...};
-      return minimize(list);
-    } else {
-      return {};
-    }
+    return detail::with_list([&](std::span<const Argument> list) { return minimize(list); },
+                             arguments...);
   }
   /// The same with a list of arguments.
   LbfgsResult minimize(std::span<const Argument> arguments);

@@ -72,29 +72,12 @@ class ParallelFunction {
   // collectives.h. Shared variables are then as before the call, on all devices.
   template <class... Arguments>
   auto operator()(const Arguments&... arguments) const {
-    if constexpr (detail::check_arguments<Arguments...>()) {
-      const std::array<Argument, sizeof...(Arguments)> list{Argument(arguments)...};
-      return call(list);
-    } else {
-      return call({});
-    }
+    return detail::with_list([&](std::span<const Argument> list) { return call(list); },
+                             arguments...);
   }
   auto call(std::span<const Argument> arguments) const {
-    if constexpr (N == dynamic_outputs) {
-      std::vector<Array> results(core_->output_count());
-      core_->call(arguments, results);
-      return results;
-    } else if constexpr (N == 0) {
-      core_->call(arguments, {});
-    } else {
-      std::array<Array, static_cast<std::size_t>(N)> results;
-      core_->call(arguments, results);
-      if constexpr (N == 1) {
-        return std::move(results[0]);
-      } else {
-        return results;
-      }
-    }
+    return detail::results_of<N>(
+        core_->output_count(), [&](std::span<Array> results) { core_->call(arguments, results); });
   }
 
   const std::string& name() const { return core_->name(); }

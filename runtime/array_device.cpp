@@ -135,7 +135,6 @@ Array Array::view_of(const Target& device, void* data, DType dtype, const Shape&
 
 Array Array::to(const Target& target) const {
   if (target == device()) return *this;
-  if (on_device_ && !(target == cpu())) return to(cpu()).to(target);
   Array result = empty(shape_, dtype_, target);
   result.assign(*this);
   return result;
@@ -177,7 +176,11 @@ void Array::assign_between(const Array& values) {
     return;
   }
   if (here->device != there->device) {
-    assign(values.to(cpu()));
+    const StreamOrder order_here(*here->device, std::span(&here, 1));
+    const StreamOrder order_there(*there->device, std::span(&there, 1));
+    const bool is_copied = here->device->copy_from(*there->device, ArrayAccess::address(*this),
+                                                   ArrayAccess::address(values), bytes);
+    if (!is_copied) assign(values.to(cpu()));
     return;
   }
   const DeviceAddress target = ArrayAccess::address(*this), source = ArrayAccess::address(values);

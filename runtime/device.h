@@ -83,6 +83,13 @@ class Device {
     for (const DeviceRead& read : reads) download(read.to, read.from, read.bytes);
   }
   virtual void copy(DeviceAddress to, DeviceAddress from, std::int64_t bytes) = 0;
+  // A copy from another device's memory, in order with the work of both, whose host does not wait.
+  // False, and nothing is done, where there is no way but by the host's memory. Neither device's
+  // mutex is to be locked.
+  virtual bool copy_from(Device& /*source*/, DeviceAddress /*to*/, DeviceAddress /*from*/,
+                         std::int64_t /*bytes*/) {
+    return false;
+  }
   virtual void clear(DeviceAddress to, std::int64_t bytes) = 0;  // to zero
 
   // A place that work before it has passed when it is recorded: `early` uploads after it may be

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "runtime/cuda/cublaslt.h"
@@ -100,7 +101,7 @@ struct NamedFunction {
 class CudaDevice final : public Device {
  public:
   CudaDevice(int number, CUdevice device)
-      : name_("cuda:" + std::to_string(number)), number_(number) {
+      : name_("cuda:" + std::to_string(number)), number_(number), device_(device) {
     char text[256] = {};
     check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
     name_ += " (" + std::string(text) + ")";
@@ -209,6 +210,30 @@ class CudaDevice final : public Device {
     note_work();
     check(driver().cuMemcpyDtoDAsync(to, from, static_cast<std::size_t>(bytes), stream_),
           "copying " + std::to_string(bytes) + " bytes on the device");
+  }
+
+  bool copy_from(Device& other, DeviceAddress to, DeviceAddress from, std::int64_t bytes) override {
+    auto* const source = dynamic_cast<CudaDevice*>(&other);
+    if (source == nullptr || source == this) return false;
+    if (bytes == 0) return true;
+    // One device after the other: two threads that copy opposite ways do not wait for each other.
+    const std::unique_ptr<DeviceEvent> is_there = source->make_event();
+    source->record(*is_there);
+    const std::unique_ptr<DeviceEvent> is_copied = make_event();
+    {
+      const Use use(*this);
+      reach(*source);
+      note_work();
+      wait_in(stream_, static_cast<Event&>(*is_there).get());
+      check(driver().cuMemcpyPeerAsync(to, context_, from, source->context_,
+                                       static_cast<std::size_t>(bytes), stream_),
+            "copying " + std::to_string(bytes) + " bytes from " + source->name_);
+      record(*is_copied);
+    }
+    // What the source's device is asked for from here on may write there.
+    const Use use(*source);
+    source->wait_in(source->stream_, static_cast<Event&>(*is_copied).get());
+    return true;
   }
 
   void clear(DeviceAddress to, std::int64_t bytes) override {
@@ -589,6 +614,18 @@ class CudaDevice final : public Device {
     CUevent event_;
   };
 
+  // Copies from there on go straight, where the devices have such a way; else the driver takes them
+  // by the host's memory.
+  void reach(const CudaDevice& source) {
+    if (!reached_.insert(source.number_).second) return;
+    int can = 0;
+    check(driver().cuDeviceCanAccessPeer(&can, device_, source.device_), "cuDeviceCanAccessPeer");
+    if (can == 0) return;
+    constexpr CUresult is_enabled = 704;  // by somebody else
+    const CUresult enabled = driver().cuCtxEnablePeerAccess(source.context_, 0);
+    if (enabled != is_enabled) check(enabled, "cuCtxEnablePeerAccess");
+  }
+
   void wait_in(CUstream stream, CUevent event) {
     check(driver().cuStreamWaitEvent(stream, event, 0), "cuStreamWaitEvent");
   }
@@ -652,6 +689,8 @@ class CudaDevice final : public Device {
   std::string name_;
   std::string kind_;
   int number_ = 0;
+  CUdevice device_ = 0;
+  std::set<int> reached_;  // devices whose memory copies have been let reach
   int capability_ = 0;
   int driver_ = 0;      // its major version
   bool waits_ = false;  // for every kernel, so that an error names it

@@ -59,6 +59,10 @@ struct DriverApi {
   CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr, const void*, std::size_t, CUstream) = nullptr;
   CUresult (*cuMemcpyDtoHAsync)(void*, CUdeviceptr, std::size_t, CUstream) = nullptr;
   CUresult (*cuMemcpyDtoDAsync)(CUdeviceptr, CUdeviceptr, std::size_t, CUstream) = nullptr;
+  CUresult (*cuDeviceCanAccessPeer)(int* can, CUdevice, CUdevice peer) = nullptr;
+  CUresult (*cuCtxEnablePeerAccess)(CUcontext peer, unsigned flags) = nullptr;  // 704: it was
+  CUresult (*cuMemcpyPeerAsync)(CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext, std::size_t,
+                                CUstream) = nullptr;
   CUresult (*cuPointerGetAttribute)(void* value, int attribute, CUdeviceptr) = nullptr;
   CUresult (*cuMemsetD8Async)(CUdeviceptr, unsigned char, std::size_t, CUstream) = nullptr;
   CUresult (*cuModuleLoadDataEx)(CUmodule*, const void* image, unsigned count, int* options,
@@ -111,6 +115,9 @@ struct DriverApi {
     loaded.find(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
     loaded.find(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
     loaded.find(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
+    loaded.find(cuDeviceCanAccessPeer, "cuDeviceCanAccessPeer");
+    loaded.find(cuCtxEnablePeerAccess, "cuCtxEnablePeerAccess");
+    loaded.find(cuMemcpyPeerAsync, "cuMemcpyPeerAsync");
     loaded.find(cuPointerGetAttribute, "cuPointerGetAttribute");
     loaded.find(cuMemsetD8Async, "cuMemsetD8Async");
     loaded.find(cuModuleLoadDataEx, "cuModuleLoadDataEx");

@@ -250,6 +250,17 @@ void several_devices() {
     std::printf("several devices: there is one\n");
     return;
   }
+  int can = 0;
+  check(driver().cuDeviceCanAccessPeer(&can, 1, 0), "cuDeviceCanAccessPeer");
+  const kt::Array from = kt::Array::zeros({is_small ? 40 : 1 << 24}, kt::f32, kt::cuda(0));
+  kt::Array to = from.to(kt::cuda(1));
+  kt::synchronize(kt::cuda(1));
+  const auto copying = Clock::now();
+  to.assign(from);
+  kt::synchronize(kt::cuda(1));
+  std::printf("several devices: a copy from one to the next, %s: %.1f GB/s\n",
+              can != 0 ? "straight" : "by the host's memory",
+              static_cast<double>(from.nbytes()) / us_since(copying) * 1e-3);
   const kt::DeviceGroup group = kt::devices(kt::cuda(), count);
   for (const std::int64_t large : {1000, 16'000'000}) {
     const std::int64_t n = is_small ? 40 : large;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -95,6 +96,7 @@ struct Machine {
   std::map<CUdeviceptr, Allocation> allocations;
   std::map<CUdeviceptr, std::size_t> host_memory;  // page-locked
   std::map<CUcontext, CUstream> default_streams;
+  std::set<std::pair<CUcontext, CUcontext>> peers;  // the first may reach the second's memory
   std::map<std::string, int> calls;
   std::deque<float> times;  // that events are to be apart, in milliseconds
   std::map<std::string, std::vector<Injection>> injections;

@@ -132,6 +132,47 @@ DRIVER_FUNCTION(cuMemcpyDtoDAsync_v2)
   return 0;
 }
 
+DRIVER_FUNCTION(cuDeviceCanAccessPeer)(int* can, CUdevice device, CUdevice peer) {
+  const Call call("cuDeviceCanAccessPeer", Needs::driver);
+  if (call.result != 0) return call.result;
+  if (device == peer) complain("cuDeviceCanAccessPeer of a device and itself");
+  *can = setting("peers", "on") == "on" ? 1 : 0;
+  return 0;
+}
+
+DRIVER_FUNCTION(cuCtxEnablePeerAccess)(CUcontext peer, unsigned flags) {
+  const Call call("cuCtxEnablePeerAccess");
+  if (call.result != 0) return call.result;
+  constexpr CUresult is_enabled = 704, unsupported = 217;
+  if (flags != 0 || peer == current_context()) return invalid_value;
+  if (setting("peers", "on") != "on") {
+    complain("cuCtxEnablePeerAccess of devices that have no way to each other");
+    return unsupported;
+  }
+  return machine().peers.emplace(current_context(), peer).second ? 0 : is_enabled;
+}
+
+DRIVER_FUNCTION(cuMemcpyPeerAsync)
+(CUdeviceptr to, CUcontext here, CUdeviceptr from, CUcontext there, std::size_t bytes,
+ CUstream stream) {
+  const Call call("cuMemcpyPeerAsync");
+  if (call.result != 0) return call.result;
+  stream = resolved(stream);
+  if (!belongs("cuMemcpyPeerAsync", stream->context)) return invalid_handle;
+  if (stream->context != here) complain("cuMemcpyPeerAsync in a stream of another device");
+  enqueue(stream, [=] {
+    void* target = memory(to, static_cast<std::int64_t>(bytes));
+    if (!target) return stray("a copy between devices", bytes, to);
+    const CUcontext before = std::exchange(machine().working, there);
+    const void* source = memory(from, static_cast<std::int64_t>(bytes));
+    machine().working = before;
+    if (!source) return stray("a copy between devices", bytes, from);
+    std::memcpy(target, source, bytes);
+    return 0;
+  });
+  return 0;
+}
+
 DRIVER_FUNCTION(cuPointerGetAttribute)(void* value, int attribute, CUdeviceptr address) {
   const Call call("cuPointerGetAttribute");
   if (call.result != 0) return call.result;
@@ -180,4 +221,7 @@ SAME(cuMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2);
 SAME(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2);
 SAME(cuMemsetD8Async, cuMemsetD8Async);
 SAME(cuMemcpyDtoDAsync, cuMemcpyDtoDAsync_v2);
+SAME(cuDeviceCanAccessPeer, cuDeviceCanAccessPeer);
+SAME(cuCtxEnablePeerAccess, cuCtxEnablePeerAccess);
+SAME(cuMemcpyPeerAsync, cuMemcpyPeerAsync);
 SAME(cuPointerGetAttribute, cuPointerGetAttribute);

@@ -72,6 +72,71 @@ TEST_CASE("driver: arrays go to a device and back") {
   kt::synchronize(kt::cpu());
 }
 
+namespace {
+
+// `has_way`: whether the devices have one to each other's memory.
+void check_copies_between_devices(const std::string& settings, bool has_way) {
+  const Process process(settings);
+  if (!process) return;
+  const auto x = kt::vector("x");
+  const kt::FunctionOptions on_first{.target = kt::cuda(0), .downloads = false};
+  const auto twice = kt::function({x}, 2 * x, on_first);
+  const auto more =
+      kt::function({x}, x + 1, {.target = kt::cuda(1), .uploads = false, .downloads = false});
+  kt::Array y = kt::Array::zeros({1000}, kt::f32, kt::cuda(0));
+  kt::Array there = kt::Array::zeros({1000}, kt::f32, kt::cuda(1));
+  std::vector<kt::Array> results;
+  const int downloads = process->calls("cuMemcpyDtoHAsync_v2");
+  for (int i = 1; i <= 4; ++i) {
+    // Written by one device while the other may still read it.
+    twice.into(y)(kt::Array::full({1000}, static_cast<float>(i)));
+    there.assign(y);
+    results.push_back(more(there));
+    results.push_back(there.to(kt::cuda(0)));
+  }
+  CHECK(process->calls("cuMemcpyDtoHAsync_v2") == downloads);
+  CHECK(process->calls("cuMemcpyPeerAsync") == 8);
+  CHECK(process->calls("cuCtxEnablePeerAccess") == (has_way ? 2 : 0));
+  for (int i = 1; i <= 4; ++i) {
+    const auto at = static_cast<std::size_t>(2 * (i - 1));
+    const auto value = static_cast<float>(2 * i);
+    CHECK(results[at + 1].device() == kt::cuda(0));
+    CHECK(kt::array_equal(results[at].to(kt::cpu()), kt::Array::full({1000}, value + 1)));
+    CHECK(kt::array_equal(results[at + 1].to(kt::cpu()), kt::Array::full({1000}, value)));
+  }
+  // Opposite ways at the same time.
+  std::thread other([&] {
+    for (int i = 0; i < 20; ++i) CHECK(y.to(kt::cuda(1)).device() == kt::cuda(1));
+  });
+  for (int i = 0; i < 20; ++i) CHECK(there.to(kt::cuda(0)).device() == kt::cuda(0));
+  other.join();
+  CHECK(kt::Array::zeros({0}, kt::f32, kt::cuda(0)).to(kt::cuda(1)).size() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("driver: arrays go from device to device past the host and in order") {
+  check_copies_between_devices("devices=2", true);
+}
+
+TEST_CASE("driver: arrays go from device to device in order whatever runs first") {
+  check_copies_between_devices("devices=2 order=eager", true);
+}
+
+TEST_CASE("driver: arrays go from device to device where these have no way to each other") {
+  check_copies_between_devices("devices=2 peers=off", false);
+}
+
+TEST_CASE("driver: a copy between devices that fails is an error and the next one goes") {
+  const Process process("devices=2");
+  if (!process) return;
+  const kt::Array here = numbered({5}, kt::f32).to(kt::cuda(0));
+  process->fail_call("cuMemcpyPeerAsync", 1, 1);
+  CHECK_THROWS_WITH_AS(here.to(kt::cuda(1)), doctest::Contains("copying 20 bytes from cuda:0"),
+                       kt::DeviceError);
+  CHECK(kt::array_equal(here.to(kt::cuda(1)).to(kt::cpu()), numbered({5}, kt::f32)));
+}
+
 TEST_CASE("driver: elements of an array on a device are not looked at") {
   const Process process;
   if (!process) return;

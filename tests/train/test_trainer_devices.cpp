@@ -102,7 +102,8 @@ TEST_CASE("trainer of devices: running means and averages and dropout and a chec
   const Clouds clouds;
   const auto net = [](double dropout) {
     nn::seed(2);
-    return nn::Sequential{nn::Dense(8), nn::BatchNormalization(), nn::Dropout(dropout), nn::Dense(3)};
+    return nn::Sequential{nn::Dense(8), nn::BatchNormalization(), nn::Dropout(dropout),
+                          nn::Dense(3)};
   };
   const nn::FitOptions options{.epochs = 2, .batch = 50};
   DevicesSetup first(2, net(0.3), {.average_decay = 0.9}),

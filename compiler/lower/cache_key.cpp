@@ -53,6 +53,20 @@ class KeyWriter {
     return {hash_.finish(), std::move(parameters_), std::move(reals_)};
   }
 
+  KernelForm form(const OpenKernel& open) {
+    is_form_ = is_open_ = true;
+    number_sizes();
+    number(open.numbers.size());
+    for (const loop::Variable& v : open.numbers) variable(v);
+    block(open.body);
+    for (const loop::BufferRef& b : parameters_) {
+      if (b->space == loop::Space::worker) dim(program_.placements.at(b->id).stride);
+    }
+    flush();
+    reals_.insert(reals_.end(), open.values.begin(), open.values.end());
+    return {hash_.finish(), std::move(parameters_), std::move(reals_)};
+  }
+
   Digest run(const std::vector<std::string>& target) {
     text(compiler_id());
     number(target.size());
@@ -156,7 +170,7 @@ class KeyWriter {
     number(known->second);
     if (!is_new) return;
     tag(dtype);
-    dim(size);
+    if (!is_open_ || space != loop::Space::global) dim(size);
     tag(space);
     if (is_form_) {
       if (space == loop::Space::global || space == loop::Space::worker)
@@ -340,6 +354,7 @@ class KeyWriter {
   const Program& program_;
   // Of one kernel, whose buffers may lie anywhere, and whose floating constants may be any.
   bool is_form_ = false;
+  bool is_open_ = false;                     // and whose whole numbers may be any
   std::vector<loop::BufferRef> parameters_;  // of that kernel
   std::vector<loop::Expr> reals_;            // its floating constants
   Sha256 hash_;
@@ -356,6 +371,10 @@ class KeyWriter {
 
 KernelForm form_of(const Program& program, const loop::Kernel& kernel) {
   return KeyWriter(program).form(kernel);
+}
+
+KernelForm open_form_of(const Program& program, const OpenKernel& open) {
+  return KeyWriter(program).form(open);
 }
 
 Digest cache_key(const Program& program, const std::vector<std::string>& target) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/lower/open_kernel.h"
 #include "compiler/lower/program.h"
 #include "runtime/sha256.h"
 
@@ -23,9 +24,14 @@ Digest cache_key(const Program& program, const std::vector<std::string>& target)
 struct KernelForm {
   Digest digest;
   std::vector<loop::BufferRef> buffers;  // inputs, outputs and scratch
-  std::vector<loop::Expr> constants;     // each value once
+  std::vector<loop::Expr> constants;     // each value once, of an open kernel each number
 };
 KernelForm form_of(const Program& program, const loop::Kernel& kernel);
+
+// The same apart from its whole numbers, too, from how much there is in its buffers, and from how
+// much it has to do. The constants are the floating ones, and then the values of its numbers, one
+// for each of them.
+KernelForm open_form_of(const Program& program, const OpenKernel& open);
 
 // Changes with every change of the compiler's sources, so that an object made by another compiler
 // is never found.

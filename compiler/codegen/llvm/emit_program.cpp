@@ -393,7 +393,9 @@ class ProgramEmitter {
       arguments.push_back(buffer_address(buffer));
     }
     for (const loop::Expr& constant : callable.numbers) {
-      arguments.push_back(real_constant(builder_.getContext(), constant->real, constant->dtype));
+      arguments.push_back(is_float(constant->dtype) ? real_constant(builder_.getContext(),
+                                                                    constant->real, constant->dtype)
+                                                    : scalar(constant));
     }
     llvm::Value* status = builder_.CreateCall(function, arguments);
     profile(number, false);

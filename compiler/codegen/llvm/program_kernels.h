@@ -26,7 +26,8 @@ struct OwnedModule {
 using ModuleSink = std::function<void(OwnedModule)>;
 
 // Emits one function for all kernels of a form (KernelForm). Constants that differ between them are
-// the last parameters of the function.
+// the last parameters of the function. Where many forms differ in whole numbers only, they are one:
+// what is unrolled, step by step or element by element, is as much code as one step.
 class ProgramKernels {
  public:
   // Emits all kernels in the order of the steps. A module that is large enough goes to `full`;
@@ -42,7 +43,7 @@ class ProgramKernels {
     loop::Expr parallel_extent;  // null when there is no parallel loop
     bool has_checks;
     const std::vector<loop::BufferRef>& buffers;  // the arguments after the first five
-    std::vector<loop::Expr> numbers;              // the last arguments
+    std::vector<loop::Expr> numbers;              // the last arguments: reals, integers and sizes
   };
   // What runs the kernel, in the entry's module.
   Callable callable(const loop::Kernel& kernel, llvm::Module& entry) const;
@@ -57,6 +58,8 @@ class ProgramKernels {
   };
 
   void find_forms(const std::vector<Step>& steps);
+  void join_forms();
+  void find_differences();
   void emit(const std::vector<Step>& steps);
   void emit(const loop::Kernel& kernel, const KernelForm& form, Shared& shared);
   void start_module();
@@ -68,10 +71,12 @@ class ProgramKernels {
   const ModuleSink full_;
   OwnedModule last_;
   int symbols_ = 0;
-  std::size_t instructions_ = 0;    // in the module
-  std::vector<Shared*> in_module_;  // whose functions are in it
+  std::size_t instructions_ = 0;              // in the module
+  std::vector<Shared*> in_module_;            // whose functions are in it
+  std::vector<const loop::Kernel*> kernels_;  // in the order of the steps
   std::unordered_map<const loop::Kernel*, KernelForm> forms_;
-  std::map<Digest, Shared> shared_;  // by the forms of the kernels
+  std::unordered_map<const loop::Kernel*, OpenKernel> open_;  // of those that have such a form
+  std::map<Digest, Shared> shared_;                           // by the forms of the kernels
 };
 
 }  // namespace kroton::codegen

@@ -1,8 +1,9 @@
 // Sorting along the last axis: the permutation that does it, and the elements in order.
 //
-// Many rows of a known length go through a network of compare-exchanges (sort_network.cpp), others
-// through loops by rank or by digits (sort_loops.cpp). The elements alone are sorted at half the
-// cost of their permutation: as integers of their own size, without positions.
+// Many rows that are not long go through a network of compare-exchanges (sort_network.cpp), others
+// through loops by rank or by digits (sort_loops.cpp); a call tells which if sizes are free. The
+// elements alone are sorted at half the cost of their permutation: as integers of their own size,
+// without positions.
 #include <kroton/check.h>
 #include <kroton/sort.h>
 
@@ -31,21 +32,23 @@ using ops::inf;
 using ops::nan;
 using ops::NetworkForm;
 
-bool by_network(const WriteContext& context, int parts) {
-  return !context.is_for_gpu() && ops::suits_network(context.type().shape, parts);
+// 1 or 0.
+Dim by_network(const WriteContext& context, int parts) {
+  return context.is_for_gpu() ? Dim(0) : ops::suits_network(context.type().shape, parts);
 }
 
 void write_argsort(WriteContext& context) {
   const bool descending = ops::is_descending(context.attributes());
   const ops::SortKeys keys(context.input_type(0).dtype);
   const int parts = keys.packed ? 1 : 2;
-  if (!by_network(context, parts)) {
-    ops::sort_by_loops(context, descending,
+  const Dim is_network = by_network(context, parts);
+  if (!is_network.is_constant(1)) {
+    ops::sort_by_loops(context, descending, 1 - is_network,
                        [&](const Index& row, const Expr& place, const Expr& position) {
                          context.store(in(row, place), position);
                        });
-    return;
   }
+  if (is_network.is_constant(0)) return;
   NetworkForm form;
   form.dtype = DType::i64;
   form.parts = parts;
@@ -61,19 +64,20 @@ void write_argsort(WriteContext& context) {
   form.store = [&](const Index& row, const Expr& i, const NetworkForm::Element& element) {
     context.store(in(row, i), keys.packed ? keys.position(element[0]) : element[1]);
   };
-  ops::sort_by_network(context, context.type().shape, form);
+  ops::sort_by_network(context, context.type().shape, form, is_network);
 }
 
 void write_sort(WriteContext& context) {
   const bool descending = ops::is_descending(context.attributes());
   const DType dtype = context.type().dtype;
-  if (!by_network(context, 1)) {
-    ops::sort_by_loops(context, descending,
+  const Dim is_network = by_network(context, 1);
+  if (!is_network.is_constant(1)) {
+    ops::sort_by_loops(context, descending, 1 - is_network,
                        [&](const Index& row, const Expr& place, const Expr& position) {
                          context.store(in(row, place), context.input(0, in(row, position)));
                        });
-    return;
   }
+  if (is_network.is_constant(0)) return;
   NetworkForm form;
   form.dtype = size_of(dtype) <= 4 ? DType::i32 : DType::i64;
   form.load = [&](const Index& row, const Expr& i) {
@@ -83,7 +87,7 @@ void write_sort(WriteContext& context) {
   form.store = [&](const Index& row, const Expr& i, const NetworkForm::Element& element) {
     context.store(in(row, i), ops::value_of_key(element[0], dtype, descending));
   };
-  ops::sort_by_network(context, context.type().shape, form);
+  ops::sort_by_network(context, context.type().shape, form, is_network);
 }
 
 TensorType sort_type(TypeContext& context) {

@@ -56,10 +56,11 @@ class SortLoops {
         rows_(shape_.begin(), shape_.end() - 1),
         size_(shape_.back()) {}
 
-  void run() {
+  void run(const Dim& runs) {
+    runs_ = runs;
     // One of both is for the size at hand: the loops of the other run no iteration.
-    const Dim is_long = minimum(floor_div(size_, most_by_rank + 1), 1);
-    const Dim is_short = 1 - is_long;
+    const Dim above = minimum(floor_div(size_, most_by_rank + 1), 1);
+    const Dim is_long = runs * above, is_short = runs * (1 - above);
     from_ = planes();
     to_ = planes();
     if (!is_short.is_constant(0)) by_rank(is_short);
@@ -72,9 +73,15 @@ class SortLoops {
     WriteContext::Scratch keys, positions;  // positions: of keys that are not packed
   };
 
+  // No memory for what does not run.
+  Dims if_it_runs(Dims shape) const {
+    shape[0] = shape[0] * runs_;
+    return shape;
+  }
+
   Planes planes() {
-    Planes result{context_.scratch(DType::i64, shape_), {}};
-    if (!keys_.packed) result.positions = context_.scratch(DType::i64, shape_);
+    Planes result{context_.scratch(DType::i64, if_it_runs(shape_)), {}};
+    if (!keys_.packed) result.positions = context_.scratch(DType::i64, if_it_runs(shape_));
     return result;
   }
 
@@ -123,11 +130,11 @@ class SortLoops {
     Dims counts = rows_;
     counts.push_back(blocks);
     counts.push_back(digits);
-    counts_ = context_.scratch(DType::i64, counts);
+    counts_ = context_.scratch(DType::i64, if_it_runs(counts));
     Dims totals = rows_;
     totals.push_back(digits);
-    totals_ = context_.scratch(DType::i64, totals);
-    starts_ = context_.scratch(DType::i64, totals);
+    totals_ = context_.scratch(DType::i64, if_it_runs(totals));
+    starts_ = context_.scratch(DType::i64, if_it_runs(totals));
     for (int pass = 0; pass < keys_.passes; ++pass) {
       count(runs, blocks, pass);
       find_starts(runs, blocks);
@@ -207,14 +214,16 @@ class SortLoops {
   const Keys keys_;
   const Dims shape_, rows_;
   const Dim size_;
+  Dim runs_ = 1;
   Planes from_, to_;
   WriteContext::Scratch counts_, totals_, starts_;
 };
 
 }  // namespace
 
-void sort_by_loops(WriteContext& context, bool descending, const PutPosition& put) {
-  SortLoops(context, descending, put).run();
+void sort_by_loops(WriteContext& context, bool descending, const Dim& runs,
+                   const PutPosition& put) {
+  SortLoops(context, descending, put).run(runs);
 }
 
 }  // namespace kroton::ops

@@ -10,7 +10,8 @@ namespace kroton::ops {
 using PutPosition =
     std::function<void(const Index& row, const loop::Expr& place, const loop::Expr& position)>;
 
-// A stable sort of input 0 along the last axis; the result has its shape.
-void sort_by_loops(WriteContext& context, bool descending, const PutPosition& put);
+// A stable sort of input 0 along the last axis; the result has its shape. Nothing where `runs` is
+// 0, not 1.
+void sort_by_loops(WriteContext& context, bool descending, const Dim& runs, const PutPosition& put);
 
 }  // namespace kroton::ops

@@ -6,11 +6,16 @@
 // mirror image, so that the smaller one always comes first: elements beyond the row count as the
 // highest, stay where they are, and need not be looked at but for the last few.
 //
+// Of rows whose length the call tells, the levels are loops: a merge is a pass of four levels and
+// one or three more, whose distances it looks up by its number. Blocks are whole, and there is room
+// for them.
+//
 // Rows go in groups, each through all passes while it is in a cache. A task has room for one group,
 // and goes through its share of the groups.
 #include "compiler/ops/sort_network.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "compiler/ops/sort_keys.h"
@@ -32,6 +37,9 @@ constexpr std::int64_t vector_bytes = 64;
 // Levels of one pass: 16 vectors fit the registers.
 constexpr int most_levels = 4;
 constexpr std::int64_t most_vectors = 1 << most_levels;
+// Of runs that begin with so many elements, until there are `longest`.
+constexpr int most_merges = 8;
+static_assert(most_vectors << most_merges == longest);
 
 // Batcher's odd-even merge sort.
 Pairs sorting_pairs(std::int64_t n) {
@@ -67,22 +75,26 @@ class Network {
         form_(form),
         outer_(shape.begin(), shape.end() - 2),
         rows_(shape[shape.size() - 2]),
-        size_(shape.back().constant()),
+        length_(shape.back()),
+        size_(length_.is_constant() ? length_.constant() : 0),
         lanes_(vector_bytes / size_of(form.dtype)) {
     while (padded_ < size_) padded_ *= 2;
+    // The least power of two that is no less is below twice as much.
+    room_ = length_.is_constant() ? Dim(padded_) : 2 * length_ + most_vectors;
   }
 
-  void run() {
-    const Tasks tasks(context_, outer_, ceil_div(rows_, lanes_));
+  // `runs`: 1, or 0 for nothing.
+  void run(const Dim& runs) {
+    const Tasks tasks(context_, outer_, runs * ceil_div(rows_, lanes_));
     for (int k = 0; k < form_.parts; ++k) {
-      from_.push_back(tasks.scratch(form_.dtype, {padded_, lanes_}));
-      to_.push_back(tasks.scratch(form_.dtype, {padded_, lanes_}));
+      from_.push_back(tasks.scratch(form_.dtype, {room_, lanes_}));
+      to_.push_back(tasks.scratch(form_.dtype, {room_, lanes_}));
     }
     const auto fill = [&](const Index& task) {
       task_ = task;
       fill_end();
     };
-    tasks.run(padded_ == size_ ? nullptr : std::function<void(const Index&)>(fill),
+    tasks.run(room_ == length_ ? nullptr : std::function<void(const Index&)>(fill),
               [&](const Index& task, const Index& outer, const Expr& group) {
                 task_ = task;
                 outer_index_ = outer;
@@ -94,10 +106,10 @@ class Network {
   // What stands beyond the rows, at both places.
   void fill_end() {
     const auto highest = static_cast<std::int64_t>(highest_of(form_.dtype));
-    context_.independent_nest({padded_ - size_, lanes_}, [&](const Index& at) {
+    context_.independent_nest({room_ - length_, lanes_}, [&](const Index& at) {
       for (const auto* planes : {&from_, &to_}) {
         for (const WriteContext::Scratch plane : *planes) {
-          context_.store(plane, in(task_, at[0] + whole(size_), at[1]),
+          context_.store(plane, in(task_, at[0] + loop::size(length_), at[1]),
                          loop::integer(highest, form_.dtype));
         }
       }
@@ -119,6 +131,11 @@ class Network {
 
   void sort_group(const Expr& first) {
     in_and_out(first, false);
+    if (!length_.is_constant()) {
+      sort_any_length();
+      in_and_out(first, true);
+      return;
+    }
     pass(most_levels, 1, false, sorting_pairs(most_vectors));
     int levels = most_levels;
     for (std::int64_t sorted = most_vectors; sorted < size_; sorted *= 2) {
@@ -148,14 +165,71 @@ class Network {
     const Expr is_full = loop::cast(loop::binary(Op::le, whole(lanes_), there), DType::i64);
     context_.loop(is_full, 1, [&](const Expr&) {
       if (out) {
-        context_.independent_nest({lanes_, size_}, [&](const Index& at) { one(at[1], at[0]); });
+        context_.independent_nest({lanes_, length_}, [&](const Index& at) { one(at[1], at[0]); });
       } else {
-        context_.independent_nest({size_, lanes_}, [&](const Index& at) { one(at[0], at[1]); });
+        context_.independent_nest({length_, lanes_}, [&](const Index& at) { one(at[0], at[1]); });
       }
     });
     if (rows_.is_constant() && rows_.constant() % lanes_ == 0) return;
     context_.loop((whole(1) - is_full) * there, lanes_, [&](const Expr& lane) {
-      context_.independent_nest({size_}, [&](const Index& at) { one(at[0], lane); });
+      context_.independent_nest({length_}, [&](const Index& at) { one(at[0], lane); });
+    });
+  }
+
+  void sort_any_length() {
+    exchange_all(most_levels, whole(1), 1, false, sorting_pairs(most_vectors));
+    std::swap(from_, to_);
+    Dim merges = 0;
+    for (int m = 0; m < most_merges; ++m) {
+      merges = merges + minimum(floor_div(length_ - 1, most_vectors << m), 1);
+    }
+    context_.loop(loop::size(merges), most_merges, [&](const Expr& merge) {
+      // Of the levels that a merge has, a pass takes four, and these take the rest, where a
+      // distance is not 0. An even number of passes comes back to where it began.
+      using Distances = std::array<std::int64_t, most_merges>;
+      const auto rest = [&](const std::vector<std::pair<int, Distances>>& choices) {
+        for (const auto& [levels, distances] : choices) {
+          exchange_all(levels, looked_up(merge, distances),
+                       *std::max_element(distances.begin(), distances.end()), false,
+                       merging_pairs(std::int64_t{1} << levels, false));
+        }
+        std::swap(from_, to_);
+      };
+      exchange_all(most_levels, looked_up(merge, Distances{2, 4, 8, 16, 32, 64, 128, 256}), 256,
+                   true, merging_pairs(most_vectors, true));
+      std::swap(from_, to_);
+      rest({{1, {1, 0, 0, 0, 0, 0, 0, 0}},
+            {2, {0, 1, 0, 0, 0, 0, 0, 0}},
+            {3, {0, 0, 1, 0, 4, 0, 0, 0}},
+            {4, {0, 0, 0, 1, 0, 4, 8, 16}}});
+      rest({{1, {0, 0, 0, 0, 2, 2, 0, 0}}, {2, {0, 0, 0, 0, 0, 0, 2, 4}}});
+      rest({{1, {0, 0, 0, 0, 1, 1, 1, 0}}, {2, {0, 0, 0, 0, 0, 0, 0, 1}}});
+    });
+  }
+
+  static Expr looked_up(const Expr& at, const std::array<std::int64_t, most_merges>& values) {
+    Expr result = whole(values.back());
+    for (std::size_t k = values.size() - 1; k-- > 0;) {
+      result = loop::select(loop::binary(Op::eq, at, whole(static_cast<std::int64_t>(k))),
+                            whole(values[k]), result);
+    }
+    return result;
+  }
+
+  // The same of all whole blocks, for a distance that is at most `most`; nothing where it is 0.
+  void exchange_all(int levels, const Expr& step, std::int64_t most, bool mirrored,
+                    const Pairs& pairs) {
+    const std::int64_t vectors = std::int64_t{1} << levels;
+    const Expr span = loop::binary(Op::max, step, whole(1)) * whole(vectors);
+    const Expr blocks = loop::binary(Op::floor_div, loop::size(length_) + span - whole(1), span);
+    // Blocks inside: vectors next to each other would be one loop with their lanes, of unknown
+    // length.
+    context_.loop(step, most, [&](const Expr& inside) {
+      context_.loop(blocks, ceil_div(length_, vectors), [&](const Expr& block) {
+        context_.independent_nest({lanes_}, [&](const Index& lane) {
+          exchange_at(block * span, step, inside, lane[0], vectors, vectors, mirrored, pairs);
+        });
+      });
     });
   }
 
@@ -175,21 +249,27 @@ class Network {
                 std::int64_t there, bool mirrored, const Pairs& pairs) {
     if (blocks == 0) return;
     context_.independent_nest({blocks, step, lanes_}, [&](const Index& at) {
-      const Expr start = (at[0] + whole(first)) * whole(step * vectors);
-      std::vector<Expr> places;
-      std::vector<Element> elements;
-      for (std::int64_t t = 0; t < there; ++t) {
-        const bool is_mirrored = mirrored && t >= vectors / 2;
-        const Expr inside = is_mirrored ? whole(step - 1) - at[1] : at[1];
-        places.push_back(start + whole(t * step) + inside);
-        elements.push_back(loaded(places.back(), at[2]));
-      }
-      for (const auto& [a, b] : pairs) {
-        if (b >= there) continue;
-        order(elements[static_cast<std::size_t>(a)], elements[static_cast<std::size_t>(b)]);
-      }
-      for (std::size_t t = 0; t < places.size(); ++t) place(to_, places[t], at[2], elements[t]);
+      exchange_at((at[0] + whole(first)) * whole(step * vectors), whole(step), at[1], at[2],
+                  vectors, there, mirrored, pairs);
     });
+  }
+
+  // Of one group: the block begins at `start`, and the group's first vector `inside` behind that.
+  void exchange_at(const Expr& start, const Expr& step, const Expr& inside, const Expr& lane,
+                   std::int64_t vectors, std::int64_t there, bool mirrored, const Pairs& pairs) {
+    std::vector<Expr> places;
+    std::vector<Element> elements;
+    for (std::int64_t t = 0; t < there; ++t) {
+      const bool is_mirrored = mirrored && t >= vectors / 2;
+      const Expr behind = is_mirrored ? step - whole(1) - inside : inside;
+      places.push_back(start + whole(t) * step + behind);
+      elements.push_back(loaded(places.back(), lane));
+    }
+    for (const auto& [a, b] : pairs) {
+      if (b >= there) continue;
+      order(elements[static_cast<std::size_t>(a)], elements[static_cast<std::size_t>(b)]);
+    }
+    for (std::size_t t = 0; t < places.size(); ++t) place(to_, places[t], lane, elements[t]);
   }
 
   void order(Element& a, Element& b) const {
@@ -211,24 +291,31 @@ class Network {
   const NetworkForm& form_;
   const Dims outer_;
   const Dim rows_;
-  const std::int64_t size_, lanes_;
+  const Dim length_;
+  const std::int64_t size_, lanes_;  // size_: the length if it is known
   std::int64_t padded_ = most_vectors;
+  Dim room_;  // of a row
   std::vector<WriteContext::Scratch> from_, to_;
   Index task_, outer_index_;
 };
 
 }  // namespace
 
-bool suits_network(const Dims& shape, int parts) {
-  if (shape.size() < 2 || !shape.back().is_constant()) return false;
-  const std::int64_t size = shape.back().constant();
+Dim suits_network(const Dims& shape, int parts) {
+  if (shape.size() < 2) return 0;
+  const Dim& size = shape.back();
   const Dim& rows = shape[shape.size() - 2];
-  return size >= 2 && size <= (parts == 1 ? longest : longest_of_two) &&
-         !(rows.is_constant() && rows.constant() < fewest_rows);
+  if (rows.is_constant() && rows.constant() < fewest_rows) return 0;
+  if (!size.is_constant()) {
+    const Dim are_many = minimum(floor_div(rows, fewest_rows), 1);
+    return are_many * (1 - minimum(floor_div(size, longest + 1), 1));
+  }
+  return size.constant() >= 2 && size.constant() <= (parts == 1 ? longest : longest_of_two) ? 1 : 0;
 }
 
-void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form) {
-  Network(context, shape, form).run();
+void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form,
+                     const Dim& runs) {
+  Network(context, shape, form).run(runs);
 }
 
 }  // namespace kroton::ops

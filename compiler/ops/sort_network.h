@@ -1,4 +1,4 @@
-// Rows of a known length sorted many at a time, one to a lane, by compare-exchanges alone.
+// Rows that are not long sorted many at a time, one to a lane, by compare-exchanges alone.
 #pragma once
 #include <functional>
 #include <vector>
@@ -18,12 +18,14 @@ struct NetworkForm {
   std::function<void(const Index& row, const loop::Expr& i, const Element& element)> store;
 };
 
-// Whether rows along the last axis of `shape` are sorted that way: known to be of 2 to 4,096
-// elements, or 2,048 of two parts, and not known to be few.
-bool suits_network(const Dims& shape, int parts);
+// 1 where rows along the last axis of `shape` are sorted that way, else 0: those that are known to
+// be of 2 to 4,096 elements, or 2,048 of two parts, and not known to be few; where the call tells
+// how long they are, up to 4,096 elements, if there are a few of them.
+Dim suits_network(const Dims& shape, int parts);
 
 // Loads all rows of `shape`, sorts them, stores them. An element whose parts are the highest of the
-// dtype comes last.
-void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form);
+// dtype comes last. Nothing where `runs` is 0, not 1.
+void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form,
+                     const Dim& runs);
 
 }  // namespace kroton::ops

@@ -14,17 +14,18 @@ constexpr std::int64_t most_whole = 9;
 constexpr std::int64_t slice_elements = 16;
 // Results of a gradient by filters: places of a window.
 constexpr std::int64_t most_places = 128;
-// Rows or columns that are too few for a window_tile of 64.
+// Rows or columns that are too few for a tile of 64.
 constexpr std::int64_t small_tile = 16, middle_tile = 32, window_tile = 64;
 
-// The window_tile whose rows leave the least of it empty, of equals the largest.
+// The tile whose rows leave the least of it empty, of equals the largest.
 GpuTilePlan tile_of(const Contraction& c) {
   const Dim rows = count(c.rows), columns = count(c.columns);
   GpuTilePlan plan;
   plan.rows = window_tile;
   if (rows.is_constant()) {
     double best = std::numeric_limits<double>::max();
-    for (const auto& [size, cost] : {std::pair{window_tile, 1.0}, {middle_tile, 1.1}, {small_tile, 1.3}}) {
+    for (const auto& [size, cost] :
+         {std::pair{window_tile, 1.0}, {middle_tile, 1.1}, {small_tile, 1.3}}) {
       const auto computed = static_cast<double>(ceil_div(rows, size).constant() * size) * cost;
       if (computed >= best) continue;
       best = computed;
@@ -34,7 +35,8 @@ GpuTilePlan tile_of(const Contraction& c) {
   const bool wide = size_of(c.dtype) > 4;
   plan.columns = wide ? window_tile : 2 * window_tile;
   if (plan.rows == window_tile && columns.is_constant() && columns.constant() > 0 &&
-      ceil_div(columns, 2 * window_tile).constant() * 2 > ceil_div(columns, window_tile).constant()) {
+      ceil_div(columns, 2 * window_tile).constant() * 2 >
+          ceil_div(columns, window_tile).constant()) {
     plan.columns = window_tile;
   }
   plan.thread_rows = plan.rows == small_tile ? 4 : 8;
@@ -60,7 +62,7 @@ std::int64_t run_of(const Dim& extent) {
 Dim GpuWindowPlan::slices() const { return count(outer) * ceil_div(cut.extent, Dim(taken)); }
 
 std::string GpuWindowPlan::to_string() const {
-  std::string text = window_tile.to_string() + ": " + std::to_string(taken) + " of " + cut.variable.name;
+  std::string text = tile.to_string() + ": " + std::to_string(taken) + " of " + cut.variable.name;
   for (const Axis& axis : whole) text += ", all of " + axis.variable.name;
   return text;
 }

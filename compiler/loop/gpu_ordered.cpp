@@ -84,9 +84,27 @@ bool columns_are_apart(const For& column) {
 
 }  // namespace
 
-Block GpuScheduler::ordered() {
+std::optional<OrderedStores> ordered_stores(const Block& body) {
+  OrderedStores found;
   const Block* core = nullptr;
-  std::vector<const For*> loops = perfect_nest(kernel_.body, [](const For&) { return true; }, core);
+  found.loops = perfect_nest(body, [](const For&) { return true; }, core);
+  if (found.loops.empty() || core->size() != 1 || is_independent(*found.loops.front())) {
+    return std::nullopt;
+  }
+  found.store = std::get_if<Store>(&core->front());
+  if (found.store == nullptr) return std::nullopt;
+  const Block& whole = found.loops.front()->body;
+  if (found.loops.size() > 1 && columns_are_apart(*found.loops.back())) {
+    found.column = found.loops.back();
+    found.loops.pop_back();
+  }
+  found.row = only_place(whole, found.column);
+  return found.row != nullptr ? std::optional(found) : std::nullopt;
+}
+
+Block GpuScheduler::ordered(const Block& body) {
+  const Block* core = nullptr;
+  std::vector<const For*> loops = perfect_nest(body, [](const For&) { return true; }, core);
   if (loops.empty() || has_loop(*core)) return {};
   std::vector<const For*> spread;
   const For* column = loops.size() > 1 ? loops.back() : nullptr;

@@ -114,8 +114,8 @@ Kernel GpuScheduler::run() {
   const Block* core = nullptr;
   const For* wanted = only_if_wanted(kernel_.body);
   if (wanted != nullptr) wanted_ = wanted->extent;
-  std::vector<const For*> outer =
-      perfect_nest(wanted != nullptr ? wanted->body : kernel_.body, is_independent, core);
+  const Block& body = wanted != nullptr ? wanted->body : kernel_.body;
+  std::vector<const For*> outer = perfect_nest(body, is_independent, core);
   if (has_loop(*core) && can_share(*core) && !suits_threads(outer, *core)) {
     return finish(rows(outer, *core), row_threads_);
   }
@@ -143,9 +143,9 @@ Kernel GpuScheduler::run() {
     const int threads = has_loop(*core) ? threads_of_loops : threads_of_elements;
     return finish(elements(outer, *core, threads), threads);
   }
-  Block in_order = ordered();
+  Block in_order = ordered(body);
   if (!in_order.empty()) return finish(std::move(in_order), ordered_threads_);
-  return finish(one_thread(), warp);
+  return finish(one_thread(body), warp);
 }
 
 const For* GpuScheduler::only_if_wanted(const Block& body) {

@@ -1,5 +1,7 @@
 // Schedules for GPUs: which iterations become blocks, which threads.
 #pragma once
+#include <optional>
+
 #include "compiler/loop/ir.h"
 
 namespace kroton::loop {
@@ -15,6 +17,17 @@ Kernel schedule_for_gpu(const Kernel& kernel, bool short_rows = false);
 // Turns a kernel of serial loops into thread loops and barriers: a part of a block's work. The
 // block's threads share independent iterations, else what a loop adds up; the rest is one thread's.
 Kernel schedule_in_one_block(const Kernel& kernel);
+
+// Loops whose iterations may store to the same element, by one store: of a row of columns that do
+// not meet, or, where `column` is null, of a single element.
+struct OrderedStores {
+  std::vector<const For*> loops;  // outermost first, without the columns'
+  const For* column = nullptr;
+  Expr row;
+  const Store* store = nullptr;
+};
+// The kernel's body, if it is that.
+std::optional<OrderedStores> ordered_stores(const Block& body);
 
 // Barriers between statements of which one touches what another has written, or overwrites what
 // another has read.

@@ -125,7 +125,7 @@ class GpuScheduler {
   // Loops whose iterations may meet. Columns that cannot meet get a thread each. And where all that
   // is stored is one element, the elements are dealt out: each thread goes over all iterations and
   // runs those that store to its share, in order. Empty if neither is possible.
-  Block ordered();
+  Block ordered(const Block& body);
 
   // Rows are dealt out to blocks. A block looks through the iterations by the chunk: its threads
   // note which of them store to its rows, count these in each word of a few, and then, in order,
@@ -140,8 +140,8 @@ class GpuScheduler {
   // threads share; else one a thread.
   Stmt iterations(const std::vector<const For*>& loops, const Block& core);
 
-  // All of the kernel in its order.
-  Block one_thread() { return {threads(fresh("t"), integer(1), kernel_.body)}; }
+  // All of it in its order.
+  Block one_thread(const Block& body) { return {threads(fresh("t"), integer(1), body)}; }
 
   static constexpr int warp = Machine::warp;
   static constexpr int threads_of_neighbours = 64;  // as many blocks as with an element a thread

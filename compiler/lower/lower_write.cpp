@@ -6,6 +6,7 @@
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
 #include "compiler/loop/sum_blocks.h"
+#include "compiler/lower/gpu_segments.h"
 #include "compiler/lower/kernel_context.h"
 
 namespace kroton {
@@ -141,6 +142,21 @@ class VertexWrite final : public WriteContext, public BlockContext {
   std::vector<Dim> stores_of_;
 };
 
+// The kernel, or those that do the same on a GPU where it would leave most of the threads idle.
+std::vector<loop::Kernel> parts_for_gpu(const loop::Kernel& kernel, BufferTable& buffers,
+                                        const Machine& machine) {
+  if (!machine.gpu || machine.one_block) return {kernel};
+  std::vector<loop::Kernel> parts =
+      in_segments(loop::collapse_loops(loop::simplify(kernel)), buffers.maker());
+  if (parts.empty()) return {kernel};
+  return parts;
+}
+
+bool has_blocks(const loop::Kernel& kernel) {
+  const loop::For* loop = kernel.body.empty() ? nullptr : loop::as_for(kernel.body.back());
+  return loop != nullptr && loop->kind == loop::LoopKind::block;
+}
+
 }  // namespace
 
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine) {
@@ -160,10 +176,15 @@ std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& mac
   // of a CPU share the iterations of one loop.
   std::vector<loop::Kernel> kernels;
   for (std::size_t k = 0; k < kernel.body.size(); ++k) {
-    kernels.push_back(kernel);
-    kernels.back().body = {kernel.body[k]};
-    kernels.back().work = loop::size(write.stores()[k]);
-    kernels.back() = schedule(kernels.back(), machine, machine.gpu ? nullptr : &context.buffers());
+    loop::Kernel one = kernel;
+    one.body = {kernel.body[k]};
+    one.work = loop::size(write.stores()[k]);
+    for (const loop::Kernel& part : parts_for_gpu(one, context.buffers(), machine)) {
+      const bool is_scheduled = has_blocks(part);
+      kernels.push_back(is_scheduled
+                            ? part
+                            : schedule(part, machine, machine.gpu ? nullptr : &context.buffers()));
+    }
   }
   return kernels;
 }

@@ -40,7 +40,8 @@ void write(WriteContext& context, loop::Op operation) {
                      [operation](WriteContext& c, const Index& here, const loop::Expr& before) {
                        const loop::Expr x = c.input(0, here);
                        return before ? loop::binary(operation, before, x) : x;
-                     });
+                     },
+                     {operation});
 }
 
 void evaluate(ReferenceContext& c, Combine combine) {

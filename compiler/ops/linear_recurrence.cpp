@@ -14,10 +14,13 @@ namespace {
 
 // Operand 0 is b, of which each element is asked for once; a is stored.
 void recurrence_write(WriteContext& context) {
-  ops::running_write(context, [](WriteContext& c, const Index& here, const loop::Expr& before) {
-    const loop::Expr b = c.input(0, here);
-    return before ? c.input(1, here) * before + b : b;
-  });
+  const auto factor = [](WriteContext& c, const Index& here) { return c.input(1, here); };
+  ops::running_write(context,
+                     [&](WriteContext& c, const Index& here, const loop::Expr& before) {
+                       const loop::Expr b = c.input(0, here);
+                       return before ? factor(c, here) * before + b : b;
+                     },
+                     {loop::Op::add, factor});
 }
 
 void recurrence_reference(ReferenceContext& c) {

@@ -16,7 +16,13 @@ Attributes running_attributes(std::string_view op, int axis, int rank, bool reve
 // stands before it, null for the first.
 using RunningValue =
     std::function<loop::Expr(WriteContext&, const Index& here, const loop::Expr& before)>;
-void running_write(WriteContext& context, const RunningValue& value);
+// How a GPU may share a way among threads, by parts: what stands before a part comes to the part's
+// own result by `op`, multiplied with all factors of the part's positions if there are such.
+struct RunningParts {
+  loop::Op op = loop::Op::add;
+  std::function<loop::Expr(WriteContext&, const Index& here)> factor = nullptr;
+};
+void running_write(WriteContext& context, const RunningValue& value, const RunningParts& parts);
 
 // The same for the reference: step(offset, whether it is the first one) in the order of the way.
 void run_along(const ReferenceContext& c,

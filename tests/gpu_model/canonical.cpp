@@ -1,6 +1,7 @@
 #include "tests/gpu_model/canonical.h"
 
 #include <kroton/convolution.h>
+#include <kroton/cumulative.h>
 #include <kroton/error.h>
 #include <kroton/normalization.h>
 
@@ -338,6 +339,25 @@ void add_attention(std::vector<Case>& list) {
   trained.outputs = {gq, gk, gv};
 }
 
+// Along lines that one thread each would take long for.
+void add_running(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {1000000});
+  list.push_back({"cumsum of 1e6", {x}, {cumsum(x, 0)}, {}});
+  const Tensor rows = numbers("x", {dim("n"), dim("m")});
+  list.push_back(
+      {"cumsum of rows, free", {rows}, {cumsum(rows, 1)}, {}, {{{"n", 64}, {"m", 100000}}}});
+  const Tensor a = numbers("a", {100000, 16}), b = numbers("b", {100000, 16});
+  list.push_back({"linear recurrence of 100000x16", {a, b}, {linear_recurrence(a, b, 0)}, {}});
+}
+
+void add_segments(std::vector<Case>& list) {
+  const Shared table = shared(Array::zeros({20000, 64}), "table");
+  const Tensor ids = numbers("ids", {65536}, i64), c = numbers("c", {65536, 64});
+  const Tensor cost = sum(take(table, ids) * c);
+  list.push_back(
+      {"update of an embedding", {ids, c}, {}, {{table, table - 0.1 * grad(cost, table)}}});
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -351,6 +371,8 @@ std::vector<Case> cases() {
   add_matrix_units(list);
   add_convolutions(list);
   add_attention(list);
+  add_running(list);
+  add_segments(list);
   return list;
 }
 

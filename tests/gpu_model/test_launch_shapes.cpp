@@ -21,8 +21,9 @@ constexpr std::int64_t little_work = 256;
 
 // Functions with kernels that leave much of a device idle, and why that is so.
 const std::set<std::string> known = {
-    "scatter_add, free",  // 512 blocks: a mask instead of a division for each index
-    "cumsum down rows",   // one after the other
+    "scatter_add of numbers",  // a thread counts the digits of 16 keys
+    "scatter_add, free",       // the same
+    "update of an embedding",
     // Nine sums a thread, and nine tenths of the threads.
     "conv2d of 96x56x56, 3x3, 96 groups, by the filters",
 };
@@ -199,14 +200,40 @@ gather, free, columns=256 n=100000 rows=50000
   k0_take                                      100000 x  256, work 51200000
 scatter_add, free, columns=256 n=100000 rows=50000
   k0_scatter_add                                50000 x   64, work 12800000
-  k1_scatter_add                                  512 x  256, work 3097600000
-  k2_mul                                        50000 x   64, work 25600000
+  k2_scatter_add                                  391 x  256, work 100000
+  k3_scatter_add                                   98 x   64, work 1600000
+  k4_scatter_add                                   64 x  128, work 1054848
+  k5_scatter_add                                   98 x   64, work 2400000
+  k6_scatter_add                                   98 x   64, work 1600000
+  k7_scatter_add                                   64 x  128, work 1054848
+  k8_scatter_add                                   98 x   64, work 2400000
+  k9_scatter_add                                   98 x   64, work 1600000
+  k10_scatter_add                                  64 x  128, work 1054848
+  k11_scatter_add                                  98 x   64, work 2400000
+  k18_scatter_add                                 391 x  256, work 200000
+  k19_scatter_add                               12500 x   64, work 12800000
+  k20_scatter_add                                 192 x   64, work 24576
+  k21_scatter_add                               12500 x   64, work 409600000
+  k22_mul                                       50000 x   64, work 25600000
 scatter_add of numbers, n=100000
   k0_scatter_add                                    4 x  256, work 1000
-  k1_scatter_add                                   16 x   64, work 100000
+  k2_scatter_add                                  391 x  256, work 100000
+  k3_scatter_add                                   98 x   64, work 1600000
+  k4_scatter_add                                   64 x  128, work 1054848
+  k5_scatter_add                                   98 x   64, work 2400000
+  k6_scatter_add                                   98 x   64, work 1600000
+  k7_scatter_add                                   64 x  128, work 1054848
+  k8_scatter_add                                   98 x   64, work 2400000
+  k9_scatter_add                                  391 x  256, work 200000
+  k10_scatter_add                                 196 x   64, work 200000
+  k11_scatter_add                                   4 x   64, work 390
+  k12_scatter_add                                 196 x   64, work 1600000
 cumsum down rows, n=10000
-  k0_cumsum                                         1 x   64, work 256
-  k1_cumsum                                         4 x   64, work 2559744
+  k2_cumsum                                      1252 x   64, work 2564096
+  k3_cumsum                                        16 x   64, work 65536
+  k4_cumsum                                         4 x   64, work 1024
+  k5_cumsum                                        20 x   64, work 83200
+  k6_cumsum                                      1252 x   64, work 2644224
 MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
   k1_dot_add_relu                                2048 x  512, work 458752
@@ -364,5 +391,39 @@ attention of 8x12x1024x64, f16, gradients, known
   k3_cast_cast_cast_mul_cast_cast_sum_cast      98304 x  256, work 1610809344
   k4_cast_cast_dot_cast                           768 x  256, work 12910067712
   k5_cast_cast_dot_cast                           768 x  256, work 12910067712
+cumsum of 1e6, known
+  k0_cumsum                                       489 x   64, work 1000000
+  k1_cumsum                                         8 x   64, work 31232
+  k2_cumsum                                         1 x   32, work 488
+  k3_cumsum                                         8 x   64, work 31785
+  k4_cumsum                                       489 x   64, work 1031250
+cumsum of rows, free, m=100000 n=64
+  k2_cumsum                                      3125 x   64, work 6400000
+  k3_cumsum                                        48 x   64, work 196608
+  k4_cumsum                                         1 x   64, work 3072
+  k5_cumsum                                        49 x   64, work 203840
+  k6_cumsum                                      3125 x   64, work 6600000
+linear recurrence of 100000x16, known
+  k0_linear_recurrence                            782 x   64, work 3200000
+  k1_linear_recurrence                             12 x   64, work 98304
+  k2_linear_recurrence                              1 x   64, work 768
+  k3_linear_recurrence                             13 x   64, work 50960
+  k4_linear_recurrence                            782 x   64, work 1650000
+update of an embedding, known
+  k0_checked_index                                256 x  256, work 131072
+  k1_mul_add_at                                   256 x  256, work 65536
+  k2_mul_add_at                                    64 x   64, work 1048576
+  k3_mul_add_at                                    64 x  128, work 1052672
+  k4_mul_add_at                                    64 x   64, work 1572864
+  k5_mul_add_at                                    64 x   64, work 1048576
+  k6_mul_add_at                                    64 x  128, work 1052672
+  k7_mul_add_at                                    64 x   64, work 1572864
+  k8_mul_add_at                                    64 x   64, work 1048576
+  k9_mul_add_at                                    64 x  128, work 1052672
+  k10_mul_add_at                                   64 x   64, work 1572864
+  k11_mul_add_at                                  256 x  256, work 131072
+  k12_mul_add_at                                 2048 x   64, work 2097152
+  k13_mul_add_at                                   32 x   64, work 4096
+  k14_mul_add_at                                 2048 x   64, work 67108864
 )golden");
 }

@@ -272,13 +272,51 @@ gather, free
 scatter_add, free
   k0_scatter_add                         12    64     4    16    0         1      0     0
   k1_scatter_add                         30    64     8     8    4         2   8704    23
-  k2_mul                                 14    64    16    16    0         3      0     0
+  k2_scatter_add                         10    64     8     8    0         1      0     0
+  k3_scatter_add                         56    20     4     4    4        16  20992    22
+  k4_scatter_add                         34    48     4     4   16         4    512    23
+  k5_scatter_add                         64    20     4     4   16        16  21248    22  spills:
+          2, stack 8
+  k6_scatter_add                         56    20     4     4    4        16  20992    22
+  k7_scatter_add                         34    48     4     4   16         4    512    23
+  k8_scatter_add                         64    20     4     4   16        16  21248    22
+  k9_scatter_add                         56    20     4     4    4        16  20992    22
+  k10_scatter_add                        34    48     4     4   16         4    512    23
+  k11_scatter_add                        64    20     4     4   16        16  21248    22
+  k12_scatter_add                        56    20     4     4    4        16  20992    22
+  k13_scatter_add                        34    48     4     4   16         4    512    23
+  k14_scatter_add                        64    20     4     4   16        16  21248    22
+  k15_scatter_add                        56    20     4     4    4        16  20992    22
+  k16_scatter_add                        34    48     4     4   16         4    512    23
+  k17_scatter_add                        64    20     4     4   16        16  21248    22
+  k18_scatter_add                         8    64     4     4    0         2      0     0
+  k19_scatter_add                        32    64     4     4    0         4      0    49
+  k20_scatter_add                        64    32     4     4    0        51      0     0
+  k21_scatter_add                        64    32     4     4    0        16      0    73
+  k22_mul                                14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    25
+  k2_scatter_add                         12    64     8     8    0         1      0     0
+  k3_scatter_add                         56    20     4     4    4        16  20992    22
+  k4_scatter_add                         34    48     4     4   16         4    512    23
+  k5_scatter_add                         64    20     4     4   16        16  21248    22  spills:
+          2, stack 8
+  k6_scatter_add                         56    20     4     4    4        16  20992    22
+  k7_scatter_add                         34    48     4     4   16         4    512    23
+  k8_scatter_add                         64    20     4     4   16        16  21248    22
+  k9_scatter_add                          8    64     4     4    0         2      0     0
+  k10_scatter_add                        24    64     4     4    0         4      0    24
+  k11_scatter_add                        62    32     4     4    0        52      0     0
+  k12_scatter_add                        55    36     4     4    0        16      0    44
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
+  k2_cumsum                              24    64     4     4    0         4      0    18
+  k3_cumsum                              22    64     4     4    0         4      0    18
+  k4_cumsum                              24    64     4     4    0         5      0    24
+  k5_cumsum                              25    64     4     4    0         5      0    28
+  k6_cumsum                              25    64     4     4    0         5      0    28
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   262  calls in
@@ -413,6 +451,42 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
           LDSM 12, LDGSTS 12
+cumsum of 1e6
+  k0_cumsum                              26    64     4     4    0         4      0    18
+  k1_cumsum                              26    64     4     4    0         4      0    18
+  k2_cumsum                              72    28     4     4    0        60      0   189
+  k3_cumsum                              28    64     4     4    0         5      0    28
+  k4_cumsum                              28    64     4     4    0         5      0    28
+cumsum of rows, free
+  k0_cumsum                              16    64     4     4    0         1      0     0
+  k1_cumsum                              22    64     4     4    0         5      0    26
+  k2_cumsum                              24    64     4     4    0         4      0    18
+  k3_cumsum                              24    64     4     4    0         4      0    18
+  k4_cumsum                              20    64     4     4    0         5      0    24
+  k5_cumsum                              24    64     4     4    0         5      0    27
+  k6_cumsum                              24    64     4     4    0         5      0    26
+linear recurrence of 100000x16
+  k0_linear_recurrence                   35    50     4     8    0         8      0    36
+  k1_linear_recurrence                   40    50     8     8    0         8      0    48
+  k2_linear_recurrence                   22    64     8     4    0         4      0    49
+  k3_linear_recurrence                   32    64     8     4    0         4      0    51
+  k4_linear_recurrence                   28    64     4     4    0         9      0    38
+update of an embedding
+  k0_checked_index                       10    64     8     8    0         1      0     0
+  k1_mul_add_at                          10    64     4     4    0         1      0     0
+  k2_mul_add_at                          32    20     4     4    4        16  20992    22
+  k3_mul_add_at                          31    64     4     4   16         1    512     0
+  k4_mul_add_at                          64    20     4     4   16        16  21248    22
+  k5_mul_add_at                          32    20     4     4    4        16  20992    22
+  k6_mul_add_at                          31    64     4     4   16         1    512     0
+  k7_mul_add_at                          64    20     4     4   16        16  21248    22
+  k8_mul_add_at                          32    20     4     4    4        16  20992    22
+  k9_mul_add_at                          31    64     4     4   16         1    512     0
+  k10_mul_add_at                         64    20     4     4   16        16  21248    22
+  k11_mul_add_at                         10    64     4     4    0         2      0     0
+  k12_mul_add_at                         26    64     4     4    0         4      0    37
+  k13_mul_add_at                         63    32     4     4    0        54      0     0
+  k14_mul_add_at                         55    36     4     4    0        16      0    45
 )golden");
 }
 
@@ -565,13 +639,51 @@ gather, free
 scatter_add, free
   k0_scatter_add                         11    64     4    16    0         1      0     0
   k1_scatter_add                         31    64     8     8    4         2   8704    23
-  k2_mul                                 14    64    16    16    0         3      0     0
+  k2_scatter_add                         10    64     8     8    0         1      0     0
+  k3_scatter_add                         56    14     4     4    4        16  20992    22
+  k4_scatter_add                         34    48     4     4   16         4    512    23
+  k5_scatter_add                         64    14     4     4   16        16  21248    22  spills:
+          6, stack 16
+  k6_scatter_add                         56    14     4     4    4        16  20992    22
+  k7_scatter_add                         34    48     4     4   16         4    512    23
+  k8_scatter_add                         64    14     4     4   16        16  21248    22
+  k9_scatter_add                         56    14     4     4    4        16  20992    22
+  k10_scatter_add                        34    48     4     4   16         4    512    23
+  k11_scatter_add                        64    14     4     4   16        16  21248    22
+  k12_scatter_add                        56    14     4     4    4        16  20992    22
+  k13_scatter_add                        34    48     4     4   16         4    512    23
+  k14_scatter_add                        64    14     4     4   16        16  21248    22
+  k15_scatter_add                        56    14     4     4    4        16  20992    22
+  k16_scatter_add                        34    48     4     4   16         4    512    23
+  k17_scatter_add                        64    14     4     4   16        16  21248    22
+  k18_scatter_add                        10    64     4     4    0         1      0     0
+  k19_scatter_add                        32    64     4     4    0         4      0    49
+  k20_scatter_add                        64    32     4     4    0        49      0     0
+  k21_scatter_add                        64    32     4     4    0        16      0    73
+  k22_mul                                14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    24
+  k2_scatter_add                         10    64     8     8    0         1      0     0
+  k3_scatter_add                         56    14     4     4    4        16  20992    22
+  k4_scatter_add                         34    48     4     4   16         4    512    23
+  k5_scatter_add                         64    14     4     4   16        16  21248    22  spills:
+          6, stack 16
+  k6_scatter_add                         56    14     4     4    4        16  20992    22
+  k7_scatter_add                         34    48     4     4   16         4    512    23
+  k8_scatter_add                         64    14     4     4   16        16  21248    22
+  k9_scatter_add                         10    64     4     4    0         1      0     0
+  k10_scatter_add                        23    64     4     4    0         4      0    24
+  k11_scatter_add                        62    32     4     4    0        52      0     0
+  k12_scatter_add                        55    36     4     4    0        16      0    43
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              24    64     4     4    0         5      0    26
+  k2_cumsum                              24    64     4     4    0         4      0    18
+  k3_cumsum                              22    64     4     4    0         4      0    18
+  k4_cumsum                              22    64     4     4    0         5      0    24
+  k5_cumsum                              25    64     4     4    0         5      0    28
+  k6_cumsum                              25    64     4     4    0         5      0    28
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   258  calls in
@@ -705,6 +817,42 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
           LDSM 12, LDGSTS 12
+cumsum of 1e6
+  k0_cumsum                              26    64     4     4    0         4      0    18
+  k1_cumsum                              26    64     4     4    0         4      0    18
+  k2_cumsum                              72    28     4     4    0        60      0   189
+  k3_cumsum                              28    64     4     4    0         5      0    28
+  k4_cumsum                              28    64     4     4    0         5      0    28
+cumsum of rows, free
+  k0_cumsum                              16    64     4     4    0         1      0     0
+  k1_cumsum                              21    64     4     4    0         5      0    26
+  k2_cumsum                              24    64     4     4    0         4      0    18
+  k3_cumsum                              24    64     4     4    0         4      0    18
+  k4_cumsum                              19    64     4     4    0         5      0    24
+  k5_cumsum                              24    64     4     4    0         5      0    27
+  k6_cumsum                              24    64     4     4    0         5      0    26
+linear recurrence of 100000x16
+  k0_linear_recurrence                   37    50     4     8    0         8      0    36
+  k1_linear_recurrence                   39    50     8     8    0         8      0    48
+  k2_linear_recurrence                   22    64     8     4    0         4      0    49
+  k3_linear_recurrence                   32    64     8     4    0         4      0    51
+  k4_linear_recurrence                   28    64     4     4    0         9      0    38
+update of an embedding
+  k0_checked_index                       10    64     8     8    0         1      0     0
+  k1_mul_add_at                          10    64     4     4    0         1      0     0
+  k2_mul_add_at                          32    14     4     4    4        16  20992    22
+  k3_mul_add_at                          29    64     4     4   16         1    512     0
+  k4_mul_add_at                          56    14     4     4   16        16  21248    22
+  k5_mul_add_at                          32    14     4     4    4        16  20992    22
+  k6_mul_add_at                          29    64     4     4   16         1    512     0
+  k7_mul_add_at                          64    14     4     4   16        16  21248    22
+  k8_mul_add_at                          32    14     4     4    4        16  20992    22
+  k9_mul_add_at                          29    64     4     4   16         1    512     0
+  k10_mul_add_at                         64    14     4     4   16        16  21248    22
+  k11_mul_add_at                         10    64     4     4    0         1      0     0
+  k12_mul_add_at                         26    64     4     4    0         4      0    37
+  k13_mul_add_at                         63    32     4     4    0        54      0     0
+  k14_mul_add_at                         55    36     4     4    0        16      0    45
 )golden");
 }
 
@@ -857,13 +1005,49 @@ gather, free
 scatter_add, free
   k0_scatter_add                         14    64     4    16    0         1      0     0
   k1_scatter_add                         44    40     8     8    4         8   8704    29
-  k2_mul                                 18    64    16    16    0         3      0     0
+  k2_scatter_add                         10    64     8     8    0         1      0     0
+  k3_scatter_add                         40    20     4     4    4        16  20992    21
+  k4_scatter_add                         40    48     4     4   16        16    512    57
+  k5_scatter_add                         64    20     4     4   16        16  21248    21
+  k6_scatter_add                         40    20     4     4    4        16  20992    21
+  k7_scatter_add                         40    48     4     4   16        16    512    57
+  k8_scatter_add                         64    20     4     4   16        16  21248    21
+  k9_scatter_add                         40    20     4     4    4        16  20992    21
+  k10_scatter_add                        40    48     4     4   16        16    512    57
+  k11_scatter_add                        64    20     4     4   16        16  21248    21
+  k12_scatter_add                        40    20     4     4    4        16  20992    21
+  k13_scatter_add                        40    48     4     4   16        16    512    57
+  k14_scatter_add                        64    20     4     4   16        16  21248    21
+  k15_scatter_add                        40    20     4     4    4        16  20992    21
+  k16_scatter_add                        40    48     4     4   16        16    512    57
+  k17_scatter_add                        64    20     4     4   16        16  21248    21
+  k18_scatter_add                        14    64     4     4    0         4      0     0
+  k19_scatter_add                        40    50     4     4    0         8      0    87
+  k20_scatter_add                        64    32     4     4    0        53      0     0
+  k21_scatter_add                        64    32     4     4    0        16      0    78
+  k22_mul                                18    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    27
+  k2_scatter_add                         10    64     8     8    0         1      0     0
+  k3_scatter_add                         40    20     4     4    4        16  20992    21
+  k4_scatter_add                         40    48     4     4   16        16    512    57
+  k5_scatter_add                         64    20     4     4   16        16  21248    21
+  k6_scatter_add                         40    20     4     4    4        16  20992    21
+  k7_scatter_add                         40    48     4     4   16        16    512    57
+  k8_scatter_add                         64    20     4     4   16        16  21248    21
+  k9_scatter_add                         12    64     4     4    0         2      0     0
+  k10_scatter_add                        20    64     4     4    0         4      0    24
+  k11_scatter_add                        63    32     4     4    0        54      0     0
+  k12_scatter_add                        55    36     4     4    0        16      0    42
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              30    64     4     4    0         9      0    36
+  k2_cumsum                              38    50     4     4    0        16      0    39
+  k3_cumsum                              38    50     4     4    0        16      0    39
+  k4_cumsum                              28    64     4     4    0         9      0    34
+  k5_cumsum                              32    64     4     4    0        17      0    60
+  k6_cumsum                              32    64     4     4    0        17      0    60
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi    104    16     4     4    0        80      0   240  calls in
@@ -997,5 +1181,41 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
           LDSM 12, LDGSTS 12
+cumsum of 1e6
+  k0_cumsum                              40    50     4     4    0        28      0     9
+  k1_cumsum                              38    50     4     4    0        16      0    41
+  k2_cumsum                              72    28     4     4    0        59      0   193
+  k3_cumsum                              32    64     4     4    0        17      0    60
+  k4_cumsum                              40    50     4     4    0        28      0    13
+cumsum of rows, free
+  k0_cumsum                              16    64     4     4    0         1      0     0
+  k1_cumsum                              32    64     4     4    0         9      0    36
+  k2_cumsum                              37    50     4     4    0        16      0    39
+  k3_cumsum                              37    50     4     4    0        16      0    40
+  k4_cumsum                              30    64     4     4    0         9      0    34
+  k5_cumsum                              39    50     4     4    0        17      0    60
+  k6_cumsum                              39    50     4     4    0        17      0    60
+linear recurrence of 100000x16
+  k0_linear_recurrence                   38    50     4     8    0        16      0    57
+  k1_linear_recurrence                   48    42     8     8    0        14      0    83
+  k2_linear_recurrence                   30    64     8     4    0         3      0    55
+  k3_linear_recurrence                   32    64     8     4    0         4      0    52
+  k4_linear_recurrence                   64    32     4     4    0        52      0    17
+update of an embedding
+  k0_checked_index                       10    64     8     8    0         1      0     0
+  k1_mul_add_at                          10    64     4     4    0         1      0     0
+  k2_mul_add_at                          32    20     4     4    4        16  20992    21
+  k3_mul_add_at                          31    64     4     4   16         1    512     0
+  k4_mul_add_at                          56    20     4     4   16        16  21248    21
+  k5_mul_add_at                          32    20     4     4    4        16  20992    21
+  k6_mul_add_at                          31    64     4     4   16         1    512     0
+  k7_mul_add_at                          64    20     4     4   16        16  21248    21
+  k8_mul_add_at                          32    20     4     4    4        16  20992    21
+  k9_mul_add_at                          31    64     4     4   16         1    512     0
+  k10_mul_add_at                         64    20     4     4   16        16  21248    21
+  k11_mul_add_at                         12    64     4     4    0         2      0     0
+  k12_mul_add_at                         34    50     4     4    0         8      0    71
+  k13_mul_add_at                         63    32     4     4    0        54      0     0
+  k14_mul_add_at                         56    36     4     4    0        16      0    45
 )golden");
 }

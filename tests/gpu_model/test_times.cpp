@@ -18,9 +18,14 @@ TEST_CASE("golden: predicted times of canonical functions") {
   // Above three times the bound of an H100.
   const std::set<std::string> known = {
       "softmax of columns, free",  // five passes, of a launch each
-      "scatter_add of numbers",    // every thread goes over all indices
-      "cumsum down rows",          // one row after the other
-      "MLP step 784-512-10",       // launches, as the next one
+      "scatter_add of numbers",    // a dozen launches
+      // Kernels of few threads between those of many.
+      "cumsum down rows",
+      "cumsum of 1e6",
+      "cumsum of rows, free",
+      "linear recurrence of 100000x16",
+      "update of an embedding",  // three digits
+      "MLP step 784-512-10",     // launches, as the next one
       "LSTM step, 256 units",
       "LSTM step, 64 units",  // steps that wait for each other, as the next ones
       "running sum by scan",
@@ -147,11 +152,11 @@ conv2d, gradient of the filters, n=32                     4   2308.4    814.0   
         131.8
 gather, free, columns=256 n=100000 rows=50000             1    575.2    112.9     53.9    170.0    
         53.9
-scatter_add, free, columns=256 n=100000 rows=50000        3   2307.5    753.2    274.1    341.4   
-        111.6
-scatter_add of numbers, n=100000                          2     38.4     34.7     38.0     30.2     
+scatter_add, free, columns=256 n=100000 rows=50000       16   1646.5    370.5    208.9    516.8    
+        88.0
+scatter_add of numbers, n=100000                         12     74.7     55.5     54.6     47.7     
         2.8
-cumsum down rows, n=10000                                 2   4306.7   4005.2   4504.8   3504.4     
+cumsum down rows, n=10000                                 5    155.4     56.3     46.5     63.4     
         9.2
 MLP step 784-512-10, batch=128                           12    116.0     57.9     42.8     45.4     
         6.1
@@ -225,6 +230,14 @@ causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   16
         421.7    289.5
 attention of 8x12x1024x64, f16, gradients, known          6  29334.2   1631.1    736.5   2586.5   
         157.3
+cumsum of 1e6, known                                      5     83.7     42.8     45.5     41.8     
+        5.1
+cumsum of rows, free, m=100000 n=64                       5    333.3     93.3     65.4    117.4    
+        19.5
+linear recurrence of 100000x16, known                     5    191.8     60.2     54.1    102.8     
+        8.8
+update of an embedding, known                            15    239.3     97.5     80.5    103.0    
+        11.6
 )golden");
 }
 

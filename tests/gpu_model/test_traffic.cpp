@@ -1,6 +1,7 @@
 // The traffic of kernels of every form: sectors and banks as few as can be, but for what is named.
 #include <doctest/doctest.h>
 #include <kroton/convolution.h>
+#include <kroton/cumulative.h>
 #include <kroton/kroton.h>
 
 #include <set>
@@ -82,6 +83,23 @@ std::vector<Measured> measured_cases() {
   };
   attention("attention", kt::f32);
   attention("attention, bf16", kt::bf16);
+  add("running sum of rows", {2, 4200}, [](Tensor x) { return kt::cumsum(x, 1); });
+  add("running sum of columns", {600, 64}, [](Tensor x) { return kt::cumsum(x, 0); });
+  const auto scatter = [&](const std::string& name, const kt::Shape& shape, std::int64_t rows) {
+    kt::Dims dims{shape[0]}, result{rows};
+    if (shape.rank() > 1) {
+      dims.emplace_back(shape[1]);
+      result.emplace_back(shape[1]);
+    }
+    const Tensor x = kt::tensor("x", dims), ids = kt::tensor("ids", {shape[0]}, kt::i64);
+    kt::Array places = kt::Array::zeros({shape[0]}, kt::i64);
+    for (std::int64_t k = 0; k < shape[0]; ++k) {
+      places.data<std::int64_t>()[k] = k * 7919 % rows;
+    }
+    list.push_back({name, {{x, ids}, {kt::scatter_add(x, ids, result)}, {floats(shape), places}}});
+  };
+  scatter("scatter of rows", {2560, 12}, 50);
+  scatter("scatter of numbers", {2560}, 50);
   return list;
 }
 
@@ -99,6 +117,9 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
       "convolution, gradient of the filters",
       "attention, bf16",  // half a sector of a row
       "attention",        // a thread's neighbouring weights are stored in different lines
+      "running sum of rows",  // a thread's positions follow each other, which a cache holds
+      "scatter of rows",      // elements that are sorted go anywhere
+      "scatter of numbers",   // the same
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -181,5 +202,44 @@ attention
 attention, bf16
   k0_cast_cast_dot_cast_cast_max_sub_ex      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 3.1/3.1 of 32.0  shared stores 1.9/1.9 of 32.0
+running sum of rows
+  k0_cumsum                                  5 x   64  loads 16.6/3.7 of 29.2  stores 3.7/3.7 of
+          29.2
+  k1_cumsum                                  1 x   64  loads 2.5/1.0 of 4.0  stores 1.0/1.0 of 4.0
+  k2_cumsum                                  1 x  256  loads 1.0/1.0 of 2.0  stores 1.0/1.0 of 2.0
+  k3_cumsum                                  1 x   64  loads 4.0/1.0 of 4.1  stores 4.1/1.0 of 4.1
+  k4_cumsum                                  5 x   64  loads 28.8/3.7 of 29.2  stores 29.2/3.7 of
+          29.2
+running sum of columns
+  k0_cumsum                                 19 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+  k3_cumsum                                  1 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+  k4_cumsum                                 19 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+scatter of rows
+  k0_scatter_add                             3 x  256  stores 3.9/3.9 of 31.6
+  k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
+  k2_scatter_add                             3 x   64  loads 4.0/4.0 of 32.0  stores 12.0/4.0 of
+          32.0  shared loads 1.4/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+  k3_scatter_add                            64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k4_scatter_add                             3 x   64  loads 4.5/4.0 of 32.0  stores 32.0/4.0 of
+          32.0  shared loads 1.4/1.0 of 29.0  shared stores 1.5/1.0 of 32.0
+  k5_scatter_add                            10 x  256  loads 4.5/4.0 of 32.0  stores 1.0/1.0 of 1.0
+  k6_scatter_add                            15 x   64  loads 2.4/1.6 of 20.8  stores 3.9/3.9 of 31.2
+  k7_scatter_add                             1 x   64
+  k8_scatter_add                            15 x   64  loads 2.0/1.3 of 19.2  stores 3.0/2.7 of 20.0
+scatter of numbers
+  k0_scatter_add                             1 x  256  stores 3.5/3.5 of 25.0
+  k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
+  k2_scatter_add                             3 x   64  loads 4.0/4.0 of 32.0  stores 12.0/4.0 of
+          32.0  shared loads 1.4/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+  k3_scatter_add                            64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k4_scatter_add                             3 x   64  loads 4.5/4.0 of 32.0  stores 32.0/4.0 of
+          32.0  shared loads 1.4/1.0 of 29.0  shared stores 1.5/1.0 of 32.0
+  k5_scatter_add                            10 x  256  loads 4.5/4.0 of 32.0  stores 1.0/1.0 of 1.0
+  k6_scatter_add                             5 x   64  loads 20.2/3.0 of 29.6  stores 4.0/4.0 of
+          31.6
+  k7_scatter_add                             1 x   64  loads 4.3/1.0 of 4.3
+  k8_scatter_add                             5 x   64  loads 9.0/1.6 of 9.2  stores 1.5/1.0 of 5.0
 )golden");
 }

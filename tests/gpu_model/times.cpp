@@ -26,6 +26,8 @@ constexpr double library_rate = 0.75;
 constexpr double phase_cycles = 150;
 constexpr double iteration_cycles = 12;
 constexpr double step_cycles = 60;
+// Bytes that an operation touches: a kernel may look at a few elements of large arrays.
+constexpr double most_bytes = 32;
 
 struct Facts {
   double blocks = 0, threads = 0, work = 0, bytes = 0;
@@ -125,6 +127,7 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
       facts.f64 = facts.f64 || (is_float(buffer->dtype) && size_of(buffer->dtype) > 4);
     }
   }
+  facts.bytes = std::min(facts.bytes, facts.work * most_bytes);
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const loop::For* loop = loop::as_for(s);
     if (loop && loop->kind == loop::LoopKind::vector) {

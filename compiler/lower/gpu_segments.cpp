@@ -1,0 +1,407 @@
+#include "compiler/lower/gpu_segments.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "compiler/loop/gpu_radix_sort.h"
+#include "compiler/loop/gpu_schedule.h"
+#include "compiler/loop/traverse.h"
+#include "compiler/lower/reduction_parts.h"
+
+namespace kroton {
+namespace {
+
+using loop::Expr;
+using loop::Op;
+
+// Up to so many iterations looking through all of them is quicker than the kernels of a sort: in
+// blocks that share the columns of their rows, and where threads have rows or elements.
+constexpr std::int64_t few_for_blocks = 24576;
+constexpr std::int64_t few_for_threads = 2048;
+constexpr std::int64_t columns_of_blocks = 16;
+// Iterations of a tile: fewer where only they make threads.
+constexpr std::int64_t tile_of_columns = 32;
+constexpr std::int64_t tile_of_numbers = 8;
+constexpr std::int64_t few_columns = 8;
+// Tiles whose sums are added up for long segments.
+constexpr std::int64_t tiles_together = 64;
+// Operations for each element, for the estimate of a kernel's work.
+constexpr std::int64_t work_of_element = 16;
+
+// A stored value as a function of what is there and of what comes to it.
+struct Combination {
+  Op op = Op::add;
+  Expr added;  // null: it replaces what is there
+};
+
+Expr without_casts(Expr e) {
+  while (e->op == Op::cast) e = e->args[0];
+  return e;
+}
+
+bool loads_from(const Expr& e, int buffer) {
+  const std::vector<Expr> nodes = loop::post_order(std::span(&e, 1));
+  return std::any_of(nodes.begin(), nodes.end(), [&](const Expr& node) {
+    return node->op == Op::load && node->buffer->id == buffer;
+  });
+}
+
+// Rows that are known without looking at memory may be dealt out otherwise.
+bool loads_something(const Expr& e) {
+  const std::vector<Expr> nodes = loop::post_order(std::span(&e, 1));
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [](const Expr& node) { return node->op == Op::load; });
+}
+
+std::optional<Combination> combination_of(const loop::Store& store) {
+  if (!loads_from(store.value, store.buffer->id)) return Combination{};
+  const Expr value = without_casts(store.value);
+  if (value->op != Op::add && value->op != Op::mul && value->op != Op::min &&
+      value->op != Op::max) {
+    return std::nullopt;
+  }
+  for (const std::size_t k : {0U, 1U}) {
+    const Expr there = without_casts(value->args[k]);
+    const Expr& added = value->args[1 - k];
+    const bool is_there = there->op == Op::load && there->buffer->id == store.buffer->id &&
+                          !loop::is_conditional(*there) && there->args[0] == store.index;
+    if (is_there && !loads_from(added, store.buffer->id)) return Combination{value->op, added};
+  }
+  return std::nullopt;
+}
+
+loop::For serial_loop(const loop::Variable& v, const Expr& extent, loop::Block body) {
+  loop::For loop;
+  loop.variable = v;
+  loop.extent = extent;
+  loop.body = std::move(body);
+  return loop;
+}
+
+Expr and_also(const Expr& a, const Expr& b) { return loop::binary(Op::logical_and, a, b); }
+Expr either(const Expr& a, const Expr& b) { return loop::binary(Op::logical_or, a, b); }
+Expr is_not(const Expr& a) { return loop::unary(Op::logical_not, a); }
+Expr wide(const Expr& a) { return loop::cast(a, DType::i64); }
+Expr least(const Expr& a, const Expr& b) { return loop::binary(Op::min, a, b); }
+Expr most(const Expr& a, const Expr& b) { return loop::binary(Op::max, a, b); }
+Expr quotient(const Expr& a, std::int64_t b) {
+  return loop::binary(Op::floor_div, a, loop::integer(b));
+}
+
+loop::Variable scalar(const std::string& name, DType dtype) {
+  return {loop::fresh_variable(name).id, dtype, name};
+}
+
+class Segments {
+ public:
+  Segments(const loop::Kernel& kernel, const loop::OrderedStores& stores,
+           const Combination& combination, const loop::NewBuffer& new_buffer)
+      : kernel_(kernel), stores_(stores), how_(combination), new_buffer_(new_buffer) {}
+
+  std::vector<loop::Kernel> run() {
+    if (!find_sizes() || are_many_.is_constant(0)) return {};
+    std::vector<loop::Kernel> kernels;
+    if (!are_many_.is_constant()) {
+      kernels.push_back(kernel_);
+      kernels.back().body = only_if(1 - are_many_, kernel_.body);
+    }
+    const loop::GpuRadixSort sort(count_, rows_, wanted_, new_buffer_);
+    sort_ = &sort;
+    kernels.push_back(keys());
+    for (loop::Kernel& one : sort.kernels()) kernels.push_back(std::move(one));
+    if (how_.added == nullptr) {
+      kernels.push_back(last_of_each());
+    } else {
+      tiles_ = ceil_div(count_, tile_);
+      dtype_ = how_.added->dtype;
+      ends_ = new_buffer_("ends", DType::i32, rows_ * wanted_, loop::Space::global);
+      heads_ = new_buffer_("heads", dtype_, tiles_ * columns_ * wanted_, loop::Space::global);
+      sums_of_tiles_ =
+          new_buffer_("sums", dtype_, floor_div(tiles_, tiles_together) * columns_ * wanted_,
+                      loop::Space::global);
+      kernels.push_back(ends());
+      kernels.push_back(heads());
+      kernels.push_back(sums_of_heads());
+      kernels.push_back(sums());
+    }
+    return kernels;
+  }
+
+ private:
+  bool find_sizes() {
+    count_ = 1;
+    for (const loop::For* loop : stores_.loops) {
+      const std::optional<Dim> extent = loop::as_dim(loop->extent);
+      if (!extent) return false;
+      count_ = count_ * *extent;
+    }
+    if (stores_.column != nullptr) {
+      const std::optional<Dim> extent = loop::as_dim(stores_.column->extent);
+      if (!extent) return false;
+      columns_ = *extent;
+      column_ = stores_.column->variable;
+    }
+    tile_ = columns_.is_constant() && columns_.constant() < few_columns ? tile_of_numbers
+                                                                        : tile_of_columns;
+    rows_ = floor_div(stores_.store->buffer->size, maximum(columns_, 1));
+    const auto is_at_most = [](const Dim& size, std::int64_t bound) {
+      return minimum(1, floor_div(bound, maximum(size, 1)));
+    };
+    const bool are_in_blocks =
+        stores_.column != nullptr &&
+        (!columns_.is_constant() || columns_.constant() >= columns_of_blocks);
+    const std::int64_t few = are_in_blocks ? few_for_blocks : few_for_threads;
+    are_many_ = minimum(1, floor_div(count_, few + 1)) *
+                is_at_most(rows_, loop::GpuRadixSort::most_limit) *
+                is_at_most(count_, loop::GpuRadixSort::most_keys);
+    wanted_ = are_many_ * minimum(1, columns_);  // without columns nothing is looked at
+    return true;
+  }
+
+  // An expression of the loops for the iteration of that number.
+  Expr at(const Expr& e, const Expr& iteration) const {
+    std::vector<loop::Variable> variables;
+    std::vector<Expr> extents;
+    for (const loop::For* loop : stores_.loops) {
+      variables.push_back(loop->variable);
+      extents.push_back(loop->extent);
+    }
+    return loop::substitute(e, loop::unflatten(variables, extents, iteration));
+  }
+
+  // No iteration of any of the loops touches what another one stores.
+  loop::Kernel over(const std::vector<loop::Variable>& variables, const Dims& extents,
+                    loop::Block body, std::int64_t work) const {
+    for (std::size_t k = variables.size(); k-- > 0;) {
+      loop::For loop = serial_loop(variables[k], loop::size(extents[k]), std::move(body));
+      loop.is_independent = true;
+      body = {loop::statement(std::move(loop))};
+    }
+    loop::Kernel kernel;
+    kernel.body = only_if(wanted_, std::move(body));
+    kernel.work = loop::size(element_count(extents) * Dim(work));
+    return kernel;
+  }
+
+  loop::Kernel keys() const {
+    const loop::Variable i = loop::fresh_variable("i");
+    const Expr key = loop::cast(at(stores_.row, loop::variable(i)), DType::i32);
+    return over({i}, {count_}, {loop::Store{sort_->unsorted(), loop::variable(i), key}}, 1);
+  }
+
+  // Whether the element at that sorted position is of another row than the next one.
+  Expr is_last(const Expr& position, const Expr& key) const {
+    const Expr next = position + loop::integer(1);
+    const Expr is_within = loop::binary(Op::lt, next, loop::size(count_));
+    return either(is_not(is_within), loop::binary(Op::ne, sort_->key(next, is_within), key));
+  }
+
+  Expr place(const Expr& row) const {
+    if (stores_.column == nullptr) return row;
+    return row * loop::size(columns_) + loop::variable(column_);
+  }
+  // The element of this column in a table with a row for each of something.
+  Expr of_column(const Expr& row) const { return place(row); }
+
+  // What the iteration at that sorted position brings.
+  Expr brought(const Expr& e, const Expr& position) const {
+    return at(e, wide(sort_->place(position)));
+  }
+
+  loop::Kernel over_columns(const loop::Variable& v, const Dim& extent, loop::Block body,
+                            std::int64_t work) const {
+    if (stores_.column == nullptr) return over({v}, {extent}, std::move(body), work);
+    return over({v, column_}, {extent, columns_}, std::move(body), work);
+  }
+
+  loop::Kernel last_of_each() const {
+    const loop::Variable s = loop::fresh_variable("s"), row = scalar("row", DType::i32);
+    const Expr here = loop::variable(s);
+    return over_columns(s, count_,
+                        {loop::Declare{row, sort_->key(here)},
+                         loop::statement(loop::If{
+                             is_last(here, loop::variable(row)),
+                             {loop::Store{stores_.store->buffer, place(wide(loop::variable(row))),
+                                          brought(stores_.store->value, here)}},
+                             {}})},
+                        2);
+  }
+
+  // Behind the last element of each row that has any.
+  loop::Kernel ends() const {
+    const loop::Variable s = loop::fresh_variable("s"), row = scalar("row", DType::i32);
+    const Expr here = loop::variable(s);
+    return over(
+        {s}, {count_},
+        {loop::Declare{row, sort_->key(here)},
+         loop::statement(loop::If{is_last(here, loop::variable(row)),
+                                  {loop::Store{ends_, wide(loop::variable(row)),
+                                               loop::cast(here + loop::integer(1), DType::i32)}},
+                                  {}})},
+        2);
+  }
+
+  Expr end_of(const loop::Variable& row) const {
+    return wide(loop::load(ends_, wide(loop::variable(row))));
+  }
+  // The row that the elements from that position on share with the one before, else -1.
+  Expr shared_row(const Expr& position) const {
+    const Expr has_before = loop::binary(Op::lt, loop::integer(0), position);
+    const Expr here = sort_->key(position);
+    const Expr before = sort_->key(position - loop::integer(1), has_before);
+    return loop::select(and_also(has_before, loop::binary(Op::eq, here, before)), here,
+                        loop::integer(-1, DType::i32));
+  }
+  static Expr is_row(const loop::Variable& row) {
+    return loop::binary(Op::le, loop::integer(0, DType::i32), loop::variable(row));
+  }
+
+  // Of each tile, what its segment from the tile before has in it.
+  loop::Kernel heads() const {
+    const loop::Variable tile = loop::fresh_variable("tile"), k = loop::fresh_variable("k");
+    const loop::Variable row = scalar("row", DType::i32), sum = scalar("sum", dtype_);
+    const Expr first = loop::variable(tile) * loop::integer(tile_);
+    const Expr extent = least(end_of(row) - first, loop::integer(tile_));
+    const loop::Block add{
+        loop::Accumulate{sum, how_.op, brought(how_.added, first + loop::variable(k))}};
+    const loop::Block head{
+        loop::Declare{sum, loop::identity(how_.op, dtype_)},
+        loop::statement(serial_loop(k, extent, add)),
+        loop::Store{heads_, of_column(loop::variable(tile)), loop::variable(sum)}};
+    return over_columns(
+        tile, tiles_,
+        {loop::Declare{row, shared_row(first)}, loop::statement(loop::If{is_row(row), head, {}})},
+        work_of_element);
+  }
+
+  // The tile in which the row's segment ends.
+  Expr last_tile(const loop::Variable& row) const {
+    return quotient(end_of(row) - loop::integer(1), tile_);
+  }
+
+  // Of so many tiles, all of one segment, which begins before them.
+  loop::Kernel sums_of_heads() const {
+    const loop::Variable group = loop::fresh_variable("group"), k = loop::fresh_variable("k");
+    const loop::Variable row = scalar("row", DType::i32), sum = scalar("sum", dtype_),
+                         last = scalar("last", DType::i64);
+    const Expr first = loop::variable(group) * loop::integer(tiles_together);
+    const loop::Block add{
+        loop::Accumulate{sum, how_.op, loop::load(heads_, of_column(first + loop::variable(k)))}};
+    const loop::Block whole{
+        loop::Declare{sum, loop::identity(how_.op, dtype_)},
+        loop::statement(serial_loop(k, loop::integer(tiles_together), add)),
+        loop::Store{sums_of_tiles_, of_column(loop::variable(group)), loop::variable(sum)}};
+    const loop::Block segment{
+        loop::Declare{last, last_tile(row)},
+        loop::statement(loop::If{loop::binary(Op::lt, first + loop::integer(tiles_together - 1),
+                                              loop::variable(last) + loop::integer(1)),
+                                 whole,
+                                 {}})};
+    return over_columns(group, floor_div(tiles_, tiles_together),
+                        {loop::Declare{row, shared_row(first * loop::integer(tile_))},
+                         loop::statement(loop::If{is_row(row), segment, {}})},
+                        2);
+  }
+
+  // Each tile's segments that begin in it.
+  loop::Kernel sums() const {
+    const loop::Variable tile = loop::fresh_variable("tile"), k = loop::fresh_variable("k");
+    const loop::Variable shared = scalar("shared", DType::i32), row = scalar("row", DType::i32);
+    const loop::Variable is_end = scalar("is_end", DType::boolean);
+    const loop::BufferRef held = new_buffer_("sum", dtype_, 1, loop::Space::registers);
+    const Expr zero = loop::integer(0);
+    const Expr sum = loop::load(held, zero);
+    const Expr first = loop::variable(tile) * loop::integer(tile_);
+    const Expr here = first + loop::variable(k);
+    const Expr has_before = loop::binary(Op::lt, zero, loop::variable(k));
+    const Expr begins = either(
+        is_not(has_before),
+        loop::binary(Op::ne, sort_->key(here - loop::integer(1), has_before), loop::variable(row)));
+    const Expr added = brought(how_.added, here);
+    const auto combined = [&](const Expr& more) {
+      return loop::Store{held, zero, loop::binary(how_.op, sum, more)};
+    };
+    loop::Rewriter with_sum([&](const Expr& e) {
+      if (e == how_.added) return sum;
+      const bool is_there = e->op == Op::load && e->buffer->id == stores_.store->buffer->id;
+      return is_there ? loop::load(e->buffer, place(wide(loop::variable(row)))) : e;
+    });
+    const loop::Block end{
+        loop::statement(loop::If{is_not(loop::variable(is_end)), further(tile, row, combined), {}}),
+        loop::Store{stores_.store->buffer, place(wide(loop::variable(row))),
+                    with_sum(stores_.store->value)}};
+    const loop::Block own{
+        loop::Declare{is_end, is_last(here, loop::variable(row))},
+        loop::Store{held, zero, loop::select(begins, added, loop::binary(how_.op, sum, added))},
+        loop::statement(
+            loop::If{either(loop::variable(is_end),
+                            loop::binary(Op::eq, loop::variable(k), loop::integer(tile_ - 1))),
+                     end,
+                     {}})};
+    const loop::Block each{
+        loop::Declare{row, sort_->key(here)},
+        loop::statement(
+            loop::If{loop::binary(Op::ne, loop::variable(row), loop::variable(shared)), own, {}})};
+    const Expr extent = least(loop::size(count_) - first, loop::integer(tile_));
+    return over_columns(
+        tile, tiles_,
+        {loop::Allocate{held}, loop::Store{held, zero, loop::identity(how_.op, dtype_)},
+         loop::Declare{shared, shared_row(first)}, loop::statement(serial_loop(k, extent, each))},
+        tile_ * work_of_element);
+  }
+
+  // What the tiles behind this one have of its last segment.
+  template <class Combined>
+  loop::Block further(const loop::Variable& tile, const loop::Variable& row,
+                      const Combined& combined) const {
+    const loop::Variable behind = scalar("behind", DType::i64);  // all of its tiles
+    const loop::Variable group = scalar("group", DType::i64);    // the first that is no part of it
+    const Expr next = loop::variable(tile) + loop::integer(1);
+    const Expr together = loop::integer(tiles_together);
+    const Expr to_group = loop::variable(group) * together;
+    const Expr groups = most(
+        quotient(loop::variable(behind), tiles_together) - loop::variable(group), loop::integer(0));
+    const auto add = [&](const Expr& first, const Expr& extent, const loop::BufferRef& from) {
+      const loop::Variable j = loop::fresh_variable("j");
+      return loop::statement(serial_loop(
+          j, extent, {combined(loop::load(from, of_column(first + loop::variable(j))))}));
+    };
+    const Expr after = (loop::variable(group) + groups) * together;
+    return {
+        loop::Declare{behind, last_tile(row) + loop::integer(1)},
+        loop::Declare{group, quotient(next + loop::integer(tiles_together - 1), tiles_together)},
+        add(next, least(loop::variable(behind), to_group) - next, heads_),
+        add(loop::variable(group), groups, sums_of_tiles_),
+        add(after, most(loop::variable(behind) - after, loop::integer(0)), heads_)};
+  }
+
+  const loop::Kernel& kernel_;
+  const loop::OrderedStores& stores_;
+  const Combination how_;
+  const loop::NewBuffer& new_buffer_;
+  const loop::GpuRadixSort* sort_ = nullptr;
+  Dim count_ = 1, columns_ = 1, rows_ = 1, tiles_ = 1;
+  Dim are_many_ = 1, wanted_ = 1;
+  loop::Variable column_;
+  std::int64_t tile_ = 1;
+  DType dtype_ = DType::f32;  // of sums
+  loop::BufferRef ends_, heads_, sums_of_tiles_;
+};
+
+}  // namespace
+
+std::vector<loop::Kernel> in_segments(const loop::Kernel& kernel,
+                                      const loop::NewBuffer& new_buffer) {
+  const std::optional<loop::OrderedStores> stores = loop::ordered_stores(kernel.body);
+  if (!stores || !loads_something(stores->row)) return {};
+  const std::optional<Combination> how = combination_of(*stores->store);
+  if (!how) return {};
+  // Loops that have been merged have variables of this kernel's own: new ones come after them.
+  while (loop::fresh_variable("i").id < loop::next_variable_id(kernel)) {
+  }
+  return Segments(kernel, *stores, *how, new_buffer).run();
+}
+
+}  // namespace kroton

@@ -1,0 +1,115 @@
+// Running sums, products, extremes and recurrences on a GPU by tiles, run by the interpreter of the
+// loop IR.
+#include <doctest/doctest.h>
+#include <kroton/cumulative.h>
+
+#include <limits>
+
+#include "compiler/lower/lower.h"
+#include "compiler/passes/passes.h"
+#include "tests/tools/compiled_tools.h"
+#include "tests/tools/program_call.h"
+
+using namespace compiled_test;  // NOLINT: tests
+using namespace kroton;         // NOLINT: tests
+
+namespace {
+
+Program running_program(const Problem& problem) {
+  Graph graph(problem.inputs, problem.outputs, {});
+  run_passes(graph);
+  return lower(graph, "running", gpu_machine());
+}
+
+std::vector<Array> run_in_tiles(const Problem& problem) {
+  const Program program = running_program(problem);
+  ProgramCall call(program, problem.values);
+  REQUIRE(!call.interpret());
+  return call.outputs();
+}
+
+void check_running(const Problem& problem, const Tolerance& tolerance = {1e-4, 1e-11}) {
+  const std::vector<ReferenceValue> want = expected(problem);
+  const std::vector<Array> have = run_in_tiles(problem);
+  for (std::size_t k = 0; k < want.size(); ++k) {
+    CAPTURE(k);
+    CHECK(difference(want[k], have[k], tolerance) == "");
+  }
+}
+
+// Factors near 1.
+Tensor factors(const Tensor& x) { return 1 + 0.01 * x; }
+
+}  // namespace
+
+TEST_CASE("GPU running: every operation along lines of some tiles") {
+  for (const bool reverse : {false, true}) {
+    CAPTURE(reverse);
+    for (const std::int64_t size : {129, 160, 161}) {
+      CAPTURE(size);
+      const Tensor x = tensor("x", {2, size, 3}, f64), y = tensor("y", {2, size, 3}, f64);
+      check_running({{x, y},
+                     {cumsum(x, 1, reverse), cumprod(factors(x), 1, reverse), cummax(x, 1, reverse),
+                      cummin(x, 1, reverse), linear_recurrence(y, x, 1, reverse),
+                      logcumsumexp(x, 1, reverse)},
+                     {random_array({2, size, 3}, f64, 1), random_array({2, size, 3}, f64, 2)}});
+    }
+  }
+}
+
+TEST_CASE("GPU running: along all axes and of whole numbers") {
+  for (const int axis : {0, 1}) {
+    const Tensor x = tensor("x", {140, 150}, i32), f = tensor("f", {140, 150}, f64);
+    check_running(
+        {{x, f},
+         {cumsum(x, axis), cummax(x, axis), linear_recurrence(x, x, axis), cumsum(sin(f), axis)},
+         {random_array({140, 150}, i32, 1), random_array({140, 150}, f64, 2)}});
+  }
+}
+
+TEST_CASE("GPU running: lines of several groups of tiles, sizes free") {
+  const Tensor x = tensor("x", {dim("n")}, f64), y = tensor("y", {dim("n")}, f64);
+  const std::vector<Tensor> results = {cumsum(x, 0), linear_recurrence(factors(y), x, 0),
+                                       cummin(x, 0, true), grad(sum(cumsum(x, 0) * y), x)};
+  for (const std::int64_t size : {0, 1, 128, 129, 2047, 2048, 2049, 6500}) {
+    CAPTURE(size);
+    check_running({{x, y}, results, {random_array({size}, f64, 1), random_array({size}, f64, 2)}});
+  }
+}
+
+TEST_CASE("GPU running: factors whose product is far outside of what results are") {
+  const Tensor a = tensor("a", {500}), b = tensor("b", {500});
+  Array grows = Array::zeros({500}), starts = Array::zeros({500});
+  for (int k = 0; k < 500; ++k) grows.data<float>()[k] = k < 300 ? 1.5F : 0.8F;
+  starts.data<float>()[0] = 1e-30F;
+  check_running({{a, b}, {linear_recurrence(a, b, 0)}, {grows, starts}});
+  // Nothing comes to a line of zeros, however large the factors are.
+  check_running(
+      {{a, b}, {linear_recurrence(a * 1e30F, b * 0, 0)}, {random_array({500}, f32, 1), starts}});
+}
+
+TEST_CASE("GPU running: a NaN stays to the end and begins where it is") {
+  const Tensor x = tensor("x", {300}, f64);
+  Array values = random_array({300}, f64, 1);
+  values.data<double>()[170] = std::numeric_limits<double>::quiet_NaN();
+  for (const Array& have :
+       run_in_tiles({{x}, {cumsum(x, 0), cummax(x, 0), cummin(x, 0)}, {values}})) {
+    for (int k = 0; k < 300; ++k) {
+      CAPTURE(k);
+      CHECK((have.data<double>()[k] != have.data<double>()[k]) == (k >= 170));
+    }
+  }
+}
+
+TEST_CASE("GPU running: short lines and many lines stay one thread's") {
+  const auto kernels = [](const Dims& shape) {
+    const Tensor x = tensor("x", shape);
+    int count = 0;
+    for_each_kernel(running_program({{x}, {cumsum(x, 1)}, {}}).steps,
+                    [&](const loop::Kernel&) { ++count; });
+    return count;
+  };
+  CHECK(kernels({4, 128}) == 2);
+  CHECK(kernels({70000, 300}) == 2);
+  CHECK(kernels({4, 129}) > 2);
+}

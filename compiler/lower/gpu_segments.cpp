@@ -110,7 +110,7 @@ class Segments {
     const loop::GpuRadixSort sort(count_, rows_, wanted_, new_buffer_);
     sort_ = &sort;
     kernels.push_back(keys());
-    for (loop::Kernel& one : sort.kernels()) kernels.push_back(std::move(one));
+    for (loop::Kernel& one : sort.kernels(new_buffer_)) kernels.push_back(std::move(one));
     if (how_.added == nullptr) {
       kernels.push_back(last_of_each());
     } else {

@@ -2,6 +2,7 @@
 #include <kroton/error.h>
 
 #include "compiler/ir/block_context.h"
+#include "compiler/loop/gpu_radix_sort.h"
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
@@ -16,9 +17,28 @@ using Vertex = Graph::Vertex;
 
 class VertexWrite final : public WriteContext, public BlockContext {
  public:
-  VertexWrite(KernelContext& context, Vertex v, bool is_for_gpu)
-      : context_(context), v_(v), operands_(context.graph().operands(v)), is_for_gpu_(is_for_gpu) {}
-  bool is_for_gpu() const override { return is_for_gpu_; }
+  VertexWrite(KernelContext& context, Vertex v, const Machine& machine)
+      : context_(context), v_(v), operands_(context.graph().operands(v)), machine_(machine) {}
+  bool is_for_gpu() const override { return machine_.gpu; }
+  bool can_sort() const override { return machine_.gpu && !machine_.one_block; }
+  int sort(const Sorted& how) override {
+    loop::GpuSort sort;
+    sort.count = how.shape.back();
+    sort.rows = element_count(Dims(how.shape.begin(), how.shape.end() - 1));
+    sort.wanted = how.wanted;
+    sort.low = how.low;
+    sort.bits = how.bits;
+    sort.is_signed = true;
+    for (const std::size_t k : {0U, 1U}) {
+      sort.keys[k] = buffer_of(how.keys[k]);
+      if (how.has_positions) sort.places[k] = buffer_of(how.positions[k]);
+    }
+    for (const loop::Kernel& kernel : sort.kernels(context_.buffers().maker())) {
+      stores_ = *loop::as_dim(kernel.work);
+      add(kernel.body.front());
+    }
+    return sort.passes() % 2;
+  }
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
   const TensorType& type() const override { return context_.graph()[v_].type; }
   int input_count() const override { return static_cast<int>(operands_.size()); }
@@ -122,6 +142,9 @@ class VertexWrite final : public WriteContext, public BlockContext {
     stores_ = stores_ + iterations_;
     add(loop::Store{buffer, linear_index(shape, index), value});
   }
+  const loop::BufferRef& buffer_of(Scratch scratch) const {
+    return scratch_[static_cast<std::size_t>(scratch.number)].first;
+  }
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
   void add(loop::Stmt stmt) {
     block_.push_back(std::move(stmt));
@@ -133,7 +156,7 @@ class VertexWrite final : public WriteContext, public BlockContext {
   KernelContext& context_;
   Vertex v_;
   std::vector<Vertex> operands_;
-  bool is_for_gpu_;
+  const Machine& machine_;
   std::vector<std::pair<loop::BufferRef, Dims>> scratch_;
   loop::Block block_;
   Dim iterations_ = 1;  // of the loops in progress
@@ -161,7 +184,7 @@ bool has_blocks(const loop::Kernel& kernel) {
 
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine) {
   const Vertex v = context.cluster().hero;
-  VertexWrite write(context, v, machine.gpu);
+  VertexWrite write(context, v, machine);
   context.graph()[v].op->write(write);
   loop::Kernel kernel;
   kernel.body = write.take_block();

@@ -4,6 +4,7 @@
 #include <kroton/cumulative.h>
 #include <kroton/error.h>
 #include <kroton/normalization.h>
+#include <kroton/sort.h>
 
 #include <algorithm>
 #include <cmath>
@@ -358,6 +359,14 @@ void add_segments(std::vector<Case>& list) {
       {"update of an embedding", {ids, c}, {}, {{table, table - 0.1 * grad(cost, table)}}});
 }
 
+void add_sorts(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {1000000}), rows = numbers("rows", {1000, 1000});
+  list.push_back({"argsort of 1e6", {x}, {argsort(x)}, {}});
+  list.push_back({"sort of 1000x1000", {rows}, {sort(rows)}, {}});
+  const Tensor short_rows = numbers("rows", {10000, 100});
+  list.push_back({"sort of 10000x100", {short_rows}, {sort(short_rows)}, {}});
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -373,6 +382,7 @@ std::vector<Case> cases() {
   add_attention(list);
   add_running(list);
   add_segments(list);
+  add_sorts(list);
   return list;
 }
 

@@ -24,6 +24,8 @@ const std::set<std::string> known = {
     "scatter_add of numbers",  // a thread counts the digits of 16 keys
     "scatter_add, free",       // the same
     "update of an embedding",
+    "argsort of 1e6",
+    "sort of 1000x1000",
     // Nine sums a thread, and nine tenths of the threads.
     "conv2d of 96x56x56, 3x3, 96 groups, by the filters",
 };
@@ -425,5 +427,50 @@ update of an embedding, known
   k12_mul_add_at                                 2048 x   64, work 2097152
   k13_mul_add_at                                   32 x   64, work 4096
   k14_mul_add_at                                 2048 x   64, work 67108864
+argsort of 1e6, known
+  k0_argsort                                     7813 x   64, work 1000000
+  k1_argsort                                      977 x   64, work 16000000
+  k2_argsort                                       64 x  128, work 1111104
+  k3_argsort                                      977 x   64, work 24000000
+  k4_argsort                                      977 x   64, work 16000000
+  k5_argsort                                       64 x  128, work 1111104
+  k6_argsort                                      977 x   64, work 24000000
+  k7_argsort                                      977 x   64, work 16000000
+  k8_argsort                                       64 x  128, work 1111104
+  k9_argsort                                      977 x   64, work 24000000
+  k10_argsort                                     977 x   64, work 16000000
+  k11_argsort                                      64 x  128, work 1111104
+  k12_argsort                                     977 x   64, work 24000000
+  k13_argsort                                     977 x   64, work 16000000
+  k14_argsort                                      64 x  128, work 1111104
+  k15_argsort                                     977 x   64, work 24000000
+  k16_argsort                                     977 x   64, work 16000000
+  k17_argsort                                      64 x  128, work 1111104
+  k18_argsort                                     977 x   64, work 24000000
+  k19_argsort                                    7813 x   64, work 1000000
+sort of 1000x1000, known
+  k0_sort                                        3907 x  256, work 1000000
+  k1_sort                                        1000 x   64, work 16000000
+  k2_sort                                        1000 x   64, work 128000
+  k3_sort                                        1000 x   64, work 24000000
+  k4_sort                                        1000 x   64, work 16000000
+  k5_sort                                        1000 x   64, work 128000
+  k6_sort                                        1000 x   64, work 24000000
+  k7_sort                                        1000 x   64, work 16000000
+  k8_sort                                        1000 x   64, work 128000
+  k9_sort                                        1000 x   64, work 24000000
+  k10_sort                                       1000 x   64, work 16000000
+  k11_sort                                       1000 x   64, work 128000
+  k12_sort                                       1000 x   64, work 24000000
+  k13_sort                                       1000 x   64, work 16000000
+  k14_sort                                       1000 x   64, work 128000
+  k15_sort                                       1000 x   64, work 24000000
+  k16_sort                                       1000 x   64, work 16000000
+  k17_sort                                       1000 x   64, work 128000
+  k18_sort                                       1000 x   64, work 24000000
+  k19_sort                                       3907 x  256, work 1000000
+sort of 10000x100, known
+  k0_sort                                        3907 x  256, work 1000000
+  k1_sort                                       15625 x   64, work 102000000
 )golden");
 }

@@ -487,6 +487,63 @@ update of an embedding
   k12_mul_add_at                         26    64     4     4    0         4      0    37
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         55    36     4     4    0        16      0    45
+argsort of 1e6
+  k0_argsort                             15    64     8    16    0         1      0     0
+  k1_argsort                             64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k2_argsort                             30    64     4     4   16         4    512    21
+  k3_argsort                             64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k4_argsort                             64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k5_argsort                             30    64     4     4   16         4    512    21
+  k6_argsort                             64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k7_argsort                             64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k8_argsort                             30    64     4     4   16         4    512    21
+  k9_argsort                             64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k10_argsort                            64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k11_argsort                            30    64     4     4   16         4    512    21
+  k12_argsort                            64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k13_argsort                            64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k14_argsort                            30    64     4     4   16         4    512    21
+  k15_argsort                            64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k16_argsort                            64    16     8     4    4        10  25344    22  spills:
+          8, stack 32
+  k17_argsort                            30    64     4     4   16         4    512    21
+  k18_argsort                            64    16     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k19_argsort                            14    64     4    16    0         2      0     0
+sort of 1000x1000
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                64    16     8     4    4        16  25344    22
+  k2_sort                                10    64     4     4    0         1      0     0
+  k3_sort                                64    16     8     8   16        16  25600    22
+  k4_sort                                64    16     8     4    4        16  25344    22
+  k5_sort                                10    64     4     4    0         1      0     0
+  k6_sort                                64    16     8     8   16        16  25600    22
+  k7_sort                                64    16     8     4    4        16  25344    22
+  k8_sort                                10    64     4     4    0         1      0     0
+  k9_sort                                64    16     8     8   16        16  25600    22
+  k10_sort                               64    16     8     4    4        16  25344    22
+  k11_sort                               10    64     4     4    0         1      0     0
+  k12_sort                               64    16     8     8   16        16  25600    22
+  k13_sort                               64    16     8     4    4        16  25344    22
+  k14_sort                               10    64     4     4    0         1      0     0
+  k15_sort                               64    16     8     8   16        16  25600    22
+  k16_sort                               64    16     8     4    4        16  25344    22
+  k17_sort                               10    64     4     4    0         1      0     0
+  k18_sort                               64    16     8     8   16        16  25600    22
+  k19_sort                               16    64     4     4    0         1      0     0
+sort of 10000x100
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                62    32     8     8    0        24      0     0
 )golden");
 }
 
@@ -853,6 +910,63 @@ update of an embedding
   k12_mul_add_at                         26    64     4     4    0         4      0    37
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         55    36     4     4    0        16      0    45
+argsort of 1e6
+  k0_argsort                             15    64     8    16    0         1      0     0
+  k1_argsort                             64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k2_argsort                             30    64     4     4   16         4    512    21
+  k3_argsort                             64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k4_argsort                             64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k5_argsort                             30    64     4     4   16         4    512    21
+  k6_argsort                             64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k7_argsort                             64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k8_argsort                             30    64     4     4   16         4    512    21
+  k9_argsort                             64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k10_argsort                            64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k11_argsort                            30    64     4     4   16         4    512    21
+  k12_argsort                            64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k13_argsort                            64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k14_argsort                            30    64     4     4   16         4    512    21
+  k15_argsort                            64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k16_argsort                            64    12     8     4    4         8  25344    22  spills:
+          8, stack 32
+  k17_argsort                            30    64     4     4   16         4    512    21
+  k18_argsort                            64    12     8     8   16        16  25600    22  spills:
+          4, stack 8
+  k19_argsort                            14    64     4    16    0         2      0     0
+sort of 1000x1000
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                64    12     8     4    4        16  25344    22
+  k2_sort                                10    64     4     4    0         1      0     0
+  k3_sort                                64    12     8     8   16        16  25600    22
+  k4_sort                                64    12     8     4    4        16  25344    22
+  k5_sort                                10    64     4     4    0         1      0     0
+  k6_sort                                64    12     8     8   16        16  25600    22
+  k7_sort                                64    12     8     4    4        16  25344    22
+  k8_sort                                10    64     4     4    0         1      0     0
+  k9_sort                                64    12     8     8   16        16  25600    22
+  k10_sort                               64    12     8     4    4        16  25344    22
+  k11_sort                               10    64     4     4    0         1      0     0
+  k12_sort                               64    12     8     8   16        16  25600    22
+  k13_sort                               64    12     8     4    4        16  25344    22
+  k14_sort                               10    64     4     4    0         1      0     0
+  k15_sort                               64    12     8     8   16        16  25600    22
+  k16_sort                               64    12     8     4    4        16  25344    22
+  k17_sort                               10    64     4     4    0         1      0     0
+  k18_sort                               64    12     8     8   16        16  25600    22
+  k19_sort                               16    64     4     4    0         1      0     0
+sort of 10000x100
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                61    32     8     8    0        24      0     0
 )golden");
 }
 
@@ -1217,5 +1331,50 @@ update of an embedding
   k12_mul_add_at                         34    50     4     4    0         8      0    71
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         56    36     4     4    0        16      0    45
+argsort of 1e6
+  k0_argsort                             14    64     8    16    0         1      0     0
+  k1_argsort                             48    16     8     4    4        16  25344    21
+  k2_argsort                             28    64     4     4   16         4    512    21
+  k3_argsort                             64    16     8     8   16        16  25600    21
+  k4_argsort                             48    16     8     4    4        16  25344    21
+  k5_argsort                             28    64     4     4   16         4    512    21
+  k6_argsort                             64    16     8     8   16        16  25600    21
+  k7_argsort                             48    16     8     4    4        16  25344    21
+  k8_argsort                             28    64     4     4   16         4    512    21
+  k9_argsort                             64    16     8     8   16        16  25600    21
+  k10_argsort                            48    16     8     4    4        16  25344    21
+  k11_argsort                            28    64     4     4   16         4    512    21
+  k12_argsort                            64    16     8     8   16        16  25600    21
+  k13_argsort                            48    16     8     4    4        16  25344    21
+  k14_argsort                            28    64     4     4   16         4    512    21
+  k15_argsort                            64    16     8     8   16        16  25600    21
+  k16_argsort                            48    16     8     4    4        16  25344    21
+  k17_argsort                            28    64     4     4   16         4    512    21
+  k18_argsort                            64    16     8     8   16        16  25600    21
+  k19_argsort                            12    64    16    16    0         1      0     0
+sort of 1000x1000
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                48    16     8     4    4        16  25344    21
+  k2_sort                                10    64     4     4    0         1      0     0
+  k3_sort                                64    16     8     8   16        16  25600    21
+  k4_sort                                48    16     8     4    4        16  25344    21
+  k5_sort                                10    64     4     4    0         1      0     0
+  k6_sort                                64    16     8     8   16        16  25600    21
+  k7_sort                                48    16     8     4    4        16  25344    21
+  k8_sort                                10    64     4     4    0         1      0     0
+  k9_sort                                64    16     8     8   16        16  25600    21
+  k10_sort                               48    16     8     4    4        16  25344    21
+  k11_sort                               10    64     4     4    0         1      0     0
+  k12_sort                               64    16     8     8   16        16  25600    21
+  k13_sort                               48    16     8     4    4        16  25344    21
+  k14_sort                               10    64     4     4    0         1      0     0
+  k15_sort                               64    16     8     8   16        16  25600    21
+  k16_sort                               48    16     8     4    4        16  25344    21
+  k17_sort                               10    64     4     4    0         1      0     0
+  k18_sort                               64    16     8     8   16        16  25600    21
+  k19_sort                               16    64     4     4    0         1      0     0
+sort of 10000x100
+  k0_sort                                16    64     4     8    0         1      0     0
+  k1_sort                                61    32     8     8    0        25      0     0
 )golden");
 }

@@ -25,7 +25,9 @@ TEST_CASE("golden: predicted times of canonical functions") {
       "cumsum of rows, free",
       "linear recurrence of 100000x16",
       "update of an embedding",  // three digits
-      "MLP step 784-512-10",     // launches, as the next one
+      "argsort of 1e6",
+      "sort of 1000x1000",    // six digits of keys of 64 bits
+      "MLP step 784-512-10",  // launches, as the next one
       "LSTM step, 256 units",
       "LSTM step, 64 units",  // steps that wait for each other, as the next ones
       "running sum by scan",
@@ -238,6 +240,12 @@ linear recurrence of 100000x16, known                     5    191.8     60.2   
         8.8
 update of an embedding, known                            15    239.3     97.5     80.5    103.0    
         11.6
+argsort of 1e6, known                                    20    721.2    182.8    128.6    238.2    
+        11.1
+sort of 1000x1000, known                                 20    732.7    180.3    124.0    239.3    
+        10.9
+sort of 10000x100, known                                  2    140.1     34.7     16.8     43.5     
+        6.0
 )golden");
 }
 

@@ -1,8 +1,9 @@
-// Scatters by sorting and running operations by tiles on an emulated device, which watches every
+// Sorts, scatters by sorting and running operations by tiles on an emulated device, which watches every
 // access of every thread.
 #include <doctest/doctest.h>
 #include <kroton/cumulative.h>
 #include <kroton/indexing.h>
+#include <kroton/sort.h>
 
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
@@ -74,5 +75,18 @@ TEST_CASE("CUDA: running operations by tiles") {
                 {random_array({2200, 3}, kt::f32, 1)}},
                {1e-4, 1e-12}, kt::cuda());
   check_agrees({{x}, {kt::cumsum(x, 1)}, {random_array({2, 4500}, kt::f32, 1)}}, {1e-4, 1e-12},
+               kt::cuda());
+}
+
+TEST_CASE("CUDA: sorts by digits and by ranks") {
+  const gpu_emulator::TestCuda cuda;
+  const kt::Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
+  for (const std::int64_t columns : {70, 1100}) {
+    CAPTURE(columns);
+    check_agrees({{x}, {kt::argsort(x), kt::sort(x)}, {random_array({2, columns}, kt::f32, 1)}},
+                 {}, kt::cuda());
+  }
+  const kt::Tensor y = kt::tensor("y", {1100}, kt::f64);
+  check_agrees({{y}, {kt::argsort(y, 0, true)}, {random_array({1100}, kt::f64, 1)}}, {},
                kt::cuda());
 }

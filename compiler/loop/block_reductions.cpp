@@ -90,10 +90,7 @@ struct Candidate {
 class Blocker {
  public:
   Blocker(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer)
-      : next_id_(next_variable_id(kernel)),
-        outermost_(outermost_loop(kernel)),
-        lanes_bytes_(lanes_bytes),
-        new_buffer_(new_buffer) {}
+      : outermost_(outermost_loop(kernel)), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
 
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& loop, Block& result) { add_loop(loop, result); });
@@ -249,7 +246,7 @@ class Blocker {
   }
 
   Variable fresh(const std::string& name, DType dtype = DType::i64) {
-    return {next_id_++, dtype, name};
+    return fresh_variable(name, dtype);
   }
 
   For loop_over(const std::string& name, const Expr& extent) {
@@ -704,7 +701,6 @@ class Blocker {
     return result;
   }
 
-  int next_id_;
   const For* outermost_;
   int lanes_bytes_;
   const NewBuffer& new_buffer_;

@@ -22,8 +22,6 @@ bool accumulates(Op op) {
 
 class Carrier {
  public:
-  explicit Carrier(int next_id) : next_id_(next_id) {}
-
   Block operator()(const Block& block) {
     return replace_loops(block, [&](const For& found, Block& result) {
       For loop = found;
@@ -59,7 +57,7 @@ class Carrier {
     for (const Expr& e : post_order(roots)) {
       if (e->op == Op::load && e->buffer->id == store.buffer->id) return false;
     }
-    const Variable held{next_id_++, store.buffer->dtype, "held"};
+    const Variable held = fresh_variable("held", store.buffer->dtype);
     For running = loop;
     running.body = {Accumulate{held, value->op, added},
                     Store{store.buffer, store.index, variable(held)}};
@@ -84,14 +82,14 @@ class Carrier {
     }
     const auto& sum = std::get<Accumulate>(running->body[0]);
     const auto& store = std::get<Store>(running->body[1]);
-    const Variable step{next_id_++, DType::i64, "step"};
+    const Variable step = fresh_variable("step");
     const Expr first = variable(step) * integer(rows_in_step);
     Block together, body;
     for (std::int64_t k = 0; k < rows_in_step; ++k) {
       const auto of_row = [&](const Expr& e) {
         return substitute(e, {{rows.variable, first + integer(k)}});
       };
-      const Variable held{next_id_++, sum.variable.dtype, sum.variable.name};
+      const Variable held = fresh_variable(sum.variable.name, sum.variable.dtype);
       together.emplace_back(Declare{held, of_row(declare->init)});
       body.emplace_back(Accumulate{held, sum.op, of_row(sum.value)});
       body.emplace_back(Store{store.buffer, of_row(store.index), variable(held)});
@@ -100,7 +98,7 @@ class Carrier {
     all.body = std::move(body);
     together.push_back(statement(std::move(all)));
     For rest = rows;
-    rest.variable = {next_id_++, DType::i64, rows.variable.name};
+    rest.variable = fresh_variable(rows.variable.name);
     rest.extent = rows.extent - first;
     rest.body = substitute(rows.body, {{rows.variable, first + variable(rest.variable)}});
     For steps = rows;
@@ -112,15 +110,13 @@ class Carrier {
     result.push_back(statement(std::move(steps)));
     return true;
   }
-
-  int next_id_;
 };
 
 }  // namespace
 
 Kernel carry_stored(const Kernel& kernel) {
   Kernel result = kernel;
-  result.body = Carrier(next_variable_id(kernel))(kernel.body);
+  result.body = Carrier()(kernel.body);
   return result;
 }
 

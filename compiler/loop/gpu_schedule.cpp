@@ -99,7 +99,7 @@ bool has_loop(const Block& block) {
 }
 
 GpuScheduler::GpuScheduler(const Kernel& kernel, bool short_rows)
-    : kernel_(kernel), short_rows_(short_rows), next_id_(next_variable_id(kernel)) {
+    : kernel_(kernel), short_rows_(short_rows) {
   const Use use = use_of(kernel.body);
   for (const auto* ids : {&use.read, &use.written}) {
     for (const int id : *ids) next_buffer_id_ = std::max(next_buffer_id_, id + 1);

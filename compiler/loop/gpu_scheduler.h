@@ -52,7 +52,7 @@ class GpuScheduler {
   Kernel run_in_one_block();
 
  private:
-  Variable fresh(const std::string& name) { return {next_id_++, DType::i64, name}; }
+  Variable fresh(const std::string& name) { return fresh_variable(name); }
 
   // The loop that runs all of the kernel once or not at all, whatever the iteration.
   static const For* only_if_wanted(const Block& body);
@@ -152,7 +152,6 @@ class GpuScheduler {
 
   const Kernel& kernel_;
   bool short_rows_;
-  int next_id_;
   int next_buffer_id_ = 0;  // above those of the kernel
   Variable block_ = fresh("b");
   Expr block_count_ = integer(1);

@@ -223,9 +223,9 @@ Expr chunk_count(const Expr& extent, std::int64_t chunk) {
 }
 
 // The loop as a loop over chunks around a loop over each chunk's elements.
-For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
-  const Variable outer{next_id, DType::i64, "chunk"};
-  const Variable inner{next_id + 1, DType::i64, loop.variable.name};
+For strip_mine(const For& loop, std::int64_t chunk) {
+  const Variable outer = fresh_variable("chunk");
+  const Variable inner = fresh_variable(loop.variable.name);
   const Expr start = variable(outer) * integer(chunk);
   For elements = loop;
   elements.variable = inner;
@@ -239,7 +239,7 @@ For strip_mine(const For& loop, std::int64_t chunk, int next_id) {
 }
 
 // Where the loop's iterations may be few and each is a loop of independent ones, one loop over all.
-For with_inner_shared(For loop, int next_id) {
+For with_inner_shared(For loop) {
   const For* inner = loop.body.size() == 1 ? as_for(loop.body[0]) : nullptr;
   std::int64_t extent = 0;
   const bool enough = is_integer_constant(loop.extent, extent) && extent >= shared_evenly;
@@ -248,7 +248,7 @@ For with_inner_shared(For loop, int next_id) {
     return loop;
   }
   For both;
-  both.variable = {next_id, DType::i64, "task"};
+  both.variable = fresh_variable("task");
   both.extent = loop.extent * inner->extent;
   both.is_independent = true;
   const Expr task = variable(both.variable);
@@ -300,14 +300,14 @@ Kernel parallelize(const Kernel& kernel) {
   if (outermost == nullptr) return kernel;
   For loop = *outermost;
   if (loop.kind != LoopKind::serial && loop.kind != LoopKind::vector) return kernel;
-  loop = with_inner_shared(std::move(loop), next_variable_id(kernel));
+  loop = with_inner_shared(std::move(loop));
   const LoopFacts facts(loop);
   if (facts.reduces()) return kernel;
   if (!loop.is_independent && !facts.iterations_are_independent(true)) return kernel;
   if (loop.kind == LoopKind::vector || !facts.has_inner_loop()) {
     const std::int64_t chunk = facts.has_inner_loop() ? chunk_of_loops : chunk_of_elements;
     if (!exceeds(loop.extent, integer(chunk))) return kernel;
-    loop = strip_mine(loop, chunk, next_variable_id(kernel));
+    loop = strip_mine(loop, chunk);
   }
   loop.kind = LoopKind::parallel;
   Kernel result = kernel;

@@ -33,19 +33,19 @@ class Sharing {
     }
   }
 
-  std::optional<Stmt> run(int& next_id) const {
+  std::optional<Stmt> run() const {
     if (!applies()) return std::nullopt;
     const For& columns = *loops_.back();
     const std::int64_t range = range_bytes / widest();
     std::int64_t known = 0;
     if (is_integer_constant(columns.extent, known) && known < 2 * range) return std::nullopt;
     For ranges;
-    ranges.variable = {next_id++, DType::i64, "range"};
+    ranges.variable = fresh_variable("range");
     ranges.extent = size(ceil_div(*as_dim(columns.extent), Dim(range)));
     ranges.kind = LoopKind::parallel;
     const Expr first = variable(ranges.variable) * integer(range);
     For part = columns;
-    part.variable = {next_id++, DType::i64, columns.variable.name};
+    part.variable = fresh_variable(columns.variable.name);
     part.is_independent = true;
     part.extent = known % range == 0 && known > 0
                       ? integer(range)
@@ -93,8 +93,7 @@ class Sharing {
 Kernel share_columns(const Kernel& kernel) {
   const For* outermost = outermost_loop(kernel);
   if (outermost == nullptr || kernel.body.size() != 1) return kernel;
-  int next_id = next_variable_id(kernel);
-  const std::optional<Stmt> shared = Sharing(*outermost).run(next_id);
+  const std::optional<Stmt> shared = Sharing(*outermost).run();
   if (!shared) return kernel;
   Kernel result = kernel;
   result.body.back() = *shared;

@@ -62,8 +62,6 @@ std::int64_t period_of(const For& loop) {
 
 class DrawSharer {
  public:
-  explicit DrawSharer(const Kernel& kernel) : next_id_(next_variable_id(kernel)) {}
-
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& loop, Block& result) { share(loop, result); });
   }
@@ -81,7 +79,7 @@ class DrawSharer {
     }
     const auto part = [&](const Expr& count, const Expr& start, int unrolled) {
       For lanes = loop;
-      lanes.variable.id = next_id_++;
+      lanes.variable = fresh_variable(lanes.variable.name);
       lanes.extent = count;
       lanes.unrolled = unrolled;
       if (unrolled > 0) lanes.interleave = 1;
@@ -89,7 +87,7 @@ class DrawSharer {
       return statement(std::move(lanes));
     };
     For groups;
-    groups.variable = {next_id_++, DType::i64, loop.variable.name + "_group"};
+    groups.variable = fresh_variable(loop.variable.name + "_group");
     groups.extent = binary(Op::floor_div, loop.extent, integer(period));
     groups.is_independent = true;
     groups.body = {part(integer(period), variable(groups.variable) * integer(period),
@@ -100,8 +98,6 @@ class DrawSharer {
     if (is_integer_constant(left, extent) && extent == 0) return;
     result.push_back(part(left, done, 0));
   }
-
-  int next_id_;
 };
 
 }  // namespace
@@ -114,7 +110,7 @@ Kernel share_draws(const Kernel& kernel) {
   });
   if (!draws) return kernel;
   Kernel result = kernel;
-  result.body = simplify_indices(DrawSharer(kernel)(kernel.body));
+  result.body = simplify_indices(DrawSharer()(kernel.body));
   return result;
 }
 

@@ -154,8 +154,6 @@ Block keep_live(const Block& block, const std::unordered_set<int>& live) {
 // Merges loop pairs, innermost first. `next_id` numbers the merged variables.
 class Collapser {
  public:
-  explicit Collapser(int next_id) : next_id_(next_id) {}
-
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& found, Block& result) {
       For loop = found;
@@ -178,7 +176,7 @@ class Collapser {
       joins = joins && depends_jointly(e, outer.variable, inner->variable, inner->extent);
     });
     if (!joins || !keeps_independence(outer, *inner)) return false;
-    const Variable merged{next_id_++, DType::i64, outer.variable.name + inner->variable.name};
+    const Variable merged = fresh_variable(outer.variable.name + inner->variable.name);
     For loop;
     loop.variable = merged;
     loop.extent = outer.extent * inner->extent;
@@ -204,7 +202,9 @@ class Collapser {
     });
     const bool reads_stored =
         std::any_of(stored.begin(), stored.end(), [&](int id) { return loaded.contains(id); });
-    return !reads_stored || !LoopFacts(inner).iterations_are_independent(false) ||
+    // So does what only the inner loop is known to be free to do.
+    const bool may_lose = reads_stored || (inner.is_independent && !outer.is_independent);
+    return !may_lose || !LoopFacts(inner).iterations_are_independent(false) ||
            LoopFacts(outer).iterations_are_independent(false);
   }
 
@@ -241,8 +241,6 @@ class Collapser {
     return stride_i != nullptr && stride_j != nullptr && !depends_on(stride_j, i) &&
            stride_i == stride_j * extent;
   }
-
-  int next_id_;
 };
 
 }  // namespace
@@ -261,7 +259,7 @@ Kernel simplify(const Kernel& kernel) {
 
 Kernel collapse_loops(const Kernel& kernel) {
   Kernel result = kernel;
-  result.body = Collapser(next_variable_id(kernel))(kernel.body);
+  result.body = Collapser()(kernel.body);
   return result;
 }
 

@@ -143,8 +143,7 @@ class Cuts {
 class Splitter {
  public:
   explicit Splitter(const Kernel& kernel)
-      : nodes_left_(most_growth * count_nodes(kernel.body) + always_allowed),
-        next_id_(next_variable_id(kernel)) {}
+      : nodes_left_(most_growth * count_nodes(kernel.body) + always_allowed) {}
 
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& loop, Block& result) {
@@ -276,7 +275,7 @@ class Splitter {
   // The loop over the segment's iterations.
   For moved(const For& loop, const Segment& segment) {
     For result = loop;
-    result.variable.id = next_id_++;
+    result.variable = fresh_variable(result.variable.name);
     result.extent = segment.last - segment.first;
     if (constant_length(segment) < 0) {
       if (const std::int64_t most = most_iterations(segment); most <= most_peeled) {
@@ -336,7 +335,6 @@ class Splitter {
   }
 
   std::size_t nodes_left_;
-  int next_id_;
 };
 
 // The work of one iteration of so many.

@@ -50,8 +50,7 @@ std::int64_t phases_of(const For& loop) {
 
 class PhaseSplitter {
  public:
-  explicit PhaseSplitter(const Kernel& kernel)
-      : outermost_(outermost_loop(kernel)), next_id_(next_variable_id(kernel)) {}
+  explicit PhaseSplitter(const Kernel& kernel) : outermost_(outermost_loop(kernel)) {}
 
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& loop, Block& result) { split(loop, result); });
@@ -76,7 +75,7 @@ class PhaseSplitter {
       return substitute(loop.body, {{loop.variable, place}});
     };
     For all = loop;
-    all.variable.id = next_id_++;
+    all.variable = fresh_variable(all.variable.name);
     all.extent = steps;
     all.body.clear();
     for (std::int64_t phase = 0; phase < phases; ++phase) {
@@ -88,14 +87,13 @@ class PhaseSplitter {
     result.push_back(statement(std::move(all)));
     if (is_whole) return;
     For rest = loop;
-    rest.variable.id = next_id_++;
+    rest.variable = fresh_variable(rest.variable.name);
     rest.extent = left;
     rest.body = (*this)(at(done + variable(rest.variable)));
     result.push_back(statement(std::move(rest)));
   }
 
   const For* outermost_;
-  int next_id_;
 };
 
 }  // namespace

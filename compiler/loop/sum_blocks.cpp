@@ -59,7 +59,7 @@ Expr iterations_of_block(const Expr& inner) {
 
 class SumBlocker {
  public:
-  SumBlocker(int next_id, std::int64_t threads) : next_id_(next_id), threads_(threads) {}
+  explicit SumBlocker(std::int64_t threads) : threads_(threads) {}
 
   Block operator()(const Block& block) {
     return replace_loops(block, [this](const For& found, Block& result) {
@@ -87,15 +87,15 @@ class SumBlocker {
   For split(const For& loop, const std::vector<Variable>& sums, const Expr& block,
             const Expr& count) {
     For blocks;
-    blocks.variable = {next_id_++, DType::i64, "block"};
+    blocks.variable = fresh_variable("block");
     blocks.extent = count;
     const Expr first = variable(blocks.variable) * block;
     For part = loop;
-    part.variable = {next_id_++, DType::i64, loop.variable.name};
+    part.variable = fresh_variable(loop.variable.name);
     part.extent = extent_of_block(loop.extent, block, variable(blocks.variable));
     std::vector<std::pair<Variable, Variable>> own;
     for (const Variable& sum : sums) {
-      own.emplace_back(sum, Variable{next_id_++, sum.dtype, sum.name});
+      own.emplace_back(sum, fresh_variable(sum.name, sum.dtype));
       blocks.body.push_back(Declare{own.back().second, real(-0.0, sum.dtype)});
     }
     part.body =
@@ -124,7 +124,6 @@ class SumBlocker {
     return result;
   }
 
-  int next_id_;
   std::int64_t threads_;  // of a block, on a GPU
 };
 
@@ -237,7 +236,7 @@ Kernel sum_in_blocks(const Kernel& kernel) {
     const For* loop = as_for(s);
     if (loop != nullptr && loop->kind == LoopKind::block) threads = loop->width;
   }
-  result.body = SumBlocker(next_variable_id(kernel), threads)(kernel.body);
+  result.body = SumBlocker(threads)(kernel.body);
   return result;
 }
 

@@ -63,8 +63,8 @@ bool is_step(const Expr& index, const Variable& v, std::int64_t step) {
 
 class Tiler {
  public:
-  Tiler(const Nest& nest, int lanes_bytes, const NewBuffer& new_buffer, int& next_id)
-      : nest_(nest), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer), next_id_(next_id) {}
+  Tiler(const Nest& nest, int lanes_bytes, const NewBuffer& new_buffer)
+      : nest_(nest), lanes_bytes_(lanes_bytes), new_buffer_(new_buffer) {}
 
   // Null where the nest is better as it is.
   std::optional<Stmt> run() {
@@ -167,7 +167,7 @@ class Tiler {
   }
 
   // Of the kernel's own numbers: passes before this one may have used the next fresh one.
-  Variable fresh(const std::string& name) const { return {next_id_++, DType::i64, name}; }
+  Variable fresh(const std::string& name) const { return fresh_variable(name); }
 
   static For loop_over(const Variable& v, const Expr& extent, Block body) {
     For loop;
@@ -306,7 +306,6 @@ class Tiler {
   const Nest& nest_;
   std::int64_t lanes_bytes_;
   const NewBuffer& new_buffer_;
-  int& next_id_;  // of the kernel's variables
   Axis rows_, columns_;
   std::vector<Expr> across_;  // loads along the rows
   std::vector<int> written_;
@@ -321,11 +320,10 @@ class Tiler {
 
 Kernel tile_transposed(const Kernel& kernel, int lanes_bytes, const NewBuffer& new_buffer) {
   Kernel result = kernel;
-  int next_id = next_variable_id(kernel);
   const std::function<void(const For&, Block&)> replace = [&](const For& found, Block& block) {
     const std::optional<Nest> nest = nest_of(found);
     std::optional<Stmt> tiled;
-    if (nest) tiled = Tiler(*nest, lanes_bytes, new_buffer, next_id).run();
+    if (nest) tiled = Tiler(*nest, lanes_bytes, new_buffer).run();
     For loop = found;
     // There may be nests inside a loop that is none itself.
     if (!nest) loop.body = replace_loops(found.body, replace);

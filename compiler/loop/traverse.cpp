@@ -349,19 +349,9 @@ const If* as_if(const Stmt& statement) {
 Stmt statement(For loop) { return std::make_shared<const For>(std::move(loop)); }
 Stmt statement(If branch) { return std::make_shared<const If>(std::move(branch)); }
 
-int next_variable_id(const Kernel& kernel) {
-  int highest = -1;
-  const auto note = [&](const Variable& v) { highest = std::max(highest, v.id); };
-  visit_statements(kernel.body, [&](const Stmt& s) {
-    if (const auto* declare = std::get_if<Declare>(&s)) note(declare->variable);
-    if (const For* loop = as_for(s)) note(loop->variable);
-  });
-  return highest + 1;
-}
-
-Variable fresh_variable(const std::string& name) {
+Variable fresh_variable(const std::string& name, DType dtype) {
   static std::atomic<int> next{0};
-  return {next++, DType::i64, name};
+  return {next++, dtype, name};
 }
 
 std::vector<std::pair<Variable, Expr>> unflatten(const std::vector<Variable>& variables,

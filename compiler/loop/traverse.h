@@ -68,10 +68,8 @@ Stmt statement(If branch);
 // Serial loops over the axes around `body`, first axis outermost.
 Block nest(const std::vector<Variable>& variables, const std::vector<Dim>& extents, Block body);
 
-// One above every variable's id in the kernel.
-int next_variable_id(const Kernel& kernel);
-// A loop variable that no other kernel uses.
-Variable fresh_variable(const std::string& name);
+// A variable that nothing else is: one that a pass adds, too, so that what later ones add differs.
+Variable fresh_variable(const std::string& name, DType dtype = DType::i64);
 
 // The iteration of each of the nested loops, first outermost, that position `at` of their product
 // stands for: the last runs fastest.

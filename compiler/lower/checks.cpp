@@ -119,7 +119,6 @@ class MemoryChecker {
 
   loop::Kernel checked(const loop::Kernel& kernel) {
     kernel_ = &kernel;
-    next_variable_ = loop::next_variable_id(kernel);
     sites_.clear();
     loop::Rewriter rewrite([this](const Expr& e) {
       if (e->op == Op::load) {
@@ -234,7 +233,7 @@ class MemoryChecker {
   }
 
   // Schedules number the variables they add to a kernel by themselves.
-  loop::Variable own_variable(const char* name) { return {next_variable_++, DType::i64, name}; }
+  loop::Variable own_variable(const char* name) { return loop::fresh_variable(name); }
 
   loop::Block fill(const loop::BufferRef& buffer, int threads, bool in_thread) {
     const bool registers = buffer->space == loop::Space::registers;
@@ -270,7 +269,6 @@ class MemoryChecker {
   Uses all_;
   int fills_ = 0;
   const loop::Kernel* kernel_ = nullptr;  // in progress
-  int next_variable_ = 0;                 // of it
   std::map<std::pair<int, std::string>, int> sites_;
   std::unordered_set<int> written_sites_;  // of the checks that something has written what is read
 };

@@ -198,12 +198,11 @@ class Segments {
     return either(is_not(is_within), loop::binary(Op::ne, sort_->key(next, is_within), key));
   }
 
+  // The element of this column in a table with a row for each of something.
   Expr place(const Expr& row) const {
     if (stores_.column == nullptr) return row;
     return row * loop::size(columns_) + loop::variable(column_);
   }
-  // The element of this column in a table with a row for each of something.
-  Expr of_column(const Expr& row) const { return place(row); }
 
   // What the iteration at that sorted position brings.
   Expr brought(const Expr& e, const Expr& position) const {
@@ -266,10 +265,9 @@ class Segments {
     const Expr extent = least(end_of(row) - first, loop::integer(tile_));
     const loop::Block add{
         loop::Accumulate{sum, how_.op, brought(how_.added, first + loop::variable(k))}};
-    const loop::Block head{
-        loop::Declare{sum, loop::identity(how_.op, dtype_)},
-        loop::statement(serial_loop(k, extent, add)),
-        loop::Store{heads_, of_column(loop::variable(tile)), loop::variable(sum)}};
+    const loop::Block head{loop::Declare{sum, loop::identity(how_.op, dtype_)},
+                           loop::statement(serial_loop(k, extent, add)),
+                           loop::Store{heads_, place(loop::variable(tile)), loop::variable(sum)}};
     return over_columns(
         tile, tiles_,
         {loop::Declare{row, shared_row(first)}, loop::statement(loop::If{is_row(row), head, {}})},
@@ -288,11 +286,11 @@ class Segments {
                          last = scalar("last", DType::i64);
     const Expr first = loop::variable(group) * loop::integer(tiles_together);
     const loop::Block add{
-        loop::Accumulate{sum, how_.op, loop::load(heads_, of_column(first + loop::variable(k)))}};
+        loop::Accumulate{sum, how_.op, loop::load(heads_, place(first + loop::variable(k)))}};
     const loop::Block whole{
         loop::Declare{sum, loop::identity(how_.op, dtype_)},
         loop::statement(serial_loop(k, loop::integer(tiles_together), add)),
-        loop::Store{sums_of_tiles_, of_column(loop::variable(group)), loop::variable(sum)}};
+        loop::Store{sums_of_tiles_, place(loop::variable(group)), loop::variable(sum)}};
     const loop::Block segment{
         loop::Declare{last, last_tile(row)},
         loop::statement(loop::If{loop::binary(Op::lt, first + loop::integer(tiles_together - 1),
@@ -365,8 +363,8 @@ class Segments {
         quotient(loop::variable(behind), tiles_together) - loop::variable(group), loop::integer(0));
     const auto add = [&](const Expr& first, const Expr& extent, const loop::BufferRef& from) {
       const loop::Variable j = loop::fresh_variable("j");
-      return loop::statement(serial_loop(
-          j, extent, {combined(loop::load(from, of_column(first + loop::variable(j))))}));
+      return loop::statement(
+          serial_loop(j, extent, {combined(loop::load(from, place(first + loop::variable(j))))}));
     };
     const Expr after = (loop::variable(group) + groups) * together;
     return {
@@ -398,9 +396,6 @@ std::vector<loop::Kernel> in_segments(const loop::Kernel& kernel,
   if (!stores || !loads_something(stores->row)) return {};
   const std::optional<Combination> how = combination_of(*stores->store);
   if (!how) return {};
-  // Loops that have been merged have variables of this kernel's own: new ones come after them.
-  while (loop::fresh_variable("i").id < loop::next_variable_id(kernel)) {
-  }
   return Segments(kernel, *stores, *how, new_buffer).run();
 }
 

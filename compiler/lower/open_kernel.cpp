@@ -33,7 +33,7 @@ bool is_in_memory(const loop::BufferRef& buffer) {
 
 class Opener {
  public:
-  explicit Opener(const loop::Kernel& kernel) : next_(loop::next_variable_id(kernel)) {
+  explicit Opener(const loop::Kernel& kernel) {
     // Where elements of registers are must be known.
     loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
       const auto* store = std::get_if<loop::Store>(&s);
@@ -74,12 +74,11 @@ class Opener {
   }
 
   Expr number(const Expr& value) {
-    result_.numbers.push_back({next_++, DType::i64, "number"});
+    result_.numbers.push_back(loop::fresh_variable("number"));
     result_.values.push_back(value);
     return loop::variable(result_.numbers.back());
   }
 
-  int next_;
   std::unordered_set<const loop::ExprNode*> kept_;
   OpenKernel result_;
 };

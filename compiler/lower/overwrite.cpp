@@ -40,7 +40,6 @@ class Overwriting {
         copies_state_ = copies_state_ || copy->from->id == state->id || copy->from->id == result;
       }
     });
-    next_id_ = loop::next_variable_id(kernel);
   }
 
   // Every element of the state is read, if at all, in the block that stores its new value: where
@@ -79,7 +78,7 @@ class Overwriting {
         const loop::Store* store = store_of(s);
         const bool is_first = reads_at(s, index) || (store != nullptr && store->index == index);
         if (is_held || !is_first || !needs_holding(block, index)) continue;
-        const loop::Variable old{next_id_++, state_->dtype, "old"};
+        const loop::Variable old = loop::fresh_variable("old", state_->dtype);
         result.push_back(loop::Declare{old, loop::load(state_, index)});
         held.push_back({index, old});
       }
@@ -222,7 +221,6 @@ class Overwriting {
   std::unordered_set<int> declared_;
   bool has_threads_ = false;
   bool copies_state_ = false;  // to shared memory, other elements than a thread stores
-  int next_id_ = 0;
 };
 
 }  // namespace

@@ -21,6 +21,10 @@ std::vector<Trial> gradient_trials(const kroton::OpRecord& op, bool free_sizes);
 // times dtypes.
 std::vector<Trial> every_third(const std::vector<Trial>& trials);
 
+// At most so many of them, spread evenly, for compilers of kernels: an op of one kernel on a CPU
+// may be twenty of a GPU, and some ops have a hundred samples.
+std::vector<Trial> at_most(const std::vector<Trial>& trials, std::size_t most);
+
 // Whether its inputs and outputs are, and far from the largest numbers.
 bool is_finite(const Trial& trial);
 

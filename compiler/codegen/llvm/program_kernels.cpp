@@ -107,13 +107,11 @@ void ProgramKernels::emit(const loop::Kernel& kernel, const KernelForm& form, Sh
     loop::Kernel general = kernel;
     std::unordered_map<const loop::ExprNode*, loop::Expr> stand_ins;
     std::vector<loop::Variable> numbers;
-    int next = loop::next_variable_id(kernel);
     std::size_t reals = form.constants.size();
     if (open != open_.end()) {
       const auto& [body, variables, values] = open->second;
       general.body = body;
       reals -= variables.size();
-      next += static_cast<int>(variables.size());
       for (std::size_t k = 0; k < variables.size(); ++k) {
         if (shared.differing.contains(reals + k)) continue;
         stand_ins.emplace(loop::variable(variables[k]).get(), values[k]);
@@ -125,7 +123,7 @@ void ProgramKernels::emit(const loop::Kernel& kernel, const KernelForm& form, Sh
         numbers.push_back(open->second.numbers[k - reals]);
         continue;
       }
-      numbers.push_back({next++, constant->dtype, "number"});
+      numbers.push_back(loop::fresh_variable("number", constant->dtype));
       stand_ins.emplace(constant.get(), loop::variable(numbers.back()));
     }
     general.body = loop::Rewriter([&](const loop::Expr& e) {

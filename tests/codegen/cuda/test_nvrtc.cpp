@@ -4,6 +4,7 @@
 #include <kroton/error.h>
 #include <kroton/kroton.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -34,7 +35,7 @@ Unit unit_of(const std::string& name, const std::vector<Tensor>& inputs,
   return {name, codegen::emit_cuda(lower(graph, name, gpu_machine())).source};
 }
 
-// Samples of every op and, where their sizes are known, their gradients: one of eight, since
+// Samples of every op and, where their sizes are known, their gradients: a few of each, since
 // neighbours differ in dtype or shape. Many to a unit: NVRTC takes long to begin and little for a
 // kernel. With free sizes every kernel has those of its whole unit as
 // parameters, so fewer are put together.
@@ -54,8 +55,7 @@ std::vector<Unit> units_of_samples(bool free_sizes) {
     if (!free_sizes) {
       for (Trial& trial : gradient_trials(*op, free_sizes)) trials.push_back(std::move(trial));
     }
-    for (std::size_t k = 0; k < trials.size(); k += 8) {
-      const Trial& trial = trials[k];
+    for (const Trial& trial : at_most(trials, std::min<std::size_t>(trials.size() / 8 + 1, 6))) {
       inputs.insert(inputs.end(), trial.sample.inputs.begin(), trial.sample.inputs.end());
       outputs.insert(outputs.end(), trial.outputs.begin(), trial.outputs.end());
       if (outputs.size() >= outputs_per_unit) finish();

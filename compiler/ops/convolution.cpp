@@ -102,17 +102,18 @@ void convolution_reference(ReferenceContext& c) {
   const std::size_t front = front_axes(w.shape.size(), windows);
   const auto channels = static_cast<std::ptrdiff_t>(front) - 1;
   const ops::Position inner(w.shape.begin() + channels, w.shape.end());
+  ops::Position of_x(x.shape.size()), of_w(w.shape.size());
+  const std::size_t channel = front - 1;
   std::size_t next = 0;
   ops::for_each_position(c.output.shape, [&](const ops::Position& y) {
+    std::copy(y.begin(), y.begin() + channels, of_x.begin());
+    std::copy(y.begin() + 1, y.begin() + channels + 1, of_w.begin());
     ops::CompensatedSum total;
     ops::for_each_position(inner, [&](const ops::Position& k) {
-      ops::Position of_x(y.begin(), y.begin() + channels);
-      ops::Position of_w(y.begin() + 1, y.begin() + channels + 1);
-      of_x.push_back(k[0]);
-      of_w.push_back(k[0]);
+      of_x[channel] = of_w[channel] = k[0];
       for (std::size_t i = 0; i < windows.axes(); ++i) {
-        of_x.push_back(y[front + i] * windows.strides[i] + k[i + 1] * windows.dilations[i]);
-        of_w.push_back(k[i + 1]);
+        of_x[front + i] = y[front + i] * windows.strides[i] + k[i + 1] * windows.dilations[i];
+        of_w[front + i] = k[i + 1];
       }
       total.add(x.data[static_cast<std::size_t>(ops::offset_of(x.shape, of_x))] *
                 w.data[static_cast<std::size_t>(ops::offset_of(w.shape, of_w))]);

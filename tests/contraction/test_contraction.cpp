@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "compiler/codegen/llvm/jit.h"
 #include "compiler/contraction/gpu_tiles.h"
@@ -22,23 +23,29 @@ using compiled_test::ProgramCall;
 
 namespace {
 
-// y = the contraction of arrays a and b, over axes with sizes; `places` say where elements lie.
+// The sum of step * place over the axes.
+struct Linear {
+  std::vector<std::int64_t> steps;
+  loop::Expr operator()(const std::vector<loop::Expr>& at) const {
+    loop::Expr index = loop::integer(0);
+    for (std::size_t k = 0; k < at.size(); ++k) index = index + at[k] * loop::integer(steps[k]);
+    return index;
+  }
+  std::size_t operator()(const std::vector<std::int64_t>& at) const {
+    return static_cast<std::size_t>(
+        std::inner_product(at.begin(), at.end(), steps.begin(), std::int64_t{0}));
+  }
+};
+
+// y = the contraction of arrays a and b, over axes with sizes.
 struct Problem {
   const char* name;
   std::vector<std::int64_t> batch, rows, columns, inner;
   std::int64_t a_size, b_size, y_size;
-  // Of the places along all axes: batch, rows, columns, inner.
-  std::function<loop::Expr(const std::vector<loop::Expr>&)> a, b, y;
+  Linear a, b, y;  // places along all axes: batch, rows, columns, inner
 };
 
-// The sum of step * place over some of the axes.
-std::function<loop::Expr(const std::vector<loop::Expr>&)> linear(std::vector<std::int64_t> steps) {
-  return [steps](const std::vector<loop::Expr>& at) {
-    loop::Expr index = loop::integer(0);
-    for (std::size_t k = 0; k < at.size(); ++k) index = index + at[k] * loop::integer(steps[k]);
-    return index;
-  };
-}
+Linear linear(std::vector<std::int64_t> steps) { return {std::move(steps)}; }
 
 struct Made {
   Contraction contraction;
@@ -93,22 +100,14 @@ std::vector<double> expected(const Problem& problem, const Contraction& c, const
   for (const AxisList* more : {&c.rows, &c.columns, &c.inner}) {
     axes.insert(axes.end(), more->begin(), more->end());
   }
-  std::vector<loop::Expr> at(axes.size());
-  const auto number = [](const loop::Expr& e) {
-    std::int64_t value = -1;
-    if (!loop::is_integer_constant(e, value)) FAIL("an element's place is not a number");
-    return static_cast<std::size_t>(value);
-  };
+  std::vector<std::int64_t> at(axes.size());
   const std::function<void(std::size_t)> walk = [&](std::size_t axis) {
     if (axis == axes.size()) {
-      y[number(problem.y(at))] += static_cast<double>(a.data<float>()[number(problem.a(at))]) *
-                                  b.data<float>()[number(problem.b(at))];
+      y[problem.y(at)] +=
+          static_cast<double>(a.data<float>()[problem.a(at)]) * b.data<float>()[problem.b(at)];
       return;
     }
-    for (std::int64_t k = 0; k < axes[axis].extent.constant(); ++k) {
-      at[axis] = loop::integer(k);
-      walk(axis + 1);
-    }
+    for (std::int64_t& k = at[axis] = 0; k < axes[axis].extent.constant(); ++k) walk(axis + 1);
   };
   walk(0);
   for (double& value : y) value += 0.5;

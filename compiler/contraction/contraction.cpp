@@ -51,4 +51,18 @@ bool is_contiguous(const loop::Expr& operand, const Axis& axis) {
   return stride(operand, axis) == 1;
 }
 
+loop::Block over_results(const Contraction& contraction, loop::Block body) {
+  for (const AxisList* axes : {&contraction.columns, &contraction.rows, &contraction.batch}) {
+    for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
+      loop::For loop;
+      loop.variable = axis->variable;
+      loop.extent = loop::size(axis->extent);
+      loop.body = std::move(body);
+      loop.is_independent = true;
+      body = {loop::statement(std::move(loop))};
+    }
+  }
+  return body;
+}
+
 }  // namespace kroton

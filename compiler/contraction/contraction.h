@@ -54,4 +54,7 @@ bool is_contiguous(const loop::Expr& operand, const Axis& axis);
 // Expressions in place of variables.
 using Places = std::vector<std::pair<loop::Variable, loop::Expr>>;
 
+// Loops over all results around `body`, which stores each of them once.
+loop::Block over_results(const Contraction& contraction, loop::Block body);
+
 }  // namespace kroton

@@ -100,18 +100,8 @@ loop::Kernel GpuTileBuilder::combine() const {
   loop::Block body{loop::Declare{c_.sum, loop::real(0, c_.dtype)},
                    loop::statement(std::move(parts_loop))};
   body.insert(body.end(), c_.stores.begin(), c_.stores.end());
-  for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
-    for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
-      loop::For loop;
-      loop.variable = axis->variable;
-      loop.extent = loop::size(axis->extent);
-      loop.body = std::move(body);
-      loop.is_independent = true;  // each result is stored once
-      body = {loop::statement(std::move(loop))};
-    }
-  }
   loop::Kernel kernel;
-  kernel.body = std::move(body);
+  kernel.body = over_results(c_, std::move(body));
   kernel.work = loop::size(partial_count());
   return kernel;
 }

@@ -200,17 +200,11 @@ class ConvolutionMatcher {
     const auto w = array_of(filters_, axes_.filter, axes_.channel, Groups::of_first, *places);
     const auto y = array_of(result_, axes_.batch, axes_.filter, Groups::of_second, *positions);
     if (!x || !w || !y || !is_dense(*w)) return false;
-    found_.wanted = DeviceConvolution::Wanted::y;
+    set_arrays(DeviceConvolution::Wanted::y, *x, *w, *y);
     found_.flipped = flipped;
-    found_.x = *x;
-    found_.w = *w;
-    found_.y = *y;
     for (const WindowAxes::Spatial& axis : axes_.spatial) {
       const Zeros zeros = zeros_of(axis);
-      found_.before.push_back(zeros.before);
-      found_.after.push_back(zeros.after);
-      found_.stride.push_back(axis.stride);
-      found_.dilation.push_back(axis.dilation);
+      add_axis(zeros.before, zeros.after, axis.stride, axis.dilation);
     }
     return true;
   }
@@ -227,19 +221,13 @@ class ConvolutionMatcher {
     const auto w = array_of(filters_, axes_.channel, axes_.filter, Groups::of_first, *places);
     const auto x = array_of(result_, axes_.batch, axes_.filter, Groups::of_second, *positions);
     if (!x || !w || !y || !is_dense(*w)) return false;
-    found_.wanted = DeviceConvolution::Wanted::x;
-    found_.x = *x;
-    found_.w = *w;
-    found_.y = *y;
+    set_arrays(DeviceConvolution::Wanted::x, *x, *w, *y);
     found_.flipped = !flipped && !has_one_place(*places);
     for (const WindowAxes::Spatial& axis : axes_.spatial) {
       if (axis.stride != 1) return false;
       const Dim further = (axis.place.extent - Dim(1)) * Dim(axis.dilation);
       const Zeros zeros = zeros_of(axis);
-      found_.before.push_back(further - zeros.before);
-      found_.after.push_back(further - zeros.after);
-      found_.stride.push_back(1);
-      found_.dilation.push_back(axis.dilation);
+      add_axis(further - zeros.before, further - zeros.after, 1, axis.dilation);
     }
     return true;
   }
@@ -254,18 +242,26 @@ class ConvolutionMatcher {
     const auto y = array_of(filters_, axes_.channel, axes_.filter, Groups::of_second, *places);
     const auto w = array_of(result_, axes_.filter, axes_.batch, Groups::of_first, *positions);
     if (!x || !w || !y || !is_dense(*w)) return false;
-    found_.wanted = DeviceConvolution::Wanted::w;
-    found_.x = *x;
-    found_.w = *w;
-    found_.y = *y;
+    set_arrays(DeviceConvolution::Wanted::w, *x, *w, *y);
     for (const WindowAxes::Spatial& axis : axes_.spatial) {
       const Zeros zeros = zeros_of(axis);
-      found_.before.push_back(zeros.before);
-      found_.after.push_back(zeros.after);
-      found_.stride.push_back(axis.dilation);
-      found_.dilation.push_back(axis.stride);
+      add_axis(zeros.before, zeros.after, axis.dilation, axis.stride);
     }
     return true;
+  }
+
+  void set_arrays(DeviceConvolution::Wanted wanted, const LibraryConvolution::Array& x,
+                  const LibraryConvolution::Array& w, const LibraryConvolution::Array& y) {
+    found_.wanted = wanted;
+    found_.x = x;
+    found_.w = w;
+    found_.y = y;
+  }
+  void add_axis(const Dim& before, const Dim& after, std::int64_t stride, std::int64_t dilation) {
+    found_.before.push_back(before);
+    found_.after.push_back(after);
+    found_.stride.push_back(stride);
+    found_.dilation.push_back(dilation);
   }
 
   const Contraction& c_;

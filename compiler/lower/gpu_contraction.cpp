@@ -184,18 +184,8 @@ class GpuContractionMaker {
     const loop::Store& sum = bare.stores[0];
     loop::Block body = loop::substitute(loop::Block(c_.stores.begin(), c_.stores.end()),
                                         Places{{c_.sum, loop::load(sum.buffer, sum.index)}});
-    for (const AxisList* axes : {&c_.columns, &c_.rows, &c_.batch}) {
-      for (auto axis = axes->rbegin(); axis != axes->rend(); ++axis) {
-        loop::For loop;
-        loop.variable = axis->variable;
-        loop.extent = loop::size(axis->extent);
-        loop.body = std::move(body);
-        loop.is_independent = true;
-        body = {loop::statement(std::move(loop))};
-      }
-    }
     loop::Kernel rest;
-    rest.body = simplify_indices(body);
+    rest.body = simplify_indices(over_results(c_, std::move(body)));
     rest.work = loop::size(sum.buffer->size * Dim(c_.cost + 1));
     return schedule(rest, machine_, &buffers_);
   }

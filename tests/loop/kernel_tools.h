@@ -18,8 +18,6 @@ inline BufferRef buffer(int id, const std::string& name, const Dim& size, DType 
   return std::make_shared<const Buffer>(Buffer{id, name, dtype, size, space});
 }
 
-inline Variable index_variable(int id, const std::string& name) { return {id, DType::i64, name}; }
-
 inline Stmt serial(const Variable& v, const Expr& extent, Block body) {
   For loop;
   loop.variable = v;
@@ -117,7 +115,7 @@ inline Block backwards(const Block& block) {
     loop.body = backwards(loop.body);
     if (loop.kind == LoopKind::vector || loop.kind == LoopKind::parallel) {
       loop.kind = LoopKind::serial;
-      const Variable turned{loop.variable.id + 1000, DType::i64, loop.variable.name};
+      const Variable turned = fresh_variable(loop.variable.name);
       loop.body =
           substitute(loop.body, {{loop.variable, loop.extent - integer(1) - variable(turned)}});
       loop.variable = turned;
@@ -144,8 +142,7 @@ class RandomKernel {
     for (std::size_t axis = 0; axis < rank; ++axis) {
       const Dim choices[] = {Dim::named("m"), Dim::named("n"), Dim::named("p"), 1, 3, 4, 20};
       shape_.push_back(choices[below(7)]);
-      variables_.push_back(
-          index_variable(next_id_++, std::string(1, static_cast<char>('i' + axis))));
+      variables_.push_back(fresh_variable(std::string(1, static_cast<char>('i' + axis))));
     }
     const std::size_t style = below(3);
     if (style == 0 || rank == 1) return elementwise();
@@ -267,7 +264,7 @@ class RandomKernel {
     kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(axis));
     at.erase(at.begin() + static_cast<std::ptrdiff_t>(axis));
     const BufferRef y = buffer(100, "y", count(kept));
-    const Variable total{50, DType::f32, "total"};
+    const Variable total = fresh_variable("total", DType::f32);
     const Op op = below(2) == 0 ? Op::add : Op::max;
     Block body{Declare{total, real(0, DType::f32)},
                serial(variables_[axis], size(shape_[axis]), {Accumulate{total, op, value(2)}}),
@@ -280,7 +277,6 @@ class RandomKernel {
   std::vector<Dim> shape_;
   std::vector<Variable> variables_;
   std::vector<BufferRef> inputs_;
-  int next_id_ = 0;
 };
 
 }  // namespace loop_test

@@ -11,11 +11,11 @@ using error_text::contains;
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable k = index_variable(1, "k");
-const Variable b = index_variable(2, "b");
-const Variable sum{3, DType::f32, "sum"};
-const Variable top{4, DType::f32, "top"};
+const Variable i = fresh_variable("i");
+const Variable k = fresh_variable("k");
+const Variable b = fresh_variable("b");
+const Variable sum = fresh_variable("sum", DType::f32);
+const Variable top = fresh_variable("top", DType::f32);
 const Expr vi = variable(i);
 const Expr vk = variable(k);
 const Expr vb = variable(b);
@@ -186,7 +186,7 @@ TEST_CASE("block_reductions: softmax along columns") {
   // Stages: the maximum, the sum, and the results, which a nest stores.
   const BufferRef x = buffer(0, "x", n * m);
   const BufferRef y = buffer(1, "y", n * m);
-  const Variable k2 = index_variable(5, "k2");
+  const Variable k2 = fresh_variable("k2");
   const Expr at = vk * size(n) + vi;
   const Expr at2 = variable(k2) * size(n) + vi;
   const Kernel before =

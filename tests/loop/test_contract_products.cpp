@@ -10,7 +10,7 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
+const Variable i = fresh_variable("i");
 const Expr vi = variable(i);
 const Dim n = Dim::named("n");
 const BufferRef x = buffer(0, "x", n);

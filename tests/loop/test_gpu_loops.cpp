@@ -8,9 +8,9 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable b = index_variable(0, "b");
-const Variable t = index_variable(1, "t");
-const Variable sum{2, DType::f32, "sum"};
+const Variable b = fresh_variable("b");
+const Variable t = fresh_variable("t");
+const Variable sum = fresh_variable("sum", DType::f32);
 const Dim n = Dim::named("n");
 const BufferRef x = buffer(0, "x", n);
 const BufferRef y = buffer(1, "y", n);

@@ -9,7 +9,7 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
+const Variable i = fresh_variable("i");
 const Expr vi = variable(i);
 const Dim n = Dim::named("n");
 
@@ -53,8 +53,8 @@ TEST_CASE("loop interpreter: an access outside a buffer names everything") {
 TEST_CASE("loop interpreter: arg-maximum takes the lowest position, and the first NaN") {
   const BufferRef a = buffer(0, "a", n);
   const BufferRef y = buffer(1, "y", 1, DType::i64);
-  const Variable best{1, DType::f32, "best"};
-  const Variable position{2, DType::i64, "position"};
+  const Variable best = fresh_variable("best", DType::f32);
+  const Variable position = fresh_variable("position");
   const float nan_value = std::numeric_limits<float>::quiet_NaN();
   const auto winner = [&](const std::vector<float>& data, bool maximum) {
     const double worst = maximum ? -INFINITY : INFINITY;

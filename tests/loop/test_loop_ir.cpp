@@ -11,10 +11,10 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
-const Variable x{2, DType::f32, "x"};
-const Variable b{3, DType::boolean, "b"};
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
+const Variable x = fresh_variable("x", DType::f32);
+const Variable b = fresh_variable("b", DType::boolean);
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Expr vx = variable(x);
@@ -72,9 +72,10 @@ TEST_CASE("loop ir: a chain of 200,000 operations needs no stack") {
   CHECK(!depends_on(e, i));
   CHECK(depends_on(e, x));
   CHECK(constant(stride_of(e, i)) == 0);
-  const Expr other = substitute(e, {{x, variable({9, DType::f32, "z"})}});
+  const Variable z = fresh_variable("z", DType::f32);
+  const Expr other = substitute(e, {{x, variable(z)}});
   CHECK(other != e);
-  CHECK(substitute(other, {{{9, DType::f32, "z"}, vx}}) == e);
+  CHECK(substitute(other, {{z, vx}}) == e);
   CHECK(!to_string(e).empty());
 }
 
@@ -266,7 +267,7 @@ TEST_CASE("loop ir: a kernel as text") {
   inner.interleave = 2;
   inner.body = {Store{out, at, binary(Op::max, sum, f32_value(0)) * sum}};
   For outer;
-  outer.variable = {7, DType::i64, "i"};
+  outer.variable = fresh_variable("i");
   outer.extent = size(batch);
   outer.kind = LoopKind::parallel;
   outer.body = {statement(inner)};
@@ -291,7 +292,7 @@ TEST_CASE("loop ir: shared values are named in the innermost block that holds th
   const BufferRef a = buffer(0, "a", n);
   const BufferRef y = buffer(1, "y", n);
   const Expr row = unary(Op::sqrt, load(a, vi) + f32_value(1));
-  const Variable sum{4, DType::f32, "i"};  // a name that is taken
+  const Variable sum = fresh_variable("i", DType::f32);  // a name that is taken
   Kernel k = kernel(
       {a}, {y},
       {serial(i, size(n),

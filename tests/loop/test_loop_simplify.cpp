@@ -9,9 +9,9 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
-const Variable k = index_variable(2, "k");
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
+const Variable k = fresh_variable("k");
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Expr vk = variable(k);
@@ -87,8 +87,8 @@ TEST_CASE("loop index: checks and comparisons that the ranges decide") {
 }
 
 TEST_CASE("loop simplify: loops that run once or never, decided branches, unread scalars") {
-  const Variable unread{5, DType::f32, "unread"};
-  const Variable sum{6, DType::f32, "sum"};
+  const Variable unread = fresh_variable("unread", DType::f32);
+  const Variable sum = fresh_variable("sum", DType::f32);
   const Kernel before = kernel(
       {a}, {y},
       {serial(i, integer(1),
@@ -110,7 +110,7 @@ TEST_CASE("loop simplify: loops that run once or never, decided branches, unread
 }
 
 TEST_CASE("loop simplify: what is declared twice stays in its own block") {
-  const Variable sum{6, DType::f32, "sum"};
+  const Variable sum = fresh_variable("sum", DType::f32);
   const auto once = [&](std::int64_t at) {
     return serial(i, integer(1),
                   {Declare{sum, real(0, DType::f32)}, Accumulate{sum, Op::add, load(a, vi)},

@@ -6,9 +6,9 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
-const Variable sum{2, DType::f32, "sum"};
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
+const Variable sum = fresh_variable("sum", DType::f32);
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Dim n = Dim::named("n");
@@ -74,7 +74,7 @@ TEST_CASE("loop verify: variables") {
         "variable 'i' is declared where its id is in use");
   CHECK(fault(with_body({Declare{sum, integer(0)}})) ==
         "variable 'sum' is f32, its initial value is i64");
-  const Variable other{2, DType::f64, "sum"};
+  const Variable other{sum.id, DType::f64, "sum"};
   CHECK(fault(with_body(
             {Declare{sum, zero}, Store{y, integer(0), cast(variable(other), DType::f32)}})) ==
         "the store to 'y' reads 'sum' as f64, it is declared as f32");

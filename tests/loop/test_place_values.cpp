@@ -9,9 +9,9 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
-const Variable acc{2, DType::f32, "acc"};
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
+const Variable acc = fresh_variable("acc", DType::f32);
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Dim n = Dim::named("n");
@@ -183,7 +183,7 @@ TEST_CASE("place_values: work counts where it is placed") {
 
 TEST_CASE("place_values: what a thread has in registers stays in the loop over threads") {
   const BufferRef own = buffer(3, "own", 1, DType::f32, Space::registers);
-  const Variable t = index_variable(3, "t"), u = index_variable(4, "u");
+  const Variable t = fresh_variable("t"), u = fresh_variable("u");
   const auto loop_of = [](LoopKind kind, const Variable& v, int extent, Block body) {
     For loop;
     loop.kind = kind;

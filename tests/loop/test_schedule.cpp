@@ -11,10 +11,10 @@ namespace {
 
 constexpr int lanes_bytes = 64;
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
-const Variable k = index_variable(2, "k");
-const Variable sum{3, DType::f32, "sum"};
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
+const Variable k = fresh_variable("k");
+const Variable sum = fresh_variable("sum", DType::f32);
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Expr vk = variable(k);
@@ -103,7 +103,7 @@ TEST_CASE("vectorize: accumulations along the row, or along the column by the lo
   CHECK(reduce(vi * size(m) + vj, Op::max) == "i, vector<16 x4> j");
   CHECK(reduce(vj * size(n) + vi) == "vector<16 x1> i, j");
   // A vector of positions beside the maximum.
-  const Variable position{4, DType::i64, "position"};
+  const Variable position = fresh_variable("position");
   CHECK(vectorized(
             {serial(i, size(n),
                     {Declare{sum, zero}, Declare{position, integer(0)},

@@ -7,8 +7,8 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Dim n = Dim::named("n");
@@ -165,7 +165,7 @@ TEST_CASE("split_loops: many operands are as many loops, of code that grows with
 
 TEST_CASE("split_loops: inner loops are split in place, around reductions too") {
   const BufferRef y = buffer(2, "y", n);
-  const Variable sum{7, DType::f32, "sum"};
+  const Variable sum = fresh_variable("sum", DType::f32);
   const Expr value = load(a, vi) * joined(vj);
   const Kernel rows = kernel(
       {a, b}, {y},

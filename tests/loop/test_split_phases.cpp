@@ -7,8 +7,8 @@ using namespace loop_test;  // NOLINT: tests
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable j = index_variable(1, "j");
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
 const Expr vi = variable(i);
 const Expr vj = variable(j);
 const Dim n = Dim::named("n");

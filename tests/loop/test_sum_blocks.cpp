@@ -10,10 +10,10 @@ using error_text::contains;
 
 namespace {
 
-const Variable i = index_variable(0, "i");
-const Variable k = index_variable(1, "k");
-const Variable sum{2, DType::f32, "sum"};
-const Variable top{3, DType::f32, "top"};
+const Variable i = fresh_variable("i");
+const Variable k = fresh_variable("k");
+const Variable sum = fresh_variable("sum", DType::f32);
+const Variable top = fresh_variable("top", DType::f32);
 const Dim n = Dim::named("n");
 const Dim m = Dim::named("m");
 
@@ -78,10 +78,9 @@ TEST_CASE("sum_in_blocks keep what loops compute") {
 TEST_CASE("carry_sums: all blocks' sums, and none twice") {
   // sums[e] of block b is b + e + 1; what comes out is stored to y.
   const std::int64_t elements = 3;
-  const Variable b = index_variable(0, "b");
-  int next = 4;
+  const Variable b = fresh_variable("b");
   const auto over = [&](const std::function<Block(const Expr&)>& body) {
-    const Variable e = index_variable(next++, "e");
+    const Variable e = fresh_variable("e");
     return serial(e, integer(elements), body(variable(e)));
   };
   const BufferRef y = buffer(0, "y", elements);

@@ -12,9 +12,9 @@ using error_text::contains;
 
 namespace {
 
-const Variable h = index_variable(0, "h");
-const Variable i = index_variable(1, "i");
-const Variable j = index_variable(2, "j");
+const Variable h = fresh_variable("h");
+const Variable i = fresh_variable("i");
+const Variable j = fresh_variable("j");
 const Expr vh = variable(h);
 const Expr vi = variable(i);
 const Expr vj = variable(j);

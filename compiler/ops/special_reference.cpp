@@ -172,6 +172,16 @@ double bessel_i(int order, double x, bool scaled) {
 double bessel_k(int order, double x, bool scaled) {
   if (std::isnan(x) || x < 0) return nan;
   if (x == 0) return inf;
+  if (x > 200) {  // the integrand is narrower than steps of the rule below
+    const Wide a = x;
+    Wide sum = 0, term = 1;
+    for (int k = 1; k < 30; ++k) {
+      sum += term;
+      const Wide odd = 2 * k - 1;
+      term *= (4 * order - odd * odd) / (8 * a * k);
+    }
+    return static_cast<double>(std::sqrt(pi / (2 * a)) * sum * (scaled ? 1 : std::exp(-a)));
+  }
   // The integral of e^-x (cosh t - 1) cosh(order t) over t by the trapezoidal rule, which converges
   // as a power of e^(1 / step) for it.
   const Wide step = 1.0L / 64;

@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 
+#include "compiler/ops/special_reference.h"
 #include "tests/tools/error_text.h"
 #include "tests/tools/places.h"
 
@@ -362,6 +363,20 @@ TEST_CASE("special: in loops, branches, and with rows of free length") {
       }
     }
   }
+}
+
+TEST_CASE("special: the reference of Bessel's K is right for small and large arguments") {
+  const auto check = [](int order, double x, double value) {
+    CAPTURE(x);
+    CHECK(kroton::ops::reference::bessel_k(order, x, true) ==
+          doctest::Approx(value).epsilon(1e-14));
+  };
+  // mpmath's: besselk(order, x) * exp(x).
+  check(0, 1e7, 0.000396332724806442258);
+  check(1, 1e7, 0.000396332744623078003);
+  check(0, 199, 0.0887894333051931177);
+  check(0, 201, 0.0883471399200341002);
+  check(1, 201, 0.0885666369297365252);
 }
 
 }  // namespace test_special

@@ -3,6 +3,8 @@
 #pragma once
 #include <kroton/kroton.h>
 
+#include <functional>
+
 #include "compiler/ir/reference.h"
 
 namespace compiled_test {
@@ -23,10 +25,10 @@ struct Tolerance {
   double magnitude = 0;  // of the intermediate results
 };
 
-// With `flags`, which floating-point flags the call raised, of division by zero, invalid, overflow.
 std::vector<kroton::Array> compiled(const Problem& problem,
-                                    const kroton::Target& target = kroton::cpu(),
-                                    std::string* flags = nullptr);
+                                    const kroton::Target& target = kroton::cpu());
+// Calls it; which floating-point flags that raises, of division by zero, invalid, overflow.
+std::string flags_of(const std::function<void()>& call);
 std::vector<kroton::ReferenceValue> expected(const Problem& problem);
 // The value of one expression by the reference interpreter.
 kroton::ReferenceValue expected(

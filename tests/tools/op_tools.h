@@ -26,7 +26,8 @@ inline Case make_case(const Sample& sample, bool free_sizes = false) {
     const std::string name = "x" + std::to_string(result.inputs.size());
     Dims shape;
     for (std::int64_t size : value.shape) {
-      shape.push_back(free_sizes && size != 1 ? Dim::fresh(name) : Dim(size));
+      const std::string axis = name + "." + std::to_string(shape.size());
+      shape.push_back(free_sizes && size != 1 ? Dim::fresh(axis) : Dim(size));
     }
     result.inputs.push_back(make_input(name, {value.dtype, shape}, {__FILE__, __LINE__}));
     result.bindings[&result.inputs.back().node()] = value;

@@ -4,6 +4,7 @@
 #include <kroton/grad.h>
 
 #include <cmath>
+#include <map>
 
 #include "compiler/ops/samples.h"
 
@@ -21,49 +22,89 @@ Tolerance tolerance_of(const OpRecord& op) {
   return one_rounding ? Tolerance{2e-7, 4e-16} : Tolerance{1e-6, 1e-14};
 }
 
-std::string run(std::span<const Trial> trials, const Target& target) {
-  Problem problem;
-  for (const Trial& trial : trials) {
-    for (const Tensor& input : trial.sample.inputs) {
-      problem.inputs.push_back(input);
-      problem.values.push_back(to_array(trial.sample.bindings.at(&input.node())));
+// Trials of one expression, but for their values and, where those are free, their sizes.
+using Alike = std::vector<const Trial*>;
+
+std::vector<Alike> alike(const std::vector<const Trial*>& trials) {
+  std::vector<Alike> groups;
+  std::map<std::string, std::size_t> group_of;
+  for (const Trial* trial : trials) {
+    // What has more to it than its text is like no other.
+    const std::vector<Tensor> nodes = topological_order(trial->outputs);
+    const bool is_its_text = std::none_of(nodes.begin(), nodes.end(), [](const Tensor& t) {
+      const Attributes& attributes = t.node().attributes;
+      return attributes.state || attributes.array || attributes.body || attributes.callee;
+    });
+    const std::string text =
+        is_its_text ? describe(trial->outputs) : "#" + std::to_string(groups.size());
+    const std::size_t at = group_of.try_emplace(text, groups.size()).first->second;
+    if (at == groups.size()) groups.emplace_back();
+    groups[at].push_back(trial);
+  }
+  return groups;
+}
+
+// The groups as one function, called until each trial has been an argument. What is wrong.
+std::string run(std::span<const Alike> groups, const Target& target) {
+  std::vector<Tensor> inputs, outputs;
+  std::size_t calls = 0;
+  for (const Alike& group : groups) {
+    const Trial& first = *group.front();
+    inputs.insert(inputs.end(), first.sample.inputs.begin(), first.sample.inputs.end());
+    outputs.insert(outputs.end(), first.outputs.begin(), first.outputs.end());
+    calls = std::max(calls, group.size());
+  }
+  const auto f =
+      function(inputs, outputs, {.target = target, .on_unused_input = UnusedInput::ignore});
+  std::string failures;
+  for (std::size_t call = 0; call < calls; ++call) {
+    std::vector<const Trial*> trials;
+    std::vector<Argument> arguments;
+    for (const Alike& group : groups) {
+      const Trial& trial = *trials.emplace_back(group[std::min(call, group.size() - 1)]);
+      for (const Tensor& input : trial.sample.inputs) {
+        arguments.emplace_back(to_array(trial.sample.bindings.at(&input.node())));
+      }
     }
-    problem.outputs.insert(problem.outputs.end(), trial.outputs.begin(), trial.outputs.end());
-  }
-  const std::vector<ReferenceValue> want = expected(problem);
-  std::string flags, failures;
-  const std::vector<Array> have = compiled(problem, target, &flags);
-  if (!flags.empty() && target.kind == Target::Kind::cpu &&
-      std::all_of(trials.begin(), trials.end(), is_finite)) {
-    failures += "raised:" + flags + (trials.size() == 1 ? ": " + trials[0].name : "") + "\n";
-  }
-  std::size_t next = 0;
-  for (const Trial& trial : trials) {
-    for (const Tensor& output : trial.outputs) {
-      const std::string different = difference(want[next], have[next], trial.tolerance);
-      ++next;
-      if (different.empty()) continue;
-      failures += trial.name + ": " + different + "\n" + describe(std::span(&output, 1));
+    std::vector<Array> results;
+    const std::string flags = flags_of([&] { results = f.call(arguments); });
+    if (!flags.empty() && target.kind == Target::Kind::cpu &&
+        std::all_of(trials.begin(), trials.end(), [](const Trial* t) { return is_finite(*t); })) {
+      failures += "raised:" + flags + (trials.size() == 1 ? ": " + trials[0]->name : "") + "\n";
+    }
+    auto have = results.begin();
+    for (std::size_t k = 0; k < groups.size(); ++k) {
+      const Trial& trial = *trials[k];
+      const std::vector<ReferenceValue> want = evaluate(trial.outputs, trial.sample.bindings);
+      for (std::size_t output = 0; output < want.size(); ++output, ++have) {
+        const std::string different = difference(want[output], *have, trial.tolerance);
+        if (different.empty()) continue;
+        failures +=
+            trial.name + ": " + different + "\n" + describe(std::span(&trial.outputs[output], 1));
+      }
     }
   }
   return failures;
 }
 
 // As one function; if that fails, one by one.
-void check_together(const std::vector<Trial>& trials, const Target& target) {
+void check_together(std::span<const Alike> groups, const Target& target) {
   std::string failures;
   try {
-    failures = run(trials, target);
+    failures = run(groups, target);
   } catch (const Error& error) {
     failures = error.what();
   }
   CHECK(failures == "");
   if (failures.empty()) return;
-  for (const Trial& trial : trials) {
-    try {
-      CHECK(run(std::span(&trial, 1), target) == "");
-    } catch (const Error& error) {
-      FAIL_CHECK(trial.name << ": " << error.what() << "\n" << describe(trial.outputs));
+  for (const Alike& group : groups) {
+    for (const Trial* trial : group) {
+      const Alike alone{trial};
+      try {
+        CHECK(run(std::span(&alone, 1), target) == "");
+      } catch (const Error& error) {
+        FAIL_CHECK(trial->name << ": " << error.what() << "\n" << describe(trial->outputs));
+      }
     }
   }
 }
@@ -143,16 +184,15 @@ std::vector<Trial> at_most(const std::vector<Trial>& trials, std::size_t most) {
 }
 
 void check_trials(const std::vector<Trial>& trials, const Target& target) {
-  std::vector<Trial> fine, others;
-  for (const Trial& trial : trials) (is_finite(trial) ? fine : others).push_back(trial);
-  // LLVM's time grows faster than the number of outputs; a compiler for kernels takes long to
-  // begin.
-  const std::size_t most = target.kind == Target::Kind::cpu ? 8 : trials.size();
-  for (const std::vector<Trial>* some : {&fine, &others}) {
-    for (std::size_t k = 0; k < some->size(); k += most) {
-      const auto first = some->begin() + static_cast<std::ptrdiff_t>(k);
-      check_together({first, first + static_cast<std::ptrdiff_t>(std::min(most, some->size() - k))},
-                     target);
+  std::vector<const Trial*> fine, others;
+  for (const Trial& trial : trials) (is_finite(trial) ? fine : others).push_back(&trial);
+  for (const std::vector<const Trial*>* some : {&fine, &others}) {
+    const std::vector<Alike> groups = alike(*some);
+    // LLVM's time grows faster than the number of outputs; a compiler for kernels takes long to
+    // begin.
+    const std::size_t most = target.kind == Target::Kind::cpu ? 8 : groups.size();
+    for (std::size_t k = 0; k < groups.size(); k += most) {
+      check_together(std::span(groups).subspan(k, std::min(most, groups.size() - k)), target);
     }
   }
 }

@@ -30,7 +30,8 @@ bool is_finite(const Trial& trial);
 
 // Checks that every output of every trial agrees with the reference interpreter, and on a CPU that
 // finite trials raise no floating-point flag but inexact and underflow. Compiles several as one
-// function, which is quicker than one for each; where that throws, one for each, to tell which.
+// function, which is quicker than one for each, and those that differ in values and free sizes only
+// once; where that throws, one for each, to tell which.
 void check_trials(const std::vector<Trial>& trials, const kroton::Target& target = kroton::cpu());
 
 }  // namespace compiled_test

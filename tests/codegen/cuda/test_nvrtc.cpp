@@ -55,7 +55,8 @@ std::vector<Unit> units_of_samples(bool free_sizes) {
     if (!free_sizes) {
       for (Trial& trial : gradient_trials(*op, free_sizes)) trials.push_back(std::move(trial));
     }
-    for (const Trial& trial : at_most(trials, std::min<std::size_t>(trials.size() / 8 + 1, 6))) {
+    const std::size_t most = free_sizes ? 2 : 6;
+    for (const Trial& trial : at_most(trials, std::min(trials.size() / 8 + 1, most))) {
       inputs.insert(inputs.end(), trial.sample.inputs.begin(), trial.sample.inputs.end());
       outputs.insert(outputs.end(), trial.outputs.begin(), trial.outputs.end());
       if (outputs.size() >= outputs_per_unit) finish();

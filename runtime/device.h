@@ -158,6 +158,8 @@ class Device {
   // comes next waits for those places only, until captured_places() is asked for where it is.
   using CapturedPlace = void*;
   virtual bool orders_captured() const { return false; }
+  // The stream that is captured, for what others put there.
+  virtual void* captured_stream() { return nullptr; }
   virtual void capture_behind(std::span<const CapturedPlace> /*places*/) {}
   virtual std::vector<CapturedPlace> captured_places() { return {}; }
   virtual void launch(DeviceGraph& graph) = 0;

@@ -140,5 +140,11 @@ struct DriverApi {
 const DriverApi& driver();
 // CUDA_ERROR_OUT_OF_MEMORY: out of memory
 std::string error_text(CUresult result);
+// Whether the driver refuses everything in this process that concerns the device from then on.
+bool is_lasting(CUresult result);
+// Whether this process is the child, by fork, of one that had loaded the driver, which does not
+// work there; and a DeviceError if it is.
+bool is_forked();
+void refuse_after_fork(const std::string& who);
 
 }  // namespace kroton::nvidia

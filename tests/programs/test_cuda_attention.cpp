@@ -93,6 +93,11 @@ bool is_alike(const Array& got, const Array& wanted, DType dtype) {
   return all_close(got.cast(f32), wanted.cast(f32), tolerance, tolerance, true);
 }
 
+// Batch, heads, queries, keys.
+const std::vector<std::array<std::int64_t, 4>> attention_sizes{
+    {0, 1, 3, 3}, {1, 1, 1, 1},   {2, 1, 3, 17},  {1, 2, 0, 3},
+    {1, 1, 3, 0}, {1, 3, 17, 65}, {1, 1, 65, 130}};
+
 void check_sizes(DType dtype, std::int64_t inner, std::int64_t columns,
                  const std::vector<std::array<std::int64_t, 4>>& sizes,
                  const Target& target = cuda(), DType close = f64) {
@@ -197,27 +202,13 @@ TEST_CASE("attention: the interpreter of the loop IR computes it") {
 
 TEST_CASE("cuda: attention of 16 bits of all sizes") {
   const gpu_emulator::TestCuda device;
-  check_sizes(f16, 16, 16,
-              {{0, 1, 3, 3},
-               {1, 1, 1, 1},
-               {2, 1, 3, 17},
-               {1, 2, 0, 3},
-               {1, 1, 3, 0},
-               {1, 3, 17, 65},
-               {1, 1, 65, 130}});
+  check_sizes(f16, 16, 16, attention_sizes);
   check_sizes(bf16, 20, 12, {{1, 1, 17, 3}, {2, 1, 65, 33}});
 }
 
 TEST_CASE("cuda: attention of f32 of all sizes") {
   const gpu_emulator::TestCuda device;
-  check_sizes(f32, 16, 16,
-              {{0, 1, 3, 3},
-               {1, 1, 1, 1},
-               {2, 1, 3, 17},
-               {1, 2, 0, 3},
-               {1, 1, 3, 0},
-               {1, 3, 17, 65},
-               {1, 1, 65, 130}});
+  check_sizes(f32, 16, 16, attention_sizes);
   check_sizes(f32, 5, 3, {{1, 1, 17, 3}, {2, 1, 65, 33}});
   Target fast = cuda();
   fast.tf32 = true;

@@ -74,14 +74,11 @@ inline T exchange(T* place, T value) {
 #define KROTON_ATOMIC_ADD(x, i, v) atomicAdd((x)[i].atomically(), v)
 #define __syncthreads() emulator::block_barrier(__LINE__)
 #define __syncwarp(...) emulator::warp_barrier(__LINE__, ##__VA_ARGS__)
-#define __shfl_sync(mask, ...) \
-  emulator::shuffle(__LINE__, emulator::WarpOp::index, mask, __VA_ARGS__)
-#define __shfl_up_sync(mask, ...) \
-  emulator::shuffle(__LINE__, emulator::WarpOp::up, mask, __VA_ARGS__)
-#define __shfl_down_sync(mask, ...) \
-  emulator::shuffle(__LINE__, emulator::WarpOp::down, mask, __VA_ARGS__)
-#define __shfl_xor_sync(mask, ...) \
-  emulator::shuffle(__LINE__, emulator::WarpOp::exclusive_or, mask, __VA_ARGS__)
+#define KROTON_SHUFFLE(op, ...) emulator::shuffle(__LINE__, emulator::WarpOp::op, __VA_ARGS__)
+#define __shfl_sync(...) KROTON_SHUFFLE(index, __VA_ARGS__)
+#define __shfl_up_sync(...) KROTON_SHUFFLE(up, __VA_ARGS__)
+#define __shfl_down_sync(...) KROTON_SHUFFLE(down, __VA_ARGS__)
+#define __shfl_xor_sync(...) KROTON_SHUFFLE(exclusive_or, __VA_ARGS__)
 #define __ballot_sync(mask, value) emulator::ballot(__LINE__, mask, value)
 #define __any_sync(mask, value) (emulator::ballot(__LINE__, mask, value) != 0u)
 #define __all_sync(mask, value) (emulator::ballot(__LINE__, mask, value) == (mask))

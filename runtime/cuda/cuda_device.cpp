@@ -1,0 +1,93 @@
+// A CUDA device: its start, and how it is used and lost.
+#include "runtime/cuda/cuda_device.h"
+
+#include <kroton/error.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "runtime/cuda/cublaslt.h"
+#include "runtime/cuda/cudnn.h"
+
+namespace kroton::nvidia {
+CudaDevice::CudaDevice(int number, CUdevice device)
+    : name_("cuda:" + std::to_string(number)), number_(number), device_(device) {
+  char text[256] = {};
+  check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
+  name_ += " (" + std::string(text) + ")";
+  kind_ = text;
+  int major = 0, minor = 0, version = 0;
+  check(driver().cuDeviceGetAttribute(&major, attribute_capability_major, device),
+        "compute capability");
+  check(driver().cuDeviceGetAttribute(&minor, attribute_capability_minor, device),
+        "compute capability");
+  capability_ = major * 10 + minor;
+  check(driver().cuDriverGetVersion(&version), "cuDriverGetVersion");
+  driver_ = version / 1000;
+  kind_ += ", capability " + std::to_string(capability_) + ", driver " + std::to_string(version);
+  check(driver().cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
+  const char* waits = std::getenv("KROTON_CUDA_SYNC");
+  waits_ = waits && *waits && std::string(waits) != "0";
+  const Use use(*this);
+  check(driver().cuStreamCreate(&stream_, stream_non_blocking), "cuStreamCreate");
+  check(driver().cuStreamCreate(&early_stream_, stream_non_blocking), "cuStreamCreate");
+  check(driver().cuStreamCreate(&exchange_stream_, stream_non_blocking), "cuStreamCreate");
+  check(driver().cuEventCreate(&order_, event_disable_timing), "cuEventCreate");
+  void* memory = nullptr;
+  check(driver().cuMemAllocHost(&memory, landing_bytes), "cuMemAllocHost");
+  landing_ = static_cast<char*>(memory);
+}
+
+CudaDevice::~CudaDevice() = default;
+
+CudaDevice::Context::Context(const CudaDevice& device) {
+  device.check_usable();
+  const CUresult result = driver().cuCtxPushCurrent(device.context_);
+  if (result != 0) {
+    throw DeviceError(device.name_ + ": cuCtxPushCurrent: " + error_text(result));
+  }
+}
+
+CudaDevice::Context::~Context() {
+  CUcontext popped = nullptr;
+  driver().cuCtxPopCurrent(&popped);
+}
+
+void CudaDevice::check_usable() const {
+  refuse_after_fork(name_);
+  if (!is_lost_.load(std::memory_order_acquire)) return;
+  throw DeviceError(name_ + " cannot be used in this process any more: " + lost_);
+}
+
+void CudaDevice::begin_call(const std::string& function) {
+  const std::lock_guard lock(mutex);
+  call_ = function;
+}
+
+void CudaDevice::note_work() {
+  if (call_.empty()) return;
+  if (std::find(in_flight_.begin(), in_flight_.end(), call_) == in_flight_.end()) {
+    in_flight_.push_back(call_);
+  }
+}
+
+void CudaDevice::wait(const std::string& what) {
+  check(driver().cuStreamSynchronize(stream_), what);
+  in_flight_.clear();
+}
+
+void CudaDevice::check(CUresult result, const std::string& what) {
+  if (result == 0) return;
+  if (!is_lasting(result)) throw DeviceError(name_ + ": " + what + ": " + error_text(result));
+  if (!is_lost_) {
+    std::string calls;
+    for (const std::string& call : in_flight_) calls += (calls.empty() ? "" : " or ") + call;
+    lost_ = (calls.empty() ? "the device failed, and no call of Kroton's was under way"
+                           : "the device failed in a call of " + calls) +
+            ": " + error_text(result) + " (noticed at: " + what + ")";
+    is_lost_.store(true, std::memory_order_release);
+  }
+  check_usable();
+}
+
+}  // namespace kroton::nvidia

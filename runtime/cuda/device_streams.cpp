@@ -1,0 +1,96 @@
+// The streams of a device, and what waits for what.
+#include <kroton/error.h>
+
+#include "runtime/cuda/cuda_device.h"
+
+namespace kroton::nvidia {
+
+std::unique_ptr<DeviceEvent> CudaDevice::make_event() {
+  const Use use(*this);
+  CUevent event = nullptr;
+  check(driver().cuEventCreate(&event, event_disable_timing), "cuEventCreate");
+  return std::make_unique<Event>(*this, event);
+}
+
+void CudaDevice::record(DeviceEvent& event) {
+  const Use use(*this);
+  check(driver().cuEventRecord(static_cast<Event&>(event).get(), stream_), "cuEventRecord");
+}
+
+void* CudaDevice::begin_exchange() {
+  const Use use(*this);
+  note_work();
+  check(driver().cuEventRecord(order_, stream_), "cuEventRecord");
+  wait_in(exchange_stream_, order_);
+  return exchange_stream_;
+}
+
+void CudaDevice::record_exchange(DeviceEvent& event) {
+  const Use use(*this);
+  check(driver().cuEventRecord(static_cast<Event&>(event).get(), exchange_stream_),
+        "cuEventRecord");
+}
+
+void CudaDevice::wait_for_exchange(DeviceEvent& event) {
+  const Use use(*this);
+  wait_in(stream_, static_cast<Event&>(event).get());
+}
+
+void CudaDevice::in_context(const std::function<void()>& action) {
+  const Use use(*this);
+  action();
+}
+
+std::string CudaDevice::why_foreign(DeviceAddress address) {
+  const Use use(*this);
+  unsigned type = 0;
+  const CUresult asked = driver().cuPointerGetAttribute(&type, pointer_memory_type, address);
+  if (asked == 1) return "is in no memory that the driver knows";
+  check(asked, "cuPointerGetAttribute");
+  unsigned is_managed = 0;
+  check(driver().cuPointerGetAttribute(&is_managed, pointer_is_managed, address),
+        "cuPointerGetAttribute");
+  if (is_managed != 0) return "";  // it goes where it is used
+  if (type == memory_of_host) return "is memory of the host";
+  int device = -1;
+  check(driver().cuPointerGetAttribute(&device, pointer_device, address), "cuPointerGetAttribute");
+  return device == number_ ? "" : "is on cuda:" + std::to_string(device);
+}
+
+void CudaDevice::wait_for(void* stream) {
+  const Use use(*this);
+  check(driver().cuEventRecord(order_, static_cast<CUstream>(stream)),
+        "cuEventRecord in the stream of a view");
+  wait_in(stream_, order_);
+}
+
+void CudaDevice::let_wait(void* stream) {
+  const Use use(*this);
+  check(driver().cuEventRecord(order_, stream_), "cuEventRecord");
+  wait_in(static_cast<CUstream>(stream), order_);
+}
+
+void CudaDevice::synchronize() {
+  const Use use(*this);
+  wait("cuStreamSynchronize");
+}
+
+double CudaDevice::seconds_of(const std::function<void()>& start) {
+  const Use use(*this);
+  for (CUevent& event : timed_) {
+    if (!event) check(driver().cuEventCreate(&event, event_default), "cuEventCreate");
+  }
+  check(driver().cuEventRecord(timed_[0], stream_), "cuEventRecord");
+  start();
+  check(driver().cuEventRecord(timed_[1], stream_), "cuEventRecord");
+  wait("kernels that are timed");
+  float milliseconds = 0;
+  check(driver().cuEventElapsedTime(&milliseconds, timed_[0], timed_[1]), "cuEventElapsedTime");
+  return 1e-3 * static_cast<double>(milliseconds);
+}
+
+void CudaDevice::wait_in(CUstream stream, CUevent event) {
+  check(driver().cuStreamWaitEvent(stream, event, 0), "cuStreamWaitEvent");
+}
+
+}  // namespace kroton::nvidia

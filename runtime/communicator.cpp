@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
+#include "runtime/group_graph.h"
 #include "runtime/visit.h"
 
 namespace kroton {
@@ -96,6 +98,25 @@ const char* name_of(Collective::Kind kind) {
   return "";
 }
 
+Communicator::Communicator(int size)
+    : size_(size),
+      posted_(static_cast<std::size_t>(size)),
+      graphs_(std::make_shared<GroupGraphs>()) {}
+
+Communicator::~Communicator() { connect(nullptr); }
+
+void Communicator::connect(std::shared_ptr<GroupExchange> devices) {
+  if (!graphs_->end()) {
+    // Graphs that cannot be ended, of a device that has failed: it would wait for them.
+    static auto* const kept = new std::vector<std::shared_ptr<GroupExchange>>;
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    kept->push_back(devices_);
+  }
+  devices_ = std::move(devices);
+  is_ended_ = false;
+}
+
 void Communicator::begin() {
   const std::lock_guard lock(mutex_);
   arrived_ = left_ = 0;
@@ -170,11 +191,25 @@ std::string Communicator::disagreement() const {
   const Posted& first = posted_[0];
   for (std::size_t other = 1; other < posted_.size(); ++other) {
     const Posted& posted = posted_[other];
-    if (posted.what == first.what && posted.count == first.count) continue;
-    return "the devices do not agree: device 0 is at " + described(first.what, first.count) +
-           ", device " + std::to_string(other) + " at " + described(posted.what, posted.count);
+    const bool is_same = posted.is_beginning || first.is_beginning
+                             ? posted.is_beginning == first.is_beginning
+                             : posted.what == first.what && posted.count == first.count;
+    if (is_same) continue;
+    const auto place = [](const Posted& at) {
+      return at.is_beginning ? "the beginning" : described(at.what, at.count);
+    };
+    return "the devices do not agree: device 0 is at " + place(first) + ", device " +
+           std::to_string(other) + " at " + place(posted);
   }
   return "";
+}
+
+bool Communicator::agree(int rank, const std::function<void()>& last) {
+  return meet(rank, [&] {
+    const std::string why = disagreement();
+    if (!why.empty()) throw DeviceError(why);
+    if (last) last();
+  });
 }
 
 bool Communicator::agree(int rank, const Collective& what, std::int64_t count,
@@ -182,11 +217,34 @@ bool Communicator::agree(int rank, const Collective& what, std::int64_t count,
   Posted& mine = posted_[static_cast<std::size_t>(rank)];
   mine.what = what;
   mine.count = count;
-  return meet(rank, [&] {
-    const std::string why = disagreement();
-    if (!why.empty()) throw DeviceError(why);
-    if (last) last();
+  mine.is_beginning = false;
+  return agree(rank, last);
+}
+
+std::optional<std::uint64_t> Communicator::agree_on_graph(int rank, std::vector<std::uint64_t> has,
+                                                          bool wants) {
+  Posted& mine = posted_[static_cast<std::size_t>(rank)];
+  mine.is_beginning = true;
+  mine.graphs = std::move(has);
+  mine.wants_graph = wants;
+  const bool agreed = agree(rank, [&] {
+    agreed_ = 0;
+    for (const std::uint64_t number : posted_[0].graphs) {
+      const bool all = std::ranges::all_of(posted_, [&](const Posted& posted) {
+        return std::ranges::count(posted.graphs, number) != 0;
+      });
+      if (all) agreed_ = std::max(agreed_, number);
+    }
+    if (agreed_ == 0 && std::ranges::all_of(posted_, &Posted::wants_graph)) agreed_ = ++captures_;
+    has_started_ = has_started_ || agreed_ != 0;
   });
+  if (!agreed) return std::nullopt;
+  return agreed_;
+}
+
+bool Communicator::confirm_graph(int rank) {
+  posted_[static_cast<std::size_t>(rank)].is_beginning = true;
+  return agree(rank);
 }
 
 bool Communicator::run(int rank, const Collective& what, const ExchangePart& part,

@@ -8,10 +8,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace kroton {
+
+class GroupGraphs;
 
 // One exchange, that all ranks take part in.
 struct Collective {
@@ -49,8 +52,11 @@ class GroupExchange {
   virtual bool takes(const Collective& what) const = 0;
   // Queues one exchange for all ranks, on one rank's thread. DeviceError where it fails.
   virtual void start(const Collective& what, const std::vector<ExchangePart>& parts) = 0;
-  // Ends what is queued, from any thread: a device has failed that others wait for. It cannot be
-  // used afterwards.
+  // Whether exchanges may be started while the streams of all ranks are captured, each in a graph
+  // of its own.
+  virtual bool is_capturable() const { return false; }
+  // Ends what is queued, from any thread, and does not wait for the end: a device has failed that
+  // others wait for. It cannot be used afterwards.
   virtual void abort() noexcept = 0;
 };
 
@@ -59,7 +65,10 @@ class GroupExchange {
 // exchange fails for all: nobody waits for ever.
 class Communicator {
  public:
-  explicit Communicator(int size) : size_(size), posted_(static_cast<std::size_t>(size)) {}
+  explicit Communicator(int size);
+  ~Communicator();
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
 
   int size() const { return size_; }
   void begin();  // by one thread, before the ranks start
@@ -79,15 +88,24 @@ class Communicator {
 
   // The same between devices, by what connects them, if something does and takes it: queued when it
   // returns. `in_context` does something with the rank's device as the thread's current one.
-  void connect(std::shared_ptr<GroupExchange> devices) {
-    devices_ = std::move(devices);
-    is_ended_ = false;
-  }
+  void connect(std::shared_ptr<GroupExchange> devices);
   // Whether what connected them has been ended since, by a device that failed.
   bool is_ended() const { return is_ended_; }
   bool is_connected_for(const Collective& what) const { return devices_ && devices_->takes(what); }
   bool run(int rank, const Collective& what, const ExchangePart& part,
            const std::function<void(const std::function<void()>&)>& in_context);
+
+  // Exchanges in graphs of the devices. What is captured by all in one call is replayed by all in
+  // one call: an exchange of one's graph would wait for ever for that of another's.
+  bool is_capturable() const { return devices_ && devices_->is_capturable(); }
+  // At the beginning of a call, by all ranks: the numbers of those that captured graphs the rank
+  // has for this one, and whether it would capture another. The largest number that all have; if
+  // there is none and all are to capture, a new one; else 0. Nothing where it fails.
+  std::optional<std::uint64_t> agree_on_graph(int rank, std::vector<std::uint64_t> has, bool wants);
+  // After capturing: whether all have. False where it fails.
+  bool confirm_graph(int rank);
+  // Graphs that are to end before what connects the devices.
+  const std::shared_ptr<GroupGraphs>& graphs() const { return graphs_; }
 
  private:
   struct Posted {
@@ -96,13 +114,18 @@ class Communicator {
     const void* in = nullptr;
     void* out = nullptr;
     std::int64_t count = 0;
+    bool is_beginning = false;  // or at the end of capturing, instead of at an exchange
+    std::vector<std::uint64_t> graphs;
+    bool wants_graph = false;
     bool let_down = false;
     bool left = false;
   };
 
   // Waits until all ranks are here; the last one does what is to be done then, for all.
   bool meet(int rank, const std::function<void()>& last = {});
-  // The same, for the exchange that `what` says, which must be the same for all.
+  // The same, for what the rank has posted, which must be the same for all.
+  bool agree(int rank, const std::function<void()>& last = {});
+  // For the exchange that `what` says.
   bool agree(int rank, const Collective& what, std::int64_t count,
              const std::function<void()>& last = {});
   // Why not all ask for the same; empty if they do.
@@ -118,7 +141,9 @@ class Communicator {
   std::string failure_;
   std::vector<Posted> posted_;
   std::shared_ptr<GroupExchange> devices_;
-  bool has_started_ = false;  // an exchange by them, in this call
+  std::shared_ptr<GroupGraphs> graphs_;
+  std::uint64_t captures_ = 0, agreed_ = 0;
+  bool has_started_ = false;  // an exchange by them, or a graph with some, in this call
   bool is_ended_ = false;
 };
 

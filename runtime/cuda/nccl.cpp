@@ -3,7 +3,13 @@
 #include <kroton/error.h>
 
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <future>
 #include <optional>
+#include <string>
+#include <thread>
+#include <utility>
 
 #include "runtime/cuda/nccl_api.h"
 
@@ -60,14 +66,34 @@ int nccl_operation_of(Collective::Combine combine) {
   return nccl_sum;
 }
 
+// Whether exchanges may be in graphs. NVIDIA warns of graphs with exchanges where one process has
+// several devices: a launch that blocks may keep others back. Ours come from a thread for each
+// device, but no device has shown yet that this is enough: they have to be asked for.
+bool asks_for_graphs() {
+  const char* asked = std::getenv("KROTON_EXCHANGE_GRAPHS");
+  return asked && *asked && std::string(asked) != "0";
+}
+
 class Nccl final : public GroupExchange {
  public:
   explicit Nccl(const std::vector<int>& devices) : communicators_(devices.size()) {
+    constexpr int first_with_graphs = 20900;
+    int version = 0;
+    check(nccl().ncclGetVersion(&version), "ncclGetVersion");
+    is_capturable_ = version >= first_with_graphs && asks_for_graphs();
     check(nccl().ncclCommInitAll(communicators_.data(), static_cast<int>(devices.size()),
                                  devices.data()),
           "ncclCommInitAll");
   }
   ~Nccl() override {
+    if (aborting_.joinable()) {
+      constexpr std::chrono::seconds patience{5};
+      if (aborted_.wait_for(patience) == std::future_status::ready) {
+        aborting_.join();
+      } else {
+        aborting_.detach();
+      }
+    }
     if (ended_.exchange(true)) return;
     for (const ncclComm communicator : communicators_) nccl().ncclCommDestroy(communicator);
   }
@@ -95,9 +121,17 @@ class Nccl final : public GroupExchange {
     check(ended, name_of(what.kind));
   }
 
+  bool is_capturable() const override { return is_capturable_; }
+
+  // It lets kernels end at once, and then waits until all graphs with exchanges are gone, which is
+  // later: by a thread of its own.
   void abort() noexcept override {
     if (ended_.exchange(true)) return;
-    for (const ncclComm communicator : communicators_) nccl().ncclCommAbort(communicator);
+    std::packaged_task<void()> task([communicators = communicators_] {
+      for (const ncclComm communicator : communicators) nccl().ncclCommAbort(communicator);
+    });
+    aborted_ = task.get_future();
+    aborting_ = std::thread(std::move(task));
   }
 
  private:
@@ -131,7 +165,10 @@ class Nccl final : public GroupExchange {
   }
 
   std::vector<ncclComm> communicators_;
+  bool is_capturable_ = false;
   std::atomic<bool> ended_{false};
+  std::thread aborting_;
+  std::future<void> aborted_;
 };
 
 }  // namespace

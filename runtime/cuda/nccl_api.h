@@ -16,6 +16,7 @@ constexpr int nccl_i8 = 0, nccl_u8 = 1, nccl_i32 = 2, nccl_u32 = 3, nccl_i64 = 4
 struct NcclApi {
   Library loaded{"NCCL (libnccl)", {"libnccl.so.2", "libnccl.so"}};
 
+  ncclResult (*ncclGetVersion)(int*) = nullptr;  // 22203: 2.22.3
   const char* (*ncclGetErrorString)(ncclResult) = nullptr;
   // One communicator for each of the devices, the ranks in their order.
   ncclResult (*ncclCommInitAll)(ncclComm*, int count, const int* devices) = nullptr;
@@ -35,6 +36,7 @@ struct NcclApi {
                            int root, ncclComm, CUstream) = nullptr;
 
   NcclApi() {
+    loaded.find(ncclGetVersion, "ncclGetVersion");
     loaded.find(ncclGetErrorString, "ncclGetErrorString");
     loaded.find(ncclCommInitAll, "ncclCommInitAll");
     loaded.find(ncclCommDestroy, "ncclCommDestroy");

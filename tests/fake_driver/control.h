@@ -15,6 +15,8 @@
 //   has
 //                    one in its fallback mode only; late: refuses when it is to run; broken: fails
 //   nccl=on          off: does not join devices
+//   nccl_version=22203
+//   patience=20000   milliseconds that one waits for what another thread has to start
 //   peers=on         off: devices have no way to each other's memory but by the host's
 // KROTON_FAKE_SOURCES=FOLDER: NVRTC leaves all texts there, each behind its name, and makes no
 // code.

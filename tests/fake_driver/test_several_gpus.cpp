@@ -1,10 +1,6 @@
-// Several GPUs, on the driver of the tests: exchanges by NCCL, in a stream of their own, and by the
-// host where it is not there; failures.
+// Several GPUs, on the driver of the tests: training, exchanges in a stream of their own, failures.
 #include <doctest/doctest.h>
 
-#include <cstring>
-
-#include "runtime/cuda/nccl_api.h"
 #include "tests/fake_driver/process.h"
 #include "tests/frontend/parallel_training.h"
 #include "tests/tools/error_text.h"
@@ -14,76 +10,8 @@ using namespace kroton;         // NOLINT: tests
 using namespace parallel_test;  // NOLINT: tests
 using namespace error_text;     // NOLINT: tests
 
-namespace {
-
-double at(const Array& x, std::int64_t i) {
-  return x.cast(f64).data<double>()[static_cast<std::size_t>(i)];
-}
-
-// Every exchange, of what the devices hold.
-void check_exchanges(const DeviceGroup& group) {
-  const int n = group.size();
-  const Tensor x = matrix("x");
-  Array given = Array::zeros({n * n, 2});
-  for (std::size_t i = 0; i < given.data<float>().size(); ++i) {
-    given.data<float>()[i] = static_cast<float>(i * 7 % 11);
-  }
-  const std::int64_t part = 2 * n;
-  const auto sum_at = [&](std::int64_t i) {
-    double sum = 0;
-    for (int k = 0; k < n; ++k) sum += at(given, k * part + i);
-    return sum;
-  };
-  const auto f = parallel_function(
-      group, {x},
-      {all_reduce(x + 0, group), reduce_scatter(x, group), all_gather(x, group),
-       broadcast(x, group, n - 1), reduce_to_root(x, group, n - 1),
-       all_reduce(x, group, Combine::max), all_reduce(cast(x, i64), group, Combine::min)});
-  for (int call = 0; call < 3; ++call) {
-    const auto [reduced, scattered, gathered, sent, summed, largest, smallest] = f(given);
-    for (int k = 0; k < n; ++k) {
-      for (std::int64_t i = 0; i < part; ++i) {
-        CHECK(at(reduced, k * part + i) == sum_at(i));
-        CHECK(at(sent, k * part + i) == at(given, (n - 1) * part + i));
-        CHECK(at(summed, k * part + i) == (k == n - 1 ? sum_at(i) : 0));
-        double high = at(given, i), low = high;
-        for (int other = 1; other < n; ++other) {
-          high = std::max(high, at(given, other * part + i));
-          low = std::min(low, at(given, other * part + i));
-        }
-        CHECK(at(largest, k * part + i) == high);
-        CHECK(at(smallest, k * part + i) == low);
-      }
-      for (std::int64_t i = 0; i < n * part; ++i) {
-        CHECK(at(gathered, k * n * part + i) == at(given, i));
-      }
-    }
-    for (std::int64_t i = 0; i < part; ++i) CHECK(at(scattered, i) == sum_at(i));
-  }
-}
-
-}  // namespace
-
-TEST_CASE("several gpus: exchanges by NCCL give what they should") {
-  for (const char* settings : {"devices=3", "devices=3 order=eager"}) {
-    const Process process(settings);
-    if (!process) continue;
-    check_exchanges(devices(cuda(), 3));
-    check_exchanges(DeviceGroup({cuda(2), cuda(0)}));
-    CHECK(process->calls("ncclAllReduce") > 0);
-    CHECK(process->calls("ncclReduce") > 0);
-  }
-}
-
-TEST_CASE("several gpus: exchanges by the host give the same") {
-  const Process process("devices=2 nccl=off");
-  if (!process) return;
-  check_exchanges(devices(cuda(), 2));
-  CHECK(process->calls("ncclAllReduce") == 0);
-}
-
 TEST_CASE("several gpus: digits are learned as by one function") {
-  for (const char* settings : {"devices=3", "devices=3 nccl=off"}) {
+  for (const char* settings : {"devices=3", "devices=3 nccl=off", "devices=3 nccl=off peers=off"}) {
     const Process process(settings);
     if (!process) continue;
     const auto problem = [] { return digits(40, 28, 8); };
@@ -171,7 +99,7 @@ TEST_CASE("several gpus: what others do with a shared variable is seen by all de
 }
 
 TEST_CASE("several gpus: a failed check on one device is the error of the call") {
-  for (const char* settings : {"devices=2", "devices=2 nccl=off"}) {
+  for (const char* settings : {"devices=2", "devices=2 nccl=off", "devices=2 nccl=off peers=off"}) {
     const Process process(settings);
     if (!process) continue;
     const DeviceGroup group = devices(cuda(), 2);
@@ -213,60 +141,4 @@ TEST_CASE("several gpus: a device or an exchange that fails ends the call of all
   CHECK(contains(said, "starting the kernel"));
   CHECK(w.get_value().item<float>() == 4);
   CHECK(f(ones).item<float>() == 8);
-}
-
-TEST_CASE("fake driver: NCCL complains of what would wait for ever") {
-  const Process process("devices=2");
-  if (!process) return;
-  const auto* const api = new nvidia::DriverApi;
-  const nvidia::NcclApi nccl;
-  nvidia::CUcontext contexts[2] = {};
-  nvidia::CUstream streams[2] = {};
-  nvidia::CUdeviceptr memory[2] = {};
-  CHECK(api->cuInit(0) == 0);
-  for (int k = 0; k < 2; ++k) {
-    CHECK(api->cuDevicePrimaryCtxRetain(&contexts[k], k) == 0);
-    CHECK(api->cuCtxPushCurrent(contexts[k]) == 0);
-    CHECK(api->cuStreamCreate(&streams[k], nvidia::stream_non_blocking) == 0);
-    CHECK(api->cuMemAlloc(&memory[k], 16) == 0);
-  }
-  nvidia::ncclComm communicators[2] = {};
-  const int numbers[2] = {0, 1};
-  CHECK(nccl.ncclCommInitAll(communicators, 2, numbers) == 0);
-  const auto reduce = [&](int rank, std::size_t count, int stream) {
-    auto* const at = reinterpret_cast<void*>(memory[rank]);
-    return nccl.ncclAllReduce(at, at, count, nvidia::nccl_f32, nvidia::nccl_sum,
-                              communicators[rank], streams[stream]);
-  };
-  const auto complains = [&](const std::string& part) {
-    const std::string said = process->violations();
-    CAPTURE(said);
-    CHECK(said.find(part) != std::string::npos);
-  };
-  CHECK(reduce(0, 4, 0) != 0);
-  complains("rank 1 does not take part");
-  nccl.ncclGroupStart();
-  CHECK(reduce(0, 4, 0) == 0);
-  CHECK(nccl.ncclGroupEnd() != 0);
-  complains("rank 1 does not take part");
-  nccl.ncclGroupStart();
-  CHECK(reduce(0, 4, 0) == 0);
-  CHECK(reduce(1, 3, 1) == 0);
-  CHECK(nccl.ncclGroupEnd() != 0);
-  complains("ranks 0 and 1 do not ask for the same exchange");
-  CHECK(reduce(0, 4, 1) != 0);
-  complains("the stream is not one of the rank's device");
-  nvidia::ncclComm others[2] = {};
-  CHECK(nccl.ncclCommInitAll(others, 2, numbers) == 0);
-  std::swap(communicators, others);
-  CHECK(nccl.ncclCommDestroy(communicators[0]) == 0);
-  CHECK(reduce(0, 4, 0) != 0);
-  complains("a communicator that is destroyed");
-  std::swap(communicators, others);
-  nccl.ncclGroupStart();
-  CHECK(reduce(0, 5, 0) == 0);
-  CHECK(reduce(1, 5, 1) == 0);
-  CHECK(nccl.ncclGroupEnd() == 0);
-  CHECK(api->cuStreamSynchronize(streams[1]) != 0);
-  complains("is not inside an allocation");
 }

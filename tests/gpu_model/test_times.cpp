@@ -251,7 +251,7 @@ sort of 10000x100, known                                  2    140.1     34.7   
 
 TEST_CASE("golden: what a call of a training step asks of the device") {
   std::ostringstream text;
-  using kt::codegen::DeviceProgram;
+  using kt::codegen::Transfers;
   // What arguments and results on the host take: small ones are copied together.
   struct Copies {
     std::int64_t bytes = 0, large = 0, small = 0;
@@ -263,7 +263,7 @@ TEST_CASE("golden: what a call of a training step asks of the device") {
       const std::int64_t bytes = Evaluator(sizes)(kt::element_count(type.shape)) *
                                  static_cast<std::int64_t>(size_of(type.dtype));
       result.bytes += bytes;
-      ++(bytes > DeviceProgram::small_bytes ? result.large : result.small);
+      ++(bytes > Transfers::small_bytes ? result.large : result.small);
     }
     return result;
   };

@@ -18,6 +18,9 @@ class CaptureOrder {
     DeviceAddress begin = 0, end = 0;  // nothing if they are the same
     bool writes = false;
   };
+  static Range range(DeviceAddress begin, std::int64_t bytes, bool writes) {
+    return {begin, begin + static_cast<DeviceAddress>(bytes), writes};
+  }
 
   // What work that touches these has to wait for, each once.
   std::vector<Place> before(std::span<const Range> ranges);

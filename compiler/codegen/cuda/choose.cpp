@@ -118,7 +118,7 @@ int DeviceProgram::decide(Choice& choice) {
   const Digest key = key_of(choice);
   if (const auto known = known_choice(key, count)) return loaded(*known);
   // Other devices' programs may wait for this one: only for what it has started.
-  settle_all();
+  exchanges_.settle_all();
   device_->synchronize();
   // One at a time, so that equal devices choose alike.
   static std::mutex one_at_a_time;
@@ -168,7 +168,7 @@ std::optional<int> DeviceProgram::timed(const Choice& choice) {
   updating_ = was_updating;
   // Nothing was computed behind a check that has failed.
   kroton_error error{};
-  if (!program_.sites.empty()) device_->download(&error, results_.address(), sizeof error);
+  if (!program_.sites.empty()) device_->download(&error, transfers_.results(), sizeof error);
   if (error.code != KROTON_OK) return std::nullopt;
   const std::optional<int> chosen = fastest(seconds);
   if (!dumps("tune")) return chosen;

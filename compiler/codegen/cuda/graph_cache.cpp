@@ -57,6 +57,27 @@ std::unique_ptr<DeviceGraph> GraphCache::take_outdated() {
   return taken;
 }
 
+std::vector<DeviceGraph*> GraphCache::all_of_call() const {
+  std::vector<DeviceGraph*> all;
+  for (const Bound& bound : last_->graphs) {
+    if (bound.addresses == last_addresses_) all.push_back(bound.graph.get());
+  }
+  return all;
+}
+
+void GraphCache::note_use(const DeviceGraph& graph) {
+  for (Bound& bound : last_->graphs) {
+    if (bound.graph.get() == &graph) bound.used = looked_up_;
+  }
+}
+
+void GraphCache::forget(const std::function<bool(const DeviceGraph&)>& is_useless) {
+  const std::size_t count =
+      std::erase_if(last_->graphs, [&](const Bound& bound) { return is_useless(*bound.graph); });
+  graphs_ -= count;
+  launches_ -= last_->launches * static_cast<std::int64_t>(count);
+}
+
 DeviceGraph* GraphCache::keep(std::unique_ptr<DeviceGraph> graph, std::int64_t launches) {
   last_->launches = launches;
   last_->graphs.push_back({last_addresses_, std::move(graph), looked_up_});

@@ -1,6 +1,7 @@
 // The CUDA graphs of one Program, by the sizes of its calls and the addresses of its arguments.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -33,6 +34,11 @@ class GraphCache {
   bool wants(std::int64_t launches);
   // The graph that is to be updated for it; null: it gets one of its own.
   std::unique_ptr<DeviceGraph> take_outdated();
+  // All graphs of that call: there are several where it is not the sizes and addresses alone that
+  // tell which is meant. One of them is used; what is of no use any more is let go.
+  std::vector<DeviceGraph*> all_of_call() const;
+  void note_use(const DeviceGraph& graph);
+  void forget(const std::function<bool(const DeviceGraph&)>& is_useless);
   // Keeps the graph of that call.
   DeviceGraph* keep(std::unique_ptr<DeviceGraph> graph, std::int64_t launches);
 

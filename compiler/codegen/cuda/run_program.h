@@ -1,7 +1,7 @@
 // Programs on a device: buffers placed in its memory, kernels started, loops and branches run by
 // the host.
 #pragma once
-#include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -10,23 +10,22 @@
 
 #include "compiler/codegen/cuda/capture_order.h"
 #include "compiler/codegen/cuda/emit_cuda.h"
+#include "compiler/codegen/cuda/exchanges_in_flight.h"
 #include "compiler/codegen/cuda/graph_cache.h"
+#include "compiler/codegen/cuda/size_values.h"
+#include "compiler/codegen/cuda/transfers.h"
 #include "compiler/codegen/executable.h"
 #include "runtime/abi.h"
+#include "runtime/communicator.h"
 #include "runtime/sha256.h"
-#include "runtime/storage.h"
 
 namespace kroton::codegen {
 
-// Memory of one input or output: row-major elements.
-struct ArgumentMemory {
-  void* data = nullptr;
-  std::int64_t bytes = 0;
-  const detail::Storage* storage = nullptr;  // of memory on the device; null: the host's
-};
-
 // Whether the launches of a call depend on its sizes only, so that they can be captured.
 bool can_be_captured(const std::vector<Step>& steps);
+// Whether the call is an exchange between devices; whether there is one among the steps.
+bool is_collective(const kroton::Call& call);
+bool has_collectives(const std::vector<Step>& steps);
 
 // One Program on one device. Calls on a device run one after the other: each holds its lock.
 class DeviceProgram final : public Executable {
@@ -41,9 +40,6 @@ class DeviceProgram final : public Executable {
     // Which may round operands of f32 to 11 bits.
     bool tf32 = false;
   };
-
-  // Arguments of at most so many bytes are copied together.
-  static constexpr std::int64_t small_bytes = 4 << 10;
 
   // Compiles the kernels and uploads the constants. `program` must live as long. DeviceError where
   // the device fails, InternalError for a buffer that has no place on a device.
@@ -111,52 +107,54 @@ class DeviceProgram final : public Executable {
     bool was_tried = false;                            // in this call
   };
 
+  // run_program.cpp
   int position_of(const loop::BufferRef& buffer);
   bool is_state(const loop::BufferRef& buffer);
   void place_buffers(const std::vector<Step>& steps);
-  std::int64_t evaluate(const Dim& dim) const;
-  std::int64_t evaluate(const loop::Expr& e) const;
-  // Places of arguments in one piece of memory: the small ones first, so that they are copied
-  // together. -1: not in it.
-  struct Layout {
-    std::vector<std::int64_t> offsets;
-    std::int64_t small_end = 0, end = 0;
-  };
-  static Layout layout(std::span<const ArgumentMemory> memory, std::int64_t begin);
-  // Memory that inputs are uploaded to.
-  struct Inputs {
-    DeviceMemory memory;
-    std::unique_ptr<DeviceEvent> used;  // behind the last call that read it
-  };
-
   void bind(std::span<const ArgumentMemory> inputs, std::span<const ArgumentMemory> outputs,
             std::span<const std::int64_t> sizes);
-  void upload(std::span<const ArgumentMemory> inputs);
-  // The error of the checks; outputs only if none has failed.
-  kroton_error download(std::span<const ArgumentMemory> outputs);
   // run(), in order with the streams of others.
   kroton_error run_ordered(std::span<const ArgumentMemory> inputs,
                            std::span<const ArgumentMemory> outputs,
                            std::span<const std::int64_t> sizes);
-  void grow(DeviceMemory& memory, std::int64_t bytes);
   DeviceAddress address_of(const PlacedBuffer& placed) const;
-  void show(const kroton::Call& print);
-  void call(const kroton::Call& made);
-  // What exchanges between devices (runtime/communicator.h) have in flight is waited for where
-  // something touches it, or at the end: meanwhile other kernels run.
-  bool exchange(const kroton::Call& made);
-  void settle(const PlacedBuffer& touched);
-  void settle_all();
-  std::vector<std::byte> downloaded(const PlacedBuffer& placed);
-  const PlacedBuffer& placed(const kroton::Call::Value& value) const;
+  void give_up_states(const std::string& reason);
+
+  // run_steps.cpp
   void run_all();
   void run_steps(const std::vector<Step>& steps);
   // The value of a boolean on the device.
   bool is_true(const loop::BufferRef& condition);
   void launch(const LoadedKernel& kernel);
+  void in_order(const std::vector<CaptureOrder::Range>& ranges, const std::function<void()>& work);
   void start(const LoadedKernel& kernel);
   std::vector<CaptureOrder::Range> touched(const LoadedKernel& kernel) const;
-  // Choices between candidates (choose.cpp).
+
+  // run_calls.cpp
+  void show(const kroton::Call& print);
+  void call(const kroton::Call& made);
+  Collective collective_in(const kroton::Call& made) const;
+  bool is_between_devices(const Collective& what) const;
+  bool exchange(const kroton::Call& made);
+  void settle(const PlacedBuffer& touched);
+  ExchangesInFlight::Memory memory_of(const PlacedBuffer& placed) const;
+  std::vector<std::byte> downloaded(const PlacedBuffer& placed);
+  const PlacedBuffer& placed(const kroton::Call::Value& value) const;
+
+  // run_libraries.cpp
+  bool run_product(const PlacedProduct& placed);
+  bool run_convolution(const PlacedProduct& placed);
+
+  // run_graphs.cpp
+  std::int64_t launches_of(const std::vector<Step>& steps) const;
+  bool wants_graph(std::int64_t launches);
+  void run_replayed();
+  bool captures_exchanges(const std::vector<Step>& steps) const;
+  void run_with_others();
+  void capture(std::unique_ptr<DeviceGraph>& graph);
+  void launch_all();
+
+  // choose.cpp: choices between candidates
   void find_choices(const std::vector<Step>& steps);
   void recall_choices();
   int candidate_of(int choice);
@@ -164,25 +162,14 @@ class DeviceProgram final : public Executable {
   Digest key_of(const Choice& choice) const;
   int decide(Choice& choice);
   std::optional<int> timed(const Choice& choice);
-  bool run_product(const PlacedProduct& placed);
-  bool run_convolution(const PlacedProduct& placed);
-  std::int64_t launches_of(const std::vector<Step>& steps) const;
-  void run_replayed();
-  void capture(std::unique_ptr<DeviceGraph>& graph);
-  void launch_all();
-  void give_up_states(const std::string& reason);
 
   const Program& program_;
   CudaProgram emitted_;
   std::shared_ptr<Device> device_;
   How how_;
+  bool exchanges_in_graphs_ = false;  // the program has exchanges, and could be captured
   std::unique_ptr<DeviceModule> module_;
   std::vector<DeviceMemory> constants_;
-  // Two, for calls that do not wait: while one is read, the inputs of the next come to the other.
-  std::array<Inputs, 2> inputs_;
-  std::size_t current_ = 0;
-  bool is_read_ = false;  // the current ones, perhaps still
-  DeviceMemory results_;  // the error of the checks, then outputs on their way to the host
   DeviceMemory arena_;
   std::vector<DeviceAddress> argument_addresses_;
   std::vector<PlacedBuffer> buffers_;
@@ -199,18 +186,10 @@ class DeviceProgram final : public Executable {
 
   // Of the call in progress.
   std::vector<std::int64_t> sizes_;
-  std::map<std::uint64_t, std::int64_t> size_values_;  // by the variable's identity
-  std::map<int, std::int64_t> variables_;              // of the loops around, by id
+  SizeValues values_;
   std::vector<KernelArgument> launch_arguments_;
-  Layout input_layout_, output_layout_;
-  std::vector<std::byte> packed_;
-
-  struct InFlight {
-    std::unique_ptr<DeviceEvent> done;
-    std::array<DeviceAddress, 2> begin, end;  // of what it reads and writes
-  };
-  std::vector<InFlight> in_flight_;  // in their order
-  std::vector<std::unique_ptr<DeviceEvent>> spare_events_;
+  Transfers transfers_;
+  ExchangesInFlight exchanges_;
 
   bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started

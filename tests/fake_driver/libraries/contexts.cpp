@@ -183,7 +183,7 @@ DRIVER_FUNCTION(cuStreamCreate)(CUstream* stream, unsigned /*flags*/) {
 DRIVER_FUNCTION(cuCtxSynchronize)() {
   const Call call("cuCtxSynchronize");
   if (call.result != 0) return call.result;
-  finish_all(current_context());
+  wait_for_all(current_context());
   return current_context()->failed;
 }
 
@@ -197,7 +197,7 @@ DRIVER_FUNCTION(cuStreamSynchronize)(CUstream stream) {
     stream->invalidated = true;
     return capture_unsupported;
   }
-  return finish(stream, stream->queued);
+  return wait_for(stream, stream->queued);
 }
 
 DRIVER_FUNCTION(cuEventCreate)(CUevent* event, unsigned flags) {
@@ -254,7 +254,7 @@ DRIVER_FUNCTION(cuEventRecord)(CUevent event, CUstream stream) {
 DRIVER_FUNCTION(cuEventSynchronize)(CUevent event) {
   const Call call("cuEventSynchronize");
   if (call.result != 0) return call.result;
-  return event->stream ? finish(event->stream, event->position) : 0;
+  return event->stream ? wait_for(event->stream, event->position) : 0;
 }
 
 DRIVER_FUNCTION(cuEventElapsedTime)(float* milliseconds, CUevent begin, CUevent end) {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <thread>
 
 #include "tests/fake_driver/control.h"
 
@@ -119,13 +120,19 @@ CUresult finish(CUstream stream, std::uint64_t position) {
     m.is_running_others = false;
   }
   while (stream->done < position) {
-    const Work work = std::move(stream->queue.front());
+    Work work = std::move(stream->queue.front());
     stream->queue.pop_front();
     ++stream->done;
     if (stream->context->failed != 0) continue;
-    m.working = stream->context;
-    stream->context->failed = work();
-    m.working = nullptr;
+    const CUcontext before = std::exchange(m.working, stream->context);
+    const CUresult ended = work();
+    m.working = before;
+    if (ended == is_blocked) {
+      stream->queue.push_front(std::move(work));
+      --stream->done;
+      return is_blocked;
+    }
+    stream->context->failed = ended;
   }
   return stream->context->failed;
 }
@@ -133,6 +140,28 @@ CUresult finish(CUstream stream, std::uint64_t position) {
 void finish_all(CUcontext context) {
   for (const auto& stream : machine().streams) {
     if (stream->context == context) finish(stream.get(), stream->queued);
+  }
+}
+
+CUresult wait_for(CUstream stream, std::uint64_t position) {
+  static const int longest = setting("patience", 20000);
+  for (int k = 0;; ++k) {
+    const CUresult ended = finish(stream, position);
+    if (ended != is_blocked) return ended;
+    if (k == longest) {
+      complain("a wait for what is in a stream that would last for ever");
+      return stream->context->failed = 719;
+    }
+    machine().mutex.unlock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    machine().mutex.lock();
+  }
+}
+
+void wait_for_all(CUcontext context) {
+  for (std::size_t k = 0; k < machine().streams.size(); ++k) {
+    CUstream_st* const stream = machine().streams[k].get();
+    if (stream->context == context) wait_for(stream, stream->queued);
   }
 }
 
@@ -174,7 +203,7 @@ bool is_current(CUstream stream) { return current_context() == stream->context; 
 void enqueue(CUstream stream, Work work) {
   const std::lock_guard lock(machine().mutex);
   if (stream->capturing) {
-    stream->captured.push_back({std::move(work), stream->behind});
+    stream->captured.push_back({std::move(work), stream->behind, {}});
     stream->behind = {stream->captured.size() - 1};
     return;
   }

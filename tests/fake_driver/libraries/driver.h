@@ -20,7 +20,12 @@ namespace fake_driver {
 struct Node {
   Work work;
   std::vector<std::size_t> behind;
+  // Told at every launch: how much is in the stream before this work.
+  std::function<void(std::uint64_t)> launched = {};
 };
+
+// How work ends for now that waits for what another thread has not started yet.
+constexpr CUresult is_blocked = -1;
 
 }  // namespace fake_driver
 
@@ -35,6 +40,7 @@ struct CUstream_st {
   std::deque<fake_driver::Work> queue;
   std::uint64_t queued = 0, done = 0;
   bool capturing = false, invalidated = false;
+  bool is_exchanging = false;  // work that waits for other streams runs
   std::vector<fake_driver::Node> captured;
   std::vector<std::size_t> behind;   // what comes next in the graph
   std::vector<CUgraphNode> handles;  // of these, for who asks
@@ -142,8 +148,13 @@ class Call {
 // Whether that context is the current one; complains of the function if not.
 bool belongs(const char* function, CUcontext context);
 // Runs what waits in the stream up to a position. The first failure is its context's for good.
+// Ends before work that is blocked.
 CUresult finish(CUstream stream, std::uint64_t position);
 void finish_all(CUcontext context);
+// The same until it is done, for a caller that holds the machine once: others may go on meanwhile.
+// What nobody ends the waiting of is complained of.
+CUresult wait_for(CUstream stream, std::uint64_t position);
+void wait_for_all(CUcontext context);
 bool is_idle(CUcontext context);
 // The live allocation of the working context that an address is in, or behind by no byte.
 const std::pair<const CUdeviceptr, Allocation>* holder(CUdeviceptr address);

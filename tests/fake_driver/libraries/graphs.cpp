@@ -85,6 +85,7 @@ DRIVER_FUNCTION(cuStreamEndCapture)(CUstream stream, CUgraph* graph) {
   const Call call("cuStreamEndCapture");
   if (call.result != 0) {
     stream->capturing = false;  // it ends, however it ends
+    stream->captured.clear();
     return call.result;
   }
   if (!stream->capturing) {
@@ -93,7 +94,10 @@ DRIVER_FUNCTION(cuStreamEndCapture)(CUstream stream, CUgraph* graph) {
   }
   stream->capturing = false;
   *graph = nullptr;
-  if (stream->invalidated) return capture_invalidated;
+  if (stream->invalidated) {
+    stream->captured.clear();
+    return capture_invalidated;
+  }
   *graph = keep(machine().graphs);
   (*graph)->nodes = std::move(stream->captured);
   return 0;
@@ -143,6 +147,7 @@ DRIVER_FUNCTION(cuGraphDestroy)(CUgraph graph) {
     complain("cuGraphDestroy of no graph");
     return invalid_handle;
   }
+  graph->nodes.clear();  // and what these hold
   return 0;
 }
 
@@ -155,7 +160,9 @@ DRIVER_FUNCTION(cuGraphLaunch)(CUgraphExec executable, CUstream stream) {
     return invalid_handle;
   }
   for (const std::size_t node : some_order(executable->nodes)) {
-    enqueue(stream, executable->nodes[node].work);
+    const Node& launched = executable->nodes[node];
+    if (launched.launched) launched.launched(stream->queued);
+    enqueue(stream, launched.work);
   }
   return 0;
 }
@@ -164,6 +171,7 @@ DRIVER_FUNCTION(cuGraphExecDestroy)(CUgraphExec executable) {
   const Call call("cuGraphExecDestroy");
   if (call.result != 0) return call.result;
   if (std::exchange(executable->destroyed, true)) complain("cuGraphExecDestroy twice");
+  executable->nodes.clear();
   return 0;
 }
 

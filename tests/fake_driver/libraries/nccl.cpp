@@ -3,8 +3,12 @@
 #include "runtime/cuda/nccl_api.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/fake_driver/libraries/driver.h"
@@ -15,6 +19,7 @@ struct ncclCommOpaque {
   struct Clique {
     std::vector<std::unique_ptr<ncclCommOpaque>> members;
     bool ended = false;
+    std::vector<std::weak_ptr<void>> captured;  // exchanges in graphs, as long as one holds them
   };
   Clique* clique = nullptr;
   int rank = 0, device = 0;
@@ -27,6 +32,7 @@ using namespace fake_driver;  // NOLINT: this is its interface
 namespace {
 
 constexpr ncclResult invalid_argument = 4, invalid_usage = 5;
+constexpr CUresult launch_failed = 719;
 
 enum class Kind : std::uint8_t { all_reduce, reduce_scatter, all_gather, broadcast, reduce };
 
@@ -41,6 +47,7 @@ struct Request {
 };
 
 thread_local int groups = 0;
+thread_local bool has_failed = false;  // something in the group, of which nothing is started then
 thread_local std::vector<Request> asked;
 
 std::size_t bytes_of(int type) {
@@ -116,11 +123,26 @@ struct Exchange {
     return found;
   }
 
+  // Brings the streams of all here.
+  CUresult gather() {
+    for (std::size_t rank = 0; rank < requests.size(); ++rank) {
+      const CUstream stream = requests[rank].stream;
+      if (stream->done >= positions[rank]) continue;
+      if (stream->is_exchanging) {
+        complain("NCCL: ranks come to their exchanges in different orders and wait for ever");
+        return launch_failed;
+      }
+      if (const CUresult ended = finish(stream, positions[rank]); ended != 0) {
+        return ended == is_blocked ? is_blocked : launch_failed;
+      }
+    }
+    return 0;
+  }
+
   bool work_out() {
     std::vector<std::vector<char>> given;
     for (std::size_t rank = 0; rank < requests.size(); ++rank) {
       const Request& r = requests[rank];
-      if (finish(r.stream, positions[rank]) != 0) return false;
       const void* const in = memory_of(r, r.in, in_bytes(r));
       if (!in) {
         complain("NCCL: what rank " + std::to_string(rank) + " gives is not inside an allocation");
@@ -159,7 +181,13 @@ struct Exchange {
 
   CUresult run(std::size_t rank) {
     const Request& r = requests[rank];
-    if (results.empty() && !work_out()) return 719;
+    if (results.empty()) {
+      r.stream->is_exchanging = true;
+      const CUresult gathered = gather();
+      r.stream->is_exchanging = false;
+      if (gathered != 0) return gathered;
+      if (!work_out()) return launch_failed;
+    }
     if (r.kind == Kind::reduce && static_cast<int>(rank) != r.root) return 0;
     void* const out = memory_of(r, r.out, out_bytes(r));
     if (!out) {
@@ -170,6 +198,54 @@ struct Exchange {
     return 0;
   }
 };
+
+// One exchange in the graphs of all ranks: the n-th time that one's comes to it is the n-th time of
+// all. A rank whose others have not launched theirs waits for that.
+struct CapturedExchange {
+  std::vector<Request> requests;
+  std::vector<std::deque<std::uint64_t>> launches;  // by rank: positions in its stream
+  std::vector<std::uint64_t> runs;                  // by rank, so far
+  std::deque<std::pair<std::uint64_t, std::shared_ptr<Exchange>>> under_way;  // by number
+
+  CUresult run(std::size_t rank) {
+    const std::uint64_t number = runs[rank];
+    // Kernels end when their communicator is aborted.
+    if (requests[rank].communicator->clique->ended) return 0;
+    std::shared_ptr<Exchange> exchange;
+    for (const auto& [of, found] : under_way) {
+      if (of == number) exchange = found;
+    }
+    if (!exchange) {
+      for (const auto& positions : launches) {
+        if (positions.size() <= number) return is_blocked;
+      }
+      exchange = std::make_shared<Exchange>();
+      exchange->requests = requests;
+      for (const auto& positions : launches) exchange->positions.push_back(positions[number]);
+      under_way.emplace_back(number, exchange);
+      if (under_way.size() > 16) under_way.pop_front();
+    }
+    const CUresult ended = exchange->run(rank);
+    if (ended == 0) ++runs[rank];
+    return ended;
+  }
+};
+
+// Puts it into the graphs, as the last node of each so far.
+void capture(const std::vector<Request>& requests) {
+  auto captured = std::make_shared<CapturedExchange>();
+  captured->requests = requests;
+  captured->launches.resize(requests.size());
+  captured->runs.resize(requests.size());
+  requests[0].communicator->clique->captured.emplace_back(captured);
+  for (std::size_t rank = 0; rank < requests.size(); ++rank) {
+    CUstream_st& stream = *requests[rank].stream;
+    stream.captured.push_back(
+        {[captured, rank] { return captured->run(rank); }, stream.behind,
+         [captured, rank](std::uint64_t at) { captured->launches[rank].push_back(at); }});
+    stream.behind = {stream.captured.size() - 1};
+  }
+}
 
 // What the ranks of a clique have asked for in a group, one exchange after the other.
 ncclResult start_all(std::vector<Request> all) {
@@ -197,6 +273,16 @@ ncclResult start_all(std::vector<Request> all) {
                " do not ask for the same exchange");
       return invalid_usage;
     }
+    const auto is_captured = [](const Request& r) { return r.stream->capturing; };
+    const auto& requests = exchange->requests;
+    if (std::any_of(requests.begin(), requests.end(), is_captured)) {
+      if (!std::all_of(requests.begin(), requests.end(), is_captured)) {
+        complain("NCCL: some ranks are captured in a graph, others are not");
+        return invalid_usage;
+      }
+      capture(requests);
+      continue;
+    }
     for (const Request& r : exchange->requests) exchange->positions.push_back(r.stream->queued);
     for (std::size_t rank = 0; rank < exchange->requests.size(); ++rank) {
       enqueue(exchange->requests[rank].stream, [exchange, rank] { return exchange->run(rank); });
@@ -207,7 +293,10 @@ ncclResult start_all(std::vector<Request> all) {
 
 ncclResult ask(const char* function, const Request& request) {
   const Call call(function, Needs::context);
-  if (call.result != 0) return invalid_usage;
+  if (call.result != 0) {
+    has_failed = groups > 0;
+    return invalid_usage;
+  }
   const ncclCommOpaque& of = *request.communicator;
   if (of.clique->ended) {
     complain(std::string(function) + " of a communicator that is destroyed");
@@ -217,7 +306,6 @@ ncclResult ask(const char* function, const Request& request) {
     complain(std::string(function) + ": the stream is not one of the rank's device");
     return invalid_argument;
   }
-  if (request.stream->capturing) complain(std::string(function) + " in a graph");
   asked.push_back(request);
   return groups == 0 ? start_all(std::exchange(asked, {})) : 0;
 }
@@ -225,6 +313,11 @@ ncclResult ask(const char* function, const Request& request) {
 }  // namespace
 
 #define NCCL_FUNCTION(name) FAKE_DRIVER_EXPORT ncclResult name
+
+NCCL_FUNCTION(ncclGetVersion)(int* version) {
+  *version = setting("nccl_version", 22203);
+  return 0;
+}
 
 FAKE_DRIVER_EXPORT const char* ncclGetErrorString(ncclResult /*result*/) {
   return "the NCCL of the tests says so";
@@ -242,15 +335,37 @@ NCCL_FUNCTION(ncclCommInitAll)(ncclComm* communicators, int count, const int* de
   return 0;
 }
 
-static ncclResult end(const char* function, ncclComm communicator) {
-  const Call call(function, Needs::nothing);
+static bool is_in_graphs(const ncclCommOpaque::Clique& clique) {
+  return std::any_of(clique.captured.begin(), clique.captured.end(),
+                     [](const auto& exchange) { return !exchange.expired(); });
+}
+
+NCCL_FUNCTION(ncclCommDestroy)(ncclComm communicator) {
+  const Call call("ncclCommDestroy", Needs::nothing);
   communicator->clique->ended = true;
+  if (is_in_graphs(*communicator->clique)) {
+    complain("ncclCommDestroy while graphs hold exchanges: it would wait for ever");
+  }
   return call.result;
 }
-NCCL_FUNCTION(ncclCommDestroy)(ncclComm communicator) {
-  return end("ncclCommDestroy", communicator);
+
+// Lets the exchanges end, and waits for the end of the graphs that hold some.
+NCCL_FUNCTION(ncclCommAbort)(ncclComm communicator) {
+  const Call call("ncclCommAbort", Needs::nothing);
+  communicator->clique->ended = true;
+  static const int longest = setting("patience", 20000);
+  int waited = 0;
+  while (is_in_graphs(*communicator->clique)) {
+    if (++waited == longest) {
+      complain("ncclCommAbort while graphs hold exchanges: it would wait for ever");
+      break;
+    }
+    machine().mutex.unlock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    machine().mutex.lock();
+  }
+  return call.result;
 }
-NCCL_FUNCTION(ncclCommAbort)(ncclComm communicator) { return end("ncclCommAbort", communicator); }
 
 NCCL_FUNCTION(ncclGroupStart)() {
   ++groups;
@@ -260,7 +375,8 @@ NCCL_FUNCTION(ncclGroupEnd)() {
   const Call call("ncclGroupEnd", Needs::nothing);
   if (--groups > 0) return 0;
   std::vector<Request> all = std::exchange(asked, {});
-  return call.result != 0 ? invalid_usage : start_all(std::move(all));
+  if (std::exchange(has_failed, false) || call.result != 0) return invalid_usage;
+  return start_all(std::move(all));
 }
 
 NCCL_FUNCTION(ncclAllReduce)

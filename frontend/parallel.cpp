@@ -254,10 +254,12 @@ void ParallelCore::Parts::connect() {
   std::vector<int> numbers;
   for (const Target& device : group.devices()) numbers.push_back(device.device);
   std::string why;
-  communicator.connect(open_exchange(numbers, why));
+  std::shared_ptr<GroupExchange> exchange = open_exchange(numbers, why);
   if (!why.empty() && dumps("cuda")) {
-    std::fprintf(stderr, "== exchanges by the host\n%s\n", why.c_str());
+    std::fprintf(stderr, "== exchanges by %s\n%s\n",
+                 exchange ? "copies between the devices" : "the host", why.c_str());
   }
+  communicator.connect(std::move(exchange));
 }
 
 // The error of the first device that has one of its own.

@@ -6,6 +6,7 @@
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/nccl.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/peer_exchange.h"
 
 namespace kroton {
 namespace nvidia {
@@ -94,6 +95,18 @@ std::shared_ptr<GroupExchange> open_exchange(const std::vector<int>& devices, st
     return made;
   } catch (const DeviceError& error) {
     why = error.what();
+  }
+  try {
+    std::vector<std::shared_ptr<nvidia::CudaDevice>> all;
+    for (const int number : devices) {
+      all.push_back(std::dynamic_pointer_cast<nvidia::CudaDevice>(machine_cuda_device(number)));
+    }
+    std::string why_no_peers;
+    std::shared_ptr<GroupExchange> made = nvidia::make_peer_exchange(all, why_no_peers);
+    if (!made) why += "\n" + why_no_peers;
+    return made;
+  } catch (const DeviceError& error) {
+    why += "\n" + std::string(error.what());
     return nullptr;
   }
 }

@@ -15,6 +15,7 @@
 #include "compiler/codegen/llvm/run_on_cpu.h"
 #include "compiler/fusion/fusion.h"
 #include "compiler/lower/cache_key.h"
+#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/passes.h"
 #include "runtime/cache.h"
 
@@ -114,6 +115,7 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
                                  const LoweringOptions& options, const Machine& machine) {
   const DefaultFloatEnvironment rounding;
   run_passes(graph);
+  run_gpu_passes(graph);
   if (dumps("fusion")) {
     std::fprintf(stderr, "== fusion\n%s",
                  fuse(graph, machine.has_matrix_units()).to_string(graph).c_str());

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "compiler/lower/lower.h"
+#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/passes.h"
 
 namespace gpu_model {
@@ -389,6 +390,7 @@ std::vector<Case> cases() {
 Program lowered(const Case& one, int capability) {
   Graph graph(one.inputs, one.outputs, one.updates);
   run_passes(graph);
+  run_gpu_passes(graph);
   return lower(graph, "model", gpu_machine(capability, one.tf32));
 }
 

@@ -166,9 +166,9 @@ LSTM step, 256 units, batch=64 steps=100                514   5756.2   2666.6   
         304.5
 LSTM step, 64 units, batch=1 steps=100                   14    387.3    372.6    305.7    224.1     
         2.8
-running sum by scan, n=10000                              4    442.3    436.1    362.8    259.0     
+running sum by scan, n=10000                              5     41.0     22.8     23.0     36.8     
         2.4
-gradient of a running sum by scan, n=10000                7    881.0    869.5    722.9    515.6     
+gradient of a running sum by scan, n=10000               12     89.4     51.3     51.4     78.4     
         2.4
 1000 steps of oscillators, n=4096                         5    696.2    687.6    571.7    407.5    
         15.9

@@ -27,10 +27,25 @@ class BlockContext {
     WriteContext::Scratch keys[2], positions[2];
     bool has_positions = false;
   };
-  // Whether `sort` may be called: on a GPU, outside of all nests, unless a block does all.
-  virtual bool can_sort() const = 0;
+  // A running operation along an axis, on the way that the index takes from 0 on or from the end:
+  // op(what stands before, value), where what stands before is multiplied with the factor if there
+  // is one.
+  struct Running {
+    int axis = 0;
+    bool backwards = false;
+    Dim wanted = 1;  // or 0: nothing is to be done
+    loop::Op op = loop::Op::add;
+    std::function<loop::Expr(const Index& here)> value, factor = nullptr;
+    DType factor_dtype = DType::f64;  // that products of factors are kept in
+  };
+  // Whether `sort` and `run` may be called: on a GPU, outside of all nests, unless a block does
+  // all.
+  virtual bool makes_kernels() const = 0;
   // Gives which of both they are in after that: 0 or 1.
   virtual int sort(const Sorted& how) = 0;
+  // Stores all of the output where that is wanted. False, and nothing is done, where a value may
+  // fail: the threads of a block wait for each other.
+  virtual bool run(const Running& how) = 0;
 };
 
 }  // namespace kroton

@@ -1,12 +1,16 @@
 // Ops that write their output by loops of their own, plain copies, and the default schedule.
 #include <kroton/error.h>
 
+#include <algorithm>
+
 #include "compiler/ir/block_context.h"
 #include "compiler/loop/gpu_radix_sort.h"
+#include "compiler/loop/gpu_running.h"
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/schedule.h"
 #include "compiler/loop/simplify.h"
 #include "compiler/loop/sum_blocks.h"
+#include "compiler/loop/traverse.h"
 #include "compiler/lower/gpu_segments.h"
 #include "compiler/lower/kernel_context.h"
 
@@ -20,7 +24,7 @@ class VertexWrite final : public WriteContext, public BlockContext {
   VertexWrite(KernelContext& context, Vertex v, const Machine& machine)
       : context_(context), v_(v), operands_(context.graph().operands(v)), machine_(machine) {}
   bool is_for_gpu() const override { return machine_.gpu; }
-  bool can_sort() const override { return machine_.gpu && !machine_.one_block; }
+  bool makes_kernels() const override { return machine_.gpu && !machine_.one_block; }
   int sort(const Sorted& how) override {
     loop::GpuSort sort;
     sort.count = how.shape.back();
@@ -38,6 +42,50 @@ class VertexWrite final : public WriteContext, public BlockContext {
       add(kernel.body.front());
     }
     return sort.passes() % 2;
+  }
+  bool run(const Running& how) override {
+    const Dims& shape = type().shape;
+    const auto axis = shape.begin() + how.axis;
+    const Dims before(shape.begin(), axis), after(axis + 1, shape.end());
+    loop::GpuRunning running;
+    running.outer = element_count(before);
+    running.count = *axis;
+    running.inner = element_count(after);
+    running.wanted = how.wanted;
+    running.dtype = type().dtype;
+    running.factor_dtype = how.factor_dtype;
+    running.op = how.op;
+    const auto on_way = [&](const loop::Expr& position) {
+      return how.backwards ? loop::size(running.count - Dim(1)) - position : position;
+    };
+    const auto at = [&](const auto& value) -> loop::GpuRunning::At {
+      if (!value) return nullptr;
+      return [&](const loop::Expr& outer, const loop::Expr& position, const loop::Expr& inner) {
+        Index index = places_of(outer, before);
+        index.push_back(on_way(position));
+        for (const loop::Expr& place : places_of(inner, after)) index.push_back(place);
+        return value(index);
+      };
+    };
+    running.value = at(how.value);
+    running.factor = at(how.factor);
+    const loop::Expr anywhere = loop::variable(loop::fresh_variable("i"));
+    if (may_fail(running.value(zero_, anywhere, zero_))) return false;
+    if (running.factor) {
+      const loop::Expr factor = running.factor(zero_, anywhere, zero_);
+      if (may_fail(factor)) return false;
+      running.reads_factor = reads_memory(factor);
+    }
+    running.store = [&](const loop::Expr& outer, const loop::Expr& position,
+                        const loop::Expr& inner, const loop::Expr& y) -> loop::Stmt {
+      const loop::Expr line = outer * loop::size(running.count) + on_way(position);
+      return loop::Store{output(), line * loop::size(running.inner) + inner, y};
+    };
+    for (const loop::Kernel& kernel : running.kernels(context_.buffers().maker())) {
+      stores_ = *loop::as_dim(kernel.work);
+      add(kernel.body.front());
+    }
+    return true;
   }
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
   const TensorType& type() const override { return context_.graph()[v_].type; }
@@ -146,6 +194,30 @@ class VertexWrite final : public WriteContext, public BlockContext {
     return scratch_[static_cast<std::size_t>(scratch.number)].first;
   }
   Vertex operand(int k) const { return operands_[static_cast<std::size_t>(k)]; }
+  // The index of the element with that number.
+  static Index places_of(const loop::Expr& number, const Dims& shape) {
+    Index index(shape.size());
+    loop::Expr left = number;
+    for (std::size_t axis = shape.size(); axis-- > 1;) {
+      const loop::Expr extent = loop::size(shape[axis]);
+      index[axis] = loop::binary(loop::Op::mod, left, extent);
+      left = loop::binary(loop::Op::floor_div, left, extent);
+    }
+    if (!shape.empty()) index[0] = left;
+    return index;
+  }
+  template <class Is>
+  static bool has_node(const loop::Expr& e, const Is& is) {
+    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&e, 1));
+    return std::any_of(nodes.begin(), nodes.end(),
+                       [&](const loop::Expr& node) { return is(node->op); });
+  }
+  static bool reads_memory(const loop::Expr& e) {
+    return has_node(e, [](loop::Op op) { return op == loop::Op::load; });
+  }
+  static bool may_fail(const loop::Expr& e) {
+    return has_node(e, [](loop::Op op) { return loop::may_fail(op); });
+  }
   void add(loop::Stmt stmt) {
     block_.push_back(std::move(stmt));
     if (depth_ != 0) return;
@@ -157,6 +229,7 @@ class VertexWrite final : public WriteContext, public BlockContext {
   Vertex v_;
   std::vector<Vertex> operands_;
   const Machine& machine_;
+  const loop::Expr zero_ = loop::integer(0);
   std::vector<std::pair<loop::BufferRef, Dims>> scratch_;
   loop::Block block_;
   Dim iterations_ = 1;  // of the loops in progress

@@ -1,5 +1,6 @@
 #include "compiler/ops/running.h"
 #include "compiler/ir/at.h"
+#include "compiler/ir/block_context.h"
 
 #include <kroton/cumulative.h>
 
@@ -82,10 +83,10 @@ class RunningLoops {
   }
 };
 
-// The same on a GPU by tiles of positions, each a thread's for every line: their own results, then
-// those of groups of tiles, which one thread a line brings together; from these what stands before
-// each tile, from where its thread goes over the positions once more. The order of operations
-// depends on the size alone.
+// The same on a GPU, by blocks of threads or, inside a block that does all, by tiles of positions,
+// each a thread's for every line: their own results, then those of groups of tiles, which one
+// thread a line brings together; from these what stands before each tile, from where its thread
+// goes over the positions once more. The order of operations depends on the size alone.
 class RunningTiles : private RunningLoops {
  public:
   RunningTiles(WriteContext& context, const RunningValue& value, const RunningParts& parts)
@@ -96,14 +97,19 @@ class RunningTiles : private RunningLoops {
     for (std::size_t k = 0; k < context.type().shape.size(); ++k) {
       if (k != at(axis_)) lines = lines * context.type().shape[k];
     }
-    are_wanted_ = minimum(1, floor_div(size_, few_positions + 1)) *
-                  minimum(1, floor_div(many_lines, maximum(lines, 1)));
+    are_wanted_ = minimum(1, floor_div(size_, few_positions + 1));
+    // A block for each line reads it as it lies in memory, however many there are.
+    const bool is_last_axis = at(axis_) + 1 == context.type().shape.size();
+    if (!is_last_axis || !in_blocks()) {
+      are_wanted_ = are_wanted_ * minimum(1, floor_div(many_lines, maximum(lines, 1)));
+    }
   }
 
   void run() {
     is_wanted_ = 1 - are_wanted_;
     if (!is_wanted_.is_constant(0)) in_order();
     if (are_wanted_.is_constant(0)) return;
+    if (in_blocks() && run_blocks()) return;
     tiles_ = ceil_div(size_, tile) * are_wanted_;
     groups_ = floor_div(tiles_, tiles_together);
     own_ = results(tiles_);
@@ -129,6 +135,20 @@ class RunningTiles : private RunningLoops {
   struct Results {
     Scratch value, factor;
   };
+
+  bool in_blocks() const { return BlockContext::of(context_).makes_kernels(); }
+  bool run_blocks() {
+    BlockContext::Running how;
+    how.axis = axis_;
+    how.backwards = backwards_;
+    how.wanted = are_wanted_;
+    how.op = parts_.op;
+    how.value = [&](const Index& here) { return value(here, nullptr); };
+    if (parts_.factor)
+      how.factor = [&](const Index& here) { return parts_.factor(context_, here); };
+    how.factor_dtype = factor_dtype_;
+    return BlockContext::of(context_).run(how);
+  }
 
   Results results(const Dim& count) {
     Results made{context_.scratch(dtype_, with_positions(count)), {}};

@@ -67,7 +67,7 @@ class SortLoops {
   void run(const Dim& runs) {
     runs_ = runs;
     // One of both is for the size at hand: the loops of the other run no iteration.
-    const bool on_gpu = BlockContext::of(context_).can_sort();
+    const bool on_gpu = BlockContext::of(context_).makes_kernels();
     const std::int64_t most = on_gpu ? most_by_rank_on_gpu : most_by_rank;
     const Dim above = minimum(floor_div(size_, most + 1), 1);
     const Dim is_long = runs * above, is_short = runs * (1 - above);

@@ -1,5 +1,5 @@
-// Running sums, products, extremes and recurrences on a GPU by tiles, run by the interpreter of the
-// loop IR.
+// Running sums, products, extremes and recurrences on a GPU by blocks of threads, run by the
+// interpreter of the loop IR.
 #include <doctest/doctest.h>
 #include <kroton/cumulative.h>
 
@@ -21,7 +21,7 @@ Program running_program(const Problem& problem) {
   return lower(graph, "running", gpu_machine());
 }
 
-std::vector<Array> run_in_tiles(const Problem& problem) {
+std::vector<Array> run_in_blocks(const Problem& problem) {
   const Program program = running_program(problem);
   ProgramCall call(program, problem.values);
   REQUIRE(!call.interpret());
@@ -30,7 +30,7 @@ std::vector<Array> run_in_tiles(const Problem& problem) {
 
 void check_running(const Problem& problem, const Tolerance& tolerance = {1e-4, 1e-11}) {
   const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = run_in_tiles(problem);
+  const std::vector<Array> have = run_in_blocks(problem);
   for (std::size_t k = 0; k < want.size(); ++k) {
     CAPTURE(k);
     CHECK(difference(want[k], have[k], tolerance) == "");
@@ -42,7 +42,7 @@ Tensor factors(const Tensor& x) { return 1 + 0.01 * x; }
 
 }  // namespace
 
-TEST_CASE("GPU running: every operation along lines of some tiles") {
+TEST_CASE("GPU running: every operation along lines of some runs") {
   for (const bool reverse : {false, true}) {
     CAPTURE(reverse);
     for (const std::int64_t size : {129, 160, 161}) {
@@ -59,19 +59,21 @@ TEST_CASE("GPU running: every operation along lines of some tiles") {
 
 TEST_CASE("GPU running: along all axes and of whole numbers") {
   for (const int axis : {0, 1}) {
-    const Tensor x = tensor("x", {140, 150}, i32), f = tensor("f", {140, 150}, f64);
+    const Shape shape = axis == 0 ? Shape{140, 3} : Shape{3, 140};
+    const Tensor x = tensor("x", {shape[0], shape[1]}, i32),
+                 f = tensor("f", {shape[0], shape[1]}, f64);
     check_running(
         {{x, f},
          {cumsum(x, axis), cummax(x, axis), linear_recurrence(x, x, axis), cumsum(sin(f), axis)},
-         {random_array({140, 150}, i32, 1), random_array({140, 150}, f64, 2)}});
+         {random_array(shape, i32, 1), random_array(shape, f64, 2)}});
   }
 }
 
-TEST_CASE("GPU running: lines of several groups of tiles, sizes free") {
+TEST_CASE("GPU running: lines of several chunks of free sizes") {
   const Tensor x = tensor("x", {dim("n")}, f64), y = tensor("y", {dim("n")}, f64);
   const std::vector<Tensor> results = {cumsum(x, 0), linear_recurrence(factors(y), x, 0),
                                        cummin(x, 0, true), grad(sum(cumsum(x, 0) * y), x)};
-  for (const std::int64_t size : {0, 1, 128, 129, 2047, 2048, 2049, 6500}) {
+  for (const std::int64_t size : {0, 1, 128, 129, 2047, 2048, 2049, 6500, 8193}) {
     CAPTURE(size);
     check_running({{x, y}, results, {random_array({size}, f64, 1), random_array({size}, f64, 2)}});
   }
@@ -93,7 +95,7 @@ TEST_CASE("GPU running: a NaN stays to the end and begins where it is") {
   Array values = random_array({300}, f64, 1);
   values.data<double>()[170] = std::numeric_limits<double>::quiet_NaN();
   for (const Array& have :
-       run_in_tiles({{x}, {cumsum(x, 0), cummax(x, 0), cummin(x, 0)}, {values}})) {
+       run_in_blocks({{x}, {cumsum(x, 0), cummax(x, 0), cummin(x, 0)}, {values}})) {
     for (int k = 0; k < 300; ++k) {
       CAPTURE(k);
       CHECK((have.data<double>()[k] != have.data<double>()[k]) == (k >= 170));
@@ -101,15 +103,37 @@ TEST_CASE("GPU running: a NaN stays to the end and begins where it is") {
   }
 }
 
-TEST_CASE("GPU running: short lines and many lines stay one thread's") {
-  const auto kernels = [](const Dims& shape) {
+TEST_CASE("GPU running: short lines stay one thread's and so do many side by side") {
+  const auto kernels = [](const Dims& shape, int axis) {
     const Tensor x = tensor("x", shape);
     int count = 0;
-    for_each_kernel(running_program({{x}, {cumsum(x, 1)}, {}}).steps,
+    for_each_kernel(running_program({{x}, {cumsum(x, axis)}, {}}).steps,
                     [&](const loop::Kernel&) { ++count; });
     return count;
   };
-  CHECK(kernels({4, 128}) == 2);
-  CHECK(kernels({70000, 300}) == 2);
-  CHECK(kernels({4, 129}) > 2);
+  // The first position and the others.
+  CHECK(kernels({4, 128}, 1) == 2);
+  CHECK(kernels({300, 70000}, 0) == 2);
+  // One block a line; chunks' totals, what stands before them, and all positions.
+  CHECK(kernels({4, 129}, 1) == 1);
+  CHECK(kernels({70000, 300}, 1) == 1);
+  CHECK(kernels({4, 8192}, 1) == 1);
+  CHECK(kernels({4, 8193}, 1) == 3);
+  CHECK(kernels({512, 32}, 0) == 1);
+  CHECK(kernels({513, 32}, 0) == 3);
+}
+
+TEST_CASE("GPU running: lines side by side in every number of columns") {
+  for (const std::int64_t columns : {1, 2, 3, 16, 33}) {
+    for (const std::int64_t size : {130, 2049}) {
+      if (size > 130 && columns != 3) continue;
+      CAPTURE(columns);
+      CAPTURE(size);
+      const Tensor x = tensor("x", {size, columns}, i32), y = tensor("y", {size, dim("m")});
+      check_running(
+          {{x, y},
+           {linear_recurrence(x, x, 0), linear_recurrence(0.9 * y, y, 0, true)},
+           {random_array({size, columns}, i32, 1), random_array({size, columns}, f32, 2)}});
+    }
+  }
 }

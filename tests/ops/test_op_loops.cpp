@@ -230,8 +230,9 @@ class Write final : public WriteContext, public BlockContext {
   Scratch scratch_of_iteration(DType dtype, const Dims& shape) override {
     return {loops_.scratch(dtype, shape)};
   }
-  bool can_sort() const override { return false; }
+  bool makes_kernels() const override { return false; }
   int sort(const Sorted&) override { throw InternalError("the test sorts nothing"); }
+  bool run(const Running&) override { throw InternalError("the test runs along nothing"); }
   loop::Expr hold(const loop::Expr& value) override { return loops_.hold(value); }
   void store(Scratch scratch, const Index& index, const loop::Expr& value) override {
     loops_.store_scratch(scratch.number, index, value);

@@ -7,6 +7,7 @@
 
 #include "compiler/loop/gpu_radix_sort.h"
 #include "compiler/loop/gpu_schedule.h"
+#include "compiler/loop/gpu_tables.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/reduction_parts.h"
 
@@ -48,11 +49,15 @@ bool loads_from(const Expr& e, int buffer) {
   });
 }
 
+template <class Is>
+bool has_op(const Expr& e, const Is& is) {
+  const std::vector<Expr> nodes = loop::post_order(std::span(&e, 1));
+  return std::any_of(nodes.begin(), nodes.end(), [&](const Expr& node) { return is(node->op); });
+}
+
 // Rows that are known without looking at memory may be dealt out otherwise.
 bool loads_something(const Expr& e) {
-  const std::vector<Expr> nodes = loop::post_order(std::span(&e, 1));
-  return std::any_of(nodes.begin(), nodes.end(),
-                     [](const Expr& node) { return node->op == Op::load; });
+  return has_op(e, [](Op op) { return op == Op::load; });
 }
 
 std::optional<Combination> combination_of(const loop::Store& store) {
@@ -107,9 +112,13 @@ class Segments {
       kernels.push_back(kernel_);
       kernels.back().body = only_if(1 - are_many_, kernel_.body);
     }
+    if (!in_tables_.is_constant(0)) {
+      for (loop::Kernel& one : in_tables()) kernels.push_back(std::move(one));
+    }
+    if (wanted_.is_constant(0)) return kernels;
     const loop::GpuRadixSort sort(count_, rows_, wanted_, new_buffer_);
     sort_ = &sort;
-    kernels.push_back(keys());
+    kernels.push_back(keys(sort.unsorted(), wanted_));
     for (loop::Kernel& one : sort.kernels(new_buffer_)) kernels.push_back(std::move(one));
     if (how_.added == nullptr) {
       kernels.push_back(last_of_each());
@@ -157,6 +166,11 @@ class Segments {
                 is_at_most(rows_, loop::GpuRadixSort::most_limit) *
                 is_at_most(count_, loop::GpuRadixSort::most_keys);
     wanted_ = are_many_ * minimum(1, columns_);  // without columns nothing is looked at
+    // The threads of a block with a table wait for each other.
+    if (stores_.column == nullptr && how_.added != nullptr && !has_op(how_.added, loop::may_fail)) {
+      in_tables_ = wanted_ * is_at_most(rows_, loop::GpuTables::most_rows);
+      wanted_ = wanted_ * (1 - is_at_most(rows_, loop::GpuTables::most_rows));
+    }
     return true;
   }
 
@@ -185,10 +199,42 @@ class Segments {
     return kernel;
   }
 
-  loop::Kernel keys() const {
+  loop::Kernel keys(const loop::BufferRef& to, const Dim& wanted) const {
     const loop::Variable i = loop::fresh_variable("i");
     const Expr key = loop::cast(at(stores_.row, loop::variable(i)), DType::i32);
-    return over({i}, {count_}, {loop::Store{sort_->unsorted(), loop::variable(i), key}}, 1);
+    loop::For loop = serial_loop(i, loop::size(count_), {loop::Store{to, loop::variable(i), key}});
+    loop.is_independent = true;
+    loop::Kernel kernel;
+    kernel.body = only_if(wanted, {loop::statement(std::move(loop))});
+    kernel.work = loop::size(count_);
+    return kernel;
+  }
+
+  std::vector<loop::Kernel> in_tables() const {
+    loop::GpuTables tables;
+    tables.count = count_;
+    tables.rows = rows_;
+    tables.wanted = in_tables_;
+    tables.op = how_.op;
+    tables.dtype = how_.added->dtype;
+    tables.keys = new_buffer_("keys", DType::i32, count_ * in_tables_, loop::Space::global);
+    tables.added = [&](const Expr& i) { return at(how_.added, i); };
+    tables.store = [&](const Expr& row, const Expr& sum) -> loop::Stmt {
+      return loop::Store{stores_.store->buffer, row, stored_value(row, sum)};
+    };
+    std::vector<loop::Kernel> kernels = tables.kernels(new_buffer_);
+    kernels.insert(kernels.begin(), keys(tables.keys, in_tables_));
+    return kernels;
+  }
+
+  // What is stored at that place, of what comes to it.
+  Expr stored_value(const Expr& place, const Expr& sum) const {
+    loop::Rewriter with_sum([&](const Expr& e) {
+      if (e == how_.added) return sum;
+      const bool is_there = e->op == Op::load && e->buffer->id == stores_.store->buffer->id;
+      return is_there ? loop::load(e->buffer, place) : e;
+    });
+    return with_sum(stores_.store->value);
   }
 
   // Whether the element at that sorted position is of another row than the next one.
@@ -321,15 +367,10 @@ class Segments {
     const auto combined = [&](const Expr& more) {
       return loop::Store{held, zero, loop::binary(how_.op, sum, more)};
     };
-    loop::Rewriter with_sum([&](const Expr& e) {
-      if (e == how_.added) return sum;
-      const bool is_there = e->op == Op::load && e->buffer->id == stores_.store->buffer->id;
-      return is_there ? loop::load(e->buffer, place(wide(loop::variable(row)))) : e;
-    });
+    const Expr to = place(wide(loop::variable(row)));
     const loop::Block end{
         loop::statement(loop::If{is_not(loop::variable(is_end)), further(tile, row, combined), {}}),
-        loop::Store{stores_.store->buffer, place(wide(loop::variable(row))),
-                    with_sum(stores_.store->value)}};
+        loop::Store{stores_.store->buffer, to, stored_value(to, sum)}};
     const loop::Block own{
         loop::Declare{is_end, is_last(here, loop::variable(row))},
         loop::Store{held, zero, loop::select(begins, added, loop::binary(how_.op, sum, added))},
@@ -382,6 +423,7 @@ class Segments {
   const loop::GpuRadixSort* sort_ = nullptr;
   Dim count_ = 1, columns_ = 1, rows_ = 1, tiles_ = 1;
   Dim are_many_ = 1, wanted_ = 1;
+  Dim in_tables_ = 0;  // instead of what is wanted
   loop::Variable column_;
   std::int64_t tile_ = 1;
   DType dtype_ = DType::f32;  // of sums

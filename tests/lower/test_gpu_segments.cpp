@@ -78,8 +78,8 @@ TEST_CASE("GPU segments: a segment of more tiles than are added up together") {
   const std::int64_t count = 6 * 64 * 8 + 77;
   const Tensor ids = tensor("ids", {count}, i64), x = tensor("x", {count}, f64);
   check_segments({{x, ids},
-                  {scatter_add(x, ids, {5})},
-                  {random_array({count}, f64, 1), places_of(count, 5, [](auto k, auto) {
+                  {scatter_add(x, ids, {3000})},
+                  {random_array({count}, f64, 1), places_of(count, 3000, [](auto k, auto) {
                      return k < 100 ? k % 2 : k > 3100 ? 4 : 3;
                    })}});
 }

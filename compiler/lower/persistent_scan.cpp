@@ -14,9 +14,10 @@ namespace {
 
 // Operations that one block does in the time that it takes to start a kernel.
 constexpr std::int64_t work_of_a_launch = 1 << 16;
-// Threads of a block that runs all steps, and of those where each thread has its element.
+// Threads of a block that runs all steps, and of those where each thread has its element: small
+// ones, so that some thousand elements are on all processors and wait for each other nowhere.
 constexpr std::int64_t most_threads = 512;
-constexpr std::int64_t threads_of_elements = 256;
+constexpr std::int64_t threads_of_elements = 64;
 
 bool has_scans(const std::vector<Step>& steps) {
   return std::any_of(steps.begin(), steps.end(), [](const Step& step) {

@@ -166,6 +166,32 @@ TEST_CASE("several gpus: exchanges in graphs that fail end for all and are captu
   }
 }
 
+TEST_CASE("several gpus: a failed check in a graph with exchanges is the error of the call") {
+  const Process process("devices=2");
+  if (!process) return;
+  const ExchangeGraphs captured;
+  const DeviceGroup group = devices(cuda(), 2);
+  const Tensor x = vector("x", i64);
+  Shared table = shared(Array::from({1.0F, 2.0F, 3.0F}), "table");
+  const Tensor total = all_reduce(sum(take(table, x, 0)), group);
+  const auto f = parallel_function(group, {x}, total, {.updates = {{table, table + 1}}});
+  const Array good = Array::from({std::int64_t{0}, std::int64_t{1}});
+  float expected = 3;
+  for (std::size_t where = 0; where < 2; ++where) {
+    for (int call = 0; call < 3; ++call) {
+      CHECK(f(good).item<float>() == expected);
+      expected += 2;
+    }
+    Array bad = good.copy();
+    bad.data<std::int64_t>()[where] = 9;
+    const int before = process->calls("cuGraphLaunch");
+    CHECK(contains(value_error([&] { f(bad); }), "index 9 is out of range for axis 0 of table"));
+    CHECK(process->calls("cuGraphLaunch") == before + 2);
+    CHECK(table.get_value().data<float>()[0] + table.get_value().data<float>()[1] == expected);
+  }
+  CHECK(f(good).item<float>() == expected);
+}
+
 TEST_CASE("several gpus: devices capture when all want to") {
   const Process process("devices=2");
   if (!process) return;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "compiler/dim/dim_atoms.h"
+#include "compiler/dim/size_samples.h"
 
 namespace kroton {
 namespace {
@@ -317,7 +318,8 @@ bool provably_at_least(const Dim& a, const Dim& b) {
   if (const auto found = known.find(asked); found != known.end()) return found->second;
   constexpr int depth = 6;
   int terms = 1000;
-  const bool result = non_negative(difference, {depth, terms});
+  const bool result = !SizeSamples(difference).is_below_somewhere(SizeSamples(0)) &&
+                      non_negative(difference, {depth, terms});
   constexpr std::size_t most_known = 4096;
   if (known.size() >= most_known) known.clear();
   known.emplace(asked, result);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <unordered_map>
 
+#include "compiler/fusion/cluster_order.h"
 #include "compiler/fusion/fusion.h"
 #include "compiler/ops/records.h"
 
@@ -38,8 +39,10 @@ class Fuser {
         guards_(find_guards(graph)),
         demands_(graph.size()),
         computed_(graph.size()),
-        wanted_(graph.size(), false) {
+        wanted_(graph.size(), false),
+        order_(graph.topological_order()) {
     result_.stored.assign(graph.size(), false);
+    note_places();
     for (Vertex v : graph.outputs) wanted_[v] = true;
     for (const Graph::Update& u : graph.updates) wanted_[u.value] = true;
   }
@@ -48,6 +51,8 @@ class Fuser {
  private:
   // ---- Placing: fusion.cpp.
 
+  // What is asked again and again of each vertex: its place in the order, and whether it may fail.
+  void note_places();
   void place(Vertex v);
   // A scan or a call is a cluster with its results, whose readers have been placed before.
   void place_with_results(Vertex v, Cluster::Kind kind);
@@ -82,7 +87,7 @@ class Fuser {
   // A new, empty one.
   int new_cluster(Vertex hero, Cluster::Kind kind, const Dims& domain);
   // With v computed in c, every other reader of v comes after c: none of them may lead back to c.
-  bool stays_acyclic(int c, const Demands& demands) const;
+  bool stays_acyclic(int c, const Demands& demands);
   void sort_clusters();
 
   // ---- Clusters that read the same become one: merge_readers.cpp.
@@ -107,13 +112,14 @@ class Fuser {
   // Whether a check may stop the cluster's kernel, which then must not overwrite a state that the
   // other one may.
   bool may_fail(int c);
+  // Moves what the vertex has of cluster b to cluster a, whose variables take the place of b's.
+  using Renamed = std::vector<std::pair<loop::Variable, loop::Expr>>;
+  static void move_demand(Demands& demands, int a, int b, const Renamed& renamed);
   // Whether the cluster's reductions need none of each other, nor positions, which are not reduced
   // in parts.
   bool is_one_pass(int c);
   // What b does becomes a part of a.
   void merge(int a, int b);
-  // Whether something that reads what `from` stores comes before `to`.
-  bool leads_to(int from, int to) const;
 
   // ---- Whether to compute a value where it is read: worth_inlining.cpp.
 
@@ -172,8 +178,11 @@ class Fuser {
   std::vector<std::size_t> size_of_;   // by cluster: members other than views
   std::vector<std::size_t> views_of_;  // by cluster: views among the members
   std::unordered_map<int, std::vector<Vertex>> members_of_;  // by cluster: those placed so far
-  std::vector<std::set<int>> successors_;  // by cluster: those that read its roots
-  std::set<int> is_one_pass_;              // clusters made of several: no reduction joins them
+  const std::vector<Vertex> order_;                          // operands before users
+  std::vector<std::size_t> place_of_;                        // by vertex: in that order
+  std::vector<bool> fails_;    // by vertex: whether a check is in what a kernel computes for it
+  ClusterOrder runs_before_;   // by cluster: those that read its roots
+  std::set<int> is_one_pass_;  // clusters made of several: no reduction joins them
 };
 
 }  // namespace kroton

@@ -17,10 +17,22 @@ void Demand::add(const Index& point) {
   points.push_back(point);
 }
 
+void Fuser::note_places() {
+  place_of_.assign(graph_.size(), 0);
+  fails_.assign(graph_.size(), false);
+  for (std::size_t k = 0; k < order_.size(); ++k) {
+    const Vertex v = order_[k];
+    place_of_[v] = k;
+    const OpRecord& op = *graph_[v].op;
+    const auto fails = [&](Vertex operand) { return fails_[operand]; };
+    fails_[v] = op.observable || ((op.has_points() || op.kind == OpKind::reduce) &&
+                                  std::ranges::any_of(graph_.operands(v), fails));
+  }
+}
+
 Fusion Fuser::run() {
-  const std::vector<Vertex> order = graph_.topological_order();
-  for (auto it = order.rbegin(); it != order.rend(); ++it) place(*it);
-  for (Vertex v : order) {
+  for (auto it = order_.rbegin(); it != order_.rend(); ++it) place(*it);
+  for (Vertex v : order_) {
     for (const auto& [cluster, demand] : computed_[v]) {
       result_.clusters[static_cast<std::size_t>(cluster)].members.push_back(v);
     }
@@ -78,7 +90,7 @@ void Fuser::place_with_results(Vertex v, Cluster::Kind kind) {
   for (Vertex result : graph_.users(v)) {
     computed_[result][c];
     at(c).roots.push_back(result);
-    for (const auto& [reader, demand] : demands_[result]) successors_[c].insert(reader);
+    for (const auto& [reader, demand] : demands_[result]) runs_before_.add_reader(c, reader);
   }
 }
 
@@ -244,7 +256,7 @@ void Fuser::store(Vertex v, int c, const Demands& demands) {
   ++size_of_[c];
   members_of_[c].push_back(v);
   for (const auto& [other, demand] : demands) {
-    if (other != c) successors_[c].insert(other);
+    if (other != c) runs_before_.add_reader(c, other);
   }
 }
 
@@ -375,32 +387,25 @@ int Fuser::new_cluster(Vertex hero, Cluster::Kind kind, const Dims& domain) {
   result_.clusters.push_back(std::move(cluster));
   size_of_.push_back(0);
   views_of_.push_back(0);
-  successors_.emplace_back();
+  runs_before_.add();
   return static_cast<int>(result_.clusters.size()) - 1;
 }
 
-bool Fuser::stays_acyclic(int c, const Demands& demands) const {
-  std::vector<int> pending;
+bool Fuser::stays_acyclic(int c, const Demands& demands) {
+  std::vector<int> others;
   for (const auto& [other, demand] : demands) {
-    if (other != c) pending.push_back(other);
+    if (other != c) others.push_back(other);
   }
-  std::set<int> seen(pending.begin(), pending.end());
-  while (!pending.empty()) {
-    const int next = pending.back();
-    pending.pop_back();
-    if (next == c) return false;
-    for (int s : successors_[static_cast<std::size_t>(next)]) {
-      if (seen.insert(s).second) pending.push_back(s);
-    }
-  }
-  return true;
+  return !runs_before_.lead_to(others, c);
 }
 
 void Fuser::sort_clusters() {
   const std::size_t n = result_.clusters.size();
   std::vector<int> waiting(n, 0);
-  for (const auto& set : successors_) {
-    for (int s : set) ++waiting[static_cast<std::size_t>(s)];
+  for (std::size_t c = 0; c < n; ++c) {
+    for (int reader : runs_before_.readers_of(static_cast<int>(c))) {
+      ++waiting[static_cast<std::size_t>(reader)];
+    }
   }
   // Ready clusters in the order of their first root, which keeps values' lives short.
   std::set<std::pair<std::size_t, std::size_t>> ready;
@@ -419,7 +424,7 @@ void Fuser::sort_clusters() {
   while (!ready.empty()) {
     const std::size_t c = ready.begin()->second;
     ready.erase(ready.begin());
-    for (int s : successors_[c]) {
+    for (int s : runs_before_.readers_of(static_cast<int>(c))) {
       if (--waiting[static_cast<std::size_t>(s)] == 0)
         ready.insert(key(static_cast<std::size_t>(s)));
     }

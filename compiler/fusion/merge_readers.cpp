@@ -61,7 +61,7 @@ bool Fuser::may_merge(int a, int b, Vertex v) {
   if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
     return false;
   }
-  if (leads_to(a, b) || leads_to(b, a) || may_fail(a) || may_fail(b)) return false;
+  if (may_fail(a) || may_fail(b) || runs_before_.are_ordered(a, b)) return false;
   // What reduces cannot be taken in by the product or the reduction that v comes from.
   return !reduce ||
          (is_free(a) && is_free(b) && !feeds_from_elsewhere(v, x) && !feeds_from_elsewhere(v, y));
@@ -78,25 +78,14 @@ bool Fuser::is_free(int c) {
 }
 
 bool Fuser::may_fail(int c) {
-  std::vector<Vertex> pending = at(c).roots;
-  std::set<Vertex> seen(pending.begin(), pending.end());
-  while (!pending.empty()) {
-    const Vertex next = pending.back();
-    pending.pop_back();
-    const OpRecord& op = *graph_[next].op;
-    if (op.observable) return true;
-    if (!op.has_points() && op.kind != OpKind::reduce) continue;
-    for (Vertex o : graph_.operands(next)) {
-      if (seen.insert(o).second) pending.push_back(o);
-    }
-  }
-  return false;
+  return std::ranges::any_of(at(c).roots, [&](Vertex root) { return fails_[root]; });
 }
 
 bool Fuser::is_one_pass(int c) {
+  std::vector<Vertex>& members = members_of_[c];
+  std::ranges::sort(members, {}, [&](Vertex v) { return place_of_[v]; });
   std::set<Vertex> after;  // members computed from a reduction
-  for (Vertex v : graph_.topological_order()) {
-    if (computed_[v].count(c) == 0) continue;
+  for (Vertex v : members) {
     const std::vector<Vertex> operands = graph_.operands(v);
     const bool is_after = std::any_of(operands.begin(), operands.end(),
                                       [&](Vertex o) { return after.count(o) != 0; });
@@ -111,27 +100,33 @@ bool Fuser::is_one_pass(int c) {
   return true;
 }
 
+void Fuser::move_demand(Demands& demands, int a, int b, const Renamed& renamed) {
+  const auto found = demands.find(b);
+  if (found == demands.end()) return;
+  const Demand moved = std::move(found->second);
+  demands.erase(found);
+  Demand& demand = demands[a];
+  demand.needs_storage = demand.needs_storage || moved.needs_storage;
+  demand.needs_order = demand.needs_order || moved.needs_order;
+  demand.conditional = demand.conditional || moved.conditional;
+  for (Index point : moved.points) {
+    for (loop::Expr& e : point) e = loop::substitute(e, renamed);
+    demand.add(point);
+  }
+}
+
 void Fuser::merge(int a, int b) {
-  std::vector<std::pair<loop::Variable, loop::Expr>> renamed;
+  Renamed renamed;
   for (std::size_t axis = 0; axis < at(b).variables.size(); ++axis) {
     renamed.emplace_back(at(b).variables[axis], loop::variable(at(a).variables[axis]));
   }
-  for (std::vector<Demands>* all : {&demands_, &computed_}) {
-    for (Demands& demands : *all) {
-      const auto found = demands.find(b);
-      if (found == demands.end()) continue;
-      const Demand moved = std::move(found->second);
-      demands.erase(found);
-      Demand& demand = demands[a];
-      demand.needs_storage = demand.needs_storage || moved.needs_storage;
-      demand.needs_order = demand.needs_order || moved.needs_order;
-      demand.conditional = demand.conditional || moved.conditional;
-      for (Index point : moved.points) {
-        for (loop::Expr& e : point) e = loop::substitute(e, renamed);
-        demand.add(point);
-      }
-    }
+  // Only members ask for something, of their operands.
+  for (Vertex member : members_of_[b]) {
+    if (computed_[member].count(a) == 0) members_of_[a].push_back(member);
+    move_demand(computed_[member], a, b, renamed);
+    for (Vertex operand : graph_.operands(member)) move_demand(demands_[operand], a, b, renamed);
   }
+  members_of_.erase(b);
   Cluster &to = at(a), &from = at(b);
   if ((to.reduces() || from.reduces()) && !reduces_same_rows(to, from)) is_one_pass_.insert(a);
   if (is_one_pass_.erase(b) != 0) is_one_pass_.insert(a);
@@ -140,26 +135,7 @@ void Fuser::merge(int a, int b) {
   from.roots.clear();
   size_of_[a] += size_of_[b];
   views_of_[a] += views_of_[b];
-  successors_[a].insert(successors_[b].begin(), successors_[b].end());
-  successors_[b].clear();
-  for (std::set<int>& successors : successors_) {
-    if (successors.erase(b) != 0) successors.insert(a);
-  }
-}
-
-bool Fuser::leads_to(int from, int to) const {
-  const std::set<int>& readers = successors_[static_cast<std::size_t>(from)];
-  std::vector<int> pending(readers.begin(), readers.end());
-  std::set<int> seen = readers;
-  while (!pending.empty()) {
-    const int next = pending.back();
-    pending.pop_back();
-    if (next == to) return true;
-    for (int s : successors_[static_cast<std::size_t>(next)]) {
-      if (seen.insert(s).second) pending.push_back(s);
-    }
-  }
-  return false;
+  runs_before_.merge(a, b);
 }
 
 }  // namespace kroton

@@ -1,9 +1,12 @@
 #include "compiler/lower/plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
+
+#include "compiler/dim/size_samples.h"
 
 namespace kroton {
 namespace {
@@ -17,15 +20,21 @@ struct Life {
   loop::BufferRef buffer;
   std::size_t first = 0, last = 0;
   Dim bytes;
+  SizeSamples samples = SizeSamples(bytes);
   std::set<std::size_t> users = {};  // steps of the Program, with what is in them
 };
 
 struct Slot {
   Dim bytes;
+  SizeSamples samples;
   std::size_t free_from = 0;  // the step after its last user
   std::vector<loop::BufferRef> buffers;
   std::set<std::size_t> users;  // of all of them
 };
+
+// Proofs that fail take long, and sizes of which there are many in a Program are seldom known to be
+// in an order: of the slots that may do, the nearest ones are tried.
+constexpr int most_failed_proofs = 8;
 
 // Which steps of a Program come behind which, by the buffers that they read and write.
 class StepOrder {
@@ -163,10 +172,14 @@ class Lives {
       if (program_.placements.count(buffer->id)) return;
       in_parts_.insert(buffer->id);
     }
-    Life& life = lives_
-                     .try_emplace(buffer->id,
-                                  Life{buffer, position_, position_, aligned_bytes(buffer, line_)})
-                     .first->second;
+    auto found = lives_.find(buffer->id);
+    if (found == lives_.end()) {
+      found =
+          lives_
+              .emplace(buffer->id, Life{buffer, position_, position_, aligned_bytes(buffer, line_)})
+              .first;
+    }
+    Life& life = found->second;
     life.last = position_;
     life.users.insert(step_);
   }
@@ -192,28 +205,50 @@ std::vector<ArenaGap> plan(Program& program, std::int64_t line, bool with_gaps,
     const bool keeps_apart =
         steps && usual <= small_bytes && for_branches + usual <= most_bytes_for_branches;
     bool is_kept_apart = false;
-    const auto is_free = [&](const Slot& slot) {
-      if (slot.free_from > life.first) return false;
+    const auto may_take = [&](const Slot& slot) {
       const bool may_follow = !keeps_apart || steps->is_behind(*life.users.begin(), slot.users);
       is_kept_apart = is_kept_apart || !may_follow;
       return may_follow;
     };
-    // The free slot that fits with the least to spare, as far as sizes can be compared.
-    Slot* best = nullptr;
-    for (Slot& slot : slots) {
-      if (!provably_at_least(slot.bytes, life.bytes) || !is_free(slot)) continue;
-      if (!best || provably_at_least(best->bytes, slot.bytes)) best = &slot;
-    }
-    if (!best) {
-      // Else one that is free and provably smaller grows.
-      for (Slot& slot : slots) {
-        if (!provably_at_least(life.bytes, slot.bytes) || !is_free(slot)) continue;
-        if (!best || provably_at_least(slot.bytes, best->bytes)) best = &slot;
+    const auto first_of = [&](const std::vector<Slot*>& candidates, const auto& fits) -> Slot* {
+      int failures = 0;
+      for (Slot* slot : candidates) {
+        if (fits(*slot)) {
+          if (may_take(*slot)) return slot;
+        } else if (++failures == most_failed_proofs) {
+          break;
+        }
       }
-      if (best) best->bytes = life.bytes;
+      return nullptr;
+    };
+    std::vector<Slot*> free;
+    for (Slot& slot : slots) {
+      if (slot.free_from <= life.first) free.push_back(&slot);
+    }
+    // Of several alike the last one.
+    std::ranges::reverse(free);
+    std::ranges::stable_sort(free, {}, [](const Slot* slot) { return slot->samples.sum(); });
+    // The free slot that fits with the least to spare, as far as sizes can be compared.
+    std::vector<Slot*> larger, smaller;
+    for (Slot* slot : free) {
+      if (!slot->samples.is_below_somewhere(life.samples)) larger.push_back(slot);
+      if (!life.samples.is_below_somewhere(slot->samples)) smaller.push_back(slot);
+    }
+    Slot* best = first_of(
+        larger, [&](const Slot& slot) { return provably_at_least(slot.bytes, life.bytes); });
+    if (!best) {
+      // Else the largest one that is free and provably smaller grows.
+      std::ranges::stable_sort(smaller, std::greater(),
+                               [](const Slot* slot) { return slot->samples.sum(); });
+      best = first_of(smaller,
+                      [&](const Slot& slot) { return provably_at_least(life.bytes, slot.bytes); });
+      if (best) {
+        best->bytes = life.bytes;
+        best->samples = life.samples;
+      }
     }
     if (!best) {
-      slots.push_back({life.bytes, 0, {}, {}});
+      slots.push_back({life.bytes, life.samples, 0, {}, {}});
       best = &slots.back();
       if (is_kept_apart) for_branches += usual;
     }

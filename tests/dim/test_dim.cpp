@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "compiler/dim/size_samples.h"
+
 using kroton::ceil_div;
 using kroton::Dim;
 using kroton::DimAtom;
@@ -234,4 +236,43 @@ TEST_CASE("sizes are interned from several threads at once") {
   }
   for (std::thread& thread : threads) thread.join();
   for (const Dim& result : results) CHECK(result == results[0]);
+}
+
+TEST_CASE("sizes at random tell where one form is below another, never what is proved otherwise") {
+  const Dim a = Dim::named("a");
+  const Dim b = Dim::named("b");
+  const std::vector<Dim> forms = {0,
+                                  1,
+                                  a,
+                                  b,
+                                  a + b,
+                                  a * b,
+                                  a * a * a * b * b * b,
+                                  minimum(a, b),
+                                  maximum(a, b),
+                                  floor_div(a, 8192),
+                                  64 * ceil_div(a, 64),
+                                  64 * ceil_div(b, 64),
+                                  floor_div(b, a + 1),
+                                  minimum(a, 7) - minimum(a, 3)};
+  for (const Dim& x : forms) {
+    for (const Dim& y : forms) {
+      if (!provably_at_least(x, y)) continue;
+      CHECK_FALSE(kroton::SizeSamples(x).is_below_somewhere(kroton::SizeSamples(y)));
+      CHECK(kroton::SizeSamples(x).sum() >= kroton::SizeSamples(y).sum());
+    }
+  }
+  const auto is_told = [](const Dim& x, const Dim& y) {
+    return kroton::SizeSamples(x).is_below_somewhere(kroton::SizeSamples(y));
+  };
+  int told = 0;
+  for (int k = 0; k < 100; ++k) {
+    const Dim n = Dim::fresh("n"), m = Dim::fresh("m");
+    for (const Dim& unit : {Dim(1), Dim(64), Dim(8192)}) {
+      told += is_told(ceil_div(n, unit), ceil_div(m, unit)) ? 1 : 0;
+    }
+    CHECK_FALSE(is_told(n, n));
+    CHECK(is_told(n, n + 1));
+  }
+  CHECK(told > 250);  // of 300
 }

@@ -52,6 +52,7 @@ class ProgramEmitter {
 
     entry_ = function;
     addresses_.clear();
+    long_sizes_.clear();
     sizes_ = std::make_unique<SizeEmitter>(program_.sizes, entry_->getArg(1));
     builder_.SetInsertPoint(block("entry"));
     failed_ = block("failed");
@@ -317,6 +318,49 @@ class ProgramEmitter {
     builder_.SetInsertPoint(next);
   }
 
+  // Before what ends the entry block, if that is there: behind all that dominates every use.
+  void at_end_of_entry(llvm::IRBuilder<>& b) {
+    llvm::BasicBlock& entry = entry_->getEntryBlock();
+    if (llvm::Instruction* end = entry.getTerminator()) {
+      b.SetInsertPoint(end);
+    } else {
+      b.SetInsertPoint(&entry);
+    }
+  }
+
+  // The value of a size. Places in the arena, and in a join of many, are sums of as many sizes,
+  // each but a few terms longer than another: such a one is computed once, in the entry block, from
+  // the one that it has most in common with.
+  llvm::Value* size(llvm::IRBuilder<>& builder, const Dim& dim) {
+    constexpr std::size_t long_sum = 8, most_compared = 8;
+    const std::size_t length = dim.terms().size();
+    if (length < long_sum) return sizes_->emit(builder, dim);
+    const auto above = std::ranges::lower_bound(long_sizes_, length, {}, &LongSize::length);
+    const auto near = [&](auto first) {
+      return std::min<std::ptrdiff_t>(first, most_compared / 2);
+    };
+    Dim rest = dim;
+    std::size_t shortest = length;
+    llvm::Value* known = nullptr;
+    for (auto other = above - near(above - long_sizes_.begin());
+         other != above + near(long_sizes_.end() - above); ++other) {
+      if (other->dim == dim) return other->value;
+      const Dim difference = dim - other->dim;
+      if (const std::size_t terms = difference.terms().size(); terms < shortest) {
+        shortest = terms;
+        rest = difference;
+        known = other->value;
+      }
+    }
+    llvm::IRBuilder<> b(builder_.getContext());
+    at_end_of_entry(b);
+    llvm::Value* value = sizes_->emit(b, rest);
+    if (known != nullptr) value = b.CreateAdd(known, value);
+    long_sizes_.insert(std::ranges::lower_bound(long_sizes_, length, {}, &LongSize::length),
+                       {length, dim, value});
+    return value;
+  }
+
   // Where a buffer begins. Parts move with the loops they are in; all else is computed once, in the
   // entry block, which dominates every use.
   llvm::Value* buffer_address(const loop::BufferRef& buffer) {
@@ -329,12 +373,7 @@ class ProgramEmitter {
       return known->second;
     }
     llvm::IRBuilder<> b(builder_.getContext());
-    llvm::BasicBlock& entry = entry_->getEntryBlock();
-    if (llvm::Instruction* end = entry.getTerminator()) {
-      b.SetInsertPoint(end);
-    } else {
-      b.SetInsertPoint(&entry);
-    }
+    at_end_of_entry(b);
     const Placement& place = program_.placements.at(buffer->id);
     llvm::Value* address = nullptr;
     switch (place.kind) {
@@ -349,8 +388,8 @@ class ProgramEmitter {
         break;
       case Placement::Kind::arena:
       case Placement::Kind::worker_scratch:
-        address = b.CreateGEP(b.getInt8Ty(), entry_->getArg(2), sizes_->emit(b, place.offset),
-                              buffer->name);
+        address =
+            b.CreateGEP(b.getInt8Ty(), entry_->getArg(2), size(b, place.offset), buffer->name);
         break;
       case Placement::Kind::part:
         break;
@@ -510,7 +549,7 @@ class ProgramEmitter {
   llvm::Value* scalar(const loop::Expr& e) {
     using loop::Op;
     if (e->op == Op::integer) return builder_.getInt64(static_cast<std::uint64_t>(e->integer));
-    if (e->op == Op::size) return sizes_->emit(builder_, e->dim);
+    if (e->op == Op::size) return size(builder_, e->dim);
     if (e->op == Op::variable) return steps_.at(e->variable.id);
     std::vector<llvm::Value*> args;
     for (const loop::Expr& arg : e->args) args.push_back(scalar(arg));
@@ -568,6 +607,12 @@ class ProgramEmitter {
   llvm::BasicBlock* failed_ = nullptr;
   std::unique_ptr<SizeEmitter> sizes_;
   std::map<int, llvm::Value*> addresses_;
+  struct LongSize {
+    std::size_t length;  // terms
+    Dim dim;
+    llvm::Value* value;
+  };
+  std::vector<LongSize> long_sizes_;   // by length; of the function that is being printed
   std::map<int, llvm::Value*> steps_;  // by the variables of the loops in progress
 };
 

@@ -11,9 +11,10 @@ struct Machine {
   bool persistent_scans = true;
   // Of a GPU: kernels are parts of a larger one that a single block runs.
   bool one_block = false;
-  // Of a GPU: rows whose length is not known are short enough for a warp each.
-  bool short_rows = false;
-  static constexpr std::int64_t warp_row = 512;  // elements
+  // Of a GPU: the most elements of rows whose length is not known; 0: there may be any number.
+  std::int64_t longest_row = 0;
+  static constexpr std::int64_t warp_row = 512;    // elements that are one warp's
+  static constexpr std::int64_t block_row = 4096;  // that fit in the registers of a block
 
   // A CPU core.
   int vector_bytes = 16;  // of the widest vector register to use

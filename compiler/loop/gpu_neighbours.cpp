@@ -7,7 +7,9 @@
 namespace kroton::loop {
 namespace {
 
-constexpr std::int64_t bytes_together = 16;  // of the widest elements
+// More neighbours of narrow elements are fewer threads.
+constexpr std::int64_t least_elements_of_many = 1 << 20;
+constexpr std::int64_t few_together = 4;
 // Fewer elements are better spread over more threads.
 constexpr std::int64_t least_elements = 1 << 18;
 
@@ -15,12 +17,6 @@ constexpr std::int64_t least_elements = 1 << 18;
 // too.
 constexpr int most_for_neighbours = 24;
 constexpr int operations_of_function = 10;  // an elementary one
-
-bool steps_by_one(const Expr& index, const Variable& v) {
-  const Expr stride = stride_of(index, v);
-  std::int64_t step = 0;
-  return stride != nullptr && is_integer_constant(stride, step) && step == 1;
-}
 
 }  // namespace
 
@@ -31,13 +27,14 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
   std::int64_t known = 0;
   const bool constant = is_integer_constant(count, known);
   if (constant && known < least_elements) return {};
-  std::int64_t widest = 1;
+  std::int64_t widest = 1, narrowest = bytes_together;
   std::unordered_set<const ExprNode*> seen;
   std::vector<Expr> nodes;
   for (const Stmt& s : core) {
     const auto* store = std::get_if<Store>(&s);
     if (store == nullptr || store->buffer->space != Space::global) return {};
     widest = std::max<std::int64_t>(widest, size_of(store->buffer->dtype));
+    narrowest = std::min<std::int64_t>(narrowest, size_of(store->buffer->dtype));
     visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
   }
   int operations = 0;
@@ -45,10 +42,13 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
     if (may_fail(e->op)) return {};
     const bool is_function = Op::exp <= e->op && e->op <= Op::atan2;
     operations += is_function ? operations_of_function : e->args.empty() ? 0 : 1;
-    if (e->op == Op::load) widest = std::max<std::int64_t>(widest, size_of(e->dtype));
+    if (e->op != Op::load) continue;
+    widest = std::max<std::int64_t>(widest, size_of(e->dtype));
+    narrowest = std::min<std::int64_t>(narrowest, size_of(e->dtype));
   }
   if (!constant && operations > most_for_neighbours) return {};
-  const std::int64_t together = std::min<std::int64_t>(4, bytes_together / widest);
+  std::int64_t together = neighbours_of(narrowest, widest);
+  if (constant && known < least_elements_of_many) together = std::min(together, few_together);
   if (together < 2) return {};
 
   For few;

@@ -67,10 +67,12 @@ Use use_of(const Block& block) {
   std::vector<Expr> nodes;
   visit_expressions(block, [&](const Expr& e) { append_post_order(e, seen, nodes); });
   for (const Expr& e : nodes) {
-    if (e->op == Op::load) use.read.insert(e->buffer->id);
+    if (e->op == Op::load && e->buffer->space != Space::registers) use.read.insert(e->buffer->id);
   }
   visit_statements(block, [&](const Stmt& s) {
-    if (const auto* store = std::get_if<Store>(&s)) use.written.insert(store->buffer->id);
+    const auto* store = std::get_if<Store>(&s);
+    if (store == nullptr || store->buffer->space == Space::registers) return;
+    use.written.insert(store->buffer->id);
   });
   return use;
 }
@@ -98,8 +100,8 @@ bool has_loop(const Block& block) {
   return found;
 }
 
-GpuScheduler::GpuScheduler(const Kernel& kernel, bool short_rows)
-    : kernel_(kernel), short_rows_(short_rows) {
+GpuScheduler::GpuScheduler(const Kernel& kernel, std::int64_t longest_row)
+    : kernel_(kernel), longest_row_(longest_row) {
   const Use use = use_of(kernel.body);
   for (const auto* ids : {&use.read, &use.written}) {
     for (const int id : *ids) next_buffer_id_ = std::max(next_buffer_id_, id + 1);
@@ -117,7 +119,9 @@ Kernel GpuScheduler::run() {
   const Block& body = wanted != nullptr ? wanted->body : kernel_.body;
   std::vector<const For*> outer = perfect_nest(body, is_independent, core);
   if (has_loop(*core) && can_share(*core) && !suits_threads(outer, *core)) {
-    return finish(rows(outer, *core), row_threads_);
+    Block held = held_rows(outer, *core);
+    if (held.empty()) held = rows(outer, *core);
+    return finish(std::move(held), row_threads_);
   }
   if (uses_shared(*core)) {
     throw InternalError("kernel " + kernel_.name +
@@ -241,11 +245,6 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
   std::int64_t longest = 0;  // -1: not known
   int along_rows = 0;
   int along_columns = 0;
-  const auto is_step = [](const Expr& index, const Variable& v) {
-    const Expr stride = stride_of(index, v);
-    std::int64_t step = 0;
-    return stride != nullptr && is_integer_constant(stride, step) && step == 1;
-  };
   for (const Stmt& s : core) {
     const For* loop = as_for(s);
     if (loop == nullptr) continue;
@@ -258,11 +257,12 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
     const LoopFacts facts(*loop);
     for (const Access& access : facts.accesses()) {
       if (access.buffer->space != Space::global) continue;
-      if (is_step(access.index, loops.back()->variable)) ++along_rows;
-      if (!outer.empty() && is_step(access.index, outer.back()->variable)) ++along_columns;
+      if (steps_by_one(access.index, loops.back()->variable)) ++along_rows;
+      if (!outer.empty() && steps_by_one(access.index, outer.back()->variable)) ++along_columns;
     }
   }
-  const bool is_short = longest >= 0 ? longest <= Machine::warp_row : short_rows_;
+  const bool is_short = longest >= 0 ? longest <= Machine::warp_row
+                                     : longest_row_ > 0 && longest_row_ <= Machine::warp_row;
   row_threads_ = is_short ? warp : threads_of_rows;
   std::int64_t blocks = 0;
   if (longest > long_row && is_integer_constant(product(extents_of(outer)), blocks) &&
@@ -273,13 +273,13 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
   return (longest >= 0 && longest <= short_row) || along_columns > along_rows;
 }
 
-BufferRef GpuScheduler::shared_buffer(DType dtype, std::int64_t size, const char* name) {
+BufferRef GpuScheduler::new_buffer(Space space, DType dtype, std::int64_t size, const char* name) {
   Buffer buffer;
   buffer.id = next_buffer_id_++;
   buffer.name = name;
   buffer.dtype = dtype;
   buffer.size = Dim(size);
-  buffer.space = Space::shared;
+  buffer.space = space;
   return std::make_shared<const Buffer>(std::move(buffer));
 }
 
@@ -292,8 +292,8 @@ Stmt GpuScheduler::threads(const Variable& t, const Expr& extent, Block body) {
   return statement(std::move(loop));
 }
 
-Kernel schedule_for_gpu(const Kernel& kernel, bool short_rows) {
-  return GpuScheduler(kernel, short_rows).run();
+Kernel schedule_for_gpu(const Kernel& kernel, std::int64_t longest_row) {
+  return GpuScheduler(kernel, longest_row).run();
 }
 
 Kernel schedule_in_one_block(const Kernel& kernel) {

@@ -11,8 +11,8 @@ namespace kroton::loop {
 // column sums) or one iteration a block, whose threads then share the loops inside (rows, chunks).
 // What depends on its order runs in one thread, or in one thread per column where columns do not
 // meet. The order of accumulations depends on the kernel alone, not on the device.
-// `short_rows`: a row whose length is not known is one warp's.
-Kernel schedule_for_gpu(const Kernel& kernel, bool short_rows = false);
+// `longest_row`: the most elements of rows whose length is not known; 0: there may be any number.
+Kernel schedule_for_gpu(const Kernel& kernel, std::int64_t longest_row = 0);
 
 // Turns a kernel of serial loops into thread loops and barriers: a part of a block's work. The
 // block's threads share independent iterations, else what a loop adds up; the rest is one thread's.

@@ -36,6 +36,24 @@ struct Use {
 
 Use use_of(const Block& block);
 
+// Bytes that a thread loads or stores at a time.
+constexpr std::int64_t bytes_together = 16;
+// How many neighbours a thread may have at a time: as many as that holds of the narrowest elements,
+// and at most two times of the widest; 1 if no two of them.
+inline std::int64_t neighbours_of(std::int64_t narrowest, std::int64_t widest) {
+  std::int64_t count = 8;
+  while (count > 1 && (count * narrowest > bytes_together || count * widest > 2 * bytes_together)) {
+    count /= 2;
+  }
+  return count;
+}
+
+inline bool steps_by_one(const Expr& index, const Variable& v) {
+  const Expr stride = stride_of(index, v);
+  std::int64_t step = 0;
+  return stride != nullptr && is_integer_constant(stride, step) && step == 1;
+}
+
 // The loops that hold nothing but each other, outermost first, as far as `accept` goes. Their
 // extents do not depend on each other. `rest` becomes the body of the last.
 std::vector<const For*> perfect_nest(const Block& block,
@@ -46,7 +64,7 @@ bool is_independent(const For& loop);
 
 class GpuScheduler {
  public:
-  explicit GpuScheduler(const Kernel& kernel, bool short_rows = false);
+  explicit GpuScheduler(const Kernel& kernel, std::int64_t longest_row = 0);
 
   Kernel run();
   Kernel run_in_one_block();
@@ -88,6 +106,11 @@ class GpuScheduler {
   // One iteration of the loops a block, whose threads share the loops of the core.
   Block rows(const std::vector<const For*>& loops, const Block& core);
 
+  // The same, for rows of so few elements that each thread has its own of them in registers, from
+  // one loop to the next: memory is read once, and by accesses of several elements where the row's
+  // length allows it. Sets row_threads_. Empty if that brings nothing.
+  Block held_rows(const std::vector<const For*>& outer, const Block& core);
+
   static bool may_share(const For& loop);
 
   static bool can_share(const Block& core);
@@ -118,7 +141,10 @@ class GpuScheduler {
   };
   DealtColumns columns_of(const std::vector<const For*>& outer);
 
-  BufferRef shared_buffer(DType dtype, std::int64_t size, const char* name = "partial");
+  BufferRef new_buffer(Space space, DType dtype, std::int64_t size, const char* name);
+  BufferRef shared_buffer(DType dtype, std::int64_t size, const char* name = "partial") {
+    return new_buffer(Space::shared, dtype, size, name);
+  }
 
   static Stmt threads(const Variable& t, const Expr& extent, Block body);
 
@@ -151,8 +177,8 @@ class GpuScheduler {
   static constexpr int threads_of_loops = 64;
 
   const Kernel& kernel_;
-  bool short_rows_;
-  int next_buffer_id_ = 0;  // above those of the kernel
+  std::int64_t longest_row_;  // of rows whose length is not known; 0: it may be any
+  int next_buffer_id_ = 0;    // above those of the kernel
   Variable block_ = fresh("b");
   Expr block_count_ = integer(1);
   Expr wanted_ = nullptr;        // 1 or 0: whether the kernel is to run

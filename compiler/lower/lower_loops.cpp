@@ -105,8 +105,8 @@ class LoopsLowering {
     return kernels;
   }
 
-  // One kernel; of rows whose length is not known, one for those that are short, and one for those
-  // that are not.
+  // One kernel; of rows whose length is not known, one for those that are short, one for those that
+  // are not, and, if that brings something, one for those that fit in registers.
   std::vector<loop::Kernel> rows_or_all(const Dim& are_wanted) {
     const loop::Kernel kernel = whole();
     const auto where = [&](const Dim& flag) {
@@ -117,14 +117,33 @@ class LoopsLowering {
     const std::optional<Dim> length = row_length();
     if (!length || length->is_constant() || machine_.one_block) return where(are_wanted);
     const Dim are_long = minimum(1, floor_div(*length, Machine::warp_row + 1));
-    machine_.short_rows = true;
+    machine_.longest_row = Machine::warp_row;
     std::vector<loop::Kernel> kernels = where(are_wanted * (1 - are_long));
-    machine_.short_rows = false;
+    machine_.longest_row = 0;
     const loop::For* blocks = loop::as_for(kernels[0].body.back());
     // Threads may be dealt out otherwise than by rows: then one kernel is for all.
     if (blocks == nullptr || blocks->width != Machine::warp) return where(are_wanted);
-    append(kernels, where(are_wanted * are_long));
+    const Dim are_longer = minimum(1, floor_div(*length, Machine::block_row + 1));
+    machine_.longest_row = Machine::block_row;
+    std::vector<loop::Kernel> held = where(are_wanted * are_long * (1 - are_longer));
+    machine_.longest_row = 0;
+    if (!holds_rows(held[0])) {
+      append(kernels, where(are_wanted * are_long));
+      return kernels;
+    }
+    append(kernels, std::move(held));
+    append(kernels, where(are_wanted * are_longer));
     return kernels;
+  }
+
+  // Whether threads keep their elements of a row.
+  static bool holds_rows(const loop::Kernel& kernel) {
+    bool holds = false;
+    loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+      const auto* array = std::get_if<loop::Allocate>(&s);
+      holds = holds || (array != nullptr && array->buffer->space == loop::Space::registers);
+    });
+    return holds;
   }
 
   // Of each of several rows that are reduced along the last axis; nothing for those that are known

@@ -299,7 +299,7 @@ loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, Buffer
   loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
   if (machine.one_block) return loop::schedule_in_one_block(scheduled);
   if (machine.gpu)
-    return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled, machine.short_rows));
+    return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled, machine.longest_row));
   const int lanes_bytes = machine.vector_bytes;
   scheduled = loop::carry_stored(loop::share_columns(loop::note_independence(scheduled)));
   if (buffers != nullptr) {

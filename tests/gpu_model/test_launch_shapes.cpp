@@ -103,7 +103,7 @@ softmax, free, m=1000000 n=8
   k3_max_sub_exp_sum_div_mul                        8 x  256, work 528
   k4_max_sub_exp_sum_div_mul                    31250 x  256, work 136000032
 log_softmax of 8192x128, known
-  k0_max_sub_exp_sum_log_sub                     8192 x   32, work 17924096
+  k0_max_sub_exp_sum_log_sub                     2048 x  128, work 17924096
 sum of rows, free, m=1000 n=1000
   k3_sum                                         1000 x  256, work 2000000
 sum of rows, free, m=1000000 n=8
@@ -390,7 +390,7 @@ attention of 8x12x1024x64, f16, gradients, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38881198080
   k1_cast_cast_dot_cast                           768 x  256, work 12910067712
   k2_cast_cast_dot                               6144 x  256, work 13186891776
-  k3_cast_cast_cast_mul_cast_cast_sum_cast      98304 x  256, work 1610809344
+  k3_cast_cast_cast_mul_cast_cast_sum_cast      98304 x  128, work 1610809344
   k4_cast_cast_dot_cast                           768 x  256, work 12910067712
   k5_cast_cast_dot_cast                           768 x  256, work 12910067712
 cumsum of 1e6, known
@@ -428,7 +428,7 @@ update of an embedding, known
   k13_mul_add_at                                   32 x   64, work 4096
   k14_mul_add_at                                 2048 x   64, work 67108864
 argsort of 1e6, known
-  k0_argsort                                     7813 x   64, work 1000000
+  k0_argsort                                     3907 x   64, work 1000000
   k1_argsort                                      977 x   64, work 16000000
   k2_argsort                                       64 x  128, work 1111104
   k3_argsort                                      977 x   64, work 24000000

@@ -143,12 +143,12 @@ x + transpose(y), free
 concatenate
   k0_mul_concatenate                     12    64     4     4    0         1      0     0
 softmax of 1000x1000
-  k0_max_sub_exp_sum_div_mul             25    64     4     4    4         4   4032    75
+  k0_max_sub_exp_sum_div_mul             26    64    16    16    4         5     32    75
 softmax of 8x1e6
   k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k1_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
   k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             10    32     8     4    0         3      0     0
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
 softmax, free
   k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
@@ -156,21 +156,22 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
   k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             43    32     4     4    0        16      0    94
-  k6_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
+  k5_max_sub_exp_sum_div_mul             32    64     4     4    0         5      0     0
+  k6_max_sub_exp_sum_div_mul             40    48     4     4    4         5     32    75
+  k7_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+  k0_max_sub_exp_sum_log_sub             26    64    16     4    0         5      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
-  k2_sum                                 47    32     4     4    0        16      0    39
+  k2_sum                                 47    40     4     4    0        16      0    39
   k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
-  k2_argmax                              20    32     4     8    0         4      0    75
+  k2_argmax                              22    64     4     8    0         4      0    75
   k3_argmax                              21    64     4     8   16         4     96    75
 mean of rows, f64
   k0_sum_size_div                        62    32     8     8    8         8     64    43
@@ -178,9 +179,9 @@ mean of rows, f64
   k2_sum_size_div                        61    32     8     8    0        16      0    39
   k3_sum_size_div                        55    32     8     8    8        16     64    43
 layer norm
-  k0_sum_div_sub_mul_sum_div_add_sqr     31    64     4     4    4         4     32    43
+  k0_sum_div_sub_mul_sum_div_add_sqr     30    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     34    48     4     4    4         4     32    43
+  k0_mul_sum_div_sub_mul_sum_div_add     31    64    16    16    4        10     32    43
   k1_mul_sum                             56    32     4     4    4         8   2048    27
   k2_mul_sum                             37    32     4     4    4         4   4096    18
   k3_mul_sum                             42    32     4     4    4         8   4096    27
@@ -251,7 +252,7 @@ exp of matmul of a batch
   k0_dot_exp                             72    24     4     4   16         8   8704   350
   k1_dot_exp                            128    16     4     4   16         8   8448   625
 dot of matrix and vector
-  k0_mul_sum                             40    48     4     4   16        32     32    26
+  k0_mul_sum                             41    40    16     4   16        40     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                124    16     4     4   16        15  14400   789
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
@@ -292,7 +293,7 @@ scatter_add, free
   k18_scatter_add                         8    64     4     4    0         2      0     0
   k19_scatter_add                        32    64     4     4    0         4      0    49
   k20_scatter_add                        64    32     4     4    0        51      0     0
-  k21_scatter_add                        64    32     4     4    0        16      0    73
+  k21_scatter_add                        56    36     4     4    0        16      0    73
   k22_mul                                14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
@@ -308,7 +309,7 @@ scatter_add of numbers
   k9_scatter_add                          8    64     4     4    0         2      0     0
   k10_scatter_add                        24    64     4     4    0         4      0    24
   k11_scatter_add                        62    32     4     4    0        52      0     0
-  k12_scatter_add                        55    36     4     4    0        16      0    44
+  k12_scatter_add                        47    42     4     4    0        16      0    44
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
@@ -446,7 +447,7 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k2_cast_cast_dot                      122    16     2     8    4        16  49152   145  HMMA 32,
           LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     31    64     4     2    4         8     32    43
+  k3_cast_cast_cast_mul_cast_cast_su     38    48    16    16    4        14     16    43
   k4_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
@@ -486,9 +487,9 @@ update of an embedding
   k11_mul_add_at                         10    64     4     4    0         2      0     0
   k12_mul_add_at                         26    64     4     4    0         4      0    37
   k13_mul_add_at                         63    32     4     4    0        54      0     0
-  k14_mul_add_at                         55    36     4     4    0        16      0    45
+  k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
-  k0_argsort                             15    64     8    16    0         1      0     0
+  k0_argsort                             18    64    16    16    0         3      0     0
   k1_argsort                             64    16     8     4    4        10  25344    22  spills:
           8, stack 32
   k2_argsort                             30    64     4     4   16         4    512    21
@@ -566,12 +567,12 @@ x + transpose(y), free
 concatenate
   k0_mul_concatenate                     12    64     4     4    0         1      0     0
 softmax of 1000x1000
-  k0_max_sub_exp_sum_div_mul             26    64     4     4    4         4   4032    75
+  k0_max_sub_exp_sum_div_mul             26    64    16    16    4         5     32    75
 softmax of 8x1e6
   k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k1_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
   k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
 softmax, free
   k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
@@ -579,21 +580,22 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
   k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             45    32     4     4    0        16      0    94
-  k6_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
+  k5_max_sub_exp_sum_div_mul             32    64     4     4    0         5      0     0
+  k6_max_sub_exp_sum_div_mul             40    48     4     4    4         5     32    75
+  k7_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+  k0_max_sub_exp_sum_log_sub             22    64    16     4    0         5      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
-  k2_sum                                 55    32     4     4    0        16      0    39
+  k2_sum                                 47    40     4     4    0        16      0    39
   k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             47    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
-  k2_argmax                              24    32     4     8    0         4      0    75
+  k2_argmax                              22    64     4     8    0         4      0    75
   k3_argmax                              21    64     4     8   16         4     96    75
 mean of rows, f64
   k0_sum_size_div                        61    32     8     8    8         8     64    43
@@ -601,9 +603,9 @@ mean of rows, f64
   k2_sum_size_div                        61    32     8     8    0        16      0    39
   k3_sum_size_div                        56    32     8     8    8        16     64    43
 layer norm
-  k0_sum_div_sub_mul_sum_div_add_sqr     30    64     4     4    4         4     32    43
+  k0_sum_div_sub_mul_sum_div_add_sqr     30    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     36    48     4     4    4         4     32    43
+  k0_mul_sum_div_sub_mul_sum_div_add     31    64    16    16    4        10     32    43
   k1_mul_sum                             56    32     4     4    4         8   2048    27
   k2_mul_sum                             37    32     4     4    4         4   4096    18
   k3_mul_sum                             42    32     4     4    4         8   4096    27
@@ -674,7 +676,7 @@ exp of matmul of a batch
   k0_dot_exp                             72    24     4     4   16         8   8704   351
   k1_dot_exp                            128    16     4     4   16         8   8448   626
 dot of matrix and vector
-  k0_mul_sum                             40    48     4     4   16        32     32    26
+  k0_mul_sum                             41    40    16     4   16        40     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                128    16     4     4   16        15  14400   767  spills:
           6, stack 16
@@ -716,7 +718,7 @@ scatter_add, free
   k18_scatter_add                        10    64     4     4    0         1      0     0
   k19_scatter_add                        32    64     4     4    0         4      0    49
   k20_scatter_add                        64    32     4     4    0        49      0     0
-  k21_scatter_add                        64    32     4     4    0        16      0    73
+  k21_scatter_add                        56    36     4     4    0        16      0    73
   k22_mul                                14    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
@@ -732,7 +734,7 @@ scatter_add of numbers
   k9_scatter_add                         10    64     4     4    0         1      0     0
   k10_scatter_add                        23    64     4     4    0         4      0    24
   k11_scatter_add                        62    32     4     4    0        52      0     0
-  k12_scatter_add                        55    36     4     4    0        16      0    43
+  k12_scatter_add                        47    42     4     4    0        16      0    43
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              24    64     4     4    0         5      0    26
@@ -869,7 +871,7 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k2_cast_cast_dot                      122    16     2     8    4        16  49152   138  HMMA 32,
           LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     30    64     4     2    4         8     32    43
+  k3_cast_cast_cast_mul_cast_cast_su     39    48    16    16    4        14     16    43
   k4_cast_cast_dot_cast                 125    16     2     4    4        16  49152   346  HMMA 32,
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
@@ -909,9 +911,9 @@ update of an embedding
   k11_mul_add_at                         10    64     4     4    0         1      0     0
   k12_mul_add_at                         26    64     4     4    0         4      0    37
   k13_mul_add_at                         63    32     4     4    0        54      0     0
-  k14_mul_add_at                         55    36     4     4    0        16      0    45
+  k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
-  k0_argsort                             15    64     8    16    0         1      0     0
+  k0_argsort                             18    64    16    16    0         3      0     0
   k1_argsort                             64    12     8     4    4         8  25344    22  spills:
           8, stack 32
   k2_argsort                             30    64     4     4   16         4    512    21
@@ -975,7 +977,7 @@ TEST_CASE("golden: the code of canonical kernels, sm_100") {
   check_golden("sm_100", table(100), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        17    64    16    16    0         6      0     0
+  k0_add_relu_mul                        18    64    16    16    0         6      0     0
 tanh of 1e7
   k0_tanh                                21    64    16    16    0         1      0     0
 exp, f64
@@ -989,12 +991,12 @@ x + transpose(y), free
 concatenate
   k0_mul_concatenate                     14    64     4     4    0         2      0     0
 softmax of 1000x1000
-  k0_max_sub_exp_sum_div_mul             28    64     4     4   16         4   4032    34
+  k0_max_sub_exp_sum_div_mul             28    64    16    16   16         5     32    34
 softmax of 8x1e6
   k0_max_sub_exp_sum_div_mul             29    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k1_max_sub_exp_sum_div_mul             14    32     8     4    0         3      0     0
   k2_max_sub_exp_sum_div_mul             31    64     4     4   16         5     32    87
-  k3_max_sub_exp_sum_div_mul             12    32     4     4    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             14    32     8     4    0         3      0     0
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
 softmax, free
   k0_max_sub_exp_sum_div_mul             42    40     4     4   16        16     32    73
@@ -1002,31 +1004,32 @@ softmax, free
   k2_max_sub_exp_sum_div_mul             59    32     4     4   16         5     32    87
   k3_max_sub_exp_sum_div_mul             45    40     4     4   16        16     32    41
   k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             40    32     4     4    0        16      0    94
-  k6_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
+  k5_max_sub_exp_sum_div_mul             46    40     4     4    0         5      0     0
+  k6_max_sub_exp_sum_div_mul             64    32     4     4   16         5     32    32
+  k7_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             22    32     4     4    0         4      0     0
+  k0_max_sub_exp_sum_log_sub             28    64    16    16    0         5      0     0
 sum of rows, free
   k0_sum                                 61    32     4     4   16        16     32    41
   k1_sum                                 45    40     4     4   16        16     32    41
-  k2_sum                                 43    32     4     4    0        16      0    41
+  k2_sum                                 45    40     4     4    0        16      0    41
   k3_sum                                 46    40     4     4   16        16     32    41
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              32    64     4     8   16         2     96    99
   k1_argmax                              26    64     8     8   16         4     96    98
-  k2_argmax                              23    32     4     8    0         2      0    97
+  k2_argmax                              25    64     4     8    0         2      0    97
   k3_argmax                              23    64     4     8   16         2     96    97
 mean of rows, f64
   k0_sum_size_div                        61    32     8     8   16         9     64    41
   k1_sum_size_div                        60    32     8     8   16        15     64    41
-  k2_sum_size_div                        62    32     8     8    0        16      0    41
+  k2_sum_size_div                        62    32     8     8    0        15      0    41
   k3_sum_size_div                        60    32     8     8   16        14     64    41
 layer norm
-  k0_sum_div_sub_mul_sum_div_add_sqr     28    64     4     4   16         4     32    26
+  k0_sum_div_sub_mul_sum_div_add_sqr     29    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     34    48     4     4   16         4     32    26
+  k0_mul_sum_div_sub_mul_sum_div_add     38    48    16    16   16        10     32    26
   k1_mul_sum                             67    16     4     4    4        16   2048    41
   k2_mul_sum                             61    32     4     4    4        16   4096    39
   k3_mul_sum                             61    32     4     4    4        16   4096    41
@@ -1047,7 +1050,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     56    32     4     4   16         5     32    95
   k3_max_sub_exp_sum                     46    40     4     4   16        16     32    41
   k4_max_sub_exp_sum                     40    48     4     4   16        16     32    95
-  k5_div_mul                             14    64    16    16    0         3      0     0
+  k5_div_mul                             15    64    16    16    0         3      0     0
 sum of columns of 1e6x8
   k0_sum                                 61    32     4     4    4        16   1024    39
   k1_sum                                 25    64     4     4    4         4   4096    17
@@ -1097,7 +1100,7 @@ exp of matmul of a batch
   k0_dot_exp                             78    24     4     4   16         8   8704   337
   k1_dot_exp                            128    16     4     4   16         8   8448   594
 dot of matrix and vector
-  k0_mul_sum                             40    48     4     4   16        32     32    26
+  k0_mul_sum                             40    48    16     4   16        32     32    26
 conv2d of 64x56x56, 3x3
   k0_unslice_convolution                127    16     4     4   16        15  14400   729
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
@@ -1139,7 +1142,7 @@ scatter_add, free
   k19_scatter_add                        40    50     4     4    0         8      0    87
   k20_scatter_add                        64    32     4     4    0        53      0     0
   k21_scatter_add                        64    32     4     4    0        16      0    78
-  k22_mul                                18    64    16    16    0         3      0     0
+  k22_mul                                16    64    16    16    0         3      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    27
@@ -1290,7 +1293,7 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k2_cast_cast_dot                      123    16     2     8    4        16  49152   121  HMMA 32,
           LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     29    64     4     2   16         8     32    26
+  k3_cast_cast_cast_mul_cast_cast_su     37    48    16    16   16        16     16    26
   k4_cast_cast_dot_cast                 128    16     2     4    4        16  49152   351  HMMA 32,
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
@@ -1332,7 +1335,7 @@ update of an embedding
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         56    36     4     4    0        16      0    45
 argsort of 1e6
-  k0_argsort                             14    64     8    16    0         1      0     0
+  k0_argsort                             20    64    16    16    0         1      0     0
   k1_argsort                             48    16     8     4    4        16  25344    21
   k2_argsort                             28    64     4     4   16         4    512    21
   k3_argsort                             64    16     8     8   16        16  25600    21

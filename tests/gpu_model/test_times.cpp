@@ -78,7 +78,7 @@ concatenate, n=1000000                                    1     62.6     14.0   
         7.7
 softmax of 1000x1000, known                               1     33.0      8.3      5.1     10.9     
         5.1
-softmax of 8x1e6, known                                   5    491.3    115.0     55.1    150.5    
+softmax of 8x1e6, known                                   5    491.2    114.9     55.0    150.3    
         23.7
 softmax, free, m=1000 n=1000                              1     33.0      8.3      5.1     10.9     
         5.1
@@ -231,7 +231,7 @@ attention of heads of 128, f16, free, b=1 h=32 n=8192      1 372398.1   7060.8  
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   1695.1    576.7   
         421.7    289.5
 attention of 8x12x1024x64, f16, gradients, known          6  29334.2   1631.1    736.5   2586.5   
-        157.3
+        129.2
 cumsum of 1e6, known                                      5     83.7     42.8     45.5     41.8     
         5.1
 cumsum of rows, free, m=100000 n=64                       5    333.3     93.3     65.4    117.4    

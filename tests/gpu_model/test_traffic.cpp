@@ -148,11 +148,10 @@ transpose and sum
   k0_mul_add                                12 x  256  loads 2.3/2.1 of 22.2  stores 2.5/2.5 of 20.0
            shared loads 1.0/1.0 of 20.0  shared stores 1.0/1.0 of 25.0
 rows of 1000
-  k0_max_sub_exp_sum_div_mul                 4 x  256  loads 3.9/3.9 of 31.2  stores 3.9/3.9 of 31.2
-           shared loads 1.0/1.0 of 31.9  shared stores 1.0/1.0 of 21.2
+  k0_max_sub_exp_sum_div_mul                 4 x  256  loads 15.6/15.6 of 31.2  stores 15.6/15.6 of
+          31.2  shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
 rows of 100
-  k0_max_sub_exp_sum_div_mul                 8 x   32  loads 3.6/3.2 of 25.0  stores 3.6/3.2 of 25.0
-           shared loads 1.0/1.0 of 25.0  shared stores 1.0/1.0 of 25.0
+  k0_max_sub_exp_sum_div_mul                 8 x   32  loads 6.8/6.5 of 25.0  stores 6.8/6.5 of 25.0
 rows of 10
   k0_max_sub_exp_sum_div_mul                 8 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
            shared loads 1.2/1.0 of 32.0  shared stores 1.5/1.0 of 32.0

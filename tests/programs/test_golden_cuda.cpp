@@ -73,73 +73,201 @@ program golden  arena 0 bytes
 # line 1
 kernel k0_max_sub_exp_sum_div_mul(in rows: f32[100*n], out mul10: f32[100*n]) work (1704*n) {
   block<32> for b in 0..n {
-    shared row: f32[100]
+    registers row: f32[4]
+    registers rows_1: f32[4]
     var acc: f32 = -inf
     var acc_1: f32 = 0.0
-    thread for j in 0..100 {
-      acc max= rows[j + b*100]
+    thread for t in 0..32 {
+      vector<2 unrolled 2> for k in 0..2 {
+        rows_1[k] = rows[t*2 + k + b*100]
+      }
+      let t1 = t < 18
+      if t1 {
+        vector<2 unrolled 2> for k_1 in 0..2 {
+          rows_1[k_1 + 2] = rows[t*2 + k_1 + b*100 + 64]
+        }
+      }
+      unroll for k_2 in 0..2 {
+        acc max= rows_1[k_2]
+      }
+      if t1 {
+        unroll for k_3 in 0..2 {
+          acc max= rows_1[k_3 + 2]
+        }
+      }
     }
-    thread for j_1 in 0..100 {
-      let t1 = exp(rows[j_1 + b*100] - acc)
-      row[j_1] = t1
-      acc_1 += t1
+    thread for t_1 in 0..32 {
+      unroll for k_4 in 0..2 {
+        let t2 = exp(rows_1[k_4] - acc)
+        row[k_4] = t2
+        acc_1 += t2
+      }
+      if t_1 < 18 {
+        unroll for k_5 in 0..2 {
+          let t3 = exp(rows_1[k_5 + 2] - acc)
+          row[k_5 + 2] = t3
+          acc_1 += t3
+        }
+      }
     }
-    barrier
-    let t2 = 1.0 / acc_1
-    thread for j_2 in 0..100 {
-      mul10[j_2 + b*100] = row[j_2] * t2
+    let t4 = 1.0 / acc_1
+    thread for t_2 in 0..32 {
+      registers near: f32[2]
+      unroll for k_6 in 0..2 {
+        near[k_6] = row[k_6] * t4
+      }
+      vector<2 unrolled 2> for k_7 in 0..2 {
+        mul10[t_2*2 + k_7 + b*100] = near[k_7]
+      }
+      if t_2 < 18 {
+        registers near_1: f32[2]
+        unroll for k_8 in 0..2 {
+          near_1[k_8] = row[k_8 + 2] * t4
+        }
+        vector<2 unrolled 2> for k_9 in 0..2 {
+          mul10[t_2*2 + k_9 + b*100 + 64] = near_1[k_9]
+        }
+      }
     }
   }
 }
-== k0_max_sub_exp_sum_div_mul: n blocks of 32 threads
+== k0_max_sub_exp_sum_div_mul: floor_div(n + 3, 4) blocks of 128 threads
 
 // line 1
-extern "C" __global__ void __launch_bounds__(32, 16) k0_max_sub_exp_sum_div_mul(
+extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
     KROTON_GLOBAL(const float) rows,
     KROTON_GLOBAL(float) mul10,
     long long n,
     long long workers,
     kroton_error* error) {
-  const long long b = blockIdx.x;
-  KROTON_SHARED(float, row, 100);
+  const unsigned lane = threadIdx.x % 32;
+  const long long b = blockIdx.x * 4LL + threadIdx.x / 32;
+  if (b >= n) return;
+  float row[4];
+  float rows_1[4];
   float acc = (-__int_as_float(0x7f800000));
   float acc_1 = 0.0f;
   float acc_own = (-__int_as_float(0x7f800000));
-  #pragma unroll
-  for (int n_1 = 0; n_1 < 4; ++n_1) {
-    const long long j = threadIdx.x + n_1 * 32;
-    if (j < 100) {
-      acc_own = kt_max(acc_own, rows[j + b * 100]);
+  {
+    const long long t = lane;
+    if (KROTON_ADDRESS(rows, 0) % 8 == 0) {
+      float rows_together[2];
+      KROTON_LOAD(rows_together, rows, t * 2 + b * 100);
+      #pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        rows_1[k] = rows_together[k];
+      }
+    } else {
+      #pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        rows_1[k] = rows[t * 2 + k + b * 100];
+      }
+    }
+    const bool t1 = t < 18;
+    if (t1) {
+      if (KROTON_ADDRESS(rows, 0) % 8 == 0) {
+        float rows_together_1[2];
+        KROTON_LOAD(rows_together_1, rows, t * 2 + b * 100 + 64);
+        #pragma unroll
+        for (int k_1 = 0; k_1 < 2; ++k_1) {
+          rows_1[k_1 + 2] = rows_together_1[k_1];
+        }
+      } else {
+        #pragma unroll
+        for (int k_1 = 0; k_1 < 2; ++k_1) {
+          rows_1[k_1 + 2] = rows[t * 2 + k_1 + b * 100 + 64];
+        }
+      }
+    }
+    #pragma unroll
+    for (long long k_2 = 0; k_2 < 2; ++k_2) {
+      acc_own = kt_max(acc_own, rows_1[k_2]);
+    }
+    if (t1) {
+      #pragma unroll
+      for (long long k_3 = 0; k_3 < 2; ++k_3) {
+        acc_own = kt_max(acc_own, rows_1[k_3 + 2]);
+      }
     }
   }
   acc = kt_max(acc, kt_combine<KtMax>(acc_own));
   float acc_own_1 = (-0.0f);
-  #pragma unroll
-  for (int n_2 = 0; n_2 < 4; ++n_2) {
-    const long long j_1 = threadIdx.x + n_2 * 32;
-    if (j_1 < 100) {
-      const float t1 = rows[j_1 + b * 100] - acc;
-      const float t2 = 89.0f < t1 ? 89.0f : t1;
-      const float t3 = t2 < (-105.0f) ? (-105.0f) : t2;
-      const float t4 = fmaf(t3, 0.7213475f, 12583039.0f);
-      const float t5 = t4 - 12583039.0f;
-      const float t6 = fmaf(t5, (-2.8572135e-06f), fmaf(t5, (-1.3862915f), t3));
-      const float t7 = __int_as_float(kt_shl(__float_as_int(t4), 23));
-      const float t8 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t6, 0.001410447f), t6,
-              0.0083361035f), t6, 0.04166127f), t6, 0.16666614f), t6, 0.50000036f), t6, 1.0f), t6 *
-              t7, t7) * t7;
-      row[j_1] = t8;
-      acc_own_1 = acc_own_1 + t8;
+  {
+    const long long t_1 = lane;
+    #pragma unroll
+    for (long long k_4 = 0; k_4 < 2; ++k_4) {
+      const float t2 = rows_1[k_4] - acc;
+      const float t3 = 89.0f < t2 ? 89.0f : t2;
+      const float t4 = t3 < (-105.0f) ? (-105.0f) : t3;
+      const float t5 = fmaf(t4, 0.7213475f, 12583039.0f);
+      const float t6 = t5 - 12583039.0f;
+      const float t7 = fmaf(t6, (-2.8572135e-06f), fmaf(t6, (-1.3862915f), t4));
+      const float t8 = __int_as_float(kt_shl(__float_as_int(t5), 23));
+      const float t9 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t7, 0.001410447f), t7,
+              0.0083361035f), t7, 0.04166127f), t7, 0.16666614f), t7, 0.50000036f), t7, 1.0f), t7 *
+              t8, t8) * t8;
+      row[k_4] = t9;
+      acc_own_1 = acc_own_1 + t9;
+    }
+    if (t_1 < 18) {
+      #pragma unroll
+      for (long long k_5 = 0; k_5 < 2; ++k_5) {
+        const float t10 = rows_1[k_5 + 2] - acc;
+        const float t11 = 89.0f < t10 ? 89.0f : t10;
+        const float t12 = t11 < (-105.0f) ? (-105.0f) : t11;
+        const float t13 = fmaf(t12, 0.7213475f, 12583039.0f);
+        const float t14 = t13 - 12583039.0f;
+        const float t15 = fmaf(t14, (-2.8572135e-06f), fmaf(t14, (-1.3862915f), t12));
+        const float t16 = __int_as_float(kt_shl(__float_as_int(t13), 23));
+        const float t17 = fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(fmaf(0.000196116f, t15, 0.001410447f), t15,
+                0.0083361035f), t15, 0.04166127f), t15, 0.16666614f), t15, 0.50000036f), t15, 1.0f),
+                t15 * t16, t16) * t16;
+        row[k_5 + 2] = t17;
+        acc_own_1 = acc_own_1 + t17;
+      }
     }
   }
   acc_1 = acc_1 + kt_combine<KtAdd>(acc_own_1);
-  __syncthreads();
-  const float t9 = 1.0f / acc_1;
-  #pragma unroll
-  for (int n_3 = 0; n_3 < 4; ++n_3) {
-    const long long j_2 = threadIdx.x + n_3 * 32;
-    if (j_2 < 100) {
-      mul10[j_2 + b * 100] = row[j_2] * t9;
+  const float t18 = 1.0f / acc_1;
+  {
+    const long long t_2 = lane;
+    float near[2];
+    #pragma unroll
+    for (long long k_6 = 0; k_6 < 2; ++k_6) {
+      near[k_6] = row[k_6] * t18;
+    }
+    if (KROTON_ADDRESS(mul10, t_2 * 2 + b * 100) % 8 == 0) {
+      float mul10_together[2];
+      #pragma unroll
+      for (int k_7 = 0; k_7 < 2; ++k_7) {
+        mul10_together[k_7] = near[k_7];
+      }
+      KROTON_STORE(mul10, t_2 * 2 + b * 100, mul10_together);
+    } else {
+      #pragma unroll
+      for (int k_7 = 0; k_7 < 2; ++k_7) {
+        mul10[t_2 * 2 + k_7 + b * 100] = near[k_7];
+      }
+    }
+    if (t_2 < 18) {
+      float near_1[2];
+      #pragma unroll
+      for (long long k_8 = 0; k_8 < 2; ++k_8) {
+        near_1[k_8] = row[k_8 + 2] * t18;
+      }
+      if (KROTON_ADDRESS(mul10, t_2 * 2 + b * 100 + 64) % 8 == 0) {
+        float mul10_together_1[2];
+        #pragma unroll
+        for (int k_9 = 0; k_9 < 2; ++k_9) {
+          mul10_together_1[k_9] = near_1[k_9];
+        }
+        KROTON_STORE(mul10, t_2 * 2 + b * 100 + 64, mul10_together_1);
+      } else {
+        #pragma unroll
+        for (int k_9 = 0; k_9 < 2; ++k_9) {
+          mul10[t_2 * 2 + k_9 + b * 100 + 64] = near_1[k_9];
+        }
+      }
     }
   }
 }

@@ -85,6 +85,8 @@ class KernelPrinter {
   void print_barrier(const loop::Barrier& s);
   void print_thread_loop(const loop::For& loop, const std::function<void()>& body);
   int blocks_at_a_time() const;
+  int rows_in_a_block(const loop::Expr& count) const;
+  void print_row_of_block(const loop::For& loop);
   std::string shared_for_combining(DType dtype, const std::string& role);
   static std::string combined(loop::Op op, DType dtype, const std::string& a, const std::string& b);
 
@@ -92,7 +94,10 @@ class KernelPrinter {
   const loop::Kernel& kernel_;
   std::string body_;
   int indent_ = 1;
-  int threads_ = 1;
+  int threads_ = 1;  // that share an iteration of the block loop
+  // Iterations of one warp each that lie in one block, and the name of a thread's number.
+  int rows_of_block_ = 1;
+  std::string thread_ = "threadIdx.x";
   bool in_thread_loop_ = false;
   bool has_checks_ = false;
   bool has_barriers_ = false;

@@ -10,8 +10,10 @@ const std::string_view cuda_prelude = R"cuda(#ifndef KROTON_SHARED
 #endif
 #ifndef KROTON_GLOBAL
 #define KROTON_GLOBAL(type) type* __restrict__
-// Neighbours by one access of up to 16 bytes, which their address must be a multiple of.
+// Neighbours by one access of up to 16 bytes, which their address must be a multiple of, or by two.
 template <int bytes> struct KtWords;
+struct KtTwice { uint4 first, second; };
+template <> struct KtWords<32> { typedef KtTwice Type; };
 template <> struct KtWords<16> { typedef uint4 Type; };
 template <> struct KtWords<8> { typedef uint2 Type; };
 template <> struct KtWords<4> { typedef unsigned Type; };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <optional>
 
 #include "compiler/base/c_names.h"
 #include "compiler/codegen/cuda/kernel_printer.h"
@@ -23,7 +24,12 @@ constexpr int large_block = 512;  // one of them: the next smaller number of reg
 constexpr int most_threads_with_arrays = 512;
 constexpr int most_threads_with_large_arrays = 256;
 constexpr std::int64_t few_words = 96;
+constexpr std::int64_t hardly_any_words = 24;  // that leave room for as many threads as without
 constexpr int most_blocks = 16;
+constexpr std::int64_t widest = 16;  // access of a thread, in bytes
+// Rows of one warp each in a block, where there are so many.
+constexpr int warps_of_rows = 4;
+constexpr std::int64_t many_rows = 1024;
 // Iterations of a thread that are written out.
 constexpr std::int64_t most_rounds = 16;
 
@@ -90,6 +96,18 @@ bool has_copy(const loop::Stmt& stmt) {
     found = found || std::holds_alternative<loop::Copy>(s);
   });
   return found;
+}
+
+// Whether it shows that the index is a multiple of the number.
+bool is_multiple(const Expr& index, std::int64_t of) {
+  std::int64_t known = 0;
+  if (loop::is_integer_constant(index, known)) return known % of == 0;
+  if (index->op == Op::add || index->op == Op::sub) {
+    return is_multiple(index->args[0], of) && is_multiple(index->args[1], of);
+  }
+  if (index->op == Op::mul)
+    return is_multiple(index->args[0], of) || is_multiple(index->args[1], of);
+  return false;
 }
 
 bool reads(const loop::Block& block, const loop::Variable& variable) {
@@ -220,7 +238,7 @@ void KernelPrinter::print_allocate(const loop::Allocate& s) {
 void KernelPrinter::print_store(const loop::Store& s) {
   const std::string text_of_store =
       element_text(s.buffer, s.index) + " = " + text(s.value, Place::value) + ";";
-  line((in_thread_loop_ ? "" : "if (threadIdx.x == 0) ") + text_of_store);
+  line((in_thread_loop_ ? "" : "if (" + thread_ + " == 0) ") + text_of_store);
 }
 
 void KernelPrinter::print_accumulate(const loop::Accumulate& s) {
@@ -247,7 +265,9 @@ void KernelPrinter::print_for(const loop::For& loop) {
   loop_variables_.insert(loop.variable.id);
   switch (loop.kind) {
     case loop::LoopKind::block:
-      if (reads(loop.body, loop.variable)) {
+      if (rows_of_block_ > 1) {
+        print_row_of_block(loop);
+      } else if (reads(loop.body, loop.variable)) {
         line("const long long " + name_of(loop.variable) + " = blockIdx.x;");
       }
       print_block(loop.body);
@@ -339,9 +359,13 @@ void KernelPrinter::print_together(const loop::For& loop) {
   if (loop.extent->op != Op::integer) test = text(loop.extent, Place::index, sum) + " >= " + count;
   std::unordered_map<int, std::string> names;
   for (const Array& array : arrays) {
-    const std::string bytes = std::to_string(loop.width * size_of(array.buffer->dtype));
+    const std::string bytes =
+        std::to_string(std::min<std::int64_t>(widest, loop.width * size_of(array.buffer->dtype)));
+    // With one test for all threads the compiler would make the stores of both branches one, of
+    // single elements.
+    const bool is_even = !array.written && is_multiple(array.first, loop.width);
     test += (test.empty() ? "" : " && ") + ("KROTON_ADDRESS(" + name_of(array.buffer) + ", ") +
-            text(array.first, Place::index) + ") % " + bytes + " == 0";
+            (is_even ? "0" : text(array.first, Place::index)) + ") % " + bytes + " == 0";
     names[array.buffer->id] = distinct(array.buffer->name + "_together");
   }
   if (test.empty()) test = "true";
@@ -402,8 +426,8 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
       extent = text(loop.extent->args[first ? 1 : 0], Place::index, sum);
     }
     const bool all = known && count == threads_;
-    open(all ? "{" : "if (threadIdx.x < " + extent + ") {");
-    if (reads(loop.body, loop.variable)) line("const long long " + t + " = threadIdx.x;");
+    open(all ? "{" : "if (" + thread_ + " < " + extent + ") {");
+    if (reads(loop.body, loop.variable)) line("const long long " + t + " = " + thread_ + ";");
     body();
     close();
     return;
@@ -415,7 +439,8 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     const std::int64_t rounds = (most + threads_ - 1) / threads_;
     line("#pragma unroll");
     open("for (int " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
-    line("const long long " + t + " = threadIdx.x + " + n + " * " + std::to_string(threads_) + ";");
+    line("const long long " + t + " = " + thread_ + " + " + n + " * " + std::to_string(threads_) +
+         ";");
     const bool all = known && count % threads_ == 0;
     if (!all) open("if (" + t + " < " + extent + ") {");
     body();
@@ -423,7 +448,7 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     close();
     return;
   }
-  open("for (long long " + t + " = threadIdx.x; " + t + " < " + extent + "; " + t +
+  open("for (long long " + t + " = " + thread_ + "; " + t + " < " + extent + "; " + t +
        " += " + std::to_string(threads_) + ") {");
   body();
   close();
@@ -486,19 +511,49 @@ void KernelPrinter::print_threads(const loop::For& loop) {
 // Blocks that are to fit on a processor at a time: registers are to be as few as that takes, and
 // not fewer, which would cost loads and stores of what has no register.
 int KernelPrinter::blocks_at_a_time() const {
+  bool has_shared = false;
   std::int64_t held = 0;  // words of arrays in registers, and of what matrix units multiply
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
     if (const auto* units = std::get_if<loop::Multiply>(&s)) {
       held += (units->tile.warp_rows + units->tile.warp_columns) / 4;
     }
     const auto* array = std::get_if<loop::Allocate>(&s);
+    has_shared = has_shared || (array != nullptr && array->buffer->space == loop::Space::shared);
     if (array == nullptr || array->buffer->space != loop::Space::registers) return;
     held += array->buffer->size.constant() * size_of(array->buffer->dtype) / size_of(DType::i32);
   });
-  int threads = threads_ < large_block ? most_threads : large_block;
-  if (held > 0)
+  const int own = threads_ * rows_of_block_;
+  int threads = own < large_block ? most_threads : large_block;
+  if (held > hardly_any_words || (held > 0 && has_shared))
     threads = held <= few_words ? most_threads_with_arrays : most_threads_with_large_arrays;
-  return std::clamp(threads / threads_, 1, most_blocks);
+  return std::clamp(threads / own, 1, most_blocks);
+}
+
+// A processor has as many blocks of one warp as leave half of its warps out. So several rows of a
+// warp each are one block, where there are many and they share no memory.
+int KernelPrinter::rows_in_a_block(const Expr& count) const {
+  std::int64_t known = 0;
+  if (threads_ != warp || (loop::is_integer_constant(count, known) && known < many_rows)) return 1;
+  bool is_apart = true;
+  loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
+    const auto* array = std::get_if<loop::Allocate>(&s);
+    is_apart = is_apart && !std::holds_alternative<loop::Copy>(s) &&
+               !std::holds_alternative<loop::Multiply>(s) &&
+               (array == nullptr || array->buffer->space != loop::Space::shared);
+  });
+  return is_apart ? warps_of_rows : 1;
+}
+
+void KernelPrinter::print_row_of_block(const loop::For& loop) {
+  const std::string& row = name_of(loop.variable);
+  const std::string rows = std::to_string(rows_of_block_);
+  thread_ = distinct("lane");
+  line("const unsigned " + thread_ + " = threadIdx.x % " + std::to_string(warp) + ";");
+  line("const long long " + row + " = blockIdx.x * " + rows + "LL + threadIdx.x / " +
+       std::to_string(warp) + ";");
+  std::int64_t known = 0;
+  const bool all = loop::is_integer_constant(loop.extent, known) && known % rows_of_block_ == 0;
+  if (!all) line("if (" + row + " >= " + text(loop.extent, Place::index, sum) + ") return;");
 }
 
 CudaKernel KernelPrinter::run(std::string& source) {
@@ -510,8 +565,17 @@ CudaKernel KernelPrinter::run(std::string& source) {
   threads_ = blocks->width;
   CudaKernel result;
   result.name = kernel_.name;
+  rows_of_block_ = rows_in_a_block(blocks->extent);
   result.blocks = blocks->extent;
-  result.threads = threads_;
+  result.threads = threads_ * rows_of_block_;
+  if (rows_of_block_ > 1) {
+    const std::optional<Dim> rows = loop::as_dim(blocks->extent);
+    const Expr of_block = loop::integer(rows_of_block_);
+    result.blocks =
+        rows ? loop::size(ceil_div(*rows, rows_of_block_))
+             : loop::binary(Op::floor_div, blocks->extent + loop::integer(rows_of_block_ - 1),
+                            of_block);
+  }
   std::unordered_set<const loop::ExprNode*> seen;
   std::vector<Expr> nodes;
   loop::visit_expressions(kernel_.body,
@@ -553,8 +617,9 @@ CudaKernel KernelPrinter::run(std::string& source) {
   result.derived_sizes = derived_sizes_;
   source += "\n";
   if (!kernel_.source.empty()) source += "// " + kernel_.source + "\n";
-  source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads_) + ", " +
-            std::to_string(blocks_at_a_time()) + ") " + kernel_.name + "(" + parameters + ") {\n";
+  source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(result.threads) +
+            ", " + std::to_string(blocks_at_a_time()) + ") " + kernel_.name + "(" + parameters +
+            ") {\n";
   if (!has_checks_ && !program_.sites.empty()) source += "  if (error->code != 0) return;\n";
   source += combining_ + body_ + "}\n";
   return result;

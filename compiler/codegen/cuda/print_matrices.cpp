@@ -86,7 +86,7 @@ void KernelPrinter::print_multiply(const loop::Multiply& s) {
 
 void KernelPrinter::print_barrier(const loop::Barrier& s) {
   if (has_copies_) line("KROTON_WAIT_COPIES(" + std::to_string(s.under_way) + ");");
-  line("__syncthreads();");
+  line(rows_of_block_ > 1 ? "__syncwarp();" : "__syncthreads();");
 }
 
 }  // namespace kroton::codegen

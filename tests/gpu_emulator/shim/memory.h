@@ -143,7 +143,8 @@ template <int N, class T>
 inline void touch_together(const Global<T>& array, At at, bool writes) {
   const Element<T> first = array[at];
   array[At(at.i + N - 1, at.line)];
-  if (reinterpret_cast<uint64_t>(first.place) % (N * sizeof(T)) != 0) {
+  const uint64_t bytes = N * sizeof(T) < 16 ? N * sizeof(T) : 16;  // of one access
+  if (reinterpret_cast<uint64_t>(first.place) % bytes != 0) {
     fail("thread %u of block %u: %d elements from %lld of argument %lld are not aligned",
          thread_number(), machine.block.x, N, at.i, array.number);
   }

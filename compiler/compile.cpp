@@ -15,8 +15,8 @@
 #include "compiler/codegen/llvm/run_on_cpu.h"
 #include "compiler/fusion/fusion.h"
 #include "compiler/lower/cache_key.h"
-#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/passes.h"
+#include "compiler/scan/parallel.h"
 #include "runtime/cache.h"
 
 namespace kroton {

@@ -11,8 +11,8 @@
 #include <stdexcept>
 
 #include "compiler/lower/lower.h"
-#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/passes.h"
+#include "compiler/scan/parallel.h"
 
 namespace gpu_model {
 namespace {

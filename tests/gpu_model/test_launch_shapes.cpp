@@ -220,22 +220,12 @@ scatter_add, free, columns=256 n=100000 rows=50000
 scatter_add of numbers, n=100000
   k0_scatter_add                                    4 x  256, work 1000
   k2_scatter_add                                  391 x  256, work 100000
-  k3_scatter_add                                   98 x   64, work 1600000
-  k4_scatter_add                                   64 x  128, work 1054848
-  k5_scatter_add                                   98 x   64, work 2400000
-  k6_scatter_add                                   98 x   64, work 1600000
-  k7_scatter_add                                   64 x  128, work 1054848
-  k8_scatter_add                                   98 x   64, work 2400000
-  k9_scatter_add                                  391 x  256, work 200000
-  k10_scatter_add                                 196 x   64, work 200000
-  k11_scatter_add                                   4 x   64, work 390
-  k12_scatter_add                                 196 x   64, work 1600000
+  k3_scatter_add                                  391 x  128, work 51200000
+  k4_scatter_add                                  125 x  256, work 782000
 cumsum down rows, n=10000
-  k2_cumsum                                      1252 x   64, work 2564096
-  k3_cumsum                                        16 x   64, work 65536
-  k4_cumsum                                         4 x   64, work 1024
-  k5_cumsum                                        20 x   64, work 83200
-  k6_cumsum                                      1252 x   64, work 2644224
+  k2_cumsum                                       632 x  256, work 10240000
+  k3_cumsum                                        32 x  256, work 161792
+  k4_cumsum                                       632 x  256, work 20480000
 MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
   k1_dot_add_relu                                2048 x  512, work 458752
@@ -290,22 +280,22 @@ LSTM step, 64 units, batch=1 steps=100
   k19_dot_mul_sub                                   4 x  256, work 3325952, or a library
   k22_sum_mul_sub                                   8 x 1024, work 51712
 running sum by scan, n=10000
-  k0_literal                                        1 x   32, work 1
-  k1_copy                                           1 x   32, work 1
-  k2_scan_mul_add                                   1 x   32, work 30000
-  k3_copy                                          40 x   64, work 10000
+  k2_linear_recurrence                              5 x  256, work 70000
+  k3_linear_recurrence                              1 x  256, work 55
+  k4_linear_recurrence                              5 x  256, work 110000
 gradient of a running sum by scan, n=10000
-  k0_literal                                        1 x   32, work 1
-  k1_copy                                           1 x   32, work 1
-  k2_scan_mul_add                                   1 x   32, work 30000
-  k3_add                                           40 x   64, work 20000
-  k4_literal                                        1 x   32, work 1
-  k5_copy                                           1 x   32, work 1
-  k6_scan_add_mul                                   1 x   32, work 30000
+  k2_linear_recurrence                              5 x  256, work 70000
+  k3_linear_recurrence                              1 x  256, work 55
+  k4_linear_recurrence                              5 x  256, work 110000
+  k5_add                                           40 x   64, work 20000
+  k8_mul_linear_recurrence                          5 x  256, work 70000
+  k9_mul_linear_recurrence                          1 x  256, work 55
+  k10_mul_linear_recurrence                         5 x  256, work 110000
+  k11_concatenate_add                              40 x   64, work 30000
 1000 steps of oscillators, n=4096
   k0_copy                                          16 x   64, work 4096
   k1_copy                                          16 x   64, work 4096
-  k2_scan_sin_neg_mul_sub_mul_add_mul_add_         16 x  256, work 389120000
+  k2_scan_sin_neg_mul_sub_mul_add_mul_add_         64 x   64, work 389120000
   k3_copy                                          16 x   64, work 4096
   k4_copy                                          16 x   64, work 4096
 Kalman filter of 4 numbers, n=1000
@@ -394,23 +384,17 @@ attention of 8x12x1024x64, f16, gradients, known
   k4_cast_cast_dot_cast                           768 x  256, work 12910067712
   k5_cast_cast_dot_cast                           768 x  256, work 12910067712
 cumsum of 1e6, known
-  k0_cumsum                                       489 x   64, work 1000000
-  k1_cumsum                                         8 x   64, work 31232
-  k2_cumsum                                         1 x   32, work 488
-  k3_cumsum                                         8 x   64, work 31785
-  k4_cumsum                                       489 x   64, work 1031250
+  k0_cumsum                                       489 x  256, work 4000000
+  k1_cumsum                                         1 x  256, work 3912
+  k2_cumsum                                       489 x  256, work 8000000
 cumsum of rows, free, m=100000 n=64
-  k2_cumsum                                      3125 x   64, work 6400000
-  k3_cumsum                                        48 x   64, work 196608
-  k4_cumsum                                         1 x   64, work 3072
-  k5_cumsum                                        49 x   64, work 203840
-  k6_cumsum                                      3125 x   64, work 6600000
+  k2_cumsum                                      3136 x  256, work 25600000
+  k3_cumsum                                        64 x  256, work 25088
+  k4_cumsum                                      3136 x  256, work 51200000
 linear recurrence of 100000x16, known
-  k0_linear_recurrence                            782 x   64, work 3200000
-  k1_linear_recurrence                             12 x   64, work 98304
-  k2_linear_recurrence                              1 x   64, work 768
-  k3_linear_recurrence                             13 x   64, work 50960
-  k4_linear_recurrence                            782 x   64, work 1650000
+  k0_linear_recurrence                            391 x  256, work 11200000
+  k1_linear_recurrence                              2 x  256, work 68816
+  k2_linear_recurrence                            391 x  256, work 17600000
 update of an embedding, known
   k0_checked_index                                256 x  256, work 131072
   k1_mul_add_at                                   256 x  256, work 65536

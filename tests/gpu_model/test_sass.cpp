@@ -310,14 +310,14 @@ scatter_add of numbers
   k10_scatter_add                        24    64     4     4    0         4      0    24
   k11_scatter_add                        62    32     4     4    0        52      0     0
   k12_scatter_add                        47    42     4     4    0        16      0    44
+  k3_scatter_add                         23    64     4     4    4         2  10240   143
+  k4_scatter_add                         27    64     4     4    4         4   1024    39
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
-  k2_cumsum                              24    64     4     4    0         4      0    18
-  k3_cumsum                              22    64     4     4    0         4      0    18
-  k4_cumsum                              24    64     4     4    0         5      0    24
-  k5_cumsum                              25    64     4     4    0         5      0    28
-  k6_cumsum                              25    64     4     4    0         5      0    28
+  k2_cumsum                              60    32     4     4    4         7   2048     0
+  k3_cumsum                              32    64     4     4    4         5   2048   156
+  k4_cumsum                              52    32     4     4    4        16   2304   305
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   262  calls in
@@ -328,10 +328,7 @@ LSTM step, 64 units
           loops: 5
   k14_scan_add_mul_mul_sub_mul_add_m     67    16     4     4    0        32      0   180
 running sum by scan
-  k2_scan_mul_add                        20    32     4     4    0         5      0    29
 gradient of a running sum by scan
-  k2_scan_mul_add                        20    32     4     4    0         5      0    29
-  k6_scan_add_mul                        22    32     4     4    0         5      0    29
 1000 steps of oscillators
   k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   165
 Kalman filter of 4 numbers
@@ -453,25 +450,19 @@ attention of 8x12x1024x64, f16, gradients
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
           LDSM 12, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              26    64     4     4    0         4      0    18
-  k1_cumsum                              26    64     4     4    0         4      0    18
-  k2_cumsum                              72    28     4     4    0        60      0   189
-  k3_cumsum                              28    64     4     4    0         5      0    28
-  k4_cumsum                              28    64     4     4    0         5      0    28
+  k0_cumsum                              28    64     4     4    4         5  11264     0
+  k1_cumsum                              16    64     4     4    4         2   2048     0
+  k2_cumsum                              32    64     4     4    4         5  11284     0
 cumsum of rows, free
   k0_cumsum                              16    64     4     4    0         1      0     0
   k1_cumsum                              22    64     4     4    0         5      0    26
-  k2_cumsum                              24    64     4     4    0         4      0    18
-  k3_cumsum                              24    64     4     4    0         4      0    18
-  k4_cumsum                              20    64     4     4    0         5      0    24
-  k5_cumsum                              24    64     4     4    0         5      0    27
-  k6_cumsum                              24    64     4     4    0         5      0    26
+  k2_cumsum                              30    64     4     4    4         5  11264     0
+  k3_cumsum                              32    64     4     4    4         4   2048   148
+  k4_cumsum                              52    32     4     4    4         8  11284   295
 linear recurrence of 100000x16
-  k0_linear_recurrence                   35    50     4     8    0         8      0    36
-  k1_linear_recurrence                   40    50     8     8    0         8      0    48
-  k2_linear_recurrence                   22    64     8     4    0         4      0    49
-  k3_linear_recurrence                   32    64     8     4    0         4      0    51
-  k4_linear_recurrence                   28    64     4     4    0         9      0    38
+  k0_linear_recurrence                   45    40     4     8    8        14   6144     0
+  k1_linear_recurrence                   49    32     8     4    8         9   6144     0
+  k2_linear_recurrence                   56    32     4     4    8        32   6272     0
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
@@ -735,14 +726,14 @@ scatter_add of numbers
   k10_scatter_add                        23    64     4     4    0         4      0    24
   k11_scatter_add                        62    32     4     4    0        52      0     0
   k12_scatter_add                        47    42     4     4    0        16      0    43
+  k3_scatter_add                         24    56     4     4    4         2  10240   135
+  k4_scatter_add                         27    64     4     4    4         4   1024    38
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              24    64     4     4    0         5      0    26
-  k2_cumsum                              24    64     4     4    0         4      0    18
-  k3_cumsum                              22    64     4     4    0         4      0    18
-  k4_cumsum                              22    64     4     4    0         5      0    24
-  k5_cumsum                              25    64     4     4    0         5      0    28
-  k6_cumsum                              25    64     4     4    0         5      0    28
+  k2_cumsum                              63    32     4     4    4         8   2048     0
+  k3_cumsum                              32    64     4     4    4         5   2048   155
+  k4_cumsum                              53    32     4     4    4        16   2304   297
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi     49    32     4     4    0        32      0   258  calls in
@@ -753,10 +744,7 @@ LSTM step, 64 units
           loops: 5
   k14_scan_add_mul_mul_sub_mul_add_m     72    16     4     4    0        32      0   177
 running sum by scan
-  k2_scan_mul_add                        18    32     4     4    0         5      0    29
 gradient of a running sum by scan
-  k2_scan_mul_add                        18    32     4     4    0         5      0    29
-  k6_scan_add_mul                        22    32     4     4    0         5      0    29
 1000 steps of oscillators
   k2_scan_sin_neg_mul_sub_mul_add_mu     23    64     4     4    0         2      0   165
 Kalman filter of 4 numbers
@@ -877,25 +865,19 @@ attention of 8x12x1024x64, f16, gradients
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
           LDSM 12, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              26    64     4     4    0         4      0    18
-  k1_cumsum                              26    64     4     4    0         4      0    18
-  k2_cumsum                              72    28     4     4    0        60      0   189
-  k3_cumsum                              28    64     4     4    0         5      0    28
-  k4_cumsum                              28    64     4     4    0         5      0    28
+  k0_cumsum                              26    64     4     4    4         4  11264     0
+  k1_cumsum                              16    64     4     4    4         2   2048     0
+  k2_cumsum                              30    64     4     4    4         5  11284     0
 cumsum of rows, free
   k0_cumsum                              16    64     4     4    0         1      0     0
   k1_cumsum                              21    64     4     4    0         5      0    26
-  k2_cumsum                              24    64     4     4    0         4      0    18
-  k3_cumsum                              24    64     4     4    0         4      0    18
-  k4_cumsum                              19    64     4     4    0         5      0    24
-  k5_cumsum                              24    64     4     4    0         5      0    27
-  k6_cumsum                              24    64     4     4    0         5      0    26
+  k2_cumsum                              28    64     4     4    4         5  11264     0
+  k3_cumsum                              25    64     4     4    4         4   2048   147
+  k4_cumsum                              52    32     4     4    4         8  11284   290
 linear recurrence of 100000x16
-  k0_linear_recurrence                   37    50     4     8    0         8      0    36
-  k1_linear_recurrence                   39    50     8     8    0         8      0    48
-  k2_linear_recurrence                   22    64     8     4    0         4      0    49
-  k3_linear_recurrence                   32    64     8     4    0         4      0    51
-  k4_linear_recurrence                   28    64     4     4    0         9      0    38
+  k0_linear_recurrence                   46    40     4     8    8        14   6144     0
+  k1_linear_recurrence                   49    32     8     4    8         9   6144     0
+  k2_linear_recurrence                   56    32     4     4    8        32   6272     0
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
@@ -1160,11 +1142,9 @@ scatter_add of numbers
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              30    64     4     4    0         9      0    36
-  k2_cumsum                              38    50     4     4    0        16      0    39
-  k3_cumsum                              38    50     4     4    0        16      0    39
-  k4_cumsum                              28    64     4     4    0         9      0    34
-  k5_cumsum                              32    64     4     4    0        17      0    60
-  k6_cumsum                              32    64     4     4    0        17      0    60
+  k2_cumsum                              29    64     4     4    4         7   2048     0
+  k3_cumsum                              30    64     4     4    4         6   2048    62
+  k4_cumsum                              46    40     4     4    4        16   2304   290
 MLP step 784-512-10
 LSTM step, 256 units
   k4_scan_dot_add_add_sigmoid_sigmoi    104    16     4     4    0        80      0   240  calls in
@@ -1175,10 +1155,7 @@ LSTM step, 64 units
           loops: 5
   k14_scan_add_mul_mul_sub_mul_add_m    115    16     4     4    0        64      0   185
 running sum by scan
-  k2_scan_mul_add                        32    32     4     4    0        17      0    75
 gradient of a running sum by scan
-  k2_scan_mul_add                        32    32     4     4    0        17      0    75
-  k6_scan_add_mul                        26    32     4     4    0         9      0    43
 1000 steps of oscillators
   k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   168
 Kalman filter of 4 numbers
@@ -1299,25 +1276,19 @@ attention of 8x12x1024x64, f16, gradients
   k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
           LDSM 12, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              40    50     4     4    0        28      0     9
-  k1_cumsum                              38    50     4     4    0        16      0    41
-  k2_cumsum                              72    28     4     4    0        59      0   193
-  k3_cumsum                              32    64     4     4    0        17      0    60
-  k4_cumsum                              40    50     4     4    0        28      0    13
+  k0_cumsum                              22    64     4     4    4         7  11264     0
+  k1_cumsum                              15    64     4     4    4         2   2048     0
+  k2_cumsum                              26    64     4     4    4         8  11268     0
 cumsum of rows, free
   k0_cumsum                              16    64     4     4    0         1      0     0
   k1_cumsum                              32    64     4     4    0         9      0    36
-  k2_cumsum                              37    50     4     4    0        16      0    39
-  k3_cumsum                              37    50     4     4    0        16      0    40
-  k4_cumsum                              30    64     4     4    0         9      0    34
-  k5_cumsum                              39    50     4     4    0        17      0    60
-  k6_cumsum                              39    50     4     4    0        17      0    60
+  k2_cumsum                              21    64     4     4    4         6  11264     0
+  k3_cumsum                              30    64     4     4    4         6   2048    63
+  k4_cumsum                              49    32     4     4    4         8  11284   294
 linear recurrence of 100000x16
-  k0_linear_recurrence                   38    50     4     8    0        16      0    57
-  k1_linear_recurrence                   48    42     8     8    0        14      0    83
-  k2_linear_recurrence                   30    64     8     4    0         3      0    55
-  k3_linear_recurrence                   32    64     8     4    0         4      0    52
-  k4_linear_recurrence                   64    32     4     4    0        52      0    17
+  k0_linear_recurrence                   36    48     4     8    8        14   6144     0
+  k1_linear_recurrence                   40    48     8     4    8         5   6144    80
+  k2_linear_recurrence                   63    32     4     4    8        32   6208     0
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0

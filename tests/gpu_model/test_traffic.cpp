@@ -117,7 +117,6 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
       "convolution, gradient of the filters",
       "attention, bf16",  // half a sector of a row
       "attention",        // a thread's neighbouring weights are stored in different lines
-      "running sum of rows",  // a thread's positions follow each other, which a cache holds
       "scatter of rows",      // elements that are sorted go anywhere
       "scatter of numbers",   // the same
   };
@@ -202,17 +201,15 @@ attention, bf16
   k0_cast_cast_dot_cast_cast_max_sub_ex      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 3.1/3.1 of 32.0  shared stores 1.9/1.9 of 32.0
 running sum of rows
-  k0_cumsum                                  5 x   64  loads 16.6/3.7 of 29.2  stores 3.7/3.7 of
-          29.2
-  k1_cumsum                                  1 x   64  loads 2.5/1.0 of 4.0  stores 1.0/1.0 of 4.0
-  k2_cumsum                                  1 x  256  loads 1.0/1.0 of 2.0  stores 1.0/1.0 of 2.0
-  k3_cumsum                                  1 x   64  loads 4.0/1.0 of 4.1  stores 4.1/1.0 of 4.1
-  k4_cumsum                                  5 x   64  loads 28.8/3.7 of 29.2  stores 29.2/3.7 of
-          29.2
+  k0_cumsum                                  2 x  256  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 31.8
+           shared loads 1.2/1.0 of 31.5  shared stores 1.3/1.0 of 31.3
 running sum of columns
-  k0_cumsum                                 19 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
-  k3_cumsum                                  1 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
-  k4_cumsum                                 19 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+  k0_cumsum                                 10 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k1_cumsum                                  8 x  256  loads 2.5/2.5 of 20.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 31.6  shared stores 1.0/1.0 of 32.0
+  k2_cumsum                                 10 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
 scatter of rows
   k0_scatter_add                             3 x  256  stores 3.9/3.9 of 31.6
   k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
@@ -229,16 +226,9 @@ scatter of rows
 scatter of numbers
   k0_scatter_add                             1 x  256  stores 3.5/3.5 of 25.0
   k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
-  k2_scatter_add                             3 x   64  loads 4.0/4.0 of 32.0  stores 12.0/4.0 of
-          32.0  shared loads 1.4/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
-  k3_scatter_add                            64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k4_scatter_add                             3 x   64  loads 4.5/4.0 of 32.0  stores 32.0/4.0 of
-          32.0  shared loads 1.4/1.0 of 29.0  shared stores 1.5/1.0 of 32.0
-  k5_scatter_add                            10 x  256  loads 4.5/4.0 of 32.0  stores 1.0/1.0 of 1.0
-  k6_scatter_add                             5 x   64  loads 20.2/3.0 of 29.6  stores 4.0/4.0 of
-          31.6
-  k7_scatter_add                             1 x   64  loads 4.3/1.0 of 4.3
-  k8_scatter_add                             5 x   64  loads 9.0/1.6 of 9.2  stores 1.5/1.0 of 5.0
+  k2_scatter_add                            10 x  128  loads 4.0/4.0 of 32.0  stores 3.9/3.5 of 25.0
+           shared loads 1.0/1.0 of 31.7  shared stores 1.0/1.0 of 27.3
+  k3_scatter_add                             7 x  256  loads 4.2/2.5 of 19.6  stores 1.0/1.0 of 7.1 
+          shared loads 1.0/1.0 of 8.0  shared stores 1.0/1.0 of 32.0
 )golden");
 }

@@ -8,6 +8,7 @@
 
 #include "compiler/loop/gpu_tables.h"
 #include "compiler/loop/interpreter.h"
+#include "compiler/lower/kernel_context.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/gpu_emulator/emulated_device.h"

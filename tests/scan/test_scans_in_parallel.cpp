@@ -8,8 +8,8 @@
 
 #include "compiler/lower/lower.h"
 #include "compiler/ops/records.h"
-#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/passes.h"
+#include "compiler/scan/parallel.h"
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
 #include "tests/tools/like_cpu.h"

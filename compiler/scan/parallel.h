@@ -1,4 +1,4 @@
-// Passes for graphs that a GPU computes, behind those of passes.h.
+// Passes for graphs that a GPU computes, behind those of passes/passes.h.
 #pragma once
 #include "compiler/ir/graph.h"
 

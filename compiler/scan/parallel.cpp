@@ -1,18 +1,20 @@
 #include <kroton/ops.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "compiler/base/dump.h"
 #include "compiler/ir/leaf.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 #include "compiler/ops/running.h"
 #include "compiler/ops/scan_op.h"
-#include "compiler/passes/gpu_passes.h"
 #include "compiler/passes/match.h"
 #include "compiler/passes/passes.h"
 #include "compiler/scan/batch.h"
+#include "compiler/scan/parallel.h"
 #include "compiler/scan/scan.h"
 
 namespace kroton {
@@ -480,6 +482,9 @@ bool run_gpu_passes(Graph& graph) {
   expand_composites(graph);
   canonicalize(graph);
   eliminate_dead_code(graph);
+  if (dumps("scans_in_parallel")) {
+    std::fprintf(stderr, "== scans_in_parallel\n%s", to_string(graph).c_str());
+  }
   return true;
 }
 

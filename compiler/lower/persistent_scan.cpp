@@ -259,12 +259,15 @@ class Builder {
       const Home& home = homes_.at(scan.idle->id);
       const loop::Expr before =
           loop::substitute(home.start, {{scan.variable, now - loop::integer(1)}});
+      // All threads have read the flag before one of them stores that of the next step there.
+      const loop::Variable rests = loop::fresh_variable("rests", DType::boolean);
       loop::If sides;
-      sides.condition =
-          loop::load(home.buffer, before, loop::binary(loop::Op::le, loop::integer(1), now));
+      sides.condition = loop::variable(rests);
       sides.then_body = statements_of(scan.idle_steps);
       sides.else_body = std::move(body);
-      body = {loop::statement(std::move(sides))};
+      body = {loop::Declare{rests, loop::load(home.buffer, before,
+                                              loop::binary(loop::Op::le, loop::integer(1), now))},
+              loop::Barrier{}, loop::statement(std::move(sides))};
     }
     body.push_back(loop::Barrier{});
     loop::For loop;

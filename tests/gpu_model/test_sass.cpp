@@ -1129,16 +1129,8 @@ scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    27
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         40    20     4     4    4        16  20992    21
-  k4_scatter_add                         40    48     4     4   16        16    512    57
-  k5_scatter_add                         64    20     4     4   16        16  21248    21
-  k6_scatter_add                         40    20     4     4    4        16  20992    21
-  k7_scatter_add                         40    48     4     4   16        16    512    57
-  k8_scatter_add                         64    20     4     4   16        16  21248    21
-  k9_scatter_add                         12    64     4     4    0         2      0     0
-  k10_scatter_add                        20    64     4     4    0         4      0    24
-  k11_scatter_add                        63    32     4     4    0        54      0     0
-  k12_scatter_add                        55    36     4     4    0        16      0    42
+  k3_scatter_add                         25    64     4     4    4         4  10240   135
+  k4_scatter_add                         32    64     4     4    4        16   1024   136
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         3      0     0
   k1_cumsum                              30    64     4     4    0         9      0    36
@@ -1287,7 +1279,7 @@ cumsum of rows, free
   k4_cumsum                              49    32     4     4    4         8  11284   294
 linear recurrence of 100000x16
   k0_linear_recurrence                   36    48     4     8    8        14   6144     0
-  k1_linear_recurrence                   40    48     8     4    8         5   6144    80
+  k1_linear_recurrence                   24    64     8     4    8         4   6144     0
   k2_linear_recurrence                   63    32     4     4    8        32   6208     0
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0

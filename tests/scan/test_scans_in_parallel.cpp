@@ -237,3 +237,41 @@ TEST_CASE("cuda: scans in parallel") {
   check_like_cpu({v, factors}, {z, grad(sum(z * z), factors)},
                  {{random_array({9000}, f32, 1), random_array({9000}, f32, 2)}}, 1e-4);
 }
+
+TEST_CASE("cuda: scans beside those in parallel") {
+  const gpu_emulator::TestCuda cuda;
+  const Tensor v = vector("v"), k = scalar("k", i64), h = tensor("h", {dim("n")}, f16);
+  const auto decays = [](const Tensor& row, const Tensor& state) { return 0.9 * state + row; };
+  // The number of steps is an input, and there are no rows.
+  const Tensor powers =
+      scan([](Tensor state) { return 1.001 * state; }, {.outputs_info = {ones({2})}, .n_steps = k});
+  // A state that is rounded in each step, one that ends the loop, one that is computed again.
+  const Tensor narrow = scan([](Tensor row, Tensor state) { return state + row; },
+                             {.sequences = {h}, .outputs_info = {zeros({}, f16)}});
+  const Tensor ended =
+      scan([](Tensor row, Tensor state) { return until(state + row, gt(state + row, 3)); },
+           {.sequences = {v}, .outputs_info = {zeros({})}});
+  const Tensor again = reduce(
+      decays, {.sequences = {v}, .outputs_info = {zeros({})}, .checkpoint = Checkpoints::sqrt});
+  const Tensor y = scan(decays, {.sequences = {v}, .outputs_info = {zeros({})}});
+  // A loop in each step of another one.
+  const Tensor nested = scan(
+      [&](Tensor row, Tensor state) {
+        return state + row * reduce(decays, {.sequences = {v}, .outputs_info = {state}});
+      },
+      {.sequences = {v}, .outputs_info = {zeros({})}, .n_steps = 3});
+  const std::vector<Tensor> outputs = {powers,
+                                       narrow,
+                                       ended,
+                                       again,
+                                       y,
+                                       y[-1],
+                                       powers[-1] * 2,
+                                       nested,
+                                       grad(again + sum(y), v),
+                                       grad(grad(sum(y * y * y), v)[0], v)};
+  for (const std::int64_t n : {3, 150}) {
+    check_like_cpu({v, k, h}, outputs,
+                   {{random_array({n}, f32, 1), Array(n), random_array({n}, f16, 2)}}, 1e-3);
+  }
+}

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "compiler/loop/index_arithmetic.h"
+#include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
 namespace {
@@ -18,10 +19,6 @@ constexpr std::int64_t most_columns = 32, most_columns_of_chunks = 8;
 constexpr std::int64_t few_chunks_of_line = 4;
 // Operations for each element, for the estimate of a kernel's work.
 constexpr std::int64_t work_of_totals = 4, work_of_runs = 8, work_of_factor = 3;
-
-Variable line_variable(const std::string& name, DType dtype = DType::i64) {
-  return {fresh_variable(name).id, dtype, name};
-}
 
 Expr lower_of(const Expr& a, const Expr& b) { return binary(Op::min, a, b); }
 Expr is_below(const Expr& a, const Expr& b) { return binary(Op::lt, a, b); }
@@ -78,10 +75,10 @@ class RunningBlock {
 
   // New names for what a kernel has.
   void begin() {
-    block_ = line_variable("block");
-    outer_ = line_variable("outer");
-    chunk_ = line_variable("chunk");
-    first_column_ = line_variable("column");
+    block_ = fresh_variable("block");
+    outer_ = fresh_variable("outer");
+    chunk_ = fresh_variable("chunk");
+    first_column_ = fresh_variable("column");
     for (const int k : {0, 1}) {
       values_[k] = new_buffer_("values", how_.dtype, Dim(threads_of_lines), Space::shared);
       if (how_.factor) {
@@ -117,14 +114,14 @@ class RunningBlock {
   Stmt threads(const std::function<Block(const Expr& t)>& body) const {
     For loop;
     loop.kind = LoopKind::thread;
-    loop.variable = line_variable("t");
+    loop.variable = fresh_variable("t");
     loop.extent = integer(threads_of_lines);
     loop.body = body(variable(loop.variable));
     return statement(std::move(loop));
   }
   static Stmt repeated(const Expr& extent, const std::function<Block(const Expr& k)>& body) {
     For loop;
-    loop.variable = line_variable("k");
+    loop.variable = fresh_variable("k");
     loop.extent = extent;
     loop.body = body(variable(loop.variable));
     return statement(std::move(loop));
@@ -370,7 +367,7 @@ class RunningBlock {
     const BufferRef carried[2] = {new_buffer_("carried", how_.dtype, Dim(columns_), Space::shared),
                                   new_buffer_("carried", how_.dtype, Dim(columns_), Space::shared)};
     const Dim groups = minimum(chunks_, 1 + (chunks_ - Dim(1)) * (1 - is_of_few()));
-    const Variable group = line_variable("group"), round = line_variable("round");
+    const Variable group = fresh_variable("group"), round = fresh_variable("round");
     Block body = place(groups, group);
     append(body, shared_buffers());
     append(body, {Allocate{carried[0]}, Allocate{carried[1]}});

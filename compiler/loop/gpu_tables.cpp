@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "compiler/loop/index_arithmetic.h"
+#include "compiler/loop/traverse.h"
 
 namespace kroton::loop {
 namespace {
@@ -41,10 +42,6 @@ Kernel kernel_of_blocks(const Variable& block, const Dim& blocks, std::int64_t t
   return kernel;
 }
 
-Variable table_variable(const std::string& name, DType dtype) {
-  return {fresh_variable(name).id, dtype, name};
-}
-
 // A table for each block, of what its iterations bring.
 Kernel fill_tables(const GpuTables& how, const BufferRef& tables, const Dim& blocks,
                    const NewBuffer& new_buffer) {
@@ -54,7 +51,7 @@ Kernel fill_tables(const GpuTables& how, const BufferRef& tables, const Dim& blo
   const Variable block = fresh_variable("block"), round = fresh_variable("round");
   const Variable row = fresh_variable("row"), i = fresh_variable("i"), t = fresh_variable("t"),
                  k = fresh_variable("k"), last = fresh_variable("row");
-  const Variable key = table_variable("key", DType::i32);
+  const Variable key = fresh_variable("key", DType::i32);
   const Dim rounds = ceil_div(how.count, iterations_of_table * how.most_tables);
   const Expr first =
       (variable(block) * size(rounds) + variable(round)) * integer(iterations_of_table);
@@ -99,7 +96,7 @@ Kernel add_tables_up(const GpuTables& how, const BufferRef& tables, const Dim& b
   const BufferRef sums = new_buffer("sums", how.dtype, Dim(threads), Space::shared);
   const Variable block = fresh_variable("block"), t = fresh_variable("t"), k = fresh_variable("k"),
                  u = fresh_variable("t"), j = fresh_variable("k");
-  const Variable sum = table_variable("sum", how.dtype), all = table_variable("sum", how.dtype);
+  const Variable sum = fresh_variable("sum", how.dtype), all = fresh_variable("sum", how.dtype);
   const Dim run = ceil_div(blocks, threads_of_row);
   const auto row_of = [&](const Variable& thread) {
     return variable(block) * integer(rows_together) +

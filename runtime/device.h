@@ -158,10 +158,10 @@ class Device {
   // comes next waits for those places only, until captured_places() is asked for where it is.
   using CapturedPlace = void*;
   virtual bool orders_captured() const { return false; }
-  // The stream that is captured, for what others put there.
-  virtual void* captured_stream() { return nullptr; }
   virtual void capture_behind(std::span<const CapturedPlace> /*places*/) {}
   virtual std::vector<CapturedPlace> captured_places() { return {}; }
+  // The stream that is captured, for what others put there.
+  virtual void* captured_stream() { return nullptr; }
   virtual void launch(DeviceGraph& graph) = 0;
 
   std::recursive_mutex mutex;
@@ -211,8 +211,9 @@ std::shared_ptr<Device> cuda_device(int number);
 // The same, of this machine, whatever replaces it.
 std::shared_ptr<Device> machine_cuda_device(int number);
 
-// The library (NCCL) that exchanges between the CUDA devices of these numbers, a group of as many
-// ranks. Null where there is none, and for devices that replace the machine's; `why` tells.
+// What exchanges between the CUDA devices of these numbers, a group of as many ranks: the library
+// (NCCL), or copies between their memories where there is none; `why` tells of what there is not.
+// Null where there is no such way, and for devices that replace the machine's.
 std::shared_ptr<GroupExchange> open_exchange(const std::vector<int>& devices, std::string& why);
 
 // From now on cuda_device gives what `open` gives; with an empty function, real devices again. The

@@ -319,7 +319,7 @@ void Lowering::add_group(StepGroup group) {
 }
 
 void Lowering::order_clusters() {
-  const std::vector<std::size_t> order = group_order();
+  const std::vector<std::size_t> order = order_of(groups_, state_buffers());
   if (order.size() != groups_.size())
     throw InternalError("lowering: kernels depend on each other in a circle");
   for (std::size_t g : order) {
@@ -335,10 +335,10 @@ void Lowering::add_step(const Guard& guard, Step step) {
   added.step = std::move(step);
 }
 
-std::vector<std::size_t> Lowering::group_order() const {
+std::set<int> Lowering::state_buffers() const {
   std::set<int> states;
   for (const auto& [state, buffer] : state_buffer_) states.insert(buffer->id);
-  return order_of(groups_, states);
+  return states;
 }
 
 std::vector<Step> Lowering::branched_steps() {

@@ -72,7 +72,7 @@ class Lowering {
   void update_in_place(const Update& update);
   bool is_read_elsewhere(Vertex v, const StepGroup& writer);
   bool anything_checks() const;
-  std::vector<std::size_t> group_order() const;
+  std::set<int> state_buffers() const;
   void add_copies();
 
   const Graph& graph_;
@@ -83,6 +83,7 @@ class Lowering {
   Program& program_;
   ValueChecks checks_;
   std::vector<StepGroup> groups_;
+  std::optional<GroupLinks> group_links_;  // as soon as updates are stored in place
   std::vector<GuardedStep> steps_;
   std::vector<Step> first_, last_;  // before and after all others
   std::map<const SharedState*, loop::BufferRef> state_buffer_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "compiler/lower/branches.h"
 
@@ -68,6 +69,49 @@ std::vector<std::size_t> order_of(const std::vector<StepGroup>& groups,
   }
   if (order.size() != n) order.clear();
   return order;
+}
+
+GroupLinks::GroupLinks(const std::vector<StepGroup>& groups, std::set<int> states)
+    : groups_(groups), states_(std::move(states)) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    for (const int buffer : groups_[g].read) readers_[buffer].push_back(g);
+    for (const int buffer : groups_[g].written) {
+      if (states_.count(buffer) != 0) overwriting_[buffer].push_back(g);
+    }
+  }
+}
+
+bool GroupLinks::may_overwrite(std::size_t group, int state) const {
+  std::set<std::size_t> seen{group};
+  std::vector<std::size_t> pending{group};
+  bool is_first = false;  // whether the group leads to something that has to run before it
+  const auto reach = [&](std::size_t from, std::size_t to) {
+    const StepGroup& later = groups_[to];
+    if (exclusive(groups_[from].guard, later.guard) || !seen.insert(to).second) return;
+    const bool is_before = later.read.count(state) != 0 || later.checks;
+    is_first = is_first || (is_before && !exclusive(groups_[group].guard, later.guard));
+    pending.push_back(to);
+  };
+  const auto reach_all = [&](std::size_t from, const auto& known, int buffer) {
+    const auto found = known.find(buffer);
+    if (found == known.end()) return;
+    for (const std::size_t to : found->second) reach(from, to);
+  };
+  while (!pending.empty() && !is_first) {
+    const std::size_t next = pending.back();
+    pending.pop_back();
+    const StepGroup& done = groups_[next];
+    for (const int buffer : done.written) {
+      if (states_.count(buffer) == 0) reach_all(next, readers_, buffer);
+    }
+    for (const int buffer : done.read) {
+      if (states_.count(buffer) != 0) reach_all(next, overwriting_, buffer);
+    }
+    if (!done.checks) continue;
+    for (const auto& [overwritten, groups] : overwriting_)
+      reach_all(next, overwriting_, overwritten);
+  }
+  return !is_first;
 }
 
 }  // namespace kroton

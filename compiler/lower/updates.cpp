@@ -78,7 +78,12 @@ void Lowering::update_in_place(const Update& update) {
     return;
   }
   // Readers of the old value and everything that may fail come first.
-  StepGroup before = *writer;
+  if (!group_links_) group_links_.emplace(groups_, state_buffers());
+  const auto group = static_cast<std::size_t>(writer - groups_.begin());
+  if (!group_links_->may_overwrite(group, state->id)) {
+    state_copies_.push_back(update);
+    return;
+  }
   for (std::size_t k = 0; k < kernels.size(); ++k) {
     loop::Kernel& kernel = *kernels[k];
     kernel.body = std::move(in_place[k]);
@@ -92,10 +97,7 @@ void Lowering::update_in_place(const Update& update) {
   writer->written.erase(result->id);
   writer->written.insert(state->id);
   writer->overwrites_state = true;
-  if (group_order().empty() && !groups_.empty()) {
-    *writer = std::move(before);
-    state_copies_.push_back(update);
-  }
+  group_links_->overwrites(group, state->id);
 }
 
 // The kernel that computes the value may use it as it computes it; who else needs it reads it where

@@ -134,14 +134,14 @@ void add_carried_updates(std::vector<Tensor>& roots, std::vector<Shared>& target
   // By the order in which they were written; an update may depend on values that carry further
   // ones.
   std::map<std::uint64_t, Tensor> carried;
-  std::vector<Tensor> pending = roots;
-  for (std::size_t done = 0; done < pending.size(); ++done) {
-    const Tensor root = pending[done];
-    for (const Tensor& t : topological_order(std::span(&root, 1))) {
+  for (std::vector<Tensor> pending = roots; !pending.empty();) {
+    std::vector<Tensor> further;
+    for (const Tensor& t : topological_order(pending)) {
       const Node& node = t.node();
       if (!node.op.carries_update || !carried.emplace(node.attributes.identity, t).second) continue;
-      pending.push_back(node.inputs[2]);
+      further.push_back(node.inputs[2]);
     }
+    pending = std::move(further);
   }
   const auto given = static_cast<std::ptrdiff_t>(targets.size());
   for (const auto& [identity, t] : carried) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "frontend/train/options.h"
@@ -39,19 +40,20 @@ struct Optimizer::Parts {
   std::vector<Shared> state;
   // By parameter (null for the optimizer's own) and name.
   std::map<std::pair<std::shared_ptr<SharedState>, std::string>, Shared> by_name;
-  std::vector<Update> pending;  // of the call of updates() that is under way
+  std::set<std::string> taken;             // the names of the state
+  std::map<std::string, int> last_number;  // behind a name of which there are several
+  std::vector<Update> pending;             // of the call of updates() that is under way
   SourceLine line;
 
   Shared make(const std::shared_ptr<SharedState>& parameter, const std::string& key,
               const std::string& suffix, const std::function<Array()>& initial) {
     const auto found = by_name.find({parameter, key});
     if (found != by_name.end()) return found->second;
-    const auto is_taken = [&](const std::string& wanted) {
-      return std::ranges::any_of(state, [&](const Shared& s) { return s.name() == wanted; });
-    };
-    std::string full = name + '.' + suffix;
-    for (int number = 2; is_taken(full); ++number) {
-      full = name + '.' + suffix + '.' + std::to_string(number);
+    const std::string first = name + '.' + suffix;
+    std::string full = first;
+    for (int& number = last_number[first]; !taken.insert(full).second;) {
+      number = std::max(number + 1, 2);
+      full = first + '.' + std::to_string(number);
     }
     const Shared made(initial(), full, line);
     by_name.emplace(std::pair{parameter, key}, made);

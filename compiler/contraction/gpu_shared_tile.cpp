@@ -1,11 +1,36 @@
 #include "compiler/contraction/gpu_shared_tile.h"
 
 #include "compiler/contraction/gpu_tile_builder.h"
+#include "compiler/loop/traverse.h"
 
 namespace kroton {
 namespace {
 
 using loop::Op;
+
+// The index with variables in place of the numbers of groups: of heads, say, that share a row of
+// keys, which is the quotient of a head's number.
+std::pair<loop::Expr, std::vector<loop::Variable>> with_groups(
+    const loop::Expr& index, std::span<const AxisList* const> all) {
+  std::vector<loop::Variable> groups;
+  const auto is_axis = [&](const loop::Expr& e) {
+    if (e->op != Op::variable) return false;
+    for (const AxisList* axes : all) {
+      for (const Axis& axis : *axes) {
+        if (axis.variable == e->variable) return true;
+      }
+    }
+    return false;
+  };
+  loop::Rewriter rewrite([&](const loop::Expr& e) {
+    const bool divides = e->op == Op::div || e->op == Op::floor_div || e->op == Op::mod;
+    if (!divides || !is_axis(e->args[0]) || !loop::as_dim(e->args[1])) return e;
+    groups.push_back(loop::fresh_variable("group"));
+    return loop::variable(groups.back());
+  });
+  loop::Expr replaced = rewrite(index);
+  return {replaced, groups};
+}
 
 // Whether pieces of 16 bytes along the line lie in memory as they are wanted and begin at
 // multiples of 16 bytes; null if that cannot be.
@@ -17,7 +42,7 @@ loop::Expr pieces_are_aligned(const SharedTile& tile, std::span<const AxisList* 
     return nullptr;
   }
   const loop::Expr pieces = loop::integer(loop::elements_together(value->dtype));
-  const loop::Expr& index = value->args[0];
+  const auto [index, groups] = with_groups(value->args[0], all);
   loop::Expr aligned = loop::boolean_constant(true);
   Places zeros{{along[0].variable, loop::integer(0)}};
   const auto require = [&](const loop::Expr& elements) {
@@ -33,6 +58,12 @@ loop::Expr pieces_are_aligned(const SharedTile& tile, std::span<const AxisList* 
       require(step);
       zeros.push_back({axis.variable, loop::integer(0)});
     }
+  }
+  for (const loop::Variable& group : groups) {
+    const loop::Expr step = loop::stride_of(index, group);
+    if (!step || !loop::as_dim(step)) return nullptr;
+    require(step);
+    zeros.push_back({group, loop::integer(0)});
   }
   const loop::Expr start = loop::substitute(index, zeros);
   if (!loop::as_dim(start)) return nullptr;

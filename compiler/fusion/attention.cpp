@@ -240,6 +240,9 @@ class AttentionFinder {
 
   // In which dtype the product's operand lies where the cluster reads it.
   DType element_of(const Cluster& cluster, Vertex operand) const {
+    while (has(cluster, operand) && graph_[operand].op->is_view) {
+      operand = graph_.operand(operand, 0);
+    }
     const bool is_converted = is(operand, cast_op) && has(cluster, operand);
     return graph_[is_converted ? graph_.operand(operand, 0) : operand].type.dtype;
   }
@@ -481,6 +484,7 @@ class AttentionFinder {
 void join_attention(const Graph& graph, Fusion& fusion,
                     const std::function<bool(const AttentionOperands&)>& may) {
   AttentionFinder(graph, fusion, may).run();
+  read_repeated(graph, fusion);
 }
 
 }  // namespace kroton

@@ -75,9 +75,12 @@ class Fuser {
   bool sees_padding(Vertex v) const;
   ContractionRoles roles_of(Vertex v) const;
   // Where in operand 0 an element of the contraction v finds one of its factors.
-  // Whether a product converts that operand from a dtype that is only stored: that is read, and
-  // converted where the product copies it. Both operands' may be the same.
-  bool converts_operand(Vertex v, std::size_t number) const;
+  // The conversion of that operand from a dtype that is only stored, if the product makes it: what
+  // is converted is read, and converted where the product copies it. Both operands' may be the same.
+  std::optional<Vertex> conversion_of(Vertex v, std::size_t number) const;
+  bool converts_operand(Vertex v, std::size_t number) const {
+    return conversion_of(v, number).has_value();
+  }
   Index place_of_operand(Vertex v, std::size_t number, const Cluster& cluster) const;
   // Whether evaluating the observable v at that index all over the cluster's domain looks at
   // whatever it checks: along such an axis it is at each place.

@@ -292,8 +292,7 @@ void Fuser::ask_operands(Vertex v) {
     // What the product converts is not computed in it.
     const bool is_converted =
         cluster.kind == Cluster::Kind::contraction &&
-        ((converts_operand(cluster.hero, 0) && graph_.operand(cluster.hero, 0) == v) ||
-         (converts_operand(cluster.hero, 1) && graph_.operand(cluster.hero, 1) == v));
+        (conversion_of(cluster.hero, 0) == v || conversion_of(cluster.hero, 1) == v);
     for (const Index& point : demand.points) {
       if (op.kind == OpKind::reduce) {
         Index full = cluster.full_point();
@@ -329,15 +328,20 @@ ContractionRoles Fuser::roles_of(Vertex v) const {
                              graph_[graph_.operand(v, 1)].type.shape);
 }
 
-bool Fuser::converts_operand(Vertex v, std::size_t number) const {
-  if (graph_[v].op->kind != OpKind::contraction) return false;
+std::optional<Vertex> Fuser::conversion_of(Vertex v, std::size_t number) const {
+  if (graph_[v].op->kind != OpKind::contraction) return std::nullopt;
   if (!converts_operands_ && (number != 1 || graph_.operand(v, 0) == graph_.operand(v, 1) ||
                               !roles_of(v).windows.empty())) {
-    return false;
+    return std::nullopt;
   }
-  const Vertex operand = graph_.operand(v, static_cast<int>(number));
-  return graph_[operand].op == &cast_op &&
-         is_only_stored(graph_[graph_.operand(operand, 0)].type.dtype);
+  Vertex operand = graph_.operand(v, static_cast<int>(number));
+  // Keys that several heads share are converted once, then repeated: that is where they lie, too.
+  while (converts_operands_ && graph_[operand].op->is_view && !is_regrouping(operand)) {
+    operand = graph_.operand(operand, 0);
+  }
+  const bool converts = graph_[operand].op == &cast_op &&
+                        is_only_stored(graph_[graph_.operand(operand, 0)].type.dtype);
+  return converts ? std::optional(operand) : std::nullopt;
 }
 
 // Where a contraction's operand is read, for any point of the inner axes.

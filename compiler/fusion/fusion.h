@@ -63,6 +63,9 @@ struct AttentionOperands {
 };
 void join_attention(const Graph& graph, Fusion& fusion,
                     const std::function<bool(const AttentionOperands&)>& may);
+// A part of it: clusters of attention read keys and values that several heads share where they lie,
+// not a copy for each head.
+void read_repeated(const Graph& graph, Fusion& fusion);
 
 // Whose memory holds the elements of a scan's operand: its own, or that of what it regroups.
 Graph::Vertex stored_source(const Graph& graph, Graph::Vertex v);

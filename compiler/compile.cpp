@@ -15,6 +15,7 @@
 #include "compiler/codegen/llvm/run_on_cpu.h"
 #include "compiler/fusion/fusion.h"
 #include "compiler/lower/cache_key.h"
+#include "compiler/lower/kernel_context.h"
 #include "compiler/passes/passes.h"
 #include "compiler/scan/parallel.h"
 #include "runtime/cache.h"
@@ -57,7 +58,9 @@ Program make_program(Graph& graph, const std::string& name, const codegen::CpuTa
                      const LoweringOptions& options) {
   const DefaultFloatEnvironment rounding;
   run_passes(graph);
-  if (dumps("fusion")) std::fprintf(stderr, "== fusion\n%s", fuse(graph).to_string(graph).c_str());
+  if (dumps("fusion"))
+    std::fprintf(stderr, "== fusion\n%s",
+                 fuse_for(graph, target.machine, options).to_string(graph).c_str());
   Timer timer;
   Program program = lower(graph, name, target.machine, options);
   timer.show("fuse and lower");
@@ -118,7 +121,7 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
   run_gpu_passes(graph);
   if (dumps("fusion")) {
     std::fprintf(stderr, "== fusion\n%s",
-                 fuse(graph, machine.has_matrix_units()).to_string(graph).c_str());
+                 fuse_for(graph, machine, options).to_string(graph).c_str());
   }
   CudaCompilation result;
   result.program = lower(graph, name, machine, options);

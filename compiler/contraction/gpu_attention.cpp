@@ -1,19 +1,11 @@
 #include "compiler/contraction/gpu_attention.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "compiler/contraction/gpu_attention_builder.h"
 
 namespace kroton {
 namespace {
-
-constexpr std::int64_t most_head = 128;
-constexpr std::int64_t attention_bytes = 48 << 10;  // that a block has without asking
-constexpr int scalar_thread_rows = 4;
-constexpr int scalar_threads = 128;
-
-int filled_up(std::int64_t size, int to) { return static_cast<int>((size + to - 1) / to * to); }
 
 std::int64_t attention_bytes_of(const GpuAttentionPlan& plan) {
   const auto size = static_cast<std::int64_t>(size_of(plan.element));
@@ -27,12 +19,6 @@ std::int64_t attention_bytes_of(const GpuAttentionPlan& plan) {
   return 4 * (plan.inner * line(plan.rows) + plan.keys * line(plan.rows) +
               std::max(plan.inner * line(plan.keys), plan.keys * line(plan.columns))) +
          exchange;
-}
-
-// Columns in groups of which one load brings all, as many for each thread.
-int scalar_columns(std::int64_t columns, int across) {
-  const int each = filled_up(columns, across) / across;
-  return across * (each <= 2 ? each : filled_up(each, attention_load));
 }
 
 }  // namespace
@@ -54,12 +40,8 @@ std::optional<GpuAttentionPlan> plan_gpu_attention(const AttentionSizes& sizes) 
   plan.element = sizes.element;
   plan.units = sizes.units;
   if (sizes.units) {
-    const auto width = [](std::int64_t size) {
-      return static_cast<int>(std::bit_ceil(
-          static_cast<std::uint64_t>(std::max<std::int64_t>(size, attention_warp_rows))));
-    };
-    plan.inner = width(sizes.inner);
-    plan.columns = width(sizes.columns);
+    plan.inner = width_of_units(sizes.inner);
+    plan.columns = width_of_units(sizes.columns);
     plan.thread_rows = 2;
     plan.across = 4;
     for (const auto& [rows, keys] : {std::pair{64, 64}, {64, 32}, {32, 32}, {32, 16}}) {

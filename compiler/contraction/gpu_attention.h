@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 
+#include "compiler/contraction/gpu_pair_plan.h"
 #include "compiler/contraction/gpu_tiles.h"
 
 namespace kroton {
@@ -18,6 +19,10 @@ struct Attention {
   Contraction result;     // its inner axis: the keys
   // What is stored of each weight, if that is wanted.
   std::optional<loop::Store> kept = {};
+  // What is stored of each row, made of its largest score and the sum of the exponentials: these
+  // stand for them.
+  loop::Variable largest, total;
+  std::vector<loop::Store> of_rows = {};
 };
 
 // What a plan depends on.
@@ -29,11 +34,8 @@ struct AttentionSizes {
 
 // A block has so many rows of results, all columns, and goes over so many keys at a time. Inner
 // elements and columns are filled up with zeros to what the tiles have of them.
-struct GpuAttentionPlan {
-  int rows, keys, inner, columns;
-  DType element;
-  bool units;
-  int thread_rows, across;  // of a thread; threads that share a row
+struct GpuAttentionPlan : PairTilePlan {
+  int inner, columns;
   // Numbers that a row's threads leave for each other, with what keeps rows in different banks.
   int exchange_stride() const { return units ? across : across + across / 4; }
   std::string to_string() const;

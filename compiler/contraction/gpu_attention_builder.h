@@ -1,42 +1,22 @@
 // Kernels of attention for GPUs: the algorithm, and what each way of multiplying adds to it.
 #pragma once
-#include <functional>
 #include <limits>
 #include <memory>
 
 #include "compiler/contraction/gpu_attention.h"
-#include "compiler/contraction/gpu_tile_builder.h"
-#include "compiler/loop/traverse.h"
+#include "compiler/contraction/gpu_pair_tiles.h"
 
 namespace kroton {
 
 // The algorithm. How rows and columns are shared by the threads, and how they multiply, is what
 // derived classes say.
-class AttentionBuilder : public GpuTileBuilder {
+class AttentionBuilder : public PairTileBuilder {
  public:
   AttentionBuilder(const Attention& attention, const GpuAttentionPlan& plan,
                    const GpuTilePlan& tile_plan, const loop::NewBuffer& new_buffer)
-      : GpuTileBuilder(attention.result, tile_plan, new_buffer), a_(attention), p_(plan) {}
+      : PairTileBuilder(attention.result, plan, tile_plan, new_buffer), a_(attention), p_(plan) {}
 
  protected:
-  // A row of the tile that a thread has a part of: its number among the thread's rows, which of the
-  // threads that share it this one is.
-  struct Row {
-    loop::Variable thread, number;
-    loop::Expr row, sharer;
-  };
-  // A column that the thread has of such a row, and the register.
-  struct Element {
-    loop::Expr column, number;
-  };
-  using OfRow = std::function<loop::Block(const Row&)>;
-  using OfElement = std::function<loop::Block(const Element&)>;
-  using OfRun = std::function<loop::Block(const Element& first, int count)>;
-
-  virtual Row row_of(const loop::Variable& thread, const loop::Variable& number) const = 0;
-  // `body` for the thread's elements of the row, among so many columns: the first of some
-  // neighbours, and how many they are.
-  virtual loop::Block over_runs(const Row& row, int columns, const OfRun& body) const = 0;
   // Shared memory, and what comes to it before the first step.
   virtual loop::Block begin() = 0;
   // The same before the first step of going over the keys again.
@@ -50,34 +30,6 @@ class AttentionBuilder : public GpuTileBuilder {
   virtual loop::Stmt keep_weight(const Row& row, const loop::Expr& key,
                                  const loop::Expr& weight) const = 0;
   virtual loop::Block multiply_values(const loop::Expr& step) = 0;
-
-  loop::Stmt over_rows(const OfRow& body) const {
-    const loop::Variable t = loop::fresh_variable("t"), r = loop::fresh_variable("r");
-    return threads(t, plan_.threads(), unrolled(r, p_.thread_rows, body(row_of(t, r))));
-  }
-
-  loop::Block over_elements(const Row& row, int columns, const OfElement& body) const {
-    return over_runs(row, columns, [&](const Element& first, int count) {
-      const loop::Variable next = loop::fresh_variable("next");
-      return unrolled(
-          next, count,
-          body({first.column + loop::variable(next), first.number + loop::variable(next)}));
-    });
-  }
-
-  loop::Stmt zeros(const loop::BufferRef& to, int columns) const {
-    return over_rows([&](const Row& row) {
-      return over_elements(row, columns, [&](const Element& e) {
-        return loop::Block{loop::Store{to, e.number, loop::real(0, DType::f32)}};
-      });
-    });
-  }
-
-  loop::BufferRef allocate(loop::Block& block, const char* name, DType dtype, std::int64_t size,
-                           loop::Space space) const {
-    block.push_back(loop::Allocate{new_buffer_(name, dtype, Dim(size), space)});
-    return std::get<loop::Allocate>(block.back()).buffer;
-  }
 
   const Attention& a_;
   const GpuAttentionPlan& p_;
@@ -138,6 +90,7 @@ class AttentionBuilder : public GpuTileBuilder {
         body.push_back(loop::Store{total_, loop::variable(row.number), reciprocal});
         return body;
       }
+      append(body, store_of_row(row, loop::variable(sum)));
       body.push_back(loop::Declare{factor, reciprocal});
       append(body, store_results(row, loop::variable(factor)));
       return body;
@@ -159,12 +112,17 @@ class AttentionBuilder : public GpuTileBuilder {
     return block;
   }
 
-  loop::Stmt over_steps(const std::function<loop::Block(const loop::Expr& step)>& body) const {
-    loop::For steps;
-    steps.variable = loop::fresh_variable("step");
-    steps.extent = loop::size(ceil_div(inner_, Dim(p_.keys)));
-    steps.body = body(loop::variable(steps.variable));
-    return loop::statement(std::move(steps));
+  // One of the row's threads does.
+  loop::Block store_of_row(const Row& row, const loop::Expr& sum) const {
+    if (a_.of_rows.empty()) return {};
+    const loop::Expr place = first_row_ + row.row;
+    Places places = places_of(c_.rows, place);
+    places.push_back({a_.largest, loop::load(top_, loop::variable(row.number))});
+    places.push_back({a_.total, sum});
+    loop::If first;
+    first.condition = loop::binary(loop::Op::eq, row.sharer, loop::integer(0));
+    first.then_body = loop::substitute(loop::Block(a_.of_rows.begin(), a_.of_rows.end()), places);
+    return inside(place, rows_, p_.rows, {loop::statement(std::move(first))});
   }
 
   loop::Block store_results(const Row& row, const loop::Expr& factor) const {
@@ -199,40 +157,11 @@ class AttentionBuilder : public GpuTileBuilder {
 
   // Minus infinity behind the last key: it is no part of the row.
   loop::Expr score(const Row& row, const loop::Expr& key, const loop::Expr& number) const {
-    const loop::Expr value = at(a_.score, row, key, {a_.products.sum, loop::load(scores_, number)});
+    const loop::Expr value =
+        at(a_.score, row, key, {{a_.products.sum, loop::load(scores_, number)}});
     return fits(inner_, p_.keys)
                ? value
                : loop::select(loop::binary(loop::Op::lt, key, loop::size(inner_)), value, lowest());
-  }
-
-  // Of rows, keys and that variable, at a place; what is there is loaded from global memory only
-  // where the place is one.
-  loop::Expr at(const loop::Expr& value, const Row& row, const loop::Expr& key,
-                const std::pair<loop::Variable, loop::Expr>& given) const {
-    const loop::Expr place = first_row_ + row.row;
-    Places places = places_of(c_.rows, place);
-    for (auto& one : places_of(c_.inner, key)) places.push_back(std::move(one));
-    places.push_back(given);
-    const loop::Expr placed = loop::substitute(value, places);
-    loop::Expr inside = loop::boolean_constant(true);
-    if (!fits(rows_, p_.rows)) inside = loop::binary(loop::Op::lt, place, loop::size(rows_));
-    if (!fits(inner_, p_.keys)) {
-      inside = loop::binary(loop::Op::logical_and, inside,
-                            loop::binary(loop::Op::lt, key, loop::size(inner_)));
-    }
-    return inside->op == loop::Op::integer ? placed : loaded_inside(placed, inside);
-  }
-
-  // Nothing is loaded from global memory elsewhere.
-  static loop::Expr loaded_inside(const loop::Expr& value, const loop::Expr& inside) {
-    loop::Rewriter rewrite([&](const loop::Expr& e) {
-      if (e->op != loop::Op::load || e->buffer->space != loop::Space::global) return e;
-      const loop::Expr when = loop::is_conditional(*e)
-                                  ? loop::binary(loop::Op::logical_and, inside, e->args[1])
-                                  : inside;
-      return loop::load(e->buffer, e->args[0], when);
-    });
-    return rewrite(value);
   }
 
   // The largest score so far; as long as nothing but minus infinity has been seen 0, since the
@@ -307,7 +236,7 @@ class AttentionBuilder : public GpuTileBuilder {
                Places places = places_of(c_.rows, first_row_ + row.row);
                for (auto& one : places_of(c_.inner, place)) places.push_back(std::move(one));
                run.body = {loop::Store{a_.kept->buffer, loop::substitute(a_.kept->index, places),
-                                       at(a_.kept->value, row, place, weight)}};
+                                       at(a_.kept->value, row, place, {weight})}};
                return inside(first_row_ + row.row, rows_, p_.rows,
                              {loop::statement(std::move(run))});
              }));
@@ -320,7 +249,7 @@ class AttentionBuilder : public GpuTileBuilder {
                          const loop::Expr& weight) const {
     const loop::Expr multiplied = c_.a->dtype == p_.element ? c_.a : c_.a->args[0];
     const loop::Expr key = step * loop::integer(p_.keys) + e.column;
-    return keep_weight(row, e.column, at(multiplied, row, key, {a_.weight, weight}));
+    return keep_weight(row, e.column, at(multiplied, row, key, {{a_.weight, weight}}));
   }
 
   loop::Expr place_of_own(const Row& row) const {
@@ -335,30 +264,13 @@ class AttentionBuilder : public GpuTileBuilder {
                                                     loop::variable(s)))});
   }
 
-  static loop::Variable scalar(const char* name) {
-    loop::Variable variable = loop::fresh_variable(name);
-    variable.dtype = DType::f32;
-    return variable;
-  }
-  static loop::Expr zero() { return loop::real(0, DType::f32); }
   static loop::Expr lowest() {
     return loop::real(-std::numeric_limits<double>::infinity(), DType::f32);
   }
 
- protected:
-  static void append(loop::Block& to, loop::Block more) {
-    for (loop::Stmt& stmt : more) to.push_back(std::move(stmt));
-  }
-
- private:
   loop::BufferRef top_, total_, exchange_;
 };
 
-// By matrix units, whose warps have so many rows each; by threads, of so many rows each, with inner
-// elements that are filled up to a multiple.
-constexpr int attention_warp_rows = 16;
-constexpr int attention_thread_depth = 8;
-constexpr int attention_load = 4;  // columns that one load brings
 std::unique_ptr<AttentionBuilder> unit_attention(const Attention& attention,
                                                  const GpuAttentionPlan& plan,
                                                  const GpuTilePlan& tiles,

@@ -5,33 +5,13 @@
 namespace kroton {
 namespace {
 
-// A warp has 16 rows. Keys and values come while something else is computed: those of the next step
+// Keys and values come while something else is computed: those of the next step
 // when the products with this one's are there, the values meanwhile.
-class UnitAttention final : public AttentionBuilder {
+class UnitAttention final : public ByUnits<AttentionBuilder> {
  public:
-  using AttentionBuilder::AttentionBuilder;
+  using ByUnits::ByUnits;
 
  private:
-  Row row_of(const loop::Variable& thread, const loop::Variable& number) const override {
-    const loop::Expr lane = loop::binary(loop::Op::mod, loop::variable(thread), loop::integer(32));
-    const loop::Expr warp =
-        loop::binary(loop::Op::floor_div, loop::variable(thread), loop::integer(32));
-    return {thread, number,
-            warp * loop::integer(attention_warp_rows) + loop::variable(number) * loop::integer(8) +
-                loop::binary(loop::Op::floor_div, lane, loop::integer(4)),
-            loop::binary(loop::Op::mod, lane, loop::integer(4))};
-  }
-
-  // In the places that loop::place_of_sum says: two neighbours of every eight columns.
-  loop::Block over_runs(const Row& row, int columns, const OfRun& body) const override {
-    const loop::Variable j = loop::fresh_variable("j");
-    const loop::Expr two = loop::integer(2);
-    return unrolled(j, columns / 8,
-                    body({loop::variable(j) * loop::integer(8) + row.sharer * two,
-                          (loop::variable(j) * two + loop::variable(row.number)) * two},
-                         2));
-  }
-
   loop::Block begin() override {
     const auto stored = [&](const loop::Expr& value) {
       return value->dtype == p_.element ? value : value->args[0];

@@ -113,16 +113,17 @@ GpuTileBuilder::Steps GpuTileBuilder::steps() const {
   return {first, loop::binary(Op::min, loop::size(plan_.slices_of_part), all - first)};
 }
 
-loop::Block GpuTileBuilder::stored(const loop::Expr& row, const loop::Expr& column,
-                                   const loop::Expr& sum) const {
+loop::Block GpuTileBuilder::stored(const Contraction& contraction, const loop::Expr& row,
+                                   const loop::Expr& column, const loop::Expr& sum) const {
   if (partial_ != nullptr) {
     return {loop::Store{partial_, partial_index(loop::variable(part_), row, column), sum}};
   }
-  Places places = places_of(c_.rows, row);
-  const Places more = places_of(c_.columns, column);
+  Places places = places_of(contraction.rows, row);
+  const Places more = places_of(contraction.columns, column);
   places.insert(places.end(), more.begin(), more.end());
-  places.push_back({c_.sum, sum});
-  return loop::substitute(loop::Block(c_.stores.begin(), c_.stores.end()), places);
+  places.push_back({contraction.sum, sum});
+  return loop::substitute(loop::Block(contraction.stores.begin(), contraction.stores.end()),
+                          places);
 }
 
 loop::Block GpuTileBuilder::store(const loop::Expr& row_of_tile, const loop::Expr& column_of_tile,
@@ -130,24 +131,33 @@ loop::Block GpuTileBuilder::store(const loop::Expr& row_of_tile, const loop::Exp
   const loop::Expr row = first_row_ + row_of_tile;
   const loop::Expr column = first_column_ + column_of_tile;
   return inside(row, rows_, plan_.rows,
-                inside(column, columns_, plan_.columns, stored(row, column, sum)));
+                inside(column, columns_, plan_.columns, stored(c_, row, column, sum)));
 }
 
 loop::Block GpuTileBuilder::store_neighbours(const loop::Expr& row_of_tile,
                                              const loop::Expr& column_of_tile,
                                              const loop::Variable& next, int count,
                                              const loop::Expr& sum) const {
+  return store_neighbours_of(c_, plan_.columns, row_of_tile, first_column_ + column_of_tile, next,
+                             count, sum);
+}
+
+loop::Block GpuTileBuilder::store_neighbours_of(const Contraction& contraction, int tile_columns,
+                                                const loop::Expr& row_of_tile,
+                                                const loop::Expr& column,
+                                                const loop::Variable& next, int count,
+                                                const loop::Expr& sum) const {
   const loop::Expr row = first_row_ + row_of_tile;
-  const loop::Expr column = first_column_ + column_of_tile;
+  const Dim columns = kroton::count(contraction.columns);
   loop::For neighbours;
   neighbours.variable = next;
   neighbours.kind = loop::LoopKind::vector;
   neighbours.width = neighbours.unrolled = count;
   neighbours.extent = loop::integer(count);
-  if (!fits(columns_, plan_.columns)) {
-    neighbours.extent = loop::binary(Op::min, loop::size(columns_) - column, neighbours.extent);
+  if (!fits(columns, tile_columns)) {
+    neighbours.extent = loop::binary(Op::min, loop::size(columns) - column, neighbours.extent);
   }
-  neighbours.body = stored(row, column + loop::variable(next), sum);
+  neighbours.body = stored(contraction, row, column + loop::variable(next), sum);
   return inside(row, rows_, plan_.rows, {loop::statement(std::move(neighbours))});
 }
 

@@ -49,6 +49,11 @@ class GpuTileBuilder {
   // The same of as many columns from there on as `next` has values, which it is added to.
   loop::Block store_neighbours(const loop::Expr& row, const loop::Expr& column,
                                const loop::Variable& next, int count, const loop::Expr& sum) const;
+  // Of another contraction with the same rows, whose columns are those of one tile.
+  loop::Block store_neighbours_of(const Contraction& contraction, int tile_columns,
+                                  const loop::Expr& row, const loop::Expr& column,
+                                  const loop::Variable& next, int count,
+                                  const loop::Expr& sum) const;
 
   const Contraction& c_;
   const GpuTilePlan& plan_;
@@ -62,7 +67,8 @@ class GpuTileBuilder {
   // Adds up the parts' sums of each result, and stores it.
   loop::Kernel combine() const;
   // What is stored for a row and a column of all.
-  loop::Block stored(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
+  loop::Block stored(const Contraction& contraction, const loop::Expr& row,
+                     const loop::Expr& column, const loop::Expr& sum) const;
   // Where a part's sum of a result is kept.
   loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
                            const loop::Expr& column) const;

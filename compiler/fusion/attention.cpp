@@ -4,10 +4,9 @@
 #include <optional>
 
 #include "compiler/fusion/fusion.h"
-#include "compiler/ir/leaf.h"
+#include "compiler/fusion/softmax.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/ops/records.h"
-#include "compiler/passes/match.h"
 
 namespace kroton {
 namespace {
@@ -16,8 +15,6 @@ using Vertex = Graph::Vertex;
 
 // Fewer rows of results, known to be few, are read once whatever is done.
 constexpr std::int64_t few_rows = 16;
-// Operations between the softmax and the product.
-constexpr int most_between = 8;
 
 class AttentionFinder {
  public:
@@ -50,11 +47,6 @@ class AttentionFinder {
     Index index;
     std::size_t key_axis;
   };
-  // weights = exponentials / their sum
-  struct Softmax {
-    Vertex exponentials, sum, weights;
-  };
-
   const Cluster& at(std::size_t c) const { return fusion_.clusters[c]; }
   static bool has(const Cluster& cluster, Vertex v) {
     return std::find(cluster.members.begin(), cluster.members.end(), v) != cluster.members.end();
@@ -70,72 +62,6 @@ class AttentionFinder {
     return found;
   }
   bool is(Vertex v, const OpRecord& op) const { return graph_[v].op == &op; }
-  Vertex source_of(Vertex v) const {
-    while (graph_[v].op->is_view) v = graph_.operand(v, 0);
-    return v;
-  }
-  bool is_number(Vertex v, double value) const {
-    const std::optional<Vertex> literal = uniform_literal(graph_, v);
-    return literal && literal_value(graph_[*literal].attributes) == value;
-  }
-
-  // The sum that `v` divides by, if that is all it does: 1 / sum, or the sum where `divides`.
-  std::optional<Vertex> sum_behind(Vertex v, bool divides) const {
-    v = source_of(v);
-    if (!divides) {
-      if (!is(v, div_op) || !is_number(graph_.operand(v, 0), 1)) return std::nullopt;
-      v = source_of(graph_.operand(v, 1));
-    }
-    if (!is(v, sum_op)) return std::nullopt;
-    return v;
-  }
-
-  // The softmax that v is, or is a multiple of, element by element.
-  std::optional<Softmax> softmax_of(Vertex v, int steps = most_between) const {
-    if (steps == 0) return std::nullopt;
-    const auto operand = [&](int k) { return graph_.operand(v, k); };
-    if (is(v, mul_op) || is(v, div_op)) {
-      const bool divides = is(v, div_op);
-      for (const int k : {0, 1}) {
-        if (divides && k == 1) continue;
-        const Vertex e = operand(k);
-        const std::optional<Vertex> sum = sum_behind(operand(1 - k), divides);
-        if (sum && is(e, exp_op) && graph_.operand(*sum, 0) == e) return Softmax{e, *sum, v};
-      }
-      for (const int k : {0, 1}) {
-        if (divides && k == 1) continue;
-        const std::optional<Softmax> found = softmax_of(operand(k), steps - 1);
-        if (found) return depends_on(operand(1 - k), found->weights) ? std::nullopt : found;
-      }
-      return std::nullopt;
-    }
-    if (is(v, cast_op) && is_float(graph_[operand(0)].type.dtype)) {
-      return softmax_of(operand(0), steps - 1);
-    }
-    if (is(v, where_op)) {
-      for (const int k : {1, 2}) {
-        if (!is_number(operand(3 - k), 0)) continue;
-        const std::optional<Softmax> found = softmax_of(operand(k), steps - 1);
-        return found && depends_on(operand(0), found->weights) ? std::nullopt : found;
-      }
-    }
-    return std::nullopt;
-  }
-
-  bool depends_on(Vertex v, Vertex on) const {
-    std::vector<Vertex> pending{v};
-    std::set<Vertex> seen{v};
-    while (!pending.empty()) {
-      const Vertex next = pending.back();
-      pending.pop_back();
-      if (next == on) return true;
-      for (Vertex operand : graph_.operands(next)) {
-        if (seen.insert(operand).second) pending.push_back(operand);
-      }
-    }
-    return false;
-  }
-
   // Whether v at that index can be computed of `target` at its own, which it needs, and of what is
   // stored or made of nothing by others than these clusters.
   class Reach {
@@ -270,14 +196,9 @@ class AttentionFinder {
     const Cluster& last = at(position);
     if (last.kind != Cluster::Kind::contraction) return std::nullopt;
     const Vertex multiplied = graph_.operand(last.hero, 0);
-    const std::optional<Softmax> softmax = softmax_of(multiplied);
+    const std::optional<SoftmaxOfRows> softmax = softmax_behind(graph_, multiplied);
     if (!softmax) return std::nullopt;
-    const Vertex difference = graph_.operand(softmax->exponentials, 0);
-    if (!is(difference, sub_op)) return std::nullopt;
-    const Vertex scores = graph_.operand(difference, 0);
-    const Vertex largest = source_of(graph_.operand(difference, 1));
-    if (!is(largest, max_op) || graph_.operand(largest, 0) != scores) return std::nullopt;
-
+    const auto& [scores, largest, difference, exponentials, sum, divisor, weights] = *softmax;
     const std::optional<std::size_t> rows = cluster_of(softmax->exponentials);
     if (!rows || at(*rows).kind != Cluster::Kind::loops || at(*rows).guard != last.guard ||
         &at(*rows) == &last) {
@@ -481,9 +402,9 @@ class AttentionFinder {
 
 }  // namespace
 
-void join_attention(const Graph& graph, Fusion& fusion,
-                    const std::function<bool(const AttentionOperands&)>& may) {
-  AttentionFinder(graph, fusion, may).run();
+void join_attention(const Graph& graph, Fusion& fusion, const AttentionKernels& may) {
+  recompute_pairs(graph, fusion, may);
+  AttentionFinder(graph, fusion, may.attention).run();
   read_repeated(graph, fusion);
 }
 

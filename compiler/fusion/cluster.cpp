@@ -45,7 +45,8 @@ std::string Fusion::to_string(const Graph& graph) const {
   std::string text;
   for (std::size_t c = 0; c < clusters.size(); ++c) {
     const Cluster& cluster = clusters[c];
-    const char* kinds[] = {"loops", "contraction", "write", "scan", "call", "branch", "attention"};
+    const char* kinds[] = {"loops", "contraction", "write",     "scan",
+                           "call",  "branch",      "attention", "pairs"};
     text += "cluster " + std::to_string(c) + " " + kinds[static_cast<int>(cluster.kind)] +
             " over " + kroton::to_string(cluster.domain);
     if (cluster.reduces()) {

@@ -76,7 +76,8 @@ class Fuser {
   ContractionRoles roles_of(Vertex v) const;
   // Where in operand 0 an element of the contraction v finds one of its factors.
   // The conversion of that operand from a dtype that is only stored, if the product makes it: what
-  // is converted is read, and converted where the product copies it. Both operands' may be the same.
+  // is converted is read, and converted where the product copies it. Both operands' may be the
+  // same.
   std::optional<Vertex> conversion_of(Vertex v, std::size_t number) const;
   bool converts_operand(Vertex v, std::size_t number) const {
     return conversion_of(v, number).has_value();

@@ -19,7 +19,8 @@ struct Cluster {
     scan,         // a scan and its results
     call,         // a call and its results
     branch,       // one ifelse
-    attention     // a product, the softmax of its rows, and a product of that
+    attention,    // a product, the softmax of its rows, and a product of that
+    pairs         // products of what is made of products again; or a sum of one's rows (heroes)
   };
   Kind kind = Kind::loops;
   Dims domain;                            // one size per axis of the iteration space
@@ -32,7 +33,20 @@ struct Cluster {
   // Attention: the first product, the scores that are made of it, their softmax.
   Graph::Vertex products = 0, scores = 0, weights = 0;
   std::optional<Graph::Vertex> kept = {};  // made of the weights, and stored for others
-  Guard guard;                             // when it is needed
+  // Of the rows of attention: the largest score, the sum of the exponentials, and what is stored of
+  // them for others.
+  Graph::Vertex largest = 0, sum = 0;
+  std::vector<Graph::Vertex> of_rows = {};
+  // Pairs: the products, which are over the same axes but the columns, and which operand of each
+  // has a number for each pair. None: `hero`, a number of each row, is the sum over columns of the
+  // rows of `products`' first operand times those of `scores`, a product that is stored in
+  // `weights`.
+  struct OfPairs {
+    Graph::Vertex product;
+    int weights;
+  };
+  std::vector<OfPairs> heroes = {};
+  Guard guard;  // when it is needed
 
   bool reduces() const;
   Index full_point() const;   // all variables
@@ -54,16 +68,26 @@ struct Fusion {
 Fusion fuse(const Graph& graph, bool converts_operands = false);
 
 // Makes one cluster of each product whose rows' softmax is multiplied again: attention (see
-// attention.cpp). Where `may` allows it: which dtype all operands have where they lie, how
+// attention.cpp), and clusters of its gradients that compute the weights again
+// (recompute_pairs.cpp). Where these allow it: which dtype all operands have where they lie, how
 // many inner elements the first product and how many columns the last one has.
 struct AttentionOperands {
   DType element;
   std::int64_t inner, columns;
   bool keeps_weights;  // others read them, so that they are stored
 };
-void join_attention(const Graph& graph, Fusion& fusion,
-                    const std::function<bool(const AttentionOperands&)>& may);
-// A part of it: clusters of attention read keys and values that several heads share where they lie,
+struct PairOperands {
+  DType element;
+  std::vector<std::int64_t> inner, columns;  // of the products, of what they go into
+};
+struct AttentionKernels {
+  std::function<bool(const AttentionOperands&)> attention;
+  std::function<bool(const PairOperands&)> pairs;
+};
+void join_attention(const Graph& graph, Fusion& fusion, const AttentionKernels& may);
+// Parts of it.
+void recompute_pairs(const Graph& graph, Fusion& fusion, const AttentionKernels& may);
+// Clusters of attention read keys and values that several heads share where they lie,
 // not a copy for each head.
 void read_repeated(const Graph& graph, Fusion& fusion);
 

@@ -19,7 +19,10 @@ class RepeatedOperands {
 
   void run() {
     for (std::size_t c = 0; c < fusion_.clusters.size(); ++c) {
-      if (fusion_.clusters[c].kind == Cluster::Kind::attention) read_in(fusion_.clusters[c]);
+      Cluster& cluster = fusion_.clusters[c];
+      if (cluster.kind == Cluster::Kind::attention || cluster.kind == Cluster::Kind::pairs) {
+        read_in(cluster);
+      }
     }
     for (const Vertex copied : copied_) {
       if (!is_read(copied)) drop(copied);

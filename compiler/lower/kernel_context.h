@@ -139,6 +139,9 @@ loop::Expr is_finite(const loop::Expr& value);
 // Fills in the kernel's buffer lists from its statements.
 void collect_buffers(loop::Kernel& kernel);
 
+// Which clusters a program for the machine is made of.
+Fusion fuse_for(const Graph& graph, const Machine& machine, const LoweringOptions& options);
+
 // One per kind of cluster. Kernels come in the order they must run in.
 std::vector<loop::Kernel> lower_loops(KernelContext& context, const Machine& machine);
 // `candidates`: null, or the kernels are several ways to the same, and it gets the number of each
@@ -149,6 +152,8 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
 // Whether the device has a kernel for it.
 bool computes_attention(const AttentionOperands& operands, const Machine& machine);
 std::vector<loop::Kernel> lower_attention(KernelContext& context, const Machine& machine);
+bool computes_pairs(const PairOperands& operands, const Machine& machine);
+std::vector<loop::Kernel> lower_pairs(KernelContext& context, const Machine& machine);
 std::vector<loop::Kernel> lower_write(KernelContext& context, const Machine& machine);
 loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
                          const Machine& machine);

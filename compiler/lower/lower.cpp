@@ -26,25 +26,27 @@ Machine as_checked(const Machine& machine, const Checks& checks) {
   return result;
 }
 
+}  // namespace
+
 // Every product is looked at by itself where values or accesses are checked.
-Fusion fused(const Graph& graph, const Machine& machine, const LoweringOptions& options) {
-  Fusion fusion = fuse(graph, machine.has_matrix_units());
+Fusion fuse_for(const Graph& graph, const Machine& machine, const LoweringOptions& options) {
+  const Machine checked = as_checked(machine, options.checks);
+  Fusion fusion = fuse(graph, checked.has_matrix_units());
   if (machine.gpu && !machine.one_block && !options.checks.values && !options.checks.memory) {
-    join_attention(graph, fusion, [&](const AttentionOperands& operands) {
-      return computes_attention(operands, machine);
-    });
+    join_attention(
+        graph, fusion,
+        {[&](const AttentionOperands& operands) { return computes_attention(operands, machine); },
+         [&](const PairOperands& operands) { return computes_pairs(operands, machine); }});
   }
   return fusion;
 }
-
-}  // namespace
 
 Lowering::Lowering(const Graph& graph, Program& program, const Machine& machine,
                    const LoweringOptions& options)
     : graph_(graph),
       machine_(as_checked(machine, options.checks)),
       options_(options),
-      fusion_(fused(graph, machine_, options)),
+      fusion_(fuse_for(graph, machine_, options)),
       buffers_(graph),
       program_(program) {
   if (options.checks.values) checks_ = value_checks(graph);
@@ -54,7 +56,7 @@ Lowering::Lowering(const Graph& body, Lowering& outer)
     : graph_(body),
       machine_(outer.machine_),
       options_(outer.options_),
-      fusion_(fused(body, machine_, options_)),
+      fusion_(fuse_for(body, machine_, options_)),
       buffers_(body, outer.buffers_),
       program_(outer.program_) {
   if (options_.checks.values) checks_ = value_checks(body);
@@ -186,6 +188,9 @@ void Lowering::lower_cluster(const Cluster& cluster) {
       break;
     case Cluster::Kind::attention:
       kernels = lower_attention(context, machine_);
+      break;
+    case Cluster::Kind::pairs:
+      kernels = lower_pairs(context, machine_);
       break;
     case Cluster::Kind::write:
       kernels = lower_write(context, machine_);

@@ -3,6 +3,8 @@
 
 #include <kroton/error.h>
 
+#include <algorithm>
+
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/ops/records.h"
@@ -61,6 +63,7 @@ class AttentionMaker {
     last.b = operand(hero, 1, of_result);
     context_.set_value({products, of_result[0]}, loop::variable(first.sum));
     result.score = placed(context_.value(cluster_.scores, of_result[0]));
+    if (!cluster_.of_rows.empty()) store_of_rows(of_result[0], result);
     context_.set_value({cluster_.weights, of_result[0]}, loop::variable(result.weight));
     last.a = operand(hero, 0, of_result);
     if (cluster_.kept) {
@@ -69,7 +72,7 @@ class AttentionMaker {
     }
     context_.set_value({hero, full}, loop::variable(last.sum));
     for (const Vertex root : cluster_.roots) {
-      if (root == cluster_.kept) continue;
+      if (root == cluster_.kept || is_of_row(root)) continue;
       last.stores.push_back(placed(std::get<loop::Store>(context_.store_root(root, full))));
     }
     last.cost = context_.cost();
@@ -77,6 +80,20 @@ class AttentionMaker {
   }
 
  private:
+  bool is_of_row(Vertex v) const {
+    return std::find(cluster_.of_rows.begin(), cluster_.of_rows.end(), v) != cluster_.of_rows.end();
+  }
+  void store_of_rows(const Index& pair, Attention& attention) {
+    Index row = pair;
+    std::erase(row, loop::variable(key_));
+    attention.largest = scalar("largest");
+    attention.total = scalar("total");
+    context_.set_value({cluster_.largest, row}, loop::variable(attention.largest));
+    context_.set_value({cluster_.sum, row}, loop::variable(attention.total));
+    for (const Vertex v : cluster_.of_rows) {
+      attention.of_rows.push_back(placed(std::get<loop::Store>(context_.store_root(v, row))));
+    }
+  }
   ContractionRoles roles_of(Vertex v) const {
     return graph_[v].op->roles(graph_[v].attributes, graph_[graph_.operand(v, 0)].type.shape,
                                graph_[graph_.operand(v, 1)].type.shape);

@@ -4,6 +4,7 @@
 #include <kroton/cumulative.h>
 #include <kroton/error.h>
 #include <kroton/normalization.h>
+#include <kroton/rearrange.h>
 #include <kroton/sort.h>
 
 #include <algorithm>
@@ -368,6 +369,36 @@ void add_sorts(std::vector<Case>& list) {
   list.push_back({"sort of 10000x100", {short_rows}, {sort(short_rows)}, {}});
 }
 
+// Queries, keys and values (8, heads, 1024, 64), and keys and values that three heads share.
+void add_attention_training(std::vector<Case>& list) {
+  const auto attention = [](const Tensor& q, const Tensor& k, const Tensor& v) {
+    return matmul(softmax(matmul(q, swapaxes(k, 2, 3)) * 0.125, -1), v);
+  };
+  for (const DType dtype : {f16, f32}) {
+    const Dims shape{8, 12, 1024, 64};
+    const Tensor q = numbers("q", shape, dtype), k = numbers("k", shape, dtype),
+                 v = numbers("v", shape, dtype), g = numbers("g", shape, dtype);
+    const Tensor y = attention(q, k, v);
+    const auto [gq, gk, gv] = grad(sum(square(y) * g), q, k, v);
+    const char* const name = dtype == f16 ? "attention step of 8x12x1024x64, f16"
+                                          : "attention step of 8x12x1024x64, f32";
+    list.push_back({name, {q, k, v, g}, {y, gq, gk, gv}, {}});
+  }
+  const Dims wide{4, 8, 2048, 128};
+  const Tensor wq = numbers("q", wide, bf16), wk = numbers("k", wide, bf16),
+               wv = numbers("v", wide, bf16), wg = numbers("g", wide, bf16);
+  const Tensor wy = attention(wq, wk, wv);
+  const auto [gq, gk, gv] = grad(sum(square(wy) * wg), wq, wk, wv);
+  list.push_back({"attention step of heads of 128, bf16", {wq, wk, wv, wg}, {wy, gq, gk, gv}, {}});
+  const Dims each{8, 4, 1024, 64};
+  const Tensor q = numbers("q", {8, 12, 1024, 64}, f16), k = numbers("k", each, f16),
+               v = numbers("v", each, f16);
+  list.push_back({"attention of 12 heads that share 4 keys, f16",
+                  {q, k, v},
+                  {attention(q, repeat(k, 3, 1), repeat(v, 3, 1))},
+                  {}});
+}
+
 }  // namespace
 
 std::vector<Case> cases() {
@@ -384,6 +415,7 @@ std::vector<Case> cases() {
   add_running(list);
   add_segments(list);
   add_sorts(list);
+  add_attention_training(list);
   return list;
 }
 

@@ -449,6 +449,13 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
           LDSM 12, LDGSTS 12
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1480  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
+          LDSM 34, LDGSTS 12
 cumsum of 1e6
   k0_cumsum                              28    64     4     4    4         5  11264     0
   k1_cumsum                              16    64     4     4    4         2   2048     0
@@ -536,6 +543,30 @@ sort of 1000x1000
 sort of 10000x100
   k0_sort                                16    64     4     8    0         1      0     0
   k1_sort                                62    32     8     8    0        24      0     0
+attention step of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1480  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
+          LDSM 34, LDGSTS 12
+attention step of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    125    16    16    16   16        32  37888   290
+  k1_sum                                 14    32     4     4    0         4      0     0
+  k2_dot_mul_sub_exp_mul_dot_sub_mul    119    16     4    16   16        76  44288   293
+  k3_dot_mul_sub_exp_mul_dot_sub_mul    128    16     4    16   16        64  44288   291
+attention step of heads of 128, bf16
+  k0_cast_cast_dot_cast_cast_mul_cas    200     8     4     4   16        64  37888  1301  HMMA 64,
+          LDSM 42, LDGSTS 20
+  k1_cast_sum                            18    32     2     4    0         8      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2130  HMMA 128,
+          LDSM 84, LDGSTS 32
+  k3_cast_cast_dot_cast_cast_mul_cas    230     8     4     4    4        64  34816  1991  HMMA 96,
+          LDSM 66, LDGSTS 32
+attention of 12 heads that share 4 keys, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1469  HMMA 64,
+          LDSM 40, LDGSTS 16
 )golden");
 }
 
@@ -864,6 +895,13 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
           LDSM 12, LDGSTS 12
+  k0_cast_cast_dot_cast_cast_mul_cas    148    12     2     4   16        32  33792  1473  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
+          LDSM 34, LDGSTS 12
 cumsum of 1e6
   k0_cumsum                              26    64     4     4    4         4  11264     0
   k1_cumsum                              16    64     4     4    4         2   2048     0
@@ -951,6 +989,30 @@ sort of 1000x1000
 sort of 10000x100
   k0_sort                                16    64     4     8    0         1      0     0
   k1_sort                                61    32     8     8    0        24      0     0
+attention step of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    148    12     4     4   16        32  33792  1473  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
+          LDSM 34, LDGSTS 12
+attention step of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    122    16    16    16   16        32  37888   289
+  k1_sum                                 14    32     4     4    0         4      0     0
+  k2_dot_mul_sub_exp_mul_dot_sub_mul    117    12     4    16   16        76  44288   292
+  k3_dot_mul_sub_exp_mul_dot_sub_mul    128    12     4    16   16        64  44288   290
+attention step of heads of 128, bf16
+  k0_cast_cast_dot_cast_cast_mul_cas    199     8     4     4   16        64  37888  1297  HMMA 64,
+          LDSM 42, LDGSTS 20
+  k1_cast_sum                            18    32     2     4    0         8      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2118  HMMA 128,
+          LDSM 84, LDGSTS 32
+  k3_cast_cast_dot_cast_cast_mul_cas    237     8     4     4    4        64  34816  1979  HMMA 96,
+          LDSM 66, LDGSTS 32
+attention of 12 heads that share 4 keys, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1462  HMMA 64,
+          LDSM 40, LDGSTS 16
 )golden");
 }
 
@@ -1267,6 +1329,13 @@ attention of 8x12x1024x64, f16, gradients
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
           LDSM 12, LDGSTS 12
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1314  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    222     8     4     4    4        32  32768   795  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   717  HMMA 48,
+          LDSM 34, LDGSTS 12
 cumsum of 1e6
   k0_cumsum                              22    64     4     4    4         7  11264     0
   k1_cumsum                              15    64     4     4    4         2   2048     0
@@ -1342,5 +1411,29 @@ sort of 1000x1000
 sort of 10000x100
   k0_sort                                16    64     4     8    0         1      0     0
   k1_sort                                61    32     8     8    0        25      0     0
+attention step of 8x12x1024x64, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1314  HMMA 64,
+          LDSM 40, LDGSTS 16
+  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    222     8     4     4    4        32  32768   795  HMMA 64,
+          LDSM 44, LDGSTS 12
+  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   717  HMMA 48,
+          LDSM 34, LDGSTS 12
+attention step of 8x12x1024x64, f32
+  k0_dot_mul_max_sub_exp_sum_div_mul    124    16    16    16   16        32  37888   290
+  k1_sum                                 14    32     4     4    0         4      0     0
+  k2_dot_mul_sub_exp_mul_dot_sub_mul    117    16     4    16   16        64  44288   288
+  k3_dot_mul_sub_exp_mul_dot_sub_mul    128    16     4    16   16        64  44288   288
+attention step of heads of 128, bf16
+  k0_cast_cast_dot_cast_cast_mul_cas    208     8     4     4   16        64  37888  1220  HMMA 64,
+          LDSM 42, LDGSTS 20
+  k1_cast_sum                            17    32     2     4    0         8      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  1898  HMMA 128,
+          LDSM 84, LDGSTS 32
+  k3_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        64  34816  1604  HMMA 96,
+          LDSM 66, LDGSTS 32
+attention of 12 heads that share 4 keys, f16
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1315  HMMA 64,
+          LDSM 40, LDGSTS 16
 )golden");
 }

@@ -5,6 +5,7 @@
 
 #include "compiler/loop/gpu_scheduler.h"
 #include "compiler/loop/index_arithmetic.h"
+#include "compiler/loop/sum_blocks.h"
 
 namespace kroton::loop {
 namespace {
@@ -13,7 +14,14 @@ namespace {
 constexpr std::int64_t most_of_thread = 16;
 constexpr std::int64_t most_held_words = 32;
 constexpr int most_row_threads = 1024;
+constexpr std::int64_t few_rounds = 4;  // of a row whose length is not known
 constexpr std::array<std::int64_t, 3> neighbours_of_row = {8, 4, 2};
+
+// What a branch leaves out can be neither loaded early nor stored late.
+bool has_loop_or_branch(const Block& block) {
+  return std::any_of(block.begin(), block.end(),
+                     [](const Stmt& s) { return as_for(s) != nullptr || as_if(s) != nullptr; });
+}
 
 std::int64_t words_of(DType dtype) { return size_of(dtype) > 4 ? 2 : 1; }
 
@@ -203,18 +211,16 @@ class HeldRowStage {
     for (const HeldRow& row : held_) {
       if (row.first == number && row.element != nullptr) brought.push_back(&row);
     }
-    if (!brought.empty()) {
-      append(
-          block, rounds(t, [&](const Expr& round, const Expr& first) {
-            return together([&](const Expr& k) {
-              Block loads;
-              for (const HeldRow* row : brought) {
-                loads.push_back(Store{row->registers, slot(round, k), at(row->element, first + k)});
-              }
-              return loads;
-            });
-          }));
-    }
+    const auto bring = [&](const Expr& round, const Expr& first) {
+      return together([&](const Expr& k) {
+        Block loads;
+        for (const HeldRow* row : brought) {
+          loads.push_back(Store{row->registers, slot(round, k), at(row->element, first + k)});
+        }
+        return loads;
+      });
+    };
+    if (!brought.empty()) append(block, rounds(t, bring, true));
     append(block, rounds(t, [&](const Expr& round, const Expr& first) {
              return compute(stage.body, round, first);
            }));
@@ -229,9 +235,11 @@ class HeldRowStage {
   Expr slot(const Expr& round, const Expr& k) const { return round * integer(share_.together) + k; }
   Expr at(const Expr& e, const Expr& place) const { return substitute(e, {{position_, place}}); }
 
-  // `body` for each round of the thread's, given its number and its first position.
+  // `body` for each round of the thread's, given its number and its first position. With
+  // `whole_apart`, rounds that are known when the kernel runs to be whole are not looked at one by
+  // one, so that nothing comes between their loads.
   template <class Body>
-  Block rounds(const Variable& t, const Body& body) const {
+  Block rounds(const Variable& t, const Body& body, bool whole_apart = false) const {
     const auto of = [&](const Expr& round) {
       const Expr first = (round * integer(share_.threads) + variable(t)) * integer(share_.together);
       return std::pair(first, body(round, first));
@@ -239,10 +247,22 @@ class HeldRowStage {
     Block block;
     const std::int64_t whole = share_.count / share_.threads, rest = share_.count % share_.threads;
     if (share_.count == 0) {
-      const Variable n = fresh_variable("n");
-      const auto [first, own] = of(variable(n));
-      const Stmt inside = statement(If{binary(Op::lt, first, length_), own, {}});
-      block.push_back(statement(unrolled_loop(n, share_.rounds, {inside})));
+      // A few rounds at a time: all threads leave out those behind the row's end.
+      const std::int64_t few = share_.rounds % few_rounds == 0 ? few_rounds : 1;
+      const Variable g = fresh_variable("g");
+      const auto of_group = [&](bool guarded) {
+        const Variable n = fresh_variable("n");
+        const auto [first, own] = of(variable(g) * integer(few) + variable(n));
+        const Block inside{statement(If{binary(Op::lt, first, length_), own, {}})};
+        return Block{statement(unrolled_loop(n, few, guarded ? inside : own))};
+      };
+      const Expr begin = variable(g) * integer(few * share_.threads * share_.together);
+      const Expr end = begin + integer(few * share_.threads * share_.together);
+      Block group{statement(If{binary(Op::lt, begin, length_), of_group(true), {}})};
+      if (whole_apart) {
+        group = {statement(If{binary(Op::le, end, length_), of_group(false), std::move(group)})};
+      }
+      block.push_back(statement(unrolled_loop(g, share_.rounds / few, std::move(group))));
       return block;
     }
     if (whole == 1) append(block, of(integer(0)).second);
@@ -382,14 +402,15 @@ Block GpuScheduler::held_rows(const std::vector<const For*>& outer, const Block&
     const Block whole{own[k]};
     const std::vector<const For*> loops = perfect_nest(whole, may_share, body);
     const Expr count = product(extents_of(loops));
-    if (has_loop(*body) || (length != nullptr && length != count)) return {};
+    if (has_loop_or_branch(*body) || (length != nullptr && length != count)) return {};
     length = count;
     stages.push_back({k, substitute(*body, unflatten(variables_of(loops), extents_of(loops),
                                                      variable(position)))});
   }
   std::int64_t known = 0;
-  if (stages.empty() || (!is_integer_constant(length, known) && longest_row_ == 0)) return {};
-  const std::int64_t most = known > 0 ? known : longest_row_;
+  if (stages.empty()) return {};
+  const bool is_known = is_integer_constant(length, known);
+  const std::int64_t most = is_known ? known : constant_bound(length).value_or(longest_row_);
   if (most < warp) return {};
 
   RowHolder holder(position, std::move(stages), own);

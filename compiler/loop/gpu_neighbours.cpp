@@ -18,6 +18,20 @@ constexpr std::int64_t least_elements = 1 << 18;
 constexpr int most_for_neighbours = 24;
 constexpr int operations_of_function = 10;  // an elementary one
 
+// The block with its indices simplified as those of a loop over these variables.
+Block simplified(Block block, const std::vector<std::pair<Variable, Expr>>& variables) {
+  for (auto v = variables.rbegin(); v != variables.rend(); ++v) {
+    For loop;
+    loop.variable = v->first;
+    loop.extent = v->second;
+    loop.body = std::move(block);
+    block = {statement(std::move(loop))};
+  }
+  block = simplify_indices(block);
+  for (std::size_t k = 0; k < variables.size(); ++k) block = Block(as_for(block.front())->body);
+  return block;
+}
+
 }  // namespace
 
 Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block& core) {
@@ -60,8 +74,10 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
   const Expr first = variable(block_) * of_block + variable(t) * integer(together);
   const bool is_even = constant && known % (threads_of_neighbours * together) == 0;
   few.extent = is_even ? integer(together) : binary(Op::min, count - first, integer(together));
-  few.body = simplify_indices(
-      substitute(core, unflatten(variables_of(loops), extents, first + variable(few.variable))));
+  const Expr blocks = blocks_for(count, static_cast<int>(threads_of_neighbours * together));
+  few.body = simplified(
+      substitute(core, unflatten(variables_of(loops), extents, first + variable(few.variable))),
+      {{block_, blocks}, {t, integer(threads_of_neighbours)}, {few.variable, integer(together)}});
   // Most accesses must be to neighbours, all stores among them.
   int near = 0, far = 0;
   std::unordered_set<int> written;
@@ -74,7 +90,7 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
     visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
   }
   for (const Expr& e : nodes) {
-    if (e->op != Op::load) continue;
+    if (e->op != Op::load || !depends_on(e, few.variable)) continue;
     ++(!is_conditional(*e) && steps_by_one(e->args[0], few.variable) ? near : far);
     // What is overwritten is read where it is written.
     const bool elsewhere = std::none_of(few.body.begin(), few.body.end(), [&](const Stmt& s) {
@@ -84,7 +100,7 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
     if (written.contains(e->buffer->id) && (elsewhere || is_conditional(*e))) return {};
   }
   if (far > near + static_cast<int>(written.size())) return {};
-  block_count_ = blocks_for(count, static_cast<int>(threads_of_neighbours * together));
+  block_count_ = blocks;
   // Threads past the end have no elements.
   return {threads(t, integer(threads_of_neighbours), {statement(std::move(few))})};
 }

@@ -93,16 +93,46 @@ class LoopsLowering {
     std::optional<ReductionParts> parts;
     if (cluster_.reduces() && !machine_.one_block) {
       const std::optional<std::size_t> last = last_before_results();
-      parts = reduction_parts(cluster_.domain, cluster_.reduced, last && !lies_along_rows(*last),
-                              stages_);
+      const bool by_columns = last && !lies_along_rows(*last);
+      if (!by_columns && sums_relative_to_most()) {
+        parts = register_parts(cluster_.domain, cluster_.reduced);
+        at_once_ = parts.has_value();
+      }
+      if (!parts) parts = reduction_parts(cluster_.domain, cluster_.reduced, by_columns, stages_);
     }
     if (!parts) return rows_or_all(1);
     std::vector<loop::Kernel> kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
     if (parts->are_wanted.is_constant()) return kernels;
     use_accumulators();
-    in_runs_ = false;
+    in_runs_ = at_once_ = false;
     append(kernels, rows_or_all(1 - parts->are_wanted));
     return kernels;
+  }
+
+  // Whether the first stage is a maximum and the second one adds up exponentials relative to it, as
+  // a softmax does. Then a run may take its own maximum, and its sum is brought to that of all.
+  bool sums_relative_to_most() {
+    const Accumulator* most = nullptr;
+    const Accumulator* sum = nullptr;
+    for (const Accumulator& a : accumulators_) {
+      const int stage = ready_[a.vertex];
+      if (stage > 2) continue;
+      const Accumulator*& one = stage == 1 ? most : sum;
+      if (one != nullptr || a.is_arg || a.of_finite || !is_float(a.variable.dtype)) return false;
+      one = &a;
+    }
+    const bool stores = std::any_of(cluster_.roots.begin(), cluster_.roots.end(),
+                                    [&](Vertex v) { return is_full(v) && ready_[v] < 2; });
+    if (most == nullptr || sum == nullptr || stores || most->op != Op::max || sum->op != Op::add ||
+        most->variable.dtype != sum->variable.dtype) {
+      return false;
+    }
+    const Index point = cluster_.full_point();
+    const loop::Expr element = context_.value(graph_.operand(most->vertex, 0), point);
+    const loop::Expr power = context_.value(graph_.operand(sum->vertex, 0), point);
+    return power->op == Op::exp && power->args[0]->op == Op::sub &&
+           power->args[0]->args[0] == element &&
+           power->args[0]->args[1] == loop::variable(most->variable);
   }
 
   // One kernel; of rows whose length is not known, one for those that are short, one for those that
@@ -591,10 +621,7 @@ class LoopsLowering {
     for (const Accumulator& a : accumulators_) last_sums = std::max(last_sums, ready_[a.vertex]);
     std::vector<loop::Kernel> kernels;
     for (int stage = 1; stage <= stages_; ++stage) {
-      std::vector<Accumulator> sums;
-      for (const Accumulator& a : accumulators_) {
-        if (ready_[a.vertex] == stage) sums.push_back(a);
-      }
+      std::vector<Accumulator> sums = sums_of(stage);
       loop::Block body = stage_body(stage);
       loop::Kernel first;
       if (sums.empty()) {
@@ -612,13 +639,26 @@ class LoopsLowering {
       const Dim parts = element_count(runs_shape) * cut.are_wanted;
       loop::Block of_run = declarations(sums);
       append(of_run, rows_of_run(cut, run, std::move(body)));
+      if (at_once_ && stage == 1) {
+        const std::vector<Accumulator> relative = sums_of(++stage);
+        append(of_run, declarations(relative));
+        append(of_run, rows_of_run(cut, run, stage_body(stage)));
+        append(sums, relative);
+      }
       loop::Block combine = declarations(sums);
       loop::Block steps;
+      loop::Expr most_of_run;
       for (const Accumulator& a : sums) {
         const auto partial = context_.buffers().create("partial", a.variable.dtype, parts);
         of_run.push_back(loop::Store{partial, part, loop::variable(a.variable)});
+        if (at_once_ && stage == 2 && &a == &sums.back()) {
+          append(combine, loop::nest({run}, {runs}, std::move(steps)));
+          steps = relative_steps(sums[0], most_of_run, a, loop::load(partial, part));
+          continue;
+        }
         if (!a.is_arg) {
-          steps.push_back(loop::Accumulate{a.variable, a.op, loop::load(partial, part)});
+          most_of_run = loop::load(partial, part);
+          steps.push_back(loop::Accumulate{a.variable, a.op, most_of_run});
           continue;
         }
         const auto position = context_.buffers().create("partial_position", DType::i64, parts);
@@ -637,6 +677,30 @@ class LoopsLowering {
       append(kernels, finish(std::move(second), parts));
     }
     return kernels;
+  }
+
+  std::vector<Accumulator> sums_of(int stage) {
+    std::vector<Accumulator> sums;
+    for (const Accumulator& a : accumulators_) {
+      if (ready_[a.vertex] == stage) sums.push_back(a);
+    }
+    return sums;
+  }
+
+  // Adds the sum of a run, which is relative to the run's maximum, to one relative to that of all.
+  // A run of elements that are all -inf has no sum of its own.
+  static loop::Block relative_steps(const Accumulator& most, const loop::Expr& most_of_run,
+                                    const Accumulator& sum, const loop::Expr& of_run) {
+    const loop::Expr all = loop::variable(most.variable);
+    const DType dtype = most.variable.dtype;
+    const loop::Expr factor = loop::unary(Op::exp, loop::binary(Op::sub, most_of_run, all));
+    const loop::Expr none = loop::real(-std::numeric_limits<double>::infinity(), dtype);
+    const loop::Expr brought =
+        loop::select(loop::binary(Op::eq, most_of_run, none), loop::real(0, dtype),
+                     loop::binary(Op::mul, of_run, factor));
+    return {
+        loop::Accumulate{sum.variable, Op::add,
+                         loop::select(loop::binary(Op::eq, most_of_run, all), of_run, brought)}};
   }
 
   // The reduced axes' loops around the body, for the rows of one run.
@@ -755,6 +819,7 @@ class LoopsLowering {
   Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
+  bool at_once_ = false;  // runs have their own maximum and the sum relative to it
   bool in_runs_ = false;  // no stage leaves anything in scratch memory for the next
   bool lent_ = false;     // a result's memory keeps another value until the last stage
   int stages_ = 0;

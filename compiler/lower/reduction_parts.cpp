@@ -59,6 +59,21 @@ std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vec
   return parts;
 }
 
+std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced) {
+  ReductionParts parts;
+  int axes = 0;
+  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
+    if (!reduced[axis] || domain[axis].is_constant(1)) continue;
+    parts.axis = axis;
+    ++axes;
+  }
+  if (axes != 1) return std::nullopt;
+  parts.step = Machine::block_row;
+  parts.are_wanted = minimum(1, floor_div(domain[parts.axis], quick_row + 1));
+  if (parts.are_wanted.is_constant(0)) return std::nullopt;
+  return parts;
+}
+
 loop::Block only_if(const Dim& flag, loop::Block body) {
   if (flag.is_constant(1)) return body;
   loop::For loop;

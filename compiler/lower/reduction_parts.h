@@ -24,6 +24,10 @@ struct ReductionParts {
 std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vector<bool>& reduced,
                                               bool by_columns, int stages);
 
+// The same for long rows whose runs a block keeps in registers, where that saves a look at memory:
+// for any number of rows. Nothing where more than one axis is reduced.
+std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced);
+
 // The body of a kernel for where `flag` is 1; nothing runs where it is 0. A loop whose iteration
 // nothing uses: the schedule for GPUs makes it a factor of the number of blocks, so that the host
 // does not start the kernel.

@@ -79,7 +79,7 @@ tanh of 1e7, known
 exp, f64, n=1000000
   k0_exp_mul                                     7813 x   64, work 14000000
 bias, free, m=1024 n=8192
-  k0_mul                                        32768 x  256, work 16777216
+  k0_mul                                        32768 x   64, work 16777216
 transpose of 4096x4096, known
   k0_copy                                       16384 x  256, work 16777216
 x + transpose(y), free, m=4096 n=4096
@@ -89,19 +89,15 @@ concatenate, n=1000000
 softmax of 1000x1000, known
   k0_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
 softmax of 8x1e6, known
-  k0_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
-  k1_max_sub_exp_sum_div_mul                        8 x   32, work 528
-  k2_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
-  k3_max_sub_exp_sum_div_mul                        8 x   32, work 528
-  k4_max_sub_exp_sum_div_mul                    31250 x  256, work 136000032
+  k0_max_sub_exp_sum_div_mul                     1960 x  256, work 136000032
+  k1_max_sub_exp_sum_div_mul                        8 x   32, work 1960
+  k2_max_sub_exp_sum_div_mul                    31250 x   64, work 136000032
 softmax, free, m=1000 n=1000
-  k6_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
+  k4_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
 softmax, free, m=1000000 n=8
-  k0_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
-  k1_max_sub_exp_sum_div_mul                        8 x  256, work 528
-  k2_max_sub_exp_sum_div_mul                      528 x  256, work 136000032
-  k3_max_sub_exp_sum_div_mul                        8 x  256, work 528
-  k4_max_sub_exp_sum_div_mul                    31250 x  256, work 136000032
+  k0_max_sub_exp_sum_div_mul                     1960 x  256, work 136000032
+  k1_max_sub_exp_sum_div_mul                        8 x  256, work 1960
+  k2_max_sub_exp_sum_div_mul                    31250 x   64, work 136000032
 log_softmax of 8192x128, known
   k0_max_sub_exp_sum_log_sub                     2048 x  128, work 17924096
 sum of rows, free, m=1000 n=1000
@@ -159,7 +155,7 @@ softmax of columns, free, m=64 n=100000
   k1_max_sub_exp_sum_div                            2 x  512, work 16896
   k2_max_sub_exp_sum_div                          528 x  512, work 102400256
   k3_max_sub_exp_sum_div                            2 x  512, work 16896
-  k5_mul                                        25000 x  256, work 12800000
+  k5_mul                                        25000 x   64, work 12800000
 sum of channels, n=32
   k0_sum                                          512 x  256, work 12845056
   k1_sum                                            2 x 1024, work 512
@@ -194,7 +190,7 @@ conv2d of 64x56x56, 3x3, n=32
 conv2d, gradient of the image, n=32
   k2_unslice_unslice_convolution                  784 x  256, work 7418019840
 conv2d, gradient of the filters, n=32
-  k0_unslice                                    26912 x  256, work 13778944
+  k0_unslice                                    26912 x   64, work 13778944
   k1_convolution                                  522 x  128, work 7398789120
   k2_convolution                                 4096 x  256, work 2138112
   k4_copy                                         144 x  256, work 36864
@@ -333,7 +329,7 @@ conv2d of 128x56x56, 3x3, stride 2, by the image, n=32
   k5_unslice_unslice_convolution                  422 x  256, work 3537743872
   k6_unslice_unslice_add_unslice_add_unsli      50176 x  256, work 102760448
 conv2d of 128x56x56, 3x3, stride 2, by the filters, n=32
-  k0_unslice                                    51984 x  256, work 26615808
+  k0_unslice                                    51984 x   64, work 26615808
   k1_convolution                                  252 x  256, work 7398899712
   k2_convolution                                16384 x  256, work 2064384
   k4_copy                                         576 x  256, work 147456
@@ -356,7 +352,7 @@ conv2d of 64 channels, 3x3, free, h=56 n=32 w=56
 conv2d of 64 channels, 3x3, free, by the image, h=56 n=32 w=56
   k2_unslice_unslice_convolution                  784 x  256, work 7418019840
 conv2d of 64 channels, 3x3, free, by the filters, h=56 n=32 w=56
-  k0_unslice                                    26912 x  256, work 13778944
+  k0_unslice                                    26912 x   64, work 13778944
   k1_convolution                                  594 x  128, work 7398789120
   k2_convolution                                 4096 x  256, work 2433024
   k4_copy                                         144 x  256, work 36864
@@ -437,7 +433,7 @@ argsort of 1e6, known
   k18_argsort                                     977 x   64, work 24000000
   k19_argsort                                    7813 x   64, work 1000000
 sort of 1000x1000, known
-  k0_sort                                        3907 x  256, work 1000000
+  k0_sort                                        3907 x   64, work 1000000
   k1_sort                                        1000 x   64, work 16000000
   k2_sort                                        1000 x   64, work 128000
   k3_sort                                        1000 x   64, work 24000000
@@ -456,9 +452,9 @@ sort of 1000x1000, known
   k16_sort                                       1000 x   64, work 16000000
   k17_sort                                       1000 x   64, work 128000
   k18_sort                                       1000 x   64, work 24000000
-  k19_sort                                       3907 x  256, work 1000000
+  k19_sort                                       3907 x   64, work 1000000
 sort of 10000x100, known
-  k0_sort                                        3907 x  256, work 1000000
+  k0_sort                                        3907 x   64, work 1000000
   k1_sort                                       15625 x   64, work 102000000
 attention step of 8x12x1024x64, f16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 26021462016

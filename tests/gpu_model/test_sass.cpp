@@ -129,13 +129,13 @@ TEST_CASE("golden: the code of canonical kernels, sm_90") {
   check_golden("sm_90", table(90), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        18    64    16    16    0         6      0     0
+  k0_add_relu_mul                        16    64    16    16    0         2      0     0
 tanh of 1e7
-  k0_tanh                                22    64    16    16    0         1      0     0
+  k0_tanh                                21    64    16    16    0         1      0     0
 exp, f64
   k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
-  k0_mul                                 18    64     4     4    0         2      0     0
+  k0_mul                                 26    64    16    16    0         5      0     0
 transpose of 4096x4096
   k0_copy                                29    64     4     4    4         4   4224     0
 x + transpose(y), free
@@ -145,22 +145,18 @@ concatenate
 softmax of 1000x1000
   k0_max_sub_exp_sum_div_mul             26    64    16    16    4         5     32    75
 softmax of 8x1e6
-  k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
-  k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             10    32     8     4    0         3      0     0
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        32     32    75
+  k1_max_sub_exp_sum_div_mul             28    32     4     4    0        15      0     0
+  k2_max_sub_exp_sum_div_mul             24    64    16    16    0         3      0     0
 softmax, free
-  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
-  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             32    64     4     4    0         5      0     0
-  k6_max_sub_exp_sum_div_mul             40    48     4     4    4         5     32    75
-  k7_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
+  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        32     32    75
+  k1_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32   133
+  k2_max_sub_exp_sum_div_mul             26    64    16    16    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             38    48     4     4    0        32      0     0
+  k4_max_sub_exp_sum_div_mul             39    48     4     4    4        32     32    75
+  k5_max_sub_exp_sum_div_mul             35    48     4     4    4        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             26    64    16     4    0         5      0     0
+  k0_max_sub_exp_sum_log_sub             26    64    16    16    0         5      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
@@ -179,9 +175,9 @@ mean of rows, f64
   k2_sum_size_div                        61    32     8     8    0        16      0    39
   k3_sum_size_div                        55    32     8     8    8        16     64    43
 layer norm
-  k0_sum_div_sub_mul_sum_div_add_sqr     30    64    16    16   16        10     32    26
+  k0_sum_div_sub_mul_sum_div_add_sqr     32    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     31    64    16    16    4        10     32    43
+  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        10     32    43
   k1_mul_sum                             56    32     4     4    4         8   2048    27
   k2_mul_sum                             37    32     4     4    4         4   4096    18
   k3_mul_sum                             42    32     4     4    4         8   4096    27
@@ -202,7 +198,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     36    48     4     4    4         4     32    93
   k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
   k4_max_sub_exp_sum                     38    48     4     4    4        16     32    95
-  k5_div_mul                             14    64    16    16    0         3      0     0
+  k5_div_mul                             16    64    16    16    0         1      0     0
 sum of columns of 1e6x8
   k0_sum                                 46    40     4     4    4         4   1024    48
   k1_sum                                 47    32     4     4    4         4   4096    48
@@ -220,7 +216,7 @@ softmax of columns, free
   k2_max_sub_exp_sum_div                 56    32     4     4    4         5   2048   110
   k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    24
   k4_max_sub_exp_sum_div                 40    50     4     4    0        16      0   110
-  k5_mul                                 18    64     4     4    0         2      0     0
+  k5_mul                                 26    64    16    16    0         5      0     0
 sum of channels
   k0_sum                                 64    32     4     4    4        16     32   289
   k1_sum                                 37    32     4     4    4         4   4096    18
@@ -262,7 +258,7 @@ conv2d, gradient of the image
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    25
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   802
 conv2d, gradient of the filters
-  k0_unslice                             18    64     4     4    0         1      0     0
+  k0_unslice                             52    36     4    16    0         4      0     0
   k1_convolution                        127    16     4     4   16        16   7616   651
   k2_convolution                         43    40     4     4    4         4   1024    18
   k3_convolution                        128    16     4     4   16        16   7616   654  spills:
@@ -271,7 +267,7 @@ conv2d, gradient of the filters
 gather, free
   k0_take                                18    64     8     8    0         1      0     0
 scatter_add, free
-  k0_scatter_add                         12    64     4    16    0         1      0     0
+  k0_scatter_add                         14    64     4    16    0         1      0     0
   k1_scatter_add                         30    64     8     8    4         2   8704    23
   k2_scatter_add                         10    64     8     8    0         1      0     0
   k3_scatter_add                         56    20     4     4    4        16  20992    22
@@ -294,7 +290,7 @@ scatter_add, free
   k19_scatter_add                        32    64     4     4    0         4      0    49
   k20_scatter_add                        64    32     4     4    0        51      0     0
   k21_scatter_add                        56    36     4     4    0        16      0    73
-  k22_mul                                14    64    16    16    0         3      0     0
+  k22_mul                                16    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    25
@@ -313,7 +309,7 @@ scatter_add of numbers
   k3_scatter_add                         23    64     4     4    4         2  10240   143
   k4_scatter_add                         27    64     4     4    4         4   1024    39
 cumsum down rows
-  k0_cumsum                              14    64    16    16    0         3      0     0
+  k0_cumsum                              16    64    16    16    0         1      0     0
   k1_cumsum                              26    64     4     4    0         5      0    26
   k2_cumsum                              60    32     4     4    4         7   2048     0
   k3_cumsum                              32    64     4     4    4         5   2048   156
@@ -335,7 +331,7 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    124    16     2     4    4        16  49152   338  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    125    16     2     4    4        16  49152   338  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
   k0_cast_cast_dot_cast_cast_relu_ca     80    24     2     8    4        32  27648   372  HMMA 8,
@@ -372,7 +368,7 @@ conv2d of 128x56x56, 3x3, stride 2, by the image
   k5_unslice_unslice_convolution        113    16     4     4   16        12  12800   641
   k6_unslice_unslice_add_unslice_add     32    64     4     4    0         4      0     0
 conv2d of 128x56x56, 3x3, stride 2, by the filters
-  k0_unslice                             18    64     4     4    0         1      0     0
+  k0_unslice                             54    36     4    16    0         4      0     0
   k1_convolution                        127    16     4     4   16        12  11200   663
   k2_convolution                         46    40     4     4    4         4   1024    22
   k3_convolution                        127    16     4     4   16        12  11200   661
@@ -385,7 +381,7 @@ conv2d of 128x28x28, 3x3, 4 groups
   k0_unslice_convolution                127    16     4     4   16        24  12096   810
   k1_unslice_convolution                 48    32     4     4    4         4   2048    25
   k2_unslice_convolution                107    16     4     4   16        24  12096   762
-  k3_copy                                14    64    16    16    0         3      0     0
+  k3_copy                                16    64    16    16    0         1      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     36    48     4     4    0        27      0     0
 conv2d of 96x56x56, 3x3, 96 groups, by the image
@@ -408,7 +404,7 @@ conv2d of 64 channels, 3x3, free, by the image
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   803  spills:
           8, stack 8
 conv2d of 64 channels, 3x3, free, by the filters
-  k0_unslice                             26    64     4     4    0         1      0     0
+  k0_unslice                             40    50     4    16    0         4      0     0
   k1_convolution                        128    16     4     4   16        16   8704   748  spills:
           5, stack 8
   k2_convolution                         43    40     4     4    4         4   1024    18
@@ -430,21 +426,21 @@ attention of 8x12x1024x64, f16
 attention of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    127    16     4    16   16        32  37888   290
 causal attention of 8x12x1024x64, bf16
-  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2221  HMMA 64,
+  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2222  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of heads of 128, f16, free
-  k0_cast_cast_dot_cast_cast_mul_cas    198     8     2     4   16        64  37888  1169  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    200     8     2     4   16        64  37888  1165  HMMA 64,
           LDSM 42, LDGSTS 20
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    128    16     4    16   16        32  37888   290
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1318  HMMA 96,
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1285  HMMA 96,
           LDSM 60, LDGSTS 24
   k1_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
           LDSM 12, LDGSTS 12
-  k2_cast_cast_dot                      122    16     2     8    4        16  49152   145  HMMA 32,
+  k2_cast_cast_dot                      124    16     2     8    4        16  49152   145  HMMA 32,
           LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     38    48    16    16    4        14     16    43
+  k3_cast_cast_cast_mul_cast_cast_su     39    48    16    16    4        16     16    43
   k4_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
           LDSM 12, LDGSTS 12
   k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
@@ -487,7 +483,7 @@ update of an embedding
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
-  k0_argsort                             18    64    16    16    0         3      0     0
+  k0_argsort                             17    64    16    16    0         1      0     0
   k1_argsort                             64    16     8     4    4        10  25344    22  spills:
           8, stack 32
   k2_argsort                             30    64     4     4   16         4    512    21
@@ -520,7 +516,7 @@ argsort of 1e6
           4, stack 8
   k19_argsort                            14    64     4    16    0         2      0     0
 sort of 1000x1000
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                36    50    16    16    0         1      0     0
   k1_sort                                64    16     8     4    4        16  25344    22
   k2_sort                                10    64     4     4    0         1      0     0
   k3_sort                                64    16     8     8   16        16  25600    22
@@ -539,9 +535,9 @@ sort of 1000x1000
   k16_sort                               64    16     8     4    4        16  25344    22
   k17_sort                               10    64     4     4    0         1      0     0
   k18_sort                               64    16     8     8   16        16  25600    22
-  k19_sort                               16    64     4     4    0         1      0     0
+  k19_sort                               32    64    16    16    0         4      0     0
 sort of 10000x100
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                36    50    16    16    0         1      0     0
   k1_sort                                62    32     8     8    0        24      0     0
 attention step of 8x12x1024x64, f16
   k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1480  HMMA 64,

@@ -72,11 +72,11 @@ concatenate, n=1000000                                    1     62.6     14.0   
         7.7
 softmax of 1000x1000, known                               1     33.0      8.3      5.1     10.9     
         5.1
-softmax of 8x1e6, known                                   5    491.2    114.9     55.0    150.3    
+softmax of 8x1e6, known                                   3    367.3     77.9     40.9    112.3    
         23.7
 softmax, free, m=1000 n=1000                              1     33.0      8.3      5.1     10.9     
         5.1
-softmax, free, m=1000000 n=8                              5    490.9    114.6     54.7    150.2    
+softmax, free, m=1000000 n=8                              3    365.9     76.6     39.4    111.1    
         23.7
 log_softmax of 8192x128, known                            1     34.4      8.6      5.2     11.3     
         5.2

@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/gpu_emulator/emulated_device.h"
@@ -177,6 +180,45 @@ TEST_CASE("held rows: memory that is not aligned gives the same bits") {
     const kt::Array view = kt::Array::view(
         kt::cuda(), static_cast<const float*>(there.device_pointer()) + offset, {3, 500});
     CHECK(kt::array_equal(soft(view).to(kt::cpu()), want));
+  }
+}
+
+namespace {
+
+// Exponentials of rows that are all -inf, have one inf or a NaN, or are huge.
+void check_relative_sums(std::int64_t n, bool free) {
+  const kt::Tensor x = kt::tensor("x", {free ? kt::dim("n") : kt::Dim(8), free ? kt::dim("m") : n});
+  const float inf = std::numeric_limits<float>::infinity();
+  kt::Array values = random_array({8, n}, kt::f32, 1);
+  const auto row = [&](std::int64_t k) { return values.data<float>().subspan(k * n, n); };
+  std::fill_n(row(1).begin(), n - 1, -inf);  // all runs but the last
+  std::fill(row(2).begin(), row(2).end(), -inf);
+  row(3)[n / 2] = inf;
+  row(4)[5] = std::numeric_limits<float>::quiet_NaN();
+  for (float& v : row(5)) v *= 1e30F;
+  row(6)[n - 1] = 200;
+  std::fill_n(row(7).begin(), n / 2, -inf);
+  const std::vector<kt::Tensor> outputs{kt::softmax(x), kt::log_softmax(x),
+                                        kt::sum(kt::exp(x - kt::max(x, 1, true)), 1)};
+  const auto on_cpu = kt::function({x}, outputs),
+             on_gpu = kt::function({x}, outputs, {.target = kt::cuda()});
+  const auto want = on_cpu(values), have = on_gpu(values);
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    CAPTURE(k);
+    CHECK(kt::all_close(have[k], want[k], 1e-5, 1e-5, true));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("held rows: runs of a long row with a maximum of their own") {
+  const TestCuda cuda;
+  check_relative_sums(16385, false);
+  check_relative_sums(20481, true);
+  for (const std::int64_t n : {16384, 16385, 24576}) {
+    CAPTURE(n);
+    const kt::Tensor x = kt::tensor("x", {n});
+    check_interpreted({{x}, {kt::softmax(x)}, {random_array({n}, kt::f32, 1)}}, {1e-5, 1e-12, 1});
   }
 }
 

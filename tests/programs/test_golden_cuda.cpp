@@ -236,7 +236,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
     for (long long k_6 = 0; k_6 < 2; ++k_6) {
       near[k_6] = row[k_6] * t18;
     }
-    if (KROTON_ADDRESS(mul10, t_2 * 2 + b * 100) % 8 == 0) {
+    if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
       float mul10_together[2];
       #pragma unroll
       for (int k_7 = 0; k_7 < 2; ++k_7) {
@@ -255,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
       for (long long k_8 = 0; k_8 < 2; ++k_8) {
         near_1[k_8] = row[k_8 + 2] * t18;
       }
-      if (KROTON_ADDRESS(mul10, t_2 * 2 + b * 100 + 64) % 8 == 0) {
+      if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
         float mul10_together_1[2];
         #pragma unroll
         for (int k_9 = 0; k_9 < 2; ++k_9) {

@@ -27,10 +27,29 @@ template <int count, class T> __device__ inline void kt_load(T (&to)[count], con
   all.words = *reinterpret_cast<const decltype(all.words)*>(from);
   for (int k = 0; k < count; ++k) to[k] = all.values[k];
 }
+// By instructions of their own: the compiler would make one of them and of the stores of single
+// elements beside them, where nothing is aligned, and that of single elements.
+__device__ inline void kt_put(void* to, const uint4& words) {
+  asm volatile("{ .reg .u64 at; cvta.to.global.u64 at, %0; st.global.v4.u32 [at], {%1, %2, %3, %4}; }"
+               :: "l"(to), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w) : "memory");
+}
+__device__ inline void kt_put(void* to, const uint2& words) {
+  asm volatile("{ .reg .u64 at; cvta.to.global.u64 at, %0; st.global.v2.u32 [at], {%1, %2}; }"
+               :: "l"(to), "r"(words.x), "r"(words.y) : "memory");
+}
+__device__ inline void kt_put(void* to, const KtTwice& words) {
+  kt_put(to, words.first);
+  kt_put((char*)to + sizeof(uint4), words.second);
+}
+__device__ inline void kt_put(void* to, unsigned word) {
+  asm volatile("{ .reg .u64 at; cvta.to.global.u64 at, %0; st.global.u32 [at], %1; }"
+               :: "l"(to), "r"(word) : "memory");
+}
+__device__ inline void kt_put(void* to, unsigned short word) { *(unsigned short*)to = word; }
 template <int count, class T> __device__ inline void kt_store(T* to, const T (&from)[count]) {
   KtTogether<count, T> all;
   for (int k = 0; k < count; ++k) all.values[k] = from[k];
-  *reinterpret_cast<decltype(all.words)*>(to) = all.words;
+  kt_put(to, all.words);
 }
 #define KROTON_LOAD(to, from, at) kt_load(to, from + (at))
 #define KROTON_STORE(to, at, from) kt_store(to + (at), from)

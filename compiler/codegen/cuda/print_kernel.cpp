@@ -361,9 +361,7 @@ void KernelPrinter::print_together(const loop::For& loop) {
   for (const Array& array : arrays) {
     const std::string bytes =
         std::to_string(std::min<std::int64_t>(widest, loop.width * size_of(array.buffer->dtype)));
-    // With one test for all threads the compiler would make the stores of both branches one, of
-    // single elements.
-    const bool is_even = !array.written && is_multiple(array.first, loop.width);
+    const bool is_even = is_multiple(array.first, loop.width);
     test += (test.empty() ? "" : " && ") + ("KROTON_ADDRESS(" + name_of(array.buffer) + ", ") +
             (is_even ? "0" : text(array.first, Place::index)) + ") % " + bytes + " == 0";
     names[array.buffer->id] = distinct(array.buffer->name + "_together");

@@ -61,7 +61,10 @@ class ShortRows {
     ++loops_;
     const LoopFacts facts(inner);
     if (facts.has_inner_loop()) return false;
-    for (const Expr& e : facts.nodes()) operations_ += operations_of(*e);
+    // What is the same for all elements is computed once for the row, with those of other rows.
+    for (const Expr& e : facts.nodes()) {
+      if (facts.varies(e)) operations_ += operations_of(*e);
+    }
     return std::all_of(facts.accesses().begin(), facts.accesses().end(), [&](const Access& access) {
       const bool is_row = is_constant_one(facts.stride(access.index));
       has_row_ = has_row_ || (is_row && !access.is_store);

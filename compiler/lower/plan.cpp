@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -122,8 +123,12 @@ constexpr std::int64_t small_bytes = 1 << 20, most_bytes_for_branches = 64 << 20
 constexpr std::int64_t usual_size = 256;
 
 std::int64_t usual_bytes(const Dim& bytes) {
-  return bytes.is_constant() ? bytes.constant()
-                             : bytes.evaluate([](const DimAtom&) { return usual_size; });
+  if (bytes.is_constant()) return bytes.constant();
+  try {
+    return bytes.evaluate([](const DimAtom&) { return usual_size; });
+  } catch (const ValueError&) {  // of many free axes
+    return std::numeric_limits<std::int64_t>::max();
+  }
 }
 
 // When buffers are in use, by the positions of kernels in program order.

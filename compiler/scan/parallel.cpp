@@ -35,7 +35,12 @@ constexpr std::int64_t few_elements = 64;
 struct StepForm {
   bool has_state = false;
   const OpRecord* extreme = nullptr;  // maximum_op or minimum_op
-  Tensor factor, term;                // empty: 1 and 0
+  Tensor factor = {}, term = {};      // empty: 1 and 0
+  // Whether it may be another value that is put in place of the state, which then forgets a NaN; a
+  // factor of 0 would keep it. With a condition, where that is not `unless`.
+  bool forgets = false;
+  Tensor condition = {};
+  bool unless = false;
   bool has_factor() const { return static_cast<bool>(factor); }
   bool has_term() const { return static_cast<bool>(term); }
   bool is_state() const { return has_state && extreme == nullptr && !has_factor() && !has_term(); }
@@ -63,7 +68,8 @@ class FormOfStep {
       if (!form) return std::nullopt;
       forms_[&node] = std::move(*form);
     }
-    return form_of(next);
+    StepForm form = form_of(next);
+    return form.forgets ? std::nullopt : std::optional(std::move(form));
   }
 
  private:
@@ -87,34 +93,41 @@ class FormOfStep {
     if (y.extreme != nullptr) return std::nullopt;
     if (&node.op == &add_op) return sum_of(x, y, node);
     if (&node.op == &sub_op) {
-      if (!y.has_state) return StepForm{true, nullptr, x.factor, plus(x.term, -y.term)};
+      if (!y.has_state) return changed(x, x.factor, plus(x.term, -y.term));
       return sum_of(x, negated(y, node), node);
     }
     if (&node.op == &mul_op && !(x.has_state && y.has_state)) {
       const StepForm& s = x.has_state ? x : y;
       const Tensor& by = x.has_state ? y.term : x.term;
-      return StepForm{true, nullptr, s.factor ? s.factor * by : by, s.term ? s.term * by : s.term};
+      return changed(s, s.factor ? s.factor * by : by, s.term ? s.term * by : s.term);
     }
     if (&node.op == &div_op && !y.has_state && is_float(node.type.dtype)) {
-      return StepForm{true, nullptr, (x.factor ? x.factor : ones_like(y.term)) / y.term,
-                      x.term ? x.term / y.term : x.term};
+      return changed(x, (x.factor ? x.factor : ones_like(y.term)) / y.term,
+                     x.term ? x.term / y.term : x.term);
     }
     return std::nullopt;
   }
 
+  static StepForm changed(StepForm form, Tensor factor, Tensor term) {
+    form.factor = std::move(factor);
+    form.term = std::move(term);
+    return form;
+  }
   static StepForm sum_of(const StepForm& x, const StepForm& y, const Node& node) {
-    StepForm sum{true, nullptr, {}, plus(x.term, y.term)};
-    if (x.has_state && y.has_state) {
-      sum.factor = factor_of(x, node) + factor_of(y, node);
-    } else {
+    StepForm sum = changed(x.has_state ? x : y, {}, plus(x.term, y.term));
+    if (!x.has_state || !y.has_state) {
       sum.factor = x.has_state ? x.factor : y.factor;
+      return sum;
     }
+    sum.factor = factor_of(x, node) + factor_of(y, node);
+    const bool have_conditions = static_cast<bool>(x.condition) && static_cast<bool>(y.condition);
+    const bool by_turns = have_conditions && same(x.condition, y.condition) && x.unless != y.unless;
+    sum.forgets = x.forgets && y.forgets && !by_turns;
+    sum.condition = {};
     return sum;
   }
   static StepForm negated(const StepForm& x, const Node& node) {
-    StepForm result{x.has_state, nullptr, {}, negative(x.term)};
-    if (x.has_state) result.factor = -factor_of(x, node);
-    return result;
+    return changed(x, x.has_state ? -factor_of(x, node) : Tensor(), negative(x.term));
   }
   // Of the type of the node.
   static Tensor uniform(double value, const Node& node) {
@@ -130,18 +143,23 @@ class FormOfStep {
   }
 
   std::optional<StepForm> of_choice(const Node& node) const {
-    if (has_state(node.inputs[0])) return std::nullopt;
+    const Tensor& condition = node.inputs[0];
+    if (has_state(condition)) return std::nullopt;
     const StepForm x = form_of(node.inputs[1]), y = form_of(node.inputs[2]);
     if (x.extreme != nullptr || y.extreme != nullptr) return std::nullopt;
-    const auto either = [&](const Tensor& a, const Tensor& b) {
-      return where(node.inputs[0], a, b);
-    };
-    StepForm result{true, nullptr, {}, {}};
+    const auto either = [&](const Tensor& a, const Tensor& b) { return where(condition, a, b); };
+    StepForm result;
+    result.has_state = true;
     if (!(x.has_state && y.has_state) || x.has_factor() || y.has_factor()) {
       result.factor = either(factor_of(x, node), factor_of(y, node));
     }
     if (x.has_term() || y.has_term()) {
       result.term = either(x.term ? x.term : uniform(0, node), y.term ? y.term : uniform(0, node));
+    }
+    result.forgets = x.forgets || y.forgets || !x.has_state || !y.has_state;
+    if (result.forgets && !x.forgets && !y.forgets) {
+      result.condition = condition;
+      result.unless = x.has_state;
     }
     return result;
   }
@@ -164,7 +182,7 @@ class FormOfStep {
       return std::nullopt;
     }
     const auto view = [&](const Tensor& t) { return t ? reshape(t, node.type.shape) : t; };
-    return StepForm{true, nullptr, view(x.factor), view(x.term)};
+    return changed(x, view(x.factor), view(x.term));
   }
 
   const Tensor& parameter_;

@@ -94,6 +94,14 @@ TEST_CASE("GPU schedules: rows, columns and whole arrays") {
   }
 }
 
+// The usual number of elements does not fit in 64 bits.
+TEST_CASE("GPU schedules: what is kept in between has eight free axes") {
+  Dims shape;
+  for (int axis = 0; axis < 8; ++axis) shape.push_back(Dim::fresh("n"));
+  const Tensor x = tensor("x", shape, f64);
+  check({{x}, {cumsum(cumsum(x, 0), 1)}, {random_array({3, 2, 1, 2, 1, 2, 1, 2}, f64, 1)}});
+}
+
 TEST_CASE("GPU schedules: whole arrays in chunks, independent of the schedule's width") {
   const Tensor x = vector("x");
   for (const std::int64_t n : {1, 8192, 8193, 20001}) {

@@ -63,7 +63,10 @@ const std::vector<std::pair<const char*, OneStep>> linear_steps = {
     {"product", [](const Tensor& x, const Tensor& s) { return s * (1 + 0.01 * x); }},
     {"factor and term", [](const Tensor& x, const Tensor& s) { return s * sin(x) - x * x; }},
     {"quotient", [](const Tensor& x, const Tensor& s) { return (s - x) / (2 + x * x); }},
-    {"restart", [](const Tensor& x, const Tensor& s) { return where(gt(x, 1), x, s + x); }},
+    {"by turns",
+     [](const Tensor& x, const Tensor& s) {
+       return where(gt(x, 0), s, 0) * 0.5 + where(gt(x, 0), 0, s - x);
+     }},
     {"kept", [](const Tensor& x, const Tensor& s) { return where(gt(x, 0), 0.5 * s, s); }},
     {"negated", [](const Tensor& x, const Tensor& s) { return -(s - x) * 0.5 + (s + s) * 0.2; }},
     {"largest", [](const Tensor& x, const Tensor& s) { return maximum(x, s); }},
@@ -75,6 +78,13 @@ const std::vector<std::pair<const char*, OneStep>> other_steps = {
     {"tanh", [](const Tensor& x, const Tensor& s) { return tanh(s + x); }},
     {"square", [](const Tensor& x, const Tensor& s) { return s * s + x; }},
     {"divisor", [](const Tensor& x, const Tensor& s) { return x / (1 + s); }},
+    // A NaN of before is forgotten.
+    {"restart", [](const Tensor& x, const Tensor& s) { return where(gt(x, 1), x, s + x); }},
+    {"forgotten", [](const Tensor& x, const Tensor& s) { return -where(gt(x, 0), 0, s) + x; }},
+    {"forgotten twice",
+     [](const Tensor& x, const Tensor& s) {
+       return where(gt(x, 0), s, 0) + where(gt(x, 1), 0, s);
+     }},
     {"condition", [](const Tensor& x, const Tensor& s) { return where(gt(s, 0), s - x, s + x); }},
     {"between", [](const Tensor& x, const Tensor& s) { return minimum(maximum(s + x, -1), 1); }},
 };

@@ -5,6 +5,8 @@
 
 #include "tests/tools/compiled_tools.h"
 
+namespace test_large_integers {
+
 using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
@@ -99,3 +101,5 @@ TEST_CASE("large integers: constants are folded exactly") {
   CHECK(values(x + table, {x}, {Array::from<std::int64_t>({1, 0, 0, 0, 0, 0, 0, 0})}).at(0) ==
         above + 2);
 }
+
+}  // namespace test_large_integers

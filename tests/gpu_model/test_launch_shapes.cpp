@@ -373,14 +373,8 @@ attention of heads of 128, f16, free, b=1 h=32 n=8192
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000
   k0_dot_iota_iota_le_mul_where_max_sub_ex       1024 x  128, work 16494592000
 attention of 8x12x1024x64, f16, gradients, known
-  k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38881198080
-  k1_cast_cast_dot_cast                           768 x  256, work 12910067712
-  k2_cast_cast_dot                               6144 x  256, work 13186891776
-  k3_cast_cast_cast_mul_cast_cast_sum_cast      98304 x  128, work 1610809344
-  k4_cast_cast_dot_cast                           768 x  256, work 12910067712
-  k5_cast_cast_dot_cast                           768 x  256, work 12910067712
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 25996296192
-  k1_cast_sum                                   98304 x   32, work 12582912
+  k1_cast_sum                                   24576 x  128, work 12582912
   k2_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 51816431616
   k3_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38918946816
 cumsum of 1e6, known
@@ -458,17 +452,17 @@ sort of 10000x100, known
   k1_sort                                       15625 x   64, work 102000000
 attention step of 8x12x1024x64, f16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 26021462016
-  k1_cast_sum                                   98304 x   32, work 12582912
+  k1_cast_sum                                   24576 x  128, work 12582912
   k2_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 51816431616
   k3_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38918946816
 attention step of 8x12x1024x64, f32, known
   k0_dot_mul_max_sub_exp_sum_div_mul_dot_m       1536 x  128, work 25927090176
-  k1_sum                                        98304 x   32, work 12582912
+  k1_sum                                        24576 x  128, work 12582912
   k2_dot_mul_sub_exp_mul_dot_sub_mul_mul_d       1536 x  128, work 38786826240
   k3_dot_mul_sub_exp_mul_dot_sub_mul_mul_d       1536 x  128, work 51678019584
 attention step of heads of 128, bf16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1024 x  128, work 69055021056
-  k1_cast_sum                                   65536 x   32, work 16777216
+  k1_cast_sum                                   16384 x  128, work 16777216
   k2_cast_cast_dot_cast_cast_mul_cast_cast       2048 x   64, work 137808052224
   k3_cast_cast_dot_cast_cast_mul_cast_cast       2048 x   64, work 103431536640
 attention of 12 heads that share 4 keys, f16, known

@@ -295,17 +295,6 @@ scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    25
   k2_scatter_add                         12    64     8     8    0         1      0     0
-  k3_scatter_add                         56    20     4     4    4        16  20992    22
-  k4_scatter_add                         34    48     4     4   16         4    512    23
-  k5_scatter_add                         64    20     4     4   16        16  21248    22  spills:
-          2, stack 8
-  k6_scatter_add                         56    20     4     4    4        16  20992    22
-  k7_scatter_add                         34    48     4     4   16         4    512    23
-  k8_scatter_add                         64    20     4     4   16        16  21248    22
-  k9_scatter_add                          8    64     4     4    0         2      0     0
-  k10_scatter_add                        24    64     4     4    0         4      0    24
-  k11_scatter_add                        62    32     4     4    0        52      0     0
-  k12_scatter_add                        47    42     4     4    0        16      0    44
   k3_scatter_add                         23    64     4     4    4         2  10240   143
   k4_scatter_add                         27    64     4     4    4         4   1024    39
 cumsum down rows
@@ -434,20 +423,9 @@ attention of heads of 128, f16, free
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    128    16     4    16   16        32  37888   290
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1285  HMMA 96,
-          LDSM 60, LDGSTS 24
-  k1_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k2_cast_cast_dot                      124    16     2     8    4        16  49152   145  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     39    48    16    16    4        16     16    43
-  k4_cast_cast_dot_cast                 126    16     2     4    4        16  49152   346  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   387  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1480  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1479  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            15    64     4     4    0         4      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
@@ -540,28 +518,28 @@ sort of 10000x100
   k0_sort                                36    50    16    16    0         1      0     0
   k1_sort                                62    32     8     8    0        24      0     0
 attention step of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1480  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1479  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            15    64     4     4    0         4      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
           LDSM 34, LDGSTS 12
 attention step of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    125    16    16    16   16        32  37888   290
-  k1_sum                                 14    32     4     4    0         4      0     0
+  k1_sum                                 15    64     8     4    0         6      0     0
   k2_dot_mul_sub_exp_mul_dot_sub_mul    119    16     4    16   16        76  44288   293
   k3_dot_mul_sub_exp_mul_dot_sub_mul    128    16     4    16   16        64  44288   291
 attention step of heads of 128, bf16
   k0_cast_cast_dot_cast_cast_mul_cas    200     8     4     4   16        64  37888  1301  HMMA 64,
           LDSM 42, LDGSTS 20
-  k1_cast_sum                            18    32     2     4    0         8      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2130  HMMA 128,
+  k1_cast_sum                            19    64     8     4    0         8      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2122  HMMA 128,
           LDSM 84, LDGSTS 32
   k3_cast_cast_dot_cast_cast_mul_cas    230     8     4     4    4        64  34816  1991  HMMA 96,
           LDSM 66, LDGSTS 32
 attention of 12 heads that share 4 keys, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1469  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1470  HMMA 64,
           LDSM 40, LDGSTS 16
 )golden");
 }
@@ -571,13 +549,13 @@ TEST_CASE("golden: the code of canonical kernels, sm_80") {
   check_golden("sm_80", table(80), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        18    64    16    16    0         6      0     0
+  k0_add_relu_mul                        15    64    16    16    0         2      0     0
 tanh of 1e7
-  k0_tanh                                22    64    16    16    0         1      0     0
+  k0_tanh                                20    64    16    16    0         1      0     0
 exp, f64
   k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
-  k0_mul                                 18    64     4     4    0         2      0     0
+  k0_mul                                 30    64    16    16    0         5      0     0
 transpose of 4096x4096
   k0_copy                                32    64     4     4    4         4   4224     0
 x + transpose(y), free
@@ -587,22 +565,18 @@ concatenate
 softmax of 1000x1000
   k0_max_sub_exp_sum_div_mul             26    64    16    16    4         5     32    75
 softmax of 8x1e6
-  k0_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
-  k2_max_sub_exp_sum_div_mul             29    64     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             11    32     8     4    0         3      0     0
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k0_max_sub_exp_sum_div_mul             38    48     4     4    4        32     32    75
+  k1_max_sub_exp_sum_div_mul             28    32     4     4    0        15      0     0
+  k2_max_sub_exp_sum_div_mul             24    64    16    16    0         3      0     0
 softmax, free
-  k0_max_sub_exp_sum_div_mul             40    48     4     4    4        16     32    75
-  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    71
-  k2_max_sub_exp_sum_div_mul             48    40     4     4    4         4     32    85
-  k3_max_sub_exp_sum_div_mul             47    40     4     4    4        16     32    43
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             32    64     4     4    0         5      0     0
-  k6_max_sub_exp_sum_div_mul             40    48     4     4    4         5     32    75
-  k7_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
+  k0_max_sub_exp_sum_div_mul             37    48     4     4    4        32     32    75
+  k1_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32   133
+  k2_max_sub_exp_sum_div_mul             30    64    16    16    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             35    48     4     4    0        32      0     0
+  k4_max_sub_exp_sum_div_mul             39    48     4     4    4        32     32    75
+  k5_max_sub_exp_sum_div_mul             36    48     4     4    4        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             22    64    16     4    0         5      0     0
+  k0_max_sub_exp_sum_log_sub             22    64    16    16    0         5      0     0
 sum of rows, free
   k0_sum                                 63    32     4     4    4        16     32    43
   k1_sum                                 47    40     4     4    4        16     32    43
@@ -621,9 +595,9 @@ mean of rows, f64
   k2_sum_size_div                        61    32     8     8    0        16      0    39
   k3_sum_size_div                        56    32     8     8    8        16     64    43
 layer norm
-  k0_sum_div_sub_mul_sum_div_add_sqr     30    64    16    16   16        10     32    26
+  k0_sum_div_sub_mul_sum_div_add_sqr     32    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     31    64    16    16    4        10     32    43
+  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        10     32    43
   k1_mul_sum                             56    32     4     4    4         8   2048    27
   k2_mul_sum                             37    32     4     4    4         4   4096    18
   k3_mul_sum                             42    32     4     4    4         8   4096    27
@@ -644,7 +618,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     40    48     4     4    4         4     32    92
   k3_max_sub_exp_sum                     55    32     4     4    4        16     32    43
   k4_max_sub_exp_sum                     40    48     4     4    4        16     32    93
-  k5_div_mul                             14    64    16    16    0         3      0     0
+  k5_div_mul                             14    64    16    16    0         1      0     0
 sum of columns of 1e6x8
   k0_sum                                 46    40     4     4    4         4   1024    47
   k1_sum                                 46    32     4     4    4         4   4096    47
@@ -662,7 +636,7 @@ softmax of columns, free
   k2_max_sub_exp_sum_div                 55    32     4     4    4         5   2048   114
   k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    23
   k4_max_sub_exp_sum_div                 37    50     4     4    0        16      0   112
-  k5_mul                                 18    64     4     4    0         2      0     0
+  k5_mul                                 30    64    16    16    0         5      0     0
 sum of channels
   k0_sum                                 64    32     4     4    4        16     32   290
   k1_sum                                 37    32     4     4    4         4   4096    18
@@ -705,7 +679,7 @@ conv2d, gradient of the image
   k1_unslice_unslice_convolution         48    32     4     4    4         4   2048    28
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   790
 conv2d, gradient of the filters
-  k0_unslice                             18    64     4     4    0         1      0     0
+  k0_unslice                             50    36     4    16    0         4      0     0
   k1_convolution                        127    16     4     4   16        16   7616   659
   k2_convolution                         43    40     4     4    4         4   1024    18
   k3_convolution                        128    16     4     4   16        16   7616   659  spills:
@@ -737,26 +711,15 @@ scatter_add, free
   k19_scatter_add                        32    64     4     4    0         4      0    49
   k20_scatter_add                        64    32     4     4    0        49      0     0
   k21_scatter_add                        56    36     4     4    0        16      0    73
-  k22_mul                                14    64    16    16    0         3      0     0
+  k22_mul                                14    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    24
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         56    14     4     4    4        16  20992    22
-  k4_scatter_add                         34    48     4     4   16         4    512    23
-  k5_scatter_add                         64    14     4     4   16        16  21248    22  spills:
-          6, stack 16
-  k6_scatter_add                         56    14     4     4    4        16  20992    22
-  k7_scatter_add                         34    48     4     4   16         4    512    23
-  k8_scatter_add                         64    14     4     4   16        16  21248    22
-  k9_scatter_add                         10    64     4     4    0         1      0     0
-  k10_scatter_add                        23    64     4     4    0         4      0    24
-  k11_scatter_add                        62    32     4     4    0        52      0     0
-  k12_scatter_add                        47    42     4     4    0        16      0    43
   k3_scatter_add                         24    56     4     4    4         2  10240   135
   k4_scatter_add                         27    64     4     4    4         4   1024    38
 cumsum down rows
-  k0_cumsum                              14    64    16    16    0         3      0     0
+  k0_cumsum                              14    64    16    16    0         1      0     0
   k1_cumsum                              24    64     4     4    0         5      0    26
   k2_cumsum                              63    32     4     4    4         8   2048     0
   k3_cumsum                              32    64     4     4    4         5   2048   155
@@ -778,7 +741,7 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    124    16     2     4    4        16  49152   334  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    121    16     2     4    4        16  49152   334  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
   k0_cast_cast_dot_cast_cast_relu_ca     87    20     2     8    4        32  27648   362  HMMA 8,
@@ -815,7 +778,7 @@ conv2d of 128x56x56, 3x3, stride 2, by the image
   k5_unslice_unslice_convolution        107    16     4     4   16        12  12800   643
   k6_unslice_unslice_add_unslice_add     30    64     4     4    0         4      0     0
 conv2d of 128x56x56, 3x3, stride 2, by the filters
-  k0_unslice                             20    64     4     4    0         1      0     0
+  k0_unslice                             52    36     4    16    0         4      0     0
   k1_convolution                        125    16     4     4   16        12  11200   656
   k2_convolution                         46    40     4     4    4         4   1024    22
   k3_convolution                        128    16     4     4   16        12  11200   656
@@ -829,7 +792,7 @@ conv2d of 128x28x28, 3x3, 4 groups
   k0_unslice_convolution                127    16     4     4   16        24  12096   806
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
   k2_unslice_convolution                105    16     4     4   16        24  12096   765
-  k3_copy                                14    64    16    16    0         3      0     0
+  k3_copy                                14    64    16    16    0         1      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     38    48     4     4    0        27      0     0
 conv2d of 96x56x56, 3x3, 96 groups, by the image
@@ -851,7 +814,7 @@ conv2d of 64 channels, 3x3, free, by the image
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   797  spills:
           20, stack 24
 conv2d of 64 channels, 3x3, free, by the filters
-  k0_unslice                             26    64     4     4    0         1      0     0
+  k0_unslice                             40    50     4    16    0         4      0     0
   k1_convolution                        128    16     4     4   16        16   8704   744
   k2_convolution                         43    40     4     4    4         4   1024    18
   k3_convolution                        128    16     4     4   16        16   8704   791  spills:
@@ -872,7 +835,7 @@ attention of 8x12x1024x64, f16
 attention of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    123    16     4    16   16        32  37888   289
 causal attention of 8x12x1024x64, bf16
-  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2221  HMMA 64,
+  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2222  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of heads of 128, f16, free
   k0_cast_cast_dot_cast_cast_mul_cas    189     8     2     4   16        64  37888  1161  HMMA 64,
@@ -880,20 +843,9 @@ attention of heads of 128, f16, free
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   289
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1318  HMMA 96,
-          LDSM 60, LDGSTS 24
-  k1_cast_cast_dot_cast                 125    16     2     4    4        16  49152   346  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k2_cast_cast_dot                      122    16     2     8    4        16  49152   138  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     39    48    16    16    4        14     16    43
-  k4_cast_cast_dot_cast                 125    16     2     4    4        16  49152   346  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k5_cast_cast_dot_cast                 119    16     2     4    4        16  49152   383  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k0_cast_cast_dot_cast_cast_mul_cas    148    12     2     4   16        32  33792  1473  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    148    12     2     4   16        32  33792  1472  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            15    64     4     4    0         4      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
@@ -929,7 +881,7 @@ update of an embedding
   k13_mul_add_at                         63    32     4     4    0        54      0     0
   k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
-  k0_argsort                             18    64    16    16    0         3      0     0
+  k0_argsort                             17    64    16    16    0         1      0     0
   k1_argsort                             64    12     8     4    4         8  25344    22  spills:
           8, stack 32
   k2_argsort                             30    64     4     4   16         4    512    21
@@ -962,7 +914,7 @@ argsort of 1e6
           4, stack 8
   k19_argsort                            14    64     4    16    0         2      0     0
 sort of 1000x1000
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                34    50    16    16    0         1      0     0
   k1_sort                                64    12     8     4    4        16  25344    22
   k2_sort                                10    64     4     4    0         1      0     0
   k3_sort                                64    12     8     8   16        16  25600    22
@@ -981,33 +933,33 @@ sort of 1000x1000
   k16_sort                               64    12     8     4    4        16  25344    22
   k17_sort                               10    64     4     4    0         1      0     0
   k18_sort                               64    12     8     8   16        16  25600    22
-  k19_sort                               16    64     4     4    0         1      0     0
+  k19_sort                               30    64    16    16    0         4      0     0
 sort of 10000x100
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                34    50    16    16    0         1      0     0
   k1_sort                                61    32     8     8    0        24      0     0
 attention step of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    148    12     4     4   16        32  33792  1473  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    148    12     4     4   16        32  33792  1472  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            15    64     4     4    0         4      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
           LDSM 34, LDGSTS 12
 attention step of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    122    16    16    16   16        32  37888   289
-  k1_sum                                 14    32     4     4    0         4      0     0
+  k1_sum                                 15    64     8     4    0         6      0     0
   k2_dot_mul_sub_exp_mul_dot_sub_mul    117    12     4    16   16        76  44288   292
   k3_dot_mul_sub_exp_mul_dot_sub_mul    128    12     4    16   16        64  44288   290
 attention step of heads of 128, bf16
   k0_cast_cast_dot_cast_cast_mul_cas    199     8     4     4   16        64  37888  1297  HMMA 64,
           LDSM 42, LDGSTS 20
-  k1_cast_sum                            18    32     2     4    0         8      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2118  HMMA 128,
+  k1_cast_sum                            19    64     8     4    0         8      0     0
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2111  HMMA 128,
           LDSM 84, LDGSTS 32
   k3_cast_cast_dot_cast_cast_mul_cas    237     8     4     4    4        64  34816  1979  HMMA 96,
           LDSM 66, LDGSTS 32
 attention of 12 heads that share 4 keys, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1462  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1463  HMMA 64,
           LDSM 40, LDGSTS 16
 )golden");
 }
@@ -1017,13 +969,13 @@ TEST_CASE("golden: the code of canonical kernels, sm_100") {
   check_golden("sm_100", table(100), R"golden(
 kernel                                 regs warps  load store  lds in-flight shared  loop
 elementwise, free
-  k0_add_relu_mul                        18    64    16    16    0         6      0     0
+  k0_add_relu_mul                        17    64    16    16    0         2      0     0
 tanh of 1e7
   k0_tanh                                21    64    16    16    0         1      0     0
 exp, f64
   k0_exp_mul                             24    64    16    16    0         1      0     0
 bias, free
-  k0_mul                                 18    64     4     4    0         2      0     0
+  k0_mul                                 25    64    16    16    0         2      0     0
 transpose of 4096x4096
   k0_copy                                29    64     4     4    4         4   4224     0
 x + transpose(y), free
@@ -1033,22 +985,18 @@ concatenate
 softmax of 1000x1000
   k0_max_sub_exp_sum_div_mul             28    64    16    16   16         5     32    34
 softmax of 8x1e6
-  k0_max_sub_exp_sum_div_mul             29    64     4     4   16        16     32    71
-  k1_max_sub_exp_sum_div_mul             14    32     8     4    0         3      0     0
-  k2_max_sub_exp_sum_div_mul             31    64     4     4   16         5     32    87
-  k3_max_sub_exp_sum_div_mul             14    32     8     4    0         3      0     0
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
+  k0_max_sub_exp_sum_div_mul             48    40     4     4   16        20     32    34
+  k1_max_sub_exp_sum_div_mul             28    32     4     4    0        15      0     0
+  k2_max_sub_exp_sum_div_mul             26    64    16    16    0         3      0     0
 softmax, free
-  k0_max_sub_exp_sum_div_mul             42    40     4     4   16        16     32    73
-  k1_max_sub_exp_sum_div_mul             32    64     4     4   16        16     32    73
-  k2_max_sub_exp_sum_div_mul             59    32     4     4   16         5     32    87
-  k3_max_sub_exp_sum_div_mul             45    40     4     4   16        16     32    41
-  k4_max_sub_exp_sum_div_mul             16    64     4     4    0         3      0     0
-  k5_max_sub_exp_sum_div_mul             46    40     4     4    0         5      0     0
-  k6_max_sub_exp_sum_div_mul             64    32     4     4   16         5     32    32
-  k7_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
+  k0_max_sub_exp_sum_div_mul             40    48     4     4   16        32     32    34
+  k1_max_sub_exp_sum_div_mul             37    48     4     4   16        16     32    77
+  k2_max_sub_exp_sum_div_mul             26    64    16    16    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             32    64     4     4    0        32      0     0
+  k4_max_sub_exp_sum_div_mul             43    40     4     4   16        32     32    32
+  k5_max_sub_exp_sum_div_mul             46    40     4     4   16        16     32    94
 log_softmax of 8192x128
-  k0_max_sub_exp_sum_log_sub             28    64    16    16    0         5      0     0
+  k0_max_sub_exp_sum_log_sub             22    64    16    16    0         5      0     0
 sum of rows, free
   k0_sum                                 61    32     4     4   16        16     32    41
   k1_sum                                 45    40     4     4   16        16     32    41
@@ -1069,7 +1017,7 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     29    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     38    48    16    16   16        10     32    26
+  k0_mul_sum_div_sub_mul_sum_div_add     37    48    16    16   16        10     32    26
   k1_mul_sum                             67    16     4     4    4        16   2048    41
   k2_mul_sum                             61    32     4     4    4        16   4096    39
   k3_mul_sum                             61    32     4     4    4        16   4096    41
@@ -1090,7 +1038,7 @@ softmax of all, free
   k2_max_sub_exp_sum                     56    32     4     4   16         5     32    95
   k3_max_sub_exp_sum                     46    40     4     4   16        16     32    41
   k4_max_sub_exp_sum                     40    48     4     4   16        16     32    95
-  k5_div_mul                             15    64    16    16    0         3      0     0
+  k5_div_mul                             16    64    16    16    0         1      0     0
 sum of columns of 1e6x8
   k0_sum                                 61    32     4     4    4        16   1024    39
   k1_sum                                 25    64     4     4    4         4   4096    17
@@ -1108,7 +1056,7 @@ softmax of columns, free
   k2_max_sub_exp_sum_div                109    16     4     4    4         5   2048   105
   k3_max_sub_exp_sum_div                 64    32     4     4    4         8   2048    39
   k4_max_sub_exp_sum_div                 56    36     4     4    0         8      0   105
-  k5_mul                                 18    64     4     4    0         2      0     0
+  k5_mul                                 25    64    16    16    0         2      0     0
 sum of channels
   k0_sum                                 64    32     4     4   16         8     32   257
   k1_sum                                 61    32     4     4    4        16   4096    39
@@ -1151,7 +1099,7 @@ conv2d, gradient of the image
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   748  spills:
           2, stack 8
 conv2d, gradient of the filters
-  k0_unslice                             18    64     4     4    0         1      0     0
+  k0_unslice                             46    42     4    16    0         4      0     0
   k1_convolution                        127    16     4     4   16        16   7616   702
   k2_convolution                         62    32     4     4    4         8   1024    26
   k3_convolution                        128    16     4     4   16        16   7616   688  spills:
@@ -1182,7 +1130,7 @@ scatter_add, free
   k19_scatter_add                        40    50     4     4    0         8      0    87
   k20_scatter_add                        64    32     4     4    0        53      0     0
   k21_scatter_add                        64    32     4     4    0        16      0    78
-  k22_mul                                16    64    16    16    0         3      0     0
+  k22_mul                                14    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    27
@@ -1190,7 +1138,7 @@ scatter_add of numbers
   k3_scatter_add                         25    64     4     4    4         4  10240   135
   k4_scatter_add                         32    64     4     4    4        16   1024   136
 cumsum down rows
-  k0_cumsum                              14    64    16    16    0         3      0     0
+  k0_cumsum                              16    64    16    16    0         1      0     0
   k1_cumsum                              30    64     4     4    0         9      0    36
   k2_cumsum                              29    64     4     4    4         7   2048     0
   k3_cumsum                              30    64     4     4    4         6   2048    62
@@ -1212,14 +1160,14 @@ Kalman filter of 4 numbers
   k3_scan_mul_sum_dot_dot_add_mul_su     54    32     4     4    0         9      0   175  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
-  k0_cast_cast_dot_cast_cast_relu_ca    128    16     2     4    4        16  49152   333  HMMA 32,
+  k0_cast_cast_dot_cast_cast_relu_ca    127    16     2     4    4        16  49152   345  HMMA 32,
           LDSM 12, LDGSTS 12
 relu of dot 8x4096x4096, f16
   k0_cast_cast_dot_cast_cast_relu_ca     96    20     2     8    4        32  27648   307  HMMA 8,
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     24    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           121    16     4     8    4        16  49152   416  HMMA 32,
+  k0_dot_relu                           121    16     4     8    4        16  49152   422  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
   k0_cast_cast_dot_cast_cast_relu_ca    111    16     2     8    4        16  24576   416  HMMA 16,
@@ -1250,7 +1198,7 @@ conv2d of 128x56x56, 3x3, stride 2, by the image
   k5_unslice_unslice_convolution        103    16     4     4   16        12  12800   633
   k6_unslice_unslice_add_unslice_add     28    64     4     4    0         4      0     0
 conv2d of 128x56x56, 3x3, stride 2, by the filters
-  k0_unslice                             20    64     4     4    0         1      0     0
+  k0_unslice                             48    42     4    16    0         4      0     0
   k1_convolution                        128    16     4     4   16        12  11200   702
   k2_convolution                         64    32     4     4    4         8   1024    32
   k3_convolution                        128    16     4     4   16        12  11200   674
@@ -1264,7 +1212,7 @@ conv2d of 128x28x28, 3x3, 4 groups
           22, stack 32
   k1_unslice_convolution                 68    16     4     4    4         8   2048    39
   k2_unslice_convolution                126    16     4     4   16        24  12096   787
-  k3_copy                                14    64    16    16    0         3      0     0
+  k3_copy                                16    64    16    16    0         1      0     0
 conv2d of 96x56x56, 3x3, 96 groups
   k0_unslice_mul_mul_add_mul_add_mul     40    48     4     4    0        16      0     0
 conv2d of 96x56x56, 3x3, 96 groups, by the image
@@ -1286,7 +1234,7 @@ conv2d of 64 channels, 3x3, free, by the image
   k1_unslice_unslice_convolution         94    16     4     4    4         8   2048    39
   k2_unslice_unslice_convolution        128    16     4     4   16        15  14400   789
 conv2d of 64 channels, 3x3, free, by the filters
-  k0_unslice                             30    64     4     4    0         1      0     0
+  k0_unslice                             48    42     4    16    0         4      0     0
   k1_convolution                        128    16     4     4   16        16   8704   972
   k2_convolution                         62    32     4     4    4         8   1024    26
   k3_convolution                        128    16     4     4   16        16   8704   910
@@ -1314,20 +1262,9 @@ attention of heads of 128, f16, free
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   290
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1202  HMMA 96,
-          LDSM 60, LDGSTS 24
-  k1_cast_cast_dot_cast                 128    16     2     4    4        16  49152   351  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k2_cast_cast_dot                      123    16     2     8    4        16  49152   121  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k3_cast_cast_cast_mul_cast_cast_su     37    48    16    16   16        16     16    26
-  k4_cast_cast_dot_cast                 128    16     2     4    4        16  49152   351  HMMA 32,
-          LDSM 12, LDGSTS 12
-  k5_cast_cast_dot_cast                 128    16     2     4    4        16  49152   400  HMMA 32,
-          LDSM 12, LDGSTS 12
   k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1314  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            17    64     4     4    0         6      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    222     8     4     4    4        32  32768   795  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   717  HMMA 48,
@@ -1382,9 +1319,9 @@ argsort of 1e6
   k16_argsort                            48    16     8     4    4        16  25344    21
   k17_argsort                            28    64     4     4   16         4    512    21
   k18_argsort                            64    16     8     8   16        16  25600    21
-  k19_argsort                            12    64    16    16    0         1      0     0
+  k19_argsort                            14    64     4    16    0         2      0     0
 sort of 1000x1000
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                24    64    16    16    0         1      0     0
   k1_sort                                48    16     8     4    4        16  25344    21
   k2_sort                                10    64     4     4    0         1      0     0
   k3_sort                                64    16     8     8   16        16  25600    21
@@ -1403,27 +1340,27 @@ sort of 1000x1000
   k16_sort                               48    16     8     4    4        16  25344    21
   k17_sort                               10    64     4     4    0         1      0     0
   k18_sort                               64    16     8     8   16        16  25600    21
-  k19_sort                               16    64     4     4    0         1      0     0
+  k19_sort                               20    64    16    16    0         4      0     0
 sort of 10000x100
-  k0_sort                                16    64     4     8    0         1      0     0
+  k0_sort                                24    64    16    16    0         1      0     0
   k1_sort                                61    32     8     8    0        25      0     0
 attention step of 8x12x1024x64, f16
   k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1314  HMMA 64,
           LDSM 40, LDGSTS 16
-  k1_cast_sum                            14    32     2     4    0         4      0     0
+  k1_cast_sum                            17    64     4     4    0         6      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    222     8     4     4    4        32  32768   795  HMMA 64,
           LDSM 44, LDGSTS 12
   k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   717  HMMA 48,
           LDSM 34, LDGSTS 12
 attention step of 8x12x1024x64, f32
-  k0_dot_mul_max_sub_exp_sum_div_mul    124    16    16    16   16        32  37888   290
-  k1_sum                                 14    32     4     4    0         4      0     0
+  k0_dot_mul_max_sub_exp_sum_div_mul    126    16    16    16   16        32  37888   290
+  k1_sum                                 16    64     8     4    0         6      0     0
   k2_dot_mul_sub_exp_mul_dot_sub_mul    117    16     4    16   16        64  44288   288
   k3_dot_mul_sub_exp_mul_dot_sub_mul    128    16     4    16   16        64  44288   288
 attention step of heads of 128, bf16
   k0_cast_cast_dot_cast_cast_mul_cas    208     8     4     4   16        64  37888  1220  HMMA 64,
           LDSM 42, LDGSTS 20
-  k1_cast_sum                            17    32     2     4    0         8      0     0
+  k1_cast_sum                            19    64     8     4    0         8      0     0
   k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  1898  HMMA 128,
           LDSM 84, LDGSTS 32
   k3_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        64  34816  1604  HMMA 96,

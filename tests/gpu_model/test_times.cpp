@@ -224,12 +224,8 @@ attention of heads of 128, f16, free, b=1 h=32 n=8192      1 372398.1   7060.8  
         1199.8
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   1695.1    576.7   
         421.7    289.5
-attention of 8x12x1024x64, f16, gradients, known          6  29334.2   1631.1    736.5   2586.5   
-        129.2
 attention of 8x12x1024x64, f16, gradients, known          4  29334.2    777.2    272.1   1520.9   
-        129.8
-cumsum of 1e6, known                                      5     83.7     42.8     45.5     41.8     
-        157.3
+        129.6
 cumsum of 1e6, known                                      3     54.9     16.8     11.6     20.0     
         5.1
 cumsum of rows, free, m=100000 n=64                       3    294.7     62.8     32.9     90.2    
@@ -245,11 +241,11 @@ sort of 1000x1000, known                                 20    732.7    180.3   
 sort of 10000x100, known                                  2    140.1     34.7     16.8     43.5     
         6.0
 attention step of 8x12x1024x64, f16, known                4  29341.2    777.4    272.2   1521.2   
-        129.9
+        129.6
 attention step of 8x12x1024x64, f32, known                4  32676.7  11989.3   4078.7   3023.9  
-        2028.9
+        2028.7
 attention step of heads of 128, bf16, known               4  67872.5   2024.5    696.1   3991.2   
-        340.6
+        340.3
 attention of 12 heads that share 4 keys, f16, known       1  10518.5    169.2     58.9    332.5    
         30.7
 )golden");

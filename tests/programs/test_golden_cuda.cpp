@@ -38,16 +38,20 @@ program golden  arena 0 bytes
 # line 1
 kernel k0_add_relu_mul(in x: f32[x.shape[0]*x.shape[1]], in b: f32[x.shape[1]], out mul7:
         f32[x.shape[0]*x.shape[1]]) work (4*x.shape[0]*x.shape[1]) {
-  block<256> for b_1 in 0..(floor_div(x.shape[0]*x.shape[1] + 255, 256)) {
-    thread for t in 0..min((x.shape[0]*x.shape[1]) - b_1*256, 256) {
-      mul7[b_1*256 + t] = max(x[b_1*256 + t] + b[mod(b_1*256 + t, x.shape[1])], 0.0) * 2.0
+  block<64> for b_1 in 0..(floor_div(x.shape[0]*x.shape[1] + 255, 256)) {
+    thread for t in 0..64 {
+      let t1 = b_1*256 + t*4
+      vector<4> for k in 0..min((x.shape[0]*x.shape[1]) - b_1*256 - t*4, 4) {
+        let t2 = t1 + k
+        mul7[t2] = max(x[t2] + b[mod(t2, x.shape[1])], 0.0) * 2.0
+      }
     }
   }
 }
-== k0_add_relu_mul: floor_div(x.shape[0]*x.shape[1] + 255, 256) blocks of 256 threads
+== k0_add_relu_mul: floor_div(x.shape[0]*x.shape[1] + 255, 256) blocks of 64 threads
 
 // line 1
-extern "C" __global__ void __launch_bounds__(256, 4) k0_add_relu_mul(
+extern "C" __global__ void __launch_bounds__(64, 16) k0_add_relu_mul(
     KROTON_GLOBAL(const float) x,
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(float) mul7,
@@ -56,10 +60,30 @@ extern "C" __global__ void __launch_bounds__(256, 4) k0_add_relu_mul(
     long long workers,
     kroton_error* error) {
   const long long b_1 = blockIdx.x;
-  if (threadIdx.x < x_shape_0 * x_shape_1 - b_1 * 256) {
+  const long long t1 = x_shape_0 * x_shape_1 - b_1 * 256;
+  {
     const long long t = threadIdx.x;
-    const long long t1 = b_1 * 256 + t;
-    mul7[t1] = kt_max(x[t1] + b[t1 % x_shape_1], 0.0f) * 2.0f;
+    const long long t2 = b_1 * 256 + t * 4;
+    if (kt_min(t1 - t * 4, 4LL) >= 4 && KROTON_ADDRESS(x, 0) % 16 == 0 && KROTON_ADDRESS(mul7, 0) %
+            16 == 0) {
+      float x_together[4];
+      KROTON_LOAD(x_together, x, t2);
+      float mul7_together[4];
+      #pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const long long t3 = t2 + k;
+        mul7_together[k] = kt_max(x_together[k] + b[t3 % x_shape_1], 0.0f) * 2.0f;
+      }
+      KROTON_STORE(mul7, t2, mul7_together);
+    } else {
+      #pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        if (k < kt_min(t1 - t * 4, 4LL)) {
+          const long long t4 = t2 + k;
+          mul7[t4] = kt_max(x[t4] + b[t4 % x_shape_1], 0.0f) * 2.0f;
+        }
+      }
+    }
   }
 }
 )golden");

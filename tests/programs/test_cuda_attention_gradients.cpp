@@ -217,15 +217,12 @@ TEST_CASE("attention gradients: the interpreter of the loop IR computes them") {
   }
 }
 
+// What is between the products has nothing to do with the dtype: each kind in one of them.
 TEST_CASE("cuda: attention gradients of 16 bits of all sizes") {
   const gpu_emulator::TestCuda device;
   check_gradients(
-      Between::nothing, f16, 16, 16,
-      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 65, 130}});
-  for (const Between between :
-       {Between::causal, Between::hidden, Between::bias, Between::dropped}) {
-    check_gradients(between, f16, 20, 12, {{1, 3, 1}, {1, 70, 33}});
-  }
+      Between::causal, f16, 20, 12,
+      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 70, 33}});
   check_gradients(Between::hidden, bf16, 16, 32, {{1, 17, 65}});
 }
 
@@ -233,11 +230,8 @@ TEST_CASE("cuda: attention gradients of f32 of all sizes") {
   const gpu_emulator::TestCuda device;
   check_gradients(
       Between::nothing, f32, 16, 16,
-      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 65, 130}});
-  for (const Between between :
-       {Between::causal, Between::hidden, Between::bias, Between::dropped}) {
-    check_gradients(between, f32, 5, 3, {{1, 3, 1}, {1, 70, 33}});
-  }
+      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 65, 70}});
+  check_gradients(Between::bias, f32, 5, 3, {{1, 3, 1}, {1, 70, 33}});
   Target fast = cuda();
   fast.tf32 = true;
   check_gradients(Between::dropped, f32, 20, 12, {{1, 19, 37}}, fast, 0.02);

@@ -83,6 +83,22 @@ TEST_CASE("cuda: products of odd sizes, one function for all") {
   }
 }
 
+TEST_CASE("cuda: neighbours of one thread that are computed from their places") {
+  const TestCuda cuda;
+  const auto x = kt::tensor("x", {kt::dim("n"), 2, 2}), y = kt::tensor("y", {kt::dim("n"), 4, 4});
+  const auto f = kt::function(
+      {x, y}, std::vector<kt::Tensor>{x + 3.0F * kt::eye(2), kt::tril(y) - kt::triu(y, 1)},
+      {.target = kt::cuda()});
+  for (const int n : {0, 1, 3, 65}) {
+    const kt::Array xs = kt::Array::normal({n, 2, 2}, 1), ys = kt::Array::normal({n, 4, 4}, 2);
+    CAPTURE(n);
+    const std::vector<kt::Array> have = f(xs, ys);
+    const auto want =
+        expected(Problem{{x, y}, {x + 3.0F * kt::eye(2), kt::tril(y) - kt::triu(y, 1)}, {xs, ys}});
+    for (std::size_t k = 0; k < want.size(); ++k) CHECK(difference(want[k], have[k]) == "");
+  }
+}
+
 TEST_CASE("cuda: products transposed, batched and by vectors") {
   const TestCuda cuda;
   const auto a = kt::matrix("a"), b = kt::matrix("b");

@@ -342,7 +342,7 @@ void KernelPrinter::print_together(const loop::For& loop) {
   const std::string count = std::to_string(loop.width);
   const auto one_by_one = [&] {
     line("#pragma unroll");
-    open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+    open("for (long long " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
     const bool all = loop.extent->op == Op::integer;
     if (!all) open("if (" + k + " < " + text(loop.extent, Place::index) + ") {");
     print_block(loop.body);
@@ -378,7 +378,7 @@ void KernelPrinter::print_together(const loop::For& loop) {
   together_ = names;
   neighbours_ = &loop;
   line("#pragma unroll");
-  open("for (int " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+  open("for (long long " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
   print_block(loop.body);
   close();
   neighbours_ = nullptr;
@@ -436,7 +436,7 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     const std::string n = distinct("n");
     const std::int64_t rounds = (most + threads_ - 1) / threads_;
     line("#pragma unroll");
-    open("for (int " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
+    open("for (long long " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
     line("const long long " + t + " = " + thread_ + " + " + n + " * " + std::to_string(threads_) +
          ";");
     const bool all = known && count % threads_ == 0;

@@ -139,7 +139,7 @@ bias, free
 transpose of 4096x4096
   k0_copy                                29    64     4     4    4         4   4224     0
 x + transpose(y), free
-  k0_add                                 36    48     4     4    4         4   4224     0
+  k0_add                                 38    48     4     4    4         4   4224     0
 concatenate
   k0_mul_concatenate                     12    64     4     4    0         1      0     0
 softmax of 1000x1000
@@ -163,7 +163,7 @@ sum of rows, free
   k2_sum                                 47    40     4     4    0        16      0    39
   k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
-  k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
+  k0_max_sub_exp_sum_div_mul             64    32     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
@@ -295,7 +295,7 @@ scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    25
   k2_scatter_add                         12    64     8     8    0         1      0     0
-  k3_scatter_add                         23    64     4     4    4         2  10240   143
+  k3_scatter_add                         25    64     4     4    4         2  10240   143
   k4_scatter_add                         27    64     4     4    4         4   1024    39
 cumsum down rows
   k0_cumsum                              16    64    16    16    0         1      0     0
@@ -327,7 +327,7 @@ relu of dot 8x4096x4096, f16
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           121    16     4     8    4         8  49152   409  HMMA 32,
+  k0_dot_relu                           121    16     4     8    4        16  49152   409  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
   k0_cast_cast_dot_cast_cast_relu_ca    102    16     2     8    4        16  24576   405  HMMA 16,
@@ -410,12 +410,12 @@ conv3d of 32x16x28x28, 3x3x3
   k2_unslice_convolution                128    16     4     4   16        24  12096   827  spills:
           27, stack 40
 attention of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    143    12     2     4   16        32  33792  1469  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    143    12     2     4   16        32  33792  1435  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    127    16     4    16   16        32  37888   290
 causal attention of 8x12x1024x64, bf16
-  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2222  HMMA 64,
+  k0_cast_cast_dot_iota_iota_le_cast    155    12     2     4   16        32  33792  2191  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of heads of 128, f16, free
   k0_cast_cast_dot_cast_cast_mul_cas    200     8     2     4   16        64  37888  1165  HMMA 64,
@@ -423,12 +423,12 @@ attention of heads of 128, f16, free
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    128    16     4    16   16        32  37888   290
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1479  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    145    12     2     4   16        32  33792  1444  HMMA 64,
           LDSM 40, LDGSTS 16
   k1_cast_sum                            15    64     4     4    0         4      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
+  k2_cast_cast_dot_cast_cast_mul_cas    236     8     4     4    4        32  32768   849  HMMA 64,
           LDSM 44, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
+  k3_cast_cast_dot_cast_cast_mul_cas    172     8     4     4    4        32  28672   794  HMMA 48,
           LDSM 34, LDGSTS 12
 cumsum of 1e6
   k0_cumsum                              28    64     4     4    4         5  11264     0
@@ -447,13 +447,13 @@ linear recurrence of 100000x16
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
-  k2_mul_add_at                          32    20     4     4    4        16  20992    22
+  k2_mul_add_at                          48    20     4     4    4        16  20992    22
   k3_mul_add_at                          31    64     4     4   16         1    512     0
   k4_mul_add_at                          64    20     4     4   16        16  21248    22
-  k5_mul_add_at                          32    20     4     4    4        16  20992    22
+  k5_mul_add_at                          48    20     4     4    4        16  20992    22
   k6_mul_add_at                          31    64     4     4   16         1    512     0
   k7_mul_add_at                          64    20     4     4   16        16  21248    22
-  k8_mul_add_at                          32    20     4     4    4        16  20992    22
+  k8_mul_add_at                          48    20     4     4    4        16  20992    22
   k9_mul_add_at                          31    64     4     4   16         1    512     0
   k10_mul_add_at                         64    20     4     4   16        16  21248    22
   k11_mul_add_at                         10    64     4     4    0         2      0     0
@@ -462,68 +462,62 @@ update of an embedding
   k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
   k0_argsort                             17    64    16    16    0         1      0     0
-  k1_argsort                             64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k1_argsort                             64    16     8     4    4        14  25344    22
   k2_argsort                             30    64     4     4   16         4    512    21
-  k3_argsort                             64    16     8     8   16        16  25600    22  spills:
+  k3_argsort                             64    16     8     8   16        14  25600    22  spills:
           4, stack 8
-  k4_argsort                             64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k4_argsort                             64    16     8     4    4        14  25344    22
   k5_argsort                             30    64     4     4   16         4    512    21
-  k6_argsort                             64    16     8     8   16        16  25600    22  spills:
+  k6_argsort                             64    16     8     8   16        14  25600    22  spills:
           4, stack 8
-  k7_argsort                             64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k7_argsort                             64    16     8     4    4        14  25344    22
   k8_argsort                             30    64     4     4   16         4    512    21
-  k9_argsort                             64    16     8     8   16        16  25600    22  spills:
+  k9_argsort                             64    16     8     8   16        14  25600    22  spills:
           4, stack 8
-  k10_argsort                            64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k10_argsort                            64    16     8     4    4        14  25344    22
   k11_argsort                            30    64     4     4   16         4    512    21
-  k12_argsort                            64    16     8     8   16        16  25600    22  spills:
+  k12_argsort                            64    16     8     8   16        14  25600    22  spills:
           4, stack 8
-  k13_argsort                            64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k13_argsort                            64    16     8     4    4        14  25344    22
   k14_argsort                            30    64     4     4   16         4    512    21
-  k15_argsort                            64    16     8     8   16        16  25600    22  spills:
+  k15_argsort                            64    16     8     8   16        14  25600    22  spills:
           4, stack 8
-  k16_argsort                            64    16     8     4    4        10  25344    22  spills:
-          8, stack 32
+  k16_argsort                            64    16     8     4    4        14  25344    22
   k17_argsort                            30    64     4     4   16         4    512    21
-  k18_argsort                            64    16     8     8   16        16  25600    22  spills:
+  k18_argsort                            64    16     8     8   16        14  25600    22  spills:
           4, stack 8
   k19_argsort                            14    64     4    16    0         2      0     0
 sort of 1000x1000
   k0_sort                                36    50    16    16    0         1      0     0
-  k1_sort                                64    16     8     4    4        16  25344    22
+  k1_sort                                64    16     8     4    4        14  25344    22
   k2_sort                                10    64     4     4    0         1      0     0
-  k3_sort                                64    16     8     8   16        16  25600    22
-  k4_sort                                64    16     8     4    4        16  25344    22
+  k3_sort                                64    16     8     8   16        14  25600    22
+  k4_sort                                64    16     8     4    4        14  25344    22
   k5_sort                                10    64     4     4    0         1      0     0
-  k6_sort                                64    16     8     8   16        16  25600    22
-  k7_sort                                64    16     8     4    4        16  25344    22
+  k6_sort                                64    16     8     8   16        14  25600    22
+  k7_sort                                64    16     8     4    4        14  25344    22
   k8_sort                                10    64     4     4    0         1      0     0
-  k9_sort                                64    16     8     8   16        16  25600    22
-  k10_sort                               64    16     8     4    4        16  25344    22
+  k9_sort                                64    16     8     8   16        14  25600    22
+  k10_sort                               64    16     8     4    4        14  25344    22
   k11_sort                               10    64     4     4    0         1      0     0
-  k12_sort                               64    16     8     8   16        16  25600    22
-  k13_sort                               64    16     8     4    4        16  25344    22
+  k12_sort                               64    16     8     8   16        14  25600    22
+  k13_sort                               64    16     8     4    4        14  25344    22
   k14_sort                               10    64     4     4    0         1      0     0
-  k15_sort                               64    16     8     8   16        16  25600    22
-  k16_sort                               64    16     8     4    4        16  25344    22
+  k15_sort                               64    16     8     8   16        14  25600    22
+  k16_sort                               64    16     8     4    4        14  25344    22
   k17_sort                               10    64     4     4    0         1      0     0
-  k18_sort                               64    16     8     8   16        16  25600    22
+  k18_sort                               64    16     8     8   16        14  25600    22
   k19_sort                               32    64    16    16    0         4      0     0
 sort of 10000x100
   k0_sort                                36    50    16    16    0         1      0     0
   k1_sort                                62    32     8     8    0        24      0     0
 attention step of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1479  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    145    12     4     4   16        32  33792  1444  HMMA 64,
           LDSM 40, LDGSTS 16
   k1_cast_sum                            15    64     4     4    0         4      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    234     8     4     4    4        32  32768   903  HMMA 64,
+  k2_cast_cast_dot_cast_cast_mul_cas    236     8     4     4    4        32  32768   849  HMMA 64,
           LDSM 44, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_mul_cas    176     8     4     4    4        32  28672   848  HMMA 48,
+  k3_cast_cast_dot_cast_cast_mul_cas    172     8     4     4    4        32  28672   794  HMMA 48,
           LDSM 34, LDGSTS 12
 attention step of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    125    16    16    16   16        32  37888   290
@@ -531,15 +525,15 @@ attention step of 8x12x1024x64, f32
   k2_dot_mul_sub_exp_mul_dot_sub_mul    119    16     4    16   16        76  44288   293
   k3_dot_mul_sub_exp_mul_dot_sub_mul    128    16     4    16   16        64  44288   291
 attention step of heads of 128, bf16
-  k0_cast_cast_dot_cast_cast_mul_cas    200     8     4     4   16        64  37888  1301  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    183     8     4     4   16        64  37888  1260  HMMA 64,
           LDSM 42, LDGSTS 20
   k1_cast_sum                            19    64     8     4    0         8      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2122  HMMA 128,
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  1964  HMMA 128,
           LDSM 84, LDGSTS 32
-  k3_cast_cast_dot_cast_cast_mul_cas    230     8     4     4    4        64  34816  1991  HMMA 96,
+  k3_cast_cast_dot_cast_cast_mul_cas    228     8     4     4    4        64  34816  1829  HMMA 96,
           LDSM 66, LDGSTS 32
 attention of 12 heads that share 4 keys, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    168    12     2     4   16        32  33792  1470  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    139    12     2     4   16        32  33792  1435  HMMA 64,
           LDSM 40, LDGSTS 16
 )golden");
 }
@@ -557,9 +551,9 @@ exp, f64
 bias, free
   k0_mul                                 30    64    16    16    0         5      0     0
 transpose of 4096x4096
-  k0_copy                                32    64     4     4    4         4   4224     0
+  k0_copy                                30    64     4     4    4         4   4224     0
 x + transpose(y), free
-  k0_add                                 40    48     4     4    4         6   4224     0
+  k0_add                                 32    64     4     4    4         6   4224     0
 concatenate
   k0_mul_concatenate                     12    64     4     4    0         1      0     0
 softmax of 1000x1000
@@ -583,7 +577,7 @@ sum of rows, free
   k2_sum                                 47    40     4     4    0        16      0    39
   k3_sum                                 47    40     4     4    4        16     32    43
 softmax of 1e6x10
-  k0_max_sub_exp_sum_div_mul             47    42     4     4    4        10   5632     0
+  k0_max_sub_exp_sum_div_mul             64    32     4     4    4        10   5632     0
 argmax of rows, free
   k0_argmax                              34    48     4     8   16         4     96    77
   k1_argmax                              29    64     8     8   16         8     96    75
@@ -716,7 +710,7 @@ scatter_add of numbers
   k0_scatter_add                          6    64     4     4    0         1      0     0
   k1_scatter_add                         16    64     8     8    0         2      0    24
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         24    56     4     4    4         2  10240   135
+  k3_scatter_add                         22    56     4     4    4         2  10240   135
   k4_scatter_add                         27    64     4     4    4         4   1024    38
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         1      0     0
@@ -748,7 +742,7 @@ relu of dot 8x4096x4096, f16
           LDSM 6, LDGSTS 15
   k1_cast_cast_dot_cast_cast_relu_ca     22    64     4     2    0         8      0     0
 relu of dot 4096x4096x4096, TF32
-  k0_dot_relu                           124    16     4     8    4         8  49152   406  HMMA 32,
+  k0_dot_relu                           124    16     4     8    4        20  49152   406  HMMA 32,
           LDSM 8, LDGSTS 12
 relu of dot bf16, free
   k0_cast_cast_dot_cast_cast_relu_ca    100    16     2     8    4        16  24576   409  HMMA 16,
@@ -830,12 +824,12 @@ conv3d of 32x16x28x28, 3x3x3
   k1_unslice_convolution                 48    32     4     4    4         4   2048    28
   k2_unslice_convolution                128    16     4     4   16        24  12096   829
 attention of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1462  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1425  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    123    16     4    16   16        32  37888   289
 causal attention of 8x12x1024x64, bf16
-  k0_cast_cast_dot_iota_iota_le_cast    168    12     2     4   16        32  33792  2222  HMMA 64,
+  k0_cast_cast_dot_iota_iota_le_cast    155    12     2     4   16        32  33792  2179  HMMA 64,
           LDSM 40, LDGSTS 16
 attention of heads of 128, f16, free
   k0_cast_cast_dot_cast_cast_mul_cas    189     8     2     4   16        64  37888  1161  HMMA 64,
@@ -843,12 +837,12 @@ attention of heads of 128, f16, free
 causal attention of heads of 64, f32, free
   k0_dot_iota_iota_le_mul_where_max_    127    16     4    16   16        32  37888   289
 attention of 8x12x1024x64, f16, gradients
-  k0_cast_cast_dot_cast_cast_mul_cas    148    12     2     4   16        32  33792  1472  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1434  HMMA 64,
           LDSM 40, LDGSTS 16
   k1_cast_sum                            15    64     4     4    0         4      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
+  k2_cast_cast_dot_cast_cast_mul_cas    228     8     4     4    4        32  32768   849  HMMA 64,
           LDSM 44, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
+  k3_cast_cast_dot_cast_cast_mul_cas    168    12     4     4    4        32  28672   794  HMMA 48,
           LDSM 34, LDGSTS 12
 cumsum of 1e6
   k0_cumsum                              26    64     4     4    4         4  11264     0
@@ -867,13 +861,13 @@ linear recurrence of 100000x16
 update of an embedding
   k0_checked_index                       10    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
-  k2_mul_add_at                          32    14     4     4    4        16  20992    22
+  k2_mul_add_at                          48    14     4     4    4        16  20992    22
   k3_mul_add_at                          29    64     4     4   16         1    512     0
   k4_mul_add_at                          56    14     4     4   16        16  21248    22
-  k5_mul_add_at                          32    14     4     4    4        16  20992    22
+  k5_mul_add_at                          48    14     4     4    4        16  20992    22
   k6_mul_add_at                          29    64     4     4   16         1    512     0
   k7_mul_add_at                          64    14     4     4   16        16  21248    22
-  k8_mul_add_at                          32    14     4     4    4        16  20992    22
+  k8_mul_add_at                          48    14     4     4    4        16  20992    22
   k9_mul_add_at                          29    64     4     4   16         1    512     0
   k10_mul_add_at                         64    14     4     4   16        16  21248    22
   k11_mul_add_at                         10    64     4     4    0         1      0     0
@@ -882,33 +876,27 @@ update of an embedding
   k14_mul_add_at                         47    42     4     4    0        16      0    63
 argsort of 1e6
   k0_argsort                             17    64    16    16    0         1      0     0
-  k1_argsort                             64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k1_argsort                             64    12     8     4    4        16  25344    22
   k2_argsort                             30    64     4     4   16         4    512    21
   k3_argsort                             64    12     8     8   16        16  25600    22  spills:
           4, stack 8
-  k4_argsort                             64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k4_argsort                             64    12     8     4    4        16  25344    22
   k5_argsort                             30    64     4     4   16         4    512    21
   k6_argsort                             64    12     8     8   16        16  25600    22  spills:
           4, stack 8
-  k7_argsort                             64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k7_argsort                             64    12     8     4    4        16  25344    22
   k8_argsort                             30    64     4     4   16         4    512    21
   k9_argsort                             64    12     8     8   16        16  25600    22  spills:
           4, stack 8
-  k10_argsort                            64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k10_argsort                            64    12     8     4    4        16  25344    22
   k11_argsort                            30    64     4     4   16         4    512    21
   k12_argsort                            64    12     8     8   16        16  25600    22  spills:
           4, stack 8
-  k13_argsort                            64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k13_argsort                            64    12     8     4    4        16  25344    22
   k14_argsort                            30    64     4     4   16         4    512    21
   k15_argsort                            64    12     8     8   16        16  25600    22  spills:
           4, stack 8
-  k16_argsort                            64    12     8     4    4         8  25344    22  spills:
-          8, stack 32
+  k16_argsort                            64    12     8     4    4        16  25344    22
   k17_argsort                            30    64     4     4   16         4    512    21
   k18_argsort                            64    12     8     8   16        16  25600    22  spills:
           4, stack 8
@@ -938,12 +926,12 @@ sort of 10000x100
   k0_sort                                34    50    16    16    0         1      0     0
   k1_sort                                61    32     8     8    0        24      0     0
 attention step of 8x12x1024x64, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    148    12     4     4   16        32  33792  1472  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    167    12     4     4   16        32  33792  1434  HMMA 64,
           LDSM 40, LDGSTS 16
   k1_cast_sum                            15    64     4     4    0         4      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    220     8     4     4    4        32  32768   908  HMMA 64,
+  k2_cast_cast_dot_cast_cast_mul_cas    228     8     4     4    4        32  32768   849  HMMA 64,
           LDSM 44, LDGSTS 12
-  k3_cast_cast_dot_cast_cast_mul_cas    164    12     4     4    4        32  28672   848  HMMA 48,
+  k3_cast_cast_dot_cast_cast_mul_cas    168    12     4     4    4        32  28672   794  HMMA 48,
           LDSM 34, LDGSTS 12
 attention step of 8x12x1024x64, f32
   k0_dot_mul_max_sub_exp_sum_div_mul    122    16    16    16   16        32  37888   289
@@ -951,15 +939,15 @@ attention step of 8x12x1024x64, f32
   k2_dot_mul_sub_exp_mul_dot_sub_mul    117    12     4    16   16        76  44288   292
   k3_dot_mul_sub_exp_mul_dot_sub_mul    128    12     4    16   16        64  44288   290
 attention step of heads of 128, bf16
-  k0_cast_cast_dot_cast_cast_mul_cas    199     8     4     4   16        64  37888  1297  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    190     8     4     4   16        64  37888  1249  HMMA 64,
           LDSM 42, LDGSTS 20
   k1_cast_sum                            19    64     8     4    0         8      0     0
-  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  2111  HMMA 128,
+  k2_cast_cast_dot_cast_cast_mul_cas    255     8     4     4    4        64  36864  1944  HMMA 128,
           LDSM 84, LDGSTS 32
-  k3_cast_cast_dot_cast_cast_mul_cas    237     8     4     4    4        64  34816  1979  HMMA 96,
+  k3_cast_cast_dot_cast_cast_mul_cas    235     8     4     4    4        64  34816  1809  HMMA 96,
           LDSM 66, LDGSTS 32
 attention of 12 heads that share 4 keys, f16
-  k0_cast_cast_dot_cast_cast_mul_cas    167    12     2     4   16        32  33792  1463  HMMA 64,
+  k0_cast_cast_dot_cast_cast_mul_cas    144    12     2     4   16        32  33792  1425  HMMA 64,
           LDSM 40, LDGSTS 16
 )golden");
 }
@@ -977,9 +965,9 @@ exp, f64
 bias, free
   k0_mul                                 25    64    16    16    0         2      0     0
 transpose of 4096x4096
-  k0_copy                                29    64     4     4    4         4   4224     0
+  k0_copy                                27    64     4     4    4         4   4224     0
 x + transpose(y), free
-  k0_add                                 32    64     4     4    4         4   4224     0
+  k0_add                                 30    64     4     4    4         4   4224     0
 concatenate
   k0_mul_concatenate                     14    64     4     4    0         2      0     0
 softmax of 1000x1000
@@ -1111,19 +1099,19 @@ scatter_add, free
   k0_scatter_add                         14    64     4    16    0         1      0     0
   k1_scatter_add                         44    40     8     8    4         8   8704    29
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         40    20     4     4    4        16  20992    21
+  k3_scatter_add                         39    20     4     4    4        16  20992    21
   k4_scatter_add                         40    48     4     4   16        16    512    57
   k5_scatter_add                         64    20     4     4   16        16  21248    21
-  k6_scatter_add                         40    20     4     4    4        16  20992    21
+  k6_scatter_add                         39    20     4     4    4        16  20992    21
   k7_scatter_add                         40    48     4     4   16        16    512    57
   k8_scatter_add                         64    20     4     4   16        16  21248    21
-  k9_scatter_add                         40    20     4     4    4        16  20992    21
+  k9_scatter_add                         39    20     4     4    4        16  20992    21
   k10_scatter_add                        40    48     4     4   16        16    512    57
   k11_scatter_add                        64    20     4     4   16        16  21248    21
-  k12_scatter_add                        40    20     4     4    4        16  20992    21
+  k12_scatter_add                        39    20     4     4    4        16  20992    21
   k13_scatter_add                        40    48     4     4   16        16    512    57
   k14_scatter_add                        64    20     4     4   16        16  21248    21
-  k15_scatter_add                        40    20     4     4    4        16  20992    21
+  k15_scatter_add                        39    20     4     4    4        16  20992    21
   k16_scatter_add                        40    48     4     4   16        16    512    57
   k17_scatter_add                        64    20     4     4   16        16  21248    21
   k18_scatter_add                        14    64     4     4    0         4      0     0

@@ -70,14 +70,14 @@ extern "C" __global__ void __launch_bounds__(64, 16) k0_add_relu_mul(
       KROTON_LOAD(x_together, x, t2);
       float mul7_together[4];
       #pragma unroll
-      for (int k = 0; k < 4; ++k) {
+      for (long long k = 0; k < 4; ++k) {
         const long long t3 = t2 + k;
         mul7_together[k] = kt_max(x_together[k] + b[t3 % x_shape_1], 0.0f) * 2.0f;
       }
       KROTON_STORE(mul7, t2, mul7_together);
     } else {
       #pragma unroll
-      for (int k = 0; k < 4; ++k) {
+      for (long long k = 0; k < 4; ++k) {
         if (k < kt_min(t1 - t * 4, 4LL)) {
           const long long t4 = t2 + k;
           mul7[t4] = kt_max(x[t4] + b[t4 % x_shape_1], 0.0f) * 2.0f;
@@ -178,12 +178,12 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
       float rows_together[2];
       KROTON_LOAD(rows_together, rows, t * 2 + b * 100);
       #pragma unroll
-      for (int k = 0; k < 2; ++k) {
+      for (long long k = 0; k < 2; ++k) {
         rows_1[k] = rows_together[k];
       }
     } else {
       #pragma unroll
-      for (int k = 0; k < 2; ++k) {
+      for (long long k = 0; k < 2; ++k) {
         rows_1[k] = rows[t * 2 + k + b * 100];
       }
     }
@@ -193,12 +193,12 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
         float rows_together_1[2];
         KROTON_LOAD(rows_together_1, rows, t * 2 + b * 100 + 64);
         #pragma unroll
-        for (int k_1 = 0; k_1 < 2; ++k_1) {
+        for (long long k_1 = 0; k_1 < 2; ++k_1) {
           rows_1[k_1 + 2] = rows_together_1[k_1];
         }
       } else {
         #pragma unroll
-        for (int k_1 = 0; k_1 < 2; ++k_1) {
+        for (long long k_1 = 0; k_1 < 2; ++k_1) {
           rows_1[k_1 + 2] = rows[t * 2 + k_1 + b * 100 + 64];
         }
       }
@@ -263,13 +263,13 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
     if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
       float mul10_together[2];
       #pragma unroll
-      for (int k_7 = 0; k_7 < 2; ++k_7) {
+      for (long long k_7 = 0; k_7 < 2; ++k_7) {
         mul10_together[k_7] = near[k_7];
       }
       KROTON_STORE(mul10, t_2 * 2 + b * 100, mul10_together);
     } else {
       #pragma unroll
-      for (int k_7 = 0; k_7 < 2; ++k_7) {
+      for (long long k_7 = 0; k_7 < 2; ++k_7) {
         mul10[t_2 * 2 + k_7 + b * 100] = near[k_7];
       }
     }
@@ -282,13 +282,13 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
       if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
         float mul10_together_1[2];
         #pragma unroll
-        for (int k_9 = 0; k_9 < 2; ++k_9) {
+        for (long long k_9 = 0; k_9 < 2; ++k_9) {
           mul10_together_1[k_9] = near_1[k_9];
         }
         KROTON_STORE(mul10, t_2 * 2 + b * 100 + 64, mul10_together_1);
       } else {
         #pragma unroll
-        for (int k_9 = 0; k_9 < 2; ++k_9) {
+        for (long long k_9 = 0; k_9 < 2; ++k_9) {
           mul10[t_2 * 2 + k_9 + b * 100 + 64] = near_1[k_9];
         }
       }

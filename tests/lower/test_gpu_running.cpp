@@ -6,36 +6,13 @@
 #include <limits>
 
 #include "compiler/lower/lower.h"
-#include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
-#include "tests/tools/program_call.h"
+#include "tests/tools/gpu_loops.h"
 
 using namespace compiled_test;  // NOLINT: tests
 using namespace kroton;         // NOLINT: tests
 
 namespace {
-
-Program running_program(const Problem& problem) {
-  Graph graph(problem.inputs, problem.outputs, {});
-  run_passes(graph);
-  return lower(graph, "running", gpu_machine());
-}
-
-std::vector<Array> run_in_blocks(const Problem& problem) {
-  const Program program = running_program(problem);
-  ProgramCall call(program, problem.values);
-  REQUIRE(!call.interpret());
-  return call.outputs();
-}
-
-void check_running(const Problem& problem, const Tolerance& tolerance = {1e-4, 1e-11}) {
-  const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = run_in_blocks(problem);
-  for (std::size_t k = 0; k < want.size(); ++k) {
-    CAPTURE(k);
-    CHECK(difference(want[k], have[k], tolerance) == "");
-  }
-}
 
 // Factors near 1.
 Tensor factors(const Tensor& x) { return 1 + 0.01 * x; }
@@ -48,7 +25,7 @@ TEST_CASE("GPU running: every operation along lines of some runs") {
     for (const std::int64_t size : {129, 160, 161}) {
       CAPTURE(size);
       const Tensor x = tensor("x", {2, size, 3}, f64), y = tensor("y", {2, size, 3}, f64);
-      check_running({{x, y},
+      check_for_gpu({{x, y},
                      {cumsum(x, 1, reverse), cumprod(factors(x), 1, reverse), cummax(x, 1, reverse),
                       cummin(x, 1, reverse), linear_recurrence(y, x, 1, reverse),
                       logcumsumexp(x, 1, reverse)},
@@ -62,7 +39,7 @@ TEST_CASE("GPU running: along all axes and of whole numbers") {
     const Shape shape = axis == 0 ? Shape{140, 3} : Shape{3, 140};
     const Tensor x = tensor("x", {shape[0], shape[1]}, i32),
                  f = tensor("f", {shape[0], shape[1]}, f64);
-    check_running(
+    check_for_gpu(
         {{x, f},
          {cumsum(x, axis), cummax(x, axis), linear_recurrence(x, x, axis), cumsum(sin(f), axis)},
          {random_array(shape, i32, 1), random_array(shape, f64, 2)}});
@@ -75,7 +52,7 @@ TEST_CASE("GPU running: lines of several chunks of free sizes") {
                                        cummin(x, 0, true), grad(sum(cumsum(x, 0) * y), x)};
   for (const std::int64_t size : {0, 1, 128, 129, 2047, 2048, 2049, 6500, 8193}) {
     CAPTURE(size);
-    check_running({{x, y}, results, {random_array({size}, f64, 1), random_array({size}, f64, 2)}});
+    check_for_gpu({{x, y}, results, {random_array({size}, f64, 1), random_array({size}, f64, 2)}});
   }
 }
 
@@ -84,9 +61,9 @@ TEST_CASE("GPU running: factors whose product is far outside of what results are
   Array grows = Array::zeros({500}), starts = Array::zeros({500});
   for (int k = 0; k < 500; ++k) grows.data<float>()[k] = k < 300 ? 1.5F : 0.8F;
   starts.data<float>()[0] = 1e-30F;
-  check_running({{a, b}, {linear_recurrence(a, b, 0)}, {grows, starts}});
+  check_for_gpu({{a, b}, {linear_recurrence(a, b, 0)}, {grows, starts}});
   // Nothing comes to a line of zeros, however large the factors are.
-  check_running(
+  check_for_gpu(
       {{a, b}, {linear_recurrence(a * 1e30F, b * 0, 0)}, {random_array({500}, f32, 1), starts}});
 }
 
@@ -95,7 +72,7 @@ TEST_CASE("GPU running: a NaN stays to the end and begins where it is") {
   Array values = random_array({300}, f64, 1);
   values.data<double>()[170] = std::numeric_limits<double>::quiet_NaN();
   for (const Array& have :
-       run_in_blocks({{x}, {cumsum(x, 0), cummax(x, 0), cummin(x, 0)}, {values}})) {
+       interpreted_for_gpu({{x}, {cumsum(x, 0), cummax(x, 0), cummin(x, 0)}, {values}})) {
     for (int k = 0; k < 300; ++k) {
       CAPTURE(k);
       CHECK((have.data<double>()[k] != have.data<double>()[k]) == (k >= 170));
@@ -107,7 +84,7 @@ TEST_CASE("GPU running: short lines stay one thread's and so do many side by sid
   const auto kernels = [](const Dims& shape, int axis) {
     const Tensor x = tensor("x", shape);
     int count = 0;
-    for_each_kernel(running_program({{x}, {cumsum(x, axis)}, {}}).steps,
+    for_each_kernel(lowered_for_gpu({{x}, {cumsum(x, axis)}, {}}).steps,
                     [&](const loop::Kernel&) { ++count; });
     return count;
   };
@@ -130,7 +107,7 @@ TEST_CASE("GPU running: lines side by side in every number of columns") {
       CAPTURE(columns);
       CAPTURE(size);
       const Tensor x = tensor("x", {size, columns}, i32), y = tensor("y", {size, dim("m")});
-      check_running(
+      check_for_gpu(
           {{x, y},
            {linear_recurrence(x, x, 0), linear_recurrence(0.9 * y, y, 0, true)},
            {random_array({size, columns}, i32, 1), random_array({size, columns}, f32, 2)}});

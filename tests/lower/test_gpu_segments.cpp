@@ -8,6 +8,7 @@
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
+#include "tests/tools/gpu_loops.h"
 #include "tests/tools/program_call.h"
 
 using namespace compiled_test;  // NOLINT: tests
@@ -30,24 +31,6 @@ Array places_of(std::int64_t count, std::int64_t rows, const RowOf& row_of) {
   return places;
 }
 
-Program segments_program(const Problem& problem) {
-  Graph graph(problem.inputs, problem.outputs, {});
-  run_passes(graph);
-  return lower(graph, "segments", gpu_machine());
-}
-
-void check_segments(const Problem& problem, const Tolerance& tolerance = {1e-4, 1e-12}) {
-  const Program program = segments_program(problem);
-  ProgramCall call(program, problem.values);
-  REQUIRE(!call.interpret());
-  const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = call.outputs();
-  for (std::size_t k = 0; k < want.size(); ++k) {
-    CAPTURE(k);
-    CHECK(difference(want[k], have[k], tolerance) == "");
-  }
-}
-
 }  // namespace
 
 TEST_CASE("GPU segments: numbers and rows added at indices of every kind") {
@@ -67,7 +50,7 @@ TEST_CASE("GPU segments: numbers and rows added at indices of every kind") {
     const Array places = places_of(count, kind.rows, kind.row_of);
     const Tensor ids = tensor("ids", {count}, i64);
     const Tensor numbers = tensor("numbers", {count}, f64), rows = tensor("rows", {count, 2}, f64);
-    check_segments(
+    check_for_gpu(
         {{numbers, rows, ids},
          {scatter_add(numbers, ids, {kind.rows}), scatter_add(square(rows), ids, {kind.rows, 2})},
          {random_array({count}, f64, 1), random_array({count, 2}, f64, 2), places}});
@@ -77,11 +60,11 @@ TEST_CASE("GPU segments: numbers and rows added at indices of every kind") {
 TEST_CASE("GPU segments: a segment of more tiles than are added up together") {
   const std::int64_t count = 6 * 64 * 8 + 77;
   const Tensor ids = tensor("ids", {count}, i64), x = tensor("x", {count}, f64);
-  check_segments({{x, ids},
-                  {scatter_add(x, ids, {3000})},
-                  {random_array({count}, f64, 1), places_of(count, 3000, [](auto k, auto) {
-                     return k < 100 ? k % 2 : k > 3100 ? 4 : 3;
-                   })}});
+  check_for_gpu({{x, ids},
+                 {scatter_add(x, ids, {3000})},
+                 {random_array({count}, f64, 1), places_of(count, 3000, [](auto k, auto) {
+                    return k < 100 ? k % 2 : k > 3100 ? 4 : 3;
+                  })}});
 }
 
 TEST_CASE("GPU segments: free sizes") {
@@ -95,7 +78,7 @@ TEST_CASE("GPU segments: free sizes") {
            {0, 5}, {1, 1}, {100, 65}, {2048, 65}, {2049, 65}, {2049, 1}, {2100, 4097}}) {
     CAPTURE(sizes.count);
     CAPTURE(sizes.rows);
-    check_segments(
+    check_for_gpu(
         {{rows, ids, table},
          {y},
          {random_array({sizes.count, 3}, f32, 1), places_of(sizes.count, sizes.rows, spread_row),
@@ -109,10 +92,10 @@ TEST_CASE("GPU segments: what blocks would do if it were not for many") {
   const Tensor y = scatter_add(rows, ids, {300, rows.shape(1)});
   for (const std::int64_t count : {500, 24600}) {
     CAPTURE(count);
-    check_segments(
+    check_for_gpu(
         {{rows, ids}, {y}, {random_array({count, 1}, f64, 1), places_of(count, 300, mostly_one)}});
   }
-  check_segments(
+  check_for_gpu(
       {{rows, ids}, {y}, {random_array({24600, 0}, f64, 1), places_of(24600, 300, mostly_one)}});
 }
 
@@ -120,10 +103,10 @@ TEST_CASE("GPU segments: other axes and indices of several axes") {
   const Tensor x = tensor("x", {3, 900}, f64), ids = tensor("ids", {900}, i64);
   const Tensor y = tensor("y", {40, 70, 5}, f64), grid = tensor("grid", {40, 70}, i32);
   Array places = places_of(2800, 33, spread_row).cast(i32);
-  check_segments({{x, ids, y, grid},
-                  {scatter_add(x, ids, {3, 50}, 1), scatter_add(y, grid, {33, 5})},
-                  {random_array({3, 900}, f64, 1), places_of(900, 50, spread_row),
-                   random_array({40, 70, 5}, f64, 2), places.reshape({40, 70})}});
+  check_for_gpu({{x, ids, y, grid},
+                 {scatter_add(x, ids, {3, 50}, 1), scatter_add(y, grid, {33, 5})},
+                 {random_array({3, 900}, f64, 1), places_of(900, 50, spread_row),
+                  random_array({40, 70, 5}, f64, 2), places.reshape({40, 70})}});
 }
 
 TEST_CASE("GPU segments: what is not a sum") {
@@ -139,10 +122,10 @@ TEST_CASE("GPU segments: what is not a sum") {
       results.push_back(add_at(x, v, ids));
       results.push_back(mul_at(x, cast(1 + 0.01 * cast(v, f64), dtype), ids));
     }
-    check_segments({{x, v, ids},
-                    results,
-                    {random_array({rows, 2}, dtype, 1), random_array({count, 2}, dtype, 2),
-                     places_of(count, rows, mostly_one)}});
+    check_for_gpu({{x, v, ids},
+                   results,
+                   {random_array({rows, 2}, dtype, 1), random_array({count, 2}, dtype, 2),
+                    places_of(count, rows, mostly_one)}});
   }
 }
 
@@ -153,7 +136,7 @@ TEST_CASE("GPU segments: an index out of range is reported and nothing else is")
                         {random_array({3000}, f32, 1), places_of(3000, 10, [](auto k, auto rows) {
                            return k == 2999 ? rows : k % rows;
                          })}};
-  const Program program = segments_program(problem);
+  const Program program = lowered_for_gpu(problem);
   ProgramCall call(program, problem.values);
   const auto fault = call.interpret();
   REQUIRE(fault);

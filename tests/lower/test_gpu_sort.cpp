@@ -5,28 +5,15 @@
 #include <limits>
 
 #include "compiler/lower/lower.h"
-#include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
-#include "tests/tools/program_call.h"
+#include "tests/tools/gpu_loops.h"
 
 using namespace compiled_test;  // NOLINT: tests
 using namespace kroton;         // NOLINT: tests
 
 namespace {
 
-void check_sorted(const Problem& problem) {
-  Graph graph(problem.inputs, problem.outputs, {});
-  run_passes(graph);
-  const Program program = lower(graph, "sorted", gpu_machine());
-  ProgramCall call(program, problem.values);
-  REQUIRE(!call.interpret());
-  const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = call.outputs();
-  for (std::size_t k = 0; k < want.size(); ++k) {
-    CAPTURE(k);
-    CHECK(difference(want[k], have[k]) == "");
-  }
-}
+void check_sorted(const Problem& problem) { check_for_gpu(problem, {}); }
 
 }  // namespace
 

@@ -10,9 +10,9 @@
 #include "compiler/loop/interpreter.h"
 #include "compiler/lower/kernel_context.h"
 #include "compiler/lower/lower.h"
-#include "compiler/passes/passes.h"
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
+#include "tests/tools/gpu_loops.h"
 #include "tests/tools/program_call.h"
 
 using namespace compiled_test;  // NOLINT: tests
@@ -20,28 +20,10 @@ using namespace kroton;         // NOLINT: tests
 
 namespace {
 
-Program tables_program(const Problem& problem) {
-  Graph graph(problem.inputs, problem.outputs, {});
-  run_passes(graph);
-  return lower(graph, "tables", gpu_machine());
-}
-
 int kernels_of_tables(const Problem& problem) {
   int count = 0;
-  for_each_kernel(tables_program(problem).steps, [&](const loop::Kernel&) { ++count; });
+  for_each_kernel(lowered_for_gpu(problem).steps, [&](const loop::Kernel&) { ++count; });
   return count;
-}
-
-void check_tables(const Problem& problem) {
-  const Program program = tables_program(problem);
-  ProgramCall call(program, problem.values);
-  REQUIRE(!call.interpret());
-  const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = call.outputs();
-  for (std::size_t k = 0; k < want.size(); ++k) {
-    CAPTURE(k);
-    CHECK(difference(want[k], have[k], {1e-4, 1e-12}) == "");
-  }
 }
 
 Array table_rows(std::int64_t count, std::int64_t rows) {
@@ -60,7 +42,7 @@ TEST_CASE("GPU tables: numbers of every kind added to few rows") {
     const std::int64_t count = 2049;
     const Tensor ids = tensor("ids", {count}, i64), x = tensor("x", {count}, f64),
                  k = tensor("k", {count}, i32);
-    check_tables(
+    check_for_gpu(
         {{x, k, ids},
          {scatter_add(x * x, ids, {rows}), scatter_add(k, ids, {rows})},
          {random_array({count}, f64, 1), random_array({count}, i32, 2), table_rows(count, rows)}});
@@ -118,7 +100,7 @@ TEST_CASE("GPU tables: free sizes") {
     const std::int64_t count = size.first, rows = size.second;
     CAPTURE(count);
     CAPTURE(rows);
-    check_tables(
+    check_for_gpu(
         {{x, ids, table},
          {add_at(table, x, ids)},
          {random_array({count}, f64, 1), table_rows(count, rows), random_array({rows}, f64, 2)}});
@@ -131,12 +113,12 @@ TEST_CASE("GPU tables: products and extremes and what is not touched") {
                table = tensor("table", {500}, f64);
   Array places = table_rows(count, 100), values = random_array({500}, f64, 2);
   values.data<double>()[400] = -0.0;
-  check_tables({{x, ids, table},
-                {mul_at(table, 1 + 0.01 * x, ids), max_at(table, x, ids), min_at(table, x, ids)},
-                {random_array({count}, f64, 1), places, values}});
+  check_for_gpu({{x, ids, table},
+                 {mul_at(table, 1 + 0.01 * x, ids), max_at(table, x, ids), min_at(table, x, ids)},
+                 {random_array({count}, f64, 1), places, values}});
   const Problem adds{
       {x, ids, table}, {add_at(table, x, ids)}, {random_array({count}, f64, 1), places, values}};
-  const Program program = tables_program(adds);
+  const Program program = lowered_for_gpu(adds);
   ProgramCall call(program, adds.values);
   REQUIRE(!call.interpret());
   CHECK(std::signbit(call.outputs()[0].data<double>()[400]));

@@ -24,7 +24,7 @@ struct Node {
   std::function<void(std::uint64_t)> launched = {};
 };
 
-// How work ends for now that waits for what another thread has not started yet.
+// What work returns that waits for what another thread has not started yet: it is tried again.
 constexpr CUresult is_blocked = -1;
 
 }  // namespace fake_driver

@@ -61,7 +61,7 @@ class AskedDevice {
   }
 
   // The kernels of a text, which comes behind Kroton's prelude.
-  nvidia::CUmodule compiled(const char* text, const char* of) const {
+  nvidia::CUmodule compiled(const std::string& text, const char* of) const {
     const std::string image =
         nvrtc().compile(std::string(kroton::codegen::cuda_prelude) + text, of, capability());
     nvidia::CUmodule module = nullptr;
@@ -78,6 +78,15 @@ class AskedDevice {
     check(nvidia::driver().cuLaunchKernel(f, blocks, 1, 1, threads, 1, 1, 0, stream_, arguments,
                                           nullptr),
           "cuLaunchKernel");
+  }
+  // A graph of so many launches, one behind the other.
+  nvidia::CUgraph captured(nvidia::CUfunction f, void** arguments, int count) const {
+    nvidia::CUgraph graph = nullptr;
+    check(nvidia::driver().cuStreamBeginCapture(stream_, nvidia::capture_mode_relaxed),
+          "cuStreamBeginCapture");
+    for (int i = 0; i < count; ++i) launch(f, 1, 32, arguments);
+    check(nvidia::driver().cuStreamEndCapture(stream_, &graph), "cuStreamEndCapture");
+    return graph;
   }
   void wait() const { check(nvidia::driver().cuStreamSynchronize(stream_), "cuStreamSynchronize"); }
   // Microseconds of a launch, the best of some, all of them after one that does not count.

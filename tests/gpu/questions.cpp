@@ -124,12 +124,8 @@ void launches(const AskedDevice& device) {
   std::printf("a launch: %.2f us of the host, %.2f us with its run\n", queued / count,
               us_since(start) / count);
   for (const int nodes : is_small ? std::vector{10} : std::vector{1000, 10000, 65000}) {
-    CUgraph graph = nullptr;
+    CUgraph graph = device.captured(nothing, arguments, nodes);
     CUgraphExec ready = nullptr;
-    check(driver().cuStreamBeginCapture(device.stream(), capture_mode_relaxed),
-          "cuStreamBeginCapture");
-    start_all(nodes);
-    check(driver().cuStreamEndCapture(device.stream(), &graph), "cuStreamEndCapture");
     auto begin = Clock::now();
     check(driver().cuGraphInstantiate(&ready, graph, 0), "cuGraphInstantiate");
     const double made = us_since(begin);

@@ -133,7 +133,7 @@ TEST_CASE("GPU tables: few kernels") {
   CHECK(count(100000, 2049) > 4);
 }
 
-TEST_CASE("CUDA: indices out of range in what blocks of threads share") {
+TEST_CASE("cuda: indices out of range in what blocks of threads share") {
   const gpu_emulator::TestCuda device;
   const Tensor ids = tensor("ids", {2100}, i64), x = tensor("x", {50}),
                to = tensor("to", {2100}, i64);

@@ -114,7 +114,7 @@ TEST_CASE("kept values: one vertex at two indices in one function") {
   }
 }
 
-TEST_CASE("kept values: on a GPU") {
+TEST_CASE("cuda: kept values") {
   const gpu_emulator::TestCuda cuda;
   for (const Dim& n : {Dim(20), dim("n")}) {
     const Tensor x = tensor("x", {n, n}, f64);

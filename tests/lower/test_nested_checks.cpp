@@ -91,7 +91,7 @@ TEST_CASE("nested checks: indices behind indices, with known and with free sizes
   }
 }
 
-TEST_CASE("nested checks: on a GPU") {
+TEST_CASE("cuda: nested checks") {
   const gpu_emulator::TestCuda cuda;
   const Nested given(dim("n"), 2);
   for (const std::int64_t size : {3, 33}) {

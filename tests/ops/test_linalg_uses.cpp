@@ -92,7 +92,7 @@ TEST_CASE("linear algebra: in scans, with rows and with states") {
   CHECK(none[1].shape() == Shape{1, 3, 3});
 }
 
-TEST_CASE("linear algebra: small matrices on a device") {
+TEST_CASE("cuda: small matrices of linear algebra") {
   const gpu_emulator::TestCuda cuda;
   const Tensor x = tensor("x", {dim("batch"), 4, 4}, f64);
   const Tensor d = matmul(x, tr(x)) + eye(x);

@@ -289,7 +289,7 @@ TEST_CASE(
   CHECK_THROWS_AS(g(true, indefinite_third), ValueError);
 }
 
-TEST_CASE("linear algebra: on a device LAPACK runs on the host") {
+TEST_CASE("cuda: LAPACK runs on the host") {
   const gpu_emulator::TestCuda cuda;
   const Tensor x = tensor("x", {dim("batch"), dim("n"), dim("n")});
   const Tensor l = cholesky(definite(x));

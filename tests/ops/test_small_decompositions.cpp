@@ -448,7 +448,7 @@ TEST_CASE("small decompositions: what is not finite is an error with the matrix'
                     Array::from({1.0, 2.0})));
 }
 
-TEST_CASE("small decompositions: no library, on the device too") {
+TEST_CASE("cuda: small decompositions take no library") {
   const Tensor x = tensor("x", {dim("count"), 4, 4}, f64);
   const Tensor s = x + swapaxes(x, -1, -2), tall = x(all, all, slice(0, 3));
   const std::vector<Tensor> outputs = {eigh(s).values,

@@ -229,7 +229,7 @@ TEST_CASE("checks: what is written behind a buffer of the arena") {
         "something was written behind between, outside of every buffer of the arena");
 }
 
-TEST_CASE("checks: on a GPU") {
+TEST_CASE("cuda: checks in programs") {
   const gpu_emulator::TestCuda cuda;
   const auto device_fault = [](const Program& program, std::int64_t n) -> std::string {
     codegen::DeviceProgram device(program, codegen::emit_cuda(program), cuda_device(0), {});
@@ -249,7 +249,7 @@ TEST_CASE("checks: on a GPU") {
         "kernel k0 writes y at index %index, whose size is %size  [hand.cpp:1]");
 }
 
-TEST_CASE("checks: values on a GPU") {
+TEST_CASE("cuda: checks of values") {
   const gpu_emulator::TestCuda cuda;
   const Tensor x = matrix("x", f64);
   const Tensor y = softmax(log(x), 1);

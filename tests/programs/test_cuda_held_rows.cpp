@@ -78,7 +78,7 @@ TEST_CASE("held rows: the interpreter and the reference agree on every length") 
   }
 }
 
-TEST_CASE("held rows: kernels of known lengths") {
+TEST_CASE("cuda: held rows: kernels of known lengths") {
   const TestCuda cuda;
   for (const std::int64_t n : {33, 64, 512, 1000, 1001, 1030, 4100, 16384}) {
     CAPTURE(n);
@@ -88,7 +88,7 @@ TEST_CASE("held rows: kernels of known lengths") {
   }
 }
 
-TEST_CASE("held rows: kernels of free lengths") {
+TEST_CASE("cuda: held rows: kernels of free lengths") {
   const TestCuda cuda;
   const kt::Tensor x = kt::matrix("x");
   std::vector<std::vector<kt::Array>> calls;
@@ -103,7 +103,7 @@ TEST_CASE("held rows: kernels of free lengths") {
   check_like_cpu({x}, {kt::softmax(x), standardized(x)}, calls);
 }
 
-TEST_CASE("held rows: of 16 bits, of 64, and of several widths") {
+TEST_CASE("cuda: held rows: of 16 bits, of 64, and of several widths") {
   const TestCuda cuda;
   for (const std::int64_t n : {64, 768, 1001}) {
     CAPTURE(n);
@@ -119,7 +119,7 @@ TEST_CASE("held rows: of 16 bits, of 64, and of several widths") {
   }
 }
 
-TEST_CASE("held rows: many rows of a warp each, several in a block") {
+TEST_CASE("cuda: held rows: many rows of a warp each, several in a block") {
   const TestCuda cuda;
   const kt::Tensor x = kt::matrix("x"), y = kt::tensor("y", {kt::dim("rows"), 40});
   std::vector<std::vector<kt::Array>> calls;
@@ -129,7 +129,7 @@ TEST_CASE("held rows: many rows of a warp each, several in a block") {
   check_like_cpu({x, y}, {kt::softmax(x), kt::softmax(y), kt::argmax(y, 1)}, calls);
 }
 
-TEST_CASE("held rows: updated in place, and each from the row before it was") {
+TEST_CASE("cuda: held rows: updated in place, and each from the row before it was") {
   const TestCuda cuda;
   const auto run = [](const kt::Target& target) {
     const auto w = kt::shared(kt::Array::normal({3, 100}, 1), "w");
@@ -147,7 +147,7 @@ TEST_CASE("held rows: updated in place, and each from the row before it was") {
   CHECK(kt::all_close(have.second, want.second, 1e-5, 1e-5));
 }
 
-TEST_CASE("held rows: labels out of range are reported, those in range are right") {
+TEST_CASE("cuda: held rows: labels out of range are reported, those in range are right") {
   const TestCuda cuda;
   for (const std::int64_t n : {40, 1000}) {
     const kt::Tensor x = kt::tensor("x", {kt::dim("n"), n});
@@ -166,7 +166,7 @@ TEST_CASE("held rows: labels out of range are reported, those in range are right
   }
 }
 
-TEST_CASE("held rows: memory that is not aligned gives the same bits") {
+TEST_CASE("cuda: held rows: memory that is not aligned gives the same bits") {
   const TestCuda cuda;
   const kt::Tensor x = kt::tensor("x", {3, 500});
   const auto soft = kt::function({x}, kt::softmax(x), {.target = kt::cuda()});
@@ -211,7 +211,7 @@ void check_relative_sums(std::int64_t n, bool free) {
 
 }  // namespace
 
-TEST_CASE("held rows: runs of a long row with a maximum of their own") {
+TEST_CASE("cuda: held rows: runs of a long row with a maximum of their own") {
   const TestCuda cuda;
   check_relative_sums(16385, false);
   check_relative_sums(20481, true);

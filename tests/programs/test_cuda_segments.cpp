@@ -23,7 +23,7 @@ kt::Array repeated_ids(std::int64_t count, std::int64_t rows) {
 
 }  // namespace
 
-TEST_CASE("CUDA: scatters by sorting and the gradient of a gather") {
+TEST_CASE("cuda: scatters by sorting and the gradient of a gather") {
   const gpu_emulator::TestCuda cuda;
   const kt::Tensor table = kt::tensor("table", {kt::dim("rows"), 5});
   const kt::Tensor ids = kt::tensor("ids", {kt::dim("n")}, kt::i64);
@@ -42,7 +42,7 @@ TEST_CASE("CUDA: scatters by sorting and the gradient of a gather") {
                {1e-4, 1e-12}, kt::cuda());
 }
 
-TEST_CASE("CUDA: scatters by sorting give the same bits on every call") {
+TEST_CASE("cuda: scatters by sorting give the same bits on every call") {
   const gpu_emulator::TestCuda cuda;
   const kt::Tensor numbers = kt::tensor("numbers", {4000}),
                    ids = kt::tensor("ids", {4000}, kt::i64);
@@ -54,7 +54,7 @@ TEST_CASE("CUDA: scatters by sorting give the same bits on every call") {
   CHECK(array_equal(first, f(x, places)));
 }
 
-TEST_CASE("CUDA: an index out of range leaves a variable that is added to as it was") {
+TEST_CASE("cuda: an index out of range leaves a variable that is added to as it was") {
   const gpu_emulator::TestCuda cuda;
   const kt::Shared table = kt::shared(kt::Array::normal({40, 3}, 1), "table");
   const kt::Array before = table.get_value();
@@ -67,7 +67,7 @@ TEST_CASE("CUDA: an index out of range leaves a variable that is added to as it 
   CHECK(array_equal(table.get_value(), before));
 }
 
-TEST_CASE("CUDA: running operations by tiles") {
+TEST_CASE("cuda: running operations by tiles") {
   const gpu_emulator::TestCuda cuda;
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
   check_agrees({{x},
@@ -78,7 +78,7 @@ TEST_CASE("CUDA: running operations by tiles") {
                kt::cuda());
 }
 
-TEST_CASE("CUDA: sorts by digits and by ranks") {
+TEST_CASE("cuda: sorts by digits and by ranks") {
   const gpu_emulator::TestCuda cuda;
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
   for (const std::int64_t columns : {70, 1100}) {

@@ -159,7 +159,7 @@ TEST_CASE("external: a state that the function reads is the old one") {
   CHECK(array_equal(w.get_value(), Array::full({2}, 10.0)));
 }
 
-TEST_CASE("external: on a device the function runs on the host") {
+TEST_CASE("cuda: external functions run on the host") {
   const gpu_emulator::TestCuda cuda;
   const ExternalOp op(cube_options());
   const Tensor x = vector("x");

@@ -211,7 +211,7 @@ TEST_CASE("scans in parallel: NaN and infinity stay from where they are") {
   check_without_loops({x}, outputs, calls);
 }
 
-TEST_CASE("scans in parallel: under a condition and beside a loop that stays") {
+TEST_CASE("cuda: scans in parallel under a condition and beside a loop that stays") {
   const Tensor x = vector("x", f64), c = scalar("c", boolean);
   const Tensor y = scan([](Tensor row, Tensor state) { return 0.9 * state + row; },
                         {.sequences = {x}, .outputs_info = {zeros({}, f64)}});

@@ -84,7 +84,7 @@ TEST_CASE("until: results of steps that are left out of a loop of several kernel
   }
 }
 
-TEST_CASE("until: results of steps that are left out on a GPU") {
+TEST_CASE("cuda: results of steps that until leaves out") {
   const gpu_emulator::TestCuda device;
   const Halving halving(true, cuda());
   for (const std::int64_t steps : {1, 7, 8}) {

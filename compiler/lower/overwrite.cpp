@@ -32,8 +32,10 @@ class Overwriting {
     loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
       if (store_of(s) != nullptr) {
         ++stores_;
-      } else if (const auto* declare = std::get_if<loop::Declare>(&s)) {
-        declared_.insert(declare->variable.id);
+      } else if (const auto* sum = std::get_if<loop::Accumulate>(&s)) {
+        changed_.insert(sum->variable.id);
+      } else if (const auto* arg = std::get_if<loop::AccumulateArg>(&s)) {
+        changed_.insert({arg->best.id, arg->position.id});
       } else if (const loop::For* loop = loop::as_for(s)) {
         has_threads_ = has_threads_ || loop->kind == loop::LoopKind::block;
       } else if (const auto* copy = std::get_if<loop::Copy>(&s)) {
@@ -163,7 +165,7 @@ class Overwriting {
     const std::vector<loop::Expr> nodes = loop::post_order(std::span(&index, 1));
     return std::none_of(nodes.begin(), nodes.end(), [&](const loop::Expr& e) {
       return e->op == loop::Op::load || loop::may_fail(e->op) ||
-             (e->op == loop::Op::variable && declared_.contains(e->variable.id));
+             (e->op == loop::Op::variable && changed_.contains(e->variable.id));
     });
   }
 
@@ -218,7 +220,7 @@ class Overwriting {
   const loop::BufferRef& state_;
   bool stores_once_;
   int stores_ = 0;
-  std::unordered_set<int> declared_;
+  std::unordered_set<int> changed_;  // scalars that are so after they were declared
   bool has_threads_ = false;
   bool copies_state_ = false;  // to shared memory, other elements than a thread stores
 };

@@ -232,6 +232,11 @@ TEST_CASE("cuda: updates overwrite states that other results of the same element
   check_values({{c, kt::max(a, 1)}}, {c * kt::max(a, 1)}, kt::cuda());
   check_values({{c, 0.9 * c + kt::sum(a, 1)}, {b, b * kt::expand_dims(c, 1)}},
                {c * (0.9 * c + kt::sum(a, 1))}, kt::cuda());
+  // By tiles of a product, whose places are scalars of the block.
+  const kt::Shared w = state({70, 65}, 1), x = state({5, 70}, 2), y = state({5, 65}, 3);
+  for (const std::string kind : {"momentum", "adam"}) {
+    check_values(descent(kind, {w}, {kt::dot(kt::transpose(x), y)}), {}, kt::cuda());
+  }
 }
 
 TEST_CASE("updates: a value that several kernels store, each its part, overwrites the old one") {

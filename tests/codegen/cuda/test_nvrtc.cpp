@@ -145,8 +145,6 @@ Unit unit_of_dtypes() {
   return unit_of("dtypes", inputs, outputs, {});
 }
 
-const std::vector<int> generations = {75, 80, 90, 100};
-
 void compile_all(const std::vector<Unit>& units, const std::vector<int>& capabilities) {
   const nvidia::Nvrtc& nvrtc = nvidia::Nvrtc::get();
   std::vector<std::pair<const Unit*, int>> jobs;
@@ -196,13 +194,13 @@ void compile_samples(const std::string& what, bool free_sizes, int capability) {
 
 TEST_CASE("NVRTC compiles the examples for every generation") {
   if (!has_nvrtc("NVRTC compiles the examples for every generation")) return;
-  compile_all({unit_of_training_step(), unit_of_logistic(), unit_of_digits(), unit_of_words()},
-              generations);
+  compile_all({unit_of_training_step(), unit_of_logistic()}, {75, 80, 90, 100});
+  compile_all({unit_of_digits(), unit_of_words()}, {80, 100});
 }
 
 TEST_CASE("NVRTC compiles the conversions and the arithmetic of every dtype") {
   if (!has_nvrtc("NVRTC compiles the conversions and the arithmetic of every dtype")) return;
-  compile_all({unit_of_dtypes()}, generations);
+  compile_all({unit_of_dtypes()}, {75, 100});
 }
 
 // The texts are those of every generation: the oldest has the fewest instructions, the newest the

@@ -5,9 +5,7 @@
 #include <array>
 #include <functional>
 
-#include "compiler/lower/lower.h"
-#include "compiler/passes/passes.h"
-#include "tests/tools/compiled_tools.h"
+#include "tests/tools/gpu_loops.h"
 #include "tests/tools/program_call.h"
 #include "tests/tools/sample_tools.h"
 
@@ -16,33 +14,10 @@ using namespace compiled_test;  // NOLINT: tests
 
 namespace {
 
-Program lowered(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs,
-                const std::vector<std::pair<Shared, Tensor>>& updates = {}) {
-  Graph graph(inputs, outputs, updates);
-  run_passes(graph);
-  return lower(graph, "scheduled", gpu_machine());
-}
-
-std::vector<Array> interpreted(const Problem& problem) {
-  const Program program = lowered(problem.inputs, problem.outputs);
-  ProgramCall call(program, problem.values);
-  REQUIRE(!call.interpret());
-  return call.outputs();
-}
-
 std::string text_of(const Program& program) {
   std::string text;
   for_each_kernel(program.steps, [&](const loop::Kernel& kernel) { text += to_string(kernel); });
   return text;
-}
-
-void check(const Problem& problem, const Tolerance& tolerance = {}) {
-  const std::vector<ReferenceValue> want = expected(problem);
-  const std::vector<Array> have = interpreted(problem);
-  for (std::size_t k = 0; k < want.size(); ++k) {
-    CAPTURE(k);
-    CHECK(difference(want[k], have[k], tolerance) == "");
-  }
 }
 
 using MakeTrials = std::vector<Trial> (*)(const OpRecord&, bool);
@@ -58,7 +33,7 @@ void check_samples(MakeTrials make, bool free_sizes) {
         for (const Tensor& input : problem.inputs) {
           problem.values.push_back(to_array(trial.sample.bindings.at(&input.node())));
         }
-        check(problem, trial.tolerance);
+        check_for_gpu(problem, trial.tolerance);
       }
     }
   }
@@ -84,13 +59,13 @@ TEST_CASE("GPU schedules: rows, columns and whole arrays") {
   const Tensor d = tensor3("d", f64);
   for (const std::int64_t n : {0, 1, 3, 17, 300}) {
     CAPTURE(n);
-    check({{x, rows, d},
-           {softmax(rows), log_softmax(x), sum(x, 0), sum(x, 1), mean(rows, 0), argmax(rows, 1),
-            argmin(x, 0), prod(d, 2), sum(d, {0, 2}), transpose(x) + 1.0,
-            exp(rows) / sum(exp(rows)), concatenate({x, x * 2}, 0)},
-           {random_array({n, 17}, f32, 1), random_array({n, 33}, f32, 2),
-            random_array({n, 3, 2}, f64, 3)}},
-          {1e-5, 1e-12});
+    check_for_gpu({{x, rows, d},
+                   {softmax(rows), log_softmax(x), sum(x, 0), sum(x, 1), mean(rows, 0),
+                    argmax(rows, 1), argmin(x, 0), prod(d, 2), sum(d, {0, 2}), transpose(x) + 1.0,
+                    exp(rows) / sum(exp(rows)), concatenate({x, x * 2}, 0)},
+                   {random_array({n, 17}, f32, 1), random_array({n, 33}, f32, 2),
+                    random_array({n, 3, 2}, f64, 3)}},
+                  {1e-5, 1e-12});
   }
 }
 
@@ -99,13 +74,13 @@ TEST_CASE("GPU schedules: what is kept in between has eight free axes") {
   Dims shape;
   for (int axis = 0; axis < 8; ++axis) shape.push_back(Dim::fresh("n"));
   const Tensor x = tensor("x", shape, f64);
-  check({{x}, {cumsum(cumsum(x, 0), 1)}, {random_array({3, 2, 1, 2, 1, 2, 1, 2}, f64, 1)}});
+  check_for_gpu({{x}, {cumsum(cumsum(x, 0), 1)}, {random_array({3, 2, 1, 2, 1, 2, 1, 2}, f64, 1)}});
 }
 
 TEST_CASE("GPU schedules: whole arrays in chunks, independent of the schedule's width") {
   const Tensor x = vector("x");
   for (const std::int64_t n : {1, 8192, 8193, 20001}) {
-    check({{x}, {sum(x), max(x), argmax(x)}, {random_array({n}, f32, 4)}}, {1e-5, 1e-12});
+    check_for_gpu({{x}, {sum(x), max(x), argmax(x)}, {random_array({n}, f32, 4)}}, {1e-5, 1e-12});
   }
 }
 
@@ -128,7 +103,7 @@ void check_both(const std::vector<std::pair<Shape, DType>>& shapes,
       problem.values.push_back(random_array(shape, dtype, k + 1));
     }
     problem.outputs = outputs(problem.inputs);
-    check(problem, {1e-5, 1e-12});
+    check_for_gpu(problem, {1e-5, 1e-12});
   }
 }
 
@@ -196,26 +171,27 @@ TEST_CASE("GPU schedules: products of all shapes and transpositions") {
       const Tensor bias = vector("bias");
       const Tensor at = matrix("at");
       const Tensor bt = matrix("bt");
-      check({{a, b, bias, at, bt},
-             {relu(dot(a, b) + bias), dot(transpose(at), b), dot(a, transpose(bt)),
-              dot(transpose(at), transpose(bt)) * 2, dot(exp(a), b)},
-             {random_array({m, k}, f32, 1), random_array({k, n}, f32, 2), random_array({n}, f32, 3),
-              random_array({k, m}, f32, 4), random_array({n, k}, f32, 5)}},
-            {1e-5, 1e-12});
+      check_for_gpu(
+          {{a, b, bias, at, bt},
+           {relu(dot(a, b) + bias), dot(transpose(at), b), dot(a, transpose(bt)),
+            dot(transpose(at), transpose(bt)) * 2, dot(exp(a), b)},
+           {random_array({m, k}, f32, 1), random_array({k, n}, f32, 2), random_array({n}, f32, 3),
+            random_array({k, m}, f32, 4), random_array({n, k}, f32, 5)}},
+          {1e-5, 1e-12});
     }
   }
   const Tensor a = tensor("a", {dim("batch"), 5, dim("k")}, f64);
   const Tensor b = tensor("b", {dim("batch"), dim("k"), 7}, f64);
-  check({{a, b},
-         {matmul(a, b)},
-         {random_array({3, 5, 20}, f64, 1), random_array({3, 20, 7}, f64, 2)}});
+  check_for_gpu({{a, b},
+                 {matmul(a, b)},
+                 {random_array({3, 5, 20}, f64, 1), random_array({3, 20, 7}, f64, 2)}});
 }
 
 TEST_CASE("GPU schedules: rows added at repeated indices, in blocks that have rows of their own") {
   const Tensor ids = vector("ids", i64);
   const Shared table = shared(Array::normal({7, 40}, 1), "table");
   const Tensor cost = sum(square(take(table, ids)));
-  const Program program = lowered({ids}, {grad(cost, table)});
+  const Program program = lowered_for_gpu({{ids}, {grad(cost, table)}, {}});
   const std::string text = text_of(program);
   CAPTURE(text);
   CHECK(text.find("check_index") != std::string::npos);
@@ -232,10 +208,10 @@ TEST_CASE("GPU schedules: rows added at repeated indices, few and many of them")
       CAPTURE(n);
       Array places = Array::zeros({n}, i64);
       for (std::int64_t k = 0; k < n; ++k) places.data<std::int64_t>()[k] = k * k % rows;
-      check({{values, ids},
-             {scatter_add(values, ids, {rows, 17})},
-             {random_array({n, 17}, f32, 1), places}},
-            {1e-5, 1e-12});
+      check_for_gpu({{values, ids},
+                     {scatter_add(values, ids, {rows, 17})},
+                     {random_array({n, 17}, f32, 1), places}},
+                    {1e-5, 1e-12});
     }
   }
 }
@@ -243,7 +219,7 @@ TEST_CASE("GPU schedules: rows added at repeated indices, few and many of them")
 TEST_CASE("GPU schedules: an index out of range is reported") {
   const Tensor x = matrix("x");
   const Tensor ids = vector("ids", i64);
-  const Program program = lowered({x, ids}, {take(x, ids)});
+  const Program program = lowered_for_gpu({{x, ids}, {take(x, ids)}, {}});
   Array indices = Array::zeros({3}, i64);
   indices.data<std::int64_t>()[1] = 5;
   ProgramCall call(program, {random_array({4, 3}, f32, 1), indices});

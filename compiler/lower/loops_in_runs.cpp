@@ -1,0 +1,304 @@
+// Reductions in runs, which threads share: each run leaves partial results, and a further kernel
+// combines these in their order.
+#include <algorithm>
+#include <limits>
+
+#include "compiler/lower/loops_lowering.h"
+#include "compiler/lower/reduction_parts.h"
+
+namespace kroton {
+
+using loop::Op;
+using Vertex = Graph::Vertex;
+
+namespace {
+
+// Partial results of a whole-array reduction cover this many elements each, whatever the number
+// of threads, so that the order of additions is always the same.
+constexpr std::int64_t chunk_elements = 8192;
+// By columns: the elements of a run of rows, and its fewest and most rows, so that partial results
+// are few, and enough runs for threads to share.
+constexpr std::int64_t run_elements = 32768;
+constexpr std::int64_t least_run = 64;
+constexpr std::int64_t most_run = 512;
+constexpr std::int64_t run_of_unknown = 128;
+constexpr std::int64_t rows_together = 4;  // that are added to an array of sums at once
+// Axes before the reduced ones that are no more leave threads without work.
+constexpr std::int64_t few_outer = 8;
+
+}  // namespace
+
+bool LoopsLowering::splits_in_chunks() const {
+  if (!cluster_.reduces() || stages_ != 1) return false;
+  if (std::find(cluster_.reduced.begin(), cluster_.reduced.end(), false) !=
+      cluster_.reduced.end()) {
+    return false;
+  }
+  for (const Accumulator& a : accumulators_) {
+    if (a.is_arg) return false;
+  }
+  const Dim count = element_count(cluster_.domain);
+  return !count.is_constant() || count.constant() > chunk_elements;
+}
+
+std::vector<loop::Kernel> LoopsLowering::chunked() {
+  // Chunks are runs of rows along the first axis.
+  const Dim rows = cluster_.domain[0];
+  Dim inner = 1;
+  for (std::size_t axis = 1; axis < cluster_.domain.size(); ++axis)
+    inner = inner * cluster_.domain[axis];
+  const Dim step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
+  const Dim chunks = ceil_div(rows, step);
+  const loop::Variable chunk = loop::fresh_variable("chunk");
+  const loop::Variable row = loop::fresh_variable("row");
+  const loop::Expr first = loop::variable(chunk) * loop::size(step);
+
+  loop::Block sums = stage_body(1);
+  std::vector<loop::Variable> variables(cluster_.variables.begin() + 1, cluster_.variables.end());
+  Dims extents(cluster_.domain.begin() + 1, cluster_.domain.end());
+  sums = loop::nest(variables, extents, std::move(sums));
+  loop::For rows_loop;
+  rows_loop.variable = row;
+  rows_loop.extent = loop::binary(Op::min, loop::size(step), loop::size(rows) - first);
+  rows_loop.body = loop::substitute(sums, {{cluster_.variables[0], first + loop::variable(row)}});
+  loop::Block body = declarations(accumulators_);
+  body.push_back(loop::statement(std::move(rows_loop)));
+  std::vector<loop::BufferRef> partials;
+  for (const Accumulator& a : accumulators_) {
+    partials.push_back(context_.buffers().create("partial", a.variable.dtype, chunks));
+    body.push_back(loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
+  }
+  loop::Kernel first_kernel;
+  first_kernel.body = independent(loop::nest({chunk}, {chunks}, std::move(body)));
+
+  loop::Kernel second;
+  loop::Block combine = declarations(accumulators_);
+  loop::Block steps;
+  for (std::size_t k = 0; k < accumulators_.size(); ++k) {
+    steps.push_back(loop::Accumulate{accumulators_[k].variable, accumulators_[k].op,
+                                     loop::load(partials[k], loop::variable(chunk))});
+  }
+  append(combine, loop::nest({chunk}, {chunks}, std::move(steps)));
+  append(combine, results());
+  second.body = std::move(combine);
+  std::vector<loop::Kernel> kernels = finish(std::move(first_kernel), work());
+  append(kernels, finish(std::move(second), chunks));
+  return kernels;
+}
+
+std::optional<LoopsLowering::Runs> LoopsLowering::runs_by_columns() {
+  const Dims& domain = cluster_.domain;
+  const auto begin = cluster_.reduced.begin();
+  const auto first = std::find(begin, cluster_.reduced.end(), true);
+  const auto behind = std::find(first, cluster_.reduced.end(), false);
+  if (first == cluster_.reduced.end() || behind == cluster_.reduced.end() ||
+      std::find(behind, cluster_.reduced.end(), true) != cluster_.reduced.end()) {
+    return std::nullopt;
+  }
+  const auto product = [&](auto from, auto to) {
+    return element_count(Dims(domain.begin() + (from - begin), domain.begin() + (to - begin)));
+  };
+  const Dim count = element_count(domain);
+  if (count.is_constant() && count.constant() <= most_work_on_one_thread) return std::nullopt;
+  const Dim outer = product(begin, first);
+  const Dim together = product(first + 1, behind);  // rows of one position of the first axis
+  const Dim columns = product(behind, cluster_.reduced.end());
+  if (columns.is_constant(1)) return std::nullopt;
+  // Threads share those before, if there are enough of them.
+  if (!outer.is_constant() || outer.constant() > few_outer) return std::nullopt;
+  std::int64_t step = run_of_unknown;
+  if (columns.is_constant() && together.is_constant() && together.constant() > 0) {
+    const std::int64_t least = std::max<std::int64_t>(1, least_run / together.constant());
+    const std::int64_t most = std::max<std::int64_t>(least, most_run / together.constant());
+    step = std::clamp(
+        run_elements / std::max<std::int64_t>(1, columns.constant() * together.constant()), least,
+        most);
+    if (step > rows_together) step -= step % rows_together;
+  }
+  const Dim& rows = domain[static_cast<std::size_t>(first - begin)];
+  if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
+  if (lies_along_rows(static_cast<std::size_t>(behind - begin) - 1)) return std::nullopt;
+  return Runs{static_cast<std::size_t>(first - begin), step};
+}
+
+bool LoopsLowering::lies_along_rows(std::size_t inner) {
+  const loop::Variable& summed = cluster_.variables[inner];
+  const loop::Variable& last = cluster_.variables.back();
+  bool along_sums = false, along_results = false;
+  for (const Accumulator& a : accumulators_) {
+    if (ready_[a.vertex] != 1) continue;
+    const loop::Expr value = context_.value(graph_.operand(a.vertex, 0), cluster_.full_point());
+    for (const loop::Expr& e : loop::post_order(std::span(&value, 1))) {
+      if (e->op != Op::load) continue;
+      const auto is_along = [&](const loop::Variable& v) {
+        const loop::Expr step = loop::stride_of(e->args[0], v);
+        std::int64_t elements = 0;
+        return step && loop::is_integer_constant(step, elements) && elements == 1;
+      };
+      along_results = along_results || is_along(last);
+      along_sums = along_sums || is_along(summed);
+    }
+  }
+  return along_sums && !along_results;
+}
+
+std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {
+  in_runs_ = true;
+  const Dim runs = ceil_div(cluster_.domain[cut.axis], cut.step);
+  const loop::Variable run = loop::fresh_variable("run");
+  // The axes that stay, and among them the run's in place of those that are reduced.
+  std::vector<loop::Variable> kept, with_runs;
+  Dims kept_shape, runs_shape;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (axis == cut.axis) {
+      with_runs.push_back(run);
+      runs_shape.push_back(runs);
+    }
+    if (cluster_.reduced[axis]) continue;
+    for (auto* list : {&kept, &with_runs}) list->push_back(cluster_.variables[axis]);
+    for (auto* shape : {&kept_shape, &runs_shape}) shape->push_back(cluster_.domain[axis]);
+  }
+  int last_sums = 0;
+  for (const Accumulator& a : accumulators_) last_sums = std::max(last_sums, ready_[a.vertex]);
+  std::vector<loop::Kernel> kernels;
+  for (int stage = 1; stage <= stages_; ++stage) {
+    std::vector<Accumulator> sums = sums_of(stage);
+    loop::Block body = stage_body(stage);
+    loop::Kernel first;
+    if (sums.empty()) {
+      first.body =
+          only_if(cut.are_wanted, loop::nest(cluster_.variables, cluster_.domain, std::move(body)));
+      append(kernels, finish(std::move(first), work()));
+      continue;
+    }
+    const auto index_of = [](const std::vector<loop::Variable>& variables) {
+      Index index;
+      for (const loop::Variable& v : variables) index.push_back(loop::variable(v));
+      return index;
+    };
+    const loop::Expr part = linear_index(runs_shape, index_of(with_runs));
+    const Dim parts = element_count(runs_shape) * cut.are_wanted;
+    loop::Block of_run = declarations(sums);
+    append(of_run, rows_of_run(cut, run, std::move(body)));
+    if (at_once_ && stage == 1) {
+      const std::vector<Accumulator> relative = sums_of(++stage);
+      append(of_run, declarations(relative));
+      append(of_run, rows_of_run(cut, run, stage_body(stage)));
+      append(sums, relative);
+    }
+    loop::Block combine = declarations(sums);
+    loop::Block steps;
+    loop::Expr most_of_run;
+    for (const Accumulator& a : sums) {
+      const auto partial = context_.buffers().create("partial", a.variable.dtype, parts);
+      of_run.push_back(loop::Store{partial, part, loop::variable(a.variable)});
+      if (at_once_ && stage == 2 && &a == &sums.back()) {
+        append(combine, loop::nest({run}, {runs}, std::move(steps)));
+        steps = relative_steps(sums[0], most_of_run, a, loop::load(partial, part));
+        continue;
+      }
+      if (!a.is_arg) {
+        most_of_run = loop::load(partial, part);
+        steps.push_back(loop::Accumulate{a.variable, a.op, most_of_run});
+        continue;
+      }
+      const auto position = context_.buffers().create("partial_position", DType::i64, parts);
+      of_run.push_back(loop::Store{position, part, loop::variable(a.position)});
+      steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum,
+                                          loop::load(partial, part), loop::load(position, part)});
+    }
+    first.body =
+        only_if(cut.are_wanted, independent(loop::nest(with_runs, runs_shape, std::move(of_run))));
+    append(kernels, finish(std::move(first), work()));
+    append(combine, loop::nest({run}, {runs}, std::move(steps)));
+    if (stage == last_sums) append(combine, results());
+    if (stage < stages_) append(combine, stored_sums(sums, cut, kept_shape, index_of(kept)));
+    loop::Kernel second;
+    second.body = only_if(cut.are_wanted, loop::nest(kept, kept_shape, std::move(combine)));
+    append(kernels, finish(std::move(second), parts));
+  }
+  return kernels;
+}
+
+std::vector<Accumulator> LoopsLowering::sums_of(int stage) {
+  std::vector<Accumulator> sums;
+  for (const Accumulator& a : accumulators_) {
+    if (ready_[a.vertex] == stage) sums.push_back(a);
+  }
+  return sums;
+}
+
+loop::Block LoopsLowering::relative_steps(const Accumulator& most, const loop::Expr& most_of_run,
+                                          const Accumulator& sum, const loop::Expr& of_run) {
+  const loop::Expr all = loop::variable(most.variable);
+  const DType dtype = most.variable.dtype;
+  const loop::Expr factor = loop::unary(Op::exp, loop::binary(Op::sub, most_of_run, all));
+  const loop::Expr none = loop::real(-std::numeric_limits<double>::infinity(), dtype);
+  const loop::Expr brought =
+      loop::select(loop::binary(Op::eq, most_of_run, none), loop::real(0, dtype),
+                   loop::binary(Op::mul, of_run, factor));
+  return {loop::Accumulate{sum.variable, Op::add,
+                           loop::select(loop::binary(Op::eq, most_of_run, all), of_run, brought)}};
+}
+
+loop::Block LoopsLowering::rows_of_run(const Runs& cut, const loop::Variable& run,
+                                       loop::Block body) {
+  std::vector<loop::Variable> variables;
+  Dims extents;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (!cluster_.reduced[axis] || axis == cut.axis) continue;
+    variables.push_back(cluster_.variables[axis]);
+    extents.push_back(cluster_.domain[axis]);
+  }
+  const loop::Expr first = loop::variable(run) * loop::size(cut.step);
+  loop::For rows;
+  rows.variable = loop::fresh_variable("row");
+  rows.extent =
+      loop::binary(Op::min, loop::size(cut.step), loop::size(cluster_.domain[cut.axis]) - first);
+  rows.body =
+      loop::substitute(loop::nest(variables, extents, std::move(body)),
+                       {{cluster_.variables[cut.axis], first + loop::variable(rows.variable)}});
+  const loop::Block nest{loop::statement(std::move(rows))};
+  return machine_.gpu ? all_independent(nest) : nest;
+}
+
+loop::Block LoopsLowering::all_independent(const loop::Block& nest) {
+  return loop::replace_loops(nest, [](const loop::For& found, loop::Block& result) {
+    loop::For loop = found;
+    loop.is_independent = true;
+    loop.body = all_independent(loop.body);
+    result.push_back(loop::statement(std::move(loop)));
+  });
+}
+
+loop::Block LoopsLowering::stored_sums(const std::vector<Accumulator>& sums, const Runs& cut,
+                                       const Dims& shape, const Index& index) {
+  loop::Block block;
+  const loop::Expr at = linear_index(shape, index);
+  const auto kept = [&](const loop::Expr& value) {
+    const auto buffer =
+        context_.buffers().create("acc", value->dtype, element_count(shape) * cut.are_wanted);
+    block.push_back(loop::Store{buffer, at, value});
+    return loop::load(buffer, at);
+  };
+  // What is known of a value goes with it.
+  for (const Accumulator& a : sums) {
+    if (a.of_finite) context_.set_operands_finite(a.vertex, kept(loop::variable(a.variable)));
+  }
+  for (const Accumulator& a : sums) {
+    if (!a.of_finite) {
+      context_.set_value({a.vertex, cluster_.outer_point()}, kept(result(a)));
+    }
+  }
+  return block;
+}
+
+loop::Block LoopsLowering::independent(const loop::Block& nest) {
+  return loop::replace_loops(nest, [](const loop::For& found, loop::Block& result) {
+    loop::For loop = found;
+    loop.is_independent = true;
+    result.push_back(loop::statement(std::move(loop)));
+  });
+}
+
+}  // namespace kroton

@@ -18,6 +18,9 @@ inline constexpr std::size_t most_views = 640;
 inline constexpr std::int64_t small_domain = 4096;
 // Work of one element that may be done again for every reader instead of being stored.
 inline constexpr int cheap = 1;
+// The same on a GPU, of what is as large as all that the readers go over: to store and to read that
+// takes longer.
+inline constexpr int cheaper_than_memory = 4;
 
 // What the clusters ask of one vertex.
 struct Demand {
@@ -33,9 +36,9 @@ class Fuser {
  public:
   using Vertex = Graph::Vertex;
 
-  Fuser(const Graph& graph, bool converts_operands)
+  Fuser(const Graph& graph, const FusionFor& machine)
       : graph_(graph),
-        converts_operands_(converts_operands),
+        machine_(machine),
         guards_(find_guards(graph)),
         demands_(graph.size()),
         computed_(graph.size()),
@@ -58,6 +61,8 @@ class Fuser {
   void place_with_results(Vertex v, Cluster::Kind kind);
   bool must_store(Vertex v, const Demands& demands) const;
   void place_pointwise(Vertex v, Demands& demands);
+  // Whether v may be computed again for each reader.
+  bool is_cheap(Vertex v, const Demands& demands);
   // v is computed wherever it is read.
   void inline_into(Vertex v, const Demands& demands);
   void place_reduce(Vertex v, Demands& demands);
@@ -105,6 +110,9 @@ class Fuser {
   // Elementwise clusters that go over all elements of an argument, and whose results are all asked
   // for, so that none lies in memory longer for it, become one: then v is read once.
   void merge_wanted_readers(Vertex v);
+  // Once all are placed: reductions of the same rows, or of whole arrays, that read v, which lies
+  // in memory, become one and read it once.
+  void merge_reductions(Vertex v);
   bool reads_each(int c, const Demand& demand);
   static bool reduces_all(const Cluster& cluster);
   // Whether two clusters that read v may.
@@ -124,6 +132,16 @@ class Fuser {
   bool is_one_pass(int c);
   // What b does becomes a part of a.
   void merge(int a, int b);
+
+  // ---- What is computed of rows' results, before all of it is added up: row_results.cpp.
+
+  // On a GPU that is done with the rows, by as many blocks as there are rows, and not by the few
+  // that add up: a loss of each row is stored, in place of what it is made of.
+  void compute_with_rows();
+  // v, which the cluster computes for each element of what it adds up.
+  void move_to_rows(Vertex v, int from);
+  bool may_take_from_rows(int c, int from, Vertex v, const std::set<Vertex>& read);
+  bool stores(int c, Vertex v);
 
   // ---- Whether to compute a value where it is read: worth_inlining.cpp.
 
@@ -146,6 +164,10 @@ class Fuser {
   bool reads_start(Vertex v, Vertex write) const;
   // Whether evaluating v inside cluster c repeats no costly work.
   bool worth_inlining(Vertex v, int c, const Demand& demand);
+  // Whether v comes by elementwise steps from a reduction of the elements that the cluster goes
+  // over, along the axes that v does not have: that joins the cluster, which then computes v once
+  // for each of its rows or columns.
+  bool comes_from_own(Vertex v, const Cluster& cluster, const std::vector<bool>& missing) const;
   // Products and reductions are written out many times, which is too much code for a block of
   // random words.
   static bool may_draw(const Cluster& cluster);
@@ -172,8 +194,8 @@ class Fuser {
   Cluster& at(int c) { return result_.clusters[static_cast<std::size_t>(c)]; }
 
   const Graph& graph_;
-  const bool converts_operands_;  // the left ones of products too
-  std::vector<Guard> guards_;     // by vertex
+  const FusionFor machine_;
+  std::vector<Guard> guards_;  // by vertex
   Fusion result_;
   std::vector<Demands> demands_;       // by vertex
   std::map<Vertex, bool> drawn_;       // as far as is_drawn has been asked
@@ -187,6 +209,7 @@ class Fuser {
   std::vector<bool> fails_;    // by vertex: whether a check is in what a kernel computes for it
   ClusterOrder runs_before_;   // by cluster: those that read its roots
   std::set<int> is_one_pass_;  // clusters made of several: no reduction joins them
+  bool all_are_placed_ = false;
 };
 
 }  // namespace kroton

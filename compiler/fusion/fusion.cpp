@@ -32,6 +32,9 @@ void Fuser::note_places() {
 
 Fusion Fuser::run() {
   for (auto it = order_.rbegin(); it != order_.rend(); ++it) place(*it);
+  all_are_placed_ = true;
+  for (Vertex v : order_) merge_reductions(v);
+  if (machine_.gpu) compute_with_rows();
   for (Vertex v : order_) {
     for (const auto& [cluster, demand] : computed_[v]) {
       result_.clusters[static_cast<std::size_t>(cluster)].members.push_back(v);
@@ -121,7 +124,8 @@ void Fuser::place_pointwise(Vertex v, Demands& demands) {
       inline_into(v, demands);
       return;
     }
-    if (demands.size() > 1 && (op.is_redrawn || (op.cost <= cheap && costly_operands(v) <= 1)) &&
+    if (demands.size() > 1 &&
+        (op.is_redrawn || (is_cheap(v, demands) && costly_operands(v) <= 1)) &&
         std::all_of(demands.begin(), demands.end(),
                     [&](const auto& d) { return worth_inlining(v, d.first, d.second); })) {
       inline_into(v, demands);
@@ -155,6 +159,13 @@ void Fuser::place_pointwise(Vertex v, Demands& demands) {
   }
   const int c = new_cluster(v, Cluster::Kind::loops, graph_[v].type.shape);
   store(v, c, demands);
+}
+
+bool Fuser::is_cheap(Vertex v, const Demands& demands) {
+  const int cost = graph_[v].op->cost;
+  const bool is_for_each = std::ranges::all_of(
+      demands, [&](const auto& d) { return graph_[v].type.shape == at(d.first).domain; });
+  return cost <= (machine_.gpu && is_for_each ? cheaper_than_memory : cheap);
 }
 
 void Fuser::inline_into(Vertex v, const Demands& demands) {
@@ -330,13 +341,13 @@ ContractionRoles Fuser::roles_of(Vertex v) const {
 
 std::optional<Vertex> Fuser::conversion_of(Vertex v, std::size_t number) const {
   if (graph_[v].op->kind != OpKind::contraction) return std::nullopt;
-  if (!converts_operands_ && (number != 1 || graph_.operand(v, 0) == graph_.operand(v, 1) ||
-                              !roles_of(v).windows.empty())) {
+  if (!machine_.converts_operands && (number != 1 || graph_.operand(v, 0) == graph_.operand(v, 1) ||
+                                      !roles_of(v).windows.empty())) {
     return std::nullopt;
   }
   Vertex operand = graph_.operand(v, static_cast<int>(number));
   // Keys that several heads share are converted once, then repeated: that is where they lie, too.
-  while (converts_operands_ && graph_[operand].op->is_view && !is_regrouping(operand)) {
+  while (machine_.converts_operands && graph_[operand].op->is_view && !is_regrouping(operand)) {
     operand = graph_.operand(operand, 0);
   }
   const bool converts = graph_[operand].op == &cast_op &&
@@ -439,8 +450,6 @@ void Fuser::sort_clusters() {
   result_.clusters = std::move(sorted);
 }
 
-Fusion fuse(const Graph& graph, bool converts_operands) {
-  return Fuser(graph, converts_operands).run();
-}
+Fusion fuse(const Graph& graph, const FusionFor& machine) { return Fuser(graph, machine).run(); }
 
 }  // namespace kroton

@@ -63,9 +63,14 @@ struct Fusion {
 // Greedy, users before operands: a vertex joins the cluster of its users when that saves a store
 // and a load and repeats no costly work; otherwise it is stored. Clusters stay acyclic. What a
 // cluster stores is all needed under the same guard, which is the cluster's.
-// With `converts_operands` a product converts both operands where it copies them, else only the
-// right one, which is copied whatever it is.
-Fusion fuse(const Graph& graph, bool converts_operands = false);
+struct FusionFor {
+  // A product converts both operands where it copies them, else only the right one, which is copied
+  // whatever it is.
+  bool converts_operands = false;
+  // Memory is what kernels wait for, and columns are reduced as rows are.
+  bool gpu = false;
+};
+Fusion fuse(const Graph& graph, const FusionFor& machine = {});
 
 // Makes one cluster of each product whose rows' softmax is multiplied again: attention (see
 // attention.cpp), and clusters of its gradients that compute the weights again

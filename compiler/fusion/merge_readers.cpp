@@ -40,6 +40,11 @@ void Fuser::merge_wanted_readers(Vertex v) {
                 [&](const Cluster& a, const Cluster& b) { return is_wanted(a) && is_wanted(b); });
 }
 
+void Fuser::merge_reductions(Vertex v) {
+  if (!result_.stored[v]) return;
+  merge_readers(v, [](const Cluster& a, const Cluster& b) { return a.reduces() && b.reduces(); });
+}
+
 bool Fuser::reads_each(int c, const Demand& demand) {
   return at(c).kind == Cluster::Kind::loops && !demand.needs_storage && demand.points.size() == 1 &&
          same_index(demand.points[0], at(c).full_point());
@@ -63,7 +68,7 @@ bool Fuser::may_merge(int a, int b, Vertex v) {
   }
   if (may_fail(a) || may_fail(b) || runs_before_.are_ordered(a, b)) return false;
   // What reduces cannot be taken in by the product or the reduction that v comes from.
-  return !reduce ||
+  return !reduce || all_are_placed_ ||
          (is_free(a) && is_free(b) && !feeds_from_elsewhere(v, x) && !feeds_from_elsewhere(v, y));
 }
 

@@ -118,18 +118,42 @@ bool Fuser::worth_inlining(Vertex v, int c, const Demand& demand) {
   if (demand.points.size() > 1) return false;
   // Once per element of its own: the axes it depends on come first, so that it moves out of the
   // loops over the others.
-  bool missing = false;
+  std::vector<bool> missing(cluster.variables.size(), false);
+  bool is_any_missing = false, moves_out = true;
   for (std::size_t axis = 0; axis < cluster.variables.size(); ++axis) {
     if (cluster.domain[axis].is_constant(1)) continue;
     bool used = false;
     for (const loop::Expr& e : demand.points[0]) {
       used = used || loop::depends_on(e, cluster.variables[axis]);
     }
+    missing[axis] = !used;
     if (cluster.reduced[axis]) continue;
-    if (used && missing) return false;
-    missing = missing || !used;
+    moves_out = moves_out && !(used && is_any_missing);
+    is_any_missing = is_any_missing || !used;
   }
-  return true;
+  return moves_out || (machine_.gpu && comes_from_own(v, cluster, missing));
+}
+
+bool Fuser::comes_from_own(Vertex v, const Cluster& cluster,
+                           const std::vector<bool>& missing) const {
+  if (cluster.kind != Cluster::Kind::loops || cluster.reduces()) return false;
+  constexpr int furthest = 32;
+  std::vector<Vertex> pending{v};
+  std::set<Vertex> seen{v};
+  for (int visited = 0; !pending.empty() && visited < furthest; ++visited) {
+    const Vertex next = pending.back();
+    pending.pop_back();
+    for (Vertex o : graph_.operands(next)) {
+      const OpRecord& op = *graph_[o].op;
+      if (op.kind == OpKind::reduce && graph_[graph_.operand(o, 0)].type.shape == cluster.domain &&
+          removed_axes(o) == missing) {
+        return true;
+      }
+      // What is stored in any case is so elsewhere.
+      if (op.has_points() && !wanted_[o] && seen.insert(o).second) pending.push_back(o);
+    }
+  }
+  return false;
 }
 
 bool Fuser::may_draw(const Cluster& cluster) {

@@ -131,6 +131,11 @@ Kernel GpuScheduler::run() {
   if (Block columns = grouped_columns(outer, *core); !columns.empty()) {
     return finish(std::move(columns), column_threads_);
   }
+  if (reads_columns_) {
+    if (Block columns = held_columns(outer, *core); !columns.empty()) {
+      return finish(std::move(columns), column_threads_);
+    }
+  }
   if (Block tiles = tiled_elements(outer, *core); !tiles.empty()) {
     return finish(std::move(tiles), threads_of_elements);
   }
@@ -256,7 +261,14 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
     longest = !known || longest < 0 ? -1 : std::max(longest, count);
     const LoopFacts facts(*loop);
     for (const Access& access : facts.accesses()) {
-      if (access.buffer->space != Space::global) continue;
+      // What is the same for neighbouring rows, or all along them, is read once for many.
+      const bool varies_along = std::any_of(loops.begin(), loops.end(), [&](const For* one) {
+        return depends_on(access.index, one->variable);
+      });
+      if (access.buffer->space != Space::global || !varies_along ||
+          (!outer.empty() && !depends_on(access.index, outer.back()->variable))) {
+        continue;
+      }
       if (steps_by_one(access.index, loops.back()->variable)) ++along_rows;
       if (!outer.empty() && steps_by_one(access.index, outer.back()->variable)) ++along_columns;
     }
@@ -270,7 +282,8 @@ bool GpuScheduler::suits_threads(const std::vector<const For*>& outer, const Blo
     row_threads_ = threads_of_few_rows;
   }
   if (outer.empty() || uses_shared(core)) return false;
-  return (longest >= 0 && longest <= short_row) || along_columns > along_rows;
+  reads_columns_ = along_columns > along_rows;
+  return (longest >= 0 && longest <= short_row) || reads_columns_;
 }
 
 BufferRef GpuScheduler::new_buffer(Space space, DType dtype, std::int64_t size, const char* name) {

@@ -119,13 +119,20 @@ class GpuScheduler {
   Stmt shared_loop(const For& loop);
 
   // Whether the core is better run by one thread for each iteration of the loops around it: its
-  // loops are short, or neighbouring iterations read neighbouring elements. Sets row_threads_.
+  // loops are short, or neighbouring iterations read neighbouring elements. Sets row_threads_ and
+  // reads_columns_.
   bool suits_threads(const std::vector<const For*>& outer, const Block& core);
 
   // Column sums: neighbouring columns a block, as many as a warp has threads if there are so many,
   // whose rows groups of threads share out; then one thread a column adds up what the groups have.
   // Empty if the core is more than that.
   Block grouped_columns(const std::vector<const For*>& outer, const Block& core);
+
+  // Columns in several stages: the same, with the elements that are looked at several times in the
+  // registers of their threads where there is room. Empty if the core is more than sums and stores
+  // of one element after the other.
+  friend class ColumnHolder;
+  Block held_columns(const std::vector<const For*>& outer, const Block& core);
 
   // How the positions of the loops, columns all of them, are dealt out to blocks. A last axis that
   // is known to be shorter than a warp is in one block, where a row's columns lie beside the next
@@ -144,6 +151,13 @@ class GpuScheduler {
   BufferRef new_buffer(Space space, DType dtype, std::int64_t size, const char* name);
   BufferRef shared_buffer(DType dtype, std::int64_t size, const char* name = "partial") {
     return new_buffer(Space::shared, dtype, size, name);
+  }
+
+  // What makes registers of a thread.
+  std::function<BufferRef(DType, std::int64_t, const char*)> new_registers() {
+    return [this](DType dtype, std::int64_t size, const char* name) {
+      return new_buffer(Space::registers, dtype, size, name);
+    };
   }
 
   static Stmt threads(const Variable& t, const Expr& extent, Block body);
@@ -186,6 +200,7 @@ class GpuScheduler {
   int row_threads_ = 0;
   int ordered_threads_ = threads_of_loops;
   int column_threads_ = 0;
+  bool reads_columns_ = false;  // neighbouring iterations of the outer loops read neighbours
 };
 
 }  // namespace kroton::loop

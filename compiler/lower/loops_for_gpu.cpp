@@ -1,6 +1,7 @@
 // Elementwise work and reductions on a GPU: which kernels suit the sizes, and both kinds where
 // those are not known.
 #include <algorithm>
+#include <array>
 
 #include "compiler/lower/loops_lowering.h"
 #include "compiler/lower/reduction_parts.h"
@@ -10,57 +11,142 @@ namespace kroton {
 using loop::Op;
 using Vertex = Graph::Vertex;
 
+namespace {
+
+// Elements of a run that stay in registers, along rows and down columns.
+constexpr std::int64_t held_run_of_row = Machine::block_row;
+constexpr std::int64_t held_run_of_column = 1024;
+// Lengths of columns that are not known, for each of which there is a kernel.
+constexpr std::int64_t short_column = 512;
+constexpr std::array<std::int64_t, 4> longest_columns = {4096, 2048, 1024, short_column};
+
+// 1 where it is more than `most`, else 0.
+Dim is_more(const Dim& size, std::int64_t most) { return minimum(1, floor_div(size, most + 1)); }
+
+}  // namespace
+
 std::vector<loop::Kernel> LoopsLowering::for_gpu() {
+  if (!cluster_.reduces() || machine_.one_block) return rows_or_all(1);
+  const std::optional<std::size_t> last = last_before_results();
+  by_columns_ = last && !lies_along_rows(*last);
+  const bool in_stages = by_columns_ && stages_ > 1;
+  const std::int64_t held = in_stages ? held_columns() : 0;
+  const Dim length = reduced_count();
+  if (held > 0 && length.is_constant()) return finish(whole(), work());
   std::optional<ReductionParts> parts;
-  if (cluster_.reduces() && !machine_.one_block) {
-    const std::optional<std::size_t> last = last_before_results();
-    const bool by_columns = last && !lies_along_rows(*last);
-    if (!by_columns && sums_relative_to_most()) {
-      parts = register_parts(cluster_.domain, cluster_.reduced);
-      at_once_ = parts.has_value();
-    }
-    if (!parts) parts = reduction_parts(cluster_.domain, cluster_.reduced, by_columns, stages_);
+  if (find_relative_sums()) {
+    parts = by_columns_
+                ? register_parts(cluster_.domain, cluster_.reduced, held_run_of_column,
+                                 std::max(held, held_run_of_column))
+                : register_parts(cluster_.domain, cluster_.reduced, held_run_of_row, quick_row);
+    if (!parts) relative_.clear();
   }
-  if (!parts) return rows_or_all(1);
-  std::vector<loop::Kernel> kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
-  if (parts->are_wanted.is_constant()) return kernels;
-  use_accumulators();
-  in_runs_ = at_once_ = false;
-  append(kernels, rows_or_all(1 - parts->are_wanted));
+  const bool at_once = !relative_.empty();
+  if (!parts) {
+    parts = reduction_parts(cluster_.domain, cluster_.reduced, by_columns_, stages_);
+    if (parts && held > 0) parts->are_wanted = parts->are_wanted * is_more(length, held);
+  }
+  const Dim in_one = parts ? 1 - parts->are_wanted : Dim(1);
+  std::vector<loop::Kernel> kernels;
+  if (parts) {
+    kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
+    if (parts->are_wanted.is_constant()) return kernels;
+    use_accumulators();
+    in_runs_ = false;
+    relative_.clear();
+  }
+  if (held == 0) {
+    append(kernels, rows_or_all(in_one));
+    return kernels;
+  }
+  const auto of_columns = [&](std::int64_t longest, const Dim& flag) {
+    machine_.longest_row = longest;
+    append(kernels, where(whole(), flag));
+    machine_.longest_row = 0;
+  };
+  const Dim are_held = 1 - is_more(length, held);
+  if (held > short_column) {
+    of_columns(short_column, 1 - is_more(length, short_column));
+    of_columns(held, is_more(length, short_column) * are_held);
+  } else {
+    of_columns(held, are_held);
+  }
+  if (!at_once) of_columns(0, in_one * (1 - are_held));
   return kernels;
 }
 
-bool LoopsLowering::sums_relative_to_most() {
-  const Accumulator* most = nullptr;
-  const Accumulator* sum = nullptr;
-  for (const Accumulator& a : accumulators_) {
-    const int stage = ready_[a.vertex];
-    if (stage > 2) continue;
-    const Accumulator*& one = stage == 1 ? most : sum;
-    if (one != nullptr || a.is_arg || a.of_finite || !is_float(a.variable.dtype)) return false;
-    one = &a;
+std::int64_t LoopsLowering::held_columns() {
+  const Dim length = reduced_count();
+  const loop::Kernel kernel = whole();
+  const auto holds = [&](std::int64_t longest) {
+    machine_.longest_row = longest;
+    const bool result = holds_rows(finish(kernel, work()).front());
+    machine_.longest_row = 0;
+    return result;
+  };
+  if (length.is_constant()) return holds(0) ? length.constant() : 0;
+  for (const std::int64_t longest : longest_columns) {
+    if (holds(longest)) return longest;
   }
+  return 0;
+}
+
+Dim LoopsLowering::reduced_count() const {
+  Dim count = 1;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (cluster_.reduced[axis]) count = count * cluster_.domain[axis];
+  }
+  return count;
+}
+
+bool LoopsLowering::find_relative_sums() {
+  relative_.clear();
   const bool stores = std::any_of(cluster_.roots.begin(), cluster_.roots.end(),
                                   [&](Vertex v) { return is_full(v) && ready_[v] < 2; });
-  if (most == nullptr || sum == nullptr || stores || most->op != Op::max || sum->op != Op::add ||
-      most->variable.dtype != sum->variable.dtype) {
-    return false;
+  if (stores) return false;
+  for (const Accumulator& a : accumulators_) {
+    if (a.of_finite) return false;
+    if (ready_[a.vertex] != 2) continue;
+    std::optional<Relative> relative = relative_sum(a);
+    if (!relative) {
+      relative_.clear();
+      return false;
+    }
+    relative_.push_back(*relative);
   }
+  return !relative_.empty();
+}
+
+std::optional<LoopsLowering::Relative> LoopsLowering::relative_sum(const Accumulator& sum) {
+  if (sum.is_arg || sum.op != Op::add || !is_float(sum.variable.dtype)) return std::nullopt;
   const Index point = cluster_.full_point();
-  const loop::Expr element = context_.value(graph_.operand(most->vertex, 0), point);
-  const loop::Expr power = context_.value(graph_.operand(sum->vertex, 0), point);
-  return power->op == Op::exp && power->args[0]->op == Op::sub &&
-         power->args[0]->args[0] == element &&
-         power->args[0]->args[1] == loop::variable(most->variable);
+  const loop::Expr term = context_.value(graph_.operand(sum.vertex, 0), point);
+  const bool is_square = term->op == Op::mul && term->args[0] == term->args[1];
+  if (!is_square && term->op != Op::exp) return std::nullopt;
+  const loop::Expr& difference = term->args[0];
+  if (difference->op != Op::sub) return std::nullopt;
+  const loop::Expr& centre = difference->args[1];
+  for (const Accumulator& a : accumulators_) {
+    if (ready_[a.vertex] != 1 || a.is_arg || a.op != (is_square ? Op::add : Op::max) ||
+        a.variable.dtype != sum.variable.dtype ||
+        context_.value(graph_.operand(a.vertex, 0), point) != difference->args[0]) {
+      continue;
+    }
+    if (!is_square && centre != loop::variable(a.variable)) continue;
+    const auto is_reduced = [&](std::size_t axis) {
+      return cluster_.reduced[axis] && loop::depends_on(centre, cluster_.variables[axis]);
+    };
+    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+      if (is_reduced(axis)) return std::nullopt;
+    }
+    return Relative{sum.vertex, a.vertex, is_square, centre};
+  }
+  return std::nullopt;
 }
 
 std::vector<loop::Kernel> LoopsLowering::rows_or_all(const Dim& are_wanted) {
   const loop::Kernel kernel = whole();
-  const auto where = [&](const Dim& flag) {
-    loop::Kernel one = kernel;
-    one.body = only_if(flag, kernel.body);
-    return finish(std::move(one), work());
-  };
+  const auto where = [&](const Dim& flag) { return this->where(kernel, flag); };
   const std::optional<Dim> length = row_length();
   if (!length || length->is_constant() || machine_.one_block) return where(are_wanted);
   const Dim are_long = minimum(1, floor_div(*length, Machine::warp_row + 1));
@@ -83,11 +169,17 @@ std::vector<loop::Kernel> LoopsLowering::rows_or_all(const Dim& are_wanted) {
   return kernels;
 }
 
+std::vector<loop::Kernel> LoopsLowering::where(loop::Kernel kernel, const Dim& flag) const {
+  kernel.body = only_if(flag, std::move(kernel.body));
+  return finish(std::move(kernel), work());
+}
+
 bool LoopsLowering::holds_rows(const loop::Kernel& kernel) {
   bool holds = false;
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const auto* array = std::get_if<loop::Allocate>(&s);
-    holds = holds || (array != nullptr && array->buffer->space == loop::Space::registers);
+    holds = holds || (array != nullptr && array->buffer->space == loop::Space::registers &&
+                      !array->buffer->size.is_constant(1));
   });
   return holds;
 }

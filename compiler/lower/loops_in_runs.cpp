@@ -180,37 +180,44 @@ std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {
     const Dim parts = element_count(runs_shape) * cut.are_wanted;
     loop::Block of_run = declarations(sums);
     append(of_run, rows_of_run(cut, run, std::move(body)));
-    if (at_once_ && stage == 1) {
+    const std::size_t firsts = sums.size();
+    if (stage == 1 && !relative_.empty()) {
       const std::vector<Accumulator> relative = sums_of(++stage);
       append(of_run, declarations(relative));
-      append(of_run, rows_of_run(cut, run, stage_body(stage)));
+      append(of_run, rows_of_run(cut, run, relative_body(cut, run)));
       append(sums, relative);
     }
     loop::Block combine = declarations(sums);
-    loop::Block steps;
-    loop::Expr most_of_run;
-    for (const Accumulator& a : sums) {
+    loop::Block steps, relative_steps;
+    std::map<Vertex, loop::Expr> of_first;
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      const Accumulator& a = sums[k];
       const auto partial = context_.buffers().create("partial", a.variable.dtype, parts);
       of_run.push_back(loop::Store{partial, part, loop::variable(a.variable)});
-      if (at_once_ && stage == 2 && &a == &sums.back()) {
-        append(combine, loop::nest({run}, {runs}, std::move(steps)));
-        steps = relative_steps(sums[0], most_of_run, a, loop::load(partial, part));
+      const loop::Expr found = loop::load(partial, part);
+      if (k >= firsts) {
+        const Relative& relative = relative_[k - firsts];
+        append(relative_steps, relative_step(relative, of_first.at(relative.first), found,
+                                             count_of_run(cut, run, a.variable.dtype)));
         continue;
       }
+      of_first[a.vertex] = found;
       if (!a.is_arg) {
-        most_of_run = loop::load(partial, part);
-        steps.push_back(loop::Accumulate{a.variable, a.op, most_of_run});
+        steps.push_back(loop::Accumulate{a.variable, a.op, found});
         continue;
       }
       const auto position = context_.buffers().create("partial_position", DType::i64, parts);
       of_run.push_back(loop::Store{position, part, loop::variable(a.position)});
-      steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum,
-                                          loop::load(partial, part), loop::load(position, part)});
+      steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum, found,
+                                          loop::load(position, part)});
     }
     first.body =
         only_if(cut.are_wanted, independent(loop::nest(with_runs, runs_shape, std::move(of_run))));
     append(kernels, finish(std::move(first), work()));
     append(combine, loop::nest({run}, {runs}, std::move(steps)));
+    if (!relative_steps.empty()) {
+      append(combine, loop::nest({run}, {runs}, std::move(relative_steps)));
+    }
     if (stage == last_sums) append(combine, results());
     if (stage < stages_) append(combine, stored_sums(sums, cut, kept_shape, index_of(kept)));
     loop::Kernel second;
@@ -228,17 +235,68 @@ std::vector<Accumulator> LoopsLowering::sums_of(int stage) {
   return sums;
 }
 
-loop::Block LoopsLowering::relative_steps(const Accumulator& most, const loop::Expr& most_of_run,
-                                          const Accumulator& sum, const loop::Expr& of_run) {
-  const loop::Expr all = loop::variable(most.variable);
-  const DType dtype = most.variable.dtype;
-  const loop::Expr factor = loop::unary(Op::exp, loop::binary(Op::sub, most_of_run, all));
-  const loop::Expr none = loop::real(-std::numeric_limits<double>::infinity(), dtype);
-  const loop::Expr brought =
-      loop::select(loop::binary(Op::eq, most_of_run, none), loop::real(0, dtype),
-                   loop::binary(Op::mul, of_run, factor));
-  return {loop::Accumulate{sum.variable, Op::add,
-                           loop::select(loop::binary(Op::eq, most_of_run, all), of_run, brought)}};
+const Accumulator& LoopsLowering::accumulator_of(Vertex v) const {
+  return *std::find_if(accumulators_.begin(), accumulators_.end(),
+                       [&](const Accumulator& a) { return a.vertex == v; });
+}
+
+loop::Expr LoopsLowering::rows_in_run(const Runs& cut, const loop::Variable& run) const {
+  const loop::Expr first = loop::variable(run) * loop::size(cut.step);
+  return loop::binary(Op::min, loop::size(cut.step), loop::size(cluster_.domain[cut.axis]) - first);
+}
+
+loop::Expr LoopsLowering::count_of_run(const Runs& cut, const loop::Variable& run,
+                                       DType dtype) const {
+  Dim others = 1;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (cluster_.reduced[axis] && axis != cut.axis) others = others * cluster_.domain[axis];
+  }
+  return loop::cast(rows_in_run(cut, run) * loop::size(others), dtype);
+}
+
+loop::Block LoopsLowering::relative_body(const Runs& cut, const loop::Variable& run) {
+  loop::Block body;
+  std::size_t next = 0;
+  for (const loop::Stmt& s : stage_body(2)) {
+    const auto* sum = std::get_if<loop::Accumulate>(&s);
+    const Relative* relative = sum != nullptr ? &relative_[next++] : nullptr;
+    if (relative == nullptr || !relative->is_square) {
+      body.push_back(s);
+      continue;
+    }
+    const Accumulator& first = accumulator_of(relative->first);
+    const loop::Expr mean = loop::binary(Op::div, loop::variable(first.variable),
+                                         count_of_run(cut, run, first.variable.dtype));
+    loop::Rewriter rewrite([&](const loop::Expr& e) { return e == relative->centre ? mean : e; });
+    body.push_back(loop::Accumulate{sum->variable, sum->op, rewrite(sum->value)});
+  }
+  return body;
+}
+
+loop::Block LoopsLowering::relative_step(const Relative& relative, const loop::Expr& first_of_run,
+                                         const loop::Expr& sum_of_run,
+                                         const loop::Expr& count_of_run) const {
+  const Accumulator& sum = accumulator_of(relative.sum);
+  const DType dtype = sum.variable.dtype;
+  loop::Expr own, brought;
+  if (relative.is_square) {
+    // Distances from another centre are larger by the square of the distance of both.
+    own = loop::binary(Op::div, first_of_run, count_of_run);
+    const loop::Expr moved = loop::binary(Op::sub, own, relative.centre);
+    const loop::Expr more =
+        loop::binary(Op::mul, count_of_run, loop::binary(Op::mul, moved, moved));
+    brought = loop::binary(Op::add, sum_of_run, more);
+  } else {
+    // A run of elements that are all -inf has no sum of its own.
+    own = first_of_run;
+    const loop::Expr factor = loop::unary(Op::exp, loop::binary(Op::sub, own, relative.centre));
+    const loop::Expr none = loop::real(-std::numeric_limits<double>::infinity(), dtype);
+    brought = loop::select(loop::binary(Op::eq, own, none), loop::real(0, dtype),
+                           loop::binary(Op::mul, sum_of_run, factor));
+  }
+  // The same one needs nothing, infinite ones above all.
+  const loop::Expr is_same = loop::binary(Op::eq, own, relative.centre);
+  return {loop::Accumulate{sum.variable, Op::add, loop::select(is_same, sum_of_run, brought)}};
 }
 
 loop::Block LoopsLowering::rows_of_run(const Runs& cut, const loop::Variable& run,
@@ -253,8 +311,7 @@ loop::Block LoopsLowering::rows_of_run(const Runs& cut, const loop::Variable& ru
   const loop::Expr first = loop::variable(run) * loop::size(cut.step);
   loop::For rows;
   rows.variable = loop::fresh_variable("row");
-  rows.extent =
-      loop::binary(Op::min, loop::size(cut.step), loop::size(cluster_.domain[cut.axis]) - first);
+  rows.extent = rows_in_run(cut, run);
   rows.body =
       loop::substitute(loop::nest(variables, extents, std::move(body)),
                        {{cluster_.variables[cut.axis], first + loop::variable(rows.variable)}});

@@ -52,7 +52,7 @@ void LoopsLowering::keep_for_later(int stage, loop::Block& body) {
         at.push_back(loop::variable(cluster_.variables[axis]));
       }
       const Dim count = element_count(row);
-      if (in_runs_ || (machine_.gpu && !fits_shared(count, value->dtype))) continue;
+      if (in_runs_ || by_columns_ || (machine_.gpu && !fits_shared(count, value->dtype))) continue;
       buffer = context_.buffers().create("row", value->dtype, count,
                                          machine_.gpu ? loop::Space::shared : loop::Space::worker);
       index = linear_index(row, at);

@@ -100,10 +100,24 @@ class LoopsLowering {
   // combines the partial ones in their order, whatever the number of threads.
   std::vector<loop::Kernel> in_runs(const Runs& cut);
   std::vector<Accumulator> sums_of(int stage);
-  // Adds the sum of a run, which is relative to the run's maximum, to one relative to that of all.
-  // A run of elements that are all -inf has no sum of its own.
-  static loop::Block relative_steps(const Accumulator& most, const loop::Expr& most_of_run,
-                                    const Accumulator& sum, const loop::Expr& of_run);
+  // A sum of the second stage that a run takes relative to what the run itself has in the first
+  // one, and that is brought to all elements' afterwards: of exponentials relative to a maximum, as
+  // a softmax has it, or of squares of distances from a centre, which a run takes from its own
+  // mean. So nothing is read again for the second stage.
+  struct Relative {
+    Vertex sum, first;  // the sum, and the maximum or the sum that it is relative to
+    bool is_square;
+    loop::Expr centre;
+  };
+  const Accumulator& accumulator_of(Vertex v) const;
+  // Rows of the run, and elements.
+  loop::Expr rows_in_run(const Runs& cut, const loop::Variable& run) const;
+  loop::Expr count_of_run(const Runs& cut, const loop::Variable& run, DType dtype) const;
+  // The second stage of a run, relative to its own first one.
+  loop::Block relative_body(const Runs& cut, const loop::Variable& run);
+  // Adds a run's sum to that of all elements, given what the run has of both stages.
+  loop::Block relative_step(const Relative& relative, const loop::Expr& first_of_run,
+                            const loop::Expr& sum_of_run, const loop::Expr& count_of_run) const;
   // The reduced axes' loops around the body, for the rows of one run.
   loop::Block rows_of_run(const Runs& cut, const loop::Variable& run, loop::Block body);
   // No iteration of any of the loops touches what another one stores.
@@ -119,13 +133,18 @@ class LoopsLowering {
   // Few results of long reductions by runs, which many blocks share. Where the sizes are not known,
   // kernels of both kinds, of which the host starts those that suit them.
   std::vector<loop::Kernel> for_gpu();
-  // Whether the first stage is a maximum and the second one adds up exponentials relative to it, as
-  // a softmax does. Then a run may take its own maximum, and its sum is brought to that of all.
-  bool sums_relative_to_most();
+  // Up to how many positions a block's threads hold columns; 0 if they do not.
+  std::int64_t held_columns();
+  Dim reduced_count() const;
+  // Whether all sums of the second stage are of that kind; notes how.
+  bool find_relative_sums();
+  std::optional<Relative> relative_sum(const Accumulator& sum);
   // One kernel; of rows whose length is not known, one for those that are short, one for those that
   // are not, and, if that brings something, one for those that fit in registers.
   std::vector<loop::Kernel> rows_or_all(const Dim& are_wanted);
-  // Whether threads keep their elements of a row.
+  // The kernel for where the flag is 1.
+  std::vector<loop::Kernel> where(loop::Kernel kernel, const Dim& flag) const;
+  // Whether threads keep their elements of a row or a column.
   static bool holds_rows(const loop::Kernel& kernel);
   // Of each of several rows that are reduced along the last axis; nothing for those that are known
   // to be long.
@@ -144,9 +163,10 @@ class LoopsLowering {
   Machine machine_;
   std::map<Vertex, int> ready_;
   std::vector<Accumulator> accumulators_;
-  bool at_once_ = false;  // runs have their own maximum and the sum relative to it
-  bool in_runs_ = false;  // no stage leaves anything in scratch memory for the next
-  bool lent_ = false;     // a result's memory keeps another value until the last stage
+  std::vector<Relative> relative_;  // sums that runs take together with the first stage's
+  bool by_columns_ = false;         // on a GPU, whose blocks have neighbouring results
+  bool in_runs_ = false;            // no stage leaves anything in scratch memory for the next
+  bool lent_ = false;               // a result's memory keeps another value until the last stage
   int stages_ = 0;
   std::int64_t shared_bytes_ = 0;
 };

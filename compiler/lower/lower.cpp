@@ -31,7 +31,7 @@ Machine as_checked(const Machine& machine, const Checks& checks) {
 // Every product is looked at by itself where values or accesses are checked.
 Fusion fuse_for(const Graph& graph, const Machine& machine, const LoweringOptions& options) {
   const Machine checked = as_checked(machine, options.checks);
-  Fusion fusion = fuse(graph, checked.has_matrix_units());
+  Fusion fusion = fuse(graph, {checked.has_matrix_units(), machine.gpu && !machine.one_block});
   if (machine.gpu && !machine.one_block && !options.checks.values && !options.checks.memory) {
     join_attention(
         graph, fusion,

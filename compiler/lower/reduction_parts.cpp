@@ -9,9 +9,7 @@ namespace {
 // Blocks of a reduction that leave a large device half empty, and those that fill it.
 constexpr std::int64_t few_blocks = 264;
 constexpr std::int64_t enough_blocks = 2 * few_blocks;
-// Elements of a result up to which one block is done with them before further kernels are started:
-// 64 for each thread of a row's block, or of those that share a column.
-constexpr std::int64_t quick_row = 16384;
+// As quick_row: 64 elements for each thread of a row's block, or of those that share a column.
 constexpr std::int64_t quick_column = 1024;
 // Where one thread does all of a column: what goes over it several times.
 constexpr std::int64_t quick_column_in_stages = 128;
@@ -59,17 +57,24 @@ std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vec
   return parts;
 }
 
-std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced) {
+std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced,
+                                             std::int64_t held, std::int64_t longest) {
+  // The first of the reduced axes is cut.
   ReductionParts parts;
-  int axes = 0;
+  Dim others = 1, elements = 1;
+  bool has_axis = false;
   for (std::size_t axis = 0; axis < domain.size(); ++axis) {
     if (!reduced[axis] || domain[axis].is_constant(1)) continue;
-    parts.axis = axis;
-    ++axes;
+    elements = elements * domain[axis];
+    if (has_axis) others = others * domain[axis];
+    if (!has_axis) parts.axis = axis;
+    has_axis = true;
   }
-  if (axes != 1) return std::nullopt;
-  parts.step = Machine::block_row;
-  parts.are_wanted = minimum(1, floor_div(domain[parts.axis], quick_row + 1));
+  if (!has_axis || !others.is_constant() || others.constant() == 0 || others.constant() > held) {
+    return std::nullopt;
+  }
+  parts.step = held / others.constant();
+  parts.are_wanted = minimum(1, floor_div(elements, longest + 1));
   if (parts.are_wanted.is_constant(0)) return std::nullopt;
   return parts;
 }

@@ -24,9 +24,14 @@ struct ReductionParts {
 std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vector<bool>& reduced,
                                               bool by_columns, int stages);
 
-// The same for long rows whose runs a block keeps in registers, where that saves a look at memory:
-// for any number of rows. Nothing where more than one axis is reduced.
-std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced);
+// The elements of a row up to which a block is done with them before further kernels are started.
+constexpr std::int64_t quick_row = 16384;
+
+// The same for results of more than `longest` elements whose runs, of up to `held` of them, a block
+// keeps in registers, where that saves a look at memory: for any number of results. Nothing where
+// runs would be longer.
+std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced,
+                                             std::int64_t held, std::int64_t longest);
 
 // The body of a kernel for where `flag` is 1; nothing runs where it is 0. A loop whose iteration
 // nothing uses: the schedule for GPUs makes it a factor of the number of blocks, so that the host

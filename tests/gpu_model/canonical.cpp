@@ -87,6 +87,40 @@ void add_sums(std::vector<Case>& list) {
   list.push_back({"sum of channels", {p}, {sum(p, {0, 2, 3})}, {}, {{{"n", 32}}}});
 }
 
+// Along an axis that is not the last one, in several stages.
+void add_columns(std::vector<Case>& list) {
+  const Tensor x = numbers("x", {4096, 4096});
+  list.push_back({"softmax of columns of 4096x4096", {x}, {softmax(x, 0)}, {}});
+  list.push_back({"argmax of columns of 4096x4096", {x}, {argmax(x, 0)}, {}});
+  list.push_back({"mean, variance and extremes of columns",
+                  {x},
+                  {mean(x, 0), var(x, 0), max(x, 0), min(x, 0)},
+                  {}});
+  const Tensor p = numbers("x", {dim("n"), 64, 56, 56});
+  list.push_back({"log_softmax over 64 channels", {p}, {log_softmax(p, 1)}, {}, {{{"n", 32}}}});
+  const Sizes rows{{"n", 8192}};
+  const Tensor b = numbers("x", {dim("n"), 1024}), scale = numbers("scale", {1024}),
+               shift = numbers("shift", {1024}), c = numbers("c", {dim("n"), 1024});
+  const BatchNorm norm = batch_norm(b, scale, shift);
+  list.push_back({"batch norm", {b, scale, shift}, {norm.y, norm.mean, norm.variance}, {}, {rows}});
+  const auto [gb, gs, gh] = grad(sum(norm.y * c), b, scale, shift);
+  list.push_back({"batch norm, gradients", {b, scale, shift, c}, {gb, gs, gh}, {}, {rows}});
+  const Tensor few = numbers("scale", {64}), moved = numbers("shift", {64}),
+               q = numbers("c", {dim("n"), 64, 56, 56});
+  const BatchNorm of_pictures = batch_norm(p, few, moved);
+  const auto [gp, gf, gm] = grad(sum(of_pictures.y * q), p, few, moved);
+  list.push_back({"batch norm of pictures, with gradients",
+                  {p, few, moved, q},
+                  {of_pictures.y, gp, gf, gm},
+                  {},
+                  {{{"n", 32}}}});
+  const Tensor scores = numbers("scores", {8192, 1000}), labels = numbers("labels", {8192}, i64);
+  list.push_back({"mean cross entropy of 8192x1000",
+                  {scores, labels},
+                  {mean(softmax_cross_entropy(scores, labels))},
+                  {}});
+}
+
 void add_products(std::vector<Case>& list) {
   const auto product = [&](const std::string& name, std::int64_t m, std::int64_t k, std::int64_t n,
                            DType dtype = f32) {
@@ -406,6 +440,7 @@ std::vector<Case> cases() {
   add_elementwise(list);
   add_rows(list);
   add_sums(list);
+  add_columns(list);
   add_products(list);
   add_indexed(list);
   add_steps(list);

@@ -42,6 +42,9 @@ std::vector<Measured> measured_cases() {
   add("long rows", {2, 20000}, [](Tensor x) { return kt::sum(x, 1); });
   add("columns", {300, 64}, [](Tensor x) { return kt::sum(x, 0); });
   add("8 columns", {4096, 8}, [](Tensor x) { return kt::sum(x, 0); });
+  add("columns in stages", {1000, 64}, [](Tensor x) { return kt::softmax(x, 0); });
+  add("long columns in stages", {5000, 16}, [](Tensor x) { return kt::softmax(x, 0); });
+  add("channels", {2, 20, 128}, [](Tensor x) { return kt::log_softmax(x, 1); });
   add("all", {20000}, [](Tensor x) { return kt::sum(x); });
   const auto product = [&](const std::string& name, const kt::Shape& a, const kt::Shape& b,
                            bool transposed, kt::DType dtype = kt::f32) {

@@ -49,7 +49,7 @@ std::vector<loop::Kernel> LoopsLowering::for_gpu() {
   const Dim in_one = parts ? 1 - parts->are_wanted : Dim(1);
   std::vector<loop::Kernel> kernels;
   if (parts) {
-    kernels = in_runs({parts->axis, parts->step, parts->are_wanted});
+    kernels = in_runs({parts->axes, parts->step, parts->are_wanted});
     if (parts->are_wanted.is_constant()) return kernels;
     use_accumulators();
     in_runs_ = false;
@@ -100,20 +100,18 @@ Dim LoopsLowering::reduced_count() const {
 }
 
 bool LoopsLowering::find_relative_sums() {
-  relative_.clear();
   const bool stores = std::any_of(cluster_.roots.begin(), cluster_.roots.end(),
                                   [&](Vertex v) { return is_full(v) && ready_[v] < 2; });
   if (stores) return false;
+  std::vector<Relative> found;
   for (const Accumulator& a : accumulators_) {
     if (a.of_finite) return false;
     if (ready_[a.vertex] != 2) continue;
-    std::optional<Relative> relative = relative_sum(a);
-    if (!relative) {
-      relative_.clear();
-      return false;
-    }
-    relative_.push_back(*relative);
+    const std::optional<Relative> relative = relative_sum(a);
+    if (!relative) return false;
+    found.push_back(*relative);
   }
+  relative_ = std::move(found);
   return !relative_.empty();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/loop/index_arithmetic.h"
 #include "compiler/lower/loops_lowering.h"
 #include "compiler/lower/reduction_parts.h"
 
@@ -41,49 +42,16 @@ bool LoopsLowering::splits_in_chunks() const {
   return !count.is_constant() || count.constant() > chunk_elements;
 }
 
-std::vector<loop::Kernel> LoopsLowering::chunked() {
-  // Chunks are runs of rows along the first axis.
-  const Dim rows = cluster_.domain[0];
+LoopsLowering::Runs LoopsLowering::runs_of_all() const {
+  Runs cut;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) cut.axes.push_back(axis);
   Dim inner = 1;
-  for (std::size_t axis = 1; axis < cluster_.domain.size(); ++axis)
-    inner = inner * cluster_.domain[axis];
-  const Dim step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
-  const Dim chunks = ceil_div(rows, step);
-  const loop::Variable chunk = loop::fresh_variable("chunk");
-  const loop::Variable row = loop::fresh_variable("row");
-  const loop::Expr first = loop::variable(chunk) * loop::size(step);
-
-  loop::Block sums = stage_body(1);
-  std::vector<loop::Variable> variables(cluster_.variables.begin() + 1, cluster_.variables.end());
-  Dims extents(cluster_.domain.begin() + 1, cluster_.domain.end());
-  sums = loop::nest(variables, extents, std::move(sums));
-  loop::For rows_loop;
-  rows_loop.variable = row;
-  rows_loop.extent = loop::binary(Op::min, loop::size(step), loop::size(rows) - first);
-  rows_loop.body = loop::substitute(sums, {{cluster_.variables[0], first + loop::variable(row)}});
-  loop::Block body = declarations(accumulators_);
-  body.push_back(loop::statement(std::move(rows_loop)));
-  std::vector<loop::BufferRef> partials;
-  for (const Accumulator& a : accumulators_) {
-    partials.push_back(context_.buffers().create("partial", a.variable.dtype, chunks));
-    body.push_back(loop::Store{partials.back(), loop::variable(chunk), loop::variable(a.variable)});
+  if (cut.axes.size() > 1 && !lie_as_one(cut.axes)) {
+    inner = cluster_.domain.back();
+    cut.axes.pop_back();
   }
-  loop::Kernel first_kernel;
-  first_kernel.body = independent(loop::nest({chunk}, {chunks}, std::move(body)));
-
-  loop::Kernel second;
-  loop::Block combine = declarations(accumulators_);
-  loop::Block steps;
-  for (std::size_t k = 0; k < accumulators_.size(); ++k) {
-    steps.push_back(loop::Accumulate{accumulators_[k].variable, accumulators_[k].op,
-                                     loop::load(partials[k], loop::variable(chunk))});
-  }
-  append(combine, loop::nest({chunk}, {chunks}, std::move(steps)));
-  append(combine, results());
-  second.body = std::move(combine);
-  std::vector<loop::Kernel> kernels = finish(std::move(first_kernel), work());
-  append(kernels, finish(std::move(second), chunks));
-  return kernels;
+  cut.step = maximum(1, floor_div(chunk_elements, maximum(inner, 1)));
+  return cut;
 }
 
 std::optional<LoopsLowering::Runs> LoopsLowering::runs_by_columns() {
@@ -101,24 +69,69 @@ std::optional<LoopsLowering::Runs> LoopsLowering::runs_by_columns() {
   const Dim count = element_count(domain);
   if (count.is_constant() && count.constant() <= most_work_on_one_thread) return std::nullopt;
   const Dim outer = product(begin, first);
-  const Dim together = product(first + 1, behind);  // rows of one position of the first axis
   const Dim columns = product(behind, cluster_.reduced.end());
   if (columns.is_constant(1)) return std::nullopt;
   // Threads share those before, if there are enough of them.
   if (!outer.is_constant() || outer.constant() > few_outer) return std::nullopt;
   std::int64_t step = run_of_unknown;
-  if (columns.is_constant() && together.is_constant() && together.constant() > 0) {
-    const std::int64_t least = std::max<std::int64_t>(1, least_run / together.constant());
-    const std::int64_t most = std::max<std::int64_t>(least, most_run / together.constant());
-    step = std::clamp(
-        run_elements / std::max<std::int64_t>(1, columns.constant() * together.constant()), least,
-        most);
-    if (step > rows_together) step -= step % rows_together;
+  if (columns.is_constant()) {
+    step = std::clamp(run_elements / std::max<std::int64_t>(1, columns.constant()), least_run,
+                      most_run);
+    step -= step % rows_together;
   }
-  const Dim& rows = domain[static_cast<std::size_t>(first - begin)];
+  const Dim rows = product(first, behind);
   if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
   if (lies_along_rows(static_cast<std::size_t>(behind - begin) - 1)) return std::nullopt;
-  return Runs{static_cast<std::size_t>(first - begin), step};
+  Runs cut;
+  for (auto axis = first; axis != behind; ++axis) {
+    cut.axes.push_back(static_cast<std::size_t>(axis - begin));
+  }
+  cut.step = step;
+  return cut;
+}
+
+bool LoopsLowering::lie_as_one(const std::vector<std::size_t>& axes) const {
+  // Whether nothing of the places of a position is left in the indices.
+  const loop::Variable position = loop::fresh_variable("position");
+  const auto places = places_of(axes, loop::variable(position));
+  const Index point = cluster_.full_point();
+  std::vector<loop::Expr> values;
+  for (const Accumulator& a : accumulators_) {
+    values.push_back(context_.value(graph_.operand(a.vertex, 0), point));
+  }
+  loop::Block indices;
+  for (const loop::Expr& e : loop::post_order(values)) {
+    if (e->op != Op::load) continue;
+    indices.push_back(
+        loop::Declare{loop::fresh_variable("index"), loop::substitute(e->args[0], places)});
+  }
+  indices =
+      loop::simplify_indices(loop::nest({position}, {positions_of(axes)}, std::move(indices)));
+  bool divides = false;
+  loop::visit_expressions(indices, [&](const loop::Expr& e) {
+    for (const loop::Expr& part : loop::post_order(std::span(&e, 1))) {
+      const bool is_place = part->op == Op::floor_div || part->op == Op::mod;
+      divides = divides || (is_place && loop::depends_on(part, position));
+    }
+  });
+  return !divides;
+}
+
+Dim LoopsLowering::positions_of(const std::vector<std::size_t>& axes) const {
+  Dim count = 1;
+  for (const std::size_t axis : axes) count = count * cluster_.domain[axis];
+  return count;
+}
+
+std::vector<std::pair<loop::Variable, loop::Expr>> LoopsLowering::places_of(
+    const std::vector<std::size_t>& axes, const loop::Expr& position) const {
+  std::vector<loop::Variable> variables;
+  std::vector<loop::Expr> extents;
+  for (const std::size_t axis : axes) {
+    variables.push_back(cluster_.variables[axis]);
+    extents.push_back(loop::size(cluster_.domain[axis]));
+  }
+  return loop::unflatten(variables, extents, position);
 }
 
 bool LoopsLowering::lies_along_rows(std::size_t inner) {
@@ -144,13 +157,13 @@ bool LoopsLowering::lies_along_rows(std::size_t inner) {
 
 std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {
   in_runs_ = true;
-  const Dim runs = ceil_div(cluster_.domain[cut.axis], cut.step);
+  const Dim runs = ceil_div(positions_of(cut.axes), cut.step);
   const loop::Variable run = loop::fresh_variable("run");
   // The axes that stay, and among them the run's in place of those that are reduced.
   std::vector<loop::Variable> kept, with_runs;
   Dims kept_shape, runs_shape;
   for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-    if (axis == cut.axis) {
+    if (axis == cut.axes.front()) {
       with_runs.push_back(run);
       runs_shape.push_back(runs);
     }
@@ -211,8 +224,9 @@ std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {
       steps.push_back(loop::AccumulateArg{a.variable, a.position, a.maximum, found,
                                           loop::load(position, part)});
     }
-    first.body =
-        only_if(cut.are_wanted, independent(loop::nest(with_runs, runs_shape, std::move(of_run))));
+    loop::Block of_runs = loop::nest(with_runs, runs_shape, std::move(of_run));
+    of_runs = machine_.gpu ? all_independent(of_runs) : independent(of_runs);
+    first.body = only_if(cut.are_wanted, std::move(of_runs));
     append(kernels, finish(std::move(first), work()));
     append(combine, loop::nest({run}, {runs}, std::move(steps)));
     if (!relative_steps.empty()) {
@@ -240,17 +254,24 @@ const Accumulator& LoopsLowering::accumulator_of(Vertex v) const {
                        [&](const Accumulator& a) { return a.vertex == v; });
 }
 
+std::vector<std::size_t> LoopsLowering::not_cut(const Runs& cut) const {
+  std::vector<std::size_t> axes;
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (!cluster_.reduced[axis]) continue;
+    if (std::find(cut.axes.begin(), cut.axes.end(), axis) == cut.axes.end()) axes.push_back(axis);
+  }
+  return axes;
+}
+
 loop::Expr LoopsLowering::rows_in_run(const Runs& cut, const loop::Variable& run) const {
   const loop::Expr first = loop::variable(run) * loop::size(cut.step);
-  return loop::binary(Op::min, loop::size(cut.step), loop::size(cluster_.domain[cut.axis]) - first);
+  return loop::binary(Op::min, loop::size(cut.step), loop::size(positions_of(cut.axes)) - first);
 }
 
 loop::Expr LoopsLowering::count_of_run(const Runs& cut, const loop::Variable& run,
                                        DType dtype) const {
   Dim others = 1;
-  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-    if (cluster_.reduced[axis] && axis != cut.axis) others = others * cluster_.domain[axis];
-  }
+  for (const std::size_t axis : not_cut(cut)) others = others * cluster_.domain[axis];
   return loop::cast(rows_in_run(cut, run) * loop::size(others), dtype);
 }
 
@@ -303,8 +324,7 @@ loop::Block LoopsLowering::rows_of_run(const Runs& cut, const loop::Variable& ru
                                        loop::Block body) {
   std::vector<loop::Variable> variables;
   Dims extents;
-  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-    if (!cluster_.reduced[axis] || axis == cut.axis) continue;
+  for (const std::size_t axis : not_cut(cut)) {
     variables.push_back(cluster_.variables[axis]);
     extents.push_back(cluster_.domain[axis]);
   }
@@ -312,11 +332,9 @@ loop::Block LoopsLowering::rows_of_run(const Runs& cut, const loop::Variable& ru
   loop::For rows;
   rows.variable = loop::fresh_variable("row");
   rows.extent = rows_in_run(cut, run);
-  rows.body =
-      loop::substitute(loop::nest(variables, extents, std::move(body)),
-                       {{cluster_.variables[cut.axis], first + loop::variable(rows.variable)}});
-  const loop::Block nest{loop::statement(std::move(rows))};
-  return machine_.gpu ? all_independent(nest) : nest;
+  rows.body = loop::substitute(loop::nest(variables, extents, std::move(body)),
+                               places_of(cut.axes, first + loop::variable(rows.variable)));
+  return {loop::statement(std::move(rows))};
 }
 
 loop::Block LoopsLowering::all_independent(const loop::Block& nest) {

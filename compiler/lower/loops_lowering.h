@@ -81,18 +81,25 @@ class LoopsLowering {
 
   // ---- What is reduced, cut into runs: loops_in_runs.cpp.
 
-  // A reduction in runs of positions of one axis, which threads share.
+  // A reduction in runs of positions of some of its axes, as if these were one, which threads
+  // share.
   struct Runs {
-    std::size_t axis;
+    std::vector<std::size_t> axes;
     Dim step;            // positions of a run
     Dim are_wanted = 1;  // or 0: nothing is to be done
   };
-  // A reduction of a whole array can use threads: each chunk leaves partial results, and a second
-  // kernel combines them.
+  // A reduction of a whole array can use threads, each of which has some chunks. The elements of
+  // the last axis stay together unless all are as one axis where they lie in memory.
   bool splits_in_chunks() const;
-  std::vector<loop::Kernel> chunked();
+  Runs runs_of_all() const;
   // Reductions whose results lie next to each other in memory, of many rows: by runs of rows.
   std::optional<Runs> runs_by_columns();
+  // Whether what is read lies as if these axes were one.
+  bool lie_as_one(const std::vector<std::size_t>& axes) const;
+  Dim positions_of(const std::vector<std::size_t>& axes) const;
+  // Where in each of the axes a position of all of them is.
+  std::vector<std::pair<loop::Variable, loop::Expr>> places_of(const std::vector<std::size_t>& axes,
+                                                               const loop::Expr& position) const;
   // Whether operands are contiguous along what is summed, the axis `inner`, and none along the
   // results, as in the product of a vector and a transposed matrix.
   bool lies_along_rows(std::size_t inner);
@@ -110,6 +117,8 @@ class LoopsLowering {
     loop::Expr centre;
   };
   const Accumulator& accumulator_of(Vertex v) const;
+  // The reduced axes of which a run has all.
+  std::vector<std::size_t> not_cut(const Runs& cut) const;
   // Rows of the run, and elements.
   loop::Expr rows_in_run(const Runs& cut, const loop::Variable& run) const;
   loop::Expr count_of_run(const Runs& cut, const loop::Variable& run, DType dtype) const;
@@ -118,7 +127,7 @@ class LoopsLowering {
   // Adds a run's sum to that of all elements, given what the run has of both stages.
   loop::Block relative_step(const Relative& relative, const loop::Expr& first_of_run,
                             const loop::Expr& sum_of_run, const loop::Expr& count_of_run) const;
-  // The reduced axes' loops around the body, for the rows of one run.
+  // The reduced axes' loops around the body, for the positions of one run.
   loop::Block rows_of_run(const Runs& cut, const loop::Variable& run, loop::Block body);
   // No iteration of any of the loops touches what another one stores.
   static loop::Block all_independent(const loop::Block& nest);

@@ -24,7 +24,7 @@ std::vector<loop::Kernel> LoopsLowering::run() {
   // Statements read an accumulator in the stages after its own.
   use_accumulators();
   if (machine_.gpu) return for_gpu();
-  if (splits_in_chunks()) return chunked();
+  if (splits_in_chunks()) return in_runs(runs_of_all());
   if (const std::optional<Runs> runs = runs_by_columns()) return in_runs(*runs);
   return finish(whole(), work());
 }

@@ -21,59 +21,38 @@ constexpr std::int64_t least_of_column = 128;
 
 std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vector<bool>& reduced,
                                               bool by_columns, int stages) {
+  ReductionParts parts;
   Dim results = 1, elements = 1;
-  std::optional<std::size_t> longest;
   for (std::size_t axis = 0; axis < domain.size(); ++axis) {
-    if (!reduced[axis]) {
-      results = results * domain[axis];
-      continue;
-    }
-    elements = elements * domain[axis];
-    // A free size may be any; the first one is taken.
-    const Dim& most = longest ? domain[*longest] : domain[axis];
-    const bool is_longer = most.is_constant() && (!domain[axis].is_constant() ||
-                                                  domain[axis].constant() > most.constant());
-    if (!longest || is_longer) longest = axis;
+    Dim& size = reduced[axis] ? elements : results;
+    size = size * domain[axis];
+    if (reduced[axis]) parts.axes.push_back(axis);
   }
-  if (!longest) return std::nullopt;
+  if (parts.axes.empty()) return std::nullopt;
   const auto at_least_one = [](const Dim& size) { return maximum(1, size); };
   const Dim blocks = at_least_one(by_columns ? ceil_div(results, Machine::warp) : results);
   const std::int64_t quick = !by_columns  ? quick_row
                              : stages > 1 ? quick_column_in_stages
                                           : quick_column;
-  ReductionParts parts;
-  parts.axis = *longest;
   parts.are_wanted =
       minimum(1, floor_div(few_blocks, blocks)) * minimum(1, floor_div(elements, quick + 1));
   if (parts.are_wanted.is_constant(0)) return std::nullopt;
-  Dim others = 1;  // elements of one position
-  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
-    if (reduced[axis] && axis != parts.axis) others = others * domain[axis];
-  }
-  const Dim least =
-      at_least_one(floor_div(by_columns ? least_of_column : least_of_row, at_least_one(others)));
   const Dim runs = at_least_one(floor_div(enough_blocks, blocks));
-  parts.step = maximum(least, ceil_div(domain[parts.axis], runs));
+  parts.step = maximum(by_columns ? least_of_column : least_of_row, ceil_div(elements, runs));
   return parts;
 }
 
 std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced,
                                              std::int64_t held, std::int64_t longest) {
-  // The first of the reduced axes is cut.
   ReductionParts parts;
-  Dim others = 1, elements = 1;
-  bool has_axis = false;
+  Dim elements = 1;
   for (std::size_t axis = 0; axis < domain.size(); ++axis) {
     if (!reduced[axis] || domain[axis].is_constant(1)) continue;
     elements = elements * domain[axis];
-    if (has_axis) others = others * domain[axis];
-    if (!has_axis) parts.axis = axis;
-    has_axis = true;
+    parts.axes.push_back(axis);
   }
-  if (!has_axis || !others.is_constant() || others.constant() == 0 || others.constant() > held) {
-    return std::nullopt;
-  }
-  parts.step = held / others.constant();
+  if (parts.axes.empty()) return std::nullopt;
+  parts.step = held;
   parts.are_wanted = minimum(1, floor_div(elements, longest + 1));
   if (parts.are_wanted.is_constant(0)) return std::nullopt;
   return parts;

@@ -11,8 +11,8 @@
 namespace kroton {
 
 struct ReductionParts {
-  std::size_t axis = 0;  // the reduced one that is cut
-  Dim step;              // its positions of a run
+  std::vector<std::size_t> axes;  // the reduced ones, which are cut as if they were one
+  Dim step;                       // their positions of a run
   // 1 where the sizes make runs pay, else 0; perhaps not known before the sizes are.
   Dim are_wanted;
 };
@@ -28,8 +28,7 @@ std::optional<ReductionParts> reduction_parts(const Dims& domain, const std::vec
 constexpr std::int64_t quick_row = 16384;
 
 // The same for results of more than `longest` elements whose runs, of up to `held` of them, a block
-// keeps in registers, where that saves a look at memory: for any number of results. Nothing where
-// runs would be longer.
+// keeps in registers, where that saves a look at memory: for any number of results.
 std::optional<ReductionParts> register_parts(const Dims& domain, const std::vector<bool>& reduced,
                                              std::int64_t held, std::int64_t longest);
 

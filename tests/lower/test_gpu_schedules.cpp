@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 
+#include "compiler/lower/lower.h"
 #include "tests/tools/gpu_loops.h"
 #include "tests/tools/program_call.h"
 #include "tests/tools/sample_tools.h"
@@ -144,6 +145,31 @@ TEST_CASE("GPU schedules: whole arrays in stages, in runs that blocks share") {
       return std::vector<Tensor>{softmax(x[0], 0), sum(square(x[0] - mean(x[0])))};
     });
   }
+}
+
+TEST_CASE("GPU schedules: several axes are shared out whichever of them is long") {
+  const Tensor x = tensor3("x", f64), each = vector("each", f64);
+  const Tensor weighted = square(x) * reshape(each, {each.shape(0), 1, 1});
+  const Tensor centred = x - mean(x, {0, 2}, true);
+  const std::vector<Tensor> outputs = {sum(x),
+                                       sum(weighted),
+                                       max(x, {0, 1}),
+                                       sum(x, {0, 2}),
+                                       mean(square(centred)),
+                                       argmax(x),
+                                       mean(square(centred), {0, 2})};
+  for (const Shape& shape : {Shape{1, 3, 7000}, Shape{7000, 3, 1}, Shape{2, 9000, 3}}) {
+    const Problem problem{
+        {x, each}, outputs, {random_array(shape, f64, 1), random_array({shape[0]}, f64, 2)}};
+    check_for_gpu(problem);
+    check_agrees(problem);
+  }
+  const Tensor known = tensor("known", {1, 3, 90000}, f64);
+  CHECK(text_of(lowered_for_gpu({{known}, {sum(known)}, {}})).find("partial: f64[66]") !=
+        std::string::npos);
+  const std::vector<Tensor> inputs{known}, totals{sum(known)};
+  CHECK(text_of(lower(Graph(inputs, totals, {}), "on_cpu", x86_machine(64)))
+            .find("partial: f64[33]") != std::string::npos);
 }
 
 TEST_CASE("GPU schedules: products whose inner elements blocks share") {

@@ -56,7 +56,9 @@ bool Fuser::reduces_all(const Cluster& cluster) {
 
 bool Fuser::may_merge(int a, int b, Vertex v) {
   const Cluster &x = at(a), &y = at(b);
-  if (x.domain.empty() || x.domain != y.domain || x.guard != y.guard) return false;
+  if (x.domain != y.domain || x.guard != y.guard) return false;
+  // Numbers cost nothing on a CPU; on a GPU each kernel costs a launch.
+  if (x.domain.empty() && !machine_.gpu) return false;
   const bool reduce = x.reduces() || y.reduces();
   if (reduce && !reduces_same_rows(x, y)) {
     const bool to_scalars =

@@ -179,6 +179,7 @@ Kernel GpuScheduler::finish(Block body, int threads) {
     }
   });
   body.insert(body.begin(), shared.begin(), shared.end());
+  store_by_one_thread(body);
   For blocks;
   blocks.kind = LoopKind::block;
   blocks.variable = block_;
@@ -187,6 +188,17 @@ Kernel GpuScheduler::finish(Block body, int threads) {
   blocks.body = std::move(body);
   result.body = simplify_indices({statement(std::move(blocks))});
   return result;
+}
+
+void GpuScheduler::store_by_one_thread(Block& body) {
+  const auto stores = std::find_if_not(body.rbegin(), body.rend(), [](const Stmt& s) {
+                        const auto* store = std::get_if<Store>(&s);
+                        return store != nullptr && store->buffer->space == Space::global;
+                      }).base();
+  if (stores == body.end()) return;
+  const Block results(stores, body.end());
+  body.erase(stores, body.end());
+  body.push_back(one_thread(results).front());
 }
 
 Expr GpuScheduler::blocks_for(const Expr& count, int per_block) {

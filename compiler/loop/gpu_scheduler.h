@@ -76,6 +76,8 @@ class GpuScheduler {
   static const For* only_if_wanted(const Block& body);
 
   Kernel finish(Block body, int threads);
+  // What a block stores in the end, which one thread does: it alone reads what it replaces.
+  void store_by_one_thread(Block& body);
 
   static Expr blocks_for(const Expr& count, int per_block);
 

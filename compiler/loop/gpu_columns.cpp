@@ -15,6 +15,8 @@ constexpr int threads_of_few_columns = 1024;
 constexpr std::int64_t many_columns = 528;  // blocks
 constexpr std::int64_t few_columns = 132;
 constexpr std::int64_t least_grouped_rows = 64;
+// Shared memory that the sums of a block's threads take.
+constexpr std::int64_t most_shared_sums = 32 << 10;
 // A combination of so many groups is written out.
 constexpr int unrolled_groups = 32;
 
@@ -72,6 +74,11 @@ Block GpuScheduler::grouped_columns(const std::vector<const For*>& outer, const 
   if (!only_accumulates(*body, sums)) return {};
 
   const auto [width, columns, blocks] = columns_of(outer);
+  std::int64_t bytes = 0;  // of a thread, in shared memory
+  for (const Declare& sum : sums) bytes += size_of(sum.variable.dtype);
+  while (bytes * column_threads_ > most_shared_sums && column_threads_ > warp) {
+    column_threads_ /= 2;
+  }
   const int groups = column_threads_ / width;
   const Expr lanes = integer(width);
   const Variable t = fresh("t");

@@ -15,7 +15,7 @@ namespace {
 
 // Elements of a run that stay in registers, along rows and down columns.
 constexpr std::int64_t held_run_of_row = Machine::block_row;
-constexpr std::int64_t held_run_of_column = 1024;
+constexpr std::int64_t held_run_of_column = 512;
 // Lengths of columns that are not known, for each of which there is a kernel.
 constexpr std::int64_t short_column = 512;
 constexpr std::array<std::int64_t, 4> longest_columns = {4096, 2048, 1024, short_column};

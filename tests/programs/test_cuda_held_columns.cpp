@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "compiler/fusion/fusion.h"
+#include "compiler/loop/traverse.h"
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "tests/gpu_emulator/emulated_device.h"
@@ -176,6 +177,24 @@ TEST_CASE("sibling reductions: those of the same rows of one array are one kerne
                                       random_array({300, 40}, kt::f32, 2)};
   check_for_gpu({{x, y}, outputs, values}, {1e-5, 1e-12});
   check_agrees({{x, y}, outputs, values}, {1e-5, 1e-12});
+}
+
+// More than a block of 1,024 threads has shared memory for.
+TEST_CASE("sibling reductions: many sums down the columns of one array") {
+  const kt::Tensor x = kt::tensor("x", {300, 10}, kt::f64);
+  std::vector<kt::Tensor> outputs;
+  for (int k = 1; k <= 12; ++k) outputs.push_back(kt::sum(kt::square(x - k), 0));
+  CHECK(kernels_of({x}, outputs) == 1);
+  std::int64_t bytes = 0;
+  kt::for_each_kernel(lowered_for_gpu({{x}, outputs, {}}).steps, [&](const kt::loop::Kernel& one) {
+    kt::loop::visit_statements(one.body, [&](const kt::loop::Stmt& s) {
+      const auto* array = std::get_if<kt::loop::Allocate>(&s);
+      if (array == nullptr || array->buffer->space != kt::loop::Space::shared) return;
+      bytes += array->buffer->size.constant() * kt::size_of(array->buffer->dtype);
+    });
+  });
+  CHECK(bytes <= 48 << 10);
+  check_for_gpu({{x}, outputs, {random_array({300, 10}, kt::f64, 1)}}, {1e-5, 1e-12});
 }
 
 TEST_CASE("sibling reductions: gradients of a norm by its scale and shift are one sum of columns") {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <iomanip>
+#include <set>
 #include <sstream>
 
 #include "tests/gpu_model/canonical.h"
@@ -38,8 +39,18 @@ std::string line_of(const Code& code) {
 constexpr int most_stack = 32;  // bytes, of what is kept from before a loop to behind it
 constexpr int most_sums = 96;   // and of a convolution's sums
 
+// Functions that divide by what differs from element to element, or from run to run: the quotients
+// of numbers that are hardly ever met (tiny and huge ones) are a subroutine's.
+const std::set<std::string> divide = {
+    "layer norm, gradients",
+    "batch norm",
+    "batch norm, gradients",
+    "batch norm of pictures, with gradients",
+};
+
 // A table of all cases, a kernel a line; of training steps those that run all steps of a scan.
-// Nothing is spilled in a loop, and no loop calls a subroutine, but for divisions in such steps.
+// Nothing is spilled in a loop, and no loop calls a subroutine, but for divisions in such steps and
+// in the functions above.
 // Convolutions may leave sums of earlier blocks of 512 products outside of registers: they are
 // looked at once for such a block.
 std::string table(int capability) {
@@ -64,7 +75,8 @@ std::string table(int capability) {
       const bool is_convolution = code.name.find("convolution") != std::string::npos;
       const int spills = is_convolution ? code.spills_in_inner_loops : code.spills_in_loops;
       CHECK_MESSAGE(spills == 0, names[k], ": ", code.name);
-      CHECK_MESSAGE((runs_steps || code.calls_in_loops == 0), names[k], ": ", code.name);
+      CHECK_MESSAGE((runs_steps || divide.contains(names[k]) || code.calls_in_loops == 0), names[k],
+                    ": ", code.name);
       CHECK_MESSAGE(code.stack_bytes <= (is_convolution ? most_sums : most_stack), names[k], ": ",
                     code.name);
       CHECK_MESSAGE(code.shared_bytes <= 48 << 10, names[k], ": ", code.name);
@@ -177,13 +189,12 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     32    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        10     32    43
-  k1_mul_sum                             56    32     4     4    4         8   2048    27
-  k2_mul_sum                             37    32     4     4    4         4   4096    18
-  k3_mul_sum                             42    32     4     4    4         8   4096    27
-  k4_sum                                 49    32     4     4    4         4   2048    18
-  k5_sum                                 37    32     4     4    4         4   4096    18
-  k6_sum                                 37    32     4     4    4         4   4096    18
+  k0_mul_sum_div_sub_mul_sum_div_add     40    48    16    16    4        10     32    43
+  k1_sub_div_mul_sum_sum                 57    32     4     4    4         4   4096   100  calls in
+          loops: 7
+  k2_sub_div_mul_sum_sum                 46    32     4     4    4         8   8192    27
+  k3_sub_div_mul_sum_sum                 51    32     4     4    4         4   8192    99  calls in
+          loops: 7
 sum of all, free
   k0_sum                                 55    32     4     4    4        16     32    43
   k1_sum                                 55    32     4     4    4        16     32    43
@@ -211,16 +222,62 @@ sum of 512 columns
   k1_sum                                 37    32     4     4    4         4   4096    18
   k2_sum                                 37    32     4     4    4         4   4096    18
 softmax of columns, free
-  k0_max_sub_exp_sum_div                 48    32     4     4    4        16   2048   105
-  k1_max_sub_exp_sum_div                 40    48     4     4    4        16   2048   105
-  k2_max_sub_exp_sum_div                 56    32     4     4    4         5   2048   110
-  k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    24
-  k4_max_sub_exp_sum_div                 40    50     4     4    0        16      0   110
-  k5_mul                                 26    64    16    16    0         5      0     0
+  k0_max_sub_exp_sum_div_mul             43    40     4     4    4        28   2560     0
+  k1_max_sub_exp_sum_div_mul             54    32     4     4    4        16   4096   149
+  k2_max_sub_exp_sum_div_mul             24    64    16    16    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             43    40     4     4    4        16   2560     0
+  k4_max_sub_exp_sum_div_mul             55    32     4     4    4        16   8704     0
 sum of channels
   k0_sum                                 64    32     4     4    4        16     32   289
   k1_sum                                 37    32     4     4    4         4   4096    18
   k2_sum                                 64    32     4     4    4        16     32   289
+softmax of columns of 4096x4096
+  k0_max_sub_exp_sum_div_mul             64    32     4     4    4        32   8704     0
+argmax of columns of 4096x4096
+  k0_argmax                              56    32     4     8    8         4   6144    77
+  k1_argmax                              21    64     8     8    0         8      0     0
+mean, variance and extremes of columns
+  k0_sum_div_sub_mul_sum_div_max_min     64    32     4     4    4        29  17408     0  spills:
+          12, stack 24
+log_softmax over 64 channels
+  k0_max_sub_exp_sum_log_sub             62    32     4     4    4        16   1024     0
+batch norm
+  k0_sum_size_div_sub_mul_sum_div_ad     45    40     4     4    4        16   2560     0
+  k1_sum_size_div_sub_mul_sum_div_ad     63    32     4     4    4        16   4096   139  calls in
+          loops: 7
+  k2_sum_size_div_sub_mul_sum_div_ad     38    48     4     4    4        32   2560     0
+  k3_sum_size_div_sub_mul_sum_div_ad     52    32     4     4    4        60   8704     0
+  k4_sub_div_mul_add                     18    64     4     4    0         3      0     0
+batch norm, gradients
+  k0_mul_sum_size_div_sub_mul_sum_di     42    40     4     4    4        20   3840     0
+  k1_mul_sum_size_div_sub_mul_sum_di     72    16     4     4    4        32   6144   137  calls in
+          loops: 7
+  k2_mul_sum_size_div_sub_mul_sum_di     55    32     4     4    4         2   4096   154  calls in
+          loops: 14
+  k3_mul_sum_size_div_sub_mul_sum_di     46    32     4     4    4         8   8192    27
+  k4_mul_sum_size_div_sub_mul_sum_di     58    32     4     4    4         2   2048   102  calls in
+          loops: 7
+  k5_mul_sum_size_div_sub_mul_sum_di     37    32     4     4    4         4   4096    18
+  k6_mul_sum_size_div_sub_mul_sum_di     21    64     4     4    0         3      0     0
+  k7_mul_sum_size_div_sub_mul_sum_di     63    32     4     4    4        64   7680     0
+  k8_mul_sum_size_div_sub_mul_sum_di     62    32     4     4    4        68  26112     0
+batch norm of pictures, with gradients
+  k0_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4        13     32   321
+  k1_sum_size_div_sub_mul_sum_div_ad     72    16     4     4    4        32   6144   150  calls in
+          loops: 7
+  k2_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4         2     32   224  calls in
+          loops: 14
+  k3_sum_size_div_sub_mul_sum_div_ad     46    32     4     4    4         8   8192    27
+  k4_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4         2     32   172  calls in
+          loops: 7
+  k5_sum_size_div_sub_mul_sum_div_ad     37    32     4     4    4         4   4096    18
+  k6_sum_size_div_sub_mul_sum_div_ad     21    64     4     4    0         3      0     0
+  k7_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4         8     32   251  calls in
+          loops: 26
+  k8_sub_div_mul_add                     18    64     4     4    0         3      0     0
+mean cross entropy of 8192x1000
+  k0_max_sub_exp_sum_log_pick_sub        25    64    16     8    4         5     32    75
+  k1_sum_div                             32    64    16     4   16        16     64    26
 relu of dot 4096x4096x4096
   k0_dot_relu                           190     8     4     4   16         8   8448   610
 relu of dot 64x16384x64
@@ -317,7 +374,7 @@ gradient of a running sum by scan
 1000 steps of oscillators
   k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   165
 Kalman filter of 4 numbers
-  k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
+  k3_scan_mul_sum_mul_dot_dot_add_mu     55    32     4     4    0         9      0   182  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
   k0_cast_cast_dot_cast_cast_relu_ca    125    16     2     4    4        16  49152   338  HMMA 32,

@@ -21,22 +21,6 @@ Vertex add_transpose(Graph& graph, Vertex x, std::vector<int> axes, SourceLine l
   return add_view(graph, transpose_op, x, std::move(attributes), line);
 }
 
-// Where each axis of `from` is in `to`, -1 for axes of size 1, if the shapes differ only in axes of
-// size 1.
-std::optional<std::vector<int>> unit_mapping(const Dims& from, const Dims& to) {
-  std::vector<int> mapping(from.size(), -1);
-  std::size_t next = 0;
-  for (std::size_t axis = 0; axis < from.size(); ++axis) {
-    if (from[axis].is_constant(1)) continue;
-    while (next < to.size() && to[next].is_constant(1)) ++next;
-    if (next == to.size() || !(to[next] == from[axis])) return std::nullopt;
-    mapping[axis] = static_cast<int>(next++);
-  }
-  while (next < to.size() && to[next].is_constant(1)) ++next;
-  if (next != to.size()) return std::nullopt;
-  return mapping;
-}
-
 // Whether a view of the vertex may move before it: it is elementwise and has no other use, and so
 // have few vertices below it. The limit keeps views of views of long chains from moving through
 // the whole chain each.
@@ -178,16 +162,6 @@ Result reshape_of_elementwise(Graph& graph, Vertex v) {
 
 // ---- transpose: attributes.axes is the permutation
 
-bool swaps_last_two(const std::vector<int>& axes) {
-  const int last = static_cast<int>(axes.size()) - 1;
-  if (last < 1) return false;
-  for (int axis = 0; axis < last - 1; ++axis) {
-    if (axes[static_cast<std::size_t>(axis)] != axis) return false;
-  }
-  return axes[static_cast<std::size_t>(last) - 1] == last &&
-         axes[static_cast<std::size_t>(last)] == last - 1;
-}
-
 // The order of the axes that are not of size 1 stays: a reshape.
 Result transpose_of_unit_axes(Graph& graph, Vertex v) {
   const Vertex x = graph.operand(v, 0);
@@ -221,46 +195,6 @@ Result transpose_of_broadcast(Graph& graph, Vertex v) {
   }
   if (!std::is_sorted(axes.begin(), axes.end())) return std::nullopt;
   return add_broadcast(graph, graph.operand(inner, 0), shape(graph, v), axes, graph[v].line);
-}
-
-// ---- dot
-
-Vertex add_dot(Graph& graph, Vertex x, Vertex y, bool transpose_x, bool transpose_y,
-               SourceLine line) {
-  return graph.add(dot_op, {x, y}, DotView(transpose_x, transpose_y).attributes(), line);
-}
-
-bool reads_transposed(const Graph& graph, Vertex dot, std::size_t k) {
-  const DotView view(graph[dot].attributes);
-  return k == 0 ? view.transposes_a : view.transposes_b;
-}
-
-Result dot_of_transpose(Graph& graph, Vertex v) {
-  std::vector<Vertex> operands = graph.operands(v);
-  std::array<bool, 2> flags{reads_transposed(graph, v, 0), reads_transposed(graph, v, 1)};
-  bool found = false;
-  for (std::size_t k = 0; k < 2; ++k) {
-    if (graph[operands[k]].op != &transpose_op ||
-        !swaps_last_two(graph[operands[k]].attributes.axes)) {
-      continue;
-    }
-    operands[k] = graph.operand(operands[k], 0);
-    flags[k] = !flags[k];
-    found = true;
-  }
-  if (!found) return std::nullopt;
-  return add_dot(graph, operands[0], operands[1], flags[0], flags[1], graph[v].line);
-}
-
-Result transpose_of_dot(Graph& graph, Vertex v) {
-  const Vertex dot = graph.operand(v, 0);
-  if (graph[dot].op != &dot_op || graph.use_count(dot) > 1 ||
-      !swaps_last_two(graph[v].attributes.axes)) {
-    return std::nullopt;
-  }
-  return add_dot(graph, graph.operand(dot, 1), graph.operand(dot, 0),
-                 !reads_transposed(graph, dot, 1), !reads_transposed(graph, dot, 0),
-                 graph[dot].line);
 }
 
 // ---- slice: element i of an axis is element start + i * step of the operand's
@@ -460,8 +394,6 @@ std::vector<Rule> view_rules() {
       {"transpose", transpose_of_unit_axes},
       {"transpose", transpose_of_transpose},
       {"transpose", transpose_of_broadcast},
-      {"transpose", transpose_of_dot},
-      {"dot", dot_of_transpose},
       {"slice", slice_of_all},
       {"slice", last_of_stack},
       {"slice", last_of_joined_stacks},

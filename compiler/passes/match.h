@@ -98,8 +98,10 @@ bool rewrite(Graph& graph, std::string_view pass, std::span<const Rule> rules);
 // The rules of canonicalize, for passes whose patterns are written on normal forms: those of
 // canonicalize.cpp, then those of the files below.
 std::span<const Rule> canonical_rules();
-// canonicalize_views.cpp: broadcast, reshape, transpose, slice, and the transposed operands of dot.
+// canonicalize_views.cpp: broadcast, reshape, transpose, slice.
 std::vector<Rule> view_rules();
+// canonicalize_products.cpp: dot of views, and views of it.
+std::vector<Rule> product_rules();
 // canonicalize_reductions.cpp
 std::vector<Rule> reduction_rules();
 // canonicalize_joins.cpp: sums of parts of one tensor.

@@ -1,6 +1,8 @@
 // What the rules about views and reductions share: shapes of vertices, and new views of them.
 #pragma once
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "compiler/ops/records.h"
 #include "compiler/passes/match.h"
@@ -37,6 +39,22 @@ inline Vertex add_reshape(Graph& graph, Vertex x, Dims dims, SourceLine line) {
   Attributes attributes;
   attributes.dims = std::move(dims);
   return add_view(graph, reshape_op, x, std::move(attributes), line);
+}
+
+// Where each axis of `from` is in `to`, -1 for axes of size 1, if the shapes differ only in axes of
+// size 1.
+inline std::optional<std::vector<int>> unit_mapping(const Dims& from, const Dims& to) {
+  std::vector<int> mapping(from.size(), -1);
+  std::size_t next = 0;
+  for (std::size_t axis = 0; axis < from.size(); ++axis) {
+    if (from[axis].is_constant(1)) continue;
+    while (next < to.size() && to[next].is_constant(1)) ++next;
+    if (next == to.size() || !(to[next] == from[axis])) return std::nullopt;
+    mapping[axis] = static_cast<int>(next++);
+  }
+  while (next < to.size() && to[next].is_constant(1)) ++next;
+  if (next != to.size()) return std::nullopt;
+  return mapping;
 }
 
 }  // namespace kroton

@@ -264,6 +264,21 @@ TEST_CASE("canonicalize: transposes become flags of the product") {
               "transpose") == 2);
 }
 
+TEST_CASE("canonicalize: axes that are merged for a product are its own") {
+  const Dim n = dim("n");
+  const Tensor x = tensor("x", {n, 2, 3, 4}, f64), y = tensor("y", {n, 2, 4, 5}, f64),
+               z = tensor("z", {2 * n, 5, 3}, f64);
+  const Tensor a = reshape(x, {2 * n, 3, 4}), b = reshape(y, {2 * n, 4, 5});
+  CHECK(canonical(matmul(a, b)) == "reshape{dims=(2*n, 3, 5)}(dot{integers=[0, 0]}(x, y))");
+  CHECK(canonical(reshape(matmul(a, b), {n, 2, 3, 5})) == "dot{integers=[0, 0]}(x, y)");
+  CHECK(canonical(reshape(matmul(z, a), {n, 2, 5, 4})) ==
+        "dot{integers=[0, 0]}(reshape{dims=(n, 2, 5, 3)}(z), x)");
+  // Other axes than those of batches; axes of one element; work that is done with the product.
+  CHECK(canonical(reshape(matmul(z, a), {2 * n, 20})) == "unchanged");
+  CHECK(canonical(reshape(matmul(z, a), {2 * n, 1, 5, 4})) == "unchanged");
+  CHECK(canonical(exp(matmul(a, b))) == "unchanged");
+}
+
 TEST_CASE("stabilize: sigmoid, softplus and their neighbours") {
   const Tensor x = vector("x", f64);
   const Tensor y = vector("y", f64);

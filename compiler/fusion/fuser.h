@@ -187,9 +187,6 @@ class Fuser {
   int costly_operands(Vertex v) const;
   // Whether the source of an operand of v has an axis less that is not of one element.
   bool is_smaller(Vertex source, Vertex v) const;
-  // A reshape that changes more than axes of size 1: its operand must lie in memory, where the
-  // elements' order is what counts.
-  bool is_regrouping(Vertex v) const;
 
   Cluster& at(int c) { return result_.clusters[static_cast<std::size_t>(c)]; }
 

@@ -276,7 +276,7 @@ void Fuser::ask_operands(Vertex v) {
   const std::vector<Vertex> operands = graph_.operands(v);
   for (auto& [c, demand] : computed_[v]) {
     const Cluster& cluster = at(c);
-    const bool regroups = is_regrouping(v);
+    const bool regroups = is_regrouping(graph_, v);
     const bool in_order = op.kind == OpKind::branch || gives_results(op.kind);
     if (op.kind == OpKind::write || op.kind == OpKind::contraction || in_order || regroups ||
         demand.needs_storage) {
@@ -347,7 +347,8 @@ std::optional<Vertex> Fuser::conversion_of(Vertex v, std::size_t number) const {
   }
   Vertex operand = graph_.operand(v, static_cast<int>(number));
   // Keys that several heads share are converted once, then repeated: that is where they lie, too.
-  while (machine_.converts_operands && graph_[operand].op->is_view && !is_regrouping(operand)) {
+  while (machine_.converts_operands && graph_[operand].op->is_view &&
+         !is_regrouping(graph_, operand)) {
     operand = graph_.operand(operand, 0);
   }
   const bool converts = graph_[operand].op == &cast_op &&

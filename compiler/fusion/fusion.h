@@ -39,7 +39,7 @@ struct Cluster {
   std::vector<Graph::Vertex> of_rows = {};
   // Pairs: the products, which are over the same axes but the columns, and which operand of each
   // has a number for each pair. None: `hero`, a number of each row, is the sum over columns of the
-  // rows of `products`' first operand times those of `scores`, a product that is stored in
+  // rows of what `products` has of them times those of `scores`, a product that is stored in
   // `weights`.
   struct OfPairs {
     Graph::Vertex product;
@@ -91,7 +91,8 @@ struct AttentionKernels {
 };
 void join_attention(const Graph& graph, Fusion& fusion, const AttentionKernels& may);
 // Parts of it.
-void recompute_pairs(const Graph& graph, Fusion& fusion, const AttentionKernels& may);
+bool recompute_pairs(const Graph& graph, Fusion& fusion, const AttentionKernels& may,
+                     Graph::Vertex result);
 // Clusters of attention read keys and values that several heads share where they lie,
 // not a copy for each head.
 void read_repeated(const Graph& graph, Fusion& fusion);
@@ -113,5 +114,9 @@ std::vector<OperandRead> operand_reads(const Graph& graph, Graph::Vertex v, cons
 std::vector<bool> checked_axes(const Graph& graph, Graph::Vertex v);
 
 bool same_index(const Index& a, const Index& b);
+
+// Whether v is a reshape that changes more than axes of size 1: its operand must lie in memory,
+// where the elements' order is what counts.
+bool is_regrouping(const Graph& graph, Graph::Vertex v);
 
 }  // namespace kroton

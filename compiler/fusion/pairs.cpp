@@ -22,16 +22,20 @@ class PairFinder {
   }
 
   std::optional<PairRegion> run() {
-    const std::optional<SoftmaxOfRows> softmax =
-        softmax_behind(graph_, graph_.operand(region_.result, 0));
-    if (!softmax) return std::nullopt;
-    region_.softmax = *softmax;
     if (!find_axes() || !close()) return std::nullopt;
     if (const std::optional<Vertex> second = second_product()) {
       region_.products.push_back(*second);
       if (!close()) return std::nullopt;
     }
     if (region_.by_rows.size() + region_.by_keys.size() < 2) return std::nullopt;
+    return is_complete() ? std::optional(region_) : std::nullopt;
+  }
+
+  // Nothing but what the result is made of.
+  std::optional<PairRegion> run_forward() {
+    if (!find_axes()) return std::nullopt;
+    within_ = needed_for_result();
+    if (!close() || region_.by_rows.size() != 1 || !region_.by_keys.empty()) return std::nullopt;
     return is_complete() ? std::optional(region_) : std::nullopt;
   }
 
@@ -77,7 +81,10 @@ class PairFinder {
   }
 
   bool find_axes() {
-    const SoftmaxOfRows& softmax = region_.softmax;
+    const std::optional<SoftmaxOfRows> found =
+        softmax_behind(graph_, graph_.operand(region_.result, 0));
+    if (!found) return false;
+    const SoftmaxOfRows& softmax = region_.softmax = *found;
     shape_ = &graph_[softmax.scores].type.shape;
     const std::vector<int>& axes = graph_[softmax.largest].attributes.axes;
     if (axes.size() != 1 || graph_[softmax.sum].attributes.axes != axes ||
@@ -92,11 +99,26 @@ class PairFinder {
     if (roles.rows[0] != region_.key_axis && roles.columns[0] != region_.key_axis) return false;
     region_.row_axis = roles.rows[0] == region_.key_axis ? roles.columns[0] : roles.rows[0];
     for (std::size_t axis = 0; axis < shape_->size(); ++axis) {
-      point_.push_back(loop::variable(loop::fresh_variable("pair")));
+      // What is read of an axis of one element is element 0.
+      const bool is_one = (*shape_)[axis].is_constant(1) && axis != region_.key_axis;
+      point_.push_back(is_one ? loop::integer(0) : loop::variable(loop::fresh_variable("pair")));
     }
     of_row_ = point_;
     of_row_.erase(of_row_.begin() + static_cast<std::ptrdiff_t>(region_.key_axis));
     return true;
+  }
+
+  std::set<Vertex> needed_for_result() const {
+    std::set<Vertex> needed{region_.result};
+    std::vector<Vertex> pending{region_.result};
+    while (!pending.empty()) {
+      const Vertex v = pending.back();
+      pending.pop_back();
+      for (Vertex operand : graph_.operands(v)) {
+        if (needed.insert(operand).second) pending.push_back(operand);
+      }
+    }
+    return needed;
   }
 
   // All that is made of the products, up to what is a product again.
@@ -112,17 +134,18 @@ class PairFinder {
         region_.pairs.insert(v);
         continue;
       }
+      if (within_ && !within_->contains(v)) continue;
       const std::vector<Vertex> operands = graph_.operands(v);
       const bool is_made =
-          std::any_of(operands.begin(), operands.end(), [&](Vertex o) { return is_known(o); });
+          std::any_of(operands.begin(), operands.end(), [&](Vertex o) { return region_.has(o); });
       if (is_made && !place(v)) return false;
     }
+    if (within_) return true;
     const auto ends = [&](Vertex v) { return wanted_.contains(v) && !is_reduced(v); };
     return std::none_of(region_.pairs.begin(), region_.pairs.end(), ends) &&
            std::none_of(region_.rows.begin(), region_.rows.end(), ends);
   }
 
-  bool is_known(Vertex v) const { return region_.pairs.contains(v) || region_.rows.contains(v); }
   bool is_reduced(Vertex v) const {
     return std::find(reduced_.begin(), reduced_.end(), v) != reduced_.end();
   }
@@ -173,7 +196,7 @@ class PairFinder {
   bool place_product(Vertex v) {
     const int weights = region_.pairs.contains(graph_.operand(v, 0)) ? 0 : 1;
     if (!region_.pairs.contains(graph_.operand(v, weights)) ||
-        is_known(graph_.operand(v, 1 - weights)) || !is_simple_product(v)) {
+        region_.has(graph_.operand(v, 1 - weights)) || !is_simple_product(v)) {
       return false;
     }
     const ContractionRoles roles = roles_of(v);
@@ -193,7 +216,7 @@ class PairFinder {
       return false;
     }
     for (std::size_t axis = 0; axis < pair.size(); ++axis) {
-      if (axis == inner_axis || axis == outer_axis) continue;
+      if (axis == inner_axis || axis == outer_axis || (*shape_)[axis].is_constant(1)) continue;
       const bool is_batch = std::any_of(roles.batch.begin(), roles.batch.end(),
                                         [&](std::size_t b) { return full[b] == pair[axis]; });
       if (!is_batch) return false;
@@ -208,9 +231,9 @@ class PairFinder {
     for (Vertex v : region_.pairs) {
       if (v == region_.products[0]) continue;
       for (Vertex operand : graph_.operands(v)) {
-        if (is_known(operand)) continue;
+        if (region_.has(operand)) continue;
         const std::optional<Vertex> found = product_behind(operand);
-        if (found && graph_.operand(*found, 1) == graph_.operand(region_.result, 1)) return found;
+        if (found && given_operand(graph_, *found, region_.result)) return found;
       }
     }
     return std::nullopt;
@@ -236,7 +259,7 @@ class PairFinder {
 
   // Whether nothing else that is known is needed for it.
   bool is_made_of(Vertex v, Vertex what) const {
-    if (v == what || !is_known(v)) return true;
+    if (v == what || !region_.has(v)) return true;
     if (!region_.pairs.contains(v) || graph_[v].op->kind == OpKind::contraction) return false;
     const std::vector<Vertex> operands = graph_.operands(v);
     return std::all_of(operands.begin(), operands.end(),
@@ -289,23 +312,35 @@ class PairFinder {
     }
     const loop::Expr key = loop::variable(loop::fresh_variable("key"));
     const Factors result = factors(region_.result, full, key);
+    const int given = *given_operand(graph_, region_.products[1], region_.result);
     const Factors second =
         factors(region_.products[1], result[0], full[roles_of(region_.result).columns[0]]);
-    return same_index(second[1], result[1]);
+    return same_index(second[static_cast<std::size_t>(1 - given)], result[1]);
   }
 
   const Graph& graph_;
   PairRegion region_;
   std::set<Vertex> wanted_;
-  const Dims* shape_ = nullptr;  // of what has a number for each pair
+  std::optional<std::set<Vertex>> within_;  // what else is made of the products does not matter
+  const Dims* shape_ = nullptr;             // of what has a number for each pair
   Index point_, of_row_;
   std::vector<Vertex> reduced_;
 };
 
 }  // namespace
 
-std::optional<PairRegion> find_pairs(const Graph& graph, Vertex result) {
+std::optional<int> given_operand(const Graph& graph, Graph::Vertex second, Graph::Vertex result) {
+  for (const int given : {0, 1}) {
+    if (graph.operand(second, 1 - given) == graph.operand(result, 1)) return given;
+  }
+  return std::nullopt;
+}
+
+std::optional<PairRegion> find_pairs(const Graph& graph, Graph::Vertex result) {
   return PairFinder(graph, result).run();
+}
+std::optional<PairRegion> find_attention(const Graph& graph, Graph::Vertex result) {
+  return PairFinder(graph, result).run_forward();
 }
 
 }  // namespace kroton

@@ -20,9 +20,17 @@ struct PairRegion {
   // The sums over keys of a product of the weights and of the second product, if there are any:
   // what the result's rows multiplied by the second product's are.
   std::optional<Graph::Vertex> dots;
+
+  bool has(Graph::Vertex v) const { return pairs.contains(v) || rows.contains(v); }
 };
+
+// Which operand of the second product is given for the result's rows, where the other one is the
+// values that the result is made of. Nothing if neither is.
+std::optional<int> given_operand(const Graph& graph, Graph::Vertex second, Graph::Vertex result);
 
 // Nothing where anything else needs a number of each pair, or another one of each row.
 std::optional<PairRegion> find_pairs(const Graph& graph, Graph::Vertex result);
+// The region of the result alone: others may need numbers of it, too.
+std::optional<PairRegion> find_attention(const Graph& graph, Graph::Vertex result);
 
 }  // namespace kroton

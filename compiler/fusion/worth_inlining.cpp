@@ -227,9 +227,9 @@ bool Fuser::is_smaller(Vertex source, Vertex v) const {
   return without_ones(graph_[source].type.shape).size() < without_ones(graph_[v].type.shape).size();
 }
 
-bool Fuser::is_regrouping(Vertex v) const {
-  return graph_[v].op->regroups && without_ones(graph_[v].type.shape) !=
-                                       without_ones(graph_[graph_.operand(v, 0)].type.shape);
+bool is_regrouping(const Graph& graph, Vertex v) {
+  return graph[v].op->regroups &&
+         without_ones(graph[v].type.shape) != without_ones(graph[graph.operand(v, 0)].type.shape);
 }
 
 }  // namespace kroton

@@ -360,6 +360,13 @@ std::int64_t KernelContext::cost() const {
   return std::max<std::int64_t>(1, sum);
 }
 
+Index without_ones(Index index, const std::vector<std::size_t>& axes, const Dims& shape) {
+  for (const std::size_t axis : axes) {
+    if (shape[axis].is_constant(1)) index[axis] = loop::integer(0);
+  }
+  return index;
+}
+
 loop::Expr linear_index(const Dims& shape, const Index& index) {
   if (shape.size() != index.size()) {
     throw InternalError("lowering: " + std::to_string(index.size()) +

@@ -133,6 +133,10 @@ class KernelContext {
 
 loop::Expr linear_index(const Dims& shape, const Index& index);
 
+// The index with 0 in those of the axes that are known to have one element: what broadcasts read of
+// them.
+Index without_ones(Index index, const std::vector<std::size_t>& axes, const Dims& shape);
+
 // Whether a floating value is neither NaN nor infinite.
 loop::Expr is_finite(const loop::Expr& value);
 

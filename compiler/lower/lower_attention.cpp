@@ -36,18 +36,14 @@ class AttentionMaker {
   Attention run() {
     const Vertex hero = cluster_.hero, products = cluster_.products;
     const ContractionRoles roles = roles_of(hero);
-    const Index full = cluster_.full_point();
+    const Index full = without_ones(cluster_.full_point(), roles.batch, cluster_.domain);
     const Factors of_result = factors_of(hero, full, key_);
     const Factors of_products = factors_of(products, of_result[0], inner_);
     Attention result;
     Contraction& first = result.products;
     Contraction& last = result.result;
     for (const std::size_t axis : roles.batch) {
-      if (cluster_.domain[axis].is_constant(1)) {
-        ones_.push_back({cluster_.variables[axis], loop::integer(0)});
-      } else {
-        first.batch.push_back({cluster_.variables[axis], cluster_.domain[axis]});
-      }
+      if (!cluster_.domain[axis].is_constant(1)) first.batch.push_back(axis_of(axis));
     }
     last.batch = first.batch;
     first.dtype = last.dtype = DType::f32;
@@ -58,22 +54,23 @@ class AttentionMaker {
     first.sum = scalar("product");
     last.sum = scalar("sum");
     result.weight = scalar("weight");
-    first.a = operand(products, 0, of_products);
-    first.b = operand(products, 1, of_products);
+    // The rows may be those of the product's second operand.
+    const bool turned = of_result[0][roles_of(products).rows[0]] == loop::variable(key_);
+    first.a = operand(products, turned ? 1 : 0, of_products);
+    first.b = operand(products, turned ? 0 : 1, of_products);
     last.b = operand(hero, 1, of_result);
     context_.set_value({products, of_result[0]}, loop::variable(first.sum));
-    result.score = placed(context_.value(cluster_.scores, of_result[0]));
+    result.score = context_.value(cluster_.scores, of_result[0]);
     if (!cluster_.of_rows.empty()) store_of_rows(of_result[0], result);
     context_.set_value({cluster_.weights, of_result[0]}, loop::variable(result.weight));
     last.a = operand(hero, 0, of_result);
     if (cluster_.kept) {
-      result.kept =
-          placed(std::get<loop::Store>(context_.store_root(*cluster_.kept, of_result[0])));
+      result.kept = std::get<loop::Store>(context_.store_root(*cluster_.kept, of_result[0]));
     }
     context_.set_value({hero, full}, loop::variable(last.sum));
     for (const Vertex root : cluster_.roots) {
       if (root == cluster_.kept || is_of_row(root)) continue;
-      last.stores.push_back(placed(std::get<loop::Store>(context_.store_root(root, full))));
+      last.stores.push_back(std::get<loop::Store>(context_.store_root(root, full)));
     }
     last.cost = context_.cost();
     return result;
@@ -91,7 +88,7 @@ class AttentionMaker {
     context_.set_value({cluster_.largest, row}, loop::variable(attention.largest));
     context_.set_value({cluster_.sum, row}, loop::variable(attention.total));
     for (const Vertex v : cluster_.of_rows) {
-      attention.of_rows.push_back(placed(std::get<loop::Store>(context_.store_root(v, row))));
+      attention.of_rows.push_back(std::get<loop::Store>(context_.store_root(v, row)));
     }
   }
   ContractionRoles roles_of(Vertex v) const {
@@ -103,13 +100,7 @@ class AttentionMaker {
   }
   Axis axis_of(std::size_t axis) const { return {cluster_.variables[axis], cluster_.domain[axis]}; }
   loop::Expr operand(Vertex v, std::size_t number, const Factors& factors) {
-    return placed(context_.value(graph_.operand(v, static_cast<int>(number)), factors[number]));
-  }
-  loop::Expr placed(const loop::Expr& e) const {
-    return ones_.empty() ? e : loop::substitute(e, ones_);
-  }
-  loop::Store placed(const loop::Store& store) const {
-    return {store.buffer, placed(store.index), placed(store.value)};
+    return context_.value(graph_.operand(v, static_cast<int>(number)), factors[number]);
   }
   static loop::Variable scalar(const char* name) {
     loop::Variable variable = loop::fresh_variable(name);
@@ -121,7 +112,6 @@ class AttentionMaker {
   const Graph& graph_;
   const Cluster& cluster_;
   const loop::Variable key_, inner_;
-  Places ones_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "compiler/contraction/gpu_pairs.h"
-#include "compiler/fusion/softmax.h"
+#include "compiler/fusion/pairs.h"
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/kernel_context.h"
 
@@ -33,17 +33,14 @@ class PairsMaker {
   Pairs run() {
     const Vertex hero = cluster_.heroes[0].product;
     const int weights = cluster_.heroes[0].weights;
-    const Index full = cluster_.full_point();
     const ContractionRoles roles = roles_of(hero);
+    const Index full = without_ones(cluster_.full_point(), roles.batch, cluster_.domain);
     const std::size_t row = weights == 0 ? roles.rows[0] : roles.columns[0];
     pair_ = factors_of(hero, full, key_)[static_cast<std::size_t>(weights)];
     common_.dtype = DType::f32;
     for (const std::size_t axis : roles.batch) {
-      if (cluster_.domain[axis].is_constant(1)) {
-        ones_.push_back({cluster_.variables[axis], loop::integer(0)});
-      } else {
-        common_.batch.push_back({cluster_.variables[axis], cluster_.domain[axis]});
-      }
+      if (cluster_.domain[axis].is_constant(1)) continue;
+      common_.batch.push_back({cluster_.variables[axis], cluster_.domain[axis]});
     }
     common_.rows = {{cluster_.variables[row], cluster_.domain[row]}};
     const Axis keys{key_, roles.inner[0]};
@@ -92,7 +89,7 @@ class PairsMaker {
     const Factors factors = factors_of(v, pair_, inner);
     const bool turned = pair_[roles.rows[0]] == loop::variable(key_);
     const auto operand = [&](std::size_t k) {
-      return placed(context_.value(graph_.operand(v, static_cast<int>(k)), factors[k]));
+      return context_.value(graph_.operand(v, static_cast<int>(k)), factors[k]);
     };
     c.columns = {keys};
     c.inner = {{inner, roles.inner[0]}};
@@ -110,7 +107,7 @@ class PairsMaker {
     const std::size_t column = one.weights == 0 ? roles.columns[0] : roles.rows[0];
     const Factors factors = factors_of(v, full, key_);
     const auto operand = [&](int k) {
-      return placed(context_.value(graph_.operand(v, k), factors[static_cast<std::size_t>(k)]));
+      return context_.value(graph_.operand(v, k), factors[static_cast<std::size_t>(k)]);
     };
     if (factors[static_cast<std::size_t>(one.weights)] != pair_)
       throw InternalError("pairs: results of other pairs in one kernel");
@@ -122,15 +119,11 @@ class PairsMaker {
     context_.set_value({v, full}, loop::variable(c.sum));
     for (const Vertex root : cluster_.roots) {
       if (!depends_on(graph_, root, v)) continue;
-      const auto store = std::get<loop::Store>(context_.store_root(root, full));
-      c.stores.push_back({store.buffer, placed(store.index), placed(store.value)});
+      c.stores.push_back(std::get<loop::Store>(context_.store_root(root, full)));
     }
     return c;
   }
 
-  loop::Expr placed(const loop::Expr& e) const {
-    return ones_.empty() ? e : loop::substitute(e, ones_);
-  }
   static loop::Variable scalar(const char* name) { return loop::fresh_variable(name, DType::f32); }
 
   KernelContext& context_;
@@ -139,7 +132,6 @@ class PairsMaker {
   const loop::Variable key_;
   Index pair_;          // where what has a number for each pair is asked for
   Contraction common_;  // batch and rows
-  Places ones_;
 };
 
 // A sum of products of the rows of two arrays.
@@ -169,7 +161,8 @@ loop::Kernel row_dots(KernelContext& context) {
   }
   const loop::Expr key = loop::variable(loop::fresh_variable("key"));
   const Index pair = factors(result, full, key)[0];
-  const Index given = factors(product, pair, full[columns])[0];
+  const int number = *given_operand(graph, product, result);
+  const Index given = factors(product, pair, full[columns])[static_cast<std::size_t>(number)];
   Index row = pair;
   std::erase(row, key);
   const loop::Variable sum = loop::fresh_variable("sum", DType::f32);
@@ -178,7 +171,7 @@ loop::Kernel row_dots(KernelContext& context) {
   over_columns.extent = loop::size(shape[columns]);
   over_columns.body = {
       loop::Accumulate{sum, loop::Op::add,
-                       context.value(graph.operand(product, 0), given) *
+                       context.value(graph.operand(product, number), given) *
                            loop::cast(context.value(cluster.weights, full), DType::f32)}};
   context.set_value({cluster.hero, row}, loop::variable(sum));
   loop::Kernel kernel;

@@ -95,8 +95,8 @@ bool is_alike(const Array& got, const Array& wanted, DType dtype) {
 
 // Batch, heads, queries, keys.
 const std::vector<std::array<std::int64_t, 4>> attention_sizes{
-    {0, 1, 3, 3}, {1, 1, 1, 1},   {2, 1, 3, 17},  {1, 2, 0, 3},
-    {1, 1, 3, 0}, {1, 3, 17, 65}, {1, 1, 65, 130}};
+    {0, 1, 3, 3}, {1, 1, 1, 1},   {2, 1, 3, 17}, {1, 2, 0, 3},
+    {1, 1, 3, 0}, {1, 2, 17, 65}, {1, 1, 65, 70}};
 
 void check_sizes(DType dtype, std::int64_t inner, std::int64_t columns,
                  const std::vector<std::array<std::int64_t, 4>>& sizes,
@@ -130,6 +130,7 @@ void check_sizes(DType dtype, std::int64_t inner, std::int64_t columns,
       CAPTURE(k);
       CHECK(is_alike(got[k], wanted[k], close == f64 ? dtype : close));
     }
+    if (sizes.size() == 1 || rows != sizes.back()[2]) continue;
     const std::vector<Array> again = on_cuda.call(arguments);
     for (std::size_t k = 0; k < wanted.size(); ++k) CHECK(array_equal(again[k], got[k], true));
   }
@@ -175,14 +176,15 @@ TEST_CASE("attention: the interpreter of the loop IR computes it") {
       CAPTURE(dtype);
       CAPTURE(tf32);
       const Dim m = dim("m"), n = dim("n");
-      const Attended a = attended(dtype, {2, 1, m, 20}, {2, 1, n, 20}, {2, 1, n, 12});
-      const Array q = mixed({2, 1, 19, 20}, dtype, 1);
+      Attended a = attended(dtype, {1, 1, m, 20}, {1, 1, n, 20}, {1, 1, n, 12});
+      if (dtype == f32) a.outputs = {a.outputs[tf32 ? 2 : 3]};  // what differs is the products
+      const Array q = mixed({1, 1, 19, 20}, dtype, 1);
       const std::vector<Array> values{q,
                                       q,
                                       q,
                                       q,
-                                      mixed({2, 1, 37, 20}, dtype, 2),
-                                      mixed({2, 1, 37, 12}, dtype, 3),
+                                      mixed({1, 1, 37, 20}, dtype, 2),
+                                      mixed({1, 1, 37, 12}, dtype, 3),
                                       mask_of(19, 37),
                                       mixed({1, 19, 37}, dtype, 4)};
       Graph graph(a.inputs, a.outputs, {});
@@ -191,7 +193,8 @@ TEST_CASE("attention: the interpreter of the loop IR computes it") {
       compiled_test::ProgramCall call(program, values);
       REQUIRE(!call.interpret());
       const std::vector<Argument> arguments(values.begin(), values.end());
-      const std::vector<Array> wanted = function(a.inputs, a.outputs).call(arguments);
+      const std::vector<Array> wanted =
+          function(a.inputs, a.outputs, {.on_unused_input = UnusedInput::ignore}).call(arguments);
       for (std::size_t k = 0; k < wanted.size(); ++k) {
         CAPTURE(k);
         CHECK(is_alike(call.outputs()[k], wanted[k], tf32 ? f16 : dtype));

@@ -140,6 +140,7 @@ void check_gradients(Between between, DType dtype, std::int64_t each, std::int64
       CAPTURE(i);
       CHECK(all_close(got[i].cast(f32), wanted[i].cast(f32), tolerance, tolerance, true));
     }
+    if (sizes.size() == 1 || keys != sizes.back()[2]) continue;
     const std::vector<Array> again = on_cuda.call(arguments);
     for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(array_equal(again[i], got[i], true));
   }
@@ -222,7 +223,7 @@ TEST_CASE("cuda: attention gradients of 16 bits of all sizes") {
   const gpu_emulator::TestCuda device;
   check_gradients(
       Between::causal, f16, 20, 12,
-      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 70, 33}});
+      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 35}, {1, 70, 33}});
   check_gradients(Between::hidden, bf16, 16, 32, {{1, 17, 65}});
 }
 
@@ -230,7 +231,7 @@ TEST_CASE("cuda: attention gradients of f32 of all sizes") {
   const gpu_emulator::TestCuda device;
   check_gradients(
       Between::nothing, f32, 16, 16,
-      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 65}, {1, 65, 70}});
+      {{0, 3, 3}, {1, 1, 1}, {2, 3, 17}, {1, 0, 3}, {1, 3, 0}, {1, 17, 33}, {1, 65, 34}});
   check_gradients(Between::bias, f32, 5, 3, {{1, 3, 1}, {1, 70, 33}});
   Target fast = cuda();
   fast.tf32 = true;

@@ -11,6 +11,8 @@
 #include "compiler/passes/passes.h"
 #include "tests/tools/compiled_tools.h"
 
+namespace test_ifelse {
+
 using namespace kroton;         // NOLINT: tests
 using namespace compiled_test;  // NOLINT: tests
 
@@ -463,3 +465,5 @@ TEST_CASE("ifelse: errors of building it") {
   const auto g = function({c, v, u}, ifelse(c, v, u));
   CHECK_THROWS_AS(g(true, Array::zeros({3}), Array::zeros({4})), ShapeError);
 }
+
+}  // namespace test_ifelse

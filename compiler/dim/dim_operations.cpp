@@ -74,6 +74,51 @@ Dim split_multiples(const Dim& a, const Dim& b, Dim& quotient) {
   return Dim::from_terms(std::move(rest));
 }
 
+// The greatest number that divides all coefficients, that of the constant as well if it is to
+// count.
+std::int64_t common_factor(const std::vector<Term>& terms, bool with_constant) {
+  std::int64_t common = 0;
+  for (const Term& term : terms) {
+    if (with_constant || !term.factors.empty()) common = std::gcd(common, term.coefficient);
+  }
+  return common;
+}
+
+// The variables that all terms have as factors.
+std::vector<DimAtomRef> common_variables(const std::vector<Term>& terms) {
+  std::vector<DimAtomRef> common = terms.front().factors;
+  for (const Term& term : terms) {
+    std::vector<DimAtomRef> both;
+    std::set_intersection(common.begin(), common.end(), term.factors.begin(), term.factors.end(),
+                          std::back_inserter(both), by_identity);
+    common = std::move(both);
+  }
+  return common;
+}
+
+// floor((c*m + k) / (c*q)) = floor((m + floor(k/c)) / q), for a number c and a constant k, and for
+// a size c where nothing is left over.
+std::optional<Dim> without_common_factor(const Dim& dividend, const Dim& b) {
+  const std::vector<Term> terms = dividend.terms(), divisor = b.terms();
+  std::vector<Term> all = terms;
+  all.insert(all.end(), divisor.begin(), divisor.end());
+  const Term common{std::gcd(common_factor(terms, false), common_factor(divisor, true)),
+                    common_variables(all)};
+  if (common.coefficient <= 1 && common.factors.empty()) return std::nullopt;
+  const auto divided = [&](const std::vector<Term>& of) {
+    std::vector<Term> result;
+    for (const Term& term : of) {
+      if (term.factors.empty()) {
+        result.push_back({floor_divide(term.coefficient, common.coefficient), {}});
+      } else {
+        result.push_back(*divide_term(term, common));
+      }
+    }
+    return Dim::from_terms(std::move(result));
+  };
+  return floor_div(divided(terms), divided(divisor));
+}
+
 // floor((floor(a / c) + r) / b) = floor((a + c * r) / (c * b)): sizes that are divided again and
 // again stay flat.
 std::optional<Dim> without_inner_division(const Dim& dividend, const Dim& b) {
@@ -269,6 +314,9 @@ Dim floor_div(const Dim& a, const Dim& b, const std::source_location& at) {
   const Dim rest = split_multiples(a, b, quotient);
   if (rest.is_constant() && b.is_constant()) {
     return quotient + floor_divide(rest.constant(), b.constant());
+  }
+  if (const std::optional<Dim> smaller = without_common_factor(rest, b)) {
+    return quotient + *smaller;
   }
   if (const std::optional<Dim> flat = without_inner_division(rest, b)) {
     return quotient + *flat;

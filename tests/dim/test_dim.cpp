@@ -124,6 +124,39 @@ TEST_CASE("floor division of sizes is exact where the polynomial divides") {
       kroton::ValueError);
 }
 
+TEST_CASE("what divides the dividend but for a constant, and the divisor, is left out") {
+  const Dim n = Dim::named("n"), m = Dim::named("m"), q = Dim::named("q");
+  CHECK(floor_div(4 * m + 3, 4 * q) == floor_div(m, q));
+  CHECK(floor_div(4 * m + 7, 4 * q) == floor_div(m + 1, q));
+  CHECK(floor_div(4 * m - 1, 4 * q) == floor_div(m - 1, q));
+  CHECK(floor_div(4 * m + 2, 6) == floor_div(2 * m + 1, 3));
+  CHECK(floor_div(6 * m + 3, 4) == m + floor_div(m + 1, 2));
+  CHECK(ceil_div(4 * n, 256) == ceil_div(n, 64));
+  CHECK(floor_div(6 * m + 4 * n, 2 * q + 2) == floor_div(3 * m + 2 * n, q + 1));
+  CHECK(floor_div(n * m, 2 * m) == floor_div(n, 2));
+  CHECK(floor_div(4 * n * m + 6 * m, 8 * m * q) == floor_div(2 * n + 3, 4 * q));
+  CHECK(floor_div(4 * n * m + 3, 4 * m) == n);
+  CHECK(floor_div(1, 2 * n) == Dim(0));
+  for (const std::int64_t c : {2, 4, 6}) {
+    for (std::int64_t k = -9; k <= 9; ++k) {
+      for (const std::int64_t d : {1, 2, 3, 12}) {
+        const Dim by_size = floor_div(c * m + k, c * d * q);
+        const Dim by_number = floor_div(c * m + k, 2 * d);
+        for (std::int64_t value = 0; value <= 20; ++value) {
+          const double dividend = static_cast<double>(c * value + k);
+          for (const std::int64_t divisor : {1, 2, 5}) {
+            CHECK(at(by_size, {{"m", value}, {"q", divisor}}) ==
+                  static_cast<std::int64_t>(
+                      std::floor(dividend / static_cast<double>(c * d * divisor))));
+          }
+          CHECK(at(by_number, {{"m", value}}) ==
+                static_cast<std::int64_t>(std::floor(dividend / static_cast<double>(2 * d))));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("ceiling division of sizes") {
   const Dim n = Dim::named("n");
   const Dim m = Dim::named("m");

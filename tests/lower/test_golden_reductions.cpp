@@ -11,8 +11,7 @@ using namespace kroton;  // NOLINT: tests
 TEST_CASE("golden: sums along the first axis, the last and both") {
   const Tensor x = tensor("x", {dim("n"), 100});
   check_golden("along the first axis", kernels({x}, {sum(x, 0)}), R"golden(
-program golden  arena 896*workers + 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323,
-        324) + 63, 64) bytes
+program golden  arena 896*workers + 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296) bytes
   buffer 2 at 0
 # line 1
 kernel k0_sum(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]) work (200*n) {
@@ -172,24 +171,24 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
 }
 )golden");
   check_golden("along both axes", kernels({x}, {sum(x)}), R"golden(
-program golden  arena 64*floor_div(4*floor_div(100*n + 8191, 8192) + 63, 64) bytes
+program golden  arena 64*floor_div(n + 1295, 1296) bytes
   buffer 2 at 0
 # line 1
-kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(100*n + 8191, 8192)]) work (200*n) {
-  parallel for run in 0..(floor_div(100*n + 8191, 8192)) {
+kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(n + 80, 81)]) work (200*n) {
+  parallel for chunk in 0..(floor_div(n + 80, 81)) {
     var acc: f32 = 0.0
-    vector<16 x4> for row in 0..min((100*n) - run*8192, 8192) {
-      acc += x[run*8192 + row]
+    vector<16 x4> for rowj in 0..(min(n - chunk*81, 81)*100) {
+      acc += x[rowj + chunk*8100]
     }
-    partial[run] = acc
+    partial[chunk] = acc
   }
 }
 # line 1
-kernel k1_sum(in partial: f32[floor_div(100*n + 8191, 8192)], out sum1: f32[1]) work
-        (floor_div(100*n + 8191, 8192)) {
+kernel k1_sum(in partial: f32[floor_div(n + 80, 81)], out sum1: f32[1]) work (floor_div(n + 80, 81))
+        {
   var acc: f32 = 0.0
-  vector<16 x4> for run in 0..(floor_div(100*n + 8191, 8192)) {
-    acc += partial[run]
+  vector<16 x4> for chunk in 0..(floor_div(n + 80, 81)) {
+    acc += partial[chunk]
   }
   sum1[0] = acc
 }
@@ -343,10 +342,10 @@ kernel k0_argmax(in x: f32[100*n], out argmax1: i64[n]) work (300*n) {
 }
 )golden");
   check_golden("argmax of columns", kernels({x}, {argmax(x, 0)}), R"golden(
-program golden  arena 1152*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63,
-        64) + 64*floor_div(32*floor_div(n + 323, 324) + 63, 64) bytes
+program golden  arena 1152*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296) + 64*floor_div(n +
+        647, 648) bytes
   buffer 2 at 0
-  buffer 3 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
+  buffer 3 at 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296)
 # line 1
 kernel k0_argmax(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)], out
         partial_position: i64[100*floor_div(n + 323, 324)]) work (300*n) {
@@ -522,13 +521,13 @@ kernel k0_max_sub_exp_sum_div_mul(in x: f32[100*n], out mul10: f32[100*n]) work 
 }
 )golden");
   check_golden("softmax of columns", kernels({x}, {softmax(x, 0)}), R"golden(
-program golden  arena 384*n + 896*workers + 384*floor_div(n + 323, 324) +
-        64*floor_div(16*floor_div(n + 323, 324) + 63, 64) + 64*floor_div(16*n + 63, 64) + 448 bytes
+program golden  arena 384*n + 896*workers + 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295,
+        1296) + 64*floor_div(n + 3, 4) + 448 bytes
   buffer 2 at 0
-  buffer 4 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
-  buffer 6 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64) + 448
+  buffer 4 at 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296)
+  buffer 6 at 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296) + 448
   buffer 7 at 0
-  buffer 9 at 384*floor_div(n + 323, 324) + 64*floor_div(16*floor_div(n + 323, 324) + 63, 64)
+  buffer 9 at 384*floor_div(n + 323, 324) + 64*floor_div(n + 1295, 1296)
 # line 1
 kernel k0_max_sub_exp_sum_div(in x: f32[100*n], out partial: f32[100*floor_div(n + 323, 324)]) work
         (1600*n + 400) {

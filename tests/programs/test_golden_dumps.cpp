@@ -111,18 +111,15 @@ cluster 4 loops over (2, 1): %6=reshape %29=broadcast %30=broadcast %31=mul %32=
 cluster 5 loops over (x.shape[0],) reducing 0: %53=sum*
 cluster 6 loops over (1,): %52=broadcast %54=reshape %55=mul %56=sub*
 == loop
-program golden  arena 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floor_div(x.shape[0] +
-        8191, 8192) + 63, 64) + 64 bytes
+program golden  arena 128*floor_div(x.shape[0] + 15, 16) + 64*floor_div(x.shape[0] + 131071, 131072)
+        + 64 bytes
   buffer 5 at 0
-  buffer 6 at 64*floor_div(4*x.shape[0] + 63, 64)
-  buffer 7 at 128*floor_div(4*x.shape[0] + 63, 64)
-  buffer 8 at 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floor_div(x.shape[0] + 8191,
-          8192) + 63, 64)
-  buffer 9 at 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floor_div(x.shape[0] + 8191,
-          8192) + 63, 64)
-  buffer 11 at 128*floor_div(4*x.shape[0] + 63, 64)
-  buffer 12 at 128*floor_div(4*x.shape[0] + 63, 64) + 64*floor_div(4*floor_div(x.shape[0] + 8191,
-          8192) + 63, 64)
+  buffer 6 at 64*floor_div(x.shape[0] + 15, 16)
+  buffer 7 at 128*floor_div(x.shape[0] + 15, 16)
+  buffer 8 at 128*floor_div(x.shape[0] + 15, 16) + 64*floor_div(x.shape[0] + 131071, 131072)
+  buffer 9 at 128*floor_div(x.shape[0] + 15, 16) + 64*floor_div(x.shape[0] + 131071, 131072)
+  buffer 11 at 128*floor_div(x.shape[0] + 15, 16)
+  buffer 12 at 128*floor_div(x.shape[0] + 15, 16) + 64*floor_div(x.shape[0] + 131071, 131072)
 # line 5 line 6 line 7 line 8
 kernel k0_mul_sum_add_neg_sub_size_div_neg_mul_sigmoid(in x: f32[2*x.shape[0]], in y:
         f32[x.shape[0]], in b: f32[1], in w: f32[2], out sum9: f32[x.shape[0]], out sub44:

@@ -3,6 +3,8 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <numeric>
+#include <set>
 
 #include "compiler/loop/traverse.h"
 
@@ -45,6 +47,13 @@ std::optional<Dim> divide(const Dim& dim, const Dim& divisor) {
   Dim quotient = floor_div(dim, divisor);
   if (quotient * divisor == dim) return quotient;
   return std::nullopt;
+}
+
+// The greatest number that divides all coefficients.
+std::int64_t common_factor(const Dim& dim) {
+  std::int64_t common = 0;
+  for (const Dim::Term& term : dim.terms()) common = std::gcd(common, term.coefficient);
+  return common;
 }
 
 Form form_of(const Expr& e) {
@@ -117,6 +126,7 @@ class Simplifier {
   Expr simplify_rest(const Expr& numerator, const Expr& divisor) const;
   Expr simplify_comparison(const Expr& e) const;
   bool split(const Form& form, const Dim& divisor, Form& whole, Form& rest) const;
+  std::int64_t split_common(const Form& form, const Dim& divisor, Form& whole, Form& rest) const;
   bool fits(const Form& form, const Dim& divisor) const;
   bool is_index(const Form& form) const;
   std::optional<Range> range_of(const Expr& atom) const;
@@ -189,6 +199,22 @@ bool Simplifier::split(const Form& form, const Dim& divisor, Form& whole, Form& 
   return !whole.terms.empty() || !whole.constant.is_constant(0);
 }
 
+// c > 1 where form == whole*c + rest with rest in [0, c), and c divides the divisor, so that only
+// `whole` is left to divide; else 1.
+std::int64_t Simplifier::split_common(const Form& form, const Dim& divisor, Form& whole,
+                                      Form& rest) const {
+  const std::int64_t of_divisor = common_factor(divisor);
+  std::set<std::int64_t> factors;
+  for (const Term& term : form.terms) {
+    factors.insert(std::gcd(of_divisor, common_factor(term.factor)));
+  }
+  for (auto c = factors.rbegin(); c != factors.rend() && *c > 1; ++c) {
+    whole = rest = {};
+    if (split(form, *c, whole, rest) && fits(rest, *c)) return *c;
+  }
+  return 1;
+}
+
 bool Simplifier::fits(const Form& form, const Dim& divisor) const {
   const std::optional<Range> range = range_of(form);
   return range && at_least(range->low, 0) && at_least(divisor - 1, range->high);
@@ -213,6 +239,9 @@ Expr Simplifier::simplify_quotient(const Expr& numerator, const Expr& divisor) c
       return simplify_quotient(numerator->args[0], size(*inner * *dim));
     }
   }
+  if (const std::int64_t c = split_common(form, *dim, whole, rest); c > 1) {
+    return simplify_quotient(expression_of(whole), size(floor_div(*dim, c)));
+  }
   return plain;
 }
 
@@ -224,8 +253,12 @@ Expr Simplifier::simplify_rest(const Expr& numerator, const Expr& divisor) const
   if (fits(form, *dim)) return numerator;
   Form whole;
   Form rest;
-  if (!split(form, *dim, whole, rest)) return plain;
-  return simplify_rest(expression_of(rest), divisor);
+  if (split(form, *dim, whole, rest)) return simplify_rest(expression_of(rest), divisor);
+  if (const std::int64_t c = split_common(form, *dim, whole, rest); c > 1) {
+    return simplify_rest(expression_of(whole), size(floor_div(*dim, c))) * integer(c) +
+           expression_of(rest);
+  }
+  return plain;
 }
 
 // Joins floor_div(x, n)*(n*f) + mod(x, n)*f into x*f.

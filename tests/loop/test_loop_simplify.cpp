@@ -49,6 +49,12 @@ TEST_CASE("loop index: quotients and rests with known ranges") {
   CHECK(simplified(rest(vi * size(m) + vj, size(m))) == "j");
   CHECK(simplified(rest((vi * size(m) + vj) * integer(28) + vk, size(m * 28))) == "j*28 + k");
   CHECK(simplified(quotient(vi * integer(56) + vk + integer(28), integer(28))) == "i*2 + 1");
+  // What divides the divisor and all but what is below it is left out.
+  CHECK(simplified(quotient(vi * integer(28) + vk, size(m * 28))) == "floor_div(i, m)");
+  CHECK(simplified(rest(vi * integer(28) + vk, size(m * 28))) == "mod(i, m)*28 + k");
+  CHECK(simplified(quotient(vi * integer(56) + vk, integer(84))) == "floor_div(i*2, 3)");
+  CHECK(simplified(rest(vi * integer(56) + vk, integer(84))) == "mod(i*2, 3)*28 + k");
+  CHECK(simplified(quotient(vi * integer(8) + vk, integer(16))) == "floor_div(i*8 + k, 16)");
   // k reaches beyond 20: nothing is lost.
   CHECK(simplified(quotient(vi * integer(20) + vk, integer(20))) == "i + floor_div(k, 20)");
   CHECK(simplified(rest(vi * integer(20) + vk, integer(20))) == "mod(k, 20)");

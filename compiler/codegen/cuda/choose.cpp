@@ -75,11 +75,15 @@ int DeviceProgram::candidate_of(int number) {
 void DeviceProgram::load(const Candidate& candidate) {
   for (const int number : candidate.kernels) {
     LoadedKernel& kernel = kernels_[static_cast<std::size_t>(number)];
-    if (kernel.handle) continue;
+    DeviceModule::Kernel& handle = kernel.handles[wide_ ? 1 : 0];
+    if (handle) continue;
     const auto text = static_cast<std::size_t>(kernel.emitted->text);
-    std::unique_ptr<DeviceModule>& module = candidate_modules_[text];
-    if (!module) module = device_->compile(emitted_.candidates[text], program_.name);
-    kernel.handle = module->kernel(kernel.emitted->name);
+    const std::string& source = emitted_.candidates[text];
+    std::unique_ptr<DeviceModule>& module = candidate_modules_[text][wide_ ? 1 : 0];
+    if (!module) {
+      module = device_->compile(wide_ ? with_wide_indices(source) : source, program_.name);
+    }
+    handle = module->kernel(kernel.emitted->name);
   }
 }
 

@@ -4,22 +4,27 @@
 #include <string>
 #include <vector>
 
+#include "compiler/codegen/cuda/index_width.h"
 #include "compiler/lower/program.h"
 
 namespace kroton::codegen {
 
 // How the host starts one kernel of the Program. The kernel is
-//   extern "C" __global__ void NAME(T* buffer..., long long size..., kroton_error* error)
-// with one pointer per entry of `buffers`, the values of Program::sizes in their order, and those
-// of `derived_sizes`. `error` is device memory laid out as in runtime/abi.h; the first error wins
-// by a compare-and-swap of code.
+//   extern "C" __global__ void NAME(T* buffer..., kt_index size..., unsigned long long division...,
+//                                   kroton_error* error)
+// with one pointer per entry of `buffers`, the values of Program::sizes in their order, those of
+// `derived_sizes`, and division_by() each of `divisors`. kt_index is int, or long long
+// (with_wide_indices) where the indices do not fit. `error` is device memory laid out as in
+// runtime/abi.h; the first error wins by a compare-and-swap of code.
 struct CudaKernel {
   std::string name;
   std::vector<loop::BufferRef> buffers;
   std::vector<Dim> derived_sizes;  // quotients, minima, maxima of sizes that it needs
-  loop::Expr blocks;               // of the grid, i64 arithmetic of sizes; 0: nothing to start
-  int threads = 1;                 // of a block
-  int text = -1;                   // of CudaProgram::candidates; -1: the source
+  std::vector<Dim> divisors;
+  KernelIndices indices;
+  loop::Expr blocks;  // of the grid, i64 arithmetic of sizes; 0: nothing to start
+  int threads = 1;    // of a block
+  int text = -1;      // of CudaProgram::candidates; -1: the source
 };
 
 struct CudaProgram {

@@ -49,17 +49,25 @@ class KernelPrinter {
   std::string element_text(const loop::BufferRef& buffer, const loop::Expr& index);
   static bool steps_by_one(const loop::Expr& index, const loop::Variable& v);
   std::string call(const std::string& function, const loop::Expr& e, Place place);
+  std::string compared(const loop::Expr& e, const char* op, Place place, int outer);
   std::string arithmetic(const loop::Expr& e, Place place, int outer);
+  std::string division(const loop::Expr& e);
   std::string conversion(const loop::Expr& e, int outer);
-  std::string size_text(const Dim& dim, int outer);
+  std::string size_text(const Dim& dim, Place place, int outer);
   std::string atom_text(const DimAtom& size);
   static Dim operation(const DimAtom& size);
   static std::string real_text(double value, DType dtype);
-  // Whether it is made of loop variables, sizes and constants by sums and products only.
+  static std::string widened(const std::string& index, int outer);
+  // Whether it is made of loop variables, sizes and constants by arithmetic of indices only.
   bool is_plain(const loop::Expr& e);
   bool is_not_negative(const loop::Expr& e);
+  // Whether it is written, and computed, as an index; whether its text is of their type, too.
+  bool is_index(const loop::Expr& e);
+  bool is_narrow(const loop::Expr& e);
   Place place_of(const loop::Expr& e) const;
+  void find_names(const loop::Block& block);
   void find_indices(const loop::Block& block);
+  std::string type_of(const loop::Variable& counter) const;
   void print_check(const loop::Expr& e, const std::string& name);
 
   // Statements (print_kernel.cpp).
@@ -87,6 +95,7 @@ class KernelPrinter {
   int blocks_at_a_time() const;
   int rows_in_a_block(const loop::Expr& count) const;
   void print_row_of_block(const loop::For& loop);
+  std::string number_of_thread() const;
   std::string shared_for_combining(DType dtype, const std::string& role);
   static std::string combined(loop::Op op, DType dtype, const std::string& a, const std::string& b);
 
@@ -112,14 +121,17 @@ class KernelPrinter {
   std::unordered_map<int, std::string> buffers_;
   std::unordered_map<std::uint64_t, std::string> sizes_;  // by DimAtom::identity
   std::vector<Dim> derived_sizes_;                        // that the host computes for the kernel
-  std::string derived_parameters_;
+  std::vector<Dim> divisors_;                             // by which it lets the kernel divide
+  std::vector<std::string> division_names_;               // of these
+  std::string derived_parameters_, division_parameters_;
   loop::LetValues<std::string> lets_;  // their names
   // Neighbours that a thread has at a time: the names of their arrays, by Buffer::id.
   std::unordered_map<int, std::string> together_;
   const loop::For* neighbours_ = nullptr;  // the loop over them
   std::unordered_set<const loop::ExprNode*> indices_;
   std::unordered_map<const loop::ExprNode*, bool> plain_;
-  std::unordered_set<int> loop_variables_;
+  std::unordered_set<int> loop_variables_;  // whose values are indices
+  KernelIndices computed_indices_;
   std::unordered_set<int> changed_;  // scalars that are accumulated into
   std::string combining_;            // declarations of the shared memory for combining
   std::unordered_map<std::string, std::string> combining_names_;

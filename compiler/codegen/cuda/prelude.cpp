@@ -56,6 +56,12 @@ template <int count, class T> __device__ inline void kt_store(T* to, const T (&f
 #define KROTON_ADDRESS(x, at) ((unsigned long long)(x + (at)))
 #endif
 
+// Indices have 32 bits, unless a text says otherwise before this: where they would not do, it does.
+#ifndef KROTON_INDEX
+#define KROTON_INDEX int
+#endif
+typedef KROTON_INDEX kt_index;
+
 struct kroton_error {
   int code;
   int site;
@@ -163,9 +169,31 @@ KT_REAL(double, fmod, copysign)
 KT_INTEGERS_OF(float)
 KT_INTEGERS_OF(double)
 
+// Arithmetic of indices. A quotient and its rest are those of numbers that are not negative, by such
+// ones; the others round down. What is divided by 0 is not used.
+__device__ inline kt_index kt_least(kt_index a, kt_index b) { return a < b ? a : b; }
+__device__ inline kt_index kt_greatest(kt_index a, kt_index b) { return a > b ? a : b; }
+__device__ inline kt_index kt_floor_quotient(kt_index a, kt_index b) { return kt_floor_div(a, b); }
+__device__ inline kt_index kt_floor_rest(kt_index a, kt_index b) { return kt_mod(a, b); }
+__device__ inline kt_index kt_quotient(kt_index a, kt_index b) {
+  return b == 0 ? 0 : (kt_index)((unsigned KROTON_INDEX)a / (unsigned KROTON_INDEX)b);
+}
+__device__ inline kt_index kt_rest(kt_index a, kt_index b) {
+  return b == 0 ? 0 : (kt_index)((unsigned KROTON_INDEX)a % (unsigned KROTON_INDEX)b);
+}
+// By a size: where indices have 32 bits, by a product with `by` (index_width.h).
+__device__ inline kt_index kt_quotient(kt_index a, kt_index b, unsigned long long by) {
+  if (sizeof(kt_index) > sizeof(int)) return kt_quotient(a, b);
+  const unsigned long long product = (unsigned long long)((unsigned)a * 2) * (unsigned)by;
+  return (kt_index)((unsigned)(product >> 32) >> (unsigned)(by >> 32));
+}
+__device__ inline kt_index kt_rest(kt_index a, kt_index b, unsigned long long by) {
+  return a - kt_quotient(a, b, by) * b;
+}
+
 )cuda"
 #include "runtime/cuda/narrow_floats_text.h"
-R"cuda(
+                                      R"cuda(
 struct KtAdd {
   template <class T> __device__ static T apply(T a, T b) { return kt_add(a, b); }
 };

@@ -141,6 +141,10 @@ bool KernelPrinter::is_plain(const Expr& e) {
     case Op::bit_xor:
       plain = plain && is_plain(e->args[0]) && is_plain(e->args[1]);
       break;
+    case Op::select:
+    case Op::check_index:  // which is below its size
+      plain = plain && is_plain(e->args[1]) && is_plain(e->args.back());
+      break;
     default:
       plain = false;
   }
@@ -162,26 +166,48 @@ bool KernelPrinter::is_not_negative(const Expr& e) {
     case Op::mod:
     case Op::bit_xor:
       return is_plain(e) && is_not_negative(e->args[0]) && is_not_negative(e->args[1]);
+    case Op::select:
+      return is_plain(e) && is_not_negative(e->args[1]) && is_not_negative(e->args[2]);
+    case Op::check_index:
+      return is_plain(e);
     default:
       return false;
   }
 }
 
+bool KernelPrinter::is_index(const Expr& e) {
+  return is_plain(e) &&
+         (e->op == Op::integer || e->op == Op::variable || indices_.contains(e.get()));
+}
+
+bool KernelPrinter::is_narrow(const Expr& e) {
+  return e->op != Op::integer && e->op != Op::size && is_index(e);
+}
+
+std::string KernelPrinter::type_of(const loop::Variable& counter) const {
+  return loop_variables_.contains(counter.id) ? "kt_index" : "long long";
+}
+
+// Values have 64 bits.
+std::string KernelPrinter::widened(const std::string& index, int outer) {
+  return prefix < outer ? "((long long)" + index + ")" : "(long long)" + index;
+}
+
 std::string KernelPrinter::text(const Expr& e, Place place, int outer) {
-  if (const std::string* name = lets_.find(e.get())) return *name;
-  return node_text(e, place, outer);
+  const bool widens = place == Place::value && is_narrow(e);
+  if (const std::string* name = lets_.find(e.get())) return widens ? widened(*name, outer) : *name;
+  return widens ? widened(node_text(e, Place::index, prefix), outer) : node_text(e, place, outer);
 }
 
 std::string KernelPrinter::infix(const Expr& e, const char* op, int level, Place place, int outer) {
-  // Among the operands of a plain operator an index constant needs no suffix.
-  const auto operand = [&](const Expr& arg, int at) {
-    const bool bare = place == Place::index && arg->op == Op::integer && arg->dtype == DType::i64 &&
-                      is_plain(arg) && arg->integer >= 0;
-    return bare ? std::to_string(arg->integer) : text(arg, place, at);
-  };
   const std::string result =
-      operand(e->args[0], level) + " " + op + " " + operand(e->args[1], level + 1);
+      text(e->args[0], place, level) + " " + op + " " + text(e->args[1], place, level + 1);
   return level < outer ? "(" + result + ")" : result;
+}
+
+std::string KernelPrinter::compared(const Expr& e, const char* op, Place place, int outer) {
+  const bool are_indices = is_index(e->args[0]) && is_index(e->args[1]);
+  return infix(e, op, comparison, are_indices ? Place::index : place, outer);
 }
 
 std::string KernelPrinter::element_text(const loop::BufferRef& buffer, const Expr& index) {
@@ -205,40 +231,55 @@ std::string KernelPrinter::arithmetic(const Expr& e, Place place, int outer) {
   const bool plain = place == Place::index && is_plain(e);
   switch (e->op) {
     case Op::add:
-      return real || plain ? infix(e, "+", sum, place, outer) : call("kt_add", e, place);
+      return real || plain ? infix(e, "+", sum, place, outer) : call("kt_add", e, Place::value);
     case Op::sub:
-      return real || plain ? infix(e, "-", sum, place, outer) : call("kt_sub", e, place);
+      return real || plain ? infix(e, "-", sum, place, outer) : call("kt_sub", e, Place::value);
     case Op::mul:
-      return real || plain ? infix(e, "*", product, place, outer) : call("kt_mul", e, place);
+      return real || plain ? infix(e, "*", product, place, outer) : call("kt_mul", e, Place::value);
     case Op::div:
-      return real ? infix(e, "/", product, place, outer) : call("kt_div", e, place);
+      return real ? infix(e, "/", product, place, outer) : call("kt_div", e, Place::value);
     case Op::mod:
-    case Op::floor_div: {
-      // Over an axis of size 0 nothing runs, so an index's divisor is positive.
-      const bool is_mod = e->op == Op::mod;
-      if (plain && is_not_negative(e->args[0]) && is_not_negative(e->args[1])) {
-        return infix(e, is_mod ? "%" : "/", product, place, outer);
-      }
-      return call(is_mod ? "kt_mod" : "kt_floor_div", e, place);
-    }
+    case Op::floor_div:
+      if (plain) return division(e);
+      return call(e->op == Op::mod ? "kt_mod" : "kt_floor_div", e, Place::value);
     case Op::min:
     case Op::max: {
       const bool minimum = e->op == Op::min;
       if (e->dtype == DType::boolean) {
         return infix(e, minimum ? "&&" : "||", minimum ? conjunction : disjunction, place, outer);
       }
-      return call(minimum ? "kt_min" : "kt_max", e, place);
+      if (plain) return call(minimum ? "kt_least" : "kt_greatest", e, place);
+      return call(minimum ? "kt_min" : "kt_max", e, Place::value);
     }
     case Op::neg:
-      if (!real) return call("kt_neg", e, place);
+      if (!real) return call("kt_neg", e, Place::value);
       return (prefix < outer ? "(-" : "-") + text(e->args[0], place, atom) +
              (prefix < outer ? ")" : "");
     case Op::abs:
-      if (!real) return call("kt_abs", e, place);
+      if (!real) return call("kt_abs", e, Place::value);
       return call("fabs" + suffix_of(e->dtype), e, place);
     default:
       throw InternalError("kernel " + kernel_.name + ": no arithmetic");
   }
+}
+
+// Over an axis of size 0 nothing runs, so an index's divisor is positive.
+std::string KernelPrinter::division(const Expr& e) {
+  const bool is_mod = e->op == Op::mod;
+  const Expr& by = e->args[1];
+  if (!is_not_negative(e->args[0]) || !is_not_negative(by)) {
+    return call(is_mod ? "kt_floor_rest" : "kt_floor_quotient", e, Place::index);
+  }
+  const std::string plain = call(is_mod ? "kt_rest" : "kt_quotient", e, Place::index);
+  if (by->op != Op::size) return plain;
+  const auto found = std::find(divisors_.begin(), divisors_.end(), by->dim);
+  const auto position = static_cast<std::size_t>(found - divisors_.begin());
+  if (found == divisors_.end()) {
+    divisors_.push_back(by->dim);
+    division_names_.push_back(distinct("by_" + text(by, Place::index)));
+    division_parameters_ += ",\n    unsigned long long " + division_names_.back();
+  }
+  return plain.substr(0, plain.size() - 1) + ", " + division_names_[position] + ")";
 }
 
 std::string KernelPrinter::conversion(const Expr& e, int outer) {
@@ -257,8 +298,8 @@ std::string KernelPrinter::conversion(const Expr& e, int outer) {
   if (is_float(from->dtype) && is_integer(e->dtype)) {
     return call("kt_" + std::string(kroton::name_of(e->dtype)), e, Place::value);
   }
-  const std::string cast =
-      "(" + std::string(info_of(e->dtype).cuda_type) + ")" + text(from, Place::value, prefix);
+  const std::string cast = "(" + std::string(info_of(e->dtype).cuda_type) + ")" +
+                           text(from, is_narrow(from) ? Place::index : Place::value, prefix);
   return prefix < outer ? "(" + cast + ")" : cast;
 }
 
@@ -267,13 +308,15 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::real:
       return real_text(e->real, e->dtype);
     case Op::integer: {
-      const std::string number = integer_text(e->integer, e->dtype);
+      const bool is_bare = place == Place::index && is_plain(e);  // beside it all is an index
+      const std::string number =
+          is_bare ? std::to_string(e->integer) : integer_text(e->integer, e->dtype);
       return e->integer < 0 && outer > any ? "(" + number + ")" : number;
     }
     case Op::variable:
       return name_of(e->variable);
     case Op::size:
-      return size_text(e->dim, outer);
+      return size_text(e->dim, place, outer);
     case Op::load: {
       std::string element = element_text(e->buffer, e->args[0]);
       if (is_conditional(*e)) {
@@ -305,13 +348,13 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::round_even:
       return call("rint" + suffix_of(e->dtype), e, place);
     case Op::eq:
-      return infix(e, "==", comparison, place, outer);
+      return compared(e, "==", place, outer);
     case Op::ne:
-      return infix(e, "!=", comparison, place, outer);
+      return compared(e, "!=", place, outer);
     case Op::lt:
-      return infix(e, "<", comparison, place, outer);
+      return compared(e, "<", place, outer);
     case Op::le:
-      return infix(e, "<=", comparison, place, outer);
+      return compared(e, "<=", place, outer);
     case Op::logical_and:
       return infix(e, "&&", conjunction, place, outer);
     case Op::logical_or:
@@ -325,13 +368,13 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
     case Op::bit_xor:
       return converted_back(infix(e, "^", bits, place, std::max<int>(outer, bits + 1)), e->dtype);
     case Op::shl:
-      return call("kt_shl", e, place);
+      return call("kt_shl", e, Place::value);
     case Op::ashr:
       return converted_back(
           "(" + text(e->args[0], place, atom) + " >> " + text(e->args[1], place, atom) + ")",
           e->dtype);
     case Op::lshr:
-      return call("kt_lshr", e, place);
+      return call("kt_lshr", e, Place::value);
     case Op::select: {
       const std::string chosen = text(e->args[0], place, choice + 1) + " ? " +
                                  text(e->args[1], place, choice + 1) + " : " +
@@ -375,7 +418,7 @@ std::string KernelPrinter::atom_text(const DimAtom& size) {
   }
   const std::string name = distinct("size");
   derived_sizes_.push_back(operation(size));
-  derived_parameters_ += ",\n    long long " + name;
+  derived_parameters_ += ",\n    kt_index " + name;
   return sizes_[size.identity] = name;
 }
 
@@ -391,8 +434,13 @@ Dim KernelPrinter::operation(const DimAtom& size) {
   }
 }
 
-std::string KernelPrinter::size_text(const Dim& dim, int outer) {
-  if (dim.is_constant()) return integer_text(dim.constant(), DType::i64);
+std::string KernelPrinter::size_text(const Dim& dim, Place place, int outer) {
+  const bool is_index = place == Place::index;
+  const auto number = [&](std::int64_t value) {
+    const bool is_bare = is_index && -plain_constant <= value && value <= plain_constant;
+    return is_bare ? std::to_string(value) : integer_text(value, DType::i64);
+  };
+  if (dim.is_constant()) return number(dim.constant());
   const std::vector<Dim::Term> terms = dim.terms();
   std::string result;
   for (const Dim::Term& term : terms) {
@@ -400,12 +448,12 @@ std::string KernelPrinter::size_text(const Dim& dim, int outer) {
     const std::int64_t coefficient = negative ? -term.coefficient : term.coefficient;
     std::string factors;
     for (const DimAtomRef& factor : term.factors) {
-      factors += (factors.empty() ? "" : " * ") + atom_text(*factor);
+      factors += (!factors.empty() ? " * " : is_index ? "" : "(long long)") + atom_text(*factor);
     }
     if (factors.empty()) {
-      factors = integer_text(coefficient, DType::i64);
+      factors = number(coefficient);
     } else if (coefficient != 1) {
-      factors += " * " + integer_text(coefficient, DType::i64);
+      factors += " * " + number(coefficient);
     }
     if (result.empty()) {
       result = (negative ? "-" : "") + factors;
@@ -413,17 +461,40 @@ std::string KernelPrinter::size_text(const Dim& dim, int outer) {
       result += (negative ? " - " : " + ") + factors;
     }
   }
-  const int level = terms.size() > 1 ? sum : product;
-  const bool bare = terms.size() == 1 && terms[0].coefficient == 1 && terms[0].factors.size() == 1;
-  return !bare && level < outer ? "(" + result + ")" : result;
+  const bool is_name =
+      terms.size() == 1 && terms[0].coefficient == 1 && terms[0].factors.size() == 1;
+  const int level = terms.size() > 1 ? sum : !is_name ? product : is_index ? atom : prefix;
+  return level < outer ? "(" + result + ")" : result;
 }
 
 KernelPrinter::Place KernelPrinter::place_of(const Expr& e) const {
   return indices_.contains(e.get()) ? Place::index : Place::value;
 }
 
+// Notes which variables have indices for values: counters, and what nothing changes, which is a
+// name and as good in an index as what it stands for.
+void KernelPrinter::find_names(const loop::Block& block) {
+  const auto add = [&](const loop::Variable& v, const Expr& value, bool counts) {
+    loop_variables_.insert(v.id);
+    computed_indices_.names.push_back({v, value, counts});
+  };
+  loop::visit_statements(block, [&](const loop::Stmt& s) {
+    if (const loop::For* loop = loop::as_for(s); loop && is_plain(loop->extent)) {
+      // Neighbours are counted to the end, whether they are there or not.
+      const bool together = loop->kind == loop::LoopKind::vector;
+      add(loop->variable, together ? loop::integer(loop->width) : loop->extent, true);
+    }
+    const auto* name = std::get_if<loop::Declare>(&s);
+    if (name && !changed_.contains(name->variable.id) && is_plain(name->init) &&
+        is_not_negative(name->init)) {
+      add(name->variable, name->init, false);
+    }
+  });
+}
+
 // Notes what the indices, extents and conditions of the block are made of.
 void KernelPrinter::find_indices(const loop::Block& block) {
+  find_names(block);
   std::vector<Expr> roots;
   std::unordered_set<const ExprNode*> seen;
   std::vector<Expr> nodes;
@@ -434,6 +505,9 @@ void KernelPrinter::find_indices(const loop::Block& block) {
     if (const auto* copy = std::get_if<loop::Copy>(&s)) {
       roots.insert(roots.end(), {copy->to_index, copy->from_index, copy->available, copy->aligned});
     }
+    if (const auto* name = std::get_if<loop::Declare>(&s)) {
+      if (loop_variables_.contains(name->variable.id)) roots.push_back(name->init);
+    }
     if (const auto* multiply = std::get_if<loop::Multiply>(&s)) {
       roots.insert(roots.end(), {multiply->a_start, multiply->b_start});
     }
@@ -441,22 +515,29 @@ void KernelPrinter::find_indices(const loop::Block& block) {
   });
   for (const Expr& e : nodes) {
     if (e->op == Op::load) roots.push_back(e->args[0]);
+    const bool compares = Op::eq <= e->op && e->op <= Op::le;
+    if (compares && is_plain(e->args[0]) && is_plain(e->args[1])) {
+      roots.insert(roots.end(), e->args.begin(), e->args.end());
+    }
   }
-  for (const Expr& e : loop::post_order(roots)) indices_.insert(e.get());
+  for (const Expr& e : loop::post_order(roots)) {
+    if (indices_.insert(e.get()).second && is_index(e)) computed_indices_.arithmetic.push_back(e);
+  }
 }
 
 // What is small is as well written where it is used.
 void KernelPrinter::print_let(const loop::Let& let, loop::LetValues<std::string>::Scope& scope) {
   const Expr& e = let.value;
-  const bool is_small = is_plain(e) && std::all_of(e->args.begin(), e->args.end(),
-                                                   [](const Expr& a) { return a->args.empty(); });
+  const bool is_small =
+      is_plain(e) && !loop::may_fail(e->op) &&
+      std::all_of(e->args.begin(), e->args.end(), [](const Expr& a) { return a->args.empty(); });
   if (is_small) return;
   const std::string name = distinct("t" + std::to_string(++temporaries_));
   if (loop::may_fail(e->op)) {
     print_check(e, name);
   } else {
-    line("const " + std::string(info_of(e->dtype).cuda_type) + " " + name + " = " +
-         node_text(e, place_of(e), any) + ";");
+    const std::string type = is_narrow(e) ? "kt_index" : std::string(info_of(e->dtype).cuda_type);
+    line("const " + type + " " + name + " = " + node_text(e, place_of(e), any) + ";");
   }
   scope.let(let, name);
 }
@@ -478,11 +559,11 @@ void KernelPrinter::print_check(const Expr& e, const std::string& name) {
     return;
   }
   const std::string index = distinct(name + "_given");
-  const std::string size = text(e->args[1], Place::index, prefix);
+  const std::string size = text(e->args[1], Place::value, prefix);
   line("const long long " + index + " = " + text(e->args[0], Place::value) + ";");
   fail_if(index + " < -" + size + " || " + index + " >= " + size, index, size);
-  line("const long long " + name + " = " + index + " < 0 ? " + index + " + " + size + " : " +
-       index + ";");
+  line("const " + std::string(is_narrow(e) ? "kt_index " : "long long ") + name + " = " + index +
+       " < 0 ? " + index + " + " + size + " : " + index + ";");
 }
 
 }  // namespace kroton::codegen

@@ -102,6 +102,11 @@ bool has_copy(const loop::Stmt& stmt) {
 bool is_multiple(const Expr& index, std::int64_t of) {
   std::int64_t known = 0;
   if (loop::is_integer_constant(index, known)) return known % of == 0;
+  if (index->op == Op::size) {
+    const std::vector<Dim::Term> terms = index->dim.terms();
+    return std::all_of(terms.begin(), terms.end(),
+                       [&](const Dim::Term& term) { return term.coefficient % of == 0; });
+  }
   if (index->op == Op::add || index->op == Op::sub) {
     return is_multiple(index->args[0], of) && is_multiple(index->args[1], of);
   }
@@ -214,10 +219,8 @@ void KernelPrinter::print_if(const loop::If& branch) {
 }
 
 void KernelPrinter::print_declare(const loop::Declare& s) {
-  // What nothing changes is a name, and as good in an index as what it stands for.
-  if (!changed_.contains(s.variable.id) && is_plain(s.init) && is_not_negative(s.init)) {
-    loop_variables_.insert(s.variable.id);
-    line("const long long " + name_of(s.variable) + " = " + text(s.init, Place::index) + ";");
+  if (loop_variables_.contains(s.variable.id)) {
+    line("const kt_index " + name_of(s.variable) + " = " + text(s.init, Place::index) + ";");
     return;
   }
   line(std::string(info_of(s.variable.dtype).cuda_type) + " " + name_of(s.variable) + " = " +
@@ -262,13 +265,12 @@ void KernelPrinter::print_accumulate(const loop::AccumulateArg& s) {
 }
 
 void KernelPrinter::print_for(const loop::For& loop) {
-  loop_variables_.insert(loop.variable.id);
   switch (loop.kind) {
     case loop::LoopKind::block:
       if (rows_of_block_ > 1) {
         print_row_of_block(loop);
       } else if (reads(loop.body, loop.variable)) {
-        line("const long long " + name_of(loop.variable) + " = blockIdx.x;");
+        line("const " + type_of(loop.variable) + " " + name_of(loop.variable) + " = blockIdx.x;");
       }
       print_block(loop.body);
       return;
@@ -282,7 +284,8 @@ void KernelPrinter::print_for(const loop::For& loop) {
       const std::string extent = loop.extent->op == Op::integer
                                      ? std::to_string(loop.extent->integer)
                                      : text(loop.extent, Place::index, sum);
-      open("for (long long " + i + " = 0; " + i + " < " + extent + "; ++" + i + ") {");
+      open("for (" + type_of(loop.variable) + " " + i + " = 0; " + i + " < " + extent + "; ++" + i +
+           ") {");
       print_block(loop.body);
       close();
       return;
@@ -342,7 +345,8 @@ void KernelPrinter::print_together(const loop::For& loop) {
   const std::string count = std::to_string(loop.width);
   const auto one_by_one = [&] {
     line("#pragma unroll");
-    open("for (long long " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+    open("for (" + type_of(loop.variable) + " " + k + " = 0; " + k + " < " + count + "; ++" + k +
+         ") {");
     const bool all = loop.extent->op == Op::integer;
     if (!all) open("if (" + k + " < " + text(loop.extent, Place::index) + ") {");
     print_block(loop.body);
@@ -378,7 +382,8 @@ void KernelPrinter::print_together(const loop::For& loop) {
   together_ = names;
   neighbours_ = &loop;
   line("#pragma unroll");
-  open("for (long long " + k + " = 0; " + k + " < " + count + "; ++" + k + ") {");
+  open("for (" + type_of(loop.variable) + " " + k + " = 0; " + k + " < " + count + "; ++" + k +
+       ") {");
   print_block(loop.body);
   close();
   neighbours_ = nullptr;
@@ -408,6 +413,7 @@ std::string KernelPrinter::shared_for_combining(DType dtype, const std::string& 
 // The iterations that are this thread's.
 void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function<void()>& body) {
   const std::string& t = name_of(loop.variable);
+  const std::string type = type_of(loop.variable);
   std::int64_t count = 0;
   const bool known = loop::is_integer_constant(loop.extent, count);
   std::int64_t bound = 0;
@@ -424,8 +430,8 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
       extent = text(loop.extent->args[first ? 1 : 0], Place::index, sum);
     }
     const bool all = known && count == threads_;
-    open(all ? "{" : "if (" + thread_ + " < " + extent + ") {");
-    if (reads(loop.body, loop.variable)) line("const long long " + t + " = " + thread_ + ";");
+    open(all ? "{" : "if (" + (known ? thread_ : number_of_thread()) + " < " + extent + ") {");
+    if (reads(loop.body, loop.variable)) line("const " + type + " " + t + " = " + thread_ + ";");
     body();
     close();
     return;
@@ -436,9 +442,9 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     const std::string n = distinct("n");
     const std::int64_t rounds = (most + threads_ - 1) / threads_;
     line("#pragma unroll");
-    open("for (long long " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
-    line("const long long " + t + " = " + thread_ + " + " + n + " * " + std::to_string(threads_) +
-         ";");
+    open("for (int " + n + " = 0; " + n + " < " + std::to_string(rounds) + "; ++" + n + ") {");
+    line("const " + type + " " + t + " = " + thread_ + " + " + n + " * " +
+         std::to_string(threads_) + ";");
     const bool all = known && count % threads_ == 0;
     if (!all) open("if (" + t + " < " + extent + ") {");
     body();
@@ -446,7 +452,7 @@ void KernelPrinter::print_thread_loop(const loop::For& loop, const std::function
     close();
     return;
   }
-  open("for (long long " + t + " = " + thread_ + "; " + t + " < " + extent + "; " + t +
+  open("for (" + type + " " + t + " = " + thread_ + "; " + t + " < " + extent + "; " + t +
        " += " + std::to_string(threads_) + ") {");
   body();
   close();
@@ -506,6 +512,11 @@ void KernelPrinter::print_threads(const loop::For& loop) {
   }
 }
 
+// Of the type of indices, which may be compared with what is below 0.
+std::string KernelPrinter::number_of_thread() const {
+  return rows_of_block_ > 1 ? thread_ : "(kt_index)" + thread_;
+}
+
 // Blocks that are to fit on a processor at a time: registers are to be as few as that takes, and
 // not fewer, which would cost loads and stores of what has no register.
 int KernelPrinter::blocks_at_a_time() const {
@@ -546,8 +557,8 @@ void KernelPrinter::print_row_of_block(const loop::For& loop) {
   const std::string& row = name_of(loop.variable);
   const std::string rows = std::to_string(rows_of_block_);
   thread_ = distinct("lane");
-  line("const unsigned " + thread_ + " = threadIdx.x % " + std::to_string(warp) + ";");
-  line("const long long " + row + " = blockIdx.x * " + rows + "LL + threadIdx.x / " +
+  line("const kt_index " + thread_ + " = threadIdx.x % " + std::to_string(warp) + ";");
+  line("const kt_index " + row + " = (kt_index)blockIdx.x * " + rows + " + threadIdx.x / " +
        std::to_string(warp) + ";");
   std::int64_t known = 0;
   const bool all = loop::is_integer_constant(loop.extent, known) && known % rows_of_block_ == 0;
@@ -606,13 +617,19 @@ CudaKernel KernelPrinter::run(std::string& source) {
     }
   }
   for (const DimAtomRef& size : program_.sizes) {
-    parameter("long long " + (sizes_[size->identity] = distinct(size->name)));
+    parameter("kt_index " + (sizes_[size->identity] = distinct(size->name)));
   }
   find_indices(kernel_.body);
   print_block(kernel_.body);
-  parameters += derived_parameters_;
+  parameters += derived_parameters_ + division_parameters_;
   parameter("kroton_error* error");
   result.derived_sizes = derived_sizes_;
+  result.divisors = divisors_;
+  for (const DimAtomRef& size : program_.sizes) {
+    computed_indices_.sizes.push_back(Dim::from_terms({{1, {size}}}));
+  }
+  for (const Dim& size : derived_sizes_) computed_indices_.sizes.push_back(size);
+  result.indices = std::move(computed_indices_);
   source += "\n";
   if (!kernel_.source.empty()) source += "// " + kernel_.source + "\n";
   source += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(result.threads) +

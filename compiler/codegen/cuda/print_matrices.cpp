@@ -63,7 +63,7 @@ void KernelPrinter::print_copy(const loop::Copy& s) {
   }
   const std::string e = distinct("e");
   line("#pragma unroll");
-  open("for (long long " + e + " = 0; " + e + " < " + count + "; ++" + e + ") {");
+  open("for (kt_index " + e + " = 0; " + e + " < " + count + "; ++" + e + ") {");
   line(name_of(s.to) + "[" + to + " + " + e + "] = " + e + " < " + available + " ? " +
        name_of(s.from) + "[" + from + " + " + e +
        "] : " + node_text(loop::whole_number(0, s.to->dtype), Place::value, any) + ";");

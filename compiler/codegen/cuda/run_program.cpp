@@ -3,6 +3,7 @@
 #include <kroton/error.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <utility>
 
@@ -19,9 +20,8 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
       emitted_(emitted),
       device_(std::move(device)),
       how_{how.graphs && device_->has_graphs() && can_be_captured(program.steps),
-           how.products && device_->has_products(), how.tf32},
+           how.products && device_->has_products(), how.tf32, how.short_indices},
       exchanges_in_graphs_(how_.graphs && has_collectives(program.steps)),
-      module_(device_->compile(emitted_.source, program.name)),
       values_(program),
       transfers_(device_),
       exchanges_(device_) {
@@ -34,7 +34,6 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   for (const CudaKernel& kernel : emitted_.kernels) {
     LoadedKernel& loaded = kernels_.emplace_back();
     loaded.emitted = &kernel;
-    if (kernel.text < 0) loaded.handle = module_->kernel(kernel.name);
     for (const loop::BufferRef& buffer : kernel.buffers) {
       loaded.buffers.push_back(position_of(buffer));
     }
@@ -71,6 +70,16 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   place_buffers(program_.steps);
   find_choices(program_.steps);
   candidate_modules_.resize(emitted_.candidates.size());
+  // Where sizes are free, for short ones.
+  const std::int64_t workers = 1;
+  if (program_.sizes.size() == 1) {
+    values_.set(std::span(&workers, 1));
+    for (LoadedKernel& kernel : kernels_) kernel.blocks = values_.of(kernel.emitted->blocks);
+    wide_ = needs_wide_indices(std::span(&workers, 1));
+  } else {
+    wide_ = !how_.short_indices;
+  }
+  load_kernels();
   if (how.products && !how_.products && dumps("cuda")) {
     std::fprintf(stderr, "== products by kernels\n%s\n", device_->why_no_products().c_str());
   }
@@ -148,12 +157,17 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
     }
     for (LoadedKernel& kernel : kernels_) {
       kernel.blocks = values_.of(kernel.emitted->blocks);
-      kernel.derived_sizes.clear();
+      kernel.derived.clear();
       if (kernel.blocks == 0) continue;
       for (const Dim& size : kernel.emitted->derived_sizes) {
-        kernel.derived_sizes.push_back(values_.of(size));
+        kernel.derived.push_back(static_cast<std::uint64_t>(values_.of(size)));
+      }
+      for (const Dim& size : kernel.emitted->divisors) {
+        kernel.derived.push_back(division_by(values_.of(size)));
       }
     }
+    wide_ = needs_wide_indices(sizes);
+    load_kernels();
     sizes_.assign(sizes.begin(), sizes.end());
     recall_choices();
   }
@@ -161,6 +175,45 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
     if (placed.place.kind == Placement::Kind::argument) {
       placed.start = argument_addresses_[static_cast<std::size_t>(placed.place.argument)];
     }
+  }
+}
+
+// Asked for sizes of as many bits first, of all kernels, which holds for many calls; then for these
+// sizes, of the kernels that have something to do.
+bool DeviceProgram::needs_wide_indices(std::span<const std::int64_t> sizes) {
+  if (!how_.short_indices) return true;
+  const auto fit = [&](const std::function<ValueRange(std::int64_t)>& range_of, bool all) {
+    const RangeOfSize range = [&](const DimAtom& atom) {
+      const auto found =
+          std::find_if(program_.sizes.begin(), program_.sizes.end(),
+                       [&](const DimAtomRef& size) { return size->identity == atom.identity; });
+      return range_of(sizes[static_cast<std::size_t>(found - program_.sizes.begin())]);
+    };
+    return std::all_of(kernels_.begin(), kernels_.end(), [&](const LoadedKernel& kernel) {
+      return (!all && kernel.blocks == 0) || fits_in_32_bits(kernel.emitted->indices, range);
+    });
+  };
+  const auto bits_of = [](std::int64_t size) {
+    return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size)));
+  };
+  std::vector<int> bits(sizes.size());
+  std::transform(sizes.begin(), sizes.end(), bits.begin(), bits_of);
+  const auto [known, fresh] = short_sizes_.try_emplace(bits, false);
+  if (fresh) {
+    known->second = fit([&](std::int64_t size) { return range_of_bits(bits_of(size)); }, true);
+  }
+  return !known->second && !fit([](std::int64_t size) { return ValueRange{size, size}; }, false);
+}
+
+// Those that always run, for indices of this width.
+void DeviceProgram::load_kernels() {
+  std::unique_ptr<DeviceModule>& module = modules_[wide_ ? 1 : 0];
+  if (module) return;
+  module =
+      device_->compile(wide_ ? with_wide_indices(emitted_.source) : emitted_.source, program_.name);
+  for (LoadedKernel& kernel : kernels_) {
+    if (kernel.emitted->text >= 0) continue;
+    kernel.handles[wide_ ? 1 : 0] = module->kernel(kernel.emitted->name);
   }
 }
 

@@ -1,6 +1,7 @@
 // Programs on a device: buffers placed in its memory, kernels started, loops and branches run by
 // the host.
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -39,6 +40,8 @@ class DeviceProgram final : public Executable {
     bool products = true;
     // Which may round operands of f32 to 11 bits.
     bool tf32 = false;
+    // Indices have 32 bits in calls where these do.
+    bool short_indices = true;
   };
 
   // Compiles the kernels and uploads the constants. `program` must live as long. DeviceError where
@@ -81,15 +84,15 @@ class DeviceProgram final : public Executable {
   };
   struct LoadedKernel {
     const CudaKernel* emitted = nullptr;
-    DeviceModule::Kernel handle = nullptr;
-    std::vector<int> buffers;  // positions in buffers_
-    std::vector<bool> writes;  // which of these
-    bool checks = false;       // it may stop with an error
-    std::int64_t blocks = 0;   // for the sizes of this call
-    std::vector<std::int64_t> derived_sizes;
-    PlacedProduct product;  // if the device's library computes it
-    bool updates = false;   // writes to a shared variable
-    int choice = -1;        // position in choices_; -1: it always runs
+    std::array<DeviceModule::Kernel, 2> handles{};  // by wide_
+    std::vector<int> buffers;                       // positions in buffers_
+    std::vector<bool> writes;                       // which of these
+    bool checks = false;                            // it may stop with an error
+    std::int64_t blocks = 0;                        // for the sizes of this call
+    std::vector<std::uint64_t> derived;             // sizes and divisions by sizes, as it gets them
+    PlacedProduct product;                          // if the device's library computes it
+    bool updates = false;                           // writes to a shared variable
+    int choice = -1;                                // position in choices_; -1: it always runs
     int candidate = 0;
   };
   // Several ways to the same results (Step::choice). Code for one is made when it is to run.
@@ -117,6 +120,8 @@ class DeviceProgram final : public Executable {
   kroton_error run_ordered(std::span<const ArgumentMemory> inputs,
                            std::span<const ArgumentMemory> outputs,
                            std::span<const std::int64_t> sizes);
+  bool needs_wide_indices(std::span<const std::int64_t> sizes);
+  void load_kernels();
   DeviceAddress address_of(const PlacedBuffer& placed) const;
   void give_up_states(const std::string& reason);
 
@@ -168,7 +173,7 @@ class DeviceProgram final : public Executable {
   std::shared_ptr<Device> device_;
   How how_;
   bool exchanges_in_graphs_ = false;  // the program has exchanges, and could be captured
-  std::unique_ptr<DeviceModule> module_;
+  std::array<std::unique_ptr<DeviceModule>, 2> modules_;  // by wide_
   std::vector<DeviceMemory> constants_;
   DeviceMemory arena_;
   std::vector<DeviceAddress> argument_addresses_;
@@ -178,7 +183,7 @@ class DeviceProgram final : public Executable {
   std::unordered_map<const loop::Kernel*, int> kernel_numbers_;
   std::vector<Choice> choices_;
   std::map<int, int> choice_numbers_;  // in choices_, by Step::choice
-  std::vector<std::unique_ptr<DeviceModule>> candidate_modules_;
+  std::vector<std::array<std::unique_ptr<DeviceModule>, 2>> candidate_modules_;  // by wide_
   // Sizes for which every choice that a call meets has been made.
   std::set<std::vector<std::int64_t>> decided_sizes_;
   std::set<std::string> refusals_;  // of convolutions, that have been shown
@@ -187,6 +192,9 @@ class DeviceProgram final : public Executable {
   // Of the call in progress.
   std::vector<std::int64_t> sizes_;
   SizeValues values_;
+  // Whether the indices have 64 bits: another text, which is compiled when it is needed.
+  bool wide_ = false;
+  std::map<std::vector<int>, bool> short_sizes_;  // whether 32 do, by the bits of the sizes
   std::vector<KernelArgument> launch_arguments_;
   Transfers transfers_;
   ExchangesInFlight exchanges_;

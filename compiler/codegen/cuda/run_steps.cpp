@@ -58,11 +58,10 @@ void DeviceProgram::start(const LoadedKernel& kernel) {
     launch_arguments_.push_back({address_of(placed), placed.bytes});
   }
   for (std::int64_t size : sizes_) launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
-  for (std::int64_t size : kernel.derived_sizes) {
-    launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
-  }
+  for (const std::uint64_t derived : kernel.derived) launch_arguments_.push_back({derived});
   launch_arguments_.push_back({transfers_.results(), sizeof(kroton_error)});
-  device_->launch(kernel.handle, kernel.blocks, kernel.emitted->threads, launch_arguments_);
+  device_->launch(kernel.handles[wide_ ? 1 : 0], kernel.blocks, kernel.emitted->threads,
+                  launch_arguments_);
   updating_ = updating_ || kernel.updates;
 }
 

@@ -32,6 +32,51 @@ Block simplified(Block block, const std::vector<std::pair<Variable, Expr>>& vari
   return block;
 }
 
+// The kernel for a few neighbours of a thread, and how much of memory lies as they do.
+struct Neighbours {
+  Block body;
+  bool is_possible = false;
+  int near = 0, far = 0;  // loads of single elements to neighbours, and of others
+  int written = 0;        // arrays
+};
+
+// All stores must be to neighbours, and what is overwritten is read where it is written.
+Neighbours as_neighbours(Block body, const Variable& k) {
+  Neighbours result;
+  result.body = std::move(body);
+  std::unordered_set<int> written;
+  std::unordered_set<const ExprNode*> seen;
+  std::vector<Expr> nodes;
+  for (const Stmt& s : result.body) {
+    const auto* store = std::get_if<Store>(&s);
+    if (store == nullptr || !steps_by_one(store->index, k)) return result;
+    if (!written.insert(store->buffer->id).second) return result;
+    visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
+  }
+  for (const Expr& e : nodes) {
+    if (e->op != Op::load || !depends_on(e, k)) continue;
+    ++(!is_conditional(*e) && steps_by_one(e->args[0], k) ? result.near : result.far);
+    const bool elsewhere = std::none_of(result.body.begin(), result.body.end(), [&](const Stmt& s) {
+      const auto& store = std::get<Store>(s);
+      return store.buffer->id == e->buffer->id && store.index == e->args[0];
+    });
+    if (written.contains(e->buffer->id) && (elsewhere || is_conditional(*e))) return result;
+  }
+  result.written = static_cast<int>(written.size());
+  result.is_possible = true;
+  return result;
+}
+
+// A free size that the length of a row is a multiple of; null if none shows.
+DimAtomRef factor_of(const Expr& length) {
+  const std::optional<Dim> dim = as_dim(length);
+  if (!dim || dim->is_constant() || dim->terms().size() != 1) return nullptr;
+  const std::vector<DimAtomRef> factors = dim->terms().front().factors;
+  const auto last = std::find_if(factors.rbegin(), factors.rend(),
+                                 [](const DimAtomRef& atom) { return atom->is_variable(); });
+  return last == factors.rend() ? nullptr : *last;
+}
+
 }  // namespace
 
 Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block& core) {
@@ -75,34 +120,44 @@ Block GpuScheduler::neighbours(const std::vector<const For*>& loops, const Block
   const bool is_even = constant && known % (threads_of_neighbours * together) == 0;
   few.extent = is_even ? integer(together) : binary(Op::min, count - first, integer(together));
   const Expr blocks = blocks_for(count, static_cast<int>(threads_of_neighbours * together));
-  few.body = simplified(
-      substitute(core, unflatten(variables_of(loops), extents, first + variable(few.variable))),
-      {{block_, blocks}, {t, integer(threads_of_neighbours)}, {few.variable, integer(together)}});
-  // Most accesses must be to neighbours, all stores among them.
-  int near = 0, far = 0;
-  std::unordered_set<int> written;
-  nodes.clear();
-  seen.clear();
-  for (const Stmt& s : few.body) {
-    const auto* store = std::get_if<Store>(&s);
-    if (store == nullptr || !steps_by_one(store->index, few.variable)) return {};
-    if (!written.insert(store->buffer->id).second) return {};
-    visit_own_expressions(s, [&](const Expr& e) { append_post_order(e, seen, nodes); });
-  }
-  for (const Expr& e : nodes) {
-    if (e->op != Op::load || !depends_on(e, few.variable)) continue;
-    ++(!is_conditional(*e) && steps_by_one(e->args[0], few.variable) ? near : far);
-    // What is overwritten is read where it is written.
-    const bool elsewhere = std::none_of(few.body.begin(), few.body.end(), [&](const Stmt& s) {
-      const auto& store = std::get<Store>(s);
-      return store.buffer->id == e->buffer->id && store.index == e->args[0];
+  const auto dealt_out = [&](const Block& of, const std::vector<Expr>& lengths) {
+    const Expr place = first + variable(few.variable);
+    return as_neighbours(simplified(substitute(of, unflatten(variables_of(loops), lengths, place)),
+                                    {{block_, blocks},
+                                     {t, integer(threads_of_neighbours)},
+                                     {few.variable, integer(together)}}),
+                         few.variable);
+  };
+  const auto loop_of = [&](const Neighbours& neighbours) {
+    For loop = few;
+    loop.body = neighbours.body;
+    return statement(std::move(loop));
+  };
+  const Neighbours anyhow = dealt_out(core, extents);
+  // Most accesses must be to neighbours.
+  if (!anyhow.is_possible || anyhow.far > anyhow.near + anyhow.written) return {};
+  Stmt own = loop_of(anyhow);
+  // Where rows are of whole neighbours, what is the same for all rows, or for a row, shows.
+  const DimAtomRef free = factor_of(extents.back());
+  if (anyhow.far > 0 && extents.size() > 1 && free != nullptr) {
+    const Dim whole = Dim(together) * floor_div(Dim::from_terms({{1, {free}}}), together);
+    Rewriter with_whole([&](const Expr& e) {
+      if (e->op != Op::size) return e;
+      return size(e->dim.substitute([&](const DimAtomRef& atom) {
+        return atom == free ? std::optional<Dim>(whole) : std::nullopt;
+      }));
     });
-    if (written.contains(e->buffer->id) && (elsewhere || is_conditional(*e))) return {};
+    std::vector<Expr> lengths;
+    for (const Expr& extent : extents) lengths.push_back(with_whole(extent));
+    const Neighbours rows = dealt_out(with_whole(core), lengths);
+    if (rows.is_possible && rows.far < anyhow.far) {
+      const Expr rest = binary(Op::mod, size(Dim::from_terms({{1, {free}}})), integer(together));
+      own = statement(If{binary(Op::eq, rest, integer(0)), {loop_of(rows)}, {own}});
+    }
   }
-  if (far > near + static_cast<int>(written.size())) return {};
   block_count_ = blocks;
   // Threads past the end have no elements.
-  return {threads(t, integer(threads_of_neighbours), {statement(std::move(few))})};
+  return {threads(t, integer(threads_of_neighbours), {own})};
 }
 
 }  // namespace kroton::loop

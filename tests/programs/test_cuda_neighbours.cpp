@@ -55,6 +55,23 @@ TEST_CASE("cuda: neighbours together: what is not aligned, what is the same for 
                  calls);
 }
 
+TEST_CASE("cuda: neighbours together: rows of a free length, of whole neighbours and not") {
+  const TestCuda cuda;
+  const kt::Dim a = kt::dim("a"), b = kt::dim("b"), c = kt::dim("c");
+  const auto x = kt::tensor("x", {a, b, c}), row = kt::tensor("row", {c}),
+             plane = kt::tensor("plane", {b, 1}), more = kt::tensor("more", {a, 1, c});
+  const auto h = kt::tensor("h", {a, c}, kt::f16), half = kt::tensor("half", {c}, kt::f16);
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t n : {0, 1, 3, 4, 8, 12, 17, 40}) {
+    calls.push_back({kt::Array::normal({3, 5, n}, 1), kt::Array::normal({n}, 2),
+                     kt::Array::normal({5, 1}, 3), kt::Array::normal({3, 1, n}, 4),
+                     kt::Array::normal({3, n}, 5, 0, 1, kt::f16),
+                     kt::Array::normal({n}, 6, 0, 1, kt::f16)});
+  }
+  check_like_cpu({x, row, plane, more, h, half},
+                 {x * row, x + plane, x * more + row, h + half, x(kt::slice(1, 3)) * row}, calls);
+}
+
 TEST_CASE("cuda: neighbours together: variables updated in place, and from each other") {
   const TestCuda cuda;
   const auto run = [](const kt::Target& target) {

@@ -80,13 +80,27 @@ loop::Block GpuThreadTileBuilder::tile() {
     }));
     block.push_back(loop::statement(std::move(blocks)));
   }
-  block.push_back(over_results(
-      [&](const Result& r) { return store(r.row, r.column, loop::load(totals, r.sum)); }));
+  block.push_back(store_all(totals));
   return block;
 }
 
+loop::Stmt GpuThreadTileBuilder::store_all(const loop::BufferRef& totals) const {
+  const int count = neighbours_along_axis(std::min(plan_.thread_columns, columns_of_load));
+  if (count == 1) {
+    return over_results(
+        [&](const Result& r) { return store(r.row, r.column, loop::load(totals, r.sum)); });
+  }
+  return over_results(
+      [&](const Result& r) {
+        const loop::Variable next = loop::fresh_variable("next");
+        return store_neighbours(r.row, r.column, next, count,
+                                loop::load(totals, r.sum + loop::variable(next)));
+      },
+      0, count);
+}
+
 template <class Body>
-loop::Stmt GpuThreadTileBuilder::over_results(const Body& body, int depth) const {
+loop::Stmt GpuThreadTileBuilder::over_results(const Body& body, int depth, int together) const {
   const loop::Variable t = loop::fresh_variable("t");
   const loop::Variable k = loop::fresh_variable("k");
   const loop::Variable i = loop::fresh_variable("i");
@@ -99,14 +113,15 @@ loop::Stmt GpuThreadTileBuilder::over_results(const Body& body, int depth) const
   // More columns than one load brings lie in groups as far apart as the tile allows: neighbouring
   // threads' loads are neighbours in shared memory, and so are their stores.
   const int group = std::min(plan_.thread_columns, columns_of_load);
-  const loop::Expr groups =
-      loop::binary(loop::Op::floor_div, loop::variable(j), loop::integer(group));
+  const loop::Expr first =
+      together == 1 ? loop::variable(j) : loop::variable(j) * loop::integer(together);
+  const loop::Expr groups = loop::binary(loop::Op::floor_div, first, loop::integer(group));
   result.column = groups * loop::integer(plan_.columns / (plan_.thread_columns / group)) +
                   right * loop::integer(group) +
-                  loop::binary(loop::Op::mod, loop::variable(j), loop::integer(group));
+                  loop::binary(loop::Op::mod, first, loop::integer(group));
   result.k = loop::variable(k);
-  result.sum = loop::variable(i) * loop::integer(plan_.thread_columns) + loop::variable(j);
-  loop::Block results = unrolled(j, plan_.thread_columns, body(result));
+  result.sum = loop::variable(i) * loop::integer(plan_.thread_columns) + first;
+  loop::Block results = unrolled(j, plan_.thread_columns / together, body(result));
   results = unrolled(i, plan_.thread_rows, std::move(results));
   if (depth > 0) results = unrolled(k, depth, std::move(results));
   return threads(t, plan_.threads(), std::move(results));

@@ -44,9 +44,12 @@ class GpuThreadTileBuilder : public GpuTileBuilder {
   struct Result {
     loop::Expr row, column, k, sum;
   };
-  // `body` for every result of every thread, and for each of `depth` inner elements if given.
+  // `body` for every result of every thread, and for each of `depth` inner elements if given; or
+  // for the first of every `together` neighbours.
   template <class Body>
-  loop::Stmt over_results(const Body& body, int depth = 0) const;
+  loop::Stmt over_results(const Body& body, int depth = 0, int together = 1) const;
+  // Stores what the threads' registers hold.
+  loop::Stmt store_all(const loop::BufferRef& totals) const;
 };
 
 }  // namespace kroton

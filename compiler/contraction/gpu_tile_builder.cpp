@@ -113,14 +113,26 @@ GpuTileBuilder::Steps GpuTileBuilder::steps() const {
   return {first, loop::binary(Op::min, loop::size(plan_.slices_of_part), all - first)};
 }
 
+int GpuTileBuilder::neighbours_along_axis(int most) const {
+  if (partial_ != nullptr || c_.columns.size() == 1) return most;
+  int count = most;
+  while (!fits(c_.columns.back().extent, count)) count /= 2;
+  return count;
+}
+
 loop::Block GpuTileBuilder::stored(const Contraction& contraction, const loop::Expr& row,
-                                   const loop::Expr& column, const loop::Expr& sum) const {
+                                   const loop::Expr& column, const loop::Expr& sum,
+                                   const loop::Expr& next, int count) const {
   if (partial_ != nullptr) {
-    return {loop::Store{partial_, partial_index(loop::variable(part_), row, column), sum}};
+    return {loop::Store{partial_, partial_index(loop::variable(part_), row, column + next), sum}};
   }
   Places places = places_of(contraction.rows, row);
-  const Places more = places_of(contraction.columns, column);
-  places.insert(places.end(), more.begin(), more.end());
+  const Axis& last = contraction.columns.back();
+  const bool are_along = contraction.columns.size() > 1 && fits(last.extent, count);
+  for (auto& [variable, place] :
+       places_of(contraction.columns, are_along ? column : column + next)) {
+    places.emplace_back(variable, are_along && variable == last.variable ? place + next : place);
+  }
   places.push_back({contraction.sum, sum});
   return loop::substitute(loop::Block(contraction.stores.begin(), contraction.stores.end()),
                           places);
@@ -157,7 +169,7 @@ loop::Block GpuTileBuilder::store_neighbours_of(const Contraction& contraction, 
   if (!fits(columns, tile_columns)) {
     neighbours.extent = loop::binary(Op::min, loop::size(columns) - column, neighbours.extent);
   }
-  neighbours.body = stored(contraction, row, column + loop::variable(next), sum);
+  neighbours.body = stored(contraction, row, column, sum, loop::variable(next), count);
   return inside(row, rows_, plan_.rows, {loop::statement(std::move(neighbours))});
 }
 

@@ -46,9 +46,12 @@ class GpuTileBuilder {
   Steps steps() const;
   // Stores the result of that row and column of the tile, or the part's sum of it, if there is one.
   loop::Block store(const loop::Expr& row, const loop::Expr& column, const loop::Expr& sum) const;
-  // The same of as many columns from there on as `next` has values, which it is added to.
+  // The same of as many columns from there on as `next` has values, which it is added to; `column`
+  // is a multiple of their number.
   loop::Block store_neighbours(const loop::Expr& row, const loop::Expr& column,
                                const loop::Variable& next, int count, const loop::Expr& sum) const;
+  // How many columns, at most so many, lie along one axis from each multiple of their number on.
+  int neighbours_along_axis(int most) const;
   // Of another contraction with the same rows, whose columns are those of one tile.
   loop::Block store_neighbours_of(const Contraction& contraction, int tile_columns,
                                   const loop::Expr& row, const loop::Expr& column,
@@ -66,9 +69,10 @@ class GpuTileBuilder {
   Dim partial_count() const { return parts() * count(c_.batch) * rows_ * columns_; }
   // Adds up the parts' sums of each result, and stores it.
   loop::Kernel combine() const;
-  // What is stored for a row and a column of all.
+  // What is stored for a row and a column of all, or for one of `count` neighbours of it.
   loop::Block stored(const Contraction& contraction, const loop::Expr& row,
-                     const loop::Expr& column, const loop::Expr& sum) const;
+                     const loop::Expr& column, const loop::Expr& sum,
+                     const loop::Expr& next = loop::integer(0), int count = 1) const;
   // Where a part's sum of a result is kept.
   loop::Expr partial_index(const loop::Expr& part, const loop::Expr& row,
                            const loop::Expr& column) const;

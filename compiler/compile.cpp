@@ -142,6 +142,7 @@ std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& nam
     LoweringOptions lowering = options.lowering;
     lowering.candidates = codegen::tunes_from_environment();
     if (options.products) {
+      lowering.products = [&] { return options.device->has_products(); };
       lowering.convolutions = [&, shown = false]() mutable {
         if (options.device->has_convolutions()) return true;
         if (!std::exchange(shown, true) && dumps("cuda")) {

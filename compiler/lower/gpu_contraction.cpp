@@ -24,13 +24,15 @@ class GpuContractionMaker {
                       const Machine& machine, BufferTable& buffers)
       : c_(c),
         axes_(options.axes),
+        products_(options.products),
         machine_(machine),
         buffers_(buffers),
         library_(library_product(c)),
         convolution_(axes_ ? library_convolution(c, *axes_) : nullptr) {
+    const GpuTilePlan first = plan_gpu_tiles(c, machine).front();
+    if (first.units) element_ = first.element;
     // Matrix units multiply so much faster that the order of windows is no matter.
-    const bool by_units = plan_gpu_tiles(c, machine).front().units.has_value();
-    if (options.windows == GpuWindows::none || by_units) return;
+    if (options.windows == GpuWindows::none || element_) return;
     windows_ = plan_gpu_windows(c, options.windows == GpuWindows::of_picture);
   }
 
@@ -63,8 +65,8 @@ class GpuContractionMaker {
           build_gpu_tiles(c_, plan_gpu_tiles(c_, machine_, true).front(), buffers_.maker())};
       kernels.back().instead = library_;
       add(std::move(kernels), library_form);
-    } else if (auto kernels = library_and_rest()) {
-      add(*std::move(kernels), "the library's product, then the rest");
+    } else if (auto kernels = library_and_rest(1)) {
+      add(*std::move(kernels), library_rest_form);
     }
     if (axes_ && !convolution_) {
       if (auto kernels = convolution_and_rest()) add(*std::move(kernels), convolution_rest_form);
@@ -90,6 +92,7 @@ class GpuContractionMaker {
   static constexpr const char* in_parts_form = ", in parts";
   static constexpr const char* by_sizes_form = "by the sizes";
   static constexpr const char* library_form = "the library's product";
+  static constexpr const char* library_rest_form = "the library's product, then the rest";
   static constexpr const char* convolution_form = "the library's convolution";
   static constexpr const char* convolution_rest_form = "the library's convolution, then the rest";
 
@@ -122,29 +125,44 @@ class GpuContractionMaker {
     return with_form(std::move(kernels), form_of(plan));
   }
 
-  // One kernel that a library may replace; else, where that is better, two that share out the inner
-  // elements, or three if the sizes decide.
+  // One kernel that a library may replace, or the library's product with a kernel behind it; else,
+  // where that is better, two that share out the inner elements, or several if the sizes decide.
   GpuKernels planned_products() {
-    std::vector<GpuTilePlan> plans = plan_gpu_tiles(c_, machine_);
-    // In place of the library's product they are for what it refuses.
     if (library_) {
-      plans.resize(1);
-      plans[0].are_wanted = 1;
+      // In place of the library's product it is for what that refuses.
+      planned_form_ = library_form;
+      GpuTilePlan plan = plan_gpu_tiles(c_, machine_).front();
+      plan.are_wanted = 1;
+      GpuKernels kernels{build_gpu_tiles(c_, plan, buffers_.maker())};
+      kernels.back().instead = library_;
+      return kernels;
     }
-    GpuTilePlan& plan = plans.front();
-    const std::optional<GpuTilePlan> parts = library_ ? std::nullopt : plan_gpu_parts(c_, plan);
+    std::vector<GpuTilePlan> plans = plan_gpu_tiles(c_, machine_);
     GpuKernels kernels;
-    if (parts) {
-      kernels = in_parts(build_gpu_parts(c_, *parts, buffers_.maker()), parts->are_wanted);
+    if (auto by_library = library_and_rest_where_it_pays()) {
+      kernels = std::move(by_library->kernels);
+      planned_form_ = library_rest_form;
+      if (by_library->are_wanted.is_constant(1)) return kernels;
+      for (GpuTilePlan& plan : plans) {
+        plan.are_wanted = plan.are_wanted * (1 - by_library->are_wanted);
+      }
+    }
+    const auto name = [&](const std::string& form) {
+      planned_form_ = kernels.empty() ? form : by_sizes_form;
+    };
+    GpuTilePlan& plan = plans.front();
+    if (const std::optional<GpuTilePlan> parts = plan_gpu_parts(c_, plan)) {
+      name(plan.to_string() + in_parts_form);
+      for (loop::Kernel& kernel :
+           in_parts(build_gpu_parts(c_, *parts, buffers_.maker()), parts->are_wanted)) {
+        kernels.push_back(std::move(kernel));
+      }
       plan.are_wanted = plan.are_wanted - parts->are_wanted;
-      if (parts->are_wanted.is_constant(1)) planned_form_ = plan.to_string() + in_parts_form;
     }
     for (const GpuTilePlan& one : plans) {
       if (one.are_wanted.is_constant(0)) continue;
+      name(one.to_string());
       kernels.push_back(build_gpu_tiles(c_, one, buffers_.maker()));
-      kernels.back().instead = library_;
-      if (kernels.size() == 1) planned_form_ = library_ ? library_form : one.to_string();
-      if (kernels.size() == 2 && !parts) planned_form_ = by_sizes_form;
     }
     return kernels;
   }
@@ -159,15 +177,15 @@ class GpuContractionMaker {
     return kernel;
   }
 
-  // The results are written and read once more, which takes as long as some products of each.
+  // Writing and reading a result once more takes as long as a library saves with so many products.
+  static constexpr std::int64_t products_of_rest = 128;
   bool pays_for_rest() const {
-    constexpr std::int64_t enough_products = 128;
     const Dim products = count(c_.inner);
-    return !products.is_constant() || products.constant() >= enough_products;
+    return !products.is_constant() || products.constant() >= products_of_rest;
   }
 
-  // The sums of products alone, into memory along these axes.
-  Contraction bare(const AxisList& axes) {
+  // The sums of products alone, into memory along these axes; of none where they are not wanted.
+  Contraction bare(const AxisList& axes, const Dim& are_wanted = 1) {
     loop::Expr at = loop::integer(0);
     for (const Axis& axis : axes) {
       at = at * loop::size(axis.extent) + loop::variable(axis.variable);
@@ -175,34 +193,53 @@ class GpuContractionMaker {
     Contraction result = c_;
     result.cost = 0;
     result.stores.clear();
-    result.stores.push_back(
-        {buffers_.create("product", c_.dtype, count(axes)), at, loop::variable(c_.sum)});
+    result.stores.push_back({buffers_.create("product", c_.dtype, count(axes) * are_wanted), at,
+                             loop::variable(c_.sum)});
     return result;
   }
   // What is done to them afterwards.
-  loop::Kernel rest_of(const Contraction& bare) {
+  loop::Kernel rest_of(const Contraction& bare, const Dim& are_wanted = 1) {
     const loop::Store& sum = bare.stores[0];
     loop::Block body = loop::substitute(loop::Block(c_.stores.begin(), c_.stores.end()),
                                         Places{{c_.sum, loop::load(sum.buffer, sum.index)}});
     loop::Kernel rest;
-    rest.body = simplify_indices(over_results(c_, std::move(body)));
+    rest.body = only_if(are_wanted, simplify_indices(over_results(c_, std::move(body))));
     rest.work = loop::size(sum.buffer->size * Dim(c_.cost + 1));
     return schedule(rest, machine_, &buffers_);
   }
 
   // Nothing if the library computes no such product.
-  std::optional<GpuKernels> library_and_rest() {
+  std::optional<GpuKernels> library_and_rest(const Dim& are_wanted) {
     AxisList axes = c_.batch;
     axes.insert(axes.end(), c_.rows.begin(), c_.rows.end());
     axes.insert(axes.end(), c_.columns.begin(), c_.columns.end());
-    const Contraction product = bare(axes);
+    const Contraction product = bare(axes, are_wanted);
     const std::shared_ptr<const LibraryProduct> library = library_product(product);
     if (!library) return std::nullopt;
-    GpuKernels kernels{build_gpu_tiles(product, plan_gpu_tiles(product, machine_, true).front(),
-                                       buffers_.maker())};
+    GpuTilePlan plan = plan_gpu_tiles(product, machine_, true).back();
+    plan.are_wanted = are_wanted;
+    GpuKernels kernels{build_gpu_tiles(product, plan, buffers_.maker())};
     kernels.back().instead = library;
-    kernels.push_back(rest_of(product));
+    kernels.push_back(rest_of(product, are_wanted));
     return kernels;
+  }
+
+  struct WhereItPays {
+    GpuKernels kernels;
+    Dim are_wanted;  // or 0, perhaps not known before the sizes are
+  };
+  // The library multiplies half as fast again as kernels of ours. Against that stand a launch, and
+  // that the products are written and read once more.
+  std::optional<WhereItPays> library_and_rest_where_it_pays() {
+    constexpr std::int64_t of_launch = 100'000'000;
+    const std::int64_t speed = !element_ ? 1 : is_only_stored(*element_) ? 16 : 8;
+    const Dim results = count(c_.batch) * count(c_.rows) * count(c_.columns);
+    const Dim more = maximum(0, count(c_.inner) - Dim(products_of_rest * speed));
+    const Dim are_wanted = minimum(1, floor_div(results * more, of_launch * speed));
+    if (are_wanted.is_constant(0) || !products_ || !products_()) return std::nullopt;
+    auto kernels = library_and_rest(are_wanted);
+    if (!kernels) return std::nullopt;
+    return WhereItPays{with_form(*std::move(kernels), library_rest_form), are_wanted};
   }
   std::optional<GpuKernels> convolution_and_rest() {
     // (batch, filters, positions), of a gradient (filters, channels, places).
@@ -220,10 +257,12 @@ class GpuContractionMaker {
 
   const Contraction& c_;
   const std::optional<WindowAxes>& axes_;
+  const std::function<bool()>& products_;
   const Machine& machine_;
   BufferTable& buffers_;
   const std::shared_ptr<const LibraryProduct> library_, convolution_;
   std::optional<GpuWindowPlan> windows_;
+  std::optional<DType> element_;  // of what matrix units multiply
   std::string planned_form_ = by_sizes_form;
 };
 

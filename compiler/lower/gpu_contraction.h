@@ -1,5 +1,7 @@
 // The kernels of a contraction on a GPU.
 #pragma once
+#include <functional>
+
 #include "compiler/contraction/library_convolution.h"
 #include "compiler/lower/kernel_context.h"
 
@@ -17,12 +19,15 @@ struct GpuContractionOptions {
   std::vector<int>* candidates = nullptr;
   // Of windows, where there is a library for convolutions that may compute them.
   std::optional<WindowAxes> axes = {};
+  // As LoweringOptions::products.
+  std::function<bool()> products = {};
 };
 
-// As the model of the device chooses them: one kernel that a library may replace, or those that
-// share out the inner elements, or several of which the sizes decide. With `candidates`, other ways
-// to the same results behind them; it gets the number of the way that each kernel is part of, or
-// nothing where there is one way only.
+// As the model of the device chooses them: one kernel that a library may replace, perhaps with one
+// behind it for what the library does not do, or those that share out the inner elements, or
+// several of which the sizes decide. With `candidates`, other ways to the same results behind them;
+// it gets the number of the way that each kernel is part of, or nothing where there is one way
+// only.
 std::vector<loop::Kernel> gpu_contraction(const Contraction& contraction,
                                           const GpuContractionOptions& options,
                                           const Machine& machine, BufferTable& buffers);

@@ -37,9 +37,9 @@ struct LoweringOptions {
   // On a GPU: steps have all the candidates that are worth being timed (Step::choice). Not where
   // anything is checked.
   bool candidates = false;
-  // Whether a library for convolutions is there, asked only where there is one to compute; may be
-  // empty.
-  std::function<bool()> convolutions = {};
+  // Whether a library for products is there, and one for convolutions, asked only where there is
+  // one to compute; may be empty.
+  std::function<bool()> products = {}, convolutions = {};
 };
 
 // `name` becomes the entry's symbol.

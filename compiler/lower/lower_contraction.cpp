@@ -384,7 +384,7 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
     const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none
                                : maker.has_positions() ? GpuWindows::of_picture
                                                        : GpuWindows::of_gradient;
-    GpuContractionOptions asked{windows, candidates, std::nullopt};
+    GpuContractionOptions asked{windows, candidates, std::nullopt, options.products};
     if (windows != GpuWindows::none && options.convolutions && options.convolutions()) {
       asked.axes = maker.window_axes();
     }

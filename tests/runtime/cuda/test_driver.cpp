@@ -202,6 +202,21 @@ TEST_CASE("driver: cuBLASLt computes products") {
   const Process process;
   if (process) CHECK(product_is_right(process));
 }
+TEST_CASE("driver: what is done to a product goes behind the library's where that pays") {
+  const Process process;
+  if (!process) return;
+  const auto x = kt::matrix("x");
+  const kt::Tensor y =
+      kt::relu(kt::dot(x, kt::constant(kt::Array::normal({1024, 512}, 1, 0, 0.03))));
+  const auto on_cuda = kt::function({x}, y, {.target = kt::cuda()}), on_cpu = kt::function({x}, y);
+  for (const std::int64_t rows : {1, 0, 224}) {
+    CAPTURE(rows);
+    const int before = process->products();
+    const kt::Array values = kt::Array::normal({rows, 1024}, 2);
+    CHECK(kt::all_close(on_cuda(values), on_cpu(values), 1e-4, 1e-4));
+    CHECK(process->products() - before == (rows == 224 ? 1 : 0));
+  }
+}
 TEST_CASE("driver: without cuBLASLt kernels compute products and the reason is known") {
   const Process process("cublaslt=off");
   if (!process) return;

@@ -141,6 +141,10 @@ void add_products(std::vector<Case>& list) {
                   {{{"m", 4096}, {"k", 4096}, {"n", 4096}},
                    {{"m", 64}, {"k", 16384}, {"n", 64}},
                    {{"m", 1000}, {"k", 1000}, {"n", 1000}}}});
+  Case with_library = list.back();
+  with_library.name += ", with the library";
+  with_library.libraries = true;
+  list.push_back(with_library);
   const Tensor at = numbers("a", {dim("k"), dim("m")}), bt = numbers("b", {dim("n"), dim("k")});
   list.push_back({"relu of dot of transposed, free",
                   {at, bt},
@@ -288,6 +292,8 @@ void add_matrix_units(std::vector<Case>& list) {
     list.push_back({"relu of dot " + name, {x, y}, {relu(dot(x, y))}, {}, sizes});
   };
   relu_of_dot("4096x4096x4096, bf16", {4096, 4096}, {4096, 4096}, bf16);
+  relu_of_dot("4096x4096x4096, bf16, with the library", {4096, 4096}, {4096, 4096}, bf16);
+  list.back().libraries = true;
   relu_of_dot("8x4096x4096, f16", {8, 4096}, {4096, 4096}, f16);
   relu_of_dot("4096x4096x4096, TF32", {4096, 4096}, {4096, 4096}, f32);
   list.back().tf32 = true;
@@ -458,7 +464,9 @@ Program lowered(const Case& one, int capability) {
   Graph graph(one.inputs, one.outputs, one.updates);
   run_passes(graph);
   run_gpu_passes(graph);
-  return lower(graph, "model", gpu_machine(capability, one.tf32));
+  LoweringOptions options;
+  if (one.libraries) options.products = options.convolutions = [] { return true; };
+  return lower(graph, "model", gpu_machine(capability, one.tf32), options);
 }
 
 std::int64_t Evaluator::operator()(const Dim& dim) const {

@@ -23,8 +23,9 @@ struct Case {
   std::vector<kroton::Tensor> inputs, outputs;
   std::vector<std::pair<kroton::Shared, kroton::Tensor>> updates;
   std::vector<Sizes> sizes = {{}};
-  bool is_step = false;  // a training step: many kernels, whose code others have too
-  bool tf32 = false;     // Target::tf32
+  bool is_step = false;    // a training step: many kernels, whose code others have too
+  bool tf32 = false;       // Target::tf32
+  bool libraries = false;  // for products and convolutions are there
 };
 
 std::vector<Case> cases();

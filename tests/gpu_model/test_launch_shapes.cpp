@@ -179,6 +179,15 @@ relu of dot + bias, free, k=16384 m=64 n=64
   k1_dot_add_relu                                 128 x  512, work 524288
 relu of dot + bias, free, k=1000 m=1000 n=1000
   k2_dot_add_relu                                 256 x  256, work 2003000000
+relu of dot + bias, free, with the library, k=4096 m=4096 n=4096
+  k0_dot_add_relu                                1024 x  256, work 137438953472, or a library
+  k1_dot_add_relu                               65536 x   64, work 67108864
+relu of dot + bias, free, with the library, k=16384 m=64 n=64
+  k2_dot_add_relu                                 128 x  256, work 134230016
+  k3_dot_add_relu                                 128 x  512, work 524288
+relu of dot + bias, free, with the library, k=1000 m=1000 n=1000
+  k0_dot_add_relu                                  64 x  256, work 2000000000, or a library
+  k1_dot_add_relu                                3907 x   64, work 4000000
 relu of dot of transposed, free, k=1000 m=1000 n=1000
   k2_dot_relu                                     256 x  256, work 2002000000
 exp of matmul of a batch, b=96
@@ -302,6 +311,9 @@ Kalman filter of 4 numbers, n=1000
   k4_copy                                          16 x   64, work 4000
 relu of dot 4096x4096x4096, bf16, known
   k0_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137556393984
+relu of dot 4096x4096x4096, bf16, with the library, known
+  k0_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137438953472, or a library
+  k1_cast_cast_dot_cast_cast_relu_cast          32768 x   64, work 134217728
 relu of dot 8x4096x4096, f16, known
   k0_cast_cast_dot_cast_cast_relu_cast            256 x  128, work 268664832
   k1_cast_cast_dot_cast_cast_relu_cast            512 x   64, work 262144

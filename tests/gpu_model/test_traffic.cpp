@@ -3,6 +3,8 @@
 #include <kroton/convolution.h>
 #include <kroton/cumulative.h>
 #include <kroton/kroton.h>
+#include <kroton/normalization.h>
+#include <kroton/sort.h>
 
 #include <set>
 
@@ -22,6 +24,37 @@ struct Measured {
 };
 
 kt::Array floats(const kt::Shape& shape) { return compiled_test::random_array(shape, kt::f32, 1); }
+
+// Rows, copies, what goes by indices, and steps.
+void add_rows_and_indices(std::vector<Measured>& list) {
+  using kt::Tensor;
+  const Tensor x = kt::tensor("x", {12, 512}), scale = kt::tensor("scale", {512}),
+               shift = kt::tensor("shift", {512});
+  list.push_back({"layer norm",
+                  {{x, scale, shift},
+                   {kt::layer_norm(x, scale, shift)},
+                   {floats({12, 512}), floats({512}), floats({512})}}});
+  list.push_back({"argmax of rows", {{x}, {kt::argmax(x, 1)}, {floats({12, 512})}}});
+  list.push_back({"concatenate", {{x}, {kt::concatenate({x, x * 2}, 0)}, {floats({12, 512})}}});
+  const Tensor ids = kt::tensor("ids", {100}, kt::i64);
+  kt::Array places = kt::Array::zeros({100}, kt::i64);
+  for (std::int64_t k = 0; k < 100; ++k) places.data<std::int64_t>()[k] = k * 7 % 12;
+  list.push_back({"gather of rows", {{x, ids}, {kt::take(x, ids)}, {floats({12, 512}), places}}});
+  const Tensor keys = kt::tensor("keys", {3000}), rows = kt::tensor("rows", {3, 400});
+  list.push_back({"sort of 3000", {{keys}, {kt::sort(keys)}, {floats({3000})}}});
+  list.push_back({"sort of rows", {{rows}, {kt::sort(rows)}, {floats({3, 400})}}});
+  const Tensor each = kt::tensor("each", {20, 64}), w = kt::tensor("w", {64, 64});
+  const auto steps = [&](bool by_elements) {
+    return kt::scan(
+        [&](Tensor now, Tensor h) {
+          return kt::tanh((by_elements ? h * 0.9 : kt::dot(h, w)) + now);
+        },
+        {.sequences = {each}, .outputs_info = {kt::zeros({64})}});
+  };
+  list.push_back({"scan of elements", {{each}, {steps(true)}, {floats({20, 64})}}});
+  list.push_back(
+      {"scan of products", {{each, w}, {steps(false)}, {floats({20, 64}), floats({64, 64})}}});
+}
 
 std::vector<Measured> measured_cases() {
   std::vector<Measured> list;
@@ -74,18 +107,32 @@ std::vector<Measured> measured_cases() {
   convolution("convolution", 0);
   convolution("convolution, gradient of the image", 1);
   convolution("convolution, gradient of the filters", 2);
-  const auto attention = [&](const std::string& name, kt::DType dtype) {
+  {
+    const Tensor x = kt::tensor("x", {1, 8, 16, 32}), w = kt::tensor("w", {64, 8, 3, 3});
+    kt::ConvolutionOptions strided;
+    strided.stride = 2;
+    strided.padding = 1;
+    list.push_back(
+        {"convolution of stride 2",
+         {{x, w}, {kt::conv2d(x, w, strided)}, {floats({1, 8, 16, 32}), floats({64, 8, 3, 3})}}});
+  }
+  const auto attention = [&](const std::string& name, kt::DType dtype, bool gradients) {
     const kt::Shape shape{2, 64, 64};
     const Tensor q = kt::tensor("q", {2, 64, 64}, dtype), k = kt::tensor("k", {2, 64, 64}, dtype),
-                 v = kt::tensor("v", {2, 64, 64}, dtype);
+                 v = kt::tensor("v", {2, 64, 64}, dtype), c = kt::tensor("c", {2, 64, 64}, dtype);
     const kt::Array values = floats(shape).cast(dtype);
-    list.push_back({name,
-                    {{q, k, v},
-                     {kt::matmul(kt::softmax(kt::matmul(q, kt::swapaxes(k, 1, 2)), -1), v)},
-                     {values, values, values}}});
+    const Tensor y = kt::matmul(kt::softmax(kt::matmul(q, kt::swapaxes(k, 1, 2)), -1), v);
+    if (!gradients) {
+      list.push_back({name, {{q, k, v}, {y}, {values, values, values}}});
+      return;
+    }
+    const auto [gq, gk, gv] = kt::grad(kt::sum(y * c), q, k, v);
+    list.push_back({name, {{q, k, v, c}, {gq, gk, gv}, {values, values, values, values}}});
   };
-  attention("attention", kt::f32);
-  attention("attention, bf16", kt::bf16);
+  attention("attention", kt::f32, false);
+  attention("attention, bf16", kt::bf16, false);
+  attention("attention, gradients", kt::f32, true);
+  attention("attention, gradients, bf16", kt::bf16, true);
   add("running sum of rows", {2, 4200}, [](Tensor x) { return kt::cumsum(x, 1); });
   add("running sum of columns", {600, 64}, [](Tensor x) { return kt::cumsum(x, 0); });
   const auto scatter = [&](const std::string& name, const kt::Shape& shape, std::int64_t rows) {
@@ -103,6 +150,7 @@ std::vector<Measured> measured_cases() {
   };
   scatter("scatter of rows", {2560, 12}, 50);
   scatter("scatter of numbers", {2560}, 50);
+  add_rows_and_indices(list);
   return list;
 }
 
@@ -111,17 +159,26 @@ std::vector<Measured> measured_cases() {
 TEST_CASE("golden: traffic of kernels in the emulator") {
   // Asked for more than half as many sectors or banks again as would do.
   const std::set<std::string> known = {
-      "product",                // a thread has four columns, which the compiler stores together
-      "product of transposed",  // where it knows their alignment
-      "product, bf16",          // half a sector of a row, as the next one
-      "product of transposed, bf16",
-      "convolution",  // the same
+      // Four neighbours in shared memory, which the compiler loads together (the table of the code
+      // has 16 bytes), are four requests of the text. Also one operand of two is stored across its
+      // lines.
+      "product",
+      "product of transposed",
+      "attention, gradients",
+      "convolution",
       "convolution, gradient of the image",
-      "convolution, gradient of the filters",
-      "attention, bf16",  // half a sector of a row
-      "attention",        // a thread's neighbouring weights are stored in different lines
-      "scatter of rows",      // elements that are sorted go anywhere
-      "scatter of numbers",   // the same
+      "convolution, gradient of the filters",  // rows of three, too, which are stored one by one
+      "convolution of stride 2",               // and every second element is loaded
+      // Two neighbours of 16 bits are half a sector of a row.
+      "product, bf16",
+      "product of transposed, bf16",
+      "attention, bf16",
+      "attention, gradients, bf16",
+      "attention",  // a thread's neighbouring weights are stored in different lines
+      // Elements that are sorted go anywhere.
+      "scatter of rows",
+      "scatter of numbers",
+      "sort of 3000",
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -174,10 +231,10 @@ all
           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
   k1_sum                                     1 x   32  loads 1.0/1.0 of 5.0  stores 1.0/1.0 of 1.0
 product
-  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
+  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
           32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
 product of transposed
-  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/4.0 of
+  k0_dot_relu                                4 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
           32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
 product, bf16
   k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
@@ -186,10 +243,10 @@ product of transposed, bf16
   k0_cast_cast_dot_cast_cast_relu_cast       4 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 convolution
-  k0_unslice_convolution                     1 x  256  loads 5.1/3.4 of 26.5  stores 16.0/4.0 of
+  k0_unslice_convolution                     1 x  256  loads 5.1/3.4 of 26.5  stores 16.0/16.0 of
           32.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 28.8
 convolution, gradient of the image
-  k0_unslice_unslice_convolution             4 x  128  loads 4.0/3.6 of 27.8  stores 16.0/4.0 of
+  k0_unslice_unslice_convolution             4 x  128  loads 4.0/3.6 of 27.8  stores 16.0/16.0 of
           32.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 30.9
   k1_unslice_unslice_convolution            16 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
 convolution, gradient of the filters
@@ -197,12 +254,39 @@ convolution, gradient of the filters
   k1_convolution                             1 x  256  loads 3.9/3.5 of 32.0  stores 13.0/3.0 of
           18.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
   k2_copy                                   18 x  256  loads 8.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+convolution of stride 2
+  k0_unslice_convolution                     1 x  256  loads 7.5/3.5 of 27.6  stores 16.0/16.0 of
+          32.0  shared loads 3.4/1.0 of 32.0  shared stores 1.0/1.0 of 28.8
 attention
   k0_dot_max_sub_exp_sum_div_mul_dot         2 x  128  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
           32.0  shared loads 1.0/1.0 of 32.0  shared stores 1.7/1.0 of 32.0
 attention, bf16
   k0_cast_cast_dot_cast_cast_max_sub_ex      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 3.1/3.1 of 32.0  shared stores 1.9/1.9 of 32.0
+attention, gradients
+  k0_dot                                     2 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 2.0/1.0 of 32.0
+  k1_dot                                     2 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 2.0/1.0 of 32.0
+  k2_max_sub_exp_sum_div_mul_mul_sum_su    128 x   32  loads 8.0/8.0 of 32.0  stores 8.0/8.0 of 32.0
+  k3_dot                                     2 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+  k4_dot                                     2 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k5_dot                                     2 x  256  loads 4.0/4.0 of 32.0  stores 16.0/16.0 of
+          32.0  shared loads 1.8/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+attention, gradients, bf16
+  k0_cast_cast_dot                           2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/8.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+  k1_cast_cast_dot                           2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/8.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+  k2_cast_cast_max_sub_exp_sum_div_mul_    128 x   32  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
+  k3_cast_cast_dot_cast                      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+  k4_cast_cast_dot_cast                      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
+  k5_cast_cast_dot_cast                      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
+          32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 running sum of rows
   k0_cumsum                                  2 x  256  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 31.8
            shared loads 1.2/1.0 of 31.5  shared stores 1.3/1.0 of 31.3
@@ -233,5 +317,66 @@ scatter of numbers
            shared loads 1.0/1.0 of 31.7  shared stores 1.0/1.0 of 27.3
   k3_scatter_add                             7 x  256  loads 4.2/2.5 of 19.6  stores 1.0/1.0 of 7.1 
           shared loads 1.0/1.0 of 8.0  shared stores 1.0/1.0 of 32.0
+layer norm
+  k0_sum_div_sub_mul_sum_div_add_sqrt_d     12 x   32  loads 16.0/16.0 of 32.0  stores 16.0/16.0 of
+          32.0
+argmax of rows
+  k0_argmax                                 12 x   32  loads 16.0/16.0 of 32.0  stores 1.0/1.0 of
+          1.0
+concatenate
+  k0_mul_concatenate                        48 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+gather of rows
+  k0_take                                  200 x  256  loads 2.5/2.5 of 32.0  stores 4.0/4.0 of 32.0
+sort of 3000
+  k0_sort                                   12 x  256  loads 4.0/4.0 of 31.9  stores 8.0/8.0 of 31.9
+  k1_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.5/1.2 of 31.9
+  k2_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k3_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 28.9/7.8 of
+          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
+  k4_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
+  k5_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k6_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 29.1/7.8 of
+          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
+  k7_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
+  k8_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k9_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 29.1/7.8 of
+          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
+  k10_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
+  k11_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k12_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 29.3/7.8 of
+          31.2  shared loads 1.7/1.2 of 28.9  shared stores 1.6/1.1 of 31.9
+  k13_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.5/1.2 of 31.8  shared stores 1.5/1.2 of 31.9
+  k14_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k15_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 30.6/7.8 of
+          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
+  k16_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
+          32.0  shared loads 1.2/1.2 of 31.8  shared stores 1.2/1.2 of 31.9
+  k17_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
+          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
+  k18_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 31.2/7.8 of
+          31.2  shared loads 1.3/1.2 of 28.9  shared stores 1.2/1.1 of 31.9
+  k19_sort                                  12 x  256  loads 19.4/6.0 of 31.9  stores 4.0/4.0 of
+          31.9
+sort of rows
+  k0_sort                                    5 x  256  loads 3.9/3.9 of 31.6  stores 7.9/7.9 of 31.6
+  k1_sort                                   19 x   64  loads 4.5/4.5 of 31.6  stores 7.9/7.9 of 31.6
+scan of elements
+  k0_copy                                    1 x  256  stores 4.0/4.0 of 32.0
+  k1_scan_mul_add_tanh                       1 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+  k2_copy                                    5 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+scan of products
+  k0_copy                                    1 x  256  stores 4.0/4.0 of 32.0
+  k1_scan_mul_sum_add_tanh                   1 x   64  loads 2.5/2.5 of 32.0  stores 4.0/4.0 of 32.0
+  k2_copy                                    5 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
 )golden");
 }

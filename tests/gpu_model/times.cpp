@@ -56,6 +56,16 @@ bool has_barrier(const loop::Block& block) {
   return found;
 }
 
+// What lies in shared memory comes by single elements or by copies; neighbours are stored.
+bool has_slices(const loop::Block& block) {
+  bool found = false;
+  loop::visit_statements(block, [&](const loop::Stmt& s) {
+    const auto* held = std::get_if<loop::Allocate>(&s);
+    found = found || (held && held->buffer->space == loop::Space::shared);
+  });
+  return found;
+}
+
 // Iterations of the loops in a thread's share, one after the other.
 double iterations_in(const loop::Block& block, const Evaluator& at) {
   double sum = 0;
@@ -128,9 +138,10 @@ Facts facts_of(const loop::Kernel& kernel, const codegen::CudaKernel& emitted,
     }
   }
   facts.bytes = std::min(facts.bytes, facts.work * most_bytes);
+  const bool shares = has_slices(kernel.body);
   loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
     const loop::For* loop = loop::as_for(s);
-    if (loop && loop->kind == loop::LoopKind::vector) {
+    if (loop && loop->kind == loop::LoopKind::vector && !shares) {
       facts.together = std::max(facts.together, static_cast<double>(loop->width));
     }
     if (const auto* copy = std::get_if<loop::Copy>(&s)) {

@@ -53,6 +53,19 @@ class DeviceGraph {
 class DeviceEvent {
  public:
   virtual ~DeviceEvent() = default;
+  // When it was passed, on a device that does at once what it is asked for.
+  std::chrono::steady_clock::time_point passed;
+};
+
+// What a device is made of, as far as it tells; 0: it does not.
+struct DeviceProperties {
+  std::string model;         // "NVIDIA H100 80GB HBM3"
+  int processors = 0;        // each with matrix units, registers and shared memory of its own
+  double clock = 0;          // GHz, at most
+  double f32_per_f64 = 0;    // operations
+  double memory_clock = 0;   // GHz, at most
+  int memory_bits = 0;       // that go to or from memory at a time
+  double shared_memory = 0;  // bytes, of a processor
 };
 
 // Work is done in the order in which it is asked for. Every function may be called from any
@@ -68,6 +81,7 @@ class Device {
   // What decides how fast kernels run there, for what is remembered of it: the kind of device, its
   // driver.
   virtual std::string kind() const { return name(); }
+  virtual DeviceProperties properties() const { return {}; }
   // DeviceError if nothing can be done on the device any more: it has failed, or this process is
   // the child of the one that opened it. To be asked before the mutex is locked: in a child nobody
   // may be there to unlock it.
@@ -96,9 +110,14 @@ class Device {
   // done while what was asked for since then still runs. All that is asked for later comes after
   // them.
   virtual std::unique_ptr<DeviceEvent> make_event() { return std::make_unique<DeviceEvent>(); }
-  virtual void record(DeviceEvent& /*event*/) {}
+  virtual void record(DeviceEvent& event) { event.passed = std::chrono::steady_clock::now(); }
   virtual void begin_early_uploads(DeviceEvent& /*after*/) {}
   virtual void end_early_uploads() noexcept {}
+  // One that knows when it was passed; the seconds from one to another, when both are.
+  virtual std::unique_ptr<DeviceEvent> make_timed_event() { return make_event(); }
+  virtual double seconds_between(DeviceEvent& from, DeviceEvent& to) {
+    return std::chrono::duration<double>(to.passed - from.passed).count();
+  }
 
   // Exchanges with other devices are in a stream of their own, beside other work. The stream; what
   // comes to it from here on waits for what was asked for before. Null where there is none.
@@ -143,7 +162,7 @@ class Device {
   }
   virtual void synchronize() = 0;
   // How long the device works on what that starts. Waits.
-  virtual double seconds_of(const std::function<void()>& start);
+  double seconds_of(const std::function<void()>& start);
 
   // Whether launches may be captured. Between begin and end, launch, product and clear are noted
   // instead of run, and nothing else may be called. What has failed meanwhile is abandoned.
@@ -169,11 +188,12 @@ class Device {
 };
 
 inline double Device::seconds_of(const std::function<void()>& start) {
-  synchronize();
-  const auto begin = std::chrono::steady_clock::now();
+  const std::unique_ptr<DeviceEvent> from = make_timed_event(), to = make_timed_event();
+  record(*from);
   start();
+  record(*to);
   synchronize();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return seconds_between(*from, *to);
 }
 
 // Memory on a device, freed at the end of its life.

@@ -15,7 +15,7 @@ CudaDevice::CudaDevice(int number, CUdevice device)
   char text[256] = {};
   check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
   name_ += " (" + std::string(text) + ")";
-  kind_ = text;
+  kind_ = properties_.model = text;
   int major = 0, minor = 0, version = 0;
   check(driver().cuDeviceGetAttribute(&major, attribute_capability_major, device),
         "compute capability");
@@ -25,6 +25,7 @@ CudaDevice::CudaDevice(int number, CUdevice device)
   check(driver().cuDriverGetVersion(&version), "cuDriverGetVersion");
   driver_ = version / 1000;
   kind_ += ", capability " + std::to_string(capability_) + ", driver " + std::to_string(version);
+  ask_properties();
   check(driver().cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
   const char* waits = std::getenv("KROTON_CUDA_SYNC");
   waits_ = waits && *waits && std::string(waits) != "0";
@@ -39,6 +40,21 @@ CudaDevice::CudaDevice(int number, CUdevice device)
 }
 
 CudaDevice::~CudaDevice() = default;
+
+// What the driver does not tell, of memory that is no card's for example, stays 0.
+void CudaDevice::ask_properties() {
+  const auto told = [this](int attribute) {
+    int value = 0;
+    return driver().cuDeviceGetAttribute(&value, attribute, device_) == 0 ? value : 0;
+  };
+  constexpr double per_khz = 1e-6;  // GHz
+  properties_.processors = told(attribute_processors);
+  properties_.clock = told(attribute_clock) * per_khz;
+  properties_.f32_per_f64 = told(attribute_f32_per_f64);
+  properties_.memory_clock = told(attribute_memory_clock) * per_khz;
+  properties_.memory_bits = told(attribute_memory_bits);
+  properties_.shared_memory = told(attribute_shared_memory);
+}
 
 CudaDevice::Context::Context(const CudaDevice& device) {
   device.check_usable();

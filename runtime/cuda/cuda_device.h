@@ -1,6 +1,5 @@
 // A CUDA device through the driver.
 #pragma once
-#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -44,6 +43,7 @@ class CudaDevice final : public Device {
   // cuda_device.cpp
   const std::string& name() const override { return name_; }
   std::string kind() const override { return kind_; }
+  DeviceProperties properties() const override { return properties_; }
   int capability() const override { return capability_; }
   void check_usable() const override;
   void begin_call(const std::string& function) override;
@@ -63,6 +63,8 @@ class CudaDevice final : public Device {
   // device_streams.cpp
   std::unique_ptr<DeviceEvent> make_event() override;
   void record(DeviceEvent& event) override;
+  std::unique_ptr<DeviceEvent> make_timed_event() override;
+  double seconds_between(DeviceEvent& from, DeviceEvent& to) override;
   void* begin_exchange() override;
   void record_exchange(DeviceEvent& event) override;
   void wait_for_exchange(DeviceEvent& event) override;
@@ -71,7 +73,6 @@ class CudaDevice final : public Device {
   void wait_for(void* stream) override;
   void let_wait(void* stream) override;
   void synchronize() override;
-  double seconds_of(const std::function<void()>& start) override;
 
   // device_kernels.cpp
   std::unique_ptr<DeviceModule> compile(const std::string& source,
@@ -158,6 +159,8 @@ class CudaDevice final : public Device {
   static CUresult load(const std::string& image, CUmodule& module, std::string& log);
   // Of libraries; what they do in it is in one stream.
   void need_workspace();
+  std::unique_ptr<DeviceEvent> new_event(unsigned flags);
+  void ask_properties();
   // What is asked for is the work of the call that began last.
   void note_work();
   void wait(const std::string& what);
@@ -167,6 +170,7 @@ class CudaDevice final : public Device {
 
   std::string name_;
   std::string kind_;
+  DeviceProperties properties_;
   int number_ = 0;
   CUdevice device_ = 0;
   std::map<int, bool> reached_;  // devices that have been asked about, and whether they are
@@ -180,8 +184,7 @@ class CudaDevice final : public Device {
   Staging early_staging_;
   CUstream exchange_stream_ = nullptr;  // of exchanges with other devices
   bool is_early_ = false;
-  std::array<CUevent, 2> timed_{};  // before and behind what is timed
-  CUevent order_ = nullptr;         // between streams: recorded and waited for at once
+  CUevent order_ = nullptr;  // between streams: recorded and waited for at once
   static constexpr std::size_t landing_bytes = std::size_t{64} << 10;
   char* landing_ = nullptr;  // page-locked memory that small downloads come to
   std::vector<void*> parameters_;

@@ -5,11 +5,24 @@
 
 namespace kroton::nvidia {
 
-std::unique_ptr<DeviceEvent> CudaDevice::make_event() {
+std::unique_ptr<DeviceEvent> CudaDevice::new_event(unsigned flags) {
   const Use use(*this);
   CUevent event = nullptr;
-  check(driver().cuEventCreate(&event, event_disable_timing), "cuEventCreate");
+  check(driver().cuEventCreate(&event, flags), "cuEventCreate");
   return std::make_unique<Event>(*this, event);
+}
+
+std::unique_ptr<DeviceEvent> CudaDevice::make_event() { return new_event(event_disable_timing); }
+
+std::unique_ptr<DeviceEvent> CudaDevice::make_timed_event() { return new_event(event_default); }
+
+double CudaDevice::seconds_between(DeviceEvent& from, DeviceEvent& to) {
+  const Use use(*this);
+  float milliseconds = 0;
+  check(driver().cuEventElapsedTime(&milliseconds, static_cast<Event&>(from).get(),
+                                    static_cast<Event&>(to).get()),
+        "cuEventElapsedTime");
+  return 1e-3 * static_cast<double>(milliseconds);
 }
 
 void CudaDevice::record(DeviceEvent& event) {
@@ -73,20 +86,6 @@ void CudaDevice::let_wait(void* stream) {
 void CudaDevice::synchronize() {
   const Use use(*this);
   wait("cuStreamSynchronize");
-}
-
-double CudaDevice::seconds_of(const std::function<void()>& start) {
-  const Use use(*this);
-  for (CUevent& event : timed_) {
-    if (!event) check(driver().cuEventCreate(&event, event_default), "cuEventCreate");
-  }
-  check(driver().cuEventRecord(timed_[0], stream_), "cuEventRecord");
-  start();
-  check(driver().cuEventRecord(timed_[1], stream_), "cuEventRecord");
-  wait("kernels that are timed");
-  float milliseconds = 0;
-  check(driver().cuEventElapsedTime(&milliseconds, timed_[0], timed_[1]), "cuEventElapsedTime");
-  return 1e-3 * static_cast<double>(milliseconds);
 }
 
 void CudaDevice::wait_in(CUstream stream, CUevent event) {

@@ -22,6 +22,9 @@ using CUgraphNode = struct CUgraphNode_st*;
 constexpr int pointer_memory_type = 2, pointer_is_managed = 8, pointer_device = 9;
 constexpr unsigned memory_of_host = 1;
 constexpr int attribute_clock = 13, attribute_processors = 16, attribute_cache_bytes = 38;
+constexpr int attribute_memory_clock = 36, attribute_memory_bits = 37;
+constexpr int attribute_shared_memory = 81;  // of a processor
+constexpr int attribute_f32_per_f64 = 87;
 constexpr int attribute_capability_major = 75;
 constexpr int attribute_capability_minor = 76;
 constexpr unsigned stream_non_blocking = 1;

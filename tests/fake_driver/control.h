@@ -6,6 +6,7 @@
 //   devices=1        how many
 //   version=13000    of the driver: 1000 times the major version and 10 times the minor
 //   capability=90    of the devices
+//   memory_clock=1000000   of the devices, kHz; 0: they do not tell
 //   order=lazy       of streams, when one is waited for: what it waits for only; eager: all others
 //                    first, the newest of them before the rest
 //   code=own         any: code for devices loads too, and its kernels do nothing

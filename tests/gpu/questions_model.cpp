@@ -1,4 +1,4 @@
-// The numbers of the model of times. What they are of: tests/gpu_model/times.h.
+// The numbers of the model of times. What they are of: compiler/codegen/cuda/gpu_rates.h.
 #include <algorithm>
 
 #include "tests/gpu/asked_device.h"
@@ -7,9 +7,6 @@ namespace gpu_questions {
 namespace {
 
 using nvidia::CUfunction;
-
-// As kernels usually have it; no question tells it.
-constexpr int threads_of_a_processor = 1024;
 
 const char* const kernels = R"(
 extern "C" __global__ void copy(KROTON_GLOBAL(const float) from, KROTON_GLOBAL(float) to,
@@ -171,7 +168,8 @@ void ask_model(const AskedDevice& device) {
   }
   std::printf("model: {\"%s\", %.0f, %.2f, %.0f, %.4f, %.0f, %.0f, %.2f, %d, %d, %.0f}\n",
               device.name().c_str(), processors, clock, f32, f64 / std::max(f32, 1e-9), bandwidth,
-              latency, launch, threads_of_a_processor, device.capability(), matrix);
+              latency, launch, device.attribute(nvidia::attribute_shared_memory),
+              device.capability(), matrix);
   for (const CUdeviceptr address : {from, to, circle}) AskedDevice::free(address);
 }
 

@@ -164,6 +164,10 @@ class EmulatedDevice : public Device {
   }
 
   bool has_products() override { return products_; }
+  // Of some GPU or other, so that there are predictions.
+  kroton::DeviceProperties properties() const override {
+    return {"emulated", 40, 1.5, 2, 1.5, 1024, 100 << 10};
+  }
 
   bool product(const DeviceProduct& p) override {
     const std::lock_guard lock(mutex);
@@ -371,8 +375,12 @@ class WithoutProducts : public Device {
   bool product(const DeviceProduct& /*product*/) override { return false; }
   void synchronize() override { device_->synchronize(); }
   std::string kind() const override { return device_->kind(); }
-  double seconds_of(const std::function<void()>& start) override {
-    return device_->seconds_of(start);
+  kroton::DeviceProperties properties() const override { return device_->properties(); }
+  std::unique_ptr<kroton::DeviceEvent> make_timed_event() override {
+    return device_->make_timed_event();
+  }
+  double seconds_between(kroton::DeviceEvent& from, kroton::DeviceEvent& to) override {
+    return device_->seconds_between(from, to);
   }
   bool has_graphs() const override { return device_->has_graphs(); }
   void begin_capture() override { device_->begin_capture(); }

@@ -127,6 +127,14 @@ DRIVER_FUNCTION(cuDeviceGetAttribute)(int* value, int attribute, CUdevice /*devi
     *value = 4;
   } else if (attribute == attribute_cache_bytes) {
     *value = 1 << 20;
+  } else if (attribute == attribute_memory_clock) {
+    *value = setting("memory_clock", 1'000'000);  // kHz
+  } else if (attribute == attribute_memory_bits) {
+    *value = 512;
+  } else if (attribute == attribute_shared_memory) {
+    *value = 64 << 10;
+  } else if (attribute == attribute_f32_per_f64) {
+    *value = 2;
   } else {
     return invalid_value;
   }

@@ -38,7 +38,7 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
 struct ExecutionOptions {
   std::shared_ptr<Device> device;                     // null: on this processor
   bool graphs = true, products = true, tf32 = false;  // of a device: DeviceProgram::How
-  bool profile = false;                               // on this processor
+  bool profile = false;                               // calls may be measured
   LoweringOptions lowering = {};
 };
 // One of the above, ready to run. `program` becomes what it runs and must live as long.

@@ -410,7 +410,7 @@ void FunctionCore::Parts::run(CallFrame& frame) const {
   context.print = kroton_print_value;
   const Executable::Call call{frame.args, frame.sizes, frame.arena.raw(), frame.storages};
   const kroton_error error =
-      profiler ? profiler->run(*this, call, context) : executable->run(call, context);
+      profiler ? profiler->run(*executable, call, context) : executable->run(call, context);
   if (error.code != KROTON_OK) fail(error);
 }
 

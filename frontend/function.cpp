@@ -509,10 +509,6 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
   parts.uploads = options.uploads;
   parts.downloads = options.downloads;
   shapes_to_count(*graph, parts.name);  // those that are known are checked here
-  if (device && options.profile) {
-    throw ValueError("function: profile measures functions on the CPU, the target of " +
-                     parts.name + " is a CUDA device" + at(line));
-  }
   parts.executable = make_executable(
       *graph, identifier(options.name),
       {device,

@@ -182,7 +182,7 @@ Profile FunctionCore::profile() const {
     throw ValueError(parts_->name + ": profile: the function was not made with .profile = true  [" +
                      to_string(parts_->line) + "]");
   }
-  return parts_->profiler->profile(parts_->name);
+  return parts_->profiler->profile(parts_->name, *parts_->executable);
 }
 
 }  // namespace kroton::detail

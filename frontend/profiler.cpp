@@ -1,15 +1,9 @@
 #include "frontend/profiler.h"
 
-#include <kroton/error.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ostream>
-
-#include "compiler/loop/count.h"
-#include "compiler/machine_peak.h"
-#include "runtime/pool.h"
 
 namespace kroton {
 namespace detail {
@@ -17,145 +11,163 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+void add(KernelProfile& row, const MeasuredTime& time) {
+  row.calls += time.runs;
+  row.seconds += time.seconds;
 }
 
-struct Times {
-  std::int64_t calls = 0;
-  double seconds = 0;
-};
-
-// The context of a call that is measured.
-struct MeasuredContext : CallContext {
-  Times* kernels;
-  Clock::time_point start;  // of the kernel that runs: kernels do not nest
-};
-
-extern "C" void kroton_measure(kroton_context* context, std::int32_t kernel, std::int32_t begin) {
-  auto* measured = static_cast<MeasuredContext*>(context);
-  if (begin != 0) {
-    measured->start = Clock::now();
-  } else {
-    Times& times = measured->kernels[kernel];
-    times.seconds += seconds_since(measured->start);
-    ++times.calls;
-  }
+void add(CopyProfile& row, const MeasuredTime& time) {
+  row.count += time.runs;
+  row.seconds += time.seconds;
+  row.bytes += time.bytes;
 }
 
 }  // namespace
 
-Profiler::Profiler(const Program& program) {
-  collect(program.steps, 0);
-  for (const Kernel& k : kernels_) {
-    KernelProfile& row = sums_.kernels.emplace_back();
-    row.name = k.kernel->name;
-    row.source = k.kernel->source;
-    row.depth = k.depth;
-  }
-}
+Profiler::Profiler(const Program& program) { collect(program.steps, 0); }
 
 // In the order in which the emitters number the kernels.
 void Profiler::collect(const std::vector<Step>& steps, int depth) {
   for (const Step& step : steps) {
-    if (const auto* kernel = as<loop::Kernel>(step)) kernels_.push_back({kernel, depth});
+    if (const auto* kernel = as<loop::Kernel>(step)) {
+      KernelProfile& row = sums_.kernels.emplace_back();
+      row.name = kernel->name;
+      row.source = kernel->source;
+      row.depth = depth;
+    }
     for_each_inner(step, [&](const auto& inner) { collect(inner, depth + 1); });
   }
 }
 
-kroton_error Profiler::run(const FunctionCore::Parts& parts, const Executable::Call& call,
-                           const CallContext& context) {
-  std::vector<Times> times(kernels_.size());
-  MeasuredContext measured{context, times.data(), {}};
-  measured.profile = kroton_measure;
+kroton_error Profiler::run(Executable& executable, Executable::Call call, CallContext& context) {
+  CallTimes times;
+  times.kernels.resize(sums_.kernels.size());
+  call.times = &times;
   const Clock::time_point start = Clock::now();
-  const kroton_error error = parts.executable->run(call, measured);
-  const double seconds = seconds_since(start);
+  const kroton_error error = executable.run(call, context);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
 
   const std::lock_guard lock(mutex_);
   if (costs_.empty() || !std::ranges::equal(sizes_, call.sizes)) {
     sizes_.assign(call.sizes.begin(), call.sizes.end());
-    costs_.clear();
-    const std::function<std::int64_t(const DimAtom&)> value_of = [&](const DimAtom& atom) {
-      for (std::size_t k = 0; k < parts.program.sizes.size(); ++k) {
-        if (parts.program.sizes[k]->identity == atom.identity) return call.sizes[k];
-      }
-      throw InternalError("profile: the size " + atom.name + " is not among the program's");
-    };
-    for (const Kernel& k : kernels_) {
-      const loop::Work work = loop::count_work(*k.kernel, value_of);
-      costs_.emplace_back(work.flops, loop::count_bytes(*k.kernel, work, value_of));
-    }
+    costs_ = executable.costs(call.sizes);
   }
   ++sums_.calls;
   sums_.seconds += seconds;
-  for (std::size_t k = 0; k < kernels_.size(); ++k) {
+  for (std::size_t k = 0; k < times.kernels.size(); ++k) {
     KernelProfile& row = sums_.kernels[k];
-    const auto calls = static_cast<double>(times[k].calls);
-    row.calls += times[k].calls;
-    row.seconds += times[k].seconds;
-    row.flops += calls * costs_[k].first;
-    row.bytes += calls * costs_[k].second;
+    add(row, times.kernels[k]);
+    const auto runs = static_cast<double>(times.kernels[k].runs);
+    const KernelCost& cost = costs_[k];
+    row.flops += runs * cost.flops;
+    row.bytes += runs * cost.bytes;
+    if (cost.seconds) row.predicted = row.predicted.value_or(0) + runs * *cost.seconds;
   }
+  add(sums_.to_device, times.to_device);
+  add(sums_.to_host, times.to_host);
   return error;
 }
 
-Profile Profiler::profile(const std::string& name) const {
-  const MachinePeak peak = machine_peak(Pool::global().workers());
+Profile Profiler::profile(const std::string& name, const Executable& executable) const {
+  const RunsOn place = executable.runs_on();
   const std::lock_guard lock(mutex_);
   Profile result = sums_;
   result.name = name;
-  result.peak_flops = peak.flops;
-  result.peak_bandwidth = peak.bandwidth;
+  result.device = place.device;
+  result.model = place.model;
+  result.peak_flops = place.peak.flops;
+  result.peak_bandwidth = place.peak.bandwidth;
   for (KernelProfile& row : result.kernels) {
-    if (row.seconds <= 0) continue;
-    row.flop_share = row.flops / row.seconds / peak.flops;
-    row.memory_share = row.bytes / row.seconds / peak.bandwidth;
+    if (row.seconds <= 0 || place.peak.flops <= 0) continue;
+    row.flop_share = row.flops / row.seconds / place.peak.flops;
+    row.memory_share = row.bytes / row.seconds / place.peak.bandwidth;
   }
   return result;
 }
 
 }  // namespace detail
 
-std::string to_string(const Profile& profile) {
-  char line[160];
-  const auto add = [&](std::string& text, const char* format, auto... values) {
+namespace {
+
+// Lines of a table.
+class Text {
+ public:
+  template <class... Values>
+    requires(sizeof...(Values) > 0)
+  void add(const char* format, Values... values) {
+    char line[256];
     std::snprintf(line, sizeof line, format, values...);
-    text += line;
+    text_ += line;
+  }
+  void add(const std::string& text) { text_ += text; }
+  const std::string& get() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+double divided(double total, double count) { return count > 0 ? total / count : 0; }
+
+}  // namespace
+
+std::string to_string(const Profile& profile) {
+  Text text;
+  const bool on_device = !profile.device.empty();
+  const auto calls = static_cast<double>(profile.calls);
+  text.add(profile.name + (on_device ? " on " + profile.device : ""));
+  text.add(": %lld calls, %.3f ms each", static_cast<long long>(profile.calls),
+           1e3 * divided(profile.seconds, calls));
+  if (profile.peak_flops > 0) {
+    text.add("  (peak %.1f GFLOP/s, %.1f GB/s)", profile.peak_flops / 1e9,
+             profile.peak_bandwidth / 1e9);
+  }
+  text.add("\n");
+  if (on_device) {
+    text.add(profile.model.empty()
+                 ? "no prediction: the driver does not tell enough of the device\n"
+                 : "predicted, not measured, for " + profile.model + "\n");
+  }
+  // One line: times are those of `count` runs.
+  const auto times = [&](double seconds, double count, const std::optional<double>& predicted) {
+    text.add("%10.2f", 1e6 * divided(seconds, count));
+    if (on_device && predicted) text.add(" %10.2f", 1e6 * divided(*predicted, count));
+    if (on_device && !predicted) text.add(" %10s", "");
+    text.add(" %5.1f%% %9lld", 100 * divided(seconds, profile.seconds),
+             static_cast<long long>(count));
   };
-  std::string text;
-  const double per_call =
-      profile.calls == 0 ? 0 : profile.seconds / static_cast<double>(profile.calls);
-  add(text, "%lld calls, %.3f ms each  (peak %.1f GFLOP/s, %.1f GB/s)\n",
-      static_cast<long long>(profile.calls), 1e3 * per_call, profile.peak_flops / 1e9,
-      profile.peak_bandwidth / 1e9);
-  text = profile.name + ": " + text;
-  add(text, "%10s %6s %9s %10s %6s %9s %6s  %s\n", "us/call", "time", "calls", "GFLOP/s", "peak",
-      "GB/s", "peak", "kernel");
+  text.add("%10s", "us/call");
+  if (on_device) text.add(" %10s", "predicted");
+  text.add(" %6s %9s %10s %6s %9s %6s  %s\n", "time", "calls", "GFLOP/s", "peak", "GB/s", "peak",
+           "kernel");
   std::vector<const KernelProfile*> order;
-  for (const KernelProfile& row : profile.kernels) order.push_back(&row);
+  for (const KernelProfile& row : profile.kernels) {
+    if (row.calls > 0) order.push_back(&row);
+  }
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     return a->seconds != b->seconds ? a->seconds > b->seconds : a < b;  // ties in program order
   });
   double measured = 0;
   for (const KernelProfile* row : order) {
     measured += row->seconds;
-    const double each = row->calls == 0 ? 0 : row->seconds / static_cast<double>(row->calls);
-    const double rate = row->seconds > 0 ? 1 / row->seconds : 0;
-    const double share = profile.seconds > 0 ? row->seconds / profile.seconds : 0;
-    add(text, "%10.2f %5.1f%% %9lld %10.2f %5.1f%% %9.2f %5.1f%%  ", 1e6 * each, 100 * share,
-        static_cast<long long>(row->calls), 1e-9 * row->flops * rate, 100 * row->flop_share,
-        1e-9 * row->bytes * rate, 100 * row->memory_share);
-    text += std::string(2 * static_cast<std::size_t>(row->depth), ' ') + row->name;
-    if (!row->source.empty()) text += "  [" + row->source + "]";
-    text += "\n";
+    times(row->seconds, static_cast<double>(row->calls), row->predicted);
+    text.add(" %10.2f %5.1f%% %9.2f %5.1f%%  ", 1e-9 * divided(row->flops, row->seconds),
+             100 * row->flop_share, 1e-9 * divided(row->bytes, row->seconds),
+             100 * row->memory_share);
+    text.add(std::string(2 * static_cast<std::size_t>(row->depth), ' ') + row->name);
+    if (!row->source.empty()) text.add("  [" + row->source + "]");
+    text.add("\n");
   }
-  const double rest = profile.seconds - measured;
-  add(text, "%10.2f %5.1f%% %9lld %10s %6s %9s %6s  between kernels\n",
-      profile.calls == 0 ? 0 : 1e6 * rest / static_cast<double>(profile.calls),
-      profile.seconds > 0 ? 100 * rest / profile.seconds : 0, static_cast<long long>(profile.calls),
-      "", "", "", "");
-  return text;
+  for (const auto& [copies, name] : {std::pair(&profile.to_device, "copies to the device"),
+                                     std::pair(&profile.to_host, "copies to the host")}) {
+    if (copies->count == 0) continue;
+    measured += copies->seconds;
+    times(copies->seconds, static_cast<double>(copies->count), std::nullopt);
+    text.add(" %10s %6s %9.2f %6s  %s\n", "", "", 1e-9 * divided(copies->bytes, copies->seconds),
+             "", name);
+  }
+  times(profile.seconds - measured, calls, std::nullopt);
+  text.add(" %10s %6s %9s %6s  between kernels\n", "", "", "", "");
+  return text.get();
 }
 
 std::ostream& operator<<(std::ostream& stream, const Profile& profile) {

@@ -14,24 +14,18 @@ class Profiler {
   explicit Profiler(const Program& program);
 
   // Runs the function and adds up what its kernels took.
-  kroton_error run(const FunctionCore::Parts& parts, const Executable::Call& call,
-                   const CallContext& context);
+  kroton_error run(Executable& executable, Executable::Call call, CallContext& context);
   // What the calls so far took, under the function's name.
-  Profile profile(const std::string& name) const;
+  Profile profile(const std::string& name, const Executable& executable) const;
 
  private:
-  struct Kernel {
-    const loop::Kernel* kernel;  // of the function's Program
-    int depth;
-  };
   void collect(const std::vector<Step>& steps, int depth);
 
-  std::vector<Kernel> kernels_;  // in program order, which numbers them
-  mutable std::mutex mutex_;     // guards what follows
-  Profile sums_;
-  // Operations and bytes of one call of each kernel, for these sizes.
+  mutable std::mutex mutex_;  // guards what follows
+  Profile sums_;              // kernels in program order, which numbers them
+  // What one run of each kernel is, for these sizes.
   std::vector<std::int64_t> sizes_;
-  std::vector<std::pair<double, double>> costs_;
+  std::vector<KernelCost> costs_;
 };
 
 }  // namespace kroton::detail

@@ -18,6 +18,7 @@ class DeviceCopy {
   DeviceCopy(std::shared_ptr<Device> device, const Array& value);
 
   const std::shared_ptr<Device>& device() const { return device_; }
+  bool is_old_on_device() const { return device_is_old_; }
   // The device's memory, holding the newest value. DeviceError if that is lost.
   DeviceAddress bring_to_device(const Array& value);
   // `value` holds the newest afterwards. DeviceError if that is lost.

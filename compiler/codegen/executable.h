@@ -2,8 +2,12 @@
 #pragma once
 #include <kroton/array.h>
 
+#include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
+#include "compiler/machine_peak.h"
 #include "runtime/print.h"
 
 namespace kroton {
@@ -11,6 +15,30 @@ namespace kroton {
 namespace detail {
 struct Storage;
 }
+
+// What the parts of a call take that is measured.
+struct MeasuredTime {
+  std::int64_t runs = 0;
+  double seconds = 0;
+  double bytes = 0;  // of copies
+};
+struct CallTimes {
+  std::vector<MeasuredTime> kernels;  // of the Program, in the order of for_each_kernel
+  MeasuredTime to_device, to_host;    // copies between the host's memory and the device's
+};
+
+// What one run of a kernel does, and what a model says that it takes, if there is one.
+struct KernelCost {
+  double flops = 0, bytes = 0;
+  std::optional<double> seconds;
+};
+
+// What runs a Program, for people.
+struct RunsOn {
+  std::string device;  // empty: this machine's processor
+  std::string model;   // what the predictions are of; empty: there are none
+  MachinePeak peak;    // 0: not known
+};
 
 class Executable {
  public:
@@ -22,6 +50,9 @@ class Executable {
     void* arena = nullptr;                // Program::arena_bytes, if uses_host_memory()
     // By argument, or empty: that of an array on the device, where its address is; else null.
     std::span<const detail::Storage* const> storages = {};
+    // Adds up what the parts take; null: nothing is measured. On this processor the Program must
+    // have been compiled for it.
+    CallTimes* times = nullptr;
   };
 
   virtual ~Executable() = default;
@@ -36,6 +67,10 @@ class Executable {
   // and shared variables are then as before. Throws what a print threw, and DeviceError.
   // `context` is what code of this process gets.
   virtual kroton_error run(const Call& call, CallContext& context) = 0;
+
+  // For profiles. Costs are of the Program's kernels, in the order of for_each_kernel.
+  virtual RunsOn runs_on() const = 0;
+  virtual std::vector<KernelCost> costs(std::span<const std::int64_t> sizes) const = 0;
 };
 
 // Where an Array's elements begin, as a call is told it: somewhere for an Array without any.

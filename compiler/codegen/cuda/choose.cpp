@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
+#include <utility>
 
 #include "compiler/base/dump.h"
 #include "compiler/codegen/cuda/choices.h"
@@ -136,12 +137,15 @@ int DeviceProgram::decide(Choice& choice) {
 // Runs all candidates, which store elsewhere meanwhile.
 std::optional<int> DeviceProgram::timed(const Choice& choice) {
   struct Elsewhere {
-    std::vector<PlacedBuffer*> buffers;
-    std::vector<DeviceMemory> memory;
+    DeviceProgram& program;
+    CallTimes* times = std::exchange(program.times_, nullptr);  // of what the call runs
+    std::vector<PlacedBuffer*> buffers = {};
+    std::vector<DeviceMemory> memory = {};
     ~Elsewhere() {
       for (PlacedBuffer* placed : buffers) placed->elsewhere = 0;
+      program.times_ = times;
     }
-  } elsewhere;
+  } elsewhere{*this};
   const bool was_updating = updating_;
   try {
     for (const int position : choice.outputs) {

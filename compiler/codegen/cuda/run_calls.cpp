@@ -99,7 +99,7 @@ void DeviceProgram::show(const kroton::Call& print) {
 // not called, as no kernel does anything then.
 void DeviceProgram::call(const kroton::Call& made) {
   kroton_error error{};
-  device_->download(&error, transfers_.results(), sizeof error);
+  download(&error, transfers_.results(), sizeof error);
   if (error.code != KROTON_OK) return;
   std::vector<std::vector<std::byte>> memory;
   std::vector<void*> arrays;
@@ -115,12 +115,12 @@ void DeviceProgram::call(const kroton::Call& made) {
   error = invoke(*made.callee, made.callee->options.function, arrays, sizes);
   if (error.code != KROTON_OK) {
     error.site += made.site;
-    device_->upload(transfers_.results(), &error, sizeof error);
+    upload(transfers_.results(), &error, sizeof error);
     return;
   }
   for (std::size_t k = 0; k < made.outputs.size(); ++k) {
     const PlacedBuffer& to = placed(made.outputs[k]);
-    device_->upload(address_of(to), arrays[made.inputs.size() + k], to.bytes);
+    upload(address_of(to), arrays[made.inputs.size() + k], to.bytes);
   }
 }
 
@@ -130,7 +130,7 @@ const DeviceProgram::PlacedBuffer& DeviceProgram::placed(const kroton::Call::Val
 
 std::vector<std::byte> DeviceProgram::downloaded(const PlacedBuffer& placed) {
   std::vector<std::byte> data(static_cast<std::size_t>(placed.bytes));
-  device_->download(data.data(), address_of(placed), placed.bytes);
+  download(data.data(), address_of(placed), placed.bytes);
   return data;
 }
 

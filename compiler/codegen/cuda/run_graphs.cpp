@@ -158,7 +158,7 @@ void DeviceProgram::run_with_others() {
 }
 
 void DeviceProgram::launch_all() {
-  if (how_.graphs) {
+  if (how_.graphs && times_ == nullptr) {
     run_replayed();
   } else {
     run_all();

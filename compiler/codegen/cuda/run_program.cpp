@@ -19,12 +19,14 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     : program_(program),
       emitted_(emitted),
       device_(std::move(device)),
+      rates_(rates_of(device_->properties(), device_->capability())),
       how_{how.graphs && device_->has_graphs() && can_be_captured(program.steps),
            how.products && device_->has_products(), how.tf32, how.short_indices},
       exchanges_in_graphs_(how_.graphs && has_collectives(program.steps)),
       values_(program),
       transfers_(device_),
-      exchanges_(device_) {
+      exchanges_(device_),
+      timer_(device_) {
   for (const Array& constant : program_.constants) {
     const Array values = constant.contiguous();
     DeviceMemory& memory = constants_.emplace_back(
@@ -138,7 +140,9 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
     argument_addresses_.push_back(transfers_.input(k));
   }
   for (const auto& state : program_.states) {
-    argument_addresses_.push_back(state->on_device(device_).bring_to_device(state->value));
+    DeviceCopy& copy = state->on_device(device_);
+    measured(&CallTimes::to_device, copy.is_old_on_device() ? state->value.nbytes() : 0,
+             [&] { argument_addresses_.push_back(copy.bring_to_device(state->value)); });
   }
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     argument_addresses_.push_back(transfers_.output(k));
@@ -238,7 +242,7 @@ void DeviceProgram::give_up_states(const std::string& reason) {
 
 kroton_error DeviceProgram::run(std::span<const ArgumentMemory> inputs,
                                 std::span<const ArgumentMemory> outputs,
-                                std::span<const std::int64_t> sizes) {
+                                std::span<const std::int64_t> sizes, CallTimes* times) {
   device_->check_usable();
   const std::lock_guard lock(device_->mutex);
   if (running_) {
@@ -246,17 +250,24 @@ kroton_error DeviceProgram::run(std::span<const ArgumentMemory> inputs,
                       " is called by what its own kt::print is written to");
   }
   struct Running {
-    bool& flag;
-    ~Running() { flag = false; }
-  } const running{running_};
+    DeviceProgram& program;
+    ~Running() {
+      program.running_ = false;
+      program.times_ = nullptr;
+      program.timer_.forget();
+    }
+  } const running{*this};
   running_ = true;
+  times_ = times;
   device_->begin_call(program_.name);
   std::vector<const detail::Storage*> storages;
   for (const auto& list : {inputs, outputs}) {
     for (const ArgumentMemory& argument : list) storages.push_back(argument.storage);
   }
   const detail::StreamOrder order(*device_, storages);
-  return run_ordered(inputs, outputs, sizes);
+  const kroton_error error = run_ordered(inputs, outputs, sizes);
+  timer_.settle();
+  return error;
 }
 
 kroton_error DeviceProgram::run_ordered(std::span<const ArgumentMemory> inputs,
@@ -264,15 +275,26 @@ kroton_error DeviceProgram::run_ordered(std::span<const ArgumentMemory> inputs,
                                         std::span<const std::int64_t> sizes) {
   bind(inputs, outputs, sizes);
   values_.end_all();
-  transfers_.upload(inputs);
+  const auto host_bytes = [](std::span<const ArgumentMemory> arguments) {
+    std::int64_t bytes = 0;
+    for (const ArgumentMemory& argument : arguments) {
+      if (argument.storage == nullptr) bytes += argument.bytes;
+    }
+    return bytes;
+  };
+  measured(&CallTimes::to_device, host_bytes(inputs), [&] { transfers_.upload(inputs); });
   kroton_error error{};
   updating_ = false;
   const bool checks = !program_.sites.empty();
-  const bool waits = checks || transfers_.has_host_outputs();
+  const bool downloads = checks || transfers_.has_host_outputs();
+  const auto download = [&] {
+    const std::int64_t bytes = host_bytes(outputs) + (checks ? std::int64_t{sizeof error} : 0);
+    measured(&CallTimes::to_host, bytes, [&] { error = transfers_.download(outputs, checks); });
+  };
   try {
     launch_all();
-    transfers_.started(waits);
-    if (checks) error = transfers_.download(outputs, true);
+    transfers_.started(downloads || times_ != nullptr);
+    if (checks) download();
   } catch (const std::exception& failure) {
     give_up_states(failure.what());
     throw;
@@ -281,7 +303,7 @@ kroton_error DeviceProgram::run_ordered(std::span<const ArgumentMemory> inputs,
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
     if (program_.state_is_updated[k]) program_.states[k]->on_device(device_).written_on_device();
   }
-  if (waits && !checks) transfers_.download(outputs, false);
+  if (downloads && !checks) download();
   return error;
 }
 
@@ -310,7 +332,8 @@ kroton_error DeviceProgram::run(const Call& call, CallContext&) {
   for (std::size_t k = 0; k < program_.outputs.size(); ++k) {
     add(first_output + k, program_.outputs[k]);
   }
-  return run(std::span(memory).first(inputs), std::span(memory).subspan(inputs), call.sizes);
+  return run(std::span(memory).first(inputs), std::span(memory).subspan(inputs), call.sizes,
+             call.times);
 }
 
 }  // namespace kroton::codegen

@@ -9,9 +9,11 @@
 #include <span>
 #include <unordered_map>
 
+#include "compiler/codegen/cuda/call_timer.h"
 #include "compiler/codegen/cuda/capture_order.h"
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/cuda/exchanges_in_flight.h"
+#include "compiler/codegen/cuda/gpu_rates.h"
 #include "compiler/codegen/cuda/graph_cache.h"
 #include "compiler/codegen/cuda/size_values.h"
 #include "compiler/codegen/cuda/transfers.h"
@@ -58,15 +60,18 @@ class DeviceProgram final : public Executable {
   // is written to may do: the device's memory of the function is in use.
   //
   // Memory on the device is used where it is, and outputs there may be written in part by a call
-  // that fails. Without host outputs and checks the call returns when all is started.
+  // that fails. Without host outputs and checks the call returns when all is started. A call that
+  // is measured starts no graphs and waits.
   kroton_error run(std::span<const ArgumentMemory> inputs, std::span<const ArgumentMemory> outputs,
-                   std::span<const std::int64_t> sizes);
+                   std::span<const std::int64_t> sizes, CallTimes* times = nullptr);
 
   bool uses_host_memory() const override { return false; }
   std::int64_t workers() const override { return 1; }
   // Bringing the copy of a shared variable up to date changes what belongs to it.
   bool moves_what_it_reads() const override { return true; }
   kroton_error run(const Call& call, CallContext& context) override;
+  RunsOn runs_on() const override;
+  std::vector<KernelCost> costs(std::span<const std::int64_t> sizes) const override;
 
  private:
   struct PlacedBuffer {
@@ -125,6 +130,20 @@ class DeviceProgram final : public Executable {
   DeviceAddress address_of(const PlacedBuffer& placed) const;
   void give_up_states(const std::string& reason);
 
+  // measure.cpp
+  // Copies in a call: one part of it.
+  template <class Copies>
+  void measured(MeasuredTime CallTimes::* time, std::int64_t bytes, const Copies& copies) {
+    if (times_ == nullptr || bytes == 0) {
+      copies();
+      return;
+    }
+    timer_.measure(times_->*time, copies);
+    (times_->*time).bytes += static_cast<double>(bytes);
+  }
+  void upload(DeviceAddress to, const void* from, std::int64_t bytes);
+  void download(void* to, DeviceAddress from, std::int64_t bytes);
+
   // run_steps.cpp
   void run_all();
   void run_steps(const std::vector<Step>& steps);
@@ -171,6 +190,7 @@ class DeviceProgram final : public Executable {
   const Program& program_;
   CudaProgram emitted_;
   std::shared_ptr<Device> device_;
+  std::optional<GpuRates> rates_;
   How how_;
   bool exchanges_in_graphs_ = false;  // the program has exchanges, and could be captured
   std::array<std::unique_ptr<DeviceModule>, 2> modules_;  // by wide_
@@ -198,6 +218,9 @@ class DeviceProgram final : public Executable {
   std::vector<KernelArgument> launch_arguments_;
   Transfers transfers_;
   ExchangesInFlight exchanges_;
+
+  CallTimes* times_ = nullptr;  // of a call that is measured
+  CallTimer timer_;
 
   bool running_ = false;   // a call is in progress
   bool updating_ = false;  // something that writes to a shared variable has been started

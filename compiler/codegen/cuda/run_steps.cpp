@@ -29,11 +29,17 @@ std::vector<CaptureOrder::Range> DeviceProgram::touched(const LoadedKernel& kern
 
 void DeviceProgram::launch(const LoadedKernel& kernel) {
   if (kernel.blocks == 0) return;
-  if (!order_) {
-    start(kernel);
-    return;
+  if (!exchanges_.empty()) {
+    for (int position : kernel.buffers) settle(buffers_[static_cast<std::size_t>(position)]);
   }
-  in_order(touched(kernel), [&] { start(kernel); });
+  const auto started = [&] { start(kernel); };
+  if (order_) {
+    in_order(touched(kernel), started);
+  } else if (times_ != nullptr) {
+    timer_.measure(times_->kernels[static_cast<std::size_t>(&kernel - kernels_.data())], started);
+  } else {
+    start(kernel);
+  }
 }
 
 // Captures work that touches these.
@@ -45,9 +51,6 @@ void DeviceProgram::in_order(const std::vector<CaptureOrder::Range>& ranges,
 }
 
 void DeviceProgram::start(const LoadedKernel& kernel) {
-  if (!exchanges_.empty()) {
-    for (int position : kernel.buffers) settle(buffers_[static_cast<std::size_t>(position)]);
-  }
   if (kernel.product.product && run_product(kernel.product)) {
     updating_ = updating_ || kernel.updates;
     return;
@@ -111,7 +114,7 @@ bool DeviceProgram::is_true(const loop::BufferRef& condition) {
   std::uint8_t value = 0;
   const int position = positions_.at(condition->id);
   settle(buffers_[static_cast<std::size_t>(position)]);
-  device_->download(&value, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
+  download(&value, address_of(buffers_[static_cast<std::size_t>(position)]), 1);
   return value != 0;
 }
 

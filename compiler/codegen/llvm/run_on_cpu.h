@@ -14,6 +14,8 @@ class CpuExecutable final : public Executable {
   std::int64_t workers() const override;
   bool moves_what_it_reads() const override { return false; }
   kroton_error run(const Call& call, CallContext& context) override;
+  RunsOn runs_on() const override;
+  std::vector<KernelCost> costs(std::span<const std::int64_t> sizes) const override;
 
  private:
   const Program& program_;

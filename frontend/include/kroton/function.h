@@ -285,8 +285,8 @@ class Function {
   // The optimised graph in Graphviz's language, one box per kernel: `dot -Tsvg`.
   std::string dot() const { return core().dot(); }
   // Where the time of the calls so far went. ValueError unless the function was made with
-  // `.profile = true`. The first use in a process takes a fraction of a second to measure the
-  // machine's peak.
+  // `.profile = true`. The first use on the CPU in a process takes a fraction of a second to
+  // measure the machine's peak.
   Profile profile() const { return core().profile(); }
   // What a call with such arguments needs. Their sizes count; nothing is computed.
   template <class... Arguments>

@@ -1,6 +1,7 @@
 #include "compiler/codegen/cuda/emit_cuda.h"
 
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 #include "compiler/codegen/cuda/kernel_printer.h"
@@ -27,7 +28,16 @@ class CudaText {
 
   CudaKernel add(const loop::Kernel& kernel) {
     has_matrices_ = has_matrices_ || has_matrices(kernel);
-    return KernelPrinter(program_, loop::place_values(loop::with_arithmetic(kernel))).run(kernels_);
+    std::string text;
+    CudaKernel result =
+        KernelPrinter(program_, loop::place_values(loop::with_arithmetic(kernel))).run(text);
+    // Kernels that differ in nothing but their buffers are one function: passes of a sort, say.
+    std::string nameless = text;
+    nameless.erase(text.find(" " + kernel.name + "("), kernel.name.size() + 1);
+    const auto [known, is_new] = names_.try_emplace(std::move(nameless), kernel.name);
+    result.name = known->second;
+    if (is_new) kernels_ += text;
+    return result;
   }
   std::string whole() const {
     return "// " + program_.name + "\n" + std::string(cuda_prelude) +
@@ -38,6 +48,7 @@ class CudaText {
   const Program& program_;
   bool has_matrices_ = false;
   std::string kernels_;
+  std::unordered_map<std::string, std::string> names_;  // by the kernel's text without it
 };
 
 void emit(const std::vector<Step>& steps, const Program& program, CudaProgram& result,

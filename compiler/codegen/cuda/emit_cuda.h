@@ -17,7 +17,7 @@ namespace kroton::codegen {
 // (with_wide_indices) where the indices do not fit. `error` is device memory laid out as in
 // runtime/abi.h; the first error wins by a compare-and-swap of code.
 struct CudaKernel {
-  std::string name;
+  std::string name;  // in the text; kernels that differ in their buffers alone have one function
   std::vector<loop::BufferRef> buffers;
   std::vector<Dim> derived_sizes;  // quotients, minima, maxima of sizes that it needs
   std::vector<Dim> divisors;

@@ -17,15 +17,21 @@ class BlockContext {
   // change it. It lives until the end of the innermost loop's body.
   virtual loop::Expr hold(const loop::Expr& value) = 0;
 
-  // Rows of keys, all of a scratch each, that are sorted by as many of their bits as are given from
-  // `low` on, the highest of which is their sign, where `wanted` is 1. Keys, and the positions that
-  // they come from beside them if there are such, go from the first scratch to the second and back.
+  // A stable sort of rows of integer keys, in the order of the signed numbers that their lowest bits
+  // are.
   struct Sorted {
-    Dims shape;  // rows, and the keys of one
-    Dim wanted = 1;
-    int low = 0, bits = 0;
-    WriteContext::Scratch keys[2], positions[2];
-    bool has_positions = false;
+    Dims shape;                // rows, and the keys of one
+    Dim wanted = 1;            // or 0: nothing is to be done
+    DType dtype = DType::i32;  // of keys: i32 or i64
+    int bits = 32;             // of them that count, a multiple of 8
+    bool has_positions = true;
+    int first = 0;  // if it is not 0: only so many of a row are put, up to 64
+    std::function<loop::Expr(const Index& row, const loop::Expr& i)> key;
+    // Stores what becomes of the key that comes at a place of its row; `position`: where it was,
+    // i64, null without positions.
+    std::function<void(const Index& row, const loop::Expr& place, const loop::Expr& position,
+                       const loop::Expr& key)>
+        put;
   };
   // A running operation along an axis, on the way that the index takes from 0 on or from the end:
   // op(what stands before, value), where what stands before is multiplied with the factor if there
@@ -41,8 +47,7 @@ class BlockContext {
   // Whether `sort` and `run` may be called: on a GPU, outside of all nests, unless a block does
   // all.
   virtual bool makes_kernels() const = 0;
-  // Gives which of both they are in after that: 0 or 1.
-  virtual int sort(const Sorted& how) = 0;
+  virtual void sort(const Sorted& how) = 0;
   // Stores all of the output where that is wanted. False, and nothing is done, where a value may
   // fail: the threads of a block wait for each other.
   virtual bool run(const Running& how) = 0;

@@ -25,23 +25,40 @@ class VertexWrite final : public WriteContext, public BlockContext {
       : context_(context), v_(v), operands_(context.graph().operands(v)), machine_(machine) {}
   bool is_for_gpu() const override { return machine_.gpu; }
   bool makes_kernels() const override { return machine_.gpu && !machine_.one_block; }
-  int sort(const Sorted& how) override {
+  void sort(const Sorted& how) override {
+    const Dims rows(how.shape.begin(), how.shape.end() - 1);
     loop::GpuSort sort;
     sort.count = how.shape.back();
-    sort.rows = element_count(Dims(how.shape.begin(), how.shape.end() - 1));
+    sort.rows = element_count(rows);
     sort.wanted = how.wanted;
-    sort.low = how.low;
+    sort.dtype = how.dtype;
     sort.bits = how.bits;
     sort.is_signed = true;
-    for (const std::size_t k : {0U, 1U}) {
-      sort.keys[k] = buffer_of(how.keys[k]);
-      if (how.has_positions) sort.places[k] = buffer_of(how.positions[k]);
+    sort.has_places = how.has_positions;
+    sort.first = how.first;
+    sort.key = [&](const loop::Expr& row, const loop::Expr& i) {
+      return how.key(places_of(row, rows), i);
+    };
+    const loop::Expr anywhere = loop::variable(loop::fresh_variable("i"));
+    if (may_fail(sort.key(anywhere, anywhere))) {
+      // The threads of a block wait for each other: a kernel without barriers fails.
+      Dims extents = how.shape;
+      extents[0] = extents[0] * how.wanted;
+      const Scratch keys = scratch(how.dtype, extents);
+      independent_nest(extents, [&](const Index& at) {
+        store(keys, at, how.key(Index(at.begin(), at.end() - 1), at.back()));
+      });
+      const loop::BufferRef from = scratch_.back().first;
+      sort.key = [=, count = sort.count](const loop::Expr& row, const loop::Expr& i) {
+        return loop::load(from, row * loop::size(count) + i);
+      };
     }
-    for (const loop::Kernel& kernel : sort.kernels(context_.buffers().maker())) {
-      stores_ = *loop::as_dim(kernel.work);
-      add(kernel.body.front());
-    }
-    return sort.passes() % 2;
+    sort.put = [&](const loop::Expr& row, const loop::Expr& to, const loop::Expr& from,
+                   const loop::Expr& key) {
+      const loop::Expr position = from == nullptr ? nullptr : loop::cast(from, DType::i64);
+      return inside(1, [&] { how.put(places_of(row, rows), to, position, key); });
+    };
+    add_kernels(sort.kernels(context_.buffers().maker()));
   }
   bool run(const Running& how) override {
     const Dims& shape = type().shape;
@@ -81,10 +98,7 @@ class VertexWrite final : public WriteContext, public BlockContext {
       const loop::Expr line = outer * loop::size(running.count) + on_way(position);
       return loop::Store{output(), line * loop::size(running.inner) + inner, y};
     };
-    for (const loop::Kernel& kernel : running.kernels(context_.buffers().maker())) {
-      stores_ = *loop::as_dim(kernel.work);
-      add(kernel.body.front());
-    }
+    add_kernels(running.kernels(context_.buffers().maker()));
     return true;
   }
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }
@@ -217,6 +231,12 @@ class VertexWrite final : public WriteContext, public BlockContext {
   }
   static bool may_fail(const loop::Expr& e) {
     return has_node(e, [](loop::Op op) { return loop::may_fail(op); });
+  }
+  void add_kernels(const std::vector<loop::Kernel>& kernels) {
+    for (const loop::Kernel& kernel : kernels) {
+      stores_ = *loop::as_dim(kernel.work);
+      add(kernel.body.front());
+    }
   }
   void add(loop::Stmt stmt) {
     block_.push_back(std::move(stmt));

@@ -4,6 +4,8 @@
 // vectors find, tells whether the block has an element that comes before the last of them; few
 // blocks have. They do not go in the order of the axis, in which sorted elements would all be
 // better than those before: what is kept does not depend on it, as positions are part of the order.
+//
+// On a GPU blocks of threads sort parts of the axis, of which the first ones are sorted again.
 #include <kroton/sort.h>
 
 #include <limits>
@@ -145,6 +147,14 @@ class TopLoops {
   WriteContext::Scratch keys_of_block_, lowest_, kept_, positions_, place_;
 };
 
+void write_argtopk(WriteContext& context) {
+  if (BlockContext::of(context).makes_kernels()) {
+    ops::order_by_blocks(context, static_cast<int>(count_of(context.attributes())));
+  } else {
+    TopLoops(context).run();
+  }
+}
+
 TensorType argtopk_type(TypeContext& context) {
   Dims shape = context.input(0).shape;
   shape.back() = Dim(count_of(context.attributes()));
@@ -197,7 +207,7 @@ constinit const OpRecord argtopk_op = {
     .cost = 4,
     .keeps_stored = true,
     .infer = argtopk_type,
-    .write = [](WriteContext& context) { TopLoops(context).run(); },
+    .write = write_argtopk,
     .reference =
         [](ReferenceContext& c) { ops::sort_reference(c, ops::is_descending(c.attributes)); },
     .batch = [](std::span<const Tensor> operands, const std::vector<bool>&,

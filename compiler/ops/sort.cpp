@@ -3,7 +3,7 @@
 // Many rows that are not long go through a network of compare-exchanges (sort_network.cpp), others
 // through loops by rank or by digits (sort_loops.cpp); a call tells which if sizes are free. The
 // elements alone are sorted at half the cost of their permutation: as integers of their own size,
-// without positions.
+// without positions. On a GPU blocks of threads sort them (loop/gpu_radix_sort.h).
 #include <kroton/check.h>
 #include <kroton/sort.h>
 
@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/ir/block_context.h"
 #include "compiler/ops/draw.h"
 #include "compiler/ops/indices.h"
 #include "compiler/ops/numbers.h"
@@ -38,6 +39,10 @@ Dim by_network(const WriteContext& context, int parts) {
 }
 
 void write_argsort(WriteContext& context) {
+  if (BlockContext::of(context).makes_kernels()) {
+    ops::order_by_blocks(context, 0);
+    return;
+  }
   const bool descending = ops::is_descending(context.attributes());
   const ops::SortKeys keys(context.input_type(0).dtype);
   const int parts = keys.packed ? 1 : 2;
@@ -67,7 +72,25 @@ void write_argsort(WriteContext& context) {
   ops::sort_by_network(context, context.type().shape, form, is_network);
 }
 
+void write_values_by_blocks(WriteContext& context) {
+  const bool descending = ops::is_descending(context.attributes());
+  const DType dtype = context.type().dtype;
+  BlockContext::Sorted how = ops::sorted_by_blocks(context);
+  how.has_positions = false;
+  how.key = [&](const Index& row, const Expr& i) {
+    return ops::value_key(context.input(0, in(row, i)), how.dtype, descending);
+  };
+  how.put = [&](const Index& row, const Expr& place, const Expr&, const Expr& key) {
+    context.store(in(row, place), ops::value_of_key(key, dtype, descending));
+  };
+  BlockContext::of(context).sort(how);
+}
+
 void write_sort(WriteContext& context) {
+  if (BlockContext::of(context).makes_kernels()) {
+    write_values_by_blocks(context);
+    return;
+  }
   const bool descending = ops::is_descending(context.attributes());
   const DType dtype = context.type().dtype;
   const Dim is_network = by_network(context, 1);

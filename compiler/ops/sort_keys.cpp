@@ -35,7 +35,7 @@ Expr in_direction(const Expr& key, bool descending) {
 
 // An integer in whose order the elements are sorted, all zeros being one if `zeros_are_equal`, and
 // all NaNs.
-Expr order_key(const Expr& x, DType dtype, bool descending, bool zeros_are_equal) {
+Expr key_of(const Expr& x, DType dtype, bool descending, bool zeros_are_equal) {
   Expr key = x;
   if (is_float(x->dtype)) {
     const DType bits_dtype = integer_of_size(x->dtype);
@@ -59,7 +59,7 @@ SortKeys::SortKeys(DType dtype)
       low(packed ? 32 : 0) {}
 
 Expr SortKeys::key(const Expr& x, const Expr& position, bool descending) const {
-  const Expr ordered = order_key(x, DType::i64, descending, true);
+  const Expr ordered = order_key(x, DType::i64, descending);
   if (!packed) return ordered;
   return loop::binary(Op::bit_or, loop::binary(Op::shl, ordered, whole(low)), position);
 }
@@ -78,7 +78,11 @@ Expr SortKeys::position(const Expr& packed_key) const {
 }
 
 Expr value_key(const Expr& x, DType dtype, bool descending) {
-  return order_key(x, dtype, descending, false);
+  return key_of(x, dtype, descending, false);
+}
+
+Expr order_key(const Expr& x, DType dtype, bool descending) {
+  return key_of(x, dtype, descending, true);
 }
 
 Expr value_of_key(const Expr& key, DType dtype, bool descending) {
@@ -88,6 +92,27 @@ Expr value_of_key(const Expr& key, DType dtype, bool descending) {
   }
   if (!is_moved(dtype)) return loop::cast(ascending, dtype);
   return loop::cast(moved(loop::cast(ascending, integer_of_size(dtype))), dtype);
+}
+
+BlockContext::Sorted sorted_by_blocks(const WriteContext& context) {
+  const TensorType& x = context.input_type(0);
+  BlockContext::Sorted how;
+  how.shape = x.shape;
+  how.bits = 8 * static_cast<int>(size_of(x.dtype));
+  how.dtype = how.bits <= 32 ? DType::i32 : DType::i64;
+  return how;
+}
+
+void order_by_blocks(WriteContext& context, int first) {
+  BlockContext::Sorted how = sorted_by_blocks(context);
+  how.first = first;
+  how.key = [&](const Index& row, const Expr& i) {
+    return order_key(context.input(0, in(row, i)), how.dtype, is_descending(context.attributes()));
+  };
+  how.put = [&](const Index& row, const Expr& place, const Expr& position, const Expr&) {
+    context.store(in(row, place), position);
+  };
+  BlockContext::of(context).sort(how);
 }
 
 void sort_reference(ReferenceContext& c, bool descending) {

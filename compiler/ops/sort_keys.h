@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "compiler/ir/block_context.h"
 #include "compiler/ir/op.h"
 #include "compiler/loop/ir.h"
 
@@ -40,6 +41,14 @@ struct SortKeys {
 // element that has it; -0 comes before 0, and a NaN is the highest key, which is that of no other.
 loop::Expr value_key(const loop::Expr& x, DType dtype, bool descending);
 loop::Expr value_of_key(const loop::Expr& key, DType dtype, bool descending);
+
+// The same for the order of positions: equal elements have one key.
+loop::Expr order_key(const loop::Expr& x, DType dtype, bool descending);
+
+// Of input 0 along its last axis, with neither keys nor what is put.
+BlockContext::Sorted sorted_by_blocks(const WriteContext& context);
+// Stores the positions of a stable sort, if `first` is not 0 so many of a row.
+void order_by_blocks(WriteContext& context, int first);
 
 // Whether the op is one of the highest first.
 inline bool is_descending(const Attributes& attributes) { return attributes.integers.at(0) != 0; }

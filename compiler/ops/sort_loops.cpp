@@ -7,8 +7,6 @@
 // where each block's elements of each digit go, and the blocks move them. Blocks are independent,
 // so threads share them, and the order does not depend on how many threads there are.
 //
-// On a GPU blocks of threads have tables of digits in shared memory (loop/gpu_radix_sort.h).
-//
 // Elements are compared by integer keys. Keys of 32 bits stand with their position in one integer
 // of 64, whose order is that of a stable sort; those of 64 bits move beside their positions.
 #include "compiler/ops/sort_loops.h"
@@ -16,7 +14,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "compiler/ir/block_context.h"
 #include "compiler/ops/sort_keys.h"
 
 namespace kroton::ops {
@@ -28,14 +25,10 @@ using loop::Op;
 
 // Up to here counting is quicker than going by digits.
 constexpr std::int64_t most_by_rank = 96;
-// On a GPU, where each element's rank is a thread's.
-constexpr std::int64_t most_by_rank_on_gpu = 512;
 // Elements that one thread moves: many, as each block has counts of its own.
 constexpr std::int64_t moved_by_thread = 2048;
 constexpr int digit_bits = 8;
 constexpr std::int64_t digits = 1 << digit_bits;
-// Of keys that are booleans, with a sign.
-constexpr int least_bits = 6;
 
 // How the elements of a dtype go by digits.
 struct Keys : SortKeys {
@@ -67,17 +60,10 @@ class SortLoops {
   void run(const Dim& runs) {
     runs_ = runs;
     // One of both is for the size at hand: the loops of the other run no iteration.
-    const bool on_gpu = BlockContext::of(context_).makes_kernels();
-    const std::int64_t most = on_gpu ? most_by_rank_on_gpu : most_by_rank;
-    const Dim above = minimum(floor_div(size_, most + 1), 1);
+    const Dim above = minimum(floor_div(size_, most_by_rank + 1), 1);
     const Dim is_long = runs * above, is_short = runs * (1 - above);
     from_ = planes();
     to_ = planes();
-    if (on_gpu) {
-      if (!is_short.is_constant(0)) by_rank_of_each(is_short);
-      if (!is_long.is_constant(0)) by_digits_of_blocks(is_long);
-      return;
-    }
     if (!is_short.is_constant(0)) by_rank(is_short);
     if (!is_long.is_constant(0)) by_digits(is_long);
   }
@@ -136,45 +122,6 @@ class SortLoops {
         });
       });
       each([&](const Expr& i) { put_(row, context_.stored(to_.keys, in(row, i)), i); });
-    });
-  }
-
-  // A thread for each element.
-  void by_rank_of_each(const Dim& runs) {
-    rows(runs, {size_}, [&](const Index& row, const Index& i) { place_key(row, i[0]); });
-    rows(runs, {size_}, [&](const Index& row, const Index& i) {
-      const auto key = [&](const Expr& at) { return context_.stored(from_.keys, in(row, at)); };
-      const Index here = in(row, i[0]);
-      context_.store(to_.keys, here, whole(0));
-      context_.nest({size_}, [&](const Index& j) {
-        const Expr is_before = keys_.is_before(key(j[0]), j[0], key(i[0]), i[0]);
-        context_.store(to_.keys, here,
-                       context_.stored(to_.keys, here) + loop::cast(is_before, DType::i64));
-      });
-      put_(row, context_.stored(to_.keys, here), i[0]);
-    });
-  }
-
-  void by_digits_of_blocks(const Dim& runs) {
-    rows(runs, {size_}, [&](const Index& row, const Index& i) { place_key(row, i[0]); });
-    BlockContext::Sorted how;
-    how.shape = shape_;
-    how.wanted = runs;
-    how.low = keys_.low;
-    how.bits = std::max(keys_.bits, least_bits);
-    how.keys[0] = from_.keys;
-    how.keys[1] = to_.keys;
-    how.has_positions = !keys_.packed;
-    if (how.has_positions) {
-      how.positions[0] = from_.positions;
-      how.positions[1] = to_.positions;
-    }
-    const int side = BlockContext::of(context_).sort(how);
-    rows(runs, {size_}, [&](const Index& row, const Index& i) {
-      const Index here = in(row, i[0]);
-      put_(row, i[0],
-           keys_.packed ? keys_.position(context_.stored(how.keys[side], here))
-                        : context_.stored(how.positions[side], here));
     });
   }
 

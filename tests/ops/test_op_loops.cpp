@@ -231,7 +231,7 @@ class Write final : public WriteContext, public BlockContext {
     return {loops_.scratch(dtype, shape)};
   }
   bool makes_kernels() const override { return false; }
-  int sort(const Sorted&) override { throw InternalError("the test sorts nothing"); }
+  void sort(const Sorted&) override { throw InternalError("the test sorts nothing"); }
   bool run(const Running&) override { throw InternalError("the test runs along nothing"); }
   loop::Expr hold(const loop::Expr& value) override { return loops_.hold(value); }
   void store(Scratch scratch, const Index& index, const loop::Expr& value) override {

@@ -78,15 +78,15 @@ TEST_CASE("cuda: running operations by tiles") {
                kt::cuda());
 }
 
-TEST_CASE("cuda: sorts by digits and by ranks") {
+TEST_CASE("cuda: sorts by digits, in blocks and by ranks") {
   const gpu_emulator::TestCuda cuda;
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
-  for (const std::int64_t columns : {70, 1100}) {
+  for (const std::int64_t columns : {40, 70, 2100}) {
     CAPTURE(columns);
     check_agrees({{x}, {kt::argsort(x), kt::sort(x)}, {random_array({2, columns}, kt::f32, 1)}},
                  {}, kt::cuda());
   }
-  const kt::Tensor y = kt::tensor("y", {1100}, kt::f64);
-  check_agrees({{y}, {kt::argsort(y, 0, true)}, {random_array({1100}, kt::f64, 1)}}, {},
+  const kt::Tensor y = kt::tensor("y", {2100}, kt::f64);
+  check_agrees({{y}, {kt::argsort(y, 0, true)}, {random_array({2100}, kt::f64, 1)}}, {},
                kt::cuda());
 }

@@ -6,7 +6,8 @@
 // mirror image, so that the smaller one always comes first: elements beyond the row count as the
 // highest, stay where they are, and need not be looked at but for the last few.
 //
-// Of rows whose length the call tells, the levels are loops: a merge is a pass of four levels and
+// Of rows whose length the call tells, up to 4 and 8 elements are sorted by a network of their own,
+// and the levels of longer ones are loops: a merge is a pass of four levels and
 // one or three more, whose distances it looks up by its number. Blocks are whole, and there is room
 // for them.
 //
@@ -36,6 +37,8 @@ constexpr std::int64_t fewest_rows = 4;
 constexpr std::int64_t vector_bytes = 64;
 // Levels of one pass: 16 vectors fit the registers.
 constexpr int most_levels = 4;
+// Of the first pass over short rows whose length the call tells.
+constexpr int fewest_levels = 2;
 constexpr std::int64_t most_vectors = 1 << most_levels;
 // Of runs that begin with so many elements, until there are `longest`.
 constexpr int most_merges = 8;
@@ -176,9 +179,23 @@ class Network {
     });
   }
 
-  void sort_any_length() {
-    exchange_all(most_levels, whole(1), 1, false, sorting_pairs(most_vectors));
+  // The first runs, of 16 elements, or all of the row where it has no more than 8 or 4.
+  void sort_first_runs() {
+    Dim taken = 0;
+    for (int levels = fewest_levels; levels <= most_levels; ++levels) {
+      const std::int64_t vectors = std::int64_t{1} << levels;
+      const Dim fits =
+          levels == most_levels ? Dim(1) : 1 - minimum(floor_div(length_, vectors + 1), 1);
+      context_.loop(loop::size(fits - taken), 1, [&](const Expr&) {
+        exchange_all(levels, whole(1), 1, false, sorting_pairs(vectors));
+      });
+      taken = fits;
+    }
     std::swap(from_, to_);
+  }
+
+  void sort_any_length() {
+    sort_first_runs();
     Dim merges = 0;
     for (int m = 0; m < most_merges; ++m) {
       merges = merges + minimum(floor_div(length_ - 1, most_vectors << m), 1);

@@ -29,12 +29,22 @@ StageHolder::StageHolder(const Variable& position, std::vector<HeldStage> stages
   note_loads(core);
 }
 
-std::int64_t StageHolder::neighbours(std::int64_t length) const {
+std::int64_t StageHolder::neighbours(std::int64_t length, std::int64_t fewest) const {
   for (const std::int64_t together : neighbours_of_row) {
-    if (length % together != 0 || length / together < Machine::warp) continue;
+    if (length % together != 0 || length / together < fewest) continue;
     if (suits(together, length)) return together;
   }
   return 1;
+}
+
+std::int64_t StageHolder::narrowest() const {
+  std::int64_t bytes = 8;
+  for (const HeldStage& stage : stages_) {
+    for (const Expr& e : nodes_of(stage.body)) {
+      if (is_of_row(e)) bytes = std::min<std::int64_t>(bytes, size_of(e->dtype));
+    }
+  }
+  return bytes;
 }
 
 bool StageHolder::is_of_row(const Expr& e) const {
@@ -143,22 +153,27 @@ Block StageHolder::at(const Block& body, const Variable& q, const Variable& k,
   return as_for(as_for(simple.front())->body.front())->body;
 }
 
-void StageHolder::choose(std::int64_t slots, const NewRegisters& registers) {
+bool StageHolder::choose(std::int64_t slots, const NewRegisters& registers) {
   std::stable_sort(held_.begin(), held_.end(),
                    [](const HeldArray& a, const HeldArray& b) { return a.uses > b.uses; });
   std::int64_t words = 0;
+  bool all_shared = true;
   std::erase_if(held_, [&](const HeldArray& row) {
     const DType dtype = row.element != nullptr ? row.element->dtype : row.shared->dtype;
     const std::int64_t more = slots * words_of(dtype);
-    if (words + more > most_held_words) return true;
-    words += more;
-    return false;
+    if (words + more <= most_held_words) {
+      words += more;
+      return false;
+    }
+    all_shared = all_shared && row.shared == nullptr;
+    return true;
   });
   for (HeldArray& row : held_) {
     row.registers = row.element != nullptr
                         ? registers(row.element->dtype, slots, row.element->buffer->name.c_str())
                         : registers(row.shared->dtype, slots, "row");
   }
+  return all_shared;
 }
 
 For unrolled_loop(const Variable& v, std::int64_t extent, Block body) {

@@ -46,13 +46,17 @@ class StageHolder {
   const std::vector<HeldStage>& stages() const { return stages_; }
   std::vector<HeldArray>& held() { return held_; }
 
-  // How many neighbours a thread may have at a time, where the row has `length` positions.
-  std::int64_t neighbours(std::int64_t length) const;
+  // How many neighbours a thread may have at a time, where the row has `length` positions, and
+  // `fewest` threads something to do.
+  std::int64_t neighbours(std::int64_t length, std::int64_t fewest) const;
+
+  // Bytes of the narrowest elements of memory that the stages look at.
+  std::int64_t narrowest() const;
 
   // Keeps those that are looked at most, as many as a thread with so many elements of each has room
-  // for, in the registers that `registers` makes.
+  // for, in the registers that `registers` makes. Whether no row stays in shared memory.
   using NewRegisters = std::function<BufferRef(DType, std::int64_t, const char*)>;
-  void choose(std::int64_t slots, const NewRegisters& registers);
+  bool choose(std::int64_t slots, const NewRegisters& registers);
 
  private:
   bool is_of_row(const Expr& e) const;

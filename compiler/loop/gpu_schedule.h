@@ -6,6 +6,10 @@
 
 namespace kroton::loop {
 
+// Rows of unknown length that a part of a warp has, where Machine::longest_row is no more than
+// that.
+constexpr std::int64_t longest_part_row = 64;
+
 // Turns a kernel of serial loops into one block loop with thread loops in it. The outermost
 // independent loops are either spread over all threads of the grid (elementwise work, short rows,
 // column sums) or one iteration a block, whose threads then share the loops inside (rows, chunks).

@@ -112,6 +112,9 @@ class GpuScheduler {
   // one loop to the next: memory is read once, and by accesses of several elements where the row's
   // length allows it. Sets row_threads_. Empty if that brings nothing.
   Block held_rows(const std::vector<const For*>& outer, const Block& core);
+  // The same by warps or more threads, or by parts of warps; nothing where it does not suit.
+  struct HeldRows;
+  Block held_by(const HeldRows& rows, bool parts);
 
   static bool may_share(const For& loop);
 

@@ -321,9 +321,10 @@ void Verifier::check_gpu_loop(const For& loop, const std::string& role) const {
     require(loops_.empty() && kernel_.body.size() == 1,
             role + " is a block loop but not all of the kernel");
     constexpr int warp = Machine::warp;
-    require(loop.width > 0 && loop.width % warp == 0 && loop.width <= 1024,
+    const bool is_part = loop.width >= 2 && loop.width < warp && warp % loop.width == 0;
+    require(is_part || (loop.width > 0 && loop.width % warp == 0 && loop.width <= 1024),
             role + " has " + std::to_string(loop.width) +
-                " threads; expected a multiple of 32 up to 1024");
+                " threads; expected a power of two up to 32, or a multiple of 32 up to 1024");
   } else if (loop.kind == LoopKind::thread) {
     require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
             role + " is a thread loop outside a block loop or inside another");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "compiler/loop/gpu_schedule.h"
 #include "compiler/lower/loops_lowering.h"
 #include "compiler/lower/reduction_parts.h"
 
@@ -147,14 +148,22 @@ std::vector<loop::Kernel> LoopsLowering::rows_or_all(const Dim& are_wanted) {
   const auto where = [&](const Dim& flag) { return this->where(kernel, flag); };
   const std::optional<Dim> length = row_length();
   if (!length || length->is_constant() || machine_.one_block) return where(are_wanted);
-  const Dim are_long = minimum(1, floor_div(*length, Machine::warp_row + 1));
+  const Dim are_long = is_more(*length, Machine::warp_row);
   machine_.longest_row = Machine::warp_row;
   std::vector<loop::Kernel> kernels = where(are_wanted * (1 - are_long));
   machine_.longest_row = 0;
   const loop::For* blocks = loop::as_for(kernels[0].body.back());
   // Threads may be dealt out otherwise than by rows: then one kernel is for all.
   if (blocks == nullptr || blocks->width != Machine::warp) return where(are_wanted);
-  const Dim are_longer = minimum(1, floor_div(*length, Machine::block_row + 1));
+  const Dim are_above_parts = is_more(*length, loop::longest_part_row);
+  machine_.longest_row = loop::longest_part_row;
+  std::vector<loop::Kernel> parts = where(are_wanted * (1 - are_above_parts));
+  if (loop::as_for(parts[0].body.back())->width < Machine::warp) {
+    machine_.longest_row = Machine::warp_row;
+    kernels = where(are_wanted * are_above_parts * (1 - are_long));
+    kernels.insert(kernels.begin(), parts.begin(), parts.end());
+  }
+  const Dim are_longer = is_more(*length, Machine::block_row);
   machine_.longest_row = Machine::block_row;
   std::vector<loop::Kernel> held = where(are_wanted * are_long * (1 - are_longer));
   machine_.longest_row = 0;

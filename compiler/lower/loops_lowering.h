@@ -149,7 +149,8 @@ class LoopsLowering {
   bool find_relative_sums();
   std::optional<Relative> relative_sum(const Accumulator& sum);
   // One kernel; of rows whose length is not known, one for those that are short, one for those that
-  // are not, and, if that brings something, one for those that fit in registers.
+  // are not, and, if that brings something, one for those that fit in registers, and one for those
+  // that a part of a warp has.
   std::vector<loop::Kernel> rows_or_all(const Dim& are_wanted);
   // The kernel for where the flag is 1.
   std::vector<loop::Kernel> where(loop::Kernel kernel, const Dim& flag) const;

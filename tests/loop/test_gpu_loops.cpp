@@ -74,7 +74,8 @@ TEST_CASE("GPU loops: what verify finds") {
   const Kernel beside = kernel({x}, {y}, {Declare{sum, zero}, blocks({threads(copy)}).body[0]});
   CHECK(fault(beside) == "the loop over 'b' is a block loop but not all of the kernel");
   CHECK(fault(blocks({threads(copy)}, 48)) ==
-        "the loop over 'b' has 48 threads; expected a multiple of 32 up to 1024");
+        "the loop over 'b' has 48 threads; expected a power of two up to 32, or a multiple of 32 "
+        "up to 1024");
   CHECK(fault(kernel({x}, {y}, {threads(copy)})) ==
         "the loop over 't' is a thread loop outside a block loop or inside another");
   CHECK(fault(blocks({threads({Barrier{}})})) ==

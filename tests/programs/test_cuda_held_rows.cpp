@@ -129,6 +129,40 @@ TEST_CASE("cuda: held rows: many rows of a warp each, several in a block") {
   check_like_cpu({x, y}, {kt::softmax(x), kt::softmax(y), kt::argmax(y, 1)}, calls);
 }
 
+TEST_CASE("cuda: held rows: many rows of parts of a warp") {
+  const TestCuda cuda;
+  for (const std::int64_t n : {17, 24, 32, 40, 48, 100}) {
+    CAPTURE(n);
+    const kt::Tensor x = kt::tensor("x", {kt::dim("rows"), n});
+    std::vector<std::vector<kt::Array>> calls;
+    for (const std::int64_t rows : {0, 1, 3, 65}) {
+      calls.push_back({random_array({rows, n}, kt::f32, 1)});
+    }
+    std::vector<kt::Tensor> outputs = normalized(x);
+    outputs.push_back(kt::sum(x, 1));
+    check_like_cpu({x}, outputs, calls);
+  }
+  const kt::Tensor h = kt::tensor("h", {kt::dim("rows"), 48}, kt::f16),
+                   d = kt::tensor("d", {kt::dim("rows"), 30}, kt::f64);
+  check_like_cpu({h, d}, {kt::softmax(h), kt::softmax(d), kt::argmax(h, 1)},
+                 {{kt::Array::normal({65, 48}, 1, 0, 1, kt::f16),
+                   kt::Array::normal({65, 30}, 2, 0, 1, kt::f64)}});
+}
+
+TEST_CASE("cuda: held rows: many free rows of parts of a warp, with NaN and infinities") {
+  const TestCuda cuda;
+  const kt::Tensor x = kt::matrix("x");
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t n : {1, 8, 9, 40, 64, 65}) {
+    calls.push_back({random_array({35, n}, kt::f32, 1)});
+    calls.back()[0].data<float>()[7] = std::numeric_limits<float>::quiet_NaN();
+    calls.back()[0].data<float>()[20] = std::numeric_limits<float>::infinity();
+  }
+  const auto without_nan = [](const kt::Tensor& y) { return kt::where(kt::isnan(y), -5, y); };
+  check_like_cpu({x}, {without_nan(kt::softmax(x)), kt::argmax(x, 1), without_nan(kt::max(x, 1))},
+                 calls);
+}
+
 TEST_CASE("cuda: held rows: updated in place, and each from the row before it was") {
   const TestCuda cuda;
   const auto run = [](const kt::Target& target) {

@@ -27,7 +27,7 @@ constexpr std::int64_t few_words = 96;
 constexpr std::int64_t hardly_any_words = 24;  // that leave room for as many threads as without
 constexpr int most_blocks = 16;
 constexpr std::int64_t widest = 16;  // access of a thread, in bytes
-// Rows of one warp each in a block, where there are so many.
+// Warps of a block that has rows of one each, where there are so many, or of a part of one.
 constexpr int warps_of_rows = 4;
 constexpr std::int64_t many_rows = 1024;
 // Iterations of a thread that are written out.
@@ -488,18 +488,19 @@ void KernelPrinter::print_threads(const loop::For& loop) {
   });
   if (uses_label_) line(failed_ + ":;");
   failed_.clear();
+  const std::string lanes = threads_ < warp ? ", " + std::to_string(threads_) : "";
   for (const loop::Accumulate& a : accumulated.plain) {
     const std::string mine = variables_.at(a.variable.id);
     const DType dtype = a.variable.dtype;
-    std::string total = "kt_combine<" + std::string(functor(a.op)) + ">(" + mine;
+    std::string total = "kt_combine<" + std::string(functor(a.op)) + lanes + ">(" + mine;
     if (threads_ > warp) total += ", " + shared_for_combining(dtype, "");
     const std::string& name = outside.at(a.variable.id);
     line(name + " = " + combined(a.op, dtype, name, total + ")") + ";");
     variables_[a.variable.id] = name;
   }
   for (const loop::AccumulateArg& a : accumulated.args) {
-    std::string call = std::string("kt_combine_arg<") + (a.maximum ? "true" : "false") + ">(" +
-                       variables_.at(a.best.id) + ", " + variables_.at(a.position.id);
+    std::string call = std::string("kt_combine_arg<") + (a.maximum ? "true" : "false") + lanes +
+                       ">(" + variables_.at(a.best.id) + ", " + variables_.at(a.position.id);
     if (threads_ > warp) {
       call += ", " + shared_for_combining(a.best.dtype, "_best") + ", " +
               shared_for_combining(a.position.dtype, "_position");
@@ -539,9 +540,11 @@ int KernelPrinter::blocks_at_a_time() const {
 }
 
 // A processor has as many blocks of one warp as leave half of its warps out. So several rows of a
-// warp each are one block, where there are many and they share no memory.
+// warp each are one block, where there are many and they share no memory; so are rows of a part of
+// a warp, which never do.
 int KernelPrinter::rows_in_a_block(const Expr& count) const {
   std::int64_t known = 0;
+  if (threads_ < warp) return warps_of_rows * warp / threads_;
   if (threads_ != warp || (loop::is_integer_constant(count, known) && known < many_rows)) return 1;
   bool is_apart = true;
   loop::visit_statements(kernel_.body, [&](const loop::Stmt& s) {
@@ -557,9 +560,10 @@ void KernelPrinter::print_row_of_block(const loop::For& loop) {
   const std::string& row = name_of(loop.variable);
   const std::string rows = std::to_string(rows_of_block_);
   thread_ = distinct("lane");
-  line("const kt_index " + thread_ + " = threadIdx.x % " + std::to_string(warp) + ";");
-  line("const kt_index " + row + " = (kt_index)blockIdx.x * " + rows + " + threadIdx.x / " +
-       std::to_string(warp) + ";");
+  const std::string lanes = std::to_string(threads_);
+  line("const kt_index " + thread_ + " = threadIdx.x % " + lanes + ";");
+  line("const kt_index " + row + " = (kt_index)blockIdx.x * " + rows + " + threadIdx.x / " + lanes +
+       ";");
   std::int64_t known = 0;
   const bool all = loop::is_integer_constant(loop.extent, known) && known % rows_of_block_ == 0;
   if (!all) line("if (" + row + " >= " + text(loop.extent, Place::index, sum) + ") return;");

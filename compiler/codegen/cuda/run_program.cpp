@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "compiler/base/dump.h"
+#include "compiler/contraction/library_product.h"
 #include "compiler/ir/node.h"
 #include "compiler/lower/overwrite.h"
 #include "runtime/device_copy.h"

@@ -47,10 +47,18 @@ void add_rows(std::vector<Case>& list) {
   const Tensor k = numbers("x", {1000, 1000}), w = numbers("x", {8, 1000000});
   list.push_back({"softmax of 1000x1000", {k}, {softmax(k)}, {}});
   list.push_back({"softmax of 8x1e6", {w}, {softmax(w)}, {}});
-  list.push_back({"softmax, free", {x}, {softmax(x)}, {}, {square, wide}});
+  list.push_back(
+      {"softmax, free", {x}, {softmax(x)}, {}, {square, wide, {{"n", 1000000}, {"m", 40}}}});
   const Tensor s = numbers("x", {8192, 128});
   list.push_back({"log_softmax of 8192x128", {s}, {log_softmax(s)}, {}});
   list.push_back({"sum of rows, free", {x}, {sum(x, 1)}, {}, {square, wide}});
+  for (const std::int64_t length : {24, 32}) {
+    const Tensor r = numbers("x", {1000000, length});
+    list.push_back({"softmax of 1e6x" + std::to_string(length), {r}, {softmax(r)}, {}});
+  }
+  const Tensor n = numbers("x", {1000000, 48}), ns = numbers("scale", {48}),
+               nh = numbers("shift", {48});
+  list.push_back({"layer norm of 1e6x48", {n, ns, nh}, {layer_norm(n, ns, nh)}, {}});
   const Tensor t = numbers("x", {1000000, 10});
   list.push_back({"softmax of 1e6x10", {t}, {softmax(t)}, {}});
   list.push_back({"argmax of rows, free", {x}, {argmax(x, 1)}, {}, {square, wide}});
@@ -404,9 +412,22 @@ void add_segments(std::vector<Case>& list) {
 void add_sorts(std::vector<Case>& list) {
   const Tensor x = numbers("x", {1000000}), rows = numbers("rows", {1000, 1000});
   list.push_back({"argsort of 1e6", {x}, {argsort(x)}, {}});
+  // Four passes over keys and positions: 4 bytes are read, 8 go to and fro three times, then 8 are
+  // stored.
+  list.back().moved = 1e6 * (4 + 6 * 8 + 8);
   list.push_back({"sort of 1000x1000", {rows}, {sort(rows)}, {}});
   const Tensor short_rows = numbers("rows", {10000, 100});
   list.push_back({"sort of 10000x100", {short_rows}, {sort(short_rows)}, {}});
+  const Tensor shorter = numbers("rows", {100000, 16});
+  list.push_back({"sort of 100000x16", {shorter}, {sort(shorter)}, {}});
+  const Tensor scores = numbers("scores", {64, 50000});
+  list.push_back({"first 5 of 64x50000", {scores}, {argtopk(scores, 5)}, {}});
+  const Tensor free = numbers("x", {dim("n"), dim("m")});
+  list.push_back({"argsort of rows, free",
+                  {free},
+                  {argsort(free)},
+                  {},
+                  {{{"n", 100000}, {"m", 8}}, {{"n", 1000}, {"m", 1000}}}});
 }
 
 // Queries, keys and values (8, heads, 1024, 64), and keys and values that three heads share.

@@ -26,6 +26,7 @@ struct Case {
   bool is_step = false;    // a training step: many kernels, whose code others have too
   bool tf32 = false;       // Target::tf32
   bool libraries = false;  // for products and convolutions are there
+  double moved = 0;        // bytes that must be, if more than those of arguments and results
 };
 
 std::vector<Case> cases();

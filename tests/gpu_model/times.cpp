@@ -29,7 +29,7 @@ class Prediction {
     });
   }
 
-  Times run() {
+  Times run(double moved) {
     add(program_.steps, 1);
     double bytes = 0;
     const auto count = [&](const TensorType& type) {
@@ -46,7 +46,8 @@ class Prediction {
       bytes += size * (read_.contains(first_state + k) ? 1 : 0);
       bytes += size * (program_.state_is_updated[k] ? 1 : 0);
     }
-    times_.bound = codegen::launch_time(gpu_) + std::max(bytes / (gpu_.bandwidth * 1e3), fewest_);
+    times_.bound = codegen::launch_time(gpu_) +
+                   std::max(std::max(bytes, moved) / (gpu_.bandwidth * 1e3), fewest_);
     return times_;
   }
 
@@ -111,8 +112,8 @@ class Prediction {
 
 }  // namespace
 
-Times predicted(const Program& program, const Sizes& sizes, const Gpu& gpu) {
-  return Prediction(program, sizes, gpu).run();
+Times predicted(const Program& program, const Sizes& sizes, const Gpu& gpu, double moved) {
+  return Prediction(program, sizes, gpu).run(moved);
 }
 
 }  // namespace gpu_model

@@ -21,7 +21,8 @@ struct Times {
   std::string slowest;  // the kernel that most of it is spent in
 };
 
-// All of a function, whose arguments are on the device.
-Times predicted(const kroton::Program& program, const Sizes& sizes, const Gpu& gpu);
+// All of a function, whose arguments are on the device; `moved`: see Case.
+Times predicted(const kroton::Program& program, const Sizes& sizes, const Gpu& gpu,
+                double moved = 0);
 
 }  // namespace gpu_model

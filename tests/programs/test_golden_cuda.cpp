@@ -38,12 +38,22 @@ program golden  arena 0 bytes
 # line 1
 kernel k0_add_relu_mul(in x: f32[x.shape[0]*x.shape[1]], in b: f32[x.shape[1]], out mul7:
         f32[x.shape[0]*x.shape[1]]) work (4*x.shape[0]*x.shape[1]) {
+  let t1 = mod(x.shape[1], 4) == 0
   block<64> for b_1 in 0..(floor_div(x.shape[0]*x.shape[1] + 255, 256)) {
     thread for t in 0..64 {
-      let t1 = b_1*256 + t*4
-      vector<4> for k in 0..min((x.shape[0]*x.shape[1]) - b_1*256 - t*4, 4) {
-        let t2 = t1 + k
-        mul7[t2] = max(x[t2] + b[mod(t2, x.shape[1])], 0.0) * 2.0
+      let t2 = min((x.shape[0]*x.shape[1]) - b_1*256 - t*4, 4)
+      let t3 = mod(b_1*64 + t, floor_div(x.shape[1], 4))*4
+      let t4 = b_1*256 + t*4
+      if t1 {
+        vector<4> for k in 0..t2 {
+          let t5 = k + b_1*256 + t*4
+          mul7[t5] = max(x[t5] + b[t3 + k], 0.0) * 2.0
+        }
+      } else {
+        vector<4> for k in 0..t2 {
+          let t6 = t4 + k
+          mul7[t6] = max(x[t6] + b[mod(t6, x.shape[1])], 0.0) * 2.0
+        }
       }
     }
   }
@@ -55,32 +65,63 @@ extern "C" __global__ void __launch_bounds__(64, 16) k0_add_relu_mul(
     KROTON_GLOBAL(const float) x,
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(float) mul7,
-    long long x_shape_0,
-    long long x_shape_1,
-    long long workers,
+    kt_index x_shape_0,
+    kt_index x_shape_1,
+    kt_index workers,
+    kt_index size,
+    unsigned long long by_size,
+    unsigned long long by_x_shape_1,
     kroton_error* error) {
-  const long long b_1 = blockIdx.x;
-  const long long t1 = x_shape_0 * x_shape_1 - b_1 * 256;
+  const bool t1 = kt_rest(x_shape_1, 4) == 0;
+  const kt_index b_1 = blockIdx.x;
+  const kt_index t2 = x_shape_0 * x_shape_1 - b_1 * 256;
   {
-    const long long t = threadIdx.x;
-    const long long t2 = b_1 * 256 + t * 4;
-    if (kt_min(t1 - t * 4, 4LL) >= 4 && KROTON_ADDRESS(x, 0) % 16 == 0 && KROTON_ADDRESS(mul7, 0) %
-            16 == 0) {
-      float x_together[4];
-      KROTON_LOAD(x_together, x, t2);
-      float mul7_together[4];
-      #pragma unroll
-      for (long long k = 0; k < 4; ++k) {
-        const long long t3 = t2 + k;
-        mul7_together[k] = kt_max(x_together[k] + b[t3 % x_shape_1], 0.0f) * 2.0f;
+    const kt_index t = threadIdx.x;
+    const kt_index t3 = kt_least(t2 - t * 4, 4);
+    const kt_index t4 = kt_rest(b_1 * 64 + t, size, by_size) * 4;
+    const kt_index t5 = b_1 * 256 + t * 4;
+    if (t1) {
+      if (t3 >= 4 && KROTON_ADDRESS(x, 0) % 16 == 0 && KROTON_ADDRESS(b, 0) % 16 == 0 &&
+              KROTON_ADDRESS(mul7, 0) % 16 == 0) {
+        float x_together[4];
+        KROTON_LOAD(x_together, x, t5);
+        float b_together[4];
+        KROTON_LOAD(b_together, b, t4);
+        float mul7_together[4];
+        #pragma unroll
+        for (kt_index k = 0; k < 4; ++k) {
+          const long long t6 = k + b_1 * 256 + t * 4;
+          mul7_together[k] = kt_max(x_together[k] + b_together[k], 0.0f) * 2.0f;
+        }
+        KROTON_STORE(mul7, t5, mul7_together);
+      } else {
+        #pragma unroll
+        for (kt_index k = 0; k < 4; ++k) {
+          if (k < t3) {
+            const long long t7 = k + b_1 * 256 + t * 4;
+            mul7[t7] = kt_max(x[t7] + b[t4 + k], 0.0f) * 2.0f;
+          }
+        }
       }
-      KROTON_STORE(mul7, t2, mul7_together);
     } else {
-      #pragma unroll
-      for (long long k = 0; k < 4; ++k) {
-        if (k < kt_min(t1 - t * 4, 4LL)) {
-          const long long t4 = t2 + k;
-          mul7[t4] = kt_max(x[t4] + b[t4 % x_shape_1], 0.0f) * 2.0f;
+      if (t3 >= 4 && KROTON_ADDRESS(x, 0) % 16 == 0 && KROTON_ADDRESS(mul7, 0) % 16 == 0) {
+        float x_together_1[4];
+        KROTON_LOAD(x_together_1, x, t5);
+        float mul7_together_1[4];
+        #pragma unroll
+        for (kt_index k = 0; k < 4; ++k) {
+          const long long t8 = t5 + k;
+          mul7_together_1[k] = kt_max(x_together_1[k] + b[kt_rest(t8, x_shape_1, by_x_shape_1)],
+                  0.0f) * 2.0f;
+        }
+        KROTON_STORE(mul7, t5, mul7_together_1);
+      } else {
+        #pragma unroll
+        for (kt_index k = 0; k < 4; ++k) {
+          if (k < t3) {
+            const long long t9 = t5 + k;
+            mul7[t9] = kt_max(x[t9] + b[kt_rest(t9, x_shape_1, by_x_shape_1)], 0.0f) * 2.0f;
+          }
         }
       }
     }
@@ -161,11 +202,11 @@ kernel k0_max_sub_exp_sum_div_mul(in rows: f32[100*n], out mul10: f32[100*n]) wo
 extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
     KROTON_GLOBAL(const float) rows,
     KROTON_GLOBAL(float) mul10,
-    long long n,
-    long long workers,
+    kt_index n,
+    kt_index workers,
     kroton_error* error) {
-  const unsigned lane = threadIdx.x % 32;
-  const long long b = blockIdx.x * 4LL + threadIdx.x / 32;
+  const kt_index lane = threadIdx.x % 32;
+  const kt_index b = (kt_index)blockIdx.x * 4 + threadIdx.x / 32;
   if (b >= n) return;
   float row[4];
   float rows_1[4];
@@ -173,17 +214,17 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
   float acc_1 = 0.0f;
   float acc_own = (-__int_as_float(0x7f800000));
   {
-    const long long t = lane;
+    const kt_index t = lane;
     if (KROTON_ADDRESS(rows, 0) % 8 == 0) {
       float rows_together[2];
       KROTON_LOAD(rows_together, rows, t * 2 + b * 100);
       #pragma unroll
-      for (long long k = 0; k < 2; ++k) {
+      for (kt_index k = 0; k < 2; ++k) {
         rows_1[k] = rows_together[k];
       }
     } else {
       #pragma unroll
-      for (long long k = 0; k < 2; ++k) {
+      for (kt_index k = 0; k < 2; ++k) {
         rows_1[k] = rows[t * 2 + k + b * 100];
       }
     }
@@ -193,23 +234,23 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
         float rows_together_1[2];
         KROTON_LOAD(rows_together_1, rows, t * 2 + b * 100 + 64);
         #pragma unroll
-        for (long long k_1 = 0; k_1 < 2; ++k_1) {
+        for (kt_index k_1 = 0; k_1 < 2; ++k_1) {
           rows_1[k_1 + 2] = rows_together_1[k_1];
         }
       } else {
         #pragma unroll
-        for (long long k_1 = 0; k_1 < 2; ++k_1) {
+        for (kt_index k_1 = 0; k_1 < 2; ++k_1) {
           rows_1[k_1 + 2] = rows[t * 2 + k_1 + b * 100 + 64];
         }
       }
     }
     #pragma unroll
-    for (long long k_2 = 0; k_2 < 2; ++k_2) {
+    for (kt_index k_2 = 0; k_2 < 2; ++k_2) {
       acc_own = kt_max(acc_own, rows_1[k_2]);
     }
     if (t1) {
       #pragma unroll
-      for (long long k_3 = 0; k_3 < 2; ++k_3) {
+      for (kt_index k_3 = 0; k_3 < 2; ++k_3) {
         acc_own = kt_max(acc_own, rows_1[k_3 + 2]);
       }
     }
@@ -217,9 +258,9 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
   acc = kt_max(acc, kt_combine<KtMax>(acc_own));
   float acc_own_1 = (-0.0f);
   {
-    const long long t_1 = lane;
+    const kt_index t_1 = lane;
     #pragma unroll
-    for (long long k_4 = 0; k_4 < 2; ++k_4) {
+    for (kt_index k_4 = 0; k_4 < 2; ++k_4) {
       const float t2 = rows_1[k_4] - acc;
       const float t3 = 89.0f < t2 ? 89.0f : t2;
       const float t4 = t3 < (-105.0f) ? (-105.0f) : t3;
@@ -235,7 +276,7 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
     }
     if (t_1 < 18) {
       #pragma unroll
-      for (long long k_5 = 0; k_5 < 2; ++k_5) {
+      for (kt_index k_5 = 0; k_5 < 2; ++k_5) {
         const float t10 = rows_1[k_5 + 2] - acc;
         const float t11 = 89.0f < t10 ? 89.0f : t10;
         const float t12 = t11 < (-105.0f) ? (-105.0f) : t11;
@@ -254,41 +295,41 @@ extern "C" __global__ void __launch_bounds__(128, 8) k0_max_sub_exp_sum_div_mul(
   acc_1 = acc_1 + kt_combine<KtAdd>(acc_own_1);
   const float t18 = 1.0f / acc_1;
   {
-    const long long t_2 = lane;
+    const kt_index t_2 = lane;
     float near[2];
     #pragma unroll
-    for (long long k_6 = 0; k_6 < 2; ++k_6) {
+    for (kt_index k_6 = 0; k_6 < 2; ++k_6) {
       near[k_6] = row[k_6] * t18;
     }
     if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
       float mul10_together[2];
       #pragma unroll
-      for (long long k_7 = 0; k_7 < 2; ++k_7) {
+      for (kt_index k_7 = 0; k_7 < 2; ++k_7) {
         mul10_together[k_7] = near[k_7];
       }
       KROTON_STORE(mul10, t_2 * 2 + b * 100, mul10_together);
     } else {
       #pragma unroll
-      for (long long k_7 = 0; k_7 < 2; ++k_7) {
+      for (kt_index k_7 = 0; k_7 < 2; ++k_7) {
         mul10[t_2 * 2 + k_7 + b * 100] = near[k_7];
       }
     }
     if (t_2 < 18) {
       float near_1[2];
       #pragma unroll
-      for (long long k_8 = 0; k_8 < 2; ++k_8) {
+      for (kt_index k_8 = 0; k_8 < 2; ++k_8) {
         near_1[k_8] = row[k_8 + 2] * t18;
       }
       if (KROTON_ADDRESS(mul10, 0) % 8 == 0) {
         float mul10_together_1[2];
         #pragma unroll
-        for (long long k_9 = 0; k_9 < 2; ++k_9) {
+        for (kt_index k_9 = 0; k_9 < 2; ++k_9) {
           mul10_together_1[k_9] = near_1[k_9];
         }
         KROTON_STORE(mul10, t_2 * 2 + b * 100 + 64, mul10_together_1);
       } else {
         #pragma unroll
-        for (long long k_9 = 0; k_9 < 2; ++k_9) {
+        for (kt_index k_9 = 0; k_9 < 2; ++k_9) {
           mul10[t_2 * 2 + k_9 + b * 100 + 64] = near_1[k_9];
         }
       }
@@ -304,21 +345,21 @@ TEST_CASE("golden: a product with bias and relu for a GPU") {
   const Tensor b = vector("b");
   check_golden("product", gpu_dump({x, w, b}, {relu(dot(x, w) + b)}), R"golden(
 == loop
-program golden  arena 256*floor_div(-4*x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] +
-        127, 128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+program golden  arena 256*floor_div(-x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
         1)), 1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] +
         15, 16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] +
-        63, 64), 1)), 1)) + 1, 8)) - 4*x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] +
-        127, 128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
+        63, 64), 1)), 1)) + 1, 8)) - x.shape[0]*w.shape[1]*min(floor_div(floor_div(w.shape[1] + 127,
+        128)*floor_div(x.shape[0] + 127, 128), 133), 1)*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
-        1)), 1) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
+        1)), 1) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257), 1)*min(floor_div(132,
         max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64), 1)),
         1)*floor_div(floor_div(x.shape[1] + 15, 16) - 1, max(floor_div(floor_div(x.shape[1] + 15,
         16) - 1, max(floor_div(264, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63,
-        64), 1)), 1)) + 1, 8)) + 4*x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
+        64), 1)), 1)) + 1, 8)) + x.shape[0]*w.shape[1]*min(floor_div(x.shape[1], 257),
         1)*min(floor_div(132, max(floor_div(w.shape[1] + 63, 64)*floor_div(x.shape[0] + 63, 64),
-        1)), 1) + 255, 256) bytes
+        1)), 1) + 63, 64) bytes
   buffer 4 at 0
 # line 1
 kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.shape[1]], out
@@ -462,13 +503,13 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t18 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
         let t19 = t18 < x.shape[0]
         let t20 = (part*x.shape[0] + t18)*w.shape[1]
-        unroll for j_4 in 0..1 {
-          let t21 = tile_column*64 + (mod(t_10, 16)*4 + j_4*4)
-          let t22 = min(w.shape[1] - t21, 4)
-          let t23 = i_4*4 + j_4*4
+        unroll for j_4 in 0..4 {
+          let t21 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
+          let t22 = t21 < w.shape[1]
+          let t23 = t20 + t21
           if t19 {
-            vector<4 unrolled 4> for next in 0..t22 {
-              partial[t20 + (t21 + next)] = totals[t23 + next]
+            if t22 {
+              partial[t23] = totals[i_4*4 + j_4]
             }
           }
         }
@@ -649,14 +690,13 @@ kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t15 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
         let t16 = t15 < x.shape[0]
         let t17 = t15*w.shape[1]
-        unroll for j_4 in 0..1 {
-          let t18 = tile_column*64 + (mod(t_10, 16)*4 + j_4*4)
-          let t19 = min(w.shape[1] - t18, 4)
-          let t20 = i_4*4 + j_4*4
+        unroll for j_4 in 0..4 {
+          let t18 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
+          let t19 = t18 < w.shape[1]
+          let t20 = t18 + t17
           if t16 {
-            vector<4 unrolled 4> for next in 0..t19 {
-              let t21 = t18 + next
-              relu6[t21 + t17] = max(totals[t20 + next] + b[t21], 0.0)
+            if t19 {
+              relu6[t20] = max(totals[i_4*4 + j_4] + b[t18], 0.0)
             }
           }
         }
@@ -766,14 +806,13 @@ kernel k3_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t14 = tile_row*128 + (floor_div(t_10, 16)*8 + i_4)
         let t15 = t14 < x.shape[0]
         let t16 = t14*w.shape[1]
-        unroll for j_4 in 0..2 {
-          let t17 = tile_column*128 + (j_4*64 + mod(t_10, 16)*4)
-          let t18 = min(w.shape[1] - t17, 4)
-          let t19 = i_4*8 + j_4*4
+        unroll for j_4 in 0..8 {
+          let t17 = tile_column*128 + (floor_div(j_4, 4)*64 + mod(t_10, 16)*4 + mod(j_4, 4))
+          let t18 = t17 < w.shape[1]
+          let t19 = t17 + t16
           if t15 {
-            vector<4 unrolled 4> for next in 0..t18 {
-              let t20 = t17 + next
-              relu6[t20 + t16] = max(totals[t19 + next] + b[t20], 0.0)
+            if t18 {
+              relu6[t19] = max(totals[i_4*8 + j_4] + b[t17], 0.0)
             }
           }
         }
@@ -822,19 +861,22 @@ extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
     KROTON_GLOBAL(const float) x,
     KROTON_GLOBAL(const float) w,
     KROTON_GLOBAL(float) partial,
-    long long x_shape_0,
-    long long x_shape_1,
-    long long w_shape_1,
-    long long workers,
-    long long size,
-    long long size_1,
-    long long size_2,
-    long long size_3,
+    kt_index x_shape_0,
+    kt_index x_shape_1,
+    kt_index w_shape_1,
+    kt_index workers,
+    kt_index size,
+    kt_index size_1,
+    kt_index size_2,
+    kt_index size_3,
+    unsigned long long by_size,
+    unsigned long long by_size_1,
+    unsigned long long by_size_size_1,
     kroton_error* error) {
-  const long long block = blockIdx.x;
-  const long long tile_column = block % size;
-  const long long tile_row = block / size % size_1;
-  const long long part = block / (size * size_1);
+  const kt_index block = blockIdx.x;
+  const kt_index tile_column = kt_rest(block, size, by_size);
+  const kt_index tile_row = kt_rest(kt_quotient(block, size, by_size), size_1, by_size_1);
+  const kt_index part = kt_quotient(block, size * size_1, by_size_size_1);
   KROTON_SHARED(float, a_slice, 1088);
   KROTON_SHARED(float, b_slice, 1088);
   float sums[16];
@@ -843,96 +885,96 @@ extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
   float totals[16];
   {
     #pragma unroll
-    for (long long i = 0; i < 4; ++i) {
+    for (kt_index i = 0; i < 4; ++i) {
       #pragma unroll
-      for (long long j = 0; j < 4; ++j) {
+      for (kt_index j = 0; j < 4; ++j) {
         totals[i * 4 + j] = 0.0f;
       }
     }
   }
   {
-    const long long t_1 = threadIdx.x;
-    const long long t1 = part * (size_2 * 16LL) + t_1 % 16;
+    const kt_index t_1 = threadIdx.x;
+    const kt_index t1 = part * (size_2 * 16) + kt_rest(t_1, 16);
     const bool t2 = t1 < x_shape_1;
     #pragma unroll
-    for (long long n = 0; n < 4; ++n) {
-      const long long t3 = tile_row * 64 + (n * 16 + t_1 / 16);
+    for (kt_index n = 0; n < 4; ++n) {
+      const long long t3 = tile_row * 64 + (n * 16 + kt_quotient(t_1, 16));
       a_next[n] = (t2 && t3 < x_shape_0 ? x[t1 + t3 * x_shape_1] : 0.0f);
     }
   }
   {
-    const long long t_2 = threadIdx.x;
-    const long long t4 = tile_column * 64 + t_2 % 64;
+    const kt_index t_2 = threadIdx.x;
+    const kt_index t4 = tile_column * 64 + kt_rest(t_2, 64);
     const bool t5 = t4 < w_shape_1;
     #pragma unroll
-    for (long long n_1 = 0; n_1 < 4; ++n_1) {
-      const long long t6 = part * (size_2 * 16LL) + (n_1 * 4 + t_2 / 64);
+    for (kt_index n_1 = 0; n_1 < 4; ++n_1) {
+      const long long t6 = part * (size_2 * 16) + (n_1 * 4 + kt_quotient(t_2, 64));
       b_next[n_1] = (t6 < x_shape_1 && t5 ? w[t4 + t6 * w_shape_1] : 0.0f);
     }
   }
-  const long long t7 = kt_min(size_3 - part * size_2, size_2);
-  for (long long block_1 = 0; block_1 < kt_floor_div(t7 + 31, 32LL); ++block_1) {
+  const kt_index t7 = kt_least(size_3 - part * size_2, size_2);
+  for (kt_index block_1 = 0; block_1 < kt_floor_quotient(t7 + 31, 32); ++block_1) {
     {
       #pragma unroll
-      for (long long i_1 = 0; i_1 < 4; ++i_1) {
+      for (kt_index i_1 = 0; i_1 < 4; ++i_1) {
         #pragma unroll
-        for (long long j_1 = 0; j_1 < 4; ++j_1) {
+        for (kt_index j_1 = 0; j_1 < 4; ++j_1) {
           sums[i_1 * 4 + j_1] = 0.0f;
         }
       }
     }
-    for (long long step = 0; step < kt_min(t7 - block_1 * 32, 32LL); ++step) {
+    for (kt_index step = 0; step < kt_least(t7 - block_1 * 32, 32); ++step) {
       {
-        const long long t_4 = threadIdx.x;
-        const long long t8 = t_4 % 16 * 68;
+        const kt_index t_4 = threadIdx.x;
+        const kt_index t8 = kt_rest(t_4, 16) * 68;
         #pragma unroll
-        for (long long n_2 = 0; n_2 < 4; ++n_2) {
-          a_slice[t8 + n_2 * 16 + t_4 / 16] = a_next[n_2];
+        for (kt_index n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t8 + n_2 * 16 + kt_quotient(t_4, 16)] = a_next[n_2];
         }
       }
       {
-        const long long t_5 = threadIdx.x;
-        const long long t9 = t_5 / 64 * 68;
+        const kt_index t_5 = threadIdx.x;
+        const kt_index t9 = kt_quotient(t_5, 64) * 68;
         #pragma unroll
-        for (long long n_3 = 0; n_3 < 4; ++n_3) {
-          b_slice[n_3 * 272 + t9 + t_5 % 64] = b_next[n_3];
+        for (kt_index n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 272 + t9 + kt_rest(t_5, 64)] = b_next[n_3];
         }
       }
       __syncthreads();
-      const long long t10 = (part * size_2 + (block_1 * 32 + step) + 1) * 16;
+      const kt_index t10 = (part * size_2 + (block_1 * 32 + step) + 1) * 16;
       {
-        const long long t_6 = threadIdx.x;
-        const long long t11 = t10 + t_6 % 16;
+        const kt_index t_6 = threadIdx.x;
+        const kt_index t11 = t10 + kt_rest(t_6, 16);
         const bool t12 = t11 < x_shape_1;
         #pragma unroll
-        for (long long n_4 = 0; n_4 < 4; ++n_4) {
-          const long long t13 = tile_row * 64 + (n_4 * 16 + t_6 / 16);
+        for (kt_index n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t13 = tile_row * 64 + (n_4 * 16 + kt_quotient(t_6, 16));
           a_next[n_4] = (t12 && t13 < x_shape_0 ? x[t11 + t13 * x_shape_1] : 0.0f);
         }
       }
       {
-        const long long t_7 = threadIdx.x;
-        const long long t14 = tile_column * 64 + t_7 % 64;
+        const kt_index t_7 = threadIdx.x;
+        const kt_index t14 = tile_column * 64 + kt_rest(t_7, 64);
         const bool t15 = t14 < w_shape_1;
         #pragma unroll
-        for (long long n_5 = 0; n_5 < 4; ++n_5) {
-          const long long t16 = t10 + (n_5 * 4 + t_7 / 64);
+        for (kt_index n_5 = 0; n_5 < 4; ++n_5) {
+          const long long t16 = t10 + (n_5 * 4 + kt_quotient(t_7, 64));
           b_next[n_5] = (t16 < x_shape_1 && t15 ? w[t14 + t16 * w_shape_1] : 0.0f);
         }
       }
       {
-        const long long t_8 = threadIdx.x;
-        const long long t17 = t_8 / 16 * 4;
-        const long long t18 = t_8 % 16 * 4;
+        const kt_index t_8 = threadIdx.x;
+        const kt_index t17 = kt_quotient(t_8, 16) * 4;
+        const kt_index t18 = kt_rest(t_8, 16) * 4;
         #pragma unroll
-        for (long long k = 0; k < 16; ++k) {
+        for (kt_index k = 0; k < 16; ++k) {
           const long long t19 = k * 68 + t17;
           const long long t20 = k * 68 + t18;
           #pragma unroll
-          for (long long i_2 = 0; i_2 < 4; ++i_2) {
+          for (kt_index i_2 = 0; i_2 < 4; ++i_2) {
             const float t21 = a_slice[t19 + i_2];
             #pragma unroll
-            for (long long j_2 = 0; j_2 < 4; ++j_2) {
+            for (kt_index j_2 = 0; j_2 < 4; ++j_2) {
               const long long t22 = i_2 * 4 + j_2;
               sums[t22] = fmaf(t21, b_slice[t20 + j_2], sums[t22]);
             }
@@ -943,9 +985,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
     }
     {
       #pragma unroll
-      for (long long i_3 = 0; i_3 < 4; ++i_3) {
+      for (kt_index i_3 = 0; i_3 < 4; ++i_3) {
         #pragma unroll
-        for (long long j_3 = 0; j_3 < 4; ++j_3) {
+        for (kt_index j_3 = 0; j_3 < 4; ++j_3) {
           const long long t23 = i_3 * 4 + j_3;
           totals[t23] = totals[t23] + sums[t23];
         }
@@ -953,34 +995,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
     }
   }
   {
-    const long long t_10 = threadIdx.x;
-    const long long t24 = t_10 / 16 * 4;
-    const long long t25 = t_10 % 16 * 4;
+    const kt_index t_10 = threadIdx.x;
+    const kt_index t24 = kt_quotient(t_10, 16) * 4;
+    const kt_index t25 = kt_rest(t_10, 16) * 4;
     #pragma unroll
-    for (long long i_4 = 0; i_4 < 4; ++i_4) {
+    for (kt_index i_4 = 0; i_4 < 4; ++i_4) {
       const long long t26 = tile_row * 64 + (t24 + i_4);
       const bool t27 = t26 < x_shape_0;
       const long long t28 = (part * x_shape_0 + t26) * w_shape_1;
       #pragma unroll
-      for (long long j_4 = 0; j_4 < 1; ++j_4) {
-        const long long t29 = tile_column * 64 + (t25 + j_4 * 4);
-        const long long t30 = kt_min(w_shape_1 - t29, 4LL);
-        const long long t31 = i_4 * 4 + j_4 * 4;
+      for (kt_index j_4 = 0; j_4 < 4; ++j_4) {
+        const long long t29 = tile_column * 64 + (t25 + j_4);
+        const bool t30 = t29 < w_shape_1;
+        const long long t31 = t28 + t29;
+        const long long t32 = i_4 * 4 + j_4;
         if (t27) {
-          if (t30 >= 4 && KROTON_ADDRESS(partial, t28 + t29) % 16 == 0) {
-            float partial_together[4];
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              partial_together[next] = totals[t31 + next];
-            }
-            KROTON_STORE(partial, t28 + t29, partial_together);
-          } else {
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              if (next < t30) {
-                partial[t28 + (t29 + next)] = totals[t31 + next];
-              }
-            }
+          if (t30) {
+            partial[t31] = totals[t32];
           }
         }
       }
@@ -993,32 +1024,34 @@ extern "C" __global__ void __launch_bounds__(512, 1) k1_dot_add_relu(
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(const float) partial,
     KROTON_GLOBAL(float) relu6,
-    long long x_shape_0,
-    long long x_shape_1,
-    long long w_shape_1,
-    long long workers,
-    long long size,
+    kt_index x_shape_0,
+    kt_index x_shape_1,
+    kt_index w_shape_1,
+    kt_index workers,
+    kt_index size,
+    unsigned long long by_w_shape_1,
     kroton_error* error) {
-  const long long b_1 = blockIdx.x;
+  const kt_index b_1 = blockIdx.x;
   KROTON_SHARED(float, partial_1, 512);
-  const long long t1 = x_shape_0 * w_shape_1 - b_1 * 32;
+  const kt_index t1 = x_shape_0 * w_shape_1 - b_1 * 32;
   {
-    const long long t = threadIdx.x;
-    const long long t2 = kt_floor_div(size + 16LL - t / 32, 16LL);
-    const long long t3 = kt_floor_div(t2 + 511, 512LL);
-    const long long t4 = kt_floor_div(t3 + 511, 512LL);
-    const long long t5 = b_1 * 32 + t % 32;
-    const long long t6 = t5 / w_shape_1 * w_shape_1;
-    const long long t7 = t5 % w_shape_1;
-    if (t % 32 < t1) {
+    const kt_index t = threadIdx.x;
+    const kt_index t2 = kt_floor_quotient(size + 16 - kt_quotient(t, 32), 16);
+    const kt_index t3 = kt_floor_quotient(t2 + 511, 512);
+    const kt_index t4 = kt_floor_quotient(t3 + 511, 512);
+    const kt_index t5 = b_1 * 32 + kt_rest(t, 32);
+    const kt_index t6 = kt_quotient(t5, w_shape_1, by_w_shape_1) * w_shape_1;
+    const kt_index t7 = kt_rest(t5, w_shape_1, by_w_shape_1);
+    if (kt_rest(t, 32) < t1) {
       float sum = 0.0f;
-      for (long long block = 0; block < t4; ++block) {
+      for (kt_index block = 0; block < t4; ++block) {
         float sum_1 = (-0.0f);
-        for (long long block_1 = 0; block_1 < kt_min(t3 - block * 512, 512LL); ++block_1) {
+        for (kt_index block_1 = 0; block_1 < kt_least(t3 - block * 512, 512); ++block_1) {
           float sum_2 = (-0.0f);
-          const long long t8 = (block * 512 + block_1) * 512;
-          for (long long k = 0; k < kt_min(t2 - t8, 512LL); ++k) {
-            sum_2 = sum_2 + partial[((t8 + k) * 16 + t / 32) * (x_shape_0 * w_shape_1) + t6 + t7];
+          const kt_index t8 = (block * 512 + block_1) * 512;
+          for (kt_index k = 0; k < kt_least(t2 - t8, 512); ++k) {
+            sum_2 = sum_2 + partial[((t8 + k) * 16 + kt_quotient(t, 32)) * (x_shape_0 * w_shape_1) +
+                    t6 + t7];
           }
           sum_1 = sum_1 + sum_2;
         }
@@ -1028,15 +1061,15 @@ extern "C" __global__ void __launch_bounds__(512, 1) k1_dot_add_relu(
     }
   }
   __syncthreads();
-  if (threadIdx.x < kt_min(t1, 32LL)) {
-    const long long c = threadIdx.x;
+  if ((kt_index)threadIdx.x < kt_least(t1, 32)) {
+    const kt_index c = threadIdx.x;
     float sum = 0.0f;
     #pragma unroll
-    for (long long g = 0; g < 16; ++g) {
+    for (kt_index g = 0; g < 16; ++g) {
       sum = sum + partial_1[g * 32 + c];
     }
-    const long long t9 = b_1 * 32 + c;
-    relu6[t9] = kt_max(sum + b[t9 % w_shape_1], 0.0f);
+    const kt_index t9 = b_1 * 32 + c;
+    relu6[t9] = kt_max(sum + b[kt_rest(t9, w_shape_1, by_w_shape_1)], 0.0f);
   }
 }
 
@@ -1046,17 +1079,18 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
     KROTON_GLOBAL(const float) w,
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(float) relu6,
-    long long x_shape_0,
-    long long x_shape_1,
-    long long w_shape_1,
-    long long workers,
-    long long size,
-    long long size_1,
-    long long size_2,
+    kt_index x_shape_0,
+    kt_index x_shape_1,
+    kt_index w_shape_1,
+    kt_index workers,
+    kt_index size,
+    kt_index size_1,
+    kt_index size_2,
+    unsigned long long by_size,
     kroton_error* error) {
-  const long long block = blockIdx.x;
-  const long long tile_column = block % size;
-  const long long tile_row = block / size;
+  const kt_index block = blockIdx.x;
+  const kt_index tile_column = kt_rest(block, size, by_size);
+  const kt_index tile_row = kt_quotient(block, size, by_size);
   KROTON_SHARED(float, a_slice, 1088);
   KROTON_SHARED(float, b_slice, 1088);
   float sums[16];
@@ -1065,98 +1099,97 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
   float totals[16];
   {
     #pragma unroll
-    for (long long i = 0; i < 4; ++i) {
+    for (kt_index i = 0; i < 4; ++i) {
       #pragma unroll
-      for (long long j = 0; j < 4; ++j) {
+      for (kt_index j = 0; j < 4; ++j) {
         totals[i * 4 + j] = 0.0f;
       }
     }
   }
   {
-    const long long t_1 = threadIdx.x;
-    const bool t1 = kt_mod(t_1, 16LL) < x_shape_1;
+    const kt_index t_1 = threadIdx.x;
+    const bool t1 = kt_rest(t_1, 16) < x_shape_1;
     #pragma unroll
-    for (long long n = 0; n < 4; ++n) {
-      const long long t2 = tile_row * 64 + (n * 16 + t_1 / 16);
-      a_next[n] = (t1 && t2 < x_shape_0 ? x[t_1 % 16 + t2 * x_shape_1] : 0.0f);
+    for (kt_index n = 0; n < 4; ++n) {
+      const long long t2 = tile_row * 64 + (n * 16 + kt_quotient(t_1, 16));
+      a_next[n] = (t1 && t2 < x_shape_0 ? x[kt_rest(t_1, 16) + t2 * x_shape_1] : 0.0f);
     }
   }
   {
-    const long long t_2 = threadIdx.x;
-    const long long t3 = tile_column * 64 + t_2 % 64;
-    const long long t4 = t_2 / 64 * w_shape_1;
+    const kt_index t_2 = threadIdx.x;
+    const kt_index t3 = tile_column * 64 + kt_rest(t_2, 64);
+    const kt_index t4 = kt_quotient(t_2, 64) * w_shape_1;
     const bool t5 = t3 < w_shape_1;
     #pragma unroll
-    for (long long n_1 = 0; n_1 < 4; ++n_1) {
-      b_next[n_1] = (kt_add(kt_mul(n_1, 4LL), kt_floor_div(t_2, 64LL)) < x_shape_1 && t5 ? w[t3 +
-              (n_1 * (w_shape_1 * 4LL) + t4)] : 0.0f);
+    for (kt_index n_1 = 0; n_1 < 4; ++n_1) {
+      b_next[n_1] = (n_1 * 4 + kt_quotient(t_2, 64) < x_shape_1 && t5 ? w[t3 + (n_1 * (w_shape_1 *
+              4) + t4)] : 0.0f);
     }
   }
-  for (long long block_1 = 0; block_1 < size_1; ++block_1) {
+  for (kt_index block_1 = 0; block_1 < size_1; ++block_1) {
     {
       #pragma unroll
-      for (long long i_1 = 0; i_1 < 4; ++i_1) {
+      for (kt_index i_1 = 0; i_1 < 4; ++i_1) {
         #pragma unroll
-        for (long long j_1 = 0; j_1 < 4; ++j_1) {
+        for (kt_index j_1 = 0; j_1 < 4; ++j_1) {
           sums[i_1 * 4 + j_1] = 0.0f;
         }
       }
     }
-    for (long long step = 0; step < kt_min(size_2 - block_1 * 32, 32LL); ++step) {
+    for (kt_index step = 0; step < kt_least(size_2 - block_1 * 32, 32); ++step) {
       {
-        const long long t_4 = threadIdx.x;
-        const long long t6 = t_4 % 16 * 68;
+        const kt_index t_4 = threadIdx.x;
+        const kt_index t6 = kt_rest(t_4, 16) * 68;
         #pragma unroll
-        for (long long n_2 = 0; n_2 < 4; ++n_2) {
-          a_slice[t6 + n_2 * 16 + t_4 / 16] = a_next[n_2];
+        for (kt_index n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t6 + n_2 * 16 + kt_quotient(t_4, 16)] = a_next[n_2];
         }
       }
       {
-        const long long t_5 = threadIdx.x;
-        const long long t7 = t_5 / 64 * 68;
+        const kt_index t_5 = threadIdx.x;
+        const kt_index t7 = kt_quotient(t_5, 64) * 68;
         #pragma unroll
-        for (long long n_3 = 0; n_3 < 4; ++n_3) {
-          b_slice[n_3 * 272 + t7 + t_5 % 64] = b_next[n_3];
+        for (kt_index n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 272 + t7 + kt_rest(t_5, 64)] = b_next[n_3];
         }
       }
       __syncthreads();
-      const long long t8 = block_1 * 512 + step * 16;
+      const kt_index t8 = block_1 * 512 + step * 16;
       {
-        const long long t_6 = threadIdx.x;
-        const long long t9 = t8 + t_6 % 16 + 16;
+        const kt_index t_6 = threadIdx.x;
+        const kt_index t9 = t8 + kt_rest(t_6, 16) + 16;
         const bool t10 = t9 < x_shape_1;
         #pragma unroll
-        for (long long n_4 = 0; n_4 < 4; ++n_4) {
-          const long long t11 = tile_row * 64 + (n_4 * 16 + t_6 / 16);
+        for (kt_index n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t11 = tile_row * 64 + (n_4 * 16 + kt_quotient(t_6, 16));
           a_next[n_4] = (t10 && t11 < x_shape_0 ? x[t9 + t11 * x_shape_1] : 0.0f);
         }
       }
-      const long long t12 = block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 16LL);
+      const kt_index t12 = block_1 * (w_shape_1 * 512) + step * (w_shape_1 * 16);
       {
-        const long long t_7 = threadIdx.x;
-        const long long t13 = tile_column * 64 + t_7 % 64;
-        const long long t14 = t_7 / 64 * w_shape_1;
+        const kt_index t_7 = threadIdx.x;
+        const kt_index t13 = tile_column * 64 + kt_rest(t_7, 64);
+        const kt_index t14 = kt_quotient(t_7, 64) * w_shape_1;
         const bool t15 = t13 < w_shape_1;
         #pragma unroll
-        for (long long n_5 = 0; n_5 < 4; ++n_5) {
-          b_next[n_5] = (kt_add(kt_add(kt_add(t8, kt_mul(n_5, 4LL)), kt_floor_div(t_7, 64LL)), 16LL)
-                  < x_shape_1 && t15 ? w[t13 + (t12 + n_5 * (w_shape_1 * 4LL) + t14 + w_shape_1 *
-                  16LL)] : 0.0f);
+        for (kt_index n_5 = 0; n_5 < 4; ++n_5) {
+          b_next[n_5] = (t8 + n_5 * 4 + kt_quotient(t_7, 64) + 16 < x_shape_1 && t15 ? w[t13 + (t12
+                  + n_5 * (w_shape_1 * 4) + t14 + w_shape_1 * 16)] : 0.0f);
         }
       }
       {
-        const long long t_8 = threadIdx.x;
-        const long long t16 = t_8 / 16 * 4;
-        const long long t17 = t_8 % 16 * 4;
+        const kt_index t_8 = threadIdx.x;
+        const kt_index t16 = kt_quotient(t_8, 16) * 4;
+        const kt_index t17 = kt_rest(t_8, 16) * 4;
         #pragma unroll
-        for (long long k = 0; k < 16; ++k) {
+        for (kt_index k = 0; k < 16; ++k) {
           const long long t18 = k * 68 + t16;
           const long long t19 = k * 68 + t17;
           #pragma unroll
-          for (long long i_2 = 0; i_2 < 4; ++i_2) {
+          for (kt_index i_2 = 0; i_2 < 4; ++i_2) {
             const float t20 = a_slice[t18 + i_2];
             #pragma unroll
-            for (long long j_2 = 0; j_2 < 4; ++j_2) {
+            for (kt_index j_2 = 0; j_2 < 4; ++j_2) {
               const long long t21 = i_2 * 4 + j_2;
               sums[t21] = fmaf(t20, b_slice[t19 + j_2], sums[t21]);
             }
@@ -1167,9 +1200,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
     }
     {
       #pragma unroll
-      for (long long i_3 = 0; i_3 < 4; ++i_3) {
+      for (kt_index i_3 = 0; i_3 < 4; ++i_3) {
         #pragma unroll
-        for (long long j_3 = 0; j_3 < 4; ++j_3) {
+        for (kt_index j_3 = 0; j_3 < 4; ++j_3) {
           const long long t22 = i_3 * 4 + j_3;
           totals[t22] = totals[t22] + sums[t22];
         }
@@ -1177,39 +1210,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
     }
   }
   {
-    const long long t_10 = threadIdx.x;
-    const long long t23 = t_10 / 16 * 4;
-    const long long t24 = t_10 % 16 * 4;
+    const kt_index t_10 = threadIdx.x;
+    const kt_index t23 = kt_quotient(t_10, 16) * 4;
+    const kt_index t24 = kt_rest(t_10, 16) * 4;
     #pragma unroll
-    for (long long i_4 = 0; i_4 < 4; ++i_4) {
+    for (kt_index i_4 = 0; i_4 < 4; ++i_4) {
       const long long t25 = tile_row * 64 + (t23 + i_4);
       const bool t26 = t25 < x_shape_0;
       const long long t27 = t25 * w_shape_1;
       #pragma unroll
-      for (long long j_4 = 0; j_4 < 1; ++j_4) {
-        const long long t28 = tile_column * 64 + (t24 + j_4 * 4);
-        const long long t29 = kt_min(w_shape_1 - t28, 4LL);
-        const long long t30 = i_4 * 4 + j_4 * 4;
+      for (kt_index j_4 = 0; j_4 < 4; ++j_4) {
+        const long long t28 = tile_column * 64 + (t24 + j_4);
+        const bool t29 = t28 < w_shape_1;
+        const long long t30 = t28 + t27;
+        const long long t31 = i_4 * 4 + j_4;
         if (t26) {
-          if (t29 >= 4 && KROTON_ADDRESS(b, 0) % 16 == 0 && KROTON_ADDRESS(relu6, t28 + t27) % 16 ==
-                  0) {
-            float b_together[4];
-            KROTON_LOAD(b_together, b, t28);
-            float relu6_together[4];
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              const long long t31 = t28 + next;
-              relu6_together[next] = kt_max(totals[t30 + next] + b_together[next], 0.0f);
-            }
-            KROTON_STORE(relu6, t28 + t27, relu6_together);
-          } else {
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              if (next < t29) {
-                const long long t32 = t28 + next;
-                relu6[t32 + t27] = kt_max(totals[t30 + next] + b[t32], 0.0f);
-              }
-            }
+          if (t29) {
+            relu6[t30] = kt_max(totals[t31] + b[t28], 0.0f);
           }
         }
       }
@@ -1223,17 +1240,18 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
     KROTON_GLOBAL(const float) w,
     KROTON_GLOBAL(const float) b,
     KROTON_GLOBAL(float) relu6,
-    long long x_shape_0,
-    long long x_shape_1,
-    long long w_shape_1,
-    long long workers,
-    long long size,
-    long long size_1,
-    long long size_2,
+    kt_index x_shape_0,
+    kt_index x_shape_1,
+    kt_index w_shape_1,
+    kt_index workers,
+    kt_index size,
+    kt_index size_1,
+    kt_index size_2,
+    unsigned long long by_size,
     kroton_error* error) {
-  const long long block = blockIdx.x;
-  const long long tile_column = block % size;
-  const long long tile_row = block / size;
+  const kt_index block = blockIdx.x;
+  const kt_index tile_column = kt_rest(block, size, by_size);
+  const kt_index tile_row = kt_quotient(block, size, by_size);
   KROTON_SHARED(float, a_slice, 1056);
   KROTON_SHARED(float, b_slice, 1056);
   float sums[64];
@@ -1242,99 +1260,99 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
   float totals[64];
   {
     #pragma unroll
-    for (long long i = 0; i < 8; ++i) {
+    for (kt_index i = 0; i < 8; ++i) {
       #pragma unroll
-      for (long long j = 0; j < 8; ++j) {
+      for (kt_index j = 0; j < 8; ++j) {
         totals[i * 8 + j] = 0.0f;
       }
     }
   }
   {
-    const long long t_1 = threadIdx.x;
-    const bool t1 = kt_mod(t_1, 8LL) < x_shape_1;
+    const kt_index t_1 = threadIdx.x;
+    const bool t1 = kt_rest(t_1, 8) < x_shape_1;
     #pragma unroll
-    for (long long n = 0; n < 4; ++n) {
-      const long long t2 = tile_row * 128 + (n * 32 + t_1 / 8);
-      a_next[n] = (t1 && t2 < x_shape_0 ? x[t_1 % 8 + t2 * x_shape_1] : 0.0f);
+    for (kt_index n = 0; n < 4; ++n) {
+      const long long t2 = tile_row * 128 + (n * 32 + kt_quotient(t_1, 8));
+      a_next[n] = (t1 && t2 < x_shape_0 ? x[kt_rest(t_1, 8) + t2 * x_shape_1] : 0.0f);
     }
   }
   {
-    const long long t_2 = threadIdx.x;
-    const long long t3 = tile_column * 128 + t_2 % 128;
-    const long long t4 = t_2 / 128 * w_shape_1;
+    const kt_index t_2 = threadIdx.x;
+    const kt_index t3 = tile_column * 128 + kt_rest(t_2, 128);
+    const kt_index t4 = kt_quotient(t_2, 128) * w_shape_1;
     const bool t5 = t3 < w_shape_1;
     #pragma unroll
-    for (long long n_1 = 0; n_1 < 4; ++n_1) {
-      b_next[n_1] = (kt_add(kt_mul(n_1, 2LL), kt_floor_div(t_2, 128LL)) < x_shape_1 && t5 ? w[t3 +
-              (n_1 * (w_shape_1 * 2LL) + t4)] : 0.0f);
+    for (kt_index n_1 = 0; n_1 < 4; ++n_1) {
+      b_next[n_1] = (n_1 * 2 + kt_quotient(t_2, 128) < x_shape_1 && t5 ? w[t3 + (n_1 * (w_shape_1 *
+              2) + t4)] : 0.0f);
     }
   }
-  for (long long block_1 = 0; block_1 < size_1; ++block_1) {
+  for (kt_index block_1 = 0; block_1 < size_1; ++block_1) {
     {
       #pragma unroll
-      for (long long i_1 = 0; i_1 < 8; ++i_1) {
+      for (kt_index i_1 = 0; i_1 < 8; ++i_1) {
         #pragma unroll
-        for (long long j_1 = 0; j_1 < 8; ++j_1) {
+        for (kt_index j_1 = 0; j_1 < 8; ++j_1) {
           sums[i_1 * 8 + j_1] = 0.0f;
         }
       }
     }
-    for (long long step = 0; step < kt_min(size_2 - block_1 * 64, 64LL); ++step) {
+    for (kt_index step = 0; step < kt_least(size_2 - block_1 * 64, 64); ++step) {
       {
-        const long long t_4 = threadIdx.x;
-        const long long t6 = t_4 % 8 * 132;
+        const kt_index t_4 = threadIdx.x;
+        const kt_index t6 = kt_rest(t_4, 8) * 132;
         #pragma unroll
-        for (long long n_2 = 0; n_2 < 4; ++n_2) {
-          a_slice[t6 + n_2 * 32 + t_4 / 8] = a_next[n_2];
+        for (kt_index n_2 = 0; n_2 < 4; ++n_2) {
+          a_slice[t6 + n_2 * 32 + kt_quotient(t_4, 8)] = a_next[n_2];
         }
       }
       {
-        const long long t_5 = threadIdx.x;
-        const long long t7 = t_5 / 128 * 132;
+        const kt_index t_5 = threadIdx.x;
+        const kt_index t7 = kt_quotient(t_5, 128) * 132;
         #pragma unroll
-        for (long long n_3 = 0; n_3 < 4; ++n_3) {
-          b_slice[n_3 * 264 + t7 + t_5 % 128] = b_next[n_3];
+        for (kt_index n_3 = 0; n_3 < 4; ++n_3) {
+          b_slice[n_3 * 264 + t7 + kt_rest(t_5, 128)] = b_next[n_3];
         }
       }
       __syncthreads();
-      const long long t8 = block_1 * 512 + step * 8;
+      const kt_index t8 = block_1 * 512 + step * 8;
       {
-        const long long t_6 = threadIdx.x;
-        const long long t9 = t8 + t_6 % 8 + 8;
+        const kt_index t_6 = threadIdx.x;
+        const kt_index t9 = t8 + kt_rest(t_6, 8) + 8;
         const bool t10 = t9 < x_shape_1;
         #pragma unroll
-        for (long long n_4 = 0; n_4 < 4; ++n_4) {
-          const long long t11 = tile_row * 128 + (n_4 * 32 + t_6 / 8);
+        for (kt_index n_4 = 0; n_4 < 4; ++n_4) {
+          const long long t11 = tile_row * 128 + (n_4 * 32 + kt_quotient(t_6, 8));
           a_next[n_4] = (t10 && t11 < x_shape_0 ? x[t9 + t11 * x_shape_1] : 0.0f);
         }
       }
-      const long long t12 = block_1 * (w_shape_1 * 512LL) + step * (w_shape_1 * 8LL);
+      const kt_index t12 = block_1 * (w_shape_1 * 512) + step * (w_shape_1 * 8);
       {
-        const long long t_7 = threadIdx.x;
-        const long long t13 = tile_column * 128 + t_7 % 128;
-        const long long t14 = t_7 / 128 * w_shape_1;
+        const kt_index t_7 = threadIdx.x;
+        const kt_index t13 = tile_column * 128 + kt_rest(t_7, 128);
+        const kt_index t14 = kt_quotient(t_7, 128) * w_shape_1;
         const bool t15 = t13 < w_shape_1;
         #pragma unroll
-        for (long long n_5 = 0; n_5 < 4; ++n_5) {
-          b_next[n_5] = (kt_add(kt_add(kt_add(t8, kt_mul(n_5, 2LL)), kt_floor_div(t_7, 128LL)), 8LL)
-                  < x_shape_1 && t15 ? w[t13 + (t12 + n_5 * (w_shape_1 * 2LL) + t14 + w_shape_1 *
-                  8LL)] : 0.0f);
+        for (kt_index n_5 = 0; n_5 < 4; ++n_5) {
+          b_next[n_5] = (t8 + n_5 * 2 + kt_quotient(t_7, 128) + 8 < x_shape_1 && t15 ? w[t13 + (t12
+                  + n_5 * (w_shape_1 * 2) + t14 + w_shape_1 * 8)] : 0.0f);
         }
       }
       {
-        const long long t_8 = threadIdx.x;
-        const long long t16 = t_8 / 16 * 8;
-        const long long t17 = t_8 % 16 * 4;
+        const kt_index t_8 = threadIdx.x;
+        const kt_index t16 = kt_quotient(t_8, 16) * 8;
+        const kt_index t17 = kt_rest(t_8, 16) * 4;
         #pragma unroll
-        for (long long k = 0; k < 8; ++k) {
+        for (kt_index k = 0; k < 8; ++k) {
           const long long t18 = k * 132 + t16;
           #pragma unroll
-          for (long long i_2 = 0; i_2 < 8; ++i_2) {
+          for (kt_index i_2 = 0; i_2 < 8; ++i_2) {
             const float t19 = a_slice[t18 + i_2];
             #pragma unroll
-            for (long long j_2 = 0; j_2 < 8; ++j_2) {
+            for (kt_index j_2 = 0; j_2 < 8; ++j_2) {
               const long long t20 = i_2 * 8 + j_2;
-              sums[t20] = fmaf(t19, b_slice[k * 132 + j_2 / 4 * 64 + t17 + j_2 % 4], sums[t20]);
+              sums[t20] = fmaf(t19, b_slice[k * 132 + kt_quotient(j_2, 4) * 64 + t17 + kt_rest(j_2,
+                      4)], sums[t20]);
             }
           }
         }
@@ -1343,9 +1361,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
     }
     {
       #pragma unroll
-      for (long long i_3 = 0; i_3 < 8; ++i_3) {
+      for (kt_index i_3 = 0; i_3 < 8; ++i_3) {
         #pragma unroll
-        for (long long j_3 = 0; j_3 < 8; ++j_3) {
+        for (kt_index j_3 = 0; j_3 < 8; ++j_3) {
           const long long t21 = i_3 * 8 + j_3;
           totals[t21] = totals[t21] + sums[t21];
         }
@@ -1353,39 +1371,24 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
     }
   }
   {
-    const long long t_10 = threadIdx.x;
-    const long long t22 = t_10 / 16 * 8;
-    const long long t23 = t_10 % 16 * 4;
+    const kt_index t_10 = threadIdx.x;
+    const kt_index t22 = kt_quotient(t_10, 16) * 8;
+    const kt_index t23 = kt_rest(t_10, 16) * 4;
     #pragma unroll
-    for (long long i_4 = 0; i_4 < 8; ++i_4) {
+    for (kt_index i_4 = 0; i_4 < 8; ++i_4) {
       const long long t24 = tile_row * 128 + (t22 + i_4);
       const bool t25 = t24 < x_shape_0;
       const long long t26 = t24 * w_shape_1;
       #pragma unroll
-      for (long long j_4 = 0; j_4 < 2; ++j_4) {
-        const long long t27 = tile_column * 128 + (j_4 * 64 + t23);
-        const long long t28 = kt_min(w_shape_1 - t27, 4LL);
-        const long long t29 = i_4 * 8 + j_4 * 4;
+      for (kt_index j_4 = 0; j_4 < 8; ++j_4) {
+        const long long t27 = tile_column * 128 + (kt_quotient(j_4, 4) * 64 + t23 + kt_rest(j_4,
+                4));
+        const bool t28 = t27 < w_shape_1;
+        const long long t29 = t27 + t26;
+        const long long t30 = i_4 * 8 + j_4;
         if (t25) {
-          if (t28 >= 4 && KROTON_ADDRESS(b, 0) % 16 == 0 && KROTON_ADDRESS(relu6, t27 + t26) % 16 ==
-                  0) {
-            float b_together[4];
-            KROTON_LOAD(b_together, b, t27);
-            float relu6_together[4];
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              const long long t30 = t27 + next;
-              relu6_together[next] = kt_max(totals[t29 + next] + b_together[next], 0.0f);
-            }
-            KROTON_STORE(relu6, t27 + t26, relu6_together);
-          } else {
-            #pragma unroll
-            for (long long next = 0; next < 4; ++next) {
-              if (next < t28) {
-                const long long t31 = t27 + next;
-                relu6[t31 + t26] = kt_max(totals[t29 + next] + b[t31], 0.0f);
-              }
-            }
+          if (t28) {
+            relu6[t29] = kt_max(totals[t30] + b[t27], 0.0f);
           }
         }
       }

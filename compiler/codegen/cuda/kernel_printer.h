@@ -68,6 +68,7 @@ class KernelPrinter {
   void find_names(const loop::Block& block);
   void find_indices(const loop::Block& block);
   std::string type_of(const loop::Variable& counter) const;
+  std::string type_of_let(const loop::Expr& e);
   void print_check(const loop::Expr& e, const std::string& name);
 
   // Statements (print_kernel.cpp).
@@ -132,8 +133,9 @@ class KernelPrinter {
   std::unordered_map<const loop::ExprNode*, bool> plain_;
   std::unordered_set<int> loop_variables_;  // whose values are indices
   KernelIndices computed_indices_;
-  std::unordered_set<int> changed_;  // scalars that are accumulated into
-  std::string combining_;            // declarations of the shared memory for combining
+  std::vector<loop::Variable> written_out_;  // of unrolled loops that are being printed
+  std::unordered_set<int> changed_;          // scalars that are accumulated into
+  std::string combining_;                    // declarations of the shared memory for combining
   std::unordered_map<std::string, std::string> combining_names_;
 };
 

@@ -525,6 +525,17 @@ void KernelPrinter::find_indices(const loop::Block& block) {
   }
 }
 
+// An index that is made of an unrolled loop's variable has 64 bits: what is constant in it when the
+// loop is written out is then part of the instructions that access memory, and the rest is computed
+// once.
+std::string KernelPrinter::type_of_let(const Expr& e) {
+  const bool is_constant_in_part =
+      std::any_of(written_out_.begin(), written_out_.end(),
+                  [&](const loop::Variable& v) { return loop::depends_on(e, v); });
+  return is_narrow(e) && !is_constant_in_part ? "kt_index"
+                                              : std::string(info_of(e->dtype).cuda_type);
+}
+
 // What is small is as well written where it is used.
 void KernelPrinter::print_let(const loop::Let& let, loop::LetValues<std::string>::Scope& scope) {
   const Expr& e = let.value;
@@ -536,8 +547,7 @@ void KernelPrinter::print_let(const loop::Let& let, loop::LetValues<std::string>
   if (loop::may_fail(e->op)) {
     print_check(e, name);
   } else {
-    const std::string type = is_narrow(e) ? "kt_index" : std::string(info_of(e->dtype).cuda_type);
-    line("const " + type + " " + name + " = " + node_text(e, place_of(e), any) + ";");
+    line("const " + type_of_let(e) + " " + name + " = " + node_text(e, place_of(e), any) + ";");
   }
   scope.let(let, name);
 }

@@ -286,12 +286,16 @@ void KernelPrinter::print_for(const loop::For& loop) {
                                      : text(loop.extent, Place::index, sum);
       open("for (" + type_of(loop.variable) + " " + i + " = 0; " + i + " < " + extent + "; ++" + i +
            ") {");
+      if (loop.kind == loop::LoopKind::unroll) written_out_.push_back(loop.variable);
       print_block(loop.body);
+      if (loop.kind == loop::LoopKind::unroll) written_out_.pop_back();
       close();
       return;
     }
     case loop::LoopKind::vector:
+      written_out_.push_back(loop.variable);
       print_together(loop);
+      written_out_.pop_back();
       return;
     default:
       throw InternalError("kernel " + kernel_.name + " is scheduled for a CPU\n" +

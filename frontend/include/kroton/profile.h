@@ -22,7 +22,8 @@ struct KernelProfile {
                             // minima and maxima; a fused multiply-add counts as two. On a GPU, and
                             // so are bytes: the compiler's estimate
   double bytes = 0;         // of its operands and results, each element once
-  double flop_share = 0;    // flops per second, of the machine's peak: between 0 and 1
+  double flop_share = 0;    // flops per second, of the machine's peak: between 0 and 1, or more by
+                            // the matrix units of a GPU
   double memory_share = 0;  // bytes per second, of the machine's memory bandwidth; above 1 where
                             // the data comes from a cache
 };

@@ -139,25 +139,32 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
 std::unique_ptr<Executable> make_executable(Graph& graph, const std::string& name,
                                             const ExecutionOptions& options, Program& program) {
   if (options.device) {
+    const std::shared_ptr<Device> own =
+        options.own_stream || options.follows ? options.device->own_stream() : nullptr;
+    Device& device = own ? *own : *options.device;
     LoweringOptions lowering = options.lowering;
     lowering.candidates = codegen::tunes_from_environment();
     if (options.products) {
       lowering.products = [&] { return options.device->has_products(); };
       lowering.convolutions = [&, shown = false]() mutable {
-        if (options.device->has_convolutions()) return true;
+        if (device.has_convolutions()) return true;
         if (!std::exchange(shown, true) && dumps("cuda")) {
           std::fprintf(stderr, "== convolutions by kernels\n%s\n",
-                       options.device->why_no_convolutions().c_str());
+                       device.why_no_convolutions().c_str());
         }
         return false;
       };
     }
-    CudaCompilation compiled = compile_for_cuda(
-        graph, name, lowering, gpu_machine(options.device->capability(), options.tf32));
+    CudaCompilation compiled =
+        compile_for_cuda(graph, name, lowering, gpu_machine(device.capability(), options.tf32));
     program = std::move(compiled.program);
     return std::make_unique<codegen::DeviceProgram>(
         program, compiled.kernels, options.device,
-        codegen::DeviceProgram::How{options.graphs, options.products, options.tf32});
+        codegen::DeviceProgram::How{.graphs = options.graphs,
+                                    .products = options.products,
+                                    .tf32 = options.tf32,
+                                    .stream = own,
+                                    .follows = options.follows});
   }
   Compilation compiled = compile(graph, name, options.profile, options.lowering);
   program = std::move(compiled.program);

@@ -1,5 +1,7 @@
 // The whole way of a function from graph to machine code.
 #pragma once
+#include <optional>
+
 #include "compiler/codegen/cuda/emit_cuda.h"
 #include "compiler/codegen/executable.h"
 #include "compiler/codegen/llvm/jit.h"
@@ -38,7 +40,9 @@ CudaCompilation compile_for_cuda(Graph& graph, const std::string& name,
 struct ExecutionOptions {
   std::shared_ptr<Device> device;                     // null: on this processor
   bool graphs = true, products = true, tf32 = false;  // of a device: DeviceProgram::How
-  bool profile = false;                               // calls may be measured
+  bool own_stream = false;
+  std::optional<void*> follows = {};
+  bool profile = false;  // calls may be measured
   LoweringOptions lowering = {};
 };
 // One of the above, ready to run. `program` becomes what it runs and must live as long.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "compiler/ir/node.h"
 #include "compiler/loop/scalar.h"
@@ -360,7 +361,8 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
     const DType dtype = program.outputs[k].dtype;
     if (!given) {
       try {
-        results[k] = device && !downloads ? empty_on_device(device, device_number, shape, dtype)
+        results[k] = device && !downloads ? empty_on_device(device, device_number, shape, dtype,
+                                                            *executable->stream())
                                           : Array::empty(shape, dtype);
       } catch (const ValueError&) {
         check_steps(frame);
@@ -404,7 +406,11 @@ void FunctionCore::Parts::prepare_results(std::span<const Argument> arguments,
 }
 
 void FunctionCore::Parts::run(CallFrame& frame) const {
-  const HeldLocks held(locks, name);
+  std::optional<HeldLocks> held(std::in_place, locks, name);
+  if (executable->moves_what_it_reads()) {
+    held.reset();
+    held.emplace(moving_locks, name);
+  }
   CallContext context{make_context(Pool::global()), nullptr};
   context.workers = frame.workers;
   context.print = kroton_print_value;

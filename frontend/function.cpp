@@ -515,6 +515,8 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
        options.target.graphs,
        options.target.products,
        options.target.tf32,
+       options.own_stream,
+       options.stream,
        options.profile,
        {checks_of(options.check), options.contract, detail::winograd_tiles(options.winograd)}},
       parts.program);
@@ -523,9 +525,9 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
   if (options.profile) parts.profiler = std::make_unique<Profiler>(parts.program);
   parts.size_slots = parts.slots_of(parts.program.sizes);
   for (std::size_t k = 0; k < parts.program.states.size(); ++k) {
-    parts.locks.push_back(
-        {&parts.program.states[k]->lock,
-         parts.executable->moves_what_it_reads() || parts.program.state_is_updated[k]});
+    FairLock* const lock = &parts.program.states[k]->lock;
+    parts.locks.push_back({lock, parts.program.state_is_updated[k]});
+    parts.moving_locks.push_back({lock, true});
   }
   parts.compile_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -78,9 +78,10 @@ struct FunctionCore::Parts : FunctionPlan {
   std::shared_ptr<Device> device;  // null: on the CPU
   int device_number = 0;
   bool uploads = true, downloads = true;
-  std::vector<int> size_slots;        // slots_of the Program's sizes
-  std::vector<LockRequest> locks;     // of the Program's states
-  std::vector<CountedShape> counted;  // checked at a call
+  std::vector<int> size_slots;            // slots_of the Program's sizes
+  std::vector<LockRequest> locks;         // of the Program's states
+  std::vector<LockRequest> moving_locks;  // for a call that moves what it reads
+  std::vector<CountedShape> counted;      // checked at a call
   Program program;
   std::unique_ptr<Executable> executable;
   std::unique_ptr<Graph> graph;        // optimised

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -17,7 +16,6 @@
 #include "frontend/replicas.h"
 #include "runtime/communicator.h"
 #include "runtime/storage.h"
-#include "runtime/visit.h"
 
 namespace kroton::detail {
 namespace {
@@ -86,28 +84,32 @@ class ParallelTeam {
 
 namespace {
 
-// Rows [first, first + count) of a row-major array on the host, where they are.
+// Rows [first, first + count) of a row-major array, where they are.
 Array rows_of(const Array& array, std::int64_t first, std::int64_t count) {
   std::vector<std::int64_t> sizes(array.shape().begin(), array.shape().end());
-  const std::int64_t stride = sizes[0] == 0 ? 0 : array.size() / sizes[0];
+  const std::int64_t stride = sizes[0] == 0 ? 0 : array.nbytes() / sizes[0];
   sizes[0] = count;
   const Shape shape{std::span<const std::int64_t>(sizes)};
-  return visit_dtype(array.dtype(), [&]<class T>(std::type_identity<T>) {
-    return Array::view(static_cast<const T*>(array.raw()) + first * stride, shape);
-  });
+  const Storage* const storage = ArrayAccess::on_device(array);
+  const DeviceAddress begin =
+      ArrayAccess::address(array) + static_cast<DeviceAddress>(first * stride);
+  return ArrayAccess::make(reinterpret_cast<void*>(begin), array.dtype(), shape,
+                           array.is_read_only(), storage ? *storage : Storage{}, true);
 }
 
 // The rows of all, in their order.
-Array joined(const std::vector<Array>& parts) {
+Array joined(const std::vector<Array>& parts, const Target& where) {
   std::vector<std::int64_t> sizes(parts[0].shape().begin(), parts[0].shape().end());
   sizes[0] = 0;
   for (const Array& part : parts) sizes[0] += part.shape()[0];
-  Array all = Array::empty(Shape(std::span<const std::int64_t>(sizes)), parts[0].dtype());
-  auto* to = static_cast<char*>(all.raw());
+  const Shape shape{std::span<const std::int64_t>(sizes)};
+  Array all = Array::empty(shape, parts[0].dtype(), where);
+  std::int64_t first = 0;
   for (const Array& part : parts) {
-    if (part.nbytes() == 0) continue;
-    std::memcpy(to, part.raw(), static_cast<std::size_t>(part.nbytes()));
-    to += part.nbytes();
+    const std::int64_t count = part.shape()[0];
+    Array rows = rows_of(all, first, count);
+    rows.assign(part);
+    first += count;
   }
   return all;
 }
@@ -211,6 +213,7 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
     how.on_unused_input = options.on_unused_input;
     how.check = options.check;
     how.contract = options.contract;
+    how.downloads = options.downloads;
     parts.cores.push_back(std::make_unique<FunctionCore>(
         inputs, std::vector<Tensor>(own.begin(), own.begin() + count), how, line));
   }
@@ -226,10 +229,18 @@ std::vector<std::vector<Argument>> ParallelCore::Parts::split(std::span<const Ar
   copies.reserve(arguments.size());
   for (std::size_t k = 0; k < arguments.size(); ++k) {
     const Array* array = arguments[k].array();
-    if (array) require_host(*array, name + ": " + (k < inputs.size() ? inputs[k].name() : ""));
+    const bool moves =
+        array && array->is_on_device() && group.devices()[0].kind != Target::Kind::cpu;
+    if (array && !moves) {
+      require_host(*array, name + ": " + (k < inputs.size() ? inputs[k].name() : ""));
+    }
     const bool splits = array && array->rank() > 0 && k < inputs.size() && input_is_split[k];
     if (!splits) {
-      for (auto& list : result) list.push_back(arguments[k]);
+      for (std::int64_t rank = 0; rank < size; ++rank) {
+        const Target& device = group.devices()[static_cast<std::size_t>(rank)];
+        result[static_cast<std::size_t>(rank)].push_back(moves ? Argument(array->to(device))
+                                                               : arguments[k]);
+      }
       continue;
     }
     const std::int64_t rows = array->shape()[0];
@@ -242,7 +253,9 @@ std::vector<std::vector<Argument>> ParallelCore::Parts::split(std::span<const Ar
     std::int64_t first = 0;
     for (std::int64_t rank = 0; rank < size; ++rank) {
       const std::int64_t count = rows / size + (rank < rows % size ? 1 : 0);
-      result[static_cast<std::size_t>(rank)].emplace_back(rows_of(whole, first, count));
+      Array part = rows_of(whole, first, count);
+      if (moves) part = part.to(group.devices()[static_cast<std::size_t>(rank)]);
+      result[static_cast<std::size_t>(rank)].emplace_back(std::move(part));
       first += count;
     }
   }
@@ -310,7 +323,7 @@ void ParallelCore::call(std::span<const Argument> arguments, std::span<Array> re
     }
     std::vector<Array> pieces;
     for (const std::vector<Array>& list : values) pieces.push_back(list[k]);
-    results[k] = joined(pieces);
+    results[k] = joined(pieces, pieces[0].device());
   }
 }
 

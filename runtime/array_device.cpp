@@ -15,7 +15,7 @@ std::string to_string(const Target& target) {
 }
 
 void synchronize(const Target& target) {
-  if (target.kind == Target::Kind::cuda) cuda_device(target.device)->synchronize();
+  if (target.kind == Target::Kind::cuda) cuda_device(target.device)->synchronize_all();
 }
 
 namespace detail {
@@ -23,22 +23,22 @@ namespace {
 
 // The elements of an array, from the device's pool.
 struct DeviceElements {
-  DeviceElements(std::shared_ptr<Device> on, std::int64_t size)
-      : device(std::move(on)), bytes(size), address(device->pool.allocate(bytes)) {}
-  ~DeviceElements() { device->pool.give_back(address, bytes, is_known); }
+  DeviceElements(std::shared_ptr<Device> on, std::int64_t size, const Device& stream)
+      : device(std::move(on)), bytes(size), piece(device->pool.allocate(bytes, stream)) {}
+  ~DeviceElements() { device->pool.give_back(std::move(piece), bytes, is_known); }
   DeviceElements(const DeviceElements&) = delete;
   DeviceElements& operator=(const DeviceElements&) = delete;
 
   std::shared_ptr<Device> device;
   std::int64_t bytes;
-  DeviceAddress address;
+  DevicePool::Piece piece;
   std::atomic<bool> is_known{false};  // to others, who may be using it when it is given back
 };
 
 }  // namespace
 
 Array empty_on_device(const std::shared_ptr<Device>& device, int number, const Shape& shape,
-                      DType dtype) {
+                      DType dtype, const Device& stream) {
   const std::int64_t size = shape.element_count();
   if (size > (std::int64_t{1} << 62) / size_of(dtype)) {
     throw ValueError("array: " + to_string(shape) + " of " + std::string(name_of(dtype)) +
@@ -49,9 +49,10 @@ Array empty_on_device(const std::shared_ptr<Device>& device, int number, const S
   storage.number = number;
   void* data = nullptr;
   if (size > 0) {
-    const auto elements = std::make_shared<DeviceElements>(device, size * size_of(dtype));
-    data = reinterpret_cast<void*>(elements->address);
+    const auto elements = std::make_shared<DeviceElements>(device, size * size_of(dtype), stream);
+    data = reinterpret_cast<void*>(elements->piece.address);
     storage.is_known = &elements->is_known;
+    storage.uses = elements->piece.uses.get();
     storage.owner = elements;
   }
   return ArrayAccess::make(data, dtype, shape, false, storage, true);
@@ -68,21 +69,35 @@ void require_host(const Array& array, const std::string& operation) {
                     ", elements are looked at on the host: to(kt::cpu()) copies them there");
 }
 
-StreamOrder::StreamOrder(Device& device, std::span<const Storage* const> used) : device_(device) {
-  for (const Storage* storage : used) {
-    if (!storage || !storage->is_foreign) continue;
-    if (std::ranges::find(streams_, storage->stream) != streams_.end()) continue;
-    streams_.push_back(storage->stream);
-    device_.wait_for(storage->stream);
-  }
+StreamOrder::StreamOrder(Device& stream, std::initializer_list<Used> used) : stream_(stream) {
+  for (const Used& one : used) use(one);
+}
+
+void StreamOrder::use(const Used& used) {
+  if (!used.storage) return;
+  if (used.storage->is_foreign) follow(used.storage->stream);
+  if (used.storage->uses) use(*used.storage->uses, used.writes);
+}
+
+void StreamOrder::use(MemoryUses& memory, bool writes) {
+  for (const auto& place : memory.before(stream_, writes)) stream_.wait_for(*place);
+  memory_.emplace_back(&memory, writes);
+}
+
+void StreamOrder::follow(void* stream) {
+  if (std::ranges::find(followed_, stream) != followed_.end()) return;
+  followed_.push_back(stream);
+  stream_.wait_for(stream);
 }
 
 StreamOrder::~StreamOrder() {
-  for (void* stream : streams_) {
-    try {
-      device_.let_wait(stream);
-    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the next call says so
-    }
+  try {
+    for (void* stream : followed_) stream_.let_wait(stream);
+    if (memory_.empty()) return;
+    const std::shared_ptr<const DevicePlace> place = stream_.place();
+    if (!place) return;
+    for (const auto& [memory, writes] : memory_) memory->note(place, writes);
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the next call says so
   }
 }
 
@@ -100,13 +115,16 @@ Target Array::device() const noexcept {
 
 Array Array::empty(const Shape& shape, DType dtype, const Target& device) {
   if (device == cpu()) return empty(shape, dtype);
-  return detail::empty_on_device(cuda_device(device.device), device.device, shape, dtype);
+  const std::shared_ptr<Device> on = cuda_device(device.device);
+  return detail::empty_on_device(on, device.device, shape, dtype, *on);
 }
 
 Array Array::zeros(const Shape& shape, DType dtype, const Target& device) {
   if (device == cpu()) return zeros(shape, dtype);
   Array array = empty(shape, dtype, device);
-  ArrayAccess::on_device(array)->device->clear(ArrayAccess::address(array), array.nbytes());
+  const detail::Storage* const storage = ArrayAccess::on_device(array);
+  const StreamOrder order(*storage->device, {{storage, true}});
+  storage->device->clear(ArrayAccess::address(array), array.nbytes());
   return array;
 }
 
@@ -165,19 +183,19 @@ void Array::assign_between(const Array& values) {
       assign(values.to(cpu()));
       return;
     }
-    const StreamOrder order(*there->device, std::span(&there, 1));
+    const StreamOrder order(*there->device, {{there, false}});
     there->device->download(data_, ArrayAccess::address(values), bytes);
     return;
   }
   if (there == nullptr) {
     const Array source = values.contiguous();
-    const StreamOrder order(*here->device, std::span(&here, 1));
+    const StreamOrder order(*here->device, {{here, true}});
     here->device->upload(ArrayAccess::address(*this), source.data_, bytes);
     return;
   }
   if (here->device != there->device) {
-    const StreamOrder order_here(*here->device, std::span(&here, 1));
-    const StreamOrder order_there(*there->device, std::span(&there, 1));
+    const StreamOrder order_here(*here->device, {{here, true}});
+    const StreamOrder order_there(*there->device, {{there, false}});
     const bool is_copied = here->device->copy_from(*there->device, ArrayAccess::address(*this),
                                                    ArrayAccess::address(values), bytes);
     if (!is_copied) assign(values.to(cpu()));
@@ -190,7 +208,7 @@ void Array::assign_between(const Array& values) {
     assign_between(values.copy());
     return;
   }
-  const StreamOrder order(*here->device, std::array{here, there});
+  const StreamOrder order(*here->device, {{here, true}, {there, false}});
   here->device->copy(target, source, bytes);
 }
 

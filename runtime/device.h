@@ -14,6 +14,7 @@
 #include "runtime/device_convolution.h"
 #include "runtime/device_pool.h"
 #include "runtime/device_product.h"
+#include "runtime/device_uses.h"
 
 namespace kroton {
 
@@ -68,9 +69,14 @@ struct DeviceProperties {
   double shared_memory = 0;  // bytes, of a processor
 };
 
-// Work is done in the order in which it is asked for. Every function may be called from any
-// thread; who needs a sequence of calls undisturbed holds `mutex` meanwhile. What fails is a
-// DeviceError that names the device and the operation.
+// A stream of a device. Its work is done in the order in which it is asked for. Every function may
+// be called from any thread; who needs a sequence of calls undisturbed holds `mutex` meanwhile.
+// What fails is a DeviceError that names the device and the operation.
+//
+// What runs nowhere else, and all memory, is the device's own stream's, which is what is called the
+// device. Others are made by own_stream(): their work runs beside that of the rest, on the same
+// memory. What is in order between them is what is waited for by places (MemoryUses). A thread that
+// holds a stream's mutex waits for no other one's.
 class Device {
  public:
   virtual ~Device() = default;
@@ -87,6 +93,15 @@ class Device {
   // may be there to unlock it.
   virtual void check_usable() const {}
 
+  // Another stream of the device, given back when nobody has it any more. Null where all work is in
+  // one.
+  virtual std::shared_ptr<Device> own_stream() { return nullptr; }
+  // Behind what has been asked for, for other streams to wait for; null while there are none.
+  virtual std::shared_ptr<const DevicePlace> place() { return nullptr; }
+  // What is asked for from here on comes after that place of another stream of the device.
+  virtual void wait_for(const DevicePlace& /*place*/) {}
+
+  // Of the whole device, and locks no stream.
   virtual DeviceAddress allocate(std::int64_t bytes) = 0;  // aligned to 256 bytes, not cleared
   virtual void free(DeviceAddress address) noexcept = 0;   // waits for work that may use it
   // `from` may be changed when upload returns; `to` holds the bytes when download returns.
@@ -150,7 +165,8 @@ class Device {
   virtual bool has_products() = 0;
   virtual std::string why_no_products() const { return ""; }
   virtual std::string products_version() const { return ""; }
-  // One product by it. False, and nothing is done, if the library does not compute such a one.
+  // One product by it. False, and nothing is done, if the library does not compute such a one, or
+  // has fewer algorithms for it.
   virtual bool product(const DeviceProduct& product) = 0;
   // The same for convolutions. Their library is another one; where it computes none of a kind, it
   // says why, if it can be told.
@@ -161,6 +177,8 @@ class Device {
     return false;
   }
   virtual void synchronize() = 0;
+  // The same for all streams of the device.
+  virtual void synchronize_all() { synchronize(); }
   // How long the device works on what that starts. Waits.
   double seconds_of(const std::function<void()>& start);
 

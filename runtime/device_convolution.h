@@ -26,6 +26,7 @@ struct DeviceConvolution {
   std::int64_t groups = 1;
   std::vector<std::int64_t> stride, dilation, before, after;  // zeros before and behind x; by axis
   Array x, w, y;
+  int algorithm = 0;  // of the library's for such a one, the first is its best guess
 };
 
 }  // namespace kroton

@@ -10,17 +10,22 @@ namespace kroton {
 
 // Two places, the host's Array and the device's memory, and which of them hold the newest value:
 // at least one does, unless an update has failed half-way. Whoever writes in one place makes the
-// other old; whoever reads the other brings it up to date first. Apart from bring_to_host, which
-// readers may call at the same time, calls exclude each other by the variable's lock.
+// other old; whoever reads the other brings it up to date first. Apart from bring_to_host, and
+// bring_to_device where the value is_on_device(), which readers may call at the same time, calls
+// exclude each other by the variable's lock.
 class DeviceCopy {
  public:
-  // Room for the value; the host's is the newest.
+  // Room for the value; the host's is the newest. In the memory of a device, used by any of its
+  // streams.
   DeviceCopy(std::shared_ptr<Device> device, const Array& value);
 
   const std::shared_ptr<Device>& device() const { return device_; }
-  bool is_old_on_device() const { return device_is_old_; }
-  // The device's memory, holding the newest value. DeviceError if that is lost.
-  DeviceAddress bring_to_device(const Array& value);
+  // The device's memory, holding the newest value: brought there in that stream, whose order with
+  // others is the caller's business, as a write unless it is_on_device() already. DeviceError if
+  // the value is lost.
+  DeviceAddress bring_to_device(const Array& value, Device& stream);
+  bool is_on_device() const { return !device_is_old_; }
+  MemoryUses& uses() { return uses_; }
   // `value` holds the newest afterwards. DeviceError if that is lost.
   void bring_to_host(Array& value);
   void written_on_device() {
@@ -42,6 +47,7 @@ class DeviceCopy {
  private:
   std::shared_ptr<Device> device_;
   DeviceMemory memory_;
+  MemoryUses uses_;
   bool device_is_old_ = true;
   std::uint64_t writes_ = 0;
   std::atomic<bool> host_is_old_{false};

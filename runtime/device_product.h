@@ -24,6 +24,7 @@ struct DeviceProduct {
   Matrix a, b, c, d;                                         // c and d are not transposed
   std::uint64_t bias = 0;                                    // one element per column; 0: none
   double alpha = 1, beta = 0;                                // c is read if beta is not 0
+  int algorithm = 0;  // of the library's for such a product, the first is its best guess
 };
 
 }  // namespace kroton

@@ -139,7 +139,7 @@ struct Given {
       // Nothing of it is under way afterwards, neither in our stream nor, for memory of others, in
       // theirs.
       {
-        const detail::StreamOrder order(*storage->device, std::span(&storage, 1));
+        const detail::StreamOrder order(*storage->device, {{storage, true}});
       }
       storage->device->synchronize();
     }

@@ -4,9 +4,10 @@
 #include <kroton/array.h>
 
 #include <atomic>
+#include <initializer_list>
 #include <memory>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/device.h"
@@ -23,6 +24,7 @@ struct Storage {
   void* stream = nullptr;
   // Of memory of Kroton's on a device, a part of the owner: whether others have got its address.
   std::atomic<bool>* is_known = nullptr;
+  MemoryUses* uses = nullptr;  // of that memory
 };
 
 struct ArrayAccess {
@@ -40,28 +42,38 @@ struct ArrayAccess {
                     const Storage& storage, bool row_major);
 };
 
-// An array in a device's memory, with no defined values.
+// An array in a device's memory, with no defined values, to be used in that stream first of all.
 Array empty_on_device(const std::shared_ptr<Device>& device, int number, const Shape& shape,
-                      DType dtype);
+                      DType dtype, const Device& stream);
 
 // Where the elements lie, for messages: "cuda:0 (NVIDIA H200)", "the host".
 std::string place_of(const Array& array);
 // DeviceError unless the elements are on the host; `operation` is for the message.
 void require_host(const Array& array, const std::string& operation);
 
-// Orders work between Kroton's stream of a device and those of others who use the same memory: what
-// is asked for during its life waits for what is in their streams, and they wait for it at its end.
+// Orders work of a stream of a device with that of others who use the same memory, streams of the
+// device and of other libraries: what is asked for during its life waits for what they have used it
+// for, and they wait for that.
 class StreamOrder {
  public:
-  // The storages of arrays on that device.
-  StreamOrder(Device& device, std::span<const Storage* const> used);
+  struct Used {
+    const Storage* storage;  // of an array on the device; null: none
+    bool writes;
+  };
+  explicit StreamOrder(Device& stream, std::initializer_list<Used> used = {});
   ~StreamOrder();
   StreamOrder(const StreamOrder&) = delete;
   StreamOrder& operator=(const StreamOrder&) = delete;
 
+  void use(const Used& used);
+  void use(MemoryUses& memory, bool writes);
+  // With all that is in that stream of the driver's.
+  void follow(void* stream);
+
  private:
-  Device& device_;
-  std::vector<void*> streams_;
+  Device& stream_;
+  std::vector<void*> followed_;
+  std::vector<std::pair<MemoryUses*, bool>> memory_;
 };
 
 }  // namespace kroton::detail

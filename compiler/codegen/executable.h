@@ -12,6 +12,7 @@
 
 namespace kroton {
 
+class Device;
 namespace detail {
 struct Storage;
 }
@@ -60,8 +61,11 @@ class Executable {
   virtual bool uses_host_memory() const = 0;
   // How many workers a call has: the value of worker_count().
   virtual std::int64_t workers() const = 0;
-  // Whether a call changes what belongs to a shared variable that it only reads.
+  // Whether a call would now change what belongs to a shared variable that it only reads. To be
+  // asked with the locks of the variables held, as calls that change nothing of it hold them.
   virtual bool moves_what_it_reads() const = 0;
+  // The stream of a device that calls run in; null: none.
+  virtual const Device* stream() const { return nullptr; }
   // The locks of the shared variables must be held: exclusively where the call updates them or
   // moves_what_it_reads(). Returns the first failed check, code KROTON_OK if none failed; outputs
   // and shared variables are then as before. Throws what a print threw, and DeviceError.

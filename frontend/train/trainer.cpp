@@ -208,9 +208,13 @@ TrainingStep Trainer::Parts::training_step(optim::Optimizer& by, const Tensors& 
         {.updates = updates, .same = values, .name = "train", .check = options.check}, at);
     return [step](std::span<const Argument> arguments) { return step.call(arguments); };
   }
-  const StepFunction step = function(
-      inputs, values,
-      {.updates = updates, .name = "train", .target = options.target, .check = options.check}, at);
+  const StepFunction step = function(inputs, values,
+                                     {.updates = updates,
+                                      .name = "train",
+                                      .target = options.target,
+                                      .check = options.check,
+                                      .own_stream = options.own_streams},
+                                     at);
   return [step](std::span<const Argument> arguments) { return step.call(arguments); };
 }
 
@@ -225,7 +229,11 @@ std::vector<Given> Trainer::Parts::givens(bool averaged) const {
 
 StepFunction Trainer::Parts::test_step(bool averaged, const Tensors& weights) const {
   return function(variables(true, weights), measures(outputs_of(false), weights),
-                  {.givens = givens(averaged), .name = "test", .target = options.target}, at);
+                  {.givens = givens(averaged),
+                   .name = "test",
+                   .target = options.target,
+                   .own_stream = options.own_streams},
+                  at);
 }
 
 StepFunction Trainer::Parts::prediction(bool averaged) {
@@ -242,7 +250,8 @@ StepFunction Trainer::Parts::prediction(bool averaged) {
                   {.givens = givens(averaged),
                    .name = "predict",
                    .target = options.target,
-                   .on_unused_input = UnusedInput::ignore},
+                   .on_unused_input = UnusedInput::ignore,
+                   .own_stream = options.own_streams},
                   at);
 }
 

@@ -14,6 +14,12 @@ void Trainer::Parts::check_devices() const {
     fail_trainer("target is " + to_string(options.target) + ", and the first of the devices is " +
                  to_string(first) + ": it is that one, or not given" + place());
   }
+  if (options.own_streams) {
+    fail_trainer(
+        "there are both devices and own_streams: what several devices share runs in the own stream "
+        "of each" +
+        place());
+  }
   if (options.mask) {
     fail_trainer(
         "there are both devices and a mask: parts of a batch count by their rows, not by what a "

@@ -2,6 +2,8 @@
 
 #include <kroton/error.h>
 
+#include <vector>
+
 #include "runtime/visit.h"
 
 namespace kroton::nvidia {
@@ -141,7 +143,8 @@ CublasLt::Key CublasLt::key_of(const DeviceProduct& p) {
           {p.a.leading, p.b.leading, p.c.leading, p.d.leading, p.a.batch_stride, p.b.batch_stride,
            p.c.batch_stride, p.d.batch_stride},
           {p.a.transposed, p.b.transposed, p.bias != 0, p.beta != 0, p.tf32},
-          alignments_of(p)};
+          alignments_of(p),
+          p.algorithm};
 }
 
 std::unique_ptr<CublasLtPlan> CublasLt::make_plan(const DeviceProduct& p) const {
@@ -159,18 +162,19 @@ std::unique_ptr<CublasLtPlan> CublasLt::make_plan(const DeviceProduct& p) const 
          p.result == p.dtype ? reductions_in_order | reductions_of_results : reductions_in_order);
   int attribute = preference_alignment;
   for (const std::uint32_t alignment : alignments_of(p)) prefer(attribute++, alignment);
-  cublasLtMatmulHeuristicResult found{};
+  std::vector<cublasLtMatmulHeuristicResult> found(static_cast<std::size_t>(p.algorithm) + 1);
   int count = 0;
-  const cublasStatus status = set != 0 ? set
-                                       : api_->cublasLtMatmulAlgoGetHeuristic(
-                                             handle_, made->operation, made->first, made->second,
-                                             made->c, made->d, preference, 1, &found, &count);
+  const cublasStatus status =
+      set != 0 ? set
+               : api_->cublasLtMatmulAlgoGetHeuristic(handle_, made->operation, made->first,
+                                                      made->second, made->c, made->d, preference,
+                                                      p.algorithm + 1, found.data(), &count);
   api_->cublasLtMatmulPreferenceDestroy(preference);
   check(*api_, set, "cublasLtMatmulPreferenceSetAttribute");
   if (is_refusal(status)) return nullptr;
   check(*api_, status, "cublasLtMatmulAlgoGetHeuristic");
-  if (count == 0) return nullptr;
-  made->algorithm = found.algo;
+  if (count <= p.algorithm || found.back().state != 0) return nullptr;
+  made->algorithm = found.back().algo;
   return made;
 }
 

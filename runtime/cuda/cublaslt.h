@@ -41,10 +41,11 @@ class CublasLt {
   bool product(const DeviceProduct& product, CUdeviceptr workspace, CUstream stream);
 
  private:
-  // What an algorithm is chosen for: the last are the alignments of the four matrices.
-  using Key =
-      std::tuple<std::array<DType, 3>, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                 std::array<std::int64_t, 8>, std::array<bool, 5>, std::array<std::uint32_t, 4>>;
+  // What an algorithm is chosen for: the last are the alignments of the four matrices, and which of
+  // those that the library names.
+  using Key = std::tuple<std::array<DType, 3>, std::int64_t, std::int64_t, std::int64_t,
+                         std::int64_t, std::array<std::int64_t, 8>, std::array<bool, 5>,
+                         std::array<std::uint32_t, 4>, int>;
   static Key key_of(const DeviceProduct& product);
   // Null if the library has none.
   std::unique_ptr<CublasLtPlan> make_plan(const DeviceProduct& product) const;

@@ -11,7 +11,7 @@
 
 namespace kroton::nvidia {
 CudaDevice::CudaDevice(int number, CUdevice device)
-    : name_("cuda:" + std::to_string(number)), number_(number), device_(device) {
+    : home_(*this), name_("cuda:" + std::to_string(number)), number_(number), device_(device) {
   char text[256] = {};
   check(driver().cuDeviceGetName(text, sizeof text - 1, device), "cuDeviceGetName");
   name_ += " (" + std::string(text) + ")";
@@ -29,6 +29,23 @@ CudaDevice::CudaDevice(int number, CUdevice device)
   check(driver().cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain");
   const char* waits = std::getenv("KROTON_CUDA_SYNC");
   waits_ = waits && *waits && std::string(waits) != "0";
+  open_streams();
+}
+
+CudaDevice::CudaDevice(CudaDevice* home)
+    : home_(*home),
+      name_(home->name_),
+      kind_(home->kind_),
+      number_(home->number_),
+      device_(home->device_),
+      capability_(home->capability_),
+      driver_(home->driver_),
+      waits_(home->waits_),
+      context_(home->context_) {
+  open_streams();
+}
+
+void CudaDevice::open_streams() {
   const Use use(*this);
   check(driver().cuStreamCreate(&stream_, stream_non_blocking), "cuStreamCreate");
   check(driver().cuStreamCreate(&early_stream_, stream_non_blocking), "cuStreamCreate");
@@ -71,39 +88,49 @@ CudaDevice::Context::~Context() {
 
 void CudaDevice::check_usable() const {
   refuse_after_fork(name_);
-  if (!is_lost_.load(std::memory_order_acquire)) return;
-  throw DeviceError(name_ + " cannot be used in this process any more: " + lost_);
+  if (!home_.is_lost_.load(std::memory_order_acquire)) return;
+  throw DeviceError(name_ + " cannot be used in this process any more: " + home_.lost_);
 }
 
 void CudaDevice::begin_call(const std::string& function) {
   const std::lock_guard lock(mutex);
   call_ = function;
+  is_noted_ = false;
 }
 
 void CudaDevice::note_work() {
-  if (call_.empty()) return;
-  if (std::find(in_flight_.begin(), in_flight_.end(), call_) == in_flight_.end()) {
-    in_flight_.push_back(call_);
-  }
+  if (call_.empty() || is_noted_) return;
+  const std::lock_guard lock(home_.common_);
+  std::vector<std::string>& calls = home_.in_flight_[this];
+  if (std::ranges::find(calls, call_) == calls.end()) calls.push_back(call_);
+  is_noted_ = true;
 }
 
 void CudaDevice::wait(const std::string& what) {
   check(driver().cuStreamSynchronize(stream_), what);
-  in_flight_.clear();
+  const std::lock_guard lock(home_.common_);
+  home_.in_flight_[this].clear();
+  is_noted_ = false;
 }
 
 void CudaDevice::check(CUresult result, const std::string& what) {
   if (result == 0) return;
   if (!is_lasting(result)) throw DeviceError(name_ + ": " + what + ": " + error_text(result));
-  if (!is_lost_) {
-    std::string calls;
-    for (const std::string& call : in_flight_) calls += (calls.empty() ? "" : " or ") + call;
-    lost_ = (calls.empty() ? "the device failed, and no call of Kroton's was under way"
-                           : "the device failed in a call of " + calls) +
-            ": " + error_text(result) + " (noticed at: " + what + ")";
-    is_lost_.store(true, std::memory_order_release);
-  }
+  home_.lose(result, what);
   check_usable();
+}
+
+void CudaDevice::lose(CUresult result, const std::string& what) {
+  const std::lock_guard lock(common_);
+  if (is_lost_) return;
+  std::string calls;
+  for (const auto& [stream, functions] : in_flight_) {
+    for (const std::string& call : functions) calls += (calls.empty() ? "" : " or ") + call;
+  }
+  lost_ = (calls.empty() ? "the device failed, and no call of Kroton's was under way"
+                         : "the device failed in a call of " + calls) +
+          ": " + error_text(result) + " (noticed at: " + what + ")";
+  is_lost_.store(true, std::memory_order_release);
 }
 
 }  // namespace kroton::nvidia

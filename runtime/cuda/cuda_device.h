@@ -3,6 +3,8 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -16,10 +18,12 @@ class CublasLt;
 class Cudnn;
 
 // Opened once for each number (devices.cpp), and never closed: the context must outlast everything
-// made in it.
+// made in it. So must its other streams: one that is given back waits for the next who wants one.
 class CudaDevice final : public Device {
  public:
   CudaDevice(int number, CUdevice device);
+  // Another stream of it.
+  explicit CudaDevice(CudaDevice* home);
   ~CudaDevice() override;
 
   // For exchanges between devices (peer_exchange.cpp), which one thread starts on all of them while
@@ -39,6 +43,9 @@ class CudaDevice final : public Device {
   // Lets copies from there on go straight, where the devices have such a way; if not, the driver
   // takes them by the host's memory.
   bool reach(CudaDevice& source);
+  // Waits for all that the device does, in its context; not while a stream of it is captured, which
+  // the driver does not allow.
+  CUresult wait_for_device() const;
 
   // cuda_device.cpp
   const std::string& name() const override { return name_; }
@@ -61,6 +68,9 @@ class CudaDevice final : public Device {
   void end_early_uploads() noexcept override;
 
   // device_streams.cpp
+  std::shared_ptr<Device> own_stream() override;
+  std::shared_ptr<const DevicePlace> place() override;
+  void wait_for(const DevicePlace& place) override;
   std::unique_ptr<DeviceEvent> make_event() override;
   void record(DeviceEvent& event) override;
   std::unique_ptr<DeviceEvent> make_timed_event() override;
@@ -73,6 +83,7 @@ class CudaDevice final : public Device {
   void wait_for(void* stream) override;
   void let_wait(void* stream) override;
   void synchronize() override;
+  void synchronize_all() override;
 
   // device_kernels.cpp
   std::unique_ptr<DeviceModule> compile(const std::string& source,
@@ -132,7 +143,7 @@ class CudaDevice final : public Device {
     Event(CudaDevice& device, CUevent event) : device_(device), event_(event) {}
     // The driver keeps it until it has been passed.
     ~Event() override {
-      device_.release([&] { driver().cuEventDestroy(event_); });
+      device_.give_back([&] { driver().cuEventDestroy(event_); });
     }
     Event(const Event&) = delete;
     Event& operator=(const Event&) = delete;
@@ -144,15 +155,23 @@ class CudaDevice final : public Device {
   };
 
   // Gives something back, in the context, if there still is one. What fails shows in the next call.
+  // Locks no stream: who lets go of the last use of another stream's event may hold their own.
   template <class F>
-  void release(const F& give_back) noexcept {
-    if (is_forked() || is_lost_) return;
-    const std::lock_guard lock(mutex);
+  void give_back(const F& action) const noexcept {
+    if (is_forked() || home_.is_lost_) return;
     if (driver().cuCtxPushCurrent(context_) != 0) return;
-    give_back();
+    action();
     CUcontext popped = nullptr;
     driver().cuCtxPopCurrent(&popped);
   }
+  // The same for what this stream is in the middle of.
+  template <class F>
+  void release(const F& action) noexcept {
+    if (is_forked() || home_.is_lost_) return;
+    const std::lock_guard lock(mutex);
+    give_back(action);
+  }
+  void open_streams();
 
   void wait_in(CUstream stream, CUevent event);
   // `log` gets what the driver's compiler of PTX says.
@@ -167,7 +186,9 @@ class CudaDevice final : public Device {
   // A DeviceError for what is no success; from an error that lasts on nothing is done here any
   // more.
   void check(CUresult result, const std::string& what);
+  void lose(CUresult result, const std::string& what);
 
+  CudaDevice& home_;  // the device, whose own stream has what all have in common
   std::string name_;
   std::string kind_;
   DeviceProperties properties_;
@@ -195,10 +216,22 @@ class CudaDevice final : public Device {
   std::string why_no_convolutions_;
   DeviceAddress workspace_ = 0;
 
-  std::string call_;                    // the function of the last call that began
-  std::vector<std::string> in_flight_;  // functions whose work nobody has waited for yet
-  std::string lost_;                    // written once, before is_lost_
+  std::string call_;          // the function of the last call that began
+  bool is_noted_ = false;     // among those in flight
+  std::uint64_t places_ = 0;  // made so far
+  // The last place of each other stream that this one comes after already.
+  std::map<const Device*, std::uint64_t> waited_for_;
+
+  // The device's, in its own stream.
+  std::mutex common_;  // what follows
+  // Functions whose work nobody has waited for yet.
+  std::map<const CudaDevice*, std::vector<std::string>> in_flight_;
+  std::string lost_;  // written once, before is_lost_
+  std::vector<std::unique_ptr<CudaDevice>> streams_;
+  std::vector<CudaDevice*> idle_;  // of these
   std::atomic<bool> is_lost_{false};
+  std::atomic<bool> has_streams_{false};
+  mutable std::shared_mutex captures_;  // shared by those that go on
 };
 
 }  // namespace kroton::nvidia

@@ -182,8 +182,9 @@ struct CudnnPlan {
     graph.finalize();
   }
 
-  // The first of the library's engines that will do. False if there is none.
+  // Of the library's engines that will do the one with that number. False if there are fewer.
   bool choose(const CudnnApi& api, cudnnHandle handle, const DeviceConvolution& c) {
+    int better = c.algorithm;
     for (const int mode : {dnn_mode_a, dnn_mode_fallback}) {
       CudnnObject heuristics(api, dnn_heuristics);
       heuristics.set_object(dnn_heuristics_graph, graph);
@@ -200,12 +201,15 @@ struct CudnnPlan {
       } catch (const CudnnRefusal&) {
         continue;  // the other mode may know more
       }
+      bool has_some = false;
       for (std::size_t k = 0; k < count; ++k) {
-        if (takes(api, handle, c, configs[k])) {
-          config = std::make_unique<CudnnObject>(std::move(configs[k]));
-          return true;
-        }
+        if (!takes(api, handle, c, configs[k])) continue;
+        has_some = true;
+        if (better-- > 0) continue;
+        config = std::make_unique<CudnnObject>(std::move(configs[k]));
+        return true;
       }
+      if (has_some) return false;
     }
     return false;
   }
@@ -278,6 +282,7 @@ Cudnn::Key Cudnn::key_of(const DeviceConvolution& c) {
           c.tf32 ? 1 : 0,
           c.flipped ? 1 : 0,
           c.groups,
+          c.algorithm,
           static_cast<std::int64_t>(c.stride.size())};
   for (const auto* list : {&c.stride, &c.dilation, &c.before, &c.after}) {
     key.insert(key.end(), list->begin(), list->end());

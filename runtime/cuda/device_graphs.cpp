@@ -23,7 +23,10 @@ class CudaDevice::Graph : public DeviceGraph {
 
 void CudaDevice::begin_capture() {
   const Use use(*this);
-  check(driver().cuStreamBeginCapture(stream_, capture_mode_relaxed), "cuStreamBeginCapture");
+  home_.captures_.lock_shared();
+  const CUresult begun = driver().cuStreamBeginCapture(stream_, capture_mode_relaxed);
+  if (begun != 0) home_.captures_.unlock_shared();
+  check(begun, "cuStreamBeginCapture");
 }
 
 bool CudaDevice::orders_captured() const {
@@ -52,6 +55,7 @@ std::vector<Device::CapturedPlace> CudaDevice::captured_places() {
 }
 
 std::unique_ptr<DeviceGraph> CudaDevice::end_capture() {
+  const std::shared_lock captured(home_.captures_, std::adopt_lock);
   const Use use(*this);
   CUgraph graph = nullptr;
   check(driver().cuStreamEndCapture(stream_, &graph), "cuStreamEndCapture");
@@ -63,6 +67,7 @@ std::unique_ptr<DeviceGraph> CudaDevice::end_capture() {
 }
 
 void CudaDevice::end_capture(std::unique_ptr<DeviceGraph>& into) {
+  const std::shared_lock captured(home_.captures_, std::adopt_lock);
   const Use use(*this);
   CUgraph graph = nullptr;
   check(driver().cuStreamEndCapture(stream_, &graph), "cuStreamEndCapture");
@@ -84,6 +89,7 @@ void CudaDevice::end_capture(std::unique_ptr<DeviceGraph>& into) {
 }
 
 void CudaDevice::abandon_capture() noexcept {
+  const std::shared_lock captured(home_.captures_, std::adopt_lock);
   release([&] {
     CUgraph graph = nullptr;
     driver().cuStreamEndCapture(stream_, &graph);

@@ -38,8 +38,8 @@ class CudaDevice::Module : public DeviceModule {
   Module(CudaDevice& device, std::string name, CUmodule module)
       : device_(device), name_(std::move(name)), module_(module) {}
   ~Module() override {
-    device_.release([&] {
-      driver().cuCtxSynchronize();
+    device_.give_back([&] {
+      device_.wait_for_device();
       driver().cuModuleUnload(module_);
     });
   }

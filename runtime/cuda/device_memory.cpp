@@ -9,7 +9,7 @@
 namespace kroton::nvidia {
 
 DeviceAddress CudaDevice::allocate(std::int64_t bytes) {
-  const Use use(*this);
+  const Context context(*this);
   CUdeviceptr address = 0;
   const CUresult result = driver().cuMemAlloc(&address, static_cast<std::size_t>(bytes));
   check(result, "allocating " + std::to_string(bytes) + " bytes");
@@ -18,8 +18,8 @@ DeviceAddress CudaDevice::allocate(std::int64_t bytes) {
 
 void CudaDevice::free(DeviceAddress address) noexcept {
   // Of all streams: memory that others have got may be in use in theirs.
-  release([&] {
-    driver().cuCtxSynchronize();
+  give_back([&] {
+    wait_for_device();
     driver().cuMemFree(address);
   });
 }

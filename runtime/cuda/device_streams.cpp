@@ -5,8 +5,55 @@
 
 namespace kroton::nvidia {
 
-std::unique_ptr<DeviceEvent> CudaDevice::new_event(unsigned flags) {
+// A new stream comes after all that the device's own one has got so far: nothing is noted of who
+// has used memory there before. From then on it is.
+std::shared_ptr<Device> CudaDevice::own_stream() {
+  CudaDevice& home = home_;
+  home.check_usable();
+  CudaDevice* stream = nullptr;
+  {
+    const std::lock_guard lock(home.common_);
+    if (!home.idle_.empty()) {
+      stream = home.idle_.back();
+      home.idle_.pop_back();
+    }
+  }
+  if (!stream) {
+    auto made = std::make_unique<CudaDevice>(&home);
+    const Use use(home);
+    home.has_streams_ = true;
+    home.check(driver().cuEventRecord(home.order_, home.stream_), "cuEventRecord");
+    home.wait_in(made->stream_, home.order_);
+    const std::lock_guard lock(home.common_);
+    stream = home.streams_.emplace_back(std::move(made)).get();
+    home.idle_.reserve(home.streams_.size());
+  }
+  return {stream, [&home](CudaDevice* given_back) {
+            if (is_forked()) return;
+            const std::lock_guard lock(home.common_);
+            home.idle_.push_back(given_back);
+          }};
+}
+
+std::shared_ptr<const DevicePlace> CudaDevice::place() {
   const Use use(*this);
+  if (!home_.has_streams_) return nullptr;
+  auto place = std::make_shared<DevicePlace>(DevicePlace{this, ++places_, make_event()});
+  record(*place->event);
+  return place;
+}
+
+void CudaDevice::wait_for(const DevicePlace& place) {
+  if (place.stream == this) return;
+  const Use use(*this);
+  std::uint64_t& last = waited_for_[place.stream];
+  if (last >= place.number) return;
+  wait_in(stream_, static_cast<Event&>(*place.event).get());
+  last = place.number;
+}
+
+std::unique_ptr<DeviceEvent> CudaDevice::new_event(unsigned flags) {
+  const Context context(*this);
   CUevent event = nullptr;
   check(driver().cuEventCreate(&event, flags), "cuEventCreate");
   return std::make_unique<Event>(*this, event);
@@ -55,7 +102,7 @@ void CudaDevice::in_context(const std::function<void()>& action) {
 }
 
 std::string CudaDevice::why_foreign(DeviceAddress address) {
-  const Use use(*this);
+  const Context context(*this);
   unsigned type = 0;
   const CUresult asked = driver().cuPointerGetAttribute(&type, pointer_memory_type, address);
   if (asked == 1) return "is in no memory that the driver knows";
@@ -73,7 +120,7 @@ std::string CudaDevice::why_foreign(DeviceAddress address) {
 void CudaDevice::wait_for(void* stream) {
   const Use use(*this);
   check(driver().cuEventRecord(order_, static_cast<CUstream>(stream)),
-        "cuEventRecord in the stream of a view");
+        "cuEventRecord in a stream of the caller's");
   wait_in(stream_, order_);
 }
 
@@ -86,6 +133,18 @@ void CudaDevice::let_wait(void* stream) {
 void CudaDevice::synchronize() {
   const Use use(*this);
   wait("cuStreamSynchronize");
+}
+
+void CudaDevice::synchronize_all() {
+  synchronize();
+  if (!home_.has_streams_) return;
+  const Context context(*this);
+  check(wait_for_device(), "cuCtxSynchronize");
+}
+
+CUresult CudaDevice::wait_for_device() const {
+  const std::lock_guard lock(home_.captures_);
+  return driver().cuCtxSynchronize();
 }
 
 void CudaDevice::wait_in(CUstream stream, CUevent event) {

@@ -90,7 +90,7 @@ class PeerExchange final : public GroupExchange {
     for (Rank& rank : ranks_) {
       try {
         rank.device->in_context([&] {
-          driver().cuCtxSynchronize();
+          rank.device->wait_for_device();
           if (rank.scratch != 0) driver().cuMemFree(rank.scratch);
           for (const CUevent event : {rank.ready, rank.combined, rank.done}) {
             driver().cuEventDestroy(event);
@@ -264,7 +264,7 @@ class PeerExchange final : public GroupExchange {
   static void need_scratch(Rank& rank, std::int64_t bytes) {
     if (rank.scratch_bytes >= bytes) return;
     if (rank.scratch != 0) {
-      check(driver().cuCtxSynchronize(), "cuCtxSynchronize");
+      check(rank.device->wait_for_device(), "cuCtxSynchronize");
       check(driver().cuMemFree(std::exchange(rank.scratch, 0)), "cuMemFree");
       rank.scratch_bytes = 0;
     }

@@ -39,6 +39,7 @@ struct Control {
   int (*kernels)();       // run so far, those of graphs included
   int (*products)();      // run so far by cuBLASLt
   int (*convolutions)();  // run so far by cuDNN
+  int (*algorithm)();     // of the last that a library ran, as it named them
   int (*allocations)();   // alive on all devices
   // What events are apart from now on, in milliseconds; behind these the time that it takes.
   void (*times)(const std::vector<float>& milliseconds);

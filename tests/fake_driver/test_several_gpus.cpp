@@ -142,3 +142,34 @@ TEST_CASE("several gpus: a device or an exchange that fails ends the call of all
   CHECK(w.get_value().item<float>() == 4);
   CHECK(f(ones).item<float>() == 8);
 }
+
+TEST_CASE("several gpus: arguments lie on any of the devices and outputs stay on the first") {
+  for (const char* settings :
+       {"devices=3", "devices=3 peers=off nccl=off", "devices=3 order=eager"}) {
+    const Process process(settings);
+    if (!process) continue;
+    const DeviceGroup group = devices(cuda(), 3);
+    const Tensor x = matrix("x"), w = vector("w");
+    const Tensor total = all_reduce(sum(x), group);
+    const Tensor moved = w + total;
+    const auto f = parallel_function(group, {x, w}, {x * w, moved, total},
+                                     {.same = {w, moved}, .downloads = false});
+    const Array xs = Array::arange(30).reshape({10, 3}).cast(f32),
+                ws = Array::from({1.F, 2.F, 3.F});
+    const Array want = function({x, w}, x * w)(xs, ws);
+    for (int call = 0; call < 3; ++call) {
+      for (int place = -1; place < 3; ++place) {
+        CAPTURE(place);
+        const auto there = [&](const Array& a) { return place < 0 ? a : a.to(cuda(place)); };
+        const auto results = f(there(xs), there(ws));
+        for (const Array& result : results) CHECK(result.device() == cuda());
+        CHECK(array_equal(results[0].to(cpu()), want));
+        CHECK(results[1].to(cpu()).data<float>()[2] == 438);
+        CHECK(results[2].to(cpu()).item<float>() == 435);
+      }
+    }
+    const auto on_cpu = parallel_function(devices(cpu(), 2), {w}, w + 1, {.downloads = false});
+    CHECK(on_cpu(ws).data<float>()[2] == 4);
+    CHECK(contains(device_error([&] { on_cpu(ws.to(cuda())); }), "the array is on cuda:0"));
+  }
+}

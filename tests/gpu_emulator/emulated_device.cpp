@@ -170,6 +170,7 @@ class EmulatedDevice : public Device {
   }
 
   bool product(const DeviceProduct& p) override {
+    if (p.algorithm > 0) return false;
     const std::lock_guard lock(mutex);
     run_or_note([this, p] {
       ++all_counts().products;

@@ -21,6 +21,20 @@ void write_text(Sha256& hash, const std::string& text) {
   hash.update(text);
 }
 
+// Which of a library are timed, at most.
+constexpr int library_algorithms = 8;
+
+class Timing {
+ public:
+  explicit Timing(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Timing() { flag_ = false; }
+  Timing(const Timing&) = delete;
+  Timing& operator=(const Timing&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 }  // namespace
 
 void DeviceProgram::find_choices(const std::vector<Step>& steps) {
@@ -49,23 +63,44 @@ void DeviceProgram::find_choices(const std::vector<Step>& steps) {
   }
 }
 
+// Behind all others, so that a candidate keeps its number: the algorithms of all libraries'
+// products with one number after those with smaller ones.
+void DeviceProgram::add_algorithms(Choice& choice) const {
+  const std::size_t count = choice.candidates.size();
+  for (std::size_t k = 0; k < count; ++k) choice.candidates[k].of = static_cast<int>(k);
+  for (int algorithm = 1; algorithm < library_algorithms; ++algorithm) {
+    for (std::size_t k = 0; k < count; ++k) {
+      const bool is_by_library = std::ranges::any_of(choice.candidates[k].kernels, [&](int number) {
+        return kernels_[static_cast<std::size_t>(number)].product.product != nullptr;
+      });
+      if (!is_by_library) continue;
+      Candidate made = choice.candidates[k];
+      made.algorithm = algorithm;
+      made.form += ", its algorithm " + std::to_string(algorithm + 1);
+      choice.candidates.push_back(std::move(made));
+    }
+  }
+}
+
 // Those of these sizes, if they are known.
 void DeviceProgram::recall_choices() {
   for (Choice& choice : choices_) {
     const auto known = choice.decided.find(sizes_);
     choice.now = known == choice.decided.end() ? -1 : known->second;
+    if (choice.now >= 0) load(choice.candidates[static_cast<std::size_t>(choice.now)]);
   }
 }
 
 int DeviceProgram::candidate_of(int number) {
   Choice& choice = choices_[static_cast<std::size_t>(number)];
-  if (choice.now >= 0) return choice.now;
+  const auto now = [&] { return choice.candidates[static_cast<std::size_t>(choice.now)].of; };
+  if (choice.now >= 0) return now();
   if (!choice.was_tried) {
     choice.was_tried = true;
     choice.now = decide(choice);
     if (choice.now >= 0) {
       choice.decided[sizes_] = choice.now;
-      return choice.now;
+      return now();
     }
     load(choice.candidates.front());
   }
@@ -76,6 +111,7 @@ int DeviceProgram::candidate_of(int number) {
 void DeviceProgram::load(const Candidate& candidate) {
   for (const int number : candidate.kernels) {
     LoadedKernel& kernel = kernels_[static_cast<std::size_t>(number)];
+    kernel.algorithm = candidate.algorithm;
     DeviceModule::Kernel& handle = kernel.handles[wide_ ? 1 : 0];
     if (handle) continue;
     const auto text = static_cast<std::size_t>(kernel.emitted->text);
@@ -99,6 +135,7 @@ Digest DeviceProgram::key_of(const Choice& choice) const {
   write_number(hash, how_.tf32 ? 1 : 0);
   write_number(hash, std::ssize(choice.candidates));
   for (const Candidate& candidate : choice.candidates) {
+    write_number(hash, candidate.algorithm);
     write_number(hash, std::ssize(candidate.forms));
     for (const Digest& form : candidate.forms) hash.update(form.data(), form.size());
   }
@@ -172,7 +209,10 @@ std::optional<int> DeviceProgram::timed(const Choice& choice) {
       }
     });
   }
-  const std::vector<std::optional<double>> seconds = time_candidates(*device_, starts);
+  const std::vector<std::optional<double>> seconds = [&] {
+    const Timing timing(is_timing_);
+    return time_candidates(*device_, starts);
+  }();
   updating_ = was_updating;
   // Nothing was computed behind a check that has failed.
   kroton_error error{};

@@ -43,8 +43,12 @@ std::int64_t DeviceProgram::launches_of(const std::vector<Step>& steps) const {
       count += values_.of(scan->extent) * launches_of(scan->steps);
     } else if (const auto* kernel = as<loop::Kernel>(step)) {
       const LoadedKernel& loaded = kernels_[static_cast<std::size_t>(kernel_numbers_.at(kernel))];
-      const bool runs = loaded.choice < 0 ||
-                        choices_[static_cast<std::size_t>(loaded.choice)].now == loaded.candidate;
+      bool runs = loaded.choice < 0;
+      if (!runs) {
+        const Choice& choice = choices_[static_cast<std::size_t>(loaded.choice)];
+        runs = choice.now >= 0 &&
+               choice.candidates[static_cast<std::size_t>(choice.now)].of == loaded.candidate;
+      }
       count += runs && loaded.blocks != 0 ? 1 : 0;
     } else {
       ++count;

@@ -1,4 +1,6 @@
 // Kernels of a Program that the device's libraries compute in their place.
+#include <kroton/error.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -10,10 +12,20 @@
 
 namespace kroton::codegen {
 
+// By that algorithm, or the first where the library has fewer for the addresses of this call; but
+// what is timed is that one or none.
+bool DeviceProgram::run_by_library(int algorithm,
+                                   const std::function<bool(int algorithm)>& run) const {
+  if (run(algorithm)) return true;
+  if (algorithm == 0) return false;
+  if (is_timing_) throw DeviceError("the library has fewer algorithms for it");
+  return run(0);
+}
+
 // False for one that the library does not compute; products of nothing are never given to it.
-bool DeviceProgram::run_product(const PlacedProduct& placed) {
+bool DeviceProgram::run_product(const PlacedProduct& placed, int algorithm) {
   const LibraryProduct& p = *placed.product;
-  if (p.convolution) return run_convolution(placed);
+  if (p.convolution) return run_convolution(placed, algorithm);
   DeviceProduct call;
   call.dtype = p.dtype;
   call.operands = p.a.buffer->dtype;
@@ -40,10 +52,13 @@ bool DeviceProgram::run_product(const PlacedProduct& placed) {
   if (placed.bias >= 0) call.bias = address(placed.bias);
   call.alpha = p.alpha;
   call.beta = p.beta;
-  return device_->product(call);
+  return run_by_library(algorithm, [&](int which) {
+    call.algorithm = which;
+    return device_->product(call);
+  });
 }
 
-bool DeviceProgram::run_convolution(const PlacedProduct& placed) {
+bool DeviceProgram::run_convolution(const PlacedProduct& placed, int algorithm) {
   const LibraryConvolution& c = *placed.product->convolution;
   DeviceConvolution call;
   using Wanted = DeviceConvolution::Wanted;
@@ -85,7 +100,11 @@ bool DeviceProgram::run_convolution(const PlacedProduct& placed) {
     if (call.before[k] < 0 || call.after[k] < 0 || call.x.sizes[k + 2] <= 0) return false;
   }
   std::string why_not;
-  if (device_->convolution(call, why_not)) return true;
+  const bool is_run = run_by_library(algorithm, [&](int which) {
+    call.algorithm = which;
+    return device_->convolution(call, why_not);
+  });
+  if (is_run) return true;
   if (dumps("cuda") && refusals_.insert(why_not).second) {
     std::fprintf(stderr, "== a convolution of %s by a kernel\n%s\n", program_.name.c_str(),
                  why_not.c_str());

@@ -15,14 +15,28 @@
 
 namespace kroton::codegen {
 
+// Whether there is one that a library of products may compute.
+static bool has_products(const std::vector<Step>& steps) {
+  bool has = false;
+  for_each_kernel(steps, [&](const loop::Kernel& kernel) {
+    has = has || (kernel.instead && !kernel.instead->convolution);
+  });
+  return has;
+}
+
 DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                              std::shared_ptr<Device> device, const How& how)
     : program_(program),
       emitted_(emitted),
-      device_(std::move(device)),
-      rates_(rates_of(device_->properties(), device_->capability())),
+      home_(std::move(device)),
+      device_(how.stream ? how.stream : home_),
+      rates_(rates_of(home_->properties(), home_->capability())),
       how_{how.graphs && device_->has_graphs() && can_be_captured(program.steps),
-           how.products && device_->has_products(), how.tf32, how.short_indices},
+           how.products && has_products(program.steps) && device_->has_products(),
+           how.tf32,
+           how.short_indices,
+           how.stream,
+           how.follows},
       exchanges_in_graphs_(how_.graphs && has_collectives(program.steps)),
       values_(program),
       transfers_(device_),
@@ -72,6 +86,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
   }
   place_buffers(program_.steps);
   find_choices(program_.steps);
+  for (Choice& choice : choices_) add_algorithms(choice);
   candidate_modules_.resize(emitted_.candidates.size());
   // Where sizes are free, for short ones.
   const std::int64_t workers = 1;
@@ -83,7 +98,7 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
     wide_ = !how_.short_indices;
   }
   load_kernels();
-  if (how.products && !how_.products && dumps("cuda")) {
+  if (how.products && !how_.products && dumps("cuda") && has_products(program.steps)) {
     std::fprintf(stderr, "== products by kernels\n%s\n", device_->why_no_products().c_str());
   }
 }
@@ -141,9 +156,9 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
     argument_addresses_.push_back(transfers_.input(k));
   }
   for (const auto& state : program_.states) {
-    DeviceCopy& copy = state->on_device(device_);
-    measured(&CallTimes::to_device, copy.is_old_on_device() ? state->value.nbytes() : 0,
-             [&] { argument_addresses_.push_back(copy.bring_to_device(state->value)); });
+    DeviceCopy& copy = state->on_device(home_);
+    measured(&CallTimes::to_device, copy.is_on_device() ? 0 : state->value.nbytes(),
+             [&] { argument_addresses_.push_back(copy.bring_to_device(state->value, *device_)); });
   }
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     argument_addresses_.push_back(transfers_.output(k));
@@ -229,13 +244,19 @@ DeviceAddress DeviceProgram::address_of(const PlacedBuffer& placed) const {
          static_cast<DeviceAddress>(values_.of(placed.place.start)) * size_of(placed.buffer->dtype);
 }
 
+bool DeviceProgram::moves_what_it_reads() const {
+  return std::ranges::any_of(program_.states, [this](const std::shared_ptr<SharedState>& state) {
+    return !state->copy || state->copy->device() != home_ || !state->copy->is_on_device();
+  });
+}
+
 // After an error in the middle of a call.
 void DeviceProgram::give_up_states(const std::string& reason) {
   if (!updating_) return;
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
     if (!program_.state_is_updated[k]) continue;
     SharedState& state = *program_.states[k];
-    state.on_device(device_).written_in_part(
+    state.on_device(home_).written_in_part(
         "the value of " + state.name + " is lost: a call of " + program_.name +
         " failed while it was updating it on the device; set_value gives it a new one. " + reason);
   }
@@ -261,11 +282,14 @@ kroton_error DeviceProgram::run(std::span<const ArgumentMemory> inputs,
   running_ = true;
   times_ = times;
   device_->begin_call(program_.name);
-  std::vector<const detail::Storage*> storages;
-  for (const auto& list : {inputs, outputs}) {
-    for (const ArgumentMemory& argument : list) storages.push_back(argument.storage);
+  detail::StreamOrder order(*device_);
+  if (how_.follows) order.follow(*how_.follows);
+  for (const ArgumentMemory& input : inputs) order.use({input.storage, false});
+  for (const ArgumentMemory& output : outputs) order.use({output.storage, true});
+  for (std::size_t k = 0; k < program_.states.size(); ++k) {
+    DeviceCopy& copy = program_.states[k]->on_device(home_);
+    order.use(copy.uses(), program_.state_is_updated[k] || !copy.is_on_device());
   }
-  const detail::StreamOrder order(*device_, storages);
   const kroton_error error = run_ordered(inputs, outputs, sizes);
   timer_.settle();
   return error;
@@ -302,7 +326,7 @@ kroton_error DeviceProgram::run_ordered(std::span<const ArgumentMemory> inputs,
   }
   if (error.code != KROTON_OK) return error;
   for (std::size_t k = 0; k < program_.states.size(); ++k) {
-    if (program_.state_is_updated[k]) program_.states[k]->on_device(device_).written_on_device();
+    if (program_.state_is_updated[k]) program_.states[k]->on_device(home_).written_on_device();
   }
   if (downloads && !checks) download();
   return error;

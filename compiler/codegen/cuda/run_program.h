@@ -30,7 +30,8 @@ bool can_be_captured(const std::vector<Step>& steps);
 bool is_collective(const kroton::Call& call);
 bool has_collectives(const std::vector<Step>& steps);
 
-// One Program on one device. Calls on a device run one after the other: each holds its lock.
+// One Program in one stream of a device. Calls in a stream run one after the other: each holds its
+// lock.
 class DeviceProgram final : public Executable {
  public:
   struct How {
@@ -44,6 +45,10 @@ class DeviceProgram final : public Executable {
     bool tf32 = false;
     // Indices have 32 bits in calls where these do.
     bool short_indices = true;
+    // Another stream of the device, where calls run; null: the device's own one.
+    std::shared_ptr<Device> stream = nullptr;
+    // A stream of the caller's that calls are in order with.
+    std::optional<void*> follows = {};
   };
 
   // Compiles the kernels and uploads the constants. `program` must live as long. DeviceError where
@@ -53,11 +58,12 @@ class DeviceProgram final : public Executable {
 
   // One call: `sizes` are the values of Program::sizes (one worker), the sizes of the host memory
   // those that follow from them. Shared variables are used where they are newest and stay on the
-  // device; their locks must be held exclusively. Returns the first failed check, code KROTON_OK if
-  // none failed; outputs and shared variables are then as before. A DeviceError leaves a variable
-  // that was to be updated as it was if its newest value was the host's; if that was the device's,
-  // it is lost, and the variable says so. DeviceError if called from inside a call, as what a print
-  // is written to may do: the device's memory of the function is in use.
+  // device; their locks must be held, exclusively where they are updated or moved. Returns the
+  // first failed check, code KROTON_OK if none failed; outputs and shared variables are then as
+  // before. A DeviceError leaves a variable that was to be updated as it was if its newest value
+  // was the host's; if that was the device's, it is lost, and the variable says so. DeviceError if
+  // called from inside a call, as what a print is written to may do: the device's memory of the
+  // function is in use.
   //
   // Memory on the device is used where it is, and outputs there may be written in part by a call
   // that fails. Without host outputs and checks the call returns when all is started. A call that
@@ -68,7 +74,8 @@ class DeviceProgram final : public Executable {
   bool uses_host_memory() const override { return false; }
   std::int64_t workers() const override { return 1; }
   // Bringing the copy of a shared variable up to date changes what belongs to it.
-  bool moves_what_it_reads() const override { return true; }
+  bool moves_what_it_reads() const override;
+  const Device* stream() const override { return device_.get(); }
   kroton_error run(const Call& call, CallContext& context) override;
   RunsOn runs_on() const override;
   std::vector<KernelCost> costs(std::span<const std::int64_t> sizes) const override;
@@ -96,12 +103,16 @@ class DeviceProgram final : public Executable {
     std::int64_t blocks = 0;                        // for the sizes of this call
     std::vector<std::uint64_t> derived;             // sizes and divisions by sizes, as it gets them
     PlacedProduct product;                          // if the device's library computes it
+    int algorithm = 0;                              // of the library's
     bool updates = false;                           // writes to a shared variable
     int choice = -1;                                // position in choices_; -1: it always runs
     int candidate = 0;
   };
-  // Several ways to the same results (Step::choice). Code for one is made when it is to run.
+  // Several ways to the same results (Step::choice), and with the same kernels those algorithms
+  // that a library has beside its first. Code for one is made when it is to run.
   struct Candidate {
+    int of = 0;                  // Step::candidate
+    int algorithm = 0;           // of a library's
     std::vector<int> kernels;    // positions in kernels_
     std::vector<Digest> forms;   // of these
     std::string form;            // for people
@@ -166,8 +177,9 @@ class DeviceProgram final : public Executable {
   const PlacedBuffer& placed(const kroton::Call::Value& value) const;
 
   // run_libraries.cpp
-  bool run_product(const PlacedProduct& placed);
-  bool run_convolution(const PlacedProduct& placed);
+  bool run_by_library(int algorithm, const std::function<bool(int algorithm)>& run) const;
+  bool run_product(const PlacedProduct& placed, int algorithm);
+  bool run_convolution(const PlacedProduct& placed, int algorithm);
 
   // run_graphs.cpp
   std::int64_t launches_of(const std::vector<Step>& steps) const;
@@ -181,6 +193,8 @@ class DeviceProgram final : public Executable {
   // choose.cpp: choices between candidates
   void find_choices(const std::vector<Step>& steps);
   void recall_choices();
+  void add_algorithms(Choice& choice) const;
+  // The Step::candidate that runs.
   int candidate_of(int choice);
   void load(const Candidate& candidate);
   Digest key_of(const Choice& choice) const;
@@ -189,7 +203,8 @@ class DeviceProgram final : public Executable {
 
   const Program& program_;
   CudaProgram emitted_;
-  std::shared_ptr<Device> device_;
+  std::shared_ptr<Device> home_;    // whose memory it is
+  std::shared_ptr<Device> device_;  // the stream of it
   std::optional<GpuRates> rates_;
   How how_;
   bool exchanges_in_graphs_ = false;  // the program has exchanges, and could be captured
@@ -208,6 +223,7 @@ class DeviceProgram final : public Executable {
   std::set<std::vector<std::int64_t>> decided_sizes_;
   std::set<std::string> refusals_;  // of convolutions, that have been shown
   bool is_undecided_ = false;       // a call has met one that could not be made
+  bool is_timing_ = false;          // the candidates of one
 
   // Of the call in progress.
   std::vector<std::int64_t> sizes_;

@@ -51,7 +51,7 @@ void DeviceProgram::in_order(const std::vector<CaptureOrder::Range>& ranges,
 }
 
 void DeviceProgram::start(const LoadedKernel& kernel) {
-  if (kernel.product.product && run_product(kernel.product)) {
+  if (kernel.product.product && run_product(kernel.product, kernel.algorithm)) {
     updating_ = updating_ || kernel.updates;
     return;
   }

@@ -79,6 +79,14 @@ struct FunctionOptions {
   bool uploads = true;
   // Whether results are copied to the host; else they stay on the device (docs/gpu.md).
   bool downloads = true;
+  // Whether its calls run in a stream of the device's that is theirs, beside those of functions in
+  // other streams: for functions that several threads call. Whoever uses the same variables or
+  // arrays is waited for.
+  bool own_stream = false;
+  // A stream of the caller's on that device (a cudaStream_t; null: the default one) in whose order
+  // calls are: they come after all that it has when they are made, and what it gets later comes
+  // after them.
+  std::optional<void*> stream = {};
 };
 
 // One argument of a call: an Array or a view of the caller's memory; a std::vector or other range

@@ -27,6 +27,8 @@ struct ParallelOptions {
   // that small ones cost little and the first are on their way while others are computed. 0: each
   // by itself.
   std::int64_t bucket_bytes = std::int64_t{4} << 20;
+  // Of GPUs: whether outputs are copied to the host; else they stay on the first device.
+  bool downloads = true;
 };
 
 namespace detail {

@@ -241,6 +241,9 @@ struct TrainerOptions {
   // normalisation are not averaged.
   std::optional<double> average_decay = {};
   Target target = cpu();
+  // On a GPU: training, evaluation and prediction run in streams of their own, beside functions of
+  // other streams (docs/gpu.md).
+  bool own_streams = false;
   // Devices that share every batch: each trains on its part of the rows, and all make the same
   // update (docs/parallel.md). Losses and metrics that are scalars are to be means over the rows,
   // arrays are counts; what a step measures is that of the whole batch, within rounding what one

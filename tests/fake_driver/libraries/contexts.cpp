@@ -191,7 +191,14 @@ DRIVER_FUNCTION(cuStreamCreate)(CUstream* stream, unsigned /*flags*/) {
 DRIVER_FUNCTION(cuCtxSynchronize)() {
   const Call call("cuCtxSynchronize");
   if (call.result != 0) return call.result;
+  for (const auto& stream : machine().streams) {
+    if (stream->context != current_context() || !stream->capturing) continue;
+    complain("cuCtxSynchronize while a stream is being captured");
+    stream->invalidated = true;
+    return capture_unsupported;
+  }
   wait_for_all(current_context());
+  note_wait_for_all();
   return current_context()->failed;
 }
 

@@ -49,6 +49,7 @@ namespace {
 constexpr cublasStatus not_initialized = 1, invalid_value = 7, not_supported = 15;
 constexpr int first_alignment = 5;  // of a; those of b, c and d follow
 constexpr std::uint64_t mark = 0x6b726f746f6e;
+constexpr int algorithms = 3;  // that there are for a product
 
 std::string behaviour() { return fake_driver::setting("cublaslt", "on"); }
 
@@ -75,6 +76,7 @@ struct Product {
   std::uint64_t bias = 0;
   std::int64_t batch = 1;
   double alpha = 1, beta = 0;
+  int algorithm = 0;
 };
 
 // Numbers of 16 bits, as a float.
@@ -134,7 +136,7 @@ fake_driver::CUresult multiply(const Product& p) {
     complain("cublasLtMatmul of memory that is not inside an allocation");
     return fake_driver::illegal_address;
   }
-  fake_driver::count_product();
+  fake_driver::count_product(p.algorithm);
   for (std::int64_t n = 0; n < p.batch; ++n) {
     for (std::int64_t i = 0; i < p.d.rows; ++i) {
       for (std::int64_t j = 0; j < p.d.columns; ++j) {
@@ -259,8 +261,8 @@ LIBRARY_FUNCTION(cublasLtMatmulPreferenceSetAttribute)
 
 LIBRARY_FUNCTION(cublasLtMatmulAlgoGetHeuristic)
 (cublasLtHandle /*handle*/, cublasLtMatmulDesc desc, cublasLtMatrixLayout a, cublasLtMatrixLayout b,
- cublasLtMatrixLayout c, cublasLtMatrixLayout d, cublasLtMatmulPreference preference,
- int /*wanted*/, cublasLtMatmulHeuristicResult* result, int* found) {
+ cublasLtMatrixLayout c, cublasLtMatrixLayout d, cublasLtMatmulPreference preference, int wanted,
+ cublasLtMatmulHeuristicResult* result, int* found) {
   *found = 0;
   if (behaviour() == "refuses") return not_supported;
   if (behaviour() == "none") return 0;
@@ -269,13 +271,15 @@ LIBRARY_FUNCTION(cublasLtMatmulAlgoGetHeuristic)
     complain("cublasLtMatmulAlgoGetHeuristic: sizes that do not fit together");
     return invalid_value;
   }
-  *result = {};
-  for (int k = 0; k < 4; ++k) {
-    result->algo.data[k] = preference->get<std::uint32_t>(first_alignment + k, 256);
+  for (; *found < std::min(wanted, algorithms); ++*found, ++result) {
+    *result = {};
+    for (int k = 0; k < 4; ++k) {
+      result->algo.data[k] = preference->get<std::uint32_t>(first_alignment + k, 256);
+    }
+    result->algo.data[4] = preference->get<std::uint64_t>(preference_workspace, 0);
+    result->algo.data[5] = mark;
+    result->algo.data[6] = static_cast<std::uint64_t>(*found);
   }
-  result->algo.data[4] = preference->get<std::uint64_t>(preference_workspace, 0);
-  result->algo.data[5] = mark;
-  *found = 1;
   return 0;
 }
 
@@ -305,6 +309,7 @@ LIBRARY_FUNCTION(cublasLtMatmul)
     complain("cublasLtMatmul: a product that its algorithm was not chosen for");
     return invalid_value;
   }
+  p.algorithm = static_cast<int>(algorithm->data[6]);
   p.alpha = single ? *static_cast<const float*>(alpha) : *static_cast<const double*>(alpha);
   p.beta = single ? *static_cast<const float*>(beta) : *static_cast<const double*>(beta);
   const Matrix* matrices[] = {&p.a, &p.b, &p.c, &p.d};

@@ -60,18 +60,19 @@ struct Engine {
   std::int64_t workspace = 0;
   bool is_there = true;
 };
-const std::array<Engine, 8>& engines() {
-  static const std::array<Engine, 8> all{{{{dnn_note_not_deterministic}},
+const std::array<Engine, 9>& engines() {
+  static const std::array<Engine, 9> all{{{{dnn_note_not_deterministic}},
                                           {{dnn_note_matrix_units}},
                                           {{dnn_note_matrix_units, dnn_note_converts_down}},
                                           {{dnn_note_fft}},
                                           {{dnn_note_winograd, 7}},
                                           {{}, std::int64_t{1} << 40},
                                           {{}, 0, false},
-                                          {{9}, 4096}}};
+                                          {{9}, 4096},
+                                          {{}, 8192}}};
   return all;
 }
-constexpr int by_matrix_units = 1, exact = 7;
+constexpr int by_matrix_units = 1, exact = 7, exact_too = 8;
 
 std::size_t bytes_of(int type) {
   switch (type) {
@@ -214,12 +215,13 @@ struct Convolution {
   }
 
   // By matrix units operands of 32 bits are rounded.
-  fake_driver::CUresult run(bool rounds) const {
+  fake_driver::CUresult run(int engine) const {
+    const bool rounds = engine == by_matrix_units;
     if (!x.memory() || !w.memory() || !y.memory()) {
       complain("cuDNN: a tensor that is not inside an allocation");
       return fake_driver::illegal_address;
     }
-    fake_driver::count_convolution();
+    fake_driver::count_convolution(engine);
     const std::int64_t channels = w.sizes[1], groups = x.sizes[1] / channels;
     const std::int64_t filters = w.sizes[0] / groups;
     const auto offset = [](const Tensor& t, std::int64_t a, std::int64_t b) {
@@ -408,7 +410,7 @@ LIBRARY_FUNCTION(cudnnBackendGetAttribute)
     *count = 0;
     if (behaviour() == "none") return 0;
     const int first = fallback ? exact : 0;
-    const int behind = behaviour() == "fallback" && !fallback ? exact : exact + 1;
+    const int behind = behaviour() == "fallback" && !fallback ? exact : exact_too + 1;
     for (int engine = first; engine < behind && *count < wanted; ++engine) {
       Object& config = *static_cast<Object**>(values)[(*count)++];
       if (config.kind != dnn_engine_config) return wrong_type;
@@ -467,10 +469,9 @@ LIBRARY_FUNCTION(cudnnBackendExecute)
       return 0;
     }
   }
-  if (engine != exact && engine != by_matrix_units) {
+  if (engine != exact && engine != exact_too && engine != by_matrix_units) {
     complain("cudnnBackendExecute: engine " + std::to_string(engine) + " must not be chosen");
   }
-  const bool rounds = engine == by_matrix_units;
-  fake_driver::enqueue(handle->stream, [convolution, rounds] { return convolution.run(rounds); });
+  fake_driver::enqueue(handle->stream, [convolution, engine] { return convolution.run(engine); });
   return 0;
 }

@@ -23,6 +23,9 @@ struct LastWord {
   }
 } last_word;
 
+// Whether this thread has asked for nothing since it waited for everything.
+thread_local bool has_waited = false;
+
 // ---- What tests ask for.
 
 std::string take_violations() {
@@ -45,6 +48,7 @@ int kernels() { return machine().kernels; }
 int products() { return machine().products; }
 int convolutions() { return machine().convolutions; }
 int graph_depth() { return machine().graph_depth; }
+int algorithm() { return machine().algorithm; }
 int allocations() { return machine().allocated; }
 void times(const std::vector<float>& milliseconds) {
   const std::lock_guard lock(machine().mutex);
@@ -165,7 +169,10 @@ void wait_for_all(CUcontext context) {
   }
 }
 
+void note_wait_for_all() { has_waited = true; }
+
 bool is_idle(CUcontext context) {
+  if (has_waited) return true;
   for (const auto& stream : machine().streams) {
     if (stream->context == context && !stream->queue.empty()) return false;
   }
@@ -202,6 +209,7 @@ bool is_current(CUstream stream) { return current_context() == stream->context; 
 
 void enqueue(CUstream stream, Work work) {
   const std::lock_guard lock(machine().mutex);
+  has_waited = false;
   if (stream->capturing) {
     stream->captured.push_back({std::move(work), stream->behind, {}});
     stream->behind = {stream->captured.size() - 1};
@@ -219,14 +227,20 @@ void* memory(std::uint64_t address, std::int64_t bytes) {
   return reinterpret_cast<void*>(address);
 }
 
-void count_product() { ++machine().products; }
-void count_convolution() { ++machine().convolutions; }
+void count_product(int algorithm) {
+  ++machine().products;
+  machine().algorithm = algorithm;
+}
+void count_convolution(int algorithm) {
+  ++machine().convolutions;
+  machine().algorithm = algorithm;
+}
 
 }  // namespace fake_driver
 
 FAKE_DRIVER_EXPORT const fake_driver::Control* fake_driver_control() {
   using namespace fake_driver;  // NOLINT
-  static const Control control{take_violations, fail_call,    fail_kernel, calls, kernels,
-                               products,        convolutions, allocations, times, graph_depth};
+  static const Control control{take_violations, fail_call, fail_kernel, calls, kernels,    products,
+                               convolutions,    algorithm, allocations, times, graph_depth};
   return &control;
 }

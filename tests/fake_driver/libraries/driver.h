@@ -113,6 +113,7 @@ struct Machine {
   std::uint64_t graph_order = 1;  // of the next launch
   int graph_depth = 0;            // of the last graph
   int kernels = 0, products = 0, convolutions = 0, allocated = 0;
+  int algorithm = 0;  // of the last product or convolution
 };
 
 Machine& machine();
@@ -155,7 +156,10 @@ void finish_all(CUcontext context);
 // What nobody ends the waiting of is complained of.
 CUresult wait_for(CUstream stream, std::uint64_t position);
 void wait_for_all(CUcontext context);
+// Whether nothing waits that may use what this thread gives back: nothing at all, or what others
+// have asked for since this thread waited for everything.
 bool is_idle(CUcontext context);
+void note_wait_for_all();
 // The live allocation of the working context that an address is in, or behind by no byte.
 const std::pair<const CUdeviceptr, Allocation>* holder(CUdeviceptr address);
 

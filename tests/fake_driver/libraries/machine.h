@@ -38,7 +38,7 @@ void enqueue(CUstream stream, Work work);
 // The memory at an address of the current work's device, or null unless all of it is inside one
 // allocation that has not been freed.
 void* memory(std::uint64_t address, std::int64_t bytes);
-void count_product();
-void count_convolution();
+void count_product(int algorithm);
+void count_convolution(int algorithm);
 
 }  // namespace fake_driver

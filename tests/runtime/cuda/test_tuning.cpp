@@ -63,7 +63,7 @@ void choose(const TemporaryDirectory& directory, int candidate) {
 // with each candidate. What the last call ran, for each.
 std::vector<Ran> with_each_candidate(const Process& process, const std::function<Ran()>& use) {
   const Tuning tuning;
-  process->times(std::vector<float>(100, 1.0F));
+  process->times(std::vector<float>(200, 1.0F));
   int before = timings(process);
   std::vector<Ran> all{use()};
   process->times({});
@@ -140,6 +140,53 @@ TEST_CASE("tuning: every candidate of a product gives its results") {
     CHECK(kinds.count({1, 1}) == (products ? 1 : 0));
     CHECK(all.size() >= 4);
   }
+}
+
+TEST_CASE("tuning: the algorithms of the library are candidates too and the choice stands") {
+  const Process process;
+  if (!process) return;
+  const Tuning tuning;
+  const auto x = kt::matrix("x"), y = kt::matrix("y");
+  const kt::Array xs = kt::Array::normal({5, 130}, 1), ys = kt::Array::normal({130, 17}, 2);
+  const kt::Array want = kt::function({x, y}, kt::dot(x, y))(xs, ys);
+  const auto run = [&](int first) {
+    const auto f = kt::function({x, y}, kt::dot(x, y), {.target = kt::cuda()});
+    for (int call = 0; call < 3; ++call) {
+      const int products = process->products();
+      CHECK(kt::all_close(f(xs, ys), want, 1e-4, 1e-4));
+      if (call > 0) CHECK(process->products() == products + 1);
+      CHECK(process->algorithm() == first);
+    }
+  };
+  // The last one that there is is the fastest: all are timed once and once more, then in rounds.
+  const int before = timings(process);
+  {
+    const cache_test::Setting off("KROTON_CACHE", "off");
+    process->times(std::vector<float>(200, 1.0F));
+    run(0);
+    process->times({});
+  }
+  const int count = (timings(process) - before) / timings_of_each;
+  REQUIRE(timings(process) - before == count * timings_of_each);
+  std::vector<float> times;
+  for (int k = 0; k < 2 * count; ++k) times.push_back(k / 2 == count - 1 ? 0.5F : 1.0F);
+  for (int k = 0; k < 3 * count; ++k) times.push_back(k % count == count - 1 ? 0.5F : 1.0F);
+  process->times(times);
+  forget_choices();
+  run(2);
+  process->times({});
+  forget_choices();  // from the cache
+  const int timed = timings(process);
+  run(2);
+  CHECK(timings(process) == timed);
+  // One that the library does not have any more is the first.
+  for (const int candidate : {count, count + 4}) {
+    choose(tuning.directory, candidate);
+    forget_choices();
+    const auto f = kt::function({x, y}, kt::dot(x, y), {.target = kt::cuda()});
+    CHECK(kt::all_close(f(xs, ys), want, 1e-4, 1e-4));
+  }
+  CHECK(timings(process) == timed);
 }
 
 TEST_CASE("tuning: what a candidate updates in place is updated once") {

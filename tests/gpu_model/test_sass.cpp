@@ -641,13 +641,12 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     32    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        10     32    43
-  k1_mul_sum                             56    32     4     4    4         8   2048    27
-  k2_mul_sum                             37    32     4     4    4         4   4096    18
-  k3_mul_sum                             42    32     4     4    4         8   4096    27
-  k4_sum                                 49    32     4     4    4         4   2048    18
-  k5_sum                                 37    32     4     4    4         4   4096    18
-  k6_sum                                 37    32     4     4    4         4   4096    18
+  k0_mul_sum_div_sub_mul_sum_div_add     40    48    16    16    4        10     32    43
+  k1_sub_div_mul_sum_sum                 57    32     4     4    4         4   4096   100  calls in
+          loops: 7
+  k2_sub_div_mul_sum_sum                 46    32     4     4    4         8   8192    27
+  k3_sub_div_mul_sum_sum                 51    32     4     4    4         4   8192    95  calls in
+          loops: 7
 sum of all, free
   k0_sum                                 55    32     4     4    4        16     32    43
   k1_sum                                 55    32     4     4    4        16     32    43
@@ -675,16 +674,61 @@ sum of 512 columns
   k1_sum                                 37    32     4     4    4         4   4096    18
   k2_sum                                 37    32     4     4    4         4   4096    18
 softmax of columns, free
-  k0_max_sub_exp_sum_div                 48    32     4     4    4        16   2048   104
-  k1_max_sub_exp_sum_div                 40    48     4     4    4        16   2048   105
-  k2_max_sub_exp_sum_div                 55    32     4     4    4         5   2048   114
-  k3_max_sub_exp_sum_div                 48    32     4     4    4         4   2048    23
-  k4_max_sub_exp_sum_div                 37    50     4     4    0        16      0   112
-  k5_mul                                 30    64    16    16    0         5      0     0
+  k0_max_sub_exp_sum_div_mul             46    40     4     4    4        28   2560     0
+  k1_max_sub_exp_sum_div_mul             54    32     4     4    4        16   4096   149
+  k2_max_sub_exp_sum_div_mul             28    64    16    16    0         3      0     0
+  k3_max_sub_exp_sum_div_mul             39    48     4     4    4         8   2560     0
+  k4_max_sub_exp_sum_div_mul             61    32     4     4    4        40   8704     0
 sum of channels
   k0_sum                                 64    32     4     4    4        16     32   290
   k1_sum                                 37    32     4     4    4         4   4096    18
   k2_sum                                 64    32     4     4    4        16     32   289
+softmax of columns of 4096x4096
+  k0_max_sub_exp_sum_div_mul             64    32     4     4    4        32   8704     0
+argmax of columns of 4096x4096
+  k0_argmax                              56    32     4     8    8         4   6144    77
+  k1_argmax                              21    64     8     8    0         8      0     0
+mean, variance and extremes of columns
+  k0_sum_div_sub_mul_sum_div_max_min     61    32     4     4    4        31  17408     0
+log_softmax over 64 channels
+  k0_max_sub_exp_sum_log_sub             63    32     4     4    4        16   1024     0
+batch norm
+  k0_sum_size_div_sub_mul_sum_div_ad     40    48     4     4    4        16   2560     0
+  k1_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4        16   4096   138  calls in
+          loops: 7
+  k2_sum_size_div_sub_mul_sum_div_ad     38    48     4     4    4        32   2560     0
+  k3_sum_size_div_sub_mul_sum_div_ad     53    32     4     4    4        60   8704     0
+  k4_sub_div_mul_add                     18    64     4     4    0         3      0     0
+batch norm, gradients
+  k0_mul_sum_size_div_sub_mul_sum_di     42    40     4     4    4        20   3840     0
+  k1_mul_sum_size_div_sub_mul_sum_di     72    16     4     4    4        32   6144   140  calls in
+          loops: 7
+  k2_mul_sum_size_div_sub_mul_sum_di     56    32     4     4    4         2   4096   144  calls in
+          loops: 14
+  k3_mul_sum_size_div_sub_mul_sum_di     46    32     4     4    4         8   8192    27
+  k4_mul_sum_size_div_sub_mul_sum_di     58    32     4     4    4         2   2048    95  calls in
+          loops: 7
+  k5_mul_sum_size_div_sub_mul_sum_di     37    32     4     4    4         4   4096    18
+  k6_mul_sum_size_div_sub_mul_sum_di     21    64     4     4    0         3      0     0
+  k7_mul_sum_size_div_sub_mul_sum_di     64    32     4     4    4        64   7680     0
+  k8_mul_sum_size_div_sub_mul_sum_di     62    32     4     4    4        68  26112     0
+batch norm of pictures, with gradients
+  k0_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4        13     32   322
+  k1_sum_size_div_sub_mul_sum_div_ad     71    16     4     4    4        32   6144   158  calls in
+          loops: 7
+  k2_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4         2     32   215  calls in
+          loops: 14
+  k3_sum_size_div_sub_mul_sum_div_ad     46    32     4     4    4         8   8192    27
+  k4_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4         2     32   167  calls in
+          loops: 7
+  k5_sum_size_div_sub_mul_sum_div_ad     37    32     4     4    4         4   4096    18
+  k6_sum_size_div_sub_mul_sum_div_ad     21    64     4     4    0         3      0     0
+  k7_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4         8     32   247  calls in
+          loops: 26
+  k8_sub_div_mul_add                     18    64     4     4    0         3      0     0
+mean cross entropy of 8192x1000
+  k0_max_sub_exp_sum_log_pick_sub        25    64    16     8    4         5     32    75
+  k1_sum_div                             32    64    16     4   16        16     64    26
 relu of dot 4096x4096x4096
   k0_dot_relu                           204     8     4     4   16         8   8448   611
 relu of dot 64x16384x64
@@ -782,7 +826,7 @@ gradient of a running sum by scan
 1000 steps of oscillators
   k2_scan_sin_neg_mul_sub_mul_add_mu     23    64     4     4    0         2      0   165
 Kalman filter of 4 numbers
-  k3_scan_mul_sum_dot_dot_add_mul_su     50    32     4     4    0         9      0   173  calls in
+  k3_scan_mul_sum_mul_dot_dot_add_mu     55    32     4     4    0         9      0   181  calls in
           loops: 1
 relu of dot 4096x4096x4096, bf16
   k0_cast_cast_dot_cast_cast_relu_ca    121    16     2     4    4        16  49152   334  HMMA 32,

@@ -212,20 +212,17 @@ struct KtAnd {
 struct KtOr {
   __device__ static bool apply(bool a, bool b) { return a || b; }
 };
-// Of the part of the warp that has so many lanes.
-template <int count> __device__ inline unsigned kt_lanes() {
-  return count == 32 ? 0xffffffffu
-                     : ((1u << count % 32) - 1) << threadIdx.x % 32 / count * count;
+// All lanes take part, but for those that have returned, whose values nobody takes.
+template <class T> __device__ inline T kt_exchange(T a, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, a, lanes);
 }
-template <int count, class T> __device__ inline T kt_exchange(T a, int lanes) {
-  return __shfl_xor_sync(kt_lanes<count>(), a, lanes);
+__device__ inline bool kt_exchange(bool a, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, (int)a, lanes) != 0;
 }
-template <int count> __device__ inline bool kt_exchange(bool a, int lanes) {
-  return __shfl_xor_sync(kt_lanes<count>(), (int)a, lanes) != 0;
-}
+// Of `count` lanes beside each other.
 template <class Op, int count = 32, class T> __device__ inline T kt_combine(T value) {
   for (int lanes = count / 2; lanes > 0; lanes /= 2) {
-    value = Op::apply(value, kt_exchange<count>(value, lanes));
+    value = Op::apply(value, kt_exchange(value, lanes));
   }
   return value;
 }
@@ -250,8 +247,8 @@ __device__ inline bool kt_beats(T value, P at, T best, P position) {
 template <bool maximum, int count = 32, class T, class P>
 __device__ inline void kt_combine_arg(T& best, P& position) {
   for (int lanes = count / 2; lanes > 0; lanes /= 2) {
-    const T value = kt_exchange<count>(best, lanes);
-    const P at = kt_exchange<count>(position, lanes);
+    const T value = kt_exchange(best, lanes);
+    const P at = kt_exchange(position, lanes);
     if (kt_beats<maximum>(value, at, best, position)) {
       best = value;
       position = at;

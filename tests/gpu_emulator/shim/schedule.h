@@ -9,12 +9,16 @@ inline bool release_warp(int warp, int threads) {
   Thread* lanes = machine.threads + warp * 32;
   const int count = threads - warp * 32 < 32 ? threads - warp * 32 : 32;
   bool released = false;
+  // Who has returned is not waited for, but by matrix units, and has no value.
+  const auto has_left = [&](int lane, WarpOp op) {
+    return op != WarpOp::together && lane < count && lanes[lane].state == State::done;
+  };
   for (int first = 0; first < count; ++first) {
     const Thread& leader = lanes[first];
     if (leader.state != State::at_warp) continue;
     bool complete = true;
     for (int lane = 0; lane < 32 && complete; ++lane) {
-      if (!(leader.mask >> lane & 1u)) continue;
+      if (!(leader.mask >> lane & 1u) || has_left(lane, leader.op)) continue;
       complete = lane < count && lanes[lane].state == State::at_warp &&
                  lanes[lane].line == leader.line && lanes[lane].op == leader.op &&
                  lanes[lane].mask == leader.mask;
@@ -32,10 +36,11 @@ inline bool release_warp(int warp, int threads) {
     uint64_t votes = 0;
     for (int lane = 0; lane < count; ++lane) {
       given[lane] = lanes[lane].value;
-      if ((mask >> lane & 1u) && lanes[lane].value) votes |= uint64_t(1) << lane;
+      const bool votes_too = (mask >> lane & 1u) && !has_left(lane, leader.op);
+      if (votes_too && lanes[lane].value) votes |= uint64_t(1) << lane;
     }
     for (int lane = 0; lane < count; ++lane) {
-      if (!(mask >> lane & 1u)) continue;
+      if (!(mask >> lane & 1u) || has_left(lane, leader.op)) continue;
       const Thread& self = lanes[lane];
       const int group = lane / self.width * self.width;
       int from = lane;
@@ -57,8 +62,9 @@ inline bool release_warp(int warp, int threads) {
           from = (lane ^ self.operand) < group + self.width ? lane ^ self.operand : lane;
           break;
       }
-      if (!(mask >> from & 1u)) {
-        note_failure("line %d: lane %d takes the value of lane %d, which is not in the mask %08x",
+      if (!(mask >> from & 1u) || has_left(from, leader.op)) {
+        note_failure("line %d: lane %d takes the value of lane %d, which is not in the mask %08x or "
+                     "has returned",
                      self.line, lane, from, mask);
         return false;
       }
@@ -66,7 +72,7 @@ inline bool release_warp(int warp, int threads) {
     }
     if (leader.op == WarpOp::barrier && mask == 0xffffffffu) ++machine.warp_barriers[warp];
     for (int lane = 0; lane < count; ++lane) {
-      if (!(mask >> lane & 1u)) continue;
+      if (!(mask >> lane & 1u) || has_left(lane, leader.op)) continue;
       lanes[lane].value = got[lane];
       lanes[lane].state = State::ready;
     }

@@ -245,13 +245,20 @@ struct Dim::Evaluation {
     }
     std::int64_t sum = 0;
     for (const Term& term : dim.polynomial_->terms) {
-      std::int64_t product = term.coefficient;
-      for (const DimAtomRef& factor : term.factors) {
-        product = checked_multiply(product, (*this)(*factor));
-      }
-      sum = checked_add(sum, product);
+      sum = checked_add(sum, value_of_term(term));
     }
     return sum;
+  }
+
+  // 0 if any factor is, however large the others are.
+  std::int64_t value_of_term(const Term& term) {
+    const auto is_none = [&](const DimAtomRef& factor) { return (*this)(*factor) == 0; };
+    if (std::any_of(term.factors.begin(), term.factors.end(), is_none)) return 0;
+    std::int64_t product = term.coefficient;
+    for (const DimAtomRef& factor : term.factors) {
+      product = checked_multiply(product, (*this)(*factor));
+    }
+    return product;
   }
 
   std::int64_t operator()(const DimAtom& atom) {

@@ -227,7 +227,7 @@ TEST_CASE("gpu emulator: races, divergent barriers and accesses outside are erro
   expect("returned", 1, "divergent barrier in block 0: thread 0 waits at __syncthreads (line ");
   expect("returned", 1, "thread 5 has returned");
   expect("two_barriers", 1, "thread 32 waits at __syncthreads (line ");
-  expect("lane_returned", 1, "divergent barrier in block 0");
+  expect("lane_returned", 1, "lane 6 takes the value of lane 7");
   expect("outside_mask", 1, "leaves the thread out");
 }
 

@@ -74,7 +74,7 @@ TEST_CASE("held columns: the interpreter and the reference agree on every length
   }
 }
 
-TEST_CASE("held columns: kernels of known lengths") {
+TEST_CASE("cuda: held columns: kernels of known lengths") {
   const TestCuda cuda;
   for (const std::int64_t n : {3, 17, 100, 513, 1500}) {
     CAPTURE(n);
@@ -85,7 +85,7 @@ TEST_CASE("held columns: kernels of known lengths") {
   }
 }
 
-TEST_CASE("held columns: kernels of free lengths") {
+TEST_CASE("cuda: held columns: kernels of free lengths") {
   const TestCuda cuda;
   const kt::Tensor x = kt::matrix("x");
   std::vector<std::vector<kt::Array>> calls;
@@ -101,7 +101,7 @@ TEST_CASE("held columns: kernels of free lengths") {
   check_like_cpu({x}, {kt::softmax(x, 0), standardized(x), kt::var(x, 0)}, calls);
 }
 
-TEST_CASE("held columns: in the middle of axes and over several") {
+TEST_CASE("cuda: held columns: in the middle of axes and over several") {
   const TestCuda cuda;
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), 10, 3, 7}),
                    y = kt::tensor("y", {2, 20, 30, 5});
@@ -113,7 +113,7 @@ TEST_CASE("held columns: in the middle of axes and over several") {
        {random_array({1, 10, 3, 7}, kt::f32, 1), random_array({2, 20, 30, 5}, kt::f32, 2)}});
 }
 
-TEST_CASE("held columns: of 16 bits and of 64") {
+TEST_CASE("cuda: held columns: of 16 bits and of 64") {
   const TestCuda cuda;
   for (const std::int64_t n : {17, 300}) {
     CAPTURE(n);
@@ -128,7 +128,7 @@ TEST_CASE("held columns: of 16 bits and of 64") {
   }
 }
 
-TEST_CASE("held columns: infinities and NaN stay in their columns, in runs too") {
+TEST_CASE("cuda: held columns: infinities and NaN stay in their columns, in runs too") {
   const TestCuda cuda;
   for (const std::int64_t n : {40, 5000}) {
     CAPTURE(n);
@@ -197,7 +197,8 @@ TEST_CASE("sibling reductions: many sums down the columns of one array") {
   check_for_gpu({{x}, outputs, {random_array({300, 10}, kt::f64, 1)}}, {1e-5, 1e-12});
 }
 
-TEST_CASE("sibling reductions: gradients of a norm by its scale and shift are one sum of columns") {
+TEST_CASE(
+    "cuda: sibling reductions: gradients of a norm by its scale and shift are one sum of columns") {
   const TestCuda cuda;
   for (const bool free : {false, true}) {
     CAPTURE(free);
@@ -222,7 +223,7 @@ TEST_CASE("sibling reductions: gradients of a norm by its scale and shift are on
   }
 }
 
-TEST_CASE("row results: a loss of each row is computed with the row") {
+TEST_CASE("cuda: row results: a loss of each row is computed with the row") {
   const TestCuda cuda;
   const kt::Tensor scores = kt::tensor("scores", {kt::dim("n"), 40}),
                    labels = kt::tensor("labels", {kt::dim("n")}, kt::i64);

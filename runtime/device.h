@@ -161,6 +161,13 @@ class Device {
   // Starts blocks*threads threads; both at least 1, threads at most 1024. Does not wait.
   virtual void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
                       std::span<const KernelArgument> arguments) = 0;
+  // The same for blocks that wait for each other, at most as many as are on the device at once: one
+  // of the kernel on each processor; 0: it starts no such kernels.
+  virtual void launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                               std::span<const KernelArgument> arguments);
+  virtual std::int64_t blocks_together(DeviceModule::Kernel /*kernel*/, int /*threads*/) {
+    return 0;
+  }
   // Whether the device has a library of matrix products; if not, why.
   virtual bool has_products() = 0;
   virtual std::string why_no_products() const { return ""; }
@@ -212,6 +219,11 @@ inline double Device::seconds_of(const std::function<void()>& start) {
   record(*to);
   synchronize();
   return seconds_between(*from, *to);
+}
+
+inline void Device::launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                                    std::span<const KernelArgument> arguments) {
+  launch(kernel, blocks, threads, arguments);
 }
 
 // Memory on a device, freed at the end of its life.

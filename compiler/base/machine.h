@@ -11,6 +11,8 @@ struct Machine {
   bool persistent_scans = true;
   // Of a GPU: kernels are parts of a larger one that a single block runs.
   bool one_block = false;
+  // Of a GPU: the same, of one whose blocks are all there at once and wait for each other.
+  bool waiting_blocks = false;
   // Of a GPU: the most elements of rows whose length is not known; 0: there may be any number.
   std::int64_t longest_row = 0;
   static constexpr std::int64_t warp_row = 512;    // elements that are one warp's

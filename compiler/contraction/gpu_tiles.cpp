@@ -234,6 +234,27 @@ std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& c, const Machine& mac
   return plan_scalar_tiles(c, all);
 }
 
+GpuTilePlan plan_waiting_tiles(const Contraction& c, const Machine& machine) {
+  GpuTilePlan plan;
+  if (const std::optional<DType> element = unit_dtype(c, machine)) {
+    plan = plan_unit_tiles(c, *element, true).front();
+  } else {
+    // Deep slices: what a thread has under way of the next one has to last for a latency.
+    plan.rows = 16;
+    plan.columns = 32;
+    plan.depth = size_of(c.dtype) <= most_large_bytes ? 64 : 32;
+    plan.thread_rows = plan.thread_columns = 2;
+  }
+  const Dim inner = count(c.inner);
+  if (inner.is_constant() && inner.constant() <= quick_inner) return plan;
+  const Dim tiles = maximum(1, count(c.batch) * ceil_div(count(c.rows), Dim(plan.rows)) *
+                                   ceil_div(count(c.columns), Dim(plan.columns)));
+  const Dim most = maximum(1, floor_div(few_tiles, tiles));
+  plan.slices_of_part =
+      maximum(least_inner / plan.depth, ceil_div(ceil_div(inner, Dim(plan.depth)), most));
+  return plan;
+}
+
 loop::Kernel build_gpu_tiles(const Contraction& contraction, const GpuTilePlan& plan,
                              const loop::NewBuffer& new_buffer) {
   return builder_of(contraction, plan, new_buffer)->run();

@@ -37,6 +37,10 @@ struct GpuTilePlan {
 std::vector<GpuTilePlan> plan_gpu_tiles(const Contraction& contraction, const Machine& machine,
                                         bool all = false);
 
+// The plan where blocks that are there at once share the results of one step after the other: tiles
+// so small, and inner elements in so many parts, that they fill a large device.
+GpuTilePlan plan_waiting_tiles(const Contraction& contraction, const Machine& machine);
+
 // A block computes a tile of results: its threads bring a slice of both operands to shared memory,
 // a few inner elements deep, and each multiplies what its own few results need into registers, or
 // its warps do by matrix units.

@@ -3,6 +3,8 @@
 
 #include "compiler/loop/gpu_scheduler.h"
 #include "compiler/loop/index_arithmetic.h"
+#include "compiler/loop/schedule.h"
+#include "compiler/loop/simplify.h"
 
 namespace kroton::loop {
 namespace {
@@ -67,6 +69,58 @@ Block GpuScheduler::dealt_out(const Block& block) {
     }
   }
   return result;
+}
+
+std::vector<Kernel> parts_apart(const Kernel& kernel) {
+  const Kernel simple = simplify(kernel);
+  const Block* core = nullptr;
+  if (perfect_nest(simple.body, is_independent, core).empty() || has_loop(*core)) return {kernel};
+  const Kernel split = split_loops(simple, false).front();
+  const std::vector<const For*> outer =
+      perfect_nest(split.body, [](const For&) { return true; }, core);
+  const bool is_loops =
+      std::all_of(core->begin(), core->end(), [](const Stmt& s) { return as_for(s) != nullptr; });
+  if (core->size() < 2 || !is_loops) return {kernel};
+  // Parts of the same extents become one loop.
+  struct Part {
+    std::vector<const For*> loops;
+    Block core;
+  };
+  std::vector<Part> found;
+  for (const Stmt& s : *core) {
+    const Block whole{s};
+    const Block* own = nullptr;
+    Part part{outer, {}};
+    for (const For* loop : perfect_nest(whole, [](const For&) { return true; }, own)) {
+      part.loops.push_back(loop);
+    }
+    part.core = *own;
+    const bool only_stores = std::all_of(own->begin(), own->end(), [](const Stmt& one) {
+      return std::holds_alternative<Store>(one);
+    });
+    if (!only_stores) return {kernel};
+    if (found.empty() || extents_of(found.back().loops) != extents_of(part.loops)) {
+      found.push_back(std::move(part));
+      continue;
+    }
+    std::vector<std::pair<Variable, Expr>> places;
+    for (std::size_t k = 0; k < part.loops.size(); ++k) {
+      places.emplace_back(part.loops[k]->variable, variable(found.back().loops[k]->variable));
+    }
+    for (Stmt& one : substitute(part.core, places)) found.back().core.push_back(std::move(one));
+  }
+  std::vector<Kernel> parts;
+  for (Part& one : found) {
+    Kernel& part = parts.emplace_back(kernel);
+    part.body = std::move(one.core);
+    for (auto loop = one.loops.rbegin(); loop != one.loops.rend(); ++loop) {
+      For around = **loop;
+      around.body = std::move(part.body);
+      part.body = {statement(std::move(around))};
+    }
+    if (parts.size() > 1) part.work = integer(0);
+  }
+  return parts;
 }
 
 Stmt GpuScheduler::iterations(const std::vector<const For*>& loops, const Block& core) {

@@ -33,28 +33,7 @@ bool uses_shared(const Block& block) {
   return found;
 }
 
-bool meet(const std::unordered_set<int>& a, const std::unordered_set<int>& b) {
-  return std::any_of(a.begin(), a.end(), [&](int id) { return b.contains(id); });
-}
-
 }  // namespace
-
-Block with_barriers(const Block& block) {
-  Block result;
-  Use since;
-  for (const Stmt& s : block) {
-    const Use use = use_of({s});
-    if (meet(use.read, since.written) || meet(use.written, since.written) ||
-        meet(use.written, since.read)) {
-      result.push_back(Barrier{});
-      since = {};
-    }
-    since.read.insert(use.read.begin(), use.read.end());
-    since.written.insert(use.written.begin(), use.written.end());
-    result.push_back(s);
-  }
-  return result;
-}
 
 bool is_independent(const For& loop) {
   const LoopFacts facts(loop);
@@ -108,7 +87,7 @@ GpuScheduler::GpuScheduler(const Kernel& kernel, std::int64_t longest_row)
   }
 }
 
-Kernel GpuScheduler::run() {
+Kernel GpuScheduler::run(bool waits) {
   if (kernel_.body.empty()) {
     block_count_ = integer(0);
     return finish({}, warp);
@@ -127,6 +106,9 @@ Kernel GpuScheduler::run() {
     throw InternalError("kernel " + kernel_.name +
                         " keeps rows in shared memory, but blocks cannot share its rows\n" +
                         to_string(kernel_));
+  }
+  if (waits && !outer.empty()) {
+    return finish(elements(outer, *core, threads_that_wait), threads_that_wait);
   }
   if (Block columns = grouped_columns(outer, *core); !columns.empty()) {
     return finish(std::move(columns), column_threads_);
@@ -319,6 +301,10 @@ Stmt GpuScheduler::threads(const Variable& t, const Expr& extent, Block body) {
 
 Kernel schedule_for_gpu(const Kernel& kernel, std::int64_t longest_row) {
   return GpuScheduler(kernel, longest_row).run();
+}
+
+Kernel schedule_for_waiting_blocks(const Kernel& kernel, std::int64_t longest_row) {
+  return GpuScheduler(kernel, longest_row).run(true);
 }
 
 Kernel schedule_in_one_block(const Kernel& kernel) {

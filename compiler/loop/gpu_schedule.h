@@ -22,6 +22,12 @@ Kernel schedule_for_gpu(const Kernel& kernel, std::int64_t longest_row = 0);
 // block's threads share independent iterations, else what a loop adds up; the rest is one thread's.
 Kernel schedule_in_one_block(const Kernel& kernel);
 
+// The same as schedule_for_gpu, for blocks that wait for each other between kernels, which are
+// short: elements are dealt out alike, one a thread, so that what a kernel leaves for the next one
+// is mostly the same thread's.
+Kernel schedule_for_waiting_blocks(const Kernel& kernel, std::int64_t longest_row = 0);
+constexpr int threads_that_wait = 128;  // of a block, if nothing asks for more
+
 // Loops whose iterations may store to the same element, by one store: of a row of columns that do
 // not meet, or, where `column` is null, of a single element.
 struct OrderedStores {
@@ -33,8 +39,20 @@ struct OrderedStores {
 // The kernel's body, if it is that.
 std::optional<OrderedStores> ordered_stores(const Block& body);
 
-// Barriers between statements of which one touches what another has written, or overwrites what
-// another has read.
+// Neighbouring loops in which each thread has the same iterations, and touches nothing of another
+// thread's, become one: a value that it leaves for itself stays in a register.
+Block with_joined_loops(const Block& block);
+
+// The parts of a kernel of independent elements, between whose elements the conditions of loads
+// change, as kernels of their own; `kernel` where there is nothing of that kind.
+std::vector<Kernel> parts_apart(const Kernel& kernel);
+
+// Barriers between statements of which one touches what the other has written, or overwrites what
+// it has read.
 Block with_barriers(const Block& block);
+// The same between the loops of steps, where a thread needs none for what is its own alone. `step`:
+// they are the body of a loop with that variable, whose iterations are told apart likewise.
+Block with_barriers_of_steps(const Block& block, const Barrier& barrier,
+                             const Variable* step = nullptr);
 
 }  // namespace kroton::loop

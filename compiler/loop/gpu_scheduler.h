@@ -66,7 +66,8 @@ class GpuScheduler {
  public:
   explicit GpuScheduler(const Kernel& kernel, std::int64_t longest_row = 0);
 
-  Kernel run();
+  // `waits`: for blocks that wait for each other.
+  Kernel run(bool waits = false);
   Kernel run_in_one_block();
 
  private:

@@ -215,7 +215,10 @@ class Interpreter {
   // have nothing to do.
   void run(const std::shared_ptr<const For>& s) {
     const std::int64_t extent = value(s->extent).integer;
-    if (s->kind == LoopKind::block) threads_ = s->width;
+    if (s->kind == LoopKind::block) {
+      threads_ = s->width;
+      blocks_ = extent;
+    }
     LetScope<Scalar, Slots> scope(slots_);
     for (const Stmt& inner : s->body) {
       const auto* let = std::get_if<Let>(&inner);
@@ -231,7 +234,12 @@ class Interpreter {
     }
     if (s->kind == LoopKind::thread) thread_ = 0;
   }
-  void run(const Barrier&) {}
+  void run(const Barrier& s) {
+    if (s.of_grid && blocks_ > 1) {
+      throw InternalError("the interpreter runs blocks one after the other, not " +
+                          std::to_string(blocks_) + " that wait for each other");
+    }
+  }
   void run(const Copy& s) {
     const std::int64_t to = value(s.to_index).integer, from = value(s.from_index).integer;
     const std::int64_t available = value(s.available).integer;
@@ -288,7 +296,8 @@ class Interpreter {
   std::unordered_map<const ExprNode*, std::vector<Step>> steps_;
   Slots slots_;
   std::int64_t threads_ = 1;  // of a block
-  std::int64_t thread_ = 0;   // which of them runs
+  std::int64_t blocks_ = 1;
+  std::int64_t thread_ = 0;  // which of them runs
 };
 
 }  // namespace

@@ -188,7 +188,8 @@ struct Let {
 };
 // GPU: the threads of a block wait for each other, and see what the others have stored.
 struct Barrier {
-  int under_way = 0;  // the last thread loops whose copies need not have come
+  int under_way = 0;     // the last thread loops whose copies need not have come
+  bool of_grid = false;  // all blocks of the kernel wait, which are there at once
 };
 // A scalar that Accumulate changes; read as a variable after the loop that accumulates it.
 struct Declare {

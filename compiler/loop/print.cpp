@@ -389,7 +389,7 @@ void Printer::write_statement(const Stmt& s) {
         out_ += ")\n";
       },
       [&](const Barrier& barrier) {
-        out_ += "barrier";
+        out_ += barrier.of_grid ? "barrier of the grid" : "barrier";
         if (barrier.under_way > 0) out_ += " but " + std::to_string(barrier.under_way);
         out_ += '\n';
       },

@@ -266,9 +266,10 @@ void Verifier::check(const AccumulateArg& s) {
           role + ": the position is " + text(s.at->dtype) + ", its variable " + text(position));
 }
 
-void Verifier::check(const Barrier&) {
+void Verifier::check(const Barrier& s) {
   require(is_inside(LoopKind::block) && !is_inside(LoopKind::thread),
           "a barrier is outside a block loop or inside a thread loop");
+  require(!s.of_grid || s.under_way == 0, "a barrier of the grid waits for all copies");
 }
 
 void Verifier::check(const Copy& s) {

@@ -226,8 +226,9 @@ class KeyWriter {
     tag(life);
   }
   void write(const loop::Barrier& s) {
-    const auto& [under_way] = s;
+    const auto& [under_way, of_grid] = s;
     number(static_cast<std::uint64_t>(under_way));
+    number(static_cast<std::uint64_t>(of_grid));
   }
   void write(const loop::Copy& s) {
     const auto& [to, to_index, from, from_index, available, count, aligned] = s;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/scattered_windows.h"
 #include "compiler/contraction/tiles.h"
 #include "compiler/contraction/winograd.h"
@@ -379,6 +380,13 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.one_block) {
     return {in_one_block(std::move(maker).for_gpu(), machine, context.buffers())};
+  }
+  if (machine.waiting_blocks) {
+    const Contraction c = std::move(maker).for_gpu();
+    const GpuTilePlan plan = plan_waiting_tiles(c, machine);
+    if (!plan.is_in_parts()) return {build_gpu_tiles(c, plan, new_buffer)};
+    GpuPartsKernels built = build_gpu_parts(c, plan, new_buffer);
+    return {std::move(built.partial), schedule(built.combine, machine, &context.buffers())};
   }
   if (machine.gpu) {
     const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/simplify.h"
 #include "compiler/lower/loops_lowering.h"
 
@@ -212,6 +213,11 @@ loop::Block LoopsLowering::outer_nest(loop::Block body) {
 
 std::vector<loop::Kernel> LoopsLowering::finish(loop::Kernel kernel, const Dim& work) const {
   kernel.work = loop::size(work);
+  if (machine_.one_block || machine_.waiting_blocks) {
+    std::vector<loop::Kernel> parts = loop::parts_apart(kernel);
+    for (loop::Kernel& part : parts) part = schedule(part, machine_, &context_.buffers());
+    return parts;
+  }
   if (machine_.gpu) return {schedule(kernel, machine_, &context_.buffers())};
   const Dim count = element_count(cluster_.domain);
   const bool is_small = count.is_constant() && count.constant() <= most_work_on_one_thread;

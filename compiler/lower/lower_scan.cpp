@@ -211,25 +211,30 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
   for_each_kernel(made->steps, [&](const loop::Kernel& kernel) {
     group.checks = group.checks || has_checks(kernel);
   });
-  if (machine_.gpu && machine_.persistent_scans && !machine_.one_block && !options_.checks.memory) {
+  const bool is_part = machine_.one_block || machine_.waiting_blocks;
+  if (machine_.gpu && machine_.persistent_scans && !is_part && !options_.checks.memory) {
     // The steps once more, as parts of one kernel.
+    const auto again = [&](const Machine& machine) {
+      Lowering parts(inside, *this);
+      parts.machine_ = machine;
+      parts.options_.candidates = false;
+      for (Vertex v : inside.topological_order()) {
+        const bool is_given =
+            std::find(inside.inputs.begin(), inside.inputs.end(), v) != inside.inputs.end();
+        if (is_given || placed.contains(v) || inside.is_op(v, constant_op)) {
+          parts.buffers_.set(v, steps.buffers_.of(v));
+        }
+      }
+      Scan whole = *made;
+      whole.steps = parts.body_steps(copies);
+      if (idle) whole.idle_steps = idle_steps(machine);
+      return whole;
+    };
+    const std::int64_t launches = kernel_count(made->steps);
     Machine one_block = machine_;
     one_block.one_block = true;
     one_block.block_shared_bytes = 0;
-    Lowering parts(inside, *this);
-    parts.machine_ = one_block;
-    for (Vertex v : inside.topological_order()) {
-      const bool is_given =
-          std::find(inside.inputs.begin(), inside.inputs.end(), v) != inside.inputs.end();
-      if (is_given || placed.contains(v) || inside.is_op(v, constant_op)) {
-        parts.buffers_.set(v, steps.buffers_.of(v));
-      }
-    }
-    Scan whole = *made;
-    whole.steps = parts.body_steps(copies);
-    if (idle) whole.idle_steps = idle_steps(one_block);
-    PersistentScan persistent =
-        persistent_scan(whole, kernel_count(made->steps), program_, buffers_);
+    PersistentScan persistent = persistent_scan(again(one_block), launches, program_, buffers_);
     if (persistent.kernel) group.steps.emplace_back().kind = *std::move(persistent.kernel);
     if (persistent.is_wanted.is_constant(1)) {
       // What moved with the steps has no place of its own any more.
@@ -239,8 +244,14 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
       });
       return group;
     }
-    made->extent = made->extent * (1 - persistent.is_wanted);
+    const Dim is_larger = 1 - persistent.is_wanted;
+    Machine waiting = machine_;
+    waiting.waiting_blocks = true;
+    PersistentScan together = waiting_scan(again(waiting), launches, is_larger, program_, buffers_);
+    if (together.kernel) group.steps.emplace_back().kind = *std::move(together.kernel);
+    made->extent = made->extent * (is_larger - together.is_wanted);
     made->form = "kernels for each step: " + persistent.why_not;
+    if (together.why_not != persistent.why_not) made->form += ", " + together.why_not;
   }
   group.steps.emplace_back().kind = std::shared_ptr<const Scan>(std::move(made));
   return group;

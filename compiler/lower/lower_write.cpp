@@ -318,8 +318,11 @@ loop::Kernel copy_kernel(const loop::BufferRef& from, const loop::BufferRef& to,
 loop::Kernel schedule(const loop::Kernel& kernel, const Machine& machine, BufferTable* buffers) {
   loop::Kernel scheduled = loop::collapse_loops(loop::simplify(kernel));
   if (machine.one_block) return loop::schedule_in_one_block(scheduled);
-  if (machine.gpu)
-    return loop::sum_in_blocks(loop::schedule_for_gpu(scheduled, machine.longest_row));
+  if (machine.gpu) {
+    return loop::sum_in_blocks(
+        machine.waiting_blocks ? loop::schedule_for_waiting_blocks(scheduled, machine.longest_row)
+                               : loop::schedule_for_gpu(scheduled, machine.longest_row));
+  }
   const int lanes_bytes = machine.vector_bytes;
   scheduled = loop::carry_stored(loop::share_columns(loop::note_independence(scheduled)));
   if (buffers != nullptr) {

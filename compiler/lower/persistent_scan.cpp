@@ -18,6 +18,13 @@ constexpr std::int64_t work_of_a_launch = 1 << 16;
 // ones, so that some thousand elements are on all processors and wait for each other nowhere.
 constexpr std::int64_t most_threads = 512;
 constexpr std::int64_t threads_of_elements = 64;
+// Operations of a step, for each kernel that it would start and each of the blocks that wait for
+// each other, up to which these are done sooner: what a barrier costs less than a launch is lost by
+// kernels of ours that compute products in place of a library's. The most blocks of any device.
+constexpr std::int64_t work_of_a_barrier = 1 << 18;
+constexpr std::int64_t most_blocks = 256;
+// The shared memory of these blocks.
+constexpr std::int64_t most_shared = 44 << 10;
 
 bool has_scans(const std::vector<Step>& steps) {
   return std::any_of(steps.begin(), steps.end(), [](const Step& step) {
@@ -58,6 +65,55 @@ bool is_multiple(const loop::Expr& e, const Dim& of) {
     return is_multiple(e->args[0], of) && is_multiple(e->args[1], of);
   }
   return e->op == loop::Op::mul && (is_multiple(e->args[0], of) || is_multiple(e->args[1], of));
+}
+
+// How the kernels of steps share the blocks that run all of them.
+struct CommonBlocks {
+  int threads = loop::threads_that_wait;  // of each
+  Dim most = 1;                           // that a kernel has
+  Dim tiles = 1;                          // the same, of kernels that hold tiles in registers
+  std::string why_not;
+};
+
+// Threads that a kernel needs: those of its blocks at least, where they hold what is theirs from
+// one loop to the next, or exactly, where they multiply together.
+CommonBlocks common_blocks(const std::vector<Step>& steps) {
+  CommonBlocks common;
+  int exactly = 0;
+  std::int64_t shared = 0;
+  for_each_kernel(steps, [&](const loop::Kernel& kernel) {
+    const loop::For* blocks = kernel.body.size() == 1 ? loop::as_for(kernel.body[0]) : nullptr;
+    const std::optional<Dim> count =
+        blocks != nullptr ? loop::as_dim(blocks->extent) : std::optional<Dim>();
+    if (!count) {
+      common.why_not = "how many blocks a step has is not known before it runs";
+      return;
+    }
+    common.most = maximum(common.most, *count);
+    bool holds = false, multiplies = false;
+    loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+      multiplies = multiplies || std::holds_alternative<loop::Multiply>(s);
+      const auto* array = std::get_if<loop::Allocate>(&s);
+      if (array == nullptr) return;
+      holds = holds || array->buffer->space == loop::Space::registers;
+      if (array->buffer->space != loop::Space::shared) return;
+      shared +=
+          array->buffer->size.constant() * static_cast<std::int64_t>(size_of(array->buffer->dtype));
+    });
+    if (multiplies && exactly > 0 && exactly != blocks->width) {
+      common.why_not = "products of a step want blocks of different sizes";
+    }
+    if (multiplies) exactly = blocks->width;
+    if (!holds) return;
+    common.threads = std::max(common.threads, blocks->width);
+    common.tiles = maximum(common.tiles, *count);
+  });
+  if (exactly > 0 && common.threads > exactly) {
+    common.why_not = "products of a step want smaller blocks than what else it computes";
+  }
+  if (exactly > 0) common.threads = exactly;
+  if (shared > most_shared) common.why_not = "the kernels of a step work in too much shared memory";
+  return common;
 }
 
 class Builder {
@@ -147,6 +203,15 @@ class Builder {
     return kernel;
   }
 
+  // The kernels' blocks are dealt out to blocks that wait for each other.
+  loop::Kernel in_waiting_blocks(const Dim& is_wanted, const CommonBlocks& common) {
+    barrier_ = loop::Barrier{0, true};
+    const Dim blocks = is_wanted * minimum(common.most, worker_count());
+    loop::Kernel kernel = in_blocks(block_, loop::size(blocks), common.threads, {loop_of(scan_)});
+    kernel.form = "blocks that wait for each other run all steps";
+    return kernel;
+  }
+
  private:
   struct Use {
     loop::BufferRef buffer;
@@ -211,7 +276,7 @@ class Builder {
     lines.erase(scan_.source);
     for (const std::string& line : lines) kernel.source += " " + line;
     kernel.work = loop::size(scan_.extent * *work_of(scan_.steps));
-    kernel = loop::sum_in_blocks(kernel);
+    if (!barrier_.of_grid) kernel = loop::sum_in_blocks(kernel);
     collect_buffers(kernel);
     return kernel;
   }
@@ -229,12 +294,18 @@ class Builder {
 
   // ---- One block.
 
-  loop::Block statements_of(const std::vector<Step>& steps) {
+  // `counter`: of the loop whose body they are.
+  loop::Block statements_of(const std::vector<Step>& steps,
+                            const loop::Variable* counter = nullptr) {
     loop::Block block;
     for (const Step& step : steps) {
       visit(
           step,
           [&](const loop::Kernel& kernel) {
+            if (barrier_.of_grid) {
+              block.push_back(dealt_out(kernel));
+              return;
+            }
             for (loop::Stmt& s : Rehoming(homes_).block(kernel.body)) block.push_back(std::move(s));
           },
           [&](const Scan& inner) { block.push_back(loop_of(inner)); },
@@ -248,12 +319,38 @@ class Builder {
           },
           [](const Call&) {});
     }
-    return loop::with_barriers(block);
+    return loop::with_barriers_of_steps(loop::with_joined_loops(block), barrier_, counter);
+  }
+
+  // The blocks of a kernel, each in one of those that there are.
+  loop::Stmt dealt_out(const loop::Kernel& kernel) const {
+    const loop::For& nest = *loop::as_for(kernel.body[0]);
+    const Dim count = *loop::as_dim(nest.extent);
+    const Rehoming rehomed(homes_);
+    loop::For rounds;
+    rounds.variable = loop::fresh_variable("round");
+    rounds.extent = loop::size(ceil_div(count, worker_count()));
+    const loop::Variable number = rehomed.renamed(nest.variable);
+    loop::If there;
+    there.condition = loop::binary(loop::Op::lt, loop::variable(number), loop::size(count));
+    there.then_body = rehomed.block(nest.body);
+    // What the block has in shared memory is read before the next one is stored there.
+    bool waits = false;
+    loop::visit_statements(nest.body, [&](const loop::Stmt& s) {
+      const auto* array = std::get_if<loop::Allocate>(&s);
+      waits = waits || (array != nullptr && array->buffer->space == loop::Space::shared);
+    });
+    if (waits) there.then_body.push_back(loop::Barrier{});
+    rounds.body = {loop::Declare{number, loop::variable(block_) + loop::variable(rounds.variable) *
+                                                                      loop::size(worker_count())},
+                   loop::statement(std::move(there))};
+    return loop::statement(std::move(rounds));
   }
 
   loop::Stmt loop_of(const Scan& scan) {
-    loop::Block body = statements_of(scan.steps);
-    if (scan.idle && scan.idle_to_the_end) {
+    const bool may_rest = scan.idle && scan.idle_to_the_end;
+    loop::Block body = statements_of(scan.steps, may_rest ? nullptr : &scan.variable);
+    if (may_rest) {
       // The step that finds out that it is idle brings every state to both of its rows.
       const loop::Expr now = loop::variable(scan.variable);
       const Home& home = homes_.at(scan.idle->id);
@@ -267,9 +364,8 @@ class Builder {
       sides.else_body = std::move(body);
       body = {loop::Declare{rests, loop::load(home.buffer, before,
                                               loop::binary(loop::Op::le, loop::integer(1), now))},
-              loop::Barrier{}, loop::statement(std::move(sides))};
+              barrier_, loop::statement(std::move(sides)), barrier_};
     }
-    body.push_back(loop::Barrier{});
     loop::For loop;
     loop.variable = scan.variable;
     loop.extent = loop::size(scan.extent);
@@ -398,14 +494,13 @@ class Builder {
   Homes homes_;
   std::vector<loop::BufferRef> passing_;
   std::vector<State> states_;
+  const loop::Variable block_ = loop::fresh_variable("block");
+  loop::Barrier barrier_;  // between loops of which one touches what the other has written
 };
 
-}  // namespace
-
-PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Program& program,
-                               BufferTable& buffers) {
-  const auto no = [](std::string why) { return PersistentScan{std::nullopt, 0, std::move(why)}; };
-  if (has_calls(scan.steps)) return no("a step calls a function or prints");
+// Why the steps can be no parts of a kernel, or nothing.
+std::string why_apart(const Scan& scan) {
+  if (has_calls(scan.steps)) return "a step calls a function or prints";
   bool checks = false, scratch = false;
   for (const auto* steps : {&scan.steps, &scan.idle_steps}) {
     for_each_kernel(*steps, [&](const loop::Kernel& kernel) {
@@ -414,21 +509,56 @@ PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Pr
     });
   }
   // What a failed check leaves unwritten must not be read.
-  if (checks) return no("a step checks what it is given");
-  if (scratch) return no("a step works in memory of its own");
-  const std::optional<Dim> work = work_of(scan.steps);
-  if (!work) return no("the work of a step is not known");
+  if (checks) return "a step checks what it is given";
+  if (scratch) return "a step works in memory of its own";
+  return work_of(scan.steps) ? "" : "the work of a step is not known";
+}
+
+PersistentScan apart(std::string why) { return {std::nullopt, 0, std::move(why)}; }
+
+constexpr const char* part_of_others = "it is a part of a scan that starts kernels";
+
+}  // namespace
+
+PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Program& program,
+                               BufferTable& buffers) {
+  if (std::string why = why_apart(scan); !why.empty()) return apart(std::move(why));
+  const Dim work = *work_of(scan.steps);
   Builder builder(scan, program, buffers);
-  if (!builder.find_homes()) return no("it is a part of a scan that starts kernels");
+  if (!builder.find_homes()) return apart(part_of_others);
   if (!has_scans(scan.steps)) {
     if (std::optional<loop::Kernel> kernel = builder.by_elements()) return {kernel, 1, ""};
   }
   const std::int64_t most = work_of_a_launch * std::max<std::int64_t>(launches, 1);
-  const Dim is_wanted = 1 - minimum(1, floor_div(*work, most + 1));
+  const Dim is_wanted = 1 - minimum(1, floor_div(work, most + 1));
   const std::string why_not =
       "a step of more than " + std::to_string(most) + " operations is more than a block's";
-  if (is_wanted.is_constant(0)) return no(why_not);
+  if (is_wanted.is_constant(0)) return apart(why_not);
   return {builder.in_one_block(is_wanted), is_wanted, why_not};
+}
+
+PersistentScan waiting_scan(const Scan& scan, std::int64_t launches, const Dim& is_wanted,
+                            const Program& program, BufferTable& buffers) {
+  if (std::string why = why_apart(scan); !why.empty()) return apart(std::move(why));
+  CommonBlocks common = common_blocks(scan.steps);
+  const CommonBlocks idle = common_blocks(scan.idle_steps);
+  common.most = maximum(common.most, idle.most);
+  if (common.why_not.empty()) common.why_not = idle.why_not;
+  if (!common.why_not.empty()) return apart(common.why_not);
+  Builder builder(scan, program, buffers);
+  if (!builder.find_homes()) return apart(part_of_others);
+  // Of tiles that are more than the blocks some blocks have one more.
+  const Dim most = work_of_a_barrier * std::max<std::int64_t>(launches, 1) * worker_count();
+  const Dim rounds = ceil_div(common.tiles, worker_count());
+  const Dim work = *work_of(scan.steps);
+  if (work.is_constant() &&
+      work.constant() > work_of_a_barrier * std::max<std::int64_t>(launches, 1) * most_blocks) {
+    return apart("a step takes longer than to start its kernels");
+  }
+  const Dim is_little = 1 - minimum(1, floor_div(work * rounds, most + 1));
+  const Dim runs = is_wanted * is_little * minimum(1, floor_div(worker_count(), 2));
+  return {builder.in_waiting_blocks(runs, common), runs,
+          "more than blocks that wait for each other are soon done with, if the device has such"};
 }
 
 }  // namespace kroton

@@ -16,6 +16,13 @@ struct PersistentScan {
   std::string why_not;  // where the kernel does not run at some sizes, for people
 };
 
+// `scan`: its steps lowered for blocks that wait for each other (Machine::waiting_blocks). The
+// blocks of each kernel of a step are dealt out to as many as are on the device at once, which wait
+// for each other between the kernels: where that costs less than to start them, on devices that
+// can. `is_wanted`: 1 where none of the other forms runs.
+PersistentScan waiting_scan(const Scan& scan, std::int64_t launches, const Dim& is_wanted,
+                            const Program& program, BufferTable& buffers);
+
 // `scan`: its steps lowered for one block (Machine::one_block), in loops as scans of their own have
 // them. `launches`: kernels that a step starts else. Two forms:
 //   - every thread has an element of every state, and runs all steps for it: where no step reads

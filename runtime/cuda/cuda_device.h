@@ -90,6 +90,9 @@ class CudaDevice final : public Device {
                                         const std::string& name) override;
   void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
               std::span<const KernelArgument> arguments) override;
+  void launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                       std::span<const KernelArgument> arguments) override;
+  std::int64_t blocks_together(DeviceModule::Kernel kernel, int threads) override;
   bool has_products() override;
   std::string why_no_products() const override { return why_no_products_; }
   std::string products_version() const override;
@@ -173,6 +176,8 @@ class CudaDevice final : public Device {
   }
   void open_streams();
 
+  void start_blocks(DeviceModule::Kernel kernel, std::int64_t blocks, int threads, bool together,
+                    std::span<const KernelArgument> arguments);
   void wait_in(CUstream stream, CUevent event);
   // `log` gets what the driver's compiler of PTX says.
   static CUresult load(const std::string& image, CUmodule& module, std::string& log);

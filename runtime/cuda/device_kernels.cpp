@@ -108,6 +108,32 @@ CUresult CudaDevice::start(DeviceModule::Kernel kernel, unsigned blocks, int thr
 
 void CudaDevice::launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
                         std::span<const KernelArgument> arguments) {
+  start_blocks(kernel, blocks, threads, false, arguments);
+}
+
+void CudaDevice::launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                                 std::span<const KernelArgument> arguments) {
+  start_blocks(kernel, blocks, threads, true, arguments);
+}
+
+std::int64_t CudaDevice::blocks_together(DeviceModule::Kernel kernel, int threads) {
+  // Older drivers may not capture such launches in graphs.
+  constexpr int first_driver = 12;
+  if (driver_ < first_driver) return 0;
+  const Use use(*this);
+  int able = 0, processors = 0, blocks = 0;
+  check(driver().cuDeviceGetAttribute(&able, attribute_cooperative_launch, device_),
+        "cuDeviceGetAttribute");
+  check(driver().cuDeviceGetAttribute(&processors, attribute_processors, device_),
+        "cuDeviceGetAttribute");
+  const auto& called = *static_cast<const NamedFunction*>(kernel);
+  check(driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, called.function, threads, 0),
+        "how many blocks of " + called.name + " a processor has");
+  return able != 0 && blocks > 0 ? processors : 0;
+}
+
+void CudaDevice::start_blocks(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                              bool together, std::span<const KernelArgument> arguments) {
   constexpr std::int64_t most_blocks = 0x7fffffff;
   const auto& called = *static_cast<const NamedFunction*>(kernel);
   if (blocks > most_blocks) {
@@ -120,8 +146,12 @@ void CudaDevice::launch(DeviceModule::Kernel kernel, std::int64_t blocks, int th
   for (const KernelArgument& argument : arguments) {
     parameters_.push_back(const_cast<std::uint64_t*>(&argument.value));
   }
-  check(start(kernel, static_cast<unsigned>(blocks), threads, parameters_.data(), stream_),
-        "starting the kernel " + called.name);
+  const CUresult result =
+      together ? driver().cuLaunchCooperativeKernel(called.function, static_cast<unsigned>(blocks),
+                                                    1, 1, static_cast<unsigned>(threads), 1, 1, 0,
+                                                    stream_, parameters_.data())
+               : start(kernel, static_cast<unsigned>(blocks), threads, parameters_.data(), stream_);
+  check(result, "starting the kernel " + called.name);
   if (waits_) wait("the kernel " + called.name);
 }
 

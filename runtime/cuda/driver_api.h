@@ -27,6 +27,7 @@ constexpr int attribute_shared_memory = 81;  // of a processor
 constexpr int attribute_f32_per_f64 = 87;
 constexpr int attribute_capability_major = 75;
 constexpr int attribute_capability_minor = 76;
+constexpr int attribute_cooperative_launch = 95;
 constexpr unsigned stream_non_blocking = 1;
 constexpr unsigned event_default = 0, event_disable_timing = 2;
 constexpr int capture_mode_relaxed = 2;
@@ -76,6 +77,13 @@ struct DriverApi {
                              unsigned block_x, unsigned block_y, unsigned block_z,
                              unsigned shared_bytes, CUstream, void** parameters,
                              void** extra) = nullptr;
+  // Since CUDA 9; of blocks that are all there at once.
+  CUresult (*cuLaunchCooperativeKernel)(CUfunction, unsigned grid_x, unsigned grid_y,
+                                        unsigned grid_z, unsigned block_x, unsigned block_y,
+                                        unsigned block_z, unsigned shared_bytes, CUstream,
+                                        void** parameters) = nullptr;
+  CUresult (*cuOccupancyMaxActiveBlocksPerMultiprocessor)(int* blocks, CUfunction, int threads,
+                                                          std::size_t shared_bytes) = nullptr;
   CUresult (*cuStreamBeginCapture)(CUstream, int mode) = nullptr;
   CUresult (*cuStreamEndCapture)(CUstream, CUgraph*) = nullptr;
   // Since CUDA 11.3; null in older drivers. What is captured last, and what comes next behind.
@@ -127,6 +135,9 @@ struct DriverApi {
     loaded.find(cuModuleUnload, "cuModuleUnload");
     loaded.find(cuModuleGetFunction, "cuModuleGetFunction");
     loaded.find(cuLaunchKernel, "cuLaunchKernel");
+    loaded.find(cuLaunchCooperativeKernel, "cuLaunchCooperativeKernel");
+    loaded.find(cuOccupancyMaxActiveBlocksPerMultiprocessor,
+                "cuOccupancyMaxActiveBlocksPerMultiprocessor");
     loaded.find(cuStreamBeginCapture, "cuStreamBeginCapture_v2");
     loaded.find(cuStreamEndCapture, "cuStreamEndCapture");
     loaded.find_if_there(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v2");

@@ -9,6 +9,7 @@
 //   memory_clock=1000000   of the devices, kHz; 0: they do not tell
 //   order=lazy       of streams, when one is waited for: what it waits for only; eager: all others
 //                    first, the newest of them before the rest
+//   together=1       0: blocks cannot wait for each other
 //   code=own         any: code for devices loads too, and its kernels do nothing
 //   cublaslt=on      off: does not start; refuses, none: has no algorithm; late: refuses the
 //   product

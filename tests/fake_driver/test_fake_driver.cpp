@@ -222,3 +222,27 @@ TEST_CASE("fake driver: knows whose memory an address is in") {
   CHECK(rig.api.cuMemFree(rig.memory) == 0);
   CHECK(rig.api.cuPointerGetAttribute(&type, pointer_memory_type, rig.memory) != 0);
 }
+
+TEST_CASE("fake driver: blocks that wait for each other are no more than are there at once") {
+  const Process process;
+  if (!process) return;
+  const Rig rig(process);
+  int blocks = 0, able = 0, processors = 0;
+  CHECK(rig.api.cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, rig.fill, 32, 0) == 0);
+  CHECK(rig.api.cuDeviceGetAttribute(&able, attribute_cooperative_launch, 0) == 0);
+  CHECK(rig.api.cuDeviceGetAttribute(&processors, attribute_processors, 0) == 0);
+  CHECK(able == 1);
+  CUdeviceptr at = rig.memory;
+  long long n = 10;
+  void* parameters[] = {&at, &n};
+  const auto launch = [&](int count) {
+    return rig.api.cuLaunchCooperativeKernel(rig.fill, static_cast<unsigned>(count), 1, 1, 32, 1, 1,
+                                             0, rig.stream, parameters);
+  };
+  CHECK(launch(blocks * processors) == 0);
+  CHECK(rig.api.cuStreamSynchronize(rig.stream) == 0);
+  CHECK(process->kernels() == 1);
+  CHECK(process->violations() == "");
+  CHECK(launch(blocks * processors + 1) == 720);
+  rig.complains("cuLaunchCooperativeKernel of 5 blocks, 4 are there at once");
+}

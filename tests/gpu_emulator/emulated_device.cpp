@@ -151,15 +151,33 @@ class EmulatedDevice : public Device {
 
   void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
               std::span<const KernelArgument> arguments) override {
+    start(kernel, blocks, threads, false, arguments);
+  }
+
+  void launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                       std::span<const KernelArgument> arguments) override {
+    if (blocks > blocks_at_once) {
+      throw DeviceError(name_ + ": " + std::to_string(blocks) + " blocks wait for each other, " +
+                        std::to_string(blocks_at_once) + " are there at once");
+    }
+    start(kernel, blocks, threads, true, arguments);
+  }
+
+  std::int64_t blocks_together(DeviceModule::Kernel /*kernel*/, int /*threads*/) override {
+    return blocks_at_once;
+  }
+
+  void start(DeviceModule::Kernel kernel, std::int64_t blocks, int threads, bool together,
+             std::span<const KernelArgument> arguments) {
     const std::lock_guard lock(mutex);
     const auto& called = *static_cast<const Kernel*>(kernel);
     if (blocks < 1 || blocks > 0x7fffffff || threads < 1 || threads > 1024) {
       throw DeviceError(name_ + ": " + called.name + ": a launch of " + std::to_string(blocks) +
                         " blocks of " + std::to_string(threads) + " threads");
     }
-    run_or_note([this, &called, blocks, threads,
+    run_or_note([this, &called, blocks, threads, together,
                  list = std::vector<KernelArgument>(arguments.begin(), arguments.end())] {
-      run(called, blocks, threads, list);
+      run(called, blocks, threads, together, list);
     });
   }
 
@@ -275,7 +293,7 @@ class EmulatedDevice : public Device {
            (address - reinterpret_cast<DeviceAddress>(allocation.data));
   }
 
-  void run(const Kernel& kernel, std::int64_t blocks, int threads,
+  void run(const Kernel& kernel, std::int64_t blocks, int threads, bool together,
            const std::vector<KernelArgument>& arguments) {
     std::vector<Argument> list;
     for (const KernelArgument& argument : arguments) {
@@ -287,7 +305,7 @@ class EmulatedDevice : public Device {
           (argument.value - reinterpret_cast<DeviceAddress>(allocation.data)) * log_bytes;
     }
     ++all_counts().launches;
-    const std::string failure = gpu_emulator::run(kernel, blocks, threads, list);
+    const std::string failure = gpu_emulator::run(kernel, blocks, threads, list, together);
     if (!failure.empty()) throw DeviceError(name_ + ": " + failure);
   }
 
@@ -370,6 +388,13 @@ class WithoutProducts : public Device {
   void launch(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
               std::span<const KernelArgument> arguments) override {
     device_->launch(kernel, blocks, threads, arguments);
+  }
+  void launch_together(DeviceModule::Kernel kernel, std::int64_t blocks, int threads,
+                       std::span<const KernelArgument> arguments) override {
+    device_->launch_together(kernel, blocks, threads, arguments);
+  }
+  std::int64_t blocks_together(DeviceModule::Kernel kernel, int threads) override {
+    return device_->blocks_together(kernel, threads);
   }
   int capability() const override { return device_->capability(); }
   bool has_products() override { return false; }

@@ -107,7 +107,7 @@ Kernels& compiled(const std::string& source, const std::string& name) {
 }
 
 std::string run(const Kernel& kernel, std::int64_t blocks, std::int64_t threads,
-                const std::vector<Argument>& arguments) {
+                const std::vector<Argument>& arguments, bool together) {
   static std::atomic<std::int64_t> launches = 0;
   std::vector<std::uint64_t> values;
   std::vector<std::int64_t> bytes;
@@ -130,7 +130,8 @@ std::string run(const Kernel& kernel, std::int64_t blocks, std::int64_t threads,
                       static_cast<std::int64_t>(message.size()),
                       watcher ? touch : nullptr,
                       nullptr,
-                      watcher ? end_block : nullptr};
+                      watcher ? end_block : nullptr,
+                      together ? 1 : 0};
   if (kernel.entry(&launch) == 0) return "";
   return "kernel " + kernel.name + ": " + message.data();
 }

@@ -10,7 +10,7 @@ namespace gpu_emulator {
 
 // Bytes of the log that the shim keeps for one byte of global memory (sizeof(emulator::Log),
 // checked when a source is compiled).
-constexpr std::size_t log_bytes = 48;
+constexpr std::size_t log_bytes = 56;
 
 // One argument of a launch.
 struct Argument {
@@ -33,6 +33,7 @@ struct Launch {
   void (*touch)(void*, std::int64_t, int, bool, unsigned, std::uint64_t, int);
   void* environment;
   void (*end_block)(void*);
+  std::int64_t together;  // 1: all blocks run at once, and may wait for each other
 };
 
 // Who is told of every access to memory while it is installed, until the end of its life; one at a
@@ -65,9 +66,13 @@ using Kernels = std::map<std::string, Kernel>;
 // compile.
 Kernels& compiled(const std::string& source, const std::string& name);
 
-// Runs all threads of a launch. What went wrong, or nothing.
+// Blocks that are on the emulated device at once.
+constexpr std::int64_t blocks_at_once = 12;
+
+// Runs all threads of a launch. `together`: blocks may wait for each other. What went wrong, or
+// nothing.
 std::string run(const Kernel& kernel, std::int64_t blocks, std::int64_t threads,
-                const std::vector<Argument>& arguments);
+                const std::vector<Argument>& arguments, bool together = false);
 
 // Runs of the compiler so far in this process.
 int compilations();

@@ -12,6 +12,9 @@ namespace kt = kroton;
 namespace {
 
 const char* const head = R"(
+#ifndef KROTON_MEET
+#define KROTON_MEET(arrivals)
+#endif
 #ifndef KROTON_SHARED
 #define KROTON_SHARED(type, name, count) __shared__ type name[count]
 #endif
@@ -120,6 +123,56 @@ extern "C" __global__ void lane_returned(KROTON_GLOBAL(float) y) {
 }
 extern "C" __global__ void outside_mask(KROTON_GLOBAL(float) y) {
   y[threadIdx.x] = __shfl_xor_sync(0x0000ffffu, 1.0f, 1);
+}
+)";
+
+// Of blocks that wait for each other: each leaves its number, and adds up what all have left.
+const char* const meeting_kernels = R"(
+extern "C" __global__ void meet(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  KROTON_SHARED(float, held, 64);
+  for (int round = 0; round < 3; ++round) {
+    held[threadIdx.x] = (float)(blockIdx.x + threadIdx.x);
+    __syncthreads();
+    if (threadIdx.x == 0) y[blockIdx.x] = held[63] + y[3 + blockIdx.x];
+    KROTON_MEET(arrivals);
+    if (threadIdx.x == 1) y[3 + blockIdx.x] = y[0] + y[1] + y[2] + held[0] - blockIdx.x;
+    KROTON_MEET(arrivals);
+  }
+}
+extern "C" __global__ void no_meeting(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  if (threadIdx.x == 0) y[blockIdx.x] = 1.0f;
+  if (threadIdx.x == 0 && blockIdx.x == 2) y[5] = y[0];
+  KROTON_MEET(arrivals);
+}
+extern "C" __global__ void read_before(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  float read = 0;
+  if (threadIdx.x == 0) read = y[0];
+  if (threadIdx.x == 0 && blockIdx.x == 2) y[0] = read;
+  KROTON_MEET(arrivals);
+}
+extern "C" __global__ void read_behind(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  float read = 0;
+  if (threadIdx.x == 0) read = y[0];
+  KROTON_MEET(arrivals);
+  if (threadIdx.x == 0 && blockIdx.x == 2) y[0] = read;
+}
+extern "C" __global__ void one_leaves(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  if (blockIdx.x == 1) return;
+  KROTON_MEET(arrivals);
+}
+extern "C" __global__ void two_meetings(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  if (blockIdx.x == 1) {
+    KROTON_MEET(arrivals);
+  } else {
+    KROTON_MEET(arrivals);
+  }
+}
+extern "C" __global__ void half_meets(KROTON_GLOBAL(float) y, unsigned* arrivals) {
+  if (threadIdx.x < 32) {
+    KROTON_MEET(arrivals);
+  } else {
+    __syncthreads();
+  }
 }
 )";
 
@@ -248,4 +301,43 @@ TEST_CASE("gpu emulator: launches are captured and run again") {
   CHECK(y.get()[16] == 17.0f * 9);
   CHECK_THROWS_AS(module->kernel("no_such_kernel"), kt::DeviceError);
   CHECK_THROWS_AS(device->compile("this is no C++;", "nonsense"), kt::InternalError);
+}
+
+TEST_CASE("gpu emulator: blocks wait for each other, and races between them are errors") {
+  const auto device = gpu_emulator::make_device();
+  const auto module = device->compile(std::string(head) + meeting_kernels, "meeting");
+  CHECK(device->blocks_together(module->kernel("meet"), 64) == 12);
+  const auto message_of = [&](const std::string& kernel, std::int64_t blocks, bool together) {
+    const Buffer y(device, std::vector<float>(8)), arrivals(device, {0});
+    const std::vector<kt::KernelArgument> arguments{y, arrivals};
+    try {
+      if (together) {
+        device->launch_together(module->kernel(kernel), blocks, 64, arguments);
+      } else {
+        device->launch(module->kernel(kernel), blocks, 64, arguments);
+      }
+    } catch (const kt::DeviceError& error) {
+      return std::string(error.what());
+    }
+    // 63 + 64 + 65, and three times the sum before.
+    if (kernel == "meet") CHECK(y.get()[3] == 192.0F * (1 + 3 + 9));
+    return std::string();
+  };
+  const auto expect = [&](const std::string& kernel, const std::string& part) {
+    const std::string message = message_of(kernel, 3, true);
+    CAPTURE(message);
+    CHECK(message.find(part) != std::string::npos);
+  };
+  CHECK(message_of("meet", 3, true) == "");
+  CHECK(message_of("meet", 3, true) == "");
+  CHECK(message_of("read_behind", 3, true) == "");
+  CHECK(message_of("no_meeting", 13, true)
+            .find("13 blocks wait for each other, 12 are there at once") != std::string::npos);
+  CHECK(message_of("meet", 3, false).find("that are not all there at once") != std::string::npos);
+  expect("no_meeting",
+         "thread 0 of block 2 reads element 0 of argument 0, which thread 0 of block 0");
+  expect("read_before", "thread 0 of block 2 writes element 0 of argument 0, which thread 0 of");
+  expect("one_leaves", "divergent barrier of the grid: block 0 waits for the grid");
+  expect("two_meetings", "divergent barrier of the grid");
+  expect("half_meets", "divergent barrier in block 0: thread 0 waits for the grid");
 }

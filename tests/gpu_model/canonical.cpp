@@ -490,11 +490,14 @@ Program lowered(const Case& one, int capability) {
   return lower(graph, "model", gpu_machine(capability, one.tf32), options);
 }
 
+std::int64_t Evaluator::operator()(const DimAtom& size) const {
+  if (size.identity == worker_count().as_variable()->identity) return processors_;
+  const auto found = sizes_.find(size.name);
+  return found == sizes_.end() ? std::int64_t{1} : found->second;
+}
+
 std::int64_t Evaluator::operator()(const Dim& dim) const {
-  return dim.evaluate([&](const DimAtom& atom) {
-    const auto found = sizes_.find(atom.name);
-    return found == sizes_.end() ? std::int64_t{1} : found->second;
-  });
+  return dim.evaluate([&](const DimAtom& size) { return (*this)(size); });
 }
 
 std::int64_t Evaluator::operator()(const loop::Expr& e) const {

@@ -34,17 +34,20 @@ std::vector<Case> cases();
 // Lowered for a GPU of that compute capability.
 kroton::Program lowered(const Case& one, int capability = 80);
 
-// Expressions and sizes of the Program at these sizes; free sizes that have no value are 1, so is
-// the number of workers.
+// Expressions and sizes of the Program at these sizes; free sizes that have no value are 1. Blocks
+// that wait for each other are as many as the device has processors.
 class Evaluator {
  public:
-  explicit Evaluator(const Sizes& sizes) : sizes_(sizes) {}
+  explicit Evaluator(const Sizes& sizes, std::int64_t processors = 132)
+      : sizes_(sizes), processors_(processors) {}
+  std::int64_t operator()(const kroton::DimAtom& size) const;
   std::int64_t operator()(const kroton::Dim& dim) const;
   // i64 arithmetic of sizes, as the number of blocks is.
   std::int64_t operator()(const kroton::loop::Expr& e) const;
 
  private:
   const Sizes& sizes_;
+  std::int64_t processors_;
 };
 
 // "n=8 m=1000000", or "known" where none is free.

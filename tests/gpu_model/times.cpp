@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 
+#include "compiler/base/machine.h"
 #include "compiler/codegen/cuda/kernel_time.h"
 #include "compiler/loop/traverse.h"
 
@@ -20,7 +21,10 @@ class Prediction {
     std::vector<std::int64_t> values;
     for (const DimAtomRef& size : program.sizes) {
       const auto found = sizes.find(size->name);
-      values.push_back(found == sizes.end() ? 1 : found->second);
+      const bool is_workers = size->identity == worker_count().as_variable()->identity;
+      values.push_back(is_workers             ? static_cast<std::int64_t>(gpu.processors)
+                       : found == sizes.end() ? 1
+                                              : found->second);
     }
     at_.set(values);
     for_each_kernel(program.steps, [&](const loop::Kernel& kernel) {
@@ -65,8 +69,9 @@ class Prediction {
 
   void add(const loop::Kernel& kernel, double times) {
     const codegen::CudaKernel& emitted = emitted_.kernels[numbers_.at(&kernel)];
-    const codegen::KernelFacts facts = facts_of(kernel, emitted, kernel.instead != nullptr, at_);
+    codegen::KernelFacts facts = facts_of(kernel, emitted, kernel.instead != nullptr, at_);
     if (facts.blocks == 0 || times == 0) return;
+    facts.waiting = waiting_time(kernel, emitted, at_, gpu_);
     find_reads(kernel);
     const double us = times * kernel_time(gpu_, facts);
     ++times_.kernels;

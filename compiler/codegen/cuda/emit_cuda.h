@@ -15,16 +15,18 @@ namespace kroton::codegen {
 // with one pointer per entry of `buffers`, the values of Program::sizes in their order, those of
 // `derived_sizes`, and division_by() each of `divisors`. kt_index is int, or long long
 // (with_wide_indices) where the indices do not fit. `error` is device memory laid out as in
-// runtime/abi.h; the first error wins by a compare-and-swap of code.
+// runtime/abi.h; the first error wins by a compare-and-swap of code. A kernel whose blocks wait for
+// each other has `unsigned* arrivals` before it: a word of its own, 0 at first.
 struct CudaKernel {
   std::string name;  // in the text; kernels that differ in their buffers alone have one function
   std::vector<loop::BufferRef> buffers;
   std::vector<Dim> derived_sizes;  // quotients, minima, maxima of sizes that it needs
   std::vector<Dim> divisors;
   KernelIndices indices;
-  loop::Expr blocks;  // of the grid, i64 arithmetic of sizes; 0: nothing to start
-  int threads = 1;    // of a block
-  int text = -1;      // of CudaProgram::candidates; -1: the source
+  loop::Expr blocks;      // of the grid, i64 arithmetic of sizes; 0: nothing to start
+  int threads = 1;        // of a block
+  bool together = false;  // its blocks wait for each other
+  int text = -1;          // of CudaProgram::candidates; -1: the source
 };
 
 struct CudaProgram {

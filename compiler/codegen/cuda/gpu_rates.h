@@ -17,6 +17,7 @@ struct GpuRates {
   double bandwidth = 0;  // GB/s, as copies reach it
   double latency = 0;    // ns from a load of memory to its value
   double launch = 0;     // us from one kernel of a graph to the next
+  double meeting = 0;    // us that a barrier of a grid takes, of a block on each processor
   double shared = 0;     // bytes of shared memory that the blocks of a processor have together
   int capability = 80;
   // Products of 16 bits that are added in f32 a cycle, of a processor's matrix units; half of that

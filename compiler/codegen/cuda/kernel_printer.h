@@ -112,6 +112,7 @@ class KernelPrinter {
   bool has_checks_ = false;
   bool has_barriers_ = false;
   bool has_copies_ = false;
+  std::string arrivals_;  // the parameter where blocks that wait for each other count themselves
   bool copies_pieces_ = false;  // what is printed is where all of them are aligned
   std::string failed_;  // the label behind the thread loop, empty where a failed check returns
   bool uses_label_ = false;

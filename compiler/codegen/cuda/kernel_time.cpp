@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
+#include "compiler/base/machine.h"
+#include "compiler/loop/count.h"
 #include "compiler/loop/traverse.h"
 
 namespace kroton::codegen {
@@ -22,6 +25,9 @@ constexpr double library_rate = 0.75;
 constexpr double phase_cycles = 150;
 constexpr double iteration_cycles = 12;
 constexpr double step_cycles = 60;
+// How much faster than memory the second cache is, where the blocks of steps read what others have
+// written.
+constexpr double second_cache_rate = 2, second_cache_latency = 0.6;
 // Registers of a processor, those that a thread has beside its arrays, and the threads that kernels
 // without arrays usually have on it.
 constexpr double all_registers = 64 << 10;
@@ -114,6 +120,131 @@ double threads_of_processor(const GpuRates& gpu, const KernelFacts& facts) {
 
 }  // namespace
 
+double full_rate(const GpuRates& gpu, const KernelFacts& facts) {
+  if (facts.matrix > 0) return gpu.processors * gpu.matrix * facts.matrix * gpu.clock * 1e3 * 2;
+  return gpu.processors * gpu.lanes * gpu.clock * 1e3 * (facts.f64 ? gpu.f64_rate : 1) *
+         (facts.sums > 1 ? 2 : 1);
+}
+
+namespace {
+
+// Microseconds of steps whose kernels are dealt out to blocks that wait for each other: of each
+// kernel a latency and what its blocks compute, or move out of the second cache.
+class Waiting {
+ public:
+  Waiting(const loop::Kernel& kernel, const SizeValues& at, const GpuRates& gpu)
+      : at_(at), gpu_(gpu) {
+    for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
+      for (const loop::BufferRef& buffer : *list) {
+        bytes_[buffer->id] = static_cast<double>(size_of(buffer->dtype));
+        f64_ = f64_ || (is_float(buffer->dtype) && size_of(buffer->dtype) > 4);
+      }
+    }
+  }
+
+  double of(const loop::Block& block, int threads) const {
+    double us = 0;
+    for (const loop::Stmt& s : block) {
+      const auto* barrier = std::get_if<loop::Barrier>(&s);
+      if (barrier != nullptr && barrier->of_grid) us += gpu_.meeting;
+      if (const loop::If* branch = loop::as_if(s)) {
+        us += std::max(of(branch->then_body, threads), of(branch->else_body, threads));
+      }
+      const loop::For* loop = loop::as_for(s);
+      if (loop == nullptr) continue;
+      const auto* number = std::get_if<loop::Declare>(&loop->body.front());
+      const loop::If* inside = loop->body.size() == 2 ? loop::as_if(loop->body[1]) : nullptr;
+      us += number != nullptr && inside != nullptr
+                ? of_kernel(number->variable, *inside, threads)
+                : count_of(loop->extent, at_) * of(loop->body, threads);
+    }
+    return us;
+  }
+
+ private:
+  // An extent, or a constant that it is at most.
+  double most_of(const loop::Expr& extent) const {
+    if (extent->op == loop::Op::min)
+      return std::min(most_of(extent->args[0]), most_of(extent->args[1]));
+    std::int64_t known = 0;
+    if (loop::is_integer_constant(extent, known)) return static_cast<double>(known);
+    return loop::as_dim(extent) ? count_of(extent, at_) : 1e9;
+  }
+
+  double of_kernel(const loop::Variable& number, const loop::If& inside, int threads) const {
+    loop::For all;
+    all.kind = loop::LoopKind::block;
+    all.variable = number;
+    all.extent = inside.condition->args[1];
+    all.width = threads;
+    // What depends on a place of the block does so on its number.
+    all.body = inside.then_body;
+    while (!all.body.empty() && std::holds_alternative<loop::Declare>(all.body.front())) {
+      const auto [place, value] = std::get<loop::Declare>(all.body.front());
+      if (is_float(place.dtype)) break;
+      all.body.erase(all.body.begin());
+      all.body = loop::substitute(all.body, {{place, value}});
+    }
+    KernelFacts facts;
+    facts.blocks = count_of(all.extent, at_);
+    if (facts.blocks == 0) return 0;
+    facts.f64 = f64_;
+    std::map<int, double> fetched;  // by Buffer::id
+    double held = 0;                // elements on their way to registers
+    bool has_loops = false;
+    loop::visit_statements(all.body, [&](const loop::Stmt& s) {
+      if (const loop::For* loop = loop::as_for(s)) {
+        has_loops = has_loops || loop->kind == loop::LoopKind::serial;
+        if (loop->kind == loop::LoopKind::thread) {
+          facts.threads = std::clamp(most_of(loop->extent), facts.threads, threads * 1.0);
+        }
+      }
+      const auto* store = std::get_if<loop::Store>(&s);
+      if (store == nullptr || store->buffer->space != loop::Space::registers) return;
+      const auto size = static_cast<double>(store->buffer->size.constant());
+      if (store->value->op == loop::Op::fma) facts.sums = std::max(facts.sums, size);
+      if (store->value->op == loop::Op::load &&
+          store->value->buffer->space == loop::Space::global) {
+        fetched[store->buffer->id] = size;
+      }
+    });
+    for (const auto& [id, size] : fetched) held += size;
+    facts.threads = std::max(facts.threads, double{Machine::warp});
+    loop::Kernel kernel;
+    kernel.body = {loop::statement(std::move(all))};
+    const loop::Work work =
+        loop::count_work(kernel, [&](const DimAtom& size) { return at_.of(size); });
+    for (const auto* counts : {&work.loads, &work.stores}) {
+      for (const auto& [id, count] : *counts) {
+        if (const auto found = bytes_.find(id); found != bytes_.end()) {
+          facts.bytes += count * found->second;
+        }
+      }
+    }
+    const double rounds = std::ceil(facts.blocks / gpu_.processors);
+    const double busy = std::min(1.0, facts.threads * facts.sums / (operation_cycles * gpu_.lanes));
+    const double computing = rounds * work.flops / facts.blocks /
+                             (full_rate(gpu_, facts) / gpu_.processors * our_rate * busy);
+    // Where nothing repeats, a thread's loads are all under way at once.
+    const double width = f64_ ? 8 : 4;
+    const double each = facts.bytes / width / (facts.blocks * facts.threads);
+    const double under_way = held > 0 ? held : has_loops ? loads_in_flight : std::max(1.0, each);
+    const double in_flight =
+        std::min(facts.blocks, gpu_.processors) * facts.threads * under_way * width;
+    const double latency = gpu_.latency * 1e-3 * second_cache_latency;
+    const double moving =
+        facts.bytes / std::min(gpu_.bandwidth * 1e3 * second_cache_rate, in_flight / latency);
+    return latency + std::max(computing, moving);
+  }
+
+  const SizeValues& at_;
+  const GpuRates& gpu_;
+  std::map<int, double> bytes_;  // of an element, by Buffer::id
+  bool f64_ = false;
+};
+
+}  // namespace
+
 KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool library,
                      const SizeValues& at) {
   KernelFacts facts;
@@ -157,10 +288,10 @@ KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool
   return facts;
 }
 
-double full_rate(const GpuRates& gpu, const KernelFacts& facts) {
-  if (facts.matrix > 0) return gpu.processors * gpu.matrix * facts.matrix * gpu.clock * 1e3 * 2;
-  return gpu.processors * gpu.lanes * gpu.clock * 1e3 * (facts.f64 ? gpu.f64_rate : 1) *
-         (facts.sums > 1 ? 2 : 1);
+double waiting_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                    const GpuRates& gpu) {
+  if (!emitted.together || at.of(emitted.blocks) == 0) return 0;
+  return Waiting(kernel, at, gpu).of(loop::as_for(kernel.body[0])->body, emitted.threads);
 }
 
 double launch_time(const GpuRates& gpu) { return gpu.launch + 2 * gpu.latency * 1e-3; }
@@ -171,6 +302,7 @@ double kernel_time(const GpuRates& gpu, const KernelFacts& facts) {
     return gpu.launch +
            std::max(facts.bytes / bandwidth, facts.work / (full_rate(gpu, facts) * library_rate));
   }
+  if (facts.waiting > 0) return launch_time(gpu) + facts.waiting;
   const double used = std::min(facts.blocks, gpu.processors);
   const double resident =
       std::min(facts.blocks * facts.threads, gpu.processors * threads_of_processor(gpu, facts));

@@ -18,6 +18,7 @@ struct KernelFacts {
   // Sums that a thread has in registers: of a product, which is half as many operations.
   double sums = 1;
   double cycles = 0;    // of steps that wait for each other
+  double waiting = 0;   // microseconds of blocks that wait for each other, with what they do
   double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
   double matrix = 0;     // of the rate of matrix units for 16 bits; 0: not by them
@@ -26,6 +27,9 @@ struct KernelFacts {
 
 KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool library,
                      const SizeValues& at);
+// KernelFacts::waiting on that device; 0 where blocks do not wait for each other.
+double waiting_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                    const GpuRates& gpu);
 
 // Operations a microsecond of the whole device, if all of it does nothing else.
 double full_rate(const GpuRates& gpu, const KernelFacts& facts);

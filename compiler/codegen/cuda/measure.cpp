@@ -29,9 +29,10 @@ std::vector<KernelCost> DeviceProgram::costs(std::span<const std::int64_t> sizes
   for_each_kernel(program_.steps, [&](const loop::Kernel& kernel) {
     const LoadedKernel& loaded = kernels_[costs.size()];
     KernelCost& cost = costs.emplace_back();
-    const KernelFacts facts =
+    KernelFacts facts =
         facts_of(kernel, *loaded.emitted, loaded.product.product != nullptr, values);
     const bool runs = facts.blocks > 0;
+    if (rates_) facts.waiting = waiting_time(kernel, *loaded.emitted, values, *rates_);
     if (rates_) cost.seconds = runs ? 1e-6 * kernel_time(*rates_, facts) : 0;
     if (!runs) return;
     cost.flops = facts.work;

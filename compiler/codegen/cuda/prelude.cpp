@@ -10,6 +10,8 @@ const std::string_view cuda_prelude = R"cuda(#ifndef KROTON_SHARED
 #endif
 #ifndef KROTON_GLOBAL
 #define KROTON_GLOBAL(type) type* __restrict__
+// What other blocks may write while the kernel runs.
+#define KROTON_COMMON(type) type*
 // Neighbours by one access of up to 16 bytes, which their address must be a multiple of, or by two.
 template <int bytes> struct KtWords;
 struct KtTwice { uint4 first, second; };
@@ -54,6 +56,21 @@ template <int count, class T> __device__ inline void kt_store(T* to, const T (&f
 #define KROTON_LOAD(to, from, at) kt_load(to, from + (at))
 #define KROTON_STORE(to, at, from) kt_store(to + (at), from)
 #define KROTON_ADDRESS(x, at) ((unsigned long long)(x + (at)))
+// All blocks of a grid wait for each other: each adds its share to a word that is 0 at first, and
+// all shares together change nothing but the highest bit. The fences let what a block has written
+// reach the others before it arrives, and drop what the first cache has of their memory after.
+__device__ inline void kt_meet(unsigned* arrivals) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    constexpr unsigned highest = 0x80000000u;
+    __threadfence();
+    const unsigned before = atomicAdd(arrivals, blockIdx.x == 0 ? highest - (gridDim.x - 1) : 1u);
+    while (((before ^ *(volatile unsigned*)arrivals) & highest) == 0u) {}
+    __threadfence();
+  }
+  __syncthreads();
+}
+#define KROTON_MEET(arrivals) kt_meet(arrivals)
 #endif
 
 // Indices have 32 bits, unless a text says otherwise before this: where they would not do, it does.

@@ -556,6 +556,8 @@ int KernelPrinter::rows_in_a_block(const Expr& count) const {
     is_apart = is_apart && !std::holds_alternative<loop::Copy>(s) &&
                !std::holds_alternative<loop::Multiply>(s) &&
                (array == nullptr || array->buffer->space != loop::Space::shared);
+    const auto* barrier = std::get_if<loop::Barrier>(&s);
+    is_apart = is_apart && (barrier == nullptr || !barrier->of_grid);
   });
   return is_apart ? warps_of_rows : 1;
 }
@@ -604,7 +606,10 @@ CudaKernel KernelPrinter::run(std::string& source) {
     if (const auto* arg = std::get_if<loop::AccumulateArg>(&s)) {
       changed_.insert({arg->best.id, arg->position.id});
     }
-    has_barriers_ = has_barriers_ || std::holds_alternative<loop::Barrier>(s);
+    if (const auto* barrier = std::get_if<loop::Barrier>(&s)) {
+      has_barriers_ = true;
+      result.together = result.together || barrier->of_grid;
+    }
     has_copies_ = has_copies_ || std::holds_alternative<loop::Copy>(s);
     if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {
       const Accumulated accumulated = accumulated_in(*loop);
@@ -619,17 +624,20 @@ CudaKernel KernelPrinter::run(std::string& source) {
   for (const auto* list : {&kernel_.inputs, &kernel_.outputs}) {
     for (const loop::BufferRef& buffer : *list) {
       const std::string type(memory_type(buffer->dtype));
-      parameter("KROTON_GLOBAL(" + std::string(list == &kernel_.inputs ? "const " : "") + type +
-                ") " + name_of(buffer));
+      const bool is_read_only = list == &kernel_.inputs;
+      parameter((result.together && !is_read_only ? "KROTON_COMMON(" : "KROTON_GLOBAL(") +
+                std::string(is_read_only ? "const " : "") + type + ") " + name_of(buffer));
       result.buffers.push_back(buffer);
     }
   }
   for (const DimAtomRef& size : program_.sizes) {
     parameter("kt_index " + (sizes_[size->identity] = distinct(size->name)));
   }
+  if (result.together) arrivals_ = distinct("arrivals");
   find_indices(kernel_.body);
   print_block(kernel_.body);
   parameters += derived_parameters_ + division_parameters_;
+  if (result.together) parameter("unsigned* " + arrivals_);
   parameter("kroton_error* error");
   result.derived_sizes = derived_sizes_;
   result.divisors = divisors_;

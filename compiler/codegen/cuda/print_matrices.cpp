@@ -86,6 +86,10 @@ void KernelPrinter::print_multiply(const loop::Multiply& s) {
 
 void KernelPrinter::print_barrier(const loop::Barrier& s) {
   if (has_copies_) line("KROTON_WAIT_COPIES(" + std::to_string(s.under_way) + ");");
+  if (s.of_grid) {
+    line("KROTON_MEET(" + arrivals_ + ");");
+    return;
+  }
   line(rows_of_block_ > 1 ? "__syncwarp();" : "__syncthreads();");
 }
 

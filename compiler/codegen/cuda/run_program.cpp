@@ -48,11 +48,23 @@ DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
         device_, values.size() * static_cast<std::int64_t>(size_of(values.dtype())));
     device_->upload(memory.address(), values.raw(), memory.bytes());
   }
+  constexpr std::int64_t arrivals_bytes = 128;  // a line of memory of its own each
+  std::int64_t meeting = 0;                     // kernels whose blocks wait for each other
   for (const CudaKernel& kernel : emitted_.kernels) {
     LoadedKernel& loaded = kernels_.emplace_back();
     loaded.emitted = &kernel;
+    if (kernel.together) {
+      loaded.arrivals = static_cast<DeviceAddress>(meeting++ * arrivals_bytes);
+    }
     for (const loop::BufferRef& buffer : kernel.buffers) {
       loaded.buffers.push_back(position_of(buffer));
+    }
+  }
+  if (meeting > 0) {
+    arrivals_ = DeviceMemory(device_, meeting * arrivals_bytes);
+    device_->clear(arrivals_.address(), arrivals_.bytes());
+    for (LoadedKernel& kernel : kernels_) {
+      if (kernel.emitted->together) kernel.arrivals += arrivals_.address();
     }
   }
   for_each_kernel(program_.steps, [&](const loop::Kernel& kernel) {
@@ -231,9 +243,16 @@ void DeviceProgram::load_kernels() {
   if (module) return;
   module =
       device_->compile(wide_ ? with_wide_indices(emitted_.source) : emitted_.source, program_.name);
+  std::int64_t fewest = 0;
   for (LoadedKernel& kernel : kernels_) {
     if (kernel.emitted->text >= 0) continue;
-    kernel.handles[wide_ ? 1 : 0] = module->kernel(kernel.emitted->name);
+    DeviceModule::Kernel& handle = kernel.handles[wide_ ? 1 : 0];
+    handle = module->kernel(kernel.emitted->name);
+    if (!kernel.emitted->together) continue;
+    const std::int64_t blocks =
+        std::max<std::int64_t>(device_->blocks_together(handle, kernel.emitted->threads), 1);
+    workers_ = fewest == 0 ? blocks : std::min(fewest, blocks);
+    fewest = workers_;
   }
 }
 

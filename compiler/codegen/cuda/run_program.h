@@ -72,7 +72,8 @@ class DeviceProgram final : public Executable {
                    std::span<const std::int64_t> sizes, CallTimes* times = nullptr);
 
   bool uses_host_memory() const override { return false; }
-  std::int64_t workers() const override { return 1; }
+  // Blocks that may wait for each other, of any kernel whose blocks do.
+  std::int64_t workers() const override { return workers_; }
   // Bringing the copy of a shared variable up to date changes what belongs to it.
   bool moves_what_it_reads() const override;
   const Device* stream() const override { return device_.get(); }
@@ -100,12 +101,13 @@ class DeviceProgram final : public Executable {
     std::vector<int> buffers;                       // positions in buffers_
     std::vector<bool> writes;                       // which of these
     bool checks = false;                            // it may stop with an error
-    std::int64_t blocks = 0;                        // for the sizes of this call
-    std::vector<std::uint64_t> derived;             // sizes and divisions by sizes, as it gets them
-    PlacedProduct product;                          // if the device's library computes it
-    int algorithm = 0;                              // of the library's
-    bool updates = false;                           // writes to a shared variable
-    int choice = -1;                                // position in choices_; -1: it always runs
+    DeviceAddress arrivals = 0;  // where its blocks count themselves, if they wait for each other
+    std::int64_t blocks = 0;     // for the sizes of this call
+    std::vector<std::uint64_t> derived;  // sizes and divisions by sizes, as it gets them
+    PlacedProduct product;               // if the device's library computes it
+    int algorithm = 0;                   // of the library's
+    bool updates = false;                // writes to a shared variable
+    int choice = -1;                     // position in choices_; -1: it always runs
     int candidate = 0;
   };
   // Several ways to the same results (Step::choice), and with the same kernels those algorithms
@@ -210,6 +212,8 @@ class DeviceProgram final : public Executable {
   bool exchanges_in_graphs_ = false;  // the program has exchanges, and could be captured
   std::array<std::unique_ptr<DeviceModule>, 2> modules_;  // by wide_
   std::vector<DeviceMemory> constants_;
+  DeviceMemory arrivals_;  // a word for each kernel whose blocks wait for each other
+  std::int64_t workers_ = 1;
   DeviceMemory arena_;
   std::vector<DeviceAddress> argument_addresses_;
   std::vector<PlacedBuffer> buffers_;

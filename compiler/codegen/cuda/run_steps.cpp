@@ -19,9 +19,14 @@ std::vector<CaptureOrder::Range> DeviceProgram::touched(const LoadedKernel& kern
     ranges.push_back(CaptureOrder::range(address_of(placed), placed.bytes, kernel.writes[k]));
   }
   // The first failed check counts, and nothing is updated behind one.
-  if (kernel.checks || (kernel.updates && !program_.sites.empty())) {
+  // Blocks that wait for each other have to find the same.
+  const bool together = kernel.emitted->together;
+  if (kernel.checks || ((kernel.updates || together) && !program_.sites.empty())) {
     ranges.push_back(
         CaptureOrder::range(transfers_.results(), sizeof(kroton_error), kernel.checks));
+  }
+  if (together) {
+    ranges.push_back(CaptureOrder::range(kernel.arrivals, sizeof(std::uint32_t), true));
   }
   if (kernel.product.product) ranges.push_back(CaptureOrder::range(library_memory, 1, true));
   return ranges;
@@ -62,9 +67,16 @@ void DeviceProgram::start(const LoadedKernel& kernel) {
   }
   for (std::int64_t size : sizes_) launch_arguments_.push_back({static_cast<std::uint64_t>(size)});
   for (const std::uint64_t derived : kernel.derived) launch_arguments_.push_back({derived});
+  const bool together = kernel.emitted->together;
+  if (together) launch_arguments_.push_back({kernel.arrivals, sizeof(std::uint32_t)});
   launch_arguments_.push_back({transfers_.results(), sizeof(kroton_error)});
-  device_->launch(kernel.handles[wide_ ? 1 : 0], kernel.blocks, kernel.emitted->threads,
-                  launch_arguments_);
+  const DeviceModule::Kernel handle = kernel.handles[wide_ ? 1 : 0];
+  const int threads = kernel.emitted->threads;
+  if (together) {
+    device_->launch_together(handle, kernel.blocks, threads, launch_arguments_);
+  } else {
+    device_->launch(handle, kernel.blocks, threads, launch_arguments_);
+  }
   updating_ = updating_ || kernel.updates;
 }
 

@@ -17,15 +17,17 @@ void SizeValues::set(std::span<const std::int64_t> sizes) {
   for (std::size_t k = 0; k < sizes.size(); ++k) sizes_[program_.sizes[k]->identity] = sizes[k];
 }
 
+std::int64_t SizeValues::of(const DimAtom& size) const {
+  const auto found = sizes_.find(size.identity);
+  if (found == sizes_.end()) {
+    throw InternalError("cuda: " + program_.name + " does not get the size " + size.name);
+  }
+  return found->second;
+}
+
 std::int64_t SizeValues::of(const Dim& dim) const {
   if (dim.is_constant()) return dim.constant();
-  return dim.evaluate([&](const DimAtom& atom) {
-    const auto found = sizes_.find(atom.identity);
-    if (found == sizes_.end()) {
-      throw InternalError("cuda: " + program_.name + " does not get the size " + atom.name);
-    }
-    return found->second;
-  });
+  return dim.evaluate([&](const DimAtom& size) { return of(size); });
 }
 
 std::int64_t SizeValues::of(const loop::Expr& e) const {

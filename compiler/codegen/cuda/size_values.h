@@ -23,6 +23,7 @@ class SizeValues {
   void end_all() { variables_.clear(); }
 
   // InternalError for what is not known.
+  std::int64_t of(const DimAtom& size) const;
   std::int64_t of(const Dim& dim) const;
   std::int64_t of(const loop::Expr& e) const;
 

@@ -124,7 +124,9 @@ DRIVER_FUNCTION(cuDeviceGetAttribute)(int* value, int attribute, CUdevice /*devi
   } else if (attribute == attribute_clock) {
     *value = 1'000'000;  // kHz
   } else if (attribute == attribute_processors) {
-    *value = 4;
+    *value = processors;
+  } else if (attribute == attribute_cooperative_launch) {
+    *value = setting("together", 1);
   } else if (attribute == attribute_cache_bytes) {
     *value = 1 << 20;
   } else if (attribute == attribute_memory_clock) {

@@ -17,7 +17,11 @@ constexpr CUresult invalid_value = 1, out_of_memory = 2, not_initialized = 3, no
                    invalid_device = 101, invalid_image = 200, invalid_context = 201,
                    no_binary = 209, invalid_ptx = 218, unsupported_ptx = 222, invalid_handle = 400,
                    illegal_state = 401, not_found = 500, not_ready = 600, illegal_address = 700,
-                   misaligned_address = 716, capture_unsupported = 900, capture_invalidated = 901;
+                   misaligned_address = 716, too_large_together = 720, not_supported = 801,
+                   capture_unsupported = 900, capture_invalidated = 901;
+
+// Of the device, and the blocks of a kernel that each has at once.
+constexpr int processors = 4, blocks_of_processor = 1;
 
 // The major version of NVRTC or cuBLASLt that the library at hand is.
 extern const int library_version;

@@ -1,4 +1,5 @@
 // The driver of the tests: modules of kernels, and their launch in the emulator.
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
@@ -12,7 +13,7 @@ namespace {
 
 // Runs one kernel in the emulator. `values`: of its parameters.
 CUresult run_kernel(CUfunction function, unsigned blocks, unsigned threads,
-                    const std::vector<std::uint64_t>& values) {
+                    const std::vector<std::uint64_t>& values, bool together) {
   Machine& m = machine();
   ++m.kernels;
   if (m.next_kernel.left > 0 && --m.next_kernel.left == 0) return m.next_kernel.code;
@@ -43,7 +44,7 @@ CUresult run_kernel(CUfunction function, unsigned blocks, unsigned threads,
     argument.bytes = static_cast<std::int64_t>(found->second.bytes - offset);
     argument.shadow = static_cast<char*>(found->second.shadow) + offset * gpu_emulator::log_bytes;
   }
-  const std::string failure = gpu_emulator::run(kernel, blocks, threads, arguments);
+  const std::string failure = gpu_emulator::run(kernel, blocks, threads, arguments, together);
   if (failure.empty()) return 0;
   complain(failure);
   return illegal_address;
@@ -65,6 +66,38 @@ bool read_image(const std::string& text, Image& image) {
   in.get();
   image.source.assign(std::istreambuf_iterator<char>(in), {});
   return true;
+}
+
+// Queues a launch, or refuses it.
+CUresult launch(const char* caller, CUfunction function, const std::array<unsigned, 3>& grid,
+                const std::array<unsigned, 3>& block, CUstream stream, void** parameters,
+                bool together) {
+  stream = resolved(stream);
+  if (!belongs(caller, stream->context) ||
+      !belongs("the kernel's module", function->module->context)) {
+    return invalid_handle;
+  }
+  if (function->module->unloaded) {
+    complain(std::string(caller) + " of a kernel whose module is unloaded");
+    return invalid_handle;
+  }
+  if (grid[0] < 1 || grid[0] > 0x7fffffff || grid[1] != 1 || grid[2] != 1 || block[0] < 1 ||
+      block[0] > 1024 || block[1] != 1 || block[2] != 1) {
+    complain(std::string(caller) + ": a grid of " + std::to_string(grid[0]) + " blocks of " +
+             std::to_string(block[0]) + " threads");
+    return invalid_value;
+  }
+  std::vector<std::uint64_t> given;
+  for (std::size_t k = 0; k < function->kernel->parameters.size(); ++k) {
+    const std::int64_t size = function->kernel->parameters[k];
+    std::memcpy(&given.emplace_back(0), parameters[k],
+                static_cast<std::size_t>(size < 0 ? -size : 8));
+  }
+  const unsigned blocks = grid[0], threads = block[0];
+  enqueue(stream, [=, all = std::move(given)] {
+    return run_kernel(function, blocks, threads, all, together);
+  });
+  return 0;
 }
 
 }  // namespace
@@ -143,29 +176,38 @@ DRIVER_FUNCTION(cuLaunchKernel)
  void** /*extra*/) {
   const Call call("cuLaunchKernel");
   if (call.result != 0) return call.result;
-  stream = resolved(stream);
-  if (!belongs("cuLaunchKernel", stream->context) ||
-      !belongs("the kernel's module", function->module->context)) {
-    return invalid_handle;
+  return launch("cuLaunchKernel", function, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z},
+                stream, parameters, false);
+}
+
+DRIVER_FUNCTION(cuLaunchCooperativeKernel)
+(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+ unsigned block_y, unsigned block_z, unsigned /*shared_bytes*/, CUstream stream,
+ void** parameters) {
+  const Call call("cuLaunchCooperativeKernel");
+  if (call.result != 0) return call.result;
+  if (setting("together", 1) == 0) {
+    complain("cuLaunchCooperativeKernel on a device that has no such launches");
+    return not_supported;
   }
+  if (grid_x > static_cast<unsigned>(processors * blocks_of_processor)) {
+    complain("cuLaunchCooperativeKernel of " + std::to_string(grid_x) + " blocks, " +
+             std::to_string(processors * blocks_of_processor) + " are there at once");
+    return too_large_together;
+  }
+  return launch("cuLaunchCooperativeKernel", function, {grid_x, grid_y, grid_z},
+                {block_x, block_y, block_z}, stream, parameters, true);
+}
+
+DRIVER_FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor)
+(int* blocks, CUfunction function, int threads, std::size_t /*shared_bytes*/) {
+  const Call call("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  if (call.result != 0) return call.result;
   if (function->module->unloaded) {
-    complain("cuLaunchKernel of a kernel whose module is unloaded");
+    complain("cuOccupancyMaxActiveBlocksPerMultiprocessor of a kernel whose module is unloaded");
     return invalid_handle;
   }
-  if (grid_x < 1 || grid_x > 0x7fffffff || grid_y != 1 || grid_z != 1 || block_x < 1 ||
-      block_x > 1024 || block_y != 1 || block_z != 1) {
-    complain("cuLaunchKernel: a grid of " + std::to_string(grid_x) + " blocks of " +
-             std::to_string(block_x) + " threads");
-    return invalid_value;
-  }
-  std::vector<std::uint64_t> given;
-  for (std::size_t k = 0; k < function->kernel->parameters.size(); ++k) {
-    const std::int64_t size = function->kernel->parameters[k];
-    std::memcpy(&given.emplace_back(0), parameters[k],
-                static_cast<std::size_t>(size < 0 ? -size : 8));
-  }
-  enqueue(stream,
-          [=, all = std::move(given)] { return run_kernel(function, grid_x, block_x, all); });
+  *blocks = threads <= 1024 ? blocks_of_processor : 0;
   return 0;
 }
 
@@ -173,3 +215,5 @@ SAME(cuModuleLoadDataEx, cuModuleLoadDataEx);
 SAME(cuModuleUnload, cuModuleUnload);
 SAME(cuModuleGetFunction, cuModuleGetFunction);
 SAME(cuLaunchKernel, cuLaunchKernel);
+SAME(cuLaunchCooperativeKernel, cuLaunchCooperativeKernel);
+SAME(cuOccupancyMaxActiveBlocksPerMultiprocessor, cuOccupancyMaxActiveBlocksPerMultiprocessor);

@@ -30,6 +30,7 @@ struct Launch {
                 uint64_t place, int bytes);
   void* environment;
   void (*end_block)(void* environment);
+  int64_t together;  // 1: all blocks run at once, and may wait for each other
 };
 
 // Who touched an element last, or several threads since the last barrier.
@@ -38,16 +39,18 @@ struct Access {
   uint32_t block = 0;
   uint32_t barrier = 0;
   uint32_t warp_barrier = 0;
+  uint32_t meeting = 0;  // barriers of the grid before it
   uint16_t thread = 0;
-  bool many = false;        // more than this thread
-  bool many_warps = false;  // of more than this warp
+  bool many = false;         // more than this thread
+  bool many_warps = false;   // of more than this warp
+  bool many_blocks = false;  // of more than this block, where they run at once
   bool atomic = false;
 };
 struct Log {
   Access write, read;
 };
 
-enum class State : uint8_t { ready, at_barrier, at_warp, done };
+enum class State : uint8_t { ready, at_barrier, at_warp, at_meeting, done };
 enum class WarpOp : uint8_t { barrier, index, up, down, exclusive_or, ballot, together };
 
 // What a thread has copied to shared memory and not waited for.
@@ -80,17 +83,25 @@ struct Thread {
 constexpr int most_threads = 1024;
 constexpr size_t stack_bytes = 64 * 1024;
 
-struct Machine {
-  Thread threads[most_threads];
+// Of a block, what another one finds changed while it runs.
+struct BlockState {
+  Thread* threads = nullptr;
   uint32_t warp_barriers[most_threads / 32] = {};
-  Thread* current = nullptr;
-  void* scheduler = nullptr;
-  char* free_stacks[most_threads] = {};
-  int free_count = 0;
-  Index block, block_count, block_size;
-  uint32_t launch = 0;   // the launch's number
+  Index block;
+  int place = 0;         // among the blocks that run at once
   uint32_t serial = 0;   // counts blocks of all launches
   uint32_t barrier = 1;  // counts barriers of the block
+};
+
+struct Machine : BlockState {
+  Thread* current = nullptr;
+  void* scheduler = nullptr;
+  char** free_stacks = nullptr;
+  int free_count = 0, free_room = 0;
+  Index block_count, block_size;
+  uint32_t launch = 0;   // the launch's number
+  uint32_t serials = 0;  // blocks of all launches so far
+  uint32_t meeting = 0;  // barriers of the grid of this launch so far
   void (*body)(void*) = nullptr;
   void* environment = nullptr;
   const Launch* request = nullptr;
@@ -114,6 +125,16 @@ template <class... A>
 [[noreturn]] inline void fail(const char* format, A... arguments) {
   note_failure(format, arguments...);
   for (;;) kroton_emulator_switch(&machine.current->stack_pointer, machine.scheduler);
+}
+
+inline void give_back(Thread& thread) {
+  if (machine.free_count == machine.free_room) {
+    machine.free_room = 2 * machine.free_room + most_threads;
+    machine.free_stacks = static_cast<char**>(
+        realloc(machine.free_stacks, static_cast<size_t>(machine.free_room) * sizeof(char*)));
+  }
+  machine.free_stacks[machine.free_count++] = thread.stack;
+  thread.stack = nullptr;
 }
 
 inline void wait(State state, int line) {

@@ -56,8 +56,12 @@ inline T exchange(T* place, T value) {
 #define blockIdx (emulator::machine.block)
 #define blockDim (emulator::machine.block_size)
 #define gridDim (emulator::machine.block_count)
-#define KROTON_SHARED(type, name, count) static emulator::Shared<type, (count)> name(__LINE__)
+#define KROTON_SHARED(type, name, count)                                     \
+  static emulator::SharedOfBlocks<type, (count)> name##_of_blocks(__LINE__); \
+  emulator::Shared<type, (count)>& name = name##_of_blocks.own()
 #define KROTON_GLOBAL(type) emulator::Global<type>
+#define KROTON_COMMON(type) emulator::Global<type>
+#define KROTON_MEET(arrivals) emulator::grid_barrier(__LINE__)
 #define KROTON_LOAD(to, from, at) emulator::load_together(to, from, at)
 #define KROTON_STORE(to, at, from) emulator::store_together(to, at, from)
 #define KROTON_ADDRESS(x, at) (reinterpret_cast<uint64_t>((x).data + (at)))

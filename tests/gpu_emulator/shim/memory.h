@@ -9,7 +9,8 @@ namespace emulator {
 
 // The access happened before what the current thread does now, whatever the order of threads.
 inline bool is_before(const Access& access) {
-  if (access.block != machine.block.x) return false;
+  if (access.meeting != machine.meeting) return true;
+  if (access.many_blocks || access.block != machine.block.x) return false;
   if (access.barrier != machine.barrier) return true;
   const unsigned warp = thread_number() / 32;
   return !access.many_warps && access.thread / 32 == warp &&
@@ -18,7 +19,8 @@ inline bool is_before(const Access& access) {
 
 inline bool conflicts(const Access& access, bool atomic) {
   if (access.launch != machine.launch) return false;
-  if (access.block == machine.block.x && !access.many && access.thread == thread_number()) {
+  if (access.block == machine.block.x && !access.many && !access.many_blocks &&
+      access.thread == thread_number()) {
     return false;
   }
   if (atomic && access.atomic) return false;
@@ -32,10 +34,14 @@ inline void note(Access& access, bool atomic) {
   const bool other = same && (access.many || access.thread != self);
   access.many_warps = other && (access.many_warps || access.thread / 32 != self / 32);
   access.many = other;
+  access.many_blocks = machine.request->together != 0 && access.launch == machine.launch &&
+                       access.meeting == machine.meeting &&
+                       (access.many_blocks || access.block != machine.block.x);
   access.atomic = atomic;
   access.launch = machine.launch;
   access.block = machine.block.x;
   access.barrier = machine.barrier;
+  access.meeting = machine.meeting;
   access.warp_barrier = machine.warp_barriers[self / 32];
   access.thread = static_cast<uint16_t>(self);
 }
@@ -232,6 +238,27 @@ struct Shared {
           thread_number(), machine.block.x, i, line, N);
     }
     return {*this, i, at.line};
+  }
+};
+
+// One for each of the blocks that run at once, made when that needs it.
+template <class T, int N>
+struct SharedOfBlocks {
+  int line;
+  Shared<T, N>** arrays = nullptr;
+  int count = 0;
+  explicit SharedOfBlocks(int at) : line(at) {}
+  Shared<T, N>& own() {
+    if (machine.place >= count) {
+      const int before = count;
+      count = machine.place + 1;
+      arrays = static_cast<Shared<T, N>**>(
+          realloc(arrays, static_cast<size_t>(count) * sizeof(Shared<T, N>*)));
+      for (int k = before; k < count; ++k) arrays[k] = nullptr;
+    }
+    Shared<T, N>*& array = arrays[machine.place];
+    if (!array) array = new Shared<T, N>(line);
+    return *array;
   }
 };
 

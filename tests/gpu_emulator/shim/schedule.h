@@ -82,29 +82,32 @@ inline bool release_warp(int warp, int threads) {
 }
 
 inline const char* name_of(State state) {
-  return state == State::at_barrier ? "waits at __syncthreads"
-         : state == State::at_warp  ? "waits at a warp operation"
-                                    : "has returned";
+  return state == State::at_barrier   ? "waits at __syncthreads"
+         : state == State::at_warp    ? "waits at a warp operation"
+         : state == State::at_meeting ? "waits for the grid"
+                                      : "has returned";
 }
 
-// Lets the block go on when all its threads wait at one barrier.
-inline bool release_block(int threads) {
+// Whether all threads of the block wait at one barrier, of the block or of the grid.
+inline bool wait_together(int threads) {
   const Thread& first = machine.threads[0];
   for (int t = 0; t < threads; ++t) {
     const Thread& other = machine.threads[t];
-    if (first.state == State::at_barrier && other.state == first.state &&
-        other.line == first.line) {
-      continue;
-    }
+    const bool waits = first.state == State::at_barrier || first.state == State::at_meeting;
+    if (waits && other.state == first.state && other.line == first.line) continue;
     // Two that differ, or thread 0 alone at a warp operation that cannot be completed.
     note_failure("divergent barrier in block %u: thread 0 %s (line %d), thread %d %s (line %d)",
                  machine.block.x, name_of(first.state), first.line, t, name_of(other.state),
                  other.line);
     return false;
   }
+  return true;
+}
+
+// Lets the block go on behind the barrier that all its threads wait at.
+inline void release_block(int threads) {
   ++machine.barrier;
   for (int t = 0; t < threads; ++t) machine.threads[t].state = State::ready;
-  return true;
 }
 
 inline void fiber_main() {
@@ -135,8 +138,8 @@ inline void start(Thread& thread) {
 #endif
 }
 
-inline void run_block(int threads) {
-  ++machine.serial;
+inline void begin_block(int threads) {
+  machine.serial = ++machine.serials;
   machine.barrier = 1;
   for (uint32_t& count : machine.warp_barriers) count = 1;
   for (int t = 0; t < threads; ++t) {
@@ -148,6 +151,10 @@ inline void run_block(int threads) {
     thread.copy_count = 0;
     thread.group = 0;
   }
+}
+
+// Runs the block until its threads have returned, or all wait for the grid.
+inline void run_block(int threads) {
   for (;;) {
     int done = 0;
     for (int t = 0; t < threads; ++t) {
@@ -157,7 +164,7 @@ inline void run_block(int threads) {
         machine.current = &thread;
         kroton_emulator_switch(&machine.scheduler, thread.stack_pointer);
         if (machine.failed) return;
-        if (thread.state == State::done) machine.free_stacks[machine.free_count++] = thread.stack;
+        if (thread.state == State::done) give_back(thread);
       }
       done += thread.state == State::done;
     }
@@ -165,7 +172,9 @@ inline void run_block(int threads) {
     bool released = false;
     for (int warp = 0; warp * 32 < threads; ++warp) released |= release_warp(warp, threads);
     if (machine.failed) return;
-    if (!released && !release_block(threads)) return;
+    if (released) continue;
+    if (!wait_together(threads) || machine.threads[0].state == State::at_meeting) return;
+    release_block(threads);
   }
 }
 

@@ -6,6 +6,14 @@ namespace emulator {
 
 inline void block_barrier(int line) { wait(State::at_barrier, line); }
 
+// All blocks of the grid.
+inline void grid_barrier(int line) {
+  if (!machine.request->together) {
+    fail("line %d: blocks wait for each other that are not all there at once", line);
+  }
+  wait(State::at_meeting, line);
+}
+
 inline uint64_t warp_operation(int line, WarpOp op, uint32_t mask, uint64_t value, int operand,
                                int width) {
   Thread& self = *machine.current;

@@ -56,6 +56,12 @@ extern "C" __global__ void phases(KROTON_GLOBAL(float) out, long long steps) {
   }
 }
 extern "C" __global__ void nothing(long long n) {}
+// Barriers of all blocks.
+extern "C" __global__ void meetings(unsigned* arrivals, long long steps) {
+  for (long long i = 0; i < steps; ++i) {
+    KROTON_MEET(arrivals);
+  }
+}
 )";
 
 // Eight tiles a warp that do not wait for each other: 2,048 products of 16 bits each.
@@ -89,6 +95,29 @@ double launch_in_graph(const AskedDevice& device, CUfunction nothing) {
     if (round == 1 || (round > 1 && us < best)) best = us;
   }
   check(nvidia::driver().cuGraphExecDestroy(ready), "cuGraphExecDestroy");
+  return best;
+}
+
+// Microseconds of a barrier of a block on each processor; 0 where the device has none.
+double meeting(const AskedDevice& device, CUfunction meetings) {
+  if (device.attribute(nvidia::attribute_cooperative_launch) == 0) return 0;
+  const auto blocks = static_cast<unsigned>(device.attribute(nvidia::attribute_processors));
+  CUdeviceptr arrivals = AskedDevice::allocated(4);
+  device.upload(arrivals, std::vector<std::uint32_t>{0});
+  std::int64_t steps = device.is_small ? 5 : 2000;
+  void* arguments[] = {&arrivals, &steps};
+  double best = 0;
+  for (int round = 0; round < 4; ++round) {
+    device.wait();
+    const auto start = Clock::now();
+    check(nvidia::driver().cuLaunchCooperativeKernel(meetings, blocks, 1, 1, 256, 1, 1, 0,
+                                                     device.stream(), arguments),
+          "cuLaunchCooperativeKernel");
+    device.wait();
+    const double us = us_since(start) / static_cast<double>(steps);
+    if (round == 1 || (round > 1 && us < best)) best = us;
+  }
+  AskedDevice::free(arrivals);
   return best;
 }
 
@@ -155,6 +184,8 @@ void ask_model(const AskedDevice& device) {
               operation, phase);
   const double launch = launch_in_graph(device, of("nothing"));
   std::printf("model: %.2f us from one kernel of a graph to the next\n", launch);
+  const double together = meeting(device, of("meetings"));
+  std::printf("model: %.2f us for a barrier of all blocks\n", together);
   double matrix = 0;
   if (device.capability() >= 80) {
     const nvidia::CUmodule units =
@@ -166,9 +197,9 @@ void ask_model(const AskedDevice& device) {
              1e-3 / processors / clock;
     std::printf("model: %.0f products of bf16 a cycle by matrix units\n", matrix);
   }
-  std::printf("model: {\"%s\", %.0f, %.2f, %.0f, %.4f, %.0f, %.0f, %.2f, %d, %d, %.0f}\n",
+  std::printf("model: {\"%s\", %.0f, %.2f, %.0f, %.4f, %.0f, %.0f, %.2f, %.2f, %d, %d, %.0f}\n",
               device.name().c_str(), processors, clock, f32, f64 / std::max(f32, 1e-9), bandwidth,
-              latency, launch, device.attribute(nvidia::attribute_shared_memory),
+              latency, launch, together, device.attribute(nvidia::attribute_shared_memory),
               device.capability(), matrix);
   for (const CUdeviceptr address : {from, to, circle}) AskedDevice::free(address);
 }

@@ -14,6 +14,7 @@
 #include "compiler/lower/lower.h"
 #include "compiler/passes/passes.h"
 #include "compiler/scan/parallel.h"
+#include "tests/gpu_model/networks.h"
 
 namespace gpu_model {
 namespace {
@@ -478,6 +479,7 @@ std::vector<Case> cases() {
   add_segments(list);
   add_sorts(list);
   add_attention_training(list);
+  add_networks(list);
   return list;
 }
 

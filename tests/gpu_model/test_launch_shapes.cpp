@@ -21,11 +21,9 @@ constexpr std::int64_t little_work = 256;
 
 // Functions with kernels that leave much of a device idle, and why that is so.
 const std::set<std::string> known = {
-    "scatter_add of numbers",  // a thread counts the digits of 16 keys
-    "scatter_add, free",       // the same
-    "update of an embedding",
-    "argsort of 1e6",
-    "sort of 1000x1000",
+    "scatter_add of numbers",  // a thread looks through 256 iterations
+    "update of an embedding",  // a thread counts the digits of 16 keys
+    "CIFAR-10 step, Adam",     // 32 channels by 16 runs: 512 blocks of the 528 that fill a device
     // Nine sums a thread, and nine tenths of the threads.
     "conv2d of 96x56x56, 3x3, 96 groups, by the filters",
 };
@@ -93,11 +91,13 @@ softmax of 8x1e6, known
   k1_max_sub_exp_sum_div_mul                        8 x   32, work 1960
   k2_max_sub_exp_sum_div_mul                    31250 x   64, work 136000032
 softmax, free, m=1000 n=1000
-  k4_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
+  k5_max_sub_exp_sum_div_mul                     1000 x  256, work 17004000
 softmax, free, m=1000000 n=8
   k0_max_sub_exp_sum_div_mul                     1960 x  256, work 136000032
   k1_max_sub_exp_sum_div_mul                        8 x  256, work 1960
   k2_max_sub_exp_sum_div_mul                    31250 x   64, work 136000032
+softmax, free, m=40 n=1000000
+  k3_max_sub_exp_sum_div_mul                    62500 x  128, work 684000000
 log_softmax of 8192x128, known
   k0_max_sub_exp_sum_log_sub                     2048 x  128, work 17924096
 sum of rows, free, m=1000 n=1000
@@ -105,6 +105,12 @@ sum of rows, free, m=1000 n=1000
 sum of rows, free, m=1000000 n=8
   k0_sum                                          528 x  256, work 16000000
   k1_sum                                            8 x  256, work 528
+softmax of 1e6x24, known
+  k0_max_sub_exp_sum_div_mul                    15625 x  128, work 412000000
+softmax of 1e6x32, known
+  k0_max_sub_exp_sum_div_mul                    62500 x  128, work 548000000
+layer norm of 1e6x48, known
+  k0_sum_div_sub_mul_sum_div_add_sqrt_div_      31250 x  128, work 541000000
 softmax of 1e6x10, known
   k0_max_sub_exp_sum_div_mul                    15625 x   64, work 174000000
 argmax of rows, free, m=1000 n=1000
@@ -118,10 +124,8 @@ layer norm, n=8192
   k0_sum_div_sub_mul_sum_div_add_sqrt_div_       8192 x  256, work 92381184
 layer norm, gradients, n=8192
   k0_mul_sum_div_sub_mul_sum_div_add_sqrt_       8192 x  256, work 226705408
-  k1_mul_sum                                      512 x  512, work 25165824
-  k2_mul_sum                                       32 x 1024, work 16384
-  k4_sum                                          512 x  512, work 16777216
-  k5_sum                                           32 x 1024, work 16384
+  k1_sub_div_mul_sum_sum                          512 x  512, work 75497472
+  k2_sub_div_mul_sum_sum                           32 x 1024, work 16384
 sum of all, free, n=10000000
   k0_sum                                          528 x  256, work 20000000
   k1_sum                                            1 x  256, work 528
@@ -151,14 +155,45 @@ sum of 512 columns, n=65536
   k0_sum                                          528 x  512, work 67108864
   k1_sum                                           16 x 1024, work 16896
 softmax of columns, free, m=64 n=100000
-  k0_max_sub_exp_sum_div                          528 x  512, work 102400256
-  k1_max_sub_exp_sum_div                            2 x  512, work 16896
-  k2_max_sub_exp_sum_div                          528 x  512, work 102400256
-  k3_max_sub_exp_sum_div                            2 x  512, work 16896
-  k5_mul                                        25000 x   64, work 12800000
+  k0_max_sub_exp_sum_div_mul                     1568 x  256, work 108800256
+  k1_max_sub_exp_sum_div_mul                        2 x  512, work 12544
+  k2_max_sub_exp_sum_div_mul                    25000 x   64, work 108800256
 sum of channels, n=32
   k0_sum                                          512 x  256, work 12845056
   k1_sum                                            2 x 1024, work 512
+softmax of columns of 4096x4096, known
+  k0_max_sub_exp_sum_div_mul                      512 x 1024, work 285229056
+argmax of columns of 4096x4096, known
+  k0_argmax                                       512 x  512, work 50331648
+  k1_argmax                                        64 x   64, work 16384
+mean, variance and extremes of columns, known
+  k0_sum_div_sub_mul_sum_div_max_min              512 x 1024, work 117473280
+log_softmax over 64 channels, n=32
+  k0_max_sub_exp_sum_log_sub                     3136 x  128, work 110387200
+batch norm, n=8192
+  k0_sum_size_div_sub_mul_sum_div_add_sqrt       2048 x  256, work 41956353
+  k1_sum_size_div_sub_mul_sum_div_add_sqrt         32 x  512, work 16384
+  k4_sub_div_mul_add                            32768 x   64, work 67108864
+batch norm, gradients, n=8192
+  k0_mul_sum_size_div_sub_mul_sum_div_add_       2048 x  256, work 251684865
+  k1_mul_sum_size_div_sub_mul_sum_div_add_         32 x  512, work 16384
+  k2_mul_sum_size_div_sub_mul_sum_div_add_        512 x  512, work 251684865
+  k3_mul_sum_size_div_sub_mul_sum_div_add_         32 x 1024, work 16384
+  k4_mul_sum_size_div_sub_mul_sum_div_add_        512 x  512, work 251684865
+  k5_mul_sum_size_div_sub_mul_sum_div_add_         32 x 1024, work 16384
+  k6_mul_sum_size_div_sub_mul_sum_div_add_      32768 x  256, work 251684865
+batch norm of pictures, with gradients, n=32
+  k0_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
+  k1_sum_size_div_sub_mul_sum_div_add_sqrt          2 x  512, work 1600
+  k2_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
+  k3_sum_size_div_sub_mul_sum_div_add_sqrt          2 x 1024, work 1600
+  k4_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
+  k5_sum_size_div_sub_mul_sum_div_add_sqrt          2 x 1024, work 1600
+  k6_sum_size_div_sub_mul_sum_div_add_sqrt      25088 x  256, work 192677505
+  k8_sub_div_mul_add                            25088 x   64, work 51380224
+mean cross entropy of 8192x1000, known
+  k0_max_sub_exp_sum_log_pick_sub                8192 x  256, work 131252224
+  k1_sum_div                                        1 x  512, work 16388
 relu of dot 4096x4096x4096, known
   k0_dot_relu                                    1024 x  256, work 137472507904
 relu of dot 64x16384x64, known
@@ -208,20 +243,17 @@ gather, free, columns=256 n=100000 rows=50000
 scatter_add, free, columns=256 n=100000 rows=50000
   k0_scatter_add                                50000 x   64, work 12800000
   k2_scatter_add                                  391 x  256, work 100000
-  k3_scatter_add                                   98 x   64, work 1600000
-  k4_scatter_add                                   64 x  128, work 1054848
-  k5_scatter_add                                   98 x   64, work 2400000
-  k6_scatter_add                                   98 x   64, work 1600000
-  k7_scatter_add                                   64 x  128, work 1054848
-  k8_scatter_add                                   98 x   64, work 2400000
-  k9_scatter_add                                   98 x   64, work 1600000
-  k10_scatter_add                                  64 x  128, work 1054848
-  k11_scatter_add                                  98 x   64, work 2400000
-  k18_scatter_add                                 391 x  256, work 200000
-  k19_scatter_add                               12500 x   64, work 12800000
-  k20_scatter_add                                 192 x   64, work 24576
-  k21_scatter_add                               12500 x   64, work 409600000
-  k22_mul                                       50000 x   64, work 25600000
+  k3_scatter_add                                   49 x  128, work 3600000
+  k4_scatter_add                                   32 x  512, work 549376
+  k5_scatter_add                                   49 x  256, work 6400000
+  k3_scatter_add                                   49 x  128, work 3600000
+  k4_scatter_add                                   32 x  512, work 549376
+  k8_scatter_add                                   49 x  256, work 6400000
+  k15_scatter_add                                 391 x  256, work 200000
+  k16_scatter_add                               12500 x   64, work 12800000
+  k17_scatter_add                                 192 x   64, work 24576
+  k18_scatter_add                               12500 x   64, work 409600000
+  k19_mul                                       50000 x   64, work 25600000
 scatter_add of numbers, n=100000
   k0_scatter_add                                    4 x  256, work 1000
   k2_scatter_add                                  391 x  256, work 100000
@@ -235,8 +267,8 @@ MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
   k1_dot_add_relu                                2048 x  512, work 458752
   k4_dot                                            2 x  256, work 1312000, or a library
-  k5_add_max_sub_exp_sum_size_div_mul_one_          2 x   64, work 27397
-  k8_add_sub_log_pick_sub_sum_size_div              1 x  256, work 3333
+  k5_add_max_sub_exp_sum_log_pick_sub_size          2 x   64, work 30213
+  k8_sum_size_div                                   1 x  256, work 261
   k9_lt_dot_where                                  16 x  256, work 1507328
   k11_dot_mul_sub                                 104 x  256, work 103964672, or a library
   k14_sum_mul_sub                                  16 x 1024, work 132096
@@ -249,41 +281,43 @@ LSTM step, 256 units, batch=64 steps=100
   k1_dot                                         1600 x  256, work 3361996800, or a library
   k2_copy                                          64 x   64, work 16384
   k3_copy                                          64 x   64, work 16384
-  k5_dot                                           16 x  256, work 33619968, or a library
-  k6_add_add_sigmoid_sigmoid_mul_sigmoid_t         64 x  256, work 1261568
-  k7_mul_sum_size_div                             100 x  256, work 4915205
-  k8_mul_sum_size_div                               1 x  256, work 100
-  k10_size_div_mul_add                           6400 x   64, work 4915205
-  k11_copy                                        256 x  256, work 262144
-  k12_copy                                         64 x   64, work 16384
+  k5_scan_dot_add_add_sigmoid_sigmoid_mul_        128 x  128, work 3488153600
+  k6_dot                                           16 x  256, work 33619968, or a library
+  k7_add_add_sigmoid_sigmoid_mul_sigmoid_t         64 x  256, work 1261568
+  k8_mul_sum_size_div                             400 x  256, work 4915205
+  k9_mul_sum_size_div                               1 x  256, work 400
+  k11_size_div_mul_add                           6400 x   64, work 4915205
+  k12_copy                                        256 x  256, work 262144
   k13_copy                                         64 x   64, work 16384
-  k15_add_mul_mul_sub_mul_add_mul                  64 x   64, work 131072
-  k16_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
-  k17_dot                                           4 x  256, work 33570816, or a library
-  k18_dot_mul_sub                                  64 x  256, work 3356229632, or a library
-  k19_dot_mul_sub                                  64 x  256, work 3356229632, or a library
-  k20_sum_mul_sub                                 480 x  512, work 13109248
-  k21_sum_mul_sub                                  32 x 1024, work 15360
+  k14_copy                                         64 x   64, work 16384
+  k16_scan_add_mul_mul_sub_mul_add_mul_mul        128 x  128, work 3494707200
+  k17_add_mul_mul_sub_mul_add_mul                  64 x   64, work 131072
+  k18_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
+  k19_dot                                           4 x  256, work 33570816, or a library
+  k20_dot_mul_sub                                  64 x  256, work 3356229632, or a library
+  k21_dot_mul_sub                                  64 x  256, work 3356229632, or a library
+  k22_sum_mul_sub                                 512 x  512, work 13109248
+  k23_sum_mul_sub                                  32 x 1024, work 16384
 LSTM step, 64 units, batch=1 steps=100
   k0_copy                                           1 x   64, work 64
   k1_dot                                            8 x  256, work 3302400, or a library
   k2_copy                                           1 x   64, work 64
   k3_copy                                           1 x   64, work 64
   k4_scan_dot_add_add_sigmoid_sigmoid_mul_          1 x  512, work 3795200
-  k5_dot                                            4 x  256, work 33024, or a library
-  k6_add_add_sigmoid_sigmoid_mul_sigmoid_t          1 x  256, work 4928
-  k9_mul_sum_size_div                               1 x  256, work 19205
-  k10_size_div_mul_add                             25 x   64, work 19205
-  k11_copy                                         16 x  256, work 16384
-  k12_copy                                          1 x   64, work 64
+  k6_dot                                            4 x  256, work 33024, or a library
+  k7_add_add_sigmoid_sigmoid_mul_sigmoid_t          1 x  256, work 4928
+  k10_mul_sum_size_div                              1 x  256, work 19205
+  k11_size_div_mul_add                             25 x   64, work 19205
+  k12_copy                                         16 x  256, work 16384
   k13_copy                                          1 x   64, work 64
-  k14_scan_add_mul_mul_sub_mul_add_mul_mul          1 x  512, work 3795200
-  k15_add_mul_mul_sub_mul_add_mul                   1 x   64, work 512
-  k16_mul_sub_mul_mul_mul_sub_mul_mul_mul_          1 x  256, work 4608
-  k17_dot                                           1 x  256, work 32832, or a library
-  k18_dot_mul_sub                                   4 x  256, work 3325952, or a library
-  k19_dot_mul_sub                                   4 x  256, work 3325952, or a library
-  k22_sum_mul_sub                                   8 x 1024, work 51712
+  k14_copy                                          1 x   64, work 64
+  k15_scan_add_mul_mul_sub_mul_add_mul_mul          1 x  512, work 3795200
+  k17_add_mul_mul_sub_mul_add_mul                   1 x   64, work 512
+  k18_mul_sub_mul_mul_mul_sub_mul_mul_mul_          1 x  256, work 4608
+  k19_dot                                           1 x  256, work 32832, or a library
+  k20_dot_mul_sub                                   4 x  256, work 3325952, or a library
+  k21_dot_mul_sub                                   4 x  256, work 3325952, or a library
+  k24_sum_mul_sub                                   8 x 1024, work 51712
 running sum by scan, n=10000
   k2_linear_recurrence                              5 x  256, work 70000
   k3_linear_recurrence                              1 x  256, work 55
@@ -294,7 +328,7 @@ gradient of a running sum by scan, n=10000
   k4_linear_recurrence                              5 x  256, work 110000
   k5_add                                           40 x   64, work 20000
   k8_mul_linear_recurrence                          5 x  256, work 70000
-  k9_mul_linear_recurrence                          1 x  256, work 55
+  k3_linear_recurrence                              1 x  256, work 55
   k10_mul_linear_recurrence                         5 x  256, work 110000
   k11_concatenate_add                              40 x   64, work 30000
 1000 steps of oscillators, n=4096
@@ -307,7 +341,7 @@ Kalman filter of 4 numbers, n=1000
   k0_copy                                           1 x  256, work 4
   k1_copy                                           1 x  256, work 16
   k2_copy                                           1 x  256, work 16
-  k3_scan_mul_sum_dot_dot_add_mul_sum_mul_          1 x   32, work 494000
+  k3_scan_mul_sum_mul_dot_dot_add_mul_sum_          1 x   32, work 494000
   k4_copy                                          16 x   64, work 4000
 relu of dot 4096x4096x4096, bf16, known
   k0_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137556393984
@@ -377,16 +411,16 @@ attention of 8x12x1024x64, f16, known
 attention of 8x12x1024x64, f32, known
   k0_dot_mul_max_sub_exp_sum_div_mul_dot         1536 x  128, work 25914507264
 causal attention of 8x12x1024x64, bf16, known
-  k0_cast_cast_dot_iota_iota_le_cast_cast_       1536 x  128, work 26002587648
+  k0_iota_iota_le_cast_cast_dot_cast_cast_       1536 x  128, work 26002587648
 attention of heads of 128, f16, free, b=4 h=16 n=2048
   k0_cast_cast_dot_cast_cast_mul_cast_cast       2048 x  128, work 137992601600
 attention of heads of 128, f16, free, b=1 h=32 n=8192
   k0_cast_cast_dot_cast_cast_mul_cast_cast       4096 x  128, work 1100618924032
 causal attention of heads of 64, f32, free, b=4 h=16 n=1000
-  k0_dot_iota_iota_le_mul_where_max_sub_ex       1024 x  128, work 16494592000
+  k0_iota_iota_le_dot_mul_where_max_sub_ex       1024 x  128, work 16494592000
 attention of 8x12x1024x64, f16, gradients, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 25996296192
-  k1_cast_sum                                   24576 x  128, work 12582912
+  k1_cast_sum                                    6144 x  128, work 12582912
   k2_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 51816431616
   k3_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38918946816
 cumsum of 1e6, known
@@ -404,80 +438,162 @@ linear recurrence of 100000x16, known
 update of an embedding, known
   k0_checked_index                                256 x  256, work 131072
   k1_mul_add_at                                   256 x  256, work 65536
-  k2_mul_add_at                                    64 x   64, work 1048576
-  k3_mul_add_at                                    64 x  128, work 1052672
-  k4_mul_add_at                                    64 x   64, work 1572864
-  k5_mul_add_at                                    64 x   64, work 1048576
-  k6_mul_add_at                                    64 x  128, work 1052672
-  k7_mul_add_at                                    64 x   64, work 1572864
-  k8_mul_add_at                                    64 x   64, work 1048576
-  k9_mul_add_at                                    64 x  128, work 1052672
-  k10_mul_add_at                                   64 x   64, work 1572864
-  k11_mul_add_at                                  256 x  256, work 131072
-  k12_mul_add_at                                 2048 x   64, work 2097152
-  k13_mul_add_at                                   32 x   64, work 4096
-  k14_mul_add_at                                 2048 x   64, work 67108864
+  k2_mul_add_at                                    32 x  128, work 2359296
+  k3_mul_add_at                                    32 x  128, work 49152
+  k4_mul_add_at                                    32 x  256, work 4194304
+  k2_mul_add_at                                    32 x  128, work 2359296
+  k3_mul_add_at                                    32 x  128, work 49152
+  k7_mul_add_at                                    32 x  256, work 4194304
+  k8_mul_add_at                                   256 x  256, work 131072
+  k9_mul_add_at                                  2048 x   64, work 2097152
+  k10_mul_add_at                                   32 x   64, work 4096
+  k11_mul_add_at                                 2048 x   64, work 67108864
 argsort of 1e6, known
-  k0_argsort                                     3907 x   64, work 1000000
-  k1_argsort                                      977 x   64, work 16000000
-  k2_argsort                                       64 x  128, work 1111104
-  k3_argsort                                      977 x   64, work 24000000
-  k4_argsort                                      977 x   64, work 16000000
-  k5_argsort                                       64 x  128, work 1111104
-  k6_argsort                                      977 x   64, work 24000000
-  k7_argsort                                      977 x   64, work 16000000
-  k8_argsort                                       64 x  128, work 1111104
-  k9_argsort                                      977 x   64, work 24000000
-  k10_argsort                                     977 x   64, work 16000000
-  k11_argsort                                      64 x  128, work 1111104
-  k12_argsort                                     977 x   64, work 24000000
-  k13_argsort                                     977 x   64, work 16000000
-  k14_argsort                                      64 x  128, work 1111104
-  k15_argsort                                     977 x   64, work 24000000
-  k16_argsort                                     977 x   64, work 16000000
-  k17_argsort                                      64 x  128, work 1111104
-  k18_argsort                                     977 x   64, work 24000000
-  k19_argsort                                    7813 x   64, work 1000000
+  k0_argsort                                      489 x  128, work 36000000
+  k1_argsort                                       32 x  512, work 774656
+  k2_argsort                                      489 x  256, work 64000000
+  k3_argsort                                      489 x  128, work 36000000
+  k1_argsort                                       32 x  512, work 774656
+  k5_argsort                                      489 x  256, work 64000000
+  k3_argsort                                      489 x  128, work 36000000
+  k1_argsort                                       32 x  512, work 774656
+  k5_argsort                                      489 x  256, work 64000000
+  k3_argsort                                      489 x  128, work 36000000
+  k1_argsort                                       32 x  512, work 774656
+  k11_argsort                                     489 x  256, work 64000000
 sort of 1000x1000, known
-  k0_sort                                        3907 x   64, work 1000000
-  k1_sort                                        1000 x   64, work 16000000
-  k2_sort                                        1000 x   64, work 128000
-  k3_sort                                        1000 x   64, work 24000000
-  k4_sort                                        1000 x   64, work 16000000
-  k5_sort                                        1000 x   64, work 128000
-  k6_sort                                        1000 x   64, work 24000000
-  k7_sort                                        1000 x   64, work 16000000
-  k8_sort                                        1000 x   64, work 128000
-  k9_sort                                        1000 x   64, work 24000000
-  k10_sort                                       1000 x   64, work 16000000
-  k11_sort                                       1000 x   64, work 128000
-  k12_sort                                       1000 x   64, work 24000000
-  k13_sort                                       1000 x   64, work 16000000
-  k14_sort                                       1000 x   64, work 128000
-  k15_sort                                       1000 x   64, work 24000000
-  k16_sort                                       1000 x   64, work 16000000
-  k17_sort                                       1000 x   64, work 128000
-  k18_sort                                       1000 x   64, work 24000000
-  k19_sort                                       3907 x   64, work 1000000
+  k0_sort                                        1000 x  256, work 196608000
 sort of 10000x100, known
-  k0_sort                                        3907 x   64, work 1000000
-  k1_sort                                       15625 x   64, work 102000000
+  k0_sort                                       10000 x   32, work 245760000
+sort of 100000x16, known
+  k0_sort                                        6250 x  256, work 136000000
+first 5 of 64x50000, known
+  k0_argtopk                                     1600 x  256, work 629145600
+  k1_argtopk                                       64 x   32, work 1572864
+argsort of rows, free, m=8 n=100000
+  k0_argsort                                     3125 x  256, work 36000000
+argsort of rows, free, m=1000 n=1000
+  k1_argsort                                     1000 x  256, work 393216000
 attention step of 8x12x1024x64, f16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 26021462016
-  k1_cast_sum                                   24576 x  128, work 12582912
+  k1_cast_sum                                    6144 x  128, work 12582912
   k2_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 51816431616
   k3_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38918946816
 attention step of 8x12x1024x64, f32, known
   k0_dot_mul_max_sub_exp_sum_div_mul_dot_m       1536 x  128, work 25927090176
-  k1_sum                                        24576 x  128, work 12582912
+  k1_sum                                        12288 x  128, work 12582912
   k2_dot_mul_sub_exp_mul_dot_sub_mul_mul_d       1536 x  128, work 38786826240
   k3_dot_mul_sub_exp_mul_dot_sub_mul_mul_d       1536 x  128, work 51678019584
 attention step of heads of 128, bf16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1024 x  128, work 69055021056
-  k1_cast_sum                                   16384 x  128, work 16777216
+  k1_cast_sum                                    8192 x  128, work 16777216
   k2_cast_cast_dot_cast_cast_mul_cast_cast       2048 x   64, work 137808052224
   k3_cast_cast_dot_cast_cast_mul_cast_cast       2048 x   64, work 103431536640
 attention of 12 heads that share 4 keys, f16, known
   k0_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 25977421824
+CIFAR-10 step, Adam, batch=128
+  k0_unslice                                     1734 x   64, work 887808
+  k1_convolution                                 1024 x  128, work 230686720
+  k2_add_relu_sum_size_div_sub_mul_sum_div       1024 x  256, work 29360545
+  k3_add_relu_sum_size_div_sub_mul_sum_div          1 x  512, work 1024
+  k5_add_relu_sub_div                           16384 x   64, work 33554432
+  k6_mul_add_unslice                            18496 x  256, work 17858560
+  k9_convolution                                  256 x  256, work 1210056704
+  k10_add_relu_sum_size_div_sub_mul_sum_di        512 x  256, work 14680897
+  k11_add_relu_sum_size_div_sub_mul_sum_di          2 x  512, work 512
+  k15_add_relu_sub_div                           8192 x   64, work 16777216
+  k16_mul_add_maximum                            4096 x  256, work 6291456
+  k17_maximum                                    2048 x   64, work 1048576
+  k18_dot                                           2 x  256, work 10487040, or a library
+  k19_add_max_sub_exp_sum                           2 x   64, work 21760
+  k22_add_sub_log_le_iota_check_pick_sub_s          1 x  256, work 4741
+  k23_size_div_mul_one_hot_sub_div_mul              5 x  256, work 6917
+  k24_dot                                         128 x  256, work 11010048, or a library
+  k25_add_cast_mul_expm1_div_mul_expm1_neg          1 x   32, work 46
+  k26_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
+  k27_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
+  k28_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
+  k29_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
+  k30_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
+  k31_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
+  k37_neg_mul_dot_mul_add_mul_mul_mul_add_         64 x  256, work 11345920
+  k38_unslice_unslice_convolution                 289 x  128, work 155070464
+  k39_unslice_unslice_convolution                 289 x  128, work 306589696
+  k40_unslice_unslice_convolution                 289 x  128, work 306589696
+  k41_unslice_unslice_convolution                 289 x  128, work 609628160
+  k42_unslice_unslice_add_unslice_add_unsl      16384 x  256, work 33554432
+  k43_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
+  k44_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
+  k45_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
+  k46_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
+  k47_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
+  k48_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
+  k50_convolution                                 512 x  128, work 226493280
+  k51_convolution                                  96 x 1024, work 442368
+  k53_mul_mul_add_mul_mul_mul_add_neg_sqrt          4 x  256, work 17281
+  k56_neg_mul_sum_mul_add_mul_mul_mul_add_          1 x 1024, work 2751
+  k57_convolution                                 515 x  128, work 1207977984
+  k58_convolution                                2048 x  256, work 1898496
+  k60_neg_mul_mul_add_mul_mul_mul_add_sqrt         72 x  256, work 368641
+  k61_copy                                          1 x  256, work 32
+  k62_copy                                          1 x  256, work 32
+  k63_copy                                          1 x  256, work 64
+  k64_copy                                          1 x  256, work 64
+  k65_copy                                          1 x  256, work 64
+transformer step, bf16, Adam, batch=8 length=256
+  k0_sum_div_sub_mul_sum_div_add_rsqrt            512 x  128, work 5271552
+  k1_sub_mul_mul_add_cast                        2048 x   64, work 6291456
+  k2_cast                                        3072 x   64, work 1572864
+  k3_cast_cast_dot_cast                           768 x  128, work 3233808384, or a library
+  k4_cast_add_cast                               2048 x   64, work 4194304
+  k5_cast_add_cast                               2048 x   64, work 4194304
+  k6_cast_add_cast                               2048 x   64, work 4194304
+  k7_cast_cast_dot_cast_cast_mul_cast_cast        256 x  128, work 1107296256
+  k8_cast                                        2048 x   64, work 2097152
+  k9_cast                                        1024 x   64, work 524288
+  k10_cast_cast_dot_cast                          256 x  128, work 1077936128, or a library
+  k11_cast_add_add                               2048 x   64, work 4194304
+  k12_sum_div_sub_mul_sum_div_add_rsqrt           512 x  128, work 5271552
+  k13_sub_mul_mul_add_cast                       2048 x   64, work 6291456
+  k14_cast                                       2048 x   64, work 2097152
+  k15_cast_cast_dot_cast                         1024 x  128, work 4311744512, or a library
+  k16_cast_add_mul_mul_erf_add_mul_cast          8192 x   64, work 100663296
+  k17_cast                                       2048 x   64, work 2097152
+  k18_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
+  k19_cast_add_add_sub_size_div_mul_add_ca       2048 x   64, work 8388613
+  k20_cast_cast_dot_cast                         1024 x  128, work 4311744512, or a library
+  k21_cast_add_mul_mul_add_cast_mul_mul_ne      16384 x  256, work 121634816
+  k22_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
+  k23_sub_cast_mul_mul_mul_sum_mul_mul_mul        512 x  128, work 12607488
+  k24_mul_sum_size_div                            256 x  256, work 3145733
+  k25_mul_sum_size_div                              1 x  256, work 256
+  k27_add_add_cast                               2048 x   64, work 4194304
+  k28_cast_cast_dot_cast                          256 x  128, work 1077936128, or a library
+  k29_add_cast_mul_expm1_div_mul_expm1_neg          1 x   32, work 46
+  k30_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 1080295424
+  k31_cast_cast_neg_mul_dot_cast_cast_mul_       8192 x  256, work 1048576
+  k33_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
+  k34_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
+  k35_add_neg_mul_sum_mul_add_mul_mul_mul_        256 x  512, work 3155457
+  k36_add_neg_mul_sum_mul_add_mul_mul_mul_         16 x 1024, work 8192
+  k38_neg_mul_sum_mul_add_mul_mul_mul_add_        256 x  512, work 2106881
+  k39_neg_mul_sum_mul_add_mul_mul_mul_add_         16 x 1024, work 8192
+  k41_neg_mul_sum_mul_add_mul_mul_mul_add_        512 x  512, work 8427521
+  k42_neg_mul_sum_mul_add_mul_mul_mul_add_         64 x 1024, work 16384
+  k44_cast_sum                                   1024 x  128, work 2097152
+  k45_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 2191523840
+  k46_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 1653604352
+  k47_cast                                       2048 x   64, work 2097152
+  k48_cast                                       1024 x  256, work 2097152
+  k49_cast                                       2048 x   64, work 2097152
+  k50_cast_cast_cast_concatenate_cast           12288 x  256, work 18874368
+  k51_cast_cast_dot_cast                          256 x  128, work 3225419776, or a library
+  k52_sub_mul_sub_mul_cast_neg_mul_mul_cas        256 x  512, work 11544065
+  k53_sub_mul_sub_mul_cast_neg_mul_mul_cas         16 x 1024, work 8192
+  k55_cast_mul_cast_dot_cast_cast_mul_add_        192 x  128, work 3240886272
+  k56_cast_neg_cast_mul_add_sum_mul_add_mu        256 x  512, work 5252609
+  k57_cast_neg_cast_mul_add_sum_mul_add_mu         16 x 1024, work 8192
+  k59_neg_mul_sum_mul_add_mul_mul_mul_add_        528 x  512, work 6320641
+  k60_neg_mul_sum_mul_add_mul_mul_mul_add_         48 x 1024, work 16896
 )golden");
 }

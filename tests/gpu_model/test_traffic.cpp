@@ -72,6 +72,10 @@ std::vector<Measured> measured_cases() {
   add("rows of 1000", {4, 1000}, [](Tensor x) { return kt::softmax(x); });
   add("rows of 100", {8, 100}, [](Tensor x) { return kt::softmax(x); });
   add("rows of 10", {512, 10}, [](Tensor x) { return kt::softmax(x); });
+  add("rows of 40 by parts of warps", {1024, 40}, [](Tensor x) { return kt::softmax(x); });
+  add("sort of rows of 40", {8, 40}, [](Tensor x) { return kt::sort(x); });
+  add("argsort of rows of 500", {2, 500}, [](Tensor x) { return kt::argsort(x); });
+  add("argsort of a long row", {5000}, [](Tensor x) { return kt::argsort(x); });
   add("long rows", {2, 20000}, [](Tensor x) { return kt::sum(x, 1); });
   add("columns", {300, 64}, [](Tensor x) { return kt::sum(x, 0); });
   add("8 columns", {4096, 8}, [](Tensor x) { return kt::sum(x, 0); });
@@ -179,6 +183,11 @@ TEST_CASE("golden: traffic of kernels in the emulator") {
       "scatter of rows",
       "scatter of numbers",
       "sort of 3000",
+      "argsort of a long row",
+      // Keys go to places of shared memory that follow from them alone.
+      "sort of rows",
+      "sort of rows of 40",
+      "argsort of rows of 500",
   };
   const gpu_emulator::TestCuda cuda;
   if (!cuda.is_emulated()) return;
@@ -214,6 +223,40 @@ rows of 100
 rows of 10
   k0_max_sub_exp_sum_div_mul                 8 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
            shared loads 1.2/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
+rows of 40 by parts of warps
+  k0_max_sub_exp_sum_div_mul                32 x  128  loads 13.3/13.3 of 26.7  stores 13.3/13.3 of
+          26.7
+sort of rows of 40
+  k0_sort                                    2 x  256  loads 3.6/3.6 of 29.1  stores 3.6/3.6 of 29.1
+           shared loads 1.0/1.0 of 29.1  shared stores 1.5/1.0 of 29.1
+argsort of rows of 500
+  k0_argsort                                 2 x  128  loads 4.4/3.9 of 32.0  stores 7.8/7.8 of 31.2
+           shared loads 1.5/1.0 of 30.0  shared stores 2.1/1.0 of 30.0
+argsort of a long row
+  k0_argsort                                 3 x  128  loads 3.4/3.4 of 32.0  stores 4.0/4.0 of 31.9
+           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k2_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
+           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.7
+  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
+           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k5_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
+           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.8
+  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
+           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k5_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
+           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.8
+  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
+           shared loads 1.2/1.0 of 32.0  shared stores 1.2/1.0 of 32.0
+  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k11_argsort                                3 x  256  loads 4.0/4.0 of 31.9  stores 8.6/8.0 of 31.8
+           shared loads 1.5/1.0 of 31.1  shared stores 2.0/1.0 of 31.1
 long rows
   k0_sum                                    10 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 1.0 
           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
@@ -226,6 +269,18 @@ columns
   k0_sum                                    32 x 1024  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 8.0 
           shared loads 1.0/1.0 of 8.0  shared stores 1.0/1.0 of 32.0
   k1_sum                                     1 x   64  loads 1.0/1.0 of 8.0  stores 1.0/1.0 of 8.0
+columns in stages
+  k0_max_sub_exp_sum_div_mul                 8 x  512  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+long columns in stages
+  k0_max_sub_exp_sum_div_mul                20 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 8.0 
+          shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k1_max_sub_exp_sum_div_mul                 1 x  128  loads 2.0/2.0 of 16.0  stores 2.0/2.0 of 16.0
+           shared loads 1.0/1.0 of 16.0  shared stores 1.0/1.0 of 16.0
+  k2_max_sub_exp_sum_div_mul               313 x  256  loads 2.7/2.7 of 32.0  stores 4.0/4.0 of 32.0
+channels
+  k0_max_sub_exp_sum_log_sub                16 x  128  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
 all
   k0_sum                                     5 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 1.0 
           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
@@ -300,12 +355,12 @@ running sum of columns
 scatter of rows
   k0_scatter_add                             3 x  256  stores 3.9/3.9 of 31.6
   k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
-  k2_scatter_add                             3 x   64  loads 4.0/4.0 of 32.0  stores 12.0/4.0 of
-          32.0  shared loads 1.4/1.0 of 32.0  shared stores 1.5/1.0 of 32.0
-  k3_scatter_add                            64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k4_scatter_add                             3 x   64  loads 4.5/4.0 of 32.0  stores 32.0/4.0 of
-          32.0  shared loads 1.4/1.0 of 29.0  shared stores 1.5/1.0 of 32.0
+  k2_scatter_add                             2 x  128  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.1/1.0 of 32.0  shared stores 1.1/1.0 of 32.0
+  k3_scatter_add                            32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k4_scatter_add                             2 x  256  loads 4.0/4.0 of 32.0  stores 5.8/4.0 of 32.0
+           shared loads 1.5/1.0 of 30.9  shared stores 2.0/1.0 of 30.9
   k5_scatter_add                            10 x  256  loads 4.5/4.0 of 32.0  stores 1.0/1.0 of 1.0
   k6_scatter_add                            15 x   64  loads 2.4/1.6 of 20.8  stores 3.9/3.9 of 31.2
   k7_scatter_add                             1 x   64
@@ -328,48 +383,33 @@ concatenate
 gather of rows
   k0_take                                  200 x  256  loads 2.5/2.5 of 32.0  stores 4.0/4.0 of 32.0
 sort of 3000
-  k0_sort                                   12 x  256  loads 4.0/4.0 of 31.9  stores 8.0/8.0 of 31.9
-  k1_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.5/1.2 of 31.9
-  k2_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k3_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 28.9/7.8 of
-          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
-  k4_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
-  k5_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k6_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 29.1/7.8 of
-          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
-  k7_sort                                    3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
-  k8_sort                                   64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k9_sort                                    3 x   64  loads 8.0/7.5 of 31.9  stores 29.1/7.8 of
-          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
-  k10_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.6/1.2 of 31.8  shared stores 1.6/1.2 of 31.9
-  k11_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k12_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 29.3/7.8 of
-          31.2  shared loads 1.7/1.2 of 28.9  shared stores 1.6/1.1 of 31.9
-  k13_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.5/1.2 of 31.8  shared stores 1.5/1.2 of 31.9
-  k14_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k15_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 30.6/7.8 of
-          31.2  shared loads 1.6/1.2 of 28.9  shared stores 1.5/1.1 of 31.9
-  k16_sort                                   3 x   64  loads 8.0/8.0 of 31.9  stores 12.0/4.0 of
-          32.0  shared loads 1.2/1.2 of 31.8  shared stores 1.2/1.2 of 31.9
-  k17_sort                                  64 x  128  loads 1.2/1.0 of 3.0  stores 1.1/1.0 of 2.0 
-          shared loads 1.0/1.0 of 25.7  shared stores 1.0/1.0 of 32.0
-  k18_sort                                   3 x   64  loads 8.0/7.5 of 31.9  stores 31.2/7.8 of
-          31.2  shared loads 1.3/1.2 of 28.9  shared stores 1.2/1.1 of 31.9
-  k19_sort                                  12 x  256  loads 19.4/6.0 of 31.9  stores 4.0/4.0 of
-          31.9
+  k0_sort                                    2 x  128  loads 3.2/3.2 of 32.0  stores 4.0/4.0 of 31.9
+           shared loads 1.3/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
+           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
+  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
+           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.1/4.0 of 31.9
+           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
+  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
+           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
+  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
+           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
+  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
+           shared loads 1.1/1.0 of 32.0  shared stores 1.2/1.0 of 32.0
+  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
+           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k11_sort                                   2 x  256  loads 4.0/4.0 of 31.9  stores 5.1/4.0 of 31.9
+           shared loads 1.5/1.0 of 31.0  shared stores 2.0/1.0 of 30.9
 sort of rows
-  k0_sort                                    5 x  256  loads 3.9/3.9 of 31.6  stores 7.9/7.9 of 31.6
-  k1_sort                                   19 x   64  loads 4.5/4.5 of 31.6  stores 7.9/7.9 of 31.6
+  k0_sort                                    3 x  128  loads 3.3/3.3 of 32.0  stores 3.8/3.8 of 30.8
+           shared loads 1.5/1.0 of 29.9  shared stores 2.0/1.0 of 29.8
 scan of elements
   k0_copy                                    1 x  256  stores 4.0/4.0 of 32.0
   k1_scan_mul_add_tanh                       1 x   64  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0

@@ -171,24 +171,24 @@ kernel k0_sum(in x: f32[100*n], out sum1: f32[n]) work (200*n) {
 }
 )golden");
   check_golden("along both axes", kernels({x}, {sum(x)}), R"golden(
-program golden  arena 64*floor_div(n + 1295, 1296) bytes
+program golden  arena 64*floor_div(25*n + 32767, 32768) bytes
   buffer 2 at 0
 # line 1
-kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(n + 80, 81)]) work (200*n) {
-  parallel for chunk in 0..(floor_div(n + 80, 81)) {
+kernel k0_sum(in x: f32[100*n], out partial: f32[floor_div(25*n + 2047, 2048)]) work (200*n) {
+  parallel for run in 0..(floor_div(25*n + 2047, 2048)) {
     var acc: f32 = 0.0
-    vector<16 x4> for rowj in 0..(min(n - chunk*81, 81)*100) {
-      acc += x[rowj + chunk*8100]
+    vector<16 x4> for row in 0..min((100*n) - run*8192, 8192) {
+      acc += x[run*8192 + row]
     }
-    partial[chunk] = acc
+    partial[run] = acc
   }
 }
 # line 1
-kernel k1_sum(in partial: f32[floor_div(n + 80, 81)], out sum1: f32[1]) work (floor_div(n + 80, 81))
-        {
+kernel k1_sum(in partial: f32[floor_div(25*n + 2047, 2048)], out sum1: f32[1]) work (floor_div(25*n
+        + 2047, 2048)) {
   var acc: f32 = 0.0
-  vector<16 x4> for chunk in 0..(floor_div(n + 80, 81)) {
-    acc += partial[chunk]
+  vector<16 x4> for run in 0..(floor_div(25*n + 2047, 2048)) {
+    acc += partial[run]
   }
   sum1[0] = acc
 }

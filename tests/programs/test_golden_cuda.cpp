@@ -503,13 +503,13 @@ kernel k0_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t18 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
         let t19 = t18 < x.shape[0]
         let t20 = (part*x.shape[0] + t18)*w.shape[1]
-        unroll for j_4 in 0..4 {
-          let t21 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
-          let t22 = t21 < w.shape[1]
-          let t23 = t20 + t21
+        unroll for j_4 in 0..1 {
+          let t21 = tile_column*64 + (mod(t_10, 16)*4 + j_4*4)
+          let t22 = min(w.shape[1] - t21, 4)
+          let t23 = i_4*4 + j_4*4
           if t19 {
-            if t22 {
-              partial[t23] = totals[i_4*4 + j_4]
+            vector<4 unrolled 4> for next in 0..t22 {
+              partial[t20 + (t21 + next)] = totals[t23 + next]
             }
           }
         }
@@ -690,13 +690,14 @@ kernel k2_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t15 = tile_row*64 + (floor_div(t_10, 16)*4 + i_4)
         let t16 = t15 < x.shape[0]
         let t17 = t15*w.shape[1]
-        unroll for j_4 in 0..4 {
-          let t18 = tile_column*64 + (mod(t_10, 16)*4 + j_4)
-          let t19 = t18 < w.shape[1]
-          let t20 = t18 + t17
+        unroll for j_4 in 0..1 {
+          let t18 = tile_column*64 + (mod(t_10, 16)*4 + j_4*4)
+          let t19 = min(w.shape[1] - t18, 4)
+          let t20 = i_4*4 + j_4*4
           if t16 {
-            if t19 {
-              relu6[t20] = max(totals[i_4*4 + j_4] + b[t18], 0.0)
+            vector<4 unrolled 4> for next in 0..t19 {
+              let t21 = t18 + next
+              relu6[t21 + t17] = max(totals[t20 + next] + b[t21], 0.0)
             }
           }
         }
@@ -806,13 +807,14 @@ kernel k3_dot_add_relu(in x: f32[x.shape[0]*x.shape[1]], in w: f32[x.shape[1]*w.
         let t14 = tile_row*128 + (floor_div(t_10, 16)*8 + i_4)
         let t15 = t14 < x.shape[0]
         let t16 = t14*w.shape[1]
-        unroll for j_4 in 0..8 {
-          let t17 = tile_column*128 + (floor_div(j_4, 4)*64 + mod(t_10, 16)*4 + mod(j_4, 4))
-          let t18 = t17 < w.shape[1]
-          let t19 = t17 + t16
+        unroll for j_4 in 0..2 {
+          let t17 = tile_column*128 + (j_4*64 + mod(t_10, 16)*4)
+          let t18 = min(w.shape[1] - t17, 4)
+          let t19 = i_4*8 + j_4*4
           if t15 {
-            if t18 {
-              relu6[t19] = max(totals[i_4*8 + j_4] + b[t17], 0.0)
+            vector<4 unrolled 4> for next in 0..t18 {
+              let t20 = t17 + next
+              relu6[t20 + t16] = max(totals[t19 + next] + b[t20], 0.0)
             }
           }
         }
@@ -1004,14 +1006,25 @@ extern "C" __global__ void __launch_bounds__(256, 2) k0_dot_add_relu(
       const bool t27 = t26 < x_shape_0;
       const long long t28 = (part * x_shape_0 + t26) * w_shape_1;
       #pragma unroll
-      for (kt_index j_4 = 0; j_4 < 4; ++j_4) {
-        const long long t29 = tile_column * 64 + (t25 + j_4);
-        const bool t30 = t29 < w_shape_1;
-        const long long t31 = t28 + t29;
-        const long long t32 = i_4 * 4 + j_4;
+      for (kt_index j_4 = 0; j_4 < 1; ++j_4) {
+        const long long t29 = tile_column * 64 + (t25 + j_4 * 4);
+        const long long t30 = kt_least(w_shape_1 - t29, 4);
+        const long long t31 = i_4 * 4 + j_4 * 4;
         if (t27) {
-          if (t30) {
-            partial[t31] = totals[t32];
+          if (t30 >= 4 && KROTON_ADDRESS(partial, t28 + t29) % 16 == 0) {
+            float partial_together[4];
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              partial_together[next] = totals[t31 + next];
+            }
+            KROTON_STORE(partial, t28 + t29, partial_together);
+          } else {
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              if (next < t30) {
+                partial[t28 + (t29 + next)] = totals[t31 + next];
+              }
+            }
           }
         }
       }
@@ -1219,14 +1232,30 @@ extern "C" __global__ void __launch_bounds__(256, 2) k2_dot_add_relu(
       const bool t26 = t25 < x_shape_0;
       const long long t27 = t25 * w_shape_1;
       #pragma unroll
-      for (kt_index j_4 = 0; j_4 < 4; ++j_4) {
-        const long long t28 = tile_column * 64 + (t24 + j_4);
-        const bool t29 = t28 < w_shape_1;
-        const long long t30 = t28 + t27;
-        const long long t31 = i_4 * 4 + j_4;
+      for (kt_index j_4 = 0; j_4 < 1; ++j_4) {
+        const long long t28 = tile_column * 64 + (t24 + j_4 * 4);
+        const long long t29 = kt_least(w_shape_1 - t28, 4);
+        const long long t30 = i_4 * 4 + j_4 * 4;
         if (t26) {
-          if (t29) {
-            relu6[t30] = kt_max(totals[t31] + b[t28], 0.0f);
+          if (t29 >= 4 && KROTON_ADDRESS(b, 0) % 16 == 0 && KROTON_ADDRESS(relu6, t28 + t27) % 16 ==
+                  0) {
+            float b_together[4];
+            KROTON_LOAD(b_together, b, t28);
+            float relu6_together[4];
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              const long long t31 = t28 + next;
+              relu6_together[next] = kt_max(totals[t30 + next] + b_together[next], 0.0f);
+            }
+            KROTON_STORE(relu6, t28 + t27, relu6_together);
+          } else {
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              if (next < t29) {
+                const long long t32 = t28 + next;
+                relu6[t32 + t27] = kt_max(totals[t30 + next] + b[t32], 0.0f);
+              }
+            }
           }
         }
       }
@@ -1380,15 +1409,30 @@ extern "C" __global__ void __launch_bounds__(256, 1) k3_dot_add_relu(
       const bool t25 = t24 < x_shape_0;
       const long long t26 = t24 * w_shape_1;
       #pragma unroll
-      for (kt_index j_4 = 0; j_4 < 8; ++j_4) {
-        const long long t27 = tile_column * 128 + (kt_quotient(j_4, 4) * 64 + t23 + kt_rest(j_4,
-                4));
-        const bool t28 = t27 < w_shape_1;
-        const long long t29 = t27 + t26;
-        const long long t30 = i_4 * 8 + j_4;
+      for (kt_index j_4 = 0; j_4 < 2; ++j_4) {
+        const long long t27 = tile_column * 128 + (j_4 * 64 + t23);
+        const long long t28 = kt_least(w_shape_1 - t27, 4);
+        const long long t29 = i_4 * 8 + j_4 * 4;
         if (t25) {
-          if (t28) {
-            relu6[t29] = kt_max(totals[t30] + b[t27], 0.0f);
+          if (t28 >= 4 && KROTON_ADDRESS(b, 0) % 16 == 0 && KROTON_ADDRESS(relu6, t27 + t26) % 16 ==
+                  0) {
+            float b_together[4];
+            KROTON_LOAD(b_together, b, t27);
+            float relu6_together[4];
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              const long long t30 = t27 + next;
+              relu6_together[next] = kt_max(totals[t29 + next] + b_together[next], 0.0f);
+            }
+            KROTON_STORE(relu6, t27 + t26, relu6_together);
+          } else {
+            #pragma unroll
+            for (kt_index next = 0; next < 4; ++next) {
+              if (next < t28) {
+                const long long t31 = t27 + next;
+                relu6[t31 + t26] = kt_max(totals[t29 + next] + b[t31], 0.0f);
+              }
+            }
           }
         }
       }

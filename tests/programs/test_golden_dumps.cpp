@@ -145,23 +145,23 @@ kernel k0_mul_sum_add_neg_sub_size_div_neg_mul_sigmoid(in x: f32[2*x.shape[0]], 
 kernel k1_add_neg_softplus_mul_softplus_sub_mul_add(in y: f32[x.shape[0]], in b: f32[1], in sum9:
         f32[x.shape[0]], out partial: f32[floor_div(x.shape[0] + 8191, 8192)]) work (60*x.shape[0])
         {
-  parallel for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
+  parallel for run in 0..(floor_div(x.shape[0] + 8191, 8192)) {
     once let t1 = b[0]
     var acc: f32 = 0.0
-    vector<16 x2> for row in 0..min(x.shape[0] - chunk*8192, 8192) {
-      let t2 = t1 + sum9[chunk*8192 + row]
-      let t3 = y[chunk*8192 + row]
+    vector<16 x2> for row in 0..min(x.shape[0] - run*8192, 8192) {
+      let t2 = t1 + sum9[run*8192 + row]
+      let t3 = y[run*8192 + row]
       acc += softplus(-t2) * t3 + softplus(t2) * (1.0 - t3)
     }
-    partial[chunk] = acc
+    partial[run] = acc
   }
 }
 # line 5 line 6 line 7 line 8
 kernel k2_add_neg_softplus_mul_softplus_sub_mul_add(in partial: f32[floor_div(x.shape[0] + 8191,
         8192)], out sum20: f32[1]) work (floor_div(x.shape[0] + 8191, 8192)) {
   var acc: f32 = 0.0
-  vector<16 x4> for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
-    acc += partial[chunk]
+  vector<16 x4> for run in 0..(floor_div(x.shape[0] + 8191, 8192)) {
+    acc += partial[run]
   }
   sum20[0] = acc
 }
@@ -196,20 +196,20 @@ kernel k5_mul_add_add_mul_sub(in sum47: f32[2], out w: f32[2]) work 12 {
 # line 6
 kernel k6_sum(in sub44: f32[x.shape[0]], out partial: f32[floor_div(x.shape[0] + 8191, 8192)]) work
         (2*x.shape[0]) {
-  parallel for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
+  parallel for run in 0..(floor_div(x.shape[0] + 8191, 8192)) {
     var acc: f32 = 0.0
-    vector<16 x4> for row in 0..min(x.shape[0] - chunk*8192, 8192) {
-      acc += sub44[chunk*8192 + row]
+    vector<16 x4> for row in 0..min(x.shape[0] - run*8192, 8192) {
+      acc += sub44[run*8192 + row]
     }
-    partial[chunk] = acc
+    partial[run] = acc
   }
 }
 # line 6
 kernel k7_sum(in partial: f32[floor_div(x.shape[0] + 8191, 8192)], out sum53: f32[1]) work
         (floor_div(x.shape[0] + 8191, 8192)) {
   var acc: f32 = 0.0
-  vector<16 x4> for chunk in 0..(floor_div(x.shape[0] + 8191, 8192)) {
-    acc += partial[chunk]
+  vector<16 x4> for run in 0..(floor_div(x.shape[0] + 8191, 8192)) {
+    acc += partial[run]
   }
   sum53[0] = acc
 }

@@ -4,9 +4,20 @@
 #include <map>
 
 #include "compiler/loop/gpu_scheduler.h"
+#include "compiler/loop/index_arithmetic.h"
 
 namespace kroton::loop {
 namespace {
+
+// Whether both are the same, in whatever order sums are written.
+bool is_same(const Expr& a, const Expr& b) {
+  if (a == b) return true;
+  if (a == nullptr || b == nullptr || a->dtype != DType::i64 || b->dtype != DType::i64) {
+    return false;
+  }
+  const std::optional<Dim> apart = difference(a, b);
+  return apart && apart->is_constant(0);
+}
 
 // What a statement touches, and which thread touches it, if each has its own.
 class Touched {
@@ -37,7 +48,7 @@ class Touched {
   // Whether threads have the same iterations there, with nothing that they add up together, and no
   // name stands for two things.
   bool is_alike(const Touched& other) const {
-    return !dealt_.empty() && dealt_ == other.dealt_ && is_apart_ && other.is_apart_ &&
+    return is_dealt_alike(other) && is_apart_ && other.is_apart_ &&
            std::none_of(inner_.begin(), inner_.end(), [&](const Variable& v) {
              return std::find(other.inner_.begin(), other.inner_.end(), v) != other.inner_.end();
            });
@@ -79,7 +90,7 @@ class Touched {
                                        [&](const Variable& v) { return depends_on(index, v); });
       const Expr at = is_one ? substitute(index, places) : nullptr;
       const auto [found, is_new] = own_.try_emplace(buffer->id, at);
-      if (!is_new && found->second != at) found->second = nullptr;
+      if (!is_new && !is_same(found->second, at)) found->second = nullptr;
     };
     std::unordered_set<const ExprNode*> seen;
     std::vector<Expr> nodes;
@@ -98,12 +109,17 @@ class Touched {
                        [&](int id) { return b.contains(id) && !is_own(id, other); });
   }
 
+  // Whether iterations are the same threads', which each has one.
+  bool is_dealt_alike(const Touched& other) const {
+    return !dealt_.empty() && std::ranges::equal(dealt_, other.dealt_, is_same);
+  }
+
   // Iterations are independent where they write, so that equal places are those of equal threads.
   bool is_own(int id, const Touched& other) const {
-    if (dealt_.empty() || dealt_ != other.dealt_) return false;
+    if (!is_dealt_alike(other)) return false;
     const auto here = own_.find(id), there = other.own_.find(id);
     return here != own_.end() && there != other.own_.end() && here->second != nullptr &&
-           here->second == there->second;
+           is_same(here->second, there->second);
   }
 
   Use use_;
@@ -137,7 +153,8 @@ Block with_values(const Block& body) {
     }
     const Variable value = fresh_variable("value", store->value->dtype);
     Rewriter rewrite([&](const Expr& e) {
-      if (e->op != Op::load || e->buffer->id != store->buffer->id || e->args[0] != store->index) {
+      if (e->op != Op::load || e->buffer->id != store->buffer->id ||
+          !is_same(e->args[0], store->index)) {
         return e;
       }
       if (!is_conditional(*e)) return variable(value);

@@ -1325,7 +1325,7 @@ LSTM step, 256 units
   k5_scan_dot_add_add_sigmoid_sigmoi    117    16     4     8    8        24  14336   502  calls in
           loops: 5
   k15_scan_add_mul_mul_sub_mul_add_m     90    16     4     4    0        64      0   149
-  k16_scan_add_mul_mul_sub_mul_add_m    105    16     4     8    8        24  14336   599
+  k16_scan_add_mul_mul_sub_mul_add_m    109    16     4     8    8        24  14336   599
 LSTM step, 64 units
   k4_scan_dot_add_add_sigmoid_sigmoi     56    32     4     4    0        32      0   226  calls in
           loops: 5

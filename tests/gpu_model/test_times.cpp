@@ -193,7 +193,7 @@ cumsum down rows, n=10000                                 3    125.1     30.4   
         9.2
 MLP step 784-512-10, batch=128                           12    115.2     57.1     42.0     44.7     
         6.1
-LSTM step, 256 units, batch=64 steps=100                 16   5756.4   2782.3   1558.8   2045.8   
+LSTM step, 256 units, batch=64 steps=100                 16   5756.4   2608.3   1374.8   1897.7   
         300.1
 LSTM step, 64 units, batch=1 steps=100                   14    376.6    362.0    296.9    217.9     
         2.8

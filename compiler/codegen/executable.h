@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "compiler/machine_peak.h"
+#include "compiler/codegen/llvm/machine_peak.h"
 #include "runtime/print.h"
 
 namespace kroton {

@@ -4,10 +4,10 @@
 
 #include <sstream>
 
+#include "compiler/codegen/llvm/machine_peak.h"
 #include "compiler/ir/graph.h"
 #include "compiler/loop/count.h"
 #include "compiler/lower/lower.h"
-#include "compiler/machine_peak.h"
 #include "compiler/passes/passes.h"
 
 namespace kt = kroton;

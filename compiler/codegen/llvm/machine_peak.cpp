@@ -1,4 +1,4 @@
-#include "compiler/machine_peak.h"
+#include "compiler/codegen/llvm/machine_peak.h"
 
 #include <kroton/array.h>
 #include <kroton/error.h>

@@ -76,7 +76,7 @@ class Prediction {
     const double us = times * kernel_time(gpu_, facts);
     ++times_.kernels;
     times_.launches += static_cast<std::int64_t>(times);
-    if (facts.library) times_.products += static_cast<std::int64_t>(times);
+    if (facts.by_library) times_.products += static_cast<std::int64_t>(times);
     times_.microseconds += us;
     fewest_ += times * facts.work / full_rate(gpu_, facts);
     if (us <= longest_) return;

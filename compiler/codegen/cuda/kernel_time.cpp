@@ -245,10 +245,10 @@ class Waiting {
 
 }  // namespace
 
-KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool library,
+KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool by_library,
                      const SizeValues& at) {
   KernelFacts facts;
-  facts.library = library;
+  facts.by_library = by_library;
   facts.blocks = static_cast<double>(at.of(emitted.blocks));
   facts.threads = emitted.threads;
   facts.work = static_cast<double>(at.of(kernel.work));
@@ -298,7 +298,7 @@ double launch_time(const GpuRates& gpu) { return gpu.launch + 2 * gpu.latency * 
 
 double kernel_time(const GpuRates& gpu, const KernelFacts& facts) {
   const double bandwidth = gpu.bandwidth * 1e3;  // bytes a microsecond
-  if (facts.library) {
+  if (facts.by_library) {
     return gpu.launch +
            std::max(facts.bytes / bandwidth, facts.work / (full_rate(gpu, facts) * library_rate));
   }

@@ -21,11 +21,11 @@ struct KernelFacts {
   double waiting = 0;   // microseconds of blocks that wait for each other, with what they do
   double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
-  double matrix = 0;     // of the rate of matrix units for 16 bits; 0: not by them
-  bool library = false;  // a library computes it
+  double matrix = 0;  // of the rate of matrix units for 16 bits; 0: not by them
+  bool by_library = false;
 };
 
-KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool library,
+KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool by_library,
                      const SizeValues& at);
 // KernelFacts::waiting on that device; 0 where blocks do not wait for each other.
 double waiting_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,

@@ -14,15 +14,18 @@
 #include "runtime/device_copy.h"
 
 namespace kroton::codegen {
+namespace {
 
 // Whether there is one that a library of products may compute.
-static bool has_products(const std::vector<Step>& steps) {
+bool has_products(const std::vector<Step>& steps) {
   bool has = false;
   for_each_kernel(steps, [&](const loop::Kernel& kernel) {
     has = has || (kernel.instead && !kernel.instead->convolution);
   });
   return has;
 }
+
+}  // namespace
 
 DeviceProgram::DeviceProgram(const Program& program, const CudaProgram& emitted,
                              std::shared_ptr<Device> device, const How& how)

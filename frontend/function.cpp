@@ -237,6 +237,18 @@ void check_reached(const std::vector<Tensor>& roots, const std::vector<Tensor>& 
   }
 }
 
+void check_streams(const FunctionOptions& options, const SourceLine& line) {
+  if (!options.stream) return;
+  const std::string name = options.name.empty() ? "function" : options.name;
+  if (options.target.kind == Target::Kind::cpu) {
+    throw ValueError(name + ": there is a stream of a GPU, but the target is the CPU" + at(line));
+  }
+  if (options.own_stream) {
+    throw ValueError(name + ": there are both own_stream and stream: calls are in one of them" +
+                     at(line));
+  }
+}
+
 // Null for the CPU.
 std::shared_ptr<Device> device_of(const FunctionOptions& options, const SourceLine& line) {
   if (options.target.kind == Target::Kind::cpu) return nullptr;
@@ -500,6 +512,7 @@ static std::unique_ptr<FunctionCore::Parts> make_parts(const std::vector<Tensor>
                                                        const FunctionOptions& options,
                                                        const SourceLine& line) {
   const auto start = std::chrono::steady_clock::now();
+  check_streams(options, line);
   const std::shared_ptr<Device> device = device_of(options, line);
   std::unique_ptr<Graph> graph;
   auto made = std::make_unique<FunctionCore::Parts>(inputs, outputs, options, line, graph);

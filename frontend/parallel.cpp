@@ -188,7 +188,7 @@ ParallelCore::ParallelCore(const DeviceGroup& group, const std::vector<Tensor>& 
   for (const Tensor& input : inputs) {
     const bool is_split = input && !parts.is_same(options.same, input);
     parts.input_is_split.push_back(is_split);
-    if (!is_split || group.size() == 1 || !input.shape(0).is_constant()) continue;
+    if (!is_split || !input.shape(0).is_constant()) continue;
     throw ValueError(name + ": " + input.name() + " is " + to_string(input.type()) +
                      ": its rows are split over the devices, so that their number must be free; "
                      "`same` names what all devices get whole" +

@@ -23,6 +23,9 @@ constexpr std::int64_t run_elements = 32768;
 constexpr std::int64_t least_run = 64;
 constexpr std::int64_t most_run = 512;
 constexpr std::int64_t run_of_unknown = 128;
+// Rows joined of parts are code for each part: where they are cut into runs, in each with bounds
+// that the run tells, so that a part of one row is a loop.
+constexpr std::int64_t least_joined = 2048;
 constexpr std::int64_t rows_together = 4;  // that are added to an array of sums at once
 // Axes before the reduced ones that are no more leave threads without work.
 constexpr std::int64_t few_outer = 8;
@@ -81,7 +84,11 @@ std::optional<LoopsLowering::Runs> LoopsLowering::runs_by_columns() {
   }
   const Dim rows = product(first, behind);
   if (rows.is_constant() && rows.constant() <= step) return std::nullopt;
-  if (lies_along_rows(static_cast<std::size_t>(behind - begin) - 1)) return std::nullopt;
+  const auto inner = static_cast<std::size_t>(behind - begin) - 1;
+  if (rows.is_constant() && rows.constant() < least_joined && is_joined_along(inner)) {
+    return std::nullopt;
+  }
+  if (lies_along_rows(inner)) return std::nullopt;
   Runs cut;
   for (auto axis = first; axis != behind; ++axis) {
     cut.axes.push_back(static_cast<std::size_t>(axis - begin));
@@ -153,6 +160,18 @@ bool LoopsLowering::lies_along_rows(std::size_t inner) {
     }
   }
   return along_sums && !along_results;
+}
+
+bool LoopsLowering::is_joined_along(std::size_t axis) {
+  for (const Accumulator& a : accumulators_) {
+    if (ready_[a.vertex] != 1) continue;
+    const loop::Expr value = context_.value(graph_.operand(a.vertex, 0), cluster_.full_point());
+    for (const loop::Expr& e : loop::post_order(std::span(&value, 1))) {
+      if (e->op == Op::select && loop::depends_on(e->args[0], cluster_.variables[axis]))
+        return true;
+    }
+  }
+  return false;
 }
 
 std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {

@@ -103,6 +103,8 @@ class LoopsLowering {
   // Whether operands are contiguous along what is summed, the axis `inner`, and none along the
   // results, as in the product of a vector and a transposed matrix.
   bool lies_along_rows(std::size_t inner);
+  // Whether operands are joined of parts along that axis.
+  bool is_joined_along(std::size_t axis);
   // For each stage a kernel that leaves partial results of each run, or stores, and one that
   // combines the partial ones in their order, whatever the number of threads.
   std::vector<loop::Kernel> in_runs(const Runs& cut);

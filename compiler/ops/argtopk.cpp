@@ -5,6 +5,8 @@
 // blocks have. They do not go in the order of the axis, in which sorted elements would all be
 // better than those before: what is kept does not depend on it, as positions are part of the order.
 //
+// Many short rows go through a network of compare-exchanges instead (sort_network.h).
+//
 // On a GPU blocks of threads sort parts of the axis, of which the first ones are sorted again.
 #include <kroton/sort.h>
 
@@ -17,6 +19,7 @@
 #include "compiler/ops/rules.h"
 #include "compiler/ops/samples.h"
 #include "compiler/ops/sort_keys.h"
+#include "compiler/ops/sort_network.h"
 
 namespace kroton {
 
@@ -39,8 +42,10 @@ std::int64_t count_of(const Attributes& attributes) { return attributes.integers
 
 class TopLoops {
  public:
-  explicit TopLoops(WriteContext& context)
+  // `runs`: 1, or 0 for nothing.
+  TopLoops(WriteContext& context, const Dim& runs)
       : context_(context),
+        runs_(runs),
         keys_(context.input_type(0).dtype),
         size_(context.input_type(0).shape.back()),
         count_(count_of(context.attributes())) {
@@ -49,6 +54,7 @@ class TopLoops {
     const auto of_row = [&](std::int64_t length) {
       Dims extents = rows_;
       extents.emplace_back(length);
+      extents[0] = extents[0] * runs_;
       return context_.scratch(DType::i64, extents);
     };
     keys_of_block_ = of_row(block_size);
@@ -59,7 +65,9 @@ class TopLoops {
   }
 
   void run() {
-    context_.independent_nest(rows_.empty() ? Dims{1} : rows_, [&](const Index& index) {
+    Dims extents = rows_.empty() ? Dims{1} : rows_;
+    extents[0] = extents[0] * runs_;
+    context_.independent_nest(extents, [&](const Index& index) {
       row_ = rows_.empty() ? Index{} : index;
       context_.nest({count_}, [&](const Index& j) {
         context_.store(kept_, at(j[0]), whole(highest_key));
@@ -139,6 +147,7 @@ class TopLoops {
   }
 
   WriteContext& context_;
+  const Dim runs_;
   const ops::SortKeys keys_;
   const Dim size_;
   const std::int64_t count_;
@@ -150,9 +159,17 @@ class TopLoops {
 void write_argtopk(WriteContext& context) {
   if (BlockContext::of(context).makes_kernels()) {
     ops::order_by_blocks(context, static_cast<int>(count_of(context.attributes())));
-  } else {
-    TopLoops(context).run();
+    return;
   }
+  const Dims& shape = context.input_type(0).shape;
+  const std::int64_t count = count_of(context.attributes());
+  const Dim is_network = context.is_for_gpu() ? Dim(0) : ops::suits_network_of_first(shape, count);
+  if (!is_network.is_constant(1)) TopLoops(context, 1 - is_network).run();
+  if (is_network.is_constant(0)) return;
+  ops::NetworkForm form =
+      ops::network_of_positions(context, ops::is_descending(context.attributes()));
+  form.count = count;
+  ops::sort_by_network(context, shape, form, is_network);
 }
 
 TensorType argtopk_type(TypeContext& context) {

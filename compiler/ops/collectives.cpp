@@ -337,18 +337,20 @@ Tensor reduce_scatter(const Operand& x, const DeviceGroup& group, Combine how) {
   const int size = group.size();
   const Dim rows = tensor.shape(0);
   const Dim part = floor_div(rows, size);
+  const std::string do_not_divide = ", which " + std::to_string(size) + " devices do not divide";
   if (rows.is_constant() && rows.constant() % size != 0) {
     ops::fail_shape(collective_op, {tensor},
-                    "reduce_scatter: " + std::to_string(size) + " devices do not divide the rows");
+                    "reduce_scatter: axis 0 has " + rows.to_string() + " rows" + do_not_divide);
   }
+  const Tensor divided = ops::size_check(tensor, "reduce_scatter", {tensor}, size * part, rows,
+                                         "axis 0 has %1 rows" + do_not_divide);
   Dims shape = tensor.shape();
   shape[0] = part;
   Dims whole = shape;
   whole.insert(whole.begin(), size);
   const Collective what{
       .kind = Kind::reduce_scatter, .combine = combine, .dtype = tensor.dtype(), .size = size};
-  // Which also sees to it that the group divides the rows.
-  return averaged(ops::exchanged(what, reshape(tensor, whole), shape), how, size);
+  return averaged(ops::exchanged(what, reshape(divided, whole), shape), how, size);
 }
 
 Tensor all_gather(const Operand& x, const DeviceGroup& group) {

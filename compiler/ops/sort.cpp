@@ -44,9 +44,8 @@ void write_argsort(WriteContext& context) {
     return;
   }
   const bool descending = ops::is_descending(context.attributes());
-  const ops::SortKeys keys(context.input_type(0).dtype);
-  const int parts = keys.packed ? 1 : 2;
-  const Dim is_network = by_network(context, parts);
+  const NetworkForm form = ops::network_of_positions(context, descending);
+  const Dim is_network = by_network(context, form.parts);
   if (!is_network.is_constant(1)) {
     ops::sort_by_loops(context, descending, 1 - is_network,
                        [&](const Index& row, const Expr& place, const Expr& position) {
@@ -54,21 +53,6 @@ void write_argsort(WriteContext& context) {
                        });
   }
   if (is_network.is_constant(0)) return;
-  NetworkForm form;
-  form.dtype = DType::i64;
-  form.parts = parts;
-  form.load = [&](const Index& row, const Expr& i) {
-    const Expr key = keys.key(context.input(0, in(row, i)), i, descending);
-    return keys.packed ? NetworkForm::Element{key} : NetworkForm::Element{key, i};
-  };
-  if (!keys.packed) {
-    form.is_before = [&](const NetworkForm::Element& b, const NetworkForm::Element& a) {
-      return keys.is_before(b[0], b[1], a[0], a[1]);
-    };
-  }
-  form.store = [&](const Index& row, const Expr& i, const NetworkForm::Element& element) {
-    context.store(in(row, i), keys.packed ? keys.position(element[0]) : element[1]);
-  };
   ops::sort_by_network(context, context.type().shape, form, is_network);
 }
 

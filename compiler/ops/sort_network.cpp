@@ -40,6 +40,9 @@ constexpr int most_levels = 4;
 // Of the first pass over short rows whose length the call tells.
 constexpr int fewest_levels = 2;
 constexpr std::int64_t most_vectors = 1 << most_levels;
+// Of so many elements for each of the first ones that are wanted; of longer rows it is less work to
+// look for these. The least number of passes sorts as many as the second, where the call tells.
+constexpr std::int64_t of_each_first = 32, longest_for_first = 256;
 // Of runs that begin with so many elements, until there are `longest`.
 constexpr int most_merges = 8;
 static_assert(most_vectors << most_merges == longest);
@@ -164,18 +167,20 @@ class Network {
         place(from_, i, lane, form_.load(row(first + lane), i));
       }
     };
+    const Dim stored = form_.count ? Dim(*form_.count) : length_;
     const Expr there = loop::size(rows_) - first;
     const Expr is_full = loop::cast(loop::binary(Op::le, whole(lanes_), there), DType::i64);
     context_.loop(is_full, 1, [&](const Expr&) {
       if (out) {
-        context_.independent_nest({lanes_, length_}, [&](const Index& at) { one(at[1], at[0]); });
+        context_.independent_nest({lanes_, stored}, [&](const Index& at) { one(at[1], at[0]); });
       } else {
         context_.independent_nest({length_, lanes_}, [&](const Index& at) { one(at[0], at[1]); });
       }
     });
     if (rows_.is_constant() && rows_.constant() % lanes_ == 0) return;
     context_.loop((whole(1) - is_full) * there, lanes_, [&](const Expr& lane) {
-      context_.independent_nest({length_}, [&](const Index& at) { one(at[0], lane); });
+      context_.independent_nest({out ? stored : length_},
+                                [&](const Index& at) { one(at[0], lane); });
     });
   }
 
@@ -219,6 +224,7 @@ class Network {
             {2, {0, 1, 0, 0, 0, 0, 0, 0}},
             {3, {0, 0, 1, 0, 4, 0, 0, 0}},
             {4, {0, 0, 0, 1, 0, 4, 8, 16}}});
+      if (form_.count) return;
       rest({{1, {0, 0, 0, 0, 2, 2, 0, 0}}, {2, {0, 0, 0, 0, 0, 0, 2, 4}}});
       rest({{1, {0, 0, 0, 0, 1, 1, 1, 0}}, {2, {0, 0, 0, 0, 0, 0, 0, 1}}});
     });
@@ -318,16 +324,50 @@ class Network {
 
 }  // namespace
 
-Dim suits_network(const Dims& shape, int parts) {
+NetworkForm network_of_positions(WriteContext& context, bool descending) {
+  const SortKeys keys(context.input_type(0).dtype);
+  NetworkForm form;
+  form.dtype = DType::i64;
+  form.parts = keys.packed ? 1 : 2;
+  form.load = [&context, keys, descending](const Index& row, const Expr& i) {
+    const Expr key = keys.key(context.input(0, in(row, i)), i, descending);
+    return keys.packed ? Element{key} : Element{key, i};
+  };
+  if (!keys.packed) {
+    form.is_before = [keys](const Element& b, const Element& a) {
+      return keys.is_before(b[0], b[1], a[0], a[1]);
+    };
+  }
+  form.store = [&context, keys](const Index& row, const Expr& i, const Element& element) {
+    context.store(in(row, i), keys.packed ? keys.position(element[0]) : element[1]);
+  };
+  return form;
+}
+
+namespace {
+
+// 1 for rows of 2 to `known` elements, up to `free` where the call tells how many.
+Dim suits(const Dims& shape, std::int64_t known, std::int64_t free) {
   if (shape.size() < 2) return 0;
   const Dim& size = shape.back();
   const Dim& rows = shape[shape.size() - 2];
   if (rows.is_constant() && rows.constant() < fewest_rows) return 0;
   if (!size.is_constant()) {
     const Dim are_many = minimum(floor_div(rows, fewest_rows), 1);
-    return are_many * (1 - minimum(floor_div(size, longest + 1), 1));
+    return are_many * (1 - minimum(floor_div(size, free + 1), 1));
   }
-  return size.constant() >= 2 && size.constant() <= (parts == 1 ? longest : longest_of_two) ? 1 : 0;
+  return size.constant() >= 2 && size.constant() <= known ? 1 : 0;
+}
+
+}  // namespace
+
+Dim suits_network(const Dims& shape, int parts) {
+  return suits(shape, parts == 1 ? longest : longest_of_two, longest);
+}
+
+Dim suits_network_of_first(const Dims& shape, std::int64_t count) {
+  const std::int64_t most = of_each_first * count;
+  return suits(shape, std::min(most, longest_of_two), std::min(most, longest_for_first));
 }
 
 void sort_by_network(WriteContext& context, const Dims& shape, const NetworkForm& form,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 namespace kroton::ops::reference {
 namespace {
@@ -184,12 +185,19 @@ double bessel_k(int order, double x, bool scaled) {
   }
   // The integral of e^-x (cosh t - 1) cosh(order t) over t by the trapezoidal rule, which converges
   // as a power of e^(1 / step) for it.
-  const Wide step = 1.0L / 64;
+  struct Point {
+    Wide half, cosh;
+  };
+  constexpr Wide step = 1.0L / 64;
+  static const std::vector<Point> points = [] {
+    std::vector<Point> made;
+    for (int k = 1; k < 64 * 60; ++k)
+      made.push_back({std::sinh(k * step / 2), std::cosh(k * step)});
+    return made;
+  }();
   Wide sum = 0.5L;
-  for (int k = 1; k < 64 * 60; ++k) {
-    const Wide t = k * step;
-    const Wide half = std::sinh(t / 2);
-    const Wide term = std::exp(-2 * x * half * half) * std::cosh(order * t);
+  for (const auto& [half, cosh] : points) {
+    const Wide term = std::exp(-2 * x * half * half) * (order == 0 ? 1 : cosh);
     sum += term;
     if (term < sum * 1e-22L) break;
   }
@@ -260,16 +268,28 @@ double betainc(double a, double b, double x) {
 namespace {
 template <class F>
 Wide integral(F f) {
-  const Wide step = 1.0L / 64;
+  struct Point {
+    Wide small;  // the distance from the nearer end
+    Wide weight;
+  };
+  constexpr Wide step = 1.0L / 64;
+  static const std::vector<Point> points = [] {
+    std::vector<Point> made;
+    for (int k = 0; k <= 64 * 6; ++k) {
+      const Wide small = 1 / (1 + std::exp(pi * std::sinh(k * step)));
+      made.push_back({small, pi * std::cosh(k * step) * small * (1 - small)});
+    }
+    return made;
+  }();
   Wide sum = 0;
-  for (int k = -64 * 6; k <= 64 * 6; ++k) {
-    const Wide t = k * step;
-    const Wide small = 1 / (1 + std::exp(pi * std::sinh(std::abs(t))));  // of the nearer end
-    const Wide weight = pi * std::cosh(t) * small * (1 - small);
-    if (small == 0 || weight == 0) continue;
-    const Wide term = weight * (t < 0 ? f(small, 1 - small) : f(1 - small, small));
+  const auto add = [&](Wide term) {
     if (std::isfinite(term)) sum += term;
+  };
+  for (std::size_t k = points.size(); --k > 0;) {
+    const auto& [small, weight] = points[k];
+    add(weight * f(small, 1 - small));
   }
+  for (const auto& [small, weight] : points) add(weight * f(1 - small, small));
   return sum * step;
 }
 }  // namespace

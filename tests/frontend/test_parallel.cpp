@@ -413,7 +413,10 @@ TEST_CASE("parallel: what is asked for wrongly") {
                  "reduce_scatter: expected the sum or the mean"));
   CHECK(contains(shape_error([&] { reduce_scatter(x(0, 0), group); }), "a scalar has no rows"));
   CHECK(contains(shape_error([&] { reduce_scatter(tensor("t", {4, 2}), group); }),
-                 "3 devices do not divide the rows"));
+                 "axis 0 has 4 rows, which 3 devices do not divide"));
+  const auto scattering = parallel_function(group, {x}, reduce_scatter(x, group));
+  CHECK(contains(shape_error([&] { scattering(Array::zeros({12, 2})); }),
+                 "reduce_scatter: axis 0 has 4 rows, which 3 devices do not divide"));
   CHECK(contains(type_error([&] { all_reduce(flag, group); }), "expected numbers"));
   CHECK(contains(type_error([&] { all_reduce(vector("i", i64), group, Combine::mean); }),
                  "the mean over devices is of floating numbers"));
@@ -435,6 +438,18 @@ TEST_CASE("parallel: what is asked for wrongly") {
         parallel_function(group, {t}, sum(t));
       }),
       "t is f32 (6, 2): its rows are split over the devices, so that their number must be free"));
+  CHECK(contains(value_error([&] {
+                   const Tensor t = tensor("t", {6, 2});
+                   parallel_function(devices(cpu(), 1), {t}, sum(t));
+                 }),
+                 "their number must be free"));
+  CHECK(contains(value_error([&] { function({x}, 2 * x, {.stream = nullptr}); }),
+                 "there is a stream of a GPU, but the target is the CPU"));
+  CHECK(contains(value_error([&] {
+                   function({x}, 2 * x,
+                            {.name = "g", .target = cuda(), .own_stream = true, .stream = nullptr});
+                 }),
+                 "g: there are both own_stream and stream"));
   CHECK(contains(value_error([&] { aot::write({x}, all_reduce(x, group), {.name = "g"}); }),
                  "aot::write: g exchanges values between devices (all_reduce)"));
   // Without the others.

@@ -28,40 +28,55 @@ Array rows_of(std::int64_t rows, std::int64_t size, Order order) {
 }
 
 template <class T>
-void check_first(std::int64_t size, std::int64_t k, bool largest, Order order) {
+void check_first(const Function<1>& argtopk_of_rows, std::int64_t rows, std::int64_t size,
+                 std::int64_t k, bool largest) {
+  CAPTURE(rows);
   CAPTURE(size);
   CAPTURE(k);
   CAPTURE(largest);
-  const Tensor x = tensor("x", {dim("rows"), dim("n")}, dtype_of<T>);
-  const Array values = rows_of<T>(3, size, order);
-  const Array found = function({x}, argtopk(x, k, 1, largest))(values);
-  const auto all = values.data<T>();
-  const auto positions = found.data<std::int64_t>();
-  bool is_same = true;
-  for (std::int64_t row = 0; row < 3; ++row) {
-    const T* const of_row = all.data() + row * size;
-    std::vector<std::int64_t> sorted(static_cast<std::size_t>(size));
-    std::iota(sorted.begin(), sorted.end(), 0);
-    std::stable_sort(sorted.begin(), sorted.end(), [&](std::int64_t a, std::int64_t b) {
-      return largest ? of_row[a] > of_row[b] : of_row[a] < of_row[b];
-    });
-    is_same =
-        is_same && std::equal(sorted.begin(), sorted.begin() + k, positions.begin() + row * k);
+  for (const Order order : {Order::mixed, Order::rising, Order::falling}) {
+    const Array values = rows_of<T>(rows, size, order);
+    const Array found = argtopk_of_rows(values);
+    const auto all = values.data<T>();
+    const auto positions = found.data<std::int64_t>();
+    bool is_same = true;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const T* const of_row = all.data() + row * size;
+      std::vector<std::int64_t> sorted(static_cast<std::size_t>(size));
+      std::iota(sorted.begin(), sorted.end(), 0);
+      std::stable_sort(sorted.begin(), sorted.end(), [&](std::int64_t a, std::int64_t b) {
+        return largest ? of_row[a] > of_row[b] : of_row[a] < of_row[b];
+      });
+      is_same =
+          is_same && std::equal(sorted.begin(), sorted.begin() + k, positions.begin() + row * k);
+    }
+    CHECK(is_same);
   }
-  CHECK(is_same);
 }
 
 }  // namespace
 
 TEST_CASE_TEMPLATE("topk: the first of a stable sort in any order of the elements", T, float,
                    double, std::int64_t, std::uint8_t) {
-  for (const std::int64_t size : {1, 17, 64, 65, 129, 1000}) {
-    for (const std::int64_t k : {1, 5, 48, 49}) {
-      if (k > size) continue;
-      for (const Order order : {Order::mixed, Order::rising, Order::falling}) {
-        check_first<T>(size, k, true, order);
-        check_first<T>(size, k, false, order);
+  const Tensor x = tensor("x", {dim("rows"), dim("n")}, dtype_of<T>);
+  for (const std::int64_t k : {1, 5, 48, 49}) {
+    for (const bool largest : {true, false}) {
+      const Function<1> of_rows = function({x}, argtopk(x, k, 1, largest));
+      for (const std::int64_t size : {1, 5, 16, 17, 64, 65, 129, 1000}) {
+        for (const std::int64_t rows : {0, 3, 19}) {
+          if (k <= size) check_first<T>(of_rows, rows, size, k, largest);
+        }
       }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("topk: many rows of a short known length", T, float, double) {
+  for (const std::int64_t size : {4, 9, 64, 65}) {
+    const Tensor x = tensor("x", {dim("rows"), Dim(size)}, dtype_of<T>);
+    const Function<1> of_rows = function({x}, argtopk(x, 1 + size / 5, 1, size % 2 == 0));
+    for (const std::int64_t rows : {0, 1, 3, 17, 100}) {
+      check_first<T>(of_rows, rows, size, 1 + size / 5, size % 2 == 0);
     }
   }
 }

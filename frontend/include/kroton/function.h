@@ -85,7 +85,7 @@ struct FunctionOptions {
   bool own_stream = false;
   // A stream of the caller's on that device (a cudaStream_t; null: the default one) in whose order
   // calls are: they come after all that it has when they are made, and what it gets later comes
-  // after them.
+  // after them. ValueError beside own_stream, and for the CPU.
   std::optional<void*> stream = {};
 };
 

@@ -9,6 +9,7 @@
 #include "tests/fake_driver/process.h"
 #include "tests/runtime/cuda/device_arrays.h"
 #include "tests/tools/error_text.h"
+#include "tests/tools/temporary_directory.h"
 
 using namespace device_arrays;  // NOLINT: tests
 using error_text::contains;
@@ -159,6 +160,10 @@ TEST_CASE("driver: elements of an array on a device are not looked at") {
   fails("array_equal", [&] { static_cast<void>(kt::array_equal(numbered({3}), a)); });
   fails("all_close", [&] { static_cast<void>(kt::all_close(a, a)); });
   fails("shared: w", [&] { static_cast<void>(kt::shared(a, "w")); });
+  const TemporaryDirectory folder;
+  fails("save_npy", [&] { kt::save_npy(folder.file("a.npy"), a); });
+  fails("save_npz: a", [&] { kt::save_npz(folder.file("a.npz"), {{"a", a}}); });
+  fails("save_safetensors: a", [&] { kt::save_safetensors(folder.file("a"), {{"a", a}}); });
   fails("constant", [&] { static_cast<void>(kt::constant(a)); });
   auto s = kt::shared(numbered({3}), "s");
   fails("set_value: s", [&] { s.set_value(a); });

@@ -12,6 +12,8 @@
 namespace kroton {
 
 // The buffers of a Program while it is lowered, and its run-time checks.
+struct StepPart;  // compiler/contraction/gpu_step_tiles.h
+
 class BufferTable {
  public:
   explicit BufferTable(const Graph& graph) : graph_(graph), own_(), common_(own_) {}
@@ -30,11 +32,15 @@ class BufferTable {
   loop::NewBuffer maker();
   int add_site(CheckSite site);
   const std::vector<CheckSite>& sites() const { return common_.sites; }
+  // What kernels of steps for blocks that wait for each other were made from, by the first buffer
+  // that each stores to.
+  std::map<int, std::shared_ptr<const StepPart>>& step_parts() { return common_.step_parts; }
 
  private:
   struct Common {
     int next = 0;
     std::vector<CheckSite> sites;
+    std::map<int, std::shared_ptr<const StepPart>> step_parts;
   };
   const Graph& graph_;
   std::unordered_map<Graph::Vertex, loop::BufferRef> of_;

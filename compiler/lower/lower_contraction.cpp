@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "compiler/contraction/gpu_step_tiles.h"
 #include "compiler/contraction/gpu_tiles.h"
 #include "compiler/contraction/scattered_windows.h"
 #include "compiler/contraction/tiles.h"
@@ -384,9 +385,18 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   if (machine.waiting_blocks) {
     const Contraction c = std::move(maker).for_gpu();
     const GpuTilePlan plan = plan_waiting_tiles(c, machine);
-    if (!plan.is_in_parts()) return {build_gpu_tiles(c, plan, new_buffer)};
-    GpuPartsKernels built = build_gpu_parts(c, plan, new_buffer);
-    return {std::move(built.partial), schedule(built.combine, machine, &context.buffers())};
+    if (plan.is_in_parts()) {
+      GpuPartsKernels built = build_gpu_parts(c, plan, new_buffer);
+      return {std::move(built.partial), schedule(built.combine, machine, &context.buffers())};
+    }
+    if (!plan.units) {
+      const auto first = std::min_element(
+          c.stores.begin(), c.stores.end(),
+          [](const loop::Store& a, const loop::Store& b) { return a.buffer->id < b.buffer->id; });
+      context.buffers().step_parts()[first->buffer->id] =
+          std::make_shared<const StepPart>(StepPart{c});
+    }
+    return {build_gpu_tiles(c, plan, new_buffer)};
   }
   if (machine.gpu) {
     const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/contraction/gpu_step_tiles.h"
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/simplify.h"
 #include "compiler/lower/loops_lowering.h"
@@ -215,7 +216,18 @@ std::vector<loop::Kernel> LoopsLowering::finish(loop::Kernel kernel, const Dim& 
   kernel.work = loop::size(work);
   if (machine_.one_block || machine_.waiting_blocks) {
     std::vector<loop::Kernel> parts = loop::parts_apart(kernel);
-    for (loop::Kernel& part : parts) part = schedule(part, machine_, &context_.buffers());
+    for (loop::Kernel& part : parts) {
+      if (machine_.waiting_blocks) {
+        loop::Kernel loops = loop::simplify(part);
+        collect_buffers(loops);
+        if (!loops.outputs.empty()) {
+          const int first = loops.outputs[0]->id;
+          context_.buffers().step_parts()[first] =
+              std::make_shared<const StepPart>(StepPart{{}, std::move(loops)});
+        }
+      }
+      part = schedule(part, machine_, &context_.buffers());
+    }
     return parts;
   }
   if (machine_.gpu) return {schedule(kernel, machine_, &context_.buffers())};

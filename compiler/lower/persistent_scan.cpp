@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/sum_blocks.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/rehome.h"
+#include "compiler/lower/step_tiles.h"
 
 namespace kroton {
 namespace {
@@ -75,6 +77,15 @@ struct CommonBlocks {
   std::string why_not;
 };
 
+// The loop over a kernel's blocks; before it is only what a block keeps.
+const loop::For* blocks_of(const loop::Kernel& kernel) {
+  if (kernel.body.empty()) return nullptr;
+  const bool are_kept =
+      std::all_of(kernel.body.begin(), kernel.body.end() - 1,
+                  [](const loop::Stmt& s) { return std::holds_alternative<loop::Allocate>(s); });
+  return are_kept ? loop::as_for(kernel.body.back()) : nullptr;
+}
+
 // Threads that a kernel needs: those of its blocks at least, where they hold what is theirs from
 // one loop to the next, or exactly, where they multiply together.
 CommonBlocks common_blocks(const std::vector<Step>& steps) {
@@ -82,7 +93,7 @@ CommonBlocks common_blocks(const std::vector<Step>& steps) {
   int exactly = 0;
   std::int64_t shared = 0;
   for_each_kernel(steps, [&](const loop::Kernel& kernel) {
-    const loop::For* blocks = kernel.body.size() == 1 ? loop::as_for(kernel.body[0]) : nullptr;
+    const loop::For* blocks = blocks_of(kernel);
     const std::optional<Dim> count =
         blocks != nullptr ? loop::as_dim(blocks->extent) : std::optional<Dim>();
     if (!count) {
@@ -207,7 +218,10 @@ class Builder {
   loop::Kernel in_waiting_blocks(const Dim& is_wanted, const CommonBlocks& common) {
     barrier_ = loop::Barrier{0, true};
     const Dim blocks = is_wanted * minimum(common.most, worker_count());
-    loop::Kernel kernel = in_blocks(block_, loop::size(blocks), common.threads, {loop_of(scan_)});
+    const loop::Stmt steps = loop_of(scan_);
+    loop::Block body = kept_;
+    body.push_back(steps);
+    loop::Kernel kernel = in_blocks(block_, loop::size(blocks), common.threads, std::move(body));
     kernel.form = "blocks that wait for each other run all steps";
     return kernel;
   }
@@ -323,8 +337,8 @@ class Builder {
   }
 
   // The blocks of a kernel, each in one of those that there are.
-  loop::Stmt dealt_out(const loop::Kernel& kernel) const {
-    const loop::For& nest = *loop::as_for(kernel.body[0]);
+  loop::Stmt dealt_out(const loop::Kernel& kernel) {
+    const loop::For& nest = *blocks_of(kernel);
     const Dim count = *loop::as_dim(nest.extent);
     const Rehoming rehomed(homes_);
     loop::For rounds;
@@ -334,6 +348,20 @@ class Builder {
     loop::If there;
     there.condition = loop::binary(loop::Op::lt, loop::variable(number), loop::size(count));
     there.then_body = rehomed.block(nest.body);
+    // What the block keeps is brought in the first step, or for each of its tiles.
+    for (auto kept = kernel.body.begin(); kept != kernel.body.end() - 1; ++kept) {
+      kept_.push_back(*kept);
+      const loop::Expr brings =
+          loop::binary(loop::Op::logical_or,
+                       loop::binary(loop::Op::eq, loop::variable(counter_), loop::integer(0)),
+                       loop::binary(loop::Op::lt, loop::integer(1), rounds.extent));
+      const auto branch =
+          std::find_if(there.then_body.begin(), there.then_body.end(), [](const loop::Stmt& s) {
+            const loop::If* one = loop::as_if(s);
+            return one != nullptr && one->condition->op == loop::Op::variable;
+          });
+      *branch = loop::statement(loop::If{brings, loop::as_if(*branch)->then_body, {}});
+    }
     // What the block has in shared memory is read before the next one is stored there.
     bool waits = false;
     loop::visit_statements(nest.body, [&](const loop::Stmt& s) {
@@ -349,6 +377,7 @@ class Builder {
 
   loop::Stmt loop_of(const Scan& scan) {
     const bool may_rest = scan.idle && scan.idle_to_the_end;
+    const loop::Variable around = std::exchange(counter_, scan.variable);
     loop::Block body = statements_of(scan.steps, may_rest ? nullptr : &scan.variable);
     if (may_rest) {
       // The step that finds out that it is idle brings every state to both of its rows.
@@ -366,6 +395,7 @@ class Builder {
                                               loop::binary(loop::Op::le, loop::integer(1), now))},
               barrier_, loop::statement(std::move(sides)), barrier_};
     }
+    counter_ = around;
     loop::For loop;
     loop.variable = scan.variable;
     loop.extent = loop::size(scan.extent);
@@ -495,7 +525,9 @@ class Builder {
   std::vector<loop::BufferRef> passing_;
   std::vector<State> states_;
   const loop::Variable block_ = loop::fresh_variable("block");
-  loop::Barrier barrier_;  // between loops of which one touches what the other has written
+  loop::Variable counter_ = {};  // of the loop whose steps are made
+  loop::Block kept_;             // allocates what blocks keep from step to step
+  loop::Barrier barrier_;        // between loops of which one touches what the other has written
 };
 
 // Why the steps can be no parts of a kernel, or nothing.
@@ -537,9 +569,10 @@ PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Pr
   return {builder.in_one_block(is_wanted), is_wanted, why_not};
 }
 
-PersistentScan waiting_scan(const Scan& scan, std::int64_t launches, const Dim& is_wanted,
+PersistentScan waiting_scan(const Scan& lowered, std::int64_t launches, const Dim& is_wanted,
                             const Program& program, BufferTable& buffers) {
-  if (std::string why = why_apart(scan); !why.empty()) return apart(std::move(why));
+  if (std::string why = why_apart(lowered); !why.empty()) return apart(std::move(why));
+  const Scan scan = with_step_tiles(lowered, program, buffers);
   CommonBlocks common = common_blocks(scan.steps);
   const CommonBlocks idle = common_blocks(scan.idle_steps);
   common.most = maximum(common.most, idle.most);

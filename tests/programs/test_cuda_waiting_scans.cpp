@@ -84,8 +84,8 @@ TEST_CASE("cuda: blocks wait for each other in the steps of an LSTM") {
 TEST_CASE("cuda: blocks that wait for each other start once, and not for what is their own") {
   const TestCuda cuda;
   const Network net = lstm(40);
-  // Between the product and the cell, and between steps.
-  CHECK(count_of(waiting_kernel({net.x, net.u}, net.h), "barrier of the grid") == 2);
+  // Between steps: a block makes the cells of its gates.
+  CHECK(count_of(waiting_kernel({net.x, net.u}, net.h), "barrier of the grid") == 1);
   const auto f = kt::function({net.x, net.u}, net.last, {.target = kt::cuda()});
   const kt::Array u = normal({40, 160}, 2, 0.2);
   f(normal({2, 70, 160}, 1), u);
@@ -94,6 +94,68 @@ TEST_CASE("cuda: blocks that wait for each other start once, and not for what is
   if (cuda.is_emulated()) CHECK(gpu_emulator::counts().launches - before <= 5);
   // In a graph, and with the same bits.
   for (int k = 0; k < 2; ++k) CHECK(kt::array_equal(f(normal({5, 70, 160}, 1), u), once));
+}
+
+TEST_CASE("cuda: blocks keep their part of the weights in the steps of a GRU") {
+  const TestCuda cuda;
+  constexpr std::int64_t units = 45;
+  const auto x = kt::tensor("x", {kt::dim("t"), kt::dim("b"), 3 * units});
+  const auto u = kt::tensor("u", {units, 3 * units});
+  const auto h = kt::scan(
+      [&](kt::Tensor now, kt::Tensor before) {
+        const kt::Tensor product = kt::dot(before, u);
+        const auto part = [&](const kt::Tensor& y, std::int64_t k) {
+          return y(kt::all, kt::slice(k * units, (k + 1) * units));
+        };
+        const kt::Tensor r = kt::sigmoid(part(now, 0) + part(product, 0));
+        const kt::Tensor z = kt::sigmoid(part(now, 1) + part(product, 1));
+        const kt::Tensor n = kt::tanh(part(now, 2) + r * part(product, 2));
+        return (1 - z) * n + z * before;
+      },
+      {.sequences = {x}, .outputs_info = {kt::zeros({kt::dim("b"), units})}});
+  const std::string kernel = waiting_kernel({x, u}, h);
+  CHECK(count_of(kernel, "barrier of the grid") == 1);
+  CHECK(count_of(kernel, "shared b_kept") == 1);
+  // The gradient reads the products: they are stored too.
+  const auto [gx, gu] = kt::grad(kt::sum(kt::square(h)), x, u);
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t b : {65, 17, 230}) {  // more tiles than blocks
+    calls.push_back({normal({3, b, 3 * units}, 1), normal({units, 3 * units}, 2, 0.2)});
+  }
+  check_like_cpu({x, u}, {h, gx, gu}, calls, 1e-4);
+}
+
+TEST_CASE("cuda: blocks that wait keep no operand that a step changes") {
+  const TestCuda cuda;
+  const auto m = kt::tensor("m", {65, 80}), w = kt::tensor("w", {80, 80});
+  const kt::Array start = normal({65, 80}, 1), weights = normal({80, 80}, 2, 0.1);
+  SUBCASE("weights that are a state") {
+    const auto [y, v] =
+        kt::scan([&](kt::Tensor x,
+                     kt::Tensor own) { return std::pair{kt::tanh(kt::dot(x, own)), own * 0.9}; },
+                 {.outputs_info = {m, w}, .n_steps = 3});
+    CHECK(count_of(waiting_kernel({m, w}, y), "shared b_kept") == 0);
+    check_like_cpu({m, w}, {y, v[-1]}, {{start, weights}}, 1e-4);
+  }
+  SUBCASE("weights of each step") {
+    const auto many = kt::tensor("many", {3, 80, 80});
+    const auto y = kt::scan([&](kt::Tensor own, kt::Tensor x) { return kt::tanh(kt::dot(x, own)); },
+                            {.sequences = {many}, .outputs_info = {m}});
+    CHECK(count_of(waiting_kernel({many, m}, y), "shared b_kept") == 0);
+    check_like_cpu({many, m}, {y}, {{normal({3, 80, 80}, 3, 0.1), start}}, 1e-4);
+  }
+  SUBCASE("weights that lie across, in a loop in a loop") {
+    const auto y = kt::scan(
+        [&](kt::Tensor x) {
+          const kt::Tensor inner = kt::scan(
+              [&](kt::Tensor s) { return kt::tanh(kt::dot(s, kt::transpose(w)) + x * 0.1); },
+              {.outputs_info = {kt::zeros({65, 80})}, .n_steps = 2});
+          return kt::dot(inner[-1], w) + x * 0.5;
+        },
+        {.outputs_info = {m}, .n_steps = 2});
+    CHECK(count_of(waiting_kernel({m, w}, y), "shared b_kept") >= 1);
+    check_like_cpu({m, w}, {y[-1]}, {{start, weights}}, 1e-4);
+  }
 }
 
 TEST_CASE("cuda: products in parts and in other dtypes by blocks that wait for each other") {

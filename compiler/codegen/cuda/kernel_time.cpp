@@ -142,21 +142,26 @@ class Waiting {
     }
   }
 
-  double of(const loop::Block& block, int threads) const {
+  // `steps`: how often it runs, as the body of a loop.
+  double of(const loop::Block& block, int threads, double steps = 1) const {
     double us = 0;
     for (const loop::Stmt& s : block) {
       const auto* barrier = std::get_if<loop::Barrier>(&s);
       if (barrier != nullptr && barrier->of_grid) us += gpu_.meeting;
       if (const loop::If* branch = loop::as_if(s)) {
-        us += std::max(of(branch->then_body, threads), of(branch->else_body, threads));
+        us +=
+            std::max(of(branch->then_body, threads, steps), of(branch->else_body, threads, steps));
       }
       const loop::For* loop = loop::as_for(s);
       if (loop == nullptr) continue;
       const auto* number = std::get_if<loop::Declare>(&loop->body.front());
       const loop::If* inside = loop->body.size() == 2 ? loop::as_if(loop->body[1]) : nullptr;
-      us += number != nullptr && inside != nullptr
-                ? of_kernel(number->variable, *inside, threads)
-                : count_of(loop->extent, at_) * of(loop->body, threads);
+      if (number != nullptr && inside != nullptr) {
+        us += of_kernel(number->variable, *inside, threads, steps);
+        continue;
+      }
+      const double count = count_of(loop->extent, at_);
+      us += count * of(loop->body, threads, count);
     }
     return us;
   }
@@ -171,7 +176,32 @@ class Waiting {
     return loop::as_dim(extent) ? count_of(extent, at_) : 1e9;
   }
 
-  double of_kernel(const loop::Variable& number, const loop::If& inside, int threads) const {
+  // Whether a branch is what blocks do in the first step alone, if each has one tile.
+  static bool is_of_first_step(const loop::Stmt& s) {
+    const loop::If* branch = loop::as_if(s);
+    if (branch == nullptr) return false;
+    const loop::Expr& condition = branch->condition;
+    const loop::Expr& first =
+        condition->op == loop::Op::logical_or ? condition->args[0] : condition;
+    std::int64_t zero = 1;
+    return first->op == loop::Op::eq && loop::is_integer_constant(first->args[1], zero) &&
+           zero == 0;
+  }
+
+  double bytes_moved(const loop::Work& work) const {
+    double bytes = 0;
+    for (const auto* counts : {&work.loads, &work.stores}) {
+      for (const auto& [id, count] : *counts) {
+        if (const auto found = bytes_.find(id); found != bytes_.end()) {
+          bytes += count * found->second;
+        }
+      }
+    }
+    return bytes;
+  }
+
+  double of_kernel(const loop::Variable& number, const loop::If& inside, int threads,
+                   double steps) const {
     loop::For all;
     all.kind = loop::LoopKind::block;
     all.variable = number;
@@ -189,6 +219,19 @@ class Waiting {
     facts.blocks = count_of(all.extent, at_);
     if (facts.blocks == 0) return 0;
     facts.f64 = f64_;
+    const auto work_of = [&](loop::Block body) {
+      loop::For one = all;
+      one.body = std::move(body);
+      loop::Kernel kernel;
+      kernel.body = {loop::statement(std::move(one))};
+      return loop::count_work(kernel, [&](const DimAtom& size) { return at_.of(size); });
+    };
+    double brought = 0;  // what stays in shared memory
+    std::erase_if(all.body, [&](const loop::Stmt& s) {
+      if (!is_of_first_step(s)) return false;
+      brought += bytes_moved(work_of(loop::as_if(s)->then_body));
+      return true;
+    });
     std::map<int, double> fetched;  // by Buffer::id
     double held = 0;                // elements on their way to registers
     bool has_loops = false;
@@ -210,17 +253,8 @@ class Waiting {
     });
     for (const auto& [id, size] : fetched) held += size;
     facts.threads = std::max(facts.threads, double{Machine::warp});
-    loop::Kernel kernel;
-    kernel.body = {loop::statement(std::move(all))};
-    const loop::Work work =
-        loop::count_work(kernel, [&](const DimAtom& size) { return at_.of(size); });
-    for (const auto* counts : {&work.loads, &work.stores}) {
-      for (const auto& [id, count] : *counts) {
-        if (const auto found = bytes_.find(id); found != bytes_.end()) {
-          facts.bytes += count * found->second;
-        }
-      }
-    }
+    const loop::Work work = work_of(all.body);
+    facts.bytes = bytes_moved(work);
     const double rounds = std::ceil(facts.blocks / gpu_.processors);
     const double busy = std::min(1.0, facts.threads * facts.sums / (operation_cycles * gpu_.lanes));
     const double computing = rounds * work.flops / facts.blocks /
@@ -229,12 +263,15 @@ class Waiting {
     const double width = f64_ ? 8 : 4;
     const double each = facts.bytes / width / (facts.blocks * facts.threads);
     const double under_way = held > 0 ? held : has_loops ? loads_in_flight : std::max(1.0, each);
-    const double in_flight =
-        std::min(facts.blocks, gpu_.processors) * facts.threads * under_way * width;
     const double latency = gpu_.latency * 1e-3 * second_cache_latency;
-    const double moving =
-        facts.bytes / std::min(gpu_.bandwidth * 1e3 * second_cache_rate, in_flight / latency);
-    return latency + std::max(computing, moving);
+    const auto moving = [&](double bytes, double loads) {
+      const double in_flight =
+          std::min(facts.blocks, gpu_.processors) * facts.threads * loads * width;
+      return bytes / std::min(gpu_.bandwidth * 1e3 * second_cache_rate, in_flight / latency);
+    };
+    const double often = rounds > 1 ? 1 : 1 / std::max(1.0, steps);
+    const double bringing = brought > 0 ? latency + moving(brought, loads_in_flight) : 0;
+    return latency + std::max(computing, moving(facts.bytes, under_way)) + often * bringing;
   }
 
   const SizeValues& at_;

@@ -29,6 +29,7 @@ std::optional<StepProduct> step_product(const Contraction& product, const loop::
 // What a kernel of a step was before it was scheduled for blocks that wait for each other.
 struct StepPart {
   std::optional<Contraction> product = {};
+  bool in_parts = false;                      // of a product: the next kernel adds up its parts
   std::optional<loop::Kernel> elements = {};  // serial loops
 };
 

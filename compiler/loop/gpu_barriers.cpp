@@ -45,6 +45,13 @@ class Touched {
     find_own(*loop, places);
   }
 
+  void leave_out(const std::unordered_set<int>& ids) {
+    for (const int id : ids) {
+      use_.read.erase(id);
+      use_.written.erase(id);
+    }
+  }
+
   // Whether threads have the same iterations there, with nothing that they add up together, and no
   // name stands for two things.
   bool is_alike(const Touched& other) const {
@@ -223,7 +230,8 @@ Block with_barriers(const Block& block) {
   return result;
 }
 
-Block with_barriers_of_steps(const Block& block, const Barrier& barrier, const Variable* step) {
+Block with_barriers_of_steps(const Block& block, const Barrier& barrier, const Variable* step,
+                             const ApartMemory& apart) {
   Block result;
   std::vector<Touched> since;  // the last barrier
   bool has_barrier = false;
@@ -240,6 +248,7 @@ Block with_barriers_of_steps(const Block& block, const Barrier& barrier, const V
       continue;
     }
     Touched next(s);
+    next.leave_out(apart.of_blocks);
     if (meet(since, next)) wait();
     since.push_back(std::move(next));
     result.push_back(s);
@@ -251,7 +260,10 @@ Block with_barriers_of_steps(const Block& block, const Barrier& barrier, const V
   const Expr after = variable(*step) + integer(1);
   for (const Stmt& s : substitute(result, {{*step, after}})) {
     if (meets || std::holds_alternative<Barrier>(s)) break;
-    meets = meet(since, Touched(s));
+    Touched next(s);
+    next.leave_out(apart.of_blocks);
+    next.leave_out(apart.by_turns);
+    meets = meet(since, next);
   }
   if (meets) wait();
   return result;

@@ -1,6 +1,7 @@
 // Schedules for GPUs: which iterations become blocks, which threads.
 #pragma once
 #include <optional>
+#include <unordered_set>
 
 #include "compiler/loop/ir.h"
 
@@ -50,9 +51,15 @@ std::vector<Kernel> parts_apart(const Kernel& kernel);
 // Barriers between statements of which one touches what the other has written, or overwrites what
 // it has read.
 Block with_barriers(const Block& block);
+// Memory that the steps of a scan use as no index tells, by Buffer::id: of which each block touches
+// what is its own alone, and waits for its threads where it has to, and of which one step and the
+// next touch different halves.
+struct ApartMemory {
+  std::unordered_set<int> of_blocks, by_turns;
+};
 // The same between the loops of steps, where a thread needs none for what is its own alone. `step`:
 // they are the body of a loop with that variable, whose iterations are told apart likewise.
 Block with_barriers_of_steps(const Block& block, const Barrier& barrier,
-                             const Variable* step = nullptr);
+                             const Variable* step = nullptr, const ApartMemory& apart = {});
 
 }  // namespace kroton::loop

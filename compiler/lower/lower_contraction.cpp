@@ -385,18 +385,20 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   if (machine.waiting_blocks) {
     const Contraction c = std::move(maker).for_gpu();
     const GpuTilePlan plan = plan_waiting_tiles(c, machine);
+    const auto note = [&](loop::Kernel kernel) {
+      collect_buffers(kernel);
+      if (plan.units || kernel.outputs.empty()) return;
+      context.buffers().step_parts()[kernel.outputs[0]->id] =
+          std::make_shared<const StepPart>(StepPart{c, plan.is_in_parts()});
+    };
     if (plan.is_in_parts()) {
       GpuPartsKernels built = build_gpu_parts(c, plan, new_buffer);
+      note(built.partial);
       return {std::move(built.partial), schedule(built.combine, machine, &context.buffers())};
     }
-    if (!plan.units) {
-      const auto first = std::min_element(
-          c.stores.begin(), c.stores.end(),
-          [](const loop::Store& a, const loop::Store& b) { return a.buffer->id < b.buffer->id; });
-      context.buffers().step_parts()[first->buffer->id] =
-          std::make_shared<const StepPart>(StepPart{c});
-    }
-    return {build_gpu_tiles(c, plan, new_buffer)};
+    loop::Kernel built = build_gpu_tiles(c, plan, new_buffer);
+    note(built);
+    return {std::move(built)};
   }
   if (machine.gpu) {
     const GpuWindows windows = !maker.has_windows()    ? GpuWindows::none

@@ -223,7 +223,7 @@ std::vector<loop::Kernel> LoopsLowering::finish(loop::Kernel kernel, const Dim& 
         if (!loops.outputs.empty()) {
           const int first = loops.outputs[0]->id;
           context_.buffers().step_parts()[first] =
-              std::make_shared<const StepPart>(StepPart{{}, std::move(loops)});
+              std::make_shared<const StepPart>(StepPart{{}, false, std::move(loops)});
         }
       }
       part = schedule(part, machine_, &context_.buffers());

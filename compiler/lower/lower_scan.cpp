@@ -247,11 +247,18 @@ StepGroup Lowering::lower_scan(const Cluster& cluster) {
     const Dim is_larger = 1 - persistent.is_wanted;
     Machine waiting = machine_;
     waiting.waiting_blocks = true;
-    PersistentScan together = waiting_scan(again(waiting), launches, is_larger, program_, buffers_);
-    if (together.kernel) group.steps.emplace_back().kind = *std::move(together.kernel);
-    made->extent = made->extent * (is_larger - together.is_wanted);
+    Dim left = is_larger;
+    std::string why_not;
+    for (const bool keeps : {true, false}) {
+      PersistentScan together =
+          waiting_scan(again(waiting), launches, left, keeps, program_, buffers_);
+      if (together.kernel) group.steps.emplace_back().kind = *std::move(together.kernel);
+      left = left - together.is_wanted;
+      why_not = together.why_not;
+    }
+    made->extent = made->extent * left;
     made->form = "kernels for each step: " + persistent.why_not;
-    if (together.why_not != persistent.why_not) made->form += ", " + together.why_not;
+    if (why_not != persistent.why_not) made->form += ", " + why_not;
   }
   group.steps.emplace_back().kind = std::shared_ptr<const Scan>(std::move(made));
   return group;

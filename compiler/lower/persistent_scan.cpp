@@ -129,8 +129,13 @@ CommonBlocks common_blocks(const std::vector<Step>& steps) {
 
 class Builder {
  public:
-  Builder(const Scan& scan, const Program& program, BufferTable& buffers)
-      : scan_(scan), program_(program), buffers_(buffers) {}
+  Builder(const Scan& scan, const Program& program, BufferTable& buffers, Homes homes = {},
+          loop::ApartMemory apart = {})
+      : scan_(scan),
+        program_(program),
+        buffers_(buffers),
+        homes_(std::move(homes)),
+        apart_(std::move(apart)) {}
 
   // False if the host has to say where some buffer lies.
   bool find_homes() {
@@ -333,7 +338,7 @@ class Builder {
           },
           [](const Call&) {});
     }
-    return loop::with_barriers_of_steps(loop::with_joined_loops(block), barrier_, counter);
+    return loop::with_barriers_of_steps(loop::with_joined_loops(block), barrier_, counter, apart_);
   }
 
   // The blocks of a kernel, each in one of those that there are.
@@ -348,13 +353,11 @@ class Builder {
     loop::If there;
     there.condition = loop::binary(loop::Op::lt, loop::variable(number), loop::size(count));
     there.then_body = rehomed.block(nest.body);
-    // What the block keeps is brought in the first step, or for each of its tiles.
+    // What the block keeps is brought in the first step.
     for (auto kept = kernel.body.begin(); kept != kernel.body.end() - 1; ++kept) {
       kept_.push_back(*kept);
       const loop::Expr brings =
-          loop::binary(loop::Op::logical_or,
-                       loop::binary(loop::Op::eq, loop::variable(counter_), loop::integer(0)),
-                       loop::binary(loop::Op::lt, loop::integer(1), rounds.extent));
+          loop::binary(loop::Op::eq, loop::variable(counter_), loop::integer(0));
       const auto branch =
           std::find_if(there.then_body.begin(), there.then_body.end(), [](const loop::Stmt& s) {
             const loop::If* one = loop::as_if(s);
@@ -522,6 +525,7 @@ class Builder {
   std::set<int> scan_variables_;
   std::map<int, Use> uses_;  // by Buffer::id
   Homes homes_;
+  const loop::ApartMemory apart_;
   std::vector<loop::BufferRef> passing_;
   std::vector<State> states_;
   const loop::Variable block_ = loop::fresh_variable("block");
@@ -570,15 +574,18 @@ PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Pr
 }
 
 PersistentScan waiting_scan(const Scan& lowered, std::int64_t launches, const Dim& is_wanted,
-                            const Program& program, BufferTable& buffers) {
+                            bool keeps, const Program& program, BufferTable& buffers) {
   if (std::string why = why_apart(lowered); !why.empty()) return apart(std::move(why));
-  const Scan scan = with_step_tiles(lowered, program, buffers);
+  const StepTiles tiles =
+      keeps ? with_step_tiles(lowered, program, buffers) : StepTiles{lowered, {}, {}};
+  if (keeps && !tiles.found) return apart("no product of a step has an operand that stays");
+  const Scan& scan = tiles.scan;
   CommonBlocks common = common_blocks(scan.steps);
   const CommonBlocks idle = common_blocks(scan.idle_steps);
   common.most = maximum(common.most, idle.most);
   if (common.why_not.empty()) common.why_not = idle.why_not;
   if (!common.why_not.empty()) return apart(common.why_not);
-  Builder builder(scan, program, buffers);
+  Builder builder(scan, program, buffers, tiles.homes, tiles.apart);
   if (!builder.find_homes()) return apart(part_of_others);
   // Of tiles that are more than the blocks some blocks have one more.
   const Dim most = work_of_a_barrier * std::max<std::int64_t>(launches, 1) * worker_count();
@@ -589,7 +596,11 @@ PersistentScan waiting_scan(const Scan& lowered, std::int64_t launches, const Di
     return apart("a step takes longer than to start its kernels");
   }
   const Dim is_little = 1 - minimum(1, floor_div(work * rounds, most + 1));
-  const Dim runs = is_wanted * is_little * minimum(1, floor_div(worker_count(), 2));
+  Dim runs = is_wanted * is_little * minimum(1, floor_div(worker_count(), 2));
+  if (keeps) {
+    runs =
+        runs * tiles.are_wanted * minimum(1, floor_div(worker_count(), maximum(1, common.tiles)));
+  }
   return {builder.in_waiting_blocks(runs, common), runs,
           "more than blocks that wait for each other are soon done with, if the device has such"};
 }

@@ -19,9 +19,11 @@ struct PersistentScan {
 // `scan`: its steps lowered for blocks that wait for each other (Machine::waiting_blocks). The
 // blocks of each kernel of a step are dealt out to as many as are on the device at once, which wait
 // for each other between the kernels: where that costs less than to start them, on devices that
-// can. `is_wanted`: 1 where none of the other forms runs.
+// can. `is_wanted`: 1 where none of the other forms runs. `keeps`: with products whose blocks have
+// the same tile in every step (step_tiles.h), where there are as many blocks as tiles; nothing
+// without such products.
 PersistentScan waiting_scan(const Scan& scan, std::int64_t launches, const Dim& is_wanted,
-                            const Program& program, BufferTable& buffers);
+                            bool keeps, const Program& program, BufferTable& buffers);
 
 // `scan`: its steps lowered for one block (Machine::one_block), in loops as scans of their own have
 // them. `launches`: kernels that a step starts else. Two forms:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "compiler/contraction/gpu_step_parts.h"
 #include "compiler/contraction/gpu_step_tiles.h"
 #include "compiler/loop/traverse.h"
 
@@ -17,14 +18,19 @@ class StepTileMaker {
     note(scan.idle_steps);
   }
 
-  Scan of(const Scan& scan) {
-    Scan result = scan;
-    result.steps = of(scan.steps);
-    return result;
+  StepTiles run(const Scan& scan) {
+    result_.scan = of(scan);
+    return std::move(result_);
   }
 
  private:
-  std::vector<Step> of(const std::vector<Step>& steps) {
+  Scan of(const Scan& scan) {
+    Scan result = scan;
+    result.steps = of(scan.steps, scan.variable);
+    return result;
+  }
+
+  std::vector<Step> of(const std::vector<Step>& steps, const loop::Variable& counter) {
     std::vector<Step> result;
     for (std::size_t k = 0; k < steps.size(); ++k) {
       if (const Scan* inner = as<Scan>(steps[k])) {
@@ -35,6 +41,12 @@ class StepTileMaker {
       const auto* product = as<loop::Kernel>(steps[k]);
       const StepPart* part = product != nullptr ? part_of(*product) : nullptr;
       if (part == nullptr || !part->product || !stays(part->product->b)) continue;
+      const auto* before = k > 0 ? as<loop::Kernel>(steps[k - 1]) : nullptr;
+      if (before != nullptr && add_parts(*before, *product, *part->product, counter, result)) {
+        if (part->in_parts) ++k;
+        continue;
+      }
+      if (part->in_parts) continue;
       const auto* next = k + 1 < steps.size() ? as<loop::Kernel>(steps[k + 1]) : nullptr;
       std::optional<loop::Kernel> both =
           next ? joined(*product, *part->product, *next) : std::nullopt;
@@ -46,10 +58,62 @@ class StepTileMaker {
         both->name = product->name;
         both->source = product->source;
       }
+      result_.found = true;
       collect_buffers(*both);
       result.back().kind = *std::move(both);
     }
     return result;
+  }
+
+  // The product goes on with what the kernel before it has made, whose own one is the last of
+  // `steps`.
+  bool add_parts(const loop::Kernel& before, const loop::Kernel& product,
+                 const Contraction& contraction, const loop::Variable& counter,
+                 std::vector<Step>& steps) {
+    const StepPart* part = part_of(before);
+    if (part == nullptr || !part->elements) return false;
+    std::optional<StepParts> parts = build_step_parts(contraction, *part->elements, maker());
+    // Nobody else uses what is made.
+    if (!parts || uses_[whole(parts->made->id)] != 2) return false;
+    loop::Kernel& contributions = parts->contributions;
+    contributions.name = product.name;
+    contributions.source = product.source;
+    parts->sums.name = "_sum";
+    parts->sums.source = product.source;
+    collect_buffers(contributions);
+    collect_buffers(parts->sums);
+    // Of two steps one after the other they lie apart.
+    const loop::BufferRef& partial = parts->partial;
+    const loop::BufferRef both =
+        buffers_.create(partial->name, partial->dtype, partial->size * Dim(2));
+    result_.homes[partial->id] = {
+        both, loop::binary(loop::Op::mod, loop::variable(counter), loop::integer(2)) *
+                  loop::size(partial->size)};
+    result_.found = true;
+    result_.apart.by_turns.insert(both->id);
+    result_.apart.of_blocks.insert(whole(parts->made->id));
+    result_.are_wanted = result_.are_wanted * parts->are_few;
+    // Elements of the same rows are the same threads'.
+    steps.pop_back();  // the product's own
+    const StepElements axes = *step_elements(*part->elements);
+    for (Step& step : steps) {
+      const auto* kernel = as<loop::Kernel>(step);
+      const StepPart* own = kernel != nullptr ? part_of(*kernel) : nullptr;
+      if (own == nullptr || !own->elements) continue;
+      const std::optional<StepElements> other = step_elements(*own->elements);
+      if (!other || other->row.extent != axes.row.extent ||
+          other->element.extent != axes.element.extent) {
+        continue;
+      }
+      loop::Kernel alike = deal_out(*own->elements, *other);
+      alike.name = kernel->name;
+      alike.source = kernel->source;
+      collect_buffers(alike);
+      step.kind = std::move(alike);
+    }
+    steps.emplace_back().kind = std::move(contributions);
+    steps.emplace_back().kind = std::move(parts->sums);
+    return true;
   }
 
   std::optional<loop::Kernel> joined(const loop::Kernel& product, const Contraction& contraction,
@@ -79,11 +143,17 @@ class StepTileMaker {
   void note(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
       if (const auto* kernel = as<loop::Kernel>(step)) {
-        for (const loop::BufferRef& b : kernel->inputs) ++reads_[b->id];
+        std::set<int> used;
+        for (const loop::BufferRef& b : kernel->inputs) {
+          ++reads_[b->id];
+          used.insert(whole(b->id));
+        }
         for (const loop::BufferRef& b : kernel->outputs) {
           ++writes_[b->id];
           written_.insert(whole(b->id));
+          used.insert(whole(b->id));
         }
+        for (const int id : used) ++uses_[id];
         loop::visit_statements(kernel->body, [&](const loop::Stmt& s) {
           const auto* array = std::get_if<loop::Allocate>(&s);
           if (array != nullptr) highest_ = std::max(highest_, array->buffer->id);
@@ -138,14 +208,16 @@ class StepTileMaker {
   const Program& program_;
   BufferTable& buffers_;
   std::map<int, int> reads_, writes_;
+  std::map<int, int> uses_;  // how many kernels use a whole buffer
+  StepTiles result_;
   std::set<int> written_;
   int highest_ = 0;  // Buffer::id of what kernels allocate
 };
 
 }  // namespace
 
-Scan with_step_tiles(const Scan& scan, const Program& program, BufferTable& buffers) {
-  return StepTileMaker(scan, program, buffers).of(scan);
+StepTiles with_step_tiles(const Scan& scan, const Program& program, BufferTable& buffers) {
+  return StepTileMaker(scan, program, buffers).run(scan);
 }
 
 }  // namespace kroton

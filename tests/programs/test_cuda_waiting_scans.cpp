@@ -45,19 +45,20 @@ Network lstm(std::int64_t units) {
   return {x, u, h, c[-1]};
 }
 
-// The kernel of blocks that wait for each other, in the loop IR; empty if there is none.
-std::string waiting_kernel(const std::vector<kt::Tensor>& inputs, const kt::Tensor& output) {
-  const std::vector<kt::Tensor> outputs{output};
+// The kernels of blocks that wait for each other, in the loop IR.
+std::vector<std::string> waiting_kernels(const std::vector<kt::Tensor>& inputs,
+                                         const std::vector<kt::Tensor>& outputs) {
   kt::Graph graph(inputs, outputs, {});
   kt::run_passes(graph);
   const kt::Program program = kt::lower(graph, "f", kt::gpu_machine());
+  std::vector<std::string> kernels;
   for (const kt::Step& step : program.steps) {
     const auto* kernel = kt::as<kt::loop::Kernel>(step);
     if (kernel != nullptr && kernel->form == "blocks that wait for each other run all steps") {
-      return to_string(*kernel);
+      kernels.push_back(to_string(*kernel));
     }
   }
-  return "";
+  return kernels;
 }
 
 int count_of(const std::string& text, const std::string& part) {
@@ -68,6 +69,17 @@ int count_of(const std::string& text, const std::string& part) {
   return count;
 }
 
+// Of kernels whose blocks keep an operand, the barriers of a grid in a step.
+std::vector<int> barriers_where_kept(const std::vector<kt::Tensor>& inputs,
+                                     const std::vector<kt::Tensor>& outputs) {
+  std::vector<int> barriers;
+  for (const std::string& kernel : waiting_kernels(inputs, outputs)) {
+    if (count_of(kernel, "shared b_kept") == 0) continue;
+    barriers.push_back(count_of(kernel, "barrier of the grid"));
+  }
+  return barriers;
+}
+
 }  // namespace
 
 TEST_CASE("cuda: blocks wait for each other in the steps of an LSTM") {
@@ -75,7 +87,7 @@ TEST_CASE("cuda: blocks wait for each other in the steps of an LSTM") {
   const Network net = lstm(40);
   const auto [gx, gu] = kt::grad(kt::sum(kt::square(net.h)), net.x, net.u);
   std::vector<std::vector<kt::Array>> calls;
-  for (const std::int64_t b : {70, 1, 45, 0}) {
+  for (const std::int64_t b : {70, 1, 20, 17, 0}) {  // 20, 17: a block for each tile
     calls.push_back({normal({3, b, 160}, 1), normal({40, 160}, 2, 0.2)});
   }
   check_like_cpu({net.x, net.u}, {net.h, net.last, gx, gu}, calls, 1e-4);
@@ -84,8 +96,9 @@ TEST_CASE("cuda: blocks wait for each other in the steps of an LSTM") {
 TEST_CASE("cuda: blocks that wait for each other start once, and not for what is their own") {
   const TestCuda cuda;
   const Network net = lstm(40);
-  // Between steps: a block makes the cells of its gates.
-  CHECK(count_of(waiting_kernel({net.x, net.u}, net.h), "barrier of the grid") == 1);
+  // Between steps: a block makes the cells of its gates, and the contributions of its cells.
+  const auto gu = kt::grad(kt::sum(kt::square(net.h)), net.u);
+  CHECK(barriers_where_kept({net.x, net.u}, {net.h, gu}) == std::vector<int>{1, 1});
   const auto f = kt::function({net.x, net.u}, net.last, {.target = kt::cuda()});
   const kt::Array u = normal({40, 160}, 2, 0.2);
   f(normal({2, 70, 160}, 1), u);
@@ -113,13 +126,11 @@ TEST_CASE("cuda: blocks keep their part of the weights in the steps of a GRU") {
         return (1 - z) * n + z * before;
       },
       {.sequences = {x}, .outputs_info = {kt::zeros({kt::dim("b"), units})}});
-  const std::string kernel = waiting_kernel({x, u}, h);
-  CHECK(count_of(kernel, "barrier of the grid") == 1);
-  CHECK(count_of(kernel, "shared b_kept") == 1);
   // The gradient reads the products: they are stored too.
   const auto [gx, gu] = kt::grad(kt::sum(kt::square(h)), x, u);
+  CHECK(barriers_where_kept({x, u}, {h, gu}) == std::vector<int>{1, 1});
   std::vector<std::vector<kt::Array>> calls;
-  for (const std::int64_t b : {65, 17, 230}) {  // more tiles than blocks
+  for (const std::int64_t b : {27, 17, 65}) {  // 65: more tiles than blocks
     calls.push_back({normal({3, b, 3 * units}, 1), normal({units, 3 * units}, 2, 0.2)});
   }
   check_like_cpu({x, u}, {h, gx, gu}, calls, 1e-4);
@@ -134,14 +145,14 @@ TEST_CASE("cuda: blocks that wait keep no operand that a step changes") {
         kt::scan([&](kt::Tensor x,
                      kt::Tensor own) { return std::pair{kt::tanh(kt::dot(x, own)), own * 0.9}; },
                  {.outputs_info = {m, w}, .n_steps = 3});
-    CHECK(count_of(waiting_kernel({m, w}, y), "shared b_kept") == 0);
+    CHECK(barriers_where_kept({m, w}, {y}).empty());
     check_like_cpu({m, w}, {y, v[-1]}, {{start, weights}}, 1e-4);
   }
   SUBCASE("weights of each step") {
     const auto many = kt::tensor("many", {3, 80, 80});
     const auto y = kt::scan([&](kt::Tensor own, kt::Tensor x) { return kt::tanh(kt::dot(x, own)); },
                             {.sequences = {many}, .outputs_info = {m}});
-    CHECK(count_of(waiting_kernel({many, m}, y), "shared b_kept") == 0);
+    CHECK(barriers_where_kept({many, m}, {y}).empty());
     check_like_cpu({many, m}, {y}, {{normal({3, 80, 80}, 3, 0.1), start}}, 1e-4);
   }
   SUBCASE("weights that lie across, in a loop in a loop") {
@@ -153,9 +164,26 @@ TEST_CASE("cuda: blocks that wait keep no operand that a step changes") {
           return kt::dot(inner[-1], w) + x * 0.5;
         },
         {.outputs_info = {m}, .n_steps = 2});
-    CHECK(count_of(waiting_kernel({m, w}, y), "shared b_kept") >= 1);
+    CHECK(barriers_where_kept({m, w}, {y}).size() == 1);
     check_like_cpu({m, w}, {y[-1]}, {{start, weights}}, 1e-4);
   }
+}
+
+TEST_CASE("cuda: blocks keep their part of the weights of a plain recurrence") {
+  const TestCuda cuda;
+  constexpr std::int64_t units = 33;
+  const auto x = kt::tensor("x", {kt::dim("t"), kt::dim("b"), units});
+  const auto u = kt::tensor("u", {units, units});
+  const auto h = kt::scan(
+      [&](kt::Tensor now, kt::Tensor before) { return kt::tanh(now + kt::dot(before, u)); },
+      {.sequences = {x}, .outputs_info = {kt::zeros({kt::dim("b"), units})}});
+  const auto [gx, gu] = kt::grad(kt::sum(kt::square(h)), x, u);
+  CHECK(barriers_where_kept({x, u}, {h, gu}) == std::vector<int>{1, 1});
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t t : {3, 1, 0}) {
+    calls.push_back({normal({t, 32, units}, 1), normal({units, units}, 2, 0.2)});
+  }
+  check_like_cpu({x, u}, {h, gx, gu}, calls, 1e-4);
 }
 
 TEST_CASE("cuda: products in parts and in other dtypes by blocks that wait for each other") {

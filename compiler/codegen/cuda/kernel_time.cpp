@@ -176,26 +176,18 @@ class Waiting {
     return loop::as_dim(extent) ? count_of(extent, at_) : 1e9;
   }
 
-  // Whether a branch is what blocks do in the first step alone, if each has one tile.
+  // Whether a branch is what blocks do in the first step alone.
   static bool is_of_first_step(const loop::Stmt& s) {
     const loop::If* branch = loop::as_if(s);
-    if (branch == nullptr) return false;
-    const loop::Expr& condition = branch->condition;
-    const loop::Expr& first =
-        condition->op == loop::Op::logical_or ? condition->args[0] : condition;
     std::int64_t zero = 1;
-    return first->op == loop::Op::eq && loop::is_integer_constant(first->args[1], zero) &&
-           zero == 0;
+    return branch != nullptr && branch->condition->op == loop::Op::eq &&
+           loop::is_integer_constant(branch->condition->args[1], zero) && zero == 0;
   }
 
-  double bytes_moved(const loop::Work& work) const {
+  double bytes_of(const std::map<int, double>& counts) const {
     double bytes = 0;
-    for (const auto* counts : {&work.loads, &work.stores}) {
-      for (const auto& [id, count] : *counts) {
-        if (const auto found = bytes_.find(id); found != bytes_.end()) {
-          bytes += count * found->second;
-        }
-      }
+    for (const auto& [id, count] : counts) {
+      if (const auto found = bytes_.find(id); found != bytes_.end()) bytes += count * found->second;
     }
     return bytes;
   }
@@ -229,7 +221,7 @@ class Waiting {
     double brought = 0;  // what stays in shared memory
     std::erase_if(all.body, [&](const loop::Stmt& s) {
       if (!is_of_first_step(s)) return false;
-      brought += bytes_moved(work_of(loop::as_if(s)->then_body));
+      brought += bytes_of(work_of(loop::as_if(s)->then_body).loads);
       return true;
     });
     std::map<int, double> fetched;  // by Buffer::id
@@ -254,24 +246,26 @@ class Waiting {
     for (const auto& [id, size] : fetched) held += size;
     facts.threads = std::max(facts.threads, double{Machine::warp});
     const loop::Work work = work_of(all.body);
-    facts.bytes = bytes_moved(work);
+    const double loaded = bytes_of(work.loads), stored = bytes_of(work.stores);
     const double rounds = std::ceil(facts.blocks / gpu_.processors);
     const double busy = std::min(1.0, facts.threads * facts.sums / (operation_cycles * gpu_.lanes));
     const double computing = rounds * work.flops / facts.blocks /
                              (full_rate(gpu_, facts) / gpu_.processors * our_rate * busy);
     // Where nothing repeats, a thread's loads are all under way at once.
     const double width = f64_ ? 8 : 4;
-    const double each = facts.bytes / width / (facts.blocks * facts.threads);
+    const double each = loaded / width / (facts.blocks * facts.threads);
     const double under_way = held > 0 ? held : has_loops ? loads_in_flight : std::max(1.0, each);
     const double latency = gpu_.latency * 1e-3 * second_cache_latency;
-    const auto moving = [&](double bytes, double loads) {
+    // Nobody waits for what is stored.
+    const auto moving = [&](double loads, double stores, double at_once) {
       const double in_flight =
-          std::min(facts.blocks, gpu_.processors) * facts.threads * loads * width;
-      return bytes / std::min(gpu_.bandwidth * 1e3 * second_cache_rate, in_flight / latency);
+          std::min(facts.blocks, gpu_.processors) * facts.threads * at_once * width;
+      return std::max((loads + stores) / (gpu_.bandwidth * 1e3 * second_cache_rate),
+                      loads / (in_flight / latency));
     };
-    const double often = rounds > 1 ? 1 : 1 / std::max(1.0, steps);
-    const double bringing = brought > 0 ? latency + moving(brought, loads_in_flight) : 0;
-    return latency + std::max(computing, moving(facts.bytes, under_way)) + often * bringing;
+    const double bringing = brought > 0 ? latency + moving(brought, 0, loads_in_flight) : 0;
+    return latency + std::max(computing, moving(loaded, stored, under_way)) +
+           bringing / std::max(1.0, steps);
   }
 
   const SizeValues& at_;

@@ -49,7 +49,11 @@ Nest nest_of(const loop::Kernel& kernel) {
   return nest;
 }
 
-// A kernel of blocks with 16 rows of 8 elements each; `body` of the row and the element.
+// An element of a block: its row and its number there, among all and in the block.
+struct PartElement {
+  loop::Expr row, element, row_of_block, element_of_block;
+};
+// A kernel of blocks with 16 rows of 8 elements each.
 template <class Body>
 loop::Kernel in_part_blocks(const StepElements& axes, const Body& body) {
   const Dim tile_rows = ceil_div(axes.row.extent, Dim(part_rows));
@@ -61,9 +65,10 @@ loop::Kernel in_part_blocks(const StepElements& axes, const Body& body) {
   const loop::Expr number = loop::variable(blocks.variable);
   const loop::Expr first_row = part_rest(number, loop::size(tile_rows)) * loop::integer(part_rows);
   const loop::Variable t = loop::fresh_variable("t");
+  const loop::Expr own_row = part_quotient(loop::variable(t), part_elements);
+  const loop::Expr own = part_rest(loop::variable(t), part_elements);
   const loop::Expr element =
-      part_quotient(number, loop::size(tile_rows)) * loop::integer(part_elements) +
-      part_rest(loop::variable(t), part_elements);
+      part_quotient(number, loop::size(tile_rows)) * loop::integer(part_elements) + own;
   loop::For threads;
   threads.kind = loop::LoopKind::thread;
   threads.variable = t;
@@ -73,13 +78,19 @@ loop::Kernel in_part_blocks(const StepElements& axes, const Body& body) {
         loop::binary(Op::min, loop::size(axes.row.extent) - first_row, loop::integer(part_rows)) *
         loop::integer(part_elements);
   }
-  threads.body = GpuTileBuilder::inside(
-      element, axes.element.extent, part_elements,
-      body(first_row + part_quotient(loop::variable(t), part_elements), element));
+  threads.body =
+      GpuTileBuilder::inside(element, axes.element.extent, part_elements,
+                             body(PartElement{first_row + own_row, element, own_row, own}));
   blocks.body = {loop::statement(std::move(threads))};
   loop::Kernel kernel;
   kernel.body = loop::simplify_indices({loop::statement(std::move(blocks))});
   return kernel;
+}
+
+constexpr int part_a_stride = part_rows + gpu_tile_padding;
+// Where an element of a lies in a block's shared memory.
+loop::Expr place_of_a(const loop::Expr& k, const loop::Expr& row) {
+  return k * loop::integer(part_a_stride) + row;
 }
 
 class Contributions final : public GpuTileBuilder {
@@ -89,7 +100,7 @@ class Contributions final : public GpuTileBuilder {
       : GpuTileBuilder(product, plan, new_buffer),
         sums_of_row_(plan.columns / (part_warps * part_threads_across)) {
     kept_ = buffer("b_kept", plan.depth * plan.columns, loop::Space::shared);
-    a_ = buffer("a_part", plan.depth * a_stride(), loop::Space::shared);
+    a_ = buffer("a_part", plan.depth * part_a_stride, loop::Space::shared);
     sums_ = buffer("sums", part_rows_of_thread * sums_of_row_, loop::Space::registers);
   }
 
@@ -98,7 +109,8 @@ class Contributions final : public GpuTileBuilder {
     loop::Kernel kernel = run_in_parts().partial;
     loop::For blocks = *loop::as_for(kernel.body[0]);
     blocks.width = part_threads;
-    kernel.body = {loop::Allocate{kept_}, loop::statement(std::move(blocks))};
+    kernel.body = {loop::Allocate{kept_}, loop::Allocate{a_}, loop::statement(std::move(blocks))};
+    made.made = a_;
     made.contributions = std::move(kernel);
     return made;
   }
@@ -107,15 +119,13 @@ class Contributions final : public GpuTileBuilder {
   loop::BufferRef buffer(const char* name, int size, loop::Space space) const {
     return new_buffer_(name, c_.dtype, Dim(size), space);
   }
-  int a_stride() const { return part_rows + gpu_tile_padding; }
   loop::Expr first_inner() const { return steps().first * loop::integer(plan_.depth); }
 
   loop::Block tile() override {
-    // What the block's threads have stored of a.
-    loop::Block block{loop::Allocate{a_}, loop::Allocate{sums_}, loop::Barrier{}};
+    loop::Block block{loop::Allocate{sums_}};
     const loop::Variable brings = loop::fresh_variable("brings", DType::boolean);
-    block.push_back(loop::statement(loop::If{loop::variable(brings), {bring()}, {}}));
-    block.push_back(bring_a());
+    block.push_back(
+        loop::statement(loop::If{loop::variable(brings), {bring(), no_elements()}, {}}));
     block.push_back(over_sums([&](const Sum& sum) {
       return loop::Block{loop::Store{sums_, sum.number, loop::real(0, c_.dtype)}};
     }));
@@ -124,7 +134,7 @@ class Contributions final : public GpuTileBuilder {
     block.push_back(over_sums(
         [&](const Sum& sum) {
           const loop::Expr inner = loop::variable(k);
-          const loop::Expr a = loop::load(a_, inner * loop::integer(a_stride()) + sum.row);
+          const loop::Expr a = loop::load(a_, place_of_a(inner, sum.row));
           const loop::Expr b = loop::load(kept_, inner * loop::integer(plan_.columns) + sum.column);
           return loop::Block{
               loop::Store{sums_, sum.number, loop::fma(a, b, loop::load(sums_, sum.number))}};
@@ -170,29 +180,18 @@ class Contributions final : public GpuTileBuilder {
     return threads(t, part_threads, {loop::statement(std::move(rounds))});
   }
 
-  loop::Stmt bring_a() const {
+  // Zeros in place of elements that there are not.
+  loop::Stmt no_elements() const {
     const loop::Variable t = loop::fresh_variable("t"), n = loop::fresh_variable("n");
     const loop::Expr number = loop::variable(n) * loop::integer(part_threads) + loop::variable(t);
-    // The elements of a gate are neighbours.
-    const int gates = plan_.depth / part_elements;
-    const loop::Expr row = part_quotient(number, plan_.depth);
-    const loop::Expr at = part_rest(number, plan_.depth);
-    const loop::Expr k =
-        part_rest(at, part_elements) * loop::integer(gates) + part_quotient(at, part_elements);
-    loop::Expr is_there = loop::boolean_constant(true);
-    if (!fits(inner_, plan_.depth)) {
-      is_there = loop::binary(Op::lt, first_inner() + k, loop::size(inner_));
-    }
-    if (!fits(rows_, part_rows)) {
-      is_there = loop::binary(Op::logical_and, is_there,
-                              loop::binary(Op::lt, first_row_ + row, loop::size(rows_)));
-    }
-    Places places = places_of(c_.rows, first_row_ + row);
-    for (auto& one : places_of(c_.inner, first_inner() + k)) places.push_back(std::move(one));
+    const loop::Expr k = part_quotient(number, part_rows), row = part_rest(number, part_rows);
+    const loop::Expr is_there =
+        loop::binary(Op::logical_and, loop::binary(Op::lt, first_inner() + k, loop::size(inner_)),
+                     loop::binary(Op::lt, first_row_ + row, loop::size(rows_)));
+    const loop::Store zero{a_, place_of_a(k, row), loop::real(0, c_.dtype)};
     return threads(t, part_threads,
                    unrolled(n, part_rows * plan_.depth / part_threads,
-                            {loop::Store{a_, k * loop::integer(a_stride()) + row,
-                                         only_inside(loop::substitute(c_.a, places), is_there)}}));
+                            {loop::statement(loop::If{is_there, {}, {zero}})}));
   }
 
   struct Sum {
@@ -244,9 +243,9 @@ std::optional<StepElements> step_elements(const loop::Kernel& elements) {
 
 loop::Kernel deal_out(const loop::Kernel& elements, const StepElements& axes) {
   const Nest nest = nest_of(elements);
-  loop::Kernel kernel = in_part_blocks(axes, [&](const loop::Expr& row, const loop::Expr& element) {
+  loop::Kernel kernel = in_part_blocks(axes, [&](const PartElement& at) {
     return loop::substitute(*nest.core,
-                            {{axes.row.variable, row}, {axes.element.variable, element}});
+                            {{axes.row.variable, at.row}, {axes.element.variable, at.element}});
   });
   kernel.work = elements.work;
   return kernel;
@@ -317,7 +316,25 @@ std::optional<StepParts> build_step_parts(const Contraction& product, const loop
     return made;
   };
   StepParts made = Contributions(split, plan, noting).parts();
-  made.made = product.a->buffer;
+  // What is stored of a goes to the block's part of it too.
+  loop::Block stores;
+  const loop::Variable own_row = loop::fresh_variable("row"), own = loop::fresh_variable("own");
+  for (const loop::Stmt& s : *nest_of(elements).core) {
+    const auto& stored = std::get<loop::Store>(s);
+    stores.push_back(s);
+    if (stored.buffer->id != product.a->buffer->id) continue;
+    const std::int64_t number =
+        loop::difference(stored.index, first)->constant() / width.constant();
+    const loop::Expr at = loop::variable(own) * loop::integer(gates) + loop::integer(number);
+    stores.push_back(loop::Store{made.made, place_of_a(at, loop::variable(own_row)), stored.value});
+  }
+  made.elements = in_part_blocks(*axes, [&](const PartElement& at) {
+    return loop::substitute(stores, {{axes->row.variable, at.row},
+                                     {axes->element.variable, at.element},
+                                     {own_row, at.row_of_block},
+                                     {own, at.element_of_block}});
+  });
+  made.elements.work = elements.work;
   made.partial = partial;
   made.are_few = are_few;
 
@@ -327,7 +344,8 @@ std::optional<StepParts> build_step_parts(const Contraction& product, const loop
   const StepElements results{row, {loop::fresh_variable("column"), columns}};
   const loop::BufferRef held =
       new_buffer("contributed", product.dtype, Dim(parts), loop::Space::registers);
-  made.sums = in_part_blocks(results, [&](const loop::Expr& of_row, const loop::Expr& column) {
+  made.sums = in_part_blocks(results, [&](const PartElement& result) {
+    const loop::Expr &of_row = result.row, &column = result.element;
     const loop::Variable part = loop::fresh_variable("part");
     const loop::Expr at =
         (loop::variable(part) * loop::size(row.extent) + of_row) * loop::size(columns) + column;

@@ -22,11 +22,12 @@ loop::Kernel deal_out(const loop::Kernel& elements, const StepElements& axes);
 // apart as the gates of a recurrent cell, or where what a block keeps is more than there is room
 // for.
 struct StepParts {
-  loop::BufferRef made;     // a
+  loop::BufferRef made;     // a part of a, which a block has in shared memory
   loop::BufferRef partial;  // what a part contributes to each result
-  // Of blocks as `deal_out` has them: what its elements contribute, with what it keeps of b as
-  // build_step_tiles does; the stores of the sums.
-  loop::Kernel contributions, sums;
+  // Of blocks as `deal_out` has them: the elements, which leave what they make of a there too; what
+  // that contributes, with what the block keeps of b as build_step_tiles has it; the stores of the
+  // sums.
+  loop::Kernel elements, contributions, sums;
   Dim are_few;  // 1 where the contributions are not too many to be kept, else 0
 };
 std::optional<StepParts> build_step_parts(const Contraction& product, const loop::Kernel& elements,

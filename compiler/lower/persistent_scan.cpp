@@ -354,16 +354,13 @@ class Builder {
     there.condition = loop::binary(loop::Op::lt, loop::variable(number), loop::size(count));
     there.then_body = rehomed.block(nest.body);
     // What the block keeps is brought in the first step.
-    for (auto kept = kernel.body.begin(); kept != kernel.body.end() - 1; ++kept) {
-      kept_.push_back(*kept);
-      const loop::Expr brings =
+    kept_.insert(kept_.end(), kernel.body.begin(), kernel.body.end() - 1);
+    for (loop::Stmt& s : there.then_body) {
+      const loop::If* branch = loop::as_if(s);
+      if (branch == nullptr || branch->condition->op != loop::Op::variable) continue;
+      const loop::Expr is_first =
           loop::binary(loop::Op::eq, loop::variable(counter_), loop::integer(0));
-      const auto branch =
-          std::find_if(there.then_body.begin(), there.then_body.end(), [](const loop::Stmt& s) {
-            const loop::If* one = loop::as_if(s);
-            return one != nullptr && one->condition->op == loop::Op::variable;
-          });
-      *branch = loop::statement(loop::If{brings, loop::as_if(*branch)->then_body, {}});
+      s = loop::statement(loop::If{is_first, branch->then_body, {}});
     }
     // What the block has in shared memory is read before the next one is stored there.
     bool waits = false;

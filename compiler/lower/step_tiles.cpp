@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "compiler/contraction/gpu_step_parts.h"
 #include "compiler/contraction/gpu_step_tiles.h"
@@ -32,7 +33,9 @@ class StepTileMaker {
 
   std::vector<Step> of(const std::vector<Step>& steps, const loop::Variable& counter) {
     std::vector<Step> result;
+    bool is_joined = false;  // whether the kernel before is one with its product
     for (std::size_t k = 0; k < steps.size(); ++k) {
+      const bool was_joined = std::exchange(is_joined, false);
       if (const Scan* inner = as<Scan>(steps[k])) {
         result.emplace_back().kind = std::make_shared<const Scan>(of(*inner));
         continue;
@@ -41,7 +44,7 @@ class StepTileMaker {
       const auto* product = as<loop::Kernel>(steps[k]);
       const StepPart* part = product != nullptr ? part_of(*product) : nullptr;
       if (part == nullptr || !part->product || !stays(part->product->b)) continue;
-      const auto* before = k > 0 ? as<loop::Kernel>(steps[k - 1]) : nullptr;
+      const auto* before = k > 0 && !was_joined ? as<loop::Kernel>(steps[k - 1]) : nullptr;
       if (before != nullptr && add_parts(*before, *product, *part->product, counter, result)) {
         if (part->in_parts) ++k;
         continue;
@@ -52,6 +55,7 @@ class StepTileMaker {
           next ? joined(*product, *part->product, *next) : std::nullopt;
       if (both) {
         ++k;
+        is_joined = true;
       } else {
         both = build_step_tiles(step_product(*part->product), maker());
         if (!both) continue;
@@ -73,8 +77,7 @@ class StepTileMaker {
     const StepPart* part = part_of(before);
     if (part == nullptr || !part->elements) return false;
     std::optional<StepParts> parts = build_step_parts(contraction, *part->elements, maker());
-    // Nobody else uses what is made.
-    if (!parts || uses_[whole(parts->made->id)] != 2) return false;
+    if (!parts) return false;
     loop::Kernel& contributions = parts->contributions;
     contributions.name = product.name;
     contributions.source = product.source;
@@ -91,15 +94,20 @@ class StepTileMaker {
                   loop::size(partial->size)};
     result_.found = true;
     result_.apart.by_turns.insert(both->id);
-    result_.apart.of_blocks.insert(whole(parts->made->id));
+    result_.apart.of_blocks.insert(parts->made->id);
     result_.are_wanted = result_.are_wanted * parts->are_few;
     // Elements of the same rows are the same threads'.
     steps.pop_back();  // the product's own
+    parts->elements.name = before.name;
+    parts->elements.source = before.source;
+    collect_buffers(parts->elements);
+    steps.back().kind = std::move(parts->elements);
     const StepElements axes = *step_elements(*part->elements);
     for (Step& step : steps) {
       const auto* kernel = as<loop::Kernel>(step);
-      const StepPart* own = kernel != nullptr ? part_of(*kernel) : nullptr;
-      if (own == nullptr || !own->elements) continue;
+      const bool is_last = &step == &steps.back();
+      const StepPart* own = kernel != nullptr && !is_last ? part_of(*kernel) : nullptr;
+      if (own == nullptr || !own->elements || kernel->body.size() != 1) continue;
       const std::optional<StepElements> other = step_elements(*own->elements);
       if (!other || other->row.extent != axes.row.extent ||
           other->element.extent != axes.element.extent) {

@@ -264,7 +264,7 @@ class Waiting {
                       loads / (in_flight / latency));
     };
     const double bringing = brought > 0 ? latency + moving(brought, 0, loads_in_flight) : 0;
-    return latency + std::max(computing, moving(loaded, stored, under_way)) +
+    return (loaded > 0 ? latency : 0) + std::max(computing, moving(loaded, stored, under_way)) +
            bringing / std::max(1.0, steps);
   }
 

@@ -58,9 +58,10 @@ GpuTilePlan step_plan(const StepProduct& step) {
   return plan;
 }
 
-class StepTiles final : public GpuTileBuilder {
+class StepTileBuilder final : public GpuTileBuilder {
  public:
-  StepTiles(const StepProduct& step, const GpuTilePlan& plan, const loop::NewBuffer& new_buffer)
+  StepTileBuilder(const StepProduct& step, const GpuTilePlan& plan,
+                  const loop::NewBuffer& new_buffer)
       : GpuTileBuilder(step.product, plan, new_buffer),
         step_(step),
         elements_(plan.columns / step.together),
@@ -443,7 +444,7 @@ std::optional<loop::Kernel> build_step_tiles(const StepProduct& step,
     return std::nullopt;
   }
   const GpuTilePlan plan = step_plan(step);
-  return StepTiles(step, plan, new_buffer).kernel();
+  return StepTileBuilder(step, plan, new_buffer).kernel();
 }
 
 }  // namespace kroton

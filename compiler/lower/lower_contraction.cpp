@@ -349,9 +349,15 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
   return schedule(kernel, machine, &buffers);
 }
 
-// Loops around each result's sum.
-loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTable& buffers) {
-  loop::Block body{loop::Accumulate{c.sum, loop::Op::add, c.a * c.b}};
+// Threads of one block, and the fewest products that one of them adds up where others could share
+// them: the parts' sums go through memory and are added behind a barrier.
+constexpr std::int64_t threads_of_block = 512;
+constexpr std::int64_t products_of_part = 16;
+
+// Loops around each result's sum of `added`, all of it for each of the parts.
+loop::Kernel each_result(const Contraction& c, const loop::Expr& added, const AxisList& parts,
+                         const Machine& machine, BufferTable& buffers) {
+  loop::Block body{loop::Accumulate{c.sum, loop::Op::add, added}};
   const auto around = [&](const AxisList& axes, bool is_independent) {
     for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
       loop::For loop;
@@ -365,11 +371,59 @@ loop::Kernel in_one_block(const Contraction& c, const Machine& machine, BufferTa
   around(c.inner, false);
   body.insert(body.begin(), loop::Declare{c.sum, loop::real(0, c.dtype)});
   body.insert(body.end(), c.stores.begin(), c.stores.end());
-  for (const AxisList* axes : {&c.columns, &c.rows, &c.batch}) around(*axes, true);
+  for (const AxisList* axes : {&c.columns, &c.rows, &c.batch, &parts}) around(*axes, true);
   loop::Kernel kernel;
   kernel.body = std::move(body);
   kernel.work = loop::size(c.work());
   return schedule(kernel, machine, &buffers);
+}
+
+// Few results of long sums are added in parts, so that all threads have some: a kernel for the
+// parts' sums and one that adds them. Sizes that are not known are taken for small.
+std::vector<loop::Kernel> in_one_block(const Contraction& c, const Machine& machine,
+                                       BufferTable& buffers) {
+  std::int64_t results = 1;
+  AxisList axes_of_results;
+  for (const AxisList* axes : {&c.batch, &c.rows, &c.columns}) {
+    axes_of_results.insert(axes_of_results.end(), axes->begin(), axes->end());
+  }
+  Dims shape;
+  Index index;
+  for (const Axis& axis : axes_of_results) {
+    if (axis.extent.is_constant()) results *= std::max<std::int64_t>(axis.extent.constant(), 1);
+    shape.push_back(axis.extent);
+    index.push_back(loop::variable(axis.variable));
+  }
+  const auto length = [](const Axis& axis) {
+    return axis.extent.is_constant() ? axis.extent.constant() : std::int64_t{0};
+  };
+  const auto longest =
+      std::max_element(c.inner.begin(), c.inner.end(),
+                       [&](const Axis& x, const Axis& y) { return length(x) < length(y); });
+  std::int64_t parts = std::min(threads_of_block / results, length(*longest) / products_of_part);
+  while (parts > 1 && length(*longest) % parts != 0) --parts;
+  if (parts < 2) return {each_result(c, c.a * c.b, {}, machine, buffers)};
+
+  shape.insert(shape.begin(), parts);
+  const Axis part{loop::fresh_variable("part"), parts};
+  index.insert(index.begin(), loop::variable(part.variable));
+  const loop::BufferRef sums = buffers.create("parts", c.sum.dtype, element_count(shape));
+  const loop::Expr place = linear_index(shape, index);
+  Contraction first = c, second = c;
+  const std::int64_t each = length(*longest) / parts;
+  Axis& cut = first.inner[static_cast<std::size_t>(longest - c.inner.begin())];
+  const loop::Expr added = loop::substitute(
+      c.a * c.b, {{cut.variable, loop::variable(part.variable) * loop::integer(each) +
+                                     loop::variable(cut.variable)}});
+  cut.extent = each;
+  first.stores = {loop::Store{sums, place, loop::variable(c.sum)}};
+  first.cost = 0;
+  second.inner = {part};
+  loop::Kernel of_parts = each_result(first, added, {part}, machine, buffers);
+  of_parts.work = loop::size(c.work());
+  loop::Kernel of_results = each_result(second, loop::load(sums, place), {}, machine, buffers);
+  of_results.work = loop::integer(0);
+  return {std::move(of_parts), std::move(of_results)};
 }
 
 }  // namespace
@@ -380,7 +434,7 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   ContractionMaker maker(context);
   const loop::NewBuffer new_buffer = context.buffers().maker();
   if (machine.one_block) {
-    return {in_one_block(std::move(maker).for_gpu(), machine, context.buffers())};
+    return in_one_block(std::move(maker).for_gpu(), machine, context.buffers());
   }
   if (machine.waiting_blocks) {
     const Contraction c = std::move(maker).for_gpu();

@@ -7,8 +7,10 @@
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/sum_blocks.h"
+#include "compiler/lower/one_thread_scan.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/rehome.h"
+#include "compiler/lower/step_registers.h"
 #include "compiler/lower/step_tiles.h"
 
 namespace kroton {
@@ -20,6 +22,10 @@ constexpr std::int64_t work_of_a_launch = 1 << 16;
 // ones, so that some thousand elements are on all processors and wait for each other nowhere.
 constexpr std::int64_t most_threads = 512;
 constexpr std::int64_t threads_of_elements = 64;
+// Words that a thread of these holds; eight blocks are on a processor at once.
+constexpr std::int64_t words_of_an_element = 64;
+// Iterations of a sum that are written out.
+constexpr std::int64_t most_written_out = 32;
 // Operations of a step, for each kernel that it would start and each of the blocks that wait for
 // each other, up to which these are done sooner: what a barrier costs less than a launch is lost by
 // kernels of ours that compute products in place of a library's. The most blocks of any device.
@@ -127,6 +133,31 @@ CommonBlocks common_blocks(const std::vector<Step>& steps) {
   return common;
 }
 
+// The innermost loops of few iterations written out, so that what all of them load is under way at
+// the same time.
+loop::Block with_short_loops_written_out(const loop::Block& block) {
+  loop::Block result;
+  for (const loop::Stmt& s : block) {
+    const loop::For* found = loop::as_for(s);
+    std::int64_t extent = 0;
+    const bool is_short =
+        found != nullptr && found->kind == loop::LoopKind::serial &&
+        loop::is_integer_constant(found->extent, extent) && extent <= most_written_out &&
+        found->body.size() <= 2 &&
+        std::all_of(found->body.begin(), found->body.end(), [](const loop::Stmt& inner) {
+          return std::holds_alternative<loop::Accumulate>(inner);
+        });
+    if (!is_short) {
+      result.push_back(loop::with_inner(s, with_short_loops_written_out));
+      continue;
+    }
+    loop::For loop = *found;
+    loop.kind = loop::LoopKind::unroll;
+    result.push_back(loop::statement(std::move(loop)));
+  }
+  return result;
+}
+
 class Builder {
  public:
   Builder(const Scan& scan, const Program& program, BufferTable& buffers, Homes homes = {},
@@ -148,44 +179,29 @@ class Builder {
   std::optional<loop::Kernel> by_elements() {
     const std::optional<Dim> count = elements();
     if (!count || !keep_to_elements(*count)) return std::nullopt;
-    hold_in_registers(*count);
     const loop::Variable block = loop::fresh_variable("block"), t = loop::fresh_variable("t");
     const bool is_one = count->is_constant() && count->constant() <= threads_of_elements;
     const loop::Expr width = loop::integer(threads_of_elements);
     const loop::Expr first = is_one ? loop::integer(0) : loop::variable(block) * width;
     const loop::Expr element = first + loop::variable(t);
-
-    loop::Block own, each;
-    for (const State& state : states_) {
-      own.push_back(loop::Allocate{state.held});
-      own.push_back(
-          loop::Store{state.held, loop::integer(0),
-                      loop::load(state.whole, at_step(state.start, loop::integer(0)) + element)});
-    }
-    for (const loop::BufferRef& buffer : passing_) each.push_back(loop::Allocate{buffer});
-    for (const Step& step : scan_.steps) {
-      const loop::Kernel& kernel = *as<loop::Kernel>(step);
-      const loop::For& nest = *loop::as_for(kernel.body[0]);
-      const Rehoming rehomed(homes_);
-      const loop::Block body = rehomed.block(nest.body);
-      for (loop::Stmt& s : loop::substitute(body, {{rehomed.renamed(nest.variable), element}})) {
-        each.push_back(std::move(s));
+    StepRegisters::Share share;
+    share.element = element;
+    share.most_words = words_of_an_element;
+    share.may_hold = [&](const loop::BufferRef& buffer) { return is_own(buffer, *count); };
+    StepRegisters registers(scan_, uses_, program_, buffers_, std::move(share), homes_);
+    loop::Block own = registers.all_steps([&] {
+      loop::Block each;
+      for (const Step& step : scan_.steps) {
+        const loop::Kernel& kernel = *as<loop::Kernel>(step);
+        const loop::For& nest = *loop::as_for(kernel.body[0]);
+        const Rehoming rehomed(homes_);
+        const loop::Block body = rehomed.block(nest.body);
+        for (loop::Stmt& s : loop::substitute(body, {{rehomed.renamed(nest.variable), element}})) {
+          each.push_back(std::move(s));
+        }
       }
-    }
-    const loop::Expr after = loop::variable(scan_.variable) + loop::integer(1);
-    for (const State& state : states_) {
-      const loop::Expr next = loop::load(state.next, loop::integer(0));
-      each.push_back(loop::Store{state.held, loop::integer(0), next});
-      if (!state.all_rows) continue;
-      each.push_back(loop::Store{state.whole, at_step(state.start, after) + element, next});
-    }
-    own.push_back(steps_loop(std::move(each)));
-    for (const State& state : states_) {
-      if (state.all_rows) continue;
-      own.push_back(loop::Store{state.whole,
-                                at_step(state.start, loop::size(scan_.extent)) + element,
-                                loop::load(state.held, loop::integer(0))});
-    }
+      return each;
+    });
     loop::For threads;
     threads.kind = loop::LoopKind::thread;
     threads.variable = t;
@@ -201,8 +217,23 @@ class Builder {
     return kernel;
   }
 
+  // One thread runs all steps, if they are so little.
+  std::optional<loop::Kernel> in_one_thread() {
+    std::optional<loop::Block> body = steps_in_one_thread(scan_, uses_, program_, buffers_, homes_);
+    if (!body) return std::nullopt;
+    loop::For thread;
+    thread.kind = loop::LoopKind::thread;
+    thread.variable = loop::fresh_variable("t");
+    thread.extent = loop::integer(1);
+    thread.body = std::move(*body);
+    loop::Kernel kernel = in_blocks(loop::fresh_variable("block"), loop::integer(1), Machine::warp,
+                                    {loop::statement(std::move(thread))});
+    kernel.form = "one thread runs all steps";
+    return kernel;
+  }
+
   loop::Kernel in_one_block(const Dim& is_wanted) {
-    loop::Block body{loop_of(scan_)};
+    loop::Block body = with_short_loops_written_out({loop_of(scan_)});
     std::int64_t threads = Machine::warp;
     loop::visit_statements(body, [&](const loop::Stmt& s) {
       const loop::For* loop = loop::as_for(s);
@@ -232,17 +263,6 @@ class Builder {
   }
 
  private:
-  struct Use {
-    loop::BufferRef buffer;
-    bool read = false, written = false;
-  };
-  // What each step reads from the one before.
-  struct State {
-    loop::BufferRef whole, held, next;  // in memory; before and after the step
-    loop::Expr start;                   // of the row before the step
-    bool all_rows = false;              // else two by turns, of which the last one counts
-  };
-
   bool find_homes(const std::vector<Step>& steps) {
     bool all = true;
     for (const Step& step : steps) {
@@ -256,8 +276,8 @@ class Builder {
     return all;
   }
 
-  Use& note(const loop::BufferRef& buffer) {
-    Use& found = uses_[buffer->id];
+  StepUse& note(const loop::BufferRef& buffer) {
+    StepUse& found = uses_[buffer->id];
     found.buffer = buffer;
     return found;
   }
@@ -405,18 +425,6 @@ class Builder {
 
   // ---- A thread for each element.
 
-  loop::Stmt steps_loop(loop::Block body) const {
-    loop::For steps;
-    steps.variable = scan_.variable;
-    steps.extent = loop::size(scan_.extent);
-    steps.body = std::move(body);
-    return loop::statement(std::move(steps));
-  }
-
-  loop::Expr at_step(const loop::Expr& start, const loop::Expr& step) const {
-    return loop::substitute(start, {{scan_.variable, step}});
-  }
-
   // How many elements every kernel of a step has, each one's in one thread.
   std::optional<Dim> elements() const {
     std::optional<Dim> count;
@@ -444,12 +452,20 @@ class Builder {
       if (!written.contains(home.buffer->id)) continue;
       if (use.buffer->size != count || !is_multiple(home.start, count)) return false;
     }
+    return std::all_of(uses_.begin(), uses_.end(), [&](const auto& entry) {
+      const auto& [id, use] = entry;
+      return !written.contains(homes_.at(id).buffer->id) || is_own(use.buffer, count);
+    });
+  }
+
+  // Whether a thread touches its own element of the buffer only.
+  bool is_own(const loop::BufferRef& own, const Dim& count) const {
+    if (own->size != count) return false;
     bool all = true;
     for (const Step& step : scan_.steps) {
       const loop::For& nest = *loop::as_for(as<loop::Kernel>(step)->body[0]);
       const auto check = [&](const loop::BufferRef& buffer, const loop::Expr& index) {
-        const auto home = homes_.find(buffer->id);
-        if (home == homes_.end() || !written.contains(home->second.buffer->id)) return;
+        if (buffer->id != own->id) return;
         std::int64_t at = -1;
         const bool is_first = loop::is_integer_constant(index, at) && at == 0;
         all = all && (index == loop::variable(nest.variable) || (count.is_constant(1) && is_first));
@@ -468,63 +484,14 @@ class Builder {
     return all;
   }
 
-  // What goes from step to step, and from kernel to kernel.
-  void hold_in_registers(const Dim& count) {
-    std::map<int, std::vector<const Use*>> users;  // by the whole buffer
-    for (const auto& [id, use] : uses_) users[homes_.at(id).buffer->id].push_back(&use);
-    for (const auto& [id, parts] : users) {
-      if (parts.size() == 1 && parts[0]->written && parts[0]->buffer->id == id &&
-          !program_.placements.contains(id)) {
-        homes_[id] = alone(passing(parts[0]->buffer));
-      } else if (parts.size() == 2) {
-        const bool swapped = parts[0]->written;
-        hold_state(*parts[swapped ? 1 : 0], *parts[swapped ? 0 : 1], count);
-      }
-    }
-  }
-
-  void hold_state(const Use& before, const Use& after, const Dim& count) {
-    if (before.written || !after.written) return;
-    State state;
-    state.whole = homes_.at(before.buffer->id).buffer;
-    state.start = homes_.at(before.buffer->id).start;
-    const loop::Expr step = loop::variable(scan_.variable);
-    if (homes_.at(after.buffer->id).start != at_step(state.start, step + loop::integer(1))) return;
-    // By turns, or row by row: else a row that is held may be one that the step writes.
-    const std::vector<loop::Expr> nodes = loop::post_order(std::span(&state.start, 1));
-    const bool by_turns = std::any_of(nodes.begin(), nodes.end(),
-                                      [](const loop::Expr& e) { return e->op == loop::Op::mod; });
-    const std::optional<Dim> moves = loop::as_dim(at_step(state.start, loop::integer(1)) -
-                                                  at_step(state.start, loop::integer(0)));
-    if (!moves || (*moves != count && 0 - *moves != count)) return;
-    state.all_rows = !by_turns;
-    state.held = in_registers(before.buffer);
-    state.next = passing(after.buffer);
-    homes_[before.buffer->id] = alone(state.held);
-    homes_[after.buffer->id] = alone(state.next);
-    states_.push_back(std::move(state));
-  }
-
-  loop::BufferRef in_registers(const loop::BufferRef& buffer) {
-    return buffers_.create(buffer->name, buffer->dtype, Dim(1), loop::Space::registers);
-  }
-  loop::BufferRef passing(const loop::BufferRef& buffer) {
-    return passing_.emplace_back(in_registers(buffer));
-  }
-  static Home alone(const loop::BufferRef& buffer) {
-    return {buffer, loop::integer(0), nullptr, true};
-  }
-
   const Scan& scan_;
   const Program& program_;
   BufferTable& buffers_;
   const std::vector<loop::BufferRef> none_ = {};
   std::set<int> scan_variables_;
-  std::map<int, Use> uses_;  // by Buffer::id
+  StepUses uses_;
   Homes homes_;
   const loop::ApartMemory apart_;
-  std::vector<loop::BufferRef> passing_;
-  std::vector<State> states_;
   const loop::Variable block_ = loop::fresh_variable("block");
   loop::Variable counter_ = {};  // of the loop whose steps are made
   loop::Block kept_;             // allocates what blocks keep from step to step
@@ -561,6 +528,7 @@ PersistentScan persistent_scan(const Scan& scan, std::int64_t launches, const Pr
   if (!builder.find_homes()) return apart(part_of_others);
   if (!has_scans(scan.steps)) {
     if (std::optional<loop::Kernel> kernel = builder.by_elements()) return {kernel, 1, ""};
+    if (std::optional<loop::Kernel> kernel = builder.in_one_thread()) return {kernel, 1, ""};
   }
   const std::int64_t most = work_of_a_launch * std::max<std::int64_t>(launches, 1);
   const Dim is_wanted = 1 - minimum(1, floor_div(work, most + 1));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -51,7 +52,7 @@ class Prediction {
       bytes += size * (program_.state_is_updated[k] ? 1 : 0);
     }
     times_.bound = codegen::launch_time(gpu_) +
-                   std::max(std::max(bytes, moved) / (gpu_.bandwidth * 1e3), fewest_);
+                   std::max({std::max(bytes, moved) / (gpu_.bandwidth * 1e3), fewest_, chains_});
     return times_;
   }
 
@@ -72,7 +73,9 @@ class Prediction {
     codegen::KernelFacts facts = facts_of(kernel, emitted, kernel.instead != nullptr, at_);
     if (facts.blocks == 0 || times == 0) return;
     facts.waiting = waiting_time(kernel, emitted, at_, gpu_);
+    facts.steps = steps_time(kernel, emitted, at_, gpu_);
     find_reads(kernel);
+    add_chain(kernel, emitted);
     const double us = times * kernel_time(gpu_, facts);
     ++times_.kernels;
     times_.launches += static_cast<std::int64_t>(times);
@@ -82,6 +85,59 @@ class Prediction {
     if (us <= longest_) return;
     longest_ = us;
     times_.slowest = kernel.name;
+  }
+
+  // Steps of a scan come behind those of an earlier one, if their first one reads what the last one
+  // of that stored: where they go over its rows from the other end. Else both might go on together.
+  void add_chain(const loop::Kernel& kernel, const codegen::CudaKernel& emitted) {
+    const double own = least_steps_time(kernel, emitted, at_, gpu_);
+    if (own == 0) return;
+    const std::optional<loop::Variable> step = step_of(kernel.body);
+    if (!step) return;
+    double begin = 0;
+    std::vector<std::pair<int, bool>> stored;
+    const auto whole = [&](const loop::BufferRef& buffer) {
+      const auto found = program_.placements.find(buffer->id);
+      const bool is_part =
+          found != program_.placements.end() && found->second.kind == Placement::Kind::part;
+      return is_part ? found->second.of->id : buffer->id;
+    };
+    // Whether the next step's element is behind this one's; nothing where it is the same one.
+    const auto goes_on = [&](const loop::Expr& index) -> std::optional<bool> {
+      const loop::Expr stride = loop::stride_of(index, *step);
+      const std::optional<Dim> size = stride ? loop::as_dim(stride) : std::nullopt;
+      const std::int64_t apart = size ? at_.of(*size) : 0;
+      return apart == 0 ? std::nullopt : std::optional(apart > 0);
+    };
+    loop::visit_expressions(kernel.body, [&](const loop::Expr& root) {
+      for (const loop::Expr& e : loop::post_order(std::span(&root, 1))) {
+        if (e->op != loop::Op::load) continue;
+        const auto found = chains_behind_.find(whole(e->buffer));
+        const std::optional<bool> on = goes_on(e->args[0]);
+        if (found != chains_behind_.end() && on && *on != found->second.second) {
+          begin = std::max(begin, found->second.first);
+        }
+      }
+    });
+    loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
+      const auto* store = std::get_if<loop::Store>(&s);
+      const std::optional<bool> on = store ? goes_on(store->index) : std::nullopt;
+      if (on) stored.emplace_back(whole(store->buffer), *on);
+    });
+    for (const auto& [buffer, on] : stored) chains_behind_[buffer] = {begin + own, on};
+    chains_ = std::max(chains_, begin + own);
+  }
+
+  // The variable of the loop over all steps: the outermost one that is no loop of blocks or
+  // threads.
+  static std::optional<loop::Variable> step_of(const loop::Block& block) {
+    for (const loop::Stmt& s : block) {
+      const loop::For* loop = loop::as_for(s);
+      if (loop == nullptr) continue;
+      if (loop->kind == loop::LoopKind::serial) return loop->variable;
+      if (const auto inner = step_of(loop->body)) return inner;
+    }
+    return std::nullopt;
   }
 
   // An input may be there for its sizes only.
@@ -113,6 +169,9 @@ class Prediction {
   std::map<const loop::Kernel*, std::size_t> numbers_;
   Times times_;
   double fewest_ = 0, longest_ = 0;
+  double chains_ = 0;  // of scans that wait for each other
+  // By the whole buffer: when the last of these steps is done, and whether they go on in it.
+  std::map<int, std::pair<double, bool>> chains_behind_;
 };
 
 }  // namespace

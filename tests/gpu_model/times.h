@@ -16,7 +16,8 @@ struct Times {
   std::int64_t products = 0;  // by a library
   double microseconds = 0;
   // What no program could go below: one launch, the inputs read and the outputs written once, or
-  // the operations of the kernels at the device's full rate.
+  // the operations of the kernels at the device's full rate, or the steps of scans, each as long as
+  // its longest chain of operations that wait for each other.
   double bound = 0;
   std::string slowest;  // the kernel that most of it is spent in
 };

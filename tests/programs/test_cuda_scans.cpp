@@ -35,6 +35,7 @@ std::string forms(const std::vector<kt::Tensor>& inputs, const std::vector<kt::T
 
 const std::string by_elements = "every thread runs all steps for an element; ";
 const std::string in_one_block = "one block runs all steps; ";
+const std::string in_one_thread = "one thread runs all steps; ";
 
 kt::Array normal(const kt::Shape& shape, int seed, double scale = 1) {
   return kt::Array::normal(shape, static_cast<std::uint64_t>(seed), 0, scale);
@@ -142,7 +143,7 @@ TEST_CASE("cuda: the same results where steps are kernels and where they are not
   check_like_cpu({x, w}, {states}, calls, 1e-4);
 }
 
-TEST_CASE("cuda: a Kalman filter in one block") {
+TEST_CASE("cuda: a Kalman filter in one thread") {
   const TestCuda cuda;
   const auto z = kt::vector("z");
   const auto f = kt::tensor("f", {4, 4}), q = kt::tensor("q", {4, 4});
@@ -156,13 +157,84 @@ TEST_CASE("cuda: a Kalman filter in one block") {
         return std::pair{x1 + gain * (measured - kt::dot(h, x1)), p1 - kt::outer(gain, ph)};
       },
       {.sequences = {z}, .outputs_info = {kt::zeros({4}), q}});
-  CHECK(forms({z, f, q, h}, {xs}) == in_one_block);
+  CHECK(forms({z, f, q, h}, {xs}) == in_one_thread);
   const auto cost = kt::sum(kt::square(xs)) + kt::sum(ps[-1]);
   const auto gradients = kt::grad(cost, f, q, h, z);
   kt::Array covariance = kt::Array::zeros({4, 4});
   for (std::size_t k = 0; k < 4; ++k) covariance.data<float>()[5 * k] = 0.5F;
   check_like_cpu({z, f, q, h}, {xs, ps[-1], gradients[0], gradients[1], gradients[2], gradients[3]},
-                 {{normal({6}, 1), normal({4, 4}, 2, 0.4), covariance, normal({4}, 3)}}, 1e-4);
+                 {{normal({6}, 1), normal({4, 4}, 2, 0.4), covariance, normal({4}, 3)},
+                  {normal({1}, 1), normal({4, 4}, 2, 0.4), covariance, normal({4}, 3)}},
+                 1e-4);
+}
+
+TEST_CASE("cuda: small steps in one thread, with rows, branches and stacks backwards") {
+  const TestCuda cuda;
+  const auto rows = kt::tensor("rows", {kt::dim("n"), 3}, kt::f64);
+  const auto turns = kt::vector("turns", kt::boolean);
+  const auto a = kt::tensor("a", {3, 3}, kt::f64);
+  // A state in two rows by turns, one of which all rows are wanted, rows that come from the end,
+  // and a row that is stored and used.
+  const auto [y, sums, shown] = kt::scan(
+      [&](kt::Tensor row, kt::Tensor turn, kt::Tensor before, kt::Tensor sum) {
+        const kt::Tensor next =
+            kt::ifelse(turn, kt::dot(a, before) + row, kt::tanh(kt::dot(before, a)) * row);
+        return std::tuple{next, sum + kt::dot(next, a), next * kt::sum(before)};
+      },
+      {.sequences = {rows, turns},
+       .outputs_info = {kt::zeros({3}, kt::f64), kt::ones({3}, kt::f64), kt::none},
+       .go_backwards = true});
+  CHECK(forms({rows, turns, a}, {y, sums[-1], shown}) == in_one_thread);
+  const auto gradients = kt::grad(kt::sum(y * y) + kt::sum(sums[-1]) + kt::sum(shown), rows, a);
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t n : {1, 3, 17}) {
+    kt::Array flags = kt::Array::zeros({n}, kt::boolean);
+    for (std::int64_t k = 0; k < n; k += 2) flags.data<bool>()[k] = true;
+    calls.push_back({kt::Array::normal({n, 3}, 1, 0, 0.5, kt::f64), flags,
+                     kt::Array::normal({3, 3}, 2, 0, 0.5, kt::f64)});
+  }
+  check_like_cpu({rows, turns, a}, {y, sums[-1], shown, gradients[0], gradients[1]}, calls);
+}
+
+TEST_CASE("cuda: steps of numbers of 16 bits in registers") {
+  const TestCuda cuda;
+  for (const kt::DType dtype : {kt::f16, kt::bf16}) {
+    const auto x = kt::tensor("x", {kt::dim("t"), 3}, dtype);
+    const auto a = kt::tensor("a", {3, 3}, dtype);
+    const kt::State start{kt::zeros({3}, dtype)};
+    const auto by_element =
+        kt::scan([&](kt::Tensor row, kt::Tensor before) { return before * row + row; },
+                 {.sequences = {kt::sin(x)}, .outputs_info = {start}});
+    const auto product = kt::scan(
+        [&](kt::Tensor row, kt::Tensor before) { return kt::abs(kt::dot(a, before) + row); },
+        {.sequences = {x}, .outputs_info = {start}});
+    CHECK(forms({x, a}, {product}) == in_one_thread);
+    std::vector<std::vector<kt::Array>> calls;
+    for (const std::int64_t t : {1, 17}) {
+      calls.push_back({kt::Array::normal({t, 3}, 1, 0, 0.5, kt::f32).cast(dtype),
+                       kt::Array::normal({3, 3}, 2, 0, 0.5, kt::f32).cast(dtype)});
+    }
+    check_like_cpu({x, a}, {by_element, product}, calls, 2e-2);
+  }
+}
+
+TEST_CASE("cuda: long sums of few results are shared by the threads of one block") {
+  const TestCuda cuda;
+  const auto x = kt::tensor("x", {kt::dim("t"), kt::dim("b"), 8});
+  const auto w = kt::tensor("w", {96, 8});
+  const auto u = kt::tensor("u", {8, 96});
+  const auto states = kt::scan(
+      [&](kt::Tensor now, kt::Tensor state) {
+        return kt::tanh(now + kt::dot(kt::tanh(kt::dot(state, u)), w));
+      },
+      {.sequences = {x}, .outputs_info = {kt::zeros({kt::dim("b"), 8})}});
+  CHECK(forms({x, w, u}, {states}).find(in_one_block) == 0);
+  const auto gradients = kt::grad(kt::sum(kt::square(states)), x, w, u);
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t b : {0, 1, 3, 17}) {
+    calls.push_back({normal({3, b, 8}, 1), normal({96, 8}, 2, 0.2), normal({8, 96}, 3, 0.2)});
+  }
+  check_like_cpu({x, w, u}, {states, gradients[0], gradients[1], gradients[2]}, calls, 1e-4);
 }
 
 TEST_CASE("cuda: until, branches, loops in loops, draws and updates in one block") {

@@ -23,6 +23,11 @@ struct GpuRates {
   // Products of 16 bits that are added in f32 a cycle, of a processor's matrix units; half of that
   // in TF32.
   double matrix = 0;
+  // Cycles from the operands of an operation to its value: of f32 and integers, of f64, of the
+  // units for functions; of a value from one thread of a warp to another, from shared memory, from
+  // the first cache; and of a barrier of a block whose threads come at the same time.
+  double operation = 4, operation_f64 = 8, function = 20;
+  double shuffle = 23, shared_latency = 29, first_cache = 38, block_barrier = 20;
 };
 
 // T4, A100, H100, RTX 4090; from what their vendor and measurements by others say.

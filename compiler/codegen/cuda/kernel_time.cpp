@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "compiler/base/machine.h"
+#include "compiler/loop/chain.h"
 #include "compiler/loop/count.h"
 #include "compiler/loop/traverse.h"
 
@@ -17,14 +18,12 @@ namespace {
 // the library's.
 constexpr double loads_in_flight = 4;
 constexpr double operation_cycles = 5;
+// Operations behind the value that a unit for functions gives, which make a quotient of it; lanes
+// of a processor that begins an operation of each of its four warps in each cycle.
+constexpr double operations_of_division = 5;
+constexpr double lanes_of_issue = 128;
 constexpr double our_rate = 0.5;
 constexpr double library_rate = 0.75;
-// Cycles that a block's threads take for a loop that they share and the barrier behind it, when all
-// lies in the first cache; those of an iteration of a loop in it; those of a step that a thread
-// takes by itself, with its state in registers.
-constexpr double phase_cycles = 150;
-constexpr double iteration_cycles = 12;
-constexpr double step_cycles = 60;
 // How much faster than memory the second cache is, where the blocks of steps read what others have
 // written.
 constexpr double second_cache_rate = 2, second_cache_latency = 0.6;
@@ -45,69 +44,16 @@ double count_of(const loop::Expr& extent, const SizeValues& at) {
   return size ? static_cast<double>(at.of(*size)) : 1;
 }
 
-bool has_barrier(const loop::Block& block) {
-  bool found = false;
-  loop::visit_statements(block, [&](const loop::Stmt& s) {
-    found = found || std::holds_alternative<loop::Barrier>(s);
-  });
-  return found;
+// Whether the kernel is all steps of a scan.
+bool runs_steps(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at) {
+  return kernel.instead == nullptr && at.of(emitted.blocks) > 0 &&
+         kernel.form.find("all steps") != std::string::npos;
 }
 
-// Iterations of the loops in a thread's share, one after the other.
-double iterations_in(const loop::Block& block, const SizeValues& at) {
-  double sum = 0;
-  for (const loop::Stmt& s : block) {
-    const loop::For* loop = loop::as_for(s);
-    if (loop == nullptr) continue;
-    sum += count_of(loop->extent, at) * std::max(1.0, iterations_in(loop->body, at));
-  }
-  return sum;
-}
-
-// Of the steps that a kernel runs, if it does: loops with barriers that are in no other ones, and
-// loops of threads that carry a state in registers.
-double cycles_of(const loop::Block& block, double threads, const SizeValues& at) {
-  double cycles = 0;
-  for (const loop::Stmt& s : block) {
-    if (const loop::If* branch = loop::as_if(s)) {
-      cycles += std::max(cycles_of(branch->then_body, threads, at),
-                         cycles_of(branch->else_body, threads, at));
-    }
-    const loop::For* loop = loop::as_for(s);
-    if (loop == nullptr) continue;
-    const double count = count_of(loop->extent, at);
-    if (loop->kind == loop::LoopKind::thread) {
-      const double turns = std::max(1.0, std::ceil(count / threads));
-      cycles += turns * (phase_cycles + iteration_cycles * iterations_in(loop->body, at));
-    } else if (has_barrier(loop->body)) {
-      cycles += count * cycles_of(loop->body, threads, at);
-    }
-  }
-  return cycles;
-}
-
-double cycles_of(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at) {
-  double cycles = 0;
-  loop::visit_statements(kernel.body, [&](const loop::Stmt& s) {
-    const loop::For* loop = loop::as_for(s);
-    if (loop == nullptr) return;
-    if (loop->kind == loop::LoopKind::thread) {
-      const bool holds = std::any_of(loop->body.begin(), loop->body.end(), [](const loop::Stmt& t) {
-        return std::holds_alternative<loop::Allocate>(t);
-      });
-      for (const loop::Stmt& t : loop->body) {
-        const loop::For* steps = loop::as_for(t);
-        if (steps == nullptr || !holds) continue;
-        cycles += count_of(steps->extent, at) *
-                  (step_cycles + iteration_cycles * iterations_in(steps->body, at));
-      }
-    }
-    if (loop->kind != loop::LoopKind::block || at.of(emitted.blocks) == 0) return;
-    if (kernel.instead == nullptr && kernel.form == "one block runs all steps") {
-      cycles += cycles_of(loop->body, emitted.threads, at);
-    }
-  });
-  return cycles;
+double microseconds_of(const loop::Kernel& kernel, const loop::ChainCosts& costs,
+                       const SizeValues& at, const GpuRates& gpu) {
+  const auto value = [&](const DimAtom& size) { return at.of(size); };
+  return loop::chain_of(kernel, costs, value) / (gpu.clock * 1e3);
 }
 
 // Threads of whole blocks, as registers and shared memory leave room for.
@@ -283,7 +229,6 @@ KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool
   facts.blocks = static_cast<double>(at.of(emitted.blocks));
   facts.threads = emitted.threads;
   facts.work = static_cast<double>(at.of(kernel.work));
-  facts.cycles = cycles_of(kernel, emitted, at);
   for (const auto* list : {&kernel.inputs, &kernel.outputs}) {
     for (const loop::BufferRef& buffer : *list) {
       facts.bytes += bytes_of(buffer, at);
@@ -325,6 +270,33 @@ double waiting_time(const loop::Kernel& kernel, const CudaKernel& emitted, const
   return Waiting(kernel, at, gpu).of(loop::as_for(kernel.body[0])->body, emitted.threads);
 }
 
+double steps_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                  const GpuRates& gpu) {
+  if (emitted.together || !runs_steps(kernel, emitted, at)) return 0;
+  loop::ChainCosts costs;
+  costs.is_bound = false;
+  costs.operation = gpu.operation;
+  costs.operation_f64 = gpu.operation_f64;
+  // The unit's value, and a few operations that make it exact.
+  costs.function = gpu.function + operations_of_division * gpu.operation;
+  costs.load_shared = gpu.shared_latency;
+  costs.load_global = gpu.first_cache;
+  costs.shuffle = gpu.shuffle;
+  costs.barrier = gpu.block_barrier;
+  costs.issue = lanes_of_issue / gpu.lanes;
+  return microseconds_of(kernel, costs, at, gpu);
+}
+
+double least_steps_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                        const GpuRates& gpu) {
+  if (!runs_steps(kernel, emitted, at)) return 0;
+  loop::ChainCosts costs;
+  costs.operation = gpu.operation;
+  costs.operation_f64 = gpu.operation_f64;
+  costs.function = gpu.function;
+  return microseconds_of(kernel, costs, at, gpu);
+}
+
 double launch_time(const GpuRates& gpu) { return gpu.launch + 2 * gpu.latency * 1e-3; }
 
 double kernel_time(const GpuRates& gpu, const KernelFacts& facts) {
@@ -339,12 +311,12 @@ double kernel_time(const GpuRates& gpu, const KernelFacts& facts) {
       std::min(facts.blocks * facts.threads, gpu.processors * threads_of_processor(gpu, facts));
   const double in_flight = resident * loads_in_flight * facts.together * (facts.f64 ? 8 : 4);
   const double moving = facts.bytes / std::min(bandwidth, in_flight / (gpu.latency * 1e-3));
-  // A processor with few threads waits for each operation.
-  const double busy = std::min(1.0, resident / used * facts.sums / (operation_cycles * gpu.lanes));
+  // A processor with few threads waits for each operation; how long steps do so is known.
+  const double cycles = facts.steps > 0 ? 1 : operation_cycles;
+  const double busy = std::min(1.0, resident / used * facts.sums / (cycles * gpu.lanes));
   const double computing =
       facts.work / (full_rate(gpu, facts) * our_rate * used / gpu.processors * busy);
-  const double waiting = facts.cycles / (gpu.clock * 1e3);
-  return launch_time(gpu) + std::max({moving, computing, waiting});
+  return launch_time(gpu) + std::max({moving, computing, facts.steps});
 }
 
 }  // namespace kroton::codegen

@@ -17,7 +17,7 @@ struct KernelFacts {
   double work = 0, bytes = 0;
   // Sums that a thread has in registers: of a product, which is half as many operations.
   double sums = 1;
-  double cycles = 0;    // of steps that wait for each other
+  double steps = 0;     // microseconds of steps that one block or each thread runs
   double waiting = 0;   // microseconds of blocks that wait for each other, with what they do
   double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
@@ -30,6 +30,16 @@ KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool
 // KernelFacts::waiting on that device; 0 where blocks do not wait for each other.
 double waiting_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
                     const GpuRates& gpu);
+
+// KernelFacts::steps on that device: of the longest chain of what waits for something else. 0 where
+// a kernel runs no steps.
+double steps_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                  const GpuRates& gpu);
+// What no program for the steps of a scan could go below, in microseconds: each operation as soon
+// as its operands are there, with a state that never goes through memory, and sums as trees. 0
+// where a kernel runs no steps.
+double least_steps_time(const loop::Kernel& kernel, const CudaKernel& emitted, const SizeValues& at,
+                        const GpuRates& gpu);
 
 // Operations a microsecond of the whole device, if all of it does nothing else.
 double full_rate(const GpuRates& gpu, const KernelFacts& facts);

@@ -33,6 +33,7 @@ std::vector<KernelCost> DeviceProgram::costs(std::span<const std::int64_t> sizes
         facts_of(kernel, *loaded.emitted, loaded.product.product != nullptr, values);
     const bool runs = facts.blocks > 0;
     if (rates_) facts.waiting = waiting_time(kernel, *loaded.emitted, values, *rates_);
+    if (rates_) facts.steps = steps_time(kernel, *loaded.emitted, values, *rates_);
     if (rates_) cost.seconds = runs ? 1e-6 * kernel_time(*rates_, facts) : 0;
     if (!runs) return;
     cost.flops = facts.work;

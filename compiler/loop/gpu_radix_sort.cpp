@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "compiler/loop/gpu_earlier_blocks.h"
 #include "compiler/loop/gpu_key_tile.h"
 #include "compiler/loop/index_arithmetic.h"
 #include "compiler/loop/traverse.h"
@@ -12,21 +13,12 @@ namespace {
 
 constexpr int digit_bits = 8;
 constexpr std::int64_t digit_values = 1 << digit_bits;
-// A block's keys, and its threads where it moves them.
-constexpr std::int64_t chunk_of_keys = 2048;
-constexpr int threads_of_move = 256;
-constexpr int keys_of_mover = chunk_of_keys / threads_of_move;
-// Threads that count, each in counters of a byte for every digit, of which four are a word.
-constexpr int threads_of_count = 128;
-constexpr std::int64_t keys_of_counter = chunk_of_keys / threads_of_count;
-constexpr std::int64_t digits_of_word = 4;
-constexpr std::int64_t words_of_digits = digit_values / digits_of_word;
-// Digits next to each other in the table, whose counts a block of threads goes through, and runs of
-// chunks that threads share.
-constexpr std::int64_t digits_together = 8;
-constexpr std::int64_t most_runs = 64, fewest_runs = 8, chunks_of_run = 4;
-// Operations for each key, for the estimate of a kernel's work.
-constexpr std::int64_t work_of_count = 36;
+constexpr int threads_of_sort = 256;
+// Keys of a thread of a block that counts or moves them.
+constexpr int keys_of_counter = 16, keys_of_mover = 8;
+// Operations for each key, for the estimate of a kernel's work: to fetch it, for each digit that is
+// counted, and to move it.
+constexpr std::int64_t work_of_key = 8, work_of_count = 6;
 constexpr std::int64_t work_of_move = 64;
 
 Expr zero_i32() { return integer(0, DType::i32); }
@@ -42,22 +34,19 @@ Stmt written_out(const Variable& k, std::int64_t count, Block body) {
 Stmt only(const Expr& condition, Block body) {
   return statement(If{condition, std::move(body), {}});
 }
-
-// Of a word of four counts in bytes those of the first and third, or of the others, as two sums.
-Expr two_counts(const Expr& word, bool others) {
-  const Expr moved = others ? binary(Op::lshr, word, integer(8, DType::i32)) : word;
-  return binary(Op::bit_and, moved, integer(0x00ff00ff, DType::i32));
+void add_statements(Block& block, Block more) {
+  for (Stmt& s : more) block.push_back(std::move(s));
+}
+// Counts of digits.
+EarlierBlocks::Values sum_of(const EarlierBlocks::Values& a, const EarlierBlocks::Values& b) {
+  return {a[0] + b[0]};
 }
 
-// Counts of digits: of each chunk of each row, and of each row.
-struct DigitTables {
-  BufferRef counts, totals;
-};
-
-// A kernel's chunk of a row.
+// A kernel's chunk of a row, of so many keys.
 class Chunk {
  public:
-  explicit Chunk(const GpuDigits& how) : how_(how), chunks_(ceil_div(how.count, chunk_of_keys)) {
+  Chunk(const GpuDigits& how, std::int64_t keys)
+      : how_(how), keys_(keys), chunks_(ceil_div(how.count, keys)) {
     if (how.rows.is_constant(1)) return;
     row_ = fresh_variable("row");
     chunk_ = fresh_variable("chunk");
@@ -68,207 +57,164 @@ class Chunk {
             Declare{chunk_, variable(block_) - variable(row_) * size(chunks_)}};
   }
   const Variable& block() const { return block_; }
+  const Dim& of_row() const { return chunks_; }
   Dim blocks() const { return how_.rows * chunks_; }
   Expr row() const { return is_only_row() ? integer(0) : variable(row_); }
-  Expr first() const { return variable(is_only_row() ? block_ : chunk_) * integer(chunk_of_keys); }
+  Expr number() const { return variable(is_only_row() ? block_ : chunk_); }
+  Expr is_last() const { return binary(Op::eq, number(), size(chunks_ - Dim(1))); }
+  Expr first() const { return number() * integer(keys_); }
   // How many keys it has.
-  Expr there() const { return lesser(size(how_.count) - first(), integer(chunk_of_keys)); }
+  Expr there() const { return lesser(size(how_.count) - first(), integer(keys_)); }
   // Of all rows' elements.
   Expr in_rows(const Expr& position) const { return row() * size(how_.count) + position; }
-  // In the table of all chunks.
-  Expr in_counts(const Expr& digit) const {
-    return variable(block_) * integer(digit_values) + digit;
+  // In a table with so many entries for each chunk.
+  EarlierBlocks::Place in_table(std::int64_t entries, const Expr& entry) const {
+    return [=, this](const Expr& chunk) {
+      return (row() * size(chunks_) + chunk) * integer(entries) + entry;
+    };
   }
-  Expr in_totals(const Expr& digit) const { return row() * integer(digit_values) + digit; }
 
  private:
   bool is_only_row() const { return how_.rows.is_constant(1); }
   const GpuDigits& how_;
+  std::int64_t keys_;
   Dim chunks_;
   Variable block_ = fresh_variable("block");
   Variable row_, chunk_;  // where there are several rows
 };
 
-Kernel count_digits(const GpuDigits& how, int pass, const DigitTables& tables,
-                    const NewBuffer& new_buffer) {
-  const Chunk chunk(how);
-  const BufferRef& from = how.keys[pass % 2];
-  const BufferRef words =
-      new_buffer("words", DType::i32, Dim(words_of_digits * (threads_of_count + 1)), Space::shared);
-  const BufferRef parts = new_buffer("parts", DType::i32, Dim(2 * threads_of_count), Space::shared);
-  const BufferRef own = new_buffer("own", from->dtype, Dim(keys_of_counter), Space::registers);
-  const auto word_of = [](const Expr& word, const Expr& thread) {
-    return word * integer(threads_of_count + 1) + thread;
-  };
+Expr in_totals(const Expr& row, const Expr& digit) { return row * integer(digit_values) + digit; }
 
-  const Variable t = fresh_variable("t"), w = fresh_variable("word"), k = fresh_variable("k"),
-                 l = fresh_variable("k");
-  const auto in_chunk = [&](const Variable& at) {
-    return variable(at) * integer(threads_of_count) + variable(t);
+Expr digit_in(const Expr& key, int first_bit) {
+  const Expr moved = first_bit == 0 ? key : binary(Op::lshr, key, integer(first_bit, key->dtype));
+  return cast(binary(Op::bit_and, moved, integer(digit_values - 1, key->dtype)), DType::i64);
+}
+Stmt count_one(const BufferRef& counts, const Expr& at) {
+  return Store{counts, at, integer(1, DType::i32)};
+}
+
+// How many keys of a row have each value of each digit.
+Kernel count_digits(const GpuDigits& how, const std::vector<BufferRef>& totals,
+                    const NewBuffer& new_buffer) {
+  const Chunk chunk(how, std::int64_t{threads_of_sort} * keys_of_counter);
+  const std::int64_t entries = how.passes() * digit_values;
+  const BufferRef& from = how.keys[0];
+  const BufferRef counts = new_buffer("counts", DType::i32, Dim(entries), Space::counters);
+  const BufferRef own = new_buffer("own", from->dtype, Dim(keys_of_counter), Space::registers);
+  const EarlierBlocks earlier(chunk.of_row(), chunk.blocks() * Dim(entries), {DType::i32},
+                              new_buffer);
+  const Variable t = fresh_variable("t"), u = fresh_variable("t"), k = fresh_variable("k"),
+                 l = fresh_variable("k"), e = fresh_variable("digit");
+  const auto in_chunk = [&](const Variable& thread, const Variable& at) {
+    return variable(at) * integer(threads_of_sort) + variable(thread);
   };
-  // Those of four digits are bytes of one word.
-  const auto position = [&](const Variable& at) { return chunk.first() + in_chunk(at); };
-  const Expr is_there = is_less(in_chunk(k), chunk.there());
+  const Expr position = chunk.first() + in_chunk(t, k);
+  const Expr is_there = is_less(in_chunk(t, k), chunk.there());
   Block fetch;
-  if (pass == 0 && how.ends != nullptr) {
+  if (how.ends != nullptr) {
     const Expr last = size(how.count) - integer(1);
     fetch = {Store{own, variable(k),
-                   without_sign(*how.ends, how.ends->key(chunk.row(), lesser(position(k), last)))},
-             only(is_there, {Store{from, chunk.in_rows(position(k)), load(own, variable(k))}})};
+                   without_sign(*how.ends, how.ends->key(chunk.row(), lesser(position, last)))},
+             only(is_there, {Store{from, chunk.in_rows(position), load(own, variable(k))}})};
   } else {
-    fetch = {Store{own, variable(k), load(from, chunk.in_rows(position(k)), is_there)}};
+    fetch = {Store{own, variable(k), load(from, chunk.in_rows(position), is_there)}};
   }
-  const Expr key = load(own, variable(l));
-  const Expr digit =
-      cast(binary(Op::bit_and, key, integer(digit_values - 1, key->dtype)), DType::i32);
-  const Expr byte = binary(Op::bit_and, digit, integer(digits_of_word - 1, DType::i32));
-  const auto is_byte = [&](std::int64_t n) { return binary(Op::eq, byte, integer(n, DType::i32)); };
-  Expr one = integer(1 << 24, DType::i32);
-  for (int n = 2; n >= 0; --n) one = select(is_byte(n), integer(1 << (8 * n), DType::i32), one);
-  one = select(is_less(in_chunk(l), chunk.there()), one, zero_i32());
-  const Expr place =
-      word_of(cast(binary(Op::lshr, digit, integer(2, DType::i32)), DType::i64), variable(t));
+  Block count;
+  for (int pass = 0; pass < how.passes(); ++pass) {
+    const Expr digit = digit_in(load(own, variable(l)), pass * digit_bits);
+    const Stmt one = count_one(counts, integer(pass * digit_values) + digit);
+    const Dim has_pass = how.has_pass(pass);
+    count.push_back(
+        has_pass.is_constant() ? one : only(binary(Op::ne, size(has_pass), integer(0)), {one}));
+  }
   Block body = chunk.begin();
-  body.insert(body.end(), {Allocate{words}, Allocate{parts}, Allocate{own}});
-  body.push_back(of_threads(
-      t, threads_of_count,
-      {loop_over(LoopKind::serial, w, integer(words_of_digits),
-                 {Store{words, word_of(variable(w), variable(t)), zero_i32()}}),
-       written_out(k, keys_of_counter, std::move(fetch)),
-       written_out(l, keys_of_counter, {Store{words, place, load(words, place) + one}})}));
-  body.push_back(Barrier{});
-
-  // A thread has one word of half the threads: sums of 16 bits are large enough.
-  const Variable u = fresh_variable("t"), j = fresh_variable("j");
-  const Variable sums[2] = {fresh_variable("sum", DType::i32), fresh_variable("sum", DType::i32)};
-  const Expr word = binary(Op::mod, variable(u), integer(words_of_digits));
-  const Expr half = binary(Op::floor_div, variable(u), integer(words_of_digits));
-  constexpr std::int64_t threads_of_half = threads_of_count / 2;
-  const Expr counted = load(words, word_of(word, half * integer(threads_of_half) + variable(j)));
-  const Expr part = half * integer(threads_of_count) + word * integer(2);
-  body.push_back(of_threads(
-      u, threads_of_count,
-      {Declare{sums[0], zero_i32()}, Declare{sums[1], zero_i32()},
-       loop_over(LoopKind::serial, j, integer(threads_of_half),
-                 {Accumulate{sums[0], Op::add, two_counts(counted, false)},
-                  Accumulate{sums[1], Op::add, two_counts(counted, true)}}),
-       Store{parts, part, variable(sums[0])}, Store{parts, part + integer(1), variable(sums[1])}}));
-  body.push_back(Barrier{});
-
-  const Variable d = fresh_variable("digit");
-  const auto bits_of_digit = [&](int bit) {
-    return binary(Op::mod, binary(Op::floor_div, variable(d), integer(bit)), integer(2));
-  };
-  const Expr pair =
-      binary(Op::floor_div, variable(d), integer(digits_of_word)) * integer(2) + bits_of_digit(1);
-  const Expr both = load(parts, pair) + load(parts, pair + integer(threads_of_count));
-  const Expr count = select(binary(Op::eq, bits_of_digit(2), integer(0)),
-                            binary(Op::bit_and, both, integer(0xffff, DType::i32)),
-                            binary(Op::lshr, both, integer(16, DType::i32)));
+  add_statements(body, {Allocate{counts}, Allocate{own}});
+  add_statements(body, earlier.buffers());
   body.push_back(
-      of_threads(d, digit_values, {Store{tables.counts, chunk.in_counts(variable(d)), count}}));
-  return kernel_of_sort(chunk.block(), chunk.blocks() * how.has_pass(pass) * how.wanted,
-                        threads_of_count, std::move(body),
-                        how.rows * how.count * Dim(work_of_count));
-}
-
-// What each chunk has of a digit becomes what the chunks of its row before it have.
-Kernel find_starts(const GpuDigits& how, int pass, const DigitTables& tables,
-                   const NewBuffer& new_buffer) {
-  const Dim chunks = ceil_div(how.count, chunk_of_keys);
-  std::int64_t runs = most_runs;
-  while (chunks.is_constant() && runs > fewest_runs &&
-         chunks_of_run * runs > chunks.constant() * 2) {
-    runs /= 2;
+      of_threads(t, threads_of_sort, {written_out(k, keys_of_counter, std::move(fetch))}));
+  body.push_back(Barrier{});
+  body.push_back(
+      of_threads(u, threads_of_sort,
+                 {written_out(l, keys_of_counter,
+                              {only(is_less(in_chunk(u, l), chunk.there()), std::move(count))})}));
+  body.push_back(Barrier{});
+  const EarlierBlocks::Values counted{load(counts, variable(e))};
+  const EarlierBlocks::Place place = chunk.in_table(entries, variable(e));
+  Block bring = earlier.tell(chunk.number(), place, counted);
+  add_statements(bring, earlier.find(chunk.number(), place, counted, sum_of, chunk.is_last()));
+  const EarlierBlocks::Values before = earlier.before();
+  Expr all = counted[0];
+  if (!before.empty()) {
+    all = all + select(is_less(integer(0), chunk.number()), before[0], zero_i32());
   }
-  const std::int64_t threads = runs * digits_together;
-  const std::int64_t groups = digit_values / digits_together;
-  const Variable block = fresh_variable("block"), t = fresh_variable("t"), u = fresh_variable("t");
-  const Variable k = fresh_variable("k"), before = fresh_variable("run"), i = fresh_variable("k");
-  const BufferRef sums = new_buffer("sums", DType::i32, Dim(threads), Space::shared);
-  const Dim of_run = ceil_div(chunks, runs);
-  const Expr row = binary(Op::floor_div, variable(block), integer(groups));
-  const auto digit_of = [&](const Variable& thread) {
-    return binary(Op::mod, variable(block), integer(groups)) * integer(digits_together) +
-           binary(Op::mod, variable(thread), integer(digits_together));
-  };
-  const auto run_of = [](const Variable& thread) {
-    return binary(Op::floor_div, variable(thread), integer(digits_together));
-  };
-  const auto over_run = [&](const Variable& thread, const Variable& at, const auto& make) {
-    const Expr first = run_of(thread) * size(of_run);
-    const Expr place =
-        (row * size(chunks) + first + variable(at)) * integer(digit_values) + digit_of(thread);
-    return loop_over(LoopKind::serial, at, lesser(size(of_run), size(chunks) - first), make(place));
-  };
-  const Variable sum = fresh_variable("sum", DType::i32),
-                 start = fresh_variable("start", DType::i32),
-                 held = fresh_variable("held", DType::i32);
-  const Block body = {
-      Allocate{sums},
-      of_threads(t, threads,
-                 {Declare{sum, zero_i32()},
-                  over_run(t, k,
-                           [&](const Expr& place) {
-                             return Block{Accumulate{sum, Op::add, load(tables.counts, place)}};
-                           }),
-                  Store{sums, variable(t), variable(sum)}}),
-      Barrier{},
-      of_threads(u, threads,
-                 {Declare{start, zero_i32()},
-                  loop_over(LoopKind::serial, before, run_of(u),
-                            {Accumulate{start, Op::add,
-                                        load(sums, variable(before) * integer(digits_together) +
-                                                       binary(Op::mod, variable(u),
-                                                              integer(digits_together)))}}),
-                  over_run(u, i,
-                           [&](const Expr& place) {
-                             return Block{Declare{held, load(tables.counts, place)},
-                                          Store{tables.counts, place, variable(start)},
-                                          Accumulate{start, Op::add, variable(held)}};
-                           }),
-                  only(binary(Op::eq, run_of(u), integer(runs - 1)),
-                       {Store{tables.totals, row * integer(digit_values) + digit_of(u),
-                              variable(start)}})})};
-  return kernel_of_sort(block, how.rows * Dim(groups) * how.has_pass(pass) * how.wanted,
-                        static_cast<int>(threads), body,
-                        how.rows * Dim(digit_values) * (chunks * Dim(2) + Dim(runs * runs / 2)));
+  for (int pass = 0; pass < how.passes(); ++pass) {
+    const Expr first = integer(pass * digit_values), behind = integer((pass + 1) * digit_values);
+    const Expr is_of_pass =
+        binary(Op::logical_and, binary(Op::le, first, variable(e)), is_less(variable(e), behind));
+    bring.push_back(only(binary(Op::logical_and, chunk.is_last(), is_of_pass),
+                         {Store{totals[static_cast<std::size_t>(pass)],
+                                in_totals(chunk.row(), variable(e) - first), all}}));
+  }
+  body.push_back(of_threads(e, entries, std::move(bring)));
+  return kernel_of_sort(chunk.block(), chunk.blocks() * how.wanted, threads_of_sort,
+                        std::move(body),
+                        how.rows * how.count * Dim(work_of_key + work_of_count * how.passes()));
 }
 
-Kernel move_keys(const GpuDigits& how, int pass, const DigitTables& tables,
+// Blocks bring their keys in the order of a digit, and to where the counts of all say.
+Kernel move_keys(const GpuDigits& how, int pass, const BufferRef& totals,
                  const NewBuffer& new_buffer) {
-  const Chunk chunk(how);
+  constexpr std::int64_t chunk_of_keys = std::int64_t{threads_of_sort} * keys_of_mover;
+  const Chunk chunk(how, chunk_of_keys);
   const BufferRef& from = how.keys[pass % 2];
   const bool has_places = how.ends == nullptr || how.ends->has_places;
   const bool is_last = how.ends != nullptr && pass + 1 == how.passes();
-  const KeyTile tile(threads_of_move, keys_of_mover, from->dtype, has_places, new_buffer);
-  static_assert(threads_of_move == digit_values);
+  const KeyTile tile(threads_of_sort, keys_of_mover, from->dtype, has_places, new_buffer);
+  static_assert(threads_of_sort == digit_values);
+  const BufferRef counts = new_buffer("counts", DType::i32, Dim(digit_values), Space::counters);
   const BufferRef starts = new_buffer("starts", DType::i32, Dim(digit_values), Space::shared);
+  const EarlierBlocks earlier(chunk.of_row(), chunk.blocks() * Dim(digit_values), {DType::i32},
+                              new_buffer);
   Block body = chunk.begin();
-  for (Stmt& s : tile.buffers()) body.push_back(std::move(s));
-  body.push_back(Allocate{starts});
+  add_statements(body, tile.buffers());
+  add_statements(body, {Allocate{counts}, Allocate{starts}});
+  add_statements(body, earlier.buffers());
 
-  const Variable i = fresh_variable("i"), d = fresh_variable("digit"), e = fresh_variable("digit");
+  const Variable i = fresh_variable("i"), d = fresh_variable("digit"), e = fresh_variable("digit"),
+                 f = fresh_variable("digit");
   const Expr position = chunk.first() + variable(i);
   const Expr is_there = is_less(variable(i), chunk.there());
   const Expr here = chunk.in_rows(position);
   const Expr place = !has_places ? nullptr
                      : pass == 0 ? cast(position, DType::i32)
                                  : load(how.places[pass % 2], here, is_there);
-  body.push_back(
-      of_threads(i, chunk_of_keys, tile.put(variable(i), load(from, here, is_there), place)));
-  // Digits of the row before each one, and of the chunks before this one.
-  body.push_back(of_threads(
-      d, digit_values,
-      {Store{tile.sums(), variable(d), load(tables.totals, chunk.in_totals(variable(d)))}}));
+  const Expr fetched = load(from, here, is_there);
+  Block put = tile.put(variable(i), fetched, place);
+  put.push_back(only(is_there, {count_one(counts, digit_in(fetched, 0))}));
+  body.push_back(of_threads(i, chunk_of_keys, std::move(put)));
+  body.push_back(Barrier{});
+  // The others are to know early. Keys of the row of lower digits, then of this one in chunks
+  // before this one.
+  const EarlierBlocks::Place place_of_digit = chunk.in_table(digit_values, variable(d)),
+                             place_of_found = chunk.in_table(digit_values, variable(f));
+  Block count = earlier.tell(chunk.number(), place_of_digit, {load(counts, variable(d))});
+  count.push_back(
+      Store{tile.sums(), variable(d), load(totals, in_totals(chunk.row(), variable(d)))});
+  body.push_back(of_threads(d, digit_values, std::move(count)));
   body.push_back(Barrier{});
   tile.bring_sums_together(body);
   const Variable start = fresh_variable("start", DType::i32);
   Block find = tile.sum_before(start, variable(e));
-  find.push_back(Store{starts, variable(e),
-                       variable(start) + load(tables.counts, chunk.in_counts(variable(e)))});
+  find.push_back(Store{starts, variable(e), variable(start)});
   body.push_back(of_threads(e, digit_values, std::move(find)));
   tile.sort(body, digit_bits / KeyTile::digit_bits, chunk.there());
+  if (const EarlierBlocks::Values others = earlier.before(); !others.empty()) {
+    Block add = earlier.find(chunk.number(), place_of_found, {load(counts, variable(f))}, sum_of);
+    add.push_back(only(is_less(integer(0), chunk.number()),
+                       {Store{starts, variable(f), load(starts, variable(f)) + others[0]}}));
+    body.push_back(of_threads(f, digit_values, std::move(add)));
+    body.push_back(Barrier{});
+  }
 
   // The keys are turned by the digit: it is in front.
   const auto digit_of = [&](const Expr& key) {
@@ -308,7 +254,7 @@ Kernel move_keys(const GpuDigits& how, int pass, const DigitTables& tables,
   body.push_back(
       of_threads(l, chunk_of_keys, {only(is_less(variable(l), chunk.there()), std::move(move))}));
   return kernel_of_sort(chunk.block(), chunk.blocks() * how.has_pass(pass) * how.wanted,
-                        threads_of_move, std::move(body), how.rows * how.count * Dim(work_of_move));
+                        threads_of_sort, std::move(body), how.rows * how.count * Dim(work_of_move));
 }
 
 }  // namespace
@@ -342,15 +288,15 @@ Dim GpuDigits::has_pass(int pass) const {
 }
 
 std::vector<Kernel> GpuDigits::kernels(const NewBuffer& new_buffer) const {
-  std::vector<Kernel> list;
-  const Dim digits = rows * Dim(digit_values) * wanted;
+  // Of each pass, so that the kernels of passes are alike.
+  std::vector<BufferRef> totals;
   for (int pass = 0; pass < passes(); ++pass) {
-    const DigitTables tables{
-        new_buffer("counts", DType::i32, digits * ceil_div(count, chunk_of_keys), Space::global),
-        new_buffer("totals", DType::i32, digits, Space::global)};
-    list.push_back(count_digits(*this, pass, tables, new_buffer));
-    list.push_back(find_starts(*this, pass, tables, new_buffer));
-    list.push_back(move_keys(*this, pass, tables, new_buffer));
+    totals.push_back(
+        new_buffer("totals", DType::i32, rows * Dim(digit_values) * wanted, Space::global));
+  }
+  std::vector<Kernel> list{count_digits(*this, totals, new_buffer)};
+  for (int pass = 0; pass < passes(); ++pass) {
+    list.push_back(move_keys(*this, pass, totals[static_cast<std::size_t>(pass)], new_buffer));
   }
   return list;
 }

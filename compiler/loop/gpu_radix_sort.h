@@ -1,5 +1,4 @@
-// Sorting whole numbers on a GPU, stable and without atomic operations: the same order on every
-// call.
+// Sorting whole numbers on a GPU, stable: the same order on every call.
 #pragma once
 #include <optional>
 #include <vector>
@@ -9,11 +8,11 @@
 namespace kroton::loop {
 
 // Rows of keys, of up to 2^31 elements. Short ones are sorted by rank, many of them in a block;
-// what one block has room for in its shared memory; others by digits of 8 bits, the lowest first,
-// of which each is three kernels: blocks count the digits of their keys, the counts say where each
-// block's elements of each digit go, and blocks bring them there, sorted in shared memory first, so
-// that neighbours go to neighbouring places. Where sizes are free, the host starts the kernels that
-// suit.
+// what one block has room for in its shared memory; others by digits of 8 bits, the lowest first. A
+// kernel counts the keys with each value of each digit; then there is one for each digit, whose
+// blocks tell each other how many of their keys have each value (gpu_earlier_blocks.h) and bring
+// them to where these counts say, sorted in shared memory first, so that neighbours go to
+// neighbouring places. Where sizes are free, the host starts the kernels that suit.
 struct GpuSort {
   Dim rows = 1, count;       // keys of a row
   Dim wanted = 1;            // or 0: nothing is to be done

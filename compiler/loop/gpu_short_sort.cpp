@@ -30,20 +30,18 @@ Kernel sort_by_rank(const GpuSort& sort, const Dim& wanted, const NewBuffer& new
   };
   const BufferRef keys = shared("keys", sort.dtype), sorted = shared("sorted", sort.dtype);
   const BufferRef places = sort.has_places ? shared("places", DType::i32) : nullptr;
-  const Variable block = fresh_variable("block"), first = fresh_variable("first"),
-                 there = fresh_variable("there");
+  const Variable block = fresh_variable("block"), first = fresh_variable("first");
   Block body{Allocate{keys}, Allocate{sorted}};
   if (places != nullptr) body.push_back(Allocate{places});
   body.push_back(Declare{first, variable(block) * size(rows_of_block)});
-  body.push_back(Declare{
-      there,
-      binary(Op::min, size(sort.rows) - variable(first), size(rows_of_block)) * size(sort.count)});
+  const Expr rows_there = binary(Op::min, size(sort.rows) - variable(first), size(rows_of_block));
+  const Expr there = binary(Op::min, rows_there * size(sort.count), integer(threads_of_ranks));
   const auto of_elements = [&](const auto& make) {
     const Variable e = fresh_variable("e");
     const Expr row = binary(Op::floor_div, variable(e), size(length));
     const Expr start = row * size(length);
-    body.push_back(loop_over(LoopKind::thread, e, variable(there),
-                             make(variable(e), row, start, variable(e) - start)));
+    body.push_back(
+        loop_over(LoopKind::thread, e, there, make(variable(e), row, start, variable(e) - start)));
   };
   of_elements([&](const Expr& e, const Expr& row, const Expr&, const Expr& i) -> Block {
     return {Store{keys, e, sort.key(variable(first) + row, i)}};

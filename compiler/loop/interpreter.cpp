@@ -86,7 +86,7 @@ class Interpreter {
     const std::int64_t copies = buffer->space == Space::registers ? threads_ : 1;
     std::vector<std::byte>& storage = owned_[buffer->id];
     storage.assign(static_cast<std::size_t>(count * copies * size_of(buffer->dtype)),
-                   std::byte{0xff});
+                   buffer->space == Space::counters ? std::byte{0} : std::byte{0xff});
     buffers_[buffer->id] = {storage.data(), count};
   }
 
@@ -189,10 +189,20 @@ class Interpreter {
 
   void run(const Let&) {}
   void run(const Declare& s) { variables_[s.variable.id] = value(s.init); }
-  void run(const Allocate& s) { allocate(s.buffer); }
+  void run(const Allocate& s) {
+    // One for all blocks.
+    if (s.buffer->space == Space::awaited && owned_.contains(s.buffer->id)) return;
+    allocate(s.buffer);
+  }
   void run(const Store& s) {
     const std::int64_t index = value(s.index).integer;
-    write_element(element(s.buffer, index, "store"), s.buffer->dtype, value(s.value));
+    void* to = element(s.buffer, index, "store");
+    Scalar stored = value(s.value);
+    if (s.buffer->space == Space::counters) {
+      const std::array<Scalar, 2> args{read_element(to, s.buffer->dtype), stored};
+      stored = loop::evaluate(Op::add, s.buffer->dtype, s.buffer->dtype, args.data());
+    }
+    write_element(to, s.buffer->dtype, stored);
   }
   void run(const Accumulate& s) {
     const DType dtype = s.variable.dtype;

@@ -104,7 +104,12 @@ enum class Space : std::uint8_t {
   registers,  // constant size, only constant indices after unrolling: held in registers; inside a
               // block loop every thread has its own
   stack,      // constant size, a few KB of the thread's stack
-  shared      // GPU: constant size, one copy per block
+  shared,     // GPU: constant size, one copy per block
+  awaited,    // GPU: one copy for all blocks of a run of the kernel. Each element is stored at most
+              // once, and a load waits until it is; so blocks have their numbers in the order in
+              // which they start, and a block loads what those before it store
+  counters    // GPU: shared integers that are 0 at first. A store adds to what is there, to which
+              // other threads of the block may add at the same time
 };
 
 struct Buffer {
@@ -196,7 +201,8 @@ struct Declare {
   Variable variable;
   Expr init;
 };
-// A register, stack, worker or shared buffer that lives until the end of the enclosing block.
+// A register, stack, worker, shared or awaited buffer that lives until the end of the enclosing
+// block.
 struct Allocate {
   BufferRef buffer;
 };

@@ -330,6 +330,8 @@ void Printer::write_branch(const If& branch) {
 std::string_view role_of(const BufferRef& buffer) {
   if (buffer != nullptr && buffer->space == Space::registers) return "registers ";
   if (buffer != nullptr && buffer->space == Space::stack) return "stack ";
+  if (buffer != nullptr && buffer->space == Space::awaited) return "awaited ";
+  if (buffer != nullptr && buffer->space == Space::counters) return "counters ";
   return buffer != nullptr && buffer->space == Space::shared ? "shared " : "worker ";
 }
 
@@ -370,7 +372,8 @@ void Printer::write_statement(const Stmt& s) {
       [&](const Store& store) {
         out_ += (store.buffer == nullptr ? "<null>" : name_of_buffer(store.buffer)) + "[";
         write(store.index, any);
-        out_ += "] = ";
+        const bool adds = store.buffer != nullptr && store.buffer->space == Space::counters;
+        out_ += adds ? "] += " : "] = ";
         write(store.value, any);
         out_ += '\n';
       },

@@ -89,6 +89,7 @@ class Verifier {
   std::unordered_map<int, BufferRef> buffers_;
   std::unordered_set<int> writable_;
   std::vector<Enclosing> loops_;
+  const ExprNode* awaits_ = nullptr;  // the load of an awaited buffer that may stand here
   std::unordered_set<const ExprNode*> checked_;  // nodes that are right in the current scope
 };
 
@@ -118,6 +119,8 @@ void Verifier::check_node(const Expr& e, const std::string& role) {
     }
   }
   if (e->op == Op::load) check_access(e->buffer, e->args[0], role);
+  require(e->op != Op::load || e->buffer->space != Space::awaited || e.get() == awaits_,
+          role + " loads from an awaited buffer; such a load is stored to registers");
   // The constructors take care of the rest; what they would give shows whether a node was made
   // without them.
   if (!e->args.empty()) require(with_args(e, e->args)->dtype == e->dtype, role + ": wrong dtype");
@@ -201,27 +204,39 @@ void Verifier::check(const Allocate& s) {
           "buffer '" + s.buffer->name + "' is allocated in global space");
   const bool is_scratch = s.buffer->space == Space::worker;
   const bool is_stack = s.buffer->space == Space::stack;
-  require(is_scratch || s.buffer->size.is_constant(),
+  const bool is_awaited = s.buffer->space == Space::awaited;
+  const bool counts = s.buffer->space == Space::counters;
+  require(is_scratch || is_awaited || s.buffer->size.is_constant(),
           std::string(is_stack                           ? "stack"
                       : s.buffer->space == Space::shared ? "shared"
+                      : counts                           ? "counters'"
                                                          : "register") +
               " buffer '" + s.buffer->name + "' has the size " + s.buffer->size.to_string() +
               ", which is not constant");
   require((!is_scratch && !is_stack) || !is_inside(LoopKind::block),
           "buffer '" + s.buffer->name + "' is a " + (is_stack ? "thread" : "worker") +
               "'s, allocated inside a block loop");
-  require(s.buffer->space != Space::shared ||
+  require(!counts || s.buffer->dtype == DType::i32, "counters '" + s.buffer->name + "' are no i32");
+  require((s.buffer->space != Space::shared && !is_awaited && !counts) ||
               (is_inside(LoopKind::block) && !is_inside(LoopKind::thread)),
-          "shared buffer '" + s.buffer->name +
-              "' is allocated outside a block loop or inside a thread loop");
+          (is_awaited ? "awaited buffer '"
+           : counts   ? "counters '"
+                      : "shared buffer '") +
+              s.buffer->name + "' is allocated outside a block loop or inside a thread loop");
   add_buffer(s.buffer, s.buffer->space, true, "the allocated buffer");
 }
 
 void Verifier::check(const Store& s) {
   const std::string role = "the store to '" + (s.buffer == nullptr ? "" : s.buffer->name) + "'";
   check_expression(s.index, role);
+  const bool holds = s.buffer != nullptr && s.buffer->space == Space::registers;
+  awaits_ = holds && is_inside(LoopKind::thread) ? s.value.get() : nullptr;
   check_expression(s.value, role);
+  awaits_ = nullptr;
   check_access(s.buffer, s.index, role);
+  require((s.buffer->space != Space::awaited && s.buffer->space != Space::counters) ||
+              is_inside(LoopKind::thread),
+          role + " is outside a thread loop");
   require(writable_.contains(s.buffer->id), role + ": the buffer is read-only");
   require(s.value->dtype == s.buffer->dtype, role + ": the value is " + text(s.value->dtype) +
                                                  ", the buffer " + text(s.buffer->dtype));

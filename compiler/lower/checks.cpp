@@ -207,6 +207,11 @@ class MemoryChecker {
                                      store->value});
       } else if (const auto* allocated = std::get_if<loop::Allocate>(&s)) {
         result.push_back(s);
+        // What blocks wait for is stored once, and what is counted begins with 0.
+        if (allocated->buffer->space == loop::Space::awaited ||
+            allocated->buffer->space == loop::Space::counters) {
+          continue;
+        }
         append(result, fill(allocated->buffer, threads, in_thread));
       } else if (const loop::For* found = loop::as_for(s)) {
         loop::For copy = *found;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "compiler/loop/gpu_radix_sort.h"
+#include "compiler/loop/gpu_running.h"
 #include "compiler/loop/gpu_schedule.h"
 #include "compiler/loop/gpu_tables.h"
 #include "compiler/loop/traverse.h"
@@ -22,14 +23,6 @@ using loop::Op;
 constexpr std::int64_t few_for_blocks = 24576;
 constexpr std::int64_t few_for_threads = 2048;
 constexpr std::int64_t columns_of_blocks = 16;
-// Iterations of a tile: fewer where only they make threads.
-constexpr std::int64_t tile_of_columns = 32;
-constexpr std::int64_t tile_of_numbers = 8;
-constexpr std::int64_t few_columns = 8;
-// Tiles whose sums are added up for long segments.
-constexpr std::int64_t tiles_together = 64;
-// Operations for each element, for the estimate of a kernel's work.
-constexpr std::int64_t work_of_element = 16;
 
 // A stored value as a function of what is there and of what comes to it.
 struct Combination {
@@ -89,11 +82,6 @@ Expr and_also(const Expr& a, const Expr& b) { return loop::binary(Op::logical_an
 Expr either(const Expr& a, const Expr& b) { return loop::binary(Op::logical_or, a, b); }
 Expr is_not(const Expr& a) { return loop::unary(Op::logical_not, a); }
 Expr wide(const Expr& a) { return loop::cast(a, DType::i64); }
-Expr least(const Expr& a, const Expr& b) { return loop::binary(Op::min, a, b); }
-Expr most(const Expr& a, const Expr& b) { return loop::binary(Op::max, a, b); }
-Expr quotient(const Expr& a, std::int64_t b) {
-  return loop::binary(Op::floor_div, a, loop::integer(b));
-}
 
 loop::Variable scalar(const std::string& name, DType dtype) {
   return {loop::fresh_variable(name).id, dtype, name};
@@ -123,17 +111,7 @@ class Segments {
     if (how_.added == nullptr) {
       kernels.push_back(last_of_each());
     } else {
-      tiles_ = ceil_div(count_, tile_);
-      dtype_ = how_.added->dtype;
-      ends_ = new_buffer_("ends", DType::i32, rows_ * wanted_, loop::Space::global);
-      heads_ = new_buffer_("heads", dtype_, tiles_ * columns_ * wanted_, loop::Space::global);
-      sums_of_tiles_ =
-          new_buffer_("sums", dtype_, floor_div(tiles_, tiles_together) * columns_ * wanted_,
-                      loop::Space::global);
-      kernels.push_back(ends());
-      kernels.push_back(heads());
-      kernels.push_back(sums_of_heads());
-      kernels.push_back(sums());
+      for (loop::Kernel& one : sums()) kernels.push_back(std::move(one));
     }
     return kernels;
   }
@@ -152,8 +130,6 @@ class Segments {
       columns_ = *extent;
       column_ = stores_.column->variable;
     }
-    tile_ = columns_.is_constant() && columns_.constant() < few_columns ? tile_of_numbers
-                                                                        : tile_of_columns;
     rows_ = floor_div(stores_.store->buffer->size, maximum(columns_, 1));
     const auto is_at_most = [](const Dim& size, std::int64_t bound) {
       return minimum(1, floor_div(bound, maximum(size, 1)));
@@ -274,146 +250,52 @@ class Segments {
                         2);
   }
 
-  // Behind the last element of each row that has any.
-  loop::Kernel ends() const {
-    const loop::Variable s = loop::fresh_variable("s"), row = scalar("row", DType::i32);
-    const Expr here = loop::variable(s);
-    return over(
-        {s}, {count_},
-        {loop::Declare{row, sort_->key(here)},
-         loop::statement(loop::If{is_last(here, loop::variable(row)),
-                                  {loop::Store{ends_, wide(loop::variable(row)),
-                                               loop::cast(here + loop::integer(1), DType::i32)}},
-                                  {}})},
-        2);
-  }
-
-  Expr end_of(const loop::Variable& row) const {
-    return wide(loop::load(ends_, wide(loop::variable(row))));
-  }
-  // The row that the elements from that position on share with the one before, else -1.
-  Expr shared_row(const Expr& position) const {
-    const Expr has_before = loop::binary(Op::lt, loop::integer(0), position);
-    const Expr here = sort_->key(position);
-    const Expr before = sort_->key(position - loop::integer(1), has_before);
-    return loop::select(and_also(has_before, loop::binary(Op::eq, here, before)), here,
-                        loop::integer(-1, DType::i32));
-  }
-  static Expr is_row(const loop::Variable& row) {
-    return loop::binary(Op::le, loop::integer(0, DType::i32), loop::variable(row));
-  }
-
-  // Of each tile, what its segment from the tile before has in it.
-  loop::Kernel heads() const {
-    const loop::Variable tile = loop::fresh_variable("tile"), k = loop::fresh_variable("k");
-    const loop::Variable row = scalar("row", DType::i32), sum = scalar("sum", dtype_);
-    const Expr first = loop::variable(tile) * loop::integer(tile_);
-    const Expr extent = least(end_of(row) - first, loop::integer(tile_));
-    const loop::Block add{
-        loop::Accumulate{sum, how_.op, brought(how_.added, first + loop::variable(k))}};
-    const loop::Block head{loop::Declare{sum, loop::identity(how_.op, dtype_)},
-                           loop::statement(serial_loop(k, extent, add)),
-                           loop::Store{heads_, place(loop::variable(tile)), loop::variable(sum)}};
-    return over_columns(
-        tile, tiles_,
-        {loop::Declare{row, shared_row(first)}, loop::statement(loop::If{is_row(row), head, {}})},
-        work_of_element);
-  }
-
-  // The tile in which the row's segment ends.
-  Expr last_tile(const loop::Variable& row) const {
-    return quotient(end_of(row) - loop::integer(1), tile_);
-  }
-
-  // Of so many tiles, all of one segment, which begins before them.
-  loop::Kernel sums_of_heads() const {
-    const loop::Variable group = loop::fresh_variable("group"), k = loop::fresh_variable("k");
-    const loop::Variable row = scalar("row", DType::i32), sum = scalar("sum", dtype_),
-                         last = scalar("last", DType::i64);
-    const Expr first = loop::variable(group) * loop::integer(tiles_together);
-    const loop::Block add{
-        loop::Accumulate{sum, how_.op, loop::load(heads_, place(first + loop::variable(k)))}};
-    const loop::Block whole{
-        loop::Declare{sum, loop::identity(how_.op, dtype_)},
-        loop::statement(serial_loop(k, loop::integer(tiles_together), add)),
-        loop::Store{sums_of_tiles_, place(loop::variable(group)), loop::variable(sum)}};
-    const loop::Block segment{
-        loop::Declare{last, last_tile(row)},
-        loop::statement(loop::If{loop::binary(Op::lt, first + loop::integer(tiles_together - 1),
-                                              loop::variable(last) + loop::integer(1)),
-                                 whole,
-                                 {}})};
-    return over_columns(group, floor_div(tiles_, tiles_together),
-                        {loop::Declare{row, shared_row(first * loop::integer(tile_))},
-                         loop::statement(loop::If{is_row(row), segment, {}})},
-                        2);
-  }
-
-  // Each tile's segments that begin in it.
-  loop::Kernel sums() const {
-    const loop::Variable tile = loop::fresh_variable("tile"), k = loop::fresh_variable("k");
-    const loop::Variable shared = scalar("shared", DType::i32), row = scalar("row", DType::i32);
-    const loop::Variable is_end = scalar("is_end", DType::boolean);
-    const loop::BufferRef held = new_buffer_("sum", dtype_, 1, loop::Space::registers);
-    const Expr zero = loop::integer(0);
-    const Expr sum = loop::load(held, zero);
-    const Expr first = loop::variable(tile) * loop::integer(tile_);
-    const Expr here = first + loop::variable(k);
-    const Expr has_before = loop::binary(Op::lt, zero, loop::variable(k));
-    const Expr begins = either(
-        is_not(has_before),
-        loop::binary(Op::ne, sort_->key(here - loop::integer(1), has_before), loop::variable(row)));
-    const Expr added = brought(how_.added, here);
-    const auto combined = [&](const Expr& more) {
-      return loop::Store{held, zero, loop::binary(how_.op, sum, more)};
+  // Running sums of what comes to each row, of which the last ones are stored. What may fail comes
+  // before: the threads of a block wait for each other.
+  std::vector<loop::Kernel> sums() const {
+    std::vector<loop::Kernel> kernels;
+    Expr added = how_.added;
+    const loop::Variable s = loop::fresh_variable("s");
+    loop::BufferRef known;
+    if (has_op(added, loop::may_fail)) {
+      known = new_buffer_("added", added->dtype, count_ * columns_ * wanted_, loop::Space::global);
+      kernels.push_back(over_columns(
+          s, count_,
+          {loop::Store{known, place(loop::variable(s)), brought(added, loop::variable(s))}}, 2));
+    }
+    const auto in_column = [&](const Expr& e, const Expr& inner) {
+      return stores_.column == nullptr ? e : loop::substitute(e, {{column_, inner}});
     };
-    const Expr to = place(wide(loop::variable(row)));
-    const loop::Block end{
-        loop::statement(loop::If{is_not(loop::variable(is_end)), further(tile, row, combined), {}}),
-        loop::Store{stores_.store->buffer, to, stored_value(to, sum)}};
-    const loop::Block own{
-        loop::Declare{is_end, is_last(here, loop::variable(row))},
-        loop::Store{held, zero, loop::select(begins, added, loop::binary(how_.op, sum, added))},
-        loop::statement(
-            loop::If{either(loop::variable(is_end),
-                            loop::binary(Op::eq, loop::variable(k), loop::integer(tile_ - 1))),
-                     end,
-                     {}})};
-    const loop::Block each{
-        loop::Declare{row, sort_->key(here)},
-        loop::statement(
-            loop::If{loop::binary(Op::ne, loop::variable(row), loop::variable(shared)), own, {}})};
-    const Expr extent = least(loop::size(count_) - first, loop::integer(tile_));
-    return over_columns(
-        tile, tiles_,
-        {loop::Allocate{held}, loop::Store{held, zero, loop::identity(how_.op, dtype_)},
-         loop::Declare{shared, shared_row(first)}, loop::statement(serial_loop(k, extent, each))},
-        tile_ * work_of_element);
-  }
-
-  // What the tiles behind this one have of its last segment.
-  template <class Combined>
-  loop::Block further(const loop::Variable& tile, const loop::Variable& row,
-                      const Combined& combined) const {
-    const loop::Variable behind = scalar("behind", DType::i64);  // all of its tiles
-    const loop::Variable group = scalar("group", DType::i64);    // the first that is no part of it
-    const Expr next = loop::variable(tile) + loop::integer(1);
-    const Expr together = loop::integer(tiles_together);
-    const Expr to_group = loop::variable(group) * together;
-    const Expr groups = most(
-        quotient(loop::variable(behind), tiles_together) - loop::variable(group), loop::integer(0));
-    const auto add = [&](const Expr& first, const Expr& extent, const loop::BufferRef& from) {
-      const loop::Variable j = loop::fresh_variable("j");
-      return loop::statement(
-          serial_loop(j, extent, {combined(loop::load(from, place(first + loop::variable(j))))}));
+    loop::GpuRunning running;
+    running.count = count_;
+    running.inner = columns_;
+    running.wanted = wanted_;
+    running.dtype = added->dtype;
+    running.op = how_.op;
+    running.value = [&](const Expr&, const Expr& position, const Expr& inner) {
+      if (known != nullptr) {
+        return loop::load(known, in_column(place(position), inner));
+      }
+      return in_column(brought(added, position), inner);
     };
-    const Expr after = (loop::variable(group) + groups) * together;
-    return {
-        loop::Declare{behind, last_tile(row) + loop::integer(1)},
-        loop::Declare{group, quotient(next + loop::integer(tiles_together - 1), tiles_together)},
-        add(next, least(loop::variable(behind), to_group) - next, heads_),
-        add(loop::variable(group), groups, sums_of_tiles_),
-        add(after, most(loop::variable(behind) - after, loop::integer(0)), heads_)};
+    running.begins = [&](const Expr&, const Expr& position, const Expr&) {
+      const Expr has_before = loop::binary(Op::lt, loop::integer(0), position);
+      const Expr before = sort_->key(position - loop::integer(1), has_before);
+      const Expr goes_on = and_also(has_before, loop::binary(Op::eq, sort_->key(position), before));
+      return loop::select(goes_on, loop::integer(0, DType::i32), loop::integer(1, DType::i32));
+    };
+    running.store = [&](const Expr&, const Expr& position, const Expr& inner,
+                        const Expr& sum) -> loop::Stmt {
+      const loop::Variable row = scalar("row", DType::i32);
+      const Expr to = in_column(place(wide(loop::variable(row))), inner);
+      return loop::statement(loop::If{
+          is_last(position, sort_->key(position)),
+          {loop::Declare{row, sort_->key(position)},
+           loop::Store{stores_.store->buffer, to, in_column(stored_value(to, sum), inner)}},
+          {}});
+    };
+    kernels.push_back(running.kernel(new_buffer_));
+    return kernels;
   }
 
   const loop::Kernel& kernel_;
@@ -421,13 +303,10 @@ class Segments {
   const Combination how_;
   const loop::NewBuffer& new_buffer_;
   const loop::GpuRadixSort* sort_ = nullptr;
-  Dim count_ = 1, columns_ = 1, rows_ = 1, tiles_ = 1;
+  Dim count_ = 1, columns_ = 1, rows_ = 1;
   Dim are_many_ = 1, wanted_ = 1;
   Dim in_tables_ = 0;  // instead of what is wanted
   loop::Variable column_;
-  std::int64_t tile_ = 1;
-  DType dtype_ = DType::f32;  // of sums
-  loop::BufferRef ends_, heads_, sums_of_tiles_;
 };
 
 }  // namespace

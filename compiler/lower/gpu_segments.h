@@ -9,11 +9,9 @@ namespace kroton {
 // Kernels that do what a kernel of serial loops does whose iterations add to rows that any of them
 // may name (or multiply with, take the larger or smaller of, replace). Its rows are sorted, each
 // with the number of its iteration, without changing the order within a row. Then the iterations
-// lie in segments, one for each row. These are cut into tiles of the same number of iterations;
-// each thread runs those of one tile for one column; what goes on from the tile before is left to
-// the tile where the segment begins, which adds the sums of whole tiles and of some dozens of them.
-// So neither many segments nor a long one leave threads idle, and the order of additions depends
-// on the indices and sizes alone.
+// lie in segments, one for each row, and running sums that begin anew with each segment
+// (gpu_running.h) have the row's in the end. So neither many segments nor a long one leave threads
+// idle, and the order of additions depends on the indices and sizes alone.
 //
 // The kernel comes first where iterations may be too few for that, each of both as the sizes are.
 // Empty if the kernel is something else, or its iterations are known to be few. Some of the kernels

@@ -61,6 +61,8 @@ class VertexWrite final : public WriteContext, public BlockContext {
     add_kernels(sort.kernels(context_.buffers().maker()));
   }
   bool run(const Running& how) override {
+    // The blocks of a step that waits as a whole have no order.
+    if (machine_.waiting_blocks) return false;
     const Dims& shape = type().shape;
     const auto axis = shape.begin() + how.axis;
     const Dims before(shape.begin(), axis), after(axis + 1, shape.end());
@@ -98,7 +100,7 @@ class VertexWrite final : public WriteContext, public BlockContext {
       const loop::Expr line = outer * loop::size(running.count) + on_way(position);
       return loop::Store{output(), line * loop::size(running.inner) + inner, y};
     };
-    add_kernels(running.kernels(context_.buffers().maker()));
+    add_kernels({running.kernel(context_.buffers().maker())});
     return true;
   }
   const Attributes& attributes() const override { return context_.graph()[v_].attributes; }

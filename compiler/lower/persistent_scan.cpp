@@ -113,6 +113,9 @@ CommonBlocks common_blocks(const std::vector<Step>& steps) {
       const auto* array = std::get_if<loop::Allocate>(&s);
       if (array == nullptr) return;
       holds = holds || array->buffer->space == loop::Space::registers;
+      if (array->buffer->space == loop::Space::awaited) {
+        common.why_not = "blocks of a step wait for those before them";
+      }
       if (array->buffer->space != loop::Space::shared) return;
       shared +=
           array->buffer->size.constant() * static_cast<std::int64_t>(size_of(array->buffer->dtype));

@@ -176,6 +176,32 @@ extern "C" __global__ void half_meets(KROTON_GLOBAL(float) y, unsigned* arrivals
 }
 )";
 
+// Of blocks that wait for those before them: each adds up what these have told.
+const char* const telling_kernels = R"(
+extern "C" __global__ void chain(KROTON_GLOBAL(double) y, KROTON_WORDS words) {
+  const KtTurn turn = KROTON_TURN(words);
+  if (threadIdx.x != 0) return;
+  bool missing;
+  double before = 0;
+  do {
+    missing = false;
+    if (turn.block > 0) before = KROTON_TOLD(double, words, 0, turn.block - 1, turn, missing);
+  } while (missing);
+  KROTON_TELL(double, words, 0, turn.block, turn, before + turn.block + 0.25);
+  y[turn.block] = before;
+}
+extern "C" __global__ void of_the_next(KROTON_GLOBAL(double) y, KROTON_WORDS words) {
+  const KtTurn turn = KROTON_TURN(words);
+  bool missing;
+  KROTON_TELL(double, words, 8, turn.block * 32 + threadIdx.x, turn, 1.0);
+  y[0] = KROTON_TOLD(double, words, 8, turn.block * 32 + 32 + threadIdx.x, turn, missing);
+}
+extern "C" __global__ void told_twice(KROTON_GLOBAL(double) y, KROTON_WORDS words) {
+  const KtTurn turn = KROTON_TURN(words);
+  KROTON_TELL(float, words, 0, 3, turn, 1.0f);
+}
+)";
+
 class Buffer {
  public:
   Buffer(const std::shared_ptr<kt::Device>& device, const std::vector<float>& values)
@@ -340,4 +366,35 @@ TEST_CASE("gpu emulator: blocks wait for each other, and races between them are 
   expect("one_leaves", "divergent barrier of the grid: block 0 waits for the grid");
   expect("two_meetings", "divergent barrier of the grid");
   expect("half_meets", "divergent barrier in block 0: thread 0 waits for the grid");
+}
+
+TEST_CASE("gpu emulator: blocks wait for what those before them store") {
+  const auto device = gpu_emulator::make_device();
+  const auto module = device->compile(std::string(head) + telling_kernels, "telling");
+  const Buffer y(device, std::vector<float>(8));
+  const Buffer words(device, std::vector<float>(2 * (16 + 16 + 8 * 32)));
+  const std::vector<kt::KernelArgument> arguments{y, words};
+  // Of what earlier runs have left nothing is taken.
+  for (const int blocks : {4, 1, 3}) {
+    device->launch(module->kernel("chain"), blocks, 32, arguments);
+    std::vector<double> sums(4);
+    device->download(sums.data(), kt::KernelArgument(y).value, 32);
+    for (int k = 0; k < blocks; ++k) {
+      CHECK(sums[static_cast<std::size_t>(k)] == k * (k - 1) / 2 + 0.25 * k);
+    }
+  }
+  const auto message_of = [&](const std::string& kernel) {
+    const Buffer fresh(device, std::vector<float>(2 * (16 + 16 + 8 * 32)));
+    const std::vector<kt::KernelArgument> given{y, fresh};
+    try {
+      device->launch(module->kernel(kernel), 2, 32, given);
+    } catch (const kt::DeviceError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(message_of("of_the_next").find("block 0 waits for element 32, which no block before it") !=
+        std::string::npos);
+  CHECK(message_of("told_twice").find("stores element 3 of what blocks wait for a second time") !=
+        std::string::npos);
 }

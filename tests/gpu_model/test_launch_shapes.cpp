@@ -22,7 +22,6 @@ constexpr std::int64_t little_work = 256;
 // Functions with kernels that leave much of a device idle, and why that is so.
 const std::set<std::string> known = {
     "scatter_add of numbers",  // a thread looks through 256 iterations
-    "update of an embedding",  // a thread counts the digits of 16 keys
     "CIFAR-10 step, Adam",     // 32 channels by 16 runs: 512 blocks of the 528 that fill a device
     // Nine sums a thread, and nine tenths of the threads.
     "conv2d of 96x56x56, 3x3, 96 groups, by the filters",

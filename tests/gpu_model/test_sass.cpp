@@ -58,8 +58,6 @@ const std::map<std::string, Exception>& exceptions() {
       {"batch norm", {calls_in_loops}},
       {"batch norm, gradients", {calls_in_loops}},
       {"batch norm of pictures, with gradients", {calls_in_loops}},
-      // Ranks of rows of a free length.
-      {"argsort of rows, free", {calls_in_loops}},
       // Sums of a block of 512 products, as many of all blocks before it, and places of slices fill
       // the registers. What of the second is in memory is looked at once for a block.
       {"conv2d of 128x56x56, 3x3, stride 2", {sums_in_memory, {100}}},

@@ -93,6 +93,35 @@ TEST_CASE("GPU loops: what verify finds") {
         "the store to 'own': register buffer 'own' is used outside a thread loop");
 }
 
+TEST_CASE("GPU loops: what blocks wait for, and what they count") {
+  const BufferRef told = buffer(2, "told", n, DType::f32, Space::awaited),
+                  own = buffer(3, "own", 1, DType::f32, Space::registers),
+                  counts = buffer(4, "counts", 4, DType::i32, Space::counters);
+  const Block allocate{Allocate{told}, Allocate{own}, Allocate{counts}};
+  const auto with = [&](const Stmt& s) {
+    Block body = allocate;
+    body.push_back(s);
+    return blocks(std::move(body));
+  };
+  const Expr before = load(told, variable(b), binary(Op::lt, integer(0), variable(b)));
+  const Kernel sound =
+      with(threads({Store{own, integer(0), before}, Store{told, variable(t), load(own, integer(0))},
+                    Store{counts, integer(2), integer(1, DType::i32)}}));
+  CHECK(fault(sound) == "none");
+  const std::string text = to_string(sound);
+  for (const char* line :
+       {"    awaited told: f32[n]\n", "    counters counts: i32[4]\n", "      counts[2] += 1\n"}) {
+    CAPTURE(line);
+    CHECK(text.find(line) != std::string::npos);
+  }
+  CHECK(fault(with(threads({Store{y, variable(t), before}}))) ==
+        "the store to 'y' loads from an awaited buffer; such a load is stored to registers");
+  CHECK(fault(with(Store{told, integer(0), zero})) ==
+        "the store to 'told' is outside a thread loop");
+  CHECK(fault(blocks({threads({Allocate{told}})})) ==
+        "awaited buffer 'told' is allocated outside a block loop or inside a thread loop");
+}
+
 TEST_CASE("GPU loops: schedules of elements, rows and one thread") {
   const auto nest = [](Block body) {
     return kernel({x}, {y}, {serial(t, size(n), std::move(body))});

@@ -81,3 +81,12 @@ TEST_CASE("GPU sort: the first ones of rows that take several rounds") {
   const Tensor x = tensor("x", {100000});
   check_sorted({{x}, {argtopk(x, 48)}, {random_array({100000}, f32, 1)}});
 }
+
+TEST_CASE("GPU sort: groups of chunks, of rows of their own") {
+  const Tensor x = tensor("x", {dim("n"), dim("m")}, i32), z = tensor("z", {70000}, i64);
+  for (const std::int64_t columns : {2048 * 16, 2048 * 17 + 1}) {
+    CAPTURE(columns);
+    check_sorted({{x}, {argsort(x)}, {random_array({2, columns}, i32, 1)}});
+  }
+  check_sorted({{z}, {sort(z), argsort(z)}, {random_array({70000}, i64, 1)}});
+}

@@ -1,9 +1,13 @@
-// Sorts, scatters by sorting and running operations by tiles on an emulated device, which watches every
-// access of every thread.
+// Sorts, scatters by sorting and running operations by tiles on an emulated device, which watches
+// every access of every thread.
 #include <doctest/doctest.h>
 #include <kroton/cumulative.h>
 #include <kroton/indexing.h>
+#include <kroton/kroton.h>
 #include <kroton/sort.h>
+
+#include <limits>
+#include <map>
 
 #include "tests/gpu_emulator/emulated_device.h"
 #include "tests/tools/compiled_tools.h"
@@ -83,10 +87,50 @@ TEST_CASE("cuda: sorts by digits, in blocks and by ranks") {
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")});
   for (const std::int64_t columns : {40, 70, 2100}) {
     CAPTURE(columns);
-    check_agrees({{x}, {kt::argsort(x), kt::sort(x)}, {random_array({2, columns}, kt::f32, 1)}},
-                 {}, kt::cuda());
+    check_agrees({{x}, {kt::argsort(x), kt::sort(x)}, {random_array({2, columns}, kt::f32, 1)}}, {},
+                 kt::cuda());
   }
   const kt::Tensor y = kt::tensor("y", {2100}, kt::f64);
   check_agrees({{y}, {kt::argsort(y, 0, true)}, {random_array({2100}, kt::f64, 1)}}, {},
                kt::cuda());
+}
+
+TEST_CASE("cuda: blocks wait for those before them in calls of all sizes by turns") {
+  const gpu_emulator::TestCuda cuda;
+  const kt::Tensor x = kt::tensor("x", {kt::dim("n")}),
+                   y = kt::tensor("y", {kt::dim("n")}, kt::i64);
+  const std::vector<kt::Tensor> results = {kt::cumsum(x, 0), kt::argsort(x), kt::cumsum(y, 0),
+                                           kt::sort(y)};
+  auto on_device = kt::function({x, y}, results, {.target = kt::cuda()});
+  auto on_host = kt::function({x, y}, results);
+  std::map<std::int64_t, std::vector<kt::Array>> first;
+  for (int round = 0; round < 3; ++round) {
+    for (const std::int64_t n : {5000, 0, 1, 36000, 3, 17}) {
+      if (n == 36000 && round == 2) continue;
+      CAPTURE(n);
+      const kt::Array reals = random_array({n}, kt::f32, 1), wholes = random_array({n}, kt::i64, 2);
+      const std::vector<kt::Array> have = on_device(reals, wholes);
+      const auto [known, is_new] = first.emplace(n, have);
+      if (is_new) {
+        const std::vector<kt::Array> want = on_host(reals, wholes);
+        for (const std::size_t k : {1U, 2U, 3U}) CHECK(array_equal(have[k], want[k]));
+      }
+      for (std::size_t k = 0; k < have.size(); ++k) CHECK(array_equal(have[k], known->second[k]));
+    }
+  }
+}
+
+TEST_CASE("cuda: sorts of several chunks with equal elements and NaNs") {
+  const gpu_emulator::TestCuda cuda;
+  for (const kt::DType dtype : {kt::f16, kt::f64, kt::i32}) {
+    CAPTURE(std::string(name_of(dtype)));
+    const kt::Tensor x = kt::tensor("x", {5000}, dtype);
+    kt::Array values = kt::Array::zeros({5000}, kt::f32);
+    for (int k = 0; k < 5000; ++k) {
+      values.data<float>()[k] = dtype != kt::i32 && k % 7 == 0
+                                    ? std::numeric_limits<float>::quiet_NaN()
+                                    : static_cast<float>(k * 13 % 11);
+    }
+    check_agrees({{x}, {kt::argsort(x)}, {values.cast(dtype)}}, {}, kt::cuda());
+  }
 }

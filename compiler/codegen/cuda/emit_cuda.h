@@ -16,7 +16,9 @@ namespace kroton::codegen {
 // `derived_sizes`, and division_by() each of `divisors`. kt_index is int, or long long
 // (with_wide_indices) where the indices do not fit. `error` is device memory laid out as in
 // runtime/abi.h; the first error wins by a compare-and-swap of code. A kernel whose blocks wait for
-// each other has `unsigned* arrivals` before it: a word of its own, 0 at first.
+// each other has `unsigned* arrivals` before it: a word of its own, 0 at first. One whose blocks
+// wait for those before them has `unsigned long long* words` there, memory of its own: a line in
+// which its blocks take their numbers, and `words` of 64 bits, all 0 at first.
 struct CudaKernel {
   std::string name;  // in the text; kernels that differ in their buffers alone have one function
   std::vector<loop::BufferRef> buffers;
@@ -26,6 +28,8 @@ struct CudaKernel {
   loop::Expr blocks;      // of the grid, i64 arithmetic of sizes; 0: nothing to start
   int threads = 1;        // of a block
   bool together = false;  // its blocks wait for each other
+  bool in_order = false;  // they wait for those before them
+  Dim words = 0;          // in which they store what is waited for
   int text = -1;          // of CudaProgram::candidates; -1: the source
 };
 

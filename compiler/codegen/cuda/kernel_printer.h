@@ -81,6 +81,9 @@ class KernelPrinter {
   void print_declare(const loop::Declare& s);
   void print_allocate(const loop::Allocate& s);
   void print_store(const loop::Store& s);
+  // What blocks wait for.
+  std::string told_text(const loop::BufferRef& buffer, const loop::Expr& index);
+  bool print_awaiting(const loop::Stmt& stmt);
   void print_accumulate(const loop::Accumulate& s);
   void print_accumulate(const loop::AccumulateArg& s);
   void print_for(const loop::For& loop);
@@ -113,6 +116,11 @@ class KernelPrinter {
   bool has_barriers_ = false;
   bool has_copies_ = false;
   std::string arrivals_;  // the parameter where blocks that wait for each other count themselves
+  // The parameter with the words that blocks wait for, who and when the block is among them, where
+  // each buffer begins; whether something is missing of what is being printed, empty elsewhere.
+  std::string words_, turn_, missing_;
+  std::unordered_map<int, Dim> awaited_;
+  Dim word_count_ = 0;
   bool copies_pieces_ = false;  // what is printed is where all of them are aligned
   std::string failed_;  // the label behind the thread loop, empty where a failed check returns
   bool uses_label_ = false;

@@ -27,6 +27,8 @@ constexpr double library_rate = 0.75;
 // How much faster than memory the second cache is, where the blocks of steps read what others have
 // written.
 constexpr double second_cache_rate = 2, second_cache_latency = 0.6;
+// Of the logarithm of the chunks that a block tells or asks of at a time (gpu_earlier_blocks.h).
+const double log_of_chunks = std::log(16.0);
 // Registers of a processor, those that a thread has beside its arrays, and the threads that kernels
 // without arrays usually have on it.
 constexpr double all_registers = 64 << 10;
@@ -251,14 +253,24 @@ KernelFacts facts_of(const loop::Kernel& kernel, const CudaKernel& emitted, bool
       facts.held += (units->tile.warp_rows + units->tile.warp_columns) / 4.0;  // two halves a word
     }
     const auto* held = std::get_if<loop::Allocate>(&s);
+    const auto* store = std::get_if<loop::Store>(&s);
+    if (store && store->value->op == loop::Op::load &&
+        store->value->buffer->space == loop::Space::awaited) {
+      ++facts.asked;
+    }
     if (held == nullptr) return;
+    // Words of which a half is the value; told, and found in the second cache.
+    if (held->buffer->space == loop::Space::awaited) facts.bytes += 2 * bytes_of(held->buffer, at);
     if (held->buffer->space == loop::Space::registers) {
       facts.sums = std::max(facts.sums, static_cast<double>(held->buffer->size.constant()));
       facts.held += bytes_of(held->buffer, at) / 4;
-    } else if (held->buffer->space == loop::Space::shared) {
+    } else if (held->buffer->space == loop::Space::shared ||
+               held->buffer->space == loop::Space::counters) {
       facts.shared += bytes_of(held->buffer, at);
     }
   });
+  facts.asked =
+      std::min(facts.asked, std::ceil(std::log(std::max(facts.blocks, 1.0)) / log_of_chunks));
   // What lies in shared memory comes by single elements or by copies; neighbours are stored.
   if (facts.shared == 0) facts.together = std::max(facts.together, neighbours);
   return facts;
@@ -316,7 +328,9 @@ double kernel_time(const GpuRates& gpu, const KernelFacts& facts) {
   const double busy = std::min(1.0, resident / used * facts.sums / (cycles * gpu.lanes));
   const double computing =
       facts.work / (full_rate(gpu, facts) * our_rate * used / gpu.processors * busy);
-  return launch_time(gpu) + std::max({moving, computing, facts.steps});
+  // What is told goes to the second cache and comes from it.
+  const double told = facts.asked * 2 * gpu.latency * 1e-3 * second_cache_latency;
+  return launch_time(gpu) + told + std::max({moving, computing, facts.steps});
 }
 
 }  // namespace kroton::codegen

@@ -19,6 +19,7 @@ struct KernelFacts {
   double sums = 1;
   double steps = 0;     // microseconds of steps that one block or each thread runs
   double waiting = 0;   // microseconds of blocks that wait for each other, with what they do
+  double asked = 0;     // how often a block waits for what those before it have told
   double together = 1;  // elements that a thread loads at a time
   bool f64 = false;
   double matrix = 0;  // of the rate of matrix units for 16 bits; 0: not by them

@@ -71,6 +71,66 @@ __device__ inline void kt_meet(unsigned* arrivals) {
   __syncthreads();
 }
 #define KROTON_MEET(arrivals) kt_meet(arrivals)
+#define KROTON_ATOMIC_ADD(x, at, value) atomicAdd(&(x)[at], value)
+// Blocks that wait for what those before them store have their numbers in the order in which they
+// start: the first word counts them, and the runs of the kernel in its upper half. What is stored
+// comes with the number of the run in the upper half of its word, so that nothing has to be cleared
+// and no fence is needed: who finds that number has the value.
+struct KtTurn { int block; unsigned run; };
+__device__ inline KtTurn kt_turn(unsigned long long* words) {
+  __shared__ unsigned long long turn;
+  if (threadIdx.x == 0) {
+    turn = atomicAdd(words, 1ull);
+    const unsigned runs = (unsigned)(turn >> 32) + 1;
+    if ((unsigned)turn == gridDim.x - 1) {
+      atomicExch(words, runs == 0xffffffffu ? 0ull : (unsigned long long)runs << 32);
+    }
+  }
+  __syncthreads();
+  const KtTurn mine = {(int)(unsigned)turn, (unsigned)(turn >> 32) + 1};
+  return mine;
+}
+template <class T> union KtTold {
+  T value;
+  unsigned halves[2];
+};
+__device__ inline void kt_tell_word(unsigned long long* to, unsigned run, unsigned value) {
+  asm volatile("{ .reg .u64 at; cvta.to.global.u64 at, %0; st.relaxed.gpu.global.u64 [at], %1; }"
+               :: "l"(to), "l"((unsigned long long)run << 32 | value) : "memory");
+}
+__device__ inline unsigned kt_told_word(const unsigned long long* from, unsigned run, bool& missing) {
+  unsigned long long word;
+  asm volatile("{ .reg .u64 at; cvta.to.global.u64 at, %1; ld.relaxed.gpu.global.u64 %0, [at]; }"
+               : "=l"(word) : "l"(from) : "memory");
+  missing = missing || (unsigned)(word >> 32) != run;
+  return (unsigned)word;
+}
+// Behind the line of the first word.
+template <class T> __device__ inline unsigned long long kt_word(long long start, long long index) {
+  return 16 + start + index * (sizeof(T) > 4 ? 2 : 1);
+}
+template <class T>
+__device__ inline void kt_tell(unsigned long long* words, unsigned long long at, unsigned run, T value) {
+  KtTold<T> told;
+  told.halves[0] = told.halves[1] = 0;
+  told.value = value;
+  kt_tell_word(words + at, run, told.halves[0]);
+  if (sizeof(T) > 4) kt_tell_word(words + at + 1, run, told.halves[1]);
+}
+template <class T>
+__device__ inline T kt_told(const unsigned long long* words, unsigned long long at, unsigned run,
+                            bool& missing) {
+  KtTold<T> told;
+  told.halves[0] = kt_told_word(words + at, run, missing);
+  told.halves[1] = sizeof(T) > 4 ? kt_told_word(words + at + 1, run, missing) : 0;
+  return told.value;
+}
+#define KROTON_WORDS unsigned long long*
+#define KROTON_TURN(words) kt_turn(words)
+#define KROTON_TELL(T, words, start, index, turn, value) \
+  kt_tell<T>(words, kt_word<T>(start, index), (turn).run, value)
+#define KROTON_TOLD(T, words, start, index, turn, missing) \
+  kt_told<T>(words, kt_word<T>(start, index), (turn).run, missing)
 #endif
 
 // Indices have 32 bits, unless a text says otherwise before this: where they would not do, it does.

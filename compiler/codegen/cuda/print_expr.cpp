@@ -211,6 +211,9 @@ std::string KernelPrinter::compared(const Expr& e, const char* op, Place place, 
 }
 
 std::string KernelPrinter::element_text(const loop::BufferRef& buffer, const Expr& index) {
+  if (buffer->space == loop::Space::awaited) {
+    return "KROTON_TOLD(" + told_text(buffer, index) + ", " + missing_ + ")";
+  }
   if (neighbours_ != nullptr && steps_by_one(index, neighbours_->variable)) {
     const auto found = together_.find(buffer->id);
     if (found != together_.end()) return found->second + "[" + name_of(neighbours_->variable) + "]";
@@ -321,7 +324,7 @@ std::string KernelPrinter::node_text(const Expr& e, Place place, int outer) {
       std::string element = element_text(e->buffer, e->args[0]);
       if (is_conditional(*e)) {
         element = "(" + text(e->args[1], Place::value, conjunction) + " ? " + element + " : " +
-                  node_text(loop::whole_number(0, e->dtype), place, any) + ")";
+                  node_text(loop::whole_number(0, e->dtype), Place::value, any) + ")";
       }
       if (e->dtype != DType::boolean) return element;
       return comparison < outer ? "(" + element + " != 0)" : element + " != 0";

@@ -115,6 +115,26 @@ bool is_multiple(const Expr& index, std::int64_t of) {
   return false;
 }
 
+// Words of 64 bits that an element takes, half of each being its value.
+std::int64_t words_of(DType dtype) { return size_of(dtype) > 4 ? 2 : 1; }
+
+// Whether it is a load of what blocks wait for, or a loop of such ones.
+bool awaits(const loop::Stmt& stmt) {
+  if (const auto* store = std::get_if<loop::Store>(&stmt)) {
+    return store->value->op == Op::load && store->value->buffer->space == loop::Space::awaited;
+  }
+  const loop::For* loop = loop::as_for(stmt);
+  bool any = false;
+  return loop != nullptr &&
+         std::all_of(loop->body.begin(), loop->body.end(),
+                     [&](const loop::Stmt& s) {
+                       const bool one = awaits(s);
+                       any = any || one;
+                       return one || std::holds_alternative<loop::Let>(s);
+                     }) &&
+         any;
+}
+
 bool reads(const loop::Block& block, const loop::Variable& variable) {
   bool found = false;
   loop::visit_expressions(block,
@@ -194,6 +214,7 @@ void KernelPrinter::print_block(const loop::Block& block) {
 }
 
 void KernelPrinter::print_statement(const loop::Stmt& stmt) {
+  if (print_awaiting(stmt)) return;
   loop::visit(
       stmt, [](const loop::Let&) {}, [&](const loop::Declare& one) { print_declare(one); },
       [&](const loop::Allocate& allocate) { print_allocate(allocate); },
@@ -228,17 +249,57 @@ void KernelPrinter::print_declare(const loop::Declare& s) {
 }
 
 void KernelPrinter::print_allocate(const loop::Allocate& s) {
+  if (s.buffer->space == loop::Space::awaited) {
+    awaited_[s.buffer->id] = word_count_;
+    word_count_ = word_count_ + s.buffer->size * Dim(words_of(s.buffer->dtype));
+    return;
+  }
   const std::string type(memory_type(s.buffer->dtype));
   const std::string count = std::to_string(std::max<std::int64_t>(1, s.buffer->size.constant()));
-  if (s.buffer->space == loop::Space::shared) {
+  const bool counts = s.buffer->space == loop::Space::counters;
+  if (s.buffer->space == loop::Space::shared || counts) {
     line("KROTON_SHARED(" + type + ", " + name_of(s.buffer) + ", " + count + ");");
+    if (!counts) return;
+    const std::string i = distinct("i");
+    line("for (int " + i + " = threadIdx.x; " + i + " < " + count + "; " + i +
+         " += " + std::to_string(threads_) + ") " + name_of(s.buffer) + "[" + i + "] = 0;");
+    line("__syncthreads();");
   } else {
     line(type + " " + name_of(s.buffer) + "[" + count + "];");
   }
 }
 
+// An element of a buffer that blocks wait for: of which type, in which words.
+std::string KernelPrinter::told_text(const loop::BufferRef& buffer, const Expr& index) {
+  return std::string(memory_type(buffer->dtype)) + ", " + words_ + ", " +
+         size_text(awaited_.at(buffer->id), Place::index, sum) + ", " + text(index, Place::index) +
+         ", " + turn_;
+}
+
+// What waits is done again until nothing was missing: so all loads are under way at a time.
+bool KernelPrinter::print_awaiting(const loop::Stmt& stmt) {
+  if (words_.empty() || !missing_.empty() || !in_thread_loop_ || !awaits(stmt)) return false;
+  missing_ = distinct("missing");
+  line("bool " + missing_ + ";");
+  open("do {");
+  line(missing_ + " = false;");
+  print_statement(stmt);
+  close("} while (" + missing_ + ");");
+  missing_.clear();
+  return true;
+}
+
 // Outside thread loops all threads are at the same place: one of them stores.
 void KernelPrinter::print_store(const loop::Store& s) {
+  if (s.buffer->space == loop::Space::awaited) {
+    line("KROTON_TELL(" + told_text(s.buffer, s.index) + ", " + text(s.value, Place::value) + ");");
+    return;
+  }
+  if (s.buffer->space == loop::Space::counters) {
+    line("KROTON_ATOMIC_ADD(" + name_of(s.buffer) + ", " + text(s.index, Place::index) + ", " +
+         text(s.value, Place::value) + ");");
+    return;
+  }
   const std::string text_of_store =
       element_text(s.buffer, s.index) + " = " + text(s.value, Place::value) + ";";
   line((in_thread_loop_ ? "" : "if (" + thread_ + " == 0) ") + text_of_store);
@@ -267,7 +328,10 @@ void KernelPrinter::print_accumulate(const loop::AccumulateArg& s) {
 void KernelPrinter::print_for(const loop::For& loop) {
   switch (loop.kind) {
     case loop::LoopKind::block:
-      if (rows_of_block_ > 1) {
+      if (!words_.empty()) {
+        line("const KtTurn " + turn_ + " = KROTON_TURN(" + words_ + ");");
+        line("const kt_index " + name_of(loop.variable) + " = " + turn_ + ".block;");
+      } else if (rows_of_block_ > 1) {
         print_row_of_block(loop);
       } else if (reads(loop.body, loop.variable)) {
         line("const " + type_of(loop.variable) + " " + name_of(loop.variable) + " = blockIdx.x;");
@@ -532,7 +596,9 @@ int KernelPrinter::blocks_at_a_time() const {
       held += (units->tile.warp_rows + units->tile.warp_columns) / 4;
     }
     const auto* array = std::get_if<loop::Allocate>(&s);
-    has_shared = has_shared || (array != nullptr && array->buffer->space == loop::Space::shared);
+    has_shared =
+        has_shared || (array != nullptr && (array->buffer->space == loop::Space::shared ||
+                                            array->buffer->space == loop::Space::counters));
     if (array == nullptr || array->buffer->space != loop::Space::registers) return;
     held += array->buffer->size.constant() * size_of(array->buffer->dtype) / size_of(DType::i32);
   });
@@ -555,7 +621,7 @@ int KernelPrinter::rows_in_a_block(const Expr& count) const {
     const auto* array = std::get_if<loop::Allocate>(&s);
     is_apart = is_apart && !std::holds_alternative<loop::Copy>(s) &&
                !std::holds_alternative<loop::Multiply>(s) &&
-               (array == nullptr || array->buffer->space != loop::Space::shared);
+               (array == nullptr || array->buffer->space == loop::Space::registers);
     const auto* barrier = std::get_if<loop::Barrier>(&s);
     is_apart = is_apart && (barrier == nullptr || !barrier->of_grid);
   });
@@ -611,6 +677,11 @@ CudaKernel KernelPrinter::run(std::string& source) {
       result.together = result.together || barrier->of_grid;
     }
     has_copies_ = has_copies_ || std::holds_alternative<loop::Copy>(s);
+    const auto* array = std::get_if<loop::Allocate>(&s);
+    result.in_order =
+        result.in_order || (array != nullptr && array->buffer->space == loop::Space::awaited);
+    has_barriers_ =
+        has_barriers_ || (array != nullptr && array->buffer->space == loop::Space::counters);
     if (const loop::For* loop = loop::as_for(s); loop && loop->kind == loop::LoopKind::thread) {
       const Accumulated accumulated = accumulated_in(*loop);
       has_barriers_ = has_barriers_ || !accumulated.plain.empty() || !accumulated.args.empty();
@@ -634,10 +705,16 @@ CudaKernel KernelPrinter::run(std::string& source) {
     parameter("kt_index " + (sizes_[size->identity] = distinct(size->name)));
   }
   if (result.together) arrivals_ = distinct("arrivals");
+  if (result.in_order) {
+    words_ = distinct("words");
+    turn_ = distinct("turn");
+  }
   find_indices(kernel_.body);
   print_block(kernel_.body);
+  result.words = word_count_;
   parameters += derived_parameters_ + division_parameters_;
   if (result.together) parameter("unsigned* " + arrivals_);
+  if (result.in_order) parameter("KROTON_WORDS " + words_);
   parameter("kroton_error* error");
   result.derived_sizes = derived_sizes_;
   result.divisors = divisors_;

@@ -90,6 +90,9 @@ void DeviceProgram::run_replayed() {
   std::vector<DeviceAddress> addresses = argument_addresses_;
   addresses.push_back(arena_.address());
   addresses.push_back(transfers_.results());
+  for (const LoadedKernel& kernel : kernels_) {
+    if (kernel.emitted->in_order) addresses.push_back(kernel.words.address());
+  }
   DeviceGraph* graph = graphs_.look_up(sizes_, addresses);
   if (exchanges_in_graphs_) {
     run_with_others();

@@ -200,6 +200,7 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
       for (const Dim& size : kernel.emitted->divisors) {
         kernel.derived.push_back(division_by(values_.of(size)));
       }
+      if (kernel.emitted->in_order) give_words(kernel);
     }
     wide_ = needs_wide_indices(sizes);
     load_kernels();
@@ -211,6 +212,16 @@ void DeviceProgram::bind(std::span<const ArgumentMemory> inputs,
       placed.start = argument_addresses_[static_cast<std::size_t>(placed.place.argument)];
     }
   }
+}
+
+// What is there of earlier runs has their numbers, whatever the sizes were.
+void DeviceProgram::give_words(LoadedKernel& kernel) {
+  constexpr std::int64_t first = 16;  // a line of memory in which blocks take their numbers
+  const std::int64_t bytes = (first + values_.of(kernel.emitted->words)) *
+                             static_cast<std::int64_t>(sizeof(std::uint64_t));
+  if (bytes <= kernel.words.bytes()) return;
+  grow(kernel.words, device_, bytes);
+  device_->clear(kernel.words.address(), kernel.words.bytes());
 }
 
 // Asked for sizes of as many bits first, of all kernels, which holds for many calls; then for these

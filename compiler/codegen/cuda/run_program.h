@@ -102,6 +102,7 @@ class DeviceProgram final : public Executable {
     std::vector<bool> writes;                       // which of these
     bool checks = false;                            // it may stop with an error
     DeviceAddress arrivals = 0;  // where its blocks count themselves, if they wait for each other
+    DeviceMemory words;          // that they wait for, if they do so for those before them
     std::int64_t blocks = 0;     // for the sizes of this call
     std::vector<std::uint64_t> derived;  // sizes and divisions by sizes, as it gets them
     PlacedProduct product;               // if the device's library computes it
@@ -138,6 +139,7 @@ class DeviceProgram final : public Executable {
   kroton_error run_ordered(std::span<const ArgumentMemory> inputs,
                            std::span<const ArgumentMemory> outputs,
                            std::span<const std::int64_t> sizes);
+  void give_words(LoadedKernel& kernel);
   bool needs_wide_indices(std::span<const std::int64_t> sizes);
   void load_kernels();
   DeviceAddress address_of(const PlacedBuffer& placed) const;

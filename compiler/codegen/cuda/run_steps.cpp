@@ -20,13 +20,16 @@ std::vector<CaptureOrder::Range> DeviceProgram::touched(const LoadedKernel& kern
   }
   // The first failed check counts, and nothing is updated behind one.
   // Blocks that wait for each other have to find the same.
-  const bool together = kernel.emitted->together;
-  if (kernel.checks || ((kernel.updates || together) && !program_.sites.empty())) {
+  const bool together = kernel.emitted->together, in_order = kernel.emitted->in_order;
+  if (kernel.checks || ((kernel.updates || together || in_order) && !program_.sites.empty())) {
     ranges.push_back(
         CaptureOrder::range(transfers_.results(), sizeof(kroton_error), kernel.checks));
   }
   if (together) {
     ranges.push_back(CaptureOrder::range(kernel.arrivals, sizeof(std::uint32_t), true));
+  }
+  if (in_order) {
+    ranges.push_back(CaptureOrder::range(kernel.words.address(), kernel.words.bytes(), true));
   }
   if (kernel.product.product) ranges.push_back(CaptureOrder::range(library_memory, 1, true));
   return ranges;
@@ -69,6 +72,9 @@ void DeviceProgram::start(const LoadedKernel& kernel) {
   for (const std::uint64_t derived : kernel.derived) launch_arguments_.push_back({derived});
   const bool together = kernel.emitted->together;
   if (together) launch_arguments_.push_back({kernel.arrivals, sizeof(std::uint32_t)});
+  if (kernel.emitted->in_order) {
+    launch_arguments_.push_back({kernel.words.address(), kernel.words.bytes()});
+  }
   launch_arguments_.push_back({transfers_.results(), sizeof(kroton_error)});
   const DeviceModule::Kernel handle = kernel.handles[wide_ ? 1 : 0];
   const int threads = kernel.emitted->threads;

@@ -5,6 +5,7 @@
 #include "launch.h"
 #include "matrix_units.h"
 #include "warps.h"
+#include "words.h"
 
 extern "C" {
 float fmaf(float, float, float) noexcept;
@@ -62,6 +63,13 @@ inline T exchange(T* place, T value) {
 #define KROTON_GLOBAL(type) emulator::Global<type>
 #define KROTON_COMMON(type) emulator::Global<type>
 #define KROTON_MEET(arrivals) emulator::grid_barrier(__LINE__)
+#define KROTON_WORDS emulator::Global<unsigned long long>
+#define KROTON_TURN(words) emulator::take_turn(words, __LINE__)
+#define KROTON_TELL(T, words, start, index, turn, value) \
+  emulator::tell<T>(words, start, index, turn, value)
+#define KROTON_TOLD(T, words, start, index, turn, missing) \
+  emulator::told<T>(words, start, index, turn)
+typedef emulator::Turn KtTurn;
 #define KROTON_LOAD(to, from, at) emulator::load_together(to, from, at)
 #define KROTON_STORE(to, at, from) emulator::store_together(to, at, from)
 #define KROTON_ADDRESS(x, at) (reinterpret_cast<uint64_t>((x).data + (at)))

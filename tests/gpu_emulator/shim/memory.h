@@ -227,7 +227,7 @@ struct Shared {
     T operator+=(T value) const { return *this = static_cast<T>(*this) + value; }
     T operator-=(T value) const { return *this = static_cast<T>(*this) - value; }
     T operator*=(T value) const { return *this = static_cast<T>(*this) * value; }
-    T* atomically() const { return element().atomically(); }
+    T* atomically() const { return readable().atomically(); }
   };
   Place operator[](At at) {
     const long long i = at.i;

@@ -30,6 +30,9 @@ void ClusterOrder::merge(int a, int b) {
     replace(readers_[static_cast<std::size_t>(other)], b, a);
     insert(read_by_[static_cast<std::size_t>(a)], other);
   }
+  // Where one of them read the other.
+  std::erase(readers_[static_cast<std::size_t>(a)], a);
+  std::erase(read_by_[static_cast<std::size_t>(a)], a);
   around_ = -1;
 }
 

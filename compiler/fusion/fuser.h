@@ -113,6 +113,11 @@ class Fuser {
   // Once all are placed: reductions of the same rows, or of whole arrays, that read v, which lies
   // in memory, become one and read it once.
   void merge_reductions(Vertex v);
+  // Then those of the same rows, or columns, of which one needs the other's results for its own
+  // rows: these are earlier stages of the same loops.
+  void merge_stages(Vertex v);
+  // Whether b may compute what a stores for it.
+  bool may_be_earlier_stage(int a, int b);
   bool reads_each(int c, const Demand& demand);
   static bool reduces_all(const Cluster& cluster);
   // Whether two clusters that read v may.

@@ -34,6 +34,7 @@ Fusion Fuser::run() {
   for (auto it = order_.rbegin(); it != order_.rend(); ++it) place(*it);
   all_are_placed_ = true;
   for (Vertex v : order_) merge_reductions(v);
+  for (Vertex v : order_) merge_stages(v);
   if (machine_.gpu) compute_with_rows();
   for (Vertex v : order_) {
     for (const auto& [cluster, demand] : computed_[v]) {

@@ -45,6 +45,49 @@ void Fuser::merge_reductions(Vertex v) {
   merge_readers(v, [](const Cluster& a, const Cluster& b) { return a.reduces() && b.reduces(); });
 }
 
+void Fuser::merge_stages(Vertex v) {
+  if (!result_.stored[v]) return;
+  std::vector<int> readers;
+  for (const auto& [c, demand] : demands_[v]) {
+    if (reads_each(c, demand)) readers.push_back(c);
+  }
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    for (std::size_t k = 0; k < readers.size(); ++k) {
+      const int a = readers[i], b = readers[k];
+      if (a == b || !may_be_earlier_stage(a, b)) continue;
+      const std::vector<Vertex> roots = at(a).roots;
+      merge(b, a);
+      for (Vertex root : roots) {
+        const bool is_read =
+            std::ranges::any_of(demands_[root], [&](const auto& d) { return d.first != b; });
+        if (wanted_[root] || is_read) continue;
+        std::erase(at(b).roots, root);
+        result_.stored[root] = false;
+      }
+      merge_stages(v);
+      return;
+    }
+  }
+}
+
+bool Fuser::may_be_earlier_stage(int a, int b) {
+  const Cluster &x = at(a), &y = at(b);
+  if (x.domain != y.domain || x.guard != y.guard || !reduces_same_rows(x, y)) return false;
+  if (size_of_[a] + size_of_[b] > largest_cluster || views_of_[a] + views_of_[b] > most_views) {
+    return false;
+  }
+  if (may_fail(a) || may_fail(b)) return false;
+  std::vector<int> others = runs_before_.readers_of(a);
+  if (std::erase(others, b) == 0 || runs_before_.lead_to(others, b)) return false;
+  return std::ranges::all_of(x.roots, [&](Vertex root) {
+    const auto asked = demands_[root].find(b);
+    if (asked == demands_[root].end()) return true;
+    const Demand& demand = asked->second;
+    return graph_[root].type.shape == y.outer_domain() && !demand.needs_storage &&
+           demand.points.size() == 1 && same_index(demand.points[0], y.outer_point());
+  });
+}
+
 bool Fuser::reads_each(int c, const Demand& demand) {
   return at(c).kind == Cluster::Kind::loops && !demand.needs_storage && demand.points.size() == 1 &&
          same_index(demand.points[0], at(c).full_point());

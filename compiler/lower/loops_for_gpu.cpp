@@ -117,28 +117,47 @@ bool LoopsLowering::find_relative_sums() {
 }
 
 std::optional<LoopsLowering::Relative> LoopsLowering::relative_sum(const Accumulator& sum) {
-  if (sum.is_arg || sum.op != Op::add || !is_float(sum.variable.dtype)) return std::nullopt;
-  const Index point = cluster_.full_point();
-  const loop::Expr term = context_.value(graph_.operand(sum.vertex, 0), point);
+  const DType dtype = sum.variable.dtype;
+  if (sum.is_arg || sum.op != Op::add || !is_float(dtype)) return std::nullopt;
+  const loop::Expr term = context_.value(graph_.operand(sum.vertex, 0), cluster_.full_point());
+  if (term->op != Op::mul && term->op != Op::exp) return std::nullopt;
   const bool is_square = term->op == Op::mul && term->args[0] == term->args[1];
-  if (!is_square && term->op != Op::exp) return std::nullopt;
-  const loop::Expr& difference = term->args[0];
+  // Which of two factors is the distance, and what the other one adds up to.
+  std::size_t place = 0;
+  std::optional<Vertex> weights;
+  for (; term->op == Op::mul && !is_square && place < 2; ++place) {
+    weights = first_stage(Op::add, term->args[1 - place], dtype);
+    if (weights) break;
+  }
+  if (place == 2) return std::nullopt;
+  const loop::Expr& difference = term->args[place];
   if (difference->op != Op::sub) return std::nullopt;
   const loop::Expr& centre = difference->args[1];
+  const OfRun kind = term->op == Op::exp ? OfRun::exponentials
+                     : is_square         ? OfRun::squares
+                                         : OfRun::weighted;
+  const bool is_exponential = kind == OfRun::exponentials;
+  const std::optional<Vertex> first =
+      first_stage(is_exponential ? Op::max : Op::add, difference->args[0], dtype);
+  if (!first) return std::nullopt;
+  if (is_exponential && centre != loop::variable(accumulator_of(*first).variable)) {
+    return std::nullopt;
+  }
+  for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
+    if (cluster_.reduced[axis] && loop::depends_on(centre, cluster_.variables[axis])) {
+      return std::nullopt;
+    }
+  }
+  return Relative{sum.vertex, *first, kind, centre, weights.value_or(0)};
+}
+
+std::optional<Vertex> LoopsLowering::first_stage(Op op, const loop::Expr& value, DType dtype) {
+  const Index point = cluster_.full_point();
   for (const Accumulator& a : accumulators_) {
-    if (ready_[a.vertex] != 1 || a.is_arg || a.op != (is_square ? Op::add : Op::max) ||
-        a.variable.dtype != sum.variable.dtype ||
-        context_.value(graph_.operand(a.vertex, 0), point) != difference->args[0]) {
-      continue;
+    if (ready_[a.vertex] == 1 && !a.is_arg && a.op == op && a.variable.dtype == dtype &&
+        context_.value(graph_.operand(a.vertex, 0), point) == value) {
+      return a.vertex;
     }
-    if (!is_square && centre != loop::variable(a.variable)) continue;
-    const auto is_reduced = [&](std::size_t axis) {
-      return cluster_.reduced[axis] && loop::depends_on(centre, cluster_.variables[axis]);
-    };
-    for (std::size_t axis = 0; axis < cluster_.domain.size(); ++axis) {
-      if (is_reduced(axis)) return std::nullopt;
-    }
-    return Relative{sum.vertex, a.vertex, is_square, centre};
   }
   return std::nullopt;
 }

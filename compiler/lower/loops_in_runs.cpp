@@ -229,8 +229,8 @@ std::vector<loop::Kernel> LoopsLowering::in_runs(const Runs& cut) {
       const loop::Expr found = loop::load(partial, part);
       if (k >= firsts) {
         const Relative& relative = relative_[k - firsts];
-        append(relative_steps, relative_step(relative, of_first.at(relative.first), found,
-                                             count_of_run(cut, run, a.variable.dtype)));
+        append(relative_steps,
+               relative_step(relative, of_first, found, count_of_run(cut, run, a.variable.dtype)));
         continue;
       }
       of_first[a.vertex] = found;
@@ -300,7 +300,7 @@ loop::Block LoopsLowering::relative_body(const Runs& cut, const loop::Variable& 
   for (const loop::Stmt& s : stage_body(2)) {
     const auto* sum = std::get_if<loop::Accumulate>(&s);
     const Relative* relative = sum != nullptr ? &relative_[next++] : nullptr;
-    if (relative == nullptr || !relative->is_square) {
+    if (relative == nullptr || relative->kind == OfRun::exponentials) {
       body.push_back(s);
       continue;
     }
@@ -313,26 +313,29 @@ loop::Block LoopsLowering::relative_body(const Runs& cut, const loop::Variable& 
   return body;
 }
 
-loop::Block LoopsLowering::relative_step(const Relative& relative, const loop::Expr& first_of_run,
+loop::Block LoopsLowering::relative_step(const Relative& relative,
+                                         const std::map<Vertex, loop::Expr>& of_first,
                                          const loop::Expr& sum_of_run,
                                          const loop::Expr& count_of_run) const {
   const Accumulator& sum = accumulator_of(relative.sum);
   const DType dtype = sum.variable.dtype;
-  loop::Expr own, brought;
-  if (relative.is_square) {
-    // Distances from another centre are larger by the square of the distance of both.
-    own = loop::binary(Op::div, first_of_run, count_of_run);
-    const loop::Expr moved = loop::binary(Op::sub, own, relative.centre);
-    const loop::Expr more =
-        loop::binary(Op::mul, count_of_run, loop::binary(Op::mul, moved, moved));
-    brought = loop::binary(Op::add, sum_of_run, more);
-  } else {
+  loop::Expr own = of_first.at(relative.first), brought;
+  if (relative.kind == OfRun::exponentials) {
     // A run of elements that are all -inf has no sum of its own.
-    own = first_of_run;
     const loop::Expr factor = loop::unary(Op::exp, loop::binary(Op::sub, own, relative.centre));
     const loop::Expr none = loop::real(-std::numeric_limits<double>::infinity(), dtype);
     brought = loop::select(loop::binary(Op::eq, own, none), loop::real(0, dtype),
                            loop::binary(Op::mul, sum_of_run, factor));
+  } else {
+    // Distances from another centre are larger by the distance of both, squares, which have no
+    // sum of distances beside them, by its square.
+    own = loop::binary(Op::div, own, count_of_run);
+    const loop::Expr moved = loop::binary(Op::sub, own, relative.centre);
+    const bool is_square = relative.kind == OfRun::squares;
+    const loop::Expr more =
+        loop::binary(Op::mul, is_square ? count_of_run : of_first.at(relative.weights),
+                     is_square ? loop::binary(Op::mul, moved, moved) : moved);
+    brought = loop::binary(Op::add, sum_of_run, more);
   }
   // The same one needs nothing, infinite ones above all.
   const loop::Expr is_same = loop::binary(Op::eq, own, relative.centre);

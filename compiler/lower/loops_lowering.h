@@ -111,12 +111,14 @@ class LoopsLowering {
   std::vector<Accumulator> sums_of(int stage);
   // A sum of the second stage that a run takes relative to what the run itself has in the first
   // one, and that is brought to all elements' afterwards: of exponentials relative to a maximum, as
-  // a softmax has it, or of squares of distances from a centre, which a run takes from its own
-  // mean. So nothing is read again for the second stage.
+  // a softmax has it, or of distances from a centre, squared or with weights, which a run takes
+  // from its own mean. So nothing is read again for the second stage.
+  enum class OfRun : std::uint8_t { exponentials, squares, weighted };
   struct Relative {
     Vertex sum, first;  // the sum, and the maximum or the sum that it is relative to
-    bool is_square;
+    OfRun kind;
     loop::Expr centre;
+    Vertex weights = 0;  // the sum of the weights
   };
   const Accumulator& accumulator_of(Vertex v) const;
   // The reduced axes of which a run has all.
@@ -127,8 +129,10 @@ class LoopsLowering {
   // The second stage of a run, relative to its own first one.
   loop::Block relative_body(const Runs& cut, const loop::Variable& run);
   // Adds a run's sum to that of all elements, given what the run has of both stages.
-  loop::Block relative_step(const Relative& relative, const loop::Expr& first_of_run,
+  loop::Block relative_step(const Relative& relative, const std::map<Vertex, loop::Expr>& of_first,
                             const loop::Expr& sum_of_run, const loop::Expr& count_of_run) const;
+  // The accumulator of the first stage that the operation makes of that.
+  std::optional<Vertex> first_stage(loop::Op op, const loop::Expr& value, DType dtype);
   // The reduced axes' loops around the body, for the positions of one run.
   loop::Block rows_of_run(const Runs& cut, const loop::Variable& run, loop::Block body);
   // No iteration of any of the loops touches what another one stores.

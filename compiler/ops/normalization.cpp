@@ -65,9 +65,6 @@ BatchNorm batch_norm(const Operand& x, const Operand& scale, const Operand& shif
   const Tensor deviation = given[0] - mean;
   const Tensor variance = kroton::mean(square(deviation), others, true);
   BatchNorm result;
-  result.y =
-      deviation / sqrt(variance + options.epsilon) * of_channels(name, given[0], given[1], axis) +
-      of_channels(name, given[0], given[2], axis);
   const Dim& channels = given[0].shape()[at(axis)];
   result.mean = reshape(mean, {channels});
   result.variance = reshape(variance, {channels});
@@ -75,6 +72,14 @@ BatchNorm batch_norm(const Operand& x, const Operand& scale, const Operand& shif
   for (int k = 0; k < given[0].rank(); ++k) {
     if (k != axis) result.count = result.count * given[0].shape(k);
   }
+  // One factor for each channel: no sum of the gradients waits for it. Of no elements it is finite,
+  // and the gradients by scale and shift are 0.
+  const Tensor known = provably_at_least(result.count, 1)
+                           ? variance
+                           : where(gt(size_of_dim(result.count), 0), variance, 0);
+  const Tensor factor =
+      of_channels(name, given[0], given[1], axis) * (1 / sqrt(known + options.epsilon));
+  result.y = deviation * factor + of_channels(name, given[0], given[2], axis);
   return result;
 }
 
@@ -137,7 +142,8 @@ Tensor layer_norm(const Operand& x, const Operand& scale, const Operand& shift, 
   }
   const Axes axes(ops::axes_from(rank - normal, normal));
   const Tensor deviation = given[0] - mean(given[0], axes, true);
-  return deviation / sqrt(mean(square(deviation), axes, true) + epsilon) * given[1] + given[2];
+  return deviation * (1 / sqrt(mean(square(deviation), axes, true) + epsilon)) * given[1] +
+         given[2];
 }
 
 Tensor group_norm(const Operand& x, std::int64_t groups, const Operand& scale, const Operand& shift,
@@ -165,7 +171,7 @@ Tensor group_norm(const Operand& x, std::int64_t groups, const Operand& scale, c
       ops::replace_axis(given[0].shape(), axis, {Dim(groups), floor_div(channels, groups)}));
   const Axes axes(ops::other_axes(split.rank(), {0, axis}));
   const Tensor deviation = split - mean(split, axes, true);
-  const Tensor y = deviation / sqrt(mean(square(deviation), axes, true) + options.epsilon);
+  const Tensor y = deviation * (1 / sqrt(mean(square(deviation), axes, true) + options.epsilon));
   return reshape(y, given[0].shape()) * of_channels(name, given[0], given[1], axis) +
          of_channels(name, given[0], given[2], axis);
 }

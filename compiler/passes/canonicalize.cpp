@@ -171,6 +171,7 @@ std::vector<Rule> canonicalize_rules() {
   for (Rule& rule : view_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : product_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : reduction_rules()) rules.push_back(std::move(rule));
+  for (Rule& rule : mean_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : window_rules()) rules.push_back(std::move(rule));
   for (Rule& rule : join_rules()) rules.push_back(std::move(rule));
   return rules;

@@ -104,6 +104,8 @@ std::vector<Rule> view_rules();
 std::vector<Rule> product_rules();
 // canonicalize_reductions.cpp
 std::vector<Rule> reduction_rules();
+// canonicalize_means.cpp: sums of distances from a mean.
+std::vector<Rule> mean_rules();
 // canonicalize_joins.cpp: sums of parts of one tensor.
 std::vector<Rule> join_rules();
 // Of convolutions, of what is put around pictures.

@@ -54,7 +54,6 @@ const std::map<std::string, Exception>& exceptions() {
       {"LSTM step, 64 units", {calls_in_loops}},
       {"Kalman filter of 4 numbers", {calls_in_loops}},
       // Divisions by what differs from element to element.
-      {"layer norm, gradients", {calls_in_loops}},
       {"batch norm", {calls_in_loops}},
       {"batch norm, gradients", {calls_in_loops}},
       {"batch norm of pictures, with gradients", {calls_in_loops}},

@@ -249,6 +249,33 @@ TEST_CASE("canonicalize: reductions") {
   CHECK(canonical(max(broadcast_to(b, {n, 3}), 0)) == "unchanged");  // n may be 0
 }
 
+TEST_CASE("canonicalize: distances from a mean add up to 0") {
+  const Tensor x = tensor("x", {5, 3}, f64), y = tensor("y", {5, 3}, f64),
+               b = tensor("b", {3}, f64), free = tensor("free", {dim("n"), 3}, f64);
+  const Tensor rest = x - mean(x, 0, true);
+  const std::string m = "div(sum{axes=[0]}(x), 5)";
+  CHECK(canonical(sum(rest, 0)) == "sub(" + m + ", " + m + ")");
+  CHECK(canonical(sum(rest * b, 0)) == "mul(sub(" + m + ", " + m + "), b)");
+  // What is added to them is added up without its factors.
+  CHECK(canonical(sum(rest / b - y * b, 0)) ==
+        "sub(div(sub(" + m + ", " + m + "), b), mul(sum{axes=[0]}(y), b))");
+  CHECK(canonical(sum(-(y + rest), 0)) == "sub(neg(sum{axes=[0]}(y)), sub(" + m + ", " + m + "))");
+  CHECK(canonical(sum(rest - y - exp(y), 0)) ==
+        "sub(sub(" + m + ", " + m + "), sum{axes=[0]}(add(y, exp(y))))");
+  const std::string free_mean =
+      "div(sum{axes=[0]}(free), broadcast{dims=(3,)}(size{dims=(n,) dtype=f64}))";
+  CHECK(canonical(sum(free - mean(free, 0, true), 0)) ==
+        "where(broadcast{dims=(3,)}(eq(size{dims=(n,) dtype=f64}, 0)), 0, sub(" + free_mean + ", " +
+            free_mean + "))");
+  // Of others nothing is known: weights that differ, other axes, another mean.
+  for (const Tensor& other : {sum(rest * y, 0), sum(rest, 1), sum(x - mean(y, 0, true), 0),
+                              sum(x - sum(x, 0, true), 0)}) {
+    Graph graph = graph_of({other});
+    canonicalize(graph);
+    CHECK(count(graph, "sum") == 2);
+  }
+}
+
 TEST_CASE("canonicalize: transposes become flags of the product") {
   const Dim n = dim("n");
   const Tensor x = tensor("x", {n, 3}, f64);

@@ -4,6 +4,7 @@
 #include <kroton/kroton.h>
 #include <kroton/normalization.h>
 
+#include <cmath>
 #include <limits>
 
 #include "compiler/fusion/fusion.h"
@@ -220,6 +221,58 @@ TEST_CASE(
                        random_array({33}, kt::f32, 3), random_array({rows, 33}, kt::f32, 4)});
     }
     check_like_cpu(inputs, {gx, gs, gh, bx, bs, bh}, calls, 1e-4);
+  }
+}
+
+// Nothing that is summed up waits for the standard deviation: one look for all sums, in runs that
+// have a mean of their own, and one for the results.
+TEST_CASE("cuda: held columns: gradients of norms look at memory twice") {
+  const TestCuda cuda;
+  const kt::Tensor x = kt::tensor("x", {kt::dim("n"), 5}), c = kt::tensor("c", {kt::dim("n"), 5}),
+                   scale = kt::tensor("scale", {5}), shift = kt::tensor("shift", {5});
+  const std::vector<kt::Tensor> inputs{x, scale, shift, c};
+  const auto [gx, gs, gh] =
+      kt::grad(kt::sum(kt::batch_norm(x, scale, shift).y * c), x, scale, shift);
+  const std::vector<kt::Tensor> outputs{gx, gs, gh};
+  kt::Graph graph(inputs, outputs, {});
+  kt::run_passes(graph);
+  CHECK(kt::fuse(graph, {.gpu = true}).clusters.size() == 1);
+  // In runs a sum of each, one of all and the results; short columns in one kernel each.
+  CHECK(kernels_of(inputs, outputs) == 5);
+  const auto values = [&](std::int64_t rows, float far) {
+    std::vector<kt::Array> all{random_array({rows, 5}, kt::f32, 1), random_array({5}, kt::f32, 2),
+                               random_array({5}, kt::f32, 3), random_array({rows, 5}, kt::f32, 4)};
+    for (float& number : all[0].data<float>()) number += far;
+    return all;
+  };
+  check_like_cpu(inputs, outputs,
+                 {values(0, 0), values(1, 0), values(3, 0), values(17, 0), values(600, 0),
+                  values(5000, 0), values(5000, 100)},
+                 1e-3);
+}
+
+TEST_CASE("held columns: what is not finite stays in its columns of a norm's gradient") {
+  const TestCuda cuda;
+  for (const std::int64_t n : {40, 5000}) {
+    CAPTURE(n);
+    const kt::Tensor x = kt::tensor("x", {n, 6}), c = kt::tensor("c", {n, 6}), one = kt::ones({6});
+    const std::vector<kt::Tensor> outputs{kt::grad(kt::sum(kt::batch_norm(x, one, one).y * c), x),
+                                          kt::grad(kt::sum(kt::var(x, 0)), x),
+                                          kt::grad(kt::sum(kt::layer_norm(x, one, one) * c), x)};
+    const std::vector<kt::Argument> values{with_specials({n, 6}), random_array({n, 6}, kt::f32, 2)};
+    const auto want = kt::function({x, c}, outputs).call(values);
+    const auto have = kt::function({x, c}, outputs, {.target = kt::cuda()}).call(values);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      CAPTURE(k);
+      CHECK(kt::all_close(have[k], want[k], 1e-4, 1e-4, true));
+    }
+    for (std::int64_t k = 0; k < n; ++k) {
+      for (std::int64_t column = 0; column < 4; ++column) {
+        for (const std::size_t of_columns : {0, 1}) {
+          CHECK(std::isnan(want[of_columns].data<float>()[k * 6 + column]));
+        }
+      }
+    }
   }
 }
 

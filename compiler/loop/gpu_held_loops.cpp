@@ -37,6 +37,28 @@ std::int64_t StageHolder::neighbours(std::int64_t length, std::int64_t fewest) c
   return 1;
 }
 
+std::int64_t StageHolder::neighbours_of_free() const {
+  std::int64_t narrowest = bytes_together, widest = 1;
+  for (const HeldStage& stage : stages_) {
+    bool fits = true;
+    const auto note = [&](const BufferRef& buffer, const Expr& index, bool conditional) {
+      if (buffer->space != Space::global || !depends_on(index, position_)) return;
+      fits = fits && !conditional && steps_by_one(index, position_);
+      narrowest = std::min<std::int64_t>(narrowest, size_of(buffer->dtype));
+      widest = std::max<std::int64_t>(widest, size_of(buffer->dtype));
+    };
+    for (const Expr& e : nodes_of(stage.body)) {
+      if (e->op == Op::load) note(e->buffer, e->args[0], is_conditional(*e));
+    }
+    visit_statements(stage.body, [&](const Stmt& s) {
+      if (const auto* store = std::get_if<Store>(&s)) note(store->buffer, store->index, false);
+    });
+    if (!fits) return 1;
+  }
+  const std::int64_t together = neighbours_of(narrowest, widest);
+  return together < few_rounds ? 1 : together;
+}
+
 std::int64_t StageHolder::narrowest() const {
   std::int64_t bytes = 8;
   for (const HeldStage& stage : stages_) {
@@ -191,72 +213,110 @@ Block DealtStages::operator()(const HeldStage& stage, std::size_t number, const 
   for (const HeldArray& row : held_) {
     if (row.first == number && row.element != nullptr) brought.push_back(&row);
   }
-  const auto bring = [&](const Expr& round, const Expr& first) {
-    return together([&](const Expr& k) {
+  const auto bring = [&](const Spot& spot) {
+    return moved(spot, own, false, [&](const Expr& k, const Expr& place) {
       Block loads;
       for (const HeldArray* row : brought) {
-        loads.push_back(Store{row->registers, slot(round, k), at(row->element, first + k)});
+        loads.push_back(Store{row->registers, slot(spot.round, k), at(row->element, place)});
       }
       return loads;
     });
   };
   if (!brought.empty()) append(block, rounds(own, bring, true));
-  append(block, rounds(own, [&](const Expr& round, const Expr& first) {
-           return compute(stage.body, round, first);
-         }));
+  append(block, rounds(own, [&](const Spot& spot) { return compute(stage.body, spot, own); }));
   return block;
+}
+
+Dim DealtStages::is_multiple() const {
+  const Dim rest = share_.length - share_.together * floor_div(share_.length, share_.together);
+  return 1 - minimum(rest, 1);
 }
 
 Block DealtStages::rounds(const Expr& own, const OfRound& body, bool whole_apart) const {
+  if (is_wide()) return wide_rounds(own, body);
+  if (is_free()) return free_rounds(own, body, whole_apart);
   const auto of = [&](const Expr& round) {
+    const Expr begin = round * integer(share_.threads) * integer(share_.together);
     const Expr first = (round * integer(share_.threads) + own) * integer(share_.together);
-    return std::pair(first, body(round, first));
+    return body({round, begin, first, integer(1)});
   };
   Block block;
   const std::int64_t whole = share_.count / share_.threads, rest = share_.count % share_.threads;
-  if (share_.count == 0) {
-    // A few rounds at a time: all threads leave out those behind the row's end.
-    const std::int64_t few = share_.rounds % few_rounds == 0 ? few_rounds : 1;
-    const Variable g = fresh_variable("g");
-    const auto of_group = [&](bool guarded) {
-      const Variable n = fresh_variable("n");
-      const auto [first, done] = of(variable(g) * integer(few) + variable(n));
-      const Block inside{statement(If{binary(Op::lt, first, length_), done, {}})};
-      return Block{statement(unrolled_loop(n, few, guarded ? inside : done))};
-    };
-    const Expr begin = variable(g) * integer(few * share_.threads * share_.together);
-    const Expr end = begin + integer(few * share_.threads * share_.together);
-    Block group{statement(If{binary(Op::lt, begin, length_), of_group(true), {}})};
-    if (whole_apart) {
-      group = {statement(If{binary(Op::le, end, length_), of_group(false), std::move(group)})};
-    }
-    block.push_back(statement(unrolled_loop(g, share_.rounds / few, std::move(group))));
-    return block;
-  }
-  if (whole == 1) append(block, of(integer(0)).second);
+  if (whole == 1) append(block, of(integer(0)));
   if (whole > 1) {
     const Variable n = fresh_variable("n");
-    block.push_back(statement(unrolled_loop(n, whole, of(variable(n)).second)));
+    block.push_back(statement(unrolled_loop(n, whole, of(variable(n)))));
   }
   if (rest > 0) {
-    block.push_back(
-        statement(If{binary(Op::lt, own, integer(rest)), of(integer(whole)).second, {}}));
+    block.push_back(statement(If{binary(Op::lt, own, integer(rest)), of(integer(whole)), {}}));
   }
   return block;
 }
 
-Block DealtStages::together(const OfNeighbour& body) const {
-  if (share_.together == 1) return body(integer(0));
+// A few rounds at a time: all threads leave out those behind the row's end.
+Block DealtStages::free_rounds(const Expr& own, const OfRound& body, bool whole_apart) const {
+  const std::int64_t few = share_.rounds % few_rounds == 0 ? few_rounds : 1;
+  const Variable g = fresh_variable("g");
+  const auto of_group = [&](bool guarded) {
+    const Variable n = fresh_variable("n");
+    const Expr round = variable(g) * integer(few) + variable(n);
+    const Expr begin = round * integer(share_.threads), first = begin + own;
+    const Block done = body({round, begin, first, integer(1)});
+    const Block inside{statement(If{binary(Op::lt, first, length_), done, {}})};
+    return Block{statement(unrolled_loop(n, few, guarded ? inside : done))};
+  };
+  const Expr begin = variable(g) * integer(few * share_.threads);
+  const Expr end = begin + integer(few * share_.threads);
+  Block group{statement(If{binary(Op::lt, begin, length_), of_group(true), {}})};
+  if (whole_apart) {
+    group = {statement(If{binary(Op::le, end, length_), of_group(false), std::move(group)})};
+  }
+  return {statement(unrolled_loop(g, share_.rounds / few, std::move(group)))};
+}
+
+Block DealtStages::wide_rounds(const Expr& own, const OfRound& body) const {
+  const Variable g = fresh_variable("g");
+  const Dim whole = is_multiple();
+  const Expr begin = variable(g) * integer(share_.threads * share_.together);
+  const Expr first = begin + own * size(1 + whole * (share_.together - 1));
+  const Expr step = size(share_.threads - whole * (share_.threads - 1));
+  Block inside = body({variable(g), begin, first, step});
+  return {statement(unrolled_loop(
+      g, share_.rounds, {statement(If{binary(Op::lt, begin, length_), std::move(inside), {}})}))};
+}
+
+Block DealtStages::moved(const Spot& spot, const Expr& own, bool guarded,
+                         const OfPlace& body) const {
+  if (!is_wide()) return together(spot.first, body);
+  // Nobody looks at what is loaded in place of what lies behind the row's end; without a look at
+  // each nothing comes between the loads.
+  const Expr few = integer(share_.together);
+  const Expr first = spot.begin + own * few;
+  Block near = guarded
+                   ? Block{statement(If{binary(Op::lt, first, length_), together(first, body), {}})}
+                   : together(binary(Op::min, first, length_ - few), body);
+  const Variable k = fresh_variable("k");
+  const Expr place = spot.begin + own + variable(k) * integer(share_.threads);
+  Block far =
+      guarded ? Block{statement(If{binary(Op::lt, place, length_), body(variable(k), place), {}})}
+              : body(variable(k), binary(Op::min, place, length_ - integer(1)));
+  return {statement(If{binary(Op::eq, size(is_multiple()), integer(1)),
+                       std::move(near),
+                       {statement(unrolled_loop(k, share_.together, std::move(far)))}})};
+}
+
+Block DealtStages::together(const Expr& first, const OfPlace& body) const {
+  if (share_.together == 1) return body(integer(0), first);
   For few;
   few.kind = LoopKind::vector;
   few.variable = fresh_variable("k");
   few.width = few.unrolled = static_cast<int>(share_.together);
   few.extent = integer(share_.together);
-  few.body = body(variable(few.variable));
+  few.body = body(variable(few.variable), first + variable(few.variable));
   return {statement(std::move(few))};
 }
 
-Block DealtStages::compute(const Block& body, const Expr& round, const Expr& first) {
+Block DealtStages::compute(const Block& body, const Spot& spot, const Expr& own) {
   // Elements that only this stage looks at, and results, come and go together as well.
   std::unordered_map<const ExprNode*, BufferRef> once;
   std::vector<Expr> loads;
@@ -284,7 +344,7 @@ Block DealtStages::compute(const Block& body, const Expr& round, const Expr& fir
     for (const HeldArray& row : held_) {
       const bool is_row =
           row.element != nullptr ? row.element == e : row.shared->id == e->buffer->id;
-      if (is_row) return load(row.registers, slot(round, neighbour));
+      if (is_row) return load(row.registers, slot(spot.round, neighbour));
     }
     return e;
   });
@@ -300,7 +360,7 @@ Block DealtStages::compute(const Block& body, const Expr& round, const Expr& fir
         return held.shared != nullptr && held.shared->id == store->buffer->id;
       });
       if (row != held_.end()) {
-        result.push_back(Store{row->registers, slot(round, neighbour), store->value});
+        result.push_back(Store{row->registers, slot(spot.round, neighbour), store->value});
       } else if (share_.together > 1 && store->buffer->space == Space::global) {
         stores.emplace_back(registers_(store->buffer->dtype, share_.together, "near"), *store);
         result.push_back(Store{stores.back().first, neighbour, store->value});
@@ -310,30 +370,36 @@ Block DealtStages::compute(const Block& body, const Expr& round, const Expr& fir
     }
     return result;
   };
-  Block own = substitute(redirect(redirect, rewrite(body)), {{position_, first + neighbour}});
-  if (share_.together == 1) return own;
+  const Expr place = spot.first + neighbour * spot.step;
+  Block each = substitute(redirect(redirect, rewrite(body)), {{position_, place}});
+  if (share_.together == 1) return each;
+  if (is_wide()) each = {statement(If{binary(Op::lt, place, length_), std::move(each), {}})};
   Block block;
   for (const Expr& e : loads) block.push_back(Allocate{once.at(e.get())});
   for (const auto& [near, store] : stores) block.push_back(Allocate{near});
   if (!loads.empty()) {
-    append(block, together([&](const Expr& each) {
+    // What another thread may be storing is not looked at.
+    const bool in_place = std::ranges::any_of(loads, [&](const Expr& e) {
+      return std::ranges::any_of(
+          stores, [&](const auto& s) { return s.second.buffer->id == e->buffer->id; });
+    });
+    append(block, moved(spot, own, in_place, [&](const Expr& number, const Expr& here) {
              Block bring;
              for (const Expr& e : loads) {
-               bring.push_back(Store{once.at(e.get()), each, at(e, first + each)});
+               bring.push_back(Store{once.at(e.get()), number, at(e, here)});
              }
              return bring;
            }));
   }
-  block.push_back(statement(unrolled_loop(k, share_.together, std::move(own))));
+  block.push_back(statement(unrolled_loop(k, share_.together, std::move(each))));
   if (!stores.empty()) {
-    append(
-        block, together([&](const Expr& each) {
-          Block leave;
-          for (const auto& [near, store] : stores) {
-            leave.push_back(Store{store.buffer, at(store.index, first + each), load(near, each)});
-          }
-          return leave;
-        }));
+    append(block, moved(spot, own, true, [&](const Expr& number, const Expr& here) {
+             Block leave;
+             for (const auto& [near, store] : stores) {
+               leave.push_back(Store{store.buffer, at(store.index, here), load(near, number)});
+             }
+             return leave;
+           }));
   }
   return block;
 }

@@ -32,10 +32,13 @@ struct HeldArray {
   BufferRef registers;
 };
 
-// How the positions are dealt out: round by round, in each a few neighbours to each thread.
+// How the positions are dealt out: round by round, in each a few neighbours to each thread. Of a
+// length that is not known they are neighbours where it is a multiple of their number; else they
+// are as far apart as there are threads.
 struct PositionShare {
   std::int64_t threads = 0, rounds = 0, together = 1;
   std::int64_t count = 0;  // positions divided by `together`, if known
+  Dim length;              // that is not known, where some are together
 };
 
 class StageHolder {
@@ -49,6 +52,8 @@ class StageHolder {
   // How many neighbours a thread may have at a time, where the row has `length` positions, and
   // `fewest` threads something to do.
   std::int64_t neighbours(std::int64_t length, std::int64_t fewest) const;
+  // The same where the length is not known.
+  std::int64_t neighbours_of_free() const;
 
   // Bytes of the narrowest elements of memory that the stages look at.
   std::int64_t narrowest() const;
@@ -89,9 +94,13 @@ class DealtStages {
   Block operator()(const HeldStage& stage, std::size_t number, const Expr& own);
 
  private:
-  // What is done in a round, given its number and its first position; and for a neighbour in it.
-  using OfRound = std::function<Block(const Expr& round, const Expr& first)>;
-  using OfNeighbour = std::function<Block(const Expr& k)>;
+  // Where a thread is in a round: the round's number, the first position of all threads and of
+  // this one, and from one position to the next.
+  struct Spot {
+    Expr round, begin, first, step;
+  };
+  using OfRound = std::function<Block(const Spot& spot)>;
+  using OfPlace = std::function<Block(const Expr& k, const Expr& place)>;
 
   static void append(Block& list, Block more) {
     for (Stmt& s : more) list.push_back(std::move(s));
@@ -100,13 +109,21 @@ class DealtStages {
   Expr slot(const Expr& round, const Expr& k) const { return round * integer(share_.together) + k; }
   Expr at(const Expr& e, const Expr& place) const;
 
+  bool is_free() const { return share_.count == 0; }
+  bool is_wide() const { return is_free() && share_.together > 1; }
+  // 1 where the length is a multiple of the neighbours, else 0, as the host knows.
+  Dim is_multiple() const;
   // `body` for each round of the thread's. With `whole_apart`, rounds that are known when the
   // kernel runs to be whole are not looked at one by one, so that nothing comes between their
   // loads.
   Block rounds(const Expr& own, const OfRound& body, bool whole_apart = false) const;
-  // `body` for the neighbours of a round, which memory gives and takes together.
-  Block together(const OfNeighbour& body) const;
-  Block compute(const Block& body, const Expr& round, const Expr& first);
+  Block free_rounds(const Expr& own, const OfRound& body, bool whole_apart) const;
+  Block wide_rounds(const Expr& own, const OfRound& body) const;
+  // What memory gives and takes in a round: `body` for each of the thread's positions. What lies
+  // behind a row's end is left out, or, not `guarded`, is the row's last elements.
+  Block moved(const Spot& spot, const Expr& own, bool guarded, const OfPlace& body) const;
+  Block together(const Expr& first, const OfPlace& body) const;
+  Block compute(const Block& body, const Spot& spot, const Expr& own);
   bool is_held(const Expr& e) const;
 
   const PositionShare share_;

@@ -81,7 +81,12 @@ Block GpuScheduler::held_by(const HeldRows& rows, bool parts) {
   StageHolder holder(rows.position, rows.stages, rows.own);
   if (!holder.is_possible()) return {};
   PositionShare share;
-  share.together = known > 0 ? holder.neighbours(known, parts ? 2 : warp) : 1;
+  if (known > 0) {
+    share.together = holder.neighbours(known, parts ? 2 : warp);
+  } else if (const std::optional<Dim> length = as_dim(rows.length)) {
+    share.together = holder.neighbours_of_free();
+    share.length = *length;
+  }
   const std::int64_t groups = (rows.most + share.together - 1) / share.together;
   const std::int64_t of_thread = most_of_thread / share.together;
   std::int64_t threads = row_threads_;
@@ -100,7 +105,7 @@ Block GpuScheduler::held_by(const HeldRows& rows, bool parts) {
   const StageHolder::NewRegisters registers = new_registers();
   const bool all_shared = holder.choose(share.rounds * share.together, registers);
   const std::vector<HeldArray>& held = holder.held();
-  if (held.empty() && share.together == 1 && !(parts && known > 0)) return {};
+  if (held.empty() && (known == 0 || (share.together == 1 && !parts))) return {};
   if (parts && !all_shared) return {};
   block_count_ = rows.count;
   Block result;

@@ -70,6 +70,13 @@ std::vector<Measured> measured_cases() {
   add("transpose and sum", {3, 40, 50},
       [](Tensor x) { return kt::transpose(x, {0, 2, 1}) * 2 + x(0, 0, 0); });
   add("rows of 1000", {4, 1000}, [](Tensor x) { return kt::softmax(x); });
+  for (const kt::DType dtype : {kt::f32, kt::bf16}) {
+    const Tensor x = kt::tensor("x", {kt::dim("n"), kt::dim("m")}, dtype);
+    for (const std::int64_t length : {1000, 999}) {
+      list.push_back({"free rows of " + std::to_string(length) + ", " + std::string(name_of(dtype)),
+                      {{x}, {kt::softmax(x)}, {floats({4, length}).cast(dtype)}}});
+    }
+  }
   add("rows of 100", {8, 100}, [](Tensor x) { return kt::softmax(x); });
   add("rows of 10", {512, 10}, [](Tensor x) { return kt::softmax(x); });
   add("rows of 40 by parts of warps", {1024, 40}, [](Tensor x) { return kt::softmax(x); });

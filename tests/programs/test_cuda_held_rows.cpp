@@ -2,6 +2,7 @@
 // of several widths, in place, not aligned, with checks, as many as a block has and more.
 #include <doctest/doctest.h>
 #include <kroton/kroton.h>
+#include <kroton/normalization.h>
 
 #include <algorithm>
 #include <limits>
@@ -119,6 +120,29 @@ TEST_CASE("cuda: held rows: of 16 bits, of 64, and of several widths") {
   }
 }
 
+// Neighbours at a time where the length is a multiple of their number: 4, 8 of the narrow ones.
+TEST_CASE("cuda: held rows: free lengths of 16 bits, of 64, and of several widths and axes") {
+  const TestCuda cuda;
+  const kt::Dim n = kt::dim("n"), m = kt::dim("m");
+  const kt::Tensor x = kt::tensor("x", {n, m}), h = kt::tensor("h", {n, m}, kt::bf16),
+                   d = kt::tensor("d", {n, m}, kt::f64),
+                   mask = kt::tensor("mask", {n, m}, kt::boolean), scale = kt::tensor("scale", {m}),
+                   shift = kt::tensor("shift", {m}), p = kt::tensor("p", {n, kt::dim("a"), 6}),
+                   weights = kt::tensor("weights", {kt::dim("a"), 6});
+  std::vector<std::vector<kt::Array>> calls;
+  for (const std::int64_t k : {0, 1, 3, 4, 8, 17, 24, 44, 72, 200, 516, 1000}) {
+    calls.push_back({random_array({3, k}, kt::f32, 1), random_array({3, k}, kt::bf16, 2),
+                     random_array({3, k}, kt::f64, 3), random_array({3, k}, kt::boolean, 4),
+                     random_array({k}, kt::f32, 5), random_array({k}, kt::f32, 6),
+                     random_array({3, k, 6}, kt::f32, 7), random_array({k, 6}, kt::f32, 8)});
+  }
+  check_like_cpu(
+      {x, h, d, mask, scale, shift, p, weights},
+      {kt::layer_norm(x, scale, shift), kt::softmax(h), kt::softmax(d),
+       kt::softmax(kt::where(mask, kt::cast(h, kt::f32), x)), kt::layer_norm(p, weights, weights)},
+      calls);
+}
+
 TEST_CASE("cuda: held rows: many rows of a warp each, several in a block") {
   const TestCuda cuda;
   const kt::Tensor x = kt::matrix("x"), y = kt::tensor("y", {kt::dim("rows"), 40});
@@ -202,18 +226,20 @@ TEST_CASE("cuda: held rows: labels out of range are reported, those in range are
 
 TEST_CASE("cuda: held rows: memory that is not aligned gives the same bits") {
   const TestCuda cuda;
-  const kt::Tensor x = kt::tensor("x", {3, 500});
-  const auto soft = kt::function({x}, kt::softmax(x), {.target = kt::cuda()});
-  const kt::Array values = kt::Array::normal({3, 500}, 1);
-  const kt::Array want = soft(values);
-  for (const std::int64_t offset : {1, 2}) {
-    kt::Array room = kt::Array::zeros({1600});
-    std::copy_n(values.data<float>().begin(), 1500, room.data<float>().begin() + offset);
-    const kt::Array there = room.to(kt::cuda());
-    kt::synchronize(kt::cuda());
-    const kt::Array view = kt::Array::view(
-        kt::cuda(), static_cast<const float*>(there.device_pointer()) + offset, {3, 500});
-    CHECK(kt::array_equal(soft(view).to(kt::cpu()), want));
+  for (const kt::Dim& length : {kt::Dim(500), kt::dim("m")}) {
+    const kt::Tensor x = kt::tensor("x", {3, length});
+    const auto soft = kt::function({x}, kt::softmax(x), {.target = kt::cuda()});
+    const kt::Array values = kt::Array::normal({3, 500}, 1);
+    const kt::Array want = soft(values);
+    for (const std::int64_t offset : {1, 2}) {
+      kt::Array room = kt::Array::zeros({1600});
+      std::copy_n(values.data<float>().begin(), 1500, room.data<float>().begin() + offset);
+      const kt::Array there = room.to(kt::cuda());
+      kt::synchronize(kt::cuda());
+      const kt::Array view = kt::Array::view(
+          kt::cuda(), static_cast<const float*>(there.device_pointer()) + offset, {3, 500});
+      CHECK(kt::array_equal(soft(view).to(kt::cpu()), want));
+    }
   }
 }
 

@@ -21,6 +21,9 @@ inline constexpr int cheap = 1;
 // The same on a GPU, of what is as large as all that the readers go over: to store and to read that
 // takes longer.
 inline constexpr int cheaper_than_memory = 4;
+// The same of what is made of what the readers read anyway: to compute it takes half as long as to
+// store an element and to read it.
+inline constexpr int cheaper_than_array = 40;
 
 // What the clusters ask of one vertex.
 struct Demand {
@@ -63,6 +66,8 @@ class Fuser {
   void place_pointwise(Vertex v, Demands& demands);
   // Whether v may be computed again for each reader.
   bool is_cheap(Vertex v, const Demands& demands);
+  // Whether that is about as many elements as the shape has.
+  static bool goes_once_over(const Dims& domain, const Dims& shape);
   // v is computed wherever it is read.
   void inline_into(Vertex v, const Demands& demands);
   void place_reduce(Vertex v, Demands& demands);
@@ -118,6 +123,11 @@ class Fuser {
   void merge_stages(Vertex v);
   // Whether b may compute what a stores for it.
   bool may_be_earlier_stage(int a, int b);
+  // Once all are placed: elementwise work that reads v, as a reduction of rows does, and what that
+  // gives, is done with the reduction, which has the rows in registers. So is what reads only
+  // elements that the reduction makes and stores.
+  void join_elements(Vertex v);
+  bool may_join_elements(int reduction, int c);
   bool reads_each(int c, const Demand& demand);
   static bool reduces_all(const Cluster& cluster);
   // Whether two clusters that read v may.

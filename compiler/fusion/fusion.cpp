@@ -35,6 +35,9 @@ Fusion Fuser::run() {
   all_are_placed_ = true;
   for (Vertex v : order_) merge_reductions(v);
   for (Vertex v : order_) merge_stages(v);
+  if (machine_.gpu) {
+    for (Vertex v : order_) join_elements(v);
+  }
   if (machine_.gpu) compute_with_rows();
   for (Vertex v : order_) {
     for (const auto& [cluster, demand] : computed_[v]) {
@@ -164,9 +167,34 @@ void Fuser::place_pointwise(Vertex v, Demands& demands) {
 
 bool Fuser::is_cheap(Vertex v, const Demands& demands) {
   const int cost = graph_[v].op->cost;
-  const bool is_for_each = std::ranges::all_of(
-      demands, [&](const auto& d) { return graph_[v].type.shape == at(d.first).domain; });
-  return cost <= (machine_.gpu && is_for_each ? cheaper_than_memory : cheap);
+  if (cost <= cheap) return true;
+  if (!machine_.gpu || cost > cheaper_than_array) return false;
+  const bool is_for_each = std::ranges::all_of(demands, [&](const auto& d) {
+    return goes_once_over(at(d.first).domain, graph_[v].type.shape);
+  });
+  if (cost <= cheaper_than_memory) return is_for_each;
+  // One of the readers has to compute it in any case.
+  const auto reads_anyway = [&](const auto& d) {
+    const std::vector<Vertex> operands = graph_.operands(v);
+    return std::ranges::all_of(operands, [&](Vertex o) {
+      return is_literal(source_of(o)) || is_smaller(source_of(o), v) ||
+             demands_[o].count(d.first) != 0;
+    });
+  };
+  return is_for_each && std::ranges::count_if(demands, reads_anyway) + 1 >= std::ssize(demands);
+}
+
+bool Fuser::goes_once_over(const Dims& domain, const Dims& shape) {
+  if (domain.size() != shape.size()) return false;
+  constexpr double most = 1.5;  // with what lies around it
+  double times = 1;
+  for (std::size_t axis = 0; axis < domain.size(); ++axis) {
+    if (domain[axis] == shape[axis]) continue;
+    if (!domain[axis].is_constant() || !shape[axis].is_constant()) return false;
+    times *= static_cast<double>(domain[axis].constant()) /
+             static_cast<double>(std::max<std::int64_t>(shape[axis].constant(), 1));
+  }
+  return times <= most;
 }
 
 void Fuser::inline_into(Vertex v, const Demands& demands) {

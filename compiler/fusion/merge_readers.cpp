@@ -88,6 +88,63 @@ bool Fuser::may_be_earlier_stage(int a, int b) {
   });
 }
 
+void Fuser::join_elements(Vertex v) {
+  if (!result_.stored[v]) return;
+  std::vector<int> readers;
+  for (const auto& [c, demand] : demands_[v]) {
+    if (reads_each(c, demand)) readers.push_back(c);
+  }
+  for (const int rows : readers) {
+    if (!at(rows).reduces()) continue;
+    for (const int c : readers) {
+      if (c == rows || !may_join_elements(rows, c)) continue;
+      merge(rows, c);
+      // Nobody else reads it.
+      std::erase_if(at(rows).roots, [&](Vertex root) {
+        const Demands& demands = demands_[root];
+        const bool is_own = !wanted_[root] && demands.size() == 1 && demands.count(rows) != 0 &&
+                            !demands.at(rows).needs_storage;
+        if (is_own) result_.stored[root] = false;
+        return is_own;
+      });
+    }
+  }
+}
+
+bool Fuser::may_join_elements(int rows, int c) {
+  const Cluster &x = at(rows), &y = at(c);
+  if (y.roots.empty() || y.reduces() || x.domain != y.domain || x.guard != y.guard) return false;
+  if (reduces_all(x)) return false;
+  // Rows lie along the last axes. The results of columns are there when all have been looked at.
+  const bool has_rows = std::is_sorted(x.reduced.begin(), x.reduced.end());
+  if (size_of_[rows] + size_of_[c] > largest_cluster ||
+      views_of_[rows] + views_of_[c] > most_views || may_fail(rows) || may_fail(c)) {
+    return false;
+  }
+  if (std::ranges::any_of(members_of_[c], [&](Vertex member) { return is_drawn(member); })) {
+    return false;
+  }
+  Index outer;
+  for (std::size_t axis = 0; axis < y.variables.size(); ++axis) {
+    if (!x.reduced[axis]) outer.push_back(loop::variable(y.variables[axis]));
+  }
+  bool reads = false;
+  for (const Vertex root : x.roots) {
+    const auto found = demands_[root].find(c);
+    if (found == demands_[root].end()) continue;
+    const Demand& demand = found->second;
+    const bool is_full = graph_[root].type.shape == x.domain;
+    if (demand.needs_storage || demand.points.size() != 1 || !(has_rows || is_full) ||
+        !same_index(demand.points[0], is_full ? y.full_point() : outer)) {
+      return false;
+    }
+    reads = true;
+  }
+  std::vector<int> others = runs_before_.readers_of(rows);
+  std::erase(others, c);
+  return reads && !runs_before_.lead_to(others, c);
+}
+
 bool Fuser::reads_each(int c, const Demand& demand) {
   return at(c).kind == Cluster::Kind::loops && !demand.needs_storage && demand.points.size() == 1 &&
          same_index(demand.points[0], at(c).full_point());

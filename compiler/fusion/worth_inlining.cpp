@@ -192,6 +192,8 @@ bool Fuser::feeds_from_elsewhere(Vertex v, const Cluster& cluster) const {
   for (int visited = 0; !pending.empty() && visited < furthest; ++visited) {
     const Vertex next = pending.back();
     pending.pop_back();
+    // What is regrouped lies in memory: no product or reduction behind it takes the cluster in.
+    if (machine_.gpu && is_regrouping(graph_, next)) continue;
     for (Vertex o : graph_.operands(next)) {
       const OpRecord& op = *graph_[o].op;
       if (op.kind == OpKind::reduce && reduces_rows(o, cluster)) return false;

@@ -12,6 +12,7 @@
 #include "compiler/lower/merge_scans.h"
 #include "compiler/lower/overwrite.h"
 #include "compiler/lower/plan.h"
+#include "compiler/lower/side_by_side.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/call.h"
 
@@ -73,6 +74,7 @@ void Lowering::run() {
   add_copies();
   std::vector<Step> steps = branched_steps();
   if (!machine_.gpu) steps = merge_scans(steps, program_, buffers_);
+  if (machine_.gpu && !options_.checks.memory) steps = side_by_side(steps, program_);
   program_.steps = finished(steps, options_.contract);
   collect_sizes(program_, graph_);
   const std::int64_t line = machine_.gpu ? device_line : host_line;

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::int64_t threads_of_lines = 256;
 // Positions of a thread, where a line's are neighbours in memory, and where those of other lines
-// are.
-constexpr std::int64_t run_of_one_line = 8, run_of_columns = 16;
+// are; fewer where each has a factor or a segment beside it, all of which registers hold.
+constexpr std::int64_t run_of_one_line = 8, run_of_columns = 16, run_of_pairs = 8;
 // Lines that a block has side by side.
 constexpr std::int64_t most_columns = 32;
 // Operations for each element, for the estimate of a kernel's work.
@@ -37,7 +37,7 @@ class RunningBlock {
       : how_(how), new_buffer_(new_buffer), second_(how.begins ? how.begins : how.factor) {
     second_dtype_ = how.begins ? DType::i32 : how.factor_dtype;
     is_one_line_ = how.inner.is_constant(1);
-    run_ = is_one_line_ ? run_of_one_line : run_of_columns;
+    run_ = is_one_line_ ? run_of_one_line : second_ ? run_of_pairs : run_of_columns;
     while (columns_ < most_columns &&
            !(how_.inner.is_constant() && how_.inner.constant() <= columns_)) {
       columns_ *= 2;

@@ -23,7 +23,6 @@ TEST_CASE("golden: predicted times of canonical functions") {
       "MLP step 784-512-10",     // launches, as the LSTMs
       "LSTM step, 256 units",
       "LSTM step, 64 units",  // steps that wait for each other, as the next ones
-      "running sum by scan",
       "gradient of a running sum by scan",
       "Kalman filter of 4 numbers",
       // What goes through memory between kernels, which no bound counts.

@@ -11,6 +11,7 @@
 #include "compiler/loop/traverse.h"
 #include "compiler/lower/gpu_contraction.h"
 #include "compiler/lower/kernel_context.h"
+#include "compiler/lower/vector_products.h"
 #include "compiler/ops/attribute_views.h"
 #include "compiler/ops/records.h"
 
@@ -354,28 +355,9 @@ loop::Kernel copy_a(Contraction& c, const Machine& machine, BufferTable& buffers
 constexpr std::int64_t threads_of_block = 512;
 constexpr std::int64_t products_of_part = 16;
 
-// Loops around each result's sum of `added`, all of it for each of the parts.
 loop::Kernel each_result(const Contraction& c, const loop::Expr& added, const AxisList& parts,
                          const Machine& machine, BufferTable& buffers) {
-  loop::Block body{loop::Accumulate{c.sum, loop::Op::add, added}};
-  const auto around = [&](const AxisList& axes, bool is_independent) {
-    for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-      loop::For loop;
-      loop.variable = axis->variable;
-      loop.extent = loop::size(axis->extent);
-      loop.body = std::move(body);
-      loop.is_independent = is_independent;
-      body = {loop::statement(std::move(loop))};
-    }
-  };
-  around(c.inner, false);
-  body.insert(body.begin(), loop::Declare{c.sum, loop::real(0, c.dtype)});
-  body.insert(body.end(), c.stores.begin(), c.stores.end());
-  for (const AxisList* axes : {&c.columns, &c.rows, &c.batch, &parts}) around(*axes, true);
-  loop::Kernel kernel;
-  kernel.body = std::move(body);
-  kernel.work = loop::size(c.work());
-  return schedule(kernel, machine, &buffers);
+  return schedule(loops_of_sums(c, added, parts), machine, &buffers);
 }
 
 // Few results of long sums are added in parts, so that all threads have some: a kernel for the
@@ -486,8 +468,12 @@ std::vector<loop::Kernel> lower_contraction(KernelContext& context, const Machin
   Contraction c = std::move(maker).for_cpu(machine);
   std::vector<loop::Kernel> kernels;
   if (copies_a(c)) kernels.push_back(copy_a(c, machine, context.buffers()));
-  kernels.push_back(build_tiles(c, plan_tiles(c, machine), new_buffer));
-  kernels.back().form = c.form;
+  loop::Kernel tiles = build_tiles(c, plan_tiles(c, machine), new_buffer);
+  tiles.form = c.form;
+  for (loop::Kernel& kernel :
+       with_vector_products(c, std::move(tiles), machine, context.buffers())) {
+    kernels.push_back(std::move(kernel));
+  }
   return kernels;
 }
 

@@ -2,6 +2,7 @@
 // precision.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -230,6 +231,50 @@ TEST_CASE("batched products, with batches that are repeated") {
                        random_array({2, 1, 5, 3}, dtype, 4), random_array({3, 3, 4}, dtype, 5)}});
       }
     }
+  }
+}
+
+TEST_CASE("products of free sizes with one column or one row at the call") {
+  for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::i32}) {
+    CAPTURE(dtype);
+    const Tensor x = matrix("x", dtype), y = matrix("y", dtype);
+    const Tensor a = tensor3("a", dtype), b = tensor3("b", dtype);
+    const std::vector<Tensor> outputs = {dot(x, y) * 2 + max(x, 1, true), matmul(a, b),
+                                         matmul(swapaxes(b, 1, 2), swapaxes(a, 1, 2)),
+                                         dot(transpose(y), transpose(x))};
+    const auto f = function({x, y, a, b}, outputs);
+    for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 16},
+                                                                          {1, 1, 33},
+                                                                          {17, 1, 33},
+                                                                          {1, 17, 33},
+                                                                          {0, 1, 33},
+                                                                          {1, 0, 33},
+                                                                          {3, 1, 1100},
+                                                                          {1, 3, 1100},
+                                                                          {2, 2, 33},
+                                                                          {33, 1, 33}}) {
+      CAPTURE(m);
+      CAPTURE(n);
+      CAPTURE(k);
+      const Array values[] = {random_array({m, k}, dtype, 1), random_array({k, n}, dtype, 2),
+                              random_array({3, m, k}, dtype, 3), random_array({3, k, n}, dtype, 4)};
+      const std::vector<Array> have = f(values[0], values[1], values[2], values[3]);
+      for (std::size_t output = 0; output < outputs.size(); ++output) {
+        const auto wanted = expected(
+            outputs[output], {{x, values[0]}, {y, values[1]}, {a, values[2]}, {b, values[3]}});
+        CHECK(difference(wanted, have[output]) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a free product of one column or one row adds up a long inner axis in blocks") {
+  const Tensor x = matrix("x"), y = matrix("y");
+  const auto f = function({x, y}, dot(x, y));
+  const std::int64_t k = (1 << 24) + 1024;
+  for (const std::int64_t columns : {1, 2}) {
+    const Array sums = f(Array::ones({1, k}), Array::ones({k, columns}));
+    CHECK(sums.data<float>().back() == static_cast<float>(k));
   }
 }
 

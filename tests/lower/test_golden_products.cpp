@@ -58,11 +58,168 @@ TEST_CASE("golden: a product of free sizes") {
 program golden  arena 256*workers*a.shape[0] + 264704*workers bytes
 # line 1
 kernel k0_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
+        f32[a.shape[0]*b.shape[1]]) work (2*a.shape[0]*a.shape[1]*min(min(floor_div(a.shape[1], 17),
+        1), min(b.shape[1], max(0, -b.shape[1] + 2))) + a.shape[0]*min(min(floor_div(a.shape[1],
+        17), 1), min(b.shape[1], max(0, -b.shape[1] + 2)))) {
+  parallel for i_block in 0..(floor_div(a.shape[0]*min(min(floor_div(a.shape[1], 17), 1),
+          min(b.shape[1], max(0, -b.shape[1] + 2))) + 3, 4)) {
+    stack sums: f32[4]
+    let t1 = min((a.shape[0]*min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1], max(0,
+            -b.shape[1] + 2)))) - i_block*4, 4)
+    vector<4 unrolled 4> for i in 0..t1 {
+      sums[i] = 0.0
+    }
+    let t2 = floor_div(t1, 4)
+    for i_1 in 0..t2 {
+      var sum: f32 = sums[i_1*4]
+      var sum_1: f32 = sums[i_1*4 + 1]
+      var sum_2: f32 = sums[i_1*4 + 2]
+      var sum_3: f32 = sums[i_1*4 + 3]
+      let t3 = (i_block*4 + i_1*4)*a.shape[1]
+      let t4 = (i_block*4 + (i_1*4 + 1))*a.shape[1]
+      let t5 = (i_block*4 + (i_1*4 + 2))*a.shape[1]
+      let t6 = (i_block*4 + (i_1*4 + 3))*a.shape[1]
+      vector<16 x2> for k in 0..a.shape[1] {
+        let t7 = b[k]
+        sum += a[k + t3] * t7
+        sum_1 += a[k + t4] * t7
+        sum_2 += a[k + t5] * t7
+        sum_3 += a[k + t6] * t7
+      }
+      sums[i_1*4] = sum
+      sums[i_1*4 + 1] = sum_1
+      sums[i_1*4 + 2] = sum_2
+      sums[i_1*4 + 3] = sum_3
+    }
+    let t8 = t2*4
+    for i_2 in 0..(t1 - t8) {
+      let t9 = t8 + i_2
+      var sum_4: f32 = sums[t9]
+      let t10 = (i_block*4 + t9)*a.shape[1]
+      vector<16 x2> for k in 0..a.shape[1] {
+        sum_4 += a[k + t10] * b[k]
+      }
+      sums[t9] = sum_4
+    }
+    vector<4 unrolled 4> for i_3 in 0..t1 {
+      dot2[i_block*4 + i_3] = sums[i_3]
+    }
+  }
+}
+# line 1
+kernel k1_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
+        f32[a.shape[0]*b.shape[1]], worker sum_group: f32[1024], worker sum_total: f32[1024]) work
+        (2*a.shape[1]*b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1], max(0,
+        -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1), min(a.shape[0], max(0,
+        -a.shape[0] + 2)))) + b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1],
+        max(0, -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1), min(a.shape[0], max(0,
+        -a.shape[0] + 2))))) {
+  let t1 = a.shape[1] <= 16
+  let t2 = 1 < (floor_div(a.shape[1] + 511, 512))
+  parallel for j_block in 0..(floor_div(b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1),
+          min(b.shape[1], max(0, -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1),
+          min(a.shape[0], max(0, -a.shape[0] + 2)))) + 1023, 1024)) {
+    let t3 = min((b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1], max(0,
+            -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1), min(a.shape[0], max(0,
+            -a.shape[0] + 2))))) - j_block*1024, 1024)
+    let t4 = floor_div(t3 - 1, 16)*16
+    if t1 or t3 <= 16 {
+      vector<16> for j in 0..t3 {
+        var sum: f32 = 0.0
+        for block in 0..(floor_div(a.shape[1] + 262143, 262144)) {
+          var sum_1: f32 = -0.0
+          for block_1 in 0..min((floor_div(a.shape[1] + 511, 512)) - block*512, 512) {
+            var sum_2: f32 = -0.0
+            let t5 = (block*512 + block_1)*512
+            for k in 0..min(a.shape[1] - t5, 512) {
+              let t6 = t5 + k
+              sum_2 += a[t6] * b[j_block*1024 + j + t6*b.shape[1]]
+            }
+            sum_1 += sum_2
+          }
+          sum += sum_1
+        }
+        dot2[j_block*1024 + j] = sum
+      }
+    } else {
+      stack sums: f32[1024]
+      vector<16> for j_1 in 0..16 {
+        sums[t4 + j_1] = 0.0
+      }
+      vector<16> for j_2 in 0..t3 {
+        sums[j_2] = 0.0
+      }
+      for k_block in 0..(floor_div(a.shape[1] + 511, 512)) {
+        let t7 = min(a.shape[1] - k_block*512, 512)
+        let t8 = floor_div(t7, 4)
+        for k_1 in 0..t8 {
+          let t9 = k_block*512 + k_1*4
+          let t10 = t9*b.shape[1]
+          let t11 = k_block*512 + (k_1*4 + 1)
+          let t12 = t11*b.shape[1]
+          let t13 = k_block*512 + (k_1*4 + 2)
+          let t14 = t13*b.shape[1]
+          let t15 = k_block*512 + (k_1*4 + 3)
+          let t16 = t15*b.shape[1]
+          vector<16> for j_3 in 0..t3 {
+            once let t17 = a[t9]
+            once let t18 = a[t11]
+            once let t19 = a[t13]
+            once let t20 = a[t15]
+            sums[j_3] = sums[j_3] + t17 * b[j_block*1024 + j_3 + t10] + t18 * b[j_block*1024 + j_3 +
+                    t12] + t19 * b[j_block*1024 + j_3 + t14] + t20 * b[j_block*1024 + j_3 + t16]
+          }
+        }
+        let t21 = t8*4
+        for k_2 in 0..(t7 - t21) {
+          let t22 = k_block*512 + (t21 + k_2)
+          let t23 = t22*b.shape[1]
+          vector<16> for j_4 in 0..t3 {
+            once let t24 = a[t22]
+            sums[j_4] = sums[j_4] + t24 * b[j_block*1024 + j_4 + t23]
+          }
+        }
+        let t25 = mod(k_block, 512) == 0
+        let t26 = (floor_div(a.shape[1] + 511, 512)) <= k_block + 1
+        let t27 = mod(k_block + 1, 512) == 0 or t26
+        let t28 = k_block < 512
+        if t2 {
+          vector<16> for j_5 in 0..t3 {
+            sum_group[j_5] = select(t25, -0.0, sum_group[j_5]) + sums[j_5]
+            if t27 {
+              sum_total[j_5] = select(t28, -0.0, sum_total[j_5]) + sum_group[j_5]
+              sums[j_5] = select(t26, sum_total[j_5], -0.0)
+            } else {
+              sums[j_5] = -0.0
+            }
+          }
+        }
+      }
+      vector<16> for j_6 in 0..t3 {
+        dot2[j_block*1024 + j_6] = sums[j_6]
+      }
+    }
+  }
+}
+# line 1
+kernel k2_dot(in a: f32[a.shape[0]*a.shape[1]], in b: f32[a.shape[1]*b.shape[1]], out dot2:
         f32[a.shape[0]*b.shape[1]], worker panel: f32[65536], worker earlier: f32[384], worker kept:
-        f32[64*a.shape[0] + 256]) work (2*a.shape[0]*a.shape[1]*b.shape[1] + a.shape[0]*b.shape[1])
-        {
+        f32[64*a.shape[0] + 256]) work
+        (-2*a.shape[0]*a.shape[1]*b.shape[1]*min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1],
+        max(0, -b.shape[1] + 2))) -
+        2*a.shape[0]*a.shape[1]*b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1),
+        min(b.shape[1], max(0, -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1),
+        min(a.shape[0], max(0, -a.shape[0] + 2)))) + 2*a.shape[0]*a.shape[1]*b.shape[1] -
+        a.shape[0]*b.shape[1]*min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1], max(0,
+        -b.shape[1] + 2))) - a.shape[0]*b.shape[1]*min(-min(min(floor_div(a.shape[1], 17), 1),
+        min(b.shape[1], max(0, -b.shape[1] + 2))) + 1, min(min(floor_div(a.shape[1], 17), 1),
+        min(a.shape[0], max(0, -a.shape[0] + 2)))) + a.shape[0]*b.shape[1]) {
   let t1 = floor_div(a.shape[0] - floor_div(a.shape[0], 6)*6 + 1, 2)
-  parallel for task in 0..(floor_div(b.shape[1] + 63, 64)) {
+  parallel for task in 0..(-floor_div(b.shape[1] + 63, 64)*min(min(floor_div(a.shape[1], 17), 1),
+          min(b.shape[1], max(0, -b.shape[1] + 2))) - floor_div(b.shape[1] + 63,
+          64)*min(-min(min(floor_div(a.shape[1], 17), 1), min(b.shape[1], max(0, -b.shape[1] + 2)))
+          + 1, min(min(floor_div(a.shape[1], 17), 1), min(a.shape[0], max(0, -a.shape[0] + 2)))) +
+          floor_div(b.shape[1] + 63, 64)) {
     let t2 = task*64 < (64*floor_div(b.shape[1], 64))
     for run in 0..(max(floor_div(a.shape[1] + 1023, 1024), 1)) {
       let t3 = min(a.shape[1] - run*1024, 1024)

@@ -10,9 +10,10 @@ namespace kroton::loop {
 // Chunks of a line, a block each, by numbers from 0 on. A chunk tells one result: its own, or,
 // where it is the last one of 16, 256, 4096 ... chunks, what the largest such group comes to; for
 // that it waits for the others of the group. What stands before a chunk are at most 15 results of
-// groups of each size, which are combined in an order that its number alone decides: the same bits
-// on every call. Groups of one size are told at about the same time, so that a chunk waits as often
-// as there are sizes. Several results side by side are told in tables of their own.
+// groups of each size, and of the largest ones all, which are combined in an order that its number
+// alone decides: the same bits on every call. Groups of one size are told at about the same time,
+// so that a chunk waits as often as there are sizes. Several results side by side are told in
+// tables of their own.
 class EarlierBlocks {
  public:
   using Values = std::vector<Expr>;
@@ -41,6 +42,10 @@ class EarlierBlocks {
   static Values of_first(const std::vector<BufferRef>& buffers);
   static Block stores(const std::vector<BufferRef>& buffers, const Expr& index,
                       const Values& values);
+  // Whether the chunk tells what a group of that level comes to.
+  Expr tells_at(const Expr& chunk, int level) const;
+  // Chunks before it that no larger group has.
+  Expr rest_at(const Expr& chunk, int level) const;
   Block find_groups(int level, const Expr& chunk, const Place& place, const Combine& combine) const;
 
   int levels_ = 0;  // sizes of groups that may stand before a chunk

@@ -109,7 +109,7 @@ softmax of 1e6x24, known
 softmax of 1e6x32, known
   k0_max_sub_exp_sum_div_mul                    62500 x  128, work 548000000
 layer norm of 1e6x48, known
-  k0_sum_div_sub_mul_sum_div_add_sqrt_div_      31250 x  128, work 541000000
+  k0_sum_div_sub_mul_sum_div_add_sqrt_div_      31250 x  128, work 401000000
 softmax of 1e6x10, known
   k0_max_sub_exp_sum_div_mul                    15625 x   64, work 174000000
 argmax of rows, free, m=1000 n=1000
@@ -120,11 +120,11 @@ argmax of rows, free, m=1000000 n=8
 mean of rows, f64, m=1000 n=1000
   k3_sum_size_div                                1000 x  256, work 2004001
 layer norm, n=8192
-  k0_sum_div_sub_mul_sum_div_add_sqrt_div_       8192 x  256, work 92381184
+  k0_sum_div_sub_mul_sum_div_add_sqrt_div_       8192 x  256, work 67248128
 layer norm, gradients, n=8192
-  k0_mul_sum_div_sub_mul_sum_div_add_sqrt_       8192 x  256, work 226705408
-  k1_sub_div_mul_sum_sum                          512 x  512, work 75497472
-  k2_sub_div_mul_sum_sum                           32 x 1024, work 16384
+  k0_mul_sum_div_sub_mul_sum_div_add_sqrt_       8192 x  256, work 117776384
+  k1_sub_mul_mul_sum_sum                          512 x  512, work 50331648
+  k2_sub_mul_mul_sum_sum                           32 x 1024, work 16384
 sum of all, free, n=10000000
   k0_sum                                          528 x  256, work 20000000
   k1_sum                                            1 x  256, work 528
@@ -170,26 +170,18 @@ mean, variance and extremes of columns, known
 log_softmax over 64 channels, n=32
   k0_max_sub_exp_sum_log_sub                     3136 x  128, work 110387200
 batch norm, n=8192
-  k0_sum_size_div_sub_mul_sum_div_add_sqrt       2048 x  256, work 41956353
-  k1_sum_size_div_sub_mul_sum_div_add_sqrt         32 x  512, work 16384
-  k4_sub_div_mul_add                            32768 x   64, work 67108864
+  k0_sum_size_div_sub_size_lt_mul_sum_div_       2048 x  256, work 41961475
+  k1_sum_size_div_sub_size_lt_mul_sum_div_         32 x  512, work 16384
+  k4_sub_mul_mul_add                            32768 x   64, work 33555456
 batch norm, gradients, n=8192
-  k0_mul_sum_size_div_sub_mul_sum_div_add_       2048 x  256, work 251684865
-  k1_mul_sum_size_div_sub_mul_sum_div_add_         32 x  512, work 16384
-  k2_mul_sum_size_div_sub_mul_sum_div_add_        512 x  512, work 251684865
-  k3_mul_sum_size_div_sub_mul_sum_div_add_         32 x 1024, work 16384
-  k4_mul_sum_size_div_sub_mul_sum_div_add_        512 x  512, work 251684865
-  k5_mul_sum_size_div_sub_mul_sum_div_add_         32 x 1024, work 16384
-  k6_mul_sum_size_div_sub_mul_sum_div_add_      32768 x  256, work 251684865
+  k0_size_lt_sum_size_div_sub_mul_sum_div_       2048 x  256, work 109100036
+  k1_size_lt_sum_size_div_sub_mul_sum_div_         32 x  512, work 16384
+  k2_size_lt_sum_size_div_sub_mul_sum_div_      32768 x  256, work 109100036
 batch norm of pictures, with gradients, n=32
-  k0_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
-  k1_sum_size_div_sub_mul_sum_div_add_sqrt          2 x  512, work 1600
-  k2_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
-  k3_sum_size_div_sub_mul_sum_div_add_sqrt          2 x 1024, work 1600
-  k4_sum_size_div_sub_mul_sum_div_add_sqrt       1600 x  256, work 192677505
-  k5_sum_size_div_sub_mul_sum_div_add_sqrt          2 x 1024, work 1600
-  k6_sum_size_div_sub_mul_sum_div_add_sqrt      25088 x  256, work 192677505
-  k8_sub_div_mul_add                            25088 x   64, work 51380224
+  k0_sum_size_div_sub_size_lt_mul_sum_div_       1600 x  256, work 83495876
+  k1_sum_size_div_sub_size_lt_mul_sum_div_          2 x  512, work 1600
+  k2_sum_size_div_sub_size_lt_mul_sum_div_      25088 x  256, work 83495876
+  k4_sub_mul_add                                25088 x   64, work 25690112
 mean cross entropy of 8192x1000, known
   k0_max_sub_exp_sum_log_pick_sub                8192 x  256, work 131252224
   k1_sum_div                                        1 x  512, work 16388
@@ -242,106 +234,83 @@ gather, free, columns=256 n=100000 rows=50000
 scatter_add, free, columns=256 n=100000 rows=50000
   k0_scatter_add                                50000 x   64, work 12800000
   k2_scatter_add                                  391 x  256, work 100000
-  k3_scatter_add                                   49 x  128, work 3600000
-  k4_scatter_add                                   32 x  512, work 549376
+  k3_scatter_add                                   25 x  256, work 3200000
+  k4_scatter_add                                   49 x  256, work 6400000
   k5_scatter_add                                   49 x  256, work 6400000
-  k3_scatter_add                                   49 x  128, work 3600000
-  k4_scatter_add                                   32 x  512, work 549376
-  k8_scatter_add                                   49 x  256, work 6400000
-  k15_scatter_add                                 391 x  256, work 200000
-  k16_scatter_add                               12500 x   64, work 12800000
-  k17_scatter_add                                 192 x   64, work 24576
-  k18_scatter_add                               12500 x   64, work 409600000
-  k19_mul                                       50000 x   64, work 25600000
+  k8_scatter_add                                12504 x  256, work 460800000
+  k9_mul                                        50000 x   64, work 25600000
 scatter_add of numbers, n=100000
   k0_scatter_add                                    4 x  256, work 1000
   k2_scatter_add                                  391 x  256, work 100000
   k3_scatter_add                                  391 x  128, work 51200000
   k4_scatter_add                                  125 x  256, work 782000
 cumsum down rows, n=10000
-  k2_cumsum                                       632 x  256, work 10240000
-  k3_cumsum                                        32 x  256, work 161792
-  k4_cumsum                                       632 x  256, work 20480000
+  k2_cumsum                                       632 x  256, work 30720000
 MLP step 784-512-10, batch=128
   k0_dot_add_relu                                 112 x  256, work 102957056
   k1_dot_add_relu                                2048 x  512, work 458752
   k4_dot                                            2 x  256, work 1312000, or a library
   k5_add_max_sub_exp_sum_log_pick_sub_size          2 x   64, work 30213
-  k8_sum_size_div                                   1 x  256, work 261
-  k9_lt_dot_where                                  16 x  256, work 1507328
-  k11_dot_mul_sub                                 104 x  256, work 103964672, or a library
-  k14_sum_mul_sub                                  16 x 1024, work 132096
-  k15_dot_mul_sub                                   8 x  256, work 1326080, or a library
-  k18_sum_mul_sub                                   1 x 1024, work 2580
-  k19_copy                                       1568 x   64, work 401408
-  k20_copy                                         20 x  256, work 5120
+  k7_sum_size_div                                   1 x  256, work 261
+  k8_lt_dot_where                                  16 x  256, work 1507328
+  k10_dot_mul_sub                                 104 x  256, work 103964672, or a library
+  k12_sum_mul_sub                                  16 x 1024, work 132096
+  k13_dot_mul_sub                                   8 x  256, work 1326080, or a library
+  k16_sum_mul_sub                                   1 x 1024, work 2580
+  k17_copy                                       1568 x   64, work 401408
+  k18_copy_sum_size_div                            20 x  256, work 5120
 LSTM step, 256 units, batch=64 steps=100
   k0_copy                                          64 x   64, work 16384
   k1_dot                                         1600 x  256, work 3361996800, or a library
-  k2_copy                                          64 x   64, work 16384
-  k3_copy                                          64 x   64, work 16384
-  k5_scan_dot_add_add_sigmoid_sigmoid_mul_        128 x  128, work 3488153600
+  k2_copy_copy                                    128 x   64, work 32768
+  k4_scan_dot_add_add_sigmoid_sigmoid_mul_        128 x  128, work 3488153600
   k6_dot                                           16 x  256, work 33619968, or a library
   k7_add_add_sigmoid_sigmoid_mul_sigmoid_t         64 x  256, work 1261568
   k8_mul_sum_size_div                             400 x  256, work 4915205
-  k9_mul_sum_size_div                               1 x  256, work 400
-  k11_size_div_mul_add                           6400 x   64, work 4915205
-  k12_copy                                        256 x  256, work 262144
-  k13_copy                                         64 x   64, work 16384
-  k14_copy                                         64 x   64, work 16384
-  k16_scan_add_mul_mul_sub_mul_add_mul_mul        128 x  128, work 3494707200
-  k17_add_mul_mul_sub_mul_add_mul                  64 x   64, work 131072
-  k18_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
-  k19_dot                                           4 x  256, work 33570816, or a library
+  k10_size_div_mul_add                           6400 x   64, work 4915205
+  k11_copy_mul_sum_size_div                       257 x  256, work 262544
+  k12_copy_copy                                   128 x   64, work 32768
+  k14_scan_add_mul_mul_sub_mul_add_mul_mul        128 x  128, work 3540582400
+  k16_add_mul_mul_sub_mul_add_mul                  64 x   64, work 131072
+  k17_mul_sub_mul_mul_mul_sub_mul_mul_mul_        256 x  256, work 1179648
+  k18_dot                                           4 x  256, work 33570816, or a library
+  k19_dot_mul_sub                                  64 x  256, work 3356229632, or a library
   k20_dot_mul_sub                                  64 x  256, work 3356229632, or a library
-  k21_dot_mul_sub                                  64 x  256, work 3356229632, or a library
-  k22_sum_mul_sub                                 512 x  512, work 13109248
-  k23_sum_mul_sub                                  32 x 1024, work 16384
+  k21_sum_mul_sub                                 512 x  512, work 13109248
+  k22_sum_mul_sub                                  32 x 1024, work 16384
 LSTM step, 64 units, batch=1 steps=100
   k0_copy                                           1 x   64, work 64
   k1_dot                                            8 x  256, work 3302400, or a library
-  k2_copy                                           1 x   64, work 64
-  k3_copy                                           1 x   64, work 64
-  k4_scan_dot_add_add_sigmoid_sigmoid_mul_          1 x  512, work 3795200
+  k2_copy_copy                                      2 x   64, work 128
+  k3_scan_dot_dot_add_add_sigmoid_sigmoid_          1 x  512, work 3795200
   k6_dot                                            4 x  256, work 33024, or a library
   k7_add_add_sigmoid_sigmoid_mul_sigmoid_t          1 x  256, work 4928
-  k10_mul_sum_size_div                              1 x  256, work 19205
-  k11_size_div_mul_add                             25 x   64, work 19205
-  k12_copy                                         16 x  256, work 16384
-  k13_copy                                          1 x   64, work 64
-  k14_copy                                          1 x   64, work 64
-  k15_scan_add_mul_mul_sub_mul_add_mul_mul          1 x  512, work 3795200
-  k17_add_mul_mul_sub_mul_add_mul                   1 x   64, work 512
-  k18_mul_sub_mul_mul_mul_sub_mul_mul_mul_          1 x  256, work 4608
-  k19_dot                                           1 x  256, work 32832, or a library
+  k9_mul_sum_size_div                               1 x  256, work 19205
+  k10_size_div_mul_add                             25 x   64, work 19205
+  k11_copy_mul_sum_size_div                        16 x  256, work 16384
+  k12_copy_copy                                     2 x   64, work 128
+  k13_scan_add_mul_mul_sub_mul_add_mul_mul          1 x  512, work 3795200
+  k16_add_mul_mul_sub_mul_add_mul                   1 x   64, work 512
+  k17_mul_sub_mul_mul_mul_sub_mul_mul_mul_          1 x  256, work 4608
+  k18_dot                                           1 x  256, work 32832, or a library
+  k19_dot_mul_sub                                   4 x  256, work 3325952, or a library
   k20_dot_mul_sub                                   4 x  256, work 3325952, or a library
-  k21_dot_mul_sub                                   4 x  256, work 3325952, or a library
-  k24_sum_mul_sub                                   8 x 1024, work 51712
+  k23_sum_mul_sub                                   8 x 1024, work 51712
 running sum by scan, n=10000
-  k2_linear_recurrence                              5 x  256, work 70000
-  k3_linear_recurrence                              1 x  256, work 55
-  k4_linear_recurrence                              5 x  256, work 110000
+  k2_linear_recurrence                              5 x  256, work 180000
 gradient of a running sum by scan, n=10000
-  k2_linear_recurrence                              5 x  256, work 70000
-  k3_linear_recurrence                              1 x  256, work 55
-  k4_linear_recurrence                              5 x  256, work 110000
-  k5_add                                           40 x   64, work 20000
-  k8_mul_linear_recurrence                          5 x  256, work 70000
-  k3_linear_recurrence                              1 x  256, work 55
-  k10_mul_linear_recurrence                         5 x  256, work 110000
-  k11_concatenate_add                              40 x   64, work 30000
+  k2_linear_recurrence                              5 x  256, work 180000
+  k3_add                                           40 x   64, work 20000
+  k6_mul_linear_recurrence                          5 x  256, work 180000
+  k7_concatenate_add                               40 x   64, work 30000
 1000 steps of oscillators, n=4096
-  k0_copy                                          16 x   64, work 4096
-  k1_copy                                          16 x   64, work 4096
-  k2_scan_sin_neg_mul_sub_mul_add_mul_add_         64 x   64, work 389120000
-  k3_copy                                          16 x   64, work 4096
-  k4_copy                                          16 x   64, work 4096
+  k0_copy_copy                                     32 x   64, work 8192
+  k1_scan_sin_neg_mul_sub_mul_add_mul_add_         64 x   64, work 389120000
+  k2_copy_copy                                     32 x   64, work 8192
 Kalman filter of 4 numbers, n=1000
-  k0_copy                                           1 x  256, work 4
-  k1_copy                                           1 x  256, work 16
-  k2_copy                                           1 x  256, work 16
-  k3_scan_mul_sum_mul_dot_dot_add_mul_sum_          1 x   32, work 494000
-  k4_copy                                          16 x   64, work 4000
+  k0_copy_copy_copy                                 3 x  256, work 36
+  k1_scan_mul_sum_mul_dot_dot_add_mul_sum_          1 x   32, work 494000
+  k2_copy                                          16 x   64, work 4000
 relu of dot 4096x4096x4096, bf16, known
   k0_cast_cast_dot_cast_cast_relu_cast           1024 x  256, work 137556393984
 relu of dot 4096x4096x4096, bf16, with the library, known
@@ -423,43 +392,24 @@ attention of 8x12x1024x64, f16, gradients, known
   k2_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 51816431616
   k3_cast_cast_dot_cast_cast_mul_cast_cast       1536 x  128, work 38918946816
 cumsum of 1e6, known
-  k0_cumsum                                       489 x  256, work 4000000
-  k1_cumsum                                         1 x  256, work 3912
-  k2_cumsum                                       489 x  256, work 8000000
+  k0_cumsum                                       489 x  256, work 12000000
 cumsum of rows, free, m=100000 n=64
-  k2_cumsum                                      3136 x  256, work 25600000
-  k3_cumsum                                        64 x  256, work 25088
-  k4_cumsum                                      3136 x  256, work 51200000
+  k2_cumsum                                      3136 x  256, work 76800000
 linear recurrence of 100000x16, known
-  k0_linear_recurrence                            391 x  256, work 11200000
-  k1_linear_recurrence                              2 x  256, work 68816
-  k2_linear_recurrence                            391 x  256, work 17600000
+  k0_linear_recurrence                            782 x  256, work 28800000
 update of an embedding, known
   k0_checked_index                                256 x  256, work 131072
   k1_mul_add_at                                   256 x  256, work 65536
-  k2_mul_add_at                                    32 x  128, work 2359296
-  k3_mul_add_at                                    32 x  128, work 49152
+  k2_mul_add_at                                    16 x  256, work 1310720
+  k3_mul_add_at                                    32 x  256, work 4194304
   k4_mul_add_at                                    32 x  256, work 4194304
-  k2_mul_add_at                                    32 x  128, work 2359296
-  k3_mul_add_at                                    32 x  128, work 49152
-  k7_mul_add_at                                    32 x  256, work 4194304
-  k8_mul_add_at                                   256 x  256, work 131072
-  k9_mul_add_at                                  2048 x   64, work 2097152
-  k10_mul_add_at                                   32 x   64, work 4096
-  k11_mul_add_at                                 2048 x   64, work 67108864
+  k5_mul_add_at                                  2048 x  256, work 75497472
 argsort of 1e6, known
-  k0_argsort                                      489 x  128, work 36000000
-  k1_argsort                                       32 x  512, work 774656
+  k0_argsort                                      245 x  256, work 32000000
+  k1_argsort                                      489 x  256, work 64000000
   k2_argsort                                      489 x  256, work 64000000
-  k3_argsort                                      489 x  128, work 36000000
-  k1_argsort                                       32 x  512, work 774656
-  k5_argsort                                      489 x  256, work 64000000
-  k3_argsort                                      489 x  128, work 36000000
-  k1_argsort                                       32 x  512, work 774656
-  k5_argsort                                      489 x  256, work 64000000
-  k3_argsort                                      489 x  128, work 36000000
-  k1_argsort                                       32 x  512, work 774656
-  k11_argsort                                     489 x  256, work 64000000
+  k2_argsort                                      489 x  256, work 64000000
+  k4_argsort                                      489 x  256, work 64000000
 sort of 1000x1000, known
   k0_sort                                        1000 x  256, work 196608000
 sort of 10000x100, known
@@ -493,14 +443,14 @@ attention of 12 heads that share 4 keys, f16, known
 CIFAR-10 step, Adam, batch=128
   k0_unslice                                     1734 x   64, work 887808
   k1_convolution                                 1024 x  128, work 230686720
-  k2_add_relu_sum_size_div_sub_mul_sum_div       1024 x  256, work 29360545
-  k3_add_relu_sum_size_div_sub_mul_sum_div          1 x  512, work 1024
-  k5_add_relu_sub_div                           16384 x   64, work 33554432
-  k6_mul_add_unslice                            18496 x  256, work 17858560
-  k9_convolution                                  256 x  256, work 1210056704
-  k10_add_relu_sum_size_div_sub_mul_sum_di        512 x  256, work 14680897
-  k11_add_relu_sum_size_div_sub_mul_sum_di          2 x  512, work 512
-  k15_add_relu_sub_div                           8192 x   64, work 16777216
+  k2_add_relu_sum_size_div_sub_size_lt_mul       1024 x  256, work 29360739
+  k3_add_relu_sum_size_div_sub_size_lt_mul          1 x  512, work 1024
+  k5_add_relu_sub_mul_add_unslice               18496 x  256, work 30441472
+  k8_convolution                                  256 x  256, work 1210056704
+  k9_add_relu_sum_size_div_sub_size_lt_mul        512 x  256, work 14681283
+  k10_add_relu_sum_size_div_sub_size_lt_mu          2 x 1024, work 512
+  k11_add_relu_sum_size_div_sub_size_lt_mu        512 x  256, work 14681283
+  k12_add_relu_sum_size_div_sub_size_lt_mu          2 x 1024, work 512
   k16_mul_add_maximum                            4096 x  256, work 6291456
   k17_maximum                                    2048 x   64, work 1048576
   k18_dot                                           2 x  256, work 10487040, or a library
@@ -509,90 +459,60 @@ CIFAR-10 step, Adam, batch=128
   k23_size_div_mul_one_hot_sub_div_mul              5 x  256, work 6917
   k24_dot                                         128 x  256, work 11010048, or a library
   k25_add_cast_mul_expm1_div_mul_expm1_neg          1 x   32, work 46
-  k26_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
-  k27_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
-  k28_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
-  k29_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
-  k30_add_relu_size_sub_mul_add_lt_le_ne_l        512 x  256, work 96473474
-  k31_add_relu_size_sub_mul_add_lt_le_ne_l          2 x 1024, work 512
-  k37_neg_mul_dot_mul_add_mul_mul_mul_add_         64 x  256, work 11345920
-  k38_unslice_unslice_convolution                 289 x  128, work 155070464
-  k39_unslice_unslice_convolution                 289 x  128, work 306589696
-  k40_unslice_unslice_convolution                 289 x  128, work 306589696
-  k41_unslice_unslice_convolution                 289 x  128, work 609628160
-  k42_unslice_unslice_add_unslice_add_unsl      16384 x  256, work 33554432
-  k43_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
-  k44_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
-  k45_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
-  k46_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
-  k47_add_relu_size_sub_lt_mul_div_mul_div        512 x  256, work 117442754
-  k48_add_relu_size_sub_lt_mul_div_mul_div          1 x 1024, work 512
-  k50_convolution                                 512 x  128, work 226493280
-  k51_convolution                                  96 x 1024, work 442368
-  k53_mul_mul_add_mul_mul_mul_add_neg_sqrt          4 x  256, work 17281
-  k56_neg_mul_sum_mul_add_mul_mul_mul_add_          1 x 1024, work 2751
-  k57_convolution                                 515 x  128, work 1207977984
-  k58_convolution                                2048 x  256, work 1898496
-  k60_neg_mul_mul_add_mul_mul_mul_add_sqrt         72 x  256, work 368641
-  k61_copy                                          1 x  256, work 32
-  k62_copy                                          1 x  256, work 32
-  k63_copy                                          1 x  256, work 64
-  k64_copy                                          1 x  256, work 64
-  k65_copy                                          1 x  256, work 64
+  k26_mul_add_le_ne_logical_or_le_ne_logic        512 x  256, work 46139841
+  k27_mul_add_le_ne_logical_or_le_ne_logic          2 x 1024, work 512
+  k30_add_relu_size_size_lt_lt_mul_mul_mul        512 x  256, work 23071621
+  k34_neg_mul_dot_mul_add_mul_mul_mul_add_         64 x  256, work 11345920
+  k35_unslice_unslice_convolution                 289 x  128, work 155070464
+  k36_unslice_unslice_convolution                 289 x  128, work 306589696
+  k37_unslice_unslice_convolution                 289 x  128, work 306589696
+  k38_unslice_unslice_convolution                 289 x  128, work 609628160
+  k39_unslice_unslice_add_unslice_add_unsl      16384 x  256, work 33554432
+  k40_add_relu_size_sub_size_lt_lt_mul_mul        512 x  256, work 62917285
+  k41_add_relu_size_sub_size_lt_lt_mul_mul          1 x 1024, work 512
+  k42_add_relu_size_sub_size_lt_lt_mul_mul        512 x  256, work 62917285
+  k44_convolution                                 512 x  128, work 226493280
+  k45_convolution                                  96 x 1024, work 442368
+  k48_neg_mul_sum_mul_add_mul_mul_mul_add_          3 x 1024, work 1024
+  k49_neg_mul_sum_mul_add_mul_mul_mul_add_          1 x 1024, work 2751
+  k50_convolution                                 515 x  128, work 1207977984
+  k51_convolution                                2048 x  256, work 1898496
+  k53_copy_copy_copy_copy_copy_neg_mul_mul         81 x  256, work 427138
 transformer step, bf16, Adam, batch=8 length=256
-  k0_sum_div_sub_mul_sum_div_add_rsqrt            512 x  128, work 5271552
-  k1_sub_mul_mul_add_cast                        2048 x   64, work 6291456
-  k2_cast                                        3072 x   64, work 1572864
-  k3_cast_cast_dot_cast                           768 x  128, work 3233808384, or a library
-  k4_cast_add_cast                               2048 x   64, work 4194304
-  k5_cast_add_cast                               2048 x   64, work 4194304
-  k6_cast_add_cast                               2048 x   64, work 4194304
-  k7_cast_cast_dot_cast_cast_mul_cast_cast        256 x  128, work 1107296256
-  k8_cast                                        2048 x   64, work 2097152
-  k9_cast                                        1024 x   64, work 524288
-  k10_cast_cast_dot_cast                          256 x  128, work 1077936128, or a library
-  k11_cast_add_add                               2048 x   64, work 4194304
-  k12_sum_div_sub_mul_sum_div_add_rsqrt           512 x  128, work 5271552
-  k13_sub_mul_mul_add_cast                       2048 x   64, work 6291456
-  k14_cast                                       2048 x   64, work 2097152
+  k0_sum_div_sub_mul_sum_div_add_rsqrt_mul        512 x  128, work 9465856
+  k1_cast_cast                                   5120 x   64, work 3670016
+  k2_cast_cast_dot_cast                           768 x  128, work 3233808384, or a library
+  k3_cast_add_cast_cast_add_cast_cast_add_       6144 x   64, work 12582912
+  k4_cast_cast_dot_cast_cast_mul_cast_cast        256 x  128, work 1107296256
+  k5_cast_cast                                   3072 x   64, work 2621440
+  k6_cast_cast_dot_cast                           256 x  128, work 1077936128, or a library
+  k7_cast_add_add_sum_div_sub_mul_sum_div_        512 x  128, work 12611584
+  k8_cast_cast_dot_cast                          1024 x  128, work 4311744512, or a library
+  k9_cast_cast_add_mul_mul_erf_add_mul_cas      10240 x   64, work 102760448
+  k10_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
+  k11_add_cast_mul_expm1_div_mul_expm1_neg          1 x   32, work 46
+  k12_cast_add_add_sub_size_div_mul_add_ca        256 x  512, work 9446918
+  k14_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
   k15_cast_cast_dot_cast                         1024 x  128, work 4311744512, or a library
-  k16_cast_add_mul_mul_erf_add_mul_cast          8192 x   64, work 100663296
-  k17_cast                                       2048 x   64, work 2097152
-  k18_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
-  k19_cast_add_add_sub_size_div_mul_add_ca       2048 x   64, work 8388613
-  k20_cast_cast_dot_cast                         1024 x  128, work 4311744512, or a library
-  k21_cast_add_mul_mul_add_cast_mul_mul_ne      16384 x  256, work 121634816
-  k22_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
-  k23_sub_cast_mul_mul_mul_sum_mul_mul_mul        512 x  128, work 12607488
+  k16_cast_add_mul_mul_erf_add_cast_mul_mu        512 x  512, work 192976897
+  k18_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
+  k19_cast_cast_dot_cast                          256 x  128, work 4299161600, or a library
+  k20_sub_cast_mul_mul_mul_sum_mul_mul_mul        512 x  128, work 14716928
+  k21_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 1080295424
+  k23_cast_cast_dot_cast                          256 x  128, work 1077936128, or a library
   k24_mul_sum_size_div                            256 x  256, work 3145733
-  k25_mul_sum_size_div                              1 x  256, work 256
-  k27_add_add_cast                               2048 x   64, work 4194304
-  k28_cast_cast_dot_cast                          256 x  128, work 1077936128, or a library
-  k29_add_cast_mul_expm1_div_mul_expm1_neg          1 x   32, work 46
-  k30_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 1080295424
-  k31_cast_cast_neg_mul_dot_cast_cast_mul_       8192 x  256, work 1048576
-  k33_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
-  k34_cast_cast_neg_mul_dot_cast_cast_mul_        256 x  128, work 4321181696
-  k35_add_neg_mul_sum_mul_add_mul_mul_mul_        256 x  512, work 3155457
-  k36_add_neg_mul_sum_mul_add_mul_mul_mul_         16 x 1024, work 8192
-  k38_neg_mul_sum_mul_add_mul_mul_mul_add_        256 x  512, work 2106881
-  k39_neg_mul_sum_mul_add_mul_mul_mul_add_         16 x 1024, work 8192
-  k41_neg_mul_sum_mul_add_mul_mul_mul_add_        512 x  512, work 8427521
-  k42_neg_mul_sum_mul_add_mul_mul_mul_add_         64 x 1024, work 16384
-  k44_cast_sum                                   1024 x  128, work 2097152
-  k45_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 2191523840
-  k46_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 1653604352
-  k47_cast                                       2048 x   64, work 2097152
-  k48_cast                                       1024 x  256, work 2097152
-  k49_cast                                       2048 x   64, work 2097152
-  k50_cast_cast_cast_concatenate_cast           12288 x  256, work 18874368
-  k51_cast_cast_dot_cast                          256 x  128, work 3225419776, or a library
-  k52_sub_mul_sub_mul_cast_neg_mul_mul_cas        256 x  512, work 11544065
-  k53_sub_mul_sub_mul_cast_neg_mul_mul_cas         16 x 1024, work 8192
-  k55_cast_mul_cast_dot_cast_cast_mul_add_        192 x  128, work 3240886272
-  k56_cast_neg_cast_mul_add_sum_mul_add_mu        256 x  512, work 5252609
-  k57_cast_neg_cast_mul_add_sum_mul_add_mu         16 x 1024, work 8192
-  k59_neg_mul_sum_mul_add_mul_mul_mul_add_        528 x  512, work 6320641
-  k60_neg_mul_sum_mul_add_mul_mul_mul_add_         48 x 1024, work 16896
+  k26_add_neg_mul_sum_mul_add_mul_mul_mul_        256 x  512, work 3155457
+  k28_cast_sum                                   1024 x  128, work 2097152
+  k29_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 2191523840
+  k30_cast_cast_dot_cast_cast_mul_cast_cas        256 x  128, work 1653604352
+  k31_cast                                       2048 x   64, work 2097152
+  k32_cast                                       1024 x  256, work 2097152
+  k33_cast                                       2048 x   64, work 2097152
+  k34_cast_cast_cast_concatenate_cast_neg_        528 x  512, work 22049281
+  k36_cast_mul_cast_dot_cast_cast_mul_add_        192 x  128, work 3240886272
+  k37_cast_cast_dot_cast                          256 x  128, work 3225419776, or a library
+  k38_sub_mul_sub_mul_cast_neg_mul_mul_cas        256 x  512, work 13650945
+  k39_sub_mul_sub_mul_cast_neg_mul_mul_cas        160 x 1024, work 57856
+  k41_copy_copy_mul_sum_size_div_cast_cast       8203 x  256, work 1051392
 )golden");
 }

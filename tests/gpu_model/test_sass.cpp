@@ -192,9 +192,9 @@ softmax, free
   k0_max_sub_exp_sum_div_mul             32    64     4     4    4        32     32    75
   k1_max_sub_exp_sum_div_mul             31    64     4     4    4        16     32   131
   k2_max_sub_exp_sum_div_mul             25    64    16    16    0         3      0     0
-  k3_max_sub_exp_sum_div_mul             26    64     4     4    0        16      0     0
-  k4_max_sub_exp_sum_div_mul             32    64     4     4    0        32      0     0
-  k5_max_sub_exp_sum_div_mul             39    48     4     4    4        32     32    75
+  k3_max_sub_exp_sum_div_mul             31    64    16    16    0        10      0     0
+  k4_max_sub_exp_sum_div_mul             51    36    16    16    0        20      0     0
+  k5_max_sub_exp_sum_div_mul             48    40    16    16    4        20     32    75
   k6_max_sub_exp_sum_div_mul             31    64     4     4    4        16     32    93
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             21    64    16    16    0         5      0     0
@@ -208,7 +208,7 @@ softmax of 1e6x24
 softmax of 1e6x32
   k0_max_sub_exp_sum_div_mul             19    64    16    16    0         5      0     0
 layer norm of 1e6x48
-  k0_sum_div_sub_mul_sum_div_add_sqr     44    40    16    16    0        15      0     0
+  k0_sum_div_sub_mul_sum_div_add_sqr     38    48    16    16    0        15      0     0
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             40    50     4     4    4        10   5632     0
 argmax of rows, free
@@ -224,12 +224,10 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     29    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     40    48    16    16    4        10     32    43
-  k1_sub_div_mul_sum_sum                 52    32     4     4    4         4   4096   102  calls in
-          loops: 7
-  k2_sub_div_mul_sum_sum                 56    32     4     4    4        32   8192    87
-  k3_sub_div_mul_sum_sum                 47    32     4     4    4         4   8192    94  calls in
-          loops: 7
+  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        12     32    43
+  k1_sub_mul_mul_sum_sum                 48    32     4     4    4        16   4096    57
+  k2_sub_mul_mul_sum_sum                 56    32     4     4    4        32   8192    87
+  k3_sub_mul_mul_sum_sum                 46    32     4     4    4        16   8192    51
 sum of all, free
   k0_sum                                 40    48     4     4    4        16     32    43
   k1_sum                                 39    48     4     4    4        16     32    43
@@ -277,37 +275,26 @@ mean, variance and extremes of columns
 log_softmax over 64 channels
   k0_max_sub_exp_sum_log_sub             63    32     4     4    4        16   1024     0
 batch norm
-  k0_sum_size_div_sub_mul_sum_div_ad     39    48     4     4    4        24   2560     0
-  k1_sum_size_div_sub_mul_sum_div_ad     45    32     4     4    4        16   4096   133  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     39    48     4     4    4        24   2560     0
+  k1_sum_size_div_sub_size_lt_mul_su     45    32     4     4    4        16   4096   133  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     37    48     4     4    4        32   2560     0
-  k3_sum_size_div_sub_mul_sum_div_ad     52    32     4     4    4        60   8704     0
-  k4_sub_div_mul_add                     32    64    16    16    0         5      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     37    48     4     4    4        32   2560     0
+  k3_sum_size_div_sub_size_lt_mul_su     52    32     4     4    4        60   8704     0
+  k4_sub_mul_mul_add                     30    64    16    16    0         5      0     0
 batch norm, gradients
-  k0_mul_sum_size_div_sub_mul_sum_di     40    48     4     4    4        20   3840     0
-  k1_mul_sum_size_div_sub_mul_sum_di     63    32     4     4    4        32   6144   136  calls in
+  k0_size_lt_sum_size_div_sub_mul_su     56    32     4     4    4        56   5120     0
+  k1_size_lt_sum_size_div_sub_mul_su     64    32     4     4    4        32   8192   158  calls in
           loops: 7
-  k2_mul_sum_size_div_sub_mul_sum_di     48    32     4     4    4         2   4096   144  calls in
-          loops: 14
-  k3_mul_sum_size_div_sub_mul_sum_di     56    32     4     4    4        32   8192    87
-  k4_mul_sum_size_div_sub_mul_sum_di     45    32     4     4    4         2   2048    98  calls in
-          loops: 7
-  k5_mul_sum_size_div_sub_mul_sum_di     40    32     4     4    4        16   4096    50
-  k6_mul_sum_size_div_sub_mul_sum_di     20    64     4     4    0         3      0     0
-  k7_mul_sum_size_div_sub_mul_sum_di     62    32     4     4    4        64   7680     0
-  k8_mul_sum_size_div_sub_mul_sum_di     62    32     4     4    4        68  26112     0
+  k2_size_lt_sum_size_div_sub_mul_su     23    64     4     4    0         2      0     0
+  k3_size_lt_sum_size_div_sub_mul_su     60    32     4     4    4        64   5120     0
+  k4_size_lt_sum_size_div_sub_mul_su     63    32     4     4    4        65  17408     0
 batch norm of pictures, with gradients
-  k0_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4        32     32    43
-  k1_sum_size_div_sub_mul_sum_div_ad     63    32     4     4    4        32   6144   132  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     63    32     4     4    4        56     32    43
+  k1_sum_size_div_sub_size_lt_mul_su     64    32     4     4    4        32   8192   155  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     28    64     4     4    4         2     32    43
-  k3_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4        32   8192    87
-  k4_sum_size_div_sub_mul_sum_div_ad     25    64     4     4    4         3     32    43
-  k5_sum_size_div_sub_mul_sum_div_ad     40    32     4     4    4        16   4096    50
-  k6_sum_size_div_sub_mul_sum_div_ad     20    64     4     4    0         3      0     0
-  k7_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4         8     32   180  calls in
-          loops: 26
-  k8_sub_div_mul_add                     26    64    16    16    0         3      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     23    64     4     4    0         2      0     0
+  k3_sum_size_div_sub_size_lt_mul_su     40    48     4     4    4         8     32    74
+  k4_sub_mul_add                         22    64    16    16    0         5      0     0
 mean cross entropy of 8192x1000
   k0_max_sub_exp_sum_log_pick_sub        25    64    16     8    4         5     32    75
   k1_sum_div                             31    64    16     4   16        16     64    26
@@ -367,23 +354,13 @@ scatter_add, free
   k0_scatter_add                          8    64     4    16    0         1      0     0
   k1_scatter_add                         26    64     8     8    4         2   8704    11
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         40    24     4     4    4        16  34048    85
-  k4_scatter_add                         38    48     4     4    4         4   2048    36
-  k5_scatter_add                         83    16     4     4   16        10  37952   321
-  k3_scatter_add                         40    24     4     4    4        16  34048    85
-  k4_scatter_add                         38    48     4     4    4         4   2048    36
-  k8_scatter_add                         83    16     4     4   16        18  37952   321
-  k3_scatter_add                         40    24     4     4    4        16  34048    85
-  k4_scatter_add                         38    48     4     4    4         4   2048    36
-  k8_scatter_add                         83    16     4     4   16        18  37952   321
-  k3_scatter_add                         40    24     4     4    4        16  34048    85
-  k4_scatter_add                         38    48     4     4    4         4   2048    36
-  k8_scatter_add                         83    16     4     4   16        18  37952   321
-  k15_scatter_add                        14    64     4     4    0         1      0     0
-  k16_scatter_add                        34    50     4     4    0         4      0    49
-  k17_scatter_add                        64    32     4     4    0        52      0     0
-  k18_scatter_add                        56    36     4     4    0        16      0    72
-  k19_mul                                14    64    16    16    0         1      0     0
+  k3_scatter_add                        116    16     8     8    8        16   4104   137
+  k4_scatter_add                         96    16     8     8   16         7  38984   324
+  k5_scatter_add                         96    16     8     8   16        16  38984   324
+  k5_scatter_add                         96    16     8     8   16        16  38984   324
+  k5_scatter_add                         96    16     8     8   16        16  38984   324
+  k8_scatter_add                        128    16     8     8    8         3   4232   138
+  k9_mul                                 14    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          8    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    26
@@ -393,31 +370,35 @@ scatter_add of numbers
 cumsum down rows
   k0_cumsum                              15    64    16    16    0         1      0     0
   k1_cumsum                              25    64     4     4    0         5      0    22
-  k2_cumsum                              58    32     4     4    4         7   2048     0
-  k3_cumsum                              31    64     4     4    4         5   2048   128
-  k4_cumsum                              52    32     4     4    4        16   2304   324
+  k2_cumsum                             121    16     8     8    8        16   2184   282
 MLP step 784-512-10
 LSTM step, 256 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   231  calls in
+  k3_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   231  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi    112    16     4     4   16        72  41984   360  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi     95    20     4     8    8        24  14336   532  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     84    16     4     4    0        64      0   149
-  k16_scan_add_mul_mul_sub_mul_add_m    105    16     4     8    8        24  14336   508
+  k13_scan_add_mul_mul_sub_mul_add_m     62    32     4     4    0        32      0   119
+  k14_scan_add_mul_mul_sub_mul_add_m     78    24     4    16   16        32  35328   109
+  k15_scan_add_mul_mul_sub_mul_add_m    105    16     4     8    8        24  14336   508
 LSTM step, 64 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   230  calls in
+  k3_scan_dot_dot_add_add_sigmoid_si     89    16     4     4    0        64      0   229  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi     89    20     4     4   16        24  17408   689  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi     72    28     4     8    8        24  14336   534  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     56    32     4     4    0        32      0   120
-  k16_scan_add_mul_mul_sub_mul_add_m     96    20     4     8    8        24  14336   532
+  k13_scan_add_mul_mul_sub_mul_add_m     88    16     4     4    0        64      0   155
+  k14_scan_add_mul_mul_sub_mul_add_m     80    24     4    16   16        32  18944   973
+  k15_scan_add_mul_mul_sub_mul_add_m     96    20     4     8    8        24  14336   532
 running sum by scan
 gradient of a running sum by scan
 1000 steps of oscillators
-  k2_scan_sin_neg_mul_sub_mul_add_mu     26    64     4     4    0         2      0   165
+  k1_scan_sin_neg_mul_sub_mul_add_mu     21    64     4     4    0         2      0   126
 Kalman filter of 4 numbers
-  k3_scan_mul_sum_mul_dot_dot_add_mu     56    32     4     4    0         9      0   173  calls in
-          loops: 1
+  k1_scan_mul_sum_mul_dot_dot_add_mu    107    18     4     4    0        73      0   463  calls in
+          loops: 4
 relu of dot 4096x4096x4096, bf16
   k0_cast_cast_dot_cast_cast_relu_ca    123    16     2     4    4        16  49152   274  HMMA 32,
           LDSM 12, LDGSTS 12
@@ -531,45 +512,26 @@ attention of 8x12x1024x64, f16, gradients
   k3_cast_cast_dot_cast_cast_mul_cas    180     8     4     4    4        32  28672   779  HMMA 48,
           LDSM 34, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              30    64     4     4    4         5  11264     0
-  k1_cumsum                              16    64     4     4    4         2   2048     0
-  k2_cumsum                              39    48     4     4    4         5  11284     0
+  k0_cumsum                              87    16     8     8    8         8  11288   300
 cumsum of rows, free
   k0_cumsum                              10    64     4     4    0         1      0     0
   k1_cumsum                              31    64     4     4    0        17      0    59
-  k2_cumsum                              32    64     4     4    4         7  11264     0
-  k3_cumsum                              18    64     4     4    4         4   2048    59
-  k4_cumsum                              58    32     4     4    4         8  11284   300
+  k2_cumsum                              95    16     8     8    8         8  11288   197
 linear recurrence of 100000x16
-  k0_linear_recurrence                   46    40     4     8    8        14   6144     0
-  k1_linear_recurrence                   54    32     8     4    8         9   6144     0
-  k2_linear_recurrence                   56    32     4     4    8        24   6272     0
+  k0_linear_recurrence                  112    16     8     8    8        18   6216   319
 update of an embedding
   k0_checked_index                       12    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
-  k2_mul_add_at                          40    24     4     4    4        16  34048    85
-  k3_mul_add_at                          32    64     4     4    4         4    512    36
-  k4_mul_add_at                          83    16     4     4   16        10  37952   321
-  k2_mul_add_at                          40    24     4     4    4        16  34048    85
-  k3_mul_add_at                          32    64     4     4    4         4    512    36
-  k7_mul_add_at                          83    16     4     4   16        18  37952   321
-  k8_mul_add_at                          10    64     4     4    0         2      0     0
-  k9_mul_add_at                          26    64     4     4    0         4      0    37
-  k10_mul_add_at                         62    32     4     4    0        54      0     0
-  k11_mul_add_at                         40    50     4     4    0        16      0    45
+  k2_mul_add_at                          96    16     8     8    8        16   2056   137
+  k3_mul_add_at                          88    16     8     8   16         7  38984   331
+  k4_mul_add_at                          88    16     8     8   16        16  38984   331
+  k5_mul_add_at                          95    16     8     8    8         6   4232   213
 argsort of 1e6
-  k0_argsort                             46    24     4     4    4        16  34048    85
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k2_argsort                             83    16     4     4   16        10  37952   321
-  k3_argsort                             40    24     4     4    4        16  34048    85
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k5_argsort                             82    16     4     4   16        18  37952   319
-  k3_argsort                             40    24     4     4    4        16  34048    85
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k5_argsort                             82    16     4     4   16        18  37952   319
-  k3_argsort                             40    24     4     4    4        16  34048    85
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k11_argsort                            82    16     4     8   16        18  37952   319
+  k0_argsort                            110    16     8     8    8        16   4104   213
+  k1_argsort                             96    16     8     8   16         7  38984   331
+  k2_argsort                             96    16     8     8   16        14  38984   331
+  k2_argsort                             96    16     8     8   16        14  38984   331
+  k4_argsort                             96    16     8     8   16        14  38984   331
 sort of 1000x1000
   k0_sort                                50    32     4     4   16         4  23616   239
 sort of 10000x100
@@ -580,21 +542,13 @@ first 5 of 64x50000
   k0_argtopk                             71    24     4     4   16         8  36928   322
   k1_argtopk                             56    32     4     8   16         8   3592   198
 argsort of rows, free
-  k0_argsort                             46    40     4     8    4         4   2048    91  calls in
-          loops: 3
+  k0_argsort                             22    64     4     8    4         1   2048    30
   k1_argsort                             70    24     4     8   16         8  36928   333
-  k2_argsort                             72    24     4     4    4         8  34048    85
-  k3_argsort                             37    48     4     4    4         4   2048    36
-  k4_argsort                             79    24     4     4   16        10  37952   322
-  k5_argsort                             35    24     4     4    4        16  34048    85
-  k3_argsort                             37    48     4     4    4         4   2048    36
-  k7_argsort                             78    24     4     4   16        18  37952   322
-  k5_argsort                             35    24     4     4    4        16  34048    85
-  k3_argsort                             37    48     4     4    4         4   2048    36
-  k7_argsort                             78    24     4     4   16        18  37952   322
-  k5_argsort                             35    24     4     4    4        16  34048    85
-  k3_argsort                             37    48     4     4    4         4   2048    36
-  k13_argsort                            78    24     4     8   16        18  37952   322
+  k2_argsort                            127    16     8     8    8        14   4104   309
+  k3_argsort                             96    16     8     8   16         9  38984   324
+  k4_argsort                             96    16     8     8   16        17  38984   324
+  k4_argsort                             96    16     8     8   16        17  38984   324
+  k6_argsort                             96    16     8     8   16        17  38984   324
 attention step of 8x12x1024x64, f16
   k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1423  HMMA 64,
           LDSM 40, LDGSTS 16
@@ -653,9 +607,9 @@ softmax, free
   k0_max_sub_exp_sum_div_mul             32    64     4     4    4        32     32    75
   k1_max_sub_exp_sum_div_mul             31    64     4     4    4        16     32   133
   k2_max_sub_exp_sum_div_mul             25    64    16    16    0         3      0     0
-  k3_max_sub_exp_sum_div_mul             25    64     4     4    0        16      0     0
-  k4_max_sub_exp_sum_div_mul             32    64     4     4    0        32      0     0
-  k5_max_sub_exp_sum_div_mul             39    48     4     4    4        32     32    75
+  k3_max_sub_exp_sum_div_mul             32    64    16    16    0        10      0     0
+  k4_max_sub_exp_sum_div_mul             49    36    16    16    0        20      0     0
+  k5_max_sub_exp_sum_div_mul             43    40    16    16    4        36     32    75
   k6_max_sub_exp_sum_div_mul             30    64     4     4    4        16     32    91
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             21    64    16    16    0         5      0     0
@@ -669,7 +623,7 @@ softmax of 1e6x24
 softmax of 1e6x32
   k0_max_sub_exp_sum_div_mul             20    64    16    16    0         5      0     0
 layer norm of 1e6x48
-  k0_sum_div_sub_mul_sum_div_add_sqr     44    40    16    16    0        15      0     0
+  k0_sum_div_sub_mul_sum_div_add_sqr     40    48    16    16    0        15      0     0
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             40    50     4     4    4        10   5632     0
 argmax of rows, free
@@ -685,12 +639,10 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     30    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     35    48    16    16    4        10     32    43
-  k1_sub_div_mul_sum_sum                 44    32     4     4    4         4   4096   102  calls in
-          loops: 7
-  k2_sub_div_mul_sum_sum                 56    32     4     4    4        32   8192    86
-  k3_sub_div_mul_sum_sum                 40    32     4     4    4         4   8192    95  calls in
-          loops: 7
+  k0_mul_sum_div_sub_mul_sum_div_add     32    64    16    16    4        11     32    43
+  k1_sub_mul_mul_sum_sum                 48    32     4     4    4        16   4096    53
+  k2_sub_mul_mul_sum_sum                 56    32     4     4    4        32   8192    86
+  k3_sub_mul_mul_sum_sum                 47    32     4     4    4        16   8192    48
 sum of all, free
   k0_sum                                 40    48     4     4    4        16     32    43
   k1_sum                                 39    48     4     4    4        16     32    43
@@ -737,37 +689,26 @@ mean, variance and extremes of columns
 log_softmax over 64 channels
   k0_max_sub_exp_sum_log_sub             64    32     4     4    4        16   1024     0
 batch norm
-  k0_sum_size_div_sub_mul_sum_div_ad     38    48     4     4    4        28   2560     0
-  k1_sum_size_div_sub_mul_sum_div_ad     42    32     4     4    4        16   4096   132  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     38    48     4     4    4        28   2560     0
+  k1_sum_size_div_sub_size_lt_mul_su     42    32     4     4    4        16   4096   132  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     39    48     4     4    4        32   2560     0
-  k3_sum_size_div_sub_mul_sum_div_ad     53    32     4     4    4        60   8704     0
-  k4_sub_div_mul_add                     31    64    16    16    0         5      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     39    48     4     4    4        32   2560     0
+  k3_sum_size_div_sub_size_lt_mul_su     53    32     4     4    4        60   8704     0
+  k4_sub_mul_mul_add                     27    64    16    16    0         5      0     0
 batch norm, gradients
-  k0_mul_sum_size_div_sub_mul_sum_di     40    48     4     4    4        28   3840     0
-  k1_mul_sum_size_div_sub_mul_sum_di     63    32     4     4    4        32   6144   134  calls in
+  k0_size_lt_sum_size_div_sub_mul_su     56    32     4     4    4        64   5120     0
+  k1_size_lt_sum_size_div_sub_mul_su     64    32     4     4    4        32   8192   159  calls in
           loops: 7
-  k2_mul_sum_size_div_sub_mul_sum_di     44    32     4     4    4         2   4096   142  calls in
-          loops: 14
-  k3_mul_sum_size_div_sub_mul_sum_di     56    32     4     4    4        32   8192    86
-  k4_mul_sum_size_div_sub_mul_sum_di     41    32     4     4    4         2   2048    98  calls in
-          loops: 7
-  k5_mul_sum_size_div_sub_mul_sum_di     40    32     4     4    4        16   4096    50
-  k6_mul_sum_size_div_sub_mul_sum_di     20    64     4     4    0         3      0     0
-  k7_mul_sum_size_div_sub_mul_sum_di     61    32     4     4    4        64   7680     0
-  k8_mul_sum_size_div_sub_mul_sum_di     62    32     4     4    4        68  26112     0
+  k2_size_lt_sum_size_div_sub_mul_su     24    64     4     4    0         2      0     0
+  k3_size_lt_sum_size_div_sub_mul_su     60    32     4     4    4        64   5120     0
+  k4_size_lt_sum_size_div_sub_mul_su     64    32     4     4    4        65  17408     0
 batch norm of pictures, with gradients
-  k0_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4        32     32    43
-  k1_sum_size_div_sub_mul_sum_div_ad     63    32     4     4    4        32   6144   132  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     55    32     4     4    4        24     32    43
+  k1_sum_size_div_sub_size_lt_mul_su     64    32     4     4    4        32   8192   159  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     28    64     4     4    4         2     32    43
-  k3_sum_size_div_sub_mul_sum_div_ad     56    32     4     4    4        32   8192    86
-  k4_sum_size_div_sub_mul_sum_div_ad     26    64     4     4    4         3     32    43
-  k5_sum_size_div_sub_mul_sum_div_ad     40    32     4     4    4        16   4096    50
-  k6_sum_size_div_sub_mul_sum_div_ad     20    64     4     4    0         3      0     0
-  k7_sum_size_div_sub_mul_sum_div_ad     51    32     4     4    4         8     32   174  calls in
-          loops: 26
-  k8_sub_div_mul_add                     26    64    16    16    0         3      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     23    64     4     4    0         2      0     0
+  k3_sum_size_div_sub_size_lt_mul_su     40    48     4     4    4         8     32    75
+  k4_sub_mul_add                         22    64    16    16    0         6      0     0
 mean cross entropy of 8192x1000
   k0_max_sub_exp_sum_log_pick_sub        25    64    16     8    4         5     32    75
   k1_sum_div                             31    64    16     4   16        16     64    26
@@ -827,23 +768,13 @@ scatter_add, free
   k0_scatter_add                          8    64     4    16    0         1      0     0
   k1_scatter_add                         29    64     8     8    4         2   8704    12
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         39    16     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4         4   2048    36
-  k5_scatter_add                         78    24     4     4   16        10  37952   310
-  k3_scatter_add                         39    16     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4         4   2048    36
-  k8_scatter_add                         78    24     4     4   16        18  37952   310
-  k3_scatter_add                         39    16     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4         4   2048    36
-  k8_scatter_add                         78    24     4     4   16        18  37952   310
-  k3_scatter_add                         39    16     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4         4   2048    36
-  k8_scatter_add                         78    24     4     4   16        18  37952   310
-  k15_scatter_add                         8    64     4     4    0         1      0     0
-  k16_scatter_add                        32    64     4     4    0         4      0    49
-  k17_scatter_add                        64    32     4     4    0        54      0     0
-  k18_scatter_add                        56    36     4     4    0        16      0    73
-  k19_mul                                14    64    16    16    0         1      0     0
+  k3_scatter_add                        120    16     8     8    8        16   4104   137
+  k4_scatter_add                         96    16     8     8   16         6  38984   314
+  k5_scatter_add                         96    16     8     8   16        17  38984   314
+  k5_scatter_add                         96    16     8     8   16        17  38984   314
+  k5_scatter_add                         96    16     8     8   16        17  38984   314
+  k8_scatter_add                        120    16     8     8    8         3   4232   138
+  k9_mul                                 14    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          8    64     4     4    0         1      0     0
   k1_scatter_add                         11    64     8     8    0         2      0    27
@@ -853,31 +784,35 @@ scatter_add of numbers
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         1      0     0
   k1_cumsum                              22    64     4     4    0         5      0    23
-  k2_cumsum                              56    32     4     4    4         8   2048     0
-  k3_cumsum                              28    64     4     4    4         6   2048   127
-  k4_cumsum                              51    32     4     4    4        16   2304   314
+  k2_cumsum                             121    16     8     8    8        16   2184   255
 MLP step 784-512-10
 LSTM step, 256 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   234  calls in
+  k3_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   234  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi     96    12     4     4   16        64  41984   357  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi     96    20     4     8    8        24  14336   526  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     84    16     4     4    0        64      0   148
-  k16_scan_add_mul_mul_sub_mul_add_m    104    16     4     8    8        24  14336   508
+  k13_scan_add_mul_mul_sub_mul_add_m     62    32     4     4    0        32      0   121
+  k14_scan_add_mul_mul_sub_mul_add_m     78    16     4    16   16        32  35328   108
+  k15_scan_add_mul_mul_sub_mul_add_m    104    16     4     8    8        24  14336   508
 LSTM step, 64 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     48    32     4     4    0        32      0   233  calls in
+  k3_scan_dot_dot_add_add_sigmoid_si     91    16     4     4    0        64      0   233  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi     77    24     4     4   16        16  17408   681  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi     71    28     4     8    8        24  14336   527  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     56    32     4     4    0        32      0   121
-  k16_scan_add_mul_mul_sub_mul_add_m     96    20     4     8    8        24  14336   526
+  k13_scan_add_mul_mul_sub_mul_add_m     90    16     4     4    0        64      0   153
+  k14_scan_add_mul_mul_sub_mul_add_m     71    28     4    16   16        32  18944   962
+  k15_scan_add_mul_mul_sub_mul_add_m     96    20     4     8    8        24  14336   526
 running sum by scan
 gradient of a running sum by scan
 1000 steps of oscillators
-  k2_scan_sin_neg_mul_sub_mul_add_mu     25    64     4     4    0         2      0   165
+  k1_scan_sin_neg_mul_sub_mul_add_mu     20    64     4     4    0         2      0   126
 Kalman filter of 4 numbers
-  k3_scan_mul_sum_mul_dot_dot_add_mu     52    32     4     4    0         9      0   177  calls in
-          loops: 1
+  k1_scan_mul_sum_mul_dot_dot_add_mu    104    19     4     4    0        73      0   461  calls in
+          loops: 4
 relu of dot 4096x4096x4096, bf16
   k0_cast_cast_dot_cast_cast_relu_ca    121    16     2     4    4        16  49152   266  HMMA 32,
           LDSM 12, LDGSTS 12
@@ -991,45 +926,26 @@ attention of 8x12x1024x64, f16, gradients
   k3_cast_cast_dot_cast_cast_mul_cas    172     8     4     4    4        32  28672   776  HMMA 48,
           LDSM 34, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              30    64     4     4    4         5  11264     0
-  k1_cumsum                              16    64     4     4    4         2   2048     0
-  k2_cumsum                              40    48     4     4    4         5  11284     0
+  k0_cumsum                              87    16     8     8    8         8  11288   254
 cumsum of rows, free
   k0_cumsum                              10    64     4     4    0         1      0     0
   k1_cumsum                              31    64     4     4    0        17      0    59
-  k2_cumsum                              30    64     4     4    4         7  11264     0
-  k3_cumsum                              21    64     4     4    4         4   2048    59
-  k4_cumsum                              58    32     4     4    4         8  11284   298
+  k2_cumsum                              95    16     8     8    8         8  11288   176
 linear recurrence of 100000x16
-  k0_linear_recurrence                   46    40     4     8    8        14   6144     0
-  k1_linear_recurrence                   54    32     8     4    8         9   6144     0
-  k2_linear_recurrence                   56    32     4     4    8        26   6272     0
+  k0_linear_recurrence                  112    16     8     8    8        18   6216   304
 update of an embedding
   k0_checked_index                       12    64     8     8    0         1      0     0
   k1_mul_add_at                           8    64     4     4    0         1      0     0
-  k2_mul_add_at                          39    16     4     4    4        16  34048    84
-  k3_mul_add_at                          32    64     4     4    4         4    512    36
-  k4_mul_add_at                          78    24     4     4   16        10  37952   310
-  k2_mul_add_at                          39    16     4     4    4        16  34048    84
-  k3_mul_add_at                          32    64     4     4    4         4    512    36
-  k7_mul_add_at                          78    24     4     4   16        18  37952   310
-  k8_mul_add_at                          10    64     4     4    0         2      0     0
-  k9_mul_add_at                          26    64     4     4    0         4      0    37
-  k10_mul_add_at                         62    32     4     4    0        54      0     0
-  k11_mul_add_at                         40    50     4     4    0        16      0    45
+  k2_mul_add_at                          96    16     8     8    8        16   2056   137
+  k3_mul_add_at                          88    16     8     8   16         5  38984   312
+  k4_mul_add_at                          88    16     8     8   16        17  38984   312
+  k5_mul_add_at                          96    16     8     8    8         6   4232   213
 argsort of 1e6
-  k0_argsort                             48    16     4     4    4         6  34048    84
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k2_argsort                             78    24     4     4   16        10  37952   310
-  k3_argsort                             39    16     4     4    4        16  34048    84
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k5_argsort                             78    24     4     4   16        18  37952   307
-  k3_argsort                             39    16     4     4    4        16  34048    84
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k5_argsort                             78    24     4     4   16        18  37952   307
-  k3_argsort                             39    16     4     4    4        16  34048    84
-  k1_argsort                             32    64     4     4    4         4   2048    36
-  k11_argsort                            78    24     4     8   16        18  37952   307
+  k0_argsort                            110    16     8     8    8        16   4104   198
+  k1_argsort                             96    16     8     8   16         4  38984   312
+  k2_argsort                             96    16     8     8   16        15  38984   312
+  k2_argsort                             96    16     8     8   16        15  38984   312
+  k4_argsort                             96    16     8     8   16        15  38984   312
 sort of 1000x1000
   k0_sort                                47    40     4     4   16         4  23616   237
 sort of 10000x100
@@ -1040,21 +956,13 @@ first 5 of 64x50000
   k0_argtopk                             70    24     4     4   16         8  36928   312
   k1_argtopk                             50    32     4     8   16         8   3592   194
 argsort of rows, free
-  k0_argsort                             58    32     4     8    4        16   2048   252  calls in
-          loops: 3
+  k0_argsort                             18    64     4     8    4         1   2048    30
   k1_argsort                             67    24     4     8   16         8  36928   322
-  k2_argsort                             71    16     4     4    4         8  34048    84
-  k3_argsort                             32    64     4     4    4         4   2048    36
-  k4_argsort                             78    24     4     4   16        10  37952   312
-  k5_argsort                             32    16     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4         4   2048    36
-  k7_argsort                             77    24     4     4   16        18  37952   312
-  k5_argsort                             32    16     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4         4   2048    36
-  k7_argsort                             77    24     4     4   16        18  37952   312
-  k5_argsort                             32    16     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4         4   2048    36
-  k13_argsort                            77    24     4     8   16        18  37952   312
+  k2_argsort                            128    16     8     8    8        14   4104   282
+  k3_argsort                             96    16     8     8   16         6  38984   314
+  k4_argsort                             96    16     8     8   16        17  38984   314
+  k4_argsort                             96    16     8     8   16        17  38984   314
+  k6_argsort                             96    16     8     8   16        17  38984   314
 attention step of 8x12x1024x64, f16
   k0_cast_cast_dot_cast_cast_mul_cas    168    12     4     4   16        32  33792  1410  HMMA 64,
           LDSM 40, LDGSTS 16
@@ -1113,9 +1021,9 @@ softmax, free
   k0_max_sub_exp_sum_div_mul             40    48     4     4   16        32     32    34
   k1_max_sub_exp_sum_div_mul             34    48     4     4   16        16     32    71
   k2_max_sub_exp_sum_div_mul             22    64    16    16    0         3      0     0
-  k3_max_sub_exp_sum_div_mul             25    64     4     4    0        16      0     0
-  k4_max_sub_exp_sum_div_mul             32    64     4     4    0        32      0     0
-  k5_max_sub_exp_sum_div_mul             40    48     4     4   16        32     32    32
+  k3_max_sub_exp_sum_div_mul             29    64    16    16    0        10      0     0
+  k4_max_sub_exp_sum_div_mul             38    48    16    16    0        20      0     0
+  k5_max_sub_exp_sum_div_mul             56    32    16    16   16        36     32    32
   k6_max_sub_exp_sum_div_mul             40    48     4     4   16        16     32    92
 log_softmax of 8192x128
   k0_max_sub_exp_sum_log_sub             21    64    16    16    0         5      0     0
@@ -1129,7 +1037,7 @@ softmax of 1e6x24
 softmax of 1e6x32
   k0_max_sub_exp_sum_div_mul             19    64    16    16    0         5      0     0
 layer norm of 1e6x48
-  k0_sum_div_sub_mul_sum_div_add_sqr     40    48    16    16    0        15      0     0
+  k0_sum_div_sub_mul_sum_div_add_sqr     39    48    16    16    0        15      0     0
 softmax of 1e6x10
   k0_max_sub_exp_sum_div_mul             46    42     4     4    4        10   5632     0
 argmax of rows, free
@@ -1145,12 +1053,10 @@ mean of rows, f64
 layer norm
   k0_sum_div_sub_mul_sum_div_add_sqr     28    64    16    16   16        10     32    26
 layer norm, gradients
-  k0_mul_sum_div_sub_mul_sum_div_add     34    48    16    16   16        10     32    26
-  k1_sub_div_mul_sum_sum                 64    32     4     4    4         4   4096   178  calls in
-          loops: 15
-  k2_sub_div_mul_sum_sum                 64    32     4     4    4        32   8192    72
-  k3_sub_div_mul_sum_sum                 62    32     4     4    4         4   8192   177  calls in
-          loops: 15
+  k0_mul_sum_div_sub_mul_sum_div_add     34    48    16    16   16        15     32    26
+  k1_sub_mul_mul_sum_sum                 72    16     4     4    4        32   4096    85
+  k2_sub_mul_mul_sum_sum                 64    32     4     4    4        32   8192    72
+  k3_sub_mul_mul_sum_sum                 64    32     4     4    4        28   8192    85
 sum of all, free
   k0_sum                                 48    40     4     4   16        16     32    40
   k1_sum                                 46    40     4     4   16        16     32    40
@@ -1197,37 +1103,26 @@ mean, variance and extremes of columns
 log_softmax over 64 channels
   k0_max_sub_exp_sum_log_sub             64    32     4     4    4        16   1024     0
 batch norm
-  k0_sum_size_div_sub_mul_sum_div_ad     38    48     4     4    4        32   2560     0
-  k1_sum_size_div_sub_mul_sum_div_ad     54    32     4     4    4        16   4096   130  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     38    48     4     4    4        32   2560     0
+  k1_sum_size_div_sub_size_lt_mul_su     54    32     4     4    4        16   4096   130  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     39    48     4     4    4        32   2560     0
-  k3_sum_size_div_sub_mul_sum_div_ad     54    32     4     4    4        64   8704     0
-  k4_sub_div_mul_add                     32    64    16    16    0         5      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     39    48     4     4    4        32   2560     0
+  k3_sum_size_div_sub_size_lt_mul_su     54    32     4     4    4        64   8704     0
+  k4_sub_mul_mul_add                     28    64    16    16    0         5      0     0
 batch norm, gradients
-  k0_mul_sum_size_div_sub_mul_sum_di     46    40     4     4    4        33   3840     0
-  k1_mul_sum_size_div_sub_mul_sum_di     64    32     4     4    4        32   6144   131  calls in
+  k0_size_lt_sum_size_div_sub_mul_su     61    32     4     4    4        64   5120     0
+  k1_size_lt_sum_size_div_sub_mul_su     64    32     4     4    4        32   8192   154  calls in
           loops: 7
-  k2_mul_sum_size_div_sub_mul_sum_di     53    32     4     4    4         2   4096   277  calls in
-          loops: 30
-  k3_mul_sum_size_div_sub_mul_sum_di     64    32     4     4    4        32   8192    72
-  k4_mul_sum_size_div_sub_mul_sum_di     51    32     4     4    4         2   2048   181  calls in
-          loops: 15
-  k5_mul_sum_size_div_sub_mul_sum_di     45    32     4     4    4        16   4096    38
-  k6_mul_sum_size_div_sub_mul_sum_di     19    64     4     4    0         2      0     0
-  k7_mul_sum_size_div_sub_mul_sum_di     64    32     4     4    4        64   7680     0
-  k8_mul_sum_size_div_sub_mul_sum_di     64    32     4     4    4        68  26112     0
+  k2_size_lt_sum_size_div_sub_mul_su     19    64     4     4    0         3      0     0
+  k3_size_lt_sum_size_div_sub_mul_su     61    32     4     4    4        64   5120     0
+  k4_size_lt_sum_size_div_sub_mul_su     64    32     4     4    4        68  17408     0
 batch norm of pictures, with gradients
-  k0_sum_size_div_sub_mul_sum_div_ad     46    40     4     4   16        16     32    26
-  k1_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4        32   6144   133  calls in
+  k0_sum_size_div_sub_size_lt_mul_su     66    24     4     4   16        32     32    26
+  k1_sum_size_div_sub_size_lt_mul_su     64    32     4     4    4        32   8192   146  calls in
           loops: 7
-  k2_sum_size_div_sub_mul_sum_div_ad     32    64     4     4   16         2     32    26
-  k3_sum_size_div_sub_mul_sum_div_ad     64    32     4     4    4        30   8192    72
-  k4_sum_size_div_sub_mul_sum_div_ad     32    64     4     4   16         2     32    26
-  k5_sum_size_div_sub_mul_sum_div_ad     45    32     4     4    4        16   4096    38
-  k6_sum_size_div_sub_mul_sum_div_ad     19    64     4     4    0         2      0     0
-  k7_sum_size_div_sub_mul_sum_div_ad     60    32     4     4   16        16     32   176  calls in
-          loops: 26
-  k8_sub_div_mul_add                     25    64    16    16    0         5      0     0
+  k2_sum_size_div_sub_size_lt_mul_su     21    64     4     4    0         3      0     0
+  k3_sum_size_div_sub_size_lt_mul_su     64    32     4     4   16        16     32   118
+  k4_sub_mul_add                         26    64    16    16    0         7      0     0
 mean cross entropy of 8192x1000
   k0_max_sub_exp_sum_log_pick_sub        26    64    16     8   16         5     32    34
   k1_sum_div                             23    64    16     4   16        16     64    26
@@ -1286,23 +1181,14 @@ scatter_add, free
   k0_scatter_add                          8    64     4    16    0         1      0     0
   k1_scatter_add                         36    48     8     8    4         2   8704    11
   k2_scatter_add                         10    64     8     8    0         1      0     0
-  k3_scatter_add                         40    24     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4        16   2048    29
-  k5_scatter_add                         99    16     4     4   16        10  37952   312
-  k3_scatter_add                         40    24     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4        16   2048    29
-  k8_scatter_add                         99    16     4     4   16        18  37952   312
-  k3_scatter_add                         40    24     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4        16   2048    29
-  k8_scatter_add                         99    16     4     4   16        18  37952   312
-  k3_scatter_add                         40    24     4     4    4        16  34048    84
-  k4_scatter_add                         32    64     4     4    4        16   2048    29
-  k8_scatter_add                         99    16     4     4   16        18  37952   312
-  k15_scatter_add                        14    64     4     4    0         2      0     0
-  k16_scatter_add                        40    50     4     4    0         8      0    55
-  k17_scatter_add                        64    32     4     4    0        52      0     0
-  k18_scatter_add                        56    36     4     4    0        16      0    61
-  k19_mul                                14    64    16    16    0         1      0     0
+  k3_scatter_add                         72    24     8     8    8        16   4104   189
+  k4_scatter_add                        100    16     8     8   16         7  38984   316
+  k5_scatter_add                        100    16     8     8   16        14  38984   316
+  k5_scatter_add                        100    16     8     8   16        14  38984   316
+  k5_scatter_add                        100    16     8     8   16        14  38984   316
+  k8_scatter_add                        128    16     8     8    8        20   4232   145  spills:
+          15, stack 24
+  k9_mul                                 14    64    16    16    0         1      0     0
 scatter_add of numbers
   k0_scatter_add                          8    64     4     4    0         1      0     0
   k1_scatter_add                         18    64     8     8    0         2      0    26
@@ -1312,31 +1198,35 @@ scatter_add of numbers
 cumsum down rows
   k0_cumsum                              14    64    16    16    0         1      0     0
   k1_cumsum                              32    64     4     4    0         3      0    61
-  k2_cumsum                              30    64     4     4    4         8   2048     0
-  k3_cumsum                              34    48     4     4    4         6   2048    86
-  k4_cumsum                              48    40     4     4    4        16   2304   283
+  k2_cumsum                             127    16     8     8    8        16   2184   230
 MLP step 784-512-10
 LSTM step, 256 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     52    32     4     4    0        32      0   227  calls in
+  k3_scan_dot_add_add_sigmoid_sigmoi     52    32     4     4    0        32      0   227  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi    127    16     4     4   16        64  41984   378  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi    117    16     4     8    8        24  14336   502  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     90    16     4     4    0        64      0   149
-  k16_scan_add_mul_mul_sub_mul_add_m    109    16     4     8    8        24  14336   599
+  k13_scan_add_mul_mul_sub_mul_add_m     94    16     4     4    0        32      0   106
+  k14_scan_add_mul_mul_sub_mul_add_m    115    16     4    16   16        64  35328  1491
+  k15_scan_add_mul_mul_sub_mul_add_m    109    16     4     8    8        24  14336   599
 LSTM step, 64 units
-  k4_scan_dot_add_add_sigmoid_sigmoi     56    32     4     4    0        32      0   226  calls in
+  k3_scan_dot_dot_add_add_sigmoid_si    103    16     4     4    0        64      0   226  calls in
+          loops: 5
+  k4_scan_dot_add_add_sigmoid_sigmoi     79    24     4     4   16        17  17408   678  calls in
           loops: 5
   k5_scan_dot_add_add_sigmoid_sigmoi     79    24     4     8    8        24  14336   528  calls in
           loops: 5
-  k15_scan_add_mul_mul_sub_mul_add_m     78    16     4     4    0        32      0   106
-  k16_scan_add_mul_mul_sub_mul_add_m    106    16     4     8    8        24  14336   536
+  k13_scan_add_mul_mul_sub_mul_add_m    104    16     4     4    0        64      0   153
+  k14_scan_add_mul_mul_sub_mul_add_m     95    20     4    16   16        32  18944   942
+  k15_scan_add_mul_mul_sub_mul_add_m    106    16     4     8    8        24  14336   536
 running sum by scan
 gradient of a running sum by scan
 1000 steps of oscillators
-  k2_scan_sin_neg_mul_sub_mul_add_mu     24    64     4     4    0         2      0   166
+  k1_scan_sin_neg_mul_sub_mul_add_mu     20    64     4     4    0         2      0   126
 Kalman filter of 4 numbers
-  k3_scan_mul_sum_mul_dot_dot_add_mu     59    32     4     4    0         9      0   174  calls in
-          loops: 1
+  k1_scan_mul_sum_mul_dot_dot_add_mu    105    18     4     4    0        73      0   464  calls in
+          loops: 4
 relu of dot 4096x4096x4096, bf16
   k0_cast_cast_dot_cast_cast_relu_ca    124    16     2     4    4        16  49152   278  HMMA 32,
           LDSM 12, LDGSTS 12
@@ -1454,45 +1344,26 @@ attention of 8x12x1024x64, f16, gradients
   k3_cast_cast_dot_cast_cast_mul_cas    172     8     4     4    4        32  28672   713  HMMA 48,
           LDSM 34, LDGSTS 12
 cumsum of 1e6
-  k0_cumsum                              26    64     4     4    4         6  11264     0
-  k1_cumsum                              14    64     4     4    4         2   2048     0
-  k2_cumsum                              24    64     4     4    4         8  11268     0
+  k0_cumsum                              86    16     8     8    8         8  11288   137
 cumsum of rows, free
   k0_cumsum                              10    64     4     4    0         1      0     0
   k1_cumsum                              28    64     4     4    0         9      0    35
-  k2_cumsum                              24    64     4     4    4         5  11264     0
-  k3_cumsum                              26    64     4     4    4         5   2048    40
-  k4_cumsum                              56    32     4     4    4         8  11284   279
+  k2_cumsum                             102    16     8     8    8         8  11288   137
 linear recurrence of 100000x16
-  k0_linear_recurrence                   36    48     4     8    8        14   6144     0
-  k1_linear_recurrence                   28    64     8     4    8         4   6144     0
-  k2_linear_recurrence                   62    32     4     4    8        32   6208     0
+  k0_linear_recurrence                  124    16     8     8    8        18   6216   256
 update of an embedding
   k0_checked_index                       14    64     8     8    0         1      0     0
   k1_mul_add_at                          10    64     4     4    0         1      0     0
-  k2_mul_add_at                          40    24     4     4    4        16  34048    84
-  k3_mul_add_at                          14    64     4     4    4         2    512     6
-  k4_mul_add_at                          99    16     4     4   16        10  37952   312
-  k2_mul_add_at                          40    24     4     4    4        16  34048    84
-  k3_mul_add_at                          14    64     4     4    4         2    512     6
-  k7_mul_add_at                          99    16     4     4   16        18  37952   312
-  k8_mul_add_at                          10    64     4     4    0         2      0     0
-  k9_mul_add_at                          32    64     4     4    0         8      0    71
-  k10_mul_add_at                         62    32     4     4    0        54      0     0
-  k11_mul_add_at                         47    42     4     4    0        16      0    45
+  k2_mul_add_at                          45    40     8     8    8        16   2056   127
+  k3_mul_add_at                         100    16     8     8   16         7  38984   316
+  k4_mul_add_at                         100    16     8     8   16        14  38984   316
+  k5_mul_add_at                          96    16     8     8    8        18   4232   146
 argsort of 1e6
-  k0_argsort                             40    24     4     4    4        16  34048    84
-  k1_argsort                             26    64     4     4    4         4   2048    25
-  k2_argsort                             99    16     4     4   16        10  37952   312
-  k3_argsort                             40    24     4     4    4        16  34048    84
-  k1_argsort                             26    64     4     4    4         4   2048    25
-  k5_argsort                             99    16     4     4   16        18  37952   312
-  k3_argsort                             40    24     4     4    4        16  34048    84
-  k1_argsort                             26    64     4     4    4         4   2048    25
-  k5_argsort                             99    16     4     4   16        18  37952   312
-  k3_argsort                             40    24     4     4    4        16  34048    84
-  k1_argsort                             26    64     4     4    4         4   2048    25
-  k11_argsort                            99    16     4     8   16        18  37952   312
+  k0_argsort                             56    32     8     8    8        16   4104   127
+  k1_argsort                            100    16     8     8   16         7  38984   316
+  k2_argsort                            100    16     8     8   16        14  38984   316
+  k2_argsort                            100    16     8     8   16        14  38984   316
+  k4_argsort                            100    16     8     8   16        14  38984   316
 sort of 1000x1000
   k0_sort                                50    32     4     4   16         4  23616   225
 sort of 10000x100
@@ -1503,21 +1374,13 @@ first 5 of 64x50000
   k0_argtopk                             72    24     4     4   16         8  36928   314
   k1_argtopk                             56    32     4     8   16         8   3592   196
 argsort of rows, free
-  k0_argsort                             56    32     4     8    4         4   2048   304  calls in
-          loops: 16
+  k0_argsort                             28    64     4     8    4         1   2048    56
   k1_argsort                             72    24     4     8   16         8  36928   308
-  k2_argsort                             46    24     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4        16   2048    29
-  k4_argsort                             96    16     4     4   16         9  37952   314
-  k5_argsort                             47    24     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4        16   2048    29
-  k7_argsort                             96    16     4     4   16        17  37952   314
-  k5_argsort                             47    24     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4        16   2048    29
-  k7_argsort                             96    16     4     4   16        17  37952   314
-  k5_argsort                             47    24     4     4    4        16  34048    84
-  k3_argsort                             32    64     4     4    4        16   2048    29
-  k13_argsort                            96    16     4     8   16        17  37952   314
+  k2_argsort                             89    16     8     8    8        16   4104   183
+  k3_argsort                            107    16     8     8   16         6  38984   324
+  k4_argsort                            107    16     8     8   16        11  38984   324
+  k4_argsort                            107    16     8     8   16        11  38984   324
+  k6_argsort                            108    16     8     8   16        13  38984   324
 attention step of 8x12x1024x64, f16
   k0_cast_cast_dot_cast_cast_mul_cas    163    12     4     4   16        32  33792  1245  HMMA 64,
           LDSM 40, LDGSTS 16

@@ -138,9 +138,9 @@ log_softmax over 64 channels, n=32                        1    193.7     39.3   
         19.5
 batch norm, n=8192                                        3    384.0     80.0     41.0    116.4    
         24.8
-batch norm, gradients, n=8192                             7   1145.2    242.0    118.2    344.7    
+batch norm, gradients, n=8192                             3    633.6    128.3     63.7    189.7    
         36.0
-batch norm of pictures, with gradients, n=32              8   1074.5    229.1    114.3    325.5    
+batch norm of pictures, with gradients, n=32              4    680.3    139.6     70.3    204.9    
         36.7
 mean cross entropy of 8192x1000, known                    2    128.9     29.1     16.2     40.5    
         13.3
@@ -180,26 +180,26 @@ conv2d, gradient of the filters, n=32                     4   2308.4    814.0   
         131.8
 gather, free, columns=256 n=100000 rows=50000             1    575.2    112.9     53.9    170.0    
         53.9
-scatter_add, free, columns=256 n=100000 rows=50000       13   1625.2    346.9    184.6    497.0    
+scatter_add, free, columns=256 n=100000 rows=50000        7   1214.2    257.4    137.1    370.8    
         88.0
 scatter_add of numbers, n=100000                          4     52.4     23.1     17.5     16.2     
         4.2
-cumsum down rows, n=10000                                 3    125.1     30.4     18.0     40.6     
+cumsum down rows, n=10000                                 1     81.4     18.8     10.9     25.9     
         9.2
 MLP step 784-512-10, batch=128                           12    115.2     57.1     42.0     44.7     
         6.1
-LSTM step, 256 units, batch=64 steps=100                 16   5756.4   2608.3   1374.8   1897.7   
-        300.1
-LSTM step, 64 units, batch=1 steps=100                   14    376.6    362.0    296.9    217.9     
-        2.8
-running sum by scan, n=10000                              3     24.3     10.2      9.7     22.6     
+LSTM step, 256 units, batch=64 steps=100                 13   5745.7   2592.7    940.9   1051.8   
+        300.9
+LSTM step, 64 units, batch=1 steps=100                   12    238.1    227.7    186.6    139.1     
+        9.2
+running sum by scan, n=10000                              1      5.6      4.6      4.7      4.0     
         2.4
-gradient of a running sum by scan, n=10000                8     56.2     26.1     24.7     50.0     
+gradient of a running sum by scan, n=10000                4     18.6     15.0     14.8     12.8     
         2.4
-1000 steps of oscillators, n=4096                         5    696.2    687.6    571.7    407.5    
-        15.9
-Kalman filter of 4 numbers, n=1000                        5    904.2    894.1    742.8    528.7     
-        2.4
+1000 steps of oscillators, n=4096                         3    227.7    186.9    119.4     86.1    
+        42.4
+Kalman filter of 4 numbers, n=1000                        3    323.3    318.8    136.3     98.1    
+        42.4
 relu of dot 4096x4096x4096, bf16, known                   1  38755.6    884.7    301.7   1751.3   
         152.1
 relu of dot 4096x4096x4096, bf16, with the library, known      2  38755.6    663.9    236.8   1278.2
@@ -260,15 +260,15 @@ causal attention of heads of 64, f32, free, b=4 h=16 n=1000      1   4605.6   16
         421.7    289.5
 attention of 8x12x1024x64, f16, gradients, known          4  29334.2    777.2    272.1   1520.9   
         129.6
-cumsum of 1e6, known                                      3     54.9     16.8     11.6     20.0     
+cumsum of 1e6, known                                      1     34.6      9.8      6.7     12.2     
         5.1
-cumsum of rows, free, m=100000 n=64                       3    294.7     62.8     32.9     90.2    
+cumsum of rows, free, m=100000 n=64                       1    194.6     40.6     21.1     59.1    
         19.5
-linear recurrence of 100000x16, known                     3    312.0     33.2     20.6     99.8     
+linear recurrence of 100000x16, known                     1     77.1     18.0     10.5     24.7     
         8.8
-update of an embedding, known                            12    213.1     73.4     56.2     83.3    
+update of an embedding, known                             6    127.5     45.5     36.4     51.1    
         11.6
-argsort of 1e6, known                                    12    392.9     95.7     62.8    120.4    
+argsort of 1e6, known                                     5    298.2     72.6     45.4     97.3    
         22.4
 sort of 1000x1000, known                                  1     58.2     22.8      9.2     10.9     
         5.8
@@ -288,12 +288,12 @@ attention step of 8x12x1024x64, f32, known                4  32676.7  11989.3   
         2028.7
 attention step of heads of 128, bf16, known               4  67872.5   2024.5    696.1   3991.2   
         340.3
-attention of 12 heads that share 4 keys, f16, known       1  10518.5    169.2     58.9    332.5    
+attention of 12 heads that share 4 keys, f16, known       1  10515.2    169.2     58.9    332.5    
         30.7
-CIFAR-10 step, Adam, batch=128                           48   2754.0    845.9    402.5    683.8   
-        104.0
-transformer step, bf16, Adam, batch=8 length=256         54  13909.8    601.1    315.3    927.0    
-        62.2
+CIFAR-10 step, Adam, batch=128                           37   2422.8    747.3    347.4    572.8    
+        87.9
+transformer step, bf16, Adam, batch=8 length=256         35  13359.5    481.8    229.6    739.1    
+        63.7
 )golden");
 }
 
@@ -341,28 +341,28 @@ TEST_CASE("golden: what a call of a training step asks of the device") {
 MLP step 784-512-10, batch=128: 12 kernels, 12 launches, 3 of them products of a library, in one
         graph; 402432 bytes up in 2 copies, 28 down in 1, 1 waits; with its data on the device 1
         copies and waits
-LSTM step, 256 units, batch=64 steps=100: 19 kernels, 514 launches, 203 of them products of a
+LSTM step, 256 units, batch=64 steps=100: 16 kernels, 511 launches, 203 of them products of a
         library, in one graph; 6553600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on
         the device 0 copies and waits
-LSTM step, 64 units, batch=1 steps=100: 14 kernels, 14 launches, 3 of them products of a library, in
+LSTM step, 64 units, batch=1 steps=100: 12 kernels, 12 launches, 3 of them products of a library, in
         one graph; 25600 bytes up in 1 copies, 4 down in 1, 1 waits; with its data on the device 0
         copies and waits
-running sum by scan, n=10000: 3 kernels, 3 launches, 0 of them products of a library, in one graph;
+running sum by scan, n=10000: 1 kernels, 1 launches, 0 of them products of a library, in one graph;
         40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the device 0 copies
         and waits
-gradient of a running sum by scan, n=10000: 8 kernels, 8 launches, 0 of them products of a library,
+gradient of a running sum by scan, n=10000: 4 kernels, 4 launches, 0 of them products of a library,
         in one graph; 40000 bytes up in 1 copies, 40000 down in 1, 1 waits; with its data on the
         device 0 copies and waits
-1000 steps of oscillators, n=4096: 5 kernels, 5 launches, 0 of them products of a library, in one
+1000 steps of oscillators, n=4096: 3 kernels, 3 launches, 0 of them products of a library, in one
         graph; 32768 bytes up in 2 copies, 32768 down in 2, 1 waits; with its data on the device 0
         copies and waits
-Kalman filter of 4 numbers, n=1000: 5 kernels, 5 launches, 0 of them products of a library, in one
+Kalman filter of 4 numbers, n=1000: 3 kernels, 3 launches, 0 of them products of a library, in one
         graph; 4144 bytes up in 1 copies, 16000 down in 1, 1 waits; with its data on the device 0
         copies and waits
-CIFAR-10 step, Adam, batch=128: 48 kernels, 48 launches, 2 of them products of a library, in one
+CIFAR-10 step, Adam, batch=128: 37 kernels, 37 launches, 2 of them products of a library, in one
         graph; 1573888 bytes up in 2 copies, 28 down in 1, 1 waits; with its data on the device 1
         copies and waits
-transformer step, bf16, Adam, batch=8 length=256: 54 kernels, 54 launches, 8 of them products of a
+transformer step, bf16, Adam, batch=8 length=256: 35 kernels, 35 launches, 8 of them products of a
         library, in one graph; 8388608 bytes up in 2 copies, 4 down in 1, 1 waits; with its data on
         the device 0 copies and waits
 )golden");

@@ -225,6 +225,18 @@ transpose and sum
 rows of 1000
   k0_max_sub_exp_sum_div_mul                 4 x  256  loads 15.6/15.6 of 31.2  stores 15.6/15.6 of
           31.2  shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+free rows of 1000, f32
+  k5_max_sub_exp_sum_div_mul                 4 x  256  loads 15.6/15.6 of 32.0  stores 15.6/15.6 of
+          31.2  shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+free rows of 999, f32
+  k5_max_sub_exp_sum_div_mul                 4 x  256  loads 4.7/3.9 of 32.0  stores 4.7/3.9 of 31.2
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+free rows of 1000, bf16
+  k5_cast_max_sub_exp_sum_div_mul_cast       4 x  256  loads 8.6/8.4 of 32.0  stores 16.1/15.8 of
+          31.2  shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
+free rows of 999, bf16
+  k5_cast_max_sub_exp_sum_div_mul_cast       4 x  256  loads 1.9/1.5 of 32.0  stores 2.7/2.0 of 31.2
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 1.0
 rows of 100
   k0_max_sub_exp_sum_div_mul                 8 x   32  loads 6.8/6.5 of 25.0  stores 6.8/6.5 of 25.0
 rows of 10
@@ -240,29 +252,13 @@ argsort of rows of 500
   k0_argsort                                 2 x  128  loads 4.4/3.9 of 32.0  stores 7.8/7.8 of 31.2
            shared loads 1.5/1.0 of 30.0  shared stores 2.1/1.0 of 30.0
 argsort of a long row
-  k0_argsort                                 3 x  128  loads 3.4/3.4 of 32.0  stores 4.0/4.0 of 31.9
-           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
+  k0_argsort                                 2 x  256  loads 2.8/2.8 of 32.0  stores 4.0/4.0 of 31.9
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k1_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
+           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.8
   k2_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
-           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.7
-  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
-           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k5_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
            shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.8
-  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
-           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k5_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.9/4.0 of 31.8
-           shared loads 1.5/1.0 of 30.9  shared stores 2.2/1.0 of 30.8
-  k3_argsort                                 3 x  128  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 32.0
-           shared loads 1.2/1.0 of 32.0  shared stores 1.2/1.0 of 32.0
-  k1_argsort                                32 x   64  loads 3.0/3.0 of 24.0  stores 2.0/2.0 of 16.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k11_argsort                                3 x  256  loads 4.0/4.0 of 31.9  stores 8.6/8.0 of 31.8
+  k4_argsort                                 3 x  256  loads 4.0/4.0 of 31.9  stores 8.6/8.0 of 31.8
            shared loads 1.5/1.0 of 31.1  shared stores 2.0/1.0 of 31.1
 long rows
   k0_sum                                    10 x  256  loads 4.0/4.0 of 32.0  stores 1.0/1.0 of 1.0 
@@ -350,28 +346,20 @@ attention, gradients, bf16
   k5_cast_cast_dot_cast                      2 x  128  loads 16.0/16.0 of 32.0  stores 8.0/4.0 of
           32.0  shared loads 4.0/4.0 of 32.0  shared stores 4.0/4.0 of 32.0
 running sum of rows
-  k0_cumsum                                  2 x  256  loads 4.0/4.0 of 31.8  stores 4.0/4.0 of 31.8
-           shared loads 1.2/1.0 of 31.5  shared stores 1.3/1.0 of 31.3
+  k0_cumsum                                  6 x  256  loads 3.0/3.0 of 32.0  stores 4.0/4.0 of 31.8
+           shared loads 1.2/1.0 of 31.4  shared stores 1.3/1.0 of 31.4
 running sum of columns
   k0_cumsum                                 10 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
-           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
-  k1_cumsum                                  8 x  256  loads 2.5/2.5 of 20.0  stores 2.0/2.0 of 16.0
-           shared loads 1.0/1.0 of 31.6  shared stores 1.0/1.0 of 32.0
-  k2_cumsum                                 10 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
            shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
 scatter of rows
   k0_scatter_add                             3 x  256  stores 3.9/3.9 of 31.6
   k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
-  k2_scatter_add                             2 x  128  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
-           shared loads 1.1/1.0 of 32.0  shared stores 1.1/1.0 of 32.0
-  k3_scatter_add                            32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k4_scatter_add                             2 x  256  loads 4.0/4.0 of 32.0  stores 5.8/4.0 of 32.0
-           shared loads 1.5/1.0 of 30.9  shared stores 2.0/1.0 of 30.9
-  k5_scatter_add                            10 x  256  loads 4.5/4.0 of 32.0  stores 1.0/1.0 of 1.0
-  k6_scatter_add                            15 x   64  loads 2.4/1.6 of 20.8  stores 3.9/3.9 of 31.2
-  k7_scatter_add                             1 x   64
-  k8_scatter_add                            15 x   64  loads 2.0/1.3 of 19.2  stores 3.0/2.7 of 20.0
+  k2_scatter_add                             1 x  256  loads 4.0/4.0 of 32.0  stores 4.0/4.0 of 32.0
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k3_scatter_add                             2 x  256  loads 4.0/4.0 of 32.0  stores 5.8/4.0 of 32.0
+           shared loads 1.5/1.0 of 31.0  shared stores 2.0/1.0 of 30.9
+  k4_scatter_add                            20 x  256  loads 2.3/1.3 of 29.2  stores 2.0/2.0 of 12.0
+           shared loads 1.0/1.0 of 29.4  shared stores 1.0/1.0 of 31.6
 scatter of numbers
   k0_scatter_add                             1 x  256  stores 3.5/3.5 of 25.0
   k1_scatter_add                            10 x  256  loads 8.0/8.0 of 32.0  stores 4.0/4.0 of 32.0
@@ -390,29 +378,15 @@ concatenate
 gather of rows
   k0_take                                  200 x  256  loads 2.5/2.5 of 32.0  stores 4.0/4.0 of 32.0
 sort of 3000
-  k0_sort                                    2 x  128  loads 3.2/3.2 of 32.0  stores 4.0/4.0 of 31.9
-           shared loads 1.3/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
-           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
-  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
-           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.1/4.0 of 31.9
-           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
-  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
-           shared loads 1.4/1.0 of 32.0  shared stores 1.4/1.0 of 32.0
-  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k2_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
-           shared loads 1.6/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
-  k3_sort                                    2 x  128  loads 4.0/4.0 of 31.9  stores 4.0/4.0 of 32.0
-           shared loads 1.1/1.0 of 32.0  shared stores 1.2/1.0 of 32.0
-  k1_sort                                   32 x   64  loads 2.0/2.0 of 16.0  stores 1.5/1.5 of 12.0
-           shared loads 1.0/1.0 of 22.4  shared stores 1.0/1.0 of 32.0
-  k11_sort                                   2 x  256  loads 4.0/4.0 of 31.9  stores 5.1/4.0 of 31.9
+  k0_sort                                    1 x  256  loads 3.2/3.2 of 32.0  stores 4.0/4.0 of 31.9
+           shared loads 1.0/1.0 of 32.0  shared stores 1.0/1.0 of 32.0
+  k1_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
+           shared loads 1.5/1.0 of 30.7  shared stores 2.1/1.0 of 30.5
+  k1_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.1/4.0 of 31.9
+           shared loads 1.5/1.0 of 30.7  shared stores 2.1/1.0 of 30.6
+  k1_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 8.2/4.0 of 31.9
+           shared loads 1.5/1.0 of 30.8  shared stores 2.1/1.0 of 30.6
+  k4_sort                                    2 x  256  loads 4.0/4.0 of 31.9  stores 5.1/4.0 of 31.9
            shared loads 1.5/1.0 of 31.0  shared stores 2.0/1.0 of 30.9
 sort of rows
   k0_sort                                    3 x  128  loads 3.3/3.3 of 32.0  stores 3.8/3.8 of 30.8

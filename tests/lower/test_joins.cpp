@@ -220,6 +220,21 @@ TEST_CASE("joins: of many parts whose sizes nobody can order") {
   }
 }
 
+TEST_CASE("joins: sums and maxima of more rows than a run has") {
+  const kt::Tensor x = kt::vector("x");
+  std::vector<kt::Tensor> rows;
+  for (int k = 0; k < 300; ++k) rows.push_back(x * k + 1);
+  const kt::Tensor all = kt::stack(rows);
+  const auto f = kt::function({x}, {kt::sum(all, 0), kt::max(all, 0), kt::sum(kt::square(all), 0)});
+  for (const std::int64_t n : {0, 1, 3, 17, 100}) {
+    const auto results = f(kt::Array::full({n}, 2));
+    CHECK(kt::array_equal(results[0], kt::Array::full({n}, 2 * 299 * 150 + 300)));
+    CHECK(kt::array_equal(results[1], kt::Array::full({n}, 2 * 299 + 1)));
+    const double squares = 300.0 * (4.0 * 300 * 300 - 1) / 3;  // of the odd numbers
+    CHECK(kt::all_close(results[2], kt::Array::full({n}, squares), 1e-6));
+  }
+}
+
 TEST_CASE("joins and reductions by columns with their values checked") {
   const kt::FunctionOptions checked = {.check = kt::Check::values};
   const kt::Tensor m = kt::matrix("m"), d = kt::tensor("d", {8});

@@ -52,7 +52,7 @@ TEST_CASE("side by side: what reads a result comes behind it") {
   }
 }
 
-TEST_CASE("side by side: an optimizer's small updates are few launches") {
+TEST_CASE("cuda: side by side, an optimizer's small updates are few launches") {
   const kt::Tensor x = kt::tensor("x", {kt::dim("n"), 8});
   std::vector<kt::Shared> parameters;
   kt::Tensor value = x;
@@ -89,7 +89,7 @@ TEST_CASE("side by side: an optimizer's small updates are few launches") {
   for (std::size_t k = 0; k < found.size(); ++k) CHECK(kt::array_equal(found[k], again[k]));
 }
 
-TEST_CASE("side by side: a failed check leaves what is updated") {
+TEST_CASE("cuda: side by side, a failed check leaves what is updated") {
   const kt::Tensor x = kt::tensor("x", {kt::dim("n")}), at = kt::tensor("at", {1}, kt::i64);
   const kt::Shared a = kt::shared(kt::Array::zeros({4}), "a"),
                    b = kt::shared(kt::Array::zeros({9}), "b");

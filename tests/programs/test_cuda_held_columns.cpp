@@ -251,7 +251,7 @@ TEST_CASE("cuda: held columns: gradients of norms look at memory twice") {
                  1e-3);
 }
 
-TEST_CASE("held columns: what is not finite stays in its columns of a norm's gradient") {
+TEST_CASE("cuda: held columns, what is not finite stays in its columns of a norm's gradient") {
   const TestCuda cuda;
   for (const std::int64_t n : {40, 5000}) {
     CAPTURE(n);

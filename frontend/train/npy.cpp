@@ -10,7 +10,6 @@
 #include "frontend/train/files.h"
 #include "frontend/train/npy_stream.h"
 #include "frontend/train/stored.h"
-#include "runtime/storage.h"
 
 namespace kroton::files {
 
@@ -280,7 +279,7 @@ Array load_npy(const std::filesystem::path& path) {
 }
 
 void save_npy(const std::filesystem::path& path, const Array& array) {
-  detail::require_host(array, "save_npy");
+  files::require_on_host(array, "save_npy");
   const Array value = array.contiguous();
   files::OutputFile file(path);
   file.write(files::npy_header(value));

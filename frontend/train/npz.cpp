@@ -14,7 +14,6 @@
 #include "frontend/train/files.h"
 #include "frontend/train/npy_stream.h"
 #include "frontend/train/stored.h"
-#include "runtime/storage.h"
 
 namespace kroton {
 
@@ -484,7 +483,7 @@ void save_npz(const std::filesystem::path& path, const std::map<std::string, Arr
         valid_utf8_prefix(name) != name.size()) {
       throw ValueError("save_npz: the name " + shown(name) + " is empty, too long or not UTF-8");
     }
-    detail::require_host(array, "save_npz: " + name);
+    files::require_on_host(array, "save_npz: " + name);
   }
   OutputFile file(path);
   std::string directory;

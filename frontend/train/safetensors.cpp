@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "frontend/train/json_header.h"
-#include "runtime/storage.h"
 
 namespace kroton::files {
 
@@ -286,7 +285,7 @@ void save_safetensors(const std::filesystem::path& path, const std::map<std::str
                       const std::map<std::string, std::string>& metadata) {
   std::vector<files::TensorToWrite> tensors;
   for (const auto& [name, array] : arrays) {
-    detail::require_host(array, "save_safetensors: " + name);
+    files::require_on_host(array, "save_safetensors: " + name);
     tensors.push_back({name, array.dtype(), array.shape(), [&array] { return array; }});
   }
   files::write_safetensors("save_safetensors", path, std::move(tensors), metadata);

@@ -116,6 +116,12 @@ Array from_fortran_order(const Array& reversed) {
   return reversed;
 }
 
+void require_on_host(const Array& array, const std::string& what) {
+  if (!array.is_on_device()) return;
+  throw DeviceError(what + ": the array is on " + to_string(array.device()) +
+                    ", files are written from the host: to(kt::cpu()) copies it there");
+}
+
 std::span<const std::byte> bytes_of(const Array& row_major) {
   return {static_cast<const std::byte*>(row_major.raw()),
           static_cast<std::size_t>(row_major.nbytes())};

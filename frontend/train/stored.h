@@ -46,6 +46,9 @@ Array read_elements(const Stored& stored, const Shape& shape, const NextBytes& n
 // Fortran's order.
 Array from_fortran_order(const Array& reversed);
 
+// DeviceError that begins with `what` if the array is on a device: files are written from the host.
+void require_on_host(const Array& array, const std::string& what);
+
 std::span<const std::byte> bytes_of(const Array& row_major);
 
 }  // namespace kroton::files

@@ -140,7 +140,8 @@ TEST_CASE("scan structure: a matrix that products read transposed is transposed 
   REQUIRE(loops_of(program).size() == 1);
   CHECK_FALSE(reads_argument(program, *loops_of(program)[0], 1));
   CHECK(kernel_count(loops_of(program)[0]->steps) == kernel_count(loops_of(direct)[0]->steps));
-  CHECK(kernel_count(program.steps) == kernel_count(direct.steps) + 1);
+  // One launch with what makes the first state.
+  CHECK(kernel_count(program.steps) == kernel_count(direct.steps));
 }
 
 TEST_CASE("scan structure: chosen columns of a matrix leave the loop as one") {

@@ -125,18 +125,64 @@ TEST_CASE("driver: a call that fails in the middle of its updates") {
     CHECK(pair.a.get_value().data<float>()[4] == 4);
     CHECK(pair.b.get_value().data<float>()[6] == 2);
   }
-  // The device's value is the newest, and has perhaps been written to: it is lost, and says so.
-  Pair pair;
-  const auto step = pair.step(without_graphs());
-  step(kt::Array::ones({3}));
-  process->fail_call("cuLaunchKernel", launches, launch_out_of_resources);
-  CHECK_THROWS_AS(step(kt::Array::ones({3})), kt::DeviceError);
-  const std::string message = device_error([&] { static_cast<void>(pair.a.get_value()); });
-  CHECK(message.starts_with("the value of a is lost: a call of step failed while it was updating"));
-  CHECK(device_error([&] { step(kt::Array::ones({3})); }) == message);
-  pair.a.set_value(kt::Array::ones({5}));
-  pair.b.set_value(kt::Array::ones({7}));
-  CHECK(step(kt::Array::ones({3})).item<float>() == 15);
+}
+
+TEST_CASE("driver: values on the device that a failed call has perhaps written to are lost") {
+  const Process process;
+  if (!process) return;
+  const kt::Tensor x = kt::vector("x");
+  const kt::Tensor m = kt::matrix("m");
+  const kt::Array ones = kt::Array::ones({3}), many = kt::Array::ones({300, 40});
+  kt::Array of_a, of_columns;  // after one step
+  const auto make = [&](const kt::Shared& a, const kt::Shared& columns) {
+    return kt::function({x, m}, kt::sum(x),
+                        {.updates = {{a, a + kt::sum(x)}, {columns, columns + kt::sum(m, 0)}},
+                         .name = "step",
+                         .target = without_graphs()});
+  };
+  const auto start_of = [](const std::string& name) {
+    return name == "a" ? kt::shared(kt::Array::ones({5}), name)
+                       : kt::shared(kt::Array::ones({40}), name);
+  };
+  {
+    const kt::Shared a = start_of("a"), columns = start_of("columns");
+    make(a, columns)(ones, many);
+    of_a = a.get_value();
+    of_columns = columns.get_value();
+  }
+  bool is_any_lost = false, is_none_lost = false;
+  int launches = 2;
+  for (int n = 1; n <= launches; ++n) {
+    CAPTURE(n);
+    kt::Shared a = start_of("a"), columns = start_of("columns");
+    const auto step = make(a, columns);
+    const int before = process->calls("cuLaunchKernel");
+    step(ones, many);
+    launches = process->calls("cuLaunchKernel") - before;
+    process->fail_call("cuLaunchKernel", n, launch_out_of_resources);
+    CHECK_THROWS_AS(step(ones, many), kt::DeviceError);
+    int lost = 0;
+    for (kt::Shared* variable : {&a, &columns}) {
+      const kt::Array& old = variable == &a ? of_a : of_columns;
+      const std::string message = device_error([&] { static_cast<void>(variable->get_value()); });
+      if (message == "no error") {
+        CHECK(kt::array_equal(variable->get_value(), old));
+        continue;
+      }
+      ++lost;
+      CHECK(message.starts_with("the value of " + std::string(variable == &a ? "a" : "columns") +
+                                " is lost: a call of step failed while it was updating"));
+      CHECK(device_error([&] { step(ones, many); }).starts_with("the value of "));
+      variable->set_value(old);
+    }
+    is_any_lost = is_any_lost || lost > 0;
+    is_none_lost = is_none_lost || lost == 0;
+    CHECK(step(ones, many).item<float>() == 3);
+    CHECK(a.get_value().data<float>()[4] == of_a.data<float>()[4] + 3);
+  }
+  CHECK(launches > 1);
+  CHECK(is_any_lost);
+  CHECK(is_none_lost);
 }
 
 TEST_CASE("driver: a graph that cannot be made is an error before anything has run") {

@@ -34,10 +34,10 @@ TEST_CASE("graph branches: independent chains are side by side") {
   std::vector<kt::Tensor> inputs, outputs;
   std::vector<kt::Array> values;
   for (int k = 0; k < 4; ++k) {
-    inputs.push_back(kt::tensor("x" + std::to_string(k), {300, 20}));
-    values.push_back(kt::Array::normal({300, 20}, static_cast<std::uint64_t>(k)));
-    const kt::Tensor columns = kt::sum(inputs.back() * inputs.back(), {0});
-    outputs.push_back(kt::softmax(columns) * kt::max(columns));
+    inputs.push_back(kt::tensor("x" + std::to_string(k), {20, 30}));
+    values.push_back(kt::Array::normal({20, 30}, static_cast<std::uint64_t>(k)));
+    // Kernels that keep rows or columns in registers are launches of their own.
+    outputs.push_back(kt::softmax(kt::softmax(inputs.back(), 1), 0));
   }
   const int kernels = process->kernels();
   check_all_orders(inputs, outputs, values);

@@ -57,7 +57,7 @@ Tensors expanded(const Tensors& roots) {
       inputs.push_back(of(input));
       same = same && &inputs.back().node() == &input.node();
     }
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     Tensor& value = now[&node];
     if (&node.op == &replicate_op) {
       value = ops::replicas_of(node) == 1 ? inputs[0] : node.op.expand(inputs, node.attributes);
@@ -158,7 +158,7 @@ class Bucketed {
     if (ops::is_result_of_exchange(node)) {
       const auto place = places_.find(&node.inputs[0].node());
       if (place != places_.end()) {
-        const LineScope scope(node.line);
+        const LineScope scope(node.line, "");
         const auto& [bucket, start] = place->second;
         value = ops::strided_slice(joined(buckets_[bucket]), {start}, t.shape(), {1});
         return;
@@ -170,7 +170,7 @@ class Bucketed {
       inputs.push_back(of(input));
       same = same && &inputs.back().node() == &input.node();
     }
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     value = same ? t : make_node(node.op, std::move(inputs), node.attributes, node.line);
   }
 

@@ -45,7 +45,7 @@ Tensor in_double(const Tensor& x) {
   const auto replace = [](const Tensor& t) -> std::optional<Tensor> {
     const Node& node = t.node();
     if (!node.weak || !is_float(node.type.dtype)) return t;
-    const LineScope scope(node.line);
+    const LineScope scope(node.line, "");
     if (&node.op == &literal_op) return literal_as(t, DType::f64, false);
     if (&node.op == &cast_op) return cast(node.inputs[0], DType::f64);
     return std::nullopt;

@@ -443,6 +443,12 @@ TEST_CASE("parallel: what is asked for wrongly") {
                    parallel_function(devices(cpu(), 1), {t}, sum(t));
                  }),
                  "their number must be free"));
+  // The operation that the user has called, also where the means over devices are written out.
+  const Tensor v = vector("v");
+  const Tensor cost = data_parallel_loss(mean(square(x) * expand_dims(v, 1)), x, group);
+  const auto unequal = parallel_function(group, {x, v}, cost, {.name = "u"});
+  CHECK(contains(shape_error([&] { unequal(Array::zeros({6, 2}), Array::zeros({3})); }),
+                 "u: mul: sizes differ"));
   CHECK(contains(value_error([&] { function({x}, 2 * x, {.stream = nullptr}); }),
                  "there is a stream of a GPU, but the target is the CPU"));
   CHECK(contains(value_error([&] {

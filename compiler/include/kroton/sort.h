@@ -24,7 +24,8 @@ Tensor argsort(const Operand& x, int axis = -1, bool descending = false);
 // positions (i64). A NaN counts as larger than all numbers; of equal elements the first ones are
 // taken. ShapeError if the axis is known to have fewer than k elements, else at the call.
 std::pair<Tensor, Tensor> topk(const Operand& x, const Dim& k, int axis = -1, bool largest = true);
-// The positions alone. For a known k of at most 48 nothing is sorted: one reading of x.
+// The positions alone. For a known k of at most 48 nothing is sorted, but for many short rows: one
+// reading of x.
 Tensor argtopk(const Operand& x, const Dim& k, int axis = -1, bool largest = true);
 // What NumPy promises of partition and argpartition (the element `kth` in its place, none before it
 // larger, none behind it smaller), by a whole sort. ValueError for a kth that is known to be

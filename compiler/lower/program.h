@@ -56,7 +56,7 @@ struct Scan {
   // their place, two of them at a time: a state that lies in two rows by turns is not moved.
   loop::BufferRef idle = nullptr;  // null: not known
   bool idle_to_the_end = true;     // from some iteration on all are idle; else up to some iteration
-  std::vector<Step> idle_steps = {};
+  std::vector<Step> idle_steps;
   std::string form = {};  // for people: why its steps are no kernel of their own on a GPU
 };
 

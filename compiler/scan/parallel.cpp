@@ -195,7 +195,6 @@ class ParallelScan {
  public:
   ParallelScan(Graph& graph, Vertex loop)
       : graph_(graph),
-        loop_(loop),
         data_(graph[loop]),
         view_(data_.attributes),
         operands_(graph.operands(loop)) {
@@ -470,7 +469,6 @@ class ParallelScan {
   }
 
   Graph& graph_;
-  const Vertex loop_;
   const VertexData data_;
   const ScanView view_;
   const std::vector<Vertex> operands_;

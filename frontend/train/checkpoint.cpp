@@ -85,7 +85,7 @@ void save_checkpoint(const std::filesystem::path& path, const std::vector<Shared
   for (const auto& [name, variable] :
        by_name("save_checkpoint", state, {at.file_name(), at.line()})) {
     tensors.push_back({name, variable.dtype(), shape_of(variable),
-                       [variable = variable] { return variable.get_value(); }});
+                       [shared = variable] { return shared.get_value(); }});
   }
   files::write_safetensors("save_checkpoint", path, std::move(tensors), metadata);
 }
